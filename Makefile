@@ -1,0 +1,55 @@
+# Needs Debian, make and Python 3.11 or later; everything else is set up here (see .ci/setup).
+
+BIN := .venv/bin
+ENV := .venv/.made
+RUN := .venv/.installed
+DEV := .venv/.dev
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check lab soak bench pictures packages clean
+
+help: ## show this
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+run: $(RUN) ## the console on this machine's VMs; without a terminal, their list
+	@$(BIN)/frostwatch
+
+test: check ## lint, types, import contracts, and all tests (but those of `make soak`)
+	$(BIN)/python -m pytest
+
+check: $(DEV) packages
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+lab: $(DEV) packages ## boot three small guests, and open the console on them
+	$(BIN)/python -m tests.guests.lab --guests 3 -- $(BIN)/frostwatch {vms}
+
+soak: $(DEV) packages ## the tests that take many minutes
+	$(BIN)/python -m pytest -m soak --durations=0 --timeout=7200
+
+bench: $(DEV) packages ## what things cost, against baselines of the same run
+	$(BIN)/python -m pytest tests/benchmarks
+
+pictures: $(DEV) ## draw the README's pictures again
+	$(BIN)/python -m screenshots
+
+packages: $(DEV)
+	@.ci/setup packages
+
+clean: ## remove everything that was made here
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find agentclient tui tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(ENV):
+	.ci/setup venv
+	@touch $@
+
+$(RUN): $(ENV) pyproject.toml
+	.ci/setup install
+	@touch $@
+
+$(DEV): $(ENV) pyproject.toml
+	.ci/setup dev
+	@touch $@ $(RUN)
