@@ -1,0 +1,360 @@
+"""The one vocabulary of the project: what a VM is, and what is known about it now.
+
+Everything here is immutable and has no behaviour beyond naming itself, so that a snapshot can
+cross threads, be compared, be shown and be written as JSON without anybody holding a lock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from agentclient.words import (
+    AgentHow,
+    AgentState,
+    Cause,
+    EvidenceResult,
+    FreezeState,
+    Level,
+    OutcomeKind,
+    Phase,
+    Refusal,
+    RunState,
+    Transport,
+)
+
+__all__ = [
+    "AgentChannel",
+    "AgentHealth",
+    "AgentHow",
+    "AgentState",
+    "Cause",
+    "Evidence",
+    "EvidenceResult",
+    "FileSystem",
+    "FreezeInfo",
+    "FreezeState",
+    "Level",
+    "LogLine",
+    "MonitorChannel",
+    "MonitorView",
+    "Outcome",
+    "OutcomeKind",
+    "Phase",
+    "Process",
+    "Progress",
+    "Refusal",
+    "RunState",
+    "Transport",
+    "Vm",
+    "VmId",
+    "VmState",
+]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class VmId:
+    """A VM's identity: its source and its name there, unique within this console."""
+
+    source: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """The QEMU process behind a VM; a pid alone may be used again by another process."""
+
+    pid: int
+    start_ticks: int
+
+
+@dataclass(frozen=True, slots=True)
+class AgentChannel:
+    """Where the agent's channel is on this host.
+
+    Attributes:
+        path: the chardev's UNIX socket.
+        label: the chardev's id in QEMU (``qga0``), or None if it is to be found by its path.
+        transport: virtio-serial has a port state, isa-serial has none.
+    """
+
+    path: Path
+    label: str | None = None
+    transport: Transport = Transport.UNKNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorChannel:
+    """Where the VM's QMP monitor is on this host.
+
+    Attributes:
+        path: the monitor's UNIX socket.
+        ours: whether the configuration says that it serves nobody else; only then is it held.
+    """
+
+    path: Path
+    ours: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Vm:
+    """A VM as its source describes it.
+
+    Attributes:
+        id: the identity that actions are bound to.
+        agent: None where no agent channel is configured.
+        monitor: None where nothing but the agent can be asked.
+        process: the QEMU process, where the source knows it.
+        locked_by: who holds the VM in its manager (Proxmox's ``lock:``), or None.
+        freeze_disabled: why the VM's configuration forbids a freeze, or None.
+        out_of_reach: why its agent's channel, which exists, is not for us to open (libvirt owns
+            it, QEMU got it as a descriptor, …); `agent` is None then, and what is known about the
+            agent is `AgentState.UNKNOWN`, not *none*. None if there is nothing of the kind.
+    """
+
+    id: VmId
+    agent: AgentChannel | None = None
+    monitor: MonitorChannel | None = None
+    process: Process | None = None
+    locked_by: str | None = None
+    freeze_disabled: str | None = None
+    out_of_reach: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The name that a person uses."""
+        return self.id.name
+
+    @property
+    def source(self) -> str:
+        """The source's word: ``qemu``, ``socket`` and so on."""
+        return self.id.source
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorView:
+    """What one visit to the monitor saw; None means that it can't be seen here.
+
+    Attributes:
+        run_state: what the VM is doing.
+        port_open: whether the guest's side of the agent's port is open (an agent runs).
+        client: whether some client is attached to the host's side.
+        openings: moves by one with each opening and each closing of a port of the agent's
+            controller, and starts again from 0 at a reset (protocol §1.10).
+        reads: moves when the agent reads a command (protocol §1.10).
+        sole_port: whether the agent's is the only port that moves `openings`.
+        resets: counts the guest's resets; only where the monitor is held and tells events.
+        written_bytes: bytes that the guest has written to its disks since it was started.
+        problem: why (part of) the monitor could not be seen, in one sentence; else None.
+        gone: the VM's process has left: its monitor's socket refuses or is no more.
+    """
+
+    run_state: RunState = RunState.UNKNOWN
+    port_open: bool | None = None
+    client: bool | None = None
+    openings: int | None = None
+    reads: int | None = None
+    sole_port: bool = True
+    resets: int | None = None
+    written_bytes: int | None = None
+    problem: str | None = None
+    gone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One piece of evidence for or against a freeze.
+
+    Attributes:
+        value: what was seen, in words or figures, for a person and for JSON.
+        age_s: seconds since it was seen, None if never.
+    """
+
+    name: str
+    result: EvidenceResult
+    value: str | int | None = None
+    age_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FileSystem:
+    """A mounted file system that a guest reports.
+
+    Attributes:
+        device: what the agent counts file systems by (``vda1``).
+        kind: ``ext4``, ``vfat``, ``NTFS``, …
+    """
+
+    device: str
+    mountpoint: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a freeze ended.
+
+    Attributes:
+        refusal: why it was not sent; only with `OutcomeKind.REFUSED`.
+        cause: only with *lost*, *partial*, *broken* and *failed*, where known.
+        reason: one sentence for a person: what happened and what it means.
+        frozen: the freeze's own count of file systems, None if it never answered.
+        thawed: the thaw's count; None while there is none, or if it never was acknowledged.
+        certified: P3: verified, still so at the thaw, counts equal, no contradiction.
+        seconds: from the freeze's sending to the thaw's acknowledgement (or to now).
+        coverage: ``"2 of 3"``, or None if the guest's file systems are not known.
+        not_covered: the file systems of kinds that can't freeze.
+        next: what a person should do now; None if nothing.
+        settled: everything that had to be thawed is known to be thawed.
+    """
+
+    kind: OutcomeKind
+    reason: str
+    refusal: Refusal | None = None
+    cause: Cause | None = None
+    frozen: int | None = None
+    thawed: int | None = None
+    certified: bool = False
+    seconds: float = 0.0
+    coverage: str | None = None
+    not_covered: tuple[FileSystem, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+    next: str | None = None
+    settled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AgentHealth:
+    """What is known about a VM's agent, and how.
+
+    Attributes:
+        rtt_s: seconds that the last answered visit took.
+        version: the agent's version, once it was asked.
+        seen_at: when this was seen (wall clock).
+        detail: one sentence more, such as who holds the channel.
+    """
+
+    state: AgentState = AgentState.UNKNOWN
+    how: AgentHow = AgentHow.NOTHING
+    rtt_s: float | None = None
+    version: str | None = None
+    seen_at: datetime | None = None
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FreezeInfo:
+    """What is known about a guest's file systems.
+
+    Attributes:
+        state: None where it isn't known.
+        since: when we first saw this state (a foreign freeze may be older).
+        foreign: frozen, and not provably by this console.
+    """
+
+    state: FreezeState | None = None
+    since: datetime | None = None
+    foreign: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """An operation in flight on a VM; all times are seconds of the monotonic clock.
+
+    Attributes:
+        what: ``"freeze"`` or ``"thaw"``.
+        phase: where it is.
+        waiting_for: one clause that says what it waits for.
+        step: 1 for the freeze's first timeout, then one more for each probe.
+        steps: how many steps there are at the most.
+        started_at: when the operation began.
+        sent_at: when the freeze was sent, None before.
+        step_ends_at: when the step's timeout runs out.
+        ends_at: when the bounded wait ends at the latest.
+        heard_at: when the guest last answered anything.
+        held_since: when the freeze was acknowledged, None before.
+        hold_ends_at: when it will be thawed on its own.
+        blocked_s: seconds for which the host kept the guest from answering.
+        read: whether the agent has read the freeze; None if that can't be seen.
+        written_bytes: bytes the guest wrote since the freeze was sent; None if not seen.
+        frozen: the freeze's count, once it is known.
+        verdict: the freeze's outcome, once it is known.
+        cancelled: the operator asked to stop waiting.
+    """
+
+    what: str
+    phase: Phase
+    waiting_for: str
+    started_at: float
+    step: int = 0
+    steps: int = 0
+    sent_at: float | None = None
+    step_ends_at: float | None = None
+    ends_at: float | None = None
+    heard_at: float | None = None
+    held_since: float | None = None
+    hold_ends_at: float | None = None
+    blocked_s: float = 0.0
+    read: bool | None = None
+    written_bytes: int | None = None
+    frozen: int | None = None
+    verdict: Outcome | None = None
+    cancelled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class VmState:
+    """All that is known about one VM now.
+
+    Attributes:
+        progress: the operation in flight, None if there is none.
+        last: the outcome of the last freeze, None before the first.
+        file_systems: as the guest last reported them; empty if never asked.
+        file_systems_at: when that was (wall clock).
+        trouble: one sentence about what keeps us from seeing this VM, None if nothing.
+        present: False once its source does not list it any more.
+        version: the fleet's version at which this state was written.
+    """
+
+    vm: Vm
+    run_state: RunState = RunState.UNKNOWN
+    agent: AgentHealth = field(default_factory=AgentHealth)
+    freeze: FreezeInfo = field(default_factory=FreezeInfo)
+    progress: Progress | None = None
+    last: Outcome | None = None
+    file_systems: tuple[FileSystem, ...] = ()
+    file_systems_at: datetime | None = None
+    trouble: str | None = None
+    present: bool = True
+    version: int = 0
+
+    @property
+    def id(self) -> VmId:
+        """The VM's identity."""
+        return self.vm.id
+
+    @property
+    def left_frozen(self) -> bool:
+        """Whether a freeze of this process may still stand, since its thaw was not acknowledged."""
+        last = self.last
+        return last is not None and last.kind is not OutcomeKind.REFUSED and not last.settled
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line of a VM's log.
+
+    Attributes:
+        number: counts up from 1 for each VM; a reader asks for what came after a number.
+        at: wall clock, with a time zone.
+        text: already safe to show (control characters removed), but *not* markup.
+    """
+
+    number: int
+    at: datetime
+    level: Level
+    text: str

@@ -1,0 +1,142 @@
+"""The closed lists of words for everything that a VM, an agent or a freeze can be.
+
+Screen, JSON and documents use these and no others; `agentclient.vm` hands them out together with
+the shapes that carry them.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class RunState(StrEnum):
+    """What the hypervisor says that the VM is doing."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    IO_ERROR = "io-error"
+    SUSPENDED = "suspended"
+    MIGRATING = "migrating"
+    SHUTDOWN = "shutdown"
+    PANICKED = "panicked"
+    GONE = "gone"
+    UNKNOWN = "unknown"
+
+
+class AgentState(StrEnum):
+    """The agent's health, as far as evidence goes."""
+
+    ALIVE = "alive"
+    OPEN = "open"
+    CLOSED = "closed"
+    SILENT = "silent"
+    BUSY = "busy"
+    NONE = "none"
+    UNKNOWN = "unknown"
+
+
+class AgentHow(StrEnum):
+    """What an `AgentState` is known from."""
+
+    REPLY = "reply"
+    PORT = "port"
+    DEADLINE = "deadline"
+    CLIENT = "client"
+    CONFIGURATION = "configuration"
+    FREEZE = "freeze"
+    NOTHING = "nothing"
+
+
+class FreezeState(StrEnum):
+    """The state of a guest's file systems, as far as evidence goes."""
+
+    THAWED = "thawed"
+    FREEZING = "freezing"
+    FROZEN = "frozen"
+    THAWING = "thawing"
+
+
+class OutcomeKind(StrEnum):
+    """How a freeze ended (design: the vocabulary's outcomes)."""
+
+    VERIFIED = "verified"
+    UNVERIFIED = "unverified"
+    PARTIAL = "partial"
+    LOST = "lost"
+    TIMEOUT = "timeout"
+    REFUSED = "refused"
+    FAILED = "failed"
+    BROKEN = "broken"
+
+
+class Refusal(StrEnum):
+    """Why a freeze was not sent."""
+
+    NO_AGENT = "no-agent"
+    SILENT = "silent"
+    PAUSED = "paused"
+    SUSPENDED = "suspended"
+    MIGRATING = "migrating"
+    LOCKED = "locked"
+    ALREADY_FROZEN = "already-frozen"
+    DISABLED = "disabled"
+    BUSY = "busy"
+    MONITOR_REQUIRED = "monitor-required"
+    READ_ONLY = "read-only"
+    SELF = "self"
+    HOLDER = "holder"
+
+
+class Cause(StrEnum):
+    """Why a command will not be answered any more, or a window was broken."""
+
+    AGENT_GONE = "agent-gone"
+    AGENT_RESTARTED = "agent-restarted"
+    GUEST_RESET = "guest-reset"
+    GUEST_SHUTDOWN = "guest-shutdown"
+    GUEST_PANICKED = "guest-panicked"
+    GUEST_SUSPENDED = "guest-suspended"
+    VM_GONE = "vm-gone"
+    MIGRATED = "migrated"
+    CHANNEL_BROKEN = "channel-broken"
+    UNKNOWN = "unknown"
+
+
+class EvidenceResult(StrEnum):
+    """Which way a piece of evidence points."""
+
+    FOR = "for"
+    AGAINST = "against"
+    UNKNOWN = "unknown"
+
+
+class Phase(StrEnum):
+    """Where an operation on a VM is, for the screen and the log."""
+
+    PREPARING = "preparing"
+    PENDING = "pending"
+    BLOCKED = "blocked"
+    DRAINING = "draining"
+    VERIFYING = "verifying"
+    HELD = "held"
+    AT_RISK = "at risk"
+    THAWING = "thawing"
+    DONE = "done"
+
+
+class Level(StrEnum):
+    """How much a log line matters."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    GOOD = "good"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class Transport(StrEnum):
+    """How the agent's channel reaches the guest."""
+
+    VIRTIO_SERIAL = "virtio-serial"
+    ISA_SERIAL = "isa-serial"
+    UNKNOWN = "unknown"

@@ -1,0 +1,43 @@
+"""The closed lists of the design, written out: who changes an enum has to change them knowingly."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import pytest
+
+from agentclient.evidence import EvidenceName
+from agentclient.vm import (
+    AgentState,
+    Cause,
+    EvidenceResult,
+    FreezeState,
+    OutcomeKind,
+    Refusal,
+)
+
+LISTS: dict[type[StrEnum], str] = {
+    AgentState: "alive open closed silent busy none unknown",
+    FreezeState: "thawed freezing frozen thawing",
+    OutcomeKind: "verified unverified partial lost timeout refused failed broken",
+    Refusal: (
+        "no-agent silent paused suspended migrating locked already-frozen disabled busy "
+        "monitor-required read-only self holder"
+    ),
+    Cause: (
+        "agent-gone agent-restarted guest-reset guest-shutdown guest-panicked guest-suspended "
+        "vm-gone migrated channel-broken unknown"
+    ),
+    EvidenceResult: "for against unknown",
+    EvidenceName: "reply coverage status port read writes status-at-thaw thaw",
+}
+
+
+@pytest.mark.parametrize("words", LISTS, ids=lambda words: words.__name__)
+def test_an_enum_has_the_words_of_the_design_and_no_others(words: type[StrEnum]) -> None:
+    assert sorted(word.value for word in words) == sorted(LISTS[words].split())
+
+
+@pytest.mark.parametrize("words", LISTS, ids=lambda words: words.__name__)
+def test_a_word_is_what_is_shown_and_written(words: type[StrEnum]) -> None:
+    assert all(str(word) == f"{word}" == word.value for word in words)
