@@ -1,0 +1,395 @@
+"""The agent's wire: bytes in, replies out. No socket and no clock in here.
+
+Every rule of protocol §1.1, §1.2 and §2 has its home in this file:
+
+- one JSON object a line, nothing else, no greeting (§1.1);
+- nothing but a sync is written until a sync was answered: only that proves that the channel is
+  ours (§1.2);
+- a sync is 0xFF and ``guest-sync-delimited`` with a fresh random id; everything that comes before
+  0xFF and a reply with that id was meant for somebody else, or is an answer that we still wait
+  for (§2.1, §2.2);
+- the agent answers in the order in which it was asked (§3.1), so an answer to a later request
+  means that the earlier ones will not be answered any more;
+- requests carry an id only for agents that are known to take one (§2.4);
+- what comes is untrusted: lines and nesting are capped, any type can be anywhere (§2.6).
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from agentclient.text import printable
+
+DEFAULT_MAX_LINE: Final = 8 * 1024 * 1024
+DEFAULT_MAX_DEPTH: Final = 64
+LARGEST_ID: Final = 2**53
+# Commas and brackets of one line: more than any real answer has, and what fits into memory.
+MAX_ELEMENTS: Final = 500_000
+# How many dropped lines one feed tells singly.
+MOST_DROPS: Final = 100
+SENTINEL: Final = b"\xff"
+# How many requests that were passed over are remembered, so that a late reply still finds its home.
+_REMEMBERED = 64
+
+# A string that is never closed reaches to the line's end, and nothing is tried twice: otherwise a
+# guest could keep us busy for hours with one line of quotes and backslashes.
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+_ROUND = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+
+
+class NotSynced(Exception):
+    """A request was to be written before the channel was known to be ours: a bug of the caller."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A request was answered with a value of whatever type the guest chose."""
+
+    ticket: int
+    value: object
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A request was answered with an error; class and text are safe to show."""
+
+    ticket: int
+    error_class: str
+    desc: str
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """A sync was answered: the channel is ours, and everything before it has been read."""
+
+    ticket: int
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """A later request was answered before this one: it is presumed never to be answered."""
+
+    ticket: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """Something came that answers none of our requests, or that is no protocol.
+
+    Attributes:
+        text: what it was, for the log.
+        violation: it breaks the protocol's rules, and is no mere leftover of another client.
+    """
+
+    text: str
+    violation: bool = False
+
+
+WireEvent = Reply | Failure | Synced | Passed | Dropped
+
+
+@dataclass(slots=True)
+class _Waiting:
+    ticket: int
+    sync_id: int | None = None
+    tagged: bool = False
+
+
+def random_id() -> int:
+    """Return a fresh sync id in 1…2^53; 2^63 would be refused (protocol §2.3)."""
+    return random.SystemRandom().randint(1, LARGEST_ID)
+
+
+class AgentWire:
+    """One conversation with an agent, as bytes.
+
+    The caller names each request by a ticket, a number of its own; the events that `feed` returns
+    name it again. Tickets must not be used twice in one conversation.
+
+    Args:
+        max_line: the longest line in bytes that is looked at; a longer one is dropped up to its
+            end and told as a violation, so that a thaw can still be sent behind it.
+        max_depth: how deep arrays and objects may be nested.
+        new_id: gives the sync ids.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_line: int = DEFAULT_MAX_LINE,
+        max_depth: int = DEFAULT_MAX_DEPTH,
+        new_id: Callable[[], int] = random_id,
+    ) -> None:
+        self._max_line = max_line
+        self._max_depth = max_depth
+        self._new_id = new_id
+        self._buffer = bytearray()
+        self._overlong = 0
+        self._delimited = False
+        self._waiting: deque[_Waiting] = deque()
+        self._passed: dict[int, None] = {}
+        # Another client's requests may carry ids as well: ours can't be taken for them.
+        self._prefix = f"fw{new_id():x}"
+        self.tags: bool | None = None
+        """Whether the agent takes ids; None until a tagged request was answered."""
+        self.owned = False
+        """Whether a sync of ours was ever answered on this channel."""
+
+    @property
+    def waiting(self) -> tuple[int, ...]:
+        """The tickets of the requests that are not answered yet, oldest first."""
+        return tuple(item.ticket for item in self._waiting)
+
+    def sync(self, ticket: int) -> bytes:
+        """Return the bytes that (re)synchronise the channel.
+
+        The leading 0xFF provokes an error line that has no id. Where a request without an id is
+        still outstanding, that line could be taken for its answer, so there the sync goes without
+        it: on a channel that has been ours all the time no half line can stand before it.
+        """
+        ambiguous = any(not (item.tagged or item.sync_id) for item in self._waiting)
+        sync_id = self._new_id()
+        self._waiting.append(_Waiting(ticket, sync_id=sync_id))
+        body = {"execute": "guest-sync-delimited", "arguments": {"id": sync_id}}
+        return _line(body) if ambiguous else SENTINEL + _line(body)
+
+    def request(
+        self,
+        ticket: int,
+        command: str,
+        arguments: Mapping[str, object] | None = None,
+        *,
+        tag: bool | None = None,
+    ) -> bytes:
+        """Return the bytes that ask `command`.
+
+        Args:
+            ticket: the caller's number for it.
+            command: the agent's command.
+            arguments: its arguments.
+            tag: whether it carries an id; None as the agent is known to take one.
+
+        Raises:
+            NotSynced: no sync was answered yet on this channel.
+        """
+        if not self.owned:
+            raise NotSynced(command)
+        tagged = bool(self.tags) if tag is None else tag
+        body: dict[str, object] = {"execute": command}
+        if arguments:
+            body["arguments"] = dict(arguments)
+        if tagged:
+            body["id"] = f"{self._prefix}.{ticket}"
+        self._waiting.append(_Waiting(ticket, tagged=tagged))
+        return _line(body)
+
+    def feed(self, data: bytes) -> list[WireEvent]:
+        """Take bytes that came, and return what they mean."""
+        events: list[WireEvent] = []
+        # A sentinel can't be part of a line: 0xFF never occurs in UTF-8. Whatever stands before
+        # it in the same line is the torn end of something else.
+        for index, piece in enumerate(data.split(SENTINEL)):
+            if index:
+                self._tear(events)
+                self._delimited = True
+            self._feed_lines(piece, events)
+        return _without_flood(events)
+
+    def _feed_lines(self, data: bytes, events: list[WireEvent]) -> None:
+        *ends, rest = data.split(b"\n")
+        for end in ends:
+            self._grow(end)
+            self._end_of_line(events)
+        self._grow(rest)
+
+    def _grow(self, data: bytes) -> None:
+        if self._overlong:
+            self._overlong += len(data)
+            return
+        self._buffer += data
+        if len(self._buffer) > self._max_line:
+            self._overlong = len(self._buffer)
+            self._buffer.clear()
+
+    def _end_of_line(self, events: list[WireEvent]) -> None:
+        delimited, self._delimited = self._delimited, False
+        if self._overlong:
+            self._tell_overlong(events)
+            return
+        line = bytes(self._buffer).strip()
+        self._buffer.clear()
+        if line:
+            self._line(line, delimited, events)
+
+    def _tear(self, events: list[WireEvent]) -> None:
+        """Forget the line that a sentinel cut off."""
+        if self._overlong:
+            self._tell_overlong(events)
+        elif self._buffer.strip():
+            events.append(Dropped(f"half a line: {printable(bytes(self._buffer[:200]), 120)}"))
+        self._buffer.clear()
+
+    def _tell_overlong(self, events: list[WireEvent]) -> None:
+        events.append(
+            Dropped(f"a line of {self._overlong} bytes (limit {self._max_line})", violation=True)
+        )
+        self._overlong = 0
+
+    def _line(self, line: bytes, delimited: bool, events: list[WireEvent]) -> None:
+        problem, message = _parse(line, self._max_depth)
+        if problem is not None:
+            events.append(Dropped(problem, violation=True))
+            return
+        if delimited and self._sync_reply(message, events):
+            return
+        if not ("return" in message or "error" in message):
+            events.append(Dropped(f"no reply: {printable(line[:200], 120)}", violation=True))
+            return
+        item = self._addressee(message)
+        if item is None:
+            events.append(Dropped(self._why_dropped(message)))
+            return
+        self._pass_before(item, events)
+        events.append(_answer(item.ticket, message))
+        if item.tagged and "id" in message:
+            self.tags = True
+
+    def _why_dropped(self, message: Mapping[str, object]) -> str:
+        syncing = any(item.sync_id is not None for item in self._waiting)
+        if syncing and "error" in message and "id" not in message:
+            return "the error that our sync's leading 0xFF provokes"
+        return f"not ours: {_gist(message)}"
+
+    def _sync_reply(self, message: Mapping[str, object], events: list[WireEvent]) -> bool:
+        value = message.get("return")
+        if not isinstance(value, int) or isinstance(value, bool):
+            return False
+        for item in self._waiting:
+            if item.sync_id == value:
+                self.owned = True
+                self._pass_before(item, events)
+                events.append(Synced(item.ticket))
+                return True
+        # Also a previous client's sync reply begins with 0xFF (protocol §2.1).
+        events.append(Dropped("a sync reply with another id"))
+        return True
+
+    def _addressee(self, message: Mapping[str, object]) -> _Waiting | None:
+        """Find the request that this message answers."""
+        if not self.owned:
+            return None
+        if "id" in message:
+            return self._tagged(message["id"])
+        head = next((item for item in self._waiting if item.sync_id is None), None)
+        if head is None:
+            return None
+        if head.tagged:
+            # An agent before 4.0 refuses an id, in an error that has none (protocol §2.4).
+            refusal = "error" in message and self.tags is None and self._is_first(head)
+            return head if refusal else None
+        if "error" in message and not self._is_first(head):
+            # A sync stands before it: this is the line that its leading 0xFF provoked (§2.1).
+            return None
+        return head
+
+    def _is_first(self, item: _Waiting) -> bool:
+        return self._waiting[0] is item
+
+    def _tagged(self, tag: object) -> _Waiting | None:
+        prefix, _, number = tag.partition(".") if isinstance(tag, str) else ("", "", "")
+        if prefix != self._prefix or not number.isdecimal():
+            return None
+        ticket = int(number[:18])
+        for item in self._waiting:
+            if item.tagged and item.ticket == ticket:
+                return item
+        if ticket in self._passed:
+            del self._passed[ticket]
+            return _Waiting(ticket, tagged=True)
+        return None
+
+    def _pass_before(self, item: _Waiting, events: list[WireEvent]) -> None:
+        """Remove `item` from the queue, and tell what stood before it as passed over."""
+        if not any(other is item for other in self._waiting):
+            return
+        while (head := self._waiting.popleft()) is not item:
+            events.append(Passed(head.ticket))
+            if head.tagged:
+                self._passed[head.ticket] = None
+                while len(self._passed) > _REMEMBERED:
+                    del self._passed[next(iter(self._passed))]
+
+
+def _without_flood(events: list[WireEvent]) -> list[WireEvent]:
+    """Keep the first few of the drops of one feed, and one that counts the rest."""
+    drops = sum(isinstance(event, Dropped) for event in events)
+    if drops <= MOST_DROPS:
+        return events
+    kept: list[WireEvent] = []
+    room = MOST_DROPS
+    for event in events:
+        room -= isinstance(event, Dropped)
+        if room >= 0 or not isinstance(event, Dropped):
+            kept.append(event)
+    kept.append(Dropped(f"{drops - MOST_DROPS} more lines that are no answers", violation=True))
+    return kept
+
+
+def _line(body: Mapping[str, object]) -> bytes:
+    return json.dumps(body, separators=(",", ":")).encode() + b"\n"
+
+
+def _parse(line: bytes, max_depth: int) -> tuple[str | None, dict[str, object]]:
+    """Return a problem, or None and the object that `line` holds."""
+    if line.count(b",") + line.count(b"[") + line.count(b"{") > MAX_ELEMENTS:
+        return f"a line of more than {MAX_ELEMENTS} elements", {}
+    if not _shallow(line, max_depth):
+        return f"a line nested deeper than {max_depth}", {}
+    try:
+        message = json.loads(line.decode("utf-8", errors="replace"))
+    except (ValueError, RecursionError):
+        return f"no JSON: {printable(line[:200], 120)}", {}
+    if not isinstance(message, dict):
+        return f"no JSON object: {printable(line[:200], 120)}", {}
+    return None, message
+
+
+def _shallow(line: bytes, max_depth: int) -> bool:
+    """Return whether `line` is nested `max_depth` deep at the most; of unclosed ones all count."""
+    if line.count(b"[") + line.count(b"{") <= max_depth:
+        return True
+    brackets = _STRING.sub(b"", line).translate(_ROUND, _NO_BRACKETS)
+    # Each round takes away the innermost pairs; much faster than counting in a loop of our own.
+    too_deep = b"[" * (max_depth + 1)
+    for depth in range(max_depth):
+        if too_deep in brackets:
+            return False
+        left = brackets.replace(b"[]", b"")
+        if len(left) == len(brackets):
+            return depth + left.count(b"[") <= max_depth
+        brackets = left
+    return b"[" not in brackets
+
+
+def _answer(ticket: int, message: Mapping[str, object]) -> Reply | Failure:
+    if "error" not in message:
+        return Reply(ticket, message.get("return"))
+    error = message["error"]
+    if not isinstance(error, dict):
+        return Failure(ticket, "GenericError", printable(error))
+    return Failure(
+        ticket,
+        printable(error.get("class", "GenericError"), 60),
+        printable(error.get("desc", "no description")),
+    )
+
+
+def _gist(message: Mapping[str, object]) -> str:
+    return printable(json.dumps(message, ensure_ascii=False)[:400], 160)
