@@ -1,0 +1,348 @@
+"""A guest's agent, one blocking call a command, each with a deadline.
+
+For everything but a freeze: the freeze's conversation is driven by `agentclient.freezer`, since
+its answer may take an hour and is watched meanwhile.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from agentclient.cancel import Cancellation
+from agentclient.channel import StreamEnded, wait_readable
+from agentclient.conversation import Conversation
+from agentclient.errors import (
+    AgentTimeout,
+    ChannelBroken,
+    CommandFailed,
+    CommandLost,
+    ProtocolViolation,
+)
+from agentclient.text import printable
+from agentclient.vm import Cause, FileSystem, FreezeState
+from agentclient.wire import Dropped, Failure, Passed, Reply, Synced, WireEvent
+
+DEFAULT_TIMEOUT_S: Final = 5.0
+SYNC_TIMEOUT_S: Final = 3.0
+TIMEOUTS: Final[Mapping[str, float]] = MappingProxyType(
+    {
+        # Seconds by command; what isn't named here has DEFAULT_TIMEOUT_S (protocol §4).
+        "guest-sync-delimited": SYNC_TIMEOUT_S,
+        "guest-fsfreeze-freeze": 600.0,
+        "guest-fsfreeze-freeze-list": 600.0,
+        "guest-fsfreeze-thaw": 180.0,
+        "guest-fstrim": 600.0,
+        "guest-shutdown": 600.0,
+        "guest-suspend-ram": 600.0,
+        "guest-suspend-disk": 600.0,
+        "guest-suspend-hybrid": 600.0,
+        "guest-set-memory-blocks": 60.0,
+        "guest-set-vcpus": 60.0,
+    }
+)
+_MOST_FILE_SYSTEMS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class AgentInfo:
+    """What ``guest-info`` says.
+
+    Attributes:
+        version: the agent's version, safe to show.
+        enabled: the commands that may be called now.
+        known: all commands that the agent has.
+    """
+
+    version: str
+    enabled: frozenset[str]
+    known: frozenset[str]
+
+
+def timeout_of(command: str) -> float:
+    """Return how many seconds `command` may take."""
+    return TIMEOUTS.get(command, DEFAULT_TIMEOUT_S)
+
+
+class GuestAgent:
+    """The agent of one VM on one connection; one command in flight, ever.
+
+    Args:
+        vm: the VM's id as a person reads it.
+        conversation: the connection.
+        cancellation: ends every wait early.
+    """
+
+    def __init__(
+        self, vm: str, conversation: Conversation, cancellation: Cancellation | None = None
+    ) -> None:
+        self._vm = vm
+        self._conversation = conversation
+        self._cancellation = cancellation
+        self._in_step = False
+
+    def sync(self, timeout_s: float = SYNC_TIMEOUT_S) -> None:
+        """Prove that the channel is ours, and skip what was meant for others.
+
+        Args:
+            timeout_s: how long to wait; an idle agent takes up to 0.1 s (protocol §1.12).
+
+        Raises:
+            AgentTimeout: no answer; the agent is hung or dead, or another client is served.
+            ChannelBroken: the stream ended.
+            Cancelled: the cancellation was set.
+        """
+        self._in_step = False
+        started = time.monotonic()
+        ticket = self._conversation.ticket()
+        command = "guest-sync-delimited"
+        self._send(started, command, lambda by: self._conversation.sync(ticket, by))
+        self._await(ticket, command, started, timeout_s)
+        self._in_step = True
+
+    def request(
+        self,
+        command: str,
+        arguments: Mapping[str, object] | None = None,
+        timeout_s: float | None = None,
+    ) -> object:
+        """Ask one command, and return its value, of whatever type the guest chose.
+
+        After a timeout the channel is synchronised again before anything else is asked.
+
+        Args:
+            command: the agent's command.
+            arguments: its arguments.
+            timeout_s: how long to wait; None as `timeout_of` says.
+
+        Raises:
+            AgentTimeout: no answer in time; the command may still run.
+            CommandFailed: the agent answered with an error.
+            CommandLost: a later request was answered first.
+            ProtocolViolation: what came is no reply.
+            ChannelBroken: the stream ended.
+            Cancelled: the cancellation was set.
+        """
+        limit = timeout_of(command) if timeout_s is None else timeout_s
+        return self._ask_in_step(command, arguments, limit, tag=None)
+
+    def probe_status(self) -> FreezeState:
+        """Ask ``guest-fsfreeze-status``, and learn whether the agent takes ids (protocol §2.4).
+
+        Raises:
+            as `request`.
+        """
+        wire = self._conversation.wire
+        if wire.tags is None:
+            try:
+                command = "guest-fsfreeze-status"
+                value = self._ask_in_step(command, None, timeout_of(command), tag=True)
+                return self._freeze_state(value)
+            except CommandFailed:
+                if wire.tags:
+                    raise
+                wire.tags = False
+        return self.fsfreeze_status()
+
+    def ping(self) -> None:
+        """Ask ``guest-ping``, which leaves a line in the guest's log (protocol §1.11).
+
+        Raises:
+            as `request`.
+        """
+        self.request("guest-ping")
+
+    def info(self) -> AgentInfo:
+        """Ask ``guest-info``.
+
+        Raises:
+            as `request`.
+        """
+        value = self.request("guest-info")
+        if not isinstance(value, dict):
+            raise self._wrong("guest-info", value)
+        listed = value.get("supported_commands")
+        items = listed if isinstance(listed, list) else []
+        commands = [item for item in items if isinstance(item, dict)]
+        names = [(item.get("name"), item.get("enabled")) for item in commands]
+        return AgentInfo(
+            printable(value.get("version", "unknown"), 40),
+            frozenset(name for name, enabled in names if isinstance(name, str) and enabled is True),
+            frozenset(name for name, _ in names if isinstance(name, str)),
+        )
+
+    def fsinfo(self) -> tuple[FileSystem, ...]:
+        """Ask ``guest-get-fsinfo``: the mounted file systems, safe to show.
+
+        Raises:
+            as `request`.
+        """
+        value = self.request("guest-get-fsinfo")
+        if not isinstance(value, list):
+            raise self._wrong("guest-get-fsinfo", value)
+        return tuple(_file_system(item) for item in value[:_MOST_FILE_SYSTEMS])
+
+    def osinfo(self) -> Mapping[str, str]:
+        """Ask ``guest-get-osinfo``: its strings, safe to show.
+
+        Raises:
+            as `request`.
+        """
+        value = self.request("guest-get-osinfo")
+        if not isinstance(value, dict):
+            raise self._wrong("guest-get-osinfo", value)
+        return {printable(key, 60): printable(text, 200) for key, text in value.items()}
+
+    def fsfreeze_status(self) -> FreezeState:
+        """Ask ``guest-fsfreeze-status``: the agent's flag, not the kernel's state (protocol §3.3).
+
+        Raises:
+            as `request`.
+        """
+        return self._freeze_state(self.request("guest-fsfreeze-status"))
+
+    def fsfreeze_freeze(self, timeout_s: float | None = None) -> int:
+        """Freeze all file systems; the caller owns the thaw.
+
+        The operator's freeze is `agentclient.freezer`; this is the bare command.
+
+        Raises:
+            as `request`.
+        """
+        return self._count("guest-fsfreeze-freeze", None, timeout_s)
+
+    def fsfreeze_freeze_list(
+        self, mountpoints: Sequence[str], timeout_s: float | None = None
+    ) -> int:
+        """Freeze the named mount points; unknown ones are ignored silently (protocol §3.10).
+
+        Raises:
+            as `request`.
+        """
+        arguments = {"mountpoints": list(mountpoints)}
+        return self._count("guest-fsfreeze-freeze-list", arguments, timeout_s)
+
+    def fsfreeze_thaw(self, timeout_s: float | None = None) -> int:
+        """Thaw; return the number of file systems that were thawed.
+
+        Raises:
+            as `request`.
+        """
+        return self._count("guest-fsfreeze-thaw", None, timeout_s)
+
+    def _count(
+        self, command: str, arguments: Mapping[str, object] | None, timeout_s: float | None
+    ) -> int:
+        value = self.request(command, arguments, timeout_s)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise self._wrong(command, value)
+        return value
+
+    def _freeze_state(self, value: object) -> FreezeState:
+        if value not in (FreezeState.FROZEN, FreezeState.THAWED):
+            raise self._wrong("guest-fsfreeze-status", value)
+        return FreezeState(str(value))
+
+    def _wrong(self, command: str, value: object) -> ProtocolViolation:
+        return ProtocolViolation(
+            self._vm, command, f"the answer is of the wrong type: {printable(value, 80)}"
+        )
+
+    def _ask_in_step(
+        self,
+        command: str,
+        arguments: Mapping[str, object] | None,
+        limit_s: float,
+        *,
+        tag: bool | None,
+    ) -> object:
+        """Ask on a channel that is synchronised, and know when it is no more."""
+        if not self._in_step:
+            self.sync()
+        try:
+            return self._ask(command, arguments, limit_s, tag=tag)
+        except CommandFailed:
+            raise
+        except BaseException:
+            self._in_step = False
+            raise
+
+    def _ask(
+        self,
+        command: str,
+        arguments: Mapping[str, object] | None,
+        limit_s: float,
+        *,
+        tag: bool | None,
+    ) -> object:
+        started = time.monotonic()
+        ticket = self._conversation.ticket()
+        self._send(
+            started,
+            command,
+            lambda by: self._conversation.ask(ticket, command, arguments, by, tag=tag),
+        )
+        return self._await(ticket, command, started, limit_s)
+
+    def _send(self, started: float, command: str, write: Callable[[float], None]) -> None:
+        try:
+            write(started + DEFAULT_TIMEOUT_S)
+        except TimeoutError as error:
+            raise AgentTimeout(self._vm, command, str(error), DEFAULT_TIMEOUT_S) from error
+        except StreamEnded as error:
+            raise ChannelBroken(self._vm, command, str(error)) from error
+
+    def _await(self, ticket: int, command: str, started: float, limit_s: float) -> object:
+        deadline = started + limit_s
+        channel = self._conversation.channel
+        while wait_readable(channel, deadline, self._cancellation):
+            try:
+                events = self._conversation.pump()
+            except StreamEnded as error:
+                raise ChannelBroken(self._vm, command, str(error), _since(started)) from error
+            for event in events:
+                answer = self._judge(event, ticket, command, started)
+                if answer is not None:
+                    return answer[0]
+            if time.monotonic() >= deadline:
+                break  # a guest that talks without end does not keep us
+        raise AgentTimeout(
+            self._vm,
+            command,
+            "no answer; the agent is busy, hung or dead, or another client is served",
+            _since(started),
+            "It may still run",
+        )
+
+    def _judge(
+        self, event: WireEvent, ticket: int, command: str, started: float
+    ) -> tuple[object] | None:
+        match event:
+            case Reply(number, value) if number == ticket:
+                return (value,)
+            case Synced(number) if number == ticket:
+                return (None,)
+            case Failure(number, error_class, desc) if number == ticket:
+                raise CommandFailed(self._vm, command, error_class, desc, _since(started))
+            case Passed(number) if number == ticket:
+                raise CommandLost(self._vm, command, Cause.UNKNOWN, _since(started))
+            case Dropped(text, True) if self._in_step:
+                raise ProtocolViolation(self._vm, command, text, _since(started))
+            case _:
+                return None
+
+
+def _since(started: float) -> float:
+    return time.monotonic() - started
+
+
+def _file_system(item: object) -> FileSystem:
+    entry = item if isinstance(item, dict) else {}
+    return FileSystem(
+        device=printable(entry.get("name", "?"), 120),
+        mountpoint=printable(entry.get("mountpoint", "?"), 240),
+        kind=printable(entry.get("type", "?"), 40),
+    )

@@ -1,0 +1,219 @@
+"""A connected byte stream with deadlines and cancellation; UNIX sockets first.
+
+"Connected" means nothing yet: QEMU serves one client, and the kernel lets two more wait in silence
+(protocol §1.2). Who may write is the wire's business, see `agentclient.wire`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+from agentclient.cancel import Cancellation
+from agentclient.errors import Cancelled
+
+RECEIVE_SIZE = 64 * 1024
+LONGEST_PATH = 108
+
+
+class ConnectProblem(StrEnum):
+    """Why a connection could not be made."""
+
+    MISSING = "missing"
+    REFUSED = "refused"
+    NO_PERMISSION = "no permission"
+    QUEUE_FULL = "queue full"
+    OTHER = "other"
+
+
+class ConnectFailed(Exception):
+    """No connection could be made.
+
+    Args:
+        problem: which kind of failure.
+        text: one clause for a person.
+    """
+
+    def __init__(self, problem: ConnectProblem, text: str) -> None:
+        self.problem = problem
+        super().__init__(text)
+
+
+class StreamEnded(Exception):
+    """The other side has closed the stream, or it broke."""
+
+
+class Channel(Protocol):
+    """A connected byte stream."""
+
+    def fileno(self) -> int:
+        """Return the descriptor to wait on."""
+
+    def send(self, data: bytes, deadline: float) -> None:
+        """Write all of `data`.
+
+        Args:
+            data: the bytes.
+            deadline: time of the monotonic clock by which they must be written.
+
+        Raises:
+            StreamEnded: the stream is broken.
+            TimeoutError: the other side does not take the bytes.
+        """
+
+    def receive(self) -> bytes:
+        """Return what has come, without waiting; empty if nothing has.
+
+        Raises:
+            StreamEnded: the stream has ended.
+        """
+
+    def close(self) -> None:
+        """Close it; doing it again changes nothing."""
+
+
+class Endpoint(Protocol):
+    """Where a `Channel` can be had."""
+
+    def connect(self) -> Channel:
+        """Connect.
+
+        Raises:
+            ConnectFailed: it can't be had.
+        """
+
+
+class UnixChannel:
+    """A connected UNIX socket."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        self._socket = connected
+        self._socket.setblocking(False)
+
+    def fileno(self) -> int:
+        """Return the descriptor to wait on."""
+        return self._socket.fileno()
+
+    def send(self, data: bytes, deadline: float) -> None:
+        """Write all of `data` (see `Channel.send`)."""
+        view = memoryview(data)
+        while view:
+            try:
+                view = view[self._socket.send(view) :]
+            except BlockingIOError:
+                self._wait_writable(deadline)
+            except OSError as error:
+                raise StreamEnded(str(error)) from error
+
+    def receive(self) -> bytes:
+        """Return what has come, without waiting (see `Channel.receive`)."""
+        try:
+            data = self._socket.recv(RECEIVE_SIZE)
+        except BlockingIOError:
+            return b""
+        except OSError as error:
+            raise StreamEnded(str(error)) from error
+        if not data:
+            raise StreamEnded("the other side has closed the connection")
+        return data
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+    def _wait_writable(self, deadline: float) -> None:
+        left = deadline - time.monotonic()
+        poll = select.poll()
+        poll.register(self._socket, select.POLLOUT)
+        if left <= 0 or not poll.poll(left * 1000):
+            raise TimeoutError("the other side does not take our bytes")
+
+
+class UnixEndpoint:
+    """A UNIX socket on this host.
+
+    Args:
+        path: the socket's path, of any length.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def connect(self) -> UnixChannel:
+        """Connect without waiting: a UNIX socket answers at once or not at all."""
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        connection.setblocking(False)
+        try:
+            _connect(connection, self.path)
+        except OSError as error:
+            connection.close()
+            raise _connect_failed(error) from error
+        return UnixChannel(connection)
+
+
+def wait_readable(
+    channel: Channel, deadline: float, cancellation: Cancellation | None = None
+) -> bool:
+    """Wait until `channel` has something to read.
+
+    Args:
+        channel: what to wait for.
+        deadline: time of the monotonic clock at which the wait ends.
+        cancellation: ends the wait early.
+
+    Returns:
+        False if the deadline passed.
+
+    Raises:
+        Cancelled: the cancellation was set.
+    """
+    poll = select.poll()
+    poll.register(channel.fileno(), select.POLLIN)
+    if cancellation is not None:
+        poll.register(cancellation.fileno(), select.POLLIN)
+    ready = poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
+    if cancellation is not None and cancellation.is_set:
+        raise Cancelled("cancelled")
+    return bool(ready)
+
+
+def _connect(connection: socket.socket, path: Path) -> None:
+    if len(os.fsencode(path)) < LONGEST_PATH:
+        connection.connect(str(path))
+        return
+    # A socket's address has room for 107 bytes; its folder can be named by a descriptor instead.
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        connection.connect(f"/proc/self/fd/{folder}/{path.name}")
+    finally:
+        os.close(folder)
+
+
+def _connect_failed(error: OSError) -> ConnectFailed:
+    match error.errno:
+        case errno.ENOENT | errno.ENOTDIR:
+            return ConnectFailed(ConnectProblem.MISSING, "the socket does not exist")
+        case errno.ECONNREFUSED:
+            return ConnectFailed(
+                ConnectProblem.REFUSED, "nobody listens on the socket: its QEMU has gone"
+            )
+        case errno.EACCES | errno.EPERM:
+            return ConnectFailed(
+                ConnectProblem.NO_PERMISSION,
+                "we may not open the socket: run as root, or as a member of its group",
+            )
+        case errno.EAGAIN:
+            return ConnectFailed(
+                ConnectProblem.QUEUE_FULL, "other clients wait for the socket already"
+            )
+        case _:
+            return ConnectFailed(ConnectProblem.OTHER, error.strerror or str(error))

@@ -1,0 +1,90 @@
+"""The shared handles on each VM: one lock for its channel, one session for its monitor (P5)."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+from typing import Final
+
+from agentclient.channel import Endpoint, UnixEndpoint
+from agentclient.monitor import DEFAULT_VISIT_S, Monitor
+from agentclient.vm import MonitorView, Vm, VmId
+
+# The watcher's visit to the same agent takes milliseconds; whoever holds it longer is hung.
+CHANNEL_WAIT_S: Final = 4.0
+
+
+class Link:
+    """How one VM is reached; shared by the watcher and every operation on it.
+
+    Args:
+        vm: the VM.
+        agent: where its agent's channel is; None if it has none.
+        monitor: its monitor; None if it has none.
+
+    Attributes:
+        channel_lock: whoever talks to the agent holds it: one command in flight, ever.
+    """
+
+    def __init__(self, vm: Vm, agent: Endpoint | None, monitor: Monitor | None) -> None:
+        self.vm = vm
+        self.agent = agent
+        self.monitor = monitor
+        self.channel_lock = threading.Lock()
+
+    def look(self, timeout_s: float = DEFAULT_VISIT_S, *, max_age_s: float = 0.0) -> MonitorView:
+        """Return what the monitor shows; without a monitor, a view in which nothing is known."""
+        if self.monitor is None:
+            return MonitorView(problem="no monitor")
+        return self.monitor.look(timeout_s, max_age_s=max_age_s)
+
+    def close(self) -> None:
+        """End a held monitor session."""
+        if self.monitor is not None:
+            self.monitor.close()
+
+
+class Links:
+    """All links, made when they are first asked for."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._links: dict[VmId, Link] = {}
+
+    def of(self, vm: Vm) -> Link:
+        """Return the VM's link; a VM that came back as another process gets a new one."""
+        with self._lock:
+            link = self._links.get(vm.id)
+            if link is None or _reached_otherwise(link.vm, vm):
+                if link is not None:
+                    link.close()
+                link = self._links[vm.id] = connect(vm)
+            return link
+
+    def forget(self, vm_id: VmId) -> None:
+        """Drop the link of a VM that has left."""
+        with self._lock:
+            link = self._links.pop(vm_id, None)
+        if link is not None:
+            link.close()
+
+    def close(self) -> None:
+        """End all held sessions."""
+        with self._lock:
+            links, self._links = list(self._links.values()), {}
+        for link in links:
+            with suppress(OSError):
+                link.close()
+
+
+def connect(vm: Vm) -> Link:
+    """Return a new link to a VM of this host; nothing is connected yet."""
+    agent = UnixEndpoint(vm.agent.path) if vm.agent else None
+    monitor = None
+    if vm.monitor:
+        monitor = Monitor(UnixEndpoint(vm.monitor.path), vm.agent, ours=vm.monitor.ours)
+    return Link(vm, agent, monitor)
+
+
+def _reached_otherwise(old: Vm, new: Vm) -> bool:
+    return (old.agent, old.monitor, old.process) != (new.agent, new.monitor, new.process)

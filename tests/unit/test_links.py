@@ -1,0 +1,97 @@
+"""The shared handles: nothing is connected by making them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from agentclient.channel import UnixEndpoint
+from agentclient.links import Links, connect
+from agentclient.monitor import Monitor
+from agentclient.vm import AgentChannel, MonitorChannel, MonitorView, Process, Vm, VmId
+
+VM = Vm(
+    VmId("qemu", "db"),
+    AgentChannel(Path("/run/x.qga")),
+    MonitorChannel(Path("/run/x.qmp")),
+    Process(1, 1),
+)
+
+
+def test_a_link_goes_where_the_vm_says() -> None:
+    link = connect(VM)
+    assert isinstance(link.agent, UnixEndpoint)
+    assert link.agent.path == Path("/run/x.qga")
+    assert isinstance(link.monitor, Monitor)
+    assert connect(replace(VM, agent=None)).agent is None
+
+
+def test_without_a_monitor_nothing_is_known() -> None:
+    link = connect(replace(VM, monitor=None))
+    assert link.monitor is None
+    assert link.look() == MonitorView(problem="no monitor")
+    link.close()
+
+
+def test_all_users_of_a_vm_share_its_link_and_its_lock() -> None:
+    links = Links()
+    link = links.of(VM)
+    assert links.of(replace(VM, locked_by="backup")) is link
+    other = links.of(replace(VM, id=VmId("qemu", "other")))
+    assert other is not link
+    assert other.channel_lock is not link.channel_lock
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"process": Process(2, 1)},
+        {"agent": AgentChannel(Path("/run/y.qga"))},
+        {"monitor": None},
+    ],
+)
+def test_a_vm_that_is_reached_otherwise_gets_a_new_link(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, object]
+) -> None:
+    closed: list[object] = []
+    monkeypatch.setattr(Monitor, "close", lambda monitor: closed.append(monitor))
+    links = Links()
+    old = links.of(VM)
+    new_vm = replace(VM, **changes)  # type: ignore[arg-type]
+    new = links.of(new_vm)
+    assert new is not old
+    assert new.vm == new_vm
+    assert links.of(new_vm) is new
+    assert closed == [old.monitor]
+
+
+def test_what_is_forgotten_is_closed_and_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[object] = []
+    monkeypatch.setattr(Monitor, "close", lambda monitor: closed.append(monitor))
+    links = Links()
+    old = links.of(VM)
+    links.forget(VM.id)
+    links.forget(VM.id)
+    assert closed == [old.monitor]
+    assert links.of(VM) is not old
+
+
+def test_closing_closes_them_all_whatever_one_of_them_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    closed: list[object] = []
+
+    def close(monitor: Monitor) -> None:
+        closed.append(monitor)
+        raise OSError("broken")
+
+    monkeypatch.setattr(Monitor, "close", close)
+    links = Links()
+    links.of(VM)
+    links.of(replace(VM, id=VmId("qemu", "other")))
+    links.close()
+    assert len(closed) == 2
+    links.close()
+    assert len(closed) == 2
