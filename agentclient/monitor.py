@@ -1,0 +1,230 @@
+"""What the host can see of a VM without a word to its guest: one short visit to the monitor.
+
+A visit connects, asks everything in one write and closes: about a millisecond. The session is
+kept open only where the configuration says that the monitor is ours; then QEMU's events come as
+well (protocol §1.5). All users of a VM's monitor share one `Monitor` (P5).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+
+from agentclient import port as ports
+from agentclient.channel import ConnectFailed, ConnectProblem, Endpoint
+from agentclient.port import Port
+from agentclient.qmp import QmpEvent, QmpFailure, QmpReply
+from agentclient.qmp_session import Ask, MonitorTrouble, QmpSession, soon
+from agentclient.text import printable
+from agentclient.vm import AgentChannel, MonitorView, RunState, Transport
+
+DEFAULT_VISIT_S = 0.5
+
+_RUN_STATES = {
+    "running": RunState.RUNNING,
+    "paused": RunState.PAUSED,
+    "prelaunch": RunState.PAUSED,
+    "debug": RunState.PAUSED,
+    "save-vm": RunState.PAUSED,
+    "restore-vm": RunState.PAUSED,
+    "watchdog": RunState.PAUSED,
+    "colo": RunState.PAUSED,
+    "io-error": RunState.IO_ERROR,
+    "internal-error": RunState.IO_ERROR,
+    "suspended": RunState.SUSPENDED,
+    "inmigrate": RunState.MIGRATING,
+    "postmigrate": RunState.MIGRATING,
+    "finish-migrate": RunState.MIGRATING,
+    "shutdown": RunState.SHUTDOWN,
+    "guest-panicked": RunState.PANICKED,
+}
+_MIGRATING = {"setup", "active", "pre-switchover", "device", "postcopy-active", "wait-unplug"}
+
+
+class Monitor:
+    """One VM's monitor; thread-safe.
+
+    Args:
+        endpoint: where it listens.
+        agent: the agent's channel, to find its port; None if the VM has none.
+        ours: whether the session may be held.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, agent: AgentChannel | None, *, ours: bool = False
+    ) -> None:
+        self._endpoint = endpoint
+        self._agent = agent
+        self._ours = ours
+        self._lock = threading.Lock()
+        self._session: QmpSession | None = None
+        self._port: Port | None = None
+        self._sole = True
+        self._looked_for_port = False
+        self._queues_visible = True
+        self._openings = 0
+        self._resets = 0
+        self._last = MonitorView()
+        self._last_at = float("-inf")
+
+    def look(self, timeout_s: float = DEFAULT_VISIT_S, *, max_age_s: float = 0.0) -> MonitorView:
+        """Visit the monitor and return what it shows; never raises.
+
+        Args:
+            timeout_s: how long the visit may take.
+            max_age_s: a view that is not older is good enough, and spares the visit.
+        """
+        with self._lock:
+            if time.monotonic() - self._last_at > max_age_s:
+                self._last = self._visit(soon(timeout_s))
+                self._last_at = time.monotonic()
+            return self._last
+
+    def event_fd(self) -> int | None:
+        """Return a descriptor that is readable when QEMU tells something; None if not held."""
+        with self._lock:
+            return self._session.fileno() if self._session is not None else None
+
+    def close(self) -> None:
+        """End a held session."""
+        with self._lock:
+            self._drop()
+
+    def _visit(self, deadline: float) -> MonitorView:
+        try:
+            session = self._session or QmpSession(self._endpoint, deadline)
+        except ConnectFailed as error:
+            gone = error.problem in (ConnectProblem.REFUSED, ConnectProblem.MISSING)
+            run_state = RunState.GONE if gone else RunState.UNKNOWN
+            return MonitorView(run_state, problem=f"monitor: {error}", gone=gone)
+        except MonitorTrouble as error:
+            return MonitorView(problem=f"monitor: {error}")
+        self._session = session
+        try:
+            return self._ask_all(session, deadline)
+        except MonitorTrouble as error:
+            self._drop()
+            return MonitorView(problem=f"monitor: {error}")
+        finally:
+            if not self._ours:
+                self._drop()
+
+    def _drop(self) -> None:
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+    def _ask_all(self, session: QmpSession, deadline: float) -> MonitorView:
+        if not self._looked_for_port:
+            self._find_port(session, deadline)
+        asks = [
+            Ask("query-status"),
+            Ask("query-migrate"),
+            Ask("query-blockstats"),
+            Ask("query-chardev"),
+        ]
+        asks += self._queue_asks()
+        status, migration, blocks, chardevs, *queues = session.ask(asks, deadline)
+        view = MonitorView(
+            run_state=_run_state(_value(status), _value(migration)),
+            written_bytes=ports.written_bytes(_value(blocks)),
+        )
+        view = self._with_port(view, _value(chardevs))
+        view = self._with_queues(view, queues)
+        return self._with_events(view, session.take_events())
+
+    def _queue_asks(self) -> list[Ask]:
+        if self._port is None or not self._queues_visible:
+            return []
+        return [
+            Ask("x-query-virtio-queue-status", {"path": self._port.device, "queue": queue})
+            for queue in (ports.CONTROL_TRANSMIT_QUEUE, self._port.receive_queue)
+        ]
+
+    def _with_port(self, view: MonitorView, value: object) -> MonitorView:
+        if self._agent is None:
+            return view
+        chardev = ports.agent_chardev(ports.chardevs(value), self._agent)
+        if chardev is None:
+            path = printable(str(self._agent.path))
+            return replace(view, problem=f"monitor: it knows no chardev for {path}")
+        # QEMU itself opens the frontend of an isa-serial agent, so that says nothing (§1.9).
+        virtio = self._port is not None or self._agent.transport is Transport.VIRTIO_SERIAL
+        return replace(view, client=chardev.client, port_open=chardev.open if virtio else None)
+
+    def _with_queues(self, view: MonitorView, answers: list[QmpReply | QmpFailure]) -> MonitorView:
+        if not answers:
+            return view
+        control, receive = (_value(answer) for answer in answers)
+        openings = ports.queue_index(control, "used-idx")
+        if openings is None:
+            self._no_queues(answers[0])
+            return view
+        reads = ports.queue_index(receive, "shadow-avail-idx")
+        return replace(view, openings=openings, reads=reads, sole_port=self._sole)
+
+    def _no_queues(self, answer: QmpReply | QmpFailure) -> None:
+        """Fall back where QEMU is too old for it; look again where the object has moved."""
+        if isinstance(answer, QmpFailure) and answer.error_class != "CommandNotFound":
+            self._looked_for_port = False
+        else:
+            self._queues_visible = False
+
+    def _with_events(self, view: MonitorView, events: list[QmpEvent]) -> MonitorView:
+        if not self._ours:
+            return view
+        self._resets += sum(event.name == "RESET" for event in events)
+        view = replace(view, resets=self._resets)
+        if view.openings is not None or self._port is None or self._port.id is None:
+            return view
+        mine = [
+            event.data.get("open") is True
+            for event in events
+            if event.name == "VSERPORT_CHANGE" and event.data.get("id") == self._port.id
+        ]
+        # The event's rate limit hides a closing between two openings (protocol §1.5), so every
+        # event counts, whatever it says.
+        self._openings += len(mine)
+        return replace(view, openings=self._openings)
+
+    def _find_port(self, session: QmpSession, deadline: float) -> None:
+        """Find the agent's port in QEMU's object tree; about five more round trips, once."""
+        if self._agent is None:
+            self._looked_for_port = True
+            return
+        listings = session.ask([Ask("qom-list", {"path": p}) for p in ports.PERIPHERALS], deadline)
+        paths = [
+            path
+            for directory, answer in zip(ports.PERIPHERALS, listings, strict=True)
+            for path in ports.port_paths(directory, _value(answer))
+        ]
+        found = [self._read_port(session, path, deadline) for path in paths]
+        known = [one for one in found if one is not None]
+        chardevs = ports.chardevs(_value(session.ask([Ask("query-chardev")], deadline)[0]))
+        chardev = ports.agent_chardev(chardevs, self._agent)
+        label = chardev.label if chardev else None
+        self._port = next((one for one in known if one.label == label), None)
+        self._sole = (
+            self._port is None or sum(one.device == self._port.device for one in known) == 1
+        )
+        self._looked_for_port = True
+
+    @staticmethod
+    def _read_port(session: QmpSession, path: str, deadline: float) -> Port | None:
+        names = ("chardev", "nr", "parent_bus")
+        asks = [Ask("qom-get", {"path": path, "property": name}) for name in names]
+        values = [_value(answer) for answer in session.ask(asks, deadline)]
+        return ports.port(path, dict(zip(names, values, strict=True)))
+
+
+def _value(answer: QmpReply | QmpFailure) -> object:
+    return answer.value if isinstance(answer, QmpReply) else None
+
+
+def _run_state(status: object, migration: object) -> RunState:
+    progress = migration.get("status") if isinstance(migration, dict) else None
+    if str(progress) in _MIGRATING:
+        return RunState.MIGRATING
+    word = status.get("status") if isinstance(status, dict) else None
+    return _RUN_STATES.get(str(word), RunState.UNKNOWN)
