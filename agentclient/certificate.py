@@ -1,0 +1,132 @@
+"""The last judgement on a freeze: is the window that was verified the one that was thawed? Pure.
+
+*Certified* needs a window that was verified, the status just before the thaw, a thaw's count that
+equals the freeze's, a port that never closed, and nothing that speaks against (P3).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from agentclient.evidence import EvidenceName, with_evidence
+from agentclient.thaw import ThawReport
+from agentclient.verdict import HALF
+from agentclient.vm import Evidence, EvidenceResult, FreezeState, Outcome, OutcomeKind
+from agentclient.watch import PortWatch
+from agentclient.window import Window
+
+
+def conclude(
+    verdict: Outcome,
+    report: ThawReport,
+    window: Window | None,
+    watch: PortWatch,
+    seconds: float,
+) -> Outcome:
+    """Return the final outcome of a freeze that was sent.
+
+    Args:
+        verdict: what was concluded before the thaw.
+        report: what the thaw found.
+        window: the window, None if there was none.
+        watch: the port.
+        seconds: how long it took from the freeze's sending.
+    """
+    pieces = [_thaw(verdict.frozen, report)]
+    if window is not None:
+        verdict = _window_judged(verdict, report)
+        pieces = _window_evidence(window, watch, report) + pieces
+    outcome = with_evidence(verdict, *pieces)
+    certified = window is not None and _certified(outcome, report, watch)
+    thawed = report.count if report.count is not None else (0 if report.settled else None)
+    return replace(
+        outcome,
+        thawed=thawed,
+        certified=certified,
+        seconds=round(seconds, 3),
+        next=report.next,
+        settled=report.settled,
+        reason=outcome.reason if report.settled else f"{outcome.reason}; {report.reason}",
+    )
+
+
+def learned(verdict: Outcome, report: ThawReport) -> Outcome:
+    """Return a lost freeze's verdict as a half one, where the next agent found something frozen."""
+    if verdict.kind is not OutcomeKind.LOST:
+        return verdict
+    if report.before is not FreezeState.FROZEN and not report.count:
+        return verdict
+    reason = f"{verdict.reason}; the next agent says frozen: {HALF}"
+    return replace(verdict, kind=OutcomeKind.PARTIAL, reason=reason)
+
+
+def _certified(outcome: Outcome, report: ThawReport, watch: PortWatch) -> bool:
+    return (
+        outcome.kind is OutcomeKind.VERIFIED
+        and report.settled
+        and report.before is FreezeState.FROZEN
+        and report.count == outcome.frozen
+        and not watch.ever_closed
+        and all(piece.result is not EvidenceResult.AGAINST for piece in outcome.evidence)
+    )
+
+
+def _status_at_thaw(report: ThawReport) -> Evidence:
+    name = EvidenceName.STATUS_AT_THAW
+    if report.before is None:
+        return Evidence(name, EvidenceResult.UNKNOWN, "not answered")
+    frozen = report.before is FreezeState.FROZEN
+    result = EvidenceResult.FOR if frozen else EvidenceResult.AGAINST
+    return Evidence(name, result, str(report.before))
+
+
+def _thaw(frozen: int | None, report: ThawReport) -> Evidence:
+    name = EvidenceName.THAW
+    if report.count is None:
+        return Evidence(name, EvidenceResult.UNKNOWN, report.error or report.reason)
+    if frozen is None:
+        return Evidence(name, EvidenceResult.UNKNOWN, report.count)
+    value = f"{report.count} of {frozen}"
+    if report.repeated and report.count < frozen:
+        # An agent that died with our first thaw may have thawed the rest.
+        value += ", after a thaw that died with its agent"
+        return Evidence(name, EvidenceResult.UNKNOWN, value)
+    result = EvidenceResult.FOR if report.count == frozen else EvidenceResult.AGAINST
+    return Evidence(name, result, value)
+
+
+def _window_judged(verdict: Outcome, report: ThawReport) -> Outcome:
+    """Return the verdict as the thaw shows it to be."""
+    if verdict.kind is not OutcomeKind.VERIFIED:
+        return verdict
+    how = None
+    if report.before is FreezeState.THAWED:
+        how = "the agent said thawed just before our thaw"
+    elif _short(verdict.frozen, report):
+        how = f"the thaw counted {report.count} of {verdict.frozen}: somebody thawed in between"
+    if how is None:
+        return verdict
+    return replace(verdict, kind=OutcomeKind.BROKEN, reason=f"the window was broken: {how}")
+
+
+def _short(frozen: int | None, report: ThawReport) -> bool:
+    """Whether somebody else must have thawed, since our own thaws can't explain the count."""
+    return report.count is not None and report.count < (frozen or 0) and not report.repeated
+
+
+def _window_evidence(window: Window, watch: PortWatch, report: ThawReport) -> list[Evidence]:
+    pieces = [_status_at_thaw(report), _writes(window)]
+    if watch.visible and watch.ever_closed:
+        text = f"closed while the freeze was held: {watch.cause}"
+        pieces.append(Evidence(EvidenceName.PORT, EvidenceResult.AGAINST, text))
+    return pieces
+
+
+def _writes(window: Window) -> Evidence:
+    if window.written_bytes is None:
+        return Evidence(EvidenceName.WRITES, EvidenceResult.UNKNOWN, "can't be seen")
+    # No writes prove nothing on an idle guest (protocol §3.13); and where only some file systems
+    # were to be frozen, the others write rightly.
+    against = window.written_bytes > 0 and window.whole
+    result = EvidenceResult.AGAINST if against else EvidenceResult.UNKNOWN
+    return Evidence(EvidenceName.WRITES, result, window.written_bytes)

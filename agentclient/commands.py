@@ -1,0 +1,30 @@
+"""Command lines for a person to run next."""
+
+from __future__ import annotations
+
+import shlex
+
+from agentclient.sources.base import EXPLICIT_SOURCE
+from agentclient.vm import Transport, Vm
+
+
+def thaw_command(vm: Vm) -> str:
+    """Return the command that thaws `vm` from another console, whoever froze it."""
+    words = ["frostwatch", "thaw", *_spec(vm), "--foreign", str(vm.id)]
+    return shlex.join(words)
+
+
+def _spec(vm: Vm) -> list[str]:
+    """Return the ``--vm`` that makes a VM known which no source finds by itself."""
+    if vm.source != EXPLICIT_SOURCE:
+        return []
+    values = {"name": vm.name}
+    if vm.agent:
+        values["agent"] = str(vm.agent.path)
+        if vm.agent.transport is Transport.ISA_SERIAL:
+            values["transport"] = vm.agent.transport.value
+    if vm.monitor:
+        values["monitor"] = str(vm.monitor.path)
+    # A comma inside of a value is doubled there.
+    pairs = (f"{key}={value.replace(',', ',,')}" for key, value in values.items())
+    return ["--vm", ",".join(pairs)]

@@ -1,0 +1,183 @@
+"""The freeze and the thaw that follows it, as one pure procedure: no freeze ends without its thaw.
+
+It hands everything that happens to both machines, begins the thaw when the freeze may have run,
+and gives the thaw's result back for the last judgement.
+"""
+
+from __future__ import annotations
+
+from agentclient.commands import thaw_command
+from agentclient.freeze import FreezeMachine, FreezePlan, State
+from agentclient.moves import Move, NewTicket
+from agentclient.thaw import ThawMachine, ThawPlan
+from agentclient.vm import Cause, FreezeState, MonitorView, Outcome, Progress, Vm
+from agentclient.wire import WireEvent
+from agentclient.wishes import Wish
+
+
+class FreezeProcedure:
+    """One freeze from its sending to the end of its thaw.
+
+    The outcome is the last word: what happens after it is neither told nor concluded from.
+
+    Args:
+        vm: the VM.
+        plan: what is to be frozen.
+        new_ticket: numbers for the requests.
+        now: seconds of the monotonic clock.
+    """
+
+    def __init__(self, vm: Vm, plan: FreezePlan, new_ticket: NewTicket, now: float) -> None:
+        self._vm = vm
+        self._schedule = plan.schedule
+        self._ticket = new_ticket
+        self.freeze = FreezeMachine(plan, new_ticket, now)
+        self.thaw: ThawMachine | None = None
+        self._renewed = False
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """The outcome, once everything has ended."""
+        return self.freeze.outcome
+
+    @property
+    def wakes_at(self) -> float:
+        """When `tick` has something to do at the latest."""
+        return self.thaw.wakes_at if self.thaw else self.freeze.wakes_at
+
+    def start(self, now: float) -> list[Move]:
+        """Send the freeze."""
+        return self.freeze.start(now)
+
+    def heard(self, now: float, event: WireEvent) -> list[Move]:
+        """Take what came from the agent."""
+        if self.outcome is not None:
+            return []
+        moves = self.freeze.heard(now, event)
+        if self.thaw is not None:
+            self._free_thaw(now)
+            moves += self.thaw.heard(now, event)
+        return moves + self._hand_over(now)
+
+    def saw(self, now: float, view: MonitorView) -> list[Move]:
+        """Take one look at the monitor."""
+        if self.outcome is not None:
+            return []
+        before = len(self.freeze.watch.changes)
+        moves = self.freeze.saw(now, view)
+        if self.thaw is not None:
+            self._free_thaw(now)
+            moves += self.thaw.changed(now, self.freeze.watch.changes[before:])
+        return moves + self._hand_over(now)
+
+    def tick(self, now: float) -> list[Move]:
+        """Take the time."""
+        if self.outcome is not None:
+            return []
+        moves = self.freeze.tick(now)
+        if self.thaw is not None:
+            moves += self.thaw.tick(now)
+        return moves + self._hand_over(now)
+
+    def stream_ended(self, now: float, text: str, *, renewed: bool) -> list[Move]:
+        """The channel broke: nothing more will come through it.
+
+        Args:
+            now: seconds of the monotonic clock.
+            text: why, as far as it is known.
+            renewed: another channel to the same guest was opened, so that it can be thawed.
+        """
+        self._renewed = renewed
+        thawing = self.thaw
+        moves = self.freeze.stream_ended(now, text) + self._hand_over(now)
+        if thawing is not None or (self.thaw is not None and not renewed):
+            assert self.thaw is not None
+            moves += self.thaw.stream_ended(now, gone=self._dead(), renewed=renewed, text=text)
+        return moves + self._hand_over(now)
+
+    def grant(self, now: float, wish: Wish) -> list[Move]:
+        """Do what the operator asks."""
+        if wish is Wish.END_HOLD:
+            return self.freeze.end_hold(now) + self._hand_over(now)
+        moves = self.freeze.cancel(now) + self._hand_over(now)
+        if wish is Wish.GIVE_UP:
+            moves += self._give_up(now)
+        return moves
+
+    def progress(self, now: float) -> Progress:
+        """Return how far it has got, for the screen."""
+        freeze, thaw, window = self.freeze, self.thaw, self.freeze.window
+        return Progress(
+            what="freeze",
+            phase=freeze.phase,
+            waiting_for=thaw.waiting_for if thaw else freeze.waiting_for,
+            started_at=freeze.started_at,
+            step=freeze.step,
+            steps=self._schedule.steps,
+            sent_at=freeze.started_at,
+            step_ends_at=None if thaw or window else freeze.step_ends_at,
+            ends_at=thaw.ends_at if thaw else freeze.ends_at,
+            heard_at=freeze.heard_at,
+            held_since=window.since if window else None,
+            hold_ends_at=window.ends_at if window else None,
+            # Whole seconds, so that a state is not written anew at each look.
+            blocked_s=float(int(freeze.watch.blocked_s(now))),
+            read=freeze.watch.read,
+            written_bytes=freeze.watch.written_bytes,
+            frozen=freeze.frozen,
+            verdict=freeze.verdict,
+            cancelled=freeze.cancelled,
+        )
+
+    @property
+    def state(self) -> FreezeState | None:
+        """The state of the file systems, as far as evidence goes."""
+        outcome = self.freeze.outcome
+        if outcome is not None:
+            return FreezeState.THAWED if outcome.settled else None
+        if self.thaw is not None:
+            return FreezeState.THAWING
+        return FreezeState.FROZEN if self.freeze.state is State.HELD else FreezeState.FREEZING
+
+    def _hand_over(self, now: float) -> list[Move]:
+        """Begin the thaw when the freeze asks for it; end when the thaw has reported."""
+        moves: list[Move] = []
+        if self.freeze.needs_thaw and self.thaw is None:
+            self.thaw = ThawMachine(self._thaw_plan(now), self.freeze.watch, self._ticket, now)
+            moves += self.thaw.start(now)
+        report = self.thaw.report if self.thaw is not None else None
+        if report is not None and self.freeze.outcome is None:
+            moves += self.freeze.thawed(now, report)
+        return moves
+
+    def _thaw_plan(self, now: float) -> ThawPlan:
+        freeze = self.freeze
+        # A cancelled freeze that is still pending may take its whole schedule before the thaw runs.
+        may_answer = freeze.pending and freeze.verdict is None
+        return ThawPlan(
+            vm=str(self._vm.id),
+            command=thaw_command(self._vm),
+            timeout_s=self._schedule.thaw_timeout_s,
+            patience_s=max(0.0, freeze.ends_at - now) if may_answer else 0.0,
+            owned=not self._renewed,
+            clean=not freeze.pending and not freeze.watch.ever_closed,
+            after_reset=freeze.watch.reset,
+            dead=self._dead(),
+        )
+
+    def _free_thaw(self, now: float) -> None:
+        """The thaw's own bound begins when the freeze before it is out of the way."""
+        if self.thaw is not None and (not self.freeze.pending or self.freeze.watch.ever_closed):
+            self.thaw.freeze_settled(now)
+
+    def _give_up(self, now: float) -> list[Move]:
+        moves: list[Move] = []
+        if self.freeze.outcome is None and self.thaw is None:
+            self.freeze.abandon_hold()
+            moves += self._hand_over(now)
+        if self.thaw is not None:
+            self.thaw.abandon(now)
+        return moves + self._hand_over(now)
+
+    def _dead(self) -> bool:
+        return self.freeze.watch.cause in (Cause.VM_GONE, Cause.GUEST_SHUTDOWN)

@@ -1,0 +1,152 @@
+"""A freeze's window, from its acknowledgement to its thaw, watched while it is held. Pure.
+
+A port that closes puts it *at risk*: the next agent's status settles that, as soon as there is
+one. Writes, a reset and a thawed agent *break* it. At its end the monitor is looked at once more,
+since the thaw itself writes.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from agentclient.durations import in_words
+from agentclient.events import EventKind
+from agentclient.moves import Move, NewTicket, Resync, Send, Tell
+from agentclient.thaw import STATUS, freeze_state
+from agentclient.vm import FreezeState, Level
+from agentclient.watch import CHANGE_TEXT, DEATHS, Change, PortWatch
+from agentclient.wire import Reply, Synced, WireEvent
+
+LAST_LOOK_S: Final = 0.5
+WRITERS: Final = (
+    "swap, raw disks, software RAID and file systems that can't freeze write rightly, anything "
+    "else means that the window is broken"
+)
+
+
+class Window:
+    """The time in which the guest is to be frozen.
+
+    Args:
+        since: when the freeze was acknowledged (seconds of the monotonic clock).
+        hold_s: how long it may last.
+        watch: the port and the host's write counters; fed by the freeze.
+        whole: the freeze covers all that the guest could freeze; else the rest writes rightly.
+        new_ticket: numbers for the requests.
+
+    Attributes:
+        at_risk: the port closed while it was held.
+        broken: why it is no window any more, None while it is one.
+        over: it is to be thawed now.
+        written_bytes: what the host saw written since; None if that can't be seen.
+        whole: as given.
+    """
+
+    def __init__(
+        self,
+        since: float,
+        hold_s: float,
+        watch: PortWatch,
+        new_ticket: NewTicket,
+        *,
+        whole: bool = True,
+    ) -> None:
+        self.since = since
+        self.ends_at = since + hold_s
+        self.at_risk = False
+        self.broken: str | None = None
+        self.over = False
+        self.written_bytes: int | None = None
+        self._watch = watch
+        self.whole = whole
+        self._ticket = new_ticket
+        self._written_before = watch.view.written_bytes
+        self._last_look_by: float | None = None
+        self._sync_ticket = 0
+        self._status_ticket = 0
+        self._count_writes()
+
+    @property
+    def wakes_at(self) -> float:
+        """When `tick` has something to do at the latest."""
+        return self.ends_at if self._last_look_by is None else self._last_look_by
+
+    @property
+    def wants_look(self) -> bool:
+        """Whether its end waits for nothing but a look at the monitor."""
+        return self._last_look_by is not None
+
+    def heard(self, event: WireEvent) -> list[Move]:
+        """Take what came from the agent."""
+        match event:
+            case Synced(ticket) if ticket == self._sync_ticket:
+                self._status_ticket = self._ticket()
+                return [Send(self._status_ticket, STATUS)]
+            case Reply(ticket, value) if ticket == self._status_ticket:
+                state = freeze_state(value)
+                if state is FreezeState.THAWED:
+                    self.break_now("the window was broken: the next agent says thawed")
+                text = f"the agent's status: {state or 'unreadable'}"
+                return [Tell(EventKind.REPLY, Level.INFO, text)]
+        return []
+
+    def saw(self, now: float, changes: list[Change]) -> list[Move]:
+        """Take what a look at the monitor showed."""
+        moves: list[Move] = []
+        for change in changes:
+            moves += self._changed(change)
+        if self._count_writes():
+            text = f"{self.written_bytes} bytes were written while the freeze is held: {WRITERS}"
+            self.broken = self.broken or text
+            fields = {"written_bytes": self.written_bytes}
+            moves.append(Tell(EventKind.CONTRADICTION, Level.ERROR, text, fields))
+        if self._last_look_by is not None and not self.over:
+            moves += self._end(now)
+        return moves
+
+    def tick(self, now: float) -> list[Move]:
+        """Take the time."""
+        if now < self.wakes_at or self.over:
+            return []
+        seen = self._watch.visible or self._written_before is not None
+        if self._last_look_by is None and seen:
+            self._last_look_by = now + LAST_LOOK_S
+            return []
+        return self._end(now)
+
+    def end(self, now: float) -> list[Move]:
+        """It has served its purpose: end it now."""
+        self.ends_at = min(self.ends_at, now)
+        return self.tick(now)
+
+    def break_now(self, why: str) -> None:
+        """It is broken beyond doubt: there is nothing left to hold."""
+        self.broken = self.broken or why
+        self.over = True
+
+    def _end(self, now: float) -> list[Move]:
+        self.over = True
+        return [Tell(EventKind.NOTE, Level.INFO, f"thawing after {in_words(now - self.since)}")]
+
+    def _changed(self, change: Change) -> list[Move]:
+        if change is Change.RESET or change in DEATHS:
+            self.break_now(f"the window was broken: {CHANGE_TEXT[change]}")
+            return []
+        moves: list[Move] = []
+        if change in (Change.CLOSED, Change.RESTARTED) and not self.at_risk:
+            self.at_risk = True
+            text = "at risk: the agent's port closed while the freeze is held"
+            moves.append(Tell(EventKind.AT_RISK, Level.WARNING, text))
+        if change in (Change.OPENED, Change.RESTARTED):
+            self._sync_ticket = self._ticket()
+            moves.append(Resync(self._sync_ticket))
+        return moves
+
+    def _count_writes(self) -> bool:
+        """Take the host's counters; return whether they contradict the freeze from now on."""
+        after = self._watch.view.written_bytes
+        if self._written_before is None or after is None:
+            return False
+        had = bool(self.written_bytes)
+        self.written_bytes = max(0, after - self._written_before)
+        return self.whole and self.written_bytes > 0 and not had

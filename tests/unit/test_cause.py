@@ -1,0 +1,35 @@
+"""A freeze that died with its guest names what the guest died of."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import count
+
+import pytest
+
+from agentclient.freeze import FreezeMachine, FreezePlan
+from agentclient.schedule import Schedule
+from agentclient.vm import Cause, MonitorView, OutcomeKind, RunState
+
+UP = MonitorView(RunState.RUNNING, port_open=True, openings=5)
+
+
+@pytest.mark.parametrize(
+    ("view", "cause"),
+    [
+        # A panic leaves the port open (protocol §3.16); so may a shutdown.
+        (replace(UP, run_state=RunState.PANICKED), Cause.GUEST_PANICKED),
+        (replace(UP, run_state=RunState.SHUTDOWN), Cause.GUEST_SHUTDOWN),
+        (replace(UP, run_state=RunState.SHUTDOWN, port_open=False), Cause.GUEST_SHUTDOWN),
+        (MonitorView(RunState.GONE, gone=True), Cause.VM_GONE),
+    ],
+)
+def test_the_cause_is_known_also_where_the_port_stayed_open(
+    view: MonitorView, cause: Cause
+) -> None:
+    machine = FreezeMachine(FreezePlan(Schedule(), UP), count(1).__next__, 0.0)
+    machine.start(0.0)
+    machine.saw(1.0, view)
+    assert machine.verdict is not None
+    assert (machine.verdict.kind, machine.verdict.cause) == (OutcomeKind.LOST, cause)
+    assert str(cause) in machine.verdict.reason

@@ -1,0 +1,368 @@
+"""The bounded freeze in virtual time: every branch of protocol §4's table, and one whole hour."""
+
+from __future__ import annotations
+
+import pytest
+
+from agentclient.events import EventKind
+from agentclient.schedule import Schedule
+from agentclient.vm import Cause, EvidenceResult, OutcomeKind, Phase, RunState
+from agentclient.wishes import Wish
+from tests.unit.virtual_freeze import VirtualFreeze
+from tests.unit.virtual_guest import VirtualGuest
+
+FREEZE, STATUS, THAW = "guest-fsfreeze-freeze", "guest-fsfreeze-status", "guest-fsfreeze-thaw"
+
+
+def test_a_quick_freeze_is_certified() -> None:
+    freeze = VirtualFreeze(VirtualGuest())
+    outcome = freeze.run_out()
+    assert (outcome.kind, outcome.certified, outcome.settled) == (OutcomeKind.VERIFIED, True, True)
+    assert (outcome.frozen, outcome.thawed, outcome.coverage) == (2, 2, "2 of 3")
+    assert [one.mountpoint for one in outcome.not_covered] == ["/boot/efi"]
+    assert freeze.guest.frozen == set()
+
+
+def test_the_hour_second_by_second() -> None:
+    """10 min + 5 × 10 min; a status before each further step; then the thaw, and its own bound."""
+    freeze = VirtualFreeze(VirtualGuest(hook_s=1e9))
+    start = freeze.guest.now
+    for second in range(1, 3600):
+        freeze.run(1.0, step_s=1.0)
+        progress = freeze.procedure.progress(freeze.guest.now)
+        assert progress.phase is Phase.PENDING
+        assert progress.step == second // 600 + 1
+        assert progress.step_ends_at == pytest.approx(start + 600 * (second // 600 + 1))
+        assert progress.ends_at == pytest.approx(start + 3600)
+        assert len(freeze.asked(STATUS)) == second // 600
+    assert not freeze.texts(EventKind.VERDICT)
+    freeze.run(1.0, step_s=1.0)
+    assert freeze.verdict.kind is OutcomeKind.TIMEOUT
+    assert freeze.asked(THAW) == [pytest.approx(start + 3600)]
+    assert [text.split(";")[1].strip() for text in freeze.texts(EventKind.STEP)] == [
+        f"{minutes} min left" for minutes in (50, 40, 30, 20, 10)
+    ]
+    outcome = freeze.run_out(step_s=1.0)
+    assert freeze.guest.now == pytest.approx(start + 3600 + 180)
+    assert (outcome.kind, outcome.thawed, outcome.settled) == (OutcomeKind.TIMEOUT, None, False)
+    assert outcome.next is not None
+    assert "thaw" in outcome.next
+
+
+def test_a_schedule_of_ones_own() -> None:
+    schedule = Schedule(first_timeout_s=5, probe_timeout_s=2, probes=3, thaw_timeout_s=1)
+    freeze = VirtualFreeze(VirtualGuest(hook_s=1e9), schedule)
+    freeze.run_out()
+    statuses = freeze.asked(STATUS)[:3]
+    assert statuses == [pytest.approx(at, abs=0.3) for at in (5, 7, 9)]
+    assert freeze.at(EventKind.VERDICT) == pytest.approx(11, abs=0.3)
+
+
+def test_a_late_reply_is_adopted_with_its_true_count() -> None:
+    schedule = Schedule(first_timeout_s=5, probe_timeout_s=5, probes=5)
+    freeze = VirtualFreeze(VirtualGuest(hook_s=12), schedule)
+    outcome = freeze.run_out()
+    assert (outcome.kind, outcome.frozen, outcome.certified) == (OutcomeKind.VERIFIED, 2, True)
+    assert len(freeze.texts(EventKind.STEP)) == 2
+
+
+def test_a_hooks_error_is_told_and_thawed() -> None:
+    freeze = VirtualFreeze(VirtualGuest(hook_s=2, hook_fails=True))
+    outcome = freeze.run_out()
+    assert outcome.kind is OutcomeKind.FAILED
+    assert "hook failed" in outcome.reason
+    assert freeze.guest.thaw_runs == 1  # the freeze hook has run, so the thaw hook must
+
+
+def test_a_killed_agent_is_lost_within_a_second_and_thawed_when_it_comes_back() -> None:
+    freeze = VirtualFreeze(VirtualGuest(hook_s=60))
+    freeze.run(5.0)
+    freeze.guest.kill(lose_unread=True)
+    freeze.run(1.0)
+    verdict = freeze.verdict
+    assert (verdict.kind, verdict.cause) == (OutcomeKind.LOST, Cause.AGENT_GONE)
+    freeze.guest.respawn()
+    outcome = freeze.run_out()
+    assert (outcome.kind, outcome.thawed, outcome.settled) == (OutcomeKind.LOST, 0, True)
+    assert freeze.guest.thaw_runs == 1
+
+
+@pytest.mark.parametrize("lose_unread", [True, False])
+def test_a_restart_between_two_looks_is_lost(lose_unread: bool) -> None:
+    """Only the counter moves: the port is open at each look (protocol §1.10)."""
+    freeze = VirtualFreeze(VirtualGuest(hook_s=60))
+    freeze.run(5.0)
+    freeze.guest.kill(lose_unread=lose_unread)
+    freeze.guest.respawn()
+    freeze.run(1.0)
+    verdict = freeze.verdict
+    assert (verdict.kind, verdict.cause) == (OutcomeKind.LOST, Cause.AGENT_RESTARTED)
+
+
+def test_a_half_frozen_guest_that_says_frozen_is_partial() -> None:
+    freeze = VirtualFreeze(VirtualGuest(flush_s=10))
+    freeze.run(15.0)
+    assert freeze.guest.frozen == {"vdb"}
+    freeze.guest.kill(lose_unread=True)
+    freeze.guest.respawn()
+    outcome = freeze.run_out()
+    assert (outcome.kind, outcome.cause) == (OutcomeKind.PARTIAL, Cause.AGENT_RESTARTED)
+    assert (outcome.frozen, outcome.thawed, outcome.settled) == (None, 1, True)
+
+
+def test_a_half_frozen_guest_whose_agent_comes_back_late_is_revised_to_partial() -> None:
+    freeze = VirtualFreeze(VirtualGuest(flush_s=10))
+    freeze.run(15.0)
+    freeze.guest.kill(lose_unread=True)
+    freeze.run(3.0)
+    freeze.guest.respawn()
+    outcome = freeze.run_out()
+    assert outcome.kind is OutcomeKind.PARTIAL
+    assert EventKind.REVISED in freeze.kinds()
+    assert freeze.guest.frozen == set()
+
+
+def test_a_success_reply_of_an_agent_that_leaves_is_partial() -> None:
+    freeze = VirtualFreeze(VirtualGuest(hook_s=5))
+    freeze.run(2.0)
+    freeze.guest.terminate()
+    freeze.run(4.0)
+    freeze.guest.respawn()
+    outcome = freeze.run_out()
+    assert (outcome.kind, outcome.frozen, outcome.certified) == (OutcomeKind.PARTIAL, 2, False)
+
+
+def test_a_reset_is_lost_and_nothing_is_thawed_unpaired() -> None:
+    freeze = VirtualFreeze(VirtualGuest(hook_s=60))
+    freeze.run(5.0)
+    freeze.guest.reset()
+    freeze.run(5.0)
+    freeze.guest.respawn()
+    outcome = freeze.run_out()
+    assert (outcome.kind, outcome.cause) == (OutcomeKind.LOST, Cause.GUEST_RESET)
+    assert (outcome.settled, outcome.thawed, freeze.guest.thaw_runs) == (True, 0, 0)
+
+
+def test_a_reset_guest_that_never_boots_ends_within_the_thaws_bound() -> None:
+    freeze = VirtualFreeze(VirtualGuest(hook_s=60))
+    freeze.run(5.0)
+    freeze.guest.reset()
+    outcome = freeze.run_out()
+    assert (outcome.settled, outcome.next) == (True, None)
+    assert freeze.guest.now < 200
+
+
+def test_a_paused_vm_is_blocked_not_lost() -> None:
+    freeze = VirtualFreeze(VirtualGuest(hook_s=5))
+    freeze.run(2.0)
+    freeze.guest.run_state = RunState.PAUSED
+    freeze.run(60.0)
+    progress = freeze.procedure.progress(freeze.guest.now)
+    assert progress.phase is Phase.BLOCKED
+    assert progress.blocked_s == pytest.approx(60, abs=1)
+    assert "resume" in progress.waiting_for
+    freeze.guest.run_state = RunState.RUNNING
+    assert freeze.run_out().kind is OutcomeKind.VERIFIED
+
+
+def test_a_vm_that_goes_is_lost_at_once_and_needs_no_thaw() -> None:
+    freeze = VirtualFreeze(VirtualGuest(hook_s=60))
+    freeze.run(5.0)
+    freeze.guest.leave()
+    freeze.run(1.0)
+    outcome = freeze.outcome
+    assert outcome is not None
+    assert (outcome.kind, outcome.cause) == (OutcomeKind.LOST, Cause.VM_GONE)
+    assert (outcome.settled, outcome.next) == (True, None)
+
+
+def test_a_panic_is_lost_and_somebody_is_told_to_reset() -> None:
+    freeze = VirtualFreeze(VirtualGuest(hook_s=60))
+    freeze.run(5.0)
+    freeze.guest.run_state = RunState.PANICKED
+    freeze.run(1.0)
+    outcome = freeze.outcome
+    assert outcome is not None
+    assert outcome.cause is Cause.GUEST_PANICKED
+    assert outcome.next is not None
+    assert "reset" in outcome.next
+
+
+def test_cancel_queues_a_thaw_that_runs_right_behind_the_freeze() -> None:
+    freeze = VirtualFreeze(VirtualGuest(hook_s=30))
+    freeze.run(5.0)
+    freeze.wish(Wish.CANCEL)
+    assert len(freeze.asked(THAW)) == 1
+    outcome = freeze.run_out()
+    assert freeze.guest.now == pytest.approx(30, abs=2)
+    assert (outcome.kind, outcome.frozen, outcome.thawed) == (OutcomeKind.UNVERIFIED, 2, 2)
+
+
+def test_a_cancelled_freeze_may_take_its_schedule_before_the_thaws_bound_begins() -> None:
+    freeze = VirtualFreeze(VirtualGuest(hook_s=1000))
+    freeze.run(5.0)
+    freeze.wish(Wish.CANCEL)
+    outcome = freeze.run_out(step_s=1.0)
+    assert (outcome.settled, outcome.thawed) == (True, 2)
+
+
+def test_giving_up_ends_at_once_and_says_what_to_do() -> None:
+    freeze = VirtualFreeze(VirtualGuest(hook_s=1000))
+    freeze.run(5.0)
+    freeze.wish(Wish.GIVE_UP)
+    freeze.run(1.0)
+    outcome = freeze.outcome
+    assert outcome is not None
+    assert (outcome.settled, outcome.thawed) == (False, None)
+    assert outcome.next is not None
+
+
+def test_a_hold_is_thawed_at_its_end() -> None:
+    freeze = VirtualFreeze(VirtualGuest(), Schedule(hold_s=30))
+    freeze.run(10.0)
+    assert freeze.guest.frozen == {"vda", "vdb"}
+    assert freeze.procedure.progress(freeze.guest.now).phase is Phase.HELD
+    outcome = freeze.run_out()
+    assert freeze.asked(THAW) == [pytest.approx(30, abs=1)]
+    assert outcome.certified
+
+
+@pytest.mark.parametrize("wish", [Wish.END_HOLD, Wish.CANCEL, Wish.GIVE_UP])
+def test_a_hold_can_be_ended(wish: Wish) -> None:
+    freeze = VirtualFreeze(VirtualGuest(), Schedule(hold_s=100))
+    freeze.run(10.0)
+    freeze.wish(wish)
+    freeze.run(1.0)
+    assert freeze.guest.frozen == set()
+    assert freeze.outcome is not None
+
+
+def test_writes_during_a_hold_break_the_window() -> None:
+    freeze = VirtualFreeze(VirtualGuest(), Schedule(hold_s=10))
+    freeze.run(5.0)
+    freeze.guest.written += 4096
+    outcome = freeze.run_out()
+    assert (outcome.kind, outcome.certified, outcome.thawed) == (OutcomeKind.BROKEN, False, 2)
+    assert "4096 bytes" in outcome.reason
+    results = {piece.name: piece.result for piece in outcome.evidence}
+    assert results["writes"] is EvidenceResult.AGAINST
+
+
+def test_the_thaws_own_writes_do_not_count() -> None:
+    freeze = VirtualFreeze(VirtualGuest(), Schedule(hold_s=2))
+    freeze.run(1.0)
+    while not freeze.asked(THAW):
+        freeze.step(0.05)
+    freeze.guest.written += 2048
+    assert freeze.run_out().certified
+
+
+def test_an_agent_killed_while_held_is_at_risk_and_settled_by_the_next() -> None:
+    freeze = VirtualFreeze(VirtualGuest(), Schedule(hold_s=20))
+    freeze.run(5.0)
+    freeze.guest.kill(lose_unread=True)
+    freeze.run(1.0)
+    assert freeze.procedure.progress(freeze.guest.now).phase is Phase.AT_RISK
+    freeze.guest.respawn()
+    outcome = freeze.run_out()
+    # Settled, since the next agent says frozen and the counts agree; but no certificate.
+    assert (outcome.kind, outcome.certified, outcome.thawed) == (OutcomeKind.VERIFIED, False, 2)
+
+
+def test_a_reset_while_held_breaks_the_window_at_once() -> None:
+    freeze = VirtualFreeze(VirtualGuest(), Schedule(hold_s=60))
+    freeze.run(5.0)
+    freeze.guest.reset()
+    freeze.run(2.0)
+    assert freeze.verdict.kind is OutcomeKind.BROKEN
+    freeze.guest.respawn()
+    outcome = freeze.run_out()
+    assert (outcome.kind, outcome.settled) == (OutcomeKind.BROKEN, True)
+
+
+def test_somebody_who_thaws_behind_our_back_is_found_by_the_count() -> None:
+    freeze = VirtualFreeze(VirtualGuest(), Schedule(hold_s=10))
+    freeze.run(5.0)
+    freeze.guest.frozen.discard("vda")
+    outcome = freeze.run_out()
+    assert (outcome.kind, outcome.thawed) == (OutcomeKind.BROKEN, 1)
+
+
+def test_without_a_monitor_it_is_unverified_and_says_what_is_missing() -> None:
+    outcome = VirtualFreeze(VirtualGuest(), monitor=False).run_out()
+    assert (outcome.kind, outcome.certified, outcome.settled) == (
+        OutcomeKind.UNVERIFIED,
+        False,
+        True,
+    )
+    assert "no monitor" in outcome.reason
+
+
+def test_without_a_monitor_the_order_of_replies_shows_a_loss() -> None:
+    schedule = Schedule(first_timeout_s=10, probe_timeout_s=10, probes=5)
+    freeze = VirtualFreeze(VirtualGuest(hook_s=60), schedule, monitor=False)
+    freeze.run(5.0)
+    freeze.guest.kill(lose_unread=True)
+    freeze.guest.respawn()
+    outcome = freeze.run_out()
+    assert outcome.kind is OutcomeKind.LOST
+    assert freeze.at(EventKind.VERDICT) == pytest.approx(10, abs=1)
+    assert "later command" in outcome.reason
+
+
+def test_strict_demands_full_coverage() -> None:
+    outcome = VirtualFreeze(VirtualGuest(), strict=True).run_out()
+    assert (outcome.kind, outcome.settled) == (OutcomeKind.UNVERIFIED, True)
+    assert "/boot/efi" in outcome.reason
+
+
+def test_a_thaw_that_dies_with_its_agent_is_sent_again() -> None:
+    freeze = VirtualFreeze(VirtualGuest(), Schedule(hold_s=5))
+    freeze.run(4.9)
+    while not freeze.asked(THAW):
+        freeze.perform(freeze.procedure.tick(freeze.guest.now))
+        freeze.look()
+        freeze.guest.now += 0.05
+    freeze.guest.kill(lose_unread=True)
+    freeze.run(2.0)
+    freeze.guest.respawn()
+    outcome = freeze.run_out()
+    assert freeze.guest.frozen == set()
+    assert len(freeze.asked(THAW)) >= 2
+    assert outcome.settled
+
+
+@pytest.mark.parametrize("hold_s", [0.0, 60.0])
+def test_a_broken_channel_is_opened_anew_for_the_thaw(hold_s: float) -> None:
+    freeze = VirtualFreeze(VirtualGuest(hook_s=5), Schedule(hold_s=hold_s))
+    freeze.run(2.0 if not hold_s else 20.0)
+    freeze.break_channel(renewed=True)
+    outcome = freeze.run_out()
+    assert outcome.cause is Cause.CHANNEL_BROKEN
+    # The pending freeze went on in the guest, and froze it: known only from its status.
+    assert outcome.kind is (OutcomeKind.BROKEN if hold_s else OutcomeKind.PARTIAL)
+    assert (outcome.settled, freeze.guest.frozen) == (True, set())
+    assert freeze.guest.thaw_runs == 1
+
+
+def test_a_channel_that_stays_broken_is_told_loudly() -> None:
+    freeze = VirtualFreeze(VirtualGuest(), Schedule(hold_s=60))
+    freeze.run(20.0)
+    freeze.break_channel(renewed=False)
+    outcome = freeze.run_out()
+    assert (outcome.settled, outcome.thawed) == (False, None)
+    assert outcome.next is not None
+
+
+def test_a_vm_that_migrated_away_may_be_frozen_where_it_runs_now() -> None:
+    freeze = VirtualFreeze(VirtualGuest(hook_s=60))
+    freeze.run(5.0)
+    freeze.guest.run_state = RunState.MIGRATING
+    freeze.run(5.0)
+    assert freeze.procedure.progress(freeze.guest.now).phase is Phase.BLOCKED
+    freeze.guest.leave()
+    outcome = freeze.run_out()
+    assert (outcome.kind, outcome.cause) == (OutcomeKind.LOST, Cause.MIGRATED)
+    assert (outcome.settled, outcome.thawed) == (False, None)
+    assert outcome.next is not None
+    assert "new host" in outcome.next

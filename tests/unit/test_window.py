@@ -1,0 +1,208 @@
+"""A freeze's window while it is held."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import count
+
+import pytest
+
+from agentclient.events import EventKind
+from agentclient.moves import Move, Resync, Send, Tell
+from agentclient.vm import MonitorView, RunState
+from agentclient.watch import Change, PortWatch
+from agentclient.window import LAST_LOOK_S, Window
+from agentclient.wire import Failure, Passed, Reply, Synced
+
+UP = MonitorView(RunState.RUNNING, port_open=True, openings=5, written_bytes=100)
+
+
+class Held:
+    """A window of 10 s from 100 on, whose monitor showed `baseline`."""
+
+    def __init__(self, baseline: MonitorView = UP) -> None:
+        self.watch = PortWatch(baseline, 99.0)
+        self.window = Window(100.0, 10.0, self.watch, count(1).__next__)
+
+    def look(self, now: float, view: MonitorView = UP) -> list[Move]:
+        return self.window.saw(now, self.watch.saw(now, view))
+
+
+def kinds(moves: list[Move]) -> list[EventKind]:
+    return [move.kind for move in moves if isinstance(move, Tell)]
+
+
+def test_an_undisturbed_window_ends_with_a_last_look() -> None:
+    held = Held()
+    window = held.window
+    assert (window.ends_at, window.wakes_at) == (110.0, 110.0)
+    assert held.look(105.0) == []
+    assert window.tick(109.9) == []
+    wanted = [window.wants_look]
+    assert window.tick(110.0) == []
+    assert [*wanted, window.wants_look] == [False, True]
+    assert window.wakes_at == 110.0 + LAST_LOOK_S
+    assert kinds(held.look(110.1)) == [EventKind.NOTE]
+    assert (window.over, window.broken, window.at_risk, window.written_bytes) == (
+        True,
+        None,
+        False,
+        0,
+    )
+
+
+def test_a_last_look_that_does_not_come_is_waited_for_shortly() -> None:
+    window = Held().window
+    window.tick(110.0)
+    assert window.tick(110.0 + LAST_LOOK_S - 0.01) == []
+    assert kinds(window.tick(110.0 + LAST_LOOK_S)) == [EventKind.NOTE]
+    assert window.over
+    assert window.tick(200.0) == []
+
+
+def test_where_nothing_can_be_seen_nothing_is_waited_for() -> None:
+    window = Held(MonitorView()).window
+    assert kinds(window.tick(110.0)) == [EventKind.NOTE]
+    assert window.over
+    assert window.written_bytes is None
+
+
+def test_what_the_window_did_not_ask_for_is_not_its_business() -> None:
+    window = Held().window
+    assert window.heard(Synced(9)) == []
+    assert window.heard(Reply(9, "thawed")) == []
+    assert (window.over, window.broken) == (False, None)
+
+
+def test_it_can_be_ended_early() -> None:
+    held = Held()
+    assert held.window.end(103.0) == []
+    assert held.window.wants_look
+    held.look(103.0)
+    assert held.window.over
+
+
+def test_ending_it_late_does_not_make_it_longer() -> None:
+    window = Held().window
+    window.end(150.0)
+    assert window.ends_at == 110.0
+
+
+# -- at risk ------------------------------------------------------------------------------------
+
+
+def test_a_port_that_closes_puts_it_at_risk_once() -> None:
+    held = Held()
+    assert kinds(held.look(101.0, replace(UP, port_open=False, openings=6))) == [EventKind.AT_RISK]
+    assert held.window.at_risk
+    assert held.look(102.0, replace(UP, port_open=False, openings=6)) == []
+    assert (held.window.broken, held.window.over) == (None, False)
+
+
+def test_the_next_agents_status_settles_it() -> None:
+    held = Held()
+    held.look(101.0, replace(UP, port_open=False, openings=6))
+    assert held.look(102.0, replace(UP, openings=7)) == [Resync(1)]
+    assert held.window.heard(Synced(9)) == []
+    assert held.window.heard(Synced(1)) == [Send(2, "guest-fsfreeze-status")]
+    assert held.window.heard(Reply(9, "thawed")) == []
+    assert held.window.broken is None
+    assert kinds(held.window.heard(Reply(2, "thawed"))) == [EventKind.REPLY]
+    assert held.window.over
+    assert "thawed" in str(held.window.broken)
+
+
+@pytest.mark.parametrize("value", ["frozen", None, 5, [], {"x": 1}, "THAWED"])
+def test_a_next_agent_that_does_not_say_thawed_lets_it_go_on(value: object) -> None:
+    held = Held()
+    moves = held.look(101.0, replace(UP, openings=7))
+    assert kinds(moves) == [EventKind.AT_RISK]
+    assert moves[-1] == Resync(1)
+    held.window.heard(Synced(1))
+    held.window.heard(Reply(2, value))
+    assert (held.window.over, held.window.broken, held.window.at_risk) == (False, None, True)
+
+
+def test_errors_and_lost_questions_change_nothing() -> None:
+    held = Held()
+    held.look(101.0, replace(UP, openings=7))
+    held.window.heard(Synced(1))
+    assert held.window.heard(Failure(2, "GenericError", "x")) == []
+    assert held.window.heard(Passed(2)) == []
+    assert not held.window.over
+
+
+def test_another_port_of_the_same_controller_is_no_risk() -> None:
+    held = Held()
+    assert held.look(101.0, replace(UP, openings=7, sole_port=False)) == []
+    assert held.watch.changes == [Change.HINT]
+    assert not held.window.at_risk
+
+
+def test_a_blocked_guest_stays_frozen() -> None:
+    held = Held()
+    assert held.look(101.0, replace(UP, run_state=RunState.PAUSED)) == []
+    assert held.look(102.0) == []
+    assert (held.window.broken, held.window.at_risk) == (None, False)
+
+
+# -- broken -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        replace(UP, openings=1),
+        MonitorView(RunState.GONE, gone=True),
+        replace(UP, run_state=RunState.SHUTDOWN),
+        replace(UP, run_state=RunState.PANICKED),
+    ],
+)
+def test_a_guest_that_was_reset_or_died_ends_it(view: MonitorView) -> None:
+    held = Held()
+    held.look(101.0, view)
+    assert held.window.over
+    assert held.window.broken is not None
+    assert held.window.broken.startswith("the window was broken: ")
+
+
+def test_writes_are_told_once_and_do_not_end_it() -> None:
+    held = Held()
+    (told,) = held.look(101.0, replace(UP, written_bytes=612))
+    assert isinstance(told, Tell)
+    assert told.kind is EventKind.CONTRADICTION
+    assert told.fields == {"written_bytes": 512}
+    assert held.look(102.0, replace(UP, written_bytes=700)) == []
+    assert held.window.written_bytes == 600
+    assert held.window.broken is not None
+    assert not held.window.over
+
+
+def test_writes_beside_what_was_chosen_are_counted_and_contradict_nothing() -> None:
+    watch = PortWatch(UP, 99.0)
+    window = Window(100.0, 10.0, watch, count(1).__next__, whole=False)
+    assert window.saw(101.0, watch.saw(101.0, replace(UP, written_bytes=612))) == []
+    assert (window.written_bytes, window.broken) == (512, None)
+
+
+def test_writes_before_it_began_do_not_count() -> None:
+    watch = PortWatch(UP, 0.0)
+    watch.saw(99.0, replace(UP, written_bytes=9_000))
+    window = Window(100.0, 10.0, watch, count(1).__next__)
+    window.saw(101.0, watch.saw(101.0, replace(UP, written_bytes=9_000)))
+    assert (window.written_bytes, window.broken) == (0, None)
+
+
+def test_writes_seen_by_the_last_look_count() -> None:
+    held = Held()
+    held.window.tick(110.0)
+    moves = held.look(110.1, replace(UP, written_bytes=101))
+    assert kinds(moves) == [EventKind.CONTRADICTION, EventKind.NOTE]
+    assert held.window.over
+
+
+def test_the_first_reason_stays() -> None:
+    held = Held()
+    held.window.break_now("first")
+    held.window.break_now("second")
+    assert held.window.broken == "first"
