@@ -1,0 +1,178 @@
+"""What is known about all VMs now: one place, thread-safe and versioned.
+
+Sources, the watcher and the freezers write; the console and the command line read. A reader takes
+a snapshot, or asks what changed since the version that it has seen; nobody hands out references
+to anything that can change.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import islice
+
+from agentclient.errors import BadInput
+from agentclient.text import printable
+from agentclient.vm import Level, LogLine, Vm, VmId, VmState
+
+DEFAULT_LOG_LINES = 500
+# Readers ask several times a second: none is that many removals behind.
+_MOST_REMOVED = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class FleetChange:
+    """What happened between two versions of the fleet.
+
+    Attributes:
+        version: the version to ask from the next time.
+        changed: the states that were written since, oldest change first.
+        removed: the VMs that were forgotten since.
+    """
+
+    version: int
+    changed: tuple[VmState, ...]
+    removed: tuple[VmId, ...]
+
+
+def now() -> datetime:
+    """Return the wall clock's time in the local time zone."""
+    return datetime.now(UTC).astimezone()
+
+
+class Fleet:
+    """The states and logs of all VMs.
+
+    Args:
+        log_lines: how many lines are kept for each VM.
+        wall: the wall clock for log lines.
+    """
+
+    def __init__(
+        self, *, log_lines: int = DEFAULT_LOG_LINES, wall: Callable[[], datetime] = now
+    ) -> None:
+        self._lock = threading.Lock()
+        self._states: dict[VmId, VmState] = {}
+        self._removed: dict[VmId, int] = {}
+        self._logs: dict[VmId, deque[LogLine]] = {}
+        self._log_lines = log_lines
+        self.wall = wall
+        self._version = 0
+
+    @property
+    def version(self) -> int:
+        """The version of the last write."""
+        with self._lock:
+            return self._version
+
+    def states(self) -> tuple[VmState, ...]:
+        """Return all states, in the order in which the VMs were found."""
+        with self._lock:
+            return tuple(self._states.values())
+
+    def get(self, vm_id: VmId) -> VmState:
+        """Return one VM's state.
+
+        Raises:
+            KeyError: the VM isn't known (any more).
+        """
+        with self._lock:
+            return self._states[vm_id]
+
+    def changed_since(self, version: int) -> FleetChange:
+        """Return what was written after `version`; 0 gives everything."""
+        with self._lock:
+            changed = sorted(
+                (state for state in self._states.values() if state.version > version),
+                key=lambda state: state.version,
+            )
+            removed = tuple(vm for vm, at in self._removed.items() if at > version)
+            return FleetChange(self._version, tuple(changed), removed)
+
+    def update(self, vm_id: VmId, change: Callable[[VmState], VmState]) -> None:
+        """Replace a VM's state by what `change` makes of it, unless that is the same.
+
+        `change` runs under the fleet's lock: it must be quick and must not call the fleet. A VM
+        that was forgotten meanwhile is left alone: a late result has nowhere to go.
+        """
+        with self._lock:
+            old = self._states.get(vm_id)
+            if old is None:
+                return
+            new = change(old)
+            if new != old:
+                self._version += 1
+                self._states[vm_id] = replace(new, version=self._version)
+
+    def set_vms(self, source: str, vms: Iterable[Vm]) -> None:
+        """Take over what a source lists now.
+
+        New VMs appear; one that is listed no more is marked as not present, and is forgotten only
+        when nothing is in flight on it (see `forget_absent`); one that came back as another
+        process starts afresh.
+        """
+        listed = {vm.id: vm for vm in vms}
+        with self._lock:
+            for vm_id, vm in listed.items():
+                old = self._states.get(vm_id)
+                if old is None or (old.progress is None and old.vm.process != vm.process):
+                    self._write(VmState(vm))
+                    self._removed.pop(vm_id, None)
+                elif old.vm != vm or not old.present:
+                    # An operation in flight keeps the VM that it was started on (P6).
+                    new = replace(old, vm=old.vm if old.progress else vm, present=True)
+                    if new != old:
+                        self._write(new)
+            for vm_id, state in list(self._states.items()):
+                if state.vm.source == source and vm_id not in listed and state.present:
+                    self._write(replace(state, present=False))
+
+    def forget_absent(self) -> None:
+        """Drop the VMs that no source lists and on which nothing is in flight."""
+        with self._lock:
+            for vm_id, state in list(self._states.items()):
+                if not state.present and state.progress is None:
+                    del self._states[vm_id]
+                    self._logs.pop(vm_id, None)
+                    self._version += 1
+                    self._removed[vm_id] = self._version
+            while len(self._removed) > _MOST_REMOVED:
+                del self._removed[next(iter(self._removed))]
+
+    def find(self, name: str) -> VmState:
+        """Return the VM that a person means by `name`: its id, or its bare name if unique.
+
+        Raises:
+            BadInput: nothing, or more than one VM, has that name.
+        """
+        states = self.states()
+        exact = [state for state in states if str(state.id) == name]
+        found = exact or [state for state in states if state.vm.name == name]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            ids = " and ".join(sorted(printable(str(state.id)) for state in found))
+            raise BadInput(f"{printable(name)!r} is ambiguous: it can be {ids}; name one by its id")
+        known = ", ".join(printable(str(state.id)) for state in islice(states, 8))
+        hint = f"known here: {known}" if known else "no VM was found here (try: frostwatch doctor)"
+        raise BadInput(f"no VM is called {printable(name)!r}; {hint}")
+
+    def log(self, vm_id: VmId, level: Level, text: str) -> None:
+        """Append a line to a VM's log; control characters are made visible."""
+        with self._lock:
+            lines = self._logs.setdefault(vm_id, deque(maxlen=self._log_lines))
+            number = lines[-1].number + 1 if lines else 1
+            lines.append(LogLine(number, self.wall(), level, printable(text, 1000)))
+
+    def log_since(self, vm_id: VmId, number: int = 0) -> tuple[LogLine, ...]:
+        """Return a VM's log lines that came after `number`."""
+        with self._lock:
+            lines = self._logs.get(vm_id, ())
+            return tuple(line for line in lines if line.number > number)
+
+    def _write(self, state: VmState) -> None:
+        self._version += 1
+        self._states[state.id] = replace(state, version=self._version)

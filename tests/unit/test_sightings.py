@@ -1,0 +1,91 @@
+"""Ages that outlive a process: what one run saw, the next one knows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from agentclient.fleet import Fleet
+from agentclient.sightings import KEPT, remember
+from agentclient.vm import FreezeInfo, FreezeState, Process, Vm, VmId
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+DB = VmId("qemu", "db1")
+
+
+def fleet(at: datetime, state: FreezeState | None = FreezeState.FROZEN, pid: int = 1) -> Fleet:
+    """Return a fleet as one visit at `at` has seen it."""
+    found = Fleet(wall=lambda: at)
+    found.set_vms("qemu", [Vm(DB, process=Process(pid, 7))])
+    found.update(DB, lambda old: replace(old, freeze=FreezeInfo(state, at, foreign=True)))
+    return found
+
+
+def since(found: Fleet) -> datetime | None:
+    return found.get(DB).freeze.since
+
+
+def test_the_age_is_taken_from_an_earlier_run(tmp_path: Path) -> None:
+    file = tmp_path / "deep" / "sightings.json"
+    assert remember(fleet(NOON), file, NOON) is None
+    later = NOON + timedelta(minutes=11)
+    second = fleet(later)
+    remember(second, file, later)
+    assert since(second) == NOON
+    third = fleet(later + timedelta(minutes=1))
+    remember(third, file, later + timedelta(minutes=1))
+    assert since(third) == NOON
+
+
+@pytest.mark.parametrize("change", ["state", "process"])
+def test_another_state_and_another_process_begin_anew(tmp_path: Path, change: str) -> None:
+    file = tmp_path / "sightings.json"
+    remember(fleet(NOON), file, NOON)
+    later = NOON + timedelta(minutes=5)
+    state = FreezeState.THAWED if change == "state" else FreezeState.FROZEN
+    other = fleet(later, state, pid=2 if change == "process" else 1)
+    remember(other, file, later)
+    assert since(other) == later
+
+
+def test_a_guest_that_can_not_be_asked_keeps_its_age(tmp_path: Path) -> None:
+    file = tmp_path / "sightings.json"
+    remember(fleet(NOON), file, NOON)
+    remember(fleet(NOON + timedelta(minutes=1), None), file, NOON + timedelta(minutes=1))
+    later = NOON + timedelta(minutes=2)
+    third = fleet(later)
+    remember(third, file, later)
+    assert since(third) == NOON
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"nonsense", b"[1]", b'{"qemu:db1": 3}', b'{"qemu:db1": {"since": "x"}}']
+)
+def test_a_broken_file_costs_ages_alone(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "sightings.json"
+    file.write_bytes(content)
+    found = fleet(NOON)
+    assert remember(found, file, NOON) is None
+    assert since(found) == NOON
+    again = fleet(NOON + timedelta(hours=1))
+    remember(again, file, NOON + timedelta(hours=1))
+    assert since(again) == NOON
+
+
+def test_a_file_that_can_not_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    problem = remember(fleet(NOON), tmp_path / "file" / "sightings.json", NOON)
+    assert problem is not None
+    assert "sightings.json" in problem
+
+
+def test_old_entries_are_forgotten_and_the_file_is_ours_alone(tmp_path: Path) -> None:
+    file = tmp_path / "sightings.json"
+    remember(fleet(NOON), file, NOON)
+    assert file.stat().st_mode & 0o777 == 0o600
+    empty = Fleet(wall=lambda: NOON + KEPT * 2)
+    remember(empty, file, NOON + KEPT * 2)
+    assert file.read_text() == "{}"
