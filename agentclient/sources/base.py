@@ -1,0 +1,140 @@
+"""What every source of VMs offers, and how the lists of several become one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from agentclient.vm import AgentChannel, Transport, Vm
+
+EXPLICIT_SOURCE = "socket"
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What a source's VMs can be used for, where each VM's own configuration allows it.
+
+    Attributes:
+        freeze: the agent's channel can be held, so a freeze can be sent.
+        monitor: a QMP monitor can be asked.
+        port_state: it can be seen whether an agent runs without asking it.
+        processes: the source knows the VM's process.
+        locks: the source knows what a VM's manager is doing with it.
+    """
+
+    freeze: bool
+    monitor: bool
+    port_state: bool
+    processes: bool
+    locks: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something that a source could not see or use; never a reason to stop.
+
+    Attributes:
+        subject: whom it is about: a VM's id, ``process 4711``, ``source qemu``.
+        text: one sentence. Names and paths in it are as they were found: not safe to show.
+        advice: what to do about it, a sentence; None if nothing.
+    """
+
+    subject: str
+    text: str
+    advice: str | None = None
+
+
+class Source(Protocol):
+    """Where VMs come from."""
+
+    @property
+    def name(self) -> str:
+        """The first word of its VMs' ids: ``qemu``, ``socket``."""
+
+    def list_vms(self) -> list[Vm]:
+        """Return the VMs that are there now.
+
+        Raises:
+            FrostwatchError: the source can't be looked at; one clear sentence.
+        """
+
+    def abilities(self) -> Abilities:
+        """Return what can be done with its VMs."""
+
+    def notes(self) -> tuple[Note, ...]:
+        """Return what the last `list_vms` could not see."""
+
+
+def merge(lists: Sequence[Sequence[Vm]]) -> list[list[Vm]]:
+    """Drop what several sources list twice; two VMs are one if they share a socket.
+
+    The explicit one wins, since a person wrote it, and takes over what only the other source
+    knows: the process, the manager's lock, the reason not to freeze, the channel's label. Between
+    other sources the earlier one wins. What a person left out (such as a monitor) stays left out.
+
+    Args:
+        lists: each source's VMs.
+
+    Returns:
+        As many lists, in the same order, so that each still belongs to its source.
+    """
+    explicit_first = sorted(
+        range(len(lists)), key=lambda n: not any(vm.source == EXPLICIT_SOURCE for vm in lists[n])
+    )
+    winners: list[tuple[int, Vm]] = []
+    owners: dict[object, int] = {}
+    for place in explicit_first:
+        # Twins inside of one source are not ours to judge: only what came before counts.
+        added: dict[object, int] = {}
+        for vm in lists[place]:
+            keys = _socket_keys(vm)
+            same = next((owners[key] for key in keys if key in owners), None)
+            if same is None:
+                added.update(dict.fromkeys(keys, len(winners)))
+                winners.append((place, vm))
+            else:
+                winners[same] = (winners[same][0], _enriched(winners[same][1], vm))
+        owners.update(added)
+    return [[vm for at, vm in winners if at == place] for place in range(len(lists))]
+
+
+def _enriched(winner: Vm, other: Vm) -> Vm:
+    if winner.source != EXPLICIT_SOURCE:
+        return winner
+    return replace(
+        winner,
+        agent=_enriched_channel(winner.agent, other.agent),
+        process=winner.process or other.process,
+        locked_by=winner.locked_by or other.locked_by,
+        freeze_disabled=winner.freeze_disabled or other.freeze_disabled,
+    )
+
+
+def _enriched_channel(
+    channel: AgentChannel | None, other: AgentChannel | None
+) -> AgentChannel | None:
+    if channel is None or other is None or not (_keys(channel.path) & _keys(other.path)):
+        return channel
+    unknown = channel.transport is Transport.UNKNOWN
+    return replace(
+        channel,
+        label=channel.label or other.label,
+        transport=other.transport if unknown else channel.transport,
+    )
+
+
+def _socket_keys(vm: Vm) -> frozenset[object]:
+    paths = [channel.path for channel in (vm.agent, vm.monitor) if channel is not None]
+    return frozenset().union(*map(_keys, paths))
+
+
+def _keys(path: Path) -> frozenset[object]:
+    """Return what a socket is recognised by: its real path, and its inode if it has one."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return frozenset({os.path.realpath(path) if "\0" not in str(path) else str(path)})
+    return frozenset({os.path.realpath(path), (found.st_dev, found.st_ino)})

@@ -1,0 +1,155 @@
+"""The source ``socket``: VMs that a person names with ``--vm``."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TypeVar
+
+from agentclient.errors import BadInput
+from agentclient.sources.base import EXPLICIT_SOURCE, Abilities, Note
+from agentclient.sources.command import is_libvirts_path
+from agentclient.sources.options import split_pairs
+from agentclient.sources.sockets import check_socket
+from agentclient.text import printable
+from agentclient.vm import AgentChannel, MonitorChannel, Transport, Vm, VmId
+
+_KEYS = ("name", "agent", "monitor", "monitor-ours", "transport")
+_T = TypeVar("_T")
+_SWITCH = {"on": True, "off": False}
+
+
+def parse_vm_spec(spec: str) -> Vm:
+    """Read ``name=N,agent=PATH,monitor=PATH[,monitor-ours=on][,transport=isa-serial]``.
+
+    A comma inside of a value is doubled, as in QEMU's own options. At least one of ``agent`` and
+    ``monitor`` is given; a relative path starts at the working directory.
+
+    Raises:
+        BadInput: one sentence that names what is wrong.
+    """
+    values = _values(spec)
+    if "name" not in values:
+        raise _bad(spec, "name= is missing")
+    agent, monitor = _path(spec, values, "agent"), _path(spec, values, "monitor")
+    if agent is None and monitor is None:
+        raise _bad(spec, "both agent= and monitor= are missing; one of them is needed")
+    ours = _choice(spec, values, "monitor-ours", _SWITCH, False)
+    if "monitor-ours" in values and monitor is None:
+        raise _bad(spec, "monitor-ours= needs monitor=")
+    if "transport" in values and agent is None:
+        raise _bad(spec, "transport= needs agent=")
+    transports: dict[str, Transport] = {str(word): word for word in Transport}
+    del transports[Transport.UNKNOWN]
+    transport = _choice(spec, values, "transport", transports, Transport.UNKNOWN)
+    return Vm(
+        VmId(EXPLICIT_SOURCE, values["name"]),
+        agent=None if agent is None else AgentChannel(agent, transport=transport),
+        monitor=None if monitor is None else MonitorChannel(monitor, ours),
+    )
+
+
+class ExplicitSource:
+    """The VMs that were named on the command line; always the same ones.
+
+    Args:
+        vms: what `parse_vm_spec` returned.
+
+    Raises:
+        BadInput: a name or an agent's socket is used twice.
+    """
+
+    name = EXPLICIT_SOURCE
+
+    def __init__(self, vms: Iterable[Vm]) -> None:
+        self._vms = tuple(vms)
+        _refuse_twice("name", [vm.name for vm in self._vms])
+        _refuse_twice("agent", [str(vm.agent.path) for vm in self._vms if vm.agent])
+
+    def list_vms(self) -> list[Vm]:
+        """Return the VMs as they were given."""
+        return list(self._vms)
+
+    def abilities(self) -> Abilities:
+        """Return what can be done, given the sockets that were named."""
+        monitor = any(vm.monitor for vm in self._vms)
+        return Abilities(
+            freeze=any(vm.agent for vm in self._vms),
+            monitor=monitor,
+            port_state=monitor,
+            processes=False,
+            locks=False,
+        )
+
+    def notes(self) -> tuple[Note, ...]:
+        """Return nothing: what is wrong with a socket is told for each VM."""
+        return ()
+
+    def check_sockets(self) -> None:
+        """Check at the start that every socket is there and may be opened, without opening it.
+
+        Raises:
+            BadInput: the first one that is missing, is no socket, or is not for us.
+        """
+        for vm in self._vms:
+            for key, channel in (("agent", vm.agent), ("monitor", vm.monitor)):
+                if channel is not None:
+                    _check(vm, key, channel.path)
+
+
+def _check(vm: Vm, key: str, path: Path) -> None:
+    problem = check_socket(path)
+    if problem is not None:
+        raise BadInput(f"--vm {printable(vm.name)}: {key}=: {problem.text}. {problem.advice}")
+    if is_libvirts_path(os.path.realpath(path)):
+        raise BadInput(f"--vm {printable(vm.name)}: {key}={_libvirts(path)}")
+
+
+def _values(spec: str) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for key, value in split_pairs(spec):
+        if key not in _KEYS:
+            raise _bad(spec, f"{printable(key)!r} is no key of it; known are {', '.join(_KEYS)}")
+        if not value:
+            raise _bad(spec, f"{key}= has no value")
+        if key in values:
+            raise _bad(spec, f"{key}= is given twice")
+        values[key] = value
+    return values
+
+
+def _path(spec: str, values: dict[str, str], key: str) -> Path | None:
+    if key not in values:
+        return None
+    value = values[key]
+    if "\0" in value:
+        raise _bad(spec, f"{key}= contains a zero byte, which no path can")
+    path = Path(os.path.abspath(value))  # noqa: PTH100 - resolve() would follow symbolic links
+    if is_libvirts_path(str(path)):
+        raise _bad(spec, f"{key}={_libvirts(path)}")
+    return path
+
+
+def _libvirts(path: Path) -> str:
+    return f"{printable(path)} is libvirt's own socket, which nobody else may open"
+
+
+def _choice(spec: str, values: dict[str, str], key: str, choices: dict[str, _T], default: _T) -> _T:
+    if key not in values:
+        return default
+    if values[key] not in choices:
+        words = " or ".join(choices)
+        raise _bad(spec, f"{key}={printable(values[key])} is not known; it can be {words}")
+    return choices[values[key]]
+
+
+def _refuse_twice(key: str, values: list[str]) -> None:
+    for value, count in Counter(values).items():
+        if count > 1:
+            raise BadInput(f"--vm: {key}={printable(value)} is given for {count} VMs")
+
+
+def _bad(spec: str, what: str) -> BadInput:
+    return BadInput(f"--vm {printable(spec, 120)!r}: {what}")
