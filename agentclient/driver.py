@@ -1,0 +1,185 @@
+"""The thin shell around the pure machines: it writes, reads, looks and waits for them."""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from agentclient.channel import ConnectFailed, ConnectProblem, StreamEnded
+from agentclient.conversation import SEND_S, Conversation
+from agentclient.events import EventKind
+from agentclient.links import Link
+from agentclient.moves import Move, Resync, Send, Tell
+from agentclient.preflight import Reporter
+from agentclient.vm import Level, MonitorView, RunState
+from agentclient.wire import WireEvent
+from agentclient.wishes import Wish, Wishes
+
+# A look must not keep us from reading the agent's answer; a busy monitor is looked at again soon.
+LOOK_S = 0.3
+# A look that a conclusion waits for is repeated after this if it showed nothing.
+LOOK_AGAIN_S = 0.02
+# How long a QEMU that has closed our channel may take to leave.
+LEAVING_S = 0.5
+LEAVING_STEP_S = 0.1
+# The longest single wait, so that the screen's progress is never older than this.
+LONGEST_WAIT_S = 1.0
+
+
+@dataclass(slots=True)
+class Round:
+    """What one wait brought; `ended` is the reason why the channel broke, if it did."""
+
+    heard: list[WireEvent] = field(default_factory=list)
+    view: MonitorView | None = None
+    wishes: list[Wish] = field(default_factory=list)
+    ended: str | None = None
+
+
+class Driver:
+    """One conversation with a guest, its monitor and its operator.
+
+    Args:
+        link: the VM.
+        conversation: the connection to its agent; the driver closes it.
+        wishes: what the operator asks meanwhile.
+        reporter: is told what the machines tell.
+    """
+
+    def __init__(
+        self, link: Link, conversation: Conversation, wishes: Wishes, reporter: Reporter
+    ) -> None:
+        self._link = link
+        self._conversation = conversation
+        self._wishes = wishes
+        self._reporter = reporter
+        self._looked_at = time.monotonic()
+        self._broken: str | None = None
+
+    def perform(self, moves: Iterable[Move]) -> None:
+        """Do what a machine asks; a broken channel shows in the next round."""
+        for move in moves:
+            match move:
+                case Tell():
+                    self._reporter.tell(move)
+                case Send(ticket, command, arguments):
+                    self._write(ticket, command, arguments)
+                case Resync(ticket):
+                    self._write(ticket, None, None)
+
+    def round(self, wakes_at: float, watch_every_s: float, *, look_now: bool = False) -> Round:
+        """Wait until something happens, but not beyond `wakes_at`.
+
+        Args:
+            wakes_at: time of the monotonic clock at which the machine wants its tick.
+            watch_every_s: how often the monitor is looked at.
+            look_now: a conclusion waits for a look.
+        """
+        result = Round()
+        look_at = self._looked_at + (LOOK_AGAIN_S if look_now else watch_every_s)
+        if self._link.monitor is None:
+            look_at = float("inf")
+        readable = self._poll(min(wakes_at, look_at, time.monotonic() + LONGEST_WAIT_S))
+        if self._broken is None and readable:
+            self._read(result)
+        if self._broken is not None:
+            result.view = self._look_for_death()
+        elif time.monotonic() >= look_at or self._told(readable):
+            result.view = self._look()
+        result.ended = self._broken
+        result.wishes = self._wishes.take()
+        return result
+
+    def reconnect(self) -> bool:
+        """Open the channel anew after it broke; nothing is proven to be ours on it yet.
+
+        Returns:
+            False if it can't be had.
+        """
+        if self._link.agent is None or self._look().client:
+            return False
+        try:
+            channel = self._link.agent.connect()
+        except ConnectFailed:
+            return False
+        self._conversation.renew(channel)
+        self._broken = None
+        return True
+
+    def close(self) -> None:
+        """Close the conversation."""
+        self._conversation.close()
+
+    def _write(self, ticket: int, command: str | None, arguments: object) -> None:
+        if self._broken is not None:
+            return
+        deadline = time.monotonic() + SEND_S
+        try:
+            if command is None:
+                self._conversation.sync(ticket, deadline)
+            else:
+                given = arguments if isinstance(arguments, dict) else None
+                self._conversation.ask(ticket, command, given, deadline)
+        except StreamEnded as error:
+            self._broken = str(error)
+        except TimeoutError as error:
+            # The guest does not read (paused, or hung in its kernel): it will be sent again by
+            # the machine's own schedule, since nothing answers.
+            text = f"{command or 'a sync'} could not be written: {error}"
+            self._reporter.tell(Tell(EventKind.NOTE, Level.WARNING, text))
+
+    def _poll(self, until: float) -> set[int]:
+        poll = select.poll()
+        poll.register(self._wishes.fileno(), select.POLLIN)
+        if self._broken is None:
+            poll.register(self._conversation.channel.fileno(), select.POLLIN)
+        event_fd = self._link.monitor.event_fd() if self._link.monitor else None
+        if event_fd is not None:
+            poll.register(event_fd, select.POLLIN)
+        wait = max(0.0, until - time.monotonic())
+        return {fd for fd, _ in poll.poll(wait * 1000)}
+
+    def _told(self, readable: set[int]) -> bool:
+        monitor = self._link.monitor
+        event_fd = monitor.event_fd() if monitor else None
+        return event_fd is not None and event_fd in readable
+
+    def _read(self, result: Round) -> None:
+        try:
+            result.heard = self._conversation.pump()
+        except StreamEnded as error:
+            self._broken = str(error)
+
+    def _look_for_death(self) -> MonitorView:
+        """A broken channel mostly means that QEMU is leaving: give it a moment to be gone."""
+        until = time.monotonic() + LEAVING_S
+        view = self._look_at_the_broken()
+        while not view.gone and time.monotonic() < until:
+            time.sleep(LEAVING_STEP_S)
+            view = self._look_at_the_broken()
+        return view
+
+    def _look_at_the_broken(self) -> MonitorView:
+        """Look at the monitor; without one, whether anybody listens on the channel's socket."""
+        view = self._look()
+        if self._link.monitor is None and self._nobody_listens():
+            return replace(view, gone=True, run_state=RunState.GONE)
+        return view
+
+    def _nobody_listens(self) -> bool:
+        if self._link.agent is None:
+            return False
+        try:
+            self._link.agent.connect().close()
+        except ConnectFailed as error:
+            return error.problem in (ConnectProblem.REFUSED, ConnectProblem.MISSING)
+        return False
+
+    def _look(self) -> MonitorView:
+        view = self._link.look(LOOK_S)
+        self._looked_at = time.monotonic()
+        if view.run_state is not RunState.UNKNOWN:
+            self._reporter.run_state(view.run_state)
+        return view

@@ -1,0 +1,164 @@
+"""One bounded freeze of one VM, from its preparation to its thaw; blocking, for a worker thread."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from agentclient.commands import thaw_command
+from agentclient.driver import Driver
+from agentclient.events import EventKind
+from agentclient.freeze import FreezePlan
+from agentclient.links import CHANNEL_WAIT_S, Link
+from agentclient.moves import Tell
+from agentclient.preflight import Preflight, Prepared, Reporter
+from agentclient.procedure import FreezeProcedure
+from agentclient.schedule import Schedule
+from agentclient.text import printable
+from agentclient.thaw import ThawMachine, ThawPlan
+from agentclient.thawer import drive_thaw
+from agentclient.verdict import refused
+from agentclient.vm import Level, Outcome, OutcomeKind, Phase, Progress, Refusal
+from agentclient.watch import PortWatch
+from agentclient.wishes import Wishes
+
+
+@dataclass(frozen=True, slots=True)
+class FreezeRequest:
+    """What an operator asks for.
+
+    Attributes:
+        mounts: the mount points to freeze; empty for everything.
+        strict: full coverage is demanded.
+    """
+
+    mounts: tuple[str, ...] = ()
+    strict: bool = False
+    schedule: Schedule = field(default_factory=Schedule)
+
+
+class Freezer:
+    """One freeze of one VM.
+
+    Args:
+        link: the VM.
+        request: what is asked for.
+        reporter: is told what happens.
+        wishes: what the operator asks meanwhile.
+        read_only: nothing may be sent.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        request: FreezeRequest,
+        reporter: Reporter,
+        wishes: Wishes,
+        *,
+        read_only: bool = False,
+    ) -> None:
+        self._link = link
+        self._request = request
+        self._reporter = reporter
+        self._wishes = wishes
+        self._read_only = read_only
+        self._began_at = time.monotonic()
+
+    def run(self) -> Outcome:
+        """Freeze, watch, hold, thaw; return the outcome. Raises nothing of this project's."""
+        self._reporter.tell(
+            Tell(EventKind.PREPARING, Level.INFO, "preparing: run state, port, agent, file systems")
+        )
+        self._reporter.progress(Progress("freeze", Phase.PREPARING, "the agent", self._began_at))
+        if not self._link.channel_lock.acquire(timeout=CHANNEL_WAIT_S):
+            outcome = refused(Refusal.BUSY, "frostwatch itself is talking to this agent")
+            return self._told(outcome)
+        try:
+            prepared = self._prepare()
+            if isinstance(prepared, Outcome):
+                return self._told(prepared)
+            return self._freeze(prepared)
+        finally:
+            self._link.channel_lock.release()
+
+    def _prepare(self) -> Prepared | Outcome:
+        return Preflight(
+            self._link,
+            mounts=self._request.mounts,
+            read_only=self._read_only,
+            reporter=self._reporter,
+            cancellation=self._wishes.cancellation,
+        ).run()
+
+    def _told(self, outcome: Outcome) -> Outcome:
+        word = f"{outcome.kind}: {outcome.refusal}" if outcome.refusal else str(outcome.kind)
+        text = f"{word}: {outcome.reason}" + (f"; {outcome.next}" if outcome.next else "")
+        for kind in (EventKind.VERDICT, EventKind.OUTCOME):
+            self._reporter.tell(Tell(kind, Level.WARNING, text, {"outcome": outcome}))
+        return outcome
+
+    def _freeze(self, prepared: Prepared) -> Outcome:
+        driver = Driver(self._link, prepared.conversation, self._wishes, self._reporter)
+        try:
+            return self._drive(driver, prepared)
+        except Exception as error:  # noqa: BLE001 - whatever failed here, nobody stays frozen (P4)
+            return self._rescue(driver, prepared, error)
+        finally:
+            driver.close()
+
+    def _drive(self, driver: Driver, prepared: Prepared) -> Outcome:
+        now = time.monotonic()
+        plan = FreezePlan(
+            schedule=self._request.schedule,
+            baseline=prepared.baseline,
+            mounts=self._request.mounts,
+            strict=self._request.strict,
+            coverage=prepared.coverage,
+            covered_at=prepared.covered_at,
+        )
+        procedure = FreezeProcedure(self._link.vm, plan, prepared.conversation.ticket, now)
+        driver.perform(procedure.start(now))
+        while procedure.outcome is None:
+            self._reporter.progress(procedure.progress(time.monotonic()))
+            self._reporter.frozen(procedure.state, foreign=False)
+            _take(driver, procedure)
+        self._reporter.frozen(procedure.state, foreign=False)
+        return procedure.outcome
+
+    def _rescue(self, driver: Driver, prepared: Prepared, error: Exception) -> Outcome:
+        """A bug of ours ended the freeze's watching: thaw all the same, and say so."""
+        reason = f"frostwatch failed in the middle of it: {printable(repr(error), 300)}"
+        self._reporter.tell(Tell(EventKind.NOTE, Level.ERROR, f"{reason}; thawing"))
+        now = time.monotonic()
+        timeout_s = self._request.schedule.thaw_timeout_s
+        watch = PortWatch(prepared.baseline, now)
+        plan = ThawPlan(str(self._link.vm.id), timeout_s, command=thaw_command(self._link.vm))
+        machine = ThawMachine(plan, watch, prepared.conversation.ticket, now)
+        report = drive_thaw(driver, machine, watch)
+        outcome = Outcome(
+            OutcomeKind.FAILED,
+            f"{reason}; {report.reason}",
+            thawed=report.count if report.count is not None or not report.settled else 0,
+            seconds=round(time.monotonic() - self._began_at, 3),
+            next=report.next,
+            settled=report.settled,
+        )
+        return self._told(outcome)
+
+
+def _take(driver: Driver, procedure: FreezeProcedure) -> None:
+    """Wait for one round, and give the procedure what it brought, in the order of its coming."""
+    freeze = procedure.freeze
+    happened = driver.round(procedure.wakes_at, freeze.watch_every_s, look_now=freeze.wants_look)
+    for event in happened.heard:
+        driver.perform(procedure.heard(time.monotonic(), event))
+    now = time.monotonic()
+    if happened.view is not None:
+        driver.perform(procedure.saw(now, happened.view))
+    if happened.ended is not None:
+        gone = happened.view is not None and happened.view.gone
+        renewed = not gone and driver.reconnect()
+        driver.perform(procedure.stream_ended(now, happened.ended, renewed=renewed))
+    for wish in happened.wishes:
+        driver.perform(procedure.grant(now, wish))
+    driver.perform(procedure.tick(now))

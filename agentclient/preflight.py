@@ -1,0 +1,271 @@
+"""Everything that is checked before a freeze is sent; each refusal before a byte of it.
+
+What needs no word to the guest comes first. Then the channel is proven to be ours, and the guest
+is asked what can be asked only before it is frozen (protocol §3.2).
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from agentclient.agent import AgentInfo, GuestAgent
+from agentclient.cancel import Cancellation
+from agentclient.channel import ConnectFailed, ConnectProblem
+from agentclient.conversation import Conversation
+from agentclient.coverage import Coverage, describe
+from agentclient.errors import AgentError, AgentTimeout, Cancelled, CommandFailed
+from agentclient.events import EventKind
+from agentclient.freeze import FREEZE, FREEZE_LIST
+from agentclient.identity import has_gone
+from agentclient.links import Link
+from agentclient.moves import Tell
+from agentclient.verdict import already_frozen, refused
+from agentclient.vm import (
+    AgentHealth,
+    AgentHow,
+    AgentState,
+    FileSystem,
+    FreezeState,
+    Level,
+    MonitorView,
+    Outcome,
+    OutcomeKind,
+    Progress,
+    Refusal,
+    RunState,
+)
+from agentclient.watch import RELEASED_BY
+
+
+class Reporter(Protocol):
+    """Whom an operation tells what happens; implemented over the fleet."""
+
+    def tell(self, tell: Tell) -> None:
+        """Something of meaning happened."""
+
+    def progress(self, progress: Progress) -> None:
+        """The operation has got this far."""
+
+    def file_systems(self, found: tuple[FileSystem, ...]) -> None:
+        """The guest listed its file systems."""
+
+    def agent(self, health: AgentHealth) -> None:
+        """The agent's health was seen."""
+
+    def frozen(self, state: FreezeState | None, *, foreign: bool) -> None:
+        """The state of the guest's file systems was seen."""
+
+    def run_state(self, state: RunState) -> None:
+        """The VM's run state was seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A channel that is ours, and what was seen before the freeze.
+
+    Attributes:
+        covered_at: when the file systems were asked (seconds of the monotonic clock).
+        baseline: the monitor, looked at last of all.
+    """
+
+    conversation: Conversation
+    coverage: Coverage | None
+    covered_at: float
+    baseline: MonitorView
+
+
+# Another VM may have taken its place meanwhile, with the same name and sockets (P6).
+GONE = "the VM that was meant has gone: its process has ended"
+
+_BY_RUN_STATE = {
+    RunState.PAUSED: Refusal.PAUSED,
+    RunState.IO_ERROR: Refusal.PAUSED,
+    RunState.SUSPENDED: Refusal.SUSPENDED,
+    RunState.MIGRATING: Refusal.MIGRATING,
+}
+
+
+def refuse_by_configuration(link: Link, *, read_only: bool) -> Outcome | None:
+    """Return the refusal that needs nobody to be asked, or None."""
+    vm = link.vm
+    if read_only:
+        return refused(Refusal.READ_ONLY, "frostwatch runs read-only: nothing is sent")
+    if has_gone(vm.process):
+        return refused(Refusal.NO_AGENT, GONE, "look for it in the list")
+    if vm.freeze_disabled:
+        return refused(Refusal.DISABLED, f"freezing is disabled: {vm.freeze_disabled}")
+    if vm.locked_by:
+        reason = f"the VM is locked by {vm.locked_by}: its manager is at work on it"
+        return refused(Refusal.LOCKED, reason, "wait until it has finished")
+    if link.agent is None:
+        return refused(
+            Refusal.NO_AGENT, "no agent channel is configured", "add one, and install the agent"
+        )
+    return None
+
+
+def refuse_by_look(view: MonitorView) -> Outcome | None:
+    """Return the refusal that the monitor's view demands, or None."""
+    if view.gone:
+        return refused(Refusal.NO_AGENT, "the VM does not run: nobody listens on its monitor")
+    refusal = _BY_RUN_STATE.get(view.run_state)
+    if refusal is not None:
+        step = RELEASED_BY[view.run_state]
+        return refused(refusal, f"the VM is {view.run_state}: it could not answer", step)
+    if view.run_state in (RunState.SHUTDOWN, RunState.PANICKED):
+        return refused(Refusal.NO_AGENT, f"the guest is {view.run_state}", "start or reset it")
+    if view.port_open is False:
+        reason = "the agent's port is closed: no agent runs in the guest"
+        return refused(Refusal.NO_AGENT, reason, "start qemu-guest-agent in the guest")
+    if view.client:
+        reason = "another client holds the agent's channel (QEMU serves one)"
+        return refused(Refusal.BUSY, reason, "wait until it has left; lsof or ss -xp names it")
+    return None
+
+
+class Preflight:
+    """The preparation of one freeze.
+
+    Args:
+        link: the VM.
+        mounts: the mount points to freeze; empty for everything.
+        read_only: nothing may be sent.
+        reporter: is told what is found.
+        cancellation: ends every wait.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        *,
+        mounts: tuple[str, ...],
+        read_only: bool,
+        reporter: Reporter,
+        cancellation: Cancellation,
+    ) -> None:
+        self._link = link
+        self._mounts = mounts
+        self._read_only = read_only
+        self._reporter = reporter
+        self._cancellation = cancellation
+
+    def run(self) -> Prepared | Outcome:
+        """Check everything; return what the freeze starts from, or why it isn't sent."""
+        refusal = refuse_by_configuration(self._link, read_only=self._read_only)
+        refusal = refusal or refuse_by_look(self._look())
+        if refusal is not None:
+            return refusal
+        conversation = self._connect()
+        if isinstance(conversation, Outcome):
+            return conversation
+        keep = False
+        try:
+            result = self._ask(conversation)
+            keep = isinstance(result, Prepared)
+            return result
+        except Cancelled:
+            return _not_sent("cancelled before the freeze was sent")
+        except AgentTimeout as error:
+            return self._silent(error)
+        except AgentError as error:
+            return _not_sent(f"{error}; the freeze was not sent")
+        finally:
+            if not keep:
+                conversation.close()
+
+    def _look(self) -> MonitorView:
+        view = self._link.look()
+        if view.run_state is not RunState.UNKNOWN:
+            self._reporter.run_state(view.run_state)
+        if view.problem and self._link.monitor is not None:
+            self._note(Level.WARNING, f"{view.problem}: less evidence")
+        return view
+
+    def _connect(self) -> Conversation | Outcome:
+        assert self._link.agent is not None
+        try:
+            return Conversation(self._link.agent.connect())
+        except ConnectFailed as error:
+            if error.problem is ConnectProblem.QUEUE_FULL:
+                return refused(Refusal.BUSY, f"the agent's channel is taken: {error}")
+            return refused(Refusal.NO_AGENT, f"the agent's channel can't be opened: {error}")
+
+    def _ask(self, conversation: Conversation) -> Prepared | Outcome:
+        agent = GuestAgent(str(self._link.vm.id), conversation, self._cancellation)
+        started = time.monotonic()
+        agent.sync()
+        try:
+            state = agent.probe_status()
+        except CommandFailed as error:
+            return refused(Refusal.DISABLED, f"the agent can't tell its freeze state: {error.desc}")
+        rtt = time.monotonic() - started
+        if state is FreezeState.FROZEN:
+            self._reporter.frozen(state, foreign=True)
+            return already_frozen()
+        info = self._info(agent, rtt)
+        disabled = self._disabled(info)
+        if disabled is not None:
+            return disabled
+        coverage = self._coverage(agent)
+        if isinstance(coverage, Outcome):
+            return coverage
+        covered_at = time.monotonic()
+        baseline = self._look()
+        # Our own connection is the client that the monitor shows now.
+        refusal = refuse_by_look(_without_client(baseline))
+        return refusal or Prepared(conversation, coverage, covered_at, baseline)
+
+    def _info(self, agent: GuestAgent, rtt_s: float) -> AgentInfo:
+        info = agent.info()
+        self._reporter.agent(
+            AgentHealth(AgentState.ALIVE, AgentHow.REPLY, rtt_s=rtt_s, version=info.version)
+        )
+        return info
+
+    def _disabled(self, info: AgentInfo) -> Outcome | None:
+        command = FREEZE_LIST if self._mounts else FREEZE
+        if command in info.enabled:
+            return None
+        word = "disabled in the agent's configuration" if command in info.known else "not known"
+        reason = f"{command} is {word} (agent {info.version})"
+        return refused(
+            Refusal.DISABLED, reason, "see the agent's block-rpcs/allow-rpcs in the guest"
+        )
+
+    def _coverage(self, agent: GuestAgent) -> Coverage | Outcome | None:
+        try:
+            found = agent.fsinfo()
+        except CommandFailed as error:
+            self._note(Level.WARNING, f"the guest can't list its file systems: {error.desc}")
+            return None
+        self._reporter.file_systems(found)
+        coverage = Coverage(found, self._mounts)
+        if coverage.unknown_mounts:
+            unknown = ", ".join(coverage.unknown_mounts)
+            return _not_sent(
+                f"the guest has no {unknown}; it has: {describe(found)}; the freeze was not sent"
+            )
+        if coverage.not_covered:
+            text = f"coverage {coverage.text}; can't freeze: {describe(coverage.not_covered)}"
+            self._note(Level.WARNING, text)
+        return coverage
+
+    def _silent(self, error: AgentTimeout) -> Outcome:
+        reason = f"{error.command} was not answered within {error.seconds:.1f} s"
+        if self._link.monitor is None:
+            reason += "; without a monitor a hung agent and a taken channel look alike"
+        self._reporter.agent(AgentHealth(AgentState.SILENT, AgentHow.DEADLINE))
+        return refused(Refusal.SILENT, reason, "look at the agent in the guest, or restart it")
+
+    def _note(self, level: Level, text: str) -> None:
+        self._reporter.tell(Tell(EventKind.NOTE, level, text))
+
+
+def _not_sent(reason: str) -> Outcome:
+    return Outcome(OutcomeKind.FAILED, reason, thawed=0, settled=True)
+
+
+def _without_client(view: MonitorView) -> MonitorView:
+    return replace(view, client=None)

@@ -1,0 +1,184 @@
+"""The JSON contract: plain dictionaries of what is known, documented in docs/json.md.
+
+Every object that is printed carries ``"schema"``; times are RFC 3339 with a time zone. Keys are
+only added within one version, never renamed or removed. Strings that a guest chose stay as they
+came: JSON escapes what is unsafe, and a reader that shows them has to look after itself.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from datetime import datetime
+from enum import Enum
+from typing import TYPE_CHECKING, Any, cast
+
+from agentclient.events import Event
+from agentclient.vm import AgentHealth, Evidence, FileSystem, FreezeInfo, Outcome, VmState
+
+if TYPE_CHECKING:
+    from agentclient.findings import Finding
+    from agentclient.operations import ThawOutcome
+
+SCHEMA = 1
+
+JsonObject = dict[str, Any]
+
+
+def dumps(value: Mapping[str, object]) -> str:
+    """Return `value` as one line of ASCII JSON: no terminal escape can be in it."""
+    return json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(", ", ": "))
+
+
+def rfc3339(at: datetime | None) -> str | None:
+    """Return a time with its zone, to the millisecond; a naive one is taken as local time."""
+    if at is None:
+        return None
+    return (at if at.tzinfo else at.astimezone()).isoformat(timespec="milliseconds")
+
+
+def vm_object(state: VmState) -> JsonObject:
+    """Return what is known about a VM: one line of ``frostwatch list --json``."""
+    return {
+        "schema": SCHEMA,
+        "id": str(state.id),
+        "name": state.vm.name,
+        "source": state.vm.source,
+        "run_state": state.run_state.value,
+        "agent": _agent(state.agent),
+        "freeze": _freeze(state.freeze),
+        "locked_by": state.vm.locked_by,
+    }
+
+
+def event_object(event: Event) -> JsonObject:
+    """Return an event: one line of ``frostwatch freeze --json`` and ``frostwatch thaw --json``.
+
+    The freeze's outcome (in events that know it) and the thaw's are spread into the event itself;
+    no field can hide the keys that every event has.
+    """
+    head = {
+        "schema": SCHEMA,
+        "time": rfc3339(event.at),
+        "vm": str(event.vm),
+        "event": event.kind.value,
+        "level": event.level.value,
+        "text": event.text,
+    }
+    return head | _unlike(head, _spread(event.fields))
+
+
+def outcome_object(outcome: Outcome) -> JsonObject:
+    """Return how a freeze ended; without ``schema``, since it is always a part of an event."""
+    return {
+        "outcome": outcome.kind.value,
+        "refusal": outcome.refusal.value if outcome.refusal else None,
+        "frozen": outcome.frozen,
+        "thawed": outcome.thawed,
+        "certified": outcome.certified,
+        "cause": outcome.cause.value if outcome.cause else None,
+        "seconds": _figure(outcome.seconds),
+        "coverage": outcome.coverage,
+        "not_covered": [_file_system(one) for one in outcome.not_covered],
+        "evidence": [_evidence(one) for one in outcome.evidence],
+        "next": outcome.next,
+        "reason": outcome.reason,
+    }
+
+
+def thaw_object(thaw: ThawOutcome) -> JsonObject:
+    """Return how a thaw ended; without ``schema``, since it is always a part of an event."""
+    return {
+        "ok": thaw.ok,
+        "state": thaw.state.value if thaw.state else None,
+        "thawed": thaw.thawed,
+        "refused": thaw.refused,
+        "seconds": _figure(thaw.seconds),
+        "next": thaw.next,
+        "reason": thaw.reason,
+    }
+
+
+def finding_object(finding: Finding) -> JsonObject:
+    """Return one finding: a line of ``frostwatch doctor --json``."""
+    return {
+        "schema": SCHEMA,
+        "subject": finding.subject,
+        "level": finding.level.value,
+        "text": finding.text,
+        "advice": finding.advice,
+    }
+
+
+def _agent(agent: AgentHealth) -> JsonObject:
+    rtt = agent.rtt_s
+    return {
+        "state": agent.state.value,
+        "how": agent.how.value,
+        "rtt_ms": None if rtt is None or not math.isfinite(rtt) else round(rtt * 1000, 1),
+        "version": agent.version,
+    }
+
+
+def _freeze(freeze: FreezeInfo) -> JsonObject:
+    return {
+        "state": freeze.state.value if freeze.state else None,
+        "since": rfc3339(freeze.since),
+        "foreign": freeze.foreign,
+    }
+
+
+def _evidence(evidence: Evidence) -> JsonObject:
+    return {
+        "name": evidence.name,
+        "result": evidence.result.value,
+        "value": evidence.value,
+        "age_s": _figure(evidence.age_s),
+    }
+
+
+def _file_system(one: FileSystem) -> JsonObject:
+    return {"device": one.device, "mountpoint": one.mountpoint, "kind": one.kind}
+
+
+def _spread(details: Mapping[str, object]) -> JsonObject:
+    flat: JsonObject = {}
+    for key, value in details.items():
+        if isinstance(value, Outcome):
+            flat |= outcome_object(value)
+        elif key == "thaw" and is_dataclass(value):
+            flat |= thaw_object(cast("ThawOutcome", value))
+        else:
+            flat[key] = _plain(value)
+    return flat
+
+
+def _unlike(head: JsonObject, rest: JsonObject) -> JsonObject:
+    return {key: value for key, value in rest.items() if key not in head}
+
+
+def _plain(value: object) -> Any:
+    """Return JSON for whatever an event carries: a strange value must not end the stream."""
+    match value:
+        case Enum():
+            return value.value
+        case None | bool() | int() | str():
+            return value
+        case float():
+            return _figure(value)
+        case datetime():
+            return rfc3339(value)
+        case Mapping():
+            return {str(key): _plain(one) for key, one in value.items()}
+        case Sequence() | frozenset() | set():
+            return [_plain(one) for one in value]
+    if is_dataclass(value) and not isinstance(value, type):
+        return {one.name: _plain(getattr(value, one.name)) for one in fields(value)}
+    return str(value)
+
+
+def _figure(value: float | None) -> float | None:
+    """Return seconds to the millisecond; what is no number is null, as JSON has no other word."""
+    return None if value is None or not math.isfinite(value) else round(value, 3)

@@ -1,0 +1,237 @@
+"""One thaw of one VM that follows no freeze in flight; blocking, for a worker thread."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from agentclient.channel import ConnectFailed
+from agentclient.commands import thaw_command
+from agentclient.conversation import Conversation
+from agentclient.driver import Driver
+from agentclient.durations import in_words
+from agentclient.events import EventKind
+from agentclient.identity import has_gone
+from agentclient.links import CHANNEL_WAIT_S, Link
+from agentclient.moves import Tell
+from agentclient.preflight import GONE, Reporter
+from agentclient.thaw import WATCH_S, ThawMachine, ThawPlan, ThawReport
+from agentclient.vm import FreezeState, Level, MonitorView, Phase, Progress, RunState, VmId
+from agentclient.watch import RELEASED_BY, PortWatch
+from agentclient.wishes import Wish, Wishes
+
+_LOOK_AGAIN_S: Final = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class ThawOutcome:
+    """How a thaw ended.
+
+    Attributes:
+        state: the guest's file systems after it; None if that isn't known.
+        thawed: the thaw's count; 0 if nothing had to be thawed; None if it was not acknowledged.
+        refused: it was not sent: foreign and not allowed, read-only, or busy.
+        reason: one sentence for a person.
+        seconds: how long it took.
+        next: what a person should do now; None if nothing.
+    """
+
+    vm: VmId
+    state: FreezeState | None
+    thawed: int | None
+    refused: bool
+    reason: str
+    seconds: float
+    next: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is frozen any more, as far as evidence goes."""
+        return self.state is FreezeState.THAWED
+
+
+class Thawer:
+    """One thaw of one VM.
+
+    Args:
+        link: the VM.
+        foreign: a person has decided to thaw whatever is frozen, also what is not ours.
+        ours: what is frozen is provably ours.
+        timeout_s: the bound.
+        reporter: is told what happens.
+        wishes: what the operator asks meanwhile.
+        read_only: nothing may be sent.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        reporter: Reporter,
+        wishes: Wishes,
+        *,
+        foreign: bool,
+        ours: bool = False,
+        timeout_s: float = 180.0,
+        read_only: bool = False,
+    ) -> None:
+        self._link = link
+        self._reporter = reporter
+        self._wishes = wishes
+        self._foreign = foreign
+        self._ours = ours
+        self._timeout_s = timeout_s
+        self._read_only = read_only
+        self._began_at = time.monotonic()
+
+    def run(self) -> ThawOutcome:
+        """Thaw, or say why not. Raises nothing of this project's."""
+        if self._read_only:
+            return self._refuse("frostwatch runs read-only: nothing is sent", None)
+        if has_gone(self._link.vm.process):
+            return self._refuse(GONE, "look for it in the list")
+        if self._link.agent is None:
+            return self._refuse("no agent channel is configured", "add one, and install the agent")
+        if not self._link.channel_lock.acquire(timeout=CHANNEL_WAIT_S):
+            return self._refuse("frostwatch itself is talking to this agent", "try again")
+        try:
+            connected = self._connect()
+            return connected if isinstance(connected, ThawOutcome) else self._thaw(*connected)
+        finally:
+            self._link.channel_lock.release()
+
+    def _connect(self) -> tuple[Conversation, MonitorView] | ThawOutcome:
+        """Wait for a free channel; never connect behind another client (P5)."""
+        deadline = self._began_at + self._timeout_s
+        self._progress("a free channel")
+        while True:
+            view = self._link.look()
+            refusal = self._refuse_by_look(view)
+            if refusal is not None:
+                return refusal
+            if not view.client:
+                break
+            if time.monotonic() > deadline or self._wishes.cancellation.is_set:
+                return self._refuse(
+                    f"another client has held the agent's channel for {self._elapsed()}",
+                    "end that client (ss -xp names it), then thaw again",
+                )
+            time.sleep(_LOOK_AGAIN_S)
+        assert self._link.agent is not None
+        try:
+            return Conversation(self._link.agent.connect()), view
+        except ConnectFailed as error:
+            return self._refuse(f"the agent's channel can't be opened: {error}", None)
+
+    def _refuse_by_look(self, view: MonitorView) -> ThawOutcome | None:
+        if view.gone:
+            return self._told(self._outcome(FreezeState.THAWED, 0, "the VM does not run"))
+        if view.run_state in (RunState.PAUSED, RunState.IO_ERROR, RunState.SUSPENDED):
+            step = RELEASED_BY[view.run_state]
+            return self._refuse(f"the VM is {view.run_state}: its agent can't answer", step)
+        return None
+
+    def _thaw(self, conversation: Conversation, view: MonitorView) -> ThawOutcome:
+        driver = Driver(self._link, conversation, self._wishes, self._reporter)
+        now = time.monotonic()
+        plan = ThawPlan(
+            vm=str(self._link.vm.id),
+            timeout_s=max(1.0, self._began_at + self._timeout_s - now),
+            owned=False,
+            ask=not self._foreign,
+            allowed=self._foreign or self._ours,
+            command=thaw_command(self._link.vm),
+        )
+        watch = PortWatch(view, now)
+        machine = ThawMachine(plan, watch, conversation.ticket, now)
+        try:
+            report = drive_thaw(
+                driver,
+                machine,
+                watch,
+                lambda: self._progress(machine.waiting_for, machine.ends_at),
+            )
+        finally:
+            driver.close()
+        return self._concluded(machine, report)
+
+    def _concluded(self, machine: ThawMachine, report: ThawReport) -> ThawOutcome:
+        state = FreezeState.THAWED if report.settled else None
+        if machine.refused:
+            state = FreezeState.FROZEN
+        self._reporter.frozen(state, foreign=machine.refused)
+        count = report.count if report.count is not None else (0 if report.settled else None)
+        return self._told(
+            self._outcome(state, count, report.reason, report.next, refused=machine.refused)
+        )
+
+    def _refuse(self, reason: str, step: str | None) -> ThawOutcome:
+        return self._told(self._outcome(None, None, reason, step, refused=True))
+
+    def _outcome(
+        self,
+        state: FreezeState | None,
+        thawed: int | None,
+        reason: str,
+        step: str | None = None,
+        *,
+        refused: bool = False,
+    ) -> ThawOutcome:
+        seconds = round(time.monotonic() - self._began_at, 3)
+        return ThawOutcome(self._link.vm.id, state, thawed, refused, reason, seconds, step)
+
+    def _told(self, outcome: ThawOutcome) -> ThawOutcome:
+        level = Level.GOOD if outcome.ok else Level.ERROR
+        text = f"thaw: {outcome.reason}" + (f". NEXT: {outcome.next}" if outcome.next else "")
+        self._reporter.tell(Tell(EventKind.OUTCOME, level, text, {"thaw": outcome}))
+        return outcome
+
+    def _progress(self, waiting_for: str, ends_at: float | None = None) -> None:
+        self._reporter.progress(
+            Progress(
+                "thaw",
+                Phase.THAWING,
+                waiting_for,
+                self._began_at,
+                ends_at=ends_at or self._began_at + self._timeout_s,
+            )
+        )
+
+    def _elapsed(self) -> str:
+        return in_words(time.monotonic() - self._began_at)
+
+
+def drive_thaw(
+    driver: Driver,
+    machine: ThawMachine,
+    watch: PortWatch,
+    on_round: Callable[[], None] = lambda: None,
+) -> ThawReport:
+    """Drive a thaw to its end; blocking.
+
+    Args:
+        driver: the conversation with the guest.
+        machine: the thaw, not started yet.
+        watch: the port, shared with the machine.
+        on_round: is called before each wait.
+    """
+    driver.perform(machine.start(time.monotonic()))
+    while machine.report is None:
+        on_round()
+        happened = driver.round(machine.wakes_at, WATCH_S)
+        for event in happened.heard:
+            driver.perform(machine.heard(time.monotonic(), event))
+        now = time.monotonic()
+        if happened.view is not None:
+            driver.perform(machine.changed(now, watch.saw(now, happened.view)))
+        if happened.ended is not None:
+            gone = watch.view.gone
+            renewed = not gone and driver.reconnect()
+            driver.perform(
+                machine.stream_ended(now, gone=gone, renewed=renewed, text=happened.ended)
+            )
+        if any(wish in (Wish.CANCEL, Wish.GIVE_UP) for wish in happened.wishes):
+            machine.abandon(now)
+        driver.perform(machine.tick(now))
+    return machine.report

@@ -1,0 +1,62 @@
+"""What an operator asks of a freeze or a thaw while it runs, from another thread."""
+
+from __future__ import annotations
+
+import os
+import threading
+from enum import StrEnum
+
+from agentclient.cancel import Cancellation
+
+
+class Wish(StrEnum):
+    """What can be asked."""
+
+    CANCEL = "cancel"  # stop waiting, and thaw as soon as the agent answers
+    END_HOLD = "end hold"  # the window has served its purpose: thaw now
+    GIVE_UP = "give up"  # leave at once, and say loudly what is left to do
+
+
+class Wishes:
+    """A thread-safe mailbox of wishes that wakes a thread in its poll.
+
+    Attributes:
+        cancellation: is set by *cancel* and *give up*; ends the blocking calls of the preparation.
+    """
+
+    def __init__(self) -> None:
+        self.cancellation = Cancellation()
+        self._fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._lock = threading.Lock()
+        self._new: list[Wish] = []
+        self._closed = False
+
+    def add(self, wish: Wish) -> None:
+        """Ask for something; after `close` nobody is listening, and nothing happens."""
+        with self._lock:
+            if self._closed:
+                return
+            self._new.append(wish)
+            os.eventfd_write(self._fd, 1)
+        if wish is not Wish.END_HOLD:
+            self.cancellation.set()
+
+    def take(self) -> list[Wish]:
+        """Return what was asked since the last call; never waits."""
+        with self._lock:
+            if self._new and not self._closed:
+                os.eventfd_read(self._fd)
+            taken, self._new = self._new, []
+            return taken
+
+    def fileno(self) -> int:
+        """Return the descriptor that is readable while there is something to take."""
+        return self._fd
+
+    def close(self) -> None:
+        """Release the descriptors."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                os.close(self._fd)
+        self.cancellation.close()

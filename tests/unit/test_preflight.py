@@ -1,0 +1,336 @@
+"""Each refusal before a byte of the freeze is sent."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from agentclient import agent as agent_module
+from agentclient import preflight as preflight_module
+from agentclient.cancel import Cancellation
+from agentclient.channel import ConnectFailed, ConnectProblem
+from agentclient.freeze import FREEZE, FREEZE_LIST
+from agentclient.links import Link
+from agentclient.monitor import Monitor
+from agentclient.preflight import Preflight, Prepared
+from agentclient.vm import (
+    AgentChannel,
+    AgentHealth,
+    AgentHow,
+    AgentState,
+    FileSystem,
+    FreezeState,
+    Level,
+    MonitorView,
+    Outcome,
+    OutcomeKind,
+    Refusal,
+    RunState,
+    Vm,
+    VmId,
+)
+from tests.unit.fakes import ENDED, Clock, Error, FakeAgent, FakeEndpoint, FakeReporter, Raw
+
+UP = MonitorView(RunState.RUNNING, port_open=True, client=False, openings=5, written_bytes=7)
+LISTED = [
+    {"name": "vda1", "mountpoint": "/", "type": "ext4"},
+    {"name": "vda15", "mountpoint": "/boot/efi", "type": "vfat"},
+]
+COMMANDS = [{"name": FREEZE, "enabled": True}, {"name": FREEZE_LIST, "enabled": True}]
+READING = {"guest-sync-delimited", "guest-fsfreeze-status", "guest-info", "guest-get-fsinfo"}
+
+
+class Scripted(Monitor):
+    """A monitor that shows one view after another, and the last one for ever."""
+
+    def __init__(self, *views: MonitorView) -> None:
+        self.views = list(views)
+
+    def look(self, timeout_s: float = 0.5, *, max_age_s: float = 0.0) -> MonitorView:
+        return self.views.pop(0) if len(self.views) > 1 else self.views[0]
+
+
+class World:
+    """A VM whose guest and monitor agree to a freeze, until a test changes that."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.fake = FakeAgent(
+            {
+                "guest-fsfreeze-status": "thawed",
+                "guest-info": {"version": "7.2.0", "supported_commands": COMMANDS},
+                "guest-get-fsinfo": LISTED,
+            }
+        )
+        self.endpoint = FakeEndpoint(clock, self.fake)
+        self.vm = Vm(VmId("qemu", "db"), AgentChannel(Path("/run/x.qga")))
+        self.views: tuple[MonitorView, ...] = (UP, replace(UP, client=True))
+        self.reporter = FakeReporter()
+        self.cancellation = Cancellation()
+        self.mounts: tuple[str, ...] = ()
+        self.read_only = False
+
+    def run(self) -> Prepared | Outcome:
+        endpoint = self.endpoint if self.vm.agent else None
+        monitor = Scripted(*self.views) if self.views else None
+        return Preflight(
+            Link(self.vm, endpoint, monitor),
+            mounts=self.mounts,
+            read_only=self.read_only,
+            reporter=self.reporter,
+            cancellation=self.cancellation,
+        ).run()
+
+    def outcome(self) -> Outcome:
+        """Run it, and see that it left nothing behind."""
+        result = self.run()
+        assert isinstance(result, Outcome)
+        assert all(channel.closed == 1 for channel in self.endpoint.channels)
+        assert set(self.commands) <= READING
+        assert result.settled
+        assert result.thawed == 0
+        assert result.reason
+        return result
+
+    @property
+    def commands(self) -> list[object]:
+        return [command for channel in self.endpoint.channels for command in channel.commands]
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    made.install(monkeypatch, agent_module, preflight_module)
+    return made
+
+
+@pytest.fixture
+def world(clock: Clock) -> World:
+    return World(clock)
+
+
+def test_a_guest_that_is_ready_is_prepared(world: World, clock: Clock) -> None:
+    prepared = world.run()
+    assert isinstance(prepared, Prepared)
+    assert prepared.coverage is not None
+    assert prepared.coverage.text == "1 of 2"
+    assert prepared.covered_at == clock.now
+    assert prepared.baseline == replace(UP, client=True)
+    assert not world.endpoint.channels[0].closed
+    assert prepared.conversation.wire.tags is True
+    assert prepared.conversation.wire.waiting == ()
+    assert world.commands == [
+        "guest-sync-delimited",
+        "guest-fsfreeze-status",
+        "guest-info",
+        "guest-get-fsinfo",
+    ]
+    assert world.reporter.listed == [
+        (FileSystem("vda1", "/", "ext4"), FileSystem("vda15", "/boot/efi", "vfat"))
+    ]
+    assert world.reporter.health == [
+        AgentHealth(AgentState.ALIVE, AgentHow.REPLY, rtt_s=0.0, version="7.2.0")
+    ]
+    assert any("/boot/efi (vfat on vda15)" in tell.text for tell in world.reporter.told)
+
+
+# -- what needs nobody to be asked ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "refusal"),
+    [
+        ({"locked_by": "backup"}, Refusal.LOCKED),
+        ({"freeze_disabled": "freeze-fs=0"}, Refusal.DISABLED),
+        ({"agent": None}, Refusal.NO_AGENT),
+    ],
+)
+def test_the_configuration_refuses(
+    world: World, changes: dict[str, object], refusal: Refusal
+) -> None:
+    world.vm = replace(world.vm, **changes)  # type: ignore[arg-type]
+    outcome = world.outcome()
+    assert (outcome.kind, outcome.refusal) == (OutcomeKind.REFUSED, refusal)
+    assert world.endpoint.channels == []
+    assert all(str(value) in outcome.reason for value in changes.values() if value)
+
+
+def test_read_only_refuses_before_anything_else(world: World) -> None:
+    world.read_only = True
+    world.vm = replace(world.vm, locked_by="backup")
+    assert world.outcome().refusal is Refusal.READ_ONLY
+    assert world.endpoint.channels == []
+
+
+# -- what the monitor shows -----------------------------------------------------------------------
+
+REFUSED_BY_VIEW = [
+    (replace(UP, run_state=RunState.PAUSED), Refusal.PAUSED, "resume"),
+    (replace(UP, run_state=RunState.IO_ERROR), Refusal.PAUSED, "io-error"),
+    (replace(UP, run_state=RunState.SUSPENDED, port_open=False), Refusal.SUSPENDED, "wake"),
+    (replace(UP, run_state=RunState.MIGRATING), Refusal.MIGRATING, "migrat"),
+    (replace(UP, run_state=RunState.SHUTDOWN), Refusal.NO_AGENT, "shutdown"),
+    (replace(UP, run_state=RunState.PANICKED), Refusal.NO_AGENT, "panicked"),
+    (replace(UP, port_open=False), Refusal.NO_AGENT, "port is closed"),
+    (MonitorView(RunState.GONE, gone=True), Refusal.NO_AGENT, "does not run"),
+]
+
+
+@pytest.mark.parametrize(("view", "refusal", "word"), REFUSED_BY_VIEW)
+def test_the_monitor_refuses(world: World, view: MonitorView, refusal: Refusal, word: str) -> None:
+    world.views = (view,)
+    outcome = world.outcome()
+    assert outcome.refusal is refusal
+    assert word in f"{outcome.reason} {outcome.next}"
+    assert world.endpoint.channels == []
+
+
+@pytest.mark.parametrize(("view", "refusal", "word"), REFUSED_BY_VIEW)
+def test_the_monitor_refuses_still_at_the_last_look(
+    world: World, view: MonitorView, refusal: Refusal, word: str
+) -> None:
+    world.views = (UP, view)
+    assert world.outcome().refusal is refusal
+
+
+def test_another_client_is_never_joined(world: World) -> None:
+    world.views = (replace(UP, client=True),)
+    assert world.outcome().refusal is Refusal.BUSY
+    assert world.endpoint.channels == []
+
+
+@pytest.mark.parametrize(
+    "views", [(), (MonitorView(problem="monitor: busy"),), (replace(UP, port_open=None),)]
+)
+def test_less_to_see_is_no_refusal(world: World, views: tuple[MonitorView, ...]) -> None:
+    world.views = views
+    assert isinstance(world.run(), Prepared)
+    warned = any("less evidence" in tell.text for tell in world.reporter.told)
+    assert warned is bool(views and views[0].problem)
+
+
+# -- what the channel and the guest say ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("problem", "refusal"),
+    [
+        (ConnectProblem.QUEUE_FULL, Refusal.BUSY),
+        (ConnectProblem.MISSING, Refusal.NO_AGENT),
+        (ConnectProblem.REFUSED, Refusal.NO_AGENT),
+        (ConnectProblem.NO_PERMISSION, Refusal.NO_AGENT),
+    ],
+)
+def test_a_channel_that_cannot_be_had(
+    world: World, problem: ConnectProblem, refusal: Refusal
+) -> None:
+    world.endpoint.failures = [ConnectFailed(problem, "why it failed")]
+    outcome = world.outcome()
+    assert outcome.refusal is refusal
+    assert "why it failed" in outcome.reason
+
+
+def test_a_silent_agent_is_sent_nothing_but_the_sync(world: World) -> None:
+    world.fake.silent = True
+    outcome = world.outcome()
+    assert outcome.refusal is Refusal.SILENT
+    assert "3.0 s" in outcome.reason
+    assert "without a monitor" not in outcome.reason
+    assert world.commands == ["guest-sync-delimited"]
+    assert world.reporter.health == [AgentHealth(AgentState.SILENT, AgentHow.DEADLINE)]
+
+
+def test_without_a_monitor_silence_may_be_another_client(world: World) -> None:
+    world.fake.silent, world.views = True, ()
+    assert "without a monitor" in world.outcome().reason
+
+
+@pytest.mark.parametrize("command", ["guest-fsfreeze-status", "guest-info", "guest-get-fsinfo"])
+def test_an_agent_that_falls_silent_in_between(world: World, command: str) -> None:
+    world.fake.answers[command] = Raw()
+    outcome = world.outcome()
+    assert outcome.refusal is Refusal.SILENT
+    assert command in outcome.reason
+
+
+def test_a_frozen_guest_is_foreign(world: World) -> None:
+    world.fake.answers["guest-fsfreeze-status"] = "frozen"
+    outcome = world.outcome()
+    assert outcome.refusal is Refusal.ALREADY_FROZEN
+    assert world.reporter.states == [(FreezeState.FROZEN, True)]
+
+
+def test_an_agent_without_a_status_is_refused(world: World) -> None:
+    world.fake.answers["guest-fsfreeze-status"] = Error("disabled", "CommandNotFound")
+    assert world.outcome().refusal is Refusal.DISABLED
+
+
+@pytest.mark.parametrize(("mounts", "needed"), [((), FREEZE), (("/",), FREEZE_LIST)])
+@pytest.mark.parametrize("how", ["disabled", "not known"])
+def test_a_command_that_is_blocked_in_the_agent_is_disabled(
+    world: World, mounts: tuple[str, ...], needed: str, how: str
+) -> None:
+    entry = [{"name": needed, "enabled": False}] if how == "disabled" else []
+    others = [one for one in COMMANDS if one["name"] != needed]
+    answer = {"version": "7.2.0", "supported_commands": others + entry}
+    world.fake.answers["guest-info"], world.mounts = answer, mounts
+    outcome = world.outcome()
+    assert outcome.refusal is Refusal.DISABLED
+    assert how in outcome.reason
+    assert needed in outcome.reason
+
+
+def test_only_the_command_that_is_used_has_to_be_enabled(world: World) -> None:
+    answer = {"version": "7.2.0", "supported_commands": COMMANDS[:1]}
+    world.fake.answers["guest-info"] = answer
+    assert isinstance(world.run(), Prepared)
+
+
+def test_an_unknown_mount_point_is_named_and_nothing_is_sent(world: World) -> None:
+    world.mounts = ("/", "/nope")
+    outcome = world.outcome()
+    assert (outcome.kind, outcome.refusal) == (OutcomeKind.FAILED, None)
+    assert "/nope" in outcome.reason
+    assert "/ (ext4 on vda1)" in outcome.reason
+
+
+def test_a_guest_that_cannot_list_its_file_systems_is_frozen_with_less_evidence(
+    world: World,
+) -> None:
+    world.fake.answers["guest-get-fsinfo"] = Error("not supported", "Unsupported")
+    prepared = world.run()
+    assert isinstance(prepared, Prepared)
+    assert prepared.coverage is None
+    assert [tell.level for tell in world.reporter.told] == [Level.WARNING]
+
+
+@pytest.mark.parametrize("answer", [None, 5, "x", [], True])
+def test_a_guest_that_talks_nonsense_is_not_frozen(world: World, answer: object) -> None:
+    for command in ("guest-fsfreeze-status", "guest-info"):
+        world.fake.answers[command] = answer
+        outcome = world.outcome()
+        assert outcome.kind is OutcomeKind.FAILED
+        assert "was not sent" in outcome.reason
+
+
+def test_a_channel_that_breaks_meanwhile(world: World) -> None:
+    world.fake.silent = True
+    world.endpoint.greeting = (ENDED,)
+    outcome = world.outcome()
+    assert outcome.kind is OutcomeKind.FAILED
+    assert "was not sent" in outcome.reason
+
+
+def test_a_cancellation_before_the_freeze_sends_nothing(world: World) -> None:
+    world.cancellation.set()
+    outcome = world.outcome()
+    assert outcome.kind is OutcomeKind.FAILED
+    assert "cancelled before the freeze was sent" in outcome.reason
+
+
+def test_an_old_agent_is_prepared_without_ids(world: World) -> None:
+    world.fake.takes_ids = False
+    prepared = world.run()
+    assert isinstance(prepared, Prepared)
+    assert prepared.conversation.wire.tags is False
