@@ -1,0 +1,208 @@
+"""A core without guests, for the command line's tests."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from agentclient.events import Event, EventKind
+from agentclient.fleet import Fleet
+from agentclient.links import Links
+from agentclient.text import printable
+from agentclient.vm import (
+    AgentChannel,
+    AgentHealth,
+    FreezeInfo,
+    FreezeState,
+    Level,
+    Outcome,
+    OutcomeKind,
+    Vm,
+    VmId,
+    VmState,
+)
+from tui.cli import context
+from tui.cli.context import Engine
+from tui.cli.options import Options
+
+AT = datetime(2026, 3, 1, 10, 20, 30, tzinfo=UTC)
+VERIFIED = Outcome(OutcomeKind.VERIFIED, "frozen", frozen=2, thawed=2, certified=True, settled=True)
+
+
+def vm(name: str, source: str = "qemu", agent: Path | None = None) -> Vm:
+    return Vm(VmId(source, name), AgentChannel(agent) if agent else None)
+
+
+def frozen(foreign: bool = True) -> FreezeInfo:
+    return FreezeInfo(FreezeState.FROZEN, AT, foreign)
+
+
+@dataclass
+class FakeOperation:
+    """Ends when it is told to; cancelled, it ends at once unless it is stubborn."""
+
+    vm: Vm
+    result: Any
+    on_event: Callable[[Event], None]
+    stubborn: bool = False
+    calls: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._done = threading.Event()
+
+    @property
+    def done(self) -> bool:
+        return self._done.is_set()
+
+    def end(self) -> None:
+        if not self.done:
+            key = "outcome" if isinstance(self.result, Outcome) else "thaw"
+            self.on_event(event(self.vm, EventKind.OUTCOME, "the end", {key: self.result}))
+            self._done.set()
+
+    def cancel(self) -> None:
+        self.calls.append("cancel")
+        if not self.stubborn:
+            self.end()
+
+    def give_up(self) -> None:
+        self.calls.append("give_up")
+
+    def wait(self, timeout_s: float | None = None) -> Any:
+        return self.result if self.done else None
+
+
+@dataclass
+class FakeOperations:
+    """Starts fake operations, and remembers how they were asked for."""
+
+    results: dict[str, Any] = field(default_factory=dict)
+    pending: bool = False
+    stubborn: bool = False
+    started: list[FakeOperation] = field(default_factory=list)
+    requests: list[Any] = field(default_factory=list)
+    ready: threading.Event = field(default_factory=threading.Event)
+
+    def freeze(self, one: Vm, request: Any, on_event: Callable[[Event], None]) -> FakeOperation:
+        return self._start(one, request, on_event)
+
+    def thaw(self, one: Vm, *, foreign: bool, on_event: Callable[[Event], None]) -> FakeOperation:
+        return self._start(one, foreign, on_event)
+
+    def _start(self, one: Vm, request: Any, on_event: Callable[[Event], None]) -> FakeOperation:
+        result = self.results.get(one.name, VERIFIED)
+        operation = FakeOperation(one, result, on_event, self.stubborn)
+        self.started.append(operation)
+        self.requests.append(request)
+        if isinstance(result, Outcome):
+            on_event(
+                event(one, EventKind.VERDICT, "seen", {"outcome": replace(result, thawed=None)})
+            )
+        if not self.pending:
+            operation.end()
+        self.ready.set()
+        return operation
+
+    def cancel_all(self) -> None:
+        for operation in self.started:
+            operation.cancel()
+
+    def close(self, timeout_s: float) -> bool:
+        return True
+
+
+class FakeSource:
+    name = "qemu"
+
+    def __init__(self, vms: list[Vm], problem: Exception | None = None) -> None:
+        self.vms = vms
+        self.problem = problem
+
+    def list_vms(self) -> list[Vm]:
+        if self.problem:
+            raise self.problem
+        return self.vms
+
+
+@dataclass
+class FakeWatcher:
+    """Writes into the fleet what a visit would have found."""
+
+    fleet: Fleet
+    source: FakeSource
+    seen: dict[str, VmState]
+
+    def find_vms(self) -> tuple[str, ...]:
+        if self.source.problem:
+            return (printable(self.source.problem),)
+        self.fleet.set_vms(self.source.name, self.source.vms)
+        return ()
+
+    def stop(self) -> None:
+        pass
+
+    def visit_all(self, timeout_s: float) -> None:
+        for state in self.fleet.states():
+            found = self.seen.get(state.vm.name)
+            if found is not None:
+                self.fleet.update(
+                    state.id,
+                    lambda old, found=found: replace(  # type: ignore[misc]
+                        old, agent=found.agent, freeze=found.freeze, trouble=found.trouble
+                    ),
+                )
+
+
+@dataclass
+class World:
+    """All that a test arranges and looks at."""
+
+    operations: FakeOperations = field(default_factory=FakeOperations)
+    vms: list[Vm] = field(default_factory=list)
+    seen: dict[str, VmState] = field(default_factory=dict)
+    problem: Exception | None = None
+    options: list[Options] = field(default_factory=list)
+    fleet: Fleet = field(default_factory=Fleet)
+
+    def add(
+        self,
+        name: str,
+        *,
+        source: str = "qemu",
+        agent: AgentHealth | None = None,
+        freeze: FreezeInfo | None = None,
+    ) -> Vm:
+        one = vm(name, source)
+        self.vms.append(one)
+        self.seen[name] = VmState(one, agent=agent or AgentHealth(), freeze=freeze or FreezeInfo())
+        return one
+
+    def engine(self, options: Options) -> Engine:
+        self.options.append(options)
+        source = FakeSource(self.vms, self.problem)
+        return Engine(
+            self.fleet,
+            Links(),
+            cast(Any, (source,)),
+            cast(Any, FakeWatcher(self.fleet, source, self.seen)),
+            cast(Any, self.operations),
+        )
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    made = World()
+    monkeypatch.setattr(context, "build_engine", made.engine)
+    return made
+
+
+def event(
+    one: Vm, kind: EventKind, text: str = "something", details: dict[str, object] | None = None
+) -> Event:
+    return Event(one.id, AT, kind, Level.INFO, text, details or {})

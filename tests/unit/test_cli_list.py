@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from agentclient.errors import FrostwatchError
+from agentclient.fleet import now
+from agentclient.vm import AgentHealth, AgentHow, AgentState, FreezeInfo, FreezeState
+from tests.unit.cli_fakes import World, frozen, world
+from tui.main import run
+
+__all__ = ["world"]
+
+ALIVE = AgentHealth(AgentState.ALIVE, AgentHow.REPLY, 0.0014, "7.2")
+SILENT = AgentHealth(AgentState.SILENT, AgentHow.DEADLINE)
+THAWED = FreezeInfo(FreezeState.THAWED, now())
+
+
+@pytest.fixture
+def three(world: World) -> World:
+    world.add("web1", agent=ALIVE, freeze=THAWED)
+    world.add("db[/]1", agent=ALIVE, freeze=frozen())
+    world.add("bad\x1b[2J\nname", agent=SILENT)
+    return world
+
+
+def _ids(text: str) -> list[str]:
+    return [json.loads(line)["id"] for line in text.splitlines()]
+
+
+def test_a_table_with_words_and_without_escapes(
+    three: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4
+    assert "qemu:web1" in lines[1]
+    assert "alive" in lines[1]
+    assert "thawed" in lines[1]
+    assert "qemu:db[/]1" in lines[2]
+    assert "frozen (foreign)" in lines[2]
+    assert r"bad\x1b[2J name" in lines[3]
+    assert "\x1b" not in "".join(lines)
+
+
+def test_columns_are_aligned_with_wide_characters(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.add("サーバ", agent=ALIVE)
+    world.add("plain", agent=ALIVE)
+    run(["list"])
+    _, wide, plain = capsys.readouterr().out.splitlines()
+    # Three characters of two cells each: the column starts three characters earlier.
+    assert wide.index("unknown") + 3 == plain.index("unknown")
+
+
+def test_json_is_one_object_a_line_on_stdout_alone(
+    three: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    three.problem = None
+    assert run(["list", "--json"]) == 0
+    seen = capsys.readouterr()
+    assert _ids(seen.out) == ["qemu:web1", "qemu:db[/]1", "qemu:bad\x1b[2J\nname"]
+    assert seen.err == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        (["--state", "frozen"], ["qemu:db[/]1"]),
+        (["--state", "foreign"], ["qemu:db[/]1"]),
+        (["--state", "thawed"], ["qemu:web1"]),
+        (["--state", "alive"], ["qemu:web1", "qemu:db[/]1"]),
+        (["--state", "thawed", "--state", "frozen"], ["qemu:web1", "qemu:db[/]1"]),
+        (["--state", "busy"], []),
+        (["--older-than", "1h"], ["qemu:db[/]1"]),
+        (["--state", "thawed", "--older-than", "1h"], []),
+    ],
+)
+def test_filters(
+    three: World, capsys: pytest.CaptureFixture[str], arguments: list[str], names: list[str]
+) -> None:
+    assert run(["list", "--json", *arguments]) == 0
+    assert _ids(capsys.readouterr().out) == names
+    assert run(["list", "--json", "--exit-code", *arguments]) == (1 if names else 0)
+
+
+def test_older_than_counts_from_the_states_since(world: World) -> None:
+    old = replace(THAWED, since=now() - timedelta(minutes=10))
+    world.add("web1", freeze=old)
+    assert run(["list", "--older-than", "9m", "--exit-code"]) == 1
+    assert run(["list", "--older-than", "11m", "--exit-code"]) == 0
+
+
+def test_a_source_that_cannot_look_is_told_and_is_never_all_well(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.problem = FrostwatchError("can't read \x1b/proc")
+    assert run(["list", "--json"]) == 0
+    seen = capsys.readouterr()
+    assert seen.out == ""
+    assert seen.err == "frostwatch: can't read \\x1b/proc\n"
+    assert run(["list", "--exit-code"]) == 2
+
+
+def test_nothing_found_is_said(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["list"]) == 0
+    seen = capsys.readouterr()
+    assert seen.out == ""
+    assert "no VM was found" in seen.err
+
+
+def test_without_a_terminal_the_console_is_the_list(
+    three: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([]) == 0
+    alone = capsys.readouterr().out
+    run(["list"])
+    assert alone == capsys.readouterr().out
+    assert "qemu:web1" in alone
+
+
+def test_vms_are_named_on_the_group_and_after_the_command(world: World) -> None:
+    run(["--vm", "name=a,agent=/a", "--read-only", "--interval", "5", "list", "--vm", "name=b"])
+    (options,) = world.options
+    assert options.specs == ("name=a,agent=/a", "name=b")
+    assert options.read_only
+    assert options.interval_s == 5

@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentclient.commands import thaw_command
+from agentclient.vm import Outcome, OutcomeKind, Phase, Progress
+from tests.unit.cli_fakes import World, vm, world
+from tui.cli.report import progress_text
+from tui.main import run
+
+__all__ = ["world"]
+
+ROOT = Path(__file__).parents[2]
+
+
+def _after_start(world: World, *numbers: signal.Signals, pause_s: float = 0.4) -> None:
+    def send() -> None:
+        world.operations.ready.wait(5)
+        for number in numbers:
+            time.sleep(pause_s)
+            os.kill(os.getpid(), number)
+
+    threading.Thread(target=send, daemon=True).start()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_first_signal_cancels_and_tells_what_is_waited_for(
+    world: World, capsys: pytest.CaptureFixture[str], number: signal.Signals
+) -> None:
+    world.add("web1")
+    world.operations.pending = True
+    _after_start(world, number)
+    assert run(["freeze", "web1"]) == 1
+    assert world.operations.started[0].calls[0] == "cancel"
+    assert "give_up" not in world.operations.started[0].calls
+    assert f"{number.name}: waiting until 1 VM is thawed" in capsys.readouterr().err
+
+
+def test_handlers_are_put_back(world: World) -> None:
+    world.add("web1")
+    before = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    run(["freeze", "web1"])
+    after = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    assert before == after
+
+
+_CHILD = """
+import sys, threading
+from pathlib import Path
+from tests.unit.cli_fakes import World
+from tui.cli import context
+from tui.main import main
+world = World()
+world.add("web1")
+world.operations.pending = True
+world.operations.stubborn = "stubborn" in sys.argv
+context.build_engine = world.engine
+ready = Path(sys.argv[1])
+def tell():
+    world.operations.ready.wait(5)
+    ready.touch()
+threading.Thread(target=tell, daemon=True).start()
+sys.argv = ["frostwatch", "freeze", "web1"]
+main()
+"""
+
+
+def _child(tmp_path: Path, *words: str, **streams: Any) -> subprocess.Popen[str]:
+    ready = tmp_path / "ready"
+    child: subprocess.Popen[str] = subprocess.Popen(
+        [sys.executable, "-c", _CHILD, str(ready), *words], cwd=ROOT, text=True, **streams
+    )
+    deadline = time.monotonic() + 20
+    while not ready.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    time.sleep(0.3)
+    return child
+
+
+def test_the_second_signal_leaves_loudly_with_the_command_for_a_person(tmp_path: Path) -> None:
+    child = _child(tmp_path, "stubborn", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    child.send_signal(signal.SIGTERM)
+    time.sleep(0.5)
+    assert child.poll() is None
+    asked = time.monotonic()
+    child.send_signal(signal.SIGINT)
+    out, err = child.communicate(timeout=10)
+    assert child.returncode == 1
+    assert time.monotonic() - asked < 4
+    assert "MAY BE FROZEN! Thaw it with: frostwatch thaw --foreign qemu:web1" in err
+    assert "next: frostwatch thaw --foreign qemu:web1" in out
+
+
+def test_two_signals_at_once_are_one_wish_and_a_second_hangup_is_none(tmp_path: Path) -> None:
+    child = _child(tmp_path, "stubborn", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    child.send_signal(signal.SIGTERM)
+    child.send_signal(signal.SIGINT)
+    time.sleep(0.6)
+    child.send_signal(signal.SIGHUP)
+    time.sleep(3.0)
+    assert child.poll() is None
+    child.send_signal(signal.SIGTERM)
+    assert child.wait(10) == 1
+    child.communicate()
+
+
+def test_a_reader_that_leaves_is_a_signal(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    child = _child(tmp_path, stdout=writing, stderr=subprocess.PIPE)
+    os.close(writing)
+    _, err = child.communicate(timeout=10)
+    assert child.returncode == 1
+    assert "nobody reads our output any more: waiting until 1 VM is thawed" in err
+    assert "Traceback" not in err
+
+
+def test_a_reader_that_stands_still_holds_up_no_signal(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writing, b"x" * 4096)
+    os.set_blocking(writing, True)
+    child = _child(tmp_path, stdout=writing, stderr=subprocess.PIPE)
+    os.close(writing)
+    child.send_signal(signal.SIGTERM)  # thaws, and the output is still stuck
+    time.sleep(1.0)
+    assert child.poll() is None
+    child.send_signal(signal.SIGTERM)
+    assert child.wait(5) == 1
+    os.close(reading)
+    child.communicate()
+
+
+def _run_list(**streams: Any) -> subprocess.CompletedProcess[str]:
+    code = _CHILD.replace('"freeze", "web1"', '"list", "--json"')
+    done: subprocess.CompletedProcess[str] = subprocess.run(
+        [sys.executable, "-c", code, os.devnull], cwd=ROOT, text=True, timeout=20, **streams
+    )
+    return done
+
+
+def test_a_list_that_nobody_reads_is_one_sentence() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = _run_list(stdout=writing, stderr=subprocess.PIPE)
+    os.close(writing)
+    assert done.returncode == 2
+    assert done.stderr == "frostwatch: nobody reads our output any more\n"
+
+
+def test_a_closed_stdout_is_refused_before_a_guest_gets_its_number() -> None:
+    code = f'{sys.executable} -c "$0" {os.devnull} >&-'
+    done = subprocess.run(
+        ["sh", "-c", code, _CHILD], cwd=ROOT, text=True, stderr=subprocess.PIPE, timeout=20
+    )
+    assert done.returncode == 2
+    assert "stdout is closed" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_progress_is_honest_about_what_is_not_known() -> None:
+    pending = Progress(
+        "freeze", Phase.PENDING, "the agent's answer", 0.0, step=2, steps=6, sent_at=10.0,
+        step_ends_at=1210.0, ends_at=3610.0, heard_at=5.0, read=None, written_bytes=None,
+    )  # fmt: skip
+    assert progress_text(pending, 700.0) == (
+        "pending: the agent's answer, step 2/6, 8:30 left of this step, 48:30 in all, "
+        "silent for 11:35, read by the agent: unknown, bytes written: unknown"
+    )
+
+
+def test_progress_of_a_window_says_when_it_ends() -> None:
+    held = Progress(
+        "freeze", Phase.HELD, "the hold's end", 0.0, held_since=10.0, hold_ends_at=130.0
+    )
+    assert progress_text(held, 40.0) == "held, held for 0:30, thawed on its own in 1:30"
+
+
+def test_the_next_command_can_be_pasted() -> None:
+    assert thaw_command(vm("a b")) == "frostwatch thaw --foreign 'qemu:a b'"
+    named = vm("x", "socket", Path("/run/a b.sock"))
+    assert thaw_command(named) == (
+        "frostwatch thaw --vm 'name=x,agent=/run/a b.sock' --foreign socket:x"
+    )
+
+
+def test_an_outcome_that_never_came_is_never_a_success(world: World) -> None:
+    world.add("web1")
+    world.operations.results = {"web1": Outcome(OutcomeKind.TIMEOUT, "nothing", settled=True)}
+    assert run(["freeze", "web1"]) == 1

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from agentclient.operations import ThawOutcome
+from agentclient.vm import AgentHealth, AgentState, FreezeInfo, FreezeState, VmId
+from tests.unit.cli_fakes import World, frozen, world
+from tui.main import run
+
+__all__ = ["world"]
+
+
+def _thaw(name: str, **changes: Any) -> ThawOutcome:
+    values: dict[str, Any] = {
+        "vm": VmId("qemu", name), "state": FreezeState.THAWED, "thawed": 2, "refused": False,
+        "reason": "thawed", "seconds": 0.1, "next": None,
+    }  # fmt: skip
+    return ThawOutcome(**(values | changes))
+
+
+@pytest.fixture
+def mixed(world: World) -> World:
+    world.add("web1", freeze=FreezeInfo(FreezeState.THAWED))
+    world.add("web2", freeze=frozen())
+    world.add("web3", agent=AgentHealth(AgentState.SILENT))
+    world.add("web4", agent=AgentHealth(AgentState.NONE))
+    world.operations.results = {name: _thaw(name) for name in ("web1", "web2", "web3", "web4")}
+    return world
+
+
+def test_thaw_by_name_takes_what_was_named(mixed: World) -> None:
+    assert run(["thaw", "web1", "web2", "--foreign"]) == 0
+    assert [one.vm.name for one in mixed.operations.started] == ["web1", "web2"]
+    assert mixed.operations.requests == [True, True]
+
+
+def test_foreign_is_never_the_default(mixed: World) -> None:
+    run(["thaw", "--all"])
+    assert mixed.operations.requests == [False]
+
+
+def test_all_takes_the_frozen_and_tells_which_are_not_known(
+    mixed: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["thaw", "--all", "--foreign", "--json"]) == 0
+    assert [one.vm.name for one in mixed.operations.started] == ["web2"]
+    seen = capsys.readouterr()
+    (line,) = map(json.loads, seen.out.splitlines())
+    assert (line["event"], line["ok"], line["thawed"]) == ("outcome", True, 2)
+    assert "qemu:web3" in seen.err
+    assert "web4" not in seen.err
+
+
+def test_nothing_to_thaw_says_so_and_exits_0(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.add("web1", freeze=FreezeInfo(FreezeState.THAWED))
+    assert run(["thaw", "--all"]) == 0
+    assert "nothing to thaw" in capsys.readouterr().err
+
+
+def test_what_stays_frozen_exits_1(mixed: World, capsys: pytest.CaptureFixture[str]) -> None:
+    mixed.operations.results["web2"] = _thaw(
+        "web2", state=FreezeState.FROZEN, thawed=None, refused=True, next="say --foreign"
+    )
+    assert run(["thaw", "web1", "web2"]) == 1
+    assert "next: say --foreign" in capsys.readouterr().out

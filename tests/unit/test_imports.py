@@ -1,0 +1,83 @@
+"""Who may import whom, looked at in fresh processes: what a machine without textual would see."""
+
+from __future__ import annotations
+
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import agentclient
+
+ROOT = Path(__file__).parents[2]
+CONSOLE = {"textual", "tui.console"}
+OTHERS = {"textual", "rich", "click", "tui", "pydantic"}
+
+# Run by four drivers, one of them on hosts that have nothing but Python (design: agentclient).
+SELF_CONTAINED = ("wire", "freeze", "thaw", "qmp")
+
+
+def _modules_after(code: str) -> set[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys\nprint(*sys.modules, sep='\\n')"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    return set(done.stdout.splitlines())
+
+
+def _found(names: set[str], forbidden: set[str]) -> set[str]:
+    return {
+        name
+        for name in names
+        if any(name == one or name.startswith(f"{one}.") for one in forbidden)
+    }
+
+
+def _all_of(package: str) -> list[str]:
+    path = [str(ROOT / package.replace(".", "/"))]
+    return [name for _, name, _ in pkgutil.walk_packages(path, f"{package}.")]
+
+
+def test_the_command_line_imports_neither_textual_nor_the_console() -> None:
+    names = [name for name in _all_of("tui") if not name.startswith("tui.console")]
+    assert "tui.cli.freezing" in names
+    assert not _found(_modules_after("\n".join(f"import {name}" for name in names)), CONSOLE)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["--version"], ["list"], ["doctor"], ["thaw", "--all"], ["freeze", "x"]],
+)
+def test_no_command_imports_the_console_while_it_runs(arguments: list[str]) -> None:
+    code = (
+        "import contextlib, io\n"
+        "from tui.main import run\n"
+        "said = io.StringIO()\n"
+        "with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):\n"
+        f"    run({arguments!r})"
+    )
+    assert not _found(_modules_after(code), CONSOLE)
+
+
+def test_agentclient_knows_nothing_of_the_console_or_the_command_line() -> None:
+    names = _all_of(agentclient.__name__)
+    assert "agentclient.fleet" in names
+    assert not _found(_modules_after("\n".join(f"import {name}" for name in names)), OTHERS)
+
+
+@pytest.mark.parametrize("module", SELF_CONTAINED)
+def test_the_files_that_four_drivers_run_use_the_standard_library_alone(module: str) -> None:
+    before = _modules_after("")
+    new = _modules_after(f"import agentclient.{module}") - before
+    foreign = {
+        name
+        for name in new
+        if name.split(".")[0] not in sys.stdlib_module_names and name.split(".")[0] != "agentclient"
+    }
+    assert not foreign

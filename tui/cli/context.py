@@ -1,0 +1,141 @@
+"""What a command works with: sources, fleet, watcher and operations, made from the options.
+
+Tests replace `build_engine`, and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from agentclient.errors import BadInput
+from agentclient.fleet import Fleet
+from agentclient.sources.sockets import check_socket
+from agentclient.text import printable
+from agentclient.vm import Vm
+from tui.cli.options import Options
+
+if TYPE_CHECKING:
+    from agentclient.links import Links
+    from agentclient.operations import Operations
+    from agentclient.sources.base import Source
+    from agentclient.sources.explicit import ExplicitSource
+    from agentclient.watcher import Watcher
+
+DEFAULT_AGENT_INTERVAL_S = 15.0
+DEFAULT_PORT_INTERVAL_S = 2.0
+CLOSING_S = 2.0
+VISIT_S = 8.0
+VISIT_EACH_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """The core, put together for one run of the command line or of the console.
+
+    Attributes:
+        explicit: the VMs that were named with ``--vm``; None if there were none.
+    """
+
+    fleet: Fleet
+    links: Links
+    sources: tuple[Source, ...]
+    watcher: Watcher
+    operations: Operations
+    explicit: ExplicitSource | None = None
+    interval_s: float = DEFAULT_AGENT_INTERVAL_S
+
+    def look(self) -> tuple[str, ...]:
+        """Find the VMs, and return a sentence for each source that could not look.
+
+        Raises:
+            BadInput: a VM that was named with ``--vm`` can't be reached from here.
+        """
+        if self.explicit is not None:
+            self.explicit.check_sockets()
+        return self.watcher.find_vms()
+
+    def visit(self) -> None:
+        """Visit every VM once, with its agent; those that don't answer cost a little each."""
+        self.watcher.visit_all(VISIT_S + VISIT_EACH_S * len(self.fleet.states()))
+
+    def find(self, names: Iterable[str]) -> tuple[Vm, ...]:
+        """Look at all sources, and return the VMs that `names` mean, each once.
+
+        Raises:
+            BadInput: one of them is unknown, ambiguous, or can't be reached from here; why a
+                source could not look is part of the sentence.
+        """
+        problems = self.look()
+        try:
+            found = {state.id: state.vm for state in map(self.fleet.find, names)}
+        except BadInput as problem:
+            raise BadInput("; ".join((str(problem), *problems))) from None
+        for vm in found.values():
+            _check_agent(vm)
+        return tuple(found.values())
+
+    def close(self) -> None:
+        """Cancel what still runs, wait a moment, and end every visit."""
+        self.operations.close(CLOSING_S)
+        self.watcher.stop()
+        self.links.close()
+
+
+def build_engine(options: Options) -> Engine:
+    """Put the core together.
+
+    Raises:
+        BadInput: an option can't be used.
+    """
+    from agentclient.links import Links  # noqa: PLC0415 - `--help` needs none of this
+    from agentclient.operations import Operations  # noqa: PLC0415
+    from agentclient.sources.qemu import QemuSource  # noqa: PLC0415
+    from agentclient.watcher import Watcher  # noqa: PLC0415
+
+    fleet, links = Fleet(), Links()
+    explicit = _explicit(options)
+    sources: tuple[Source, ...] = (QemuSource(),)
+    if explicit is not None:
+        sources = (explicit, *sources)
+    interval_s = options.interval_s or DEFAULT_AGENT_INTERVAL_S
+    watcher = Watcher(
+        fleet,
+        links,
+        sources,
+        port_interval_s=min(DEFAULT_PORT_INTERVAL_S, interval_s),
+        agent_interval_s=interval_s,
+    )
+    operations = Operations(fleet, links, read_only=options.read_only)
+    return Engine(fleet, links, sources, watcher, operations, explicit, interval_s)
+
+
+@contextmanager
+def engine_for(options: Options) -> Iterator[Engine]:
+    """Put the core together for one command, and take it apart afterwards."""
+    engine = build_engine(options)
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+def _explicit(options: Options) -> ExplicitSource | None:
+    from agentclient.sources.explicit import ExplicitSource, parse_vm_spec  # noqa: PLC0415
+
+    if not options.specs:
+        return None
+    return ExplicitSource(parse_vm_spec(spec) for spec in options.specs)
+
+
+def _check_agent(vm: Vm) -> None:
+    """Make sure that a VM's agent can be reached, as far as its socket tells from outside.
+
+    Its monitor isn't needed: a VM without one works, with less evidence.
+    """
+    problem = check_socket(vm.agent.path) if vm.agent is not None else None
+    if problem is not None:
+        advice = f". {problem.advice}" if problem.advice else ""
+        raise BadInput(f"{printable(str(vm.id), 80)}: the agent's socket: {problem.text}{advice}")

@@ -1,0 +1,191 @@
+"""``frostwatch list``: what is known about each VM, for a person or for a monitoring system."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import click
+
+from agentclient.errors import BadInput
+from agentclient.fleet import now
+from agentclient.schema import dumps, vm_object
+from agentclient.sightings import default_path, remember
+from agentclient.text import printable
+from agentclient.vm import AgentHow, AgentState, FreezeState, VmState
+from tui.cli import context, table
+from tui.cli.options import Options, duration, json_option, with_options
+from tui.cli.table import Cell
+
+FOREIGN = "foreign"
+STATE_WORDS = (*AgentState, *FreezeState, FOREIGN)
+
+HEADER = ("VM", "RUNS", "AGENT", "KNOWN BY", "FILE SYSTEMS", "NOTE")
+
+_AGENT = {
+    AgentState.ALIVE: Cell("● alive", "green"),
+    AgentState.OPEN: Cell("○ open", "green"),
+    AgentState.CLOSED: Cell("✗ closed", "red"),
+    AgentState.SILENT: Cell("… silent", "yellow"),
+    AgentState.BUSY: Cell("◆ busy", "yellow"),
+    AgentState.NONE: Cell("- none"),
+    AgentState.UNKNOWN: Cell("? unknown"),
+}
+
+_FREEZE = {
+    FreezeState.THAWED: Cell("≈ thawed"),
+    FreezeState.FREEZING: Cell("↓ freezing", "cyan"),
+    FreezeState.FROZEN: Cell("❄ frozen", "cyan"),
+    FreezeState.THAWING: Cell("↑ thawing", "cyan"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which VMs are asked for; an empty filter matches all.
+
+    Attributes:
+        words: agent or freeze states, or ``foreign``: one of them has to hold.
+        older_than_s: seconds for which the freeze state has to be known already.
+    """
+
+    words: frozenset[str] = frozenset()
+    older_than_s: float | None = None
+
+    def matches(self, state: VmState, at: datetime) -> bool:
+        """Return whether `state` is asked for, `at` being now."""
+        return self._in_state(state) and self._old(state, at)
+
+    def _in_state(self, state: VmState) -> bool:
+        here = {state.agent.state.value}
+        if state.freeze.state:
+            here.add(state.freeze.state.value)
+        if state.freeze.foreign:
+            here.add(FOREIGN)
+        return not self.words or bool(self.words & here)
+
+    def _old(self, state: VmState, at: datetime) -> bool:
+        if self.older_than_s is None:
+            return True
+        since = state.freeze.since
+        return since is not None and (at - since).total_seconds() > self.older_than_s
+
+
+@click.command("list", short_help="List the VMs, their agents and freezes.")
+@json_option
+@click.option(
+    "--state",
+    "words",
+    multiple=True,
+    metavar="STATE",
+    help=f"Only VMs in this state (repeatable): {', '.join(STATE_WORDS)}.",
+)
+@click.option(
+    "--older-than",
+    "older_than_s",
+    callback=duration,
+    metavar="D",
+    help="Only VMs whose freeze state was first seen longer ago, by this or an earlier run.",
+)
+@click.option(
+    "--exit-code", is_flag=True, help="Exit 1 if any VM matches, 2 if a source can't be seen."
+)
+@with_options
+def list_command(
+    options: Options,
+    as_json: bool,
+    words: tuple[str, ...],
+    older_than_s: float | None,
+    exit_code: bool,
+) -> int:
+    """List the VMs of this machine: their agents, and whether they are frozen."""
+    wanted = Filter(_checked(words), older_than_s)
+    return list_vms(options, wanted, as_json=as_json, exit_code=exit_code)
+
+
+def list_vms(
+    options: Options, wanted: Filter, *, as_json: bool = False, exit_code: bool = False
+) -> int:
+    """Visit all VMs once, print those that are asked for, and return the exit code."""
+    with context.engine_for(options) as engine:
+        problems = engine.look()
+        engine.visit()
+        at = now()
+        forgotten = remember(engine.fleet, default_path(), at)
+        states = engine.fleet.states()
+    if forgotten and wanted.older_than_s is not None:
+        click.echo(f"frostwatch: {printable(forgotten)}", err=True)
+    found = [state for state in states if wanted.matches(state, at)]
+    for problem in problems:
+        click.echo(f"frostwatch: {problem}", err=True)
+    if as_json:
+        _print([dumps(vm_object(state)) for state in found])
+    else:
+        _print_table(found, anything=bool(states))
+    if not exit_code:
+        return 0
+    for state in states:
+        # Who asks by exit code reads no table, and "nothing matches" is not "all is seen".
+        if state.trouble:
+            click.echo(f"frostwatch: {printable(f'{state.id}: {state.trouble}')}", err=True)
+    if found:
+        return 1
+    return 2 if problems else 0
+
+
+def _checked(words: Sequence[str]) -> frozenset[str]:
+    for word in words:
+        if word not in STATE_WORDS:
+            raise BadInput(f"{printable(word, 60)!r} is no state: use {', '.join(STATE_WORDS)}")
+    return frozenset(words)
+
+
+def _print_table(states: Sequence[VmState], *, anything: bool) -> None:
+    if not states:
+        nothing = "no VM matches" if anything else "no VM was found here (try: frostwatch doctor)"
+        click.echo(f"frostwatch: {nothing}", err=True)
+        return
+    glyphs = table.has_glyphs()
+    rows = [_row(state, glyphs=glyphs) for state in states]
+    _print(table.lines_of(HEADER, rows, colours=table.coloured()))
+
+
+def _print(lines: Sequence[str]) -> None:
+    """Print all at once, so that ``| head -1`` is no reader that has gone too early."""
+    if lines:
+        click.echo("\n".join(lines), color=True)  # who made them has decided about colours
+
+
+def _row(state: VmState, *, glyphs: bool) -> tuple[Cell, ...]:
+    agent = _AGENT[state.agent.state]
+    freeze = _FREEZE[state.freeze.state] if state.freeze.state else Cell("? unknown")
+    if state.freeze.foreign:
+        freeze = Cell(f"{freeze.text} (foreign)", "red")
+    if not glyphs:
+        agent, freeze = (Cell(one.text[2:], one.colour) for one in (agent, freeze))
+    return (
+        Cell(printable(str(state.id), 60)),
+        Cell(state.run_state.value),
+        agent,
+        Cell(_known_by(state)),
+        freeze,
+        Cell(_note(state)),
+    )
+
+
+def _known_by(state: VmState) -> str:
+    agent = state.agent
+    if agent.how is AgentHow.REPLY and agent.rtt_s is not None:
+        return f"reply in {agent.rtt_s * 1000:.0f} ms"
+    return agent.how.value
+
+
+def _note(state: VmState) -> str:
+    parts = (
+        f"locked by {state.vm.locked_by}" if state.vm.locked_by else None,
+        state.vm.out_of_reach or state.vm.freeze_disabled,
+        state.agent.detail,
+        state.trouble,
+    )
+    return printable("; ".join(part for part in parts if part), 200)

@@ -1,0 +1,187 @@
+"""What is told about freezes and thaws while they run: for a person, or as JSON."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, cast
+
+from agentclient.durations import clock
+from agentclient.events import Event, EventKind
+from agentclient.fleet import now
+from agentclient.schema import dumps, event_object
+from agentclient.text import printable
+from agentclient.vm import (
+    EvidenceResult,
+    Level,
+    Outcome,
+    OutcomeKind,
+    Phase,
+    Progress,
+    Vm,
+    VmId,
+    VmState,
+)
+from tui.cli.output import Output
+
+if TYPE_CHECKING:
+    from agentclient.operations import ThawOutcome
+
+# Often while somebody looks; once a minute for the rest of a long freeze.
+FIRST_EVERY_S = 10.0
+LATER_EVERY_S = 60.0
+FIRST_FOR_S = 60.0
+
+
+class Report:
+    """Says what happens: each event as it comes, and the progress of what is pending.
+
+    Events come from the operations' threads; they only touch the output's queue here.
+
+    Args:
+        vms: the VMs that it is about.
+        as_json: events as JSON on stdout, instead of lines for a person.
+        monotonic: the clock of `Progress`.
+    """
+
+    def __init__(
+        self,
+        vms: Sequence[Vm],
+        output: Output,
+        *,
+        as_json: bool,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._output = output
+        self._as_json = as_json
+        self._monotonic = monotonic
+        self._width = max((len(printable(str(vm.id), 60)) for vm in vms), default=0)
+        self._started = monotonic()
+        self._next_progress = self._started + FIRST_EVERY_S
+        self._lock = threading.Lock()
+        self._ended: set[VmId] = set()
+        self._last: dict[VmId, str] = {}
+
+    def event(self, event: Event) -> None:
+        """Tell one event."""
+        with self._lock:
+            said = self._last.get(event.vm) == event.text
+            self._last[event.vm] = event.text
+            if event.kind is EventKind.OUTCOME:
+                self._ended.add(event.vm)
+        if self._as_json:
+            self._output.out(dumps(event_object(event)))
+            return
+        # A verdict and an outcome that are one are two lines for a program, one for a person.
+        if event.level is not Level.DEBUG and not said:
+            self._output.out(self._line(event.vm, event.text))
+        if event.kind is EventKind.OUTCOME:
+            for line in details(event):
+                self._output.out(self._line(event.vm, f"  {line}"))
+
+    def ended(self, vm: Vm) -> bool:
+        """Return whether a VM's last event was told."""
+        with self._lock:
+            return vm.id in self._ended
+
+    def say(self, text: str, vm: Vm | None = None) -> None:
+        """Tell a person something on stderr, in either mode."""
+        self._output.err(self._line(vm.id, text) if vm else f"frostwatch: {text}")
+
+    def progress(self, states: Iterable[VmState]) -> None:
+        """Tell how far what is pending has come, if it is time for that."""
+        at = self._monotonic()
+        if at < self._next_progress:
+            return
+        early = at - self._started < FIRST_FOR_S
+        self._next_progress = at + (FIRST_EVERY_S if early else LATER_EVERY_S)
+        for state in states:
+            if state.progress is not None and state.progress.phase is not Phase.DONE:
+                self._output.err(self._line(state.id, progress_text(state.progress, at)))
+
+    def _line(self, vm_id: VmId, text: str) -> str:
+        seconds = self._monotonic() - self._started
+        since = f"{clock(seconds)}.{int(seconds * 10) % 10}"
+        name = printable(str(vm_id), 60)
+        return f"{name:<{self._width}}  {since:>9}  {printable(text, 1000)}"
+
+
+def progress_text(progress: Progress, at: float) -> str:
+    """Return one honest line about an operation; `at` is the monotonic clock's now."""
+    if progress.phase in (Phase.HELD, Phase.AT_RISK):
+        return _held(progress, at)
+    parts = [f"{progress.phase.value}: {printable(progress.waiting_for)}"]
+    if progress.step_ends_at is not None and progress.steps:
+        parts.append(f"step {progress.step}/{progress.steps}")
+        parts.append(f"{_left(progress.step_ends_at, at)} left of this step")
+    if progress.ends_at is not None:
+        parts.append(f"{_left(progress.ends_at, at)} in all")
+    parts += _seen(progress, at)
+    return ", ".join(parts)
+
+
+def _held(progress: Progress, at: float) -> str:
+    parts = [progress.phase.value]
+    if progress.held_since is not None:
+        parts.append(f"held for {clock(at - progress.held_since)}")
+    if progress.hold_ends_at is not None:
+        parts.append(f"thawed on its own in {_left(progress.hold_ends_at, at)}")
+    return ", ".join(parts)
+
+
+def _seen(progress: Progress, at: float) -> Iterator[str]:
+    silent_since = progress.heard_at if progress.heard_at is not None else progress.sent_at
+    if silent_since is not None:
+        yield f"silent for {clock(at - silent_since)}"
+    if progress.sent_at is None:
+        return
+    yield f"read by the agent: {_READ[progress.read]}"
+    written = progress.written_bytes
+    yield f"bytes written: {'unknown' if written is None else written}"
+    if progress.blocked_s >= 1:
+        yield f"blocked by the host for {clock(progress.blocked_s)}"
+
+
+_READ = {True: "yes", False: "not yet", None: "unknown"}
+
+
+def _left(ends_at: float, at: float) -> str:
+    return clock(ends_at - at)
+
+
+def details(event: Event) -> Iterator[str]:
+    """Return what a person needs beside an outcome's sentence."""
+    outcome = event.fields.get("outcome")
+    if isinstance(outcome, Outcome):
+        yield from outcome_details(outcome)
+        step = outcome.next
+    else:
+        thaw = cast("ThawOutcome | None", event.fields.get("thaw"))
+        step = thaw.next if thaw else None
+    if step and step not in event.text:
+        yield f"next: {step}"
+
+
+def outcome_details(outcome: Outcome) -> Iterator[str]:
+    """Return what an outcome's sentence leaves out, one line each."""
+    if outcome.kind is OutcomeKind.REFUSED:
+        return
+    certified = ", certified" if outcome.certified else ""
+    yield (
+        f"{outcome.kind.value}{certified}: frozen {_count(outcome.frozen)}, "
+        f"thawed {_count(outcome.thawed)}, {outcome.seconds:.1f} s"
+    )
+    for evidence in outcome.evidence:
+        if evidence.result is not EvidenceResult.FOR:
+            value = "" if evidence.value is None else f" ({evidence.value})"
+            yield f"evidence, {evidence.result.value}: {evidence.name}{value}"
+
+
+def _count(count: int | None) -> str:
+    return "not answered" if count is None else str(count)
+
+
+def last_word(vm: Vm, outcome: Outcome) -> Event:
+    """Return the last event of a VM whose operation was left before it could say it itself."""
+    return Event(vm.id, now(), EventKind.OUTCOME, Level.ERROR, outcome.reason, {"outcome": outcome})

@@ -1,0 +1,56 @@
+"""Ctrl-C, SIGTERM and SIGHUP as questions that the main loop asks, instead of exceptions."""
+
+from __future__ import annotations
+
+import signal
+import time
+from types import FrameType, TracebackType
+
+# `timeout` and some terminals send one signal twice, and systemd SIGHUP right behind SIGTERM:
+# that is one wish, not two.
+ONE_WISH_S = 0.25
+
+_WATCHED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Signals:
+    """A context in which signals only count.
+
+    Attributes:
+        wishes: how often somebody asked us to stop, 0 to 2; a second SIGHUP asks for nothing.
+        last: the name of the last signal, empty before the first.
+    """
+
+    def __init__(self) -> None:
+        self.wishes = 0
+        self.last = ""
+        self._at = 0.0
+        self._old: dict[int, object] = {}
+
+    def __enter__(self) -> Signals:
+        for number in _WATCHED:
+            # Under nohup, or in a script's background, somebody decided that we don't hear it.
+            if signal.getsignal(number) is signal.SIG_IGN and number != signal.SIGTERM:
+                continue
+            self._old[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._old.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        """Count; runs in the main thread between two steps of whatever it does: no locks here."""
+        del frame
+        now = time.monotonic()
+        self.last = signal.Signals(number).name
+        if self.wishes == 0:
+            self.wishes = 1
+            self._at = now
+        elif number != signal.SIGHUP and now - self._at >= ONE_WISH_S:
+            self.wishes = 2

@@ -1,0 +1,160 @@
+"""The command ``frostwatch``: the console, or one of its headless twins."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+
+import click
+
+from agentclient.errors import BadInput, FrostwatchError
+from agentclient.text import printable
+from tui.cli import context
+from tui.cli.doctoring import doctor_command
+from tui.cli.freezing import freeze_command
+from tui.cli.listing import Filter, list_command, list_vms
+from tui.cli.options import Options, interval, vm_option
+from tui.cli.thawing import thaw_command
+
+FAILED = 1
+BAD_INPUT = 2
+
+
+@click.group(invoke_without_command=True)
+@vm_option
+@click.option("--read-only", is_flag=True, help="Look only: nothing is frozen or thawed.")
+@click.option(
+    "--interval",
+    "interval_s",
+    callback=interval,
+    metavar="SECONDS",
+    help="Between two visits to each guest's agent; default 15.",
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=lambda ctx, _, wanted: _print_version(ctx) if wanted else None,
+    help="Print the version and exit.",
+)
+@click.pass_context
+def cli(
+    ctx: click.Context, specs: tuple[str, ...], read_only: bool, interval_s: float | None
+) -> int:
+    """Freeze the file systems of QEMU/KVM guests, and watch long freezes.
+
+    Without a command it opens the console; without a terminal it prints what `list` prints.
+    """
+    ctx.obj = Options(specs, read_only, interval_s)
+    if ctx.invoked_subcommand is not None:
+        return 0
+    if not _on_terminal():
+        return list_vms(ctx.obj, Filter())
+    return _open_console(ctx.obj)
+
+
+cli.add_command(list_command)
+cli.add_command(freeze_command)
+cli.add_command(thaw_command)
+cli.add_command(doctor_command)
+
+
+def main() -> None:
+    """Run the command line and exit; every bad input is one sentence and code 2."""
+    _open_standard_streams()
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command line, and return its exit code."""
+    try:
+        # Not `cli.main`: it would end the process by itself when nobody reads stdout.
+        with cli.make_context("frostwatch", arguments) as ctx:
+            result = cli.invoke(ctx)
+        sys.stdout.flush()
+    except click.exceptions.Exit as wish:
+        return wish.exit_code
+    except click.ClickException as problem:
+        return _complain(problem.format_message(), BAD_INPUT)
+    except BadInput as problem:
+        return _complain(str(problem), BAD_INPUT)
+    except BrokenPipeError:
+        _forget_stdout()
+        return _complain("nobody reads our output any more", BAD_INPUT)
+    except (FrostwatchError, OSError) as problem:
+        return _complain(str(problem), FAILED)
+    except (click.Abort, KeyboardInterrupt):
+        return _complain("interrupted", FAILED)
+    return result if isinstance(result, int) else 0
+
+
+def _complain(sentence: str, code: int) -> int:
+    with contextlib.suppress(OSError):  # nobody may read stderr either
+        click.echo(f"frostwatch: {printable(sentence, 2000)}", err=True)
+    return code
+
+
+def _print_version(ctx: click.Context) -> None:
+    from importlib import metadata  # noqa: PLC0415 - slow, and only needed here
+
+    try:
+        number = metadata.version("frostwatch")
+    except metadata.PackageNotFoundError:  # run from its sources, without an installation
+        number = "of a source tree"
+    click.echo(f"frostwatch {number}")
+    ctx.exit()
+
+
+def _on_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def _open_console(options: Options) -> int:
+    from tui.console import run_console  # noqa: PLC0415 - the command line starts without textual
+
+    with context.engine_for(options) as engine:
+        return run_console(
+            engine.fleet,
+            engine.operations,
+            engine.watcher,
+            read_only=options.read_only,
+            interval_s=engine.interval_s,
+        )
+
+
+def _open_standard_streams() -> None:
+    """Make sure that 0, 1 and 2 are open, and that no character can fail to be written.
+
+    Without this the first socket to a guest would get the number of a closed stdout or stderr, and
+    a stray message would go to the guest.
+    """
+    missing = [number for number in (0, 1, 2) if not _is_open(number)]
+    for _ in missing:
+        os.open(os.devnull, os.O_RDWR)
+    if 1 in missing:
+        sys.exit(_complain("stdout is closed: there is nobody to tell the outcome", BAD_INPUT))
+    if sys.stdin is None:
+        sys.stdin = open(0, closefd=False)  # noqa: SIM115 - lives as long as the process
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
+
+def _is_open(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
+
+
+def _forget_stdout() -> None:
+    """Point stdout at nothing, so that the interpreter's last flush doesn't complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+if __name__ == "__main__":
+    main()
