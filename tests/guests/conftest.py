@@ -1,0 +1,120 @@
+"""Fixtures for tests against real guests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import Protocol, Unpack
+
+import pytest
+
+from tests.guests.freezing import Operator
+from tests.guests.lab import BootOptions, Guest, LabUnavailable, RawClient
+from tests.guests.lab import boot as boot_guest
+
+_HERE = Path(__file__).parent
+_GUESTS: list[Guest] = []
+
+
+class Boot(Protocol):
+    """The type of the fixture `boot`."""
+
+    def __call__(self, **options: Unpack[BootOptions]) -> Guest:
+        """Boot a guest; it is closed at the end of the test (or module)."""
+        ...
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Know the marker also where no project file names it."""
+    config.addinivalue_line("markers", "guest: needs a real guest under QEMU")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test in this folder."""
+    for item in items:
+        if _HERE in item.path.parents:
+            item.add_marker(pytest.mark.guest)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add what the guests and their QEMU said to the report of a failed test."""
+    report = yield
+    if report.failed and _HERE in item.path.parents:
+        for guest in _GUESTS:
+            report.sections.append((f"console of {guest.name}", guest.console_log))
+            report.sections.append((f"QEMU of {guest.name}", guest.qemu_log))
+    return report
+
+
+def _booter() -> Generator[Boot, None, None]:
+    """A function that boots guests, and closes them all when the fixture ends."""
+    mine: list[Guest] = []
+
+    def remember(guest: Guest) -> None:
+        mine.append(guest)
+        _GUESTS.append(guest)
+
+    def boot(**options: Unpack[BootOptions]) -> Guest:
+        try:
+            return boot_guest(on_start=remember, **options)
+        except LabUnavailable as reason:
+            if os.environ.get("CI") == "true":
+                pytest.fail(f"no real guest: {reason}", pytrace=False)
+            pytest.skip(str(reason))
+
+    try:
+        yield boot
+    finally:
+        for guest in mine:
+            _GUESTS.remove(guest)
+            guest.close()
+
+
+@pytest.fixture
+def boot() -> Iterator[Boot]:
+    """Boot guests with options (see `Options`); all are closed at the test's end."""
+    yield from _booter()
+
+
+@pytest.fixture(scope="module")
+def module_boot() -> Iterator[Boot]:
+    """The same for guests that the tests of a module share."""
+    yield from _booter()
+
+
+@pytest.fixture
+def guest(boot: Callable[[], Guest]) -> Guest:
+    """One fresh guest with the default options."""
+    return boot()
+
+
+@pytest.fixture(scope="module")
+def shared(module_boot: Boot) -> Guest:
+    """One guest, with a named port, for all tests of a module that ask for `calm`."""
+    return module_boot(port_id="channel0")
+
+
+@pytest.fixture
+def calm(shared: Guest) -> Iterator[Guest]:
+    """The module's shared guest, put back to how it was after each test."""
+    yield shared
+    shared.calm_down()
+
+
+@pytest.fixture
+def client(calm: Guest) -> Iterator[RawClient]:
+    """Somebody on the shared guest's agent channel, synchronised."""
+    with RawClient(calm.agent_socket) as raw:
+        raw.sync()
+        yield raw
+
+
+@pytest.fixture
+def operator(calm: Guest) -> Iterator[Operator]:
+    """Somebody with frostwatch and the module's shared guest, who may look at its monitor."""
+    with Operator(calm) as somebody:
+        yield somebody

@@ -1,0 +1,126 @@
+"""Faults of the agent: ended, stopped, restarted, slowed down or failed by its hook."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Literal
+
+from tests.guests.lab.errors import LabError, ShellError
+from tests.guests.lab.machine import Machine
+from tests.guests.lab.shell import wait_until
+
+Moment = Literal["freeze", "thaw"]
+# More than any test lasts.
+_FOR_EVER_S = 100000
+
+
+class AgentFaults(Machine):
+    """What can be done to the guest's agent, from inside the guest."""
+
+    _respawn: float | None
+    _hook: str | None = None
+
+    def agent_pid(self) -> int | None:
+        """The agent's process id in the guest; None while none runs."""
+        found = self.shell("cat /run/lab/agent.pid 2>/dev/null || true").strip()
+        return int(found) if found else None
+
+    def kill_agent(self, signal: str = "KILL") -> None:
+        """Send the agent a signal; what happens then is up to `set_respawn`.
+
+        It does not wait: an agent inside FIFREEZE ends when the kernel is done.
+
+        Args:
+            signal: "KILL", "TERM", ...
+
+        Raises:
+            LabError: no agent runs.
+        """
+        try:
+            self.shell(f"kill -{signal} $(cat /run/lab/agent.pid)")
+        except ShellError as error:
+            raise LabError(f"{self.name}: no agent to kill: {error}") from error
+
+    def wait_agent_gone(self, timeout: float = 20.0) -> None:
+        """Wait until no agent's process is left in the guest; seconds.
+
+        Raises:
+            LabError: it does not end.
+        """
+        wait_until(lambda: self.agent_pid() is None, timeout, "the agent's end", step=0.1)
+
+    def stop_agent(self) -> None:
+        """Stop the agent (SIGSTOP): it hangs, with its port open."""
+        self.kill_agent("STOP")
+
+    def continue_agent(self) -> None:
+        """Let a stopped agent go on (SIGCONT)."""
+        self.kill_agent("CONT")
+
+    def start_agent(self, timeout: float = 20.0) -> None:
+        """Start the agent if it does not run, and wait for its port; seconds."""
+        if self.agent_pid() is None:
+            self.shell("echo start >/run/lab/control")
+        self.wait_agent(timeout)
+
+    def set_respawn(self, seconds: float | None) -> None:
+        """How long until an ended agent is started again; 0 at once; None never.
+
+        It also holds for an agent that has ended already.
+        """
+        self._respawn = seconds
+        policy = "never" if seconds is None else f"{seconds:g}"
+        self.shell(f"echo {policy} >/run/lab/respawn; echo policy >/run/lab/control")
+
+    def agent_deaths(self) -> int:
+        """How many agents have ended since boot, in whatever way."""
+        return int(self.shell("cat /run/lab/agent.ended 2>/dev/null | wc -l"))
+
+    def agent_log(self) -> str:
+        """The agent's own log since boot."""
+        return self.shell("cat /run/lab/agent.log 2>/dev/null || true")
+
+    def set_hook(self, script: str) -> None:
+        """Install a script (for `sh`) as the agent's hook; `$1` is "freeze" or "thaw".
+
+        It survives `reset()`, but not a reset by somebody else.
+        """
+        self._hook = script
+        # Written aside and moved, so that no agent ever runs half of it.
+        text = shlex.quote(script)
+        self.shell(f"printf '%s\\n' {text} >/run/lab/hook.new; mv /run/lab/hook.new /run/lab/hook")
+
+    def slow_hook(self, seconds: float, moment: Moment = "freeze") -> None:
+        """A hook that takes so many seconds, then succeeds."""
+        self.set_hook(f"[ $1 != {moment} ] || sleep {seconds:g}")
+
+    def failing_hook(self, message: str, moment: Moment = "freeze") -> None:
+        """A hook that says something on stderr and fails."""
+        self.set_hook(f"[ $1 != {moment} ] || {{ echo {shlex.quote(message)} >&2; exit 1; }}")
+
+    def hanging_hook(self, moment: Moment = "freeze") -> None:
+        """A hook that does not end until `clear_hook()`."""
+        self.slow_hook(_FOR_EVER_S, moment)
+
+    def clear_hook(self) -> None:
+        """Remove the hook and kill every run of it; an agent that waits for one sees it fail."""
+        self._hook = None
+        self.shell(
+            "rm -f /run/lab/hook; touch /run/lab/hook.pids\n"
+            "while read -r pid; do kill -KILL -$pid 2>/dev/null; done </run/lab/hook.pids\n"
+            "rm -f /run/lab/hook.pids"
+        )
+
+    def hook_log(self) -> list[str]:
+        """What the hook was called with since boot, in order: "freeze" and "thaw".
+
+        Calls are recorded whether or not a hook is set.
+        """
+        return self.shell("cat /run/lab/hook.log 2>/dev/null || true").split()
+
+    def _restore(self) -> None:
+        """After a boot: what a real guest would have kept on its root disk."""
+        if self._respawn != self.options.respawn:
+            self.set_respawn(self._respawn)
+        if self._hook is not None:
+            self.set_hook(self._hook)

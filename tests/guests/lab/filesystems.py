@@ -1,0 +1,172 @@
+"""File systems of the guest: are they frozen, fill them with work, freeze them behind its back."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from tests.guests.lab.agents import AgentFaults
+from tests.guests.lab.errors import LabError, ShellError
+from tests.guests.lab.shell import wait_until
+
+
+@dataclass(frozen=True)
+class WriteLoad:
+    """A writer at work in the guest.
+
+    Attributes:
+        guest: where.
+        key: names its files.
+    """
+
+    guest: FileSystems
+    key: str
+
+    def written(self) -> int:
+        """How many times it has written and synced."""
+        return int(self.guest.shell(f"cat /run/lab/load.{self.key} 2>/dev/null || echo 0"))
+
+
+class FileSystems(AgentFaults):
+    """What can be seen of, and done to, the guest's file systems from inside."""
+
+    def frozen_mounts(self) -> set[str]:
+        """The names of the mounts that take no write at this moment; nothing is written.
+
+        A file system counts as frozen from the beginning of its freeze on, so also while the
+        kernel flushes it.
+        """
+        names = " ".join(self.options.mounts)
+        # Two looks: the clock of the time of access moves every 4 ms only.
+        look = "sh /lab/writable.sh $m || { sleep 0.02; sh /lab/writable.sh $m; } || echo $m"
+        return set(self.shell(f"for m in {names}; do {look}; done", timeout=20.0).split())
+
+    def writable(self, mount: str, timeout: float = 2.0) -> bool:
+        """Whether a file on a mount can be written and synced within so many seconds.
+
+        On a frozen file system no write is begun, so none is left behind to go through later.
+
+        Args:
+            mount: "a", "b" or "efi".
+            timeout: seconds; a frozen file system uses all of them.
+        """
+        deadline = time.monotonic() + timeout
+        while mount in self.frozen_mounts():
+            if time.monotonic() > deadline:
+                return False
+        file = f"/mnt/{mount}/written-{secrets.token_hex(4)}"
+        write = f"dd if=/dev/zero of={file} bs=4k count=1 conv=fsync 2>/dev/null && rm {file}"
+        try:
+            self.shell(write, timeout=max(0.5, deadline - time.monotonic()))
+        except ShellError as error:
+            if error.code is None:
+                raise
+            return False
+        return True
+
+    def assert_thawed(self, timeout: float = 5.0) -> None:
+        """Assert that every mount can be written to, within so many seconds each.
+
+        Raises:
+            AssertionError: one can't; it is named.
+        """
+        stuck = [mount for mount in self.options.mounts if not self.writable(mount, timeout)]
+        assert not stuck, f"{self.name}: not writable: {', '.join(stuck)}"
+
+    @contextmanager
+    def write_load(self, mount: str, pause: float = 0.01) -> Iterator[WriteLoad]:
+        """Write and sync again and again while the context lasts.
+
+        A freeze blocks the writer, a thaw lets it go on. A writer that is still blocked at the
+        end dies with its thaw.
+
+        Args:
+            mount: where.
+            pause: seconds between two writes.
+        """
+        key = secrets.token_hex(4)
+        count, target = f"/run/lab/load.{key}", f"/mnt/{mount}/load-{key}"
+        # The loop notices its end by the missing counter, and so does one that was blocked.
+        self.shell(
+            f"echo 0 >{count}\n"
+            f"(n=0; while [ -e {count} ]; do\n"
+            f"  dd if=/dev/urandom of={target} bs=16k count=1 conv=fsync,notrunc 2>/dev/null\n"
+            f"  n=$((n + 1)); [ ! -e {count} ] || echo $n >{count}; sleep {pause:g}\n"
+            f"done; rm -f {target}) >/dev/null 2>&1 &"
+        )
+        try:
+            yield WriteLoad(self, key)
+        finally:
+            if self.alive:
+                self.shell(f"rm -f {count}")
+
+    def dirty(self, mount: str, size: int) -> None:
+        """Leave so many bytes of written data in the guest's memory, for a freeze to flush.
+
+        Args:
+            mount: where; b is the one that can be throttled.
+            size: bytes; up to about 40 MiB with the default memory.
+        """
+        blocks = max(1, size // 65536)
+        file = f"/mnt/{mount}/dirty-{secrets.token_hex(4)}"
+        self.shell(f"dd if=/dev/urandom of={file} bs=64k count={blocks} 2>/dev/null", timeout=30.0)
+
+    def throttle(self, bytes_per_second: int | None) -> None:
+        """Limit the writes to disk b from now on; None lifts the limit."""
+        limits = dict.fromkeys(("bps", "bps_rd", "iops", "iops_rd", "iops_wr"), 0)
+        self._monitor.execute(
+            "block_set_io_throttle", {"device": "b", "bps_wr": bytes_per_second or 0, **limits}
+        )
+
+    def freeze_inside(self, mount: str) -> None:
+        """Freeze one file system behind the agent's back.
+
+        Raises:
+            ShellError: it is frozen already, or can't freeze.
+        """
+        self.shell(f"fsfreeze --freeze /mnt/{mount}", timeout=60.0)
+
+    def thaw_inside(self, mount: str | None = None) -> list[str]:
+        """Thaw behind the agent's back.
+
+        Args:
+            mount: which; None stands for all.
+
+        Returns:
+            The names of those that were frozen.
+        """
+        names = self.options.mounts if mount is None else (mount,)
+        thaw = "fsfreeze --unfreeze /mnt/$m 2>/dev/null && echo $m"
+        return self.shell(f"for m in {' '.join(names)}; do {thaw}; done; true").split()
+
+    def slow_flush(self, seconds: float) -> None:
+        """Make the next freeze spend about so many seconds in the kernel, flushing disk b."""
+        rate = 1 << 20
+        self.throttle(rate)
+        self.dirty("b", int(seconds * rate))
+
+    def kill_half_way(self, timeout: float = 30.0, respawn: float | None = None) -> None:
+        """Kill the agent while it freezes the first of two file systems (b).
+
+        To be called when a freeze has been sent after `slow_flush()`. In the end b is frozen, a is
+        not, and that agent is gone. The kernel does not interrupt a flush: the limit is lifted so
+        that it ends.
+
+        Args:
+            timeout: seconds.
+            respawn: seconds until an agent is started again, as in `set_respawn`.
+
+        Raises:
+            LabError: the agent does not get there in time.
+        """
+        wait_until(lambda: "b" in self.frozen_mounts(), timeout, "the freeze of disk b")
+        if "a" in self.frozen_mounts():
+            raise LabError("too late: the agent has frozen everything already")
+        deaths = self.agent_deaths()
+        self.set_respawn(respawn)
+        self.kill_agent()
+        self.throttle(None)
+        wait_until(lambda: self.agent_deaths() > deaths, timeout, "the agent's end", step=0.1)

@@ -1,0 +1,182 @@
+"""The guest's image: kernel, first root file system and empty disks, built once and cached.
+
+The cache is outside the repository and keyed by what the image is made of, so that a changed script
+or a new package version gives a new image beside the old one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.guests.lab import cpio, kernel, modules, packages
+from tests.guests.lab.errors import LabUnavailable
+
+INSIDE = Path(__file__).parent / "inside"
+DISKS_MB = {"a": 64, "b": 64, "efi": 34, "swap": 32}
+FORMATS = ("qcow2", "raw")
+# The names that programs ask for: libc.so.6, and not libglib-2.0.so.0.7400.6.
+_SONAME = re.compile(r".+\.so\.\d+")
+_KEPT_FOR_S = 30 * 24 * 3600.0
+_SOURCES = tuple(Path(str(made_by.__file__)) for made_by in (cpio, kernel, modules))
+
+
+@dataclass(frozen=True)
+class Image:
+    """What a guest boots from; read-only, shared by all guests."""
+
+    directory: Path
+
+    @property
+    def kernel(self) -> Path:
+        """The kernel, unpacked if it can be."""
+        return self.directory / "kernel"
+
+    @property
+    def packed_kernel(self) -> Path:
+        """The kernel, as it comes in its package."""
+        return self.directory / "vmlinuz"
+
+    @property
+    def initrd(self) -> Path:
+        """The guest's root file system, not compressed: unpacking costs more than loading."""
+        return self.directory / "initrd"
+
+    def disk(self, name: str, disk_format: str) -> Path:
+        """An empty disk to copy; `name` as in `DISKS_MB`, `disk_format` as in `FORMATS`."""
+        return self.directory / f"{name}.{disk_format}"
+
+
+def cache_directory() -> Path:
+    """Where the lab keeps packages and images."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "frostwatch" / "lab"
+
+
+def ensure() -> Image:
+    """The image for this code and these packages; built if there is none.
+
+    Safe when several processes ask at once: one builds, the others wait for it.
+
+    Raises:
+        LabUnavailable: a tool or a package is missing; the message says what to do.
+    """
+    reason = packages.why_not()
+    if reason is not None:
+        raise LabUnavailable(reason)
+    cache = cache_directory()
+    cache.mkdir(parents=True, exist_ok=True)
+    with _locked(cache / "lock"):
+        image = Image(cache / "images" / _key(packages.resolve(cache)))
+        if not image.directory.exists():
+            # Versions that were current some days ago may not be there any more.
+            files = packages.resolve(cache, fresh=True)
+            image = Image(cache / "images" / _key(files))
+            if not image.directory.exists():
+                _build(files, cache, image.directory)
+                _forget_old(image.directory)
+        os.utime(image.directory)
+    return image
+
+
+def _key(files: tuple[str, ...]) -> str:
+    """A name for the image that changes with everything it is made of."""
+    digest = hashlib.sha256("\n".join(files).encode())
+    for path in sorted([*INSIDE.iterdir(), *_SOURCES, Path(__file__)]):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _build(files: tuple[str, ...], cache: Path, target: Path) -> None:
+    """Build the image beside its place, then move it there whole."""
+    target.parent.mkdir(exist_ok=True)
+    packages.download(files, cache / "packages")
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix="building-") as name:
+        work = Path(name)
+        tree, result = work / "tree", work / "image"
+        result.mkdir()
+        packages.unpack(files, cache / "packages", tree)
+        packed = next(tree.glob("boot/vmlinuz-*")).read_bytes()
+        (result / "vmlinuz").write_bytes(packed)
+        (result / "kernel").write_bytes(kernel.unpacked(packed) or packed)
+        (result / "initrd").write_bytes(cpio.archive(_root_files(tree)))
+        for disk in DISKS_MB:
+            _make_disk(disk, result)
+        result.rename(target)
+
+
+def _root_files(tree: Path) -> dict[str, cpio.Entry]:
+    """Everything in the guest's root file system, by path."""
+    busybox = (tree / "bin/busybox").resolve()
+    agent = next(tree.glob("**/sbin/qemu-ga"))
+    entries = {
+        "dev/console": cpio.character_device(5, 1),
+        "dev/null": cpio.character_device(1, 3),
+        "bin/busybox": cpio.file(busybox.read_bytes()),
+        "sbin/qemu-ga": cpio.file(agent.read_bytes()),
+        "init": cpio.file((INSIDE / "init.sh").read_bytes()),
+        "sbin/shutdown": cpio.file((INSIDE / "shutdown.sh").read_bytes()),
+        "usr/lib": cpio.link("../lib"),
+        "lib64": cpio.link("lib/x86_64-linux-gnu"),
+    }
+    for applet in _tool([str(busybox), "--list"]).split():
+        entries.setdefault(f"bin/{applet}", cpio.link("busybox"))
+    for script in INSIDE.iterdir():
+        entries[f"lab/{script.name}"] = cpio.file(script.read_bytes())
+    for library in tree.glob("**/lib/x86_64-linux-gnu/*.so.*"):
+        if _SONAME.fullmatch(library.name) and library.resolve().is_file():
+            content = library.resolve().read_bytes()
+            entries[f"lib/x86_64-linux-gnu/{library.name}"] = cpio.file(content)
+    order = modules.load_order(tree)
+    entries |= {f"lib/modules/{name}": cpio.file(content) for name, content in order}
+    entries["lib/modules/order"] = cpio.file("".join(f"{name}\n" for name, _ in order).encode())
+    return entries
+
+
+def _make_disk(name: str, directory: Path) -> None:
+    """An empty disk in each format: raw for those who read it on the host, qcow2 for snapshots."""
+    raw = directory / f"{name}.raw"
+    with raw.open("wb") as disk:
+        disk.truncate(DISKS_MB[name] << 20)
+    if name == "efi":
+        _tool(["mkfs.vfat", "-F", "32", "-n", "EFI", str(raw)])
+    elif name != "swap":
+        # Nothing is left for the guest's kernel to initialise later: an idle guest writes nothing.
+        lazy = "lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0"
+        _tool(["mke2fs", "-q", "-t", "ext4", "-L", name, "-J", "size=4", "-E", lazy, str(raw)])
+    qcow2 = directory / f"{name}.qcow2"
+    _tool(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw), str(qcow2)])
+
+
+def _tool(command: list[str]) -> str:
+    """Run a tool of the host and give its output."""
+    program = packages.tool(command[0]) or command[0]
+    done = subprocess.run([program, *command[1:]], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise LabUnavailable(f"{command[0]} failed: {done.stderr.strip()[-300:]}")
+    return done.stdout
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a lock between processes; the kernel frees it should this one die."""
+    with path.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _forget_old(newest: Path) -> None:
+    """Remove images that nobody has booted for a month."""
+    for image in newest.parent.iterdir():
+        if image != newest and time.time() - image.stat().st_mtime > _KEPT_FOR_S:
+            shutil.rmtree(image, ignore_errors=True)

@@ -1,0 +1,206 @@
+"""What a guest is made of, and the QEMU command line that says so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypedDict
+
+from tests.guests.lab.image import Image
+
+AGENT_PORT = "org.qemu.guest_agent.0"
+# The agent's chardev label, the same as Proxmox's.
+AGENT_CHARDEV = "qga0"
+
+
+class BootOptions(TypedDict, total=False):
+    """The keyword arguments of `Guest(...)` and of the fixture `boot`; see `Options`."""
+
+    name: str
+    mounts: Sequence[str]
+    agent: Literal["virtio", "isa", "none"]
+    autostart: bool
+    respawn: float | None
+    port_id: str | None
+    monitor: bool
+    throttle: int | None
+    swap: bool
+    extra_port: bool
+    pvpanic: bool
+    no_shutdown: bool
+    suspendable: bool
+    disk_format: Literal["qcow2", "raw"]
+    memory: int
+    extra: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to make one guest.
+
+    Attributes:
+        name: QEMU's `-name`.
+        mounts: the disks, in mount order, out of "a", "b" (ext4) and "efi" (vfat), each at
+            /mnt/<name>. The agent freezes in the reverse order.
+        agent: the agent's transport: a virtio-serial port, an ISA serial port, or no channel.
+        autostart: start the agent at boot.
+        respawn: seconds until an ended agent is started again; 0 at once; None never.
+        port_id: the `id=` of the agent's port: with one QEMU sends VSERPORT_CHANGE, as under
+            libvirt; without one it does not, as under Proxmox.
+        monitor: have a monitor for the product, beside the lab's own.
+        throttle: bytes per second that disk b takes; None without a limit.
+        swap: have a swap disk in use.
+        extra_port: have one more port on the agent's controller.
+        pvpanic: have a device that reports a panic of the guest's kernel.
+        no_shutdown: QEMU stays after the guest has powered off, as under libvirt and Proxmox.
+        suspendable: it can be suspended to RAM; its resets take 15 s instead of 5 then (see
+            `kernel.py`).
+        disk_format: "qcow2", or "raw" (to read on the host).
+        memory: MiB.
+        extra: more QEMU arguments, at the end.
+    """
+
+    name: str = "guest"
+    mounts: Sequence[str] = ("a", "b", "efi")
+    agent: Literal["virtio", "isa", "none"] = "virtio"
+    autostart: bool = True
+    respawn: float | None = None
+    port_id: str | None = None
+    monitor: bool = True
+    throttle: int | None = None
+    swap: bool = False
+    extra_port: bool = False
+    pvpanic: bool = False
+    no_shutdown: bool = False
+    suspendable: bool = False
+    disk_format: Literal["qcow2", "raw"] = "qcow2"
+    memory: int = 192
+    extra: Sequence[str] = ()
+
+    @property
+    def disks(self) -> tuple[str, ...]:
+        """All disks by name; the block device of disk "a" is called "a" in QMP as well."""
+        return (*self.mounts, *(("swap",) if self.swap else ()))
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where one guest's files and sockets are."""
+
+    directory: Path
+
+    @property
+    def agent(self) -> Path:
+        """The agent's socket."""
+        return self.directory / "qga.sock"
+
+    @property
+    def monitor(self) -> Path:
+        """The product's monitor."""
+        return self.directory / "qmp.sock"
+
+    @property
+    def lab_monitor(self) -> Path:
+        """The lab's own monitor."""
+        return self.directory / "lab-qmp.sock"
+
+    @property
+    def shell(self) -> Path:
+        """The control shell's serial port."""
+        return self.directory / "shell.sock"
+
+    @property
+    def console(self) -> Path:
+        """What the guest's kernel said; a file."""
+        return self.directory / "console.log"
+
+    @property
+    def console_socket(self) -> Path:
+        """The kernel's serial console, to type at it."""
+        return self.directory / "console.sock"
+
+    @property
+    def stderr(self) -> Path:
+        """What QEMU said; a file."""
+        return self.directory / "qemu.log"
+
+    def disk(self, name: str, disk_format: str) -> Path:
+        """One of the guest's disks."""
+        return self.directory / f"{name}.{disk_format}"
+
+
+def kernel_arguments(options: Options) -> str:
+    """The kernel's command line; `inside/init.sh` reads the words that start with `lab.`."""
+    respawn = "never" if options.respawn is None else f"{options.respawn:g}"
+    return " ".join(
+        (
+            "console=ttyS0 quiet loglevel=4 panic=0 mitigations=off nokaslr no_timer_check",
+            "tsc=reliable i8042.noaux random.trust_cpu=on cryptomgr.notests noreplace-smp",
+            # Self-tests and tracing, a third of a second; names that a kernel lacks are ignored.
+            "initcall_blacklist=crypto_kdf108_init",
+            f"lab.mounts={','.join(options.mounts)}",
+            f"lab.agent={options.agent}",
+            f"lab.respawn={respawn}",
+            f"lab.autostart={int(options.autostart)}",
+        )
+    )
+
+
+def qemu_arguments(options: Options, image: Image, places: Places) -> list[str]:
+    """QEMU's arguments, without the program itself."""
+    arguments = ["-name", options.name, "-accel", "tcg", "-cpu", "qemu64,+rdrand", "-M", "q35"]
+    arguments += ["-m", str(options.memory), "-nodefaults", "-display", "none", "-no-user-config"]
+    arguments += ["-action", "panic=pause"]
+    arguments += ["-global", f"ICH9-LPC.disable_s3={int(not options.suspendable)}"]
+    kernel = image.packed_kernel if options.suspendable else image.kernel
+    arguments += ["-kernel", str(kernel), "-initrd", str(image.initrd)]
+    arguments += ["-append", kernel_arguments(options)]
+    console = f"socket,path={places.console_socket},server=on,wait=off"
+    arguments += _serial("console", f"{console},logfile={places.console}", 0)
+    arguments += _serial("shell", f"socket,path={places.shell},server=on,wait=off", 1)
+    monitors = [places.monitor, places.lab_monitor] if options.monitor else [places.lab_monitor]
+    for monitor in monitors:
+        arguments += ["-qmp", f"unix:{monitor},server=on,wait=off"]
+    arguments += _agent(options, places)
+    for disk in options.disks:
+        arguments += _disk(disk, options, places)
+    if options.pvpanic:
+        arguments += ["-device", "pvpanic-pci"]
+    if options.no_shutdown:
+        arguments += ["-no-shutdown"]
+    return [*arguments, *options.extra]
+
+
+def _serial(name: str, backend: str, index: int) -> list[str]:
+    """A PC's serial port number `index`, connected to a chardev of this name."""
+    kind, _, rest = backend.partition(",")
+    chardev = f"{kind},id={name},{rest}"
+    return ["-chardev", chardev, "-device", f"isa-serial,chardev={name},index={index}"]
+
+
+def _agent(options: Options, places: Places) -> list[str]:
+    """The agent's channel, with its controller."""
+    chardev = f"socket,id={AGENT_CHARDEV},path={places.agent},server=on,wait=off"
+    if options.agent == "isa":
+        # The third port shares its usual interrupt with the console: it gets one of its own.
+        device = f"isa-serial,chardev={AGENT_CHARDEV},index=2,irq=5"
+        return ["-chardev", chardev, "-device", device]
+    arguments = ["-device", "virtio-serial-pci,id=vser"]
+    if options.agent == "virtio":
+        port = f"virtserialport,bus=vser.0,chardev={AGENT_CHARDEV},name={AGENT_PORT}"
+        named = "" if options.port_id is None else f",id={options.port_id}"
+        arguments += ["-chardev", chardev, "-device", port + named]
+    if options.extra_port:
+        arguments += ["-chardev", "null,id=other"]
+        arguments += ["-device", "virtserialport,bus=vser.0,chardev=other,name=org.example.other"]
+    return arguments
+
+
+def _disk(name: str, options: Options, places: Places) -> list[str]:
+    """A virtio disk; its serial number tells the guest which one it is."""
+    file = places.disk(name, options.disk_format)
+    drive = f"if=none,id={name},file={file},format={options.disk_format},cache=unsafe"
+    if name == "b" and options.throttle is not None:
+        drive += f",throttling.bps-write={options.throttle}"
+    return ["-drive", drive, "-device", f"virtio-blk-pci,drive={name},id=disk-{name},serial={name}"]

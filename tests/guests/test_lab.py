@@ -1,0 +1,313 @@
+"""The lab tests itself: guests boot, and every fault is what its name says."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.guests.conftest import Boot
+from tests.guests.lab import BootOptions, Guest, LabError, Options, RawClient, ShellError
+from tests.guests.lab.shell import wait_until
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_options_and_their_type_name_the_same() -> None:
+    assert set(BootOptions.__annotations__) == {f.name for f in dataclasses.fields(Options)}
+
+
+def test_guest_is_up(calm: Guest) -> None:
+    assert calm.name == "guest"
+    assert calm.alive
+    assert calm.status() == "running"
+    assert calm.agent_open() is True
+    assert calm.agent_pid()
+    assert "-accel" in calm.command_line
+    assert Path(f"/proc/{calm.qemu_pid}").exists()
+    kinds = dict.fromkeys(("/mnt/a", "/mnt/b"), "ext4") | {"/mnt/efi": "vfat"}
+    mounts = [line.split()[1:3] for line in calm.shell("cat /proc/mounts").splitlines()]
+    assert {where: kind for where, kind in mounts if where in kinds} == kinds
+    calm.assert_thawed()
+
+
+def test_shell_tells_output_status_and_time(calm: Guest) -> None:
+    assert calm.shell("echo one; echo two >&2") == "one\ntwo\n"
+    assert calm.shell("printf 'a\nb'\nprintf '\\0\\036\\377'").startswith("a\nb\0\x1e")
+    with pytest.raises(ShellError) as failed:
+        calm.shell("echo no; exit 3")
+    assert (failed.value.code, failed.value.output) == (3, "no\n")
+    started = time.monotonic()
+    with pytest.raises(ShellError) as late:
+        calm.shell("echo begun; sleep 60", timeout=1.0)
+    assert (late.value.code, late.value.output) == (124, "begun\n")
+    assert time.monotonic() - started < 10
+    assert calm.shell("pidof sleep || echo none") == "none\n"
+
+
+def test_shell_takes_and_gives_much(calm: Guest) -> None:
+    text = "\n".join(f"line {n} {'x' * 60}" for n in range(200))
+    assert calm.shell(f"cat <<'END'\n{text}\nEND") == text + "\n"
+
+
+def test_a_blocked_command_does_not_block_the_shell(calm: Guest) -> None:
+    calm.freeze_inside("a")
+    with pytest.raises(ShellError) as blocked:
+        calm.shell("echo x >/mnt/a/blocked", timeout=0.5)
+    assert blocked.value.code == 124
+    assert calm.shell("echo well") == "well\n"
+    assert calm.thaw_inside() == ["a"]
+    calm.shell("sleep 0.1; rm -f /mnt/a/blocked")
+
+
+def test_writable_sees_a_frozen_file_system_and_leaves_nothing(calm: Guest) -> None:
+    processes = calm.shell("ls -d /proc/[0-9]* | wc -l")
+    calm.freeze_inside("b")
+    assert calm.frozen_mounts() == {"b"}
+    assert calm.writable("a")
+    started = time.monotonic()
+    assert not calm.writable("b", timeout=0.3)
+    assert time.monotonic() - started < 3
+    with pytest.raises(AssertionError, match=r"not writable: b$"):
+        calm.assert_thawed(timeout=0.3)
+    assert calm.shell("ps | grep -c '[d]d if' || true") == "0\n"
+    assert calm.thaw_inside("b") == ["b"]
+    assert calm.writable("b")
+    assert calm.shell("ls /mnt/b | grep written || echo none") == "none\n"
+    assert abs(int(processes) - int(calm.shell("ls -d /proc/[0-9]* | wc -l"))) <= 4
+
+
+def test_write_load_stands_still_while_frozen(calm: Guest) -> None:
+    with calm.write_load("a") as load:
+        time.sleep(0.5)
+        calm.freeze_inside("a")
+        frozen_at = load.written()
+        assert frozen_at > 0
+        time.sleep(0.5)
+        assert load.written() - frozen_at <= 1
+        calm.thaw_inside("a")
+        time.sleep(0.5)
+        assert load.written() > frozen_at + 1
+    time.sleep(0.5)
+    assert "load" not in calm.shell("ls /mnt/a")
+
+
+def test_hooks(calm: Guest, client: RawClient) -> None:
+    before = len(calm.hook_log())
+    calm.slow_hook(1.0)
+    started = time.monotonic()
+    assert client.freeze() == 2
+    assert time.monotonic() - started > 1.0
+    assert client.thaw() == 2
+    calm.failing_hook("the database said 'no'")
+    assert "error" in client.ask("guest-fsfreeze-freeze")
+    assert client.status() == "thawed"
+    calm.hanging_hook()
+    client.send_command("guest-fsfreeze-freeze")
+    time.sleep(0.5)
+    calm.clear_hook()
+    assert "error" in client.read_reply()
+    assert calm.hook_log()[before:] == ["freeze", "thaw", "freeze", "freeze"]
+    assert calm.shell("pidof sleep || echo none") == "none\n"
+
+
+def test_agent_stops_and_goes_on(calm: Guest, client: RawClient) -> None:
+    calm.stop_agent()
+    client.send_command("guest-ping")
+    time.sleep(0.3)
+    assert client.buffer == b""
+    assert calm.agent_open() is True
+    calm.continue_agent()
+    assert client.read_reply() == {"return": {}}
+
+
+def test_respawn_never_at_once_and_later(calm: Guest) -> None:
+    first = calm.agent_pid()
+    calm.kill_agent()
+    calm.wait_agent(is_open=False)
+    time.sleep(0.5)
+    assert calm.agent_pid() is None
+    with pytest.raises(LabError, match="no agent"):
+        calm.kill_agent()
+    calm.set_respawn(0)
+    calm.wait_agent()
+    second = calm.agent_pid()
+    assert second not in (None, first)
+    deaths = calm.agent_deaths()
+    calm.kill_agent()
+    calm.wait_agent()
+    assert calm.agent_deaths() == deaths + 1
+    calm.set_respawn(1.5)
+    calm.kill_agent()
+    calm.wait_agent(is_open=False)
+    started = time.monotonic()
+    calm.wait_agent()
+    assert time.monotonic() - started > 0.8
+    calm.set_respawn(None)
+    calm.kill_agent()
+    calm.wait_agent(is_open=False)
+    calm.start_agent()
+    assert calm.agent_pid()
+
+
+def test_throttled_disk_makes_a_freeze_slow(calm: Guest, client: RawClient) -> None:
+    calm.slow_flush(3.0)
+    started = time.monotonic()
+    assert client.freeze() == 2
+    assert 1.5 < time.monotonic() - started < 15
+    assert client.thaw() == 2
+    calm.throttle(None)
+    calm.dirty("b", 3 << 20)
+    started = time.monotonic()
+    assert client.freeze() == 2
+    assert time.monotonic() - started < 1.5
+    assert client.thaw() == 2
+
+
+def test_pause_and_resume(calm: Guest) -> None:
+    calm.pause()
+    assert calm.status() == "paused"
+    calm.resume()
+    assert calm.shell("echo well") == "well\n"
+
+
+def test_suspend_and_wake(calm: Guest, boot: Boot) -> None:
+    with pytest.raises(LabError, match="suspendable"):
+        calm.suspend()
+    guest = boot(suspendable=True, name="sleeps")
+    guest.suspend()
+    assert guest.status() == "suspended"
+    guest.wake()
+    assert guest.status() == "running"
+    guest.wait_agent()
+    with RawClient(guest.agent_socket) as client:
+        client.sync()
+        assert client.freeze() == 2
+        assert client.thaw() == 2
+    guest.assert_thawed()
+
+
+def test_reset_brings_the_same_guest_back(calm: Guest) -> None:
+    calm.shell("echo kept >/mnt/a/kept; sync")
+    calm.set_respawn(0)
+    calm.slow_hook(0.5)
+    pid = calm.qemu_pid
+    calm.freeze_inside("b")
+    calm.reset()
+    assert calm.qemu_pid == pid
+    assert calm.shell("cat /mnt/a/kept") == "kept\n"
+    calm.assert_thawed()
+    assert calm.shell("cat /run/lab/respawn /run/lab/hook").splitlines()[0] == "0"
+    with RawClient(calm.agent_socket) as client:
+        client.sync()
+        started = time.monotonic()
+        assert client.freeze() == 2
+        assert time.monotonic() - started > 0.5
+        assert client.thaw() == 2
+
+
+def test_a_reset_by_somebody_else_is_noticed(calm: Guest) -> None:
+    calm.qmp("system_reset")
+    assert calm.shell("cut -d. -f1 /proc/uptime", timeout=60.0)
+    calm.wait_reset()
+
+
+def test_isa_serial_agent_without_a_monitor(boot: Boot) -> None:
+    guest = boot(agent="isa", monitor=False, mounts=("a",), disk_format="raw", name="old")
+    assert not guest.monitor_socket.exists()
+    with RawClient(guest.agent_socket) as client:
+        client.sync()
+        assert client.freeze() == 1
+        assert guest.frozen_mounts() == {"a"}
+        assert client.thaw() == 1
+        # What the product can't see here: the "frontend" of a serial port is always open.
+        assert guest.agent_open() is True
+        guest.kill_agent()
+        guest.wait_agent(is_open=False)
+        assert guest.agent_open() is True
+    guest.assert_thawed()
+
+
+def test_swap_extra_port_throttle_and_power_off(boot: Boot) -> None:
+    guest = boot(
+        swap=True, extra_port=True, throttle=1 << 20, no_shutdown=True, autostart=False, name="all"
+    )
+    assert "/dev/vdd" in guest.shell("cat /proc/swaps")
+    assert "org.example.other" in guest.shell("ls /dev/virtio-ports")
+    started = time.monotonic()
+    guest.dirty("b", 2 << 20)
+    guest.shell("sync", timeout=30.0)
+    assert time.monotonic() - started > 1.0
+    assert guest.agent_pid() is None
+    guest.start_agent()
+    with RawClient(guest.agent_socket) as client:
+        client.sync()
+        client.send_command("guest-shutdown")
+        guest.wait_event("SHUTDOWN")
+    assert guest.alive
+    assert guest.status() == "shutdown"
+    directory = guest.directory
+    guest.close()
+    assert not directory.exists()
+    assert not Path(f"/proc/{guest.qemu_pid}").exists()
+
+
+def test_no_qemu_outlives_a_killed_test_run() -> None:
+    code = "from tests.guests.lab import Guest; g = Guest(); print(g.qemu_pid, flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
+    ) as victim:
+        assert victim.stdout is not None
+        qemu = int(victim.stdout.readline())
+        os.kill(victim.pid, signal.SIGKILL)
+    wait_until(lambda: not _runs(qemu), 10.0, "QEMU's end")
+
+
+def test_main_runs_a_command_with_guests_alive() -> None:
+    look = "import os, sys, json; print(os.environ['FROSTWATCH_LAB']); print(*sys.argv[1:])"
+    lab = [sys.executable, "-m", "tests.guests.lab", "--guests", "2", "--"]
+    done = subprocess.run(
+        [*lab, sys.executable, "-c", look + "; sys.exit(7)", "{vms}", "a {vms}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 7, done.stderr
+    listed, arguments = done.stdout.splitlines()
+    vms = [
+        f"name={vm['name']},agent={vm['agent']},monitor={vm['monitor']}"
+        for vm in json.loads(listed)
+    ]
+    assert [vm["name"] for vm in json.loads(listed)] == ["db1", "web1"]
+    joined = f"--vm {vms[0]} --vm {vms[1]}"
+    assert arguments == f"{joined} a {joined}"
+    assert "web1: has a vfat" in done.stderr
+    assert not any(Path(vm["agent"]).parent.exists() for vm in json.loads(listed))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_main_takes_everything_down_on_a_signal(number: signal.Signals) -> None:
+    lab = [sys.executable, "-m", "tests.guests.lab", "--guests", "1"]
+    with subprocess.Popen(lab, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        socket = Path(process.stdout.readline().partition("agent=")[2].partition(",")[0])
+        assert socket.exists()
+        process.send_signal(number)
+        assert process.wait(10.0) == 128 + number
+    assert not socket.parent.exists()
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process exists and is no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
