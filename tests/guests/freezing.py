@@ -1,0 +1,270 @@
+"""Freezes of real guests as an operator asks for them, with everything that is told about them.
+
+operator = Operator(guest)
+running = operator.freeze(hold_s=2)
+running.wait_event(EventKind.HELD)
+outcome = running.outcome()
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self, TypedDict, Unpack
+
+from agentclient.events import Event, EventKind
+from agentclient.fleet import Fleet
+from agentclient.links import Links
+from agentclient.operations import FreezeRequest, Operation, Operations, ThawOutcome
+from agentclient.schedule import Schedule
+from agentclient.vm import (
+    AgentChannel,
+    MonitorChannel,
+    Outcome,
+    OutcomeKind,
+    Progress,
+    Transport,
+    Vm,
+    VmId,
+)
+from tests.guests.lab import Guest
+
+# How long a test waits for anything; generous, for a machine that is busy with other tests.
+PATIENCE_S = 40.0
+
+
+class Times(TypedDict, total=False):
+    """The parts of a `Schedule` that a freeze of a test may have otherwise."""
+
+    first_timeout_s: float
+    probe_timeout_s: float
+    probes: int
+    hold_s: float
+    thaw_timeout_s: float
+
+
+@dataclass(frozen=True)
+class Told:
+    """One event, and when it was told (monotonic clock)."""
+
+    at: float
+    event: Event
+
+
+class Running:
+    """A freeze or a thaw in flight (or ended), and what was told about it so far.
+
+    Attributes:
+        began_at: when it was asked for (monotonic clock).
+    """
+
+    def __init__(self, fleet: Fleet, vm: Vm) -> None:
+        self.began_at = time.monotonic()
+        self.operation: Operation
+        self._fleet = fleet
+        self._vm = vm
+        self._told: list[Told] = []
+        self._news = threading.Condition()
+
+    def listen(self, event: Event) -> None:
+        """Take an event; called on the worker's thread."""
+        with self._news:
+            self._told.append(Told(time.monotonic(), event))
+            self._news.notify_all()
+
+    @property
+    def told(self) -> list[Told]:
+        """All events so far, in order."""
+        with self._news:
+            return list(self._told)
+
+    @property
+    def kinds(self) -> list[EventKind]:
+        """The kinds of all events so far, in order."""
+        return [one.event.kind for one in self.told]
+
+    @property
+    def texts(self) -> str:
+        """The sentences of all events so far, for a message or a search."""
+        return "\n".join(
+            f"{one.at - self.began_at:8.3f} {one.event.kind:14} {one.event.text}"
+            for one in self.told
+        )
+
+    @property
+    def progress(self) -> Progress | None:
+        """How far it has got; None when it has ended."""
+        return self._fleet.get(self._vm.id).progress
+
+    def find(self, kind: EventKind, holding: str = "") -> list[Told]:
+        """All events of a kind so far with a text that holds some words."""
+        return [one for one in self.told if one.event.kind is kind and holding in one.event.text]
+
+    def wait_event(self, kind: EventKind, holding: str = "", timeout: float = PATIENCE_S) -> Told:
+        """Wait until an event of a kind was told (or give the first that was).
+
+        Args:
+            kind: what happened.
+            holding: words that its text must hold.
+            timeout: seconds.
+        """
+        with self._news:
+            came = self._news.wait_for(lambda: bool(self.find(kind, holding)), timeout)
+        assert came, f"no {kind} {holding!r} in {timeout:g} s; but:\n{self.texts}"
+        return self.find(kind, holding)[0]
+
+    def wait_progress(
+        self, holds: Callable[[Progress], bool], timeout: float = PATIENCE_S
+    ) -> Progress:
+        """Wait until the shown progress is as it should be; seconds."""
+        deadline = time.monotonic() + timeout
+        while True:
+            progress = self.progress
+            if progress is not None and holds(progress):
+                return progress
+            assert time.monotonic() < deadline, f"in vain; now: {progress}\n{self.texts}"
+            time.sleep(0.02)
+
+    def verdict(self, timeout: float = PATIENCE_S) -> Outcome:
+        """Wait for the freeze's first verdict."""
+        return _outcome(self.wait_event(EventKind.VERDICT, timeout=timeout))
+
+    def revisions(self) -> list[Outcome]:
+        """All verdicts that were revised to so far."""
+        return [_outcome(one) for one in self.find(EventKind.REVISED)]
+
+    def outcome(self, timeout: float = PATIENCE_S) -> Outcome:
+        """Wait for the freeze's last outcome; the events must tell the same."""
+        outcome = self.operation.wait(timeout)
+        assert isinstance(outcome, Outcome), f"still running: {self.progress}\n{self.texts}"
+        assert _outcome(self.told[-1]) == outcome, self.texts
+        assert self.kinds.count(EventKind.OUTCOME) == 1, self.texts
+        assert self.kinds.count(EventKind.VERDICT) == 1, self.texts
+        return outcome
+
+    def thaw_outcome(self, timeout: float = PATIENCE_S) -> ThawOutcome:
+        """Wait for a thaw's outcome."""
+        outcome = self.operation.wait(timeout)
+        assert isinstance(outcome, ThawOutcome), f"still running: {self.progress}\n{self.texts}"
+        return outcome
+
+    def assert_order(self, *kinds: EventKind) -> None:
+        """Assert that these were told in this order, others perhaps in between."""
+        rest = iter(self.kinds)
+        missing = next((kind for kind in kinds if kind not in rest), None)
+        assert missing is None, f"{missing} is missing, or out of order:\n{self.texts}"
+
+
+class Operator:
+    """Somebody with frostwatch and one guest.
+
+    Args:
+        guest: a real one.
+        monitor: may look at its monitor.
+        ours: the monitor serves nobody else, and is held.
+        transport: what the agent's channel is, where the source knows it.
+        read_only: may send nothing to a guest.
+        monitor_path: a monitor in the place of the guest's own.
+        locked_by: what the VM's manager says that it is doing with it.
+    """
+
+    def __init__(
+        self,
+        guest: Guest,
+        *,
+        monitor: bool = True,
+        ours: bool = False,
+        transport: Transport = Transport.UNKNOWN,
+        read_only: bool = False,
+        monitor_path: Path | None = None,
+        locked_by: str | None = None,
+    ) -> None:
+        self.guest = guest
+        path = monitor_path or guest.monitor_socket
+        channel = MonitorChannel(path, ours) if monitor else None
+        agent = AgentChannel(guest.agent_socket, transport=transport)
+        self.vm = Vm(VmId("socket", guest.name), agent, channel, locked_by=locked_by)
+        self.fleet = Fleet()
+        self.fleet.set_vms("socket", [self.vm])
+        self.links = Links()
+        self.operations = Operations(self.fleet, self.links, read_only=read_only)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def freeze(self, *mounts: str, strict: bool = False, **times: Unpack[Times]) -> Running:
+        """Begin a freeze; the thaw is waited for 20 s only, unless `times` says otherwise."""
+        schedule = Schedule(**({"thaw_timeout_s": 20.0} | times))
+        running = Running(self.fleet, self.vm)
+        running.operation = self.operations.freeze(
+            self.vm, FreezeRequest(mounts, strict, schedule), running.listen
+        )
+        return running
+
+    def thaw(self, *, foreign: bool = False) -> Running:
+        """Begin a thaw."""
+        running = Running(self.fleet, self.vm)
+        running.operation = self.operations.thaw(self.vm, foreign=foreign, on_event=running.listen)
+        return running
+
+    def close(self) -> None:
+        """End everything; what can't be thawed is given up, for the guest's own clean-up."""
+        self.operations.close(2.0)
+        self.links.close()
+
+
+def evidence(outcome: Outcome) -> dict[str, str]:
+    """What speaks for or against it: ``{"reply": "for", ...}``."""
+    return {piece.name: str(piece.result) for piece in outcome.evidence}
+
+
+def value(outcome: Outcome, name: str) -> str | int | None:
+    """What one piece of evidence says."""
+    return next(piece.value for piece in outcome.evidence if piece.name == name)
+
+
+WHOLE = dict.fromkeys(("reply", "coverage", "status", "port", "read"), "for")
+
+
+def assert_certified(outcome: Outcome, frozen: int = 2) -> None:
+    """Assert that a freeze was verified, held and thawed with nothing against it."""
+    assert outcome.kind is OutcomeKind.VERIFIED, outcome
+    assert (outcome.frozen, outcome.thawed) == (frozen, frozen)
+    assert outcome.cause is None
+    assert outcome.settled
+    assert outcome.next is None
+    assert evidence(outcome) == WHOLE | {
+        "status-at-thaw": "for",
+        # No bytes written prove nothing on an idle guest.
+        "writes": "unknown",
+        "thaw": "for",
+    }
+    assert value(outcome, "writes") == 0
+    assert outcome.certified
+
+
+def _outcome(told: Told) -> Outcome:
+    outcome = told.event.fields["outcome"]
+    assert isinstance(outcome, Outcome)
+    return outcome
+
+
+def bytes_read(guest: Guest) -> int:
+    """What moves when the guest reads from its agent's port, as the lab's own monitor shows."""
+    path = "/machine/peripheral/vser/virtio-backend"
+    status = guest.qmp("x-query-virtio-queue-status", path=path, queue=4)
+    return int(status["shadow-avail-idx"])
+
+
+def agent_cpu_s(guest: Guest, seconds: float) -> float:
+    """How much CPU time the agent uses in so many seconds from now on."""
+    look = "cut -d' ' -f14,15 /proc/$(pidof qemu-ga)/stat"
+    used = guest.shell(f"{look}; sleep {seconds:g}; {look}", timeout=seconds + 10).split()
+    before, after = (sum(map(int, pair)) for pair in (used[:2], used[2:]))
+    return (after - before) / 100

@@ -1,0 +1,178 @@
+"""The command line as scripts use it: a process of its own, on a real guest."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.guests.lab import Guest
+
+ROOT = Path(__file__).parents[2]
+Json = dict[str, Any]
+
+
+class Frostwatch:
+    """Starts ``frostwatch`` on one guest, and kills what a test leaves behind."""
+
+    def __init__(self, guest: Guest) -> None:
+        self.vm = f"socket:{guest.name}"
+        self._spec = guest.vm_argument
+        self._started: list[subprocess.Popen[str]] = []
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "tui.main", "--vm", self._spec, *arguments],
+            cwd=ROOT,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        self._started.append(child)
+        return child
+
+    def run(self, *arguments: str) -> tuple[int, list[Json], str]:
+        return _ended(self.start(*arguments, "--json"))
+
+    def freeze_until(self, event: str, *arguments: str) -> subprocess.Popen[str]:
+        """Start a freeze, and return when `event` was told."""
+        child = self.start("freeze", self.vm, "--json", *arguments)
+        assert child.stdout is not None
+        for line in child.stdout:
+            if json.loads(line)["event"] == event:
+                return child
+        raise AssertionError(f"ended without {event}")
+
+    def close(self) -> None:
+        for child in self._started:
+            child.kill()
+            child.communicate()
+
+
+def _ended(child: subprocess.Popen[str]) -> tuple[int, list[Json], str]:
+    out, err = child.communicate(timeout=60)
+    return child.returncode, [json.loads(line) for line in out.splitlines()], err
+
+
+@pytest.fixture
+def frostwatch(calm: Guest) -> Iterator[Frostwatch]:
+    started = Frostwatch(calm)
+    yield started
+    started.close()
+
+
+def test_freeze_certify_thaw(calm: Guest, frostwatch: Frostwatch) -> None:
+    code, lines, err = frostwatch.run("freeze", calm.name)
+    assert (code, err) == (0, "")
+    assert [line["event"] for line in lines].count("outcome") == 1
+    (verdict,) = [line for line in lines if line["event"] == "verdict"]
+    last = lines[-1]
+    assert verdict["outcome"] == last["outcome"] == "verified"
+    assert verdict["thawed"] is None
+    assert (last["event"], last["frozen"], last["thawed"]) == ("outcome", 2, 2)
+    assert last["certified"]
+    assert last["coverage"] == "2 of 3"
+    assert [one["kind"] for one in last["not_covered"]] == ["vfat"]
+    assert {line["vm"] for line in lines} == {frostwatch.vm}
+    calm.assert_thawed()
+
+
+def test_one_row_for_a_vm_that_is_named_and_found(calm: Guest, frostwatch: Frostwatch) -> None:
+    code, lines, _ = frostwatch.run("list")
+    assert code == 0
+    (here,) = [line for line in lines if line["name"] == calm.name]
+    assert here["id"] == frostwatch.vm
+    assert (here["agent"]["state"], here["agent"]["how"]) == ("alive", "reply")
+    assert here["freeze"] == {"state": "thawed", "since": here["freeze"]["since"], "foreign": False}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_thaws_first(calm: Guest, frostwatch: Frostwatch, number: signal.Signals) -> None:
+    child = frostwatch.freeze_until("held", "--hold", "100")
+    assert calm.frozen_mounts()
+    child.send_signal(number)
+    code, lines, err = _ended(child)
+    assert code == 1
+    assert (lines[-1]["event"], lines[-1]["thawed"]) == ("outcome", 2)
+    assert number.name in err
+    calm.assert_thawed()
+
+
+def test_a_reader_that_leaves_is_no_reason_to_leave_a_guest_frozen(
+    calm: Guest, frostwatch: Frostwatch
+) -> None:
+    calm.slow_hook(2)
+    child = frostwatch.freeze_until("sent", "--hold", "100")
+    assert child.stdout is not None
+    child.stdout.close()
+    assert child.wait(30) == 1
+    calm.assert_thawed()
+
+
+def test_leaving_a_pending_freeze_is_loud_and_can_be_repaired(
+    calm: Guest, frostwatch: Frostwatch
+) -> None:
+    calm.slow_hook(5)
+    child = frostwatch.freeze_until("sent")
+    child.send_signal(signal.SIGTERM)
+    time.sleep(0.6)
+    asked = time.monotonic()
+    child.send_signal(signal.SIGTERM)
+    code, lines, err = _ended(child)
+    assert time.monotonic() - asked < 3
+    assert code == 1
+    assert (lines[-1]["event"], lines[-1]["thawed"]) == ("outcome", None)
+    command = shlex.split(lines[-1]["next"])
+    assert command[0] == "frostwatch"
+    assert "MAY BE FROZEN" in err
+    time.sleep(5)  # the hook ends, and the guest freezes with nobody there
+    # The command that a person is told works as it stands.
+    subprocess.run([sys.executable, "-m", "tui.main", *command[1:]], cwd=ROOT, check=True)
+    calm.assert_thawed()
+
+
+def test_a_killed_freeze_is_foreign_and_is_thawed_on_request_alone(
+    calm: Guest, frostwatch: Frostwatch
+) -> None:
+    child = frostwatch.freeze_until("held", "--hold", "100")
+    child.kill()
+    child.wait()
+    code, lines, _ = frostwatch.run("list", "--state", "foreign", "--exit-code")
+    assert code == 1
+    assert calm.name in [line["name"] for line in lines]
+
+    code, lines, _ = frostwatch.run("freeze", calm.name)
+    assert code == 1
+    assert (lines[-1]["outcome"], lines[-1]["refusal"]) == ("refused", "already-frozen")
+    code, lines, _ = frostwatch.run("thaw", calm.name)
+    assert code == 1
+    assert lines[-1]["refused"]
+    assert calm.frozen_mounts()
+
+    code, lines, _ = frostwatch.run("thaw", calm.name, "--foreign")
+    assert code == 0
+    assert (lines[-1]["ok"], lines[-1]["thawed"], lines[-1]["state"]) == (True, 2, "thawed")
+    calm.assert_thawed()
+
+
+def test_thawing_what_is_thawed_is_no_failure(calm: Guest, frostwatch: Frostwatch) -> None:
+    code, lines, _ = frostwatch.run("thaw", calm.name)
+    assert code == 0
+    assert lines[-1]["ok"]
+
+
+def test_read_only_sends_nothing(calm: Guest, frostwatch: Frostwatch) -> None:
+    before = calm.hook_log()
+    for command in (["freeze", calm.name], ["thaw", calm.name, "--foreign"]):
+        code, lines, _ = _ended(frostwatch.start("--read-only", *command, "--json"))
+        assert code == 1
+        assert lines[-1].get("refusal", "read-only") == "read-only"
+    assert calm.hook_log() == before

@@ -1,0 +1,218 @@
+"""A watcher over a real guest: what it finds, and how little the guest notices of it (P5)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from agentclient.events import EventKind
+from agentclient.sources.explicit import ExplicitSource
+from agentclient.vm import AgentHow, AgentState, FreezeState, RunState, VmState
+from agentclient.watcher import Watcher
+from tests.guests.conftest import Boot
+from tests.guests.freezing import Operator, assert_certified, bytes_read
+from tests.guests.lab import Guest, RawClient
+from tests.guests.lab.shell import wait_until
+
+
+@pytest.fixture
+def watcher(operator: Operator) -> Iterator[Watcher]:
+    """A watcher over the shared guest that has not started."""
+    it = watcher_of(operator)
+    yield it
+    it.stop()
+
+
+def watcher_of(operator: Operator, agent_interval_s: float = 15.0) -> Watcher:
+    """A watcher over an operator's guest that looks at its port five times a second."""
+    return Watcher(
+        operator.fleet,
+        operator.links,
+        [ExplicitSource([operator.vm])],
+        port_interval_s=0.2,
+        agent_interval_s=agent_interval_s,
+    )
+
+
+def state(operator: Operator) -> VmState:
+    """What is known now."""
+    return operator.fleet.get(operator.vm.id)
+
+
+def wait_agent(operator: Operator, wanted: AgentState, timeout: float = 10.0) -> VmState:
+    """Wait until the fleet shows an agent's state; seconds."""
+    wait_until(lambda: state(operator).agent.state is wanted, timeout, f"the agent to be {wanted}")
+    return state(operator)
+
+
+def host_ends(guest: Guest) -> list[str]:
+    """What the lab's monitor shows of the host's ends of the agent's channel and the monitor."""
+    wanted = (str(guest.agent_socket), str(guest.monitor_socket))
+    names = [str(device["filename"]) for device in guest.qmp("query-chardev")]
+    return [name for name in names if any(path in name for path in wanted)]
+
+
+def assert_nothing_open(guest: Guest) -> None:
+    """Assert that nobody is connected to the agent's channel or the product's monitor."""
+    wait_until(
+        lambda: all(end.startswith("disconnected:") for end in host_ends(guest)),
+        2.0,
+        "the sockets to be free",
+    )
+    assert len(host_ends(guest)) == 2
+
+
+def test_a_visit_finds_everything(calm: Guest, operator: Operator, watcher: Watcher) -> None:
+    watcher.visit_all(10.0)
+    now = state(operator)
+    assert (now.agent.state, now.agent.how) == (AgentState.ALIVE, AgentHow.REPLY)
+    assert now.run_state is RunState.RUNNING
+    assert now.agent.version is not None
+    assert now.agent.rtt_s is not None
+    assert now.agent.rtt_s < 2.0
+    assert now.freeze.state is FreezeState.THAWED
+    assert {(one.mountpoint, one.kind) for one in now.file_systems} >= {
+        ("/mnt/a", "ext4"),
+        ("/mnt/b", "ext4"),
+        ("/mnt/efi", "vfat"),
+    }
+    assert now.trouble is None
+    assert_nothing_open(calm)
+
+
+def test_visits_leave_nothing_in_the_guest(
+    calm: Guest, operator: Operator, watcher: Watcher
+) -> None:
+    watcher.visit_all(10.0)  # the first one to an agent asks a little more
+    log, hooks, pid = calm.agent_log(), calm.hook_log(), calm.agent_pid()
+    for _ in range(5):
+        before = bytes_read(calm)
+        watcher.visit_all(10.0)
+        assert bytes_read(calm) != before, "the agent was asked"
+        assert_nothing_open(calm)
+    assert calm.agent_log() == log
+    assert (calm.hook_log(), calm.agent_pid()) == (hooks, pid)
+
+
+def test_between_its_turns_the_agent_is_left_alone(calm: Guest, operator: Operator) -> None:
+    watcher = watcher_of(operator, agent_interval_s=60.0)
+    watcher.start()
+    wait_agent(operator, AgentState.ALIVE)
+    assert_nothing_open(calm)
+    before = bytes_read(calm)
+    time.sleep(1.5)  # some seven looks at its port
+    assert bytes_read(calm) == before
+    watcher.stop()
+    assert_nothing_open(calm)
+
+
+def test_an_agent_that_dies_and_comes_back(
+    calm: Guest, operator: Operator, watcher: Watcher
+) -> None:
+    watcher.start()
+    wait_agent(operator, AgentState.ALIVE)
+    calm.kill_agent()
+    closed = wait_agent(operator, AgentState.CLOSED, 5.0)
+    assert closed.agent.how is AgentHow.PORT
+    assert closed.run_state is RunState.RUNNING
+    calm.start_agent()
+    # It is asked as soon as its port has opened, long before its turn.
+    back = wait_agent(operator, AgentState.ALIVE, 5.0)
+    assert back.agent.how is AgentHow.REPLY
+
+
+def test_an_agent_that_hangs(calm: Guest, operator: Operator, watcher: Watcher) -> None:
+    calm.stop_agent()
+    watcher.visit_all(10.0)
+    assert (state(operator).agent.state, state(operator).agent.how) == (
+        AgentState.SILENT,
+        AgentHow.DEADLINE,
+    )
+    assert_nothing_open(calm)
+    calm.continue_agent()
+    watcher.visit_all(10.0)
+    assert state(operator).agent.state is AgentState.ALIVE
+
+
+def test_an_agent_that_talks_to_somebody_else(
+    calm: Guest, operator: Operator, watcher: Watcher
+) -> None:
+    with RawClient(calm.agent_socket) as somebody:
+        somebody.sync()
+        watcher.visit_all(10.0)
+        assert (state(operator).agent.state, state(operator).agent.how) == (
+            AgentState.BUSY,
+            AgentHow.CLIENT,
+        )
+        before = bytes_read(calm)
+        assert somebody.buffer == b""
+    time.sleep(0.4)
+    assert bytes_read(calm) == before, "nothing waited behind the other client"
+    watcher.visit_all(10.0)
+    assert state(operator).agent.state is AgentState.ALIVE
+
+
+def test_a_port_that_is_open_and_not_asked_yet(boot: Boot) -> None:
+    guest = boot(name="locked", mounts=("a",))
+    with Operator(guest, locked_by="backup") as operator:
+        watcher = watcher_of(operator)
+        before = bytes_read(guest)
+        watcher.visit_all(10.0)
+        # A locked VM is its manager's: its agent is not asked.
+        assert (state(operator).agent.state, state(operator).agent.how) == (
+            AgentState.OPEN,
+            AgentHow.PORT,
+        )
+        assert bytes_read(guest) == before
+        guest.kill_qemu()
+        watcher.visit_all(10.0)
+        watcher.stop()
+        assert state(operator).run_state is RunState.GONE
+        assert state(operator).agent.state is AgentState.CLOSED
+
+
+def test_a_vm_with_a_freeze_is_not_visited_through_its_agent(
+    calm: Guest, operator: Operator
+) -> None:
+    watcher = watcher_of(operator, agent_interval_s=0.3)
+    watcher.start()
+    wait_agent(operator, AgentState.ALIVE)
+    running = operator.freeze(hold_s=1.5)
+    running.wait_event(EventKind.HELD)
+    before = bytes_read(calm)
+    time.sleep(0.8)
+    assert bytes_read(calm) == before
+    held = state(operator)
+    assert (held.freeze.state, held.freeze.foreign) == (FreezeState.FROZEN, False)
+    assert_certified(running.outcome())
+    wait_until(lambda: bytes_read(calm) > before, 5.0, "the visits to go on")
+    watcher.stop()
+    assert state(operator).freeze.state is FreezeState.THAWED
+    assert_nothing_open(calm)
+    calm.assert_thawed()
+
+
+def test_a_paused_vm_is_not_asked(calm: Guest, operator: Operator, watcher: Watcher) -> None:
+    watcher.visit_all(10.0)
+    calm.pause()
+    started = time.monotonic()
+    watcher.visit_all(10.0)
+    assert time.monotonic() - started < 1.5
+    paused = state(operator)
+    assert paused.run_state is RunState.PAUSED
+    assert paused.agent.state is AgentState.ALIVE, "the last known, with its age"
+    calm.resume()
+
+
+def test_without_a_monitor_the_agent_alone_is_asked(calm: Guest) -> None:
+    with Operator(calm, monitor=False) as operator:
+        watcher = watcher_of(operator)
+        watcher.visit_all(10.0)
+        watcher.stop()
+        now = state(operator)
+    assert (now.agent.state, now.agent.how) == (AgentState.ALIVE, AgentHow.REPLY)
+    assert now.run_state is RunState.UNKNOWN
+    assert now.trouble is None
+    assert_nothing_open(calm)
