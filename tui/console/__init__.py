@@ -1,0 +1,35 @@
+"""The console; nothing of it, nor textual, is imported before `run_console` is called."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from agentclient.fleet import Fleet
+    from agentclient.operations import Operations
+    from agentclient.watcher import Watcher
+
+
+def run_console(
+    fleet: Fleet,
+    operations: Operations,
+    watcher: Watcher | None,
+    *,
+    read_only: bool,
+    interval_s: float,
+) -> int:
+    """Open the console, and return when it was left and every guest is thawed, or was told about.
+
+    Args:
+        fleet: what is known about all VMs.
+        operations: what freezes and thaws.
+        watcher: keeps the fleet up to date; it is started and stopped here.
+        read_only: nothing is sent to any guest.
+        interval_s: seconds between two visits to an agent.
+
+    Returns:
+        0, or 1 if a guest may still be frozen or the console failed.
+    """
+    from tui.console.running import run  # noqa: PLC0415 - the command line starts without textual
+
+    return run(fleet, operations, watcher, read_only=read_only, interval_s=interval_s)

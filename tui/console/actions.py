@@ -1,0 +1,127 @@
+"""What the keys do to guests: every action checks its VM once more, and says what it did.
+
+Nothing in here waits: operations run in agentclient's own threads, and tell the fleet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from agentclient.durations import in_words
+from agentclient.fleet import Fleet
+from agentclient.operations import FreezeRequest, ThawOutcome
+from agentclient.schedule import Schedule
+from agentclient.vm import Level, Vm
+from tui.console.notices import Notice, thaw_notice
+from tui.console.ports import OperationPort, OperationsPort
+from tui.console.safe import safe
+from tui.console.targets import NotTheSame, Target, resolve
+from tui.console.times import Clock
+
+READ_ONLY = "frostwatch was started with --read-only"
+
+
+class Actions:
+    """Starts and stops operations on the VMs of a key press.
+
+    Args:
+        fleet: what is known now, and the VMs' logs.
+        operations: what starts operations.
+        clock: for the notices.
+        read_only: refuse everything.
+        schedule: how long freezes are waited for.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        operations: OperationsPort,
+        clock: Clock,
+        *,
+        read_only: bool,
+        schedule: Schedule,
+    ) -> None:
+        self._fleet = fleet
+        self._operations = operations
+        self._clock = clock
+        self._read_only = read_only
+        self.schedule = schedule
+        self._thaws: list[OperationPort] = []
+
+    def freeze(self, targets: Iterable[Target], hold_s: float) -> Iterator[Notice]:
+        """Begin a freeze of each VM."""
+        request = FreezeRequest(schedule=replace(self.schedule, hold_s=hold_s))
+        most = in_words(self.schedule.total_s)
+        for target in targets:
+            try:
+                self._operations.freeze(self._checked(target), request)
+            except NotTheSame as problem:
+                yield self._refused(target, problem)
+            else:
+                yield self._notice(
+                    target, Level.INFO, f"{_name(target)}: freeze begun; at most {most}"
+                )
+
+    def thaw(self, targets: Iterable[Target]) -> Iterator[Notice]:
+        """Begin a thaw of each VM; a foreign freeze only where it was foreign at the key press."""
+        for target in targets:
+            try:
+                operation = self._operations.thaw(self._checked(target), foreign=target.foreign)
+            except NotTheSame as problem:
+                yield self._refused(target, problem)
+                continue
+            if operation.what == "thaw":
+                self._thaws.append(operation)
+            yield self._notice(target, Level.INFO, f"{_name(target)}: thaw begun")
+
+    def stop(self, targets: Iterable[Target]) -> Iterator[Notice]:
+        """Stop waiting for each VM, and have it thawed when it answers."""
+        for target in targets:
+            # An operation is bound to the VM it was begun on, so there is nothing to check.
+            operation = self._operations.on(target.vm.id)
+            if operation is None:
+                yield self._notice(
+                    target, Level.INFO, f"{_name(target)}: nothing is in flight any more"
+                )
+                continue
+            operation.cancel()
+            text = "no longer waited for; it is thawed as soon as its agent answers"
+            yield self._notice(target, Level.INFO, f"{_name(target)}: {text}")
+
+    def in_flight(self, target: Target) -> bool:
+        """Return whether something is in flight on a VM."""
+        return self._operations.on(target.vm.id) is not None
+
+    def ended_thaws(self) -> Iterator[Notice]:
+        """Yield what came out of the thaws that have ended since the last time."""
+        ended = [one for one in self._thaws if one.done]
+        self._thaws = [one for one in self._thaws if not one.done]
+        for operation in ended:
+            outcome = operation.wait(0)
+            if isinstance(outcome, ThawOutcome):
+                yield thaw_notice(operation.vm.name, outcome, self._clock.wall())
+
+    def _checked(self, target: Target) -> Vm:
+        """Return the VM that was meant.
+
+        Raises:
+            NotTheSame: it is another one by now, or nothing may be sent at all.
+        """
+        if self._read_only:
+            raise NotTheSame(READ_ONLY)
+        return resolve(target, self._fleet)
+
+    def _refused(self, target: Target, problem: NotTheSame) -> Notice:
+        """Return why nothing was sent, and write it into the VM's log if it still has one."""
+        text = f"refused: {problem}; nothing was sent"
+        if any(state.id == target.vm.id for state in self._fleet.states()):
+            self._fleet.log(target.vm.id, Level.WARNING, text)
+        return self._notice(target, Level.WARNING, text)
+
+    def _notice(self, target: Target, level: Level, text: str) -> Notice:
+        return Notice(level, text, self._clock.wall(), target.vm.id, answer=True)
+
+
+def _name(target: Target) -> str:
+    return safe(target.vm.name, 60)

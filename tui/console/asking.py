@@ -1,0 +1,111 @@
+"""From a key to an action: capture the VMs, ask, act on exactly those, and say what was done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from textual.app import App
+
+from agentclient.vm import Level, VmId
+from tui.console.actions import READ_ONLY, Actions
+from tui.console.dialogs.confirm import FreezeDialog, StopDialog, Targets, ThawDialog
+from tui.console.model.view import FleetView
+from tui.console.notices import Notice
+from tui.console.targets import Target
+from tui.console.times import Clock
+from tui.console.words import Signs
+
+
+class Asking:
+    """Asks before anything is done to a guest.
+
+    Args:
+        app: whose screens the dialogs are.
+        view: which VMs a key means.
+        actions: what is done in the end.
+        tell: shows a notice.
+        clock: for the notices.
+        signs: the set of signs that the terminal can show.
+        read_only: refuse everything.
+    """
+
+    def __init__(
+        self,
+        app: App[Any],
+        *,
+        view: FleetView,
+        actions: Actions,
+        tell: Callable[[Notice], None],
+        clock: Clock,
+        signs: Signs,
+        read_only: bool,
+    ) -> None:
+        self._app = app
+        self._view = view
+        self._actions = actions
+        self._tell = tell
+        self._clock = clock
+        self._signs = signs
+        self._read_only = read_only
+
+    def freeze(self) -> None:
+        """Ask, and freeze what has nothing in flight."""
+        chosen = self._chosen()
+        left_out = tuple(one for one in chosen if self._actions.in_flight(one))
+        targets = tuple(one for one in chosen if one not in left_out)
+        if not self._can_ask(targets, "something is in flight already; x stops waiting for it"):
+            return
+
+        def answered(hold_s: float | None) -> None:
+            if hold_s is not None:
+                self._show(self._actions.freeze(targets, hold_s))
+
+        dialog = FreezeDialog(
+            targets, self._actions.schedule, self._hidden(targets), left_out, signs=self._signs
+        )
+        self._app.push_screen(dialog, answered)
+
+    def thaw(self) -> None:
+        """Ask, and thaw."""
+        targets = self._chosen()
+        if not self._can_ask(targets, "there is no VM"):
+            return
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self._show(self._actions.thaw(targets))
+
+        self._app.push_screen(ThawDialog(targets, self._hidden(targets), self._signs), answered)
+
+    def stop(self) -> None:
+        """Ask, and stop waiting for what is in flight."""
+        targets = tuple(one for one in self._chosen() if self._actions.in_flight(one))
+        if not self._can_ask(targets, "nothing is in flight there"):
+            return
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self._show(self._actions.stop(targets))
+
+        self._app.push_screen(StopDialog(targets, self._signs), answered)
+
+    def _chosen(self) -> Targets:
+        """Return the VMs that a key means, as they are at this moment (P6)."""
+        return tuple(Target(state) for state in self._view.chosen())
+
+    def _hidden(self, targets: Targets) -> frozenset[VmId]:
+        ids = (target.vm.id for target in targets)
+        return frozenset(each for each in ids if self._view.index_of(each) is None)
+
+    def _can_ask(self, targets: Targets, otherwise: str) -> bool:
+        """Return whether there is anything to ask about; say why not."""
+        reason = READ_ONLY if self._read_only else otherwise
+        if targets and not self._read_only:
+            return True
+        self._tell(Notice(Level.WARNING, reason, self._clock.wall(), answer=True))
+        return False
+
+    def _show(self, notices: Iterable[Notice]) -> None:
+        for notice in notices:
+            self._tell(notice)

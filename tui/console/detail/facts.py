@@ -1,0 +1,295 @@
+"""What the pane says about one VM: facts in words, from what is known and nothing else.
+
+A fact is a label and a sentence. On a small screen only the most urgent ones fit, so each has a
+rank; on a large one all of them are shown, in their order, wrapped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from agentclient.coverage import Coverage, describe
+from agentclient.durations import in_words
+from agentclient.vm import FileSystem, FreezeState, Outcome, OutcomeKind, Progress, VmState
+from tui.console.model.tally import verdict_of
+from tui.console.safe import fit, safe, wrap
+from tui.console.table.cells import Paint, freeze_look, silent_since
+from tui.console.times import age, gone, left
+from tui.console.tones import Line, Piece, Tone
+from tui.console.words import AGENT, EVIDENCE, FOREIGN, OUTCOME, PHASE, RUN, Signs
+
+LABEL_WIDTH = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One thing that is known.
+
+    Attributes:
+        rank: how urgently it is wanted where there is little room; 0 before everything.
+    """
+
+    label: str
+    text: str
+    tone: Tone = Tone.NORMAL
+    rank: int = 5
+
+
+def facts_of(state: VmState, paint: Paint) -> list[Fact]:
+    """Return everything that is known about a VM. What can't be said is one fact too (P8)."""
+    found: list[Fact] = []
+    for part in _PARTS:
+        try:
+            found.extend(part(state, paint))
+        except Exception as problem:  # noqa: BLE001 - P8: it is this VM's trouble alone
+            found.append(Fact("trouble", safe(f"can't be shown: {problem!r}"), Tone.BAD, 1))
+    return found
+
+
+# -- what goes on ------------------------------------------------------------------------------
+
+
+def _waiting(state: VmState, paint: Paint) -> Iterator[Fact]:
+    progress = state.progress
+    if progress is None:
+        return
+    look = PHASE[progress.phase]
+    parts = list(_countdowns(progress, paint)) if progress.held_since is None else []
+    parts.append(f"waits for {safe(progress.waiting_for)}")
+    if progress.cancelled:
+        parts.append("it is thawed as soon as the agent answers")
+    yield Fact("now", f"{paint.signs.labelled(look)}: {_joined(parts, paint)}", look.tone, 0)
+
+
+def _countdowns(progress: Progress, paint: Paint) -> Iterator[str]:
+    moment = paint.moment
+    if progress.step and progress.step_ends_at is not None:
+        countdown = left(progress.step_ends_at, moment)
+        yield f"step {progress.step} of {progress.steps}: {countdown} left"
+    if progress.ends_at is not None:
+        until = moment.wall_at(progress.ends_at).strftime("%H:%M:%S")
+        yield f"in all {left(progress.ends_at, moment)}, until {until}"
+
+
+def _guest(state: VmState, paint: Paint) -> Iterator[Fact]:
+    progress = state.progress
+    if progress is None or progress.sent_at is None:
+        return
+    moment = paint.moment
+    parts = [_READ[progress.read]]
+    since = silent_since(progress)
+    if since is not None:
+        parts.append(f"silent {gone(since, moment)}")
+    if progress.blocked_s:
+        parts.append(f"blocked by the host {in_words(progress.blocked_s)}")
+    if progress.written_bytes is not None:
+        parts.append(f"wrote {size_in_words(progress.written_bytes)} since")
+    else:
+        parts.append("its writes can't be seen")
+    yield Fact("guest", _joined(parts, paint), Tone.NORMAL, 1)
+
+
+_READ = {
+    True: "the agent has read the freeze",
+    False: "the agent has NOT read the freeze yet",
+    None: "whether the freeze was read can't be seen",
+}
+
+
+def _window(state: VmState, paint: Paint) -> Iterator[Fact]:
+    progress = state.progress
+    if progress is None or progress.held_since is None:
+        return
+    moment = paint.moment
+    parts = [f"held for {gone(progress.held_since, moment)}"]
+    if progress.hold_ends_at is not None:
+        parts.append(f"thawed on its own in {left(progress.hold_ends_at, moment)}")
+    if progress.frozen is not None:
+        parts.append(f"{progress.frozen} file system{'' if progress.frozen == 1 else 's'}")
+    yield Fact("window", _joined(parts, paint), Tone.FROZEN, 0)
+
+
+# -- what came out -----------------------------------------------------------------------------
+
+
+def _outcome(state: VmState, paint: Paint) -> Iterator[Fact]:
+    verdict = verdict_of(state)
+    if verdict is None:
+        return
+    look = OUTCOME[verdict.kind]
+    named = [look.word, "certified" if verdict.certified else ""]
+    named += [str(word) for word in (verdict.refusal, verdict.cause) if word is not None]
+    head = ", ".join(filter(None, named))
+    label = "verdict" if state.progress is not None else "last"
+    text = f"{paint.signs.of(look)} {head}: {safe(verdict.reason, 400)}"
+    yield Fact(label, text, look.tone, 2)
+    if verdict.next:
+        yield Fact("next", safe(verdict.next, 400), Tone.BAD, 0)
+    yield from _figures(verdict, paint)
+
+
+def _figures(verdict: Outcome, paint: Paint) -> Iterator[Fact]:
+    if verdict.kind is OutcomeKind.REFUSED:
+        return
+    frozen = "unanswered" if verdict.frozen is None else str(verdict.frozen)
+    thawed = "not acknowledged" if verdict.thawed is None else str(verdict.thawed)
+    parts = [f"frozen {frozen}", f"thawed {thawed}", f"in {in_words(verdict.seconds)}"]
+    if verdict.coverage:
+        parts.append(f"coverage {safe(verdict.coverage, 40)}")
+    yield Fact("counts", _joined(parts, paint))
+    if verdict.not_covered:
+        yield Fact("outside", f"{_named(verdict.not_covered)} took writes all the time", Tone.WARN)
+
+
+def _evidence(state: VmState, paint: Paint) -> Iterator[Fact]:
+    verdict = verdict_of(state)
+    for number, piece in enumerate(verdict.evidence if verdict else ()):
+        look = EVIDENCE[piece.result]
+        value = "" if piece.value is None else f": {safe(str(piece.value))}"
+        seen = "" if piece.age_s is None else f" ({in_words(piece.age_s)} old)"
+        text = f"{paint.signs.of(look)} {safe(piece.name)}{value}{seen}"
+        yield Fact("evidence" if number == 0 else "", text, look.tone, 8)
+
+
+# -- what is known -----------------------------------------------------------------------------
+
+
+def _trouble(state: VmState, _paint: Paint) -> Iterator[Fact]:
+    if state.trouble:
+        yield Fact("trouble", safe(state.trouble, 400), Tone.WARN, 1)
+    if not state.present:
+        yield Fact("gone", "its source does not list it any more", Tone.WARN, 1)
+    if state.vm.locked_by:
+        yield Fact("locked", f"held in its manager by {safe(state.vm.locked_by)}", Tone.WARN, 3)
+    if state.vm.freeze_disabled:
+        yield Fact("disabled", safe(state.vm.freeze_disabled), Tone.WARN, 3)
+    if state.vm.out_of_reach:
+        yield Fact("reach", safe(state.vm.out_of_reach, 400), Tone.WARN, 3)
+
+
+def _freeze(state: VmState, paint: Paint) -> Iterator[Fact]:
+    look = freeze_look(state)
+    parts = [paint.signs.labelled(look)]
+    if look is FOREIGN:
+        parts = [f"{parts[0]}: {look.meaning}"]
+    if state.freeze.since is not None:
+        seconds = in_words(age(state.freeze.since, paint.moment))
+        at = state.freeze.since.strftime("%H:%M:%S")
+        parts.append(f"seen so for {seconds}, since {at}")
+    yield Fact("freeze", _joined(parts, paint), look.tone, 0 if look is FOREIGN else 4)
+
+
+def _agent(state: VmState, paint: Paint) -> Iterator[Fact]:
+    health = state.agent
+    look = AGENT[health.state]
+    parts = [f"{paint.signs.labelled(look)}, known by {health.how.value}"]
+    if health.rtt_s is not None:
+        parts.append(f"{health.rtt_s * 1000:.0f} ms")
+    if health.version:
+        parts.append(f"version {safe(health.version, 30)}")
+    if health.seen_at is not None:
+        parts.append(_seen(state, age(health.seen_at, paint.moment)))
+    if health.detail:
+        parts.append(safe(health.detail, 300))
+    yield Fact("agent", _joined(parts, paint), look.tone, 3)
+
+
+def _seen(state: VmState, seconds: float) -> str:
+    """Return how old the agent's state is; while it can't be asked, that is no trouble."""
+    frozen = state.freeze.state in (FreezeState.FROZEN, FreezeState.FREEZING)
+    why = "; it is not asked meanwhile" if frozen or state.progress is not None else ""
+    return f"{in_words(seconds)} ago{why}"
+
+
+def _run(state: VmState, paint: Paint) -> Iterator[Fact]:
+    look = RUN[state.run_state]
+    process = state.vm.process
+    parts = [paint.signs.labelled(look)]
+    if process is not None:
+        parts.append(f"pid {process.pid}")
+    parts.append("with a monitor" if state.vm.monitor else "no monitor: less can be seen")
+    yield Fact("vm", _joined(parts, paint), look.tone, 6)
+
+
+def _file_systems(state: VmState, paint: Paint) -> Iterator[Fact]:
+    if not state.file_systems:
+        yield Fact("mounts", "not asked yet: they are asked for just before a freeze", Tone.DIM, 7)
+        return
+    coverage = Coverage(state.file_systems)
+    text = f"{coverage.text} can freeze: {_named(_freezable(coverage))}"
+    seen = state.file_systems_at
+    when = f" (asked {in_words(age(seen, paint.moment))} ago)" if seen is not None else ""
+    yield Fact("mounts", f"{text}{when}", rank=7)
+    if coverage.not_covered:
+        yield Fact("", f"can't freeze: {_named(coverage.not_covered)}", Tone.WARN, 7)
+
+
+def _freezable(coverage: Coverage) -> tuple[FileSystem, ...]:
+    outside = set(coverage.not_covered)
+    return tuple(one for one in coverage.wanted if one not in outside)
+
+
+_PARTS: tuple[Callable[[VmState, Paint], Iterator[Fact]], ...] = (
+    _waiting,
+    _window,
+    _guest,
+    _outcome,
+    _trouble,
+    _freeze,
+    _agent,
+    _run,
+    _file_systems,
+    _evidence,
+)
+
+
+# -- lines -------------------------------------------------------------------------------------
+
+
+def fact_lines(facts: Iterable[Fact], width: int) -> list[Line]:
+    """Return all facts as lines of a screen, wrapped."""
+    room = max(width - LABEL_WIDTH, 10)
+    lines: list[Line] = []
+    for fact in facts:
+        for number, text in enumerate(wrap(fact.text, room)):
+            label = fact.label if number == 0 else ""
+            lines.append((Piece(fit(label, LABEL_WIDTH), Tone.DIM), Piece(text, fact.tone)))
+    return lines
+
+
+def urgent_lines(facts: Iterable[Fact], width: int, count: int) -> list[Line]:
+    """Return the `count` most urgent facts, in their order, one line each."""
+    ordered = list(facts)
+    ranked = sorted(range(len(ordered)), key=lambda number: (ordered[number].rank, number))
+    chosen = [ordered[number] for number in sorted(ranked[:count])]
+    room = max(width - LABEL_WIDTH, 10)
+    return [
+        (Piece(fit(fact.label, LABEL_WIDTH), Tone.DIM), Piece(fit(fact.text, room), fact.tone))
+        for fact in chosen
+    ]
+
+
+def identity(state: VmState, signs: Signs) -> str:
+    """Return what tells a VM from every other: its id and its process."""
+    process = state.vm.process
+    pid = f" {signs.dot} pid {process.pid}" if process is not None else ""
+    return f"{safe(str(state.id), 120)}{pid}"
+
+
+def size_in_words(size: int) -> str:
+    """Return bytes as a person reads them."""
+    value = float(max(size, 0))
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"
+
+
+def _joined(parts: Iterable[str], paint: Paint) -> str:
+    return f" {paint.signs.dot} ".join(part for part in parts if part)
+
+
+def _named(file_systems: tuple[FileSystem, ...]) -> str:
+    return safe(describe(file_systems), 400) or "none"

@@ -1,0 +1,170 @@
+"""The pane: a title with the VM's identity, its facts, and its log.
+
+Small screens get the most urgent facts above the log; large ones get all of them beside it.
+"""
+
+from __future__ import annotations
+
+from rich.segment import Segment
+from textual.app import ComposeResult
+from textual.containers import Container
+from textual.strip import Strip
+
+from agentclient.fleet import Fleet
+from agentclient.vm import VmId, VmState
+from tui.console.detail.facts import fact_lines, facts_of, identity, urgent_lines
+from tui.console.detail.lines import LinesView
+from tui.console.detail.logview import LogView
+from tui.console.safe import fit
+from tui.console.table.cells import Paint
+from tui.console.times import Clock
+from tui.console.tones import Line, Piece, Tone, Toned
+from tui.console.words import Signs
+
+SIDE_BY_SIDE = 110  # cells; from here on facts and log stand side by side
+SMALL_FACTS = 3  # lines of facts on a small screen
+ROOMY = 15  # lines; from here on a narrow pane shows more facts
+
+
+class Rule(Toned):
+    """The pane's title: a rule across the screen, with words in it."""
+
+    DEFAULT_CSS = """
+    Rule { height: 1; }
+    """
+
+    def __init__(self, signs: Signs) -> None:
+        super().__init__(id="pane-title")
+        self._signs = signs
+        self._left: Line = ()
+        self._right: Line = ()
+
+    def show(self, left: Line, right: Line) -> None:
+        """Show words at the left, and at the right where there is room."""
+        if (left, right) != (self._left, self._right):
+            self._left, self._right = left, right
+            self.refresh()
+
+    def render_line(self, y: int) -> Strip:  # noqa: ARG002 - it has one line
+        """Return the rule."""
+        width, rule = self.size.width, self._signs.rule
+        right = f" {''.join(piece.text for piece in self._right)} " if self._right else ""
+        room = max(width - len(right) - 4, 0)
+        left = "".join(piece.text for piece in self._left)
+        left = fit(left, room) if len(left) > room else left
+        base, dim = self.rich_style, self.tone_style(Tone.DIM)
+        segments = [
+            Segment(f"{rule} ", base + dim),
+            Segment(left, base + self.tone_style(Tone.HEAD)),
+            Segment(" ", base),
+        ]
+        used = sum(segment.cell_length for segment in segments)
+        segments.append(Segment(rule * max(width - used - len(right) - 1, 0), base + dim))
+        tone = self._right[0].tone if self._right else Tone.DIM
+        segments += [Segment(right, base + self.tone_style(tone)), Segment(rule, base + dim)]
+        return Strip(segments).adjust_cell_length(width, base)
+
+
+class DetailPane(Container):
+    """What is known about the VM under the cursor.
+
+    Args:
+        fleet: whose logs are read.
+        clock: where running clocks get their time from.
+        signs: the set of signs that the terminal can show.
+    """
+
+    DEFAULT_CSS = """
+    DetailPane {
+        layout: vertical;
+        height: 9;
+        #pane-body { layout: vertical; height: 1fr; }
+        #facts { height: 3; }
+        #log { height: 1fr; padding: 0 0 0 1; }
+        #facts { padding: 0 0 0 1; }
+        &.-beside #pane-body { layout: horizontal; }
+        &.-beside #facts { width: 2fr; height: 1fr; }
+        &.-beside #log { width: 3fr; }
+    }
+    """
+
+    def __init__(self, fleet: Fleet, clock: Clock, signs: Signs) -> None:
+        super().__init__(id="pane")
+        self._clock = clock
+        self._signs = signs
+        self._rule = Rule(signs)
+        self._facts = LinesView(id="facts")
+        self._log = LogView(fleet, signs)
+        self._state: VmState | None = None
+        self._position = LogView.Position(following=True, unread=0)
+
+    def compose(self) -> ComposeResult:
+        """Yield title, facts and log."""
+        yield self._rule
+        with Container(id="pane-body"):
+            yield self._facts
+            yield self._log
+
+    @property
+    def vm_id(self) -> VmId | None:
+        """The VM that is shown."""
+        return self._state.id if self._state is not None else None
+
+    def show(self, state: VmState | None) -> None:
+        """Show a VM as it is now; another VM's log starts at its end."""
+        other = (state.id if state else None) != self.vm_id
+        self._state = state
+        if other:
+            self._facts.scroll_home(animate=False)
+            self._log.show_vm(state.id if state else None)
+        else:
+            self._log.update_log()
+        self.update_facts()
+
+    def show_log(self) -> None:
+        """Show what came to the log."""
+        self._log.update_log()
+
+    def update_facts(self) -> None:
+        """Show the facts as of now: their clocks run."""
+        state, width = self._state, self._facts.room
+        if state is None:
+            self._facts.show_lines(())
+            self._rule.show((), ())
+            return
+        facts = facts_of(state, Paint(self._clock.moment(), self._signs))
+        beside = self.has_class("-beside")
+        height = self._facts.size.height
+        lines = fact_lines(facts, width)
+        if not beside and len(lines) > height:
+            lines = urgent_lines(facts, width, height)
+        self._facts.show_lines(lines)
+        self._show_title(state)
+
+    def _show_title(self, state: VmState) -> None:
+        title = Piece(identity(state, self._signs), Tone.HEAD)
+        self._rule.show((title,), (self._log_title(),))
+
+    def _log_title(self) -> Piece:
+        if self._position.following:
+            return Piece("log", Tone.DIM)
+        unread = f", {self._position.unread} new below" if self._position.unread else ""
+        return Piece(f"log paused{unread}: End follows", Tone.WARN)
+
+    def on_log_view_position(self, message: LogView.Position) -> None:
+        """Tell in the title whether the log follows."""
+        message.stop()
+        self._position = message
+        if self._state is not None:
+            self._show_title(self._state)
+
+    def on_resize(self) -> None:
+        """Put facts and log side by side where there is room for both."""
+        beside = self.size.width >= SIDE_BY_SIDE
+        self.set_class(beside, "-beside")
+        if not beside:
+            roomy = self.size.height >= ROOMY
+            self._facts.styles.height = min(self.size.height * 2 // 5, 12) if roomy else SMALL_FACTS
+        else:
+            self._facts.styles.height = None
+        self.call_after_refresh(self.update_facts)

@@ -1,0 +1,136 @@
+"""The frame of every dialog: a title, what there is to know, and what can be answered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import ClassVar, TypeVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.geometry import Size
+from textual.screen import ModalScreen
+from textual.widgets import Button, Static
+
+from tui.console.tones import Line, content_of, hanging
+
+Result = TypeVar("Result")
+
+MAXIMUM_WIDTH = 100
+
+
+class Dialog(ModalScreen[Result | None]):
+    """A dialog. Escape leaves it with None; Enter presses the button that is chosen.
+
+    Args:
+        title: what is asked, safe to show.
+    """
+
+    DEFAULT_CSS = """
+    Dialog {
+        align: center middle;
+        #dialog {
+            width: 90%;
+            max-width: 100;  /* MAXIMUM_WIDTH */
+            height: auto;
+            max-height: 95%;
+            background: $surface;
+            border: round $primary;
+            border-title-color: $tone-head;
+            border-title-style: bold;
+            padding: 0 2;
+        }
+        &.-danger #dialog { border: heavy $tone-warn; border-title-color: $tone-warn; }
+        #dialog-body { height: auto; max-height: 100%; scrollbar-size-vertical: 1; }
+        #dialog-body Static { width: 1fr; height: auto; }
+        #dialog-buttons { height: 1; margin-top: 1; align-horizontal: right; }
+        Button {
+            margin-left: 2;
+            min-width: 8;
+            color: $foreground;
+            background: $panel;
+            &.-textual-compact:focus {
+                color: $background;
+                background: $primary;
+                text-style: bold;
+                background-tint: transparent;
+            }
+            &:hover { background: $primary 60%; }
+        }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "dismiss(None)", "Leave", id="dialog.leave", tooltip="Do nothing"),
+        Binding("left,up", "app.focus_previous", "Other answer", show=False, id="dialog.previous"),
+        Binding("right,down", "app.focus_next", "Other answer", show=False, id="dialog.next"),
+        Binding("pageup", "scroll_text(-1)", "Up", show=False, id="dialog.page_up"),
+        Binding("pagedown", "scroll_text(1)", "Down", show=False, id="dialog.page_down"),
+    ]
+
+    def __init__(self, title: str) -> None:
+        super().__init__()
+        self._title = title
+        self._text = Static(id="dialog-text")
+        self._body = VerticalScroll(id="dialog-body", can_focus=False)
+        self._measured: Size | None = None
+        self._room = 40
+
+    def lines(self) -> Iterable[Line]:
+        """Return what there is to know."""
+        raise NotImplementedError
+
+    def answers(self) -> Sequence[tuple[str, str]]:
+        """Return the buttons, as id and label; the first one is chosen at first."""
+        raise NotImplementedError
+
+    def answered(self, answer: str) -> None:
+        """Act on a button."""
+        raise NotImplementedError
+
+    def compose(self) -> ComposeResult:
+        """Yield the frame."""
+        self._measure()
+        with Vertical(id="dialog") as frame:
+            frame.border_title = Content(self._title)
+            with self._body:
+                yield self._text
+            with Horizontal(id="dialog-buttons"):
+                for name, label in self.answers():
+                    yield Button(Content(label), id=name, compact=True)
+
+    def on_mount(self) -> None:
+        """Choose the first answer."""
+        self.query(Button).first().focus()
+
+    def on_resize(self) -> None:
+        """Wrap the text anew where there is another room for it."""
+        self._measure()
+
+    def _measure(self) -> None:
+        """Keep title and answers on the screen: it is the text that is wrapped, and scrolls."""
+        if self._measured == self.app.size:
+            return
+        self._measured = self.app.size
+        width, height = self.app.size
+        # The frame, its padding and the scroll bar take seven cells; the frame, the answers and
+        # the space above them four lines.
+        self._room = min(width * 9 // 10, MAXIMUM_WIDTH) - 7
+        self._body.styles.max_height = max(height * 95 // 100 - 4, 3)
+        self.update_text()
+
+    def update_text(self) -> None:
+        """Show the text as it is now."""
+        lines = [each for line in self.lines() for each in hanging(line, self._room)]
+        self._text.update(content_of(lines))
+
+    def action_scroll_text(self, pages: int) -> None:
+        """Scroll what doesn't fit."""
+        body = self._body
+        (body.scroll_page_down if pages > 0 else body.scroll_page_up)(animate=False)
+
+    @on(Button.Pressed)
+    def _pressed(self, event: Button.Pressed) -> None:
+        event.stop()
+        self.answered(event.button.id or "")

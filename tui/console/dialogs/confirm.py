@@ -1,0 +1,190 @@
+"""The three confirmations: freeze, thaw, and stop waiting."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import ClassVar
+
+from textual import events
+from textual.binding import Binding, BindingType
+
+from agentclient.durations import in_words
+from agentclient.schedule import Schedule
+from agentclient.vm import VmId
+from tui.console.dialogs.base import Dialog
+from tui.console.dialogs.hold import Hold
+from tui.console.dialogs.text import EMPTY, labelled, to_freeze, to_stop, to_thaw
+from tui.console.safe import safe
+from tui.console.targets import Target
+from tui.console.tones import Line, Piece, Tone
+from tui.console.words import Signs
+
+Targets = tuple[Target, ...]
+
+_NO = ("no", "Leave it (Esc)")
+
+
+def subject(targets: Targets) -> str:
+    """Return what a dialog is about, for its title."""
+    if len(targets) == 1:
+        return safe(targets[0].vm.name, 40)
+    return f"{len(targets)} VMs"
+
+
+class FreezeDialog(Dialog[float]):
+    """Asks before a freeze, and for how long to hold it; answers with the hold in seconds.
+
+    Args:
+        targets: the VMs of the key press.
+        schedule: how long the freeze will be waited for.
+        hidden: those of them that the filter hides.
+        left_out: marked VMs with something in flight, which nothing will be done to.
+        signs: the set of signs that the terminal can show.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left", "hold(-1)", "Shorter hold", id="freeze.shorter"),
+        Binding("right", "hold(1)", "Longer hold", id="freeze.longer"),
+        Binding("backspace", "erase", "Erase a digit", show=False, id="freeze.erase"),
+    ]
+
+    def __init__(
+        self,
+        targets: Targets,
+        schedule: Schedule,
+        hidden: Collection[VmId],
+        left_out: Targets,
+        *,
+        signs: Signs,
+    ) -> None:
+        super().__init__(f"Freeze the file systems of {subject(targets)}?")
+        self.targets = targets
+        self._schedule = schedule
+        self._hidden = hidden
+        self._left_out = left_out
+        self._signs = signs
+        self._hold = Hold(schedule.maximum_hold_s)
+
+    def lines(self) -> Iterable[Line]:
+        """Return whom it hits, and for how long."""
+        for target in self.targets:
+            yield from to_freeze(target, self._signs, hidden=target.vm.id in self._hidden)
+        for target in self._left_out:
+            text = f"{target.label}: something is in flight on it already"
+            yield (Piece("left out  ", Tone.DIM), Piece(text, Tone.WARN))
+        yield EMPTY
+        yield from self._schedule_lines()
+        yield from self._hold_lines()
+
+    def _schedule_lines(self) -> Iterator[Line]:
+        plan = self._schedule
+        first, probe = in_words(plan.first_timeout_s), in_words(plan.probe_timeout_s)
+        steps = f"step 1/{plan.steps} is {first}"
+        if plan.probes:
+            steps += f", then {plan.probes} probes of {probe}"
+        yield labelled("waits", f"up to {in_words(plan.total_s)}: {steps}")
+        yield labelled("", "meanwhile the console goes on; x stops waiting", Tone.DIM)
+
+    def _hold_lines(self) -> Iterator[Line]:
+        less, more = ("<", ">") if self._signs.ascii else ("◂", "▸")
+        yield (
+            Piece(f"  {'hold':<9}", Tone.DIM),
+            Piece(f"{less} {self._hold.seconds} s {more}  ", Tone.HEAD),
+            Piece(self._hold.meaning),
+        )
+        most = in_words(self._hold.maximum_s)
+        yield labelled("", f"left and right, or type seconds; at most {most}", Tone.DIM)
+
+    def answers(self) -> Sequence[tuple[str, str]]:
+        """Freeze, or don't."""
+        return (("yes", "Freeze (Enter)"), _NO)
+
+    def answered(self, answer: str) -> None:
+        """Answer with the hold, or None."""
+        self.dismiss(float(self._hold.seconds) if answer == "yes" else None)
+
+    def action_hold(self, direction: int) -> None:
+        """Choose the next hold."""
+        self._hold.step(direction)
+        self.update_text()
+
+    def action_erase(self) -> None:
+        """Take the last typed digit away."""
+        self._hold.erase()
+        self.update_text()
+
+    def on_key(self, event: events.Key) -> None:
+        """Take digits for the hold."""
+        character = event.character or ""
+        if len(character) == 1 and character in "0123456789":
+            event.stop()
+            self._hold.type_digit(int(character))
+            self.update_text()
+
+
+class ThawDialog(Dialog[bool]):
+    """Asks before a thaw; where a freeze is foreign, the answer that is chosen first is no.
+
+    Args:
+        targets: the VMs of the key press.
+        hidden: those of them that the filter hides.
+        signs: the set of signs that the terminal can show.
+    """
+
+    def __init__(self, targets: Targets, hidden: Collection[VmId], signs: Signs) -> None:
+        self.foreign = any(target.foreign for target in targets)
+        what = "Thaw somebody else's freeze of" if self.foreign else "Thaw"
+        super().__init__(f"{what} {subject(targets)}?")
+        self.targets = targets
+        self._hidden = hidden
+        self._signs = signs
+        self.set_class(self.foreign, "-danger")
+
+    def lines(self) -> Iterable[Line]:
+        """Return whom it hits, and what it breaks."""
+        for target in self.targets:
+            yield from to_thaw(target, self._signs, hidden=target.vm.id in self._hidden)
+        if self.foreign:
+            yield EMPTY
+            yield (
+                Piece(
+                    "  Choose the other answer with the right arrow, then press Enter.", Tone.DIM
+                ),
+            )
+
+    def answers(self) -> Sequence[tuple[str, str]]:
+        """Thaw, or don't; for a foreign freeze the safe answer stands first."""
+        if self.foreign:
+            return (("no", "Leave it frozen (Esc)"), ("yes", "Break that window and thaw"))
+        return (("yes", "Thaw (Enter)"), _NO)
+
+    def answered(self, answer: str) -> None:
+        """Answer True, or None."""
+        self.dismiss(True if answer == "yes" else None)
+
+
+class StopDialog(Dialog[bool]):
+    """Asks before the waiting is stopped.
+
+    Args:
+        targets: the VMs of the key press, with something in flight.
+        signs: the set of signs that the terminal can show.
+    """
+
+    def __init__(self, targets: Targets, signs: Signs) -> None:
+        super().__init__(f"Stop waiting for {subject(targets)}, and thaw when it answers?")
+        self.targets = targets
+        self._signs = signs
+
+    def lines(self) -> Iterable[Line]:
+        """Return whom it hits, and what it means."""
+        for target in self.targets:
+            yield from to_stop(target, self._signs)
+
+    def answers(self) -> Sequence[tuple[str, str]]:
+        """Stop, or don't."""
+        return (("yes", "Stop waiting (Enter)"), ("no", "Go on waiting (Esc)"))
+
+    def answered(self, answer: str) -> None:
+        """Answer True, or None."""
+        self.dismiss(True if answer == "yes" else None)

@@ -1,0 +1,98 @@
+"""The help: all keys, as they are bound, and what every sign and word means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+from rich.cells import cell_len
+from textual.binding import Binding, BindingType
+
+from agentclient.durations import in_words
+from tui.console.dialogs.base import Dialog
+from tui.console.dialogs.text import EMPTY
+from tui.console.keyline import key_name
+from tui.console.tones import Line, Piece, Tone
+from tui.console.words import AGENT, FOREIGN, FREEZE, OUTCOME, Look, Signs
+
+_KEY_WIDTH = 14
+_STATE_WIDTH = 14
+
+
+class HelpDialog(Dialog[bool]):
+    """Shows the keys and the states.
+
+    Args:
+        groups: bindings, under a title each.
+        interval_s: seconds between two visits to an agent.
+        signs: the set of signs that the terminal can show.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("question_mark,q", "dismiss(None)", "Close", show=False, id="help.close"),
+        Binding("up,k", "scroll_line(-1)", "Up", show=False, id="help.up"),
+        Binding("down,j", "scroll_line(1)", "Down", show=False, id="help.down"),
+    ]
+
+    def __init__(
+        self,
+        groups: Sequence[tuple[str, Iterable[BindingType]]],
+        interval_s: float,
+        signs: Signs,
+    ) -> None:
+        super().__init__("frostwatch: keys and signs")
+        self._interval_s = interval_s
+        self._groups = groups
+        self._signs = signs
+
+    def lines(self) -> Iterable[Line]:
+        """Return the keys, and the states."""
+        for title, bindings in self._groups:
+            yield (Piece(title, Tone.HEAD),)
+            yield from _keys(bindings)
+            yield EMPTY
+        yield from self._states("The agent", AGENT)
+        yield from self._states("The guest's file systems", {**FREEZE, "foreign": FOREIGN})
+        yield from self._states("What came out of a freeze", OUTCOME)
+        yield (Piece("Clocks", Tone.HEAD),)
+        visits = f"each agent is asked every {in_words(self._interval_s)}, not while it is frozen"
+        for name, meaning in (*_CLOCKS, ("visits", visits)):
+            yield (Piece(f"  {name:<{_STATE_WIDTH}}"), Piece(meaning))
+
+    def _states(self, title: str, looks: Mapping[Any, Look]) -> Iterator[Line]:
+        yield (Piece(title, Tone.HEAD),)
+        for look in looks.values():
+            label = f"  {self._signs.labelled(look)}"
+            padding = " " * max(_STATE_WIDTH + 2 - cell_len(label), 1)
+            yield (Piece(label + padding, look.tone), Piece(look.meaning))
+        yield EMPTY
+
+    def answers(self) -> Sequence[tuple[str, str]]:
+        """There is one."""
+        return (("close", "Close (Esc)"),)
+
+    def answered(self, answer: str) -> None:  # noqa: ARG002 - there is one
+        """Close."""
+        self.dismiss(None)
+
+    def action_scroll_line(self, lines: int) -> None:
+        """Scroll by a line."""
+        self.query_one("#dialog-body").scroll_relative(y=lines, animate=False)
+
+
+_CLOCKS = (
+    ("STEP 2/6 9:41", "the step, of how many, and what is left of it"),
+    ("TOTAL", "what is left of the whole wait"),
+    ("SILENT", "since the guest last answered anything"),
+    ("HELD 0:12/1:00", "how long the window has been open, of how long at the most"),
+)
+
+
+def _keys(bindings: Iterable[BindingType]) -> Iterator[Line]:
+    for binding in bindings:
+        if isinstance(binding, Binding):
+            keys = " ".join(key_name(key) for key in binding.key.split(","))
+            yield (
+                Piece(f"  {keys:<{_KEY_WIDTH}}", Tone.ACTIVE),
+                Piece(binding.tooltip or binding.description),
+            )

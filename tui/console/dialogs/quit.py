@@ -1,0 +1,119 @@
+"""Quitting while something is in flight: stay, or thaw first; and leave loudly if it must be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.widgets import Button
+
+from agentclient.fleet import Fleet
+from tui.console.detail.facts import identity
+from tui.console.dialogs.base import Dialog
+from tui.console.dialogs.text import EMPTY, labelled
+from tui.console.ports import OperationPort, OperationsPort
+from tui.console.safe import safe
+from tui.console.times import Clock, left
+from tui.console.tones import Line, Piece, Tone
+from tui.console.words import PHASE, Signs
+
+_REFRESH_S = 0.5
+
+
+class Leave(StrEnum):
+    """How the console is left."""
+
+    CLEAN = "clean"  # nothing is in flight
+    LOUD = "loud"  # something is, and somebody insists
+
+
+class QuitDialog(Dialog[Leave]):
+    """Asks whether to stay or to thaw first; then shows what is still waited for.
+
+    Args:
+        fleet: where the progress of what is in flight is.
+        operations: what is in flight.
+        clock: where the countdowns get their time from.
+        signs: the set of signs that the terminal can show.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("q,ctrl+c,ctrl+q", "insist", "Leave at once", show=False, id="quit.insist"),
+    ]
+
+    def __init__(
+        self, fleet: Fleet, operations: OperationsPort, clock: Clock, signs: Signs
+    ) -> None:
+        super().__init__("Quit while guests are frozen, or about to be?")
+        self._fleet = fleet
+        self._operations = operations
+        self._clock = clock
+        self._signs = signs
+        self._thawing = False
+
+    def on_mount(self) -> None:
+        """Keep the text as of now."""
+        super().on_mount()
+        self.set_interval(_REFRESH_S, self.look_again)
+
+    def lines(self) -> Iterable[Line]:
+        """Return what is in flight, and what can be done about it."""
+        active = tuple(self._operations.active())
+        if not active:
+            yield (Piece("Nothing is in flight any more.", Tone.GOOD),)
+        for operation in active:
+            yield from self._operation_lines(operation)
+        yield EMPTY
+        if self._thawing:
+            yield (
+                Piece("Thawing; the console leaves by itself when this list is empty.", Tone.HEAD),
+            )
+            text = "q leaves at once, and says which guests MAY STAY FROZEN. Escape stays."
+            yield (Piece(text, Tone.WARN),)
+        else:
+            text = "Thaw first: stops waiting for each, and thaws it as soon as its agent answers."
+            yield (Piece(text),)
+
+    def _operation_lines(self, operation: OperationPort) -> Iterable[Line]:
+        try:
+            state = self._fleet.get(operation.vm.id)
+        except KeyError:
+            yield (Piece(safe(str(operation.vm.id), 120), Tone.HEAD),)
+            return
+        yield (Piece(identity(state, self._signs), Tone.HEAD),)
+        progress = state.progress
+        if progress is None:
+            return
+        look = PHASE[progress.phase]
+        ends = progress.ends_at if progress.held_since is None else progress.hold_ends_at
+        most = f"; at most {left(ends, self._clock.moment())} more" if ends is not None else ""
+        text = f"waits for {safe(progress.waiting_for)}{most}"
+        yield labelled(look.word, text, look.tone)
+
+    def answers(self) -> Sequence[tuple[str, str]]:
+        """Thaw first, or stay."""
+        return (("thaw", "Thaw first, then quit (Enter)"), ("stay", "Stay (Esc)"))
+
+    def answered(self, answer: str) -> None:
+        """Cancel everything and wait; or stay."""
+        if answer != "thaw":
+            self.dismiss(None)
+            return
+        self._thawing = True
+        self._operations.cancel_all()
+        self.query_one("#thaw", Button).display = False
+        self.query_one("#stay", Button).focus()
+        self.look_again()
+
+    def look_again(self) -> None:
+        """Show what is still waited for; leave when nothing is."""
+        self.update_text()
+        if self._thawing and not self._operations.active():
+            self.dismiss(Leave.CLEAN)
+
+    def action_insist(self) -> None:
+        """Leave at once; only after "thaw first" was chosen, so that no second q does it alone."""
+        if self._thawing:
+            self.dismiss(Leave.LOUD)

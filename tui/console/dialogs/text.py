@@ -1,0 +1,106 @@
+"""What dialogs say about VMs: identity first, then what the action means for this one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from agentclient.coverage import Coverage, describe
+from agentclient.vm import VmState
+from tui.console.detail.facts import identity
+from tui.console.safe import safe
+from tui.console.table.cells import freeze_look
+from tui.console.targets import Target, forecast
+from tui.console.tones import Line, Piece, Tone
+from tui.console.words import AGENT, RUN, Signs
+
+LABEL = 9
+EMPTY: Line = (Piece(""),)
+
+
+def labelled(label: str, text: str, tone: Tone = Tone.NORMAL) -> Line:
+    """Return a line with a label in front."""
+    return (Piece(f"  {label:<{LABEL}}", Tone.DIM), Piece(text, tone))
+
+
+def who(state: VmState, signs: Signs) -> Line:
+    """Return a VM's identity and its states."""
+    run, agent, freeze = RUN[state.run_state], AGENT[state.agent.state], freeze_look(state)
+    return (
+        Piece(identity(state, signs), Tone.HEAD),
+        Piece("  "),
+        Piece(signs.labelled(run), run.tone),
+        Piece("  agent "),
+        Piece(signs.labelled(agent), agent.tone),
+        Piece("  "),
+        Piece(signs.labelled(freeze), freeze.tone),
+    )
+
+
+def to_freeze(target: Target, signs: Signs, *, hidden: bool) -> Iterator[Line]:
+    """Yield what a freeze means for one VM."""
+    state = target.state
+    yield who(state, signs)
+    if hidden:
+        yield labelled("", "marked, and hidden by the filter", Tone.WARN)
+    if state.file_systems:
+        coverage = Coverage(state.file_systems)
+        outside = set(coverage.not_covered)
+        inside = tuple(one for one in coverage.wanted if one not in outside)
+        if inside:
+            yield labelled("freezes", safe(describe(inside), 300))
+        if outside:
+            text = f"{safe(describe(coverage.not_covered), 300)}: can't freeze, takes writes"
+            yield labelled("not", text, Tone.WARN)
+    else:
+        yield labelled("freezes", "all its file systems; they are asked for just before", Tone.DIM)
+    refusal = forecast(state)
+    if refusal is not None:
+        yield labelled("but", f"it looks as if this will be refused: {refusal}", Tone.WARN)
+
+
+def to_thaw(target: Target, signs: Signs, *, hidden: bool) -> Iterator[Line]:
+    """Yield what a thaw means for one VM."""
+    state = target.state
+    yield who(state, signs)
+    if hidden:
+        yield labelled("", "marked, and hidden by the filter", Tone.WARN)
+    if target.foreign:
+        yield from _foreign(state)
+    elif state.progress is not None:
+        yield from to_stop(target, signs, named=True)
+    else:
+        yield labelled("thaw", "is sent, and its count is shown; at most 3 min")
+
+
+def _foreign(state: VmState) -> Iterator[Line]:
+    since = state.freeze.since
+    seen = f"at {since.strftime('%H:%M:%S')}" if since is not None else "some time ago"
+    yield labelled("foreign", f"first seen frozen {seen}; not by this console", Tone.WARN)
+    locked = state.vm.locked_by
+    if locked:
+        yield labelled("locked", f"its manager holds it for: {safe(locked)}", Tone.WARN)
+    text = "a backup or a snapshot that is being taken now comes out inconsistent"
+    yield labelled("breaks", f"the window of whoever froze it: {text}, and is not told", Tone.BAD)
+
+
+def to_stop(target: Target, signs: Signs, *, named: bool = False) -> Iterator[Line]:
+    """Yield what "stop waiting" means for one VM.
+
+    Args:
+        target: the VM.
+        signs: the set of signs that the terminal can show.
+        named: the VM has been named already.
+    """
+    state = target.state
+    if not named:
+        yield who(state, signs)
+    progress = state.progress
+    if progress is None:
+        yield labelled("nothing", "is in flight on it any more", Tone.DIM)
+    elif progress.held_since is not None:
+        yield labelled("window", "is closed now: it is thawed at once")
+    elif progress.what == "freeze":
+        text = "ends; a freeze can't be called back, so the guest is thawed as soon as its agent "
+        yield labelled("waiting", f"{text}answers, and it is watched until then")
+    else:
+        yield labelled("thaw", "goes on: a thaw is never called back")

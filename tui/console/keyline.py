@@ -1,0 +1,79 @@
+"""The last line: the keys that matter, as they are bound now; a click on one presses it.
+
+One line of our own instead of a widget for each key: it costs a tenth to build, and it always fits.
+"""
+
+from __future__ import annotations
+
+from rich.segment import Segment
+from textual import events
+from textual.binding import Binding
+from textual.strip import Strip
+
+from tui.console.tones import Tone, Toned
+
+_NAMES = {
+    "slash": "/",
+    "question_mark": "?",
+    "pageup": "PgUp",
+    "pagedown": "PgDn",
+    "escape": "Esc",
+}
+
+
+def key_name(key: str) -> str:
+    """Return a key as it is written on a keyboard."""
+    if key in _NAMES:
+        return _NAMES[key]
+    if key.startswith("ctrl+"):
+        return f"Ctrl-{key.removeprefix('ctrl+')}"
+    return key if len(key) == 1 else key.capitalize()
+
+
+class KeyLine(Toned):
+    """Shows the app's bindings that are meant to be shown, in the order of the app's list."""
+
+    DEFAULT_CSS = """
+    KeyLine { height: 1; dock: bottom; background: $panel; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__(id="keys")
+        self._shown: list[Binding] = []
+
+    def on_mount(self) -> None:
+        """Follow what is bound to which key."""
+        self.screen.bindings_updated_signal.subscribe(self, lambda _screen: self.update_keys())
+        self.update_keys()
+
+    def update_keys(self) -> None:
+        """Show the keys as they are bound now, by a keymap perhaps."""
+        active = [each.binding for each in self.screen.active_bindings.values()]
+        found: dict[str, Binding] = {}
+        for binding in active:
+            if binding.show and binding.description and binding.id is not None:
+                found.setdefault(binding.id, binding)
+        wanted = [each.id for each in self.app.BINDINGS if isinstance(each, Binding) and each.id]
+        shown = [found[name] for name in wanted if name in found]
+        if shown != self._shown:
+            self._shown = shown
+            self.refresh()
+
+    def render_line(self, y: int) -> Strip:  # noqa: ARG002 - it has one line
+        """Return the line."""
+        base = self.rich_style
+        segments: list[Segment] = []
+        for binding in self._shown:
+            name = f" {key_name(binding.key)} "
+            segments.append(Segment(name, base + self.tone_style(Tone.WARN)))
+            segments.append(Segment(f"{binding.description} ", base))
+        return Strip(segments).adjust_cell_length(self.size.width, base)
+
+    def on_click(self, event: events.Click) -> None:
+        """Press the key that was clicked."""
+        end = 0
+        for binding in self._shown:
+            end += len(key_name(binding.key)) + len(binding.description) + 3
+            if event.x < end:
+                self.app.simulate_key(binding.key)
+                return

@@ -1,0 +1,51 @@
+"""What the operator wants to see: words that must all be found in what a row says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agentclient.vm import FreezeState, VmState
+from tui.console.model.tally import verdict_of
+
+_NAME_LIMIT = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Words separated by spaces; ``!word`` hides what it is found in.
+
+    Attributes:
+        text: as the operator typed it.
+    """
+
+    text: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.text.strip())
+
+    def matches(self, state: VmState) -> bool:
+        """Return whether a VM is shown."""
+        terms = self.text.casefold().split()
+        if not terms:
+            return True
+        hay = haystack(state)
+        return all(
+            (term[1:] not in hay) if term.startswith("!") and term[1:] else (term in hay)
+            for term in terms
+        )
+
+
+def haystack(state: VmState) -> str:
+    """Return what a filter looks in: the identity, and the words of the states."""
+    freeze = state.freeze
+    verdict = verdict_of(state)
+    words = (
+        str(state.id)[:_NAME_LIMIT],
+        state.run_state,
+        state.agent.state,
+        freeze.state or "",
+        "foreign" if freeze.foreign and freeze.state is FreezeState.FROZEN else "",
+        verdict.kind if verdict else "",
+        f"locked {state.vm.locked_by}"[:_NAME_LIMIT] if state.vm.locked_by else "",
+    )
+    return " ".join(words).casefold()

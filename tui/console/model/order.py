@@ -1,0 +1,126 @@
+"""The orders in which the table can stand; every one ends with the name, so that it is total."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Any
+
+from agentclient.vm import AgentState, FreezeState, OutcomeKind, RunState, VmState
+from tui.console.model.tally import verdict_of
+
+Key = tuple[Any, ...]
+
+_NAME_LIMIT = 200
+_DIGITS = re.compile(r"([0-9]+)")
+
+
+class Order(StrEnum):
+    """What the table is sorted by; the value is the id of the column that shows it."""
+
+    NAME = "name"
+    TROUBLE = "step"
+    FREEZE = "freeze"
+    AGENT = "agent"
+
+    @property
+    def label(self) -> str:
+        """What the operator is told."""
+        return _LABELS[self]
+
+    def next(self) -> Order:
+        """Return the order after this one, round and round."""
+        orders = list(Order)
+        return orders[(orders.index(self) + 1) % len(orders)]
+
+    def key(self, state: VmState) -> Key:
+        """Return what VMs are compared by."""
+        return (*_KEYS[self](state), *_by_name(state))
+
+
+_LABELS = {
+    Order.NAME: "by name",
+    Order.TROUBLE: "trouble first",
+    Order.FREEZE: "frozen first, the longest on top",
+    Order.AGENT: "by the agent's health, the worst on top",
+}
+
+_OUTCOME_TROUBLE = {
+    OutcomeKind.PARTIAL: 0,
+    OutcomeKind.LOST: 1,
+    OutcomeKind.BROKEN: 2,
+    OutcomeKind.TIMEOUT: 3,
+    OutcomeKind.FAILED: 4,
+    OutcomeKind.UNVERIFIED: 8,
+}
+_AGENT_TROUBLE = {
+    AgentState.SILENT: 6,
+    AgentState.BUSY: 9,
+    AgentState.CLOSED: 9,
+}
+_RUN_TROUBLE = {RunState.PANICKED: 3, RunState.IO_ERROR: 3}
+_NO_TROUBLE = 99
+
+_FREEZE_RANK = {
+    FreezeState.FROZEN: 0,
+    FreezeState.FREEZING: 1,
+    FreezeState.THAWING: 2,
+    None: 3,
+    FreezeState.THAWED: 4,
+}
+_AGENT_RANK = {
+    AgentState.SILENT: 0,
+    AgentState.CLOSED: 1,
+    AgentState.BUSY: 2,
+    AgentState.UNKNOWN: 3,
+    AgentState.OPEN: 4,
+    AgentState.ALIVE: 5,
+    AgentState.NONE: 6,
+}
+
+
+def severity(state: VmState) -> int:
+    """Return how urgently somebody should look at a VM; the lowest is the most urgent."""
+    verdict = verdict_of(state)
+    found = [
+        _OUTCOME_TROUBLE.get(verdict.kind, _NO_TROUBLE) if verdict else _NO_TROUBLE,
+        _AGENT_TROUBLE.get(state.agent.state, _NO_TROUBLE),
+        _RUN_TROUBLE.get(state.run_state, _NO_TROUBLE),
+        5 if state.freeze.foreign and state.freeze.state is FreezeState.FROZEN else _NO_TROUBLE,
+        7 if state.progress is not None else _NO_TROUBLE,
+        10 if state.trouble else _NO_TROUBLE,
+    ]
+    return min(found)
+
+
+def _by_name(state: VmState) -> Key:
+    return (_natural(state.vm.name), state.id.source, state.vm.name)
+
+
+def _natural(name: str) -> Key:
+    """Return a key by which ``web-2`` comes before ``web-10``.
+
+    Numbers are compared by length and digits: turning 10,000 digits into an integer is refused.
+    """
+    parts = _DIGITS.split(name[:_NAME_LIMIT].casefold())
+    return tuple(
+        (1, len(stripped := part.lstrip("0")), stripped) if index % 2 else (0, 0, part)
+        for index, part in enumerate(parts)
+    )
+
+
+def _by_freeze(state: VmState) -> Key:
+    since = state.freeze.since
+    return (
+        _FREEZE_RANK.get(state.freeze.state, _NO_TROUBLE),
+        since.timestamp() if since else float("inf"),
+    )
+
+
+_KEYS: Mapping[Order, Callable[[VmState], Key]] = {
+    Order.NAME: lambda _state: (),
+    Order.TROUBLE: lambda state: (severity(state),),
+    Order.FREEZE: _by_freeze,
+    Order.AGENT: lambda state: (_AGENT_RANK.get(state.agent.state, _NO_TROUBLE),),
+}

@@ -1,0 +1,67 @@
+"""How many VMs are in each state that an operator has to know about."""
+
+from __future__ import annotations
+
+from collections import Counter
+from enum import StrEnum
+
+from agentclient.vm import AgentState, FreezeState, Outcome, OutcomeKind, VmState
+
+
+class Tag(StrEnum):
+    """What the header counts; also the order of trouble, worst first."""
+
+    LOST = "lost"
+    FOREIGN = "foreign"
+    SILENT = "silent"
+    FREEZING = "freezing"
+    FROZEN = "frozen"
+
+
+def verdict_of(state: VmState) -> Outcome | None:
+    """Return the outcome that stands for a VM: of the freeze in flight, or of the last one."""
+    if state.progress is not None and state.progress.what == "freeze":
+        return state.progress.verdict
+    return state.last
+
+
+def tags_of(state: VmState) -> frozenset[Tag]:
+    """Return what a VM counts as."""
+    tags: set[Tag] = set()
+    verdict = verdict_of(state)
+    if verdict is not None and verdict.kind is OutcomeKind.LOST:
+        tags.add(Tag.LOST)
+    if state.freeze.state is FreezeState.FROZEN:
+        tags.add(Tag.FOREIGN if state.freeze.foreign else Tag.FROZEN)
+    if state.freeze.state is FreezeState.FREEZING:
+        tags.add(Tag.FREEZING)
+    if state.agent.state is AgentState.SILENT:
+        tags.add(Tag.SILENT)
+    return frozenset(tags)
+
+
+class Tally:
+    """Counts that are kept, not counted anew: a change costs the same in any fleet."""
+
+    def __init__(self) -> None:
+        self._tags: dict[object, frozenset[Tag]] = {}
+        self._counts: Counter[Tag] = Counter()
+
+    def put(self, state: VmState) -> None:
+        """Count a VM as what it is now."""
+        old, new = self._tags.get(state.id, frozenset()), tags_of(state)
+        self._counts.subtract(old - new)
+        self._counts.update(new - old)
+        self._tags[state.id] = new
+
+    def drop(self, vm_id: object) -> None:
+        """Count a VM no more."""
+        self._counts.subtract(self._tags.pop(vm_id, frozenset()))
+
+    @property
+    def total(self) -> int:
+        """The number of VMs."""
+        return len(self._tags)
+
+    def __getitem__(self, tag: Tag) -> int:
+        return self._counts[tag]

@@ -1,0 +1,114 @@
+"""What the operator is told in the line above the keys: answers, verdicts, and dangers.
+
+A notice stays until the next one. Good news of one VM does not push bad news of another away at
+once; what was held back is shown later. The answer to a key is shown immediately.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from agentclient.vm import FreezeState, Level, Outcome, OutcomeKind, Phase, VmId, VmState
+from tui.console.model.tally import verdict_of
+from tui.console.safe import safe
+
+if TYPE_CHECKING:
+    from agentclient.operations import ThawOutcome
+
+# How long bad news stays whatever else happens; the VM's log keeps it anyway.
+STAYS_S = 10.0
+
+_GRAVITY = {Level.DEBUG: 0, Level.INFO: 0, Level.GOOD: 0, Level.WARNING: 1, Level.ERROR: 2}
+
+_BAD_OUTCOMES = frozenset(
+    {
+        OutcomeKind.PARTIAL,
+        OutcomeKind.LOST,
+        OutcomeKind.TIMEOUT,
+        OutcomeKind.FAILED,
+        OutcomeKind.BROKEN,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One thing that the operator is told.
+
+    Attributes:
+        text: safe to show.
+        at: wall clock.
+        about: the VM, None if it is about none.
+        answer: it answers a key that the operator has just pressed.
+    """
+
+    level: Level
+    text: str
+    at: datetime
+    about: VmId | None = None
+    answer: bool = False
+
+    def gives_way_to(self, other: Notice) -> bool:
+        """Return whether `other` may take this one's place at once."""
+        if other.answer or (other.about is not None and other.about == self.about):
+            return True
+        return self.is_old(other.at) or _GRAVITY[other.level] >= _GRAVITY[self.level]
+
+    def is_old(self, at: datetime) -> bool:
+        """Return whether this one has been shown for long enough."""
+        return (at - self.at).total_seconds() >= STAYS_S
+
+
+def news_of(old: VmState | None, new: VmState, at: datetime) -> Iterator[Notice]:
+    """Return what became known about a VM between two of its states that has to be told."""
+    if old is None:
+        return
+    verdict = verdict_of(new)
+    if verdict is not None and verdict is not verdict_of(old) and verdict != verdict_of(old):
+        yield outcome_notice(new, verdict, at)
+    if _phase(new) is Phase.AT_RISK and _phase(old) is not Phase.AT_RISK:
+        text = "at risk: the agent's port closed while the freeze was held"
+        yield Notice(Level.WARNING, f"{_name(new)}: {text}", at, new.id)
+    if _foreign(new) and not _foreign(old):
+        text = "frozen, and not by this console; t asks before it thaws"
+        yield Notice(Level.WARNING, f"{_name(new)}: {text}", at, new.id)
+
+
+def outcome_notice(state: VmState, outcome: Outcome, at: datetime) -> Notice:
+    """Return a freeze's outcome as a notice."""
+    word = "certified" if outcome.certified else outcome.kind.value
+    text = f"{_name(state)}: {word}: {safe(outcome.reason, 400)}"
+    if outcome.next:
+        return Notice(Level.ERROR, f"{text}. NEXT: {safe(outcome.next, 300)}", at, state.id)
+    return Notice(_level(outcome), text, at, state.id)
+
+
+def thaw_notice(name: str, outcome: ThawOutcome, at: datetime) -> Notice:
+    """Return a thaw's outcome as a notice."""
+    text = f"{safe(name, 60)}: {safe(outcome.reason, 400)}"
+    if outcome.next:
+        text = f"{text}. NEXT: {safe(outcome.next, 300)}"
+    if outcome.ok:
+        return Notice(Level.GOOD, text, at, outcome.vm)
+    return Notice(Level.WARNING if outcome.refused else Level.ERROR, text, at, outcome.vm)
+
+
+def _level(outcome: Outcome) -> Level:
+    if outcome.kind in _BAD_OUTCOMES:
+        return Level.ERROR
+    return Level.GOOD if outcome.kind is OutcomeKind.VERIFIED else Level.WARNING
+
+
+def _phase(state: VmState) -> Phase | None:
+    return state.progress.phase if state.progress is not None else None
+
+
+def _foreign(state: VmState) -> bool:
+    return state.freeze.foreign and state.freeze.state is FreezeState.FROZEN
+
+
+def _name(state: VmState) -> str:
+    return safe(state.vm.name, 60)

@@ -1,0 +1,92 @@
+"""What the console needs of the core, and nothing more: tests and pictures put their own behind it.
+
+The core's `Operations` and `Watcher` have these shapes; nothing in the console knows more of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from agentclient.events import Event
+from agentclient.vm import Outcome, Vm, VmId
+
+if TYPE_CHECKING:
+    from agentclient.operations import FreezeRequest, ThawOutcome
+
+OnEvent = Callable[[Event], None]
+
+
+class OperationPort(Protocol):
+    """One freeze or thaw of one VM, in flight or done."""
+
+    @property
+    def vm(self) -> Vm:
+        """The VM that it was started on."""
+
+    @property
+    def what(self) -> str:
+        """Return ``"freeze"`` or ``"thaw"``."""
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended."""
+
+    def cancel(self) -> None:
+        """Stop waiting, and thaw as soon as the agent answers."""
+
+    def end_hold(self) -> None:
+        """Thaw now: the window has served its purpose."""
+
+    def give_up(self) -> None:
+        """Leave at once, and say loudly what is left."""
+
+    def wait(self, timeout_s: float | None = None) -> Outcome | ThawOutcome | None:
+        """Return how it ended, None if it still runs."""
+
+
+class OperationsPort(Protocol):
+    """What starts operations; every method returns at once, but for `close`."""
+
+    def freeze(
+        self, vm: Vm, request: FreezeRequest, on_event: OnEvent | None = None
+    ) -> OperationPort:
+        """Begin a freeze."""
+
+    def thaw(
+        self, vm: Vm, *, foreign: bool = False, on_event: OnEvent | None = None
+    ) -> OperationPort:
+        """Begin a thaw; of a VM with a freeze in flight it ends that freeze."""
+
+    def active(self) -> Sequence[OperationPort]:
+        """Return what is in flight."""
+
+    def on(self, vm_id: VmId) -> OperationPort | None:
+        """Return what is in flight on a VM."""
+
+    def cancel_all(self) -> None:
+        """Cancel everything that is in flight."""
+
+    def close(self, timeout_s: float) -> bool:
+        """Cancel everything, and wait; return whether nothing is left."""
+
+
+class WatcherPort(Protocol):
+    """What visits the VMs."""
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """A sentence for each source that could not look the last time."""
+
+    def visit_soon(self, vm_id: VmId) -> None:
+        """Visit a VM before its time."""
+
+
+class RunningWatcherPort(WatcherPort, Protocol):
+    """A watcher that the console starts and stops."""
+
+    def start(self) -> None:
+        """Begin to visit."""
+
+    def stop(self) -> None:
+        """Visit no more."""

@@ -1,0 +1,43 @@
+"""The console from its start to the last word after it, whatever ends it."""
+
+from __future__ import annotations
+
+from agentclient.fleet import Fleet
+from tui.console.app import FrostwatchApp
+from tui.console.dialogs.quit import Leave
+from tui.console.leaving import LEFT_SOMETHING, Guard, take_leave, tell_stderr
+from tui.console.ports import OperationsPort, RunningWatcherPort
+
+
+def run(
+    fleet: Fleet,
+    operations: OperationsPort,
+    watcher: RunningWatcherPort | None,
+    *,
+    read_only: bool,
+    interval_s: float,
+) -> int:
+    """Run the console, then take leave; see `tui.console.run_console`."""
+    app = FrostwatchApp(fleet, operations, watcher, read_only=read_only, interval_s=interval_s)
+
+    def leave_screen() -> None:
+        app.post_message(FrostwatchApp.MustLeave())  # safe from any thread
+
+    def farewell() -> int:
+        loud = app.return_value is Leave.LOUD
+        return take_leave(fleet, operations, guard, tell_stderr, loud=loud)
+
+    guard = Guard(operations, leave_screen, farewell)
+    code = LEFT_SOMETHING
+    with guard:
+        guard.start()
+        if watcher is not None:
+            watcher.start()
+        try:
+            app.run()
+        finally:
+            guard.screen_left.set()
+            code = farewell()
+            if watcher is not None:
+                watcher.stop()
+    return max(code, app.return_code or 0)

@@ -1,0 +1,77 @@
+"""Text from outside on a grid of cells: made printable, measured, cut and wrapped in cells.
+
+`agentclient.text.printable` makes a string harmless; here it is made to *fit*, so that a wide
+letter or a name of 10 kB never moves what stands beside it.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from functools import lru_cache
+
+from rich.cells import cell_len, set_cell_size
+
+from agentclient.text import printable
+
+ELLIPSIS = "…"
+
+# Terminals disagree about the width of a character in front of these.
+_VARIATION_SELECTORS = dict.fromkeys([*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)])
+
+
+@lru_cache(maxsize=4096)
+def safe(value: str, limit: int = 200) -> str:
+    """Return a string from outside as one harmless line.
+
+    Args:
+        value: anything that a guest or a host's administrator chose.
+        limit: characters of the result at the most.
+    """
+    # Only what can be shown is normalised: a name may have megabytes.
+    composed = unicodedata.normalize("NFC", value[: limit * 4])
+    return printable(composed.translate(_VARIATION_SELECTORS), limit)
+
+
+@lru_cache(maxsize=8192)
+def fit(text: str, width: int, *, right: bool = False) -> str:
+    """Return `text` in exactly `width` cells; what is cut off is shown as an ellipsis."""
+    length = cell_len(text)
+    if length > width:
+        return set_cell_size(set_cell_size(text, width - 1) + ELLIPSIS, width) if width else ""
+    padding = " " * (width - length)
+    return padding + text if right else text + padding
+
+
+def wrap(text: str, width: int) -> list[str]:
+    """Return `text` in lines of at most `width` cells, broken at spaces where there are any.
+
+    Spaces in front of the text are kept, those where a line is broken are not.
+    """
+    width = max(width, 1)
+    words = text.lstrip(" ")
+    line = " " * (len(text) - len(words)) if len(text) - len(words) < width else ""
+    lines: list[str] = []
+    for number, word in enumerate(words.split(" ")):
+        candidate = f"{line} {word}" if number and line.strip() else line + word
+        if cell_len(candidate) <= width:
+            line = candidate
+            continue
+        if line.strip():
+            lines.append(line)
+        *full, line = _chopped(word, width)
+        lines.extend(full)
+    return [*lines, line]
+
+
+def _chopped(word: str, width: int) -> list[str]:
+    """Return a word in pieces of at most `width` cells; there is always one."""
+    pieces: list[str] = []
+    piece, used = "", 0
+    for character in word:
+        size = cell_len(character)
+        if used + size > width and piece:
+            pieces.append(piece)
+            piece, used = "", 0
+        piece += character
+        used += size
+    return [*pieces, piece]

@@ -1,0 +1,166 @@
+"""What each column says about a VM: small functions from what is known to one cell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from agentclient.durations import clock
+from agentclient.vm import FreezeState, OutcomeKind, Phase, Progress, VmState
+from tui.console.model.tally import verdict_of
+from tui.console.safe import safe
+from tui.console.times import Moment, age, gone, left
+from tui.console.tones import Tone
+from tui.console.words import AGENT, FOREIGN, FREEZE, OUTCOME, PHASE, RUN, Look, Signs
+
+
+class Cell(NamedTuple):
+    """What stands in one cell; the text is safe to show."""
+
+    text: str
+    tone: Tone = Tone.NORMAL
+
+
+NOTHING = Cell("", Tone.DIM)
+
+
+@dataclass(frozen=True, slots=True)
+class Paint:
+    """What a cell needs to know beside the VM: the time, and which signs can be shown."""
+
+    moment: Moment
+    signs: Signs
+
+    def look(self, look: Look) -> Cell:
+        """Return a cell with a state's sign and word."""
+        return Cell(self.signs.labelled(look), look.tone)
+
+
+def name(state: VmState, _paint: Paint) -> Cell:
+    """Return the name that a person uses."""
+    return Cell(safe(state.vm.name), Tone.NORMAL if state.present else Tone.DIM)
+
+
+def source(state: VmState, _paint: Paint) -> Cell:
+    """Return where the VM was found."""
+    return Cell(safe(state.vm.source, 20), Tone.DIM)
+
+
+def run(state: VmState, paint: Paint) -> Cell:
+    """Return what the hypervisor says."""
+    return paint.look(RUN[state.run_state])
+
+
+def agent(state: VmState, paint: Paint) -> Cell:
+    """Return the agent's health."""
+    return paint.look(AGENT[state.agent.state])
+
+
+def known_by(state: VmState, _paint: Paint) -> Cell:
+    """Return what the agent's health is known from."""
+    return Cell(state.agent.how.value, Tone.DIM)
+
+
+def freeze(state: VmState, paint: Paint) -> Cell:
+    """Return the state of the guest's file systems."""
+    return paint.look(freeze_look(state))
+
+
+def freeze_look(state: VmState) -> Look:
+    """Return how the state of a VM's file systems is shown."""
+    if state.freeze.state is FreezeState.FROZEN and state.freeze.foreign:
+        return FOREIGN
+    return FREEZE[state.freeze.state]
+
+
+def step(state: VmState, paint: Paint) -> Cell:
+    """Return what goes on, with its clock; or what came out of the last freeze."""
+    progress = state.progress
+    if progress is None:
+        return outcome(state, paint)
+    if progress.phase in (Phase.PENDING, Phase.BLOCKED) and progress.step:
+        return _pending(progress, paint)
+    if progress.phase in (Phase.HELD, Phase.THAWING) and progress.verdict is not None:
+        return paint.look(OUTCOME[progress.verdict.kind])  # the column FREEZE says the rest
+    if progress.phase is Phase.THAWING and progress.step_ends_at is not None:
+        look = PHASE[Phase.THAWING]
+        return Cell(f"{look.word} {left(progress.step_ends_at, paint.moment)}", look.tone)
+    return paint.look(PHASE[progress.phase])
+
+
+def _pending(progress: Progress, paint: Paint) -> Cell:
+    look = PHASE[progress.phase]
+    place = f"{progress.step}/{progress.steps}"
+    returns = f" {paint.signs.returns}" if progress.cancelled else ""
+    if progress.phase is Phase.BLOCKED:
+        return Cell(f"{place} {look.word}", look.tone)
+    ends = progress.step_ends_at
+    countdown = left(ends, paint.moment) if ends is not None else ""
+    return Cell(f"{place} {countdown:>5}{returns}", Tone.WARN if returns else look.tone)
+
+
+def total(state: VmState, paint: Paint) -> Cell:
+    """Return how much longer the answer is waited for, in all."""
+    progress = state.progress
+    if progress is None or progress.ends_at is None or progress.held_since is not None:
+        return NOTHING
+    return Cell(left(progress.ends_at, paint.moment))
+
+
+def silent(state: VmState, paint: Paint) -> Cell:
+    """Return for how long the guest has said nothing, while something is in flight."""
+    since = silent_since(state.progress) if state.progress is not None else None
+    return Cell(gone(since, paint.moment), Tone.DIM) if since is not None else NOTHING
+
+
+def silent_since(progress: Progress) -> float | None:
+    """Return when the guest last answered; if it never did, when it was first asked."""
+    return progress.heard_at if progress.heard_at is not None else progress.sent_at
+
+
+def held(state: VmState, paint: Paint) -> Cell:
+    """Return how long the window has been open, of how long at the most."""
+    progress = state.progress
+    if progress is not None and progress.held_since is not None:
+        since = gone(progress.held_since, paint.moment)
+        if progress.hold_ends_at is None:
+            return Cell(since, Tone.FROZEN)
+        whole = clock(progress.hold_ends_at - progress.held_since)
+        return Cell(f"{since}/{whole}", Tone.FROZEN)
+    return _foreign_age(state, paint)
+
+
+def _foreign_age(state: VmState, paint: Paint) -> Cell:
+    """Return since when somebody else's freeze was seen; it may be older."""
+    info = state.freeze
+    if info.state is not FreezeState.FROZEN or info.since is None:
+        return NOTHING
+    seconds = clock(age(info.since, paint.moment))
+    return Cell(f"{paint.signs.at_least}{seconds}", Tone.WARN)
+
+
+def outcome(state: VmState, paint: Paint) -> Cell:
+    """Return what came out of the last freeze; certified ones are told from verified ones."""
+    verdict = verdict_of(state)
+    if verdict is None:
+        return NOTHING
+    look = OUTCOME[verdict.kind]
+    if verdict.kind is OutcomeKind.VERIFIED and verdict.certified:
+        return Cell(f"{paint.signs.of(look)} certified", look.tone)
+    return paint.look(look)
+
+
+def why(state: VmState, _paint: Paint) -> Cell:
+    """Return the cause or the refusal behind the outcome, or what is in the way of looking."""
+    verdict = verdict_of(state)
+    word = (verdict.refusal or verdict.cause) if verdict else None
+    if word is not None:
+        return Cell(word.value, Tone.DIM)
+    if state.vm.locked_by:
+        return Cell(f"locked: {safe(state.vm.locked_by, 40)}", Tone.DIM)
+    return Cell(safe(state.trouble, 80), Tone.WARN) if state.trouble else NOTHING
+
+
+def ticks(state: VmState) -> bool:
+    """Return whether any of a VM's cells shows a running clock."""
+    return state.progress is not None or state.freeze.state is FreezeState.FROZEN

@@ -1,0 +1,63 @@
+"""Clocks: where the console gets the time from, and how it writes what is left and what is gone.
+
+Every clock on the screen is computed at the moment of painting from `agentclient`'s monotonic
+times; a test or a picture injects a clock that stands still.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from agentclient.durations import clock
+from agentclient.fleet import now as wall_now
+
+# A countdown from 600 s must not begin with 10:01 because of a rounding error.
+_ROUNDING_S = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One moment on both clocks.
+
+    Attributes:
+        mono: seconds of the monotonic clock.
+        wall: the wall clock, with a time zone.
+    """
+
+    mono: float
+    wall: datetime
+
+    def wall_at(self, mono: float) -> datetime:
+        """Return what the wall clock shows when the monotonic clock shows `mono`."""
+        return self.wall + timedelta(seconds=mono - self.mono)
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """The two clocks that the console reads."""
+
+    monotonic: Callable[[], float] = time.monotonic
+    wall: Callable[[], datetime] = wall_now
+
+    def moment(self) -> Moment:
+        """Return both clocks' time now."""
+        return Moment(self.monotonic(), self.wall())
+
+
+def left(until: float, moment: Moment) -> str:
+    """Return a countdown: the time to `until`, rounded up, never below zero."""
+    return clock(math.ceil(max(until - moment.mono - _ROUNDING_S, 0.0)))
+
+
+def gone(since: float, moment: Moment) -> str:
+    """Return a running clock: the whole seconds since `since`."""
+    return clock(moment.mono - since + _ROUNDING_S)
+
+
+def age(since: datetime, moment: Moment) -> float:
+    """Return the seconds since a wall clock's time, never below zero."""
+    return max((moment.wall - since).total_seconds(), 0.0)

@@ -1,0 +1,116 @@
+"""Tones: what a piece of text means, apart from which colour the theme gives it.
+
+Widgets that draw with the Line API get their styles here; text that Textual lays out (dialogs) is
+made of the same pieces by `content_of`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from typing import ClassVar, NamedTuple
+
+from rich.cells import cell_len
+from rich.style import Style
+from textual.content import Content
+from textual.widget import Widget
+
+from tui.console.safe import wrap
+
+
+class Tone(StrEnum):
+    """What a piece of text means; a theme gives each a colour and a weight."""
+
+    NORMAL = "normal"
+    DIM = "dim"
+    HEAD = "head"
+    GOOD = "good"
+    ACTIVE = "active"
+    FROZEN = "frozen"
+    WARN = "warn"
+    BAD = "bad"
+
+
+class Piece(NamedTuple):
+    """A piece of one line: text that is safe to show, and its tone."""
+
+    text: str
+    tone: Tone = Tone.NORMAL
+
+
+Line = tuple[Piece, ...]
+
+
+def hanging(line: Line, width: int) -> list[Line]:
+    """Return a line in as many as it needs; its last piece goes on below its own beginning."""
+    if not line:
+        return [line]
+    *before, last = line
+    indent = sum(cell_len(piece.text) for piece in before)
+    first, *rest = wrap(last.text, max(width - indent, 10))
+    return [
+        (*before, Piece(first, last.tone)),
+        *[(Piece(" " * indent), Piece(text, last.tone)) for text in rest],
+    ]
+
+
+def content_of(lines: Iterable[Sequence[Piece]]) -> Content:
+    """Return lines as content for a widget that Textual lays out; never read as markup."""
+    parts: list[tuple[str, str] | str] = []
+    for number, line in enumerate(lines):
+        if number:
+            parts.append("\n")
+        parts.extend((piece.text, _CONTENT_STYLES[piece.tone]) for piece in line)
+    return Content.assemble(*parts)
+
+
+_CONTENT_STYLES = {
+    Tone.NORMAL: "$foreground",
+    Tone.DIM: "$tone-dim",
+    Tone.HEAD: "bold $tone-head",
+    Tone.GOOD: "$tone-good",
+    Tone.ACTIVE: "$tone-active",
+    Tone.FROZEN: "bold $tone-frozen",
+    Tone.WARN: "bold $tone-warn",
+    Tone.BAD: "bold $tone-bad",
+}
+
+
+TONE_CLASSES = frozenset(f"tone--{tone}" for tone in Tone)
+
+# For the app: component classes of every widget that draws its own lines.
+TONE_CSS = """
+.tone--normal { color: $foreground; }
+.tone--dim { color: $tone-dim; }
+.tone--head { color: $tone-head; text-style: bold; }
+.tone--good { color: $tone-good; }
+.tone--active { color: $tone-active; }
+.tone--frozen { color: $tone-frozen; text-style: bold; }
+.tone--warn { color: $tone-warn; text-style: bold; }
+.tone--bad { color: $tone-bad; text-style: bold; }
+"""
+
+
+class Toned(Widget):
+    """A widget that draws its own lines in tones.
+
+    Textual collects component classes along the first base alone, so a widget that has this as its
+    second one names `TONE_CLASSES` itself.
+    """
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = set(TONE_CLASSES)
+
+    _tone_styles: dict[Tone, Style] | None = None
+
+    def tone_style(self, tone: Tone) -> Style:
+        """Return a tone's own style, without any background."""
+        if self._tone_styles is None:
+            self._tone_styles = {
+                each: self.get_component_rich_style(f"tone--{each}", partial=True) for each in Tone
+            }
+        return self._tone_styles[tone]
+
+    def notify_style_update(self) -> None:
+        """Forget styles that a theme has changed."""
+        self._tone_styles = None
+        super().notify_style_update()
