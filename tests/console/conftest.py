@@ -1,0 +1,11 @@
+"""What all tests of the console share."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _short_naps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Pilot look more often whether the app has come to rest: it naps 20 ms for each key."""
+    monkeypatch.setattr("textual._wait.SLEEP_GRANULARITY", 0.005)

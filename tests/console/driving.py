@@ -1,0 +1,126 @@
+"""How tests sit in front of the console: they press keys, and read what is on the screen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from textual.pilot import Pilot
+
+from agentclient.fleet import Fleet
+from agentclient.vm import VmId
+from tests.console.fakes import FakeOperations, FakeWatcher, StillClock
+from tui.console.app import FrostwatchApp
+from tui.console.words import Signs
+
+SMALL, LARGE = (80, 24), (160, 50)
+
+
+@dataclass
+class Seat:
+    """A person in front of the console."""
+
+    pilot: Pilot[Any]
+    app: FrostwatchApp
+    fleet: Fleet
+    operations: FakeOperations
+    watcher: FakeWatcher
+    still: StillClock
+
+    async def press(self, *keys: str) -> None:
+        await self.pilot.press(*keys)
+        self.app.screen._on_timer_update()  # what `pilot.pause` does after one more wait
+
+    async def until(self, holds: Callable[[], bool], within_s: float = 5.0) -> None:
+        """Wait until something holds: layouts follow each other on a busy machine."""
+        end = time.monotonic() + within_s
+        while not holds():
+            assert time.monotonic() < end, f"it never came to hold:\n{self.text}"
+            await self.pilot.pause(0.02)
+
+    async def settle(self, seconds: float = 0.0) -> None:
+        """Let time pass on the console's clock, and what is known reach the screen."""
+        self.still.advance(seconds)
+        self.app.drain()
+        self.app.second()
+        await self.pilot.pause()
+
+    @property
+    def lines(self) -> list[str]:
+        """What stands on the screen, line by line."""
+        strips = self.app.screen._compositor.render_strips()
+        return [strip.text for strip in strips]
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.lines)
+
+    def line_of(self, words: str) -> str:
+        """Return the first line that has `words`."""
+        found = [line for line in self.lines if words in line]
+        assert found, f"{words!r} is not on the screen:\n{self.text}"
+        return found[0]
+
+    @property
+    def cursor(self) -> str:
+        """The name of the VM in the line that the cursor's sign stands in."""
+        sign = self.app.signs.cursor
+        marked = [line for line in self.lines if line.startswith(sign)]
+        assert len(marked) == 1, self.text
+        return marked[0][3:].split()[0]
+
+    @property
+    def notice(self) -> str:
+        return self.lines[-2].rstrip()
+
+    @property
+    def dialog(self) -> str:
+        """The name of the dialog on top, empty if there is none."""
+        name = type(self.app.screen).__name__
+        return name if name.endswith("Dialog") else ""
+
+
+@asynccontextmanager
+async def seated(
+    fleet: Fleet,
+    still: StillClock,
+    *,
+    size: tuple[int, int] = SMALL,
+    operations: FakeOperations | None = None,
+    read_only: bool = False,
+    signs: Signs | None = None,
+) -> AsyncIterator[Seat]:
+    operations = operations or FakeOperations()
+    watcher = FakeWatcher()
+    app = make_app(fleet, still, operations, watcher, read_only=read_only, signs=signs)
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause(0.05)  # the first layouts follow each other
+        await pilot.pause()
+        yield Seat(pilot, app, fleet, operations, watcher, still)
+
+
+def make_app(
+    fleet: Fleet,
+    still: StillClock,
+    operations: FakeOperations | None = None,
+    watcher: FakeWatcher | None = None,
+    *,
+    read_only: bool = False,
+    signs: Signs | None = None,
+) -> FrostwatchApp:
+    return FrostwatchApp(
+        fleet,
+        operations or FakeOperations(),
+        watcher,
+        read_only=read_only,
+        interval_s=15.0,
+        clock=still.clock,
+        signs=signs or Signs(),
+    )
+
+
+def qemu(name: str) -> VmId:
+    return VmId("qemu", name)

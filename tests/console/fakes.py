@@ -1,0 +1,110 @@
+"""Stand-ins for the core: a clock that stands still, and operations that only remember."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from agentclient.operations import FreezeRequest, ThawOutcome
+from agentclient.vm import Outcome, Vm, VmId
+from tui.console.times import Clock
+
+NOON = datetime(2025, 9, 9, 12, 0, 0, tzinfo=UTC)
+
+
+class StillClock:
+    """A clock that moves when it is told to."""
+
+    def __init__(self, mono: float = 10_000.0) -> None:
+        self.mono = mono
+        self._start = mono
+
+    def advance(self, seconds: float) -> None:
+        self.mono += seconds
+
+    def wall(self) -> datetime:
+        return NOON + timedelta(seconds=self.mono - self._start)
+
+    @property
+    def clock(self) -> Clock:
+        return Clock(lambda: self.mono, self.wall)
+
+
+@dataclass
+class FakeOperation:
+    vm: Vm
+    what: str
+    request: FreezeRequest | None = None
+    foreign: bool = False
+    outcome: Outcome | ThawOutcome | None = None
+    on_cancel: Callable[[FakeOperation], None] | None = None
+    calls: list[str] = field(default_factory=list)
+
+    @property
+    def done(self) -> bool:
+        return self.outcome is not None
+
+    def cancel(self) -> None:
+        self.calls.append("cancel")
+        if self.on_cancel is not None:
+            self.on_cancel(self)
+
+    def end_hold(self) -> None:
+        self.calls.append("end_hold")
+
+    def give_up(self) -> None:
+        self.calls.append("give_up")
+
+    def wait(self, timeout_s: float | None = None) -> Outcome | ThawOutcome | None:
+        return self.outcome
+
+
+class FakeOperations:
+    """Remembers what was started; nothing ends unless a test ends it."""
+
+    def __init__(self) -> None:
+        self.started: list[FakeOperation] = []
+        self.closed = False
+
+    def add(self, vm: Vm, what: str = "freeze") -> FakeOperation:
+        operation = FakeOperation(vm, what)
+        self.started.append(operation)
+        return operation
+
+    def freeze(self, vm: Vm, request: FreezeRequest, on_event: object = None) -> FakeOperation:
+        operation = FakeOperation(vm, "freeze", request)
+        self.started.append(operation)
+        return operation
+
+    def thaw(self, vm: Vm, *, foreign: bool = False, on_event: object = None) -> FakeOperation:
+        running = self.on(vm.id)
+        if running is not None:
+            running.cancel()
+            return running
+        operation = FakeOperation(vm, "thaw", foreign=foreign)
+        self.started.append(operation)
+        return operation
+
+    def active(self) -> tuple[FakeOperation, ...]:
+        return tuple(one for one in self.started if not one.done)
+
+    def on(self, vm_id: VmId) -> FakeOperation | None:
+        return next((one for one in self.active() if one.vm.id == vm_id), None)
+
+    def cancel_all(self) -> None:
+        for operation in self.active():
+            operation.cancel()
+
+    def close(self, timeout_s: float) -> bool:
+        self.closed = True
+        return not self.active()
+
+
+class FakeWatcher:
+    def __init__(self) -> None:
+        self.visited: list[VmId] = []
+        self.problems: tuple[str, ...] = ()
+
+    def visit_soon(self, vm_id: VmId) -> None:
+        self.visited.append(vm_id)

@@ -1,0 +1,329 @@
+"""What keys do to guests: asked first, bound to the VM of the key press, and refused in words."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from agentclient.fleet import Fleet
+from agentclient.operations import ThawOutcome
+from agentclient.schedule import Schedule
+from agentclient.vm import (
+    AgentHealth,
+    AgentState,
+    FreezeInfo,
+    FreezeState,
+)
+from tests.console.driving import LARGE, Seat, qemu, seated
+from tests.console.fakes import FakeOperations, StillClock
+from tests.console.fleets import (
+    EFI,
+    ROOT,
+    VAR,
+    fleet_of,
+    held,
+    make_vm,
+    pending,
+    put,
+    state_of,
+)
+from tui.console.actions import Actions
+from tui.console.targets import Target
+
+
+@pytest.fixture
+def still() -> StillClock:
+    return StillClock()
+
+
+@pytest.fixture
+def fleet(still: StillClock) -> Fleet:
+    return fleet_of(["app-1", "db-1", "web-1"], still)
+
+
+def started(seat: Seat) -> list[tuple[str, str]]:
+    return [(one.what, one.vm.name) for one in seat.operations.started]
+
+
+def foreign(still: StillClock) -> FreezeInfo:
+    return FreezeInfo(FreezeState.FROZEN, still.wall() - timedelta(minutes=12), foreign=True)
+
+
+# -- freeze -------------------------------------------------------------------------------------
+
+
+async def test_freeze_asks_first_and_hits_the_vm_under_the_cursor(
+    fleet: Fleet, still: StillClock
+) -> None:
+    async with seated(fleet, still) as seat:
+        await seat.press("down", "f")
+        assert seat.dialog == "FreezeDialog"
+        assert started(seat) == []
+        await seat.press("enter")
+        assert seat.dialog == ""
+        assert started(seat) == [("freeze", "db-1")]
+        request = seat.operations.started[0].request
+        assert request is not None
+        assert request.schedule.hold_s == 0
+        assert "db-1: freeze begun; at most 1 h" in seat.notice
+
+
+@pytest.mark.parametrize("keys", [("escape",), ("tab", "enter")])
+async def test_a_dialog_that_is_left_does_nothing(
+    fleet: Fleet, still: StillClock, keys: tuple[str, ...]
+) -> None:
+    async with seated(fleet, still) as seat:
+        await seat.press("f", *keys)
+        assert seat.dialog == ""
+        assert started(seat) == []
+
+
+async def test_the_confirmation_names_the_vm_its_file_systems_and_the_schedule(
+    fleet: Fleet, still: StillClock
+) -> None:
+    put(fleet, qemu("app-1"), file_systems=(ROOT, VAR, EFI))
+    async with seated(fleet, still) as seat:
+        await seat.press("f")
+        for words in (
+            "qemu:app-1 · pid 4000",
+            "/ (ext4 on vda1), /var (ext4 on vdb1)",
+            "/boot/efi (vfat on vda15): can't freeze",
+            "up to 1 h: step 1/6 is 10 min, then 5 probes of 10 min",
+            "certify and thaw at once",
+            "at most 2 min",
+        ):
+            assert words in seat.text, words
+
+
+async def test_the_confirmation_says_what_will_probably_be_refused(
+    fleet: Fleet, still: StillClock
+) -> None:
+    put(fleet, qemu("app-1"), agent=AgentHealth(AgentState.SILENT))
+    async with seated(fleet, still) as seat:
+        await seat.press("f")
+        assert "will be refused: its agent is" in seat.text
+
+
+@pytest.mark.parametrize(
+    ("keys", "seconds"),
+    [(["right", "right", "left"], 5), (["9", "4", "backspace", "5"], 95)],
+)
+async def test_the_hold_is_chosen_or_typed(
+    fleet: Fleet, still: StillClock, keys: list[str], seconds: int
+) -> None:
+    async with seated(fleet, still) as seat:
+        await seat.press("f", *keys)
+        assert f" {seconds} s " in seat.line_of("hold  ")
+        await seat.press("enter")
+        request = seat.operations.started[0].request
+        assert request is not None
+        assert request.schedule.hold_s == seconds
+
+
+async def test_marked_vms_are_meant_also_those_that_the_filter_hides(
+    fleet: Fleet, still: StillClock
+) -> None:
+    async with seated(fleet, still) as seat:
+        await seat.press("space", "down", "down", "space", "slash", *"db", "enter", "f")
+        assert "2 VMs" in seat.text
+        assert seat.text.count("marked, and hidden by the filter") == 2
+        await seat.press("enter")
+        assert started(seat) == [("freeze", "app-1"), ("freeze", "web-1")]
+
+
+async def test_a_vm_in_flight_is_left_out_and_said_so(fleet: Fleet, still: StillClock) -> None:
+    operations = FakeOperations()
+    operations.add(state_of(fleet, "app-1").vm)
+    async with seated(fleet, still, operations=operations) as seat:
+        await seat.press("f")
+        assert seat.dialog == ""
+        assert "x stops waiting" in seat.notice
+        await seat.press("space", "down", "space", "f")
+        assert "qemu:app-1: something is in flight on it already" in seat.text
+        await seat.press("enter")
+        assert started(seat)[1:] == [("freeze", "db-1")]
+
+
+# -- P6: the VM of the key press ----------------------------------------------------------------
+
+
+async def test_the_action_hits_the_vm_of_the_key_press_whatever_moves_meanwhile(
+    fleet: Fleet, still: StillClock
+) -> None:
+    async with seated(fleet, still) as seat:
+        await seat.press("f")
+        fleet.set_vms("qemu", [*(s.vm for s in fleet.states()), make_vm("aaa", 1)])
+        await seat.settle(5)
+        await seat.press("enter")
+        assert started(seat) == [("freeze", "app-1")]
+
+
+async def test_a_vm_that_became_another_process_is_refused(fleet: Fleet, still: StillClock) -> None:
+    async with seated(fleet, still) as seat:
+        await seat.press("f")
+        others = [s.vm for s in fleet.states() if s.vm.name != "app-1"]
+        fleet.set_vms("qemu", [make_vm("app-1", 9999), *others])
+        await seat.settle()
+        await seat.press("enter")
+        assert started(seat) == []
+        assert "refused: qemu:app-1 is another process now (pid 4000 before, 9999" in seat.notice
+        assert "refused" in fleet.log_since(qemu("app-1"))[-1].text
+
+
+@pytest.mark.parametrize(("key", "forgotten"), [("f", True), ("t", False)])
+async def test_a_vm_that_vanished_is_refused(
+    fleet: Fleet, still: StillClock, key: str, forgotten: bool
+) -> None:
+    async with seated(fleet, still, size=LARGE) as seat:
+        await seat.press(key)
+        fleet.set_vms("qemu", [s.vm for s in fleet.states() if s.vm.name != "app-1"])
+        if forgotten:
+            fleet.forget_absent()
+        await seat.settle()
+        await seat.press("enter")
+        assert started(seat) == []
+        assert "refused: qemu:app-1 has" in seat.notice
+        assert "nothing was sent" in seat.notice
+
+
+async def test_a_lock_that_came_meanwhile_reaches_the_core(fleet: Fleet, still: StillClock) -> None:
+    async with seated(fleet, still) as seat:
+        await seat.press("f")
+        others = [s.vm for s in fleet.states() if s.vm.name != "app-1"]
+        fleet.set_vms("qemu", [make_vm("app-1", 4000, locked_by="backup"), *others])
+        await seat.settle()
+        await seat.press("enter")
+        assert seat.operations.started[0].vm.locked_by == "backup"
+
+
+# -- thaw ---------------------------------------------------------------------------------------
+
+
+async def test_thaw_asks_first(fleet: Fleet, still: StillClock) -> None:
+    async with seated(fleet, still) as seat:
+        await seat.press("t")
+        assert "Thaw app-1?" in seat.text
+        await seat.press("enter")
+        assert [(one.what, one.foreign) for one in seat.operations.started] == [("thaw", False)]
+
+
+async def test_a_foreign_freeze_is_left_alone_unless_somebody_chooses_otherwise(
+    fleet: Fleet, still: StillClock
+) -> None:
+    put(fleet, qemu("app-1"), freeze=foreign(still))
+    async with seated(fleet, still) as seat:
+        await seat.press("t")
+        assert "Thaw somebody else's freeze of app-1?" in seat.text
+        assert "a backup or a snapshot" in seat.text
+        await seat.press("enter")
+        assert seat.dialog == ""
+        assert started(seat) == []
+        await seat.press("t", "right", "enter")
+        assert [(one.what, one.foreign) for one in seat.operations.started] == [("thaw", True)]
+
+
+async def test_only_what_was_foreign_at_the_key_press_is_thawed_as_such(
+    fleet: Fleet, still: StillClock
+) -> None:
+    async with seated(fleet, still) as seat:
+        await seat.press("t")
+        put(fleet, qemu("app-1"), freeze=foreign(still))
+        await seat.settle()
+        await seat.press("enter")
+        assert not seat.operations.started[0].foreign
+
+
+async def test_the_thaw_of_a_freeze_in_flight_says_that_it_ends_the_window(
+    fleet: Fleet, still: StillClock
+) -> None:
+    operations = FakeOperations()
+    freeze = operations.add(state_of(fleet, "app-1").vm)
+    put(fleet, qemu("app-1"), progress=held(still))
+    async with seated(fleet, still, operations=operations) as seat:
+        await seat.press("t")
+        assert "is closed now: it is thawed at once" in seat.text
+        await seat.press("enter")
+        assert freeze.calls == ["cancel"]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "words"),
+    [
+        (ThawOutcome(qemu("app-1"), FreezeState.THAWED, 2, False, "thawed 2", 0.1, None), "✓"),
+        (ThawOutcome(qemu("app-1"), None, None, True, "it is locked", 0.1, None), "▲"),
+        (
+            ThawOutcome(qemu("app-1"), None, None, False, "no answer", 180.0, "do this"),
+            "✗ app-1: no answer. NEXT: do this",
+        ),
+    ],
+)
+async def test_a_thaw_tells_how_it_ended(
+    fleet: Fleet, still: StillClock, outcome: ThawOutcome, words: str
+) -> None:
+    async with seated(fleet, still) as seat:
+        await seat.press("t", "enter")
+        seat.operations.started[0].outcome = outcome
+        await seat.settle()
+        assert words in seat.notice
+        assert outcome.reason in seat.notice
+
+
+# -- stop waiting -------------------------------------------------------------------------------
+
+
+async def test_stop_waiting_asks_first_and_cancels(fleet: Fleet, still: StillClock) -> None:
+    operations = FakeOperations()
+    freeze = operations.add(state_of(fleet, "db-1").vm)
+    put(fleet, qemu("db-1"), progress=pending(still))
+    async with seated(fleet, still, operations=operations) as seat:
+        await seat.press("x")
+        assert "nothing is in flight" in seat.notice
+        await seat.press("down", "x")
+        assert "Stop waiting for db-1, and thaw when it answers?" in seat.text
+        assert freeze.calls == []
+        await seat.press("enter")
+        assert freeze.calls == ["cancel"]
+
+
+async def test_an_operation_on_a_vm_that_has_gone_can_be_stopped(
+    fleet: Fleet, still: StillClock
+) -> None:
+    operations = FakeOperations()
+    freeze = operations.add(state_of(fleet, "app-1").vm)
+    put(fleet, qemu("app-1"), progress=pending(still))
+    async with seated(fleet, still, operations=operations) as seat:
+        fleet.set_vms("qemu", [])
+        await seat.settle(3)
+        await seat.press("x", "enter")
+        assert freeze.calls == ["cancel"]
+
+
+# -- read-only, looking, telling -----------------------------------------------------------------
+
+
+async def test_read_only_sends_nothing(fleet: Fleet, still: StillClock) -> None:
+    async with seated(fleet, still, read_only=True) as seat:
+        for key in ("f", "t", "x"):
+            await seat.settle(20)
+            await seat.press(key)
+            assert seat.dialog == ""
+            assert started(seat) == []
+            assert f"{still.wall():%H:%M:%S}" in seat.notice
+            assert "--read-only" in seat.notice
+        assert "READ-ONLY" in seat.lines[0]
+
+
+def test_read_only_holds_also_without_a_question(fleet: Fleet, still: StillClock) -> None:
+    operations = FakeOperations()
+    actions = Actions(fleet, operations, still.clock, read_only=True, schedule=Schedule())
+    target = Target(state_of(fleet, "app-1"))
+    notices = [*actions.freeze([target], 0.0), *actions.thaw([target])]
+    assert [notice.text.count("--read-only") for notice in notices] == [1, 1]
+    assert operations.started == []
+
+
+async def test_look_again(fleet: Fleet, still: StillClock) -> None:
+    async with seated(fleet, still) as seat:
+        await seat.press("down", "r")
+        assert seat.watcher.visited == [qemu("db-1")]

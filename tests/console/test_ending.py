@@ -1,0 +1,180 @@
+"""Signals, closed and stuck terminals, and a console that fails, on a real pseudo-terminal."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.console.console_under_test import SCREEN_S
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Terminal:
+    """A console on a pseudo-terminal, and what it has written so far."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        self.folder = folder
+        self.master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        environment = os.environ | {"TERM": "xterm-256color", "PYTHONPATH": str(ROOT)}
+        environment.pop("NO_COLOR", None)
+        self.process = subprocess.Popen(
+            [sys.executable, "-B", "-m", "tests.console.console_under_test", *arguments],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            cwd=folder,
+            env=environment,
+            # A session of its own, with the terminal as its controlling one: it gets the SIGHUP.
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0) and None,
+        )
+        os.close(slave)
+        self.output = ""
+        self.open = True
+
+    def read_until(self, wanted: str, within_s: float = 15.0) -> None:
+        until = time.monotonic() + within_s
+        while wanted not in self.output:
+            assert time.monotonic() < until, f"no {wanted!r} in {self.output[-3000:]!r}"
+            self._read(0.1)
+
+    def _read(self, within_s: float) -> None:
+        if not self.open or not select.select([self.master], [], [], within_s)[0]:
+            return
+        try:
+            self.output += os.read(self.master, 65536).decode(errors="replace")
+        except OSError:
+            self.open = False
+
+    def write(self, keys: str) -> None:
+        os.write(self.master, keys.encode())
+
+    def close(self) -> None:
+        os.close(self.master)
+        self.open = False
+
+    def ended(self, within_s: float = 15.0) -> int:
+        until = time.monotonic() + within_s
+        while self.process.poll() is None:
+            assert time.monotonic() < until, f"still runs: {self.output[-2000:]!r}"
+            if self.open:
+                self._read(0.05)
+            else:
+                time.sleep(0.05)
+        self._read(0.2)
+        return self.process.returncode
+
+    @property
+    def after_the_screen(self) -> str:
+        """What was written after the alternate screen was left."""
+        text = self.output.rpartition("\x1b[?1049l")[2]
+        return re.sub(r"\x1b\[[0-9;?<>]*[a-zA-Z]", "", text)
+
+    @property
+    def left(self) -> str:
+        return (self.folder / "left.txt").read_text()
+
+
+Start = Callable[..., Terminal]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    started: list[Terminal] = []
+
+    def begin(*arguments: str) -> Terminal:
+        terminal = Terminal(tmp_path, *arguments)
+        started.append(terminal)
+        terminal.read_until("freezing" if arguments[1] != "idle" else "thawed")
+        return terminal
+
+    yield begin
+    for terminal in started:
+        if terminal.process.poll() is None:
+            terminal.process.kill()
+        terminal.process.wait()
+        if terminal.open:
+            terminal.close()
+
+
+def test_a_signal_thaws_first_and_then_ends(start: Start) -> None:
+    terminal = start("0.5", "flying")
+    terminal.process.send_signal(signal.SIGTERM)
+    assert terminal.ended() == 0
+    assert "thawing qemu:a: waits for the agent's answer" in terminal.after_the_screen
+    assert "qemu:a: thawed 2 of 2" in terminal.after_the_screen
+    assert "give_up" not in terminal.left
+
+
+def test_a_signal_ends_an_idle_console_without_a_word(start: Start) -> None:
+    terminal = start("0", "idle")
+    terminal.process.send_signal(signal.SIGTERM)
+    assert terminal.ended() == 0
+    assert "frostwatch" not in terminal.after_the_screen
+
+
+def test_a_second_signal_gives_up_loudly(start: Start) -> None:
+    terminal = start("600", "flying")
+    terminal.process.send_signal(signal.SIGTERM)
+    terminal.read_until("Ctrl-C leaves at once")
+    time.sleep(0.3)
+    terminal.process.send_signal(signal.SIGTERM)
+    assert terminal.ended(5.0) == 1
+    assert "qemu:a MAY STILL BE FROZEN" in terminal.after_the_screen
+    assert "NEXT: frostwatch thaw " in terminal.after_the_screen
+    assert "give_up" in terminal.left
+
+
+def test_a_closed_terminal_thaws_first(start: Start) -> None:
+    terminal = start("1.0", "flying")
+    began = time.monotonic()
+    terminal.close()
+    assert terminal.ended() == 0
+    assert time.monotonic() - began > 0.9, "it left before its guest was thawed"
+
+
+def test_a_terminal_that_takes_no_more_words_stops_nothing(start: Start) -> None:
+    """Nobody reads the terminal, so Textual's writer and then its loop block for ever."""
+    terminal = start("0.5", "flying")
+    for _ in range(80):
+        terminal.write("?")  # opens the help, or closes it: a large repaint each
+    time.sleep(1.0)
+    terminal.process.send_signal(signal.SIGTERM)
+    began = time.monotonic()
+    while terminal.process.poll() is None:
+        assert time.monotonic() - began < 15
+        time.sleep(0.05)
+    assert terminal.process.returncode == 0
+    assert time.monotonic() - began > SCREEN_S, "the terminal was not stuck: this tested nothing"
+
+
+def test_a_console_that_fails_thaws_first_and_says_so(start: Start) -> None:
+    terminal = start("0.5", "crash")
+    assert terminal.ended() == 1
+    assert "a bug in the console" in terminal.output
+    assert "qemu:a: thawed 2 of 2" in terminal.output
+    assert "cancel" in terminal.left
+
+
+def test_quitting_by_key_waits_for_the_thaw_and_tells_nothing_after(start: Start) -> None:
+    terminal = start("0.5", "flying")
+    terminal.write("q")
+    terminal.read_until("Thaw first, then quit")
+    terminal.write("\r")
+    assert terminal.ended() == 0
+    assert "MAY STILL" not in terminal.after_the_screen

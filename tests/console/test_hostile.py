@@ -1,0 +1,113 @@
+"""Hostile guests in front of the whole console: a row, a log line, a clear error. Nothing else.
+
+Real sockets, the real core and simulated guests; what a real agent does with such requests is in
+tests/guests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import resource
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from textual.pilot import Pilot
+
+from agentclient.fleet import Fleet
+from agentclient.links import Links
+from agentclient.operations import Operations
+from agentclient.sources.explicit import ExplicitSource
+from agentclient.vm import AgentState, OutcomeKind, VmState
+from agentclient.watcher import Watcher
+from tests.console.driving import LARGE
+from tests.simulated.fleet import Spec, simulated
+from tests.simulated.guest import HUGE_BYTES
+from tui.console.app import FrostwatchApp
+
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+PATIENCE_S = 30.0
+
+
+@asynccontextmanager
+async def console(
+    directory: Path, *specs: Spec
+) -> AsyncIterator[tuple[FrostwatchApp, Pilot[Any], Fleet]]:
+    """Open the console on simulated guests, as `frostwatch` does."""
+    with simulated(directory, specs) as vms:
+        fleet, links = Fleet(), Links()
+        watcher = Watcher(fleet, links, [ExplicitSource(vms)], port_interval_s=0.3)
+        operations = Operations(fleet, links)
+        app = FrostwatchApp(fleet, operations, watcher, read_only=False, interval_s=15.0)
+        try:
+            async with app.run_test(size=LARGE) as pilot:
+                await pilot.pause()
+                watcher.start()
+                yield app, pilot, fleet
+        finally:
+            operations.close(2.0)
+            watcher.stop()
+
+
+def screen(app: FrostwatchApp) -> str:
+    return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
+
+
+def state_of(fleet: Fleet, name: str) -> VmState:
+    return next(state for state in fleet.states() if state.vm.name == name)
+
+
+async def until(pilot: Pilot[Any], holds: Any) -> None:
+    """Wait until something holds, while the console lives."""
+    for _ in range(int(PATIENCE_S / 0.05)):
+        await pilot.pause()
+        if holds():
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("in vain")
+
+
+def alive(fleet: Fleet, count: int) -> bool:
+    states = fleet.states()
+    return len(states) == count and all(one.agent.state is AgentState.ALIVE for one in states)
+
+
+async def test_markup_in_a_name_and_escapes_in_replies(tmp_path: Path) -> None:
+    name = "db[/]1"
+    async with console(tmp_path, Spec(name, "escapes")) as (app, pilot, fleet):
+        await until(pilot, lambda: alive(fleet, 1))
+        await until(pilot, lambda: name in screen(app))
+        await pilot.press("f")
+        await pilot.pause()
+        assert name in screen(app)  # the confirmation repeats it as it is
+        await pilot.press("enter")
+        await until(pilot, lambda: state_of(fleet, name).last is not None)
+        await until(pilot, lambda: "certified" in screen(app))
+        last = state_of(fleet, name).last
+        assert last is not None
+        assert (last.kind, last.certified) == (OutcomeKind.VERIFIED, True)
+        assert not CONTROLS.search(screen(app).replace("\n", ""))
+        for line in fleet.log_since(state_of(fleet, name).id):
+            assert not CONTROLS.search(line.text)
+        assert "\\x1b" in str(state_of(fleet, name).agent.version)
+
+
+async def test_a_reply_of_100_mb_is_one_clear_error(tmp_path: Path) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    async with console(tmp_path, Spec("bloated", "huge"), Spec("quiet")) as (app, pilot, fleet):
+        await until(pilot, lambda: len(fleet.states()) == 2)
+        await until(pilot, lambda: "8388608" in (state_of(fleet, "bloated").agent.detail or ""))
+        await pilot.press("f", "enter")
+        await until(pilot, lambda: state_of(fleet, "bloated").last is not None)
+        last = state_of(fleet, "bloated").last
+        assert last is not None
+        assert last.kind is OutcomeKind.FAILED
+        assert "limit 8388608" in last.reason
+        assert last.settled
+        # Its neighbour is a healthy row all the while (P8).
+        await until(pilot, lambda: state_of(fleet, "quiet").agent.state is AgentState.ALIVE)
+        await until(pilot, lambda: "quiet" in screen(app))
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+    assert grown < HUGE_BYTES / 2, "the reply was kept in memory"

@@ -1,0 +1,147 @@
+"""However the console ends, guests are thawed first, or somebody is told (P4)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+
+from agentclient.commands import thaw_command
+from agentclient.fleet import Fleet
+from agentclient.vm import FreezeInfo, FreezeState, Outcome, OutcomeKind
+from tests.console.driving import qemu
+from tests.console.fakes import FakeOperation, FakeOperations, StillClock
+from tests.console.fleets import fleet_of, lost, put, refused, state_of, verified
+from tui.cli.signals import Signals
+from tui.console.leaving import CLEAN, LEFT_SOMETHING, Guard, leftovers, take_leave
+
+THAWED = Outcome(OutcomeKind.TIMEOUT, "stopped waiting; thawed 2", settled=True)
+
+
+class Told:
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def __call__(self, text: str) -> None:
+        self.lines.append(text)
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.lines)
+
+
+@pytest.fixture
+def fleet() -> Fleet:
+    return fleet_of(["a", "b"], StillClock())
+
+
+def ends_after(seconds: float, outcome: Outcome) -> FakeOperations:
+    """Return operations whose cancellation is obeyed after a while."""
+
+    def later(operation: FakeOperation) -> None:
+        def end() -> None:
+            time.sleep(seconds)
+            operation.outcome = outcome
+
+        if operation.calls == ["cancel"]:
+            threading.Thread(target=end, daemon=True).start()
+
+    operations = FakeOperations()
+    vm = state_of(fleet_of(["a"], StillClock()), "a").vm
+    operations.add(vm).on_cancel = later
+    return operations
+
+
+def test_a_signal_cancels_at_once_whatever_the_screen_is_doing() -> None:
+    operations = ends_after(60, THAWED)
+    stuck = threading.Event()
+
+    def leave_screen() -> None:
+        stuck.wait(5)
+
+    guard = Guard(operations, leave_screen, lambda: CLEAN)
+    with guard:
+        guard.start()
+        os.kill(os.getpid(), signal.SIGTERM)
+        until = time.monotonic() + 2
+        while not operations.started[0].calls and time.monotonic() < until:
+            time.sleep(0.01)
+        guard.screen_left.set()
+        stuck.set()
+    assert operations.started[0].calls == ["cancel"]
+    assert guard.wishes == 1
+
+
+def test_nothing_in_flight_is_left_without_a_word(fleet: Fleet) -> None:
+    told = Told()
+    operations = FakeOperations()
+    assert take_leave(fleet, operations, Signals(), told) == CLEAN
+    assert told.lines == []
+    assert operations.closed
+
+
+def test_what_is_in_flight_is_cancelled_and_waited_for(fleet: Fleet) -> None:
+    told = Told()
+    operations = ends_after(0.3, THAWED)
+    assert take_leave(fleet, operations, Signals(), told) == CLEAN
+    assert "thawing qemu:a" in told.lines[0]
+    assert told.lines[-1] == "frostwatch: qemu:a: stopped waiting; thawed 2"
+    assert "give_up" not in operations.started[0].calls
+
+
+def test_one_more_signal_gives_up_at_once_and_loudly(fleet: Fleet) -> None:
+    told = Told()
+    signals = Signals()
+    signals.wishes = 1  # the one that made the console leave
+    operations = ends_after(60, THAWED)
+    timer = threading.Timer(0.3, setattr, (signals, "wishes", 2))
+    timer.start()
+    began = time.monotonic()
+    assert take_leave(fleet, operations, signals, told) == LEFT_SOMETHING
+    assert time.monotonic() - began < 2.5
+    assert operations.started[0].calls[-1] == "give_up"
+    assert "qemu:a MAY STILL BE FROZEN" in told.lines[-1]
+    assert told.lines[-1].endswith(f"NEXT: {thaw_command(state_of(fleet, 'a').vm)}")
+
+
+def test_leaving_loudly_waits_for_nothing(fleet: Fleet) -> None:
+    told = Told()
+    operations = ends_after(60, THAWED)
+    began = time.monotonic()
+    assert take_leave(fleet, operations, Signals(), told, loud=True) == LEFT_SOMETHING
+    assert time.monotonic() - began < 2.5
+    assert len(told.lines) == 1
+
+
+def test_a_guest_that_could_not_be_thawed_is_named_with_the_next_step(fleet: Fleet) -> None:
+    put(fleet, qemu("a"), last=lost(settled=False), freeze=FreezeInfo(FreezeState.FROZEN))
+    told = Told()
+    assert take_leave(fleet, FakeOperations(), Signals(), told) == LEFT_SOMETHING
+    assert "qemu:a MAY STILL BE FROZEN: the agent was restarted" in told.text
+    assert "NEXT: frostwatch thaw qemu:mail" in told.text
+
+
+@pytest.mark.parametrize(
+    ("last", "state", "left"),
+    [
+        (None, FreezeState.THAWED, False),
+        (None, FreezeState.FROZEN, False),  # foreign: not ours to tell about
+        (verified(), FreezeState.FROZEN, False),
+        (refused(), FreezeState.FROZEN, False),
+        (replace(refused(), settled=False), FreezeState.FROZEN, False),
+        (lost(settled=False), FreezeState.FROZEN, True),
+        (lost(settled=False), None, True),
+        (lost(settled=False), FreezeState.THAWED, False),  # thawed later, by another command
+        (lost(settled=True), FreezeState.FROZEN, False),
+    ],
+)
+def test_what_is_left_behind(
+    fleet: Fleet, last: Outcome | None, state: FreezeState | None, left: bool
+) -> None:
+    put(fleet, qemu("a"), last=last, freeze=FreezeInfo(state))
+    assert [line for line in leftovers(fleet, ()) if "qemu:a" in line] != [] or not left
+    assert (list(leftovers(fleet, ())) != []) is left

@@ -1,0 +1,68 @@
+"""What the operator is told, and for how long."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from agentclient.fleet import Fleet
+from agentclient.vm import FreezeInfo, FreezeState, Outcome, OutcomeKind, Phase
+from tests.console.driving import LARGE, qemu, seated
+from tests.console.fakes import StillClock
+from tests.console.fleets import fleet_of, held, lost, pending, put, verified
+
+
+@pytest.fixture
+def still() -> StillClock:
+    return StillClock()
+
+
+@pytest.fixture
+def fleet(still: StillClock) -> Fleet:
+    return fleet_of(["app-1", "db-1", "web-1"], still)
+
+
+def foreign(still: StillClock) -> FreezeInfo:
+    return FreezeInfo(FreezeState.FROZEN, still.wall() - timedelta(minutes=12), foreign=True)
+
+
+async def test_a_verdict_is_told_at_once(fleet: Fleet, still: StillClock) -> None:
+    put(fleet, qemu("web-1"), progress=pending(still))
+    async with seated(fleet, still, size=LARGE) as seat:
+        put(fleet, qemu("web-1"), progress=pending(still, verdict=lost(), phase=Phase.THAWING))
+        await seat.settle()
+        assert "✗ web-1: lost: the agent was restarted" in seat.notice
+
+
+async def test_good_news_do_not_push_bad_news_away_at_once(fleet: Fleet, still: StillClock) -> None:
+    async with seated(fleet, still) as seat:
+        put(fleet, qemu("web-1"), last=lost(settled=False))
+        await seat.settle()
+        put(fleet, qemu("db-1"), last=verified())
+        await seat.settle(2)
+        assert "web-1: lost" in seat.notice
+        put(fleet, qemu("app-1"), last=verified())
+        await seat.settle(10)
+        assert "app-1: certified" in seat.notice
+
+
+async def test_dangers_are_told(fleet: Fleet, still: StillClock) -> None:
+    put(fleet, qemu("db-1"), progress=held(still))
+    async with seated(fleet, still) as seat:
+        put(fleet, qemu("db-1"), progress=replace(held(still), phase=Phase.AT_RISK))
+        await seat.settle()
+        assert "db-1: at risk" in seat.notice
+        put(fleet, qemu("web-1"), freeze=foreign(still))
+        await seat.settle()
+        assert "web-1: frozen, and not by this console" in seat.notice
+
+
+async def test_what_was_known_before_the_console_opened_is_no_news(
+    fleet: Fleet, still: StillClock
+) -> None:
+    put(fleet, qemu("db-1"), last=Outcome(OutcomeKind.FAILED, "hook failed"))
+    async with seated(fleet, still) as seat:
+        await seat.settle()
+        assert "hook failed" not in seat.notice

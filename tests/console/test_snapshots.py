@@ -1,0 +1,118 @@
+"""What one sees: pictures that are compared, each of them reached by real keys.
+
+After a change on purpose: ``pytest tests/console/test_snapshots.py --snapshot-update``, and look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from agentclient.fleet import Fleet
+from agentclient.vm import Level
+from tests.console.driving import LARGE, SMALL, make_app, qemu
+from tests.console.fakes import FakeOperations, StillClock
+from tests.console.fleets import HOSTILE_NAMES, every_state, fleet_of, long_freeze, state_of
+from tui.console.words import Signs
+
+Compare = Callable[..., bool]
+
+
+@pytest.fixture
+def still() -> StillClock:
+    return StillClock()
+
+
+def flying(fleet: Fleet, *names: str) -> FakeOperations:
+    operations = FakeOperations()
+    for name in names:
+        operations.add(state_of(fleet, name).vm)
+    return operations
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "160x50"])
+def test_every_state(snap_compare: Compare, still: StillClock, size: tuple[int, int]) -> None:
+    assert snap_compare(make_app(every_state(still), still), terminal_size=size)
+
+
+def test_every_state_in_ascii(snap_compare: Compare, still: StillClock) -> None:
+    app = make_app(every_state(still), still, signs=Signs(ascii=True))
+    assert snap_compare(app, terminal_size=SMALL)
+
+
+def test_every_state_without_colour(
+    snap_compare: Compare, still: StillClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert snap_compare(make_app(every_state(still), still), terminal_size=SMALL)
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "160x50"])
+def test_a_long_freeze(snap_compare: Compare, still: StillClock, size: tuple[int, int]) -> None:
+    app = make_app(long_freeze(still), still)
+    assert snap_compare(app, press=["j"], terminal_size=size)
+
+
+def test_the_freeze_confirmation(snap_compare: Compare, still: StillClock) -> None:
+    fleet = every_state(still)
+    keys = ["j", "j", "f", "right"]
+    assert snap_compare(make_app(fleet, still), press=keys, terminal_size=SMALL)
+
+
+def test_the_confirmation_of_many(snap_compare: Compare, still: StillClock) -> None:
+    fleet = every_state(still)
+    app = make_app(fleet, still, flying(fleet, "app-1"))
+    keys = ["space", "j", "j", "space", "end", "space", "slash", *"app", "enter", "f"]
+    assert snap_compare(app, press=keys, terminal_size=LARGE)
+
+
+def test_the_thaw_of_a_foreign_freeze(snap_compare: Compare, still: StillClock) -> None:
+    keys = ["slash", *"foreign", "enter", "t"]
+    assert snap_compare(make_app(every_state(still), still), press=keys, terminal_size=SMALL)
+
+
+def test_stop_waiting(snap_compare: Compare, still: StillClock) -> None:
+    fleet = long_freeze(still)
+    app = make_app(fleet, still, flying(fleet, "db-1"))
+    assert snap_compare(app, press=["j", "x"], terminal_size=SMALL)
+
+
+def test_quit_while_something_is_in_flight(snap_compare: Compare, still: StillClock) -> None:
+    fleet = every_state(still)
+    app = make_app(fleet, still, flying(fleet, "app-1", "app-2"))
+    assert snap_compare(app, press=["q", "enter"], terminal_size=SMALL)
+
+
+def test_help(snap_compare: Compare, still: StillClock) -> None:
+    app = make_app(long_freeze(still), still)
+    assert snap_compare(app, press=["question_mark"], terminal_size=LARGE)
+
+
+def test_hostile_names(snap_compare: Compare, still: StillClock) -> None:
+    fleet = fleet_of(HOSTILE_NAMES, still)
+    vm_id = next(s.id for s in fleet.states() if s.vm.name.startswith("\x1b"))
+    fleet.log(vm_id, Level.ERROR, "the agent answered [/]: \x1b[2J\u202e[bold]x" + "y" * 300)
+    assert snap_compare(make_app(fleet, still), terminal_size=SMALL)
+
+
+def test_an_empty_fleet(snap_compare: Compare, still: StillClock) -> None:
+    assert snap_compare(make_app(Fleet(), still), terminal_size=SMALL)
+
+
+def test_a_refusal(snap_compare: Compare, still: StillClock) -> None:
+    fleet = long_freeze(still)
+
+    async def restart(pilot: Any) -> None:
+        await pilot.press("f")
+        others = [state.vm for state in fleet.states() if state.vm.name != "app-1"]
+        fleet.set_vms("qemu", others)
+        pilot.app.drain()
+        await pilot.press("enter")
+        pilot.app.drain()
+        await pilot.pause()
+
+    app = make_app(fleet, still)
+    assert snap_compare(app, run_before=restart, terminal_size=SMALL)
+    assert "refused" in fleet.log_since(qemu("app-1"))[-1].text

@@ -1,0 +1,257 @@
+"""Which VM is under the finger: sort, filter, removal and marks, without a screen."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentclient.fleet import Fleet, FleetChange
+from agentclient.vm import (
+    AgentHealth,
+    AgentState,
+    FreezeInfo,
+    FreezeState,
+    VmId,
+    VmState,
+)
+from tests.console.driving import qemu
+from tests.console.fakes import StillClock
+from tests.console.fleets import every_state, fleet_of, make_vm
+from tui.console.model.filter import Filter
+from tui.console.model.order import Order, severity
+from tui.console.model.tally import Tag, Tally, tags_of
+from tui.console.model.view import FleetView
+
+
+def view_of(*names: str) -> FleetView:
+    view = FleetView()
+    view.apply(change(*names))
+    return view
+
+
+def change(*names: str, removed: tuple[str, ...] = ()) -> FleetChange:
+    states = tuple(VmState(make_vm(name)) for name in names)
+    return FleetChange(1, states, tuple(qemu(name) for name in removed))
+
+
+def names(view: FleetView) -> list[str]:
+    return [vm_id.name for vm_id in view.rows]
+
+
+def silent(name: str) -> VmState:
+    return VmState(make_vm(name), agent=AgentHealth(AgentState.SILENT))
+
+
+def test_names_are_in_the_order_that_a_person_expects() -> None:
+    view = view_of("web-10", "web-2", "Web-1", "db")
+    assert names(view) == ["db", "Web-1", "web-2", "web-10"]
+
+
+def test_a_name_of_ten_thousand_digits_is_a_row() -> None:
+    assert len(view_of("9" * 10_000, "1").rows) == 2
+
+
+def test_the_cursor_follows_its_vm_when_others_come_before_it() -> None:
+    view = view_of("m", "n")
+    view.go_to_row(1)
+    view.apply(change("a", "b"))
+    assert view.cursor == qemu("n")
+    assert view.cursor_row == 3
+
+
+def test_the_cursor_follows_its_vm_through_a_sort() -> None:
+    view = view_of("a", "b", "c")
+    view.go_to_row(2)
+    view.apply(FleetChange(2, (silent("c"),), ()))
+    view.sort_by(Order.TROUBLE)
+    assert names(view) == ["c", "a", "b"]
+    assert (view.cursor, view.cursor_row) == (qemu("c"), 0)
+
+
+def test_a_filter_lends_the_cursor_to_a_neighbour_and_gives_it_back() -> None:
+    view = view_of("a1", "b1", "b2", "c1")
+    view.go_to_row(3)
+    view.filter_by(Filter("b"))
+    assert view.cursor == qemu("b2")
+    view.filter_by(Filter(""))
+    assert view.cursor == qemu("c1")
+
+
+def test_a_cursor_that_was_moved_under_a_filter_stays_where_it_was_put() -> None:
+    view = view_of("a1", "b1", "b2", "c1")
+    view.go_to_row(3)
+    view.filter_by(Filter("b"))
+    view.go_to_row(0)
+    view.filter_by(Filter(""))
+    assert view.cursor == qemu("b1")
+
+
+def test_a_removed_vm_leaves_the_cursor_to_the_one_in_its_place() -> None:
+    view = view_of("a", "b", "c")
+    view.go_to_row(1)
+    view.apply(change(removed=("b",)))
+    assert view.cursor == qemu("c")
+    view.apply(change(removed=("c",)))
+    assert view.cursor == qemu("a")
+    view.apply(change(removed=("a",)))
+    assert view.chosen() == ()
+    assert not view.rows
+
+
+def test_a_removed_vm_that_comes_back_does_not_take_the_cursor_back() -> None:
+    view = view_of("a", "b", "c")
+    view.go_to_row(1)
+    view.apply(change(removed=("b",)))
+    view.apply(change("b"))
+    assert view.cursor == qemu("c")
+
+
+def test_rows_do_not_move_under_the_finger() -> None:
+    view = view_of("b", "c")
+    view.apply(change("a"), settle=False)
+    assert names(view) == ["b", "c"]
+    assert view.settle()
+    assert names(view) == ["a", "b", "c"]
+
+
+def test_a_row_without_a_vm_goes_at_once() -> None:
+    view = view_of("a", "b")
+    view.apply(change(removed=("a",)), settle=False)
+    assert names(view) == ["b"]
+
+
+def test_marks_stay_with_their_vms_and_are_chosen_before_the_cursor() -> None:
+    view = view_of("a", "b", "c")
+    view.toggle_mark()
+    view.go_to_row(2)
+    view.toggle_mark()
+    view.go_to_row(1)
+    assert [state.id.name for state in view.chosen()] == ["a", "c"]
+    view.filter_by(Filter("b"))
+    assert [state.id.name for state in view.chosen()] == ["a", "c"]
+    view.apply(change(removed=("a",)))
+    view.toggle_mark()
+    assert view.marked == {qemu("b"), qemu("c")}
+    view.clear_marks()
+    assert [state.id.name for state in view.chosen()] == ["b"]
+
+
+def test_a_filter_finds_words_of_the_row() -> None:
+    still = StillClock()
+    states = {state.vm.name: state for state in every_state(still).states()}
+    found = {name for name, state in states.items() if Filter("foreign").matches(state)}
+    assert found == {"db-2"}
+    assert Filter("qemu silent").matches(states["files"])
+    assert not Filter("silent !files").matches(states["files"])
+    assert Filter("backup").matches(states["db-2"])
+    assert Filter("lost").matches(states["mail"])
+    assert Filter("!").matches(replace(states["mail"], vm=make_vm("a!b")))
+
+
+def test_trouble_stands_first() -> None:
+    view = FleetView()
+    view.apply(every_state(StillClock()).changed_since(0))
+    view.sort_by(Order.TROUBLE)
+    order = names(view)
+    assert order[:4] == ["old-win", "mail", "db-2", "files"]
+    assert severity(view.state(qemu("app-10")) or silent("x")) == 99
+
+
+def test_the_longest_frozen_stands_first() -> None:
+    view = FleetView()
+    view.apply(every_state(StillClock()).changed_since(0))
+    view.sort_by(Order.FREEZE)
+    assert names(view)[:3] == ["db-2", "app-2", "db-1"]
+
+
+def test_every_order_leads_back_to_the_first() -> None:
+    order, seen = Order.NAME, []
+    for _ in Order:
+        seen.append(order)
+        order = order.next()
+    assert set(seen) == set(Order)
+    assert order is Order.NAME
+
+
+def test_counts() -> None:
+    view = FleetView()
+    view.apply(every_state(StillClock()).changed_since(0))
+    counts = {tag: view.tally[tag] for tag in Tag}
+    assert counts == {
+        Tag.FROZEN: 2, Tag.FREEZING: 3, Tag.FOREIGN: 1, Tag.SILENT: 1, Tag.LOST: 1,
+    }  # fmt: skip
+
+
+def test_a_count_goes_down_when_its_state_is_over() -> None:
+    tally = Tally()
+    state = VmState(make_vm("a"), freeze=FreezeInfo(FreezeState.FROZEN))
+    tally.put(state)
+    assert (tally[Tag.FROZEN], tally.total) == (1, 1)
+    tally.put(replace(state, freeze=FreezeInfo(FreezeState.FREEZING)))
+    assert (tally[Tag.FROZEN], tally[Tag.FREEZING]) == (0, 1)
+    tally.drop(state.id)
+    assert (tally[Tag.FREEZING], tally.total) == (0, 0)
+
+
+_NAMES = st.sampled_from([f"vm-{number}" for number in range(8)])
+_FREEZES = st.sampled_from([FreezeState.THAWED, FreezeState.FROZEN, FreezeState.FREEZING, None])
+_STEPS = st.one_of(
+    st.tuples(st.just("put"), _NAMES, _FREEZES),
+    st.tuples(st.just("remove"), _NAMES, st.none()),
+    st.tuples(st.just("sort"), st.sampled_from(list(Order)), st.none()),
+    st.tuples(st.just("filter"), st.sampled_from(["", "1", "frozen", "!2", "zz"]), st.none()),
+    st.tuples(st.just("move"), st.integers(-3, 12), st.none()),
+    st.tuples(st.just("mark"), st.none(), st.none()),
+    st.tuples(st.just("hold still"), _NAMES, _FREEZES),
+)
+
+
+@given(st.lists(_STEPS, max_size=40))
+def test_whatever_happens_the_view_is_whole(steps: list[tuple[str, object, object]]) -> None:
+    view = FleetView()
+    known: dict[VmId, VmState] = {}
+    for what, value, freeze in steps:
+        before = view.cursor
+        match what:
+            case "put" | "hold still":
+                state = VmState(make_vm(str(value)), freeze=FreezeInfo(freeze))  # type: ignore[arg-type]
+                known[state.id] = state
+                view.apply(FleetChange(1, (state,), ()), settle=what == "put")
+            case "remove":
+                known.pop(qemu(str(value)), None)
+                view.apply(change(removed=(str(value),)), settle=False)
+            case "sort":
+                view.sort_by(Order(str(value)))
+            case "filter":
+                view.filter_by(Filter(str(value)))
+            case "move":
+                view.go_to_row(int(str(value)))
+            case "mark":
+                view.toggle_mark()
+        if what in ("put", "sort", "hold still") and before in view.rows:
+            assert view.cursor == before or view.filter
+        assert set(view.rows) <= set(known)
+        assert (view.cursor in view.rows) if view.rows else view.cursor is None
+        assert view.marked <= set(known)
+    view.settle()
+    assert set(view.rows) == {vm for vm, state in known.items() if view.filter.matches(state)}
+    keys = [view.order.key(known[vm_id]) for vm_id in view.rows]
+    assert keys == sorted(keys)
+    counted = Counter(tag for state in known.values() for tag in tags_of(state))
+    assert all(view.tally[tag] == counted[tag] for tag in Tag)
+
+
+def test_a_fleet_is_drained_by_versions() -> None:
+    still = StillClock()
+    fleet: Fleet = fleet_of(["a", "b"], still)
+    view = FleetView()
+    first = fleet.changed_since(0)
+    view.apply(first)
+    fleet.update(qemu("a"), lambda state: replace(state, agent=AgentHealth(AgentState.SILENT)))
+    second = fleet.changed_since(first.version)
+    assert [state.id.name for state in second.changed] == ["a"]
+    view.apply(second)
+    assert view.tally[Tag.SILENT] == 1

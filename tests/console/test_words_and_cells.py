@@ -1,0 +1,346 @@
+"""What cells, facts and clocks say, without a screen."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from enum import StrEnum
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from agentclient.vm import (
+    AgentState,
+    EvidenceResult,
+    FreezeInfo,
+    FreezeState,
+    Level,
+    OutcomeKind,
+    Phase,
+    RunState,
+    VmState,
+)
+from tests.console.fakes import StillClock
+from tests.console.fleets import (
+    EFI,
+    HOSTILE_NAMES,
+    ROOT,
+    VAR,
+    every_state,
+    held,
+    lost,
+    make_vm,
+    pending,
+    refused,
+    state_of,
+    verified,
+)
+from tui.console import words
+from tui.console.ascii import to_ascii
+from tui.console.detail.facts import Fact, fact_lines, facts_of, size_in_words, urgent_lines
+from tui.console.safe import fit, safe, wrap
+from tui.console.table import cells
+from tui.console.table.cells import Paint
+from tui.console.table.columns import COLUMNS, place
+from tui.console.times import gone, left
+from tui.console.tones import Line, Piece, hanging
+from tui.console.words import Signs
+
+
+@pytest.fixture
+def still() -> StillClock:
+    return StillClock()
+
+
+@pytest.fixture
+def paint(still: StillClock) -> Paint:
+    return Paint(still.clock.moment(), Signs())
+
+
+def text_of(lines: list[Line]) -> list[str]:
+    return ["".join(piece.text for piece in line) for line in lines]
+
+
+def said(facts: list[Fact], label: str) -> str:
+    return next((fact.text for fact in facts if fact.label == label), "")
+
+
+# -- words --------------------------------------------------------------------------------------
+
+VOCABULARY: list[tuple[Any, type[StrEnum]]] = [
+    (words.AGENT, AgentState),
+    (words.FREEZE, FreezeState),
+    (words.RUN, RunState),
+    (words.OUTCOME, OutcomeKind),
+    (words.PHASE, Phase),
+    (words.EVIDENCE, EvidenceResult),
+    (words.LEVEL, Level),
+]
+
+
+@pytest.mark.parametrize(("looks", "states"), VOCABULARY)
+def test_every_state_has_a_look_with_its_own_word(looks: Any, states: type[StrEnum]) -> None:
+    for state in states:
+        assert looks[state].word == state.value
+
+
+@pytest.mark.parametrize("signs", [Signs(), Signs(ascii=True)])
+def test_signs_tell_states_apart_without_colour(signs: Signs) -> None:
+    for looks in (words.AGENT, words.RUN, words.OUTCOME):
+        shown = [signs.of(look) for look in looks.values()]
+        assert len(set(shown)) == len(shown)
+    freezes = [signs.of(look) for look in (*words.FREEZE.values(), words.FOREIGN)]
+    assert len(set(freezes)) == len(freezes)
+
+
+def test_every_sign_takes_one_cell_and_has_an_ascii_form() -> None:
+    for looks, _ in VOCABULARY:
+        for look in looks.values():
+            assert cell_len(look.sign) == 1
+            assert len(look.ascii) == 1
+            assert look.ascii.isascii()
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"TERM": "xterm-256color"}, False),
+        ({"TERM": "xterm-256color", "FROSTWATCH_ASCII": "1"}, True),
+        ({"TERM": "xterm-256color", "FROSTWATCH_ASCII": "0"}, False),
+        ({"TERM": "linux"}, True),
+    ],
+)
+def test_the_set_of_signs(
+    environment: dict[str, str], expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FROSTWATCH_ASCII", raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("locale.getpreferredencoding", lambda do_setlocale=True: "UTF-8")
+    assert words.detect_signs() == Signs(ascii=expected)
+
+
+def test_a_locale_without_unicode_gets_ascii(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("FROSTWATCH_ASCII", raising=False)
+    monkeypatch.setattr("locale.getpreferredencoding", lambda do_setlocale=True: "ISO-8859-1")
+    assert words.detect_signs().ascii
+
+
+# -- text on cells ------------------------------------------------------------------------------
+
+
+@given(st.text(max_size=60), st.integers(1, 40), st.booleans())
+def test_a_cell_is_as_wide_as_its_column(text: str, width: int, right: bool) -> None:
+    assert cell_len(fit(safe(text), width, right=right)) == width
+
+
+@given(st.text(max_size=200), st.integers(2, 60))
+def test_wrapped_text_fits_and_loses_nothing(text: str, width: int) -> None:
+    lines = wrap(safe(text), width)
+    assert all(cell_len(line) <= width for line in lines)
+    assert "".join(lines).replace(" ", "") == safe(text).replace(" ", "")
+
+
+@pytest.mark.parametrize("name", HOSTILE_NAMES)
+def test_hostile_names_are_one_harmless_line(name: str) -> None:
+    shown = safe(name)
+    assert len(shown) <= 200
+    assert not re.search(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", shown)
+
+
+def test_a_sentence_hangs_below_its_own_beginning() -> None:
+    lines = hanging((Piece("  label  "), Piece("one two three four")), 18)
+    assert text_of(lines) == ["  label  one two", "         three four"]
+
+
+def test_ascii_has_the_same_width() -> None:
+    for text in ("❆ frozen…", "日本語", "─│┌┐", "ż"):
+        assert to_ascii(text).isascii()
+        assert cell_len(to_ascii(text)) == cell_len(text)
+
+
+# -- columns ------------------------------------------------------------------------------------
+
+
+def test_columns_fit_and_do_not_overlap() -> None:
+    for width in range(10, 260):
+        placed = place(width)
+        assert placed[0].column.id == "name"
+        end = 0
+        for column in placed:
+            assert column.x > end - 1
+            end = column.x + column.width
+        assert end <= max(width, 3 + 14)
+
+
+def test_a_small_terminal_shows_what_matters() -> None:
+    shown = {placed.column.id for placed in place(79)}
+    assert shown == {"name", "agent", "freeze", "step", "total", "silent", "held"}
+
+
+def test_a_large_terminal_shows_everything() -> None:
+    assert len(place(159)) == len(COLUMNS)
+
+
+# -- cells --------------------------------------------------------------------------------------
+
+
+def test_a_long_freeze_shows_its_clocks(still: StillClock, paint: Paint) -> None:
+    state = VmState(make_vm("a"), progress=pending(still))
+    assert cells.step(state, paint).text == "2/6  7:41"
+    assert cells.total(state, paint).text == "47:41"
+    assert cells.silent(state, paint).text == "12:19"
+    assert cells.held(state, paint).text == ""
+
+
+def test_a_guest_that_never_answered_is_silent_since_it_was_asked(
+    still: StillClock, paint: Paint
+) -> None:
+    state = VmState(make_vm("a"), progress=pending(still, heard_at=None))
+    assert cells.silent(state, paint).text == "12:19"
+
+
+def test_clocks_run(still: StillClock) -> None:
+    state = VmState(make_vm("a"), progress=pending(still))
+    still.advance(462)
+    later = Paint(still.clock.moment(), Signs())
+    assert cells.step(state, later).text == "2/6  0:00"
+    assert cells.total(state, later).text == "39:59"
+    assert cells.silent(state, later).text == "20:01"
+
+
+def test_a_held_freeze_shows_its_window(still: StillClock, paint: Paint) -> None:
+    state = VmState(make_vm("a"), progress=held(still))
+    assert cells.held(state, paint).text == "0:42/1:00"
+    assert cells.step(state, paint).text == "✓ verified"
+    assert cells.total(state, paint).text == ""
+
+
+def test_a_foreign_freeze_is_at_least_so_old(still: StillClock, paint: Paint) -> None:
+    state = state_of(every_state(still), "db-2")
+    assert cells.freeze(state, paint).text == "▲ foreign"
+    assert cells.held(state, paint).text == "≥12:03"
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"phase": Phase.BLOCKED}, "2/6 blocked"),
+        ({"cancelled": True}, "2/6  7:41 ↩"),
+        ({"phase": Phase.DRAINING}, "◌ draining"),
+        ({"phase": Phase.THAWING, "verdict": lost()}, "✗ lost"),
+        ({"phase": Phase.THAWING}, "thawing 7:41"),
+        ({"phase": Phase.AT_RISK}, "▲ at risk"),
+        ({"phase": Phase.PREPARING, "step": 0}, "◌ preparing"),
+    ],
+)
+def test_what_goes_on(
+    still: StillClock, paint: Paint, changes: dict[str, Any], expected: str
+) -> None:
+    state = VmState(make_vm("a"), progress=pending(still, **changes))
+    assert cells.step(state, paint).text == expected
+
+
+def test_what_came_out(paint: Paint) -> None:
+    state = VmState(make_vm("a"), last=verified())
+    assert cells.step(state, paint).text == "✓ certified"
+    assert cells.step(replace(state, last=verified(certified=False)), paint).text == "✓ verified"
+    assert cells.why(replace(state, last=refused()), paint).text == "silent"
+    assert cells.why(replace(state, last=lost()), paint).text == "agent-restarted"
+
+
+def test_nothing_turns_red_while_a_guest_is_frozen(still: StillClock, paint: Paint) -> None:
+    state = state_of(every_state(still), "app-2")
+    shown = {cell(state, paint).tone for cell in (cells.run, cells.agent, cells.known_by)}
+    assert not shown & {"bad", "warn"}
+
+
+def test_countdowns_never_go_below_zero(still: StillClock) -> None:
+    moment = still.clock.moment()
+    assert left(still.mono - 5, moment) == "0:00"
+    assert left(still.mono + 600, moment) == "10:00"
+    assert left(still.mono + 0.2, moment) == "0:01"
+    assert gone(still.mono + 5, moment) == "0:00"
+
+
+# -- facts --------------------------------------------------------------------------------------
+
+
+def test_facts_of_a_long_freeze(still: StillClock, paint: Paint) -> None:
+    state = VmState(
+        make_vm("a"), progress=pending(still, blocked_s=61.0), file_systems=(ROOT, VAR, EFI)
+    )
+    facts = facts_of(state, paint)
+    assert "step 2 of 6: 7:41 left · in all 47:41, until 12:47:41" in said(facts, "now")
+    assert said(facts, "guest") == (
+        "the agent has read the freeze · silent 12:19 · blocked by the host 1 min 1 s · "
+        "wrote 7.0 MiB since"
+    )
+    assert "2 of 3 can freeze: / (ext4 on vda1), /var" in said(facts, "mounts")
+    assert any("can't freeze: /boot/efi (vfat" in fact.text for fact in facts)
+
+
+@pytest.mark.parametrize(
+    ("read", "words"), [(True, "has read"), (False, "NOT read"), (None, "can't be seen")]
+)
+def test_whether_the_freeze_was_read(
+    still: StillClock, paint: Paint, read: bool | None, words: str
+) -> None:
+    state = VmState(make_vm("a"), progress=pending(still, read=read))
+    assert words in said(facts_of(state, paint), "guest")
+
+
+def test_facts_of_a_window(still: StillClock, paint: Paint) -> None:
+    facts = facts_of(VmState(make_vm("a"), progress=held(still)), paint)
+    assert said(facts, "window") == ("held for 0:42 · thawed on its own in 0:18 · 2 file systems")
+    assert "✓ verified" in said(facts, "verdict")
+
+
+def test_the_evidence_of_the_last_outcome(paint: Paint) -> None:
+    facts = facts_of(VmState(make_vm("a"), last=verified()), paint)
+    assert said(facts, "evidence") == "✓ reply: 2 (3.1 s old)"
+    assert [fact.text for fact in facts if fact.text.startswith("? writes")]
+    assert said(facts, "counts") == "frozen 2 · thawed 2 · in 3.4 s · coverage 2 of 3"
+    assert "/boot/efi (vfat on vda15) took writes" in said(facts, "outside")
+
+
+def test_what_a_person_has_to_do_is_never_cut_away(paint: Paint) -> None:
+    state = VmState(make_vm("mail"), last=lost(settled=False), trouble="no monitor")
+    lines = text_of(urgent_lines(facts_of(state, paint), 70, 2))
+    assert any("frostwatch thaw qemu:mail" in line for line in lines)
+
+
+def test_urgent_facts_take_one_line_each(still: StillClock, paint: Paint) -> None:
+    facts = facts_of(VmState(make_vm("a"), progress=pending(still), last=lost()), paint)
+    lines = text_of(urgent_lines(facts, 60, 3))
+    assert len(lines) == 3
+    assert all(cell_len(line) == 60 for line in lines)
+    assert lines[0].startswith("now")
+
+
+def test_all_facts_are_wrapped(still: StillClock, paint: Paint) -> None:
+    facts = facts_of(state_of(every_state(still), "mail"), paint)
+    assert all(cell_len(line) <= 40 for line in text_of(fact_lines(facts, 40)))
+
+
+def test_a_foreign_freeze_is_said_to_be_one(paint: Paint) -> None:
+    info = FreezeInfo(FreezeState.FROZEN, None, foreign=True)
+    facts = facts_of(VmState(make_vm("a"), freeze=info), paint)
+    assert "not provably by this console" in said(facts, "freeze")
+
+
+def test_a_fact_that_can_not_be_said_is_one_fact(paint: Paint) -> None:
+    broken = VmState(make_vm("a"), run_state="nonsense", last=lost())  # type: ignore[arg-type]
+    facts = facts_of(broken, paint)
+    assert "can't be shown" in said(facts, "trouble")
+    assert "lost" in said(facts, "last")
+
+
+def test_sizes() -> None:
+    assert [size_in_words(size) for size in (0, 1023, 1536, 7_340_032, 5 * 2**40)] == [
+        "0 B", "1023 B", "1.5 KiB", "7.0 MiB", "5.0 TiB",
+    ]  # fmt: skip
