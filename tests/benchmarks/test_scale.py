@@ -1,0 +1,57 @@
+"""Many freezes at once, and a thaw that waits behind none of them (simulated agents)."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from agentclient.events import Event, EventKind
+from agentclient.fleet import Fleet
+from agentclient.links import Links
+from agentclient.operations import FreezeRequest, Operations, ThawOutcome
+from agentclient.vm import Outcome, OutcomeKind
+from tests.simulated.fleet import Spec, simulated
+
+FREEZES = 40
+HOOK_S = 8.0
+
+
+def test_forty_freezes_at_once_and_a_thaw_of_another_vm(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    specs = [Spec(f"vm{n}", "hook", HOOK_S) for n in range(FREEZES)] + [Spec("other", "frozen")]
+    sent = threading.Semaphore(0)
+
+    def count(event: Event) -> None:
+        if event.kind is EventKind.SENT:
+            sent.release()
+
+    with simulated(tmp_path, specs) as vms:
+        fleet = Fleet()
+        fleet.set_vms("socket", vms)
+        operations = Operations(fleet, Links())
+        freezes = [operations.freeze(vm, FreezeRequest(), count) for vm in vms[:FREEZES]]
+        for _ in range(FREEZES):
+            assert sent.acquire(timeout=30)
+        assert len(operations.active()) == FREEZES
+
+        told: list[tuple[float, Event]] = []
+        began = time.monotonic()
+        thaw = operations.thaw(
+            vms[-1], foreign=True, on_event=lambda event: told.append((time.monotonic(), event))
+        )
+        thawed = thaw.wait(10)
+        assert isinstance(thawed, ThawOutcome)
+        assert (thawed.ok, thawed.thawed) == (True, 2)
+        thaw_sent = next(at for at, event in told if event.kind is EventKind.THAW_SENT)
+        record_property("thaw_started_s", round(thaw_sent - began, 3))
+        print(f"a thaw beside {FREEZES} pending freezes started after {thaw_sent - began:.3f} s")
+        assert len(operations.active()) == FREEZES, "the freezes were all still pending"
+
+        outcomes = [freeze.wait(60) for freeze in freezes]
+        for outcome in outcomes:
+            assert isinstance(outcome, Outcome)
+            assert (outcome.kind, outcome.certified) == (OutcomeKind.VERIFIED, True)
+        assert operations.close(1.0)

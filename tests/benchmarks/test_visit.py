@@ -1,0 +1,91 @@
+"""What a visit to a real guest costs beside the same bytes on a raw socket, in the same run."""
+
+from __future__ import annotations
+
+import json
+import socket
+import statistics
+import time
+from collections.abc import Callable
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from agentclient.cancel import Cancellation
+from agentclient.fleet import now
+from agentclient.links import connect
+from agentclient.visit import ask
+from agentclient.vm import AgentChannel, Vm, VmId
+from tests.guests.conftest import Boot, module_boot
+
+__all__ = ["module_boot"]
+
+ROUNDS = 300
+MOST = 1.5
+
+pytestmark = pytest.mark.guest
+
+
+@pytest.fixture(scope="module")
+def vm(module_boot: Boot) -> Vm:
+    guest = module_boot(name="visited")
+    return Vm(VmId("socket", guest.name), AgentChannel(guest.agent_socket))
+
+
+def visit(vm: Vm) -> Callable[[], None]:
+    link = connect(vm)
+    cancellation = Cancellation()
+
+    def run() -> None:
+        assert ask(link, now(), cancellation, first=False) is not None
+
+    return run
+
+
+def raw(vm: Vm) -> Callable[[], None]:
+    """The same requests and the same reads by hand, with no protocol around them."""
+    assert vm.agent is not None
+    path = str(vm.agent.path)
+    sync = {"execute": "guest-sync-delimited", "arguments": {"id": 4711}}
+    hello = b"\xff" + json.dumps(sync).encode() + b"\n"
+    status = b'{"execute":"guest-fsfreeze-status","id":"fw1.2"}\n'
+
+    def run() -> None:
+        with socket.socket(socket.AF_UNIX) as channel:
+            channel.connect(path)
+            channel.sendall(hello)
+            data = b""
+            while b"\xff" not in data or not data.endswith(b"\n"):
+                data += channel.recv(65536)
+            channel.sendall(status)
+            assert b"thawed" in channel.recv(65536)
+
+    return run
+
+
+def measure(benchmark: BenchmarkFixture, run: Callable[[], None]) -> None:
+    benchmark.pedantic(run, rounds=ROUNDS, warmup_rounds=20)  # type: ignore[no-untyped-call]
+
+
+def test_visit(vm: Vm, benchmark: BenchmarkFixture) -> None:
+    measure(benchmark, visit(vm))
+
+
+def test_raw_socket(vm: Vm, benchmark: BenchmarkFixture) -> None:
+    measure(benchmark, raw(vm))
+
+
+def test_ratio(vm: Vm, record_property: Callable[[str, object], None]) -> None:
+    """Both by turns, so that whatever else the machine does meets both."""
+    runs = (visit(vm), raw(vm))
+    times: tuple[list[float], list[float]] = ([], [])
+    for _ in range(ROUNDS):
+        for run, taken in zip(runs, times, strict=True):
+            began = time.perf_counter()
+            run()
+            taken.append(time.perf_counter() - began)
+    ours, bare = (statistics.median(taken) for taken in times)
+    ratio = ours / bare
+    record_property("visit_to_raw", round(ratio, 2))
+    print(f"visit {ours * 1e6:.0f} µs, raw {bare * 1e6:.0f} µs, ratio {ratio:.2f}")
+    assert ratio < MOST
