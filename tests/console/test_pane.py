@@ -130,3 +130,16 @@ async def test_long_log_lines_are_wrapped(still: StillClock) -> None:
     fleet.log(qemu("a"), Level.ERROR, "word " * 40)
     async with seated(fleet, still) as seat:
         assert sum("word word" in line for line in seat.lines) >= 3
+
+
+async def test_another_vms_log_starts_at_its_end(still: StillClock) -> None:
+    fleet = fleet_of(["a", "b"], still)
+    for number in range(40):
+        fleet.log(qemu("b"), Level.INFO, f"line {number:03}")
+    async with seated(fleet, still) as seat:
+        await seat.press("down")
+        await seat.settle()
+        assert "line 039" in seat.text
+        await seat.press("up", "slash", "b", "enter")
+        await seat.settle()
+        assert "line 039" in seat.text

@@ -64,8 +64,12 @@ class LogView(LinesView):
     def follow(self) -> None:
         """Go to the end, and stay there."""
         self._following, self._unread = True, 0
-        self.scroll_end(animate=False, immediate=True)
+        self._to_the_end()
         self._tell()
+
+    def _to_the_end(self) -> None:
+        # Forced: a log that has just outgrown the view has no scroll bar before the next layout.
+        self.scroll_end(animate=False, immediate=True, force=True)
 
     def update_log(self) -> None:
         """Append what came since the last time."""
@@ -82,7 +86,7 @@ class LogView(LinesView):
             tuple(self._wrapped) or ((Piece("nothing has happened to it yet", Tone.DIM),),)
         )
         if self._following:
-            self.scroll_end(animate=False, immediate=True)
+            self._to_the_end()
         elif known:
             self._stay(dropped, len(new))
 
