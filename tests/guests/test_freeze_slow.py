@@ -75,7 +75,9 @@ def test_a_late_reply_is_adopted_with_its_true_error(calm: Guest, operator: Oper
     assert outcome.cause is None
     assert (outcome.frozen, outcome.thawed, outcome.settled) == (None, 0, True)
     found = evidence(outcome)
-    assert (found["reply"], found["status"], found["port"]) == ("against", "against", "for")
+    assert (found["reply"], found["status"]) == ("against", "against")
+    # An error waits for no look at the port: it may not have been seen since.
+    assert found["port"] != "against"
     assert HOOK_FAILED in str(value(outcome, "reply"))
     running.assert_order(
         EventKind.STEP, EventKind.REPLY, EventKind.VERDICT, EventKind.THAW_SENT, EventKind.OUTCOME
