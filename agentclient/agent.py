@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from agentclient.answers import AgentInfo, agent_info, file_systems, freeze_state
 from agentclient.cancel import Cancellation
 from agentclient.channel import StreamEnded, wait_readable
 from agentclient.conversation import Conversation
@@ -44,22 +44,6 @@ TIMEOUTS: Final[Mapping[str, float]] = MappingProxyType(
         "guest-set-vcpus": 60.0,
     }
 )
-_MOST_FILE_SYSTEMS = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class AgentInfo:
-    """What ``guest-info`` says.
-
-    Attributes:
-        version: the agent's version, safe to show.
-        enabled: the commands that may be called now.
-        known: all commands that the agent has.
-    """
-
-    version: str
-    enabled: frozenset[str]
-    known: frozenset[str]
 
 
 def timeout_of(command: str) -> float:
@@ -162,17 +146,10 @@ class GuestAgent:
             as `request`.
         """
         value = self.request("guest-info")
-        if not isinstance(value, dict):
+        info = agent_info(value)
+        if info is None:
             raise self._wrong("guest-info", value)
-        listed = value.get("supported_commands")
-        items = listed if isinstance(listed, list) else []
-        commands = [item for item in items if isinstance(item, dict)]
-        names = [(item.get("name"), item.get("enabled")) for item in commands]
-        return AgentInfo(
-            printable(value.get("version", "unknown"), 40),
-            frozenset(name for name, enabled in names if isinstance(name, str) and enabled is True),
-            frozenset(name for name, _ in names if isinstance(name, str)),
-        )
+        return info
 
     def fsinfo(self) -> tuple[FileSystem, ...]:
         """Ask ``guest-get-fsinfo``: the mounted file systems, safe to show.
@@ -181,9 +158,10 @@ class GuestAgent:
             as `request`.
         """
         value = self.request("guest-get-fsinfo")
-        if not isinstance(value, list):
+        found = file_systems(value)
+        if found is None:
             raise self._wrong("guest-get-fsinfo", value)
-        return tuple(_file_system(item) for item in value[:_MOST_FILE_SYSTEMS])
+        return found
 
     def osinfo(self) -> Mapping[str, str]:
         """Ask ``guest-get-osinfo``: its strings, safe to show.
@@ -242,9 +220,10 @@ class GuestAgent:
         return value
 
     def _freeze_state(self, value: object) -> FreezeState:
-        if value not in (FreezeState.FROZEN, FreezeState.THAWED):
+        state = freeze_state(value)
+        if state is None:
             raise self._wrong("guest-fsfreeze-status", value)
-        return FreezeState(str(value))
+        return state
 
     def _wrong(self, command: str, value: object) -> ProtocolViolation:
         return ProtocolViolation(
@@ -337,12 +316,3 @@ class GuestAgent:
 
 def _since(started: float) -> float:
     return time.monotonic() - started
-
-
-def _file_system(item: object) -> FileSystem:
-    entry = item if isinstance(item, dict) else {}
-    return FileSystem(
-        device=printable(entry.get("name", "?"), 120),
-        mountpoint=printable(entry.get("mountpoint", "?"), 240),
-        kind=printable(entry.get("type", "?"), 40),
-    )

@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
+from agentclient.answers import freeze_state
 from agentclient.certificate import conclude, learned
 from agentclient.coverage import Coverage
 from agentclient.durations import in_words
@@ -27,7 +28,7 @@ from agentclient.events import EventKind
 from agentclient.evidence import Facts
 from agentclient.moves import Move, NewTicket, Resync, Send, Tell
 from agentclient.schedule import Schedule
-from agentclient.thaw import ThawReport, freeze_state
+from agentclient.thaw import ThawReport
 from agentclient.verdict import (
     LEVELS,
     based_on,

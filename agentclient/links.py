@@ -32,11 +32,11 @@ class Link:
         self.monitor = monitor
         self.channel_lock = threading.Lock()
 
-    def look(self, timeout_s: float = DEFAULT_VISIT_S, *, max_age_s: float = 0.0) -> MonitorView:
+    def look(self, timeout_s: float = DEFAULT_VISIT_S) -> MonitorView:
         """Return what the monitor shows; without a monitor, a view in which nothing is known."""
         if self.monitor is None:
             return MonitorView(problem="no monitor")
-        return self.monitor.look(timeout_s, max_age_s=max_age_s)
+        return self.monitor.look(timeout_s)
 
     def close(self) -> None:
         """End a held monitor session."""

@@ -15,7 +15,8 @@ from agentclient import port as ports
 from agentclient.channel import ConnectFailed, ConnectProblem, Endpoint
 from agentclient.port import Port
 from agentclient.qmp import QmpEvent, QmpFailure, QmpReply
-from agentclient.qmp_session import Ask, MonitorTrouble, QmpSession, soon
+from agentclient.qmp_session import Ask, MonitorTrouble, QmpSession
+from agentclient.steps import Steps, Talk, releasing, run
 from agentclient.text import printable
 from agentclient.vm import AgentChannel, MonitorView, RunState, Transport
 
@@ -65,49 +66,72 @@ class Monitor:
         self._queues_visible = True
         self._openings = 0
         self._resets = 0
-        self._last = MonitorView()
-        self._last_at = float("-inf")
 
-    def look(self, timeout_s: float = DEFAULT_VISIT_S, *, max_age_s: float = 0.0) -> MonitorView:
-        """Visit the monitor and return what it shows; never raises.
+    def look(self, timeout_s: float = DEFAULT_VISIT_S) -> MonitorView:
+        """Visit the monitor and return all that it shows; never raises.
 
         Args:
             timeout_s: how long the visit may take.
-            max_age_s: a view that is not older is good enough, and spares the visit.
         """
         with self._lock:
-            if time.monotonic() - self._last_at > max_age_s:
-                self._last = self._visit(soon(timeout_s))
-                self._last_at = time.monotonic()
-            return self._last
+            deadline = time.monotonic() + timeout_s
+            try:
+                session = self._open()
+            except ConnectFailed as error:
+                return unreachable(error)
+            return run(self._visit(session, full=True), session.channel, deadline)
+
+    def begin(self, timeout_s: float = DEFAULT_VISIT_S) -> Talk[MonitorView] | None:
+        """Begin a short look whose steps somebody else takes, who must take the first at once.
+
+        It leaves out what only a freeze needs: the writes, the openings and the reads.
+
+        Args:
+            timeout_s: how long the visit may take.
+
+        Returns:
+            None if somebody else is looking just now.
+
+        Raises:
+            ConnectFailed: the monitor can't be reached (see `unreachable`).
+        """
+        if not self._lock.acquire(blocking=False):
+            return None
+        try:
+            session = self._open()
+        except BaseException:
+            self._lock.release()
+            raise
+        steps = releasing(self._lock, self._visit(session, full=False))
+        return Talk(session.channel, steps, time.monotonic() + timeout_s)
 
     def event_fd(self) -> int | None:
         """Return a descriptor that is readable when QEMU tells something; None if not held."""
         with self._lock:
-            return self._session.fileno() if self._session is not None else None
+            return self._session.channel.fileno() if self._session is not None else None
 
     def close(self) -> None:
         """End a held session."""
         with self._lock:
             self._drop()
 
-    def _visit(self, deadline: float) -> MonitorView:
+    def _open(self) -> QmpSession:
+        if self._session is None:
+            self._session = QmpSession(self._endpoint.connect())
+        return self._session
+
+    def _visit(self, session: QmpSession, *, full: bool) -> Steps[MonitorView]:
+        keep = False
         try:
-            session = self._session or QmpSession(self._endpoint, deadline)
-        except ConnectFailed as error:
-            gone = error.problem in (ConnectProblem.REFUSED, ConnectProblem.MISSING)
-            run_state = RunState.GONE if gone else RunState.UNKNOWN
-            return MonitorView(run_state, problem=f"monitor: {error}", gone=gone)
+            yield from session.greet()
+            view = yield from self._ask_all(session, full=full)
+            keep = self._ours
         except MonitorTrouble as error:
             return MonitorView(problem=f"monitor: {error}")
-        self._session = session
-        try:
-            return self._ask_all(session, deadline)
-        except MonitorTrouble as error:
-            self._drop()
-            return MonitorView(problem=f"monitor: {error}")
+        else:
+            return view
         finally:
-            if not self._ours:
+            if not keep:
                 self._drop()
 
     def _drop(self) -> None:
@@ -115,24 +139,24 @@ class Monitor:
             self._session.close()
             self._session = None
 
-    def _ask_all(self, session: QmpSession, deadline: float) -> MonitorView:
-        if not self._looked_for_port:
-            self._find_port(session, deadline)
-        asks = [
-            Ask("query-status"),
-            Ask("query-migrate"),
-            Ask("query-blockstats"),
-            Ask("query-chardev"),
-        ]
-        asks += self._queue_asks()
-        status, migration, blocks, chardevs, *queues = session.ask(asks, deadline)
-        view = MonitorView(
-            run_state=_run_state(_value(status), _value(migration)),
-            written_bytes=ports.written_bytes(_value(blocks)),
-        )
+    def _ask_all(self, session: QmpSession, *, full: bool) -> Steps[MonitorView]:
+        if not self._looked_for_port and (full or self._port_is_unknown):
+            yield from self._find_port(session)
+        asks = [Ask("query-status"), Ask("query-migrate"), Ask("query-chardev")]
+        if full:
+            asks += [Ask("query-blockstats"), *self._queue_asks()]
+        answers = yield from session.ask(asks)
+        status, migration, chardevs, *rest = answers
+        view = MonitorView(run_state=_run_state(_value(status), _value(migration)))
         view = self._with_port(view, _value(chardevs))
-        view = self._with_queues(view, queues)
+        if full:
+            view = replace(view, written_bytes=ports.written_bytes(_value(rest[0])))
+            view = self._with_queues(view, rest[1:])
         return self._with_events(view, session.take_events())
+
+    @property
+    def _port_is_unknown(self) -> bool:
+        return self._agent is not None and self._agent.transport is Transport.UNKNOWN
 
     def _queue_asks(self) -> list[Ask]:
         if self._port is None or not self._queues_visible:
@@ -188,21 +212,23 @@ class Monitor:
         self._openings += len(mine)
         return replace(view, openings=self._openings)
 
-    def _find_port(self, session: QmpSession, deadline: float) -> None:
+    def _find_port(self, session: QmpSession) -> Steps[None]:
         """Find the agent's port in QEMU's object tree; about five more round trips, once."""
         if self._agent is None:
             self._looked_for_port = True
             return
-        listings = session.ask([Ask("qom-list", {"path": p}) for p in ports.PERIPHERALS], deadline)
+        listings = yield from session.ask([Ask("qom-list", {"path": p}) for p in ports.PERIPHERALS])
         paths = [
             path
             for directory, answer in zip(ports.PERIPHERALS, listings, strict=True)
             for path in ports.port_paths(directory, _value(answer))
         ]
-        found = [self._read_port(session, path, deadline) for path in paths]
+        found = []
+        for path in paths:
+            found.append((yield from _read_port(session, path)))
         known = [one for one in found if one is not None]
-        chardevs = ports.chardevs(_value(session.ask([Ask("query-chardev")], deadline)[0]))
-        chardev = ports.agent_chardev(chardevs, self._agent)
+        answers = yield from session.ask([Ask("query-chardev")])
+        chardev = ports.agent_chardev(ports.chardevs(_value(answers[0])), self._agent)
         label = chardev.label if chardev else None
         self._port = next((one for one in known if one.label == label), None)
         self._sole = (
@@ -210,12 +236,20 @@ class Monitor:
         )
         self._looked_for_port = True
 
-    @staticmethod
-    def _read_port(session: QmpSession, path: str, deadline: float) -> Port | None:
-        names = ("chardev", "nr", "parent_bus")
-        asks = [Ask("qom-get", {"path": path, "property": name}) for name in names]
-        values = [_value(answer) for answer in session.ask(asks, deadline)]
-        return ports.port(path, dict(zip(names, values, strict=True)))
+
+def unreachable(error: ConnectFailed) -> MonitorView:
+    """Return what a monitor shows to which no connection can be made."""
+    gone = error.problem in (ConnectProblem.REFUSED, ConnectProblem.MISSING)
+    run_state = RunState.GONE if gone else RunState.UNKNOWN
+    return MonitorView(run_state, problem=f"monitor: {error}", gone=gone)
+
+
+def _read_port(session: QmpSession, path: str) -> Steps[Port | None]:
+    names = ("chardev", "nr", "parent_bus")
+    asks = [Ask("qom-get", {"path": path, "property": name}) for name in names]
+    answers = yield from session.ask(asks)
+    values = [_value(answer) for answer in answers]
+    return ports.port(path, dict(zip(names, values, strict=True)))
 
 
 def _value(answer: QmpReply | QmpFailure) -> object:

@@ -10,7 +10,8 @@ import time
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from agentclient.agent import AgentInfo, GuestAgent
+from agentclient.agent import GuestAgent
+from agentclient.answers import AgentInfo
 from agentclient.cancel import Cancellation
 from agentclient.channel import ConnectFailed, ConnectProblem
 from agentclient.conversation import Conversation

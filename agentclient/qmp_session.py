@@ -1,12 +1,11 @@
-"""A connected QMP session with deadlines: the thin shell around `agentclient.qmp`."""
+"""A QMP session on a connected channel, as steps: greeting, commands, events."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from agentclient.channel import Channel, Endpoint, StreamEnded, wait_readable
+from agentclient.channel import Channel, StreamEnded
 from agentclient.qmp import (
     Greeting,
     QmpEvent,
@@ -17,8 +16,10 @@ from agentclient.qmp import (
     QmpWire,
     qmp_command,
 )
+from agentclient.steps import Steps
 
-# QEMU queues eight requests at the most before it stops reading (QMP_REQ_QUEUE_LEN_MAX).
+# QEMU queues eight requests at the most before it stops reading (QMP_REQ_QUEUE_LEN_MAX); the
+# negotiation is one of them.
 _MOST_AT_ONCE = 6
 _MOST_EVENTS = 256
 
@@ -48,32 +49,37 @@ class QmpSession:
     """One connection to a monitor, from its greeting on.
 
     Args:
-        endpoint: where the monitor listens.
-        deadline: time of the monotonic clock by which it must have greeted.
-
-    Raises:
-        ConnectFailed: no connection.
-        MonitorTrouble: no greeting.
+        channel: the connected stream; the session closes it.
     """
 
-    def __init__(self, endpoint: Endpoint, deadline: float) -> None:
-        self._channel: Channel = endpoint.connect()
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
         self._wire = QmpWire()
         self._tickets = 0
+        self._greeted = False
+        self._unsent = b""
         self._inbox: list[QmpMessage] = []
-        self.events: list[QmpEvent] = []
-        """What QEMU told on its own since the last `take_events`."""
-        try:
-            self._greet(deadline)
-        except BaseException:
-            self.close()
-            raise
+        self._events: list[QmpEvent] = []
 
-    def fileno(self) -> int:
-        """Return the descriptor that is readable when something has come."""
-        return self._channel.fileno()
+    def greet(self) -> Steps[None]:
+        """Wait for the greeting, unless it has come already; nothing is written before it.
 
-    def ask(self, asks: Sequence[Ask], deadline: float) -> list[QmpReply | QmpFailure]:
+        Raises:
+            MonitorTrouble: it did not greet: another client is served.
+        """
+        while not self._greeted:
+            try:
+                yield from self._receive(b"")
+            except TimeoutError as error:
+                raise MonitorTrouble(
+                    "the monitor does not greet: another client holds it", busy=True
+                ) from error
+            self._greeted = any(isinstance(message, Greeting) for message in self._inbox)
+            self._inbox.clear()
+            # It goes out with the first commands, which spares a round trip.
+            self._unsent = qmp_command(self._ticket(), "qmp_capabilities")
+
+    def ask(self, asks: Sequence[Ask]) -> Steps[list[QmpReply | QmpFailure]]:
         """Ask several commands in few writes, and return their answers in order.
 
         Raises:
@@ -81,7 +87,7 @@ class QmpSession:
         """
         answers: list[QmpReply | QmpFailure] = []
         for start in range(0, len(asks), _MOST_AT_ONCE):
-            answers += self._ask_some(asks[start : start + _MOST_AT_ONCE], deadline)
+            answers += yield from self._ask_some(asks[start : start + _MOST_AT_ONCE])
         return answers
 
     def take_events(self) -> list[QmpEvent]:
@@ -90,65 +96,63 @@ class QmpSession:
         Raises:
             MonitorTrouble: the session has ended.
         """
-        self._receive(0.0)
-        events, self.events = self.events, []
+        try:
+            self._take(self.channel.receive())
+        except StreamEnded as error:
+            raise _broken(error) from error
+        events, self._events = self._events, []
         return events
 
     def close(self) -> None:
         """End the session."""
-        self._channel.close()
+        self.channel.close()
 
-    def _greet(self, deadline: float) -> None:
-        while not any(isinstance(message, Greeting) for message in self._inbox):
-            if not self._receive_by(deadline):
-                raise MonitorTrouble(
-                    "the monitor does not greet: another client holds it", busy=True
-                )
-        self._inbox.clear()
-        self._ask_some([Ask("qmp_capabilities")], deadline)
+    def _ticket(self) -> int:
+        self._tickets += 1
+        return self._tickets
 
-    def _ask_some(self, asks: Sequence[Ask], deadline: float) -> list[QmpReply | QmpFailure]:
-        tickets = range(self._tickets + 1, self._tickets + 1 + len(asks))
-        self._tickets += len(asks)
-        data = b"".join(
+    def _ask_some(self, asks: Sequence[Ask]) -> Steps[list[QmpReply | QmpFailure]]:
+        tickets = [self._ticket() for _ in asks]
+        data = self._unsent + b"".join(
             qmp_command(ticket, ask.command, ask.arguments)
             for ticket, ask in zip(tickets, asks, strict=True)
         )
-        try:
-            self._channel.send(data, deadline)
-        except (StreamEnded, TimeoutError) as error:
-            raise MonitorTrouble(f"the monitor's session broke: {error}") from error
+        self._unsent = b""
         answers: dict[int, QmpReply | QmpFailure] = {}
         while len(answers) < len(asks):
+            try:
+                yield from self._receive(data)
+            except TimeoutError as error:
+                raise MonitorTrouble(
+                    f"the monitor did not answer {asks[0].command} in time: {error}"
+                ) from error
+            data = b""
             for message in self._inbox:
                 if isinstance(message, QmpReply | QmpFailure) and message.ticket in tickets:
                     answers[message.ticket] = message
             self._inbox.clear()
-            if len(answers) < len(asks) and not self._receive_by(deadline):
-                raise MonitorTrouble(f"the monitor did not answer {asks[0].command} in time")
         return [answers[ticket] for ticket in tickets]
 
-    def _receive_by(self, deadline: float) -> bool:
-        """As `_receive`, but a monitor that tells events without end does not keep us."""
-        return time.monotonic() < deadline and self._receive(deadline)
-
-    def _receive(self, deadline: float) -> bool:
-        """Take what has come by `deadline`; False if nothing has."""
-        if not wait_readable(self._channel, deadline):
-            return False
+    def _receive(self, data: bytes) -> Steps[None]:
+        """Write `data`, and take what comes next."""
         try:
-            messages = self._wire.feed(self._channel.receive())
-        except (StreamEnded, QmpViolation) as error:
-            raise MonitorTrouble(f"the monitor's session broke: {error}") from error
+            came = yield data
+        except StreamEnded as error:
+            raise _broken(error) from error
+        self._take(came)
+
+    def _take(self, data: bytes) -> None:
+        try:
+            messages = self._wire.feed(data)
+        except QmpViolation as error:
+            raise _broken(error) from error
         for message in messages:
             if isinstance(message, QmpEvent):
-                self.events.append(message)
-                del self.events[:-_MOST_EVENTS]
+                self._events.append(message)
+                del self._events[:-_MOST_EVENTS]
             else:
                 self._inbox.append(message)
-        return True
 
 
-def soon(seconds: float) -> float:
-    """Return the deadline that is `seconds` away."""
-    return time.monotonic() + seconds
+def _broken(error: Exception) -> MonitorTrouble:
+    return MonitorTrouble(f"the monitor's session broke: {error}")

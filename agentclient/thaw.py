@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from agentclient.answers import freeze_state
 from agentclient.coverage import count
 from agentclient.durations import in_words
 from agentclient.events import EventKind
@@ -418,9 +419,3 @@ class ThawMachine:
         kind = EventKind.THAWED if settled else EventKind.NOTE
         fields = {"thawed": self._count, "seconds": round(now - self.started_at, 3)}
         return [Tell(kind, level, reason, fields)]
-
-
-def freeze_state(value: object) -> FreezeState | None:
-    """Read a status: ``frozen`` or ``thawed``; None for anything else that a guest may say."""
-    known = (FreezeState.FROZEN, FreezeState.THAWED)
-    return FreezeState(value) if isinstance(value, str) and value in known else None

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agentclient import monitor as monitor_module
-from agentclient import qmp_session
+from agentclient import steps
 from agentclient.channel import ConnectFailed, ConnectProblem
 from agentclient.monitor import Monitor
 from agentclient.vm import AgentChannel, MonitorView, RunState, Transport
@@ -99,7 +99,7 @@ class Host:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    made.install(monkeypatch, qmp_session, monitor_module)
+    made.install(monkeypatch, steps, monitor_module)
     return made
 
 
@@ -130,24 +130,11 @@ def test_the_port_is_looked_for_once(host: Host) -> None:
         "qmp_capabilities",
         "query-status",
         "query-migrate",
-        "query-blockstats",
         "query-chardev",
+        "query-blockstats",
         "x-query-virtio-queue-status",
         "x-query-virtio-queue-status",
     ]
-
-
-def test_a_view_that_is_fresh_enough_spares_a_visit(host: Host, clock: Clock) -> None:
-    monitor = host.monitor()
-    first = host.look(monitor)
-    host.open = False
-    clock.sleep(0.9)
-    assert monitor.look(max_age_s=1.0) is first
-    clock.sleep(0.2)
-    assert monitor.look(max_age_s=1.0).port_open is False
-    host.open = True
-    clock.sleep(0.001)
-    assert host.look(monitor).port_open is True
 
 
 @pytest.mark.parametrize(

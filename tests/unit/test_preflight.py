@@ -48,7 +48,7 @@ class Scripted(Monitor):
     def __init__(self, *views: MonitorView) -> None:
         self.views = list(views)
 
-    def look(self, timeout_s: float = 0.5, *, max_age_s: float = 0.0) -> MonitorView:
+    def look(self, timeout_s: float = 0.5) -> MonitorView:
         return self.views.pop(0) if len(self.views) > 1 else self.views[0]
 
 
