@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -56,6 +56,7 @@ class Fleet:
     ) -> None:
         self._lock = threading.Lock()
         self._states: dict[VmId, VmState] = {}
+        self._written: dict[VmId, None] = {}  # the last write is the last one
         self._removed: dict[VmId, int] = {}
         self._logs: dict[VmId, deque[LogLine]] = {}
         self._log_lines = log_lines
@@ -85,12 +86,20 @@ class Fleet:
     def changed_since(self, version: int) -> FleetChange:
         """Return what was written after `version`; 0 gives everything."""
         with self._lock:
-            changed = sorted(
-                (state for state in self._states.values() if state.version > version),
-                key=lambda state: state.version,
-            )
-            removed = tuple(vm for vm, at in self._removed.items() if at > version)
-            return FleetChange(self._version, tuple(changed), removed)
+            # From the newest back to what the reader has seen: a glance costs what has changed,
+            # not what there is.
+            changed = []
+            for vm_id in reversed(self._written):
+                state = self._states[vm_id]
+                if state.version <= version:
+                    break
+                changed.append(state)
+            removed = []
+            for vm_id in reversed(self._removed):
+                if self._removed[vm_id] <= version:
+                    break
+                removed.append(vm_id)
+            return FleetChange(self._version, tuple(reversed(changed)), tuple(reversed(removed)))
 
     def update(self, vm_id: VmId, change: Callable[[VmState], VmState]) -> None:
         """Replace a VM's state by what `change` makes of it, unless that is the same.
@@ -104,8 +113,7 @@ class Fleet:
                 return
             new = change(old)
             if new != old:
-                self._version += 1
-                self._states[vm_id] = replace(new, version=self._version)
+                self._write(new)
 
     def set_vms(self, source: str, vms: Iterable[Vm]) -> None:
         """Take over what a source lists now.
@@ -130,14 +138,19 @@ class Fleet:
                 if state.vm.source == source and vm_id not in listed and state.present:
                     self._write(replace(state, present=False))
 
-    def forget_absent(self) -> None:
-        """Drop the VMs that no source lists and on which nothing is in flight."""
+    def forget_absent(self, keep: Container[VmId] = ()) -> None:
+        """Drop the VMs that no source lists and on which nothing is in flight.
+
+        Args:
+            keep: those of them that stay all the same.
+        """
         with self._lock:
             for vm_id, state in list(self._states.items()):
-                if not state.present and state.progress is None:
-                    del self._states[vm_id]
+                if not state.present and state.progress is None and vm_id not in keep:
+                    del self._states[vm_id], self._written[vm_id]
                     self._logs.pop(vm_id, None)
                     self._version += 1
+                    self._removed.pop(vm_id, None)
                     self._removed[vm_id] = self._version
             while len(self._removed) > _MOST_REMOVED:
                 del self._removed[next(iter(self._removed))]
@@ -176,3 +189,5 @@ class Fleet:
     def _write(self, state: VmState) -> None:
         self._version += 1
         self._states[state.id] = replace(state, version=self._version)
+        self._written.pop(state.id, None)
+        self._written[state.id] = None

@@ -1,28 +1,23 @@
-"""One polite visit to a VM: what its monitor shows, and what its agent answers (P5).
+"""What one polite visit to a VM changes in what is known about it (P5).
 
-A visit never raises, never waits longer than its deadlines, and leaves no socket open.
+A visit is a short look at the monitor and, less often, a question to the agent: one connection,
+a sync and a status. Nobody waits in here; `agentclient.watcher` says when, `agentclient.visitor`
+takes the steps.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from contextlib import closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
-from agentclient.agent import GuestAgent
-from agentclient.cancel import Cancellation
 from agentclient.channel import ConnectFailed, ConnectProblem
-from agentclient.conversation import Conversation
-from agentclient.errors import AgentError, AgentTimeout, Cancelled, CommandFailed
-from agentclient.links import Link
+from agentclient.question import Said
 from agentclient.text import printable
 from agentclient.vm import (
     AgentHealth,
     AgentHow,
     AgentState,
-    FileSystem,
     FreezeInfo,
     FreezeState,
     MonitorView,
@@ -30,49 +25,10 @@ from agentclient.vm import (
     VmState,
 )
 
-# An idle agent answers within 0.1 s (protocol §1.12), one on a busy host within a few times that.
-AGENT_VISIT_S = 2.0
 NOT_RUNNING = frozenset({RunState.PAUSED, RunState.IO_ERROR, RunState.SUSPENDED})
 _LEFT = frozenset({RunState.GONE, RunState.SHUTDOWN, RunState.PANICKED})
 
 Change = Callable[[VmState], VmState]
-
-
-def look(link: Link, at: datetime) -> tuple[MonitorView, Change]:
-    """Look at the monitor.
-
-    Args:
-        link: the VM.
-        at: the wall clock, for what is written to the fleet.
-
-    Returns:
-        What was seen, and what it changes in the VM's state.
-    """
-    view = link.look()
-    return view, lambda state: _looked(state, view, at, has_monitor=link.monitor is not None)
-
-
-def ask(link: Link, at: datetime, cancellation: Cancellation, *, first: bool) -> Change | None:
-    """Ask the agent for its freeze state, if the channel is free.
-
-    Args:
-        link: the VM.
-        at: the wall clock, for what is written to the fleet.
-        cancellation: ends the visit early.
-        first: it is the first visit to this agent: ask as well who it is, and what it has
-            mounted, so that a confirmation can name it.
-
-    Returns:
-        What the answer changes in the VM's state; None if the agent was not asked.
-    """
-    if link.agent is None or not link.channel_lock.acquire(blocking=False):
-        return None
-    try:
-        return _ask(link, at, cancellation, first=first)
-    except Cancelled:
-        return None
-    finally:
-        link.channel_lock.release()
 
 
 def may_ask(state: VmState, view: MonitorView) -> bool:
@@ -86,97 +42,72 @@ def may_ask(state: VmState, view: MonitorView) -> bool:
     )
 
 
-def _ask(link: Link, at: datetime, cancellation: Cancellation, *, first: bool) -> Change:
-    assert link.agent is not None
-    started = time.monotonic()
-    try:
-        channel = link.agent.connect()
-    except ConnectFailed as error:
-        return _unreachable(error, at)
-    with closing(Conversation(channel)) as conversation:
-        agent = GuestAgent(str(link.vm.id), conversation, cancellation)
-        try:
-            agent.sync(AGENT_VISIT_S)
-            frozen = agent.probe_status()
-            answer = _Answer(at, frozen, time.monotonic() - started)
-            return _answered(_introduced(agent, answer) if first else answer)
-        except AgentTimeout:
-            return _silent(at, can_see_clients=link.monitor is not None)
-        except AgentError as error:
-            rtt_s = time.monotonic() - started
-            return _answered(_Answer(at, None, rtt_s, detail=printable(error, 200)))
+def looked(view: MonitorView, at: datetime, *, has_monitor: bool) -> Change:
+    """Return what a look at the monitor changes.
 
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """What an agent said on one visit."""
-
-    at: datetime
-    frozen: FreezeState | None
-    rtt_s: float
-    version: str | None = None
-    file_systems: tuple[FileSystem, ...] | None = None
-    detail: str | None = None
-
-
-def _introduced(agent: GuestAgent, answer: _Answer) -> _Answer:
-    """Ask who the agent is; a frozen one may not list its file systems (protocol §3.2)."""
-    answer = replace(answer, version=agent.info().version)
-    if answer.frozen is FreezeState.FROZEN:
-        return answer
-    with suppress(CommandFailed):
-        answer = replace(answer, file_systems=agent.fsinfo())
-    return answer
+    Args:
+        view: what was seen.
+        at: the wall clock.
+        has_monitor: whether there is a monitor; without one nothing was looked at.
+    """
+    return lambda state: _looked(state, view, at, has_monitor=has_monitor)
 
 
 def _looked(state: VmState, view: MonitorView, at: datetime, *, has_monitor: bool) -> VmState:
     trouble = view.problem if has_monitor else None
     run_state = view.run_state if has_monitor else state.run_state
-    state = replace(state, run_state=run_state, trouble=trouble)
+    if (trouble, run_state) != (state.trouble, state.run_state):
+        state = replace(state, run_state=run_state, trouble=trouble)
     if state.progress is not None:
         return state  # what the freeze sees on its own connection is better
     health = _health(state, view, at)
-    freeze = state.freeze
+    if health is not state.agent:
+        state = replace(state, agent=health)
     if view.gone or run_state in _LEFT:
-        freeze = FreezeInfo()
-    return replace(state, agent=health, freeze=freeze)
+        state = replace(state, freeze=FreezeInfo())
+    return state
 
 
 def _health(state: VmState, view: MonitorView, at: datetime) -> AgentHealth:
+    """Return the agent's health; the very same object where a look tells nothing new."""
     old = state.agent
-    known = replace(old, rtt_s=None, detail=None, seen_at=at)
     if state.vm.out_of_reach is not None:
-        unknown = replace(known, state=AgentState.UNKNOWN, how=AgentHow.CONFIGURATION)
+        unknown = _known(old, AgentState.UNKNOWN, AgentHow.CONFIGURATION, at)
         return replace(unknown, detail=printable(state.vm.out_of_reach, 200))
     if state.vm.agent is None:
-        return replace(known, state=AgentState.NONE, how=AgentHow.CONFIGURATION)
+        return _known(old, AgentState.NONE, AgentHow.CONFIGURATION, at)
     if view.gone or view.port_open is False:
-        return replace(known, state=AgentState.CLOSED, how=AgentHow.PORT, version=None)
+        return replace(_known(old, AgentState.CLOSED, AgentHow.PORT, at), version=None)
     if view.client:
-        return replace(known, state=AgentState.BUSY, how=AgentHow.CLIENT)
-    answered = old.how in (AgentHow.REPLY, AgentHow.DEADLINE)
-    if view.port_open and not answered:
-        return replace(known, state=AgentState.OPEN, how=AgentHow.PORT)
+        return _known(old, AgentState.BUSY, AgentHow.CLIENT, at)
+    if view.port_open and old.how not in (AgentHow.REPLY, AgentHow.DEADLINE):
+        return _known(old, AgentState.OPEN, AgentHow.PORT, at)
     return old
 
 
-def _answered(answer: _Answer) -> Change:
+def _known(old: AgentHealth, state: AgentState, how: AgentHow, at: datetime) -> AgentHealth:
+    return replace(old, state=state, how=how, rtt_s=None, detail=None, seen_at=at)
+
+
+def answered(said: Said, at: datetime) -> Change:
+    """Return what an agent's answer changes."""
+
     def change(state: VmState) -> VmState:
         if state.progress is not None:
             return state
         health = AgentHealth(
             AgentState.ALIVE,
             AgentHow.REPLY,
-            rtt_s=answer.rtt_s,
-            version=answer.version or state.agent.version,
-            seen_at=answer.at,
-            detail=answer.detail,
+            rtt_s=said.rtt_s,
+            version=said.version or state.agent.version,
+            seen_at=at,
+            detail=said.detail,
         )
-        listed = answer.file_systems
+        listed = said.file_systems
         return replace(
             state,
             agent=health,
-            freeze=_freeze(state, answer.frozen, answer.at),
+            freeze=_freeze(state, said.frozen, at),
             file_systems=state.file_systems if listed is None else listed,
         )
 
@@ -190,7 +121,13 @@ def _freeze(state: VmState, frozen: FreezeState | None, at: datetime) -> FreezeI
     return FreezeInfo(frozen, old.since if same else at, foreign)
 
 
-def _silent(at: datetime, *, can_see_clients: bool) -> Change:
+def silent(at: datetime, *, can_see_clients: bool) -> Change:
+    """Return what it changes that an agent did not answer in time.
+
+    Args:
+        at: the wall clock.
+        can_see_clients: whether the monitor would have shown another client.
+    """
     detail = None if can_see_clients else "or another client is served: without a monitor"
 
     def change(state: VmState) -> VmState:
@@ -209,7 +146,8 @@ def _silent(at: datetime, *, can_see_clients: bool) -> Change:
     return change
 
 
-def _unreachable(error: ConnectFailed, at: datetime) -> Change:
+def unreachable(error: ConnectFailed, at: datetime) -> Change:
+    """Return what it changes that an agent's channel can't be connected to."""
     full = error.problem is ConnectProblem.QUEUE_FULL
     left = error.problem in (ConnectProblem.MISSING, ConnectProblem.REFUSED)
 

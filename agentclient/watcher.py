@@ -1,44 +1,48 @@
 """Visits every VM on schedule: its port every 2 s, its agent every 15 s, the dead less often.
 
-A small pool of threads does the visits, so that a hung guest delays only its own next visit. One
-VM is never visited twice at once.
+One thread and one selector, so that a hung guest delays nobody. Where VMs come from is asked in a
+thread of its own, since a source may take its time.
 """
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
-from agentclient.cancel import Cancellation
+from agentclient.channel import ConnectFailed
 from agentclient.errors import FrostwatchError
 from agentclient.fleet import Fleet
-from agentclient.links import Links
+from agentclient.links import Link, Links
+from agentclient.monitor import unreachable as monitor_unreachable
+from agentclient.question import Said, question
+from agentclient.rounds import Rounds
 from agentclient.sources.base import Source, merge
+from agentclient.steps import releasing
 from agentclient.text import printable
-from agentclient.visit import ask, look, may_ask
-from agentclient.vm import AgentHow, AgentState, Level, Vm, VmId, VmState
+from agentclient.visit import Change, answered, looked, may_ask, silent, unreachable
+from agentclient.visitor import Visitor
+from agentclient.vm import AgentHow, AgentState, Level, MonitorView, Vm, VmId, VmState
 
 SOURCES_EVERY_S: Final = 5.0
-# Each unanswered visit doubles the wait for the next, up to this many times the interval.
-MOST_BACK_OFF: Final = 16
-VISITS_AT_ONCE: Final = 8
+# More would be a burst of its own, and each takes a descriptor.
+MOST_VISITS_AT_ONCE: Final = 256
+LONGEST_TURN_S: Final = 1.0
+# A VM that has left stays on the screen for so long, to be seen leaving.
+ABSENT_S: Final = 60.0
 
 
-@dataclass(slots=True)
-class _Rounds:
-    """When a VM is due, and how often it has not answered in a row."""
+@dataclass(frozen=True, slots=True)
+class _Visit:
+    """A visit that has begun."""
 
-    agent_due: float = 0.0
-    misses: int = 0
-    busy: bool = False
-    was_open: bool | None = None
-    was_taken: bool = False
+    vm_id: VmId
+    link: Link
+    due: float
 
 
 class Watcher:
@@ -64,16 +68,13 @@ class Watcher:
         self._fleet = fleet
         self._links = links
         self._sources = tuple(sources)
-        self._port_interval_s = port_interval_s
-        self._agent_interval_s = agent_interval_s
-        self._cancellation = Cancellation()
-        self._wake = threading.Condition()
-        self._stopping = False
-        self._rounds: dict[VmId, _Rounds] = {}
-        self._due: list[tuple[float, int, VmId]] = []
-        self._order = itertools.count()
-        self._pool = ThreadPoolExecutor(VISITS_AT_ONCE, thread_name_prefix="visit")
-        self._thread: threading.Thread | None = None
+        self._rounds = Rounds(port_interval_s, agent_interval_s)
+        self._visitor = Visitor()
+        self._stopping = threading.Event()
+        self._listed = threading.Event()
+        self._wanted: deque[VmId] = deque()
+        self._absent: dict[VmId, float] = {}  # since when
+        self._threads: list[threading.Thread] = []
         self._problems: tuple[str, ...] = ()
 
     @property
@@ -82,20 +83,21 @@ class Watcher:
         return self._problems
 
     def start(self) -> None:
-        """Begin to watch, in a thread of its own."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
-            self._thread.start()
+        """Begin to watch, in threads of its own."""
+        if not self._threads:
+            for name, run in (("sources", self._list_forever), ("watcher", self._visit_forever)):
+                self._threads.append(threading.Thread(target=run, name=name, daemon=True))
+            for thread in self._threads:
+                thread.start()
 
     def stop(self) -> None:
         """End every visit, and the watching, within a second."""
-        with self._wake:
-            self._stopping = True
-            self._wake.notify()
-        self._cancellation.set()
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        if self._thread is not None:
-            self._thread.join(timeout=1.0)
+        self._stopping.set()
+        self._visitor.wake()
+        for thread in self._threads:
+            thread.join(timeout=1.0)
+        if not self._threads:
+            self._visitor.close()
 
     def find_vms(self) -> tuple[str, ...]:
         """Ask all sources for their VMs, and write them to the fleet.
@@ -116,137 +118,190 @@ class Watcher:
         for source, vms in zip(self._sources, merge(lists), strict=True):
             if source.name not in failed:
                 self._fleet.set_vms(source.name, vms)
+        self._forget_absent(time.monotonic())
         self._problems = tuple(problems)
         return self._problems
+
+    def _forget_absent(self, now: float) -> None:
+        absent = [state.id for state in self._fleet.states() if not state.present]
+        self._absent = {vm_id: self._absent.get(vm_id, now) for vm_id in absent}
+        recent = {vm_id for vm_id, since in self._absent.items() if now - since < ABSENT_S}
+        self._fleet.forget_absent(keep=recent)
 
     def visit_all(self, timeout_s: float) -> None:
         """Find all VMs and visit each once, with its agent; for one-shot commands.
 
         Args:
-            timeout_s: how long to wait; later visits go on and are written when they end.
+            timeout_s: how long the visits may take in all.
         """
         self.find_vms()
-        visits: list[Future[None]] = [
-            self._pool.submit(self._visit, state.id, agent=True) for state in self._fleet.states()
-        ]
-        wait(visits, timeout=timeout_s)
+        now = time.monotonic()
+        self._adopt(now)
+        waiting = deque(state.id for state in self._fleet.states())
+        for vm_id in waiting:
+            self._rounds[vm_id].agent_due = 0.0
+        until = now + timeout_s
+        while (waiting or self._visitor.in_flight) and time.monotonic() < until:
+            while waiting and self._visitor.in_flight < MOST_VISITS_AT_ONCE:
+                self._visit(waiting.popleft(), time.monotonic())
+            if self._visitor.in_flight:
+                self._visitor.turn(until)
 
     def visit_soon(self, vm_id: VmId) -> None:
         """Visit a VM at once, with its agent."""
-        with self._wake:
-            self._rounds.setdefault(vm_id, _Rounds()).agent_due = 0.0
-            heapq.heappush(self._due, (time.monotonic(), next(self._order), vm_id))
-            self._wake.notify()
+        self._wanted.append(vm_id)
+        self._visitor.wake()
 
-    # -- the schedule ---------------------------------------------------------------------
+    # -- the threads ----------------------------------------------------------------------
 
-    def _run(self) -> None:
-        sources_due = 0.0
-        while True:
-            now = time.monotonic()
-            if now >= sources_due:
-                self._refresh()
-                sources_due = time.monotonic() + SOURCES_EVERY_S
-            with self._wake:
-                if self._stopping:
-                    return
-                vm_id = self._next_due(time.monotonic())
-                if vm_id is None:
-                    due = min(self._due[0][0] if self._due else sources_due, sources_due)
-                    self._wake.wait(max(0.0, due - time.monotonic()))
-                    continue
-                self._rounds[vm_id].busy = True
-            self._submit(vm_id)
+    def _list_forever(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self.find_vms()
+            except Exception as error:  # noqa: BLE001 - a source's bug must not end the watching (P8)
+                self._problems = (printable(f"a source failed: {error!r}"),)
+            self._listed.set()
+            self._visitor.wake()
+            self._stopping.wait(SOURCES_EVERY_S)
 
-    def _refresh(self) -> None:
+    def _visit_forever(self) -> None:
         try:
-            self.find_vms()
-        except Exception as error:  # noqa: BLE001 - a source's bug must not end the watching (P8)
-            self._problems = (printable(f"a source failed: {error!r}"),)
+            while not self._stopping.is_set():
+                self._turn(time.monotonic())
+        finally:
+            self._visitor.close()
+
+    def _turn(self, now: float) -> None:
+        if self._listed.is_set():
+            self._listed.clear()
+            self._adopt(now)
+        while self._wanted:
+            self._rounds.soon(self._wanted.popleft(), now)
+        until = now + LONGEST_TURN_S
+        while self._visitor.in_flight < MOST_VISITS_AT_ONCE:
+            due = self._rounds.next_at
+            vm_id = self._rounds.take(now)
+            if vm_id is None:
+                until = min(until, due)
+                break
+            self._visit(vm_id, due)
+        self._visitor.turn(until)
+
+    def _adopt(self, now: float) -> None:
         known = {state.id for state in self._fleet.states()}
-        now = time.monotonic()
-        with self._wake:
-            new = [vm_id for vm_id in known if vm_id not in self._rounds]
-            for index, vm_id in enumerate(new):
-                # Spread over the interval, so that no second is a burst; the first ones at once.
-                spread = self._port_interval_s * index / max(1, len(new))
-                self._rounds[vm_id] = _Rounds()
-                heapq.heappush(self._due, (now + spread, next(self._order), vm_id))
-            for vm_id in [one for one in self._rounds if one not in known]:
-                del self._rounds[vm_id]
-                self._links.forget(vm_id)
-
-    def _next_due(self, now: float) -> VmId | None:
-        while self._due and self._due[0][0] <= now:
-            _, _, vm_id = heapq.heappop(self._due)
-            rounds = self._rounds.get(vm_id)
-            if rounds is not None and not rounds.busy:
-                return vm_id
-        return None
-
-    def _submit(self, vm_id: VmId) -> None:
-        rounds = self._rounds.get(vm_id)
-        agent = rounds is not None and time.monotonic() >= rounds.agent_due
-        try:
-            visit = self._pool.submit(self._visit, vm_id, agent=agent)
-        except RuntimeError:
-            return  # stopping
-        visit.add_done_callback(lambda _: self._visited(vm_id))
-
-    def _visited(self, vm_id: VmId) -> None:
-        with self._wake:
-            rounds = self._rounds.get(vm_id)
-            if rounds is None:
-                return
-            rounds.busy = False
-            factor = min(2**rounds.misses, MOST_BACK_OFF) if rounds.was_open is None else 1
-            due = time.monotonic() + self._port_interval_s * factor
-            heapq.heappush(self._due, (due, next(self._order), vm_id))
-            self._wake.notify()
+        for vm_id in self._rounds.keep(known, now):
+            self._links.forget(vm_id)
 
     # -- one visit ------------------------------------------------------------------------
 
-    def _visit(self, vm_id: VmId, *, agent: bool) -> None:
+    def _visit(self, vm_id: VmId, due: float) -> None:
+        """Begin a visit with a look at the monitor, which whoever freezes the VM has already."""
+        state = self._state(vm_id)
+        if state is None:
+            return  # it has left; the next list tells the rounds
+        visit = _Visit(vm_id, self._links.of(state.vm), due)
+        if state.progress is not None:
+            self._rounds[vm_id].was_taken = True
+            self._end(visit)
+            return
         try:
-            state = self._fleet.get(vm_id)
-            self._visit_vm(state, agent=agent)
-        except KeyError:
-            return
+            self._look(visit)
         except Exception as error:  # noqa: BLE001 - P8: one broken VM is one broken row
-            text = printable(f"the visit failed: {error!r}", 300)
-            self._fleet.update(vm_id, lambda old: replace(old, trouble=text))
-            self._fleet.log(vm_id, Level.ERROR, text)
+            self._failed(visit, error)
 
-    def _visit_vm(self, state: VmState, *, agent: bool) -> None:
-        rounds = self._rounds.setdefault(state.id, _Rounds())
-        link = self._links.of(state.vm)
-        view, change = look(link, self._fleet.wall())
-        self._fleet.update(state.id, change)
-        state = self._fleet.get(state.id)
-        # An agent that has just opened its port is asked at once; and so is one whose channel was
-        # just released, by us or by others: a freeze that waited there may have run (§1.2).
-        opened = view.port_open is True and rounds.was_open is False
+    def _look(self, visit: _Visit) -> None:
+        if visit.link.monitor is None:
+            self._looked(visit, MonitorView(problem="no monitor"))
+            return
+        try:
+            talk = visit.link.monitor.begin()
+        except ConnectFailed as error:
+            self._looked(visit, monitor_unreachable(error))
+            return
+        if talk is None:
+            self._end(visit)
+            return
+        self._visitor.begin(talk, partial(self._looked, visit), partial(self._failed, visit))
+
+    def _looked(self, visit: _Visit, view: MonitorView) -> None:
+        has_monitor = visit.link.monitor is not None
+        change = looked(view, self._fleet.wall(), has_monitor=has_monitor)
+        self._fleet.update(visit.vm_id, change)
+        if self._wants_answer(visit, view):
+            self._ask(visit, blind=has_monitor and view.problem is not None)
+        else:
+            self._end(visit, blind=has_monitor and view.problem is not None)
+
+    def _wants_answer(self, visit: _Visit, view: MonitorView) -> bool:
+        """Whether the agent is asked now.
+
+        One that has just opened its port is asked at once; and so is one whose channel was just
+        released, by us or by others: a freeze that waited there may have run (§1.2).
+        """
+        state = self._state(visit.vm_id)
+        if state is None or visit.vm_id not in self._rounds:
+            return False
+        round_ = self._rounds[visit.vm_id]
+        opened = view.port_open is True and round_.was_open is False
         taken = bool(view.client) or state.progress is not None
-        released = rounds.was_taken and not taken
-        rounds.was_open, rounds.was_taken = view.port_open, taken
-        if not (agent or opened or released) or not may_ask(state, view):
-            return
-        first = state.agent.version is None or opened
-        answer = ask(link, self._fleet.wall(), self._cancellation, first=first)
-        if answer is None:
-            return
-        self._fleet.update(state.id, answer)
-        self._count(rounds, state)
+        released = round_.was_taken and not taken
+        round_.was_open, round_.was_taken = view.port_open, taken
+        due = time.monotonic() >= round_.agent_due
+        return (due or opened or released) and may_ask(state, view)
 
-    def _count(self, rounds: _Rounds, before: VmState) -> None:
-        after = self._fleet.get(before.id)
-        alive = after.agent.how is AgentHow.REPLY
-        rounds.misses = 0 if alive else rounds.misses + 1
-        factor = min(2**rounds.misses, MOST_BACK_OFF)
-        rounds.agent_due = time.monotonic() + self._agent_interval_s * factor
+    def _ask(self, visit: _Visit, *, blind: bool) -> None:
+        link, state = visit.link, self._state(visit.vm_id)
+        if link.agent is None or state is None or not link.channel_lock.acquire(blocking=False):
+            self._end(visit, blind=blind)
+            return
+        try:
+            channel = link.agent.connect()
+        except ConnectFailed as error:
+            link.channel_lock.release()
+            self._heard(visit, state, unreachable(error, self._fleet.wall()), blind=blind)
+            return
+        talk = question(channel, first=state.agent.version is None)
+        talk = replace(talk, steps=releasing(link.channel_lock, talk.steps))
+        done = partial(self._said, visit, state, blind)
+        self._visitor.begin(talk, done, partial(self._failed, visit))
+
+    def _said(self, visit: _Visit, before: VmState, blind: bool, said: Said) -> None:
+        at = self._fleet.wall()
+        if said.rtt_s is None:
+            change = silent(at, can_see_clients=visit.link.monitor is not None)
+        else:
+            change = answered(said, at)
+        self._heard(visit, before, change, blind=blind)
+
+    def _heard(self, visit: _Visit, before: VmState, change: Change, *, blind: bool) -> None:
+        self._fleet.update(visit.vm_id, change)
+        after = self._state(visit.vm_id)
+        if after is not None and visit.vm_id in self._rounds:
+            alive = after.agent.how is AgentHow.REPLY
+            self._rounds.asked(visit.vm_id, time.monotonic(), alive=alive)
+            self._tell(before, after)
+        self._end(visit, blind=blind)
+
+    def _tell(self, before: VmState, after: VmState) -> None:
+        """Write into the VM's log what this visit has brought."""
         if before.agent.state is not after.agent.state:
             level = Level.WARNING if after.agent.state is AgentState.SILENT else Level.INFO
             self._fleet.log(before.id, level, f"agent {after.agent.state} ({after.agent.how})")
         if after.freeze.foreign and not before.freeze.foreign:
             text = "a foreign freeze was found: the guest is frozen, and not provably by us"
             self._fleet.log(before.id, Level.WARNING, text)
+
+    def _failed(self, visit: _Visit, error: Exception) -> None:
+        text = printable(f"the visit failed: {error!r}", 300)
+        self._fleet.update(visit.vm_id, lambda old: replace(old, trouble=text))
+        self._fleet.log(visit.vm_id, Level.ERROR, text)
+        self._end(visit, blind=True)
+
+    def _end(self, visit: _Visit, *, blind: bool = False) -> None:
+        self._rounds.visited(visit.vm_id, visit.due, time.monotonic(), blind=blind)
+
+    def _state(self, vm_id: VmId) -> VmState | None:
+        try:
+            return self._fleet.get(vm_id)
+        except KeyError:
+            return None

@@ -11,11 +11,10 @@ from collections.abc import Callable
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from agentclient.cancel import Cancellation
-from agentclient.fleet import now
-from agentclient.links import connect
-from agentclient.visit import ask
-from agentclient.vm import AgentChannel, Vm, VmId
+from agentclient.channel import UnixEndpoint
+from agentclient.question import question
+from agentclient.steps import run
+from agentclient.vm import AgentChannel, FreezeState, Vm, VmId
 from tests.guests.conftest import Boot, module_boot
 
 __all__ = ["module_boot"]
@@ -33,13 +32,14 @@ def vm(module_boot: Boot) -> Vm:
 
 
 def visit(vm: Vm) -> Callable[[], None]:
-    link = connect(vm)
-    cancellation = Cancellation()
+    assert vm.agent is not None
+    endpoint = UnixEndpoint(vm.agent.path)
 
-    def run() -> None:
-        assert ask(link, now(), cancellation, first=False) is not None
+    def once() -> None:
+        talk = question(endpoint.connect(), first=False)
+        assert run(talk.steps, talk.channel, talk.deadline).frozen is FreezeState.THAWED
 
-    return run
+    return once
 
 
 def raw(vm: Vm) -> Callable[[], None]:
@@ -50,7 +50,7 @@ def raw(vm: Vm) -> Callable[[], None]:
     hello = b"\xff" + json.dumps(sync).encode() + b"\n"
     status = b'{"execute":"guest-fsfreeze-status","id":"fw1.2"}\n'
 
-    def run() -> None:
+    def once() -> None:
         with socket.socket(socket.AF_UNIX) as channel:
             channel.connect(path)
             channel.sendall(hello)
@@ -60,11 +60,11 @@ def raw(vm: Vm) -> Callable[[], None]:
             channel.sendall(status)
             assert b"thawed" in channel.recv(65536)
 
-    return run
+    return once
 
 
-def measure(benchmark: BenchmarkFixture, run: Callable[[], None]) -> None:
-    benchmark.pedantic(run, rounds=ROUNDS, warmup_rounds=20)  # type: ignore[no-untyped-call]
+def measure(benchmark: BenchmarkFixture, once: Callable[[], None]) -> None:
+    benchmark.pedantic(once, rounds=ROUNDS, warmup_rounds=20)  # type: ignore[no-untyped-call]
 
 
 def test_visit(vm: Vm, benchmark: BenchmarkFixture) -> None:
@@ -80,9 +80,9 @@ def test_ratio(vm: Vm, record_property: Callable[[str, object], None]) -> None:
     runs = (visit(vm), raw(vm))
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(ROUNDS):
-        for run, taken in zip(runs, times, strict=True):
+        for once, taken in zip(runs, times, strict=True):
             began = time.perf_counter()
-            run()
+            once()
             taken.append(time.perf_counter() - began)
     ours, bare = (statistics.median(taken) for taken in times)
     ratio = ours / bare

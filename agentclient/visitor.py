@@ -1,0 +1,157 @@
+"""Takes the steps of many talks by turns: one thread, one selector, nobody waits for anybody."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import os
+import selectors
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from agentclient.channel import StreamEnded
+from agentclient.steps import Talk
+
+T = TypeVar("T")
+# A step writes a few hundred bytes, which a socket takes at once or never.
+_WRITE_S: Final = 0.0
+
+
+@dataclass(slots=True, eq=False)
+class _Flight:
+    """A talk that waits for bytes."""
+
+    talk: Talk[Any]
+    fd: int
+    done: Callable[[Any], None]
+    failed: Callable[[Exception], None]
+    over: bool = False
+
+
+class Visitor:
+    """Many talks at once. Everything but `wake` belongs to one thread."""
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._deadlines: list[tuple[float, int, _Flight]] = []
+        self._order = itertools.count()
+        self._flights = 0
+        self._wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._selector.register(self._wake_fd, selectors.EVENT_READ)
+        self._lock = threading.Lock()
+
+    @property
+    def in_flight(self) -> int:
+        """The number of talks that have begun and not ended."""
+        return self._flights
+
+    def begin(
+        self, talk: Talk[T], done: Callable[[T], None], failed: Callable[[Exception], None]
+    ) -> None:
+        """Take a talk's first step, and the others when `turn` is called.
+
+        Args:
+            talk: what is said.
+            done: is called with what the steps return.
+            failed: is called with what they raise; a bug in one talk is that talk's alone (P8).
+        """
+        flight = _Flight(talk, talk.channel.fileno(), done, failed)
+        self._flights += 1
+        self._selector.register(flight.fd, selectors.EVENT_READ, flight)
+        heapq.heappush(self._deadlines, (talk.deadline, next(self._order), flight))
+        self._step(flight, lambda: next(talk.steps))
+
+    def turn(self, until: float) -> None:
+        """Wait until something has come, but not beyond `until`, and take the steps for it.
+
+        Args:
+            until: time of the monotonic clock.
+        """
+        if self._deadlines:
+            until = min(until, self._deadlines[0][0])
+        wait = max(0.0, until - time.monotonic())
+        for key, _ in self._selector.select(wait):
+            if key.data is None:
+                self._take_wake()
+            else:
+                self._receive(key.data)
+        self._expire(time.monotonic())
+
+    def wake(self) -> None:
+        """End a `turn` early; may be called from any thread."""
+        with self._lock:
+            if self._wake_fd >= 0:
+                os.eventfd_write(self._wake_fd, 1)
+
+    def close(self) -> None:
+        """End all talks, and release everything."""
+        for _, _, flight in self._deadlines:
+            if not flight.over:
+                self._land(flight)
+                flight.talk.steps.close()
+        self._deadlines.clear()
+        with self._lock:
+            self._selector.close()
+            os.close(self._wake_fd)
+            self._wake_fd = -1
+
+    def _take_wake(self) -> None:
+        os.eventfd_read(self._wake_fd)
+
+    def _receive(self, flight: _Flight) -> None:
+        try:
+            came = flight.talk.channel.receive()
+        except StreamEnded as error:
+            self._throw(flight, error)
+            return
+        if came:
+            self._step(flight, lambda: flight.talk.steps.send(came))
+
+    def _throw(self, flight: _Flight, error: Exception) -> None:
+        self._step(flight, lambda: flight.talk.steps.throw(error))
+
+    def _step(self, flight: _Flight, take: Callable[[], bytes]) -> None:
+        """Take one step, and write what it says."""
+        try:
+            data = take()
+        except StopIteration as end:
+            self._land(flight)
+            self._tell(flight, end.value)
+            return
+        except Exception as error:  # noqa: BLE001 - P8: whatever it is, it is this talk's alone
+            self._land(flight)
+            flight.failed(error)
+            return
+        if data:
+            self._write(flight, data)
+
+    def _tell(self, flight: _Flight, result: object) -> None:
+        try:
+            flight.done(result)
+        except Exception as error:  # noqa: BLE001 - P8, as above
+            flight.failed(error)
+
+    def _write(self, flight: _Flight, data: bytes) -> None:
+        try:
+            flight.talk.channel.send(data, _WRITE_S)
+        except (StreamEnded, TimeoutError) as error:
+            self._throw(flight, error)
+
+    def _land(self, flight: _Flight) -> None:
+        flight.over = True
+        self._flights -= 1
+        # By its number: the steps have closed the channel already.
+        self._selector.unregister(flight.fd)
+
+    def _expire(self, now: float) -> None:
+        while self._deadlines and (self._deadlines[0][2].over or self._deadlines[0][0] <= now):
+            flight = heapq.heappop(self._deadlines)[2]
+            if not flight.over:
+                self._throw(flight, TimeoutError("no answer in time"))
+                if not flight.over:  # it goes on all the same: give it no more time
+                    self._land(flight)
+                    flight.talk.steps.close()
+                    flight.failed(TimeoutError("its steps do not end"))
