@@ -54,6 +54,10 @@ class Conversation:
         data = self.channel.receive()
         return self.wire.feed(data) if data else []
 
+    def divert(self, channel: Channel) -> None:
+        """Go on with the same conversation through another channel; the old one stays open."""
+        self.channel = channel
+
     def renew(self, channel: Channel) -> None:
         """Go on with another channel, as a stranger; tickets are not used again."""
         self.channel.close()

@@ -7,9 +7,10 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from agentclient.channel import ConnectFailed, ConnectProblem, StreamEnded
+from agentclient.channel import Channel, ConnectFailed, ConnectProblem, StreamEnded
 from agentclient.conversation import SEND_S, Conversation
 from agentclient.events import EventKind
+from agentclient.holder.client import Fate, Guard
 from agentclient.links import Link
 from agentclient.moves import Move, Resync, Send, Tell
 from agentclient.preflight import Reporter
@@ -46,12 +47,19 @@ class Driver:
         conversation: the connection to its agent; the driver closes it.
         wishes: what the operator asks meanwhile.
         reporter: is told what the machines tell.
+        guard: the holder's care, where there is one.
     """
 
     def __init__(
-        self, link: Link, conversation: Conversation, wishes: Wishes, reporter: Reporter
+        self,
+        link: Link,
+        conversation: Conversation,
+        wishes: Wishes,
+        reporter: Reporter,
+        guard: Guard | None = None,
     ) -> None:
         self._link = link
+        self._guard = guard
         self._conversation = conversation
         self._wishes = wishes
         self._reporter = reporter
@@ -98,12 +106,17 @@ class Driver:
         Returns:
             False if it can't be had.
         """
+        if self._guard is not None and self._guard.fate() is Fate.LOST:
+            return self._go_on_with(self._guard.spare)
         if self._link.agent is None or self._look().client:
             return False
         try:
             channel = self._link.agent.connect()
         except ConnectFailed:
             return False
+        return self._go_on_with(channel)
+
+    def _go_on_with(self, channel: Channel) -> bool:
         self._conversation.renew(channel)
         self._broken = None
         return True

@@ -319,8 +319,15 @@ class FreezeMachine:
             return self._held(now, [])
         return self._lost(now, f"the channel broke: {text}")
 
-    def thawed(self, now: float, report: ThawReport) -> list[Move]:
-        """Take the thaw procedure's result, and conclude."""
+    def thawed(self, now: float, report: ThawReport, *, taken: bool = False) -> list[Move]:
+        """Take the thaw's result, and conclude.
+
+        Args:
+            now: seconds of the monotonic clock.
+            report: the result.
+            taken: it was the holder's thaw: nobody has watched the window to its end, so that it
+                can't be certified.
+        """
         moves: list[Move] = []
         if self.verdict is None:
             never = self._passed or self.watch.ever_closed
@@ -331,7 +338,7 @@ class FreezeMachine:
             moves += self._revised(now, better)
         seconds = now - self.started_at
         outcome = conclude(self.verdict, report, self.window, self.watch, seconds)
-        return moves + self._done(outcome)
+        return moves + self._done(replace(outcome, certified=False) if taken else outcome)
 
     # -- pending --------------------------------------------------------------------------
 

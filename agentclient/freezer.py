@@ -9,13 +9,14 @@ from agentclient.commands import thaw_command
 from agentclient.driver import Driver
 from agentclient.events import EventKind
 from agentclient.freeze import FreezePlan
+from agentclient.holder.client import Fate, Guard, HolderClient, NoHolder
 from agentclient.links import CHANNEL_WAIT_S, Link
 from agentclient.moves import Tell
 from agentclient.preflight import Preflight, Prepared, Reporter
 from agentclient.procedure import FreezeProcedure
 from agentclient.schedule import Schedule
 from agentclient.text import printable
-from agentclient.thaw import ThawMachine, ThawPlan
+from agentclient.thaw import WATCH_S, ThawMachine, ThawPlan, ThawReport
 from agentclient.thawer import drive_thaw
 from agentclient.verdict import refused
 from agentclient.vm import Level, Outcome, OutcomeKind, Phase, Progress, Refusal
@@ -37,6 +38,14 @@ class FreezeRequest:
     schedule: Schedule = field(default_factory=Schedule)
 
 
+@dataclass(slots=True)
+class _Told:
+    """What the holder knows."""
+
+    hold_ends_at: float | None = None
+    thaw_sent: bool = False
+
+
 class Freezer:
     """One freeze of one VM.
 
@@ -45,6 +54,7 @@ class Freezer:
         request: what is asked for.
         reporter: is told what happens.
         wishes: what the operator asks meanwhile.
+        holder: stands by for the case that we die.
         read_only: nothing may be sent.
     """
 
@@ -54,10 +64,12 @@ class Freezer:
         request: FreezeRequest,
         reporter: Reporter,
         wishes: Wishes,
+        holder: HolderClient,
         *,
         read_only: bool = False,
     ) -> None:
         self._link = link
+        self._holder = holder
         self._request = request
         self._reporter = reporter
         self._wishes = wishes
@@ -77,9 +89,30 @@ class Freezer:
             prepared = self._prepare()
             if isinstance(prepared, Outcome):
                 return self._told(prepared)
-            return self._freeze(prepared)
+            return self._guarded(prepared)
         finally:
             self._link.channel_lock.release()
+
+    def _guarded(self, prepared: Prepared) -> Outcome:
+        """Freeze, with somebody who thaws if we die in the middle of it (P4)."""
+        conversation, schedule = prepared.conversation, self._request.schedule
+        try:
+            guard = self._holder.arm(self._link.vm, conversation.channel, schedule.thaw_timeout_s)
+        except NoHolder as error:
+            conversation.close()
+            return self._told(_no_holder(error))
+        conversation.divert(guard.channel)
+        keep = False
+        try:
+            self._holder.intend(guard, bound_s=schedule.total_s, hold_s=schedule.hold_s)
+            outcome = self._freeze(prepared, guard)
+            keep = self._wishes.gave_up and not outcome.settled
+            return outcome
+        except NoHolder as error:
+            return self._told(_no_holder(error))
+        finally:
+            if not keep:  # who leaves in a hurry leaves the guest to the holder
+                self._holder.disarm(guard)
 
     def _prepare(self) -> Prepared | Outcome:
         return Preflight(
@@ -97,16 +130,14 @@ class Freezer:
             self._reporter.tell(Tell(kind, Level.WARNING, text, {"outcome": outcome}))
         return outcome
 
-    def _freeze(self, prepared: Prepared) -> Outcome:
-        driver = Driver(self._link, prepared.conversation, self._wishes, self._reporter)
+    def _freeze(self, prepared: Prepared, guard: Guard) -> Outcome:
+        driver = Driver(self._link, prepared.conversation, self._wishes, self._reporter, guard)
         try:
-            return self._drive(driver, prepared)
+            return self._drive(driver, prepared, guard)
         except Exception as error:  # noqa: BLE001 - whatever failed here, nobody stays frozen (P4)
             return self._rescue(driver, prepared, error)
-        finally:
-            driver.close()
 
-    def _drive(self, driver: Driver, prepared: Prepared) -> Outcome:
+    def _drive(self, driver: Driver, prepared: Prepared, guard: Guard) -> Outcome:
         now = time.monotonic()
         plan = FreezePlan(
             schedule=self._request.schedule,
@@ -118,12 +149,58 @@ class Freezer:
         )
         procedure = FreezeProcedure(self._link.vm, plan, prepared.conversation.ticket, now)
         driver.perform(procedure.start(now))
+        told = _Told()
         while procedure.outcome is None:
             self._reporter.progress(procedure.progress(time.monotonic()))
             self._reporter.frozen(procedure.state, foreign=False)
-            _take(driver, procedure)
+            self._tell_holder(procedure, guard, told)
+            self._take(driver, procedure, guard)
         self._reporter.frozen(procedure.state, foreign=False)
         return procedure.outcome
+
+    def _tell_holder(self, procedure: FreezeProcedure, guard: Guard, told: _Told) -> None:
+        """Tell the holder what it needs to know for taking over at the right time."""
+        window = procedure.freeze.window
+        if window is not None and window.ends_at != told.hold_ends_at:
+            told.hold_ends_at = window.ends_at
+            self._holder.hold(guard, max(0.0, window.ends_at - time.monotonic()))
+        if procedure.thaw is not None and not told.thaw_sent:
+            told.thaw_sent = True
+            self._holder.thaw_sent(guard)
+
+    def _take(self, driver: Driver, procedure: FreezeProcedure, guard: Guard) -> None:
+        """Wait for one round, and hand over what it brought, in the order of its coming."""
+        freeze = procedure.freeze
+        happened = driver.round(
+            procedure.wakes_at, freeze.watch_every_s, look_now=freeze.wants_look
+        )
+        for event in happened.heard:
+            driver.perform(procedure.heard(time.monotonic(), event))
+        now = time.monotonic()
+        if happened.view is not None:
+            driver.perform(procedure.saw(now, happened.view))
+        if happened.ended is not None:
+            if guard.fate() is Fate.TAKEN:
+                self._await_holder(driver, procedure, guard)
+                return
+            gone = happened.view is not None and happened.view.gone
+            renewed = not gone and driver.reconnect()
+            driver.perform(procedure.stream_ended(now, happened.ended, renewed=renewed))
+        for wish in happened.wishes:
+            driver.perform(procedure.grant(now, wish))
+        driver.perform(procedure.tick(now))
+
+    def _await_holder(self, driver: Driver, procedure: FreezeProcedure, guard: Guard) -> None:
+        """The holder talks to the guest now: its thaw is ours."""
+        until = procedure.freeze.ends_at + 2 * self._request.schedule.thaw_timeout_s
+        report = None
+        while report is None and not self._wishes.gave_up and time.monotonic() < until:
+            report = guard.wait(WATCH_S)
+        if report is None:
+            reason = "the holder has not said what came of its thaw: THE GUEST MAY STILL BE FROZEN"
+            report = ThawReport(None, None, None, False, reason, thaw_command(self._link.vm))
+        why = guard.taken or "it was told to"
+        driver.perform(procedure.taken_over(time.monotonic(), why, report))
 
     def _rescue(self, driver: Driver, prepared: Prepared, error: Exception) -> Outcome:
         """A bug of ours ended the freeze's watching: thaw all the same, and say so."""
@@ -146,19 +223,6 @@ class Freezer:
         return self._told(outcome)
 
 
-def _take(driver: Driver, procedure: FreezeProcedure) -> None:
-    """Wait for one round, and give the procedure what it brought, in the order of its coming."""
-    freeze = procedure.freeze
-    happened = driver.round(procedure.wakes_at, freeze.watch_every_s, look_now=freeze.wants_look)
-    for event in happened.heard:
-        driver.perform(procedure.heard(time.monotonic(), event))
-    now = time.monotonic()
-    if happened.view is not None:
-        driver.perform(procedure.saw(now, happened.view))
-    if happened.ended is not None:
-        gone = happened.view is not None and happened.view.gone
-        renewed = not gone and driver.reconnect()
-        driver.perform(procedure.stream_ended(now, happened.ended, renewed=renewed))
-    for wish in happened.wishes:
-        driver.perform(procedure.grant(now, wish))
-    driver.perform(procedure.tick(now))
+def _no_holder(error: NoHolder) -> Outcome:
+    reason = f"nobody would thaw the guest if frostwatch died: {error}"
+    return refused(Refusal.HOLDER, reason, "frostwatch doctor says more")

@@ -81,13 +81,14 @@ class Monitor:
                 return unreachable(error)
             return run(self._visit(session, full=True), session.channel, deadline)
 
-    def begin(self, timeout_s: float = DEFAULT_VISIT_S) -> Talk[MonitorView] | None:
-        """Begin a short look whose steps somebody else takes, who must take the first at once.
-
-        It leaves out what only a freeze needs: the writes, the openings and the reads.
+    def begin(
+        self, timeout_s: float = DEFAULT_VISIT_S, *, full: bool = False
+    ) -> Talk[MonitorView] | None:
+        """Begin a look whose steps somebody else takes, who must take the first at once.
 
         Args:
             timeout_s: how long the visit may take.
+            full: look also at what only a freeze or a thaw needs: writes, openings and reads.
 
         Returns:
             None if somebody else is looking just now.
@@ -102,7 +103,7 @@ class Monitor:
         except BaseException:
             self._lock.release()
             raise
-        steps = releasing(self._lock, self._visit(session, full=False))
+        steps = releasing(self._lock, self._visit(session, full=full))
         return Talk(session.channel, steps, time.monotonic() + timeout_s)
 
     def event_fd(self) -> int | None:

@@ -15,6 +15,7 @@ from agentclient.errors import FrostwatchError
 from agentclient.events import Event, EventKind
 from agentclient.fleet import Fleet
 from agentclient.freezer import Freezer, FreezeRequest
+from agentclient.holder.client import HolderClient
 from agentclient.links import Links
 from agentclient.moves import Tell
 from agentclient.text import printable
@@ -166,6 +167,7 @@ class Operations:
         read_only: nothing may be sent to a guest.
         freezes_at_once: further ones wait their turn, before anything is sent.
         thaws_at_once: further ones wait their turn.
+        holder: stands by for the case that we die; None for one of our own.
     """
 
     def __init__(
@@ -176,10 +178,12 @@ class Operations:
         read_only: bool = False,
         freezes_at_once: int = DEFAULT_FREEZES_AT_ONCE,
         thaws_at_once: int = DEFAULT_THAWS_AT_ONCE,
+        holder: HolderClient | None = None,
     ) -> None:
         self._fleet = fleet
         self._links = links
         self._read_only = read_only
+        self._holder = holder or HolderClient()
         self._lock = threading.Lock()
         self._active: dict[VmId, Operation] = {}
         self._freezes = ThreadPoolExecutor(freezes_at_once, thread_name_prefix="freeze")
@@ -207,7 +211,10 @@ class Operations:
 
         def work() -> Outcome:
             link = self._links.of(vm)
-            return Freezer(link, request, reporter, wishes, read_only=self._read_only).run()
+            freezer = Freezer(
+                link, request, reporter, wishes, self._holder, read_only=self._read_only
+            )
+            return freezer.run()
 
         self._submit(self._freezes, operation, reporter, work)
         return operation
@@ -273,6 +280,7 @@ class Operations:
             _waited(operation, grace)
         self._freezes.shutdown(wait=False, cancel_futures=True)
         self._thaws.shutdown(wait=False, cancel_futures=True)
+        self._holder.close()
         return not left
 
     def _is_ours(self, vm: Vm) -> bool:

@@ -7,10 +7,11 @@ and gives the thaw's result back for the last judgement.
 from __future__ import annotations
 
 from agentclient.commands import thaw_command
+from agentclient.events import EventKind
 from agentclient.freeze import FreezeMachine, FreezePlan, State
-from agentclient.moves import Move, NewTicket
-from agentclient.thaw import ThawMachine, ThawPlan
-from agentclient.vm import Cause, FreezeState, MonitorView, Outcome, Progress, Vm
+from agentclient.moves import Move, NewTicket, Tell
+from agentclient.thaw import ThawMachine, ThawPlan, ThawReport
+from agentclient.vm import Cause, FreezeState, Level, MonitorView, Outcome, Progress, Vm
 from agentclient.wire import WireEvent
 from agentclient.wishes import Wish
 
@@ -94,6 +95,18 @@ class FreezeProcedure:
             assert self.thaw is not None
             moves += self.thaw.stream_ended(now, gone=self._dead(), renewed=renewed, text=text)
         return moves + self._hand_over(now)
+
+    def taken_over(self, now: float, why: str, report: ThawReport) -> list[Move]:
+        """The holder has taken the conversation, and thawed: its report is the last word.
+
+        Args:
+            now: seconds of the monotonic clock.
+            why: why it has.
+            report: what its thaw came to.
+        """
+        text = f"the holder took over, since {why}; what it found: {report.reason}"
+        tell = Tell(EventKind.NOTE, Level.WARNING, text)
+        return [tell, *self.freeze.thawed(now, report, taken=True)]
 
     def grant(self, now: float, wish: Wish) -> list[Move]:
         """Do what the operator asks."""

@@ -35,13 +35,17 @@ class Visitor:
     """Many talks at once. Everything but `wake` belongs to one thread."""
 
     def __init__(self) -> None:
-        self._selector = selectors.DefaultSelector()
+        self._selector = selectors.EpollSelector()
         self._deadlines: list[tuple[float, int, _Flight]] = []
         self._order = itertools.count()
         self._flights = 0
         self._wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._selector.register(self._wake_fd, selectors.EVENT_READ)
         self._lock = threading.Lock()
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when a `turn` has something to do."""
+        return self._selector.fileno()
 
     @property
     def in_flight(self) -> int:

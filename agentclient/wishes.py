@@ -30,6 +30,8 @@ class Wishes:
         self._lock = threading.Lock()
         self._new: list[Wish] = []
         self._closed = False
+        self.gave_up = False
+        """Whether anybody has asked to leave at once."""
 
     def add(self, wish: Wish) -> None:
         """Ask for something; after `close` nobody is listening, and nothing happens."""
@@ -37,6 +39,7 @@ class Wishes:
             if self._closed:
                 return
             self._new.append(wish)
+            self.gave_up = self.gave_up or wish is Wish.GIVE_UP
             os.eventfd_write(self._fd, 1)
         if wish is not Wish.END_HOLD:
             self.cancellation.set()

@@ -98,7 +98,8 @@ def test_the_second_signal_leaves_loudly_with_the_command_for_a_person(tmp_path:
     out, err = child.communicate(timeout=10)
     assert child.returncode == 1
     assert time.monotonic() - asked < 4
-    assert "MAY BE FROZEN! Thaw it with: frostwatch thaw --foreign qemu:web1" in err
+    assert "MAY BE FROZEN! Its holder thaws it" in err
+    assert "if it does not: frostwatch thaw --foreign qemu:web1" in err
     assert "next: frostwatch thaw --foreign qemu:web1" in out
 
 

@@ -85,7 +85,7 @@ class Conductor:
             why = self._signals.last or "nobody reads our output any more"
             self._report.say(
                 f"{why}: waiting until {_vms(len(pending))} thawed; "
-                "a second signal leaves at once, and may leave them frozen"
+                "a second signal leaves at once, and leaves that to their holder"
             )
         for operation in pending:
             self._report.say(self._waiting_for(operation.vm), operation.vm)
@@ -103,10 +103,7 @@ class Conductor:
         for operation in self._operations:
             if not operation.done:
                 operation.give_up()
-                self._report.say(
-                    f"LEFT, AND MAY BE FROZEN! Thaw it with: {thaw_command(operation.vm)}",
-                    operation.vm,
-                )
+                self._report.say(left_to_whom(operation), operation.vm)
 
     def _patience(self) -> Callable[[], bool]:
         """Return a check that ends the wait for a slow reader: one more signal, or we have left."""
@@ -118,6 +115,14 @@ class Conductor:
             return self._signals.wishes == wishes
 
         return patient
+
+
+def left_to_whom(operation: Operation) -> str:
+    """Return what a person must know who leaves in the middle of an operation."""
+    command = f"if it does not: {thaw_command(operation.vm)}"
+    if operation.what == "freeze":
+        return f"LEFT, AND MAY BE FROZEN! Its holder thaws it as soon as its agent can; {command}"
+    return f"LEFT, AND MAY BE FROZEN! Thaw it with: {thaw_command(operation.vm)}"
 
 
 def _vms(count: int) -> str:

@@ -1,0 +1,242 @@
+"""The holder's process: ``python -S -E -I -c … DESCRIPTOR PID``; see the package's docstring."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from typing import Final
+
+from agentclient.holder.messages import (
+    SILENCE_S,
+    Body,
+    Do,
+    Say,
+    receive,
+    send,
+    text,
+)
+from agentclient.holder.ward import State, Tie, Ward
+from agentclient.thaw import ThawReport
+from agentclient.visitor import Visitor
+
+LONGEST_TURN_S: Final = 0.25
+NAME: Final = b"frostwatch-hold"
+_PR_SET_NAME: Final = 15
+_IGNORED: Final = (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal.SIGTSTP, signal.SIGQUIT)
+
+
+class Holder:
+    """Stands by for one console.
+
+    Args:
+        console: the control channel.
+        pid: the console's process.
+    """
+
+    def __init__(self, console: socket.socket, pid: int) -> None:
+        console.setblocking(False)
+        self._console: socket.socket | None = console
+        self._selector = selectors.DefaultSelector()
+        self._visitor = Visitor()
+        self._wards: dict[str, Ward] = {}
+        self._alone = False
+        self._told_to_end = False
+        self._heard_at = time.monotonic()
+        self._tie = Tie(self._selector, self._visitor, self._broken, self._done)
+        self._selector.register(console, selectors.EVENT_READ, self._hear)
+        self._selector.register(self._visitor, selectors.EVENT_READ, self._visit)
+        self._pidfd = self._watch_process(pid)
+
+    def run(self) -> None:
+        """Stand by until the console has gone and every guest is thawed."""
+        while not self._alone or self._wards:
+            self._turn()
+
+    def end(self) -> None:
+        """End as soon as every guest is thawed; for a signal's handler."""
+        self._told_to_end = True
+
+    def _take_over_all(self, why: str) -> None:
+        if self._alone:
+            return
+        self._alone = True
+        for ward in list(self._wards.values()):
+            self._take_over(ward, why)
+
+    # -- the loop -------------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        now = time.monotonic()
+        wakes_at = min((ward.wakes_at for ward in self._wards.values()), default=now + 1.0)
+        wait = max(0.0, min(wakes_at - now, LONGEST_TURN_S))
+        for key, events in self._selector.select(wait):
+            handler: Callable[[int], None] = key.data
+            # A handler before it in this round may have ended what it is about.
+            if self._selector.get_map().get(key.fd) is key:
+                handler(events)
+        now = time.monotonic()
+        self._visit(0)
+        if self._told_to_end:
+            self._take_over_all("the holder was told to end")
+        stopped = now - self._heard_at > SILENCE_S
+        for ward in list(self._wards.values()):
+            if ward.overdue(now) and stopped:
+                self._take_over(ward, "the console is stopped, and the hold is over")
+            ward.tick(now)
+
+    def _visit(self, _events: int) -> None:
+        self._visitor.turn(0.0)
+
+    def _watch_process(self, pid: int) -> int | None:
+        """Learn of the console's death from the kernel: a child of it may keep our channel open."""
+        try:
+            pidfd = os.pidfd_open(pid)
+        except OSError:
+            return None  # it has gone already: the channel tells
+        self._selector.register(pidfd, selectors.EVENT_READ, self._died)
+        return pidfd
+
+    def _died(self, _events: int) -> None:
+        if self._pidfd is not None:
+            self._selector.unregister(self._pidfd)
+            self._pidfd = None
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        if self._console is not None:
+            self._selector.unregister(self._console)
+            self._console.close()
+            self._console = None
+        self._take_over_all("the console has gone")
+
+    # -- the console ----------------------------------------------------------------------
+
+    def _hear(self, _events: int) -> None:
+        if self._console is None:
+            return
+        try:
+            message = receive(self._console)
+        except BlockingIOError:
+            return
+        except OSError:  # a console that was killed with packets unread resets the channel
+            message = None
+        if message is None:
+            self._hang_up()
+            return
+        self._heard_at = time.monotonic()
+        body, descriptors = message
+        self._obey(body, descriptors)
+        if body.get("do") != Do.BEAT:
+            self._say({"say": Say.ACK, "number": body.get("number")})
+
+    def _obey(self, body: Body, descriptors: list[int]) -> None:
+        now = time.monotonic()
+        sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
+        if body.get("do") == Do.ARM and len(sockets) == 2:
+            guest, console = sockets
+            ward = Ward(body, guest, console, self._tie)
+            self._wards[ward.key] = ward
+            return
+        for each in sockets:
+            each.close()
+        held = self._wards.get(text(body, "key"))
+        if held is None:
+            return
+        match body.get("do"):
+            case Do.INTENT:
+                held.intend(body, now)
+            case Do.HOLD:
+                held.hold(body, now)
+            case Do.THAWING:
+                held.thaw_sent()
+            case Do.DISARM if held.state is not State.THAWING:
+                held.disarm()
+                del self._wards[held.key]
+
+    def _say(self, body: Body) -> None:
+        if self._console is None:
+            return
+        try:
+            send(self._console, body)
+        except BlockingIOError:
+            pass  # it is stopped, and does not read: what is done is done all the same
+        except OSError:
+            self._hang_up()
+
+    # -- taking over ----------------------------------------------------------------------
+
+    def _take_over(self, ward: Ward, why: str) -> None:
+        if ward.state is not State.RELAYED:
+            return
+        self._say({"say": Say.TAKEN, "key": ward.key, "why": why})
+        if not ward.take_over(time.monotonic()):
+            del self._wards[ward.key]
+            report = ThawReport(None, 0, None, True, "nothing was sent to the guest", None, False)
+            self._tell(ward, report)
+
+    def _broken(self, ward: Ward) -> None:
+        self._say({"say": Say.BROKEN, "key": ward.key})
+
+    def _done(self, ward: Ward, report: ThawReport) -> None:
+        self._wards.pop(ward.key, None)
+        self._tell(ward, report)
+
+    def _tell(self, ward: Ward, report: ThawReport) -> None:
+        if self._console is None and not report.settled:
+            _tell_the_machine(ward, report)
+        self._say(
+            {
+                "say": Say.DONE,
+                "key": ward.key,
+                "before": report.before,
+                "count": report.count,
+                "error": report.error,
+                "settled": report.settled,
+                "reason": report.reason,
+                "next": report.next,
+                "repeated": report.repeated,
+            }
+        )
+
+
+def _tell_the_machine(ward: Ward, report: ThawReport) -> None:
+    """Nobody is left to be told but the machine's own log."""
+    import syslog  # noqa: PLC0415 - it is hardly ever needed
+
+    syslog.openlog("frostwatch")
+    syslog.syslog(syslog.LOG_ALERT, f"{ward.name}: {report.reason}. NEXT: {report.next}")
+
+
+def main(descriptor: int, pid: int) -> None:
+    """Be a holder.
+
+    Args:
+        descriptor: the control channel's, inherited.
+        pid: the console's process.
+    """
+    for number in _IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    _be_named()
+    os.chdir("/")
+    holder = Holder(socket.socket(fileno=descriptor), pid)
+    # Told to end: thaw first. What can't be thawed keeps us; whoever insists has SIGKILL.
+    signal.signal(signal.SIGTERM, lambda *_: holder.end())
+    holder.run()
+
+
+def _be_named() -> None:
+    """Be recognised in a list of processes."""
+    try:
+        with open("/proc/self/comm", "wb", buffering=0) as comm:  # noqa: PTH123 - smaller than pathlib
+            comm.write(NAME)
+    except OSError:
+        pass
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,93 @@
+"""What the console and its holder tell each other: one JSON object a packet, descriptors beside it.
+
+Every request is acknowledged by its number, so that the console knows that the holder stands by
+before a freeze is sent.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Final
+
+MOST_BYTES: Final = 64 * 1024
+MOST_DESCRIPTORS: Final = 2
+# The console says that it lives this often; without it for so long, it is taken to be stopped.
+BEAT_S: Final = 0.25
+SILENCE_S: Final = 1.0
+
+Body = Mapping[str, object]
+
+
+class Do(StrEnum):
+    """What the console asks of the holder."""
+
+    HELLO = "hello"  # are you there?
+    ARM = "arm"  # here is a guest's channel, and the end through which we talk to it
+    INTENT = "intent"  # the next bytes are a freeze
+    HOLD = "hold"  # the window is open, and ends in so many seconds
+    THAWING = "thawing"  # our own thaw was sent: ask before another one is
+    DISARM = "disarm"  # it is thawed: forget it
+    BEAT = "beat"  # we live
+
+
+class Say(StrEnum):
+    """What the holder tells the console."""
+
+    ACK = "ack"  # done as asked
+    TAKEN = "taken"  # the conversation is the holder's now
+    BROKEN = "broken"  # the guest's own end has closed: QEMU has gone, or dropped us
+    DONE = "done"  # what came of it
+
+
+def pack(body: Body) -> bytes:
+    """Return a message as a packet."""
+    return json.dumps(body, separators=(",", ":")).encode()
+
+
+def unpack(packet: bytes) -> dict[str, object]:
+    """Return what a packet says; nothing if it can't be read."""
+    try:
+        body = json.loads(packet)
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def send(connection: socket.socket, body: Body, descriptors: Sequence[int] = ()) -> None:
+    """Send one message.
+
+    Raises:
+        OSError: the other side has gone, or does not read.
+    """
+    if descriptors:
+        socket.send_fds(connection, [pack(body)], list(descriptors))
+    else:
+        connection.send(pack(body))
+
+
+def receive(connection: socket.socket) -> tuple[dict[str, object], list[int]] | None:
+    """Receive one message and its descriptors; None at the end.
+
+    Raises:
+        BlockingIOError: nothing has come.
+        OSError: the other side was killed.
+    """
+    packet, descriptors, _, _ = socket.recv_fds(connection, MOST_BYTES, MOST_DESCRIPTORS)
+    if not packet and not descriptors:
+        return None
+    return unpack(packet), descriptors
+
+
+def number(body: Body, key: str, default: float = 0.0) -> float:
+    """Return a number of a message."""
+    value = body.get(key)
+    return float(value) if isinstance(value, int | float) else default
+
+
+def text(body: Body, key: str) -> str:
+    """Return a string of a message; empty if it has none."""
+    value = body.get(key)
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,119 @@
+"""Passes bytes between a guest's channel and the console, no more than either side takes."""
+
+from __future__ import annotations
+
+import selectors
+import socket
+from collections.abc import Callable
+from typing import Final
+
+READ_BYTES: Final = 64 * 1024
+
+
+class Relay:
+    """Two non-blocking sockets; what comes from one goes to the other.
+
+    A side that does not read stops the other from being read, so that a guest that floods a
+    stopped console costs no memory.
+
+    Args:
+        selector: where the sockets are registered, with the method to call as data.
+        guest: the agent's channel.
+        console: the console's end.
+        ended: is called once, with the side that has ended: "guest" or "console".
+    """
+
+    def __init__(
+        self,
+        selector: selectors.BaseSelector,
+        guest: socket.socket,
+        console: socket.socket,
+        ended: Callable[[str], None],
+    ) -> None:
+        self._selector = selector
+        self._sides = {"guest": guest, "console": console}
+        self._unsent = {"guest": b"", "console": b""}
+        self._ended = ended
+        self._over = False
+        self.to_guest = 0
+        """Bytes that the guest was sent."""
+        self.from_guest = 0
+        """Bytes that came from the guest."""
+        self._events = {"guest": 0, "console": 0}
+        for side, connection in self._sides.items():
+            connection.setblocking(False)
+            self._register(side, selectors.EVENT_READ)
+
+    def stop(self) -> None:
+        """Pass nothing on any more, not even what was read already; closes the console's end."""
+        if self._over:
+            return
+        self._over = True
+        for side in self._sides:
+            self._register(side, 0)
+        self._sides["console"].close()
+
+    def _handler(self, side: str) -> Callable[[int], None]:
+        def handle(events: int) -> None:
+            if events & selectors.EVENT_WRITE and not self._over:
+                self._flush(side)
+            if events & selectors.EVENT_READ and not self._over:
+                self._read(side)
+
+        return handle
+
+    def _read(self, side: str) -> None:
+        try:
+            data = self._sides[side].recv(READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._end(side)
+            return
+        if side == "guest":
+            self.from_guest += len(data)
+        other = _other(side)
+        self._unsent[other] += data
+        self._flush(other)
+
+    def _flush(self, side: str) -> None:
+        unsent = self._unsent[side]
+        try:
+            sent = self._sides[side].send(unsent) if unsent else 0
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._end(side)
+            return
+        if side == "guest":
+            self.to_guest += sent
+        self._unsent[side] = unsent[sent:]
+        self._watch()
+
+    def _watch(self) -> None:
+        """Read a side only while the other one takes what came from it."""
+        for side in self._sides:
+            read = 0 if self._unsent[_other(side)] else selectors.EVENT_READ
+            self._register(side, read | (selectors.EVENT_WRITE if self._unsent[side] else 0))
+
+    def _register(self, side: str, events: int) -> None:
+        connection, before = self._sides[side], self._events[side]
+        if events == before:
+            return
+        self._events[side] = events
+        if not events:
+            self._selector.unregister(connection)
+        elif before:
+            self._selector.modify(connection, events, self._handler(side))
+        else:
+            self._selector.register(connection, events, self._handler(side))
+
+    def _end(self, side: str) -> None:
+        if not self._over:
+            self._ended(side)
+
+
+def _other(side: str) -> str:
+    return "console" if side == "guest" else "guest"

@@ -1,0 +1,277 @@
+"""One guest in the holder's care: its bytes are passed on, until the holder thaws it itself."""
+
+from __future__ import annotations
+
+import itertools
+import selectors
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from agentclient.channel import Channel, ConnectFailed, StreamEnded, UnixChannel, UnixEndpoint
+from agentclient.holder.messages import Body, number, text
+from agentclient.holder.relay import Relay
+from agentclient.monitor import Monitor, unreachable
+from agentclient.moves import Move, Resync, Send
+from agentclient.thaw import WATCH_S, ThawMachine, ThawPlan, ThawReport
+from agentclient.visitor import Visitor
+from agentclient.vm import AgentChannel, MonitorView, Transport
+from agentclient.watch import PortWatch
+from agentclient.wire import AgentWire
+
+# What a frozen guest's socket takes at once or never.
+SEND_S: Final = 0.0
+# From the hold's end the console has so long for its own thaw before its silence counts.
+GRACE_S: Final = 0.25
+
+
+class State(StrEnum):
+    """Whose conversation it is."""
+
+    RELAYED = "relayed"
+    THAWING = "thawing"
+    DONE = "done"
+
+
+@dataclass(frozen=True, slots=True)
+class Tie:
+    """What a ward needs of its holder.
+
+    Attributes:
+        selector: where sockets are registered, with the method to call as data.
+        visitor: takes the steps of looks at monitors.
+        broken: is called with a ward whose guest has closed its end.
+        done: is called with the ward and what its thaw came to.
+    """
+
+    selector: selectors.BaseSelector
+    visitor: Visitor
+    broken: Callable[[Ward], None]
+    done: Callable[[Ward, ThawReport], None]
+
+
+class Ward:
+    """One guest.
+
+    Args:
+        body: how the console described it (`Do.ARM`).
+        guest: the connection to its agent.
+        console: the end through which the console talks.
+        tie: what the holder lends.
+    """
+
+    def __init__(self, body: Body, guest: socket.socket, console: socket.socket, tie: Tie) -> None:
+        self.key = text(body, "key")
+        self.name = text(body, "vm")
+        self._body = body
+        self._guest = guest
+        self._tie = tie
+        self._relay = Relay(tie.selector, guest, console, self._side_ended)
+        self.state = State.RELAYED
+        self._sent_before: int | None = None  # what the guest had been sent before the freeze
+        self._heard_before = 0
+        self._thaw_sent = False
+        self._hold_s = 0.0
+        self._bound_at = float("inf")
+        self._deadline = float("inf")
+        self._monitor = self._make_monitor()
+        self._look_at = 0.0
+        self._machine: ThawMachine | None = None
+
+    # -- what the console says ------------------------------------------------------------
+
+    def intend(self, body: Body, now: float) -> None:
+        """The next bytes are a freeze (`Do.INTENT`)."""
+        self._sent_before = self._relay.to_guest
+        self._heard_before = self._relay.from_guest
+        self._hold_s = number(body, "hold_s")
+        self._bound_at = now + number(body, "bound_s")
+        self._deadline = self._bound_at + GRACE_S
+
+    def hold(self, body: Body, now: float) -> None:
+        """The window is open, and ends in so many seconds (`Do.HOLD`)."""
+        self._deadline = now + number(body, "seconds") + GRACE_S
+
+    def thaw_sent(self) -> None:
+        """The console's own thaw was sent (`Do.THAWING`): another one would run its hook again."""
+        self._thaw_sent = True
+
+    def disarm(self) -> None:
+        """It is thawed, and the console has seen it."""
+        self._end()
+
+    # -- what the holder decides ----------------------------------------------------------
+
+    @property
+    def wakes_at(self) -> float:
+        """When `tick` has something to do at the latest."""
+        if self._machine is not None:
+            return min(self._machine.wakes_at, self._look_at)
+        # Past it, it is the console's silence that is waited for.
+        return self._deadline if self._deadline > time.monotonic() else float("inf")
+
+    def overdue(self, now: float) -> bool:
+        """Return whether its window should have ended by now."""
+        if self.state is not State.RELAYED:
+            return False
+        self._notice_answer(now)
+        return now >= self._deadline
+
+    def take_over(self, now: float) -> bool:
+        """Refuse the console, and thaw what may be frozen.
+
+        Returns:
+            False if nothing was sent that could have frozen anything.
+        """
+        self._relay.stop()
+        may_have_run = self._sent_before is not None and self._relay.to_guest > self._sent_before
+        if not may_have_run:
+            self._end()
+            return False
+        self.state = State.THAWING
+        self._wire = AgentWire()
+        self._tickets = itertools.count(1)
+        self._channel: Channel = UnixChannel(self._guest)
+        self._listen()
+        view = MonitorView(problem="not looked at yet")
+        self._watch = PortWatch(view, now)
+        self._machine = ThawMachine(self._plan(now), self._watch, self._tickets.__next__, now)
+        self._perform(self._machine.start(now))
+        return True
+
+    def tick(self, now: float) -> None:
+        """Take the time: look at the port, send again, give up."""
+        if self._machine is None:
+            return
+        if now >= self._look_at:
+            self._look_at = now + WATCH_S
+            self._look()
+        self._perform(self._machine.tick(now))
+
+    # -- relayed --------------------------------------------------------------------------
+
+    def _notice_answer(self, now: float) -> None:
+        """A stopped console can't tell that the freeze was answered: its hold begins here."""
+        if self._answered and self._deadline > self._bound_at:
+            self._deadline = now + self._hold_s + GRACE_S
+
+    @property
+    def _answered(self) -> bool:
+        """Whether the guest has said anything since the freeze."""
+        return self._sent_before is not None and self._relay.from_guest > self._heard_before
+
+    def _side_ended(self, side: str) -> None:
+        # The console's end is closed by its death, which its control channel tells as well, or
+        # by a console that is about to disarm. The guest's is QEMU's own: it has gone.
+        if side == "guest":
+            self._tie.broken(self)
+            self._end()
+        else:
+            self._relay.stop()
+
+    # -- thawing --------------------------------------------------------------------------
+
+    def _plan(self, now: float) -> ThawPlan:
+        return ThawPlan(
+            vm=self.name,
+            timeout_s=number(self._body, "thaw_s", 180.0),
+            # A freeze that is still pending may take its whole bound before the thaw can run.
+            patience_s=0.0 if self._answered else max(0.0, self._bound_at - now),
+            owned=False,
+            ask=self._thaw_sent,
+            command=text(self._body, "command"),
+        )
+
+    def _make_monitor(self) -> Monitor | None:
+        path, agent = text(self._body, "monitor"), text(self._body, "agent")
+        if not path:
+            return None
+        known = [one for one in Transport if one == text(self._body, "transport")]
+        transport = known[0] if known else Transport.UNKNOWN
+        label = text(self._body, "label") or None
+        channel = AgentChannel(Path(agent), label, transport)
+        return Monitor(UnixEndpoint(Path(path)), channel)
+
+    def _listen(self) -> None:
+        self._tie.selector.register(self._channel.fileno(), selectors.EVENT_READ, self._read)
+
+    def _read(self, _events: int) -> None:
+        try:
+            events = self._wire.feed(self._channel.receive())
+        except StreamEnded as error:
+            self._broken(str(error))
+            return
+        for event in events:
+            if self._machine is not None:
+                self._perform(self._machine.heard(time.monotonic(), event))
+
+    def _perform(self, moves: list[Move]) -> None:
+        for move in moves:
+            if self.state is State.DONE:
+                return
+            match move:
+                case Send(ticket, command, arguments):
+                    self._write(self._wire.request(ticket, command, arguments))
+                case Resync(ticket):
+                    self._write(self._wire.sync(ticket))
+                case _:
+                    pass
+        if self._machine is not None and self._machine.report is not None:
+            report = self._machine.report
+            self._end()
+            self._tie.done(self, report)
+
+    def _write(self, data: bytes) -> None:
+        try:
+            self._channel.send(data, SEND_S)
+        except TimeoutError:
+            pass  # it is sent again by the machine's own schedule, since nothing answers
+        except StreamEnded as error:
+            self._broken(str(error))
+
+    def _broken(self, why: str) -> None:
+        """QEMU has dropped us: connect anew, unless it has gone itself."""
+        assert self._machine is not None
+        self._tie.selector.unregister(self._channel.fileno())
+        self._channel.close()
+        gone, renewed = False, False
+        try:
+            self._channel = UnixEndpoint(Path(text(self._body, "agent"))).connect()
+            renewed = True
+        except ConnectFailed as error:
+            gone = unreachable(error).gone
+        if renewed:
+            self._wire = AgentWire()
+            self._listen()
+        now = time.monotonic()
+        self._perform(self._machine.stream_ended(now, gone=gone, renewed=renewed, text=why))
+
+    def _look(self) -> None:
+        if self._monitor is None:
+            return
+        try:
+            talk = self._monitor.begin(full=True)
+        except ConnectFailed as error:
+            self._saw(unreachable(error))
+            return
+        if talk is not None:
+            self._tie.visitor.begin(talk, self._saw, lambda _: None)
+
+    def _saw(self, view: MonitorView) -> None:
+        if self._machine is not None and self.state is State.THAWING:
+            now = time.monotonic()
+            self._perform(self._machine.changed(now, self._watch.saw(now, view)))
+
+    def _end(self) -> None:
+        if self.state is State.THAWING:
+            self._tie.selector.unregister(self._channel.fileno())
+            self._channel.close()
+        elif self.state is State.RELAYED:
+            self._relay.stop()
+            self._guest.close()
+        self.state = State.DONE
+        self._machine, self._deadline = None, float("inf")

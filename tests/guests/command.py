@@ -1,0 +1,83 @@
+"""``frostwatch`` as a process of its own, on real guests."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.guests.lab import Guest
+
+ROOT = Path(__file__).parents[2]
+Json = dict[str, Any]
+
+
+class Frostwatch:
+    """Starts ``frostwatch`` on some guests, and kills what a test leaves behind."""
+
+    def __init__(self, *guests: Guest) -> None:
+        self.vms = [f"socket:{guest.name}" for guest in guests]
+        self.vm = self.vms[0]
+        self._known = [word for guest in guests for word in ("--vm", guest.vm_argument)]
+        self._started: list[subprocess.Popen[str]] = []
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "tui.main", *self._known, *arguments],
+            cwd=ROOT,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        self._started.append(child)
+        return child
+
+    def run(self, *arguments: str) -> tuple[int, list[Json], str]:
+        return ended(self.start(*arguments, "--json"))
+
+    def freeze_until(self, event: str, *arguments: str) -> subprocess.Popen[str]:
+        """Start a freeze of all guests, and return when `event` was told of each."""
+        child = self.start("freeze", *self.vms, "--json", *arguments)
+        assert child.stdout is not None
+        missing = set(self.vms)
+        for line in child.stdout:
+            told = json.loads(line)
+            if told["event"] == event:
+                missing.discard(told["vm"])
+            if not missing:
+                return child
+        raise AssertionError(f"ended without {event} of {missing}")
+
+    def close(self) -> None:
+        for child in self._started:
+            child.kill()
+            child.communicate()
+
+
+def ended(child: subprocess.Popen[str]) -> tuple[int, list[Json], str]:
+    """Wait for its end; return its exit code, what it told, and what it said to a person."""
+    out, err = child.communicate(timeout=60)
+    return child.returncode, [json.loads(line) for line in out.splitlines()], err
+
+
+def holders_of(console: int) -> list[int]:
+    """Return the holders that stand by for a console's process."""
+    children = Path(f"/proc/{console}/task/{console}/children")
+    found = [int(each) for each in children.read_text().split()]
+    # A thread may have started it.
+    for task in Path(f"/proc/{console}/task").iterdir():
+        found += [int(each) for each in (task / "children").read_text().split()]
+    names = {pid: Path(f"/proc/{pid}/comm").read_text() for pid in set(found)}
+    return [pid for pid, name in names.items() if name.startswith("frostwatch-hold")]
+
+
+def kill_holder_and_console(console: int) -> None:
+    """Kill both so quickly one after the other that neither notices."""
+    (holder,) = holders_of(console)
+    os.kill(holder, signal.SIGSTOP)
+    os.kill(console, signal.SIGKILL)
+    os.kill(holder, signal.SIGKILL)
