@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from agentclient.coverage import count
 from agentclient.evidence import EvidenceName, with_evidence
 from agentclient.thaw import ThawReport
 from agentclient.verdict import HALF
@@ -56,7 +57,10 @@ def learned(verdict: Outcome, report: ThawReport) -> Outcome:
         return verdict
     if report.before is not FreezeState.FROZEN and not report.count:
         return verdict
-    reason = f"{verdict.reason}; the next agent says frozen: {HALF}"
+    found = "the next agent says frozen"
+    if report.before is not FreezeState.FROZEN:
+        found = f"the thaw found {count(report.count)} frozen"
+    reason = f"{verdict.reason}; {found}: {HALF}"
     return replace(verdict, kind=OutcomeKind.PARTIAL, reason=reason)
 
 

@@ -195,4 +195,6 @@ class Driver:
         self._looked_at = time.monotonic()
         if view.run_state is not RunState.UNKNOWN:
             self._reporter.run_state(view.run_state)
+        if view.port_open is not None:
+            self._reporter.port(is_open=view.port_open)
         return view

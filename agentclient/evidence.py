@@ -117,7 +117,9 @@ def _status(facts: Facts) -> Evidence:
 def _port(facts: Facts) -> Evidence:
     age = _age(facts, facts.port_at)
     if facts.port_closed is None:
-        return Evidence(EvidenceName.PORT, UNKNOWN, facts.port_problem or "no monitor", age)
+        return Evidence(
+            EvidenceName.PORT, UNKNOWN, facts.port_problem or "not looked at since", age
+        )
     if facts.port_closed:
         value = "closed since the freeze was sent" + (f": {facts.cause}" if facts.cause else "")
         return Evidence(EvidenceName.PORT, AGAINST, value, age)

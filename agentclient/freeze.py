@@ -43,7 +43,7 @@ from agentclient.verdict import (
 from agentclient.vm import Cause, FreezeState, Level, MonitorView, Outcome, OutcomeKind, Phase
 from agentclient.watch import CHANGE_TEXT, DEATHS, RELEASED_BY, Change, PortWatch
 from agentclient.window import Window
-from agentclient.wire import Dropped, Failure, Passed, Reply, Synced, WireEvent
+from agentclient.wire import PROVOKED, Dropped, Failure, Passed, Reply, Synced, WireEvent
 
 FREEZE: Final = "guest-fsfreeze-freeze"
 FREEZE_LIST: Final = "guest-fsfreeze-freeze-list"
@@ -368,6 +368,8 @@ class FreezeMachine:
         return words[self.watch.read] + tail
 
     def _noise(self, event: Dropped) -> list[Move]:
+        if event.text == PROVOKED:
+            return []
         level = Level.WARNING if event.violation else Level.DEBUG
         self._noises += 1
         if self._noises > MOST_NOISES:

@@ -23,6 +23,8 @@ from agentclient.thawer import Thawer, ThawOutcome
 from agentclient.verdict import refused
 from agentclient.vm import (
     AgentHealth,
+    AgentHow,
+    AgentState,
     FileSystem,
     FreezeInfo,
     FreezeState,
@@ -139,13 +141,29 @@ class FleetReporter:
         def change(old: VmState) -> VmState:
             same = (old.freeze.state, old.freeze.foreign) == (state, foreign)
             since = old.freeze.since if same else at
-            return replace(old, freeze=FreezeInfo(state, since, foreign))
+            return old.with_freeze(FreezeInfo(state, since, foreign))
 
         self._update(change)
 
     def run_state(self, state: RunState) -> None:
         """Show the run state."""
         self._update(lambda old: replace(old, run_state=state))
+
+    def port(self, *, is_open: bool) -> None:
+        """Show the port where it tells more than what was known."""
+        at = self._fleet.wall()
+
+        def change(old: VmState) -> VmState:
+            closed = old.agent.state is AgentState.CLOSED
+            if is_open is not closed:
+                return old
+            word = AgentState.OPEN if is_open else AgentState.CLOSED
+            agent = replace(
+                old.agent, state=word, how=AgentHow.PORT, rtt_s=None, detail=None, seen_at=at
+            )
+            return replace(old, agent=agent)
+
+        self._update(change)
 
     def ended(self, outcome: Outcome | ThawOutcome) -> None:
         """Show that nothing is in flight any more."""

@@ -61,6 +61,9 @@ class Reporter(Protocol):
     def run_state(self, state: RunState) -> None:
         """The VM's run state was seen."""
 
+    def port(self, *, is_open: bool) -> None:
+        """The agent's port was seen."""
+
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
@@ -243,6 +246,9 @@ class Preflight:
             return None
         self._reporter.file_systems(found)
         coverage = Coverage(found, self._mounts)
+        if self._mounts and not coverage.expected and not coverage.unknown_mounts:
+            named = describe(coverage.not_covered)
+            return _not_sent(f"nothing that was named can freeze: {named}; the freeze was not sent")
         if coverage.unknown_mounts:
             unknown = ", ".join(coverage.unknown_mounts)
             return _not_sent(

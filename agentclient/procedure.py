@@ -136,7 +136,7 @@ class FreezeProcedure:
             # Whole seconds, so that a state is not written anew at each look.
             blocked_s=float(int(freeze.watch.blocked_s(now))),
             read=freeze.watch.read,
-            written_bytes=freeze.watch.written_bytes,
+            written_bytes=window.written_bytes if window else freeze.watch.written_bytes,
             frozen=freeze.frozen,
             verdict=freeze.verdict,
             cancelled=freeze.cancelled,

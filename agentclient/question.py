@@ -18,6 +18,7 @@ from agentclient.wire import AgentWire, Dropped, Failure, Passed, Reply, Synced
 AGENT_VISIT_S = 2.0
 STATUS = "guest-fsfreeze-status"
 
+_QMP_GREETING = b'{"QMP":'
 _Answer = Reply | Failure | Synced
 
 
@@ -66,7 +67,6 @@ def _ask_and_leave(channel: Channel, began: float, *, first: bool) -> Steps[Said
     except StreamEnded as error:
         said.detail = printable(error, 200)
     except _Nonsense as error:
-        said.rtt_s = time.monotonic() - began
         said.detail = printable(error, 200)
     finally:
         channel.close()
@@ -78,6 +78,7 @@ def _ask_all(said: Said, began: float, *, first: bool) -> Steps[None]:
     tickets = itertools.count(1)
     ticket = next(tickets)
     yield from _await(wire, ticket, wire.sync(ticket))
+    said.rtt_s = time.monotonic() - began  # from here on it is alive, whatever it says
     answer = yield from _status(wire, tickets)
     said.rtt_s = time.monotonic() - began
     said.frozen = freeze_state(_value(answer))
@@ -113,6 +114,8 @@ def _await(wire: AgentWire, ticket: int, data: bytes) -> Steps[_Answer]:
         ours = wire.owned
         came = yield data
         data = b""
+        if not ours and came.startswith(_QMP_GREETING):
+            raise _Nonsense("a QEMU monitor answers there, no agent: are the two sockets swapped?")
         for event in wire.feed(came):
             match event:
                 case Reply() | Failure() | Synced() if event.ticket == ticket:

@@ -275,8 +275,9 @@ class ThawMachine:
         moves.append(Send(self._thaw, THAW))
         moves.append(Tell(EventKind.THAW_SENT, Level.INFO, "thaw sent"))
         self.sent_at = now
-        self._retry_s = FIRST_RETRY_S
-        self._retry_at = now + FIRST_RETRY_S
+        if not self._repeated:  # who answers everything but the thaw is not asked in a hurry
+            self._retry_s = FIRST_RETRY_S
+        self._retry_at = now + self._retry_s
         return moves
 
     def _ask_first(self, *, resync: bool) -> list[Move]:
@@ -322,7 +323,7 @@ class ThawMachine:
 
     def _counted(self, now: float, value: object) -> list[Move]:
         self._agent_is_free(now)
-        number = isinstance(value, int) and not isinstance(value, bool)
+        number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
         if number:
             self._count = (self._count or 0) + int(value)  # type: ignore[call-overload]
         text = f"the agent answered the thaw: {value if number else 'no number'}"

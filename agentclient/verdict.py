@@ -178,7 +178,8 @@ def _missing(facts: Facts) -> str | None:
     if facts.status is None:
         return "the agent did not answer the status asked after the freeze"
     if facts.port_closed is None:
-        return f"the agent's port can't be seen ({facts.port_problem or 'no monitor'})"
+        why = facts.port_problem or "not looked at since"
+        return f"the agent's port was not seen ({why})"
     if facts.strict and facts.coverage.expected < facts.coverage.total:
         return f"strict: coverage is {facts.coverage.text}; not covered: " + describe(
             facts.coverage.not_covered

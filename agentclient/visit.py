@@ -26,6 +26,8 @@ from agentclient.vm import (
 )
 
 NOT_RUNNING = frozenset({RunState.PAUSED, RunState.IO_ERROR, RunState.SUSPENDED})
+# The agent's states in which nobody knows whether somebody has frozen the guest.
+_UNSEEN = frozenset({AgentState.BUSY, AgentState.CLOSED, AgentState.SILENT})
 _LEFT = frozenset({RunState.GONE, RunState.SHUTDOWN, RunState.PANICKED})
 
 Change = Callable[[VmState], VmState]
@@ -64,8 +66,18 @@ def _looked(state: VmState, view: MonitorView, at: datetime, *, has_monitor: boo
     if health is not state.agent:
         state = replace(state, agent=health)
     if view.gone or run_state in _LEFT:
-        state = replace(state, freeze=FreezeInfo())
-    return state
+        return state.with_freeze(FreezeInfo(), gone=True)
+    return _unseen(state) if health.state in _UNSEEN else state
+
+
+def _unseen(state: VmState) -> VmState:
+    """Return what is still known of a guest whose agent can't be asked.
+
+    One that was thawed may have been frozen by somebody since; one that was frozen still is.
+    """
+    if state.freeze.state is not FreezeState.THAWED:
+        return state
+    return replace(state, freeze=FreezeInfo(None, state.agent.seen_at))
 
 
 def _health(state: VmState, view: MonitorView, at: datetime) -> AgentHealth:
@@ -104,12 +116,12 @@ def answered(said: Said, at: datetime) -> Change:
             detail=said.detail,
         )
         listed = said.file_systems
-        return replace(
+        state = replace(
             state,
             agent=health,
-            freeze=_freeze(state, said.frozen, at),
             file_systems=state.file_systems if listed is None else listed,
         )
+        return state.with_freeze(_freeze(state, said.frozen, at))
 
     return change
 
@@ -128,7 +140,9 @@ def silent(at: datetime, *, can_see_clients: bool) -> Change:
         at: the wall clock.
         can_see_clients: whether the monitor would have shown another client.
     """
-    detail = None if can_see_clients else "or another client is served: without a monitor"
+    detail = None
+    if not can_see_clients:
+        detail = "perhaps another client is served: without a monitor that can't be seen"
 
     def change(state: VmState) -> VmState:
         if state.progress is not None:
@@ -141,7 +155,7 @@ def silent(at: datetime, *, can_see_clients: bool) -> Change:
             seen_at=at,
             detail=detail,
         )
-        return replace(state, agent=health)
+        return _unseen(replace(state, agent=health))
 
     return change
 

@@ -6,7 +6,7 @@ cross threads, be compared, be shown and be written as JSON without anybody hold
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -342,6 +342,18 @@ class VmState:
         """Whether a freeze of this process may still stand, since its thaw was not acknowledged."""
         last = self.last
         return last is not None and last.kind is not OutcomeKind.REFUSED and not last.settled
+
+    def with_freeze(self, info: FreezeInfo, *, gone: bool = False) -> VmState:
+        """Return the state with another state of the file systems.
+
+        Args:
+            info: what is known of them now.
+            gone: the guest does not run any more.
+        """
+        last = self.last
+        if self.left_frozen and last is not None and (gone or info.state is FreezeState.THAWED):
+            last = replace(last, settled=True, next=None)  # nobody needs to thaw it any more
+        return replace(self, freeze=info, last=last)
 
 
 @dataclass(frozen=True, slots=True)

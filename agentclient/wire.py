@@ -34,6 +34,7 @@ MAX_ELEMENTS: Final = 500_000
 # How many dropped lines one feed tells singly.
 MOST_DROPS: Final = 100
 SENTINEL: Final = b"\xff"
+PROVOKED: Final = "the error that our sync's leading 0xFF provokes"
 # How many requests that were passed over are remembered, so that a late reply still finds its home.
 _REMEMBERED = 64
 
@@ -264,7 +265,7 @@ class AgentWire:
     def _why_dropped(self, message: Mapping[str, object]) -> str:
         syncing = any(item.sync_id is not None for item in self._waiting)
         if syncing and "error" in message and "id" not in message:
-            return "the error that our sync's leading 0xFF provokes"
+            return PROVOKED
         return f"not ours: {_gist(message)}"
 
     def _sync_reply(self, message: Mapping[str, object], events: list[WireEvent]) -> bool:

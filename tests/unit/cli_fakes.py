@@ -57,6 +57,10 @@ class FakeOperation:
         self._done = threading.Event()
 
     @property
+    def what(self) -> str:
+        return "freeze" if isinstance(self.result, Outcome) else "thaw"
+
+    @property
     def done(self) -> bool:
         return self._done.is_set()
 

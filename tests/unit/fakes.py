@@ -260,3 +260,6 @@ class FakeReporter:
 
     def run_state(self, state: RunState) -> None:
         self.run_states.append(state)
+
+    def port(self, *, is_open: bool) -> None:
+        raise AssertionError("nothing is in flight yet")

@@ -178,7 +178,7 @@ def test_progress_is_honest_about_what_is_not_known() -> None:
         step_ends_at=1210.0, ends_at=3610.0, heard_at=5.0, read=None, written_bytes=None,
     )  # fmt: skip
     assert progress_text(pending, 700.0) == (
-        "pending: the agent's answer, step 2/6, 8:30 left of this step, 48:30 in all, "
+        "pending: waits for the agent's answer, step 2/6, 8:30 left of this step, 48:30 in all, "
         "silent for 11:35, read by the agent: unknown, bytes written: unknown"
     )
 

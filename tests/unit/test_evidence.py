@@ -78,7 +78,7 @@ def test_nothing_seen_is_nothing_known() -> None:
         ("status", {"replied_at": None}, UNKNOWN, "frozen"),
         ("status", {"port_closed": True}, UNKNOWN, "frozen"),
         ("status", {"port_closed": None}, FOR, "frozen"),
-        ("port", {"port_closed": None}, UNKNOWN, "no monitor"),
+        ("port", {"port_closed": None}, UNKNOWN, "not looked at since"),
         ("port", {"port_closed": None, "port_problem": "it is busy"}, UNKNOWN, "it is busy"),
         ("port", {"port_closed": True}, AGAINST, "closed since the freeze was sent"),
         (

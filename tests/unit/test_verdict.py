@@ -53,7 +53,7 @@ def test_all_of_it_is_verified_and_names_what_is_not_covered() -> None:
         ({"frozen": None}, UNVERIFIED, "no number"),
         ({"coverage": None}, UNVERIFIED, "not known"),
         ({"status": None}, UNVERIFIED, "status"),
-        ({"port_closed": None}, UNVERIFIED, "no monitor"),
+        ({"port_closed": None}, UNVERIFIED, "not looked at since"),
         ({"port_closed": None, "port_problem": "it is busy"}, UNVERIFIED, "it is busy"),
         ({"frozen": 3}, UNVERIFIED, "have changed"),
         ({"cancelled": True}, UNVERIFIED, "cancelled"),

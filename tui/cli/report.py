@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from agentclient.durations import clock
 from agentclient.events import Event, EventKind
+from agentclient.evidence import EvidenceName
 from agentclient.fleet import now
 from agentclient.schema import dumps, event_object
 from agentclient.text import printable
@@ -111,7 +112,7 @@ def progress_text(progress: Progress, at: float) -> str:
     """Return one honest line about an operation; `at` is the monotonic clock's now."""
     if progress.phase in (Phase.HELD, Phase.AT_RISK):
         return _held(progress, at)
-    parts = [f"{progress.phase.value}: {printable(progress.waiting_for)}"]
+    parts = [f"{progress.phase.value}: waits for {printable(progress.waiting_for)}"]
     if progress.step_ends_at is not None and progress.steps:
         parts.append(f"step {progress.step}/{progress.steps}")
         parts.append(f"{_left(progress.step_ends_at, at)} left of this step")
@@ -173,7 +174,9 @@ def outcome_details(outcome: Outcome) -> Iterator[str]:
         f"thawed {_count(outcome.thawed)}, {outcome.seconds:.1f} s"
     )
     for evidence in outcome.evidence:
-        if evidence.result is not EvidenceResult.FOR:
+        # That an idle guest wrote nothing proves nothing, and is nothing to worry about.
+        idle = evidence.name == EvidenceName.WRITES and evidence.value == 0
+        if evidence.result is not EvidenceResult.FOR and not idle:
             value = "" if evidence.value is None else f" ({evidence.value})"
             yield f"evidence, {evidence.result.value}: {evidence.name}{value}"
 

@@ -8,7 +8,7 @@ import click
 
 from agentclient.errors import BadInput
 from agentclient.text import printable
-from agentclient.vm import AgentState, FreezeState, Vm, VmState
+from agentclient.vm import AgentState, FreezeState, RunState, Vm, VmState
 from tui.cli import context
 from tui.cli.conduct import Conductor
 from tui.cli.options import Options, json_option, with_options
@@ -38,28 +38,35 @@ def thaw_command(
     if not everything and not names:
         raise BadInput("name the VMs to thaw, or say --all")
     with context.engine_for(options) as engine:
-        vms = _frozen(engine) if everything else engine.find(names)
+        vms, unknown = _frozen(engine) if everything else (engine.find(names), 0)
         if not vms:
             click.echo("frostwatch: nothing to thaw: no VM is known to be frozen", err=True)
-            return 0
+            return 1 if unknown else 0
 
         def start(report: Report) -> list[Operation]:
             thaw = engine.operations.thaw
             return [thaw(vm, foreign=foreign, on_event=report.event) for vm in vms]
 
-        return Conductor(engine, vms, as_json=as_json).run(start, _judge)
+        code = Conductor(engine, vms, as_json=as_json).run(start, _judge)
+        return 1 if unknown else code
 
 
-def _frozen(engine: Engine) -> tuple[Vm, ...]:
-    """Return the VMs that are frozen, or may be; tell which could not be asked."""
+def _frozen(engine: Engine) -> tuple[tuple[Vm, ...], int]:
+    """Return the VMs that are frozen, and the number of those that may be; tell which these are."""
     for problem in engine.look():
         click.echo(f"frostwatch: {problem}", err=True)
     engine.visit()
     states = engine.fleet.states()
-    for state in states:
-        if state.freeze.state is None and state.agent.state is not AgentState.NONE:
-            click.echo(f"frostwatch: {printable(_not_asked(state))}", err=True)
-    return tuple(state.vm for state in states if state.freeze.state not in _LEFT_ALONE)
+    unknown = [state for state in states if _may_be_frozen(state)]
+    for state in unknown:
+        click.echo(f"frostwatch: {printable(_not_asked(state))}", err=True)
+    return tuple(one.vm for one in states if one.freeze.state not in _LEFT_ALONE), len(unknown)
+
+
+def _may_be_frozen(state: VmState) -> bool:
+    """Return whether nobody knows: a VM without an agent, or that does not run, isn't meant."""
+    ruled_out = state.agent.state is AgentState.NONE or state.run_state is RunState.GONE
+    return state.freeze.state is None and not ruled_out
 
 
 _LEFT_ALONE = (None, FreezeState.THAWED)

@@ -17,7 +17,7 @@ from types import FrameType
 from agentclient.commands import thaw_command
 from agentclient.durations import in_words
 from agentclient.fleet import Fleet
-from agentclient.vm import FreezeState, OutcomeKind, VmId, VmState
+from agentclient.vm import VmId, VmState
 from tui.cli.signals import Signals
 from tui.console.ports import OperationPort, OperationsPort
 from tui.console.safe import safe
@@ -160,23 +160,15 @@ def leftovers(fleet: Fleet, flying: Sequence[OperationPort]) -> Iterator[str]:
     """Yield a sentence for each guest that this console may have left frozen."""
     unended = {one.vm.id for one in flying if not one.done}
     for state in fleet.states():
-        if state.id in unended or _unsettled(state):
+        if state.id in unended or state.left_frozen:
             yield _sentence(state)
-
-
-def _unsettled(state: VmState) -> bool:
-    """Return whether the last freeze needed a thaw that nobody has acknowledged."""
-    last = state.last
-    if last is None or last.settled or last.kind is OutcomeKind.REFUSED:
-        return False
-    return state.freeze.state is not FreezeState.THAWED
 
 
 def _sentence(state: VmState) -> str:
     name = _id(state.id)
     reason = "it was left before its thaw was acknowledged"
     next_step = safe(thaw_command(state.vm), 400)
-    if state.last is not None and _unsettled(state):
+    if state.last is not None and state.left_frozen:
         reason = safe(state.last.reason, 400)
         next_step = safe(state.last.next or next_step, 400)
     return f"frostwatch: {name} MAY STILL BE FROZEN: {reason}. NEXT: {next_step}"
