@@ -42,7 +42,7 @@ async def test_good_news_do_not_push_bad_news_away_at_once(fleet: Fleet, still: 
         await seat.settle()
         put(fleet, qemu("db-1"), last=verified())
         await seat.settle(2)
-        assert "web-1: lost" in seat.notice
+        assert "web-1 MAY STILL BE FROZEN: lost" in seat.notice
         put(fleet, qemu("app-1"), last=verified())
         await seat.settle(10)
         assert "app-1: certified" in seat.notice

@@ -54,13 +54,14 @@ async def test_thaw_first_waits_until_nothing_is_in_flight(still: StillClock) ->
         await seat.until(lambda: seat.app.return_value is Leave.CLEAN)
 
 
-async def test_insisting_leaves_loudly(still: StillClock) -> None:
+@pytest.mark.parametrize("keys", [("d",), ("enter", "q"), ("enter", "d")])
+async def test_detaching_leaves_it_to_the_holder(still: StillClock, keys: tuple[str, ...]) -> None:
     fleet = fleet_of(["a"], still)
     operations = FakeOperations()
     operations.add(state_of(fleet, "a").vm)
     async with seated(fleet, still, operations=operations) as seat:
-        await seat.press("q", "enter", "q")
-        assert seat.app.return_value is Leave.LOUD
+        await seat.press("q", *keys)
+        assert seat.app.return_value is Leave.DETACHED
 
 
 async def test_an_operation_that_ends_at_once_needs_no_waiting(still: StillClock) -> None:

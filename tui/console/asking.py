@@ -12,6 +12,7 @@ from tui.console.actions import READ_ONLY, Actions
 from tui.console.dialogs.confirm import FreezeDialog, StopDialog, Targets, ThawDialog
 from tui.console.model.view import FleetView
 from tui.console.notices import Notice
+from tui.console.safe import safe
 from tui.console.targets import Target
 from tui.console.times import Clock
 from tui.console.words import Signs
@@ -80,8 +81,11 @@ class Asking:
 
     def stop(self) -> None:
         """Ask, and stop waiting for what is in flight."""
-        targets = tuple(one for one in self._chosen() if self._actions.in_flight(one))
-        if not self._can_ask(targets, "nothing is in flight there"):
+        chosen = self._chosen()
+        targets = tuple(one for one in chosen if self._actions.in_flight(one))
+        names = ", ".join(safe(one.vm.name, 40) for one in chosen[:3])
+        more = f" and {len(chosen) - 3} more" if len(chosen) > 3 else ""
+        if not self._can_ask(targets, f"nothing is in flight on {names or 'any VM'}{more}"):
             return
 
         def answered(yes: bool | None) -> None:

@@ -11,13 +11,13 @@ import os
 import select
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from types import FrameType
 
 from agentclient.commands import thaw_command
 from agentclient.durations import in_words
 from agentclient.fleet import Fleet
-from agentclient.vm import VmId, VmState
+from agentclient.vm import Outcome, VmId, VmState
 from tui.cli.signals import Signals
 from tui.console.ports import OperationPort, OperationsPort
 from tui.console.safe import safe
@@ -78,7 +78,7 @@ class Guard(Signals):
 
 
 def take_leave(
-    fleet: Fleet, operations: OperationsPort, signals: Signals, tell: Tell, *, loud: bool = False
+    fleet: Fleet, operations: OperationsPort, signals: Signals, tell: Tell, *, detach: bool = False
 ) -> int:
     """Thaw what is in flight, wait for it, and say what could not be thawed.
 
@@ -87,21 +87,25 @@ def take_leave(
         operations: what may be in flight.
         signals: one more of them ends the waiting.
         tell: says one line to whoever may read it.
-        loud: do not wait at all.
+        detach: do not wait: the holder thaws what is in flight, and somebody has chosen that.
 
     Returns:
-        0 if nothing was left frozen, as far as evidence goes; else 1.
+        0 if nothing was left frozen, as far as evidence goes, or to the holder by choice; else 1.
     """
     flying = tuple(operations.active())
     operations.cancel_all()
-    if flying and not loud:
+    if flying and not detach:
         _wait(fleet, flying, signals, tell)
-    _give_up([one for one in flying if not one.done])
+    left = [one for one in flying if not one.done]
+    _give_up(left)
     operations.close(0.0)
-    sentences = list(leftovers(fleet, flying))
+    handed_over = {one.vm.id: one for one in left if one.what == "freeze" and not _thawed(one)}
+    for operation in handed_over.values():
+        tell(_handed_over(operation))
+    sentences = [*leftovers(fleet, flying, handed_over)]
     for sentence in sentences:
         tell(sentence)
-    return LEFT_SOMETHING if sentences else CLEAN
+    return LEFT_SOMETHING if sentences or (handed_over and not detach) else CLEAN
 
 
 def _wait(fleet: Fleet, flying: Sequence[OperationPort], signals: Signals, tell: Tell) -> None:
@@ -114,7 +118,9 @@ def _wait(fleet: Fleet, flying: Sequence[OperationPort], signals: Signals, tell:
             told_at = time.monotonic()
             for one in waiting:
                 tell(f"frostwatch: thawing {_waits_for(fleet, one)}")
-            tell("frostwatch: it leaves when that is done; Ctrl-C leaves at once")
+            tell(
+                "frostwatch: it leaves when that is done; Ctrl-C leaves that to the holder"
+            )
         waiting[0].wait(_LOOK_S)
         for one in [each for each in waiting if each.done]:
             waiting.remove(one)
@@ -156,12 +162,27 @@ def _give_up(left: Sequence[OperationPort]) -> None:
 # -- what is left behind -----------------------------------------------------------------------
 
 
-def leftovers(fleet: Fleet, flying: Sequence[OperationPort]) -> Iterator[str]:
-    """Yield a sentence for each guest that this console may have left frozen."""
+def leftovers(
+    fleet: Fleet, flying: Sequence[OperationPort], handed_over: Container[VmId] = ()
+) -> Iterator[str]:
+    """Yield a sentence for each guest that this console may have left frozen, to nobody's care."""
     unended = {one.vm.id for one in flying if not one.done}
     for state in fleet.states():
-        if state.id in unended or state.left_frozen:
+        if (state.id in unended or state.left_frozen) and state.id not in handed_over:
             yield _sentence(state)
+
+
+def _thawed(operation: OperationPort) -> bool:
+    outcome = operation.wait(0)
+    return isinstance(outcome, Outcome) and outcome.settled
+
+
+def _handed_over(operation: OperationPort) -> str:
+    command = safe(thaw_command(operation.vm), 400)
+    return (
+        f"frostwatch: {_id(operation.vm.id)}: left to its holder, which thaws it as soon as its "
+        f"agent answers; if it does not: {command}"
+    )
 
 
 def _sentence(state: VmState) -> str:

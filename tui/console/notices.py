@@ -75,12 +75,17 @@ def news_of(old: VmState | None, new: VmState, at: datetime) -> Iterator[Notice]
     if _foreign(new) and not _foreign(old):
         text = "frozen, and not by this console; t asks before it thaws"
         yield Notice(Level.WARNING, f"{_name(new)}: {text}", at, new.id)
+    if _foreign(old) and new.freeze.state is FreezeState.THAWED and new.progress is None:
+        yield Notice(Level.INFO, f"{_name(new)}: thawed by whoever had frozen it", at, new.id)
 
 
 def outcome_notice(state: VmState, outcome: Outcome, at: datetime) -> Notice:
     """Return a freeze's outcome as a notice."""
     word = "certified" if outcome.certified else outcome.kind.value
     text = f"{_name(state)}: {word}: {safe(outcome.reason, 400)}"
+    if state.progress is None and state.left_frozen:
+        # The line may be cut: what matters most comes first.
+        text = f"{_name(state)} MAY STILL BE FROZEN: {word}: {safe(outcome.reason, 400)}"
     if outcome.next:
         return Notice(Level.ERROR, f"{text}. NEXT: {safe(outcome.next, 300)}", at, state.id)
     return Notice(_level(outcome), text, at, state.id)

@@ -16,16 +16,19 @@ def run(
     *,
     read_only: bool,
     interval_s: float,
+    drill: bool = False,
 ) -> int:
     """Run the console, then take leave; see `tui.console.run_console`."""
-    app = FrostwatchApp(fleet, operations, watcher, read_only=read_only, interval_s=interval_s)
+    app = FrostwatchApp(
+        fleet, operations, watcher, read_only=read_only, interval_s=interval_s, drill=drill
+    )
 
     def leave_screen() -> None:
         app.post_message(FrostwatchApp.MustLeave())  # safe from any thread
 
     def farewell() -> int:
-        loud = app.return_value is Leave.LOUD
-        return take_leave(fleet, operations, guard, tell_stderr, loud=loud)
+        detach = app.return_value is Leave.DETACHED
+        return take_leave(fleet, operations, guard, tell_stderr, detach=detach)
 
     guard = Guard(operations, leave_screen, farewell)
     code = LEFT_SOMETHING

@@ -1,4 +1,4 @@
-"""Quitting while something is in flight: stay, or thaw first; and leave loudly if it must be."""
+"""Quitting while something is in flight: stay, thaw first, or leave that to the holder."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Leave(StrEnum):
     """How the console is left."""
 
     CLEAN = "clean"  # nothing is in flight
-    LOUD = "loud"  # something is, and somebody insists
+    DETACHED = "detached"  # something is: its holder thaws it
 
 
 class QuitDialog(Dialog[Leave]):
-    """Asks whether to stay or to thaw first; then shows what is still waited for.
+    """Asks whether to stay, to thaw first or to detach; then shows what is still waited for.
 
     Args:
         fleet: where the progress of what is in flight is.
@@ -40,6 +40,7 @@ class QuitDialog(Dialog[Leave]):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("d", "detach", "Detach", show=False, id="quit.detach"),
         Binding("q,ctrl+c,ctrl+q", "insist", "Leave at once", show=False, id="quit.insist"),
     ]
 
@@ -62,7 +63,8 @@ class QuitDialog(Dialog[Leave]):
         """Return what is in flight, and what can be done about it."""
         active = tuple(self._operations.active())
         if not active:
-            yield (Piece("Nothing is in flight any more.", Tone.GOOD),)
+            yield (Piece("Nothing is in flight any more: you can quit.", Tone.GOOD),)
+            return
         for operation in active:
             yield from self._operation_lines(operation)
         yield EMPTY
@@ -70,11 +72,10 @@ class QuitDialog(Dialog[Leave]):
             yield (
                 Piece("Thawing; the console leaves by itself when this list is empty.", Tone.HEAD),
             )
-            text = "q leaves at once, and says which guests MAY STAY FROZEN. Escape stays."
-            yield (Piece(text, Tone.WARN),)
+            yield (Piece("d or q leaves that to the holder. Escape stays.", Tone.WARN),)
         else:
-            text = "Thaw first: stops waiting for each, and thaws it as soon as its agent answers."
-            yield (Piece(text),)
+            yield (Piece("Thaw: stop waiting for each; it is thawed when its agent answers."),)
+            yield (Piece("Detach: leave now; the holder does that, and outlives this console."),)
 
     def _operation_lines(self, operation: OperationPort) -> Iterable[Line]:
         try:
@@ -93,11 +94,18 @@ class QuitDialog(Dialog[Leave]):
         yield labelled(look.word, text, look.tone)
 
     def answers(self) -> Sequence[tuple[str, str]]:
-        """Thaw first, or stay."""
-        return (("thaw", "Thaw first, then quit (Enter)"), ("stay", "Stay (Esc)"))
+        """Thaw first, detach, or stay."""
+        return (
+            ("thaw", "Thaw, then quit (Enter)"),
+            ("detach", "Detach (d)"),
+            ("stay", "Stay (Esc)"),
+        )
 
     def answered(self, answer: str) -> None:
-        """Cancel everything and wait; or stay."""
+        """Cancel everything and wait; or leave that to the holder; or stay."""
+        if answer == "detach":
+            self.dismiss(Leave.DETACHED)
+            return
         if answer != "thaw":
             self.dismiss(None)
             return
@@ -116,4 +124,8 @@ class QuitDialog(Dialog[Leave]):
     def action_insist(self) -> None:
         """Leave at once; only after "thaw first" was chosen, so that no second q does it alone."""
         if self._thawing:
-            self.dismiss(Leave.LOUD)
+            self.dismiss(Leave.DETACHED)
+
+    def action_detach(self) -> None:
+        """Leave at once: the holder thaws what is in flight."""
+        self.dismiss(Leave.DETACHED)
