@@ -11,8 +11,8 @@ DEV := .venv/.dev
 help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
-run: $(RUN) ## the console on this machine's VMs; without a terminal, their list
-	@$(BIN)/frostwatch
+run: $(RUN) ## the console on this machine's VMs, or a drill; without a terminal, in plain lines
+	@$(BIN)/frostwatch --or-drill
 
 test: check ## lint, types, import contracts, and all tests (but those of `make soak`)
 	$(BIN)/python -m pytest

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import shlex
 
-from agentclient.sources.base import EXPLICIT_SOURCE
+from agentclient.sources.base import DRILL_SOURCE, EXPLICIT_SOURCE
 from agentclient.vm import Transport, Vm
 
 
 def thaw_command(vm: Vm) -> str:
-    """Return the command that thaws `vm` from another console, whoever froze it."""
+    """Return the command that thaws `vm` from another console, whoever froze it.
+
+    A drill's guest is known to its own console alone, so there it is a key of that.
+    """
+    if vm.source == DRILL_SOURCE:
+        return "t in this console (it is a drill: its guests end with it)"
     words = ["frostwatch", "thaw", *_spec(vm), "--foreign", str(vm.id)]
     return shlex.join(words)
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from dataclasses import replace
+from typing import Any
 
 import click
 
+from agentclient.drill.plan import DEFAULT_GUESTS
 from agentclient.errors import BadInput, FrostwatchError
 from agentclient.text import printable
 from tui.cli import context
 from tui.cli.doctoring import doctor_command
+from tui.cli.drilling import play
 from tui.cli.freezing import freeze_command
 from tui.cli.listing import Filter, list_command, list_vms
-from tui.cli.options import Options, interval, vm_option
+from tui.cli.options import Options, general_options, interval, spelled_out
 from tui.cli.thawing import thaw_command
 
 FAILED = 1
@@ -22,7 +26,7 @@ BAD_INPUT = 2
 
 
 @click.group(invoke_without_command=True)
-@vm_option
+@general_options
 @click.option("--read-only", is_flag=True, help="Look only: nothing is frozen or thawed.")
 @click.option(
     "--interval",
@@ -31,6 +35,7 @@ BAD_INPUT = 2
     metavar="SECONDS",
     help="Between two visits to each guest's agent; default 15.",
 )
+@click.option("--or-drill", is_flag=True, help="Where no VM is found, open a drill.")
 @click.option(
     "--version",
     is_flag=True,
@@ -40,19 +45,20 @@ BAD_INPUT = 2
     help="Print the version and exit.",
 )
 @click.pass_context
-def cli(
-    ctx: click.Context, specs: tuple[str, ...], read_only: bool, interval_s: float | None
-) -> int:
+def cli(ctx: click.Context, /, **general: Any) -> int:
     """Freeze the file systems of QEMU/KVM guests, and watch long freezes.
 
     Without a command it opens the console; without a terminal it prints what `list` prints.
     """
-    ctx.obj = Options(specs, read_only, interval_s)
+    ctx.obj = Options(**general)
     if ctx.invoked_subcommand is not None:
         return 0
-    if not _on_terminal():
-        return list_vms(ctx.obj, Filter())
-    return _open_console(ctx.obj)
+    options = ctx.obj.checked()
+    if options.or_drill and not context.has_vms(options):
+        options = replace(options, drill=DEFAULT_GUESTS)
+    if _on_terminal():
+        return _open_console(options)
+    return play(options) if options.or_drill and options.drill else list_vms(options, Filter())
 
 
 cli.add_command(list_command)
@@ -71,7 +77,7 @@ def run(arguments: list[str]) -> int:
     """Run the command line, and return its exit code."""
     try:
         # Not `cli.main`: it would end the process by itself when nobody reads stdout.
-        with cli.make_context("frostwatch", arguments) as ctx:
+        with cli.make_context("frostwatch", spelled_out(arguments)) as ctx:
             result = cli.invoke(ctx)
         sys.stdout.flush()
     except click.exceptions.Exit as wish:
@@ -121,6 +127,7 @@ def _open_console(options: Options) -> int:
             engine.watcher,
             read_only=options.read_only,
             interval_s=engine.interval_s,
+            drill=engine.drill is not None,
         )
 
 

@@ -11,6 +11,7 @@ from typing import Protocol
 from agentclient.vm import AgentChannel, Transport, Vm
 
 EXPLICIT_SOURCE = "socket"
+DRILL_SOURCE = "drill"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,8 @@ def merge(lists: Sequence[Sequence[Vm]]) -> list[list[Vm]]:
     Returns:
         As many lists, in the same order, so that each still belongs to its source.
     """
+    if len(lists) == 1:  # thousands of paths need not be looked at for this
+        return [list(lists[0])]
     explicit_first = sorted(
         range(len(lists)), key=lambda n: not any(vm.source == EXPLICIT_SOURCE for vm in lists[n])
     )

@@ -1,36 +1,38 @@
-"""Many freezes at once, and a thaw that waits behind none of them (simulated agents)."""
+"""Many freezes at once, and a thaw that waits behind none of them (a drill's guests)."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
+from agentclient.drill.troubles import BEHAVIOURS, Trouble
 from agentclient.events import Event, EventKind
 from agentclient.fleet import Fleet
 from agentclient.links import Links
 from agentclient.operations import FreezeRequest, Operations, ThawOutcome
 from agentclient.vm import Outcome, OutcomeKind
-from tests.simulated.fleet import Spec, simulated
+from tests.drilled import drill_of
 
 FREEZES = 40
 HOOK_S = 8.0
 
 
 def test_forty_freezes_at_once_and_a_thaw_of_another_vm(
-    tmp_path: Path, record_property: Callable[[str, object], None]
+    record_property: Callable[[str, object], None],
 ) -> None:
-    specs = [Spec(f"vm{n}", "hook", HOOK_S) for n in range(FREEZES)] + [Spec("other", "frozen")]
+    troubles = {f"vm{n}": Trouble.SLOW_HOOK for n in range(FREEZES)} | {"other": Trouble.FOREIGN}
+    speed = BEHAVIOURS[Trouble.SLOW_HOOK].course.hook_s / HOOK_S
     sent = threading.Semaphore(0)
 
     def count(event: Event) -> None:
         if event.kind is EventKind.SENT:
             sent.release()
 
-    with simulated(tmp_path, specs) as vms:
+    with drill_of(troubles, speed=speed) as drill:
+        vms = drill.vms
         fleet = Fleet()
-        fleet.set_vms("socket", vms)
+        fleet.set_vms("drill", vms)
         operations = Operations(fleet, Links())
         freezes = [operations.freeze(vm, FreezeRequest(), count) for vm in vms[:FREEZES]]
         for _ in range(FREEZES):

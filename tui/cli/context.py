@@ -18,6 +18,7 @@ from agentclient.vm import Vm
 from tui.cli.options import Options
 
 if TYPE_CHECKING:
+    from agentclient.drill.fleet import Drill
     from agentclient.links import Links
     from agentclient.operations import Operations
     from agentclient.sources.base import Source
@@ -37,6 +38,7 @@ class Engine:
 
     Attributes:
         explicit: the VMs that were named with ``--vm``; None if there were none.
+        drill: who serves the simulated guests; None outside of a drill.
     """
 
     fleet: Fleet
@@ -46,6 +48,7 @@ class Engine:
     operations: Operations
     explicit: ExplicitSource | None = None
     interval_s: float = DEFAULT_AGENT_INTERVAL_S
+    drill: Drill | None = None
 
     def look(self) -> tuple[str, ...]:
         """Find the VMs, and return a sentence for each source that could not look.
@@ -82,6 +85,8 @@ class Engine:
         self.operations.close(CLOSING_S)
         self.watcher.stop()
         self.links.close()
+        if self.drill is not None:
+            self.drill.stop()
 
 
 def build_engine(options: Options) -> Engine:
@@ -89,17 +94,16 @@ def build_engine(options: Options) -> Engine:
 
     Raises:
         BadInput: an option can't be used.
+        FrostwatchError: a drill can't be started.
     """
     from agentclient.links import Links  # noqa: PLC0415 - `--help` needs none of this
     from agentclient.operations import Operations  # noqa: PLC0415
-    from agentclient.sources.qemu import QemuSource  # noqa: PLC0415
     from agentclient.watcher import Watcher  # noqa: PLC0415
 
     fleet, links = Fleet(), Links()
     explicit = _explicit(options)
-    sources: tuple[Source, ...] = (QemuSource(),)
-    if explicit is not None:
-        sources = (explicit, *sources)
+    drill = _drill(options)
+    sources = _sources(explicit, drill)
     interval_s = options.interval_s or DEFAULT_AGENT_INTERVAL_S
     watcher = Watcher(
         fleet,
@@ -109,7 +113,13 @@ def build_engine(options: Options) -> Engine:
         agent_interval_s=interval_s,
     )
     operations = Operations(fleet, links, read_only=options.read_only)
-    return Engine(fleet, links, sources, watcher, operations, explicit, interval_s)
+    return Engine(fleet, links, sources, watcher, operations, explicit, interval_s, drill)
+
+
+def has_vms(options: Options) -> bool:
+    """Return whether there is any VM here, or a source that can't tell."""
+    with engine_for(options) as engine:
+        return bool(engine.look() or engine.fleet.states())
 
 
 @contextmanager
@@ -128,6 +138,28 @@ def _explicit(options: Options) -> ExplicitSource | None:
     if not options.specs:
         return None
     return ExplicitSource(parse_vm_spec(spec) for spec in options.specs)
+
+
+def _drill(options: Options) -> Drill | None:
+    """Start the drill that is asked for."""
+    from agentclient.drill.fleet import Drill  # noqa: PLC0415
+    from agentclient.drill.plan import plan  # noqa: PLC0415
+
+    if options.drill is None:
+        return None
+    drill = Drill(plan(options.drill), speed=options.drill_speed or 1.0)
+    drill.start()
+    return drill
+
+
+def _sources(explicit: ExplicitSource | None, drill: Drill | None) -> tuple[Source, ...]:
+    """Return where VMs come from; in a drill no real one is listed or touched."""
+    from agentclient.sources.drill import DrillSource  # noqa: PLC0415
+    from agentclient.sources.qemu import QemuSource  # noqa: PLC0415
+
+    if drill is not None:
+        return (DrillSource(drill),)
+    return (QemuSource(),) if explicit is None else (explicit, QemuSource())
 
 
 def _check_agent(vm: Vm) -> None:

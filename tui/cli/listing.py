@@ -112,7 +112,8 @@ def list_vms(
         problems = engine.look()
         engine.visit()
         at = now()
-        forgotten = remember(engine.fleet, default_path(), at)
+        # A drill's guests are others each time: what they were is not to be remembered.
+        forgotten = None if engine.drill else remember(engine.fleet, default_path(), at)
         states = engine.fleet.states()
     if forgotten and wanted.older_than_s is not None:
         click.echo(f"frostwatch: {printable(forgotten)}", err=True)

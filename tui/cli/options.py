@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import update_wrapper
 from typing import Any
 
 import click
 
+from agentclient.drill.plan import DEFAULT_GUESTS, MOST_GUESTS
 from agentclient.durations import parse_duration
 from agentclient.errors import BadInput
 
 SHORTEST_INTERVAL_S = 0.5  # a polite visitor (P5): nobody reads faster than that
+SLOWEST, FASTEST = 0.1, 20.0  # faster than that, and a guest boots between two looks at it
+DRILL = "--drill"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +26,31 @@ class Options:
         specs: the VMs named with ``--vm``, as they were written.
         read_only: nothing is frozen and nothing is thawed.
         interval_s: seconds between two visits to a guest's agent; None for the default.
+        drill: how many simulated guests take the place of all VMs; None for the real ones.
+        drill_speed: how many times faster their own time runs; None for 1.
+        or_drill: open a drill if there are no VMs.
     """
 
     specs: tuple[str, ...] = ()
     read_only: bool = False
     interval_s: float | None = None
+    drill: int | None = None
+    drill_speed: float | None = None
+    or_drill: bool = False
+
+    def checked(self) -> Options:
+        """Return them as they are.
+
+        Raises:
+            BadInput: they contradict each other.
+        """
+        if self.drill is not None and self.specs:
+            raise BadInput("--drill has simulated guests only: it can't be used with --vm")
+        if self.drill is not None and self.or_drill:
+            raise BadInput("--drill and --or-drill exclude each other")
+        if self.drill_speed is not None and self.drill is None and not self.or_drill:
+            raise BadInput("--drill-speed needs --drill")
+        return self
 
 
 def duration(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
@@ -48,6 +71,12 @@ def interval(ctx: click.Context, param: click.Parameter, value: str | None) -> f
     return seconds
 
 
+def _speed(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not SLOWEST <= value <= FASTEST:  # nor is a nan
+        raise click.BadParameter(f"{value:g} is not in {SLOWEST:g} to {FASTEST:g}", ctx, param)
+    return value
+
+
 vm_option = click.option(
     "--vm",
     "specs",
@@ -56,18 +85,78 @@ vm_option = click.option(
     help="A VM by its sockets: name=N,agent=PATH,monitor=PATH (repeatable).",
 )
 
+drill_option = click.option(
+    DRILL,
+    "drill",
+    type=click.IntRange(1, MOST_GUESTS),
+    metavar="[N]",
+    help=f"Simulated guests instead of real VMs; default {DEFAULT_GUESTS} of them.",
+)
+
+speed_option = click.option(
+    "--drill-speed",
+    "drill_speed",
+    type=float,
+    callback=_speed,
+    metavar="X",
+    help="Simulated guests take their time so many times faster.",
+)
+
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="One JSON object a line on stdout."
 )
 
 
 def with_options(function: Callable[..., int]) -> Callable[..., int]:
-    """Give a subcommand ``--vm``, and its function the `Options` of group and subcommand."""
+    """Give a subcommand what `general_options` gives the group.
 
-    def command(*, specs: tuple[str, ...], **arguments: Any) -> int:
+    Its function gets the `Options` of both; the subcommand's own ones win.
+    """
+
+    def command(
+        *,
+        specs: tuple[str, ...],
+        drill: int | None,
+        drill_speed: float | None,
+        **arguments: Any,
+    ) -> int:
         general = click.get_current_context().find_object(Options) or Options()
-        options = replace(general, specs=general.specs + specs)
-        return function(options=options, **arguments)
+        if general.or_drill:
+            raise BadInput("--or-drill is for the console alone: a command takes --drill")
+        options = replace(
+            general,
+            specs=general.specs + specs,
+            drill=general.drill if drill is None else drill,
+            drill_speed=general.drill_speed if drill_speed is None else drill_speed,
+        )
+        return function(options=options.checked(), **arguments)
 
-    wrapped: Callable[..., int] = vm_option(update_wrapper(command, function))
+    return general_options(update_wrapper(command, function))
+
+
+def general_options(function: Callable[..., int]) -> Callable[..., int]:
+    """Give a command ``--vm``, ``--drill`` and ``--drill-speed``."""
+    wrapped: Callable[..., int] = vm_option(drill_option(speed_option(function)))
     return wrapped
+
+
+def spelled_out(arguments: Sequence[str]) -> list[str]:
+    """Give every ``--drill`` its number, so that what follows is not taken for it.
+
+    A number may follow as a word of its own; everything else is a command, a VM or an option.
+    """
+    spelled: list[str] = []
+    rest = list(arguments)
+    while rest:
+        word = rest.pop(0)
+        if word == "--":
+            return [*spelled, word, *rest]
+        if word == DRILL:
+            number = rest.pop(0) if rest and _is_number(rest[0]) else str(DEFAULT_GUESTS)
+            word = f"{DRILL}={number}"
+        spelled.append(word)
+    return spelled
+
+
+def _is_number(word: str) -> bool:
+    return word.isascii() and word.removeprefix("-").isdecimal()

@@ -1,0 +1,160 @@
+"""A listening socket with its one client, as QEMU's: further clients wait in silence.
+
+Protocol §1.2: two more may connect, and the kernel refuses the next. A client that wrote and left
+while it waited is served all the same.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+_READ = 65536
+_AT_ONCE = 1 << 20
+_QUEUE = 1
+_NO_ROOM_S = 0.01
+
+
+class Visitor(Protocol):
+    """Who is behind the door."""
+
+    def came(self) -> None:
+        """A client is served from now on."""
+
+    def wrote(self, data: bytes) -> None:
+        """The client has written."""
+
+    def left(self) -> None:
+        """The client has left."""
+
+
+class Loop:
+    """Who waits for what: epoll with a function for each descriptor."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._ready: dict[int, Callable[[int], None]] = {}
+
+    def watch(self, fd: int, events: int, ready: Callable[[int], None]) -> None:
+        """Call `ready` with what has happened to a new descriptor."""
+        self._ready[fd] = ready
+        self._epoll.register(fd, events)
+
+    def change(self, fd: int, events: int) -> None:
+        """Wait for something else."""
+        self._epoll.modify(fd, events)
+
+    def forget(self, fd: int) -> None:
+        """Wait for nothing any more; before it is closed."""
+        self._ready.pop(fd, None)
+        self._epoll.unregister(fd)
+
+    def run_once(self, timeout_s: float) -> None:
+        """Wait until something happens; a negative time means for ever."""
+        for fd, events in self._epoll.poll(timeout_s):
+            ready = self._ready.get(fd)  # a former one of this round may have closed it
+            if ready is not None:
+                ready(events)
+
+
+class Door:
+    """One listening socket.
+
+    Args:
+        loop: who waits for it.
+        path: where it listens; nothing may be there yet.
+        behind: makes the one behind it.
+        accepts: False if its only client is somebody else, who never leaves.
+    """
+
+    __slots__ = ("_behind", "_client", "_listener", "_loop", "_pending", "path")
+
+    def __init__(
+        self, loop: Loop, path: str, behind: Callable[[Door], Visitor], *, accepts: bool = True
+    ) -> None:
+        self.path = path
+        self._loop = loop
+        self._client: socket.socket | None = None
+        self._pending = bytearray()
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        self._listener.bind(path)
+        self._listener.listen(_QUEUE)
+        self._behind = behind(self)
+        if accepts:
+            self._loop.watch(self._listener.fileno(), _ONCE, self._accept)
+
+    def write(self, data: bytes) -> None:
+        """Write to the client of now, as it takes it."""
+        if self._client is None or not data:
+            return
+        waits = bool(self._pending)
+        self._pending += data
+        if not waits and not self._flush() and self._client is not None:
+            self._loop.change(self._client.fileno(), select.EPOLLIN | select.EPOLLOUT)
+
+    def remove(self) -> None:
+        """Take the socket's file away."""
+        os.unlink(self.path)  # noqa: PTH108 - ten thousand of them
+
+    def _accept(self, _: int) -> None:
+        try:
+            client, _address = self._listener.accept()
+        except OSError:  # no descriptor is free: others must leave first
+            time.sleep(_NO_ROOM_S)
+            self._loop.change(self._listener.fileno(), _ONCE)
+            return
+        client.setblocking(False)
+        self._client = client
+        self._loop.watch(client.fileno(), select.EPOLLIN, self._happened)
+        self._behind.came()
+
+    def _happened(self, events: int) -> None:
+        if events & select.EPOLLOUT and self._flush() and self._client is not None:
+            self._loop.change(self._client.fileno(), select.EPOLLIN)
+        if events & ~select.EPOLLOUT and self._client is not None:
+            self._read(self._client)
+
+    def _read(self, client: socket.socket) -> None:
+        try:
+            data = client.recv(_READ)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if data:
+            self._behind.wrote(data)
+        else:
+            self._drop(client)
+
+    def _flush(self) -> bool:
+        """Write what waits, as far as the client takes it; return whether that is all."""
+        client = self._client
+        if client is None:
+            return True
+        try:
+            while self._pending:
+                with memoryview(self._pending) as view:
+                    sent = client.send(view[:_AT_ONCE])
+                del self._pending[:sent]
+        except BlockingIOError:
+            return False
+        except OSError:
+            self._drop(client)
+        return True
+
+    def _drop(self, client: socket.socket) -> None:
+        self._loop.forget(client.fileno())
+        client.close()
+        self._client = None
+        self._pending.clear()
+        self._behind.left()
+        # The next one may be waiting already.
+        self._loop.change(self._listener.fileno(), _ONCE)
+
+
+# Whoever is served keeps the next ones out: the listener is armed anew when they have left.
+_ONCE = select.EPOLLIN | select.EPOLLONESHOT

@@ -1,0 +1,19 @@
+"""Drills of guests that a test chooses, for the console's tests and the benchmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from agentclient.drill.fleet import Drill
+from agentclient.drill.plan import GuestPlan, make_guest
+from agentclient.drill.troubles import Trouble
+
+
+def drill_of(troubles: Mapping[str, Trouble], *, speed: float = 1.0) -> Drill:
+    """Return a drill with one guest for each name, not started yet."""
+    return Drill([guest(name, trouble) for name, trouble in troubles.items()], speed=speed)
+
+
+def guest(name: str, trouble: Trouble) -> GuestPlan:
+    made = make_guest("db", 1, trouble)
+    return GuestPlan(name, trouble, made.file_systems, made.version, made.load)

@@ -1,0 +1,206 @@
+"""The process that serves a drill: its folder, its sockets, its end, and how it serves them."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from agentclient.channel import ConnectFailed, ConnectProblem, UnixEndpoint
+from agentclient.drill import server
+from agentclient.drill.fleet import Drill
+from agentclient.drill.plan import plan
+from agentclient.drill.troubles import BEHAVIOURS, Trouble
+from agentclient.errors import FrostwatchError
+from agentclient.links import connect
+from agentclient.sources.drill import DrillSource
+from agentclient.vm import RunState, Vm
+from tests.drilled import drill_of
+
+SYNC = b'\xff{"execute": "guest-sync-delimited", "arguments": {"id": 5}}\n'
+FREEZE = b'{"execute": "guest-fsfreeze-freeze"}\n'
+STATUS = b'{"execute": "guest-fsfreeze-status"}\n'
+
+
+@pytest.fixture
+def drill(place: Path) -> Iterator[Drill]:
+    with drill_of({"vm-a": Trouble.FAST, "db[/]1": Trouble.BUSY}, speed=20.0) as made:
+        yield made
+
+
+@pytest.fixture
+def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder in which drills are made; short, as sockets' paths have to be."""
+    path = Path(f"/tmp/fw-test-{os.getpid()}")
+    path.mkdir()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(path))
+    yield path
+    path.rmdir()  # nothing may be left in it
+
+
+def agent_of(vm: Vm) -> Path:
+    assert vm.agent is not None
+    return vm.agent.path
+
+
+def client(vm: Vm) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(5.0)
+    connection.connect(str(agent_of(vm)))
+    return connection
+
+
+def until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10.0
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+# -- the folder and the process -----------------------------------------------------------------
+
+
+def test_it_is_private_and_everything_is_removed(place: Path) -> None:
+    drill = Drill(plan(24))
+    with drill:
+        (folder,) = place.iterdir()
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        assert len(list(folder.iterdir())) == 48
+        assert drill.running
+        view = connect(drill.vms[0]).look()
+        assert (view.run_state, view.port_open, view.openings) == (RunState.RUNNING, True, 3)
+    assert not folder.exists()
+    assert not list(place.iterdir())
+    drill.stop()
+
+
+def test_the_server_removes_it_when_whoever_wanted_it_is_killed(place: Path) -> None:
+    code = (
+        "import os, signal\n"
+        "from agentclient.drill.fleet import Drill\n"
+        "from agentclient.drill.plan import plan\n"
+        "Drill(plan(5)).start()\n"
+        "print('started', flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    root = Path(server.__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=30
+    )
+    assert (done.stdout, done.stderr) == ("started\n", "")
+    until(lambda: not list(place.iterdir()))
+
+
+def test_a_process_that_ended_is_one_sentence(drill: Drill) -> None:
+    source = DrillSource(drill)
+    assert [vm.name for vm in source.list_vms()] == ["vm-a", "db[/]1"]
+    assert {str(vm.id) for vm in source.list_vms()} == {"drill:vm-a", "drill:db[/]1"}
+    assert source.abilities().freeze
+    (note,) = source.notes()
+    assert note.subject == "drill:db[/]1"
+    assert BEHAVIOURS[Trouble.BUSY].clause in note.text
+    drill.stop()
+    with pytest.raises(FrostwatchError, match="has ended"):
+        source.list_vms()
+
+
+def test_too_many_are_one_sentence_with_the_number_that_would_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def forbid(kind: int, limits: tuple[int, int]) -> None:
+        raise ValueError("not allowed to raise maximum limit")
+
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 4096))
+    monkeypatch.setattr(resource, "setrlimit", forbid)
+    server.make_room(200)
+    with pytest.raises(server.NoRoom, match=r"5000 guests needs 10512 .* 1792 guests"):
+        server.make_room(5000)
+
+
+def test_the_soft_limit_is_raised_as_far_as_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 40_000))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: asked.append(limits))
+    server.make_room(1000)
+    assert asked == [(2512, 40_000)]
+
+
+def test_a_server_that_fails_is_one_sentence(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agentclient.drill.fleet._MODULE", "agentclient.drill.nothing")
+    with pytest.raises(FrostwatchError, match="no drill: its process has failed"):
+        Drill(plan(1)).start()
+
+
+# -- one client at a time -----------------------------------------------------------------------
+
+
+def test_a_second_client_waits_in_silence_and_the_fourth_is_refused(drill: Drill) -> None:
+    vm = drill.vms[0]
+    first = client(vm)
+    first.sendall(SYNC)
+    assert b"JSON parse error" in first.recv(4096)
+    second, third = client(vm), client(vm)
+    second.sendall(STATUS)
+    second.settimeout(0.2)
+    with pytest.raises(TimeoutError):
+        second.recv(4096)
+    with pytest.raises(ConnectFailed) as failure:
+        UnixEndpoint(agent_of(vm)).connect()
+    assert failure.value.problem is ConnectProblem.QUEUE_FULL
+    first.close()
+    second.settimeout(5.0)
+    assert second.recv(4096) == b'{"return": "thawed"}\n'
+    second.close()
+    third.close()
+
+
+def test_what_a_client_wrote_while_it_waited_runs_though_it_has_left(drill: Drill) -> None:
+    vm = drill.vms[0]
+    link = connect(vm)
+    with client(vm) as first:
+        first.sendall(STATUS)
+        assert first.recv(4096)
+        with client(vm) as second:
+            second.sendall(FREEZE)
+    # Its answer waits for whoever comes next (protocol §3.5).
+    until(lambda: link.look().reads == 2)
+    with client(vm) as third:
+        third.sendall(SYNC + STATUS)
+        data = b""
+        while b"frozen" not in data:
+            data += third.recv(4096)
+    assert data.startswith(b'{"return": 2}\n')
+    assert data.endswith(b'\xff{"return": 5}\n{"return": "frozen"}\n')
+
+
+def test_clients_that_follow_each_other_are_all_served(drill: Drill) -> None:
+    for _ in range(200):
+        with client(drill.vms[0]) as one:
+            one.sendall(STATUS)
+            assert one.recv(4096) == b'{"return": "thawed"}\n'
+
+
+def test_somebody_else_keeps_the_channel(drill: Drill) -> None:
+    view = connect(drill.vms[1]).look()
+    assert (view.port_open, view.client) == (True, True)
+    with client(drill.vms[1]) as one:
+        one.sendall(SYNC)
+        one.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            one.recv(4096)
+
+
+def test_without_monitors() -> None:
+    with Drill(plan(1), monitors=False) as drill:
+        assert drill.vms[0].monitor is None
+        with client(drill.vms[0]) as one:
+            one.sendall(STATUS)
+            assert one.recv(4096) == b'{"return": "thawed"}\n'

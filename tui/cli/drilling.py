@@ -1,0 +1,42 @@
+"""A drill without a terminal: one freeze of a simulated guest, in plain lines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from agentclient.drill.troubles import Trouble
+from agentclient.schedule import Schedule
+from tui.cli import context
+from tui.cli.conduct import Conductor
+from tui.cli.freezing import judge
+from tui.cli.options import Options
+from tui.cli.report import Report
+
+if TYPE_CHECKING:
+    from agentclient.operations import Operation
+
+# Long enough to be read in a log, and seen in the times beside the lines.
+HOLD_S = 1.0
+NO_VMS = (
+    "DRILL: simulated guests; nothing here is real. No VM was found on this machine, so one of "
+    "them is frozen, held and thawed. On a terminal: the console (frostwatch --drill)."
+)
+
+
+def play(options: Options) -> int:
+    """Freeze a simulated guest that does so at once, prove it, thaw it; return the exit code."""
+    from agentclient.operations import FreezeRequest  # noqa: PLC0415 - slow, and only needed here
+
+    request = FreezeRequest(schedule=Schedule(hold_s=HOLD_S))
+    with context.engine_for(options) as engine:
+        assert engine.drill is not None
+        fast = next(one.name for one in engine.drill.guests if one.trouble is Trouble.FAST)
+        vms = engine.find([fast])
+        click.echo(NO_VMS)
+
+        def start(report: Report) -> list[Operation]:
+            return [engine.operations.freeze(vm, request, report.event) for vm in vms]
+
+        return Conductor(engine, vms, as_json=False).run(start, judge)
