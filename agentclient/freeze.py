@@ -485,6 +485,7 @@ class FreezeMachine:
         moves: list[Move] = [Tell(EventKind.REPLY, Level.INFO, text)]
         match self.state:
             case State.DRAINING:
+                self.watch.answered_anew()
                 moves += self._lost(now, "a new agent answers, the freeze was not answered")
             case State.CHECKING:
                 moves += self._lost(now, "an error")
@@ -579,7 +580,7 @@ class FreezeMachine:
             status_at=self._status_at,
             port_closed=watch.ever_closed if seen or watch.ever_closed else None,
             port_at=watch.seen_at,
-            port_problem=watch.view.problem,
+            port_problem=watch.view.problem or (None if watch.visible else "it has no state"),
             cause=watch.cause,
             read=watch.read,
             strict=self._plan.strict,

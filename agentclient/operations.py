@@ -41,7 +41,8 @@ from agentclient.vm import (
 from agentclient.wishes import Wish, Wishes
 
 DEFAULT_FREEZES_AT_ONCE: Final = 64
-DEFAULT_THAWS_AT_ONCE: Final = 16
+# Threads are made as they are needed: no thaw ever waits behind another one that hangs.
+DEFAULT_THAWS_AT_ONCE: Final = 1024
 
 OnEvent = Callable[[Event], None]
 What = Literal["freeze", "thaw"]

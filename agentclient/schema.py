@@ -20,9 +20,12 @@ from agentclient.vm import AgentHealth, Evidence, FileSystem, FreezeInfo, Outcom
 
 if TYPE_CHECKING:
     from agentclient.findings import Finding
+    from agentclient.group import GroupOutcome
     from agentclient.operations import ThawOutcome
 
 SCHEMA = 1
+# Not among the events that happen to one VM.
+GROUP_EVENT = "group"
 
 JsonObject = dict[str, Any]
 
@@ -98,6 +101,20 @@ def thaw_object(thaw: ThawOutcome) -> JsonObject:
         "seconds": _figure(thaw.seconds),
         "next": thaw.next,
         "reason": thaw.reason,
+    }
+
+
+def group_object(group: GroupOutcome, at: datetime) -> JsonObject:
+    """Return what came of a group: the last line of ``frostwatch freeze --together --json``."""
+    return {
+        "schema": SCHEMA,
+        "time": rfc3339(at),
+        "vm": None,
+        "event": GROUP_EVENT,
+        "together": group.together,
+        "skew_s": _figure(group.skew_s),
+        "order": [str(vm_id) for vm_id in group.order],
+        "reason": group.reason,
     }
 
 

@@ -27,7 +27,8 @@ LEVELS: Final = {
 }
 HALF: Final = "some file systems may be frozen, others not"
 _FOREIGN_NEXT: Final = (
-    "find out who froze it; frostwatch thaw --foreign thaws it, and breaks their window"
+    "find out who froze it; thawing it (frostwatch thaw --foreign, t in the console) breaks their "
+    "window"
 )
 
 
@@ -178,8 +179,9 @@ def _missing(facts: Facts) -> str | None:
     if facts.status is None:
         return "the agent did not answer the status asked after the freeze"
     if facts.port_closed is None:
-        why = facts.port_problem or "not looked at since"
-        return f"the agent's port was not seen ({why})"
+        if facts.port_problem is None:
+            return "the agent's port was not looked at since"
+        return f"the agent's port can't be seen ({facts.port_problem})"
     if facts.strict and facts.coverage.expected < facts.coverage.total:
         return f"strict: coverage is {facts.coverage.text}; not covered: " + describe(
             facts.coverage.not_covered

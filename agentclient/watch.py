@@ -176,6 +176,11 @@ class PortWatch:
             return [Change.RESTARTED if view.sole_port else Change.HINT]
         return []
 
+    def answered_anew(self) -> None:
+        """An agent answered after the port had closed: it is there before a look has shown it."""
+        if self.cause is Cause.AGENT_GONE:
+            self.cause = Cause.AGENT_RESTARTED
+
     def _run_state_changes(self, now: float, view: MonitorView) -> list[Change]:
         if view.run_state is RunState.UNKNOWN or view.run_state is self._run_state:
             return []

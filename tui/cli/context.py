@@ -112,7 +112,12 @@ def build_engine(options: Options) -> Engine:
         port_interval_s=min(DEFAULT_PORT_INTERVAL_S, interval_s),
         agent_interval_s=interval_s,
     )
-    operations = Operations(fleet, links, read_only=options.read_only)
+    operations = Operations(
+        fleet,
+        links,
+        read_only=options.read_only,
+        freezes_at_once=options.freezes_at_once,
+    )
     return Engine(fleet, links, sources, watcher, operations, explicit, interval_s, drill)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -13,11 +14,16 @@ from agentclient.text import printable
 from agentclient.vm import Outcome, OutcomeKind, Vm
 from tui.cli import context
 from tui.cli.conduct import Conductor
-from tui.cli.options import Options, duration, json_option, with_options
+from tui.cli.options import DEFAULT_FREEZES_AT_ONCE, Options, duration, json_option, with_options
 from tui.cli.report import Report, last_word
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from agentclient.operations import FreezeRequest, Operation
+    from tui.cli.context import Engine
+
+GROUP_END_S = 2.0  # its members have ended: it has nothing left to wait for
 
 
 @click.command("freeze", epilog="A duration D is 90, 90s, 10m, 1h or 1h30m.")
@@ -54,6 +60,25 @@ if TYPE_CHECKING:
     default=5,
     help="How many probes at the most; default 5.",
 )
+@click.option(
+    "--together",
+    is_flag=True,
+    help="All are frozen at the same time, or all are thawed again.",
+)
+@click.option(
+    "--within",
+    metavar="D",
+    callback=duration,
+    default="30s",
+    help="With --together: how long it may take until all are frozen; default 30s.",
+)
+@click.option(
+    "--at-once",
+    metavar="N",
+    type=click.IntRange(1, 1000),
+    default=DEFAULT_FREEZES_AT_ONCE,
+    help=f"How many VMs are frozen at once at the most; default {DEFAULT_FREEZES_AT_ONCE}.",
+)
 @json_option
 @with_options
 def freeze_command(
@@ -66,6 +91,9 @@ def freeze_command(
     first_timeout: float,
     probe_timeout: float,
     probes: int,
+    together: bool,
+    within: float,
+    at_once: int,
     as_json: bool,
 ) -> int:
     """Freeze VMs, prove it, hold it, and thaw them again.
@@ -74,14 +102,48 @@ def freeze_command(
     thaw first; a second one leaves at once.
     """
     schedule = Schedule(first_timeout, probe_timeout, probes, hold)
-    with context.engine_for(options) as engine:
+    with context.engine_for(replace(options, freezes_at_once=at_once)) as engine:
         request = _request(mounts, strict, schedule)
         vms = engine.find(names)
+        if together:
+            return _freeze_together(engine, vms, request, within, at_once, as_json=as_json)
 
         def start(report: Report) -> list[Operation]:
             return [engine.operations.freeze(vm, request, report.event) for vm in vms]
 
         return Conductor(engine, vms, as_json=as_json).run(start, judge)
+
+
+def _freeze_together(
+    engine: Engine,
+    vms: Sequence[Vm],
+    request: FreezeRequest,
+    within_s: float,
+    at_once: int,
+    *,
+    as_json: bool,
+) -> int:
+    from agentclient.group import GroupFreeze  # noqa: PLC0415 - `--help` needs no core
+
+    if len(vms) > at_once:
+        raise BadInput(f"{len(vms)} VMs can't be frozen together with --at-once {at_once}")
+    groups: list[GroupFreeze] = []
+
+    def start(report: Report) -> list[Operation]:
+        group = GroupFreeze(
+            engine.operations, vms, request, within_s=within_s, on_event=report.event
+        )
+        groups.append(group)
+        return list(group.start())
+
+    def judge_group(operations: list[Operation], report: Report) -> bool:
+        well = judge(operations, report)
+        outcome = groups[0].wait(GROUP_END_S)
+        if outcome is not None:
+            report.group(outcome)
+        return well and outcome is not None and outcome.together
+
+    return Conductor(engine, vms, as_json=as_json).run(start, judge_group)
 
 
 def judge(operations: list[Operation], report: Report) -> bool:

@@ -16,6 +16,7 @@ from agentclient.errors import BadInput
 SHORTEST_INTERVAL_S = 0.5  # a polite visitor (P5): nobody reads faster than that
 SLOWEST, FASTEST = 0.1, 20.0  # faster than that, and a guest boots between two looks at it
 DRILL = "--drill"
+DEFAULT_FREEZES_AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class Options:
         drill: how many simulated guests take the place of all VMs; None for the real ones.
         drill_speed: how many times faster their own time runs; None for 1.
         or_drill: open a drill if there are no VMs.
+        freezes_at_once: how many VMs are frozen at once at the most.
     """
 
     specs: tuple[str, ...] = ()
@@ -37,6 +39,7 @@ class Options:
     drill: int | None = None
     drill_speed: float | None = None
     or_drill: bool = False
+    freezes_at_once: int = DEFAULT_FREEZES_AT_ONCE
 
     def checked(self) -> Options:
         """Return them as they are.

@@ -11,7 +11,7 @@ from agentclient.durations import clock
 from agentclient.events import Event, EventKind
 from agentclient.evidence import EvidenceName
 from agentclient.fleet import now
-from agentclient.schema import dumps, event_object
+from agentclient.schema import dumps, event_object, group_object
 from agentclient.text import printable
 from agentclient.vm import (
     EvidenceResult,
@@ -27,6 +27,7 @@ from agentclient.vm import (
 from tui.cli.output import Output
 
 if TYPE_CHECKING:
+    from agentclient.group import GroupOutcome
     from agentclient.operations import ThawOutcome
 
 # Often while somebody looks; once a minute for the rest of a long freeze.
@@ -80,6 +81,13 @@ class Report:
         if event.kind is EventKind.OUTCOME:
             for line in details(event):
                 self._output.out(self._line(event.vm, f"  {line}"))
+
+    def group(self, outcome: GroupOutcome) -> None:
+        """Tell what came of a group, after its members' own outcomes."""
+        if self._as_json:
+            self._output.out(dumps(group_object(outcome, now())))
+        else:
+            self._output.out(f"group: {printable(outcome.reason, 1000)}")
 
     def ended(self, vm: Vm) -> bool:
         """Return whether a VM's last event was told."""

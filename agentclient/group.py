@@ -1,0 +1,198 @@
+"""Freezes VMs together: all are frozen within a time, or all are thawed again.
+
+Each VM's freeze is an operation like any other, with its own evidence, bound and holder. The group
+is a barrier on top of them: it waits until every window is open, holds them all for as long as was
+asked, and thaws in the reverse order. Whatever becomes of the group, each window ends on its own.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from agentclient.durations import in_words
+from agentclient.errors import BadInput
+from agentclient.events import Event, EventKind
+from agentclient.freezer import FreezeRequest
+from agentclient.operations import OnEvent, Operation, Operations
+from agentclient.schedule import Schedule
+from agentclient.vm import Outcome, OutcomeKind, Vm, VmId
+
+DEFAULT_WITHIN_S: Final = 30.0
+# A thaw takes milliseconds; one that takes longer must not keep the other guests frozen.
+NEXT_THAW_S: Final = 2.0
+_LOOK_S: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class GroupOutcome:
+    """What came of a group.
+
+    Attributes:
+        together: every VM was frozen and verified, and held for as long as was asked.
+        reason: one sentence for a person.
+        skew_s: seconds between the first and the last acknowledgement; None if one is missing.
+        order: the VMs in the order in which they froze.
+    """
+
+    together: bool
+    reason: str
+    skew_s: float | None
+    order: tuple[VmId, ...]
+
+
+def group_request(request: FreezeRequest, within_s: float) -> FreezeRequest:
+    """Return the request of one member: its window also bridges the wait for the others.
+
+    Args:
+        request: what is asked for, with the hold that counts from the last one on.
+        within_s: how long the first may wait for the last.
+
+    Raises:
+        BadInput: the two together are longer than a window may be held.
+    """
+    schedule = request.schedule
+    hold_s = schedule.hold_s + within_s
+    if hold_s > schedule.maximum_hold_s:
+        raise BadInput(
+            f"held for {in_words(schedule.hold_s)}, and up to {in_words(within_s)} until all are "
+            f"frozen: that is more than the {in_words(schedule.maximum_hold_s)} that a window may "
+            "be held; choose a shorter --hold or --within"
+        )
+    return replace(request, schedule=replace(schedule, hold_s=hold_s))
+
+
+class GroupFreeze:
+    """One group, from its first freeze to its last thaw; a thread of its own runs the barrier.
+
+    Args:
+        operations: who freezes.
+        vms: the members.
+        request: what is asked for; its hold counts from the last acknowledgement.
+        within_s: how long it may take, from the first freeze's sending, until all are frozen.
+        on_event: is called with each member's events.
+    """
+
+    def __init__(
+        self,
+        operations: Operations,
+        vms: Sequence[Vm],
+        request: FreezeRequest,
+        *,
+        within_s: float = DEFAULT_WITHIN_S,
+        on_event: OnEvent = lambda _: None,
+    ) -> None:
+        self._request = group_request(request, within_s)
+        self._hold_s = request.schedule.hold_s
+        self._within_s = within_s
+        self._operations = operations
+        self._vms = tuple(vms)
+        self._listener = on_event
+        self._news = threading.Condition()
+        self._frozen_at: dict[VmId, float] = {}
+        self._held: set[VmId] = set()
+        self._failed: dict[VmId, str] = {}
+        self.members: tuple[Operation, ...] = ()
+        self.outcome: GroupOutcome | None = None
+        self._thread = threading.Thread(target=self._run, name="group", daemon=True)
+
+    @property
+    def schedule(self) -> Schedule:
+        """Each member's schedule."""
+        return self._request.schedule
+
+    def start(self) -> tuple[Operation, ...]:
+        """Begin all freezes, and return them."""
+        self.members = tuple(
+            self._operations.freeze(vm, self._request, self._event) for vm in self._vms
+        )
+        self._thread.start()
+        return self.members
+
+    def wait(self, timeout_s: float | None = None) -> GroupOutcome | None:
+        """Return what came of the group; None if it has not ended in time (seconds)."""
+        self._thread.join(timeout_s)
+        return self.outcome
+
+    # -- what the members tell ------------------------------------------------------------
+
+    def _event(self, event: Event) -> None:
+        with self._news:
+            self._note(event)
+            self._news.notify_all()
+        self._listener(event)
+
+    def _note(self, event: Event) -> None:
+        match event.kind:
+            case EventKind.REPLY:
+                # Overwritten by nothing: the freeze's own answer is the first one.
+                self._frozen_at.setdefault(event.vm, time.monotonic())
+            case EventKind.HELD:
+                self._held.add(event.vm)
+            case EventKind.VERDICT | EventKind.REVISED | EventKind.OUTCOME:
+                outcome = event.fields.get("outcome")
+                if isinstance(outcome, Outcome) and outcome.kind is not OutcomeKind.VERIFIED:
+                    self._failed.setdefault(event.vm, str(outcome.kind))
+                elif event.kind is EventKind.OUTCOME and event.vm not in self._held:
+                    self._failed.setdefault(event.vm, "ended before the others")
+
+    # -- the barrier ----------------------------------------------------------------------
+
+    def _run(self) -> None:
+        deadline = time.monotonic() + self._within_s
+        if not self._wait(lambda: len(self._held) == len(self._vms), deadline):
+            self._end(self._why_not())
+            return
+        if not self._wait(lambda: False, time.monotonic() + self._hold_s) and self._failed:
+            self._end(f"broken while they were held: {self._named()}")
+            return
+        self._end(None)
+
+    def _wait(self, holds: Callable[[], bool], deadline: float) -> bool:
+        """Wait until something holds, a member fails, or the deadline has passed."""
+        with self._news:
+            while not holds() and not self._failed and time.monotonic() < deadline:
+                self._news.wait(min(_LOOK_S, max(0.0, deadline - time.monotonic())))
+            return holds() and not self._failed
+
+    def _end(self, problem: str | None) -> None:
+        order = tuple(sorted(self._frozen_at, key=self._frozen_at.__getitem__))
+        self._thaw(order)
+        skew = self._skew() if len(self._held) == len(self._vms) else None
+        if problem is None and skew is not None:
+            reason = f"{len(self._vms)} VMs frozen together, within {skew * 1000:.0f} ms"
+            self.outcome = GroupOutcome(True, reason, skew, order)
+        else:
+            reason = f"not together: {problem}; all are thawed again"
+            self.outcome = GroupOutcome(False, reason, skew, order)
+
+    def _thaw(self, order: Sequence[VmId]) -> None:
+        """Thaw in the reverse order of freezing; what is pending yet is told not to be waited for.
+
+        One after the other, but none waits for long behind one that does not answer.
+        """
+        by_id = {member.vm.id: member for member in self.members}
+        for member in self.members:
+            if member.vm.id not in self._held:
+                member.cancel()
+        for vm_id in reversed(order):
+            by_id[vm_id].end_hold()
+            by_id[vm_id].wait(NEXT_THAW_S)
+        for member in self.members:
+            member.wait(self._request.schedule.thaw_timeout_s)
+
+    def _skew(self) -> float:
+        times = [self._frozen_at[vm.id] for vm in self._vms]
+        return max(times) - min(times)
+
+    def _why_not(self) -> str:
+        if self._failed:
+            return self._named()
+        missing = [str(vm.id) for vm in self._vms if vm.id not in self._held]
+        return f"not frozen within {in_words(self._within_s)}: {', '.join(missing)}"
+
+    def _named(self) -> str:
+        return ", ".join(f"{vm_id} {how}" for vm_id, how in self._failed.items())

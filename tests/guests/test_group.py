@@ -1,0 +1,128 @@
+"""Guests that are frozen together: all of them, or none (real guests)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.guests.command import Frostwatch, Json, ended
+from tests.guests.conftest import Boot
+from tests.guests.lab import Guest
+from tests.guests.lab.shell import wait_until
+
+Trio = tuple[Guest, Guest, Guest]
+
+
+@pytest.fixture(scope="module")
+def three(module_boot: Boot) -> Trio:
+    """Three guests with one disk each."""
+    one, two, other = (module_boot(name=f"member{number}", mounts=("a",)) for number in range(3))
+    return one, two, other
+
+
+@pytest.fixture
+def trio(three: Trio) -> Iterator[Trio]:
+    """The same, put back to how they were after each test."""
+    yield three
+    for guest in three:
+        guest.calm_down()
+
+
+@pytest.fixture
+def frostwatch(trio: Trio) -> Iterator[Frostwatch]:
+    started = Frostwatch(*trio)
+    yield started
+    started.close()
+
+
+def outcomes(lines: list[Json]) -> dict[str, Json]:
+    return {line["vm"]: line for line in lines if line["event"] == "outcome"}
+
+
+def test_three_are_frozen_together_and_thawed_in_reverse_order(
+    trio: Trio, frostwatch: Frostwatch, record_property: Callable[[str, object], None]
+) -> None:
+    trio[1].slow_hook(1.0)
+    child = frostwatch.start("freeze", *frostwatch.vms, "--together", "--hold", "2", "--json")
+    for guest in trio:
+        wait_until(lambda it=guest: bool(it.frozen_mounts()), 20.0, "the freeze")  # type: ignore[misc]
+    assert all(guest.frozen_mounts() == {"a"} for guest in trio)
+    code, lines, _ = ended(child)
+    assert code == 0
+    group = lines[-1]
+    assert (group["event"], group["together"]) == ("group", True)
+    assert group["skew_s"] > 0.8, "it waited for the slow one"
+    assert group["order"][-1] == frostwatch.vms[1]
+    assert {line["outcome"] for line in outcomes(lines).values()} == {"verified"}
+    thaws = [line["vm"] for line in lines if line["event"] == "thaw-sent"]
+    assert thaws == group["order"][::-1]
+    record_property("skew_s", group["skew_s"])
+    for guest in trio:
+        guest.assert_thawed()
+
+
+def test_the_skew_of_three_idle_guests(
+    trio: Trio,
+    frostwatch: Frostwatch,
+    record_property: Callable[[str, object], None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    skews = []
+    for _ in range(5):
+        code, lines, _ = ended(frostwatch.start("freeze", *frostwatch.vms, "--together", "--json"))
+        assert code == 0
+        skews.append(lines[-1]["skew_s"])
+    with capsys.disabled():
+        print("\n  skew of three guests:", skews)
+    record_property("skews_s", skews)
+    for guest in trio:
+        guest.assert_thawed()
+
+
+def test_one_that_fails_has_the_others_thawed(trio: Trio, frostwatch: Frostwatch) -> None:
+    trio[2].failing_hook("no")
+    child = frostwatch.start("freeze", *frostwatch.vms, "--together", "--hold", "60", "--json")
+    began = time.monotonic()
+    code, lines, _ = ended(child)
+    assert time.monotonic() - began < 20
+    assert code == 1
+    assert (lines[-1]["event"], lines[-1]["together"]) == ("group", False)
+    assert f"{frostwatch.vms[2]} failed" in lines[-1]["reason"]
+    assert all(line["thawed"] is not None for line in outcomes(lines).values())
+    for guest in trio:
+        guest.assert_thawed()
+
+
+def test_one_that_is_too_slow_has_the_others_thawed(trio: Trio, frostwatch: Frostwatch) -> None:
+    trio[0].slow_hook(6.0)
+    child = frostwatch.start("freeze", *frostwatch.vms, "--together", "--within", "2", "--json")
+    wait_until(lambda: bool(trio[1].frozen_mounts()), 20.0, "the freeze of the quick ones")
+    for guest in trio[1:]:
+        guest.assert_thawed(4.0)
+    code, lines, _ = ended(child)
+    assert code == 1
+    assert "not frozen within 2 s" in lines[-1]["reason"]
+    for guest in trio:
+        guest.assert_thawed()
+
+
+def test_a_refused_one_has_the_others_thawed(trio: Trio, frostwatch: Frostwatch) -> None:
+    trio[1].pause()
+    code, lines, _ = ended(frostwatch.start("freeze", *frostwatch.vms, "--together", "--json"))
+    trio[1].resume()
+    assert code == 1
+    assert outcomes(lines)[frostwatch.vms[1]]["refusal"] == "paused"
+    for guest in trio:
+        guest.assert_thawed()
+
+
+def test_a_hold_that_is_too_long_with_its_wait_is_bad_input(
+    trio: Trio, frostwatch: Frostwatch
+) -> None:
+    code, lines, err = ended(
+        frostwatch.start("freeze", *frostwatch.vms, "--together", "--hold", "110", "--json")
+    )
+    assert (code, lines) == (2, [])
+    assert "--within" in err
