@@ -111,7 +111,9 @@ class Freezer:
         except NoHolder as error:
             return self._told(_no_holder(error))
         finally:
-            if not keep:  # who leaves in a hurry leaves the guest to the holder
+            if keep:  # who leaves in a hurry leaves the guest to the holder
+                self._holder.hand_over(guard)
+            else:
                 self._holder.disarm(guard)
 
     def _prepare(self) -> Prepared | Outcome:

@@ -187,6 +187,13 @@ class HolderClient:
         with suppress(NoHolder):
             self._ask({"do": Do.THAWING, "key": guard.key})
 
+    def hand_over(self, guard: Guard) -> None:
+        """Leave the guest to the holder, which thaws it as soon as its agent answers."""
+        with suppress(NoHolder):
+            self._ask({"do": Do.TAKE, "key": guard.key})
+        guard.channel.close()
+        guard.spare.close()
+
     def disarm(self, guard: Guard) -> None:
         """Say that the guest needs no care any more, and close everything that belonged to it."""
         if guard.taken is None:

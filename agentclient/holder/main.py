@@ -154,6 +154,8 @@ class Holder:
                 held.hold(body, now)
             case Do.THAWING:
                 held.thaw_sent()
+            case Do.TAKE:
+                self._take_over(held, "the console was left in a hurry")
             case Do.DISARM if held.state is not State.THAWING:
                 held.disarm()
                 del self._wards[held.key]

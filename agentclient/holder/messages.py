@@ -29,6 +29,7 @@ class Do(StrEnum):
     INTENT = "intent"  # the next bytes are a freeze
     HOLD = "hold"  # the window is open, and ends in so many seconds
     THAWING = "thawing"  # our own thaw was sent: ask before another one is
+    TAKE = "take"  # we leave it: thaw it in our place
     DISARM = "disarm"  # it is thawed: forget it
     BEAT = "beat"  # we live
 
