@@ -6,6 +6,7 @@ thread of its own, since a source may take its time.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -20,6 +21,7 @@ from agentclient.fleet import Fleet
 from agentclient.links import Link, Links
 from agentclient.monitor import unreachable as monitor_unreachable
 from agentclient.question import Said, question
+from agentclient.recovery import AGAIN_S, Recovery, left_text
 from agentclient.rounds import Rounds
 from agentclient.sources.base import Source, merge
 from agentclient.steps import releasing
@@ -32,6 +34,8 @@ SOURCES_EVERY_S: Final = 5.0
 # More would be a burst of its own, and each takes a descriptor.
 MOST_VISITS_AT_ONCE: Final = 256
 LONGEST_TURN_S: Final = 1.0
+# Visits begin in small groups, since each waking up costs more than a visit's first step.
+GROUP_S: Final = 0.03
 # A VM that has left stays on the screen for so long, to be seen leaving.
 ABSENT_S: Final = 60.0
 
@@ -54,6 +58,7 @@ class Watcher:
         sources: where VMs come from.
         port_interval_s: seconds between two looks at a VM's monitor.
         agent_interval_s: seconds between two questions to its agent.
+        recovery: knows what a dead frostwatch has left; None where no journal is kept.
     """
 
     def __init__(
@@ -64,10 +69,12 @@ class Watcher:
         *,
         port_interval_s: float = 2.0,
         agent_interval_s: float = 15.0,
+        recovery: Recovery | None = None,
     ) -> None:
         self._fleet = fleet
         self._links = links
         self._sources = tuple(sources)
+        self._recovery = recovery
         self._rounds = Rounds(port_interval_s, agent_interval_s)
         self._visitor = Visitor()
         self._stopping = threading.Event()
@@ -119,6 +126,8 @@ class Watcher:
             if source.name not in failed:
                 self._fleet.set_vms(source.name, vms)
         self._forget_absent(time.monotonic())
+        if self._recovery is not None:
+            self._recovery.look(self._fleet)
         self._problems = tuple(problems)
         return self._problems
 
@@ -137,10 +146,17 @@ class Watcher:
         self.find_vms()
         now = time.monotonic()
         self._adopt(now)
-        waiting = deque(state.id for state in self._fleet.states())
+        self._visit_each([state.id for state in self._fleet.states()], now + timeout_s)
+        left = [one.id for one in self._fleet.states() if one.left and not one.left_by]
+        if left:
+            # It may be frozen by us, and has not said so: a moment later it may.
+            self._stopping.wait(AGAIN_S)
+            self._visit_each(left, time.monotonic() + timeout_s)
+
+    def _visit_each(self, vm_ids: Sequence[VmId], until: float) -> None:
+        waiting = deque(vm_id for vm_id in vm_ids if vm_id in self._rounds)
         for vm_id in waiting:
             self._rounds[vm_id].agent_due = 0.0
-        until = now + timeout_s
         while (waiting or self._visitor.in_flight) and time.monotonic() < until:
             while waiting and self._visitor.in_flight < MOST_VISITS_AT_ONCE:
                 self._visit(waiting.popleft(), time.monotonic())
@@ -182,7 +198,7 @@ class Watcher:
             due = self._rounds.next_at
             vm_id = self._rounds.take(now)
             if vm_id is None:
-                until = min(until, due)
+                until = min(until, max(due, now + GROUP_S))
                 break
             self._visit(vm_id, due)
         self._visitor.turn(until)
@@ -278,8 +294,11 @@ class Watcher:
         after = self._state(visit.vm_id)
         if after is not None and visit.vm_id in self._rounds:
             alive = after.agent.how is AgentHow.REPLY
-            self._rounds.asked(visit.vm_id, time.monotonic(), alive=alive)
+            within_s = AGAIN_S if after.left is not None else math.inf
+            self._rounds.asked(visit.vm_id, time.monotonic(), alive=alive, within_s=within_s)
             self._tell(before, after)
+            if self._recovery is not None:
+                self._recovery.answered(before, after)
         self._end(visit, blind=blind)
 
     def _tell(self, before: VmState, after: VmState) -> None:
@@ -290,6 +309,8 @@ class Watcher:
         if after.freeze.foreign and not before.freeze.foreign:
             text = "a foreign freeze was found: the guest is frozen, and not provably by us"
             self._fleet.log(before.id, Level.WARNING, text)
+        if after.left_by is not None and after.left_by != before.left_by:
+            self._fleet.log(before.id, Level.WARNING, f"the guest was {left_text(after.left_by)}")
 
     def _failed(self, visit: _Visit, error: Exception) -> None:
         text = printable(f"the visit failed: {error!r}", 300)
