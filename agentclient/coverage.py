@@ -7,6 +7,7 @@ ignores unknown mount points silently (§3.10); so what it should freeze is work
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ CANNOT_FREEZE = frozenset(
         "tmpfs", "ramfs", "devtmpfs", "overlay", "nfs", "nfs4", "cifs", "smbfs", "smb3", "9p",
     }
 )  # fmt: skip
+_DRIVE = re.compile(r"[A-Za-z]:\\")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,11 @@ class Coverage:
     def not_covered(self) -> tuple[FileSystem, ...]:
         """The file systems that were asked for and are of kinds that can't freeze."""
         return tuple(one for one in self.wanted if not _can_freeze(one))
+
+    @property
+    def windows(self) -> bool:
+        """Whether it is a Windows guest, as its mount points tell: ``C:\\``."""
+        return any(_DRIVE.match(one.mountpoint) for one in self.file_systems)
 
     @property
     def text(self) -> str:

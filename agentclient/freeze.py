@@ -42,7 +42,7 @@ from agentclient.verdict import (
 )
 from agentclient.vm import Cause, FreezeState, Level, MonitorView, Outcome, OutcomeKind, Phase
 from agentclient.watch import CHANGE_TEXT, DEATHS, RELEASED_BY, Change, PortWatch
-from agentclient.window import Window
+from agentclient.window import LOST, WINDOWS_S, Window
 from agentclient.wire import PROVOKED, Dropped, Failure, Passed, Reply, Synced, WireEvent
 
 FREEZE: Final = "guest-fsfreeze-freeze"
@@ -541,13 +541,19 @@ class FreezeMachine:
         assert self.frozen is not None
         since = now if self._replied_at is None else self._replied_at
         whole = not self._plan.mounts
-        self.window = Window(since, self._hold_s, self.watch, self._ticket, whole=whole)
+        windows = self._plan.coverage is not None and self._plan.coverage.windows
+        self.window = Window(
+            since, self._hold_s, self.watch, self._ticket, whole=whole, windows=windows
+        )
         if self._hold_s <= 0:
             self._release()
             return []
         self.state = State.HELD
         text = f"held for up to {in_words(self._hold_s)}"
-        return [Tell(EventKind.HELD, Level.GOOD, text, {"hold_s": self._hold_s})]
+        tell = Tell(EventKind.HELD, Level.GOOD, text, {"hold_s": self._hold_s})
+        if windows and self._hold_s > WINDOWS_S:
+            return [tell, Tell(EventKind.NOTE, Level.WARNING, f"beware: {LOST}")]
+        return [tell]
 
     def _held(self, now: float, moves: list[Move]) -> list[Move]:
         """Take over what the window has concluded."""

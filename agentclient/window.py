@@ -19,6 +19,12 @@ from agentclient.watch import CHANGE_TEXT, DEATHS, Change, PortWatch
 from agentclient.wire import Reply, Synced, WireEvent
 
 LAST_LOOK_S: Final = 0.5
+# How long a Windows guest's shadow copy keeps writes back (protocol §3.12).
+WINDOWS_S: Final = 10.0
+LOST: Final = (
+    "a Windows guest lets writes go 10 s after its freeze, whatever its agent says: the window's "
+    "consistency is lost"
+)
 WRITERS: Final = (
     "swap, raw disks, software RAID and file systems that can't freeze write rightly, anything "
     "else means that the window is broken"
@@ -33,6 +39,7 @@ class Window:
         hold_s: how long it may last.
         watch: the port and the host's write counters; fed by the freeze.
         whole: the freeze covers all that the guest could freeze; else the rest writes rightly.
+        windows: the guest is a Windows one.
         new_ticket: numbers for the requests.
 
     Attributes:
@@ -51,6 +58,7 @@ class Window:
         new_ticket: NewTicket,
         *,
         whole: bool = True,
+        windows: bool = False,
     ) -> None:
         self.since = since
         self.ends_at = since + hold_s
@@ -58,6 +66,7 @@ class Window:
         self.broken: str | None = None
         self.over = False
         self.written_bytes: int | None = None
+        self._lost_at = since + WINDOWS_S if windows else float("inf")
         self._watch = watch
         self.whole = whole
         self._ticket = new_ticket
@@ -70,7 +79,8 @@ class Window:
     @property
     def wakes_at(self) -> float:
         """When `tick` has something to do at the latest."""
-        return self.ends_at if self._last_look_by is None else self._last_look_by
+        ends_at = self.ends_at if self._last_look_by is None else self._last_look_by
+        return min(ends_at, self._lost_at)
 
     @property
     def wants_look(self) -> bool:
@@ -109,6 +119,10 @@ class Window:
         """Take the time."""
         if now < self.wakes_at or self.over:
             return []
+        if now >= self._lost_at:
+            self._lost_at = float("inf")
+            self.broken = self.broken or LOST
+            return [Tell(EventKind.CONTRADICTION, Level.ERROR, LOST), *self.tick(now)]
         seen = self._watch.visible or self._written_before is not None
         if self._last_look_by is None and seen:
             self._last_look_by = now + LAST_LOOK_S

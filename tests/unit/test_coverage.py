@@ -74,3 +74,11 @@ def test_file_systems_as_a_person_reads_them() -> None:
 )
 def test_a_number_of_file_systems(number: int, text: str) -> None:
     assert count(number) == text
+
+
+@pytest.mark.parametrize(
+    ("mountpoint", "windows"),
+    [("C:\\", True), ("d:\\data\\", True), ("/", False), ("/mnt/C:\\", False), ("C:", False)],
+)
+def test_a_windows_guest_is_known_by_its_drives(mountpoint: str, windows: bool) -> None:
+    assert Coverage((FileSystem("x", mountpoint, "NTFS"),)).windows is windows

@@ -20,9 +20,11 @@ UP = MonitorView(RunState.RUNNING, port_open=True, openings=5, written_bytes=100
 class Held:
     """A window of 10 s from 100 on, whose monitor showed `baseline`."""
 
-    def __init__(self, baseline: MonitorView = UP) -> None:
+    def __init__(
+        self, baseline: MonitorView = UP, *, hold_s: float = 10.0, windows: bool = False
+    ) -> None:
         self.watch = PortWatch(baseline, 99.0)
-        self.window = Window(100.0, 10.0, self.watch, count(1).__next__)
+        self.window = Window(100.0, hold_s, self.watch, count(1).__next__, windows=windows)
 
     def look(self, now: float, view: MonitorView = UP) -> list[Move]:
         return self.window.saw(now, self.watch.saw(now, view))
@@ -206,3 +208,21 @@ def test_the_first_reason_stays() -> None:
     held.window.break_now("first")
     held.window.break_now("second")
     assert held.window.broken == "first"
+
+
+def test_a_windows_guest_has_lost_its_consistency_after_10_s_and_is_held_on() -> None:
+    window = Held(hold_s=60.0, windows=True).window
+    assert window.wakes_at == 110.0
+    assert window.tick(109.9) == []
+    assert kinds(window.tick(110.0)) == [EventKind.CONTRADICTION]
+    assert window.broken is not None
+    assert not window.over
+    assert window.wakes_at == 160.0
+    assert window.tick(111.0) == []
+
+
+def test_a_short_hold_on_windows_is_like_any_other() -> None:
+    window = Held(hold_s=9.0, windows=True).window
+    window.tick(109.0)
+    window.tick(109.0 + LAST_LOOK_S)
+    assert (window.over, window.broken) == (True, None)

@@ -51,6 +51,9 @@ def to_freeze(target: Target, signs: Signs, *, hidden: bool) -> Iterator[Line]:
         if outside:
             text = f"{safe(describe(coverage.not_covered), 300)}: can't freeze, takes writes"
             yield labelled("not", text, Tone.WARN)
+        if coverage.windows:
+            text = "a hold above 10 s is worth nothing: Windows lets writes go by then"
+            yield labelled("beware", text, Tone.WARN)
     else:
         yield labelled("freezes", "all its file systems; they are asked for just before", Tone.DIM)
     refusal = forecast(state)
