@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from agentclient.inputs import Inputs
+from agentclient.ladder import Known, Offer, ladder
 from agentclient.operations import FreezeRequest, ThawOutcome
-from agentclient.vm import Outcome, Vm, VmId
+from agentclient.rungs import RescueOutcome, Rung, Step
+from agentclient.vm import MonitorView, Outcome, RunState, Vm, VmId, VmState
 from tui.console.times import Clock
 
 NOON = datetime(2025, 9, 9, 12, 0, 0, tzinfo=UTC)
@@ -37,8 +41,9 @@ class FakeOperation:
     what: str
     request: FreezeRequest | None = None
     foreign: bool = False
-    outcome: Outcome | ThawOutcome | None = None
+    outcome: Outcome | ThawOutcome | RescueOutcome | None = None
     on_cancel: Callable[[FakeOperation], None] | None = None
+    step: Step | None = None
     calls: list[str] = field(default_factory=list)
 
     @property
@@ -56,7 +61,7 @@ class FakeOperation:
     def give_up(self) -> None:
         self.calls.append("give_up")
 
-    def wait(self, timeout_s: float | None = None) -> Outcome | ThawOutcome | None:
+    def wait(self, timeout_s: float | None = None) -> Outcome | ThawOutcome | RescueOutcome | None:
         return self.outcome
 
 
@@ -66,6 +71,10 @@ class FakeOperations:
     def __init__(self) -> None:
         self.started: list[FakeOperation] = []
         self.closed = False
+        self.view = MonitorView(RunState.RUNNING, port_open=False, client=False)
+        self.inputs = Inputs(keyboard=True)
+        self.looks: list[Future[tuple[Offer, ...]]] = []
+        self.slow = False
 
     def add(self, vm: Vm, what: str = "freeze") -> FakeOperation:
         operation = FakeOperation(vm, what)
@@ -85,6 +94,23 @@ class FakeOperations:
         operation = FakeOperation(vm, "thaw", foreign=foreign)
         self.started.append(operation)
         return operation
+
+    def rescue(
+        self, vm: Vm, step: Step, *, person: bool = True, on_event: object = None
+    ) -> FakeOperation:
+        operation = FakeOperation(vm, "rescue", step=step)
+        self.started.append(operation)
+        return operation
+
+    def ladder(
+        self, vm: Vm, *, serial: str | None = None, tried: frozenset[Rung] = frozenset()
+    ) -> Future[tuple[Offer, ...]]:
+        look: Future[tuple[Offer, ...]] = Future()
+        known = Known(VmState(vm), self.view, self.inputs, serial=serial, tried=tried)
+        self.looks.append(look)
+        if not self.slow:
+            look.set_result(ladder(known))
+        return look
 
     def active(self) -> tuple[FakeOperation, ...]:
         return tuple(one for one in self.started if not one.done)

@@ -237,6 +237,23 @@ def long_freeze(clock: StillClock) -> Fleet:
     return fleet
 
 
+def thousand(clock: StillClock) -> Fleet:
+    """Return a fleet of 1,000 VMs, in which a few are in trouble and a few are frozen."""
+    fleet = fleet_of((f"vm-{number:04}" for number in range(1000)), clock)
+    for number in (17, 404, 611):
+        silent = agent(AgentState.SILENT, AgentHow.DEADLINE, clock)
+        put(fleet, VmId("qemu", f"vm-{number:04}"), agent=silent)
+    for number, age_s in ((250, 723.0), (777, 61.0), (42, 8.0)):
+        since = clock.wall() - timedelta(seconds=age_s)
+        foreign = FreezeInfo(FreezeState.FROZEN, since, foreign=True)
+        put(fleet, VmId("qemu", f"vm-{number:04}"), freeze=foreign)
+    put(fleet, VmId("qemu", "vm-0999"), last=lost())
+    for number in range(100, 140):
+        freezing = FreezeInfo(FreezeState.FREEZING, clock.wall() - timedelta(seconds=740))
+        put(fleet, VmId("qemu", f"vm-{number:04}"), progress=pending(clock), freeze=freezing)
+    return fleet
+
+
 HOSTILE_NAMES = (
     "db[/]1",
     "[bold red]x[/bold red]",

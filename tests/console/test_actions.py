@@ -139,7 +139,7 @@ async def test_a_vm_in_flight_is_left_out_and_said_so(fleet: Fleet, still: Still
         await seat.press("f")
         assert seat.dialog == ""
         assert "x stops waiting" in seat.notice
-        await seat.press("space", "down", "space", "f")
+        await seat.press("space", "space", "f")
         assert "qemu:app-1: something is in flight on it already" in seat.text
         await seat.press("enter")
         assert started(seat)[1:] == [("freeze", "db-1")]
@@ -277,9 +277,9 @@ async def test_stop_waiting_asks_first_and_cancels(fleet: Fleet, still: StillClo
     freeze = operations.add(state_of(fleet, "db-1").vm)
     put(fleet, qemu("db-1"), progress=pending(still))
     async with seated(fleet, still, operations=operations) as seat:
-        await seat.press("x")
-        assert "nothing is in flight" in seat.notice
         await seat.press("down", "x")
+        assert "nothing is in flight" in seat.notice
+        await seat.press("up", "x")
         assert "Stop waiting for db-1, and thaw when it answers?" in seat.text
         assert freeze.calls == []
         await seat.press("enter")

@@ -1,6 +1,6 @@
 """Hostile guests in front of the whole console: a row, a log line, a clear error. Nothing else.
 
-Real sockets, the real core and simulated guests; what a real agent does with such requests is in
+Real sockets, the real core and a drill's guests; what a real agent does with such requests is in
 tests/guests.
 """
 
@@ -11,20 +11,19 @@ import re
 import resource
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 from textual.pilot import Pilot
 
+from agentclient.drill.troubles import HUGE_BYTES, Trouble
 from agentclient.fleet import Fleet
 from agentclient.links import Links
 from agentclient.operations import Operations
-from agentclient.sources.explicit import ExplicitSource
+from agentclient.sources.drill import DrillSource
 from agentclient.vm import AgentState, OutcomeKind, VmState
 from agentclient.watcher import Watcher
 from tests.console.driving import LARGE
-from tests.simulated.fleet import Spec, simulated
-from tests.simulated.guest import HUGE_BYTES
+from tests.drilled import drill_of
 from tui.console.app import FrostwatchApp
 
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -33,12 +32,12 @@ PATIENCE_S = 30.0
 
 @asynccontextmanager
 async def console(
-    directory: Path, *specs: Spec
+    troubles: dict[str, Trouble],
 ) -> AsyncIterator[tuple[FrostwatchApp, Pilot[Any], Fleet]]:
-    """Open the console on simulated guests, as `frostwatch` does."""
-    with simulated(directory, specs) as vms:
+    """Open the console on a drill's guests, as `frostwatch` does."""
+    with drill_of(troubles) as drill:
         fleet, links = Fleet(), Links()
-        watcher = Watcher(fleet, links, [ExplicitSource(vms)], port_interval_s=0.3)
+        watcher = Watcher(fleet, links, [DrillSource(drill)], port_interval_s=0.3)
         operations = Operations(fleet, links)
         app = FrostwatchApp(fleet, operations, watcher, read_only=False, interval_s=15.0)
         try:
@@ -74,29 +73,34 @@ def alive(fleet: Fleet, count: int) -> bool:
     return len(states) == count and all(one.agent.state is AgentState.ALIVE for one in states)
 
 
-async def test_markup_in_a_name_and_escapes_in_replies(tmp_path: Path) -> None:
+async def test_markup_in_a_name_and_escapes_in_everything_else() -> None:
     name = "db[/]1"
-    async with console(tmp_path, Spec(name, "escapes")) as (app, pilot, fleet):
+    async with console({name: Trouble.HOSTILE}) as (app, pilot, fleet):
         await until(pilot, lambda: alive(fleet, 1))
         await until(pilot, lambda: name in screen(app))
         await pilot.press("f")
         await pilot.pause()
         assert name in screen(app)  # the confirmation repeats it as it is
+        assert "/srv/" in screen(app)
+        assert not CONTROLS.search(screen(app).replace("\n", ""))
         await pilot.press("enter")
         await until(pilot, lambda: state_of(fleet, name).last is not None)
-        await until(pilot, lambda: "certified" in screen(app))
+        await until(pilot, lambda: "hook says" in screen(app))
         last = state_of(fleet, name).last
         assert last is not None
-        assert (last.kind, last.certified) == (OutcomeKind.VERIFIED, True)
+        assert (last.kind, last.settled) == (OutcomeKind.FAILED, True)
+        assert "[red]db[/]" in last.reason
+        assert not CONTROLS.search(last.reason)
         assert not CONTROLS.search(screen(app).replace("\n", ""))
         for line in fleet.log_since(state_of(fleet, name).id):
             assert not CONTROLS.search(line.text)
         assert "\\x1b" in str(state_of(fleet, name).agent.version)
 
 
-async def test_a_reply_of_100_mb_is_one_clear_error(tmp_path: Path) -> None:
+async def test_a_reply_of_100_mb_is_one_clear_error() -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    async with console(tmp_path, Spec("bloated", "huge"), Spec("quiet")) as (app, pilot, fleet):
+    troubles = {"bloated": Trouble.HUGE, "quiet": Trouble.FAST}
+    async with console(troubles) as (app, pilot, fleet):
         await until(pilot, lambda: len(fleet.states()) == 2)
         await until(pilot, lambda: "8388608" in (state_of(fleet, "bloated").agent.detail or ""))
         await pilot.press("f", "enter")

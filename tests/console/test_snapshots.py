@@ -14,7 +14,14 @@ from agentclient.fleet import Fleet
 from agentclient.vm import Level
 from tests.console.driving import LARGE, SMALL, make_app, qemu
 from tests.console.fakes import FakeOperations, StillClock
-from tests.console.fleets import HOSTILE_NAMES, every_state, fleet_of, long_freeze, state_of
+from tests.console.fleets import (
+    HOSTILE_NAMES,
+    every_state,
+    fleet_of,
+    long_freeze,
+    state_of,
+    thousand,
+)
 from tui.console.words import Signs
 
 Compare = Callable[..., bool]
@@ -52,20 +59,43 @@ def test_every_state_without_colour(
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "160x50"])
 def test_a_long_freeze(snap_compare: Compare, still: StillClock, size: tuple[int, int]) -> None:
     app = make_app(long_freeze(still), still)
-    assert snap_compare(app, press=["j"], terminal_size=size)
+    assert snap_compare(app, terminal_size=size)
 
 
 def test_the_freeze_confirmation(snap_compare: Compare, still: StillClock) -> None:
     fleet = every_state(still)
-    keys = ["j", "j", "f", "right"]
+    keys = ["slash", *"app-10", "enter", "f", "right"]
     assert snap_compare(make_app(fleet, still), press=keys, terminal_size=SMALL)
 
 
 def test_the_confirmation_of_many(snap_compare: Compare, still: StillClock) -> None:
     fleet = every_state(still)
     app = make_app(fleet, still, flying(fleet, "app-1"))
-    keys = ["space", "j", "j", "space", "end", "space", "slash", *"app", "enter", "f"]
+    keys = ["s", "home", "space", "j", "space", "end", "space", "slash", *"app", "enter", "f"]
     assert snap_compare(app, press=keys, terminal_size=LARGE)
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "160x50"])
+def test_a_fleet_of_a_thousand(
+    snap_compare: Compare, still: StillClock, size: tuple[int, int]
+) -> None:
+    app = make_app(thousand(still), still)
+    keys = ["j", "J", "J", "slash", *"vm-00", "enter"]
+    assert snap_compare(app, press=keys, terminal_size=size)
+
+
+def test_columns_that_do_not_fit(snap_compare: Compare, still: StillClock) -> None:
+    app = make_app(every_state(still), still)
+    assert snap_compare(app, press=["right", "right", "right"], terminal_size=SMALL)
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "160x50"])
+def test_a_search_in_the_log(
+    snap_compare: Compare, still: StillClock, size: tuple[int, int]
+) -> None:
+    app = make_app(long_freeze(still), still)
+    keys = ["tab", "tab", "slash", *"freeze", "enter", "N"]
+    assert snap_compare(app, press=keys, terminal_size=size)
 
 
 def test_the_thaw_of_a_foreign_freeze(snap_compare: Compare, still: StillClock) -> None:
@@ -76,7 +106,7 @@ def test_the_thaw_of_a_foreign_freeze(snap_compare: Compare, still: StillClock) 
 def test_stop_waiting(snap_compare: Compare, still: StillClock) -> None:
     fleet = long_freeze(still)
     app = make_app(fleet, still, flying(fleet, "db-1"))
-    assert snap_compare(app, press=["j", "x"], terminal_size=SMALL)
+    assert snap_compare(app, press=["x"], terminal_size=SMALL)
 
 
 def test_quit_while_something_is_in_flight(snap_compare: Compare, still: StillClock) -> None:
@@ -105,7 +135,7 @@ def test_a_refusal(snap_compare: Compare, still: StillClock) -> None:
     fleet = long_freeze(still)
 
     async def restart(pilot: Any) -> None:
-        await pilot.press("f")
+        await pilot.press("j", "f")
         others = [state.vm for state in fleet.states() if state.vm.name != "app-1"]
         fleet.set_vms("qemu", others)
         pilot.app.drain()

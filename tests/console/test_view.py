@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,16 +15,25 @@ from agentclient.vm import (
     AgentState,
     FreezeInfo,
     FreezeState,
+    RunState,
     VmId,
     VmState,
 )
 from tests.console.driving import qemu
-from tests.console.fakes import StillClock
-from tests.console.fleets import every_state, fleet_of, make_vm
-from tui.console.model.filter import Filter
+from tests.console.fakes import NOON, StillClock
+from tests.console.fleets import every_state, fleet_of, held, lost, make_vm, pending, refused
+from tui.console.model.face import same_face
+from tui.console.model.filter import Filter, haystack
+from tui.console.model.longest import may_be_frozen
 from tui.console.model.order import Order, severity
 from tui.console.model.tally import Tag, Tally, tags_of
 from tui.console.model.view import FleetView
+from tui.console.notices import news_of
+
+
+@pytest.fixture
+def still() -> StillClock:
+    return StillClock()
 
 
 def view_of(*names: str) -> FleetView:
@@ -134,8 +144,8 @@ def test_marks_stay_with_their_vms_and_are_chosen_before_the_cursor() -> None:
     assert [state.id.name for state in view.chosen()] == ["a", "c"]
     view.apply(change(removed=("a",)))
     view.toggle_mark()
-    assert view.marked == {qemu("b"), qemu("c")}
-    view.clear_marks()
+    assert view.marks.all == {qemu("b"), qemu("c")}
+    view.marks.clear()
     assert [state.id.name for state in view.chosen()] == ["b"]
 
 
@@ -176,6 +186,64 @@ def test_every_order_leads_back_to_the_first() -> None:
     assert order is Order.NAME
 
 
+def test_clocks_and_figures_change_no_face(still: StillClock) -> None:
+    state = replace(silent("a"), progress=pending(still))
+    for later in (
+        replace(state, agent=replace(state.agent, rtt_s=0.1, seen_at=still.wall())),
+        replace(state, progress=pending(still, written_bytes=1, step=3, read=True)),
+        replace(state, version=7),
+    ):
+        assert same_face(state, later)
+
+
+_FACES = st.builds(
+    VmState,
+    vm=st.sampled_from([make_vm("a"), make_vm("a", locked_by="backup")]),
+    run_state=st.sampled_from(RunState),
+    agent=st.builds(AgentHealth, state=st.sampled_from(AgentState), rtt_s=st.sampled_from([1, 2])),
+    freeze=st.builds(
+        FreezeInfo,
+        state=st.sampled_from(FreezeState),
+        since=st.sampled_from([None, NOON]),
+        foreign=st.booleans(),
+    ),
+    progress=st.sampled_from(
+        [None, pending(StillClock()), pending(StillClock(), step=3), held(StillClock())]
+    ),
+    last=st.sampled_from([None, lost(), refused(), lost(settled=False)]),
+    trouble=st.sampled_from([None, "no monitor"]),
+)
+
+
+@given(_FACES, _FACES)
+def test_states_of_one_face_are_counted_sorted_and_filtered_alike(a: VmState, b: VmState) -> None:
+    if not same_face(a, b):
+        return
+    assert tags_of(a) == tags_of(b)
+    assert haystack(a) == haystack(b)
+    assert may_be_frozen(a) == may_be_frozen(b)
+    assert all(order.key(a) == order.key(b) for order in Order)
+    assert not list(news_of(a, b, NOON))
+
+
+def test_a_drain_tells_what_is_news() -> None:
+    view = view_of("a", "b")
+    old = view.state(qemu("a"))
+    assert old is not None
+    figures = replace(old, agent=replace(old.agent, rtt_s=0.2))
+    assert view.apply(FleetChange(2, (figures,), ())) == []
+    assert view.state(qemu("a")) is figures
+    new = silent("b")
+    assert [after for _, after in view.apply(FleetChange(3, (new,), ()))] == [new]
+
+
+def test_backwards_is_the_same_order_the_other_way_round() -> None:
+    view = view_of("a", "b", "c")
+    view.sort_by(Order.TROUBLE, backwards=True)
+    view.apply(FleetChange(2, (silent("b"),), ()))
+    assert names(view) == ["c", "a", "b"]
+
+
 def test_counts() -> None:
     view = FleetView()
     view.apply(every_state(StillClock()).changed_since(0))
@@ -213,6 +281,7 @@ _STEPS = st.one_of(
 def test_whatever_happens_the_view_is_whole(steps: list[tuple[str, object, object]]) -> None:
     view = FleetView()
     known: dict[VmId, VmState] = {}
+    moved = False
     for what, value, freeze in steps:
         before = view.cursor
         match what:
@@ -224,22 +293,23 @@ def test_whatever_happens_the_view_is_whole(steps: list[tuple[str, object, objec
                 known.pop(qemu(str(value)), None)
                 view.apply(change(removed=(str(value),)), settle=False)
             case "sort":
-                view.sort_by(Order(str(value)))
+                view.sort_by(Order(str(value)), backwards=len(known) % 2 == 1)
             case "filter":
                 view.filter_by(Filter(str(value)))
             case "move":
                 view.go_to_row(int(str(value)))
+                moved = moved or bool(view.rows)
             case "mark":
                 view.toggle_mark()
         if what in ("put", "sort", "hold still") and before in view.rows:
-            assert view.cursor == before or view.filter
+            assert view.cursor == before or view.filter or not moved
         assert set(view.rows) <= set(known)
         assert (view.cursor in view.rows) if view.rows else view.cursor is None
-        assert view.marked <= set(known)
+        assert view.marks.all <= set(known)
     view.settle()
     assert set(view.rows) == {vm for vm, state in known.items() if view.filter.matches(state)}
     keys = [view.order.key(known[vm_id]) for vm_id in view.rows]
-    assert keys == sorted(keys)
+    assert keys == sorted(keys, reverse=view.backwards)
     counted = Counter(tag for state in known.values() for tag in tags_of(state))
     assert all(view.tally[tag] == counted[tag] for tag in Tag)
 

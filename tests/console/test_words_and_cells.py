@@ -44,7 +44,7 @@ from tui.console.detail.facts import Fact, fact_lines, facts_of, size_in_words, 
 from tui.console.safe import fit, safe, wrap
 from tui.console.table import cells
 from tui.console.table.cells import Paint
-from tui.console.table.columns import COLUMNS, place
+from tui.console.table.columns import COLUMNS, lay_out
 from tui.console.times import gone, left
 from tui.console.tones import Line, Piece, hanging
 from tui.console.words import Signs
@@ -168,7 +168,7 @@ def test_ascii_has_the_same_width() -> None:
 
 def test_columns_fit_and_do_not_overlap() -> None:
     for width in range(10, 260):
-        placed = place(width)
+        placed = lay_out(width).placed
         assert placed[0].column.id == "name"
         end = 0
         for column in placed:
@@ -178,12 +178,12 @@ def test_columns_fit_and_do_not_overlap() -> None:
 
 
 def test_a_small_terminal_shows_what_matters() -> None:
-    shown = {placed.column.id for placed in place(79)}
+    shown = {placed.column.id for placed in lay_out(79).placed}
     assert shown == {"name", "agent", "freeze", "step", "total", "silent", "held"}
 
 
 def test_a_large_terminal_shows_everything() -> None:
-    assert len(place(159)) == len(COLUMNS)
+    assert len(lay_out(159).placed) == len(COLUMNS)
 
 
 # -- cells --------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ def run_console(
     *,
     read_only: bool,
     interval_s: float,
+    drill: bool = False,
 ) -> int:
     """Open the console, and return when it was left and every guest is thawed, or was told about.
 
@@ -26,10 +27,11 @@ def run_console(
         watcher: keeps the fleet up to date; it is started and stopped here.
         read_only: nothing is sent to any guest.
         interval_s: seconds between two visits to an agent.
+        drill: the VMs are simulated; the screen says so.
 
     Returns:
         0, or 1 if a guest may still be frozen or the console failed.
     """
     from tui.console.running import run  # noqa: PLC0415 - the command line starts without textual
 
-    return run(fleet, operations, watcher, read_only=read_only, interval_s=interval_s)
+    return run(fleet, operations, watcher, read_only=read_only, interval_s=interval_s, drill=drill)

@@ -11,6 +11,7 @@ from dataclasses import replace
 from agentclient.durations import in_words
 from agentclient.fleet import Fleet
 from agentclient.operations import FreezeRequest, ThawOutcome
+from agentclient.rungs import RescueOutcome
 from agentclient.schedule import Schedule
 from agentclient.vm import Level, Vm
 from tui.console.notices import Notice, thaw_notice
@@ -48,6 +49,7 @@ class Actions:
         self._read_only = read_only
         self.schedule = schedule
         self._thaws: list[OperationPort] = []
+        self._receipt: list[OperationPort] = []
 
     def freeze(self, targets: Iterable[Target], hold_s: float) -> Iterator[Notice]:
         """Begin a freeze of each VM."""
@@ -75,6 +77,21 @@ class Actions:
                 self._thaws.append(operation)
             yield self._notice(target, Level.INFO, f"{_name(target)}: thaw begun")
 
+    def thaw_all(self, targets: Iterable[Target]) -> Iterator[Notice]:
+        """Begin a thaw of each VM, and give a receipt when all have ended."""
+        before = len(self._thaws)
+        wanted = tuple(targets)
+        yield from self.thaw(wanted)
+        flying = (self._operations.on(target.vm.id) for target in wanted)
+        self._receipt = [one for one in flying if one is not None]
+        self._receipt += [one for one in self._thaws[before:] if one not in self._receipt]
+
+    def is_ours(self, target: Target) -> bool:
+        """Return whether this console froze a VM, or is freezing it."""
+        operation = self._operations.on(target.vm.id)
+        freezing = operation is not None and operation.what == "freeze"
+        return freezing or target.state.left_frozen
+
     def stop(self, targets: Iterable[Target]) -> Iterator[Notice]:
         """Stop waiting for each VM, and have it thawed when it answers."""
         for target in targets:
@@ -101,6 +118,21 @@ class Actions:
             outcome = operation.wait(0)
             if isinstance(outcome, ThawOutcome):
                 yield thaw_notice(operation.vm.name, outcome, self._clock.wall())
+        yield from self._receipt_notice()
+
+    def _receipt_notice(self) -> Iterator[Notice]:
+        """Yield how many of all that were to be thawed are, once all have ended."""
+        asked = self._receipt
+        if not asked or not all(one.done for one in asked):
+            return
+        self._receipt = []
+        left = [_name_of(one.vm) for one in asked if not _thawed(one)]
+        if left:
+            text = f"thaw all: {len(left)} of {len(asked)} MAY STILL BE FROZEN: {', '.join(left)}"
+            yield Notice(Level.ERROR, text, self._clock.wall())
+            return
+        text = f"thaw all: {len(asked)} of {len(asked)} thawed"
+        yield Notice(Level.GOOD, text, self._clock.wall())
 
     def _checked(self, target: Target) -> Vm:
         """Return the VM that was meant.
@@ -124,4 +156,15 @@ class Actions:
 
 
 def _name(target: Target) -> str:
-    return safe(target.vm.name, 60)
+    return _name_of(target.vm)
+
+
+def _name_of(vm: Vm) -> str:
+    return safe(vm.name, 60)
+
+
+def _thawed(operation: OperationPort) -> bool:
+    outcome = operation.wait(0)
+    if isinstance(outcome, ThawOutcome | RescueOutcome):
+        return outcome.ok
+    return outcome is not None and outcome.settled

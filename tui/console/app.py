@@ -24,22 +24,27 @@ from tui.console.asking import Asking
 from tui.console.detail.pane import DetailPane
 from tui.console.dialogs.help import HelpDialog
 from tui.console.dialogs.quit import Leave, QuitDialog
-from tui.console.filterline import FilterLine
 from tui.console.keyline import KeyLine
 from tui.console.model.filter import Filter
+from tui.console.model.order import Order
 from tui.console.model.view import FleetView
 from tui.console.notices import Notice, news_of
+from tui.console.pinned import PinnedLine
 from tui.console.ports import OperationsPort, WatcherPort
+from tui.console.rescuing import Rescuing
 from tui.console.safe import safe
-from tui.console.status import NoticeLine, StatusLine
+from tui.console.status import DrillLine, NoticeLine, StatusLine
 from tui.console.table.widget import VmTable
 from tui.console.theme import THEME
 from tui.console.times import Clock
 from tui.console.tones import TONE_CSS
+from tui.console.typedline import TypedLine
 from tui.console.words import Signs, detect_signs
 
 DRAIN_S = 0.25  # changes reach the screen at most this much later, and at most 4 times a second
+EAGER_S = 0.02  # until the first VMs are known, for a second at the most
 SECOND_S = 1.0
+FILTER_HINT = "words to show, !word to hide; Enter keeps it, Esc clears it"
 FINGER_S = 2.0  # rows stay where they are for so long after the operator moved
 EMPTY_FLEET = (
     "No VM was found here (yet).",
@@ -63,6 +68,7 @@ class FrostwatchApp(App[Leave]):
         clock: where the time comes from.
         signs: the set of signs to use; found out if None.
         schedule: how long freezes are waited for.
+        drill: the guests are simulated, and a line says so.
     """
 
     TITLE = "frostwatch"
@@ -91,6 +97,7 @@ class FrostwatchApp(App[Leave]):
         clock: Clock | None = None,
         signs: Signs | None = None,
         schedule: Schedule | None = None,
+        drill: bool = False,
     ) -> None:
         super().__init__()
         self.clock = clock or Clock()
@@ -101,6 +108,7 @@ class FrostwatchApp(App[Leave]):
         self._operations = operations
         self._watcher = watcher
         self._read_only = read_only
+        self._drill = drill
         self._actions = Actions(
             fleet,
             operations,
@@ -112,6 +120,16 @@ class FrostwatchApp(App[Leave]):
             self,
             view=self.view,
             actions=self._actions,
+            tell=self._tell,
+            clock=self.clock,
+            signs=self.signs,
+            read_only=read_only,
+        )
+        self._rescuing = Rescuing(
+            self,
+            view=self.view,
+            fleet=fleet,
+            operations=operations,
             tell=self._tell,
             clock=self.clock,
             signs=self.signs,
@@ -132,11 +150,14 @@ class FrostwatchApp(App[Leave]):
 
     def compose(self) -> ComposeResult:
         """Yield the parts, from top to bottom."""
+        if self._drill:
+            yield DrillLine()
         yield StatusLine(self.view, self.clock, self.signs, read_only=self._read_only)
+        yield PinnedLine(self.view, self.clock, self.signs)
         yield VmTable(self.view, self.clock, self.signs)
         yield DetailPane(self._fleet, self.clock, self.signs)
         yield NoticeLine(self.signs)
-        yield FilterLine()
+        yield TypedLine(FILTER_HINT, id="filter")
         yield KeyLine()
 
     def on_mount(self) -> None:
@@ -144,13 +165,15 @@ class FrostwatchApp(App[Leave]):
         self._table = self.query_one(VmTable)
         self._pane = self.query_one(DetailPane)
         self._status = self.query_one(StatusLine)
+        self._pinned = self.query_one(PinnedLine)
         self._notices = self.query_one(NoticeLine)
-        self._filter = self.query_one(FilterLine)
+        self._filter = self.query_one("#filter", TypedLine)
         self._laid_out = True
         self._table.focus()
         self.drain()
         self._paint()
         self.set_interval(DRAIN_S, self.drain)
+        self._eager = self.set_interval(EAGER_S, self._look_eagerly, repeat=round(1 / EAGER_S))
         self.set_interval(SECOND_S, self.second)
 
     def on_resize(self) -> None:
@@ -161,7 +184,7 @@ class FrostwatchApp(App[Leave]):
         """Give the table what its rows need, but never so much that the pane can't say enough."""
         if not self._laid_out:
             return
-        room = max(self.size.height - 3, 8)
+        room = max(self.size.height - 3 - self._drill - self._pinned.is_there, 8)
         table = min(max(self.view.total + 2, 6), room * 3 // 5)
         pane = room - (4 if self._enlarged else table) if self.view.total else 1
         if self._pane.styles.height is None or self._pane.styles.height.value != pane:
@@ -171,7 +194,7 @@ class FrostwatchApp(App[Leave]):
 
     def drain(self) -> None:
         """Take over what changed in the fleet, and paint what differs."""
-        for notice in self._actions.ended_thaws():
+        for notice in (*self._actions.ended_thaws(), *self._rescuing.ended()):
             self._tell(notice)
         if self._fleet.version == self._version:
             self._settle()
@@ -179,22 +202,26 @@ class FrostwatchApp(App[Leave]):
             return
         change = self._fleet.changed_since(self._version)
         self._version = change.version
-        at = self.clock.wall()
-        news = [
-            notice
-            for state in change.changed
-            for notice in news_of(self.view.state(state.id), state, at)
-        ]
-        self.view.apply(change, settle=self._may_move)
+        news = self.view.apply(change, settle=self._may_move)
         self._share_height()
         self._paint()
-        for notice in news:
-            self._tell(notice)
+        at = self.clock.wall()
+        for before, after in news:
+            for notice in news_of(before, after, at):
+                self._tell(notice)
+
+    def _look_eagerly(self) -> None:
+        """Show the first VMs at once: somebody sits there and waits for them."""
+        if self.view.total:
+            self._eager.stop()
+        else:
+            self.drain()
 
     def second(self) -> None:
         """Let the clocks run."""
         self._table.update_lines(clocks_only=True)
         self._pane.update_facts()
+        self._update_pinned()
         self._status.update_line()
         self._notices.update_line(self.clock.wall())
         self._tell_problems()
@@ -211,8 +238,13 @@ class FrostwatchApp(App[Leave]):
     def _paint(self) -> None:
         self._table.advise(self._advice())
         self._table.update_lines()
+        self._update_pinned()
         self._status.update_line()
         self._show_pane()
+
+    def _update_pinned(self) -> None:
+        if self._pinned.update_line(may_move=self._may_move):
+            self._share_height()
 
     def _show_pane(self) -> None:
         cursor = self.view.cursor
@@ -244,6 +276,15 @@ class FrostwatchApp(App[Leave]):
     def _cursor_moved(self) -> None:
         self._show_pane()
 
+    @on(VmTable.Marked)
+    def _marked(self) -> None:
+        self._status.update_line()
+
+    @on(VmTable.SortWanted)
+    def _sort_wanted(self, event: VmTable.SortWanted) -> None:
+        again = event.order is self.view.order
+        self._sort(event.order, backwards=again and not self.view.backwards)
+
     @on(VmTable.Touched)
     def _touched(self) -> None:
         self._touched_at = self.clock.monotonic()
@@ -262,6 +303,10 @@ class FrostwatchApp(App[Leave]):
         """Stop waiting, after a question."""
         self._asking.stop()
 
+    def action_rescue(self) -> None:
+        """Show the rescue ladder of the VM under the cursor."""
+        self._rescuing.ask()
+
     def action_look(self) -> None:
         """Visit the VM under the cursor now."""
         cursor = self.view.cursor
@@ -271,25 +316,55 @@ class FrostwatchApp(App[Leave]):
 
     def action_mark(self) -> None:
         """Mark the VM under the cursor, or take its mark away."""
-        self.view.toggle_mark()
-        self._paint()
+        self._table.action_mark()
 
     def action_sort(self) -> None:
         """Sort by the next thing."""
-        self.view.sort_by(self.view.order.next())
+        self._sort(self.view.order.next(), backwards=False)
+
+    def action_reverse(self) -> None:
+        """Sort the other way round."""
+        self._sort(self.view.order, backwards=not self.view.backwards)
+
+    def _sort(self, order: Order, *, backwards: bool) -> None:
+        self.view.sort_by(order, backwards=backwards)
         self._paint()
-        self._say(Level.INFO, f"sorted {self.view.order.label}")
+        self._say(Level.INFO, f"sorted {order.label}{', backwards' if backwards else ''}")
+
+    @on(PinnedLine.Wanted)
+    def action_longest(self) -> None:
+        """Go to the VM that has been frozen longest; a filter that hides it is taken away."""
+        state = self.view.longest_frozen(self.clock.moment())
+        if state is None:
+            self._say(Level.INFO, "nothing is frozen")
+            return
+        if self.view.index_of(state.id) is None:
+            self._filter.clear()
+            self.view.filter_by(Filter())
+        self._table.go_to(state.id)
+        self._table.focus()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Let `/` open the filter from the table alone: elsewhere it is a letter, or another's key.
+
+        It is a key of priority, which is acted on before the next one is handed to anybody. Letters
+        that come together with it (over a slow line, or pasted) would be keys of the table
+        otherwise: ``/f`` and Enter a freeze.
+        """
+        if action == "filter":
+            return isinstance(self.focused, VmTable)
+        return super().check_action(action, parameters)
 
     def action_filter(self) -> None:
         """Open the line in which a filter is typed."""
         self._filter.open()
 
-    @on(FilterLine.Changed)
-    def _filter_changed(self, event: FilterLine.Changed) -> None:
+    @on(TypedLine.Changed)
+    def _filter_changed(self, event: TypedLine.Changed) -> None:
         self.view.filter_by(Filter(event.text))
         self._paint()
 
-    @on(FilterLine.Kept)
+    @on(TypedLine.Kept)
     def _filter_kept(self) -> None:
         self._table.focus()
 
@@ -300,7 +375,7 @@ class FrostwatchApp(App[Leave]):
         elif self._enlarged:
             self.action_enlarge()
         else:
-            self.view.clear_marks()
+            self.view.marks.clear()
         self._table.focus()
         self._paint()
 
@@ -314,7 +389,9 @@ class FrostwatchApp(App[Leave]):
         groups = (
             ("Guests", keys.ACTIONS),
             ("The view", keys.VIEWS),
-            ("Moving about", VmTable.BINDINGS),
+            ("Moving about", keys.MOVES),
+            ("Marks", keys.MARKS),
+            ("The log, after Tab", keys.LOG),
         )
         self.push_screen(HelpDialog(groups, self.interval_s, self.signs))
 

@@ -10,6 +10,7 @@ from textual.app import App
 from agentclient.vm import Level, VmId
 from tui.console.actions import READ_ONLY, Actions
 from tui.console.dialogs.confirm import FreezeDialog, StopDialog, Targets, ThawDialog
+from tui.console.dialogs.thawall import Everything, ThawAllDialog
 from tui.console.model.view import FleetView
 from tui.console.notices import Notice
 from tui.console.safe import safe
@@ -79,6 +80,34 @@ class Asking:
 
         self._app.push_screen(ThawDialog(targets, self._hidden(targets), self._signs), answered)
 
+    def thaw_all(self) -> None:
+        """Ask, and thaw all that this console froze; and after one more question all that is."""
+        states = self._view.states()
+        ours = tuple(one for one in map(Target, states) if self._actions.is_ours(one))
+        frozen = [one for one in map(Target, states) if one.foreign and one not in ours]
+        foreign = tuple(sorted(frozen, key=_since))
+        if not self._can_ask(ours + foreign, "nothing is frozen here, as far as is known"):
+            return
+        if not ours:
+            self._ask_foreign(ours, foreign)
+            return
+
+        def answered(chosen: Everything | None) -> None:
+            if chosen is Everything.OURS:
+                self._show(self._actions.thaw_all(ours))
+            elif chosen is Everything.ALL:
+                self._ask_foreign(ours, foreign)
+
+        self._app.push_screen(ThawAllDialog(ours, foreign, self._signs), answered)
+
+    def _ask_foreign(self, ours: Targets, foreign: Targets) -> None:
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self._show(self._actions.thaw_all(ours + foreign))
+
+        dialog = ThawDialog(foreign, self._hidden(foreign), self._signs)
+        self._app.push_screen(dialog, answered)
+
     def stop(self) -> None:
         """Ask, and stop waiting for what is in flight."""
         chosen = self._chosen()
@@ -113,3 +142,9 @@ class Asking:
     def _show(self, notices: Iterable[Notice]) -> None:
         for notice in notices:
             self._tell(notice)
+
+
+def _since(target: Target) -> float:
+    """Return when a freeze was first seen, for the oldest to come first."""
+    since = target.state.freeze.since
+    return since.timestamp() if since else 0.0

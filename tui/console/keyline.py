@@ -18,6 +18,7 @@ _NAMES = {
     "pageup": "PgUp",
     "pagedown": "PgDn",
     "escape": "Esc",
+    "asterisk": "*",
 }
 
 
@@ -27,11 +28,13 @@ def key_name(key: str) -> str:
         return _NAMES[key]
     if key.startswith("ctrl+"):
         return f"Ctrl-{key.removeprefix('ctrl+')}"
+    if key.startswith("shift+"):
+        return f"Shift-{key_name(key.removeprefix('shift+'))}"
     return key if len(key) == 1 else key.capitalize()
 
 
 class KeyLine(Toned):
-    """Shows the app's bindings that are meant to be shown, in the order of the app's list."""
+    """Shows the bindings that are meant to be shown: the app's in the order of its list first."""
 
     DEFAULT_CSS = """
     KeyLine { height: 1; dock: bottom; background: $panel; }
@@ -54,7 +57,8 @@ class KeyLine(Toned):
             if binding.show and binding.description and binding.id is not None:
                 found.setdefault(binding.id, binding)
         wanted = [each.id for each in self.app.BINDINGS if isinstance(each, Binding) and each.id]
-        shown = [found[name] for name in wanted if name in found]
+        own = [name for name in found if name not in wanted]  # of the widget with the focus
+        shown = [found[name] for name in (*wanted, *own) if name in found]
         if shown != self._shown:
             self._shown = shown
             self.refresh()

@@ -10,7 +10,7 @@ ACTIONS: list[BindingType] = [
         "mark",
         "Mark",
         id="mark",
-        tooltip="Mark the VM, or take its mark away",
+        tooltip="Mark the VM, or take its mark away, and go down",
     ),
     Binding(
         "f",
@@ -34,6 +34,14 @@ ACTIONS: list[BindingType] = [
         tooltip="Stop waiting, and thaw when it answers; asks first",
     ),
     Binding(
+        "R",
+        "rescue",
+        "Rescue",
+        id="rescue",
+        show=False,
+        tooltip="The ladder for a VM that stays frozen; asks first",
+    ),
+    Binding(
         "r",
         "look",
         "Look again",
@@ -46,10 +54,27 @@ ACTIONS: list[BindingType] = [
 VIEWS: list[BindingType] = [
     Binding("s", "sort", "Sort", id="sort", tooltip="Sort by something else"),
     Binding(
+        "S",
+        "reverse",
+        "Reverse",
+        id="reverse",
+        show=False,
+        tooltip="Sort the other way round",
+    ),
+    Binding(
+        "L",
+        "longest",
+        "Longest",
+        id="longest",
+        show=False,
+        tooltip="To the VM that has been frozen longest",
+    ),
+    Binding(
         "slash",
         "filter",
         "Filter",
         key_display="/",
+        priority=True,  # see `FrostwatchApp.check_action`
         id="filter",
         tooltip="Show only what has these words; !word hides",
     ),
@@ -67,7 +92,7 @@ VIEWS: list[BindingType] = [
         "Pane",
         id="pane",
         show=False,
-        tooltip="To the facts and the log: the same keys scroll",
+        tooltip="To the facts and the log, and back",
     ),
     Binding(
         "escape",
@@ -94,4 +119,116 @@ VIEWS: list[BindingType] = [
         tooltip="Quit; what is frozen is thawed first",
     ),
     Binding("ctrl+c", "leave", "Quit", show=False, id="quit.too", tooltip="Quit"),
+]
+
+# The keys below are a widget's own: they mean this while it has the focus.
+
+MOVES: list[BindingType] = [
+    Binding("up,k", "move(-1)", "Up", show=False, id="vms.up", tooltip="The VM above"),
+    Binding("down,j", "move(1)", "Down", show=False, id="vms.down", tooltip="The VM below"),
+    Binding("home,g", "first", "First", show=False, id="vms.first", tooltip="The first VM"),
+    Binding("end,G", "last", "Last", show=False, id="vms.last", tooltip="The last VM"),
+    Binding(
+        "pageup,ctrl+b",
+        "page(-1)",
+        "Page up",
+        show=False,
+        id="vms.page_up",
+        tooltip="One screenful up",
+    ),
+    Binding(
+        "pagedown,ctrl+f",
+        "page(1)",
+        "Page down",
+        show=False,
+        id="vms.page_down",
+        tooltip="One screenful down",
+    ),
+    Binding(
+        "left,h",
+        "columns(-1)",
+        "Columns left",
+        show=False,
+        id="vms.left",
+        tooltip="Back to the columns on the left",
+    ),
+    Binding(
+        "right,l",
+        "columns(1)",
+        "Columns right",
+        show=False,
+        id="vms.right",
+        tooltip="To the columns that don't fit; the name stays",
+    ),
+]
+
+MARKS: list[BindingType] = [
+    Binding(
+        "shift+up,K",
+        "extend(-1)",
+        "Mark upwards",
+        show=False,
+        id="vms.mark_up",
+        tooltip="Mark from here upwards",
+    ),
+    Binding(
+        "shift+down,J",
+        "extend(1)",
+        "Mark downwards",
+        show=False,
+        id="vms.mark_down",
+        tooltip="Mark from here downwards",
+    ),
+    Binding(
+        "v",
+        "mark_to_here",
+        "Mark to here",
+        show=False,
+        id="vms.mark_to",
+        tooltip="Mark from the last mark to here; Shift-click too",
+    ),
+    Binding(
+        "a,asterisk",
+        "mark_shown",
+        "Mark all",
+        show=False,
+        id="vms.mark_all",
+        tooltip="Mark all that the filter shows; Esc clears",
+    ),
+]
+
+LOG: list[BindingType] = [
+    Binding(
+        "slash",
+        "search",
+        "Search",
+        key_display="/",
+        priority=True,
+        id="log.search",
+        tooltip="Search the log as you type, from its end",
+    ),
+    Binding(
+        "n",
+        "match(1)",
+        "Next match",
+        show=False,
+        id="log.next",
+        tooltip="To the next match below",
+    ),
+    Binding(
+        "N",
+        "match(-1)",
+        "Previous match",
+        show=False,
+        id="log.previous",
+        tooltip="To the match above",
+    ),
+    Binding(
+        "escape",
+        "leave_search",
+        "Leave the search",
+        show=False,
+        id="log.leave",
+        tooltip="Leave the search; the log stays where it is",
+    ),
 ]

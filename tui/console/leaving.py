@@ -118,9 +118,7 @@ def _wait(fleet: Fleet, flying: Sequence[OperationPort], signals: Signals, tell:
             told_at = time.monotonic()
             for one in waiting:
                 tell(f"frostwatch: thawing {_waits_for(fleet, one)}")
-            tell(
-                "frostwatch: it leaves when that is done; Ctrl-C leaves that to the holder"
-            )
+            tell("frostwatch: it leaves when that is done; Ctrl-C leaves that to the holder")
         waiting[0].wait(_LOOK_S)
         for one in [each for each in waiting if each.done]:
             waiting.remove(one)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from agentclient.recovery import left_text
 from agentclient.vm import FreezeState, Level, Outcome, OutcomeKind, Phase, VmId, VmState
 from tui.console.model.tally import verdict_of
 from tui.console.safe import safe
@@ -75,6 +76,9 @@ def news_of(old: VmState | None, new: VmState, at: datetime) -> Iterator[Notice]
     if _foreign(new) and not _foreign(old):
         text = "frozen, and not by this console; t asks before it thaws"
         yield Notice(Level.WARNING, f"{_name(new)}: {text}", at, new.id)
+    if new.left_by is not None and old.left_by is None:
+        text = f"{left_text(new.left_by)}, which has ended; t thaws it"
+        yield Notice(Level.ERROR, f"{_name(new)}: {safe(text, 200)}", at, new.id)
     if _foreign(old) and new.freeze.state is FreezeState.THAWED and new.progress is None:
         yield Notice(Level.INFO, f"{_name(new)}: thawed by whoever had frozen it", at, new.id)
 

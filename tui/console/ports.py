@@ -12,13 +12,17 @@ from agentclient.events import Event
 from agentclient.vm import Outcome, Vm, VmId
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from agentclient.ladder import Offer
     from agentclient.operations import FreezeRequest, ThawOutcome
+    from agentclient.rungs import RescueOutcome, Rung, Step
 
 OnEvent = Callable[[Event], None]
 
 
 class OperationPort(Protocol):
-    """One freeze or thaw of one VM, in flight or done."""
+    """One freeze or thaw of one VM, or a rung of its rescue, in flight or done."""
 
     @property
     def vm(self) -> Vm:
@@ -26,7 +30,7 @@ class OperationPort(Protocol):
 
     @property
     def what(self) -> str:
-        """Return ``"freeze"`` or ``"thaw"``."""
+        """Return ``"freeze"``, ``"thaw"`` or ``"rescue"``."""
 
     @property
     def done(self) -> bool:
@@ -41,7 +45,7 @@ class OperationPort(Protocol):
     def give_up(self) -> None:
         """Leave at once, and say loudly what is left."""
 
-    def wait(self, timeout_s: float | None = None) -> Outcome | ThawOutcome | None:
+    def wait(self, timeout_s: float | None = None) -> Outcome | ThawOutcome | RescueOutcome | None:
         """Return how it ended, None if it still runs."""
 
 
@@ -57,6 +61,16 @@ class OperationsPort(Protocol):
         self, vm: Vm, *, foreign: bool = False, on_event: OnEvent | None = None
     ) -> OperationPort:
         """Begin a thaw; of a VM with a freeze in flight it ends that freeze."""
+
+    def rescue(
+        self, vm: Vm, step: Step, *, person: bool = True, on_event: OnEvent | None = None
+    ) -> OperationPort:
+        """Take one rung of the rescue ladder."""
+
+    def ladder(
+        self, vm: Vm, *, serial: str | None = None, tried: frozenset[Rung] = frozenset()
+    ) -> Future[tuple[Offer, ...]]:
+        """Look what rungs make sense; returns at once."""
 
     def active(self) -> Sequence[OperationPort]:
         """Return what is in flight."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 from agentclient.fleet import Fleet
 from tui.console.app import FrostwatchApp
 from tui.console.dialogs.quit import Leave
@@ -36,6 +38,9 @@ def run(
         guard.start()
         if watcher is not None:
             watcher.start()
+        # What was imported stays until the end. Looking through it for garbage again and again is
+        # what a key would have to wait for: up to 80 ms with a lively fleet, 30 ms without it.
+        gc.freeze()
         try:
             app.run()
         finally:

@@ -1,4 +1,7 @@
-"""The first line (what state the fleet is in) and the last but one (what the operator is told)."""
+"""The first line (what state the fleet is in) and the last but one (what the operator is told).
+
+In a drill another line stands above them all, and says so.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from datetime import datetime
 
 from rich.cells import cell_len
 from rich.segment import Segment
+from rich.style import Style
 from textual.strip import Strip
 
 from agentclient.vm import AgentState, FreezeState, OutcomeKind
@@ -28,6 +32,10 @@ _COUNTS: tuple[tuple[Tag, Look], ...] = (
 )
 
 
+DRILL = " DRILL: simulated guests; nothing here is real"
+_DRILL_STYLE = Style(reverse=True, bold=True)
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """A part of the status line.
@@ -38,6 +46,22 @@ class Part:
 
     piece: Piece
     rank: int = 0
+
+
+class DrillLine(Toned):
+    """Says that nothing is real, in reverse from edge to edge: also without any colour."""
+
+    DEFAULT_CSS = """
+    DrillLine { height: 1; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__(id="drill")
+
+    def render_line(self, y: int) -> Strip:  # noqa: ARG002 - it has one line
+        """Return the line."""
+        style = self.rich_style + self.tone_style(Tone.WARN) + _DRILL_STYLE
+        return Strip([Segment(DRILL, style)]).adjust_cell_length(self.size.width, style)
 
 
 class StatusLine(Toned):
@@ -98,17 +122,24 @@ class StatusLine(Toned):
         if self._read_only:
             yield Part(Piece(" READ-ONLY", Tone.WARN))
         yield Part(Piece(" frostwatch", Tone.HEAD), 9)
-        shown = f"{len(view.rows)} of " if view.filter else ""
+        shown = f"{view.shown} of " if view.filter else ""
         yield Part(Piece(f" {shown}{view.total} VMs{space}"))
         for number, (tag, look) in enumerate(_COUNTS):
             count = view.tally[tag]
             text = f" {self._signs.of(look)}{space}{count} {tag.value}{space}"
             # A count of nothing goes before the title, one of something stays.
             yield Part(Piece(text, look.tone if count else Tone.DIM), 0 if count else 10 + number)
-        if view.marked:
-            text = f" {self._signs.mark}{space}{len(view.marked)} marked{space}"
+        yield from self._marks(space)
+        backwards = ", backwards" if view.backwards else ""
+        yield Part(Piece(f" {view.order.label}{backwards}", Tone.DIM), 20)
+
+    def _marks(self, space: str) -> Iterator[Part]:
+        """Yield how many VMs an action would hit, and how many of them nobody sees now."""
+        marked, hidden = len(self._view.marks), self._view.hidden_marks
+        if marked:
+            unseen = f", {hidden} hidden" if hidden else ""
+            text = f" {self._signs.mark}{space}{marked} marked{unseen}{space}"
             yield Part(Piece(text, Tone.ACTIVE))
-        yield Part(Piece(f" {view.order.label}", Tone.DIM), 20)
 
 
 def _fitting(parts: list[Part], width: int, *, rank: int) -> list[Part]:

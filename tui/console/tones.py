@@ -29,6 +29,8 @@ class Tone(StrEnum):
     FROZEN = "frozen"
     WARN = "warn"
     BAD = "bad"
+    MATCH = "match"
+    FOUND = "found"
 
 
 class Piece(NamedTuple):
@@ -73,6 +75,8 @@ _CONTENT_STYLES = {
     Tone.FROZEN: "bold $tone-frozen",
     Tone.WARN: "bold $tone-warn",
     Tone.BAD: "bold $tone-bad",
+    Tone.MATCH: "bold underline $tone-warn",
+    Tone.FOUND: "bold reverse $tone-warn",
 }
 
 
@@ -88,6 +92,8 @@ TONE_CSS = """
 .tone--frozen { color: $tone-frozen; text-style: bold; }
 .tone--warn { color: $tone-warn; text-style: bold; }
 .tone--bad { color: $tone-bad; text-style: bold; }
+.tone--match { color: $tone-warn; text-style: bold underline; }
+.tone--found { color: $tone-warn; text-style: bold reverse; }
 """
 
 

@@ -155,8 +155,23 @@ class Signs:
 
     @property
     def descending(self) -> str:
-        """What follows the title of the column that the table is sorted by."""
+        """What stands before the title of the column that the table is sorted by."""
         return "v" if self.ascii else "▾"
+
+    @property
+    def ascending(self) -> str:
+        """The same, where it is sorted the other way round."""
+        return "^" if self.ascii else "▴"
+
+    @property
+    def more_left(self) -> str:
+        """What stands where columns have been scrolled away."""
+        return "<" if self.ascii else "‹"
+
+    @property
+    def more_right(self) -> str:
+        """What stands where there are more columns than fit."""
+        return ">" if self.ascii else "›"
 
     @property
     def dot(self) -> str:

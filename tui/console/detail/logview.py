@@ -1,15 +1,16 @@
-"""A VM's log: it follows what comes, and leaves a reader who scrolled up alone."""
+"""A VM's log: it follows what comes, is searched, and leaves a reader who scrolled up alone."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 
 from textual.message import Message
 
 from agentclient.fleet import DEFAULT_LOG_LINES, Fleet
 from agentclient.vm import LogLine, VmId
 from tui.console.detail.lines import LinesView
+from tui.console.detail.search import LogSearch
 from tui.console.safe import safe, wrap
 from tui.console.tones import Line, Piece, Tone
 from tui.console.words import LEVEL, Signs
@@ -26,17 +27,21 @@ class LogView(LinesView):
     """
 
     class Position(Message):
-        """The reader follows, or has scrolled up with so many lines of the log below.
+        """Where the reader is.
 
         Attributes:
             following: whether new lines are shown as they come.
-            unread: lines that came since the reader scrolled up.
+            unread: lines that came since the reader scrolled up, or began to search.
+            match: which match of a search one is at, and of how many; None without a search.
         """
 
-        def __init__(self, *, following: bool, unread: int) -> None:
+        def __init__(
+            self, *, following: bool, unread: int = 0, match: tuple[int, int] | None = None
+        ) -> None:
             super().__init__()
             self.following = following
             self.unread = unread
+            self.match = match
 
     def __init__(self, fleet: Fleet, signs: Signs) -> None:
         super().__init__(id="log")
@@ -45,19 +50,25 @@ class LogView(LinesView):
         self._vm_id: VmId | None = None
         self._entries: deque[tuple[LogLine, int]] = deque()  # with its lines on the screen
         self._wrapped: list[Line] = []
+        self._wrapped_for = 0
         self._last = 0
         self._following = True
         self._unread = 0
+        self._search = LogSearch()
+
+    # -- what is shown ---------------------------------------------------------------------
 
     def show_vm(self, vm_id: VmId | None) -> None:
         """Show another VM's log, from its end."""
         self._vm_id = vm_id
+        self._search = LogSearch()
         self._start_again()
         self.follow()
 
     def _start_again(self) -> None:
         self._entries.clear()
         self._wrapped = []
+        self._wrapped_for = self.room
         self._last = 0
         self.update_log()
 
@@ -72,7 +83,7 @@ class LogView(LinesView):
         self.scroll_end(animate=False, immediate=True, force=True)
 
     def update_log(self) -> None:
-        """Append what came since the last time."""
+        """Append what came since the last time, however much it is, with one repaint."""
         if self._vm_id is None:
             self.show_lines(())
             return
@@ -82,29 +93,46 @@ class LogView(LinesView):
         known = bool(self._entries)
         self._append(new)
         dropped = self._drop_oldest()
-        self.show_lines(
-            tuple(self._wrapped) or ((Piece("nothing has happened to it yet", Tone.DIM),),)
-        )
+        self._show()
         if self._following:
             self._to_the_end()
         elif known:
             self._stay(dropped, len(new))
 
-    def _append(self, new: Iterable[LogLine]) -> None:
+    def _append(self, new: Sequence[LogLine]) -> None:
         width = max(self.room, 20)
         for entry in new:
             lines = log_lines(entry, width, self._signs)
             self._entries.append((entry, len(lines)))
             self._wrapped.extend(lines)
             self._last = entry.number
+        self._search.add(new)
 
     def _drop_oldest(self) -> int:
         """Forget what the fleet has forgotten; return how many lines of the screen that were."""
         dropped = 0
         while len(self._entries) > DEFAULT_LOG_LINES:
             dropped += self._entries.popleft()[1]
-        del self._wrapped[:dropped]
+        if dropped:
+            del self._wrapped[:dropped]
+            self._search.forget(self._entries[0][0].number)
         return dropped
+
+    def _show(self) -> None:
+        """Show the lines as they are now, with the words that are searched for."""
+        lines = list(self._with_matches()) if self._search else tuple(self._wrapped)
+        self.show_lines(lines or ((Piece("nothing has happened to it yet", Tone.DIM),),))
+
+    def _with_matches(self) -> Iterator[Line]:
+        start = 0
+        for entry, count in self._entries:
+            lines = self._wrapped[start : start + count]
+            start += count
+            if self._search.matches(entry):
+                here = entry.number == self._search.at
+                yield from (self._search.highlighted(line, found=here) for line in lines)
+            else:
+                yield from lines
 
     def _stay(self, dropped: int, new: int) -> None:
         """Keep what the reader reads where it is."""
@@ -114,22 +142,78 @@ class LogView(LinesView):
         self._tell()
 
     def on_resize(self) -> None:
-        """Wrap everything anew; a reader who had scrolled up starts at the end again."""
-        if self._vm_id is not None:
+        """Wrap everything anew for another width; a reader who had scrolled up starts at the end.
+
+        Another height, as when words are being typed below, leaves everybody where they are.
+        """
+        if self._vm_id is None:
+            return
+        another_width = self.room != self._wrapped_for
+        if another_width:
             self._start_again()
+        if self._search:
+            self._go_to_match()
+        elif another_width or self._following:
             self.follow()
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Follow while the end is in sight."""
+        """Follow while the end is in sight, and nobody searches."""
         super().watch_scroll_y(old_value, new_value)
-        following = round(new_value) >= self.max_scroll_y
+        self._look_whether_to_follow(round(new_value))
+
+    def _look_whether_to_follow(self, top: int) -> None:
+        following = top >= self.max_scroll_y and not self._search
         if following != self._following:
             self._following = following
             self._unread = 0
             self._tell()
 
     def _tell(self) -> None:
-        self.post_message(self.Position(following=self._following, unread=self._unread))
+        match = self._search.place if self._search else None
+        self.post_message(
+            self.Position(following=self._following, unread=self._unread, match=match)
+        )
+
+    # -- searching -------------------------------------------------------------------------
+
+    def search(self, text: str) -> None:
+        """Search for `text` as it is typed, and go to the newest match that is not below."""
+        entries = (entry for entry, _ in self._entries)
+        self._search.look_for(text, entries, near=self._last_seen())
+        self._go_to_match()
+
+    def step(self, direction: int) -> None:
+        """Go to the next match below (1) or above (-1)."""
+        self._search.step(direction)
+        self._go_to_match()
+
+    def _go_to_match(self) -> None:
+        """Show the match that one is at, as far from the edges as it takes to see around it."""
+        self._show()
+        self._look_whether_to_follow(self.scroll_offset.y)
+        start = 0
+        for entry, count in self._entries:
+            if entry.number == self._search.at:
+                self._reveal(start, count)
+            start += count
+        self._tell()
+
+    def _reveal(self, start: int, count: int) -> None:
+        top, height = self.scroll_offset.y, self.size.height
+        if not top <= start <= start + count <= top + height:
+            y = max(start - max(height - count, 0) // 2, 0)
+            self.scroll_to(y=y, animate=False, immediate=True, force=True)
+
+    def _last_seen(self) -> int:
+        """Return the number of the last entry that is in sight."""
+        bottom = self.scroll_offset.y + self.size.height
+        start = number = 0
+        for entry, count in self._entries:
+            start += count
+            if start > bottom:
+                break
+            number = entry.number
+        return number
 
 
 def log_lines(entry: LogLine, width: int, signs: Signs) -> list[Line]:

@@ -5,13 +5,18 @@ Small screens get the most urgent facts above the log; large ones get all of the
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from rich.segment import Segment
+from textual import on
 from textual.app import ComposeResult
+from textual.binding import BindingType
 from textual.containers import Container
 from textual.strip import Strip
 
 from agentclient.fleet import Fleet
 from agentclient.vm import VmId, VmState
+from tui.console import keys
 from tui.console.detail.facts import fact_lines, facts_of, identity, urgent_lines
 from tui.console.detail.lines import LinesView
 from tui.console.detail.logview import LogView
@@ -19,10 +24,12 @@ from tui.console.safe import fit
 from tui.console.table.cells import Paint
 from tui.console.times import Clock
 from tui.console.tones import Line, Piece, Tone, Toned
+from tui.console.typedline import TypedLine
 from tui.console.words import Signs
 
 SIDE_BY_SIDE = 110  # cells; from here on facts and log stand side by side
 SMALL_FACTS = 3  # lines of facts on a small screen
+SEARCH_HINT = "words to find in the log; then n and N go on, Esc leaves"
 ROOMY = 15  # lines; from here on a narrow pane shows more facts
 
 
@@ -88,6 +95,8 @@ class DetailPane(Container):
     }
     """
 
+    BINDINGS: ClassVar[list[BindingType]] = [*keys.LOG]
+
     def __init__(self, fleet: Fleet, clock: Clock, signs: Signs) -> None:
         super().__init__(id="pane")
         self._clock = clock
@@ -95,15 +104,17 @@ class DetailPane(Container):
         self._rule = Rule(signs)
         self._facts = LinesView(id="facts")
         self._log = LogView(fleet, signs)
+        self._search = TypedLine(SEARCH_HINT, id="search")
         self._state: VmState | None = None
-        self._position = LogView.Position(following=True, unread=0)
+        self._position = LogView.Position(following=True)
 
     def compose(self) -> ComposeResult:
-        """Yield title, facts and log."""
+        """Yield title, facts and log, and the line in which a search is typed."""
         yield self._rule
         with Container(id="pane-body"):
             yield self._facts
             yield self._log
+        yield self._search
 
     @property
     def vm_id(self) -> VmId | None:
@@ -115,6 +126,7 @@ class DetailPane(Container):
         other = (state.id if state else None) != self.vm_id
         self._state = state
         if other:
+            self._search.clear()
             self._facts.scroll_home(animate=False)
             self._log.show_vm(state.id if state else None)
         else:
@@ -146,10 +158,49 @@ class DetailPane(Container):
         self._rule.show((title,), (self._log_title(),))
 
     def _log_title(self) -> Piece:
-        if self._position.following:
+        position = self._position
+        unread = f", {position.unread} new below" if position.unread else ""
+        if position.match is not None:
+            here, count = position.match
+            if not count:
+                return Piece(f"not in this log{unread}: Esc leaves", Tone.WARN)
+            return Piece(f"match {here} of {count}{unread}: n N Esc", Tone.WARN)
+        if position.following:
             return Piece("log", Tone.DIM)
-        unread = f", {self._position.unread} new below" if self._position.unread else ""
         return Piece(f"log paused{unread}: End follows", Tone.WARN)
+
+    # -- searching in the log --------------------------------------------------------------
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Leave the keys of a search to others while there is none; letters are typed."""
+        if action == "search":
+            return isinstance(self.app.focused, LinesView)
+        if action in ("match", "leave_search"):
+            return self._search.is_open
+        return super().check_action(action, parameters)
+
+    def action_search(self) -> None:
+        """Open the line in which words are typed."""
+        self._search.open()
+
+    def action_match(self, direction: int) -> None:
+        """Go to another match."""
+        self._log.step(direction)
+
+    def action_leave_search(self) -> None:
+        """Take the search away; the log stays where it is."""
+        self._search.clear()
+        self._log.focus()
+
+    @on(TypedLine.Changed)
+    def _search_changed(self, event: TypedLine.Changed) -> None:
+        event.stop()
+        self._log.search(event.text)
+
+    @on(TypedLine.Kept)
+    def _search_kept(self, event: TypedLine.Kept) -> None:
+        event.stop()
+        self._log.focus()
 
     def on_log_view_position(self, message: LogView.Position) -> None:
         """Tell in the title whether the log follows."""

@@ -86,7 +86,8 @@ class Dialog(ModalScreen[Result | None]):
         return (("close", "Close (Esc)"),)
 
     def answered(self, answer: str) -> None:
-        """Act on a button."""
+        """Act on a button; without more to do it closes the dialog."""
+        del answer
         self.dismiss(None)
 
     def compose(self) -> ComposeResult:

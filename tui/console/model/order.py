@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any
 
-from agentclient.vm import AgentState, FreezeState, OutcomeKind, RunState, VmState
+from agentclient.vm import AgentState, FreezeState, OutcomeKind, RunState, VmId, VmState
 from tui.console.model.tally import verdict_of
 
 Key = tuple[Any, ...]
@@ -17,10 +17,15 @@ _DIGITS = re.compile(r"([0-9]+)")
 
 
 class Order(StrEnum):
-    """What the table is sorted by; the value is the id of the column that shows it."""
+    """What the table is sorted by; the value is the id of the column that shows it.
 
-    NAME = "name"
+    The first one is what a console begins with. It is trouble first: with a thousand VMs whatever
+    needs somebody would stand on the twentieth screen otherwise, and where all is well the names
+    decide anyway.
+    """
+
     TROUBLE = "step"
+    NAME = "name"
     FREEZE = "freeze"
     AGENT = "agent"
 
@@ -34,9 +39,13 @@ class Order(StrEnum):
         orders = list(Order)
         return orders[(orders.index(self) + 1) % len(orders)]
 
+    def rank(self, state: VmState) -> Key:
+        """Return what VMs are compared by before their names."""
+        return _RANKS[self](state)
+
     def key(self, state: VmState) -> Key:
         """Return what VMs are compared by."""
-        return (*_KEYS[self](state), *_by_name(state))
+        return (*self.rank(state), *by_name(state.id))
 
 
 _LABELS = {
@@ -83,7 +92,9 @@ _AGENT_RANK = {
 def severity(state: VmState) -> int:
     """Return how urgently somebody should look at a VM; the lowest is the most urgent."""
     verdict = verdict_of(state)
+    left = state.left_frozen and state.progress is None
     found = [
+        0 if left else _NO_TROUBLE,  # a person has to do something about it
         _OUTCOME_TROUBLE.get(verdict.kind, _NO_TROUBLE) if verdict else _NO_TROUBLE,
         _AGENT_TROUBLE.get(state.agent.state, _NO_TROUBLE),
         _RUN_TROUBLE.get(state.run_state, _NO_TROUBLE),
@@ -94,8 +105,9 @@ def severity(state: VmState) -> int:
     return min(found)
 
 
-def _by_name(state: VmState) -> Key:
-    return (_natural(state.vm.name), state.id.source, state.vm.name)
+def by_name(vm_id: VmId) -> Key:
+    """Return what VMs are compared by in the end; no two have the same."""
+    return (_natural(vm_id.name), vm_id.source, vm_id.name)
 
 
 def _natural(name: str) -> Key:
@@ -118,7 +130,7 @@ def _by_freeze(state: VmState) -> Key:
     )
 
 
-_KEYS: Mapping[Order, Callable[[VmState], Key]] = {
+_RANKS: Mapping[Order, Callable[[VmState], Key]] = {
     Order.NAME: lambda _state: (),
     Order.TROUBLE: lambda state: (severity(state),),
     Order.FREEZE: _by_freeze,

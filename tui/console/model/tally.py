@@ -49,10 +49,12 @@ class Tally:
 
     def put(self, state: VmState) -> None:
         """Count a VM as what it is now."""
-        old, new = self._tags.get(state.id, frozenset()), tags_of(state)
-        self._counts.subtract(old - new)
-        self._counts.update(new - old)
+        new = tags_of(state)
+        old = self._tags.get(state.id, frozenset())
         self._tags[state.id] = new
+        if old != new:
+            self._counts.subtract(old - new)
+            self._counts.update(new - old)
 
     def drop(self, vm_id: object) -> None:
         """Count a VM no more."""

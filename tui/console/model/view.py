@@ -5,120 +5,213 @@ Everything is kept by the VM's identity; an index is only ever a way to say wher
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from operator import attrgetter
 
 from agentclient.fleet import FleetChange
 from agentclient.vm import VmId, VmState
+from tui.console.model.face import same_face
 from tui.console.model.filter import Filter
-from tui.console.model.order import Key, Order
+from tui.console.model.longest import Longest
+from tui.console.model.marks import Marks
+from tui.console.model.order import Key, Order, by_name
 from tui.console.model.tally import Tally
+from tui.console.times import Moment
+
+NewFace = tuple[VmState | None, VmState]
+
+_KEY = attrgetter("key")
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    """What is kept about one VM, so that a change of it costs the same in any fleet.
+
+    Attributes:
+        key: what it is compared by.
+        name_key: the key's last part, which never changes.
+        matches: whether the filter lets it through.
+        row: where it stands, -1 if it isn't shown.
+        moves: whether it has to be put where it belongs.
+    """
+
+    state: VmState
+    key: Key
+    name_key: Key
+    matches: bool = False
+    row: int = field(default=-1, init=False)
+    moves: bool = field(default=False, init=False)
 
 
 class FleetView:
     """The fleet as the operator looks at it."""
 
     def __init__(self) -> None:
-        self.order = Order.NAME
+        self.order = next(iter(Order))
+        self.backwards = False
         self.filter = Filter()
         self.tally = Tally()
-        self._states: dict[VmId, VmState] = {}
-        self._keys: dict[VmId, Key] = {}
-        self._matching: set[VmId] = set()
-        self._rows: list[VmId] = []
-        self._index: dict[VmId, int] = {}
-        self._marked: set[VmId] = set()
+        self.marks = Marks()
+        self._longest = Longest()
+        self._entries: dict[VmId, _Entry] = {}
+        self._rows: list[_Entry] = []
+        self._moving: list[_Entry] = []
         self._wanted: VmId | None = None  # the VM that the operator went to
         self._cursor: VmId | None = None  # it, or a neighbour while a filter hides it
         self._at = 0
-        self._stale = False
+        self._untouched = True
 
     # -- what is there ---------------------------------------------------------------------
 
     @property
     def rows(self) -> Sequence[VmId]:
         """The VMs that are shown, from top to bottom."""
-        return self._rows
+        return [entry.state.id for entry in self._rows]
+
+    @property
+    def shown(self) -> int:
+        """The number of VMs that are shown."""
+        return len(self._rows)
 
     @property
     def total(self) -> int:
         """The number of VMs, shown or not."""
-        return len(self._states)
+        return len(self._entries)
+
+    def at(self, row: int) -> VmState | None:
+        """Return the VM that stands in a row, None where there is none."""
+        return self._rows[row].state if 0 <= row < len(self._rows) else None
 
     def state(self, vm_id: VmId) -> VmState | None:
         """Return what is known about a VM, None if it has gone."""
-        return self._states.get(vm_id)
+        entry = self._entries.get(vm_id)
+        return entry.state if entry is not None else None
+
+    def states(self) -> tuple[VmState, ...]:
+        """Return what is known about all VMs, shown or not."""
+        return tuple(entry.state for entry in self._entries.values())
 
     def index_of(self, vm_id: VmId) -> int | None:
         """Return the row in which a VM stands now, None if it isn't shown."""
-        return self._index.get(vm_id)
+        entry = self._entries.get(vm_id)
+        return entry.row if entry is not None and entry.row >= 0 else None
+
+    def longest_frozen(self, moment: Moment) -> VmState | None:
+        """Return the VM that has been frozen longest, shown or not."""
+        vm_id = self._longest.find(moment)
+        return self.state(vm_id) if vm_id is not None else None
+
+    @property
+    def frozen(self) -> int:
+        """The number of VMs that are frozen now, whoever froze them."""
+        return len(self._longest)
 
     # -- what changes ----------------------------------------------------------------------
 
-    def apply(self, change: FleetChange, *, settle: bool = True) -> None:
+    def apply(self, change: FleetChange, *, settle: bool = True) -> list[NewFace]:
         """Take over what changed in the fleet.
 
         Args:
             change: what was written and forgotten since the last time.
             settle: whether rows may move now; if not, they move with the next change or `settle`.
+
+        Returns:
+            Before and after of those VMs of which more has changed than clocks and figures.
         """
         # Removed first: a VM that came back is in both lists, and it is there.
-        for vm_id in change.removed:
-            self._forget(vm_id)
-        for state in change.changed:
-            self._put(state)
+        gone = [entry for vm_id in change.removed if (entry := self._forget(vm_id)) is not None]
+        if any(entry.row >= 0 for entry in gone):
+            # A row without a VM must not stay, whatever may move.
+            self._rows = [entry for entry in self._rows if self._has(entry)]
+            self._number_rows()
+        news = [news for state in change.changed if (news := self._put(state)) is not None]
         if settle:
             self.settle()
+        return news
 
     def settle(self) -> bool:
         """Put every row where it belongs; return whether any had to move."""
-        if not self._stale:
+        if not self._moving:
             return False
-        self._stale = False
         before = self._rows
-        self._rows = sorted(self._matching, key=self._keys.__getitem__)
-        self._reindex()
-        return before != self._rows
+        # Those that stay are in order already, and Python's sort merges two runs.
+        rows = [entry for entry in before if not entry.moves]
+        rows += sorted((one for one in self._moving if self._is_shown(one)), key=_KEY)
+        rows.sort(key=_KEY, reverse=self.backwards)
+        for entry in self._moving:
+            entry.moves, entry.row = False, -1
+        self._moving = []
+        self._rows = rows
+        self._number_rows()
+        moved = before != rows
+        if moved:
+            self.marks.end()
+        return moved
 
-    def sort_by(self, order: Order) -> None:
-        """Sort by something else."""
-        self.order = order
-        self._keys = {vm_id: order.key(state) for vm_id, state in self._states.items()}
-        self._stale = True
+    def sort_by(self, order: Order, *, backwards: bool = False) -> None:
+        """Sort by something else, or the other way round."""
+        self.order, self.backwards = order, backwards
+        for entry in self._entries.values():
+            entry.key = (*order.rank(entry.state), *entry.name_key)
+            self._will_move(entry)
         self.settle()
 
     def filter_by(self, wanted: Filter) -> None:
         """Show what `wanted` matches, and nothing else."""
         self.filter = wanted
-        self._matching = {vm for vm, state in self._states.items() if wanted.matches(state)}
-        self._stale = True
+        for entry in self._entries.values():
+            matches = wanted.matches(entry.state)
+            if matches != entry.matches:
+                entry.matches = matches
+                self._will_move(entry)
         self.settle()
 
-    def _put(self, state: VmState) -> None:
-        vm_id = state.id
-        self._states[vm_id] = state
+    def _put(self, state: VmState) -> NewFace | None:
+        entry = self._entries.get(state.id)
+        if entry is not None and same_face(entry.state, state):
+            entry.state = state
+            return None
+        before = entry.state if entry is not None else None
+        if entry is None:
+            entry = _Entry(state, (), by_name(state.id))
+            self._entries[state.id] = entry
+        entry.state = state
         self.tally.put(state)
-        key = self.order.key(state)
-        if self._keys.get(vm_id) != key:
-            self._keys[vm_id] = key
-            self._stale = True
-        if self.filter.matches(state) != (vm_id in self._matching):
-            self._matching ^= {vm_id}
-            self._stale = True
+        self._longest.put(state)
+        self._place(entry)
+        return (before, state)
 
-    def _forget(self, vm_id: VmId) -> None:
-        if self._states.pop(vm_id, None) is None:
-            return
-        self.tally.drop(vm_id)
-        self._keys.pop(vm_id, None)
-        self._matching.discard(vm_id)
-        self._marked.discard(vm_id)
-        if vm_id in self._index:
-            # A row without a VM must not stay, whatever may move.
-            self._rows.remove(vm_id)
-            self._reindex()
+    def _place(self, entry: _Entry) -> None:
+        """Note what has become of a VM's key and of whether it is shown."""
+        key = (*self.order.rank(entry.state), *entry.name_key)
+        matches = self.filter.matches(entry.state)
+        if (key, matches) != (entry.key, entry.matches):
+            entry.key, entry.matches = key, matches
+            self._will_move(entry)
 
-    def _reindex(self) -> None:
-        self._index = {vm_id: row for row, vm_id in enumerate(self._rows)}
+    def _will_move(self, entry: _Entry) -> None:
+        if not entry.moves:
+            entry.moves = True
+            self._moving.append(entry)
+
+    def _forget(self, vm_id: VmId) -> _Entry | None:
+        entry = self._entries.pop(vm_id, None)
+        if entry is not None:
+            self.tally.drop(vm_id)
+            self._longest.drop(vm_id)
+            self.marks.drop(vm_id)
+        return entry
+
+    def _has(self, entry: _Entry) -> bool:
+        return self._entries.get(entry.state.id) is entry
+
+    def _is_shown(self, entry: _Entry) -> bool:
+        return entry.matches and self._has(entry)
+
+    def _number_rows(self) -> None:
+        for row, entry in enumerate(self._rows):
+            entry.row = row
         self._place_cursor()
 
     # -- the cursor ------------------------------------------------------------------------
@@ -135,53 +228,95 @@ class FleetView:
 
     def go_to_row(self, row: int) -> None:
         """Put the cursor on the VM that stands in `row`, or the nearest there is."""
-        if self._rows:
-            self.go_to(self._rows[min(max(row, 0), len(self._rows) - 1)])
+        state = self.at(self._nearest(row))
+        if state is not None:
+            self.go_to(state.id)
 
     def go_to(self, vm_id: VmId) -> None:
         """Put the cursor on a VM that is shown."""
-        if vm_id in self._index:
+        self.marks.end()
+        self._move_to(vm_id)
+
+    def _move_to(self, vm_id: VmId) -> None:
+        row = self.index_of(vm_id)
+        if row is not None:
             self._wanted = self._cursor = vm_id
-            self._at = self._index[vm_id]
+            self._at = row
+            self._untouched = False
+
+    def _nearest(self, row: int) -> int:
+        return min(max(row, 0), len(self._rows) - 1)
 
     def _place_cursor(self) -> None:
-        """Keep the cursor on its VM; without it, on the one that took its place."""
-        if self._wanted is not None and self._wanted not in self._states:
+        """Keep the cursor on its VM; without it, on the one that took its place.
+
+        A cursor that nobody has moved yet is nobody's: it stays on top, where the trouble is, when
+        the first visits of a thousand VMs sort them.
+        """
+        if self._untouched:
+            self._wanted = self._cursor = None
+            self._at = 0
+        if self._wanted is not None and self._wanted not in self._entries:
             self._wanted = None
-        if self._wanted in self._index:
+        if self._wanted is not None and self.index_of(self._wanted) is not None:
             self._cursor = self._wanted
-        elif self._cursor not in self._index:
-            self._cursor = self._rows[min(self._at, len(self._rows) - 1)] if self._rows else None
+        elif self._cursor is None or self.index_of(self._cursor) is None:
+            instead = self.at(self._nearest(self._at))
+            self._cursor = instead.id if instead is not None else None
         if self._cursor is not None:
-            self._at = self._index[self._cursor]
+            self._at = self.index_of(self._cursor) or 0
             self._wanted = self._wanted or self._cursor
 
     # -- marks -----------------------------------------------------------------------------
 
     @property
-    def marked(self) -> frozenset[VmId]:
-        """The marked VMs, also those that the filter hides."""
-        return frozenset(self._marked)
-
-    def is_marked(self, vm_id: VmId) -> bool:
-        """Return whether a VM is marked."""
-        return vm_id in self._marked
+    def hidden_marks(self) -> int:
+        """The number of marked VMs that the filter hides."""
+        return sum(not self._entries[vm_id].matches for vm_id in self.marks.all)
 
     def toggle_mark(self) -> None:
         """Mark the VM under the cursor, or take its mark away."""
         if self._cursor is not None:
-            self._marked ^= {self._cursor}
+            self.marks.toggle(self._cursor)
 
-    def mark(self, vm_ids: Iterable[VmId]) -> None:
-        """Mark these VMs as well."""
-        self._marked.update(vm_id for vm_id in vm_ids if vm_id in self._states)
+    def mark_shown(self) -> None:
+        """Mark all VMs that are shown."""
+        self.marks.add(self.rows)
 
-    def clear_marks(self) -> None:
-        """Take all marks away."""
-        self._marked.clear()
+    def mark_to(self, vm_id: VmId) -> None:
+        """Mark what stands between the last mark and a VM, and go there."""
+        anchor = self.marks.anchor
+        if anchor is None or self.index_of(anchor) is None:
+            anchor = self._cursor or vm_id
+        if not self.marks.growing:
+            self.marks.begin(anchor)
+        self._stretch(anchor, vm_id)
+
+    def extend_marks(self, rows: int) -> None:
+        """Move the cursor by some rows, and mark what stands between its first place and it."""
+        if self._cursor is None:
+            return
+        if not self.marks.growing:
+            self.marks.begin(self._cursor)
+        target = self.at(self._nearest(self._at + rows))
+        anchor = self.marks.anchor
+        if target is not None and anchor is not None:
+            self._stretch(anchor, target.id)
+
+    def _stretch(self, anchor: VmId, target: VmId) -> None:
+        ends = (self.index_of(anchor), self.index_of(target))
+        if None not in ends:
+            first, last = sorted(row for row in ends if row is not None)
+            self.marks.stretch(entry.state.id for entry in self._rows[first : last + 1])
+            self._move_to(target)
 
     def chosen(self) -> tuple[VmState, ...]:
         """Return the VMs that an action means: the marked ones, or the one under the cursor."""
-        wanted = self._marked or ({self._cursor} if self._cursor is not None else set())
-        chosen = [self._states[vm_id] for vm_id in wanted if vm_id in self._states]
-        return tuple(sorted(chosen, key=lambda state: self._keys[state.id]))
+        return tuple(entry.state for entry in sorted(self._chosen(), key=_KEY))
+
+    def _chosen(self) -> Iterator[_Entry]:
+        wanted = self.marks.all or ({self._cursor} if self._cursor is not None else set())
+        for vm_id in wanted:
+            entry = self._entries.get(vm_id)
+            if entry is not None:
+                yield entry

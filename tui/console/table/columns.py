@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from agentclient.vm import VmState
@@ -57,28 +57,79 @@ COLUMNS = (
 )
 
 
-def place(width: int, columns: tuple[Column, ...] = COLUMNS) -> tuple[Placed, ...]:
-    """Return the columns that fit into `width` cells, and where they stand.
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What of the table a screen of some width shows.
 
-    The most dispensable ones are left out until the rest fits; what is left over goes to the
-    spaces between them first, to the name next, and to the last column in the end.
+    Attributes:
+        placed: the columns that are seen, the name first.
+        before: how many have been scrolled away to the left.
+        after: how many are still to come at the right.
     """
+
+    placed: tuple[Placed, ...] = ()
+    before: int = 0
+    after: int = 0
+
+
+def lay_out(width: int, skip: int = 0, columns: tuple[Column, ...] = COLUMNS) -> Layout:
+    """Return what `width` cells show after `skip` columns beside the name were scrolled away.
+
+    What matters most is seen without scrolling: the most dispensable columns are left out until
+    the rest fits, and stand to the right of the others. The name stays whatever is scrolled.
+    """
+    chosen = _that_fit(columns, width)
+    name, *others = [*chosen, *(column for column in columns if column not in chosen)]
+    wide = _needed(chosen, _WIDE_GAP) <= width
+    gap = _WIDE_GAP if wide else 1
+    more = len(chosen) < len(columns)  # one cell is left for the sign that says so
+    spare = max(width - _needed(chosen, gap) - more, 0)
+    name_width = name.width + min(spare, MAXIMUM_NAME - name.width)
+    room = width - MARGIN - name_width
+    skip = min(max(skip, 0), _furthest(others, room)) if more else 0
+    seen = _first_that_fit(others[skip:], room) if skip else chosen[1:]
+    placed = _placed(name, name_width, seen, gap, width)
+    return Layout(placed, skip, len(others) - skip - len(seen))
+
+
+def _that_fit(columns: Sequence[Column], width: int) -> list[Column]:
+    """Return the columns without the most dispensable ones, in their order."""
     chosen = list(columns)
     while len(chosen) > 1 and _needed(chosen, gap=1) > width:
         chosen.remove(max(chosen, key=lambda column: column.rank))
-    gap = _WIDE_GAP if _needed(chosen, _WIDE_GAP) <= width else 1
-    spare = max(width - _needed(chosen, gap), 0)
-    more_name = min(spare, MAXIMUM_NAME - chosen[0].width)
-    placed: list[Placed] = []
-    x = MARGIN
-    for column in chosen:
-        more = more_name if column is chosen[0] else 0
-        if column is chosen[-1] and not column.right and len(chosen) > 1:
-            more = spare - more_name
-        placed.append(Placed(column, x, max(column.width + more, 1)))
-        x += column.width + more + gap
+    return chosen
+
+
+def _first_that_fit(columns: Sequence[Column], room: int) -> list[Column]:
+    """Return as many columns as fit beside the name, but at least one."""
+    chosen: list[Column] = []
+    for column in columns:
+        room -= column.width + 1
+        if room < 0 and chosen:
+            break
+        chosen.append(column)
+    return chosen
+
+
+def _furthest(columns: Sequence[Column], room: int) -> int:
+    """Return how many columns have to go for the last one to be seen."""
+    skip = 0
+    while len(_first_that_fit(columns[skip:], room)) < len(columns) - skip:
+        skip += 1
+    return skip
+
+
+def _placed(
+    name: Column, name_width: int, others: Sequence[Column], gap: int, width: int
+) -> tuple[Placed, ...]:
+    """Return columns at their places; what is left over goes to the last of them."""
+    placed = [Placed(name, MARGIN, max(name_width, 1))]
+    for column in others:
+        x = placed[-1].x + placed[-1].width + gap
+        last = column is others[-1] and not column.right
+        placed.append(Placed(column, x, max(column.width, width - x if last else 1)))
     return tuple(placed)
 
 
-def _needed(columns: list[Column], gap: int) -> int:
+def _needed(columns: Sequence[Column], gap: int) -> int:
     return MARGIN + sum(column.width for column in columns) + gap * (len(columns) - 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rich.segment import Segment
 from rich.style import Style
@@ -12,8 +12,8 @@ from textual.strip import Strip
 from agentclient.vm import VmState
 from tui.console.model.order import Order
 from tui.console.safe import fit, safe
-from tui.console.table.cells import Cell, Paint
-from tui.console.table.columns import MARGIN, Placed
+from tui.console.table.cells import Cell, Paint, ticks
+from tui.console.table.columns import MARGIN, Layout, Placed
 from tui.console.tones import Tone
 from tui.console.words import Signs
 
@@ -28,57 +28,93 @@ class Row:
         margin: the cursor's sign, the mark's, and a space; or a whole line without cells.
         under_cursor: whether the line is highlighted.
         tone: the margin's.
+        signs: what is painted over the rest, and at which cells.
+        state: the VM that it shows, as it was.
     """
 
     margin: str
     cells: tuple[Cell, ...] = ()
     under_cursor: bool = False
     tone: Tone = Tone.ACTIVE
+    signs: tuple[tuple[int, str], ...] = ()
+    state: VmState | None = field(default=None, compare=False)
 
 
 BLANK = Row(" " * MARGIN)
 
 
 def vm_row(
-    state: VmState, placed: tuple[Placed, ...], paint: Paint, *, under_cursor: bool, marked: bool
+    state: VmState,
+    placed: tuple[Placed, ...],
+    paint: Paint,
+    *,
+    under_cursor: bool,
+    marked: bool,
+    before: Row = BLANK,
 ) -> Row:
-    """Return a VM's line. A VM that can't be drawn is one broken line, and no more (P8)."""
+    """Return a VM's line. A VM that can't be drawn is one broken line, and no more (P8).
+
+    Args:
+        state: the VM.
+        placed: the columns.
+        paint: the time and the signs.
+        under_cursor: whether it is highlighted.
+        marked: whether it bears the mark.
+        before: the line as it is painted now, with the same columns; it may do as it is.
+    """
     signs = paint.signs
     margin = f"{signs.cursor if under_cursor else ' '}{signs.mark if marked else ' '} "
+    if before.state is state and before.margin == margin and not ticks(state):
+        return before
     try:
         cells = tuple(place.column.cell(state, paint) for place in placed)
     except Exception as problem:  # noqa: BLE001 - P8: whatever it is, it is this row's alone
         told = f"{safe(str(state.id), 60)} can't be shown: {safe(repr(problem))}"
         return Row(margin + told, (), under_cursor, Tone.BAD)
-    return Row(margin, cells, under_cursor)
+    return Row(margin, cells, under_cursor, state=state)
 
 
-def head_row(placed: tuple[Placed, ...], order: Order, signs: Signs) -> Row:
-    """Return the line of titles; the one that the table is sorted by says so."""
-    return Row(
-        " " * MARGIN,
-        tuple(
-            Cell(f"{signs.descending}{place.column.title}", Tone.HEAD)
-            if place.column.id == order
-            else Cell(place.column.title, Tone.DIM)
-            for place in placed
-        ),
+def head_row(layout: Layout, width: int, order: Order, signs: Signs, *, backwards: bool) -> Row:
+    """Return the line of titles: what it is sorted by, and whether there are more columns."""
+    sorted_by = [place for place in layout.placed if place.column.id == order]
+    sort_sign = signs.ascending if backwards else signs.descending
+    over = [(place.x - 1, sort_sign) for place in sorted_by]
+    if layout.before:
+        over.append((layout.placed[0].x + layout.placed[0].width, signs.more_left))
+    if layout.after:
+        over.append((width - 1, signs.more_right))
+    titles = (
+        Cell(place.column.title, Tone.HEAD if place in sorted_by else Tone.DIM)
+        for place in layout.placed
     )
+    return Row(" " * MARGIN, tuple(titles), tone=Tone.HEAD, signs=tuple(over))
 
 
 def to_strip(
     row: Row, placed: tuple[Placed, ...], width: int, base: Style, style_of: StyleOf
 ) -> Strip:
-    """Return a line as Textual paints it, exactly `width` cells wide."""
-    segments = [Segment(row.margin, base + style_of(row.tone))]
-    x = MARGIN
+    """Return a line as Textual paints it, exactly `width` cells wide.
+
+    Every change of style costs forty bytes on the way to the terminal, so that spaces, which look
+    the same in all of them, go with what stands before them.
+    """
+    parts = [(row.margin, row.tone)]
+    end = MARGIN
     for place, cell in zip(placed, row.cells, strict=False):
-        if place.x > x:
-            segments.append(Segment(" " * (place.x - x), base))
-        text = fit(cell.text, place.width, right=place.column.right)
-        segments.append(Segment(text, base + style_of(cell.tone)))
-        x = place.x + place.width
-    return Strip(segments).adjust_cell_length(width, base)
+        text, tone = parts[-1]
+        gap = " " * (place.x - end)
+        end = place.x + place.width
+        if cell.text:
+            parts[-1] = (text + gap, tone)
+            parts.append((fit(cell.text, place.width, right=place.column.right), cell.tone))
+        else:
+            parts[-1] = (text + gap + " " * place.width, tone)
+    segments = [Segment(text, base + style_of(tone)) for text, tone in parts]
+    strip = Strip(segments).adjust_cell_length(width, base)
+    for at, sign in row.signs:
+        over = Strip([Segment(sign, base + style_of(row.tone))], 1)
+        strip = Strip.join([strip.crop(0, at), over, strip.crop(at + 1, width)])
+    return strip
 
 
 def difference(old: Row, new: Row, placed: tuple[Placed, ...]) -> tuple[int, int] | None:
@@ -89,7 +125,7 @@ def difference(old: Row, new: Row, placed: tuple[Placed, ...]) -> tuple[int, int
     if old == new:
         return None
     kinds = (old.under_cursor, len(old.cells)) != (new.under_cursor, len(new.cells))
-    if kinds or not new.cells:
+    if kinds or not new.cells or old.signs != new.signs:
         return (0, -1)
     changed = [place for place, a, b in zip(placed, old.cells, new.cells, strict=False) if a != b]
     start = 0 if old.margin != new.margin else changed[0].x

@@ -6,17 +6,19 @@ from typing import ClassVar
 
 from rich.style import Style
 from textual import events
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from agentclient.vm import VmId
+from agentclient.vm import VmId, VmState
+from tui.console import keys
+from tui.console.model.order import Order
 from tui.console.model.view import FleetView
 from tui.console.safe import wrap
 from tui.console.table.cells import Paint, ticks
-from tui.console.table.columns import Placed, place
+from tui.console.table.columns import MARGIN, Layout, lay_out
 from tui.console.table.rows import BLANK, Row, difference, head_row, to_strip, vm_row
 from tui.console.times import Clock
 from tui.console.tones import TONE_CLASSES, Tone, Toned
@@ -44,20 +46,7 @@ class VmTable(ScrollView, Toned, can_focus=True, inherit_bindings=False):
     }
     """
     COMPONENT_CLASSES: ClassVar[set[str]] = {"vms--cursor", *TONE_CLASSES}
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "move(-1)", "Up", show=False, id="vms.up", tooltip="The VM above"),
-        Binding("down,j", "move(1)", "Down", show=False, id="vms.down", tooltip="The VM below"),
-        Binding("home,g", "first", "First", show=False, id="vms.first", tooltip="The first VM"),
-        Binding("end,G", "last", "Last", show=False, id="vms.last", tooltip="The last VM"),
-        Binding(
-            "pageup,ctrl+b", "page(-1)", "Page up", show=False, id="vms.page_up",
-            tooltip="One screenful up",
-        ),
-        Binding(
-            "pagedown,ctrl+f", "page(1)", "Page down", show=False, id="vms.page_down",
-            tooltip="One screenful down",
-        ),
-    ]  # fmt: skip
+    BINDINGS: ClassVar[list[BindingType]] = [*keys.MOVES, *keys.MARKS]
 
     class CursorMoved(Message):
         """The cursor is on another VM, or on none."""
@@ -69,12 +58,23 @@ class VmTable(ScrollView, Toned, can_focus=True, inherit_bindings=False):
     class Touched(Message):
         """The operator moved the cursor: rows should stay where they are for a moment."""
 
+    class Marked(Message):
+        """Other VMs are marked now."""
+
+    class SortWanted(Message):
+        """The operator clicked on the title of a column that VMs can be sorted by."""
+
+        def __init__(self, order: Order) -> None:
+            super().__init__()
+            self.order = order
+
     def __init__(self, view: FleetView, clock: Clock, signs: Signs) -> None:
         super().__init__(id="vms")
         self.view = view
         self._clock = clock
         self._signs = signs
-        self._placed: tuple[Placed, ...] = ()
+        self._layout = Layout()
+        self._skip = 0  # columns that the operator wants to be scrolled away
         self._painted: list[Row] = []  # what stands in each line of the screen
         self._told: VmId | None = None
         self._told_row = 0
@@ -105,7 +105,7 @@ class VmTable(ScrollView, Toned, can_focus=True, inherit_bindings=False):
         regions = [
             Region(start, y, (self.size.width if end < 0 else end) - start, 1)
             for y, (before, after) in enumerate(zip(old, new, strict=True))
-            if (found := difference(before, after, self._placed)) is not None
+            if (found := difference(before, after, self._layout.placed)) is not None
             for start, end in (found,)
         ]
         if regions:
@@ -113,7 +113,7 @@ class VmTable(ScrollView, Toned, can_focus=True, inherit_bindings=False):
 
     def _measure(self) -> None:
         """Tell the scroll bar how many lines there are, and others where the cursor is."""
-        size = Size(self.size.width, len(self.view.rows) + HEAD_LINES)
+        size = Size(self.size.width, self.view.shown + HEAD_LINES)
         if self.virtual_size != size:
             self.virtual_size = size
         cursor, row = self.view.cursor, self.view.cursor_row
@@ -135,31 +135,30 @@ class VmTable(ScrollView, Toned, can_focus=True, inherit_bindings=False):
 
     def _row(self, y: int, paint: Paint) -> Row:
         if y < HEAD_LINES:
-            return head_row(self._placed, self.view.order, self._signs)
-        if not self.view.rows:
+            view = self.view
+            width = self._room
+            return head_row(self._layout, width, view.order, self._signs, backwards=view.backwards)
+        if not self.view.shown:
             return self._advice_row(y - HEAD_LINES - 1)
-        vm_id = self._vm_at(y)
-        state = self.view.state(vm_id) if vm_id is not None else None
-        if vm_id is None or state is None:
+        state = self._vm_at(y)
+        if state is None:
             return BLANK
         return vm_row(
             state,
-            self._placed,
+            self._layout.placed,
             paint,
-            under_cursor=vm_id == self.view.cursor,
-            marked=self.view.is_marked(vm_id),
+            under_cursor=state.id == self.view.cursor,
+            marked=state.id in self.view.marks,
+            before=self._painted[y] if y < len(self._painted) else BLANK,
         )
 
     def _ticks(self, y: int) -> bool:
-        vm_id = self._vm_at(y)
-        state = self.view.state(vm_id) if vm_id is not None else None
+        state = self._vm_at(y)
         return state is not None and ticks(state)
 
-    def _vm_at(self, y: int) -> VmId | None:
+    def _vm_at(self, y: int) -> VmState | None:
         """Return the VM that stands in a line of the screen."""
-        row = y - HEAD_LINES + self.scroll_offset.y
-        rows = self.view.rows
-        return rows[row] if y >= HEAD_LINES and row < len(rows) else None
+        return self.view.at(y - HEAD_LINES + self.scroll_offset.y) if y >= HEAD_LINES else None
 
     def render_line(self, y: int) -> Strip:
         """Return a line of the screen."""
@@ -167,7 +166,7 @@ class VmTable(ScrollView, Toned, can_focus=True, inherit_bindings=False):
         if y >= len(self._painted):
             return Strip.blank(width, self.rich_style)
         row = self._painted[y]
-        return to_strip(row, self._placed, width, self._base(row), self.tone_style)
+        return to_strip(row, self._layout.placed, width, self._base(row), self.tone_style)
 
     def _base(self, row: Row) -> Style:
         if row.under_cursor:
@@ -183,10 +182,17 @@ class VmTable(ScrollView, Toned, can_focus=True, inherit_bindings=False):
 
     # -- what Textual tells ----------------------------------------------------------------
 
+    @property
+    def _room(self) -> int:
+        """Cells for the columns.
+
+        The scroll bar's cell stays free, so that no column jumps when it comes or goes.
+        """
+        return self.outer_size.width - 1
+
     def on_resize(self) -> None:
         """Choose the columns anew for the new width."""
-        # The scroll bar's cell stays free, so that no column jumps when it comes or goes.
-        self._placed = place(self.outer_size.width - 1)
+        self._layout = lay_out(self._room, self._skip)
         self._reveal_cursor()
         self.repaint_all()
 
@@ -201,14 +207,47 @@ class VmTable(ScrollView, Toned, can_focus=True, inherit_bindings=False):
         if round(old_value) != round(new_value):
             self._painted = self._lines(Paint(self._clock.moment(), self._signs), clocks_only=False)
 
+    # -- the mouse -------------------------------------------------------------------------
+
     def on_click(self, event: events.Click) -> None:
-        """Put the cursor where the mouse is."""
-        vm_id = self._vm_at(event.y)
-        if vm_id is not None:
-            self.view.go_to(vm_id)
+        """Put the cursor where the mouse is; in the margin or with Ctrl mark, with Shift a range.
+
+        Many terminals keep Shift-click for themselves: the margin is for those.
+        """
+        state = self._vm_at(event.y)
+        if event.y < HEAD_LINES:
+            self._click_title(event.x)
+        elif state is not None and event.shift:
+            self.view.mark_to(state.id)
+            self._marked()
+        elif state is not None:
+            self.view.go_to(state.id)
             self._moved()
+            if event.ctrl or event.x < MARGIN:
+                self.view.toggle_mark()
+                self._marked()
+
+    def _click_title(self, x: int) -> None:
+        for place in self._layout.placed:
+            if place.x <= x < place.x + place.width and place.column.id in set(Order):
+                self.post_message(self.SortWanted(Order(place.column.id)))
+
+    def on_mouse_scroll_right(self, event: events.MouseScrollRight) -> None:
+        """Move on to the columns at the right."""
+        event.stop()
+        self.action_columns(1)
+
+    def on_mouse_scroll_left(self, event: events.MouseScrollLeft) -> None:
+        """Move back to the columns at the left."""
+        event.stop()
+        self.action_columns(-1)
 
     # -- the cursor ------------------------------------------------------------------------
+
+    def go_to(self, vm_id: VmId) -> None:
+        """Put the cursor on a VM that is shown."""
+        self.view.go_to(vm_id)
+        self._moved()
 
     def action_move(self, rows: int) -> None:
         """Move the cursor by some rows."""
@@ -226,7 +265,45 @@ class VmTable(ScrollView, Toned, can_focus=True, inherit_bindings=False):
 
     def action_last(self) -> None:
         """Go to the last VM."""
-        self.view.go_to_row(len(self.view.rows) - 1)
+        self.view.go_to_row(self.view.shown - 1)
+        self._moved()
+
+    def action_columns(self, columns: int) -> None:
+        """Move on to other columns."""
+        self._layout = lay_out(self._room, self._layout.before + columns)
+        self._skip = self._layout.before
+        self.repaint_all()
+
+    # -- marks -----------------------------------------------------------------------------
+
+    def action_mark(self) -> None:
+        """Mark the VM under the cursor, or take its mark away, and go to the next one.
+
+        The next one, as in mc and htop: neighbours are marked by one key. An action is none the
+        less bound to what was marked (P6), wherever the cursor is.
+        """
+        self.view.toggle_mark()
+        self.view.go_to_row(self.view.cursor_row + 1)
+        self._marked()
+
+    def action_extend(self, rows: int) -> None:
+        """Mark from where the cursor is, over some rows."""
+        self.view.extend_marks(rows)
+        self._marked()
+
+    def action_mark_to_here(self) -> None:
+        """Mark from the last mark to the cursor."""
+        if self.view.cursor is not None:
+            self.view.mark_to(self.view.cursor)
+            self._marked()
+
+    def action_mark_shown(self) -> None:
+        """Mark all VMs that are shown."""
+        self.view.mark_shown()
+        self._marked()
+
+    def _marked(self) -> None:
+        self.post_message(self.Marked())
         self._moved()
 
     def _moved(self) -> None:

@@ -1,4 +1,4 @@
-"""The line in which a filter is typed; it is there only while there is a filter."""
+"""A line in which words are typed; it is there only while they are wanted."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import Input, Static
 
-_HINT = "words to show, !word to hide; Enter keeps it, Esc clears it"
 
+class TypedLine(Horizontal):
+    """A line to type in. Each letter is told at once; Enter goes back to what it is about.
 
-class FilterLine(Horizontal):
-    """A line to type in. The table follows each letter; Enter goes back to the table."""
+    Args:
+        hint: what is shown while nothing has been typed.
+        id: the line's name; its input has the same with ``-input`` behind it.
+    """
 
     DEFAULT_CSS = """
-    FilterLine {
+    TypedLine {
         display: none;
         height: 1;
         background: $panel;
@@ -27,22 +30,22 @@ class FilterLine(Horizontal):
     """
 
     class Changed(Message):
-        """The filter is another one."""
+        """Something else has been typed."""
 
         def __init__(self, text: str) -> None:
             super().__init__()
             self.text = text
 
     class Kept(Message):
-        """The operator has typed what was wanted, and goes on with the table."""
+        """The operator has typed what was wanted, and goes on."""
 
-    def __init__(self) -> None:
-        super().__init__(id="filter-line")
-        self._input = Input(placeholder=_HINT, id="filter", compact=True)
+    def __init__(self, hint: str, *, id: str) -> None:  # noqa: A002 - Textual's own name for it
+        super().__init__(id=id)
+        self._input = Input(placeholder=hint, id=f"{id}-input", compact=True)
 
     def compose(self) -> ComposeResult:
         """Yield the sign and the input."""
-        yield Static("/", id="filter-sign")
+        yield Static("/")
         yield self._input
 
     @property
@@ -53,10 +56,10 @@ class FilterLine(Horizontal):
     def open(self) -> None:
         """Let the operator type."""
         self.add_class("-open")
-        self._input.focus()
+        self.screen.set_focus(self._input)  # at once: what comes with the key is typed already
 
     def clear(self) -> None:
-        """Take the filter away, and the line with it."""
+        """Take the words away, and the line with them."""
         self._input.value = ""
         self.remove_class("-open")
 

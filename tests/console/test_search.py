@@ -1,0 +1,238 @@
+"""A search in the log: what is found, where one is, and what happens when lines come and go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from textual import events
+
+from agentclient.fleet import Fleet
+from agentclient.vm import Level, LogLine
+from tests.console.driving import LARGE, SMALL, Seat, qemu, seated
+from tests.console.fakes import NOON, StillClock
+from tests.console.fleets import fleet_of
+from tui.console.detail.logview import LogView
+from tui.console.detail.search import LogSearch
+from tui.console.tones import Line, Piece, Tone
+
+
+@pytest.fixture
+def still() -> StillClock:
+    return StillClock()
+
+
+@pytest.fixture
+def fleet(still: StillClock) -> Fleet:
+    fleet = fleet_of(["a", "b"], still)
+    log(fleet, 0, 60)
+    return fleet
+
+
+def log(fleet: Fleet, first: int, last: int) -> None:
+    """Write lines; every tenth has a word that the others haven't."""
+    for number in range(first, last):
+        word = "FROZEN " if number % 10 == 0 else ""
+        fleet.log(qemu("a"), Level.INFO, f"line {number:03} {word}.")
+
+
+async def search(seat: Seat, words: str) -> None:
+    await seat.press("tab", "tab")
+    assert isinstance(seat.app.focused, LogView)
+    await seat.press("slash", *words, "enter")
+    await seat.pilot.pause()
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+async def test_n_and_shift_n_lead_from_match_to_match(
+    fleet: Fleet, still: StillClock, size: tuple[int, int]
+) -> None:
+    async with seated(fleet, still, size=size) as seat:
+        await search(seat, "frozen")
+        assert "line 050 FROZEN" in seat.text
+        assert "match 6 of 6" in seat.text
+        await seat.press("N")
+        assert "match 5 of 6" in seat.text
+        assert "line 040 FROZEN" in seat.text
+        await seat.press("N", "N", "N", "N")
+        assert "line 000 FROZEN" in seat.text
+        await seat.press("N")
+        assert "line 050 FROZEN" in seat.text
+        await seat.press("n")
+        assert "match 1 of 6" in seat.text
+        assert "line 000 FROZEN" in seat.text
+
+
+async def test_escape_leaves_the_search_and_the_reader_where_he_is(
+    fleet: Fleet, still: StillClock
+) -> None:
+    async with seated(fleet, still) as seat:
+        await search(seat, "line 020")
+        await seat.press("escape")
+        await seat.until(lambda: "log paused" in seat.text)
+        assert "line 020" in seat.text
+        assert isinstance(seat.app.focused, LogView)
+        assert "match" not in seat.text
+        await seat.press("n", "end")
+        await seat.until(lambda: "paused" not in seat.text)
+
+
+async def test_words_that_are_not_there(fleet: Fleet, still: StillClock) -> None:
+    async with seated(fleet, still) as seat:
+        await search(seat, "thawed")
+        assert "not in this log" in seat.text
+        await seat.press("n", "N")
+        assert "line 059" in seat.text
+        await seat.press("escape")
+        await seat.until(lambda: "not in this log" not in seat.text)
+        log(fleet, 60, 61)
+        await seat.settle()
+        await seat.until(lambda: "line 060" in seat.text)
+
+
+async def test_a_search_is_left_alone_while_lines_come(fleet: Fleet, still: StillClock) -> None:
+    async with seated(fleet, still) as seat:
+        await search(seat, "frozen")
+        log(fleet, 60, 90)
+        await seat.settle()
+        assert "line 050 FROZEN" in seat.text
+        assert "match 6 of 9, 30 new below" in seat.text
+        await seat.press("n")
+        assert "line 060 FROZEN" in seat.text
+
+
+async def test_a_search_outlives_the_lines_that_are_forgotten(
+    fleet: Fleet, still: StillClock
+) -> None:
+    async with seated(fleet, still) as seat:
+        await search(seat, "frozen")
+        log(fleet, 60, 555)
+        await seat.settle()
+        assert "match 1 of 50" in seat.text
+        await seat.press("n")
+        await seat.press("N", "N")
+        assert "match 50 of 50" in seat.text
+        assert "line 550 FROZEN" in seat.text
+
+
+async def test_the_filter_of_the_table_is_another_one(fleet: Fleet, still: StillClock) -> None:
+    async with seated(fleet, still) as seat:
+        await seat.press("slash", "b", "enter", "up")
+        await seat.press("escape")
+        await search(seat, "frozen")
+        assert not seat.app.view.filter
+        await seat.press("shift+tab", "shift+tab", "slash", "b")
+        assert seat.app.view.filter.text == "b"
+
+
+async def test_another_vm_ends_the_search(fleet: Fleet, still: StillClock) -> None:
+    async with seated(fleet, still) as seat:
+        await search(seat, "frozen")
+        await seat.press("shift+tab", "shift+tab", "j")
+        await seat.until(lambda: "match" not in seat.text)
+        await seat.press("k")
+        await seat.until(lambda: "line 059" in seat.text)
+
+
+async def test_the_line_to_type_in_does_not_move_the_reader(
+    fleet: Fleet, still: StillClock
+) -> None:
+    async with seated(fleet, still) as seat:
+        await seat.press("tab", "tab", "pageup")
+        await seat.pilot.wait_for_scheduled_animations()
+        top = seat.app.query_one(LogView).scroll_offset.y
+        await seat.press("slash")
+        await seat.pilot.pause()
+        assert seat.app.query_one(LogView).scroll_offset.y == top
+        await seat.press("escape")
+        await seat.pilot.pause()
+        assert seat.app.query_one(LogView).scroll_offset.y == top
+
+
+async def test_a_thousand_lines_at_once_are_one_write(
+    fleet: Fleet, still: StillClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with seated(fleet, still) as seat:
+        view = seat.app.query_one(LogView)
+        shown: list[int] = []
+        show_lines = view.show_lines
+
+        def noted(lines: Sequence[Line]) -> None:
+            shown.append(len(lines))
+            show_lines(lines)
+
+        monkeypatch.setattr(view, "show_lines", noted)
+        log(fleet, 60, 1060)
+        await seat.settle()
+        assert shown == [500]
+        await seat.until(lambda: "line 1059" in seat.text)
+
+
+@pytest.mark.parametrize("focus", [(), ("tab", "tab")], ids=["filter", "search"])
+async def test_letters_that_come_together_with_the_key_are_typed(
+    fleet: Fleet, still: StillClock, focus: tuple[str, ...]
+) -> None:
+    """Over a slow line several keys come at once; none of them may reach the guests."""
+    async with seated(fleet, still) as seat:
+        await seat.press(*focus)
+        for key, character in (("slash", "/"), ("f", "f"), ("t", "t"), ("enter", "\r")):
+            seat.app.post_message(events.Key(key, character))
+        await seat.pilot.pause()
+        assert seat.dialog == ""
+        assert "/ ft" in seat.text
+        assert not seat.operations.started
+
+
+async def test_a_slash_is_a_letter_where_one_types(fleet: Fleet, still: StillClock) -> None:
+    async with seated(fleet, still) as seat:
+        await seat.press("slash", "a", "slash", "b")
+        assert seat.app.view.filter.text == "a/b"
+        await seat.press("escape", "f", "slash")
+        assert seat.dialog == "FreezeDialog"
+        await seat.press("escape")
+        assert not seat.app.view.filter
+
+
+# -- without a screen ---------------------------------------------------------------------------
+
+
+def entry(number: int, text: str) -> LogLine:
+    return LogLine(number, NOON, Level.INFO, text)
+
+
+ENTRIES = [entry(number, "Frozen" if number % 2 else "thawed") for number in range(1, 8)]
+
+
+@pytest.mark.parametrize(("near", "at"), [(7, 7), (6, 5), (1, 1), (0, 1)])
+def test_the_first_match_is_the_newest_in_sight(near: int, at: int) -> None:
+    search = LogSearch()
+    search.look_for("frozen", ENTRIES, near=near)
+    assert search.at == at
+
+
+def test_matches_that_are_forgotten() -> None:
+    search = LogSearch()
+    search.look_for("frozen", ENTRIES, near=1)
+    search.forget(4)
+    assert (search.at, search.place) == (5, (1, 2))
+    search.forget(8)
+    assert search.place == (0, 0)
+    search.step(1)
+    assert search.place == (0, 0)
+    search.add([entry(9, "frozen")])
+    search.step(1)
+    assert (search.at, search.place) == (9, (1, 1))
+
+
+@given(st.text("aAß[]b ", max_size=20), st.text("aAß[b", min_size=1, max_size=3))
+def test_highlighting_changes_no_letter(text: str, words: str) -> None:
+    search = LogSearch()
+    search.look_for(words, [entry(1, text)], near=1)
+    line: Line = (Piece("12:00:00 "), Piece(text))
+    for found in (True, False):
+        lit = search.highlighted(line, found=found)
+        assert "".join(piece.text for piece in lit[1:]) == text
+        tones = {piece.text.casefold() for piece in lit[1:] if piece.tone is not Tone.NORMAL}
+        assert tones <= {words.casefold()}

@@ -1,0 +1,130 @@
+"""From the key `R` to a rung of the ladder, and what came of it; nothing in here waits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from textual.app import App
+
+from agentclient.fleet import Fleet
+from agentclient.ladder import title
+from agentclient.rungs import Found, RescueOutcome, Rung, Step
+from agentclient.vm import Level, VmId
+from tui.console.actions import READ_ONLY
+from tui.console.dialogs.rescue import NameDialog, RescueDialog
+from tui.console.model.view import FleetView
+from tui.console.notices import Notice
+from tui.console.ports import OperationPort, OperationsPort
+from tui.console.safe import safe
+from tui.console.targets import NotTheSame, Target, resolve
+from tui.console.times import Clock
+from tui.console.words import Signs
+
+# A rung that was not taken, or was stopped, has not been tried.
+_NOT_TRIED = frozenset({Found.REFUSED, Found.CANCELLED})
+
+
+class Rescuing:
+    """Asks which rung, takes it in a thread of agentclient's, and remembers which were in vain.
+
+    Args:
+        app: whose screens the dialogs are.
+        view: which VM the key means.
+        fleet: what is known now, and the VMs' logs.
+        operations: what takes rungs.
+        tell: shows a notice.
+        clock: for the notices.
+        signs: the set of signs that the terminal can show.
+        read_only: refuse everything.
+    """
+
+    def __init__(
+        self,
+        app: App[Any],
+        *,
+        view: FleetView,
+        fleet: Fleet,
+        operations: OperationsPort,
+        tell: Callable[[Notice], None],
+        clock: Clock,
+        signs: Signs,
+        read_only: bool,
+    ) -> None:
+        self._app = app
+        self._view = view
+        self._fleet = fleet
+        self._operations = operations
+        self._tell = tell
+        self._clock = clock
+        self._signs = signs
+        self._read_only = read_only
+        self._flying: list[OperationPort] = []
+        self._tried: dict[VmId, frozenset[Rung]] = {}
+
+    def ask(self) -> None:
+        """Show the ladder of the VM under the cursor, and take the rung that is chosen."""
+        cursor = self._view.cursor
+        state = self._view.state(cursor) if cursor is not None else None
+        if state is None or self._read_only:
+            reason = READ_ONLY if self._read_only else "there is no VM"
+            self._tell(Notice(Level.WARNING, reason, self._clock.wall(), answer=True))
+            return
+        target = Target(state)
+        tried = self._tried.get(state.id, frozenset())
+        look = self._operations.ladder(target.vm, tried=tried)
+
+        def answered(step: Step | None) -> None:
+            if step is not None:
+                self._decided(target, step)
+
+        self._app.push_screen(RescueDialog(target, look, tried, self._signs), answered)
+
+    def _decided(self, target: Target, step: Step) -> None:
+        if step.rung is not Rung.RESET:
+            self._begin(target, step)
+            return
+
+        def typed(name: str | None) -> None:
+            if name is not None:
+                self._begin(target, replace(step, name=name))
+
+        self._app.push_screen(NameDialog(target, self._signs), typed)
+
+    def _begin(self, target: Target, step: Step) -> None:
+        name = safe(target.vm.name, 60)
+        try:
+            vm = resolve(target, self._fleet)
+        except NotTheSame as problem:
+            self._say(target, Level.WARNING, f"refused: {problem}; nothing was done")
+            return
+        self._flying.append(self._operations.rescue(vm, step))
+        self._say(target, Level.INFO, f"{name}: {title(step)} begun; x stops it")
+
+    def ended(self) -> Iterator[Notice]:
+        """Yield what came out of the rungs that have ended since the last time."""
+        ended = [one for one in self._flying if one.done]
+        self._flying = [one for one in self._flying if not one.done]
+        for operation in ended:
+            outcome = operation.wait(0)
+            if isinstance(outcome, RescueOutcome):
+                self._remember(outcome)
+                yield self._notice(operation.vm.name, outcome)
+
+    def _remember(self, outcome: RescueOutcome) -> None:
+        if outcome.ok:
+            self._tried.pop(outcome.vm, None)
+        elif outcome.found not in _NOT_TRIED:
+            before = self._tried.get(outcome.vm, frozenset())
+            self._tried[outcome.vm] = before | {outcome.rung}
+
+    def _notice(self, name: str, outcome: RescueOutcome) -> Notice:
+        text = f"{safe(name, 60)}: {outcome.rung}: {safe(outcome.reason, 400)}"
+        if outcome.next and not outcome.ok:
+            text = f"{text}. NEXT: R, or {safe(outcome.next, 300)}"
+        level = Level.GOOD if outcome.ok else Level.WARNING
+        return Notice(level, text, self._clock.wall(), outcome.vm)
+
+    def _say(self, target: Target, level: Level, text: str) -> None:
+        self._tell(Notice(level, text, self._clock.wall(), target.vm.id, answer=True))
