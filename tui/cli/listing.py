@@ -8,8 +8,10 @@ from datetime import datetime
 
 import click
 
+from agentclient.commands import thaw_command
 from agentclient.errors import BadInput
 from agentclient.fleet import now
+from agentclient.recovery import left_text
 from agentclient.schema import dumps, vm_object
 from agentclient.sightings import default_path, remember
 from agentclient.text import printable
@@ -19,7 +21,8 @@ from tui.cli.options import Options, duration, json_option, with_options
 from tui.cli.table import Cell
 
 FOREIGN = "foreign"
-STATE_WORDS = (*AgentState, *FreezeState, FOREIGN)
+LEFT = "left"
+STATE_WORDS = (*AgentState, *FreezeState, FOREIGN, LEFT)
 
 HEADER = ("VM", "RUNS", "AGENT", "KNOWN BY", "FILE SYSTEMS", "NOTE")
 
@@ -34,9 +37,9 @@ _AGENT = {
 }
 
 _FREEZE = {
-    FreezeState.THAWED: Cell("≈ thawed"),
+    FreezeState.THAWED: Cell("· thawed"),
     FreezeState.FREEZING: Cell("↓ freezing", "cyan"),
-    FreezeState.FROZEN: Cell("❄ frozen", "cyan"),
+    FreezeState.FROZEN: Cell("❆ frozen", "cyan"),
     FreezeState.THAWING: Cell("↑ thawing", "cyan"),
 }
 
@@ -46,7 +49,7 @@ class Filter:
     """Which VMs are asked for; an empty filter matches all.
 
     Attributes:
-        words: agent or freeze states, or ``foreign``: one of them has to hold.
+        words: agent or freeze states, ``foreign`` or ``left``: one of them has to hold.
         older_than_s: seconds for which the freeze state has to be known already.
     """
 
@@ -63,6 +66,8 @@ class Filter:
             here.add(state.freeze.state.value)
         if state.freeze.foreign:
             here.add(FOREIGN)
+        if state.left_by is not None:
+            here.add(LEFT)
         return not self.words or bool(self.words & here)
 
     def _old(self, state: VmState, at: datetime) -> bool:
@@ -115,6 +120,10 @@ def list_vms(
         # A drill's guests are others each time: what they were is not to be remembered.
         forgotten = None if engine.drill else remember(engine.fleet, default_path(), at)
         states = engine.fleet.states()
+    unread = engine.journal.problem if engine.journal is not None else None
+    for told in (unread, *map(_left, states)):
+        if told is not None:
+            click.echo(f"frostwatch: {printable(told, 1000)}", err=True)
     if forgotten and wanted.older_than_s is not None:
         click.echo(f"frostwatch: {printable(forgotten)}", err=True)
     found = [state for state in states if wanted.matches(state, at)]
@@ -163,6 +172,8 @@ def _row(state: VmState, *, glyphs: bool) -> tuple[Cell, ...]:
     freeze = _FREEZE[state.freeze.state] if state.freeze.state else Cell("? unknown")
     if state.freeze.foreign:
         freeze = Cell(f"{freeze.text} (foreign)", "red")
+    if state.left_by is not None:
+        freeze = Cell(f"{freeze.text} (left)", "red")
     if not glyphs:
         agent, freeze = (Cell(one.text[2:], one.colour) for one in (agent, freeze))
     return (
@@ -182,8 +193,17 @@ def _known_by(state: VmState) -> str:
     return agent.how.value
 
 
+def _left(state: VmState) -> str | None:
+    """Return what to do about a guest that a dead frostwatch has left frozen."""
+    if state.left_by is None:
+        return None
+    command = thaw_command(state.vm, foreign=False)
+    return f"{state.id}: {left_text(state.left_by)}, which has ended; thaw it with: {command}"
+
+
 def _note(state: VmState) -> str:
     parts = (
+        left_text(state.left_by) if state.left_by else None,
         f"locked by {state.vm.locked_by}" if state.vm.locked_by else None,
         state.vm.out_of_reach or state.vm.freeze_disabled,
         state.agent.detail,

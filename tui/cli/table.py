@@ -28,7 +28,7 @@ def coloured() -> bool:
 def has_glyphs() -> bool:
     """Return whether stdout can show more than ASCII; the words alone say it all as well."""
     try:
-        "●❄≈".encode(sys.stdout.encoding or "ascii")
+        "●❆·".encode(sys.stdout.encoding or "ascii")
     except (UnicodeEncodeError, LookupError):
         return False
     return True

@@ -299,6 +299,10 @@ class FrostwatchApp(App[Leave]):
         """Thaw, after a question."""
         self._asking.thaw()
 
+    def action_thaw_all(self) -> None:
+        """Thaw everything, after a question or two."""
+        self._asking.thaw_all()
+
     def action_stop(self) -> None:
         """Stop waiting, after a question."""
         self._asking.stop()

@@ -27,6 +27,14 @@ ACTIONS: list[BindingType] = [
         tooltip="Thaw the marked VMs, or this one; asks first",
     ),
     Binding(
+        "T",
+        "thaw_all",
+        "Thaw all",
+        id="thaw.all",
+        show=False,
+        tooltip="Thaw all that this console froze, or all that is frozen; asks first",
+    ),
+    Binding(
         "x",
         "stop",
         "Stop waiting",

@@ -21,9 +21,10 @@ from tui.console.notices import Notice
 from tui.console.safe import fit
 from tui.console.times import Clock
 from tui.console.tones import Piece, Tone, Toned
-from tui.console.words import AGENT, FOREIGN, FREEZE, LEVEL, OUTCOME, Look, Signs
+from tui.console.words import AGENT, FOREIGN, FREEZE, LEFT, LEVEL, OUTCOME, Look, Signs
 
 _COUNTS: tuple[tuple[Tag, Look], ...] = (
+    (Tag.LEFT, LEFT),
     (Tag.FROZEN, FREEZE[FreezeState.FROZEN]),
     (Tag.FREEZING, FREEZE[FreezeState.FREEZING]),
     (Tag.FOREIGN, FOREIGN),
@@ -126,6 +127,8 @@ class StatusLine(Toned):
         yield Part(Piece(f" {shown}{view.total} VMs{space}"))
         for number, (tag, look) in enumerate(_COUNTS):
             count = view.tally[tag]
+            if tag is Tag.LEFT and not count:
+                continue  # what must never be needs no place while it is not
             text = f" {self._signs.of(look)}{space}{count} {tag.value}{space}"
             # A count of nothing goes before the title, one of something stays.
             yield Part(Piece(text, look.tone if count else Tone.DIM), 0 if count else 10 + number)

@@ -60,6 +60,7 @@ FREEZE: Mapping[FreezeState | None, Look] = {
     FreezeState.THAWING: Look("◑", "^", "thawing", Tone.ACTIVE, "a thaw is on its way"),
     None: Look("?", "?", "unknown", Tone.DIM, "nobody has told us yet"),
 }
+LEFT = Look("!", "!", "frozen?", Tone.BAD, "its thaw was not acknowledged: may still be frozen")
 FOREIGN = Look("▲", "!", "foreign", Tone.WARN, "frozen, and not provably by this console")
 
 RUN: Mapping[RunState, Look] = {

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from agentclient.coverage import Coverage, describe
 from agentclient.durations import in_words
-from agentclient.vm import FileSystem, FreezeState, Outcome, OutcomeKind, Progress, VmState
+from agentclient.vm import FileSystem, Outcome, OutcomeKind, Phase, Progress, VmState
 from tui.console.model.tally import verdict_of
 from tui.console.safe import fit, safe, wrap
 from tui.console.table.cells import Paint, freeze_look, silent_since
@@ -84,7 +84,8 @@ def _guest(state: VmState, paint: Paint) -> Iterator[Fact]:
     if progress.blocked_s:
         parts.append(f"blocked by the host {in_words(progress.blocked_s)}")
     if progress.written_bytes is not None:
-        parts.append(f"wrote {size_in_words(progress.written_bytes)} since")
+        when = "while frozen" if progress.held_since is not None else "since it was sent"
+        parts.append(f"wrote {size_in_words(progress.written_bytes)} {when}")
     else:
         parts.append("its writes can't be seen")
     yield Fact("guest", _joined(parts, paint), Tone.NORMAL, 1)
@@ -101,6 +102,8 @@ def _window(state: VmState, paint: Paint) -> Iterator[Fact]:
     progress = state.progress
     if progress is None or progress.held_since is None:
         return
+    if progress.phase not in (Phase.HELD, Phase.AT_RISK):
+        return  # it is over: nothing is counted down to any more
     moment = paint.moment
     parts = [f"held for {gone(progress.held_since, moment)}"]
     if progress.hold_ends_at is not None:
@@ -139,7 +142,8 @@ def _figures(verdict: Outcome, paint: Paint) -> Iterator[Fact]:
         parts.append(f"coverage {safe(verdict.coverage, 40)}")
     yield Fact("counts", _joined(parts, paint))
     if verdict.not_covered:
-        yield Fact("outside", f"{_named(verdict.not_covered)} took writes all the time", Tone.WARN)
+        text = f"{_named(verdict.not_covered)} could take writes all the time"
+        yield Fact("outside", text, Tone.WARN)
 
 
 def _evidence(state: VmState, paint: Paint) -> Iterator[Fact]:
@@ -197,8 +201,7 @@ def _agent(state: VmState, paint: Paint) -> Iterator[Fact]:
 
 def _seen(state: VmState, seconds: float) -> str:
     """Return how old the agent's state is; while it can't be asked, that is no trouble."""
-    frozen = state.freeze.state in (FreezeState.FROZEN, FreezeState.FREEZING)
-    why = "; it is not asked meanwhile" if frozen or state.progress is not None else ""
+    why = "; it is not asked meanwhile" if state.progress is not None else ""
     return f"{in_words(seconds)} ago{why}"
 
 

@@ -13,7 +13,7 @@ from tui.console.dialogs.base import Dialog
 from tui.console.dialogs.text import EMPTY
 from tui.console.keyline import key_name
 from tui.console.tones import Line, Piece, Tone
-from tui.console.words import AGENT, FOREIGN, FREEZE, OUTCOME, Look, Signs
+from tui.console.words import AGENT, FOREIGN, FREEZE, LEFT, OUTCOME, Look, Signs
 
 _KEY_WIDTH = 14
 _STATE_WIDTH = 14
@@ -52,10 +52,12 @@ class HelpDialog(Dialog[bool]):
             yield from _keys(bindings)
             yield EMPTY
         yield from self._states("The agent", AGENT)
-        yield from self._states("The guest's file systems", {**FREEZE, "foreign": FOREIGN})
+        freezes: dict[Any, Look] = {**FREEZE, "foreign": FOREIGN, "left": LEFT}
+        yield from self._states("The guest's file systems", freezes)
         yield from self._states("What came out of a freeze", OUTCOME)
         yield (Piece("Clocks", Tone.HEAD),)
-        visits = f"each agent is asked every {in_words(self._interval_s)}, not while it is frozen"
+        every = in_words(self._interval_s)
+        visits = f"each agent is asked every {every}, not while something is in flight"
         for name, meaning in (*_CLOCKS, ("visits", visits)):
             yield (Piece(f"  {name:<{_STATE_WIDTH}}"), Piece(meaning))
 

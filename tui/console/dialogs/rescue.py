@@ -100,7 +100,10 @@ class RescueDialog(Dialog[Step]):
         mark = self._signs.cursor if chosen else " "
         word, tone = _now(offer, tried=offer.step.rung in self._tried)
         return (
-            Piece(f"{mark} {place + 1} {offer.title:<16}", Tone.HEAD if chosen else Tone.NORMAL),
+            Piece(
+                f"{mark} {place + 1} {safe(offer.title, 24):<16}",
+                Tone.HEAD if chosen else Tone.NORMAL,
+            ),
             Piece(word, tone),
         )
 

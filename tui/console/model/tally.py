@@ -11,6 +11,7 @@ from agentclient.vm import AgentState, FreezeState, Outcome, OutcomeKind, VmStat
 class Tag(StrEnum):
     """What the header counts; also the order of trouble, worst first."""
 
+    LEFT = "frozen?"
     LOST = "lost"
     FOREIGN = "foreign"
     SILENT = "silent"
@@ -33,8 +34,10 @@ def tags_of(state: VmState) -> frozenset[Tag]:
         tags.add(Tag.LOST)
     if state.freeze.state is FreezeState.FROZEN:
         tags.add(Tag.FOREIGN if state.freeze.foreign else Tag.FROZEN)
-    if state.freeze.state is FreezeState.FREEZING:
-        tags.add(Tag.FREEZING)
+    if state.freeze.state in (FreezeState.FREEZING, FreezeState.THAWING):
+        tags.add(Tag.FREEZING)  # until its thaw is acknowledged it may freeze, or be frozen
+    if state.progress is None and state.left_frozen:
+        tags.add(Tag.LEFT)
     if state.agent.state is AgentState.SILENT:
         tags.add(Tag.SILENT)
     return frozenset(tags)

@@ -276,6 +276,7 @@ class FleetView:
 
     def toggle_mark(self) -> None:
         """Mark the VM under the cursor, or take its mark away."""
+        self.claim_cursor()
         if self._cursor is not None:
             self.marks.toggle(self._cursor)
 
@@ -310,8 +311,19 @@ class FleetView:
             self.marks.stretch(entry.state.id for entry in self._rows[first : last + 1])
             self._move_to(target)
 
+    def claim_cursor(self) -> None:
+        """The operator acts on the VM under the cursor: it is the one that was meant (P6).
+
+        Without this a cursor that a filter has moved goes back to where it was, and the next key
+        would hit another VM.
+        """
+        if self._cursor is not None:
+            self._wanted = self._cursor
+            self._untouched = False
+
     def chosen(self) -> tuple[VmState, ...]:
         """Return the VMs that an action means: the marked ones, or the one under the cursor."""
+        self.claim_cursor()
         return tuple(entry.state for entry in sorted(self._chosen(), key=_KEY))
 
     def _chosen(self) -> Iterator[_Entry]:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from agentclient.durations import clock
-from agentclient.vm import FreezeState, OutcomeKind, Phase, Progress, VmState
+from agentclient.vm import FreezeState, OutcomeKind, Phase, Progress, RunState, VmState
 from tui.console.model.tally import verdict_of
 from tui.console.safe import safe
 from tui.console.times import Moment, age, gone, left
 from tui.console.tones import Tone
-from tui.console.words import AGENT, FOREIGN, FREEZE, OUTCOME, PHASE, RUN, Look, Signs
+from tui.console.words import AGENT, FOREIGN, FREEZE, LEFT, OUTCOME, PHASE, RUN, Look, Signs
 
 
 class Cell(NamedTuple):
@@ -22,6 +22,16 @@ class Cell(NamedTuple):
 
 
 NOTHING = Cell("", Tone.DIM)
+_STANDING = frozenset(
+    {
+        RunState.PAUSED,
+        RunState.IO_ERROR,
+        RunState.SUSPENDED,
+        RunState.SHUTDOWN,
+        RunState.PANICKED,
+        RunState.GONE,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +62,9 @@ def run(state: VmState, paint: Paint) -> Cell:
 
 
 def agent(state: VmState, paint: Paint) -> Cell:
-    """Return the agent's health."""
+    """Return the agent's health, or what keeps it from answering, whatever it was before."""
+    if state.run_state in _STANDING:
+        return paint.look(RUN[state.run_state])
     return paint.look(AGENT[state.agent.state])
 
 
@@ -68,6 +80,8 @@ def freeze(state: VmState, paint: Paint) -> Cell:
 
 def freeze_look(state: VmState) -> Look:
     """Return how the state of a VM's file systems is shown."""
+    if state.progress is None and state.left_frozen:
+        return LEFT
     if state.freeze.state is FreezeState.FROZEN and state.freeze.foreign:
         return FOREIGN
     return FREEZE[state.freeze.state]
@@ -80,11 +94,14 @@ def step(state: VmState, paint: Paint) -> Cell:
         return outcome(state, paint)
     if progress.phase in (Phase.PENDING, Phase.BLOCKED) and progress.step:
         return _pending(progress, paint)
-    if progress.phase in (Phase.HELD, Phase.THAWING) and progress.verdict is not None:
-        return paint.look(OUTCOME[progress.verdict.kind])  # the column FREEZE says the rest
-    if progress.phase is Phase.THAWING and progress.step_ends_at is not None:
+    verdict, thawing = progress.verdict, progress.phase is Phase.THAWING
+    # However good a freeze was, it is not over before its thaw; a bad one is told at once.
+    good = verdict is not None and verdict.kind is OutcomeKind.VERIFIED
+    if verdict is not None and (progress.phase is Phase.HELD or (thawing and not good)):
+        return paint.look(OUTCOME[verdict.kind])  # the column FREEZE says the rest
+    if thawing and progress.ends_at is not None:
         look = PHASE[Phase.THAWING]
-        return Cell(f"{look.word} {left(progress.step_ends_at, paint.moment)}", look.tone)
+        return Cell(f"thaw {left(progress.ends_at, paint.moment)}", look.tone)
     return paint.look(PHASE[progress.phase])
 
 

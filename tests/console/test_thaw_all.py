@@ -1,0 +1,90 @@
+"""One key for everything that is frozen."""
+
+from __future__ import annotations
+
+import pytest
+
+from agentclient.fleet import Fleet
+from agentclient.vm import FreezeInfo, FreezeState, Outcome, OutcomeKind
+from tests.console.driving import qemu, seated
+from tests.console.fakes import FakeOperations, StillClock
+from tests.console.fleets import fleet_of, lost, pending, put, state_of
+
+
+@pytest.fixture
+def still() -> StillClock:
+    return StillClock()
+
+
+@pytest.fixture
+def fleet(still: StillClock) -> Fleet:
+    """One that we are freezing, one that we left, two that are foreign, and one thawed."""
+    made = fleet_of(["flying", "left", "old", "young", "calm"], still)
+    put(made, qemu("flying"), progress=pending(still), freeze=FreezeInfo(FreezeState.FREEZING))
+    put(made, qemu("left"), last=lost(settled=False), freeze=FreezeInfo())
+    put(made, qemu("old"), freeze=FreezeInfo(FreezeState.FROZEN, still.wall(), foreign=True))
+    still.advance(60)
+    put(made, qemu("young"), freeze=FreezeInfo(FreezeState.FROZEN, still.wall(), foreign=True))
+    return made
+
+
+def flying(fleet: Fleet) -> FakeOperations:
+    operations = FakeOperations()
+    operations.add(state_of(fleet, "flying").vm)
+    return operations
+
+
+async def test_ours_are_thawed_after_one_question(fleet: Fleet, still: StillClock) -> None:
+    operations = flying(fleet)
+    async with seated(fleet, still, operations=operations) as seat:
+        await seat.press("T")
+        assert seat.dialog == "ThawAllDialog"
+        assert "qemu:flying" in seat.text
+        assert "2 more are frozen here, and not by us" in seat.text
+        await seat.press("enter")
+        assert [one.vm.name for one in operations.started] == ["flying", "left"]
+        assert operations.started[0].calls == ["cancel"]
+
+
+async def test_foreign_ones_are_behind_a_second_question_and_the_oldest_comes_first(
+    fleet: Fleet, still: StillClock
+) -> None:
+    operations = flying(fleet)
+    async with seated(fleet, still, operations=operations) as seat:
+        await seat.press("T", "a")
+        assert seat.dialog == "ThawDialog"
+        await seat.press("enter")  # the safe answer stands first
+        assert len(operations.started) == 1
+        await seat.press("T", "a", "right", "enter")
+        names = [one.vm.name for one in operations.started]
+        assert names == ["flying", "left", "old", "young"]
+
+
+async def test_without_anything_of_ours_only_the_second_question_is_asked(
+    still: StillClock,
+) -> None:
+    fleet = fleet_of(["old"], still)
+    put(fleet, qemu("old"), freeze=FreezeInfo(FreezeState.FROZEN, still.wall(), foreign=True))
+    async with seated(fleet, still) as seat:
+        await seat.press("T")
+        assert seat.dialog == "ThawDialog"
+
+
+async def test_nothing_frozen_is_said(still: StillClock) -> None:
+    async with seated(fleet_of(["calm"], still), still) as seat:
+        await seat.press("T")
+        assert seat.dialog == ""
+        assert "nothing is frozen here" in seat.notice
+
+
+async def test_a_receipt_tells_what_is_left(fleet: Fleet, still: StillClock) -> None:
+    operations = flying(fleet)
+    async with seated(fleet, still, operations=operations) as seat:
+        await seat.press("T", "enter")
+        first, second = operations.started
+        first.outcome = Outcome(OutcomeKind.TIMEOUT, "thawed", settled=True)
+        await seat.settle()
+        assert "thaw all" not in seat.notice
+        second.outcome = Outcome(OutcomeKind.FAILED, "no answer", settled=False)
+        await seat.settle()
+        assert "thaw all: 1 of 2 MAY STILL BE FROZEN: left" in seat.notice
