@@ -33,6 +33,7 @@ bench: $(DEV) packages ## what things cost, against baselines of the same run
 	$(BIN)/python -m pytest tests/benchmarks
 
 pictures: $(DEV) ## draw the README's pictures again
+	@.ci/setup fonts
 	$(BIN)/python -m screenshots
 
 packages: $(DEV)

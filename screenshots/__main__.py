@@ -1,31 +1,40 @@
 """Draws the pictures of the README: `make pictures`.
 
-The console is driven by real keys, in front of a fleet whose clock stands still, so that a
-picture changes only when the console does.
+The console is driven by real keys, in front of a drill whose clock stands still, so that a picture
+changes only when the console or the drill does. Each is written as SVG, and as PNG for those who
+can't show that.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from agentclient.fleet import Fleet
-from agentclient.vm import FreezeInfo, FreezeState, Level, VmId
+import resvg_py
+
+from screenshots.drilled import Play, fleet_of_a_drill
 from tests.console.driving import SMALL, seated
 from tests.console.fakes import StillClock
-from tests.console.fleets import every_state, long_freeze, put
-from tests.unit.virtual_freeze import VirtualFreeze
-from tests.unit.virtual_guest import VirtualGuest
-
-Trouble = Callable[[VirtualFreeze], None]
 
 HERE = Path(__file__).parent
 WIDE = (160, 45)
 # Rich links to a font on the web; a picture in a README must not fetch anything.
 _FONT = re.compile(r"\s*@font-face \{.*?\}\n", re.DOTALL)
+_ZOOM = 1
+
+# What goes on when the pictures are taken: at noon of a working day.
+SLOW = Play("mail1", 740.0, speed=0.01)
+BUSY_FLEET = (
+    SLOW,
+    Play("web1", 21.0),
+    Play("db1", 12.0, hold_s=60.0),
+    Play("files1", 9.0),
+    Play("app1", 3.0),
+    Play("mail3", 4.0),
+    Play("files3", 30.0),
+)
 
 
 @dataclass(frozen=True)
@@ -33,63 +42,34 @@ class Scene:
     """One picture: what is on the screen after which keys."""
 
     name: str
-    fleet: Callable[[StillClock], Fleet]
+    plays: tuple[Play, ...]
     keys: tuple[str, ...] = ()
     size: tuple[int, int] = SMALL
 
 
-def struck(name: str, hook_s: float, flush_s: float, trouble: Trouble) -> Callable[..., Fleet]:
-    """Return a maker of the fleet in which a freeze of `name` has just met with trouble.
-
-    The freeze is the real one, in virtual time: what it tells, and concludes, is in the picture.
-    """
-
-    def make(still: StillClock) -> Fleet:
-        fleet = every_state(still)
-        vm_id = VmId("qemu", name)
-        freeze = VirtualFreeze(VirtualGuest(hook_s=hook_s, flush_s=flush_s))
-        freeze.run(31.0)
-        trouble(freeze)
-        outcome = freeze.run_out()
-        still.advance(-freeze.guest.now)
-        before = 0.0
-        for at, tell in freeze.told:
-            still.advance(at - before)
-            before = at
-            if tell.level is not Level.DEBUG:
-                fleet.log(vm_id, tell.level, tell.text)
-        put(fleet, vm_id, last=outcome, freeze=FreezeInfo(FreezeState.THAWED, still.wall()))
-        return fleet
-
-    return make
+def to(name: str) -> tuple[str, ...]:
+    """Return the keys that show one VM alone."""
+    return ("slash", *name, "enter")
 
 
-def restart(freeze: VirtualFreeze) -> None:
-    """Kill the agent, and start it at once, as Debian's unit does."""
-    freeze.guest.kill(lose_unread=True)
-    freeze.run(0.1)
-    freeze.guest.respawn()
-
-
-lost = struck("mail", 600.0, 0.0, restart)
-half_frozen = struck("old-win", 1.0, 20.0, restart)
-
+LONG = (SLOW, Play("db1", 12.0, hold_s=60.0), Play("web1", 21.0))
 SCENES = (
-    Scene("table-160x45", every_state, size=WIDE),
-    Scene("table-80x24", every_state),
-    Scene("long-freeze-80x24", long_freeze, ("j",)),
-    Scene("long-freeze-160x45", long_freeze, ("j",), WIDE),
-    Scene("lost-80x24", lost, ("slash", *"mail", "enter")),
-    Scene("half-frozen-80x24", half_frozen, ("slash", *"old-win", "enter")),
-    Scene("confirmation-80x24", every_state, ("slash", *"app-10", "enter", "f")),
-    Scene("help-80x24", every_state, ("question_mark",)),
+    Scene("table-160x45", BUSY_FLEET, size=WIDE),
+    Scene("table-80x24", BUSY_FLEET),
+    Scene("long-freeze-80x24", LONG, to("mail1")),
+    Scene("long-freeze-160x45", LONG, to("mail1"), WIDE),
+    Scene("lost-80x24", (Play("files1", 9.0),), to("files1")),
+    Scene("half-frozen-80x24", (Play("mail2", 30.0),), to("mail2")),
+    Scene("confirmation-80x24", (), (*to("mail3"), "f")),
+    Scene("help-80x24", BUSY_FLEET, ("question_mark",)),
 )
 
 
 async def draw(scene: Scene) -> str:
     """Return a scene as SVG."""
     still = StillClock()
-    async with seated(scene.fleet(still), still, size=scene.size) as seat:
+    fleet = fleet_of_a_drill(still, *scene.plays)
+    async with seated(fleet, still, size=scene.size, drill=True) as seat:
         await seat.press(*scene.keys)
         await seat.settle()
         return _FONT.sub("", seat.app.export_screenshot(title="frostwatch"))
@@ -98,9 +78,12 @@ async def draw(scene: Scene) -> str:
 def main() -> None:
     """Draw all scenes."""
     for scene in SCENES:
+        svg = asyncio.run(draw(scene))
         path = HERE / f"{scene.name}.svg"
-        path.write_text(asyncio.run(draw(scene)))
-        print(path.name)
+        path.write_text(svg)
+        png = resvg_py.svg_to_bytes(svg_string=svg, zoom=_ZOOM, monospace_family="DejaVu Sans Mono")
+        path.with_suffix(".png").write_bytes(bytes(png))
+        print(path.stem)
 
 
 if __name__ == "__main__":

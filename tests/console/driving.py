@@ -92,10 +92,11 @@ async def seated(
     operations: FakeOperations | None = None,
     read_only: bool = False,
     signs: Signs | None = None,
+    drill: bool = False,
 ) -> AsyncIterator[Seat]:
     operations = operations or FakeOperations()
     watcher = FakeWatcher()
-    app = make_app(fleet, still, operations, watcher, read_only=read_only, signs=signs)
+    app = make_app(fleet, still, operations, watcher, read_only=read_only, signs=signs, drill=drill)
     async with app.run_test(size=size) as pilot:
         await pilot.pause(0.05)  # the first layouts follow each other
         await pilot.pause()
@@ -110,6 +111,7 @@ def make_app(
     *,
     read_only: bool = False,
     signs: Signs | None = None,
+    drill: bool = False,
 ) -> FrostwatchApp:
     return FrostwatchApp(
         fleet,
@@ -119,6 +121,7 @@ def make_app(
         interval_s=15.0,
         clock=still.clock,
         signs=signs or Signs(),
+        drill=drill,
     )
 
 

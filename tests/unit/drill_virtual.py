@@ -23,22 +23,33 @@ def drill_guest(trouble: Trouble) -> DrillGuest:
 
 
 class Drilled:
-    """The shape of a `VirtualGuest` around a drill's."""
+    """The shape of a `VirtualGuest` around a drill's.
+
+    Args:
+        guest: the drill's.
+        now: when it begins, in seconds of the clock of whoever looks at it.
+        speed: how many times faster its own time runs.
+    """
 
     gone = False
 
-    def __init__(self, trouble: Trouble) -> None:
-        self.truth = drill_guest(trouble)
-        self.now = 0.0
+    def __init__(self, guest: DrillGuest, *, now: float = 0.0, speed: float = 1.0) -> None:
+        self.truth = guest
+        self.now = now
+        self._speed = speed
         self.ever_closed_since_freeze = False
-        self.truth.client_came(0.0)
+        self.truth.client_came(self._own)
+
+    @property
+    def _own(self) -> float:
+        return self.now * self._speed
 
     @property
     def frozen(self) -> set[str]:
         return set(self.truth.disks.frozen)
 
     def take(self, data: bytes) -> None:
-        self.truth.receive(self.now, data)
+        self.truth.receive(self._own, data)
 
     def read(self) -> bytes:
         return self.truth.take_output()
@@ -46,8 +57,8 @@ class Drilled:
     def advance(self, seconds: float) -> None:
         """Let time pass in steps, so that a port that closes for a moment is noticed here."""
         end = self.now + seconds
-        while self.truth.wakes_at < end:
-            self.now = max(self.now, self.truth.wakes_at)
+        while self.truth.wakes_at < end * self._speed:
+            self.now = max(self.now, self.truth.wakes_at / self._speed)
             self._pass()
         self.now = end
         self._pass()
@@ -56,7 +67,7 @@ class Drilled:
         """What `agentclient.monitor` makes of the monitor's answers."""
         status, blocks, chardevs, control, receive = ask(
             self.truth,
-            self.now,
+            self._own,
             ("query-status", {}),
             ("query-blockstats", {}),
             ("query-chardev", {}),
@@ -74,7 +85,7 @@ class Drilled:
         )
 
     def _pass(self) -> None:
-        self.truth.advance(self.now)
+        self.truth.advance(self._own)
         self.ever_closed_since_freeze |= not self.truth.alive
 
 
@@ -93,4 +104,6 @@ def ask(guest: DrillGuest, now: float, *asks: tuple[str, dict[str, object]]) -> 
 
 def virtual_freeze(trouble: Trouble, **more: Any) -> VirtualFreeze:
     """Begin a freeze of a guest with this trouble, by the real procedure and the real wire."""
-    return VirtualFreeze(cast(VirtualGuest, Drilled(trouble)), **more)
+    guest = drill_guest(trouble)
+    more.setdefault("file_systems", guest.plan.file_systems)
+    return VirtualFreeze(cast(VirtualGuest, Drilled(guest)), **more)

@@ -14,14 +14,9 @@ from agentclient.events import EventKind
 from agentclient.schedule import Schedule
 from agentclient.vm import Cause, OutcomeKind
 from tests.unit import virtual_freeze as virtual
-from tests.unit.drill_virtual import Drilled, virtual_freeze
+from tests.unit.drill_virtual import Drilled, drill_guest, virtual_freeze
 
 GUESTS = Path(__file__).parents[1] / "guests"
-
-
-@pytest.fixture(autouse=True)
-def _mounts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(virtual, "FILE_SYSTEMS", make_guest("db", 1, Trouble.FAST).file_systems)
 
 
 def test_every_behaviour_was_seen_on_a_real_guest() -> None:
@@ -128,7 +123,7 @@ def test_it_strikes_again(trouble: Trouble) -> None:
 
 
 def test_a_foreign_freeze_comes_back_a_minute_after_its_thaw() -> None:
-    guest = Drilled(Trouble.FOREIGN).truth
+    guest = Drilled(drill_guest(Trouble.FOREIGN)).truth
     assert (guest.flag, set(guest.disks.frozen)) == (True, {"vda1", "vdb1"})
     guest.receive(1.0, b'{"execute": "guest-fsfreeze-thaw"}\n')
     guest.advance(2.0)

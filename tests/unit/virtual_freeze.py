@@ -30,6 +30,7 @@ class VirtualFreeze:
     guest: VirtualGuest
     schedule: Schedule = field(default_factory=Schedule)
     strict: bool = False
+    file_systems: tuple[FileSystem, ...] = FILE_SYSTEMS
     monitor: bool = True
     look_every_s: float = 0.25
     told: list[tuple[float, Tell]] = field(default_factory=list)
@@ -47,7 +48,7 @@ class VirtualFreeze:
             schedule=self.schedule,
             baseline=self._view(),
             strict=self.strict,
-            coverage=Coverage(FILE_SYSTEMS),
+            coverage=Coverage(self.file_systems),
             covered_at=self.guest.now,
         )
         vm = Vm(VmId("socket", "db1"))
