@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 from agentclient import port as ports
@@ -106,6 +107,27 @@ class Monitor:
         steps = releasing(self._lock, self._visit(session, full=full))
         return Talk(session.channel, steps, time.monotonic() + timeout_s)
 
+    def ask(
+        self, asks: Sequence[Ask], timeout_s: float = DEFAULT_VISIT_S
+    ) -> list[QmpReply | QmpFailure]:
+        """Visit the monitor and ask it commands by name; return their answers in order.
+
+        Args:
+            asks: the commands; what one of them does is not undone if a later one fails.
+            timeout_s: how long the visit may take.
+
+        Raises:
+            MonitorTrouble: it can't be reached, or not everything was answered in time: what was
+                asked may still be done.
+        """
+        with self._lock:
+            deadline = time.monotonic() + timeout_s
+            try:
+                session = self._open()
+            except ConnectFailed as error:
+                raise MonitorTrouble(str(error)) from error
+            return run(self._exchange(session, asks), session.channel, deadline)
+
     def event_fd(self) -> int | None:
         """Return a descriptor that is readable when QEMU tells something; None if not held."""
         with self._lock:
@@ -134,6 +156,19 @@ class Monitor:
         finally:
             if not keep:
                 self._drop()
+
+    def _exchange(
+        self, session: QmpSession, asks: Sequence[Ask]
+    ) -> Steps[list[QmpReply | QmpFailure]]:
+        keep = False
+        try:
+            yield from session.greet()
+            answers = yield from session.ask(asks)
+            keep = self._ours
+        finally:
+            if not keep:
+                self._drop()
+        return answers
 
     def _drop(self) -> None:
         if self._session is not None:

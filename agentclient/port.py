@@ -83,12 +83,12 @@ def agent_chardev(found: list[Chardev], agent: AgentChannel) -> Chardev | None:
     """Find the agent's chardev: by its label, by its socket's path, or by a usual label."""
     if agent.label is not None:
         return next((one for one in found if one.label == agent.label), None)
-    by_path = [one for one in found if _socket_path(one.filename) == str(agent.path)]
+    by_path = [one for one in found if socket_path(one.filename) == str(agent.path)]
     if not by_path:
         by_path = [
             one
             for one in found
-            if PurePosixPath(_socket_path(one.filename) or "/").name == agent.path.name
+            if PurePosixPath(socket_path(one.filename) or "/").name == agent.path.name
         ]
     if len(by_path) == 1:
         return by_path[0]
@@ -96,8 +96,8 @@ def agent_chardev(found: list[Chardev], agent: AgentChannel) -> Chardev | None:
     return usual[0] if len(usual) == 1 and not by_path else None
 
 
-def _socket_path(filename: str) -> str | None:
-    """Return the path in ``disconnected:unix:/run/x.qga,server=on``, or None."""
+def socket_path(filename: str) -> str | None:
+    """Return the UNIX socket's path in ``disconnected:unix:/run/x.qga,server=on``, or None."""
     _, found, rest = filename.partition("unix:")
     if not found:
         return None

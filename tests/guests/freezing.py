@@ -19,6 +19,7 @@ from agentclient.events import Event, EventKind
 from agentclient.fleet import Fleet
 from agentclient.links import Links
 from agentclient.operations import FreezeRequest, Operation, Operations, ThawOutcome
+from agentclient.rungs import RescueOutcome, RescueTimes, Rung, Step
 from agentclient.schedule import Schedule
 from agentclient.vm import (
     AgentChannel,
@@ -44,6 +45,18 @@ class Times(TypedDict, total=False):
     probes: int
     hold_s: float
     thaw_timeout_s: float
+
+
+class Bounds(TypedDict, total=False):
+    """The parts of `RescueTimes` that a rung of a test may have otherwise."""
+
+    hold_s: float
+    thaw_s: float
+    wait_s: float
+    before_s: float
+    after_s: float
+    agent_s: float
+    boot_s: float
 
 
 @dataclass(frozen=True)
@@ -151,6 +164,15 @@ class Running:
         assert isinstance(outcome, ThawOutcome), f"still running: {self.progress}\n{self.texts}"
         return outcome
 
+    def rescue_outcome(self, timeout: float = PATIENCE_S) -> RescueOutcome:
+        """Wait for what a rung found; it is told before it is taken, and its end is told last."""
+        outcome = self.operation.wait(timeout)
+        assert isinstance(outcome, RescueOutcome), f"still running: {self.progress}\n{self.texts}"
+        assert self.kinds[0] is EventKind.RUNG, self.texts
+        assert self.told[-1].event.fields["rescue"] == outcome, self.texts
+        assert self.kinds.count(EventKind.OUTCOME) == 1, self.texts
+        return outcome
+
     def assert_order(self, *kinds: EventKind) -> None:
         """Assert that these were told in this order, others perhaps in between."""
         rest = iter(self.kinds)
@@ -211,6 +233,18 @@ class Operator:
         """Begin a thaw."""
         running = Running(self.fleet, self.vm)
         running.operation = self.operations.thaw(self.vm, foreign=foreign, on_event=running.listen)
+        return running
+
+    def rescue(self, step: Step | Rung, *, person: bool = True, **times: Unpack[Bounds]) -> Running:
+        """Take a rung of the rescue ladder."""
+        running = Running(self.fleet, self.vm)
+        running.operation = self.operations.rescue(
+            self.vm,
+            step if isinstance(step, Step) else Step(step),
+            person=person,
+            times=RescueTimes(**times),
+            on_event=running.listen,
+        )
         return running
 
     def close(self) -> None:

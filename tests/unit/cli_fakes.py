@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,10 @@ import pytest
 
 from agentclient.events import Event, EventKind
 from agentclient.fleet import Fleet
+from agentclient.inputs import Inputs
+from agentclient.ladder import Known, Offer, ladder
 from agentclient.links import Links
+from agentclient.rungs import Found, RescueOutcome, Rung, Step
 from agentclient.text import printable
 from agentclient.vm import (
     AgentChannel,
@@ -21,8 +25,10 @@ from agentclient.vm import (
     FreezeInfo,
     FreezeState,
     Level,
+    MonitorView,
     Outcome,
     OutcomeKind,
+    RunState,
     Vm,
     VmId,
     VmState,
@@ -58,6 +64,8 @@ class FakeOperation:
 
     @property
     def what(self) -> str:
+        if isinstance(self.result, RescueOutcome):
+            return "rescue"
         return "freeze" if isinstance(self.result, Outcome) else "thaw"
 
     @property
@@ -66,7 +74,8 @@ class FakeOperation:
 
     def end(self) -> None:
         if not self.done:
-            key = "outcome" if isinstance(self.result, Outcome) else "thaw"
+            keys = {"freeze": "outcome", "thaw": "thaw", "rescue": "rescue"}
+            key = keys[self.what]
             self.on_event(event(self.vm, EventKind.OUTCOME, "the end", {key: self.result}))
             self._done.set()
 
@@ -92,12 +101,35 @@ class FakeOperations:
     started: list[FakeOperation] = field(default_factory=list)
     requests: list[Any] = field(default_factory=list)
     ready: threading.Event = field(default_factory=threading.Event)
+    view: MonitorView = field(
+        default_factory=lambda: MonitorView(RunState.RUNNING, port_open=False, client=False)
+    )
+    persons: list[bool] = field(default_factory=list)
+    found: dict[Rung, Found] = field(default_factory=dict)
 
     def freeze(self, one: Vm, request: Any, on_event: Callable[[Event], None]) -> FakeOperation:
         return self._start(one, request, on_event)
 
     def thaw(self, one: Vm, *, foreign: bool, on_event: Callable[[Event], None]) -> FakeOperation:
         return self._start(one, foreign, on_event)
+
+    def rescue(
+        self, one: Vm, step: Step, *, person: bool, on_event: Callable[[Event], None]
+    ) -> FakeOperation:
+        self.persons.append(person)
+        found = self.found.get(step.rung, Found.THAWED)
+        result = RescueOutcome(one.id, step.rung, step.means, found, None, None, "r", 0.1)
+        self.results[one.name] = result
+        return self._start(one, step, on_event)
+
+    def ladder(
+        self, one: Vm, *, serial: str | None = None, tried: frozenset[Rung] = frozenset()
+    ) -> Future[tuple[Offer, ...]]:
+        look: Future[tuple[Offer, ...]] = Future()
+        state = VmState(replace(one, agent=AgentChannel(Path("/run/x.qga"))))
+        inputs = Inputs(keyboard=True)
+        look.set_result(ladder(Known(state, self.view, inputs, True, serial, tried)))
+        return look
 
     def _start(self, one: Vm, request: Any, on_event: Callable[[Event], None]) -> FakeOperation:
         result = self.results.get(one.name, VERIFIED)
@@ -158,7 +190,11 @@ class FakeWatcher:
                 self.fleet.update(
                     state.id,
                     lambda old, found=found: replace(  # type: ignore[misc]
-                        old, agent=found.agent, freeze=found.freeze, trouble=found.trouble
+                        old,
+                        agent=found.agent,
+                        freeze=found.freeze,
+                        trouble=found.trouble,
+                        left=found.left,
                     ),
                 )
 

@@ -37,6 +37,17 @@ __all__ = ["world"]
         (["thaw"], "--all"),
         (["thaw", "--all", "web1"], "exclude"),
         (["thaw", "nobody"], "nobody"),
+        (["rescue"], "VM"),
+        (["rescue", "nobody"], "nobody"),
+        (["rescue", "web1", "--rung", "jump"], "jump"),
+        (["rescue", "web1", "--yes"], "--yes needs --rung"),
+        (["rescue", "web1", "--rung", "reset", "--yes"], "--confirm-name"),
+        (["rescue", "web1", "--rung", "reset", "--confirm-name", "web2"], "not the name"),
+        (["rescue", "web1", "--rung", "reset"], "--confirm-name"),
+        (["rescue", "web1", "--rung", "sysrq"], "--yes"),
+        (["rescue", "web1", "--rung", "wait"], "--yes"),
+        (["rescue", "web1", "--rung", "thaw", "--confirm-name", "web1"], "--rung reset"),
+        (["rescue", "web1", "--rung", "thaw", "--serial", "serial0"], "for SysRq"),
         (["doctor", "nobody"], "nobody"),
         (["doctor", "a", "b"], "b"),
         (["--interval", "0", "list"], "polite"),
@@ -62,7 +73,7 @@ def test_bad_input_is_one_sentence_and_exit_code_2(
 def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--version"]) == 0
     assert capsys.readouterr().out.startswith("frostwatch ")
-    for command in ([], ["list"], ["freeze"], ["thaw"], ["doctor"]):
+    for command in ([], ["list"], ["freeze"], ["thaw"], ["rescue"], ["doctor"]):
         assert run([*command, "--help"]) == 0
         assert "--vm SPEC" in capsys.readouterr().out
 

@@ -83,10 +83,7 @@ class Conductor:
         if pending:
             # A reader that has gone is as good as a signal: whoever started us may be gone, too.
             why = self._signals.last or "nobody reads our output any more"
-            self._report.say(
-                f"{why}: waiting until {_vms(len(pending))} thawed; "
-                "a second signal leaves at once, and leaves that to their holder"
-            )
+            self._report.say(f"{why}: {_until(pending)}")
         for operation in pending:
             self._report.say(self._waiting_for(operation.vm), operation.vm)
 
@@ -123,6 +120,16 @@ def left_to_whom(operation: Operation) -> str:
     if operation.what == "freeze":
         return f"LEFT, AND MAY BE FROZEN! Its holder thaws it as soon as its agent can; {command}"
     return f"LEFT, AND MAY BE FROZEN! Thaw it with: {thaw_command(operation.vm)}"
+
+
+def _until(pending: Sequence[Operation]) -> str:
+    """Return what a signal makes us wait for."""
+    if all(operation.what == "rescue" for operation in pending):
+        return "the rung is left within a second or two; what it has done stays done"
+    return (
+        f"waiting until {_vms(len(pending))} thawed; "
+        "a second signal leaves at once, and leaves that to their holder"
+    )
 
 
 def _vms(count: int) -> str:

@@ -104,6 +104,8 @@ class Actions:
                 continue
             operation.cancel()
             text = "no longer waited for; it is thawed as soon as its agent answers"
+            if operation.what == "rescue":
+                text = "the rung is left; what it has done stays done"
             yield self._notice(target, Level.INFO, f"{_name(target)}: {text}")
 
     def in_flight(self, target: Target) -> bool:

@@ -27,6 +27,8 @@ class BootOptions(TypedDict, total=False):
     throttle: int | None
     swap: bool
     extra_port: bool
+    keyboard: bool
+    console: Literal["socket", "pty"]
     pvpanic: bool
     no_shutdown: bool
     suspendable: bool
@@ -52,6 +54,8 @@ class Options:
         throttle: bytes per second that disk b takes; None without a limit.
         swap: have a swap disk in use.
         extra_port: have one more port on the agent's controller.
+        keyboard: have a keyboard.
+        console: how the host reaches the kernel's serial console.
         pvpanic: have a device that reports a panic of the guest's kernel.
         no_shutdown: QEMU stays after the guest has powered off, as under libvirt and Proxmox.
         suspendable: it can be suspended to RAM; its resets take 15 s instead of 5 then (see
@@ -71,6 +75,8 @@ class Options:
     throttle: int | None = None
     swap: bool = False
     extra_port: bool = False
+    keyboard: bool = True
+    console: Literal["socket", "pty"] = "socket"
     pvpanic: bool = False
     no_shutdown: bool = False
     suspendable: bool = False
@@ -149,15 +155,16 @@ def kernel_arguments(options: Options) -> str:
 
 def qemu_arguments(options: Options, image: Image, places: Places) -> list[str]:
     """QEMU's arguments, without the program itself."""
-    arguments = ["-name", options.name, "-accel", "tcg", "-cpu", "qemu64,+rdrand", "-M", "q35"]
+    arguments = ["-name", options.name, "-accel", "tcg", "-cpu", "qemu64,+rdrand"]
+    arguments += ["-M", "q35" if options.keyboard else "q35,i8042=off"]
     arguments += ["-m", str(options.memory), "-nodefaults", "-display", "none", "-no-user-config"]
     arguments += ["-action", "panic=pause"]
     arguments += ["-global", f"ICH9-LPC.disable_s3={int(not options.suspendable)}"]
     kernel = image.packed_kernel if options.suspendable else image.kernel
     arguments += ["-kernel", str(kernel), "-initrd", str(image.initrd)]
     arguments += ["-append", kernel_arguments(options)]
-    console = f"socket,path={places.console_socket},server=on,wait=off"
-    arguments += _serial("console", f"{console},logfile={places.console}", 0)
+    backends = {"socket": f"socket,path={places.console_socket},server=on,wait=off", "pty": "pty"}
+    arguments += _serial("console", f"{backends[options.console]},logfile={places.console}", 0)
     arguments += _serial("shell", f"socket,path={places.shell},server=on,wait=off", 1)
     monitors = [places.monitor, places.lab_monitor] if options.monitor else [places.lab_monitor]
     for monitor in monitors:

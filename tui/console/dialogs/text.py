@@ -105,5 +105,7 @@ def to_stop(target: Target, signs: Signs, *, named: bool = False) -> Iterator[Li
     elif progress.what == "freeze":
         text = "ends; a freeze can't be called back, so the guest is thawed as soon as its agent "
         yield labelled("waiting", f"{text}answers, and it is watched until then")
+    elif progress.what == "rescue":
+        yield labelled("rung", "is left within a second; what it has done stays done")
     else:
         yield labelled("thaw", "goes on: a thaw is never called back")

@@ -1,0 +1,132 @@
+"""The rescue ladder on the command line: printed, asked about, and taken rung by rung."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+
+from agentclient.rungs import Found, Means, Rung, Step
+from tests.unit.cli_fakes import World, world
+from tui.cli import rescuing
+from tui.main import run
+
+__all__ = ["world"]
+
+BY_KEY = Step(Rung.SYSRQ, Means.KEY)
+
+
+@pytest.fixture
+def frozen_world(world: World) -> World:
+    world.add("db1")
+    return world
+
+
+def typed(monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
+    """Sit at a terminal, and type."""
+    monkeypatch.setattr(rescuing, "_on_terminal", lambda: True)
+    monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
+
+
+def test_without_a_terminal_the_ladder_is_printed_and_nothing_done(
+    frozen_world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["rescue", "db1"]) == 1
+    out = capsys.readouterr().out
+    for words in (
+        "1. connect: not now: no agent runs (port closed)",
+        "3. wait: makes sense now",
+        "4. sysrq by key: makes sense now",
+        "5. sysrq by serial: not now: the guest has no serial port",
+        "6. reset: makes sense now",
+        "kernel.sysrq there is 1 or has bit 64",
+        "Risk: Everything that runs in the guest is lost",
+    ):
+        assert words in out
+    assert frozen_world.operations.started == []
+
+
+def test_the_ladder_as_json(frozen_world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["rescue", "db1", "--json"]) == 1
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(one["rung"], one["by"]) for one in lines] == [
+        ("connect", None), ("thaw", None), ("wait", None),
+        ("sysrq", "key"), ("sysrq", "serial"), ("reset", None),
+    ]  # fmt: skip
+    assert {one["vm"] for one in lines} == {"qemu:db1"}
+
+
+def test_one_rung_is_taken_and_its_finding_told(
+    frozen_world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["rescue", "db1", "--rung", "wait", "--yes", "--json"]) == 0
+    assert frozen_world.operations.requests == [Step(Rung.WAIT)]
+    assert frozen_world.operations.persons == [True]
+    (line,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (line["event"], line["rung"], line["found"], line["ok"]) == (
+        "outcome", "wait", "thawed", True
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("found", "code"),
+    [
+        (Found.THAWED, 0), (Found.WRITES, 0), (Found.RESET, 0), (Found.ANSWERS, 1),
+        (Found.SILENT, 1), (Found.NO_AGENT, 1), (Found.UNKNOWN, 1), (Found.REFUSED, 1),
+        (Found.CANCELLED, 1), (Found.FAILED, 1),
+    ],
+)  # fmt: skip
+def test_only_a_thawed_guest_is_a_success(frozen_world: World, found: Found, code: int) -> None:
+    frozen_world.operations.found = {Rung.SYSRQ: found}
+    assert run(["rescue", "db1", "--rung", "sysrq", "--yes"]) == code
+
+
+def test_nobody_to_ask_is_no_person(frozen_world: World) -> None:
+    """The core refuses it then, unless the window is provably ours."""
+    run(["rescue", "db1", "--rung", "thaw"])
+    assert frozen_world.operations.persons == [False]
+
+
+def test_a_console_that_is_named_is_sent_a_break(frozen_world: World) -> None:
+    run(["rescue", "db1", "--rung", "sysrq", "--serial", "serial0", "--yes"])
+    assert frozen_world.operations.requests == [Step(Rung.SYSRQ, Means.SERIAL, "serial0")]
+
+
+def test_a_reset_with_the_name(frozen_world: World) -> None:
+    frozen_world.operations.found = {Rung.RESET: Found.RESET}
+    assert run(["rescue", "db1", "--rung", "reset", "--confirm-name", "db1"]) == 0
+    assert frozen_world.operations.requests == [Step(Rung.RESET, name="db1")]
+
+
+def test_on_a_terminal_it_asks_rung_by_rung(
+    frozen_world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frozen_world.operations.found = {Rung.WAIT: Found.NO_AGENT, Rung.RESET: Found.RESET}
+    typed(monkeypatch, "y", "n", "db1")
+    assert run(["rescue", "db1"]) == 0
+    assert frozen_world.operations.requests == [Step(Rung.WAIT), Step(Rung.RESET, name="db1")]
+    assert "connect: passed over: no agent runs" in capsys.readouterr().err
+
+
+def test_it_ends_where_the_guest_is_thawed(
+    frozen_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typed(monkeypatch, "n", "y")
+    assert run(["rescue", "db1"]) == 0
+    assert frozen_world.operations.requests == [BY_KEY]
+
+
+@pytest.mark.parametrize("name", ["", "db2", "y", "qemu:db1"])
+def test_another_name_resets_nothing(
+    frozen_world: World, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    typed(monkeypatch, name)
+    assert run(["rescue", "db1", "--rung", "reset"]) == 1
+    assert frozen_world.operations.started == []
+
+
+def test_a_terminal_that_ends_is_a_no(frozen_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    typed(monkeypatch)
+    assert run(["rescue", "db1"]) == 1
+    assert frozen_world.operations.started == []

@@ -1,0 +1,174 @@
+"""Which rungs make sense for a VM, and why not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentclient.inputs import Inputs, Serial
+from agentclient.ladder import Known, Offer, ladder, next_offer
+from agentclient.rungs import Means, RescueTimes, Rung, Step
+from agentclient.vm import (
+    AgentChannel,
+    AgentHealth,
+    AgentState,
+    FreezeInfo,
+    FreezeState,
+    MonitorChannel,
+    MonitorView,
+    RunState,
+    Vm,
+    VmId,
+    VmState,
+)
+
+VM = Vm(VmId("qemu", "db1"), AgentChannel(Path("/x.qga")), MonitorChannel(Path("/x.qmp")))
+FREE = Serial("serial0", "disconnected:unix:/x.serial0,server=on")
+CLOSED = MonitorView(RunState.RUNNING, port_open=False, client=False)
+OPEN = replace(CLOSED, port_open=True)
+SILENT = AgentHealth(AgentState.SILENT)
+ALIVE = AgentHealth(AgentState.ALIVE)
+TITLES = ["connect", "thaw", "wait", "sysrq by key", "sysrq at serial0", "reset"]
+
+
+def known(
+    view: MonitorView = CLOSED,
+    agent: AgentHealth | None = None,
+    freeze: FreezeState | None = FreezeState.FROZEN,
+    vm: Vm = VM,
+    **more: Any,
+) -> Known:
+    state = VmState(vm, agent=agent or AgentHealth(), freeze=FreezeInfo(freeze))
+    return Known(state, view, more.pop("inputs", Inputs(True, (FREE,))), **more)
+
+
+def sensible(of: Known) -> list[str]:
+    return [one.title for one in ladder(of) if one.sensible]
+
+
+def offer(of: Known, title: str) -> Offer:
+    return next(one for one in ladder(of) if one.title == title)
+
+
+def test_the_rungs_stand_in_the_order_of_their_risk() -> None:
+    assert [one.title for one in ladder(known())] == TITLES
+    for one in ladder(known()):
+        assert one.does.endswith(".")
+        assert one.risk.endswith(".")
+
+
+def test_a_dead_agent_is_waited_for_first() -> None:
+    assert sensible(known()) == TITLES[2:]
+    assert "port closed" in str(offer(known(), "connect").why_not)
+    assert not offer(known(), "thaw").possible
+
+
+def test_an_agent_that_may_be_there_is_asked_first() -> None:
+    there = known(OPEN)
+    assert sensible(there) == ["connect", "thaw"]
+    assert offer(there, "reset").possible, "a person may know more"
+    assert sensible(known(OPEN, ALIVE)) == ["connect", "thaw"]
+
+
+def test_after_a_thaw_in_vain_everything_is_open() -> None:
+    assert sensible(known(OPEN, ALIVE, tried=frozenset({Rung.THAW}))) == TITLES
+
+
+def test_a_silent_agent_is_not_sent_a_thaw_but_waited_for() -> None:
+    assert sensible(known(OPEN, SILENT)) == ["connect", *TITLES[2:]]
+    assert offer(known(OPEN, SILENT), "thaw").possible
+
+
+def test_what_is_thawed_needs_no_rescue() -> None:
+    thawed = known(OPEN, ALIVE, FreezeState.THAWED)
+    assert sensible(thawed) == []
+    assert next_offer(ladder(thawed)) is None
+
+
+def test_it_is_not_known_whether_it_is_frozen() -> None:
+    assert sensible(known(freeze=None)) == TITLES[2:]
+
+
+def test_a_port_that_cannot_be_seen_may_be_open() -> None:
+    assert sensible(known(replace(OPEN, port_open=None))) == ["connect", "thaw"]
+
+
+def test_another_client_keeps_us_from_the_channel_alone() -> None:
+    busy = known(replace(OPEN, client=True))
+    assert sensible(busy) == TITLES[3:]
+    assert "may be about to thaw it" in str(offer(busy, "wait").why_not)
+
+
+@pytest.mark.parametrize(
+    ("view", "word", "left"),
+    [
+        (replace(CLOSED, run_state=RunState.PAUSED), "resume the VM", ["reset"]),
+        (replace(CLOSED, run_state=RunState.SUSPENDED), "wake it up", ["reset"]),
+        (replace(CLOSED, run_state=RunState.PANICKED), "nothing in it answers", ["reset"]),
+        (replace(CLOSED, run_state=RunState.MIGRATING), "migrating", []),
+        (MonitorView(RunState.GONE, gone=True), "does not run", []),
+    ],
+)
+def test_what_the_vm_does_rules_rungs_out(view: MonitorView, word: str, left: list[str]) -> None:
+    of = known(view)
+    assert [one.title for one in ladder(of) if one.possible] == left
+    assert word in str(offer(of, "wait").why_not)
+
+
+@pytest.mark.parametrize(
+    ("more", "word"),
+    [({"read_only": True}, "read-only"), ({"in_flight": "freeze"}, "a freeze of this VM is in")],
+)
+def test_some_things_rule_out_everything(more: dict[str, Any], word: str) -> None:
+    for one in ladder(known(**more)):
+        assert not one.possible
+        assert word in str(one.why_not)
+
+
+def test_without_an_agents_channel_or_a_monitor() -> None:
+    without = known(vm=replace(VM, agent=None))
+    assert sensible(without) == TITLES[3:]
+    libvirt = known(vm=replace(VM, agent=None, out_of_reach="libvirt owns it"))
+    assert "libvirt owns it" in str(offer(libvirt, "thaw").why_not)
+    blind = known(MonitorView(problem="no monitor"), SILENT, inputs=Inputs(), has_monitor=False)
+    assert sensible(blind) == ["connect", "wait"]
+
+
+def test_sysrq_needs_a_keyboard_or_a_console_that_can_be_told() -> None:
+    assert offer(known(inputs=Inputs(None)), "sysrq by key").sensible, "it can't be seen"
+    none = known(inputs=Inputs(False))
+    assert "no keyboard" in str(offer(none, "sysrq by key").why_not)
+    assert "no serial port" in str(offer(none, "sysrq by serial").why_not)
+    several = Inputs(True, (FREE, Serial("serial1", "pty:/dev/pts/3")))
+    for title in ("sysrq at serial0", "sysrq at serial1"):
+        unnamed = offer(known(inputs=several), title)
+        assert "can't be told" in str(unnamed.why_not)
+        assert unnamed.possible, "a person may know it"
+    named = offer(known(inputs=several, serial="serial1"), "sysrq at serial1")
+    assert (named.sensible, named.step.serial) == (True, "serial1")
+    wrong = offer(known(inputs=several, serial="qga0"), "sysrq at qga0")
+    assert "is no serial port" in str(wrong.why_not)
+
+
+def test_a_manager_at_work_is_part_of_the_risk() -> None:
+    locked = known(vm=replace(VM, locked_by="backup"))
+    assert "at work on it (backup)" in offer(locked, "reset").risk
+
+
+def test_the_next_rung_is_the_lowest_that_was_not_taken() -> None:
+    offers = ladder(known())
+    first = next_offer(offers)
+    assert first is not None
+    assert first.step == Step(Rung.WAIT)
+    second = next_offer(offers, {Rung.WAIT})
+    assert second is not None
+    assert second.step == Step(Rung.SYSRQ, Means.KEY)
+    assert next_offer(offers, set(Rung)) is None
+
+
+def test_the_bounds_are_said() -> None:
+    wait = ladder(known(), RescueTimes(wait_s=90))[2]
+    assert "up to 1 min 30 s" in wait.does

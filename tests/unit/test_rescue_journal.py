@@ -1,0 +1,45 @@
+"""A rescue in the journal: it settles what was left only where somebody has seen it thawed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agentclient.events import EventKind
+from agentclient.journal.entry import begin_thaw
+from agentclient.journal.writer import Journal
+from agentclient.rungs import Found, RescueOutcome, Rung
+from agentclient.vm import FreezeState
+from tests.unit.journals import LOST, of_a_dead_process, rows, tell, vm, whole
+
+
+@pytest.mark.parametrize(
+    ("rung", "found", "state", "settled"),
+    [
+        (Rung.CONNECT, Found.THAWED, FreezeState.THAWED, True),
+        (Rung.RESET, Found.RESET, FreezeState.THAWED, True),
+        # The next agent still says frozen, and has to be thawed once more.
+        (Rung.SYSRQ, Found.WRITES, None, False),
+        (Rung.CONNECT, Found.ANSWERS, FreezeState.FROZEN, False),
+        (Rung.WAIT, Found.NO_AGENT, None, False),
+    ],
+)
+def test_what_was_left_is_settled_by_what_was_seen(
+    tmp_path: Path, rung: Rung, found: Found, state: FreezeState | None, settled: bool
+) -> None:
+    path = tmp_path / "state" / "journal.db"
+    journal, one = Journal(path), vm(tmp_path)
+    left = whole(journal, one, LOST)
+    rows(journal)
+    of_a_dead_process(path, left)
+    entry = begin_thaw(journal, one, foreign=True)
+    assert entry is not None
+    outcome = RescueOutcome(one.id, rung, None, found, state, None, "as it was found", 1.0)
+    tell(entry, one, EventKind.RUNG)
+    tell(entry, one, EventKind.OUTCOME, rescue=outcome)
+    rescue, older = rows(journal)
+    assert [event.kind for event in rescue.events] == ["rung", "outcome"]
+    assert older.window == left
+    assert older.settled is settled
+    journal.close()
