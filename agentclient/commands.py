@@ -8,14 +8,26 @@ from agentclient.sources.base import DRILL_SOURCE, EXPLICIT_SOURCE
 from agentclient.vm import Transport, Vm
 
 
-def thaw_command(vm: Vm) -> str:
-    """Return the command that thaws `vm` from another console, whoever froze it.
+def thaw_command(vm: Vm, *, foreign: bool = True) -> str:
+    """Return the command that thaws `vm` from another console.
 
     A drill's guest is known to its own console alone, so there it is a key of that.
+
+    Args:
+        vm: the VM.
+        foreign: whoever froze it; else only if the journal proves that it was one of us.
     """
     if vm.source == DRILL_SOURCE:
         return "t in this console (it is a drill: its guests end with it)"
-    words = ["frostwatch", "thaw", *_spec(vm), "--foreign", str(vm.id)]
+    words = ["frostwatch", "thaw", *_spec(vm), *(["--foreign"] if foreign else []), str(vm.id)]
+    return shlex.join(words)
+
+
+def rescue_command(vm: Vm, rung: str) -> str:
+    """Return the command that takes one rung of the rescue ladder of `vm`."""
+    if vm.source == DRILL_SOURCE:
+        return f"R in this console, and there: {rung}"
+    words = ["frostwatch", "rescue", *_spec(vm), str(vm.id), "--rung", rung]
     return shlex.join(words)
 
 

@@ -68,7 +68,7 @@ class Coverage:
 
     @property
     def windows(self) -> bool:
-        """Whether it is a Windows guest, as its mount points tell: ``C:\\``."""
+        """Whether it is a Windows guest: its mount points begin with a drive's letter."""
         return any(_DRIVE.match(one.mountpoint) for one in self.file_systems)
 
     @property

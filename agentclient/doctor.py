@@ -14,6 +14,7 @@ from dataclasses import fields
 from agentclient.commands import thaw_command
 from agentclient.errors import FrostwatchError
 from agentclient.findings import AGENT_STATES, RUN_STATES, Finding, FindingLevel
+from agentclient.recovery import left_text
 from agentclient.sources.base import Abilities, Note, Source
 from agentclient.sources.sockets import check_socket
 from agentclient.text import printable
@@ -195,6 +196,10 @@ def _freeze(state: VmState) -> list[Finding]:
     subject, freeze = str(state.id), state.freeze
     if freeze.state in (None, FreezeState.THAWED):
         return []
+    if state.left_by is not None:
+        command = printable(thaw_command(state.vm, foreign=False))
+        text = f"its file systems are frozen: {left_text(state.left_by)}, which has ended"
+        return [Finding(subject, _PROBLEM, text, f"Thaw it: {command}")]
     if not freeze.foreign:
         text = f"its file systems are {freeze.state}, by this console"
         return [Finding(subject, _WARNING, text, "Nothing to do while that is intended.")]

@@ -10,6 +10,7 @@ from agentclient.driver import Driver
 from agentclient.events import EventKind
 from agentclient.freeze import FreezePlan
 from agentclient.holder.client import Fate, Guard, HolderClient, NoHolder
+from agentclient.journal.entry import Entry
 from agentclient.links import CHANNEL_WAIT_S, Link
 from agentclient.moves import Tell
 from agentclient.preflight import Preflight, Prepared, Reporter
@@ -56,6 +57,7 @@ class Freezer:
         wishes: what the operator asks meanwhile.
         holder: stands by for the case that we die.
         read_only: nothing may be sent.
+        entry: the freeze's window in the journal; None where none is kept.
     """
 
     def __init__(
@@ -67,9 +69,11 @@ class Freezer:
         holder: HolderClient,
         *,
         read_only: bool = False,
+        entry: Entry | None = None,
     ) -> None:
         self._link = link
         self._holder = holder
+        self._entry = entry
         self._request = request
         self._reporter = reporter
         self._wishes = wishes
@@ -96,8 +100,11 @@ class Freezer:
     def _guarded(self, prepared: Prepared) -> Outcome:
         """Freeze, with somebody who thaws if we die in the middle of it (P4)."""
         conversation, schedule = prepared.conversation, self._request.schedule
+        window = self._entry.armed() if self._entry is not None else None
         try:
-            guard = self._holder.arm(self._link.vm, conversation.channel, schedule.thaw_timeout_s)
+            guard = self._holder.arm(
+                self._link.vm, conversation.channel, schedule.thaw_timeout_s, window
+            )
         except NoHolder as error:
             conversation.close()
             return self._told(_no_holder(error))

@@ -7,6 +7,8 @@ from pathlib import Path
 from agentclient.vm import Process
 
 PROC = Path("/proc")
+# Zombie, dead: its parent has not asked for its end yet, which changes nothing about it.
+_ENDED = (b"Z", b"X")
 
 
 def stat_fields(folder: Path) -> tuple[bytes, list[bytes]]:
@@ -45,7 +47,7 @@ def has_gone(process: Process | None, proc: Path = PROC) -> bool:
         return False
     try:
         _, fields = stat_fields(proc / str(process.pid))
-        return start_ticks(fields) != process.start_ticks
+        return fields[0] in _ENDED or start_ticks(fields) != process.start_ticks
     except FileNotFoundError:
         return (proc / "self").exists()
     except (OSError, ValueError, IndexError):

@@ -7,62 +7,55 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
-from dataclasses import replace
+from functools import partial
 from typing import Final, Literal
 
 from agentclient.commands import thaw_command
 from agentclient.errors import FrostwatchError
-from agentclient.events import Event, EventKind
+from agentclient.events import EventKind
 from agentclient.fleet import Fleet
 from agentclient.freezer import Freezer, FreezeRequest
 from agentclient.holder.client import HolderClient
+from agentclient.journal.entry import Entry, begin_freeze, begin_thaw
+from agentclient.journal.writer import Journal
+from agentclient.ladder import Offer
 from agentclient.links import Links
 from agentclient.moves import Tell
+from agentclient.recovery import is_ours
+from agentclient.reporter import FleetReporter, OnEvent
+from agentclient.rescue import Rescuer, survey
+from agentclient.rungs import Found, RescueOutcome, RescueTimes, Rung, Step
 from agentclient.text import printable
 from agentclient.thawer import Thawer, ThawOutcome
 from agentclient.verdict import refused
-from agentclient.vm import (
-    AgentHealth,
-    AgentHow,
-    AgentState,
-    FileSystem,
-    FreezeInfo,
-    FreezeState,
-    Level,
-    Outcome,
-    OutcomeKind,
-    Progress,
-    Refusal,
-    RunState,
-    Vm,
-    VmId,
-    VmState,
-)
+from agentclient.vm import Level, Outcome, OutcomeKind, Refusal, Vm, VmId, VmState
 from agentclient.wishes import Wish, Wishes
 
 DEFAULT_FREEZES_AT_ONCE: Final = 64
 # Threads are made as they are needed: no thaw ever waits behind another one that hangs.
 DEFAULT_THAWS_AT_ONCE: Final = 1024
 
-OnEvent = Callable[[Event], None]
-What = Literal["freeze", "thaw"]
+What = Literal["freeze", "thaw", "rescue"]
+Ending = Outcome | ThawOutcome | RescueOutcome
 
-__all__ = ["FreezeRequest", "Operation", "Operations", "ThawOutcome"]
+__all__ = ["FreezeRequest", "OnEvent", "Operation", "Operations", "ThawOutcome"]
 
 
 class Operation:
-    """One freeze or thaw of one VM; thread-safe.
+    """One freeze or thaw of one VM, or one rung of its rescue; thread-safe.
 
     Attributes:
         vm: the VM as it was when the operation was asked for.
-        what: ``"freeze"`` or ``"thaw"``.
+        what: ``"freeze"``, ``"thaw"`` or ``"rescue"``.
+        step: which rung of the rescue; None for the others.
     """
 
-    def __init__(self, vm: Vm, what: What, wishes: Wishes) -> None:
+    def __init__(self, vm: Vm, what: What, wishes: Wishes, step: Step | None = None) -> None:
         self.vm = vm
         self.what: What = what
+        self.step = step
         self._wishes = wishes
-        self._result: Future[Outcome | ThawOutcome] = Future()
+        self._result: Future[Ending] = Future()
 
     def cancel(self) -> None:
         """Stop waiting, and thaw as soon as the agent answers; doing it again changes nothing."""
@@ -81,7 +74,7 @@ class Operation:
         """Whether there is an outcome."""
         return self._result.done()
 
-    def wait(self, timeout_s: float | None = None) -> Outcome | ThawOutcome | None:
+    def wait(self, timeout_s: float | None = None) -> Ending | None:
         """Return the outcome.
 
         Args:
@@ -95,84 +88,10 @@ class Operation:
         except FutureTimeout:
             return None
 
-    def settle(self, outcome: Outcome | ThawOutcome) -> None:
+    def settle(self, outcome: Ending) -> None:
         """Set the outcome; for the worker alone."""
         self._result.set_result(outcome)
         self._wishes.close()
-
-
-class FleetReporter:
-    """Writes what an operation tells to the fleet, the VM's log and whoever else listens."""
-
-    def __init__(self, fleet: Fleet, vm: Vm, on_event: OnEvent | None) -> None:
-        self._fleet = fleet
-        self._vm = vm
-        self._on_event = on_event
-
-    def tell(self, tell: Tell) -> None:
-        """Log an event, and pass it on."""
-        text = printable(tell.text, 1000)
-        self._fleet.log(self._vm.id, tell.level, text)
-        if self._on_event is None:
-            return
-        event = Event(self._vm.id, self._fleet.wall(), tell.kind, tell.level, text, tell.fields)
-        try:
-            self._on_event(event)
-        except Exception as error:  # noqa: BLE001 - a listener must not end a freeze (P4, P8)
-            self._fleet.log(self._vm.id, Level.ERROR, f"a listener failed: {error!r}")
-
-    def progress(self, progress: Progress) -> None:
-        """Show how far it has got."""
-        self._update(lambda state: replace(state, progress=progress))
-
-    def file_systems(self, found: tuple[FileSystem, ...]) -> None:
-        """Keep what the guest listed."""
-        at = self._fleet.wall()
-        self._update(lambda state: replace(state, file_systems=found, file_systems_at=at))
-
-    def agent(self, health: AgentHealth) -> None:
-        """Show the agent's health."""
-        seen = replace(health, seen_at=self._fleet.wall())
-        self._update(lambda state: replace(state, agent=seen))
-
-    def frozen(self, state: FreezeState | None, *, foreign: bool) -> None:
-        """Show the state of the file systems, since now if it is another."""
-        at = self._fleet.wall()
-
-        def change(old: VmState) -> VmState:
-            same = (old.freeze.state, old.freeze.foreign) == (state, foreign)
-            since = old.freeze.since if same else at
-            return old.with_freeze(FreezeInfo(state, since, foreign))
-
-        self._update(change)
-
-    def run_state(self, state: RunState) -> None:
-        """Show the run state."""
-        self._update(lambda old: replace(old, run_state=state))
-
-    def port(self, *, is_open: bool) -> None:
-        """Show the port where it tells more than what was known."""
-        at = self._fleet.wall()
-
-        def change(old: VmState) -> VmState:
-            closed = old.agent.state is AgentState.CLOSED
-            if is_open is not closed:
-                return old
-            word = AgentState.OPEN if is_open else AgentState.CLOSED
-            agent = replace(
-                old.agent, state=word, how=AgentHow.PORT, rtt_s=None, detail=None, seen_at=at
-            )
-            return replace(old, agent=agent)
-
-        self._update(change)
-
-    def ended(self, outcome: Outcome | ThawOutcome) -> None:
-        """Show that nothing is in flight any more."""
-        last = outcome if isinstance(outcome, Outcome) else None
-        self._update(lambda old: replace(old, progress=None, last=last or old.last))
-
-    def _update(self, change: Callable[[VmState], VmState]) -> None:
-        self._fleet.update(self._vm.id, change)
 
 
 class Operations:
@@ -187,6 +106,7 @@ class Operations:
         freezes_at_once: further ones wait their turn, before anything is sent.
         thaws_at_once: further ones wait their turn.
         holder: stands by for the case that we die; None for one of our own.
+        journal: where each of them is written down; None for nowhere.
     """
 
     def __init__(
@@ -198,11 +118,13 @@ class Operations:
         freezes_at_once: int = DEFAULT_FREEZES_AT_ONCE,
         thaws_at_once: int = DEFAULT_THAWS_AT_ONCE,
         holder: HolderClient | None = None,
+        journal: Journal | None = None,
     ) -> None:
         self._fleet = fleet
         self._links = links
         self._read_only = read_only
         self._holder = holder or HolderClient()
+        self._journal = journal
         self._lock = threading.Lock()
         self._active: dict[VmId, Operation] = {}
         self._freezes = ThreadPoolExecutor(freezes_at_once, thread_name_prefix="freeze")
@@ -218,7 +140,8 @@ class Operations:
         """
         wishes = Wishes()
         operation = Operation(vm, "freeze", wishes)
-        reporter = FleetReporter(self._fleet, vm, on_event)
+        entry = begin_freeze(self._journal, vm, request)
+        reporter = FleetReporter(self._fleet, vm, on_event, entry)
         with self._lock:
             running = self._active.get(vm.id)
             if running is None:
@@ -228,15 +151,27 @@ class Operations:
             self._refuse(operation, reporter, outcome)
             return operation
 
-        def work() -> Outcome:
-            link = self._links.of(vm)
-            freezer = Freezer(
-                link, request, reporter, wishes, self._holder, read_only=self._read_only
-            )
-            return freezer.run()
-
-        self._submit(self._freezes, operation, reporter, work)
+        freezer = partial(self._freeze, vm, request, reporter, wishes, entry)
+        self._submit(self._freezes, operation, reporter, freezer)
         return operation
+
+    def _freeze(
+        self,
+        vm: Vm,
+        request: FreezeRequest,
+        reporter: FleetReporter,
+        wishes: Wishes,
+        entry: Entry | None,
+    ) -> Outcome:
+        return Freezer(
+            self._links.of(vm),
+            request,
+            reporter,
+            wishes,
+            self._holder,
+            read_only=self._read_only,
+            entry=entry,
+        ).run()
 
     def thaw(self, vm: Vm, *, foreign: bool = False, on_event: OnEvent | None = None) -> Operation:
         """Begin a thaw, and return at once; a freeze of ours in flight is told to thaw instead.
@@ -253,17 +188,92 @@ class Operations:
                 return running
             wishes = Wishes()
             operation = self._active[vm.id] = Operation(vm, "thaw", wishes)
-        reporter = FleetReporter(self._fleet, vm, on_event)
-        ours = self._is_ours(vm)
+        entry = begin_thaw(self._journal, vm, foreign=foreign)
+        reporter = FleetReporter(self._fleet, vm, on_event, entry)
 
         def work() -> ThawOutcome:
-            link = self._links.of(vm)
             return Thawer(
-                link, reporter, wishes, foreign=foreign, ours=ours, read_only=self._read_only
+                self._links.of(vm),
+                reporter,
+                wishes,
+                foreign=foreign,
+                ours=self._is_ours(vm),
+                read_only=self._read_only,
             ).run()
 
         self._submit(self._thaws, operation, reporter, work)
         return operation
+
+    def rescue(
+        self,
+        vm: Vm,
+        step: Step,
+        *,
+        person: bool = True,
+        times: RescueTimes | None = None,
+        on_event: OnEvent | None = None,
+    ) -> Operation:
+        """Begin one rung of the rescue ladder, and return at once.
+
+        Args:
+            vm: the VM, as it was when the operator pressed the key.
+            step: the rung.
+            person: a person has decided it (P4).
+            times: the bounds.
+            on_event: is called from the worker's thread with each event.
+        """
+        wishes = Wishes()
+        operation = Operation(vm, "rescue", wishes, step)
+        entry = begin_thaw(self._journal, vm, foreign=person)
+        reporter = FleetReporter(self._fleet, vm, on_event, entry)
+        with self._lock:
+            running = self._active.setdefault(vm.id, operation)
+        if running is not operation:
+            reason = f"not taken: a {running.what} of this VM is in flight; stop it first"
+            operation.settle(_ended_rescue(operation, reporter, Found.REFUSED, reason, None))
+            return operation
+
+        def work() -> RescueOutcome:
+            return Rescuer(
+                self._links.of(vm),
+                step,
+                self._fleet_state(vm),
+                reporter,
+                wishes,
+                person=person,
+                ours=self._is_ours(vm),
+                times=times,
+                read_only=self._read_only,
+            ).run()
+
+        self._submit(self._thaws, operation, reporter, work)
+        return operation
+
+    def ladder(
+        self, vm: Vm, *, serial: str | None = None, tried: frozenset[Rung] = frozenset()
+    ) -> Future[tuple[Offer, ...]]:
+        """Look at a VM's monitor, and return the rungs of its ladder; see `rescue.survey`.
+
+        Args:
+            vm: the VM.
+            serial: the label of its console, as a person named it.
+            tried: the rungs that were taken already, in vain.
+        """
+        running = self.on(vm.id)
+        look = partial(
+            survey,
+            serial=serial,
+            tried=tried,
+            read_only=self._read_only,
+            in_flight=running.what if running is not None else None,
+        )
+        return self._thaws.submit(lambda: look(self._links.of(vm), self._fleet_state(vm)))
+
+    def _fleet_state(self, vm: Vm) -> VmState:
+        try:
+            return self._fleet.get(vm.id)
+        except KeyError:
+            return VmState(vm)
 
     def active(self) -> tuple[Operation, ...]:
         """Return what is in flight, oldest first."""
@@ -303,18 +313,20 @@ class Operations:
         return not left
 
     def _is_ours(self, vm: Vm) -> bool:
-        """Whether what may be frozen there is what this process froze and could not thaw."""
+        """Whether what may be frozen there is what we, or a dead frostwatch, could not thaw."""
         try:
-            return self._fleet.get(vm.id).left_frozen
+            if self._fleet.get(vm.id).left_frozen:
+                return True
         except KeyError:
-            return False
+            pass
+        return is_ours(self._journal, vm)
 
     def _submit(
         self,
         executor: ThreadPoolExecutor,
         operation: Operation,
         reporter: FleetReporter,
-        work: Callable[[], Outcome | ThawOutcome],
+        work: Callable[[], Ending],
     ) -> None:
         def run() -> None:
             try:
@@ -330,21 +342,19 @@ class Operations:
             reporter.tell(Tell(kind, Level.WARNING, outcome.reason, {"outcome": outcome}))
         operation.settle(outcome)
 
-    def _end(
-        self, operation: Operation, reporter: FleetReporter, outcome: Outcome | ThawOutcome
-    ) -> None:
+    def _end(self, operation: Operation, reporter: FleetReporter, outcome: Ending) -> None:
         reporter.ended(outcome)
         with self._lock:
             if self._active.get(operation.vm.id) is operation:
                 del self._active[operation.vm.id]
         operation.settle(outcome)
 
-    def _crashed(
-        self, operation: Operation, reporter: FleetReporter, error: Exception
-    ) -> Outcome | ThawOutcome:
+    def _crashed(self, operation: Operation, reporter: FleetReporter, error: Exception) -> Ending:
         """A bug of ours ended the operation: the guest may be frozen, and somebody must know."""
         step = thaw_command(operation.vm)
         reason = f"frostwatch failed in the middle of it: {printable(repr(error), 300)}"
+        if operation.what == "rescue":
+            return _ended_rescue(operation, reporter, Found.FAILED, reason, step)
         outcome: Outcome | ThawOutcome
         if operation.what == "freeze":
             outcome = Outcome(OutcomeKind.FAILED, reason, next=step)
@@ -355,6 +365,19 @@ class Operations:
         text = f"{reason}. NEXT: {step}"
         reporter.tell(Tell(EventKind.OUTCOME, Level.ERROR, text, fields))
         return outcome
+
+
+def _ended_rescue(
+    operation: Operation, reporter: FleetReporter, found: Found, reason: str, step: str | None
+) -> RescueOutcome:
+    """Tell the end of a rung that was not taken, or that a bug of ours ended."""
+    assert operation.step is not None, "it is a rescue"
+    rung, means = operation.step.rung, operation.step.means
+    vm_id = operation.vm.id
+    outcome = RescueOutcome(vm_id, rung, means, found, None, None, reason, 0.0, step)
+    text = f"{rung}: {reason}" + (f". NEXT: {step}" if step else "")
+    reporter.tell(Tell(EventKind.OUTCOME, Level.WARNING, text, {"rescue": outcome}))
+    return outcome
 
 
 def _waited(operation: Operation, deadline: float) -> bool:

@@ -129,11 +129,19 @@ class Rounds:
         interval = self._port_interval_s * _back_off(round_.blind)
         self._put(vm_id, max(now, began + interval))
 
-    def asked(self, vm_id: VmId, now: float, *, alive: bool) -> None:
-        """Say when a VM's agent is asked next."""
+    def asked(self, vm_id: VmId, now: float, *, alive: bool, within_s: float = math.inf) -> None:
+        """Say when a VM's agent is asked next.
+
+        Args:
+            vm_id: the VM.
+            now: the time.
+            alive: it has answered.
+            within_s: seconds after which it is asked again at the latest.
+        """
         round_ = self._rounds[vm_id]
         round_.misses = 0 if alive else round_.misses + 1
-        round_.agent_due = now + self._agent_interval_s * _back_off(round_.misses)
+        interval_s = self._agent_interval_s * _back_off(round_.misses)
+        round_.agent_due = now + min(interval_s, within_s)
 
     def _put(self, vm_id: VmId, at: float) -> None:
         self._rounds[vm_id].due = at

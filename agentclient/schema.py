@@ -16,12 +16,14 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, cast
 
 from agentclient.events import Event
-from agentclient.vm import AgentHealth, Evidence, FileSystem, FreezeInfo, Outcome, VmState
+from agentclient.vm import AgentHealth, Evidence, FileSystem, Outcome, VmId, VmState
 
 if TYPE_CHECKING:
     from agentclient.findings import Finding
     from agentclient.group import GroupOutcome
+    from agentclient.ladder import Offer
     from agentclient.operations import ThawOutcome
+    from agentclient.rungs import RescueOutcome
 
 SCHEMA = 1
 # Not among the events that happen to one VM.
@@ -51,7 +53,7 @@ def vm_object(state: VmState) -> JsonObject:
         "source": state.vm.source,
         "run_state": state.run_state.value,
         "agent": _agent(state.agent),
-        "freeze": _freeze(state.freeze),
+        "freeze": _freeze(state),
         "locked_by": state.vm.locked_by,
     }
 
@@ -91,7 +93,7 @@ def outcome_object(outcome: Outcome) -> JsonObject:
     }
 
 
-def thaw_object(thaw: ThawOutcome) -> JsonObject:
+def thaw_object(thaw: ThawOutcome | RescueOutcome) -> JsonObject:
     """Return how a thaw ended; without ``schema``, since it is always a part of an event."""
     return {
         "ok": thaw.ok,
@@ -118,6 +120,37 @@ def group_object(group: GroupOutcome, at: datetime) -> JsonObject:
     }
 
 
+def rescue_object(rescue: RescueOutcome) -> JsonObject:
+    """Return what a rung found; without ``schema``, since it is always a part of an event."""
+    return {
+        "rung": rescue.rung.value,
+        "by": rescue.means.value if rescue.means else None,
+        "found": rescue.found.value,
+        "ok": rescue.ok,
+        "state": rescue.state.value if rescue.state else None,
+        "thawed": rescue.thawed,
+        "seconds": _figure(rescue.seconds),
+        "next": rescue.next,
+        "reason": rescue.reason,
+    }
+
+
+def offer_object(vm: VmId, offer: Offer) -> JsonObject:
+    """Return one rung before it is taken: a line of ``frostwatch rescue --json``."""
+    return {
+        "schema": SCHEMA,
+        "vm": str(vm),
+        "rung": offer.step.rung.value,
+        "by": offer.step.means.value if offer.step.means else None,
+        "serial": offer.step.serial,
+        "sensible": offer.sensible,
+        "possible": offer.possible,
+        "why_not": offer.why_not,
+        "does": offer.does,
+        "risk": offer.risk,
+    }
+
+
 def finding_object(finding: Finding) -> JsonObject:
     """Return one finding: a line of ``frostwatch doctor --json``."""
     return {
@@ -139,11 +172,13 @@ def _agent(agent: AgentHealth) -> JsonObject:
     }
 
 
-def _freeze(freeze: FreezeInfo) -> JsonObject:
+def _freeze(state: VmState) -> JsonObject:
+    freeze, left = state.freeze, state.left_by
     return {
         "state": freeze.state.value if freeze.state else None,
         "since": rfc3339(freeze.since),
         "foreign": freeze.foreign,
+        "left_by": {"pid": left.pid, "user": left.user, "time": rfc3339(left.at)} if left else None,
     }
 
 
@@ -167,6 +202,8 @@ def _spread(details: Mapping[str, object]) -> JsonObject:
             flat |= outcome_object(value)
         elif key == "thaw" and is_dataclass(value):
             flat |= thaw_object(cast("ThawOutcome", value))
+        elif key == "rescue" and is_dataclass(value):
+            flat |= rescue_object(cast("RescueOutcome", value))
         else:
             flat[key] = _plain(value)
     return flat

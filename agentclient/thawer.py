@@ -63,6 +63,7 @@ class Thawer:
         reporter: is told what happens.
         wishes: what the operator asks meanwhile.
         read_only: nothing may be sent.
+        told_as: how its end is told; not as the last word where it is a part of something else.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Thawer:
         ours: bool = False,
         timeout_s: float = 180.0,
         read_only: bool = False,
+        told_as: EventKind = EventKind.OUTCOME,
     ) -> None:
         self._link = link
         self._reporter = reporter
@@ -83,6 +85,7 @@ class Thawer:
         self._ours = ours
         self._timeout_s = timeout_s
         self._read_only = read_only
+        self._told_as = told_as
         self._began_at = time.monotonic()
 
     def run(self) -> ThawOutcome:
@@ -184,7 +187,7 @@ class Thawer:
     def _told(self, outcome: ThawOutcome) -> ThawOutcome:
         level = Level.GOOD if outcome.ok else Level.ERROR
         text = f"thaw: {outcome.reason}" + (f". NEXT: {outcome.next}" if outcome.next else "")
-        self._reporter.tell(Tell(EventKind.OUTCOME, level, text, {"thaw": outcome}))
+        self._reporter.tell(Tell(self._told_as, level, text, {"thaw": outcome}))
         return outcome
 
     def _progress(self, waiting_for: str, ends_at: float | None = None) -> None:

@@ -127,9 +127,12 @@ def answered(said: Said, at: datetime) -> Change:
 
 
 def _freeze(state: VmState, frozen: FreezeState | None, at: datetime) -> FreezeInfo:
-    foreign = frozen is FreezeState.FROZEN and not state.left_frozen
+    ours = state.left_frozen or state.left is not None
+    foreign = frozen is FreezeState.FROZEN and not ours
     old = state.freeze
     same = (old.state, old.foreign) == (frozen, foreign)
+    if frozen is FreezeState.FROZEN and state.left is not None:
+        at = state.left.at  # the journal knows better than we, who see it for the first time
     return FreezeInfo(frozen, old.since if same else at, foreign)
 
 

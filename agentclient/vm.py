@@ -35,6 +35,7 @@ __all__ = [
     "FileSystem",
     "FreezeInfo",
     "FreezeState",
+    "LeftBy",
     "Level",
     "LogLine",
     "MonitorChannel",
@@ -262,6 +263,22 @@ class FreezeInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftBy:
+    """Who has left a guest that may be frozen: a frostwatch that died, or could not thaw it.
+
+    Attributes:
+        window: its window in the journal.
+        pid: the process that froze it.
+        at: since when it is frozen; or when the freeze was sent, if no answer is known.
+    """
+
+    window: int
+    pid: int
+    user: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """An operation in flight on a VM; all times are seconds of the monotonic clock.
 
@@ -316,6 +333,7 @@ class VmState:
         file_systems: as the guest last reported them; empty if never asked.
         file_systems_at: when that was (wall clock).
         trouble: one sentence about what keeps us from seeing this VM, None if nothing.
+        left: whose freeze may stand there, by the journal; None if nobody's.
         present: False once its source does not list it any more.
         version: the fleet's version at which this state was written.
     """
@@ -329,6 +347,7 @@ class VmState:
     file_systems: tuple[FileSystem, ...] = ()
     file_systems_at: datetime | None = None
     trouble: str | None = None
+    left: LeftBy | None = None
     present: bool = True
     version: int = 0
 
@@ -343,6 +362,12 @@ class VmState:
         last = self.last
         return last is not None and last.kind is not OutcomeKind.REFUSED and not last.settled
 
+    @property
+    def left_by(self) -> LeftBy | None:
+        """Who has left it frozen, as its agent says; None if it is not, or nobody provably has."""
+        seen = self.freeze.state is FreezeState.FROZEN and not self.freeze.foreign
+        return self.left if seen and self.progress is None else None
+
     def with_freeze(self, info: FreezeInfo, *, gone: bool = False) -> VmState:
         """Return the state with another state of the file systems.
 
@@ -350,10 +375,12 @@ class VmState:
             info: what is known of them now.
             gone: the guest does not run any more.
         """
-        last = self.last
-        if self.left_frozen and last is not None and (gone or info.state is FreezeState.THAWED):
-            last = replace(last, settled=True, next=None)  # nobody needs to thaw it any more
-        return replace(self, freeze=info, last=last)
+        last, left = self.last, self.left
+        if gone or info.state is FreezeState.THAWED:
+            left = None
+            if self.left_frozen and last is not None:
+                last = replace(last, settled=True, next=None)  # nobody needs to thaw it any more
+        return replace(self, freeze=info, last=last, left=left)
 
 
 @dataclass(frozen=True, slots=True)

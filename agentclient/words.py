@@ -124,6 +124,21 @@ class Phase(StrEnum):
     DONE = "done"
 
 
+class WindowKind(StrEnum):
+    """What a window of the journal is."""
+
+    FREEZE = "freeze"  # a freeze, with the thaw that follows it
+    THAW = "thaw"  # a thaw on its own
+
+
+class WindowState(StrEnum):
+    """Whether a window of the journal has ended."""
+
+    OPEN = "open"  # its process, or the holder of it, is at work on it
+    CLOSED = "closed"  # it has ended
+    LEFT = "left"  # its process has died before its end
+
+
 class Level(StrEnum):
     """How much a log line matters."""
 

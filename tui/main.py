@@ -17,8 +17,10 @@ from tui.cli import context
 from tui.cli.doctoring import doctor_command
 from tui.cli.drilling import play
 from tui.cli.freezing import freeze_command
+from tui.cli.history import history_command
 from tui.cli.listing import Filter, list_command, list_vms
 from tui.cli.options import Options, general_options, interval, spelled_out
+from tui.cli.rescuing import rescue_command
 from tui.cli.thawing import thaw_command
 
 FAILED = 1
@@ -64,6 +66,8 @@ def cli(ctx: click.Context, /, **general: Any) -> int:
 cli.add_command(list_command)
 cli.add_command(freeze_command)
 cli.add_command(thaw_command)
+cli.add_command(rescue_command)
+cli.add_command(history_command)
 cli.add_command(doctor_command)
 
 

@@ -31,6 +31,7 @@ from agentclient.holder.messages import (
     send,
     text,
 )
+from agentclient.journal.rows import Reference
 from agentclient.thaw import ThawReport
 from agentclient.vm import Vm
 
@@ -136,13 +137,16 @@ class HolderClient:
         process = self._process
         return process.pid if process is not None and process.poll() is None else None
 
-    def arm(self, vm: Vm, channel: Channel, thaw_s: float) -> Guard:
+    def arm(
+        self, vm: Vm, channel: Channel, thaw_s: float, window: Reference | None = None
+    ) -> Guard:
         """Hand a connection to the holder, which passes on what is said on it.
 
         Args:
             vm: the VM.
             channel: the connection to its agent; from now on it is the guard's spare.
             thaw_s: how long the holder's own thaw may take, in seconds.
+            window: where the holder writes what it does; None for nowhere.
 
         Raises:
             NoHolder: it can't be started, or does not answer; the channel is as it was.
@@ -150,7 +154,7 @@ class HolderClient:
         self._start()
         ours, theirs = socket.socketpair()
         guard = Guard(f"{vm.id}#{next(self._numbers)}", UnixChannel(ours), channel)
-        body = {"do": Do.ARM, "key": guard.key, "thaw_s": thaw_s, **_description(vm)}
+        body = {"do": Do.ARM, "key": guard.key, "thaw_s": thaw_s, **_description(vm, window)}
         with self._lock:
             self._guards[guard.key] = guard
         try:
@@ -358,9 +362,12 @@ def _commands() -> list[list[str]]:
     return [[scope, *user, "--scope", "--quiet", "--collect", "--no-ask-password", *plain], plain]
 
 
-def _description(vm: Vm) -> dict[str, object]:
+def _description(vm: Vm, window: Reference | None) -> dict[str, object]:
     assert vm.agent is not None
     return {
+        "journal": os.path.abspath(window.path) if window else "",  # noqa: PTH100 - it leaves our folder
+        "window": window.window if window else 0,
+        "asked": window.asked if window else 0.0,
         "vm": str(vm.id),
         "command": thaw_command(vm),
         "agent": str(vm.agent.path),

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from agentclient.holder.diary import Diary
 from agentclient.holder.messages import (
     SILENCE_S,
     Body,
@@ -44,6 +45,7 @@ class Holder:
         self._selector = selectors.DefaultSelector()
         self._visitor = Visitor()
         self._wards: dict[str, Ward] = {}
+        self._diary = Diary()
         self._alone = False
         self._told_to_end = False
         self._heard_at = time.monotonic()
@@ -56,6 +58,7 @@ class Holder:
         """Stand by until the console has gone and every guest is thawed."""
         while not self._alone or self._wards:
             self._turn()
+        self._diary.close()
 
     def end(self) -> None:
         """End as soon as every guest is thawed; for a signal's handler."""
@@ -88,6 +91,8 @@ class Holder:
             if ward.overdue(now) and stopped:
                 self._take_over(ward, "the console is stopped, and the hold is over")
             ward.tick(now)
+        thawing = any(ward.state is State.THAWING for ward in self._wards.values())
+        self._diary.flush(thawing=thawing)
 
     def _visit(self, _events: int) -> None:
         self._visitor.turn(0.0)
@@ -176,6 +181,7 @@ class Holder:
         if ward.state is not State.RELAYED:
             return
         self._say({"say": Say.TAKEN, "key": ward.key, "why": why})
+        self._diary.taken(ward.body, why)
         if not ward.take_over(time.monotonic()):
             del self._wards[ward.key]
             report = ThawReport(None, 0, None, True, "nothing was sent to the guest", None, False)
@@ -189,6 +195,7 @@ class Holder:
         self._tell(ward, report)
 
     def _tell(self, ward: Ward, report: ThawReport) -> None:
+        self._diary.done(ward.body, report)
         if self._console is None and not report.settled:
             _tell_the_machine(ward, report)
         self._say(

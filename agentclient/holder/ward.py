@@ -67,7 +67,7 @@ class Ward:
     def __init__(self, body: Body, guest: socket.socket, console: socket.socket, tie: Tie) -> None:
         self.key = text(body, "key")
         self.name = text(body, "vm")
-        self._body = body
+        self.body = body
         self._guest = guest
         self._tie = tie
         self._relay = Relay(tie.selector, guest, console, self._side_ended)
@@ -178,21 +178,21 @@ class Ward:
     def _plan(self, now: float) -> ThawPlan:
         return ThawPlan(
             vm=self.name,
-            timeout_s=number(self._body, "thaw_s", 180.0),
+            timeout_s=number(self.body, "thaw_s", 180.0),
             # A freeze that is still pending may take its whole bound before the thaw can run.
             patience_s=0.0 if self._answered else max(0.0, self._bound_at - now),
             owned=False,
             ask=self._thaw_sent,
-            command=text(self._body, "command"),
+            command=text(self.body, "command"),
         )
 
     def _make_monitor(self) -> Monitor | None:
-        path, agent = text(self._body, "monitor"), text(self._body, "agent")
+        path, agent = text(self.body, "monitor"), text(self.body, "agent")
         if not path:
             return None
-        known = [one for one in Transport if one == text(self._body, "transport")]
+        known = [one for one in Transport if one == text(self.body, "transport")]
         transport = known[0] if known else Transport.UNKNOWN
-        label = text(self._body, "label") or None
+        label = text(self.body, "label") or None
         channel = AgentChannel(Path(agent), label, transport)
         return Monitor(UnixEndpoint(Path(path)), channel)
 
@@ -240,7 +240,7 @@ class Ward:
         self._channel.close()
         gone, renewed = False, False
         try:
-            self._channel = UnixEndpoint(Path(text(self._body, "agent"))).connect()
+            self._channel = UnixEndpoint(Path(text(self.body, "agent"))).connect()
             renewed = True
         except ConnectFailed as error:
             gone = unreachable(error).gone

@@ -12,11 +12,18 @@ import pytest
 
 from agentclient.events import Event, EventKind
 from agentclient.findings import Finding, FindingLevel
+from agentclient.journal.contract import window_object
+from agentclient.journal.history import WindowRow
+from agentclient.journal.rows import MOMENTS
+from agentclient.ladder import Offer
+from agentclient.rungs import Found, Means, RescueOutcome, Rung, Step
 from agentclient.schema import (
     dumps,
     event_object,
     finding_object,
+    offer_object,
     outcome_object,
+    rescue_object,
     thaw_object,
     vm_object,
 )
@@ -30,6 +37,7 @@ from agentclient.vm import (
     FileSystem,
     FreezeInfo,
     FreezeState,
+    LeftBy,
     Level,
     Outcome,
     OutcomeKind,
@@ -39,6 +47,7 @@ from agentclient.vm import (
     VmId,
     VmState,
 )
+from agentclient.words import WindowKind, WindowState
 
 DOCS = Path(__file__).parents[2] / "docs" / "json.md"
 AT = datetime(2026, 3, 1, 10, 20, 30, 123456, tzinfo=timezone(timedelta(hours=1)))
@@ -55,7 +64,12 @@ CLOSED: dict[str, type[StrEnum]] = {
     "refusal": Refusal,
     "cause": Cause,
     "evidence.result": EvidenceResult,
+    "rung": Rung,
+    "by": Means,
+    "found": Found,
     "finding.level": FindingLevel,
+    "window.kind": WindowKind,
+    "window.state": WindowState,
 }
 
 OUTCOME = Outcome(
@@ -89,9 +103,19 @@ def test_a_vm_has_exactly_the_keys_of_the_contract() -> None:
         "source": "qemu",
         "run_state": "running",
         "agent": {"state": "alive", "how": "reply", "rtt_ms": 1.4, "version": "7.2"},
-        "freeze": {"state": "frozen", "since": "2026-03-01T10:20:30.123+01:00", "foreign": True},
+        "freeze": {"state": "frozen", "since": "2026-03-01T10:20:30.123+01:00", "foreign": True,
+                   "left_by": None},
         "locked_by": "backup",
-    }
+    }  # fmt: skip
+
+
+def test_who_has_left_a_guest_frozen() -> None:
+    left = LeftBy(1, 4711, "root", AT)
+    frozen = FreezeInfo(FreezeState.FROZEN, AT)
+    found = vm_object(VmState(Vm(WEB), freeze=frozen, left=left))["freeze"]["left_by"]
+    assert found == {"pid": 4711, "user": "root", "time": "2026-03-01T10:20:30.123+01:00"}
+    asked = VmState(Vm(WEB), freeze=FreezeInfo(FreezeState.THAWED), left=left)
+    assert vm_object(asked)["freeze"]["left_by"] is None
 
 
 def test_what_is_not_known_about_a_vm_is_null() -> None:
@@ -99,7 +123,7 @@ def test_what_is_not_known_about_a_vm_is_null() -> None:
     assert found["agent"] == {
         "state": "unknown", "how": "nothing", "rtt_ms": None, "version": None
     }  # fmt: skip
-    assert found["freeze"] == {"state": None, "since": None, "foreign": False}
+    assert found["freeze"] == {"state": None, "since": None, "foreign": False, "left_by": None}
 
 
 def test_an_outcome_is_spread_into_its_event() -> None:
@@ -129,6 +153,26 @@ def test_a_thaw_is_spread_into_its_event() -> None:
     assert thaw_object(cast(Any, thaw)) == {
         "ok": True, "state": "thawed", "thawed": 2, "refused": False, "seconds": 0.5, "next": None,
         "reason": "r",
+    }  # fmt: skip
+
+
+RESCUE = RescueOutcome(WEB, Rung.SYSRQ, Means.KEY, Found.WRITES, None, None, "r", 1.23456, "wait")
+
+
+def test_a_rescue_is_spread_into_its_event() -> None:
+    found = event_object(_event(EventKind.OUTCOME, rescue=RESCUE))
+    assert found.items() >= rescue_object(RESCUE).items()
+    assert rescue_object(RESCUE) == {
+        "rung": "sysrq", "by": "key", "found": "writes", "ok": True, "state": None,
+        "thawed": None, "seconds": 1.235, "next": "wait", "reason": "r",
+    }  # fmt: skip
+
+
+def test_a_rung_that_is_offered() -> None:
+    offer = Offer(Step(Rung.SYSRQ, Means.SERIAL, "serial0"), "does", "risk", "no", possible=False)
+    assert offer_object(WEB, offer) == {
+        "schema": 1, "vm": "qemu:web1", "rung": "sysrq", "by": "serial", "serial": "serial0",
+        "sensible": False, "possible": False, "why_not": "no", "does": "does", "risk": "risk",
     }  # fmt: skip
 
 
@@ -203,5 +247,19 @@ def _documented_keys(heading: str) -> set[str]:
 def test_every_key_is_documented_both_ways() -> None:
     assert _documented_keys("## A VM:") == vm_object(VmState(Vm(WEB))).keys() - {"schema"}
     assert _documented_keys("### An outcome") == outcome_object(OUTCOME).keys()
+    assert _documented_keys("### A rescue") == rescue_object(RESCUE).keys()
+    offer = offer_object(WEB, Offer(Step(Rung.CONNECT), "", ""))
+    assert _documented_keys("## A rung:") == offer.keys() - {"schema"}
     head = event_object(_event(EventKind.NOTE)).keys() - {"schema"}
     assert _documented_keys("## What happens:") == head
+
+
+def test_every_key_of_a_window_is_documented_both_ways() -> None:
+    row = WindowRow(
+        1, WindowKind.FREEZE, "qemu:web1", WindowState.OPEN, dict.fromkeys(MOMENTS), {}, 0, "root",
+        1, "c", "h", None, None, None, False, None, (),
+    )  # fmt: skip
+    assert _documented_keys("## A window:") == window_object(row).keys() - {"schema"}
+    section = DOCS.read_text().split("## A window:", 1)[1]
+    times = next(line for line in section.splitlines() if line.startswith("| `times`"))
+    assert re.findall(r"`([a-z_]+)`", times) == ["times", *MOMENTS, "null"]

@@ -19,6 +19,7 @@ from tui.cli.options import Options
 
 if TYPE_CHECKING:
     from agentclient.drill.fleet import Drill
+    from agentclient.journal.writer import Journal
     from agentclient.links import Links
     from agentclient.operations import Operations
     from agentclient.sources.base import Source
@@ -39,6 +40,7 @@ class Engine:
     Attributes:
         explicit: the VMs that were named with ``--vm``; None if there were none.
         drill: who serves the simulated guests; None outside of a drill.
+        journal: where freezes and thaws are written down; None in a drill.
     """
 
     fleet: Fleet
@@ -49,6 +51,7 @@ class Engine:
     explicit: ExplicitSource | None = None
     interval_s: float = DEFAULT_AGENT_INTERVAL_S
     drill: Drill | None = None
+    journal: Journal | None = None
 
     def look(self) -> tuple[str, ...]:
         """Find the VMs, and return a sentence for each source that could not look.
@@ -85,6 +88,8 @@ class Engine:
         self.operations.close(CLOSING_S)
         self.watcher.stop()
         self.links.close()
+        if self.journal is not None:
+            self.journal.close()
         if self.drill is not None:
             self.drill.stop()
 
@@ -96,13 +101,17 @@ def build_engine(options: Options) -> Engine:
         BadInput: an option can't be used.
         FrostwatchError: a drill can't be started.
     """
-    from agentclient.links import Links  # noqa: PLC0415 - `--help` needs none of this
+    from agentclient.journal.writer import Journal  # noqa: PLC0415 - `--help` needs none of this
+    from agentclient.links import Links  # noqa: PLC0415
     from agentclient.operations import Operations  # noqa: PLC0415
+    from agentclient.recovery import Recovery  # noqa: PLC0415
     from agentclient.watcher import Watcher  # noqa: PLC0415
 
     fleet, links = Fleet(), Links()
     explicit = _explicit(options)
     drill = _drill(options)
+    # A drill's guests are others each time: what was done to them is not to be remembered.
+    journal = None if drill is not None else Journal()
     sources = _sources(explicit, drill)
     interval_s = options.interval_s or DEFAULT_AGENT_INTERVAL_S
     watcher = Watcher(
@@ -111,14 +120,16 @@ def build_engine(options: Options) -> Engine:
         sources,
         port_interval_s=min(DEFAULT_PORT_INTERVAL_S, interval_s),
         agent_interval_s=interval_s,
+        recovery=Recovery(journal) if journal is not None else None,
     )
     operations = Operations(
         fleet,
         links,
         read_only=options.read_only,
         freezes_at_once=options.freezes_at_once,
+        journal=journal,
     )
-    return Engine(fleet, links, sources, watcher, operations, explicit, interval_s, drill)
+    return Engine(fleet, links, sources, watcher, operations, explicit, interval_s, drill, journal)
 
 
 def has_vms(options: Options) -> bool:

@@ -29,6 +29,7 @@ from tui.cli.output import Output
 if TYPE_CHECKING:
     from agentclient.group import GroupOutcome
     from agentclient.operations import ThawOutcome
+    from agentclient.rungs import RescueOutcome
 
 # Often while somebody looks; once a minute for the rest of a long freeze.
 FIRST_EVERY_S = 10.0
@@ -166,8 +167,8 @@ def details(event: Event) -> Iterator[str]:
         yield from outcome_details(outcome)
         step = outcome.next
     else:
-        thaw = cast("ThawOutcome | None", event.fields.get("thaw"))
-        step = thaw.next if thaw else None
+        ended = event.fields.get("thaw") or event.fields.get("rescue")
+        step = cast("ThawOutcome | RescueOutcome", ended).next if ended else None
     if step and step not in event.text:
         yield f"next: {step}"
 

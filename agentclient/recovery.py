@@ -1,0 +1,86 @@
+"""Freezes that a dead frostwatch has left: found in the journal, shown, and ours to thaw (P4).
+
+The journal says which guests may be frozen by us; the ordinary visits ask them. What is decided in
+here is decided by the journal as it is at that moment, since other processes write to it as well.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from agentclient.fleet import Fleet
+from agentclient.journal import rows
+from agentclient.journal.left import Left, Standing, close_over, match, standing
+from agentclient.journal.writer import PATIENCE_S, Journal
+from agentclient.schema import rfc3339
+from agentclient.vm import FreezeState, LeftBy, Vm, VmState
+
+# Who lists VMs may wait longer for the journal than who freezes or thaws.
+LIST_S: Final = 2.0
+# A guest that may be frozen is asked this often: connecting alone releases an agent that spins on
+# an answer that nobody reads (protocol §3.5), and a freeze that was queued may have run since.
+AGAIN_S: Final = 3.0
+FOUND_THAWED: Final = "found thawed"
+
+
+class Recovery:
+    """Keeps the fleet told of what was left, and the journal of what became of it.
+
+    Args:
+        journal: where windows stand.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    def look(self, fleet: Fleet) -> None:
+        """Take over from the journal which VMs may be frozen by us; nothing if it can't tell."""
+        found = self._journal.ask(standing, Standing(), LIST_S)
+        if found is None:
+            return
+        if found.over:
+            at = rfc3339(fleet.wall()) or ""
+            self._journal.put(lambda file: close_over(file, found.over, at))
+        for state in fleet.states():
+            by = match(state.vm, found.left)
+            if by != state.left:
+                fleet.update(state.id, lambda old, by=by: with_left(old, by))  # type: ignore[misc]
+
+    def answered(self, before: VmState, after: VmState) -> None:
+        """Settle a window whose guest has just said that it is thawed."""
+        left = before.left
+        if left is None or after.left is not None or after.freeze.state is not FreezeState.THAWED:
+            return
+        at = rfc3339(after.agent.seen_at) or ""
+        self._journal.put(
+            lambda file: rows.close(file, left.window, FOUND_THAWED, at, settled=True)
+        )
+
+
+def is_ours(journal: Journal | None, vm: Vm) -> bool:
+    """Return whether a VM's freeze is provably what a dead frostwatch has left, as of now.
+
+    Args:
+        journal: where windows stand; None where none is kept.
+        vm: the VM.
+    """
+    if journal is None:
+        return False
+    found = journal.ask(standing, Standing(), PATIENCE_S)
+    left: tuple[Left, ...] = found.left if found is not None else ()
+    return match(vm, left) is not None
+
+
+def with_left(state: VmState, left: LeftBy | None) -> VmState:
+    """Return a VM's state with what the journal knows now of freezes that were left."""
+    info = state.freeze
+    if info.state is FreezeState.FROZEN and state.progress is None:
+        foreign = left is None and not state.left_frozen
+        info = replace(info, since=left.at if left else info.since, foreign=foreign)
+    return replace(state, left=left, freeze=info)
+
+
+def left_text(left: LeftBy) -> str:
+    """Return who has left a guest frozen, as a clause."""
+    return f"left frozen by frostwatch (pid {left.pid}, {left.user}) at {left.at:%Y-%m-%d %H:%M:%S}"

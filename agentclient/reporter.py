@@ -1,0 +1,125 @@
+"""Whom an operation tells what happens: the fleet, the VM's log, the journal, and a listener."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from agentclient.events import Event, EventKind
+from agentclient.fleet import Fleet
+from agentclient.journal.entry import Entry
+from agentclient.moves import Tell
+from agentclient.rungs import RescueOutcome
+from agentclient.text import printable
+from agentclient.thawer import ThawOutcome
+from agentclient.vm import (
+    AgentHealth,
+    AgentHow,
+    AgentState,
+    FileSystem,
+    FreezeInfo,
+    FreezeState,
+    Level,
+    Outcome,
+    Progress,
+    RunState,
+    Vm,
+    VmState,
+)
+
+OnEvent = Callable[[Event], None]
+
+
+class FleetReporter:
+    """Writes what an operation tells to all who want to know.
+
+    Args:
+        fleet: what is known about all VMs.
+        vm: the VM.
+        on_event: whoever else listens.
+        entry: the operation's window in the journal; None where none is kept.
+    """
+
+    def __init__(
+        self, fleet: Fleet, vm: Vm, on_event: OnEvent | None, entry: Entry | None = None
+    ) -> None:
+        self._fleet = fleet
+        self._vm = vm
+        self._on_event = on_event
+        self._entry = entry
+
+    def tell(self, tell: Tell) -> None:
+        """Log an event, and pass it on."""
+        problem = self._entry.problem() if self._entry is not None else None
+        if problem is not None:
+            self._tell(Tell(EventKind.NOTE, Level.WARNING, problem))
+        self._tell(tell)
+
+    def _tell(self, tell: Tell) -> None:
+        text = printable(tell.text, 1000)
+        self._fleet.log(self._vm.id, tell.level, text)
+        event = Event(self._vm.id, self._fleet.wall(), tell.kind, tell.level, text, tell.fields)
+        if self._entry is not None:
+            self._entry.event(event)
+        if self._on_event is None:
+            return
+        try:
+            self._on_event(event)
+        except Exception as error:  # noqa: BLE001 - a listener must not end a freeze (P4, P8)
+            self._fleet.log(self._vm.id, Level.ERROR, f"a listener failed: {error!r}")
+
+    def progress(self, progress: Progress) -> None:
+        """Show how far it has got; say when that takes longer than it used to."""
+        self._update(lambda state: replace(state, progress=progress))
+        late = self._entry.late(progress) if self._entry is not None else None
+        if late is not None:
+            self.tell(late)
+
+    def file_systems(self, found: tuple[FileSystem, ...]) -> None:
+        """Keep what the guest listed."""
+        at = self._fleet.wall()
+        self._update(lambda state: replace(state, file_systems=found, file_systems_at=at))
+
+    def agent(self, health: AgentHealth) -> None:
+        """Show the agent's health."""
+        seen = replace(health, seen_at=self._fleet.wall())
+        self._update(lambda state: replace(state, agent=seen))
+
+    def frozen(self, state: FreezeState | None, *, foreign: bool) -> None:
+        """Show the state of the file systems, since now if it is another."""
+        at = self._fleet.wall()
+
+        def change(old: VmState) -> VmState:
+            same = (old.freeze.state, old.freeze.foreign) == (state, foreign)
+            since = old.freeze.since if same else at
+            return old.with_freeze(FreezeInfo(state, since, foreign))
+
+        self._update(change)
+
+    def run_state(self, state: RunState) -> None:
+        """Show the run state."""
+        self._update(lambda old: replace(old, run_state=state))
+
+    def port(self, *, is_open: bool) -> None:
+        """Show the port where it tells more than what was known."""
+        at = self._fleet.wall()
+
+        def change(old: VmState) -> VmState:
+            closed = old.agent.state is AgentState.CLOSED
+            if is_open is not closed:
+                return old
+            word = AgentState.OPEN if is_open else AgentState.CLOSED
+            agent = replace(
+                old.agent, state=word, how=AgentHow.PORT, rtt_s=None, detail=None, seen_at=at
+            )
+            return replace(old, agent=agent)
+
+        self._update(change)
+
+    def ended(self, outcome: Outcome | ThawOutcome | RescueOutcome) -> None:
+        """Show that nothing is in flight any more."""
+        last = outcome if isinstance(outcome, Outcome) else None
+        self._update(lambda old: replace(old, progress=None, last=last or old.last))
+
+    def _update(self, change: Callable[[VmState], VmState]) -> None:
+        self._fleet.update(self._vm.id, change)

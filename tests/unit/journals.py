@@ -1,0 +1,84 @@
+"""Journals for tests: of this process, and of others that have died or are still at work."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from agentclient.events import Event, EventKind
+from agentclient.fleet import now
+from agentclient.freezer import FreezeRequest
+from agentclient.journal.entry import Entry, begin_freeze
+from agentclient.journal.history import WindowRow, windows
+from agentclient.journal.writer import Journal
+from agentclient.vm import AgentChannel, Level, Outcome, OutcomeKind, Process, Vm, VmId
+
+VERIFIED = Outcome(
+    OutcomeKind.VERIFIED, "frozen", frozen=2, thawed=2, certified=True, settled=True, seconds=1.0
+)
+LOST = Outcome(OutcomeKind.LOST, "lost", next="frostwatch thaw --foreign qemu:db1")
+WAIT_S = 5.0
+
+
+def vm(folder: Path, name: str = "db1", process: Process | None = None) -> Vm:
+    """Return a VM with a file in the place of its agent's socket."""
+    path = folder / f"{name.replace(chr(47), chr(95))}.qga"
+    path.touch()
+    return Vm(VmId("qemu", name), AgentChannel(path), process=process)
+
+
+def begin(journal: Journal, one: Vm) -> Entry:
+    entry = begin_freeze(journal, one, FreezeRequest())
+    assert entry is not None
+    return entry
+
+
+def tell(entry: Entry, one: Vm, kind: EventKind, text: str = "said", **fields: Any) -> None:
+    entry.event(Event(one.id, now(), kind, Level.INFO, text, fields))
+
+
+def whole(journal: Journal, one: Vm, outcome: Outcome = VERIFIED) -> int:
+    """Write a freeze from its beginning to its end; return its window."""
+    entry = begin(journal, one)
+    entry.armed()
+    tell(entry, one, EventKind.SENT)
+    tell(entry, one, EventKind.REPLY, frozen=2)
+    tell(entry, one, EventKind.THAW_SENT)
+    if outcome.settled:
+        tell(entry, one, EventKind.THAWED)
+    tell(entry, one, EventKind.OUTCOME, outcome=outcome)
+    return entry.window
+
+
+def rows(journal: Journal) -> tuple[WindowRow, ...]:
+    """Return all windows, the newest first, once everything is written."""
+    none: tuple[WindowRow, ...] = ()
+    found = journal.ask(lambda file: windows(file, None, 1000), none, WAIT_S)
+    assert found is not None, journal.problem
+    return found
+
+
+def change(path: Path, window: int, **columns: Any) -> None:
+    """Change a window behind the journal's back, as another process would have written it."""
+    with sqlite3.connect(path) as file:
+        for name, value in columns.items():
+            file.execute(f"UPDATE windows SET {name} = ? WHERE id = ?", (value, window))
+    file.close()
+
+
+def of_a_dead_process(path: Path, window: int) -> None:
+    """Make it look as if a process had written a window that has died since."""
+    child = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"],
+                           capture_output=True, text=True, check=True)  # fmt: skip
+    change(path, window, pid=int(child.stdout), ticks=1)
+
+
+def of_a_living_process(path: Path, window: int) -> None:
+    """Make it look as if another process that lives had written a window."""
+    pid = os.getppid()
+    ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    change(path, window, pid=pid, ticks=ticks)

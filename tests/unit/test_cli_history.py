@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from agentclient.journal.writer import Journal, default_path
+from agentclient.vm import FreezeInfo, FreezeState, LeftBy
+from tests.unit.cli_fakes import AT, World, world
+from tests.unit.journals import LOST, WAIT_S, begin, of_a_dead_process, vm, whole
+from tui.main import run
+
+__all__ = ["world"]
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    """Three freezes of two VMs, the last of them left by a process that has died."""
+    made = Journal()
+    whole(made, vm(tmp_path, "db1"))
+    whole(made, vm(tmp_path, "web[/]1"), LOST)
+    left = begin(made, vm(tmp_path, "db1"))
+    left.armed()
+    made.write(lambda _: None, WAIT_S)
+    of_a_dead_process(default_path(), left.window)
+    return made
+
+
+def test_the_newest_first_for_a_person(
+    journal: Journal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["history"]) == 0
+    header, left, lost, verified = capsys.readouterr().out.splitlines()
+    assert header.split()[:4] == ["WHEN", "VM", "OUTCOME", "CERTIFIED"]
+    assert "left" in left
+    assert "its process has died; MAY BE FROZEN" in left
+    assert "web[/]1" in lost
+    assert "lost" in lost
+    assert "MAY BE FROZEN" in lost
+    assert "verified" in verified
+    assert "yes" in verified
+    assert "2/2" in verified
+    assert "pid" in verified
+
+
+def test_of_one_vm_with_how_long_its_freezes_take(
+    journal: Journal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["history", "db1"]) == 0
+    out = capsys.readouterr().out
+    assert "web" not in out
+    assert "1 freeze answered: median 0.0 s" in out
+    assert run(["history", "qemu:db1", "--json", "--limit", "1"]) == 0
+    row, durations = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (row["schema"], row["vm"], row["state"]) == (1, "qemu:db1", "left")
+    assert (row["result"], row["settled"]) == (None, False)
+    assert durations["durations"]["count"] == 1
+
+
+def test_json_is_one_object_a_line(journal: Journal, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["history", "--json"]) == 0
+    seen = capsys.readouterr()
+    found = [json.loads(line) for line in seen.out.splitlines()]
+    assert [row["vm"] for row in found] == ["qemu:db1", "qemu:web[/]1", "qemu:db1"]
+    assert [row["result"] and row["result"]["outcome"] for row in found] == [
+        None, "lost", "verified"
+    ]  # fmt: skip
+    assert seen.out.isascii()
+    assert seen.err == ""
+
+
+def test_nothing_yet_and_an_unknown_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["history"]) == 0
+    seen = capsys.readouterr()
+    assert seen.out == ""
+    assert "nothing was frozen" in seen.err
+    assert run(["history", "db1"]) == 2
+    assert "'db1'" in capsys.readouterr().err
+    assert not default_path().exists()
+
+
+def test_a_journal_that_can_not_be_read(capsys: pytest.CaptureFixture[str]) -> None:
+    default_path().mkdir(parents=True)
+    assert run(["history"]) == 1
+    assert "can't be opened" in capsys.readouterr().err
+
+
+# -- what was left, in the other commands ------------------------------------------------------
+
+
+def test_list_tells_what_was_left_and_what_to_do(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = world.add("db1", freeze=FreezeInfo(FreezeState.FROZEN, AT))
+    world.seen[one.name] = replace(world.seen[one.name], left=LeftBy(1, 4711, "root", AT))
+    assert run(["list"]) == 0
+    seen = capsys.readouterr()
+    assert "frozen (left)" in seen.out
+    assert "left frozen by frostwatch (pid 4711, root)" in seen.err
+    assert seen.err.rstrip().endswith("frostwatch thaw qemu:db1")
+    assert run(["list", "--json", "--state", "left", "--exit-code"]) == 1
+    (line,) = capsys.readouterr().out.splitlines()
+    freeze = json.loads(line)["freeze"]
+    assert (freeze["foreign"], freeze["left_by"]["pid"]) == (False, 4711)
+    assert run(["list", "--state", "foreign", "--exit-code"]) == 0

@@ -1,0 +1,182 @@
+"""What operations write into the journal, and what it tells them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from agentclient.events import Event, EventKind
+from agentclient.fleet import Fleet
+from agentclient.freezer import FreezeRequest
+from agentclient.holder.diary import Diary
+from agentclient.journal import figures as figures_module
+from agentclient.journal.figures import Figures, figures, unusual
+from agentclient.journal.writer import Journal
+from agentclient.links import Links
+from agentclient.operations import Operations
+from agentclient.reporter import FleetReporter
+from agentclient.thaw import ThawReport
+from agentclient.vm import Level, Phase, Progress
+from agentclient.words import WindowKind, WindowState
+from tests.unit.journals import WAIT_S, begin, of_a_dead_process, rows, tell, vm, whole
+
+USUAL = Figures(20, 2.0, 9.0, 12.0)
+PENDING = Progress("freeze", Phase.PENDING, "the answer", 0.0, sent_at=100.0)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    return Journal(tmp_path / "journal.db")
+
+
+def test_every_freeze_and_every_thaw_is_written_down(journal: Journal, tmp_path: Path) -> None:
+    one, fleet = vm(tmp_path), Fleet()
+    fleet.set_vms("qemu", [one])
+    operations = Operations(fleet, Links(), read_only=True, journal=journal)
+    request = FreezeRequest(("/a",), strict=True)
+    operations.freeze(one, request).wait(5.0)
+    operations.thaw(one, foreign=True).wait(5.0)
+    operations.close(1.0)
+    thaw, freeze = rows(journal)
+    assert (freeze.kind, thaw.kind) == (WindowKind.FREEZE, WindowKind.THAW)
+    assert (freeze.request["mounts"], freeze.request["strict"]) == (["/a"], True)
+    assert freeze.outcome is not None
+    assert freeze.outcome["refusal"] == "read-only"
+    assert freeze.times["armed"] is None
+    assert thaw.request == {"foreign": True}
+    assert thaw.thaw is not None
+    assert thaw.thaw["refused"] is True
+    assert {row.state for row in (thaw, freeze)} == {WindowState.CLOSED}
+
+
+def test_what_is_wrong_with_it_is_told_once(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    journal, one, fleet = Journal(tmp_path / "file" / "journal.db"), vm(tmp_path), Fleet()
+    journal.write(lambda _: None, WAIT_S)
+    fleet.set_vms("qemu", [one])
+    told: list[Event] = []
+    operations = Operations(fleet, Links(), read_only=True, journal=journal)
+    for _ in range(2):
+        operations.freeze(one, FreezeRequest(), told.append).wait(5.0)
+    operations.close(1.0)
+    notes = [event.text for event in told if event.kind is EventKind.NOTE]
+    assert len(notes) == 1
+    assert "is not written any more" in notes[0]
+    assert told[-1].kind is EventKind.OUTCOME
+
+
+# -- how long it takes ---------------------------------------------------------------------------
+
+
+def test_figures() -> None:
+    assert figures([]) == Figures(0)
+    assert figures([3.0]) == Figures(1, 3.0, 3.0, 3.0)
+    assert figures([float(n) for n in range(100, 0, -1)]) == Figures(100, 50.5, 95.0, 100.0)
+
+
+@pytest.mark.parametrize(
+    ("usual", "progress", "now", "told"),
+    [
+        (USUAL, PENDING, 112.5, True),
+        (USUAL, PENDING, 112.0, False),
+        (USUAL, replace(PENDING, phase=Phase.BLOCKED), 200.0, False),
+        (USUAL, replace(PENDING, phase=Phase.HELD), 200.0, False),
+        (USUAL, replace(PENDING, sent_at=None), 200.0, False),
+        (replace(USUAL, count=figures_module.FEWEST - 1), PENDING, 200.0, False),
+        (Figures(0), PENDING, 200.0, False),
+    ],
+)
+def test_what_takes_longer_than_its_last_ones(
+    usual: Figures, progress: Progress, now: float, told: bool
+) -> None:
+    tell = unusual(usual, progress, now)
+    assert (tell is not None) == told
+    if tell is not None:
+        assert (tell.kind, tell.level) == (EventKind.NOTE, Level.WARNING)
+        assert "its last 20 freezes: 12 s" in tell.text
+
+
+def test_it_is_told_once_while_it_is_pending(journal: Journal, tmp_path: Path) -> None:
+    one, fleet = vm(tmp_path), Fleet()
+    fleet.set_vms("qemu", [one])
+    for _ in range(figures_module.FEWEST):
+        whole(journal, one)
+    entry = begin(journal, one)
+    journal.write(lambda _: None, WAIT_S)
+    told: list[Event] = []
+    reporter = FleetReporter(fleet, one, told.append, entry)
+    reporter.progress(replace(PENDING, phase=Phase.PREPARING, sent_at=None))
+    assert told == []
+    for _ in range(3):
+        reporter.progress(replace(PENDING, sent_at=time.monotonic() - 60.0))
+    assert [event.kind for event in told] == [EventKind.NOTE]
+    assert "any of its last 5 freezes" in told[0].text
+
+
+def test_only_the_freezes_own_reply_counts(journal: Journal, tmp_path: Path) -> None:
+    one = vm(tmp_path)
+    entry = begin(journal, one)
+    tell(entry, one, EventKind.SENT)
+    tell(entry, one, EventKind.REPLY, "the agent's status: thawed")
+    tell(entry, one, EventKind.THAW_SENT)
+    tell(entry, one, EventKind.REPLY, error="the thaw's hook failed")
+    (row,) = rows(journal)
+    assert row.times["replied"] is None
+    tell(entry, one, EventKind.REPLY, frozen=2)
+    (row,) = rows(journal)
+    assert row.times["replied"] is not None
+
+
+# -- the holder ----------------------------------------------------------------------------------
+
+
+def test_a_holder_writes_what_it_did_in_its_consoles_place(
+    journal: Journal, tmp_path: Path
+) -> None:
+    one = vm(tmp_path)
+    entry = begin(journal, one)
+    reference = entry.armed()
+    tell(entry, one, EventKind.SENT)
+    journal.write(lambda _: None, WAIT_S)
+    of_a_dead_process(journal.path, entry.window)
+    body = {
+        "journal": str(reference.path),
+        "window": reference.window,
+        "asked": reference.asked,
+    }
+    diary = Diary()
+    diary.taken(body, "the console has gone")
+    diary.flush(thawing=True)
+    assert rows(journal)[0].note is None, "the thaw comes first"
+    diary.flush(thawing=False)
+    (row,) = rows(journal)
+    while row.note is None:
+        (row,) = rows(journal)
+    assert row.state is WindowState.OPEN, "the holder is at work on it"
+    diary.done(body, ThawReport(None, 2, None, True, "thawed 2 of 2", None))
+    diary.close()
+    (row,) = rows(journal)
+    assert (row.state, row.settled) == (WindowState.CLOSED, True)
+    assert row.note == "taken over by the holder: the console has gone"
+    assert row.thaw is not None
+    assert (row.thaw["ok"], row.thaw["thawed"]) == (True, 2)
+    ended, thawed = row.times["ended"], row.times["thawed"]
+    assert ended is not None
+    assert thawed is not None
+    assert ended.seconds is not None
+    assert 0 <= ended.seconds < 60
+    assert [event.kind for event in row.events] == ["sent", "note", "thawed"]
+
+
+@pytest.mark.parametrize("path", ["", "/proc/nowhere/journal.db"])
+def test_no_journal_keeps_a_holder_from_anything(path: str) -> None:
+    diary = Diary()
+    body = {"journal": path, "window": "nonsense", "asked": None}
+    began = time.monotonic()
+    diary.taken(body, "the console has gone")
+    diary.done(body, ThawReport(None, None, None, False, "not thawed", "thaw it"))
+    diary.close()
+    assert time.monotonic() - began < 2.0
