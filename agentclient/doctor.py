@@ -10,11 +10,13 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
+from pathlib import Path
 
 from agentclient.commands import thaw_command
 from agentclient.errors import FrostwatchError
 from agentclient.findings import AGENT_STATES, RUN_STATES, Finding, FindingLevel
 from agentclient.recovery import left_text
+from agentclient.risks import risks
 from agentclient.sources.base import Abilities, Note, Source
 from agentclient.sources.sockets import check_socket
 from agentclient.text import printable
@@ -33,6 +35,7 @@ __all__ = [
     "FindingLevel",
     "about",
     "check_channels",
+    "check_journal",
     "check_platform",
     "check_source",
     "check_state",
@@ -44,6 +47,7 @@ __all__ = [
 OLDEST_PYTHON = (3, 11)
 
 _OK, _WARNING, _PROBLEM = FindingLevel
+_RISK = "Unmount it before the freeze, or freeze the others alone: --mount PATH."
 
 
 def check_platform(
@@ -85,6 +89,20 @@ def check_source(source: Source) -> list[Finding]:
         return [Finding(subject, _PROBLEM, printable(error), None)]
     findings = [_found(subject, vms, source.abilities())]
     return [*findings, *map(_noted, source.notes())]
+
+
+def check_journal(path: Path, problem: str | None) -> list[Finding]:
+    """Check whether freezes and thaws are written down.
+
+    Args:
+        path: the journal's file.
+        problem: what it says about itself, once something was asked of it.
+    """
+    if problem is None:
+        text = f"freezes and thaws are written down in {printable(path)}"
+        return [Finding("journal", _OK, text)]
+    advice = "Freezes and thaws work without it; what a dead console leaves is foreign then."
+    return [Finding("journal", _WARNING, printable(problem), advice)]
 
 
 def check_channels(vm: Vm) -> list[Finding]:
@@ -138,6 +156,9 @@ def examine(
     for state in states:
         findings += check_channels(state.vm)
         findings += check_state(state, (views or {}).get(state.id))
+        findings += [
+            Finding(str(state.id), _WARNING, printable(one), _RISK) for one in risks(state)
+        ]
     # A source's note and a VM's configuration may say the same.
     return tuple({(one.subject, one.text): one for one in findings}.values())
 

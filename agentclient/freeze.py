@@ -301,6 +301,17 @@ class FreezeMachine:
             return []
         return self._held(now, self.window.end(now))
 
+    def extend_hold(self, seconds: float) -> list[Move]:
+        """Hold the window for longer, as long as a window may be held at the most."""
+        most_s = self._plan.schedule.maximum_hold_s
+        more_s = 0.0
+        if self.window is not None and self.state is State.HELD:
+            more_s = self.window.extend(seconds, most_s)
+        if not more_s:
+            text = f"the hold is not extended: it is over, or at its most, {in_words(most_s)}"
+            return [Tell(EventKind.NOTE, Level.WARNING, text)]
+        return [Tell(EventKind.NOTE, Level.WARNING, f"the hold is extended by {in_words(more_s)}")]
+
     def abandon_hold(self) -> None:
         """Thaw without a last look: somebody is in a hurry."""
         if self.state is State.HELD:

@@ -22,7 +22,7 @@ from agentclient.thawer import drive_thaw
 from agentclient.verdict import refused
 from agentclient.vm import Level, Outcome, OutcomeKind, Phase, Progress, Refusal
 from agentclient.watch import PortWatch
-from agentclient.wishes import Wishes
+from agentclient.wishes import Wish, Wishes
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +196,10 @@ class Freezer:
             renewed = not gone and driver.reconnect()
             driver.perform(procedure.stream_ended(now, happened.ended, renewed=renewed))
         for wish in happened.wishes:
-            driver.perform(procedure.grant(now, wish))
+            if wish is Wish.EXTEND:
+                driver.perform(procedure.extend(self._wishes.take_extension()))
+            else:
+                driver.perform(procedure.grant(now, wish))
         driver.perform(procedure.tick(now))
 
     def _await_holder(self, driver: Driver, procedure: FreezeProcedure, guard: Guard) -> None:

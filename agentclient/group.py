@@ -11,13 +11,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Generic, Protocol, TypeVar
 
 from agentclient.durations import in_words
 from agentclient.errors import BadInput
 from agentclient.events import Event, EventKind
 from agentclient.freezer import FreezeRequest
-from agentclient.operations import OnEvent, Operation, Operations
+from agentclient.operations import OnEvent
 from agentclient.schedule import Schedule
 from agentclient.vm import Outcome, OutcomeKind, Vm, VmId
 
@@ -65,7 +65,35 @@ def group_request(request: FreezeRequest, within_s: float) -> FreezeRequest:
     return replace(request, schedule=replace(schedule, hold_s=hold_s))
 
 
-class GroupFreeze:
+class Member(Protocol):
+    """One VM's freeze in flight (see `agentclient.operations.Operation`)."""
+
+    @property
+    def vm(self) -> Vm:
+        """The VM."""
+
+    def cancel(self) -> None:
+        """Stop waiting, and thaw when it answers."""
+
+    def end_hold(self) -> None:
+        """Thaw now."""
+
+    def wait(self, timeout_s: float | None = None) -> object:
+        """Return how it ended, None if it still runs."""
+
+
+MemberT = TypeVar("MemberT", bound=Member)
+MemberT_co = TypeVar("MemberT_co", bound=Member, covariant=True)
+
+
+class Freezes(Protocol[MemberT_co]):
+    """Who freezes (see `agentclient.operations.Operations`)."""
+
+    def freeze(self, vm: Vm, request: FreezeRequest, on_event: OnEvent | None = None) -> MemberT_co:
+        """Begin a freeze."""
+
+
+class GroupFreeze(Generic[MemberT]):
     """One group, from its first freeze to its last thaw; a thread of its own runs the barrier.
 
     Args:
@@ -78,7 +106,7 @@ class GroupFreeze:
 
     def __init__(
         self,
-        operations: Operations,
+        operations: Freezes[MemberT],
         vms: Sequence[Vm],
         request: FreezeRequest,
         *,
@@ -95,7 +123,7 @@ class GroupFreeze:
         self._frozen_at: dict[VmId, float] = {}
         self._held: set[VmId] = set()
         self._failed: dict[VmId, str] = {}
-        self.members: tuple[Operation, ...] = ()
+        self.members: tuple[MemberT, ...] = ()
         self.outcome: GroupOutcome | None = None
         self._thread = threading.Thread(target=self._run, name="group", daemon=True)
 
@@ -104,7 +132,7 @@ class GroupFreeze:
         """Each member's schedule."""
         return self._request.schedule
 
-    def start(self) -> tuple[Operation, ...]:
+    def start(self) -> tuple[MemberT, ...]:
         """Begin all freezes, and return them."""
         self.members = tuple(
             self._operations.freeze(vm, self._request, self._event) for vm in self._vms

@@ -65,6 +65,10 @@ class Operation:
         """The window has served its purpose: thaw now."""
         self._wishes.add(Wish.END_HOLD)
 
+    def extend_hold(self, seconds: float) -> None:
+        """Hold the window for so many seconds more, up to the maximum."""
+        self._wishes.extend(seconds)
+
     def give_up(self) -> None:
         """Leave within a second, and say loudly what is left to do."""
         self._wishes.add(Wish.GIVE_UP)

@@ -22,6 +22,7 @@ from agentclient.freeze import FREEZE, FREEZE_LIST
 from agentclient.identity import has_gone
 from agentclient.links import Link
 from agentclient.moves import Tell
+from agentclient.own import is_self, own_uuid
 from agentclient.verdict import already_frozen, refused
 from agentclient.vm import (
     AgentHealth,
@@ -158,7 +159,7 @@ class Preflight:
     def run(self) -> Prepared | Outcome:
         """Check everything; return what the freeze starts from, or why it isn't sent."""
         refusal = refuse_by_configuration(self._link, read_only=self._read_only)
-        refusal = refusal or refuse_by_look(self._look())
+        refusal = refusal or refuse_by_look(self._look()) or self._refuse_self()
         if refusal is not None:
             return refusal
         conversation = self._connect()
@@ -186,6 +187,12 @@ class Preflight:
         if view.problem and self._link.monitor is not None:
             self._note(Level.WARNING, f"{view.problem}: less evidence")
         return view
+
+    def _refuse_self(self) -> Outcome | None:
+        if not is_self(self._link, own_uuid()):
+            return None
+        reason = "it is the machine on which frostwatch runs: frozen, it could not thaw itself"
+        return refused(Refusal.SELF, reason, "freeze it from its host")
 
     def _connect(self) -> Conversation | Outcome:
         assert self._link.agent is not None

@@ -108,6 +108,10 @@ class FreezeProcedure:
         tell = Tell(EventKind.NOTE, Level.WARNING, text)
         return [tell, *self.freeze.thawed(now, report, taken=True)]
 
+    def extend(self, seconds: float) -> list[Move]:
+        """Hold the window for longer, if it is held."""
+        return self.freeze.extend_hold(seconds)
+
     def grant(self, now: float, wish: Wish) -> list[Move]:
         """Do what the operator asks."""
         if wish is Wish.END_HOLD:

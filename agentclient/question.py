@@ -59,11 +59,12 @@ def question(channel: Channel, *, first: bool, timeout_s: float = AGENT_VISIT_S)
 
 
 def _ask_and_leave(channel: Channel, began: float, *, first: bool) -> Steps[Said]:
-    said = Said()
+    said, wire = Said(), AgentWire()
     try:
-        yield from _ask_all(said, began, first=first)
+        yield from _ask_all(said, wire, began, first=first)
     except TimeoutError:
-        pass  # without a round trip it is silent; else it said what it said
+        # Without a round trip it is silent; else it said what it said, perhaps without end.
+        said.detail = wire.overlong
     except StreamEnded as error:
         said.detail = printable(error, 200)
     except _Nonsense as error:
@@ -73,8 +74,7 @@ def _ask_and_leave(channel: Channel, began: float, *, first: bool) -> Steps[Said
     return said
 
 
-def _ask_all(said: Said, began: float, *, first: bool) -> Steps[None]:
-    wire = AgentWire()
+def _ask_all(said: Said, wire: AgentWire, began: float, *, first: bool) -> Steps[None]:
     tickets = itertools.count(1)
     ticket = next(tickets)
     yield from _await(wire, ticket, wire.sync(ticket))

@@ -129,6 +129,23 @@ class Window:
             return []
         return self._end(now)
 
+    def extend(self, seconds: float, most_s: float) -> float:
+        """Hold it for longer.
+
+        Args:
+            seconds: how much longer.
+            most_s: how long a window may be held in all.
+
+        Returns:
+            How many seconds it was extended by; 0 once it is over, or ends right now.
+        """
+        if self.over or self._last_look_by is not None:
+            return 0.0
+        ends_at = min(self.ends_at + seconds, self.since + most_s)
+        more_s = max(0.0, ends_at - self.ends_at)
+        self.ends_at += more_s
+        return more_s
+
     def end(self, now: float) -> list[Move]:
         """It has served its purpose: end it now."""
         self.ends_at = min(self.ends_at, now)

@@ -144,6 +144,13 @@ class AgentWire:
         """Whether a sync of ours was ever answered on this channel."""
 
     @property
+    def overlong(self) -> str | None:
+        """What is wrong with the line that is coming just now: it is too long; None if it isn't."""
+        if not self._overlong:
+            return None
+        return f"a line of {self._overlong} bytes and more (limit {self._max_line})"
+
+    @property
     def waiting(self) -> tuple[int, ...]:
         """The tickets of the requests that are not answered yet, oldest first."""
         return tuple(item.ticket for item in self._waiting)

@@ -14,6 +14,7 @@ class Wish(StrEnum):
 
     CANCEL = "cancel"  # stop waiting, and thaw as soon as the agent answers
     END_HOLD = "end hold"  # the window has served its purpose: thaw now
+    EXTEND = "extend"  # the window is needed for longer (see `Wishes.extend`)
     GIVE_UP = "give up"  # leave at once, and say loudly what is left to do
 
 
@@ -30,6 +31,7 @@ class Wishes:
         self._lock = threading.Lock()
         self._new: list[Wish] = []
         self._closed = False
+        self._more_s = 0.0
         self.gave_up = False
         """Whether anybody has asked to leave at once."""
 
@@ -41,8 +43,20 @@ class Wishes:
             self._new.append(wish)
             self.gave_up = self.gave_up or wish is Wish.GIVE_UP
             os.eventfd_write(self._fd, 1)
-        if wish is not Wish.END_HOLD:
+        if wish in (Wish.CANCEL, Wish.GIVE_UP):
             self.cancellation.set()
+
+    def extend(self, seconds: float) -> None:
+        """Ask for so many seconds more of the hold."""
+        with self._lock:
+            self._more_s += seconds
+        self.add(Wish.EXTEND)
+
+    def take_extension(self) -> float:
+        """Return the seconds that were asked for since the last call."""
+        with self._lock:
+            more_s, self._more_s = self._more_s, 0.0
+            return more_s
 
     def take(self) -> list[Wish]:
         """Return what was asked since the last call; never waits."""

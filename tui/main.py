@@ -12,6 +12,7 @@ import click
 
 from agentclient.drill.plan import DEFAULT_GUESTS
 from agentclient.errors import BadInput, FrostwatchError
+from agentclient.schedule import DEFAULT_MAXIMUM_HOLD_S, Schedule
 from agentclient.text import printable
 from tui.cli import context
 from tui.cli.doctoring import doctor_command
@@ -19,7 +20,7 @@ from tui.cli.drilling import play
 from tui.cli.freezing import freeze_command
 from tui.cli.history import history_command
 from tui.cli.listing import Filter, list_command, list_vms
-from tui.cli.options import Options, general_options, interval, spelled_out
+from tui.cli.options import Options, general_options, interval, max_hold_option, spelled_out
 from tui.cli.rescuing import rescue_command
 from tui.cli.thawing import thaw_command
 
@@ -37,6 +38,7 @@ BAD_INPUT = 2
     metavar="SECONDS",
     help="Between two visits to each guest's agent; default 15.",
 )
+@max_hold_option
 @click.option("--or-drill", is_flag=True, help="Where no VM is found, open a drill.")
 @click.option(
     "--version",
@@ -47,12 +49,13 @@ BAD_INPUT = 2
     help="Print the version and exit.",
 )
 @click.pass_context
-def cli(ctx: click.Context, /, **general: Any) -> int:
+def cli(ctx: click.Context, /, *, max_hold: float | None, **general: Any) -> int:
     """Freeze the file systems of QEMU/KVM guests, and watch long freezes.
 
     Without a command it opens the console; without a terminal it prints what `list` prints.
     """
-    ctx.obj = Options(**general)
+    most_s = DEFAULT_MAXIMUM_HOLD_S if max_hold is None else max_hold
+    ctx.obj = Options(**general, max_hold_s=Schedule(maximum_hold_s=most_s).maximum_hold_s)
     if ctx.invoked_subcommand is not None:
         return 0
     options = ctx.obj.checked()
@@ -132,6 +135,7 @@ def _open_console(options: Options) -> int:
             read_only=options.read_only,
             interval_s=engine.interval_s,
             drill=engine.drill is not None,
+            max_hold_s=options.max_hold_s,
         )
 
 

@@ -58,6 +58,9 @@ class FakeOperation:
     def end_hold(self) -> None:
         self.calls.append("end_hold")
 
+    def extend_hold(self, seconds: float) -> None:
+        self.calls.append(f"extend {seconds:g}")
+
     def give_up(self) -> None:
         self.calls.append("give_up")
 

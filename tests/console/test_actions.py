@@ -327,3 +327,32 @@ async def test_look_again(fleet: Fleet, still: StillClock) -> None:
     async with seated(fleet, still) as seat:
         await seat.press("down", "r")
         assert seat.watcher.visited == [qemu("db-1")]
+
+
+async def test_several_are_frozen_together_when_that_is_chosen(still: StillClock) -> None:
+    fleet = fleet_of(["a", "b"], still)
+    operations = FakeOperations()
+    async with seated(fleet, still, operations=operations) as seat:
+        await seat.press("a", "f", "b")
+        assert "TOGETHER: all are frozen within 30 s" in seat.text
+        await seat.press("5", "enter")
+        assert [one.vm.name for one in operations.started] == ["a", "b"]
+        holds = [one.request.schedule.hold_s for one in operations.started if one.request]
+        assert holds == [35.0, 35.0], "each window bridges the wait for the others"
+        assert "frozen together within 30 s, or not at all" in seat.notice
+
+
+async def test_a_window_is_held_for_longer_after_a_question(still: StillClock) -> None:
+    fleet = fleet_of(["a", "b"], still)
+    put(fleet, qemu("a"), progress=held(still))
+    operations = FakeOperations()
+    window = operations.add(state_of(fleet, "a").vm)
+    async with seated(fleet, still, operations=operations) as seat:
+        await seat.press("home", "e")
+        assert seat.dialog == "ExtendDialog"
+        assert "2 min in all" in seat.text
+        await seat.press("right", "enter")
+        assert window.calls == ["extend 30"]
+        await seat.press("down", "e")
+        assert seat.dialog == ""
+        assert "no window is held there" in seat.notice

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from agentclient.fleet import Fleet
-from agentclient.vm import FreezeInfo, FreezeState, Outcome, OutcomeKind, Phase
+from agentclient.vm import FreezeInfo, FreezeState, LeftBy, Outcome, OutcomeKind, Phase
 from tests.console.driving import LARGE, qemu, seated
 from tests.console.fakes import StillClock
 from tests.console.fleets import fleet_of, held, lost, pending, put, verified
@@ -66,3 +66,15 @@ async def test_what_was_known_before_the_console_opened_is_no_news(
     async with seated(fleet, still) as seat:
         await seat.settle()
         assert "hook failed" not in seat.notice
+
+
+async def test_what_a_dead_frostwatch_has_left_is_told_with_what_to_do(
+    fleet: Fleet, still: StillClock
+) -> None:
+    left = LeftBy(1, 4711, "root", still.wall() - timedelta(minutes=12))
+    async with seated(fleet, still, size=LARGE) as seat:
+        frozen = FreezeInfo(FreezeState.FROZEN, left.at)
+        put(fleet, qemu("web-1"), freeze=frozen, left=left)
+        await seat.settle()
+        assert "web-1: left frozen by frostwatch (pid 4711, root)" in seat.notice
+        assert "t thaws it" in seat.notice

@@ -122,6 +122,17 @@ def test_a_hold_ends_when_it_has_served(calm: Guest, operator: Operator) -> None
     calm.assert_thawed()
 
 
+def test_a_hold_is_extended_and_its_holder_knows(calm: Guest, operator: Operator) -> None:
+    running = operator.freeze(hold_s=1.5)
+    running.wait_event(EventKind.HELD)
+    running.operation.extend_hold(2.0)
+    running.wait_event(EventKind.NOTE, "the hold is extended by 2 s")
+    outcome = running.outcome()
+    assert_certified(outcome)
+    assert outcome.seconds > 3.4
+    calm.assert_thawed()
+
+
 def test_end_hold_before_the_verdict_means_no_hold(calm: Guest, operator: Operator) -> None:
     calm.slow_hook(1.0)
     running = operator.freeze(hold_s=100.0)

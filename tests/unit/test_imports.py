@@ -52,7 +52,15 @@ def test_the_command_line_imports_neither_textual_nor_the_console() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["--version"], ["list"], ["doctor"], ["thaw", "--all"], ["freeze", "x"]],
+    [
+        ["--help"],
+        ["--version"],
+        ["list"],
+        ["doctor"],
+        ["thaw", "--all"],
+        ["freeze", "x"],
+        ["history"],
+    ],
 )
 def test_no_command_imports_the_console_while_it_runs(arguments: list[str]) -> None:
     code = (
@@ -81,3 +89,9 @@ def test_the_files_that_four_drivers_run_use_the_standard_library_alone(module: 
         if name.split(".")[0] not in sys.stdlib_module_names and name.split(".")[0] != "agentclient"
     }
     assert not foreign
+
+
+def test_a_holder_that_only_stands_by_stays_small() -> None:
+    names = _modules_after("import agentclient.holder.main")
+    assert "agentclient.holder.diary" in names
+    assert not _found(names, {"sqlite3", "agentclient.journal"})

@@ -107,6 +107,16 @@ def test_whoever_is_wanted_during_a_visit_is_visited_once_more_and_never_twice_a
     assert rounds.take(100.3) == vm_id
 
 
+def test_whoever_may_be_frozen_by_us_is_asked_again_soon() -> None:
+    rounds = rounds_of(1)
+    (vm_id,) = ids(1)
+    for _ in range(5):
+        rounds.asked(vm_id, 100.0, alive=False, within_s=3.0)
+        assert rounds[vm_id].agent_due == 103.0
+    rounds.asked(vm_id, 100.0, alive=False)
+    assert rounds[vm_id].agent_due > 103.0
+
+
 def test_whoever_has_left_is_due_no_more() -> None:
     rounds = rounds_of(2)
     stays, leaves = sorted(ids(2), key=str)

@@ -226,3 +226,14 @@ def test_a_short_hold_on_windows_is_like_any_other() -> None:
     window.tick(109.0)
     window.tick(109.0 + LAST_LOOK_S)
     assert (window.over, window.broken) == (True, None)
+
+
+def test_a_hold_is_extended_up_to_what_is_allowed_and_not_once_it_is_over() -> None:
+    window = Held().window
+    assert window.extend(30.0, 120.0) == 30.0
+    assert window.ends_at == 140.0
+    assert window.extend(1000.0, 120.0) == 80.0
+    assert window.ends_at == 220.0
+    assert window.extend(1.0, 120.0) == 0.0
+    assert window.tick(220.0) == []
+    assert window.extend(30.0, 500.0) == 0.0, "its last look is being waited for"

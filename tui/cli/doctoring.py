@@ -38,7 +38,7 @@ def doctor_command(options: Options, name: str | None, as_json: bool) -> int:
 
 
 def _examine(options: Options, name: str | None) -> tuple[Finding, ...]:
-    from agentclient.doctor import about, examine  # noqa: PLC0415
+    from agentclient.doctor import about, check_journal, examine  # noqa: PLC0415
 
     with context.engine_for(options) as engine:
         # Not `look`: what is wrong with a socket is a finding here.
@@ -46,6 +46,8 @@ def _examine(options: Options, name: str | None) -> tuple[Finding, ...]:
         found = engine.fleet.find(name) if name is not None else None
         engine.visit()
         findings = examine(engine.sources, engine.fleet.states())
+        if engine.journal is not None:
+            findings += tuple(check_journal(engine.journal.path, engine.journal.problem))
     return about(findings, found.id) if found is not None else findings
 
 

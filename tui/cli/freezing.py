@@ -14,7 +14,14 @@ from agentclient.text import printable
 from agentclient.vm import Outcome, OutcomeKind, Vm
 from tui.cli import context
 from tui.cli.conduct import Conductor
-from tui.cli.options import DEFAULT_FREEZES_AT_ONCE, Options, duration, json_option, with_options
+from tui.cli.options import (
+    DEFAULT_FREEZES_AT_ONCE,
+    Options,
+    duration,
+    json_option,
+    max_hold_option,
+    with_options,
+)
 from tui.cli.report import Report, last_word
 
 if TYPE_CHECKING:
@@ -60,6 +67,7 @@ GROUP_END_S = 2.0  # its members have ended: it has nothing left to wait for
     default=5,
     help="How many probes at the most; default 5.",
 )
+@max_hold_option
 @click.option(
     "--together",
     is_flag=True,
@@ -91,6 +99,7 @@ def freeze_command(
     first_timeout: float,
     probe_timeout: float,
     probes: int,
+    max_hold: float | None,
     together: bool,
     within: float,
     at_once: int,
@@ -101,7 +110,8 @@ def freeze_command(
     Exits 0 only if every outcome is verified and every guest is thawed again. Ctrl-C and SIGTERM
     thaw first; a second one leaves at once.
     """
-    schedule = Schedule(first_timeout, probe_timeout, probes, hold)
+    most_s = options.max_hold_s if max_hold is None else max_hold
+    schedule = Schedule(first_timeout, probe_timeout, probes, hold, most_s)
     with context.engine_for(replace(options, freezes_at_once=at_once)) as engine:
         request = _request(mounts, strict, schedule)
         vms = engine.find(names)
@@ -127,7 +137,7 @@ def _freeze_together(
 
     if len(vms) > at_once:
         raise BadInput(f"{len(vms)} VMs can't be frozen together with --at-once {at_once}")
-    groups: list[GroupFreeze] = []
+    groups: list[GroupFreeze[Operation]] = []
 
     def start(report: Report) -> list[Operation]:
         group = GroupFreeze(

@@ -12,6 +12,7 @@ import click
 from agentclient.drill.plan import DEFAULT_GUESTS, MOST_GUESTS
 from agentclient.durations import parse_duration
 from agentclient.errors import BadInput
+from agentclient.schedule import DEFAULT_MAXIMUM_HOLD_S
 
 SHORTEST_INTERVAL_S = 0.5  # a polite visitor (P5): nobody reads faster than that
 SLOWEST, FASTEST = 0.1, 20.0  # faster than that, and a guest boots between two looks at it
@@ -31,6 +32,7 @@ class Options:
         drill_speed: how many times faster their own time runs; None for 1.
         or_drill: open a drill if there are no VMs.
         freezes_at_once: how many VMs are frozen at once at the most.
+        max_hold_s: how long a window may be held at the most, in seconds.
     """
 
     specs: tuple[str, ...] = ()
@@ -40,6 +42,7 @@ class Options:
     drill_speed: float | None = None
     or_drill: bool = False
     freezes_at_once: int = DEFAULT_FREEZES_AT_ONCE
+    max_hold_s: float = DEFAULT_MAXIMUM_HOLD_S
 
     def checked(self) -> Options:
         """Return them as they are.
@@ -103,6 +106,14 @@ speed_option = click.option(
     callback=_speed,
     metavar="X",
     help="Simulated guests take their time so many times faster.",
+)
+
+max_hold_option = click.option(
+    "--max-hold",
+    "max_hold",
+    metavar="D",
+    callback=duration,
+    help=f"How long a window may be held at the most; default {DEFAULT_MAXIMUM_HOLD_S:g}s.",
 )
 
 json_option = click.option(

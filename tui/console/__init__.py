@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agentclient.schedule import DEFAULT_MAXIMUM_HOLD_S, Schedule
+
 if TYPE_CHECKING:
     from agentclient.fleet import Fleet
     from agentclient.operations import Operations
@@ -18,6 +20,7 @@ def run_console(
     read_only: bool,
     interval_s: float,
     drill: bool = False,
+    max_hold_s: float = DEFAULT_MAXIMUM_HOLD_S,
 ) -> int:
     """Open the console, and return when it was left and every guest is thawed, or was told about.
 
@@ -28,10 +31,19 @@ def run_console(
         read_only: nothing is sent to any guest.
         interval_s: seconds between two visits to an agent.
         drill: the VMs are simulated; the screen says so.
+        max_hold_s: how long a window may be held at the most, in seconds.
 
     Returns:
         0, or 1 if a guest may still be frozen or the console failed.
     """
     from tui.console.running import run  # noqa: PLC0415 - the command line starts without textual
 
-    return run(fleet, operations, watcher, read_only=read_only, interval_s=interval_s, drill=drill)
+    return run(
+        fleet,
+        operations,
+        watcher,
+        read_only=read_only,
+        interval_s=interval_s,
+        drill=drill,
+        schedule=Schedule(maximum_hold_s=max_hold_s),
+    )

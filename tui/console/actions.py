@@ -9,11 +9,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from agentclient.durations import in_words
+from agentclient.errors import FrostwatchError
 from agentclient.fleet import Fleet
+from agentclient.group import DEFAULT_WITHIN_S, GroupFreeze
 from agentclient.operations import FreezeRequest, ThawOutcome
 from agentclient.rungs import RescueOutcome
 from agentclient.schedule import Schedule
-from agentclient.vm import Level, Vm
+from agentclient.vm import Level, Phase, Vm
 from tui.console.notices import Notice, thaw_notice
 from tui.console.ports import OperationPort, OperationsPort
 from tui.console.safe import safe
@@ -50,6 +52,7 @@ class Actions:
         self.schedule = schedule
         self._thaws: list[OperationPort] = []
         self._receipt: list[OperationPort] = []
+        self._groups: list[GroupFreeze[OperationPort]] = []
 
     def freeze(self, targets: Iterable[Target], hold_s: float) -> Iterator[Notice]:
         """Begin a freeze of each VM."""
@@ -64,6 +67,37 @@ class Actions:
                 yield self._notice(
                     target, Level.INFO, f"{_name(target)}: freeze begun; at most {most}"
                 )
+
+    def freeze_together(self, targets: Iterable[Target], hold_s: float) -> Iterator[Notice]:
+        """Begin a freeze of all VMs behind a barrier; of none if one is not what was meant."""
+        request = FreezeRequest(schedule=replace(self.schedule, hold_s=hold_s))
+        wanted = tuple(targets)
+        try:
+            vms = [self._checked(target) for target in wanted]
+            group = GroupFreeze(self._operations, vms, request)
+        except FrostwatchError as problem:
+            yield Notice(
+                Level.WARNING,
+                f"refused: {problem}; nothing was sent",
+                self._clock.wall(),
+                None,
+                True,
+            )
+            return
+        group.start()
+        self._groups.append(group)
+        text = f"{len(vms)} VMs: frozen together within {in_words(DEFAULT_WITHIN_S)}, or not at all"
+        yield Notice(Level.INFO, text, self._clock.wall(), None, True)
+
+    def _ended_groups(self) -> Iterator[Notice]:
+        """Yield what came of the groups that have ended since the last time."""
+        ended = [one for one in self._groups if one.outcome is not None]
+        self._groups = [one for one in self._groups if one.outcome is None]
+        for group in ended:
+            outcome = group.outcome
+            if outcome is not None:
+                level = Level.GOOD if outcome.together else Level.ERROR
+                yield Notice(level, f"group: {safe(outcome.reason, 400)}", self._clock.wall())
 
     def thaw(self, targets: Iterable[Target]) -> Iterator[Notice]:
         """Begin a thaw of each VM; a foreign freeze only where it was foreign at the key press."""
@@ -87,10 +121,10 @@ class Actions:
         self._receipt += [one for one in self._thaws[before:] if one not in self._receipt]
 
     def is_ours(self, target: Target) -> bool:
-        """Return whether this console froze a VM, or is freezing it."""
+        """Return whether we froze a VM, or are freezing it: this console, or one that died."""
         operation = self._operations.on(target.vm.id)
         freezing = operation is not None and operation.what == "freeze"
-        return freezing or target.state.left_frozen
+        return freezing or target.state.left_frozen or target.state.left_by is not None
 
     def stop(self, targets: Iterable[Target]) -> Iterator[Notice]:
         """Stop waiting for each VM, and have it thawed when it answers."""
@@ -108,6 +142,26 @@ class Actions:
                 text = "the rung is left; what it has done stays done"
             yield self._notice(target, Level.INFO, f"{_name(target)}: {text}")
 
+    def extend(self, targets: Iterable[Target], seconds: float) -> Iterator[Notice]:
+        """Hold the window of each VM for longer."""
+        for target in targets:
+            operation = self._operations.on(target.vm.id)
+            if operation is None or not self.held(target):
+                text = "its window is over"
+                yield self._notice(target, Level.INFO, f"{_name(target)}: {text}")
+                continue
+            operation.extend_hold(seconds)
+            text = f"held for {in_words(seconds)} more, if its maximum allows it"
+            yield self._notice(target, Level.INFO, f"{_name(target)}: {text}")
+
+    def held(self, target: Target) -> bool:
+        """Return whether a window of ours is open on a VM."""
+        try:
+            progress = self._fleet.get(target.vm.id).progress
+        except KeyError:
+            return False
+        return progress is not None and progress.phase in (Phase.HELD, Phase.AT_RISK)
+
     def in_flight(self, target: Target) -> bool:
         """Return whether something is in flight on a VM."""
         return self._operations.on(target.vm.id) is not None
@@ -121,6 +175,7 @@ class Actions:
             if isinstance(outcome, ThawOutcome):
                 yield thaw_notice(operation.vm.name, outcome, self._clock.wall())
         yield from self._receipt_notice()
+        yield from self._ended_groups()
 
     def _receipt_notice(self) -> Iterator[Notice]:
         """Yield how many of all that were to be thawed are, once all have ended."""

@@ -299,6 +299,10 @@ class FrostwatchApp(App[Leave]):
         """Thaw, after a question."""
         self._asking.thaw()
 
+    def action_extend(self) -> None:
+        """Hold a window for longer, after a question."""
+        self._asking.extend()
+
     def action_thaw_all(self) -> None:
         """Thaw everything, after a question or two."""
         self._asking.thaw_all()

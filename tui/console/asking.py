@@ -9,7 +9,14 @@ from textual.app import App
 
 from agentclient.vm import Level, VmId
 from tui.console.actions import READ_ONLY, Actions
-from tui.console.dialogs.confirm import FreezeDialog, StopDialog, Targets, ThawDialog
+from tui.console.dialogs.confirm import (
+    FreezeAnswer,
+    FreezeDialog,
+    StopDialog,
+    Targets,
+    ThawDialog,
+)
+from tui.console.dialogs.extend import ExtendDialog
 from tui.console.dialogs.thawall import Everything, ThawAllDialog
 from tui.console.model.view import FleetView
 from tui.console.notices import Notice
@@ -59,9 +66,11 @@ class Asking:
         if not self._can_ask(targets, "something is in flight already; x stops waiting for it"):
             return
 
-        def answered(hold_s: float | None) -> None:
-            if hold_s is not None:
-                self._show(self._actions.freeze(targets, hold_s))
+        def answered(chosen: FreezeAnswer | None) -> None:
+            if chosen is not None and chosen.together:
+                self._show(self._actions.freeze_together(targets, chosen.hold_s))
+            elif chosen is not None:
+                self._show(self._actions.freeze(targets, chosen.hold_s))
 
         dialog = FreezeDialog(
             targets, self._actions.schedule, self._hidden(targets), left_out, signs=self._signs
@@ -79,6 +88,19 @@ class Asking:
                 self._show(self._actions.thaw(targets))
 
         self._app.push_screen(ThawDialog(targets, self._hidden(targets), self._signs), answered)
+
+    def extend(self) -> None:
+        """Ask, and hold the windows for longer."""
+        targets = tuple(one for one in self._chosen() if self._actions.held(one))
+        if not self._can_ask(targets, "no window is held there"):
+            return
+
+        def answered(seconds: float | None) -> None:
+            if seconds is not None:
+                self._show(self._actions.extend(targets, seconds))
+
+        most_s = self._actions.schedule.maximum_hold_s
+        self._app.push_screen(ExtendDialog(targets, most_s, self._signs), answered)
 
     def thaw_all(self) -> None:
         """Ask, and thaw all that this console froze; and after one more question all that is."""

@@ -35,6 +35,14 @@ ACTIONS: list[BindingType] = [
         tooltip="Thaw all that this console froze, or all that is frozen; asks first",
     ),
     Binding(
+        "e",
+        "extend",
+        "Extend",
+        id="extend",
+        show=False,
+        tooltip="Hold a window for longer; asks first",
+    ),
+    Binding(
         "x",
         "stop",
         "Stop waiting",

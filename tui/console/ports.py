@@ -42,6 +42,9 @@ class OperationPort(Protocol):
     def end_hold(self) -> None:
         """Thaw now: the window has served its purpose."""
 
+    def extend_hold(self, seconds: float) -> None:
+        """Hold the window for so many seconds more."""
+
     def give_up(self) -> None:
         """Leave at once, and say loudly what is left."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 
 from agentclient.fleet import Fleet
+from agentclient.schedule import Schedule
 from tui.console.app import FrostwatchApp
 from tui.console.dialogs.quit import Leave
 from tui.console.leaving import LEFT_SOMETHING, Guard, take_leave, tell_stderr
@@ -19,10 +20,17 @@ def run(
     read_only: bool,
     interval_s: float,
     drill: bool = False,
+    schedule: Schedule | None = None,
 ) -> int:
     """Run the console, then take leave; see `tui.console.run_console`."""
     app = FrostwatchApp(
-        fleet, operations, watcher, read_only=read_only, interval_s=interval_s, drill=drill
+        fleet,
+        operations,
+        watcher,
+        read_only=read_only,
+        interval_s=interval_s,
+        drill=drill,
+        schedule=schedule,
     )
 
     def leave_screen() -> None:

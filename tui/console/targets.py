@@ -11,7 +11,7 @@ from pathlib import Path
 
 from agentclient.errors import FrostwatchError
 from agentclient.fleet import Fleet
-from agentclient.vm import AgentState, FreezeState, Process, RunState, Vm, VmState
+from agentclient.vm import FreezeState, Process, Vm, VmState
 from tui.console.safe import safe
 
 _Identity = tuple[Process | None, Path | None, Path | None]
@@ -69,19 +69,3 @@ def _identity(vm: Vm) -> _Identity:
     agent = vm.agent.path if vm.agent is not None else None
     monitor = vm.monitor.path if vm.monitor is not None else None
     return (vm.process, agent, monitor)
-
-
-def forecast(state: VmState) -> str | None:
-    """Return why a freeze of this VM will probably be refused; the core decides."""
-    agent = state.agent.state
-    if state.vm.freeze_disabled:
-        return f"its configuration forbids a freeze: {safe(state.vm.freeze_disabled)}"
-    if state.vm.locked_by:
-        return f"it is locked by {safe(state.vm.locked_by)}"
-    if state.run_state not in (RunState.RUNNING, RunState.UNKNOWN):
-        return f"it is {state.run_state.value}"
-    if state.freeze.state is FreezeState.FROZEN:
-        return "it is frozen already"
-    if agent in (AgentState.CLOSED, AgentState.SILENT, AgentState.BUSY, AgentState.NONE):
-        return f"its agent is {agent.value}"
-    return None

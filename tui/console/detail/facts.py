@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from agentclient.coverage import Coverage, describe
 from agentclient.durations import in_words
+from agentclient.risks import risks
 from agentclient.vm import FileSystem, Outcome, OutcomeKind, Phase, Progress, VmState
 from tui.console.model.tally import verdict_of
 from tui.console.safe import fit, safe, wrap
@@ -224,6 +225,8 @@ def _file_systems(state: VmState, paint: Paint) -> Iterator[Fact]:
     seen = state.file_systems_at
     when = f" (asked {in_words(age(seen, paint.moment))} ago)" if seen is not None else ""
     yield Fact("mounts", f"{text}{when}", rank=7)
+    for risk in risks(state):
+        yield Fact("risk", safe(risk, 400), Tone.WARN, 3)
     if coverage.not_covered:
         yield Fact("", f"can't freeze: {_named(coverage.not_covered)}", Tone.WARN, 7)
 

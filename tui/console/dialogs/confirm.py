@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 from textual import events
 from textual.binding import Binding, BindingType
 
 from agentclient.durations import in_words
+from agentclient.group import DEFAULT_WITHIN_S
 from agentclient.schedule import Schedule
 from agentclient.vm import VmId
 from tui.console.dialogs.base import Dialog
@@ -31,8 +33,21 @@ def subject(targets: Targets) -> str:
     return f"{len(targets)} VMs"
 
 
-class FreezeDialog(Dialog[float]):
-    """Asks before a freeze, and for how long to hold it; answers with the hold in seconds.
+@dataclass(frozen=True, slots=True)
+class FreezeAnswer:
+    """How the VMs are to be frozen.
+
+    Attributes:
+        hold_s: how long each window is held, in seconds.
+        together: all at the same time, or none.
+    """
+
+    hold_s: float
+    together: bool = False
+
+
+class FreezeDialog(Dialog[FreezeAnswer]):
+    """Asks before a freeze, for how long to hold it, and whether several are frozen together.
 
     Args:
         targets: the VMs of the key press.
@@ -45,6 +60,7 @@ class FreezeDialog(Dialog[float]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left", "hold(-1)", "Shorter hold", id="freeze.shorter"),
         Binding("right", "hold(1)", "Longer hold", id="freeze.longer"),
+        Binding("b", "together", "Together, or each on its own", id="freeze.together"),
         Binding("backspace", "erase", "Erase a digit", show=False, id="freeze.erase"),
     ]
 
@@ -64,6 +80,7 @@ class FreezeDialog(Dialog[float]):
         self._left_out = left_out
         self._signs = signs
         self._hold = Hold(schedule.maximum_hold_s)
+        self._together = False
 
     def lines(self) -> Iterable[Line]:
         """Return whom it hits, and for how long."""
@@ -75,6 +92,8 @@ class FreezeDialog(Dialog[float]):
         yield EMPTY
         yield from self._schedule_lines()
         yield from self._hold_lines()
+        if len(self.targets) > 1:
+            yield from self._together_lines()
 
     def _schedule_lines(self) -> Iterator[Line]:
         plan = self._schedule
@@ -95,13 +114,28 @@ class FreezeDialog(Dialog[float]):
         most = in_words(self._hold.maximum_s)
         yield labelled("", f"left and right, or type seconds; at most {most}", Tone.DIM)
 
+    def _together_lines(self) -> Iterator[Line]:
+        meaning = "each on its own: one that fails keeps no other from being frozen"
+        if self._together:
+            within = in_words(DEFAULT_WITHIN_S)
+            meaning = f"TOGETHER: all are frozen within {within}, or all are thawed again"
+        yield labelled("group", meaning, Tone.HEAD if self._together else Tone.NORMAL)
+        yield labelled("", "b changes that", Tone.DIM)
+
+    def action_together(self) -> None:
+        """Freeze several VMs together, or each on its own."""
+        if len(self.targets) > 1:
+            self._together = not self._together
+            self.update_text()
+
     def answers(self) -> Sequence[tuple[str, str]]:
         """Freeze, or don't."""
         return (("yes", "Freeze (Enter)"), _NO)
 
     def answered(self, answer: str) -> None:
-        """Answer with the hold, or None."""
-        self.dismiss(float(self._hold.seconds) if answer == "yes" else None)
+        """Answer how, or None."""
+        chosen = FreezeAnswer(float(self._hold.seconds), self._together)
+        self.dismiss(chosen if answer == "yes" else None)
 
     def action_hold(self, direction: int) -> None:
         """Choose the next hold."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from agentclient.coverage import Coverage, describe
+from agentclient.recovery import left_text
+from agentclient.risks import risks, why_not
 from agentclient.vm import VmState
 from tui.console.detail.facts import identity
 from tui.console.safe import safe
 from tui.console.table.cells import freeze_look
-from tui.console.targets import Target, forecast
+from tui.console.targets import Target
 from tui.console.tones import Line, Piece, Tone
 from tui.console.words import AGENT, RUN, Signs
 
@@ -56,9 +58,12 @@ def to_freeze(target: Target, signs: Signs, *, hidden: bool) -> Iterator[Line]:
             yield labelled("beware", text, Tone.WARN)
     else:
         yield labelled("freezes", "all its file systems; they are asked for just before", Tone.DIM)
-    refusal = forecast(state)
+    for risk in risks(state):
+        yield labelled("risk", safe(risk, 400), Tone.WARN)
+    refusal = why_not(state)
     if refusal is not None:
-        yield labelled("but", f"it looks as if this will be refused: {refusal}", Tone.WARN)
+        text = f"it looks as if this will be refused: {safe(refusal, 300)}"
+        yield labelled("but", text, Tone.WARN)
 
 
 def to_thaw(target: Target, signs: Signs, *, hidden: bool) -> Iterator[Line]:
@@ -72,6 +77,8 @@ def to_thaw(target: Target, signs: Signs, *, hidden: bool) -> Iterator[Line]:
     elif state.progress is not None:
         yield from to_stop(target, signs, named=True)
     else:
+        if state.left_by is not None:
+            yield labelled("left", safe(left_text(state.left_by), 120), Tone.WARN)
         yield labelled("thaw", "is sent, and its count is shown; at most 3 min")
 
 

@@ -92,7 +92,7 @@ _AGENT_RANK = {
 def severity(state: VmState) -> int:
     """Return how urgently somebody should look at a VM; the lowest is the most urgent."""
     verdict = verdict_of(state)
-    left = state.left_frozen and state.progress is None
+    left = (state.left_frozen or state.left_by) and state.progress is None
     found = [
         0 if left else _NO_TROUBLE,  # a person has to do something about it
         _OUTCOME_TROUBLE.get(verdict.kind, _NO_TROUBLE) if verdict else _NO_TROUBLE,

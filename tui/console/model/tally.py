@@ -36,7 +36,7 @@ def tags_of(state: VmState) -> frozenset[Tag]:
         tags.add(Tag.FOREIGN if state.freeze.foreign else Tag.FROZEN)
     if state.freeze.state in (FreezeState.FREEZING, FreezeState.THAWING):
         tags.add(Tag.FREEZING)  # until its thaw is acknowledged it may freeze, or be frozen
-    if state.progress is None and state.left_frozen:
+    if state.progress is None and (state.left_frozen or state.left_by):
         tags.add(Tag.LEFT)
     if state.agent.state is AgentState.SILENT:
         tags.add(Tag.SILENT)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from agentclient.durations import clock
+from agentclient.risks import risks, why_not
 from agentclient.vm import FreezeState, OutcomeKind, Phase, Progress, RunState, VmState
 from tui.console.model.tally import verdict_of
 from tui.console.safe import safe
@@ -80,7 +81,7 @@ def freeze(state: VmState, paint: Paint) -> Cell:
 
 def freeze_look(state: VmState) -> Look:
     """Return how the state of a VM's file systems is shown."""
-    if state.progress is None and state.left_frozen:
+    if state.progress is None and (state.left_frozen or state.left_by):
         return LEFT
     if state.freeze.state is FreezeState.FROZEN and state.freeze.foreign:
         return FOREIGN
@@ -175,7 +176,19 @@ def why(state: VmState, _paint: Paint) -> Cell:
         return Cell(word.value, Tone.DIM)
     if state.vm.locked_by:
         return Cell(f"locked: {safe(state.vm.locked_by, 40)}", Tone.DIM)
-    return Cell(safe(state.trouble, 80), Tone.WARN) if state.trouble else NOTHING
+    if state.trouble:
+        return Cell(safe(state.trouble, 80), Tone.WARN)
+    return _not_now(state)
+
+
+def _not_now(state: VmState) -> Cell:
+    """Return why a freeze would be refused or risky, before anybody asks for one."""
+    if state.progress is not None or state.freeze.state is FreezeState.FROZEN:
+        return NOTHING
+    reason = why_not(state)
+    if reason is not None:
+        return Cell(safe(reason, 80), Tone.DIM)
+    return Cell("risky: see its pane", Tone.WARN) if risks(state) else NOTHING
 
 
 def ticks(state: VmState) -> bool:

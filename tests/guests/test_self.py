@@ -1,0 +1,32 @@
+"""The guard that never freezes the machine on which frostwatch itself runs."""
+
+from __future__ import annotations
+
+import pytest
+
+from agentclient import own, preflight
+from agentclient.qmp import QmpReply
+from agentclient.qmp_session import Ask
+from agentclient.vm import OutcomeKind, Refusal
+from tests.guests.conftest import Boot
+from tests.guests.freezing import Operator
+
+
+def test_a_guest_with_our_own_uuid_is_never_frozen(
+    boot: Boot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guest = boot(name="self", mounts=("a",))
+    with Operator(guest) as operator:
+        link = operator.links.of(operator.vm)
+        assert link.monitor is not None
+        (answer,) = link.monitor.ask([Ask("query-uuid")])
+        assert isinstance(answer, QmpReply)
+        assert isinstance(answer.value, dict)
+        uuid = str(answer.value["UUID"]).lower()
+        hooks = guest.hook_log()
+        monkeypatch.setattr(preflight, "own_uuid", lambda: uuid)
+        outcome = operator.freeze().outcome()
+        assert (outcome.kind, outcome.refusal) == (OutcomeKind.REFUSED, Refusal.SELF)
+        assert guest.hook_log() == hooks
+        monkeypatch.setattr(preflight, "own_uuid", own.own_uuid)
+        assert operator.freeze().outcome().certified

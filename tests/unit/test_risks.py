@@ -1,0 +1,86 @@
+"""Why a freeze would be refused, or risky, before anybody asks for one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from agentclient.own import own_uuid
+from agentclient.risks import risks, why_not
+from agentclient.vm import (
+    AgentChannel,
+    AgentHealth,
+    AgentHow,
+    AgentState,
+    FileSystem,
+    FreezeInfo,
+    FreezeState,
+    RunState,
+    Vm,
+    VmId,
+    VmState,
+)
+
+ALIVE = AgentHealth(AgentState.ALIVE, AgentHow.REPLY)
+HEALTHY = VmState(
+    Vm(VmId("qemu", "db"), AgentChannel(Path("/run/db.qga"))),
+    run_state=RunState.RUNNING,
+    agent=ALIVE,
+    freeze=FreezeInfo(FreezeState.THAWED),
+)
+
+
+def test_nothing_speaks_against_a_healthy_vm() -> None:
+    assert why_not(HEALTHY) is None
+    assert risks(HEALTHY) == ()
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (replace(HEALTHY, run_state=RunState.PAUSED), "paused"),
+        (replace(HEALTHY, freeze=FreezeInfo(FreezeState.FROZEN)), "frozen already"),
+        (replace(HEALTHY, agent=replace(ALIVE, state=AgentState.CLOSED)), "agent is closed"),
+        (replace(HEALTHY, agent=replace(ALIVE, state=AgentState.NONE)), "agent is none"),
+        (replace(HEALTHY, vm=replace(HEALTHY.vm, locked_by="backup")), "locked by backup"),
+        (replace(HEALTHY, vm=replace(HEALTHY.vm, freeze_disabled="freeze-fs=0")), "freeze-fs=0"),
+    ],
+)
+def test_each_refusal_is_said_before(state: VmState, words: str) -> None:
+    assert words in str(why_not(state))
+
+
+@pytest.mark.parametrize(
+    ("file_system", "words"),
+    [
+        (FileSystem("loop0", "/snap/core", "squashfs"), "loop device"),
+        (FileSystem("/dev/loop7", "/mnt/image", "ext4"), "loop device"),
+        (FileSystem("nas:/export", "/srv/nas", "nfs4"), "network file system"),
+    ],
+)
+def test_each_risk_is_named_with_its_file_system(file_system: FileSystem, words: str) -> None:
+    (risk,) = risks(replace(HEALTHY, file_systems=(FileSystem("vda1", "/", "ext4"), file_system)))
+    assert words in risk
+    assert file_system.mountpoint in risk
+
+
+@pytest.mark.parametrize(
+    ("written", "uuid"),
+    [
+        ("4C4C4544-0042-3510-8052-B2C04F4A4E32\n", "4c4c4544-0042-3510-8052-b2c04f4a4e32"),
+        ("00000000-0000-0000-0000-000000000000\n", None),
+        ("", None),
+    ],
+)
+def test_our_own_uuid_is_as_the_firmware_tells_it(
+    tmp_path: Path, written: str, uuid: str | None
+) -> None:
+    firmware = tmp_path / "product_uuid"
+    firmware.write_text(written)
+    assert own_uuid(firmware) == uuid
+
+
+def test_a_machine_without_one_is_nobody(tmp_path: Path) -> None:
+    assert own_uuid(tmp_path / "missing") is None
