@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from agentclient.commands import thaw_command
 from agentclient.driver import Driver
@@ -15,7 +15,7 @@ from agentclient.links import CHANNEL_WAIT_S, Link
 from agentclient.moves import Tell
 from agentclient.preflight import Preflight, Prepared, Reporter
 from agentclient.procedure import FreezeProcedure
-from agentclient.schedule import Schedule
+from agentclient.results import FreezeRequest
 from agentclient.text import printable
 from agentclient.thaw import WATCH_S, ThawMachine, ThawPlan, ThawReport
 from agentclient.thawer import drive_thaw
@@ -23,20 +23,6 @@ from agentclient.verdict import refused
 from agentclient.vm import Level, Outcome, OutcomeKind, Phase, Progress, Refusal
 from agentclient.watch import PortWatch
 from agentclient.wishes import Wish, Wishes
-
-
-@dataclass(frozen=True, slots=True)
-class FreezeRequest:
-    """What an operator asks for.
-
-    Attributes:
-        mounts: the mount points to freeze; empty for everything.
-        strict: full coverage is demanded.
-    """
-
-    mounts: tuple[str, ...] = ()
-    strict: bool = False
-    schedule: Schedule = field(default_factory=Schedule)
 
 
 @dataclass(slots=True)

@@ -10,14 +10,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, Generic, Protocol, TypeVar
 
 from agentclient.durations import in_words
 from agentclient.errors import BadInput
 from agentclient.events import Event, EventKind
-from agentclient.freezer import FreezeRequest
 from agentclient.operations import OnEvent
+from agentclient.results import FreezeRequest, GroupOutcome
 from agentclient.schedule import Schedule
 from agentclient.vm import Outcome, OutcomeKind, Vm, VmId
 
@@ -25,23 +25,6 @@ DEFAULT_WITHIN_S: Final = 30.0
 # A thaw takes milliseconds; one that takes longer must not keep the other guests frozen.
 NEXT_THAW_S: Final = 2.0
 _LOOK_S: Final = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class GroupOutcome:
-    """What came of a group.
-
-    Attributes:
-        together: every VM was frozen and verified, and held for as long as was asked.
-        reason: one sentence for a person.
-        skew_s: seconds between the first and the last acknowledgement; None if one is missing.
-        order: the VMs in the order in which they froze.
-    """
-
-    together: bool
-    reason: str
-    skew_s: float | None
-    order: tuple[VmId, ...]
 
 
 def group_request(request: FreezeRequest, within_s: float) -> FreezeRequest:

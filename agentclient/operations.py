@@ -14,7 +14,7 @@ from agentclient.commands import thaw_command
 from agentclient.errors import FrostwatchError
 from agentclient.events import EventKind
 from agentclient.fleet import Fleet
-from agentclient.freezer import Freezer, FreezeRequest
+from agentclient.freezer import Freezer
 from agentclient.holder.client import HolderClient
 from agentclient.journal.entry import Entry, begin_freeze, begin_thaw
 from agentclient.journal.writer import Journal
@@ -24,9 +24,10 @@ from agentclient.moves import Tell
 from agentclient.recovery import is_ours
 from agentclient.reporter import FleetReporter, OnEvent
 from agentclient.rescue import Rescuer, survey
+from agentclient.results import FreezeRequest, ThawOutcome
 from agentclient.rungs import Found, RescueOutcome, RescueTimes, Rung, Step
 from agentclient.text import printable
-from agentclient.thawer import Thawer, ThawOutcome
+from agentclient.thawer import Thawer
 from agentclient.verdict import refused
 from agentclient.vm import Level, Outcome, OutcomeKind, Refusal, Vm, VmId, VmState
 from agentclient.wishes import Wish, Wishes

@@ -9,9 +9,9 @@ from agentclient.events import Event, EventKind
 from agentclient.fleet import Fleet
 from agentclient.journal.entry import Entry
 from agentclient.moves import Tell
+from agentclient.results import ThawOutcome
 from agentclient.rungs import RescueOutcome
 from agentclient.text import printable
-from agentclient.thawer import ThawOutcome
 from agentclient.vm import (
     AgentHealth,
     AgentHow,

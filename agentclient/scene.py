@@ -12,8 +12,9 @@ from agentclient.events import EventKind
 from agentclient.links import Link
 from agentclient.moves import Tell
 from agentclient.preflight import Reporter
+from agentclient.results import ThawOutcome
 from agentclient.rungs import Found, RescueOutcome, RescueTimes, Rung, Step
-from agentclient.thawer import Thawer, ThawOutcome
+from agentclient.thawer import Thawer
 from agentclient.vm import FreezeState, Level, MonitorView, Phase, Progress, RunState
 from agentclient.wishes import Wishes
 

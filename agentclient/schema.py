@@ -13,16 +13,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import datetime
 from enum import Enum
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from agentclient.events import Event
+from agentclient.results import GroupOutcome, ThawOutcome
 from agentclient.vm import AgentHealth, Evidence, FileSystem, Outcome, VmId, VmState
 
 if TYPE_CHECKING:
     from agentclient.findings import Finding
-    from agentclient.group import GroupOutcome
     from agentclient.ladder import Offer
-    from agentclient.operations import ThawOutcome
     from agentclient.rungs import RescueOutcome
 
 SCHEMA = 1
@@ -200,8 +199,8 @@ def _spread(details: Mapping[str, object]) -> JsonObject:
     for key, value in details.items():
         if isinstance(value, Outcome):
             flat |= outcome_object(value)
-        elif key == "thaw" and is_dataclass(value):
-            flat |= thaw_object(cast("ThawOutcome", value))
+        elif isinstance(value, ThawOutcome):
+            flat |= thaw_object(value)
         elif key == "rescue" and is_dataclass(value):
             flat |= rescue_object(cast("RescueOutcome", value))
         else:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from agentclient.channel import ConnectFailed
@@ -17,39 +16,13 @@ from agentclient.identity import has_gone
 from agentclient.links import CHANNEL_WAIT_S, Link
 from agentclient.moves import Tell
 from agentclient.preflight import GONE, Reporter
+from agentclient.results import ThawOutcome
 from agentclient.thaw import WATCH_S, ThawMachine, ThawPlan, ThawReport
-from agentclient.vm import FreezeState, Level, MonitorView, Phase, Progress, RunState, VmId
+from agentclient.vm import FreezeState, Level, MonitorView, Phase, Progress, RunState
 from agentclient.watch import RELEASED_BY, PortWatch
 from agentclient.wishes import Wish, Wishes
 
 _LOOK_AGAIN_S: Final = 0.25
-
-
-@dataclass(frozen=True, slots=True)
-class ThawOutcome:
-    """How a thaw ended.
-
-    Attributes:
-        state: the guest's file systems after it; None if that isn't known.
-        thawed: the thaw's count; 0 if nothing had to be thawed; None if it was not acknowledged.
-        refused: it was not sent: foreign and not allowed, read-only, or busy.
-        reason: one sentence for a person.
-        seconds: how long it took.
-        next: what a person should do now; None if nothing.
-    """
-
-    vm: VmId
-    state: FreezeState | None
-    thawed: int | None
-    refused: bool
-    reason: str
-    seconds: float
-    next: str | None = None
-
-    @property
-    def ok(self) -> bool:
-        """Whether nothing is frozen any more, as far as evidence goes."""
-        return self.state is FreezeState.THAWED
 
 
 class Thawer:

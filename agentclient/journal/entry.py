@@ -21,16 +21,14 @@ from agentclient.journal.left import settle_older
 from agentclient.journal.rows import Happened, Moment, Reference
 from agentclient.journal.writer import Journal
 from agentclient.moves import Tell
+from agentclient.results import FreezeRequest, ThawOutcome
 from agentclient.rungs import RescueOutcome
 from agentclient.schema import outcome_object, rfc3339, thaw_object
-from agentclient.thawer import ThawOutcome
 from agentclient.vm import FreezeState, Level, Outcome, Progress, Vm
 from agentclient.words import WindowKind
 
 if TYPE_CHECKING:
     import sqlite3
-
-    from agentclient.freezer import FreezeRequest
 
 # A guest whose agent is restarted without end must not fill the file (P7).
 MOST_EVENTS: Final = 200

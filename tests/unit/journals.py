@@ -11,10 +11,10 @@ from typing import Any
 
 from agentclient.events import Event, EventKind
 from agentclient.fleet import now
-from agentclient.freezer import FreezeRequest
 from agentclient.journal.entry import Entry, begin_freeze
 from agentclient.journal.history import WindowRow, windows
 from agentclient.journal.writer import Journal
+from agentclient.results import FreezeRequest
 from agentclient.vm import AgentChannel, Level, Outcome, OutcomeKind, Process, Vm, VmId
 
 VERIFIED = Outcome(

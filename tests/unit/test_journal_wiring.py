@@ -10,7 +10,6 @@ import pytest
 
 from agentclient.events import Event, EventKind
 from agentclient.fleet import Fleet
-from agentclient.freezer import FreezeRequest
 from agentclient.holder.diary import Diary
 from agentclient.journal import figures as figures_module
 from agentclient.journal.figures import Figures, figures, unusual
@@ -18,6 +17,7 @@ from agentclient.journal.writer import Journal
 from agentclient.links import Links
 from agentclient.operations import Operations
 from agentclient.reporter import FleetReporter
+from agentclient.results import FreezeRequest
 from agentclient.thaw import ThawReport
 from agentclient.vm import Level, Phase, Progress
 from agentclient.words import WindowKind, WindowState

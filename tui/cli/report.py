@@ -27,8 +27,7 @@ from agentclient.vm import (
 from tui.cli.output import Output
 
 if TYPE_CHECKING:
-    from agentclient.group import GroupOutcome
-    from agentclient.operations import ThawOutcome
+    from agentclient.results import GroupOutcome, ThawOutcome
     from agentclient.rungs import RescueOutcome
 
 # Often while somebody looks; once a minute for the rest of a long freeze.

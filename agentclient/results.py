@@ -1,0 +1,66 @@
+"""What is asked for, and what comes of it: the shapes that operations, schema and journal share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from agentclient.schedule import Schedule
+from agentclient.vm import FreezeState, VmId
+
+
+@dataclass(frozen=True, slots=True)
+class FreezeRequest:
+    """What an operator asks for.
+
+    Attributes:
+        mounts: the mount points to freeze; empty for everything.
+        strict: full coverage is demanded.
+    """
+
+    mounts: tuple[str, ...] = ()
+    strict: bool = False
+    schedule: Schedule = field(default_factory=Schedule)
+
+
+@dataclass(frozen=True, slots=True)
+class ThawOutcome:
+    """How a thaw ended.
+
+    Attributes:
+        state: the guest's file systems after it; None if that isn't known.
+        thawed: the thaw's count; 0 if nothing had to be thawed; None if it was not acknowledged.
+        refused: it was not sent: foreign and not allowed, read-only, or busy.
+        reason: one sentence for a person.
+        seconds: how long it took.
+        next: what a person should do now; None if nothing.
+    """
+
+    vm: VmId
+    state: FreezeState | None
+    thawed: int | None
+    refused: bool
+    reason: str
+    seconds: float
+    next: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is frozen any more, as far as evidence goes."""
+        return self.state is FreezeState.THAWED
+
+
+@dataclass(frozen=True, slots=True)
+class GroupOutcome:
+    """What came of a group.
+
+    Attributes:
+        together: every VM was frozen and verified, and held for as long as was asked.
+        reason: one sentence for a person.
+        skew_s: seconds between the first and the last acknowledgement; None if one is missing.
+        order: the VMs in the order in which they froze.
+    """
+
+    together: bool
+    reason: str
+    skew_s: float | None
+    order: tuple[VmId, ...]
