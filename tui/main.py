@@ -10,25 +10,19 @@ from typing import Any
 
 import click
 
-from agentclient.drill.plan import DEFAULT_GUESTS
+from agentclient.drill.size import DEFAULT_GUESTS
 from agentclient.errors import BadInput, FrostwatchError
 from agentclient.schedule import DEFAULT_MAXIMUM_HOLD_S, Schedule
 from agentclient.text import printable
 from tui.cli import context
-from tui.cli.doctoring import doctor_command
-from tui.cli.drilling import play
-from tui.cli.freezing import freeze_command
-from tui.cli.history import history_command
-from tui.cli.listing import Filter, list_command, list_vms
+from tui.cli.commands import Commands
 from tui.cli.options import Options, general_options, interval, max_hold_option, spelled_out
-from tui.cli.rescuing import rescue_command
-from tui.cli.thawing import thaw_command
 
 FAILED = 1
 BAD_INPUT = 2
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Commands, invoke_without_command=True)
 @general_options
 @click.option("--read-only", is_flag=True, help="Look only: nothing is frozen or thawed.")
 @click.option(
@@ -63,15 +57,18 @@ def cli(ctx: click.Context, /, *, max_hold: float | None, **general: Any) -> int
         options = replace(options, drill=DEFAULT_GUESTS)
     if _on_terminal():
         return _open_console(options)
-    return play(options) if options.or_drill and options.drill else list_vms(options, Filter())
+    return _tell(options)
 
 
-cli.add_command(list_command)
-cli.add_command(freeze_command)
-cli.add_command(thaw_command)
-cli.add_command(rescue_command)
-cli.add_command(history_command)
-cli.add_command(doctor_command)
+def _tell(options: Options) -> int:
+    """Say in plain lines what the console would have shown."""
+    if options.or_drill and options.drill:
+        from tui.cli.drilling import play  # noqa: PLC0415 - read when it is used
+
+        return play(options)
+    from tui.cli.listing import Filter, list_vms  # noqa: PLC0415
+
+    return list_vms(options, Filter())
 
 
 def main() -> None:

@@ -6,11 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from agentclient.drill.size import DEFAULT_GUESTS
 from agentclient.drill.troubles import HOSTILE_WORDS, PLAYED, Trouble
 from agentclient.vm import FileSystem
 
-DEFAULT_GUESTS: Final = 24
-MOST_GUESTS: Final = 10_000
 # Of a large fleet one guest in so many has a given trouble, and never less than one has.
 ONE_OF_EACH_IN: Final = 100
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.drill.plan import DEFAULT_GUESTS, plan
+from agentclient.drill.plan import plan
+from agentclient.drill.size import DEFAULT_GUESTS
 from agentclient.sources.base import Abilities, Note
 from agentclient.vm import Vm, VmId
 from tests.unit.cli_fakes import World, world

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.drill.plan import DEFAULT_GUESTS, MOST_GUESTS, GuestPlan, plan
+from agentclient.drill.plan import GuestPlan, plan
+from agentclient.drill.size import DEFAULT_GUESTS, MOST_GUESTS
 from agentclient.drill.troubles import BEHAVIOURS, PLAYED, Trouble
 
 ROOT = Path(__file__).parents[2]

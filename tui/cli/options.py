@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from agentclient.drill.plan import DEFAULT_GUESTS, MOST_GUESTS
+from agentclient.drill.size import DEFAULT_GUESTS, MOST_GUESTS
 from agentclient.durations import parse_duration
 from agentclient.errors import BadInput
 from agentclient.schedule import DEFAULT_MAXIMUM_HOLD_S

@@ -1,0 +1,38 @@
+"""The subcommands by name; each is imported when it is used, so that none slows the others down."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from types import MappingProxyType
+from typing import Final
+
+import click
+
+COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "list": "tui.cli.listing:list_command",
+        "freeze": "tui.cli.freezing:freeze_command",
+        "thaw": "tui.cli.thawing:thaw_command",
+        "rescue": "tui.cli.rescuing:rescue_command",
+        "history": "tui.cli.history:history_command",
+        "doctor": "tui.cli.doctoring:doctor_command",
+    }
+)
+
+
+class Commands(click.Group):
+    """A group whose commands are in files that are read when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return their names, as `--help` shows them."""
+        return [*COMMANDS, *super().list_commands(ctx)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command; None if there is no such one."""
+        place = COMMANDS.get(cmd_name)
+        if place is None:
+            return super().get_command(ctx, cmd_name)
+        module, _, name = place.partition(":")
+        found: click.Command = getattr(import_module(module), name)
+        return found
