@@ -17,12 +17,19 @@ Json = dict[str, Any]
 
 
 class Frostwatch:
-    """Starts ``frostwatch`` on some guests, and kills what a test leaves behind."""
+    """Starts ``frostwatch`` on some guests, and kills what a test leaves behind.
 
-    def __init__(self, *guests: Guest) -> None:
+    Args:
+        *guests: the guests.
+        named_only: the guests of other tests are neither looked for nor visited.
+    """
+
+    def __init__(self, *guests: Guest, named_only: bool = True) -> None:
         self.vms = [f"socket:{guest.name}" for guest in guests]
         self.vm = self.vms[0]
         self._known = [word for guest in guests for word in ("--vm", guest.vm_argument)]
+        if named_only:
+            self._known.append("--named-only")
         self._started: list[subprocess.Popen[str]] = []
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:

@@ -39,8 +39,10 @@ def test_freeze_certify_thaw(calm: Guest, frostwatch: Frostwatch) -> None:
     calm.assert_thawed()
 
 
-def test_one_row_for_a_vm_that_is_named_and_found(calm: Guest, frostwatch: Frostwatch) -> None:
+def test_one_row_for_a_vm_that_is_named_and_found(calm: Guest) -> None:
+    frostwatch = Frostwatch(calm, named_only=False)
     code, lines, _ = frostwatch.run("list")
+    frostwatch.close()
     assert code == 0
     (here,) = [line for line in lines if line["name"] == calm.name]
     assert here["id"] == frostwatch.vm

@@ -16,6 +16,7 @@ __all__ = ["world"]
     [
         (["nonsense"], "nonsense"),
         (["list", "--nonsense"], "--nonsense"),
+        (["list", "--named-only"], "--vm"),
         (["list", "--state", "nonsense"], "nonsense"),
         (["list", "--state", ""], "no state"),
         (["list", "--older-than", "-5"], "-5"),

@@ -112,7 +112,7 @@ def build_engine(options: Options) -> Engine:
     drill = _drill(options)
     # A drill's guests are others each time: what was done to them is not to be remembered.
     journal = None if drill is not None else Journal()
-    sources = _sources(explicit, drill)
+    sources = _sources(explicit, drill, named_only=options.named_only)
     interval_s = options.interval_s or DEFAULT_AGENT_INTERVAL_S
     watcher = Watcher(
         fleet,
@@ -168,13 +168,17 @@ def _drill(options: Options) -> Drill | None:
     return drill
 
 
-def _sources(explicit: ExplicitSource | None, drill: Drill | None) -> tuple[Source, ...]:
+def _sources(
+    explicit: ExplicitSource | None, drill: Drill | None, *, named_only: bool
+) -> tuple[Source, ...]:
     """Return where VMs come from; in a drill no real one is listed or touched."""
     from agentclient.sources.drill import DrillSource  # noqa: PLC0415
     from agentclient.sources.qemu import QemuSource  # noqa: PLC0415
 
     if drill is not None:
         return (DrillSource(drill),)
+    if named_only and explicit is not None:
+        return (explicit,)
     return (QemuSource(),) if explicit is None else (explicit, QemuSource())
 
 

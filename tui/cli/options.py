@@ -31,6 +31,7 @@ class Options:
         drill: how many simulated guests take the place of all VMs; None for the real ones.
         drill_speed: how many times faster their own time runs; None for 1.
         or_drill: open a drill if there are no VMs.
+        named_only: the VMs named with ``--vm`` and no others.
         freezes_at_once: how many VMs are frozen at once at the most.
         max_hold_s: how long a window may be held at the most, in seconds.
     """
@@ -41,6 +42,7 @@ class Options:
     drill: int | None = None
     drill_speed: float | None = None
     or_drill: bool = False
+    named_only: bool = False
     freezes_at_once: int = DEFAULT_FREEZES_AT_ONCE
     max_hold_s: float = DEFAULT_MAXIMUM_HOLD_S
 
@@ -52,6 +54,8 @@ class Options:
         """
         if self.drill is not None and self.specs:
             raise BadInput("--drill has simulated guests only: it can't be used with --vm")
+        if self.named_only and not self.specs:
+            raise BadInput("--named-only needs a --vm: there would be no VM at all")
         if self.drill is not None and self.or_drill:
             raise BadInput("--drill and --or-drill exclude each other")
         if self.drill_speed is not None and self.drill is None and not self.or_drill:
@@ -89,6 +93,12 @@ vm_option = click.option(
     metavar="SPEC",
     multiple=True,
     help="A VM by its sockets: name=N,agent=PATH,monitor=PATH (repeatable).",
+)
+
+named_only_option = click.option(
+    "--named-only",
+    is_flag=True,
+    help="Only the VMs named with --vm: no others are looked for.",
 )
 
 drill_option = click.option(
@@ -130,6 +140,7 @@ def with_options(function: Callable[..., int]) -> Callable[..., int]:
     def command(
         *,
         specs: tuple[str, ...],
+        named_only: bool,
         drill: int | None,
         drill_speed: float | None,
         **arguments: Any,
@@ -140,6 +151,7 @@ def with_options(function: Callable[..., int]) -> Callable[..., int]:
         options = replace(
             general,
             specs=general.specs + specs,
+            named_only=general.named_only or named_only,
             drill=general.drill if drill is None else drill,
             drill_speed=general.drill_speed if drill_speed is None else drill_speed,
         )
@@ -149,8 +161,9 @@ def with_options(function: Callable[..., int]) -> Callable[..., int]:
 
 
 def general_options(function: Callable[..., int]) -> Callable[..., int]:
-    """Give a command ``--vm``, ``--drill`` and ``--drill-speed``."""
-    wrapped: Callable[..., int] = vm_option(drill_option(speed_option(function)))
+    """Give a command ``--vm``, ``--named-only``, ``--drill`` and ``--drill-speed``."""
+    drilled = drill_option(speed_option(function))
+    wrapped: Callable[..., int] = vm_option(named_only_option(drilled))
     return wrapped
 
 
