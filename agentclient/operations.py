@@ -17,6 +17,7 @@ from agentclient.fleet import Fleet
 from agentclient.freezer import Freezer
 from agentclient.holder.client import HolderClient
 from agentclient.journal.entry import Entry, begin_freeze, begin_thaw
+from agentclient.journal.history import Past, past
 from agentclient.journal.writer import Journal
 from agentclient.ladder import Offer
 from agentclient.links import Links
@@ -253,6 +254,15 @@ class Operations:
 
         self._submit(self._thaws, operation, reporter, work)
         return operation
+
+    def history(self, vm: Vm, limit: int = 50) -> Future[Past | None]:
+        """Return what the journal knows of a VM's freezes and thaws; None if it can't tell.
+
+        Args:
+            vm: the VM.
+            limit: the newest so many.
+        """
+        return self._thaws.submit(past, self._journal, str(vm.id), limit)
 
     def ladder(
         self, vm: Vm, *, serial: str | None = None, tried: frozenset[Rung] = frozenset()

@@ -14,6 +14,7 @@ from agentclient.agent import GuestAgent
 from agentclient.answers import AgentInfo
 from agentclient.cancel import Cancellation
 from agentclient.channel import ConnectFailed, ConnectProblem
+from agentclient.clients import clients, in_words
 from agentclient.conversation import Conversation
 from agentclient.coverage import Coverage, describe
 from agentclient.errors import AgentError, AgentTimeout, Cancelled, CommandFailed
@@ -161,7 +162,7 @@ class Preflight:
         refusal = refuse_by_configuration(self._link, read_only=self._read_only)
         refusal = refusal or refuse_by_look(self._look()) or self._refuse_self()
         if refusal is not None:
-            return refusal
+            return self._with_names(refusal)
         conversation = self._connect()
         if isinstance(conversation, Outcome):
             return conversation
@@ -187,6 +188,13 @@ class Preflight:
         if view.problem and self._link.monitor is not None:
             self._note(Level.WARNING, f"{view.problem}: less evidence")
         return view
+
+    def _with_names(self, refusal: Outcome) -> Outcome:
+        """Say who holds the channel, where that can be told."""
+        if refusal.refusal is not Refusal.BUSY or self._link.vm.agent is None:
+            return refusal
+        held = in_words(clients(self._link.vm.agent.path))
+        return replace(refusal, reason=f"{refusal.reason}: {held}") if held else refusal
 
     def _refuse_self(self) -> Outcome | None:
         if not is_self(self._link, own_uuid()):

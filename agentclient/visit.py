@@ -91,7 +91,8 @@ def _health(state: VmState, view: MonitorView, at: datetime) -> AgentHealth:
     if view.gone or view.port_open is False:
         return replace(_known(old, AgentState.CLOSED, AgentHow.PORT, at), version=None)
     if view.client:
-        return _known(old, AgentState.BUSY, AgentHow.CLIENT, at)
+        who = old.detail if old.state is AgentState.BUSY else None
+        return replace(_known(old, AgentState.BUSY, AgentHow.CLIENT, at), detail=who)
     if view.port_open and old.how not in (AgentHow.REPLY, AgentHow.DEADLINE):
         return _known(old, AgentState.OPEN, AgentHow.PORT, at)
     return old

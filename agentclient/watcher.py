@@ -16,6 +16,7 @@ from functools import partial
 from typing import Final
 
 from agentclient.channel import ConnectFailed
+from agentclient.clients import clients, in_words
 from agentclient.errors import FrostwatchError
 from agentclient.fleet import Fleet
 from agentclient.links import Link, Links
@@ -36,6 +37,7 @@ MOST_VISITS_AT_ONCE: Final = 256
 LONGEST_TURN_S: Final = 1.0
 # Visits begin in small groups, since each waking up costs more than a visit's first step.
 GROUP_S: Final = 0.03
+NAMES_EVERY_S: Final = 1.0
 # A VM that has left stays on the screen for so long, to be seen leaving.
 ABSENT_S: Final = 60.0
 
@@ -82,6 +84,7 @@ class Watcher:
         self._wanted: deque[VmId] = deque()
         self._absent: dict[VmId, float] = {}  # since when
         self._threads: list[threading.Thread] = []
+        self._named_at = float("-inf")
         self._problems: tuple[str, ...] = ()
 
     @property
@@ -243,10 +246,23 @@ class Watcher:
         has_monitor = visit.link.monitor is not None
         change = looked(view, self._fleet.wall(), has_monitor=has_monitor)
         self._fleet.update(visit.vm_id, change)
+        self._name_clients(visit)
         if self._wants_answer(visit, view):
             self._ask(visit, blind=has_monitor and view.problem is not None)
         else:
             self._end(visit, blind=has_monitor and view.problem is not None)
+
+    def _name_clients(self, visit: _Visit) -> None:
+        """Say who holds a channel; not more than once a second, since all of /proc is looked at."""
+        state, now = self._state(visit.vm_id), time.monotonic()
+        if state is None or state.agent.state is not AgentState.BUSY or state.vm.agent is None:
+            return
+        if state.agent.detail is None and now - self._named_at >= NAMES_EVERY_S:
+            self._named_at = now
+            held = in_words(clients(state.vm.agent.path)) or "nobody can tell by whom"
+            self._fleet.update(
+                visit.vm_id, lambda old: replace(old, agent=replace(old.agent, detail=held))
+            )
 
     def _wants_answer(self, visit: _Visit, view: MonitorView) -> bool:
         """Whether the agent is asked now.

@@ -9,6 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from agentclient.holder.diary import Diary
@@ -81,18 +82,39 @@ class Holder:
             handler: Callable[[int], None] = key.data
             # A handler before it in this round may have ended what it is about.
             if self._selector.get_map().get(key.fd) is key:
-                handler(events)
+                self._handle(key, handler, events)
         now = time.monotonic()
         self._visit(0)
         if self._told_to_end:
             self._take_over_all("the holder was told to end")
         stopped = now - self._heard_at > SILENCE_S
         for ward in list(self._wards.values()):
-            if ward.overdue(now) and stopped:
-                self._take_over(ward, "the console is stopped, and the hold is over")
-            ward.tick(now)
+            try:
+                if ward.overdue(now) and stopped:
+                    self._take_over(ward, "the console is stopped, and the hold is over")
+                ward.tick(now)
+            except Exception as error:  # noqa: BLE001 - P8: one broken guest keeps no other frozen
+                self._failed(ward, error)
         thawing = any(ward.state is State.THAWING for ward in self._wards.values())
         self._diary.flush(thawing=thawing)
+
+    def _handle(
+        self, key: selectors.SelectorKey, handler: Callable[[int], None], events: int
+    ) -> None:
+        try:
+            handler(events)
+        except Exception as error:  # noqa: BLE001 - P8, as above
+            # It would be called again at once, and for ever.
+            with suppress(KeyError, ValueError):
+                self._selector.unregister(key.fd)
+            _tell_the_machine(f"a bug of ours: {error!r}")
+
+    def _failed(self, ward: Ward, error: Exception) -> None:
+        try:
+            ward.fail(repr(error))
+        except Exception as another:  # noqa: BLE001 - P8, as above
+            _tell_the_machine(f"{ward.name}: a bug of ours: {error!r}, then {another!r}")
+            self._wards.pop(ward.key, None)
 
     def _visit(self, _events: int) -> None:
         self._visitor.turn(0.0)
@@ -197,7 +219,7 @@ class Holder:
     def _tell(self, ward: Ward, report: ThawReport) -> None:
         self._diary.done(ward.body, report)
         if self._console is None and not report.settled:
-            _tell_the_machine(ward, report)
+            _tell_the_machine(f"{ward.name}: {report.reason}. NEXT: {report.next}")
         self._say(
             {
                 "say": Say.DONE,
@@ -213,12 +235,12 @@ class Holder:
         )
 
 
-def _tell_the_machine(ward: Ward, report: ThawReport) -> None:
+def _tell_the_machine(said: str) -> None:
     """Nobody is left to be told but the machine's own log."""
     import syslog  # noqa: PLC0415 - it is hardly ever needed
 
     syslog.openlog("frostwatch")
-    syslog.syslog(syslog.LOG_ALERT, f"{ward.name}: {report.reason}. NEXT: {report.next}")
+    syslog.syslog(syslog.LOG_ALERT, said)
 
 
 def main(descriptor: int, pid: int) -> None:

@@ -75,6 +75,7 @@ class Ward:
         self._sent_before: int | None = None  # what the guest had been sent before the freeze
         self._heard_before = 0
         self._thaw_sent = False
+        self._listening = False
         self._hold_s = 0.0
         self._bound_at = float("inf")
         self._deadline = float("inf")
@@ -143,6 +144,13 @@ class Ward:
         self._perform(self._machine.start(now))
         return True
 
+    def fail(self, why: str) -> None:
+        """A bug of ours ended its care: say so as loudly as if it could not be thawed."""
+        step = text(self.body, "command")
+        report = ThawReport(None, None, None, False, f"the holder failed: {why}", step)
+        self._end()
+        self._tie.done(self, report)
+
     def tick(self, now: float) -> None:
         """Take the time: look at the port, send again, give up."""
         if self._machine is None:
@@ -198,6 +206,14 @@ class Ward:
 
     def _listen(self) -> None:
         self._tie.selector.register(self._channel.fileno(), selectors.EVENT_READ, self._read)
+        self._listening = True
+
+    def _hang_up(self) -> None:
+        """Close the channel, unless it is closed already."""
+        if self._listening:
+            self._listening = False
+            self._tie.selector.unregister(self._channel.fileno())
+            self._channel.close()
 
     def _read(self, _events: int) -> None:
         try:
@@ -236,8 +252,7 @@ class Ward:
     def _broken(self, why: str) -> None:
         """QEMU has dropped us: connect anew, unless it has gone itself."""
         assert self._machine is not None
-        self._tie.selector.unregister(self._channel.fileno())
-        self._channel.close()
+        self._hang_up()
         gone, renewed = False, False
         try:
             self._channel = UnixEndpoint(Path(text(self.body, "agent"))).connect()
@@ -268,8 +283,7 @@ class Ward:
 
     def _end(self) -> None:
         if self.state is State.THAWING:
-            self._tie.selector.unregister(self._channel.fileno())
-            self._channel.close()
+            self._hang_up()
         elif self.state is State.RELAYED:
             self._relay.stop()
             self._guest.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from agentclient.journal.figures import LAST, Figures, figures
 from agentclient.journal.left import at_work
@@ -15,6 +15,10 @@ from agentclient.words import WindowKind, WindowState
 
 if TYPE_CHECKING:
     import sqlite3
+
+    from agentclient.journal.writer import Journal
+
+READ_S: Final = 10.0
 
 Json = Mapping[str, Any]
 
@@ -154,3 +158,33 @@ def _moment(at: str | None, seconds: float | None) -> Moment | None:
 
 def _json(text: str | None) -> Json | None:
     return None if text is None else json.loads(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What is known of a VM's freezes and thaws.
+
+    Attributes:
+        windows: the newest first.
+        figures: how long its freezes took.
+    """
+
+    windows: tuple[WindowRow, ...]
+    figures: Figures
+
+
+def past(journal: Journal | None, vm: str, limit: int) -> Past | None:
+    """Read a VM's past; None if there is no journal, or it does not answer.
+
+    Args:
+        journal: where it stands.
+        vm: the VM's id.
+        limit: the newest so many windows.
+    """
+    if journal is None:
+        return None
+    return journal.ask(
+        lambda file: Past(windows(file, vm, limit), all_figures(file, vm)),
+        Past((), Figures(0)),
+        READ_S,
+    )

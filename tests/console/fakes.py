@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from agentclient.inputs import Inputs
+from agentclient.journal.history import Past
 from agentclient.ladder import Known, Offer, ladder
 from agentclient.operations import FreezeRequest, ThawOutcome
 from agentclient.rungs import RescueOutcome, Rung, Step
@@ -78,6 +79,7 @@ class FakeOperations:
         self.inputs = Inputs(keyboard=True)
         self.looks: list[Future[tuple[Offer, ...]]] = []
         self.slow = False
+        self.past: Past | None = None
 
     def add(self, vm: Vm, what: str = "freeze") -> FakeOperation:
         operation = FakeOperation(vm, what)
@@ -113,6 +115,11 @@ class FakeOperations:
         self.looks.append(look)
         if not self.slow:
             look.set_result(ladder(known))
+        return look
+
+    def history(self, vm: Vm, limit: int = 50) -> Future[Past | None]:
+        look: Future[Past | None] = Future()
+        look.set_result(self.past)
         return look
 
     def active(self) -> tuple[FakeOperation, ...]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import pytest
 
+from agentclient.clients import clients
 from agentclient.events import EventKind
 from agentclient.sources.explicit import ExplicitSource
 from agentclient.vm import FreezeState, OutcomeKind, Refusal
@@ -83,8 +85,13 @@ def test_a_second_client_is_seen_and_nothing_is_sent(calm: Guest, operator: Oper
         outcome = running.outcome(5.0)
         assert (outcome.kind, outcome.refusal) == (OutcomeKind.REFUSED, Refusal.BUSY)
         assert "another client" in outcome.reason
+        assert f"(pid {os.getpid()})" in outcome.reason
         assert EventKind.SENT not in running.kinds
         assert somebody.buffer == b""
+        with RawClient(calm.agent_socket):
+            found = clients(calm.agent_socket)
+            assert [one.waiting for one in found] == [False, True]
+            assert {one.pid for one in found} == {os.getpid()}
     time.sleep(0.5)
     assert bytes_read(calm) == before, "nothing waited for the other client to leave"
     assert calm.hook_log() == hooks

@@ -229,3 +229,22 @@ def test_three_guests_of_a_killed_console(boot: Boot, kills: int) -> None:
                 guest.assert_thawed()
     finally:
         frostwatch.close()
+
+
+@pytest.mark.parametrize("event", ["held", "sent"])
+def test_console_and_qemu_killed_together(boot: Boot, event: str) -> None:
+    """The holder finds the VM gone, and leaves: a guest that is no more keeps nobody."""
+    guest, other = boot(name="gone", mounts=("a",)), boot(name="stays", mounts=("a",))
+    frostwatch = Frostwatch(guest, other)
+    try:
+        if event == "sent":
+            guest.hanging_hook()
+            other.slow_hook(1.0)
+        child = frostwatch.freeze_until(event, "--hold", "100")
+        (holder,) = holders_of(child.pid)
+        child.kill()
+        guest.kill_qemu()
+        other.assert_thawed(8.0)
+        await_end(holder)
+    finally:
+        frostwatch.close()

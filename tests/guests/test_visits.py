@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 
@@ -146,6 +147,7 @@ def test_an_agent_that_talks_to_somebody_else(
             AgentState.BUSY,
             AgentHow.CLIENT,
         )
+        assert f"(pid {os.getpid()})" in str(state(operator).agent.detail)
         before = bytes_read(calm)
         assert somebody.buffer == b""
     time.sleep(0.4)

@@ -126,14 +126,15 @@ def _print_table(found: _Found) -> None:
     rows = [_row(row) for row in found.windows]
     click.echo("\n".join(table.lines_of(HEADER, rows, colours=table.coloured())), color=True)
     if found.figures is not None and found.figures.count:
-        click.echo(f"\n{_in_words(found.figures)}")
+        click.echo(f"\n{figures_in_words(found.figures)}")
 
 
-def _in_words(found: Figures) -> str:
+def figures_in_words(found: Figures) -> str:
+    """Return how long a VM's freezes take, from their sending to their reply."""
     count = "1 freeze" if found.count == 1 else f"{found.count} freezes"
     return (
-        f"{count} answered: median {_seconds(found.median_s)} s, "
-        f"95 % within {_seconds(found.p95_s)} s, worst {_seconds(found.worst_s)} s"
+        f"{count} answered: median {seconds_in_words(found.median_s)} s, "
+        f"95 % within {seconds_in_words(found.p95_s)} s, worst {seconds_in_words(found.worst_s)} s"
     )
 
 
@@ -148,12 +149,12 @@ def _row(row: WindowRow) -> tuple[Cell, ...]:
         Cell(printable(row.vm, 60)),
         Cell(word, _COLOURS.get(word, "red")),
         Cell(certified),
-        Cell(_counts(row)),
+        Cell(counts(row)),
         Cell("-" if row.held_s is None else in_words(row.held_s)),
-        Cell(_seconds(row.seconds)),
+        Cell(seconds_in_words(row.seconds)),
         Cell(printable(outcome.get("cause") or "-", 40)),
         Cell(printable(f"{row.user} (pid {row.pid})", 60)),
-        Cell(printable("; ".join(_notes(row)), 200)),
+        Cell(printable("; ".join(notes(row)), 200)),
     )
 
 
@@ -168,7 +169,8 @@ def outcome_word(row: WindowRow) -> str:
     return "-" if row.state is WindowState.CLOSED else row.state.value
 
 
-def _counts(row: WindowRow) -> str:
+def counts(row: WindowRow) -> str:
+    """Return how many file systems were frozen, and thawed."""
     outcome, thaw = row.outcome or {}, row.thaw or {}
     thawed = outcome.get("thawed")
     thawed = thaw.get("thawed") if thawed is None else thawed
@@ -179,7 +181,8 @@ def _count(value: object) -> str:
     return str(value) if isinstance(value, int) else "-"
 
 
-def _notes(row: WindowRow) -> Iterable[str]:
+def notes(row: WindowRow) -> Iterable[str]:
+    """Yield what else a person should know of a window."""
     if row.kind is WindowKind.THAW:
         yield "thaw"
     refusal = (row.outcome or {}).get("refusal")
@@ -195,5 +198,6 @@ def _notes(row: WindowRow) -> Iterable[str]:
         yield "settled"
 
 
-def _seconds(value: float | None) -> str:
+def seconds_in_words(value: float | None) -> str:
+    """Return seconds as the table shows them."""
     return "-" if value is None else f"{value:.1f}"

@@ -6,12 +6,14 @@ Nothing in here waits: operations run in agentclient's own threads, and tell the
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
 from dataclasses import replace
 
 from agentclient.durations import in_words
 from agentclient.errors import FrostwatchError
 from agentclient.fleet import Fleet
 from agentclient.group import DEFAULT_WITHIN_S, GroupFreeze
+from agentclient.journal.history import Past
 from agentclient.operations import FreezeRequest, ThawOutcome
 from agentclient.rungs import RescueOutcome
 from agentclient.schedule import Schedule
@@ -141,6 +143,10 @@ class Actions:
             if operation.what == "rescue":
                 text = "the rung is left; what it has done stays done"
             yield self._notice(target, Level.INFO, f"{_name(target)}: {text}")
+
+    def past(self, target: Target) -> Future[Past | None]:
+        """Look what the journal knows of a VM."""
+        return self._operations.history(target.vm)
 
     def extend(self, targets: Iterable[Target], seconds: float) -> Iterator[Notice]:
         """Hold the window of each VM for longer."""

@@ -299,6 +299,10 @@ class FrostwatchApp(App[Leave]):
         """Thaw, after a question."""
         self._asking.thaw()
 
+    def action_past(self) -> None:
+        """Show the history of the VM under the cursor."""
+        self._asking.past()
+
     def action_extend(self) -> None:
         """Hold a window for longer, after a question."""
         self._asking.extend()

@@ -17,6 +17,7 @@ from tui.console.dialogs.confirm import (
     ThawDialog,
 )
 from tui.console.dialogs.extend import ExtendDialog
+from tui.console.dialogs.past import PastDialog
 from tui.console.dialogs.thawall import Everything, ThawAllDialog
 from tui.console.model.view import FleetView
 from tui.console.notices import Notice
@@ -88,6 +89,16 @@ class Asking:
                 self._show(self._actions.thaw(targets))
 
         self._app.push_screen(ThawDialog(targets, self._hidden(targets), self._signs), answered)
+
+    def past(self) -> None:
+        """Show what the journal knows of the VM under the cursor."""
+        state = self._view.state(self._view.cursor) if self._view.cursor is not None else None
+        if state is None:
+            self._tell(Notice(Level.WARNING, "there is no VM", self._clock.wall(), answer=True))
+            return
+        target = Target(state)
+        dialog = PastDialog(target, self._actions.past(target), self._signs)
+        self._app.push_screen(dialog)
 
     def extend(self) -> None:
         """Ask, and hold the windows for longer."""

@@ -58,6 +58,14 @@ ACTIONS: list[BindingType] = [
         tooltip="The ladder for a VM that stays frozen; asks first",
     ),
     Binding(
+        "H",
+        "past",
+        "History",
+        id="past",
+        show=False,
+        tooltip="This VM's past freezes and thaws, and how long they take",
+    ),
+    Binding(
         "r",
         "look",
         "Look again",

@@ -14,6 +14,7 @@ from agentclient.vm import Outcome, Vm, VmId
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+    from agentclient.journal.history import Past
     from agentclient.ladder import Offer
     from agentclient.operations import FreezeRequest, ThawOutcome
     from agentclient.rungs import RescueOutcome, Rung, Step
@@ -74,6 +75,9 @@ class OperationsPort(Protocol):
         self, vm: Vm, *, serial: str | None = None, tried: frozenset[Rung] = frozenset()
     ) -> Future[tuple[Offer, ...]]:
         """Look what rungs make sense; returns at once."""
+
+    def history(self, vm: Vm, limit: int = 50) -> Future[Past | None]:
+        """Look what the journal knows of a VM; returns at once."""
 
     def active(self) -> Sequence[OperationPort]:
         """Return what is in flight."""

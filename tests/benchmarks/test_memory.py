@@ -1,0 +1,69 @@
+"""What the console keeps in memory with a thousand guests, and after half an hour of churn."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.benchmarks.on_pty import OnPty, on_pty
+
+Record = Callable[[str, object], None]
+
+GUESTS = 1_000
+# By then every guest was asked, and every cache that has a bound is as full as it gets.
+SETTLED_S = 120.0
+CHURN_S = 30 * 60.0
+MOST_MIB = 150.0
+
+
+def rss_mib(pid: int) -> float:
+    """Return the resident memory of a process, without what it shares with files."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024
+
+
+def churn(console: OnPty, seconds: float) -> None:
+    """Freeze all that is shown, again and again, while the cursor, order and filter change."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        for keys in ("/fast\r", "\x1b", "*", "f", "\r", "j" * 20, "s", "G", "g", "\x1b"):
+            console.press(keys)
+            time.sleep(0.3)
+        time.sleep(20.0)
+
+
+def measured(churn_s: float) -> tuple[float, float]:
+    """Return the memory once it has settled, and after so many seconds of churn; in MiB."""
+    with on_pty(("-m", "tui.main", "--drill", str(GUESTS), "--drill-speed", "10")) as console:
+        console.wait_for("VMs")
+        churn(console, SETTLED_S)
+        before = rss_mib(console.process.pid)
+        churn(console, churn_s)
+        return before, rss_mib(console.process.pid)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_half_an_hour_of_churn(record_property: Record) -> None:
+    """A thousand guests frozen over and over; the target is a growth of 3 % at the most."""
+    before, after = measured(CHURN_S)
+    growth = (after - before) / before * 100
+    record_property("before_mib", round(before, 1))
+    record_property("growth_percent", round(growth, 1))
+    print(f"{GUESTS} guests: {before:.0f} MiB, after half an hour {after:.0f} ({growth:+.1f} %)")
+    assert after < MOST_MIB
+    assert growth < 10.0
+
+
+def test_a_thousand_guests_fit(record_property: Record) -> None:
+    """Resident memory of the console alone, a minute after its start."""
+    with on_pty(("-m", "tui.main", "--drill", str(GUESTS))) as console:
+        console.wait_for("VMs")
+        time.sleep(20.0)
+        memory = rss_mib(console.process.pid)
+    record_property("rss_mib", round(memory, 1))
+    print(f"{GUESTS} guests: {memory:.0f} MiB")
+    assert memory < MOST_MIB

@@ -1,0 +1,54 @@
+"""The history of a VM, from the key to the journal."""
+
+from __future__ import annotations
+
+import pytest
+
+from agentclient.journal.figures import Figures
+from agentclient.journal.history import Past, WindowRow
+from agentclient.journal.rows import MOMENTS, Moment
+from agentclient.words import WindowKind, WindowState
+from tests.console.driving import seated
+from tests.console.fakes import FakeOperations, StillClock
+from tests.console.fleets import fleet_of
+
+
+@pytest.fixture
+def still() -> StillClock:
+    return StillClock()
+
+
+def window() -> WindowRow:
+    times: dict[str, Moment | None] = dict.fromkeys(MOMENTS)
+    times["asked"] = Moment("2026-03-01T10:20:30.000+01:00", 0.0)
+    times["ended"] = Moment("2026-03-01T10:21:30.000+01:00", 60.0)
+    return WindowRow(
+        1, WindowKind.FREEZE, "qemu:a", WindowState.CLOSED, times, {}, 0, "[bold]root", 4711, "x",
+        "host", None, {"outcome": "lost", "frozen": None, "thawed": 2}, None, settled=True,
+        note=None, events=(),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("past", "words"),
+    [
+        (None, "No journal is kept here"),
+        (Past((), Figures(0)), "Nothing was frozen or thawed here yet"),
+        (Past((window(),), Figures(3, 0.2, 0.5, 0.7)), "3 freezes answered: median 0.2 s"),
+        (Past((window(),), Figures(0)), "2026-03-01 10:20:30"),
+        (Past((window(),), Figures(0)), "✗ lost"),
+        (Past((window(),), Figures(0)), "[bold]root"),
+    ],
+)
+async def test_what_the_journal_knows_is_shown(
+    still: StillClock, past: Past | None, words: str
+) -> None:
+    operations = FakeOperations()
+    operations.past = past
+    async with seated(fleet_of(["a"], still), still, operations=operations) as seat:
+        await seat.press("H")
+        assert seat.dialog == "PastDialog"
+        assert "a: past freezes and thaws" in seat.text
+        assert words in seat.text
+        await seat.press("escape")
+        assert seat.dialog == ""

@@ -1,0 +1,34 @@
+"""Who holds a socket, and who waits for it: as the kernel tells it of this very process."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+from agentclient.clients import Client, clients, in_words
+
+
+def test_the_one_that_is_served_comes_before_the_one_that_waits(tmp_path: Path) -> None:
+    path = tmp_path / "served"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen(1)
+        assert clients(path) == ()
+        with socket.socket(socket.AF_UNIX) as first, socket.socket(socket.AF_UNIX) as second:
+            first.connect(str(path))
+            served, _ = server.accept()
+            second.connect(str(path))
+            found = clients(path)
+            served.close()
+    assert [(one.pid, one.waiting) for one in found] == [(os.getpid(), False), (os.getpid(), True)]
+
+
+def test_a_socket_that_is_not_there_has_nobody(tmp_path: Path) -> None:
+    assert clients(tmp_path / "nothing") == ()
+    assert in_words(()) is None
+
+
+def test_the_clause_names_all() -> None:
+    found = (Client(7, "backup", waiting=False), Client(9, "qm", waiting=True))
+    assert in_words(found) == "held by backup (pid 7); qm (pid 9) waits for it"
