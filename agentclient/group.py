@@ -61,6 +61,9 @@ class Member(Protocol):
     def end_hold(self) -> None:
         """Thaw now."""
 
+    def note(self, text: str) -> None:
+        """Write a sentence into the VM's log and journal."""
+
     def wait(self, timeout_s: float | None = None) -> object:
         """Return how it ended, None if it still runs."""
 
@@ -171,14 +174,16 @@ class GroupFreeze(Generic[MemberT]):
 
     def _end(self, problem: str | None) -> None:
         order = tuple(sorted(self._frozen_at, key=self._frozen_at.__getitem__))
-        self._thaw(order)
         skew = self._skew() if len(self._held) == len(self._vms) else None
-        if problem is None and skew is not None:
+        together = problem is None and skew is not None
+        if together and skew is not None:
             reason = f"{len(self._vms)} VMs frozen together, within {skew * 1000:.0f} ms"
-            self.outcome = GroupOutcome(True, reason, skew, order)
         else:
             reason = f"not together: {problem}; all are thawed again"
-            self.outcome = GroupOutcome(False, reason, skew, order)
+        for member in self.members:  # before its thaw, while its window is being written down
+            member.note(f"group: {reason}")
+        self._thaw(order)
+        self.outcome = GroupOutcome(together, reason, skew, order)
 
     def _thaw(self, order: Sequence[VmId]) -> None:
         """Thaw in the reverse order of freezing; what is pending yet is told not to be waited for.

@@ -58,6 +58,15 @@ class Operation:
         self.step = step
         self._wishes = wishes
         self._result: Future[Ending] = Future()
+        self._tell: Callable[[Tell], None] = lambda _: None
+
+    def note(self, text: str) -> None:
+        """Write a sentence into the VM's log and journal, among what happens."""
+        self._tell(Tell(EventKind.NOTE, Level.INFO, text))
+
+    def told_to(self, tell: Callable[[Tell], None]) -> None:
+        """Say where notes go to; for `Operations` alone."""
+        self._tell = tell
 
     def cancel(self) -> None:
         """Stop waiting, and thaw as soon as the agent answers; doing it again changes nothing."""
@@ -148,6 +157,7 @@ class Operations:
         operation = Operation(vm, "freeze", wishes)
         entry = begin_freeze(self._journal, vm, request)
         reporter = FleetReporter(self._fleet, vm, on_event, entry)
+        operation.told_to(reporter.tell)
         with self._lock:
             running = self._active.get(vm.id)
             if running is None:

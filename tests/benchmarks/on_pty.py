@@ -96,7 +96,9 @@ def on_pty(
         env={**os.environ, **_ENVIRONMENT},
         cwd=ROOT,
         pass_fds=pass_fds,
+        # A session of its own, with the terminal as its controlling one: it gets its SIGHUP.
         start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0) and None,
     )
     os.close(theirs)
     try:

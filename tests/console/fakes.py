@@ -59,6 +59,9 @@ class FakeOperation:
     def end_hold(self) -> None:
         self.calls.append("end_hold")
 
+    def note(self, text: str) -> None:
+        self.calls.append(f"note {text}")
+
     def extend_hold(self, seconds: float) -> None:
         self.calls.append(f"extend {seconds:g}")
 

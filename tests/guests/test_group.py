@@ -56,6 +56,8 @@ def test_three_are_frozen_together_and_thawed_in_reverse_order(
     assert group["skew_s"] > 0.8, "it waited for the slow one"
     assert group["order"][-1] == frostwatch.vms[1]
     assert {line["outcome"] for line in outcomes(lines).values()} == {"verified"}
+    noted = {line["vm"] for line in lines if "3 VMs frozen together" in line.get("text", "")}
+    assert noted == set(frostwatch.vms), "the skew stands in each one's log and journal"
     thaws = [line["vm"] for line in lines if line["event"] == "thaw-sent"]
     assert thaws == group["order"][::-1]
     record_property("skew_s", group["skew_s"])

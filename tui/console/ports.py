@@ -43,6 +43,9 @@ class OperationPort(Protocol):
     def end_hold(self) -> None:
         """Thaw now: the window has served its purpose."""
 
+    def note(self, text: str) -> None:
+        """Write a sentence into the VM's log and journal."""
+
     def extend_hold(self, seconds: float) -> None:
         """Hold the window for so many seconds more."""
 
