@@ -176,7 +176,7 @@ class Journal:
     # -- the thread -----------------------------------------------------------------------
 
     def _run(self) -> None:
-        store = None
+        store, jobs = None, None
         try:
             # Late, and here: a holder that never takes over needs none of it.
             from agentclient.journal.store import Store  # noqa: PLC0415
@@ -188,7 +188,7 @@ class Journal:
             with self._lock:
                 self._stop(str(error) or repr(error))
         finally:
-            self._release()
+            self._release(jobs or [])
             if store is not None:
                 store.close()
 
@@ -206,10 +206,13 @@ class Journal:
             jobs.append(job)
         return jobs
 
-    def _release(self) -> None:
-        """Nobody waits for what will not be done."""
+    def _release(self, failed: Sequence[Job[object]]) -> None:
+        """Nobody waits for what will not be done; the problem is known before they wake up."""
         with self._lock:
             self._inert = True
+        for one in failed:
+            if one.done is not None:
+                one.done.set()
         until = time.monotonic() + 1.0
         while not self._jobs.empty() and time.monotonic() < until:
             job = self._jobs.get()
@@ -219,12 +222,10 @@ class Journal:
 
 def _do(store: Store, jobs: Sequence[Job[object]]) -> None:
     """Do some jobs in one transaction, and wake who waits for them."""
-    try:
-        writes = any(job.writes for job in jobs)
-        results = store.run([job.work for job in jobs], writes=writes)
-        for job, result in zip(jobs, results or [], strict=False):
-            job.results.append(result)
-    finally:
-        for job in jobs:
-            if job.done is not None:
-                job.done.set()
+    writes = any(job.writes for job in jobs)
+    results = store.run([job.work for job in jobs], writes=writes)
+    for job, result in zip(jobs, results or [], strict=False):
+        job.results.append(result)
+    for job in jobs:
+        if job.done is not None:
+            job.done.set()
