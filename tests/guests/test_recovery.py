@@ -6,13 +6,16 @@ import os
 import random
 import signal
 import sqlite3
+import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from agentclient.journal.writer import default_path
+from tests.guests import command
 from tests.guests.command import Frostwatch, Json, holders_of, kill_holder_and_console
 from tests.guests.lab import Guest, RawClient
 from tests.guests.lab.shell import wait_until
@@ -181,3 +184,35 @@ def test_after_kills_at_any_moment_nothing_is_unknown(
 
 def code_of_thaw(frostwatch: Frostwatch) -> int:
     return frostwatch.run("thaw", frostwatch.vm)[0]
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 512 KiB in the place of the state directory."""
+    place = tmp_path / "state"
+    place.mkdir(exist_ok=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(place)], capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("a file system can't be mounted here: run as root")
+    yield place
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def test_a_disk_that_fills_up_in_the_middle_costs_the_history_alone(
+    calm: Guest, frostwatch: Frostwatch, tiny_disk: Path
+) -> None:
+    calm.slow_hook(2.0)
+    child = frostwatch.freeze_until("sent", "--hold", "1")
+    assert list(tiny_disk.rglob("journal.db")), "it was written while there was room"
+    with suppress(OSError), (tiny_disk / "filler").open("wb", buffering=0) as filler:
+        while True:
+            filler.write(b"x" * 4096)
+    code, lines, _ = command.ended(child)
+    assert code == 0
+    assert (lines[-1]["event"], lines[-1]["certified"]) == ("outcome", True)
+    calm.assert_thawed()
+    (tiny_disk / "filler").unlink()
+    code, _, _ = command.ended(frostwatch.start("history", "--json"))
+    assert code == 0, "the file is readable all the same"
