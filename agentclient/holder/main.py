@@ -211,6 +211,7 @@ class Holder:
 
     def _broken(self, ward: Ward) -> None:
         self._say({"say": Say.BROKEN, "key": ward.key})
+        self._wards.pop(ward.key, None)  # its QEMU has gone: nobody is left to be thawed
 
     def _done(self, ward: Ward, report: ThawReport) -> None:
         self._wards.pop(ward.key, None)
