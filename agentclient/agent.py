@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
-from agentclient.answers import AgentInfo, agent_info, file_systems, freeze_state
+from agentclient.answers import STATUS, AgentInfo, agent_info, file_systems, freeze_state
 from agentclient.cancel import Cancellation
 from agentclient.channel import StreamEnded, wait_readable
 from agentclient.conversation import Conversation
@@ -122,8 +122,7 @@ class GuestAgent:
         wire = self._conversation.wire
         if wire.tags is None:
             try:
-                command = "guest-fsfreeze-status"
-                value = self._ask_in_step(command, None, timeout_of(command), tag=True)
+                value = self._ask_in_step(STATUS, None, timeout_of(STATUS), tag=True)
                 return self._freeze_state(value)
             except CommandFailed:
                 if wire.tags:
@@ -180,7 +179,7 @@ class GuestAgent:
         Raises:
             as `request`.
         """
-        return self._freeze_state(self.request("guest-fsfreeze-status"))
+        return self._freeze_state(self.request(STATUS))
 
     def fsfreeze_freeze(self, timeout_s: float | None = None) -> int:
         """Freeze all file systems; the caller owns the thaw.
@@ -222,7 +221,7 @@ class GuestAgent:
     def _freeze_state(self, value: object) -> FreezeState:
         state = freeze_state(value)
         if state is None:
-            raise self._wrong("guest-fsfreeze-status", value)
+            raise self._wrong(STATUS, value)
         return state
 
     def _wrong(self, command: str, value: object) -> ProtocolViolation:

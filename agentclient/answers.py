@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from agentclient.text import printable
 from agentclient.vm import FileSystem, FreezeState
 
+STATUS: Final = "guest-fsfreeze-status"
 _MOST_FILE_SYSTEMS = 4096
 
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-from agentclient.answers import freeze_state
+from agentclient.answers import STATUS, freeze_state
 from agentclient.certificate import conclude, learned
 from agentclient.coverage import Coverage
 from agentclient.durations import in_words
@@ -47,7 +47,6 @@ from agentclient.wire import PROVOKED, Dropped, Failure, Passed, Reply, Synced, 
 
 FREEZE: Final = "guest-fsfreeze-freeze"
 FREEZE_LIST: Final = "guest-fsfreeze-freeze-list"
-STATUS: Final = "guest-fsfreeze-status"
 
 # How long the channel is read for a last reply once the port was seen closed; and as long again
 # where a new agent has opened it already, so that it can be asked what it knows.

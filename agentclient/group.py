@@ -18,7 +18,6 @@ from agentclient.errors import BadInput
 from agentclient.events import Event, EventKind
 from agentclient.operations import OnEvent
 from agentclient.results import FreezeRequest, GroupOutcome
-from agentclient.schedule import Schedule
 from agentclient.vm import Outcome, OutcomeKind, Vm, VmId
 
 DEFAULT_WITHIN_S: Final = 30.0
@@ -112,11 +111,6 @@ class GroupFreeze(Generic[MemberT]):
         self.members: tuple[MemberT, ...] = ()
         self.outcome: GroupOutcome | None = None
         self._thread = threading.Thread(target=self._run, name="group", daemon=True)
-
-    @property
-    def schedule(self) -> Schedule:
-        """Each member's schedule."""
-        return self._request.schedule
 
     def start(self) -> tuple[MemberT, ...]:
         """Begin all freezes, and return them."""

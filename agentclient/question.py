@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from agentclient.answers import agent_info, file_systems, freeze_state
+from agentclient.answers import STATUS, agent_info, file_systems, freeze_state
 from agentclient.channel import Channel, StreamEnded
 from agentclient.steps import Steps, Talk
 from agentclient.text import printable
@@ -16,7 +16,6 @@ from agentclient.wire import AgentWire, Dropped, Failure, Passed, Reply, Synced
 
 # An idle agent answers within 0.1 s (protocol §1.12), one on a busy host within a few times that.
 AGENT_VISIT_S = 2.0
-STATUS = "guest-fsfreeze-status"
 
 _QMP_GREETING = b'{"QMP":'
 _Answer = Reply | Failure | Synced

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from agentclient.answers import freeze_state
+from agentclient.answers import STATUS, freeze_state
 from agentclient.coverage import count
 from agentclient.durations import in_words
 from agentclient.events import EventKind
@@ -27,7 +27,6 @@ from agentclient.watch import RELEASED_BY, Change, PortWatch
 from agentclient.wire import Failure, Passed, Reply, Synced, WireEvent
 
 THAW: Final = "guest-fsfreeze-thaw"
-STATUS: Final = "guest-fsfreeze-status"
 FIRST_RETRY_S: Final = 1.0
 LAST_CHANCE_S: Final = 0.8
 LONGEST_RETRY_S: Final = 30.0

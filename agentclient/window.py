@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from agentclient.answers import freeze_state
+from agentclient.answers import STATUS, freeze_state
 from agentclient.durations import in_words
 from agentclient.events import EventKind
 from agentclient.moves import Move, NewTicket, Resync, Send, Tell
-from agentclient.thaw import STATUS
 from agentclient.vm import FreezeState, Level
 from agentclient.watch import CHANGE_TEXT, DEATHS, Change, PortWatch
 from agentclient.wire import Reply, Synced, WireEvent
