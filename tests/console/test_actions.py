@@ -29,6 +29,7 @@ from tests.console.fleets import (
     state_of,
 )
 from tui.console.actions import Actions
+from tui.console.dialogs.confirm import FreezeDialog
 from tui.console.targets import Target
 
 
@@ -67,6 +68,23 @@ async def test_freeze_asks_first_and_hits_the_vm_under_the_cursor(
         assert request is not None
         assert request.schedule.hold_s == 0
         assert "db-1: freeze begun; at most 1 h" in seat.notice
+
+
+@pytest.mark.parametrize(("first", "begun"), [("yes", [("freeze", "app-1")]), ("no", [])])
+async def test_a_dialog_takes_one_answer_however_fast_they_come(
+    fleet: Fleet, still: StillClock, first: str, begun: list[tuple[str, str]]
+) -> None:
+    """A busy console hands over an answer to a dialog that was left by the one before it."""
+    async with seated(fleet, still) as seat:
+        await seat.press("f")
+        dialog = seat.app.screen
+        assert isinstance(dialog, FreezeDialog)
+        for answer in (first, "yes", "no"):
+            dialog.answered(answer)
+        await seat.until(lambda: not seat.dialog)
+        await seat.press("down")
+        assert seat.cursor == "db-1"
+        assert started(seat) == begun
 
 
 @pytest.mark.parametrize("keys", [("escape",), ("tab", "enter")])

@@ -7,6 +7,7 @@ from typing import ClassVar, TypeVar
 
 from textual import on
 from textual.app import ComposeResult
+from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
@@ -76,6 +77,7 @@ class Dialog(ModalScreen[Result | None]):
         self._body = VerticalScroll(id="dialog-body", can_focus=False)
         self._measured: Size | None = None
         self._room = 40
+        self._is_left = False
 
     def lines(self) -> Iterable[Line]:
         """Return what there is to know."""
@@ -89,6 +91,18 @@ class Dialog(ModalScreen[Result | None]):
         """Act on a button; without more to do it closes the dialog."""
         del answer
         self.dismiss(None)
+
+    def dismiss(self, result: Result | None = None) -> AwaitComplete:
+        """Leave the dialog with an answer; only the first one counts.
+
+        Keys that come faster than a busy console takes them are handed to this dialog also after
+        the one that answered it. Textual would take the screen below it away, too, and end the
+        console where that is the last one.
+        """
+        if self._is_left:
+            return AwaitComplete()
+        self._is_left = True
+        return super().dismiss(result)
 
     def compose(self) -> ComposeResult:
         """Yield the frame."""
