@@ -8,17 +8,16 @@ to anything that can change.
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
 
 from agentclient.errors import BadInput
+from agentclient.logs import Logs
 from agentclient.text import printable
 from agentclient.vm import Level, LogLine, Vm, VmId, VmState
 
-DEFAULT_LOG_LINES = 500
 # Readers ask several times a second: none is that many removals behind.
 _MOST_REMOVED = 10_000
 
@@ -47,19 +46,16 @@ class Fleet:
     """The states and logs of all VMs.
 
     Args:
-        log_lines: how many lines are kept for each VM.
+        logs: where log lines are kept; None for as many as usual.
         wall: the wall clock for log lines.
     """
 
-    def __init__(
-        self, *, log_lines: int = DEFAULT_LOG_LINES, wall: Callable[[], datetime] = now
-    ) -> None:
+    def __init__(self, *, logs: Logs | None = None, wall: Callable[[], datetime] = now) -> None:
         self._lock = threading.Lock()
         self._states: dict[VmId, VmState] = {}
         self._written: dict[VmId, None] = {}  # the last write is the last one
         self._removed: dict[VmId, int] = {}
-        self._logs: dict[VmId, deque[LogLine]] = {}
-        self._log_lines = log_lines
+        self._logs = logs or Logs()
         self.wall = wall
         self._version = 0
 
@@ -148,7 +144,7 @@ class Fleet:
             for vm_id, state in list(self._states.items()):
                 if not state.present and state.progress is None and vm_id not in keep:
                     del self._states[vm_id], self._written[vm_id]
-                    self._logs.pop(vm_id, None)
+                    self._logs.forget(vm_id)
                     self._version += 1
                     self._removed.pop(vm_id, None)
                     self._removed[vm_id] = self._version
@@ -175,16 +171,14 @@ class Fleet:
 
     def log(self, vm_id: VmId, level: Level, text: str) -> None:
         """Append a line to a VM's log; control characters are made visible."""
+        text = printable(text, 1000)
         with self._lock:
-            lines = self._logs.setdefault(vm_id, deque(maxlen=self._log_lines))
-            number = lines[-1].number + 1 if lines else 1
-            lines.append(LogLine(number, self.wall(), level, printable(text, 1000)))
+            self._logs.add(vm_id, self.wall(), level, text)
 
     def log_since(self, vm_id: VmId, number: int = 0) -> tuple[LogLine, ...]:
         """Return a VM's log lines that came after `number`."""
         with self._lock:
-            lines = self._logs.get(vm_id, ())
-            return tuple(line for line in lines if line.number > number)
+            return self._logs.since(vm_id, number)
 
     def _write(self, state: VmState) -> None:
         self._version += 1

@@ -9,6 +9,7 @@ import pytest
 
 from agentclient.errors import BadInput
 from agentclient.fleet import Fleet, now
+from agentclient.logs import Logs
 from agentclient.vm import (
     AgentChannel,
     Level,
@@ -32,7 +33,7 @@ def vm(name: str, source: str = "qemu", pid: int | None = None) -> Vm:
 
 
 def fleet_of(*vms: Vm) -> Fleet:
-    fleet = Fleet(wall=lambda: AT, log_lines=5)
+    fleet = Fleet(wall=lambda: AT, logs=Logs(lines=5))
     for source in {one.source for one in vms}:
         fleet.set_vms(source, [one for one in vms if one.source == source])
     return fleet

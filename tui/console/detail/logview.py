@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from textual.message import Message
 
-from agentclient.fleet import DEFAULT_LOG_LINES, Fleet
+from agentclient.fleet import Fleet
+from agentclient.logs import DEFAULT_LINES
 from agentclient.vm import LogLine, VmId
 from tui.console.detail.lines import LinesView
 from tui.console.detail.search import LogSearch
@@ -111,7 +112,7 @@ class LogView(LinesView):
     def _drop_oldest(self) -> int:
         """Forget what the fleet has forgotten; return how many lines of the screen that were."""
         dropped = 0
-        while len(self._entries) > DEFAULT_LOG_LINES:
+        while len(self._entries) > DEFAULT_LINES:
             dropped += self._entries.popleft()[1]
         if dropped:
             del self._wrapped[:dropped]
