@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import select
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from agentclient.channel import Channel, ConnectFailed, ConnectProblem, StreamEnded
@@ -14,6 +14,7 @@ from agentclient.holder.client import Fate, Guard
 from agentclient.links import Link
 from agentclient.moves import Move, Resync, Send, Tell
 from agentclient.preflight import Reporter
+from agentclient.thaw import THAW
 from agentclient.vm import Level, MonitorView, RunState
 from agentclient.wire import WireEvent
 from agentclient.wishes import Wish, Wishes
@@ -48,6 +49,8 @@ class Driver:
         wishes: what the operator asks meanwhile.
         reporter: is told what the machines tell.
         guard: the holder's care, where there is one.
+        before_thaw: is called before a thaw is sent: should we die with it, whoever thaws in our
+            place has to know that it may run already.
     """
 
     def __init__(
@@ -57,9 +60,12 @@ class Driver:
         wishes: Wishes,
         reporter: Reporter,
         guard: Guard | None = None,
+        *,
+        before_thaw: Callable[[], None] = lambda: None,
     ) -> None:
         self._link = link
         self._guard = guard
+        self._before_thaw = before_thaw
         self._conversation = conversation
         self._wishes = wishes
         self._reporter = reporter
@@ -73,6 +79,8 @@ class Driver:
                 case Tell():
                     self._reporter.tell(move)
                 case Send(ticket, command, arguments):
+                    if command == THAW:
+                        self._before_thaw()
                     self._write(ticket, command, arguments)
                 case Resync(ticket):
                     self._write(ticket, None, None)

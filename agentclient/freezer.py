@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from functools import partial
 
 from agentclient.commands import thaw_command
 from agentclient.driver import Driver
@@ -23,14 +23,6 @@ from agentclient.verdict import refused
 from agentclient.vm import Level, Outcome, OutcomeKind, Phase, Progress, Refusal
 from agentclient.watch import PortWatch
 from agentclient.wishes import Wish, Wishes
-
-
-@dataclass(slots=True)
-class _Told:
-    """What the holder knows."""
-
-    hold_ends_at: float | None = None
-    thaw_sent: bool = False
 
 
 class Freezer:
@@ -65,6 +57,7 @@ class Freezer:
         self._wishes = wishes
         self._read_only = read_only
         self._began_at = time.monotonic()
+        self._told_hold_ends_at: float | None = None
 
     def run(self) -> Outcome:
         """Freeze, watch, hold, thaw; return the outcome. Raises nothing of this project's."""
@@ -126,7 +119,14 @@ class Freezer:
         return outcome
 
     def _freeze(self, prepared: Prepared, guard: Guard) -> Outcome:
-        driver = Driver(self._link, prepared.conversation, self._wishes, self._reporter, guard)
+        driver = Driver(
+            self._link,
+            prepared.conversation,
+            self._wishes,
+            self._reporter,
+            guard,
+            before_thaw=partial(self._holder.thaws, guard),
+        )
         try:
             return self._drive(driver, prepared, guard)
         except Exception as error:  # noqa: BLE001 - whatever failed here, nobody stays frozen (P4)
@@ -144,24 +144,20 @@ class Freezer:
         )
         procedure = FreezeProcedure(self._link.vm, plan, prepared.conversation.ticket, now)
         driver.perform(procedure.start(now))
-        told = _Told()
         while procedure.outcome is None:
             self._reporter.progress(procedure.progress(time.monotonic()))
             self._reporter.frozen(procedure.state, foreign=False)
-            self._tell_holder(procedure, guard, told)
+            self._tell_holder(procedure, guard)
             self._take(driver, procedure, guard)
         self._reporter.frozen(procedure.state, foreign=False)
         return procedure.outcome
 
-    def _tell_holder(self, procedure: FreezeProcedure, guard: Guard, told: _Told) -> None:
-        """Tell the holder what it needs to know for taking over at the right time."""
+    def _tell_holder(self, procedure: FreezeProcedure, guard: Guard) -> None:
+        """Tell the holder when the hold ends, for it to take over at the right time."""
         window = procedure.freeze.window
-        if window is not None and window.ends_at != told.hold_ends_at:
-            told.hold_ends_at = window.ends_at
+        if window is not None and window.ends_at != self._told_hold_ends_at:
+            self._told_hold_ends_at = window.ends_at
             self._holder.hold(guard, max(0.0, window.ends_at - time.monotonic()))
-        if procedure.thaw is not None and not told.thaw_sent:
-            told.thaw_sent = True
-            self._holder.thaw_sent(guard)
 
     def _take(self, driver: Driver, procedure: FreezeProcedure, guard: Guard) -> None:
         """Wait for one round, and hand over what it brought, in the order of its coming."""

@@ -186,8 +186,8 @@ class HolderClient:
         with suppress(NoHolder):
             self._ask({"do": Do.HOLD, "key": guard.key, "seconds": seconds})
 
-    def thaw_sent(self, guard: Guard) -> None:
-        """Say that our own thaw was sent; a holder that has gone shows elsewhere."""
+    def thaws(self, guard: Guard) -> None:
+        """Say that our own thaw is about to be sent; a holder that has gone shows elsewhere."""
         with suppress(NoHolder):
             self._ask({"do": Do.THAWING, "key": guard.key})
 

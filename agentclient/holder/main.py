@@ -132,6 +132,8 @@ class Holder:
         if self._pidfd is not None:
             self._selector.unregister(self._pidfd)
             self._pidfd = None
+        while self._console is not None and self._hear_next():
+            pass  # what it had said before decides what its guests need
         self._hang_up()
 
     def _hang_up(self) -> None:
@@ -144,22 +146,31 @@ class Holder:
     # -- the console ----------------------------------------------------------------------
 
     def _hear(self, _events: int) -> None:
+        self._hear_next()
+
+    def _hear_next(self) -> bool:
+        """Do what the console says next; return whether there may be more."""
         if self._console is None:
-            return
+            return False
         try:
             message = receive(self._console)
         except BlockingIOError:
-            return
-        except OSError:  # a console that was killed with packets unread resets the channel
+            return False
+        except ConnectionResetError:
+            # A console that was killed with packets unread resets the channel. That is told once,
+            # and before what it had said.
+            return True
+        except OSError:
             message = None
         if message is None:
             self._hang_up()
-            return
+            return False
         self._heard_at = time.monotonic()
         body, descriptors = message
         self._obey(body, descriptors)
         if body.get("do") != Do.BEAT:
             self._say({"say": Say.ACK, "number": body.get("number")})
+        return True
 
     def _obey(self, body: Body, descriptors: list[int]) -> None:
         now = time.monotonic()
@@ -180,7 +191,7 @@ class Holder:
             case Do.HOLD:
                 held.hold(body, now)
             case Do.THAWING:
-                held.thaw_sent()
+                held.console_thaws()
             case Do.TAKE:
                 self._take_over(held, "the console was left in a hurry")
             case Do.DISARM if held.state is not State.THAWING:
@@ -190,12 +201,10 @@ class Holder:
     def _say(self, body: Body) -> None:
         if self._console is None:
             return
-        try:
+        # It may be stopped, and not read; or it has gone, which its channel tells behind what it
+        # had said. What is done is done all the same.
+        with suppress(OSError):
             send(self._console, body)
-        except BlockingIOError:
-            pass  # it is stopped, and does not read: what is done is done all the same
-        except OSError:
-            self._hang_up()
 
     # -- taking over ----------------------------------------------------------------------
 

@@ -28,7 +28,7 @@ class Do(StrEnum):
     ARM = "arm"  # here is a guest's channel, and the end through which we talk to it
     INTENT = "intent"  # the next bytes are a freeze
     HOLD = "hold"  # the window is open, and ends in so many seconds
-    THAWING = "thawing"  # our own thaw was sent: ask before another one is
+    THAWING = "thawing"  # our own thaw may be sent from now on: ask before another one is
     TAKE = "take"  # we leave it: thaw it in our place
     DISARM = "disarm"  # it is thawed: forget it
     BEAT = "beat"  # we live

@@ -74,7 +74,7 @@ class Ward:
         self.state = State.RELAYED
         self._sent_before: int | None = None  # what the guest had been sent before the freeze
         self._heard_before = 0
-        self._thaw_sent = False
+        self._console_thaws = False
         self._listening = False
         self._hold_s = 0.0
         self._bound_at = float("inf")
@@ -97,9 +97,9 @@ class Ward:
         """The window is open, and ends in so many seconds (`Do.HOLD`)."""
         self._deadline = now + number(body, "seconds") + GRACE_S
 
-    def thaw_sent(self) -> None:
-        """The console's own thaw was sent (`Do.THAWING`): another one would run its hook again."""
-        self._thaw_sent = True
+    def console_thaws(self) -> None:
+        """The console may have thawed it (`Do.THAWING`): a second thaw would run its hook again."""
+        self._console_thaws = True
 
     def disarm(self) -> None:
         """It is thawed, and the console has seen it."""
@@ -190,7 +190,7 @@ class Ward:
             # A freeze that is still pending may take its whole bound before the thaw can run.
             patience_s=0.0 if self._answered else max(0.0, self._bound_at - now),
             owned=False,
-            ask=self._thaw_sent,
+            ask=self._console_thaws,
             command=text(self.body, "command"),
         )
 

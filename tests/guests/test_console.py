@@ -29,7 +29,7 @@ def holding(guest: Guest, program: tuple[str, ...] = CONSOLE) -> Iterator[OnPty]
         console.wait_for("Freeze the file systems of")
         console.press("60\r")
         wait_until(lambda: guest.frozen_mounts() == {"a", "b"}, PATIENCE_S, "the freeze")
-        console.wait_for("held for")
+        console.wait_for("held for up to")
         yield console
 
 
@@ -75,7 +75,7 @@ def test_a_stopped_console_wakes_up_to_what_was_done_in_its_name(calm: Guest) ->
         console.press("f")
         console.wait_for("Freeze the file systems of")
         console.press("3\r")
-        console.wait_for("held for")
+        console.wait_for("held for up to")  # the log's words; the dialog's are others
         console.process.send_signal(signal.SIGSTOP)
         time.sleep(1.0)
         calm.assert_thawed(8.0)
