@@ -5,7 +5,7 @@ One `Event` is one line of ``frostwatch freeze --json`` and one line of a VM's l
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -52,3 +52,6 @@ class Event:
     level: Level
     text: str
     fields: Mapping[str, object] = field(default_factory=dict)
+
+
+OnEvent = Callable[[Event], None]

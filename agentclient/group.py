@@ -15,8 +15,7 @@ from typing import Final, Generic, Protocol, TypeVar
 
 from agentclient.durations import in_words
 from agentclient.errors import BadInput
-from agentclient.events import Event, EventKind
-from agentclient.operations import OnEvent
+from agentclient.events import Event, EventKind, OnEvent
 from agentclient.results import FreezeRequest, GroupOutcome
 from agentclient.vm import Outcome, OutcomeKind, Vm, VmId
 

@@ -8,30 +8,24 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from functools import partial
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
-from agentclient.commands import thaw_command
 from agentclient.errors import FrostwatchError
-from agentclient.events import EventKind
+from agentclient.events import EventKind, OnEvent
 from agentclient.fleet import Fleet
-from agentclient.freezer import Freezer
-from agentclient.holder.client import HolderClient
-from agentclient.journal.entry import Entry, begin_freeze, begin_thaw
-from agentclient.journal.history import Past, past
-from agentclient.journal.writer import Journal
-from agentclient.ladder import Offer
 from agentclient.links import Links
 from agentclient.moves import Tell
-from agentclient.recovery import is_ours
-from agentclient.reporter import FleetReporter, OnEvent
-from agentclient.rescue import Rescuer, survey
 from agentclient.results import FreezeRequest, ThawOutcome
-from agentclient.rungs import Found, RescueOutcome, RescueTimes, Rung, Step
-from agentclient.text import printable
-from agentclient.thawer import Thawer
-from agentclient.verdict import refused
-from agentclient.vm import Level, Outcome, OutcomeKind, Refusal, Vm, VmId, VmState
+from agentclient.rungs import RescueOutcome, RescueTimes, Rung, Step
+from agentclient.vm import Level, Outcome, Vm, VmId
 from agentclient.wishes import Wish, Wishes
+
+if TYPE_CHECKING:
+    from agentclient.holder.client import HolderClient
+    from agentclient.journal.history import Past
+    from agentclient.journal.writer import Journal
+    from agentclient.ladder import Offer
+    from agentclient.works import Task, Works
 
 DEFAULT_FREEZES_AT_ONCE: Final = 64
 # Threads are made as they are needed: no thaw ever waits behind another one that hangs.
@@ -135,15 +129,25 @@ class Operations:
         holder: HolderClient | None = None,
         journal: Journal | None = None,
     ) -> None:
-        self._fleet = fleet
-        self._links = links
-        self._read_only = read_only
-        self._holder = holder or HolderClient()
-        self._journal = journal
+        self._tools = (fleet, links, read_only, holder, journal)
+        self._works: Works | None = None
+        self._making = threading.Lock()
         self._lock = threading.Lock()
         self._active: dict[VmId, Operation] = {}
         self._freezes = ThreadPoolExecutor(freezes_at_once, thread_name_prefix="freeze")
         self._thaws = ThreadPoolExecutor(thaws_at_once, thread_name_prefix="thaw")
+
+    def prepare(self) -> Works:
+        """Import what the first operation would have to wait for; in any thread."""
+        with self._making:
+            if self._works is None:
+                from agentclient.works import Works  # noqa: PLC0415 - it says why itself
+
+                fleet, links, read_only, holder, journal = self._tools
+                self._works = Works(
+                    fleet, links, read_only=read_only, holder=holder, journal=journal
+                )
+            return self._works
 
     def freeze(self, vm: Vm, request: FreezeRequest, on_event: OnEvent | None = None) -> Operation:
         """Begin a freeze, and return at once.
@@ -153,41 +157,16 @@ class Operations:
             request: what is asked for.
             on_event: is called from the worker's thread with each event.
         """
-        wishes = Wishes()
+        works, wishes = self.prepare(), Wishes()
         operation = Operation(vm, "freeze", wishes)
-        entry = begin_freeze(self._journal, vm, request)
-        reporter = FleetReporter(self._fleet, vm, on_event, entry)
-        operation.told_to(reporter.tell)
-        with self._lock:
-            running = self._active.get(vm.id)
-            if running is None:
-                self._active[vm.id] = operation
-        if running is not None:
-            outcome = refused(Refusal.BUSY, f"a {running.what} of this VM is in flight already")
-            self._refuse(operation, reporter, outcome)
-            return operation
-
-        freezer = partial(self._freeze, vm, request, reporter, wishes, entry)
-        self._submit(self._freezes, operation, reporter, freezer)
+        task = works.freeze_task(vm, wishes, request, on_event)
+        operation.told_to(task.reporter.tell)
+        running = self._enter(operation)
+        if running is not operation:
+            operation.settle(works.refuse_freeze(task, running.what))
+        else:
+            self._submit(self._freezes, operation, task, partial(works.freeze, task, request))
         return operation
-
-    def _freeze(
-        self,
-        vm: Vm,
-        request: FreezeRequest,
-        reporter: FleetReporter,
-        wishes: Wishes,
-        entry: Entry | None,
-    ) -> Outcome:
-        return Freezer(
-            self._links.of(vm),
-            request,
-            reporter,
-            wishes,
-            self._holder,
-            read_only=self._read_only,
-            entry=entry,
-        ).run()
 
     def thaw(self, vm: Vm, *, foreign: bool = False, on_event: OnEvent | None = None) -> Operation:
         """Begin a thaw, and return at once; a freeze of ours in flight is told to thaw instead.
@@ -197,27 +176,14 @@ class Operations:
             foreign: a person has decided to thaw also what is not provably ours.
             on_event: is called from the worker's thread with each event.
         """
-        with self._lock:
-            running = self._active.get(vm.id)
-            if running is not None:
-                running.cancel()
-                return running
-            wishes = Wishes()
-            operation = self._active[vm.id] = Operation(vm, "thaw", wishes)
-        entry = begin_thaw(self._journal, vm, foreign=foreign)
-        reporter = FleetReporter(self._fleet, vm, on_event, entry)
-
-        def work() -> ThawOutcome:
-            return Thawer(
-                self._links.of(vm),
-                reporter,
-                wishes,
-                foreign=foreign,
-                ours=self._is_ours(vm),
-                read_only=self._read_only,
-            ).run()
-
-        self._submit(self._thaws, operation, reporter, work)
+        works, wishes = self.prepare(), Wishes()
+        operation = Operation(vm, "thaw", wishes)
+        running = self._enter(operation)
+        if running is not operation:
+            running.cancel()
+            return running
+        task = works.thaw_task(vm, wishes, on_event, foreign=foreign)
+        self._submit(self._thaws, operation, task, partial(works.thaw, task, foreign=foreign))
         return operation
 
     def rescue(
@@ -238,31 +204,15 @@ class Operations:
             times: the bounds.
             on_event: is called from the worker's thread with each event.
         """
-        wishes = Wishes()
+        works, wishes = self.prepare(), Wishes()
         operation = Operation(vm, "rescue", wishes, step)
-        entry = begin_thaw(self._journal, vm, foreign=person)
-        reporter = FleetReporter(self._fleet, vm, on_event, entry)
-        with self._lock:
-            running = self._active.setdefault(vm.id, operation)
+        task = works.thaw_task(vm, wishes, on_event, foreign=person)
+        running = self._enter(operation)
         if running is not operation:
-            reason = f"not taken: a {running.what} of this VM is in flight; stop it first"
-            operation.settle(_ended_rescue(operation, reporter, Found.REFUSED, reason, None))
-            return operation
-
-        def work() -> RescueOutcome:
-            return Rescuer(
-                self._links.of(vm),
-                step,
-                self._fleet_state(vm),
-                reporter,
-                wishes,
-                person=person,
-                ours=self._is_ours(vm),
-                times=times,
-                read_only=self._read_only,
-            ).run()
-
-        self._submit(self._thaws, operation, reporter, work)
+            operation.settle(works.refuse_rescue(task, step, running.what))
+        else:
+            rescue = partial(works.rescue, task, step, person=person, times=times)
+            self._submit(self._thaws, operation, task, rescue)
         return operation
 
     def history(self, vm: Vm, limit: int = 50) -> Future[Past | None]:
@@ -272,7 +222,7 @@ class Operations:
             vm: the VM.
             limit: the newest so many.
         """
-        return self._thaws.submit(past, self._journal, str(vm.id), limit)
+        return self._thaws.submit(lambda: self.prepare().past(vm, limit))
 
     def ladder(
         self, vm: Vm, *, serial: str | None = None, tried: frozenset[Rung] = frozenset()
@@ -285,20 +235,10 @@ class Operations:
             tried: the rungs that were taken already, in vain.
         """
         running = self.on(vm.id)
-        look = partial(
-            survey,
-            serial=serial,
-            tried=tried,
-            read_only=self._read_only,
-            in_flight=running.what if running is not None else None,
+        what = running.what if running is not None else None
+        return self._thaws.submit(
+            lambda: self.prepare().ladder(vm, serial=serial, tried=tried, in_flight=what)
         )
-        return self._thaws.submit(lambda: look(self._links.of(vm), self._fleet_state(vm)))
-
-    def _fleet_state(self, vm: Vm) -> VmState:
-        try:
-            return self._fleet.get(vm.id)
-        except KeyError:
-            return VmState(vm)
 
     def active(self) -> tuple[Operation, ...]:
         """Return what is in flight, oldest first."""
@@ -334,75 +274,33 @@ class Operations:
             _waited(operation, grace)
         self._freezes.shutdown(wait=False, cancel_futures=True)
         self._thaws.shutdown(wait=False, cancel_futures=True)
-        self._holder.close()
+        if self._works is not None:
+            self._works.close()
         return not left
 
-    def _is_ours(self, vm: Vm) -> bool:
-        """Whether what may be frozen there is what we, or a dead frostwatch, could not thaw."""
-        try:
-            if self._fleet.get(vm.id).left_frozen:
-                return True
-        except KeyError:
-            pass
-        return is_ours(self._journal, vm)
+    def _enter(self, operation: Operation) -> Operation:
+        """Let an operation begin, unless another one is in flight on its VM; return which is."""
+        with self._lock:
+            return self._active.setdefault(operation.vm.id, operation)
 
     def _submit(
         self,
         executor: ThreadPoolExecutor,
         operation: Operation,
-        reporter: FleetReporter,
+        task: Task,
         work: Callable[[], Ending],
     ) -> None:
         def run() -> None:
             try:
                 outcome = work()
             except (Exception, FrostwatchError) as error:  # noqa: BLE001 - P8: one broken VM
-                outcome = self._crashed(operation, reporter, error)
-            self._end(operation, reporter, outcome)
+                outcome = self.prepare().crashed(task, operation.what, operation.step, error)
+            task.reporter.ended(outcome)
+            with self._lock:
+                del self._active[operation.vm.id]
+            operation.settle(outcome)
 
         executor.submit(run)
-
-    def _refuse(self, operation: Operation, reporter: FleetReporter, outcome: Outcome) -> None:
-        for kind in (EventKind.VERDICT, EventKind.OUTCOME):
-            reporter.tell(Tell(kind, Level.WARNING, outcome.reason, {"outcome": outcome}))
-        operation.settle(outcome)
-
-    def _end(self, operation: Operation, reporter: FleetReporter, outcome: Ending) -> None:
-        reporter.ended(outcome)
-        with self._lock:
-            if self._active.get(operation.vm.id) is operation:
-                del self._active[operation.vm.id]
-        operation.settle(outcome)
-
-    def _crashed(self, operation: Operation, reporter: FleetReporter, error: Exception) -> Ending:
-        """A bug of ours ended the operation: the guest may be frozen, and somebody must know."""
-        step = thaw_command(operation.vm)
-        reason = f"frostwatch failed in the middle of it: {printable(repr(error), 300)}"
-        if operation.what == "rescue":
-            return _ended_rescue(operation, reporter, Found.FAILED, reason, step)
-        outcome: Outcome | ThawOutcome
-        if operation.what == "freeze":
-            outcome = Outcome(OutcomeKind.FAILED, reason, next=step)
-            fields: dict[str, object] = {"outcome": outcome}
-        else:
-            outcome = ThawOutcome(operation.vm.id, None, None, False, reason, 0.0, step)
-            fields = {"thaw": outcome}
-        text = f"{reason}. NEXT: {step}"
-        reporter.tell(Tell(EventKind.OUTCOME, Level.ERROR, text, fields))
-        return outcome
-
-
-def _ended_rescue(
-    operation: Operation, reporter: FleetReporter, found: Found, reason: str, step: str | None
-) -> RescueOutcome:
-    """Tell the end of a rung that was not taken, or that a bug of ours ended."""
-    assert operation.step is not None, "it is a rescue"
-    rung, means = operation.step.rung, operation.step.means
-    vm_id = operation.vm.id
-    outcome = RescueOutcome(vm_id, rung, means, found, None, None, reason, 0.0, step)
-    text = f"{rung}: {reason}" + (f". NEXT: {step}" if step else "")
-    reporter.tell(Tell(EventKind.OUTCOME, Level.WARNING, text, {"rescue": outcome}))
-    return outcome
 
 
 def _waited(operation: Operation, deadline: float) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from agentclient.events import Event, EventKind
+from agentclient.events import Event, EventKind, OnEvent
 from agentclient.fleet import Fleet
 from agentclient.journal.entry import Entry
 from agentclient.moves import Tell
@@ -26,8 +26,6 @@ from agentclient.vm import (
     Vm,
     VmState,
 )
-
-OnEvent = Callable[[Event], None]
 
 
 class FleetReporter:

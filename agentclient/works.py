@@ -1,0 +1,208 @@
+"""What the worker threads of `agentclient.operations` do: one call for each kind of work.
+
+Apart from it, because all the machines, drivers and rungs behind these calls take longer to import
+than anything else here: who only looks does without them (`Operations.prepare`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agentclient.commands import thaw_command
+from agentclient.events import EventKind, OnEvent
+from agentclient.fleet import Fleet
+from agentclient.freezer import Freezer
+from agentclient.holder.client import HolderClient
+from agentclient.journal.entry import Entry, begin_freeze, begin_thaw
+from agentclient.journal.history import Past, past
+from agentclient.journal.writer import Journal
+from agentclient.ladder import Offer
+from agentclient.links import Links
+from agentclient.moves import Tell
+from agentclient.recovery import is_ours
+from agentclient.reporter import FleetReporter
+from agentclient.rescue import Rescuer, survey
+from agentclient.results import FreezeRequest, ThawOutcome
+from agentclient.rungs import Found, RescueOutcome, RescueTimes, Rung, Step
+from agentclient.text import printable
+from agentclient.thawer import Thawer
+from agentclient.verdict import refused
+from agentclient.vm import Level, Outcome, OutcomeKind, Refusal, Vm, VmState
+from agentclient.wishes import Wishes
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One piece of work on one VM, which somebody has just asked for.
+
+    Attributes:
+        reporter: is told what happens.
+        wishes: what the operator asks meanwhile.
+        entry: its window in the journal; None where none is kept.
+    """
+
+    vm: Vm
+    reporter: FleetReporter
+    wishes: Wishes
+    entry: Entry | None
+
+
+class Works:
+    """Does one piece of work after the other, or many at once; each call blocks its thread.
+
+    Args:
+        fleet: where progress and outcomes are written.
+        links: how VMs are reached.
+        read_only: nothing may be sent to a guest.
+        holder: stands by for the case that we die; None for one of our own.
+        journal: where each of them is written down; None for nowhere.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        links: Links,
+        *,
+        read_only: bool,
+        holder: HolderClient | None,
+        journal: Journal | None,
+    ) -> None:
+        self._fleet = fleet
+        self._links = links
+        self._read_only = read_only
+        self._journal = journal
+        self._holder = holder or HolderClient()
+
+    def close(self) -> None:
+        """Leave what is armed still to the holder."""
+        self._holder.close()
+
+    # -- what is asked for -----------------------------------------------------------------
+
+    def freeze_task(
+        self, vm: Vm, wishes: Wishes, request: FreezeRequest, on_event: OnEvent | None
+    ) -> Task:
+        """Write down that a freeze was asked for."""
+        return self._task(vm, wishes, begin_freeze(self._journal, vm, request), on_event)
+
+    def thaw_task(self, vm: Vm, wishes: Wishes, on_event: OnEvent | None, *, foreign: bool) -> Task:
+        """Write down that a thaw, or a rung of a rescue, was asked for."""
+        entry = begin_thaw(self._journal, vm, foreign=foreign)
+        return self._task(vm, wishes, entry, on_event)
+
+    def _task(self, vm: Vm, wishes: Wishes, entry: Entry | None, on_event: OnEvent | None) -> Task:
+        return Task(vm, FleetReporter(self._fleet, vm, on_event, entry), wishes, entry)
+
+    # -- what is done ----------------------------------------------------------------------
+
+    def freeze(self, task: Task, request: FreezeRequest) -> Outcome:
+        """Freeze, watch, hold and thaw."""
+        return Freezer(
+            self._links.of(task.vm),
+            request,
+            task.reporter,
+            task.wishes,
+            self._holder,
+            read_only=self._read_only,
+            entry=task.entry,
+        ).run()
+
+    def thaw(self, task: Task, *, foreign: bool) -> ThawOutcome:
+        """Thaw."""
+        return Thawer(
+            self._links.of(task.vm),
+            task.reporter,
+            task.wishes,
+            foreign=foreign,
+            ours=self._is_ours(task.vm),
+            read_only=self._read_only,
+        ).run()
+
+    def rescue(
+        self, task: Task, step: Step, *, person: bool, times: RescueTimes | None
+    ) -> RescueOutcome:
+        """Take one rung of the ladder."""
+        return Rescuer(
+            self._links.of(task.vm),
+            step,
+            self._state(task.vm),
+            task.reporter,
+            task.wishes,
+            person=person,
+            ours=self._is_ours(task.vm),
+            times=times,
+            read_only=self._read_only,
+        ).run()
+
+    def ladder(
+        self, vm: Vm, *, serial: str | None, tried: frozenset[Rung], in_flight: str | None
+    ) -> tuple[Offer, ...]:
+        """Look at a VM's monitor, and return the rungs of its ladder."""
+        return survey(
+            self._links.of(vm),
+            self._state(vm),
+            serial=serial,
+            tried=tried,
+            read_only=self._read_only,
+            in_flight=in_flight,
+        )
+
+    def past(self, vm: Vm, limit: int) -> Past | None:
+        """Return what the journal knows of a VM."""
+        return past(self._journal, str(vm.id), limit)
+
+    def _state(self, vm: Vm) -> VmState:
+        try:
+            return self._fleet.get(vm.id)
+        except KeyError:
+            return VmState(vm)
+
+    def _is_ours(self, vm: Vm) -> bool:
+        """Whether what may be frozen there is what we, or a dead frostwatch, could not thaw."""
+        return self._state(vm).left_frozen or is_ours(self._journal, vm)
+
+    # -- what is not done ------------------------------------------------------------------
+
+    def refuse_freeze(self, task: Task, running: str) -> Outcome:
+        """Tell that a freeze is not sent, since something else is in flight on its VM."""
+        outcome = refused(Refusal.BUSY, f"a {running} of this VM is in flight already")
+        for kind in (EventKind.VERDICT, EventKind.OUTCOME):
+            task.reporter.tell(Tell(kind, Level.WARNING, outcome.reason, {"outcome": outcome}))
+        return outcome
+
+    def refuse_rescue(self, task: Task, step: Step, running: str) -> RescueOutcome:
+        """Tell that a rung is not taken, since something else is in flight on its VM."""
+        reason = f"not taken: a {running} of this VM is in flight; stop it first"
+        return _ended_rescue(task, step, Found.REFUSED, reason, None)
+
+    def crashed(
+        self, task: Task, what: str, step: Step | None, error: Exception
+    ) -> Outcome | ThawOutcome | RescueOutcome:
+        """A bug of ours ended the work: the guest may be frozen, and somebody must know."""
+        command = thaw_command(task.vm)
+        reason = f"frostwatch failed in the middle of it: {printable(repr(error), 300)}"
+        if step is not None:
+            return _ended_rescue(task, step, Found.FAILED, reason, command)
+        outcome: Outcome | ThawOutcome
+        if what == "freeze":
+            outcome = Outcome(OutcomeKind.FAILED, reason, next=command)
+            fields: dict[str, object] = {"outcome": outcome}
+        else:
+            outcome = ThawOutcome(task.vm.id, None, None, False, reason, 0.0, command)
+            fields = {"thaw": outcome}
+        text = f"{reason}. NEXT: {command}"
+        task.reporter.tell(Tell(EventKind.OUTCOME, Level.ERROR, text, fields))
+        return outcome
+
+
+def _ended_rescue(
+    task: Task, step: Step, found: Found, reason: str, command: str | None
+) -> RescueOutcome:
+    """Tell the end of a rung that was not taken, or that a bug of ours ended."""
+    outcome = RescueOutcome(
+        task.vm.id, step.rung, step.means, found, None, None, reason, 0.0, command
+    )
+    text = f"{step.rung}: {reason}" + (f". NEXT: {command}" if command else "")
+    tell = Tell(EventKind.OUTCOME, Level.WARNING, text, {"rescue": outcome})
+    task.reporter.tell(tell)
+    return outcome
