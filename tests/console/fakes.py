@@ -89,6 +89,9 @@ class FakeOperations:
         self.started.append(operation)
         return operation
 
+    def prepare(self) -> None:
+        pass
+
     def freeze(self, vm: Vm, request: FreezeRequest, on_event: object = None) -> FakeOperation:
         operation = FakeOperation(vm, "freeze", request)
         self.started.append(operation)

@@ -8,7 +8,7 @@ from agentclient.vm import Outcome, OutcomeKind
 from tests.console.driving import qemu, seated
 from tests.console.fakes import FakeOperation, FakeOperations, StillClock
 from tests.console.fleets import fleet_of, pending, put, state_of
-from tui.console.dialogs.quit import Leave
+from tui.console.leaving import Leave
 
 
 @pytest.fixture

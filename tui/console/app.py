@@ -7,7 +7,8 @@ but Textual's touches a widget.
 
 from __future__ import annotations
 
-from typing import ClassVar
+import threading
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.app import App, ComposeResult
@@ -18,20 +19,17 @@ from agentclient.fleet import Fleet
 from agentclient.schedule import Schedule
 from agentclient.vm import Level
 from tui.console import keys
-from tui.console.actions import Actions
 from tui.console.ascii import AsciiFilter
-from tui.console.asking import Asking
+from tui.console.desk import Desk
 from tui.console.detail.pane import DetailPane
-from tui.console.dialogs.help import HelpDialog
-from tui.console.dialogs.quit import Leave, QuitDialog
 from tui.console.keyline import KeyLine
+from tui.console.leaving import Leave
 from tui.console.model.filter import Filter
 from tui.console.model.order import Order
 from tui.console.model.view import FleetView
 from tui.console.notices import Notice, news_of
 from tui.console.pinned import PinnedLine
 from tui.console.ports import OperationsPort, WatcherPort
-from tui.console.rescuing import Rescuing
 from tui.console.safe import safe
 from tui.console.status import DrillLine, NoticeLine, StatusLine
 from tui.console.table.widget import VmTable
@@ -40,6 +38,9 @@ from tui.console.times import Clock
 from tui.console.tones import TONE_CSS
 from tui.console.typedline import TypedLine
 from tui.console.words import Signs, detect_signs
+
+if TYPE_CHECKING:
+    from tui.console.hands import Hands
 
 DRAIN_S = 0.25  # changes reach the screen at most this much later, and at most 4 times a second
 EAGER_S = 0.02  # until the first VMs are known, for a second at the most
@@ -109,32 +110,18 @@ class FrostwatchApp(App[Leave]):
         self._watcher = watcher
         self._read_only = read_only
         self._drill = drill
-        self._actions = Actions(
+        self._desk = Desk(
+            self,
+            self.view,
             fleet,
             operations,
+            self._tell,
             self.clock,
-            read_only=read_only,
-            schedule=schedule or Schedule(),
+            self.signs,
+            read_only,
+            schedule or Schedule(),
         )
-        self._asking = Asking(
-            self,
-            view=self.view,
-            actions=self._actions,
-            tell=self._tell,
-            clock=self.clock,
-            signs=self.signs,
-            read_only=read_only,
-        )
-        self._rescuing = Rescuing(
-            self,
-            view=self.view,
-            fleet=fleet,
-            operations=operations,
-            tell=self._tell,
-            clock=self.clock,
-            signs=self.signs,
-            read_only=read_only,
-        )
+        self._made_hands: Hands | None = None
         self._version = 0
         self._problems: tuple[str, ...] = ()
         self._touched_at = float("-inf")
@@ -172,9 +159,20 @@ class FrostwatchApp(App[Leave]):
         self._table.focus()
         self.drain()
         self._paint()
+        self.call_after_refresh(self._prepare)
         self.set_interval(DRAIN_S, self.drain)
         self._eager = self.set_interval(EAGER_S, self._look_eagerly, repeat=round(1 / EAGER_S))
         self.set_interval(SECOND_S, self.second)
+
+    def _prepare(self) -> None:
+        """Import what is behind the keys, while the operator looks at the first screen."""
+
+        def import_it() -> None:
+            import tui.console.hands  # noqa: F401, PLC0415
+
+            self._operations.prepare()
+
+        threading.Thread(target=import_it, name="prepare", daemon=True).start()
 
     def on_resize(self) -> None:
         """Share the height anew."""
@@ -194,7 +192,7 @@ class FrostwatchApp(App[Leave]):
 
     def drain(self) -> None:
         """Take over what changed in the fleet, and paint what differs."""
-        for notice in (*self._actions.ended_thaws(), *self._rescuing.ended()):
+        for notice in self._made_hands.ended() if self._made_hands is not None else ():
             self._tell(notice)
         if self._fleet.version == self._version:
             self._settle()
@@ -291,33 +289,42 @@ class FrostwatchApp(App[Leave]):
 
     # -- keys --------------------------------------------------------------------------------
 
+    @property
+    def _hands(self) -> Hands:
+        """What acts for the operator: there as soon as it is needed, at the latest."""
+        if self._made_hands is None:
+            from tui.console.hands import Hands  # noqa: PLC0415 - it says why itself
+
+            self._made_hands = Hands(self._desk)
+        return self._made_hands
+
     def action_freeze(self) -> None:
         """Freeze, after a question."""
-        self._asking.freeze()
+        self._hands.asking.freeze()
 
     def action_thaw(self) -> None:
         """Thaw, after a question."""
-        self._asking.thaw()
+        self._hands.asking.thaw()
 
     def action_past(self) -> None:
         """Show the history of the VM under the cursor."""
-        self._asking.past()
+        self._hands.asking.past()
 
     def action_extend(self) -> None:
         """Hold a window for longer, after a question."""
-        self._asking.extend()
+        self._hands.asking.extend()
 
     def action_thaw_all(self) -> None:
         """Thaw everything, after a question or two."""
-        self._asking.thaw_all()
+        self._hands.asking.thaw_all()
 
     def action_stop(self) -> None:
         """Stop waiting, after a question."""
-        self._asking.stop()
+        self._hands.asking.stop()
 
     def action_rescue(self) -> None:
         """Show the rescue ladder of the VM under the cursor."""
-        self._rescuing.ask()
+        self._hands.rescuing.ask()
 
     def action_look(self) -> None:
         """Visit the VM under the cursor now."""
@@ -405,7 +412,7 @@ class FrostwatchApp(App[Leave]):
             ("Marks", keys.MARKS),
             ("The log, after Tab", keys.LOG),
         )
-        self.push_screen(HelpDialog(groups, self.interval_s, self.signs))
+        self._hands.help(groups, self.interval_s)
 
     # -- leaving -----------------------------------------------------------------------------
 
@@ -414,8 +421,7 @@ class FrostwatchApp(App[Leave]):
         if not self._operations.active():
             self.exit(Leave.CLEAN)
             return
-        dialog = QuitDialog(self._fleet, self._operations, self.clock, self.signs)
-        self.push_screen(dialog, lambda leave: self.exit(leave) if leave is not None else None)
+        self._hands.leave(lambda leave: self.exit(leave) if leave is not None else None)
 
     async def action_quit(self) -> None:
         """Quit as `q` does, whoever asks Textual for it."""

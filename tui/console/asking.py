@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
-
-from textual.app import App
+from collections.abc import Iterable
 
 from agentclient.vm import Level, VmId
 from tui.console.actions import READ_ONLY, Actions
+from tui.console.desk import Desk
 from tui.console.dialogs.confirm import (
     FreezeAnswer,
     FreezeDialog,
@@ -19,45 +17,22 @@ from tui.console.dialogs.confirm import (
 from tui.console.dialogs.extend import ExtendDialog
 from tui.console.dialogs.past import PastDialog
 from tui.console.dialogs.thawall import Everything, ThawAllDialog
-from tui.console.model.view import FleetView
 from tui.console.notices import Notice
 from tui.console.safe import safe
 from tui.console.targets import Target
-from tui.console.times import Clock
-from tui.console.words import Signs
 
 
 class Asking:
     """Asks before anything is done to a guest.
 
     Args:
-        app: whose screens the dialogs are.
-        view: which VMs a key means.
+        desk: what is shared.
         actions: what is done in the end.
-        tell: shows a notice.
-        clock: for the notices.
-        signs: the set of signs that the terminal can show.
-        read_only: refuse everything.
     """
 
-    def __init__(
-        self,
-        app: App[Any],
-        *,
-        view: FleetView,
-        actions: Actions,
-        tell: Callable[[Notice], None],
-        clock: Clock,
-        signs: Signs,
-        read_only: bool,
-    ) -> None:
-        self._app = app
-        self._view = view
+    def __init__(self, desk: Desk, actions: Actions) -> None:
+        self._desk = desk
         self._actions = actions
-        self._tell = tell
-        self._clock = clock
-        self._signs = signs
-        self._read_only = read_only
 
     def freeze(self) -> None:
         """Ask, and freeze what has nothing in flight."""
@@ -74,9 +49,9 @@ class Asking:
                 self._show(self._actions.freeze(targets, chosen.hold_s))
 
         dialog = FreezeDialog(
-            targets, self._actions.schedule, self._hidden(targets), left_out, signs=self._signs
+            targets, self._actions.schedule, self._hidden(targets), left_out, signs=self._desk.signs
         )
-        self._app.push_screen(dialog, answered)
+        self._desk.app.push_screen(dialog, answered)
 
     def thaw(self) -> None:
         """Ask, and thaw."""
@@ -88,17 +63,23 @@ class Asking:
             if yes:
                 self._show(self._actions.thaw(targets))
 
-        self._app.push_screen(ThawDialog(targets, self._hidden(targets), self._signs), answered)
+        self._desk.app.push_screen(
+            ThawDialog(targets, self._hidden(targets), self._desk.signs), answered
+        )
 
     def past(self) -> None:
         """Show what the journal knows of the VM under the cursor."""
-        state = self._view.state(self._view.cursor) if self._view.cursor is not None else None
+        state = (
+            self._desk.view.state(self._desk.view.cursor)
+            if self._desk.view.cursor is not None
+            else None
+        )
         if state is None:
-            self._tell(Notice(Level.WARNING, "there is no VM", self._clock.wall(), answer=True))
+            self._desk.answer(Level.WARNING, "there is no VM")
             return
         target = Target(state)
-        dialog = PastDialog(target, self._actions.past(target), self._signs)
-        self._app.push_screen(dialog)
+        dialog = PastDialog(target, self._actions.past(target), self._desk.signs)
+        self._desk.app.push_screen(dialog)
 
     def extend(self) -> None:
         """Ask, and hold the windows for longer."""
@@ -111,11 +92,11 @@ class Asking:
                 self._show(self._actions.extend(targets, seconds))
 
         most_s = self._actions.schedule.maximum_hold_s
-        self._app.push_screen(ExtendDialog(targets, most_s, self._signs), answered)
+        self._desk.app.push_screen(ExtendDialog(targets, most_s, self._desk.signs), answered)
 
     def thaw_all(self) -> None:
         """Ask, and thaw all that this console froze; and after one more question all that is."""
-        states = self._view.states()
+        states = self._desk.view.states()
         ours = tuple(one for one in map(Target, states) if self._actions.is_ours(one))
         frozen = [one for one in map(Target, states) if one.foreign and one not in ours]
         foreign = tuple(sorted(frozen, key=_since))
@@ -131,15 +112,15 @@ class Asking:
             elif chosen is Everything.ALL:
                 self._ask_foreign(ours, foreign)
 
-        self._app.push_screen(ThawAllDialog(ours, foreign, self._signs), answered)
+        self._desk.app.push_screen(ThawAllDialog(ours, foreign, self._desk.signs), answered)
 
     def _ask_foreign(self, ours: Targets, foreign: Targets) -> None:
         def answered(yes: bool | None) -> None:
             if yes:
                 self._show(self._actions.thaw_all(ours + foreign))
 
-        dialog = ThawDialog(foreign, self._hidden(foreign), self._signs)
-        self._app.push_screen(dialog, answered)
+        dialog = ThawDialog(foreign, self._hidden(foreign), self._desk.signs)
+        self._desk.app.push_screen(dialog, answered)
 
     def stop(self) -> None:
         """Ask, and stop waiting for what is in flight."""
@@ -154,27 +135,26 @@ class Asking:
             if yes:
                 self._show(self._actions.stop(targets))
 
-        self._app.push_screen(StopDialog(targets, self._signs), answered)
+        self._desk.app.push_screen(StopDialog(targets, self._desk.signs), answered)
 
     def _chosen(self) -> Targets:
         """Return the VMs that a key means, as they are at this moment (P6)."""
-        return tuple(Target(state) for state in self._view.chosen())
+        return tuple(Target(state) for state in self._desk.view.chosen())
 
     def _hidden(self, targets: Targets) -> frozenset[VmId]:
         ids = (target.vm.id for target in targets)
-        return frozenset(each for each in ids if self._view.index_of(each) is None)
+        return frozenset(each for each in ids if self._desk.view.index_of(each) is None)
 
     def _can_ask(self, targets: Targets, otherwise: str) -> bool:
         """Return whether there is anything to ask about; say why not."""
-        reason = READ_ONLY if self._read_only else otherwise
-        if targets and not self._read_only:
+        if targets and not self._desk.read_only:
             return True
-        self._tell(Notice(Level.WARNING, reason, self._clock.wall(), answer=True))
+        self._desk.answer(Level.WARNING, READ_ONLY if self._desk.read_only else otherwise)
         return False
 
     def _show(self, notices: Iterable[Notice]) -> None:
         for notice in notices:
-            self._tell(notice)
+            self._desk.tell(notice)
 
 
 def _since(target: Target) -> float:

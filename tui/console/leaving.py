@@ -12,6 +12,7 @@ import select
 import threading
 import time
 from collections.abc import Callable, Container, Iterator, Sequence
+from enum import StrEnum
 from types import FrameType
 
 from agentclient.commands import thaw_command
@@ -23,6 +24,14 @@ from tui.console.ports import OperationPort, OperationsPort
 from tui.console.safe import safe
 
 CLEAN, LEFT_SOMETHING = 0, 1
+
+
+class Leave(StrEnum):
+    """How the console is left."""
+
+    CLEAN = "clean"  # nothing is in flight
+    DETACHED = "detached"  # something is: its holder thaws it
+
 
 # How long the screen may take to be left after a signal. A terminal that takes no more words
 # blocks Textual's loop for ever; the thaw and the exit must not wait for it.

@@ -5,21 +5,19 @@ The core's `Operations` and `Watcher` have these shapes; nothing in the console 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from agentclient.events import Event
 from agentclient.vm import Outcome, Vm, VmId
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+    from agentclient.events import OnEvent
     from agentclient.journal.history import Past
     from agentclient.ladder import Offer
     from agentclient.operations import FreezeRequest, ThawOutcome
     from agentclient.rungs import RescueOutcome, Rung, Step
-
-OnEvent = Callable[[Event], None]
 
 
 class OperationPort(Protocol):
@@ -58,6 +56,9 @@ class OperationPort(Protocol):
 
 class OperationsPort(Protocol):
     """What starts operations; every method returns at once, but for `close`."""
+
+    def prepare(self) -> object:
+        """Import what the first operation would have to wait for; in any thread."""
 
     def freeze(
         self, vm: Vm, request: FreezeRequest, on_event: OnEvent | None = None

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
-from textual.app import App
-
-from agentclient.fleet import Fleet
 from agentclient.ladder import title
 from agentclient.rungs import Found, RescueOutcome, Rung, Step
 from agentclient.vm import Level, VmId
 from tui.console.actions import READ_ONLY
+from tui.console.desk import Desk
 from tui.console.dialogs.rescue import NameDialog, RescueDialog
-from tui.console.model.view import FleetView
 from tui.console.notices import Notice
-from tui.console.ports import OperationPort, OperationsPort
+from tui.console.ports import OperationPort
 from tui.console.safe import safe
 from tui.console.targets import NotTheSame, Target, resolve
-from tui.console.times import Clock
-from tui.console.words import Signs
 
 # A rung that was not taken, or was stopped, has not been tried.
 _NOT_TRIED = frozenset({Found.REFUSED, Found.CANCELLED})
@@ -30,56 +24,31 @@ class Rescuing:
     """Asks which rung, takes it in a thread of agentclient's, and remembers which were in vain.
 
     Args:
-        app: whose screens the dialogs are.
-        view: which VM the key means.
-        fleet: what is known now, and the VMs' logs.
-        operations: what takes rungs.
-        tell: shows a notice.
-        clock: for the notices.
-        signs: the set of signs that the terminal can show.
-        read_only: refuse everything.
+        desk: what is shared.
     """
 
-    def __init__(
-        self,
-        app: App[Any],
-        *,
-        view: FleetView,
-        fleet: Fleet,
-        operations: OperationsPort,
-        tell: Callable[[Notice], None],
-        clock: Clock,
-        signs: Signs,
-        read_only: bool,
-    ) -> None:
-        self._app = app
-        self._view = view
-        self._fleet = fleet
-        self._operations = operations
-        self._tell = tell
-        self._clock = clock
-        self._signs = signs
-        self._read_only = read_only
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
         self._flying: list[OperationPort] = []
         self._tried: dict[VmId, frozenset[Rung]] = {}
 
     def ask(self) -> None:
         """Show the ladder of the VM under the cursor, and take the rung that is chosen."""
-        cursor = self._view.cursor
-        state = self._view.state(cursor) if cursor is not None else None
-        if state is None or self._read_only:
-            reason = READ_ONLY if self._read_only else "there is no VM"
-            self._tell(Notice(Level.WARNING, reason, self._clock.wall(), answer=True))
+        desk = self._desk
+        cursor = desk.view.cursor
+        state = desk.view.state(cursor) if cursor is not None else None
+        if state is None or desk.read_only:
+            desk.answer(Level.WARNING, READ_ONLY if desk.read_only else "there is no VM")
             return
         target = Target(state)
         tried = self._tried.get(state.id, frozenset())
-        look = self._operations.ladder(target.vm, tried=tried)
+        look = desk.operations.ladder(target.vm, tried=tried)
 
         def answered(step: Step | None) -> None:
             if step is not None:
                 self._decided(target, step)
 
-        self._app.push_screen(RescueDialog(target, look, tried, self._signs), answered)
+        desk.app.push_screen(RescueDialog(target, look, tried, desk.signs), answered)
 
     def _decided(self, target: Target, step: Step) -> None:
         if step.rung is not Rung.RESET:
@@ -90,16 +59,16 @@ class Rescuing:
             if name is not None:
                 self._begin(target, replace(step, name=name))
 
-        self._app.push_screen(NameDialog(target, self._signs), typed)
+        self._desk.app.push_screen(NameDialog(target, self._desk.signs), typed)
 
     def _begin(self, target: Target, step: Step) -> None:
         name = safe(target.vm.name, 60)
         try:
-            vm = resolve(target, self._fleet)
+            vm = resolve(target, self._desk.fleet)
         except NotTheSame as problem:
             self._say(target, Level.WARNING, f"refused: {problem}; nothing was done")
             return
-        self._flying.append(self._operations.rescue(vm, step))
+        self._flying.append(self._desk.operations.rescue(vm, step))
         self._say(target, Level.INFO, f"{name}: {title(step)} begun; x stops it")
 
     def ended(self) -> Iterator[Notice]:
@@ -124,7 +93,7 @@ class Rescuing:
         if outcome.next and not outcome.ok:
             text = f"{text}. NEXT: R, or {safe(outcome.next, 300)}"
         level = Level.GOOD if outcome.ok else Level.WARNING
-        return Notice(level, text, self._clock.wall(), outcome.vm)
+        return Notice(level, text, self._desk.clock.wall(), outcome.vm)
 
     def _say(self, target: Target, level: Level, text: str) -> None:
-        self._tell(Notice(level, text, self._clock.wall(), target.vm.id, answer=True))
+        self._desk.answer(level, text, target.vm.id)

@@ -7,8 +7,7 @@ import gc
 from agentclient.fleet import Fleet
 from agentclient.schedule import Schedule
 from tui.console.app import FrostwatchApp
-from tui.console.dialogs.quit import Leave
-from tui.console.leaving import LEFT_SOMETHING, Guard, take_leave, tell_stderr
+from tui.console.leaving import LEFT_SOMETHING, Guard, Leave, take_leave, tell_stderr
 from tui.console.ports import OperationsPort, RunningWatcherPort
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from enum import StrEnum
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
@@ -13,6 +12,7 @@ from agentclient.fleet import Fleet
 from tui.console.detail.facts import identity
 from tui.console.dialogs.base import Dialog
 from tui.console.dialogs.text import EMPTY, labelled
+from tui.console.leaving import Leave
 from tui.console.ports import OperationPort, OperationsPort
 from tui.console.safe import safe
 from tui.console.times import Clock, left
@@ -20,13 +20,6 @@ from tui.console.tones import Line, Piece, Tone
 from tui.console.words import PHASE, Signs
 
 _REFRESH_S = 0.5
-
-
-class Leave(StrEnum):
-    """How the console is left."""
-
-    CLEAN = "clean"  # nothing is in flight
-    DETACHED = "detached"  # something is: its holder thaws it
 
 
 class QuitDialog(Dialog[Leave]):
