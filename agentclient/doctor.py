@@ -15,7 +15,6 @@ from pathlib import Path
 from agentclient.commands import thaw_command
 from agentclient.errors import FrostwatchError
 from agentclient.findings import AGENT_STATES, RUN_STATES, Finding, FindingLevel
-from agentclient.recovery import left_text
 from agentclient.risks import risks
 from agentclient.sources.base import Abilities, Note, Source
 from agentclient.sources.sockets import check_socket
@@ -219,7 +218,7 @@ def _freeze(state: VmState) -> list[Finding]:
         return []
     if state.left_by is not None:
         command = printable(thaw_command(state.vm, foreign=False))
-        text = f"its file systems are frozen: {left_text(state.left_by)}, which has ended"
+        text = f"its file systems are frozen: {state.left_by}, which has ended"
         return [Finding(subject, _PROBLEM, text, f"Thaw it: {command}")]
     if not freeze.foreign:
         text = f"its file systems are {freeze.state}, by this console"

@@ -11,30 +11,28 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
 from agentclient.errors import FrostwatchError
-from agentclient.events import EventKind, OnEvent
-from agentclient.fleet import Fleet
-from agentclient.links import Links
-from agentclient.moves import Tell
-from agentclient.results import FreezeRequest, ThawOutcome
-from agentclient.rungs import RescueOutcome, RescueTimes, Rung, Step
-from agentclient.vm import Level, Outcome, Vm, VmId
+from agentclient.vm import Outcome, Vm, VmId
 from agentclient.wishes import Wish, Wishes
 
 if TYPE_CHECKING:
+    from agentclient.events import OnEvent
+    from agentclient.fleet import Fleet
     from agentclient.holder.client import HolderClient
     from agentclient.journal.history import Past
     from agentclient.journal.writer import Journal
     from agentclient.ladder import Offer
+    from agentclient.links import Links
+    from agentclient.results import FreezeRequest, ThawOutcome
+    from agentclient.rungs import RescueOutcome, RescueTimes, Rung, Step
     from agentclient.works import Task, Works
+
+    Ending = Outcome | ThawOutcome | RescueOutcome
 
 DEFAULT_FREEZES_AT_ONCE: Final = 64
 # Threads are made as they are needed: no thaw ever waits behind another one that hangs.
 DEFAULT_THAWS_AT_ONCE: Final = 1024
 
 What = Literal["freeze", "thaw", "rescue"]
-Ending = Outcome | ThawOutcome | RescueOutcome
-
-__all__ = ["FreezeRequest", "OnEvent", "Operation", "Operations", "ThawOutcome"]
 
 
 class Operation:
@@ -52,15 +50,15 @@ class Operation:
         self.step = step
         self._wishes = wishes
         self._result: Future[Ending] = Future()
-        self._tell: Callable[[Tell], None] = lambda _: None
+        self._note: Callable[[str], None] = lambda _: None
 
     def note(self, text: str) -> None:
         """Write a sentence into the VM's log and journal, among what happens."""
-        self._tell(Tell(EventKind.NOTE, Level.INFO, text))
+        self._note(text)
 
-    def told_to(self, tell: Callable[[Tell], None]) -> None:
-        """Say where notes go to; for `Operations` alone."""
-        self._tell = tell
+    def noted_by(self, note: Callable[[str], None]) -> None:
+        """Say who writes notes down; for `Operations` alone."""
+        self._note = note
 
     def cancel(self) -> None:
         """Stop waiting, and thaw as soon as the agent answers; doing it again changes nothing."""
@@ -160,7 +158,7 @@ class Operations:
         works, wishes = self.prepare(), Wishes()
         operation = Operation(vm, "freeze", wishes)
         task = works.freeze_task(vm, wishes, request, on_event)
-        operation.told_to(task.reporter.tell)
+        operation.noted_by(task.note)
         running = self._enter(operation)
         if running is not operation:
             operation.settle(works.refuse_freeze(task, running.what))

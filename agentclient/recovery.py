@@ -18,9 +18,6 @@ from agentclient.vm import FreezeState, LeftBy, Vm, VmState
 
 # Who lists VMs may wait longer for the journal than who freezes or thaws.
 LIST_S: Final = 2.0
-# A guest that may be frozen is asked this often: connecting alone releases an agent that spins on
-# an answer that nobody reads (protocol §3.5), and a freeze that was queued may have run since.
-AGAIN_S: Final = 3.0
 FOUND_THAWED: Final = "found thawed"
 
 
@@ -79,8 +76,3 @@ def with_left(state: VmState, left: LeftBy | None) -> VmState:
         foreign = left is None and not state.left_frozen
         info = replace(info, since=left.at if left else info.since, foreign=foreign)
     return replace(state, left=left, freeze=info)
-
-
-def left_text(left: LeftBy) -> str:
-    """Return who has left a guest frozen, as a clause."""
-    return f"left frozen by frostwatch (pid {left.pid}, {left.user}) at {left.at:%Y-%m-%d %H:%M:%S}"

@@ -13,6 +13,9 @@ from agentclient.vm import VmId
 
 # Each visit without an answer doubles the wait for the next, up to this many times the interval.
 MOST_BACK_OFF: Final = 16
+# A guest that may be frozen is asked this often: connecting alone releases an agent that spins on
+# an answer that nobody reads (protocol §3.5), and a freeze that was queued may have run since.
+LEFT_AGAIN_S: Final = 3.0
 # At the start, agents are asked no faster than this: each is asked for more than later.
 FIRST_QUESTIONS_A_SECOND: Final = 100
 

@@ -277,6 +277,10 @@ class LeftBy:
     user: str
     at: datetime
 
+    def __str__(self) -> str:
+        who = f"frostwatch (pid {self.pid}, {self.user})"
+        return f"left frozen by {who} at {self.at:%Y-%m-%d %H:%M:%S}"
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:

@@ -12,24 +12,26 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Final
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Final
 
 from agentclient.channel import ConnectFailed
-from agentclient.clients import clients, in_words
 from agentclient.errors import FrostwatchError
 from agentclient.fleet import Fleet
 from agentclient.links import Link, Links
 from agentclient.monitor import unreachable as monitor_unreachable
 from agentclient.question import Said, question
-from agentclient.recovery import AGAIN_S, Recovery, left_text
-from agentclient.rounds import Rounds
+from agentclient.rounds import LEFT_AGAIN_S, Rounds
 from agentclient.sources.base import Source, merge
 from agentclient.steps import releasing
 from agentclient.text import printable
 from agentclient.visit import Change, answered, looked, may_ask, silent, unreachable
 from agentclient.visitor import Visitor
 from agentclient.vm import AgentHow, AgentState, Level, MonitorView, Vm, VmId, VmState
+
+if TYPE_CHECKING:
+    from agentclient.journal.writer import Journal
+    from agentclient.recovery import Recovery
 
 SOURCES_EVERY_S: Final = 5.0
 # More would be a burst of its own, and each takes a descriptor.
@@ -60,7 +62,7 @@ class Watcher:
         sources: where VMs come from.
         port_interval_s: seconds between two looks at a VM's monitor.
         agent_interval_s: seconds between two questions to its agent.
-        recovery: knows what a dead frostwatch has left; None where no journal is kept.
+        journal: knows what a dead frostwatch has left; None where none is kept.
     """
 
     def __init__(
@@ -71,12 +73,12 @@ class Watcher:
         *,
         port_interval_s: float = 2.0,
         agent_interval_s: float = 15.0,
-        recovery: Recovery | None = None,
+        journal: Journal | None = None,
     ) -> None:
         self._fleet = fleet
         self._links = links
         self._sources = tuple(sources)
-        self._recovery = recovery
+        self._journal = journal
         self._rounds = Rounds(port_interval_s, agent_interval_s)
         self._visitor = Visitor()
         self._stopping = threading.Event()
@@ -91,6 +93,14 @@ class Watcher:
     def problems(self) -> tuple[str, ...]:
         """A sentence for each source that could not look the last time."""
         return self._problems
+
+    @cached_property
+    def _recovery(self) -> Recovery | None:
+        if self._journal is None:
+            return None
+        from agentclient.recovery import Recovery  # noqa: PLC0415 - all of the journal is behind it
+
+        return Recovery(self._journal)
 
     def start(self) -> None:
         """Begin to watch, in threads of its own."""
@@ -129,7 +139,7 @@ class Watcher:
             if source.name not in failed:
                 self._fleet.set_vms(source.name, vms)
         self._forget_absent(time.monotonic())
-        if self._recovery is not None:
+        if self._recovery is not None:  # after the VMs: whoever waits for them sees them first
             self._recovery.look(self._fleet)
         self._problems = tuple(problems)
         return self._problems
@@ -153,7 +163,7 @@ class Watcher:
         left = [one.id for one in self._fleet.states() if one.left and not one.left_by]
         if left:
             # It may be frozen by us, and has not said so: a moment later it may.
-            self._stopping.wait(AGAIN_S)
+            self._stopping.wait(LEFT_AGAIN_S)
             self._visit_each(left, time.monotonic() + timeout_s)
 
     def _visit_each(self, vm_ids: Sequence[VmId], until: float) -> None:
@@ -258,6 +268,8 @@ class Watcher:
         if state is None or state.agent.state is not AgentState.BUSY or state.vm.agent is None:
             return
         if state.agent.detail is None and now - self._named_at >= NAMES_EVERY_S:
+            from agentclient.clients import clients, in_words  # noqa: PLC0415 - seldom needed
+
             self._named_at = now
             held = in_words(clients(state.vm.agent.path)) or "nobody can tell by whom"
             self._fleet.update(
@@ -310,7 +322,7 @@ class Watcher:
         after = self._state(visit.vm_id)
         if after is not None and visit.vm_id in self._rounds:
             alive = after.agent.how is AgentHow.REPLY
-            within_s = AGAIN_S if after.left is not None else math.inf
+            within_s = LEFT_AGAIN_S if after.left is not None else math.inf
             self._rounds.asked(visit.vm_id, time.monotonic(), alive=alive, within_s=within_s)
             self._tell(before, after)
             if self._recovery is not None:
@@ -326,7 +338,7 @@ class Watcher:
             text = "a foreign freeze was found: the guest is frozen, and not provably by us"
             self._fleet.log(before.id, Level.WARNING, text)
         if after.left_by is not None and after.left_by != before.left_by:
-            self._fleet.log(before.id, Level.WARNING, f"the guest was {left_text(after.left_by)}")
+            self._fleet.log(before.id, Level.WARNING, f"the guest was {after.left_by}")
 
     def _failed(self, visit: _Visit, error: Exception) -> None:
         text = printable(f"the visit failed: {error!r}", 300)

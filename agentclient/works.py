@@ -46,6 +46,10 @@ class Task:
     wishes: Wishes
     entry: Entry | None
 
+    def note(self, text: str) -> None:
+        """Write a sentence into the VM's log and journal, among what happens."""
+        self.reporter.tell(Tell(EventKind.NOTE, Level.INFO, text))
+
 
 class Works:
     """Does one piece of work after the other, or many at once; each call blocks its thread.

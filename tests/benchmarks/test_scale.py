@@ -10,7 +10,8 @@ from agentclient.drill.troubles import BEHAVIOURS, Trouble
 from agentclient.events import Event, EventKind
 from agentclient.fleet import Fleet
 from agentclient.links import Links
-from agentclient.operations import FreezeRequest, Operations, ThawOutcome
+from agentclient.operations import Operations
+from agentclient.results import FreezeRequest, ThawOutcome
 from agentclient.vm import Outcome, OutcomeKind
 from tests.drilled import drill_of
 

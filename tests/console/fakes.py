@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from agentclient.inputs import Inputs
 from agentclient.journal.history import Past
 from agentclient.ladder import Known, Offer, ladder
-from agentclient.operations import FreezeRequest, ThawOutcome
+from agentclient.results import FreezeRequest, ThawOutcome
 from agentclient.rungs import RescueOutcome, Rung, Step
 from agentclient.vm import MonitorView, Outcome, RunState, Vm, VmId, VmState
 from tui.console.times import Clock

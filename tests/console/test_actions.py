@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from agentclient.fleet import Fleet
-from agentclient.operations import ThawOutcome
+from agentclient.results import ThawOutcome
 from agentclient.schedule import Schedule
 from agentclient.vm import (
     AgentHealth,

@@ -18,7 +18,8 @@ from typing import Self, TypedDict, Unpack
 from agentclient.events import Event, EventKind
 from agentclient.fleet import Fleet
 from agentclient.links import Links
-from agentclient.operations import FreezeRequest, Operation, Operations, ThawOutcome
+from agentclient.operations import Operation, Operations
+from agentclient.results import FreezeRequest, ThawOutcome
 from agentclient.rungs import RescueOutcome, RescueTimes, Rung, Step
 from agentclient.schedule import Schedule
 from agentclient.vm import (

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from agentclient.operations import ThawOutcome
+from agentclient.results import ThawOutcome
 from agentclient.vm import AgentHealth, AgentState, FreezeInfo, FreezeState, VmId
 from tests.unit.cli_fakes import World, frozen, world
 from tui.main import run

@@ -14,8 +14,8 @@ from agentclient.fleet import Fleet
 from agentclient.journal.entry import begin_thaw
 from agentclient.journal.left import NOT_SENT, VM_GONE, Standing, match, standing
 from agentclient.journal.writer import Journal
-from agentclient.operations import ThawOutcome
-from agentclient.recovery import FOUND_THAWED, Recovery, is_ours, left_text, with_left
+from agentclient.recovery import FOUND_THAWED, Recovery, is_ours, with_left
+from agentclient.results import ThawOutcome
 from agentclient.vm import (
     AgentHealth,
     AgentState,
@@ -217,7 +217,7 @@ def test_the_fleet_is_told_and_told_again(scene: Scene) -> None:
     assert state.left_by is not None
     assert (state.left_by.window, state.freeze.foreign) == (scene.window, False)
     assert state.freeze.since == state.left_by.at
-    assert f"pid {state.left_by.pid}" in left_text(state.left_by)
+    assert f"pid {state.left_by.pid}" in str(state.left_by)
     of_a_living_process(scene.path, scene.window)
     recovery.look(fleet)
     state = fleet.get(scene.vm.id)

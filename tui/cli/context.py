@@ -104,7 +104,6 @@ def build_engine(options: Options) -> Engine:
     from agentclient.journal.writer import Journal  # noqa: PLC0415 - `--help` needs none of this
     from agentclient.links import Links  # noqa: PLC0415
     from agentclient.operations import Operations  # noqa: PLC0415
-    from agentclient.recovery import Recovery  # noqa: PLC0415
     from agentclient.watcher import Watcher  # noqa: PLC0415
 
     fleet, links = Fleet(), Links()
@@ -120,7 +119,7 @@ def build_engine(options: Options) -> Engine:
         sources,
         port_interval_s=min(DEFAULT_PORT_INTERVAL_S, interval_s),
         agent_interval_s=interval_s,
-        recovery=Recovery(journal) if journal is not None else None,
+        journal=journal,
     )
     operations = Operations(
         fleet,
@@ -149,20 +148,20 @@ def engine_for(options: Options) -> Iterator[Engine]:
 
 
 def _explicit(options: Options) -> ExplicitSource | None:
-    from agentclient.sources.explicit import ExplicitSource, parse_vm_spec  # noqa: PLC0415
-
     if not options.specs:
         return None
+    from agentclient.sources.explicit import ExplicitSource, parse_vm_spec  # noqa: PLC0415
+
     return ExplicitSource(parse_vm_spec(spec) for spec in options.specs)
 
 
 def _drill(options: Options) -> Drill | None:
     """Start the drill that is asked for."""
+    if options.drill is None:
+        return None
     from agentclient.drill.fleet import Drill  # noqa: PLC0415
     from agentclient.drill.plan import plan  # noqa: PLC0415
 
-    if options.drill is None:
-        return None
     drill = Drill(plan(options.drill), speed=options.drill_speed or 1.0)
     drill.start()
     return drill
@@ -172,11 +171,12 @@ def _sources(
     explicit: ExplicitSource | None, drill: Drill | None, *, named_only: bool
 ) -> tuple[Source, ...]:
     """Return where VMs come from; in a drill no real one is listed or touched."""
-    from agentclient.sources.drill import DrillSource  # noqa: PLC0415
+    if drill is not None:
+        from agentclient.sources.drill import DrillSource  # noqa: PLC0415
+
+        return (DrillSource(drill),)
     from agentclient.sources.qemu import QemuSource  # noqa: PLC0415
 
-    if drill is not None:
-        return (DrillSource(drill),)
     if named_only and explicit is not None:
         return (explicit,)
     return (QemuSource(),) if explicit is None else (explicit, QemuSource())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from agentclient.drill.troubles import Trouble
+from agentclient.results import FreezeRequest
 from agentclient.schedule import Schedule
 from tui.cli import context
 from tui.cli.conduct import Conductor
@@ -27,8 +28,6 @@ NO_VMS = (
 
 def play(options: Options) -> int:
     """Freeze a simulated guest that does so at once, prove it, thaw it; return the exit code."""
-    from agentclient.operations import FreezeRequest  # noqa: PLC0415 - slow, and only needed here
-
     request = FreezeRequest(schedule=Schedule(hold_s=HOLD_S))
     with context.engine_for(options) as engine:
         assert engine.drill is not None

@@ -27,7 +27,8 @@ from tui.cli.report import Report, last_word
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from agentclient.operations import FreezeRequest, Operation
+    from agentclient.operations import Operation
+    from agentclient.results import FreezeRequest
     from tui.cli.context import Engine
 
 GROUP_END_S = 2.0  # its members have ended: it has nothing left to wait for
@@ -180,7 +181,7 @@ def _abandoned(vm: Vm) -> Outcome:
 
 
 def _request(mounts: tuple[str, ...], strict: bool, schedule: Schedule) -> FreezeRequest:
-    from agentclient.operations import FreezeRequest  # noqa: PLC0415 - `--help` needs no core
+    from agentclient.results import FreezeRequest  # noqa: PLC0415 - `--help` needs no core
 
     for mount in mounts:
         if not mount.strip():

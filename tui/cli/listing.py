@@ -11,7 +11,6 @@ import click
 from agentclient.commands import thaw_command
 from agentclient.errors import BadInput
 from agentclient.fleet import now
-from agentclient.recovery import left_text
 from agentclient.schema import dumps, vm_object
 from agentclient.sightings import default_path, remember
 from agentclient.text import printable
@@ -198,12 +197,12 @@ def _left(state: VmState) -> str | None:
     if state.left_by is None:
         return None
     command = thaw_command(state.vm, foreign=False)
-    return f"{state.id}: {left_text(state.left_by)}, which has ended; thaw it with: {command}"
+    return f"{state.id}: {state.left_by}, which has ended; thaw it with: {command}"
 
 
 def _note(state: VmState) -> str:
     parts = (
-        left_text(state.left_by) if state.left_by else None,
+        str(state.left_by) if state.left_by else None,
         f"locked by {state.vm.locked_by}" if state.vm.locked_by else None,
         state.vm.out_of_reach or state.vm.freeze_disabled,
         state.agent.detail,

@@ -15,7 +15,8 @@ from tui.cli.options import Options, json_option, with_options
 from tui.cli.report import Report
 
 if TYPE_CHECKING:
-    from agentclient.operations import Operation, ThawOutcome
+    from agentclient.operations import Operation
+    from agentclient.results import ThawOutcome
     from tui.cli.context import Engine
 
 

@@ -14,7 +14,7 @@ from agentclient.errors import FrostwatchError
 from agentclient.fleet import Fleet
 from agentclient.group import DEFAULT_WITHIN_S, GroupFreeze
 from agentclient.journal.history import Past
-from agentclient.operations import FreezeRequest, ThawOutcome
+from agentclient.results import FreezeRequest, ThawOutcome
 from agentclient.rungs import RescueOutcome
 from agentclient.schedule import Schedule
 from agentclient.vm import Level, Phase, Vm

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from agentclient.recovery import left_text
 from agentclient.vm import FreezeState, Level, Outcome, OutcomeKind, Phase, VmId, VmState
 from tui.console.model.tally import verdict_of
 from tui.console.safe import safe
 
 if TYPE_CHECKING:
-    from agentclient.operations import ThawOutcome
+    from agentclient.results import ThawOutcome
 
 # How long bad news stays whatever else happens; the VM's log keeps it anyway.
 STAYS_S = 10.0
@@ -77,7 +76,7 @@ def news_of(old: VmState | None, new: VmState, at: datetime) -> Iterator[Notice]
         text = "frozen, and not by this console; t asks before it thaws"
         yield Notice(Level.WARNING, f"{_name(new)}: {text}", at, new.id)
     if new.left_by is not None and old.left_by is None:
-        text = f"{left_text(new.left_by)}, which has ended; t thaws it"
+        text = f"{new.left_by}, which has ended; t thaws it"
         yield Notice(Level.ERROR, f"{_name(new)}: {safe(text, 200)}", at, new.id)
     if _foreign(old) and new.freeze.state is FreezeState.THAWED and new.progress is None:
         yield Notice(Level.INFO, f"{_name(new)}: thawed by whoever had frozen it", at, new.id)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from agentclient.events import OnEvent
     from agentclient.journal.history import Past
     from agentclient.ladder import Offer
-    from agentclient.operations import FreezeRequest, ThawOutcome
+    from agentclient.results import FreezeRequest, ThawOutcome
     from agentclient.rungs import RescueOutcome, Rung, Step
 
 

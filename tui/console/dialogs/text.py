@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from agentclient.coverage import Coverage, describe
-from agentclient.recovery import left_text
 from agentclient.risks import risks, why_not
 from agentclient.vm import VmState
 from tui.console.detail.facts import identity
@@ -78,7 +77,7 @@ def to_thaw(target: Target, signs: Signs, *, hidden: bool) -> Iterator[Line]:
         yield from to_stop(target, signs, named=True)
     else:
         if state.left_by is not None:
-            yield labelled("left", safe(left_text(state.left_by), 120), Tone.WARN)
+            yield labelled("left", safe(str(state.left_by), 120), Tone.WARN)
         yield labelled("thaw", "is sent, and its count is shown; at most 3 min")
 
 
