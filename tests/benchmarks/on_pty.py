@@ -18,7 +18,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 60.0
-_ENVIRONMENT = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LC_ALL": "C.UTF-8"}
+# As an installed program is: its bytecode was compiled before.
+_COMPILED = {"PYTHONDONTWRITEBYTECODE": ""}
+_ENVIRONMENT = {
+    "TERM": "xterm-256color",
+    "COLORTERM": "truecolor",
+    "LC_ALL": "C.UTF-8",
+    **_COMPILED,
+}
 
 
 class OnPty:

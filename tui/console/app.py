@@ -35,7 +35,6 @@ from tui.console.status import DrillLine, NoticeLine, StatusLine
 from tui.console.table.widget import VmTable
 from tui.console.theme import THEME
 from tui.console.times import Clock
-from tui.console.tones import TONE_CSS
 from tui.console.typedline import TypedLine
 from tui.console.words import Signs, detect_signs
 
@@ -75,14 +74,11 @@ class FrostwatchApp(App[Leave]):
     TITLE = "frostwatch"
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [*keys.ACTIONS, *keys.VIEWS]
-    CSS = (
-        TONE_CSS
-        + """
+    CSS = """
     Screen { layout: vertical; }
     #vms { height: 1fr; min-height: 4; }
     #pane { height: 9; }
     """
-    )
 
     class MustLeave(Message):
         """Somebody outside asks the console to end (a signal); may be posted from any thread."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 from rich.cells import cell_len
 from rich.style import Style
@@ -62,11 +62,11 @@ def content_of(lines: Iterable[Sequence[Piece]]) -> Content:
     for number, line in enumerate(lines):
         if number:
             parts.append("\n")
-        parts.extend((piece.text, _CONTENT_STYLES[piece.tone]) for piece in line)
+        parts.extend((piece.text, _STYLES[piece.tone]) for piece in line)
     return Content.assemble(*parts)
 
 
-_CONTENT_STYLES = {
+_STYLES = {
     Tone.NORMAL: "$foreground",
     Tone.DIM: "$tone-dim",
     Tone.HEAD: "bold $tone-head",
@@ -80,40 +80,16 @@ _CONTENT_STYLES = {
 }
 
 
-TONE_CLASSES = frozenset(f"tone--{tone}" for tone in Tone)
-
-# For the app: component classes of every widget that draws its own lines.
-TONE_CSS = """
-.tone--normal { color: $foreground; }
-.tone--dim { color: $tone-dim; }
-.tone--head { color: $tone-head; text-style: bold; }
-.tone--good { color: $tone-good; }
-.tone--active { color: $tone-active; }
-.tone--frozen { color: $tone-frozen; text-style: bold; }
-.tone--warn { color: $tone-warn; text-style: bold; }
-.tone--bad { color: $tone-bad; text-style: bold; }
-.tone--match { color: $tone-warn; text-style: bold underline; }
-.tone--found { color: $tone-warn; text-style: bold reverse; }
-"""
-
-
 class Toned(Widget):
-    """A widget that draws its own lines in tones.
-
-    Textual collects component classes along the first base alone, so a widget that has this as its
-    second one names `TONE_CLASSES` itself.
-    """
-
-    COMPONENT_CLASSES: ClassVar[set[str]] = set(TONE_CLASSES)
+    """A widget that draws its own lines in tones."""
 
     _tone_styles: dict[Tone, Style] | None = None
 
     def tone_style(self, tone: Tone) -> Style:
         """Return a tone's own style, without any background."""
         if self._tone_styles is None:
-            self._tone_styles = {
-                each: self.get_component_rich_style(f"tone--{each}", partial=True) for each in Tone
-            }
+            parse = self.app.stylesheet.parse_style
+            self._tone_styles = {each: parse(_STYLES[each]).rich_style for each in Tone}
         return self._tone_styles[tone]
 
     def notify_style_update(self) -> None:

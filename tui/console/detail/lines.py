@@ -11,7 +11,7 @@ from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from tui.console.tones import TONE_CLASSES, Line, Toned
+from tui.console.tones import Line, Toned
 
 
 class LinesView(ScrollView, Toned, can_focus=True, inherit_bindings=False):
@@ -24,7 +24,6 @@ class LinesView(ScrollView, Toned, can_focus=True, inherit_bindings=False):
         overflow-y: auto;
     }
     """
-    COMPONENT_CLASSES: ClassVar[set[str]] = set(TONE_CLASSES)
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "scroll_up", "Scroll up", show=False, id="lines.up"),
         Binding("down,j", "scroll_down", "Scroll down", show=False, id="lines.down"),

@@ -21,7 +21,7 @@ from tui.console.table.cells import Paint, ticks
 from tui.console.table.columns import MARGIN, Layout, lay_out
 from tui.console.table.rows import BLANK, Row, difference, head_row, to_strip, vm_row
 from tui.console.times import Clock
-from tui.console.tones import TONE_CLASSES, Tone, Toned
+from tui.console.tones import Tone, Toned
 from tui.console.words import Signs
 
 HEAD_LINES = 1
@@ -45,7 +45,7 @@ class VmTable(ScrollView, Toned, can_focus=True, inherit_bindings=False):
         &:focus .vms--cursor { background: $cursor; }
     }
     """
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"vms--cursor", *TONE_CLASSES}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"vms--cursor"}
     BINDINGS: ClassVar[list[BindingType]] = [*keys.MOVES, *keys.MARKS]
 
     class CursorMoved(Message):
