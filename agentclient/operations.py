@@ -178,6 +178,7 @@ class Operations:
         operation = Operation(vm, "thaw", wishes)
         running = self._enter(operation)
         if running is not operation:
+            wishes.close()
             running.cancel()
             return running
         task = works.thaw_task(vm, wishes, on_event, foreign=foreign)

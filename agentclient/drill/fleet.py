@@ -1,4 +1,4 @@
-"""A drill from its start to its end: the process that serves it, and its private folder."""
+"""A drill from its start to its end: the processes that serve it, and its private folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import Final, Self
 import agentclient
 from agentclient.drill.monitor import LABEL
 from agentclient.drill.plan import GuestPlan
-from agentclient.drill.server import READY
+from agentclient.drill.server import READY, room
 from agentclient.errors import FrostwatchError
 from agentclient.sources.base import DRILL_SOURCE
 from agentclient.text import printable
@@ -26,6 +26,7 @@ from agentclient.vm import AgentChannel, MonitorChannel, Transport, Vm, VmId
 
 START_S: Final = 30.0
 STOP_S: Final = 5.0
+MOST_SERVERS: Final = 16
 _MODULE = "agentclient.drill.server"
 _ROOT = Path(agentclient.__file__).parents[1]
 
@@ -47,34 +48,40 @@ class Drill:
         self._speed = speed
         self._monitors = monitors
         self._folder: Path | None = None
-        self._process: subprocess.Popen[bytes] | None = None
+        self._servers: list[subprocess.Popen[bytes]] = []
 
     @property
     def running(self) -> bool:
         """Whether its guests are served."""
-        return self._process is not None and self._process.poll() is None
+        return bool(self._servers) and all(one.poll() is None for one in self._servers)
 
     def start(self) -> None:
         """Serve the guests; returns when all of them can be reached.
 
         Raises:
-            FrostwatchError: the system does not allow so many, or the process fails.
+            FrostwatchError: the system does not allow so many, or a process fails.
         """
+        share = _share(len(self.guests))
         folder = tempfile.mkdtemp(prefix="frostwatch-drill-", dir=_place())  # mode 0700
         self._folder = Path(folder)
         self.vms = tuple(self._vm(index, guest) for index, guest in enumerate(self.guests))
+        specs = [_spec(*pair) for pair in zip(self.vms, self.guests, strict=True)]
+        shares = [specs[start : start + share] for start in range(0, len(specs), share)]
         try:
-            self._process = _launch()
-            self._brief(self._process)
+            self._servers = [_launch() for _ in shares]
+            for server, guests in zip(self._servers, shares, strict=True):
+                self._brief(server, guests)
+            for server in self._servers:
+                _await(server)
         except BaseException:
             self.stop()
             raise
 
     def stop(self) -> None:
         """End the guests, and remove everything; doing it again changes nothing."""
-        process, self._process = self._process, None
-        if process is not None:
-            _end(process)
+        servers, self._servers = self._servers, []
+        for server in servers:
+            _end(server)
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -100,19 +107,38 @@ class Drill:
             MonitorChannel(monitor) if self._monitors else None,
         )
 
-    def _brief(self, process: subprocess.Popen[bytes]) -> None:
-        """Say what is to be served, and wait until it is."""
-        assert process.stdin is not None
-        assert process.stdout is not None
-        guests = [_spec(*pair) for pair in zip(self.vms, self.guests, strict=True)]
+    def _brief(self, server: subprocess.Popen[bytes], guests: list[dict[str, object]]) -> None:
+        """Say what is to be served."""
+        assert server.stdin is not None
         spec = {"directory": str(self._folder), "speed": self._speed, "guests": guests}
         with suppress(BrokenPipeError):
-            process.stdin.write(json.dumps(spec).encode() + b"\n")
-            process.stdin.flush()
-        readable, _, _ = select.select([process.stdout], [], [], START_S)
-        answer = process.stdout.readline().decode().strip() if readable else "it does not start"
-        if answer != READY:
-            raise FrostwatchError(f"no drill: {printable(answer or 'its process has failed')}")
+            server.stdin.write(json.dumps(spec).encode() + b"\n")
+            server.stdin.flush()
+
+
+def _share(guests: int) -> int:
+    """Return how many guests each process serves.
+
+    Raises:
+        FrostwatchError: the system allows so few open files that there would be too many of them.
+    """
+    most = room()
+    if guests > most * MOST_SERVERS:
+        raise FrostwatchError(
+            f"no drill: {guests} guests need more open files than this system allows a process "
+            f"(ulimit -Hn): ask for {most * MOST_SERVERS} guests at the most"
+        )
+    servers = -(-guests // most)
+    return -(-guests // servers)
+
+
+def _await(server: subprocess.Popen[bytes]) -> None:
+    """Wait until a process serves its guests."""
+    assert server.stdout is not None
+    readable, _, _ = select.select([server.stdout], [], [], START_S)
+    answer = server.stdout.readline().decode().strip() if readable else "it does not start"
+    if answer != READY:
+        raise FrostwatchError(f"no drill: {printable(answer or 'its process has failed')}")
 
 
 def _place() -> str | None:

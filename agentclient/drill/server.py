@@ -1,4 +1,4 @@
-"""Serves a drill's guests in a process of its own: `python -m agentclient.drill.server`.
+"""Serves guests of a drill in a process of its own: `python -m agentclient.drill.server`.
 
 Its standard input brings one line of JSON, and then nothing: when it ends, whoever wanted the
 drill has gone, and the server removes its sockets and ends, too. Its standard output says
@@ -33,10 +33,6 @@ SOCKETS_EACH: Final = 2
 _ROOM = 512
 
 _Clock = Callable[[], float]
-
-
-class NoRoom(Exception):
-    """More sockets are needed than this process may have open; one sentence."""
 
 
 class Resident:
@@ -189,25 +185,18 @@ class Server:
         self._over = not os.read(fd, 4096)
 
 
-def make_room(guests: int) -> None:
-    """Raise our limit of open files to what so many guests need.
+def room() -> int:
+    """Return how many guests one process may serve: the system's limit of open files says it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if hard == resource.RLIM_INFINITY else max(0, (hard - _ROOM) // SOCKETS_EACH)
 
-    Raises:
-        NoRoom: the system does not allow it.
-    """
+
+def make_room(guests: int) -> None:
+    """Raise our limit of open files to what so many guests need; not more than `room`."""
     needed = SOCKETS_EACH * guests + _ROOM
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft >= needed or soft == resource.RLIM_INFINITY:
-        return
-    allowed = hard == resource.RLIM_INFINITY or needed <= hard
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard if allowed else needed))
-    except (OSError, ValueError) as error:  # only root may raise the hard limit
-        most = max(0, (hard - _ROOM) // SOCKETS_EACH)
-        raise NoRoom(
-            f"a drill of {guests} guests needs {needed} open files, and this system allows {hard} "
-            f"(ulimit -Hn): ask for {most} guests at the most"
-        ) from error
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 def main() -> int:
@@ -223,7 +212,7 @@ def main() -> int:
         gc.freeze()
         print(READY, flush=True)
         server.run(sys.stdin.fileno())
-    except (NoRoom, OSError) as problem:
+    except (OSError, ValueError) as problem:
         print(problem, flush=True)
         return 1
     finally:

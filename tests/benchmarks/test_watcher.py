@@ -108,16 +108,17 @@ def test_a_thousand_guests_a_hundred_of_them_hung(
 
 @pytest.mark.soak
 @pytest.mark.timeout(300)
-def test_nearly_ten_thousand_guests(record_property: Record) -> None:
-    """As many as the usual limit of 20,000 open files allows a drill, each looked at in 10 s."""
-    troubles = {f"vm{n}": Trouble.SILENT if n < 100 else Trouble.FAST for n in range(9_700)}
+def test_ten_thousand_guests(record_property: Record) -> None:
+    """Each looked at every 10 s, its agent asked every 60 s; a hundred of them hang."""
+    troubles = {f"vm{n}": Trouble.SILENT if n < 100 else Trouble.FAST for n in range(10_000)}
     with drill_of(troubles) as drill, watched(drill.vms, 10.0, 60.0) as fleet:
-        time.sleep(60.0 - 17.5)
-        share = cpu_share(20.0)
+        time.sleep(20.0)
+        share = cpu_share(60.0)
         found = alive(fleet.states())
     record_property("cpu_percent", round(share, 1))
-    print(f"9,700 guests each 10 s: {share:.1f} % of a core, {found} alive")
-    assert found == 9_600
+    print(f"10,000 guests each 10 s: {share:.1f} % of a core, {found} alive")
+    assert found == 9_900
+    assert share < 100.0
 
 
 def test_a_glance_at_a_fleet_costs_what_has_changed(record_property: Record) -> None:

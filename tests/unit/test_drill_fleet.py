@@ -112,23 +112,35 @@ def test_a_process_that_ended_is_one_sentence(drill: Drill) -> None:
         source.list_vms()
 
 
+def test_a_fleet_is_shared_among_processes_where_one_may_not_open_enough_files(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agentclient.drill.fleet.room", lambda: 4)
+    with Drill(plan(10)) as drill:
+        assert len(drill._servers) == 3
+        for vm in drill.vms:
+            assert vm.monitor is not None
+            UnixEndpoint(vm.monitor.path).connect().close()
+        drill._servers[1].kill()
+        until(lambda: not drill.running)
+    assert list(place.iterdir()) == []
+
+
 def test_too_many_are_one_sentence_with_the_number_that_would_do(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def forbid(kind: int, limits: tuple[int, int]) -> None:
-        raise ValueError("not allowed to raise maximum limit")
-
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 4096))
-    monkeypatch.setattr(resource, "setrlimit", forbid)
-    server.make_room(200)
-    with pytest.raises(server.NoRoom, match=r"5000 guests needs 10512 .* 1792 guests"):
-        server.make_room(5000)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 1024))
+    assert server.room() == 256
+    with pytest.raises(FrostwatchError, match="ask for 4096 guests at the most"):
+        Drill(plan(5000)).start()
 
 
 def test_the_soft_limit_is_raised_as_far_as_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[int, int]] = []
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 40_000))
     monkeypatch.setattr(resource, "setrlimit", lambda _, limits: asked.append(limits))
+    server.make_room(200)
+    assert asked == []
     server.make_room(1000)
     assert asked == [(2512, 40_000)]
 
