@@ -10,8 +10,8 @@ from textual.message import Message
 from agentclient.fleet import Fleet
 from agentclient.logs import DEFAULT_LINES
 from agentclient.vm import LogLine, VmId
-from tui.console.detail.lines import LinesView
 from tui.console.detail.search import LogSearch
+from tui.console.lines import LinesView
 from tui.console.safe import safe, wrap
 from tui.console.tones import Line, Piece, Tone
 from tui.console.words import LEVEL, Signs

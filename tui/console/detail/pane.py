@@ -18,8 +18,8 @@ from agentclient.fleet import Fleet
 from agentclient.vm import VmId, VmState
 from tui.console import keys
 from tui.console.detail.facts import fact_lines, facts_of, identity, urgent_lines
-from tui.console.detail.lines import LinesView
 from tui.console.detail.logview import LogView
+from tui.console.lines import LinesView
 from tui.console.safe import fit
 from tui.console.table.cells import Paint
 from tui.console.times import Clock
