@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from textual.widget import Widget
 
 from agentclient.fleet import Fleet
 from agentclient.results import ThawOutcome
@@ -85,6 +86,29 @@ async def test_a_dialog_takes_one_answer_however_fast_they_come(
         await seat.press("down")
         assert seat.cursor == "db-1"
         assert started(seat) == begun
+
+
+async def test_a_dialog_that_was_left_leaves_nothing_painted_behind(
+    fleet: Fleet, still: StillClock
+) -> None:
+    async with seated(fleet, still) as seat:
+        await seat.press("f")
+        parts = list(seat.app.screen.walk_children(Widget, with_self=True))
+        assert any(one._styles_cache._cache for one in parts)
+        await seat.press("escape")
+        await seat.until(lambda: not any(one._styles_cache._cache for one in parts))
+
+
+async def test_of_many_what_can_be_chosen_stands_before_them(still: StillClock) -> None:
+    fleet = fleet_of([f"vm-{number}" for number in range(40)], still)
+    async with seated(fleet, still) as seat:
+        await seat.press("*", "f", "9")
+        assert "◂ 9 s ▸" in seat.line_of("hold")
+        assert "each on its own" in seat.line_of("group")
+        assert "qemu:vm-0 · pid" in seat.text
+        for _ in range(12):
+            await seat.press("pagedown")
+        assert "qemu:vm-39 · pid" in seat.text
 
 
 @pytest.mark.parametrize("keys", [("escape",), ("tab", "enter")])

@@ -1,4 +1,4 @@
-"""A scrolling view of lines that are made of toned pieces: the pane, the log, what a dialog says."""
+"""A scrolling view of lines made of toned pieces: the pane, the log, what a dialog says."""
 
 from __future__ import annotations
 

@@ -1,18 +1,15 @@
 """Tones: what a piece of text means, apart from which colour the theme gives it.
 
-Widgets that draw with the Line API get their styles here; text that Textual lays out (dialogs) is
-made of the same pieces by `content_of`.
+Widgets that draw with the Line API get their styles here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
 from rich.cells import cell_len
 from rich.style import Style
-from textual.content import Content
 from textual.widget import Widget
 
 from tui.console.safe import wrap
@@ -54,16 +51,6 @@ def hanging(line: Line, width: int) -> list[Line]:
         (*before, Piece(first, last.tone)),
         *[(Piece(" " * indent), Piece(text, last.tone)) for text in rest],
     ]
-
-
-def content_of(lines: Iterable[Sequence[Piece]]) -> Content:
-    """Return lines as content for a widget that Textual lays out; never read as markup."""
-    parts: list[tuple[str, str] | str] = []
-    for number, line in enumerate(lines):
-        if number:
-            parts.append("\n")
-        parts.extend((piece.text, _STYLES[piece.tone]) for piece in line)
-    return Content.assemble(*parts)
 
 
 _STYLES = {

@@ -9,13 +9,15 @@ from textual import on
 from textual.app import ComposeResult
 from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.geometry import Size
 from textual.screen import ModalScreen
-from textual.widgets import Button, Static
+from textual.widget import Widget
+from textual.widgets import Button
 
-from tui.console.tones import Line, content_of, hanging
+from tui.console.lines import LinesView
+from tui.console.tones import Line, hanging
 
 Result = TypeVar("Result")
 
@@ -44,8 +46,6 @@ class Dialog(ModalScreen[Result | None]):
             padding: 0 2;
         }
         &.-danger #dialog { border: heavy $tone-warn; border-title-color: $tone-warn; }
-        #dialog-body { height: auto; max-height: 100%; scrollbar-size-vertical: 1; }
-        #dialog-body Static { width: 1fr; height: auto; }
         #dialog-buttons { height: 1; margin-top: 1; align-horizontal: right; }
         Button {
             margin-left: 2;
@@ -73,10 +73,11 @@ class Dialog(ModalScreen[Result | None]):
     def __init__(self, title: str) -> None:
         super().__init__()
         self._title = title
-        self._text = Static(id="dialog-text")
-        self._body = VerticalScroll(id="dialog-body", can_focus=False)
+        self._text = LinesView(id="dialog-text")
+        self._text.can_focus = False  # the keys are the answers'
         self._measured: Size | None = None
         self._room = 40
+        self._most_lines = 20
         self._is_left = False
 
     def lines(self) -> Iterable[Line]:
@@ -109,8 +110,7 @@ class Dialog(ModalScreen[Result | None]):
         self._measure()
         with Vertical(id="dialog") as frame:
             frame.border_title = Content(self._title)
-            with self._body:
-                yield self._text
+            yield self._text
             with Horizontal(id="dialog-buttons"):
                 for name, label in self.answers():
                     yield Button(Content(label), id=name, compact=True)
@@ -118,6 +118,12 @@ class Dialog(ModalScreen[Result | None]):
     def on_mount(self) -> None:
         """Choose the first answer."""
         self.query(Button).first().focus()
+        self._caches = [each._styles_cache for each in self.walk_children(Widget, with_self=True)]
+
+    def on_unmount(self) -> None:
+        """Let go of what was painted: Textual keeps each widget's cache as the key of another."""
+        for cache in self._caches:
+            cache.clear()
 
     def on_resize(self) -> None:
         """Wrap the text anew where there is another room for it."""
@@ -132,18 +138,19 @@ class Dialog(ModalScreen[Result | None]):
         # The frame, its padding and the scroll bar take seven cells; the frame, the answers and
         # the space above them four lines.
         self._room = min(width * 9 // 10, MAXIMUM_WIDTH) - 7
-        self._body.styles.max_height = max(height * 95 // 100 - 4, 3)
+        self._most_lines = max(height * 95 // 100 - 4, 3)
         self.update_text()
 
     def update_text(self) -> None:
         """Show the text as it is now."""
         lines = [each for line in self.lines() for each in hanging(line, self._room)]
-        self._text.update(content_of(lines))
+        self._text.styles.height = min(len(lines), self._most_lines)
+        self._text.show_lines(lines)
 
     def action_scroll_text(self, pages: int) -> None:
         """Scroll what doesn't fit."""
-        body = self._body
-        (body.scroll_page_down if pages > 0 else body.scroll_page_up)(animate=False)
+        text = self._text
+        (text.scroll_page_down if pages > 0 else text.scroll_page_up)(animate=False)
 
     @on(Button.Pressed)
     def _pressed(self, event: Button.Pressed) -> None:

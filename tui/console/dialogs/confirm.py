@@ -23,6 +23,8 @@ from tui.console.words import Signs
 
 Targets = tuple[Target, ...]
 
+FEW = 4  # so many VMs leave room on a small screen for what can be chosen
+
 _NO = ("no", "Leave it (Esc)")
 
 
@@ -83,13 +85,21 @@ class FreezeDialog(Dialog[FreezeAnswer]):
         self._together = False
 
     def lines(self) -> Iterable[Line]:
-        """Return whom it hits, and for how long."""
+        """Return whom it hits, and for how long; of many the latter first, so that it is seen."""
+        parts = [self._target_lines(), self._term_lines()]
+        first, second = parts if len(self.targets) <= FEW else reversed(parts)
+        yield from first
+        yield EMPTY
+        yield from second
+
+    def _target_lines(self) -> Iterator[Line]:
         for target in self.targets:
             yield from to_freeze(target, self._signs, hidden=target.vm.id in self._hidden)
         for target in self._left_out:
             text = f"{target.label}: something is in flight on it already"
             yield (Piece("left out  ", Tone.DIM), Piece(text, Tone.WARN))
-        yield EMPTY
+
+    def _term_lines(self) -> Iterator[Line]:
         yield from self._schedule_lines()
         yield from self._hold_lines()
         if len(self.targets) > 1:

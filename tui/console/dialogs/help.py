@@ -79,7 +79,7 @@ class HelpDialog(Dialog[bool]):
 
     def action_scroll_line(self, lines: int) -> None:
         """Scroll by a line."""
-        self.query_one("#dialog-body").scroll_relative(y=lines, animate=False)
+        self._text.scroll_relative(y=lines, animate=False)
 
 
 _CLOCKS = (
