@@ -94,7 +94,8 @@ class UnixChannel:
 
     def __init__(self, connected: socket.socket) -> None:
         self._socket = connected
-        self._socket.setblocking(False)
+        if connected.gettimeout() != 0.0:
+            connected.setblocking(False)
 
     def fileno(self) -> int:
         """Return the descriptor to wait on."""
@@ -150,8 +151,8 @@ class UnixEndpoint:
 
     def connect(self) -> UnixChannel:
         """Connect without waiting: a UNIX socket answers at once or not at all."""
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        connection.setblocking(False)
+        kind = socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+        connection = socket.socket(socket.AF_UNIX, kind)
         try:
             _connect(connection, self.path)
         except OSError as error:

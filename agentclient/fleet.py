@@ -108,7 +108,7 @@ class Fleet:
             if old is None:
                 return
             new = change(old)
-            if new != old:
+            if new is not old and new != old:
                 self._write(new)
 
     def set_vms(self, source: str, vms: Iterable[Vm]) -> None:

@@ -183,12 +183,11 @@ class Monitor:
             asks += [Ask("query-blockstats"), *self._queue_asks()]
         answers = yield from session.ask(asks)
         status, migration, chardevs, *rest = answers
-        view = MonitorView(run_state=_run_state(_value(status), _value(migration)))
-        view = self._with_port(view, _value(chardevs))
+        view = self._view(_run_state(_value(status), _value(migration)), _value(chardevs))
         if full:
             view = replace(view, written_bytes=ports.written_bytes(_value(rest[0])))
             view = self._with_queues(view, rest[1:])
-        return self._with_events(view, session.take_events())
+        return self._with_events(view, session.take_events()) if self._ours else view
 
     @property
     def _port_is_unknown(self) -> bool:
@@ -202,16 +201,18 @@ class Monitor:
             for queue in (ports.CONTROL_TRANSMIT_QUEUE, self._port.receive_queue)
         ]
 
-    def _with_port(self, view: MonitorView, value: object) -> MonitorView:
+    def _view(self, run_state: RunState, value: object) -> MonitorView:
+        """Return what every look shows: the run state, and both ends of the agent's channel."""
         if self._agent is None:
-            return view
+            return MonitorView(run_state)
         chardev = ports.agent_chardev(ports.chardevs(value), self._agent)
         if chardev is None:
             path = printable(str(self._agent.path))
-            return replace(view, problem=f"monitor: it knows no chardev for {path}")
+            return MonitorView(run_state, problem=f"monitor: it knows no chardev for {path}")
         # QEMU itself opens the frontend of an isa-serial agent, so that says nothing (§1.9).
         virtio = self._port is not None or self._agent.transport is Transport.VIRTIO_SERIAL
-        return replace(view, client=chardev.client, port_open=chardev.open if virtio else None)
+        is_open = chardev.open if virtio else None
+        return MonitorView(run_state, port_open=is_open, client=chardev.client)
 
     def _with_queues(self, view: MonitorView, answers: list[QmpReply | QmpFailure]) -> MonitorView:
         if not answers:
@@ -232,8 +233,6 @@ class Monitor:
             self._queues_visible = False
 
     def _with_events(self, view: MonitorView, events: list[QmpEvent]) -> MonitorView:
-        if not self._ours:
-            return view
         self._resets += sum(event.name == "RESET" for event in events)
         view = replace(view, resets=self._resets)
         if view.openings is not None or self._port is None or self._port.id is None:

@@ -27,6 +27,8 @@ def printable(value: object, limit: int = DEFAULT_LIMIT) -> str:
         limit: characters of the result at the most; longer text ends in an ellipsis.
     """
     text = value if isinstance(value, str) else str(value)
+    if len(text) <= limit and text.isascii() and text.isprintable():
+        return text
     out: list[str] = []
     length = 0
     marks = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import os
-import selectors
+import select
 import threading
 import time
 from collections.abc import Callable
@@ -39,17 +39,19 @@ class Visitor:
     """Many talks at once. Everything but `wake` belongs to one thread."""
 
     def __init__(self) -> None:
-        self._selector = selectors.EpollSelector()
+        # Without the selectors module's bookkeeping, which costs more than the waiting itself.
+        self._epoll = select.epoll()
+        self._waiting: dict[int, _Flight] = {}
         self._deadlines: list[tuple[float, int, _Flight]] = []
         self._order = itertools.count()
         self._flights = 0
         self._wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._selector.register(self._wake_fd, selectors.EVENT_READ)
+        self._epoll.register(self._wake_fd, select.EPOLLIN)
         self._lock = threading.Lock()
 
     def fileno(self) -> int:
         """Return a descriptor that is readable when a `turn` has something to do."""
-        return self._selector.fileno()
+        return self._epoll.fileno()
 
     @property
     def in_flight(self) -> int:
@@ -68,7 +70,8 @@ class Visitor:
         """
         flight = _Flight(talk, talk.channel.fileno(), done, failed)
         self._flights += 1
-        self._selector.register(flight.fd, selectors.EVENT_READ, flight)
+        self._waiting[flight.fd] = flight
+        self._epoll.register(flight.fd, select.EPOLLIN)
         heapq.heappush(self._deadlines, (talk.deadline, next(self._order), flight))
         self._step(flight, lambda: next(talk.steps))
 
@@ -83,11 +86,12 @@ class Visitor:
         if self._flights >= _MANY:
             time.sleep(_GATHER_S)
         wait = max(0.0, until - time.monotonic())
-        for key, _ in self._selector.select(wait):
-            if key.data is None:
-                self._take_wake()
-            else:
-                self._receive(key.data)
+        for fd, _ in self._epoll.poll(wait):
+            flight = self._waiting.get(fd)  # a former one of this round may have ended it
+            if flight is not None:
+                self._receive(flight)
+            elif fd == self._wake_fd:
+                os.eventfd_read(fd)
         self._expire(time.monotonic())
 
     def wake(self) -> None:
@@ -104,12 +108,9 @@ class Visitor:
                 flight.talk.steps.close()
         self._deadlines.clear()
         with self._lock:
-            self._selector.close()
+            self._epoll.close()
             os.close(self._wake_fd)
             self._wake_fd = -1
-
-    def _take_wake(self) -> None:
-        os.eventfd_read(self._wake_fd)
 
     def _receive(self, flight: _Flight) -> None:
         try:
@@ -153,8 +154,9 @@ class Visitor:
     def _land(self, flight: _Flight) -> None:
         flight.over = True
         self._flights -= 1
-        # By its number: the steps have closed the channel already.
-        self._selector.unregister(flight.fd)
+        del self._waiting[flight.fd]
+        if flight.talk.channel.fileno() >= 0:  # else its closing has taken it out
+            self._epoll.unregister(flight.fd)
 
     def _expire(self, now: float) -> None:
         while self._deadlines and (self._deadlines[0][2].over or self._deadlines[0][0] <= now):

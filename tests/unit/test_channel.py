@@ -40,8 +40,15 @@ class FakeSocket:
             raise step
         return step
 
+    def made(self, _family: int, kind: int) -> FakeSocket:
+        self.blocking = not kind & socket.SOCK_NONBLOCK
+        return self
+
     def setblocking(self, flag: bool) -> None:
         self.blocking = flag
+
+    def gettimeout(self) -> float | None:
+        return 0.0 if self.blocking is False else None
 
     def connect(self, path: str) -> None:
         assert self.blocking is False  # a full queue must not keep us
@@ -140,7 +147,7 @@ def test_why_a_connection_failed(
     monkeypatch: pytest.MonkeyPatch, error: int, problem: ConnectProblem
 ) -> None:
     fake = FakeSocket(OSError(error, os.strerror(error)))
-    monkeypatch.setattr(socket, "socket", lambda *_: fake)
+    monkeypatch.setattr(socket, "socket", fake.made)
     with pytest.raises(ConnectFailed) as caught:
         UnixEndpoint(Path("/run/x")).connect()
     assert caught.value.problem is problem
@@ -184,7 +191,7 @@ def test_a_cancellation_ends_the_wait_even_if_something_has_come(
 
 def test_a_connection_is_a_channel_of_that_path(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = FakeSocket(None, fd=7)
-    monkeypatch.setattr(socket, "socket", lambda *_: fake)
+    monkeypatch.setattr(socket, "socket", fake.made)
     endpoint = UnixEndpoint(Path("/run/x"))
     made = endpoint.connect()
     assert (made.fileno(), fake.blocking, str(endpoint)) == (7, False, "/run/x")
