@@ -12,7 +12,7 @@ import sys
 import termios
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -58,6 +58,12 @@ class OnPty:
                 return
 
     @property
+    def everything(self) -> bytes:
+        """What it has written so far."""
+        with self._arrived:
+            return bytes(self._data)
+
+    @property
     def written(self) -> int:
         """How many bytes it has written so far."""
         with self._arrived:
@@ -78,12 +84,25 @@ class OnPty:
                 self._arrived.wait(left)
             return self._last
 
+    def assert_alive(self) -> None:
+        """Make sure that it still runs; say its last words if it does not."""
+        code = self.process.poll()
+        assert code is None, f"it ended with {code}, and said {self.everything[-4000:]!r}"
+
     def wait_until_quiet(self, seconds: float = 0.5) -> None:
         """Wait until nothing has been written for some time."""
         before = -1
         while before != self.written:
             before = self.written
             time.sleep(seconds)
+
+
+def _without_size(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment without a size, which would count for more than the terminal's own.
+
+    Tests that run side by side are given one.
+    """
+    return {key: value for key, value in environment.items() if key not in ("COLUMNS", "LINES")}
 
 
 @contextmanager
@@ -100,7 +119,7 @@ def on_pty(
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
-        env={**os.environ, **_ENVIRONMENT},
+        env={**_without_size(os.environ), **_ENVIRONMENT},
         cwd=ROOT,
         pass_fds=pass_fds,
         # A session of its own, with the terminal as its controlling one: it gets its SIGHUP.

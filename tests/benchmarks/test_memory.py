@@ -13,8 +13,8 @@ from tests.benchmarks.on_pty import OnPty, on_pty
 Record = Callable[[str, object], None]
 
 GUESTS = 1_000
-# By then every guest was asked, and every cache that has a bound is as full as it gets.
-SETTLED_S = 120.0
+# By then every guest was asked, and whatever has a bound (logs, caches) is as full as it gets.
+SETTLED_S = 480.0
 CHURN_S = 30 * 60.0
 MOST_MIB = 150.0
 
@@ -33,6 +33,7 @@ def churn(console: OnPty, seconds: float) -> None:
             console.press(keys)
             time.sleep(0.3)
         time.sleep(20.0)
+        console.assert_alive()
 
 
 def measured(churn_s: float) -> tuple[float, float]:
@@ -48,14 +49,14 @@ def measured(churn_s: float) -> tuple[float, float]:
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 def test_half_an_hour_of_churn(record_property: Record) -> None:
-    """A thousand guests frozen over and over; the target is a growth of 3 % at the most."""
+    """A thousand guests frozen over and over, 64 at a time; it may grow by 3 % at the most."""
     before, after = measured(CHURN_S)
     growth = (after - before) / before * 100
     record_property("before_mib", round(before, 1))
     record_property("growth_percent", round(growth, 1))
     print(f"{GUESTS} guests: {before:.0f} MiB, after half an hour {after:.0f} ({growth:+.1f} %)")
     assert after < MOST_MIB
-    assert growth < 10.0
+    assert growth <= 3.0
 
 
 def test_a_thousand_guests_fit(record_property: Record) -> None:

@@ -8,12 +8,14 @@ but Textual's touches a widget.
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from rich.console import RenderableType
 from textual import on
 from textual.app import App, ComposeResult
 from textual.binding import BindingType
 from textual.message import Message
+from textual.screen import Screen
 
 from agentclient.fleet import Fleet
 from agentclient.schedule import Schedule
@@ -28,6 +30,7 @@ from tui.console.model.filter import Filter
 from tui.console.model.order import Order
 from tui.console.model.view import FleetView
 from tui.console.notices import Notice, news_of
+from tui.console.painting import exact
 from tui.console.pinned import PinnedLine
 from tui.console.ports import OperationsPort, WatcherPort
 from tui.console.safe import safe
@@ -409,6 +412,12 @@ class FrostwatchApp(App[Leave]):
             ("The log, after Tab", keys.LOG),
         )
         self._hands.help(groups, self.interval_s)
+
+    # -- painting ----------------------------------------------------------------------------
+
+    def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
+        """Write no more to the terminal than what has changed; Textual has no public place."""
+        super()._display(screen, exact(renderable))
 
     # -- leaving -----------------------------------------------------------------------------
 

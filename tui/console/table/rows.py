@@ -117,17 +117,26 @@ def to_strip(
     return strip
 
 
-def difference(old: Row, new: Row, placed: tuple[Placed, ...]) -> tuple[int, int] | None:
-    """Return from which cell to which (exclusive) two lines differ, None if they don't.
+def differences(old: Row, new: Row, placed: tuple[Placed, ...]) -> list[tuple[int, int]]:
+    """Return from which cells to which (exclusive) two lines differ.
 
     A line of another kind, or with another highlight, differs from end to end: ``(0, -1)``.
     """
     if old == new:
-        return None
+        return []
     kinds = (old.under_cursor, len(old.cells)) != (new.under_cursor, len(new.cells))
     if kinds or not new.cells or old.signs != new.signs:
-        return (0, -1)
-    changed = [place for place, a, b in zip(placed, old.cells, new.cells, strict=False) if a != b]
-    start = 0 if old.margin != new.margin else changed[0].x
-    end = changed[-1].x + changed[-1].width if changed else MARGIN
-    return (start, end)
+        return [(0, -1)]
+    found = [(0, MARGIN)] if old.margin != new.margin else []
+    pairs = zip(placed, old.cells, new.cells, strict=False)
+    found += [span for place, a, b in pairs if a != b and (span := _span(place, a, b)) is not None]
+    return found
+
+
+def _span(place: Placed, old: Cell, new: Cell) -> tuple[int, int] | None:
+    """Return what differs between two cells; of a clock that is mostly its last digit."""
+    before, after = (fit(each.text, place.width, right=place.column.right) for each in (old, new))
+    if old.tone is not new.tone or not before.isascii() or not after.isascii():
+        return (place.x, place.x + place.width)
+    differ = [at for at, (a, b) in enumerate(zip(before, after, strict=True)) if a != b]
+    return (place.x + differ[0], place.x + differ[-1] + 1) if differ else None

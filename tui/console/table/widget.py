@@ -19,7 +19,7 @@ from tui.console.model.view import FleetView
 from tui.console.safe import wrap
 from tui.console.table.cells import Paint, ticks
 from tui.console.table.columns import MARGIN, Layout, lay_out
-from tui.console.table.rows import BLANK, Row, difference, head_row, to_strip, vm_row
+from tui.console.table.rows import BLANK, Row, differences, head_row, to_strip, vm_row
 from tui.console.times import Clock
 from tui.console.tones import Tone, Toned
 from tui.console.words import Signs
@@ -105,8 +105,7 @@ class VmTable(ScrollView, Toned, can_focus=True, inherit_bindings=False):
         regions = [
             Region(start, y, (self.size.width if end < 0 else end) - start, 1)
             for y, (before, after) in enumerate(zip(old, new, strict=True))
-            if (found := difference(before, after, self._layout.placed)) is not None
-            for start, end in (found,)
+            for start, end in differences(before, after, self._layout.placed)
         ]
         if regions:
             self.refresh(*regions)
