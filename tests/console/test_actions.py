@@ -29,9 +29,9 @@ from tests.console.fleets import (
     put,
     state_of,
 )
-from tui.console.actions import Actions
 from tui.console.dialogs.confirm import FreezeDialog
-from tui.console.targets import Target
+from tui.console.hands.actions import Actions
+from tui.console.hands.targets import Target
 
 
 @pytest.fixture

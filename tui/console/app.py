@@ -22,8 +22,8 @@ from agentclient.schedule import Schedule
 from agentclient.vm import Level
 from tui.console import keys
 from tui.console.ascii import AsciiFilter
-from tui.console.desk import Desk
 from tui.console.detail.pane import DetailPane
+from tui.console.hands.desk import Desk
 from tui.console.keyline import KeyLine
 from tui.console.leaving import Leave
 from tui.console.model.filter import Filter
@@ -42,7 +42,7 @@ from tui.console.typedline import TypedLine
 from tui.console.words import Signs, detect_signs
 
 if TYPE_CHECKING:
-    from tui.console.hands import Hands
+    from tui.console.hands.hands import Hands
 
 DRAIN_S = 0.25  # changes reach the screen at most this much later, and at most 4 times a second
 EAGER_S = 0.02  # until the first VMs are known, for a second at the most
@@ -167,7 +167,7 @@ class FrostwatchApp(App[Leave]):
         """Import what is behind the keys, while the operator looks at the first screen."""
 
         def import_it() -> None:
-            import tui.console.hands  # noqa: F401, PLC0415
+            import tui.console.hands.hands  # noqa: F401, PLC0415
 
             self._operations.prepare()
 
@@ -292,7 +292,7 @@ class FrostwatchApp(App[Leave]):
     def _hands(self) -> Hands:
         """What acts for the operator: there as soon as it is needed, at the latest."""
         if self._made_hands is None:
-            from tui.console.hands import Hands  # noqa: PLC0415 - it says why itself
+            from tui.console.hands.hands import Hands  # noqa: PLC0415 - it says why itself
 
             self._made_hands = Hands(self._desk)
         return self._made_hands

@@ -16,8 +16,8 @@ from agentclient.vm import VmId
 from tui.console.dialogs.base import Dialog
 from tui.console.dialogs.hold import Hold
 from tui.console.dialogs.text import EMPTY, labelled, to_freeze, to_stop, to_thaw
+from tui.console.hands.targets import Target
 from tui.console.safe import safe
-from tui.console.targets import Target
 from tui.console.tones import Line, Piece, Tone
 from tui.console.words import Signs
 

@@ -12,8 +12,8 @@ from agentclient.vm import OutcomeKind
 from tui.cli.history import counts, figures_in_words, notes, outcome_word
 from tui.console.dialogs.base import Dialog
 from tui.console.dialogs.text import EMPTY
+from tui.console.hands.targets import Target
 from tui.console.safe import safe
-from tui.console.targets import Target
 from tui.console.tones import Line, Piece, Tone
 from tui.console.words import OUTCOME, Signs
 

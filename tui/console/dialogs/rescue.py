@@ -13,8 +13,8 @@ from agentclient.ladder import Offer, next_offer
 from agentclient.rungs import Rung, Step
 from tui.console.dialogs.base import Dialog
 from tui.console.dialogs.text import EMPTY, labelled, who
+from tui.console.hands.targets import Target
 from tui.console.safe import safe
-from tui.console.targets import Target
 from tui.console.tones import Line, Piece, Tone
 from tui.console.words import Signs
 

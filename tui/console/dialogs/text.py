@@ -8,9 +8,9 @@ from agentclient.coverage import Coverage, describe
 from agentclient.risks import risks, why_not
 from agentclient.vm import VmState
 from tui.console.detail.facts import identity
+from tui.console.hands.targets import Target
 from tui.console.safe import safe
 from tui.console.table.cells import freeze_look
-from tui.console.targets import Target
 from tui.console.tones import Line, Piece, Tone
 from tui.console.words import AGENT, RUN, Signs
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from agentclient.vm import Level, VmId
-from tui.console.actions import READ_ONLY, Actions
-from tui.console.desk import Desk
 from tui.console.dialogs.confirm import (
     FreezeAnswer,
     FreezeDialog,
@@ -17,9 +15,11 @@ from tui.console.dialogs.confirm import (
 from tui.console.dialogs.extend import ExtendDialog
 from tui.console.dialogs.past import PastDialog
 from tui.console.dialogs.thawall import Everything, ThawAllDialog
+from tui.console.hands.actions import READ_ONLY, Actions
+from tui.console.hands.desk import Desk
+from tui.console.hands.targets import Target
 from tui.console.notices import Notice
 from tui.console.safe import safe
-from tui.console.targets import Target
 
 
 class Asking:

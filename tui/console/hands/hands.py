@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterable, Iterator
 
 from textual.binding import BindingType
 
-from tui.console.actions import Actions
-from tui.console.asking import Asking
-from tui.console.desk import Desk
 from tui.console.dialogs.help import HelpDialog
 from tui.console.dialogs.quit import QuitDialog
+from tui.console.hands.actions import Actions
+from tui.console.hands.asking import Asking
+from tui.console.hands.desk import Desk
+from tui.console.hands.rescuing import Rescuing
 from tui.console.leaving import Leave
 from tui.console.notices import Notice
-from tui.console.rescuing import Rescuing
 
 
 class Hands:

@@ -18,10 +18,10 @@ from agentclient.results import FreezeRequest, ThawOutcome
 from agentclient.rungs import RescueOutcome
 from agentclient.schedule import Schedule
 from agentclient.vm import Level, Phase, Vm
+from tui.console.hands.targets import NotTheSame, Target, resolve
 from tui.console.notices import Notice, thaw_notice
 from tui.console.ports import OperationPort, OperationsPort
 from tui.console.safe import safe
-from tui.console.targets import NotTheSame, Target, resolve
 from tui.console.times import Clock
 
 READ_ONLY = "frostwatch was started with --read-only"

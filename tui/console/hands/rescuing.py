@@ -8,13 +8,13 @@ from dataclasses import replace
 from agentclient.ladder import title
 from agentclient.rungs import Found, RescueOutcome, Rung, Step
 from agentclient.vm import Level, VmId
-from tui.console.actions import READ_ONLY
-from tui.console.desk import Desk
 from tui.console.dialogs.rescue import NameDialog, RescueDialog
+from tui.console.hands.actions import READ_ONLY
+from tui.console.hands.desk import Desk
+from tui.console.hands.targets import NotTheSame, Target, resolve
 from tui.console.notices import Notice
 from tui.console.ports import OperationPort
 from tui.console.safe import safe
-from tui.console.targets import NotTheSame, Target, resolve
 
 # A rung that was not taken, or was stopped, has not been tried.
 _NOT_TRIED = frozenset({Found.REFUSED, Found.CANCELLED})
