@@ -1,4 +1,4 @@
-"""The console: layout, keys, and the timer by which what is known reaches the screen.
+"""The console: layout, the view's keys, and the timer by which what is known reaches the screen.
 
 Data flows one way: the fleet is drained on a timer into the view, the view is painted. A key starts
 an operation in agentclient and nothing else; what comes of it arrives through the fleet. No thread
@@ -7,12 +7,11 @@ but Textual's touches a widget.
 
 from __future__ import annotations
 
-import threading
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from rich.console import RenderableType
 from textual import on
-from textual.app import App, ComposeResult
+from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.message import Message
 from textual.screen import Screen
@@ -21,6 +20,7 @@ from agentclient.fleet import Fleet
 from agentclient.schedule import Schedule
 from agentclient.vm import Level
 from tui.console import keys
+from tui.console.acting import ActingApp
 from tui.console.ascii import AsciiFilter
 from tui.console.detail.pane import DetailPane
 from tui.console.hands.desk import Desk
@@ -41,9 +41,6 @@ from tui.console.times import Clock
 from tui.console.typedline import TypedLine
 from tui.console.words import Signs, detect_signs
 
-if TYPE_CHECKING:
-    from tui.console.hands.hands import Hands
-
 DRAIN_S = 0.25  # changes reach the screen at most this much later, and at most 4 times a second
 EAGER_S = 0.02  # until the first VMs are known, for a second at the most
 SECOND_S = 1.0
@@ -59,7 +56,7 @@ EMPTY_FLEET = (
 )
 
 
-class FrostwatchApp(App[Leave]):
+class FrostwatchApp(ActingApp):
     """The console.
 
     Args:
@@ -105,11 +102,10 @@ class FrostwatchApp(App[Leave]):
         self.view = FleetView()
         self.interval_s = interval_s
         self._fleet = fleet
-        self._operations = operations
         self._watcher = watcher
         self._read_only = read_only
         self._drill = drill
-        self._desk = Desk(
+        self.desk = Desk(
             self,
             self.view,
             fleet,
@@ -120,7 +116,6 @@ class FrostwatchApp(App[Leave]):
             read_only,
             schedule or Schedule(),
         )
-        self._made_hands: Hands | None = None
         self._version = 0
         self._problems: tuple[str, ...] = ()
         self._touched_at = float("-inf")
@@ -158,20 +153,10 @@ class FrostwatchApp(App[Leave]):
         self._table.focus()
         self.drain()
         self._paint()
-        self.call_after_refresh(self._prepare)
+        self.call_after_refresh(self.prepare)
         self.set_interval(DRAIN_S, self.drain)
         self._eager = self.set_interval(EAGER_S, self._look_eagerly, repeat=round(1 / EAGER_S))
         self.set_interval(SECOND_S, self.second)
-
-    def _prepare(self) -> None:
-        """Import what is behind the keys, while the operator looks at the first screen."""
-
-        def import_it() -> None:
-            import tui.console.hands.hands  # noqa: F401, PLC0415
-
-            self._operations.prepare()
-
-        threading.Thread(target=import_it, name="prepare", daemon=True).start()
 
     def on_resize(self) -> None:
         """Share the height anew."""
@@ -191,7 +176,7 @@ class FrostwatchApp(App[Leave]):
 
     def drain(self) -> None:
         """Take over what changed in the fleet, and paint what differs."""
-        for notice in self._made_hands.ended() if self._made_hands is not None else ():
+        for notice in self.ended():
             self._tell(notice)
         if self._fleet.version == self._version:
             self._settle()
@@ -288,43 +273,6 @@ class FrostwatchApp(App[Leave]):
 
     # -- keys --------------------------------------------------------------------------------
 
-    @property
-    def _hands(self) -> Hands:
-        """What acts for the operator: there as soon as it is needed, at the latest."""
-        if self._made_hands is None:
-            from tui.console.hands.hands import Hands  # noqa: PLC0415 - it says why itself
-
-            self._made_hands = Hands(self._desk)
-        return self._made_hands
-
-    def action_freeze(self) -> None:
-        """Freeze, after a question."""
-        self._hands.asking.freeze()
-
-    def action_thaw(self) -> None:
-        """Thaw, after a question."""
-        self._hands.asking.thaw()
-
-    def action_past(self) -> None:
-        """Show the history of the VM under the cursor."""
-        self._hands.asking.past()
-
-    def action_extend(self) -> None:
-        """Hold a window for longer, after a question."""
-        self._hands.asking.extend()
-
-    def action_thaw_all(self) -> None:
-        """Thaw everything, after a question or two."""
-        self._hands.asking.thaw_all()
-
-    def action_stop(self) -> None:
-        """Stop waiting, after a question."""
-        self._hands.asking.stop()
-
-    def action_rescue(self) -> None:
-        """Show the rescue ladder of the VM under the cursor."""
-        self._hands.rescuing.ask()
-
     def action_look(self) -> None:
         """Visit the VM under the cursor now."""
         cursor = self.view.cursor
@@ -411,7 +359,7 @@ class FrostwatchApp(App[Leave]):
             ("Marks", keys.MARKS),
             ("The log, after Tab", keys.LOG),
         )
-        self._hands.help(groups, self.interval_s)
+        self.hands.help(groups, self.interval_s)
 
     # -- painting ----------------------------------------------------------------------------
 
@@ -420,17 +368,6 @@ class FrostwatchApp(App[Leave]):
         super()._display(screen, exact(renderable))
 
     # -- leaving -----------------------------------------------------------------------------
-
-    def action_leave(self) -> None:
-        """Quit; ask first while something is in flight."""
-        if not self._operations.active():
-            self.exit(Leave.CLEAN)
-            return
-        self._hands.leave(lambda leave: self.exit(leave) if leave is not None else None)
-
-    async def action_quit(self) -> None:
-        """Quit as `q` does, whoever asks Textual for it."""
-        self.action_leave()
 
     def on_frostwatch_app_must_leave(self) -> None:
         """Leave the screen; what is in flight is thawed after it."""

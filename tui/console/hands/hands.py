@@ -1,7 +1,6 @@
 """Everything that a key of the operator's reaches: the questions, and what is done in the end.
 
-The screen comes first, and this a moment later (`FrostwatchApp.prepare`): what is behind all the
-keys takes longer to import than what is seen.
+Imported when the screen has been painted; `tui.console.acting` says why.
 """
 
 from __future__ import annotations
