@@ -13,7 +13,7 @@ from agentclient.holder.client import Fate, Guard, HolderClient, NoHolder
 from agentclient.journal.entry import Entry
 from agentclient.links import CHANNEL_WAIT_S, Link
 from agentclient.moves import Tell
-from agentclient.preflight import Preflight, Prepared, Reporter
+from agentclient.preflight import CANCELLED, Preflight, Prepared, Reporter, not_sent
 from agentclient.procedure import FreezeProcedure
 from agentclient.results import FreezeRequest
 from agentclient.text import printable
@@ -91,6 +91,8 @@ class Freezer:
         keep = False
         try:
             self._holder.intend(guard, bound_s=schedule.total_s, hold_s=schedule.hold_s)
+            if self._wishes.cancellation.is_set:  # a group that has failed sends no more freezes
+                return self._told(not_sent(CANCELLED))
             outcome = self._freeze(prepared, guard)
             keep = self._wishes.gave_up and not outcome.settled
             return outcome

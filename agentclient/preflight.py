@@ -82,6 +82,7 @@ class Prepared:
     baseline: MonitorView
 
 
+CANCELLED = "cancelled before the freeze was sent"
 # Another VM may have taken its place meanwhile, with the same name and sockets (P6).
 GONE = "the VM that was meant has gone: its process has ended"
 
@@ -172,11 +173,11 @@ class Preflight:
             keep = isinstance(result, Prepared)
             return result
         except Cancelled:
-            return _not_sent("cancelled before the freeze was sent")
+            return not_sent(CANCELLED)
         except AgentTimeout as error:
             return self._silent(error)
         except AgentError as error:
-            return _not_sent(f"{error}; the freeze was not sent")
+            return not_sent(f"{error}; the freeze was not sent")
         finally:
             if not keep:
                 conversation.close()
@@ -263,10 +264,10 @@ class Preflight:
         coverage = Coverage(found, self._mounts)
         if self._mounts and not coverage.expected and not coverage.unknown_mounts:
             named = describe(coverage.not_covered)
-            return _not_sent(f"nothing that was named can freeze: {named}; the freeze was not sent")
+            return not_sent(f"nothing that was named can freeze: {named}; the freeze was not sent")
         if coverage.unknown_mounts:
             unknown = ", ".join(coverage.unknown_mounts)
-            return _not_sent(
+            return not_sent(
                 f"the guest has no {unknown}; it has: {describe(found)}; the freeze was not sent"
             )
         if coverage.not_covered:
@@ -285,7 +286,8 @@ class Preflight:
         self._reporter.tell(Tell(EventKind.NOTE, level, text))
 
 
-def _not_sent(reason: str) -> Outcome:
+def not_sent(reason: str) -> Outcome:
+    """Return the outcome of a freeze that was not sent, for no reason of the closed list."""
     return Outcome(OutcomeKind.FAILED, reason, thawed=0, settled=True)
 
 

@@ -1,0 +1,56 @@
+"""A freeze that is cancelled while it is being prepared is never sent."""
+
+from __future__ import annotations
+
+import pytest
+
+from agentclient.conversation import Conversation
+from agentclient.freezer import Freezer
+from agentclient.holder.client import Guard, HolderClient
+from agentclient.links import Link
+from agentclient.preflight import Prepared
+from agentclient.results import FreezeRequest
+from agentclient.vm import MonitorView, OutcomeKind, Progress, Vm, VmId
+from agentclient.wishes import Wish, Wishes
+from tests.unit.fakes import Clock, FakeChannel, FakeReporter
+
+
+class Reporter(FakeReporter):
+    """Lets a freeze show how far it has got."""
+
+    def progress(self, progress: Progress) -> None:
+        pass
+
+
+class Holder(HolderClient):
+    """Takes its time to stand by; meanwhile somebody cancels."""
+
+    def __init__(self, wishes: Wishes, channel: FakeChannel) -> None:
+        super().__init__()
+        self.left: list[Guard] = []
+        self._wishes = wishes
+        self._channel = channel
+
+    def arm(self, *_: object, **__: object) -> Guard:
+        return Guard("a#1", self._channel, self._channel)
+
+    def intend(self, *_: object, **__: object) -> None:
+        self._wishes.add(Wish.CANCEL)
+
+    def disarm(self, guard: Guard) -> None:
+        self.left.append(guard)
+
+
+def test_cancelled_while_the_holder_gets_ready_it_is_not_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wishes, channel = Wishes(), FakeChannel(Clock(), lambda _: ())
+    prepared = Prepared(Conversation(channel), None, 0.0, MonitorView())
+    monkeypatch.setattr(Freezer, "_prepare", lambda _: prepared)
+    holder = Holder(wishes, channel)
+    link = Link(Vm(VmId("socket", "a")), None, None)
+    outcome = Freezer(link, FreezeRequest(), Reporter(), wishes, holder).run()
+    assert (outcome.kind, outcome.settled) == (OutcomeKind.FAILED, True)
+    assert "cancelled before the freeze was sent" in outcome.reason
+    assert channel.written == b""
+    assert len(holder.left) == 1
