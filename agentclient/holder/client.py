@@ -67,6 +67,7 @@ class Guard:
         spare: the connection itself, dormant, for the case that the holder dies.
         taken: why the holder has taken over; None if it has not.
         report: what its thaw came to, once it has ended.
+        told_of_thaw: the holder was told that our own thaw may be sent.
     """
 
     key: str
@@ -74,6 +75,7 @@ class Guard:
     spare: Channel
     taken: str | None = None
     report: ThawReport | None = None
+    told_of_thaw: bool = False
     _decided: threading.Event = field(default_factory=threading.Event)
     _ended: threading.Event = field(default_factory=threading.Event)
     _fate: Fate = Fate.BROKEN
@@ -187,7 +189,13 @@ class HolderClient:
             self._ask({"do": Do.HOLD, "key": guard.key, "seconds": seconds})
 
     def thaws(self, guard: Guard) -> None:
-        """Say that our own thaw is about to be sent; a holder that has gone shows elsewhere."""
+        """Say that our own thaw is about to be sent; a holder that has gone shows elsewhere.
+
+        Once is enough, and a holder that does not answer keeps no later thaw waiting.
+        """
+        if guard.told_of_thaw:
+            return
+        guard.told_of_thaw = True
         with suppress(NoHolder):
             self._ask({"do": Do.THAWING, "key": guard.key})
 

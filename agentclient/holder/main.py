@@ -66,8 +66,6 @@ class Holder:
         self._told_to_end = True
 
     def _take_over_all(self, why: str) -> None:
-        if self._alone:
-            return
         self._alone = True
         for ward in list(self._wards.values()):
             self._take_over(ward, why)
@@ -132,13 +130,16 @@ class Holder:
         if self._pidfd is not None:
             self._selector.unregister(self._pidfd)
             self._pidfd = None
-        while self._console is not None and self._hear_next():
-            pass  # what it had said before decides what its guests need
-        self._hang_up()
+        try:
+            while self._console is not None and self._hear_next():
+                pass  # what it had said before decides what its guests need
+        finally:
+            self._hang_up()
 
     def _hang_up(self) -> None:
         if self._console is not None:
-            self._selector.unregister(self._console)
+            with suppress(KeyError):  # a bug of ours has taken it out already
+                self._selector.unregister(self._console)
             self._console.close()
             self._console = None
         self._take_over_all("the console has gone")

@@ -58,15 +58,16 @@ def unpack(packet: bytes) -> dict[str, object]:
 
 
 def send(connection: socket.socket, body: Body, descriptors: Sequence[int] = ()) -> None:
-    """Send one message.
+    """Send one message, or none: it never waits.
 
     Raises:
-        OSError: the other side has gone, or does not read.
+        BlockingIOError: the other side does not read; nothing was sent.
+        OSError: it has gone.
     """
     if descriptors:
-        socket.send_fds(connection, [pack(body)], list(descriptors))
+        socket.send_fds(connection, [pack(body)], list(descriptors), socket.MSG_DONTWAIT)
     else:
-        connection.send(pack(body))
+        connection.send(pack(body), socket.MSG_DONTWAIT)
 
 
 def receive(connection: socket.socket) -> tuple[dict[str, object], list[int]] | None:

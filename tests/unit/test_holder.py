@@ -107,3 +107,30 @@ def test_a_console_that_died_before_its_thaw_is_thawed_for_at_once(
 ) -> None:
     stage.die(unread=unread)
     assert stage.asked_after_sync() == [STATUS, THAW]
+
+
+def test_a_holder_that_was_told_to_end_takes_over_what_comes_after_that(stage: Stage) -> None:
+    """Its first guest does not answer; a second one must not be left to its hold's end."""
+    stage.holder.end()
+    stage.turns(2)
+    with ExitStack() as stack:
+        ends = [stack.enter_context(each) for _ in range(2) for each in socket.socketpair()]
+        guest, guests, talk, talks = ends
+        body = {"do": Do.ARM, "key": "b#2", "vm": "b", "thaw_s": 5.0}
+        send(stage.control, body, [guests.fileno(), talks.fileno()])
+        stage.turns(2)
+        for each in (guests, talks):
+            each.close()
+        assert talk.recv(1) == b"", "its console is refused before it can freeze"
+        assert guest.recv(1) == b""
+
+
+def test_a_holder_that_does_not_read_keeps_nobody_waiting() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+    def fill() -> None:
+        while True:
+            send(ours, {"do": Do.BEAT})
+
+    with ours, theirs, pytest.raises(BlockingIOError):
+        fill()
