@@ -9,6 +9,7 @@ import select
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -156,7 +157,8 @@ class Visitor:
         self._flights -= 1
         del self._waiting[flight.fd]
         if flight.talk.channel.fileno() >= 0:  # else its closing has taken it out
-            self._epoll.unregister(flight.fd)
+            with suppress(OSError):  # somebody else has closed a session that is held, just now
+                self._epoll.unregister(flight.fd)
 
     def _expire(self, now: float) -> None:
         while self._deadlines and (self._deadlines[0][2].over or self._deadlines[0][0] <= now):

@@ -40,6 +40,7 @@ LONGEST_TURN_S: Final = 1.0
 # Visits begin in small groups, since each waking up costs more than a visit's first step.
 GROUP_S: Final = 0.03
 NAMES_EVERY_S: Final = 1.0
+AFTER_A_FAILURE_S: Final = 1.0
 # A VM that has left stays on the screen for so long, to be seen leaving.
 ABSENT_S: Final = 60.0
 
@@ -88,11 +89,12 @@ class Watcher:
         self._threads: list[threading.Thread] = []
         self._named_at = float("-inf")
         self._problems: tuple[str, ...] = ()
+        self._failure: str | None = None
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """A sentence for each source that could not look the last time."""
-        return self._problems
+        """A sentence for each source that could not look the last time, and for a bug of ours."""
+        return self._problems if self._failure is None else (self._failure, *self._problems)
 
     @cached_property
     def _recovery(self) -> Recovery | None:
@@ -196,9 +198,17 @@ class Watcher:
     def _visit_forever(self) -> None:
         try:
             while not self._stopping.is_set():
-                self._turn(time.monotonic())
+                self._turn_safely()
         finally:
             self._visitor.close()
+
+    def _turn_safely(self) -> None:
+        """Take one turn; a bug in it is told, and does not end the watching (P8)."""
+        try:
+            self._turn(time.monotonic())
+        except Exception as error:  # noqa: BLE001 - whatever it is, all rows would stay as they are
+            self._failure = printable(f"the watcher failed, and goes on: {error!r}", 300)
+            self._stopping.wait(AFTER_A_FAILURE_S)
 
     def _turn(self, now: float) -> None:
         if self._listed.is_set():

@@ -221,3 +221,33 @@ def test_closing_ends_all_talks_and_runs_what_they_must_do(peer: Callable[[], Pe
     visitor.wake()  # a thread that did not know
     assert ended == [True]
     assert (one.results, one.errors) == ([], [])
+
+
+class Stale(UnixChannel):
+    """A held session's channel that another thread closes just after we have asked its number."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        super().__init__(connected)
+        self._number = connected.fileno()
+
+    def fileno(self) -> int:
+        return self._number
+
+
+def test_a_session_that_another_thread_closes_ends_nothing_but_itself(visitor: Visitor) -> None:
+    ours, theirs = socket.socketpair()
+    channel = Stale(ours)
+    results: list[str] = []
+    errors: list[Exception] = []
+
+    def steps() -> Steps[str]:
+        yield b""
+        channel.close()
+        return "done"
+
+    with theirs:
+        talk = Talk(channel, steps(), time.monotonic() + 5.0)
+        visitor.begin(talk, results.append, errors.append)
+        theirs.sendall(b"x")
+        visitor.turn(time.monotonic() + 1.0)
+    assert (results, errors, visitor.in_flight) == (["done"], [], 0)
