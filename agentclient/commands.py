@@ -18,7 +18,7 @@ def thaw_command(vm: Vm, *, foreign: bool = True) -> str:
         foreign: whoever froze it; else only if the journal proves that it was one of us.
     """
     if vm.source == DRILL_SOURCE:
-        return "t in this console (it is a drill: its guests end with it)"
+        return "t in the drill's console; when that ends, its guests end with it"
     words = ["frostwatch", "thaw", *_spec(vm), *(["--foreign"] if foreign else []), str(vm.id)]
     return shlex.join(words)
 
@@ -26,7 +26,7 @@ def thaw_command(vm: Vm, *, foreign: bool = True) -> str:
 def rescue_command(vm: Vm, rung: str) -> str:
     """Return the command that takes one rung of the rescue ladder of `vm`."""
     if vm.source == DRILL_SOURCE:
-        return f"R in this console, and there: {rung}"
+        return f"R in the drill's console, and there: {rung}"
     words = ["frostwatch", "rescue", *_spec(vm), str(vm.id), "--rung", rung]
     return shlex.join(words)
 

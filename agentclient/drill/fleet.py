@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -81,7 +82,10 @@ class Drill:
         """End the guests, and remove everything; doing it again changes nothing."""
         servers, self._servers = self._servers, []
         for server in servers:
-            _end(server)
+            _hang_up(server)
+        until = time.monotonic() + STOP_S
+        for server in servers:
+            _end(server, until)
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -128,8 +132,8 @@ def _share(guests: int) -> int:
             f"no drill: {guests} guests need more open files than this system allows a process "
             f"(ulimit -Hn): ask for {most * MOST_SERVERS} guests at the most"
         )
-    servers = -(-guests // most)
-    return -(-guests // servers)
+    servers = max(1, -(-guests // most))
+    return max(1, -(-guests // servers))
 
 
 def _await(server: subprocess.Popen[bytes]) -> None:
@@ -171,14 +175,18 @@ def _launch() -> subprocess.Popen[bytes]:
     )
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Let the process end by itself, for it removes its sockets; end it if it does not."""
+def _hang_up(process: subprocess.Popen[bytes]) -> None:
+    """Let the process end by itself, for it removes its sockets."""
     for stream in (process.stdin, process.stdout):
         if stream is not None:
             with suppress(OSError):
                 stream.close()
+
+
+def _end(process: subprocess.Popen[bytes], until: float) -> None:
+    """Wait for the process's end until a time of the monotonic clock; end it if it does not."""
     try:
-        process.wait(STOP_S)
+        process.wait(max(0.0, until - time.monotonic()))
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait(STOP_S)

@@ -29,7 +29,7 @@ class DrillSource:
         """
         if not self._drill.running:
             raise FrostwatchError(
-                "the drill's own process has ended, and its guests with it: start the drill anew"
+                "a process of the drill has ended, and its guests with it: start the drill anew"
             )
         return list(self._drill.vms)
 
