@@ -166,7 +166,8 @@ class FrostwatchApp(ActingApp):
         """Give the table what its rows need, but never so much that the pane can't say enough."""
         if not self._laid_out:
             return
-        room = max(self.size.height - 3 - self._drill - self._pinned.is_there, 8)
+        lines = 3 + self._drill + self._pinned.is_there + self._filter.is_open
+        room = max(self.size.height - lines, 8)
         table = min(max(self.view.total + 2, 6), room * 3 // 5)
         pane = room - (4 if self._enlarged else table) if self.view.total else 1
         if self._pane.styles.height is None or self._pane.styles.height.value != pane:
@@ -324,6 +325,7 @@ class FrostwatchApp(ActingApp):
     def action_filter(self) -> None:
         """Open the line in which a filter is typed."""
         self._filter.open()
+        self._share_height()
 
     @on(TypedLine.Changed)
     def _filter_changed(self, event: TypedLine.Changed) -> None:
@@ -332,6 +334,7 @@ class FrostwatchApp(ActingApp):
 
     @on(TypedLine.Kept)
     def _filter_kept(self) -> None:
+        self._share_height()
         self._table.focus()
 
     def action_clear(self) -> None:
@@ -342,6 +345,7 @@ class FrostwatchApp(ActingApp):
             self.action_enlarge()
         else:
             self.view.marks.clear()
+        self._share_height()
         self._table.focus()
         self._paint()
 

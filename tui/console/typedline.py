@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import Input, Static
+
+
+class _Words(Input):
+    """An input that hands on what was typed behind Enter.
+
+    Keys that come in a bunch (over a slow line, or pasted) are handed to it before Enter has taken
+    the focus away: ``/web1``, Enter, ``f`` is a freeze of web1, and no search for *web1f*.
+    """
+
+    _entered = False
+
+    async def _on_key(self, event: events.Key) -> None:
+        if self._entered:
+            event.stop()
+            event.prevent_default()
+            self.app.post_message(events.Key(event.key, event.character))
+            return
+        self._entered = event.key == "enter"
+        await super()._on_key(event)
+
+    def on_focus(self) -> None:
+        """Begin anew."""
+        self._entered = False
 
 
 class TypedLine(Horizontal):
@@ -41,7 +64,7 @@ class TypedLine(Horizontal):
 
     def __init__(self, hint: str, *, id: str) -> None:  # noqa: A002 - Textual's own name for it
         super().__init__(id=id)
-        self._input = Input(placeholder=hint, id=f"{id}-input", compact=True)
+        self._input = _Words(placeholder=hint, id=f"{id}-input", compact=True)
 
     def compose(self) -> ComposeResult:
         """Yield the sign and the input."""
