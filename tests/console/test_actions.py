@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from rich.cells import cell_len
 from textual.widget import Widget
 
 from agentclient.fleet import Fleet
@@ -32,6 +33,7 @@ from tests.console.fleets import (
 from tui.console.dialogs.confirm import FreezeDialog
 from tui.console.hands.actions import Actions
 from tui.console.hands.targets import Target
+from tui.console.lines import LinesView
 
 
 @pytest.fixture
@@ -97,6 +99,21 @@ async def test_a_dialog_that_was_left_leaves_nothing_painted_behind(
         assert any(one._styles_cache._cache for one in parts)
         await seat.press("escape")
         await seat.until(lambda: not any(one._styles_cache._cache for one in parts))
+
+
+@pytest.mark.parametrize("length", [14, 26, 60])
+async def test_a_long_name_cuts_nothing_off_a_question(still: StillClock, length: int) -> None:
+    names = [f"{'a' * length}-node-{number}" for number in (1, 2)]
+    fleet = fleet_of(names, still)
+    put(fleet, qemu(names[0]), freeze=foreign(still))
+    async with seated(fleet, still) as seat:
+        await seat.press("f" if length == 14 else "t")
+        text = seat.app.screen.query_one("#dialog-text", LinesView)
+        lines = ["".join(piece.text for piece in line) for line in text._lines]
+        assert max(map(cell_len, lines)) <= text.size.width
+        whole = "".join(line.strip() for line in lines)
+        for words in (names[0], "pid 4", "● alive", "▲ foreign"):
+            assert words in whole, words
 
 
 async def test_of_many_what_can_be_chosen_stands_before_them(still: StillClock) -> None:

@@ -41,18 +41,45 @@ Line = tuple[Piece, ...]
 
 
 def hanging(line: Line, width: int) -> list[Line]:
-    """Return a line in as many as it needs; its last piece goes on below its own beginning."""
+    """Return a line in as many as it needs; its last piece goes on below its own beginning.
+
+    Where there is no room for that the whole line is broken, between its pieces if possible.
+    """
     if not line:
         return [line]
     *before, last = line
     indent = sum(cell_len(piece.text) for piece in before)
-    first, *rest = wrap(last.text, max(width - indent, 10))
+    if indent + cell_len(last.text) > width and width - indent < _LEAST_ROOM:
+        return _broken(line, width)
+    first, *rest = wrap(last.text, width - indent)
     return [
         (*before, Piece(first, last.tone)),
         *[(Piece(" " * indent), Piece(text, last.tone)) for text in rest],
     ]
 
 
+def _broken(line: Line, width: int) -> list[Line]:
+    """Return a line in several; those behind the first are indented."""
+    rows: list[list[Piece]] = [[]]
+    used = 0
+    for piece in line:
+        size = cell_len(piece.text)
+        if used + size > width and used:
+            rows.append([_INDENT])
+            used = cell_len(_INDENT.text)
+            if not piece.text.strip():
+                continue  # the space between two pieces, which the break stands for
+        *full, rest = wrap(piece.text, max(width - used, 1))
+        for text in full:
+            rows[-1].append(Piece(text, piece.tone))
+            rows.append([_INDENT])
+        rows[-1].append(Piece(rest, piece.tone))
+        used = cell_len(rest) + (cell_len(_INDENT.text) if full else used)
+    return [tuple(row) for row in rows]
+
+
+_LEAST_ROOM = 20  # cells in which a piece that is broken can still be read
+_INDENT = Piece("  ")
 _STYLES = {
     Tone.NORMAL: "$foreground",
     Tone.DIM: "$tone-dim",
