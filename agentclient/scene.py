@@ -163,7 +163,7 @@ class Scene:
 
     def _next(self, found: Found) -> str | None:
         rung = _NEXT.get(self.step.rung)
-        if found is Found.ANSWERS and self.step.rung is not Rung.THAW:
+        if found in (Found.ANSWERS, Found.FAILED) and self.step.rung is not Rung.THAW:
             rung = Rung.THAW
         elif found is Found.NO_AGENT and self.step.rung is Rung.CONNECT:
             rung = Rung.WAIT

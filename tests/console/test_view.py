@@ -249,7 +249,7 @@ def test_counts() -> None:
     view.apply(every_state(StillClock()).changed_since(0))
     counts = {tag: view.tally[tag] for tag in Tag}
     assert counts == {
-        Tag.FROZEN: 2, Tag.FREEZING: 4, Tag.FOREIGN: 1, Tag.SILENT: 1, Tag.LOST: 1, Tag.LEFT: 0,
+        Tag.FROZEN: 3, Tag.FREEZING: 4, Tag.FOREIGN: 1, Tag.SILENT: 1, Tag.LOST: 1, Tag.LEFT: 0,
     }  # fmt: skip
 
 

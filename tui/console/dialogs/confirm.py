@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -11,6 +12,7 @@ from textual.binding import Binding, BindingType
 
 from agentclient.durations import in_words
 from agentclient.group import DEFAULT_WITHIN_S
+from agentclient.risks import why_not
 from agentclient.schedule import Schedule
 from agentclient.vm import VmId
 from tui.console.dialogs.base import Dialog
@@ -100,10 +102,20 @@ class FreezeDialog(Dialog[FreezeAnswer]):
             yield (Piece("left out  ", Tone.DIM), Piece(text, Tone.WARN))
 
     def _term_lines(self) -> Iterator[Line]:
+        if len(self.targets) > FEW:
+            yield from self._refusal_lines()
         yield from self._schedule_lines()
         yield from self._hold_lines()
         if len(self.targets) > 1:
             yield from self._together_lines()
+
+    def _refusal_lines(self) -> Iterator[Line]:
+        """Say of how many it looks as if they will be refused, and why, most frequent first."""
+        reasons = Counter(why for one in self.targets if (why := why_not(one.state)) is not None)
+        if reasons:
+            told = "; ".join(f"{count}: {safe(why, 80)}" for why, count in reasons.most_common(4))
+            count = f"{reasons.total()} of {len(self.targets)}"
+            yield labelled("but", f"{count} look as if they will be refused: {told}", Tone.WARN)
 
     def _schedule_lines(self) -> Iterator[Line]:
         plan = self._schedule

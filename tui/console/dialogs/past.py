@@ -48,7 +48,8 @@ class PastDialog(Dialog[None]):
             return
         past = self._look.result()
         if past is None:
-            yield (Piece("No journal is kept here, or it can't be read.", Tone.WARN),)
+            text = "No journal is kept here (none is in a drill), or it can't be read."
+            yield (Piece(text, Tone.WARN),)
             return
         if not past.windows:
             yield (Piece("Nothing was frozen or thawed here yet."),)

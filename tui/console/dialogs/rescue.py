@@ -52,6 +52,7 @@ class RescueDialog(Dialog[Step]):
         self._signs = signs
         self._offers: tuple[Offer, ...] = ()
         self._chosen = 0
+        self._sure = False
         self._trouble: str | None = None
         self.set_class(target.foreign, "-danger")
         self._take_look()
@@ -108,6 +109,9 @@ class RescueDialog(Dialog[Step]):
         )
 
     def _chosen_lines(self, offer: Offer) -> Iterator[Line]:
+        if self._sure:
+            text = f"it is not its turn: {safe(offer.why_not or '')}. Enter takes it all the same"
+            yield labelled("sure?", text, Tone.BAD)
         yield labelled("does", safe(offer.does, 600))
         yield labelled("risk", safe(offer.risk, 600), Tone.WARN)
         if offer.step.rung is Rung.RESET:
@@ -124,12 +128,21 @@ class RescueDialog(Dialog[Step]):
         if answer != "take":
             self.dismiss(None)
         elif self._offers and self._offers[self._chosen].possible:
-            self.dismiss(self._offers[self._chosen].step)
+            self._take(self._offers[self._chosen])
+
+    def _take(self, offer: Offer) -> None:
+        """Answer with a rung; one whose turn it is not is asked about once more."""
+        if offer.why_not is not None and not self._sure and offer.step.rung is not Rung.RESET:
+            self._sure = True
+            self.update_text()
+            return
+        self.dismiss(offer.step)
 
     def action_choose(self, direction: int) -> None:
         """Choose another rung."""
         if self._offers:
             self._chosen = min(max(self._chosen + direction, 0), len(self._offers) - 1)
+            self._sure = False
             self.update_text()
 
 

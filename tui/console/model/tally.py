@@ -33,7 +33,9 @@ def tags_of(state: VmState) -> frozenset[Tag]:
     if verdict is not None and verdict.kind is OutcomeKind.LOST:
         tags.add(Tag.LOST)
     if state.freeze.state is FreezeState.FROZEN:
-        tags.add(Tag.FOREIGN if state.freeze.foreign else Tag.FROZEN)
+        tags.add(Tag.FROZEN)
+        if state.freeze.foreign:
+            tags.add(Tag.FOREIGN)
     if state.freeze.state in (FreezeState.FREEZING, FreezeState.THAWING):
         tags.add(Tag.FREEZING)  # until its thaw is acknowledged it may freeze, or be frozen
     if state.progress is None and (state.left_frozen or state.left_by):
