@@ -18,6 +18,8 @@ from agentclient.logs import Logs
 from agentclient.text import printable
 from agentclient.vm import Level, LogLine, Vm, VmId, VmState
 
+# So many names are a help; more would be a page.
+SHOWN = 8
 # Readers ask several times a second: none is that many removals behind.
 _MOST_REMOVED = 10_000
 
@@ -165,8 +167,10 @@ class Fleet:
         if found:
             ids = " and ".join(sorted(printable(str(state.id)) for state in found))
             raise BadInput(f"{printable(name)!r} is ambiguous: it can be {ids}; name one by its id")
-        known = ", ".join(printable(str(state.id)) for state in islice(states, 8))
-        hint = f"known here: {known}" if known else "no VM was found here (try: frostwatch doctor)"
+        known = ", ".join(printable(str(state.id)) for state in islice(states, SHOWN))
+        more = f", and {len(states) - SHOWN} more" if len(states) > SHOWN else ""
+        nothing = "no VM was found here (try: frostwatch doctor)"
+        hint = f"known here: {known}{more}" if known else nothing
         raise BadInput(f"no VM is called {printable(name)!r}; {hint}")
 
     def log(self, vm_id: VmId, level: Level, text: str) -> None:

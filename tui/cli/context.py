@@ -5,8 +5,9 @@ Tests replace `build_engine`, and nothing else.
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -140,11 +141,19 @@ def has_vms(options: Options) -> bool:
 @contextmanager
 def engine_for(options: Options) -> Iterator[Engine]:
     """Put the core together for one command, and take it apart afterwards."""
+    _open_many_files()
     engine = build_engine(options)
     try:
         yield engine
     finally:
         engine.close()
+
+
+def _open_many_files() -> None:
+    """Take what the system allows: each freeze that is in flight, or waits, has descriptors."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _explicit(options: Options) -> ExplicitSource | None:

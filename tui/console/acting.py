@@ -6,6 +6,7 @@ thread imports the rest while the operator looks at it; or the first key does, i
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -46,6 +47,7 @@ class ActingApp(App[Leave]):
             import tui.console.hands.hands  # noqa: F401, PLC0415
 
             self.desk.operations.prepare()
+            gc.freeze()  # as `tui.console.running` does with what was imported before
 
         threading.Thread(target=import_it, name="prepare", daemon=True).start()
 

@@ -63,7 +63,7 @@ class Actions:
         for target in targets:
             try:
                 self._operations.freeze(self._checked(target), request)
-            except NotTheSame as problem:
+            except (NotTheSame, OSError) as problem:
                 yield self._refused(target, problem)
             else:
                 yield self._notice(
@@ -106,7 +106,7 @@ class Actions:
         for target in targets:
             try:
                 operation = self._operations.thaw(self._checked(target), foreign=target.foreign)
-            except NotTheSame as problem:
+            except (NotTheSame, OSError) as problem:
                 yield self._refused(target, problem)
                 continue
             if operation.what == "thaw":
@@ -207,7 +207,7 @@ class Actions:
             raise NotTheSame(READ_ONLY)
         return resolve(target, self._fleet)
 
-    def _refused(self, target: Target, problem: NotTheSame) -> Notice:
+    def _refused(self, target: Target, problem: Exception) -> Notice:
         """Return why nothing was sent, and write it into the VM's log if it still has one."""
         text = f"refused: {problem}; nothing was sent"
         if any(state.id == target.vm.id for state in self._fleet.states()):
