@@ -119,7 +119,10 @@ async def test_a_long_name_cuts_nothing_off_a_question(still: StillClock, length
 async def test_of_many_what_can_be_chosen_stands_before_them(still: StillClock) -> None:
     fleet = fleet_of([f"vm-{number}" for number in range(40)], still)
     async with seated(fleet, still) as seat:
+        put(fleet, qemu("vm-3"), agent=AgentHealth(AgentState.SILENT))
+        await seat.settle()
         await seat.press("*", "f", "9")
+        assert "1 of 40 look as if they will be refused: 1: its agent" in seat.text
         assert "◂ 9 s ▸" in seat.line_of("hold")
         assert "each on its own" in seat.line_of("group")
         assert "qemu:vm-0 · pid" in seat.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -64,6 +65,27 @@ async def test_the_ladder_says_what_each_rung_would_do(fleet: Fleet, still: Stil
         assert "kernel thaws everything, if kernel.sysrq there" in seat.text
         assert "Breaks the window of whoever froze it" in seat.text
         assert "for others." in seat.text, "all of the risk is on the smallest screen"
+
+
+async def test_a_rung_whose_turn_it_is_not_is_asked_about_once_more(
+    fleet: Fleet, still: StillClock
+) -> None:
+    put(fleet, qemu("db-1"), agent=agent(AgentState.ALIVE, AgentHow.REPLY, still))
+    async with seated(fleet, still) as seat:
+        seat.operations.view = replace(seat.operations.view, port_open=True)
+        await on_the_ladder(seat)
+        for _ in range(3):
+            await seat.press("down")
+        assert "not now" in seat.line_of("4 sysrq by key")
+        await seat.press("enter")
+        assert "it is not its turn: " in seat.line_of("sure?")
+        await seat.press("up", "down")
+        assert "sure?" not in seat.text
+        assert steps(seat) == []
+        for _ in range(2):
+            await seat.pilot.pause(0.25)  # a button takes no second Enter sooner
+            await seat.press("enter")
+        await seat.until(lambda: steps(seat) == [("db-1", Step(Rung.SYSRQ, Means.KEY))])
 
 
 async def test_enter_takes_the_rung_under_the_cursor(fleet: Fleet, still: StillClock) -> None:
