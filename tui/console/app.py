@@ -16,6 +16,7 @@ from textual.binding import BindingType
 from textual.message import Message
 from textual.screen import Screen
 
+from agentclient import heap
 from agentclient.fleet import Fleet
 from agentclient.schedule import Schedule
 from agentclient.vm import Level
@@ -157,6 +158,7 @@ class FrostwatchApp(ActingApp):
         self.set_interval(DRAIN_S, self.drain)
         self._eager = self.set_interval(EAGER_S, self._look_eagerly, repeat=round(1 / EAGER_S))
         self.set_interval(SECOND_S, self.second)
+        self.set_interval(heap.EVERY_S, heap.give_back)
 
     def on_resize(self) -> None:
         """Share the height anew."""
