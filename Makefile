@@ -25,7 +25,7 @@ check: $(DEV) packages
 	$(BIN)/lint-imports
 
 lab: $(DEV) packages ## boot three small guests, and open the console on them
-	$(BIN)/python -m tests.guests.lab --guests 3 -- $(BIN)/frostwatch {vms}
+	$(BIN)/python -m tests.guests.lab --guests 3 -- $(BIN)/frostwatch --named-only {vms}
 
 soak: $(DEV) packages ## the tests that take many minutes
 	$(BIN)/python -m pytest -m soak --durations=0 --timeout=7200
