@@ -78,7 +78,7 @@ def _broken(line: Line, width: int) -> list[Line]:
     return [tuple(row) for row in rows]
 
 
-_LEAST_ROOM = 20  # cells in which a piece that is broken can still be read
+_LEAST_ROOM = 9  # cells in which a piece that is broken can still be read
 _INDENT = Piece("  ")
 _STYLES = {
     Tone.NORMAL: "$foreground",
