@@ -153,7 +153,7 @@ def test_hostile_names_are_one_harmless_line(name: str) -> None:
 
 
 def test_a_sentence_hangs_below_its_own_beginning() -> None:
-    lines = hanging((Piece("  label  "), Piece("one two three four")), 18)
+    lines = hanging((Piece("  label  "), Piece("one two three four")), 19)
     assert text_of(lines) == ["  label  one two", "         three four"]
 
 
