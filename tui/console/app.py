@@ -14,7 +14,9 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.message import Message
+from textual.reactive import Reactive
 from textual.screen import Screen
+from textual.theme import Theme
 
 from agentclient import heap
 from agentclient.fleet import Fleet
@@ -81,6 +83,9 @@ class FrostwatchApp(ActingApp):
     #pane { height: 9; }
     """
 
+    # Its own from the beginning: to set a theme is to style everything anew.
+    theme = Reactive(THEME.name)
+
     class MustLeave(Message):
         """Somebody outside asks the console to end (a signal); may be posted from any thread."""
 
@@ -125,8 +130,10 @@ class FrostwatchApp(ActingApp):
         if self.signs.ascii:
             # Textual has no public place for a filter of all widgets; NO_COLOR's is here too.
             self._filters.append(AsciiFilter())
-        self.register_theme(THEME)
-        self.theme = THEME.name
+
+    def get_theme(self, theme_name: str) -> Theme | None:
+        """Return a theme by its name; `theme` is looked up before one could be registered."""
+        return THEME if theme_name == THEME.name else super().get_theme(theme_name)
 
     # -- layout ----------------------------------------------------------------------------
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from textual import events, on
-from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import Input, Static
@@ -66,11 +65,6 @@ class TypedLine(Horizontal):
         super().__init__(id=id)
         self._input = _Words(placeholder=hint, id=f"{id}-input", compact=True)
 
-    def compose(self) -> ComposeResult:
-        """Yield the sign and the input."""
-        yield Static("/")
-        yield self._input
-
     @property
     def is_open(self) -> bool:
         """Whether the line is there."""
@@ -78,6 +72,8 @@ class TypedLine(Horizontal):
 
     def open(self) -> None:
         """Let the operator type."""
+        if not self._input.is_attached:  # a console that starts has no use for it yet
+            self.mount(Static("/"), self._input)
         self.add_class("-open")
         self.screen.set_focus(self._input)  # at once: what comes with the key is typed already
 
