@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import ClassVar, TypeVar
 
 from textual import on
+from textual._styles_cache import StylesCache
 from textual.app import ComposeResult
 from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
@@ -13,7 +14,6 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.geometry import Size
 from textual.screen import ModalScreen
-from textual.widget import Widget
 from textual.widgets import Button
 
 from tui.console.lines import LinesView
@@ -118,12 +118,14 @@ class Dialog(ModalScreen[Result | None]):
     def on_mount(self) -> None:
         """Choose the first answer."""
         self.query(Button).first().focus()
-        self._caches = [each._styles_cache for each in self.walk_children(Widget, with_self=True)]
 
     def on_unmount(self) -> None:
-        """Let go of what was painted: Textual keeps each widget's cache as the key of another."""
-        for cache in self._caches:
-            cache.clear()
+        """Let go of what was painted: Textual keeps each widget's lines behind the key of a cache.
+
+        There are a thousand places in it, and scroll bars and a screen's last picture are there
+        as well: so it is the whole cache that is emptied, and not what the dialog knows of.
+        """
+        StylesCache.get_inner_outer.cache_clear()
 
     def on_resize(self) -> None:
         """Wrap the text anew where there is another room for it."""
