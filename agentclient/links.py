@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from agentclient.channel import Endpoint, UnixEndpoint
-from agentclient.monitor import DEFAULT_VISIT_S, Monitor
 from agentclient.vm import MonitorView, Vm, VmId
+
+if TYPE_CHECKING:
+    from agentclient.channel import Endpoint
+    from agentclient.monitor import Monitor
 
 # The watcher's visit to the same agent takes milliseconds; whoever holds it longer is hung.
 CHANNEL_WAIT_S: Final = 4.0
@@ -32,11 +34,15 @@ class Link:
         self.monitor = monitor
         self.channel_lock = threading.Lock()
 
-    def look(self, timeout_s: float = DEFAULT_VISIT_S) -> MonitorView:
-        """Return what the monitor shows; without a monitor, a view in which nothing is known."""
+    def look(self, timeout_s: float | None = None) -> MonitorView:
+        """Return what the monitor shows; without a monitor, a view in which nothing is known.
+
+        Args:
+            timeout_s: how long that may take; None for as long as the monitor itself allows.
+        """
         if self.monitor is None:
             return MonitorView(problem="no monitor")
-        return self.monitor.look(timeout_s)
+        return self.monitor.look() if timeout_s is None else self.monitor.look(timeout_s)
 
     def close(self) -> None:
         """End a held monitor session."""
@@ -79,6 +85,10 @@ class Links:
 
 def connect(vm: Vm) -> Link:
     """Return a new link to a VM of this host; nothing is connected yet."""
+    # What talks is imported by the first who has to: a list of VMs is on the screen before that.
+    from agentclient.channel import UnixEndpoint  # noqa: PLC0415
+    from agentclient.monitor import Monitor  # noqa: PLC0415
+
     agent = UnixEndpoint(vm.agent.path) if vm.agent else None
     monitor = None
     if vm.monitor:

@@ -147,6 +147,10 @@ class FakeWatcher:
     def __init__(self) -> None:
         self.visited: list[VmId] = []
         self.problems: tuple[str, ...] = ()
+        self.started = False
+
+    def start(self) -> None:
+        self.started = True
 
     def visit_soon(self, vm_id: VmId) -> None:
         self.visited.append(vm_id)

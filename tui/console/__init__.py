@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING
 
 from agentclient.schedule import DEFAULT_MAXIMUM_HOLD_S, Schedule
@@ -36,6 +37,8 @@ def run_console(
     Returns:
         0, or 1 if a guest may still be frozen or the console failed.
     """
+    # Nothing of what is built until the first screen is garbage; after it the console enables this.
+    gc.disable()
     from tui.console.running import run  # noqa: PLC0415 - the command line starts without textual
 
     return run(

@@ -48,6 +48,7 @@ class ActingApp(App[Leave]):
 
             self.desk.operations.prepare()
             gc.freeze()  # as `tui.console.running` does with what was imported before
+            gc.enable()  # it was disabled for the time until the first screen
 
         threading.Thread(target=import_it, name="prepare", daemon=True).start()
 

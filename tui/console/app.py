@@ -161,11 +161,17 @@ class FrostwatchApp(ActingApp):
         self._table.focus()
         self.drain()
         self._paint()
-        self.call_after_refresh(self.prepare)
+        self.call_after_refresh(self._shown)
         self.set_interval(DRAIN_S, self.drain)
         self._eager = self.set_interval(EAGER_S, self._look_eagerly, repeat=round(1 / EAGER_S))
         self.set_interval(SECOND_S, self.second)
         self.set_interval(heap.EVERY_S, heap.give_back)
+
+    def _shown(self) -> None:
+        """Begin what would have kept the operator waiting for the first screen."""
+        if self._watcher is not None:
+            self._watcher.start()
+        self.prepare()
 
     def on_resize(self) -> None:
         """Share the height anew."""

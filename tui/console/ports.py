@@ -103,15 +103,18 @@ class WatcherPort(Protocol):
     def problems(self) -> tuple[str, ...]:
         """A sentence for each source that could not look the last time."""
 
+    def start(self) -> None:
+        """Begin to visit, unless it has begun."""
+
     def visit_soon(self, vm_id: VmId) -> None:
         """Visit a VM before its time."""
 
 
 class RunningWatcherPort(WatcherPort, Protocol):
-    """A watcher that the console starts and stops."""
+    """A watcher that the console begins with, and stops in the end."""
 
-    def start(self) -> None:
-        """Begin to visit."""
+    def list_first(self) -> None:
+        """Find the VMs, and do no more until `start`."""
 
     def stop(self) -> None:
         """Visit no more."""

@@ -44,13 +44,14 @@ def run(
     with guard:
         guard.start()
         if watcher is not None:
-            watcher.start()
+            watcher.list_first()  # the console starts it once the VMs are on the screen
         # What was imported stays until the end. Looking through it for garbage again and again is
         # what a key would have to wait for: up to 80 ms with a lively fleet, 30 ms without it.
         gc.freeze()
         try:
             app.run()
         finally:
+            gc.enable()  # the first screen may never have been shown
             guard.screen_left.set()
             code = farewell()
             if watcher is not None:

@@ -1,0 +1,143 @@
+"""The watcher's two threads: who lists, who visits, and what a bug in either of them ends."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from agentclient import visits, watcher
+from agentclient.fleet import Fleet
+from agentclient.links import Links
+from agentclient.sources.base import Abilities, Note
+from agentclient.vm import AgentState, Vm, VmId, VmState
+from agentclient.watcher import Watcher
+
+ID = VmId("fake", "vm-1")
+
+
+class FakeSource:
+    """One VM that nothing can reach: a visit finds that out without any socket."""
+
+    name = "fake"
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def list_vms(self) -> list[Vm]:
+        self.asked += 1
+        return [Vm(ID)]
+
+    def abilities(self) -> Abilities:
+        return Abilities(
+            freeze=False, monitor=False, port_state=False, processes=False, locks=False
+        )
+
+    def notes(self) -> tuple[Note, ...]:
+        return ()
+
+
+@pytest.fixture
+def fleet() -> Fleet:
+    return Fleet()
+
+
+@pytest.fixture
+def source() -> FakeSource:
+    return FakeSource()
+
+
+@pytest.fixture
+def watching(fleet: Fleet, source: FakeSource) -> Iterator[Watcher]:
+    one = Watcher(fleet, Links(), [source])
+    yield one
+    one.stop()
+    assert not threads()
+
+
+def threads() -> set[str]:
+    return {one.name for one in threading.enumerate()} & {"sources", "watcher"}
+
+
+def until(found: Callable[[], object]) -> None:
+    end = time.monotonic() + 10.0
+    while not found():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def state_of(fleet: Fleet) -> VmState | None:
+    return next(iter(fleet.states()), None)
+
+
+def was_visited(fleet: Fleet) -> bool:
+    state = state_of(fleet)
+    return state is not None and state.agent.state is AgentState.NONE
+
+
+def test_a_list_comes_first_and_visits_when_they_are_wanted(
+    watching: Watcher, fleet: Fleet, source: FakeSource
+) -> None:
+    watching.list_first()
+    until(lambda: state_of(fleet) is not None)
+    assert threads() == {"sources"}
+    assert not was_visited(fleet)
+    watching.start()
+    until(lambda: was_visited(fleet))
+    watching.start()
+    assert threads() == {"sources", "watcher"}
+    assert source.asked == 1  # the list that came first will do
+
+
+def test_who_only_lists_can_be_stopped(watching: Watcher, fleet: Fleet) -> None:
+    watching.list_first()
+    until(lambda: state_of(fleet) is not None)
+
+
+def test_a_bug_in_one_turn_is_told_and_the_next_one_visits(
+    watching: Watcher, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turn, broken = visits.Visits.turn, [True]
+
+    def turn_that_fails_once(self: visits.Visits, now: float) -> None:
+        if broken.pop() if broken else False:
+            raise RuntimeError("a bug")
+        turn(self, now)
+
+    monkeypatch.setattr(watcher, "AFTER_A_FAILURE_S", 0.01)
+    monkeypatch.setattr(visits.Visits, "turn", turn_that_fails_once)
+    watching.start()
+    until(lambda: was_visited(fleet))
+    assert watching.problems == ("the watcher failed, and goes on: RuntimeError('a bug')",)
+
+
+def test_a_watcher_that_can_not_begin_says_so(
+    watching: Watcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_args: object, **_options: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(visits, "Visits", refuse)
+    watching.start()
+    until(lambda: watching.problems)
+    assert "the watcher can't begin" in watching.problems[0]
+    assert "Too many open files" in watching.problems[0]
+
+
+def test_a_bug_of_a_source_is_told_and_the_next_list_is_taken(
+    watching: Watcher, fleet: Fleet, source: FakeSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = source.list_vms
+
+    def list_that_fails_once() -> list[Vm]:
+        if not listed() or source.asked == 1:
+            raise RuntimeError("a bug")
+        return [Vm(ID)]
+
+    monkeypatch.setattr(watcher, "SOURCES_EVERY_S", 0.01)
+    monkeypatch.setattr(source, "list_vms", list_that_fails_once)
+    watching.start()
+    until(lambda: was_visited(fleet))
+    assert source.asked > 1
