@@ -82,7 +82,7 @@ async def test_escape_leaves_the_search_and_the_reader_where_he_is(
 async def test_words_that_are_not_there(fleet: Fleet, still: StillClock) -> None:
     async with seated(fleet, still) as seat:
         await search(seat, "thawed")
-        assert "not in this log" in seat.text
+        await seat.until(lambda: "not in this log" in seat.text)
         await seat.press("n", "N")
         assert "line 059" in seat.text
         await seat.press("escape")

@@ -63,7 +63,8 @@ class TypedLine(Horizontal):
 
     def __init__(self, hint: str, *, id: str) -> None:  # noqa: A002 - Textual's own name for it
         super().__init__(id=id)
-        self._input = _Words(placeholder=hint, id=f"{id}-input", compact=True)
+        self._hint = hint
+        self._input: _Words | None = None  # built when it is wanted: a start is sooner without
 
     @property
     def is_open(self) -> bool:
@@ -72,14 +73,16 @@ class TypedLine(Horizontal):
 
     def open(self) -> None:
         """Let the operator type."""
-        if not self._input.is_attached:  # a console that starts has no use for it yet
+        if self._input is None:
+            self._input = _Words(placeholder=self._hint, id=f"{self.id}-input", compact=True)
             self.mount(Static("/"), self._input)
         self.add_class("-open")
         self.screen.set_focus(self._input)  # at once: what comes with the key is typed already
 
     def clear(self) -> None:
         """Take the words away, and the line with them."""
-        self._input.value = ""
+        if self._input is not None:
+            self._input.value = ""
         self.remove_class("-open")
 
     @on(Input.Changed)

@@ -52,6 +52,7 @@ class LogView(LinesView):
         self._entries: deque[tuple[LogLine, int]] = deque()  # with its lines on the screen
         self._wrapped: list[Line] = []
         self._wrapped_for = 0
+        self._height = 0
         self._last = 0
         self._following = True
         self._unread = 0
@@ -145,14 +146,19 @@ class LogView(LinesView):
     def on_resize(self) -> None:
         """Wrap everything anew for another width; a reader who had scrolled up starts at the end.
 
-        Another height, as when words are being typed below, leaves everybody where they are.
+        Another height, as when words are being typed below, leaves everybody where they are; but
+        who searches keeps the last line in sight, since that is where the search began.
         """
+        lost, self._height = self._height - self.size.height, self.size.height
         if self._vm_id is None:
             return
         another_width = self.room != self._wrapped_for
         if another_width:
             self._start_again()
         if self._search:
+            if lost > 0:
+                y = self.scroll_offset.y + lost
+                self.scroll_to(y=y, animate=False, immediate=True, force=True)
             self._go_to_match()
         elif another_width or self._following:
             self.follow()
