@@ -9,6 +9,7 @@ import sys
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
+from itertools import islice
 from typing import Final
 
 from agentclient.vm import Level, LogLine, VmId
@@ -19,16 +20,20 @@ DEFAULT_BYTES: Final = 12 * 1024 * 1024
 _LINE_BYTES: Final = 200
 
 
+# A line without its number, which its place tells: from 257 on each would be an object of its own.
+_Entry = tuple[datetime, Level, str]
+
+
 @dataclass(slots=True)
 class _Log:
-    """One VM's lines.
+    """One VM's lines, numbered from 1.
 
     Attributes:
         last: the number of the newest line, which may have fallen out.
         overtaken: how many of its places in the common queue stand for lines that have fallen out.
     """
 
-    lines: deque[LogLine] = field(default_factory=deque)
+    lines: deque[_Entry] = field(default_factory=deque)
     last: int = 0
     overtaken: int = 0
 
@@ -63,9 +68,8 @@ class Logs:
         log.last += 1
         # Each reading of the wall clock brings a time zone of its own, larger than the time.
         at = at.replace(tzinfo=self._zones.setdefault(at.tzinfo, at.tzinfo))
-        line = LogLine(log.last, at, level, text)
-        log.lines.append(line)
-        self._bytes += _bytes(line)
+        log.lines.append((at, level, text))
+        self._bytes += _bytes(text)
         self._queue.append(log)
         if len(log.lines) > self._most_lines:
             self._overtake(log)
@@ -74,7 +78,12 @@ class Logs:
     def since(self, vm_id: VmId, number: int = 0) -> tuple[LogLine, ...]:
         """Return a VM's lines that came after `number`."""
         log = self._logs.get(vm_id)
-        return tuple(line for line in log.lines if line.number > number) if log else ()
+        if log is None:
+            return ()
+        gone = log.last - len(log.lines)
+        known = max(number - gone, 0)
+        lines = islice(log.lines, known, None)
+        return tuple(LogLine(each, *line) for each, line in enumerate(lines, gone + known + 1))
 
     def forget(self, vm_id: VmId) -> None:
         """Drop a VM's log."""
@@ -90,7 +99,7 @@ class Logs:
         self._overtaken += 1
 
     def _drop(self, log: _Log) -> None:
-        self._bytes -= _bytes(log.lines.popleft())
+        self._bytes -= _bytes(log.lines.popleft()[2])
 
     def _make_room(self) -> None:
         while self._bytes > self._most_bytes and len(self._queue) > 1:
@@ -115,5 +124,5 @@ class Logs:
         self._overtaken = 0
 
 
-def _bytes(line: LogLine) -> int:
-    return _LINE_BYTES + sys.getsizeof(line.text)
+def _bytes(text: str) -> int:
+    return _LINE_BYTES + sys.getsizeof(text)
