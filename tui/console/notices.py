@@ -7,9 +7,8 @@ once; what was held back is shown later. The answer to a key is shown immediatel
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from agentclient.vm import FreezeState, Level, Outcome, OutcomeKind, Phase, VmId, VmState
 from tui.console.model.tally import verdict_of
@@ -34,8 +33,7 @@ _BAD_OUTCOMES = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(NamedTuple):
     """One thing that the operator is told.
 
     Attributes:

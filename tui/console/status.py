@@ -6,8 +6,8 @@ In a drill another line stands above them all, and says so.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -37,8 +37,7 @@ DRILL = " DRILL: simulated guests; nothing here is real"
 _DRILL_STYLE = Style(reverse=True, bold=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """A part of the status line.
 
     Attributes:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from agentclient.durations import clock
 from agentclient.fleet import now as wall_now
@@ -19,8 +20,7 @@ from agentclient.fleet import now as wall_now
 _ROUNDING_S = 1e-6
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(NamedTuple):
     """One moment on both clocks.
 
     Attributes:

@@ -11,7 +11,7 @@ import locale
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from agentclient.vm import (
     AgentState,
@@ -25,8 +25,7 @@ from agentclient.vm import (
 from tui.console.tones import Tone
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(NamedTuple):
     """How a state is shown.
 
     Attributes:
@@ -121,8 +120,7 @@ LEVEL: Mapping[Level, Look] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Signs:
+class Signs(NamedTuple):
     """The set of signs that this terminal can show.
 
     Args:

@@ -7,7 +7,7 @@ rank; on a large one all of them are shown, in their order, wrapped.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from agentclient.coverage import Coverage, describe
 from agentclient.durations import in_words
@@ -23,8 +23,7 @@ from tui.console.words import AGENT, EVIDENCE, FOREIGN, OUTCOME, PHASE, RUN, Sig
 LABEL_WIDTH = 9
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
+class Fact(NamedTuple):
     """One thing that is known.
 
     Attributes:

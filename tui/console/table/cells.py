@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from agentclient.durations import clock
@@ -35,8 +34,7 @@ _STANDING = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Paint:
+class Paint(NamedTuple):
     """What a cell needs to know beside the VM: the time, and which signs can be shown."""
 
     moment: Moment

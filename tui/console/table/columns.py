@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from agentclient.vm import VmState
 from tui.console.table import cells
@@ -14,8 +14,7 @@ MAXIMUM_NAME = 40
 _WIDE_GAP = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(NamedTuple):
     """One column.
 
     Attributes:
@@ -33,8 +32,7 @@ class Column:
     right: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
+class Placed(NamedTuple):
     """A column where it stands on the screen."""
 
     column: Column
@@ -57,8 +55,7 @@ COLUMNS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(NamedTuple):
     """What of the table a screen of some width shows.
 
     Attributes:
@@ -79,7 +76,8 @@ def lay_out(width: int, skip: int = 0, columns: tuple[Column, ...] = COLUMNS) ->
     the rest fits, and stand to the right of the others. The name stays whatever is scrolled.
     """
     chosen = _that_fit(columns, width)
-    name, *others = [*chosen, *(column for column in columns if column not in chosen)]
+    left_out = [column for column in columns if column not in chosen]
+    name, others = chosen[0], [*chosen[1:], *left_out]
     wide = _needed(chosen, _WIDE_GAP) <= width
     gap = _WIDE_GAP if wide else 1
     more = len(chosen) < len(columns)  # one cell is left for the sign that says so
