@@ -196,6 +196,9 @@ def _impossible(known: Known, step: Step) -> str | None:
     if known.read_only:
         return "frostwatch runs read-only: nothing is sent"
     if known.in_flight is not None:
+        progress = known.state.progress
+        if progress is not None and progress.cancelled:
+            return "its own thaw is still waited for, as long as its row counts down"
         return f"a {known.in_flight} of this VM is in flight: stop waiting for it first"
     if known.view.gone:
         return "the VM does not run: nothing in it is frozen"

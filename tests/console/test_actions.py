@@ -363,6 +363,10 @@ async def test_stop_waiting_asks_first_and_cancels(fleet: Fleet, still: StillClo
         assert freeze.calls == []
         await seat.press("enter")
         assert freeze.calls == ["cancel"]
+        put(fleet, qemu("db-1"), progress=pending(still, cancelled=True))
+        await seat.settle()
+        await seat.press("x")
+        await seat.until(lambda: "its thaw goes on while" in seat.text)
 
 
 async def test_an_operation_on_a_vm_that_has_gone_can_be_stopped(

@@ -19,6 +19,8 @@ from agentclient.vm import (
     FreezeState,
     MonitorChannel,
     MonitorView,
+    Phase,
+    Progress,
     RunState,
     Vm,
     VmId,
@@ -126,6 +128,15 @@ def test_some_things_rule_out_everything(more: dict[str, Any], word: str) -> Non
     for one in ladder(known(**more)):
         assert not one.possible
         assert word in str(one.why_not)
+
+
+def test_who_has_stopped_waiting_is_not_told_to_stop_waiting() -> None:
+    progress = Progress("freeze", Phase.THAWING, "the agent", 0.0, cancelled=True)
+    of = known(in_flight="freeze")
+    of = replace(of, state=replace(of.state, progress=progress))
+    for one in ladder(of):
+        assert not one.possible
+        assert one.why_not == "its own thaw is still waited for, as long as its row counts down"
 
 
 def test_without_an_agents_channel_or_a_monitor() -> None:

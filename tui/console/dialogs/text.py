@@ -108,6 +108,8 @@ def to_stop(target: Target, signs: Signs, *, named: bool = False) -> Iterator[Li
         yield labelled("nothing", "is in flight on it any more", Tone.DIM)
     elif progress.held_since is not None:
         yield labelled("window", "is closed now: it is thawed at once")
+    elif progress.cancelled:
+        yield labelled("waiting", "has been stopped: its thaw goes on while the row counts down")
     elif progress.what == "freeze":
         text = "ends; a freeze can't be called back, so the guest is thawed as soon as its agent "
         yield labelled("waiting", f"{text}answers, and it is watched until then")

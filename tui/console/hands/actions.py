@@ -157,7 +157,7 @@ class Actions:
                 yield self._notice(target, Level.INFO, f"{_name(target)}: {text}")
                 continue
             operation.extend_hold(seconds)
-            text = f"held for {in_words(seconds)} more, if its maximum allows it"
+            text = f"asked to be held for {in_words(seconds)} more: its log says how much it got"
             yield self._notice(target, Level.INFO, f"{_name(target)}: {text}")
 
     def held(self, target: Target) -> bool:
