@@ -65,7 +65,7 @@ class KeyLine(Toned):
 
     def render_line(self, y: int) -> Strip:  # noqa: ARG002 - it has one line
         """Return the line."""
-        base = self.rich_style
+        base = self.base_style
         segments: list[Segment] = []
         for binding in self._shown:
             name = f" {key_name(binding.key)} "

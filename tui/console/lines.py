@@ -53,7 +53,7 @@ class LinesView(ScrollView, Toned, can_focus=True, inherit_bindings=False):
 
     def render_line(self, y: int) -> Strip:
         """Return a line of the screen."""
-        base = self.rich_style
+        base = self.base_style
         line = _at(self._lines, y + self.scroll_offset.y)
         segments = [Segment(piece.text, base + self.tone_style(piece.tone)) for piece in line]
         return Strip(segments).adjust_cell_length(self.size.width, base)

@@ -98,7 +98,7 @@ class PinnedLine(Toned):
 
     def render_line(self, y: int) -> Strip:  # noqa: ARG002 - it has one line
         """Return the line."""
-        base, width = self.rich_style, self.size.width
+        base, width = self.base_style, self.size.width
         pieces = list(self._shown)
         used = sum(cell_len(piece.text) for piece in pieces)
         hint = "L goes there "

@@ -60,7 +60,7 @@ class DrillLine(Toned):
 
     def render_line(self, y: int) -> Strip:  # noqa: ARG002 - it has one line
         """Return the line."""
-        style = self.rich_style + self.tone_style(Tone.WARN) + _DRILL_STYLE
+        style = self.base_style + self.tone_style(Tone.WARN) + _DRILL_STYLE
         return Strip([Segment(DRILL, style)]).adjust_cell_length(self.size.width, style)
 
 
@@ -100,7 +100,7 @@ class StatusLine(Toned):
 
     def render_line(self, y: int) -> Strip:  # noqa: ARG002 - it has one line
         """Return the line."""
-        base = self.rich_style
+        base = self.base_style
         segments = [
             Segment(piece.text, base + self.tone_style(piece.tone)) for piece in self._shown
         ]
@@ -193,7 +193,7 @@ class NoticeLine(Toned):
 
     def render_line(self, y: int) -> Strip:  # noqa: ARG002 - it has one line
         """Return the line."""
-        base, width = self.rich_style, self.size.width
+        base, width = self.base_style, self.size.width
         if self._notice is None:
             return Strip.blank(width, base)
         look = LEVEL[self._notice.level]

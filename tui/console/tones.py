@@ -97,7 +97,15 @@ _STYLES = {
 class Toned(Widget):
     """A widget that draws its own lines in tones."""
 
+    _base_style: Style | None = None
     _tone_styles: dict[Tone, Style] | None = None
+
+    @property
+    def base_style(self) -> Style:
+        """The widget's own style; `rich_style` puts it together from all ancestors each time."""
+        if self._base_style is None:
+            self._base_style = self.rich_style
+        return self._base_style
 
     def tone_style(self, tone: Tone) -> Style:
         """Return a tone's own style, without any background."""
@@ -108,5 +116,5 @@ class Toned(Widget):
 
     def notify_style_update(self) -> None:
         """Forget styles that a theme has changed."""
-        self._tone_styles = None
+        self._base_style = self._tone_styles = None
         super().notify_style_update()

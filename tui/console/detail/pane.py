@@ -59,7 +59,7 @@ class Rule(Toned):
         room = max(width - len(right) - 4, 0)
         left = "".join(piece.text for piece in self._left)
         left = fit(left, room) if len(left) > room else left
-        base, dim = self.rich_style, self.tone_style(Tone.DIM)
+        base, dim = self.base_style, self.tone_style(Tone.DIM)
         segments = [
             Segment(f"{rule} ", base + dim),
             Segment(left, base + self.tone_style(Tone.HEAD)),

@@ -163,14 +163,14 @@ class VmTable(ScrollView, Toned, can_focus=True, inherit_bindings=False):
         """Return a line of the screen."""
         width = self.size.width
         if y >= len(self._painted):
-            return Strip.blank(width, self.rich_style)
+            return Strip.blank(width, self.base_style)
         row = self._painted[y]
         return to_strip(row, self._layout.placed, width, self._base(row), self.tone_style)
 
     def _base(self, row: Row) -> Style:
         if row.under_cursor:
             return self.get_component_rich_style("vms--cursor")
-        return self.rich_style
+        return self.base_style
 
     def _advice_row(self, line: int) -> Row:
         """Return a line of what an empty table says; the first one is a title."""
