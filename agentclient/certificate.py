@@ -47,8 +47,17 @@ def conclude(
         seconds=round(seconds, 3),
         next=report.next,
         settled=report.settled,
-        reason=outcome.reason if report.settled else f"{outcome.reason}; {report.reason}",
+        reason=_reason(outcome, report),
     )
+
+
+def _reason(outcome: Outcome, report: ThawReport) -> str:
+    """Return what is to be said in the end: a half freeze was judged while it lasted."""
+    if not report.settled:
+        return f"{outcome.reason}; {report.reason}"
+    if outcome.kind is OutcomeKind.PARTIAL:
+        return f"{outcome.reason}; it is thawed now"
+    return outcome.reason
 
 
 def learned(verdict: Outcome, report: ThawReport) -> Outcome:

@@ -186,6 +186,13 @@ def test_a_lost_freeze_of_which_something_was_found_frozen_is_partial(
     assert learned(LOST, ThawReport(before, count_, None, True, "", None)).kind is kind
 
 
+def test_a_half_freeze_that_was_thawed_is_not_said_to_be_frozen_still() -> None:
+    half = replace(VERDICT, kind=OutcomeKind.PARTIAL, reason="some may be frozen")
+    assert concluded(verdict=half).reason == "some may be frozen; it is thawed now"
+    failed = replace(REPORT, settled=False, reason="it did not answer")
+    assert concluded(failed, half).reason == "some may be frozen; it did not answer"
+
+
 def test_only_a_lost_freeze_can_learn() -> None:
     for kind in set(OutcomeKind) - {OutcomeKind.LOST}:
         verdict = replace(LOST, kind=kind)
