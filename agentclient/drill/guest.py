@@ -14,7 +14,7 @@ from agentclient.drill import answers
 from agentclient.drill.answers import Refused, line
 from agentclient.drill.disks import Disks
 from agentclient.drill.plan import GuestPlan
-from agentclient.drill.troubles import BEHAVIOURS, HUGE_BYTES, REFREEZE_S, Trouble
+from agentclient.drill.troubles import BEHAVIOURS, BOOT_S, HUGE_BYTES, REFREEZE_S, Trouble
 
 NEVER: Final = float("inf")
 # What moves the controller's queue until an agent has opened its port for the first time.
@@ -91,6 +91,23 @@ class DrillGuest:
         if self._trouble is not Trouble.SILENT:  # it is stopped, and would keep it for ever
             self._unread += data
         self.advance(now)
+
+    def thaw_by_key(self, now: float) -> None:
+        """SysRq and j: its kernel thaws everything, and its agent believes what it believed.
+
+        An idle ext4 shows it, too: test_sysrq_is_seen_on_an_idle_guest_too.
+        """
+        self.advance(now)
+        if self.disks.thaw(now):
+            self.disks.touch()
+
+    def reset(self, now: float) -> None:
+        """Start anew: test_a_reset_needs_the_name_and_leaves_nothing_frozen."""
+        self.advance(now)
+        self._reset(None)
+        if self._trouble is Trouble.SILENT:  # who had stopped its agent has not stopped this one
+            self._trouble = Trouble.FAST
+        self._fate = [(now + BOOT_S, self._start, None)]
 
     def take_output(self) -> bytes:
         """Return what the agent has written for the client."""

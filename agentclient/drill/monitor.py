@@ -14,8 +14,15 @@ GREETING: Final = (
     b' "capabilities": []}}\r\n'
 )
 _ANON = "/machine/peripheral-anon"
+# Where QEMU puts a machine's own devices: of them a keyboard is all that anybody looks for.
+_UNATTACHED = "/machine/unattached"
+_DEVICES: Final = {
+    _ANON: [{"name": "device[1]", "type": "child<virtserialport>"}],
+    _UNATTACHED: [{"name": "device[5]", "type": "child<i8042>"}],
+}
 _DEVICE = f"{_ANON}/device[0]/virtio-backend"
 _PORT = {"chardev": LABEL, "nr": 1, "parent_bus": f"{_DEVICE}/serial.0"}
+_SYSRQ_J: Final = ("alt", "sysrq", "j")
 # The same for every guest and at every visit: not worth being written anew each time.
 _STATIC: Final = {
     "qmp_capabilities": "{}",
@@ -56,13 +63,13 @@ class MonitorSession:
             desc = "Expecting capabilities negotiation with 'qmp_capabilities'"
             return _error("CommandNotFound", desc, tag)
         self._negotiated = True
-        value = _STATIC.get(command) or self._query(now, command, message.get("arguments"))
+        value = _STATIC.get(command) or self._run(now, command, message.get("arguments"))
         if value is None:
             return _error("CommandNotFound", f"The command {command} has not been found", tag)
         return b'{"return": %s, "id": %s}\r\n' % (value.encode(), tag.encode())
 
-    def _query(self, now: float, command: str, given: object) -> str | None:
-        """Return a command's value as JSON; None if there is no such command."""
+    def _run(self, now: float, command: str, given: object) -> str | None:
+        """Do what a command says and return its value as JSON; None if there is no such command."""
         arguments = given if isinstance(given, dict) else {}
         match command:
             case "query-blockstats":
@@ -73,10 +80,16 @@ class MonitorSession:
             case "x-query-virtio-queue-status":
                 return json.dumps(self._queue(arguments.get("queue")))
             case "qom-list":
-                port = {"name": "device[1]", "type": "child<virtserialport>"}
-                return json.dumps([port] if arguments.get("path") == _ANON else [])
+                return json.dumps(_DEVICES.get(str(arguments.get("path")), []))
             case "qom-get":
                 return json.dumps(_PORT.get(str(arguments.get("property"))))
+            case "send-key":
+                if _keys(arguments.get("keys")) == _SYSRQ_J:
+                    self._guest.thaw_by_key(now)
+                return "{}"  # as QEMU does for any key, whether anybody has heard it or not
+            case "system_reset":
+                self._guest.reset(now)
+                return "{}"
             case _:
                 return None
 
@@ -91,6 +104,12 @@ class MonitorSession:
     def _queue(self, queue: object) -> dict[str, int]:
         moved = self._guest.openings if queue == CONTROL_TRANSMIT_QUEUE else self._guest.reads
         return {"used-idx": moved & 0xFFFF, "shadow-avail-idx": moved & 0xFFFF}
+
+
+def _keys(given: object) -> tuple[object, ...]:
+    """Return what was pressed, by QEMU's names for keys."""
+    keys = given if isinstance(given, list) else []
+    return tuple(each.get("data") for each in keys if isinstance(each, dict))
 
 
 def _message(line: bytes) -> dict[str, Any] | None:

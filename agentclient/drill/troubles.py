@@ -16,6 +16,8 @@ HOOK_FAILED: Final = "fsfreeze hook has failed with status 1"
 # What a guest may write to repaint, retitle or reorder a screen, or to end its markup.
 HOSTILE_WORDS: Final = "\x1b[2J\x1b]0;owned\x07[red]db[/]\u202e\r\n"
 HUGE_BYTES: Final = 100 * 1024 * 1024
+BOOT_S: Final = 15.0
+"""How long a guest boots after a reset."""
 
 
 class Trouble(StrEnum):
@@ -105,7 +107,7 @@ BEHAVIOURS: Final[Mapping[Trouble, Behaviour]] = MappingProxyType(
         Trouble.RESET: Behaviour(
             "is reset 3 s into the freeze, and boots for 15 s",
             "test_reset_in_the_hook",
-            Course(hook_s=60.0, dies_s=3.0, resets=True, back_s=15.0),
+            Course(hook_s=60.0, dies_s=3.0, resets=True, back_s=BOOT_S),
         ),
         Trouble.HALF_FROZEN: Behaviour(
             "loses its agent between two file systems; the next one, 2 s later, says frozen",

@@ -20,9 +20,12 @@ from agentclient.drill.fleet import Drill
 from agentclient.drill.plan import plan
 from agentclient.drill.troubles import BEHAVIOURS, Trouble
 from agentclient.errors import FrostwatchError
-from agentclient.links import connect
+from agentclient.fleet import Fleet
+from agentclient.links import Links, connect
+from agentclient.operations import Operations
+from agentclient.rungs import Found, Means, RescueOutcome, Rung, Step
 from agentclient.sources.drill import DrillSource
-from agentclient.vm import RunState, Vm
+from agentclient.vm import FreezeState, RunState, Vm
 from tests.drilled import drill_of
 
 SYNC = b'\xff{"execute": "guest-sync-delimited", "arguments": {"id": 5}}\n'
@@ -208,6 +211,29 @@ def test_somebody_else_keeps_the_channel(drill: Drill) -> None:
         one.settimeout(0.2)
         with pytest.raises(TimeoutError):
             one.recv(4096)
+
+
+def test_the_rungs_round_the_agent_do_what_they_do_to_a_real_guest(place: Path) -> None:
+    """test_a_thaw_follows_sysrq_as_soon_as_an_agent_answers, and the reset's beside it."""
+    with drill_of({"a": Trouble.FOREIGN, "b": Trouble.SILENT}, speed=20.0) as drill:
+        fleet, links = Fleet(), Links()
+        fleet.set_vms("drill", drill.vms)
+        operations = Operations(fleet, links)
+        frozen, silent = drill.vms
+        offers = operations.ladder(frozen).result(10.0)
+        assert "sysrq by key" in [one.title for one in offers if one.possible]
+        steps = (
+            (frozen, Step(Rung.SYSRQ, Means.KEY)), (silent, Step(Rung.RESET, name=silent.name))
+        )  # fmt: skip
+        begun = [operations.rescue(vm, step) for vm, step in steps]
+        pressed, reset = [one.wait(30.0) for one in begun]
+        assert isinstance(pressed, RescueOutcome)
+        assert (pressed.found, pressed.thawed) == (Found.THAWED, 0)
+        assert isinstance(reset, RescueOutcome)
+        assert (reset.found, reset.state) == (Found.RESET, FreezeState.THAWED)
+        assert fleet.get(silent.id).freeze.state is FreezeState.THAWED
+        assert operations.close(5.0)
+        links.close()
 
 
 def test_without_monitors() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from agentclient.drill.guest import OPENINGS_AT_BOOT, DrillGuest
 from agentclient.drill.monitor import MonitorSession
-from agentclient.drill.troubles import HUGE_BYTES, Trouble
+from agentclient.drill.troubles import BOOT_S, HUGE_BYTES, Trouble
 from tests.unit.drill_virtual import AGENT, DEVICE, ask, drill_guest
 
 FREEZE, THAW, STATUS = "guest-fsfreeze-freeze", "guest-fsfreeze-thaw", "guest-fsfreeze-status"
@@ -222,6 +222,44 @@ def test_written_bytes_stand_still_while_frozen() -> None:
     assert written(100.0) == frozen_at
     guest.receive(100.0, line(THAW))
     assert written(110.0) > frozen_at
+
+
+def test_sysrq_thaws_the_disks_and_leaves_the_agent_its_belief() -> None:
+    guest = drill_guest(Trouble.FOREIGN)
+    assert guest.disks.frozen
+    before = guest.disks.written(5.0)
+    assert press(guest, 5.0, "alt", "sysrq", "j") == {}
+    assert not guest.disks.frozen
+    assert guest.disks.written(5.0) > before
+    guest.client_came(5.0)
+    guest.receive(5.0, line(STATUS))
+    assert b"frozen" in guest.take_output()
+
+
+def test_other_keys_thaw_nothing() -> None:
+    guest = drill_guest(Trouble.FOREIGN)
+    for keys in (("alt", "sysrq", "h"), ("j",), ()):
+        assert press(guest, 1.0, *keys) == {}
+    assert guest.disks.frozen
+
+
+def test_a_reset_leaves_nothing_frozen_and_a_stopped_agent_starts_anew() -> None:
+    guest = drill_guest(Trouble.FOREIGN)
+    stopped = served(Trouble.SILENT)
+    for one in (guest, stopped):
+        assert ask(one, 10.0, ("system_reset", {})) == [{}]
+        assert not one.disks.frozen
+        assert chardev(one, 10.0)["frontend-open"] is False
+        assert queue(one, 10.0, 3)["used-idx"] == 0
+        assert chardev(one, 11.0 + BOOT_S)["frontend-open"] is True
+    stopped.receive(30.0, line(STATUS))
+    assert b"thawed" in stopped.take_output()
+
+
+def press(guest: DrillGuest, now: float, *keys: str) -> object:
+    pressed = [{"type": "qcode", "data": key} for key in keys]
+    (answer,) = ask(guest, now, ("send-key", {"keys": pressed}))
+    return answer
 
 
 def test_the_monitor_wants_its_capabilities_first_and_knows_what_it_knows() -> None:
