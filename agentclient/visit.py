@@ -1,7 +1,7 @@
 """What one polite visit to a VM changes in what is known about it (P5).
 
 A visit is a short look at the monitor and, less often, a question to the agent: one connection,
-a sync and a status. Nobody waits in here; `agentclient.watcher` says when, `agentclient.visitor`
+a sync and a status. Nobody waits in here; `agentclient.visits` says when, `agentclient.visitor`
 takes the steps.
 """
 
