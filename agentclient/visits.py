@@ -47,11 +47,12 @@ class _Visit:
 
 
 class Visits:
-    """Visits to all VMs. Everything but `soon` and `wake` belongs to one thread.
+    """Visits to all VMs. Everything but `wake` belongs to one thread.
 
     Args:
         fleet: where what they bring is written.
         links: how VMs are reached.
+        wanted: who is to be visited at once, with the agent; filled by any thread.
         recovery: is told what agents say about what a dead frostwatch has left; may be None.
         port_interval_s: seconds between two looks at a VM's monitor.
         agent_interval_s: seconds between two questions to its agent.
@@ -61,6 +62,7 @@ class Visits:
         self,
         fleet: Fleet,
         links: Links,
+        wanted: deque[VmId],
         recovery: Recovery | None,
         *,
         port_interval_s: float,
@@ -71,13 +73,8 @@ class Visits:
         self._recovery = recovery
         self._rounds = Rounds(port_interval_s, agent_interval_s)
         self._visitor = Visitor()
-        self._wanted: deque[VmId] = deque()
+        self._wanted = wanted
         self._named_at = float("-inf")
-
-    def soon(self, vm_id: VmId) -> None:
-        """Visit a VM at once, with its agent."""
-        self._wanted.append(vm_id)
-        self._visitor.wake()
 
     def wake(self) -> None:
         """End a turn early."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -63,6 +64,7 @@ class Watcher:
         self._visiting = False  # in a thread, which closes the visits itself
         self._stopping = threading.Event()
         self._listed = threading.Event()
+        self._wanted: deque[VmId] = deque()
         self._absent: dict[VmId, float] = {}  # since when
         self._threads: list[threading.Thread] = []
         self._problems: tuple[str, ...] = ()
@@ -91,6 +93,7 @@ class Watcher:
                 self._made_visits = Visits(
                     self._fleet,
                     self._links,
+                    self._wanted,
                     self._recovery(),
                     port_interval_s=port_s,
                     agent_interval_s=agent_s,
@@ -127,6 +130,7 @@ class Watcher:
             thread.join(timeout=1.0)
         if self._made_visits is not None and not self._visiting:
             self._made_visits.close()
+            self._made_visits = None
 
     def find_vms(self) -> tuple[str, ...]:
         """Ask all sources for their VMs, and write them and what was left there to the fleet.
@@ -134,11 +138,12 @@ class Watcher:
         Returns:
             A sentence for each source that could not look; its VMs stay as they were.
         """
-        self._list()
+        problems = self._list()
         self._recover()
-        return self._problems
+        self._problems = problems
+        return problems
 
-    def _list(self) -> None:
+    def _list(self) -> tuple[str, ...]:
         lists: list[list[Vm]] = []
         problems = []
         failed = set()
@@ -153,7 +158,7 @@ class Watcher:
             if source.name not in failed:
                 self._fleet.set_vms(source.name, vms)
         self._forget_absent(time.monotonic())
-        self._problems = tuple(problems)
+        return tuple(problems)
 
     def _recover(self) -> None:
         recovery = self._recovery()
@@ -177,7 +182,8 @@ class Watcher:
 
     def visit_soon(self, vm_id: VmId) -> None:
         """Visit a VM at once, with its agent."""
-        self._visits().soon(vm_id)
+        self._wanted.append(vm_id)
+        self._wake()
 
     def _wake(self) -> None:
         if self._made_visits is not None:
@@ -186,7 +192,7 @@ class Watcher:
     # -- the threads ----------------------------------------------------------------------
 
     def _list_forever(self) -> None:
-        self._safely(self._list)
+        self._safely(self._list_alone)
         self._started.wait()
         self._safely(self._recover)
         while not self._stopping.is_set():
@@ -194,6 +200,9 @@ class Watcher:
             self._wake()
             self._stopping.wait(SOURCES_EVERY_S)
             self._safely(self.find_vms)
+
+    def _list_alone(self) -> None:
+        self._problems = self._list()
 
     def _safely(self, look: Callable[[], object]) -> None:
         """Look; a source's bug must not end the watching (P8)."""
@@ -205,16 +214,27 @@ class Watcher:
             self._problems = (printable(f"a source failed: {error!r}"),)
 
     def _visit_forever(self) -> None:
-        try:
-            visits = self._visits()
-        except Exception as error:  # noqa: BLE001 - else nobody would know why all rows stay empty
-            self._failure = printable(f"the watcher can't begin: {error!r}", 300)
+        visits = self._begin_to_visit()
+        if visits is None:
             return
         try:
             while not self._stopping.is_set():
                 self._turn_safely(visits)
         finally:
             visits.close()
+
+    def _begin_to_visit(self) -> Visits | None:
+        """Return what visits, as soon as it can be made; None if that takes until the end."""
+        while not self._stopping.is_set():
+            try:
+                visits = self._visits()
+            except Exception as error:  # noqa: BLE001 - too many open files, most likely
+                self._failure = printable(f"the watcher can't begin, and tries on: {error!r}", 300)
+                self._stopping.wait(AFTER_A_FAILURE_S)
+            else:
+                self._failure = None
+                return visits
+        return None
 
     def _turn_safely(self, visits: Visits) -> None:
         """Take one turn; a bug in it is told, and does not end the watching (P8)."""

@@ -103,8 +103,8 @@ async def sitting(
             fleet, operations, watcher, read_only=False, interval_s=15.0, signs=signs, drill=True
         )
         try:
+            watcher.list_first()  # the console starts it
             async with app.run_test(size=size) as pilot:
-                watcher.start()
                 console = Console(app, pilot, fleet)
                 await console.until(lambda: len(app.view.rows) == len(drill.guests))
                 yield console

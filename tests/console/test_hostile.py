@@ -41,9 +41,9 @@ async def console(
         operations = Operations(fleet, links)
         app = FrostwatchApp(fleet, operations, watcher, read_only=False, interval_s=15.0)
         try:
+            watcher.list_first()  # the console starts it
             async with app.run_test(size=LARGE) as pilot:
                 await pilot.pause()
-                watcher.start()
                 yield app, pilot, fleet
         finally:
             operations.close(2.0)

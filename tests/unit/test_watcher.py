@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,14 +53,22 @@ def source() -> FakeSource:
 
 @pytest.fixture
 def watching(fleet: Fleet, source: FakeSource) -> Iterator[Watcher]:
+    before = open_files()
     one = Watcher(fleet, Links(), [source])
     yield one
-    one.stop()
-    assert not threads()
+    for _ in range(2):  # by the console, and by the command around it
+        one.stop()
+        assert not threads()
+        assert open_files() == before
 
 
-def threads() -> set[str]:
-    return {one.name for one in threading.enumerate()} & {"sources", "watcher"}
+def threads() -> list[str]:
+    names = (one.name for one in threading.enumerate())
+    return sorted(name for name in names if name in ("sources", "watcher"))
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def until(found: Callable[[], object]) -> None:
@@ -82,18 +92,25 @@ def test_a_list_comes_first_and_visits_when_they_are_wanted(
 ) -> None:
     watching.list_first()
     until(lambda: state_of(fleet) is not None)
-    assert threads() == {"sources"}
+    assert threads() == ["sources"]
     assert not was_visited(fleet)
     watching.start()
     until(lambda: was_visited(fleet))
     watching.start()
-    assert threads() == {"sources", "watcher"}
+    assert threads() == ["sources", "watcher"]
     assert source.asked == 1  # the list that came first will do
 
 
 def test_who_only_lists_can_be_stopped(watching: Watcher, fleet: Fleet) -> None:
     watching.list_first()
     until(lambda: state_of(fleet) is not None)
+    watching.visit_soon(ID)  # a key that was pressed before the first screen
+
+
+def test_one_visit_to_all_needs_no_thread(watching: Watcher, fleet: Fleet) -> None:
+    watching.visit_all(5.0)
+    assert was_visited(fleet)
+    assert not threads()
 
 
 def test_a_bug_in_one_turn_is_told_and_the_next_one_visits(
@@ -113,17 +130,26 @@ def test_a_bug_in_one_turn_is_told_and_the_next_one_visits(
     assert watching.problems == ("the watcher failed, and goes on: RuntimeError('a bug')",)
 
 
-def test_a_watcher_that_can_not_begin_says_so(
-    watching: Watcher, monkeypatch: pytest.MonkeyPatch
+def test_a_watcher_that_can_not_begin_says_so_and_tries_on(
+    watching: Watcher, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_args: object, **_options: object) -> None:
-        raise OSError(24, "Too many open files")
+    made, allowed = visits.Visits, threading.Event()
 
-    monkeypatch.setattr(visits, "Visits", refuse)
+    def refuse_at_first(*parts: Any, **intervals: Any) -> visits.Visits:
+        if not allowed.is_set():
+            raise OSError(24, "Too many open files")
+        return made(*parts, **intervals)
+
+    monkeypatch.setattr(watcher, "AFTER_A_FAILURE_S", 0.01)
+    monkeypatch.setattr(visits, "Visits", refuse_at_first)
     watching.start()
     until(lambda: watching.problems)
     assert "the watcher can't begin" in watching.problems[0]
     assert "Too many open files" in watching.problems[0]
+    watching.visit_soon(ID)  # the operator presses a key, and the console lives
+    allowed.set()
+    until(lambda: was_visited(fleet))
+    assert watching.problems == ()
 
 
 def test_a_bug_of_a_source_is_told_and_the_next_list_is_taken(
