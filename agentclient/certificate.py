@@ -53,11 +53,9 @@ def conclude(
 
 def _reason(outcome: Outcome, report: ThawReport) -> str:
     """Return what is to be said in the end: a half freeze was judged while it lasted."""
-    if not report.settled:
-        return f"{outcome.reason}; {report.reason}"
-    if outcome.kind is OutcomeKind.PARTIAL:
-        return f"{outcome.reason}; it is thawed now"
-    return outcome.reason
+    if report.settled and outcome.kind is not OutcomeKind.PARTIAL:
+        return outcome.reason
+    return f"{outcome.reason}; {report.reason}"
 
 
 def learned(verdict: Outcome, report: ThawReport) -> Outcome:

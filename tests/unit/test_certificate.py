@@ -188,7 +188,9 @@ def test_a_lost_freeze_of_which_something_was_found_frozen_is_partial(
 
 def test_a_half_freeze_that_was_thawed_is_not_said_to_be_frozen_still() -> None:
     half = replace(VERDICT, kind=OutcomeKind.PARTIAL, reason="some may be frozen")
-    assert concluded(verdict=half).reason == "some may be frozen; it is thawed now"
+    assert concluded(verdict=half).reason == "some may be frozen; thawed 2"
+    gone = replace(REPORT, count=None, before=None, reason="the VM has gone")
+    assert concluded(gone, half).reason == "some may be frozen; the VM has gone"
     failed = replace(REPORT, settled=False, reason="it did not answer")
     assert concluded(failed, half).reason == "some may be frozen; it did not answer"
 
