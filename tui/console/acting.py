@@ -44,11 +44,13 @@ class ActingApp(App[Leave]):
         """Import what is behind the keys, in a thread of its own."""
 
         def import_it() -> None:
-            import tui.console.hands.hands  # noqa: F401, PLC0415
+            try:
+                import tui.console.hands.hands  # noqa: F401, PLC0415
 
-            self.desk.operations.prepare()
-            gc.freeze()  # as `tui.console.running` does with what was imported before
-            gc.enable()  # it was disabled for the time until the first screen
+                self.desk.operations.prepare()
+            finally:
+                gc.freeze()  # as `tui.console.running` does with what was imported before
+                gc.enable()  # it was disabled for the time until the first screen
 
         threading.Thread(target=import_it, name="prepare", daemon=True).start()
 

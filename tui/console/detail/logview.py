@@ -156,8 +156,8 @@ class LogView(LinesView):
         if another_width:
             self._start_again()
         if self._search:
-            if lost > 0:
-                y = self.scroll_offset.y + lost
+            if lost:
+                y = max(self.scroll_offset.y + lost, 0)
                 self.scroll_to(y=y, animate=False, immediate=True, force=True)
             self._go_to_match()
         elif another_width or self._following:
