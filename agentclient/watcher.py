@@ -63,6 +63,7 @@ class Watcher:
         self._started = threading.Event()
         self._visiting = False  # in a thread, which closes the visits itself
         self._stopping = threading.Event()
+        self._known = threading.Event()
         self._listed = threading.Event()
         self._wanted: deque[VmId] = deque()
         self._absent: dict[VmId, float] = {}  # since when
@@ -100,14 +101,18 @@ class Watcher:
                 )
             return self._made_visits
 
-    def list_first(self) -> None:
+    def list_first(self, wait_s: float = 0.0) -> None:
         """Find the VMs, in a thread, and do no more until `start`.
 
         Somebody waits to see them: what visits need, and what the journal knows, would be imported
         and asked at the expense of the first screen.
+
+        Args:
+            wait_s: how long to wait for them, in seconds; a source may take its time.
         """
         if not self._threads:
             self._begin("sources", self._list_forever)
+        self._known.wait(wait_s)
 
     def start(self) -> None:
         """Begin to watch, in threads of its own."""
@@ -193,6 +198,7 @@ class Watcher:
 
     def _list_forever(self) -> None:
         self._safely(self._list_alone)
+        self._known.set()
         self._started.wait()
         self._safely(self._recover)
         while not self._stopping.is_set():

@@ -90,8 +90,8 @@ def was_visited(fleet: Fleet) -> bool:
 def test_a_list_comes_first_and_visits_when_they_are_wanted(
     watching: Watcher, fleet: Fleet, source: FakeSource
 ) -> None:
-    watching.list_first()
-    until(lambda: state_of(fleet) is not None)
+    watching.list_first(wait_s=10.0)
+    assert state_of(fleet) is not None
     assert threads() == ["sources"]
     assert not was_visited(fleet)
     watching.start()

@@ -113,8 +113,8 @@ class WatcherPort(Protocol):
 class RunningWatcherPort(WatcherPort, Protocol):
     """A watcher that the console begins with, and stops in the end."""
 
-    def list_first(self) -> None:
-        """Find the VMs, and do no more until `start`."""
+    def list_first(self, wait_s: float = 0.0) -> None:
+        """Find the VMs, wait so long for them, and do no more until `start`."""
 
     def stop(self) -> None:
         """Visit no more."""

@@ -10,6 +10,9 @@ from tui.console.app import FrostwatchApp
 from tui.console.leaving import LEFT_SOMETHING, Guard, Leave, take_leave, tell_stderr
 from tui.console.ports import OperationsPort, RunningWatcherPort
 
+# Mostly they are there at once, and a first screen without them is painted for nothing.
+FIRST_LIST_S = 0.1
+
 
 def run(
     fleet: Fleet,
@@ -44,7 +47,7 @@ def run(
     with guard:
         guard.start()
         if watcher is not None:
-            watcher.list_first()  # the console starts it once the VMs are on the screen
+            watcher.list_first(FIRST_LIST_S)  # the console starts it once they are on the screen
         # What was imported stays until the end. Looking through it for garbage again and again is
         # what a key would have to wait for: up to 80 ms with a lively fleet, 30 ms without it.
         gc.freeze()
