@@ -89,6 +89,16 @@ def test_the_round_trip_is_that_of_the_status(clock: Clock) -> None:
     assert Visit(clock, FakeAgent(slow), first=True).said.rtt_s == 0.0
 
 
+@pytest.mark.parametrize("end", [b"\n", b""])
+def test_a_list_of_file_systems_beyond_all_bounds_is_a_detail(clock: Clock, end: bytes) -> None:
+    endless = {**HEALTHY, FSINFO: Raw(b"x" * (8 * 1024 * 1024 + 1) + end)}
+    said = Visit(clock, FakeAgent(endless), first=True).said
+    assert said.frozen is FreezeState.THAWED
+    assert said.file_systems is None
+    assert said.detail is not None
+    assert "limit 8388608" in said.detail
+
+
 @pytest.mark.parametrize(
     ("answer", "detail"),
     [
