@@ -1,7 +1,7 @@
 """Gives free memory back to the system, which the C library would keep for ever.
 
-A fleet's visits and freezes leave holes all over its heap: what is in use stays the same, and the
-process grows by a megabyte a minute.
+A fleet's visits and freezes leave holes all over its heap; each time it is one to four megabytes
+that come back.
 """
 
 from __future__ import annotations
