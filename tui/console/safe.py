@@ -32,7 +32,7 @@ def safe(value: str, limit: int = 200) -> str:
     return printable(composed.translate(_VARIATION_SELECTORS), limit)
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=1024)  # what a screen shows; its clocks bring other texts each second
 def fit(text: str, width: int, *, right: bool = False) -> str:
     """Return `text` in exactly `width` cells; what is cut off is shown as an ellipsis."""
     length = cell_len(text)
