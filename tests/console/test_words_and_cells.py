@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
@@ -348,6 +348,7 @@ def test_sizes() -> None:
 
 
 @given(st.lists(st.text("ab● データ", max_size=40), min_size=1, max_size=6), st.integers(24, 90))
+@example(["a aaaaaタタタタタタタタタ", ""], 24)
 def test_a_line_is_broken_and_never_cut(texts: list[str], width: int) -> None:
     rows = hanging(tuple(Piece(text) for text in texts), width)
     assert all(sum(cell_len(piece.text) for piece in row) <= width for row in rows)

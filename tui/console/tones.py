@@ -69,7 +69,9 @@ def _broken(line: Line, width: int) -> list[Line]:
             used = cell_len(_INDENT.text)
             if not piece.text.strip():
                 continue  # the space between two pieces, which the break stands for
-        *full, rest = wrap(piece.text, max(width - used, 1))
+        # All its lines but a first one stand behind the indent.
+        room = width - (used if used + size <= width else max(used, cell_len(_INDENT.text)))
+        *full, rest = wrap(piece.text, max(room, 1))
         for text in full:
             rows[-1].append(Piece(text, piece.tone))
             rows.append([_INDENT])
