@@ -49,7 +49,9 @@ class ActingApp(App[Leave]):
 
                 self.desk.operations.prepare()
             finally:
-                gc.freeze()  # as `tui.console.running` does with what was imported before
+                # What was imported stays until the end. Looking through it for garbage again and
+                # again is what a key would have to wait for: up to 80 ms with a lively fleet.
+                gc.freeze()
                 gc.enable()  # it was disabled for the time until the first screen
 
         threading.Thread(target=import_it, name="prepare", daemon=True).start()

@@ -48,9 +48,6 @@ def run(
         guard.start()
         if watcher is not None:
             watcher.list_first(FIRST_LIST_S)  # the console starts it once they are on the screen
-        # What was imported stays until the end. Looking through it for garbage again and again is
-        # what a key would have to wait for: up to 80 ms with a lively fleet, 30 ms without it.
-        gc.freeze()
         try:
             app.run()
         finally:
