@@ -103,11 +103,12 @@ def test_a_relative_socket_is_found_where_the_process_is(bare: list[str], tmp_pa
     more = ["-name", "here", "-qmp", "unix:q,,1,server=on,wait=off"]
     with subprocess.Popen([*bare, *more], cwd=tmp_path) as process:
         try:
+            # QEMU writes its pid file first, and only then makes its channels.
             deadline = time.monotonic() + 20
-            while not (tmp_path / "pid").exists() and time.monotonic() < deadline:
+            while not (tmp_path / "q,1").exists() and time.monotonic() < deadline:
                 time.sleep(0.02)
-            assert find(process.pid).monitor == MonitorChannel(tmp_path / "q,1")
             assert (tmp_path / "q,1").is_socket()
+            assert find(process.pid).monitor == MonitorChannel(tmp_path / "q,1")
         finally:
             process.kill()
             (tmp_path / "pid").unlink(missing_ok=True)
