@@ -6,8 +6,6 @@ equals the freeze's, a port that never closed, and nothing that speaks against (
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from agentclient.coverage import count
 from agentclient.evidence import EvidenceName, with_evidence
 from agentclient.thaw import ThawReport
@@ -40,8 +38,7 @@ def conclude(
     outcome = with_evidence(verdict, *pieces)
     certified = window is not None and _certified(outcome, report, watch)
     thawed = report.count if report.count is not None else (0 if report.settled else None)
-    return replace(
-        outcome,
+    return outcome._replace(
         thawed=thawed,
         certified=certified,
         seconds=round(seconds, 3),
@@ -68,7 +65,7 @@ def learned(verdict: Outcome, report: ThawReport) -> Outcome:
     if report.before is not FreezeState.FROZEN:
         found = f"the thaw found {count(report.count)} frozen"
     reason = f"{verdict.reason}; {found}: {HALF}"
-    return replace(verdict, kind=OutcomeKind.PARTIAL, reason=reason)
+    return verdict._replace(kind=OutcomeKind.PARTIAL, reason=reason)
 
 
 def _certified(outcome: Outcome, report: ThawReport, watch: PortWatch) -> bool:
@@ -117,7 +114,7 @@ def _window_judged(verdict: Outcome, report: ThawReport) -> Outcome:
         how = f"the thaw counted {report.count} of {verdict.frozen}: somebody thawed in between"
     if how is None:
         return verdict
-    return replace(verdict, kind=OutcomeKind.BROKEN, reason=f"the window was broken: {how}")
+    return verdict._replace(kind=OutcomeKind.BROKEN, reason=f"the window was broken: {how}")
 
 
 def _short(frozen: int | None, report: ThawReport) -> bool:

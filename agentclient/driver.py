@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from agentclient.channel import Channel, ConnectFailed, ConnectProblem, StreamEnded
 from agentclient.conversation import SEND_S, Conversation
@@ -186,7 +186,7 @@ class Driver:
         """Look at the monitor; without one, whether anybody listens on the channel's socket."""
         view = self._look()
         if self._link.monitor is None and self._nobody_listens():
-            return replace(view, gone=True, run_state=RunState.GONE)
+            return view._replace(gone=True, run_state=RunState.GONE)
         return view
 
     def _nobody_listens(self) -> bool:

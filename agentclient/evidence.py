@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
 from agentclient.coverage import Coverage
@@ -72,7 +72,7 @@ def with_evidence(outcome: Outcome, *pieces: Evidence) -> Outcome:
     """Return `outcome` with `pieces` added, each in the place of an older one of its name."""
     names = {piece.name for piece in pieces}
     kept = tuple(piece for piece in outcome.evidence if piece.name not in names)
-    return replace(outcome, evidence=kept + pieces)
+    return outcome._replace(evidence=kept + pieces)
 
 
 def _age(facts: Facts, at: float | None) -> float | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Container, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 
@@ -129,12 +129,12 @@ class Fleet:
                     self._removed.pop(vm_id, None)
                 elif old.vm != vm or not old.present:
                     # An operation in flight keeps the VM that it was started on (P6).
-                    new = replace(old, vm=old.vm if old.progress else vm, present=True)
+                    new = old._replace(vm=old.vm if old.progress else vm, present=True)
                     if new != old:
                         self._write(new)
             for vm_id, state in list(self._states.items()):
                 if state.vm.source == source and vm_id not in listed and state.present:
-                    self._write(replace(state, present=False))
+                    self._write(state._replace(present=False))
 
     def forget_absent(self, keep: Container[VmId] = ()) -> None:
         """Drop the VMs that no source lists and on which nothing is in flight.
@@ -186,6 +186,6 @@ class Fleet:
 
     def _write(self, state: VmState) -> None:
         self._version += 1
-        self._states[state.id] = replace(state, version=self._version)
+        self._states[state.id] = state._replace(version=self._version)
         self._written.pop(state.id, None)
         self._written[state.id] = None

@@ -16,7 +16,7 @@ that comes after all still revises the verdict.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
@@ -348,7 +348,7 @@ class FreezeMachine:
             moves += self._revised(now, better)
         seconds = now - self.started_at
         outcome = conclude(self.verdict, report, self.window, self.watch, seconds)
-        return moves + self._done(replace(outcome, certified=False) if taken else outcome)
+        return moves + self._done(outcome._replace(certified=False) if taken else outcome)
 
     # -- pending --------------------------------------------------------------------------
 
@@ -510,7 +510,7 @@ class FreezeMachine:
         return self._conclude(now, judge_lost(facts, how))
 
     def _conclude(self, now: float, verdict: Outcome) -> list[Move]:
-        self.verdict = replace(verdict, seconds=round(now - self.started_at, 3))
+        self.verdict = verdict._replace(seconds=round(now - self.started_at, 3))
         text = f"{verdict.kind}: {verdict.reason}"
         fields = {"outcome": self.verdict}
         moves: list[Move] = [Tell(EventKind.VERDICT, LEVELS[verdict.kind], text, fields)]
@@ -530,7 +530,7 @@ class FreezeMachine:
         return self._conclude(now, late) if before is None else self._revised(now, late)
 
     def _revised(self, now: float, revised: Outcome) -> list[Move]:
-        self.verdict = replace(revised, seconds=round(now - self.started_at, 3))
+        self.verdict = revised._replace(seconds=round(now - self.started_at, 3))
         text = f"revised to {revised.kind}: {revised.reason}"
         fields = {"outcome": self.verdict}
         return [Tell(EventKind.REVISED, LEVELS[revised.kind], text, fields)]

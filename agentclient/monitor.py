@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 
 from agentclient import port as ports
 from agentclient.channel import ConnectFailed, ConnectProblem, Endpoint
@@ -185,7 +184,7 @@ class Monitor:
         status, migration, chardevs, *rest = answers
         view = self._view(_run_state(_value(status), _value(migration)), _value(chardevs))
         if full:
-            view = replace(view, written_bytes=ports.written_bytes(_value(rest[0])))
+            view = view._replace(written_bytes=ports.written_bytes(_value(rest[0])))
             view = self._with_queues(view, rest[1:])
         return self._with_events(view, session.take_events()) if self._ours else view
 
@@ -223,7 +222,7 @@ class Monitor:
             self._no_queues(answers[0])
             return view
         reads = ports.queue_index(receive, "shadow-avail-idx")
-        return replace(view, openings=openings, reads=reads, sole_port=self._sole)
+        return view._replace(openings=openings, reads=reads, sole_port=self._sole)
 
     def _no_queues(self, answer: QmpReply | QmpFailure) -> None:
         """Fall back where QEMU is too old for it; look again where the object has moved."""
@@ -234,7 +233,7 @@ class Monitor:
 
     def _with_events(self, view: MonitorView, events: list[QmpEvent]) -> MonitorView:
         self._resets += sum(event.name == "RESET" for event in events)
-        view = replace(view, resets=self._resets)
+        view = view._replace(resets=self._resets)
         if view.openings is not None or self._port is None or self._port.id is None:
             return view
         mine = [
@@ -245,7 +244,7 @@ class Monitor:
         # The event's rate limit hides a closing between two openings (protocol §1.5), so every
         # event counts, whatever it says.
         self._openings += len(mine)
-        return replace(view, openings=self._openings)
+        return view._replace(openings=self._openings)
 
     def _find_port(self, session: QmpSession) -> Steps[None]:
         """Find the agent's port in QEMU's object tree; about five more round trips, once."""

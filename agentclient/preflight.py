@@ -7,7 +7,7 @@ is asked what can be asked only before it is frozen (protocol §3.2).
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from agentclient.agent import GuestAgent
@@ -195,7 +195,7 @@ class Preflight:
         if refusal.refusal is not Refusal.BUSY or self._link.vm.agent is None:
             return refusal
         held = in_words(clients(self._link.vm.agent.path))
-        return replace(refusal, reason=f"{refusal.reason}: {held}") if held else refusal
+        return refusal._replace(reason=f"{refusal.reason}: {held}") if held else refusal
 
     def _refuse_self(self) -> Outcome | None:
         if not is_self(self._link, own_uuid()):
@@ -292,4 +292,4 @@ def not_sent(reason: str) -> Outcome:
 
 
 def _without_client(view: MonitorView) -> MonitorView:
-    return replace(view, client=None)
+    return view._replace(client=None)

@@ -6,7 +6,6 @@ here is decided by the journal as it is at that moment, since other processes wr
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
 from agentclient.fleet import Fleet
@@ -74,5 +73,5 @@ def with_left(state: VmState, left: LeftBy | None) -> VmState:
     info = state.freeze
     if info.state is FreezeState.FROZEN and state.progress is None:
         foreign = left is None and not state.left_frozen
-        info = replace(info, since=left.at if left else info.since, foreign=foreign)
-    return replace(state, left=left, freeze=info)
+        info = info._replace(since=left.at if left else info.since, foreign=foreign)
+    return state._replace(left=left, freeze=info)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from agentclient.events import Event, EventKind, OnEvent
 from agentclient.fleet import Fleet
@@ -68,7 +67,7 @@ class FleetReporter:
 
     def progress(self, progress: Progress) -> None:
         """Show how far it has got; say when that takes longer than it used to."""
-        self._update(lambda state: replace(state, progress=progress))
+        self._update(lambda state: state._replace(progress=progress))
         late = self._entry.late(progress) if self._entry is not None else None
         if late is not None:
             self.tell(late)
@@ -76,12 +75,12 @@ class FleetReporter:
     def file_systems(self, found: tuple[FileSystem, ...]) -> None:
         """Keep what the guest listed."""
         at = self._fleet.wall()
-        self._update(lambda state: replace(state, file_systems=found, file_systems_at=at))
+        self._update(lambda state: state._replace(file_systems=found, file_systems_at=at))
 
     def agent(self, health: AgentHealth) -> None:
         """Show the agent's health."""
-        seen = replace(health, seen_at=self._fleet.wall())
-        self._update(lambda state: replace(state, agent=seen))
+        seen = health._replace(seen_at=self._fleet.wall())
+        self._update(lambda state: state._replace(agent=seen))
 
     def frozen(self, state: FreezeState | None, *, foreign: bool) -> None:
         """Show the state of the file systems, since now if it is another."""
@@ -96,7 +95,7 @@ class FleetReporter:
 
     def run_state(self, state: RunState) -> None:
         """Show the run state."""
-        self._update(lambda old: replace(old, run_state=state))
+        self._update(lambda old: old._replace(run_state=state))
 
     def port(self, *, is_open: bool) -> None:
         """Show the port where it tells more than what was known."""
@@ -107,17 +106,17 @@ class FleetReporter:
             if is_open is not closed:
                 return old
             word = AgentState.OPEN if is_open else AgentState.CLOSED
-            agent = replace(
-                old.agent, state=word, how=AgentHow.PORT, rtt_s=None, detail=None, seen_at=at
+            agent = old.agent._replace(
+                state=word, how=AgentHow.PORT, rtt_s=None, detail=None, seen_at=at
             )
-            return replace(old, agent=agent)
+            return old._replace(agent=agent)
 
         self._update(change)
 
     def ended(self, outcome: Outcome | ThawOutcome | RescueOutcome) -> None:
         """Show that nothing is in flight any more."""
         last = outcome if isinstance(outcome, Outcome) else None
-        self._update(lambda old: replace(old, progress=None, last=last or old.last))
+        self._update(lambda old: old._replace(progress=None, last=last or old.last))
 
     def _update(self, change: Callable[[VmState], VmState]) -> None:
         self._fleet.update(self._vm.id, change)

@@ -223,8 +223,8 @@ def _plain(value: object) -> Any:
             return _figure(value)
         case datetime():
             return rfc3339(value)
-        case VmId():
-            return value._asdict()
+        case tuple() if isinstance(names := getattr(value, "_fields", None), tuple):
+            return {name: _plain(getattr(value, name)) for name in names}
         case Mapping():
             return {str(key): _plain(one) for key, one in value.items()}
         case Sequence() | frozenset() | set():

@@ -14,7 +14,6 @@ import os
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -49,8 +48,8 @@ def remember(fleet: Fleet, path: Path, now: datetime) -> str | None:
         entry = entries.get(str(state.id))
         since = _since(entry, state) if entry is not None else None
         if since is not None and state.freeze.since is not None and since < state.freeze.since:
-            older = replace(state.freeze, since=since)
-            fleet.update(state.id, lambda old, older=older: replace(old, freeze=older))  # type: ignore[misc]
+            older = state.freeze._replace(since=since)
+            fleet.update(state.id, lambda old, older=older: old._replace(freeze=older))  # type: ignore[misc]
     for state in fleet.states():
         if state.freeze.state is not None:
             entries[str(state.id)] = _entry(state, now)

@@ -8,7 +8,6 @@ takes the steps.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime
 
 from agentclient.channel import ConnectFailed, ConnectProblem
@@ -59,12 +58,12 @@ def _looked(state: VmState, view: MonitorView, at: datetime, *, has_monitor: boo
     trouble = view.problem if has_monitor else None
     run_state = view.run_state if has_monitor else state.run_state
     if (trouble, run_state) != (state.trouble, state.run_state):
-        state = replace(state, run_state=run_state, trouble=trouble)
+        state = state._replace(run_state=run_state, trouble=trouble)
     if state.progress is not None:
         return state  # what the freeze sees on its own connection is better
     health = _health(state, view, at)
     if health is not state.agent:
-        state = replace(state, agent=health)
+        state = state._replace(agent=health)
     if view.gone or run_state in _LEFT:
         return state.with_freeze(FreezeInfo(), gone=True)
     return _unseen(state) if health.state in _UNSEEN else state
@@ -77,7 +76,7 @@ def _unseen(state: VmState) -> VmState:
     """
     if state.freeze.state is not FreezeState.THAWED:
         return state
-    return replace(state, freeze=FreezeInfo(None, state.agent.seen_at))
+    return state._replace(freeze=FreezeInfo(None, state.agent.seen_at))
 
 
 def _health(state: VmState, view: MonitorView, at: datetime) -> AgentHealth:
@@ -85,21 +84,21 @@ def _health(state: VmState, view: MonitorView, at: datetime) -> AgentHealth:
     old = state.agent
     if state.vm.out_of_reach is not None:
         unknown = _known(old, AgentState.UNKNOWN, AgentHow.CONFIGURATION, at)
-        return replace(unknown, detail=printable(state.vm.out_of_reach, 200))
+        return unknown._replace(detail=printable(state.vm.out_of_reach, 200))
     if state.vm.agent is None:
         return _known(old, AgentState.NONE, AgentHow.CONFIGURATION, at)
     if view.gone or view.port_open is False:
-        return replace(_known(old, AgentState.CLOSED, AgentHow.PORT, at), version=None)
+        return _known(old, AgentState.CLOSED, AgentHow.PORT, at)._replace(version=None)
     if view.client:
         who = old.detail if old.state is AgentState.BUSY else None
-        return replace(_known(old, AgentState.BUSY, AgentHow.CLIENT, at), detail=who)
+        return _known(old, AgentState.BUSY, AgentHow.CLIENT, at)._replace(detail=who)
     if view.port_open and old.how not in (AgentHow.REPLY, AgentHow.DEADLINE):
         return _known(old, AgentState.OPEN, AgentHow.PORT, at)
     return old
 
 
 def _known(old: AgentHealth, state: AgentState, how: AgentHow, at: datetime) -> AgentHealth:
-    return replace(old, state=state, how=how, rtt_s=None, detail=None, seen_at=at)
+    return old._replace(state=state, how=how, rtt_s=None, detail=None, seen_at=at)
 
 
 def answered(said: Said, at: datetime) -> Change:
@@ -117,8 +116,7 @@ def answered(said: Said, at: datetime) -> Change:
             detail=said.detail,
         )
         listed = said.file_systems
-        state = replace(
-            state,
+        state = state._replace(
             agent=health,
             file_systems=state.file_systems if listed is None else listed,
         )
@@ -151,15 +149,14 @@ def silent(at: datetime, *, can_see_clients: bool) -> Change:
     def change(state: VmState) -> VmState:
         if state.progress is not None:
             return state
-        health = replace(
-            state.agent,
+        health = state.agent._replace(
             state=AgentState.SILENT,
             how=AgentHow.DEADLINE,
             rtt_s=None,
             seen_at=at,
             detail=detail,
         )
-        return _unseen(replace(state, agent=health))
+        return _unseen(state._replace(agent=health))
 
     return change
 
@@ -175,7 +172,7 @@ def unreachable(error: ConnectFailed, at: datetime) -> Change:
         word = AgentState.CLOSED if left else AgentState.BUSY if full else AgentState.UNKNOWN
         how = AgentHow.CLIENT if full else AgentHow.NOTHING
         health = AgentHealth(word, how, version=state.agent.version, seen_at=at, detail=str(error))
-        gone = replace(state, run_state=RunState.GONE) if left else state
-        return replace(gone, agent=health, trouble=f"agent's channel: {error}")
+        gone = state._replace(run_state=RunState.GONE) if left else state
+        return gone._replace(agent=health, trouble=f"agent's channel: {error}")
 
     return change

@@ -190,7 +190,7 @@ class Visits:
             self._named_at = now
             held = in_words(clients(state.vm.agent.path)) or "nobody can tell by whom"
             self._fleet.update(
-                visit.vm_id, lambda old: replace(old, agent=replace(old.agent, detail=held))
+                visit.vm_id, lambda old: old._replace(agent=old.agent._replace(detail=held))
             )
 
     def _wants_answer(self, visit: _Visit, view: MonitorView) -> bool:
@@ -259,7 +259,7 @@ class Visits:
 
     def _failed(self, visit: _Visit, error: Exception) -> None:
         text = printable(f"the visit failed: {error!r}", 300)
-        self._fleet.update(visit.vm_id, lambda old: replace(old, trouble=text))
+        self._fleet.update(visit.vm_id, lambda old: old._replace(trouble=text))
         self._fleet.log(visit.vm_id, Level.ERROR, text)
         self._end(visit, blind=True)
 

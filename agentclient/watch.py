@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from enum import StrEnum
 
 from agentclient.vm import Cause, MonitorView, RunState
@@ -136,8 +135,8 @@ class PortWatch:
         if view.reads is not None and self._baseline.reads is not None:
             self.read = bool(self.read) or view.reads != self._baseline.reads
         written = view.written_bytes
-        self.view = replace(
-            view, written_bytes=self.view.written_bytes if written is None else written
+        self.view = view._replace(
+            written_bytes=self.view.written_bytes if written is None else written
         )
         return changes
 

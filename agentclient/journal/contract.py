@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from agentclient.journal.figures import Figures
 from agentclient.journal.history import WindowRow
 from agentclient.journal.rows import Happened, Moment
@@ -27,7 +25,7 @@ def window_object(row: WindowRow) -> JsonObject:
             "command": row.command,
             "host": row.host,
         },
-        "process": None if row.process is None else asdict(row.process),
+        "process": None if row.process is None else row.process._asdict(),
         "result": row.outcome,
         "thaw": row.thaw,
         "held_s": row.held_s,

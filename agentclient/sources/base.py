@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -107,8 +107,7 @@ def merge(lists: Sequence[Sequence[Vm]]) -> list[list[Vm]]:
 def _enriched(winner: Vm, other: Vm) -> Vm:
     if winner.source != EXPLICIT_SOURCE:
         return winner
-    return replace(
-        winner,
+    return winner._replace(
         agent=_enriched_channel(winner.agent, other.agent),
         process=winner.process or other.process,
         locked_by=winner.locked_by or other.locked_by,
@@ -122,8 +121,7 @@ def _enriched_channel(
     if channel is None or other is None or not (_keys(channel.path) & _keys(other.path)):
         return channel
     unknown = channel.transport is Transport.UNKNOWN
-    return replace(
-        channel,
+    return channel._replace(
         label=channel.label or other.label,
         transport=other.transport if unknown else channel.transport,
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from agentclient.sources.base import Abilities, Note
@@ -137,12 +137,11 @@ def _describe(found: _Found, vm_id: VmId) -> tuple[Vm, list[Note]]:
     )
     if found.command.libvirt:
         advice = "Use libvirt's own tools for this VM: frostwatch only lists it."
-        vm = replace(vm, out_of_reach=LIBVIRT, freeze_disabled=vm.freeze_disabled or LIBVIRT)
+        vm = vm._replace(out_of_reach=LIBVIRT, freeze_disabled=vm.freeze_disabled or LIBVIRT)
         return vm, [Note(str(vm_id), LIBVIRT, advice)]
     agent, out_of_reach = _agent(found)
     monitor, no_monitor = _monitor(found)
-    vm = replace(
-        vm,
+    vm = vm._replace(
         agent=agent,
         monitor=monitor,
         out_of_reach=out_of_reach,
@@ -212,7 +211,7 @@ def _without_shared_channels(vms: Sequence[Vm]) -> list[Vm]:
     """Forbid freezes where two processes name one agent's socket: only one can own it."""
     counts = Counter(vm.agent.path for vm in vms if vm.agent is not None)
     return [
-        replace(vm, freeze_disabled=vm.freeze_disabled or _shared(vm.agent.path))
+        vm._replace(freeze_disabled=vm.freeze_disabled or _shared(vm.agent.path))
         if vm.agent is not None and counts[vm.agent.path] > 1
         else vm
         for vm in vms

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import random
 import time
-from dataclasses import replace
 
 from agentclient.fleet import Fleet
 from agentclient.vm import AgentHealth, AgentState, FreezeInfo, FreezeState, VmId, VmState
@@ -45,7 +44,7 @@ class Second:
 
         def change(state: VmState) -> VmState:
             assert state.progress is not None
-            return replace(state, progress=replace(state.progress, written_bytes=written))
+            return state._replace(progress=state.progress._replace(written_bytes=written))
 
         for vm_id in self._vms:
             self._fleet.update(vm_id, change)
@@ -82,7 +81,7 @@ def breathe(fleet: Fleet, count: int) -> None:
         rtt_s = random.uniform(0.001, 0.01)
 
         def change(state: VmState, rtt_s: float = rtt_s) -> VmState:
-            return replace(state, agent=replace(state.agent, rtt_s=rtt_s))
+            return state._replace(agent=state.agent._replace(rtt_s=rtt_s))
 
         fleet.update(VmId("qemu", f"vm-{number:05}"), change)
         time.sleep(period_s)

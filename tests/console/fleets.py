@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -59,7 +58,7 @@ def fleet_of(names: Iterable[str], clock: StillClock) -> Fleet:
 
 
 def put(fleet: Fleet, vm_id: VmId, **changes: Any) -> None:
-    fleet.update(vm_id, lambda state: replace(state, **changes))
+    fleet.update(vm_id, lambda state: state._replace(**changes))
 
 
 def alive(clock: StillClock, age_s: float = 4.0) -> AgentHealth:
@@ -92,7 +91,7 @@ def pending(clock: StillClock, **changes: Any) -> Progress:
         read=True,
         written_bytes=7_340_032,
     )
-    return replace(progress, **changes)
+    return progress._replace(**changes)
 
 
 def held(clock: StillClock, **changes: Any) -> Progress:
@@ -178,7 +177,7 @@ def _in_flight(fleet: Fleet, seen: dict[str, VmId], clock: StillClock) -> None:
     put(fleet, seen["build"], freeze=freezing, progress=blocked, run_state=RunState.PAUSED)
     stopping = pending(clock, cancelled=True, read=False)
     put(fleet, seen["cache"], freeze=freezing, progress=stopping)
-    put(fleet, seen["db-1"], freeze=frozen, progress=replace(held(clock), phase=Phase.AT_RISK))
+    put(fleet, seen["db-1"], freeze=frozen, progress=held(clock)._replace(phase=Phase.AT_RISK))
     thaw = pending(clock, phase=Phase.THAWING, step_ends_at=clock.mono + 171)
     put(fleet, seen["dns"], freeze=thawing, progress=thaw)
 
@@ -207,7 +206,7 @@ def _outcomes(fleet: Fleet, seen: dict[str, VmId], clock: StillClock) -> None:
     put(fleet, seen["files"], last=refused())
     foreign = FreezeInfo(FreezeState.FROZEN, clock.wall() - timedelta(seconds=723), foreign=True)
     put(fleet, seen["db-2"], freeze=foreign)
-    put(fleet, seen["old-win"], last=replace(lost(), kind=OutcomeKind.PARTIAL, frozen=2))
+    put(fleet, seen["old-win"], last=lost()._replace(kind=OutcomeKind.PARTIAL, frozen=2))
     fleet.log(seen["app-1"], Level.INFO, "freeze sent: waiting up to 1:00:00 in 6 steps")
     fleet.log(
         seen["app-1"],

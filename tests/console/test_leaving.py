@@ -6,7 +6,6 @@ import os
 import signal
 import threading
 import time
-from dataclasses import replace
 
 import pytest
 
@@ -133,7 +132,7 @@ def test_a_guest_that_could_not_be_thawed_is_named_with_the_next_step(fleet: Fle
         (None, FreezeState.FROZEN, False),  # foreign: not ours to tell about
         (verified(), FreezeState.FROZEN, False),
         (refused(), FreezeState.FROZEN, False),
-        (replace(refused(), settled=False), FreezeState.FROZEN, False),
+        (refused()._replace(settled=False), FreezeState.FROZEN, False),
         (lost(settled=False), FreezeState.FROZEN, True),
         (lost(settled=False), None, True),
         (lost(settled=True), FreezeState.FROZEN, False),

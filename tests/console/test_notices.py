@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -51,7 +50,7 @@ async def test_good_news_do_not_push_bad_news_away_at_once(fleet: Fleet, still: 
 async def test_dangers_are_told(fleet: Fleet, still: StillClock) -> None:
     put(fleet, qemu("db-1"), progress=held(still))
     async with seated(fleet, still) as seat:
-        put(fleet, qemu("db-1"), progress=replace(held(still), phase=Phase.AT_RISK))
+        put(fleet, qemu("db-1"), progress=held(still)._replace(phase=Phase.AT_RISK))
         await seat.settle()
         assert "db-1: at risk" in seat.notice
         put(fleet, qemu("web-1"), freeze=foreign(still))

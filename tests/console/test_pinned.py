@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -133,7 +132,7 @@ def test_the_longest_is_found_among_ours_and_others(still: StillClock) -> None:
     assert longest.find(moment) == qemu("b")
     longest.drop(qemu("b"))
     assert longest.find(moment) == qemu("c")
-    longest.put(replace(fleet.get(qemu("c")), freeze=thawed(still)))
+    longest.put(fleet.get(qemu("c"))._replace(freeze=thawed(still)))
     assert longest.find(moment) == qemu("a")
     assert len(longest) == 1
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -72,7 +71,7 @@ async def test_a_rung_whose_turn_it_is_not_is_asked_about_once_more(
 ) -> None:
     put(fleet, qemu("db-1"), agent=agent(AgentState.ALIVE, AgentHow.REPLY, still))
     async with seated(fleet, still) as seat:
-        seat.operations.view = replace(seat.operations.view, port_open=True)
+        seat.operations.view = seat.operations.view._replace(port_open=True)
         await on_the_ladder(seat)
         for _ in range(3):
             await seat.press("down")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -270,7 +269,7 @@ async def test_counts_in_the_header(still: StillClock) -> None:
         put(fleet, qemu("a"), freeze=FreezeInfo(FreezeState.FROZEN))
         await seat.settle()
         assert "❆ 1 frozen" in seat.lines[0]
-        fleet.update(qemu("a"), lambda state: replace(state, present=False))
+        fleet.update(qemu("a"), lambda state: state._replace(present=False))
         fleet.forget_absent()
         await seat.settle()
         assert "❆ 0 frozen" in seat.lines[0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -158,7 +157,7 @@ def test_a_filter_finds_words_of_the_row() -> None:
     assert not Filter("silent !files").matches(states["files"])
     assert Filter("backup").matches(states["db-2"])
     assert Filter("lost").matches(states["mail"])
-    assert Filter("!").matches(replace(states["mail"], vm=make_vm("a!b")))
+    assert Filter("!").matches(states["mail"]._replace(vm=make_vm("a!b")))
 
 
 def test_trouble_stands_first() -> None:
@@ -187,11 +186,11 @@ def test_every_order_leads_back_to_the_first() -> None:
 
 
 def test_clocks_and_figures_change_no_face(still: StillClock) -> None:
-    state = replace(silent("a"), progress=pending(still))
+    state = silent("a")._replace(progress=pending(still))
     for later in (
-        replace(state, agent=replace(state.agent, rtt_s=0.1, seen_at=still.wall())),
-        replace(state, progress=pending(still, written_bytes=1, step=3, read=True)),
-        replace(state, version=7),
+        state._replace(agent=state.agent._replace(rtt_s=0.1, seen_at=still.wall())),
+        state._replace(progress=pending(still, written_bytes=1, step=3, read=True)),
+        state._replace(version=7),
     ):
         assert same_face(state, later)
 
@@ -230,7 +229,7 @@ def test_a_drain_tells_what_is_news() -> None:
     view = view_of("a", "b")
     old = view.state(qemu("a"))
     assert old is not None
-    figures = replace(old, agent=replace(old.agent, rtt_s=0.2))
+    figures = old._replace(agent=old.agent._replace(rtt_s=0.2))
     assert view.apply(FleetChange(2, (figures,), ())) == []
     assert view.state(qemu("a")) is figures
     new = silent("b")
@@ -258,7 +257,7 @@ def test_a_count_goes_down_when_its_state_is_over() -> None:
     state = VmState(make_vm("a"), freeze=FreezeInfo(FreezeState.FROZEN))
     tally.put(state)
     assert (tally[Tag.FROZEN], tally.total) == (1, 1)
-    tally.put(replace(state, freeze=FreezeInfo(FreezeState.FREEZING)))
+    tally.put(state._replace(freeze=FreezeInfo(FreezeState.FREEZING)))
     assert (tally[Tag.FROZEN], tally[Tag.FREEZING]) == (0, 1)
     tally.drop(state.id)
     assert (tally[Tag.FREEZING], tally.total) == (0, 0)
@@ -320,7 +319,7 @@ def test_a_fleet_is_drained_by_versions() -> None:
     view = FleetView()
     first = fleet.changed_since(0)
     view.apply(first)
-    fleet.update(qemu("a"), lambda state: replace(state, agent=AgentHealth(AgentState.SILENT)))
+    fleet.update(qemu("a"), lambda state: state._replace(agent=AgentHealth(AgentState.SILENT)))
     second = fleet.changed_since(first.version)
     assert [state.id.name for state in second.changed] == ["a"]
     view.apply(second)

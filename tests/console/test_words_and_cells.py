@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
@@ -249,9 +248,9 @@ def test_what_goes_on(
 def test_what_came_out(paint: Paint) -> None:
     state = VmState(make_vm("a"), last=verified())
     assert cells.step(state, paint).text == "✓ certified"
-    assert cells.step(replace(state, last=verified(certified=False)), paint).text == "✓ verified"
-    assert cells.why(replace(state, last=refused()), paint).text == "silent"
-    assert cells.why(replace(state, last=lost()), paint).text == "agent-restarted"
+    assert cells.step(state._replace(last=verified(certified=False)), paint).text == "✓ verified"
+    assert cells.why(state._replace(last=refused()), paint).text == "silent"
+    assert cells.why(state._replace(last=lost()), paint).text == "agent-restarted"
 
 
 def test_nothing_turns_red_while_a_guest_is_frozen(still: StillClock, paint: Paint) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -126,7 +126,7 @@ class FakeOperations:
         self, one: Vm, *, serial: str | None = None, tried: frozenset[Rung] = frozenset()
     ) -> Future[tuple[Offer, ...]]:
         look: Future[tuple[Offer, ...]] = Future()
-        state = VmState(replace(one, agent=AgentChannel(Path("/run/x.qga"))))
+        state = VmState(one._replace(agent=AgentChannel(Path("/run/x.qga"))))
         inputs = Inputs(keyboard=True)
         look.set_result(ladder(Known(state, self.view, inputs, True, serial, tried)))
         return look
@@ -138,7 +138,7 @@ class FakeOperations:
         self.requests.append(request)
         if isinstance(result, Outcome):
             on_event(
-                event(one, EventKind.VERDICT, "seen", {"outcome": replace(result, thawed=None)})
+                event(one, EventKind.VERDICT, "seen", {"outcome": result._replace(thawed=None)})
             )
         if not self.pending:
             operation.end()
@@ -189,8 +189,7 @@ class FakeWatcher:
             if found is not None:
                 self.fleet.update(
                     state.id,
-                    lambda old, found=found: replace(  # type: ignore[misc]
-                        old,
+                    lambda old, found=found: old._replace(  # type: ignore[misc]
                         agent=found.agent,
                         freeze=found.freeze,
                         trouble=found.trouble,

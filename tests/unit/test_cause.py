@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import count
 
 import pytest
@@ -18,9 +17,9 @@ UP = MonitorView(RunState.RUNNING, port_open=True, openings=5)
     ("view", "cause"),
     [
         # A panic leaves the port open (protocol §3.16); so may a shutdown.
-        (replace(UP, run_state=RunState.PANICKED), Cause.GUEST_PANICKED),
-        (replace(UP, run_state=RunState.SHUTDOWN), Cause.GUEST_SHUTDOWN),
-        (replace(UP, run_state=RunState.SHUTDOWN, port_open=False), Cause.GUEST_SHUTDOWN),
+        (UP._replace(run_state=RunState.PANICKED), Cause.GUEST_PANICKED),
+        (UP._replace(run_state=RunState.SHUTDOWN), Cause.GUEST_SHUTDOWN),
+        (UP._replace(run_state=RunState.SHUTDOWN, port_open=False), Cause.GUEST_SHUTDOWN),
         (MonitorView(RunState.GONE, gone=True), Cause.VM_GONE),
     ],
 )

@@ -84,13 +84,13 @@ def test_what_keeps_it_from_being_certified(
     "kind", [one for one in OutcomeKind if one not in (OutcomeKind.VERIFIED, OutcomeKind.REFUSED)]
 )
 def test_only_a_verified_freeze_is_certified(kind: OutcomeKind) -> None:
-    outcome = concluded(verdict=replace(VERDICT, kind=kind))
+    outcome = concluded(verdict=VERDICT._replace(kind=kind))
     assert (outcome.kind, outcome.certified) == (kind, False)
 
 
 @pytest.mark.parametrize("written", [1, 512])
 def test_writes_are_a_named_contradiction(written: int) -> None:
-    outcome = concluded(during=replace(UP, written_bytes=100 + written))
+    outcome = concluded(during=UP._replace(written_bytes=100 + written))
     assert not outcome.certified
     (piece,) = (one for one in outcome.evidence if one.name == "writes")
     assert (piece.result, piece.value) == (EvidenceResult.AGAINST, written)
@@ -99,14 +99,14 @@ def test_writes_are_a_named_contradiction(written: int) -> None:
 def test_writes_beside_what_was_chosen_are_no_contradiction() -> None:
     watch = PortWatch(UP, 0.0)
     window = Window(0.0, 5.0, watch, count(1).__next__, whole=False)
-    window.saw(1.0, watch.saw(1.0, replace(UP, written_bytes=612)))
+    window.saw(1.0, watch.saw(1.0, UP._replace(written_bytes=612)))
     outcome = conclude(VERDICT, REPORT, window, watch, 1.0)
     assert results(outcome)["writes"] is EvidenceResult.UNKNOWN
     assert outcome.certified
 
 
 def test_writes_that_cannot_be_seen_are_said_to_be_unseen() -> None:
-    watch = PortWatch(replace(UP, written_bytes=None), 0.0)
+    watch = PortWatch(UP._replace(written_bytes=None), 0.0)
     window = Window(0.0, 5.0, watch, count(1).__next__)
     outcome = conclude(VERDICT, REPORT, window, watch, 1.0)
     (piece,) = (one for one in outcome.evidence if one.name == "writes")
@@ -115,7 +115,7 @@ def test_writes_that_cannot_be_seen_are_said_to_be_unseen() -> None:
 
 
 def test_a_port_that_closed_while_it_was_held_is_against_it() -> None:
-    outcome = concluded(during=replace(UP, port_open=False))
+    outcome = concluded(during=UP._replace(port_open=False))
     assert not outcome.certified
     (piece,) = (one for one in outcome.evidence if one.name == "port")
     assert piece.result is EvidenceResult.AGAINST
@@ -123,10 +123,9 @@ def test_a_port_that_closed_while_it_was_held_is_against_it() -> None:
 
 
 def test_evidence_against_the_verdict_is_enough() -> None:
-    strange = replace(
-        VERDICT,
+    strange = VERDICT._replace(
         evidence=tuple(
-            replace(one, result=EvidenceResult.AGAINST) if one.name == "read" else one
+            one._replace(result=EvidenceResult.AGAINST) if one.name == "read" else one
             for one in VERDICT.evidence
         ),
     )
@@ -160,7 +159,7 @@ def test_a_thaw_that_failed_is_told_loudly_with_the_next_step() -> None:
 
 
 def test_a_thaws_count_without_the_freezes_own_proves_nothing() -> None:
-    outcome = concluded(verdict=replace(VERDICT, kind=OutcomeKind.LOST, frozen=None))
+    outcome = concluded(verdict=VERDICT._replace(kind=OutcomeKind.LOST, frozen=None))
     assert results(outcome)["thaw"] is EvidenceResult.UNKNOWN
 
 
@@ -187,7 +186,7 @@ def test_a_lost_freeze_of_which_something_was_found_frozen_is_partial(
 
 
 def test_a_half_freeze_that_was_thawed_is_not_said_to_be_frozen_still() -> None:
-    half = replace(VERDICT, kind=OutcomeKind.PARTIAL, reason="some may be frozen")
+    half = VERDICT._replace(kind=OutcomeKind.PARTIAL, reason="some may be frozen")
     assert concluded(verdict=half).reason == "some may be frozen; thawed 2"
     gone = replace(REPORT, count=None, before=None, reason="the VM has gone")
     assert concluded(gone, half).reason == "some may be frozen; the VM has gone"
@@ -197,5 +196,5 @@ def test_a_half_freeze_that_was_thawed_is_not_said_to_be_frozen_still() -> None:
 
 def test_only_a_lost_freeze_can_learn() -> None:
     for kind in set(OutcomeKind) - {OutcomeKind.LOST}:
-        verdict = replace(LOST, kind=kind)
+        verdict = LOST._replace(kind=kind)
         assert learned(verdict, REPORT) is verdict

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -94,7 +93,7 @@ def test_list_tells_what_was_left_and_what_to_do(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
     one = world.add("db1", freeze=FreezeInfo(FreezeState.FROZEN, AT))
-    world.seen[one.name] = replace(world.seen[one.name], left=LeftBy(1, 4711, "root", AT))
+    world.seen[one.name] = world.seen[one.name]._replace(left=LeftBy(1, 4711, "root", AT))
     assert run(["list"]) == 0
     seen = capsys.readouterr()
     assert "frozen (left)" in seen.out

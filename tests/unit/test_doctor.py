@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -89,7 +88,7 @@ def test_each_state_of_an_agent_has_a_level_and_an_advice(
     state: AgentState, level: FindingLevel, advice: str | None
 ) -> None:
     health = AgentHealth(state, detail="held by pid 9")
-    finding = check_state(replace(HEALTHY, agent=health), SEEN)[0]
+    finding = check_state(HEALTHY._replace(agent=health), SEEN)[0]
     assert finding.level is level
     assert finding.text.endswith(": held by pid 9")
     assert (finding.advice is None) if advice is None else (advice in str(finding.advice))
@@ -97,21 +96,21 @@ def test_each_state_of_an_agent_has_a_level_and_an_advice(
 
 @pytest.mark.parametrize("state", [state for state in RunState if state in RUN_STATES])
 def test_a_vm_that_does_not_run_is_told_of(state: RunState) -> None:
-    finding = check_state(replace(HEALTHY, run_state=state), SEEN)[0]
+    finding = check_state(HEALTHY._replace(run_state=state), SEEN)[0]
     assert finding.level is not FindingLevel.OK
     assert finding.advice
 
 
 def test_a_vm_that_is_not_listed_any_more() -> None:
-    finding = check_state(replace(HEALTHY, present=False), SEEN)[0]
+    finding = check_state(HEALTHY._replace(present=False), SEEN)[0]
     assert finding.level is FindingLevel.PROBLEM
     assert "does not list it" in finding.text
 
 
 def test_a_foreign_freeze_is_a_problem_with_the_command_that_ends_it() -> None:
-    vm = replace(WEB, id=VmId("qemu", "my web"))
+    vm = WEB._replace(id=VmId("qemu", "my web"))
     since = datetime(2025, 3, 1, 12, 30, tzinfo=UTC)
-    state = replace(HEALTHY, vm=vm, freeze=FreezeInfo(FreezeState.FROZEN, since, foreign=True))
+    state = HEALTHY._replace(vm=vm, freeze=FreezeInfo(FreezeState.FROZEN, since, foreign=True))
     finding = said(check_state(state, SEEN), "not provably")
     assert finding.level is FindingLevel.PROBLEM
     assert "2025-03-01 12:30:00" in finding.text
@@ -121,15 +120,15 @@ def test_a_foreign_freeze_is_a_problem_with_the_command_that_ends_it() -> None:
 
 
 def test_a_freeze_of_our_own_is_no_problem() -> None:
-    frozen = replace(HEALTHY, freeze=FreezeInfo(FreezeState.FROZEN))
+    frozen = HEALTHY._replace(freeze=FreezeInfo(FreezeState.FROZEN))
     assert said(check_state(frozen, SEEN), "by this console").level is FindingLevel.WARNING
-    thawed = replace(HEALTHY, freeze=FreezeInfo(FreezeState.THAWED))
+    thawed = HEALTHY._replace(freeze=FreezeInfo(FreezeState.THAWED))
     assert worst(check_state(thawed, SEEN)) is FindingLevel.OK
 
 
 def test_lock_and_switch_are_told_of() -> None:
-    vm = replace(WEB, locked_by="backup", freeze_disabled="agent: freeze-fs=0")
-    findings = check_state(replace(HEALTHY, vm=vm), SEEN)
+    vm = WEB._replace(locked_by="backup", freeze_disabled="agent: freeze-fs=0")
+    findings = check_state(HEALTHY._replace(vm=vm), SEEN)
     assert "qm unlock" in str(said(findings, "locked it: backup").advice)
     assert said(findings, "freezes are refused: agent: freeze-fs=0").advice
 
@@ -142,14 +141,14 @@ def test_libvirts_vm_is_said_once_and_not_called_agentless() -> None:
 
 
 def test_without_a_monitor_it_says_what_is_missing() -> None:
-    finding = said(check_state(replace(HEALTHY, vm=replace(WEB, monitor=None))), "no monitor")
+    finding = said(check_state(HEALTHY._replace(vm=WEB._replace(monitor=None))), "no monitor")
     assert finding.level is FindingLevel.WARNING
     assert "-qmp unix:" in str(finding.advice)
 
 
 def test_a_monitor_that_somebody_holds() -> None:
     view = MonitorView(problem="it does not answer: somebody else holds it")
-    state = replace(HEALTHY, trouble=view.problem)
+    state = HEALTHY._replace(trouble=view.problem)
     findings = check_state(state, view)
     assert "one client at a time" in str(said(findings, "somebody else holds it").advice)
     assert said(findings, "port can't be seen").level is FindingLevel.WARNING
@@ -162,20 +161,20 @@ def test_a_monitor_whose_qemu_has_gone() -> None:
 
 def test_a_serial_port_has_no_state() -> None:
     agent = AgentChannel(Path("/a"), "qga0", Transport.ISA_SERIAL)
-    state = replace(HEALTHY, vm=replace(WEB, agent=agent))
-    finding = said(check_state(state, replace(SEEN, port_open=None)), "isa-serial")
+    state = HEALTHY._replace(vm=WEB._replace(agent=agent))
+    finding = said(check_state(state, SEEN._replace(port_open=None)), "isa-serial")
     assert finding.advice == "Use virtio-serial."
 
 
 def test_the_restart_counter() -> None:
-    old = said(check_state(HEALTHY, replace(SEEN, openings=None)), "can't be counted")
+    old = said(check_state(HEALTHY, SEEN._replace(openings=None)), "can't be counted")
     assert old.advice == "QEMU 7.2 and newer can count them."
-    shared = said(check_state(HEALTHY, replace(SEEN, sole_port=False)), "other ports")
+    shared = said(check_state(HEALTHY, SEEN._replace(sole_port=False)), "other ports")
     assert shared.level is FindingLevel.WARNING
 
 
 def test_trouble_is_told_and_made_safe() -> None:
-    finding = said(check_state(replace(HEALTHY, trouble="no\x1b[2Jreply")), "reply")
+    finding = said(check_state(HEALTHY._replace(trouble="no\x1b[2Jreply")), "reply")
     assert finding.text == "no\\x1b[2Jreply"
 
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -40,15 +39,15 @@ def fleet_of(*vms: Vm) -> Fleet:
 
 
 def running(state: VmState) -> VmState:
-    return replace(state, run_state=RunState.RUNNING)
+    return state._replace(run_state=RunState.RUNNING)
 
 
 def freezing(state: VmState) -> VmState:
-    return replace(state, progress=FREEZING)
+    return state._replace(progress=FREEZING)
 
 
 def idle(state: VmState) -> VmState:
-    return replace(state, progress=None)
+    return state._replace(progress=None)
 
 
 def names(states: tuple[VmState, ...]) -> list[str]:
@@ -84,7 +83,7 @@ def test_a_reader_is_told_what_was_written_since_oldest_first() -> None:
 
 def test_an_update_that_changes_nothing_is_no_version() -> None:
     fleet = fleet_of(vm("a"))
-    fleet.update(VmId("qemu", "a"), lambda state: replace(state))
+    fleet.update(VmId("qemu", "a"), lambda state: state._replace())
     assert fleet.version == 1
 
 
@@ -140,7 +139,7 @@ def test_being_absent_is_told_once() -> None:
 def test_a_new_description_of_the_same_process_keeps_what_is_known() -> None:
     fleet = fleet_of(vm("a", pid=1))
     fleet.update(VmId("qemu", "a"), running)
-    locked = replace(vm("a", pid=1), locked_by="backup")
+    locked = vm("a", pid=1)._replace(locked_by="backup")
     fleet.set_vms("qemu", [locked])
     state = fleet.get(VmId("qemu", "a"))
     assert state.vm == locked
@@ -160,7 +159,7 @@ def test_another_process_of_the_same_name_starts_afresh(new: Process) -> None:
 def test_an_operation_in_flight_keeps_the_vm_that_it_was_started_on() -> None:
     fleet = fleet_of(vm("a", pid=1))
     fleet.update(VmId("qemu", "a"), freezing)
-    other = replace(vm("a", pid=2), agent=AgentChannel(Path("/run/other")))
+    other = vm("a", pid=2)._replace(agent=AgentChannel(Path("/run/other")))
     fleet.set_vms("qemu", [other])
     state = fleet.get(VmId("qemu", "a"))
     assert state.vm == vm("a", pid=1)
@@ -305,9 +304,9 @@ def test_left_frozen_is_a_freeze_whose_thaw_was_not_acknowledged() -> None:
     state = VmState(vm("a"))
     assert not state.left_frozen
     lost = Outcome(OutcomeKind.LOST, "lost")
-    assert replace(state, last=lost).left_frozen
-    assert not replace(state, last=replace(lost, settled=True)).left_frozen
-    assert not replace(state, last=Outcome(OutcomeKind.REFUSED, "no")).left_frozen
+    assert state._replace(last=lost).left_frozen
+    assert not state._replace(last=lost._replace(settled=True)).left_frozen
+    assert not state._replace(last=Outcome(OutcomeKind.REFUSED, "no")).left_frozen
 
 
 # -- threads ----------------------------------------------------------------------------------
@@ -321,7 +320,7 @@ def test_writers_and_readers_in_many_threads_lose_nothing() -> None:
         start.wait()
         for _ in range(200):
             fleet.update(
-                VmId("qemu", name), lambda old: replace(old, trouble=f"{old.trouble}+"[-300:])
+                VmId("qemu", name), lambda old: old._replace(trouble=f"{old.trouble}+"[-300:])
             )
             fleet.log(VmId("qemu", name), Level.INFO, "x")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -62,7 +61,7 @@ def test_it_is_open_until_its_end_and_known_before_it_is_sent(path: Path, tmp_pa
     assert armed
     (row,) = rows(journal)
     assert (row.state, row.settled) == (WindowState.OPEN, False)
-    tell(entry, one, EventKind.VERDICT, outcome=replace(VERIFIED, thawed=None, settled=False))
+    tell(entry, one, EventKind.VERDICT, outcome=VERIFIED._replace(thawed=None, settled=False))
     (row,) = rows(journal)
     assert row.outcome is not None
     assert (row.state, row.outcome["thawed"]) == (WindowState.OPEN, None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -79,7 +78,7 @@ class Scene:
         """Return a fleet as a visit has seen it."""
         found = Fleet(wall=lambda: NOON)
         found.set_vms("qemu", [self.vm])
-        found.update(self.vm.id, lambda old: replace(old, freeze=FreezeInfo(state, NOON, True)))
+        found.update(self.vm.id, lambda old: old._replace(freeze=FreezeInfo(state, NOON, True)))
         return found
 
 
@@ -146,9 +145,9 @@ def test_another_process_of_the_vm_is_not_ours(scene: Scene) -> None:
     ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
     change(scene.path, scene.window, vm_ticks=ticks)
     mine = Process(os.getpid(), ticks)
-    assert scene.by(replace(scene.vm, process=mine)) is not None
+    assert scene.by(scene.vm._replace(process=mine)) is not None
     assert scene.by(scene.vm) is not None, "its socket proves it where no process is known"
-    assert scene.by(replace(scene.vm, process=replace(mine, pid=1))) is None
+    assert scene.by(scene.vm._replace(process=mine._replace(pid=1))) is None
 
 
 def test_another_boot_and_another_host(scene: Scene) -> None:
@@ -237,7 +236,7 @@ def test_a_guest_that_is_found_thawed_settles_its_window(scene: Scene) -> None:
     recovery.look(fleet)
     before = fleet.get(scene.vm.id)
     seen = AgentHealth(AgentState.ALIVE, seen_at=NOON)
-    after = replace(before, agent=seen).with_freeze(FreezeInfo(FreezeState.THAWED, NOON))
+    after = before._replace(agent=seen).with_freeze(FreezeInfo(FreezeState.THAWED, NOON))
     assert after.left is None
     recovery.answered(before, after)
     (row,) = rows(scene.journal)
@@ -258,6 +257,6 @@ def test_a_journal_that_can_not_tell_changes_nothing(scene: Scene, tmp_path: Pat
 
 def test_our_own_freeze_stays_ours_when_nothing_was_left() -> None:
     state = VmState(Vm(VmId("qemu", "db1")), freeze=FreezeInfo(FreezeState.FROZEN))
-    own = replace(state, last=LOST)
+    own = state._replace(last=LOST)
     assert not with_left(own, None).freeze.foreign
     assert with_left(state, None).freeze.foreign

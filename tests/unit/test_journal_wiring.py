@@ -82,9 +82,9 @@ def test_figures() -> None:
     [
         (USUAL, PENDING, 112.5, True),
         (USUAL, PENDING, 112.0, False),
-        (USUAL, replace(PENDING, phase=Phase.BLOCKED), 200.0, False),
-        (USUAL, replace(PENDING, phase=Phase.HELD), 200.0, False),
-        (USUAL, replace(PENDING, sent_at=None), 200.0, False),
+        (USUAL, PENDING._replace(phase=Phase.BLOCKED), 200.0, False),
+        (USUAL, PENDING._replace(phase=Phase.HELD), 200.0, False),
+        (USUAL, PENDING._replace(sent_at=None), 200.0, False),
         (replace(USUAL, count=figures_module.FEWEST - 1), PENDING, 200.0, False),
         (Figures(0), PENDING, 200.0, False),
     ],
@@ -108,10 +108,10 @@ def test_it_is_told_once_while_it_is_pending(journal: Journal, tmp_path: Path) -
     journal.write(lambda _: None, WAIT_S)
     told: list[Event] = []
     reporter = FleetReporter(fleet, one, told.append, entry)
-    reporter.progress(replace(PENDING, phase=Phase.PREPARING, sent_at=None))
+    reporter.progress(PENDING._replace(phase=Phase.PREPARING, sent_at=None))
     assert told == []
     for _ in range(3):
-        reporter.progress(replace(PENDING, sent_at=time.monotonic() - 60.0))
+        reporter.progress(PENDING._replace(sent_at=time.monotonic() - 60.0))
     assert [event.kind for event in told] == [EventKind.NOTE]
     assert "any of its last 5 freezes" in told[0].text
 

@@ -30,7 +30,7 @@ from agentclient.vm import (
 VM = Vm(VmId("qemu", "db1"), AgentChannel(Path("/x.qga")), MonitorChannel(Path("/x.qmp")))
 FREE = Serial("serial0", "disconnected:unix:/x.serial0,server=on")
 CLOSED = MonitorView(RunState.RUNNING, port_open=False, client=False)
-OPEN = replace(CLOSED, port_open=True)
+OPEN = CLOSED._replace(port_open=True)
 SILENT = AgentHealth(AgentState.SILENT)
 ALIVE = AgentHealth(AgentState.ALIVE)
 TITLES = ["connect", "thaw", "wait", "sysrq by key", "sysrq at serial0", "reset"]
@@ -95,11 +95,11 @@ def test_it_is_not_known_whether_it_is_frozen() -> None:
 
 
 def test_a_port_that_cannot_be_seen_may_be_open() -> None:
-    assert sensible(known(replace(OPEN, port_open=None))) == ["connect", "thaw"]
+    assert sensible(known(OPEN._replace(port_open=None))) == ["connect", "thaw"]
 
 
 def test_another_client_keeps_us_from_the_channel_alone() -> None:
-    busy = known(replace(OPEN, client=True))
+    busy = known(OPEN._replace(client=True))
     assert sensible(busy) == TITLES[3:]
     assert "may be about to thaw it" in str(offer(busy, "wait").why_not)
 
@@ -107,10 +107,10 @@ def test_another_client_keeps_us_from_the_channel_alone() -> None:
 @pytest.mark.parametrize(
     ("view", "word", "left"),
     [
-        (replace(CLOSED, run_state=RunState.PAUSED), "resume the VM", ["reset"]),
-        (replace(CLOSED, run_state=RunState.SUSPENDED), "wake it up", ["reset"]),
-        (replace(CLOSED, run_state=RunState.PANICKED), "nothing in it answers", ["reset"]),
-        (replace(CLOSED, run_state=RunState.MIGRATING), "migrating", []),
+        (CLOSED._replace(run_state=RunState.PAUSED), "resume the VM", ["reset"]),
+        (CLOSED._replace(run_state=RunState.SUSPENDED), "wake it up", ["reset"]),
+        (CLOSED._replace(run_state=RunState.PANICKED), "nothing in it answers", ["reset"]),
+        (CLOSED._replace(run_state=RunState.MIGRATING), "migrating", []),
         (MonitorView(RunState.GONE, gone=True), "does not run", []),
     ],
 )
@@ -133,16 +133,16 @@ def test_some_things_rule_out_everything(more: dict[str, Any], word: str) -> Non
 def test_who_has_stopped_waiting_is_not_told_to_stop_waiting() -> None:
     progress = Progress("freeze", Phase.THAWING, "the agent", 0.0, cancelled=True)
     of = known(in_flight="freeze")
-    of = replace(of, state=replace(of.state, progress=progress))
+    of = replace(of, state=of.state._replace(progress=progress))
     for one in ladder(of):
         assert not one.possible
         assert one.why_not == "its own thaw is still waited for, as long as its row counts down"
 
 
 def test_without_an_agents_channel_or_a_monitor() -> None:
-    without = known(vm=replace(VM, agent=None))
+    without = known(vm=VM._replace(agent=None))
     assert sensible(without) == TITLES[3:]
-    libvirt = known(vm=replace(VM, agent=None, out_of_reach="libvirt owns it"))
+    libvirt = known(vm=VM._replace(agent=None, out_of_reach="libvirt owns it"))
     assert "libvirt owns it" in str(offer(libvirt, "thaw").why_not)
     blind = known(MonitorView(problem="no monitor"), SILENT, inputs=Inputs(), has_monitor=False)
     assert sensible(blind) == ["connect", "wait"]
@@ -165,7 +165,7 @@ def test_sysrq_needs_a_keyboard_or_a_console_that_can_be_told() -> None:
 
 
 def test_a_manager_at_work_is_part_of_the_risk() -> None:
-    locked = known(vm=replace(VM, locked_by="backup"))
+    locked = known(vm=VM._replace(locked_by="backup"))
     assert "at work on it (backup)" in offer(locked, "reset").risk
 
 

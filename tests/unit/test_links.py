@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,11 +24,11 @@ def test_a_link_goes_where_the_vm_says() -> None:
     assert isinstance(link.agent, UnixEndpoint)
     assert link.agent.path == Path("/run/x.qga")
     assert isinstance(link.monitor, Monitor)
-    assert connect(replace(VM, agent=None)).agent is None
+    assert connect(VM._replace(agent=None)).agent is None
 
 
 def test_without_a_monitor_nothing_is_known() -> None:
-    link = connect(replace(VM, monitor=None))
+    link = connect(VM._replace(monitor=None))
     assert link.monitor is None
     assert link.look() == MonitorView(problem="no monitor")
     link.close()
@@ -38,8 +37,8 @@ def test_without_a_monitor_nothing_is_known() -> None:
 def test_all_users_of_a_vm_share_its_link_and_its_lock() -> None:
     links = Links()
     link = links.of(VM)
-    assert links.of(replace(VM, locked_by="backup")) is link
-    other = links.of(replace(VM, id=VmId("qemu", "other")))
+    assert links.of(VM._replace(locked_by="backup")) is link
+    other = links.of(VM._replace(id=VmId("qemu", "other")))
     assert other is not link
     assert other.channel_lock is not link.channel_lock
 
@@ -59,7 +58,7 @@ def test_a_vm_that_is_reached_otherwise_gets_a_new_link(
     monkeypatch.setattr(Monitor, "close", lambda monitor: closed.append(monitor))
     links = Links()
     old = links.of(VM)
-    new_vm = replace(VM, **changes)  # type: ignore[arg-type]
+    new_vm = VM._replace(**changes)  # type: ignore[arg-type]
     new = links.of(new_vm)
     assert new is not old
     assert new.vm == new_vm
@@ -90,7 +89,7 @@ def test_closing_closes_them_all_whatever_one_of_them_says(
     monkeypatch.setattr(Monitor, "close", close)
     links = Links()
     links.of(VM)
-    links.of(replace(VM, id=VmId("qemu", "other")))
+    links.of(VM._replace(id=VmId("qemu", "other")))
     links.close()
     assert len(closed) == 2
     links.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -65,7 +64,7 @@ class World:
         )
         self.endpoint = FakeEndpoint(clock, self.fake)
         self.vm = Vm(VmId("qemu", "db"), AgentChannel(Path("/run/x.qga")))
-        self.views: tuple[MonitorView, ...] = (UP, replace(UP, client=True))
+        self.views: tuple[MonitorView, ...] = (UP, UP._replace(client=True))
         self.reporter = FakeReporter()
         self.cancellation = Cancellation()
         self.mounts: tuple[str, ...] = ()
@@ -116,7 +115,7 @@ def test_a_guest_that_is_ready_is_prepared(world: World, clock: Clock) -> None:
     assert prepared.coverage is not None
     assert prepared.coverage.text == "1 of 2"
     assert prepared.covered_at == clock.now
-    assert prepared.baseline == replace(UP, client=True)
+    assert prepared.baseline == UP._replace(client=True)
     assert not world.endpoint.channels[0].closed
     assert prepared.conversation.wire.tags is True
     assert prepared.conversation.wire.waiting == ()
@@ -149,7 +148,7 @@ def test_a_guest_that_is_ready_is_prepared(world: World, clock: Clock) -> None:
 def test_the_configuration_refuses(
     world: World, changes: dict[str, object], refusal: Refusal
 ) -> None:
-    world.vm = replace(world.vm, **changes)  # type: ignore[arg-type]
+    world.vm = world.vm._replace(**changes)  # type: ignore[arg-type]
     outcome = world.outcome()
     assert (outcome.kind, outcome.refusal) == (OutcomeKind.REFUSED, refusal)
     assert world.endpoint.channels == []
@@ -158,7 +157,7 @@ def test_the_configuration_refuses(
 
 def test_read_only_refuses_before_anything_else(world: World) -> None:
     world.read_only = True
-    world.vm = replace(world.vm, locked_by="backup")
+    world.vm = world.vm._replace(locked_by="backup")
     assert world.outcome().refusal is Refusal.READ_ONLY
     assert world.endpoint.channels == []
 
@@ -166,13 +165,13 @@ def test_read_only_refuses_before_anything_else(world: World) -> None:
 # -- what the monitor shows -----------------------------------------------------------------------
 
 REFUSED_BY_VIEW = [
-    (replace(UP, run_state=RunState.PAUSED), Refusal.PAUSED, "resume"),
-    (replace(UP, run_state=RunState.IO_ERROR), Refusal.PAUSED, "io-error"),
-    (replace(UP, run_state=RunState.SUSPENDED, port_open=False), Refusal.SUSPENDED, "wake"),
-    (replace(UP, run_state=RunState.MIGRATING), Refusal.MIGRATING, "migrat"),
-    (replace(UP, run_state=RunState.SHUTDOWN), Refusal.NO_AGENT, "shutdown"),
-    (replace(UP, run_state=RunState.PANICKED), Refusal.NO_AGENT, "panicked"),
-    (replace(UP, port_open=False), Refusal.NO_AGENT, "port is closed"),
+    (UP._replace(run_state=RunState.PAUSED), Refusal.PAUSED, "resume"),
+    (UP._replace(run_state=RunState.IO_ERROR), Refusal.PAUSED, "io-error"),
+    (UP._replace(run_state=RunState.SUSPENDED, port_open=False), Refusal.SUSPENDED, "wake"),
+    (UP._replace(run_state=RunState.MIGRATING), Refusal.MIGRATING, "migrat"),
+    (UP._replace(run_state=RunState.SHUTDOWN), Refusal.NO_AGENT, "shutdown"),
+    (UP._replace(run_state=RunState.PANICKED), Refusal.NO_AGENT, "panicked"),
+    (UP._replace(port_open=False), Refusal.NO_AGENT, "port is closed"),
     (MonitorView(RunState.GONE, gone=True), Refusal.NO_AGENT, "does not run"),
 ]
 
@@ -195,13 +194,13 @@ def test_the_monitor_refuses_still_at_the_last_look(
 
 
 def test_another_client_is_never_joined(world: World) -> None:
-    world.views = (replace(UP, client=True),)
+    world.views = (UP._replace(client=True),)
     assert world.outcome().refusal is Refusal.BUSY
     assert world.endpoint.channels == []
 
 
 @pytest.mark.parametrize(
-    "views", [(), (MonitorView(problem="monitor: busy"),), (replace(UP, port_open=None),)]
+    "views", [(), (MonitorView(problem="monitor: busy"),), (UP._replace(port_open=None),)]
 )
 def test_less_to_see_is_no_refusal(world: World, views: tuple[MonitorView, ...]) -> None:
     world.views = views

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,12 +39,12 @@ def test_nothing_speaks_against_a_healthy_vm() -> None:
 @pytest.mark.parametrize(
     ("state", "words"),
     [
-        (replace(HEALTHY, run_state=RunState.PAUSED), "paused"),
-        (replace(HEALTHY, freeze=FreezeInfo(FreezeState.FROZEN)), "frozen already"),
-        (replace(HEALTHY, agent=replace(ALIVE, state=AgentState.CLOSED)), "agent is closed"),
-        (replace(HEALTHY, agent=replace(ALIVE, state=AgentState.NONE)), "agent is none"),
-        (replace(HEALTHY, vm=replace(HEALTHY.vm, locked_by="backup")), "locked by backup"),
-        (replace(HEALTHY, vm=replace(HEALTHY.vm, freeze_disabled="freeze-fs=0")), "freeze-fs=0"),
+        (HEALTHY._replace(run_state=RunState.PAUSED), "paused"),
+        (HEALTHY._replace(freeze=FreezeInfo(FreezeState.FROZEN)), "frozen already"),
+        (HEALTHY._replace(agent=ALIVE._replace(state=AgentState.CLOSED)), "agent is closed"),
+        (HEALTHY._replace(agent=ALIVE._replace(state=AgentState.NONE)), "agent is none"),
+        (HEALTHY._replace(vm=HEALTHY.vm._replace(locked_by="backup")), "locked by backup"),
+        (HEALTHY._replace(vm=HEALTHY.vm._replace(freeze_disabled="freeze-fs=0")), "freeze-fs=0"),
     ],
 )
 def test_each_refusal_is_said_before(state: VmState, words: str) -> None:
@@ -61,7 +60,7 @@ def test_each_refusal_is_said_before(state: VmState, words: str) -> None:
     ],
 )
 def test_each_risk_is_named_with_its_file_system(file_system: FileSystem, words: str) -> None:
-    (risk,) = risks(replace(HEALTHY, file_systems=(FileSystem("vda1", "/", "ext4"), file_system)))
+    (risk,) = risks(HEALTHY._replace(file_systems=(FileSystem("vda1", "/", "ext4"), file_system)))
     assert words in risk
     assert file_system.mountpoint in risk
 

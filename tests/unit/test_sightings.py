@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,7 +19,7 @@ def fleet(at: datetime, state: FreezeState | None = FreezeState.FROZEN, pid: int
     """Return a fleet as one visit at `at` has seen it."""
     found = Fleet(wall=lambda: at)
     found.set_vms("qemu", [Vm(DB, process=Process(pid, 7))])
-    found.update(DB, lambda old: replace(old, freeze=FreezeInfo(state, at, foreign=True)))
+    found.update(DB, lambda old: old._replace(freeze=FreezeInfo(state, at, foreign=True)))
     return found
 
 

@@ -6,7 +6,6 @@ import os
 import socket
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -186,8 +185,7 @@ def vm(source: str, name: str, agent: str | None = None, monitor: str | None = N
 
 
 def test_the_explicit_vm_wins_and_learns_what_the_other_knows() -> None:
-    found = replace(
-        vm("qemu", "web", "/a", "/m"),
+    found = vm("qemu", "web", "/a", "/m")._replace(
         process=Process(70, 1),
         locked_by="backup",
         freeze_disabled="switched off",
@@ -196,8 +194,7 @@ def test_the_explicit_vm_wins_and_learns_what_the_other_knows() -> None:
     qemu, explicit = merge([[found, vm("qemu", "db", "/b")], [mine]])
     assert [one.name for one in qemu] == ["db"]
     (merged,) = explicit
-    assert merged == replace(
-        mine,
+    assert merged == mine._replace(
         agent=AgentChannel(Path("/a"), "qga0", Transport.VIRTIO_SERIAL),
         process=Process(70, 1),
         locked_by="backup",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,39 +41,39 @@ def test_nothing_new_is_no_change() -> None:
 @pytest.mark.parametrize(
     ("view", "changes", "cause", "closed"),
     [
-        (replace(UP, port_open=False), [Change.CLOSED], Cause.AGENT_GONE, True),
-        (replace(UP, port_open=False, openings=6), [Change.CLOSED], Cause.AGENT_GONE, True),
-        (replace(UP, openings=7), [Change.RESTARTED], Cause.AGENT_RESTARTED, True),
-        (replace(UP, openings=7, sole_port=False), [Change.HINT], None, False),
-        (replace(UP, openings=1), [Change.RESET], Cause.GUEST_RESET, True),
-        (replace(UP, openings=1, sole_port=False), [Change.RESET], Cause.GUEST_RESET, True),
+        (UP._replace(port_open=False), [Change.CLOSED], Cause.AGENT_GONE, True),
+        (UP._replace(port_open=False, openings=6), [Change.CLOSED], Cause.AGENT_GONE, True),
+        (UP._replace(openings=7), [Change.RESTARTED], Cause.AGENT_RESTARTED, True),
+        (UP._replace(openings=7, sole_port=False), [Change.HINT], None, False),
+        (UP._replace(openings=1), [Change.RESET], Cause.GUEST_RESET, True),
+        (UP._replace(openings=1, sole_port=False), [Change.RESET], Cause.GUEST_RESET, True),
         (
-            replace(UP, openings=0, port_open=False),
+            UP._replace(openings=0, port_open=False),
             [Change.RESET, Change.CLOSED],
             Cause.GUEST_RESET,
             True,
         ),
-        (replace(UP, resets=1), [Change.RESET], Cause.GUEST_RESET, True),
+        (UP._replace(resets=1), [Change.RESET], Cause.GUEST_RESET, True),
         (MonitorView(RunState.GONE, gone=True), [Change.GONE], Cause.VM_GONE, True),
-        (replace(UP, run_state=RunState.SHUTDOWN), [Change.SHUTDOWN], Cause.GUEST_SHUTDOWN, False),
-        (replace(UP, run_state=RunState.PANICKED), [Change.PANICKED], Cause.GUEST_PANICKED, False),
+        (UP._replace(run_state=RunState.SHUTDOWN), [Change.SHUTDOWN], Cause.GUEST_SHUTDOWN, False),
+        (UP._replace(run_state=RunState.PANICKED), [Change.PANICKED], Cause.GUEST_PANICKED, False),
         (
-            replace(UP, run_state=RunState.SHUTDOWN, port_open=False),
+            UP._replace(run_state=RunState.SHUTDOWN, port_open=False),
             [Change.SHUTDOWN, Change.CLOSED],
             Cause.GUEST_SHUTDOWN,
             True,
         ),
-        (replace(UP, run_state=RunState.PAUSED), [Change.BLOCKED], None, False),
-        (replace(UP, run_state=RunState.IO_ERROR), [Change.BLOCKED], None, False),
-        (replace(UP, run_state=RunState.MIGRATING), [Change.BLOCKED], None, False),
+        (UP._replace(run_state=RunState.PAUSED), [Change.BLOCKED], None, False),
+        (UP._replace(run_state=RunState.IO_ERROR), [Change.BLOCKED], None, False),
+        (UP._replace(run_state=RunState.MIGRATING), [Change.BLOCKED], None, False),
         (
-            replace(UP, run_state=RunState.SUSPENDED, port_open=False),
+            UP._replace(run_state=RunState.SUSPENDED, port_open=False),
             [Change.CLOSED, Change.BLOCKED],
             Cause.GUEST_SUSPENDED,
             True,
         ),
         (BLIND, [], None, False),
-        (replace(UP, port_open=None, openings=None), [], None, False),
+        (UP._replace(port_open=None, openings=None), [], None, False),
     ],
 )
 def test_one_look(
@@ -90,12 +88,12 @@ def test_one_look(
 
 def test_a_change_is_told_once() -> None:
     for view in (
-        replace(UP, port_open=False, openings=6),
-        replace(UP, openings=7),
-        replace(UP, openings=0),
-        replace(UP, resets=1),
-        replace(UP, run_state=RunState.PANICKED),
-        replace(UP, run_state=RunState.PAUSED),
+        UP._replace(port_open=False, openings=6),
+        UP._replace(openings=7),
+        UP._replace(openings=0),
+        UP._replace(resets=1),
+        UP._replace(run_state=RunState.PANICKED),
+        UP._replace(run_state=RunState.PAUSED),
         MonitorView(RunState.GONE, gone=True),
     ):
         watch = watch_from()
@@ -105,16 +103,16 @@ def test_a_change_is_told_once() -> None:
 
 def test_a_port_that_opens_again_was_a_restart() -> None:
     watch = watch_from()
-    assert saw(watch, replace(UP, port_open=False, openings=6)) == [Change.CLOSED]
+    assert saw(watch, UP._replace(port_open=False, openings=6)) == [Change.CLOSED]
     assert (watch.open, watch.cause) == (False, Cause.AGENT_GONE)
-    assert saw(watch, replace(UP, openings=7)) == [Change.OPENED]
+    assert saw(watch, UP._replace(openings=7)) == [Change.OPENED]
     assert (watch.open, watch.cause) == (True, Cause.AGENT_RESTARTED)
     assert watch.ever_closed
 
 
 def test_a_restart_is_seen_without_a_counter_only_while_it_lasts() -> None:
-    old = replace(UP, openings=None)
-    assert saw(watch_from(old), replace(old, port_open=False), old) == [
+    old = UP._replace(openings=None)
+    assert saw(watch_from(old), old._replace(port_open=False), old) == [
         Change.CLOSED,
         Change.OPENED,
     ]
@@ -122,59 +120,59 @@ def test_a_restart_is_seen_without_a_counter_only_while_it_lasts() -> None:
 
 
 def test_a_restart_between_looks_over_a_blind_one_is_seen() -> None:
-    assert saw(watch_from(), BLIND, replace(UP, openings=7)) == [Change.RESTARTED]
+    assert saw(watch_from(), BLIND, UP._replace(openings=7)) == [Change.RESTARTED]
 
 
 def test_a_counter_that_appears_later_only_sets_the_mark() -> None:
-    watch = watch_from(replace(UP, openings=None, resets=None))
-    assert saw(watch, replace(UP, openings=3, resets=4)) == []
-    assert saw(watch, replace(UP, openings=4, resets=4)) == [Change.RESTARTED]
-    assert saw(watch, replace(UP, openings=4, resets=5)) == [Change.RESET]
+    watch = watch_from(UP._replace(openings=None, resets=None))
+    assert saw(watch, UP._replace(openings=3, resets=4)) == []
+    assert saw(watch, UP._replace(openings=4, resets=4)) == [Change.RESTARTED]
+    assert saw(watch, UP._replace(openings=4, resets=5)) == [Change.RESET]
 
 
 def test_after_a_reset_the_new_agent_is_an_opening_and_no_restart() -> None:
     watch = watch_from()
-    changes = saw(watch, replace(UP, openings=0, port_open=False), replace(UP, openings=1))
+    changes = saw(watch, UP._replace(openings=0, port_open=False), UP._replace(openings=1))
     assert changes == [Change.RESET, Change.CLOSED, Change.OPENED]
     assert watch.cause is Cause.GUEST_RESET
 
 
 def test_a_restart_after_a_reset_does_not_hide_the_reset() -> None:
     watch = watch_from()
-    saw(watch, replace(UP, openings=1), replace(UP, openings=3))
+    saw(watch, UP._replace(openings=1), UP._replace(openings=3))
     assert watch.changes == [Change.RESET, Change.RESTARTED]
     assert watch.cause is Cause.GUEST_RESET
 
 
 def test_a_vm_that_goes_after_a_reset_is_gone() -> None:
     watch = watch_from()
-    saw(watch, replace(UP, openings=1), MonitorView(RunState.GONE, gone=True))
+    saw(watch, UP._replace(openings=1), MonitorView(RunState.GONE, gone=True))
     assert watch.cause is Cause.VM_GONE
 
 
 def test_waking_up_is_no_reset_although_the_counter_falls() -> None:
     watch = watch_from()
-    asleep = replace(UP, run_state=RunState.SUSPENDED, port_open=False, openings=6)
+    asleep = UP._replace(run_state=RunState.SUSPENDED, port_open=False, openings=6)
     assert saw(watch, asleep) == [Change.CLOSED, Change.BLOCKED]
-    assert saw(watch, replace(UP, openings=1)) == [Change.OPENED, Change.RELEASED]
+    assert saw(watch, UP._replace(openings=1)) == [Change.OPENED, Change.RELEASED]
     assert not watch.reset
     assert watch.cause is Cause.GUEST_SUSPENDED
 
 
 def test_a_reset_that_qemu_tells_of_is_one_even_after_a_sleep() -> None:
     watch = watch_from()
-    saw(watch, replace(UP, run_state=RunState.SUSPENDED), replace(UP, openings=1, resets=1))
+    saw(watch, UP._replace(run_state=RunState.SUSPENDED), UP._replace(openings=1, resets=1))
     assert watch.reset
 
 
 def test_a_guest_dies_once() -> None:
     watch = watch_from()
-    saw(watch, replace(UP, run_state=RunState.SHUTDOWN), MonitorView(RunState.GONE, gone=True))
+    saw(watch, UP._replace(run_state=RunState.SHUTDOWN), MonitorView(RunState.GONE, gone=True))
     assert watch.changes == [Change.SHUTDOWN]
 
 
 def test_without_a_port_nothing_is_visible() -> None:
-    blind = replace(UP, port_open=None, openings=None)
+    blind = UP._replace(port_open=None, openings=None)
     watch = watch_from(blind)
     assert (watch.visible, watch.open, watch.seen_at) == (False, None, None)
     assert saw(watch, blind) == []
@@ -184,13 +182,13 @@ def test_without_a_port_nothing_is_visible() -> None:
 
 
 def test_a_port_that_is_first_seen_closed_has_closed() -> None:
-    assert saw(watch_from(replace(UP, port_open=None)), replace(UP, port_open=False)) == [
+    assert saw(watch_from(UP._replace(port_open=None)), UP._replace(port_open=False)) == [
         Change.CLOSED
     ]
 
 
 def test_a_port_that_was_closed_from_the_start_opens() -> None:
-    watch = watch_from(replace(UP, port_open=False))
+    watch = watch_from(UP._replace(port_open=False))
     assert saw(watch, UP) == [Change.OPENED]
     assert not watch.ever_closed
 
@@ -209,11 +207,11 @@ def test_when_the_port_was_last_seen() -> None:
 
 def test_blocked_time_is_counted_apart() -> None:
     watch = watch_from()
-    paused = replace(UP, run_state=RunState.PAUSED)
+    paused = UP._replace(run_state=RunState.PAUSED)
     assert watch.saw(20.0, paused) == [Change.BLOCKED]
     assert watch.blocked
     assert watch.blocked_s(25.0) == 5.0
-    assert watch.saw(26.0, replace(UP, run_state=RunState.MIGRATING)) == []
+    assert watch.saw(26.0, UP._replace(run_state=RunState.MIGRATING)) == []
     assert watch.saw(30.0, UP) == [Change.RELEASED]
     assert watch.blocked_s(99.0) == 10.0
     assert watch.saw(100.0, paused) == [Change.BLOCKED]
@@ -222,7 +220,7 @@ def test_blocked_time_is_counted_apart() -> None:
 
 def test_a_blind_look_does_not_release() -> None:
     watch = watch_from()
-    watch.saw(20.0, replace(UP, run_state=RunState.PAUSED))
+    watch.saw(20.0, UP._replace(run_state=RunState.PAUSED))
     assert watch.saw(21.0, BLIND) == []
     assert watch.blocked
 
@@ -238,7 +236,7 @@ def test_every_blocked_state_says_what_would_release_it() -> None:
 def test_whether_the_agent_has_read_it_stays_known() -> None:
     watch = watch_from()
     seen = [watch.read]
-    for view in (UP, replace(UP, reads=10), UP, BLIND):
+    for view in (UP, UP._replace(reads=10), UP, BLIND):
         watch.saw(11.0, view)
         seen.append(watch.read)
     assert seen == [None, False, True, True, True]
@@ -246,21 +244,21 @@ def test_whether_the_agent_has_read_it_stays_known() -> None:
 
 @pytest.mark.parametrize(("before", "after"), [(None, 5), (5, None), (None, None)])
 def test_without_both_figures_reading_is_unknown(before: int | None, after: int | None) -> None:
-    watch = watch_from(replace(UP, reads=before))
-    watch.saw(11.0, replace(UP, reads=after))
+    watch = watch_from(UP._replace(reads=before))
+    watch.saw(11.0, UP._replace(reads=after))
     assert watch.read is None
 
 
 def test_written_bytes_count_from_the_baseline() -> None:
     watch = watch_from()
     assert watch.written_bytes == 0
-    watch.saw(11.0, replace(UP, written_bytes=164))
+    watch.saw(11.0, UP._replace(written_bytes=164))
     assert watch.written_bytes == 64
     watch.saw(12.0, BLIND)
     assert watch.written_bytes == 64
-    watch.saw(13.0, replace(UP, written_bytes=3))  # another process' counter
+    watch.saw(13.0, UP._replace(written_bytes=3))  # another process' counter
     assert watch.written_bytes == 0
-    assert watch_from(replace(UP, written_bytes=None)).written_bytes is None
+    assert watch_from(UP._replace(written_bytes=None)).written_bytes is None
 
 
 # -- anything -----------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import count
 
 import pytest
@@ -95,16 +94,16 @@ def test_ending_it_late_does_not_make_it_longer() -> None:
 
 def test_a_port_that_closes_puts_it_at_risk_once() -> None:
     held = Held()
-    assert kinds(held.look(101.0, replace(UP, port_open=False, openings=6))) == [EventKind.AT_RISK]
+    assert kinds(held.look(101.0, UP._replace(port_open=False, openings=6))) == [EventKind.AT_RISK]
     assert held.window.at_risk
-    assert held.look(102.0, replace(UP, port_open=False, openings=6)) == []
+    assert held.look(102.0, UP._replace(port_open=False, openings=6)) == []
     assert (held.window.broken, held.window.over) == (None, False)
 
 
 def test_the_next_agents_status_settles_it() -> None:
     held = Held()
-    held.look(101.0, replace(UP, port_open=False, openings=6))
-    assert held.look(102.0, replace(UP, openings=7)) == [Resync(1)]
+    held.look(101.0, UP._replace(port_open=False, openings=6))
+    assert held.look(102.0, UP._replace(openings=7)) == [Resync(1)]
     assert held.window.heard(Synced(9)) == []
     assert held.window.heard(Synced(1)) == [Send(2, "guest-fsfreeze-status")]
     assert held.window.heard(Reply(9, "thawed")) == []
@@ -117,7 +116,7 @@ def test_the_next_agents_status_settles_it() -> None:
 @pytest.mark.parametrize("value", ["frozen", None, 5, [], {"x": 1}, "THAWED"])
 def test_a_next_agent_that_does_not_say_thawed_lets_it_go_on(value: object) -> None:
     held = Held()
-    moves = held.look(101.0, replace(UP, openings=7))
+    moves = held.look(101.0, UP._replace(openings=7))
     assert kinds(moves) == [EventKind.AT_RISK]
     assert moves[-1] == Resync(1)
     held.window.heard(Synced(1))
@@ -127,7 +126,7 @@ def test_a_next_agent_that_does_not_say_thawed_lets_it_go_on(value: object) -> N
 
 def test_errors_and_lost_questions_change_nothing() -> None:
     held = Held()
-    held.look(101.0, replace(UP, openings=7))
+    held.look(101.0, UP._replace(openings=7))
     held.window.heard(Synced(1))
     assert held.window.heard(Failure(2, "GenericError", "x")) == []
     assert held.window.heard(Passed(2)) == []
@@ -136,14 +135,14 @@ def test_errors_and_lost_questions_change_nothing() -> None:
 
 def test_another_port_of_the_same_controller_is_no_risk() -> None:
     held = Held()
-    assert held.look(101.0, replace(UP, openings=7, sole_port=False)) == []
+    assert held.look(101.0, UP._replace(openings=7, sole_port=False)) == []
     assert held.watch.changes == [Change.HINT]
     assert not held.window.at_risk
 
 
 def test_a_blocked_guest_stays_frozen() -> None:
     held = Held()
-    assert held.look(101.0, replace(UP, run_state=RunState.PAUSED)) == []
+    assert held.look(101.0, UP._replace(run_state=RunState.PAUSED)) == []
     assert held.look(102.0) == []
     assert (held.window.broken, held.window.at_risk) == (None, False)
 
@@ -154,10 +153,10 @@ def test_a_blocked_guest_stays_frozen() -> None:
 @pytest.mark.parametrize(
     "view",
     [
-        replace(UP, openings=1),
+        UP._replace(openings=1),
         MonitorView(RunState.GONE, gone=True),
-        replace(UP, run_state=RunState.SHUTDOWN),
-        replace(UP, run_state=RunState.PANICKED),
+        UP._replace(run_state=RunState.SHUTDOWN),
+        UP._replace(run_state=RunState.PANICKED),
     ],
 )
 def test_a_guest_that_was_reset_or_died_ends_it(view: MonitorView) -> None:
@@ -170,11 +169,11 @@ def test_a_guest_that_was_reset_or_died_ends_it(view: MonitorView) -> None:
 
 def test_writes_are_told_once_and_do_not_end_it() -> None:
     held = Held()
-    (told,) = held.look(101.0, replace(UP, written_bytes=612))
+    (told,) = held.look(101.0, UP._replace(written_bytes=612))
     assert isinstance(told, Tell)
     assert told.kind is EventKind.CONTRADICTION
     assert told.fields == {"written_bytes": 512}
-    assert held.look(102.0, replace(UP, written_bytes=700)) == []
+    assert held.look(102.0, UP._replace(written_bytes=700)) == []
     assert held.window.written_bytes == 600
     assert held.window.broken is not None
     assert not held.window.over
@@ -183,22 +182,22 @@ def test_writes_are_told_once_and_do_not_end_it() -> None:
 def test_writes_beside_what_was_chosen_are_counted_and_contradict_nothing() -> None:
     watch = PortWatch(UP, 99.0)
     window = Window(100.0, 10.0, watch, count(1).__next__, whole=False)
-    assert window.saw(101.0, watch.saw(101.0, replace(UP, written_bytes=612))) == []
+    assert window.saw(101.0, watch.saw(101.0, UP._replace(written_bytes=612))) == []
     assert (window.written_bytes, window.broken) == (512, None)
 
 
 def test_writes_before_it_began_do_not_count() -> None:
     watch = PortWatch(UP, 0.0)
-    watch.saw(99.0, replace(UP, written_bytes=9_000))
+    watch.saw(99.0, UP._replace(written_bytes=9_000))
     window = Window(100.0, 10.0, watch, count(1).__next__)
-    window.saw(101.0, watch.saw(101.0, replace(UP, written_bytes=9_000)))
+    window.saw(101.0, watch.saw(101.0, UP._replace(written_bytes=9_000)))
     assert (window.written_bytes, window.broken) == (0, None)
 
 
 def test_writes_seen_by_the_last_look_count() -> None:
     held = Held()
     held.window.tick(110.0)
-    moves = held.look(110.1, replace(UP, written_bytes=101))
+    moves = held.look(110.1, UP._replace(written_bytes=101))
     assert kinds(moves) == [EventKind.CONTRADICTION, EventKind.NOTE]
     assert held.window.over
 
