@@ -42,7 +42,8 @@ class OnPty:
         self.fd = fd
         self._data = bytearray()
         self._arrived = threading.Condition()
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def _read(self) -> None:
         while True:
@@ -56,6 +57,14 @@ class OnPty:
                 self._arrived.notify_all()
             if not data:
                 return
+
+    def close(self) -> None:
+        """Kill it, and close our end of its terminal."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+        # Not before the reader has seen the end: it would read from whatever gets this number next.
+        self._reader.join(PATIENCE_S)
+        os.close(self.fd)
 
     @property
     def everything(self) -> bytes:
@@ -127,9 +136,8 @@ def on_pty(
         preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0) and None,
     )
     os.close(theirs)
+    console = OnPty(process, ours, began)
     try:
-        yield OnPty(process, ours, began)
+        yield console
     finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        os.close(ours)
+        console.close()
