@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from agentclient.vm import FileSystem
 
@@ -26,8 +26,7 @@ CANNOT_FREEZE = frozenset(
 _DRIVE = re.compile(r"[A-Za-z]:\\")
 
 
-@dataclass(frozen=True, slots=True)
-class Coverage:
+class Coverage(NamedTuple):
     """What a freeze should cover.
 
     Attributes:

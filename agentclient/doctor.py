@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 
 from agentclient.commands import thaw_command
@@ -177,9 +176,7 @@ def _found(subject: str, vms: Sequence[Vm], abilities: Abilities) -> Finding:
     if not vms:
         advice = "Start a VM, or name one: --vm name=N,agent=PATH,monitor=PATH."
         return Finding(subject, _WARNING, "no VM was found", advice)
-    words = [
-        one.name.replace("_", " ") for one in fields(abilities) if getattr(abilities, one.name)
-    ]
+    words = [name.replace("_", " ") for name, able in abilities._asdict().items() if able]
     number = "1 VM" if len(vms) == 1 else f"{len(vms)} VMs"
     return Finding(subject, _OK, f"{number} found; it knows: {', '.join(words) or 'nothing more'}")
 

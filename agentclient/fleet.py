@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Container, Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
+from typing import NamedTuple
 
 from agentclient.errors import BadInput
 from agentclient.logs import Logs
@@ -24,8 +24,7 @@ SHOWN = 8
 _MOST_REMOVED = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class FleetChange:
+class FleetChange(NamedTuple):
     """What happened between two versions of the fleet.
 
     Attributes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from dataclasses import replace
 from typing import Any
 
 import click
@@ -54,7 +53,7 @@ def cli(ctx: click.Context, /, *, max_hold: float | None, **general: Any) -> int
         return 0
     options = ctx.obj.checked()
     if options.or_drill and not context.has_vms(options):
-        options = replace(options, drill=DEFAULT_GUESTS)
+        options = options._replace(drill=DEFAULT_GUESTS)
     if _on_terminal():
         return _open_console(options)
     return _tell(options)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from agentclient.vm import AgentChannel, Transport, Vm
 
@@ -14,8 +13,7 @@ EXPLICIT_SOURCE = "socket"
 DRILL_SOURCE = "drill"
 
 
-@dataclass(frozen=True, slots=True)
-class Abilities:
+class Abilities(NamedTuple):
     """What a source's VMs can be used for, where each VM's own configuration allows it.
 
     Attributes:
@@ -33,8 +31,7 @@ class Abilities:
     locks: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(NamedTuple):
     """Something that a source could not see or use; never a reason to stop.
 
     Attributes:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 
 from agentclient.sources.command import (
     AgentPort,
@@ -63,22 +62,22 @@ def _pairs(argv: Sequence[str]) -> Iterator[tuple[str, str]]:
         index += takes
 
 
-@dataclass(slots=True)
 class _Reader:
     """Collects the options; conclusions wait for the end, because the order is free."""
 
-    name: str = ""
-    vmid: int | None = None
-    chroot: str | None = None
-    daemonized: bool = False
-    machine: str = ""
-    libvirt: bool = False
-    human_monitor: bool = False
-    serials: int = 0
-    chardevs: dict[str, Chardev] = field(default_factory=dict)
-    devices: list[dict[str, str]] = field(default_factory=list)
-    monitors: list[tuple[str, str]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.name = ""
+        self.vmid: int | None = None
+        self.chroot: str | None = None
+        self.daemonized = False
+        self.machine = ""
+        self.libvirt = False
+        self.human_monitor = False
+        self.serials = 0
+        self.chardevs: dict[str, Chardev] = {}
+        self.devices: list[dict[str, str]] = []
+        self.monitors: list[tuple[str, str]] = []
+        self.notes: list[str] = []
 
     def take(self, option: str, value: str) -> None:
         match option:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from agentclient.vm import Transport
 
 
-@dataclass(frozen=True, slots=True)
-class Chardev:
+class Chardev(NamedTuple):
     """A character device of QEMU's, as far as a visitor needs it.
 
     Attributes:
@@ -44,8 +43,7 @@ class Chardev:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class AgentPort:
+class AgentPort(NamedTuple):
     """The guest's side of the agent's channel.
 
     Attributes:
@@ -65,16 +63,14 @@ class AgentPort:
     guessed_from: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class QmpMonitor:
+class QmpMonitor(NamedTuple):
     """A monitor that speaks QMP, and the option that made it."""
 
     chardev: Chardev
     option: str
 
 
-@dataclass(frozen=True, slots=True)
-class QemuCommand:
+class QemuCommand(NamedTuple):
     """What one command line says.
 
     Attributes:

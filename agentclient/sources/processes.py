@@ -10,8 +10,8 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from agentclient.errors import FrostwatchError
 from agentclient.identity import start_ticks, stat_fields
@@ -24,8 +24,7 @@ _DELETED = " (deleted)"
 _CLEANUP = b"cleanup/"
 
 
-@dataclass(frozen=True, slots=True)
-class QemuProcess:
+class QemuProcess(NamedTuple):
     """A running QEMU.
 
     Attributes:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from agentclient.sources.options import options
 
@@ -14,8 +14,7 @@ _OFF = frozenset({"0", "off", "no", "false"})
 _FREEZE_SWITCHES = ("guest-fsfreeze", "freeze-fs", "freeze-fs-on-backup")
 
 
-@dataclass(frozen=True, slots=True)
-class ProxmoxConfig:
+class ProxmoxConfig(NamedTuple):
     """The lines that matter here.
 
     Attributes:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from agentclient.sources.base import Abilities, Note
 from agentclient.sources.cmdline import parse_command_line
@@ -24,8 +24,7 @@ SOURCE = "qemu"
 LIBVIRT = "libvirt owns this VM and its agent's channel, which nobody else may open"
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
+class _Found(NamedTuple):
     """One process with all that is written about it."""
 
     qemu: QemuProcess

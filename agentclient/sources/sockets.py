@@ -9,9 +9,9 @@ from __future__ import annotations
 import grp
 import os
 import stat
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import NamedTuple
 
 from agentclient.text import printable
 
@@ -29,8 +29,7 @@ class SocketFault(StrEnum):
     OTHER = "other"
 
 
-@dataclass(frozen=True, slots=True)
-class SocketProblem:
+class SocketProblem(NamedTuple):
     """What is wrong with a socket's file.
 
     Attributes:

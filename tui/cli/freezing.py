@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -113,7 +112,7 @@ def freeze_command(
     """
     most_s = options.max_hold_s if max_hold is None else max_hold
     schedule = Schedule(first_timeout, probe_timeout, probes, hold, most_s)
-    with context.engine_for(replace(options, freezes_at_once=at_once)) as engine:
+    with context.engine_for(options._replace(freezes_at_once=at_once)) as engine:
         request = _request(mounts, strict, schedule)
         vms = engine.find(names)
         if together:

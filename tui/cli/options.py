@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from functools import update_wrapper
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -20,8 +19,7 @@ DRILL = "--drill"
 DEFAULT_FREEZES_AT_ONCE = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """What every command takes.
 
     Attributes:
@@ -148,8 +146,7 @@ def with_options(function: Callable[..., int]) -> Callable[..., int]:
         general = click.get_current_context().find_object(Options) or Options()
         if general.or_drill:
             raise BadInput("--or-drill is for the console alone: a command takes --drill")
-        options = replace(
-            general,
+        options = general._replace(
             specs=general.specs + specs,
             named_only=general.named_only or named_only,
             drill=general.drill if drill is None else drill,

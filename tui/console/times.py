@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -36,8 +35,7 @@ class Moment(NamedTuple):
         return self.wall + timedelta(seconds=mono - self.mono)
 
 
-@dataclass(frozen=True, slots=True)
-class Clock:
+class Clock(NamedTuple):
     """The two clocks that the console reads."""
 
     monotonic: Callable[[], float] = time.monotonic
