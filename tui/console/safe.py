@@ -42,7 +42,8 @@ def fit(text: str, width: int, *, right: bool = False) -> str:
     return padding + text if right else text + padding
 
 
-def wrap(text: str, width: int) -> list[str]:
+@lru_cache(maxsize=128)  # the facts of the pane, which are wrapped twice a second
+def wrap(text: str, width: int) -> tuple[str, ...]:
     """Return `text` in lines of at most `width` cells, broken at spaces where there are any.
 
     Spaces in front of the text are kept, those where a line is broken are not.
@@ -60,7 +61,7 @@ def wrap(text: str, width: int) -> list[str]:
             lines.append(line)
         *full, line = _chopped(word, width)
         lines.extend(full)
-    return [*lines, line]
+    return (*lines, line)
 
 
 def _chopped(word: str, width: int) -> list[str]:
