@@ -1,10 +1,34 @@
-"""What is free goes back to the system."""
+"""What is free goes back to the system, and threads have no heaps of their own."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
+
 from agentclient import heap
+
+# A program of its own, since what is set holds for a whole process. It prints glibc's own list.
+THREADS = """
+import ctypes, sys, threading
+from agentclient import heap
+if sys.argv[1] == "shared":
+    heap.share()
+together = threading.Barrier(6)
+def work():
+    kept = bytearray(4096)
+    together.wait()
+threads = [threading.Thread(target=work) for _ in range(6)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+library = ctypes.CDLL(None)
+library.malloc_info(0, ctypes.c_void_p.in_dll(library, "stdout"))
+library.fflush(None)
+"""
 
 
 def resident() -> int:
@@ -21,3 +45,11 @@ def test_holes_in_the_heap_are_given_back() -> None:
     heap.give_back()
     assert resident() < before - 20_000, "of 60 MB in holes"
     assert kept
+
+
+@pytest.mark.parametrize(("how", "heaps"), [("shared", 1), ("usual", 7)])
+def test_threads_share_one_heap(how: str, heaps: int) -> None:
+    """Six threads beside the main one; that they have heaps of their own is what is avoided."""
+    program = [sys.executable, "-c", THREADS, how]
+    told = subprocess.run(program, capture_output=True, text=True, check=True, timeout=30).stdout
+    assert told.count("<heap nr=") == heaps

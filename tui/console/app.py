@@ -165,13 +165,18 @@ class FrostwatchApp(ActingApp):
         self.set_interval(DRAIN_S, self.drain)
         self._eager = self.set_interval(EAGER_S, self._look_eagerly, repeat=round(1 / EAGER_S))
         self.set_interval(SECOND_S, self.second)
-        self.set_interval(heap.EVERY_S, heap.give_back)
+        self.set_interval(heap.EVERY_S, self._tidy)
 
     def _shown(self) -> None:
         """Begin what would have kept the operator waiting for the first screen."""
+        heap.share()
         if self._watcher is not None:
             self._watcher.start()
         self.prepare()
+
+    def _tidy(self) -> None:
+        """Keep what the console takes of the host's memory where it is."""
+        heap.give_back()
 
     def on_resize(self) -> None:
         """Share the height anew."""
