@@ -33,7 +33,7 @@ from tui.console.model.filter import Filter
 from tui.console.model.order import Order
 from tui.console.model.view import FleetView
 from tui.console.notices import Notice, news_of
-from tui.console.painting import exact
+from tui.console.painting import exact, forget
 from tui.console.pinned import PinnedLine
 from tui.console.ports import OperationsPort, WatcherPort
 from tui.console.safe import safe
@@ -176,6 +176,7 @@ class FrostwatchApp(ActingApp):
 
     def _tidy(self) -> None:
         """Keep what the console takes of the host's memory where it is."""
+        forget()
         heap.give_back()
 
     def on_resize(self) -> None:

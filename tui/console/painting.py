@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from rich.console import Console, RenderableType
 from rich.control import Control
+from rich.segment import Segment
 from textual._compositor import ChopsUpdate
 
 
@@ -36,3 +37,11 @@ def exact(renderable: RenderableType | None) -> RenderableType | None:
     if isinstance(renderable, ChopsUpdate):
         return ExactUpdate(renderable.chops, renderable.spans, renderable.chop_ends)
     return renderable
+
+
+def forget() -> None:
+    """Let go of what was cut out of screens that have gone: Rich keeps up to 16,384 such pieces.
+
+    A screen has some hundred; a lively fleet takes hours to make so many others.
+    """
+    Segment._split_cells.cache_clear()
