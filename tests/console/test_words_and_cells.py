@@ -37,6 +37,7 @@ from tests.console.fleets import (
     state_of,
     verified,
 )
+from tui.cli import listing
 from tui.console import words
 from tui.console.ascii import to_ascii
 from tui.console.detail.facts import Fact, fact_lines, facts_of, size_in_words, urgent_lines
@@ -84,6 +85,13 @@ VOCABULARY: list[tuple[Any, type[StrEnum]]] = [
 def test_every_state_has_a_look_with_its_own_word(looks: Any, states: type[StrEnum]) -> None:
     for state in states:
         assert looks[state].word == state.value
+
+
+def test_the_command_line_shows_the_same_signs() -> None:
+    for state, agent in listing._AGENT.items():
+        assert agent.text == Signs().labelled(words.AGENT[state])
+    for file_systems, freeze in listing._FREEZE.items():
+        assert freeze.text == Signs().labelled(words.FREEZE[file_systems])
 
 
 @pytest.mark.parametrize("signs", [Signs(), Signs(ascii=True)])

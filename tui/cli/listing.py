@@ -25,21 +25,22 @@ STATE_WORDS = (*AgentState, *FreezeState, FOREIGN, LEFT)
 
 HEADER = ("VM", "RUNS", "AGENT", "KNOWN BY", "FILE SYSTEMS", "NOTE")
 
+# The console's signs (`tui.console.words`), whose module needs Textual; a test compares them.
 _AGENT = {
     AgentState.ALIVE: Cell("● alive", "green"),
     AgentState.OPEN: Cell("○ open", "green"),
     AgentState.CLOSED: Cell("✗ closed", "red"),
-    AgentState.SILENT: Cell("… silent", "yellow"),
+    AgentState.SILENT: Cell("▲ silent", "yellow"),
     AgentState.BUSY: Cell("◆ busy", "yellow"),
-    AgentState.NONE: Cell("- none"),
+    AgentState.NONE: Cell("– none"),
     AgentState.UNKNOWN: Cell("? unknown"),
 }
 
 _FREEZE = {
     FreezeState.THAWED: Cell("· thawed"),
-    FreezeState.FREEZING: Cell("↓ freezing", "cyan"),
+    FreezeState.FREEZING: Cell("◐ freezing", "cyan"),
     FreezeState.FROZEN: Cell("❆ frozen", "cyan"),
-    FreezeState.THAWING: Cell("↑ thawing", "cyan"),
+    FreezeState.THAWING: Cell("◑ thawing", "cyan"),
 }
 
 
