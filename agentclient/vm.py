@@ -2,7 +2,7 @@
 
 Everything here is immutable and has no behaviour beyond naming itself, so that a snapshot can
 cross threads, be compared, be shown and be written as JSON without anybody holding a lock. They
-are named tuples: those are compared, hashed and changed natively, which a visit does all the time,
+are named tuples: those are compared, hashed and copied natively, which a visit does all the time,
 and to define them takes a quarter of what data classes take, which each start does.
 """
 
