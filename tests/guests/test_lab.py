@@ -167,7 +167,7 @@ def test_throttled_disk_makes_a_freeze_slow(calm: Guest, client: RawClient) -> N
     calm.dirty("b", 3 << 20)
     started = time.monotonic()
     assert client.freeze() == 2
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 2.5
     assert client.thaw() == 2
 
 

@@ -43,7 +43,7 @@ def test_cancelled_while_the_agent_is_silent_it_leaves_at_once(
     asked = time.monotonic()
     running.operation.cancel()
     outcome = running.outcome(5.0)
-    assert time.monotonic() - asked < 1.5
+    assert time.monotonic() - asked < 2.5
     assert "cancelled before the freeze was sent" in outcome.reason
     assert EventKind.SENT not in running.kinds
     assert outcome.settled

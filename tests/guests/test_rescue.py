@@ -116,7 +116,7 @@ def test_a_thaw_has_a_bound_of_its_own(calm: Guest, operator: Operator) -> None:
     calm.stop_agent()
     outcome = operator.rescue(Rung.THAW, thaw_s=1.5).rescue_outcome()
     assert (outcome.found, outcome.ok) == (Found.SILENT, False)
-    assert 1.0 < outcome.seconds < 4.0
+    assert 1.0 < outcome.seconds < 8.0
     assert outcome.next is not None
     assert outcome.next.endswith("--rung wait")
     calm.continue_agent()
@@ -186,13 +186,13 @@ def test_an_agent_that_returns_is_thawed(dead: Guest, operator: Operator) -> Non
 def test_waiting_ends_by_itself_and_when_it_is_stopped(dead: Guest, operator: Operator) -> None:
     outcome = operator.rescue(Rung.WAIT, wait_s=1.0).rescue_outcome()
     assert (outcome.found, outcome.ok) == (Found.NO_AGENT, False)
-    assert 0.9 < outcome.seconds < 2.5
+    assert 0.9 < outcome.seconds < 6.0
     running = operator.rescue(Rung.WAIT)
     running.wait_progress(lambda progress: progress.what == "rescue")
     asked = time.monotonic()
     running.operation.cancel()
     assert running.rescue_outcome().found is Found.CANCELLED
-    assert time.monotonic() - asked < 1.0
+    assert time.monotonic() - asked < 5.0
     dead.start_agent()
     assert operator.rescue(Rung.THAW).rescue_outcome().thawed == 2
     dead.assert_thawed()

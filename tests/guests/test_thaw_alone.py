@@ -123,7 +123,7 @@ def test_a_thaw_can_be_cancelled_and_says_what_is_left(calm: Guest, operator: Op
     asked = time.monotonic()
     thaw.operation.cancel()
     outcome = thaw.thaw_outcome(5.0)
-    assert time.monotonic() - asked < 1.5
+    assert time.monotonic() - asked < 4.0
     assert (outcome.ok, outcome.thawed) == (False, None)
     assert outcome.next is not None
     calm.continue_agent()
