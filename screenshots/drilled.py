@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -86,7 +87,7 @@ def _visit(fleet: Fleet, vm: Vm, guest_plan: GuestPlan, still: StillClock) -> No
     """Look at the monitor, and ask the agent, as the watcher does."""
     guest = DrillGuest(guest_plan)
     taken = guest.client
-    view = replace(Drilled(guest).view(), client=taken)
+    view = Drilled(guest).view()._replace(client=taken)
     fleet.update(vm.id, looked(view, still.wall(), has_monitor=True))
     if not may_ask(fleet.get(vm.id), view):
         return
@@ -131,17 +132,17 @@ def _freeze(fleet: Fleet, play: Play, still: StillClock) -> None:
     )
     freeze.run(play.sent_s)
     for at, tell in freeze.told:
-        _at(still, at, lambda told=tell: _log(fleet, vm_id, told.level, told.text))
+        _at(still, at, partial(_log, fleet, vm_id, tell.level, tell.text))
     outcome, procedure = freeze.outcome, freeze.procedure
     over = outcome is not None
     state = procedure.state if outcome is None or not outcome.settled else FreezeState.THAWED
     progress = None if over else procedure.progress(ends)
     since = freeze.told[-1][0] if over else procedure.freeze.started_at
     info = FreezeInfo(state, _at(still, since, still.wall))
-    fleet.update(vm_id, lambda old: replace(old, progress=progress, last=outcome, freeze=info))
+    fleet.update(vm_id, lambda old: old._replace(progress=progress, last=outcome, freeze=info))
     if not drilled.truth.alive:
         closed = AgentHealth(AgentState.CLOSED, AgentHow.PORT, seen_at=still.wall())
-        fleet.update(vm_id, lambda old: replace(old, agent=closed))
+        fleet.update(vm_id, lambda old: old._replace(agent=closed))
 
 
 def _log(fleet: Fleet, vm_id: VmId, level: Level, text: str) -> None:
