@@ -8,6 +8,7 @@ from __future__ import annotations
 from rich.segment import Segment
 from textual import events
 from textual.binding import Binding
+from textual.screen import Screen
 from textual.strip import Strip
 
 from tui.console.tones import Tone, Toned
@@ -46,12 +47,21 @@ class KeyLine(Toned):
 
     def on_mount(self) -> None:
         """Follow what is bound to which key."""
-        self.screen.bindings_updated_signal.subscribe(self, lambda _screen: self.update_keys())
+        self.app.screen_change_signal.subscribe(self, self._follow)
+        self._follow(self.app.screen)
+
+    def _follow(self, screen: Screen[object]) -> None:
+        """Show the keys of the screen that gets them: of a dialog while there is one."""
+        screen.bindings_updated_signal.unsubscribe(self)  # a screen comes back after its dialogs
+        screen.bindings_updated_signal.subscribe(self, self._bound)
+        self.update_keys()
+
+    def _bound(self, _screen: Screen[object]) -> None:
         self.update_keys()
 
     def update_keys(self) -> None:
         """Show the keys as they are bound now, by a keymap perhaps."""
-        active = [each.binding for each in self.screen.active_bindings.values()]
+        active = [each.binding for each in self.app.screen.active_bindings.values()]
         found: dict[str, Binding] = {}
         for binding in active:
             if binding.show and binding.description and binding.id is not None:

@@ -144,11 +144,16 @@ class FreezeDialog(Dialog[FreezeAnswer]):
         yield labelled("group", meaning, Tone.HEAD if self._together else Tone.NORMAL)
         yield labelled("", "b changes that", Tone.DIM)
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Leave out what takes several VMs where there is one."""
+        if action == "together":
+            return len(self.targets) > 1
+        return super().check_action(action, parameters)
+
     def action_together(self) -> None:
         """Freeze several VMs together, or each on its own."""
-        if len(self.targets) > 1:
-            self._together = not self._together
-            self.update_text()
+        self._together = not self._together
+        self.update_text()
 
     def answers(self) -> Sequence[tuple[str, str]]:
         """Freeze, or don't."""

@@ -1,0 +1,30 @@
+"""The last line shows the keys that do something now."""
+
+from __future__ import annotations
+
+from tests.console.driving import LARGE, Seat, seated
+from tests.console.fakes import StillClock
+from tests.console.fleets import fleet_of
+
+
+def keys_of(seat: Seat) -> str:
+    return seat.lines[-1].strip()
+
+
+async def test_a_dialog_s_keys_take_the_place_of_the_app_s() -> None:
+    still = StillClock()
+    async with seated(fleet_of(["a", "b"], still), still, size=LARGE) as seat:
+        usual = keys_of(seat)
+        assert "f Freeze" in usual
+        for _ in range(2):
+            await seat.press("f")
+            assert keys_of(seat) == "Esc Leave  Left Shorter hold  Right Longer hold"
+            await seat.press("escape")
+            assert keys_of(seat) == usual
+
+
+async def test_a_key_for_many_is_shown_with_many() -> None:
+    still = StillClock()
+    async with seated(fleet_of(["a", "b"], still), still, size=LARGE) as seat:
+        await seat.press("asterisk", "f")
+        assert "b Together" in keys_of(seat)
