@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
+from agentclient.crew import Crew
 from agentclient.errors import FrostwatchError
 from agentclient.vm import Outcome, Vm, VmId
 from agentclient.wishes import Wish, Wishes
@@ -132,8 +133,8 @@ class Operations:
         self._making = threading.Lock()
         self._lock = threading.Lock()
         self._active: dict[VmId, Operation] = {}
-        self._freezes = ThreadPoolExecutor(freezes_at_once, thread_name_prefix="freeze")
-        self._thaws = ThreadPoolExecutor(thaws_at_once, thread_name_prefix="thaw")
+        self._freezes = Crew(freezes_at_once, "freeze")
+        self._thaws = Crew(thaws_at_once, "thaw")
 
     def prepare(self) -> Works:
         """Import what the first operation would have to wait for; in any thread."""
@@ -271,8 +272,8 @@ class Operations:
         grace = time.monotonic() + 2.0
         for operation in left:
             _waited(operation, grace)
-        self._freezes.shutdown(wait=False, cancel_futures=True)
-        self._thaws.shutdown(wait=False, cancel_futures=True)
+        self._freezes.close()
+        self._thaws.close()
         if self._works is not None:
             self._works.close()
         return not left
@@ -284,7 +285,7 @@ class Operations:
 
     def _submit(
         self,
-        executor: ThreadPoolExecutor,
+        crew: Crew,
         operation: Operation,
         task: Task,
         work: Callable[[], Ending],
@@ -294,12 +295,18 @@ class Operations:
                 outcome = work()
             except (Exception, FrostwatchError) as error:  # noqa: BLE001 - P8: one broken VM
                 outcome = self.prepare().crashed(task, operation.what, operation.step, error)
+            end(outcome)
+
+        def end(outcome: Ending) -> None:
             task.reporter.ended(outcome)
             with self._lock:
                 del self._active[operation.vm.id]
             operation.settle(outcome)
 
-        executor.submit(run)
+        try:
+            crew.submit(run)
+        except RuntimeError as error:  # the system has no thread for it
+            end(self.prepare().crashed(task, operation.what, operation.step, error))
 
 
 def _waited(operation: Operation, deadline: float) -> bool:

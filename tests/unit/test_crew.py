@@ -1,0 +1,115 @@
+"""Threads for operations: as many as are needed, and no longer than they are."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
+
+import pytest
+
+from agentclient.crew import Crew
+
+SOON_S = 10.0
+
+
+@pytest.fixture
+def gate() -> Iterator[threading.Event]:
+    """What the work of a test waits for; it is open when the test ends."""
+    gate = threading.Event()
+    yield gate
+    gate.set()
+
+
+def called(name: str) -> list[threading.Thread]:
+    return [one for one in threading.enumerate() if one.name.startswith(name)]
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + SOON_S
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def no_thread(_: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+def test_so_many_at_once_and_the_others_in_their_order(gate: threading.Event) -> None:
+    crew, begun = Crew(2, "some"), []
+
+    def work(number: int) -> int:
+        begun.append(number)
+        gate.wait(SOON_S)
+        return number
+
+    futures = [crew.submit(lambda number=number: work(number)) for number in range(5)]  # type: ignore[misc]
+    wait_until(lambda: len(begun) == 2)
+    assert len(called("some_")) == 2
+    gate.set()
+    assert [future.result(SOON_S) for future in futures] == [0, 1, 2, 3, 4]
+    assert sorted(begun) == [0, 1, 2, 3, 4]
+
+
+def test_no_thread_stays_behind() -> None:
+    crew = Crew(50, "brief")
+    futures = [crew.submit(lambda: threading.current_thread().name) for _ in range(50)]
+    assert len({future.result(SOON_S) for future in futures}) == 50
+    wait_until(lambda: not called("brief_"))
+
+
+def test_an_error_is_for_who_waits_and_for_nobody_else() -> None:
+    crew = Crew(1, "bad")
+
+    def fail() -> None:
+        raise ValueError("mine")
+
+    first, second = crew.submit(fail), crew.submit(lambda: 7)
+    with pytest.raises(ValueError, match="mine"):
+        first.result(SOON_S)
+    assert second.result(SOON_S) == 7
+
+
+def test_what_has_not_begun_at_the_end_is_cancelled(gate: threading.Event) -> None:
+    crew = Crew(1, "last")
+    first, second = crew.submit(lambda: gate.wait(SOON_S)), crew.submit(lambda: True)
+    crew.close()
+    with pytest.raises(CancelledError):
+        second.result(SOON_S)
+    with pytest.raises(RuntimeError, match="any more"):
+        crew.submit(lambda: True)
+    gate.set()
+    assert first.result(SOON_S)
+
+
+def test_who_changed_their_mind_is_passed_over(gate: threading.Event) -> None:
+    crew = Crew(1, "mind")
+    crew.submit(lambda: gate.wait(SOON_S))
+    second, third = crew.submit(lambda: 2), crew.submit(lambda: 3)
+    assert second.cancel()
+    gate.set()
+    assert third.result(SOON_S) == 3
+
+
+def test_without_a_thread_who_asks_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    crew = Crew(2, "none")
+    with monkeypatch.context() as poor:
+        poor.setattr(threading.Thread, "start", no_thread)
+        with pytest.raises(RuntimeError, match="new thread"):
+            crew.submit(lambda: 1)
+    assert crew.submit(lambda: 2).result(SOON_S) == 2
+
+
+def test_without_another_thread_one_does_it_all(
+    gate: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crew = Crew(2, "alone")
+    crew.submit(lambda: gate.wait(SOON_S))
+    wait_until(lambda: len(called("alone_")) == 1)
+    with monkeypatch.context() as poor:
+        poor.setattr(threading.Thread, "start", no_thread)
+        futures = [crew.submit(lambda: threading.current_thread().name) for _ in range(3)]
+        gate.set()
+        assert [future.result(SOON_S) for future in futures] == ["alone_0"] * 3
