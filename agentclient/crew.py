@@ -12,9 +12,12 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
+
+NO_THREAD: Final = (RuntimeError, MemoryError)
+"""What is raised where work can't begin."""
 
 
 class Crew:
@@ -37,19 +40,18 @@ class Crew:
         """Run `work` as soon as it is its turn.
 
         Raises:
-            RuntimeError: nothing is begun any more, or the system has no thread for it.
+            RuntimeError: the crew is closed, or the system has no thread for it.
+            MemoryError: the system has no memory for a thread.
         """
         future: Future[T] = Future()
+        do = partial(_do, work, future)
         with self._lock:
             if self._closed:
-                raise RuntimeError("nothing is begun any more")
-            self._waiting.append((future, partial(_do, work, future)))
-            try:
-                self._begin()
-            except RuntimeError:
-                if not self._busy:  # nobody would come to it
-                    self._waiting.clear()
-                    raise
+                raise RuntimeError("frostwatch is leaving")
+            if self._busy < self._most:
+                self._start(do)
+            else:
+                self._waiting.append((future, do))
         return future
 
     def close(self) -> None:
@@ -59,26 +61,33 @@ class Crew:
             while self._waiting:
                 self._waiting.popleft()[0].cancel()
 
-    def _begin(self) -> None:
-        """Give those whose turn it is a thread; the lock is held."""
-        while self._waiting and self._busy < self._most:
-            _, do = self._waiting[0]
+    def _start(self, do: Callable[[], None]) -> None:
+        """Start a thread; the lock is held."""
+        self._busy += 1
+        try:
             threading.Thread(target=self._run, args=(do,), name=next(self._names)).start()
-            self._waiting.popleft()
-            self._busy += 1
+        except BaseException:
+            self._busy -= 1
+            raise
 
-    def _run(self, do: Callable[[], None]) -> None:
-        while True:
+    def _run(self, do: Callable[[], None] | None) -> None:
+        while do is not None:
             do()
             with self._lock:
-                self._busy -= 1
-                try:
-                    self._begin()
-                except RuntimeError:  # no thread for the next one: this one is
-                    _, do = self._waiting.popleft()
-                    self._busy += 1
-                else:
-                    return
+                do = self._next()
+
+    def _next(self) -> Callable[[], None] | None:
+        """Pass the place on; return what this thread has to do itself, as there is no other."""
+        self._busy -= 1
+        if not self._waiting:
+            return None
+        _, do = self._waiting.popleft()
+        try:
+            self._start(do)
+        except NO_THREAD:
+            self._busy += 1
+            return do
+        return None
 
 
 def _do(work: Callable[[], T], future: Future[T]) -> None:

@@ -13,8 +13,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final, Generic, Protocol, TypeVar
 
+from agentclient.crew import NO_THREAD
 from agentclient.durations import in_words
-from agentclient.errors import BadInput
+from agentclient.errors import BadInput, FrostwatchError
 from agentclient.events import Event, EventKind, OnEvent
 from agentclient.results import FreezeRequest, GroupOutcome
 from agentclient.vm import Outcome, OutcomeKind, Vm, VmId
@@ -109,14 +110,26 @@ class GroupFreeze(Generic[MemberT]):
         self._failed: dict[VmId, str] = {}
         self.members: tuple[MemberT, ...] = ()
         self.outcome: GroupOutcome | None = None
+        self._begun = threading.Event()
         self._thread = threading.Thread(target=self._run, name="group", daemon=True)
 
     def start(self) -> tuple[MemberT, ...]:
-        """Begin all freezes, and return them."""
-        self.members = tuple(
-            self._operations.freeze(vm, self._request, self._event) for vm in self._vms
-        )
-        self._thread.start()
+        """Begin all freezes, and return them.
+
+        Raises:
+            FrostwatchError: the system has no thread for the barrier; nothing was begun.
+        """
+        try:
+            self._thread.start()  # first: without it nobody would thaw them together
+        except NO_THREAD as error:
+            raise FrostwatchError(f"the group was not begun: {error}") from None
+        begun: list[MemberT] = []
+        try:
+            for vm in self._vms:
+                begun.append(self._operations.freeze(vm, self._request, self._event))
+        finally:
+            self.members = tuple(begun)
+            self._begun.set()
         return self.members
 
     def wait(self, timeout_s: float | None = None) -> GroupOutcome | None:
@@ -149,6 +162,7 @@ class GroupFreeze(Generic[MemberT]):
     # -- the barrier ----------------------------------------------------------------------
 
     def _run(self) -> None:
+        self._begun.wait()
         deadline = time.monotonic() + self._within_s
         if not self._wait(lambda: len(self._held) == len(self._vms), deadline):
             self._end(self._why_not())

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from functools import partial
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
-from agentclient.crew import Crew
+from agentclient.crew import NO_THREAD, Crew
 from agentclient.errors import FrostwatchError
 from agentclient.vm import Outcome, Vm, VmId
 from agentclient.wishes import Wish, Wishes
@@ -33,6 +33,7 @@ DEFAULT_FREEZES_AT_ONCE: Final = 64
 # Threads are made as they are needed: no thaw ever waits behind another one that hangs.
 DEFAULT_THAWS_AT_ONCE: Final = 1024
 
+T = TypeVar("T")
 What = Literal["freeze", "thaw", "rescue"]
 
 
@@ -222,7 +223,7 @@ class Operations:
             vm: the VM.
             limit: the newest so many.
         """
-        return self._thaws.submit(lambda: self.prepare().past(vm, limit))
+        return self._look(lambda: self.prepare().past(vm, limit))
 
     def ladder(
         self, vm: Vm, *, serial: str | None = None, tried: frozenset[Rung] = frozenset()
@@ -236,7 +237,7 @@ class Operations:
         """
         running = self.on(vm.id)
         what = running.what if running is not None else None
-        return self._thaws.submit(
+        return self._look(
             lambda: self.prepare().ladder(vm, serial=serial, tried=tried, in_flight=what)
         )
 
@@ -295,18 +296,28 @@ class Operations:
                 outcome = work()
             except (Exception, FrostwatchError) as error:  # noqa: BLE001 - P8: one broken VM
                 outcome = self.prepare().crashed(task, operation.what, operation.step, error)
-            end(outcome)
-
-        def end(outcome: Ending) -> None:
             task.reporter.ended(outcome)
+            leave(outcome)
+
+        def leave(outcome: Ending) -> None:
             with self._lock:
                 del self._active[operation.vm.id]
             operation.settle(outcome)
 
         try:
             crew.submit(run)
-        except RuntimeError as error:  # the system has no thread for it
-            end(self.prepare().crashed(task, operation.what, operation.step, error))
+        except NO_THREAD as error:
+            # What is known of the VM stays as it was: a freeze that was not thawed above all.
+            leave(self.prepare().not_begun(task, operation.what, operation.step, error))
+
+    def _look(self, work: Callable[[], T]) -> Future[T]:
+        """Look at something aside; an error is for whoever asks for the result."""
+        try:
+            return self._thaws.submit(work)
+        except NO_THREAD as error:
+            failed: Future[T] = Future()
+            failed.set_exception(FrostwatchError(f"there is no thread for it: {error}"))
+            return failed
 
 
 def _waited(operation: Operation, deadline: float) -> bool:

@@ -7,6 +7,7 @@ than anything else here: who only looks does without them (`Operations.prepare`)
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from agentclient.commands import thaw_command
 from agentclient.events import EventKind, OnEvent
@@ -19,6 +20,7 @@ from agentclient.journal.writer import Journal
 from agentclient.ladder import Offer
 from agentclient.links import Links
 from agentclient.moves import Tell
+from agentclient.preflight import not_sent
 from agentclient.recovery import is_ours
 from agentclient.reporter import FleetReporter
 from agentclient.rescue import Rescuer, survey
@@ -29,6 +31,10 @@ from agentclient.thawer import Thawer
 from agentclient.verdict import refused
 from agentclient.vm import Level, Outcome, OutcomeKind, Refusal, Vm, VmState
 from agentclient.wishes import Wishes
+
+MORE_THREADS: Final = (
+    "raise the limit of threads (ulimit -u, systemd's TasksMax=), or do fewer at once"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +185,21 @@ class Works:
         reason = f"not taken: a {running} of this VM is in flight; stop it first"
         return _ended_rescue(task, step, Found.REFUSED, reason, None)
 
+    def not_begun(
+        self, task: Task, what: str, step: Step | None, error: Exception
+    ) -> Outcome | ThawOutcome | RescueOutcome:
+        """Tell that nothing was done, since there is no thread to do it in; what stands, stands."""
+        reason = f"not begun: {printable(str(error), 200)}; nothing was sent"
+        if step is not None:
+            return _ended_rescue(task, step, Found.FAILED, reason, MORE_THREADS)
+        if what != "freeze":
+            return _failed_thaw(task, reason, f"{MORE_THREADS}; then {thaw_command(task.vm)}")
+        outcome = not_sent(reason)._replace(next=MORE_THREADS)
+        text = f"{reason}. NEXT: {MORE_THREADS}"
+        for kind in (EventKind.VERDICT, EventKind.OUTCOME):
+            task.reporter.tell(Tell(kind, Level.ERROR, text, {"outcome": outcome}))
+        return outcome
+
     def crashed(
         self, task: Task, what: str, step: Step | None, error: Exception
     ) -> Outcome | ThawOutcome | RescueOutcome:
@@ -187,16 +208,20 @@ class Works:
         reason = f"frostwatch failed in the middle of it: {printable(repr(error), 300)}"
         if step is not None:
             return _ended_rescue(task, step, Found.FAILED, reason, command)
-        outcome: Outcome | ThawOutcome
-        if what == "freeze":
-            outcome = Outcome(OutcomeKind.FAILED, reason, next=command)
-            fields: dict[str, object] = {"outcome": outcome}
-        else:
-            outcome = ThawOutcome(task.vm.id, None, None, False, reason, 0.0, command)
-            fields = {"thaw": outcome}
-        text = f"{reason}. NEXT: {command}"
+        if what != "freeze":
+            return _failed_thaw(task, reason, command)
+        outcome = Outcome(OutcomeKind.FAILED, reason, next=command)
+        text, fields = f"{reason}. NEXT: {command}", {"outcome": outcome}
         task.reporter.tell(Tell(EventKind.OUTCOME, Level.ERROR, text, fields))
         return outcome
+
+
+def _failed_thaw(task: Task, reason: str, step: str) -> ThawOutcome:
+    """Tell that a thaw was not done, and what is to be done now."""
+    outcome = ThawOutcome(task.vm.id, None, None, False, reason, 0.0, step)
+    text = f"{reason}. NEXT: {step}"
+    task.reporter.tell(Tell(EventKind.OUTCOME, Level.ERROR, text, {"thaw": outcome}))
+    return outcome
 
 
 def _ended_rescue(

@@ -82,7 +82,8 @@ class FakeOperations:
         self.inputs = Inputs(keyboard=True)
         self.looks: list[Future[tuple[Offer, ...]]] = []
         self.slow = False
-        self.past: Past | None = None
+        self.past: Past | Exception | None = None
+        self.not_begun: Outcome | None = None  # what becomes of freezes at once
 
     def add(self, vm: Vm, what: str = "freeze") -> FakeOperation:
         operation = FakeOperation(vm, what)
@@ -93,7 +94,7 @@ class FakeOperations:
         pass
 
     def freeze(self, vm: Vm, request: FreezeRequest, on_event: object = None) -> FakeOperation:
-        operation = FakeOperation(vm, "freeze", request)
+        operation = FakeOperation(vm, "freeze", request, outcome=self.not_begun)
         self.started.append(operation)
         return operation
 
@@ -125,7 +126,10 @@ class FakeOperations:
 
     def history(self, vm: Vm, limit: int = 50) -> Future[Past | None]:
         look: Future[Past | None] = Future()
-        look.set_result(self.past)
+        if isinstance(self.past, Exception):
+            look.set_exception(self.past)
+        else:
+            look.set_result(self.past)
         return look
 
     def active(self) -> tuple[FakeOperation, ...]:

@@ -17,6 +17,8 @@ from agentclient.vm import (
     AgentState,
     FreezeInfo,
     FreezeState,
+    Outcome,
+    OutcomeKind,
 )
 from tests.console.driving import LARGE, Seat, qemu, seated
 from tests.console.fakes import FakeOperations, StillClock
@@ -72,6 +74,16 @@ async def test_freeze_asks_first_and_hits_the_vm_under_the_cursor(
         assert request is not None
         assert request.schedule.hold_s == 0
         assert "db-1: freeze begun; at most 1 h" in seat.notice
+
+
+async def test_a_freeze_that_was_not_begun_is_not_said_to_be(
+    fleet: Fleet, still: StillClock
+) -> None:
+    async with seated(fleet, still) as seat:
+        reason = "not begun: can't start new thread; nothing was sent"
+        seat.operations.not_begun = Outcome(OutcomeKind.FAILED, reason, settled=True)
+        await seat.press("down", "f", "enter")
+        assert f"db-1: {reason}" in seat.notice
 
 
 @pytest.mark.parametrize(("first", "begun"), [("yes", [("freeze", "app-1")]), ("no", [])])

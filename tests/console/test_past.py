@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from agentclient.errors import FrostwatchError
 from agentclient.journal.figures import Figures
 from agentclient.journal.history import Past, WindowRow
 from agentclient.journal.rows import MOMENTS, Moment
@@ -33,6 +34,7 @@ def window() -> WindowRow:
     ("past", "words"),
     [
         (None, "No journal is kept here"),
+        (FrostwatchError("there is no thread for it"), "can't be read: there is no thread for it"),
         (Past((), Figures(0)), "Nothing was frozen or thawed here yet"),
         (Past((window(),), Figures(3, 0.2, 0.5, 0.7)), "3 freezes answered: median 0.2 s"),
         (Past((window(),), Figures(0)), "2026-03-01 10:20:30"),
@@ -41,7 +43,7 @@ def window() -> WindowRow:
     ],
 )
 async def test_what_the_journal_knows_is_shown(
-    still: StillClock, past: Past | None, words: str
+    still: StillClock, past: Past | Exception | None, words: str
 ) -> None:
     operations = FakeOperations()
     operations.past = past

@@ -37,8 +37,9 @@ def no_thread(_: threading.Thread) -> None:
     raise RuntimeError("can't start new thread")
 
 
-def test_so_many_at_once_and_the_others_in_their_order(gate: threading.Event) -> None:
-    crew, begun = Crew(2, "some"), []
+@pytest.mark.parametrize("most", [1, 2])
+def test_so_many_at_once_and_the_others_in_their_order(most: int, gate: threading.Event) -> None:
+    crew, begun = Crew(most, "some"), []
 
     def work(number: int) -> int:
         begun.append(number)
@@ -46,11 +47,12 @@ def test_so_many_at_once_and_the_others_in_their_order(gate: threading.Event) ->
         return number
 
     futures = [crew.submit(lambda number=number: work(number)) for number in range(5)]  # type: ignore[misc]
-    wait_until(lambda: len(begun) == 2)
-    assert len(called("some_")) == 2
+    wait_until(lambda: len(begun) == most)
+    assert len(called("some_")) == most
     gate.set()
     assert [future.result(SOON_S) for future in futures] == [0, 1, 2, 3, 4]
-    assert sorted(begun) == [0, 1, 2, 3, 4]
+    # Threads that run side by side may overtake each other.
+    assert (begun if most == 1 else sorted(begun)) == [0, 1, 2, 3, 4]
 
 
 def test_no_thread_stays_behind() -> None:
@@ -78,7 +80,7 @@ def test_what_has_not_begun_at_the_end_is_cancelled(gate: threading.Event) -> No
     crew.close()
     with pytest.raises(CancelledError):
         second.result(SOON_S)
-    with pytest.raises(RuntimeError, match="any more"):
+    with pytest.raises(RuntimeError, match="leaving"):
         crew.submit(lambda: True)
     gate.set()
     assert first.result(SOON_S)
@@ -93,23 +95,26 @@ def test_who_changed_their_mind_is_passed_over(gate: threading.Event) -> None:
     assert third.result(SOON_S) == 3
 
 
-def test_without_a_thread_who_asks_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    crew = Crew(2, "none")
+def test_without_a_thread_who_asks_is_told(
+    gate: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crew = Crew(3, "none")
+    crew.submit(lambda: gate.wait(SOON_S))
     with monkeypatch.context() as poor:
         poor.setattr(threading.Thread, "start", no_thread)
-        with pytest.raises(RuntimeError, match="new thread"):
+        with pytest.raises(RuntimeError, match="new thread"):  # and is not made to wait for others
             crew.submit(lambda: 1)
     assert crew.submit(lambda: 2).result(SOON_S) == 2
 
 
-def test_without_another_thread_one_does_it_all(
+def test_without_another_thread_one_does_what_waits(
     gate: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    crew = Crew(2, "alone")
+    crew = Crew(1, "alone")
     crew.submit(lambda: gate.wait(SOON_S))
-    wait_until(lambda: len(called("alone_")) == 1)
+    futures = [crew.submit(lambda: threading.current_thread().name) for _ in range(3)]
     with monkeypatch.context() as poor:
         poor.setattr(threading.Thread, "start", no_thread)
-        futures = [crew.submit(lambda: threading.current_thread().name) for _ in range(3)]
         gate.set()
         assert [future.result(SOON_S) for future in futures] == ["alone_0"] * 3
+    assert crew.submit(lambda: threading.current_thread().name).result(SOON_S) != "alone_0"

@@ -46,6 +46,9 @@ class PastDialog(Dialog[None]):
         if not self._look.done():
             yield (Piece("reading the journal …", Tone.DIM),)
             return
+        if (error := self._look.exception()) is not None:
+            yield (Piece(f"The journal can't be read: {safe(str(error), 200)}", Tone.WARN),)
+            return
         past = self._look.result()
         if past is None:
             text = "No journal is kept here (none is in a drill), or it can't be read."

@@ -17,13 +17,14 @@ from agentclient.journal.history import Past
 from agentclient.results import FreezeRequest, ThawOutcome
 from agentclient.rungs import RescueOutcome
 from agentclient.schedule import Schedule
-from agentclient.vm import Level, Phase, Vm
+from agentclient.vm import Level, Outcome, OutcomeKind, Phase, Vm
 from tui.console.hands.targets import NotTheSame, Target, resolve
 from tui.console.notices import Notice, thaw_notice
 from tui.console.ports import OperationPort, OperationsPort
 from tui.console.safe import safe
 from tui.console.times import Clock
 
+_NOT_BEGUN = (OutcomeKind.REFUSED, OutcomeKind.FAILED)
 READ_ONLY = "frostwatch was started with --read-only"
 
 
@@ -62,13 +63,16 @@ class Actions:
         most = in_words(self.schedule.total_s)
         for target in targets:
             try:
-                self._operations.freeze(self._checked(target), request)
+                operation = self._operations.freeze(self._checked(target), request)
             except (NotTheSame, OSError) as problem:
                 yield self._refused(target, problem)
-            else:
-                yield self._notice(
-                    target, Level.INFO, f"{_name(target)}: freeze begun; at most {most}"
-                )
+                continue
+            outcome = operation.wait(0)
+            if isinstance(outcome, Outcome) and outcome.kind in _NOT_BEGUN:
+                text = f"{_name(target)}: {safe(outcome.reason, 400)}"
+                yield self._notice(target, Level.WARNING, text)
+                continue
+            yield self._notice(target, Level.INFO, f"{_name(target)}: freeze begun; at most {most}")
 
     def freeze_together(self, targets: Iterable[Target], hold_s: float) -> Iterator[Notice]:
         """Begin a freeze of all VMs behind a barrier; of none if one is not what was meant."""
@@ -77,6 +81,7 @@ class Actions:
         try:
             vms = [self._checked(target) for target in wanted]
             group = GroupFreeze(self._operations, vms, request)
+            group.start()
         except FrostwatchError as problem:
             yield Notice(
                 Level.WARNING,
@@ -86,7 +91,6 @@ class Actions:
                 True,
             )
             return
-        group.start()
         self._groups.append(group)
         text = f"{len(vms)} VMs: frozen together within {in_words(DEFAULT_WITHIN_S)}, or not at all"
         yield Notice(Level.INFO, text, self._clock.wall(), None, True)

@@ -1,0 +1,115 @@
+"""Where the system has no thread for it, nothing is done, and who asked for it is told."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from agentclient.errors import FrostwatchError
+from agentclient.fleet import Fleet, now
+from agentclient.group import GroupFreeze
+from agentclient.links import Links
+from agentclient.operations import Operation, Operations
+from agentclient.results import FreezeRequest, ThawOutcome
+from agentclient.rungs import Found, RescueOutcome, Rung, Step
+from agentclient.vm import (
+    AgentChannel,
+    FreezeInfo,
+    FreezeState,
+    Outcome,
+    OutcomeKind,
+    Vm,
+    VmId,
+    VmState,
+)
+
+VM = Vm(VmId("qemu", "a"), AgentChannel(Path("/nonexistent/agent")))
+LOST = Outcome(OutcomeKind.LOST, "its thaw was not acknowledged", settled=False)
+
+
+@pytest.fixture
+def fleet() -> Fleet:
+    fleet = Fleet()
+    fleet.set_vms("qemu", [VM])
+    return fleet
+
+
+@pytest.fixture
+def operations(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> Iterator[Operations]:
+    operations = Operations(fleet, Links())
+    operations.prepare()
+    with monkeypatch.context() as poor:
+        poor.setattr(threading.Thread, "start", no_thread)
+        yield operations
+    operations.close(0.0)
+
+
+def no_thread(_: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+def state(fleet: Fleet) -> VmState:
+    return fleet.get(VM.id)
+
+
+def test_a_freeze_that_was_not_begun_makes_no_freeze_ours(
+    fleet: Fleet, operations: Operations
+) -> None:
+    foreign = FreezeInfo(FreezeState.FROZEN, now(), foreign=True)
+    fleet.update(VM.id, lambda old: old._replace(freeze=foreign))
+    before = state(fleet)
+    outcome = operations.freeze(VM, FreezeRequest()).wait(0)
+    assert isinstance(outcome, Outcome)
+    assert (outcome.kind, outcome.settled, outcome.thawed) == (OutcomeKind.FAILED, True, 0)
+    assert "not begun: can't start new thread; nothing was sent" in outcome.reason
+    assert "TasksMax" in (outcome.next or "")
+    after = state(fleet)
+    assert (after.freeze, after.last, after.left_frozen) == (foreign, before.last, False)
+
+
+def test_nor_does_it_hide_one_that_was_left(fleet: Fleet, operations: Operations) -> None:
+    fleet.update(VM.id, lambda old: old._replace(last=LOST))
+    operations.freeze(VM, FreezeRequest())
+    assert state(fleet).last is LOST
+
+
+def test_a_thaw_says_what_is_left_to_do(fleet: Fleet, operations: Operations) -> None:
+    outcome = operations.thaw(VM, foreign=True).wait(0)
+    assert isinstance(outcome, ThawOutcome)
+    assert not outcome.ok
+    assert "frostwatch thaw" in (outcome.next or "")
+    assert "not begun" in fleet.log_since(VM.id)[-1].text
+
+
+def test_a_rung_has_failed(operations: Operations) -> None:
+    outcome = operations.rescue(VM, Step(Rung.CONNECT)).wait(0)
+    assert isinstance(outcome, RescueOutcome)
+    assert (outcome.found, outcome.ok) == (Found.FAILED, False)
+
+
+def test_the_way_is_free_afterwards(operations: Operations) -> None:
+    begin: list[Callable[[], Operation]] = [
+        lambda: operations.freeze(VM, FreezeRequest()),
+        lambda: operations.thaw(VM),
+        lambda: operations.rescue(VM, Step(Rung.CONNECT)),
+    ]
+    for each in begin:
+        assert each().done
+        assert operations.active() == ()
+
+
+def test_who_only_looks_is_told_by_what_they_wait_for(operations: Operations) -> None:
+    for look in (operations.history(VM), operations.ladder(VM)):
+        with pytest.raises(FrostwatchError, match="no thread for it: can't start"):
+            look.result(0)
+
+
+def test_a_group_begins_nothing(fleet: Fleet, operations: Operations) -> None:
+    group = GroupFreeze(operations, [VM], FreezeRequest(), within_s=10.0)
+    with pytest.raises(FrostwatchError, match="the group was not begun: can't start"):
+        group.start()
+    assert group.members == ()
+    assert not fleet.log_since(VM.id)
