@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tests.console.driving import LARGE, Seat, seated
-from tests.console.fakes import StillClock
-from tests.console.fleets import fleet_of
+from tests.console.fakes import FakeOperations, StillClock
+from tests.console.fleets import fleet_of, state_of
 
 
 def keys_of(seat: Seat) -> str:
@@ -18,7 +18,7 @@ async def test_a_dialog_s_keys_take_the_place_of_the_app_s() -> None:
         assert "f Freeze" in usual
         for _ in range(2):
             await seat.press("f")
-            assert keys_of(seat) == "Esc Leave  Left Shorter hold  Right Longer hold"
+            assert keys_of(seat) == "Esc Close  Left Shorter hold  Right Longer hold"
             await seat.press("escape")
             assert keys_of(seat) == usual
 
@@ -28,3 +28,12 @@ async def test_a_key_for_many_is_shown_with_many() -> None:
     async with seated(fleet_of(["a", "b"], still), still, size=LARGE) as seat:
         await seat.press("asterisk", "f")
         assert "b Together" in keys_of(seat)
+
+
+async def test_escape_does_not_leave_the_console() -> None:
+    still = StillClock()
+    fleet, operations = fleet_of(["a"], still), FakeOperations()
+    operations.add(state_of(fleet, "a").vm)
+    async with seated(fleet, still, operations=operations, size=LARGE) as seat:
+        await seat.press("q")
+        assert keys_of(seat) == "Esc Stay  d Detach"

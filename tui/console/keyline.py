@@ -1,5 +1,7 @@
 """The last line: the keys that matter, as they are bound now; a click on one presses it.
 
+A dialog's are shown as well, but its buttons are what can be clicked.
+
 One line of our own instead of a widget for each key: it costs a tenth to build, and it always fits.
 """
 

@@ -63,7 +63,7 @@ class Dialog(ModalScreen[Result | None]):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "dismiss(None)", "Leave", id="dialog.leave", tooltip="Do nothing"),
+        Binding("escape", "dismiss(None)", "Close", id="dialog.leave", tooltip="Do nothing"),
         Binding("left,up", "app.focus_previous", "Other answer", show=False, id="dialog.previous"),
         Binding("right,down", "app.focus_next", "Other answer", show=False, id="dialog.next"),
         Binding("pageup", "scroll_text(-1)", "Up", show=False, id="dialog.page_up"),

@@ -33,7 +33,8 @@ class QuitDialog(Dialog[Leave]):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("d", "detach", "Detach", show=False, id="quit.detach"),
+        Binding("escape", "dismiss(None)", "Stay", id="dialog.leave", tooltip="Go on watching"),
+        Binding("d", "detach", "Detach", id="quit.detach"),
         Binding("q,ctrl+c,ctrl+q", "insist", "Leave at once", show=False, id="quit.insist"),
     ]
 
