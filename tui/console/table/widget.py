@@ -105,6 +105,7 @@ class VmTable(ScrollView, Toned, can_focus=True, inherit_bindings=False):
         regions = [
             Region(start, y, (self.size.width if end < 0 else end) - start, 1)
             for y, (before, after) in enumerate(zip(old, new, strict=True))
+            if before is not after
             for start, end in differences(before, after, self._layout.placed)
         ]
         if regions:
@@ -125,21 +126,21 @@ class VmTable(ScrollView, Toned, can_focus=True, inherit_bindings=False):
 
     def _lines(self, paint: Paint, *, clocks_only: bool) -> list[Row]:
         """Return what should stand in each line of the screen now."""
-        if clocks_only and len(self._painted) == self.size.height:
+        old, states = self._painted, self._states()
+        if clocks_only and len(old) == len(states):
             return [
-                self._row(y, paint) if self._ticks(y) else self._painted[y]
-                for y in range(self.size.height)
+                self._row(y, state, paint) if state is not None and ticks(state) else old[y]
+                for y, state in enumerate(states)
             ]
-        return [self._row(y, paint) for y in range(self.size.height)]
+        return [self._row(y, state, paint) for y, state in enumerate(states)]
 
-    def _row(self, y: int, paint: Paint) -> Row:
+    def _row(self, y: int, state: VmState | None, paint: Paint) -> Row:
         if y < HEAD_LINES:
             view = self.view
             width = self._room
             return head_row(self._layout, width, view.order, self._signs, backwards=view.backwards)
         if not self.view.shown:
             return self._advice_row(y - HEAD_LINES - 1)
-        state = self._vm_at(y)
         if state is None:
             return BLANK
         return vm_row(
@@ -151,9 +152,12 @@ class VmTable(ScrollView, Toned, can_focus=True, inherit_bindings=False):
             before=self._painted[y] if y < len(self._painted) else BLANK,
         )
 
-    def _ticks(self, y: int) -> bool:
-        state = self._vm_at(y)
-        return state is not None and ticks(state)
+    def _states(self) -> list[VmState | None]:
+        """Return the VM that stands in each line of the screen."""
+        # To ask where it is scrolled to takes as long as to compose a line: once for all of them.
+        first = self.scroll_offset.y
+        rows = range(first, first + self.size.height - HEAD_LINES)
+        return [*[None] * HEAD_LINES, *map(self.view.at, rows)][: self.size.height]
 
     def _vm_at(self, y: int) -> VmState | None:
         """Return the VM that stands in a line of the screen."""
