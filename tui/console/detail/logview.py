@@ -54,6 +54,7 @@ class LogView(LinesView):
         self._wrapped_for = 0
         self._height = 0
         self._last = 0
+        self._is_new = True  # nothing of it was shown yet, not even that there is nothing
         self._following = True
         self._unread = 0
         self._search = LogSearch()
@@ -72,6 +73,7 @@ class LogView(LinesView):
         self._wrapped = []
         self._wrapped_for = self.room
         self._last = 0
+        self._is_new = True
         self.update_log()
 
     def follow(self) -> None:
@@ -90,8 +92,9 @@ class LogView(LinesView):
             self.show_lines(())
             return
         new = self._fleet.log_since(self._vm_id, self._last)
-        if not new and self._entries:
+        if not new and not self._is_new:
             return
+        self._is_new = False
         known = bool(self._entries)
         self._append(new)
         dropped = self._drop_oldest()
