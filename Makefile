@@ -28,10 +28,10 @@ lab: $(DEV) packages ## boot three small guests, and open the console on them
 	$(BIN)/python -m tests.guests.lab --guests 3 -- $(BIN)/frostwatch --named-only {vms}
 
 soak: $(DEV) packages ## the tests that take many minutes
-	$(BIN)/python -m pytest -m soak --durations=0 --timeout=7200
+	$(BIN)/python -m pytest -s -m soak --durations=0 --timeout=7200
 
 bench: $(DEV) packages ## what things cost, against baselines of the same run
-	$(BIN)/python -m pytest tests/benchmarks
+	$(BIN)/python -m pytest -s tests/benchmarks
 
 pictures: $(DEV) ## draw the README's pictures again
 	@.ci/setup fonts
