@@ -54,7 +54,7 @@ class Fleet:
     def __init__(self, *, logs: Logs | None = None, wall: Callable[[], datetime] = now) -> None:
         self._lock = threading.Lock()
         self._states: dict[VmId, VmState] = {}
-        self._written: dict[VmId, None] = {}  # the last write is the last one
+        self._written: dict[VmId, VmState] = {}  # the last write is the last one
         self._removed: dict[VmId, int] = {}
         self._logs = logs or Logs()
         self.wall = wall
@@ -86,8 +86,7 @@ class Fleet:
             # From the newest back to what the reader has seen: a glance costs what has changed,
             # not what there is.
             changed = []
-            for vm_id in reversed(self._written):
-                state = self._states[vm_id]
+            for state in reversed(self._written.values()):
                 if state.version <= version:
                     break
                 changed.append(state)
@@ -185,6 +184,7 @@ class Fleet:
 
     def _write(self, state: VmState) -> None:
         self._version += 1
-        self._states[state.id] = state._replace(version=self._version)
+        state = state._replace(version=self._version)
+        self._states[state.id] = state
         self._written.pop(state.id, None)
-        self._written[state.id] = None
+        self._written[state.id] = state

@@ -125,7 +125,14 @@ class FleetView:
             # A row without a VM must not stay, whatever may move.
             self._rows = [entry for entry in self._rows if self._has(entry)]
             self._number_rows()
-        news = [news for state in change.changed if (news := self._put(state)) is not None]
+        news: list[NewFace] = []
+        entries = self._entries
+        for state in change.changed:
+            entry = entries.get(state.vm.id)
+            if entry is not None and same_face(entry.state, state):
+                entry.state = state
+            else:
+                news.append(self._put(state, entry))
         if settle:
             self.settle()
         return news
@@ -167,11 +174,7 @@ class FleetView:
                 self._will_move(entry)
         self.settle()
 
-    def _put(self, state: VmState) -> NewFace | None:
-        entry = self._entries.get(state.id)
-        if entry is not None and same_face(entry.state, state):
-            entry.state = state
-            return None
+    def _put(self, state: VmState, entry: _Entry | None) -> NewFace:
         before = entry.state if entry is not None else None
         if entry is None:
             entry = _Entry(state, (), by_name(state.id))
