@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentclient.face import same_face
 from agentclient.fleet import Fleet, FleetChange
 from agentclient.vm import (
     AgentHealth,
@@ -21,7 +22,6 @@ from agentclient.vm import (
 from tests.console.driving import qemu
 from tests.console.fakes import NOON, StillClock
 from tests.console.fleets import every_state, fleet_of, held, lost, make_vm, pending, refused
-from tui.console.model.face import same_face
 from tui.console.model.filter import Filter, haystack
 from tui.console.model.longest import may_be_frozen
 from tui.console.model.order import Order, severity

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 
+from agentclient.face import same_face
 from agentclient.fleet import FleetChange
 from agentclient.vm import VmId, VmState
-from tui.console.model.face import same_face
 from tui.console.model.filter import Filter
 from tui.console.model.longest import Longest
 from tui.console.model.marks import Marks
