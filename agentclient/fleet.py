@@ -1,8 +1,9 @@
 """What is known about all VMs now: one place, thread-safe and versioned.
 
 Sources, the watcher and the freezers write; the console and the command line read. A reader takes
-a snapshot, or asks what changed since the version that it has seen; nobody hands out references
-to anything that can change.
+a snapshot, or asks whose words changed since the version that it has seen; clocks and figures,
+which change all the time, it looks up where it shows them. Nobody hands out references to anything
+that can change.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from agentclient.errors import BadInput
+from agentclient.face import same_face
 from agentclient.logs import Logs
 from agentclient.text import printable
 from agentclient.vm import Level, LogLine, Vm, VmId, VmState
@@ -29,7 +31,8 @@ class FleetChange(NamedTuple):
 
     Attributes:
         version: the version to ask from the next time.
-        changed: the states that were written since, oldest change first.
+        changed: the VMs that are new, or whose words changed since (see `agentclient.face`), as
+            they are now, oldest change first. Of others only clocks and figures have changed.
         removed: the VMs that were forgotten since.
     """
 
@@ -54,7 +57,7 @@ class Fleet:
     def __init__(self, *, logs: Logs | None = None, wall: Callable[[], datetime] = now) -> None:
         self._lock = threading.Lock()
         self._states: dict[VmId, VmState] = {}
-        self._written: dict[VmId, VmState] = {}  # the last write is the last one
+        self._worded: dict[VmId, VmState] = {}  # whose words changed last is the last one
         self._removed: dict[VmId, int] = {}
         self._logs = logs or Logs()
         self.wall = wall
@@ -80,14 +83,18 @@ class Fleet:
         with self._lock:
             return self._states[vm_id]
 
+    def peek(self, vm_id: VmId) -> VmState | None:
+        """Return one VM's state, None if it isn't known (any more); waits for no writer."""
+        return self._states.get(vm_id)  # a single step, and a reader takes many of them
+
     def changed_since(self, version: int) -> FleetChange:
-        """Return what was written after `version`; 0 gives everything."""
+        """Return whose words changed after `version`; 0 gives every VM."""
         with self._lock:
             # From the newest back to what the reader has seen: a glance costs what has changed,
             # not what there is.
             changed = []
-            for state in reversed(self._written.values()):
-                if state.version <= version:
+            for state in reversed(self._worded.values()):
+                if state.worded <= version:
                     break
                 changed.append(state)
             removed = []
@@ -143,7 +150,7 @@ class Fleet:
         with self._lock:
             for vm_id, state in list(self._states.items()):
                 if not state.present and state.progress is None and vm_id not in keep:
-                    del self._states[vm_id], self._written[vm_id]
+                    del self._states[vm_id], self._worded[vm_id]
                     self._logs.forget(vm_id)
                     self._version += 1
                     self._removed.pop(vm_id, None)
@@ -184,7 +191,12 @@ class Fleet:
 
     def _write(self, state: VmState) -> None:
         self._version += 1
-        state = state._replace(version=self._version)
-        self._states[state.id] = state
-        self._written.pop(state.id, None)
-        self._written[state.id] = state
+        vm_id = state.id
+        old = self._states.get(vm_id)
+        if old is not None and same_face(old, state):
+            worded = old.worded
+        else:
+            worded = self._version
+            self._worded.pop(vm_id, None)
+        state = state._replace(version=self._version, worded=worded)
+        self._states[vm_id] = self._worded[vm_id] = state

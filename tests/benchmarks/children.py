@@ -73,9 +73,10 @@ class Grid(App[None]):
 
     def drain(self) -> None:
         """Show what has changed: the clocks of those VMs."""
-        change = self._fleet.changed_since(self._version)
-        self._version = change.version
-        for state in change.changed:
+        seen, self._version = self._version, self._fleet.version
+        for state in self._fleet.states():
+            if state.version <= seen:
+                continue
             for key, text in self._cells(state).items():
                 if key in KEYS:
                     self.table.update_cell(state.vm.name, key, text)

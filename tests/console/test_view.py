@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,8 @@ from agentclient.vm import (
     AgentState,
     FreezeInfo,
     FreezeState,
+    LeftBy,
+    Process,
     RunState,
     VmId,
     VmState,
@@ -26,7 +29,7 @@ from tui.console.model.filter import Filter, haystack
 from tui.console.model.longest import may_be_frozen
 from tui.console.model.order import Order, severity
 from tui.console.model.tally import Tag, Tally, tags_of
-from tui.console.model.view import FleetView
+from tui.console.model.view import FleetView, NewFace
 from tui.console.notices import news_of
 
 
@@ -36,8 +39,14 @@ def still() -> StillClock:
 
 
 def view_of(*names: str) -> FleetView:
-    view = FleetView()
+    view = FleetView(Fleet().peek)
     view.apply(change(*names))
+    return view
+
+
+def drained(fleet: Fleet) -> FleetView:
+    view = FleetView(fleet.peek)
+    view.apply(fleet.changed_since(0))
     return view
 
 
@@ -161,8 +170,7 @@ def test_a_filter_finds_words_of_the_row() -> None:
 
 
 def test_trouble_stands_first() -> None:
-    view = FleetView()
-    view.apply(every_state(StillClock()).changed_since(0))
+    view = drained(every_state(StillClock()))
     view.sort_by(Order.TROUBLE)
     order = names(view)
     assert order[:4] == ["old-win", "mail", "db-2", "files"]
@@ -170,8 +178,7 @@ def test_trouble_stands_first() -> None:
 
 
 def test_the_longest_frozen_stands_first() -> None:
-    view = FleetView()
-    view.apply(every_state(StillClock()).changed_since(0))
+    view = drained(every_state(StillClock()))
     view.sort_by(Order.FREEZE)
     assert names(view)[:3] == ["db-2", "app-2", "db-1"]
 
@@ -210,6 +217,7 @@ _FACES = st.builds(
         [None, pending(StillClock()), pending(StillClock(), step=3), held(StillClock())]
     ),
     last=st.sampled_from([None, lost(), refused(), lost(settled=False)]),
+    left=st.sampled_from([None, LeftBy(1, 2, "root", NOON)]),
     trouble=st.sampled_from([None, "no monitor"]),
 )
 
@@ -225,15 +233,96 @@ def test_states_of_one_face_are_counted_sorted_and_filtered_alike(a: VmState, b:
     assert not list(news_of(a, b, NOON))
 
 
-def test_a_drain_tells_what_is_news() -> None:
-    view = view_of("a", "b")
-    old = view.state(qemu("a"))
-    assert old is not None
-    figures = old._replace(agent=old.agent._replace(rtt_s=0.2))
-    assert view.apply(FleetChange(2, (figures,), ())) == []
-    assert view.state(qemu("a")) is figures
-    new = silent("b")
-    assert [after for _, after in view.apply(FleetChange(3, (new,), ()))] == [new]
+def test_a_drain_tells_what_is_news(still: StillClock) -> None:
+    fleet = fleet_of(["a", "b"], still)
+    view = drained(fleet)
+    before, after = drained_again(view, fleet, "b", lambda _state: silent("b"))
+    assert before is not None
+    assert (before.agent.state, after.agent.state) == (AgentState.ALIVE, AgentState.SILENT)
+
+
+def drained_again(
+    view: FleetView, fleet: Fleet, name: str, change: Callable[[VmState], VmState]
+) -> NewFace:
+    version = fleet.version
+    fleet.update(qemu(name), change)
+    (news,) = view.apply(fleet.changed_since(version))
+    return news
+
+
+# -- words as they were drained, figures as they are ----------------------------------------------
+
+
+def slower(state: VmState) -> VmState:
+    return state._replace(agent=state.agent._replace(rtt_s=(state.agent.rtt_s or 0.0) + 1.0))
+
+
+def test_figures_are_those_of_now(still: StillClock) -> None:
+    fleet = fleet_of(["a", "b"], still)
+    view = drained(fleet)
+    view.go_to(qemu("a"))
+    fleet.update(qemu("a"), slower)
+    now = fleet.get(qemu("a"))
+    assert now.agent.rtt_s
+    assert view.state(qemu("a")) is view.at(0) is view.chosen()[0] is view.states()[0] is now
+
+
+def test_words_wait_for_the_drain(still: StillClock) -> None:
+    """The key hits what was seen (P6): another process under the same name is not it."""
+    fleet = fleet_of(["a", "b"], still)
+    view = drained(fleet)
+    view.go_to(qemu("a"))
+    version = fleet.version
+    fleet.update(qemu("a"), slower)
+    seen = view.state(qemu("a"))
+    another = make_vm("a")._replace(process=Process(9, 9))
+    fleet.set_vms("qemu", [another, make_vm("b")])
+    assert view.chosen() == (seen,)
+    view.apply(fleet.changed_since(version))
+    assert view.chosen() == (fleet.get(qemu("a")),)
+    assert view.chosen()[0].vm.process == Process(9, 9)
+
+
+def test_a_vm_that_was_forgotten_is_shown_until_the_drain(still: StillClock) -> None:
+    fleet = fleet_of(["a", "b"], still)
+    view = drained(fleet)
+    seen = view.at(1)
+    assert seen is not None
+    version = fleet.version
+    fleet.set_vms("qemu", [make_vm("a")])
+    fleet.forget_absent()
+    assert view.at(1) == seen
+    view.apply(fleet.changed_since(version))
+    assert (view.at(1), view.state(seen.id)) == (None, None)
+
+
+_CHANGES = st.sampled_from(
+    [
+        slower,
+        lambda _state: silent("b"),
+        lambda state: state._replace(run_state=RunState.PAUSED),
+        lambda state: state._replace(run_state=RunState.RUNNING),
+    ]
+)
+
+
+@given(st.lists(st.one_of(_CHANGES, st.none()), max_size=20))
+def test_what_is_seen_between_drains_has_the_drained_words(
+    steps: list[Callable[[VmState], VmState] | None],
+) -> None:
+    fleet = fleet_of(["b"], StillClock())
+    view = drained(fleet)
+    version, words = fleet.version, fleet.get(qemu("b"))
+    for change in steps:
+        if change is not None:
+            fleet.update(qemu("b"), change)
+        else:
+            view.apply(fleet.changed_since(version))
+            version, words = fleet.version, fleet.get(qemu("b"))
+            assert view.state(qemu("b")) is words
+        seen = view.state(qemu("b"))
+        assert seen is not None
+        assert same_face(seen, words)
 
 
 def test_backwards_is_the_same_order_the_other_way_round() -> None:
@@ -244,8 +333,7 @@ def test_backwards_is_the_same_order_the_other_way_round() -> None:
 
 
 def test_counts() -> None:
-    view = FleetView()
-    view.apply(every_state(StillClock()).changed_since(0))
+    view = drained(every_state(StillClock()))
     counts = {tag: view.tally[tag] for tag in Tag}
     assert counts == {
         Tag.FROZEN: 3, Tag.FREEZING: 4, Tag.FOREIGN: 1, Tag.SILENT: 1, Tag.LOST: 1, Tag.LEFT: 0,
@@ -278,7 +366,7 @@ _STEPS = st.one_of(
 
 @given(st.lists(_STEPS, max_size=40))
 def test_whatever_happens_the_view_is_whole(steps: list[tuple[str, object, object]]) -> None:
-    view = FleetView()
+    view = FleetView(Fleet().peek)
     known: dict[VmId, VmState] = {}
     moved = False
     for what, value, freeze in steps:
@@ -316,7 +404,7 @@ def test_whatever_happens_the_view_is_whole(steps: list[tuple[str, object, objec
 def test_a_fleet_is_drained_by_versions() -> None:
     still = StillClock()
     fleet: Fleet = fleet_of(["a", "b"], still)
-    view = FleetView()
+    view = FleetView(fleet.peek)
     first = fleet.changed_since(0)
     view.apply(first)
     fleet.update(qemu("a"), lambda state: state._replace(agent=AgentHealth(AgentState.SILENT)))

@@ -42,6 +42,10 @@ def running(state: VmState) -> VmState:
     return state._replace(run_state=RunState.RUNNING)
 
 
+def slower(state: VmState) -> VmState:
+    return state._replace(agent=state.agent._replace(rtt_s=(state.agent.rtt_s or 0.0) + 1.0))
+
+
 def freezing(state: VmState) -> VmState:
     return state._replace(progress=FREEZING)
 
@@ -79,6 +83,40 @@ def test_a_reader_is_told_what_was_written_since_oldest_first() -> None:
     change = fleet.changed_since(seen.version)
     assert (names(change.changed), change.version) == (["c", "a"], 5)
     assert fleet.changed_since(change.version).changed == ()
+
+
+def test_clocks_and_figures_are_no_change_of_words() -> None:
+    fleet = fleet_of(vm("a"), vm("b"))
+    before = fleet.changed_since(0)
+    fleet.update(VmId("qemu", "a"), slower)
+    change = fleet.changed_since(before.version)
+    assert (change.changed, change.version) == ((), 3)
+    assert fleet.peek(VmId("qemu", "a")) is fleet.get(VmId("qemu", "a"))
+    assert (fleet.get(VmId("qemu", "a")).version, fleet.get(VmId("qemu", "a")).worded) == (3, 1)
+
+
+def test_who_is_told_of_words_is_told_of_the_latest_figures() -> None:
+    fleet = fleet_of(vm("a"), vm("b"))
+    seen = fleet.version
+    for vm_id in (VmId("qemu", "b"), VmId("qemu", "a")):
+        fleet.update(vm_id, running)
+    fleet.update(VmId("qemu", "b"), slower)
+    change = fleet.changed_since(seen)
+    assert names(change.changed) == ["b", "a"]
+    assert change.changed == tuple(fleet.get(state.id) for state in change.changed)
+
+
+def test_words_that_are_set_aside_and_come_back_are_a_change() -> None:
+    """Who has seen the first ones can't tell, and is told to look again."""
+    fleet = fleet_of(vm("a"))
+    seen = fleet.version
+    fleet.update(VmId("qemu", "a"), running)
+    fleet.update(VmId("qemu", "a"), lambda old: old._replace(run_state=RunState.UNKNOWN))
+    assert names(fleet.changed_since(seen).changed) == ["a"]
+
+
+def test_nobody_can_be_peeked_at_who_is_not_there() -> None:
+    assert Fleet().peek(VmId("qemu", "a")) is None
 
 
 def test_an_update_that_changes_nothing_is_no_version() -> None:

@@ -105,7 +105,7 @@ class FrostwatchApp(ActingApp):
         super().__init__()
         self.clock = clock or Clock()
         self.signs = signs or detect_signs()
-        self.view = FleetView()
+        self.view = FleetView(fleet.peek)
         self.interval_s = interval_s
         self._fleet = fleet
         self._watcher = watcher

@@ -1,15 +1,17 @@
 """Which VMs are shown, in which order, which one is under the cursor and which are marked.
 
 Everything is kept by the VM's identity; an index is only ever a way to say where it stands now.
+A VM's words (see `agentclient.face`) are those of the last drain, by which it was counted and
+sorted. Its clocks and figures are looked up when somebody shows it or acts on it: in a fleet in
+which everything is being frozen they change in thousands of rows that nobody sees.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 
-from agentclient.face import same_face
 from agentclient.fleet import FleetChange
 from agentclient.vm import VmId, VmState
 from tui.console.model.filter import Filter
@@ -29,6 +31,7 @@ class _Entry:
     """What is kept about one VM, so that a change of it costs the same in any fleet.
 
     Attributes:
+        state: with the words that were drained last, and figures as they were last looked at.
         key: what it is compared by.
         name_key: the key's last part, which never changes.
         matches: whether the filter lets it through.
@@ -45,9 +48,14 @@ class _Entry:
 
 
 class FleetView:
-    """The fleet as the operator looks at it."""
+    """The fleet as the operator looks at it.
 
-    def __init__(self) -> None:
+    Args:
+        peek: returns a VM's state as it is now, None if the VM isn't known (any more).
+    """
+
+    def __init__(self, peek: Callable[[VmId], VmState | None]) -> None:
+        self._peek = peek
         self.order = next(iter(Order))
         self.backwards = False
         self.filter = Filter()
@@ -81,16 +89,16 @@ class FleetView:
 
     def at(self, row: int) -> VmState | None:
         """Return the VM that stands in a row, None where there is none."""
-        return self._rows[row].state if 0 <= row < len(self._rows) else None
+        return self._look(self._rows[row]) if 0 <= row < len(self._rows) else None
 
     def state(self, vm_id: VmId) -> VmState | None:
         """Return what is known about a VM, None if it has gone."""
         entry = self._entries.get(vm_id)
-        return entry.state if entry is not None else None
+        return self._look(entry) if entry is not None else None
 
     def states(self) -> tuple[VmState, ...]:
         """Return what is known about all VMs, shown or not."""
-        return tuple(entry.state for entry in self._entries.values())
+        return tuple(map(self._look, self._entries.values()))
 
     def index_of(self, vm_id: VmId) -> int | None:
         """Return the row in which a VM stands now, None if it isn't shown."""
@@ -101,6 +109,13 @@ class FleetView:
         """Return the VM that has been frozen longest, shown or not."""
         vm_id = self._longest.find(moment)
         return self.state(vm_id) if vm_id is not None else None
+
+    def _look(self, entry: _Entry) -> VmState:
+        """Return a VM's state with its figures as of now, in the words that were drained."""
+        now = self._peek(entry.state.id)
+        if now is not None and now.worded == entry.state.worded:
+            entry.state = now
+        return entry.state
 
     @property
     def frozen(self) -> int:
@@ -113,11 +128,11 @@ class FleetView:
         """Take over what changed in the fleet.
 
         Args:
-            change: what was written and forgotten since the last time.
+            change: whose words changed, and what was forgotten, since the last time.
             settle: whether rows may move now; if not, they move with the next change or `settle`.
 
         Returns:
-            Before and after of those VMs of which more has changed than clocks and figures.
+            Before and after of those VMs.
         """
         # Removed first: a VM that came back is in both lists, and it is there.
         gone = [entry for vm_id in change.removed if (entry := self._forget(vm_id)) is not None]
@@ -125,14 +140,7 @@ class FleetView:
             # A row without a VM must not stay, whatever may move.
             self._rows = [entry for entry in self._rows if self._has(entry)]
             self._number_rows()
-        news: list[NewFace] = []
-        entries = self._entries
-        for state in change.changed:
-            entry = entries.get(state.vm.id)
-            if entry is not None and same_face(entry.state, state):
-                entry.state = state
-            else:
-                news.append(self._put(state, entry))
+        news = [self._put(state) for state in change.changed]
         if settle:
             self.settle()
         return news
@@ -174,7 +182,8 @@ class FleetView:
                 self._will_move(entry)
         self.settle()
 
-    def _put(self, state: VmState, entry: _Entry | None) -> NewFace:
+    def _put(self, state: VmState) -> NewFace:
+        entry = self._entries.get(state.id)
         before = entry.state if entry is not None else None
         if entry is None:
             entry = _Entry(state, (), by_name(state.id))
@@ -327,7 +336,7 @@ class FleetView:
     def chosen(self) -> tuple[VmState, ...]:
         """Return the VMs that an action means: the marked ones, or the one under the cursor."""
         self.claim_cursor()
-        return tuple(entry.state for entry in sorted(self._chosen(), key=_KEY))
+        return tuple(map(self._look, sorted(self._chosen(), key=_KEY)))
 
     def _chosen(self) -> Iterator[_Entry]:
         wanted = self.marks.all or ({self._cursor} if self._cursor is not None else set())
