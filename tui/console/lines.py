@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from rich.segment import Segment
 from textual.binding import Binding, BindingType
-from textual.geometry import Size
+from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
@@ -45,11 +45,17 @@ class LinesView(ScrollView, Toned, can_focus=True, inherit_bindings=False):
     def show_lines(self, lines: Sequence[Line]) -> None:
         """Show `lines`; what stands where it stood is not painted again."""
         old, self._lines = self._lines, lines
-        self.virtual_size = Size(self.size.width, len(lines))
+        width, height = self.size
+        self.virtual_size = Size(width, len(lines))
         top = self.scroll_offset.y
-        for y in range(top, top + self.size.height):
-            if _at(old, y) != _at(lines, y):
-                self.refresh_line(y)
+        # All at once: each call asks where the widget is, as long as it takes to draw a line.
+        changed = [
+            Region(0, y, width, 1)
+            for y in range(height)
+            if _at(old, top + y) != _at(lines, top + y)
+        ]
+        if changed:
+            self.refresh(*changed)
 
     def render_line(self, y: int) -> Strip:
         """Return a line of the screen."""

@@ -85,11 +85,11 @@ class DetailPane(Container):
     DetailPane {
         layout: vertical;
         height: 9;
-        #pane-body { layout: vertical; height: 1fr; }
-        #facts { height: 3; }
+        #pane-title { dock: top; }
+        #search { dock: bottom; }
+        #facts { height: 3; padding: 0 0 0 1; }
         #log { height: 1fr; padding: 0 0 0 1; }
-        #facts { padding: 0 0 0 1; }
-        &.-beside #pane-body { layout: horizontal; }
+        &.-beside { layout: horizontal; }
         &.-beside #facts { width: 2fr; height: 1fr; }
         &.-beside #log { width: 3fr; }
     }
@@ -111,9 +111,8 @@ class DetailPane(Container):
     def compose(self) -> ComposeResult:
         """Yield title, facts and log, and the line in which a search is typed."""
         yield self._rule
-        with Container(id="pane-body"):
-            yield self._facts
-            yield self._log
+        yield self._facts
+        yield self._log
         yield self._search
 
     @property
