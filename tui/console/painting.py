@@ -1,15 +1,79 @@
-"""Writes to the terminal what has changed, and nothing beside it.
+"""Draws and writes what has changed, and nothing beside it.
 
-Textual paints a line of a widget from its left edge to the last cell that changed: over a slow line
-that is ten times what a clock's last digit takes, each second, in each row.
+Textual passes all lines of all widgets through its filters whenever anything on the screen
+changes, and writes a line of a widget from its left edge to the last cell that changed: over a slow
+line that is ten times what a clock's last digit takes, each second, in each row.
+
+All of this leans on Textual's inside, which its pinned version keeps as it is.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from rich.console import Console, RenderableType
 from rich.control import Control
 from rich.segment import Segment
 from textual._compositor import ChopsUpdate
+from textual._styles_cache import StylesCache
+from textual.geometry import Region, Spacing
+from textual.strip import Strip
+from textual.widget import Widget
+
+
+class OwnLines(StylesCache):
+    """The lines of a widget that draws them itself, with nothing around them but a left padding.
+
+    They look as Textual's do; only those that are to be drawn anew are touched. Where the widget
+    has more around it, or is seen in part, it is Textual's turn.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._drawn: list[Strip] = []
+
+    def clear(self) -> None:
+        """Draw all lines anew the next time."""
+        super().clear()
+        self._drawn = []
+
+    def render_widget(self, widget: Widget, crop: Region) -> list[Strip]:
+        """Return the lines of a widget; nobody may change the list.
+
+        Args:
+            widget: draws the lines.
+            crop: the part of it that is wanted.
+        """
+        around = widget.styles.gutter
+        if crop != widget.outer_size.region or around != Spacing(left=around.left):
+            self._drawn = []
+            return super().render_widget(widget, crop)
+        if len(self._drawn) != crop.height or self._width != crop.width:
+            self.clear()
+            self._width = crop.width
+            self._drawn = self._draw(widget, crop.line_range)
+        elif stale := self._dirty_lines.intersection(crop.line_range):
+            drawn = dict(zip(stale, self._draw(widget, stale), strict=True))
+            self._drawn = [drawn.get(y, strip) for y, strip in enumerate(self._drawn)]
+        self._cache.clear()
+        self._dirty_lines.clear()
+        return self._drawn
+
+    def _draw(self, widget: Widget, lines: Iterable[int]) -> list[Strip]:
+        """Return lines as the screen wants them: padded and filtered."""
+        base, background = widget.background_colors
+        filters = widget.get_line_filters()
+        left = widget.styles.gutter.left
+        inner = self.get_inner_outer(base, background)[0].rich_style
+        edge = [Segment(" " * left, inner)] if left else []
+        drawn = []
+        for y in lines:
+            line = widget.render_line(y).adjust_cell_length(self._width - left, inner)
+            strip = Strip([*edge, *line], self._width) if left else line
+            for each in filters:
+                strip = strip.apply_filter(each, background)
+            drawn.append(strip)
+        return drawn
 
 
 class ExactUpdate(ChopsUpdate):

@@ -6,12 +6,13 @@ Widgets that draw with the Line API get their styles here.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rich.cells import cell_len
 from rich.style import Style
 from textual.widget import Widget
 
+from tui.console.painting import OwnLines
 from tui.console.safe import wrap
 
 
@@ -101,6 +102,10 @@ class Toned(Widget):
 
     _base_style: Style | None = None
     _tone_styles: dict[Tone, Style] | None = None
+
+    def __init__(self, *children: Widget, **options: Any) -> None:
+        super().__init__(*children, **options)
+        self._styles_cache = OwnLines()
 
     @property
     def base_style(self) -> Style:
