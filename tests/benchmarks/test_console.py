@@ -88,9 +88,9 @@ async def textuals(count: int) -> float:
 async def test_cpu_of_a_refresh(record_property: Record) -> None:
     """One refresh with a tenth of the VMs changed: ours at 1,000 and at 10,000, and DataTable's.
 
-    A refresh costs what has changed, and not what is there: the same hundred changes in ten times
-    as many rows are flat, and ten times as many changes are far from ten times as dear. By name
-    every tenth row in sight has changed; with trouble first all have.
+    A refresh costs what has changed and is seen: ten times as many rows are as dear, with the same
+    hundred changes or with ten times as many. By name every tenth row in sight has changed; with
+    trouble first all have.
     """
     small, large = await ours(1000), await ours(10_000)
     same_changes = await ours(10_000, FewSeconds)
@@ -106,7 +106,7 @@ async def test_cpu_of_a_refresh(record_property: Record) -> None:
         record_property(f"{name}_ms", round(seconds * 1000, 2))
         print(f"{name}: {seconds * 1000:.2f} ms of CPU")
     assert same_changes / small < 2
-    assert large / small < 4
+    assert large / small < 2
     assert small < table_small
     assert large < table_large
 
