@@ -8,6 +8,7 @@ from itertools import chain
 import pytest
 from rich.segment import Segment
 from textual._styles_cache import StylesCache
+from textual.geometry import Region
 from textual.strip import Strip
 
 from tests.console.driving import LARGE, SMALL, Seat, seated
@@ -86,9 +87,40 @@ async def test_a_line_that_nobody_asked_for_is_not_drawn_again(still: StillClock
         table._styles_cache.clear()
         assert table.render_lines(region) == before
         assert asked == [3, *region.line_range]
-        part = region.shrink((1, 0, 0, 0))
-        assert table.render_lines(part) == before[1:]  # Textual draws that by itself
+        table.refresh_line(5)
+        assert table.render_lines(Region(7, 4, 20, 3)) == [line.crop(7, 27) for line in before[4:7]]
         assert table.render_lines(region) == before
+        assert asked == [3, *region.line_range, 5]
+
+
+@pytest.mark.parametrize(
+    ("style", "value"),
+    [
+        ("border_left", ("heavy", "red")),
+        ("border", ("round", "red")),
+        ("outline", ("round", "red")),
+        ("padding", (1, 2)),
+        ("hatch", ("/", "red")),
+        ("tint", "red 40%"),
+        ("opacity", 0.4),
+        ("text_opacity", 0.4),
+    ],
+)
+async def test_what_is_styled_in_another_way_is_drawn_by_textual(
+    style: str, value: object, still: StillClock
+) -> None:
+    async with seated(every_state(still), still, size=LARGE) as seat:
+        painted = seat.app.screen._compositor.render_strips
+        for widget in (seat.app._table, seat.app._pane._facts):
+            before = painted()
+            setattr(widget.styles, style, value)
+            widget.refresh()  # a hatch does not ask for it
+            await seat.until(lambda: painted() != before)  # noqa: B023 - called here
+            compare(seat)
+            setattr(widget.styles, style, None)
+            widget.refresh()
+            await seat.until(lambda: painted() == before)  # noqa: B023
+            compare(seat)
 
 
 def test_pieces_of_old_screens_are_forgotten() -> None:

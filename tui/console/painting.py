@@ -22,48 +22,55 @@ from textual.widget import Widget
 
 
 class OwnLines(StylesCache):
-    """The lines of a widget that draws them itself, with nothing around them but a left padding.
+    """The lines of a widget that draws them itself, with nothing around them but left padding.
 
-    They look as Textual's do; only those that are to be drawn anew are touched. Where the widget
-    has more around it, or is seen in part, it is Textual's turn.
+    They look as Textual's do, which draws those of a widget that is styled in any other way; but
+    only those that are to be drawn anew are touched.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._drawn: list[Strip] = []
+        self._plain: bool | None = None  # not known before it is drawn
 
     def clear(self) -> None:
-        """Draw all lines anew the next time."""
+        """Draw all lines anew the next time; the widget's style may be another one."""
         super().clear()
-        self._drawn = []
+        self._drawn, self._plain = [], None
 
     def render_widget(self, widget: Widget, crop: Region) -> list[Strip]:
         """Return the lines of a widget; nobody may change the list.
 
         Args:
             widget: draws the lines.
-            crop: the part of it that is wanted.
+            crop: the part of it that is wanted: all of it for the screen, one line for whoever
+                asks what is under the mouse.
         """
-        around = widget.styles.gutter
-        if crop != widget.outer_size.region or around != Spacing(left=around.left):
-            self._drawn = []
+        if self._plain is None:
+            self._plain = is_plain(widget)
+        if not self._plain:
             return super().render_widget(widget, crop)
-        if len(self._drawn) != crop.height or self._width != crop.width:
-            self.clear()
-            self._width = crop.width
-            self._drawn = self._draw(widget, crop.line_range)
-        elif stale := self._dirty_lines.intersection(crop.line_range):
+        whole = widget.outer_size.region
+        self._bring_up_to_date(widget, whole)
+        if crop == whole:
+            return self._drawn
+        lines = self._drawn[crop.y : crop.bottom]
+        return [line.crop(crop.x, crop.right) for line in lines]
+
+    def _bring_up_to_date(self, widget: Widget, whole: Region) -> None:
+        if (self._width, len(self._drawn)) != whole.size:
+            self._width = whole.width
+            self._drawn = self._draw(widget, whole.line_range)
+        elif stale := self._dirty_lines.intersection(whole.line_range):
             drawn = dict(zip(stale, self._draw(widget, stale), strict=True))
             self._drawn = [drawn.get(y, strip) for y, strip in enumerate(self._drawn)]
-        self._cache.clear()
         self._dirty_lines.clear()
-        return self._drawn
 
     def _draw(self, widget: Widget, lines: Iterable[int]) -> list[Strip]:
         """Return lines as the screen wants them: padded and filtered."""
         base, background = widget.background_colors
         filters = widget.get_line_filters()
-        left = widget.styles.gutter.left
+        left = widget.styles.padding.left
         inner = self.get_inner_outer(base, background)[0].rich_style
         edge = [Segment(" " * left, inner)] if left else []
         drawn = []
@@ -74,6 +81,18 @@ class OwnLines(StylesCache):
                 strip = strip.apply_filter(each, background)
             drawn.append(strip)
         return drawn
+
+
+def is_plain(widget: Widget) -> bool:
+    """Return whether a widget is styled by nothing but colours and padding at its left."""
+    styles = widget.styles
+    return (
+        styles.gutter == Spacing(left=styles.padding.left)  # borders count into the gutter
+        and not any(edge for edge, _ in styles.outline)
+        and not styles.has_rule("hatch")
+        and not styles.tint.a
+        and widget.opacity == styles.text_opacity == 1.0
+    )
 
 
 class ExactUpdate(ChopsUpdate):
