@@ -1,9 +1,8 @@
 """What is known about all VMs now: one place, thread-safe and versioned.
 
 Sources, the watcher and the freezers write; the console and the command line read. A reader takes
-a snapshot, or asks whose words changed since the version that it has seen; clocks and figures,
-which change all the time, it looks up where it shows them. Nobody hands out references to anything
-that can change.
+a snapshot, or follows: it is told whose words have changed, and looks up clocks and figures, which
+change all the time, where it shows them. Nobody hands out references to anything that can change.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Container, Iterable
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import islice, takewhile
 from typing import NamedTuple
 
 from agentclient.errors import BadInput
@@ -57,11 +56,19 @@ class Fleet:
     def __init__(self, *, logs: Logs | None = None, wall: Callable[[], datetime] = now) -> None:
         self._lock = threading.Lock()
         self._states: dict[VmId, VmState] = {}
-        self._worded: dict[VmId, VmState] = {}  # whose words changed last is the last one
+        self._worded: dict[VmId, int] = {}  # whose words changed last is the last one
         self._removed: dict[VmId, int] = {}
         self._logs = logs or Logs()
         self.wall = wall
         self._version = 0
+        self._readers: list[FleetReader] = []
+
+    def reader(self) -> FleetReader:
+        """Return a new reader; the fleet serves it for as long as there is a fleet."""
+        reader = FleetReader(self)
+        with self._lock:
+            self._readers.append(reader)
+        return reader
 
     @property
     def version(self) -> int:
@@ -82,27 +89,6 @@ class Fleet:
         """
         with self._lock:
             return self._states[vm_id]
-
-    def peek(self, vm_id: VmId) -> VmState | None:
-        """Return one VM's state, None if it isn't known (any more); waits for no writer."""
-        return self._states.get(vm_id)  # a single step, and a reader takes many of them
-
-    def changed_since(self, version: int) -> FleetChange:
-        """Return whose words changed after `version`; 0 gives every VM."""
-        with self._lock:
-            # From the newest back to what the reader has seen: a glance costs what has changed,
-            # not what there is.
-            changed = []
-            for state in reversed(self._worded.values()):
-                if state.worded <= version:
-                    break
-                changed.append(state)
-            removed = []
-            for vm_id in reversed(self._removed):
-                if self._removed[vm_id] <= version:
-                    break
-                removed.append(vm_id)
-            return FleetChange(self._version, tuple(reversed(changed)), tuple(reversed(removed)))
 
     def update(self, vm_id: VmId, change: Callable[[VmState], VmState]) -> None:
         """Replace a VM's state by what `change` makes of it, unless that is the same.
@@ -150,6 +136,7 @@ class Fleet:
         with self._lock:
             for vm_id, state in list(self._states.items()):
                 if not state.present and state.progress is None and vm_id not in keep:
+                    self._set_aside(state)
                     del self._states[vm_id], self._worded[vm_id]
                     self._logs.forget(vm_id)
                     self._version += 1
@@ -189,14 +176,63 @@ class Fleet:
         with self._lock:
             return self._logs.since(vm_id, number)
 
+    def _changed_since(self, version: int) -> FleetChange:
+        changed = [self._states[vm_id] for vm_id in _later(self._worded, version)]
+        removed = _later(self._removed, version)
+        return FleetChange(self._version, tuple(reversed(changed)), tuple(reversed(removed)))
+
     def _write(self, state: VmState) -> None:
         self._version += 1
         vm_id = state.id
         old = self._states.get(vm_id)
-        if old is not None and same_face(old, state):
-            worded = old.worded
-        else:
-            worded = self._version
+        if old is None or not same_face(old, state):
             self._worded.pop(vm_id, None)
-        state = state._replace(version=self._version, worded=worded)
-        self._states[vm_id] = self._worded[vm_id] = state
+            self._worded[vm_id] = self._version
+            if old is not None:
+                self._set_aside(old)
+        self._states[vm_id] = state._replace(version=self._version)
+
+    def _set_aside(self, state: VmState) -> None:
+        for reader in self._readers:
+            reader._set_aside(state)
+
+
+class FleetReader:
+    """One who follows the fleet, in one thread; made by `Fleet.reader`.
+
+    Between two calls of `changes` it finds each VM in the same words, however old the figures of
+    those who have others by now: what is counted, sorted and acted on is of one moment.
+    """
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+        self._before: dict[VmId, VmState] = {}  # the last ones in the words that were told
+        self.version = 0
+
+    def changes(self) -> FleetChange:
+        """Return what changed since the last time; at first that is everything."""
+        fleet = self._fleet
+        with fleet._lock:
+            change = fleet._changed_since(self.version)
+            self._before.clear()
+        self.version = change.version
+        return change
+
+    def peek(self, vm_id: VmId) -> VmState | None:
+        """Return one VM's state, None if it isn't known (any more); waits for no writer.
+
+        It is the latest in the words that `changes` has told; of a VM that it has not told yet, the
+        latest.
+        """
+        # In this order: a writer sets the old one aside before it puts the new one in its place.
+        latest = self._fleet._states.get(vm_id)
+        return self._before.get(vm_id, latest)
+
+    def _set_aside(self, state: VmState) -> None:
+        """Keep a state whose words are over, as long as they are those that were told."""
+        self._before.setdefault(state.id, state)
+
+
+def _later(versions: dict[VmId, int], version: int) -> list[VmId]:
+    """Return those with a later version, the latest first: it costs what has changed."""
+    return list(takewhile(lambda vm_id: versions[vm_id] > version, reversed(versions)))

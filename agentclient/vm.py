@@ -328,7 +328,6 @@ class VmState(NamedTuple):
         left: whose freeze may stand there, by the journal; None if nobody's.
         present: False once its source does not list it any more.
         version: the fleet's version at which this state was written.
-        worded: the fleet's version at which its words changed last (see `agentclient.face`).
     """
 
     vm: Vm
@@ -343,7 +342,6 @@ class VmState(NamedTuple):
     left: LeftBy | None = None
     present: bool = True
     version: int = 0
-    worded: int = 0
 
     @property
     def id(self) -> VmId:

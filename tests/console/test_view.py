@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentclient.face import same_face
-from agentclient.fleet import Fleet, FleetChange
+from agentclient.fleet import Fleet, FleetChange, FleetReader
 from agentclient.vm import (
     AgentHealth,
     AgentState,
@@ -29,7 +29,7 @@ from tui.console.model.filter import Filter, haystack
 from tui.console.model.longest import may_be_frozen
 from tui.console.model.order import Order, severity
 from tui.console.model.tally import Tag, Tally, tags_of
-from tui.console.model.view import FleetView, NewFace
+from tui.console.model.view import FleetView
 from tui.console.notices import news_of
 
 
@@ -39,14 +39,18 @@ def still() -> StillClock:
 
 
 def view_of(*names: str) -> FleetView:
-    view = FleetView(Fleet().peek)
+    view = FleetView(Fleet().reader().peek)
     view.apply(change(*names))
     return view
 
 
 def drained(fleet: Fleet) -> FleetView:
-    view = FleetView(fleet.peek)
-    view.apply(fleet.changed_since(0))
+    return drained_by(fleet.reader())
+
+
+def drained_by(reader: FleetReader) -> FleetView:
+    view = FleetView(reader.peek)
+    view.apply(reader.changes())
     return view
 
 
@@ -235,19 +239,12 @@ def test_states_of_one_face_are_counted_sorted_and_filtered_alike(a: VmState, b:
 
 def test_a_drain_tells_what_is_news(still: StillClock) -> None:
     fleet = fleet_of(["a", "b"], still)
-    view = drained(fleet)
-    before, after = drained_again(view, fleet, "b", lambda _state: silent("b"))
+    reader = fleet.reader()
+    view = drained_by(reader)
+    fleet.update(qemu("b"), lambda _state: silent("b"))
+    ((before, after),) = view.apply(reader.changes())
     assert before is not None
     assert (before.agent.state, after.agent.state) == (AgentState.ALIVE, AgentState.SILENT)
-
-
-def drained_again(
-    view: FleetView, fleet: Fleet, name: str, change: Callable[[VmState], VmState]
-) -> NewFace:
-    version = fleet.version
-    fleet.update(qemu(name), change)
-    (news,) = view.apply(fleet.changed_since(version))
-    return news
 
 
 # -- words as they were drained, figures as they are ----------------------------------------------
@@ -270,29 +267,27 @@ def test_figures_are_those_of_now(still: StillClock) -> None:
 def test_words_wait_for_the_drain(still: StillClock) -> None:
     """The key hits what was seen (P6): another process under the same name is not it."""
     fleet = fleet_of(["a", "b"], still)
-    view = drained(fleet)
+    reader = fleet.reader()
+    view = drained_by(reader)
     view.go_to(qemu("a"))
-    version = fleet.version
     fleet.update(qemu("a"), slower)
-    seen = view.state(qemu("a"))
-    another = make_vm("a")._replace(process=Process(9, 9))
-    fleet.set_vms("qemu", [another, make_vm("b")])
+    seen = fleet.get(qemu("a"))
+    fleet.set_vms("qemu", [make_vm("a")._replace(process=Process(9, 9)), make_vm("b")])
     assert view.chosen() == (seen,)
-    view.apply(fleet.changed_since(version))
+    view.apply(reader.changes())
     assert view.chosen() == (fleet.get(qemu("a")),)
     assert view.chosen()[0].vm.process == Process(9, 9)
 
 
 def test_a_vm_that_was_forgotten_is_shown_until_the_drain(still: StillClock) -> None:
     fleet = fleet_of(["a", "b"], still)
-    view = drained(fleet)
-    seen = view.at(1)
-    assert seen is not None
-    version = fleet.version
+    reader = fleet.reader()
+    view = drained_by(reader)
     fleet.set_vms("qemu", [make_vm("a")])
+    seen = fleet.get(qemu("b"))
     fleet.forget_absent()
-    assert view.at(1) == seen
-    view.apply(fleet.changed_since(version))
+    assert view.at(1) is view.state(qemu("b")) is seen
+    view.apply(reader.changes())
     assert (view.at(1), view.state(seen.id)) == (None, None)
 
 
@@ -307,22 +302,23 @@ _CHANGES = st.sampled_from(
 
 
 @given(st.lists(st.one_of(_CHANGES, st.none()), max_size=20))
-def test_what_is_seen_between_drains_has_the_drained_words(
+def test_between_drains_words_are_the_drained_ones_and_figures_their_latest(
     steps: list[Callable[[VmState], VmState] | None],
 ) -> None:
     fleet = fleet_of(["b"], StillClock())
-    view = drained(fleet)
-    version, words = fleet.version, fleet.get(qemu("b"))
-    for change in steps:
-        if change is not None:
-            fleet.update(qemu("b"), change)
+    reader = fleet.reader()
+    view = drained_by(reader)
+    wanted, changed = fleet.get(qemu("b")), False
+    for step in steps:
+        if step is None:
+            view.apply(reader.changes())
+            wanted, changed = fleet.get(qemu("b")), False
         else:
-            view.apply(fleet.changed_since(version))
-            version, words = fleet.version, fleet.get(qemu("b"))
-            assert view.state(qemu("b")) is words
-        seen = view.state(qemu("b"))
-        assert seen is not None
-        assert same_face(seen, words)
+            fleet.update(qemu("b"), step)
+            now = fleet.get(qemu("b"))
+            changed = changed or not same_face(wanted, now)
+            wanted = wanted if changed else now
+        assert view.state(qemu("b")) is wanted
 
 
 def test_backwards_is_the_same_order_the_other_way_round() -> None:
@@ -366,7 +362,7 @@ _STEPS = st.one_of(
 
 @given(st.lists(_STEPS, max_size=40))
 def test_whatever_happens_the_view_is_whole(steps: list[tuple[str, object, object]]) -> None:
-    view = FleetView(Fleet().peek)
+    view = FleetView(Fleet().reader().peek)
     known: dict[VmId, VmState] = {}
     moved = False
     for what, value, freeze in steps:
@@ -404,11 +400,10 @@ def test_whatever_happens_the_view_is_whole(steps: list[tuple[str, object, objec
 def test_a_fleet_is_drained_by_versions() -> None:
     still = StillClock()
     fleet: Fleet = fleet_of(["a", "b"], still)
-    view = FleetView(fleet.peek)
-    first = fleet.changed_since(0)
-    view.apply(first)
+    reader = fleet.reader()
+    view = drained_by(reader)
     fleet.update(qemu("a"), lambda state: state._replace(agent=AgentHealth(AgentState.SILENT)))
-    second = fleet.changed_since(first.version)
+    second = reader.changes()
     assert [state.id.name for state in second.changed] == ["a"]
     view.apply(second)
     assert view.tally[Tag.SILENT] == 1

@@ -24,6 +24,7 @@ from agentclient.vm import (
 )
 
 AT = datetime(2026, 3, 1, 10, 20, 30, tzinfo=UTC)
+A, B = VmId("qemu", "a"), VmId("qemu", "b")
 FREEZING = Progress("freeze", Phase.PENDING, "the agent's answer", 0.0)
 
 
@@ -64,7 +65,7 @@ def names(states: tuple[VmState, ...]) -> list[str]:
 def test_a_new_fleet_is_empty() -> None:
     fleet = Fleet()
     assert (fleet.version, fleet.states()) == (0, ())
-    assert fleet.changed_since(0).changed == ()
+    assert fleet.reader().changes().changed == ()
 
 
 def test_each_write_has_a_version_of_its_own() -> None:
@@ -76,47 +77,77 @@ def test_each_write_has_a_version_of_its_own() -> None:
 
 def test_a_reader_is_told_what_was_written_since_oldest_first() -> None:
     fleet = fleet_of(vm("a"), vm("b"), vm("c"))
-    seen = fleet.changed_since(0)
+    reader = fleet.reader()
+    seen = reader.changes()
     assert (names(seen.changed), seen.version) == (["a", "b", "c"], 3)
     fleet.update(VmId("qemu", "c"), running)
     fleet.update(VmId("qemu", "a"), running)
-    change = fleet.changed_since(seen.version)
+    change = reader.changes()
     assert (names(change.changed), change.version) == (["c", "a"], 5)
-    assert fleet.changed_since(change.version).changed == ()
+    assert reader.changes() == (5, (), ())
 
 
 def test_clocks_and_figures_are_no_change_of_words() -> None:
     fleet = fleet_of(vm("a"), vm("b"))
-    before = fleet.changed_since(0)
-    fleet.update(VmId("qemu", "a"), slower)
-    change = fleet.changed_since(before.version)
-    assert (change.changed, change.version) == ((), 3)
-    assert fleet.peek(VmId("qemu", "a")) is fleet.get(VmId("qemu", "a"))
-    assert (fleet.get(VmId("qemu", "a")).version, fleet.get(VmId("qemu", "a")).worded) == (3, 1)
+    reader = fleet.reader()
+    reader.changes()
+    fleet.update(A, slower)
+    assert (reader.version, fleet.version) == (2, 3)
+    assert reader.changes() == (3, (), ())
+    assert reader.peek(A) is fleet.get(A)
 
 
 def test_who_is_told_of_words_is_told_of_the_latest_figures() -> None:
     fleet = fleet_of(vm("a"), vm("b"))
-    seen = fleet.version
-    for vm_id in (VmId("qemu", "b"), VmId("qemu", "a")):
+    reader = fleet.reader()
+    reader.changes()
+    for vm_id in (B, A):
         fleet.update(vm_id, running)
-    fleet.update(VmId("qemu", "b"), slower)
-    change = fleet.changed_since(seen)
-    assert names(change.changed) == ["b", "a"]
-    assert change.changed == tuple(fleet.get(state.id) for state in change.changed)
+    fleet.update(B, slower)
+    assert reader.changes().changed == (fleet.get(B), fleet.get(A))
 
 
 def test_words_that_are_set_aside_and_come_back_are_a_change() -> None:
-    """Who has seen the first ones can't tell, and is told to look again."""
     fleet = fleet_of(vm("a"))
-    seen = fleet.version
-    fleet.update(VmId("qemu", "a"), running)
-    fleet.update(VmId("qemu", "a"), lambda old: old._replace(run_state=RunState.UNKNOWN))
-    assert names(fleet.changed_since(seen).changed) == ["a"]
+    reader = fleet.reader()
+    reader.changes()
+    fleet.update(A, running)
+    fleet.update(A, lambda old: old._replace(run_state=RunState.UNKNOWN))
+    assert names(reader.changes().changed) == ["a"]
+
+
+def test_a_reader_finds_the_words_that_it_was_told_with_their_latest_figures() -> None:
+    fleet = fleet_of(vm("a"), vm("b"))
+    reader, other = fleet.reader(), fleet.reader()
+    reader.changes()
+    fleet.update(A, slower)
+    told = fleet.get(A)
+    fleet.update(A, running)
+    other.changes()
+    fleet.update(A, freezing)
+    fleet.update(A, slower)
+    assert reader.peek(A) is told
+    assert other.peek(A) == told._replace(run_state=RunState.RUNNING, version=4)
+    reader.changes()
+    assert reader.peek(A) is fleet.get(A)
+
+
+def test_a_reader_finds_what_was_forgotten_until_it_is_told() -> None:
+    fleet = fleet_of(vm("a"), vm("b"))
+    reader = fleet.reader()
+    reader.changes()
+    fleet.set_vms("qemu", [vm("b")])
+    absent = fleet.get(A)
+    fleet.forget_absent()
+    assert reader.peek(A) is absent
+    fleet.set_vms("qemu", [vm("a", pid=7), vm("b")])
+    assert reader.peek(A) is absent
+    assert names(reader.changes().changed) == ["a"]
+    assert reader.peek(A) is fleet.get(A)
 
 
 def test_nobody_can_be_peeked_at_who_is_not_there() -> None:
-    assert Fleet().peek(VmId("qemu", "a")) is None
+    assert Fleet().reader().peek(A) is None
 
 
 def test_an_update_that_changes_nothing_is_no_version() -> None:
@@ -232,13 +263,11 @@ def test_an_absent_vm_is_forgotten_only_when_nothing_is_in_flight() -> None:
 def test_a_reader_is_told_who_was_forgotten() -> None:
     fleet = fleet_of(vm("a"), vm("b"))
     fleet.set_vms("qemu", [vm("b")])
-    before = fleet.version
+    reader = fleet.reader()
+    before = reader.changes().version
     fleet.forget_absent()
-    change = fleet.changed_since(before)
-    assert change.removed == (VmId("qemu", "a"),)
-    assert change.changed == ()
-    assert change.version == before + 1
-    assert fleet.changed_since(change.version).removed == ()
+    assert reader.changes() == (before + 1, (), (A,))
+    assert reader.changes().removed == ()
 
 
 def test_a_vm_that_came_back_is_not_among_the_removed() -> None:
@@ -246,7 +275,7 @@ def test_a_vm_that_came_back_is_not_among_the_removed() -> None:
     fleet.set_vms("qemu", [])
     fleet.forget_absent()
     fleet.set_vms("qemu", [vm("a")])
-    change = fleet.changed_since(0)
+    change = fleet.reader().changes()
     assert (names(change.changed), change.removed) == (["a"], ())
 
 
@@ -367,13 +396,15 @@ def test_writers_and_readers_in_many_threads_lose_nothing() -> None:
         thread.start()
     start.wait()
     known: dict[VmId, VmState] = {}
-    version = 0
-    while any(thread.is_alive() for thread in threads) or version < fleet.version:
-        change = fleet.changed_since(version)
+    reader = fleet.reader()
+    while any(thread.is_alive() for thread in threads) or reader.version < fleet.version:
+        version, change = reader.version, reader.changes()
         assert all(version < state.version <= change.version for state in change.changed)
         known.update((state.id, state) for state in change.changed)
-        version = change.version
-    assert version == 4 + 4 * 200
+        for _ in range(10):
+            # Whatever the writers do meanwhile: no words that it was not told.
+            assert [reader.peek(vm_id) for vm_id in known] == list(known.values())
+    assert reader.version == 4 + 4 * 200
     assert known == {state.id: state for state in fleet.states()}
     assert all((state.trouble or "").count("+") == 200 for state in fleet.states())
     assert fleet.log_since(VmId("qemu", "0"))[-1].number == 200

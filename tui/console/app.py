@@ -105,7 +105,8 @@ class FrostwatchApp(ActingApp):
         super().__init__()
         self.clock = clock or Clock()
         self.signs = signs or detect_signs()
-        self.view = FleetView(fleet.peek)
+        self._reader = fleet.reader()
+        self.view = FleetView(self._reader.peek)
         self.interval_s = interval_s
         self._fleet = fleet
         self._watcher = watcher
@@ -122,7 +123,6 @@ class FrostwatchApp(ActingApp):
             read_only,
             schedule or Schedule(),
         )
-        self._version = 0
         self._problems: tuple[str, ...] = ()
         self._touched_at = float("-inf")
         self._enlarged = False
@@ -200,13 +200,11 @@ class FrostwatchApp(ActingApp):
         """Take over what changed in the fleet, and paint what differs."""
         for notice in self.ended():
             self._tell(notice)
-        if self._fleet.version == self._version:
+        if self._fleet.version == self._reader.version:
             self._settle()
             self._pane.show_log()
             return
-        change = self._fleet.changed_since(self._version)
-        self._version = change.version
-        news = self.view.apply(change, settle=self._may_move)
+        news = self.view.apply(self._reader.changes(), settle=self._may_move)
         self._share_height()
         self._paint()
         at = self.clock.wall()

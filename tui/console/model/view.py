@@ -31,7 +31,7 @@ class _Entry:
     """What is kept about one VM, so that a change of it costs the same in any fleet.
 
     Attributes:
-        state: with the words that were drained last, and figures as they were last looked at.
+        state: as it was drained; its words hold, its figures are old.
         key: what it is compared by.
         name_key: the key's last part, which never changes.
         matches: whether the filter lets it through.
@@ -51,7 +51,8 @@ class FleetView:
     """The fleet as the operator looks at it.
 
     Args:
-        peek: returns a VM's state as it is now, None if the VM isn't known (any more).
+        peek: returns a VM's state with its figures as of now, in the words that were drained last;
+            None if the VM isn't known.
     """
 
     def __init__(self, peek: Callable[[VmId], VmState | None]) -> None:
@@ -111,11 +112,9 @@ class FleetView:
         return self.state(vm_id) if vm_id is not None else None
 
     def _look(self, entry: _Entry) -> VmState:
-        """Return a VM's state with its figures as of now, in the words that were drained."""
+        """Return what is known about a VM now, in the words that were drained."""
         now = self._peek(entry.state.id)
-        if now is not None and now.worded == entry.state.worded:
-            entry.state = now
-        return entry.state
+        return now if now is not None else entry.state
 
     @property
     def frozen(self) -> int:
