@@ -26,10 +26,10 @@ _MOST_REMOVED = 10_000
 
 
 class FleetChange(NamedTuple):
-    """What happened between two versions of the fleet.
+    """What happened since a reader was told last.
 
     Attributes:
-        version: the version to ask from the next time.
+        version: the fleet's version by now.
         changed: the VMs that are new, or whose words changed since (see `agentclient.face`), as
             they are now, oldest change first. Of others only clocks and figures have changed.
         removed: the VMs that were forgotten since.
