@@ -4,6 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from tests.console.fakes import StillClock
+
+
+@pytest.fixture
+def still() -> StillClock:
+    """Return a clock that stands still until it is told to go on."""
+    return StillClock()
+
 
 @pytest.fixture(autouse=True)
 def _short_naps(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,11 +40,6 @@ from tui.console.lines import LinesView
 
 
 @pytest.fixture
-def still() -> StillClock:
-    return StillClock()
-
-
-@pytest.fixture
 def fleet(still: StillClock) -> Fleet:
     return fleet_of(["app-1", "db-1", "web-1"], still)
 

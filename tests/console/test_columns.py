@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.console.driving import LARGE, SMALL, seated
 from tests.console.fakes import StillClock
 from tests.console.fleets import every_state, fleet_of
@@ -11,11 +9,6 @@ from tui.console.model.order import Order
 from tui.console.table.columns import COLUMNS, lay_out
 from tui.console.table.widget import VmTable
 from tui.console.words import Signs
-
-
-@pytest.fixture
-def still() -> StillClock:
-    return StillClock()
 
 
 def test_every_column_can_be_reached_at_any_width() -> None:

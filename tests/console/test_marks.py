@@ -20,11 +20,6 @@ from tui.console.table.widget import VmTable
 
 
 @pytest.fixture
-def still() -> StillClock:
-    return StillClock()
-
-
-@pytest.fixture
 def fleet(still: StillClock) -> Fleet:
     return fleet_of(["a", "b", "c", "d", "e"], still)
 

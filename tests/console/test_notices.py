@@ -14,11 +14,6 @@ from tests.console.fleets import fleet_of, held, lost, pending, put, verified
 
 
 @pytest.fixture
-def still() -> StillClock:
-    return StillClock()
-
-
-@pytest.fixture
 def fleet(still: StillClock) -> Fleet:
     return fleet_of(["app-1", "db-1", "web-1"], still)
 

@@ -24,11 +24,6 @@ KEYS = (
 )  # fmt: skip
 
 
-@pytest.fixture
-def still() -> StillClock:
-    return StillClock()
-
-
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=["small", "large"])
 async def test_our_lines_are_those_of_textual(

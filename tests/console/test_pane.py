@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
-
 from agentclient.fleet import Fleet
 from agentclient.vm import Level
 from tests.console.driving import LARGE, Seat, qemu, seated
 from tests.console.fakes import StillClock
 from tests.console.fleets import every_state, fleet_of, long_freeze
 from tui.console.detail.logview import LogView
-
-
-@pytest.fixture
-def still() -> StillClock:
-    return StillClock()
 
 
 def log(fleet: Fleet, first: int, last: int) -> None:

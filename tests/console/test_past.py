@@ -14,11 +14,6 @@ from tests.console.fakes import FakeOperations, StillClock
 from tests.console.fleets import fleet_of
 
 
-@pytest.fixture
-def still() -> StillClock:
-    return StillClock()
-
-
 def window() -> WindowRow:
     times: dict[str, Moment | None] = dict.fromkeys(MOMENTS)
     times["asked"] = Moment("2026-03-01T10:20:30.000+01:00", 0.0)

@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import pytest
-
 from agentclient.vm import AgentHealth, AgentState, FreezeInfo, FreezeState, VmState
 from tests.console.driving import qemu, seated
 from tests.console.fakes import StillClock
 from tests.console.fleets import fleet_of, held, put, thawed, thousand
 from tui.console.model.longest import Longest, frozen_for
 from tui.console.pinned import PinnedLine
-
-
-@pytest.fixture
-def still() -> StillClock:
-    return StillClock()
 
 
 def foreign(still: StillClock, seconds: float) -> FreezeInfo:

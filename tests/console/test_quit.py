@@ -11,11 +11,6 @@ from tests.console.fleets import fleet_of, pending, put, state_of
 from tui.console.leaving import Leave
 
 
-@pytest.fixture
-def still() -> StillClock:
-    return StillClock()
-
-
 @pytest.mark.parametrize("key", ["q", "ctrl+c", "ctrl+q"])
 async def test_quit_leaves_at_once_when_nothing_is_in_flight(still: StillClock, key: str) -> None:
     async with seated(fleet_of(["a"], still), still) as seat:

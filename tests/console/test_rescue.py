@@ -16,11 +16,6 @@ from tests.console.fleets import agent, fleet_of, make_vm, put, state_of
 
 
 @pytest.fixture
-def still() -> StillClock:
-    return StillClock()
-
-
-@pytest.fixture
 def fleet(still: StillClock) -> Fleet:
     made = fleet_of(["app-1", "db-1", "web-1"], still)
     put(

@@ -20,11 +20,6 @@ from tui.console.tones import Line, Piece, Tone
 
 
 @pytest.fixture
-def still() -> StillClock:
-    return StillClock()
-
-
-@pytest.fixture
 def fleet(still: StillClock) -> Fleet:
     fleet = fleet_of(["a", "b"], still)
     log(fleet, 0, 60)

@@ -27,11 +27,6 @@ from tui.console.words import Signs
 Compare = Callable[..., bool]
 
 
-@pytest.fixture
-def still() -> StillClock:
-    return StillClock()
-
-
 def flying(fleet: Fleet, *names: str) -> FakeOperations:
     operations = FakeOperations()
     for name in names:

@@ -17,11 +17,6 @@ from tui.console.table.widget import VmTable
 from tui.console.words import Signs
 
 
-@pytest.fixture
-def still() -> StillClock:
-    return StillClock()
-
-
 def painted(seat: Seat, monkeypatch: pytest.MonkeyPatch) -> list[Region]:
     """Return a list that fills with the regions that the table repaints."""
     regions: list[Region] = []

@@ -12,11 +12,6 @@ from tests.console.fleets import fleet_of, lost, pending, put, state_of
 
 
 @pytest.fixture
-def still() -> StillClock:
-    return StillClock()
-
-
-@pytest.fixture
 def fleet(still: StillClock) -> Fleet:
     """One that we are freezing, one that we left, two that are foreign, and one thawed."""
     made = fleet_of(["flying", "left", "old", "young", "calm"], still)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,11 +30,6 @@ from tui.console.model.order import Order, severity
 from tui.console.model.tally import Tag, Tally, tags_of
 from tui.console.model.view import FleetView
 from tui.console.notices import news_of
-
-
-@pytest.fixture
-def still() -> StillClock:
-    return StillClock()
 
 
 def view_of(*names: str) -> FleetView:

@@ -51,11 +51,6 @@ from tui.console.words import Signs
 
 
 @pytest.fixture
-def still() -> StillClock:
-    return StillClock()
-
-
-@pytest.fixture
 def paint(still: StillClock) -> Paint:
     return Paint(still.clock.moment(), Signs())
 
