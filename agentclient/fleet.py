@@ -29,13 +29,11 @@ class FleetChange(NamedTuple):
     """What happened since a reader was told last.
 
     Attributes:
-        version: the fleet's version by now.
         changed: the VMs that are new, or whose words changed since (see `agentclient.face`), as
             they are now, oldest change first. Of others only clocks and figures have changed.
         removed: the VMs that were forgotten since.
     """
 
-    version: int
     changed: tuple[VmState, ...]
     removed: tuple[VmId, ...]
 
@@ -176,11 +174,6 @@ class Fleet:
         with self._lock:
             return self._logs.since(vm_id, number)
 
-    def _changed_since(self, version: int) -> FleetChange:
-        changed = [self._states[vm_id] for vm_id in _later(self._worded, version)]
-        removed = _later(self._removed, version)
-        return FleetChange(self._version, tuple(reversed(changed)), tuple(reversed(removed)))
-
     def _write(self, state: VmState) -> None:
         self._version += 1
         vm_id = state.id
@@ -202,6 +195,9 @@ class FleetReader:
 
     Between two calls of `changes` it finds each VM in the same words, however old the figures of
     those who have others by now: what is counted, sorted and acted on is of one moment.
+
+    Attributes:
+        version: the fleet's version of which it was told last; 0 before the first time.
     """
 
     def __init__(self, fleet: Fleet) -> None:
@@ -213,10 +209,11 @@ class FleetReader:
         """Return what changed since the last time; at first that is everything."""
         fleet = self._fleet
         with fleet._lock:
-            change = fleet._changed_since(self.version)
+            changed = _later(fleet._worded, self.version)
+            removed = _later(fleet._removed, self.version)
             self._before.clear()
-        self.version = change.version
-        return change
+            self.version = fleet._version
+            return FleetChange(tuple(fleet._states[vm_id] for vm_id in changed), tuple(removed))
 
     def peek(self, vm_id: VmId) -> VmState | None:
         """Return one VM's state, None if it isn't known (any more); waits for no writer.
@@ -234,5 +231,8 @@ class FleetReader:
 
 
 def _later(versions: dict[VmId, int], version: int) -> list[VmId]:
-    """Return those with a later version, the latest first: it costs what has changed."""
-    return list(takewhile(lambda vm_id: versions[vm_id] > version, reversed(versions)))
+    """Return those with a later version, oldest first, out of versions in their order.
+
+    From the latest back: it costs what has changed, not what there is.
+    """
+    return list(takewhile(lambda vm_id: versions[vm_id] > version, reversed(versions)))[::-1]

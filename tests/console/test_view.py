@@ -50,7 +50,7 @@ def drained_by(reader: FleetReader) -> FleetView:
 
 def change(*names: str, removed: tuple[str, ...] = ()) -> FleetChange:
     states = tuple(VmState(make_vm(name)) for name in names)
-    return FleetChange(1, states, tuple(qemu(name) for name in removed))
+    return FleetChange(states, tuple(qemu(name) for name in removed))
 
 
 def names(view: FleetView) -> list[str]:
@@ -81,7 +81,7 @@ def test_the_cursor_follows_its_vm_when_others_come_before_it() -> None:
 def test_the_cursor_follows_its_vm_through_a_sort() -> None:
     view = view_of("a", "b", "c")
     view.go_to_row(2)
-    view.apply(FleetChange(2, (silent("c"),), ()))
+    view.apply(FleetChange((silent("c"),), ()))
     view.sort_by(Order.TROUBLE)
     assert names(view) == ["c", "a", "b"]
     assert (view.cursor, view.cursor_row) == (qemu("c"), 0)
@@ -318,7 +318,7 @@ def test_between_drains_words_are_the_drained_ones_and_figures_their_latest(
 def test_backwards_is_the_same_order_the_other_way_round() -> None:
     view = view_of("a", "b", "c")
     view.sort_by(Order.TROUBLE, backwards=True)
-    view.apply(FleetChange(2, (silent("b"),), ()))
+    view.apply(FleetChange((silent("b"),), ()))
     assert names(view) == ["c", "a", "b"]
 
 
@@ -365,7 +365,7 @@ def test_whatever_happens_the_view_is_whole(steps: list[tuple[str, object, objec
             case "put" | "hold still":
                 state = VmState(make_vm(str(value)), freeze=FreezeInfo(freeze))  # type: ignore[arg-type]
                 known[state.id] = state
-                view.apply(FleetChange(1, (state,), ()), settle=what == "put")
+                view.apply(FleetChange((state,), ()), settle=what == "put")
             case "remove":
                 known.pop(qemu(str(value)), None)
                 view.apply(change(removed=(str(value),)), settle=False)
