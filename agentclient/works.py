@@ -195,10 +195,7 @@ class Works:
         if what != "freeze":
             return _failed_thaw(task, reason, f"{MORE_THREADS}; then {thaw_command(task.vm)}")
         outcome = not_sent(reason)._replace(next=MORE_THREADS)
-        text = f"{reason}. NEXT: {MORE_THREADS}"
-        for kind in (EventKind.VERDICT, EventKind.OUTCOME):
-            task.reporter.tell(Tell(kind, Level.ERROR, text, {"outcome": outcome}))
-        return outcome
+        return _failed_freeze(task, outcome, EventKind.VERDICT, EventKind.OUTCOME)
 
     def crashed(
         self, task: Task, what: str, step: Step | None, error: Exception
@@ -211,9 +208,15 @@ class Works:
         if what != "freeze":
             return _failed_thaw(task, reason, command)
         outcome = Outcome(OutcomeKind.FAILED, reason, next=command)
-        text, fields = f"{reason}. NEXT: {command}", {"outcome": outcome}
-        task.reporter.tell(Tell(EventKind.OUTCOME, Level.ERROR, text, fields))
-        return outcome
+        return _failed_freeze(task, outcome, EventKind.OUTCOME)
+
+
+def _failed_freeze(task: Task, outcome: Outcome, *kinds: EventKind) -> Outcome:
+    """Tell that a freeze has failed, and what is to be done now, as events of these kinds."""
+    text = f"{outcome.reason}. NEXT: {outcome.next}"
+    for kind in kinds:
+        task.reporter.tell(Tell(kind, Level.ERROR, text, {"outcome": outcome}))
+    return outcome
 
 
 def _failed_thaw(task: Task, reason: str, step: str) -> ThawOutcome:
