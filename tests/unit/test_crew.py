@@ -10,6 +10,7 @@ from concurrent.futures import CancelledError
 import pytest
 
 from agentclient.crew import Crew
+from tests.unit.no_thread import no_thread
 
 SOON_S = 10.0
 
@@ -31,10 +32,6 @@ def wait_until(true: Callable[[], bool]) -> None:
     while not true():
         assert time.monotonic() < end
         time.sleep(0.005)
-
-
-def no_thread(_: threading.Thread) -> None:
-    raise RuntimeError("can't start new thread")
 
 
 @pytest.mark.parametrize("most", [1, 2])

@@ -25,6 +25,7 @@ from agentclient.vm import (
     VmId,
     VmState,
 )
+from tests.unit.no_thread import no_thread
 
 VM = Vm(VmId("qemu", "a"), AgentChannel(Path("/nonexistent/agent")))
 LOST = Outcome(OutcomeKind.LOST, "its thaw was not acknowledged", settled=False)
@@ -45,10 +46,6 @@ def operations(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> Iterator[Operat
         poor.setattr(threading.Thread, "start", no_thread)
         yield operations
     operations.close(0.0)
-
-
-def no_thread(_: threading.Thread) -> None:
-    raise RuntimeError("can't start new thread")
 
 
 def state(fleet: Fleet) -> VmState:
