@@ -48,7 +48,7 @@ class LinesView(ScrollView, Toned, can_focus=True, inherit_bindings=False):
         width, height = self.size
         self.virtual_size = Size(width, len(lines))
         top = self.scroll_offset.y
-        # All at once: each call asks where the widget is, as long as it takes to draw a line.
+        # All at once: each call looks up where the widget is on the screen, and tells the screen.
         changed = [
             Region(0, y, width, 1)
             for y in range(height)
