@@ -117,7 +117,7 @@ def _build(files: tuple[str, ...], cache: Path, target: Path) -> None:
 
 def _root_files(tree: Path) -> dict[str, cpio.Entry]:
     """Everything in the guest's root file system, by path."""
-    busybox = (tree / "bin/busybox").resolve()
+    busybox = next(tree.glob("**/bin/busybox")).resolve()  # Debian 13 packs it in usr/bin
     agent = next(tree.glob("**/sbin/qemu-ga"))
     entries = {
         "dev/console": cpio.character_device(5, 1),
