@@ -127,8 +127,12 @@ def _port(facts: Facts) -> Evidence:
 
 
 def _read(facts: Facts) -> Evidence:
+    age = _age(facts, facts.port_at)
     if facts.read is None:
-        return Evidence(EvidenceName.READ, UNKNOWN, "can't be seen", _age(facts, facts.port_at))
-    value = "the agent has read the freeze" if facts.read else "the agent has not read the freeze"
-    result = FOR if facts.read else AGAINST
-    return Evidence(EvidenceName.READ, result, value, _age(facts, facts.port_at))
+        return Evidence(EvidenceName.READ, UNKNOWN, "can't be seen", age)
+    if facts.read:
+        return Evidence(EvidenceName.READ, FOR, "the agent has read the freeze", age)
+    if facts.replied_at is not None:
+        # Who answers has read: the counter is not this agent's, or does not count.
+        return Evidence(EvidenceName.READ, UNKNOWN, "not counted, though it was answered", age)
+    return Evidence(EvidenceName.READ, AGAINST, "the agent has not read the freeze", age)

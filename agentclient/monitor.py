@@ -195,9 +195,11 @@ class Monitor:
     def _queue_asks(self) -> list[Ask]:
         if self._port is None or not self._queues_visible:
             return []
+        device, read = self._port.device, self._port.receive_queue
+        control = {"path": device, "queue": ports.CONTROL_TRANSMIT_QUEUE}
         return [
-            Ask("x-query-virtio-queue-status", {"path": self._port.device, "queue": queue})
-            for queue in (ports.CONTROL_TRANSMIT_QUEUE, self._port.receive_queue)
+            Ask("x-query-virtio-queue-status", control),
+            Ask("x-query-virtio-queue-element", {"path": device, "queue": read, "index": 0}),
         ]
 
     def _view(self, run_state: RunState, value: object) -> MonitorView:
@@ -221,7 +223,7 @@ class Monitor:
         if openings is None:
             self._no_queues(answers[0])
             return view
-        reads = ports.queue_index(receive, "shadow-avail-idx")
+        reads = ports.index_of_reads(receive)
         return view._replace(openings=openings, reads=reads, sole_port=self._sole)
 
     def _no_queues(self, answer: QmpReply | QmpFailure) -> None:

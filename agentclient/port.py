@@ -122,9 +122,19 @@ def port(path: str, properties: Mapping[str, object]) -> Port | None:
 
 
 def queue_index(value: object, name: str) -> int | None:
-    """Read one index of ``x-query-virtio-queue-status``."""
+    """Read one index of a queue; None if it is not there."""
     index = value.get(name) if isinstance(value, dict) else None
-    return index if isinstance(index, int) else None
+    return index if isinstance(index, int) and not isinstance(index, bool) else None
+
+
+def index_of_reads(value: object) -> int | None:
+    """Read how often the guest has emptied a buffer from ``x-query-virtio-queue-element``.
+
+    It is read from the guest's memory as QEMU answers. ``shadow-avail-idx`` of
+    ``x-query-virtio-queue-status`` is QEMU's own copy, which is refreshed when QEMU runs out of
+    buffers: with a ring of 1,024, as of QEMU 10, it lags or stands still (protocol §10.1).
+    """
+    return queue_index(value.get("avail") if isinstance(value, dict) else None, "idx")
 
 
 def written_bytes(value: object) -> int | None:

@@ -79,6 +79,8 @@ class MonitorSession:
                 return json.dumps([self._chardev()])
             case "x-query-virtio-queue-status":
                 return json.dumps(self._queue(arguments.get("queue")))
+            case "x-query-virtio-queue-element":
+                return json.dumps({"avail": {"idx": self._guest.reads & 0xFFFF}})
             case "qom-list":
                 return json.dumps(_DEVICES.get(str(arguments.get("path")), []))
             case "qom-get":
@@ -103,7 +105,7 @@ class MonitorSession:
 
     def _queue(self, queue: object) -> dict[str, int]:
         moved = self._guest.openings if queue == CONTROL_TRANSMIT_QUEUE else self._guest.reads
-        return {"used-idx": moved & 0xFFFF, "shadow-avail-idx": moved & 0xFFFF}
+        return {"used-idx": moved & 0xFFFF}
 
 
 def _keys(given: object) -> tuple[object, ...]:

@@ -127,6 +127,19 @@ def test_was_it_read(calm: Guest, monitor: Monitor) -> None:
         assert watch.read is True
 
 
+def test_without_the_guests_own_index_reads_are_unknown(calm: Guest) -> None:
+    path = calm.directory / "poorer.sock"
+    element = "x-query-virtio-queue-element"
+    with (
+        PoorerMonitor(calm.monitor_socket, path, element),
+        Operator(calm, monitor_path=path) as operator,
+    ):
+        outcome = operator.freeze().outcome()
+    path.unlink()
+    assert evidence(outcome)["read"] == "unknown"
+    assert outcome.certified
+
+
 def test_a_held_monitor_tells_events(calm: Guest) -> None:
     with closing(monitor_of(calm, ours=True)) as monitor:
         first = monitor.look()

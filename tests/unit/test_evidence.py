@@ -88,7 +88,8 @@ def test_nothing_seen_is_nothing_known() -> None:
             "closed since the freeze was sent: guest-reset",
         ),
         ("read", {"read": None}, UNKNOWN, "can't be seen"),
-        ("read", {"read": False}, AGAINST, "the agent has not read the freeze"),
+        ("read", {"read": False, "replied_at": None}, AGAINST, "the agent has not read the freeze"),
+        ("read", {"read": False}, UNKNOWN, "not counted, though it was answered"),
     ],
 )
 def test_each_piece(

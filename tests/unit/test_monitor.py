@@ -48,6 +48,7 @@ class Host:
                 "qom-list": self.listing,
                 "qom-get": self.get,
                 "x-query-virtio-queue-status": self.queue,
+                "x-query-virtio-queue-element": self.element,
             }
         )
         self.endpoint = monitor_endpoint(clock, self.qemu)
@@ -77,11 +78,12 @@ class Host:
 
     def queue(self, arguments: object) -> object:
         assert isinstance(arguments, dict)
-        assert arguments["path"] == DEVICE
-        if arguments["queue"] == 3:
-            return {"used-idx": self.openings, "shadow-avail-idx": 1}
-        assert arguments["queue"] == 4
-        return {"used-idx": 1, "shadow-avail-idx": self.reads}
+        assert arguments == {"path": DEVICE, "queue": 3}
+        return {"used-idx": self.openings, "shadow-avail-idx": 1}
+
+    def element(self, arguments: object) -> object:
+        assert arguments == {"path": DEVICE, "queue": 4, "index": 0}
+        return {"avail": {"flags": 0, "idx": self.reads, "ring": 0}, "descs": [], "index": 0}
 
     def monitor(self, agent: AgentChannel | None = AGENT, *, ours: bool = False) -> Monitor:
         return Monitor(self.endpoint, agent, ours=ours)
@@ -133,7 +135,7 @@ def test_the_port_is_looked_for_once(host: Host) -> None:
         "query-chardev",
         "query-blockstats",
         "x-query-virtio-queue-status",
-        "x-query-virtio-queue-status",
+        "x-query-virtio-queue-element",
     ]
 
 
@@ -209,6 +211,26 @@ def test_without_an_agent_only_the_vm_is_looked_at(host: Host) -> None:
 
 
 # -- fallbacks ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        NO_QUEUES,
+        Error("Packed ring not supported"),
+        {},
+        {"avail": None},
+        {"avail": {"idx": "9"}},
+        {"avail": {"idx": True}},
+    ],
+)
+def test_reads_are_unknown_where_the_guests_own_index_can_not_be_had(
+    clock: Clock, answer: object
+) -> None:
+    host = Host(clock)
+    host.qemu.answers["x-query-virtio-queue-element"] = answer
+    view = host.look(host.monitor())
+    assert (view.openings, view.reads) == (5, None)
 
 
 @pytest.mark.parametrize("answer", [NO_QUEUES, None, [], {"used-idx": "5"}])
