@@ -204,9 +204,7 @@ def _connect_failed(error: OSError) -> ConnectFailed:
         case errno.ENOENT | errno.ENOTDIR:
             return ConnectFailed(ConnectProblem.MISSING, "the socket does not exist")
         case errno.ECONNREFUSED:
-            return ConnectFailed(
-                ConnectProblem.REFUSED, "nobody listens on the socket: its QEMU has gone"
-            )
+            return ConnectFailed(ConnectProblem.REFUSED, "nobody listens on the socket")
         case errno.EACCES | errno.EPERM:
             return ConnectFailed(
                 ConnectProblem.NO_PERMISSION,

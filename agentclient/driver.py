@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from agentclient.channel import Channel, ConnectFailed, ConnectProblem, StreamEnded
+from agentclient.channel import Channel, ConnectFailed, StreamEnded
 from agentclient.conversation import SEND_S, Conversation
 from agentclient.events import EventKind
 from agentclient.holder.client import Fate, Guard
@@ -119,7 +119,7 @@ class Driver:
         if self._link.agent is None or self._look().client:
             return False
         try:
-            channel = self._link.agent.connect()
+            channel = self._link.connect()
         except ConnectFailed:
             return False
         return self._go_on_with(channel)
@@ -183,20 +183,11 @@ class Driver:
         return view
 
     def _look_at_the_broken(self) -> MonitorView:
-        """Look at the monitor; without one, whether anybody listens on the channel's socket."""
+        """Look at the monitor, and whether the VM's process has ended."""
         view = self._look()
-        if self._link.monitor is None and self._nobody_listens():
+        if self._link.gone():
             return view._replace(gone=True, run_state=RunState.GONE)
         return view
-
-    def _nobody_listens(self) -> bool:
-        if self._link.agent is None:
-            return False
-        try:
-            self._link.agent.connect().close()
-        except ConnectFailed as error:
-            return error.problem in (ConnectProblem.REFUSED, ConnectProblem.MISSING)
-        return False
 
     def _look(self) -> MonitorView:
         view = self._link.look(LOOK_S)

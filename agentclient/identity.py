@@ -9,6 +9,7 @@ from agentclient.vm import Process
 PROC = Path("/proc")
 # Zombie, dead: its parent has not asked for its end yet, which changes nothing about it.
 _ENDED = (b"Z", b"X")
+_DELETED = " (deleted)"
 
 
 def stat_fields(folder: Path) -> tuple[bytes, list[bytes]]:
@@ -34,6 +35,14 @@ def start_ticks(fields: list[bytes]) -> int:
         ValueError, IndexError: this is not what the kernel writes.
     """
     return int(fields[19])
+
+
+def is_qemu(program: str) -> bool:
+    """Return whether a program's path, as ``/proc`` shows it, is a system emulator of QEMU's."""
+    # After an upgrade the old program goes on running from a deleted file.
+    name = program.removesuffix(_DELETED).rpartition("/")[2].removeprefix(".")
+    kind = name.removeprefix("qemu-system-")
+    return name in ("qemu-kvm", "kvm") or (kind != name and bool(kind))
 
 
 def has_gone(process: Process | None, proc: Path = PROC) -> bool:

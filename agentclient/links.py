@@ -6,10 +6,11 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from agentclient.vm import MonitorView, Vm, VmId
+from agentclient.presence import Server, is_gone, server_of
+from agentclient.vm import MonitorView, Process, RunState, Vm, VmId
 
 if TYPE_CHECKING:
-    from agentclient.channel import Endpoint
+    from agentclient.channel import Channel, Endpoint
     from agentclient.monitor import Monitor
 
 # The watcher's visit to the same agent takes milliseconds; whoever holds it longer is hung.
@@ -33,6 +34,32 @@ class Link:
         self.agent = agent
         self.monitor = monitor
         self.channel_lock = threading.Lock()
+        self.server = Server()
+
+    @property
+    def process(self) -> Process | None:
+        """The VM's process, from its source or from who serves its sockets; None if not known."""
+        of_monitor = self.monitor.process if self.monitor is not None else None
+        return self.vm.process or of_monitor or self.server.process
+
+    def gone(self) -> bool | None:
+        """Return whether the VM that was reached here last has gone, as far as its process tells.
+
+        One that is known by its sockets alone may have been started anew since.
+        """
+        return is_gone(self.process)
+
+    def connect(self) -> Channel:
+        """Connect to the agent, and remember who serves it.
+
+        Raises:
+            ConnectFailed: it can't be had.
+        """
+        assert self.agent is not None, "who has no agent is not connected to"
+        channel = self.agent.connect()
+        if self.vm.process is None:
+            self.server = server_of(channel)
+        return channel
 
     def look(self, timeout_s: float | None = None) -> MonitorView:
         """Return what the monitor shows; without a monitor, a view in which nothing is known.
@@ -40,8 +67,11 @@ class Link:
         Args:
             timeout_s: how long that may take; None for as long as the monitor itself allows.
         """
+        gone = is_gone(self.vm.process)
+        if gone:  # whoever has its sockets now is another VM
+            return MonitorView(RunState.GONE, problem="the VM's process has ended", gone=True)
         if self.monitor is None:
-            return MonitorView(problem="no monitor")
+            return MonitorView(problem="no monitor", gone=gone)
         return self.monitor.look() if timeout_s is None else self.monitor.look(timeout_s)
 
     def close(self) -> None:
@@ -92,7 +122,9 @@ def connect(vm: Vm) -> Link:
     agent = UnixEndpoint(vm.agent.path) if vm.agent else None
     monitor = None
     if vm.monitor:
-        monitor = Monitor(UnixEndpoint(vm.monitor.path), vm.agent, ours=vm.monitor.ours)
+        monitor = Monitor(
+            UnixEndpoint(vm.monitor.path), vm.agent, ours=vm.monitor.ours, process=vm.process
+        )
     return Link(vm, agent, monitor)
 
 

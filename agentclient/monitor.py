@@ -12,13 +12,14 @@ import time
 from collections.abc import Sequence
 
 from agentclient import port as ports
-from agentclient.channel import ConnectFailed, ConnectProblem, Endpoint
+from agentclient.channel import ConnectFailed, Endpoint
 from agentclient.port import Port
+from agentclient.presence import Server, is_gone, server_of
 from agentclient.qmp import QmpEvent, QmpFailure, QmpReply
 from agentclient.qmp_session import Ask, MonitorTrouble, QmpSession
 from agentclient.steps import Steps, Talk, releasing, run
 from agentclient.text import printable
-from agentclient.vm import AgentChannel, MonitorView, RunState, Transport
+from agentclient.vm import AgentChannel, MonitorView, Process, RunState, Transport
 
 DEFAULT_VISIT_S = 0.5
 
@@ -50,14 +51,22 @@ class Monitor:
         endpoint: where it listens.
         agent: the agent's channel, to find its port; None if the VM has none.
         ours: whether the session may be held.
+        process: the VM's process, where it is known; else the QEMU that once answered is.
     """
 
     def __init__(
-        self, endpoint: Endpoint, agent: AgentChannel | None, *, ours: bool = False
+        self,
+        endpoint: Endpoint,
+        agent: AgentChannel | None,
+        *,
+        ours: bool = False,
+        process: Process | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._agent = agent
         self._ours = ours
+        self._process = process
+        self._server: Server | None = None
         self._lock = threading.Lock()
         self._session: QmpSession | None = None
         self._port: Port | None = None
@@ -78,7 +87,7 @@ class Monitor:
             try:
                 session = self._open()
             except ConnectFailed as error:
-                return unreachable(error)
+                return self.unreachable(error)
             return run(self._visit(session, full=True), session.channel, deadline)
 
     def begin(
@@ -127,6 +136,15 @@ class Monitor:
                 raise MonitorTrouble(str(error)) from error
             return run(self._exchange(session, asks), session.channel, deadline)
 
+    @property
+    def process(self) -> Process | None:
+        """The VM's process; None if it isn't known."""
+        return self._process or (self._server.process if self._server is not None else None)
+
+    def unreachable(self, error: ConnectFailed) -> MonitorView:
+        """Return what is known of a VM to whose monitor no connection can be made."""
+        return unseen(error, is_gone(self.process))
+
     def event_fd(self) -> int | None:
         """Return a descriptor that is readable when QEMU tells something; None if not held."""
         with self._lock:
@@ -139,7 +157,10 @@ class Monitor:
 
     def _open(self) -> QmpSession:
         if self._session is None:
-            self._session = QmpSession(self._endpoint.connect())
+            channel = self._endpoint.connect()
+            if self._process is None and (self._server is None or is_gone(self.process)):
+                self._server = server_of(channel)
+            self._session = QmpSession(channel)
         return self._session
 
     def _visit(self, session: QmpSession, *, full: bool) -> Steps[MonitorView]:
@@ -149,7 +170,7 @@ class Monitor:
             view = yield from self._ask_all(session, full=full)
             keep = self._ours
         except MonitorTrouble as error:
-            return MonitorView(problem=f"monitor: {error}")
+            return unseen(error, is_gone(self.process))
         else:
             return view
         finally:
@@ -205,15 +226,16 @@ class Monitor:
     def _view(self, run_state: RunState, value: object) -> MonitorView:
         """Return what every look shows: the run state, and both ends of the agent's channel."""
         if self._agent is None:
-            return MonitorView(run_state)
+            return MonitorView(run_state, gone=False)
         chardev = ports.agent_chardev(ports.chardevs(value), self._agent)
         if chardev is None:
             path = printable(str(self._agent.path))
-            return MonitorView(run_state, problem=f"monitor: it knows no chardev for {path}")
+            problem = f"monitor: it knows no chardev for {path}"
+            return MonitorView(run_state, problem=problem, gone=False)
         # QEMU itself opens the frontend of an isa-serial agent, so that says nothing (§1.9).
         virtio = self._port is not None or self._agent.transport is Transport.VIRTIO_SERIAL
         is_open = chardev.open if virtio else None
-        return MonitorView(run_state, port_open=is_open, client=chardev.client)
+        return MonitorView(run_state, port_open=is_open, client=chardev.client, gone=False)
 
     def _with_queues(self, view: MonitorView, answers: list[QmpReply | QmpFailure]) -> MonitorView:
         if not answers:
@@ -273,9 +295,13 @@ class Monitor:
         self._looked_for_port = True
 
 
-def unreachable(error: ConnectFailed) -> MonitorView:
-    """Return what a monitor shows to which no connection can be made."""
-    gone = error.problem in (ConnectProblem.REFUSED, ConnectProblem.MISSING)
+def unseen(error: Exception, gone: bool | None) -> MonitorView:
+    """Return what a monitor shows that could not be asked.
+
+    Args:
+        error: why not.
+        gone: what is known of the VM otherwise.
+    """
     run_state = RunState.GONE if gone else RunState.UNKNOWN
     return MonitorView(run_state, problem=f"monitor: {error}", gone=gone)
 

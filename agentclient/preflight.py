@@ -206,7 +206,7 @@ class Preflight:
     def _connect(self) -> Conversation | Outcome:
         assert self._link.agent is not None
         try:
-            return Conversation(self._link.agent.connect())
+            return Conversation(self._link.connect())
         except ConnectFailed as error:
             if error.problem is ConnectProblem.QUEUE_FULL:
                 return refused(Refusal.BUSY, f"the agent's channel is taken: {error}")

@@ -155,7 +155,7 @@ class Rescuer:
         if not self._link.channel_lock.acquire(timeout=CHANNEL_WAIT_S):
             return self._scene.refuse("frostwatch itself is talking to this agent", "try again")
         try:
-            conversation = Conversation(self._link.agent.connect())
+            conversation = Conversation(self._link.connect())
         except ConnectFailed as error:
             self._link.channel_lock.release()
             return self._scene.refuse(f"the agent's channel can't be opened: {error}")

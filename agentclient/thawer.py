@@ -96,7 +96,7 @@ class Thawer:
             time.sleep(_LOOK_AGAIN_S)
         assert self._link.agent is not None
         try:
-            return Conversation(self._link.agent.connect()), view
+            return Conversation(self._link.connect()), view
         except ConnectFailed as error:
             return self._refuse(f"the agent's channel can't be opened: {error}", None)
 
@@ -202,7 +202,7 @@ def drive_thaw(
         if happened.view is not None:
             driver.perform(machine.changed(now, watch.saw(now, happened.view)))
         if happened.ended is not None:
-            gone = watch.view.gone
+            gone = watch.view.gone is True
             renewed = not gone and driver.reconnect()
             driver.perform(
                 machine.stream_ended(now, gone=gone, renewed=renewed, text=happened.ended)

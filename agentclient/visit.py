@@ -26,7 +26,7 @@ from agentclient.vm import (
 
 NOT_RUNNING = frozenset({RunState.PAUSED, RunState.IO_ERROR, RunState.SUSPENDED})
 # The agent's states in which nobody knows whether somebody has frozen the guest.
-_UNSEEN = frozenset({AgentState.BUSY, AgentState.CLOSED, AgentState.SILENT})
+_UNSEEN = frozenset({AgentState.BUSY, AgentState.CLOSED, AgentState.SILENT, AgentState.UNKNOWN})
 _LEFT = frozenset({RunState.GONE, RunState.SHUTDOWN, RunState.PANICKED})
 
 Change = Callable[[VmState], VmState]
@@ -161,18 +161,25 @@ def silent(at: datetime, *, can_see_clients: bool) -> Change:
     return change
 
 
-def unreachable(error: ConnectFailed, at: datetime) -> Change:
-    """Return what it changes that an agent's channel can't be connected to."""
+def unreachable(error: ConnectFailed, at: datetime, *, gone: bool | None) -> Change:
+    """Return what it changes that an agent's channel can't be connected to.
+
+    Args:
+        error: why not.
+        at: the wall clock.
+        gone: whether the VM has gone, as far as its process tells.
+    """
     full = error.problem is ConnectProblem.QUEUE_FULL
-    left = error.problem in (ConnectProblem.MISSING, ConnectProblem.REFUSED)
 
     def change(state: VmState) -> VmState:
         if state.progress is not None:
             return state
-        word = AgentState.CLOSED if left else AgentState.BUSY if full else AgentState.UNKNOWN
+        word = AgentState.CLOSED if gone else AgentState.BUSY if full else AgentState.UNKNOWN
         how = AgentHow.CLIENT if full else AgentHow.NOTHING
         health = AgentHealth(word, how, version=state.agent.version, seen_at=at, detail=str(error))
-        gone = state._replace(run_state=RunState.GONE) if left else state
-        return gone._replace(agent=health, trouble=f"agent's channel: {error}")
+        state = state._replace(agent=health, trouble=f"agent's channel: {error}")
+        if gone:
+            return state._replace(run_state=RunState.GONE).with_freeze(FreezeInfo(), gone=True)
+        return _unseen(state)
 
     return change

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Final
 from agentclient.channel import ConnectFailed
 from agentclient.fleet import Fleet
 from agentclient.links import Link, Links
-from agentclient.monitor import unreachable as monitor_unreachable
 from agentclient.question import Said, question
 from agentclient.rounds import LEFT_AGAIN_S, Rounds
 from agentclient.steps import releasing
@@ -162,7 +161,7 @@ class Visits:
         try:
             talk = visit.link.monitor.begin()
         except ConnectFailed as error:
-            self._looked(visit, monitor_unreachable(error))
+            self._looked(visit, visit.link.monitor.unreachable(error))
             return
         if talk is None:
             self._end(visit)
@@ -216,10 +215,11 @@ class Visits:
             self._end(visit, blind=blind)
             return
         try:
-            channel = link.agent.connect()
+            channel = link.connect()
         except ConnectFailed as error:
             link.channel_lock.release()
-            self._heard(visit, state, unreachable(error, self._fleet.wall()), blind=blind)
+            change = unreachable(error, self._fleet.wall(), gone=link.gone())
+            self._heard(visit, state, change, blind=blind)
             return
         talk = question(channel, first=state.agent.version is None)
         talk = replace(talk, steps=releasing(link.channel_lock, talk.steps))

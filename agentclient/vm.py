@@ -147,7 +147,8 @@ class MonitorView(NamedTuple):
         resets: counts the guest's resets; only where the monitor is held and tells events.
         written_bytes: bytes that the guest has written to its disks since it was started.
         problem: why (part of) the monitor could not be seen, in one sentence; else None.
-        gone: the VM's process has left: its monitor's socket refuses or is no more.
+        gone: True only if it is proven that the VM has gone, False if it is there, None if that
+            isn't known: a monitor that can't be reached proves nothing (`agentclient.presence`).
     """
 
     run_state: RunState = RunState.UNKNOWN
@@ -159,7 +160,7 @@ class MonitorView(NamedTuple):
     resets: int | None = None
     written_bytes: int | None = None
     problem: str | None = None
-    gone: bool = False
+    gone: bool | None = None
 
 
 class Evidence(NamedTuple):

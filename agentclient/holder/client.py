@@ -378,6 +378,8 @@ def _description(vm: Vm, window: Reference | None) -> dict[str, object]:
         "asked": window.asked if window else 0.0,
         "vm": str(vm.id),
         "command": thaw_command(vm),
+        "vm_pid": vm.process.pid if vm.process else 0,
+        "vm_ticks": vm.process.start_ticks if vm.process else 0,
         "agent": str(vm.agent.path),
         "label": vm.agent.label or "",
         "transport": str(vm.agent.transport),

@@ -15,11 +15,12 @@ from typing import Final
 from agentclient.channel import Channel, ConnectFailed, StreamEnded, UnixChannel, UnixEndpoint
 from agentclient.holder.messages import Body, number, text
 from agentclient.holder.relay import Relay
-from agentclient.monitor import Monitor, unreachable
+from agentclient.monitor import Monitor
 from agentclient.moves import Move, Resync, Send
+from agentclient.presence import is_gone, server_of
 from agentclient.thaw import WATCH_S, ThawMachine, ThawPlan, ThawReport
 from agentclient.visitor import Visitor
-from agentclient.vm import AgentChannel, MonitorView, Transport
+from agentclient.vm import AgentChannel, MonitorView, Process, Transport
 from agentclient.watch import PortWatch
 from agentclient.wire import AgentWire
 
@@ -79,6 +80,7 @@ class Ward:
         self._hold_s = 0.0
         self._bound_at = float("inf")
         self._deadline = float("inf")
+        self._process = _process(body) or server_of(UnixChannel(guest)).process
         self._monitor = self._make_monitor()
         self._look_at = 0.0
         self._machine: ThawMachine | None = None
@@ -158,7 +160,8 @@ class Ward:
         if now >= self._look_at:
             self._look_at = now + WATCH_S
             self._look()
-        self._perform(self._machine.tick(now))
+        if self._machine is not None:  # what was seen may have ended it
+            self._perform(self._machine.tick(now))
 
     # -- relayed --------------------------------------------------------------------------
 
@@ -202,7 +205,7 @@ class Ward:
         transport = known[0] if known else Transport.UNKNOWN
         label = text(self.body, "label") or None
         channel = AgentChannel(Path(agent), label, transport)
-        return Monitor(UnixEndpoint(Path(path)), channel)
+        return Monitor(UnixEndpoint(Path(path)), channel, process=self._process)
 
     def _listen(self) -> None:
         self._tie.selector.register(self._channel.fileno(), selectors.EVENT_READ, self._read)
@@ -253,12 +256,12 @@ class Ward:
         """QEMU has dropped us: connect anew, unless it has gone itself."""
         assert self._machine is not None
         self._hang_up()
-        gone, renewed = False, False
+        gone, renewed = is_gone(self._process) is True, False
         try:
             self._channel = UnixEndpoint(Path(text(self.body, "agent"))).connect()
             renewed = True
-        except ConnectFailed as error:
-            gone = unreachable(error).gone
+        except ConnectFailed:
+            pass
         if renewed:
             self._wire = AgentWire()
             self._listen()
@@ -271,7 +274,7 @@ class Ward:
         try:
             talk = self._monitor.begin(full=True)
         except ConnectFailed as error:
-            self._saw(unreachable(error))
+            self._saw(self._monitor.unreachable(error))
             return
         if talk is not None:
             self._tie.visitor.begin(talk, self._saw, lambda _: None)
@@ -289,3 +292,9 @@ class Ward:
             self._guest.close()
         self.state = State.DONE
         self._machine, self._deadline = None, float("inf")
+
+
+def _process(body: Body) -> Process | None:
+    """Return the guest's QEMU, where the console's source knows it."""
+    pid, ticks = number(body, "vm_pid"), number(body, "vm_ticks")
+    return Process(int(pid), int(ticks)) if pid else None

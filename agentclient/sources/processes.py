@@ -7,19 +7,16 @@ listed with what could be read, with a note, and the others are not affected.
 from __future__ import annotations
 
 import os
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from agentclient.errors import FrostwatchError
-from agentclient.identity import start_ticks, stat_fields
+from agentclient.identity import is_qemu, start_ticks, stat_fields
 from agentclient.sources.base import Note
 from agentclient.vm import Process
 
-_QEMU = re.compile(r"\.?qemu-system-.+|qemu-kvm|kvm")
-_DELETED = " (deleted)"
 # -run-with async-teardown=on: a clone with the VM's command line, named so by QEMU.
 _CLEANUP = b"cleanup/"
 
@@ -162,12 +159,6 @@ class _Scan:
                 " frostwatch is confined).",
             )
         ]
-
-
-def is_qemu(program: str) -> bool:
-    """Return whether a program's path, as ``/proc`` shows it, is a system emulator of QEMU's."""
-    # After an upgrade the old program goes on running from a deleted file.
-    return _QEMU.fullmatch(program.removesuffix(_DELETED).rpartition("/")[2]) is not None
 
 
 def _link(path: Path) -> str | None:

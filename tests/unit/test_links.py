@@ -9,7 +9,15 @@ import pytest
 from agentclient.channel import UnixEndpoint
 from agentclient.links import Links, connect
 from agentclient.monitor import Monitor
-from agentclient.vm import AgentChannel, MonitorChannel, MonitorView, Process, Vm, VmId
+from agentclient.vm import (
+    AgentChannel,
+    MonitorChannel,
+    MonitorView,
+    Process,
+    RunState,
+    Vm,
+    VmId,
+)
 
 VM = Vm(
     VmId("qemu", "db"),
@@ -28,10 +36,16 @@ def test_a_link_goes_where_the_vm_says() -> None:
 
 
 def test_without_a_monitor_nothing_is_known() -> None:
-    link = connect(VM._replace(monitor=None))
+    link = connect(VM._replace(monitor=None, process=None))
     assert link.monitor is None
     assert link.look() == MonitorView(problem="no monitor")
     link.close()
+
+
+def test_whoever_has_the_sockets_of_a_process_that_has_ended_is_not_asked() -> None:
+    view = connect(VM).look()
+    assert (view.gone, view.run_state) == (True, RunState.GONE)
+    assert view.problem == "the VM's process has ended"
 
 
 def test_all_users_of_a_vm_share_its_link_and_its_lock() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,9 @@ import pytest
 from agentclient import monitor as monitor_module
 from agentclient import steps
 from agentclient.channel import ConnectFailed, ConnectProblem
+from agentclient.identity import start_ticks, stat_fields
 from agentclient.monitor import Monitor
-from agentclient.vm import AgentChannel, MonitorView, RunState, Transport
+from agentclient.vm import AgentChannel, MonitorView, Process, RunState, Transport
 from tests.unit.fakes import (
     ENDED,
     GREETING,
@@ -115,7 +117,13 @@ def host(clock: Clock) -> Host:
 
 def test_one_look_shows_everything_and_leaves_no_socket_open(host: Host) -> None:
     assert host.monitor().look() == MonitorView(
-        RunState.RUNNING, port_open=True, client=False, openings=5, reads=9, written_bytes=42
+        RunState.RUNNING,
+        port_open=True,
+        client=False,
+        openings=5,
+        reads=9,
+        written_bytes=42,
+        gone=False,
     )
     (channel,) = host.endpoint.channels
     assert channel.closed
@@ -206,7 +214,7 @@ def test_a_port_that_is_known_to_be_virtio_has_its_state_without_the_tree(host: 
 
 def test_without_an_agent_only_the_vm_is_looked_at(host: Host) -> None:
     view = host.monitor(None).look()
-    assert view == MonitorView(RunState.RUNNING, written_bytes=42)
+    assert view == MonitorView(RunState.RUNNING, written_bytes=42, gone=False)
     assert "qom-list" not in host.commands
 
 
@@ -289,21 +297,15 @@ def test_no_greeting_means_that_another_client_holds_it(clock: Clock, host: Host
     assert host.endpoint.channels[0].closed
 
 
-@pytest.mark.parametrize(
-    ("problem", "gone"),
-    [
-        (ConnectProblem.REFUSED, True),
-        (ConnectProblem.MISSING, True),
-        (ConnectProblem.NO_PERMISSION, False),
-        (ConnectProblem.QUEUE_FULL, False),
-        (ConnectProblem.OTHER, False),
-    ],
-)
-def test_a_monitor_without_a_listener_means_that_the_vm_has_gone(
-    host: Host, problem: ConnectProblem, gone: bool
+@pytest.mark.parametrize("problem", ConnectProblem)
+@pytest.mark.parametrize("gone", [True, False, None])
+def test_only_its_process_tells_whether_a_vm_that_cant_be_asked_has_gone(
+    host: Host, problem: ConnectProblem, gone: bool | None
 ) -> None:
+    me = stat_fields(Path("/proc/self"))[1]
+    process = None if gone is None else Process(os.getpid(), start_ticks(me) - gone)
     host.endpoint.failures = [ConnectFailed(problem, "why")]
-    view = host.monitor().look()
+    view = Monitor(host.endpoint, AGENT, process=process).look()
     assert view.gone is gone
     assert view.run_state is (RunState.GONE if gone else RunState.UNKNOWN)
     assert view.problem == "monitor: why"

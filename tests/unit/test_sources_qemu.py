@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agentclient.errors import FrostwatchError
-from agentclient.sources.processes import is_qemu
+from agentclient.identity import is_qemu
 from agentclient.sources.proxmox import parse_config
 from agentclient.sources.qemu import QemuSource, give_ids
 from agentclient.vm import AgentChannel, MonitorChannel, Process, Transport, Vm, VmId
