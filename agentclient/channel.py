@@ -17,9 +17,15 @@ from typing import Protocol
 
 from agentclient.cancel import Cancellation
 from agentclient.errors import Cancelled
+from agentclient.identity import socket_identity
+from agentclient.peer import problem_with
+from agentclient.vm import Peer
 
 RECEIVE_SIZE = 64 * 1024
-LONGEST_PATH = 108
+# A socket's address has room for so many bytes, one of them the zero at its end.
+_ADDRESS_BYTES = 108
+# A socket that turned out to be somebody else's is looked at again after so long.
+LEFT_ALONE_S = 15.0
 
 
 class ConnectProblem(StrEnum):
@@ -29,6 +35,7 @@ class ConnectProblem(StrEnum):
     REFUSED = "refused"
     NO_PERMISSION = "no permission"
     QUEUE_FULL = "queue full"
+    NOT_THE_VM = "not the VM"
     OTHER = "other"
 
 
@@ -141,24 +148,49 @@ class UnixEndpoint:
 
     Args:
         path: the socket's path, of any length.
+        peer: who must listen there; None for anybody.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, peer: Peer | None = None) -> None:
         self.path = path
+        self._peer = peer
+        self._refused: tuple[float, str, str] | None = None  # when, which socket, why
 
     def __str__(self) -> str:
         return str(self.path)
 
     def connect(self) -> UnixChannel:
-        """Connect without waiting: a UNIX socket answers at once or not at all."""
+        """Connect without waiting: a UNIX socket answers at once or not at all.
+
+        Raises:
+            ConnectFailed: it can't be had, or somebody else listens there.
+        """
+        if self._refused is not None:
+            self._leave_alone(*self._refused)
         kind = socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
         connection = socket.socket(socket.AF_UNIX, kind)
         try:
-            _connect(connection, self.path)
-        except OSError as error:
+            connect_to(connection, self.path)
+        except (OSError, ValueError) as error:
             connection.close()
             raise _connect_failed(error) from error
+        if self._peer is not None:
+            problem = problem_with(connection, self.path, self._peer)
+            if problem is not None:
+                connection.close()
+                self._refused = (time.monotonic(), socket_identity(self.path) or "", problem)
+                raise ConnectFailed(ConnectProblem.NOT_THE_VM, problem)
         return UnixChannel(connection)
+
+    def _leave_alone(self, at: float, which: str, why: str) -> None:
+        """Connect to somebody else's socket not again for a while: it serves its own clients.
+
+        Raises:
+            ConnectFailed: it is the same socket still.
+        """
+        if time.monotonic() < at + LEFT_ALONE_S and socket_identity(self.path) == which:
+            raise ConnectFailed(ConnectProblem.NOT_THE_VM, why)
+        self._refused = None
 
 
 def wait_readable(
@@ -187,19 +219,27 @@ def wait_readable(
     return bool(ready)
 
 
-def _connect(connection: socket.socket, path: Path) -> None:
-    if len(os.fsencode(path)) < LONGEST_PATH:
+def connect_to(connection: socket.socket, path: Path) -> None:
+    """Connect a UNIX socket to a path of any length.
+
+    Raises:
+        OSError: it can't be had.
+        ValueError: this is no path.
+    """
+    if len(os.fsencode(path)) < _ADDRESS_BYTES:
         connection.connect(str(path))
         return
-    # A socket's address has room for 107 bytes; its folder can be named by a descriptor instead.
-    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    # A longer one has no room in an address; an open descriptor of the same file has a short name.
+    found = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
-        connection.connect(f"/proc/self/fd/{folder}/{path.name}")
+        connection.connect(f"/proc/self/fd/{found}")
     finally:
-        os.close(folder)
+        os.close(found)
 
 
-def _connect_failed(error: OSError) -> ConnectFailed:
+def _connect_failed(error: OSError | ValueError) -> ConnectFailed:
+    if not isinstance(error, OSError):
+        return ConnectFailed(ConnectProblem.OTHER, str(error))
     match error.errno:
         case errno.ENOENT | errno.ENOTDIR:
             return ConnectFailed(ConnectProblem.MISSING, "the socket does not exist")

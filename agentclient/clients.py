@@ -6,6 +6,7 @@ word to anybody. Other users' processes are only seen by root.
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 from collections.abc import Iterator, Mapping
@@ -20,8 +21,8 @@ _SOCK_DIAG: Final = 4  # NETLINK_SOCK_DIAG
 _BY_FAMILY: Final = 20  # SOCK_DIAG_BY_FAMILY
 _DUMP: Final = 0x301  # NLM_F_REQUEST | NLM_F_DUMP
 _DONE, _ERROR = 3, 2
-_SHOW: Final = 0x1 | 0x4 | 0x8  # name, peer, connections that wait to be accepted
-_NAME, _PEER, _ICONS = 0, 2, 3
+_SHOW: Final = 0x2 | 0x4 | 0x8  # its file, peer, connections that wait to be accepted
+_FILE, _PEER, _ICONS = 1, 2, 3
 _ALL_STATES: Final = 0xFFFFFFFF
 _LISTEN: Final = 10
 _ANSWER_S: Final = 1.0
@@ -46,10 +47,15 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class _Socket:
-    """What the kernel tells of one socket; numbers are inodes."""
+    """What the kernel tells of one socket; numbers are inodes, its own and others'.
 
+    Attributes:
+        file: what it is bound to: the device and the inode of a file; None if to nothing.
+    """
+
+    number: int
     listening: bool
-    name: str
+    file: tuple[int, int] | None
     peer: int
     waiting: tuple[int, ...]
 
@@ -57,13 +63,12 @@ class _Socket:
 def clients(path: Path) -> tuple[Client, ...]:
     """Return who is connected to the socket at `path`, the one that is served first.
 
+    By whatever name: a socket is its file, not its path.
+
     Returns:
         Nothing if it can't be told: another user's process, no such socket, an old kernel.
     """
-    try:
-        found = [one for one in _sockets() if one.name == str(path)]
-    except (OSError, struct.error):
-        return ()
+    found = _bound_to(path)
     served = {one.peer for one in found if not one.listening and one.peer}
     waiting = {inode for one in found if one.listening for inode in one.waiting if inode}
     owners = _owners(served | waiting)
@@ -74,12 +79,29 @@ def clients(path: Path) -> tuple[Client, ...]:
     )
 
 
+def listens(pid: int, path: Path) -> bool:
+    """Return whether it is sure that a process has the socket at `path` on which it is listened."""
+    numbers = {one.number for one in _bound_to(path) if one.listening}
+    return not numbers.isdisjoint(_sockets_of(Path("/proc") / str(pid)))
+
+
 def in_words(found: tuple[Client, ...]) -> str | None:
     """Return who holds a channel and who waits for it, as a clause; None if nobody is known."""
     served = ", ".join(str(one) for one in found if not one.waiting)
     waiting = ", ".join(str(one) for one in found if one.waiting)
     parts = [f"held by {served}" if served else "", f"{waiting} waits for it" if waiting else ""]
     return "; ".join(filter(None, parts)) or None
+
+
+def _bound_to(path: Path) -> list[_Socket]:
+    try:
+        found = path.stat()
+        # The kernel's own number of a device, and 32 bits of an inode's (unix_diag).
+        device = os.major(found.st_dev) << 20 | os.minor(found.st_dev)
+        file = (device, found.st_ino & 0xFFFFFFFF)
+        return [one for one in _sockets() if one.file == file]
+    except (OSError, ValueError, struct.error):
+        return []
 
 
 def _sockets() -> Iterator[_Socket]:
@@ -101,13 +123,15 @@ def _sockets() -> Iterator[_Socket]:
 
 def _socket(body: bytes) -> _Socket:
     """Read a ``unix_diag_msg`` and its attributes."""
-    _family, _kind, state, _pad, _inode = struct.unpack_from("=BBBBI", body)
+    _family, _kind, state, _pad, number = struct.unpack_from("=BBBBI", body)
     attributes = dict(_attributes(body[16:]))
     peer = attributes.get(_PEER, b"\0\0\0\0")
     icons = attributes.get(_ICONS, b"")
+    inode, device = struct.unpack_from("=II", attributes.get(_FILE, bytes(8)))
     return _Socket(
+        number,
         state == _LISTEN,
-        attributes.get(_NAME, b"").rstrip(b"\0").decode(errors="surrogateescape"),
+        (device, inode) if inode else None,
         struct.unpack_from("=I", peer)[0],
         struct.unpack(f"={len(icons) // 4}I", icons[: len(icons) // 4 * 4]),
     )

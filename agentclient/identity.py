@@ -61,3 +61,22 @@ def has_gone(process: Process | None, proc: Path = PROC) -> bool:
         return (proc / "self").exists()
     except (OSError, ValueError, IndexError):
         return False
+
+
+def socket_identity(path: Path) -> str | None:
+    """Return what tells a socket's file from a later one in its place; None if it isn't there."""
+    try:
+        return file_identity(path)
+    except (OSError, ValueError):
+        return None
+
+
+def file_identity(path: Path) -> str:
+    """Return what tells a file from a later one in its place.
+
+    Raises:
+        OSError: it isn't there, or we may not look.
+        ValueError: this is no path.
+    """
+    found = path.stat()
+    return f"{found.st_dev}:{found.st_ino}:{found.st_mtime_ns}"

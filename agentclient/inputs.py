@@ -19,7 +19,7 @@ from agentclient.port import PERIPHERALS, Chardev, agent_chardev, chardevs, sock
 from agentclient.qmp import QmpFailure, QmpReply
 from agentclient.qmp_session import Ask, MonitorTrouble
 from agentclient.text import printable
-from agentclient.vm import Vm
+from agentclient.vm import Peer, Vm
 
 FOLDERS: Final = (*PERIPHERALS, "/machine/unattached")
 _SERIAL_TYPES: Final = frozenset(
@@ -173,7 +173,7 @@ class _Terminal:
             self._fd = -1
 
 
-def sit_down(serial: Serial) -> Channel:
+def sit_down(serial: Serial, peer: Peer | None) -> Channel:
     """Connect to where one types at a serial port.
 
     Raises:
@@ -184,5 +184,5 @@ def sit_down(serial: Serial) -> Channel:
     assert place is not None, "see `Serial.problem`"
     if serial.filename.startswith(_PTY):
         return _Terminal(place)
-    connected: UnixChannel = UnixEndpoint(place).connect()
+    connected: UnixChannel = UnixEndpoint(place, peer).connect()
     return connected

@@ -119,14 +119,18 @@ def connect(vm: Vm) -> Link:
     from agentclient.channel import UnixEndpoint  # noqa: PLC0415
     from agentclient.monitor import Monitor  # noqa: PLC0415
 
-    agent = UnixEndpoint(vm.agent.path) if vm.agent else None
+    agent = UnixEndpoint(vm.agent.path, vm.peer) if vm.agent else None
     monitor = None
     if vm.monitor:
         monitor = Monitor(
-            UnixEndpoint(vm.monitor.path), vm.agent, ours=vm.monitor.ours, process=vm.process
+            UnixEndpoint(vm.monitor.path, vm.peer),
+            vm.agent,
+            ours=vm.monitor.ours,
+            process=vm.process,
         )
     return Link(vm, agent, monitor)
 
 
 def _reached_otherwise(old: Vm, new: Vm) -> bool:
-    return (old.agent, old.monitor, old.process) != (new.agent, new.monitor, new.process)
+    before = (old.agent, old.monitor, old.process, old.peer)
+    return before != (new.agent, new.monitor, new.process, new.peer)

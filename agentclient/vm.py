@@ -44,6 +44,7 @@ __all__ = [
     "MonitorView",
     "Outcome",
     "OutcomeKind",
+    "Peer",
     "Phase",
     "Process",
     "Progress",
@@ -71,6 +72,18 @@ class Process(NamedTuple):
 
     pid: int
     start_ticks: int
+
+
+class Peer(NamedTuple):
+    """Who must listen on a VM's sockets: nobody else is written to (P10).
+
+    Attributes:
+        process: its QEMU; None if only the user is known.
+        uid: the user who runs it; None if that can't be told: then it is the process or nobody.
+    """
+
+    process: Process | None
+    uid: int | None
 
 
 class AgentChannel(NamedTuple):
@@ -112,6 +125,7 @@ class Vm(NamedTuple):
         out_of_reach: why its agent's channel, which exists, is not for us to open (libvirt owns
             it, QEMU got it as a descriptor, …); `agent` is None then, and what is known about the
             agent is `AgentState.UNKNOWN`, not *none*. None if there is nothing of the kind.
+        peer: who must listen on its sockets; None if nothing is known of that (a drill).
     """
 
     id: VmId
@@ -121,6 +135,7 @@ class Vm(NamedTuple):
     locked_by: str | None = None
     freeze_disabled: str | None = None
     out_of_reach: str | None = None
+    peer: Peer | None = None
 
     @property
     def name(self) -> str:

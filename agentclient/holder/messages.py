@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Final
 
+from agentclient.vm import Peer, Process
+
 MOST_BYTES: Final = 64 * 1024
 MOST_DESCRIPTORS: Final = 2
 # The console says that it lives this often; without it for so long, it is taken to be stopped.
@@ -93,3 +95,23 @@ def text(body: Body, key: str) -> str:
     """Return a string of a message; empty if it has none."""
     value = body.get(key)
     return value if isinstance(value, str) else ""
+
+
+def peer_in(peer: Peer | None) -> object:
+    """Return who must listen on a VM's sockets, for a message."""
+    return None if peer is None else [peer.process, peer.uid]
+
+
+def peer_of(body: Body) -> Peer | None:
+    """Return who must listen on a VM's sockets, as a message has it.
+
+    What can't be read is nobody: then no new connection is made.
+    """
+    match body.get("peer"):
+        case None:
+            return None
+        case [[int(pid), int(ticks)], int() | None as uid]:
+            return Peer(Process(pid, ticks), uid)
+        case [None, int() | None as uid]:
+            return Peer(None, uid)
+    return Peer(None, None)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from agentclient.channel import Channel, ConnectFailed, StreamEnded, UnixChannel, UnixEndpoint
-from agentclient.holder.messages import Body, number, text
+from agentclient.holder.messages import Body, number, peer_of, text
 from agentclient.holder.relay import Relay
 from agentclient.monitor import Monitor
 from agentclient.moves import Move, Resync, Send
@@ -205,7 +205,7 @@ class Ward:
         transport = known[0] if known else Transport.UNKNOWN
         label = text(self.body, "label") or None
         channel = AgentChannel(Path(agent), label, transport)
-        return Monitor(UnixEndpoint(Path(path)), channel, process=self._process)
+        return Monitor(UnixEndpoint(Path(path), peer_of(self.body)), channel, process=self._process)
 
     def _listen(self) -> None:
         self._tie.selector.register(self._channel.fileno(), selectors.EVENT_READ, self._read)
@@ -258,7 +258,8 @@ class Ward:
         self._hang_up()
         gone, renewed = is_gone(self._process) is True, False
         try:
-            self._channel = UnixEndpoint(Path(text(self.body, "agent"))).connect()
+            path, peer = Path(text(self.body, "agent")), peer_of(self.body)
+            self._channel = UnixEndpoint(path, peer).connect()
             renewed = True
         except ConnectFailed:
             pass

@@ -9,7 +9,13 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-from agentclient.identity import has_gone, start_ticks, stat_fields
+from agentclient.identity import (
+    file_identity,
+    has_gone,
+    socket_identity,
+    start_ticks,
+    stat_fields,
+)
 from agentclient.text import printable
 from agentclient.vm import Process, Vm
 
@@ -81,27 +87,14 @@ def socket_of(vm: Vm) -> str | None:
     return socket_identity(vm.agent.path)
 
 
-def socket_identity(path: Path) -> str | None:
-    """Return what tells a socket's file from a later one in its place; None if it isn't there."""
-    try:
-        return _identity(path)
-    except (OSError, ValueError):
-        return None
-
-
 def has_other_socket(path: Path, identity: str) -> bool:
     """Return whether it is sure that a socket has gone, perhaps replaced by another QEMU's."""
     try:
-        return _identity(path) != identity
+        return file_identity(path) != identity
     except FileNotFoundError:
         return True
     except (OSError, ValueError):
         return False  # we may not look: that says nothing about the VM
-
-
-def _identity(path: Path) -> str:
-    found = path.stat()
-    return f"{found.st_dev}:{found.st_ino}:{found.st_mtime_ns}"
 
 
 def _user(uid: int) -> str:

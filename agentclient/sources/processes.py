@@ -14,11 +14,14 @@ from typing import NamedTuple
 
 from agentclient.errors import FrostwatchError
 from agentclient.identity import is_qemu, start_ticks, stat_fields
+from agentclient.peer import user_of
 from agentclient.sources.base import Note
 from agentclient.vm import Process
 
 # -run-with async-teardown=on: a clone with the VM's command line, named so by QEMU.
 _CLEANUP = b"cleanup/"
+
+_DROPS_RIGHTS = frozenset({"runas", "run-with"})
 
 
 class QemuProcess(NamedTuple):
@@ -30,6 +33,7 @@ class QemuProcess(NamedTuple):
         directory: its working directory, None if we may not see it.
         root: the folder under which its files are found from here; None if it is ours, or if that
             can't be seen.
+        uid: the user who runs it; None if that can't be seen.
     """
 
     process: Process
@@ -37,6 +41,7 @@ class QemuProcess(NamedTuple):
     parent: int = 0
     directory: Path | None = None
     root: Path | None = None
+    uid: int | None = None
 
 
 def find_qemu(
@@ -114,7 +119,7 @@ class _Scan:
             certain = False
         process, parent = _stat(folder)
         if certain and process in self._known:
-            return self._known[process]
+            return self._with_its_user(self._known[process])
         argv = _command_line(folder)
         # Anybody can give a program any argv[0]: it only counts where nothing better can be read.
         if not argv or not (certain or is_qemu(argv[0])):
@@ -123,7 +128,14 @@ class _Scan:
             return None  # the pid was used again between the two reads
         if not certain:
             self._note_foreign(pid)
-        return QemuProcess(process, argv, parent, self._directory(folder), self._root(folder))
+        uid = user_of(process, self._proc)
+        return QemuProcess(process, argv, parent, self._directory(folder), self._root(folder), uid)
+
+    def _with_its_user(self, known: QemuProcess) -> QemuProcess:
+        """Look again who runs a QEMU that gives up its user's rights once it has started."""
+        if not any(word.lstrip("-") in _DROPS_RIGHTS for word in known.argv):
+            return known
+        return known._replace(uid=user_of(known.process, self._proc))
 
     def _note_foreign(self, pid: int) -> None:
         self.notes.append(

@@ -18,7 +18,7 @@ from agentclient.sources.cmdline import parse_command_line
 from agentclient.sources.command import AgentPort, Chardev, QemuCommand
 from agentclient.sources.processes import QemuProcess, find_qemu
 from agentclient.sources.proxmox import ProxmoxConfig, read_config
-from agentclient.vm import AgentChannel, MonitorChannel, Process, Vm, VmId
+from agentclient.vm import AgentChannel, MonitorChannel, Peer, Process, Vm, VmId
 
 SOURCE = "qemu"
 LIBVIRT = "libvirt owns this VM and its agent's channel, which nobody else may open"
@@ -131,6 +131,7 @@ def _describe(found: _Found, vm_id: VmId) -> tuple[Vm, list[Note]]:
     vm = Vm(
         vm_id,
         process=found.qemu.process,
+        peer=Peer(found.qemu.process, found.qemu.uid),
         locked_by=found.config.locked_by,
         freeze_disabled=found.config.freeze_disabled,
     )

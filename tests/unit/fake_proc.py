@@ -29,6 +29,7 @@ class FakeProc:
         cwd: str = "/",
         root: str = "/",
         names: int = 1,
+        uid: int = 0,
     ) -> Path:
         """Add a process; the fields of ``stat`` that nobody reads are zeros."""
         folder = self.path / str(pid)
@@ -36,6 +37,7 @@ class FakeProc:
         (folder / "cmdline").write_bytes(b"".join(word.encode() + b"\0" for word in argv))
         fields = ["S", str(parent), *["0"] * 17, str(ticks), *["0"] * 30]
         (folder / "stat").write_text(f"{pid} ({comm}) {' '.join(fields)}\n")
+        (folder / "status").write_text(f"Name:\t{comm}\nUid:\t{uid}\t0\t0\t0\n")
         links = {"exe": exe, "cwd": cwd, "root": root, "ns/mnt": f"mnt:[{names}]"}
         for name, target in links.items():
             (folder / name).symlink_to(target)

@@ -157,7 +157,7 @@ def test_why_a_connection_failed(
 
 def test_a_path_that_no_socket_can_have_is_a_failure() -> None:
     with pytest.raises(ConnectFailed) as caught:
-        UnixEndpoint(Path("/" + "x" * 200)).connect()
+        UnixEndpoint(Path("/" + "x" * 300)).connect()
     assert caught.value.problem is ConnectProblem.OTHER
     assert "too long" in str(caught.value)
 

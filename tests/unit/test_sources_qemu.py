@@ -11,7 +11,7 @@ from agentclient.errors import FrostwatchError
 from agentclient.identity import is_qemu
 from agentclient.sources.proxmox import parse_config
 from agentclient.sources.qemu import QemuSource, give_ids
-from agentclient.vm import AgentChannel, MonitorChannel, Process, Transport, Vm, VmId
+from agentclient.vm import AgentChannel, MonitorChannel, Peer, Process, Transport, Vm, VmId
 from tests.unit import command_lines
 from tests.unit.fake_proc import FakeProc, make_socket
 
@@ -50,13 +50,14 @@ def texts(source: QemuSource) -> str:
 
 
 def test_a_vm_with_all_that_is_known_about_it(proc: FakeProc, source: QemuSource) -> None:
-    proc.add(70, argv("-qmp", "unix:/run/web.qmp,server=on,wait=off"), ticks=4711)
+    proc.add(70, argv("-qmp", "unix:/run/web.qmp,server=on,wait=off"), ticks=4711, uid=65534)
     assert source.list_vms() == [
         Vm(
             VmId("qemu", "web"),
             agent=AgentChannel(Path("/run/web.qga"), "qga0", Transport.VIRTIO_SERIAL),
             monitor=MonitorChannel(Path("/run/web.qmp")),
             process=Process(70, 4711),
+            peer=Peer(Process(70, 4711), 65534),
         )
     ]
     assert source.notes() == ()

@@ -1,0 +1,162 @@
+"""Who listens on a UNIX socket, and whether that is the VM that it is to be (P10).
+
+The kernel tells a client who called ``listen()`` (SO_PEERCRED). With QEMU that is QEMU itself,
+however it was started: plainly, with ``-daemonize``, in a container, or with a socket that was
+handed to it, on which it calls ``listen()`` once more. With ``-runas`` it still was root.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import select
+import socket
+import struct
+from functools import cache
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from agentclient.identity import PROC, is_qemu, start_ticks, stat_fields
+from agentclient.text import printable
+from agentclient.vm import Peer, Process
+
+_CREDENTIALS: Final = struct.Struct("3i")
+_PEER_PIDFD: Final = 77  # SO_PEERPIDFD, Linux 6.5
+
+
+class Listener(NamedTuple):
+    """Who called ``listen()`` on a socket.
+
+    Attributes:
+        pid: 0 if the process is in a pid name space that we can't see into.
+        uid: as it was then.
+    """
+
+    pid: int
+    uid: int
+
+
+def listener(connection: socket.socket) -> Listener:
+    """Return who listens at the other end of a connected UNIX socket.
+
+    Raises:
+        OSError: the kernel doesn't tell.
+    """
+    size = _CREDENTIALS.size
+    pid, uid, _ = _CREDENTIALS.unpack(
+        connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+    )
+    return Listener(pid, uid)
+
+
+def problem_with(connection: socket.socket, path: Path, expected: Peer) -> str | None:
+    """Return why the other end of a connection is not who it has to be, as a clause; None if it is.
+
+    It has to be the VM's own process. A process of the VM's user will do that is no other QEMU:
+    somebody who passes on what is said, or who has ended since.
+
+    Args:
+        connection: it; nothing was written to it yet.
+        path: the socket's path.
+        expected: who it has to be.
+    """
+    try:
+        found = listener(connection)
+    except (OSError, struct.error) as error:
+        return f"who listens on the socket can't be told: {error}"
+    process, uid = expected
+    if process is not None and found.pid == process.pid:
+        if found.uid == uid or _is_that_process(connection, path, process):
+            return None
+    elif found.uid == uid and (process is None or not _is_another_qemu(found.pid)):
+        return None
+    who = f"pid {found.pid}, user {user_name(found.uid)}"
+    return f"it is not the VM that listens on the socket, but {who}: nothing was written to it"
+
+
+def find_peer(path: Path) -> Peer | None:
+    """Return who listens on a socket, by connecting to it and closing again without a byte.
+
+    Returns:
+        None if nobody does, or it can't be told. A process only if it is a QEMU: another one
+        passes on what is said, and may be replaced while the VM lives.
+    """
+    from agentclient.channel import connect_to  # noqa: PLC0415 - it needs this module itself
+
+    kind = socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+    with socket.socket(socket.AF_UNIX, kind) as connection:
+        try:
+            connect_to(connection, path)
+            found = listener(connection)
+        except (OSError, ValueError, struct.error):
+            return None
+    return Peer(qemu_process(found.pid), found.uid)
+
+
+def qemu_process(pid: int, proc: Path = PROC) -> Process | None:
+    """Return a process's identity if it is a QEMU, as far as we may see that; None if not."""
+    folder = proc / str(pid)
+    try:
+        _, fields = stat_fields(folder)
+        if pid <= 0 or not is_qemu(_program(folder)):
+            return None
+        return Process(pid, start_ticks(fields))
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def user_of(process: Process, proc: Path = PROC) -> int | None:
+    """Return the user who runs a process; None if that can't be told.
+
+    It is the real one: a program that takes another user's rights when it is started runs with
+    somebody else's arguments.
+    """
+    folder = proc / str(process.pid)
+    try:
+        for line in (folder / "status").read_bytes().splitlines():
+            if line.startswith(b"Uid:"):
+                return int(line.split()[1])
+    except (OSError, ValueError, IndexError):
+        pass
+    return None
+
+
+@cache
+def user_name(uid: int) -> str:
+    """Return a user's name; the number where it has none."""
+    try:
+        return printable(pwd.getpwuid(uid).pw_name, 32)
+    except KeyError:
+        return str(uid)
+
+
+def _is_another_qemu(pid: int) -> bool:
+    return qemu_process(pid) is not None
+
+
+def _program(folder: Path) -> str:
+    try:
+        return str((folder / "exe").readlink())
+    except PermissionError:
+        # Its arguments are all that we may see of another user's process.
+        return os.fsdecode((folder / "cmdline").read_bytes().split(b"\0")[0])
+
+
+def _is_that_process(connection: socket.socket, path: Path, process: Process) -> bool:
+    """Return whether a VM's process has called ``listen()`` as another user (``-runas``).
+
+    The pid alone proves nothing: the one who listened may have ended, and somebody else may have
+    got its pid since.
+    """
+    try:
+        pidfd = connection.getsockopt(socket.SOL_SOCKET, _PEER_PIDFD)
+    except OSError:
+        from agentclient.clients import listens  # noqa: PLC0415 - seldom needed: before Linux 6.5
+
+        return listens(process.pid, path)
+    try:
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        return not poll.poll(0)  # it is readable when the process has ended
+    finally:
+        os.close(pidfd)
