@@ -19,6 +19,10 @@ from tui.cli.options import Options, general_options, interval, max_hold_option,
 
 FAILED = 1
 BAD_INPUT = 2
+NO_SCREEN = (
+    "stderr is not a terminal, and the console is drawn there: leave it one "
+    "(frostwatch list 2>FILE looks without a console)"
+)
 
 
 @click.group(cls=Commands, invoke_without_command=True)
@@ -117,7 +121,16 @@ def _print_version(ctx: click.Context) -> None:
 
 
 def _on_terminal() -> bool:
-    return sys.stdin.isatty() and sys.stdout.isatty()
+    """Return whether a console can be opened.
+
+    Raises:
+        BadInput: somebody sits there, and the screen would go somewhere else.
+    """
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return False
+    if not sys.stderr.isatty():
+        raise BadInput(NO_SCREEN)
+    return True
 
 
 def _open_console(options: Options) -> int:

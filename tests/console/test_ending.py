@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 class Terminal:
     """A console on a pseudo-terminal, and what it has written so far."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, deaf: bool = False) -> None:
         self.folder = folder
         self.master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
@@ -41,11 +41,17 @@ class Terminal:
             env=environment,
             # A session of its own, with the terminal as its controlling one: it gets the SIGHUP.
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0) and None,
+            preexec_fn=lambda: self._begin(deaf),
         )
         os.close(slave)
         self.output = ""
         self.open = True
+
+    @staticmethod
+    def _begin(deaf: bool) -> None:
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        if deaf:  # as nohup has it
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     def read_until(self, wanted: str, within_s: float = 15.0) -> None:
         until = time.monotonic() + within_s
@@ -97,8 +103,8 @@ Start = Callable[..., Terminal]
 def start(tmp_path: Path) -> Iterator[Start]:
     started: list[Terminal] = []
 
-    def begin(*arguments: str) -> Terminal:
-        terminal = Terminal(tmp_path, *arguments)
+    def begin(*arguments: str, deaf: bool = False) -> Terminal:
+        terminal = Terminal(tmp_path, *arguments, deaf=deaf)
         started.append(terminal)
         terminal.read_until("freezing" if arguments[1] != "idle" else "thawed")
         return terminal
@@ -121,11 +127,11 @@ def test_a_signal_thaws_first_and_then_ends(start: Start) -> None:
     assert "give_up" not in terminal.left
 
 
-def test_a_signal_ends_an_idle_console_without_a_word(start: Start) -> None:
+def test_a_signal_ends_an_idle_console_with_one_line(start: Start) -> None:
     terminal = start("0", "idle")
     terminal.process.send_signal(signal.SIGTERM)
     assert terminal.ended() == 0
-    assert "frostwatch" not in terminal.after_the_screen
+    assert terminal.after_the_screen.strip() == "frostwatch: nothing was frozen"
 
 
 def test_a_second_signal_leaves_it_to_the_holder(start: Start) -> None:
@@ -146,6 +152,17 @@ def test_a_closed_terminal_thaws_first(start: Start) -> None:
     terminal.close()
     assert terminal.ended() == 0
     assert time.monotonic() - began > 0.9, "it left before its guest was thawed"
+
+
+@pytest.mark.parametrize("how", ["idle", "flying"])
+def test_a_closed_terminal_ends_it_also_where_nobody_hears_the_signal(
+    start: Start, how: str
+) -> None:
+    terminal = start("1.0", how, deaf=True)
+    terminal.close()
+    assert terminal.ended() == 0
+    if how == "flying":
+        assert "cancel" in terminal.left
 
 
 def test_a_terminal_that_takes_no_more_words_stops_nothing(start: Start) -> None:
@@ -178,3 +195,38 @@ def test_quitting_by_key_waits_for_the_thaw_and_tells_nothing_after(start: Start
     terminal.write("\r")
     assert terminal.ended() == 0
     assert "MAY STILL" not in terminal.after_the_screen
+
+
+def test_ctrl_c_leaves_from_a_dialog_after_a_drag_with_the_mouse(start: Start) -> None:
+    terminal = start("0", "idle")
+    terminal.write("\x1b[<0;10;10M\x1b[<32;30;14M\x1b[<0;30;14m?\x03")
+    assert terminal.ended() == 0
+    assert "\x1b]52" not in terminal.output, "something was put into the clipboard"
+
+
+def test_a_console_that_cannot_be_stopped_says_so(start: Start) -> None:
+    """It leads its session: no shell is there that could let it go on."""
+    terminal = start("0", "idle")
+    terminal.write("\x1a")
+    terminal.read_until("can't be stopped here")
+    terminal.write("q")
+    assert terminal.ended() == 0
+    assert "frostwatch: stopped; nothing is in flight. fg goes on." in terminal.output
+
+
+@pytest.mark.parametrize("arguments", [("--drill",), ("--or-drill",), ()])
+def test_no_console_is_opened_where_its_screen_would_go_into_a_file(
+    tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    master, slave = pty.openpty()
+    errors = tmp_path / "errors.log"
+    with errors.open("wb") as file:
+        command = [sys.executable, "-m", "tui.main", *arguments]
+        console = subprocess.run(
+            command, stdin=slave, stdout=slave, stderr=file, cwd=ROOT, timeout=20, check=False
+        )
+    os.close(slave)
+    os.close(master)
+    assert console.returncode == 2
+    assert errors.read_text().startswith("frostwatch: stderr is not a terminal")
+    assert len(errors.read_text().splitlines()) == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.console.driving import LARGE, Seat, seated
 from tests.console.fakes import FakeOperations, StillClock
 from tests.console.fleets import fleet_of, state_of
@@ -37,3 +39,11 @@ async def test_escape_does_not_leave_the_console() -> None:
     async with seated(fleet, still, operations=operations, size=LARGE) as seat:
         await seat.press("q")
         assert keys_of(seat) == "Esc Stay  d Detach"
+
+
+@pytest.mark.parametrize("width", [30, 40, 60, 79])
+async def test_help_and_quit_are_the_last_to_go(width: int) -> None:
+    still = StillClock()
+    async with seated(fleet_of(["a", "b"], still), still, size=(width, 24)) as seat:
+        assert keys_of(seat).endswith("? Help  q Quit")
+        assert len(keys_of(seat)) <= width

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
 import threading
 import time
@@ -75,11 +76,11 @@ def test_a_signal_cancels_at_once_whatever_the_screen_is_doing() -> None:
     assert guard.wishes == 1
 
 
-def test_nothing_in_flight_is_left_without_a_word(fleet: Fleet) -> None:
+def test_nothing_in_flight_is_left_with_one_line(fleet: Fleet) -> None:
     told = Told()
     operations = FakeOperations()
     assert take_leave(fleet, operations, Signals(), told) == CLEAN
-    assert told.lines == []
+    assert told.lines == ["frostwatch: nothing was frozen"]
     assert operations.closed
 
 
@@ -88,7 +89,7 @@ def test_what_is_in_flight_is_cancelled_and_waited_for(fleet: Fleet) -> None:
     operations = ends_after(0.3, THAWED)
     assert take_leave(fleet, operations, Signals(), told) == CLEAN
     assert "thawing qemu:a" in told.lines[0]
-    assert told.lines[-1] == "frostwatch: qemu:a: stopped waiting; thawed 2"
+    assert told.lines[-2] == "frostwatch: qemu:a: stopped waiting; thawed 2"
     assert "give_up" not in operations.started[0].calls
 
 
@@ -103,8 +104,8 @@ def test_one_more_signal_leaves_it_to_the_holder_at_once(fleet: Fleet) -> None:
     assert take_leave(fleet, operations, signals, told) == LEFT_SOMETHING
     assert time.monotonic() - began < 2.5
     assert operations.started[0].calls[-1] == "give_up"
-    assert "qemu:a: left to its holder" in told.lines[-1]
-    assert told.lines[-1].endswith(f"if it does not: {thaw_command(state_of(fleet, 'a').vm)}")
+    assert "qemu:a: left to its holder" in told.lines[-2]
+    assert told.lines[-2].endswith(f"if it does not: {thaw_command(state_of(fleet, 'a').vm)}")
 
 
 def test_detaching_waits_for_nothing_and_is_no_failure(fleet: Fleet) -> None:
@@ -113,8 +114,9 @@ def test_detaching_waits_for_nothing_and_is_no_failure(fleet: Fleet) -> None:
     began = time.monotonic()
     assert take_leave(fleet, operations, Signals(), told, detach=True) == CLEAN
     assert time.monotonic() - began < 2.5
-    assert len(told.lines) == 1
+    assert len(told.lines) == 2
     assert "left to its holder" in told.text
+    assert told.lines[-1] == "frostwatch: 1 guest left to the holder"
 
 
 def test_a_guest_that_could_not_be_thawed_is_named_with_the_next_step(fleet: Fleet) -> None:
@@ -144,3 +146,31 @@ def test_what_is_left_behind(
     put(fleet, qemu("a"), last=last, freeze=FreezeInfo(state))
     assert [line for line in leftovers(fleet, ()) if "qemu:a" in line] != [] or not left
     assert (list(leftovers(fleet, ())) != []) is left
+
+
+def test_the_last_line_tells_what_came_of_the_session(fleet: Fleet) -> None:
+    put(fleet, qemu("a"), last=verified(certified=True))
+    foreign = FreezeInfo(FreezeState.FROZEN, foreign=True)
+    put(fleet, qemu("b"), last=lost(settled=False), freeze=foreign)
+    told = Told()
+    take_leave(fleet, FakeOperations(), Signals(), told)
+    assert told.lines[-1] == (
+        "frostwatch: last freeze of 2 guests: 1 certified, 1 lost; "
+        "1 guest MAY STILL BE FROZEN; 1 guest frozen by others"
+    )
+
+
+def test_a_terminal_that_ends_counts_as_a_signal() -> None:
+    operations, left = FakeOperations(), threading.Event()
+    master, slave = pty.openpty()
+
+    def leave() -> None:
+        left.set()
+        guard.screen_left.set()
+
+    guard = Guard(operations, leave, lambda: CLEAN, [slave])
+    guard.start()
+    assert not left.wait(0.2)
+    os.close(master)
+    assert left.wait(2.0)
+    os.close(slave)

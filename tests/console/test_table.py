@@ -252,8 +252,8 @@ async def test_ascii_mode_shows_nothing_else(still: StillClock) -> None:
             await seat.press(*keys)
             assert seat.text.isascii(), keys
         await seat.press("escape")
-        assert "~ freezing" in seat.line_of("app-1 ")
-        assert "! foreign" in seat.line_of("db-2  ")
+        assert "( freezing" in seat.line_of("app-1 ")
+        assert "^ foreign" in seat.line_of("db-2  ")
         assert seat.cursor == "old-win"
 
 

@@ -11,24 +11,17 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from textual.app import App
-
-from tui.console.hands.desk import Desk
 from tui.console.leaving import Leave
 from tui.console.notices import Notice
+from tui.console.onterminal import TerminalApp
 
 if TYPE_CHECKING:
     from tui.console.hands.hands import Hands
 
 
-class ActingApp(App[Leave]):
-    """An app whose keys act on guests; who derives from it sets `desk`.
+class ActingApp(TerminalApp):
+    """An app whose keys act on guests; who derives from it sets `desk`."""
 
-    Attributes:
-        desk: what all that acts shares.
-    """
-
-    desk: Desk
     _made_hands: Hands | None = None
 
     @property
@@ -90,7 +83,7 @@ class ActingApp(App[Leave]):
         self.hands.rescuing.ask()
 
     def action_leave(self) -> None:
-        """Quit; ask first while something is in flight."""
+        """Quit; ask first while something is in flight. Asked again, it is the question's `q`."""
         if not self.desk.operations.active():
             self.exit(Leave.CLEAN)
             return

@@ -7,15 +7,12 @@ but Textual's touches a widget.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from rich.console import RenderableType
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.message import Message
 from textual.reactive import Reactive
-from textual.screen import Screen
 from textual.theme import Theme
 
 from agentclient import heap
@@ -28,12 +25,11 @@ from tui.console.ascii import AsciiFilter
 from tui.console.detail.pane import DetailPane
 from tui.console.hands.desk import Desk
 from tui.console.keyline import KeyLine
-from tui.console.leaving import Leave
 from tui.console.model.filter import Filter
 from tui.console.model.order import Order
 from tui.console.model.view import FleetView
 from tui.console.notices import Notice, news_of
-from tui.console.painting import exact, forget
+from tui.console.painting import forget
 from tui.console.pinned import PinnedLine
 from tui.console.ports import OperationsPort, WatcherPort
 from tui.console.safe import safe
@@ -85,9 +81,6 @@ class FrostwatchApp(ActingApp):
 
     # Its own from the beginning: to set a theme is to style everything anew.
     theme = Reactive(THEME.name)
-
-    class MustLeave(Message):
-        """Somebody outside asks the console to end (a signal); may be posted from any thread."""
 
     def __init__(
         self,
@@ -383,15 +376,3 @@ class FrostwatchApp(ActingApp):
             ("The log, after Tab", keys.LOG),
         )
         self.hands.help(groups, self.interval_s)
-
-    # -- painting ----------------------------------------------------------------------------
-
-    def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
-        """Write no more to the terminal than what has changed; Textual has no public place."""
-        super()._display(screen, exact(renderable))
-
-    # -- leaving -----------------------------------------------------------------------------
-
-    def on_frostwatch_app_must_leave(self) -> None:
-        """Leave the screen; what is in flight is thawed after it."""
-        self.exit(Leave.CLEAN)

@@ -7,6 +7,8 @@ One line of our own instead of a widget for each key: it costs a tenth to build,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.segment import Segment
 from textual import events
 from textual.binding import Binding
@@ -23,6 +25,7 @@ _NAMES = {
     "escape": "Esc",
     "asterisk": "*",
 }
+_NEEDED = ("help", "quit")
 
 
 def key_name(key: str) -> str:
@@ -36,6 +39,19 @@ def key_name(key: str) -> str:
     return key if len(key) == 1 else key.capitalize()
 
 
+def that_fit(bindings: Sequence[Binding], width: int) -> list[Binding]:
+    """Return the keys that a line has room for; how to get help and to leave goes last of all."""
+    shown = list(bindings)
+    dispensable = [each for each in shown if each.id not in _NEEDED]
+    while dispensable and sum(map(_width, shown)) > width:
+        shown.remove(dispensable.pop())
+    return shown
+
+
+def _width(binding: Binding) -> int:
+    return len(key_name(binding.key)) + len(binding.description) + 3
+
+
 class KeyLine(Toned):
     """Shows the bindings that are meant to be shown: the app's in the order of its list first."""
 
@@ -45,7 +61,13 @@ class KeyLine(Toned):
 
     def __init__(self) -> None:
         super().__init__(id="keys")
+        self._bound_now: list[Binding] = []
         self._shown: list[Binding] = []
+
+    def on_resize(self) -> None:
+        """Show what fits now."""
+        self._shown = that_fit(self._bound_now, self.size.width)
+        self.refresh()
 
     def on_mount(self) -> None:
         """Follow what is bound to which key."""
@@ -70,7 +92,8 @@ class KeyLine(Toned):
                 found.setdefault(binding.id, binding)
         wanted = [each.id for each in self.app.BINDINGS if isinstance(each, Binding) and each.id]
         own = [name for name in found if name not in wanted]  # of the widget with the focus
-        shown = [found[name] for name in (*wanted, *own) if name in found]
+        self._bound_now = [found[name] for name in (*wanted, *own) if name in found]
+        shown = that_fit(self._bound_now, self.size.width or 80)
         if shown != self._shown:
             self._shown = shown
             self.refresh()
@@ -89,7 +112,7 @@ class KeyLine(Toned):
         """Press the key that was clicked."""
         end = 0
         for binding in self._shown:
-            end += len(key_name(binding.key)) + len(binding.description) + 3
+            end += _width(binding)
             if event.x < end:
                 self.app.simulate_key(binding.key)
                 return

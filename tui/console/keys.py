@@ -142,7 +142,24 @@ VIEWS: list[BindingType] = [
         id="quit",
         tooltip="Quit; what is frozen is thawed first",
     ),
-    Binding("ctrl+c", "leave", "Quit", show=False, id="quit.too", tooltip="Quit"),
+    Binding(
+        "ctrl+c",
+        "leave",
+        "Quit",
+        show=False,
+        priority=True,  # wherever the focus is, also in a dialog
+        id="quit.too",
+        tooltip="Quit, from everywhere",
+    ),
+    Binding(
+        "ctrl+z",
+        "stop_console",
+        "Stop",
+        show=False,
+        priority=True,
+        id="stop.console",
+        tooltip="Stop the console, as a shell's fg lets it go on",
+    ),
 ]
 
 # The keys below are a widget's own: they mean this while it has the focus.

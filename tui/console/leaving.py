@@ -20,6 +20,7 @@ from agentclient.durations import in_words
 from agentclient.fleet import Fleet
 from agentclient.vm import Outcome, VmId, VmState
 from tui.cli.signals import Signals
+from tui.console.parting import last_line
 from tui.console.ports import OperationPort, OperationsPort
 from tui.console.safe import safe
 
@@ -50,6 +51,7 @@ class Guard(Signals):
         operations: what is cancelled at the first signal.
         leave_screen: asks the console to end; called from the guard's thread.
         farewell: leaves without the console, if it does not end; returns the exit code.
+        terminals: their numbers; the end of one counts as SIGHUP, which may be ignored (nohup).
     """
 
     def __init__(
@@ -57,8 +59,10 @@ class Guard(Signals):
         operations: OperationsPort,
         leave_screen: Callable[[], None],
         farewell: Callable[[], int],
+        terminals: Sequence[int] = (),
     ) -> None:
         super().__init__()
+        self._terminals = tuple(terminals)
         self._operations = operations
         self._leave_screen = leave_screen
         self._farewell = farewell
@@ -74,7 +78,7 @@ class Guard(Signals):
         os.write(self._mouth, b"!")
 
     def _act(self) -> None:
-        os.read(self._ear, 1)  # goes on after a signal, unlike the reading of an eventfd
+        self._listen()
         self._operations.cancel_all()
         self._leave_screen()
         if self.screen_left.wait(SCREEN_S):
@@ -84,6 +88,14 @@ class Guard(Signals):
             code = self._farewell()
         finally:
             os._exit(code)
+
+    def _listen(self) -> None:
+        """Wait for a signal, or for the end of a terminal."""
+        poll = select.poll()
+        poll.register(self._ear, select.POLLIN)
+        for number in self._terminals:
+            poll.register(number, 0)  # its end is told in any case
+        poll.poll()
 
 
 def take_leave(
@@ -114,6 +126,8 @@ def take_leave(
     sentences = [*leftovers(fleet, flying, handed_over)]
     for sentence in sentences:
         tell(sentence)
+    counts = {"left": len(sentences), "handed_over": len(handed_over)}
+    tell(last_line(fleet, **counts, idle=not flying))
     return LEFT_SOMETHING if sentences or (handed_over and not detach) else CLEAN
 
 

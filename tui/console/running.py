@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gc
+import os
 
 from agentclient.fleet import Fleet
 from agentclient.schedule import Schedule
 from tui.console.app import FrostwatchApp
 from tui.console.leaving import LEFT_SOMETHING, Guard, Leave, take_leave, tell_stderr
 from tui.console.ports import OperationsPort, RunningWatcherPort
+from tui.console.terminal import has_ended
 
 # Mostly they are there at once, and a first screen without them is painted for nothing.
 FIRST_LIST_S = 0.1
@@ -36,13 +38,16 @@ def run(
     )
 
     def leave_screen() -> None:
+        if any(map(has_ended, terminals)):
+            app.terminal_has_gone()
         app.post_message(FrostwatchApp.MustLeave())  # safe from any thread
 
     def farewell() -> int:
         detach = app.return_value is Leave.DETACHED
         return take_leave(fleet, operations, guard, tell_stderr, detach=detach)
 
-    guard = Guard(operations, leave_screen, farewell)
+    terminals = [number for number in (0, 1, 2) if os.isatty(number)]
+    guard = Guard(operations, leave_screen, farewell, terminals)
     code = LEFT_SOMETHING
     with guard:
         guard.start()

@@ -2,15 +2,18 @@
 
 The table, the pane, the header, the dialogs and the help all read from here, so that a state is
 called the same everywhere. The words are agentclient's own. A sign is one cell wide, and no two
-agents', freezes', runs' or outcomes' states share one: it reads without colour.
+agents', freezes', runs' or outcomes' states share one: it reads without colour. What has signs of
+its own has such ones in ASCII, too.
 """
 
 from __future__ import annotations
 
+import contextlib
 import locale
 import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 from agentclient.vm import (
@@ -43,27 +46,27 @@ class Look(NamedTuple):
 
 
 AGENT: Mapping[AgentState, Look] = {
-    AgentState.ALIVE: Look("●", "*", "alive", Tone.GOOD, "answered within its deadline"),
+    AgentState.ALIVE: Look("●", "@", "alive", Tone.GOOD, "answered within its deadline"),
     AgentState.OPEN: Look("○", "o", "open", Tone.NORMAL, "its port is open; not asked yet"),
     AgentState.CLOSED: Look("✗", "x", "closed", Tone.BAD, "its port is closed: no agent runs"),
-    AgentState.SILENT: Look("▲", "!", "silent", Tone.WARN, "its port is open; no answer in time"),
-    AgentState.BUSY: Look("◆", "#", "busy", Tone.WARN, "somebody else holds the channel"),
+    AgentState.SILENT: Look("▲", "^", "silent", Tone.WARN, "its port is open; no answer in time"),
+    AgentState.BUSY: Look("◆", "&", "busy", Tone.WARN, "somebody else holds the channel"),
     AgentState.NONE: Look("–", "-", "none", Tone.DIM, "no channel is configured"),
     AgentState.UNKNOWN: Look("?", "?", "unknown", Tone.DIM, "cannot tell"),
 }
 
 FREEZE: Mapping[FreezeState | None, Look] = {
     FreezeState.THAWED: Look("·", ".", "thawed", Tone.NORMAL, "the guest can write"),
-    FreezeState.FREEZING: Look("◐", "~", "freezing", Tone.ACTIVE, "a freeze is on its way"),
+    FreezeState.FREEZING: Look("◐", "(", "freezing", Tone.ACTIVE, "a freeze is on its way"),
     FreezeState.FROZEN: Look("❆", "*", "frozen", Tone.FROZEN, "frozen by this console"),
-    FreezeState.THAWING: Look("◑", "^", "thawing", Tone.ACTIVE, "a thaw is on its way"),
+    FreezeState.THAWING: Look("◑", ")", "thawing", Tone.ACTIVE, "a thaw is on its way"),
     None: Look("?", "?", "unknown", Tone.DIM, "nobody has told us yet"),
 }
 LEFT = Look("!", "!", "frozen?", Tone.BAD, "its thaw was not acknowledged: may still be frozen")
-FOREIGN = Look("▲", "!", "foreign", Tone.WARN, "frozen, and not provably by this console")
+FOREIGN = Look("▲", "^", "foreign", Tone.WARN, "frozen, and not provably by this console")
 
 RUN: Mapping[RunState, Look] = {
-    RunState.RUNNING: Look("▸", ">", "running", Tone.NORMAL),
+    RunState.RUNNING: Look("▸", "r", "running", Tone.NORMAL),
     RunState.PAUSED: Look("‖", "=", "paused", Tone.WARN),
     RunState.IO_ERROR: Look("✗", "x", "io-error", Tone.BAD),
     RunState.SUSPENDED: Look("☾", "z", "suspended", Tone.WARN),
@@ -77,13 +80,13 @@ RUN: Mapping[RunState, Look] = {
 OUTCOME: Mapping[OutcomeKind, Look] = {
     OutcomeKind.VERIFIED: Look("✓", "+", "verified", Tone.GOOD, "frozen, with all the evidence"),
     OutcomeKind.UNVERIFIED: Look(
-        "◇", "%", "unverified", Tone.WARN, "the agent says frozen; some evidence is missing"
+        "◇", "~", "unverified", Tone.WARN, "the agent says frozen; some evidence is missing"
     ),
     OutcomeKind.PARTIAL: Look(
-        "◧", "&", "partial", Tone.BAD, "some file systems are frozen, or may not be"
+        "◧", "%", "partial", Tone.BAD, "some file systems are frozen, or may not be"
     ),
     OutcomeKind.LOST: Look("✗", "x", "lost", Tone.BAD, "will never be answered"),
-    OutcomeKind.TIMEOUT: Look("▲", "!", "timeout", Tone.BAD, "no answer within the schedule"),
+    OutcomeKind.TIMEOUT: Look("▲", "^", "timeout", Tone.BAD, "no answer within the schedule"),
     OutcomeKind.REFUSED: Look("⊘", "/", "refused", Tone.DIM, "not sent; the reason is named"),
     OutcomeKind.FAILED: Look(
         "■", "#", "failed", Tone.BAD, "the agent answered with an error, or froze nothing"
@@ -94,14 +97,14 @@ OUTCOME: Mapping[OutcomeKind, Look] = {
 }
 
 PHASE: Mapping[Phase, Look] = {
-    Phase.PREPARING: Look("◌", ".", "preparing", Tone.ACTIVE),
-    Phase.PENDING: Look("◐", "~", "pending", Tone.ACTIVE),
+    Phase.PREPARING: Look("◌", ",", "preparing", Tone.ACTIVE),
+    Phase.PENDING: Look("◐", "(", "pending", Tone.ACTIVE),
     Phase.BLOCKED: Look("‖", "=", "blocked", Tone.WARN),
-    Phase.DRAINING: Look("◌", ".", "draining", Tone.WARN),
-    Phase.VERIFYING: Look("◌", ".", "verifying", Tone.ACTIVE),
+    Phase.DRAINING: Look("◌", ",", "draining", Tone.WARN),
+    Phase.VERIFYING: Look("◌", ",", "verifying", Tone.ACTIVE),
     Phase.HELD: Look("❆", "*", "held", Tone.FROZEN),
-    Phase.AT_RISK: Look("▲", "!", "at risk", Tone.WARN),
-    Phase.THAWING: Look("◑", "^", "thawing", Tone.ACTIVE),
+    Phase.AT_RISK: Look("▲", "^", "at risk", Tone.WARN),
+    Phase.THAWING: Look("◑", ")", "thawing", Tone.ACTIVE),
     Phase.DONE: Look("·", ".", "done", Tone.NORMAL),
 }
 
@@ -115,9 +118,12 @@ LEVEL: Mapping[Level, Look] = {
     Level.DEBUG: Look("·", ".", "debug", Tone.DIM),
     Level.INFO: Look(" ", " ", "info", Tone.NORMAL),
     Level.GOOD: Look("✓", "+", "good", Tone.GOOD),
-    Level.WARNING: Look("▲", "!", "warning", Tone.WARN),
+    Level.WARNING: Look("▲", "^", "warning", Tone.WARN),
     Level.ERROR: Look("✗", "x", "error", Tone.BAD),
 }
+
+
+_COERCED = ("C.UTF-8", "C.utf8", "UTF-8")
 
 
 class Signs(NamedTuple):
@@ -140,27 +146,27 @@ class Signs(NamedTuple):
     @property
     def cursor(self) -> str:
         """What stands before the VM under the cursor."""
-        return ">" if self.ascii else "▌"
+        return "|" if self.ascii else "▌"
 
     @property
     def mark(self) -> str:
         """What stands before a marked VM."""
-        return "+" if self.ascii else "◆"
+        return "M" if self.ascii else "◆"
 
     @property
     def returns(self) -> str:
         """What follows a freeze that is thawed as soon as it is answered."""
-        return "<" if self.ascii else "↩"
+        return "u" if self.ascii else "↩"
 
     @property
     def descending(self) -> str:
         """What stands before the title of the column that the table is sorted by."""
-        return "v" if self.ascii else "▾"
+        return "V" if self.ascii else "▾"
 
     @property
     def ascending(self) -> str:
         """The same, where it is sorted the other way round."""
-        return "^" if self.ascii else "▴"
+        return "A" if self.ascii else "▴"
 
     @property
     def more_left(self) -> str:
@@ -195,6 +201,25 @@ def detect_signs() -> Signs:
     # The Linux console's fonts have 256 or 512 characters, and few of ours.
     if os.environ.get("TERM", "") in ("linux", "dumb", "vt100", "vt220"):
         return Signs(ascii=True)
+    if _language() in ("", "C", "POSIX"):
+        return Signs(ascii=True)
     terminal = sys.__stderr__.encoding if sys.__stderr__ is not None else None
     names = (locale.getpreferredencoding(do_setlocale=False), terminal)
     return Signs(ascii=any("utf" not in name.lower() for name in names if name))
+
+
+def _language() -> str:
+    """Return the locale that we were started in, by its name.
+
+    Python puts ``LC_CTYPE=C.UTF-8`` in the place of a plain C, and then takes all to be UTF-8: what
+    the operator has said stands in the environment that the process was given.
+    """
+    given = os.environ.get("LC_ALL") or os.environ.get("LC_CTYPE") or os.environ.get("LANG") or ""
+    if given not in _COERCED or os.environ.get("LC_ALL"):
+        return given
+    with contextlib.suppress(OSError):
+        pairs = Path("/proc/self/environ").read_bytes().split(b"\0")
+        first = dict(pair.split(b"=", 1) for pair in pairs if b"=" in pair)
+        if b"LC_CTYPE" not in first:
+            return first.get(b"LANG", b"").decode(errors="replace")
+    return given

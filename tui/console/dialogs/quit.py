@@ -35,7 +35,7 @@ class QuitDialog(Dialog[Leave]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(None)", "Stay", id="dialog.leave", tooltip="Go on watching"),
         Binding("d", "detach", "Detach", id="quit.detach"),
-        Binding("q,ctrl+c,ctrl+q", "insist", "Leave at once", show=False, id="quit.insist"),
+        Binding("q", "insist", "Leave at once", show=False, id="quit.insist"),
     ]
 
     def __init__(

@@ -48,7 +48,11 @@ class Hands:
         self._desk.app.push_screen(HelpDialog(tuple(groups), interval_s, self._desk.signs))
 
     def leave(self, answered: Callable[[Leave | None], None]) -> None:
-        """Ask how to leave while something is in flight."""
+        """Ask how to leave while something is in flight; who is asked already, insists."""
         desk = self._desk
+        asked = [each for each in desk.app.screen_stack if isinstance(each, QuitDialog)]
+        if asked:
+            asked[-1].action_insist()
+            return
         dialog = QuitDialog(desk.fleet, desk.operations, desk.clock, desk.signs)
         desk.app.push_screen(dialog, answered)
