@@ -43,6 +43,7 @@ def conclude(
         certified=certified,
         seconds=round(seconds, 3),
         next=report.next,
+        stuck=report.stuck,
         settled=report.settled,
         reason=_reason(outcome, report),
     )

@@ -8,19 +8,40 @@ from agentclient.sources.base import DRILL_SOURCE, EXPLICIT_SOURCE
 from agentclient.vm import Transport, Vm
 
 
-def thaw_command(vm: Vm, *, foreign: bool = True) -> str:
+def freeze_command(vm: Vm) -> str:
+    """Return the command that freezes `vm` once more."""
+    if vm.source == DRILL_SOURCE:
+        return "f in the drill's console"
+    return shlex.join(["frostwatch", "freeze", *_spec(vm), str(vm.id)])
+
+
+def thaw_command(vm: Vm, *, foreign: bool = False) -> str:
     """Return the command that thaws `vm` from another console.
 
     A drill's guest is known to its own console alone, so there it is a key of that.
 
     Args:
         vm: the VM.
-        foreign: whoever froze it; else only if the journal proves that it was one of us.
+        foreign: whoever froze it; else only if it is provably one of us.
     """
     if vm.source == DRILL_SOURCE:
         return "t in the drill's console; when that ends, its guests end with it"
     words = ["frostwatch", "thaw", *_spec(vm), *(["--foreign"] if foreign else []), str(vm.id)]
     return shlex.join(words)
+
+
+def ladder_command(vm: Vm) -> str:
+    """Return the command that shows the rescue ladder of `vm`, and asks rung by rung."""
+    if vm.source == DRILL_SOURCE:
+        return "R in the drill's console"
+    return shlex.join(["frostwatch", "rescue", *_spec(vm), str(vm.id)])
+
+
+def doctor_command(vm: Vm) -> str:
+    """Return the command that says what is seen of `vm`, and what to do about it."""
+    if vm.source == DRILL_SOURCE:
+        return "the log in the drill's console"
+    return shlex.join(["frostwatch", "doctor", *_spec(vm), str(vm.id)])
 
 
 def rescue_command(vm: Vm, rung: str) -> str:

@@ -221,7 +221,7 @@ def _freeze(state: VmState) -> list[Finding]:
         text = f"its file systems are {freeze.state}, by this console"
         return [Finding(subject, _WARNING, text, "Nothing to do while that is intended.")]
     since = "" if freeze.since is None else f" since {freeze.since:%Y-%m-%d %H:%M:%S} at the latest"
-    command = printable(thaw_command(state.vm))
+    command = printable(thaw_command(state.vm, foreign=True))
     return [
         Finding(
             subject,

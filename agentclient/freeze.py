@@ -40,7 +40,16 @@ from agentclient.verdict import (
     judge_reply,
     judge_timeout,
 )
-from agentclient.vm import Cause, FreezeState, Level, MonitorView, Outcome, OutcomeKind, Phase
+from agentclient.vm import (
+    Cause,
+    FreezeState,
+    Level,
+    MonitorView,
+    Outcome,
+    OutcomeKind,
+    Phase,
+    Stuck,
+)
 from agentclient.watch import CHANGE_TEXT, DEATHS, RELEASED_BY, Change, PortWatch
 from agentclient.window import LOST, WINDOWS_S, Window
 from agentclient.wire import PROVOKED, Dropped, Failure, Passed, Reply, Synced, WireEvent
@@ -348,6 +357,8 @@ class FreezeMachine:
             moves += self._revised(now, better)
         seconds = now - self.started_at
         outcome = conclude(self.verdict, report, self.window, self.watch, seconds)
+        if not outcome.settled:  # an agent that wakes up may run it yet
+            outcome = outcome._replace(queued=self.pending and report.stuck is Stuck.SILENT)
         return moves + self._done(outcome._replace(certified=False) if taken else outcome)
 
     # -- pending --------------------------------------------------------------------------
@@ -541,8 +552,8 @@ class FreezeMachine:
         level = Level.GOOD if outcome.certified else LEVELS[outcome.kind]
         word = "certified" if outcome.certified else str(outcome.kind)
         text = f"outcome: {word}: {outcome.reason}"
-        if outcome.next and not outcome.settled:
-            text, level = f"{text}. NEXT: {outcome.next}", Level.ERROR
+        if not outcome.settled:
+            level = Level.ERROR
         return [Tell(EventKind.OUTCOME, level, text, {"outcome": outcome})]
 
     # -- held -----------------------------------------------------------------------------

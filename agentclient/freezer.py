@@ -13,7 +13,7 @@ from agentclient.holder.client import Fate, Guard, HolderClient, NoHolder
 from agentclient.journal.entry import Entry
 from agentclient.links import CHANNEL_WAIT_S, Link
 from agentclient.moves import Tell
-from agentclient.preflight import CANCELLED, Preflight, Prepared, Reporter, not_sent
+from agentclient.preflight import Preflight, Prepared, Reporter, cancelled
 from agentclient.procedure import FreezeProcedure
 from agentclient.results import FreezeRequest
 from agentclient.text import printable
@@ -92,7 +92,7 @@ class Freezer:
         try:
             self._holder.intend(guard, bound_s=schedule.total_s, hold_s=schedule.hold_s)
             if self._wishes.cancellation.is_set:  # a group that has failed sends no more freezes
-                return self._told(not_sent(CANCELLED))
+                return self._told(cancelled())
             outcome = self._freeze(prepared, guard)
             keep = self._wishes.gave_up and not outcome.settled
             return outcome
@@ -115,7 +115,7 @@ class Freezer:
 
     def _told(self, outcome: Outcome) -> Outcome:
         word = f"{outcome.kind}: {outcome.refusal}" if outcome.refusal else str(outcome.kind)
-        text = f"{word}: {outcome.reason}" + (f"; {outcome.next}" if outcome.next else "")
+        text = f"{word}: {outcome.reason}"
         for kind in (EventKind.VERDICT, EventKind.OUTCOME):
             self._reporter.tell(Tell(kind, Level.WARNING, text, {"outcome": outcome}))
         return outcome
@@ -194,7 +194,9 @@ class Freezer:
             report = guard.wait(WATCH_S)
         if report is None:
             reason = "the holder has not said what came of its thaw: THE GUEST MAY STILL BE FROZEN"
-            report = ThawReport(None, None, None, False, reason, thaw_command(self._link.vm))
+            report = ThawReport(
+                None, None, None, False, reason, thaw_command(self._link.vm, foreign=False)
+            )
         why = guard.taken or "it was told to"
         driver.perform(procedure.taken_over(time.monotonic(), why, report))
 
@@ -205,7 +207,8 @@ class Freezer:
         now = time.monotonic()
         timeout_s = self._request.schedule.thaw_timeout_s
         watch = PortWatch(prepared.baseline, now)
-        plan = ThawPlan(str(self._link.vm.id), timeout_s, command=thaw_command(self._link.vm))
+        command = thaw_command(self._link.vm, foreign=False)
+        plan = ThawPlan(str(self._link.vm.id), timeout_s, command=command)
         machine = ThawMachine(plan, watch, prepared.conversation.ticket, now)
         report = drive_thaw(driver, machine, watch)
         outcome = Outcome(
@@ -214,6 +217,7 @@ class Freezer:
             thawed=report.count if report.count is not None or not report.settled else 0,
             seconds=round(time.monotonic() - self._began_at, 3),
             next=report.next,
+            stuck=report.stuck,
             settled=report.settled,
         )
         return self._told(outcome)
@@ -221,4 +225,4 @@ class Freezer:
 
 def _no_holder(error: NoHolder) -> Outcome:
     reason = f"nobody would thaw the guest if frostwatch died: {error}"
-    return refused(Refusal.HOLDER, reason, "frostwatch doctor says more")
+    return refused(Refusal.HOLDER, reason)

@@ -296,8 +296,7 @@ class Operations:
                 outcome = work()
             except (Exception, FrostwatchError) as error:  # noqa: BLE001 - P8: one broken VM
                 outcome = self.prepare().crashed(task, operation.what, operation.step, error)
-            task.reporter.ended(outcome)
-            leave(outcome)
+            leave(task.reporter.ended(outcome))
 
         def leave(outcome: Ending) -> None:
             with self._lock:

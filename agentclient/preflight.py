@@ -34,7 +34,6 @@ from agentclient.vm import (
     Level,
     MonitorView,
     Outcome,
-    OutcomeKind,
     Progress,
     Refusal,
     RunState,
@@ -100,7 +99,7 @@ def refuse_by_configuration(link: Link, *, read_only: bool) -> Outcome | None:
     if read_only:
         return refused(Refusal.READ_ONLY, "frostwatch runs read-only: nothing is sent")
     if has_gone(vm.process):
-        return refused(Refusal.NO_AGENT, GONE, "look for it in the list")
+        return refused(Refusal.NO_AGENT, GONE, "see where it is: frostwatch list")
     if vm.freeze_disabled:
         return refused(Refusal.DISABLED, f"freezing is disabled: {vm.freeze_disabled}")
     if vm.locked_by:
@@ -173,11 +172,11 @@ class Preflight:
             keep = isinstance(result, Prepared)
             return result
         except Cancelled:
-            return not_sent(CANCELLED)
+            return cancelled()
         except AgentTimeout as error:
             return self._silent(error)
         except AgentError as error:
-            return not_sent(f"{error}; the freeze was not sent")
+            return refused(Refusal.NOT_BEGUN, f"{error}; the freeze was not sent")
         finally:
             if not keep:
                 conversation.close()
@@ -201,7 +200,7 @@ class Preflight:
         if not is_self(self._link, own_uuid()):
             return None
         reason = "it is the machine on which frostwatch runs: frozen, it could not thaw itself"
-        return refused(Refusal.SELF, reason, "freeze it from its host")
+        return refused(Refusal.SELF, reason)
 
     def _connect(self) -> Conversation | Outcome:
         assert self._link.agent is not None
@@ -264,12 +263,12 @@ class Preflight:
         coverage = Coverage(found, self._mounts)
         if self._mounts and not coverage.expected and not coverage.unknown_mounts:
             named = describe(coverage.not_covered)
-            return not_sent(f"nothing that was named can freeze: {named}; the freeze was not sent")
+            reason = f"nothing that was named can freeze: {named}; the freeze was not sent"
+            return refused(Refusal.MOUNTS, reason)
         if coverage.unknown_mounts:
             unknown = ", ".join(coverage.unknown_mounts)
-            return not_sent(
-                f"the guest has no {unknown}; it has: {describe(found)}; the freeze was not sent"
-            )
+            reason = f"the guest has no {unknown}; it has: {describe(found)}"
+            return refused(Refusal.MOUNTS, f"{reason}; the freeze was not sent")
         if coverage.not_covered:
             text = f"coverage {coverage.text}; can't freeze: {describe(coverage.not_covered)}"
             self._note(Level.WARNING, text)
@@ -286,9 +285,9 @@ class Preflight:
         self._reporter.tell(Tell(EventKind.NOTE, level, text))
 
 
-def not_sent(reason: str) -> Outcome:
-    """Return the outcome of a freeze that was not sent, for no reason of the closed list."""
-    return Outcome(OutcomeKind.FAILED, reason, thawed=0, settled=True)
+def cancelled() -> Outcome:
+    """Return the outcome of a freeze that somebody has stopped before it was sent."""
+    return refused(Refusal.CANCELLED, CANCELLED)
 
 
 def _without_client(view: MonitorView) -> MonitorView:

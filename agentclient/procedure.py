@@ -173,7 +173,7 @@ class FreezeProcedure:
         may_answer = freeze.pending and freeze.verdict is None
         return ThawPlan(
             vm=str(self._vm.id),
-            command=thaw_command(self._vm),
+            command=thaw_command(self._vm, foreign=False),
             timeout_s=self._schedule.thaw_timeout_s,
             patience_s=max(0.0, freeze.ends_at - now) if may_answer else 0.0,
             owned=not self._renewed,

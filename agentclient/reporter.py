@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Final, TypeVar, cast
 
+from agentclient.consequences import meant, rescue_meant, thaw_meant
 from agentclient.events import Event, EventKind, OnEvent
 from agentclient.fleet import Fleet
 from agentclient.journal.entry import Entry
@@ -25,6 +28,9 @@ from agentclient.vm import (
     Vm,
     VmState,
 )
+
+EndingT = TypeVar("EndingT", bound=Outcome | ThawOutcome | RescueOutcome)
+_VERDICTS: Final = frozenset({EventKind.VERDICT, EventKind.REVISED})
 
 
 class FleetReporter:
@@ -52,7 +58,35 @@ class FleetReporter:
             self._tell(Tell(EventKind.NOTE, Level.WARNING, problem))
         self._tell(tell)
 
+    def meant(self, outcome: EndingT, *, final: bool = True) -> EndingT:
+        """Return an outcome with what it means, and the next step.
+
+        Args:
+            outcome: of whatever has ended.
+            final: it is the last word; else a verdict, whose thaw is still to come.
+        """
+        provable = self._entry is not None and self._entry.kept
+        ending: Outcome | ThawOutcome | RescueOutcome = outcome
+        if isinstance(ending, Outcome):
+            ending = meant(ending, self._vm, final=final, provable=provable)
+        elif isinstance(ending, ThawOutcome):
+            ending = thaw_meant(ending, self._vm, provable=provable)
+        else:
+            ending = rescue_meant(ending)
+        return cast(EndingT, ending)
+
+    def _meant(self, tell: Tell) -> Tell:
+        """Return an event with what its outcome means; where something is to be done, with that."""
+        for name in ("outcome", "thaw", "rescue"):
+            found = tell.fields.get(name)
+            if isinstance(found, Outcome | ThawOutcome | RescueOutcome):
+                ending = self.meant(found, final=tell.kind not in _VERDICTS)
+                fields = {**tell.fields, name: ending}
+                return replace(tell, text=_with_step(tell.text, ending), fields=fields)
+        return tell
+
     def _tell(self, tell: Tell) -> None:
+        tell = self._meant(tell)
         text = printable(tell.text, 1000)
         self._fleet.log(self._vm.id, tell.level, text)
         event = Event(self._vm.id, self._fleet.wall(), tell.kind, tell.level, text, tell.fields)
@@ -113,10 +147,21 @@ class FleetReporter:
 
         self._update(change)
 
-    def ended(self, outcome: Outcome | ThawOutcome | RescueOutcome) -> None:
-        """Show that nothing is in flight any more."""
+    def ended(self, outcome: EndingT) -> EndingT:
+        """Show that nothing is in flight any more; return the outcome with its meaning."""
+        outcome = self.meant(outcome)
         last = outcome if isinstance(outcome, Outcome) else None
         self._update(lambda old: old._replace(progress=None, last=last or old.last))
+        return outcome
 
     def _update(self, change: Callable[[VmState], VmState]) -> None:
         self._fleet.update(self._vm.id, change)
+
+
+def _with_step(text: str, ending: Outcome | ThawOutcome | RescueOutcome) -> str:
+    """Return an event's sentence with what a person has to do at once."""
+    if isinstance(ending, Outcome):
+        urgent = not ending.settled or ending.refusal is not None
+    else:
+        urgent = not ending.ok
+    return f"{text}. NEXT: {ending.next}" if urgent and ending.next else text

@@ -107,8 +107,6 @@ class Rescuer:
         self._scene.reporter.tell(Tell(EventKind.RUNG, Level.INFO, text, fields))
         outcome = self._forbidden() or self._take()
         text = f"{title(self._step)}: {outcome.reason}"
-        if outcome.next:
-            text += f". NEXT: {outcome.next}"
         level = Level.GOOD if outcome.ok else Level.WARNING
         self._scene.reporter.tell(Tell(EventKind.OUTCOME, level, text, {"rescue": outcome}))
         return outcome

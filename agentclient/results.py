@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from agentclient.schedule import Schedule
-from agentclient.vm import FreezeState, VmId
+from agentclient.vm import FreezeState, Meaning, Stuck, VmId
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,8 @@ class ThawOutcome:
         reason: one sentence for a person.
         seconds: how long it took.
         next: what a person should do now; None if nothing.
+        stuck: why something may be frozen still; None if nothing is, or nobody knows.
+        meaning: what it means; None until `agentclient.consequences` has said it.
     """
 
     vm: VmId
@@ -42,6 +44,8 @@ class ThawOutcome:
     reason: str
     seconds: float
     next: str | None = None
+    stuck: Stuck | None = None
+    meaning: Meaning | None = None
 
     @property
     def ok(self) -> bool:

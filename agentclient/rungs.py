@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from agentclient.vm import FreezeState, VmId
+from agentclient.vm import FreezeState, Meaning, VmId
 
 
 class Rung(StrEnum):
@@ -103,6 +103,7 @@ class RescueOutcome:
         reason: one sentence for a person.
         seconds: how long it took.
         next: what a person should do now; None if nothing.
+        meaning: what it means; None until `agentclient.consequences` has said it.
     """
 
     vm: VmId
@@ -114,6 +115,7 @@ class RescueOutcome:
     reason: str
     seconds: float
     next: str | None = None
+    meaning: Meaning | None = None
 
     @property
     def ok(self) -> bool:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from agentclient.events import Event
 from agentclient.results import GroupOutcome, ThawOutcome
-from agentclient.vm import AgentHealth, Evidence, FileSystem, Outcome, VmId, VmState
+from agentclient.vm import AgentHealth, Evidence, FileSystem, Meaning, Outcome, VmId, VmState
 
 if TYPE_CHECKING:
     from agentclient.findings import Finding
@@ -87,6 +87,7 @@ def outcome_object(outcome: Outcome) -> JsonObject:
         "coverage": outcome.coverage,
         "not_covered": [_file_system(one) for one in outcome.not_covered],
         "evidence": [_evidence(one) for one in outcome.evidence],
+        "meaning": _meaning(outcome.meaning),
         "next": outcome.next,
         "reason": outcome.reason,
     }
@@ -100,6 +101,7 @@ def thaw_object(thaw: ThawOutcome | RescueOutcome) -> JsonObject:
         "thawed": thaw.thawed,
         "refused": thaw.refused,
         "seconds": _figure(thaw.seconds),
+        "meaning": _meaning(thaw.meaning),
         "next": thaw.next,
         "reason": thaw.reason,
     }
@@ -129,6 +131,7 @@ def rescue_object(rescue: RescueOutcome) -> JsonObject:
         "state": rescue.state.value if rescue.state else None,
         "thawed": rescue.thawed,
         "seconds": _figure(rescue.seconds),
+        "meaning": _meaning(rescue.meaning),
         "next": rescue.next,
         "reason": rescue.reason,
     }
@@ -178,6 +181,17 @@ def _freeze(state: VmState) -> JsonObject:
         "since": rfc3339(freeze.since),
         "foreign": freeze.foreign,
         "left_by": {"pid": left.pid, "user": left.user, "time": rfc3339(left.at)} if left else None,
+    }
+
+
+def _meaning(meaning: Meaning | None) -> JsonObject | None:
+    if meaning is None:
+        return None
+    return {
+        "copy": meaning.copy,
+        "copy_is": meaning.copy_is.value,
+        "guest": meaning.guest,
+        "guest_is": meaning.guest_is.value,
     }
 
 

@@ -22,7 +22,7 @@ from agentclient.coverage import count
 from agentclient.durations import in_words
 from agentclient.events import EventKind
 from agentclient.moves import Move, NewTicket, Resync, Send, Tell
-from agentclient.vm import Cause, FreezeState, Level, RunState
+from agentclient.vm import Cause, FreezeState, Level, RunState, Stuck
 from agentclient.watch import RELEASED_BY, Change, PortWatch
 from agentclient.wire import Failure, Passed, Reply, Synced, WireEvent
 
@@ -46,6 +46,7 @@ class ThawReport:
         reason: one sentence about how that is known, or why it isn't.
         next: what a person should do now; None if nothing.
         repeated: a thaw before died with its agent and may have run: the count may be short of it.
+        stuck: why it isn't settled; None if it is.
     """
 
     before: FreezeState | None
@@ -55,6 +56,7 @@ class ThawReport:
     reason: str
     next: str | None
     repeated: bool = False
+    stuck: Stuck | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,7 @@ class ThawMachine:
         self._error: str | None = None
         self._thaws_while_frozen = 0
         self._waiting = False
+        self._broke = False
 
     @property
     def wakes_at(self) -> float:
@@ -245,6 +248,7 @@ class ThawMachine:
         if renewed:
             self._owned = False
             return self._acquire()
+        self._broke = True
         return self._end(now, False, f"the channel broke before the thaw: {text}", self._next())
 
     # -- sending --------------------------------------------------------------------------
@@ -410,10 +414,32 @@ class ThawMachine:
             return f"start the agent in the guest (or reset the guest), then: {command}"
         return command
 
+    def _stuck(self) -> Stuck:
+        """Return why it is not settled."""
+        watch = self._watch
+        for holds, why in (
+            (watch.cause is Cause.MIGRATED, Stuck.MIGRATED),
+            (watch.run_state is RunState.PANICKED, Stuck.PANICKED),
+            (self._thaws_while_frozen >= MOST_THAWS_WHILE_FROZEN, Stuck.STILL_FROZEN),
+            (watch.blocked, Stuck.BLOCKED),
+            (watch.open is False, Stuck.NO_AGENT),
+            (self._broke, Stuck.CHANNEL),
+        ):
+            if holds:
+                return why
+        return Stuck.SILENT
+
     def _end(self, now: float, settled: bool, reason: str, step: str | None) -> list[Move]:
         self.state = State.DONE
         self.report = ThawReport(
-            self._before, self._count, self._error, settled, reason, step, self._repeated
+            self._before,
+            self._count,
+            self._error,
+            settled,
+            reason,
+            step,
+            self._repeated,
+            None if settled else self._stuck(),
         )
         level = Level.INFO if settled else Level.ERROR
         kind = EventKind.THAWED if settled else EventKind.NOTE

@@ -18,7 +18,7 @@ from agentclient.moves import Tell
 from agentclient.preflight import GONE, Reporter
 from agentclient.results import ThawOutcome
 from agentclient.thaw import WATCH_S, ThawMachine, ThawPlan, ThawReport
-from agentclient.vm import FreezeState, Level, MonitorView, Phase, Progress, RunState
+from agentclient.vm import FreezeState, Level, MonitorView, Phase, Progress, RunState, Stuck
 from agentclient.watch import RELEASED_BY, PortWatch
 from agentclient.wishes import Wish, Wishes
 
@@ -117,7 +117,7 @@ class Thawer:
             owned=False,
             ask=not self._foreign,
             allowed=self._foreign or self._ours,
-            command=thaw_command(self._link.vm),
+            command=thaw_command(self._link.vm, foreign=not self._ours),
         )
         watch = PortWatch(view, now)
         machine = ThawMachine(plan, watch, conversation.ticket, now)
@@ -139,7 +139,14 @@ class Thawer:
         self._reporter.frozen(state, foreign=machine.refused)
         count = report.count if report.count is not None else (0 if report.settled else None)
         return self._told(
-            self._outcome(state, count, report.reason, report.next, refused=machine.refused)
+            self._outcome(
+                state,
+                count,
+                report.reason,
+                report.next,
+                refused=machine.refused,
+                stuck=None if machine.refused else report.stuck,
+            )
         )
 
     def _refuse(self, reason: str, step: str | None) -> ThawOutcome:
@@ -153,13 +160,14 @@ class Thawer:
         step: str | None = None,
         *,
         refused: bool = False,
+        stuck: Stuck | None = None,
     ) -> ThawOutcome:
         seconds = round(time.monotonic() - self._began_at, 3)
-        return ThawOutcome(self._link.vm.id, state, thawed, refused, reason, seconds, step)
+        return ThawOutcome(self._link.vm.id, state, thawed, refused, reason, seconds, step, stuck)
 
     def _told(self, outcome: ThawOutcome) -> ThawOutcome:
         level = Level.GOOD if outcome.ok else Level.ERROR
-        text = f"thaw: {outcome.reason}" + (f". NEXT: {outcome.next}" if outcome.next else "")
+        text = f"thaw: {outcome.reason}"
         self._reporter.tell(Tell(self._told_as, level, text, {"thaw": outcome}))
         return outcome
 

@@ -26,10 +26,6 @@ LEVELS: Final = {
     OutcomeKind.BROKEN: Level.ERROR,
 }
 HALF: Final = "some file systems may be frozen, others not"
-_FOREIGN_NEXT: Final = (
-    "find out who froze it; thawing it (frostwatch thaw --foreign, t in the console) breaks their "
-    "window"
-)
 
 
 def refused(refusal: Refusal, reason: str, next_step: str | None = None) -> Outcome:
@@ -40,7 +36,7 @@ def refused(refusal: Refusal, reason: str, next_step: str | None = None) -> Outc
 def already_frozen(detail: str = "") -> Outcome:
     """Return the refusal of a guest that is frozen by somebody else: thawing would break it."""
     reason = "the guest is frozen already, and not provably by us (foreign)" + detail
-    return refused(Refusal.ALREADY_FROZEN, reason, _FOREIGN_NEXT)
+    return refused(Refusal.ALREADY_FROZEN, reason)
 
 
 def judge_reply(facts: Facts) -> Outcome:
@@ -77,7 +73,7 @@ def judge_lost(facts: Facts, how: str) -> Outcome:
     if facts.status is FreezeState.FROZEN:
         reason = f"{how} ({cause}); an agent says frozen, but that proves nothing: {HALF}"
         return based_on(facts, OutcomeKind.PARTIAL, reason)
-    return based_on(facts, OutcomeKind.LOST, f"presumed lost ({cause}): {how}")
+    return based_on(facts, OutcomeKind.LOST, f"no answer will come ({cause}): {how}")
 
 
 def judge_timeout(facts: Facts, waited_s: float) -> Outcome:

@@ -16,13 +16,16 @@ from agentclient.words import (
     AgentHow,
     AgentState,
     Cause,
+    CopyIs,
     EvidenceResult,
     FreezeState,
+    GuestIs,
     Level,
     OutcomeKind,
     Phase,
     Refusal,
     RunState,
+    Stuck,
     Transport,
 )
 
@@ -32,14 +35,17 @@ __all__ = [
     "AgentHow",
     "AgentState",
     "Cause",
+    "CopyIs",
     "Evidence",
     "EvidenceResult",
     "FileSystem",
     "FreezeInfo",
     "FreezeState",
+    "GuestIs",
     "LeftBy",
     "Level",
     "LogLine",
+    "Meaning",
     "MonitorChannel",
     "MonitorView",
     "Outcome",
@@ -50,6 +56,7 @@ __all__ = [
     "Progress",
     "Refusal",
     "RunState",
+    "Stuck",
     "Transport",
     "Vm",
     "VmId",
@@ -205,6 +212,24 @@ class FileSystem(NamedTuple):
     kind: str
 
 
+class Meaning(NamedTuple):
+    """What an outcome means, for a person and for a program (`agentclient.consequences`).
+
+    Attributes:
+        copy: for a copy of the disks that was made meanwhile; one sentence.
+        copy_is: the same in one word.
+        guest: for the guest; one sentence, or two.
+        guest_is: the same in one word.
+        short: both in one line of at most 76 ASCII characters.
+    """
+
+    copy: str
+    copy_is: CopyIs
+    guest: str
+    guest_is: GuestIs
+    short: str
+
+
 class Outcome(NamedTuple):
     """How a freeze ended.
 
@@ -220,6 +245,10 @@ class Outcome(NamedTuple):
         not_covered: the file systems of kinds that can't freeze.
         next: what a person should do now; None if nothing.
         settled: everything that had to be thawed is known to be thawed.
+        stuck: why it is not settled; None if it is, or nobody knows.
+        holder: the process that goes on to thaw it when we have left; None if there is none.
+        queued: the freeze is not known to have run: an agent that wakes up may run it yet.
+        meaning: what it means; None until `agentclient.consequences` has said it.
     """
 
     kind: OutcomeKind
@@ -235,6 +264,10 @@ class Outcome(NamedTuple):
     evidence: tuple[Evidence, ...] = ()
     next: str | None = None
     settled: bool = False
+    stuck: Stuck | None = None
+    holder: int | None = None
+    queued: bool = False
+    meaning: Meaning | None = None
 
 
 class AgentHealth(NamedTuple):
@@ -387,7 +420,9 @@ class VmState(NamedTuple):
         if gone or info.state is FreezeState.THAWED:
             left = None
             if self.left_frozen and last is not None:
-                last = last._replace(settled=True, next=None)  # nobody needs to thaw it any more
+                from agentclient.consequences import thawed_later  # noqa: PLC0415 - it knows us
+
+                last = thawed_later(last)  # nobody needs to thaw it any more
         return self._replace(freeze=info, last=last, left=left)
 
 

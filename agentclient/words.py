@@ -85,6 +85,9 @@ class Refusal(StrEnum):
     READ_ONLY = "read-only"
     SELF = "self"
     HOLDER = "holder"
+    CANCELLED = "cancelled"  # somebody stopped it before it was sent
+    MOUNTS = "mounts"  # what was named is not there, or can't freeze
+    NOT_BEGUN = "not-begun"  # this host or the channel failed before it was sent
 
 
 class Cause(StrEnum):
@@ -100,6 +103,38 @@ class Cause(StrEnum):
     MIGRATED = "migrated"
     CHANNEL_BROKEN = "channel-broken"
     UNKNOWN = "unknown"
+
+
+class CopyIs(StrEnum):
+    """What an outcome makes of a copy of the disks that was made in its window."""
+
+    CONSISTENT = "consistent"
+    NOT = "not"  # crash-consistent at best, which is another thing
+    UNKNOWN = "unknown"
+
+
+class GuestIs(StrEnum):
+    """What an outcome leaves of the guest."""
+
+    WRITES = "writes"  # nothing in it is frozen
+    UNTOUCHED = "untouched"  # nothing was sent to it
+    FROZEN = "frozen"  # it is known to be frozen
+    MAY_BE_FROZEN = "may-be-frozen"
+    WILL_FREEZE = "will-freeze"  # the freeze is queued in an agent that hangs
+    ENDED = "ended"  # nothing in it runs any more
+
+
+class Stuck(StrEnum):
+    """Why something that may be frozen is not known to be thawed."""
+
+    SILENT = "silent"  # the agent did not acknowledge the thaw
+    NO_AGENT = "no-agent"  # no agent runs
+    BLOCKED = "blocked"  # the host keeps the guest from answering
+    STILL_FROZEN = "still-frozen"  # the agent ran the thaw, and says frozen
+    CHANNEL = "channel"  # the channel to the agent broke, and could not be renewed
+    MIGRATED = "migrated"
+    PANICKED = "panicked"
+    FAILED = "failed"  # frostwatch itself failed, or left in a hurry
 
 
 class EvidenceResult(StrEnum):

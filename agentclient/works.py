@@ -20,7 +20,6 @@ from agentclient.journal.writer import Journal
 from agentclient.ladder import Offer
 from agentclient.links import Links
 from agentclient.moves import Tell
-from agentclient.preflight import not_sent
 from agentclient.recovery import is_ours
 from agentclient.reporter import FleetReporter
 from agentclient.rescue import Rescuer, survey
@@ -178,7 +177,7 @@ class Works:
         outcome = refused(Refusal.BUSY, f"a {running} of this VM is in flight already")
         for kind in (EventKind.VERDICT, EventKind.OUTCOME):
             task.reporter.tell(Tell(kind, Level.WARNING, outcome.reason, {"outcome": outcome}))
-        return outcome
+        return task.reporter.meant(outcome)
 
     def refuse_rescue(self, task: Task, step: Step, running: str) -> RescueOutcome:
         """Tell that a rung is not taken, since something else is in flight on its VM."""
@@ -193,15 +192,16 @@ class Works:
         if step is not None:
             return _ended_rescue(task, step, Found.FAILED, reason, MORE_THREADS)
         if what != "freeze":
-            return _failed_thaw(task, reason, f"{MORE_THREADS}; then {thaw_command(task.vm)}")
-        outcome = not_sent(reason)._replace(next=MORE_THREADS)
+            command = thaw_command(task.vm, foreign=False)
+            return _failed_thaw(task, reason, f"{MORE_THREADS}; then {command}")
+        outcome = refused(Refusal.NOT_BEGUN, reason, MORE_THREADS)
         return _failed_freeze(task, outcome, EventKind.VERDICT, EventKind.OUTCOME)
 
     def crashed(
         self, task: Task, what: str, step: Step | None, error: Exception
     ) -> Outcome | ThawOutcome | RescueOutcome:
         """A bug of ours ended the work: the guest may be frozen, and somebody must know."""
-        command = thaw_command(task.vm)
+        command = thaw_command(task.vm, foreign=False)
         reason = f"frostwatch failed in the middle of it: {printable(repr(error), 300)}"
         if step is not None:
             return _ended_rescue(task, step, Found.FAILED, reason, command)
@@ -213,18 +213,16 @@ class Works:
 
 def _failed_freeze(task: Task, outcome: Outcome, *kinds: EventKind) -> Outcome:
     """Tell that a freeze has failed, and what is to be done now, as events of these kinds."""
-    text = f"{outcome.reason}. NEXT: {outcome.next}"
     for kind in kinds:
-        task.reporter.tell(Tell(kind, Level.ERROR, text, {"outcome": outcome}))
-    return outcome
+        task.reporter.tell(Tell(kind, Level.ERROR, outcome.reason, {"outcome": outcome}))
+    return task.reporter.meant(outcome)
 
 
 def _failed_thaw(task: Task, reason: str, step: str) -> ThawOutcome:
     """Tell that a thaw was not done, and what is to be done now."""
     outcome = ThawOutcome(task.vm.id, None, None, False, reason, 0.0, step)
-    text = f"{reason}. NEXT: {step}"
-    task.reporter.tell(Tell(EventKind.OUTCOME, Level.ERROR, text, {"thaw": outcome}))
-    return outcome
+    task.reporter.tell(Tell(EventKind.OUTCOME, Level.ERROR, reason, {"thaw": outcome}))
+    return task.reporter.meant(outcome)
 
 
 def _ended_rescue(
@@ -234,7 +232,6 @@ def _ended_rescue(
     outcome = RescueOutcome(
         task.vm.id, step.rung, step.means, found, None, None, reason, 0.0, command
     )
-    text = f"{step.rung}: {reason}" + (f". NEXT: {command}" if command else "")
-    tell = Tell(EventKind.OUTCOME, Level.WARNING, text, {"rescue": outcome})
-    task.reporter.tell(tell)
-    return outcome
+    text = f"{step.rung}: {reason}"
+    task.reporter.tell(Tell(EventKind.OUTCOME, Level.WARNING, text, {"rescue": outcome}))
+    return task.reporter.meant(outcome)

@@ -34,7 +34,7 @@ from agentclient.holder.messages import (
 )
 from agentclient.journal.rows import Reference
 from agentclient.thaw import ThawReport
-from agentclient.vm import Vm
+from agentclient.vm import Stuck, Vm
 
 START_S: Final = 5.0
 ACK_S: Final = 2.0
@@ -378,7 +378,7 @@ def _description(vm: Vm, window: Reference | None) -> dict[str, object]:
         "window": window.window if window else 0,
         "asked": window.asked if window else 0.0,
         "vm": str(vm.id),
-        "command": thaw_command(vm),
+        "command": thaw_command(vm, foreign=window is None),
         "vm_pid": vm.process.pid if vm.process else 0,
         "vm_ticks": vm.process.start_ticks if vm.process else 0,
         "agent": str(vm.agent.path),
@@ -399,4 +399,9 @@ def _report(body: Body) -> ThawReport:
         reason=text(body, "reason"),
         next=text(body, "next") or None,
         repeated=body.get("repeated") is True,
+        stuck=_stuck(text(body, "stuck")),
     )
+
+
+def _stuck(word: str) -> Stuck | None:
+    return Stuck(word) if word in list(Stuck) else None

@@ -241,6 +241,7 @@ class Holder:
                 "settled": report.settled,
                 "reason": report.reason,
                 "next": report.next,
+                "stuck": report.stuck,
                 "repeated": report.repeated,
             }
         )

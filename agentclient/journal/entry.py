@@ -106,6 +106,11 @@ class Entry:
         self._told_late = tell is not None
         return tell
 
+    @property
+    def kept(self) -> bool:
+        """Whether it stands in the file, as far as is known."""
+        return self._journal.problem is None
+
     def problem(self) -> str | None:
         """Return why the journal is not written any more, if nobody was told yet."""
         return self._journal.take_problem()

@@ -206,8 +206,8 @@ def test_a_lost_freeze_has_its_cause_and_is_thawed_by_the_next_agent(played: Pla
     assert (outcome.frozen, outcome.thawed, outcome.settled) == (None, 0, True)
     assert evidence(outcome)["port"] is EvidenceResult.AGAINST
     log = played.logs[name]
-    assert "presumed lost (agent-gone)" in log
-    assert log.index("presumed lost") < log.index("an agent is there again")
+    assert "no answer will come (agent-gone)" in log
+    assert log.index("no answer will come") < log.index("an agent is there again")
     # It was known at once: the agent itself was gone for 30 s of the guest's time.
     assert outcome.seconds > 30 / SPEED
 

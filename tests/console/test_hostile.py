@@ -107,7 +107,7 @@ async def test_a_reply_of_100_mb_is_one_clear_error() -> None:
         await until(pilot, lambda: state_of(fleet, "bloated").last is not None)
         last = state_of(fleet, "bloated").last
         assert last is not None
-        assert last.kind is OutcomeKind.FAILED
+        assert last.kind is OutcomeKind.REFUSED
         assert "limit 8388608" in last.reason
         assert last.settled
         # Its neighbour is a healthy row all the while (P8).

@@ -82,7 +82,7 @@ def test_an_unknown_mount_is_not_sent(calm: Guest, operator: Operator) -> None:
     hooks = calm.hook_log()
     running = operator.freeze("/mnt/a", "/mnt/nowhere")
     outcome = running.outcome()
-    assert outcome.kind is OutcomeKind.FAILED
+    assert outcome.refusal is Refusal.MOUNTS
     assert "/mnt/nowhere" in outcome.reason
     assert "/mnt/b (ext4" in outcome.reason, "it says what there is"
     assert (outcome.frozen, outcome.thawed, outcome.settled) == (None, 0, True)
@@ -96,7 +96,7 @@ def test_mounts_that_cannot_freeze_are_not_sent(calm: Guest, operator: Operator)
     hooks = calm.hook_log()
     running = operator.freeze("/mnt/efi")
     outcome = running.outcome()
-    assert outcome.kind is OutcomeKind.FAILED
+    assert outcome.refusal is Refusal.MOUNTS
     assert "/mnt/efi" in outcome.reason
     assert "the freeze was not sent" in outcome.reason
     assert EventKind.SENT not in running.kinds

@@ -99,8 +99,8 @@ def test_the_second_signal_leaves_loudly_with_the_command_for_a_person(tmp_path:
     assert child.returncode == 1
     assert time.monotonic() - asked < 4
     assert "MAY BE FROZEN! Its holder thaws it" in err
-    assert "if it does not: frostwatch thaw --foreign qemu:web1" in err
-    assert "next: frostwatch thaw --foreign qemu:web1" in out
+    assert "if it does not: frostwatch thaw qemu:web1" in err
+    assert "next: frostwatch thaw qemu:web1" in out
 
 
 def test_two_signals_at_once_are_one_wish_and_a_second_hangup_is_none(tmp_path: Path) -> None:
@@ -191,9 +191,9 @@ def test_progress_of_a_window_says_when_it_ends() -> None:
 
 
 def test_the_next_command_can_be_pasted() -> None:
-    assert thaw_command(vm("a b")) == "frostwatch thaw --foreign 'qemu:a b'"
+    assert thaw_command(vm("a b")) == "frostwatch thaw 'qemu:a b'"
     named = vm("x", "socket", Path("/run/a b.sock"))
-    assert thaw_command(named) == (
+    assert thaw_command(named, foreign=True) == (
         "frostwatch thaw --vm 'name=x,agent=/run/a b.sock' --foreign socket:x"
     )
 

@@ -50,7 +50,7 @@ def test_cancelled_while_the_holder_gets_ready_it_is_not_sent(
     holder = Holder(wishes, channel)
     link = Link(Vm(VmId("socket", "a")), None, None)
     outcome = Freezer(link, FreezeRequest(), Reporter(), wishes, holder).run()
-    assert (outcome.kind, outcome.settled) == (OutcomeKind.FAILED, True)
+    assert (outcome.kind, outcome.settled) == (OutcomeKind.REFUSED, True)
     assert "cancelled before the freeze was sent" in outcome.reason
     assert channel.written == b""
     assert len(holder.left) == 1

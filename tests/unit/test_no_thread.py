@@ -60,7 +60,7 @@ def test_a_freeze_that_was_not_begun_makes_no_freeze_ours(
     before = state(fleet)
     outcome = operations.freeze(VM, FreezeRequest()).wait(0)
     assert isinstance(outcome, Outcome)
-    assert (outcome.kind, outcome.settled, outcome.thawed) == (OutcomeKind.FAILED, True, 0)
+    assert (outcome.kind, outcome.settled, outcome.thawed) == (OutcomeKind.REFUSED, True, 0)
     assert "not begun: can't start new thread; nothing was sent" in outcome.reason
     assert "TasksMax" in (outcome.next or "")
     after = state(fleet)

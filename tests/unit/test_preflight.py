@@ -289,7 +289,7 @@ def test_only_the_command_that_is_used_has_to_be_enabled(world: World) -> None:
 def test_an_unknown_mount_point_is_named_and_nothing_is_sent(world: World) -> None:
     world.mounts = ("/", "/nope")
     outcome = world.outcome()
-    assert (outcome.kind, outcome.refusal) == (OutcomeKind.FAILED, None)
+    assert (outcome.kind, outcome.refusal) == (OutcomeKind.REFUSED, Refusal.MOUNTS)
     assert "/nope" in outcome.reason
     assert "/ (ext4 on vda1)" in outcome.reason
 
@@ -309,7 +309,7 @@ def test_a_guest_that_talks_nonsense_is_not_frozen(world: World, answer: object)
     for command in ("guest-fsfreeze-status", "guest-info"):
         world.fake.answers[command] = answer
         outcome = world.outcome()
-        assert outcome.kind is OutcomeKind.FAILED
+        assert outcome.refusal is Refusal.NOT_BEGUN
         assert "was not sent" in outcome.reason
 
 
@@ -317,14 +317,14 @@ def test_a_channel_that_breaks_meanwhile(world: World) -> None:
     world.fake.silent = True
     world.endpoint.greeting = (ENDED,)
     outcome = world.outcome()
-    assert outcome.kind is OutcomeKind.FAILED
+    assert outcome.refusal is Refusal.NOT_BEGUN
     assert "was not sent" in outcome.reason
 
 
 def test_a_cancellation_before_the_freeze_sends_nothing(world: World) -> None:
     world.cancellation.set()
     outcome = world.outcome()
-    assert outcome.kind is OutcomeKind.FAILED
+    assert outcome.refusal is Refusal.CANCELLED
     assert "cancelled before the freeze was sent" in outcome.reason
 
 

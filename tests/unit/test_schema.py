@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 
+from agentclient.consequences import rescue_meant
 from agentclient.events import Event, EventKind
 from agentclient.findings import Finding, FindingLevel
 from agentclient.journal.contract import window_object
@@ -32,11 +33,13 @@ from agentclient.vm import (
     AgentHow,
     AgentState,
     Cause,
+    CopyIs,
     Evidence,
     EvidenceResult,
     FileSystem,
     FreezeInfo,
     FreezeState,
+    GuestIs,
     LeftBy,
     Level,
     Outcome,
@@ -64,6 +67,8 @@ CLOSED: dict[str, type[StrEnum]] = {
     "refusal": Refusal,
     "cause": Cause,
     "evidence.result": EvidenceResult,
+    "copy_is": CopyIs,
+    "guest_is": GuestIs,
     "rung": Rung,
     "by": Means,
     "found": Found,
@@ -148,11 +153,12 @@ def test_a_thaw_is_spread_into_its_event() -> None:
         refused=False,
         seconds=0.5,
         next=None,
+        meaning=None,
         reason="r",
     )
     assert thaw_object(cast(Any, thaw)) == {
         "ok": True, "state": "thawed", "thawed": 2, "refused": False, "seconds": 0.5, "next": None,
-        "reason": "r",
+        "meaning": None, "reason": "r",
     }  # fmt: skip
 
 
@@ -164,7 +170,7 @@ def test_a_rescue_is_spread_into_its_event() -> None:
     assert found.items() >= rescue_object(RESCUE).items()
     assert rescue_object(RESCUE) == {
         "rung": "sysrq", "by": "key", "found": "writes", "ok": True, "state": None,
-        "thawed": None, "seconds": 1.235, "next": "wait", "reason": "r",
+        "thawed": None, "seconds": 1.235, "meaning": None, "next": "wait", "reason": "r",
     }  # fmt: skip
 
 
@@ -248,6 +254,8 @@ def test_every_key_is_documented_both_ways() -> None:
     assert _documented_keys("## A VM:") == vm_object(VmState(Vm(WEB))).keys() - {"schema"}
     assert _documented_keys("### An outcome") == outcome_object(OUTCOME).keys()
     assert _documented_keys("### A rescue") == rescue_object(RESCUE).keys()
+    meaning = rescue_object(rescue_meant(RESCUE))["meaning"]
+    assert _documented_keys("### A meaning") == meaning.keys()
     offer = offer_object(WEB, Offer(Step(Rung.CONNECT), "", ""))
     assert _documented_keys("## A rung:") == offer.keys() - {"schema"}
     head = event_object(_event(EventKind.NOTE)).keys() - {"schema"}

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentclient.consequences import meant
 from agentclient.coverage import Coverage
 from agentclient.evidence import Facts
 from agentclient.verdict import (
@@ -22,7 +23,16 @@ from agentclient.verdict import (
     judge_timeout,
     refused,
 )
-from agentclient.vm import Cause, EvidenceResult, FileSystem, FreezeState, OutcomeKind, Refusal
+from agentclient.vm import (
+    Cause,
+    EvidenceResult,
+    FileSystem,
+    FreezeState,
+    OutcomeKind,
+    Refusal,
+    Vm,
+    VmId,
+)
 from tests.unit.fakes import SEARCH
 from tests.unit.test_evidence import COVERAGE, WHOLE
 
@@ -177,8 +187,10 @@ def test_an_error_is_a_failure_unless_somebody_else_had_frozen(
 def test_a_foreign_freeze_is_refused_with_a_warning_about_its_window() -> None:
     outcome = already_frozen()
     assert (outcome.kind, outcome.refusal) == (OutcomeKind.REFUSED, Refusal.ALREADY_FROZEN)
-    assert outcome.next is not None
-    assert "window" in outcome.next
+    told = meant(outcome, Vm(VmId("qemu", "web1"))).next
+    assert told is not None
+    assert "window" in told
+    assert "frostwatch thaw --foreign qemu:web1" in told
 
 
 def test_what_was_not_sent_needs_no_thaw() -> None:
@@ -198,7 +210,7 @@ def test_what_was_not_sent_needs_no_thaw() -> None:
 def test_a_lost_freeze_names_its_cause(cause: Cause) -> None:
     outcome = judge_lost(replace(NEVER, status=None, port_closed=True, cause=cause), "how")
     assert (outcome.kind, outcome.cause, outcome.frozen) == (OutcomeKind.LOST, cause, None)
-    assert f"presumed lost ({cause}): how" in outcome.reason
+    assert f"no answer will come ({cause}): how" in outcome.reason
 
 
 def test_a_lost_freeze_without_a_cause_is_unknown() -> None:

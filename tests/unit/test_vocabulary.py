@@ -10,8 +10,10 @@ from agentclient.evidence import EvidenceName
 from agentclient.vm import (
     AgentState,
     Cause,
+    CopyIs,
     EvidenceResult,
     FreezeState,
+    GuestIs,
     OutcomeKind,
     Refusal,
 )
@@ -22,12 +24,14 @@ LISTS: dict[type[StrEnum], str] = {
     OutcomeKind: "verified unverified partial lost timeout refused failed broken",
     Refusal: (
         "no-agent silent paused suspended migrating locked already-frozen disabled busy "
-        "monitor-required read-only self holder"
+        "monitor-required read-only self holder cancelled mounts not-begun"
     ),
     Cause: (
         "agent-gone agent-restarted guest-reset guest-shutdown guest-panicked guest-suspended "
         "vm-gone migrated channel-broken unknown"
     ),
+    CopyIs: "consistent not unknown",
+    GuestIs: "writes untouched frozen may-be-frozen will-freeze ended",
     EvidenceResult: "for against unknown",
     EvidenceName: "reply coverage status port read writes status-at-thaw thaw",
 }

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agentclient.commands import thaw_command
+from agentclient.consequences import meant
 from agentclient.errors import BadInput
 from agentclient.schedule import Schedule
 from agentclient.text import printable
-from agentclient.vm import Outcome, OutcomeKind, Vm
+from agentclient.vm import Outcome, OutcomeKind, Stuck, Vm
 from tui.cli import context
 from tui.cli.conduct import Conductor
 from tui.cli.options import (
@@ -172,11 +172,8 @@ def _judge_one(operation: Operation, report: Report) -> bool:
 
 
 def _abandoned(vm: Vm) -> Outcome:
-    return Outcome(
-        OutcomeKind.PARTIAL,
-        "left before the guest answered: its file systems are frozen, or may be soon",
-        next=thaw_command(vm),
-    )
+    reason = "left before the guest answered: its file systems are frozen, or may be soon"
+    return meant(Outcome(OutcomeKind.PARTIAL, reason, stuck=Stuck.FAILED, queued=True), vm)
 
 
 def _request(mounts: tuple[str, ...], strict: bool, schedule: Schedule) -> FreezeRequest:

@@ -161,15 +161,17 @@ def _left(ends_at: float, at: float) -> str:
 
 def details(event: Event) -> Iterator[str]:
     """Return what a person needs beside an outcome's sentence."""
-    outcome = event.fields.get("outcome")
-    if isinstance(outcome, Outcome):
-        yield from outcome_details(outcome)
-        step = outcome.next
-    else:
-        ended = event.fields.get("thaw") or event.fields.get("rescue")
-        step = cast("ThawOutcome | RescueOutcome", ended).next if ended else None
-    if step and step not in event.text:
-        yield f"next: {step}"
+    ending = next(filter(None, map(event.fields.get, ("outcome", "thaw", "rescue"))), None)
+    if ending is None:
+        return
+    if isinstance(ending, Outcome):
+        yield from outcome_details(ending)
+    ended = cast("Outcome | ThawOutcome | RescueOutcome", ending)
+    if ended.meaning is not None:
+        yield f"copy: {ended.meaning.copy}"
+        yield f"guest: {ended.meaning.guest}"
+    if ended.next and ended.next not in event.text:
+        yield f"next: {ended.next}"
 
 
 def outcome_details(outcome: Outcome) -> Iterator[str]:

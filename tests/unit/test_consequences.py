@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentclient import consequences
+from agentclient.consequences import meant, rescue_meant, spelled, thaw_meant, thawed_later
+from agentclient.results import ThawOutcome
+from agentclient.rungs import Found, RescueOutcome, Rung
+from agentclient.vm import (
+    AgentChannel,
+    Cause,
+    CopyIs,
+    FreezeState,
+    GuestIs,
+    Outcome,
+    OutcomeKind,
+    Refusal,
+    Stuck,
+    Vm,
+    VmId,
+)
+
+DOCS = Path(__file__).parents[2] / "docs" / "freezing.md"
+WEB = Vm(VmId("qemu", "web1"))
+FREEZE = "frostwatch freeze qemu:web1"
+TABLES: Mapping[str, Mapping[Any, object]] = {
+    "For the copy": consequences.COPIES,
+    "For the guest": consequences.GUESTS,
+    "After a refusal": consequences.REFUSED_STEPS,
+    "After a cause": consequences.CAUSE_STEPS,
+    "After an outcome": consequences.KIND_STEPS,
+    "Where something may be frozen": consequences.STUCK_STEPS,
+}
+
+
+def outcomes() -> list[Outcome]:
+    """Every outcome that the closed lists can make."""
+    return [
+        Outcome(kind, "why", refusal, cause, certified=certified, settled=settled, stuck=stuck,
+                holder=holder, queued=queued)
+        for kind, cause, certified, settled, stuck, holder, queued in itertools.product(
+            OutcomeKind, [None, *Cause], [False, True], [False, True], [None, *Stuck],
+            [None, 4711], [False, True],
+        )
+        for refusal in (Refusal if kind is OutcomeKind.REFUSED else [None])
+    ]  # fmt: skip
+
+
+def test_every_outcome_has_a_meaning_and_the_right_word_for_it() -> None:
+    for outcome, final in itertools.product(outcomes(), [True, False]):
+        told = meant(outcome, WEB, final=final)
+        meaning = told.meaning
+        assert meaning is not None
+        assert meaning.copy.endswith(".")
+        assert meaning.guest.endswith(".")
+        assert "{" not in f"{meaning}{told.next}"
+        assert len(meaning.short) <= 76
+        assert meaning.short.isascii()
+        certified = final and outcome.certified and outcome.kind is OutcomeKind.VERIFIED
+        assert (meaning.copy_is is CopyIs.CONSISTENT) is certified
+        unsent = outcome.kind is OutcomeKind.REFUSED
+        if not outcome.settled and not unsent:
+            frozen = {GuestIs.FROZEN, GuestIs.MAY_BE_FROZEN, GuestIs.WILL_FREEZE}
+            assert meaning.guest_is in frozen or outcome.stuck is Stuck.PANICKED
+        if final and not certified:
+            assert told.next is not None
+        assert meant(told, WEB, final=final) is told
+
+
+def test_what_is_not_consistent_is_never_called_so() -> None:
+    for said in consequences.COPIES.values():
+        plain = said.sentence.replace("Not consistent", "").replace("rash-consistent", "")
+        assert ("is consistent" in plain) is (said.word is CopyIs.CONSISTENT or "if" in plain)
+
+
+def test_who_thaws_is_said_where_something_may_be_frozen() -> None:
+    left = Outcome(OutcomeKind.LOST, "why", stuck=Stuck.SILENT)
+    told = meant(left, WEB)
+    assert told.meaning is not None
+    assert told.meaning.guest == "THE GUEST MAY BE FROZEN, and nobody thaws it any more."
+    assert told.next == "frostwatch rescue qemu:web1"
+    told = meant(left._replace(holder=4711), WEB)
+    assert told.meaning is not None
+    assert "Its holder (pid 4711) stays" in told.meaning.guest
+    assert told.next is not None
+    assert "thaw qemu" not in told.next
+    told = meant(left._replace(holder=4711, queued=True), WEB)
+    assert told.meaning is not None
+    assert told.meaning.guest_is is GuestIs.WILL_FREEZE
+
+
+def test_what_is_provably_ours_is_thawed_without_the_word_foreign() -> None:
+    left = Outcome(OutcomeKind.LOST, "why", stuck=Stuck.NO_AGENT)
+    told = meant(left, WEB)
+    assert told.next is not None
+    assert "frostwatch thaw qemu:web1" in told.next
+    assert "--foreign" not in told.next
+    told = meant(left, WEB, provable=False)
+    assert told.next is not None
+    assert "frostwatch thaw --foreign qemu:web1" in told.next
+
+
+def test_a_thaw_that_has_failed_for_good_is_not_the_next_step() -> None:
+    for stuck in (Stuck.SILENT, Stuck.STILL_FROZEN):
+        told = meant(Outcome(OutcomeKind.VERIFIED, "why", stuck=stuck), WEB)
+        assert told.next is not None
+        assert "frostwatch rescue" in told.next
+        assert "frostwatch thaw" not in told.next
+
+
+def test_words_of_their_own_come_first_and_the_command_behind_them() -> None:
+    refused = Outcome(OutcomeKind.REFUSED, "why", Refusal.PAUSED, next="do this", settled=True)
+    assert meant(refused, WEB).next == f"do this, then: {FREEZE}"
+    whole = refused._replace(next="see: frostwatch list")
+    assert meant(whole, WEB).next == "see: frostwatch list"
+    crashed = Outcome(OutcomeKind.FAILED, "why", next="frostwatch thaw qemu:web1")
+    assert meant(crashed, WEB).next == "frostwatch thaw qemu:web1"
+
+
+def test_the_commands_have_the_vms_own_selector() -> None:
+    odd = Vm(VmId("socket", "{reset} x"), AgentChannel(Path("/run/a b.sock")))
+    told = meant(Outcome(OutcomeKind.LOST, "why", settled=True, cause=Cause.AGENT_GONE), odd)
+    assert told.next == (
+        "start qemu-guest-agent in the guest, then: frostwatch freeze "
+        "--vm 'name={reset} x,agent=/run/a b.sock' 'socket:{reset} x'"
+    )
+    assert spelled(None, odd) is None
+
+
+def test_what_was_left_is_said_to_write_again_once_it_does() -> None:
+    left = meant(Outcome(OutcomeKind.LOST, "why", stuck=Stuck.SILENT), WEB)
+    later = thawed_later(left)
+    assert (later.settled, later.next) == (True, None)
+    assert later.meaning is not None
+    assert later.meaning.guest_is is GuestIs.WRITES
+    assert later.meaning.copy_is is CopyIs.NOT
+    assert later.meaning.short == "copy not consistent; guest writes again"
+
+
+@pytest.mark.parametrize(
+    ("state", "thawed", "refused", "copy", "guest"),
+    [
+        (FreezeState.THAWED, 2, False, CopyIs.NOT, GuestIs.WRITES),
+        (FreezeState.THAWED, 0, False, CopyIs.UNKNOWN, GuestIs.WRITES),
+        (FreezeState.THAWED, None, False, CopyIs.NOT, GuestIs.WRITES),
+        (None, None, True, CopyIs.UNKNOWN, GuestIs.UNTOUCHED),
+        (FreezeState.FROZEN, None, True, CopyIs.UNKNOWN, GuestIs.FROZEN),
+        (None, None, False, CopyIs.UNKNOWN, GuestIs.MAY_BE_FROZEN),
+    ],
+)
+def test_a_thaw_on_its_own(
+    state: FreezeState | None, thawed: int | None, refused: bool, copy: CopyIs, guest: GuestIs
+) -> None:
+    told = thaw_meant(ThawOutcome(WEB.id, state, thawed, refused, "why", 0.1), WEB)
+    assert told.meaning is not None
+    assert (told.meaning.copy_is, told.meaning.guest_is) == (copy, guest)
+    assert thaw_meant(told, WEB) is told
+
+
+def test_every_rung_has_a_meaning() -> None:
+    for found in Found:
+        told = rescue_meant(RescueOutcome(WEB.id, Rung.WAIT, None, found, None, None, "why", 0.1))
+        assert told.meaning is not None
+        done = told.meaning.guest_is in (GuestIs.WRITES, GuestIs.UNTOUCHED)
+        assert done is (told.ok or told.refused)
+
+
+@pytest.mark.parametrize("heading", TABLES)
+def test_the_tables_are_documented_both_ways(heading: str) -> None:
+    section = DOCS.read_text().split(f"### {heading}\n", 1)[1].split("\n#", 1)[0]
+    rows = dict(re.findall(r"^\| \*?([^|*]+?)\*? \| ([^|]+) \|", section, re.MULTILINE))
+    del rows["case"]
+    assert rows == {str(key): _text(value) for key, value in TABLES[heading].items()}
+
+
+def _text(value: object) -> str:
+    return str(getattr(value, "sentence", value) or "nothing")
+
+
+def main() -> None:
+    """Print the tables as docs/freezing.md has them."""
+    for heading, table in TABLES.items():
+        print(f"### {heading}\n\n| case | what is said |\n|---|---|")
+        print("\n".join(f"| {key} | {_text(value)} |" for key, value in table.items()), "\n")
+
+
+if __name__ == "__main__":
+    main()
