@@ -525,8 +525,6 @@ class FreezeMachine:
         text = f"{verdict.kind}: {verdict.reason}"
         fields = {"outcome": self.verdict}
         moves: list[Move] = [Tell(EventKind.VERDICT, LEVELS[verdict.kind], text, fields)]
-        if verdict.kind is OutcomeKind.REFUSED:
-            return moves + self._done(self.verdict)
         strict = self._plan.strict and verdict.kind is OutcomeKind.UNVERIFIED
         holdable = verdict.kind in (OutcomeKind.VERIFIED, OutcomeKind.UNVERIFIED) and not strict
         if not holdable or self.cancelled or self.frozen is None:

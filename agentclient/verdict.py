@@ -33,9 +33,12 @@ def refused(refusal: Refusal, reason: str, next_step: str | None = None) -> Outc
     return Outcome(OutcomeKind.REFUSED, reason, refusal, thawed=0, next=next_step, settled=True)
 
 
-def already_frozen(detail: str = "") -> Outcome:
-    """Return the refusal of a guest that is frozen by somebody else: thawing would break it."""
-    reason = "the guest is frozen already, and not provably by us (foreign)" + detail
+def already_frozen() -> Outcome:
+    """Return the refusal of a guest that is frozen by somebody else: thawing would break it.
+
+    Only for a freeze that was not sent: once it was, what is frozen may be ours.
+    """
+    reason = "the guest is frozen already, and not provably by us (foreign)"
     return refused(Refusal.ALREADY_FROZEN, reason)
 
 
@@ -52,10 +55,14 @@ def judge_nothing(facts: Facts) -> Outcome:
 
 
 def judge_error(facts: Facts, error: str) -> Outcome:
-    """Return the verdict on a freeze that was answered with an error."""
-    if facts.status is FreezeState.FROZEN and not facts.port_closed:
-        return already_frozen(f"; the agent refused our freeze: {error}")
+    """Return the verdict on a freeze that was answered with an error.
+
+    On the same channel the agent had said thawed just before it, so that what it calls frozen now
+    is our freeze's doing: it is thawed, as after any freeze that was sent (P4).
+    """
     reason = f"the agent answered with an error: {error}"
+    if facts.status is FreezeState.FROZEN:
+        return based_on(facts, OutcomeKind.PARTIAL, f"{reason}; then it said frozen: {HALF}")
     return based_on(facts, OutcomeKind.FAILED, reason)
 
 

@@ -74,6 +74,14 @@ def test_a_hooks_error_is_told_and_thawed() -> None:
     assert freeze.guest.thaw_runs == 1  # the freeze hook has run, so the thaw hook must
 
 
+def test_what_is_frozen_after_an_error_is_ours_and_thawed() -> None:
+    freeze = VirtualFreeze(VirtualGuest(fails_frozen=True))
+    outcome = freeze.run_out()
+    assert (outcome.kind, outcome.thawed, outcome.settled) == (OutcomeKind.PARTIAL, 1, True)
+    assert "hook failed" in outcome.reason
+    assert (freeze.guest.thaw_runs, freeze.guest.frozen) == (1, set())
+
+
 def test_a_killed_agent_is_lost_within_a_second_and_thawed_when_it_comes_back() -> None:
     freeze = VirtualFreeze(VirtualGuest(hook_s=60))
     freeze.run(5.0)

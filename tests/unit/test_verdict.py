@@ -168,20 +168,19 @@ def test_nothing_is_no_freeze() -> None:
     [
         (FreezeState.THAWED, False, OutcomeKind.FAILED),
         (None, False, OutcomeKind.FAILED),
-        (FreezeState.FROZEN, True, OutcomeKind.FAILED),
-        (FreezeState.FROZEN, False, OutcomeKind.REFUSED),
-        (FreezeState.FROZEN, None, OutcomeKind.REFUSED),
+        (FreezeState.FROZEN, True, OutcomeKind.PARTIAL),
+        (FreezeState.FROZEN, False, OutcomeKind.PARTIAL),
+        (FreezeState.FROZEN, None, OutcomeKind.PARTIAL),
     ],
 )
-def test_an_error_is_a_failure_unless_somebody_else_had_frozen(
+def test_an_error_is_a_failure_and_what_is_frozen_after_it_is_ours(
     status: FreezeState | None, port_closed: bool | None, kind: OutcomeKind
 ) -> None:
     facts = replace(WHOLE, frozen=None, status=status, port_closed=port_closed)
     outcome = judge_error(facts, "GenericError: the hook failed")
     assert outcome.kind is kind
     assert "the hook failed" in outcome.reason
-    # A thaw would break the other's window: it is settled that we don't send one.
-    assert outcome.settled is (kind is OutcomeKind.REFUSED)
+    assert not outcome.settled, "it was sent, so a thaw follows"
 
 
 def test_a_foreign_freeze_is_refused_with_a_warning_about_its_window() -> None:

@@ -29,11 +29,13 @@ class VirtualGuest:
     Attributes:
         hook_s: how long the freeze hook takes.
         flush_s: how long each file system takes to freeze.
+        fails_frozen: the freeze ends in an error, with one file system frozen.
     """
 
     hook_s: float = 0.0
     flush_s: float = 0.0
     hook_fails: bool = False
+    fails_frozen: bool = False
     sees_openings: bool = True
     now: float = 0.0
     frozen: set[str] = field(default_factory=set)
@@ -144,10 +146,10 @@ class VirtualGuest:
             self.task = [(at, "refuse", str(tag))]
             return
         self.task = [(at, "flag", "")]
-        for device in DEVICES:
+        for device in DEVICES[:1] if self.fails_frozen else DEVICES:
             at += self.flush_s
             self.task.append((at, "freeze", device))
-        self.task.append((at, "answer", str(tag)))
+        self.task.append((at, "refuse" if self.fails_frozen else "answer", str(tag)))
 
     def _step(self, step: str, argument: str) -> None:
         match step:
