@@ -8,6 +8,7 @@ Every rule of protocol §1.1, §1.2 and §2 has its home in this file:
 - a sync is 0xFF and ``guest-sync-delimited`` with a fresh random id; everything that comes before
   0xFF and a reply with that id was meant for somebody else, or is an answer that we still wait
   for (§2.1, §2.2);
+- any other 0xFF is a byte of its line: a guest's error texts need not be UTF-8;
 - the agent answers in the order in which it was asked (§3.1), so an answer to a later request
   means that the earlier ones will not be answered any more;
 - requests carry an id only for agents that are known to take one (§2.4);
@@ -33,6 +34,11 @@ LARGEST_ID: Final = 2**53
 MAX_ELEMENTS: Final = 500_000
 # How many dropped lines one feed tells singly.
 MOST_DROPS: Final = 100
+# So many bytes that answer nothing, in a row, are a flood; a short line costs as much as this many.
+MOST_NOISE: Final = 8 * 1024 * 1024
+NOISE_OF_A_LINE: Final = 256
+# A sync's reply is shorter than this, also where it ends a line that is too long.
+_LONGEST_SYNC_REPLY: Final = 256
 SENTINEL: Final = b"\xff"
 PROVOKED: Final = "the error that our sync's leading 0xFF provokes"
 # How many requests that were passed over are remembered, so that a late reply still finds its home.
@@ -132,8 +138,9 @@ class AgentWire:
         self._max_depth = max_depth
         self._new_id = new_id
         self._buffer = bytearray()
-        self._overlong = 0
-        self._delimited = False
+        self._length = 0
+        self._tail = bytearray()
+        self._noise = 0
         self._waiting: deque[_Waiting] = deque()
         self._passed: dict[int, None] = {}
         # Another client's requests may carry ids as well: ours can't be taken for them.
@@ -146,9 +153,26 @@ class AgentWire:
     @property
     def overlong(self) -> str | None:
         """What is wrong with the line that is coming just now: it is too long; None if it isn't."""
-        if not self._overlong:
+        if self._length <= self._max_line:
             return None
-        return f"a line of {self._overlong} bytes and more (limit {self._max_line})"
+        return f"a line of {self._length} bytes and more (limit {self._max_line})"
+
+    @property
+    def flood(self) -> str | None:
+        """What is wrong with a channel of ours on which nothing but noise comes; None if it isn't.
+
+        Whoever reads it should read slowly: it may go on without end.
+        """
+        if not self.owned:
+            return None
+        if self._noise > MOST_NOISE:
+            return f"{self._noise} bytes in a row that are no answer"
+        return self.overlong
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a line has begun and has not ended."""
+        return self._length > 0
 
     @property
     def waiting(self) -> tuple[int, ...]:
@@ -201,93 +225,126 @@ class AgentWire:
     def feed(self, data: bytes) -> list[WireEvent]:
         """Take bytes that came, and return what they mean."""
         events: list[WireEvent] = []
-        # A sentinel can't be part of a line: 0xFF never occurs in UTF-8. Whatever stands before
-        # it in the same line is the torn end of something else.
-        for index, piece in enumerate(data.split(SENTINEL)):
-            if index:
-                self._tear(events)
-                self._delimited = True
-            self._feed_lines(piece, events)
-        return _without_flood(events)
-
-    def _feed_lines(self, data: bytes, events: list[WireEvent]) -> None:
         *ends, rest = data.split(b"\n")
         for end in ends:
             self._grow(end)
             self._end_of_line(events)
         self._grow(rest)
+        return _without_flood(events)
 
     def _grow(self, data: bytes) -> None:
-        if self._overlong:
-            self._overlong += len(data)
-            return
-        self._buffer += data
-        if len(self._buffer) > self._max_line:
-            self._overlong = len(self._buffer)
-            self._buffer.clear()
+        if self._length + len(data) <= self._max_line:
+            self._buffer += data
+        else:
+            if self._buffer:
+                self._keep_tail(self._buffer)
+                self._buffer.clear()
+            self._keep_tail(data)
+        self._length += len(data)
+
+    def _keep_tail(self, data: bytes | bytearray) -> None:
+        """Of a line that is too long only what may be a sync's reply at its end is kept."""
+        at = data.rfind(SENTINEL)
+        if at >= 0:
+            self._tail = bytearray(data[at : at + _LONGEST_SYNC_REPLY])
+        elif self._tail:
+            self._tail += data[: _LONGEST_SYNC_REPLY - len(self._tail)]
 
     def _end_of_line(self, events: list[WireEvent]) -> None:
-        delimited, self._delimited = self._delimited, False
-        if self._overlong:
-            self._tell_overlong(events)
+        length, line, tail = self._length, bytes(self._buffer), bytes(self._tail)
+        self._length = 0
+        self._buffer.clear()
+        self._tail.clear()
+        if length > self._max_line:
+            reply = tail.rpartition(SENTINEL)[2]
+            ours = self._sync_answered(reply)
+            length -= len(SENTINEL + reply) if ours else 0
+            text = f"a line of {length} bytes (limit {self._max_line})"
+            self._drop(events, text, length, violation=True)
+            if ours:
+                self._synced(ours, events)
+        elif line.strip():
+            self._torn_or_whole(line.strip(), events)
+
+    def _torn_or_whole(self, line: bytes, events: list[WireEvent]) -> None:
+        """Take a line, and what a sync's sentinel cut off before it."""
+        head, sentinel, reply = line.rpartition(SENTINEL)
+        item = self._sync_answered(reply) if sentinel else None
+        if item is None:
+            self._line(line, events)
             return
-        line = bytes(self._buffer).strip()
-        self._buffer.clear()
-        if line:
-            self._line(line, delimited, events)
+        if head.strip(SENTINEL):
+            text = f"half a line: {printable(head.strip(SENTINEL)[:200], 120)}"
+            self._drop(events, text, len(head))
+        self._synced(item, events)
 
-    def _tear(self, events: list[WireEvent]) -> None:
-        """Forget the line that a sentinel cut off."""
-        if self._overlong:
-            self._tell_overlong(events)
-        elif self._buffer.strip():
-            events.append(Dropped(f"half a line: {printable(bytes(self._buffer[:200]), 120)}"))
-        self._buffer.clear()
+    def _sync_answered(self, reply: bytes) -> _Waiting | None:
+        """Return the sync of ours that `reply`, behind a sentinel, answers; None if none."""
+        if len(reply) >= _LONGEST_SYNC_REPLY or not any(one.sync_id for one in self._waiting):
+            return None
+        _, message = _parse(reply, self._max_depth)
+        value = message.get("return")
+        if not isinstance(value, int) or isinstance(value, bool):
+            return None
+        return next((one for one in self._waiting if one.sync_id == value), None)
 
-    def _tell_overlong(self, events: list[WireEvent]) -> None:
-        events.append(
-            Dropped(f"a line of {self._overlong} bytes (limit {self._max_line})", violation=True)
-        )
-        self._overlong = 0
+    def _synced(self, item: _Waiting, events: list[WireEvent]) -> None:
+        self.owned = True
+        self._noise = 0
+        self._pass_before(item, events)
+        events.append(Synced(item.ticket))
 
-    def _line(self, line: bytes, delimited: bool, events: list[WireEvent]) -> None:
-        problem, message = _parse(line, self._max_depth)
+    def _drop(
+        self, events: list[WireEvent], text: str, length: int, *, violation: bool = False
+    ) -> None:
+        self._noise += max(length, NOISE_OF_A_LINE)
+        events.append(Dropped(text, violation))
+
+    def _line(self, line: bytes, events: list[WireEvent]) -> None:
+        delimited = line.startswith(SENTINEL)
+        problem, message = _parse(line.lstrip(SENTINEL), self._max_depth)
         if problem is not None:
-            events.append(Dropped(problem, violation=True))
+            problem, message = self._behind_a_torn_one(line, problem)
+        if problem is not None:
+            # Before a sync was answered it may be what the sentinel of another's has cut off.
+            self._drop(events, problem, len(line), violation=self.owned or SENTINEL not in line)
             return
-        if delimited and self._sync_reply(message, events):
+        if delimited and not self.owned and isinstance(message.get("return"), int):
+            # Also a previous client's sync reply begins with 0xFF (protocol §2.1).
+            self._drop(events, "a sync reply with another id", len(line))
             return
         if not ("return" in message or "error" in message):
-            events.append(Dropped(f"no reply: {printable(line[:200], 120)}", violation=True))
+            text = f"no reply: {printable(line[:200], 120)}"
+            self._drop(events, text, len(line), violation=True)
             return
         item = self._addressee(message)
         if item is None:
-            events.append(Dropped(self._why_dropped(message)))
+            self._drop(events, self._why_dropped(message), len(line))
             return
+        self._noise = 0
         self._pass_before(item, events)
         events.append(_answer(item.ticket, message))
         if item.tagged and "id" in message:
             self.tags = True
+
+    def _behind_a_torn_one(self, line: bytes, problem: str) -> tuple[str | None, dict[str, object]]:
+        """Look for an answer of ours whose line was begun by something that never ended.
+
+        Only one with an id of ours is believed: what it says can't be a part of another answer.
+        """
+        for start in (b'{"return"', b'{"error"'):
+            at = line.rfind(start)
+            if at > 0:
+                wrong, message = _parse(line[at:], self._max_depth)
+                if wrong is None and "id" in message and self._addressee(message) is not None:
+                    return None, message
+        return problem, {}
 
     def _why_dropped(self, message: Mapping[str, object]) -> str:
         syncing = any(item.sync_id is not None for item in self._waiting)
         if syncing and "error" in message and "id" not in message:
             return PROVOKED
         return f"not ours: {_gist(message)}"
-
-    def _sync_reply(self, message: Mapping[str, object], events: list[WireEvent]) -> bool:
-        value = message.get("return")
-        if not isinstance(value, int) or isinstance(value, bool):
-            return False
-        for item in self._waiting:
-            if item.sync_id == value:
-                self.owned = True
-                self._pass_before(item, events)
-                events.append(Synced(item.ticket))
-                return True
-        # Also a previous client's sync reply begins with 0xFF (protocol §2.1).
-        events.append(Dropped("a sync reply with another id"))
-        return True
 
     def _addressee(self, message: Mapping[str, object]) -> _Waiting | None:
         """Find the request that this message answers."""

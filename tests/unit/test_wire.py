@@ -193,6 +193,51 @@ def test_a_sentinel_cuts_off_half_a_line() -> None:
     assert events == [Dropped('half a line: b\'{"return": {"ver\''), Passed(2), Synced(3)]
 
 
+@pytest.mark.parametrize("tags", [True, False])
+@pytest.mark.parametrize("text", [b"\xff", b"\xcf\xf0\xff\xf2", b"\xff\xff", b"a\xff{b}"])
+def test_a_byte_0xff_inside_of_a_line_is_a_byte_of_it(tags: bool, text: bytes) -> None:
+    wire = owned_wire(tags=tags)
+    wire.request(2, "guest-fsfreeze-freeze")
+    echo = b', "id": "fw64.2"' if tags else b""
+    said = b'{"error": {"class": "GenericError", "desc": "%s!"}%s}\n' % (text, echo)
+    shown = text.decode(errors="replace")
+    assert wire.feed(said) == [Failure(2, "GenericError", f"{shown}!")]
+
+
+def test_a_byte_0xff_inside_of_a_line_is_told_from_a_syncs_sentinel() -> None:
+    wire = owned_wire(tags=True)
+    wire.request(2, "guest-fsfreeze-freeze")
+    wire.sync(3)
+    said = b'{"error": {"desc": "\xff{\\"return\\": 102}"}, "id": "fw64.2"}\n'
+    assert wire.feed(said) == [Failure(2, "GenericError", '\ufffd{"return": 102}')]
+    assert wire.feed(synced(102)) == [Synced(3)]
+
+
+@pytest.mark.parametrize("tags", [True, False])
+def test_an_answer_may_have_0xff_before_it(tags: bool) -> None:
+    wire = owned_wire(tags=tags)
+    wire.request(2, "guest-fsfreeze-freeze")
+    answer = tagged(2, 2) if tags else line({"return": 2})
+    assert wire.feed(b"\xff") == []
+    assert wire.unfinished
+    assert wire.feed(answer) == [Reply(2, 2)]
+    assert not wire.unfinished
+
+
+@pytest.mark.parametrize("half", [b'{"return": 2', b"\xff", b'{"return": "', b"nonsense "])
+def test_an_answer_with_our_id_is_found_behind_half_a_line(half: bytes) -> None:
+    wire = owned_wire(tags=True)
+    wire.request(2, "guest-fsfreeze-freeze")
+    wire.request(3, "guest-fsfreeze-status")
+    assert wire.feed(half + tagged(3, "thawed")) == [Passed(2), Reply(3, "thawed")]
+
+
+def test_an_answer_without_an_id_is_not_guessed_behind_half_a_line() -> None:
+    wire = owned_wire(tags=False)
+    wire.request(2, "guest-fsfreeze-freeze")
+    assert answers(wire.feed(b'{"return": {"return": ' + line({"return": 2}))) == []
+
+
 def test_the_rest_of_a_torn_line_is_no_answer() -> None:
     wire = new_wire()
     wire.sync(7)

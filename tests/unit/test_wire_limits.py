@@ -8,7 +8,16 @@ import tracemalloc
 
 import pytest
 
-from agentclient.wire import DEFAULT_MAX_LINE, AgentWire, Dropped, Failure, Reply, Synced
+from agentclient.wire import (
+    DEFAULT_MAX_LINE,
+    MOST_NOISE,
+    NOISE_OF_A_LINE,
+    AgentWire,
+    Dropped,
+    Failure,
+    Reply,
+    Synced,
+)
 from tests.unit.fakes import failed, line
 from tests.unit.test_wire import answers, new_wire, owned_wire, synced
 
@@ -89,6 +98,39 @@ def test_an_error_text_is_capped() -> None:
     (event,) = untagged().feed(failed("", "C" * 900))
     assert isinstance(event, Failure)
     assert len(event.error_class) == 60
+
+
+# -- floods -----------------------------------------------------------------------------------
+
+
+def test_a_line_without_an_end_is_a_flood_while_it_comes() -> None:
+    wire = untagged(max_line=50)
+    wire.feed(b"\xff" * 50)
+    assert wire.flood is None
+    wire.feed(b"\xff")
+    assert wire.flood == "a line of 51 bytes and more (limit 50)"
+    wire.feed(b"\n")
+    assert wire.flood is None
+
+
+@pytest.mark.parametrize("noise", [b"x\n", b"\xff\n", b"{}\n", line({"return": 1, "id": "x"})])
+def test_lines_that_answer_nothing_are_a_flood_until_an_answer_comes(noise: bytes) -> None:
+    wire = untagged()
+    wire.feed(noise * (MOST_NOISE // NOISE_OF_A_LINE))
+    assert wire.flood is None
+    wire.feed(noise)
+    assert wire.flood == f"{MOST_NOISE + NOISE_OF_A_LINE} bytes in a row that are no answer"
+    wire.feed(line({"return": 1}))
+    assert wire.flood is None
+
+
+def test_what_others_have_left_is_no_flood() -> None:
+    wire = new_wire(max_line=50)
+    wire.sync(1)
+    wire.feed(b"y" * 60 + b"\n" + b"x\n" * (MOST_NOISE // NOISE_OF_A_LINE + 1))
+    assert wire.flood is None
+    wire.feed(synced(101))
+    assert wire.flood is None
 
 
 # -- depth ------------------------------------------------------------------------------------
