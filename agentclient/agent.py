@@ -285,6 +285,9 @@ class GuestAgent:
                 answer = self._judge(event, ticket, command, started)
                 if answer is not None:
                     return answer[0]
+            flood = self._conversation.wire.flood
+            if self._in_step and flood is not None:
+                raise ProtocolViolation(self._vm, command, flood, _since(started))
             if time.monotonic() >= deadline:
                 break  # a guest that talks without end does not keep us
         raise AgentTimeout(

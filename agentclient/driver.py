@@ -16,7 +16,7 @@ from agentclient.moves import Move, Resync, Send, Tell
 from agentclient.preflight import Reporter
 from agentclient.thaw import THAW
 from agentclient.vm import Level, MonitorView, RunState
-from agentclient.wire import WireEvent
+from agentclient.wire import Dropped, WireEvent, pause_s
 from agentclient.wishes import Wish, Wishes
 
 # A look must not keep us from reading the agent's answer; a busy monitor is looked at again soon.
@@ -26,18 +26,26 @@ LOOK_AGAIN_S = 0.02
 # How long a QEMU that has closed our channel may take to leave.
 LEAVING_S = 0.5
 LEAVING_STEP_S = 0.1
+# A line that has begun and has not ended for so long is told: agents write a line at once.
+UNFINISHED_S = 1.0
 # The longest single wait, so that the screen's progress is never older than this.
 LONGEST_WAIT_S = 1.0
 
 
 @dataclass(slots=True)
 class Round:
-    """What one wait brought; `ended` is the reason why the channel broke, if it did."""
+    """What one wait brought.
+
+    Attributes:
+        ended: the reason why the channel broke, if it did.
+        flood: what comes instead of answers, without an end to be seen; None if nothing.
+    """
 
     heard: list[WireEvent] = field(default_factory=list)
     view: MonitorView | None = None
     wishes: list[Wish] = field(default_factory=list)
     ended: str | None = None
+    flood: str | None = None
 
 
 class Driver:
@@ -71,6 +79,8 @@ class Driver:
         self._reporter = reporter
         self._looked_at = time.monotonic()
         self._broken: str | None = None
+        self._read_from = 0.0
+        self._unfinished_at: float | None = None
 
     def perform(self, moves: Iterable[Move]) -> None:
         """Do what a machine asks; a broken channel shows in the next round."""
@@ -100,6 +110,8 @@ class Driver:
         readable = self._poll(min(wakes_at, look_at, time.monotonic() + LONGEST_WAIT_S))
         if self._broken is None and readable:
             self._read(result)
+        self._tell_unfinished(result)
+        result.flood = self._conversation.wire.flood
         if self._broken is not None:
             result.view = self._look_for_death()
         elif time.monotonic() >= look_at or self._told(readable):
@@ -127,6 +139,7 @@ class Driver:
     def _go_on_with(self, channel: Channel) -> bool:
         self._conversation.renew(channel)
         self._broken = None
+        self._read_from = 0.0
         return True
 
     def close(self) -> None:
@@ -154,7 +167,9 @@ class Driver:
     def _poll(self, until: float) -> set[int]:
         poll = select.poll()
         poll.register(self._wishes.fileno(), select.POLLIN)
-        if self._broken is None:
+        if time.monotonic() < self._read_from:
+            until = min(until, self._read_from)
+        elif self._broken is None:
             poll.register(self._conversation.channel.fileno(), select.POLLIN)
         event_fd = self._link.monitor.event_fd() if self._link.monitor else None
         if event_fd is not None:
@@ -168,10 +183,25 @@ class Driver:
         return event_fd is not None and event_fd in readable
 
     def _read(self, result: Round) -> None:
+        now = time.monotonic()
+        if now < self._read_from:
+            return
         try:
             result.heard = self._conversation.pump()
         except StreamEnded as error:
             self._broken = str(error)
+        wire = self._conversation.wire
+        self._unfinished_at = now if wire.unfinished else None
+        if wire.noisy:
+            after = time.monotonic()
+            self._read_from = after + pause_s(after - now)
+
+    def _tell_unfinished(self, result: Round) -> None:
+        """Say once that a line does not end: it may be the answer that is waited for."""
+        if self._unfinished_at is None or time.monotonic() < self._unfinished_at + UNFINISHED_S:
+            return
+        self._unfinished_at = None
+        result.heard.append(Dropped(f"a line without an end for {UNFINISHED_S:g} s", True))
 
     def _look_for_death(self) -> MonitorView:
         """A broken channel mostly means that QEMU is leaving: give it a moment to be gone."""

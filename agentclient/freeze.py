@@ -155,6 +155,7 @@ class FreezeMachine:
         self._error: str | None = None
         self._passed = False
         self._noises = 0
+        self._flooded = False
 
     # -- what the driver asks -------------------------------------------------------------
 
@@ -325,11 +326,24 @@ class FreezeMachine:
         if self.state is State.HELD:
             self._release()
 
+    def flooded(self, now: float, text: str) -> list[Move]:
+        """Nothing but noise comes: no answer can be waited for, and a thaw is due at once."""
+        if self._flooded or self.state in (State.RELEASED, State.DONE):
+            return []
+        self._flooded = True
+        how = f"the agent's channel is flooded: {text}"
+        tell = Tell(EventKind.NOTE, Level.ERROR, how)
+        if self.state is State.HELD:
+            return [tell, *self.end_hold(now)]
+        if self._error is None and self._replied_at is not None:
+            return [tell, *self._conclude(now, judge_reply(self._facts(now)))]
+        self.watch.explain(Cause.CHANNEL_BROKEN)
+        return [tell, *self._lost(now, how)]
+
     def stream_ended(self, now: float, text: str) -> list[Move]:
         """The channel broke: nothing more will come through it."""
         self._passed = self._passed or self._replied_at is None
-        if self.watch.cause not in (Cause.VM_GONE, Cause.GUEST_SHUTDOWN, Cause.MIGRATED):
-            self.watch.cause = Cause.CHANNEL_BROKEN
+        self.watch.explain(Cause.CHANNEL_BROKEN)
         self.watch.ever_closed = True
         if self.state in (State.RELEASED, State.DONE):
             return []
@@ -527,7 +541,7 @@ class FreezeMachine:
         moves: list[Move] = [Tell(EventKind.VERDICT, LEVELS[verdict.kind], text, fields)]
         strict = self._plan.strict and verdict.kind is OutcomeKind.UNVERIFIED
         holdable = verdict.kind in (OutcomeKind.VERIFIED, OutcomeKind.UNVERIFIED) and not strict
-        if not holdable or self.cancelled or self.frozen is None:
+        if not holdable or self.cancelled or self._flooded or self.frozen is None:
             self._release()
             return moves
         return moves + self._hold(now)

@@ -170,6 +170,8 @@ class Freezer:
         for event in happened.heard:
             driver.perform(procedure.heard(time.monotonic(), event))
         now = time.monotonic()
+        if happened.flood is not None:
+            driver.perform(procedure.flooded(now, happened.flood))
         if happened.view is not None:
             driver.perform(procedure.saw(now, happened.view))
         if happened.ended is not None:

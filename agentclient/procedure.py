@@ -80,6 +80,12 @@ class FreezeProcedure:
             moves += self.thaw.tick(now)
         return moves + self._hand_over(now)
 
+    def flooded(self, now: float, text: str) -> list[Move]:
+        """Nothing but noise comes through the channel."""
+        if self.outcome is not None:
+            return []
+        return self.freeze.flooded(now, text) + self._hand_over(now)
+
     def stream_ended(self, now: float, text: str, *, renewed: bool) -> list[Move]:
         """The channel broke: nothing more will come through it.
 

@@ -125,6 +125,8 @@ def _await(wire: AgentWire, ticket: int, data: bytes) -> Steps[_Answer]:
                     raise _Nonsense(text)
                 case _:
                     pass
+        if wire.flood:
+            raise _Nonsense(wire.flood)
 
 
 def _value(answer: _Answer) -> object:

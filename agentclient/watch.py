@@ -175,6 +175,11 @@ class PortWatch:
             return [Change.RESTARTED if view.sole_port else Change.HINT]
         return []
 
+    def explain(self, cause: Cause) -> None:
+        """Take a cause that was seen elsewhere; the VM's own end explains more."""
+        if self.cause not in (Cause.VM_GONE, Cause.GUEST_SHUTDOWN, Cause.MIGRATED):
+            self.cause = cause
+
     def answered_anew(self) -> None:
         """An agent answered after the port had closed: it is there before a look has shown it."""
         if self.cause is Cause.AGENT_GONE:

@@ -11,7 +11,8 @@ Every rule of protocol §1.1, §1.2 and §2 has its home in this file:
 - any other 0xFF is a byte of its line: a guest's error texts need not be UTF-8;
 - the agent answers in the order in which it was asked (§3.1), so an answer to a later request
   means that the earlier ones will not be answered any more;
-- requests carry an id only for agents that are known to take one (§2.4);
+- requests carry an id only for agents that are known to take one (§2.4); an answer without an id
+  to the only request in flight is its answer;
 - what comes is untrusted: lines and nesting are capped, any type can be anywhere (§2.6).
 """
 
@@ -37,6 +38,10 @@ MOST_DROPS: Final = 100
 # So many bytes that answer nothing, in a row, are a flood; a short line costs as much as this many.
 MOST_NOISE: Final = 8 * 1024 * 1024
 NOISE_OF_A_LINE: Final = 256
+# The least seconds between two reads of a channel on which nothing but noise comes.
+SLOWLY_S: Final = 0.05
+# Of the time that reading noise takes, this many times is spent on not reading it.
+_REST: Final = 9
 # A sync's reply is shorter than this, also where it ends a line that is too long.
 _LONGEST_SYNC_REPLY: Final = 256
 SENTINEL: Final = b"\xff"
@@ -49,6 +54,15 @@ _REMEMBERED = 64
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _ROUND = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+
+
+def pause_s(took_s: float) -> float:
+    """Return for how long a noisy channel should not be read, so that it keeps nobody busy.
+
+    Args:
+        took_s: seconds that reading it took just now.
+    """
+    return max(SLOWLY_S, _REST * took_s)
 
 
 class NotSynced(Exception):
@@ -158,16 +172,19 @@ class AgentWire:
         return f"a line of {self._length} bytes and more (limit {self._max_line})"
 
     @property
-    def flood(self) -> str | None:
-        """What is wrong with a channel of ours on which nothing but noise comes; None if it isn't.
+    def noisy(self) -> bool:
+        """Whether nothing but noise comes, maybe without end: see `pause_s`."""
+        return self._noise > MOST_NOISE or self._length > self._max_line
 
-        Whoever reads it should read slowly: it may go on without end.
+    @property
+    def flood(self) -> str | None:
+        """What is wrong with a channel of ours that is `noisy`; None if it is not ours, or quiet.
+
+        On one that is not proven to be ours it may be what others have left.
         """
-        if not self.owned:
+        if not self.owned or not self.noisy:
             return None
-        if self._noise > MOST_NOISE:
-            return f"{self._noise} bytes in a row that are no answer"
-        return self.overlong
+        return self.overlong or f"{self._noise} bytes in a row that are no answer"
 
     @property
     def unfinished(self) -> bool:
@@ -326,6 +343,8 @@ class AgentWire:
         events.append(_answer(item.ticket, message))
         if item.tagged and "id" in message:
             self.tags = True
+        elif item.tagged and "return" in message and self.tags is None:
+            self.tags = False
 
     def _behind_a_torn_one(self, line: bytes, problem: str) -> tuple[str | None, dict[str, object]]:
         """Look for an answer of ours whose line was begun by something that never ended.
@@ -356,9 +375,9 @@ class AgentWire:
         if head is None:
             return None
         if head.tagged:
-            # An agent before 4.0 refuses an id, in an error that has none (protocol §2.4).
-            refusal = "error" in message and self.tags is None and self._is_first(head)
-            return head if refusal else None
+            # An agent before 4.0 refuses an id, in an error that has none (protocol §2.4); others
+            # ignore it. With nothing else in flight it is clear whom the answer is for.
+            return head if len(self._waiting) == 1 else None
         if "error" in message and not self._is_first(head):
             # A sync stands before it: this is the line that its leading 0xFF provoked (§2.1).
             return None

@@ -22,7 +22,7 @@ from agentclient.thaw import WATCH_S, ThawMachine, ThawPlan, ThawReport
 from agentclient.visitor import Visitor
 from agentclient.vm import AgentChannel, MonitorView, Process, Transport
 from agentclient.watch import PortWatch
-from agentclient.wire import AgentWire
+from agentclient.wire import AgentWire, pause_s
 
 # What a frozen guest's socket takes at once or never.
 SEND_S: Final = 0.0
@@ -77,6 +77,7 @@ class Ward:
         self._heard_before = 0
         self._console_thaws = False
         self._listening = False
+        self._read_from = float("inf")
         self._hold_s = 0.0
         self._bound_at = float("inf")
         self._deadline = float("inf")
@@ -113,7 +114,7 @@ class Ward:
     def wakes_at(self) -> float:
         """When `tick` has something to do at the latest."""
         if self._machine is not None:
-            return min(self._machine.wakes_at, self._look_at)
+            return min(self._machine.wakes_at, self._look_at, self._read_from)
         # Past it, it is the console's silence that is waited for.
         return self._deadline if self._deadline > time.monotonic() else float("inf")
 
@@ -157,6 +158,8 @@ class Ward:
         """Take the time: look at the port, send again, give up."""
         if self._machine is None:
             return
+        if now >= self._read_from:
+            self._listen()
         if now >= self._look_at:
             self._look_at = now + WATCH_S
             self._look()
@@ -208,22 +211,34 @@ class Ward:
         return Monitor(UnixEndpoint(Path(path), peer_of(self.body)), channel, process=self._process)
 
     def _listen(self) -> None:
+        self._read_from = float("inf")
         self._tie.selector.register(self._channel.fileno(), selectors.EVENT_READ, self._read)
         self._listening = True
+
+    def _pause(self, began: float) -> None:
+        """Read no more for a moment: a guest that talks without end must not keep us busy."""
+        self._tie.selector.unregister(self._channel.fileno())
+        now = time.monotonic()
+        self._read_from = now + pause_s(now - began)
 
     def _hang_up(self) -> None:
         """Close the channel, unless it is closed already."""
         if self._listening:
             self._listening = False
-            self._tie.selector.unregister(self._channel.fileno())
+            if self._read_from == float("inf"):
+                self._tie.selector.unregister(self._channel.fileno())
+            self._read_from = float("inf")
             self._channel.close()
 
     def _read(self, _events: int) -> None:
+        began = time.monotonic()
         try:
             events = self._wire.feed(self._channel.receive())
         except StreamEnded as error:
             self._broken(str(error))
             return
+        if self._wire.noisy:
+            self._pause(began)
         for event in events:
             if self._machine is not None:
                 self._perform(self._machine.heard(time.monotonic(), event))

@@ -312,7 +312,7 @@ def test_what_is_no_protocol_is_a_violation_once_in_step(clock: Clock, junk: byt
 
 
 def test_leftovers_of_others_are_no_violation(clock: Clock) -> None:
-    stray = line({"return": 5, "id": "somebody"}) + b'\xff{"return": 12}\n'
+    stray = line({"return": 5, "id": "somebody"}) + line({"error": {}, "id": 7})
     guest = Guest(clock, guest_fsfreeze_status="thawed", guest_ping=Raw(stray))
     guest.agent.sync()
     guest.agent.probe_status()

@@ -103,34 +103,36 @@ def test_an_error_text_is_capped() -> None:
 # -- floods -----------------------------------------------------------------------------------
 
 
+def flood_after(wire: AgentWire, data: bytes) -> str | None:
+    wire.feed(data)
+    return wire.flood
+
+
 def test_a_line_without_an_end_is_a_flood_while_it_comes() -> None:
     wire = untagged(max_line=50)
-    wire.feed(b"\xff" * 50)
-    assert wire.flood is None
-    wire.feed(b"\xff")
-    assert wire.flood == "a line of 51 bytes and more (limit 50)"
-    wire.feed(b"\n")
-    assert wire.flood is None
+    assert flood_after(wire, b"\xff" * 50) is None
+    assert flood_after(wire, b"\xff") == "a line of 51 bytes and more (limit 50)"
+    assert wire.noisy
+    assert flood_after(wire, b"\n") is None
 
 
 @pytest.mark.parametrize("noise", [b"x\n", b"\xff\n", b"{}\n", line({"return": 1, "id": "x"})])
 def test_lines_that_answer_nothing_are_a_flood_until_an_answer_comes(noise: bytes) -> None:
     wire = untagged()
-    wire.feed(noise * (MOST_NOISE // NOISE_OF_A_LINE))
-    assert wire.flood is None
-    wire.feed(noise)
-    assert wire.flood == f"{MOST_NOISE + NOISE_OF_A_LINE} bytes in a row that are no answer"
-    wire.feed(line({"return": 1}))
-    assert wire.flood is None
+    assert flood_after(wire, noise * (MOST_NOISE // NOISE_OF_A_LINE)) is None
+    text = f"{MOST_NOISE + NOISE_OF_A_LINE} bytes in a row that are no answer"
+    assert flood_after(wire, noise) == text
+    assert flood_after(wire, line({"return": 1})) is None
 
 
-def test_what_others_have_left_is_no_flood() -> None:
+def test_what_others_have_left_is_noise_and_no_flood() -> None:
     wire = new_wire(max_line=50)
     wire.sync(1)
-    wire.feed(b"y" * 60 + b"\n" + b"x\n" * (MOST_NOISE // NOISE_OF_A_LINE + 1))
-    assert wire.flood is None
-    wire.feed(synced(101))
-    assert wire.flood is None
+    stale = b"y" * 60 + b"\n" + b"x\n" * (MOST_NOISE // NOISE_OF_A_LINE + 1)
+    assert flood_after(wire, stale) is None
+    assert wire.noisy
+    assert flood_after(wire, synced(101)) is None
+    assert not wire.noisy
 
 
 # -- depth ------------------------------------------------------------------------------------

@@ -56,11 +56,22 @@ def test_an_old_agents_refusal_of_the_probe_answers_it() -> None:
     assert wire.waiting == ()
 
 
-def test_an_error_without_id_is_no_refusal_once_the_agent_is_known_to_take_ids() -> None:
+@pytest.mark.parametrize("tags", [None, True])
+def test_an_answer_without_id_belongs_to_the_only_request_in_flight(tags: bool | None) -> None:
+    wire = owned_wire(tags=tags)
+    wire.request(2, "guest-fsfreeze-freeze", tag=True)
+    assert wire.feed(failed("why")) == [Failure(2, "GenericError", "why")]
+    wire.request(3, "guest-fsfreeze-freeze", tag=True)
+    assert wire.feed(line({"return": 2})) == [Reply(3, 2)]
+    assert wire.tags is (tags or False), "who ignores ids is asked without from now on"
+
+
+def test_an_answer_without_id_is_nobodys_while_several_are_in_flight() -> None:
     wire = owned_wire(tags=True)
     wire.request(2, "guest-fsfreeze-freeze")
-    assert answers(wire.feed(failed("whose?"))) == []
-    assert wire.waiting == (2,)
+    wire.request(3, "guest-fsfreeze-status")
+    assert answers(wire.feed(failed("whose?") + line({"return": 2}))) == []
+    assert wire.waiting == (2, 3)
 
 
 def test_a_refusal_behind_an_open_sync_is_that_syncs_parse_error() -> None:
@@ -70,13 +81,6 @@ def test_a_refusal_behind_an_open_sync_is_that_syncs_parse_error() -> None:
     assert answers(wire.feed(PARSE_ERROR)) == []
     assert wire.feed(synced(102)) == [Synced(2)]
     assert wire.feed(failed("no ids")) == [Failure(3, "GenericError", "no ids")]
-
-
-def test_a_success_without_id_does_not_answer_a_tagged_request() -> None:
-    wire = owned_wire()
-    wire.request(2, "guest-fsfreeze-freeze", tag=True)
-    assert answers(wire.feed(line({"return": 2}))) == []
-    assert wire.waiting == (2,)
 
 
 @pytest.mark.parametrize(

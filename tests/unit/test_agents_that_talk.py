@@ -1,0 +1,109 @@
+"""Freezes of agents that break the protocol on a real socket: each ends, soon and thawed."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from agentclient.vm import Cause, OutcomeKind
+from tests.unit.served_agent import FREEZE, STATUS, THAW, Failed, ServedAgent, freeze
+
+PATIENCE_S = 20.0
+
+
+def for_ever(piece: bytes) -> Iterator[bytes]:
+    return itertools.repeat(piece)
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Iterator[ServedAgent]:
+    with ServedAgent(tmp_path / "qga.sock") as it:
+        yield it
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [
+        b"\xff" * 4096,
+        b"x" * 4096,
+        b"\xff\n" * 2048,
+        b'{"return": {}, "id": 5}\n' * 100,
+        b"\n{",
+    ],
+    ids=["sentinels", "no end", "sentinel lines", "others' answers", "nonsense"],
+)
+def test_a_flood_after_the_freeze_is_a_verdict_and_burns_no_core(
+    agent: ServedAgent, noise: bytes
+) -> None:
+    agent.answers[FREEZE] = lambda _: for_ever(noise)
+    froze = freeze(agent.path, first_timeout_s=60.0, thaw_timeout_s=3.0)
+    outcome = froze.outcome
+    assert (outcome.kind, outcome.cause) == (OutcomeKind.LOST, Cause.CHANNEL_BROKEN)
+    assert "flooded" in outcome.reason
+    assert froze.seconds < PATIENCE_S
+    assert froze.busy_s < froze.seconds / 2
+    assert not outcome.settled, "no thaw was acknowledged through it"
+    assert outcome.next
+
+
+def test_a_flood_that_ends_is_thawed_behind_it(agent: ServedAgent) -> None:
+    agent.answers[FREEZE] = lambda _: iter([b"\xff" * 1024] * 9000 + [b"\n"])
+    outcome = freeze(agent.path, thaw_timeout_s=PATIENCE_S).outcome
+    assert (outcome.kind, outcome.settled) == (OutcomeKind.LOST, True)
+    assert THAW in agent.asked
+
+
+@pytest.mark.parametrize("half", [b"\xff", b'{"return": 1', b"\xff\xff{", b"half "])
+def test_half_an_answer_is_asked_about_at_once(agent: ServedAgent, half: bytes) -> None:
+    agent.answers[FREEZE] = lambda _: half
+    froze = freeze(agent.path, first_timeout_s=60.0)
+    assert froze.outcome.kind is OutcomeKind.LOST
+    assert froze.outcome.settled
+    assert froze.seconds < 5.0
+    assert agent.asked.count(THAW) == 1
+
+
+@pytest.mark.parametrize("before", [b"\xff", b"\xff\xff", b"noise\n", b"\n\r\n"])
+def test_what_stands_before_the_answer_is_no_part_of_it(agent: ServedAgent, before: bytes) -> None:
+    def answer(message: dict[str, str]) -> bytes:
+        agent.frozen = True
+        return before + b'{"return": 1, "id": "%s"}\n' % message["id"].encode()
+
+    agent.answers[FREEZE] = answer
+    outcome = freeze(agent.path).outcome
+    assert (outcome.frozen, outcome.thawed) == (1, 1)
+
+
+@pytest.mark.parametrize("echo", [True, False], ids=["id", "no id"])
+def test_an_error_that_is_not_utf_8_is_the_answer(agent: ServedAgent, echo: bool) -> None:
+    def answer(message: dict[str, str]) -> bytes:
+        tag = b', "id": "%s"' % message["id"].encode() if echo else b""
+        text = "сбой Я и я".encode("cp1251")
+        assert b"\xff" in text
+        return b'{"error": {"class": "GenericError", "desc": "%s"}%s}\n' % (text, tag)
+
+    agent.answers[FREEZE] = answer
+    froze = freeze(agent.path, first_timeout_s=60.0)
+    assert froze.outcome.kind is OutcomeKind.FAILED
+    assert "\ufffd" in froze.outcome.reason
+    assert froze.seconds < 5.0
+    assert froze.outcome.settled
+
+
+def refusal_that_freezes(agent: ServedAgent) -> Callable[[object], object]:
+    def answer(_: object) -> object:
+        agent.frozen = True
+        raise Failed("half of it failed")
+
+    return answer
+
+
+def test_what_is_frozen_after_an_error_is_thawed(agent: ServedAgent) -> None:
+    agent.answers[FREEZE] = refusal_that_freezes(agent)
+    outcome = freeze(agent.path).outcome
+    assert (outcome.kind, outcome.refusal) == (OutcomeKind.PARTIAL, None)
+    assert (outcome.settled, agent.frozen) == (True, False)
+    assert agent.asked.index(THAW) > agent.asked.index(STATUS)
