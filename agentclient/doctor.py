@@ -89,18 +89,30 @@ def check_source(source: Source) -> list[Finding]:
     return [*findings, *map(_noted, source.notes())]
 
 
-def check_journal(path: Path, problem: str | None) -> list[Finding]:
+def check_journal(path: Path, problem: str | None, aside: Sequence[str] = ()) -> list[Finding]:
     """Check whether freezes and thaws are written down.
 
     Args:
         path: the journal's file.
-        problem: what it says about itself, once something was asked of it.
+        problem: what it says about itself, once something was written to it.
+        aside: where earlier ones lie that were corrupt.
     """
     if problem is None:
         text = f"freezes and thaws are written down in {printable(path)}"
-        return [Finding("journal", _OK, text)]
-    advice = "Freezes and thaws work without it; what a dead console leaves is foreign then."
-    return [Finding("journal", _WARNING, printable(problem), advice)]
+        findings = [Finding("journal", _OK, text)]
+    else:
+        advice = (
+            "Freezes and thaws work without it; but a freeze that a console and its holder both"
+            " leave will be foreign, and nobody tells whose it was."
+        )
+        findings = [Finding("journal", _WARNING, printable(problem, 600), advice)]
+    for one in aside:
+        text = f"an earlier journal was corrupt, and was put aside: {printable(one)}"
+        advice = (
+            "history does not show it. Keep it if you need it (sqlite3's .recover), or remove it."
+        )
+        findings.append(Finding("journal", _WARNING, text, advice))
+    return findings
 
 
 def check_channels(vm: Vm) -> list[Finding]:

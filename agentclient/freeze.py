@@ -319,7 +319,8 @@ class FreezeMachine:
         if not more_s:
             text = f"the hold is not extended: it is over, or at its most, {in_words(most_s)}"
             return [Tell(EventKind.NOTE, Level.WARNING, text)]
-        return [Tell(EventKind.NOTE, Level.WARNING, f"the hold is extended by {in_words(more_s)}")]
+        text = f"the hold is extended by {in_words(more_s)}"
+        return [Tell(EventKind.NOTE, Level.WARNING, text, {"extended_s": more_s})]
 
     def abandon_hold(self) -> None:
         """Thaw without a last look: somebody is in a hurry."""

@@ -11,6 +11,7 @@ from agentclient.events import EventKind
 from agentclient.freeze import FreezePlan
 from agentclient.holder.client import Fate, Guard, HolderClient, NoHolder
 from agentclient.journal.entry import Entry
+from agentclient.journal.rows import Reference
 from agentclient.links import CHANNEL_WAIT_S, Link
 from agentclient.moves import Tell
 from agentclient.preflight import Preflight, Prepared, Reporter, cancelled
@@ -79,7 +80,7 @@ class Freezer:
     def _guarded(self, prepared: Prepared) -> Outcome:
         """Freeze, with somebody who thaws if we die in the middle of it (P4)."""
         conversation, schedule = prepared.conversation, self._request.schedule
-        window = self._entry.armed() if self._entry is not None else None
+        window = self._armed()
         try:
             guard = self._holder.arm(
                 self._link.vm, conversation.channel, schedule.thaw_timeout_s, window
@@ -103,6 +104,15 @@ class Freezer:
                 self._holder.hand_over(guard)
             else:
                 self._holder.disarm(guard)
+
+    def _armed(self) -> Reference | None:
+        """Have it written down that the freeze is about to be sent; tell if it is not."""
+        if self._entry is None:
+            return None
+        window = self._entry.armed()
+        if self._entry.unrecorded is not None:
+            self._reporter.tell(Tell(EventKind.NOTE, Level.WARNING, self._entry.unrecorded))
+        return window
 
     def _prepare(self) -> Prepared | Outcome:
         return Preflight(

@@ -207,7 +207,7 @@ class Operations:
         """
         works, wishes = self.prepare(), Wishes()
         operation = Operation(vm, "rescue", wishes, step)
-        task = works.thaw_task(vm, wishes, on_event, foreign=person)
+        task = works.rescue_task(vm, wishes, step, on_event, person=person)
         running = self._enter(operation)
         if running is not operation:
             operation.settle(works.refuse_rescue(task, step, running.what))

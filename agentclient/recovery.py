@@ -10,7 +10,7 @@ from typing import Final
 
 from agentclient.fleet import Fleet
 from agentclient.journal import rows
-from agentclient.journal.left import Left, Standing, close_over, match, standing
+from agentclient.journal.left import STANDING, Left, close_over, match
 from agentclient.journal.writer import PATIENCE_S, Journal
 from agentclient.schema import rfc3339
 from agentclient.vm import FreezeState, LeftBy, Vm, VmState
@@ -32,12 +32,12 @@ class Recovery:
 
     def look(self, fleet: Fleet) -> None:
         """Take over from the journal which VMs may be frozen by us; nothing if it can't tell."""
-        found = self._journal.ask(standing, Standing(), LIST_S)
+        found = self._journal.ask(STANDING, LIST_S)
         if found is None:
             return
         if found.over:
             at = rfc3339(fleet.wall()) or ""
-            self._journal.put(lambda file: close_over(file, found.over, at))
+            self._journal.put(close_over(found.over, at))
         for state in fleet.states():
             by = match(state.vm, found.left)
             if by != state.left:
@@ -49,9 +49,7 @@ class Recovery:
         if left is None or after.left is not None or after.freeze.state is not FreezeState.THAWED:
             return
         at = rfc3339(after.agent.seen_at) or ""
-        self._journal.put(
-            lambda file: rows.close(file, left.window, FOUND_THAWED, at, settled=True)
-        )
+        self._journal.put(rows.close(left.window, FOUND_THAWED, at, settled=True))
 
 
 def is_ours(journal: Journal | None, vm: Vm) -> bool:
@@ -63,7 +61,7 @@ def is_ours(journal: Journal | None, vm: Vm) -> bool:
     """
     if journal is None:
         return False
-    found = journal.ask(standing, Standing(), PATIENCE_S)
+    found = journal.ask(STANDING, PATIENCE_S)
     left: tuple[Left, ...] = found.left if found is not None else ()
     return match(vm, left) is not None
 

@@ -53,9 +53,8 @@ class FleetReporter:
 
     def tell(self, tell: Tell) -> None:
         """Log an event, and pass it on."""
-        problem = self._entry.problem() if self._entry is not None else None
-        if problem is not None:
-            self._tell(Tell(EventKind.NOTE, Level.WARNING, problem))
+        while self._entry is not None and (notice := self._entry.notice()) is not None:
+            self._tell(Tell(EventKind.NOTE, Level.WARNING, notice))
         self._tell(tell)
 
     def meant(self, outcome: EndingT, *, final: bool = True) -> EndingT:

@@ -73,8 +73,10 @@ class Watcher:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """A sentence for each source that could not look the last time, and for a bug of ours."""
-        return self._problems if self._failure is None else (self._failure, *self._problems)
+        """A sentence for each source that can't look, for the journal, and for a bug of ours."""
+        journal = self._journal.problem if self._journal is not None else None
+        ours = [each for each in (self._failure, journal) if each is not None]
+        return (*ours, *self._problems)
 
     def _recovery(self) -> Recovery | None:
         """Return what knows of freezes that were left; all of the journal is behind it."""
@@ -143,6 +145,8 @@ class Watcher:
         Returns:
             A sentence for each source that could not look; its VMs stay as they were.
         """
+        if self._journal is not None:
+            self._journal.begin()  # it starts while the VMs are listed
         problems = self._list()
         self._recover()
         self._problems = problems

@@ -164,6 +164,7 @@ class WindowKind(StrEnum):
 
     FREEZE = "freeze"  # a freeze, with the thaw that follows it
     THAW = "thaw"  # a thaw on its own
+    RESCUE = "rescue"  # one rung of a rescue
 
 
 class WindowState(StrEnum):

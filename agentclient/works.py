@@ -14,7 +14,7 @@ from agentclient.events import EventKind, OnEvent
 from agentclient.fleet import Fleet
 from agentclient.freezer import Freezer
 from agentclient.holder.client import HolderClient
-from agentclient.journal.entry import Entry, begin_freeze, begin_thaw
+from agentclient.journal.entry import Entry, begin_freeze, begin_rescue, begin_thaw
 from agentclient.journal.history import Past, past
 from agentclient.journal.writer import Journal
 from agentclient.ladder import Offer
@@ -95,8 +95,15 @@ class Works:
         return self._task(vm, wishes, begin_freeze(self._journal, vm, request), on_event)
 
     def thaw_task(self, vm: Vm, wishes: Wishes, on_event: OnEvent | None, *, foreign: bool) -> Task:
-        """Write down that a thaw, or a rung of a rescue, was asked for."""
+        """Write down that a thaw was asked for."""
         entry = begin_thaw(self._journal, vm, foreign=foreign)
+        return self._task(vm, wishes, entry, on_event)
+
+    def rescue_task(
+        self, vm: Vm, wishes: Wishes, step: Step, on_event: OnEvent | None, *, person: bool
+    ) -> Task:
+        """Write down that a rung of a rescue was asked for."""
+        entry = begin_rescue(self._journal, vm, step, person=person)
         return self._task(vm, wishes, entry, on_event)
 
     def _task(self, vm: Vm, wishes: Wishes, entry: Entry | None, on_event: OnEvent | None) -> Task:
@@ -158,7 +165,7 @@ class Works:
 
     def past(self, vm: Vm, limit: int) -> Past | None:
         """Return what the journal knows of a VM."""
-        return past(self._journal, str(vm.id), limit)
+        return past(self._journal, vm, limit)
 
     def _state(self, vm: Vm) -> VmState:
         try:

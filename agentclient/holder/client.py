@@ -375,7 +375,7 @@ def _description(vm: Vm, window: Reference | None) -> dict[str, object]:
     assert vm.agent is not None
     return {
         "journal": os.path.abspath(window.path) if window else "",  # noqa: PTH100 - it leaves our folder
-        "window": window.window if window else 0,
+        "window": window.key if window else "",
         "asked": window.asked if window else 0.0,
         "vm": str(vm.id),
         "command": thaw_command(vm, foreign=window is None),

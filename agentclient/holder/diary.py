@@ -16,8 +16,6 @@ from agentclient.holder.messages import Body, number, text
 from agentclient.thaw import ThawReport
 
 if TYPE_CHECKING:
-    import sqlite3
-
     from agentclient.journal.rows import Moment
     from agentclient.journal.writer import Journal
 
@@ -85,16 +83,17 @@ class Diary:
         from agentclient.journal import rows  # noqa: PLC0415
         from agentclient.journal.who import this_process  # noqa: PLC0415
 
-        window, when = _window(body), _now(body)
+        window, when = text(body, "window"), _now(body)
         said = f"taken over by the holder: {why}"
         event = rows.Happened("note", "warning", said, when)
 
-        def write(file: sqlite3.Connection) -> None:
-            rows.set_holder(file, window, this_process())
-            rows.note(file, window, said)
-            rows.add_event(file, window, event)
-
-        journal.put(write)
+        journal.put(
+            [
+                *rows.set_holder(window, this_process()),
+                *rows.note(window, said),
+                *rows.add_event(window, event),
+            ]
+        )
 
     def _write_done(self, body: Body, report: ThawReport) -> None:
         journal = self._journal(body)
@@ -102,24 +101,19 @@ class Diary:
             return
         from agentclient.journal import rows  # noqa: PLC0415
 
-        window, when = _window(body), _now(body)
+        window, when = text(body, "window"), _now(body)
         thaw = _thaw_object(report)
         kind, level = ("thawed", "info") if report.settled else ("note", "error")
         event = rows.Happened(kind, level, report.reason, when)
 
-        def write(file: sqlite3.Connection) -> None:
-            rows.add_event(file, window, event)
-            if report.settled:
-                rows.mark(file, window, "thawed", when)
-            rows.mark(file, window, "ended", when)
-            rows.conclude(file, window, thaw=thaw, settled=report.settled)
-
-        journal.put(write)
-
-
-def _window(body: Body) -> int:
-    window = body.get("window")
-    return window if isinstance(window, int) else 0
+        journal.put(
+            [
+                *rows.add_event(window, event),
+                *(rows.mark(window, "thawed", when) if report.settled else ()),
+                *rows.mark(window, "ended", when),
+                *rows.conclude(window, thaw=thaw, settled=report.settled),
+            ]
+        )
 
 
 def _now(body: Body) -> Moment:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from agentclient.journal.figures import Figures
 from agentclient.journal.history import WindowRow
 from agentclient.journal.rows import Happened, Moment
-from agentclient.schema import SCHEMA, JsonObject
+from agentclient.schema import SCHEMA, JsonObject, rfc3339
 
 
 def window_object(row: WindowRow) -> JsonObject:
@@ -17,7 +17,7 @@ def window_object(row: WindowRow) -> JsonObject:
         "kind": row.kind.value,
         "state": row.state.value,
         "times": {name: _moment(one) for name, one in row.times.items()},
-        "request": dict(row.request),
+        "request": None if row.request is None else dict(row.request),
         "by": {
             "uid": row.uid,
             "user": row.user,
@@ -28,10 +28,15 @@ def window_object(row: WindowRow) -> JsonObject:
         "process": None if row.process is None else row.process._asdict(),
         "result": row.outcome,
         "thaw": row.thaw,
+        "rescue": row.rescue,
+        "phase": row.phase.value if row.phase else None,
+        "held_until": rfc3339(row.held_until),
+        "hold_s": row.hold_s,
         "held_s": row.held_s,
         "seconds": row.seconds,
         "settled": row.settled,
-        "note": row.note,
+        "note": "; ".join(row.notes) or None,
+        "unreadable": row.unreadable,
         "events": [_happened(one) for one in row.events],
     }
 

@@ -1,13 +1,13 @@
 """One window while it runs: what happens to it is put into the journal, and nobody waits for that.
 
 The one exception is `Entry.armed`: the freeze is not sent before its window stands in the file,
-or a moment was waited for it.
+or a moment was waited for it, and then a person is told.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
@@ -17,21 +17,24 @@ from agentclient.fleet import now as wall_now
 from agentclient.journal import rows
 from agentclient.journal.figures import Figures, unusual
 from agentclient.journal.history import last_figures
-from agentclient.journal.left import settle_older
+from agentclient.journal.left import older, settled_by
 from agentclient.journal.rows import Happened, Moment, Reference
-from agentclient.journal.writer import Journal
+from agentclient.journal.writer import PATIENCE_S, Journal
 from agentclient.moves import Tell
 from agentclient.results import FreezeRequest, ThawOutcome
-from agentclient.rungs import RescueOutcome
-from agentclient.schema import outcome_object, rfc3339, thaw_object
+from agentclient.rungs import RescueOutcome, Step
+from agentclient.schema import outcome_object, rescue_object, rfc3339, thaw_object
 from agentclient.vm import FreezeState, Level, Outcome, Progress, Vm
 from agentclient.words import WindowKind
 
 if TYPE_CHECKING:
-    import sqlite3
+    from agentclient.journal.store import Statement
 
 # A guest whose agent is restarted without end must not fill the file (P7).
 MOST_EVENTS: Final = 200
+WITHOUT: Final = (
+    "without a journal a freeze that this frostwatch and its holder both leave will be foreign"
+)
 _MOMENTS: Final = {
     EventKind.SENT: "sent",
     EventKind.VERDICT: "verdict",
@@ -51,52 +54,41 @@ class Entry:
         kind: what it is.
         vm: the VM, as it was when the operator asked.
         request: what was asked for, as JSON.
+
+    Attributes:
+        key: what it is called until SQLite has given it a number.
+        unrecorded: what a person has to know before a freeze is sent whose window is not in the
+            file; None if it is.
     """
 
     def __init__(
         self, journal: Journal, kind: WindowKind, vm: Vm, request: Mapping[str, object]
     ) -> None:
-        self.window = rows.new_id()
+        self.key = rows.new_key()
+        self.unrecorded: str | None = None
         self._journal = journal
         self._kind = kind
-        self._vm = vm
         self._asked = time.monotonic()
         self._events = 0
         self._thaw_sent = False
         self._usual: Figures | None = None
         self._told_late = False
-        asked = _written(wall_now())
-        journal.put(lambda file: self._begin(file, request, asked))
+        self._begin(vm, request)
 
     def armed(self) -> Reference:
         """The freeze is about to be sent: wait a moment until that stands in the file."""
         when = Moment(_written(wall_now()), self._seconds())
-        self._journal.write(lambda file: rows.mark(file, self.window, "armed", when))
-        return Reference(self._journal.path, self.window, self._asked)
+        if not self._journal.write(rows.mark(self.key, "armed", when)):
+            slow = f"the journal has not answered within {PATIENCE_S:g} s"
+            self.unrecorded = f"{self._journal.problem or slow}; {WITHOUT}"
+        return Reference(self._journal.path, self.key, self._asked)
 
     def event(self, event: Event) -> None:
         """Write what has happened, and what it means for the window."""
-        when = Moment(_written(event.at), self._seconds())
-        kind, fields = event.kind, event.fields
-        moment = _MOMENTS.get(kind) or self._replied(kind, fields)
-        if kind is EventKind.THAW_SENT:
-            self._thaw_sent = True
-        # A rung of a rescue is written down as the thaw that it is meant to be.
-        outcome, thaw = fields.get("outcome"), fields.get("thaw") or fields.get("rescue")
-        keep = self._keeps(event)
-
-        def write(file: sqlite3.Connection) -> None:
-            if keep:
-                happened = Happened(kind.value, event.level.value, event.text, when)
-                rows.add_event(file, self.window, happened)
-            if moment is not None:
-                rows.mark(file, self.window, moment, when)
-            if isinstance(outcome, Outcome):
-                self._conclude(file, outcome, when.at, ended=kind is EventKind.OUTCOME)
-            elif isinstance(thaw, ThawOutcome | RescueOutcome):
-                self._thawed(file, thaw, when.at)
-
-        self._journal.put(write)
+        try:
+            self._event(event)
+        except Exception as error:  # noqa: BLE001 - the history is not worth a freeze
+            self._journal.fail(error)
 
     def late(self, progress: Progress) -> Tell | None:
         """Return what is to be told, once, of a freeze that takes longer than the last ones."""
@@ -111,12 +103,51 @@ class Entry:
         """Whether it stands in the file, as far as is known."""
         return self._journal.problem is None
 
-    def problem(self) -> str | None:
-        """Return why the journal is not written any more, if nobody was told yet."""
-        return self._journal.take_problem()
+    def notice(self) -> str | None:
+        """Return what is to be told of the journal itself, if nobody was told yet."""
+        return self._journal.take_notice()
+
+    def _begin(self, vm: Vm, request: Mapping[str, object]) -> None:
+        asked = _written(wall_now())
+        try:
+            begin = rows.insert(self.key, self._kind, vm, request, asked=asked, mono=self._asked)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._journal.fail(error)
+            return
+        self._journal.put(begin)
+        if self._kind is WindowKind.FREEZE:
+            usual = last_figures(vm)
+            self._journal.put(usual.statements, lambda found: self._know(usual.parse(found)))
+
+    def _know(self, usual: Figures) -> Sequence[Statement]:
+        self._usual = usual
+        return ()
 
     def _seconds(self) -> float:
         return round(time.monotonic() - self._asked, 3)
+
+    def _event(self, event: Event) -> None:
+        when = Moment(_written(event.at), self._seconds())
+        kind, fields = event.kind, event.fields
+        if kind is EventKind.THAW_SENT:
+            self._thaw_sent = True
+        statements: list[Statement] = []
+        if self._keeps(event):
+            happened = Happened(kind.value, event.level.value, event.text, when)
+            statements += rows.add_event(self.key, happened, self._events)
+        moment = _MOMENTS.get(kind) or self._replied(kind, fields)
+        if moment is not None:
+            statements += rows.mark(self.key, moment, when)
+        statements += self._held(fields)
+        if statements:
+            self._journal.put(statements)
+        self._came_of(fields, when.at, ended=kind is EventKind.OUTCOME)
+
+    def _held(self, fields: Mapping[str, object]) -> list[Statement]:
+        hold_s, more_s = fields.get("hold_s"), fields.get("extended_s")
+        if isinstance(hold_s, int | float):
+            return rows.hold(self.key, hold_s, more=False)
+        return rows.hold(self.key, more_s, more=True) if isinstance(more_s, int | float) else []
 
     def _replied(self, kind: EventKind, fields: Mapping[str, object]) -> str | None:
         """Return whether this is the freeze's own reply; the thaw's errors look like it."""
@@ -129,28 +160,37 @@ class Entry:
             event.level is not Level.DEBUG and self._events <= MOST_EVENTS
         )
 
-    # -- in the journal's thread ----------------------------------------------------------
+    def _came_of(self, fields: Mapping[str, object], at: str, *, ended: bool) -> None:
+        outcome, thaw, rescue = (fields.get(name) for name in ("outcome", "thaw", "rescue"))
+        if isinstance(outcome, Outcome):
+            settled = ended and outcome.settled
+            self._journal.put(
+                rows.conclude(self.key, outcome=outcome_object(outcome), settled=settled)
+            )
+            if settled:
+                # Its own preparation has seen the guest thawed; one that was never sent, nothing.
+                self._settle_older("found thawed", at, sent_alone=True)
+        elif isinstance(thaw, ThawOutcome):
+            self._journal.put(rows.conclude(self.key, thaw=thaw_object(thaw), settled=_ok(thaw)))
+            self._seen(thaw, "thawed later by frostwatch thaw", at)
+        elif isinstance(rescue, RescueOutcome):
+            found = rescue_object(rescue)
+            self._journal.put(rows.conclude(self.key, rescue=found, settled=_ok(rescue)))
+            self._seen(rescue, f"thawed later by frostwatch rescue ({rescue.rung})", at)
 
-    def _begin(self, file: sqlite3.Connection, request: Mapping[str, object], asked: str) -> None:
-        rows.insert(file, self.window, self._kind, self._vm, request, asked=asked)
-        if self._kind is WindowKind.FREEZE:
-            self._usual = last_figures(file, str(self._vm.id))
+    def _seen(self, found: ThawOutcome | RescueOutcome, why: str, at: str) -> None:
+        if found.state is FreezeState.THAWED:
+            self._settle_older("found thawed" if found.thawed == 0 else why, at)
 
-    def _conclude(
-        self, file: sqlite3.Connection, outcome: Outcome, at: str, *, ended: bool
-    ) -> None:
-        settled = ended and outcome.settled
-        rows.conclude(file, self.window, outcome=outcome_object(outcome), settled=settled)
-        if settled:
-            # Its own preparation has seen the guest thawed, or it was never sent.
-            settle_older(file, self.window, "found thawed", at, sent_alone=True)
+    def _settle_older(self, why: str, at: str, *, sent_alone: bool = False) -> None:
+        """Settle what was left of the guest before this window, which has seen it thawed."""
+        self._journal.put(
+            older(self.key, sent_alone=sent_alone), lambda found: settled_by(found, why, at)
+        )
 
-    def _thawed(self, file: sqlite3.Connection, thaw: ThawOutcome | RescueOutcome, at: str) -> None:
-        settled = thaw.ok or thaw.refused
-        rows.conclude(file, self.window, thaw=thaw_object(thaw), settled=settled)
-        if thaw.state is FreezeState.THAWED:
-            why = "found thawed" if thaw.thawed == 0 else "thawed later by frostwatch thaw"
-            settle_older(file, self.window, why, at)
+
+def _ok(found: ThawOutcome | RescueOutcome) -> bool:
+    return found.ok or found.refused
 
 
 def begin_freeze(journal: Journal | None, vm: Vm, request: FreezeRequest) -> Entry | None:
@@ -166,6 +206,15 @@ def begin_thaw(journal: Journal | None, vm: Vm, *, foreign: bool) -> Entry | Non
     if journal is None:
         return None
     return Entry(journal, WindowKind.THAW, vm, {"foreign": foreign})
+
+
+def begin_rescue(journal: Journal | None, vm: Vm, step: Step, *, person: bool) -> Entry | None:
+    """Begin the window of one rung of a rescue; None where no journal is kept."""
+    if journal is None:
+        return None
+    by = step.means.value if step.means else None
+    asked = {"rung": step.rung.value, "by": by, "serial": step.serial, "foreign": person}
+    return Entry(journal, WindowKind.RESCUE, vm, asked)
 
 
 def _written(at: datetime) -> str:

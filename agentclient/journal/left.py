@@ -3,27 +3,49 @@
 A freeze is provably ours while its window stands unsettled in the journal, its process and its
 holder are not at work on it any more, the QEMU behind it is still the same, and nothing of ours
 came after it. What is frozen without that is foreign (P4).
+
+A window is over when that is proven (P9): the host has booted since, or the VM's process has ended.
+A socket that is missing, or another one in its place, proves nothing.
 """
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
 
+from agentclient.fleet import now as wall_now
 from agentclient.identity import has_gone
 from agentclient.journal import rows
-from agentclient.journal.who import boot_id, has_other_socket, is_dead, ourselves, socket_of
+from agentclient.journal.who import boot_id, is_dead, ourselves, socket_of
+from agentclient.journal.writer import Query
 from agentclient.vm import LeftBy, Process, Vm
 from agentclient.words import WindowKind
 
 if TYPE_CHECKING:
-    import sqlite3
+    from agentclient.journal.store import Row, Rows, Statement
 
 DIED = "its process died before its end"
 NOT_SENT = "its process died before anything was sent"
 VM_GONE = "the VM has gone: nothing is frozen any more"
+_CLOCK_SET: Final = timedelta(seconds=3)
+
+# Whether a window came later than another one: by the monotonic clock of one boot, since the wall
+# clock may have been set; else by the order in which they were written.
+_LATER: Final = (
+    "CASE WHEN new.boot = old.boot AND new.mono IS NOT NULL AND old.mono IS NOT NULL"
+    " THEN new.mono > old.mono ELSE new.id > old.id END"
+)
+_SAME_GUEST: Final = (
+    "(new.socket = old.socket OR new.vm_pid = old.vm_pid AND new.vm_ticks = old.vm_ticks"
+    " AND new.boot = old.boot)"
+)
+_MAY_HAVE_FROZEN: Final = (
+    "new.armed_at IS NOT NULL AND (new.sent_at IS NOT NULL OR new.ended_at IS NULL)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +58,7 @@ class Left:
         by: who has frozen it.
     """
 
-    socket: str
+    socket: str | None
     process: Process | None
     by: LeftBy
 
@@ -58,80 +80,121 @@ class Standing:
     over: tuple[Over, ...] = ()
 
 
-def standing(file: sqlite3.Connection) -> Standing:
-    """Return what was left by processes that have died or given up."""
-    found = file.execute("SELECT * FROM windows WHERE settled = 0 ORDER BY id DESC").fetchall()
+def _standing(found: list[Rows]) -> Standing:
     left: list[Left] = []
     over: list[Over] = []
-    for row in found:
-        if _is_mine(row) or at_work(row):
-            continue
-        end = _end(row)
-        if end is not None:
-            over.append(end)
-        elif row["kind"] == WindowKind.FREEZE and not _has_later(file, row):
-            left.append(_left(row))
+    for row in found[0]:
+        # A row that can't be read proves nothing, and keeps no other from it.
+        with suppress(ValueError, TypeError, KeyError):
+            if _is_mine(row) or at_work(row):
+                continue
+            end = _end(row)
+            if end is not None:
+                over.append(end)
+            elif row["kind"] == WindowKind.FREEZE and not row["has_later"]:
+                left.append(_left(row))
     return Standing(tuple(left), tuple(over))
 
 
-def close_over(file: sqlite3.Connection, over: tuple[Over, ...], at: str) -> None:
-    """End windows that their processes could not end.
+# What was left by processes that have died or given up.
+STANDING: Final = Query(
+    [
+        (
+            f"SELECT old.*, EXISTS (SELECT 1 FROM windows AS new WHERE {_SAME_GUEST}"  # noqa: S608 - our own words
+            f" AND new.kind = 'freeze' AND {_MAY_HAVE_FROZEN} AND {_LATER}) AS has_later"
+            " FROM windows AS old WHERE old.settled = 0 ORDER BY old.id DESC",
+            (),
+        )
+    ],
+    _standing,
+    Standing(),
+)
+
+
+def close_over(over: tuple[Over, ...], at: str) -> list[Statement]:
+    """Return what ends windows that their processes could not end.
 
     Args:
-        file: the journal, in a transaction.
         over: which.
         at: wall clock (RFC 3339).
     """
-    for one in over:
-        rows.close(file, one.window, one.why, at, settled=one.settled)
+    return [
+        each for one in over for each in rows.close(one.window, one.why, at, settled=one.settled)
+    ]
 
 
-def settle_older(
-    file: sqlite3.Connection, window: int, why: str, at: str, *, sent_alone: bool = False
-) -> None:
-    """Settle what was left of a guest before a window that has seen it thawed.
+def older(key: str, *, sent_alone: bool) -> list[Statement]:
+    """Return what finds the unsettled freezes of a guest before a window that has seen it thawed.
 
     Args:
-        file: the journal, in a transaction.
-        window: that window.
-        why: one clause for a person.
-        at: wall clock (RFC 3339).
+        key: that window's.
         sent_alone: only if the window's freeze was sent: one that was refused has seen nothing.
     """
-    older = file.execute(
-        "SELECT old.* FROM windows AS old JOIN windows AS new ON new.socket = old.socket"
-        " WHERE new.id = ? AND old.id < new.id AND old.settled = 0 AND old.kind = ?"
-        " AND (new.armed_at IS NOT NULL OR NOT ?)",
-        (window, WindowKind.FREEZE.value, sent_alone),
-    ).fetchall()
-    for row in older:
+    text = (
+        f"SELECT old.* FROM windows AS old JOIN windows AS new ON {_SAME_GUEST}"  # noqa: S608 - as above
+        f" WHERE new.key = ? AND old.id != new.id AND {_LATER} AND old.settled = 0"
+        " AND old.kind = 'freeze' AND (new.sent_at IS NOT NULL OR NOT ?)"
+    )
+    return [(text, (key, sent_alone))]
+
+
+def settled_by(found: list[Rows], why: str, at: str) -> Iterator[Statement]:
+    """Yield what settles the windows that `older` has found, but those that somebody is at.
+
+    Args:
+        found: their rows.
+        why: one clause for a person.
+        at: wall clock (RFC 3339).
+    """
+    for row in found[0]:
         if not at_work(row):
-            rows.close(file, row["id"], why, at, settled=True)
+            yield from rows.close(row["id"], why, at, settled=True)
 
 
-def match(vm: Vm, left: tuple[Left, ...]) -> LeftBy | None:
-    """Return who has left a VM frozen; None if nobody provably has."""
-    if not left:
-        return None
+def match(vm: Vm, left: Iterable[Left]) -> LeftBy | None:
+    """Return who has left a VM frozen; None if nobody provably has.
+
+    The same process is the same VM, wherever its socket is now; where that isn't known on both
+    sides, the very same socket is.
+    """
     socket = socket_of(vm)
     for one in left:
-        known = one.process is not None and vm.process is not None
-        if one.socket == socket and (not known or one.process == vm.process):
+        if one.process is not None and vm.process is not None:
+            same = one.process == vm.process
+        else:
+            same = socket is not None and one.socket == socket
+        if same:
             return one.by
     return None
 
 
-def at_work(row: sqlite3.Row) -> bool:
+def at_work(row: Row) -> bool:
     """Return whether somebody may still be at work on a window: its process, or its holder."""
     writer = Process(row["pid"], row["ticks"])
-    if row["ended_at"] is None and not is_dead(writer, row["host"], row["boot"]):
+    host = rows.from_identity(row["host"])
+    if row["ended_at"] is None and not is_dead(writer, host, row["boot"]):
         return True
     if row["holder_pid"] is None:
         return False
-    return not is_dead(Process(row["holder_pid"], row["holder_ticks"]), row["host"], row["boot"])
+    return not is_dead(Process(row["holder_pid"], row["holder_ticks"]), host, row["boot"])
 
 
-def _is_mine(row: sqlite3.Row) -> bool:
+def since_boot(row: Row, seconds: float, at: str) -> datetime:
+    """Return when something was, by the clock as it is now.
+
+    Args:
+        row: the window.
+        seconds: after it was asked for.
+        at: what the wall clock said then; it may have been set since.
+    """
+    said = datetime.fromisoformat(at)
+    if row["mono"] is None or row["boot"] != boot_id():
+        return said
+    counted = wall_now() - timedelta(seconds=time.monotonic() - row["mono"] - seconds)
+    return said if abs(counted - said) < _CLOCK_SET else counted.replace(microsecond=0)
+
+
+def _is_mine(row: Row) -> bool:
     """Whether this process wrote it, and so knows better what became of it."""
     who = ourselves()
     return (row["pid"], row["ticks"], row["boot"]) == (
@@ -141,7 +204,7 @@ def _is_mine(row: sqlite3.Row) -> bool:
     )
 
 
-def _end(row: sqlite3.Row) -> Over | None:
+def _end(row: Row) -> Over | None:
     """Return how a window ends about which nobody needs to do anything; None if it stands."""
     window = row["id"]
     if row["kind"] != WindowKind.FREEZE:
@@ -151,25 +214,17 @@ def _end(row: sqlite3.Row) -> Over | None:
     return Over(window, VM_GONE, settled=True) if _vm_has_gone(row) else None
 
 
-def _vm_has_gone(row: sqlite3.Row) -> bool:
-    if row["boot"] != boot_id():
-        return True
-    process = Process(row["vm_pid"], row["vm_ticks"]) if row["vm_pid"] is not None else None
-    if has_gone(process):
-        return True
-    return row["socket"] is None or has_other_socket(Path(row["agent"]), row["socket"])
+def _vm_has_gone(row: Row) -> bool:
+    here = boot_id()
+    return (bool(here and row["boot"]) and row["boot"] != here) or has_gone(_process(row))
 
 
-def _has_later(file: sqlite3.Connection, row: sqlite3.Row) -> bool:
-    later = file.execute(
-        "SELECT 1 FROM windows WHERE socket = ? AND id > ? AND armed_at IS NOT NULL LIMIT 1",
-        (row["socket"], row["id"]),
-    )
-    return later.fetchone() is not None
+def _process(row: Row) -> Process | None:
+    return None if row["vm_pid"] is None else Process(row["vm_pid"], row["vm_ticks"])
 
 
-def _left(row: sqlite3.Row) -> Left:
-    process = Process(row["vm_pid"], row["vm_ticks"]) if row["vm_pid"] is not None else None
-    since = row["replied_at"] or row["sent_at"] or row["armed_at"]
-    by = LeftBy(row["id"], row["pid"], row["user"], datetime.fromisoformat(since))
-    return Left(row["socket"], process, by)
+def _left(row: Row) -> Left:
+    name = next(one for one in ("replied", "sent", "armed") if row[f"{one}_at"] is not None)
+    at = since_boot(row, row[f"{name}_s"] or 0.0, row[f"{name}_at"])
+    by = LeftBy(row["id"], row["pid"], row["user"], at)
+    return Left(row["socket"], _process(row), by)

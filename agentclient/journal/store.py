@@ -1,66 +1,70 @@
-"""The journal's file: SQLite in WAL mode, its schema, and what becomes of it when it is broken."""
+"""The journal's file: SQLite in WAL mode, its versions, and what becomes of it when it is broken.
+
+For the journal's own process alone (`agentclient.journal.server`): its disk may hang, and whoever
+touches it then can't even be killed.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
 import sqlite3
+import tempfile
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, NamedTuple
 
-from agentclient.journal.rows import MOMENTS, first_id_at
+from agentclient.journal.tables import STEPS, Steps
+from agentclient.state_folder import make_folder
 
 MOST_WINDOWS: Final = 10_000
-KEPT_S: Final = 400 * 24 * 3600.0
-# The thread that waits for another process's transaction is nobody else's.
-BUSY_S: Final = 5.0
+# How long another program's transaction is waited for, in seconds.
+BUSY_S: Final = 1.0
 _FILES: Final = ("", "-wal", "-shm")
+_ASIDE: Final = ".corrupt-"
 _CORRUPT: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+# What one statement may do wrong without a fault of the file.
+_OF_ONE_JOB: Final = (
+    sqlite3.SQLITE_ERROR,
+    sqlite3.SQLITE_CONSTRAINT,
+    sqlite3.SQLITE_MISMATCH,
+    sqlite3.SQLITE_TOOBIG,
+    sqlite3.SQLITE_RANGE,
+    sqlite3.SQLITE_MISUSE,
+)
 _WHY: Final = {
     sqlite3.SQLITE_FULL: "the disk is full",
     sqlite3.SQLITE_READONLY: "it is read-only",
     sqlite3.SQLITE_CANTOPEN: "it can't be opened",
     sqlite3.SQLITE_BUSY: "another program has locked it",
+    sqlite3.SQLITE_LOCKED: "another program has locked it",
+    sqlite3.SQLITE_PERM: "it may not be used",
     sqlite3.SQLITE_IOERR: "its disk fails",
 }
 
-Work = Callable[[sqlite3.Connection], object]
-Steps = Sequence[Sequence[str]]
-
-_MOMENTS: Final = ", ".join(f"{name}_at TEXT, {name}_s REAL" for name in MOMENTS)
-
-# The statements that lead from each version to the next; never changed, only added to.
-STEPS: Final[Steps] = (
-    (
-        f"""CREATE TABLE windows (
-            id INTEGER PRIMARY KEY, kind TEXT NOT NULL,
-            vm TEXT NOT NULL, source TEXT NOT NULL, name TEXT NOT NULL,
-            vm_pid INTEGER, vm_ticks INTEGER, agent TEXT, monitor TEXT, socket TEXT,
-            request TEXT NOT NULL,
-            uid INTEGER NOT NULL, user TEXT NOT NULL, pid INTEGER NOT NULL,
-            ticks INTEGER NOT NULL, command TEXT NOT NULL, host TEXT NOT NULL, boot TEXT NOT NULL,
-            holder_pid INTEGER, holder_ticks INTEGER,
-            {_MOMENTS},
-            outcome TEXT, thaw TEXT, cause TEXT, settled INTEGER NOT NULL DEFAULT 0, note TEXT
-        )""",
-        "CREATE INDEX windows_of_vm ON windows (vm, id)",
-        "CREATE INDEX windows_of_socket ON windows (socket, id)",
-        "CREATE INDEX unsettled_windows ON windows (id) WHERE settled = 0",
-        """CREATE TABLE events (
-            window INTEGER NOT NULL REFERENCES windows (id) ON DELETE CASCADE,
-            kind TEXT NOT NULL, level TEXT NOT NULL, text TEXT NOT NULL, at TEXT NOT NULL,
-            s REAL
-        )""",
-        "CREATE INDEX events_of_window ON events (window)",
-    ),
-)
+Row = Mapping[str, Any]
+Rows = list[dict[str, Any]]
+Statement = tuple[str, Sequence[object]]
 
 
 class Trouble(Exception):
     """The journal can't be used; the text is one clause for a person."""
+
+
+class Done(NamedTuple):
+    """What came of one job.
+
+    Attributes:
+        error: why it was not done, though the file is well; None if it was.
+        found: the rows of each of its statements.
+    """
+
+    error: str | None
+    found: list[Rows]
 
 
 class Store:
@@ -69,22 +73,28 @@ class Store:
     Args:
         path: where it is.
         steps: the schema's versions, by the statements that lead to each.
+
+    Attributes:
+        notices: what a person should know of it, in one clause each.
     """
 
     def __init__(self, path: Path, steps: Steps = STEPS) -> None:
+        self.notices: list[str] = []
         self._path = path
         self._steps = steps
         self._connection: sqlite3.Connection | None = None
+        self._identity: object = None
+        self._copy: tempfile.TemporaryDirectory[str] | None = None
         self._pruned = False
 
-    def run(self, works: Sequence[Work], *, writes: bool) -> list[object] | None:
-        """Do some work in one transaction, and return what each returned.
+    def run(self, jobs: Sequence[Sequence[Statement]], *, writes: bool) -> list[Done] | None:
+        """Do some jobs in one transaction; one that fails by itself costs no other.
 
-        A corrupt file is put aside, and begun anew.
+        A corrupt file is put aside, and begun anew by who writes.
 
         Args:
-            works: what is to be done.
-            writes: whether any of it writes; then the file is made if there is none.
+            jobs: the statements of each.
+            writes: whether they write; then the file is made if there is none.
 
         Returns:
             None if there is no file to read.
@@ -93,65 +103,154 @@ class Store:
             Trouble: the file can't be used.
         """
         try:
-            return self._run(works, writes=writes)
-        except sqlite3.DatabaseError as error:
+            return self._run(jobs, writes=writes)
+        except sqlite3.Error as error:
             self.close()
             if not _is_corrupt(error):
                 raise Trouble(_why(error)) from error
         except OSError as error:
-            raise Trouble(f"{error.filename}: {error.strerror}") from error
+            self.close()
+            raise Trouble(_of_system(error)) from error
         try:
-            self._put_aside()
-            return self._run(works, writes=writes)
+            aside = self._put_aside()
+            if not writes:
+                raise Trouble(_corrupt(aside))
+            self.notices.append(f"{_corrupt(aside)}, and a new one was begun")
+            return self._run(jobs, writes=True)
         except (sqlite3.Error, OSError) as error:
             self.close()
-            raise Trouble(f"it is corrupt, and can't be begun anew: {error}") from error
+            raise Trouble(f"it is corrupt, and can't be put aside: {error}") from error
+
+    def aside(self) -> list[str]:
+        """Return where earlier files lie that were corrupt, the oldest first."""
+        try:
+            names = [each.name for each in self._path.parent.iterdir()]
+        except OSError:
+            return []
+        ours = sorted(each for each in names if each.startswith(f"{self._path.name}{_ASIDE}"))
+        whole = [each for each in ours if not each.endswith(_FILES[1:])]
+        return [str(self._path.with_name(each)) for each in whole]
 
     def close(self) -> None:
         """Close the file."""
         connection, self._connection = self._connection, None
+        copy, self._copy = self._copy, None
         if connection is not None:
             with suppress(sqlite3.Error):
                 connection.close()
+        if copy is not None:
+            copy.cleanup()
 
-    def _run(self, works: Sequence[Work], *, writes: bool) -> list[object] | None:
-        connection = self._opened(create=writes)
+    def _run(self, jobs: Sequence[Sequence[Statement]], *, writes: bool) -> list[Done] | None:
+        connection = self._opened(writes=writes)
         if connection is None:
             return None
-        results = _in_transaction(connection, works, writes=writes)
+        results = _in_transaction(connection, jobs, writes=writes)
         if writes and not self._pruned:
             self._pruned = True
-            _in_transaction(connection, [_prune], writes=True)
+            _in_transaction(connection, [_PRUNE], writes=True)
         return results
 
-    def _opened(self, *, create: bool) -> sqlite3.Connection | None:
+    # -- opening it -----------------------------------------------------------------------
+
+    def _opened(self, *, writes: bool) -> sqlite3.Connection | None:
+        """Return the file, opened; the one in its place if it was moved or removed meanwhile."""
+        identity = self._seen()
+        if self._connection is not None and (
+            identity != self._identity or (writes and self._copy is not None)
+        ):
+            self.close()
         if self._connection is None:
-            if create:
+            if writes:
                 _make(self._path)
-            elif not self._path.exists():
+            elif identity is None:
                 return None
-            connection = sqlite3.connect(self._path, timeout=BUSY_S, isolation_level=None)
-            try:
-                _prepare(connection, self._steps)
-            except BaseException:
-                connection.close()
-                raise
-            self._connection = connection
+            self._connection = self._open(writes=writes)
+            self._identity = self._seen()
         return self._connection
 
-    def _put_aside(self) -> None:
+    def _open(self, *, writes: bool) -> sqlite3.Connection:
+        path = self._path
+        if not writes and not _is_writable(path):
+            self._copy = tempfile.TemporaryDirectory(prefix="frostwatch-")
+            path = _copied(path, Path(self._copy.name))
+        connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
+        try:
+            _prepare(connection, self._steps)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _seen(self) -> object:
+        """Return what tells the file from another one in its place; None if there is none."""
+        found = _stat(self._path)
+        if found is None:
+            return None
+        if self._copy is None:
+            return found.st_dev, found.st_ino
+        wal = _stat(Path(f"{self._path}-wal"))
+        after = None if wal is None else (wal.st_ino, wal.st_mtime_ns, wal.st_size)
+        return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size, after
+
+    def _put_aside(self) -> Path | None:
+        """Move the file out of the way; None if somebody else has done that already."""
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-        aside = self._path.with_name(f"{self._path.name}.corrupt-{stamp}")
-        for end in _FILES:
-            with suppress(FileNotFoundError):
-                Path(f"{self._path}{end}").rename(f"{aside}{end}")
+        with _alone_in(self._path.parent):
+            aside = self._path.with_name(f"{self._path.name}{_ASIDE}{stamp}")
+            number = 1
+            while aside.exists():
+                number += 1
+                aside = self._path.with_name(f"{self._path.name}{_ASIDE}{stamp}-{number}")
+            if self._seen() != self._identity and self._identity is not None:
+                return None
+            for end in _FILES:
+                with suppress(FileNotFoundError):
+                    Path(f"{self._path}{end}").rename(f"{aside}{end}")
+        return aside
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
 
 
 def _make(path: Path) -> None:
     """Make the file, for its owner alone; what SQLite puts beside it takes its mode."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(path.parent)
     with suppress(FileExistsError):  # opening one that is in use would drop its locks at our close
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+
+
+def _is_writable(path: Path) -> bool:
+    """Return whether SQLite can do its bookkeeping beside it, which readers need as well."""
+    return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
+
+
+def _copied(path: Path, folder: Path) -> Path:
+    """Copy a journal that can't be written, to be read there."""
+    for end in _FILES[:2]:
+        with suppress(FileNotFoundError):
+            shutil.copyfile(f"{path}{end}", folder / f"journal.db{end}")
+    return folder / "journal.db"
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Keep other processes of ours from moving files in a folder at the same time."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        until = time.monotonic() + BUSY_S
+        while time.monotonic() < until:
+            with suppress(BlockingIOError):
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            time.sleep(0.01)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _prepare(connection: sqlite3.Connection, steps: Steps) -> None:
@@ -164,7 +263,7 @@ def _prepare(connection: sqlite3.Connection, steps: Steps) -> None:
         raise Trouble("it was written by a newer frostwatch")
     if version < len(steps):
         _use_wal(connection)
-        _in_transaction(connection, [lambda one: _migrate(one, steps)], writes=True)
+        _migrate(connection, steps)
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
@@ -181,41 +280,70 @@ def _use_wal(connection: sqlite3.Connection) -> None:
 
 
 def _migrate(connection: sqlite3.Connection, steps: Steps) -> None:
-    # Asked once more: another process may have done it while we waited for the lock.
-    version = _version(connection)
-    for number, statements in enumerate(steps[version:], version + 1):
-        for statement in statements:
-            connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {number:d}")
+    with _transaction(connection, writes=True):
+        # Asked once more: another process may have done it while we waited for the lock.
+        version = _version(connection)
+        for number, statements in enumerate(steps[version:], version + 1):
+            for statement in statements:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {number:d}")
 
 
 def _version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
-def _in_transaction(
-    connection: sqlite3.Connection, works: Sequence[Work], *, writes: bool
-) -> list[object]:
+# -- using it ---------------------------------------------------------------------------------
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection, *, writes: bool) -> Iterator[None]:
     connection.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
     try:
-        results = [work(connection) for work in works]
+        yield
         connection.execute("COMMIT")
     except BaseException:
         with suppress(sqlite3.Error):
             connection.execute("ROLLBACK")
         raise
-    return results
 
 
-def _prune(connection: sqlite3.Connection) -> None:
-    """Forget the oldest windows; ids are in the order of time."""
-    oldest = connection.execute(
-        "SELECT id FROM windows ORDER BY id DESC LIMIT 1 OFFSET ?", (MOST_WINDOWS - 1,)
-    ).fetchone()
-    before = first_id_at(time.time() - KEPT_S)
-    if oldest is not None:
-        before = max(before, oldest["id"])
-    connection.execute("DELETE FROM windows WHERE id < ?", (before,))
+def _in_transaction(
+    connection: sqlite3.Connection, jobs: Sequence[Sequence[Statement]], *, writes: bool
+) -> list[Done]:
+    with _transaction(connection, writes=writes):
+        return [_done(connection, job) for job in jobs]
+
+
+def _done(connection: sqlite3.Connection, job: Sequence[Statement]) -> Done:
+    connection.execute("SAVEPOINT job")
+    try:
+        found = [_executed(connection, statement) for statement in job]
+    except (sqlite3.Error, ValueError, OverflowError) as error:
+        if isinstance(error, sqlite3.Error) and _code(error) not in (None, *_OF_ONE_JOB):
+            raise
+        connection.execute("ROLLBACK TO job")
+        done = Done(str(error) or repr(error), [])
+    else:
+        done = Done(None, found)
+    connection.execute("RELEASE job")
+    return done
+
+
+def _executed(connection: sqlite3.Connection, statement: Statement) -> Rows:
+    text, values = statement
+    return [dict(row) for row in connection.execute(text, tuple(values)).fetchall()]
+
+
+# The oldest are forgotten, by the order in which they came and not by a clock that may be wrong.
+# What may still be frozen is never forgotten.
+_PRUNE: Final[list[Statement]] = [
+    (
+        "DELETE FROM windows WHERE (settled = 1 OR kind != 'freeze' AND ended_at IS NOT NULL)"
+        " AND id < (SELECT id FROM windows ORDER BY id DESC LIMIT 1 OFFSET ?)",
+        (MOST_WINDOWS - 1,),
+    )
+]
 
 
 def _code(error: sqlite3.Error) -> int | None:
@@ -231,3 +359,14 @@ def _is_corrupt(error: sqlite3.Error) -> bool:
 def _why(error: sqlite3.Error) -> str:
     known = _WHY.get(_code(error) or 0)
     return f"{known} ({error})" if known else str(error)
+
+
+def _of_system(error: OSError) -> str:
+    where = f"{os.fsdecode(error.filename)}: " if error.filename is not None else ""
+    return f"{where}{error.strerror or error}"
+
+
+def _corrupt(aside: Path | None) -> str:
+    if aside is None:
+        return "it was corrupt, and another frostwatch has put it aside"
+    return f"it was corrupt, and lies in {aside} now"

@@ -9,13 +9,7 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-from agentclient.identity import (
-    file_identity,
-    has_gone,
-    socket_identity,
-    start_ticks,
-    stat_fields,
-)
+from agentclient.identity import has_gone, socket_identity, start_ticks, stat_fields
 from agentclient.text import printable
 from agentclient.vm import Process, Vm
 
@@ -74,7 +68,10 @@ def is_dead(process: Process, host: str, boot: str) -> bool | None:
     """
     if host != socket.gethostname():
         return None  # the file is shared with another host
-    return boot != boot_id() or has_gone(process)
+    here = boot_id()
+    if not here or not boot:
+        return None
+    return boot != here or has_gone(process)
 
 
 def socket_of(vm: Vm) -> str | None:
@@ -85,16 +82,6 @@ def socket_of(vm: Vm) -> str | None:
     if vm.agent is None:
         return None
     return socket_identity(vm.agent.path)
-
-
-def has_other_socket(path: Path, identity: str) -> bool:
-    """Return whether it is sure that a socket has gone, perhaps replaced by another QEMU's."""
-    try:
-        return file_identity(path) != identity
-    except FileNotFoundError:
-        return True
-    except (OSError, ValueError):
-        return False  # we may not look: that says nothing about the VM
 
 
 def _user(uid: int) -> str:

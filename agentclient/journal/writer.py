@@ -1,58 +1,86 @@
-"""The journal as everybody else sees it: what is said to it is written by a thread of its own.
+"""The journal as everybody else sees it: what is said to it is written by a process of its own.
 
-The disk may be slow, locked, full, or on a server that the very guest under freeze carries: whoever
-freezes or thaws must not wait for it. SQLite's own busy timeout would bound the wait for a lock,
-but none for the disk. So callers put what is to be written into a bounded queue and go on; what is
-lost when that is full is history.
+The disk may be slow, locked, full, frozen, or on a server that the very guest under freeze carries:
+whoever freezes or thaws must not wait for it, and whoever ends must not either. So callers put what
+is to be written into a bounded queue and go on; a thread passes it to the journal's process, and
+waits for its answers with a bound. What could not be written is tried again, as long as we live.
 """
 
 from __future__ import annotations
 
-import os
-import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
+from agentclient.journal.process import ProcessEnded, Server
+from agentclient.state_folder import NoStateFolder, state_folder
 from agentclient.text import printable
 
 if TYPE_CHECKING:
-    import sqlite3
-
-    from agentclient.journal.store import Store
+    from agentclient.journal.store import Rows, Statement
 
 T = TypeVar("T")
-# How long a freeze or a thaw waits for the journal at the most, in seconds.
+# How long a freeze or a thaw waits for the journal at the most, in seconds; and while its process
+# is only just beginning.
 PATIENCE_S: Final = 0.2
+START_S: Final = 1.0
+# How long an answer may take before the disk is said to hang.
+HANG_S: Final = 1.5
+RETRY_S: Final = 1.0
 MOST_WAITING: Final = 5_000
 MOST_AT_ONCE: Final = 200
+_READ: Final = "read"
+_WRITE: Final = "write"
+_ASIDE: Final = "aside"
+# Neither can be done: the disk does not answer.
+_HANG: Final = "hang"
 
 
 def default_path() -> Path:
-    """Return the file's place under the XDG state directory."""
-    state = os.environ.get("XDG_STATE_HOME", "")
-    base = Path(state) if state.startswith("/") else Path.home() / ".local" / "state"
-    return base / "frostwatch" / "journal.db"
+    """Return the file's place.
+
+    Raises:
+        NoStateFolder: there is none.
+    """
+    return state_folder() / "journal.db"
+
+
+@dataclass(frozen=True, slots=True)
+class Query(Generic[T]):
+    """A question to the journal.
+
+    Attributes:
+        statements: what is looked up.
+        parse: what is made of the rows of each statement.
+        missing: the answer where there is no journal yet.
+    """
+
+    statements: Sequence[Statement]
+    parse: Callable[[list[Rows]], T]
+    missing: T
 
 
 @dataclass(slots=True, eq=False)
-class Job(Generic[T]):
+class _Job:
     """Something to be done to the file.
 
     Attributes:
-        work: it.
-        writes: whether it changes anything.
-        done: is set when it is on disk, or never will be; None where nobody waits.
-        results: what it returned: one thing, or none if it could not be done.
+        then: returns what is to be written next, from what was found.
+        done: is set when it is done, or has failed for now.
+        ok: it is done.
+        found: the rows of each statement; None where there is no file.
     """
 
-    work: Callable[[sqlite3.Connection], T]
-    writes: bool
-    done: threading.Event | None
-    results: list[T]
+    what: str
+    statements: Sequence[Statement] = ()
+    then: Callable[[list[Rows]], Iterable[Statement]] | None = None
+    done: threading.Event = field(default_factory=threading.Event)
+    ok: bool = False
+    found: Any = None
 
 
 class Journal:
@@ -63,65 +91,102 @@ class Journal:
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        self.path = path or default_path()
-        self._jobs: queue.Queue[Job[object] | None] = queue.Queue(MOST_WAITING)
-        self._lock = threading.Lock()
+        self._news = threading.Condition()
+        self._writes: deque[_Job] = deque()
+        self._reads: deque[_Job] = deque()
+        self._retry_at = 0.0
+        self._lost = 0
         self._thread: threading.Thread | None = None
-        self._inert = False
-        self._problem: str | None = None
-        self._told = False
+        self._server: Server | None = None
+        self._began = threading.Event()
+        self._hangs = False
+        self._closing = False
+        self._unusable: str | None = None
+        self._problems: dict[str, str] = {}
+        self._notices: deque[str] = deque(maxlen=20)
+        try:
+            self.path = path or default_path()
+        except NoStateFolder as error:
+            self.path = Path("~/.local/state/frostwatch/journal.db")
+            self._unusable = str(error)
+            self._trouble(_WRITE, str(error))
 
     @property
     def problem(self) -> str | None:
-        """Why nothing is written any more, in one sentence; None if all is well."""
-        return self._problem
+        """Why it is not written, or can't be read, in one sentence; None if all is well."""
+        with self._news:
+            problems = self._problems
+            return problems.get(_HANG) or problems.get(_WRITE) or problems.get(_READ)
 
-    def take_problem(self) -> str | None:
-        """Return the problem the first time, so that it is told once."""
-        if self._problem is None or self._told:
-            return None
-        with self._lock:
-            told, self._told = self._told, True
-        return None if told else self._problem
+    def take_notice(self) -> str | None:
+        """Return the next sentence that nobody was told yet; None if there is none."""
+        with self._news:
+            return self._notices.popleft() if self._notices else None
 
-    def put(self, work: Callable[[sqlite3.Connection], object]) -> None:
-        """Have something written, and go on at once."""
-        self._put(Job(work, writes=True, done=None, results=[]))
+    def begin(self) -> None:
+        """Start what it needs; nobody has to, but the first question is answered sooner."""
+        with self._news:
+            if not self._closing and self._unusable is None:
+                self._started()
 
-    def write(
-        self, work: Callable[[sqlite3.Connection], object], timeout_s: float = PATIENCE_S
-    ) -> bool:
+    def put(
+        self,
+        statements: Sequence[Statement],
+        then: Callable[[list[Rows]], Iterable[Statement]] | None = None,
+    ) -> None:
+        """Have something written, and go on at once.
+
+        Args:
+            statements: what writes it; all of them or none.
+            then: returns what is to be written next, from the rows that the statements found; it
+                is called in the journal's thread.
+        """
+        self._put(_Job(_WRITE, statements, then))
+
+    def write(self, statements: Sequence[Statement], timeout_s: float = PATIENCE_S) -> bool:
         """Have something written, and wait until it is.
 
         Args:
-            work: what writes it; it is done also if we don't wait for its end.
+            statements: what writes it; it is done also if we don't wait for its end.
             timeout_s: how long to wait.
 
         Returns:
             Whether it is in the file.
         """
-        return bool(self._wait(Job(work, writes=True, done=None, results=[]), timeout_s))
+        job = _Job(_WRITE, statements)
+        return self._put(job) and self._wait(job, timeout_s) and job.ok
 
-    def ask(
-        self,
-        work: Callable[[sqlite3.Connection], T],
-        missing: T,
-        timeout_s: float = PATIENCE_S,
-    ) -> T | None:
+    def ask(self, query: Query[T], timeout_s: float = PATIENCE_S) -> T | None:
         """Read something.
 
         Args:
-            work: what reads it.
-            missing: what is returned if there is no journal yet.
+            query: what.
             timeout_s: how long to wait.
 
         Returns:
-            None if the journal could not tell in time.
+            None if the journal could not tell in time, or can't be read: `problem` says why.
         """
-        job: Job[T] = Job(work, writes=False, done=None, results=[])
-        if not self._wait(cast("Job[object]", job), timeout_s):
+        job = _Job(_READ, query.statements)
+        if not self._put(job) or not self._wait(job, timeout_s) or not job.ok:
             return None
-        return job.results[0] if job.results else missing
+        if job.found is None:
+            return query.missing
+        try:
+            return query.parse(job.found)
+        except Exception as error:  # noqa: BLE001 - what stands in a file is nobody's bug
+            self._notice(f"{self._name()} can't be read: {error!r}")
+            return None
+
+    def aside(self, timeout_s: float = PATIENCE_S) -> tuple[str, ...]:
+        """Return where earlier files lie that were corrupt; empty if that can't be told."""
+        job = _Job(_ASIDE)
+        if not self._put(job) or not self._wait(job, timeout_s) or not job.ok:
+            return ()
+        return tuple(job.found)
+
+    def fail(self, error: Exception) -> None:
+        """Tell that something could not even be said to it; a bug of ours."""
+        self._notice(f"{self._name()} lacks an entry: {error!r}")
 
     def close(self, timeout_s: float = 1.0) -> None:
         """Write what is still waiting, and end.
@@ -129,27 +194,32 @@ class Journal:
         Args:
             timeout_s: how long to wait for that.
         """
-        with self._lock:
-            thread, self._inert = self._thread, True
-        if thread is None:
-            return
-        try:
-            self._jobs.put(None, timeout=timeout_s)
-        except queue.Full:
-            return
-        thread.join(timeout_s)
+        with self._news:
+            self._closing = True
+            self._retry_at = 0.0
+            thread = self._thread
+            self._news.notify_all()
+        if thread is not None:
+            thread.join(timeout_s)
 
     # -- the queue ------------------------------------------------------------------------
 
-    def _put(self, job: Job[object]) -> bool:
-        with self._lock:
-            if self._inert:
+    def _put(self, job: _Job) -> bool:
+        with self._news:
+            if self._closing or self._unusable is not None:
                 return False
-            try:
-                self._jobs.put_nowait(job)
-            except queue.Full:
-                self._stop("its disk does not keep up")
+            if job.what != _WRITE:
+                if self._hangs:
+                    return False
+                self._reads.append(job)
+            elif len(self._writes) < MOST_WAITING:
+                self._writes.append(job)
+            else:
+                self._lost += 1
+                text = "its disk does not keep up, and entries are lost"
+                self._trouble(_WRITE, text)
                 return False
+            self._news.notify_all()
             return self._started()
 
     def _started(self) -> bool:
@@ -159,73 +229,183 @@ class Journal:
         try:
             thread.start()
         except RuntimeError as error:
-            self._stop(str(error))
+            self._trouble(_WRITE, str(error))
             return False
         self._thread = thread
         return True
 
-    def _wait(self, job: Job[object], timeout_s: float) -> bool:
-        job.done = threading.Event()
-        return self._put(job) and job.done.wait(timeout_s) and self._problem is None
+    def _wait(self, job: _Job, timeout_s: float) -> bool:
+        if job.what == _WRITE:
+            with self._news:
+                troubled = _HANG in self._problems or _WRITE in self._problems
+                if troubled and not job.done.is_set():
+                    timeout_s = 0.0  # it is tried again, but nobody waits for that
+        if job.done.wait(timeout_s):
+            return True
+        more_s = START_S - timeout_s
+        return timeout_s > 0 and more_s > 0 and not self._began.is_set() and job.done.wait(more_s)
 
-    def _stop(self, why: str) -> None:
-        self._inert = True
-        path = printable(self.path, 200)
-        self._problem = f"the journal {path} is not written any more: {printable(why, 300)}"
+    # -- what is known of it --------------------------------------------------------------
+
+    def _name(self) -> str:
+        return f"the journal {printable(self.path, 200)}"
+
+    def _notice(self, text: str) -> None:
+        with self._news:
+            self._notices.append(printable(text, 600))
+
+    def _trouble(self, what: str, why: str) -> None:
+        """Something can't be done; it is told when that begins."""
+        does = {_WRITE: "is not written: ", _READ: "can't be read: ", _HANG: "does not answer: "}
+        text = f"{self._name()} {does[what]}{printable(why, 400)}"
+        with self._news:
+            told = self._problems.get(what)
+            self._problems[what] = text
+            if told is None:
+                self._notices.append(text)
+
+    def _well(self, what: str) -> None:
+        with self._news:
+            self._hangs = False
+            if self._problems.pop(_HANG, None) is not None:
+                self._notices.append(f"{self._name()} answers again")
+            if self._problems.pop(what, None) is not None and what == _WRITE:
+                lost, self._lost = self._lost, 0
+                rest = f"; {lost} entries are lost" if lost else ""
+                self._notices.append(f"{self._name()} is written again{rest}")
 
     # -- the thread -----------------------------------------------------------------------
 
     def _run(self) -> None:
-        store, jobs = None, None
+        while (batch := self._next()) is not None:
+            try:
+                self._do(batch)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it costs the history alone
+                self._failed(batch, f"a bug of ours: {error!r}")
+        server, self._server = self._server, None
+        if server is not None:
+            server.close(0.0 if self._hangs else 1.0)
+
+    def _next(self) -> list[_Job] | None:
+        """Return what is to be done next, of one kind; None at the end."""
+        with self._news:
+            while True:
+                now = time.monotonic()
+                if self._writes and now >= self._retry_at:
+                    return _first(self._writes, MOST_AT_ONCE)
+                if self._reads:
+                    return _first(self._reads, 1)
+                if self._closing:
+                    return None
+                self._news.wait(max(0.0, self._retry_at - now) if self._writes else None)
+
+    def _do(self, batch: list[_Job]) -> None:
+        """Have some jobs done, and wake who waits for them."""
+        what = batch[0].what
         try:
-            # Late, and here: a holder that never takes over needs none of it.
-            from agentclient.journal.store import Store  # noqa: PLC0415
+            if self._server is None:
+                self._server = Server(self.path)
+            self._server.ask(what, [list(job.statements) for job in batch])
+            answer = self._answer(self._server, batch)
+        except (OSError, ProcessEnded) as error:
+            self._end_server()
+            self._failed(batch, f"its process has ended {error}".rstrip())
+            return
+        self._began.set()
+        if answer is None:
+            return  # we leave, and what was asked for is done without us
+        status, found, notices = answer
+        for notice in notices:
+            self._notice(f"{self._name()}: {notice}")
+        if status == "trouble":
+            self._failed(batch, found)
+            return
+        self._well(what)
+        self._take(batch, found if status == "done" else None)
 
-            store = Store(self.path)
-            while (jobs := self._take()) is not None:
-                _do(store, jobs)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it costs the history alone
-            with self._lock:
-                self._stop(str(error) or repr(error))
-        finally:
-            self._release(jobs or [])
-            if store is not None:
-                store.close()
+    def _answer(self, server: Server, batch: list[_Job]) -> tuple[Any, ...] | None:
+        """Wait for the answer for as long as it takes, but let nobody else wait behind a hang."""
+        answer = server.heard(HANG_S)
+        if answer is not None:
+            return answer
+        self._hang(batch)
+        while not self._closing:
+            if (answer := server.heard(0.1)) is not None:
+                return answer
+        answer = server.heard(0.1)
+        if answer is None:
+            self._leave(server)
+        return answer
 
-    def _take(self) -> list[Job[object]] | None:
-        """Return what waits, at least one; None at the end."""
-        first = self._jobs.get()
-        if first is None:
-            return None
-        jobs = [first]
-        while len(jobs) < MOST_AT_ONCE and not self._jobs.empty():
-            job = self._jobs.get()
-            if job is None:
-                self._jobs.put(None)  # the end comes after what stands before it
-                break
-            jobs.append(job)
-        return jobs
-
-    def _release(self, failed: Sequence[Job[object]]) -> None:
-        """Nobody waits for what will not be done; the problem is known before they wake up."""
-        with self._lock:
-            self._inert = True
-        for one in failed:
-            if one.done is not None:
-                one.done.set()
-        until = time.monotonic() + 1.0
-        while not self._jobs.empty() and time.monotonic() < until:
-            job = self._jobs.get()
-            if job is not None and job.done is not None:
-                job.done.set()
-
-
-def _do(store: Store, jobs: Sequence[Job[object]]) -> None:
-    """Do some jobs in one transaction, and wake who waits for them."""
-    writes = any(job.writes for job in jobs)
-    results = store.run([job.work for job in jobs], writes=writes)
-    for job, result in zip(jobs, results or [], strict=False):
-        job.results.append(result)
-    for job in jobs:
-        if job.done is not None:
+    def _hang(self, batch: list[_Job]) -> None:
+        with self._news:
+            self._hangs = True
+            waiting = [*batch, *self._reads, *self._writes]
+            self._reads.clear()
+        self._trouble(_HANG, "its disk is frozen, or hangs")
+        self._began.set()
+        for job in waiting:
             job.done.set()
+
+    def _leave(self, server: Server) -> None:
+        """Pass on what is to be written, for the case that the disk comes back after us."""
+        with self._news:
+            writes = [list(job.statements) for job in self._writes]
+            self._writes.clear()
+        if writes:
+            server.ask(_WRITE, writes)
+            server.push(0.2)
+
+    def _failed(self, batch: list[_Job], why: str) -> None:
+        """Say why it can't be done now; what is to be written stays to be written."""
+        what = batch[0].what
+        with self._news:
+            self._hangs = False
+            self._problems.pop(_HANG, None)
+            if what == _WRITE:
+                self._retry_at = time.monotonic() + RETRY_S
+                if not self._closing:
+                    self._writes.extendleft(reversed(batch))
+                else:
+                    batch = [*batch, *self._writes]
+                    self._writes.clear()
+        self._trouble(_READ if what == _ASIDE else what, why)
+        self._began.set()
+        for job in batch:
+            job.done.set()
+
+    def _take(self, batch: list[_Job], found: Any) -> None:
+        errors = []
+        for number, job in enumerate(batch):
+            if job.what == _ASIDE or found is None:
+                job.ok, job.found = True, found
+            else:
+                error, job.found = found[number]
+                job.ok = error is None
+                errors += [error] if error else []
+            if job.ok and job.then is not None:
+                self._follow(job)
+            job.done.set()
+        for error in errors[:1]:
+            verb = "lacks an entry" if batch[0].what == _WRITE else "can't be read"
+            self._notice(f"{self._name()} {verb}: {error}")
+
+    def _follow(self, job: _Job) -> None:
+        assert job.then is not None
+        try:
+            more = list(job.then(job.found or []))
+        except Exception as error:  # noqa: BLE001 - as in `_run`
+            self._notice(f"{self._name()} lacks an entry: {error!r}")
+            return
+        if more:
+            with self._news:
+                self._writes.appendleft(_Job(_WRITE, more))
+
+    def _end_server(self) -> None:
+        server, self._server = self._server, None
+        if server is not None:
+            server.close(0.0)
+
+
+def _first(jobs: deque[_Job], most: int) -> list[_Job]:
+    return [jobs.popleft() for _ in range(min(most, len(jobs)))]

@@ -7,7 +7,8 @@ import pytest
 from agentclient.errors import FrostwatchError
 from agentclient.journal.figures import Figures
 from agentclient.journal.history import Past, WindowRow
-from agentclient.journal.rows import MOMENTS, Moment
+from agentclient.journal.rows import Moment
+from agentclient.journal.tables import MOMENTS
 from agentclient.words import WindowKind, WindowState
 from tests.console.driving import seated
 from tests.console.fakes import FakeOperations, StillClock

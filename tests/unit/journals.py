@@ -13,7 +13,8 @@ from agentclient.events import Event, EventKind
 from agentclient.fleet import now
 from agentclient.journal.entry import Entry, begin_freeze
 from agentclient.journal.history import WindowRow, windows
-from agentclient.journal.writer import Journal
+from agentclient.journal.store import Statement
+from agentclient.journal.writer import Journal, Query
 from agentclient.results import FreezeRequest
 from agentclient.vm import AgentChannel, Level, Outcome, OutcomeKind, Process, Vm, VmId
 
@@ -41,8 +42,36 @@ def tell(entry: Entry, one: Vm, kind: EventKind, text: str = "said", **fields: A
     entry.event(Event(one.id, now(), kind, Level.INFO, text, fields))
 
 
+def nothing() -> list[Statement]:
+    """Return what writes nothing: who waits for it knows that all before it is written."""
+    return [("SELECT 1", ())]
+
+
+def flush(journal: Journal) -> None:
+    """Wait until everything is written, and what follows from that."""
+    for _ in range(2):
+        assert journal.write(nothing(), WAIT_S), journal.problem
+
+
+def number(journal: Journal, entry: Entry) -> int:
+    """Return the number that SQLite has given to a window."""
+    flush(journal)
+    query = Query(
+        [("SELECT id FROM windows WHERE key = ?", (entry.key,))], lambda found: found[0][0]["id"], 0
+    )
+    found = journal.ask(query, WAIT_S)
+    assert found is not None, journal.problem
+    return int(found)
+
+
 def whole(journal: Journal, one: Vm, outcome: Outcome = VERIFIED) -> int:
     """Write a freeze from its beginning to its end; return its window."""
+    entry = put(journal, one, outcome)
+    return number(journal, entry)
+
+
+def put(journal: Journal, one: Vm, outcome: Outcome = VERIFIED) -> Entry:
+    """Have a freeze written from its beginning to its end, whether that can be done or not."""
     entry = begin(journal, one)
     entry.armed()
     tell(entry, one, EventKind.SENT)
@@ -51,13 +80,15 @@ def whole(journal: Journal, one: Vm, outcome: Outcome = VERIFIED) -> int:
     if outcome.settled:
         tell(entry, one, EventKind.THAWED)
     tell(entry, one, EventKind.OUTCOME, outcome=outcome)
-    return entry.window
+    return entry
 
 
 def rows(journal: Journal) -> tuple[WindowRow, ...]:
     """Return all windows, the newest first, once everything is written."""
-    none: tuple[WindowRow, ...] = ()
-    found = journal.ask(lambda file: windows(file, None, 1000), none, WAIT_S)
+    for _ in range(2):
+        if journal.path.exists():
+            journal.write(nothing(), WAIT_S)
+    found = journal.ask(windows(None, 1000), WAIT_S)
     assert found is not None, journal.problem
     return found
 

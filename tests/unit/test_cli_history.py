@@ -8,7 +8,7 @@ import pytest
 from agentclient.journal.writer import Journal, default_path
 from agentclient.vm import FreezeInfo, FreezeState, LeftBy
 from tests.unit.cli_fakes import AT, World, world
-from tests.unit.journals import LOST, WAIT_S, begin, of_a_dead_process, vm, whole
+from tests.unit.journals import LOST, begin, number, of_a_dead_process, vm, whole
 from tui.main import run
 
 __all__ = ["world"]
@@ -22,8 +22,7 @@ def journal(tmp_path: Path) -> Journal:
     whole(made, vm(tmp_path, "web[/]1"), LOST)
     left = begin(made, vm(tmp_path, "db1"))
     left.armed()
-    made.write(lambda _: None, WAIT_S)
-    of_a_dead_process(default_path(), left.window)
+    of_a_dead_process(default_path(), number(made, left))
     return made
 
 

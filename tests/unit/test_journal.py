@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sqlite3
 import threading
 import time
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -12,13 +15,27 @@ import pytest
 
 from agentclient.events import EventKind
 from agentclient.journal import entry as entry_module
-from agentclient.journal import rows as tables
 from agentclient.journal import store as store_module
+from agentclient.journal.history import windows
+from agentclient.journal.rows import LONGEST_LIST, LONGEST_TEXT
 from agentclient.journal.store import Store, Trouble
-from agentclient.journal.writer import PATIENCE_S, Journal
-from agentclient.vm import FileSystem, Outcome, OutcomeKind
+from agentclient.journal.writer import PATIENCE_S, START_S, Journal
+from agentclient.vm import FileSystem, Outcome, OutcomeKind, Vm
 from agentclient.words import WindowState
-from tests.unit.journals import VERIFIED, begin, rows, tell, vm, whole
+from tests.unit.journals import (
+    LOST,
+    VERIFIED,
+    WAIT_S,
+    begin,
+    change,
+    flush,
+    nothing,
+    put,
+    rows,
+    tell,
+    vm,
+    whole,
+)
 
 
 @pytest.fixture
@@ -44,6 +61,7 @@ def test_a_freeze_from_its_beginning_to_its_end(path: Path, tmp_path: Path) -> N
     assert len(seconds) == len(order)
     assert all(datetime.fromisoformat(one.at).tzinfo is not None for one in found if one)
     assert row.times["held"] is None
+    assert row.request is not None
     assert row.request["first_timeout_s"] == 600
     assert row.user
     assert row.command
@@ -54,7 +72,7 @@ def test_it_is_open_until_its_end_and_known_before_it_is_sent(path: Path, tmp_pa
     journal, one = Journal(path), vm(tmp_path)
     entry = begin(journal, one)
     reference = entry.armed()
-    assert (reference.path, reference.window) == (path, entry.window)
+    assert (reference.path, reference.key, entry.unrecorded) == (path, entry.key, None)
     with sqlite3.connect(path) as file:  # it is on disk by now, for whoever comes after us
         (armed,) = file.execute("SELECT armed_at FROM windows").fetchone()
     file.close()
@@ -94,7 +112,7 @@ def test_two_hands_write_at_once(path: Path, tmp_path: Path) -> None:
 
     def write(journal: Journal) -> None:
         for _ in range(25):
-            whole(journal, one)
+            put(journal, one)
 
     threads = [threading.Thread(target=write, args=(hand,)) for hand in hands]
     for thread in threads:
@@ -122,39 +140,33 @@ def test_what_a_guest_says_is_capped(path: Path, tmp_path: Path) -> None:
     tell(entry, one, EventKind.OUTCOME, outcome=outcome)
     (row,) = rows(journal)
     assert len(row.events) == entry_module.MOST_EVENTS + 2
-    assert max(len(event.text) for event in row.events) == tables.LONGEST_TEXT
+    assert max(len(event.text) for event in row.events) == LONGEST_TEXT
     assert row.outcome is not None
-    assert len(row.outcome["not_covered"]) == tables.LONGEST_LIST
-    assert len(row.outcome["reason"]) == tables.LONGEST_TEXT
+    assert len(row.outcome["not_covered"]) == LONGEST_LIST
+    assert len(row.outcome["reason"]) == LONGEST_TEXT
     assert path.stat().st_size < 1_000_000
     journal.close()
 
 
-def test_ids_are_in_order_and_numbers_for_any_reader() -> None:
-    ids = [tables.new_id() for _ in range(1000)]
-    assert ids == sorted(set(ids))
-    assert ids[-1] < 2**53
-    assert tables.first_id_at(time.time() - 60) < ids[0] < tables.first_id_at(time.time() + 60)
-
-
-def test_the_oldest_are_forgotten_at_the_start(
+def test_the_oldest_are_forgotten_by_their_order_and_never_what_may_be_frozen(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journal, one = Journal(path), vm(tmp_path)
-    windows_before = [whole(journal, one) for _ in range(8)]
+    left = whole(journal, one, LOST)
+    before = [whole(journal, vm(tmp_path, "db2")) for _ in range(8)]
     journal.close()
-    old = tables.first_id_at(time.time() - store_module.KEPT_S - 1)
-    with sqlite3.connect(path) as file:
-        file.execute("DELETE FROM events WHERE window = ?", (windows_before[0],))
-        file.execute("UPDATE windows SET id = ? WHERE id = ?", (old, windows_before[0]))
-    file.close()
-    monkeypatch.setattr(store_module, "MOST_WINDOWS", 5)
+    # The clock was 800 days ahead in one run, and far behind in another.
+    change(path, before[-1], asked_at="2031-03-01T10:00:00+00:00", id=before[-1])
+    change(path, before[-2], asked_at="1970-01-01T00:00:00+00:00", id=before[-2])
+    monkeypatch.setattr(store_module, "_PRUNE", [(store_module._PRUNE[0][0], (5,))])
+    store = Store(path)
+    store.run([nothing()], writes=True)
+    store.close()
     again = Journal(path)
-    newest = whole(again, one)
-    assert [row.window for row in rows(again)] == [newest, *reversed(windows_before[-4:])]
+    assert [row.window for row in rows(again)] == [*reversed(before[-6:]), left]
     again.close()
     with sqlite3.connect(path) as file:
-        assert file.execute("SELECT count(DISTINCT window) FROM events").fetchone() == (5,)
+        assert file.execute("SELECT count(DISTINCT window) FROM events").fetchone() == (7,)
     file.close()
 
 
@@ -163,27 +175,41 @@ def test_the_oldest_are_forgotten_at_the_start(
 
 def _told(journal: Journal, tmp_path: Path) -> str:
     """Use it as a freeze does; return what it says about itself, which it says once."""
+    one = vm(tmp_path)
+    entry = begin(journal, one)
     began = time.monotonic()
-    whole(journal, vm(tmp_path))
-    journal.write(lambda _: None)
-    assert time.monotonic() - began < 3 * PATIENCE_S
-    journal.close()
-    problem = journal.take_problem()
+    entry.armed()
+    tell(entry, one, EventKind.OUTCOME, outcome=VERIFIED)
+    assert time.monotonic() - began < START_S + 0.5
+    assert entry.unrecorded is not None
+    assert entry.unrecorded.endswith("will be foreign")
+    problem = journal.take_notice()
     assert problem is not None
     assert str(journal.path) in problem
-    assert journal.take_problem() is None
-    assert journal.ask(lambda _: 1, 0) is None
+    assert entry.unrecorded.startswith(problem)
+    journal.close()
+    assert journal.ask(windows(None, 1), 0) is None
     return problem
 
 
 def test_a_folder_that_can_not_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    assert "file: File exists" in _told(Journal(tmp_path / "file" / "journal.db"), tmp_path)
+    assert "Not a directory" in _told(Journal(tmp_path / "file" / "journal.db"), tmp_path)
 
 
 def test_a_folder_in_its_place(tmp_path: Path) -> None:
     (tmp_path / "journal.db").mkdir()
     assert "can't be opened" in _told(Journal(tmp_path / "journal.db"), tmp_path)
+
+
+def test_no_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.setattr(Path, "home", _no_home)
+    assert "set HOME or XDG_STATE_HOME" in _told(Journal(), tmp_path)
+
+
+def _no_home() -> Path:
+    raise RuntimeError("Could not determine home directory.")
 
 
 def test_a_newer_one_is_left_alone(path: Path, tmp_path: Path) -> None:
@@ -201,62 +227,138 @@ def test_a_newer_one_is_left_alone(path: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("pragma", ["query_only = 1", "max_page_count = 1"])
 def test_a_read_only_file_and_a_full_disk(path: Path, pragma: str) -> None:
     store = Store(path)
-    store.run([lambda _: None], writes=True)
+    store.run([nothing()], writes=True)
     assert store._connection is not None
     store._connection.execute(f"PRAGMA {pragma}")
-    many = [
-        lambda file, n=n: file.execute(f"CREATE TABLE t{n} AS SELECT randomblob(100000) AS x")
-        for n in range(9)
-    ]
+    many = [[(f"CREATE TABLE t{n} AS SELECT randomblob(100000) AS x", ())] for n in range(9)]
     with pytest.raises(Trouble, match=r"read-only|disk is full"):
         store.run(many, writes=True)
 
 
-def test_a_lock_that_is_not_given_up(
-    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_lock_is_told_and_what_could_not_be_written_is_written_after_it(
+    path: Path, tmp_path: Path
 ) -> None:
-    journal = Journal(path)
-    whole(journal, vm(tmp_path))
-    journal.close()
-    monkeypatch.setattr(store_module, "BUSY_S", 0.1)
+    first = Journal(path)
+    whole(first, vm(tmp_path))
+    first.close()
+    journal, one = Journal(path), vm(tmp_path, "db2")
+    assert journal.ask(windows(None, 9), WAIT_S)
     with sqlite3.connect(path, isolation_level=None) as file:
-        file.execute("BEGIN EXCLUSIVE")
-        assert "locked it" in _told(Journal(path), tmp_path)
+        file.execute("BEGIN IMMEDIATE")
+        entry = put(journal, one)
+        assert entry.unrecorded is not None
+        assert _eventually(journal.take_notice, "locked it")
+        found = journal.ask(windows(None, 9), WAIT_S)
+        assert found is not None, "it can be read all the same"
+        assert [row.vm for row in found] == ["qemu:db1"]
+        file.execute("ROLLBACK")
     file.close()
+    assert _eventually(journal.take_notice, "is written again")
+    newest = rows(journal)[0]
+    assert (newest.vm, newest.settled, len(newest.events)) == ("qemu:db2", True, 5)
+    assert journal.problem is None
+    journal.close()
 
 
-def test_a_disk_that_does_not_answer_holds_up_nobody(
-    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    answer = threading.Event()
-    run = Store.run
+def _eventually(look: Callable[[], str | None], word: str) -> str:
+    until = time.monotonic() + 2 * WAIT_S
+    while time.monotonic() < until:
+        found = look()
+        if found is not None and word in found:
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"never said: {word}")
 
-    def hang(*arguments: object, **named: object) -> object:
-        answer.wait(10)
-        return run(*arguments, **named)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Store, "run", hang)
+def test_a_disk_that_does_not_answer_holds_up_nobody(path: Path, tmp_path: Path) -> None:
+    """A journal's process that is stopped is to everybody else one whose disk hangs."""
     journal, one = Journal(path), vm(tmp_path)
+    whole(journal, one)
+    assert journal._server is not None
+    process = journal._server.pid
+    os.kill(process, signal.SIGSTOP)
     entry = begin(journal, one)
     began = time.monotonic()
     entry.armed()
     assert PATIENCE_S <= time.monotonic() - began < PATIENCE_S + 0.1
+    assert entry.unrecorded is not None
     began = time.monotonic()
     for _ in range(10_000):
-        tell(entry, one, EventKind.PORT)
-    assert time.monotonic() - began < 2.0
-    assert "does not keep up" in (journal.problem or "")
-    journal.close(0.1)
-    answer.set()
+        tell(entry, one, EventKind.PORT, "x")
+    for _ in range(10_000):
+        journal.put(nothing())
+    assert time.monotonic() - began < 4.0
+    assert _eventually(lambda: journal.problem, "hangs")
+    began = time.monotonic()
+    assert journal.ask(windows(None, 9), 2.0) is None
+    assert not journal.write(nothing(), 2.0)
+    journal.close(0.5)
+    assert time.monotonic() - began < 1.0
+    os.kill(process, signal.SIGCONT)
+
+
+def test_a_disk_that_comes_back_loses_nothing(path: Path, tmp_path: Path) -> None:
+    journal, one = Journal(path), vm(tmp_path)
+    whole(journal, one)
+    assert journal._server is not None
+    os.kill(journal._server.pid, signal.SIGSTOP)
+    put(journal, one)
+    assert _eventually(lambda: journal.problem, "hangs")
+    os.kill(journal._server.pid, signal.SIGCONT)
+    assert _eventually(journal.take_notice, "answers again")
+    assert [len(row.events) for row in rows(journal)] == [5, 5]
+    assert journal.problem is None
+    journal.close()
+
+
+def test_what_was_said_to_a_disk_that_hangs_is_written_after_our_end(
+    path: Path, tmp_path: Path
+) -> None:
+    journal, one = Journal(path), vm(tmp_path)
+    whole(journal, one)
+    assert journal._server is not None
+    process = journal._server.pid
+    os.kill(process, signal.SIGSTOP)
+    put(journal, one)
+    journal.close(2.0)
+    os.kill(process, signal.SIGCONT)
+    again = Journal(path)
+    until = time.monotonic() + WAIT_S
+    while len(rows(again)) < 2 or rows(again)[0].state is not WindowState.CLOSED:
+        assert time.monotonic() < until
+    again.close()
+
+
+def test_a_process_that_dies_is_replaced_and_nothing_is_written_twice(
+    path: Path, tmp_path: Path
+) -> None:
+    journal, one = Journal(path), vm(tmp_path)
+    for number in range(1, 4):
+        if journal._server is not None:
+            os.kill(journal._server.pid, signal.SIGKILL)
+        whole_again(journal, one)
+        found = rows(journal)
+        assert [len(row.events) for row in found] == [5] * number
+    assert journal.problem is None
+    journal.close()
+
+
+def whole_again(journal: Journal, one: Vm) -> None:
+    put(journal, one)
+    until = time.monotonic() + WAIT_S
+    while not journal.write(nothing(), 0.2):
+        assert time.monotonic() < until, journal.problem
 
 
 @pytest.mark.parametrize("damage", ["garbage", "header", "middle", "empty"])
-def test_a_corrupt_file_is_put_aside_and_begun_anew(
-    path: Path, tmp_path: Path, damage: str
+@pytest.mark.parametrize("reader", [True, False])
+def test_a_corrupt_file_is_put_aside_and_said(
+    path: Path, tmp_path: Path, damage: str, reader: bool
 ) -> None:
     journal, one = Journal(path), vm(tmp_path)
     for _ in range(40):
-        whole(journal, one)
+        put(journal, one)
+    flush(journal)
     journal.close(5.0)
     content = bytearray(path.read_bytes())
     if damage == "garbage":
@@ -269,14 +371,47 @@ def test_a_corrupt_file_is_put_aside_and_begun_anew(
         content.clear()
     path.write_bytes(content)
     again = Journal(path)
+    # An empty file is a database without a table: nothing of it is worth keeping.
+    broken = damage != "empty"
+    if reader:
+        assert (again.ask(windows(None, 9), WAIT_S) is None) == broken
     window = whole(again, one)
+    told = again.take_notice()
+    aside = [one for one in path.parent.iterdir() if ".corrupt-" in one.name]
+    assert len(aside) == broken
+    assert (told is not None and str(aside[0]) in told) if broken else told is None
+    assert again.aside(WAIT_S) == tuple(str(each) for each in aside)
     assert [row.window for row in rows(again)] == [window]
     again.close()
     assert again.problem is None
-    aside = [one for one in path.parent.iterdir() if ".corrupt-" in one.name]
-    # An empty file is a database without a table: nothing of it is worth keeping.
-    assert len(aside) == (0 if damage == "empty" else 1)
     assert all(one.stat().st_mode & 0o777 == 0o600 for one in path.parent.iterdir())
+
+
+def test_a_file_that_was_put_aside_by_another_hand_is_not_moved_twice(
+    path: Path, tmp_path: Path
+) -> None:
+    hands = [Journal(path) for _ in range(4)]
+    path.parent.mkdir()
+    path.write_bytes(b"nonsense" * 1000)
+    threads = [threading.Thread(target=whole_again, args=(hand, vm(tmp_path))) for hand in hands]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(rows(hands[0])) == 4
+    assert len([each for each in path.parent.iterdir() if ".corrupt-" in each.name]) == 1
+    for hand in hands:
+        hand.close()
+
+
+def test_a_file_that_is_removed_meanwhile_is_begun_anew(path: Path, tmp_path: Path) -> None:
+    journal = Journal(path)
+    whole(journal, vm(tmp_path))
+    for each in path.parent.iterdir():
+        each.unlink()
+    window = whole(journal, vm(tmp_path))
+    assert [row.window for row in rows(journal)] == [window]
+    journal.close()
 
 
 # -- versions --------------------------------------------------------------------------------
@@ -320,7 +455,7 @@ def test_a_migration_that_fails_leaves_the_old_version(path: Path) -> None:
 
 def test_migrating_at_once_happens_once(path: Path, tmp_path: Path) -> None:
     hands = [Journal(path) for _ in range(6)]
-    found = [threading.Thread(target=hand.write, args=(lambda _: None, 5.0)) for hand in hands]
+    found = [threading.Thread(target=hand.write, args=(nothing(), 5.0)) for hand in hands]
     for thread in found:
         thread.start()
     for thread in found:
@@ -331,11 +466,9 @@ def test_migrating_at_once_happens_once(path: Path, tmp_path: Path) -> None:
 
 
 def _run(store: Store, statement: str) -> list[tuple[object, ...]]:
-    def work(file: sqlite3.Connection) -> list[tuple[object, ...]]:
-        return [tuple(row) for row in file.execute(statement).fetchall()]
-
-    results = store.run([work], writes=True)
+    results = store.run([[(statement, ())]], writes=True)
     assert results is not None
-    found = results[0]
-    assert isinstance(found, list)
-    return found
+    (done,) = results
+    if done.error is not None:
+        raise Trouble(done.error)
+    return [tuple(row.values()) for row in done.found[0]]

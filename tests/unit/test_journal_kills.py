@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.journal.left import Standing, close_over, standing
-from agentclient.journal.writer import Journal
+from agentclient.journal.left import STANDING, close_over
+from agentclient.journal.writer import Journal, Query
 from agentclient.words import WindowState
 from tests.unit.journals import WAIT_S, rows
 
@@ -22,7 +22,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from agentclient.events import EventKind
-from agentclient.journal.writer import Journal
+from agentclient.journal.writer import Journal, Query
 from tests.unit.journals import begin, tell, vm, VERIFIED
 folder = Path(sys.argv[1])
 journal, number = Journal(folder / "journal.db"), 0
@@ -31,15 +31,15 @@ while True:
     number += 1
     one = vm(folder, f"db{number % 7}")
     entry = begin(journal, one)
-    entry.armed()
-    print(entry.window, flush=True)
+    if entry.armed() and entry.unrecorded is None:
+        print(entry.key, flush=True)
     for kind in (EventKind.SENT, EventKind.VERDICT, EventKind.THAW_SENT, EventKind.THAWED):
         tell(entry, one, kind)
     tell(entry, one, EventKind.OUTCOME, outcome=VERIFIED)
 """
 
 
-def _kill_one(folder: Path, after_s: float) -> list[int]:
+def _kill_one(folder: Path, after_s: float) -> list[str]:
     """Let a process write, and kill it; return the windows that it has said stand in the file."""
     child = subprocess.Popen(
         [sys.executable, "-c", WRITER, str(folder)], cwd=ROOT, stdout=subprocess.PIPE, text=True
@@ -51,33 +51,31 @@ def _kill_one(folder: Path, after_s: float) -> list[int]:
     said = child.stdout.read().splitlines(keepends=True)
     child.stdout.close()
     child.wait()
-    return [int(line) for line in said if line.endswith("\n")]
+    return [line.strip() for line in said if line.endswith("\n")]
 
 
 @pytest.mark.parametrize("kills", [8, pytest.param(100, marks=pytest.mark.soak)])
 def test_the_journal_survives_every_kill(tmp_path: Path, kills: int) -> None:
     path = tmp_path / "journal.db"
     dice = random.Random(kills)
-    said: set[int] = set()
+    said: set[str] = set()
     for _ in range(kills):
         said.update(_kill_one(tmp_path, dice.uniform(0.0, 0.15)))
     with sqlite3.connect(path) as file:
         assert file.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     file.close()
     journal = Journal(path)
-    none: tuple[int, ...] = ()
-    written = journal.ask(
-        lambda file: tuple(row["id"] for row in file.execute("SELECT id FROM windows")),
-        none,
-        WAIT_S,
+    keys: Query[set[str]] = Query(
+        [("SELECT key FROM windows", ())], lambda found: {row["key"] for row in found[0]}, set()
     )
+    written = journal.ask(keys, WAIT_S)
     assert written is not None
-    assert said <= set(written), "a freeze would have been sent whose window is nowhere"
-    found = journal.ask(standing, Standing(), WAIT_S)
+    assert said <= written, "a freeze would have been sent whose window is nowhere"
+    found = journal.ask(STANDING, WAIT_S)
     assert found is not None
     # The files in the place of the sockets are still there: each kill may have left one freeze.
     assert len(found.left) + len(found.over) <= kills
-    journal.write(lambda file: close_over(file, found.over, "2026-03-01T10:00:00+00:00"))
+    journal.write(close_over(found.over, "2026-03-01T10:00:00+00:00"), WAIT_S)
     for row in rows(journal):
         assert row.state in (WindowState.CLOSED, WindowState.LEFT), "nobody is at work on it"
         assert row.settled == (row.state is WindowState.CLOSED)

@@ -11,7 +11,7 @@ import pytest
 from agentclient.events import EventKind
 from agentclient.fleet import Fleet
 from agentclient.journal.entry import begin_thaw
-from agentclient.journal.left import NOT_SENT, VM_GONE, Standing, match, standing
+from agentclient.journal.left import NOT_SENT, STANDING, VM_GONE, Standing, match
 from agentclient.journal.writer import Journal
 from agentclient.recovery import FOUND_THAWED, Recovery, is_ours, with_left
 from agentclient.results import ThawOutcome
@@ -35,6 +35,9 @@ from tests.unit.journals import (
     WAIT_S,
     begin,
     change,
+    flush,
+    nothing,
+    number,
     of_a_dead_process,
     of_a_living_process,
     rows,
@@ -63,11 +66,11 @@ class Scene:
         tell(entry, one, EventKind.SENT)
         tell(entry, one, EventKind.REPLY, frozen=2)
         tell(entry, one, EventKind.HELD)
-        self.journal.write(lambda _: None, WAIT_S)
-        return entry.window
+        return number(self.journal, entry)
 
     def standing(self) -> Standing:
-        found = self.journal.ask(standing, Standing(), WAIT_S)
+        flush(self.journal)
+        found = self.journal.ask(STANDING, WAIT_S)
         assert found is not None, self.journal.problem
         return found
 
@@ -121,7 +124,6 @@ def test_our_own_freeze_is_nothing_that_was_left(scene: Scene) -> None:
 def test_a_thaw_that_was_not_acknowledged_is_left_by_who_lives_or_not(scene: Scene) -> None:
     other = vm(scene.folder, "db2")
     window = whole(scene.journal, other, LOST)
-    scene.journal.write(lambda _: None, WAIT_S)
     assert scene.by(other) is None, "this process knows by itself what it could not thaw"
     of_a_living_process(scene.path, window)
     assert scene.by(other) is not None
@@ -129,14 +131,42 @@ def test_a_thaw_that_was_not_acknowledged_is_left_by_who_lives_or_not(scene: Sce
     assert scene.by(other) is not None
 
 
-def test_another_qemu_behind_the_same_name_is_not_ours(scene: Scene) -> None:
+def test_another_socket_behind_the_same_name_is_not_ours_and_proves_no_end(scene: Scene) -> None:
+    assert scene.vm.agent is not None
+    path = scene.vm.agent.path
+    aside = path.rename(scene.folder / "aside")
+    assert scene.by() is None, "nothing is where its socket was"
+    path.touch()
+    assert scene.by() is None, "another one is where its socket was"
+    found = scene.standing()
+    assert [one.by.window for one in found.left] == [scene.window]
+    assert found.over == (), "its end is not proven (P9)"
+    aside.replace(path)
+    assert scene.by() is not None, "it is back"
+
+
+def test_the_same_process_is_the_same_vm_wherever_its_socket_is(scene: Scene) -> None:
+    ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+    change(scene.path, scene.window, vm_pid=os.getpid(), vm_ticks=ticks)
     assert scene.vm.agent is not None
     scene.vm.agent.path.unlink()
-    (scene.folder / "in-its-place").touch()
-    scene.vm.agent.path.touch()
     found = scene.standing()
-    assert found.left == ()
-    assert [(one.window, one.why) for one in found.over] == [(scene.window, VM_GONE)]
+    assert found.over == ()
+    same = scene.vm._replace(process=Process(os.getpid(), ticks))
+    assert match(same, found.left) is not None
+
+
+def test_a_process_that_has_ended_proves_the_end(scene: Scene) -> None:
+    change(scene.path, scene.window, vm_pid=os.getpid(), vm_ticks=1)
+    assert [one.why for one in scene.standing().over] == [VM_GONE]
+
+
+def test_a_boot_that_is_not_known_proves_nothing(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agentclient.journal.left.boot_id", lambda: "")
+    monkeypatch.setattr("agentclient.journal.who.boot_id", lambda: "")
+    assert scene.standing() == Standing()
 
 
 def test_another_process_of_the_vm_is_not_ours(scene: Scene) -> None:
@@ -198,9 +228,9 @@ def test_a_later_thaw_settles_it(scene: Scene, count: int, note: str) -> None:
 def test_what_was_never_sent_is_closed(scene: Scene) -> None:
     other = vm(scene.folder, "db2")
     entry = begin(scene.journal, other)
-    scene.journal.write(lambda _: None, WAIT_S)
-    of_a_dead_process(scene.path, entry.window)
-    assert [(one.window, one.why) for one in scene.standing().over] == [(entry.window, NOT_SENT)]
+    window = number(scene.journal, entry)
+    of_a_dead_process(scene.path, window)
+    assert [(one.window, one.why) for one in scene.standing().over] == [(window, NOT_SENT)]
     Recovery(scene.journal).look(scene.fleet())
     row = rows(scene.journal)[0]
     assert (row.state, row.settled, row.note) == (WindowState.CLOSED, True, NOT_SENT)
@@ -249,7 +279,7 @@ def test_a_journal_that_can_not_tell_changes_nothing(scene: Scene, tmp_path: Pat
     Recovery(scene.journal).look(fleet)
     (tmp_path / "file").touch()
     broken = Journal(tmp_path / "file" / "journal.db")
-    broken.write(lambda _: None)
+    broken.write(nothing())
     Recovery(broken).look(fleet)
     assert fleet.get(scene.vm.id).left_by is not None
     assert not is_ours(broken, scene.vm), "what is not proven is foreign"

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from agentclient.events import EventKind
-from agentclient.journal.entry import begin_thaw
+from agentclient.journal.entry import begin_rescue
 from agentclient.journal.writer import Journal
-from agentclient.rungs import Found, RescueOutcome, Rung
+from agentclient.rungs import Found, RescueOutcome, Rung, Step
 from agentclient.vm import FreezeState
+from agentclient.words import WindowKind
 from tests.unit.journals import LOST, of_a_dead_process, rows, tell, vm, whole
 
 
@@ -31,14 +32,16 @@ def test_what_was_left_is_settled_by_what_was_seen(
     path = tmp_path / "state" / "journal.db"
     journal, one = Journal(path), vm(tmp_path)
     left = whole(journal, one, LOST)
-    rows(journal)
     of_a_dead_process(path, left)
-    entry = begin_thaw(journal, one, foreign=True)
+    entry = begin_rescue(journal, one, Step(rung), person=True)
     assert entry is not None
     outcome = RescueOutcome(one.id, rung, None, found, state, None, "as it was found", 1.0)
     tell(entry, one, EventKind.RUNG)
     tell(entry, one, EventKind.OUTCOME, rescue=outcome)
     rescue, older = rows(journal)
+    assert (rescue.kind, rescue.thaw) == (WindowKind.RESCUE, None)
+    assert rescue.rescue is not None
+    assert (rescue.rescue["rung"], rescue.rescue["found"]) == (rung, found)
     assert [event.kind for event in rescue.events] == ["rung", "outcome"]
     assert older.window == left
     assert older.settled is settled

@@ -15,7 +15,7 @@ from agentclient.events import Event, EventKind
 from agentclient.findings import Finding, FindingLevel
 from agentclient.journal.contract import window_object
 from agentclient.journal.history import WindowRow
-from agentclient.journal.rows import MOMENTS
+from agentclient.journal.tables import MOMENTS
 from agentclient.ladder import Offer
 from agentclient.rungs import Found, Means, RescueOutcome, Rung, Step
 from agentclient.schema import (

@@ -12,7 +12,12 @@ from tui.cli import context, table
 from tui.cli.options import Options, json_option, with_options
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from agentclient.findings import Finding
+    from agentclient.journal.writer import Journal
+
+WRITE_S = 3.0
 
 _COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 
@@ -47,8 +52,20 @@ def _examine(options: Options, name: str | None) -> tuple[Finding, ...]:
         engine.visit()
         findings = examine(engine.sources, engine.fleet.states())
         if engine.journal is not None:
-            findings += tuple(check_journal(engine.journal.path, engine.journal.problem))
+            findings += tuple(check_journal(*_of_journal(engine.journal)))
     return about(findings, found.id) if found is not None else findings
+
+
+def _of_journal(journal: Journal) -> tuple[Path, str | None, tuple[str, ...]]:
+    """Write something into the journal; return its file, what is wrong, and what was put aside."""
+    from agentclient.fleet import now  # noqa: PLC0415 - as above
+    from agentclient.journal.rows import check  # noqa: PLC0415
+
+    written = journal.write(check(now().isoformat()), WRITE_S)
+    problem = journal.problem
+    if not written and problem is None:
+        problem = f"the journal {journal.path} does not answer within {WRITE_S:g} s"
+    return journal.path, problem, journal.aside()
 
 
 def _print(finding: Finding) -> None:

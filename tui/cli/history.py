@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from agentclient.durations import in_words
 from agentclient.errors import BadInput, FrostwatchError
 from agentclient.journal.contract import durations_object, window_object
+from agentclient.rungs import Rung
 from agentclient.schema import dumps
 from agentclient.text import printable
+from agentclient.vm import Phase
 from agentclient.words import WindowKind, WindowState
 from tui.cli import table
 from tui.cli.options import json_option
 from tui.cli.table import Cell
 
 if TYPE_CHECKING:
-    import sqlite3
-
     from agentclient.journal.figures import Figures
-    from agentclient.journal.history import WindowRow
-    from agentclient.journal.writer import Journal
+    from agentclient.journal.history import Guest, WindowRow
+    from agentclient.journal.writer import Journal, Query
+
+T = TypeVar("T")
 
 DEFAULT_LIMIT = 50
 READ_S = 10.0
@@ -40,7 +42,24 @@ HEADER = (
     "WHO",
     "NOTE",
 )
-_COLOURS = {"verified": "green", "thawed": "green", "unverified": "yellow", "refused": "yellow"}
+_NOW = {
+    Phase.PREPARING: "preparing",
+    Phase.PENDING: "pending",
+    Phase.HELD: "held now",
+    Phase.THAWING: "thawing",
+}
+_BEGUN = ("thaw_sent", "held", "sent")
+_COLOURS: dict[str, str] = {
+    "held now": "cyan",
+    "pending": "cyan",
+    "preparing": "cyan",
+    "thawing": "cyan",
+    **dict.fromkeys(map(str, Rung), "yellow"),
+    "verified": "green",
+    "thawed": "green",
+    "unverified": "yellow",
+    "refused": "yellow",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +67,15 @@ class _Found:
     """What is printed.
 
     Attributes:
-        ids: the VMs that were meant, if one was named.
+        vm: whose windows these are, if a VM was named.
         figures: how long the freezes of that VM took.
+        aside: where earlier journals lie that were corrupt.
     """
 
-    ids: tuple[str, ...]
     windows: tuple[WindowRow, ...]
+    vm: str | None = None
     figures: Figures | None = None
+    aside: tuple[str, ...] = ()
 
 
 @click.command("history", short_help="Tell past freezes and thaws.")
@@ -76,6 +97,9 @@ def history_command(name: str | None, as_json: bool, limit: int) -> int:
         found = _read(journal, name, limit)
     finally:
         journal.close()
+    for one in found.aside:
+        text = f"an earlier journal was corrupt, and was put aside: {printable(one)}"
+        click.echo(f"frostwatch: {text}", err=True)
     if as_json:
         _print_json(found)
     else:
@@ -86,42 +110,48 @@ def history_command(name: str | None, as_json: bool, limit: int) -> int:
 def _read(journal: Journal, name: str | None, limit: int) -> _Found:
     from agentclient.journal import history  # noqa: PLC0415 - as above
 
-    def read(file: sqlite3.Connection) -> _Found:
-        if name is None:
-            return _Found((), history.windows(file, None, limit))
-        ids = history.vm_ids(file, name)
-        if len(ids) != 1:
-            return _Found(ids, ())
-        vm = ids[0]
-        return _Found(ids, history.windows(file, vm, limit), history.all_figures(file, vm))
+    if name is None:
+        found = _Found(_asked(journal, history.windows(None, limit)))
+    else:
+        guests = _asked(journal, history.guests(name))
+        guest = _one(name, guests)
+        past = _asked(journal, history.past_of(guest, limit))
+        found = _Found(past.windows, guest.vms[0], past.figures)
+    return replace(found, aside=journal.aside(READ_S))
 
-    found = journal.ask(read, _Found((), ()), READ_S)
+
+def _asked(journal: Journal, query: Query[T]) -> T:
+    found = journal.ask(query, READ_S)
     if found is None:
-        raise FrostwatchError(journal.problem or f"the journal {journal.path} does not answer")
-    if name is not None:
-        _check(name, found.ids)
+        raise FrostwatchError(
+            journal.problem
+            or journal.take_notice()
+            or f"the journal {journal.path} does not answer"
+        )
     return found
 
 
-def _check(name: str, ids: Sequence[str]) -> None:
-    if not ids:
+def _one(name: str, guests: Sequence[Guest]) -> Guest:
+    if not guests:
         raise BadInput(f"the journal knows no VM called {printable(name)!r}")
-    if len(ids) > 1:
-        known = " and ".join(sorted(printable(one) for one in ids))
+    if len(guests) > 1:
+        known = " and ".join(sorted(printable(one.vms[0]) for one in guests))
         raise BadInput(f"{printable(name)!r} is ambiguous: it can be {known}; name one by its id")
+    return guests[0]
 
 
 def _print_json(found: _Found) -> None:
     lines = [dumps(window_object(row)) for row in found.windows]
-    if found.figures is not None:
-        lines.append(dumps(durations_object(found.ids[0], found.figures)))
+    if found.figures is not None and found.vm is not None:
+        lines.append(dumps(durations_object(found.vm, found.figures)))
     if lines:
         click.echo("\n".join(lines))
 
 
 def _print_table(found: _Found) -> None:
     if not found.windows:
-        click.echo("frostwatch: nothing was frozen or thawed yet", err=True)
+        since = "since then" if found.aside else "yet"
+        click.echo(f"frostwatch: nothing was frozen or thawed {since}", err=True)
         return
     rows = [_row(row) for row in found.windows]
     click.echo("\n".join(table.lines_of(HEADER, rows, colours=table.coloured())), color=True)
@@ -141,7 +171,8 @@ def figures_in_words(found: Figures) -> str:
 def _row(row: WindowRow) -> tuple[Cell, ...]:
     word = outcome_word(row)
     outcome = row.outcome or {}
-    certified = ("yes" if outcome.get("certified") else "no") if row.outcome else "-"
+    ended = row.outcome is not None and row.phase is None
+    certified = ("yes" if outcome.get("certified") else "no") if ended else "-"
     asked = row.times["asked"]
     when = f"{datetime.fromisoformat(asked.at):%Y-%m-%d %H:%M:%S}" if asked else "-"
     return (
@@ -153,19 +184,25 @@ def _row(row: WindowRow) -> tuple[Cell, ...]:
         Cell("-" if row.held_s is None else in_words(row.held_s)),
         Cell(seconds_in_words(row.seconds)),
         Cell(printable(outcome.get("cause") or "-", 40)),
-        Cell(printable(f"{row.user} (pid {row.pid})", 60)),
-        Cell(printable("; ".join(notes(row)), 200)),
+        Cell(printable(f"{row.user} (pid {row.pid})" if row.pid >= 0 else "-", 60)),
+        Cell(printable("; ".join(notes(row)), 300)),
     )
 
 
 def outcome_word(row: WindowRow) -> str:
-    """Return how a window ended, in one word."""
+    """Return how a window ended, or what is going on, in a word or two."""
+    if row.phase is not None:
+        return _NOW[row.phase]
+    if row.rescue is not None:
+        return printable(row.rescue.get("rung"), 40)
     if row.outcome is not None:
         return printable(row.outcome.get("outcome"), 40)
     if row.thaw is not None and row.kind is WindowKind.THAW:
         if row.thaw.get("ok"):
             return "thawed"
         return "refused" if row.thaw.get("refused") else "failed"
+    if row.unreadable is not None:
+        return "unreadable"
     return "-" if row.state is WindowState.CLOSED else row.state.value
 
 
@@ -183,19 +220,42 @@ def _count(value: object) -> str:
 
 def notes(row: WindowRow) -> Iterable[str]:
     """Yield what else a person should know of a window."""
+    if row.held_until is not None and row.phase is Phase.HELD:
+        yield f"until {row.held_until.astimezone():%H:%M:%S}"
+    elif row.phase is not None:
+        yield from _since(row)
     if row.kind is WindowKind.THAW:
         yield "thaw"
+    if row.kind is WindowKind.RESCUE:
+        yield from _rescued(row)
     refusal = (row.outcome or {}).get("refusal")
     if refusal:
         yield str(refusal)
-    if row.state is WindowState.LEFT:
+    if row.state is WindowState.LEFT and row.unreadable is None:
         yield "its process has died"
-    if row.note:
-        yield row.note
+    yield from row.notes
     if row.kind is WindowKind.FREEZE and row.state is not WindowState.OPEN and not row.settled:
         yield "MAY BE FROZEN"
     if row.settled and row.note:
         yield "settled"
+
+
+def _since(row: WindowRow) -> Iterable[str]:
+    """Yield since when an open window is where it is."""
+    begun = next(
+        (one for name in _BEGUN if (one := row.times[name]) is not None), row.times["asked"]
+    )
+    if begun is not None:
+        yield f"since {datetime.fromisoformat(begun.at):%H:%M:%S}"
+
+
+def _rescued(row: WindowRow) -> Iterable[str]:
+    """Yield what a rung was, and what it found."""
+    rescue, asked = row.rescue or {}, row.request or {}
+    by = rescue.get("by") or asked.get("by")
+    yield f"rung {rescue.get('rung') or asked.get('rung')}" + (f" by {by}" if by else "")
+    if rescue.get("found"):
+        yield f"found: {rescue['found']}"
 
 
 def seconds_in_words(value: float | None) -> str:

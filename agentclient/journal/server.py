@@ -1,0 +1,113 @@
+"""The journal's process: it alone touches the journal's disk.
+
+``python -S -E -I -c … PATH``: requests come on descriptor 0, answers leave on descriptor 1. A disk
+that hangs, or is frozen with a guest's, keeps whoever waits for it from ending, even when killed.
+So that is a process which nobody waits for. It ends when its console has gone, and does before that
+what it was asked for.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import signal
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from agentclient.journal.store import Store, Trouble
+
+NAME: Final = b"frostwatch-jour"
+HEAD_BYTES: Final = 8
+_IGNORED: Final = (
+    signal.SIGHUP,
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGQUIT,
+    signal.SIGTSTP,
+    signal.SIGPIPE,
+)
+
+
+def packed(message: tuple[Any, ...]) -> bytes:
+    """Return a message as it goes through the pipe: its length, and plain values."""
+    body = marshal.dumps(message)
+    return len(body).to_bytes(HEAD_BYTES, "big") + body
+
+
+def answer(store: Store, what: str, jobs: list[Any]) -> tuple[str, object, list[str]]:
+    """Do what is asked for.
+
+    Args:
+        store: the file.
+        what: ``"read"``, ``"write"``, or ``"aside"``: where corrupt files lie.
+        jobs: the statements of each job.
+
+    Returns:
+        ``"done"`` with what each job found, ``"missing"``, or ``"trouble"`` with why; and what a
+        person should know of the file.
+    """
+    try:
+        if what == "aside":
+            return "done", store.aside(), []
+        done = store.run(jobs, writes=what == "write")
+    except Trouble as error:
+        return "trouble", str(error), _taken(store)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it costs this request alone
+        store.close()
+        return "trouble", str(error) or repr(error), _taken(store)
+    if done is None:
+        return "missing", None, _taken(store)
+    return "done", [tuple(each) for each in done], _taken(store)
+
+
+def _taken(store: Store) -> list[str]:
+    notices, store.notices = store.notices, []
+    return [_whole(each) for each in notices]
+
+
+def _whole(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def main(path: str) -> None:
+    """Serve one console.
+
+    Args:
+        path: the journal's file.
+    """
+    for number in _IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    with suppress(OSError):
+        Path("/proc/self/comm").write_bytes(NAME)
+    os.chdir("/")
+    store = Store(Path(path))
+    while (request := _received()) is not None:
+        what, jobs = request
+        _send(packed(answer(store, what, jobs)))
+    store.close()
+
+
+def _received() -> tuple[str, list[Any]] | None:
+    """Return the next request; None once nobody can ask any more."""
+    head = _read(HEAD_BYTES)
+    body = _read(int.from_bytes(head, "big")) if head is not None else None
+    return None if body is None else marshal.loads(body)  # noqa: S302 - it comes from our console
+
+
+def _read(size: int) -> bytes | None:
+    parts: list[bytes] = []
+    while size:
+        part = os.read(0, min(size, 1 << 20))
+        if not part:
+            return None
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+def _send(message: bytes) -> None:
+    view = memoryview(message)
+    with suppress(OSError):  # the console has gone; what it has asked for is done all the same
+        while view:
+            view = view[os.write(1, view) :]
