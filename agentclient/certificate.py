@@ -36,10 +36,9 @@ def conclude(
         verdict = _window_judged(verdict, report)
         pieces = _window_evidence(window, watch, report) + pieces
     outcome = with_evidence(verdict, *pieces)
-    certified = window is not None and _certified(outcome, report, watch)
-    thawed = report.count if report.count is not None else (0 if report.settled else None)
+    certified = window is not None and _certified(outcome, report, window, watch)
     return outcome._replace(
-        thawed=thawed,
+        thawed=report.thawed,
         certified=certified,
         seconds=round(seconds, 3),
         next=report.next,
@@ -69,13 +68,14 @@ def learned(verdict: Outcome, report: ThawReport) -> Outcome:
     return verdict._replace(kind=OutcomeKind.PARTIAL, reason=reason)
 
 
-def _certified(outcome: Outcome, report: ThawReport, watch: PortWatch) -> bool:
+def _certified(outcome: Outcome, report: ThawReport, window: Window, watch: PortWatch) -> bool:
     return (
         outcome.kind is OutcomeKind.VERIFIED
         and report.settled
         and report.before is FreezeState.FROZEN
         and report.count == outcome.frozen
         and not watch.ever_closed
+        and window.unseen is None
         and all(piece.result is not EvidenceResult.AGAINST for piece in outcome.evidence)
     )
 
@@ -128,6 +128,9 @@ def _window_evidence(window: Window, watch: PortWatch, report: ThawReport) -> li
     if watch.visible and watch.ever_closed:
         text = f"closed while the freeze was held: {watch.cause}"
         pieces.append(Evidence(EvidenceName.PORT, EvidenceResult.AGAINST, text))
+    elif window.unseen is not None:
+        text = f"not seen until the window's end ({window.unseen})"
+        pieces.append(Evidence(EvidenceName.PORT, EvidenceResult.UNKNOWN, text))
     return pieces
 
 
@@ -137,5 +140,7 @@ def _writes(window: Window) -> Evidence:
     # No writes prove nothing on an idle guest (protocol §3.13); and where only some file systems
     # were to be frozen, the others write rightly.
     against = window.written_bytes > 0 and window.whole
+    if window.unseen is not None and not against:
+        return Evidence(EvidenceName.WRITES, EvidenceResult.UNKNOWN, "can't be seen to its end")
     result = EvidenceResult.AGAINST if against else EvidenceResult.UNKNOWN
     return Evidence(EvidenceName.WRITES, result, window.written_bytes)

@@ -14,6 +14,7 @@ from agentclient.holder.client import Fate, Guard
 from agentclient.links import Link
 from agentclient.moves import Move, Resync, Send, Tell
 from agentclient.preflight import Reporter
+from agentclient.presence import Absence
 from agentclient.thaw import THAW
 from agentclient.vm import Level, MonitorView, RunState
 from agentclient.wire import Dropped, WireEvent, pause_s
@@ -46,6 +47,20 @@ class Round:
     wishes: list[Wish] = field(default_factory=list)
     ended: str | None = None
     flood: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """What came of one try to connect again.
+
+    Attributes:
+        gone: whether the VM has gone (`agentclient.presence`).
+        why: why it could not be had, one clause.
+    """
+
+    connected: bool
+    gone: bool | None = None
+    why: str = ""
 
 
 class Driver:
@@ -81,6 +96,13 @@ class Driver:
         self._broken: str | None = None
         self._read_from = 0.0
         self._unfinished_at: float | None = None
+        self._told_broken = False
+        self._absence = Absence(link.server)
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a channel that has not ended."""
+        return self._broken is None
 
     def perform(self, moves: Iterable[Move]) -> None:
         """Do what a machine asks; a broken channel shows in the next round."""
@@ -112,35 +134,40 @@ class Driver:
             self._read(result)
         self._tell_unfinished(result)
         result.flood = self._conversation.wire.flood
-        if self._broken is not None:
+        if self._broken is not None and not self._told_broken:
+            self._told_broken = True
+            self._absence = Absence(self._link.server)
             result.view = self._look_for_death()
+            result.ended = self._broken
         elif time.monotonic() >= look_at or self._told(readable):
             result.view = self._look()
-        result.ended = self._broken
         result.wishes = self._wishes.take()
         return result
 
-    def reconnect(self) -> bool:
-        """Open the channel anew after it broke; nothing is proven to be ours on it yet.
-
-        Returns:
-            False if it can't be had.
-        """
-        if self._guard is not None and self._guard.fate() is Fate.LOST:
-            return self._go_on_with(self._guard.spare)
-        if self._link.agent is None or self._look().client:
-            return False
+    def reconnect(self) -> Try:
+        """Try to open the channel anew after it broke; nothing is proven to be ours on it yet."""
+        guard, self._guard = self._guard, None
+        if guard is not None and guard.fate() is Fate.LOST:
+            return self._go_on_with(guard.spare)
+        if self._link.agent is None:
+            return Try(connected=False, why="there is no agent channel")
+        view = self._look()
+        if view.client:
+            return Try(connected=False, gone=False, why="another client holds it")
         try:
             channel = self._link.connect()
-        except ConnectFailed:
-            return False
+        except ConnectFailed as error:
+            absent = self._absence.tried(time.monotonic(), error.problem)
+            known = self._link.gone() if view.gone is None else view.gone
+            return Try(connected=False, gone=absent if known is None else known, why=str(error))
+        self._absence.tried(time.monotonic(), None)
         return self._go_on_with(channel)
 
-    def _go_on_with(self, channel: Channel) -> bool:
+    def _go_on_with(self, channel: Channel) -> Try:
         self._conversation.renew(channel)
-        self._broken = None
+        self._broken, self._told_broken = None, False
         self._read_from = 0.0
-        return True
+        return Try(connected=True)
 
     def close(self) -> None:
         """Close the conversation."""

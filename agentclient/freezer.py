@@ -188,14 +188,21 @@ class Freezer:
             if guard.fate() is Fate.TAKEN:
                 self._await_holder(driver, procedure, guard)
                 return
-            gone = happened.view is not None and happened.view.gone
-            renewed = not gone and driver.reconnect()
-            driver.perform(procedure.stream_ended(now, happened.ended, renewed=renewed))
+            gone = happened.view.gone if happened.view is not None else None
+            driver.perform(procedure.stream_ended(now, happened.ended, gone=gone))
         for wish in happened.wishes:
             if wish is Wish.EXTEND:
                 driver.perform(procedure.extend(self._wishes.take_extension()))
             else:
                 driver.perform(procedure.grant(now, wish))
+        if procedure.wants_connection(now):
+            tried = driver.reconnect()
+            now = time.monotonic()
+            driver.perform(
+                procedure.connected(now)
+                if tried.connected
+                else procedure.not_connected(now, tried.why, gone=tried.gone)
+            )
         driver.perform(procedure.tick(now))
 
     def _await_holder(self, driver: Driver, procedure: FreezeProcedure, guard: Guard) -> None:
@@ -219,14 +226,18 @@ class Freezer:
         now = time.monotonic()
         timeout_s = self._request.schedule.thaw_timeout_s
         watch = PortWatch(prepared.baseline, now)
-        command = thaw_command(self._link.vm, foreign=False)
-        plan = ThawPlan(str(self._link.vm.id), timeout_s, command=command)
+        plan = ThawPlan(
+            str(self._link.vm.id),
+            timeout_s,
+            connected=driver.connected,
+            command=thaw_command(self._link.vm, foreign=False),
+        )
         machine = ThawMachine(plan, watch, prepared.conversation.ticket, now)
         report = drive_thaw(driver, machine, watch)
         outcome = Outcome(
             OutcomeKind.FAILED,
             f"{reason}; {report.reason}",
-            thawed=report.count if report.count is not None or not report.settled else 0,
+            thawed=report.thawed,
             seconds=round(time.monotonic() - self._began_at, 3),
             next=report.next,
             stuck=report.stuck,

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from agentclient.channel import Channel, ConnectProblem
-from agentclient.identity import PROC, has_gone, is_qemu, start_ticks, stat_fields
+from agentclient.identity import PROC, has_gone, start_ticks, stat_fields
+from agentclient.peer import listener, qemu_process
 from agentclient.vm import Process
 
 # For so long nobody may listen where our connection has ended, if nothing better can be known.
 NOBODY_S: Final = 3.0
 _NOBODY: Final = frozenset({ConnectProblem.REFUSED, ConnectProblem.MISSING})
-_PEER: Final = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
 
 def is_gone(process: Process | None, proc: Path = PROC) -> bool | None:
@@ -59,19 +59,14 @@ def server_of(channel: Channel, proc: Path = PROC) -> Server:
     """Return who listens at the other end of a channel, as the kernel knows it (SO_PEERCRED).
 
     Args:
-        channel: a connection that was made to a path, not one that was handed to us.
+        channel: a connection that was made to a path.
         proc: where the proc file system is.
     """
     pid = _peer(channel)
-    if pid <= 0:
-        return Server()
-    try:
-        program = str((proc / str(pid) / "exe").readlink())
-        _, fields = stat_fields(proc / str(pid))
-        process = Process(pid, start_ticks(fields))
-    except (OSError, ValueError, IndexError):
-        return Server()
-    return Server(process) if is_qemu(program) else Server(other=True)
+    process = qemu_process(pid, proc)
+    if process is not None:
+        return Server(process)
+    return Server(other=pid > 0 and os.path.lexists(proc / str(pid)))
 
 
 class Absence:
@@ -121,7 +116,6 @@ def _peer(channel: Channel) -> int:
         return 0
     try:
         with socket.socket(fileno=os.dup(fd)) as same:
-            found = same.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
-    except OSError:
+            return listener(same).pid
+    except (OSError, struct.error):
         return 0
-    return int(_PEER.unpack(found)[0])

@@ -34,7 +34,8 @@ class FreezeProcedure:
         self._ticket = new_ticket
         self.freeze = FreezeMachine(plan, new_ticket, now)
         self.thaw: ThawMachine | None = None
-        self._renewed = False
+        self._broke: str | None = None
+        self._broke_pending = False
 
     @property
     def outcome(self) -> Outcome | None:
@@ -86,20 +87,48 @@ class FreezeProcedure:
             return []
         return self.freeze.flooded(now, text) + self._hand_over(now)
 
-    def stream_ended(self, now: float, text: str, *, renewed: bool) -> list[Move]:
-        """The channel broke: nothing more will come through it.
+    def stream_ended(self, now: float, text: str, *, gone: bool | None) -> list[Move]:
+        """The channel broke: nothing more will come through it, and another one is wanted.
 
         Args:
             now: seconds of the monotonic clock.
             text: why, as far as it is known.
-            renewed: another channel to the same guest was opened, so that it can be thawed.
+            gone: whether the VM has gone with it.
         """
-        self._renewed = renewed
+        if self.outcome is not None:
+            return []
+        if gone:
+            self.freeze.watch.found_gone()
+        # It may run on in the guest, which can answer nobody now: its thaw waits as long for it.
+        unanswered = self.freeze.pending
+        pending = unanswered and self.freeze.verdict is None
+        self._broke_pending = self._broke_pending or pending
+        self._broke = text
         thawing = self.thaw
-        moves = self.freeze.stream_ended(now, text) + self._hand_over(now)
-        if thawing is not None or (self.thaw is not None and not renewed):
-            assert self.thaw is not None
-            moves += self.thaw.stream_ended(now, gone=self._dead(), renewed=renewed, text=text)
+        moves = self.freeze.stream_ended(now, text)
+        if thawing is not None:
+            moves += thawing.stream_ended(now, text, gone=gone, answered=not unanswered)
+        return moves + self._hand_over(now)
+
+    def wants_connection(self, now: float) -> bool:
+        """Whether a try to connect is due; what came of it goes to `connected` or the other."""
+        return self.thaw is not None and self.thaw.wants_connection(now)
+
+    def connected(self, now: float) -> list[Move]:
+        """Another channel to the same guest was opened, so that it can be thawed."""
+        self._broke = None
+        moves = self.thaw.connected(now) if self.thaw is not None else []
+        return moves + self._hand_over(now)
+
+    def not_connected(self, now: float, text: str, *, gone: bool | None) -> list[Move]:
+        """No channel could be opened.
+
+        Args:
+            now: seconds of the monotonic clock.
+            text: why not, one clause.
+            gone: whether the VM has gone.
+        """
+        moves = self.thaw.not_connected(now, text, gone=gone) if self.thaw is not None else []
         return moves + self._hand_over(now)
 
     def taken_over(self, now: float, why: str, report: ThawReport) -> list[Move]:
@@ -176,13 +205,13 @@ class FreezeProcedure:
     def _thaw_plan(self, now: float) -> ThawPlan:
         freeze = self.freeze
         # A cancelled freeze that is still pending may take its whole schedule before the thaw runs.
-        may_answer = freeze.pending and freeze.verdict is None
+        may_run = self._broke_pending or (freeze.pending and freeze.verdict is None)
         return ThawPlan(
             vm=str(self._vm.id),
             command=thaw_command(self._vm, foreign=False),
             timeout_s=self._schedule.thaw_timeout_s,
-            patience_s=max(0.0, freeze.ends_at - now) if may_answer else 0.0,
-            owned=not self._renewed,
+            patience_s=max(0.0, freeze.ends_at - now) if may_run else 0.0,
+            connected=self._broke is None,
             clean=not freeze.pending and not freeze.watch.ever_closed,
             after_reset=freeze.watch.reset,
             dead=self._dead(),
@@ -190,7 +219,9 @@ class FreezeProcedure:
 
     def _free_thaw(self, now: float) -> None:
         """The thaw's own bound begins when the freeze before it is out of the way."""
-        if self.thaw is not None and (not self.freeze.pending or self.freeze.watch.ever_closed):
+        if self.thaw is None or self._broke_pending:
+            return  # its answer was lost with its channel: the agent's next one tells
+        if not self.freeze.pending or self.freeze.watch.ever_closed:
             self.thaw.freeze_settled(now)
 
     def _give_up(self, now: float) -> list[Move]:

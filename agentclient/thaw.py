@@ -8,6 +8,8 @@ behind a freeze that is still pending, and run right after it (§3.6). Then:
 - the port opened again, or an agent was restarted: sync and thaw again;
 - an error: a failing thaw hook gives one although everything is thawed (§3.8), so ask the status;
 - acknowledged: ask the status; still frozen: thaw again, a few times;
+- the channel broke: connect again and again, since the guest may be frozen as long as its end is
+  not proven (`agentclient.presence`); nothing is known to be ours on a new channel;
 - the bound ran out: give up, and say what a person should do.
 """
 
@@ -32,6 +34,10 @@ LAST_CHANCE_S: Final = 0.8
 LONGEST_RETRY_S: Final = 30.0
 MOST_THAWS_WHILE_FROZEN: Final = 3
 WATCH_S: Final = 0.25
+# After a try to connect that failed, or a channel that broke anew: the first wait, and the longest.
+FIRST_RECONNECT_S: Final = 0.1
+LONGEST_RECONNECT_S: Final = 1.0
+GONE: Final = "the VM has gone: nothing is frozen any more"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +51,9 @@ class ThawReport:
         settled: nothing is frozen any more, as far as evidence goes.
         reason: one sentence about how that is known, or why it isn't.
         next: what a person should do now; None if nothing.
-        repeated: a thaw before died with its agent and may have run: the count may be short of it.
+        repeated: a thaw before died with its agent or its channel and may have run: the count may
+            be short of it.
+        sent: a thaw was sent; only where none was, no count means that nothing had to be thawed.
         stuck: why it isn't settled; None if it is.
     """
 
@@ -57,6 +65,12 @@ class ThawReport:
     next: str | None
     repeated: bool = False
     stuck: Stuck | None = None
+    sent: bool = False
+
+    @property
+    def thawed(self) -> int | None:
+        """How many file systems were thawed; None if that isn't known."""
+        return 0 if self.count is None and self.settled and not self.sent else self.count
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +83,7 @@ class ThawPlan:
         patience_s: how much longer a pending freeze before it may take.
         owned: a sync was answered on this channel; before that nothing else may be written.
         clean: the channel is owned and nothing is outstanding on it.
+        connected: there is a channel; else one must be opened first.
         ask: thaw only if the agent says frozen, since the thaw hook would run unpaired
             otherwise (protocol §3.8): after a reset, or where nobody said that it must be done.
         allowed: what is found frozen may be thawed: it is ours, or a person decided (P4).
@@ -82,6 +97,7 @@ class ThawPlan:
     patience_s: float = 0.0
     owned: bool = True
     clean: bool = False
+    connected: bool = True
     ask: bool = False
     allowed: bool = True
     after_reset: bool = False
@@ -92,6 +108,7 @@ class ThawPlan:
 class State(StrEnum):
     """Where the machine is."""
 
+    RECONNECTING = "reconnecting"
     ACQUIRING = "acquiring"
     THAWING = "thawing"
     ASKING = "asking"
@@ -119,7 +136,10 @@ class ThawMachine:
         self.ends_at = now + plan.timeout_s + plan.patience_s
         self.sent_at: float | None = None
         self._free = plan.patience_s <= 0
-        self._owned = plan.owned
+        self._owned = plan.owned and plan.connected
+        self._connect_at = now
+        self._connect_wait_s = 0.0
+        self._why_broken = "it is not connected"
         self._reset = plan.after_reset
         self._ask = plan.ask or plan.after_reset
         self.refused = False
@@ -135,18 +155,24 @@ class ThawMachine:
         self._error: str | None = None
         self._thaws_while_frozen = 0
         self._waiting = False
-        self._broke = False
 
     @property
     def wakes_at(self) -> float:
         """When `tick` has something to do at the latest."""
-        return min(self.ends_at, self._retry_at)
+        connecting = self.state is State.RECONNECTING
+        return min(self.ends_at, self._connect_at if connecting else self._retry_at)
+
+    def wants_connection(self, now: float) -> bool:
+        """Whether a try to connect is due; what came of it goes to `connected` or the other."""
+        return self.state is State.RECONNECTING and now >= self._connect_at
 
     @property
     def waiting_for(self) -> str:
         """One clause that says what is waited for."""
         if self._watch.blocked:
             return f"the VM is {self._watch.run_state}: {RELEASED_BY[self._watch.run_state]}"
+        if self.state is State.RECONNECTING:
+            return f"the agent's channel to be had again ({self._why_broken})"
         if self._watch.open is False:
             return "an agent to come back"
         if self.state is State.ACQUIRING:
@@ -160,9 +186,12 @@ class ThawMachine:
         if self._watch.cause is Cause.MIGRATED:
             return self._migrated(now)
         if self._plan.dead:
-            return self._end(now, True, "the VM has gone: nothing is frozen any more", None)
+            return self._end(now, True, GONE, None)
         if self._watch.run_state is RunState.PANICKED:
             return self._panicked(now)
+        if not self._plan.connected:
+            self.state = State.RECONNECTING
+            return []
         if not self._owned:
             return self._acquire()
         return self._begin(now, resync=not self._plan.clean)
@@ -213,7 +242,7 @@ class ThawMachine:
             return []
         if now >= self.ends_at:
             return self._give_up(now)
-        if now < self._retry_at:
+        if self.state is State.RECONNECTING or now < self._retry_at:
             return []
         self._retry_s = min(self._retry_s * 2, LONGEST_RETRY_S)
         self._retry_at = now + self._retry_s
@@ -230,26 +259,56 @@ class ThawMachine:
         self._free = True
         self.ends_at = min(self.ends_at, now + LAST_CHANCE_S)
 
-    def stream_ended(self, now: float, *, gone: bool, renewed: bool, text: str) -> list[Move]:
-        """The channel broke.
+    def stream_ended(
+        self, now: float, text: str, *, gone: bool | None, answered: bool = True
+    ) -> list[Move]:
+        """The channel broke: unless the VM has gone, another one is wanted.
 
         Args:
             now: seconds of the monotonic clock.
-            gone: the VM has gone with it.
-            renewed: another channel to the same guest was opened: begin anew on that.
             text: why, as far as it is known.
+            gone: whether the VM has gone with it.
+            answered: the freeze before it was answered. Else its hook may have failed, so that an
+                agent that says thawed may still owe the hook of a thaw (protocol §3.8).
         """
         if self.state is State.DONE:
             return []
+        if self.sent_at is not None:
+            # It may have run: sent twice, its hook would run unpaired.
+            self._repeated = True
+            self._ask = self._ask or answered
+        return self._disconnected(now, text, gone)
+
+    def connected(self, now: float) -> list[Move]:
+        """Another channel was opened: begin anew on that."""
+        self._retry_s = FIRST_RETRY_S
+        self._retry_at = now + FIRST_RETRY_S
+        return self._acquire()
+
+    def not_connected(self, now: float, text: str, *, gone: bool | None) -> list[Move]:
+        """No channel could be opened: it is tried again, unless the VM has gone.
+
+        Args:
+            now: seconds of the monotonic clock.
+            text: why not, one clause.
+            gone: whether the VM has gone.
+        """
+        return self._disconnected(now, text, gone)
+
+    def _disconnected(self, now: float, text: str, gone: bool | None) -> list[Move]:
+        if gone:
+            self._watch.found_gone()
         if self._watch.cause is Cause.MIGRATED:
             return self._migrated(now)
         if gone:
-            return self._end(now, True, "the VM has gone: nothing is frozen any more", None)
-        if renewed:
-            self._owned = False
-            return self._acquire()
-        self._broke = True
-        return self._end(now, False, f"the channel broke before the thaw: {text}", self._next())
+            return self._end(now, True, GONE, None)
+        self.state = State.RECONNECTING
+        self._owned, self._waiting, self._why_broken = False, False, text
+        self._connect_at = now + self._connect_wait_s
+        # A socket that takes us and drops us at once is no better than none.
+        wait_s = max(2 * self._connect_wait_s, FIRST_RECONNECT_S)
+        self._connect_wait_s = min(wait_s, LONGEST_RECONNECT_S)
+        return []
 
     # -- sending --------------------------------------------------------------------------
 
@@ -302,6 +361,7 @@ class ThawMachine:
     def _synced(self, now: float) -> list[Move]:
         self._agent_is_free(now)
         self._owned = True
+        self._connect_wait_s = 0.0
         if self.state is not State.ACQUIRING:
             return []
         return self._begin(now, resync=False)
@@ -311,7 +371,8 @@ class ThawMachine:
     def _status_before(self, now: float, value: object) -> list[Move]:
         self._agent_is_free(now)
         state = freeze_state(value)
-        self._before = state
+        if not self._repeated:  # behind a thaw of ours it does not tell what was before
+            self._before = state
         if self.state is not State.ASKING:
             return []
         if state is not FreezeState.THAWED and self._plan.allowed:
@@ -368,13 +429,15 @@ class ThawMachine:
             case Change.GONE if self._watch.cause is Cause.MIGRATED:
                 return self._migrated(now)
             case Change.GONE | Change.SHUTDOWN:
-                return self._end(now, True, "the VM has gone: nothing is frozen any more", None)
+                return self._end(now, True, GONE, None)
             case Change.PANICKED:
                 return self._panicked(now)
             case Change.RESET:
                 self._reset = self._ask = True
                 self._agent_is_free(now)
                 return []
+            case _ if self.state is State.RECONNECTING:
+                return []  # there is nothing to write to; a new channel begins with a sync
             case Change.OPENED | Change.RESTARTED:
                 # What was written may have died with an agent, or may still run on this one: the
                 # answer to a sync tells.
@@ -423,13 +486,14 @@ class ThawMachine:
             (self._thaws_while_frozen >= MOST_THAWS_WHILE_FROZEN, Stuck.STILL_FROZEN),
             (watch.blocked, Stuck.BLOCKED),
             (watch.open is False, Stuck.NO_AGENT),
-            (self._broke, Stuck.CHANNEL),
+            (self.state is State.RECONNECTING, Stuck.CHANNEL),
         ):
             if holds:
                 return why
         return Stuck.SILENT
 
     def _end(self, now: float, settled: bool, reason: str, step: str | None) -> list[Move]:
+        stuck = None if settled else self._stuck()
         self.state = State.DONE
         self.report = ThawReport(
             self._before,
@@ -439,7 +503,8 @@ class ThawMachine:
             reason,
             step,
             self._repeated,
-            None if settled else self._stuck(),
+            stuck,
+            sent=self.sent_at is not None,
         )
         level = Level.INFO if settled else Level.ERROR
         kind = EventKind.THAWED if settled else EventKind.NOTE

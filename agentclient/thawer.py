@@ -137,11 +137,10 @@ class Thawer:
         if machine.refused:
             state = FreezeState.FROZEN
         self._reporter.frozen(state, foreign=machine.refused)
-        count = report.count if report.count is not None else (0 if report.settled else None)
         return self._told(
             self._outcome(
                 state,
-                count,
+                report.thawed,
                 report.reason,
                 report.next,
                 refused=machine.refused,
@@ -210,12 +209,17 @@ def drive_thaw(
         if happened.view is not None:
             driver.perform(machine.changed(now, watch.saw(now, happened.view)))
         if happened.ended is not None:
-            gone = watch.view.gone is True
-            renewed = not gone and driver.reconnect()
-            driver.perform(
-                machine.stream_ended(now, gone=gone, renewed=renewed, text=happened.ended)
-            )
+            gone = happened.view.gone if happened.view is not None else None
+            driver.perform(machine.stream_ended(now, happened.ended, gone=gone))
         if any(wish in (Wish.CANCEL, Wish.GIVE_UP) for wish in happened.wishes):
             machine.abandon(now)
+        if machine.wants_connection(now):
+            tried = driver.reconnect()
+            now = time.monotonic()
+            driver.perform(
+                machine.connected(now)
+                if tried.connected
+                else machine.not_connected(now, tried.why, gone=tried.gone)
+            )
         driver.perform(machine.tick(now))
     return machine.report

@@ -180,6 +180,13 @@ class PortWatch:
         if self.cause not in (Cause.VM_GONE, Cause.GUEST_SHUTDOWN, Cause.MIGRATED):
             self.cause = cause
 
+    def found_gone(self) -> None:
+        """The VM has gone, as something else than a look has proven."""
+        if not self._died:
+            self._died = True
+            self.changes.append(Change.GONE)
+            self._note(Change.GONE)
+
     def answered_anew(self) -> None:
         """An agent answered after the port had closed: it is there before a look has shown it."""
         if self.cause is Cause.AGENT_GONE:

@@ -45,6 +45,7 @@ class Window:
         at_risk: the port closed while it was held.
         broken: why it is no window any more, None while it is one.
         over: it is to be thawed now.
+        unseen: why the port was not seen at the last look, though it can be; None if it was.
         written_bytes: what the host saw written since; None if that can't be seen.
         whole: as given.
     """
@@ -64,6 +65,7 @@ class Window:
         self.at_risk = False
         self.broken: str | None = None
         self.over = False
+        self.unseen: str | None = None
         self.written_bytes: int | None = None
         self._lost_at = since + WINDOWS_S if windows else float("inf")
         self._watch = watch
@@ -110,7 +112,10 @@ class Window:
             self.broken = self.broken or text
             fields = {"written_bytes": self.written_bytes}
             moves.append(Tell(EventKind.CONTRADICTION, Level.ERROR, text, fields))
-        if self._last_look_by is not None and not self.over:
+        view = self._watch.view
+        blind = self._watch.visible and view.port_open is None
+        self.unseen = (view.problem or "it has no state") if blind else None
+        if self._last_look_by is not None and not self.over and not blind:
             moves += self._end(now)
         return moves
 

@@ -400,6 +400,7 @@ def _report(body: Body) -> ThawReport:
         next=text(body, "next") or None,
         repeated=body.get("repeated") is True,
         stuck=_stuck(text(body, "stuck")),
+        sent=body.get("sent") is True,
     )
 
 

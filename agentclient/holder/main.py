@@ -210,7 +210,7 @@ class Holder:
     # -- taking over ----------------------------------------------------------------------
 
     def _take_over(self, ward: Ward, why: str) -> None:
-        if ward.state is not State.RELAYED:
+        if ward.state not in (State.RELAYED, State.BROKEN):
             return
         self._say({"say": Say.TAKEN, "key": ward.key, "why": why})
         self._diary.taken(ward.body, why)
@@ -221,7 +221,8 @@ class Holder:
 
     def _broken(self, ward: Ward) -> None:
         self._say({"say": Say.BROKEN, "key": ward.key})
-        self._wards.pop(ward.key, None)  # its QEMU has gone: nobody is left to be thawed
+        if ward.state is State.DONE:
+            self._wards.pop(ward.key, None)
 
     def _done(self, ward: Ward, report: ThawReport) -> None:
         self._wards.pop(ward.key, None)
@@ -243,6 +244,7 @@ class Holder:
                 "next": report.next,
                 "stuck": report.stuck,
                 "repeated": report.repeated,
+                "sent": report.sent,
             }
         )
 

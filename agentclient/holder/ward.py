@@ -17,7 +17,7 @@ from agentclient.holder.messages import Body, number, peer_of, text
 from agentclient.holder.relay import Relay
 from agentclient.monitor import Monitor
 from agentclient.moves import Move, Resync, Send
-from agentclient.presence import is_gone, server_of
+from agentclient.presence import Absence, Server, is_gone, server_of
 from agentclient.thaw import WATCH_S, ThawMachine, ThawPlan, ThawReport
 from agentclient.visitor import Visitor
 from agentclient.vm import AgentChannel, MonitorView, Process, Transport
@@ -34,6 +34,7 @@ class State(StrEnum):
     """Whose conversation it is."""
 
     RELAYED = "relayed"
+    BROKEN = "broken"  # the guest's end has closed, and the console has been told
     THAWING = "thawing"
     DONE = "done"
 
@@ -81,7 +82,9 @@ class Ward:
         self._hold_s = 0.0
         self._bound_at = float("inf")
         self._deadline = float("inf")
-        self._process = _process(body) or server_of(UnixChannel(guest)).process
+        process = _process(body)
+        self._server = Server(process) if process else server_of(UnixChannel(guest))
+        self._absence = Absence(self._server)
         self._monitor = self._make_monitor()
         self._look_at = 0.0
         self._machine: ThawMachine | None = None
@@ -120,7 +123,7 @@ class Ward:
 
     def overdue(self, now: float) -> bool:
         """Return whether its window should have ended by now."""
-        if self.state is not State.RELAYED:
+        if self.state not in (State.RELAYED, State.BROKEN):
             return False
         self._notice_answer(now)
         return now >= self._deadline
@@ -132,15 +135,14 @@ class Ward:
             False if nothing was sent that could have frozen anything.
         """
         self._relay.stop()
-        may_have_run = self._sent_before is not None and self._relay.to_guest > self._sent_before
-        if not may_have_run:
+        if not self._may_have_run:
             self._end()
             return False
+        connected = self.state is State.RELAYED
         self.state = State.THAWING
-        self._wire = AgentWire()
         self._tickets = itertools.count(1)
-        self._channel: Channel = UnixChannel(self._guest)
-        self._listen()
+        if connected:
+            self._talk_through(UnixChannel(self._guest))
         view = MonitorView(problem="not looked at yet")
         self._watch = PortWatch(view, now)
         self._machine = ThawMachine(self._plan(now), self._watch, self._tickets.__next__, now)
@@ -163,8 +165,15 @@ class Ward:
         if now >= self._look_at:
             self._look_at = now + WATCH_S
             self._look()
+        if self._machine is not None and self._machine.wants_connection(now):
+            self._reconnect(self._machine)
         if self._machine is not None:  # what was seen may have ended it
             self._perform(self._machine.tick(now))
+
+    @property
+    def _may_have_run(self) -> bool:
+        """Whether anything was sent that could have frozen the guest."""
+        return self._sent_before is not None and self._relay.to_guest > self._sent_before
 
     # -- relayed --------------------------------------------------------------------------
 
@@ -180,12 +189,15 @@ class Ward:
 
     def _side_ended(self, side: str) -> None:
         # The console's end is closed by its death, which its control channel tells as well, or
-        # by a console that is about to disarm. The guest's is QEMU's own: it has gone.
+        # by a console that is about to disarm. The guest's says nothing of the guest: while the
+        # console opens another channel, it stays ours to thaw if the console dies.
+        self._relay.stop()
         if side == "guest":
+            self._guest.close()
+            self.state = State.BROKEN
+            if is_gone(self._server.process) or not self._may_have_run:
+                self._end()
             self._tie.broken(self)
-            self._end()
-        else:
-            self._relay.stop()
 
     # -- thawing --------------------------------------------------------------------------
 
@@ -196,6 +208,7 @@ class Ward:
             # A freeze that is still pending may take its whole bound before the thaw can run.
             patience_s=0.0 if self._answered else max(0.0, self._bound_at - now),
             owned=False,
+            connected=self._listening,
             ask=self._console_thaws,
             command=text(self.body, "command"),
         )
@@ -208,7 +221,12 @@ class Ward:
         transport = known[0] if known else Transport.UNKNOWN
         label = text(self.body, "label") or None
         channel = AgentChannel(Path(agent), label, transport)
-        return Monitor(UnixEndpoint(Path(path), peer_of(self.body)), channel, process=self._process)
+        endpoint = UnixEndpoint(Path(path), peer_of(self.body))
+        return Monitor(endpoint, channel, process=self._server.process)
+
+    def _talk_through(self, channel: Channel) -> None:
+        self._channel, self._wire = channel, AgentWire()
+        self._listen()
 
     def _listen(self) -> None:
         self._read_from = float("inf")
@@ -260,6 +278,8 @@ class Ward:
             self._tie.done(self, report)
 
     def _write(self, data: bytes) -> None:
+        if not self._listening:
+            return  # it broke while the moves before this one were made
         try:
             self._channel.send(data, SEND_S)
         except TimeoutError:
@@ -268,21 +288,31 @@ class Ward:
             self._broken(str(error))
 
     def _broken(self, why: str) -> None:
-        """QEMU has dropped us: connect anew, unless it has gone itself."""
+        """The channel has ended: another one is wanted, unless the guest's QEMU has gone."""
         assert self._machine is not None
         self._hang_up()
-        gone, renewed = is_gone(self._process) is True, False
-        try:
-            path, peer = Path(text(self.body, "agent")), peer_of(self.body)
-            self._channel = UnixEndpoint(path, peer).connect()
-            renewed = True
-        except ConnectFailed:
-            pass
-        if renewed:
-            self._wire = AgentWire()
-            self._listen()
+        gone = is_gone(self._server.process)
+        now, answered = time.monotonic(), self._answered
+        self._perform(self._machine.stream_ended(now, why, gone=gone, answered=answered))
+
+    def _reconnect(self, machine: ThawMachine) -> None:
+        """Try once; never behind another client (P5)."""
         now = time.monotonic()
-        self._perform(self._machine.stream_ended(now, gone=gone, renewed=renewed, text=why))
+        if self._watch.view.client:
+            self._perform(machine.not_connected(now, "another client holds it", gone=False))
+            return
+        try:
+            path = Path(text(self.body, "agent"))
+            channel = UnixEndpoint(path, peer_of(self.body)).connect()
+        except ConnectFailed as error:
+            absent = self._absence.tried(now, error.problem)
+            known = is_gone(self._server.process)
+            gone = absent if known is None else known
+            self._perform(machine.not_connected(now, str(error), gone=gone))
+            return
+        self._absence.tried(now, None)
+        self._talk_through(channel)
+        self._perform(machine.connected(now))
 
     def _look(self) -> None:
         if self._monitor is None:

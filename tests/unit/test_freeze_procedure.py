@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from agentclient.events import EventKind
@@ -340,26 +342,67 @@ def test_a_thaw_that_dies_with_its_agent_is_sent_again() -> None:
     assert outcome.settled
 
 
+@pytest.mark.parametrize("away_s", [0.0, 1.0, 150.0])
 @pytest.mark.parametrize("hold_s", [0.0, 60.0])
-def test_a_broken_channel_is_opened_anew_for_the_thaw(hold_s: float) -> None:
+def test_a_broken_channel_is_opened_anew_for_the_thaw(hold_s: float, away_s: float) -> None:
     freeze = VirtualFreeze(VirtualGuest(hook_s=5), Schedule(hold_s=hold_s))
     freeze.run(2.0 if not hold_s else 20.0)
-    freeze.break_channel(renewed=True)
+    freeze.break_channel(away_s)
     outcome = freeze.run_out()
     assert outcome.cause is Cause.CHANNEL_BROKEN
     # The pending freeze went on in the guest, and froze it: known only from its status.
     assert outcome.kind is (OutcomeKind.BROKEN if hold_s else OutcomeKind.PARTIAL)
     assert (outcome.settled, freeze.guest.frozen) == (True, set())
     assert freeze.guest.thaw_runs == 1
+    gaps = [after - before for before, after in itertools.pairwise(freeze.tries)]
+    assert all(gap >= 0.1 for gap in gaps), "no busy loop"
+    assert all(gap <= 1.5 for gap in gaps)
 
 
-def test_a_channel_that_stays_broken_is_told_loudly() -> None:
+def test_a_channel_that_stays_broken_is_tried_until_the_bound_and_told_loudly() -> None:
     freeze = VirtualFreeze(VirtualGuest(), Schedule(hold_s=60))
     freeze.run(20.0)
-    freeze.break_channel(renewed=False)
+    freeze.break_channel(float("inf"))
     outcome = freeze.run_out()
+    assert freeze.guest.now == pytest.approx(20 + 180, abs=1)
+    assert len(freeze.tries) == pytest.approx(180, abs=20)
     assert (outcome.settled, outcome.thawed) == (False, None)
+    assert "THE GUEST MAY STILL BE FROZEN" in outcome.reason
+    assert "nobody listens" in outcome.reason
     assert outcome.next is not None
+
+
+def test_a_freeze_whose_channel_broke_runs_on_and_is_thawed_when_it_ends() -> None:
+    """The hook of an agent that nobody hears any more takes longer than a thaw may."""
+    freeze = VirtualFreeze(VirtualGuest(hook_s=1000))
+    freeze.run(5.0)
+    freeze.break_channel()
+    outcome = freeze.run_out(step_s=1.0)
+    assert (outcome.kind, outcome.cause) == (OutcomeKind.PARTIAL, Cause.CHANNEL_BROKEN)
+    assert (outcome.settled, freeze.guest.frozen, freeze.guest.thaw_runs) == (True, set(), 1)
+
+
+def test_a_thaw_whose_channel_broke_is_not_sent_twice_unasked() -> None:
+    freeze = VirtualFreeze(VirtualGuest(), Schedule(hold_s=5))
+    while not freeze.asked(THAW):
+        freeze.run(0.05)
+    freeze.guest.advance(0.0)  # the guest has thawed; its answer is lost with the channel
+    freeze.break_channel(2.0)
+    outcome = freeze.run_out()
+    assert (outcome.settled, freeze.guest.thaw_runs) == (True, 1)
+    assert outcome.thawed is None, "how many it thawed is not known"
+    assert (outcome.kind, outcome.certified) == (OutcomeKind.VERIFIED, False)
+
+
+def test_a_vm_that_is_found_gone_while_its_channel_is_away_is_settled() -> None:
+    freeze = VirtualFreeze(VirtualGuest(hook_s=60), monitor=False)
+    freeze.run(5.0)
+    freeze.break_channel(float("inf"))
+    freeze.run(2.0)
+    assert freeze.outcome is None
+    freeze.guest.leave()
+    outcome = freeze.run_out(most_s=2.0)
+    assert (outcome.settled, outcome.cause, outcome.thawed) == (True, Cause.VM_GONE, 0)
 
 
 def test_a_vm_that_migrated_away_may_be_frozen_where_it_runs_now() -> None:

@@ -30,6 +30,8 @@ FAULTS = (
     "end hold",
     "give up",
     "noise",
+    "break",
+    "break for long",
 )
 steps = st.lists(st.tuples(st.floats(0.0, 4.0), st.sampled_from(FAULTS)), min_size=0, max_size=12)
 guests = st.builds(
@@ -84,6 +86,10 @@ def strike(freeze: VirtualFreeze, fault: str) -> None:
             freeze.wish(Wish.END_HOLD)
         case "give up":
             freeze.wish(Wish.GIVE_UP)
+        case "break":
+            freeze.break_channel(1.0)
+        case "break for long":
+            freeze.break_channel(1e6)
         case "noise":
             guest.outbox += b'{"return": "frozen", "id": "fw1.1"}\n[[[]]]\n'
 

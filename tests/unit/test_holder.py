@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import select
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from pathlib import Path
 
 import pytest
 
@@ -25,7 +27,7 @@ THAW_LINE = b'{"execute":"guest-fsfreeze-thaw"}\n'
 class Stage:
     """A holder, the console's ends of its two channels, and the guest's end."""
 
-    def __init__(self, stack: ExitStack) -> None:
+    def __init__(self, stack: ExitStack, path: Path) -> None:
         pair = socket.socketpair
         self.process = stack.enter_context(subprocess.Popen(["sleep", "100"]))
         self.control, theirs = pair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -34,7 +36,7 @@ class Stage:
         for each in (self.control, self.guest, self.talk, theirs, guests, talks):
             stack.enter_context(each)
         self.holder = Holder(theirs, self.process.pid)
-        body = {"do": Do.ARM, **KEY, "vm": "a", "thaw_s": 5.0}
+        body = {"do": Do.ARM, **KEY, "vm": "a", "thaw_s": 5.0, "agent": str(path)}
         send(self.control, body, [guests.fileno(), talks.fileno()])
         self.say(Do.INTENT, bound_s=60.0, hold_s=60.0)
         self.turns(4)
@@ -83,9 +85,9 @@ class Stage:
 
 
 @pytest.fixture
-def stage() -> Iterator[Stage]:
+def stage(tmp_path: Path) -> Iterator[Stage]:
     with ExitStack() as stack:
-        stage = Stage(stack)
+        stage = Stage(stack, tmp_path / "agent")
         yield stage
         stage.process.kill()
 
@@ -107,6 +109,51 @@ def test_a_console_that_died_before_its_thaw_is_thawed_for_at_once(
 ) -> None:
     stage.die(unread=unread)
     assert stage.asked_after_sync() == [STATUS, THAW]
+
+
+@pytest.mark.parametrize("dies_first", [False, True])
+def test_a_guest_whose_channel_broke_is_connected_to_again(
+    stage: Stage, tmp_path: Path, dies_first: bool
+) -> None:
+    """An end of the channel says nothing of the guest; whoever died before it or after it."""
+    if dies_first:
+        stage.die(unread=False)
+        stage.turns(3)
+    stage.guest.close()
+    stage.turns(3)
+    if not dies_first:
+        stage.die(unread=False)
+    stage.turns(3)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "agent"))
+        listener.listen()
+        end = time.monotonic() + PATIENCE_S
+        while not select.select([listener], [], [], 0)[0]:
+            assert time.monotonic() < end
+            stage.holder._turn()
+        stage.guest, _ = listener.accept()
+        with stage.guest:
+            # It was never answered: its hook may have failed, and owes the hook of a thaw.
+            assert stage.asked_after_sync() == [STATUS, THAW]
+
+
+def test_a_guest_that_was_not_frozen_yet_is_let_go_with_its_channel() -> None:
+    with ExitStack() as stack:
+        process = stack.enter_context(subprocess.Popen(["sleep", "100"]))
+        stack.callback(process.kill)
+        control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        guest, guests = socket.socketpair()
+        talk, talks = socket.socketpair()
+        for each in (control, theirs, guest, guests, talk, talks):
+            stack.enter_context(each)
+        holder = Holder(theirs, process.pid)
+        body = {"do": Do.ARM, **KEY, "vm": "a", "thaw_s": 5.0}
+        send(control, body, [guests.fileno(), talks.fileno()])
+        guests.close()
+        holder._turn()
+        guest.close()
+        holder._turn()
+        assert not holder._wards
 
 
 def test_a_holder_that_was_told_to_end_takes_over_what_comes_after_that(stage: Stage) -> None:

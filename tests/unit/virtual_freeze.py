@@ -36,6 +36,8 @@ class VirtualFreeze:
     told: list[tuple[float, Tell]] = field(default_factory=list)
     sent: list[tuple[float, str]] = field(default_factory=list)
     ended: bool = False
+    back_at: float = 0.0
+    tries: list[float] = field(default_factory=list)
     closed_when_looked_at: bool = False
     closed_at_verdict: bool = False
     frozen_at_verdict: set[str] = field(default_factory=set)
@@ -109,6 +111,8 @@ class VirtualFreeze:
         due = now >= self._looked_at + min(freeze.watch_every_s, self.look_every_s)
         if self.monitor and (due or freeze.wants_look):
             self.look()
+        if self.procedure.wants_connection(now):
+            self.connect()
         self.perform(self.procedure.tick(now))
 
     def pump(self) -> None:
@@ -118,19 +122,36 @@ class VirtualFreeze:
             self.ended = True
             if self.monitor:
                 self.look()
-            self.perform(self.procedure.stream_ended(self.guest.now, "closed", renewed=False))
+            self.perform(self.procedure.stream_ended(self.guest.now, "closed", gone=True))
         elif data and not self.ended:
             for event in self.wire.feed(data):
                 self.perform(self.procedure.heard(self.guest.now, event))
 
-    def break_channel(self, *, renewed: bool) -> None:
-        """QEMU drops us, and lives on; what the agent had not read is gone with the channel."""
+    def break_channel(self, away_s: float = 0.0) -> None:
+        """QEMU drops us, and lives on; what the agent had not read is gone with the channel.
+
+        Args:
+            away_s: for so long nobody can connect.
+        """
+        if self.ended:
+            return
         self.guest.inbox.clear()
         self.guest.read()
-        self.ended = not renewed
-        self.wire = AgentWire(new_id=itertools.count(5000).__next__)
-        moves = self.procedure.stream_ended(self.guest.now, "closed", renewed=renewed)
-        self.perform(moves)
+        self.ended = True
+        self.back_at = self.guest.now + away_s
+        self.perform(self.procedure.stream_ended(self.guest.now, "closed", gone=None))
+
+    def connect(self) -> None:
+        """Try to connect again."""
+        now = self.guest.now
+        self.tries.append(now)
+        if self.guest.gone or now < self.back_at:
+            gone = True if self.guest.gone else None
+            self.perform(self.procedure.not_connected(now, "nobody listens", gone=gone))
+            return
+        self.ended = False
+        self.wire = AgentWire(new_id=itertools.count(5000 + 100 * len(self.tries)).__next__)
+        self.perform(self.procedure.connected(now))
 
     def look(self) -> None:
         """Look at the monitor."""
