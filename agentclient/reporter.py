@@ -50,6 +50,7 @@ class FleetReporter:
         self._vm = vm
         self._on_event = on_event
         self._entry = entry
+        self._logged = ""
 
     def tell(self, tell: Tell) -> None:
         """Log an event, and pass it on."""
@@ -87,7 +88,9 @@ class FleetReporter:
     def _tell(self, tell: Tell) -> None:
         tell = self._meant(tell)
         text = printable(tell.text, 1000)
-        self._fleet.log(self._vm.id, tell.level, text)
+        if text != self._logged:  # a verdict that is the outcome as well, a status asked again
+            self._fleet.log(self._vm.id, tell.level, text)
+            self._logged = text
         event = Event(self._vm.id, self._fleet.wall(), tell.kind, tell.level, text, tell.fields)
         if self._entry is not None:
             self._entry.event(event)

@@ -340,7 +340,7 @@ async def test_the_thaw_of_a_freeze_in_flight_says_that_it_ends_the_window(
         (ThawOutcome(qemu("app-1"), None, None, True, "it is locked", 0.1, None), "▲"),
         (
             ThawOutcome(qemu("app-1"), None, None, False, "no answer", 180.0, "do this"),
-            "✗ app-1: no answer. NEXT: do this",
+            "✗ app-1 MAY STILL BE FROZEN: R shows its rescue; no answer",
         ),
     ],
 )

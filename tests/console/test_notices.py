@@ -27,7 +27,7 @@ async def test_a_verdict_is_told_at_once(fleet: Fleet, still: StillClock) -> Non
     async with seated(fleet, still, size=LARGE) as seat:
         put(fleet, qemu("web-1"), progress=pending(still, verdict=lost(), phase=Phase.THAWING))
         await seat.settle()
-        assert "✗ web-1: lost: the agent was restarted" in seat.notice
+        assert "✗ web-1: lost: copy not consistent; guest writes again" in seat.notice
 
 
 async def test_good_news_do_not_push_bad_news_away_at_once(fleet: Fleet, still: StillClock) -> None:
@@ -36,7 +36,7 @@ async def test_good_news_do_not_push_bad_news_away_at_once(fleet: Fleet, still: 
         await seat.settle()
         put(fleet, qemu("db-1"), last=verified())
         await seat.settle(2)
-        assert "web-1 MAY STILL BE FROZEN: lost" in seat.notice
+        assert "web-1 MAY STILL BE FROZEN: R shows its rescue; lost" in seat.notice
         put(fleet, qemu("app-1"), last=verified())
         await seat.settle(10)
         assert "app-1: certified" in seat.notice
@@ -50,7 +50,7 @@ async def test_dangers_are_told(fleet: Fleet, still: StillClock) -> None:
         assert "db-1: at risk" in seat.notice
         put(fleet, qemu("web-1"), freeze=foreign(still))
         await seat.settle()
-        assert "web-1: frozen, and not by this console" in seat.notice
+        assert "web-1: frozen by somebody else" in seat.notice
 
 
 async def test_what_was_known_before_the_console_opened_is_no_news(
@@ -71,4 +71,4 @@ async def test_what_a_dead_frostwatch_has_left_is_told_with_what_to_do(
         put(fleet, qemu("web-1"), freeze=frozen, left=left)
         await seat.settle()
         assert "web-1: left frozen by frostwatch (pid 4711, root)" in seat.notice
-        assert "t thaws it" in seat.notice
+        assert "t thaws web-1" in seat.notice

@@ -18,7 +18,7 @@ def log(fleet: Fleet, first: int, last: int) -> None:
 async def test_the_pane_shows_the_vm_under_the_cursor(still: StillClock) -> None:
     async with seated(long_freeze(still), still) as seat:
         assert "qemu:db-1 · pid 4001" in seat.text
-        assert "step 2 of 6: 7:41 left" in seat.text
+        assert "step 2 of 6 ends in 7:41" in seat.text
         assert "the agent has read the freeze" in seat.text
         assert "not covered: /boot/efi" in seat.text
         await seat.press("down")
@@ -28,7 +28,7 @@ async def test_the_pane_shows_the_vm_under_the_cursor(still: StillClock) -> None
 async def test_clocks_in_the_pane_run(still: StillClock) -> None:
     async with seated(long_freeze(still), still) as seat:
         await seat.settle(1)
-        assert "step 2 of 6: 7:40 left" in seat.text
+        assert "step 2 of 6 ends in 7:40" in seat.text
 
 
 async def test_a_large_pane_shows_evidence_and_log_side_by_side(still: StillClock) -> None:

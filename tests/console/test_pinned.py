@@ -19,7 +19,7 @@ def foreign(still: StillClock, seconds: float) -> FreezeInfo:
 
 async def test_it_is_pinned_whatever_cursor_filter_and_scroll_are(still: StillClock) -> None:
     async with seated(thousand(still), still) as seat:
-        pinned = "▲ frozen longest vm-0250 ≥12:03 foreign · 2 more frozen"
+        pinned = "▲ frozen longest: vm-0250, for ≥12:03, foreign · 2 more"
         assert pinned in seat.lines[1]
         await seat.press("G", "slash", *"vm-09", "enter")
         assert pinned in seat.lines[1]
@@ -35,7 +35,7 @@ async def test_a_window_of_ours_is_pinned_with_its_clock(still: StillClock) -> N
     fleet = fleet_of(["a", "b"], still)
     put(fleet, qemu("b"), progress=held(still), freeze=FreezeInfo(FreezeState.FROZEN))
     async with seated(fleet, still) as seat:
-        assert "❆ frozen longest b 0:42/1:00 frozen" in seat.lines[1]
+        assert "❆ frozen longest: b, for 0:42/1:00, frozen" in seat.lines[1]
 
 
 async def test_short_windows_do_not_move_the_table(still: StillClock) -> None:
@@ -45,7 +45,7 @@ async def test_short_windows_do_not_move_the_table(still: StillClock) -> None:
         await seat.settle(2)
         assert not seat.app.query_one(PinnedLine).is_there
         await seat.settle(3)
-        assert "frozen longest a ≥0:05" in seat.lines[1]
+        assert "frozen longest: a, for ≥0:05" in seat.lines[1]
         put(fleet, qemu("a"), freeze=thawed(still))
         await seat.settle()
         assert "NAME" in seat.lines[1]
@@ -59,7 +59,7 @@ async def test_it_waits_for_the_operators_finger(still: StillClock) -> None:
         await seat.settle(1)
         assert "NAME" in seat.lines[1]
         await seat.settle(1)
-        assert "frozen longest a" in seat.lines[1]
+        assert "frozen longest: a" in seat.lines[1]
 
 
 async def test_a_single_vm_says_it_itself(still: StillClock) -> None:

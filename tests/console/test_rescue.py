@@ -90,7 +90,7 @@ async def test_enter_takes_the_rung_under_the_cursor(fleet: Fleet, still: StillC
         assert "wait begun" in seat.notice
         end(seat, Rung.WAIT, Found.NO_AGENT, next="take the next one")
         await seat.settle()
-        assert "NEXT: R, or take the next one" in seat.notice
+        assert "R shows the next rung" in seat.notice
         await seat.press("R")
         assert "was taken already" in seat.line_of("3 wait")
         await seat.press("enter")

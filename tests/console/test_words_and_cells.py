@@ -44,7 +44,8 @@ from tests.console.fleets import (
 from tui.cli import listing
 from tui.console import words
 from tui.console.ascii import to_ascii
-from tui.console.detail.facts import Fact, fact_lines, facts_of, size_in_words, urgent_lines
+from tui.console.detail.fact import Fact, fact_lines, urgent_first
+from tui.console.detail.facts import facts_of, size_in_words
 from tui.console.safe import fit, safe, wrap
 from tui.console.table import cells
 from tui.console.table.cells import Paint
@@ -308,8 +309,8 @@ def test_facts_of_a_long_freeze(still: StillClock, paint: Paint) -> None:
         make_vm("a"), progress=pending(still, blocked_s=61.0), file_systems=(ROOT, VAR, EFI)
     )
     facts = facts_of(state, paint)
-    assert "step 2 of 6: 7:41 left · in all 47:41, until 12:47:41" in said(facts, "now")
-    assert said(facts, "guest") == (
+    assert "step 2 of 6 ends in 7:41 · gives up in 47:41, at 12:47:41" in said(facts, "now")
+    assert said(facts, "seen") == (
         "the agent has read the freeze · silent 12:19 · blocked by the host 1 min 1 s · "
         "wrote 7.0 MiB since it was sent"
     )
@@ -324,12 +325,12 @@ def test_whether_the_freeze_was_read(
     still: StillClock, paint: Paint, read: bool | None, words: str
 ) -> None:
     state = VmState(make_vm("a"), progress=pending(still, read=read))
-    assert words in said(facts_of(state, paint), "guest")
+    assert words in said(facts_of(state, paint), "seen")
 
 
 def test_facts_of_a_window(still: StillClock, paint: Paint) -> None:
     facts = facts_of(VmState(make_vm("a"), progress=held(still)), paint)
-    assert said(facts, "window") == ("held for 0:42 · thawed on its own in 0:18 · 2 file systems")
+    assert said(facts, "window") == "❆ held for 0:42 · thawed on its own in 0:18 · 2 file systems"
     assert "✓ verified" in said(facts, "verdict")
 
 
@@ -337,22 +338,36 @@ def test_the_evidence_of_the_last_outcome(paint: Paint) -> None:
     facts = facts_of(VmState(make_vm("a"), last=verified()), paint)
     assert said(facts, "evidence") == "✓ reply: 2 (3.1 s old)"
     assert [fact.text for fact in facts if fact.text.startswith("? writes")]
-    assert said(facts, "counts") == "frozen 2 · thawed 2 · in 3.4 s · coverage 2 of 3"
+    assert said(facts, "counts") == "2 frozen · 2 thawed · in 3.4 s · coverage 2 of 3"
     assert "/boot/efi (vfat on vda15) could take writes" in said(facts, "outside")
 
 
 def test_what_a_person_has_to_do_is_never_cut_away(paint: Paint) -> None:
     state = VmState(make_vm("mail"), last=lost(settled=False), trouble="no monitor")
-    lines = text_of(urgent_lines(facts_of(state, paint), 70, 2))
-    assert any("frostwatch thaw qemu:mail" in line for line in lines)
+    lines = text_of(urgent_first(facts_of(state, paint), 70))
+    assert any("frostwatch thaw qemu:mail" in line for line in lines[:6])
 
 
-def test_urgent_facts_take_one_line_each(still: StillClock, paint: Paint) -> None:
-    facts = facts_of(VmState(make_vm("a"), progress=pending(still), last=lost()), paint)
-    lines = text_of(urgent_lines(facts, 60, 3))
-    assert len(lines) == 3
-    assert all(cell_len(line) == 60 for line in lines)
-    assert lines[0].startswith("now")
+def test_what_is_most_urgent_stands_on_top(paint: Paint) -> None:
+    lines = text_of(urgent_first(facts_of(VmState(make_vm("a"), last=lost()), paint), 78))
+    assert [line[:9].strip() for line in lines[:6]] == ["last", "copy", "", "guest", "next", ""]
+    assert all(cell_len(line) <= 78 for line in lines)
+
+
+def test_what_is_cut_is_told_in_full_further_below(paint: Paint) -> None:
+    reason = "it was " * 20 + "so"
+    last = lost()._replace(reason=reason)
+    lines = text_of(urgent_first(facts_of(VmState(make_vm("a"), last=last), paint), 78))
+    assert "…" in lines[0]
+    whole = " ".join(line[9:].strip() for line in lines)
+    assert reason in whole
+    assert any(line.startswith("in full") for line in lines)
+
+
+def test_what_is_held_is_not_called_silent(still: StillClock, paint: Paint) -> None:
+    state = VmState(make_vm("a"), progress=held(still))
+    assert cells.silent(state, paint).text == ""
+    assert "silent" not in said(facts_of(state, paint), "seen")
 
 
 def test_all_facts_are_wrapped(still: StillClock, paint: Paint) -> None:

@@ -11,12 +11,17 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from agentclient.vm import Level
 from tui.console.leaving import Leave
+from tui.console.lines import LinesView
 from tui.console.notices import Notice
 from tui.console.onterminal import TerminalApp
 
 if TYPE_CHECKING:
     from tui.console.hands.hands import Hands
+
+
+NOT_FROM_HERE = "Esc, then f: the keys are the pane's now, not the table's; nothing was done"
 
 
 class ActingApp(TerminalApp):
@@ -55,7 +60,10 @@ class ActingApp(TerminalApp):
             yield from self._made_hands.ended()
 
     def action_freeze(self) -> None:
-        """Freeze, after a question."""
+        """Freeze, after a question; only from the table, where one sees which VM it is."""
+        if isinstance(self.focused, LinesView):
+            self.desk.answer(Level.WARNING, NOT_FROM_HERE)
+            return
         self.hands.asking.freeze()
 
     def action_thaw(self) -> None:

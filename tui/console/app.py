@@ -44,6 +44,7 @@ DRAIN_S = 0.25  # changes reach the screen at most this much later, and at most 
 EAGER_S = 0.02  # until the first VMs are known, for a second at the most
 SECOND_S = 1.0
 FILTER_HINT = "words to show, !word to hide; Enter keeps it, Esc clears it"
+ROOMY = 24  # lines; on fewer the pane needs half of them to say what an outcome means
 FINGER_S = 2.0  # rows stay where they are for so long after the operator moved
 EMPTY_FLEET = (
     "No VM was found here (yet).",
@@ -182,7 +183,8 @@ class FrostwatchApp(ActingApp):
             return
         lines = 3 + self._drill + self._pinned.is_there + self._filter.is_open
         room = max(self.size.height - lines, 8)
-        table = min(max(self.view.total + 2, 6), room * 3 // 5)
+        most = room * 3 // 5 if room > ROOMY else room // 2
+        table = min(max(self.view.total + 2, 6), most)
         pane = room - (4 if self._enlarged else table) if self.view.total else 1
         if self._pane.styles.height is None or self._pane.styles.height.value != pane:
             self._pane.styles.height = pane
@@ -233,6 +235,7 @@ class FrostwatchApp(ActingApp):
     def _paint(self) -> None:
         self._table.advise(self._advice())
         self._table.update_lines()
+        self._pane.tell_below(self._table.outside[1])
         self._update_pinned()
         self._status.update_line()
         self._show_pane()
@@ -270,6 +273,15 @@ class FrostwatchApp(ActingApp):
     @on(VmTable.CursorMoved)
     def _cursor_moved(self) -> None:
         self._show_pane()
+
+    @on(VmTable.Scrolled)
+    def _scrolled(self) -> None:
+        self._pane.tell_below(self._table.outside[1])
+
+    @on(VmTable.NoTrouble)
+    def _no_trouble(self) -> None:
+        hidden = " that the filter shows" if self.view.filter else ""
+        self._say(Level.INFO, f"no VM{hidden} is in trouble")
 
     @on(VmTable.Marked)
     def _marked(self) -> None:

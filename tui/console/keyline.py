@@ -24,6 +24,8 @@ _NAMES = {
     "pagedown": "PgDn",
     "escape": "Esc",
     "asterisk": "*",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
 }
 _NEEDED = ("help", "quit")
 

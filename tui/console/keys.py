@@ -201,6 +201,22 @@ MOVES: list[BindingType] = [
         id="vms.right",
         tooltip="To the columns that don't fit; the name stays",
     ),
+    Binding(
+        "right_square_bracket",
+        "trouble(1)",
+        "Next trouble",
+        show=False,
+        id="vms.next_trouble",
+        tooltip="To the next VM in trouble below",
+    ),
+    Binding(
+        "left_square_bracket",
+        "trouble(-1)",
+        "Trouble above",
+        show=False,
+        id="vms.trouble_above",
+        tooltip="To the next VM in trouble above",
+    ),
 ]
 
 MARKS: list[BindingType] = [

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agentclient.vm import FreezeState, Level, Outcome, OutcomeKind, Phase, VmId, VmState
 from tui.console.model.tally import verdict_of
-from tui.console.safe import safe
+from tui.console.safe import fit_middle, safe
 
 if TYPE_CHECKING:
     from agentclient.results import ThawOutcome
 
 # How long bad news stays whatever else happens; the VM's log keeps it anyway.
 STAYS_S = 10.0
+NAME = 20  # cells of a VM's name, so that the rest of a notice is read on a small screen, too
 
 _GRAVITY = {Level.DEBUG: 0, Level.INFO: 0, Level.GOOD: 0, Level.WARNING: 1, Level.ERROR: 2}
 
@@ -71,35 +72,42 @@ def news_of(old: VmState | None, new: VmState, at: datetime) -> Iterator[Notice]
         text = "at risk: the agent's port closed while the freeze was held"
         yield Notice(Level.WARNING, f"{_name(new)}: {text}", at, new.id)
     if _foreign(new) and not _foreign(old):
-        text = "frozen, and not by this console; t asks before it thaws"
-        yield Notice(Level.WARNING, f"{_name(new)}: {text}", at, new.id)
+        text = f"{_name(new)}: frozen by somebody else; t asks before it thaws"
+        yield Notice(Level.WARNING, text, at, new.id)
     if new.left_by is not None and old.left_by is None:
-        text = f"{new.left_by}, which has ended; t thaws it"
-        yield Notice(Level.ERROR, f"{_name(new)}: {safe(text, 200)}", at, new.id)
+        text = f"t thaws {_name(new)}: {safe(str(new.left_by), 200)}, which has ended"
+        yield Notice(Level.ERROR, text, at, new.id)
     if _foreign(old) and new.freeze.state is FreezeState.THAWED and new.progress is None:
         yield Notice(Level.INFO, f"{_name(new)}: thawed by whoever had frozen it", at, new.id)
 
 
 def outcome_notice(state: VmState, outcome: Outcome, at: datetime) -> Notice:
-    """Return a freeze's outcome as a notice."""
+    """Return a freeze's outcome as a notice: what to do first, as the line may be cut."""
+    from agentclient.consequences import meant  # noqa: PLC0415 - no outcome, no need of it
+
+    said = meant(outcome, state.vm, final=state.progress is None)
     word = "certified" if outcome.certified else outcome.kind.value
     text = f"{_name(state)}: {word}: {safe(outcome.reason, 400)}"
     if state.progress is None and state.left_frozen:
-        # The line may be cut: what matters most comes first.
-        text = f"{_name(state)} MAY STILL BE FROZEN: {word}: {safe(outcome.reason, 400)}"
-    if outcome.next:
-        return Notice(Level.ERROR, f"{text}. NEXT: {safe(outcome.next, 300)}", at, state.id)
+        text = f"{_name(state)} MAY STILL BE FROZEN: R shows its rescue; {word}"
+        return Notice(Level.ERROR, f"{text}: {safe(outcome.reason, 400)}", at, state.id)
+    if outcome.refusal is not None:
+        step = safe(said.next or "", 300).partition(", then:")[0]
+        text = f"{_name(state)}: refused, {outcome.refusal}: {step or safe(outcome.reason, 400)}"
+    elif said.meaning is not None:
+        text = f"{_name(state)}: {word}: {said.meaning.short}"
     return Notice(_level(outcome), text, at, state.id)
 
 
 def thaw_notice(name: str, outcome: ThawOutcome, at: datetime) -> Notice:
-    """Return a thaw's outcome as a notice."""
-    text = f"{safe(name, 60)}: {safe(outcome.reason, 400)}"
-    if outcome.next:
-        text = f"{text}. NEXT: {safe(outcome.next, 300)}"
+    """Return a thaw's outcome as a notice: what to do first, as the line may be cut."""
+    short, reason = fit_middle(safe(name), NAME), safe(outcome.reason, 400)
     if outcome.ok:
-        return Notice(Level.GOOD, text, at, outcome.vm)
-    return Notice(Level.WARNING if outcome.refused else Level.ERROR, text, at, outcome.vm)
+        return Notice(Level.GOOD, f"{short}: {reason}", at, outcome.vm)
+    if outcome.refused:
+        return Notice(Level.WARNING, f"{short}: not thawed: {reason}", at, outcome.vm)
+    text = f"{short} MAY STILL BE FROZEN: R shows its rescue; {reason}"
+    return Notice(Level.ERROR, text, at, outcome.vm)
 
 
 def _level(outcome: Outcome) -> Level:
@@ -117,4 +125,4 @@ def _foreign(state: VmState) -> bool:
 
 
 def _name(state: VmState) -> str:
-    return safe(state.vm.name, 60)
+    return fit_middle(safe(state.vm.name), NAME)

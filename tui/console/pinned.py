@@ -10,7 +10,7 @@ from textual.strip import Strip
 from agentclient.vm import VmState
 from tui.console.model.longest import frozen_for
 from tui.console.model.view import FleetView
-from tui.console.safe import fit, safe
+from tui.console.safe import fit, fit_middle, safe
 from tui.console.table import cells
 from tui.console.table.cells import Paint
 from tui.console.times import Clock
@@ -85,13 +85,16 @@ class PinnedLine(Toned):
         look = cells.freeze_look(state)
         clock = cells.held(state, paint)
         others = self._view.frozen - 1
+        who = look.word
+        if state.left_by is not None:
+            who = f"left by {safe(state.left_by.user, 20)}, pid {state.left_by.pid}"
         locked = f" {self._signs.dot} locked: {safe(state.vm.locked_by or '', 40)}"
-        more = f" {self._signs.dot} {others} more frozen"
+        more = f" {self._signs.dot} {others} more"
         return (
-            Piece(f" {self._signs.of(look)} frozen longest ", look.tone),
-            Piece(safe(state.vm.name, _MOST_NAME), Tone.HEAD),
-            Piece(f" {clock.text} ", clock.tone),
-            Piece(look.word, look.tone),
+            Piece(f" {self._signs.of(look)} frozen longest: ", look.tone),
+            Piece(fit_middle(safe(state.vm.name), _MOST_NAME), Tone.HEAD),
+            Piece(f", for {clock.text}, ", clock.tone),
+            Piece(who, look.tone),
             Piece(locked if state.vm.locked_by else "", Tone.DIM),
             Piece(more if others else "", Tone.DIM),
         )

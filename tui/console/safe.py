@@ -42,6 +42,20 @@ def fit(text: str, width: int, *, right: bool = False) -> str:
     return padding + text if right else text + padding
 
 
+@lru_cache(maxsize=4096)
+def fit_middle(text: str, width: int) -> str:
+    """Return `text` in at most `width` cells, cut in its middle: names differ at their ends."""
+    if cell_len(text) <= width:
+        return text
+    tail = max((width - 1) // 2, 0)
+    end, used = len(text), 0
+    while end and used + cell_len(text[end - 1]) <= tail:
+        end -= 1
+        used += cell_len(text[end])
+    head = set_cell_size(text, width - 1 - used).rstrip(" ") if width > used else ""
+    return f"{head}{ELLIPSIS}{text[end:]}" if width else ""
+
+
 @lru_cache(maxsize=128)  # the facts of the pane, which are wrapped twice a second
 def wrap(text: str, width: int) -> tuple[str, ...]:
     """Return `text` in lines of at most `width` cells, broken at spaces where there are any.

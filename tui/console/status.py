@@ -21,10 +21,11 @@ from tui.console.notices import Notice
 from tui.console.safe import fit
 from tui.console.times import Clock
 from tui.console.tones import Piece, Tone, Toned
-from tui.console.words import AGENT, FOREIGN, FREEZE, LEFT, LEVEL, OUTCOME, Look, Signs
+from tui.console.words import AGENT, FOREIGN, FREEZE, LEFT, LEFT_BY, LEVEL, OUTCOME, Look, Signs
 
 _COUNTS: tuple[tuple[Tag, Look], ...] = (
     (Tag.LEFT, LEFT),
+    (Tag.LEFT_BY, LEFT_BY),
     (Tag.FROZEN, FREEZE[FreezeState.FROZEN]),
     (Tag.FREEZING, FREEZE[FreezeState.FREEZING]),
     (Tag.FOREIGN, FOREIGN),
@@ -122,11 +123,12 @@ class StatusLine(Toned):
         if self._read_only:
             yield Part(Piece(" READ-ONLY", Tone.WARN))
         yield Part(Piece(" frostwatch", Tone.HEAD), 9)
+        plural = "" if view.total == 1 else "s"
         shown = f"{view.shown} of " if view.filter else ""
-        yield Part(Piece(f" {shown}{view.total} VMs{space}"))
+        yield Part(Piece(f" {shown}{view.total} VM{plural}{space}"))
         for number, (tag, look) in enumerate(_COUNTS):
             count = view.tally[tag]
-            if tag is Tag.LEFT and not count:
+            if tag in (Tag.LEFT, Tag.LEFT_BY) and not count:
                 continue  # what must never be needs no place while it is not
             text = f" {self._signs.of(look)}{space}{count} {tag.value}{space}"
             # A count of nothing goes before the title, one of something stays.

@@ -63,6 +63,7 @@ FREEZE: Mapping[FreezeState | None, Look] = {
     None: Look("?", "?", "unknown", Tone.DIM, "nobody has told us yet"),
 }
 LEFT = Look("!", "!", "frozen?", Tone.BAD, "its thaw was not acknowledged: may still be frozen")
+LEFT_BY = Look("!", "!", "left", Tone.BAD, "frozen by a frostwatch that has ended; t thaws it")
 FOREIGN = Look("▲", "^", "foreign", Tone.WARN, "frozen, and not provably by this console")
 
 RUN: Mapping[RunState, Look] = {

@@ -1,39 +1,25 @@
 """What the pane says about one VM: facts in words, from what is known and nothing else.
 
-A fact is a label and a sentence. On a small screen only the most urgent ones fit, so each has a
-rank; on a large one all of them are shown, in their order, wrapped.
+A fact is a label and a sentence. Each has a rank: on a small screen the most urgent ones stand on
+top, and the others are scrolled to; on a large one all of them are shown in their order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
 
+from agentclient.commands import thaw_command
 from agentclient.coverage import Coverage, describe
 from agentclient.durations import in_words
 from agentclient.risks import risks
-from agentclient.vm import FileSystem, Outcome, OutcomeKind, Phase, Progress, VmState
-from tui.console.model.tally import verdict_of
-from tui.console.safe import fit, safe, wrap
+from agentclient.vm import FileSystem, Phase, Progress, VmState
+from tui.console.detail.fact import Fact
+from tui.console.detail.outcome import evidence_facts, outcome_facts
+from tui.console.safe import safe
 from tui.console.table.cells import Paint, freeze_look, silent_since
 from tui.console.times import age, gone, left
-from tui.console.tones import Line, Piece, Tone
-from tui.console.words import AGENT, EVIDENCE, FOREIGN, OUTCOME, PHASE, RUN, Signs
-
-LABEL_WIDTH = 9
-
-
-class Fact(NamedTuple):
-    """One thing that is known.
-
-    Attributes:
-        rank: how urgently it is wanted where there is little room; 0 before everything.
-    """
-
-    label: str
-    text: str
-    tone: Tone = Tone.NORMAL
-    rank: int = 5
+from tui.console.tones import Tone
+from tui.console.words import AGENT, FOREIGN, LEFT, LEFT_BY, PHASE, RUN, Signs
 
 
 def facts_of(state: VmState, paint: Paint) -> list[Fact]:
@@ -52,24 +38,26 @@ def facts_of(state: VmState, paint: Paint) -> list[Fact]:
 
 def _waiting(state: VmState, paint: Paint) -> Iterator[Fact]:
     progress = state.progress
-    if progress is None:
-        return
+    if progress is None or progress.phase is Phase.HELD:
+        return  # the window says it all
     look = PHASE[progress.phase]
-    parts = list(_countdowns(progress, paint)) if progress.held_since is None else []
+    parts = [CANCELLED] if progress.cancelled else []
+    parts += _countdowns(progress, paint) if progress.held_since is None else []
     parts.append(f"waits for {safe(progress.waiting_for)}")
-    if progress.cancelled:
-        parts.append("it is thawed as soon as the agent answers")
     yield Fact("now", f"{paint.signs.labelled(look)}: {_joined(parts, paint)}", look.tone, 0)
+
+
+CANCELLED = "thawed as soon as its agent answers, for which it waits no longer than before"
 
 
 def _countdowns(progress: Progress, paint: Paint) -> Iterator[str]:
     moment = paint.moment
     if progress.step and progress.step_ends_at is not None:
-        countdown = left(progress.step_ends_at, moment)
-        yield f"step {progress.step} of {progress.steps}: {countdown} left"
+        ends = left(progress.step_ends_at, moment)
+        yield f"step {progress.step} of {progress.steps} ends in {ends}"
     if progress.ends_at is not None:
         until = moment.wall_at(progress.ends_at).strftime("%H:%M:%S")
-        yield f"in all {left(progress.ends_at, moment)}, until {until}"
+        yield f"gives up in {left(progress.ends_at, moment)}, at {until}"
 
 
 def _guest(state: VmState, paint: Paint) -> Iterator[Fact]:
@@ -79,7 +67,7 @@ def _guest(state: VmState, paint: Paint) -> Iterator[Fact]:
     moment = paint.moment
     parts = [_READ[progress.read]]
     since = silent_since(progress)
-    if since is not None:
+    if since is not None and progress.phase is not Phase.HELD:  # nobody asks it then
         parts.append(f"silent {gone(since, moment)}")
     if progress.blocked_s:
         parts.append(f"blocked by the host {in_words(progress.blocked_s)}")
@@ -88,7 +76,7 @@ def _guest(state: VmState, paint: Paint) -> Iterator[Fact]:
         parts.append(f"wrote {size_in_words(progress.written_bytes)} {when}")
     else:
         parts.append("its writes can't be seen")
-    yield Fact("guest", _joined(parts, paint), Tone.NORMAL, 1)
+    yield Fact("seen", _joined(parts, paint), Tone.NORMAL, 3)
 
 
 _READ = {
@@ -105,55 +93,13 @@ def _window(state: VmState, paint: Paint) -> Iterator[Fact]:
     if progress.phase not in (Phase.HELD, Phase.AT_RISK):
         return  # it is over: nothing is counted down to any more
     moment = paint.moment
-    parts = [f"held for {gone(progress.held_since, moment)}"]
+    look = PHASE[progress.phase]
+    parts = [f"{paint.signs.of(look)} {look.word} for {gone(progress.held_since, moment)}"]
     if progress.hold_ends_at is not None:
         parts.append(f"thawed on its own in {left(progress.hold_ends_at, moment)}")
     if progress.frozen is not None:
         parts.append(f"{progress.frozen} file system{'' if progress.frozen == 1 else 's'}")
     yield Fact("window", _joined(parts, paint), Tone.FROZEN, 0)
-
-
-# -- what came out -----------------------------------------------------------------------------
-
-
-def _outcome(state: VmState, paint: Paint) -> Iterator[Fact]:
-    verdict = verdict_of(state)
-    if verdict is None:
-        return
-    look = OUTCOME[verdict.kind]
-    named = [look.word, "certified" if verdict.certified else ""]
-    named += [str(word) for word in (verdict.refusal, verdict.cause) if word is not None]
-    head = ", ".join(filter(None, named))
-    label = "verdict" if state.progress is not None else "last"
-    text = f"{paint.signs.of(look)} {head}: {safe(verdict.reason, 400)}"
-    yield Fact(label, text, look.tone, 2)
-    if verdict.next:
-        yield Fact("next", safe(verdict.next, 400), Tone.BAD, 0)
-    yield from _figures(verdict, paint)
-
-
-def _figures(verdict: Outcome, paint: Paint) -> Iterator[Fact]:
-    if verdict.kind is OutcomeKind.REFUSED:
-        return
-    frozen = "unanswered" if verdict.frozen is None else str(verdict.frozen)
-    thawed = "not acknowledged" if verdict.thawed is None else str(verdict.thawed)
-    parts = [f"frozen {frozen}", f"thawed {thawed}", f"in {in_words(verdict.seconds)}"]
-    if verdict.coverage:
-        parts.append(f"coverage {safe(verdict.coverage, 40)}")
-    yield Fact("counts", _joined(parts, paint))
-    if verdict.not_covered:
-        text = f"{_named(verdict.not_covered)} could take writes all the time"
-        yield Fact("outside", text, Tone.WARN)
-
-
-def _evidence(state: VmState, paint: Paint) -> Iterator[Fact]:
-    verdict = verdict_of(state)
-    for number, piece in enumerate(verdict.evidence if verdict else ()):
-        look = EVIDENCE[piece.result]
-        value = "" if piece.value is None else f": {safe(str(piece.value))}"
-        seen = "" if piece.age_s is None else f" ({in_words(piece.age_s)} old)"
-        text = f"{paint.signs.of(look)} {safe(piece.name)}{value}{seen}"
-        yield Fact("evidence" if number == 0 else "", text, look.tone, 8)
 
 
 # -- what is known -----------------------------------------------------------------------------
@@ -174,14 +120,24 @@ def _trouble(state: VmState, _paint: Paint) -> Iterator[Fact]:
 
 def _freeze(state: VmState, paint: Paint) -> Iterator[Fact]:
     look = freeze_look(state)
+    urgent = look in (FOREIGN, LEFT, LEFT_BY)
     parts = [paint.signs.labelled(look)]
-    if look is FOREIGN:
+    if state.left_by is not None:
+        parts = [f"{paint.signs.of(look)} {safe(str(state.left_by), 160)}, which has ended"]
+    elif urgent:
         parts = [f"{parts[0]}: {look.meaning}"]
     if state.freeze.since is not None:
         seconds = in_words(age(state.freeze.since, paint.moment))
         at = state.freeze.since.strftime("%H:%M:%S")
         parts.append(f"seen so for {seconds}, since {at}")
-    yield Fact("freeze", _joined(parts, paint), look.tone, 0 if look is FOREIGN else 4)
+    yield Fact("freeze", _joined(parts, paint), look.tone, 0 if urgent else 4)
+    if state.left_by is not None:
+        yield Fact("next", f"t thaws it, or: {safe(thaw_command(state.vm), 300)}", Tone.BAD, 0)
+    elif look is FOREIGN:
+        yield Fact("next", FOREIGN_NEXT, Tone.WARN, 0)
+
+
+FOREIGN_NEXT = "find out who froze it; t asks first, and breaks that window, perhaps a backup's"
 
 
 def _agent(state: VmState, paint: Paint) -> Iterator[Fact]:
@@ -238,41 +194,15 @@ def _freezable(coverage: Coverage) -> tuple[FileSystem, ...]:
 _PARTS: tuple[Callable[[VmState, Paint], Iterator[Fact]], ...] = (
     _waiting,
     _window,
+    outcome_facts,
     _guest,
-    _outcome,
     _trouble,
     _freeze,
     _agent,
     _run,
     _file_systems,
-    _evidence,
+    evidence_facts,
 )
-
-
-# -- lines -------------------------------------------------------------------------------------
-
-
-def fact_lines(facts: Iterable[Fact], width: int) -> list[Line]:
-    """Return all facts as lines of a screen, wrapped."""
-    room = max(width - LABEL_WIDTH, 10)
-    lines: list[Line] = []
-    for fact in facts:
-        for number, text in enumerate(wrap(fact.text, room)):
-            label = fact.label if number == 0 else ""
-            lines.append((Piece(fit(label, LABEL_WIDTH), Tone.DIM), Piece(text, fact.tone)))
-    return lines
-
-
-def urgent_lines(facts: Iterable[Fact], width: int, count: int) -> list[Line]:
-    """Return the `count` most urgent facts, in their order, one line each."""
-    ordered = list(facts)
-    ranked = sorted(range(len(ordered)), key=lambda number: (ordered[number].rank, number))
-    chosen = [ordered[number] for number in sorted(ranked[:count])]
-    room = max(width - LABEL_WIDTH, 10)
-    return [
-        (Piece(fit(fact.label, LABEL_WIDTH), Tone.DIM), Piece(fit(fact.text, room), fact.tone))
-        for fact in chosen
-    ]
 
 
 def identity(state: VmState, signs: Signs) -> str:

@@ -1,6 +1,6 @@
 """The pane: a title with the VM's identity, its facts, and its log.
 
-Small screens get the most urgent facts above the log; large ones get all of them beside it.
+Small screens get the facts above the log, the most urgent ones first; large ones beside it.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from textual.containers import Container
 from textual.strip import Strip
 
 from agentclient.fleet import Fleet
-from agentclient.vm import VmId, VmState
+from agentclient.vm import Level, VmId, VmState
 from tui.console import keys
-from tui.console.detail.facts import fact_lines, facts_of, identity, urgent_lines
+from tui.console.detail.fact import fact_lines, urgent_first
+from tui.console.detail.facts import facts_of, identity
 from tui.console.detail.logview import LogView
 from tui.console.lines import LinesView
 from tui.console.safe import fit
@@ -25,12 +26,21 @@ from tui.console.table.cells import Paint
 from tui.console.times import Clock
 from tui.console.tones import Line, Piece, Tone, Toned
 from tui.console.typedline import TypedLine
-from tui.console.words import Signs
+from tui.console.words import LEVEL, Signs
 
 SIDE_BY_SIDE = 110  # cells; from here on facts and log stand side by side
-SMALL_FACTS = 3  # lines of facts on a small screen
 SEARCH_HINT = "words to find in the log; then n and N go on, Esc leaves"
-ROOMY = 15  # lines; from here on a narrow pane shows more facts
+LEAST_LOG = 2  # lines; more where there is room for all that is urgent
+
+
+def facts_height(height: int) -> int:
+    """Return how many lines of a narrow pane are the facts'; the rest are the log's.
+
+    Args:
+        height: the pane's, with its title.
+    """
+    room = height - 1
+    return max(min(room - LEAST_LOG, max(room * 3 // 5, 7), 14), min(room, 3))
 
 
 class Rule(Toned):
@@ -55,7 +65,8 @@ class Rule(Toned):
     def render_line(self, y: int) -> Strip:  # noqa: ARG002 - it has one line
         """Return the rule."""
         width, rule = self.size.width, self._signs.rule
-        right = f" {''.join(piece.text for piece in self._right)} " if self._right else ""
+        said = [piece for piece in self._right if piece.text]
+        right = f" {''.join(piece.text for piece in said)} " if said else ""
         room = max(width - len(right) - 4, 0)
         left = "".join(piece.text for piece in self._left)
         left = fit(left, room) if len(left) > room else left
@@ -67,8 +78,9 @@ class Rule(Toned):
         ]
         used = sum(segment.cell_length for segment in segments)
         segments.append(Segment(rule * max(width - used - len(right) - 1, 0), base + dim))
-        tone = self._right[0].tone if self._right else Tone.DIM
-        segments += [Segment(right, base + self.tone_style(tone)), Segment(rule, base + dim)]
+        space = Segment(" " if said else "", base)
+        words = [Segment(piece.text, base + self.tone_style(piece.tone)) for piece in said]
+        segments += [space, *words, space, Segment(rule, base + dim)]
         return Strip(segments).adjust_cell_length(width, base)
 
 
@@ -89,6 +101,7 @@ class DetailPane(Container):
         #search { dock: bottom; }
         #facts { height: 3; padding: 0 0 0 1; }
         #log { height: 1fr; padding: 0 0 0 1; }
+        #facts:focus, #log:focus { background: $panel; }
         &.-beside { layout: horizontal; }
         &.-beside #facts { width: 2fr; height: 1fr; }
         &.-beside #log { width: 3fr; }
@@ -107,6 +120,8 @@ class DetailPane(Container):
         self._search = TypedLine(SEARCH_HINT, id="search")
         self._state: VmState | None = None
         self._position = LogView.Position(following=True)
+        self._more = False
+        self._below = 0
 
     def compose(self) -> ComposeResult:
         """Yield title, facts and log, and the line in which a search is typed."""
@@ -136,6 +151,12 @@ class DetailPane(Container):
         """Show what came to the log."""
         self._log.update_log()
 
+    def tell_below(self, count: int) -> None:
+        """Say in the title how many VMs in trouble stand below what the table shows."""
+        if count != self._below:
+            self._below = count
+            self._retitle()
+
     def update_facts(self) -> None:
         """Show the facts as of now: their clocks run."""
         state, width = self._state, self._facts.room
@@ -145,16 +166,16 @@ class DetailPane(Container):
             return
         facts = facts_of(state, Paint(self._clock.moment(), self._signs))
         beside = self.has_class("-beside")
-        height = self._facts.size.height
-        lines = fact_lines(facts, width)
-        if not beside and len(lines) > height:
-            lines = urgent_lines(facts, width, height)
+        lines = fact_lines(facts, width) if beside else urgent_first(facts, width)
         self._facts.show_lines(lines)
+        self._more = len(lines) > self._facts.size.height
         self._show_title(state)
 
     def _show_title(self, state: VmState) -> None:
         title = Piece(identity(state, self._signs), Tone.HEAD)
-        self._rule.show((title,), (self._log_title(),))
+        sign = self._signs.of(LEVEL[Level.WARNING])
+        below = f"{sign}{self._below} below   " if self._below else ""
+        self._rule.show((title,), (Piece(below, Tone.BAD), self._log_title()))
 
     def _log_title(self) -> Piece:
         position = self._position
@@ -164,9 +185,25 @@ class DetailPane(Container):
             if not count:
                 return Piece(f"not in this log{unread}: Esc leaves", Tone.WARN)
             return Piece(f"match {here} of {count}{unread}: n N Esc", Tone.WARN)
-        if position.following:
-            return Piece("log", Tone.DIM)
-        return Piece(f"log paused{unread}: End follows", Tone.WARN)
+        if self.app.focused is self._facts:
+            return Piece("FACTS have the keys: Tab, or Esc", Tone.WARN)
+        if not position.following:
+            return Piece(f"log paused{unread}: End follows", Tone.WARN)
+        if self.app.focused is self._log:
+            return Piece("LOG has the keys: Tab, or Esc", Tone.WARN)
+        return Piece("Tab: more facts, log" if self._more else "log", Tone.DIM)
+
+    def on_descendant_focus(self) -> None:
+        """Say in the title who has the keys now."""
+        self._retitle()
+
+    def on_descendant_blur(self) -> None:
+        """Say in the title that the table has the keys again."""
+        self.call_after_refresh(self._retitle)
+
+    def _retitle(self) -> None:
+        if self._state is not None:
+            self._show_title(self._state)
 
     # -- searching in the log --------------------------------------------------------------
 
@@ -205,16 +242,14 @@ class DetailPane(Container):
         """Tell in the title whether the log follows."""
         message.stop()
         self._position = message
-        if self._state is not None:
-            self._show_title(self._state)
+        self._retitle()
 
     def on_resize(self) -> None:
         """Put facts and log side by side where there is room for both."""
         beside = self.size.width >= SIDE_BY_SIDE
         self.set_class(beside, "-beside")
         if not beside:
-            roomy = self.size.height >= ROOMY
-            self._facts.styles.height = min(self.size.height * 2 // 5, 12) if roomy else SMALL_FACTS
+            self._facts.styles.height = facts_height(self.size.height)
         else:
             self._facts.styles.height = None
         self.call_after_refresh(self.update_facts)

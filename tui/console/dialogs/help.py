@@ -13,7 +13,7 @@ from tui.console.dialogs.base import Dialog
 from tui.console.dialogs.text import EMPTY
 from tui.console.keyline import key_name
 from tui.console.tones import Line, Piece, Tone
-from tui.console.words import AGENT, FOREIGN, FREEZE, LEFT, OUTCOME, Look, Signs
+from tui.console.words import AGENT, FOREIGN, FREEZE, LEFT, LEFT_BY, OUTCOME, Look, Signs
 
 _KEY_WIDTH = 14
 _STATE_WIDTH = 14
@@ -52,7 +52,7 @@ class HelpDialog(Dialog[bool]):
             yield from _keys(bindings)
             yield EMPTY
         yield from self._states("The agent", AGENT)
-        freezes: dict[Any, Look] = {**FREEZE, "foreign": FOREIGN, "left": LEFT}
+        freezes: dict[Any, Look] = {**FREEZE, "foreign": FOREIGN, "left": LEFT, "by": LEFT_BY}
         yield from self._states("The guest's file systems", freezes)
         yield from self._states("What came out of a freeze", OUTCOME)
         yield (Piece("Clocks", Tone.HEAD),)
@@ -83,9 +83,9 @@ class HelpDialog(Dialog[bool]):
 
 
 _CLOCKS = (
-    ("STEP 2/6 9:41", "the step, of how many, and what is left of it"),
-    ("TOTAL", "what is left of the whole wait"),
-    ("SILENT", "since the guest last answered anything"),
+    ("STEP 2/6 9:41", "the step, of how many, and when it ends"),
+    ("ENDS IN", "when the whole wait ends at the latest"),
+    ("SILENT", "since the guest last answered anything; not while it is held"),
     ("HELD 0:12/1:00", "how long the window has been open, of how long at the most"),
 )
 

@@ -21,6 +21,8 @@ from tui.console.hands.targets import Target
 from tui.console.notices import Notice
 from tui.console.safe import safe
 
+NO_VM = "there is no VM here"
+
 
 class Asking:
     """Asks before anything is done to a guest.
@@ -39,7 +41,8 @@ class Asking:
         chosen = self._chosen()
         left_out = tuple(one for one in chosen if self._actions.in_flight(one))
         targets = tuple(one for one in chosen if one not in left_out)
-        if not self._can_ask(targets, "something is in flight already; x stops waiting for it"):
+        otherwise = "x stops waiting for what is in flight there already" if chosen else NO_VM
+        if not self._can_ask(targets, otherwise):
             return
 
         def answered(chosen: FreezeAnswer | None) -> None:
@@ -56,7 +59,7 @@ class Asking:
     def thaw(self) -> None:
         """Ask, and thaw."""
         targets = self._chosen()
-        if not self._can_ask(targets, "there is no VM"):
+        if not self._can_ask(targets, NO_VM):
             return
 
         def answered(yes: bool | None) -> None:
@@ -75,7 +78,7 @@ class Asking:
             else None
         )
         if state is None:
-            self._desk.answer(Level.WARNING, "there is no VM")
+            self._desk.answer(Level.WARNING, NO_VM)
             return
         target = Target(state)
         dialog = PastDialog(target, self._actions.past(target), self._desk.signs)

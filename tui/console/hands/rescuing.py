@@ -12,9 +12,9 @@ from tui.console.dialogs.rescue import NameDialog, RescueDialog
 from tui.console.hands.actions import READ_ONLY
 from tui.console.hands.desk import Desk
 from tui.console.hands.targets import NotTheSame, Target, resolve
-from tui.console.notices import Notice
+from tui.console.notices import NAME, Notice
 from tui.console.ports import OperationPort
-from tui.console.safe import safe
+from tui.console.safe import fit_middle, safe
 
 # A rung that was not taken, or was stopped, has not been tried.
 _NOT_TRIED = frozenset({Found.REFUSED, Found.CANCELLED})
@@ -89,9 +89,9 @@ class Rescuing:
             self._tried[outcome.vm] = before | {outcome.rung}
 
     def _notice(self, name: str, outcome: RescueOutcome) -> Notice:
-        text = f"{safe(name, 60)}: {outcome.rung}: {safe(outcome.reason, 400)}"
-        if outcome.next and not outcome.ok:
-            text = f"{text}. NEXT: R, or {safe(outcome.next, 300)}"
+        what = f"{outcome.rung}: {safe(outcome.reason, 400)}"
+        again = "" if outcome.ok or not outcome.next else "R shows the next rung; "
+        text = f"{fit_middle(safe(name), NAME)}: {again}{what}"
         level = Level.GOOD if outcome.ok else Level.WARNING
         return Notice(level, text, self._desk.clock.wall(), outcome.vm)
 

@@ -45,6 +45,7 @@ def haystack(state: VmState) -> str:
         state.agent.state,
         freeze.state or "",
         "foreign" if freeze.foreign and freeze.state is FreezeState.FROZEN else "",
+        "left" if state.left_by is not None else "",
         verdict.kind if verdict else "",
         f"locked {state.vm.locked_by}"[:_NAME_LIMIT] if state.vm.locked_by else "",
     )

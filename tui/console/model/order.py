@@ -70,6 +70,11 @@ _AGENT_TROUBLE = {
 }
 _RUN_TROUBLE = {RunState.PANICKED: 3, RunState.IO_ERROR: 3}
 _NO_TROUBLE = 99
+_GOES_ON = (
+    7,
+    9,
+    10,
+)  # something is in flight; its agent is not there, or busy; something is hidden
 
 _FREEZE_RANK = {
     FreezeState.FROZEN: 0,
@@ -103,6 +108,11 @@ def severity(state: VmState) -> int:
         10 if state.trouble else _NO_TROUBLE,
     ]
     return min(found)
+
+
+def needs_somebody(state: VmState) -> bool:
+    """Return whether a person should look at a VM: not what only goes on, or has no agent."""
+    return severity(state) < _NO_TROUBLE and severity(state) not in _GOES_ON
 
 
 def by_name(vm_id: VmId) -> Key:

@@ -12,6 +12,7 @@ class Tag(StrEnum):
     """What the header counts; also the order of trouble, worst first."""
 
     LEFT = "frozen?"
+    LEFT_BY = "left"
     LOST = "lost"
     FOREIGN = "foreign"
     SILENT = "silent"
@@ -32,13 +33,15 @@ def tags_of(state: VmState) -> frozenset[Tag]:
     verdict = verdict_of(state)
     if verdict is not None and verdict.kind is OutcomeKind.LOST:
         tags.add(Tag.LOST)
-    if state.freeze.state is FreezeState.FROZEN:
+    if state.left_by is not None:
+        tags.add(Tag.LEFT_BY)
+    elif state.freeze.state is FreezeState.FROZEN:
         tags.add(Tag.FROZEN)
         if state.freeze.foreign:
             tags.add(Tag.FOREIGN)
     if state.freeze.state in (FreezeState.FREEZING, FreezeState.THAWING):
         tags.add(Tag.FREEZING)  # until its thaw is acknowledged it may freeze, or be frozen
-    if state.progress is None and (state.left_frozen or state.left_by):
+    if state.progress is None and state.left_frozen and state.left_by is None:
         tags.add(Tag.LEFT)
     if state.agent.state is AgentState.SILENT:
         tags.add(Tag.SILENT)

@@ -18,7 +18,8 @@ from tui.console.model.filter import Filter
 from tui.console.model.longest import Longest
 from tui.console.model.marks import Marks
 from tui.console.model.order import Key, Order, by_name
-from tui.console.model.tally import Tally
+from tui.console.model.tally import Tag, Tally
+from tui.console.model.troubles import Troubles
 from tui.console.times import Moment
 
 NewFace = tuple[VmState | None, VmState]
@@ -62,6 +63,8 @@ class FleetView:
         self.filter = Filter()
         self.tally = Tally()
         self.marks = Marks()
+        self.troubles = Troubles(self.index_of)
+        self.longest_name = 0  # of all that were here, in characters
         self._longest = Longest()
         self._entries: dict[VmId, _Entry] = {}
         self._rows: list[_Entry] = []
@@ -120,6 +123,11 @@ class FleetView:
     def frozen(self) -> int:
         """The number of VMs that are frozen now, whoever froze them."""
         return len(self._longest)
+
+    @property
+    def waits(self) -> bool:
+        """Whether any answer is waited for, so that there are clocks to show."""
+        return self.tally[Tag.FREEZING] > 0
 
     # -- what changes ----------------------------------------------------------------------
 
@@ -187,9 +195,11 @@ class FleetView:
         if entry is None:
             entry = _Entry(state, (), by_name(state.id))
             self._entries[state.id] = entry
+            self.longest_name = max(self.longest_name, len(state.vm.name))
         entry.state = state
         self.tally.put(state)
         self._longest.put(state)
+        self.troubles.put(state)
         self._place(entry)
         return (before, state)
 
@@ -211,6 +221,7 @@ class FleetView:
         if entry is not None:
             self.tally.drop(vm_id)
             self._longest.drop(vm_id)
+            self.troubles.drop(vm_id)
             self.marks.drop(vm_id)
         return entry
 

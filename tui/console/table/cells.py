@@ -11,7 +11,18 @@ from tui.console.model.tally import verdict_of
 from tui.console.safe import safe
 from tui.console.times import Moment, age, gone, left
 from tui.console.tones import Tone
-from tui.console.words import AGENT, FOREIGN, FREEZE, LEFT, OUTCOME, PHASE, RUN, Look, Signs
+from tui.console.words import (
+    AGENT,
+    FOREIGN,
+    FREEZE,
+    LEFT,
+    LEFT_BY,
+    OUTCOME,
+    PHASE,
+    RUN,
+    Look,
+    Signs,
+)
 
 
 class Cell(NamedTuple):
@@ -79,7 +90,9 @@ def freeze(state: VmState, paint: Paint) -> Cell:
 
 def freeze_look(state: VmState) -> Look:
     """Return how the state of a VM's file systems is shown."""
-    if state.progress is None and (state.left_frozen or state.left_by):
+    if state.left_by is not None:
+        return LEFT_BY
+    if state.progress is None and state.left_frozen:
         return LEFT
     if state.freeze.state is FreezeState.FROZEN and state.freeze.foreign:
         return FOREIGN
@@ -124,8 +137,10 @@ def total(state: VmState, paint: Paint) -> Cell:
 
 
 def silent(state: VmState, paint: Paint) -> Cell:
-    """Return for how long the guest has said nothing, while something is in flight."""
-    since = silent_since(state.progress) if state.progress is not None else None
+    """Return for how long the guest has said nothing, while an answer is waited for."""
+    progress = state.progress
+    waits = progress is not None and progress.phase is not Phase.HELD
+    since = silent_since(progress) if progress is not None and waits else None
     return Cell(gone(since, paint.moment), Tone.DIM) if since is not None else NOTHING
 
 

@@ -12,6 +12,7 @@ from tui.console.table.cells import Cell, Paint
 MARGIN = 3  # cursor, mark, and a space
 MAXIMUM_NAME = 40
 _WIDE_GAP = 2
+_CLOCKS = ("total", "silent")  # empty while no answer is waited for
 
 
 class Column(NamedTuple):
@@ -48,7 +49,7 @@ COLUMNS = (
     Column("how", "KNOWN BY", 13, 7, cells.known_by),
     Column("freeze", "FREEZE", 10, 1, cells.freeze),
     Column("step", "STEP/OUTCOME", 12, 3, cells.step),
-    Column("total", "TOTAL", 7, 4, cells.total, right=True),
+    Column("total", "ENDS IN", 7, 4, cells.total, right=True),
     Column("silent", "SILENT", 7, 6, cells.silent, right=True),
     Column("held", "HELD", 10, 5, cells.held, right=True),
     Column("why", "WHY", 20, 10, cells.why),
@@ -69,16 +70,28 @@ class Layout(NamedTuple):
     after: int = 0
 
 
-def lay_out(width: int, skip: int = 0, columns: tuple[Column, ...] = COLUMNS) -> Layout:
+def lay_out(
+    width: int, skip: int = 0, columns: tuple[Column, ...] = COLUMNS, *, name_width: int = 0
+) -> Layout:
     """Return what `width` cells show after `skip` columns beside the name were scrolled away.
 
     What matters most is seen without scrolling: the most dispensable columns are left out until
     the rest fits, and stand to the right of the others. The name stays whatever is scrolled.
+
+    Args:
+        width: cells of the screen.
+        skip: columns that were scrolled away.
+        columns: all there are.
+        name_width: cells that the names would like to have; clocks that nobody needs make room.
     """
     chosen = _that_fit(columns, width)
+    wanted = min(max(name_width - chosen[0].width, 0), MAXIMUM_NAME - chosen[0].width)
+    for each in [column for column in reversed(chosen) if column.id in _CLOCKS and wanted]:
+        if _needed(chosen, gap=1) + wanted > width - 1:
+            chosen.remove(each)
     left_out = [column for column in columns if column not in chosen]
     name, others = chosen[0], [*chosen[1:], *left_out]
-    wide = _needed(chosen, _WIDE_GAP) <= width
+    wide = _needed(chosen, _WIDE_GAP) + wanted <= width
     gap = _WIDE_GAP if wide else 1
     more = len(chosen) < len(columns)  # one cell is left for the sign that says so
     spare = max(width - _needed(chosen, gap) - more, 0)

@@ -9,13 +9,13 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
-from agentclient.vm import VmState
+from agentclient.vm import Level, VmState
 from tui.console.model.order import Order
-from tui.console.safe import fit, safe
+from tui.console.safe import fit, fit_middle, safe
 from tui.console.table.cells import Cell, Paint, ticks
 from tui.console.table.columns import MARGIN, Layout, Placed
 from tui.console.tones import Tone
-from tui.console.words import Signs
+from tui.console.words import LEVEL, Signs
 
 StyleOf = Callable[[Tone], Style]
 
@@ -41,6 +41,7 @@ class Row:
 
 
 BLANK = Row(" " * MARGIN)
+WARNED = LEVEL[Level.WARNING]
 
 
 def vm_row(
@@ -74,8 +75,19 @@ def vm_row(
     return Row(margin, cells, under_cursor, state=state)
 
 
-def head_row(layout: Layout, width: int, order: Order, signs: Signs, *, backwards: bool) -> Row:
-    """Return the line of titles: what it is sorted by, and whether there are more columns."""
+def head_row(
+    layout: Layout, width: int, order: Order, signs: Signs, *, backwards: bool, above: int = 0
+) -> Row:
+    """Return the line of titles: what it is sorted by, and whether there are more columns.
+
+    Args:
+        layout: the columns.
+        width: cells of the screen.
+        order: what it is sorted by.
+        signs: the set of signs that the terminal can show.
+        backwards: whether it is sorted the other way round.
+        above: how many VMs in trouble stand above what is seen.
+    """
     sorted_by = [place for place in layout.placed if place.column.id == order]
     sort_sign = signs.ascending if backwards else signs.descending
     over = [(place.x - 1, sort_sign) for place in sorted_by]
@@ -83,10 +95,12 @@ def head_row(layout: Layout, width: int, order: Order, signs: Signs, *, backward
         over.append((layout.placed[0].x + layout.placed[0].width, signs.more_left))
     if layout.after:
         over.append((width - 1, signs.more_right))
-    titles = (
+    titles = [
         Cell(place.column.title, Tone.HEAD if place in sorted_by else Tone.DIM)
         for place in layout.placed
-    )
+    ]
+    if above:
+        titles[0] = Cell(f"NAME {signs.of(WARNED)}{above} above", Tone.BAD)
     return Row(" " * MARGIN, tuple(titles), tone=Tone.HEAD, signs=tuple(over))
 
 
@@ -106,7 +120,9 @@ def to_strip(
         end = place.x + place.width
         if cell.text:
             parts[-1] = (text + gap, tone)
-            parts.append((fit(cell.text, place.width, right=place.column.right), cell.tone))
+            parts.append(
+                (fit(shown(place, cell), place.width, right=place.column.right), cell.tone)
+            )
         else:
             parts[-1] = (text + gap + " " * place.width, tone)
     segments = [Segment(text, base + style_of(tone)) for text, tone in parts]
@@ -115,6 +131,11 @@ def to_strip(
         over = Strip([Segment(sign, base + style_of(row.tone))], 1)
         strip = Strip.join([strip.crop(0, at), over, strip.crop(at + 1, width)])
     return strip
+
+
+def shown(place: Placed, cell: Cell) -> str:
+    """Return what is shown of a cell: names are cut in the middle, since they differ at the end."""
+    return fit_middle(cell.text, place.width) if place.column.id == "name" else cell.text
 
 
 def differences(old: Row, new: Row, placed: tuple[Placed, ...]) -> list[tuple[int, int]]:
@@ -135,7 +156,9 @@ def differences(old: Row, new: Row, placed: tuple[Placed, ...]) -> list[tuple[in
 
 def _span(place: Placed, old: Cell, new: Cell) -> tuple[int, int] | None:
     """Return what differs between two cells; of a clock that is mostly its last digit."""
-    before, after = (fit(each.text, place.width, right=place.column.right) for each in (old, new))
+    before, after = (
+        fit(shown(place, each), place.width, right=place.column.right) for each in (old, new)
+    )
     if old.tone is not new.tone or not before.isascii() or not after.isascii():
         return (place.x, place.x + place.width)
     differ = [at for at, (a, b) in enumerate(zip(before, after, strict=True)) if a != b]

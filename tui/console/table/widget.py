@@ -58,6 +58,12 @@ class VmTable(ScrollView, Toned, can_focus=True, inherit_bindings=False):
     class Touched(Message):
         """The operator moved the cursor: rows should stay where they are for a moment."""
 
+    class NoTrouble(Message):
+        """The operator looks for a VM in trouble, and there is none."""
+
+    class Scrolled(Message):
+        """Other rows are seen now."""
+
     class Marked(Message):
         """Other VMs are marked now."""
 
@@ -74,6 +80,8 @@ class VmTable(ScrollView, Toned, can_focus=True, inherit_bindings=False):
         self._clock = clock
         self._signs = signs
         self._layout = Layout()
+        self._name_width = 0  # what the names would like to have
+        self.outside = (0, 0)  # how many VMs in trouble stand above and below what is seen
         self._skip = 0  # columns that the operator wants to be scrolled away
         self._painted: list[Row] = []  # what stands in each line of the screen
         self._told: VmId | None = None
@@ -96,6 +104,8 @@ class VmTable(ScrollView, Toned, can_focus=True, inherit_bindings=False):
             return
         if not clocks_only:
             self._measure()
+            self._make_room()
+            self.outside = self.view.troubles.outside(*self._seen())
         paint = Paint(self._clock.moment(), self._signs)
         old, new = self._painted, self._lines(paint, clocks_only=clocks_only)
         self._painted = new
@@ -110,6 +120,21 @@ class VmTable(ScrollView, Toned, can_focus=True, inherit_bindings=False):
         ]
         if regions:
             self.refresh(*regions)
+
+    def _seen(self) -> tuple[int, int]:
+        """Return the first row that is seen, and how many are."""
+        return self.scroll_offset.y, max(self.size.height - HEAD_LINES, 0)
+
+    def _make_room(self) -> None:
+        """Give the names more room while no clocks are needed."""
+        wanted = 0 if self.view.waits else self.view.longest_name
+        if wanted != self._name_width:
+            self._name_width = wanted
+            self._lay_out(self._skip)
+            self._painted = []
+
+    def _lay_out(self, skip: int) -> None:
+        self._layout = lay_out(self._room, skip, name_width=self._name_width)
 
     def _measure(self) -> None:
         """Tell the scroll bar how many lines there are, and others where the cursor is."""
@@ -137,8 +162,14 @@ class VmTable(ScrollView, Toned, can_focus=True, inherit_bindings=False):
     def _row(self, y: int, state: VmState | None, paint: Paint) -> Row:
         if y < HEAD_LINES:
             view = self.view
-            width = self._room
-            return head_row(self._layout, width, view.order, self._signs, backwards=view.backwards)
+            return head_row(
+                self._layout,
+                self._room,
+                view.order,
+                self._signs,
+                backwards=view.backwards,
+                above=self.outside[0],
+            )
         if not self.view.shown:
             return self._advice_row(y - HEAD_LINES - 1)
         if state is None:
@@ -195,7 +226,7 @@ class VmTable(ScrollView, Toned, can_focus=True, inherit_bindings=False):
 
     def on_resize(self) -> None:
         """Choose the columns anew for the new width."""
-        self._layout = lay_out(self._room, self._skip)
+        self._lay_out(self._skip)
         self._reveal_cursor()
         self.repaint_all()
 
@@ -208,6 +239,8 @@ class VmTable(ScrollView, Toned, can_focus=True, inherit_bindings=False):
         """Show other rows."""
         super().watch_scroll_y(old_value, new_value)
         if round(old_value) != round(new_value):
+            self.outside = self.view.troubles.outside(*self._seen())
+            self.post_message(self.Scrolled())
             self._painted = self._lines(Paint(self._clock.moment(), self._signs), clocks_only=False)
 
     # -- the mouse -------------------------------------------------------------------------
@@ -273,9 +306,18 @@ class VmTable(ScrollView, Toned, can_focus=True, inherit_bindings=False):
 
     def action_columns(self, columns: int) -> None:
         """Move on to other columns."""
-        self._layout = lay_out(self._room, self._layout.before + columns)
+        self._lay_out(self._layout.before + columns)
         self._skip = self._layout.before
         self.repaint_all()
+
+    def action_trouble(self, direction: int) -> None:
+        """Go to the next VM in trouble below (1) or above (-1)."""
+        row = self.view.troubles.next_row(self.view.cursor_row, direction)
+        if row is None:
+            self.post_message(self.NoTrouble())
+            return
+        self.view.go_to_row(row)
+        self._moved()
 
     # -- marks -----------------------------------------------------------------------------
 

@@ -1,0 +1,183 @@
+"""Each outcome on a small screen: what is wrong, is my guest frozen, what do I do?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from agentclient.fleet import Fleet
+from agentclient.vm import (
+    AgentHealth,
+    AgentHow,
+    AgentState,
+    Cause,
+    FreezeInfo,
+    FreezeState,
+    LeftBy,
+    Outcome,
+    OutcomeKind,
+    Phase,
+    Stuck,
+)
+from tests.console.driving import LARGE, SMALL, make_app, qemu, seated
+from tests.console.fakes import StillClock
+from tests.console.fleets import ROOT, VAR, fleet_of, pending, put, thawed
+
+Compare = Callable[..., bool]
+Make = Callable[[StillClock], Fleet]
+
+NAMES = ["app-1", "customer-a-database-01", "customer-a-database-02", "mail", "web-1", "web-2"]
+VM = qemu("mail")
+
+
+def fleet_with(still: StillClock, outcome: Outcome, *, frozen: bool = False) -> Fleet:
+    fleet = fleet_of(NAMES, still)
+    info = FreezeInfo(FreezeState.FROZEN, still.wall()) if frozen else thawed(still)
+    put(fleet, VM, last=outcome, freeze=info, file_systems=(ROOT, VAR))
+    return fleet
+
+
+def lost(still: StillClock) -> Fleet:
+    reason = "no answer will come (agent-gone): the port closed and no answer was left in it"
+    kind, cause = OutcomeKind.LOST, Cause.AGENT_GONE
+    fleet = fleet_with(
+        still, Outcome(kind, reason, cause=cause, seconds=31.0, stuck=Stuck.NO_AGENT)
+    )
+    closed = AgentHealth(AgentState.CLOSED, AgentHow.PORT, seen_at=still.wall())
+    put(fleet, VM, agent=closed)
+    return fleet
+
+
+def partial(still: StillClock) -> Fleet:
+    reason = "the agent was restarted; an agent says frozen, but that proves nothing"
+    outcome = Outcome(OutcomeKind.PARTIAL, reason, cause=Cause.AGENT_RESTARTED, settled=True)
+    return fleet_with(still, outcome._replace(thawed=1))
+
+
+def failed(still: StillClock) -> Fleet:
+    reason = "the agent answered with an error: fsfreeze hook has failed with status 1"
+    return fleet_with(still, Outcome(OutcomeKind.FAILED, reason, thawed=0, settled=True))
+
+
+def broken(still: StillClock) -> Fleet:
+    reason = "65536 bytes were written while it was held"
+    outcome = Outcome(OutcomeKind.BROKEN, reason, frozen=2, thawed=2, settled=True)
+    return fleet_with(still, outcome)
+
+
+def left(still: StillClock) -> Fleet:
+    fleet = fleet_of(NAMES, still)
+    at = still.wall() - timedelta(minutes=12)
+    put(fleet, VM, freeze=FreezeInfo(FreezeState.FROZEN, at), left=LeftBy(1, 4711, "root", at))
+    return fleet
+
+
+def hung(still: StillClock) -> Fleet:
+    fleet = fleet_of(NAMES, still)
+    progress = pending(still, cancelled=True, waiting_for="the agent's answer to the freeze")
+    info = FreezeInfo(FreezeState.FREEZING, still.wall() - timedelta(seconds=740))
+    silent = AgentHealth(AgentState.SILENT, AgentHow.DEADLINE, seen_at=still.wall())
+    put(fleet, VM, freeze=info, progress=progress._replace(phase=Phase.PENDING), agent=silent)
+    return fleet
+
+
+ALL: dict[str, tuple[Make, tuple[str, ...]]] = {
+    "lost": (lost, ("Not consistent", "THE GUEST MAY BE FROZEN", "frostwatch thaw", "lost")),
+    "partial": (partial, ("Not consistent", "The guest writes again", "frostwatch freeze")),
+    "failed": (failed, ("Not consistent", "The guest writes again", "frostwatch freeze")),
+    "broken": (broken, ("Make the copy again", "The guest writes again", "find out who wrote")),
+    "left": (left, ("left frozen by frostwatch (pid 4711, root)", "t thaws it", "1 left")),
+    "hung": (hung, ("thawed as soon as its agent answers", "gives up in 47:41", "R")),
+}
+
+
+@pytest.mark.parametrize("name", ALL)
+async def test_it_is_all_said_without_scrolling(still: StillClock, name: str) -> None:
+    make, words = ALL[name]
+    async with seated(make(still), still, size=SMALL) as seat:
+        await seat.press("right_square_bracket" if name != "hung" else "g")
+        assert "qemu:mail" in seat.text
+        text = " ".join(seat.text.split())
+        for word in words:
+            assert word in text, seat.text
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_picture_of(snap_compare: Compare, still: StillClock, name: str) -> None:
+    assert snap_compare(make_app(ALL[name][0](still), still), terminal_size=SMALL)
+
+
+# -- what does not fit is reached -------------------------------------------------------------
+
+
+async def test_every_fact_is_reached_on_a_small_screen(still: StillClock) -> None:
+    async with seated(lost(still), still, size=SMALL) as seat:
+        assert "Tab: more facts" in seat.text
+        await seat.press("tab")
+        assert "FACTS have the keys" in seat.text
+        await seat.press("end")
+        assert "can freeze: /" in seat.text
+        await seat.press("tab")
+        assert "LOG has the keys" in seat.text
+        await seat.press("escape")
+        assert "have the keys" not in seat.text
+
+
+async def test_words_typed_into_the_log_freeze_nothing(still: StillClock) -> None:
+    async with seated(lost(still), still, size=SMALL) as seat:
+        await seat.press("tab", "tab", "slash", *"web-1", "enter", "f", "enter")
+        assert seat.dialog == ""
+        assert not seat.operations.started
+        assert "Esc, then f" in seat.notice
+        await seat.press("escape", "escape", "f")
+        assert seat.dialog == "FreezeDialog"
+
+
+async def test_troubles_outside_of_what_is_seen_are_counted_and_reached(
+    still: StillClock,
+) -> None:
+    fleet = fleet_of([f"vm-{number:03}" for number in range(200)], still)
+    for number in (3, 90, 190):
+        reason = "no answer will come"
+        outcome = Outcome(OutcomeKind.LOST, reason, cause=Cause.AGENT_GONE, settled=True)
+        put(fleet, qemu(f"vm-{number:03}"), last=outcome)
+    async with seated(fleet, still, size=SMALL) as seat:
+        await seat.press("s", "g")  # by name
+        assert "▲2 below" in seat.text
+        for name in ("vm-003", "vm-090", "vm-190", "vm-003"):
+            await seat.press("right_square_bracket")
+            assert seat.cursor == name
+        await seat.press("left_square_bracket")
+        assert seat.cursor == "vm-190"
+        assert "▲2 above" in seat.line_of("NAME")
+        assert "below" not in seat.text
+
+
+async def test_there_may_be_no_trouble(still: StillClock) -> None:
+    async with seated(fleet_of(["a"], still), still) as seat:
+        await seat.press("right_square_bracket")
+        assert "no VM is in trouble" in seat.notice
+
+
+# -- names -----------------------------------------------------------------------------------
+
+
+async def test_names_that_begin_alike_are_told_apart(still: StillClock) -> None:
+    fleet = fleet_of(NAMES, still)
+    async with seated(fleet, still, size=SMALL) as seat:
+        assert "customer-a-database-01 " in seat.text
+        info = FreezeInfo(FreezeState.FREEZING, still.wall())
+        put(fleet, VM, progress=pending(still), freeze=info)
+        await seat.settle(3)
+        assert "ENDS IN" in seat.line_of("NAME")
+        rows = [line for line in seat.lines if line[3:].startswith("custom")]
+        assert len({line[3:17] for line in rows}) == 2
+        assert all("…" in line[:17] for line in rows)
+
+
+async def test_a_wide_screen_shows_names_and_clocks(still: StillClock) -> None:
+    async with seated(fleet_of(NAMES, still), still, size=LARGE) as seat:
+        assert "customer-a-database-01 " in seat.text
+        assert "ENDS IN" in seat.line_of("NAME")
