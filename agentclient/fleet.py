@@ -144,23 +144,30 @@ class Fleet:
                 del self._removed[next(iter(self._removed))]
 
     def find(self, name: str) -> VmState:
-        """Return the VM that a person means by `name`: its id, or its bare name if unique.
+        """Return the VM that a person means by `name`: its id, or what else it is called.
+
+        That is its bare name, or a VMID or UUID, if nothing else here is called so: neither a
+        running VM nor one that is known not to run.
 
         Raises:
             BadInput: nothing, or more than one VM, has that name.
         """
         states = self.states()
         exact = [state for state in states if str(state.id) == name]
-        found = exact or [state for state in states if state.vm.name == name]
-        if len(found) == 1:
+        found = exact or [state for state in states if _is_called(state.vm, name)]
+        stopped = () if exact else sorted({one for vm in found for one in _stopped(vm.vm, name)})
+        if len(found) == 1 and not stopped:
             return found[0]
         if found:
-            ids = " and ".join(sorted(printable(str(state.id)) for state in found))
-            raise BadInput(f"{printable(name)!r} is ambiguous: it can be {ids}; name one by its id")
+            raise BadInput(_ambiguous(name, found, stopped))
         known = ", ".join(printable(str(state.id)) for state in islice(states, SHOWN))
         more = f", and {len(states) - SHOWN} more" if len(states) > SHOWN else ""
         nothing = "no VM was found here (try: frostwatch doctor)"
         hint = f"known here: {known}{more}" if known else nothing
+        others = [one for one in states if (one.vm.title or "").startswith(f"{name}@")]
+        if others:
+            ids = " and ".join(printable(str(one.id)) for one in others)
+            hint = f"another user runs a VM that is: name it with its user, as {ids}"
         raise BadInput(f"no VM is called {printable(name)!r}; {hint}")
 
     def log(self, vm_id: VmId, level: Level, text: str) -> None:
@@ -228,6 +235,28 @@ class FleetReader:
     def _set_aside(self, state: VmState) -> None:
         """Keep a state whose words are over, as long as they are those that were told."""
         self._before.setdefault(state.id, state)
+
+
+def _is_called(vm: Vm, name: str) -> bool:
+    names = (vm.name, vm.title or vm.name, *vm.selectors)
+    return name in names or name in (f"{vm.source}:{each}" for each in vm.selectors)
+
+
+def _stopped(vm: Vm, name: str) -> tuple[str, ...]:
+    """Return those of a VM's name that don't run and could be meant by `name`."""
+    return vm.namesakes if name == vm.title else ()
+
+
+def _ambiguous(name: str, found: Iterable[VmState], stopped: Iterable[str]) -> str:
+    ids = sorted(_with_selectors(state.vm) for state in found)
+    ids += [f"{printable(one)} (which does not run)" for one in stopped]
+    choice = " and ".join(ids)
+    return f"{printable(name)!r} is ambiguous: it can be {choice}; name one by its id"
+
+
+def _with_selectors(vm: Vm) -> str:
+    others = ", ".join(printable(one) for one in vm.selectors if one != vm.name)
+    return printable(str(vm.id)) + (f" (also {others})" if others else "")
 
 
 def _later(versions: dict[VmId, int], version: int) -> list[VmId]:

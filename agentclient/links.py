@@ -71,7 +71,7 @@ class Link:
         if gone:  # whoever has its sockets now is another VM
             return MonitorView(RunState.GONE, problem="the VM's process has ended", gone=True)
         if self.monitor is None:
-            return MonitorView(problem="no monitor", gone=gone)
+            return MonitorView(problem=self.vm.no_monitor or "no monitor", gone=gone)
         return self.monitor.look() if timeout_s is None else self.monitor.look(timeout_s)
 
     def close(self) -> None:
@@ -123,7 +123,7 @@ def connect(vm: Vm) -> Link:
     monitor = None
     if vm.monitor:
         monitor = Monitor(
-            UnixEndpoint(vm.monitor.path, vm.peer),
+            UnixEndpoint(vm.monitor.path, vm.monitor_peer or vm.peer),
             vm.agent,
             ours=vm.monitor.ours,
             process=vm.process,
@@ -132,5 +132,9 @@ def connect(vm: Vm) -> Link:
 
 
 def _reached_otherwise(old: Vm, new: Vm) -> bool:
-    before = (old.agent, old.monitor, old.process, old.peer)
-    return before != (new.agent, new.monitor, new.process, new.peer)
+    return _reached(old) != _reached(new)
+
+
+def _reached(vm: Vm) -> tuple[object, ...]:
+    """Return how a VM is reached."""
+    return (vm.agent, vm.monitor, vm.process, vm.peer, vm.monitor_peer, vm.sockets, vm.no_monitor)

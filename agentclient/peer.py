@@ -16,7 +16,14 @@ from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from agentclient.identity import PROC, is_qemu, start_ticks, stat_fields
+from agentclient.identity import (
+    PROC,
+    has_gone,
+    is_qemu,
+    socket_identity,
+    start_ticks,
+    stat_fields,
+)
 from agentclient.text import printable
 from agentclient.vm import Peer, Process
 
@@ -72,6 +79,33 @@ def problem_with(connection: socket.socket, path: Path, expected: Peer) -> str |
         return None
     who = f"pid {found.pid}, user {user_name(found.uid)}"
     return f"it is not the VM that listens on the socket, but {who}: nothing was written to it"
+
+
+def suits(found: Peer, expected: Peer) -> bool:
+    """Return whether who was found at a socket may be the one who has to be there."""
+    if found.process is not None and expected.process is not None:
+        return found.process == expected.process
+    return expected.uid is not None and found.uid == expected.uid
+
+
+class PeersOfSockets:
+    """Who listens on which socket; each is connected to once, until another is in its place."""
+
+    def __init__(self) -> None:
+        self._found: dict[Path, tuple[str, Peer]] = {}
+
+    def of(self, path: Path) -> Peer | None:
+        """Return who listens there; None if nobody does, or it can't be told."""
+        which = socket_identity(path)
+        if which is None:
+            return None
+        known = self._found.get(path)
+        if known is not None and known[0] == which and not has_gone(known[1].process):
+            return known[1]
+        found = find_peer(path)
+        if found is not None:
+            self._found[path] = (which, found)
+        return found
 
 
 def find_peer(path: Path) -> Peer | None:

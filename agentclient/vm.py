@@ -133,6 +133,13 @@ class Vm(NamedTuple):
             it, QEMU got it as a descriptor, …); `agent` is None then, and what is known about the
             agent is `AgentState.UNKNOWN`, not *none*. None if there is nothing of the kind.
         peer: who must listen on its sockets; None if nothing is known of that (a drill).
+        monitor_peer: who must listen on its monitor, where that is somebody else; None if not.
+        no_monitor: why the monitor that was named is not used; None if it is, or there is none.
+        sockets: what tells its sockets from later ones in their place, where no process does.
+        user: the user who runs it, None if that can't be told.
+        title: its name, which others may have as well; None if that is the id's.
+        selectors: what it can be called as well, now and after its next start: VMID, UUID, …
+        namesakes: others of its name, which don't run.
     """
 
     id: VmId
@@ -143,6 +150,13 @@ class Vm(NamedTuple):
     freeze_disabled: str | None = None
     out_of_reach: str | None = None
     peer: Peer | None = None
+    monitor_peer: Peer | None = None
+    no_monitor: str | None = None
+    sockets: str | None = None
+    user: str | None = None
+    title: str | None = None
+    selectors: tuple[str, ...] = ()
+    namesakes: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:

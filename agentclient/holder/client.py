@@ -383,6 +383,7 @@ def _description(vm: Vm, window: Reference | None) -> dict[str, object]:
         "vm_ticks": vm.process.start_ticks if vm.process else 0,
         "agent": str(vm.agent.path),
         "peer": peer_in(vm.peer),
+        "monitor_peer": peer_in(vm.monitor_peer or vm.peer),
         "label": vm.agent.label or "",
         "transport": str(vm.agent.transport),
         "monitor": str(vm.monitor.path) if vm.monitor else "",

@@ -102,12 +102,12 @@ def peer_in(peer: Peer | None) -> object:
     return None if peer is None else [peer.process, peer.uid]
 
 
-def peer_of(body: Body) -> Peer | None:
+def peer_of(body: Body, key: str = "peer") -> Peer | None:
     """Return who must listen on a VM's sockets, as a message has it.
 
     What can't be read is nobody: then no new connection is made.
     """
-    match body.get("peer"):
+    match body.get(key):
         case None:
             return None
         case [[int(pid), int(ticks)], int() | None as uid]:

@@ -221,7 +221,7 @@ class Ward:
         transport = known[0] if known else Transport.UNKNOWN
         label = text(self.body, "label") or None
         channel = AgentChannel(Path(agent), label, transport)
-        endpoint = UnixEndpoint(Path(path), peer_of(self.body))
+        endpoint = UnixEndpoint(Path(path), peer_of(self.body, "monitor_peer"))
         return Monitor(endpoint, channel, process=self._server.process)
 
     def _talk_through(self, channel: Channel) -> None:

@@ -11,6 +11,7 @@ from agentclient.vm import AgentChannel, Transport, Vm
 
 EXPLICIT_SOURCE = "socket"
 DRILL_SOURCE = "drill"
+LIBVIRT = "libvirt owns this VM and its agent's channel, which nobody else may open"
 
 
 class Abilities(NamedTuple):
@@ -67,7 +68,10 @@ class Source(Protocol):
 
 
 def merge(lists: Sequence[Sequence[Vm]]) -> list[list[Vm]]:
-    """Drop what several sources list twice; two VMs are one if they share a socket.
+    """Drop what several sources list twice.
+
+    Two VMs are one if they are one process, or if they share a socket and it is not known that
+    they are two: anybody can start a process that names another VM's socket.
 
     The explicit one wins, since a person wrote it, and takes over what only the other source
     knows: the process, the manager's lock, the reason not to freeze, the channel's label. Between
@@ -90,9 +94,9 @@ def merge(lists: Sequence[Sequence[Vm]]) -> list[list[Vm]]:
         # Twins inside of one source are not ours to judge: only what came before counts.
         added: dict[object, int] = {}
         for vm in lists[place]:
-            keys = _socket_keys(vm)
+            keys = _keys_of(vm)
             same = next((owners[key] for key in keys if key in owners), None)
-            if same is None:
+            if same is None or _are_two(winners[same][1], vm):
                 added.update(dict.fromkeys(keys, len(winners)))
                 winners.append((place, vm))
             else:
@@ -101,14 +105,25 @@ def merge(lists: Sequence[Sequence[Vm]]) -> list[list[Vm]]:
     return [[vm for at, vm in winners if at == place] for place in range(len(lists))]
 
 
+def _are_two(one: Vm, other: Vm) -> bool:
+    """Return whether two that share a socket are known to be two VMs: only one can own it."""
+    return None not in (one.process, other.process) and one.process != other.process
+
+
 def _enriched(winner: Vm, other: Vm) -> Vm:
     if winner.source != EXPLICIT_SOURCE:
         return winner
+    disabled = other.freeze_disabled
+    if disabled == other.out_of_reach != LIBVIRT:
+        disabled = None  # a person has named the channel that the source could not use
     return winner._replace(
         agent=_enriched_channel(winner.agent, other.agent),
         process=winner.process or other.process,
+        peer=winner.peer or other.peer,
+        user=winner.user or other.user,
         locked_by=winner.locked_by or other.locked_by,
-        freeze_disabled=winner.freeze_disabled or other.freeze_disabled,
+        freeze_disabled=winner.freeze_disabled or disabled,
+        selectors=winner.selectors or other.selectors,
     )
 
 
@@ -124,9 +139,11 @@ def _enriched_channel(
     )
 
 
-def _socket_keys(vm: Vm) -> frozenset[object]:
+def _keys_of(vm: Vm) -> list[object]:
+    """Return what a VM is recognised by: its process before its sockets."""
     paths = [channel.path for channel in (vm.agent, vm.monitor) if channel is not None]
-    return frozenset().union(*map(_keys, paths))
+    sockets = frozenset().union(*map(_keys, paths))
+    return [vm.process, *sockets] if vm.process is not None else list(sockets)
 
 
 def _keys(path: Path) -> frozenset[object]:

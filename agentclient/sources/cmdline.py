@@ -26,7 +26,9 @@ from agentclient.sources.command import (
 from agentclient.sources.options import is_on, options
 from agentclient.vm import Transport
 
-AGENT_PORT_NAME = "org.qemu.guest_agent."
+AGENT_PORT_NAME = re.compile(r"org\.qemu\.guest_agent\.[0-9]+")
+# Proxmox's name for the chardev of an agent on ``-device isa-serial``, whose port has no name.
+ISA_AGENT_CHARDEV = "qga0"
 
 # These take whatever comes next, also if it looks like an option. For all others a word that
 # starts with a dash is taken for the next option, so that a flag unknown here swallows nothing.
@@ -36,6 +38,7 @@ _TAKE_ANYTHING = frozenset(
     | {"-smbios", "-fw_cfg", "-D", "-uuid", "-runas"}
 )
 _AGENT_WORDS = re.compile(r"qga|qemu-ga|guest[-_.]?agent|(?<![a-z])agent(?![a-z])", re.IGNORECASE)
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SERIAL_DRIVERS = frozenset({"isa-serial", "pci-serial"})
 _PORT_DRIVERS = frozenset({"virtserialport", "virtconsole"})
 _CONTROLLER = re.compile(r"virtio-serial(-pci|-device|-ccw)?(-(non-)?transitional)?")
@@ -68,6 +71,7 @@ class _Reader:
     def __init__(self) -> None:
         self.name = ""
         self.vmid: int | None = None
+        self.uuid = ""
         self.chroot: str | None = None
         self.daemonized = False
         self.machine = ""
@@ -113,6 +117,10 @@ class _Reader:
                 self.daemonized = True
             case "-machine" | "-M":
                 self.machine = options(value, "type").get("type", self.machine)
+            case "-uuid":
+                self.uuid = value.lower()
+            case "-smbios":
+                self.uuid = options(value, "file").get("uuid", self.uuid).lower()
             case "-object":
                 self.libvirt |= "masterKey0" in value and "/libvirt/" in value
             case "-readconfig":
@@ -140,7 +148,7 @@ class _Reader:
         # QEMU counts all of them, also those that name a chardev of their own.
         chardev = self._compat(f"serial{self.serials}", value)
         self.serials += 1
-        self.devices.append({"driver": "isa-serial", "chardev": chardev})
+        self.devices.append({"driver": "isa-serial", "chardev": chardev, "option": "-serial"})
 
     def _mon(self, value: str) -> None:
         found = options(value, "chardev")
@@ -151,6 +159,7 @@ class _Reader:
 
     def result(self) -> QemuCommand:
         agent = self._agent()
+        perhaps = None if agent else next(filter(None, map(self._similar_port, self.devices)), None)
         monitors = tuple(
             QmpMonitor(self.chardevs[label], option)
             for label, option in self.monitors
@@ -160,7 +169,9 @@ class _Reader:
         return QemuCommand(
             name=self.name,
             vmid=self.vmid,
+            uuid=self.uuid if _UUID.fullmatch(self.uuid) else "",
             agent=agent,
+            perhaps=perhaps,
             monitors=monitors,
             controllers=sum(_is_controller(device) for device in self.devices),
             ports=sum(device.get("driver") in _PORT_DRIVERS for device in self.devices),
@@ -182,24 +193,31 @@ class _Reader:
             self.notes.append("it has a monitor for people only, none that speaks QMP")
 
     def _agent(self) -> AgentPort | None:
-        """Return the agent's port: one that is named so before one that only looks like it."""
+        """Return the agent's port: it is named so, or it is none; we never write on a guess."""
         named = [port for port in map(self._named_port, self.devices) if port]
-        guessed = [port for port in map(self._guessed_port, self.devices) if port]
+        named = named or [port for port in map(self._proxmox_isa_port, self.devices) if port]
         if len(named) > 1:
             self.notes.append(
                 f"it has {len(named)} ports for agents; the first ({named[0].chardev.id}) is used"
             )
-        return next(iter(named or guessed), None)
+        return next(iter(named), None)
 
     def _named_port(self, device: dict[str, str]) -> AgentPort | None:
-        name = device.get("name", "")
-        if device.get("driver") != "virtserialport" or not name.startswith(AGENT_PORT_NAME):
+        name = AGENT_PORT_NAME.fullmatch(device.get("name", ""))
+        if device.get("driver") != "virtserialport" or name is None:
             return None
         label = device.get("chardev", "")
         chardev = self.chardevs.get(label, Chardev(label, "unknown to the command line"))
         return _port(device, chardev, Transport.VIRTIO_SERIAL)
 
-    def _guessed_port(self, device: dict[str, str]) -> AgentPort | None:
+    def _proxmox_isa_port(self, device: dict[str, str]) -> AgentPort | None:
+        label = device.get("chardev")
+        if device.get("driver") != "isa-serial" or "option" in device or label != ISA_AGENT_CHARDEV:
+            return None
+        chardev = self.chardevs.get(label)
+        return _port(device, chardev, Transport.ISA_SERIAL) if chardev else None
+
+    def _similar_port(self, device: dict[str, str]) -> AgentPort | None:
         driver = device.get("driver", "")
         chardev = self.chardevs.get(device.get("chardev", ""))
         if chardev is None or device.get("name"):
@@ -240,7 +258,7 @@ def _port(
         port_id=device.get("id"),
         port_name=device.get("name", ""),
         number=int(number) if re.fullmatch(r"[0-9]{1,6}", number) else None,
-        guessed_from=word,
+        looks_like=word,
     )
 
 

@@ -51,8 +51,8 @@ class AgentPort(NamedTuple):
         port_id: the device's ``id=``; without one QEMU sends no event for it (protocol §1.5).
         port_name: the name that the guest sees, empty if it has none.
         number: the port's ``nr=``, None if QEMU chose it.
-        guessed_from: the word that made us take a nameless port for the agent's; None if its name
-            says so itself.
+        looks_like: the word for which a port may be an agent's although it isn't named as one;
+            None if it is.
     """
 
     chardev: Chardev
@@ -60,7 +60,7 @@ class AgentPort(NamedTuple):
     port_id: str | None = None
     port_name: str = ""
     number: int | None = None
-    guessed_from: str | None = None
+    looks_like: str | None = None
 
 
 class QmpMonitor(NamedTuple):
@@ -76,7 +76,9 @@ class QemuCommand(NamedTuple):
     Attributes:
         name: the VM's name, empty if it has none.
         vmid: Proxmox's number, None elsewhere.
+        uuid: the machine's, empty if it has none.
         agent: None if no agent's channel was found.
+        perhaps: without one, a port that only looks like it: nothing is ever written there.
         monitors: all that speak QMP, in the command line's order.
         controllers: how many virtio-serial controllers there are.
         ports: how many ports and consoles are behind them.
@@ -89,7 +91,9 @@ class QemuCommand(NamedTuple):
 
     name: str = ""
     vmid: int | None = None
+    uuid: str = ""
     agent: AgentPort | None = None
+    perhaps: AgentPort | None = None
     monitors: tuple[QmpMonitor, ...] = ()
     controllers: int = 0
     ports: int = 0

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from agentclient.errors import BadInput
+from agentclient.identity import socket_identity
+from agentclient.peer import PeersOfSockets, user_name
 from agentclient.sources.base import EXPLICIT_SOURCE, Abilities, Note
 from agentclient.sources.command import is_libvirts_path
 from agentclient.sources.options import split_pairs
 from agentclient.sources.sockets import check_socket
 from agentclient.text import printable
-from agentclient.vm import AgentChannel, MonitorChannel, Transport, Vm, VmId
+from agentclient.vm import AgentChannel, MonitorChannel, Peer, Transport, Vm, VmId
 
 _KEYS = ("name", "agent", "monitor", "monitor-ours", "transport")
 _T = TypeVar("_T")
@@ -54,6 +56,9 @@ def parse_vm_spec(spec: str) -> Vm:
 class ExplicitSource:
     """The VMs that were named on the command line; always the same ones.
 
+    Who they are is learned from who listens on their sockets: that is asked once, until another
+    socket is in a socket's place.
+
     Args:
         vms: what `parse_vm_spec` returned.
 
@@ -65,12 +70,31 @@ class ExplicitSource:
 
     def __init__(self, vms: Iterable[Vm]) -> None:
         self._vms = tuple(vms)
+        self._peers = PeersOfSockets()
         _refuse_twice("name", [vm.name for vm in self._vms])
         _refuse_twice("agent", [str(vm.agent.path) for vm in self._vms if vm.agent])
 
     def list_vms(self) -> list[Vm]:
-        """Return the VMs as they were given."""
-        return list(self._vms)
+        """Return the VMs as they were given, with what their sockets tell of them."""
+        return [self._learned(vm) for vm in self._vms]
+
+    def _learned(self, vm: Vm) -> Vm:
+        agent = self._peers.of(vm.agent.path) if vm.agent else None
+        monitor = self._peers.of(vm.monitor.path) if vm.monitor else None
+        peer = agent or monitor
+        if peer is None:
+            return vm
+        two = None if agent is None or monitor is None else _two_vms(agent, monitor)
+        process = peer.process or (monitor.process if monitor else None)
+        return vm._replace(
+            monitor=None if two else vm.monitor,
+            no_monitor=two,
+            process=process,
+            peer=peer,
+            monitor_peer=None if monitor == peer else monitor,
+            sockets=sockets_of(vm) if process is None else None,
+            user=user_name(peer.uid) if peer.uid is not None else None,
+        )
 
     def abilities(self) -> Abilities:
         """Return what can be done, given the sockets that were named."""
@@ -97,6 +121,24 @@ class ExplicitSource:
             for key, channel in (("agent", vm.agent), ("monitor", vm.monitor)):
                 if channel is not None:
                     _check(vm, key, channel.path)
+
+
+def sockets_of(vm: Vm) -> str:
+    """Return what tells a VM's sockets from later ones in their place."""
+    channels = [channel for channel in (vm.agent, vm.monitor) if channel is not None]
+    return " ".join(socket_identity(channel.path) or "-" for channel in channels)
+
+
+def _two_vms(agent: Peer, monitor: Peer) -> str | None:
+    """Return why a monitor is not the one of the VM whose agent was named with it."""
+    if None in (agent.process, monitor.process) or agent.process == monitor.process:
+        return None
+    assert agent.process is not None
+    assert monitor.process is not None
+    return (
+        f"the monitor that was named is another VM's: pid {monitor.process.pid} listens there, and"
+        f" pid {agent.process.pid} on the agent's socket; it is not used"
+    )
 
 
 def _check(vm: Vm, key: str, path: Path) -> None:

@@ -15,9 +15,6 @@ from typing import NamedTuple
 
 from agentclient.text import printable
 
-# Linux: sizeof(sun_path) less the terminating zero.
-LONGEST_PATH = 107
-
 
 class SocketFault(StrEnum):
     """Why a socket can't be opened."""
@@ -25,7 +22,6 @@ class SocketFault(StrEnum):
     MISSING = "missing"
     NOT_A_SOCKET = "not-a-socket"
     NO_PERMISSION = "no-permission"
-    TOO_LONG = "too-long"
     OTHER = "other"
 
 
@@ -45,12 +41,6 @@ class SocketProblem(NamedTuple):
 def check_socket(path: Path) -> SocketProblem | None:
     """Return what keeps us from opening the socket at `path`; None if nothing is seen."""
     shown = printable(path)
-    if len(os.fsencode(path)) > LONGEST_PATH:
-        return SocketProblem(
-            SocketFault.TOO_LONG,
-            f"{shown} is longer than the {LONGEST_PATH} bytes that a socket's path may have",
-            "Name it by a shorter path, for example through a symbolic link.",
-        )
     try:
         found = path.stat()
     except (FileNotFoundError, NotADirectoryError):

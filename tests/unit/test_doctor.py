@@ -21,9 +21,9 @@ from agentclient.doctor import (
 )
 from agentclient.errors import FrostwatchError
 from agentclient.findings import AGENT_STATES, RUN_STATES
-from agentclient.sources.base import Abilities
+from agentclient.sources.base import LIBVIRT, Abilities
 from agentclient.sources.explicit import ExplicitSource, parse_vm_spec
-from agentclient.sources.qemu import LIBVIRT, QemuSource
+from agentclient.sources.qemu import QemuSource
 from agentclient.vm import (
     AgentChannel,
     AgentHealth,

@@ -31,7 +31,7 @@ def test_proxmox_8() -> None:
     assert command.agent.chardev.unusable is None
     assert command.agent.transport is Transport.VIRTIO_SERIAL
     assert command.agent.port_id is None
-    assert command.agent.guessed_from is None
+    assert command.agent.looks_like is None
     assert command.daemonized
     assert (command.controllers, command.ports) == (1, 1)
 
@@ -47,11 +47,11 @@ def test_proxmox_has_two_monitors_and_only_the_one_that_listens_is_for_us() -> N
     assert command.monitor.chardev.path == "/var/run/qemu-server/104.qmp"
 
 
-def test_the_isa_agent_of_proxmox_is_a_guess_and_says_so() -> None:
+def test_the_isa_agent_of_proxmox_is_known_by_its_exact_name() -> None:
     agent = parse_command_line(command_lines.PROXMOX_8_ISA).agent
     assert agent is not None
     assert agent.transport is Transport.ISA_SERIAL
-    assert agent.guessed_from == "qga"
+    assert agent.looks_like is None
     assert agent.chardev.path == "/var/run/qemu-server/105.qga"
 
 
@@ -199,7 +199,7 @@ def test_ways_to_give_the_agents_port(port: str) -> None:
     agent = parse_command_line(argv).agent
     assert agent is not None
     assert agent.chardev.path == "/a,b=c"
-    assert agent.guessed_from is None
+    assert agent.looks_like is None
 
 
 def test_a_port_whose_chardev_is_configured_elsewhere_is_no_channel_for_us() -> None:
@@ -226,11 +226,12 @@ def test_a_port_whose_chardev_is_configured_elsewhere_is_no_channel_for_us() -> 
         ),
     ],
 )
-def test_serial_ports_that_speak_of_an_agent(text: str, label: str, word: str) -> None:
-    agent = parse(text).agent
+def test_serial_ports_that_only_speak_of_an_agent(text: str, label: str, word: str) -> None:
+    assert parse(text).agent is None
+    agent = parse(text).perhaps
     assert agent is not None
     assert agent.transport is Transport.ISA_SERIAL
-    assert (agent.chardev.id, agent.guessed_from) == (label, word)
+    assert (agent.chardev.id, agent.looks_like) == (label, word)
 
 
 @pytest.mark.parametrize(
@@ -247,6 +248,44 @@ def test_serial_ports_that_speak_of_an_agent(text: str, label: str, word: str) -
 )
 def test_other_ports_are_not_taken_for_an_agents(text: str) -> None:
     assert parse(text).agent is None
+    assert parse(text).perhaps is None
+
+
+@pytest.mark.parametrize(
+    ("text", "perhaps"),
+    [
+        ("-name build-agent -serial unix:/run/vms/build-agent-serial.socket,server", True),
+        ("-chardev socket,id=qga0,path=/run/q,server=on -serial chardev:qga0", True),
+        ("-chardev socket,id=qga0,path=/run/q,server=on -device pci-serial,chardev=qga0", True),
+        ("-chardev socket,id=qga0,path=/run/q,server=on -device virtserialport,chardev=qga0", True),
+        ("-chardev socket,id=qga1,path=/run/q,server=on -device isa-serial,chardev=qga1", True),
+        ("-device virtserialport,chardev=a,name=org.qemu.guest_agent", False),
+        ("-device virtserialport,chardev=a,name=org.qemu.guest_agent.0.bak", False),
+        ("-device virtserialport,chardev=a,name=xorg.qemu.guest_agent.0", False),
+        ("-device virtconsole,chardev=a,name=org.qemu.guest_agent.0", False),
+    ],
+)
+def test_nothing_but_the_exact_names_is_an_agent(text: str, perhaps: bool) -> None:
+    found = parse(f"-chardev socket,id=a,path=/a,server=on {text}")
+    assert found.agent is None
+    assert (found.perhaps is not None) is perhaps
+
+
+@pytest.mark.parametrize(
+    ("text", "uuid"),
+    [
+        ("-uuid 6B9F6D3E-37d1-4f0d-9c59-0f0a3a5be111", "6b9f6d3e-37d1-4f0d-9c59-0f0a3a5be111"),
+        (
+            "-smbios type=1,uuid=6b9f6d3e-37d1-4f0d-9c59-0f0a3a5be111",
+            "6b9f6d3e-37d1-4f0d-9c59-0f0a3a5be111",
+        ),
+        ("-smbios type=0,vendor=x", ""),
+        ("-uuid nonsense", ""),
+        ("", ""),
+    ],
+)
+def test_the_machines_uuid(text: str, uuid: str) -> None:
+    assert parse(text).uuid == uuid
 
 
 def test_a_named_port_goes_before_one_that_is_only_guessed() -> None:

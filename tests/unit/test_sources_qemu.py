@@ -10,7 +10,7 @@ import pytest
 from agentclient.errors import FrostwatchError
 from agentclient.identity import is_qemu
 from agentclient.sources.proxmox import parse_config
-from agentclient.sources.qemu import QemuSource, give_ids
+from agentclient.sources.qemu import Name, QemuSource, give_ids
 from agentclient.vm import AgentChannel, MonitorChannel, Peer, Process, Transport, Vm, VmId
 from tests.unit import command_lines
 from tests.unit.fake_proc import FakeProc, make_socket
@@ -50,14 +50,16 @@ def texts(source: QemuSource) -> str:
 
 
 def test_a_vm_with_all_that_is_known_about_it(proc: FakeProc, source: QemuSource) -> None:
-    proc.add(70, argv("-qmp", "unix:/run/web.qmp,server=on,wait=off"), ticks=4711, uid=65534)
+    proc.add(70, argv("-qmp", "unix:/run/web.qmp,server=on,wait=off"), ticks=4711)
     assert source.list_vms() == [
         Vm(
             VmId("qemu", "web"),
             agent=AgentChannel(Path("/run/web.qga"), "qga0", Transport.VIRTIO_SERIAL),
             monitor=MonitorChannel(Path("/run/web.qmp")),
             process=Process(70, 4711),
-            peer=Peer(Process(70, 4711), 65534),
+            peer=Peer(Process(70, 4711), 0),
+            user="root",
+            title="web",
         )
     ]
     assert source.notes() == ()
@@ -196,10 +198,13 @@ def test_a_running_vm_keeps_its_id_when_a_namesake_comes_and_goes(
 
 
 def test_ids_are_unique_whatever_the_names() -> None:
-    names = {Process(1, 1): "a", Process(2, 1): "a", Process(3, 1): "a#2", Process(4, 1): "a#2"}
+    titles = ("a", "a", "a#2", "a#2", "b", "b", "c", "c")
+    marks = ("", "", "", "", "7", "7", "8", "pid1")
+    names = {Process(n, 1): Name(*each) for n, each in enumerate(zip(titles, marks, strict=True))}
     ids = give_ids(names, {Process(9, 9): VmId("qemu", "gone")})
     assert set(ids) == set(names)
-    assert len(set(ids.values())) == 4
+    assert len(set(ids.values())) == len(titles)
+    assert [ids[Process(n, 1)].name for n in range(4, 8)] == ["b#4", "b#5", "c#8", "c#pid1"]
 
 
 def test_the_launcher_of_a_daemon_is_not_a_second_vm(proc: FakeProc, source: QemuSource) -> None:
@@ -403,12 +408,18 @@ def test_a_name_is_kept_as_it_is(proc: FakeProc, source: QemuSource) -> None:
     assert only(source).name == "db[/]1 \x1b[31m"
 
 
-def test_guesses_and_unseen_configuration_are_noted(proc: FakeProc, source: QemuSource) -> None:
+def test_what_only_looks_like_an_agents_and_unseen_configuration_are_noted(
+    proc: FakeProc, source: QemuSource
+) -> None:
     line = ["qemu", "-serial", "unix:/run/x.qga,server=on", "-readconfig", "/etc/x"]
     proc.add(70, line)
-    agent = only(source).agent
-    assert agent == AgentChannel(Path("/run/x.qga"), "serial0", Transport.ISA_SERIAL)
-    assert "because of the word 'qga'" in texts(source)
+    vm = only(source)
+    assert vm.agent is None
+    assert vm.out_of_reach is not None
+    assert "perhaps an agent's (the word 'qga' is in its name)" in vm.out_of_reach
+    assert "--vm name=NAME,agent=/run/x.qga,transport=isa-serial" in vm.out_of_reach
+    assert vm.freeze_disabled == vm.out_of_reach
+    assert vm.out_of_reach in texts(source)
     assert "/etc/x" in texts(source)
     assert {note.subject for note in source.notes()} == {"qemu:pid70"}
 
