@@ -269,10 +269,11 @@ def _monitor(vm: Vm, view: MonitorView | None) -> list[Finding]:
     if vm.agent is None:
         return []
     if vm.monitor is None:
-        text = (
-            "no monitor: a lost command is only noticed by its timeout, and no freeze is verified"
-        )
+        blind = "a lost command is only noticed by its timeout, and no freeze is verified"
+        text = f"{printable(vm.no_monitor or 'no monitor')}: {blind}"
         advice = "Give QEMU one of its own: -qmp unix:PATH,server=on,wait=off."
+        if vm.no_monitor is not None:
+            advice = "Name the sockets of one VM: --vm name=N,agent=PATH,monitor=PATH."
         return [Finding(subject, _WARNING, text, advice)]
     if view is None:
         return []

@@ -94,6 +94,7 @@ class Driver:
         self._reporter = reporter
         self._looked_at = time.monotonic()
         self._broken: str | None = None
+        self._owned = False  # it was answered: the channel is ours
         self._read_from = 0.0
         self._unfinished_at: float | None = None
         self._told_broken = False
@@ -165,7 +166,7 @@ class Driver:
 
     def _go_on_with(self, channel: Channel) -> Try:
         self._conversation.renew(channel)
-        self._broken, self._told_broken = None, False
+        self._broken, self._told_broken, self._owned = None, False, False
         self._read_from = 0.0
         return Try(connected=True)
 
@@ -215,6 +216,7 @@ class Driver:
             return
         try:
             result.heard = self._conversation.pump()
+            self._owned = self._owned or bool(result.heard)
         except StreamEnded as error:
             self._broken = str(error)
         wire = self._conversation.wire
@@ -248,6 +250,8 @@ class Driver:
 
     def _look(self) -> MonitorView:
         view = self._link.look(LOOK_S)
+        if self._owned and self._broken is None:
+            view = self._link.holds(view)
         self._looked_at = time.monotonic()
         if view.run_state is not RunState.UNKNOWN:
             self._reporter.run_state(view.run_state)

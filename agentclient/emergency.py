@@ -120,7 +120,7 @@ def _press(scene: Scene, step: Step, seat: ExitStack) -> None:
         scene.note("Alt+SysRq+J was pressed")
         return
     serial = _console(scene, step)
-    typist = sit_down(serial, scene.link.vm.peer)
+    typist = sit_down(serial, scene.serving_vm)
     seat.callback(typist.close)
     _break(scene, serial, typist)
     scene.note(f"a break and the letter j were sent to {printable(serial.label, 60)}")

@@ -83,7 +83,7 @@ class Freezer:
         window = self._armed()
         try:
             guard = self._holder.arm(
-                self._link.vm, conversation.channel, schedule.thaw_timeout_s, window
+                self._link.trusted, conversation.channel, schedule.thaw_timeout_s, window
             )
         except NoHolder as error:
             conversation.close()

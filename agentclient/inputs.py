@@ -8,26 +8,39 @@ on a monitor. Which of several ports is the kernel's console can't be seen: a pe
 from __future__ import annotations
 
 import os
+import re
+import stat
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from agentclient.channel import Channel, StreamEnded, UnixChannel, UnixEndpoint
+from agentclient.channel import (
+    Channel,
+    ConnectFailed,
+    ConnectProblem,
+    StreamEnded,
+    UnixChannel,
+    UnixEndpoint,
+)
+from agentclient.identity import PROC, has_gone, socket_identity
 from agentclient.monitor import Monitor
+from agentclient.peer import user_name
 from agentclient.port import PERIPHERALS, Chardev, agent_chardev, chardevs, socket_path
 from agentclient.qmp import QmpFailure, QmpReply
 from agentclient.qmp_session import Ask, MonitorTrouble
 from agentclient.text import printable
-from agentclient.vm import Peer, Vm
+from agentclient.vm import Peer, Process, Vm
 
 FOLDERS: Final = (*PERIPHERALS, "/machine/unattached")
 _SERIAL_TYPES: Final = frozenset(
     {"isa-serial", "pci-serial", "serial-mm", "pl011", "spapr-vty", "sclpconsole", "sclplmconsole"}
 )
 _KEYBOARD_TYPES: Final = ("i8042", "usb-kbd", "virtio-keyboard", "adb-keyboard")
-_PTY: Final = "pty:"
-_FOLDER_OF_PTYS: Final = "/dev/pts/"
+_PTY: Final = re.compile(r"pty:/dev/pts/(0|[1-9][0-9]{0,6})")
+# The kernel's numbers of the kind of device that /dev/pts/N is (Documentation/admin-guide).
+_MAJORS_OF_PTYS: Final = range(136, 144)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +58,8 @@ class Serial:
     @property
     def place(self) -> Path | None:
         """The socket or the terminal at which its user would type; None if there is none."""
-        if self.filename.startswith(_PTY + _FOLDER_OF_PTYS):
-            return Path(self.filename.removeprefix(_PTY))
+        if _PTY.fullmatch(self.filename):
+            return Path(self.filename.removeprefix("pty:"))
         path = socket_path(self.filename)
         return Path(path) if path and ",server" in self.filename else None
 
@@ -57,7 +70,7 @@ class Serial:
         if self.place is None:
             where = printable(self.filename, 60)
             return f"nothing can be typed at {name} from here (it is {where})"
-        if not self.filename.startswith((_PTY, "disconnected:")):
+        if not self.filename.startswith(("pty:", "disconnected:")):
             return f"somebody else is at the serial port {name}: leave it, or type there"
         return None
 
@@ -135,8 +148,7 @@ def _serials(labels: Sequence[object], backends: list[Chardev], vm: Vm) -> tuple
     taken = {agent.label} if agent else set()
     if vm.monitor is not None:
         # A monitor behind a multiplexer may share a serial port's backend.
-        path = str(vm.monitor.path)
-        taken |= {one.label for one in backends if socket_path(one.filename) == path}
+        taken |= {one.label for one in backends if _leads_to(one, vm.monitor.path)}
     return tuple(
         Serial(one.label, one.filename)
         for one in backends
@@ -144,16 +156,28 @@ def _serials(labels: Sequence[object], backends: list[Chardev], vm: Vm) -> tuple
     )
 
 
+def _leads_to(chardev: Chardev, path: Path) -> bool:
+    """Return whether a chardev's socket is the one at `path`, by whatever name."""
+    found = socket_path(chardev.filename)
+    if found is None or found == str(path):
+        return found is not None
+    which = socket_identity(Path(found))
+    return which is not None and which == socket_identity(path)
+
+
 def _value(answer: QmpReply | QmpFailure) -> object:
     return answer.value if isinstance(answer, QmpReply) else None
 
 
 class _Terminal:
-    """An open terminal as a channel; what it says is not read."""
+    """An open terminal as a channel; what it says is not read.
 
-    def __init__(self, path: Path) -> None:
-        flags = os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC
-        self._fd = os.open(path, flags)
+    Args:
+        fd: its descriptor.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
 
     def fileno(self) -> int:
         return self._fd
@@ -173,16 +197,76 @@ class _Terminal:
             self._fd = -1
 
 
-def sit_down(serial: Serial, peer: Peer | None) -> Channel:
-    """Connect to where one types at a serial port.
+def sit_down(serial: Serial, vm: Vm) -> Channel:
+    """Connect to where one types at a serial port, if that is the VM's own (P10).
+
+    Where a port leads is what its monitor says, and anybody can be a monitor.
 
     Raises:
-        ConnectFailed: its socket can't be had.
+        ConnectFailed: its socket or terminal can't be had, or is not the VM's.
         OSError: its terminal can't be opened.
     """
     place = serial.place
     assert place is not None, "see `Serial.problem`"
-    if serial.filename.startswith(_PTY):
-        return _Terminal(place)
-    connected: UnixChannel = UnixEndpoint(place, peer).connect()
+    if _PTY.fullmatch(serial.filename):
+        return _Terminal(_open_pty(place, vm))
+    connected: UnixChannel = UnixEndpoint(place, vm.peer).connect()
     return connected
+
+
+def _open_pty(path: Path, vm: Vm) -> int:
+    """Open ``/dev/pts/N``, and nothing else that may be in its place.
+
+    Raises:
+        ConnectFailed: it is not the terminal of the VM's process.
+        OSError: it can't be opened.
+    """
+    process, uid = vm.peer or Peer(vm.process, None)
+    if process is None:
+        raise _not_its_own(path, "which process is the VM's is not known")
+    # Found where the process finds it: in a container another terminal has the same number.
+    place = PROC / str(process.pid) / "root" / path.relative_to("/")
+    flags = os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
+    # Before it is opened for use, since to open some devices does something.
+    with closing(_Terminal(os.open(place, os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW))) as seen:
+        _check_pty(path, os.fstat(seen.fileno()), uid)
+    fd = os.open(place, flags)
+    try:
+        _check_pty(path, os.fstat(fd), uid)
+        if not _is_behind(process, int(path.name)):
+            raise _not_its_own(path, f"pid {process.pid} is not behind it")
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _check_pty(path: Path, found: os.stat_result, uid: int | None) -> None:
+    is_pty = stat.S_ISCHR(found.st_mode) and os.major(found.st_rdev) in _MAJORS_OF_PTYS
+    if not is_pty:
+        raise _not_its_own(path, "it is no terminal of that kind")
+    if uid is not None and found.st_uid != uid:
+        raise _not_its_own(path, f"it belongs to user {user_name(found.st_uid)}")
+
+
+def _is_behind(process: Process, number: int) -> bool:
+    """Return whether a process has the other end of the terminal (proc(5), ``tty-index``)."""
+    folder = PROC / str(process.pid) / "fdinfo"
+    wanted = f"tty-index:\t{number}".encode()
+    try:
+        names = os.listdir(folder)  # noqa: PTH208 - hundreds of names, and no paths
+    except OSError:
+        return False
+    return not has_gone(process) and any(wanted in _lines(folder / name) for name in names)
+
+
+def _lines(path: Path) -> list[bytes]:
+    try:
+        return path.read_bytes().splitlines()
+    except OSError:  # it has been closed meanwhile
+        return []
+
+
+def _not_its_own(path: Path, why: str) -> ConnectFailed:
+    text = f"{path} is not known to be the VM's own: {why}; nothing was written to it"
+    return ConnectFailed(ConnectProblem.NOT_THE_VM, text)

@@ -34,6 +34,7 @@ class Known:
         tried: the rungs that were taken already, in vain.
         read_only: nothing may be sent.
         in_flight: what else this console is doing with it, ``"freeze"``; None if nothing.
+        doubt: why its monitor may be another VM's; None if nothing speaks for that.
     """
 
     state: VmState
@@ -44,6 +45,7 @@ class Known:
     tried: frozenset[Rung] = frozenset()
     read_only: bool = False
     in_flight: str | None = None
+    doubt: str | None = None
 
     @property
     def run_state(self) -> RunState:
@@ -205,7 +207,7 @@ def _impossible(known: Known, step: Step) -> str | None:
     if known.run_state is RunState.MIGRATING:
         return f"the VM is migrating: {RELEASED_BY[RunState.MIGRATING]}"
     if step.rung is Rung.RESET:
-        return None if known.has_monitor else "it has no monitor"
+        return _no_monitor(known)
     if known.run_state in _ENDED:
         return f"the guest is {known.run_state}: nothing in it answers"
     if known.run_state in BLOCKED_STATES:
@@ -227,12 +229,18 @@ def _no_channel(known: Known, rung: Rung) -> str | None:
 
 
 def _no_sysrq(known: Known, step: Step) -> str | None:
-    if not known.has_monitor:
-        return "it has no monitor"
+    if _no_monitor(known) is not None:
+        return _no_monitor(known)
     if step.means is Means.SERIAL:
         console = known.inputs.console(step.serial)
         return console.problem if isinstance(console, Serial) else console
     return "the VM has no keyboard" if known.inputs.keyboard is False else None
+
+
+def _no_monitor(known: Known) -> str | None:
+    if known.has_monitor:
+        return known.doubt
+    return known.state.vm.no_monitor or "it has no monitor"
 
 
 def _unwise(known: Known, step: Step) -> str | None:

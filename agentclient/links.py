@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 CHANNEL_WAIT_S: Final = 4.0
 
 
+NOT_SHOWN: Final = (
+    "the monitor does not show our connection to the agent: it may be another VM's, and counts for"
+    " nothing"
+)
+ANOTHERS_MONITOR: Final = "the monitor is another VM's than the agent, and counts for nothing"
+
+
 class Link:
     """How one VM is reached; shared by the watcher and every operation on it.
 
@@ -35,12 +42,60 @@ class Link:
         self.monitor = monitor
         self.channel_lock = threading.Lock()
         self.server = Server()
+        self._doubt: str | None = None
 
     @property
     def process(self) -> Process | None:
         """The VM's process, from its source or from who serves its sockets; None if not known."""
-        of_monitor = self.monitor.process if self.monitor is not None else None
-        return self.vm.process or of_monitor or self.server.process
+        if self.vm.process or self.server.process or self.monitor is None:
+            return self.vm.process or self.server.process
+        return None if self.doubt else self.monitor.process
+
+    @property
+    def doubt(self) -> str | None:
+        """Why what the monitor says may be about another VM, as a clause; None if it is not.
+
+        It is about this one if the same QEMU serves both sockets, or if the monitor shows our own
+        connection to the agent (see `holds`). As long as neither is known, there is no doubt.
+        """
+        if self.monitor is None or self._one_process is True:
+            return None
+        return ANOTHERS_MONITOR if self._one_process is False else self._doubt
+
+    @property
+    def _one_process(self) -> bool | None:
+        """Whether one QEMU serves the agent and the monitor; None if that is not known."""
+        assert self.monitor is not None, "it is asked about"
+        agents, monitors = self.vm.process or self.server.process, self.monitor.process
+        if self.vm.monitor_peer is not None:
+            monitors = self.vm.monitor_peer.process
+        return None if agents is None or monitors is None else agents == monitors
+
+    @property
+    def trusted(self) -> Vm:
+        """The VM with the monitor only if nothing speaks against its being this VM's."""
+        return self.vm if self.doubt is None else self.vm._replace(monitor=None)
+
+    def holds(self, view: MonitorView, before: MonitorView | None = None) -> MonitorView:
+        """Judge what the monitor shows while we hold the agent's channel (P10).
+
+        Args:
+            view: looked at after the agent has answered us on it.
+            before: looked at before we have asked anything.
+
+        Returns:
+            The view; without anything in it if the monitor does not show our connection.
+        """
+        if self.monitor is None or view.gone or view.run_state is RunState.UNKNOWN:
+            return view  # nothing that could be another's
+        one = self._one_process
+        shown = view.client is True or (one is True and view.client is None)
+        if shown and one is None and before is not None and before.reads is not None:
+            shown = before.reads != view.reads
+        self._doubt = None if shown else NOT_SHOWN
+        if shown:
+            return view
+        return MonitorView(problem=NOT_SHOWN, gone=self.gone())
 
     def gone(self) -> bool | None:
         """Return whether the VM that was reached here last has gone, as far as its process tells.
@@ -72,7 +127,14 @@ class Link:
             return MonitorView(RunState.GONE, problem="the VM's process has ended", gone=True)
         if self.monitor is None:
             return MonitorView(problem=self.vm.no_monitor or "no monitor", gone=gone)
+        if self.doubt is not None:
+            return MonitorView(problem=self.doubt, gone=self.gone())
         return self.monitor.look() if timeout_s is None else self.monitor.look(timeout_s)
+
+    def look_anew(self) -> MonitorView:
+        """Look before the agent is connected to: what was doubted last time is seen once more."""
+        self._doubt = None
+        return self.look()
 
     def close(self) -> None:
         """End a held monitor session."""

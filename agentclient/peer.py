@@ -25,7 +25,7 @@ from agentclient.identity import (
     stat_fields,
 )
 from agentclient.text import printable
-from agentclient.vm import Peer, Process
+from agentclient.vm import Peer, Process, Vm
 
 _CREDENTIALS: Final = struct.Struct("3i")
 _PEER_PIDFD: Final = 77  # SO_PEERPIDFD, Linux 6.5
@@ -125,6 +125,22 @@ def find_peer(path: Path) -> Peer | None:
         except (OSError, ValueError, struct.error):
             return None
     return Peer(qemu_process(found.pid), found.uid)
+
+
+def sockets_of(vm: Vm) -> tuple[str | None, ...]:
+    """Return what tells a VM's sockets from later ones in their place; None for what is away."""
+    channels = [channel for channel in (vm.agent, vm.monitor) if channel is not None]
+    return tuple(socket_identity(channel.path) for channel in channels)
+
+
+def is_another(vm: Vm) -> bool:
+    """Return whether it is sure that another VM is in the place of the one that was captured."""
+    if has_gone(vm.process):
+        return True
+    now = sockets_of(vm) if vm.sockets else ()
+    return any(
+        None not in pair and pair[0] != pair[1] for pair in zip(vm.sockets, now, strict=False)
+    )
 
 
 def qemu_process(pid: int, proc: Path = PROC) -> Process | None:

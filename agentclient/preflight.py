@@ -20,10 +20,10 @@ from agentclient.coverage import Coverage, describe
 from agentclient.errors import AgentError, AgentTimeout, Cancelled, CommandFailed
 from agentclient.events import EventKind
 from agentclient.freeze import FREEZE, FREEZE_LIST
-from agentclient.identity import has_gone
 from agentclient.links import Link
 from agentclient.moves import Tell
 from agentclient.own import is_self, own_uuid
+from agentclient.peer import is_another
 from agentclient.verdict import already_frozen, refused
 from agentclient.vm import (
     AgentHealth,
@@ -83,7 +83,7 @@ class Prepared:
 
 CANCELLED = "cancelled before the freeze was sent"
 # Another VM may have taken its place meanwhile, with the same name and sockets (P6).
-GONE = "the VM that was meant has gone: its process has ended"
+GONE = "the VM that was meant has gone: its process has ended, or another has its sockets"
 
 _BY_RUN_STATE = {
     RunState.PAUSED: Refusal.PAUSED,
@@ -98,7 +98,7 @@ def refuse_by_configuration(link: Link, *, read_only: bool) -> Outcome | None:
     vm = link.vm
     if read_only:
         return refused(Refusal.READ_ONLY, "frostwatch runs read-only: nothing is sent")
-    if has_gone(vm.process):
+    if is_another(vm):
         return refused(Refusal.NO_AGENT, GONE, "see where it is: frostwatch list")
     if vm.freeze_disabled:
         return refused(Refusal.DISABLED, f"freezing is disabled: {vm.freeze_disabled}")
@@ -156,11 +156,14 @@ class Preflight:
         self._read_only = read_only
         self._reporter = reporter
         self._cancellation = cancellation
+        self._before = MonitorView()
 
     def run(self) -> Prepared | Outcome:
         """Check everything; return what the freeze starts from, or why it isn't sent."""
         refusal = refuse_by_configuration(self._link, read_only=self._read_only)
-        refusal = refusal or refuse_by_look(self._look()) or self._refuse_self()
+        if refusal is None:
+            self._before = self._link.look_anew()
+            refusal = refuse_by_look(self._seen(self._before)) or self._refuse_self()
         if refusal is not None:
             return self._with_names(refusal)
         conversation = self._connect()
@@ -181,11 +184,11 @@ class Preflight:
             if not keep:
                 conversation.close()
 
-    def _look(self) -> MonitorView:
-        view = self._link.look()
+    def _seen(self, view: MonitorView) -> MonitorView:
+        """Tell what a look has shown."""
         if view.run_state is not RunState.UNKNOWN:
             self._reporter.run_state(view.run_state)
-        if view.problem and self._link.monitor is not None:
+        if view.problem and (self._link.monitor is not None or self._link.vm.no_monitor):
             self._note(Level.WARNING, f"{view.problem}: less evidence")
         return view
 
@@ -231,7 +234,7 @@ class Preflight:
         if isinstance(coverage, Outcome):
             return coverage
         covered_at = time.monotonic()
-        baseline = self._look()
+        baseline = self._seen(self._link.holds(self._link.look(), self._before))
         # Our own connection is the client that the monitor shows now.
         refusal = refuse_by_look(_without_client(baseline))
         return refusal or Prepared(conversation, coverage, covered_at, baseline)

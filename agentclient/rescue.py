@@ -7,6 +7,7 @@ through the monitor are in `agentclient.emergency`.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Final
 
 from agentclient.agent import GuestAgent
@@ -15,12 +16,13 @@ from agentclient.conversation import Conversation
 from agentclient.emergency import reset, sysrq
 from agentclient.errors import AgentError, AgentTimeout, Cancelled
 from agentclient.events import EventKind
-from agentclient.identity import has_gone
 from agentclient.inputs import Inputs, find_inputs
 from agentclient.ladder import Known, Offer, describe, ladder, title
 from agentclient.links import CHANNEL_WAIT_S, Link
 from agentclient.moves import Tell
+from agentclient.peer import is_another
 from agentclient.preflight import GONE, Reporter
+from agentclient.proof import doubt_of, unproven
 from agentclient.rungs import BY_ITSELF, Found, RescueOutcome, RescueTimes, Rung, Step
 from agentclient.scene import Scene
 from agentclient.text import printable
@@ -30,6 +32,7 @@ from agentclient.vm import (
     AgentState,
     FreezeState,
     Level,
+    MonitorView,
     VmState,
 )
 from agentclient.wishes import Wishes
@@ -58,9 +61,13 @@ def survey(
         in_flight: what else this console is doing with it; None if nothing.
     """
     has_monitor = link.monitor is not None
-    inputs = find_inputs(link.monitor, link.vm) if link.monitor is not None else Inputs()
-    view = link.look()
-    return ladder(Known(state, view, inputs, has_monitor, serial, tried, read_only, in_flight))
+    doubt = doubt_of(link)
+    inputs = Inputs(trouble=doubt)
+    if link.monitor is not None and doubt is None:
+        inputs = find_inputs(link.monitor, link.vm)
+    view = link.look() if doubt is None else MonitorView(problem=doubt, gone=link.gone())
+    known = Known(state, view, inputs, has_monitor, serial, tried, read_only, in_flight)
+    return ladder(replace(known, doubt=doubt))
 
 
 class Rescuer:
@@ -114,7 +121,7 @@ class Rescuer:
     def _forbidden(self) -> RescueOutcome | None:
         """Return the refusal that needs nobody to be asked, or None."""
         vm, rung = self._link.vm, self._step.rung
-        if has_gone(vm.process):
+        if is_another(vm):
             return self._scene.refuse(GONE, "look for it in the list")
         if not self._person and not (rung in BY_ITSELF and self._scene.ours):
             return self._scene.refuse("a person has to decide it: it isn't provably ours")
@@ -134,6 +141,10 @@ class Rescuer:
         (offer,) = fitting
         if not offer.possible:
             return self._scene.refuse(str(offer.why_not))
+        if step.rung in (Rung.SYSRQ, Rung.RESET):
+            why = unproven(self._link)
+            if why is not None:
+                return self._scene.refuse(why, "name the sockets of one VM: --vm")
         match step.rung:
             case Rung.CONNECT:
                 return self._connect()

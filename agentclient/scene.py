@@ -11,11 +11,12 @@ from agentclient.commands import rescue_command
 from agentclient.events import EventKind
 from agentclient.links import Link
 from agentclient.moves import Tell
+from agentclient.peer import user_of
 from agentclient.preflight import Reporter
 from agentclient.results import ThawOutcome
 from agentclient.rungs import Found, RescueOutcome, RescueTimes, Rung, Step
 from agentclient.thawer import Thawer
-from agentclient.vm import FreezeState, Level, MonitorView, Phase, Progress, RunState
+from agentclient.vm import FreezeState, Level, MonitorView, Peer, Phase, Progress, RunState, Vm
 from agentclient.wishes import Wishes
 
 LOOK_EVERY_S: Final = 0.25
@@ -56,6 +57,15 @@ class Scene:
         self.ours = ours
         self.times = times
         self.began_at = time.monotonic()
+
+    @property
+    def serving_vm(self) -> Vm:
+        """The VM with its process, also where only those who serve its sockets tell it."""
+        vm = self.link.vm
+        process = self.link.process
+        if vm.process is not None or process is None:
+            return vm
+        return vm._replace(process=process, peer=vm.peer or Peer(process, user_of(process)))
 
     @property
     def cancelled(self) -> bool:

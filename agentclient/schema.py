@@ -54,6 +54,8 @@ def vm_object(state: VmState) -> JsonObject:
         "agent": _agent(state.agent),
         "freeze": _freeze(state),
         "locked_by": state.vm.locked_by,
+        "user": state.vm.user,
+        "also": list(state.vm.selectors),
     }
 
 

@@ -15,6 +15,7 @@ from agentclient.events import EventKind
 from agentclient.identity import has_gone
 from agentclient.links import CHANNEL_WAIT_S, Link
 from agentclient.moves import Tell
+from agentclient.peer import is_another
 from agentclient.preflight import GONE, Reporter
 from agentclient.results import ThawOutcome
 from agentclient.thaw import WATCH_S, ThawMachine, ThawPlan, ThawReport
@@ -65,7 +66,7 @@ class Thawer:
         """Thaw, or say why not. Raises nothing of this project's."""
         if self._read_only:
             return self._refuse("frostwatch runs read-only: nothing is sent", None)
-        if has_gone(self._link.vm.process):
+        if self._is_another():
             return self._refuse(GONE, "look for it in the list")
         if self._link.agent is None:
             return self._refuse("no agent channel is configured", "add one, and install the agent")
@@ -76,6 +77,13 @@ class Thawer:
             return connected if isinstance(connected, ThawOutcome) else self._thaw(*connected)
         finally:
             self._link.channel_lock.release()
+
+    def _is_another(self) -> bool:
+        """Return whether another VM is in the place of the one that was meant."""
+        if self._told_as is EventKind.OUTCOME:
+            return is_another(self._link.vm)
+        # A part of something longer, meanwhile: what passes on its sockets may have been restarted.
+        return has_gone(self._link.vm.process)
 
     def _connect(self) -> tuple[Conversation, MonitorView] | ThawOutcome:
         """Wait for a free channel; never connect behind another client (P5)."""

@@ -155,8 +155,9 @@ class Visits:
             self._failed(visit, error)
 
     def _look(self, visit: _Visit) -> None:
-        if visit.link.monitor is None:
-            self._looked(visit, MonitorView(problem="no monitor"))
+        if visit.link.monitor is None or visit.link.doubt is not None:
+            problem = visit.link.doubt or visit.link.vm.no_monitor or "no monitor"
+            self._looked(visit, MonitorView(problem=problem, gone=visit.link.gone()))
             return
         try:
             talk = visit.link.monitor.begin()
@@ -169,7 +170,8 @@ class Visits:
         self._visitor.begin(talk, partial(self._looked, visit), partial(self._failed, visit))
 
     def _looked(self, visit: _Visit, view: MonitorView) -> None:
-        has_monitor = visit.link.monitor is not None
+        vm = visit.link.vm
+        has_monitor = visit.link.monitor is not None or vm.no_monitor is not None
         change = looked(view, self._fleet.wall(), has_monitor=has_monitor)
         self._fleet.update(visit.vm_id, change)
         self._name_clients(visit)

@@ -152,7 +152,7 @@ class Vm(NamedTuple):
     peer: Peer | None = None
     monitor_peer: Peer | None = None
     no_monitor: str | None = None
-    sockets: str | None = None
+    sockets: tuple[str | None, ...] = ()
     user: str | None = None
     title: str | None = None
     selectors: tuple[str, ...] = ()

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from agentclient.errors import BadInput
-from agentclient.identity import socket_identity
-from agentclient.peer import PeersOfSockets, user_name
+from agentclient.peer import PeersOfSockets, sockets_of, user_name
 from agentclient.sources.base import EXPLICIT_SOURCE, Abilities, Note
 from agentclient.sources.command import is_libvirts_path
 from agentclient.sources.options import split_pairs
@@ -92,7 +91,7 @@ class ExplicitSource:
             process=process,
             peer=peer,
             monitor_peer=None if monitor == peer else monitor,
-            sockets=sockets_of(vm) if process is None else None,
+            sockets=sockets_of(vm) if process is None else (),
             user=user_name(peer.uid) if peer.uid is not None else None,
         )
 
@@ -121,12 +120,6 @@ class ExplicitSource:
             for key, channel in (("agent", vm.agent), ("monitor", vm.monitor)):
                 if channel is not None:
                     _check(vm, key, channel.path)
-
-
-def sockets_of(vm: Vm) -> str:
-    """Return what tells a VM's sockets from later ones in their place."""
-    channels = [channel for channel in (vm.agent, vm.monitor) if channel is not None]
-    return " ".join(socket_identity(channel.path) or "-" for channel in channels)
 
 
 def _two_vms(agent: Peer, monitor: Peer) -> str | None:

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import tty
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from agentclient import inputs as inputs_module
 from agentclient import monitor as monitor_module
 from agentclient import steps
+from agentclient.channel import ConnectFailed, ConnectProblem
 from agentclient.emergency import Writes
-from agentclient.inputs import Inputs, Serial, find_inputs
+from agentclient.identity import start_ticks, stat_fields
+from agentclient.inputs import Inputs, Serial, find_inputs, sit_down
+from agentclient.journal.who import this_process
 from agentclient.monitor import Monitor
 from agentclient.qmp import QmpFailure, QmpReply
 from agentclient.qmp_session import Ask, MonitorTrouble
-from agentclient.vm import AgentChannel, MonitorChannel, Vm, VmId
+from agentclient.vm import AgentChannel, MonitorChannel, Peer, Process, Vm, VmId
 from tests.unit.fakes import Clock, Error, FakeQemu, monitor_endpoint
 
 VM = Vm(VmId("qemu", "a"), AgentChannel(Path("/x.qga")), MonitorChannel(Path("/x.qmp")))
@@ -92,6 +101,16 @@ def test_no_keyboard_is_said_only_where_devices_can_be_seen(clock: Clock) -> Non
         ("unix:/run/1.serial0,server=on <-> x", "/run/1.serial0", "somebody else is at"),
         ("pty:/dev/pts/4", "/dev/pts/4", None),
         ("pty:/etc/passwd", None, "nothing can be typed"),
+        ("pty:/dev/pts/../../etc/passwd", None, "nothing can be typed"),
+        ("pty:/dev/pts/4/../../../tmp/x", None, "nothing can be typed"),
+        ("pty:/dev/pts/ptmx", None, "nothing can be typed"),
+        ("pty:/dev/pts/", None, "nothing can be typed"),
+        ("pty:/dev/pts/04", None, "nothing can be typed"),
+        ("pty:/dev/pts/4 ", None, "nothing can be typed"),
+        ("pty:/dev/pts/4\n", None, "nothing can be typed"),
+        ("pty:/dev/pts/٤", None, "nothing can be typed"),
+        ("pty://dev/pts/4", None, "nothing can be typed"),
+        ("pty:dev/pts/4", None, "nothing can be typed"),
         ("unix:/run/log.sock", None, "nothing can be typed"),
         ("file", None, "nothing can be typed"),
         ("null", None, "nothing can be typed"),
@@ -102,6 +121,72 @@ def test_where_one_types_at_a_port(filename: str, place: str | None, word: str |
     serial = Serial("serial0", filename)
     assert serial.place == (Path(place) if place else None)
     assert (serial.problem is None) if word is None else (word in str(serial.problem))
+
+
+US = Peer(this_process(), os.getuid())
+OTHER_USER = Peer(this_process(), os.getuid() + 1)
+
+
+@pytest.fixture
+def pty() -> Iterator[tuple[int, Path]]:
+    """A terminal of ours: the end behind it, and its name."""
+    behind, end = os.openpty()
+    tty.setraw(end)
+    os.set_blocking(behind, False)
+    yield behind, Path(os.ttyname(end))
+    os.close(behind)
+    os.close(end)
+
+
+def came(fd: int) -> bytes:
+    try:
+        return os.read(fd, 100)
+    except BlockingIOError:
+        return b""
+
+
+def test_a_vms_own_terminal_is_typed_at(pty: tuple[int, Path]) -> None:
+    behind, path = pty
+    with closing(sit_down(Serial("serial0", f"pty:{path}"), VM._replace(peer=US))) as typist:
+        typist.send(b"j", 0.0)
+        assert came(behind) == b"j"
+
+
+def test_another_terminal_gets_no_byte(pty: tuple[int, Path]) -> None:
+    behind, path = pty
+    serial = Serial("serial0", f"pty:{path}")
+    with subprocess.Popen(["sleep", "60"], close_fds=True) as other:
+        _, fields = stat_fields(Path(f"/proc/{other.pid}"))
+        stranger = Peer(Process(other.pid, start_ticks(fields)), os.getuid())
+        for peer in (None, OTHER_USER, stranger, Peer(Process(os.getpid(), 1), os.getuid())):
+            with pytest.raises(ConnectFailed, match="nothing was written to it") as caught:
+                sit_down(serial, VM._replace(peer=peer))
+            assert caught.value.problem is ConnectProblem.NOT_THE_VM
+        other.kill()
+    assert came(behind) == b""
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "pipe", "nothing"])
+def test_what_is_in_a_terminals_place_is_not_written_to(
+    pty: tuple[int, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """A container's /dev/pts may hold anything: it is looked at from its process's root."""
+    behind, path = pty
+    process = this_process()
+    place = tmp_path / str(process.pid) / "root" / "dev" / "pts" / path.name
+    place.parent.mkdir(parents=True)
+    match kind:
+        case "file":
+            place.write_text("as it was")
+        case "link":
+            place.symlink_to(path)
+        case "pipe":
+            os.mkfifo(place)
+    monkeypatch.setattr(inputs_module, "PROC", tmp_path)
+    with pytest.raises((ConnectFailed, OSError)):
+        sit_down(Serial("serial0", f"pty:{path}"), VM._replace(peer=US))
+    assert came(behind) == b""
+    assert kind != "file" or place.read_text() == "as it was"
 
 
 # -- a named command ---------------------------------------------------------------------------

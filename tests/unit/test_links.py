@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from agentclient.channel import UnixEndpoint
-from agentclient.links import Links, connect
+from agentclient.journal.who import this_process
+from agentclient.links import ANOTHERS_MONITOR, Links, connect
 from agentclient.monitor import Monitor
+from agentclient.presence import Server
 from agentclient.vm import (
     AgentChannel,
     MonitorChannel,
@@ -108,3 +110,71 @@ def test_closing_closes_them_all_whatever_one_of_them_says(
     assert len(closed) == 2
     links.close()
     assert len(closed) == 2
+
+
+# -- whose monitor it is -----------------------------------------------------------------------
+
+SEEN = MonitorView(RunState.RUNNING, port_open=True, client=True, reads=5)
+BEFORE = SEEN._replace(client=False, reads=4)
+ONE = Process(70, 1)
+
+
+@pytest.mark.parametrize(
+    ("agents", "monitors", "view", "counts"),
+    [
+        pytest.param(None, None, SEEN, True, id="it shows us, and that we were read"),
+        pytest.param(None, None, SEEN._replace(client=False), False, id="it shows nobody"),
+        pytest.param(None, None, SEEN._replace(client=None), False, id="it knows no such channel"),
+        pytest.param(None, None, SEEN._replace(reads=4), False, id="somebody, who was not read"),
+        pytest.param(None, None, SEEN._replace(reads=None), True, id="reads can't be seen"),
+        pytest.param(ONE, None, SEEN._replace(client=False), False, id="passed on, not shown"),
+        pytest.param(ONE, ONE, SEEN._replace(reads=4), True, id="one process serves both"),
+        pytest.param(ONE, ONE, SEEN._replace(client=None), True, id="one process, no chardev"),
+        pytest.param(ONE, ONE, SEEN._replace(client=False), False, id="one process, not shown"),
+        pytest.param(ONE, Process(71, 1), SEEN._replace(client=False), False, id="two processes"),
+    ],
+)
+def test_a_monitor_counts_if_it_shows_our_own_connection(
+    agents: Process | None, monitors: Process | None, view: MonitorView, counts: bool
+) -> None:
+    link = connect(VM._replace(process=None))
+    link.server = Server(agents)
+    assert link.monitor is not None
+    link.monitor._process = monitors
+    judged = link.holds(view, BEFORE)
+    assert (judged == view) is counts
+    if not counts:
+        assert judged.run_state is RunState.UNKNOWN
+        assert judged.problem is not None
+        assert "the monitor does not show our connection" in judged.problem
+    if agents == monitors == ONE:
+        assert link.doubt is None
+    else:
+        assert (link.doubt is None) is counts
+        assert (link.trusted.monitor is None) is not counts
+
+
+def test_what_is_unreachable_is_no_other_vms(tmp_path: Path) -> None:
+    link = connect(VM._replace(process=None))
+    silent = MonitorView(problem="monitor: busy")
+    assert link.holds(silent) == silent
+    assert link.doubt is None
+
+
+def test_another_vms_monitor_says_nothing_of_ours_and_nothing_of_its_end() -> None:
+    link = connect(VM._replace(process=None))
+    link.server = Server(this_process())
+    assert link.monitor is not None
+    link.monitor._process = Process(1, 1)  # which has ended
+    assert link.process == this_process()
+    view = link.look()
+    assert (view.gone, view.run_state) == (False, RunState.UNKNOWN)
+    assert view.problem == ANOTHERS_MONITOR
+
+
+def test_what_was_doubted_is_looked_at_once_more() -> None:
+    link = connect(VM._replace(process=None))
+    link.holds(SEEN._replace(client=False))
+    assert link.doubt is not None
+    link.look_anew()
+    assert link.doubt is None

@@ -44,6 +44,8 @@ READING = {"guest-sync-delimited", "guest-fsfreeze-status", "guest-info", "guest
 class Scripted(Monitor):
     """A monitor that shows one view after another, and the last one for ever."""
 
+    process = None
+
     def __init__(self, *views: MonitorView) -> None:
         self.views = list(views)
 
@@ -189,7 +191,7 @@ def test_the_monitor_refuses(world: World, view: MonitorView, refusal: Refusal, 
 def test_the_monitor_refuses_still_at_the_last_look(
     world: World, view: MonitorView, refusal: Refusal, word: str
 ) -> None:
-    world.views = (UP, view)
+    world.views = (UP, view._replace(client=True))  # our own connection
     assert world.outcome().refusal is refusal
 
 
@@ -200,7 +202,8 @@ def test_another_client_is_never_joined(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "views", [(), (MonitorView(problem="monitor: busy"),), (UP._replace(port_open=None),)]
+    "views",
+    [(), (MonitorView(problem="monitor: busy"),), (UP, UP._replace(port_open=None, client=True))],
 )
 def test_less_to_see_is_no_refusal(world: World, views: tuple[MonitorView, ...]) -> None:
     world.views = views

@@ -96,7 +96,7 @@ def _event(kind: EventKind, **details: object) -> Event:
 
 def test_a_vm_has_exactly_the_keys_of_the_contract() -> None:
     state = VmState(
-        Vm(WEB, locked_by="backup"),
+        Vm(WEB, locked_by="backup", user="root", selectors=("102", "web#102")),
         RunState.RUNNING,
         AgentHealth(AgentState.ALIVE, AgentHow.REPLY, 0.00141, "7.2"),
         FreezeInfo(FreezeState.FROZEN, AT, True),
@@ -111,6 +111,8 @@ def test_a_vm_has_exactly_the_keys_of_the_contract() -> None:
         "freeze": {"state": "frozen", "since": "2026-03-01T10:20:30.123+01:00", "foreign": True,
                    "left_by": None},
         "locked_by": "backup",
+        "user": "root",
+        "also": ["102", "web#102"],
     }  # fmt: skip
 
 

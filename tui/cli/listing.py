@@ -14,7 +14,7 @@ from agentclient.fleet import now
 from agentclient.schema import dumps, vm_object
 from agentclient.sightings import default_path, remember
 from agentclient.text import printable
-from agentclient.vm import AgentHow, AgentState, FreezeState, VmState
+from agentclient.vm import AgentHow, AgentState, FreezeState, Vm, VmState
 from tui.cli import context, table
 from tui.cli.options import Options, duration, json_option, with_options
 from tui.cli.table import Cell
@@ -23,7 +23,7 @@ FOREIGN = "foreign"
 LEFT = "left"
 STATE_WORDS = (*AgentState, *FreezeState, FOREIGN, LEFT)
 
-HEADER = ("VM", "RUNS", "AGENT", "KNOWN BY", "FILE SYSTEMS", "NOTE")
+HEADER = ("VM", "ALSO", "USER", "RUNS", "AGENT", "KNOWN BY", "FILE SYSTEMS", "NOTE")
 
 # The console's signs (`tui.console.words`), whose module needs Textual; a test compares them.
 _AGENT = {
@@ -178,12 +178,20 @@ def _row(state: VmState, *, glyphs: bool) -> tuple[Cell, ...]:
         agent, freeze = (Cell(one.text[2:], one.colour) for one in (agent, freeze))
     return (
         Cell(printable(str(state.id), 60)),
+        Cell(_also(state.vm)),
+        Cell(state.vm.user or ""),
         Cell(state.run_state.value),
         agent,
         Cell(_known_by(state)),
         freeze,
         Cell(_note(state)),
     )
+
+
+def _also(vm: Vm) -> str:
+    """Return what else the VM is called: its VMID, or the shortest that has its UUID in it."""
+    shortest = min((one for one in vm.selectors if one != vm.name), key=len, default="")
+    return printable(shortest, 40)
 
 
 def _known_by(state: VmState) -> str:
@@ -206,7 +214,8 @@ def _note(state: VmState) -> str:
         str(state.left_by) if state.left_by else None,
         f"locked by {state.vm.locked_by}" if state.vm.locked_by else None,
         state.vm.out_of_reach or state.vm.freeze_disabled,
+        state.vm.no_monitor,
         state.agent.detail,
-        state.trouble,
+        None if state.trouble == state.vm.no_monitor else state.trouble,
     )
     return printable("; ".join(part for part in parts if part), 200)

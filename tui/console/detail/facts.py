@@ -163,11 +163,12 @@ def _seen(state: VmState, seconds: float) -> str:
 
 def _run(state: VmState, paint: Paint) -> Iterator[Fact]:
     look = RUN[state.run_state]
-    process = state.vm.process
+    vm, process = state.vm, state.vm.process
     parts = [paint.signs.labelled(look)]
     if process is not None:
-        parts.append(f"pid {process.pid}")
-    parts.append("with a monitor" if state.vm.monitor else "no monitor: less can be seen")
+        parts.append(f"pid {process.pid}" + (f" of {safe(vm.user, 32)}" if vm.user else ""))
+    parts.append("with a monitor" if vm.monitor else "no monitor: less can be seen")
+    parts += [f"also {safe(', '.join(vm.selectors), 120)}"] if vm.selectors else []
     yield Fact("vm", _joined(parts, paint), look.tone, 6)
 
 

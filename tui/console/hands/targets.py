@@ -14,7 +14,7 @@ from agentclient.fleet import Fleet
 from agentclient.vm import FreezeState, Process, Vm, VmState
 from tui.console.safe import safe
 
-_Identity = tuple[Process | None, Path | None, Path | None]
+_Identity = tuple[Process | None, Path | None, Path | None, tuple[str | None, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,4 +68,4 @@ def resolve(target: Target, fleet: Fleet) -> Vm:
 def _identity(vm: Vm) -> _Identity:
     agent = vm.agent.path if vm.agent is not None else None
     monitor = vm.monitor.path if vm.monitor is not None else None
-    return (vm.process, agent, monitor)
+    return (vm.process, agent, monitor, vm.sockets)
