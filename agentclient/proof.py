@@ -9,7 +9,7 @@ from contextlib import closing
 
 from agentclient.channel import ConnectFailed
 from agentclient.links import CHANNEL_WAIT_S, Link
-from agentclient.peer import find_peer
+from agentclient.peer import find_peer, suits
 
 _NOT_PROVEN = "that the monitor is this VM's can't be shown"
 
@@ -22,9 +22,15 @@ def doubt_of(link: Link) -> str | None:
     vm = link.vm
     if link.monitor is None or vm.agent is None or vm.monitor is None:
         return None
-    if link.doubt is not None or _known_to_be_one(link):
+    if link.doubt is not None:
         return link.doubt
-    agent, monitor = find_peer(vm.agent.path), find_peer(vm.monitor.path)
+    monitor = find_peer(vm.monitor.path)
+    expected = vm.monitor_peer or vm.peer
+    if monitor is not None and expected is not None and not suits(monitor, expected):
+        return "it is not the VM that listens on the monitor's socket"
+    if _known_to_be_one(link):
+        return None
+    agent = find_peer(vm.agent.path)
     if agent is None or monitor is None or None in (agent.process, monitor.process):
         return None
     if agent.process == monitor.process:
@@ -44,11 +50,11 @@ def unproven(link: Link) -> str | None:
     own connection to the agent, to which nothing is written.
     """
     vm = link.vm
-    if link.monitor is None or vm.agent is None or vm.monitor is None or _known_to_be_one(link):
-        return None
     found = doubt_of(link)
     if found is not None:
         return found
+    if link.monitor is None or vm.agent is None or vm.monitor is None or _known_to_be_one(link):
+        return None
     agent, monitor = find_peer(vm.agent.path), find_peer(vm.monitor.path)
     if agent is not None and monitor is not None and agent.process == monitor.process is not None:
         return None
