@@ -8,6 +8,7 @@ guests that are to be suspended get the packed one.
 
 from __future__ import annotations
 
+import ctypes
 import gzip
 import lzma
 import struct
@@ -40,7 +41,28 @@ def _unpack(payload: bytes) -> bytes:
         return gzip.decompress(payload[:-4])
     if payload.startswith(b"\xfd7zXZ"):
         return lzma.LZMADecompressor().decompress(payload)
+    if payload.startswith(b"\x28\xb5\x2f\xfd"):
+        return _zstd(payload)
     return b""
+
+
+def _zstd(payload: bytes) -> bytes:
+    """Unpack with the library that dpkg itself needs; Python has none of its own before 3.14.
+
+    Raises:
+        OSError: this machine has no such library.
+    """
+    library = ctypes.CDLL("libzstd.so.1")
+    library.ZSTD_findFrameCompressedSize.restype = ctypes.c_size_t
+    library.ZSTD_decompress.restype = ctypes.c_size_t
+    packed = library.ZSTD_findFrameCompressedSize(payload, ctypes.c_size_t(len(payload)))
+    # The kernel's build appends its size.
+    (size,) = struct.unpack_from("<I", payload, len(payload) - 4)
+    kernel = ctypes.create_string_buffer(size)
+    length = library.ZSTD_decompress(
+        kernel, ctypes.c_size_t(size), payload, ctypes.c_size_t(packed)
+    )
+    return kernel.raw if length == size else b""
 
 
 def _blocks(payload: bytes) -> Iterator[bytes]:
