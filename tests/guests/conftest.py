@@ -12,9 +12,12 @@ import pytest
 from tests.guests.freezing import Operator
 from tests.guests.lab import BootOptions, Guest, LabUnavailable, RawClient
 from tests.guests.lab import boot as boot_guest
+from tests.guests.lab.release import VARIABLE, wanted
 
 _HERE = Path(__file__).parent
 _GUESTS: list[Guest] = []
+# Why there can be no guests, once it is known: to find out may take a minute without a network.
+_WHY_NOT: dict[str | None, LabUnavailable] = {}
 
 
 class Boot(Protocol):
@@ -28,6 +31,13 @@ class Boot(Protocol):
 def pytest_configure(config: pytest.Config) -> None:
     """Know the marker also where no project file names it."""
     config.addinivalue_line("markers", "guest: needs a real guest under QEMU")
+
+
+def pytest_report_header() -> str:
+    """Say which Debian the guests and their QEMU are of."""
+    release = wanted()
+    whose = "this machine's own" if release.own else f"another than this machine's: {VARIABLE}"
+    return f"real guests: Debian {release.codename or 'unknown'} ({whose})"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -59,9 +69,13 @@ def _booter() -> Generator[Boot, None, None]:
         _GUESTS.append(guest)
 
     def boot(**options: Unpack[BootOptions]) -> Guest:
+        key = options.get("release")
         try:
+            if key in _WHY_NOT:
+                raise _WHY_NOT[key]
             return boot_guest(on_start=remember, **options)
         except LabUnavailable as reason:
+            _WHY_NOT[key] = reason
             if os.environ.get("CI") == "true":
                 pytest.fail(f"no real guest: {reason}", pytrace=False)
             pytest.skip(str(reason))

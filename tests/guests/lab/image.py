@@ -8,34 +8,38 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import os
 import re
-import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.guests.lab import cpio, kernel, modules, packages
+from tests.guests.lab import cpio, kernel, modules, packages, qemu
 from tests.guests.lab.errors import LabUnavailable
+from tests.guests.lab.qemu import Qemu
+from tests.guests.lab.release import Release, keep, tool, wanted
 
 INSIDE = Path(__file__).parent / "inside"
 DISKS_MB = {"a": 64, "b": 64, "efi": 34, "swap": 32}
 FORMATS = ("qcow2", "raw")
 # The names that programs ask for: libc.so.6, and not libglib-2.0.so.0.7400.6.
 _SONAME = re.compile(r".+\.so\.\d+")
-_KEPT_FOR_S = 30 * 24 * 3600.0
 _SOURCES = tuple(Path(str(made_by.__file__)) for made_by in (cpio, kernel, modules))
 
 
 @dataclass(frozen=True)
 class Image:
-    """What a guest boots from; read-only, shared by all guests."""
+    """What a guest boots from; read-only, shared by all guests.
+
+    Attributes:
+        directory: holds its files.
+        qemu: what runs it.
+    """
 
     directory: Path
+    qemu: Qemu
 
     @property
     def kernel(self) -> Path:
@@ -57,16 +61,13 @@ class Image:
         return self.directory / f"{name}.{disk_format}"
 
 
-def cache_directory() -> Path:
-    """Where the lab keeps packages and images."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "frostwatch" / "lab"
-
-
-def ensure() -> Image:
-    """The image for this code and these packages; built if there is none.
+def ensure(codename: str | None = None) -> Image:
+    """The image for this code and a release's packages; built if there is none.
 
     Safe when several processes ask at once: one builds, the others wait for it.
+
+    Args:
+        codename: the release; the environment's or this machine's own without one.
 
     Raises:
         LabUnavailable: a tool or a package is missing; the message says what to do.
@@ -74,19 +75,23 @@ def ensure() -> Image:
     reason = packages.why_not()
     if reason is not None:
         raise LabUnavailable(reason)
-    cache = cache_directory()
-    cache.mkdir(parents=True, exist_ok=True)
-    with _locked(cache / "lock"):
-        image = Image(cache / "images" / _key(packages.resolve(cache)))
-        if not image.directory.exists():
+    release = wanted(codename)
+    release.folder.mkdir(parents=True, exist_ok=True)
+    with _locked(release.folder / "lock"):
+        files = packages.resolve(release)
+        if not (_place(files, release).exists() and qemu.is_there(release, files.qemu)):
             # Versions that were current some days ago may not be there any more.
-            files = packages.resolve(cache, fresh=True)
-            image = Image(cache / "images" / _key(files))
-            if not image.directory.exists():
-                _build(files, cache, image.directory)
-                _forget_old(image.directory)
-        os.utime(image.directory)
+            files = packages.resolve(release, fresh=True)
+        image = Image(_place(files, release), qemu.ensure(release, files.qemu))
+        if not image.directory.exists():
+            _build(files.guest, release, image.directory)
+        keep(image.directory)
     return image
+
+
+def _place(files: packages.Resolved, release: Release) -> Path:
+    """Where the image of these packages is."""
+    return release.folder / "images" / _key(files.guest)
 
 
 def _key(files: tuple[str, ...]) -> str:
@@ -97,15 +102,16 @@ def _key(files: tuple[str, ...]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _build(files: tuple[str, ...], cache: Path, target: Path) -> None:
+def _build(files: tuple[str, ...], release: Release, target: Path) -> None:
     """Build the image beside its place, then move it there whole."""
     target.parent.mkdir(exist_ok=True)
-    packages.download(files, cache / "packages")
+    store = release.folder / "packages"
+    packages.download(files, store, release)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix="building-") as name:
         work = Path(name)
         tree, result = work / "tree", work / "image"
         result.mkdir()
-        packages.unpack(files, cache / "packages", tree)
+        packages.unpack(files, store, tree)
         packed = next(tree.glob("boot/vmlinuz-*")).read_bytes()
         (result / "vmlinuz").write_bytes(packed)
         (result / "kernel").write_bytes(kernel.unpacked(packed) or packed)
@@ -160,7 +166,7 @@ def _make_disk(name: str, directory: Path) -> None:
 
 def _tool(command: list[str]) -> str:
     """Run a tool of the host and give its output."""
-    program = packages.tool(command[0]) or command[0]
+    program = tool(command[0]) or command[0]
     done = subprocess.run([program, *command[1:]], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise LabUnavailable(f"{command[0]} failed: {done.stderr.strip()[-300:]}")
@@ -173,10 +179,3 @@ def _locked(path: Path) -> Iterator[None]:
     with path.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
-
-
-def _forget_old(newest: Path) -> None:
-    """Remove images that nobody has booted for a month."""
-    for image in newest.parent.iterdir():
-        if image != newest and time.time() - image.stat().st_mtime > _KEPT_FOR_S:
-            shutil.rmtree(image, ignore_errors=True)

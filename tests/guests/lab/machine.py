@@ -40,7 +40,7 @@ class Machine:
     """
 
     def __init__(self, options: Options) -> None:
-        built = image.ensure()
+        built = image.ensure(options.release)
         self.options = options
         self.name = options.name
         self.directory = process.make_directory()
@@ -57,7 +57,7 @@ class Machine:
                 source = built.disk(disk, options.disk_format)
                 process.copy_disk(source, self.places.disk(disk, options.disk_format))
             arguments = make_arguments(options, built, self.places)
-            self._process = process.start(arguments, self.places.stderr)
+            self._process = process.start(built.qemu, arguments, self.places.stderr)
         except BaseException:
             shutil.rmtree(self.directory, ignore_errors=True)
             raise

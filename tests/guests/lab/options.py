@@ -34,6 +34,7 @@ class BootOptions(TypedDict, total=False):
     suspendable: bool
     disk_format: Literal["qcow2", "raw"]
     memory: int
+    release: str | None
     extra: Sequence[str]
 
 
@@ -62,6 +63,8 @@ class Options:
             `kernel.py`).
         disk_format: "qcow2", or "raw" (to read on the host).
         memory: MiB.
+        release: the codename of the Debian that QEMU, kernel and agent come from; None for what
+            the environment says (see `release.py`).
         extra: more QEMU arguments, at the end.
     """
 
@@ -82,6 +85,7 @@ class Options:
     suspendable: bool = False
     disk_format: Literal["qcow2", "raw"] = "qcow2"
     memory: int = 192
+    release: str | None = None
     extra: Sequence[str] = ()
 
     @property
@@ -158,7 +162,6 @@ def qemu_arguments(options: Options, image: Image, places: Places) -> list[str]:
     arguments = ["-name", options.name, "-accel", "tcg", "-cpu", "qemu64,+rdrand"]
     arguments += ["-M", "q35" if options.keyboard else "q35,i8042=off"]
     arguments += ["-m", str(options.memory), "-nodefaults", "-display", "none", "-no-user-config"]
-    arguments += ["-action", "panic=pause"]
     arguments += ["-global", f"ICH9-LPC.disable_s3={int(not options.suspendable)}"]
     kernel = image.packed_kernel if options.suspendable else image.kernel
     arguments += ["-kernel", str(kernel), "-initrd", str(image.initrd)]

@@ -6,20 +6,21 @@ Nothing is installed on this machine: `apt-get download` fetches the files, `dpk
 from __future__ import annotations
 
 import json
-import os
 import platform
-import shutil
-import subprocess
 import tempfile
 import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tests.guests.lab.errors import LabUnavailable
+from tests.guests.lab.release import Apt, Release, apt_of, run, tail, tool
 
 KERNEL = "linux-image-cloud-amd64"
 AGENT = "qemu-guest-agent"
 BUSYBOX = "busybox-static"
 ROOTS = (KERNEL, AGENT, BUSYBOX)
+# What runs guests of another release; patchelf tells its QEMU where its libraries are.
+HOST_ROOTS = ("qemu-system-x86", "patchelf")
 
 # How long a resolved list of versions is believed before apt is asked again (it takes seconds).
 RESOLVED_FOR_S = 7 * 24 * 3600.0
@@ -35,12 +36,19 @@ TOOLS = {
     "mkfs.vfat": "dosfstools",
     "setpriv": "util-linux",
 }
-_SBIN = "/usr/sbin:/sbin"
 
 
-def tool(name: str) -> str | None:
-    """The path of a program of this host; also where a plain user's PATH does not look."""
-    return shutil.which(name) or shutil.which(name, path=_SBIN)
+@dataclass(frozen=True)
+class Resolved:
+    """File names of packages, with their versions.
+
+    Attributes:
+        guest: what a guest is made of.
+        qemu: QEMU and its libraries; none where the machine's own is used.
+    """
+
+    guest: tuple[str, ...]
+    qemu: tuple[str, ...] = ()
 
 
 def why_not() -> str | None:
@@ -62,34 +70,34 @@ def needs() -> tuple[str, ...]:
     return tuple(sorted(set(TOOLS.values())))
 
 
-def resolve(cache: Path, fresh: bool = False) -> tuple[str, ...]:
-    """The file names (with their versions) of all packages that the guest is made of.
+def resolve(release: Release, fresh: bool = False) -> Resolved:
+    """All packages that the guests of a release are made of.
 
     Args:
-        cache: the lab's cache directory; the answer is kept there for a week, and used longer
-            when apt can't answer.
+        release: whose; the answer is kept in its folder for a week, and used longer when apt can't
+            answer.
         fresh: ask apt in any case.
 
     Raises:
         LabUnavailable: apt does not know the packages, and never did.
     """
-    memory = cache / "resolved.json"
+    memory = release.folder / "resolved.json"
     known = _remembered(memory)
     if known is not None and not fresh and time.time() - memory.stat().st_mtime < RESOLVED_FOR_S:
         return known
     try:
-        files = _ask_apt()
+        files = _ask_apt(release)
     except LabUnavailable:
         if known is None:
             raise
         return known
     beside = memory.with_suffix(".new")
-    beside.write_text(json.dumps(files))
+    beside.write_text(json.dumps(asdict(files)))
     beside.replace(memory)
     return files
 
 
-def download(files: tuple[str, ...], directory: Path) -> None:
+def download(files: tuple[str, ...], directory: Path, release: Release) -> None:
     """Bring the package files into a directory, those that are not there yet; others leave it.
 
     Raises:
@@ -107,7 +115,7 @@ def download(files: tuple[str, ...], directory: Path) -> None:
     with tempfile.TemporaryDirectory(dir=directory) as work:
         # As root apt drops to a user who may not write here; nothing is executed by a download.
         command = ["apt-get", "-o", "APT::Sandbox::User=root", "download", *names]
-        done = _run(command, Path(work))
+        done = Apt(None if release.own else release.folder / "apt").run(command, Path(work))
         if done.returncode == 0:
             for file in Path(work).iterdir():
                 file.rename(directory / file.name)
@@ -115,7 +123,7 @@ def download(files: tuple[str, ...], directory: Path) -> None:
     if done.returncode != 0 or left:
         raise LabUnavailable(
             "real guests need packages that apt could not fetch "
-            f"({', '.join(left or names)}); run: apt-get update; apt said: {_tail(done.stderr)}"
+            f"({', '.join(left or names)}); run: apt-get update; apt said: {tail(done.stderr)}"
         )
 
 
@@ -126,31 +134,55 @@ def unpack(files: tuple[str, ...], directory: Path, target: Path) -> None:
         LabUnavailable: dpkg refuses one of them.
     """
     for file in files:
-        done = _run(["dpkg", "-x", str(directory / file), str(target)], directory)
+        done = run(["dpkg", "-x", str(directory / file), str(target)], directory)
         if done.returncode != 0:
-            raise LabUnavailable(f"dpkg can't unpack {file}: {_tail(done.stderr)}")
+            raise LabUnavailable(f"dpkg can't unpack {file}: {tail(done.stderr)}")
 
 
-def _ask_apt() -> tuple[str, ...]:
+def _ask_apt(release: Release) -> Resolved:
     """Ask apt for the closure of the packages, and for each one's file name."""
+    apt = apt_of(release)
+    guest = _guest_files(apt)
+    return Resolved(guest, () if release.own else _qemu_files(apt))
+
+
+def _guest_files(apt: Apt) -> tuple[str, ...]:
+    """The package files that a guest is made of."""
     options = ("recommends", "suggests", "conflicts", "breaks", "replaces", "enhances")
-    depends = _run(
+    depends = apt.run(
         ["apt-cache", "depends", "--recurse", *(f"--no-{option}" for option in options), *ROOTS]
     )
     if depends.returncode != 0:
         raise LabUnavailable(
             f"real guests are built from Debian packages ({', '.join(ROOTS)}) that apt does not "
-            f"know here; run: apt-get update; apt said: {_tail(depends.stderr)}"
+            f"know here; run: apt-get update; apt said: {tail(depends.stderr)}"
         )
     names = closure(depends.stdout)
-    uris = _run(["apt-get", "download", "--print-uris", *names])
-    files = tuple(line.split()[1] for line in uris.stdout.splitlines() if line.startswith("'"))
+    uris = apt.run(["apt-get", "download", "--print-uris", *names])
+    files = _file_names(uris.stdout)
     if uris.returncode != 0 or len(files) != len(names):
         raise LabUnavailable(
             f"apt can't tell where {', '.join(names)} are; run: apt-get update; "
-            f"apt said: {_tail(uris.stderr)}"
+            f"apt said: {tail(uris.stderr)}"
         )
     return files
+
+
+def _qemu_files(apt: Apt) -> tuple[str, ...]:
+    """The package files of a QEMU with all its libraries, as if nothing were installed."""
+    install = ["apt-get", "install", "--print-uris", "-qq", "--yes", "--no-install-recommends"]
+    uris = apt.run([*install, *HOST_ROOTS])
+    files = _file_names(uris.stdout)
+    if uris.returncode != 0 or not files:
+        raise LabUnavailable(
+            f"apt can't tell where {', '.join(HOST_ROOTS)} are: {tail(uris.stderr)}"
+        )
+    return files
+
+
+def _file_names(uris: str) -> tuple[str, ...]:
+    """The file names in the output of apt's `--print-uris`."""
+    return tuple(line.split()[1] for line in uris.splitlines() if line.startswith("'"))
 
 
 def closure(depends: str) -> list[str]:
@@ -177,23 +209,10 @@ def closure(depends: str) -> list[str]:
     return sorted(set(found) - {KERNEL})
 
 
-def _remembered(memory: Path) -> tuple[str, ...] | None:
+def _remembered(memory: Path) -> Resolved | None:
     """The list that was resolved before, if there is a whole one."""
     try:
-        return tuple(str(name) for name in json.loads(memory.read_text()))
-    except (OSError, ValueError):
+        known = json.loads(memory.read_text())
+        return Resolved(tuple(map(str, known["guest"])), tuple(map(str, known["qemu"])))
+    except (OSError, ValueError, TypeError, KeyError):
         return None
-
-
-def _run(command: list[str], cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a tool of the host with untranslated messages."""
-    path = f"{os.environ.get('PATH', '/usr/bin:/bin')}:{_SBIN}"
-    environment = os.environ | {"LC_ALL": "C", "PATH": path}
-    return subprocess.run(
-        command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=600
-    )
-
-
-def _tail(text: str) -> str:
-    """The last line of a tool's complaint."""
-    return text.strip().splitlines()[-1] if text.strip() else "nothing"

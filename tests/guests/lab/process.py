@@ -11,7 +11,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.guests.lab import packages
+from tests.guests.lab.qemu import Qemu
+from tests.guests.lab.release import tool
 
 _PREFIX = "frostwatch-lab-"
 # The kernel kills a child "with its parent" when the parent's *thread* ends. So all are started by
@@ -19,20 +20,22 @@ _PREFIX = "frostwatch-lab-"
 _STARTER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lab-starter")
 
 
-def start(arguments: list[str], log: Path) -> subprocess.Popen[bytes]:
+def start(qemu: Qemu, arguments: list[str], log: Path) -> subprocess.Popen[bytes]:
     """Start QEMU in a session of its own (a Ctrl-C is not for it), bound to this process's life.
 
     Args:
+        qemu: which.
         arguments: without the program.
         log: the file that takes its output.
     """
-    bound = [packages.tool("setpriv") or "setpriv", "--pdeathsig", "KILL"]
-    program = packages.tool("qemu-system-x86_64") or "qemu-system-x86_64"
+    bound = [tool("setpriv") or "setpriv", "--pdeathsig", "KILL"]
+    command = [*bound, qemu.program, *qemu.arguments, *arguments]
 
     def launch() -> subprocess.Popen[bytes]:
         with log.open("wb") as output:
             return subprocess.Popen(
-                [*bound, program, *arguments],
+                command,
+                env=os.environ | qemu.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
