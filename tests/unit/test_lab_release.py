@@ -52,6 +52,17 @@ def test_each_release_has_a_folder_of_its_own(machine: pytest.MonkeyPatch, tmp_p
     assert wanted("trixie").folder == cache / "releases" / "trixie"
 
 
+def test_where_home_can_not_be_written_the_cache_is_beside_the_code(
+    machine: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    machine.setattr("os.access", lambda path, _: path != tmp_path)
+    beside = Path(__file__).parents[2] / ".venv" / "lab"
+    assert wanted().folder == beside
+    machine.delenv("XDG_CACHE_HOME")
+    machine.setenv("HOME", str(tmp_path / "absent"))
+    assert wanted().folder == beside
+
+
 @pytest.mark.parametrize(
     "memory", ['["a_1_amd64.deb"]', "{", "null", '{"guest": ["a"]}', '{"guest": 1, "qemu": 2}']
 )

@@ -21,6 +21,7 @@ VARIABLE = "FROSTWATCH_LAB_RELEASE"
 HOMES = ("trixie", "bookworm")
 
 _KEPT_FOR_S = 30 * 24 * 3600.0
+_ROOT = Path(__file__).parents[3]
 _SBIN = "/usr/sbin:/sbin"
 _KEYRING = "debian-archive-keyring"
 
@@ -79,9 +80,11 @@ def own_codename() -> str:
 
 
 def cache_directory() -> Path:
-    """Where the lab keeps packages and images."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "frostwatch" / "lab"
+    """Where the lab keeps packages and images; beside the code where home can't be written."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+    cache = Path(home) / "frostwatch" / "lab"
+    there = next(folder for folder in (cache, *cache.parents, Path()) if folder.exists())
+    return cache if os.access(there, os.W_OK) else _ROOT / ".venv" / "lab"
 
 
 def keep(directory: Path) -> None:
