@@ -4,6 +4,7 @@ BIN := .venv/bin
 ENV := .venv/.made
 RUN := .venv/.installed
 DEV := .venv/.dev
+OTHER := FROSTWATCH_LAB_RELEASE=other
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check lab soak bench pictures packages clean

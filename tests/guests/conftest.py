@@ -9,6 +9,7 @@ from typing import Protocol, Unpack
 
 import pytest
 
+from tests.guests.both import CHOSEN
 from tests.guests.freezing import Operator
 from tests.guests.lab import BootOptions, Guest, LabUnavailable, RawClient
 from tests.guests.lab import boot as boot_guest
@@ -29,8 +30,9 @@ class Boot(Protocol):
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Know the marker also where no project file names it."""
+    """Know the markers also where no project file names them."""
     config.addinivalue_line("markers", "guest: needs a real guest under QEMU")
+    config.addinivalue_line("markers", "both: runs on the other Debian's QEMU and guest as well")
 
 
 def pytest_report_header() -> str:
@@ -41,10 +43,12 @@ def pytest_report_header() -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test in this folder."""
+    """Mark every test in this folder, and those that are run on both Debians."""
     for item in items:
         if _HERE in item.path.parents:
             item.add_marker(pytest.mark.guest)
+            if item.nodeid in CHOSEN:
+                item.add_marker(pytest.mark.both)
 
 
 @pytest.hookimpl(wrapper=True)

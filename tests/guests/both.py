@@ -1,0 +1,84 @@
+"""The tests of real guests that are run on both Debians: on this machine's own, and on the other.
+
+`make test` runs all tests of real guests on this machine's own QEMU, and these once more on the
+QEMU, the kernel and the agent of the other release: each kind of evidence, of loss, of thaw and of
+rescue, once or twice. What is named here exists: tests/unit/test_both.py asks pytest.
+"""
+
+from __future__ import annotations
+
+_BY_FILE = {
+    # What is seen, and what follows from it.
+    "test_sources.py": ["a_guest_is_found_with_its_sockets"],
+    "test_freeze_whole.py": [
+        "freeze_is_verified_held_thawed_and_certified",
+        "what_cannot_freeze_is_named",
+        "without_a_monitor_the_missing_evidence_is_named",
+    ],
+    "test_freeze_window.py": ["thawed_inside_the_counts_differ"],
+    "test_freeze_slow.py": [
+        "a_late_reply_is_adopted_with_its_true_error",
+        "a_slow_flush_is_told_from_nothing_and_verified",
+    ],
+    "test_facts_channel.py": [
+        "fact_monitor_shows_both_ends",
+        "fact_ids_are_echoed",
+        "fact_restart_moves_used_idx",
+    ],
+    "test_facts_freeze.py": [
+        "fact_thaw_counts_what_was_frozen",
+        "fact_failed_hook_gets_no_thaw_hook",
+        "fact_half_frozen_says_frozen",
+        "fact_sigterm_answers_success_and_thaws",
+    ],
+    "test_monitor.py": [
+        "was_it_read",
+        "every_immediate_respawn_is_counted[6]",
+        "a_reset_is_told_from_a_restart[polled]",
+        "without_queues_a_freeze_is_verified_all_the_same",
+    ],
+    # How a freeze is lost, or its answer late.
+    "test_lost_agent.py": [
+        "killed_in_the_hook_it_is_lost[at-once]",
+        "terminated_in_the_hook_its_success_is_partial[at-once]",
+        "killed_half_way_it_is_partial_whatever_the_next_agent_says[at-once]",
+        "killed_while_held_the_window_is_at_risk_and_settled[at-once]",
+    ],
+    "test_lost_guest.py": [
+        "reset_in_the_hook[polling]",
+        "reset_while_held_breaks_the_window[events]",
+        "panic_with_pvpanic_is_known_at_once",
+        "qemu_killed[held-monitor]",
+    ],
+    "test_lost_silent.py": [
+        "stopped_in_the_hook_it_is_pending_until_it_goes_on",
+        "paused_in_the_hook_it_is_blocked_and_goes_on",
+    ],
+    "test_channel_ports.py": ["on_a_serial_port_the_order_of_replies_tells"],
+    # Who thaws.
+    "test_thaw_alone.py": [
+        "a_failing_thaw_hook_is_told_and_everything_is_thawed",
+        "killed_in_the_thaw_hook_the_next_agent_thaws",
+    ],
+    "test_channel_foreign.py": [
+        "a_foreign_freeze_is_found_shown_and_thawed_on_request_only",
+        "a_dead_clients_queued_freeze_is_foreign_and_its_agent_is_released",
+    ],
+    "test_holder.py": [
+        "console_and_agent_killed_together[at-once]",
+        "a_stopped_console_is_taken_over_at_the_holds_end",
+    ],
+    "test_console.py": ["whatever_ends_the_console_the_guest_is_thawed[SIGKILL]"],
+    "test_group.py": ["three_are_frozen_together_and_thawed_in_reverse_order"],
+    # When a guest stays frozen.
+    "test_rescue.py": [
+        "connecting_alone_releases_an_agent_that_spins",
+        "sysrq_is_seen_by_its_writes[key]",
+        "sysrq_is_seen_by_its_writes[serial]",
+        "a_reset_needs_the_name_and_leaves_nothing_frozen",
+    ],
+    "test_recovery.py": ["the_next_list_tells_it_and_a_thaw_needs_no_foreign"],
+}
+CHOSEN = frozenset(
+    f"tests/guests/{file}::test_{name}" for file, names in _BY_FILE.items() for name in names
+)

@@ -1,0 +1,24 @@
+"""The tests that are named for both Debians are there."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.guests.both import CHOSEN
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_each_test_that_both_debians_run_exists() -> None:
+    collect = ["-m", "pytest", "--collect-only", "-q", "-m", "both", "tests/guests"]
+    done = subprocess.run(
+        [sys.executable, *collect, "-p", "no:cacheprovider"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = {line for line in done.stdout.splitlines() if "::" in line}
+    assert found == CHOSEN, "a name in tests/guests/both.py has changed"
