@@ -163,10 +163,9 @@ def test_a_list_that_nobody_reads_is_one_sentence() -> None:
 
 
 def test_a_closed_stdout_is_refused_before_a_guest_gets_its_number() -> None:
-    code = f'{sys.executable} -c "$0" {os.devnull} >&-'
-    done = subprocess.run(
-        ["sh", "-c", code, _CHILD], cwd=ROOT, text=True, stderr=subprocess.PIPE, timeout=20
-    )
+    code = f'"$1" -c "$0" {os.devnull} >&-'
+    command = ["sh", "-c", code, _CHILD, sys.executable]
+    done = subprocess.run(command, cwd=ROOT, text=True, stderr=subprocess.PIPE, timeout=20)
     assert done.returncode == 2
     assert "stdout is closed" in done.stderr
     assert "Traceback" not in done.stderr
