@@ -69,7 +69,6 @@ _BY_FILE = {
         "a_stopped_console_is_taken_over_at_the_holds_end",
     ],
     "test_console.py": ["whatever_ends_the_console_the_guest_is_thawed[SIGKILL]"],
-    "test_group.py": ["three_are_frozen_together_and_thawed_in_reverse_order"],
     # When a guest stays frozen.
     "test_rescue.py": [
         "connecting_alone_releases_an_agent_that_spins",

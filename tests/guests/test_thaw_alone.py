@@ -37,7 +37,7 @@ def test_a_failing_thaw_hook_is_told_and_everything_is_thawed(
     assert outcome.settled, "the agent says thawed, whatever its hook did"
     assert not outcome.certified
     assert evidence(outcome)["thaw"] != "for"
-    assert "fsfreeze hook has failed" in running.texts
+    assert "fsfreeze hook" in running.texts
     calm.assert_thawed()
 
 
