@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
@@ -18,6 +17,16 @@ T = TypeVar("T")
 
 NO_THREAD: Final = (RuntimeError, MemoryError)
 """What is raised where work can't begin."""
+
+
+class Turn(Future[T]):
+    """What becomes of a piece of work that was asked for.
+
+    Attributes:
+        number: the how manyth it is, from 1.
+    """
+
+    number = 0
 
 
 class Crew:
@@ -33,33 +42,54 @@ class Crew:
         self._names = (f"{name}_{number}" for number in itertools.count())
         self._lock = threading.Lock()
         self._busy = 0
-        self._waiting: deque[tuple[Future[Any], Callable[[], None]]] = deque()
+        self._asked = self._begun = 0
+        self._waiting: dict[int, tuple[Turn[Any], Callable[[], None]]] = {}  # in their order
         self._closed = False
 
-    def submit(self, work: Callable[[], T]) -> Future[T]:
+    @property
+    def most(self) -> int:
+        """How many run at once."""
+        return self._most
+
+    def submit(self, work: Callable[[], T]) -> Turn[T]:
         """Run `work` as soon as it is its turn.
 
         Raises:
             RuntimeError: the crew is closed, or the system has no thread for it.
             MemoryError: the system has no memory for a thread.
         """
-        future: Future[T] = Future()
+        future: Turn[T] = Turn()
         do = partial(_do, work, future)
         with self._lock:
             if self._closed:
                 raise RuntimeError("frostwatch is leaving")
             if self._busy < self._most:
                 self._start(do)
-            else:
-                self._waiting.append((future, do))
+                self._asked += 1
+                self._begun = self._asked
+                return future
+            self._asked += 1
+            future.number = self._asked
+            self._waiting[future.number] = (future, do)
         return future
+
+    def place(self, turn: Turn[Any]) -> int:
+        """Return how many turns it takes until it is a piece of work's own; 0 once it has begun."""
+        with self._lock:
+            return turn.number - self._begun if turn.number in self._waiting else 0
+
+    def withdraw(self, turn: Turn[Any]) -> bool:
+        """Take a piece of work away that has not begun; return whether it had not."""
+        with self._lock:
+            return self._waiting.pop(turn.number, None) is not None
 
     def close(self) -> None:
         """Begin nothing any more, and cancel what waits."""
         with self._lock:
             self._closed = True
             while self._waiting:
-                self._waiting.popleft()[0].cancel()
+                _, (turn, _do_it) = self._waiting.popitem()
+                turn.cancel()
 
     def _start(self, do: Callable[[], None]) -> None:
         """Start a thread; the lock is held."""
@@ -81,7 +111,9 @@ class Crew:
         self._busy -= 1
         if not self._waiting:
             return None
-        _, do = self._waiting.popleft()
+        number = next(iter(self._waiting))
+        _, do = self._waiting.pop(number)
+        self._begun = number
         try:
             self._start(do)
         except NO_THREAD:

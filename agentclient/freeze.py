@@ -316,6 +316,8 @@ class FreezeMachine:
         more_s = 0.0
         if self.window is not None and self.state is State.HELD:
             more_s = self.window.extend(seconds, most_s)
+        if seconds < 0:
+            return []  # who bounds it tells why
         if not more_s:
             text = f"the hold is not extended: it is over, or at its most, {in_words(most_s)}"
             return [Tell(EventKind.NOTE, Level.WARNING, text)]

@@ -23,6 +23,8 @@ from agentclient.vm import Outcome, OutcomeKind, Vm, VmId
 DEFAULT_WITHIN_S: Final = 30.0
 # A thaw takes milliseconds; one that takes longer must not keep the other guests frozen.
 NEXT_THAW_S: Final = 2.0
+# Each window would end by itself so much later than the group ends it.
+SPARE_S: Final = 1.0
 _LOOK_S: Final = 0.5
 
 
@@ -59,6 +61,9 @@ class Member(Protocol):
 
     def end_hold(self) -> None:
         """Thaw now."""
+
+    def extend_hold(self, seconds: float) -> None:
+        """Hold it for so many seconds more; below zero for less."""
 
     def note(self, text: str) -> None:
         """Write a sentence into the VM's log and journal."""
@@ -110,6 +115,7 @@ class GroupFreeze(Generic[MemberT]):
         self._failed: dict[VmId, str] = {}
         self.members: tuple[MemberT, ...] = ()
         self.outcome: GroupOutcome | None = None
+        self.complete: str | None = None
         self._begun = threading.Event()
         self._thread = threading.Thread(target=self._run, name="group", daemon=True)
 
@@ -167,6 +173,7 @@ class GroupFreeze(Generic[MemberT]):
         if not self._wait(lambda: len(self._held) == len(self._vms), deadline):
             self._end(self._why_not())
             return
+        self._tell_complete()
         if not self._wait(lambda: False, time.monotonic() + self._hold_s) and self._failed:
             self._end(f"broken while they were held: {self._named()}")
             return
@@ -186,11 +193,35 @@ class GroupFreeze(Generic[MemberT]):
         if together and skew is not None:
             reason = f"{len(self._vms)} VMs frozen together, within {skew * 1000:.0f} ms"
         else:
-            reason = f"not together: {problem}; all are thawed again"
-        for member in self.members:  # before its thaw, while its window is being written down
-            member.note(f"group: {reason}")
+            reason = f"NOT frozen together: {problem}"
+            for member in self.members:  # before its thaw, while its window is being written down
+                member.note(f"group: {reason}; what is frozen of it is thawed now")
         self._thaw(order)
+        if stuck := self._stuck():
+            reason = f"{stuck}; {reason}"
+        elif not together:
+            reason += "; all are thawed again"
         self.outcome = GroupOutcome(together, reason, skew, order)
+
+    def _tell_complete(self) -> None:
+        """Say at once that all are frozen, and let each window end when the group ends."""
+        ends_at = time.monotonic() + self._hold_s
+        self.complete = (
+            f"{len(self._vms)} VMs are frozen together, within {self._skew() * 1000:.0f} ms; "
+            f"held for {in_words(self._hold_s)} from now on"
+        )
+        for member in self.members:
+            planned = self._frozen_at[member.vm.id] + self._request.schedule.hold_s
+            member.extend_hold(min(ends_at + SPARE_S - planned, 0.0))
+            member.note(f"group: {self.complete}")
+
+    def _stuck(self) -> str:
+        """Return which members may still be frozen, and which are waited for; empty if none."""
+        ended = [(member.vm.name, member.wait(0)) for member in self.members]
+        names = [
+            name for name, found in ended if not (isinstance(found, Outcome) and found.settled)
+        ]
+        return f"{', '.join(names)} MAY STILL BE FROZEN" if names else ""
 
     def _thaw(self, order: Sequence[VmId]) -> None:
         """Thaw in the reverse order of freezing; what is pending yet is told not to be waited for.

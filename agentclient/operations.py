@@ -53,6 +53,8 @@ class Operation:
         self._wishes = wishes
         self._result: Future[Ending] = Future()
         self._note: Callable[[str], None] = lambda _: None
+        self._place: Callable[[], int] = lambda: 0
+        self._withdraw: Callable[[], object] = lambda: None
 
     def note(self, text: str) -> None:
         """Write a sentence into the VM's log and journal, among what happens."""
@@ -62,9 +64,22 @@ class Operation:
         """Say who writes notes down; for `Operations` alone."""
         self._note = note
 
+    @property
+    def place(self) -> int:
+        """Which one it is of those that wait for their turn; 0 once it has begun."""
+        return 0 if self.done else self._place()
+
+    def queued_by(self, place: Callable[[], int], withdraw: Callable[[], object]) -> None:
+        """Say who knows its place, and takes it out of the queue; for `Operations` alone."""
+        self._place, self._withdraw = place, withdraw
+
     def cancel(self) -> None:
-        """Stop waiting, and thaw as soon as the agent answers; doing it again changes nothing."""
+        """Stop waiting, and thaw as soon as the agent answers; doing it again changes nothing.
+
+        What waits for its turn is never begun.
+        """
         self._wishes.add(Wish.CANCEL)
+        self._withdraw()
 
     def end_hold(self) -> None:
         """The window has served its purpose: thaw now."""
@@ -77,6 +92,7 @@ class Operation:
     def give_up(self) -> None:
         """Leave within a second, and say loudly what is left to do."""
         self._wishes.add(Wish.GIVE_UP)
+        self._withdraw()
 
     @property
     def done(self) -> bool:
@@ -136,6 +152,11 @@ class Operations:
         self._active: dict[VmId, Operation] = {}
         self._freezes = Crew(freezes_at_once, "freeze")
         self._thaws = Crew(thaws_at_once, "thaw")
+
+    @property
+    def freezes_at_once(self) -> int:
+        """How many freezes run at once; further ones wait for their turn."""
+        return self._freezes.most
 
     def prepare(self) -> Works:
         """Import what the first operation would have to wait for; in any thread."""
@@ -303,8 +324,15 @@ class Operations:
                 del self._active[operation.vm.id]
             operation.settle(outcome)
 
+        def withdraw() -> None:
+            if crew.withdraw(turn):
+                leave(task.reporter.ended(self.prepare().withdrawn(task)))
+
+        if operation.what == "freeze":
+            self.prepare().queued(task, crew.most)
         try:
-            crew.submit(run)
+            turn = crew.submit(run)
+            operation.queued_by(lambda: crew.place(turn), withdraw)
         except NO_THREAD as error:
             # What is known of the VM stays as it was: a freeze that was not thawed above all.
             leave(self.prepare().not_begun(task, operation.what, operation.step, error))

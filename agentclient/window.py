@@ -134,20 +134,22 @@ class Window:
         return self._end(now)
 
     def extend(self, seconds: float, most_s: float) -> float:
-        """Hold it for longer.
+        """Hold it for longer, or for less long.
 
         Args:
-            seconds: how much longer.
+            seconds: how much longer; below zero it ends earlier.
             most_s: how long a window may be held in all.
 
         Returns:
-            How many seconds it was extended by; 0 once it is over, or ends right now.
+            By how many seconds it ends later; 0 once it is over, or ends right now.
         """
         if self.over or self._last_look_by is not None:
             return 0.0
         ends_at = min(self.ends_at + seconds, self.since + most_s)
-        more_s = max(0.0, ends_at - self.ends_at)
-        self.ends_at += more_s
+        if seconds > 0:
+            ends_at = max(ends_at, self.ends_at)
+        more_s = ends_at - self.ends_at
+        self.ends_at = ends_at
         return more_s
 
     def end(self, now: float) -> list[Move]:

@@ -148,6 +148,7 @@ class EvidenceResult(StrEnum):
 class Phase(StrEnum):
     """Where an operation on a VM is, for the screen and the log."""
 
+    QUEUED = "queued"
     PREPARING = "preparing"
     PENDING = "pending"
     BLOCKED = "blocked"

@@ -6,6 +6,7 @@ than anything else here: who only looks does without them (`Operations.prepare`)
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,9 +29,19 @@ from agentclient.rungs import Found, RescueOutcome, RescueTimes, Rung, Step
 from agentclient.text import printable
 from agentclient.thawer import Thawer
 from agentclient.verdict import refused
-from agentclient.vm import Level, Outcome, OutcomeKind, Refusal, Vm, VmState
+from agentclient.vm import (
+    Level,
+    Outcome,
+    OutcomeKind,
+    Phase,
+    Progress,
+    Refusal,
+    Vm,
+    VmState,
+)
 from agentclient.wishes import Wishes
 
+NOT_BEGUN: Final = "stopped while it waited for its turn: not begun, and nothing was sent"
 MORE_THREADS: Final = (
     "raise the limit of threads (ulimit -u, systemd's TasksMax=), or do fewer at once"
 )
@@ -108,6 +119,20 @@ class Works:
 
     def _task(self, vm: Vm, wishes: Wishes, entry: Entry | None, on_event: OnEvent | None) -> Task:
         return Task(vm, FleetReporter(self._fleet, vm, on_event, entry), wishes, entry)
+
+    # -- what waits ------------------------------------------------------------------------
+
+    def queued(self, task: Task, most: int) -> None:
+        """Show that a freeze waits for its turn; mostly that is over at once."""
+        waits = f"its turn: {most} at once"
+        task.reporter.progress(Progress("freeze", Phase.QUEUED, waits, time.monotonic()))
+
+    def withdrawn(self, task: Task) -> Outcome:
+        """Tell that a freeze was taken out of the queue before it had begun."""
+        outcome = refused(Refusal.CANCELLED, NOT_BEGUN)
+        for kind in (EventKind.VERDICT, EventKind.OUTCOME):
+            task.reporter.tell(Tell(kind, Level.WARNING, outcome.reason, {"outcome": outcome}))
+        return outcome
 
     # -- what is done ----------------------------------------------------------------------
 

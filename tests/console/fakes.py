@@ -45,6 +45,7 @@ class FakeOperation:
     outcome: Outcome | ThawOutcome | RescueOutcome | None = None
     on_cancel: Callable[[FakeOperation], None] | None = None
     step: Step | None = None
+    place: int = 0
     calls: list[str] = field(default_factory=list)
 
     @property
@@ -74,6 +75,8 @@ class FakeOperation:
 
 class FakeOperations:
     """Remembers what was started; nothing ends unless a test ends it."""
+
+    freezes_at_once = 64
 
     def __init__(self) -> None:
         self.started: list[FakeOperation] = []

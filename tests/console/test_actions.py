@@ -15,10 +15,12 @@ from agentclient.schedule import Schedule
 from agentclient.vm import (
     AgentHealth,
     AgentState,
+    FileSystem,
     FreezeInfo,
     FreezeState,
     Outcome,
     OutcomeKind,
+    Refusal,
 )
 from tests.console.driving import LARGE, Seat, qemu, seated
 from tests.console.fakes import FakeOperations, StillClock
@@ -31,7 +33,9 @@ from tests.console.fleets import (
     make_vm,
     pending,
     put,
+    refused,
     state_of,
+    verified,
 )
 from tui.console.dialogs.confirm import FreezeDialog
 from tui.console.hands.actions import Actions
@@ -446,3 +450,58 @@ async def test_a_window_is_held_for_longer_after_a_question(still: StillClock) -
         await seat.press("down", "e")
         assert seat.dialog == ""
         assert "no window is held there" in seat.notice
+
+
+async def test_rounds_are_told_and_one_line_says_what_came_of_all(still: StillClock) -> None:
+    names = [f"vm-{number:03}" for number in range(130)]
+    async with seated(fleet_of(names, still), still, size=LARGE) as seat:
+        await seat.press("a", "f", "5")
+        rounds = "64 at a time, the others are queued: 3 rounds, 15 s at least"
+        assert rounds in " ".join(seat.text.split())
+        await seat.press("enter")
+        begun = seat.operations.started
+        assert len(begun) == 130
+        for number, one in enumerate(begun):
+            cancelled = refused()._replace(refusal=Refusal.CANCELLED, reason="not begun")
+            one.outcome = verified() if number < 100 else cancelled
+        await seat.settle()
+        assert "freeze of 130 VMs is over: 100 certified, 30 not begun" in seat.notice
+
+
+async def test_a_hold_that_windows_ends_by_itself_is_asked_about_once_more(
+    still: StillClock,
+) -> None:
+    fleet = fleet_of(["win"], still)
+    drive = FileSystem("\\\\?\\Volume{1}\\", "C:\\", "NTFS")
+    put(fleet, qemu("win"), file_systems=(drive,))
+    async with seated(fleet, still) as seat:
+        await seat.press("f", "1", "5", "enter")
+        assert seat.dialog == "FreezeDialog"
+        assert "sure?" in seat.text
+        await seat.press("backspace")
+        assert "sure?" not in seat.text
+        await seat.press("5")
+        for _ in range(2):
+            await seat.pilot.pause(0.25)  # a button takes no second Enter sooner
+            await seat.press("enter")
+        await seat.until(lambda: [one.what for one in seat.operations.started] == ["freeze"])
+
+
+async def test_no_vm_is_no_vm_in_flight(still: StillClock) -> None:
+    async with seated(Fleet(), still) as seat:
+        await seat.press("f")
+        assert "there is no VM here" in seat.notice
+
+
+async def test_a_question_is_not_filled_by_one_guests_mounts(still: StillClock) -> None:
+    fleet = fleet_of(["home"], still)
+    many = [FileSystem("vda8", f"/mnt/data/part-{number}", "ext4") for number in range(600)]
+    parts = [FileSystem(f"vdb{number}", f"/p{number}", "ext4") for number in range(9)]
+    put(fleet, qemu("home"), file_systems=(*many, *parts))
+    async with seated(fleet, still) as seat:
+        await seat.press("f")
+        text = " ".join(seat.text.replace("│", " ").split())
+        assert "/mnt/data/part-0 and 599 paths more (ext4 on vda8)" in text
+        assert "and 6 devices more" in text
+        assert "Freeze (Enter)" in text
+        assert "waits" in text

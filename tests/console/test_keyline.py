@@ -38,7 +38,7 @@ async def test_escape_does_not_leave_the_console() -> None:
     operations.add(state_of(fleet, "a").vm)
     async with seated(fleet, still, operations=operations, size=LARGE) as seat:
         await seat.press("q")
-        assert keys_of(seat) == "Esc Stay  d Detach"
+        assert keys_of(seat) == "Esc Stay  d Leave now"
 
 
 @pytest.mark.parametrize("width", [30, 40, 60, 79])

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from agentclient.consequences import meant
 from agentclient.fleet import Fleet
 from agentclient.vm import (
     AgentHealth,
@@ -19,11 +20,14 @@ from agentclient.vm import (
     Outcome,
     OutcomeKind,
     Phase,
+    Progress,
     Stuck,
+    VmId,
 )
 from tests.console.driving import LARGE, SMALL, make_app, qemu, seated
-from tests.console.fakes import StillClock
-from tests.console.fleets import ROOT, VAR, fleet_of, pending, put, thawed
+from tests.console.fakes import FakeOperation, FakeOperations, StillClock
+from tests.console.fleets import ROOT, VAR, fleet_of, make_vm, pending, put, thawed
+from tui.console.hands.actions import not_together
 
 Compare = Callable[..., bool]
 Make = Callable[[StillClock], Fleet]
@@ -83,6 +87,30 @@ def hung(still: StillClock) -> Fleet:
     return fleet
 
 
+def half_lost(still: StillClock) -> Fleet:
+    """Return a group of two, one of which was lost and has been thawed."""
+    fleet = lost(still)
+    whole = meant(
+        Outcome(OutcomeKind.VERIFIED, "frozen", frozen=2, thawed=2, certified=True, settled=True),
+        make_vm("web-1"),
+    )
+    put(fleet, qemu("web-1"), last=whole)
+    fleet.update(qemu("web-1"), not_together)
+    return fleet
+
+
+def queued(still: StillClock) -> Fleet:
+    fleet = fleet_of([f"vm-{number:04}" for number in range(1000)], still)
+    for number, state in enumerate(fleet.states()):
+        info = FreezeInfo(FreezeState.FREEZING, still.wall())
+        progress = pending(still)
+        if number >= 64:
+            waits = Progress("freeze", Phase.QUEUED, "its turn: 64 at once", still.mono)
+            progress, info = waits, thawed(still)
+        put(fleet, state.id, progress=progress, freeze=info)
+    return fleet
+
+
 ALL: dict[str, tuple[Make, tuple[str, ...]]] = {
     "lost": (lost, ("Not consistent", "THE GUEST MAY BE FROZEN", "frostwatch thaw", "lost")),
     "partial": (partial, ("Not consistent", "The guest writes again", "frostwatch freeze")),
@@ -102,6 +130,42 @@ async def test_it_is_all_said_without_scrolling(still: StillClock, name: str) ->
         text = " ".join(seat.text.split())
         for word in words:
             assert word in text, seat.text
+
+
+async def test_a_member_of_a_group_that_failed_is_not_certified(still: StillClock) -> None:
+    async with seated(half_lost(still), still, size=SMALL) as seat:
+        await seat.press("slash", *"web-1", "enter")
+        assert "◇ no group" in seat.line_of("web-1 ")
+        assert "Not consistent with its group" in seat.text
+        assert "The guest writes again" in seat.text
+
+
+class Waiting(FakeOperations):
+    """Operations of which all but the first 64 wait for their turn."""
+
+    def on(self, vm_id: VmId) -> FakeOperation | None:
+        place = int(vm_id.name.rpartition("-")[2]) - 63
+        return FakeOperation(make_vm(vm_id.name), "freeze", place=max(place, 0))
+
+
+async def test_what_is_queued_says_its_place(still: StillClock) -> None:
+    async with seated(queued(still), still, size=SMALL, operations=Waiting()) as seat:
+        assert "936 queued" in seat.lines[0]
+        await seat.press("G")
+        assert "queued 936" in seat.line_of("vm-0999 ")
+        assert "number 936 of those that wait for its turn: 64 at once" in seat.text
+        assert "nothing has been sent to it yet" in seat.text
+        assert "x takes it out of the queue" in seat.text
+
+
+def test_a_picture_of_half_a_group(snap_compare: Compare, still: StillClock) -> None:
+    app = make_app(half_lost(still), still)
+    assert snap_compare(app, terminal_size=SMALL, press=["slash", *"web-1", "enter"])
+
+
+def test_a_picture_of_a_thousand_queued(snap_compare: Compare, still: StillClock) -> None:
+    app = make_app(queued(still), still, Waiting())
+    assert snap_compare(app, terminal_size=SMALL, press=["G"])
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
+from functools import partial
 
 import pytest
 
@@ -115,3 +116,17 @@ def test_without_another_thread_one_does_what_waits(
         gate.set()
         assert [future.result(SOON_S) for future in futures] == ["alone_0"] * 3
     assert crew.submit(lambda: threading.current_thread().name).result(SOON_S) != "alone_0"
+
+
+def test_what_waits_has_a_place_and_can_be_taken_away(gate: threading.Event) -> None:
+    crew, done = Crew(1, "some"), list[int]()
+    first = crew.submit(gate.wait)
+    second, third, fourth = (crew.submit(partial(done.append, number)) for number in (2, 3, 4))
+    assert [crew.place(one) for one in (first, second, third, fourth)] == [0, 1, 2, 3]
+    assert crew.withdraw(third)
+    assert not crew.withdraw(third)
+    gate.set()
+    wait_until(lambda: fourth.done())
+    assert done == [2, 4]
+    assert crew.place(fourth) == 0
+    assert not crew.withdraw(first)

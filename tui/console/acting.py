@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from agentclient.vm import Level
+from agentclient.vm import Level, VmId
 from tui.console.leaving import Leave
 from tui.console.lines import LinesView
 from tui.console.notices import Notice
@@ -53,6 +53,11 @@ class ActingApp(TerminalApp):
                 gc.enable()  # it was disabled for the time until the first screen
 
         threading.Thread(target=import_it, name="prepare", daemon=True).start()
+
+    def place(self, vm_id: VmId) -> int:
+        """Return which one a VM's freeze is of those that wait for their turn; 0 if it doesn't."""
+        operation = self.desk.operations.on(vm_id)
+        return operation.place if operation is not None else 0
 
     def ended(self) -> Iterator[Notice]:
         """Yield what came out of what has ended since the last time."""

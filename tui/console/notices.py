@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from agentclient.vm import FreezeState, Level, Outcome, OutcomeKind, Phase, VmId, VmState
+from agentclient.vm import FreezeState, Level, Outcome, OutcomeKind, Phase, Refusal, VmId, VmState
 from tui.console.model.tally import verdict_of
 from tui.console.safe import fit_middle, safe
 
@@ -42,6 +42,7 @@ class Notice(NamedTuple):
         at: wall clock.
         about: the VM, None if it is about none.
         answer: it answers a key that the operator has just pressed.
+        sums_up: it says what came of many, of each of which there may be news after it.
     """
 
     level: Level
@@ -49,11 +50,14 @@ class Notice(NamedTuple):
     at: datetime
     about: VmId | None = None
     answer: bool = False
+    sums_up: bool = False
 
     def gives_way_to(self, other: Notice) -> bool:
         """Return whether `other` may take this one's place at once."""
-        if other.answer or (other.about is not None and other.about == self.about):
+        if other.answer or other.sums_up or (other.about is not None and other.about == self.about):
             return True
+        if self.sums_up and not other.sums_up:
+            return self.is_old(other.at)
         return self.is_old(other.at) or _GRAVITY[other.level] >= _GRAVITY[self.level]
 
     def is_old(self, at: datetime) -> bool:
@@ -66,7 +70,9 @@ def news_of(old: VmState | None, new: VmState, at: datetime) -> Iterator[Notice]
     if old is None:
         return
     verdict = verdict_of(new)
-    if verdict is not None and verdict is not verdict_of(old) and verdict != verdict_of(old):
+    if verdict is not None and verdict.refusal is Refusal.CANCELLED:
+        pass  # the operator has just done that
+    elif verdict is not None and verdict is not verdict_of(old) and verdict != verdict_of(old):
         yield outcome_notice(new, verdict, at)
     if _phase(new) is Phase.AT_RISK and _phase(old) is not Phase.AT_RISK:
         text = "at risk: the agent's port closed while the freeze was held"

@@ -35,6 +35,10 @@ class OperationPort(Protocol):
     def done(self) -> bool:
         """Whether it has ended."""
 
+    @property
+    def place(self) -> int:
+        """Which one it is of those that wait for their turn; 0 once it has begun."""
+
     def cancel(self) -> None:
         """Stop waiting, and thaw as soon as the agent answers."""
 
@@ -56,6 +60,10 @@ class OperationPort(Protocol):
 
 class OperationsPort(Protocol):
     """What starts operations; every method returns at once, but for `close`."""
+
+    @property
+    def freezes_at_once(self) -> int:
+        """How many freezes run at once; further ones wait for their turn."""
 
     def prepare(self) -> object:
         """Import what the first operation would have to wait for; in any thread."""

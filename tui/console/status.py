@@ -14,26 +14,39 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
-from agentclient.vm import AgentState, FreezeState, OutcomeKind
+from agentclient.vm import AgentState, FreezeState, OutcomeKind, Phase
 from tui.console.model.tally import Tag
 from tui.console.model.view import FleetView
 from tui.console.notices import Notice
 from tui.console.safe import fit
 from tui.console.times import Clock
 from tui.console.tones import Piece, Tone, Toned
-from tui.console.words import AGENT, FOREIGN, FREEZE, LEFT, LEFT_BY, LEVEL, OUTCOME, Look, Signs
+from tui.console.words import (
+    AGENT,
+    FOREIGN,
+    FREEZE,
+    LEFT,
+    LEFT_BY,
+    LEVEL,
+    OUTCOME,
+    PHASE,
+    Look,
+    Signs,
+)
 
 _COUNTS: tuple[tuple[Tag, Look], ...] = (
     (Tag.LEFT, LEFT),
     (Tag.LEFT_BY, LEFT_BY),
     (Tag.FROZEN, FREEZE[FreezeState.FROZEN]),
     (Tag.FREEZING, FREEZE[FreezeState.FREEZING]),
+    (Tag.QUEUED, PHASE[Phase.QUEUED]),
     (Tag.FOREIGN, FOREIGN),
     (Tag.SILENT, AGENT[AgentState.SILENT]),
     (Tag.LOST, OUTCOME[OutcomeKind.LOST]),
 )
 
 
+_SELDOM = (Tag.LEFT, Tag.LEFT_BY, Tag.QUEUED)
 DRILL = " DRILL: simulated guests; nothing here is real"
 _DRILL_STYLE = Style(reverse=True, bold=True)
 
@@ -128,7 +141,7 @@ class StatusLine(Toned):
         yield Part(Piece(f" {shown}{view.total} VM{plural}{space}"))
         for number, (tag, look) in enumerate(_COUNTS):
             count = view.tally[tag]
-            if tag in (Tag.LEFT, Tag.LEFT_BY) and not count:
+            if tag in _SELDOM and not count:
                 continue  # what must never be needs no place while it is not
             text = f" {self._signs.of(look)}{space}{count} {tag.value}{space}"
             # A count of nothing goes before the title, one of something stays.

@@ -97,7 +97,12 @@ OUTCOME: Mapping[OutcomeKind, Look] = {
     ),
 }
 
+NO_GROUP = Look(
+    "◇", "~", "no group", Tone.BAD, "verified by itself; its group was not frozen together"
+)
+
 PHASE: Mapping[Phase, Look] = {
+    Phase.QUEUED: Look("⋮", ":", "queued", Tone.DIM),
     Phase.PREPARING: Look("◌", ",", "preparing", Tone.ACTIVE),
     Phase.PENDING: Look("◐", "(", "pending", Tone.ACTIVE),
     Phase.BLOCKED: Look("‖", "=", "blocked", Tone.WARN),

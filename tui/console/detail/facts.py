@@ -41,13 +41,34 @@ def _waiting(state: VmState, paint: Paint) -> Iterator[Fact]:
     if progress is None or progress.phase is Phase.HELD:
         return  # the window says it all
     look = PHASE[progress.phase]
+    if progress.phase is Phase.QUEUED:
+        place = paint.place(state.id)
+        text = f"number {place} of those that wait for {safe(progress.waiting_for)}"
+        yield Fact("now", f"{paint.signs.labelled(look)}: {text}", look.tone, 0)
+        yield Fact("guest", "writes: nothing has been sent to it yet", rank=1)
+        yield Fact("next", "wait; or x takes it out of the queue", rank=1)
+        return
     parts = [CANCELLED] if progress.cancelled else []
     parts += _countdowns(progress, paint) if progress.held_since is None else []
     parts.append(f"waits for {safe(progress.waiting_for)}")
     yield Fact("now", f"{paint.signs.labelled(look)}: {_joined(parts, paint)}", look.tone, 0)
 
 
-CANCELLED = "thawed as soon as its agent answers, for which it waits no longer than before"
+CANCELLED = "stopped by you; thawed as soon as its agent answers"
+
+
+def _unanswered(state: VmState, _paint: Paint) -> Iterator[Fact]:
+    """Say what a freeze that is not answered yet means, and what can be done about it."""
+    progress = state.progress
+    if progress is None or progress.what != "freeze" or progress.sent_at is None:
+        return
+    if progress.held_since is not None or progress.verdict is not None:
+        return
+    yield Fact("guest", "may be frozen already: it says nothing before it is done", rank=1)
+    step = "wait; if its agent hangs, R shows what helps without it"
+    if not progress.cancelled:
+        step = f"x stops waiting, and thaws when it answers; or {step}"
+    yield Fact("next", step, rank=1)
 
 
 def _countdowns(progress: Progress, paint: Paint) -> Iterator[str]:
@@ -120,11 +141,11 @@ def _trouble(state: VmState, _paint: Paint) -> Iterator[Fact]:
 
 def _freeze(state: VmState, paint: Paint) -> Iterator[Fact]:
     look = freeze_look(state)
-    urgent = look in (FOREIGN, LEFT, LEFT_BY)
+    urgent = look in (FOREIGN, LEFT_BY)
     parts = [paint.signs.labelled(look)]
     if state.left_by is not None:
         parts = [f"{paint.signs.of(look)} {safe(str(state.left_by), 160)}, which has ended"]
-    elif urgent:
+    elif look in (FOREIGN, LEFT):
         parts = [f"{parts[0]}: {look.meaning}"]
     if state.freeze.since is not None:
         seconds = in_words(age(state.freeze.since, paint.moment))
@@ -195,6 +216,7 @@ def _freezable(coverage: Coverage) -> tuple[FileSystem, ...]:
 _PARTS: tuple[Callable[[VmState, Paint], Iterator[Fact]], ...] = (
     _waiting,
     _window,
+    _unanswered,
     outcome_facts,
     _guest,
     _trouble,

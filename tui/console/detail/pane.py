@@ -5,6 +5,7 @@ Small screens get the facts above the log, the most urgent ones first; large one
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -91,6 +92,7 @@ class DetailPane(Container):
         fleet: whose logs are read.
         clock: where running clocks get their time from.
         signs: the set of signs that the terminal can show.
+        place: tells which one a VM's freeze is of those that wait for their turn.
     """
 
     DEFAULT_CSS = """
@@ -110,8 +112,11 @@ class DetailPane(Container):
 
     BINDINGS: ClassVar[list[BindingType]] = [*keys.LOG]
 
-    def __init__(self, fleet: Fleet, clock: Clock, signs: Signs) -> None:
+    def __init__(
+        self, fleet: Fleet, clock: Clock, signs: Signs, place: Callable[[VmId], int]
+    ) -> None:
         super().__init__(id="pane")
+        self._place = place
         self._clock = clock
         self._signs = signs
         self._rule = Rule(signs)
@@ -164,7 +169,7 @@ class DetailPane(Container):
             self._facts.show_lines(())
             self._rule.show((), ())
             return
-        facts = facts_of(state, Paint(self._clock.moment(), self._signs))
+        facts = facts_of(state, Paint(self._clock.moment(), self._signs, self._place))
         beside = self.has_class("-beside")
         lines = fact_lines(facts, width) if beside else urgent_first(facts, width)
         self._facts.show_lines(lines)

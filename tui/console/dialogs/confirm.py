@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,8 +11,10 @@ from typing import ClassVar
 from textual import events
 from textual.binding import Binding, BindingType
 
+from agentclient.coverage import Coverage
 from agentclient.durations import in_words
 from agentclient.group import DEFAULT_WITHIN_S
+from agentclient.operations import DEFAULT_FREEZES_AT_ONCE
 from agentclient.risks import why_not
 from agentclient.schedule import Schedule
 from agentclient.vm import VmId
@@ -27,6 +30,11 @@ Targets = tuple[Target, ...]
 
 FEW = 4  # so many VMs leave room on a small screen for what can be chosen
 
+WINDOWS_HOLD_S = 10
+WORTHLESS = (
+    "Windows lets writes go after 10 s, whatever the hold: a copy that takes longer is worth "
+    "nothing. Enter freezes all the same; Left is a shorter hold"
+)
 _NO = ("no", "Leave it (Esc)")
 
 
@@ -58,6 +66,7 @@ class FreezeDialog(Dialog[FreezeAnswer]):
         schedule: how long the freeze will be waited for.
         hidden: those of them that the filter hides.
         left_out: marked VMs with something in flight, which nothing will be done to.
+        at_once: how many freezes run at once.
         signs: the set of signs that the terminal can show.
     """
 
@@ -76,6 +85,7 @@ class FreezeDialog(Dialog[FreezeAnswer]):
         left_out: Targets,
         *,
         signs: Signs,
+        at_once: int = DEFAULT_FREEZES_AT_ONCE,
     ) -> None:
         super().__init__(f"Freeze the file systems of {subject(targets)}?")
         self.targets = targets
@@ -83,8 +93,10 @@ class FreezeDialog(Dialog[FreezeAnswer]):
         self._hidden = hidden
         self._left_out = left_out
         self._signs = signs
+        self._at_once = at_once
         self._hold = Hold(schedule.maximum_hold_s)
         self._together = False
+        self._sure = False
 
     def lines(self) -> Iterable[Line]:
         """Return whom it hits, and for how long; of many the latter first, so that it is seen."""
@@ -104,10 +116,24 @@ class FreezeDialog(Dialog[FreezeAnswer]):
     def _term_lines(self) -> Iterator[Line]:
         if len(self.targets) > FEW:
             yield from self._refusal_lines()
+        if self._sure:
+            yield labelled("sure?", WORTHLESS, Tone.BAD)
         yield from self._schedule_lines()
         yield from self._hold_lines()
+        yield from self._round_lines()
         if len(self.targets) > 1:
             yield from self._together_lines()
+
+    def _round_lines(self) -> Iterator[Line]:
+        """Say that not all are frozen at once, and how long it takes at least."""
+        rounds = math.ceil(len(self.targets) / self._at_once)
+        if rounds <= 1:
+            return
+        least = ""
+        if self._hold.seconds:
+            least = f", {in_words(rounds * self._hold.seconds)} at least with this hold"
+        text = f"{self._at_once} at a time, the others are queued: {rounds} rounds{least}"
+        yield labelled("rounds", text, Tone.WARN)
 
     def _refusal_lines(self) -> Iterator[Line]:
         """Say of how many it looks as if they will be refused, and why, most frequent first."""
@@ -160,18 +186,31 @@ class FreezeDialog(Dialog[FreezeAnswer]):
         return (("yes", "Freeze (Enter)"), _NO)
 
     def answered(self, answer: str) -> None:
-        """Answer how, or None."""
+        """Answer how, or None; a hold that Windows ends by itself is asked about once more."""
+        if answer == "yes" and self._worthless and not self._sure:
+            self._sure = True
+            self.update_text()
+            return
         chosen = FreezeAnswer(float(self._hold.seconds), self._together)
         self.dismiss(chosen if answer == "yes" else None)
+
+    @property
+    def _worthless(self) -> bool:
+        """Whether a guest among them lets writes go before the hold is over."""
+        if self._hold.seconds <= WINDOWS_HOLD_S:
+            return False
+        return any(Coverage(one.state.file_systems).windows for one in self.targets)
 
     def action_hold(self, direction: int) -> None:
         """Choose the next hold."""
         self._hold.step(direction)
+        self._sure = False
         self.update_text()
 
     def action_erase(self) -> None:
         """Take the last typed digit away."""
         self._hold.erase()
+        self._sure = False
         self.update_text()
 
     def on_key(self, event: events.Key) -> None:
@@ -180,6 +219,7 @@ class FreezeDialog(Dialog[FreezeAnswer]):
         if len(character) == 1 and character in "0123456789":
             event.stop()
             self._hold.type_digit(int(character))
+            self._sure = False
             self.update_text()
 
 

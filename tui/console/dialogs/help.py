@@ -13,7 +13,7 @@ from tui.console.dialogs.base import Dialog
 from tui.console.dialogs.text import EMPTY
 from tui.console.keyline import key_name
 from tui.console.tones import Line, Piece, Tone
-from tui.console.words import AGENT, FOREIGN, FREEZE, LEFT, LEFT_BY, OUTCOME, Look, Signs
+from tui.console.words import AGENT, FOREIGN, FREEZE, LEFT, LEFT_BY, NO_GROUP, OUTCOME, Look, Signs
 
 _KEY_WIDTH = 14
 _STATE_WIDTH = 14
@@ -54,7 +54,7 @@ class HelpDialog(Dialog[bool]):
         yield from self._states("The agent", AGENT)
         freezes: dict[Any, Look] = {**FREEZE, "foreign": FOREIGN, "left": LEFT, "by": LEFT_BY}
         yield from self._states("The guest's file systems", freezes)
-        yield from self._states("What came out of a freeze", OUTCOME)
+        yield from self._states("What came out of a freeze", {**OUTCOME, "group": NO_GROUP})
         yield (Piece("Clocks", Tone.HEAD),)
         every = in_words(self._interval_s)
         visits = f"each agent is asked every {every}, not while something is in flight"

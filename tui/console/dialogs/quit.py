@@ -34,7 +34,7 @@ class QuitDialog(Dialog[Leave]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(None)", "Stay", id="dialog.leave", tooltip="Go on watching"),
-        Binding("d", "detach", "Detach", id="quit.detach"),
+        Binding("d", "detach", "Leave now", id="quit.detach"),
         Binding("q", "insist", "Leave at once", show=False, id="quit.insist"),
     ]
 
@@ -66,10 +66,12 @@ class QuitDialog(Dialog[Leave]):
             yield (
                 Piece("Thawing; the console leaves by itself when this list is empty.", Tone.HEAD),
             )
-            yield (Piece("d or q leaves that to the holder. Escape stays.", Tone.WARN),)
+            yield (Piece("d or q leaves what is left to the holder. Escape stays.", Tone.WARN),)
         else:
-            yield (Piece("Thaw: stop waiting for each; it is thawed when its agent answers."),)
-            yield (Piece("Detach: leave now; the holder does that, and outlives this console."),)
+            yield (Piece("Thaw: stop waiting; stay until each is thawed, as its agent answers."),)
+            yield (Piece("Leave now: the same, but what hasn't answered is left to its holder."),)
+            yield (Piece("Both end windows that are held, at once: a copy of one has to be"),)
+            yield (Piece("finished by now. Stay lets them last as long as was asked."),)
 
     def _operation_lines(self, operation: OperationPort) -> Iterable[Line]:
         try:
@@ -91,7 +93,7 @@ class QuitDialog(Dialog[Leave]):
         """Thaw first, detach, or stay."""
         return (
             ("thaw", "Thaw, then quit (Enter)"),
-            ("detach", "Detach (d)"),
+            ("detach", "Leave now (d)"),
             ("stay", "Stay (Esc)"),
         )
 

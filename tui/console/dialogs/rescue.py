@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import ClassVar
 
+from rich.cells import cell_len
 from textual import events
 from textual.binding import Binding, BindingType
 
@@ -14,7 +15,7 @@ from agentclient.rungs import Rung, Step
 from tui.console.dialogs.base import Dialog
 from tui.console.dialogs.text import EMPTY, labelled, who
 from tui.console.hands.targets import Target
-from tui.console.safe import safe
+from tui.console.safe import fit, safe
 from tui.console.tones import Line, Piece, Tone
 from tui.console.words import Signs
 
@@ -96,24 +97,29 @@ class RescueDialog(Dialog[Step]):
         yield EMPTY
         yield from self._chosen_lines(self._offers[self._chosen])
 
+    def _short(self, text: str, used: int) -> str:
+        """Return what says why a rung is not one for now in one line: what is chosen says all."""
+        return fit(text, max(self._room - used, 10)).rstrip()
+
     def _rung_line(self, place: int, offer: Offer) -> Line:
         chosen = place == self._chosen
         mark = self._signs.cursor if chosen else " "
         word, tone = _now(offer, tried=offer.step.rung in self._tried)
+        head = f"{mark} {place + 1} {safe(offer.title, 24):<16} "
         return (
-            Piece(
-                f"{mark} {place + 1} {safe(offer.title, 24):<16}",
-                Tone.HEAD if chosen else Tone.NORMAL,
-            ),
-            Piece(word, tone),
+            Piece(head, Tone.HEAD if chosen else Tone.NORMAL),
+            Piece(self._short(word, cell_len(head)), tone),
         )
 
     def _chosen_lines(self, offer: Offer) -> Iterator[Line]:
         if self._sure:
             text = f"it is not its turn: {safe(offer.why_not or '')}. Enter takes it all the same"
             yield labelled("sure?", text, Tone.BAD)
-        yield labelled("does", safe(offer.does, 600))
         yield labelled("risk", safe(offer.risk, 600), Tone.WARN)
+        if offer.why_not is not None and not self._sure:
+            word = "not now" if offer.possible else "can't be"
+            yield labelled(word, safe(offer.why_not, 300), Tone.DIM)
+        yield labelled("does", safe(offer.does, 600))
         if offer.step.rung is Rung.RESET:
             yield labelled("then", "asks for the VM's name to be typed", Tone.DIM)
 

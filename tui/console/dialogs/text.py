@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from agentclient.coverage import Coverage, describe
+from agentclient.coverage import Coverage
 from agentclient.risks import risks, why_not
-from agentclient.vm import VmState
+from agentclient.vm import FileSystem, VmState
 from tui.console.detail.facts import identity
 from tui.console.hands.targets import Target
 from tui.console.safe import safe
@@ -15,6 +15,7 @@ from tui.console.tones import Line, Piece, Tone
 from tui.console.words import AGENT, RUN, Signs
 
 LABEL = 9
+MOST_DEVICES = 4
 EMPTY: Line = (Piece(""),)
 
 
@@ -37,6 +38,29 @@ def who(state: VmState, signs: Signs) -> Line:
     )
 
 
+def devices(file_systems: Iterable[FileSystem], most: int = MOST_DEVICES) -> str:
+    """Return devices, with one path each, and how many more there are of either.
+
+    Args:
+        file_systems: as the guest lists them: one entry for each path.
+        most: so many devices by name.
+    """
+    paths: dict[str, list[FileSystem]] = {}
+    for one in file_systems:
+        paths.setdefault(one.device, []).append(one)
+    named = [_device(device, found) for device, found in list(paths.items())[:most]]
+    if len(paths) > most:
+        named.append(f"and {len(paths) - most} devices more")
+    return ", ".join(named)
+
+
+def _device(device: str, found: list[FileSystem]) -> str:
+    first = min(found, key=lambda one: len(one.mountpoint))
+    more = f" and {len(found) - 1} paths more" if len(found) > 1 else ""
+    path = safe(first.mountpoint, 60)
+    return f"{path}{more} ({safe(first.kind, 20)} on {safe(device, 30)})"
+
+
 def to_freeze(target: Target, signs: Signs, *, hidden: bool) -> Iterator[Line]:
     """Yield what a freeze means for one VM."""
     state = target.state
@@ -48,9 +72,9 @@ def to_freeze(target: Target, signs: Signs, *, hidden: bool) -> Iterator[Line]:
         outside = set(coverage.not_covered)
         inside = tuple(one for one in coverage.wanted if one not in outside)
         if inside:
-            yield labelled("freezes", safe(describe(inside), 300))
+            yield labelled("freezes", devices(inside))
         if outside:
-            text = f"{safe(describe(coverage.not_covered), 300)}: can't freeze, takes writes"
+            text = f"{devices(coverage.not_covered)}: can't freeze, takes writes"
             yield labelled("not", text, Tone.WARN)
         if coverage.windows:
             text = "a hold above 10 s is worth nothing: Windows lets writes go by then"

@@ -5,6 +5,8 @@ Nothing in here waits: operations run in agentclient's own threads, and tell the
 
 from __future__ import annotations
 
+import contextlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import replace
@@ -17,7 +19,7 @@ from agentclient.journal.history import Past
 from agentclient.results import FreezeRequest, ThawOutcome
 from agentclient.rungs import RescueOutcome
 from agentclient.schedule import Schedule
-from agentclient.vm import Level, Outcome, OutcomeKind, Phase, Vm
+from agentclient.vm import CopyIs, Level, Outcome, OutcomeKind, Phase, Refusal, Vm, VmId, VmState
 from tui.console.hands.targets import NotTheSame, Target, resolve
 from tui.console.notices import Notice, thaw_notice
 from tui.console.ports import OperationPort, OperationsPort
@@ -56,17 +58,32 @@ class Actions:
         self._thaws: list[OperationPort] = []
         self._receipt: list[OperationPort] = []
         self._groups: list[GroupFreeze[OperationPort]] = []
+        self._told_complete: list[GroupFreeze[OperationPort]] = []
+        self._batches: list[tuple[OperationPort, ...]] = []
 
     def freeze(self, targets: Iterable[Target], hold_s: float) -> Iterator[Notice]:
         """Begin a freeze of each VM."""
         request = FreezeRequest(schedule=replace(self.schedule, hold_s=hold_s))
         most = in_words(self.schedule.total_s)
+        begun: list[OperationPort] = []
+        yield from self._freeze_each(targets, request, most, begun)
+        if len(begun) > 1:
+            self._batches.append(tuple(begun))
+
+    def _freeze_each(
+        self,
+        targets: Iterable[Target],
+        request: FreezeRequest,
+        most: str,
+        begun: list[OperationPort],
+    ) -> Iterator[Notice]:
         for target in targets:
             try:
                 operation = self._operations.freeze(self._checked(target), request)
             except (NotTheSame, OSError) as problem:
                 yield self._refused(target, problem)
                 continue
+            begun.append(operation)
             outcome = operation.wait(0)
             if isinstance(outcome, Outcome) and outcome.kind in _NOT_BEGUN:
                 text = f"{_name(target)}: {safe(outcome.reason, 400)}"
@@ -97,13 +114,28 @@ class Actions:
 
     def _ended_groups(self) -> Iterator[Notice]:
         """Yield what came of the groups that have ended since the last time."""
+        for group in self._groups:
+            if group.complete is not None and group not in self._told_complete:
+                self._told_complete.append(group)
+                text = f"group complete: {safe(group.complete, 400)}"
+                yield Notice(Level.GOOD, text, self._clock.wall(), sums_up=True)
         ended = [one for one in self._groups if one.outcome is not None]
         self._groups = [one for one in self._groups if one.outcome is None]
+        self._told_complete = [one for one in self._told_complete if one in self._groups]
         for group in ended:
             outcome = group.outcome
             if outcome is not None:
                 level = Level.GOOD if outcome.together else Level.ERROR
-                yield Notice(level, f"group: {safe(outcome.reason, 400)}", self._clock.wall())
+                if not outcome.together:
+                    self._mark_failed([member.vm.id for member in group.members])
+                text = f"group: {safe(outcome.reason, 400)}"
+                yield Notice(level, text, self._clock.wall(), sums_up=True)
+
+    def _mark_failed(self, members: Iterable[VmId]) -> None:
+        """Take *certified* from each member of a group that was not frozen together."""
+        for vm_id in members:
+            with contextlib.suppress(KeyError):
+                self._fleet.update(vm_id, not_together)
 
     def thaw(self, targets: Iterable[Target]) -> Iterator[Notice]:
         """Begin a thaw of each VM; a foreign freeze only where it was foreign at the key press."""
@@ -186,6 +218,7 @@ class Actions:
                 yield thaw_notice(operation.vm.name, outcome, self._clock.wall())
         yield from self._receipt_notice()
         yield from self._ended_groups()
+        yield from self._ended_batches()
 
     def _receipt_notice(self) -> Iterator[Notice]:
         """Yield how many of all that were to be thawed are, once all have ended."""
@@ -200,6 +233,21 @@ class Actions:
             return
         text = f"thaw all: {len(asked)} of {len(asked)} thawed"
         yield Notice(Level.GOOD, text, self._clock.wall())
+
+    def _ended_batches(self) -> Iterator[Notice]:
+        """Yield what came of many freezes that were asked for with one key, in one line."""
+        ended = [batch for batch in self._batches if all(one.done for one in batch)]
+        self._batches = [batch for batch in self._batches if batch not in ended]
+        for batch in ended:
+            outcomes = [found for one in batch if isinstance(found := one.wait(0), Outcome)]
+            counts = Counter(map(_word, outcomes)).most_common()
+            told = ", ".join(f"{count} {word}" for word, count in counts)
+            good = all(one.certified for one in outcomes)
+            frozen = sum(not one.settled and one.refusal is None for one in outcomes)
+            loud = f"{frozen} MAY STILL BE FROZEN; " if frozen else ""
+            level = Level.ERROR if frozen else Level.GOOD if good else Level.WARNING
+            text = f"{loud}freeze of {len(batch)} VMs is over: {told}"
+            yield Notice(level, text, self._clock.wall(), sums_up=True)
 
     def _checked(self, target: Target) -> Vm:
         """Return the VM that was meant.
@@ -220,6 +268,29 @@ class Actions:
 
     def _notice(self, target: Target, level: Level, text: str) -> Notice:
         return Notice(level, text, self._clock.wall(), target.vm.id, answer=True)
+
+
+def not_together(state: VmState) -> VmState:
+    """Return the state of a VM whose freeze was certified, but not that of its group."""
+    last = state.last
+    if last is None or not last.certified or last.meaning is None:
+        return state
+    meaning = last.meaning._replace(
+        copy="Not consistent with its group, which was not frozen together.",
+        copy_is=CopyIs.NOT,
+        short=f"group not frozen together; {last.meaning.short.partition('; ')[2]}",
+    )
+    reason = f"its group was NOT frozen together; by itself it was: {last.reason}"
+    step = "see which member failed, mark the group again, then f and b"
+    return state._replace(
+        last=last._replace(certified=False, reason=reason, meaning=meaning, next=step)
+    )
+
+
+def _word(outcome: Outcome) -> str:
+    if outcome.refusal is Refusal.CANCELLED:
+        return "not begun"
+    return "certified" if outcome.certified else outcome.kind.value
 
 
 def _name(target: Target) -> str:

@@ -52,7 +52,12 @@ class Asking:
                 self._show(self._actions.freeze(targets, chosen.hold_s))
 
         dialog = FreezeDialog(
-            targets, self._actions.schedule, self._hidden(targets), left_out, signs=self._desk.signs
+            targets,
+            self._actions.schedule,
+            self._hidden(targets),
+            left_out,
+            signs=self._desk.signs,
+            at_once=self._desk.operations.freezes_at_once,
         )
         self._desk.app.push_screen(dialog, answered)
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from agentclient.vm import AgentState, FreezeState, OutcomeKind, RunState, VmId, VmState
-from tui.console.model.tally import verdict_of
+from tui.console.model.tally import verdict_of, without_group
 
 Key = tuple[Any, ...]
 
@@ -101,6 +101,7 @@ def severity(state: VmState) -> int:
     found = [
         0 if left else _NO_TROUBLE,  # a person has to do something about it
         _OUTCOME_TROUBLE.get(verdict.kind, _NO_TROUBLE) if verdict else _NO_TROUBLE,
+        8 if verdict is not None and without_group(verdict) else _NO_TROUBLE,
         _AGENT_TROUBLE.get(state.agent.state, _NO_TROUBLE),
         _RUN_TROUBLE.get(state.run_state, _NO_TROUBLE),
         5 if state.freeze.foreign and state.freeze.state is FreezeState.FROZEN else _NO_TROUBLE,

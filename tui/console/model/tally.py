@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from enum import StrEnum
 
-from agentclient.vm import AgentState, FreezeState, Outcome, OutcomeKind, VmState
+from agentclient.vm import AgentState, CopyIs, FreezeState, Outcome, OutcomeKind, Phase, VmState
 
 
 class Tag(StrEnum):
@@ -17,6 +17,7 @@ class Tag(StrEnum):
     FOREIGN = "foreign"
     SILENT = "silent"
     FREEZING = "freezing"
+    QUEUED = "queued"
     FROZEN = "frozen"
 
 
@@ -25,6 +26,13 @@ def verdict_of(state: VmState) -> Outcome | None:
     if state.progress is not None and state.progress.what == "freeze":
         return state.progress.verdict
     return state.last
+
+
+def without_group(verdict: Outcome) -> bool:
+    """Return whether a freeze was good by itself, but its group's was not."""
+    meaning = verdict.meaning
+    good = verdict.kind is OutcomeKind.VERIFIED and verdict.settled
+    return good and meaning is not None and meaning.copy_is is CopyIs.NOT
 
 
 def tags_of(state: VmState) -> frozenset[Tag]:
@@ -43,6 +51,8 @@ def tags_of(state: VmState) -> frozenset[Tag]:
         tags.add(Tag.FREEZING)  # until its thaw is acknowledged it may freeze, or be frozen
     if state.progress is None and state.left_frozen and state.left_by is None:
         tags.add(Tag.LEFT)
+    if state.progress is not None and state.progress.phase is Phase.QUEUED:
+        tags.add(Tag.QUEUED)
     if state.agent.state is AgentState.SILENT:
         tags.add(Tag.SILENT)
     return frozenset(tags)

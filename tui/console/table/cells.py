@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from agentclient.durations import clock
 from agentclient.risks import risks, why_not
-from agentclient.vm import FreezeState, OutcomeKind, Phase, Progress, RunState, VmState
-from tui.console.model.tally import verdict_of
+from agentclient.vm import FreezeState, OutcomeKind, Phase, Progress, RunState, VmId, VmState
+from tui.console.model.tally import verdict_of, without_group
 from tui.console.safe import safe
 from tui.console.times import Moment, age, gone, left
 from tui.console.tones import Tone
@@ -17,6 +18,7 @@ from tui.console.words import (
     FREEZE,
     LEFT,
     LEFT_BY,
+    NO_GROUP,
     OUTCOME,
     PHASE,
     RUN,
@@ -45,11 +47,22 @@ _STANDING = frozenset(
 )
 
 
+def _no_place(_vm_id: VmId) -> int:
+    return 0
+
+
 class Paint(NamedTuple):
-    """What a cell needs to know beside the VM: the time, and which signs can be shown."""
+    """What a cell needs to know beside the VM.
+
+    Attributes:
+        moment: the time.
+        signs: which signs can be shown.
+        place: tells which one a VM's freeze is of those that wait for their turn.
+    """
 
     moment: Moment
     signs: Signs
+    place: Callable[[VmId], int] = _no_place
 
     def look(self, look: Look) -> Cell:
         """Return a cell with a state's sign and word."""
@@ -106,14 +119,14 @@ def step(state: VmState, paint: Paint) -> Cell:
         return outcome(state, paint)
     if progress.phase in (Phase.PENDING, Phase.BLOCKED) and progress.step:
         return _pending(progress, paint)
+    if progress.phase is Phase.QUEUED:
+        look, place = PHASE[Phase.QUEUED], paint.place(state.id)
+        return Cell(f"{paint.signs.labelled(look)} {place or ''}".rstrip(), look.tone)
     verdict, thawing = progress.verdict, progress.phase is Phase.THAWING
     # However good a freeze was, it is not over before its thaw; a bad one is told at once.
     good = verdict is not None and verdict.kind is OutcomeKind.VERIFIED
     if verdict is not None and (progress.phase is Phase.HELD or (thawing and not good)):
         return paint.look(OUTCOME[verdict.kind])  # the column FREEZE says the rest
-    if thawing and progress.ends_at is not None:
-        look = PHASE[Phase.THAWING]
-        return Cell(f"thaw {left(progress.ends_at, paint.moment)}", look.tone)
     return paint.look(PHASE[progress.phase])
 
 
@@ -175,7 +188,7 @@ def outcome(state: VmState, paint: Paint) -> Cell:
     verdict = verdict_of(state)
     if verdict is None:
         return NOTHING
-    look = OUTCOME[verdict.kind]
+    look = NO_GROUP if without_group(verdict) else OUTCOME[verdict.kind]
     if verdict.kind is OutcomeKind.VERIFIED and verdict.certified:
         return Cell(f"{paint.signs.of(look)} certified", look.tone)
     return paint.look(look)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from rich.style import Style
@@ -34,6 +35,7 @@ class VmTable(ScrollView, Toned, can_focus=True, inherit_bindings=False):
         view: what is shown, and which VM is under the cursor.
         clock: where running clocks get their time from.
         signs: the set of signs that the terminal can show.
+        place: tells which one a VM's freeze is of those that wait for their turn.
     """
 
     DEFAULT_CSS = """
@@ -74,8 +76,11 @@ class VmTable(ScrollView, Toned, can_focus=True, inherit_bindings=False):
             super().__init__()
             self.order = order
 
-    def __init__(self, view: FleetView, clock: Clock, signs: Signs) -> None:
+    def __init__(
+        self, view: FleetView, clock: Clock, signs: Signs, place: Callable[[VmId], int]
+    ) -> None:
         super().__init__(id="vms")
+        self._place = place
         self.view = view
         self._clock = clock
         self._signs = signs
@@ -106,7 +111,7 @@ class VmTable(ScrollView, Toned, can_focus=True, inherit_bindings=False):
             self._measure()
             self._make_room()
             self.outside = self.view.troubles.outside(*self._seen())
-        paint = Paint(self._clock.moment(), self._signs)
+        paint = Paint(self._clock.moment(), self._signs, self._place)
         old, new = self._painted, self._lines(paint, clocks_only=clocks_only)
         self._painted = new
         if len(old) != len(new):
@@ -241,7 +246,9 @@ class VmTable(ScrollView, Toned, can_focus=True, inherit_bindings=False):
         if round(old_value) != round(new_value):
             self.outside = self.view.troubles.outside(*self._seen())
             self.post_message(self.Scrolled())
-            self._painted = self._lines(Paint(self._clock.moment(), self._signs), clocks_only=False)
+            self._painted = self._lines(
+                Paint(self._clock.moment(), self._signs, self._place), clocks_only=False
+            )
 
     # -- the mouse -------------------------------------------------------------------------
 

@@ -1,0 +1,118 @@
+"""A group: complete is told at once, its clock is true, and what failed is not called thawed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from agentclient.events import Event, EventKind, OnEvent
+from agentclient.group import GroupFreeze
+from agentclient.results import FreezeRequest
+from agentclient.schedule import Schedule
+from agentclient.vm import Level, Outcome, OutcomeKind, Vm, VmId
+
+WELL = Outcome(OutcomeKind.VERIFIED, "frozen", certified=True, settled=True)
+LOST = Outcome(OutcomeKind.LOST, "no answer will come", settled=False)
+VMS = [Vm(VmId("qemu", name)) for name in ("a", "b")]
+
+
+@dataclass
+class FakeMember:
+    vm: Vm
+    on_event: OnEvent
+    ends: Outcome
+    extended: list[float] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    outcome: Outcome | None = None
+
+    def tell(self, kind: EventKind, **fields: object) -> None:
+        at = datetime.now(UTC)
+        self.on_event(Event(self.vm.id, at, kind, Level.INFO, str(kind), fields))
+
+    def freeze(self) -> None:
+        self.tell(EventKind.REPLY)
+        self.tell(EventKind.HELD)
+
+    def lose(self) -> None:
+        self.tell(EventKind.VERDICT, outcome=LOST)
+
+    def cancel(self) -> None:
+        self.outcome = self.ends
+
+    def end_hold(self) -> None:
+        self.outcome = self.ends
+
+    def extend_hold(self, seconds: float) -> None:
+        self.extended.append(seconds)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def wait(self, timeout_s: float | None = None) -> Outcome | None:
+        del timeout_s
+        return self.outcome
+
+
+class FakeFreezes:
+    def __init__(self, ends: list[Outcome]) -> None:
+        self._ends = ends
+        self.members: list[FakeMember] = []
+
+    def freeze(self, vm: Vm, request: FreezeRequest, on_event: OnEvent | None = None) -> FakeMember:
+        del request
+        assert on_event is not None
+        self.members.append(FakeMember(vm, on_event, self._ends[len(self.members)]))
+        return self.members[-1]
+
+
+def group_of(ends: list[Outcome], hold_s: float) -> tuple[GroupFreeze[FakeMember], FakeFreezes]:
+    freezes = FakeFreezes(ends)
+    request = FreezeRequest(schedule=Schedule(hold_s=hold_s))
+    group = GroupFreeze(freezes, VMS, request, within_s=30.0)
+    group.start()
+    return group, freezes
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def test_complete_is_told_at_once_and_the_windows_end_with_the_group() -> None:
+    group, freezes = group_of([WELL, WELL], hold_s=2.0)
+    for member in freezes.members:
+        member.freeze()
+    wait_until(lambda: group.complete is not None)
+    assert group.outcome is None, "it is held yet"
+    assert "2 VMs are frozen together" in str(group.complete)
+    for member in freezes.members:
+        (less,) = member.extended
+        assert -29.1 <= less <= -28.0  # of 32 s there are 3 left: its hold, and one to spare
+        assert any("frozen together" in note for note in member.notes)
+    outcome = group.wait(10)
+    assert outcome is not None
+    assert outcome.together
+
+
+def test_a_group_that_failed_names_who_may_still_be_frozen() -> None:
+    group, freezes = group_of([WELL, LOST], hold_s=2.0)
+    freezes.members[0].freeze()
+    freezes.members[1].lose()
+    outcome = group.wait(10)
+    assert outcome is not None
+    assert not outcome.together
+    assert outcome.reason.startswith("b MAY STILL BE FROZEN; NOT frozen together: qemu:b lost")
+    assert "all are thawed" not in outcome.reason
+
+
+def test_a_group_that_failed_and_was_thawed_says_so() -> None:
+    group, freezes = group_of([WELL, LOST._replace(settled=True)], hold_s=2.0)
+    freezes.members[0].freeze()
+    freezes.members[1].lose()
+    outcome = group.wait(10)
+    assert outcome is not None
+    assert outcome.reason.endswith("all are thawed again")

@@ -1,0 +1,100 @@
+"""Freezes that wait for their turn: each has a place, and can be taken out."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from agentclient.fleet import Fleet
+from agentclient.links import Links
+from agentclient.operations import Operations
+from agentclient.results import FreezeRequest
+from agentclient.vm import (
+    AgentChannel,
+    Outcome,
+    OutcomeKind,
+    Phase,
+    Progress,
+    Refusal,
+    Vm,
+    VmId,
+)
+from agentclient.works import Task, Works
+
+VMS = [Vm(VmId("qemu", f"vm{n}"), AgentChannel(Path(f"/nonexistent/{n}"))) for n in range(5)]
+WELL = Outcome(OutcomeKind.VERIFIED, "frozen", certified=True, settled=True)
+Freeze = Callable[[Works, Task, FreezeRequest], Outcome]
+
+
+@pytest.fixture
+def gate() -> Iterator[threading.Event]:
+    gate = threading.Event()
+    yield gate
+    gate.set()
+
+
+@pytest.fixture
+def fleet() -> Fleet:
+    fleet = Fleet()
+    fleet.set_vms("qemu", VMS)
+    return fleet
+
+
+@pytest.fixture
+def operations(
+    fleet: Fleet, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Operations]:
+    def freeze(_works: Works, task: Task, _request: FreezeRequest) -> Outcome:
+        pending = Progress("freeze", Phase.PENDING, "its answer", time.monotonic(), sent_at=1.0)
+        task.reporter.progress(pending)
+        gate.wait(20)
+        return WELL
+
+    monkeypatch.setattr(Works, "freeze", freeze)
+    operations = Operations(fleet, Links(), freezes_at_once=2)
+    yield operations
+    gate.set()
+    operations.close(5.0)
+
+
+def phase(fleet: Fleet, vm: Vm) -> Phase | None:
+    progress = fleet.get(vm.id).progress
+    return progress.phase if progress is not None else None
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def test_what_waits_for_its_turn_is_queued_with_a_place(
+    fleet: Fleet, operations: Operations
+) -> None:
+    begun = [operations.freeze(vm, FreezeRequest()) for vm in VMS]
+    wait_until(lambda: phase(fleet, VMS[1]) is Phase.PENDING)
+    assert [phase(fleet, vm) for vm in VMS[2:]] == [Phase.QUEUED] * 3
+    assert [one.place for one in begun] == [0, 0, 1, 2, 3]
+    assert operations.freezes_at_once == 2
+
+
+def test_what_is_stopped_in_the_queue_is_not_begun_and_has_not_failed(
+    fleet: Fleet, operations: Operations
+) -> None:
+    begun = [operations.freeze(vm, FreezeRequest()) for vm in VMS]
+    wait_until(lambda: phase(fleet, VMS[1]) is Phase.PENDING)
+    began = time.monotonic()
+    begun[3].cancel()
+    outcome = begun[3].wait(1.0)
+    assert time.monotonic() - began < 1.0, "it waited for freezes that may hang for an hour"
+    assert isinstance(outcome, Outcome)
+    assert (outcome.kind, outcome.refusal) == (OutcomeKind.REFUSED, Refusal.CANCELLED)
+    assert "not begun" in outcome.reason
+    assert fleet.get(VMS[3].id).progress is None
+    assert operations.on(VMS[3].id) is None
+    assert [one.place for one in begun[2:]] == [1, 0, 3]
