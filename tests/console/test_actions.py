@@ -505,3 +505,14 @@ async def test_a_question_is_not_filled_by_one_guests_mounts(still: StillClock) 
         assert "and 6 devices more" in text
         assert "Freeze (Enter)" in text
         assert "waits" in text
+
+
+async def test_more_than_run_at_once_are_no_group(still: StillClock) -> None:
+    async with seated(fleet_of([f"vm-{n}" for n in range(70)], still), still) as seat:
+        await seat.press("a", "f", "b", "enter")
+        assert seat.dialog == "FreezeDialog"
+        assert seat.line_of("only 64 freezes run at once")
+        await seat.press("b")
+        await seat.pilot.pause(0.25)  # a button takes no second Enter sooner
+        await seat.press("enter")
+        await seat.until(lambda: len(seat.operations.started) == 70)

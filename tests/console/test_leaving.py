@@ -174,3 +174,15 @@ def test_a_terminal_that_ends_counts_as_a_signal() -> None:
     os.close(master)
     assert left.wait(2.0)
     os.close(slave)
+
+
+def test_of_many_only_some_are_named() -> None:
+    fleet = fleet_of([f"vm-{n}" for n in range(40)], StillClock())
+    operations, told = FakeOperations(), Told()
+    for state in fleet.states():
+        operations.add(state.vm)
+    signals = Signals()
+    threading.Timer(0.3, setattr, (signals, "wishes", 2)).start()
+    take_leave(fleet, operations, signals, told)
+    assert sum("thawing qemu:vm-" in line for line in told.lines) == 8
+    assert "frostwatch: and 32 more" in told.lines

@@ -20,7 +20,7 @@ from agentclient.durations import in_words
 from agentclient.fleet import Fleet
 from agentclient.vm import Outcome, VmId, VmState
 from tui.cli.signals import Signals
-from tui.console.parting import last_line
+from tui.console.parting import FEW, last_line
 from tui.console.ports import OperationPort, OperationsPort
 from tui.console.safe import safe
 
@@ -134,13 +134,15 @@ def take_leave(
 def _wait(fleet: Fleet, flying: Sequence[OperationPort], signals: Signals, tell: Tell) -> None:
     """Wait until everything in flight has ended, or somebody insists on leaving."""
     wishes = signals.wishes
-    waiting = list(flying)
+    waiting = [one for one in flying if not one.done]  # what was queued is never begun
     told_at = -_REPEAT_S
     while waiting and not _insists(signals, wishes):
         if time.monotonic() - told_at >= _REPEAT_S:
             told_at = time.monotonic()
-            for one in waiting:
+            for one in waiting[:FEW]:
                 tell(f"frostwatch: thawing {_waits_for(fleet, one)}")
+            if len(waiting) > FEW:
+                tell(f"frostwatch: and {len(waiting) - FEW} more")
             tell("frostwatch: it leaves when that is done; Ctrl-C leaves that to the holder")
         waiting[0].wait(_LOOK_S)
         for one in [each for each in waiting if each.done]:

@@ -35,6 +35,7 @@ WORTHLESS = (
     "Windows lets writes go after 10 s, whatever the hold: a copy that takes longer is worth "
     "nothing. Enter freezes all the same; Left is a shorter hold"
 )
+TOO_MANY = "only {} freezes run at once, so that these are never frozen together"
 _NO = ("no", "Leave it (Esc)")
 
 
@@ -168,7 +169,14 @@ class FreezeDialog(Dialog[FreezeAnswer]):
             within = in_words(DEFAULT_WITHIN_S)
             meaning = f"TOGETHER: all are frozen within {within}, or all are thawed again"
         yield labelled("group", meaning, Tone.HEAD if self._together else Tone.NORMAL)
+        if self._together and self._too_many:
+            yield labelled("but", f"{TOO_MANY.format(self._at_once)}; b, or mark fewer", Tone.BAD)
         yield labelled("", "b changes that", Tone.DIM)
+
+    @property
+    def _too_many(self) -> bool:
+        """Whether some would have to wait for others to end: never all of them are frozen."""
+        return len(self.targets) > self._at_once
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Leave out what takes several VMs where there is one."""
@@ -187,6 +195,8 @@ class FreezeDialog(Dialog[FreezeAnswer]):
 
     def answered(self, answer: str) -> None:
         """Answer how, or None; a hold that Windows ends by itself is asked about once more."""
+        if answer == "yes" and self._together and self._too_many:
+            return
         if answer == "yes" and self._worthless and not self._sure:
             self._sure = True
             self.update_text()

@@ -13,6 +13,7 @@ from tui.console.detail.facts import identity
 from tui.console.dialogs.base import Dialog
 from tui.console.dialogs.text import EMPTY, labelled
 from tui.console.leaving import Leave
+from tui.console.parting import FEW
 from tui.console.ports import OperationPort, OperationsPort
 from tui.console.safe import safe
 from tui.console.times import Clock, left
@@ -59,8 +60,10 @@ class QuitDialog(Dialog[Leave]):
         if not active:
             yield (Piece("Nothing is in flight any more: you can quit.", Tone.GOOD),)
             return
-        for operation in active:
+        for operation in active[:FEW]:
             yield from self._operation_lines(operation)
+        if len(active) > FEW:
+            yield (Piece(f"and {len(active) - FEW} more", Tone.DIM),)
         yield EMPTY
         if self._thawing:
             yield (
