@@ -4,46 +4,40 @@ A command that runs once a minute for a monitoring system sees each guest for th
 time. So what was seen is kept in a small file, and the next run takes the age from there. A state
 that ended and came back between two runs can't be told from one that lasted.
 
-Losing the file costs ages and nothing else: whatever is wrong with it, it is begun anew.
+Losing the file costs ages and nothing else: whatever is wrong with it, it is begun anew. It lies
+beside the journal, and the journal's process reads and writes it, since its disk may hang as well.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import datetime, timedelta
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from agentclient.fleet import Fleet
 from agentclient.vm import VmState
 
+if TYPE_CHECKING:
+    from agentclient.journal.writer import Journal
+
 KEPT: Final = timedelta(days=30)
-_MOST_BYTES = 4 * 1024 * 1024
+FILE: Final = "sightings.json"
+PATIENCE_S: Final = 2.0
 
 
-def default_path() -> Path:
-    """Return the file's place under the XDG state directory."""
-    state = os.environ.get("XDG_STATE_HOME", "")
-    base = Path(state) if state.startswith("/") else Path.home() / ".local" / "state"
-    return base / "frostwatch" / "sightings.json"
-
-
-def remember(fleet: Fleet, path: Path, now: datetime) -> str | None:
+def remember(fleet: Fleet, journal: Journal, now: datetime) -> str | None:
     """Give each VM's freeze state the age that earlier runs know, and keep what is seen now.
 
     Args:
         fleet: just visited; its states' `since` is moved back where that is known.
-        path: the file.
+        journal: its process keeps the file beside it.
         now: the wall clock.
 
     Returns:
         Why nothing could be kept, in one clause; None if it was.
     """
-    entries = _read(path)
+    entries = _read(journal)
     for state in fleet.states():
         entry = entries.get(str(state.id))
         since = _since(entry, state) if entry is not None else None
@@ -53,7 +47,7 @@ def remember(fleet: Fleet, path: Path, now: datetime) -> str | None:
     for state in fleet.states():
         if state.freeze.state is not None:
             entries[str(state.id)] = _entry(state, now)
-    return _write(path, {name: one for name, one in entries.items() if _fresh(one, now)})
+    return _write(journal, {name: one for name, one in entries.items() if _fresh(one, now)})
 
 
 def _entry(state: VmState, now: datetime) -> dict[str, object]:
@@ -93,29 +87,16 @@ def _time(text: object) -> datetime | None:
     return time if time.tzinfo is not None else None
 
 
-def _read(path: Path) -> dict[str, dict[str, object]]:
+def _read(journal: Journal) -> dict[str, dict[str, object]]:
     try:
-        with path.open("rb") as file:
-            body = json.loads(file.read(_MOST_BYTES))
-    except (OSError, ValueError, RecursionError):
+        body = json.loads(journal.load(FILE, PATIENCE_S) or b"null")
+    except (ValueError, RecursionError):
         return {}
     if not isinstance(body, dict):
         return {}
     return {name: one for name, one in body.items() if isinstance(one, dict)}
 
 
-def _write(path: Path, entries: Mapping[str, Mapping[str, object]]) -> str | None:
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".sightings-", dir=path.parent)
-        try:
-            with os.fdopen(handle, "w") as file:
-                json.dump(entries, file)
-            Path(name).replace(path)
-        except BaseException:
-            with suppress(OSError):
-                Path(name).unlink()
-            raise
-    except OSError as error:
-        return f"{path} can't be written ({error.strerror or error}), so ages begin anew each time"
-    return None
+def _write(journal: Journal, entries: Mapping[str, Mapping[str, object]]) -> str | None:
+    why = journal.keep(FILE, json.dumps(entries).encode(), PATIENCE_S)
+    return None if why is None else f"ages begin anew each time, since they can't be kept: {why}"

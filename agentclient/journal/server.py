@@ -11,14 +11,17 @@ from __future__ import annotations
 import marshal
 import os
 import signal
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from agentclient.journal.store import Store, Trouble
+from agentclient.journal.store import Store, Trouble, of_system
+from agentclient.state_folder import make_folder
 
 NAME: Final = b"frostwatch-jour"
 HEAD_BYTES: Final = 8
+_MOST_BYTES: Final = 4 * 1024 * 1024
 _IGNORED: Final = (
     signal.SIGHUP,
     signal.SIGINT,
@@ -40,8 +43,9 @@ def answer(store: Store, what: str, jobs: list[Any]) -> tuple[str, object, list[
 
     Args:
         store: the file.
-        what: ``"read"``, ``"write"``, or ``"aside"``: where corrupt files lie.
-        jobs: the statements of each job.
+        what: ``"read"`` and ``"write"``; ``"aside"``: where corrupt files lie; ``"load"`` and
+            ``"keep"``: a small file beside it.
+        jobs: the statements of each job; or the file's name, and what it is to hold.
 
     Returns:
         ``"done"`` with what each job found, ``"missing"``, or ``"trouble"`` with why; and what a
@@ -50,6 +54,11 @@ def answer(store: Store, what: str, jobs: list[Any]) -> tuple[str, object, list[
     try:
         if what == "aside":
             return "done", store.aside(), []
+        if what == "load":
+            return "done", load(store.path.with_name(jobs[0][0])), []
+        if what == "keep":
+            name, body = jobs[0]
+            return "done", keep(store.path.with_name(name), body), []
         done = store.run(jobs, writes=what == "write")
     except Trouble as error:
         return "trouble", str(error), _taken(store)
@@ -59,6 +68,33 @@ def answer(store: Store, what: str, jobs: list[Any]) -> tuple[str, object, list[
     if done is None:
         return "missing", None, _taken(store)
     return "done", [tuple(each) for each in done], _taken(store)
+
+
+def load(path: Path) -> bytes:
+    """Return what a small file holds; nothing if it can't be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(_MOST_BYTES)
+    except OSError:
+        return b""
+
+
+def keep(path: Path, body: bytes) -> str | None:
+    """Have a small file hold this, or what it held before; return why it does not, if so."""
+    try:
+        make_folder(path.parent)
+        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(body)
+            Path(name).replace(path)
+        except BaseException:
+            with suppress(OSError):
+                Path(name).unlink()
+            raise
+    except OSError as error:
+        return of_system(error)
+    return None
 
 
 def _taken(store: Store) -> list[str]:

@@ -75,12 +75,13 @@ class Store:
         steps: the schema's versions, by the statements that lead to each.
 
     Attributes:
+        path: as given.
         notices: what a person should know of it, in one clause each.
     """
 
     def __init__(self, path: Path, steps: Steps = STEPS) -> None:
         self.notices: list[str] = []
-        self._path = path
+        self.path = path
         self._steps = steps
         self._connection: sqlite3.Connection | None = None
         self._identity: object = None
@@ -110,7 +111,7 @@ class Store:
                 raise Trouble(_why(error)) from error
         except OSError as error:
             self.close()
-            raise Trouble(_of_system(error)) from error
+            raise Trouble(of_system(error)) from error
         try:
             aside = self._put_aside()
             if not writes:
@@ -124,12 +125,12 @@ class Store:
     def aside(self) -> list[str]:
         """Return where earlier files lie that were corrupt, the oldest first."""
         try:
-            names = [each.name for each in self._path.parent.iterdir()]
+            names = [each.name for each in self.path.parent.iterdir()]
         except OSError:
             return []
-        ours = sorted(each for each in names if each.startswith(f"{self._path.name}{_ASIDE}"))
+        ours = sorted(each for each in names if each.startswith(f"{self.path.name}{_ASIDE}"))
         whole = [each for each in ours if not each.endswith(_FILES[1:])]
-        return [str(self._path.with_name(each)) for each in whole]
+        return [str(self.path.with_name(each)) for each in whole]
 
     def close(self) -> None:
         """Close the file."""
@@ -162,7 +163,7 @@ class Store:
             self.close()
         if self._connection is None:
             if writes:
-                _make(self._path)
+                _make(self.path)
             elif identity is None:
                 return None
             self._connection = self._open(writes=writes)
@@ -170,7 +171,7 @@ class Store:
         return self._connection
 
     def _open(self, *, writes: bool) -> sqlite3.Connection:
-        path = self._path
+        path = self.path
         if not writes and not _is_writable(path):
             self._copy = tempfile.TemporaryDirectory(prefix="frostwatch-")
             path = _copied(path, Path(self._copy.name))
@@ -184,29 +185,29 @@ class Store:
 
     def _seen(self) -> object:
         """Return what tells the file from another one in its place; None if there is none."""
-        found = _stat(self._path)
+        found = _stat(self.path)
         if found is None:
             return None
         if self._copy is None:
             return found.st_dev, found.st_ino
-        wal = _stat(Path(f"{self._path}-wal"))
+        wal = _stat(Path(f"{self.path}-wal"))
         after = None if wal is None else (wal.st_ino, wal.st_mtime_ns, wal.st_size)
         return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size, after
 
     def _put_aside(self) -> Path | None:
         """Move the file out of the way; None if somebody else has done that already."""
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-        with _alone_in(self._path.parent):
-            aside = self._path.with_name(f"{self._path.name}{_ASIDE}{stamp}")
+        with _alone_in(self.path.parent):
+            aside = self.path.with_name(f"{self.path.name}{_ASIDE}{stamp}")
             number = 1
             while aside.exists():
                 number += 1
-                aside = self._path.with_name(f"{self._path.name}{_ASIDE}{stamp}-{number}")
+                aside = self.path.with_name(f"{self.path.name}{_ASIDE}{stamp}-{number}")
             if self._seen() != self._identity and self._identity is not None:
                 return None
             for end in _FILES:
                 with suppress(FileNotFoundError):
-                    Path(f"{self._path}{end}").rename(f"{aside}{end}")
+                    Path(f"{self.path}{end}").rename(f"{aside}{end}")
         return aside
 
 
@@ -361,7 +362,8 @@ def _why(error: sqlite3.Error) -> str:
     return f"{known} ({error})" if known else str(error)
 
 
-def _of_system(error: OSError) -> str:
+def of_system(error: OSError) -> str:
+    """Return what the system says has gone wrong, and with which file."""
     where = f"{os.fsdecode(error.filename)}: " if error.filename is not None else ""
     return f"{where}{error.strerror or error}"
 

@@ -36,6 +36,8 @@ MOST_AT_ONCE: Final = 200
 _READ: Final = "read"
 _WRITE: Final = "write"
 _ASIDE: Final = "aside"
+_LOAD: Final = "load"
+_KEEP: Final = "keep"
 # Neither can be done: the disk does not answer.
 _HANG: Final = "hang"
 
@@ -76,7 +78,7 @@ class _Job:
     """
 
     what: str
-    statements: Sequence[Statement] = ()
+    statements: Sequence[object] = ()
     then: Callable[[list[Rows]], Iterable[Statement]] | None = None
     done: threading.Event = field(default_factory=threading.Event)
     ok: bool = False
@@ -153,8 +155,7 @@ class Journal:
         Returns:
             Whether it is in the file.
         """
-        job = _Job(_WRITE, statements)
-        return self._put(job) and self._wait(job, timeout_s) and job.ok
+        return self._asked(_Job(_WRITE, statements), timeout_s).ok
 
     def ask(self, query: Query[T], timeout_s: float = PATIENCE_S) -> T | None:
         """Read something.
@@ -166,8 +167,8 @@ class Journal:
         Returns:
             None if the journal could not tell in time, or can't be read: `problem` says why.
         """
-        job = _Job(_READ, query.statements)
-        if not self._put(job) or not self._wait(job, timeout_s) or not job.ok:
+        job = self._asked(_Job(_READ, query.statements), timeout_s)
+        if not job.ok:
             return None
         if job.found is None:
             return query.missing
@@ -179,10 +180,25 @@ class Journal:
 
     def aside(self, timeout_s: float = PATIENCE_S) -> tuple[str, ...]:
         """Return where earlier files lie that were corrupt; empty if that can't be told."""
-        job = _Job(_ASIDE)
-        if not self._put(job) or not self._wait(job, timeout_s) or not job.ok:
-            return ()
-        return tuple(job.found)
+        job = self._asked(_Job(_ASIDE), timeout_s)
+        return tuple(job.found) if job.ok else ()
+
+    def load(self, name: str, timeout_s: float) -> bytes | None:
+        """Return what a small file beside the journal holds; None if that can't be told."""
+        job = self._asked(_Job(_LOAD, (name,)), timeout_s)
+        return job.found if job.ok else None
+
+    def keep(self, name: str, body: bytes, timeout_s: float) -> str | None:
+        """Have a small file beside the journal hold `body`; return why it does not, if so."""
+        job = self._asked(_Job(_KEEP, (name, body)), timeout_s)
+        if job.ok:
+            return None if job.found is None else str(job.found)
+        return self.problem or f"{self._name()} has not answered within {timeout_s:g} s"
+
+    def _asked(self, job: _Job, timeout_s: float) -> _Job:
+        if self._put(job):
+            self._wait(job, timeout_s)
+        return job
 
     def fail(self, error: Exception) -> None:
         """Tell that something could not even be said to it; a bug of ours."""
@@ -369,7 +385,7 @@ class Journal:
                 else:
                     batch = [*batch, *self._writes]
                     self._writes.clear()
-        self._trouble(_READ if what == _ASIDE else what, why)
+        self._trouble(_WRITE if what == _WRITE else _READ, why)
         self._began.set()
         for job in batch:
             job.done.set()
@@ -377,7 +393,7 @@ class Journal:
     def _take(self, batch: list[_Job], found: Any) -> None:
         errors = []
         for number, job in enumerate(batch):
-            if job.what == _ASIDE or found is None:
+            if job.what not in (_READ, _WRITE) or found is None:
                 job.ok, job.found = True, found
             else:
                 error, job.found = found[number]

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from agentclient.fleet import Fleet
-from agentclient.sightings import KEPT, remember
+from agentclient.journal.writer import Journal
+from agentclient.sightings import FILE, KEPT, remember
 from agentclient.vm import FreezeInfo, FreezeState, Process, Vm, VmId
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -28,7 +29,7 @@ def since(found: Fleet) -> datetime | None:
 
 
 def test_the_age_is_taken_from_an_earlier_run(tmp_path: Path) -> None:
-    file = tmp_path / "deep" / "sightings.json"
+    file = Journal(tmp_path / "deep" / "journal.db")
     assert remember(fleet(NOON), file, NOON) is None
     later = NOON + timedelta(minutes=11)
     second = fleet(later)
@@ -41,7 +42,7 @@ def test_the_age_is_taken_from_an_earlier_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("change", ["state", "process"])
 def test_another_state_and_another_process_begin_anew(tmp_path: Path, change: str) -> None:
-    file = tmp_path / "sightings.json"
+    file = Journal(tmp_path / "journal.db")
     remember(fleet(NOON), file, NOON)
     later = NOON + timedelta(minutes=5)
     state = FreezeState.THAWED if change == "state" else FreezeState.FROZEN
@@ -51,7 +52,7 @@ def test_another_state_and_another_process_begin_anew(tmp_path: Path, change: st
 
 
 def test_a_guest_that_can_not_be_asked_keeps_its_age(tmp_path: Path) -> None:
-    file = tmp_path / "sightings.json"
+    file = Journal(tmp_path / "journal.db")
     remember(fleet(NOON), file, NOON)
     remember(fleet(NOON + timedelta(minutes=1), None), file, NOON + timedelta(minutes=1))
     later = NOON + timedelta(minutes=2)
@@ -64,8 +65,8 @@ def test_a_guest_that_can_not_be_asked_keeps_its_age(tmp_path: Path) -> None:
     "content", [b"", b"nonsense", b"[1]", b'{"qemu:db1": 3}', b'{"qemu:db1": {"since": "x"}}']
 )
 def test_a_broken_file_costs_ages_alone(tmp_path: Path, content: bytes) -> None:
-    file = tmp_path / "sightings.json"
-    file.write_bytes(content)
+    (tmp_path / FILE).write_bytes(content)
+    file = Journal(tmp_path / "journal.db")
     found = fleet(NOON)
     assert remember(found, file, NOON) is None
     assert since(found) == NOON
@@ -76,15 +77,15 @@ def test_a_broken_file_costs_ages_alone(tmp_path: Path, content: bytes) -> None:
 
 def test_a_file_that_can_not_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    problem = remember(fleet(NOON), tmp_path / "file" / "sightings.json", NOON)
+    problem = remember(fleet(NOON), Journal(tmp_path / "file" / "journal.db"), NOON)
     assert problem is not None
-    assert "sightings.json" in problem
+    assert "Not a directory" in problem
 
 
 def test_old_entries_are_forgotten_and_the_file_is_ours_alone(tmp_path: Path) -> None:
-    file = tmp_path / "sightings.json"
+    file = Journal(tmp_path / "journal.db")
     remember(fleet(NOON), file, NOON)
-    assert file.stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o600
     empty = Fleet(wall=lambda: NOON + KEPT * 2)
     remember(empty, file, NOON + KEPT * 2)
-    assert file.read_text() == "{}"
+    assert (tmp_path / FILE).read_text() == "{}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,7 +13,7 @@ from agentclient.commands import thaw_command
 from agentclient.errors import BadInput
 from agentclient.fleet import now
 from agentclient.schema import dumps, vm_object
-from agentclient.sightings import default_path, remember
+from agentclient.sightings import remember
 from agentclient.text import printable
 from agentclient.vm import AgentHow, AgentState, FreezeState, Vm, VmState
 from tui.cli import context, table
@@ -42,6 +43,10 @@ _FREEZE = {
     FreezeState.FROZEN: Cell("❆ frozen", "cyan"),
     FreezeState.THAWING: Cell("◑ thawing", "cyan"),
 }
+
+
+if TYPE_CHECKING:
+    from agentclient.journal.writer import Journal
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +123,11 @@ def list_vms(
         engine.visit()
         at = now()
         # A drill's guests are others each time: what they were is not to be remembered.
-        forgotten = None if engine.drill else remember(engine.fleet, default_path(), at)
+        journal = engine.journal
+        forgotten = None if journal is None else remember(engine.fleet, journal, at)
         states = engine.fleet.states()
-    unread = engine.journal.problem if engine.journal is not None else None
-    for told in (unread, *map(_left, states)):
+        untold = () if journal is None else _of_journal(journal)
+    for told in (*untold, *map(_left, states)):
         if told is not None:
             click.echo(f"frostwatch: {printable(told, 1000)}", err=True)
     if forgotten and wanted.older_than_s is not None:
@@ -142,6 +148,16 @@ def list_vms(
     if found:
         return 1
     return 2 if problems else 0
+
+
+def _of_journal(journal: Journal) -> tuple[str, ...]:
+    """Return what is wrong with the journal, and what that means for a list."""
+    notices = [notice for notice in iter(journal.take_notice, None) if notice is not None]
+    problem = journal.problem
+    if problem is None:
+        return tuple(notices)
+    others = [notice for notice in notices if notice != problem]
+    return *others, f"{problem}; what a dead frostwatch has left frozen is shown as foreign"
 
 
 def _checked(words: Sequence[str]) -> frozenset[str]:
