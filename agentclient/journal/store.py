@@ -46,6 +46,15 @@ _WHY: Final = {
     sqlite3.SQLITE_IOERR: "its disk fails",
 }
 
+# What may come of a disk that can be read, but not written.
+_OF_DISK: Final = (
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_IOERR,
+)
+
 Row = Mapping[str, Any]
 Rows = list[dict[str, Any]]
 Statement = tuple[str, Sequence[object]]
@@ -106,9 +115,10 @@ class Store:
         try:
             return self._run(jobs, writes=writes)
         except sqlite3.Error as error:
+            copied = self._copy is not None  # it was perhaps written to while it was copied
             self.close()
-            if not _is_corrupt(error):
-                raise Trouble(_why(error)) from error
+            if copied or not _is_corrupt(error):
+                raise Trouble(_why(error, self.path)) from error
         except OSError as error:
             self.close()
             raise Trouble(of_system(error)) from error
@@ -171,10 +181,19 @@ class Store:
         return self._connection
 
     def _open(self, *, writes: bool) -> sqlite3.Connection:
-        path = self.path
-        if not writes and not _is_writable(path):
-            self._copy = tempfile.TemporaryDirectory(prefix="frostwatch-")
-            path = _copied(path, Path(self._copy.name))
+        if writes:
+            return self._connected(self.path)
+        if _is_writable(self.path):
+            try:
+                return self._connected(self.path)
+            except sqlite3.Error as error:
+                if _code(error) not in _OF_DISK:
+                    raise
+        # Readers have to keep books beside it as well: they do that elsewhere.
+        self._copy = tempfile.TemporaryDirectory(prefix="frostwatch-")
+        return self._connected(_copied(self.path, Path(self._copy.name)))
+
+    def _connected(self, path: Path) -> sqlite3.Connection:
         connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
         try:
             _prepare(connection, self._steps)
@@ -357,9 +376,21 @@ def _is_corrupt(error: sqlite3.Error) -> bool:
     return _code(error) in _CORRUPT
 
 
-def _why(error: sqlite3.Error) -> str:
-    known = _WHY.get(_code(error) or 0)
+def _why(error: sqlite3.Error, path: Path) -> str:
+    code = _code(error) or 0
+    known = (_of_disk(path) if code in _OF_DISK else None) or _WHY.get(code)
     return f"{known} ({error})" if known else str(error)
+
+
+def _of_disk(path: Path) -> str | None:
+    """Return what is wrong with the disk, where SQLite says only that something is."""
+    try:
+        disk = os.statvfs(path.parent)
+    except OSError:
+        return None
+    if disk.f_flag & os.ST_RDONLY:
+        return _WHY[sqlite3.SQLITE_READONLY]
+    return _WHY[sqlite3.SQLITE_FULL] if not disk.f_bavail or not disk.f_favail else None
 
 
 def of_system(error: OSError) -> str:
