@@ -228,7 +228,7 @@ def _has_ended(watch: PortWatch, view: MonitorView) -> bool:
     """Return whether there is nothing more to wait for."""
     if view.gone or view.run_state is RunState.SHUTDOWN or watch.blocked:
         return True
-    anew = {Change.RESET, Change.OPENED, Change.RESTARTED}
+    anew = {Change.RESET, Change.DEVICE_RESET, Change.OPENED, Change.RESTARTED}
     return view.port_open is True and not anew.isdisjoint(watch.changes)
 
 

@@ -537,6 +537,8 @@ class FreezeMachine:
         facts = self._facts(now)
         if self._error is not None:
             return self._conclude(now, judge_error(facts, self._error))
+        if self.watch.device_reset and not self.watch.reset:
+            how = f"{how}; {CHANGE_TEXT[Change.DEVICE_RESET]}"
         return self._conclude(now, judge_lost(facts, how))
 
     def _conclude(self, now: float, verdict: Outcome) -> list[Move]:

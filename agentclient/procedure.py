@@ -214,6 +214,7 @@ class FreezeProcedure:
             connected=self._broke is None,
             clean=not freeze.pending and not freeze.watch.ever_closed,
             after_reset=freeze.watch.reset,
+            ask=freeze.watch.device_reset,
             dead=self._dead(),
         )
 

@@ -436,17 +436,23 @@ class ThawMachine:
                 self._reset = self._ask = True
                 self._agent_is_free(now)
                 return []
-            case _ if self.state is State.RECONNECTING:
-                return []  # there is nothing to write to; a new channel begins with a sync
+            case Change.DEVICE_RESET:
+                self._ask = True  # after a reset its hook would run unpaired
+                return self._agent_anew(now) if self._watch.open else []
             case Change.OPENED | Change.RESTARTED:
-                # What was written may have died with an agent, or may still run on this one: the
-                # answer to a sync tells.
-                return self._begin(now, resync=True) if self._waiting else [self._resync()]
+                return self._agent_anew(now)
             case Change.RELEASED:
                 self._retry_at = now
                 return []
             case _:
                 return []
+
+    def _agent_anew(self, now: float) -> list[Move]:
+        if self.state is State.RECONNECTING:
+            return []  # there is nothing to write to; a new channel begins with a sync
+        # What was written may have died with an agent, or may still run on this one: the answer to
+        # a sync tells.
+        return self._begin(now, resync=True) if self._waiting else [self._resync()]
 
     def _migrated(self, now: float) -> list[Move]:
         reason = "the VM has migrated away: its file systems may be frozen where it runs now"

@@ -24,6 +24,7 @@ class Change(StrEnum):
     OPENED = "opened"
     RESTARTED = "restarted"
     HINT = "hint"
+    DEVICE_RESET = "device-reset"
     RESET = "reset"
     GONE = "gone"
     SHUTDOWN = "shutdown"
@@ -32,12 +33,19 @@ class Change(StrEnum):
     RELEASED = "released"
 
 
+_CLOSINGS = frozenset(
+    {Change.CLOSED, Change.RESTARTED, Change.DEVICE_RESET, Change.RESET, Change.GONE}
+)
 DEATHS = frozenset({Change.GONE, Change.SHUTDOWN, Change.PANICKED})
 CHANGE_TEXT = {
     Change.CLOSED: "the agent's port closed",
     Change.OPENED: "the agent's port opened: an agent is there again",
     Change.RESTARTED: "the agent's port closed and opened again: the agent was restarted",
     Change.HINT: "a port of the same device closed or opened: perhaps the agent's",
+    Change.DEVICE_RESET: (
+        "the device of the agent's port was set up anew: the agent was restarted, perhaps with its "
+        "whole guest"
+    ),
     Change.RESET: "the guest was reset",
     Change.GONE: "the VM's process has gone",
     Change.SHUTDOWN: "the guest has shut down",
@@ -46,6 +54,7 @@ CHANGE_TEXT = {
 _CAUSES = {
     Change.CLOSED: Cause.AGENT_GONE,
     Change.RESTARTED: Cause.AGENT_RESTARTED,
+    Change.DEVICE_RESET: Cause.UNKNOWN,
     Change.RESET: Cause.GUEST_RESET,
     Change.GONE: Cause.VM_GONE,
     Change.SHUTDOWN: Cause.GUEST_SHUTDOWN,
@@ -54,6 +63,7 @@ _CAUSES = {
 # A guest that was reset or that died explains a closed port better than an agent that left. The
 # best explanation comes last: a guest that shuts down resets its devices on its way out.
 _STRONG = (
+    Cause.UNKNOWN,  # a device that was set up anew: which of the others it is can't be told
     Cause.GUEST_PANICKED,
     Cause.GUEST_RESET,
     Cause.GUEST_SHUTDOWN,
@@ -85,6 +95,7 @@ class PortWatch:
         self.seen_at: float | None = now if baseline.port_open is not None else None
         self.ever_closed = False
         self.reset = False
+        self.device_reset = False
         self.cause: Cause | None = None
         self.read: bool | None = None
         self.changes: list[Change] = []
@@ -155,8 +166,12 @@ class PortWatch:
         self._slept = self._slept or view.run_state is RunState.SUSPENDED
         if counted:
             self._openings = view.openings
-        # Waking up sets up the queues anew, as a reset does (protocol §1.13).
-        return [Change.RESET] if told or (counted and not self._slept) else []
+        if told:
+            return [Change.RESET]
+        # A counter that fell, or that wrapped (it has 16 bits), proves no reset: a guest that loads
+        # the port's driver anew stays frozen. Nor is waking up one, which sets up the queues anew
+        # (protocol §1.13).
+        return [Change.DEVICE_RESET] if counted and not self._slept else []
 
     def _port_changes(self, view: MonitorView) -> list[Change]:
         moved = (
@@ -209,8 +224,9 @@ class PortWatch:
         return [Change.RELEASED]
 
     def _note(self, change: Change) -> None:
-        if change in (Change.CLOSED, Change.RESTARTED, Change.RESET, Change.GONE):
+        if change in _CLOSINGS:
             self.ever_closed = True
+        self.device_reset = self.device_reset or change is Change.DEVICE_RESET
         self.reset = self.reset or change is Change.RESET
         cause = _CAUSES.get(change, self.cause)
         if change is Change.GONE and self._migrating:

@@ -171,11 +171,12 @@ class Window:
             self.break_now(f"the window was broken: {CHANGE_TEXT[change]}")
             return []
         moves: list[Move] = []
-        if change in (Change.CLOSED, Change.RESTARTED) and not self.at_risk:
+        restarted = change in (Change.RESTARTED, Change.DEVICE_RESET)
+        if (change is Change.CLOSED or restarted) and not self.at_risk:
             self.at_risk = True
             text = "at risk: the agent's port closed while the freeze is held"
             moves.append(Tell(EventKind.AT_RISK, Level.WARNING, text))
-        if change in (Change.OPENED, Change.RESTARTED):
+        if change is Change.OPENED or (restarted and self._watch.open):
             self._sync_ticket = self._ticket()
             moves.append(Resync(self._sync_ticket))
         return moves

@@ -142,24 +142,44 @@ def test_a_success_reply_of_an_agent_that_leaves_is_partial() -> None:
     assert (outcome.kind, outcome.frozen, outcome.certified) == (OutcomeKind.PARTIAL, 2, False)
 
 
-def test_a_reset_is_lost_and_nothing_is_thawed_unpaired() -> None:
-    freeze = VirtualFreeze(VirtualGuest(hook_s=60))
+@pytest.mark.parametrize("told", [True, False])
+def test_a_reset_is_lost_and_nothing_is_thawed_unpaired(told: bool) -> None:
+    freeze = VirtualFreeze(VirtualGuest(hook_s=60, resets=0 if told else None))
     freeze.run(5.0)
     freeze.guest.reset()
     freeze.run(5.0)
     freeze.guest.respawn()
     outcome = freeze.run_out()
-    assert (outcome.kind, outcome.cause) == (OutcomeKind.LOST, Cause.GUEST_RESET)
+    cause = Cause.GUEST_RESET if told else Cause.UNKNOWN
+    assert (outcome.kind, outcome.cause) == (OutcomeKind.LOST, cause)
     assert (outcome.settled, outcome.thawed, freeze.guest.thaw_runs) == (True, 0, 0)
+    assert ("perhaps with its whole guest" in outcome.reason) is not told
 
 
-def test_a_reset_guest_that_never_boots_ends_within_the_thaws_bound() -> None:
-    freeze = VirtualFreeze(VirtualGuest(hook_s=60))
+@pytest.mark.parametrize("told", [True, False])
+def test_only_a_proven_reset_is_settled_without_an_agent(told: bool) -> None:
+    freeze = VirtualFreeze(VirtualGuest(hook_s=60, resets=0 if told else None))
     freeze.run(5.0)
     freeze.guest.reset()
     outcome = freeze.run_out()
-    assert (outcome.settled, outcome.next) == (True, None)
+    assert outcome.settled is told
     assert freeze.guest.now < 200
+
+
+@pytest.mark.parametrize("when", [5.0, 0.0], ids=["held", "pending"])
+def test_a_port_whose_driver_was_loaded_anew_leaves_the_guest_frozen_and_is_thawed(
+    when: float,
+) -> None:
+    flush_s = 0.0 if when else 3.0
+    freeze = VirtualFreeze(VirtualGuest(flush_s=flush_s), Schedule(hold_s=20))
+    freeze.run(5.0)
+    freeze.guest.reload_driver()
+    assert freeze.guest.frozen
+    outcome = freeze.run_out()
+    assert freeze.guest.frozen == set()
+    assert (outcome.settled, outcome.certified) == (True, False)
+    assert outcome.cause is not Cause.GUEST_RESET
+    assert outcome.thawed
 
 
 def test_a_paused_vm_is_blocked_not_lost() -> None:
@@ -279,14 +299,16 @@ def test_an_agent_killed_while_held_is_at_risk_and_settled_by_the_next() -> None
     assert (outcome.kind, outcome.certified, outcome.thawed) == (OutcomeKind.VERIFIED, False, 2)
 
 
-def test_a_reset_while_held_breaks_the_window_at_once() -> None:
-    freeze = VirtualFreeze(VirtualGuest(), Schedule(hold_s=60))
+@pytest.mark.parametrize("told", [True, False])
+def test_a_reset_while_held_breaks_the_window(told: bool) -> None:
+    """At once where QEMU tells of it; else as soon as the next agent says thawed."""
+    freeze = VirtualFreeze(VirtualGuest(resets=0 if told else None), Schedule(hold_s=60))
     freeze.run(5.0)
     freeze.guest.reset()
     freeze.run(2.0)
-    assert freeze.verdict.kind is OutcomeKind.BROKEN
+    assert freeze.verdict.kind is (OutcomeKind.BROKEN if told else OutcomeKind.VERIFIED)
     freeze.guest.respawn()
-    outcome = freeze.run_out()
+    outcome = freeze.run_out(most_s=5.0)
     assert (outcome.kind, outcome.settled) == (OutcomeKind.BROKEN, True)
 
 

@@ -19,6 +19,7 @@ FAULTS = (
     "terminate",
     "respawn",
     "reset",
+    "reload driver",
     "leave",
     "pause",
     "resume",
@@ -41,6 +42,7 @@ guests = st.builds(
     hook_fails=st.booleans(),
     fails_frozen=st.booleans(),
     sees_openings=st.booleans(),
+    resets=st.sampled_from([None, 0]),
 )
 schedules = st.builds(
     Schedule,
@@ -66,6 +68,8 @@ def strike(freeze: VirtualFreeze, fault: str) -> None:
             guest.respawn()
         case "reset":
             guest.reset()
+        case "reload driver":
+            guest.reload_driver()
         case "leave":
             guest.leave()
         case "pause":

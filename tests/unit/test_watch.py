@@ -45,14 +45,16 @@ def test_nothing_new_is_no_change() -> None:
         (UP._replace(port_open=False, openings=6), [Change.CLOSED], Cause.AGENT_GONE, True),
         (UP._replace(openings=7), [Change.RESTARTED], Cause.AGENT_RESTARTED, True),
         (UP._replace(openings=7, sole_port=False), [Change.HINT], None, False),
-        (UP._replace(openings=1), [Change.RESET], Cause.GUEST_RESET, True),
-        (UP._replace(openings=1, sole_port=False), [Change.RESET], Cause.GUEST_RESET, True),
+        # A counter that fell, or wrapped, is perhaps a reset, and perhaps another thing (P9).
+        (UP._replace(openings=1), [Change.DEVICE_RESET], Cause.UNKNOWN, True),
+        (UP._replace(openings=1, sole_port=False), [Change.DEVICE_RESET], Cause.UNKNOWN, True),
         (
             UP._replace(openings=0, port_open=False),
-            [Change.RESET, Change.CLOSED],
-            Cause.GUEST_RESET,
+            [Change.DEVICE_RESET, Change.CLOSED],
+            Cause.UNKNOWN,
             True,
         ),
+        (UP._replace(openings=1, resets=1), [Change.RESET], Cause.GUEST_RESET, True),
         (UP._replace(resets=1), [Change.RESET], Cause.GUEST_RESET, True),
         (MonitorView(RunState.GONE, gone=True), [Change.GONE], Cause.VM_GONE, True),
         (UP._replace(run_state=RunState.SHUTDOWN), [Change.SHUTDOWN], Cause.GUEST_SHUTDOWN, False),
@@ -130,18 +132,35 @@ def test_a_counter_that_appears_later_only_sets_the_mark() -> None:
     assert saw(watch, UP._replace(openings=4, resets=5)) == [Change.RESET]
 
 
-def test_after_a_reset_the_new_agent_is_an_opening_and_no_restart() -> None:
+@pytest.mark.parametrize("told", [True, False])
+def test_after_a_reset_the_new_agent_is_an_opening_and_no_restart(told: bool) -> None:
     watch = watch_from()
-    changes = saw(watch, UP._replace(openings=0, port_open=False), UP._replace(openings=1))
-    assert changes == [Change.RESET, Change.CLOSED, Change.OPENED]
-    assert watch.cause is Cause.GUEST_RESET
+    down, up = UP._replace(openings=0, port_open=False), UP._replace(openings=1)
+    changes = saw(watch, *(view._replace(resets=int(told)) for view in (down, up)))
+    what = Change.RESET if told else Change.DEVICE_RESET
+    assert changes == [what, Change.CLOSED, Change.OPENED]
+    assert watch.cause is (Cause.GUEST_RESET if told else Cause.UNKNOWN)
+    assert (watch.reset, watch.device_reset) == (told, not told)
+
+
+def test_a_counter_that_wraps_is_no_reset() -> None:
+    watch = watch_from(UP._replace(openings=65535, resets=None))
+    assert saw(watch, UP._replace(openings=1, resets=None)) == [Change.DEVICE_RESET]
+    assert not watch.reset
 
 
 def test_a_restart_after_a_reset_does_not_hide_the_reset() -> None:
     watch = watch_from()
-    saw(watch, UP._replace(openings=1), UP._replace(openings=3))
+    saw(watch, UP._replace(openings=1, resets=1), UP._replace(openings=3, resets=1))
     assert watch.changes == [Change.RESET, Change.RESTARTED]
     assert watch.cause is Cause.GUEST_RESET
+
+
+def test_a_restart_after_what_was_perhaps_a_reset_explains_nothing() -> None:
+    watch = watch_from()
+    saw(watch, UP._replace(openings=1), UP._replace(openings=3))
+    assert watch.changes == [Change.DEVICE_RESET, Change.RESTARTED]
+    assert watch.cause is Cause.UNKNOWN
 
 
 def test_a_vm_that_goes_after_a_reset_is_gone() -> None:

@@ -13,7 +13,7 @@ from agentclient.watch import Change, PortWatch
 from agentclient.window import LAST_LOOK_S, Window
 from agentclient.wire import Failure, Passed, Reply, Synced
 
-UP = MonitorView(RunState.RUNNING, port_open=True, openings=5, written_bytes=100)
+UP = MonitorView(RunState.RUNNING, port_open=True, openings=5, resets=0, written_bytes=100)
 
 
 class Held:
@@ -153,7 +153,7 @@ def test_a_blocked_guest_stays_frozen() -> None:
 @pytest.mark.parametrize(
     "view",
     [
-        UP._replace(openings=1),
+        UP._replace(openings=1, resets=1),
         MonitorView(RunState.GONE, gone=True),
         UP._replace(run_state=RunState.SHUTDOWN),
         UP._replace(run_state=RunState.PANICKED),

@@ -44,6 +44,7 @@ class VirtualGuest:
     terminating: bool = False
     run_state: RunState = RunState.RUNNING
     openings: int = 3
+    resets: int | None = None
     gone: bool = False
     written: int = 0
     inbox: deque[str] = field(default_factory=deque)
@@ -78,6 +79,7 @@ class VirtualGuest:
             port_open=self.alive,
             client=True,
             openings=self.openings if self.sees_openings else None,
+            resets=self.resets,
             written_bytes=self.written,
         )
 
@@ -209,6 +211,13 @@ class VirtualGuest:
         self.ever_closed_since_freeze = True
         self.run_state = RunState.RUNNING
         self.openings = 0
+        self.resets = None if self.resets is None else self.resets + 1
+
+    def reload_driver(self) -> None:
+        """The agent is killed, and its port's driver loaded anew; what is frozen stays frozen."""
+        self.kill(lose_unread=True)
+        self.openings = 0
+        self.respawn()
 
     def leave(self) -> None:
         """QEMU is killed."""
