@@ -142,6 +142,10 @@ class Driver:
             result.ended = self._broken
         elif time.monotonic() >= look_at or self._told(readable):
             result.view = self._look()
+            if self._hung_up():
+                # What it showed may come after a thaw of the holder's, if we were stopped before
+                # it: the channel's end is read first, and tells why (P3).
+                result.view = None
         result.wishes = self._wishes.take()
         return result
 
@@ -204,6 +208,14 @@ class Driver:
             poll.register(event_fd, select.POLLIN)
         wait = max(0.0, until - time.monotonic())
         return {fd for fd, _ in poll.poll(wait * 1000)}
+
+    def _hung_up(self) -> bool:
+        """Return whether the channel has ended, though that isn't read yet."""
+        if self._broken is not None:
+            return False
+        poll = select.poll()
+        poll.register(self._conversation.channel.fileno(), 0)
+        return bool(poll.poll(0))
 
     def _told(self, readable: set[int]) -> bool:
         monitor = self._link.monitor

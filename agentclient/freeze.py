@@ -152,6 +152,7 @@ class FreezeMachine:
         self._status: FreezeState | None = None
         self._status_at: float | None = None
         self._replied_at: float | None = None
+        self._written_before: int | None = None
         self._error: str | None = None
         self._passed = False
         self._noises = 0
@@ -259,6 +260,10 @@ class FreezeMachine:
     def saw(self, now: float, view: MonitorView) -> list[Move]:
         """Take one look at the monitor."""
         changes = self.watch.saw(now, view)
+        if self._replied_at is not None and self._written_before is None:
+            # The driver hands over what it has read before it looks: this look began after the
+            # answer. An older one would count what was flushed before the guest was frozen.
+            self._written_before = view.written_bytes
         moves: list[Move] = [self._tell(now, change) for change in changes]
         if self.state is State.HELD and self.window is not None:
             return self._held(now, moves + self.window.saw(now, changes))
@@ -583,7 +588,13 @@ class FreezeMachine:
         whole = not self._plan.mounts
         windows = self._plan.coverage is not None and self._plan.coverage.windows
         self.window = Window(
-            since, self._hold_s, self.watch, self._ticket, whole=whole, windows=windows
+            since,
+            self._hold_s,
+            self.watch,
+            self._ticket,
+            written_before=self._written_before,
+            whole=whole,
+            windows=windows,
         )
         if self._hold_s <= 0:
             self._release()

@@ -182,12 +182,13 @@ class Freezer:
         now = time.monotonic()
         if happened.flood is not None:
             driver.perform(procedure.flooded(now, happened.flood))
+        if happened.ended is not None and guard.fate() is Fate.TAKEN:
+            # Before anything else is concluded: what was written since may be by its thaw.
+            self._await_holder(driver, procedure, guard)
+            return
         if happened.view is not None:
             driver.perform(procedure.saw(now, happened.view))
         if happened.ended is not None:
-            if guard.fate() is Fate.TAKEN:
-                self._await_holder(driver, procedure, guard)
-                return
             gone = happened.view.gone if happened.view is not None else None
             driver.perform(procedure.stream_ended(now, happened.ended, gone=gone))
         for wish in happened.wishes:

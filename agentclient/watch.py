@@ -98,6 +98,7 @@ class PortWatch:
         self.device_reset = False
         self.cause: Cause | None = None
         self.read: bool | None = None
+        self.written_now = baseline.written_bytes
         self.changes: list[Change] = []
 
     @property
@@ -145,7 +146,7 @@ class PortWatch:
             self._slept = False  # awake, and its queues are set up: from now on a reset is one
         if view.reads is not None and self._baseline.reads is not None:
             self.read = bool(self.read) or view.reads != self._baseline.reads
-        written = view.written_bytes
+        written = self.written_now = view.written_bytes
         self.view = view._replace(
             written_bytes=self.view.written_bytes if written is None else written
         )

@@ -40,6 +40,8 @@ class Window:
         whole: the freeze covers all that the guest could freeze; else the rest writes rightly.
         windows: the guest is a Windows one.
         new_ticket: numbers for the requests.
+        written_before: the host's write counter by a look that began after the acknowledgement;
+            None if there was none yet: then the first look from now on is where it begins.
 
     Attributes:
         at_risk: the port closed while it was held.
@@ -57,6 +59,7 @@ class Window:
         watch: PortWatch,
         new_ticket: NewTicket,
         *,
+        written_before: int | None = None,
         whole: bool = True,
         windows: bool = False,
     ) -> None:
@@ -71,11 +74,12 @@ class Window:
         self._watch = watch
         self.whole = whole
         self._ticket = new_ticket
-        self._written_before = watch.view.written_bytes
+        self._written_before = written_before
         self._last_look_by: float | None = None
         self._sync_ticket = 0
         self._status_ticket = 0
-        self._count_writes()
+        if written_before is not None:
+            self._count_writes()
 
     @property
     def wakes_at(self) -> float:
@@ -127,7 +131,7 @@ class Window:
             self._lost_at = float("inf")
             self.broken = self.broken or LOST
             return [Tell(EventKind.CONTRADICTION, Level.ERROR, LOST), *self.tick(now)]
-        seen = self._watch.visible or self._written_before is not None
+        seen = self._watch.visible or self._watch.view.written_bytes is not None
         if self._last_look_by is None and seen:
             self._last_look_by = now + LAST_LOOK_S
             return []
@@ -183,7 +187,9 @@ class Window:
 
     def _count_writes(self) -> bool:
         """Take the host's counters; return whether they contradict the freeze from now on."""
-        after = self._watch.view.written_bytes
+        after = self._watch.written_now
+        if self._written_before is None:
+            self._written_before = after
         if self._written_before is None or after is None:
             return False
         had = bool(self.written_bytes)

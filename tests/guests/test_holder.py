@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -154,6 +155,9 @@ def test_a_stopped_console_is_taken_over_at_the_holds_end(
     last = out.splitlines()[-1]
     assert '"certified": false' in last
     assert "the holder took over" in out
+    # What the guest has written since is by the holder's thaw: the hold was as it was to be.
+    assert json.loads(last)["outcome"]["kind"] == "verified"
+    assert "contradiction" not in out
     assert calm.hook_log()[-2:] == ["freeze", "thaw"]
 
 

@@ -278,6 +278,29 @@ def test_writes_during_a_hold_break_the_window() -> None:
     assert results["writes"] is EvidenceResult.AGAINST
 
 
+def test_what_was_flushed_before_the_answer_does_not_count() -> None:
+    """The last look before it is an old one, where the port can't be seen and isn't waited for."""
+    freeze = VirtualFreeze(VirtualGuest(flush_s=1.0), Schedule(hold_s=5), port_seen=False)
+    freeze.run(1.9)
+    freeze.guest.written += 44032
+    outcome = freeze.run_out(step_s=0.01)
+    assert (outcome.kind, outcome.thawed) == (OutcomeKind.UNVERIFIED, 2)
+    by_name = {piece.name: piece for piece in outcome.evidence}
+    assert (by_name["writes"].result, by_name["writes"].value) == (EvidenceResult.UNKNOWN, 0)
+    assert EventKind.CONTRADICTION not in freeze.kinds()
+
+
+def test_without_a_look_since_the_answer_writes_are_unknown() -> None:
+    freeze = VirtualFreeze(VirtualGuest(flush_s=1.0), port_seen=False)
+    freeze.run(1.9)
+    freeze.guest.written += 44032
+    freeze.monitor = False
+    outcome = freeze.run_out(step_s=0.01)
+    by_name = {piece.name: piece for piece in outcome.evidence}
+    assert by_name["writes"].result is EvidenceResult.UNKNOWN
+    assert by_name["writes"].value == "can't be seen"
+
+
 def test_the_thaws_own_writes_do_not_count() -> None:
     freeze = VirtualFreeze(VirtualGuest(), Schedule(hold_s=2))
     freeze.run(1.0)

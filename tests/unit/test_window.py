@@ -23,7 +23,14 @@ class Held:
         self, baseline: MonitorView = UP, *, hold_s: float = 10.0, windows: bool = False
     ) -> None:
         self.watch = PortWatch(baseline, 99.0)
-        self.window = Window(100.0, hold_s, self.watch, count(1).__next__, windows=windows)
+        self.window = Window(
+            100.0,
+            hold_s,
+            self.watch,
+            count(1).__next__,
+            written_before=baseline.written_bytes,
+            windows=windows,
+        )
 
     def look(self, now: float, view: MonitorView = UP) -> list[Move]:
         return self.window.saw(now, self.watch.saw(now, view))
@@ -181,7 +188,7 @@ def test_writes_are_told_once_and_do_not_end_it() -> None:
 
 def test_writes_beside_what_was_chosen_are_counted_and_contradict_nothing() -> None:
     watch = PortWatch(UP, 99.0)
-    window = Window(100.0, 10.0, watch, count(1).__next__, whole=False)
+    window = Window(100.0, 10.0, watch, count(1).__next__, written_before=100, whole=False)
     assert window.saw(101.0, watch.saw(101.0, UP._replace(written_bytes=612))) == []
     assert (window.written_bytes, window.broken) == (512, None)
 

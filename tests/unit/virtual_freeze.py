@@ -36,6 +36,7 @@ class VirtualFreeze:
     told: list[tuple[float, Tell]] = field(default_factory=list)
     sent: list[tuple[float, str]] = field(default_factory=list)
     ended: bool = False
+    port_seen: bool = True
     back_at: float = 0.0
     tries: list[float] = field(default_factory=list)
     closed_when_looked_at: bool = False
@@ -195,4 +196,7 @@ class VirtualFreeze:
         self.wire.feed(self.guest.read())
 
     def _view(self) -> MonitorView:
-        return self.guest.view() if self.monitor else MonitorView(problem="no monitor")
+        if not self.monitor:
+            return MonitorView(problem="no monitor")
+        view = self.guest.view()
+        return view if self.port_seen else view._replace(port_open=None, openings=None)
