@@ -31,9 +31,10 @@ def conclude(
         watch: the port.
         seconds: how long it took from the freeze's sending.
     """
-    pieces = [_thaw(verdict.frozen, report)]
+    windows = window is not None and window.windows
+    pieces = [_thaw(verdict.frozen, report, windows=windows)]
     if window is not None:
-        verdict = _window_judged(verdict, report)
+        verdict = _window_judged(verdict, report, windows=windows)
         pieces = _window_evidence(window, watch, report) + pieces
     outcome = with_evidence(verdict, *pieces)
     certified = window is not None and _certified(outcome, report, window, watch)
@@ -50,7 +51,8 @@ def conclude(
 
 def _reason(outcome: Outcome, report: ThawReport) -> str:
     """Return what is to be said in the end: a half freeze was judged while it lasted."""
-    if report.settled and outcome.kind is not OutcomeKind.PARTIAL:
+    told = report.error is not None and outcome.kind is not OutcomeKind.BROKEN
+    if report.settled and outcome.kind is not OutcomeKind.PARTIAL and not told:
         return outcome.reason
     return f"{outcome.reason}; {report.reason}"
 
@@ -89,8 +91,10 @@ def _status_at_thaw(report: ThawReport) -> Evidence:
     return Evidence(name, result, str(report.before))
 
 
-def _thaw(frozen: int | None, report: ThawReport) -> Evidence:
+def _thaw(frozen: int | None, report: ThawReport, *, windows: bool) -> Evidence:
     name = EvidenceName.THAW
+    if report.count is None and report.error is not None and windows:
+        return Evidence(name, EvidenceResult.AGAINST, report.error)
     if report.count is None:
         return Evidence(name, EvidenceResult.UNKNOWN, report.error or report.reason)
     if frozen is None:
@@ -104,13 +108,16 @@ def _thaw(frozen: int | None, report: ThawReport) -> Evidence:
     return Evidence(name, result, value)
 
 
-def _window_judged(verdict: Outcome, report: ThawReport) -> Outcome:
+def _window_judged(verdict: Outcome, report: ThawReport, *, windows: bool) -> Outcome:
     """Return the verdict as the thaw shows it to be."""
     if verdict.kind is not OutcomeKind.VERIFIED:
         return verdict
     how = None
     if report.before is FreezeState.THAWED:
         how = "the agent said thawed just before our thaw"
+    elif windows and report.error is not None:
+        # Elsewhere it is the thaw's hook that has failed, behind a thaw that has succeeded.
+        how = f"the guest's thaw failed, so that its writes may have gone on: {report.error}"
     elif _short(verdict.frozen, report):
         how = f"the thaw counted {report.count} of {verdict.frozen}: somebody thawed in between"
     if how is None:

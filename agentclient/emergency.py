@@ -167,6 +167,8 @@ def _thaw_behind(scene: Scene, writes: Writes) -> RescueOutcome:
         return _by_writes(scene, writes, "no agent has answered a thaw yet")
     if thaw.thawed:
         reason = f"SysRq had done nothing ({_NOT_ALLOWED}); the agent thawed {count(thaw.thawed)}"
+    elif thaw.thawed is None:
+        reason = thaw.reason
     else:
         reason = "thawed: the agent found nothing that was still frozen"
     return scene.outcome(Found.THAWED, reason, state=FreezeState.THAWED, thawed=thaw.thawed)

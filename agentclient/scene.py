@@ -127,6 +127,7 @@ class Scene:
             self.wishes,
             foreign=not ask,
             ours=True,
+            ask=ask,
             timeout_s=timeout_s,
             told_as=EventKind.NOTE,
         )

@@ -383,7 +383,7 @@ class ThawMachine:
             reason = f"the guest {said}, and not provably by us: a person must decide"
             return self._end(now, False, reason, self._next())
         why = "the guest was reset: " if self._reset else ""
-        return self._end(now, True, f"{why}nothing is frozen, and the agent says so", None)
+        return self._end(now, True, f"{why}nothing to thaw: the agent says thawed", None)
 
     def _counted(self, now: float, value: object) -> list[Move]:
         self._agent_is_free(now)
@@ -412,9 +412,12 @@ class ThawMachine:
     def _status_after(self, now: float, value: object) -> list[Move]:
         state = freeze_state(value)
         if state is FreezeState.THAWED:
-            counted = count(self._count) if self._count is not None else "everything"
-            tail = f"; the thaw's own answer was an error: {self._error}" if self._error else ""
-            return self._end(now, True, f"thawed {counted}, and the agent says thawed{tail}", None)
+            counted = f"thawed {count(self._count)}" if self._count is not None else "thawed"
+            tail = ""
+            if self._error:
+                tail = f"; the thaw itself was answered with an error: {self._error}"
+                tail += "" if self._count is not None else "; how many it thawed is not known"
+            return self._end(now, True, f"{counted}, and the agent says thawed{tail}", None)
         self._thaws_while_frozen += 1
         if self._thaws_while_frozen >= MOST_THAWS_WHILE_FROZEN:
             said = state or "nothing that can be read"

@@ -33,6 +33,8 @@ class Thawer:
         link: the VM.
         foreign: a person has decided to thaw whatever is frozen, also what is not ours.
         ours: what is frozen is provably ours.
+        ask: thaw only what its agent says is frozen: on a thawed guest the thaw's hook would run
+            without its freeze (protocol §3.8).
         timeout_s: the bound.
         reporter: is told what happens.
         wishes: what the operator asks meanwhile.
@@ -48,6 +50,7 @@ class Thawer:
         *,
         foreign: bool,
         ours: bool = False,
+        ask: bool = True,
         timeout_s: float = 180.0,
         read_only: bool = False,
         told_as: EventKind = EventKind.OUTCOME,
@@ -57,6 +60,7 @@ class Thawer:
         self._wishes = wishes
         self._foreign = foreign
         self._ours = ours
+        self._ask = ask
         self._timeout_s = timeout_s
         self._read_only = read_only
         self._told_as = told_as
@@ -123,7 +127,7 @@ class Thawer:
             vm=str(self._link.vm.id),
             timeout_s=max(1.0, self._began_at + self._timeout_s - now),
             owned=False,
-            ask=not self._foreign,
+            ask=self._ask,
             allowed=self._foreign or self._ours,
             command=thaw_command(self._link.vm, foreign=not self._ours),
         )

@@ -50,6 +50,7 @@ class Window:
         unseen: why the port was not seen at the last look, though it can be; None if it was.
         written_bytes: what the host saw written since; None if that can't be seen.
         whole: as given.
+        windows: as given.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Window:
         self._lost_at = since + WINDOWS_S if windows else float("inf")
         self._watch = watch
         self.whole = whole
+        self.windows = windows
         self._ticket = new_ticket
         self._written_before = written_before
         self._last_look_by: float | None = None

@@ -34,10 +34,14 @@ def concluded(
     *,
     during: MonitorView | None = UP,
     window: bool = True,
+    windows: bool = False,
 ) -> Outcome:
     """The conclusion on a window during which one look showed `during`."""
     watch = PortWatch(UP, 0.0)
-    opened = Window(0.0, 5.0, watch, count(1).__next__) if window else None
+    ticket = count(1).__next__
+    opened = None
+    if window:
+        opened = Window(0.0, 5.0, watch, ticket, written_before=100, windows=windows)
     if during is not None:
         changes = watch.saw(1.0, during)
         if opened is not None:
@@ -58,6 +62,27 @@ def test_a_window_that_was_verified_and_thawed_as_it_was_is_certified() -> None:
     found = results(outcome)
     assert found["status-at-thaw"] is found["thaw"] is found["port"] is EvidenceResult.FOR
     assert found["writes"] is EvidenceResult.UNKNOWN  # none prove nothing
+
+
+LATE = "couldn't hold writes: fsfreeze is limited up to 10 seconds"
+
+
+@pytest.mark.parametrize("windows", [True, False])
+def test_a_thaw_that_was_answered_with_an_error_is_told(windows: bool) -> None:
+    """On Windows writes were let go; elsewhere the thaw's hook has failed, behind a good thaw."""
+    failed = replace(REPORT, count=None, error=LATE, reason=f"thawed; an error: {LATE}", sent=True)
+    outcome = concluded(failed, windows=windows)
+    assert outcome.kind is (OutcomeKind.BROKEN if windows else OutcomeKind.VERIFIED)
+    assert (outcome.thawed, outcome.settled, outcome.certified) == (None, True, False)
+    against, unknown = EvidenceResult.AGAINST, EvidenceResult.UNKNOWN
+    assert results(outcome)["thaw"] is (against if windows else unknown)
+    assert LATE in outcome.reason
+
+
+def test_a_port_that_was_not_seen_until_the_end_is_no_proof() -> None:
+    outcome = concluded(during=MonitorView(problem="monitor: the socket does not exist"))
+    assert (outcome.kind, outcome.certified) == (OutcomeKind.VERIFIED, False)
+    assert results(outcome)["port"] is EvidenceResult.UNKNOWN
 
 
 @pytest.mark.parametrize(
