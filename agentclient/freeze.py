@@ -329,6 +329,13 @@ class FreezeMachine:
         text = f"the hold is extended by {in_words(more_s)}"
         return [Tell(EventKind.NOTE, Level.WARNING, text, {"extended_s": more_s})]
 
+    def cut_short(self, now: float, why: str) -> list[Move]:
+        """Somebody else has ended the window before its time: a copy made in it is not whole."""
+        if self.window is None or self.state is not State.HELD:
+            return []
+        self.window.break_now(f"the hold was cut short: {why}")
+        return self._held(now, [])
+
     def abandon_hold(self) -> None:
         """Thaw without a last look: somebody is in a hurry."""
         if self.state is State.HELD:

@@ -218,7 +218,7 @@ class Freezer:
                 None, None, None, False, reason, thaw_command(self._link.vm, foreign=False)
             )
         why = guard.taken or "it was told to"
-        driver.perform(procedure.taken_over(time.monotonic(), why, report))
+        driver.perform(procedure.taken_over(time.monotonic(), why, report, over=guard.over))
 
     def _rescue(self, driver: Driver, prepared: Prepared, error: Exception) -> Outcome:
         """A bug of ours ended the freeze's watching: thaw all the same, and say so."""

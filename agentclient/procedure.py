@@ -131,17 +131,19 @@ class FreezeProcedure:
         moves = self.thaw.not_connected(now, text, gone=gone) if self.thaw is not None else []
         return moves + self._hand_over(now)
 
-    def taken_over(self, now: float, why: str, report: ThawReport) -> list[Move]:
+    def taken_over(self, now: float, why: str, report: ThawReport, *, over: bool) -> list[Move]:
         """The holder has taken the conversation, and thawed: its report is the last word.
 
         Args:
             now: seconds of the monotonic clock.
             why: why it has.
             report: what its thaw came to.
+            over: the hold had come to its end by then.
         """
+        moves = [] if over else self.freeze.cut_short(now, f"the holder thawed it, since {why}")
         text = f"the holder took over, since {why}; what it found: {report.reason}"
         tell = Tell(EventKind.NOTE, Level.WARNING, text)
-        return [tell, *self.freeze.thawed(now, report, taken=True)]
+        return [tell, *moves, *self.freeze.thawed(now, report, taken=True)]
 
     def extend(self, seconds: float) -> list[Move]:
         """Hold the window for longer, if it is held."""

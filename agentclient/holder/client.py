@@ -67,6 +67,7 @@ class Guard:
         channel: where the console talks to the guest from now on.
         spare: the connection itself, dormant, for the case that the holder dies.
         taken: why the holder has taken over; None if it has not.
+        over: the hold had come to its end by then.
         report: what its thaw came to, once it has ended.
         told_of_thaw: the holder was told that our own thaw may be sent.
     """
@@ -75,6 +76,7 @@ class Guard:
     channel: Channel
     spare: Channel
     taken: str | None = None
+    over: bool = False
     report: ThawReport | None = None
     told_of_thaw: bool = False
     _decided: threading.Event = field(default_factory=threading.Event)
@@ -99,9 +101,9 @@ class Guard:
         self._ended.wait(timeout_s)
         return self.report
 
-    def take(self, why: str) -> None:
+    def take(self, why: str, *, over: bool = False) -> None:
         """The holder has taken over; for the client alone."""
-        self.taken = why
+        self.taken, self.over = why, over
         self.decide(Fate.TAKEN)
 
     def lose(self) -> None:
@@ -294,7 +296,7 @@ class HolderClient:
         if guard is None:
             return
         if body.get("say") == Say.TAKEN:
-            guard.take(text(body, "why"))
+            guard.take(text(body, "why"), over=body.get("over") is True)
         elif body.get("say") == Say.BROKEN:
             guard.decide(Fate.BROKEN)
         elif body.get("say") == Say.DONE:

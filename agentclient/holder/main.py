@@ -212,9 +212,10 @@ class Holder:
     def _take_over(self, ward: Ward, why: str) -> None:
         if ward.state not in (State.RELAYED, State.BROKEN):
             return
-        self._say({"say": Say.TAKEN, "key": ward.key, "why": why})
+        now = time.monotonic()
+        self._say({"say": Say.TAKEN, "key": ward.key, "why": why, "over": ward.overdue(now)})
         self._diary.taken(ward.body, why)
-        if not ward.take_over(time.monotonic()):
+        if not ward.take_over(now):
             del self._wards[ward.key]
             report = ThawReport(None, 0, None, True, "nothing was sent to the guest", None, False)
             self._tell(ward, report)

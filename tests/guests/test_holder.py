@@ -151,7 +151,7 @@ def test_a_stopped_console_is_taken_over_at_the_holds_end(
     calm.assert_thawed()
     child.send_signal(signal.SIGCONT)
     out, _ = child.communicate(timeout=20)
-    assert child.returncode == 1
+    assert child.returncode == 0
     last = out.splitlines()[-1]
     assert '"certified": false' in last
     assert "the holder took over" in out
@@ -198,8 +198,10 @@ def test_a_holder_that_is_told_to_end_thaws_first(calm: Guest, frostwatch: Frost
     child = frostwatch.freeze_until("held", "--hold", "100")
     (holder,) = holders_of(child.pid)
     os.kill(holder, signal.SIGTERM)
-    child.communicate(timeout=20)
+    out, _ = child.communicate(timeout=20)
     assert child.returncode == 1
+    outcome = json.loads(out.splitlines()[-1])["outcome"]
+    assert outcome["kind"] == "broken", "its hold was cut short"
     calm.assert_thawed()
 
 
