@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 from agentclient.crew import NO_THREAD, Crew
+from agentclient.descriptors import Budget, TooFew
 from agentclient.errors import FrostwatchError
 from agentclient.vm import Outcome, Vm, VmId
 from agentclient.wishes import Wish, Wishes
@@ -113,6 +114,14 @@ class Operation:
         except FutureTimeout:
             return None
 
+    def open(self) -> None:
+        """Open what wakes its worker; for the worker alone.
+
+        Raises:
+            OSError: the process has no descriptor left for it.
+        """
+        self._wishes.open()
+
     def settle(self, outcome: Ending) -> None:
         """Set the outcome; for the worker alone."""
         self._result.set_result(outcome)
@@ -150,6 +159,7 @@ class Operations:
         self._making = threading.Lock()
         self._lock = threading.Lock()
         self._active: dict[VmId, Operation] = {}
+        self._budget = Budget()
         self._freezes = Crew(freezes_at_once, "freeze")
         self._thaws = Crew(thaws_at_once, "thaw")
 
@@ -314,7 +324,7 @@ class Operations:
     ) -> None:
         def run() -> None:
             try:
-                outcome = work()
+                outcome = self._with_descriptors(operation, task, work)
             except (Exception, FrostwatchError) as error:  # noqa: BLE001 - P8: one broken VM
                 outcome = self.prepare().crashed(task, operation.what, operation.step, error)
             leave(task.reporter.ended(outcome))
@@ -336,6 +346,26 @@ class Operations:
         except NO_THREAD as error:
             # What is known of the VM stays as it was: a freeze that was not thawed above all.
             leave(self.prepare().not_begun(task, operation.what, operation.step, error))
+
+    def _with_descriptors(
+        self, operation: Operation, task: Task, work: Callable[[], Ending]
+    ) -> Ending:
+        """Do the work, if it has descriptors enough; a freeze leaves some to the thaws."""
+        counted = False
+        try:
+            if operation.what == "freeze":
+                self._budget.take()
+                counted = True
+            try:
+                operation.open()
+            except OSError as error:
+                return self.prepare().not_begun(task, operation.what, operation.step, error)
+            return work()
+        except TooFew as error:
+            return self.prepare().not_begun(task, operation.what, operation.step, error)
+        finally:
+            if counted:
+                self._budget.give_back()
 
     def _look(self, work: Callable[[], T]) -> Future[T]:
         """Look at something aside; an error is for whoever asks for the result."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from enum import StrEnum
 
-from agentclient.cancel import Cancellation
+from agentclient.cancel import Bell, Cancellation
 
 
 class Wish(StrEnum):
@@ -27,7 +26,7 @@ class Wishes:
 
     def __init__(self) -> None:
         self.cancellation = Cancellation()
-        self._fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._bell = Bell()
         self._lock = threading.Lock()
         self._new: list[Wish] = []
         self._closed = False
@@ -42,7 +41,7 @@ class Wishes:
                 return
             self._new.append(wish)
             self.gave_up = self.gave_up or wish is Wish.GIVE_UP
-            os.eventfd_write(self._fd, 1)
+            self._bell.ring()
         if wish in (Wish.CANCEL, Wish.GIVE_UP):
             self.cancellation.set()
 
@@ -61,19 +60,30 @@ class Wishes:
     def take(self) -> list[Wish]:
         """Return what was asked since the last call; never waits."""
         with self._lock:
-            if self._new and not self._closed:
-                os.eventfd_read(self._fd)
+            self._bell.hush()
             taken, self._new = self._new, []
             return taken
 
+    def open(self) -> None:
+        """Open the descriptors, once somebody is about to wait on them.
+
+        Raises:
+            OSError: the process has none left for them.
+        """
+        self.fileno()
+        self.cancellation.fileno()
+
     def fileno(self) -> int:
-        """Return the descriptor that is readable while there is something to take."""
-        return self._fd
+        """Return the descriptor that is readable while there is something to take.
+
+        Raises:
+            OSError: the process has none left for it.
+        """
+        return self._bell.fileno()
 
     def close(self) -> None:
         """Release the descriptors."""
         with self._lock:
-            if not self._closed:
-                self._closed = True
-                os.close(self._fd)
+            self._closed = True
+            self._bell.close()
         self.cancellation.close()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from agentclient.commands import thaw_command
+from agentclient.descriptors import TooFew
 from agentclient.events import EventKind, OnEvent
 from agentclient.fleet import Fleet
 from agentclient.freezer import Freezer
@@ -44,6 +45,9 @@ from agentclient.wishes import Wishes
 NOT_BEGUN: Final = "stopped while it waited for its turn: not begun, and nothing was sent"
 MORE_THREADS: Final = (
     "raise the limit of threads (ulimit -u, systemd's TasksMax=), or do fewer at once"
+)
+MORE_DESCRIPTORS: Final = (
+    "raise the limit of open files (ulimit -n, systemd's LimitNOFILE=), or do fewer at once"
 )
 
 
@@ -219,14 +223,15 @@ class Works:
     def not_begun(
         self, task: Task, what: str, step: Step | None, error: Exception
     ) -> Outcome | ThawOutcome | RescueOutcome:
-        """Tell that nothing was done, since there is no thread to do it in; what stands, stands."""
+        """Tell that nothing was done, for want of a thread or descriptors; what stands, stands."""
+        more = MORE_DESCRIPTORS if isinstance(error, OSError | TooFew) else MORE_THREADS
         reason = f"not begun: {printable(str(error), 200)}; nothing was sent"
         if step is not None:
-            return _ended_rescue(task, step, Found.FAILED, reason, MORE_THREADS)
+            return _ended_rescue(task, step, Found.FAILED, reason, more)
         if what != "freeze":
             command = thaw_command(task.vm, foreign=False)
-            return _failed_thaw(task, reason, f"{MORE_THREADS}; then {command}")
-        outcome = refused(Refusal.NOT_BEGUN, reason, MORE_THREADS)
+            return _failed_thaw(task, reason, f"{more}; then {command}")
+        outcome = refused(Refusal.NOT_BEGUN, reason, more)
         return _failed_freeze(task, outcome, EventKind.VERDICT, EventKind.OUTCOME)
 
     def crashed(
