@@ -44,6 +44,7 @@ def conclude(
         seconds=round(seconds, 3),
         next=report.next,
         stuck=report.stuck,
+        holder=report.holder,
         settled=report.settled,
         reason=_reason(outcome, report),
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from agentclient.channel import Channel, ConnectFailed, StreamEnded
 from agentclient.conversation import SEND_S, Conversation
 from agentclient.events import EventKind
-from agentclient.holder.client import Fate, Guard
+from agentclient.holder.care import Care
 from agentclient.links import Link
 from agentclient.moves import Move, Resync, Send, Tell
 from agentclient.preflight import Reporter
@@ -71,7 +71,7 @@ class Driver:
         conversation: the connection to its agent; the driver closes it.
         wishes: what the operator asks meanwhile.
         reporter: is told what the machines tell.
-        guard: the holder's care, where there is one.
+        care: the holder's care, where there is one; it is armed again with each new connection.
         before_thaw: is called before a thaw is sent: should we die with it, whoever thaws in our
             place has to know that it may run already.
     """
@@ -82,12 +82,12 @@ class Driver:
         conversation: Conversation,
         wishes: Wishes,
         reporter: Reporter,
-        guard: Guard | None = None,
+        care: Care | None = None,
         *,
         before_thaw: Callable[[], None] = lambda: None,
     ) -> None:
         self._link = link
-        self._guard = guard
+        self._care = care
         self._before_thaw = before_thaw
         self._conversation = conversation
         self._wishes = wishes
@@ -151,9 +151,9 @@ class Driver:
 
     def reconnect(self) -> Try:
         """Try to open the channel anew after it broke; nothing is proven to be ours on it yet."""
-        guard, self._guard = self._guard, None
-        if guard is not None and guard.fate() is Fate.LOST:
-            return self._go_on_with(guard.spare)
+        spare = self._care.spare() if self._care is not None else None
+        if spare is not None:
+            return self._go_on_with(spare)
         if self._link.agent is None:
             return Try(connected=False, why="there is no agent channel")
         view = self._look()
@@ -169,6 +169,8 @@ class Driver:
         return self._go_on_with(channel)
 
     def _go_on_with(self, channel: Channel) -> Try:
+        if self._care is not None:
+            channel = self._care.renewed(channel)
         self._conversation.renew(channel)
         self._broken, self._told_broken, self._owned = None, False, False
         self._read_from = 0.0

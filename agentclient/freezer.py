@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from functools import partial
+from dataclasses import replace
 
 from agentclient.commands import thaw_command
+from agentclient.conversation import Conversation
 from agentclient.driver import Driver
 from agentclient.events import EventKind
 from agentclient.freeze import FreezePlan
-from agentclient.holder.client import Fate, Guard, HolderClient, NoHolder
+from agentclient.holder.care import Care
+from agentclient.holder.client import Fate, HolderClient, NoHolder
 from agentclient.journal.entry import Entry
 from agentclient.journal.rows import Reference
 from agentclient.links import CHANNEL_WAIT_S, Link
@@ -21,7 +23,7 @@ from agentclient.text import printable
 from agentclient.thaw import WATCH_S, ThawMachine, ThawPlan, ThawReport
 from agentclient.thawer import drive_thaw
 from agentclient.verdict import refused
-from agentclient.vm import Level, Outcome, OutcomeKind, Phase, Progress, Refusal
+from agentclient.vm import FreezeState, Level, Outcome, OutcomeKind, Phase, Progress, Refusal, Stuck
 from agentclient.watch import PortWatch
 from agentclient.wishes import Wish, Wishes
 
@@ -58,7 +60,6 @@ class Freezer:
         self._wishes = wishes
         self._read_only = read_only
         self._began_at = time.monotonic()
-        self._told_hold_ends_at: float | None = None
 
     def run(self) -> Outcome:
         """Freeze, watch, hold, thaw; return the outcome. Raises nothing of this project's."""
@@ -81,29 +82,24 @@ class Freezer:
         """Freeze, with somebody who thaws if we die in the middle of it (P4)."""
         conversation, schedule = prepared.conversation, self._request.schedule
         window = self._armed()
+        timeout_s = schedule.thaw_timeout_s
+        care = Care(self._holder, self._link.trusted, timeout_s, window, self._reporter.tell)
+        outcome: Outcome | None = None
         try:
-            guard = self._holder.arm(
-                self._link.trusted, conversation.channel, schedule.thaw_timeout_s, window
-            )
-        except NoHolder as error:
-            conversation.close()
-            return self._told(_no_holder(error))
-        conversation.divert(guard.channel)
-        keep = False
-        try:
-            self._holder.intend(guard, bound_s=schedule.total_s, hold_s=schedule.hold_s)
+            conversation.divert(care.begin(conversation.channel))
+            care.intend(bound_s=schedule.total_s, hold_s=schedule.hold_s)
             if self._wishes.cancellation.is_set:  # a group that has failed sends no more freezes
                 return self._told(cancelled())
-            outcome = self._freeze(prepared, guard)
-            keep = self._wishes.gave_up and not outcome.settled
+            care.sent = True
+            outcome = self._freeze(prepared, care)
             return outcome
         except NoHolder as error:
             return self._told(_no_holder(error))
         finally:
-            if keep:  # who leaves in a hurry leaves the guest to the holder
-                self._holder.hand_over(guard)
-            else:
-                self._holder.disarm(guard)
+            if care.sent and (outcome is None or not outcome.settled):
+                self._leave(care, conversation)  # what may be frozen is handed over, not let go
+            care.end()
+            conversation.close()
 
     def _armed(self) -> Reference | None:
         """Have it written down that the freeze is about to be sent; tell if it is not."""
@@ -130,22 +126,44 @@ class Freezer:
             self._reporter.tell(Tell(kind, Level.WARNING, text, {"outcome": outcome}))
         return outcome
 
-    def _freeze(self, prepared: Prepared, guard: Guard) -> Outcome:
+    def _freeze(self, prepared: Prepared, care: Care) -> Outcome:
+        conversation = prepared.conversation
         driver = Driver(
             self._link,
-            prepared.conversation,
+            conversation,
             self._wishes,
             self._reporter,
-            guard,
-            before_thaw=partial(self._holder.thaws, guard),
+            care,
+            before_thaw=care.thaws,
         )
         try:
-            return self._drive(driver, prepared, guard)
+            return self._drive(driver, prepared, care)
         except Exception as error:  # noqa: BLE001 - whatever failed here, nobody stays frozen (P4)
-            return self._rescue(driver, prepared, error)
+            reason = f"frostwatch failed in the middle of it: {printable(repr(error), 300)}"
+            self._reporter.tell(Tell(EventKind.NOTE, Level.ERROR, f"{reason}; thawing"))
+        try:
+            report = self._rescue(driver, prepared)
+        except Exception as error:  # noqa: BLE001 - as above: then somebody else has to
+            text = f"its thaw failed as well: {printable(repr(error), 300)}"
+            report = self._unsettled(text)
+        if not report.settled:
+            left_to = self._leave(care, conversation)
+            report = replace(report, holder=left_to)
+        self._reporter.frozen(FreezeState.THAWED if report.settled else None, foreign=False)
+        return self._told(self._failed(reason, report))
 
-    def _drive(self, driver: Driver, prepared: Prepared, guard: Guard) -> Outcome:
-        now = time.monotonic()
+    def _leave(self, care: Care, conversation: Conversation) -> int | None:
+        """Hand over what is not settled; say it loudly where nobody is there to take it."""
+        tried = care.tried_to_leave
+        left_to = care.leave(conversation.channel)
+        if left_to is None and not tried:
+            command = thaw_command(self._link.vm, foreign=False)
+            text = f"NOBODY STANDS BY to thaw the guest. NEXT: {command}"
+            self._reporter.tell(Tell(EventKind.NOTE, Level.ERROR, text))
+        return left_to
+
+    def _drive(self, driver: Driver, prepared: Prepared, care: Care) -> Outcome:
+        now, conversation = time.monotonic(), prepared.conversation
         plan = FreezePlan(
             schedule=self._request.schedule,
             baseline=prepared.baseline,
@@ -154,24 +172,29 @@ class Freezer:
             coverage=prepared.coverage,
             covered_at=prepared.covered_at,
         )
-        procedure = FreezeProcedure(self._link.vm, plan, prepared.conversation.ticket, now)
+        procedure = FreezeProcedure(self._link.vm, plan, conversation.ticket, now, hands_over=True)
         driver.perform(procedure.start(now))
         while procedure.outcome is None:
             self._reporter.progress(procedure.progress(time.monotonic()))
             self._reporter.frozen(procedure.state, foreign=False)
-            self._tell_holder(procedure, guard)
-            self._take(driver, procedure, guard)
+            self._stand_by(procedure, care, conversation)
+            self._take(driver, procedure, care)
+            if procedure.unsettled is not None:
+                left_to = self._leave(care, conversation)
+                report = replace(procedure.unsettled, holder=left_to)
+                driver.perform(procedure.left(time.monotonic(), report))
         self._reporter.frozen(procedure.state, foreign=False)
         return procedure.outcome
 
-    def _tell_holder(self, procedure: FreezeProcedure, guard: Guard) -> None:
+    def _stand_by(self, procedure: FreezeProcedure, care: Care, conversation: Conversation) -> None:
         """Tell the holder when the hold ends, for it to take over at the right time."""
-        window = procedure.freeze.window
-        if window is not None and window.ends_at != self._told_hold_ends_at:
-            self._told_hold_ends_at = window.ends_at
-            self._holder.hold(guard, max(0.0, window.ends_at - time.monotonic()))
+        armed = care.mend(conversation.channel)
+        if armed is not None:
+            conversation.divert(armed)
+        if procedure.freeze.window is not None:
+            care.hold(procedure.freeze.window.ends_at)
 
-    def _take(self, driver: Driver, procedure: FreezeProcedure, guard: Guard) -> None:
+    def _take(self, driver: Driver, procedure: FreezeProcedure, care: Care) -> None:
         """Wait for one round, and hand over what it brought, in the order of its coming."""
         freeze = procedure.freeze
         happened = driver.round(
@@ -182,9 +205,9 @@ class Freezer:
         now = time.monotonic()
         if happened.flood is not None:
             driver.perform(procedure.flooded(now, happened.flood))
-        if happened.ended is not None and guard.fate() is Fate.TAKEN:
+        if happened.ended is not None and care.fate() is Fate.TAKEN:
             # Before anything else is concluded: what was written since may be by its thaw.
-            self._await_holder(driver, procedure, guard)
+            self._await_holder(driver, procedure, care)
             return
         if happened.view is not None:
             driver.perform(procedure.saw(now, happened.view))
@@ -206,24 +229,24 @@ class Freezer:
             )
         driver.perform(procedure.tick(now))
 
-    def _await_holder(self, driver: Driver, procedure: FreezeProcedure, guard: Guard) -> None:
-        """The holder talks to the guest now: its thaw is ours."""
+    def _await_holder(self, driver: Driver, procedure: FreezeProcedure, care: Care) -> None:
+        """The holder talks to the guest now: its thaw is ours, unless it dies with it."""
         until = procedure.freeze.ends_at + 2 * self._request.schedule.thaw_timeout_s
-        report = None
+        report, why = None, care.taken or "it was told to"
         while report is None and not self._wishes.gave_up and time.monotonic() < until:
-            report = guard.wait(WATCH_S)
+            report = care.wait(WATCH_S)
+            if report is None and care.taken is None:
+                text = "the holder has gone in the middle of its thaw"
+                driver.perform(procedure.stream_ended(time.monotonic(), text, gone=None))
+                return
         if report is None:
             reason = "the holder has not said what came of its thaw: THE GUEST MAY STILL BE FROZEN"
-            report = ThawReport(
-                None, None, None, False, reason, thaw_command(self._link.vm, foreign=False)
-            )
-        why = guard.taken or "it was told to"
-        driver.perform(procedure.taken_over(time.monotonic(), why, report, over=guard.over))
+            report = self._unsettled(reason)
+        over = care.over
+        driver.perform(procedure.taken_over(time.monotonic(), why, report, over=over))
 
-    def _rescue(self, driver: Driver, prepared: Prepared, error: Exception) -> Outcome:
-        """A bug of ours ended the freeze's watching: thaw all the same, and say so."""
-        reason = f"frostwatch failed in the middle of it: {printable(repr(error), 300)}"
-        self._reporter.tell(Tell(EventKind.NOTE, Level.ERROR, f"{reason}; thawing"))
+    def _rescue(self, driver: Driver, prepared: Prepared) -> ThawReport:
+        """A bug of ours ended the freeze's watching: thaw all the same."""
         now = time.monotonic()
         timeout_s = self._request.schedule.thaw_timeout_s
         watch = PortWatch(prepared.baseline, now)
@@ -234,17 +257,23 @@ class Freezer:
             command=thaw_command(self._link.vm, foreign=False),
         )
         machine = ThawMachine(plan, watch, prepared.conversation.ticket, now)
-        report = drive_thaw(driver, machine, watch)
-        outcome = Outcome(
+        return drive_thaw(driver, machine, watch)
+
+    def _unsettled(self, reason: str) -> ThawReport:
+        command = thaw_command(self._link.vm, foreign=False)
+        return ThawReport(None, None, None, False, reason, command, stuck=Stuck.SILENT)
+
+    def _failed(self, reason: str, report: ThawReport) -> Outcome:
+        return Outcome(
             OutcomeKind.FAILED,
             f"{reason}; {report.reason}",
             thawed=report.thawed,
             seconds=round(time.monotonic() - self._began_at, 3),
             next=report.next,
             stuck=report.stuck,
+            holder=report.holder,
             settled=report.settled,
         )
-        return self._told(outcome)
 
 
 def _no_holder(error: NoHolder) -> Outcome:

@@ -26,16 +26,32 @@ class FreezeProcedure:
         plan: what is to be frozen.
         new_ticket: numbers for the requests.
         now: seconds of the monotonic clock.
+        hands_over: whoever drives it hands over a guest whose thaw has ended in vain (`unsettled`),
+            before the last word is said.
+
+    Attributes:
+        unsettled: what the thaw came to that has ended in vain, until `left` is called.
     """
 
-    def __init__(self, vm: Vm, plan: FreezePlan, new_ticket: NewTicket, now: float) -> None:
+    def __init__(
+        self,
+        vm: Vm,
+        plan: FreezePlan,
+        new_ticket: NewTicket,
+        now: float,
+        *,
+        hands_over: bool = False,
+    ) -> None:
         self._vm = vm
+        self._hands_over = hands_over
+        self.unsettled: ThawReport | None = None
         self._schedule = plan.schedule
         self._ticket = new_ticket
         self.freeze = FreezeMachine(plan, new_ticket, now)
         self.thaw: ThawMachine | None = None
         self._broke: str | None = None
         self._broke_pending = False
+        self._taken = False
 
     @property
     def outcome(self) -> Outcome | None:
@@ -143,7 +159,18 @@ class FreezeProcedure:
         moves = [] if over else self.freeze.cut_short(now, f"the holder thawed it, since {why}")
         text = f"the holder took over, since {why}; what it found: {report.reason}"
         tell = Tell(EventKind.NOTE, Level.WARNING, text)
-        return [tell, *moves, *self.freeze.thawed(now, report, taken=True)]
+        self._taken = True
+        return [tell, *moves, *self._ended(now, report)]
+
+    def left(self, now: float, report: ThawReport) -> list[Move]:
+        """It was handed over, or nobody was found who goes on: say the last word.
+
+        Args:
+            now: seconds of the monotonic clock.
+            report: as `unsettled`, with who thaws now.
+        """
+        self.unsettled = None
+        return self.freeze.thawed(now, report, taken=self._taken)
 
     def extend(self, seconds: float) -> list[Move]:
         """Hold the window for longer, if it is held."""
@@ -200,9 +227,15 @@ class FreezeProcedure:
             self.thaw = ThawMachine(self._thaw_plan(now), self.freeze.watch, self._ticket, now)
             moves += self.thaw.start(now)
         report = self.thaw.report if self.thaw is not None else None
-        if report is not None and self.freeze.outcome is None:
-            moves += self.freeze.thawed(now, report)
+        if report is not None and self.freeze.outcome is None and self.unsettled is None:
+            moves += self._ended(now, report)
         return moves
+
+    def _ended(self, now: float, report: ThawReport) -> list[Move]:
+        if self._hands_over and not report.settled:
+            self.unsettled = report
+            return []
+        return self.freeze.thawed(now, report, taken=self._taken)
 
     def _thaw_plan(self, now: float) -> ThawPlan:
         freeze = self.freeze

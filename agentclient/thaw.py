@@ -55,6 +55,7 @@ class ThawReport:
             be short of it.
         sent: a thaw was sent; only where none was, no count means that nothing had to be thawed.
         stuck: why it isn't settled; None if it is.
+        holder: the process that goes on in our place; None if there is none.
     """
 
     before: FreezeState | None
@@ -66,6 +67,7 @@ class ThawReport:
     repeated: bool = False
     stuck: Stuck | None = None
     sent: bool = False
+    holder: int | None = None
 
     @property
     def thawed(self) -> int | None:

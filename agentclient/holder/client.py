@@ -1,61 +1,39 @@
-"""The console's side of its holder: starts it, arms it before each freeze, and hears from it."""
+"""The console's side of its holder: arms it before each freeze, and hears what it does."""
 
 from __future__ import annotations
 
 import itertools
 import os
-import select
-import shutil
 import socket
-import subprocess
-import sys
 import threading
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
 from typing import Final
 
 from agentclient.answers import freeze_state
 from agentclient.channel import Channel, UnixChannel
 from agentclient.commands import thaw_command
-from agentclient.holder.messages import (
-    BEAT_S,
-    SILENCE_S,
-    Body,
-    Do,
-    Say,
-    peer_in,
-    receive,
-    send,
-    text,
-)
+from agentclient.holder.messages import Body, Do, Say, peer_in, text
+from agentclient.holder.process import ACK_S, HolderProcess, NoHolder, started
 from agentclient.journal.rows import Reference
 from agentclient.thaw import ThawReport
 from agentclient.vm import Stuck, Vm
 
-START_S: Final = 5.0
-ACK_S: Final = 2.0
+__all__ = ["ACK_S", "Fate", "Guard", "HolderClient", "NoHolder"]
+
 # The word of a take-over comes within a moment of the channel's end, by another socket.
 FATE_S: Final = 0.5
-_PACKAGES: Final = str(Path(__file__).resolve().parents[2])
-_BOOT: Final = (
-    "import sys; sys.path.append(sys.argv[1]); from agentclient.holder.main import main; "
-    "main(int(sys.argv[2]), int(sys.argv[3]))"
-)
-
-
-class NoHolder(Exception):
-    """No holder stands by; the text is one clause for a person."""
+# The second one is new: the first has not answered, and was ended.
+_HOLDERS_TRIED: Final = 2
 
 
 class Fate(StrEnum):
     """Why a guarded channel has ended."""
 
     TAKEN = "taken"  # the holder talks to the guest now
-    LOST = "lost"  # the holder has died
+    LOST = "lost"  # the holder has died, or did not answer and was ended
     BROKEN = "broken"  # the guest's own end has closed
 
 
@@ -66,19 +44,24 @@ class Guard:
     Attributes:
         channel: where the console talks to the guest from now on.
         spare: the connection itself, dormant, for the case that the holder dies.
+        holder: whose care it is.
         taken: why the holder has taken over; None if it has not.
         over: the hold had come to its end by then.
         report: what its thaw came to, once it has ended.
         told_of_thaw: the holder was told that our own thaw may be sent.
+        afterwards: is called, in another thread, with what its thaw came to.
     """
 
     key: str
     channel: Channel
     spare: Channel
+    holder: HolderProcess | None = None
     taken: str | None = None
     over: bool = False
     report: ThawReport | None = None
     told_of_thaw: bool = False
+    afterwards: Callable[[ThawReport], None] = lambda _: None
+    _end: socket.socket | None = None
     _decided: threading.Event = field(default_factory=threading.Event)
     _ended: threading.Event = field(default_factory=threading.Event)
     _fate: Fate = Fate.BROKEN
@@ -91,6 +74,11 @@ class Guard:
         """
         self._decided.wait(timeout_s)
         return self._fate
+
+    @property
+    def lost(self) -> bool:
+        """Whether the holder is no more, and has not told that its thaw has ended."""
+        return self.report is None and self._ended.is_set()
 
     def wait(self, timeout_s: float) -> ThawReport | None:
         """Return what the holder's thaw came to; None if it has not ended in time.
@@ -110,6 +98,9 @@ class Guard:
         """The holder has gone; for the client alone."""
         self.decide(Fate.LOST)
         self._ended.set()
+        if self._end is not None:  # one that can't die yet would keep its end open
+            with suppress(OSError):
+                self._end.shutdown(socket.SHUT_RDWR)
 
     def decide(self, fate: Fate) -> None:
         """The channel ends for this reason, unless one was given before; for the client alone."""
@@ -121,26 +112,34 @@ class Guard:
         """The holder's thaw has ended; for the client alone."""
         self.report = report
         self._ended.set()
+        self.afterwards(report)
+
+    def close(self) -> None:
+        """Close both channels; the holder's own ends stay open."""
+        self.channel.close()
+        self.spare.close()
 
 
 class HolderClient:
-    """One console's holder; thread-safe. Its process is started when it is first needed."""
+    """One console's holder; thread-safe. Its process is started when it is first needed.
+
+    One that does not acknowledge within 2 s is ended, since it is our own child, and what it had is
+    as if it had died; the next freeze, or a guest that was in its care, has a new one.
+    """
 
     def __init__(self) -> None:
         self._starting = threading.Lock()
         self._lock = threading.Lock()
-        self._connection: socket.socket | None = None
-        self._process: subprocess.Popen[bytes] | None = None
+        self._holder: HolderProcess | None = None
         self._numbers = itertools.count(1)
-        self._acks: dict[int, threading.Event] = {}
         self._guards: dict[str, Guard] = {}
-        self._beat_at = 0.0
+        self._left = False
 
     @property
     def pid(self) -> int | None:
         """The holder's process; None if none runs."""
-        process = self._process
-        return process.pid if process is not None and process.poll() is None else None
+        holder = self._holder
+        return holder.pid if holder is not None else None
 
     def arm(
         self, vm: Vm, channel: Channel, thaw_s: float, window: Reference | None = None
@@ -154,42 +153,74 @@ class HolderClient:
             window: where the holder writes what it does; None for nowhere.
 
         Raises:
-            NoHolder: it can't be started, or does not answer; the channel is as it was.
+            NoHolder: it can't be started, or does not answer; the channel is as it was, and no
+                holder has it.
         """
-        self._start()
-        ours, theirs = socket.socketpair()
-        guard = Guard(f"{vm.id}#{next(self._numbers)}", UnixChannel(ours), channel)
+        for _ in range(_HOLDERS_TRIED - 1):
+            holder = self._started()
+            try:
+                return self._arm(holder, vm, channel, thaw_s, window)
+            except NoHolder:
+                if holder.pid is not None:
+                    raise  # it has answered: another one would say the same
+        return self._arm(self._started(), vm, channel, thaw_s, window)
+
+    def _arm(
+        self,
+        holder: HolderProcess,
+        vm: Vm,
+        channel: Channel,
+        thaw_s: float,
+        window: Reference | None,
+    ) -> Guard:
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            raise NoHolder(f"no channel can be made to it: {error.strerror}") from error
+        key = f"{vm.id}#{next(self._numbers)}"
+        guard = Guard(key, UnixChannel(ours), channel, holder, _end=ours)
         body = {"do": Do.ARM, "key": guard.key, "thaw_s": thaw_s, **_description(vm, window)}
         with self._lock:
             self._guards[guard.key] = guard
         try:
-            self._ask(body, [channel.fileno(), theirs.fileno()])
+            holder.ask(body, [channel.fileno(), theirs.fileno()])
         except NoHolder:
-            self._forget(guard)
+            self.forget(guard)
             guard.channel.close()
             raise
         finally:
             theirs.close()
         return guard
 
-    def intend(self, guard: Guard, *, bound_s: float, hold_s: float) -> None:
+    def intend(
+        self,
+        guard: Guard,
+        *,
+        bound_s: float,
+        hold_s: float,
+        sent: bool = False,
+        thawing: bool = False,
+    ) -> None:
         """Say that a freeze is about to be sent; after this it may be.
 
         Args:
             guard: the guest.
             bound_s: how long the freeze is waited for at the most.
             hold_s: how long its window is held.
+            sent: it was sent already, on a connection before this one.
+            thawing: and so was a thaw, perhaps.
 
         Raises:
             NoHolder: the holder has not heard it.
         """
-        body = {"do": Do.INTENT, "key": guard.key, "bound_s": bound_s, "hold_s": hold_s}
-        self._ask(body)
+        body = {"do": Do.INTENT, "bound_s": bound_s, "hold_s": hold_s, "sent": sent}
+        guard.told_of_thaw = thawing
+        self._ask(guard, {**body, "thawing": thawing})
 
     def hold(self, guard: Guard, seconds: float) -> None:
         """Say that the window ends in `seconds`; a holder that has gone shows elsewhere."""
         with suppress(NoHolder):
-            self._ask({"do": Do.HOLD, "key": guard.key, "seconds": seconds})
+            self._ask(guard, {"do": Do.HOLD, "seconds": seconds})
 
     def thaws(self, guard: Guard) -> None:
         """Say that our own thaw is about to be sent; a holder that has gone shows elsewhere.
@@ -200,99 +231,51 @@ class HolderClient:
             return
         guard.told_of_thaw = True
         with suppress(NoHolder):
-            self._ask({"do": Do.THAWING, "key": guard.key})
+            self._ask(guard, {"do": Do.THAWING})
 
-    def hand_over(self, guard: Guard) -> None:
-        """Leave the guest to the holder, which thaws it as soon as its agent answers."""
-        with suppress(NoHolder):
-            self._ask({"do": Do.TAKE, "key": guard.key})
-        guard.channel.close()
-        guard.spare.close()
+    def hand_over(self, guard: Guard) -> int:
+        """Leave the guest to the holder, which thaws it as soon as its agent answers.
+
+        Returns:
+            The holder's pid.
+
+        Raises:
+            NoHolder: it has not acknowledged it; whatever it had, it has no more.
+        """
+        if guard.taken is None or guard.lost:
+            self._ask(guard, {"do": Do.TAKE})
+        pid = guard.holder.pid if guard.holder is not None else None
+        if pid is None:
+            raise NoHolder("the holder has gone")
+        return pid
 
     def disarm(self, guard: Guard) -> None:
         """Say that the guest needs no care any more, and close everything that belonged to it."""
         if guard.taken is None:
             with suppress(NoHolder):
-                self._ask({"do": Do.DISARM, "key": guard.key})
-        self._forget(guard)
-        guard.channel.close()
-        guard.spare.close()
+                self._ask(guard, {"do": Do.DISARM})
+        self.forget(guard)
+        guard.close()
 
     def close(self) -> None:
         """Leave; what is armed still is thawed by the holder."""
         with self._lock:
-            connection, self._connection = self._connection, None
-        if connection is not None:
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+            self._left, holder = True, self._holder
+        if holder is not None:
+            holder.leave()
 
-    # -- the process ----------------------------------------------------------------------
-
-    def _start(self) -> None:
+    def _started(self) -> HolderProcess:
+        """Return the holder that runs, or a new one."""
         with self._starting:
-            if self._connection is not None:
-                return
-            reasons = []
-            for command in _commands():
-                try:
-                    self._start_as(command)
-                except (NoHolder, OSError) as error:
-                    reasons.append(str(error))
-                else:
-                    return
-            raise NoHolder(f"the holder can't be started: {'; '.join(reasons)}")
-
-    def _start_as(self, command: Sequence[str]) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            theirs.set_inheritable(True)
-            self._process = subprocess.Popen(
-                [*command, str(theirs.fileno()), str(os.getpid())],
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        self._connection = ours
-        threading.Thread(target=self._listen, args=(ours,), name="holder", daemon=True).start()
-        try:
-            self._ask({"do": Do.HELLO}, timeout_s=START_S)
-        except NoHolder:
-            self._lost(ours)
-            raise
-
-    def _listen(self, connection: socket.socket) -> None:
-        """Hear what the holder says, and tell it that we live."""
-        poll = select.poll()
-        poll.register(connection, select.POLLIN)
-        while True:
-            try:
-                poll.poll(BEAT_S * 1000)
-                self._beat(connection)
-                message = receive_now(connection)
-            except OSError:
-                message = None
-            if message is None:
-                self._lost(connection)
-                return
-            self._heard(message)
-
-    def _beat(self, connection: socket.socket) -> None:
-        now = time.monotonic()
-        if now - self._beat_at >= BEAT_S:
-            self._beat_at = now
-            with suppress(BlockingIOError):
-                send(connection, {"do": Do.BEAT})
+            if self._left:
+                raise NoHolder("frostwatch is leaving")
+            if self._holder is None or self._holder.pid is None:
+                self._holder = started(self._heard, self._lost)
+            return self._holder
 
     def _heard(self, body: Body) -> None:
-        if body.get("say") == Say.ACK:
-            number = body.get("number")
-            event = self._acks.get(number) if isinstance(number, int) else None
-            if event is not None:
-                event.set()
-            return
-        guard = self._guards.get(text(body, "key"))
+        with self._lock:
+            guard = self._guards.get(text(body, "key"))
         if guard is None:
             return
         if body.get("say") == Say.TAKEN:
@@ -300,77 +283,25 @@ class HolderClient:
         elif body.get("say") == Say.BROKEN:
             guard.decide(Fate.BROKEN)
         elif body.get("say") == Say.DONE:
+            self.forget(guard)
             guard.end(_report(body))
 
-    def _lost(self, connection: socket.socket) -> None:
-        """The holder has gone, or was left: nobody waits for it any more."""
+    def _lost(self, holder: HolderProcess) -> None:
+        """A holder has gone, and with it its care for its guests."""
         with self._lock:
-            if self._connection is connection:
-                self._connection = None
-            guards = list(self._guards.values())
-            waiting = list(self._acks.values())
-        connection.close()
+            guards = [one for one in self._guards.values() if one.holder is holder]
         for guard in guards:
             guard.lose()
-        for event in waiting:
-            event.set()
-        process = self._process
-        if process is not None:
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(SILENCE_S)
 
-    def _ask(
-        self, body: Body, descriptors: Sequence[int] = (), *, timeout_s: float = ACK_S
-    ) -> None:
-        number, acknowledged = next(self._numbers), threading.Event()
-        connection = self._connection
-        if connection is None:
+    def _ask(self, guard: Guard, body: Mapping[str, object]) -> None:
+        if guard.holder is None:
             raise NoHolder("the holder has gone")
-        self._acks[number] = acknowledged
-        try:
-            send(connection, {**body, "number": number}, descriptors)
-            in_time = acknowledged.wait(timeout_s)
-        except OSError as error:
-            raise NoHolder(f"the holder can't be reached: {error}") from error
-        finally:
-            del self._acks[number]
-        if self._connection is not connection:
-            raise NoHolder("the holder has gone")
-        if not in_time:
-            raise NoHolder(f"the holder does not answer within {timeout_s:g} s")
+        guard.holder.ask({**body, "key": guard.key})
 
-    def _forget(self, guard: Guard) -> None:
+    def forget(self, guard: Guard) -> None:
+        """Hear nothing of a guest any more."""
         with self._lock:
             self._guards.pop(guard.key, None)
-
-
-def receive_now(connection: socket.socket) -> dict[str, object] | None:
-    """Return what has come; an empty message if nothing has, None at the end.
-
-    Raises:
-        OSError: the other side was killed.
-    """
-    poll = select.poll()
-    poll.register(connection, select.POLLIN)
-    if not poll.poll(0):
-        return {}
-    message = receive(connection)
-    return None if message is None else message[0]
-
-
-def _commands() -> list[list[str]]:
-    """Return the ways to start a holder, the best first.
-
-    The library path can't come from the environment, which ``-E`` and ``-I`` keep out; ``-S``
-    spares what a small process does not need.
-    """
-    plain = [sys.executable, "-S", "-E", "-I", "-c", _BOOT, _PACKAGES]
-    scope = shutil.which("systemd-run")
-    if scope is None or not Path("/run/systemd/system").is_dir():
-        return [plain]
-    # A scope of its own: ending the terminal's control group does not end the holder.
-    user = [] if os.geteuid() == 0 else ["--user"]
-    return [[scope, *user, "--scope", "--quiet", "--collect", "--no-ask-password", *plain], plain]
 
 
 def _description(vm: Vm, window: Reference | None) -> dict[str, object]:

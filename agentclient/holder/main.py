@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
 import selectors
 import signal
 import socket
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
@@ -15,6 +18,7 @@ from typing import Final
 from agentclient.holder.diary import Diary
 from agentclient.holder.messages import (
     SILENCE_S,
+    VERSION,
     Body,
     Do,
     Say,
@@ -22,11 +26,16 @@ from agentclient.holder.messages import (
     send,
     text,
 )
+from agentclient.holder.relay import SHORT
 from agentclient.holder.ward import State, Tie, Ward
 from agentclient.thaw import ThawReport
 from agentclient.visitor import Visitor
 
 LONGEST_TURN_S: Final = 0.25
+# Kept free of guests: for monitors, a channel that has to be opened anew, and the journal.
+RESERVE: Final = 16
+# What a console that is stopped has not heard yet; one that lives hears it within a turn.
+MOST_UNSAID: Final = 10_000
 NAME: Final = b"frostwatch-hold"
 _PR_SET_NAME: Final = 15
 _IGNORED: Final = (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal.SIGTSTP, signal.SIGQUIT)
@@ -47,6 +56,7 @@ class Holder:
         self._visitor = Visitor()
         self._wards: dict[str, Ward] = {}
         self._diary = Diary()
+        self._unsaid: deque[Body] = deque(maxlen=MOST_UNSAID)
         self._alone = False
         self._told_to_end = False
         self._heard_at = time.monotonic()
@@ -83,6 +93,7 @@ class Holder:
                 self._handle(key, handler, events)
         now = time.monotonic()
         self._visit(0)
+        self._speak()
         if self._told_to_end:
             self._take_over_all("the holder was told to end")
         stopped = now - self._heard_at > SILENCE_S
@@ -161,31 +172,58 @@ class Holder:
             # A console that was killed with packets unread resets the channel. That is told once,
             # and before what it had said.
             return True
-        except OSError:
+        except OSError as error:
+            if error.errno in SHORT:
+                return False
             message = None
         if message is None:
             self._hang_up()
             return False
         self._heard_at = time.monotonic()
         body, descriptors = message
-        self._obey(body, descriptors)
-        if body.get("do") != Do.BEAT:
-            self._say({"say": Say.ACK, "number": body.get("number")})
+        refusal = self._try(body, descriptors)
+        done = {"done": refusal is None, "why": refusal, "version": VERSION}
+        self._say({"say": Say.ACK, "number": body.get("number"), **done})
         return True
 
-    def _obey(self, body: Body, descriptors: list[int]) -> None:
+    def _try(self, body: Body, descriptors: list[int]) -> str | None:
+        """Do what is asked; return why it was not done, None if it was."""
+        sockets: list[socket.socket] = []
+        try:
+            while descriptors:
+                sockets.append(socket.socket(fileno=descriptors[0]))
+                descriptors.pop(0)
+            if body.get("do") == Do.ARM:
+                return self._arm(body, sockets)
+            return self._obey(body)
+        except Exception as error:  # noqa: BLE001 - P8: one broken guest is refused, and no other
+            return f"the holder failed: {error!r}"
+        finally:
+            for each in sockets:
+                each.close()  # but for those that a ward has
+            for descriptor in descriptors:
+                with suppress(OSError):
+                    os.close(descriptor)
+
+    def _arm(self, body: Body, sockets: list[socket.socket]) -> str | None:
+        if len(sockets) != 2:
+            return "the holder has no descriptor left for another guest: raise ulimit -n"
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if max(each.fileno() for each in sockets) >= limit - RESERVE:
+            return f"the holder has too few descriptors for another guest: ulimit -n is {limit}"
+        guest, console = sockets
+        ward = Ward(body, guest, console, self._tie)
+        self._wards[ward.key] = ward
+        sockets.clear()
+        return None
+
+    def _obey(self, body: Body) -> str | None:
         now = time.monotonic()
-        sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
-        if body.get("do") == Do.ARM and len(sockets) == 2:
-            guest, console = sockets
-            ward = Ward(body, guest, console, self._tie)
-            self._wards[ward.key] = ward
-            return
-        for each in sockets:
-            each.close()
+        if body.get("do") in (Do.HELLO, Do.BEAT):
+            return None
         held = self._wards.get(text(body, "key"))
         if held is None:
-            return
+            return "the holder does not know this guest"
         match body.get("do"):
             case Do.INTENT:
                 held.intend(body, now)
@@ -198,14 +236,28 @@ class Holder:
             case Do.DISARM if held.state is not State.THAWING:
                 held.disarm()
                 del self._wards[held.key]
+            case Do.DISARM:
+                return "the holder thaws this guest itself"
+            case _:
+                return "the holder does not know what this means"
+        return None
 
     def _say(self, body: Body) -> None:
-        if self._console is None:
-            return
-        # It may be stopped, and not read; or it has gone, which its channel tells behind what it
-        # had said. What is done is done all the same.
-        with suppress(OSError):
-            send(self._console, body)
+        if self._console is not None:
+            self._unsaid.append(body)
+            self._speak()
+
+    def _speak(self) -> None:
+        """Say what is unsaid. A console that is stopped does not read; it hears it later."""
+        while self._console is not None and self._unsaid:
+            try:
+                send(self._console, self._unsaid[0])
+            except OSError as error:
+                # One that has gone has its channel tell that, behind what it had said.
+                if error.errno in (errno.EPIPE, errno.ECONNRESET):
+                    self._unsaid.clear()
+                return
+            self._unsaid.popleft()
 
     # -- taking over ----------------------------------------------------------------------
 
@@ -221,6 +273,8 @@ class Holder:
             self._tell(ward, report)
 
     def _broken(self, ward: Ward) -> None:
+        # The console goes on with a new connection, which it arms anew. Should it die before that,
+        # the guest is thawed through one of our own.
         self._say({"say": Say.BROKEN, "key": ward.key})
         if ward.state is State.DONE:
             self._wards.pop(ward.key, None)

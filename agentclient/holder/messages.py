@@ -1,7 +1,8 @@
 """What the console and its holder tell each other: one JSON object a packet, descriptors beside it.
 
-Every request is acknowledged by its number, so that the console knows that the holder stands by
-before a freeze is sent.
+Every request is acknowledged by its number, with whether it was done, so that the console knows
+that the holder stands by before a freeze is sent. Beats are acknowledged, too: a holder that is
+silent for as long as an acknowledgement may take stands by no more.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import Final
 
 from agentclient.vm import Peer, Process
 
+VERSION: Final = 2
+"""Both ends must be of the same one: `HELLO` asks, before anything else is said."""
 MOST_BYTES: Final = 64 * 1024
 MOST_DESCRIPTORS: Final = 2
 # The console says that it lives this often; without it for so long, it is taken to be stopped.
@@ -28,7 +31,7 @@ class Do(StrEnum):
 
     HELLO = "hello"  # are you there?
     ARM = "arm"  # here is a guest's channel, and the end through which we talk to it
-    INTENT = "intent"  # the next bytes are a freeze
+    INTENT = "intent"  # the next bytes are a freeze; or one was sent on a connection before this
     HOLD = "hold"  # the window is open, and ends in so many seconds
     THAWING = "thawing"  # our own thaw may be sent from now on: ask before another one is
     TAKE = "take"  # we leave it: thaw it in our place
@@ -39,7 +42,7 @@ class Do(StrEnum):
 class Say(StrEnum):
     """What the holder tells the console."""
 
-    ACK = "ack"  # done as asked
+    ACK = "ack"  # done as asked, or why not
     TAKEN = "taken"  # the conversation is the holder's now
     BROKEN = "broken"  # the guest's own end has closed: QEMU has gone, or dropped us
     DONE = "done"  # what came of it

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import selectors
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 READ_BYTES: Final = 64 * 1024
+SHORT: Final = (errno.ENOMEM, errno.ENOBUFS)
+"""The system's, not the connection's: it passes."""
 
 
 class Relay:
@@ -40,18 +44,26 @@ class Relay:
         self.from_guest = 0
         """Bytes that came from the guest."""
         self._events = {"guest": 0, "console": 0}
-        for side, connection in self._sides.items():
-            connection.setblocking(False)
-            self._register(side, selectors.EVENT_READ)
+        try:
+            for side, connection in self._sides.items():
+                connection.setblocking(False)
+                self._register(side, selectors.EVENT_READ)
+        except BaseException:
+            self._forget()
+            raise
 
     def stop(self) -> None:
         """Pass nothing on any more, not even what was read already; closes the console's end."""
         if self._over:
             return
         self._over = True
-        for side in self._sides:
-            self._register(side, 0)
+        self._forget()
         self._sides["console"].close()
+
+    def _forget(self) -> None:
+        for side in self._sides:
+            with suppress(KeyError, ValueError):
+                self._register(side, 0)
 
     def _handler(self, side: str) -> Callable[[int], None]:
         def handle(events: int) -> None:
@@ -67,7 +79,9 @@ class Relay:
             data = self._sides[side].recv(READ_BYTES)
         except BlockingIOError:
             return
-        except OSError:
+        except OSError as error:
+            if error.errno in SHORT:
+                return
             data = b""
         if not data:
             self._end(side)
@@ -84,9 +98,11 @@ class Relay:
             sent = self._sides[side].send(unsent) if unsent else 0
         except BlockingIOError:
             sent = 0
-        except OSError:
-            self._end(side)
-            return
+        except OSError as error:
+            if error.errno not in SHORT:
+                self._end(side)
+                return
+            sent = 0
         if side == "guest":
             self.to_guest += sent
         self._unsent[side] = unsent[sent:]
@@ -102,13 +118,13 @@ class Relay:
         connection, before = self._sides[side], self._events[side]
         if events == before:
             return
-        self._events[side] = events
         if not events:
             self._selector.unregister(connection)
         elif before:
             self._selector.modify(connection, events, self._handler(side))
         else:
             self._selector.register(connection, events, self._handler(side))
+        self._events[side] = events
 
     def _end(self, side: str) -> None:
         if not self._over:

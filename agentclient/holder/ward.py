@@ -92,9 +92,11 @@ class Ward:
     # -- what the console says ------------------------------------------------------------
 
     def intend(self, body: Body, now: float) -> None:
-        """The next bytes are a freeze (`Do.INTENT`)."""
-        self._sent_before = self._relay.to_guest
+        """The next bytes are a freeze, or one was sent before this connection (`Do.INTENT`)."""
+        sent = body.get("sent") is True
+        self._sent_before = -1 if sent else self._relay.to_guest
         self._heard_before = self._relay.from_guest
+        self._console_thaws = body.get("thawing") is True
         self._hold_s = number(body, "hold_s")
         self._bound_at = now + number(body, "bound_s")
         self._deadline = self._bound_at + GRACE_S
@@ -145,7 +147,7 @@ class Ward:
             self._talk_through(UnixChannel(self._guest))
         view = MonitorView(problem="not looked at yet")
         self._watch = PortWatch(view, now)
-        self._machine = ThawMachine(self._plan(now), self._watch, self._tickets.__next__, now)
+        self._machine = ThawMachine(self._plan(), self._watch, self._tickets.__next__, now)
         self._perform(self._machine.start(now))
         return True
 
@@ -195,18 +197,19 @@ class Ward:
         if side == "guest":
             self._guest.close()
             self.state = State.BROKEN
-            if is_gone(self._server.process) or not self._may_have_run:
+            if is_gone(self._server.process):
                 self._end()
             self._tie.broken(self)
 
     # -- thawing --------------------------------------------------------------------------
 
-    def _plan(self, now: float) -> ThawPlan:
+    def _plan(self) -> ThawPlan:
         return ThawPlan(
             vm=self.name,
             timeout_s=number(self.body, "thaw_s", 180.0),
-            # A freeze that is still pending may take its whole bound before the thaw can run.
-            patience_s=0.0 if self._answered else max(0.0, self._bound_at - now),
+            # A freeze that is queued still will run, whatever its bound was: who left it there
+            # stays until the agent has come to it.
+            patience_s=0.0 if self._answered else float("inf"),
             owned=False,
             connected=self._listening,
             ask=self._console_thaws,
@@ -328,7 +331,10 @@ class Ward:
     def _saw(self, view: MonitorView) -> None:
         if self._machine is not None and self.state is State.THAWING:
             now = time.monotonic()
-            self._perform(self._machine.changed(now, self._watch.saw(now, view)))
+            changes = self._watch.saw(now, view)
+            if self._watch.open is False:  # what no agent has read goes when we leave (§1.8)
+                self._machine.freeze_settled(now)
+            self._perform(self._machine.changed(now, changes))
 
     def _end(self) -> None:
         if self.state is State.THAWING:

@@ -1,0 +1,268 @@
+"""Who thaws one guest if we die, from before its freeze is sent until it is settled (P4).
+
+Every way out of a freeze ends with somebody who thaws: the console, a holder that has acknowledged
+it within 2 s, or a new one; else it is said loudly. What is not settled is handed over, never let
+go. docs/architecture.md has the table.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from typing import Final
+
+from agentclient.channel import Channel, UnixChannel
+from agentclient.events import EventKind
+from agentclient.holder.client import Fate, Guard, HolderClient, NoHolder
+from agentclient.journal.rows import Reference
+from agentclient.moves import Tell
+from agentclient.thaw import ThawReport
+from agentclient.vm import Level, Vm
+
+# A holder that could not be had may be had a little later.
+AGAIN_S: Final = 5.0
+
+
+class Care:
+    """The holder's care for one guest, renewed with each connection to it.
+
+    Args:
+        holder: the console's holder.
+        vm: the VM.
+        thaw_s: how long the holder's own thaw may take, in seconds.
+        window: where the holder writes what it does; None for nowhere.
+        tell: is told when nobody stands by, and what the holder does once we have left.
+    """
+
+    def __init__(
+        self,
+        holder: HolderClient,
+        vm: Vm,
+        thaw_s: float,
+        window: Reference | None,
+        tell: Callable[[Tell], None],
+    ) -> None:
+        self._holder = holder
+        self._vm = vm
+        self._thaw_s = thaw_s
+        self._window = window
+        self._tell = tell
+        self._guard: Guard | None = None
+        self._bound_at = 0.0
+        self._hold_s = 0.0
+        self._hold_ends_at: float | None = None
+        self._thawing = False
+        self._alone = False
+        self._again_at = 0.0
+        self.tried_to_leave = False
+        self.sent = False
+        """A freeze may have been sent."""
+        self.left_to: int | None = None
+        """The process that thaws it in our place; None if we have not left it to anybody."""
+
+    # -- before the freeze ----------------------------------------------------------------
+
+    def begin(self, channel: Channel) -> Channel:
+        """Hand the connection to a holder, and return through which one we talk from now on.
+
+        Raises:
+            NoHolder: nobody would thaw; the connection is as it was, and nobody else has it.
+        """
+        self._guard = self._holder.arm(self._vm, channel, self._thaw_s, self._window)
+        return self._guard.channel
+
+    def intend(self, *, bound_s: float, hold_s: float) -> None:
+        """Say that a freeze is about to be sent; after this it may be.
+
+        Args:
+            bound_s: how long the freeze is waited for at the most.
+            hold_s: how long its window is held.
+
+        Raises:
+            NoHolder: the holder has not heard it.
+        """
+        assert self._guard is not None
+        self._bound_at, self._hold_s = time.monotonic() + bound_s, hold_s
+        self._holder.intend(self._guard, bound_s=bound_s, hold_s=hold_s)
+
+    # -- while it lasts -------------------------------------------------------------------
+
+    def hold(self, ends_at: float) -> None:
+        """Say when the window ends (seconds of the monotonic clock), if that is news."""
+        if ends_at == self._hold_ends_at:
+            return
+        self._hold_ends_at = ends_at
+        if self._guard is not None:
+            self._holder.hold(self._guard, max(0.0, ends_at - time.monotonic()))
+
+    def thaws(self) -> None:
+        """Say that our own thaw is about to be sent: whoever thaws in our place asks first."""
+        self._thawing = True
+        if self._guard is not None:
+            self._holder.thaws(self._guard)
+
+    def fate(self) -> Fate:
+        """Return why the channel has ended."""
+        return self._guard.fate() if self._guard is not None else Fate.BROKEN
+
+    @property
+    def taken(self) -> str | None:
+        """Why the holder has taken over; None if it has not, or has died since."""
+        guard = self._guard
+        return guard.taken if guard is not None and not guard.lost else None
+
+    @property
+    def over(self) -> bool:
+        """Whether the hold had come to its end when the holder took over."""
+        return self._guard is not None and self._guard.over
+
+    def wait(self, timeout_s: float) -> ThawReport | None:
+        """Return what the holder's thaw came to; None if it has not ended in time."""
+        return self._guard.wait(timeout_s) if self._guard is not None else None
+
+    def spare(self) -> Channel | None:
+        """Return the connection itself, if the holder has gone and left us that.
+
+        Otherwise it is closed: it is broken, and QEMU would take it for its one client.
+        """
+        guard = self._guard
+        if guard is None:
+            return None
+        if guard.lost or guard.fate() is Fate.LOST:
+            return guard.spare
+        guard.spare.close()
+        return None
+
+    def renewed(self, channel: Channel) -> Channel:
+        """Arm a holder again, with the connection that we go on with.
+
+        Returns:
+            Through which one we talk from now on; the same where no holder can be had, which is
+            told, and tried again (`mend`).
+        """
+        old, self._guard = self._guard, None
+        if old is not None:
+            self._let_go(old, channel)
+        return self._arm_again(channel)
+
+    def mend(self, channel: Channel) -> Channel | None:
+        """Arm a holder where none could be had before, from time to time.
+
+        Args:
+            channel: the connection that we talk through now, without a holder.
+
+        Returns:
+            Through which one we talk from now on; None if nothing has changed.
+        """
+        if not self._alone or time.monotonic() < self._again_at:
+            return None
+        armed = self._arm_again(channel)
+        return None if armed is channel else armed
+
+    def _arm_again(self, channel: Channel) -> Channel:
+        now = time.monotonic()
+        try:
+            given = channel if channel.fileno() >= 0 else _ended_channel()
+            guard = self._holder.arm(self._vm, given, self._thaw_s, self._window)
+        except (NoHolder, OSError) as error:
+            self._go_alone(error)
+            return channel
+        try:
+            self._holder.intend(
+                guard,
+                bound_s=max(0.0, self._bound_at - now),
+                hold_s=self._hold_s,
+                sent=self.sent,
+                thawing=self._thawing,
+            )
+        except NoHolder as error:
+            guard.channel.close()
+            self._go_alone(error)
+            return channel
+        if self._alone:
+            self._tell(Tell(EventKind.NOTE, Level.INFO, "a holder stands by again"))
+        self._guard, self._alone = guard, False
+        if self._hold_ends_at is not None:
+            self._holder.hold(guard, max(0.0, self._hold_ends_at - now))
+        return guard.channel
+
+    def _go_alone(self, error: Exception) -> None:
+        self._again_at = time.monotonic() + AGAIN_S
+        if not self._alone:
+            self._alone = True
+            text = f"nobody would thaw the guest if frostwatch died now: {error}"
+            self._tell(Tell(EventKind.NOTE, Level.ERROR, text))
+
+    def _let_go(self, old: Guard, channel: Channel) -> None:
+        """Forget a guard whose connection has ended; the one that we go on with stays open."""
+        if channel is not old.spare:
+            self._holder.disarm(old)
+            return
+        self._holder.forget(old)
+        old.channel.close()
+
+    # -- the end --------------------------------------------------------------------------
+
+    def leave(self, channel: Channel) -> int | None:
+        """Hand the guest over to whoever thaws it in our place.
+
+        Args:
+            channel: the connection to its agent, where no holder has it.
+
+        Returns:
+            Its process; None if there is nobody: then it has to be said loudly.
+        """
+        if self.tried_to_leave:
+            return self.left_to
+        self.tried_to_leave = True
+        guard = self._guard
+        if guard is not None:
+            channel = guard.spare
+            try:
+                self.left_to = self._hand_over(guard)
+            except NoHolder:  # it has been ended, or has refused
+                self._guard = None
+                guard.channel.close()
+        if self.left_to is None:
+            self.left_to = self._leave_to_another(channel)
+        return self.left_to
+
+    def _leave_to_another(self, channel: Channel) -> int | None:
+        if self._arm_again(channel) is channel or self._guard is None:
+            return None
+        try:
+            return self._hand_over(self._guard)
+        except NoHolder:
+            return None
+
+    def _hand_over(self, guard: Guard) -> int:
+        guard.afterwards = self._tell_afterwards
+        return self._holder.hand_over(guard)
+
+    def end(self) -> None:
+        """It is settled, or nothing was sent, or somebody else has it: close what is ours."""
+        guard, self._guard = self._guard, None
+        if guard is None:
+            return
+        if self.left_to is None:
+            self._holder.disarm(guard)
+        else:
+            guard.close()
+
+    def _tell_afterwards(self, report: ThawReport) -> None:
+        level = Level.GOOD if report.settled else Level.ERROR
+        step = f". NEXT: {report.next}" if report.next else ""
+        text = f"the holder, after we had left the guest to it: {report.reason}{step}"
+        self._tell(Tell(EventKind.NOTE, level, text))
+
+
+def _ended_channel() -> Channel:
+    """Return a channel whose other side has ended: a holder opens the guest's anew in its place.
+
+    Raises:
+        OSError: there is no descriptor for it.
+    """
+    ours, theirs = socket.socketpair()
+    theirs.close()
+    return UnixChannel(ours)
