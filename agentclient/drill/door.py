@@ -53,6 +53,11 @@ class Loop:
         self._ready.pop(fd, None)
         self._epoll.unregister(fd)
 
+    def close(self) -> None:
+        """Wait for nothing any more."""
+        self._ready.clear()
+        self._epoll.close()
+
     def run_once(self, timeout_s: float) -> None:
         """Wait until something happens; a negative time means for ever."""
         for fd, events in self._epoll.poll(timeout_s):
@@ -95,6 +100,18 @@ class Door:
         self._pending += data
         if not waits and not self._flush() and self._client is not None:
             self._loop.change(self._client.fileno(), select.EPOLLIN | select.EPOLLOUT)
+
+    def drop(self) -> None:
+        """Drop the client of now, if there is one; the next one is served then."""
+        if self._client is not None:
+            self._drop(self._client)
+
+    def close(self) -> None:
+        """Listen no more, and drop the client of now."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+        self._listener.close()
 
     def remove(self) -> None:
         """Take the socket's file away."""

@@ -182,7 +182,10 @@ class Injector:
             failure = self._failure(one, sys._getframe(1))
             if failure is not None:
                 raise failure
-            return real(*arguments, **named)
+            try:
+                return real(*arguments, **named)
+            finally:
+                del arguments, named  # a traceback would keep what they hold
 
         def undo() -> None:
             if own:

@@ -1,0 +1,76 @@
+"""One simulated guest, served by a thread of the test's own process: its disks are the truth."""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self
+
+from agentclient.drill.plan import GuestPlan
+from agentclient.drill.server import Resident, Server
+from agentclient.drill.troubles import Course
+from agentclient.vm import AgentChannel, MonitorChannel, Transport, Vm, VmId
+
+LEAVING_S = 5.0
+
+
+class Simulated:
+    """A guest with an agent and a monitor; while it is entered.
+
+    Args:
+        folder: for its sockets.
+        hook_s: how long its freeze hook takes.
+    """
+
+    def __init__(self, folder: Path, hook_s: float = 0.1) -> None:
+        self._agent, self._monitor = folder / "agent", folder / "monitor"
+        self._server = Server(1.0)
+        plan = GuestPlan("simulated")
+        paths = {"agent": str(self._agent), "monitor": str(self._monitor)}
+        self._resident = Resident(self._server, {**plan.to_json(), **paths})
+        self._resident.guest._course = Course(hook_s)
+        self._work: list[Callable[[], None]] = []
+        self._stop_fd, self._stop = os.pipe()
+        self._work_fd = os.eventfd(0, os.EFD_NONBLOCK)
+        self._server.loop.watch(self._work_fd, select.EPOLLIN, self._do_work)
+        self._thread = threading.Thread(target=self._server.run, args=(self._stop_fd,))
+
+    def __enter__(self) -> Self:
+        self._resident.tend()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._stop)
+        self._thread.join(LEAVING_S)
+        assert not self._thread.is_alive()
+        for fd in (self._stop_fd, self._work_fd):
+            os.close(fd)
+        for door in self._resident.doors:
+            door.close()
+            door.remove()
+        self._server.loop.close()
+
+    @property
+    def vm(self) -> Vm:
+        """The VM, as a source would describe it."""
+        channel = AgentChannel(self._agent, None, Transport.VIRTIO_SERIAL)
+        return Vm(VmId("socket", "simulated"), channel, MonitorChannel(self._monitor))
+
+    @property
+    def frozen(self) -> bool:
+        """Whether any of its file systems is frozen now."""
+        return bool(self._resident.guest.disks.frozen)
+
+    def drop_client(self) -> None:
+        """QEMU drops whoever is connected to the agent's channel."""
+        self._work.append(self._resident.doors[0].drop)
+        os.eventfd_write(self._work_fd, 1)
+
+    def _do_work(self, _: int) -> None:
+        os.eventfd_read(self._work_fd)
+        while self._work:
+            self._work.pop()()
