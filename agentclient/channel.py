@@ -11,6 +11,7 @@ import os
 import select
 import socket
 import time
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
@@ -24,6 +25,7 @@ from agentclient.vm import Peer
 RECEIVE_SIZE = 64 * 1024
 # A socket's address has room for so many bytes, one of them the zero at its end.
 _ADDRESS_BYTES = 108
+_CAN_NOT_WAIT_S = 0.02
 # A socket that turned out to be somebody else's is looked at again after so long.
 LEFT_ALONE_S = 15.0
 
@@ -36,6 +38,7 @@ class ConnectProblem(StrEnum):
     NO_PERMISSION = "no permission"
     QUEUE_FULL = "queue full"
     NOT_THE_VM = "not the VM"
+    NO_DESCRIPTOR = "no descriptor"
     OTHER = "other"
 
 
@@ -137,9 +140,7 @@ class UnixChannel:
 
     def _wait_writable(self, deadline: float) -> None:
         left = deadline - time.monotonic()
-        poll = select.poll()
-        poll.register(self._socket, select.POLLOUT)
-        if left <= 0 or not poll.poll(left * 1000):
+        if left <= 0 or not wait_any([self.fileno()], left, select.POLLOUT):
             raise TimeoutError("the other side does not take our bytes")
 
 
@@ -168,7 +169,10 @@ class UnixEndpoint:
         if self._refused is not None:
             self._leave_alone(*self._refused)
         kind = socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
-        connection = socket.socket(socket.AF_UNIX, kind)
+        try:
+            connection = socket.socket(socket.AF_UNIX, kind)
+        except OSError as error:
+            raise _connect_failed(error) from error
         try:
             connect_to(connection, self.path)
         except (OSError, ValueError) as error:
@@ -209,14 +213,35 @@ def wait_readable(
     Raises:
         Cancelled: the cancellation was set.
     """
-    poll = select.poll()
-    poll.register(channel.fileno(), select.POLLIN)
+    waited_for = [channel.fileno()]
     if cancellation is not None:
-        poll.register(cancellation.fileno(), select.POLLIN)
-    ready = poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
+        waited_for.append(cancellation.fileno())
+    ready = wait_any(waited_for, max(0.0, deadline - time.monotonic()))
     if cancellation is not None and cancellation.is_set:
         raise Cancelled("cancelled")
     return bool(ready)
+
+
+def wait_any(fds: Iterable[int], timeout_s: float, events: int = select.POLLIN) -> set[int]:
+    """Wait for descriptors, and return those at which something may have happened.
+
+    Where the system can't wait (no memory; a limit of open files that was set below what is open),
+    it is a short sleep, and all are returned: a thaw must not fail for that. They do not block.
+
+    Args:
+        fds: the descriptors.
+        timeout_s: how long.
+        events: what for, as in `select.poll`.
+    """
+    waited_for = list(fds)
+    try:
+        poll = select.poll()
+        for fd in waited_for:
+            poll.register(fd, events)
+        return {fd for fd, _ in poll.poll(timeout_s * 1000)}
+    except OSError:
+        time.sleep(min(timeout_s, _CAN_NOT_WAIT_S))
+        return set(waited_for)
 
 
 def connect_to(connection: socket.socket, path: Path) -> None:
@@ -249,6 +274,10 @@ def _connect_failed(error: OSError | ValueError) -> ConnectFailed:
             return ConnectFailed(
                 ConnectProblem.NO_PERMISSION,
                 "we may not open the socket: run as root, or as a member of its group",
+            )
+        case errno.EMFILE | errno.ENFILE:
+            return ConnectFailed(
+                ConnectProblem.NO_DESCRIPTOR, "no descriptor is left for it (ulimit -n)"
             )
         case errno.EAGAIN:
             return ConnectFailed(

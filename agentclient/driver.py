@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import select
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from agentclient.channel import Channel, ConnectFailed, StreamEnded
+from agentclient.channel import Channel, ConnectFailed, StreamEnded, wait_any
 from agentclient.conversation import SEND_S, Conversation
 from agentclient.events import EventKind
 from agentclient.holder.care import Care
@@ -199,17 +198,15 @@ class Driver:
             self._reporter.tell(Tell(EventKind.NOTE, Level.WARNING, text))
 
     def _poll(self, until: float) -> set[int]:
-        poll = select.poll()
-        poll.register(self._wishes.fileno(), select.POLLIN)
+        waited_for = [self._wishes.fileno()]
         if time.monotonic() < self._read_from:
             until = min(until, self._read_from)
         elif self._broken is None:
-            poll.register(self._conversation.channel.fileno(), select.POLLIN)
+            waited_for.append(self._conversation.channel.fileno())
         event_fd = self._link.monitor.event_fd() if self._link.monitor else None
         if event_fd is not None:
-            poll.register(event_fd, select.POLLIN)
-        wait = max(0.0, until - time.monotonic())
-        return {fd for fd, _ in poll.poll(wait * 1000)}
+            waited_for.append(event_fd)
+        return wait_any(waited_for, max(0.0, until - time.monotonic()))
 
     def _hung_up(self) -> bool:
         """Return whether the channel has ended, though that isn't read yet."""

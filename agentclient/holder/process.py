@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import itertools
 import os
-import select
 import shutil
 import socket
 import subprocess
@@ -17,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from agentclient.channel import wait_any
 from agentclient.crew import NO_THREAD
 from agentclient.holder.messages import BEAT_S, VERSION, Body, Do, Say, receive, send, text
 
@@ -84,6 +84,7 @@ class HolderProcess:
         self._over = False
         self._left = False
         self._reset = False
+        self._silent_since = self._counted_at = 0.0
         self._why = "the holder has gone"
 
     @property
@@ -172,16 +173,21 @@ class HolderProcess:
 
     def _hear_all(self) -> str:
         """Return why there is nothing to hear any more."""
-        poll = select.poll()
-        poll.register(self._connection, select.POLLIN)
-        quiet = 0
-        while quiet < ACK_S / BEAT_S:  # it answers each beat
-            came = poll.poll(BEAT_S * 1000)
-            quiet = 0 if came else quiet + 1
+        self._silent_since = time.monotonic()
+        while self._patient():
+            came = wait_any([self._connection.fileno()], BEAT_S)
             self._beat()
             if came and not self._hear():
                 return "the holder has gone"
         return f"the holder has not answered for {ACK_S:g} s, and was ended"
+
+    def _patient(self) -> bool:
+        """Whether it has answered a beat lately; who was stopped itself begins to count anew."""
+        now, before = time.monotonic(), self._counted_at
+        self._counted_at = now
+        if now - before > 2 * BEAT_S:
+            self._silent_since = now
+        return now - self._silent_since < ACK_S
 
     def _hear(self) -> bool:
         """Take what it says next; return whether there may be more."""
@@ -196,9 +202,11 @@ class HolderProcess:
                 return False
             time.sleep(_TRY_AGAIN_S)
             return True
-        if message is not None:
-            self._take(message[0])
-        return message is not None
+        if message is None:
+            return False
+        self._silent_since = time.monotonic()
+        self._take(message[0])
+        return True
 
     def _take(self, body: Body) -> None:
         if body.get("say") != Say.ACK:

@@ -140,7 +140,7 @@ def test_receiving_never_waits_and_tells_nothing_from_the_end() -> None:
         (errno.EACCES, ConnectProblem.NO_PERMISSION),
         (errno.EPERM, ConnectProblem.NO_PERMISSION),
         (errno.EAGAIN, ConnectProblem.QUEUE_FULL),
-        (errno.EMFILE, ConnectProblem.OTHER),
+        (errno.EMFILE, ConnectProblem.NO_DESCRIPTOR),
     ],
 )
 def test_why_a_connection_failed(
