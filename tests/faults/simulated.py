@@ -15,6 +15,7 @@ from agentclient.drill.troubles import Course
 from agentclient.vm import AgentChannel, MonitorChannel, Transport, Vm, VmId
 
 LEAVING_S = 5.0
+_LATER = 1e5
 
 
 class Simulated:
@@ -67,7 +68,23 @@ class Simulated:
 
     def drop_client(self) -> None:
         """QEMU drops whoever is connected to the agent's channel."""
-        self._work.append(self._resident.doors[0].drop)
+        self._do(self._resident.doors[0].drop)
+
+    def stop(self) -> None:
+        """Stop its agent (SIGSTOP): what is written to it waits."""
+        self._do(lambda: self._resident.guest._task.append((_LATER, lambda _: None, None)))
+
+    def go_on(self) -> None:
+        """Let its agent go on."""
+
+        def awake() -> None:
+            self._resident.guest._task.clear()
+            self._resident.woke()
+
+        self._do(awake)
+
+    def _do(self, work: Callable[[], None]) -> None:
+        self._work.append(work)
         os.eventfd_write(self._work_fd, 1)
 
     def _do_work(self, _: int) -> None:

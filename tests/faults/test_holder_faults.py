@@ -76,6 +76,12 @@ class Run:
         assert isinstance(outcome, Outcome), f"it hangs: {self.texts}"
         return outcome
 
+    def await_text(self, words: str) -> None:
+        until = time.monotonic() + THAWED_S
+        while not any(words in text for text in self.texts):
+            assert time.monotonic() < until, self.texts
+            time.sleep(0.02)
+
     def await_thaw(self) -> bool:
         until = time.monotonic() + THAWED_S
         while self.guest.frozen and time.monotonic() < until:
