@@ -32,6 +32,12 @@ class Frostwatch:
             self._known.append("--named-only")
         self._started: list[subprocess.Popen[str]] = []
 
+    def reach_through(self, agent: Path) -> None:
+        """Reach the (first) guest's agent by another path than QEMU's own."""
+        spec = self._known[1].split(",")
+        spec[1] = f"agent={agent}"
+        self._known[1] = ",".join(spec)
+
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         child = subprocess.Popen(
             [sys.executable, "-m", "tui.main", *self._known, *arguments],

@@ -17,6 +17,7 @@ import pytest
 from agentclient.events import EventKind
 from agentclient.vm import GuestIs, OutcomeKind
 from tests.guests.command import Frostwatch, ended, holders_of
+from tests.guests.forward import Forward
 from tests.guests.freezing import Operator
 from tests.guests.lab import Guest
 from tests.guests.lab.shell import wait_until
@@ -124,6 +125,30 @@ def test_a_console_without_descriptors_for_a_while_keeps_its_freeze(
     wait_until(lambda: not alive(holder), PATIENCE_S, "the holder's end")
     calm.assert_thawed()
     assert calm.hook_log().count("freeze") == calm.hook_log().count("thaw")
+
+
+def test_a_console_killed_after_its_channel_was_renewed_leaves_nobody_frozen(
+    calm: Guest, tmp_path: Path
+) -> None:
+    """The channel breaks in the hold, is opened again, and the agent lets the thaw wait."""
+    with Forward(calm.agent_socket, tmp_path / calm.agent_socket.name) as forward:
+        frostwatch = Frostwatch(calm)
+        frostwatch.reach_through(forward.path)
+        try:
+            child = frostwatch.freeze_until("held", "--hold", "100")
+            (holder,) = holders_of(child.pid)
+            calm.stop_agent()
+            forward.away(0.1)
+            time.sleep(2.5)
+            assert alive(child.pid)
+            child.kill()
+            child.wait()
+            assert calm.frozen_mounts() == {"a", "b"}
+            calm.continue_agent()
+            wait_until(lambda: not alive(holder), PATIENCE_S, "the holder's end")
+            calm.assert_thawed()
+        finally:
+            frostwatch.close()
 
 
 # -- a freeze that nobody can call back ------------------------------------------------------
