@@ -212,9 +212,7 @@ class Driver:
         """Return whether the channel has ended, though that isn't read yet."""
         if self._broken is not None:
             return False
-        poll = select.poll()
-        poll.register(self._conversation.channel.fileno(), 0)
-        return bool(poll.poll(0))
+        return bool(wait_any([self._conversation.channel.fileno()], 0.0, 0))
 
     def _told(self, readable: set[int]) -> bool:
         monitor = self._link.monitor

@@ -10,9 +10,11 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from agentclient.channel import Channel, UnixChannel
+from agentclient.commands import thaw_command
 from agentclient.events import EventKind
 from agentclient.holder.client import Fate, Guard, HolderClient, NoHolder
 from agentclient.journal.rows import Reference
@@ -238,7 +240,25 @@ class Care:
 
     def _hand_over(self, guard: Guard) -> int:
         guard.afterwards = self._tell_afterwards
-        return self._holder.hand_over(guard)
+        pid = self._holder.hand_over(guard)
+        guard.deserted = self._deserted
+        if guard.lost:
+            raise NoHolder("the holder has gone")
+        return pid
+
+    def _deserted(self) -> None:
+        """The holder that had it is no more: leave it to another one, which connects itself."""
+        self.left_to = None
+        with suppress(OSError):
+            self.left_to = self._leave_to_another(_ended_channel())
+        if self._guard is not None:
+            self._guard.close()
+        if self.left_to is None:
+            text = f"the holder has gone: NOBODY STANDS BY. NEXT: {thaw_command(self._vm)}"
+            self._tell(Tell(EventKind.NOTE, Level.ERROR, text))
+            return
+        text = f"the holder has gone: another one (pid {self.left_to}) goes on with the thaw"
+        self._tell(Tell(EventKind.NOTE, Level.WARNING, text))
 
     def end(self) -> None:
         """It is settled, or nothing was sent, or somebody else has it: close what is ours."""

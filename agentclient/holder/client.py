@@ -50,6 +50,7 @@ class Guard:
         report: what its thaw came to, once it has ended.
         told_of_thaw: the holder was told that our own thaw may be sent.
         afterwards: is called, in another thread, with what its thaw came to.
+        deserted: is called, in another thread, if it is lost before that.
     """
 
     key: str
@@ -61,6 +62,7 @@ class Guard:
     report: ThawReport | None = None
     told_of_thaw: bool = False
     afterwards: Callable[[ThawReport], None] = lambda _: None
+    deserted: Callable[[], None] = lambda: None
     _end: socket.socket | None = None
     _decided: threading.Event = field(default_factory=threading.Event)
     _ended: threading.Event = field(default_factory=threading.Event)
@@ -101,6 +103,8 @@ class Guard:
         if self._end is not None:  # one that can't die yet would keep its end open
             with suppress(OSError):
                 self._end.shutdown(socket.SHUT_RDWR)
+        if self.lost:
+            self.deserted()
 
     def decide(self, fate: Fate) -> None:
         """The channel ends for this reason, unless one was given before; for the client alone."""

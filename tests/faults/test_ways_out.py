@@ -247,3 +247,17 @@ def test_a_holder_that_dies_in_its_own_thaw_leaves_it_to_the_console(slow: Simul
     outcome = run.outcome()
     assert outcome.settled, run.texts
     assert not slow.frozen
+
+
+def test_a_holder_that_dies_with_what_was_left_to_it_is_replaced(slow: Simulated) -> None:
+    run = Run(slow)
+    run.begin(0.1)
+    run.sent.wait(PATIENCE_S)
+    time.sleep(0.3)
+    run.operation.give_up()
+    outcome = run.outcome()
+    assert outcome.holder is not None
+    os.kill(outcome.holder, signal.SIGKILL)
+    run.await_text("another one")
+    run.await_text("after we had left")
+    await_thaw(slow)
