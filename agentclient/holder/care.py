@@ -166,7 +166,7 @@ class Care:
         now = time.monotonic()
         try:
             given = channel if channel.fileno() >= 0 else _ended_channel()
-            guard = self._holder.arm(self._vm, given, self._thaw_s, self._window)
+            guard = self._holder.arm(self._vm, given, self._thaw_s, self._window, sent=self.sent)
         except (NoHolder, OSError) as error:
             self._go_alone(error)
             return channel

@@ -146,7 +146,13 @@ class HolderClient:
         return holder.pid if holder is not None else None
 
     def arm(
-        self, vm: Vm, channel: Channel, thaw_s: float, window: Reference | None = None
+        self,
+        vm: Vm,
+        channel: Channel,
+        thaw_s: float,
+        window: Reference | None = None,
+        *,
+        sent: bool = False,
     ) -> Guard:
         """Hand a connection to the holder, which passes on what is said on it.
 
@@ -155,27 +161,24 @@ class HolderClient:
             channel: the connection to its agent; from now on it is the guard's spare.
             thaw_s: how long the holder's own thaw may take, in seconds.
             window: where the holder writes what it does; None for nowhere.
+            sent: a freeze was sent already, on a connection before this one.
 
         Raises:
             NoHolder: it can't be started, or does not answer; the channel is as it was, and no
                 holder has it.
         """
+        said = {"thaw_s": thaw_s, "sent": sent, **_description(vm, window)}
         for _ in range(_HOLDERS_TRIED - 1):
             holder = self._started()
             try:
-                return self._arm(holder, vm, channel, thaw_s, window)
+                return self._arm(holder, vm, channel, said)
             except NoHolder:
                 if holder.pid is not None:
                     raise  # it has answered: another one would say the same
-        return self._arm(self._started(), vm, channel, thaw_s, window)
+        return self._arm(self._started(), vm, channel, said)
 
     def _arm(
-        self,
-        holder: HolderProcess,
-        vm: Vm,
-        channel: Channel,
-        thaw_s: float,
-        window: Reference | None,
+        self, holder: HolderProcess, vm: Vm, channel: Channel, said: Mapping[str, object]
     ) -> Guard:
         try:
             ours, theirs = socket.socketpair()
@@ -183,7 +186,7 @@ class HolderClient:
             raise NoHolder(f"no channel can be made to it: {error.strerror}") from error
         key = f"{vm.id}#{next(self._numbers)}"
         guard = Guard(key, UnixChannel(ours), channel, holder, _end=ours)
-        body = {"do": Do.ARM, "key": guard.key, "thaw_s": thaw_s, **_description(vm, window)}
+        body = {"do": Do.ARM, "key": guard.key, **said}
         with self._lock:
             self._guards[guard.key] = guard
         try:

@@ -102,6 +102,11 @@ class Holder:
                 if ward.overdue(now) and stopped:
                     self._take_over(ward, "the console is stopped, and the hold is over")
                 ward.tick(now)
+                if ward.late(now) and self._console is None:
+                    _tell_the_machine(
+                        f"{ward.name}: its freeze waits in the agent still: IT WILL FREEZE when "
+                        f"the agent wakes. This holder (pid {os.getpid()}) stays, and thaws it then"
+                    )
             except Exception as error:  # noqa: BLE001 - P8: one broken guest keeps no other frozen
                 self._failed(ward, error)
         thawing = any(ward.state is State.THAWING for ward in self._wards.values())

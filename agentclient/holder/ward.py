@@ -74,14 +74,15 @@ class Ward:
         self._tie = tie
         self._relay = Relay(tie.selector, guest, console, self._side_ended)
         self.state = State.RELAYED
-        self._sent_before: int | None = None  # what the guest had been sent before the freeze
+        # What the guest had been sent before the freeze; -1 if that was on another connection.
+        self._sent_before: int | None = -1 if body.get("sent") is True else None
         self._heard_before = 0
         self._console_thaws = False
         self._listening = False
         self._read_from = float("inf")
         self._hold_s = 0.0
         self._bound_at = float("inf")
-        self._deadline = float("inf")
+        self._deadline = self._late_at = float("inf")
         process = _process(body)
         self._server = Server(process) if process else server_of(UnixChannel(guest))
         self._absence = Absence(self._server)
@@ -142,6 +143,7 @@ class Ward:
             return False
         connected = self.state is State.RELAYED
         self.state = State.THAWING
+        self._late_at = max(now, self._bound_at) + number(self.body, "thaw_s", 180.0)
         self._tickets = itertools.count(1)
         if connected:
             self._talk_through(UnixChannel(self._guest))
@@ -149,6 +151,13 @@ class Ward:
         self._watch = PortWatch(view, now)
         self._machine = ThawMachine(self._plan(), self._watch, self._tickets.__next__, now)
         self._perform(self._machine.start(now))
+        return True
+
+    def late(self, now: float) -> bool:
+        """Return, once, that its thaw takes longer than anybody waits for one."""
+        if self.state is not State.THAWING or now < self._late_at:
+            return False
+        self._late_at = float("inf")
         return True
 
     def fail(self, why: str) -> None:
@@ -197,7 +206,7 @@ class Ward:
         if side == "guest":
             self._guest.close()
             self.state = State.BROKEN
-            if is_gone(self._server.process):
+            if is_gone(self._server.process) or not self._may_have_run:
                 self._end()
             self._tie.broken(self)
 
