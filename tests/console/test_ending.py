@@ -26,11 +26,13 @@ ROOT = Path(__file__).resolve().parents[2]
 class Terminal:
     """A console on a pseudo-terminal, and what it has written so far."""
 
-    def __init__(self, folder: Path, *arguments: str, deaf: bool = False) -> None:
+    def __init__(
+        self, folder: Path, *arguments: str, deaf: bool = False, term: str = "xterm-256color"
+    ) -> None:
         self.folder = folder
         self.master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-        environment = os.environ | {"TERM": "xterm-256color", "PYTHONPATH": str(ROOT)}
+        environment = os.environ | {"TERM": term, "PYTHONPATH": str(ROOT)}
         environment.pop("NO_COLOR", None)
         self.process = subprocess.Popen(
             [sys.executable, "-B", "-m", "tests.console.console_under_test", *arguments],
@@ -103,8 +105,8 @@ Start = Callable[..., Terminal]
 def start(tmp_path: Path) -> Iterator[Start]:
     started: list[Terminal] = []
 
-    def begin(*arguments: str, deaf: bool = False) -> Terminal:
-        terminal = Terminal(tmp_path, *arguments, deaf=deaf)
+    def begin(*arguments: str, deaf: bool = False, term: str = "xterm-256color") -> Terminal:
+        terminal = Terminal(tmp_path, *arguments, deaf=deaf, term=term)
         started.append(terminal)
         terminal.read_until("freezing" if arguments[1] != "idle" else "thawed")
         return terminal
@@ -230,3 +232,12 @@ def test_no_console_is_opened_where_its_screen_would_go_into_a_file(
     assert console.returncode == 2
     assert errors.read_text().startswith("frostwatch: stderr is not a terminal")
     assert len(errors.read_text().splitlines()) == 1
+
+
+def test_a_terminal_without_colours_gets_none(start: Start) -> None:
+    terminal = start("0", "idle", term="dumb")
+    terminal.write("q")
+    assert terminal.ended() == 0
+    assert not re.search(r"\x1b\[[0-9;]*[34]8;[25];", terminal.output)
+    assert not re.search(r"\x1b\[(?:[0-9]+;)*[349][0-7](?:;[0-9]+)*m", terminal.output)
+    assert terminal.output.isascii()

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import RenderableType
 from textual.app import App
 from textual.driver import Driver
-from textual.filter import Monochrome
+from textual.filter import NoColor
 from textual.message import Message
 from textual.screen import Screen
 
@@ -37,8 +37,8 @@ class TerminalApp(App[Leave]):
 
     def __init__(self) -> None:
         super().__init__()
-        if os.environ.get("TERM", "") in ("dumb", "vt100", "vt220") and not self.no_color:
-            self._filters.append(Monochrome())
+        if os.environ.get("TERM", "") in ("dumb", "vt100", "vt220"):
+            self._filters.append(NoColor())
 
     def get_driver_class(self) -> type[Driver]:
         """Return what stands between Textual and the terminal."""
