@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
-from agentclient.answers import STATUS, AgentInfo, agent_info, file_systems, freeze_state
+from agentclient.answers import STATUS, AgentInfo, Listed, agent_info, file_systems, freeze_state
 from agentclient.cancel import Cancellation
-from agentclient.channel import StreamEnded, wait_readable
+from agentclient.channel import Channel, StreamEnded, wait_readable
 from agentclient.conversation import Conversation
 from agentclient.errors import (
     AgentTimeout,
@@ -23,11 +23,12 @@ from agentclient.errors import (
     ProtocolViolation,
 )
 from agentclient.text import printable
-from agentclient.vm import Cause, FileSystem, FreezeState
+from agentclient.vm import Cause, FreezeState
 from agentclient.wire import Dropped, Failure, Passed, Reply, Synced, WireEvent
 
 DEFAULT_TIMEOUT_S: Final = 5.0
 SYNC_TIMEOUT_S: Final = 3.0
+WATCH_EVERY_S: Final = 1.0
 TIMEOUTS: Final[Mapping[str, float]] = MappingProxyType(
     {
         # Seconds by command; what isn't named here has DEFAULT_TIMEOUT_S (protocol §4).
@@ -58,14 +59,20 @@ class GuestAgent:
         vm: the VM's id as a person reads it.
         conversation: the connection.
         cancellation: ends every wait early.
+        watch: is called now and then during a long wait; what it raises ends it.
     """
 
     def __init__(
-        self, vm: str, conversation: Conversation, cancellation: Cancellation | None = None
+        self,
+        vm: str,
+        conversation: Conversation,
+        cancellation: Cancellation | None = None,
+        watch: Callable[[], None] = lambda: None,
     ) -> None:
         self._vm = vm
         self._conversation = conversation
         self._cancellation = cancellation
+        self._watch = watch
         self._in_step = False
 
     def sync(self, timeout_s: float = SYNC_TIMEOUT_S) -> None:
@@ -150,13 +157,13 @@ class GuestAgent:
             raise self._wrong("guest-info", value)
         return info
 
-    def fsinfo(self) -> tuple[FileSystem, ...]:
+    def fsinfo(self, timeout_s: float | None = None) -> Listed:
         """Ask ``guest-get-fsinfo``: the mounted file systems, safe to show.
 
         Raises:
             as `request`.
         """
-        value = self.request("guest-get-fsinfo")
+        value = self.request("guest-get-fsinfo", timeout_s=timeout_s)
         found = file_systems(value)
         if found is None:
             raise self._wrong("guest-get-fsinfo", value)
@@ -276,7 +283,7 @@ class GuestAgent:
     def _await(self, ticket: int, command: str, started: float, limit_s: float) -> object:
         deadline = started + limit_s
         channel = self._conversation.channel
-        while wait_readable(channel, deadline, self._cancellation):
+        while self._wait(channel, deadline):
             try:
                 events = self._conversation.pump()
             except StreamEnded as error:
@@ -297,6 +304,16 @@ class GuestAgent:
             _since(started),
             "It may still run",
         )
+
+    def _wait(self, channel: Channel, deadline: float) -> bool:
+        """Wait for something to read; False if nothing comes until `deadline`."""
+        while not wait_readable(
+            channel, min(deadline, time.monotonic() + WATCH_EVERY_S), self._cancellation
+        ):
+            if time.monotonic() >= deadline:
+                return False
+            self._watch()
+        return True
 
     def _judge(
         self, event: WireEvent, ticket: int, command: str, started: float

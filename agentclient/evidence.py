@@ -93,11 +93,13 @@ def _coverage(facts: Facts) -> Evidence:
     if facts.coverage is None:
         return Evidence(EvidenceName.COVERAGE, UNKNOWN, "the guest could not list file systems")
     age = _age(facts, facts.covered_at)
+    if facts.coverage.problem is not None:
+        return Evidence(EvidenceName.COVERAGE, UNKNOWN, facts.coverage.problem, age)
     expected, text = facts.coverage.expected, facts.coverage.text
     if facts.frozen is None:
         return Evidence(EvidenceName.COVERAGE, UNKNOWN, f"{expected} expected ({text})", age)
     value = f"{facts.frozen} of {expected} expected ({text})"
-    strict_gap = facts.strict and expected < facts.coverage.total
+    strict_gap = facts.strict and not facts.coverage.full
     agrees = facts.frozen == expected and not strict_gap
     return Evidence(EvidenceName.COVERAGE, FOR if agrees else AGAINST, value, age)
 

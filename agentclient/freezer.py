@@ -117,6 +117,7 @@ class Freezer:
             read_only=self._read_only,
             reporter=self._reporter,
             cancellation=self._wishes.cancellation,
+            patience_s=self._request.schedule.total_s,
         ).run()
 
     def _told(self, outcome: Outcome) -> Outcome:

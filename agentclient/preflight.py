@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from agentclient.agent import GuestAgent
 from agentclient.answers import AgentInfo
@@ -17,13 +17,14 @@ from agentclient.channel import ConnectFailed, ConnectProblem
 from agentclient.clients import clients, in_words
 from agentclient.conversation import Conversation
 from agentclient.coverage import Coverage, describe
+from agentclient.durations import in_words as in_words_s
 from agentclient.errors import AgentError, AgentTimeout, Cancelled, CommandFailed
 from agentclient.events import EventKind
-from agentclient.freeze import FREEZE, FREEZE_LIST
 from agentclient.links import Link
 from agentclient.moves import Tell
 from agentclient.own import is_self, own_uuid
 from agentclient.peer import is_another
+from agentclient.survey import Survey, may_not, no_status, not_there
 from agentclient.verdict import already_frozen, refused
 from agentclient.vm import (
     AgentHealth,
@@ -64,6 +65,10 @@ class Reporter(Protocol):
 
     def port(self, *, is_open: bool) -> None:
         """The agent's port was seen."""
+
+
+# A freeze may be waited for an hour; what is asked before it is not.
+MOST_PATIENCE_S: Final = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +136,14 @@ def refuse_by_look(view: MonitorView) -> Outcome | None:
     return None
 
 
+class _Refused(Exception):
+    """A look at the VM while an answer was waited for refuses the freeze."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+        super().__init__(outcome.reason)
+
+
 class Preflight:
     """The preparation of one freeze.
 
@@ -140,6 +153,7 @@ class Preflight:
         read_only: nothing may be sent.
         reporter: is told what is found.
         cancellation: ends every wait.
+        patience_s: how long an agent that has answered may take to list what it has.
     """
 
     def __init__(
@@ -150,12 +164,15 @@ class Preflight:
         read_only: bool,
         reporter: Reporter,
         cancellation: Cancellation,
+        patience_s: float = MOST_PATIENCE_S,
     ) -> None:
         self._link = link
         self._mounts = mounts
         self._read_only = read_only
         self._reporter = reporter
         self._cancellation = cancellation
+        self._patience_s = min(patience_s, MOST_PATIENCE_S)
+        self._answered = False
         self._before = MonitorView()
 
     def run(self) -> Prepared | Outcome:
@@ -177,7 +194,9 @@ class Preflight:
         except Cancelled:
             return cancelled()
         except AgentTimeout as error:
-            return self._silent(error)
+            return self._unanswered(error)
+        except _Refused as error:
+            return error.outcome
         except AgentError as error:
             return refused(Refusal.NOT_BEGUN, f"{error}; the freeze was not sent")
         finally:
@@ -215,22 +234,28 @@ class Preflight:
             return refused(Refusal.NO_AGENT, f"the agent's channel can't be opened: {error}")
 
     def _ask(self, conversation: Conversation) -> Prepared | Outcome:
-        agent = GuestAgent(str(self._link.vm.id), conversation, self._cancellation)
+        agent = GuestAgent(
+            str(self._link.vm.id), conversation, self._cancellation, self._is_still_there
+        )
         started = time.monotonic()
-        agent.sync()
+        try:
+            agent.sync()
+        except CommandFailed as error:
+            reason = f"the agent takes no sync: {error.command}: {error.desc}"
+            return refused(Refusal.DISABLED, reason)
+        self._answered = True
         try:
             state = agent.probe_status()
         except CommandFailed as error:
-            return refused(Refusal.DISABLED, f"the agent can't tell its freeze state: {error.desc}")
+            return no_status(agent, error)
         rtt = time.monotonic() - started
         if state is FreezeState.FROZEN:
             self._reporter.frozen(state, foreign=True)
             return already_frozen()
         info = self._info(agent, rtt)
-        disabled = self._disabled(info)
-        if disabled is not None:
-            return disabled
-        coverage = self._coverage(agent)
+        if isinstance(info, Outcome):
+            return info
+        coverage = self._coverage(agent, info)
         if isinstance(coverage, Outcome):
             return coverage
         covered_at = time.monotonic()
@@ -239,45 +264,60 @@ class Preflight:
         refusal = refuse_by_look(_without_client(baseline))
         return refusal or Prepared(conversation, coverage, covered_at, baseline)
 
-    def _info(self, agent: GuestAgent, rtt_s: float) -> AgentInfo:
-        info = agent.info()
+    def _info(self, agent: GuestAgent, rtt_s: float) -> AgentInfo | Outcome:
+        try:
+            info = agent.info()
+        except CommandFailed as error:
+            reason = (
+                f"guest-info is refused ({error.desc}), perhaps by the agent's own filter: whether "
+                "it may thaw what it freezes is not known"
+            )
+            return refused(Refusal.DISABLED, reason)
         self._reporter.agent(
             AgentHealth(AgentState.ALIVE, AgentHow.REPLY, rtt_s=rtt_s, version=info.version)
         )
-        return info
+        return may_not(info, self._mounts) or info
 
-    def _disabled(self, info: AgentInfo) -> Outcome | None:
-        command = FREEZE_LIST if self._mounts else FREEZE
-        if command in info.enabled:
+    def _coverage(self, agent: GuestAgent, info: AgentInfo) -> Coverage | Outcome | None:
+        found = Survey(self._link, agent, info, self._mounts, self._patience_s).coverage()
+        if isinstance(found, str):
+            self._note(Level.WARNING, f"the guest can't list its file systems: {found}")
             return None
-        word = "disabled in the agent's configuration" if command in info.known else "not known"
-        reason = f"{command} is {word} (agent {info.version})"
-        return refused(
-            Refusal.DISABLED, reason, "see the agent's block-rpcs/allow-rpcs in the guest"
-        )
+        self._reporter.file_systems(found.file_systems)
+        refusal = not_there(found)
+        if refusal is None:
+            self._tell_coverage(found)
+        return refusal or found
 
-    def _coverage(self, agent: GuestAgent) -> Coverage | Outcome | None:
-        try:
-            found = agent.fsinfo()
-        except CommandFailed as error:
-            self._note(Level.WARNING, f"the guest can't list its file systems: {error.desc}")
-            return None
-        self._reporter.file_systems(found)
-        coverage = Coverage(found, self._mounts)
-        if self._mounts and not coverage.expected and not coverage.unknown_mounts:
-            named = describe(coverage.not_covered)
-            reason = f"nothing that was named can freeze: {named}; the freeze was not sent"
-            return refused(Refusal.MOUNTS, reason)
-        if coverage.unknown_mounts:
-            unknown = ", ".join(coverage.unknown_mounts)
-            reason = f"the guest has no {unknown}; it has: {describe(found)}"
-            return refused(Refusal.MOUNTS, f"{reason}; the freeze was not sent")
-        if coverage.not_covered:
-            text = f"coverage {coverage.text}; can't freeze: {describe(coverage.not_covered)}"
-            self._note(Level.WARNING, text)
-        return coverage
+    def _tell_coverage(self, coverage: Coverage) -> None:
+        if coverage.problem is not None:
+            self._note(Level.WARNING, f"coverage is not known: {coverage.problem}")
+        elif coverage.gaps:
+            self._note(Level.WARNING, f"coverage {coverage.text}; {coverage.gaps}")
+        elif coverage.bare_disks:  # swap is among them, and nothing to worry about
+            self._note(Level.INFO, f"coverage {coverage.text} (raw, ZFS, LVM, swap)")
+        if self._mounts and coverage.along:
+            named = ", ".join(self._mounts)
+            self._note(Level.WARNING, f"with {named} freezes all of {describe(coverage.along)}")
 
-    def _silent(self, error: AgentTimeout) -> Outcome:
+    def _is_still_there(self) -> None:
+        """Look at the VM while an answer is waited for.
+
+        Raises:
+            _Refused: it could not answer any more.
+        """
+        refusal = refuse_by_look(_without_client(self._link.look()))
+        if refusal is not None:
+            raise _Refused(refusal)
+
+    def _unanswered(self, error: AgentTimeout) -> Outcome:
+        if self._answered:
+            # Who has just answered is not silent: it is at work on what it was asked.
+            reason = (
+                f"the agent answers, but not {error.command} within {in_words_s(error.seconds)}; "
+                "the freeze was not sent"
+            )
+            return refused(Refusal.NOT_BEGUN, reason)
         reason = f"{error.command} was not answered within {error.seconds:.1f} s"
         if self._link.monitor is None:
             reason += "; without a monitor a hung agent and a taken channel look alike"

@@ -89,7 +89,8 @@ def _ask_all(said: Said, wire: AgentWire, began: float, *, first: bool) -> Steps
     said.version = info.version if info else "unknown"
     if said.frozen is FreezeState.THAWED:  # a frozen one may not list them (protocol §3.2)
         answer = yield from _request(wire, tickets, "guest-get-fsinfo")
-        said.file_systems = file_systems(_value(answer))
+        listed = file_systems(_value(answer))
+        said.file_systems = listed.file_systems if listed else None
 
 
 def _status(wire: AgentWire, tickets: Iterator[int]) -> Steps[_Answer]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from agentclient.coverage import plain_path
 from agentclient.schedule import Schedule
 from agentclient.vm import FreezeState, Meaning, Stuck, VmId
 
@@ -13,13 +14,17 @@ class FreezeRequest:
     """What an operator asks for.
 
     Attributes:
-        mounts: the mount points to freeze; empty for everything.
+        mounts: the mount points to freeze, as the guest names them; empty for everything.
         strict: full coverage is demanded.
     """
 
     mounts: tuple[str, ...] = ()
     strict: bool = False
     schedule: Schedule = field(default_factory=Schedule)
+
+    def __post_init__(self) -> None:
+        named = dict.fromkeys(plain_path(path) for path in self.mounts)
+        object.__setattr__(self, "mounts", tuple(named))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from agentclient.coverage import count, describe
+from agentclient.coverage import Coverage, count
 from agentclient.durations import in_words
 from agentclient.evidence import Facts, evidence
 from agentclient.vm import Cause, FreezeState, Level, Outcome, OutcomeKind, Refusal
@@ -125,12 +125,13 @@ def judge_late(facts: Facts, before: OutcomeKind | None, error: str | None) -> O
 def based_on(facts: Facts, kind: OutcomeKind, reason: str) -> Outcome:
     """Return an outcome of `kind` with all the evidence that `facts` hold."""
     coverage = facts.coverage
+    known = coverage is not None and coverage.problem is None
     return Outcome(
         kind,
         reason,
         cause=facts.cause,
         frozen=facts.frozen,
-        coverage=coverage.text if coverage else None,
+        coverage=coverage.text if coverage and known else None,
         not_covered=coverage.not_covered if coverage else (),
         evidence=evidence(facts),
     )
@@ -144,12 +145,15 @@ def _judge(facts: Facts) -> tuple[OutcomeKind, str]:
     if missing:
         return OutcomeKind.UNVERIFIED, missing
     assert facts.coverage is not None
-    uncovered = facts.coverage.not_covered
-    tail = f"; not covered: {describe(uncovered)}" if uncovered else ""
+    tail = _not_covered(facts.coverage)
     return (
         OutcomeKind.VERIFIED,
         f"frozen: {count(facts.frozen)}, coverage {facts.coverage.text}{tail}",
     )
+
+
+def _not_covered(coverage: Coverage) -> str:
+    return f"; not covered: {coverage.gaps}" if coverage.gaps else ""
 
 
 def _against(facts: Facts) -> str | None:
@@ -161,7 +165,8 @@ def _against(facts: Facts) -> str | None:
         )
     if facts.status is FreezeState.THAWED:
         return "the agent answered the freeze with success, and then said thawed"
-    expected = facts.coverage.expected if facts.coverage else 0
+    listed = facts.coverage is not None and facts.coverage.problem is None
+    expected = facts.coverage.expected if facts.coverage and listed else 0
     if facts.frozen is not None and facts.frozen < expected:
         return f"frozen: {facts.frozen} of the {count(expected)} that can freeze"
     return None
@@ -174,6 +179,9 @@ def _missing(facts: Facts) -> str | None:
         return f"the wait was cancelled: {count(facts.frozen)} frozen, then thawed"
     if facts.coverage is None:
         return "the guest's file systems are not known, so the count can't be checked"
+    if facts.coverage.problem is not None:
+        problem = facts.coverage.problem
+        return f"what should freeze is not known, so the count can't be checked: {problem}"
     if facts.frozen > facts.coverage.expected:
         return (
             f"frozen: {count(facts.frozen)} where {facts.coverage.expected} were expected: "
@@ -185,8 +193,6 @@ def _missing(facts: Facts) -> str | None:
         if facts.port_problem is None:
             return "the agent's port was not looked at since"
         return f"the agent's port can't be seen ({facts.port_problem})"
-    if facts.strict and facts.coverage.expected < facts.coverage.total:
-        return f"strict: coverage is {facts.coverage.text}; not covered: " + describe(
-            facts.coverage.not_covered
-        )
+    if facts.strict and not facts.coverage.full:
+        return f"strict: coverage is {facts.coverage.text}{_not_covered(facts.coverage)}"
     return None

@@ -114,7 +114,7 @@ def held(clock: StillClock, **changes: Any) -> Progress:
 def verified(*, certified: bool = True) -> Outcome:
     return Outcome(
         OutcomeKind.VERIFIED,
-        "all 2 file systems that can freeze are frozen; /boot/efi (vfat on vda15) can't",
+        "all 2 file systems that can freeze are frozen; vda15 (vfat at /boot/efi) can't",
         frozen=2,
         thawed=2 if certified else None,
         certified=certified,
@@ -224,7 +224,7 @@ def long_freeze(clock: StillClock) -> Fleet:
     put(fleet, vm_id, freeze=freezing, progress=pending(clock), file_systems=(ROOT, VAR, EFI))
     for level, text in (
         (Level.INFO, "preparing: 3 file systems, 2 of them can freeze"),
-        (Level.WARNING, "not covered: /boot/efi (vfat on vda15)"),
+        (Level.WARNING, "not covered: vda15 (vfat at /boot/efi)"),
         (Level.INFO, "freeze sent: waiting up to 1:00:00 in 6 steps, the first 10:00"),
         (Level.INFO, "the agent has read the freeze"),
         (

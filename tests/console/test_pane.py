@@ -20,7 +20,7 @@ async def test_the_pane_shows_the_vm_under_the_cursor(still: StillClock) -> None
         assert "qemu:db-1 · pid 4001" in seat.text
         assert "step 2 of 6 ends in 7:41" in seat.text
         assert "the agent has read the freeze" in seat.text
-        assert "not covered: /boot/efi" in seat.text
+        assert "not covered: vda15" in seat.text
         await seat.press("down")
         assert "qemu:app-1 · pid 4000" in seat.text
 

@@ -314,8 +314,8 @@ def test_facts_of_a_long_freeze(still: StillClock, paint: Paint) -> None:
         "the agent has read the freeze · silent 12:19 · blocked by the host 1 min 1 s · "
         "wrote 7.0 MiB since it was sent"
     )
-    assert "2 of 3 can freeze: / (ext4 on vda1), /var" in said(facts, "mounts")
-    assert any("can't freeze: /boot/efi (vfat" in fact.text for fact in facts)
+    assert "2 of 3 can freeze: vda1 (ext4 at /), vdb1" in said(facts, "mounts")
+    assert any("can't freeze: vda15 (vfat" in fact.text for fact in facts)
 
 
 @pytest.mark.parametrize(
@@ -339,7 +339,7 @@ def test_the_evidence_of_the_last_outcome(paint: Paint) -> None:
     assert said(facts, "evidence") == "✓ reply: 2 (3.1 s old)"
     assert [fact.text for fact in facts if fact.text.startswith("? writes")]
     assert said(facts, "counts") == "2 frozen · 2 thawed · in 3.4 s · coverage 2 of 3"
-    assert "/boot/efi (vfat on vda15) could take writes" in said(facts, "outside")
+    assert "vda15 (vfat at /boot/efi) could take writes" in said(facts, "outside")
 
 
 def test_what_a_person_has_to_do_is_never_cut_away(paint: Paint) -> None:

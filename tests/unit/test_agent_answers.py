@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from agentclient import agent as agent_module
+from agentclient.answers import Disk, disks
 from agentclient.errors import ProtocolViolation
 from agentclient.vm import FileSystem
 from tests.unit.fakes import Clock
@@ -57,20 +58,61 @@ def test_freezing_a_list_names_the_mount_points(clock: Clock) -> None:
 def test_file_systems_are_read_and_made_safe(clock: Clock) -> None:
     listed = [
         {"name": "vda1", "mountpoint": "/", "type": "ext4", "disk": [{}]},
-        {"name": "\x1bv", "mountpoint": "/\u202e", "type": ["x"]},
-        {"name": "n" * 500, "mountpoint": "m" * 500, "type": "t" * 500},
+        {"name": "\x1bv", "mountpoint": "/\u202e", "type": "t" * 500},
+    ]
+    found = Guest(clock, guest_get_fsinfo=listed).agent.fsinfo()
+    first, evil = found.file_systems
+    assert found.problem is None
+    assert first == FileSystem("vda1", "/", "ext4")
+    assert (evil.device, evil.mountpoint, len(evil.kind)) == ("\\x1bv", "/\\u202e", 40)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
         {},
         None,
-    ]
-    first, evil, long, empty, none = Guest(clock, guest_get_fsinfo=listed).agent.fsinfo()
-    assert first == FileSystem("vda1", "/", "ext4")
-    assert evil == FileSystem("\\x1bv", "/\\u202e", "['x']")
-    assert (len(long.device), len(long.mountpoint), len(long.kind)) == (120, 240, 40)
-    assert empty == none == FileSystem("?", "?", "?")
+        5,
+        [],
+        "vda1",
+        {"name": "", "mountpoint": "/", "type": "ext4"},
+        {"name": None, "mountpoint": "/", "type": "ext4"},
+        {"mountpoint": "/", "type": "ext4"},
+        {"name": "vdb", "type": "ext4"},
+        {"name": "vdb", "mountpoint": ["/"], "type": "ext4"},
+        {"name": "vdb", "mountpoint": "/", "type": 5},
+        {"name": "vdb", "mountpoint": "/"},
+        {"name": "n" * 500, "mountpoint": "/", "type": "ext4"},
+        {"name": "vdb", "mountpoint": "m" * 5000, "type": "ext4"},
+    ],
+)
+def test_a_malformed_entry_is_no_device_and_makes_the_list_doubtful(
+    clock: Clock, entry: object
+) -> None:
+    good = {"name": "vda1", "mountpoint": "/", "type": "ext4"}
+    found = Guest(clock, guest_get_fsinfo=[entry, good]).agent.fsinfo()
+    assert found.file_systems == (FileSystem("vda1", "/", "ext4"),)
+    assert found.problem == "1 of the 2 entries of its list can't be read"
 
 
-def test_not_more_file_systems_than_a_guest_can_have(clock: Clock) -> None:
-    assert len(Guest(clock, guest_get_fsinfo=[{}] * 5000).agent.fsinfo()) == 4096
+def test_a_list_longer_than_a_guest_can_have_is_cut_and_doubtful(clock: Clock) -> None:
+    listed = [{"name": f"d{n}", "mountpoint": f"/{n}", "type": "ext4"} for n in range(4097)]
+    found = Guest(clock, guest_get_fsinfo=listed).agent.fsinfo()
+    assert len(found.file_systems) == 4096
+    assert found.problem == "its list has 4097 entries, more than 4096"
+    assert Guest(clock, guest_get_fsinfo=listed[:-1]).agent.fsinfo().problem is None
+
+
+def test_disks_are_read_in_full_or_not_at_all() -> None:
+    whole = {"name": "/dev/vda", "partition": False, "dependencies": []}
+    part = {"name": "/dev/vda1", "partition": True, "dependencies": ["/dev/vda"]}
+    assert disks([whole, part]) == (
+        Disk("/dev/vda", False, ()),
+        Disk("/dev/vda1", True, ("/dev/vda",)),
+    )
+    wrong: list[Any] = [None, {}, 5, [whole, {}], [None], [{**whole, "dependencies": 5}]]
+    for value in [*wrong, [whole] * 5000]:
+        assert disks(value) is None
 
 
 def test_info_is_read_as_far_as_it_can_be(clock: Clock) -> None:

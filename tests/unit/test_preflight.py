@@ -13,7 +13,8 @@ from agentclient.channel import ConnectFailed, ConnectProblem
 from agentclient.freeze import FREEZE, FREEZE_LIST
 from agentclient.links import Link
 from agentclient.monitor import Monitor
-from agentclient.preflight import Preflight, Prepared
+from agentclient.preflight import MOST_PATIENCE_S, Preflight, Prepared
+from agentclient.thaw import THAW
 from agentclient.vm import (
     AgentChannel,
     AgentHealth,
@@ -30,15 +31,22 @@ from agentclient.vm import (
     Vm,
     VmId,
 )
-from tests.unit.fakes import ENDED, Clock, Error, FakeAgent, FakeEndpoint, FakeReporter, Raw
+from tests.unit.fakes import ENDED, Clock, Error, FakeAgent, FakeEndpoint, FakeReporter, Raw, line
 
 UP = MonitorView(RunState.RUNNING, port_open=True, client=False, openings=5, written_bytes=7)
 LISTED = [
     {"name": "vda1", "mountpoint": "/", "type": "ext4"},
     {"name": "vda15", "mountpoint": "/boot/efi", "type": "vfat"},
 ]
-COMMANDS = [{"name": FREEZE, "enabled": True}, {"name": FREEZE_LIST, "enabled": True}]
-READING = {"guest-sync-delimited", "guest-fsfreeze-status", "guest-info", "guest-get-fsinfo"}
+COMMANDS = [{"name": name, "enabled": True} for name in (FREEZE, FREEZE_LIST, THAW)]
+READING = {
+    "guest-sync-delimited",
+    "guest-fsfreeze-status",
+    "guest-info",
+    "guest-get-fsinfo",
+    "guest-get-disks",
+    "guest-get-osinfo",
+}
 
 
 class Scripted(Monitor):
@@ -71,6 +79,7 @@ class World:
         self.cancellation = Cancellation()
         self.mounts: tuple[str, ...] = ()
         self.read_only = False
+        self.patience_s = 60.0
 
     def run(self) -> Prepared | Outcome:
         endpoint = self.endpoint if self.vm.agent else None
@@ -81,6 +90,7 @@ class World:
             read_only=self.read_only,
             reporter=self.reporter,
             cancellation=self.cancellation,
+            patience_s=self.patience_s,
         ).run()
 
     def outcome(self) -> Outcome:
@@ -133,7 +143,7 @@ def test_a_guest_that_is_ready_is_prepared(world: World, clock: Clock) -> None:
     assert world.reporter.health == [
         AgentHealth(AgentState.ALIVE, AgentHow.REPLY, rtt_s=0.0, version="7.2.0")
     ]
-    assert any("/boot/efi (vfat on vda15)" in tell.text for tell in world.reporter.told)
+    assert any("vda15 (vfat at /boot/efi)" in tell.text for tell in world.reporter.told)
 
 
 # -- what needs nobody to be asked ----------------------------------------------------------------
@@ -252,8 +262,37 @@ def test_without_a_monitor_silence_may_be_another_client(world: World) -> None:
 def test_an_agent_that_falls_silent_in_between(world: World, command: str) -> None:
     world.fake.answers[command] = Raw()
     outcome = world.outcome()
-    assert outcome.refusal is Refusal.SILENT
-    assert command in outcome.reason
+    assert outcome.refusal is Refusal.NOT_BEGUN, "it has just answered: it is not silent"
+    assert f"the agent answers, but not {command} within" in outcome.reason
+    assert AgentState.SILENT not in [health.state for health in world.reporter.health]
+
+
+@pytest.mark.parametrize("command", ["guest-get-fsinfo", "guest-get-disks"])
+def test_a_slow_list_is_waited_for(world: World, clock: Clock, command: str) -> None:
+    listed: object = LISTED if command == "guest-get-fsinfo" else []
+    world.fake.answers["guest-info"] = with_commands("guest-get-disks")
+    world.fake.answers[command] = Raw(line({"return": listed}), delay_s=12.0)
+    began = clock.now
+    assert isinstance(world.run(), Prepared)
+    assert clock.now - began == pytest.approx(12.0, abs=1.0)
+
+
+def test_a_list_is_waited_for_no_longer_than_the_freeze_may_take(
+    world: World, clock: Clock
+) -> None:
+    world.fake.answers["guest-get-fsinfo"] = Raw()
+    for patience_s, waited_s in ((7.0, 7.0), (3600.0, MOST_PATIENCE_S)):
+        began, world.patience_s = clock.now, patience_s
+        assert world.outcome().refusal is Refusal.NOT_BEGUN
+        assert clock.now - began == pytest.approx(waited_s, abs=1.0)
+
+
+def test_a_vm_that_leaves_while_a_list_is_waited_for_is_seen(world: World, clock: Clock) -> None:
+    closed = UP._replace(port_open=False)
+    world.fake.answers["guest-get-fsinfo"], world.views = Raw(), (UP, closed)
+    began = clock.now
+    assert world.outcome().refusal is Refusal.NO_AGENT
+    assert clock.now - began < 3.0
 
 
 def test_a_frozen_guest_is_foreign(world: World) -> None:
@@ -284,9 +323,107 @@ def test_a_command_that_is_blocked_in_the_agent_is_disabled(
 
 
 def test_only_the_command_that_is_used_has_to_be_enabled(world: World) -> None:
-    answer = {"version": "7.2.0", "supported_commands": COMMANDS[:1]}
-    world.fake.answers["guest-info"] = answer
+    commands = [one for one in COMMANDS if one["name"] != FREEZE_LIST]
+    world.fake.answers["guest-info"] = {"version": "7.2.0", "supported_commands": commands}
     assert isinstance(world.run(), Prepared)
+
+
+@pytest.mark.parametrize("entry", [[], [{"name": THAW, "enabled": False}]])
+def test_an_agent_that_may_not_thaw_is_not_frozen(world: World, entry: list[object]) -> None:
+    others = [one for one in COMMANDS if one["name"] != THAW]
+    answer = {"version": "7.2.0", "supported_commands": others + entry}
+    world.fake.answers["guest-info"] = answer
+    outcome = world.outcome()
+    assert outcome.refusal is Refusal.DISABLED
+    assert f"may freeze, but not thaw: {THAW}" in outcome.reason
+
+
+def test_a_filter_is_named_where_the_agent_lets_it_be_seen(world: World) -> None:
+    world.fake.answers["guest-fsfreeze-status"] = Error("no", "CommandNotFound")
+    blocked = {"name": "guest-fsfreeze-status", "enabled": False}
+    answer = {"version": "7.2.0", "supported_commands": [*COMMANDS, blocked]}
+    world.fake.answers["guest-info"] = answer
+    assert "guest-fsfreeze-status is disabled by the agent's own filter" in world.outcome().reason
+    world.fake.answers["guest-info"] = Error("no", "CommandNotFound")
+    assert world.outcome().refusal is Refusal.DISABLED
+
+
+def test_an_agent_that_does_not_tell_what_it_may_is_not_frozen(world: World) -> None:
+    world.fake.answers["guest-info"] = Error("blocked", "CommandNotFound")
+    outcome = world.outcome()
+    assert outcome.refusal is Refusal.DISABLED
+    assert "guest-info is refused (blocked), perhaps by the agent's own filter" in outcome.reason
+
+
+def with_commands(*names: str) -> dict[str, object]:
+    more = [{"name": name, "enabled": True} for name in names]
+    return {"version": "7.2.0", "supported_commands": COMMANDS + more}
+
+
+DISK = {"name": "/dev/vda", "partition": False, "dependencies": []}
+
+
+def test_a_disk_that_the_list_does_not_know_is_told_and_is_no_shout(world: World) -> None:
+    part = {"name": "/dev/vda1", "partition": True, "dependencies": ["/dev/vda"]}
+    efi = {**part, "name": "/dev/vda15"}
+    world.fake.answers["guest-info"] = with_commands("guest-get-disks")
+    world.fake.answers["guest-get-disks"] = [DISK, part, efi, {**DISK, "name": "/dev/vdb"}]
+    world.fake.answers["guest-get-fsinfo"] = LISTED[:1]
+    prepared = world.run()
+    assert isinstance(prepared, Prepared)
+    assert prepared.coverage is not None
+    assert prepared.coverage.disks == ("vdb",)
+    (tell,) = [tell for tell in world.reporter.told if "vdb is not covered by any" in tell.text]
+    assert tell.level is Level.INFO
+
+
+@pytest.mark.parametrize("answer", [Error("no"), {}, None, [None]])
+def test_without_a_list_of_disks_nothing_is_said_of_them(world: World, answer: object) -> None:
+    world.fake.answers["guest-info"] = with_commands("guest-get-disks")
+    world.fake.answers["guest-get-disks"] = answer
+    world.views = ()
+    prepared = world.run()
+    assert isinstance(prepared, Prepared)
+    assert prepared.coverage is not None
+    assert prepared.coverage.disks is None
+
+
+@pytest.mark.parametrize("told", [{"kernel-version": "FreeBSD 14.1-RELEASE"}, Error("blocked")])
+def test_a_freebsd_guest_is_judged_by_its_own_kinds(world: World, told: object) -> None:
+    world.fake.answers["guest-get-fsinfo"] = [
+        {"name": "devfs", "mountpoint": "/dev", "type": "devfs"},
+        {"name": "rootfs", "mountpoint": "/", "type": "ufs"},
+    ]
+    world.fake.answers["guest-get-osinfo"] = told
+    prepared = world.run()
+    assert isinstance(prepared, Prepared)
+    assert prepared.coverage is not None
+    assert prepared.coverage.text == "1 of 1"
+
+
+def test_only_a_guest_that_may_be_a_freebsd_one_is_asked_whose_it_is(world: World) -> None:
+    assert isinstance(world.run(), Prepared)
+    assert "guest-get-osinfo" not in world.commands
+
+
+@pytest.mark.parametrize("bad", [{}, None, 5, {"name": "vdb"}])
+def test_a_malformed_list_is_prepared_with_less_evidence(world: World, bad: object) -> None:
+    world.fake.answers["guest-get-fsinfo"] = [bad, *LISTED]
+    world.mounts = ("/nope",)
+    prepared = world.run()
+    assert isinstance(prepared, Prepared), "it may be there, in what can't be read"
+    assert prepared.coverage is not None
+    assert prepared.coverage.problem is not None
+    assert any("coverage is not known" in tell.text for tell in world.reporter.told)
+
+
+def test_naming_one_path_says_what_freezes_with_it(world: World) -> None:
+    bound = {"name": "vda1", "mountpoint": "/etc/hosts", "type": "ext4"}
+    world.fake.answers["guest-get-fsinfo"] = [bound, *LISTED]
+    world.mounts = ("/etc/hosts",)
+    assert isinstance(world.run(), Prepared)
+    text = "with /etc/hosts freezes all of vda1 (ext4 at /)"
+    assert any(text in tell.text for tell in world.reporter.told)
 
 
 def test_an_unknown_mount_point_is_named_and_nothing_is_sent(world: World) -> None:
@@ -294,7 +431,7 @@ def test_an_unknown_mount_point_is_named_and_nothing_is_sent(world: World) -> No
     outcome = world.outcome()
     assert (outcome.kind, outcome.refusal) == (OutcomeKind.REFUSED, Refusal.MOUNTS)
     assert "/nope" in outcome.reason
-    assert "/ (ext4 on vda1)" in outcome.reason
+    assert "vda1 (ext4 at /)" in outcome.reason
 
 
 def test_a_guest_that_cannot_list_its_file_systems_is_frozen_with_less_evidence(

@@ -49,7 +49,7 @@ def test_all_of_it_is_verified_and_names_what_is_not_covered() -> None:
     outcome = judge_reply(WHOLE)
     assert (outcome.kind, outcome.frozen, outcome.coverage) == (VERIFIED, 2, "2 of 3")
     assert outcome.not_covered == (FileSystem("vda15", "/boot/efi", "vfat"),)
-    assert "/boot/efi (vfat on vda15)" in outcome.reason
+    assert "vda15 (vfat at /boot/efi)" in outcome.reason
     assert not outcome.certified
     assert not outcome.settled
     assert outcome.thawed is None
@@ -158,6 +158,37 @@ def test_no_other_judgement_says_verified(facts: Facts, before: OutcomeKind | No
 def test_nothing_is_no_freeze() -> None:
     outcome = judge_nothing(replace(WHOLE, frozen=0))
     assert (outcome.kind, outcome.frozen, outcome.settled) == (OutcomeKind.FAILED, 0, False)
+
+
+# -- coverage -------------------------------------------------------------------------------
+
+
+def test_a_list_that_cannot_be_relied_on_is_unverified_whatever_it_counts() -> None:
+    cut = replace(COVERAGE, problem="its list has 4097 entries, more than 4096")
+    for frozen in (1, 2, 3):
+        outcome = judge_reply(replace(WHOLE, coverage=cut, frozen=frozen))
+        assert (outcome.kind, outcome.coverage) == (UNVERIFIED, None)
+        assert "4097 entries" in outcome.reason
+        found = {piece.name: piece.result for piece in outcome.evidence}
+        assert found["coverage"] is EvidenceResult.UNKNOWN
+
+
+def test_a_bare_disk_is_told_and_matters_where_all_is_demanded() -> None:
+    bare = replace(FULL, disks=("vdb",))
+    outcome = judge_reply(replace(WHOLE, coverage=bare))
+    assert (outcome.kind, outcome.coverage) == (VERIFIED, bare.text)
+    assert "vdb is not covered by any" in outcome.reason
+    strict = judge_reply(replace(WHOLE, coverage=bare, strict=True))
+    assert strict.kind is UNVERIFIED
+    assert "vdb is not covered by any" in strict.reason
+
+
+def test_what_is_mounted_over_is_named_with_its_why() -> None:
+    over = FileSystem("vdc", "/data", "ext4")
+    stacked = Coverage((over, *FULL.file_systems))
+    outcome = judge_reply(replace(WHOLE, coverage=stacked, frozen=stacked.expected))
+    assert outcome.kind is VERIFIED
+    assert "mounted over it: vdb (ext4 at /data)" in outcome.reason
 
 
 # -- errors -----------------------------------------------------------------------------------

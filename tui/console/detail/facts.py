@@ -198,19 +198,14 @@ def _file_systems(state: VmState, paint: Paint) -> Iterator[Fact]:
         yield Fact("mounts", "not asked yet: they are asked for just before a freeze", Tone.DIM, 7)
         return
     coverage = Coverage(state.file_systems)
-    text = f"{coverage.text} can freeze: {_named(_freezable(coverage))}"
+    text = f"{coverage.text} can freeze: {_named(coverage.covered)}"
     seen = state.file_systems_at
     when = f" (asked {in_words(age(seen, paint.moment))} ago)" if seen is not None else ""
     yield Fact("mounts", f"{text}{when}", rank=7)
     for risk in risks(state):
         yield Fact("risk", safe(risk, 400), Tone.WARN, 3)
-    if coverage.not_covered:
-        yield Fact("", f"can't freeze: {_named(coverage.not_covered)}", Tone.WARN, 7)
-
-
-def _freezable(coverage: Coverage) -> tuple[FileSystem, ...]:
-    outside = set(coverage.not_covered)
-    return tuple(one for one in coverage.wanted if one not in outside)
+    if coverage.gaps:
+        yield Fact("", safe(coverage.gaps, 400), Tone.WARN, 7)
 
 
 _PARTS: tuple[Callable[[VmState, Paint], Iterator[Fact]], ...] = (

@@ -69,11 +69,9 @@ def to_freeze(target: Target, signs: Signs, *, hidden: bool) -> Iterator[Line]:
         yield labelled("", "marked, and hidden by the filter", Tone.WARN)
     if state.file_systems:
         coverage = Coverage(state.file_systems)
-        outside = set(coverage.not_covered)
-        inside = tuple(one for one in coverage.wanted if one not in outside)
-        if inside:
-            yield labelled("freezes", devices(inside))
-        if outside:
+        if coverage.covered:
+            yield labelled("freezes", devices(coverage.covered))
+        if coverage.not_covered:
             text = f"{devices(coverage.not_covered)}: can't freeze, takes writes"
             yield labelled("not", text, Tone.WARN)
         if coverage.windows:
