@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
+from agentclient.channel import Channel
 from agentclient.commands import thaw_command
 from agentclient.conversation import Conversation
 from agentclient.driver import Driver
@@ -17,6 +18,7 @@ from agentclient.journal.rows import Reference
 from agentclient.links import CHANNEL_WAIT_S, Link
 from agentclient.moves import Tell
 from agentclient.preflight import Preflight, Prepared, Reporter, cancelled
+from agentclient.presence import server_of
 from agentclient.procedure import FreezeProcedure
 from agentclient.results import FreezeRequest
 from agentclient.text import printable
@@ -81,7 +83,7 @@ class Freezer:
     def _guarded(self, prepared: Prepared) -> Outcome:
         """Freeze, with somebody who thaws if we die in the middle of it (P4)."""
         conversation, schedule = prepared.conversation, self._request.schedule
-        window = self._armed()
+        window = self._armed(conversation.channel)
         timeout_s = schedule.thaw_timeout_s
         care = Care(self._holder, self._link.trusted, timeout_s, window, self._reporter.tell)
         outcome: Outcome | None = None
@@ -101,11 +103,11 @@ class Freezer:
             care.end()
             conversation.close()
 
-    def _armed(self) -> Reference | None:
+    def _armed(self, channel: Channel) -> Reference | None:
         """Have it written down that the freeze is about to be sent; tell if it is not."""
         if self._entry is None:
             return None
-        window = self._entry.armed()
+        window = self._entry.armed(server_of(channel).process)
         if self._entry.unrecorded is not None:
             self._reporter.tell(Tell(EventKind.NOTE, Level.WARNING, self._entry.unrecorded))
         return window

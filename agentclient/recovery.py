@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from agentclient.fleet import Fleet
+from agentclient.fleet import Fleet, now
 from agentclient.journal import rows
 from agentclient.journal.left import STANDING, Left, close_over, match
 from agentclient.journal.writer import PATIENCE_S, Journal
@@ -42,6 +42,10 @@ class Recovery:
             by = match(state.vm, found.left)
             if by != state.left:
                 fleet.update(state.id, lambda old, by=by: with_left(old, by))  # type: ignore[misc]
+
+    def check(self) -> None:
+        """Write something, so that it is known before a freeze whether freezes are recorded."""
+        self._journal.put(rows.check(rfc3339(now()) or ""))
 
     def answered(self, before: VmState, after: VmState) -> None:
         """Settle a window whose guest has just said that it is thawed."""

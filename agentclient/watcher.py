@@ -174,6 +174,11 @@ class Watcher:
         if recovery is not None:
             recovery.look(self._fleet)
 
+    def _check_journal(self) -> None:
+        recovery = self._recovery()
+        if recovery is not None:
+            recovery.check()
+
     def _forget_absent(self, now: float) -> None:
         absent = [state.id for state in self._fleet.states() if not state.present]
         self._absent = {vm_id: self._absent.get(vm_id, now) for vm_id in absent}
@@ -205,6 +210,7 @@ class Watcher:
         self._known.set()
         self._started.wait()
         self._safely(self._recover)
+        self._safely(self._check_journal)
         while not self._stopping.is_set():
             self._listed.set()
             self._wake()

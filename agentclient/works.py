@@ -12,6 +12,7 @@ from typing import Final
 
 from agentclient.commands import thaw_command
 from agentclient.descriptors import TooFew
+from agentclient.errors import FrostwatchError
 from agentclient.events import EventKind, OnEvent
 from agentclient.fleet import Fleet
 from agentclient.freezer import Freezer
@@ -193,8 +194,15 @@ class Works:
         )
 
     def past(self, vm: Vm, limit: int) -> Past | None:
-        """Return what the journal knows of a VM."""
-        return past(self._journal, vm, limit)
+        """Return what the journal knows of a VM; None where none is kept.
+
+        Raises:
+            FrostwatchError: it can't be read.
+        """
+        found = past(self._journal, vm, limit)
+        if found is None and self._journal is not None:
+            raise FrostwatchError(self._journal.problem or "it does not answer")
+        return found
 
     def _state(self, vm: Vm) -> VmState:
         try:

@@ -24,7 +24,7 @@ from agentclient.moves import Tell
 from agentclient.results import FreezeRequest, ThawOutcome
 from agentclient.rungs import RescueOutcome, Step
 from agentclient.schema import outcome_object, rescue_object, rfc3339, thaw_object
-from agentclient.vm import FreezeState, Level, Outcome, Progress, Vm
+from agentclient.vm import FreezeState, Level, Outcome, Process, Progress, Vm
 from agentclient.words import WindowKind
 
 if TYPE_CHECKING:
@@ -75,10 +75,17 @@ class Entry:
         self._told_late = False
         self._begin(vm, request)
 
-    def armed(self) -> Reference:
-        """The freeze is about to be sent: wait a moment until that stands in the file."""
+    def armed(self, process: Process | None = None) -> Reference:
+        """The freeze is about to be sent: wait a moment until that stands in the file.
+
+        Args:
+            process: the QEMU that listens there, where the kernel has told it.
+        """
         when = Moment(_written(wall_now()), self._seconds())
-        if not self._journal.write(rows.mark(self.key, "armed", when)):
+        statements = rows.mark(self.key, "armed", when)
+        if process is not None:
+            statements += rows.served_by(self.key, process)
+        if not self._journal.write(statements):
             slow = f"the journal has not answered within {PATIENCE_S:g} s"
             self.unrecorded = f"{self._journal.problem or slow}; {WITHOUT}"
         return Reference(self._journal.path, self.key, self._asked)

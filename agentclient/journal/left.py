@@ -18,10 +18,10 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from agentclient.fleet import now as wall_now
-from agentclient.identity import has_gone
 from agentclient.journal import rows
 from agentclient.journal.who import boot_id, is_dead, ourselves, socket_of
 from agentclient.journal.writer import Query
+from agentclient.presence import is_gone
 from agentclient.vm import LeftBy, Process, Vm
 from agentclient.words import WindowKind
 
@@ -216,7 +216,8 @@ def _end(row: Row) -> Over | None:
 
 def _vm_has_gone(row: Row) -> bool:
     here = boot_id()
-    return (bool(here and row["boot"]) and row["boot"] != here) or has_gone(_process(row))
+    booted = bool(here and row["boot"]) and row["boot"] != here
+    return booted or is_gone(_process(row)) is True
 
 
 def _process(row: Row) -> Process | None:

@@ -212,6 +212,15 @@ def set_holder(ref: Ref, process: Process) -> list[Statement]:
     return [(text, (process.pid, process.start_ticks, ref))]
 
 
+def served_by(ref: Ref, process: Process) -> list[Statement]:
+    """Write which QEMU a window is about, where its source did not know."""
+    text = (
+        "UPDATE windows SET vm_ticks = CASE WHEN vm_pid IS NULL THEN ? ELSE vm_ticks END,"  # noqa: S608 - as above
+        f" vm_pid = coalesce(vm_pid, ?) WHERE {_is(ref)}"
+    )
+    return [(text, (process.start_ticks, process.pid, ref))]
+
+
 def check(at: str) -> list[Statement]:
     """Write something that says nothing: whether it can be written is what is asked."""
     return [("INSERT OR REPLACE INTO facts (name, value) VALUES ('checked', ?)", (at,))]

@@ -9,7 +9,8 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-from agentclient.identity import has_gone, socket_identity, start_ticks, stat_fields
+from agentclient.identity import socket_identity, start_ticks, stat_fields
+from agentclient.presence import is_gone
 from agentclient.text import printable
 from agentclient.vm import Process, Vm
 
@@ -71,7 +72,7 @@ def is_dead(process: Process, host: str, boot: str) -> bool | None:
     here = boot_id()
     if not here or not boot:
         return None
-    return boot != here or has_gone(process)
+    return True if boot != here else is_gone(process)
 
 
 def socket_of(vm: Vm) -> str | None:

@@ -208,15 +208,18 @@ class Journal:
         """Write what is still waiting, and end.
 
         Args:
-            timeout_s: how long to wait for that.
+            timeout_s: how long to wait for that; `take_notice` tells what may be missing then.
         """
         with self._news:
             self._closing = True
             self._retry_at = 0.0
             thread = self._thread
             self._news.notify_all()
-        if thread is not None:
-            thread.join(timeout_s)
+        if thread is None:
+            return
+        thread.join(timeout_s)
+        if thread.is_alive():
+            self._trouble(_HANG, "what was done last may never be written")
 
     # -- the queue ------------------------------------------------------------------------
 

@@ -107,6 +107,21 @@ def test_thawed_by_somebody_else_the_window_is_settled_and_a_later_freeze_is_for
     calm.assert_thawed()
 
 
+def test_a_socket_that_is_away_ends_no_window(calm: Guest, frostwatch: Frostwatch) -> None:
+    """Its QEMU runs on, and has frozen file systems: a path proves nothing (P9)."""
+    leave_frozen(calm, frostwatch)
+    aside = calm.agent_socket.with_suffix(".aside")
+    calm.agent_socket.rename(aside)
+    frostwatch.run("list")
+    (left,) = history(frostwatch)
+    assert (left["state"], left["settled"], left["note"]) == ("left", False, None)
+    assert left["process"]["pid"] == calm.qemu_pid, "whom the kernel names as the peer"
+    aside.rename(calm.agent_socket)
+    assert frostwatch.run("thaw", frostwatch.vm)[0] == 0
+    calm.assert_thawed()
+    assert all(row["settled"] for row in history(frostwatch))
+
+
 def test_left_while_it_was_pending_it_is_found_as_soon_as_it_can_be(
     calm: Guest, frostwatch: Frostwatch
 ) -> None:

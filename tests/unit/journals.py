@@ -6,6 +6,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +50,12 @@ def nothing() -> list[Statement]:
 
 def flush(journal: Journal) -> None:
     """Wait until everything is written, and what follows from that."""
+    until = time.monotonic() + 4 * WAIT_S
     for _ in range(2):
-        assert journal.write(nothing(), WAIT_S), journal.problem
+        # On a busy machine it may be said to hang for a while.
+        while not journal.write(nothing(), WAIT_S):
+            assert time.monotonic() < until, journal.problem
+            time.sleep(0.05)
 
 
 def number(journal: Journal, entry: Entry) -> int:
@@ -85,9 +90,8 @@ def put(journal: Journal, one: Vm, outcome: Outcome = VERIFIED) -> Entry:
 
 def rows(journal: Journal) -> tuple[WindowRow, ...]:
     """Return all windows, the newest first, once everything is written."""
-    for _ in range(2):
-        if journal.path.exists():
-            journal.write(nothing(), WAIT_S)
+    if journal.path.exists():
+        flush(journal)
     found = journal.ask(windows(None, 1000), WAIT_S)
     assert found is not None, journal.problem
     return found

@@ -82,7 +82,7 @@ def test_nothing_yet_and_an_unknown_name(capsys: pytest.CaptureFixture[str]) -> 
 def test_a_journal_that_can_not_be_read(capsys: pytest.CaptureFixture[str]) -> None:
     default_path().mkdir(parents=True)
     assert run(["history"]) == 1
-    assert "can't be opened" in capsys.readouterr().err
+    assert "Is a directory" in capsys.readouterr().err
 
 
 # -- what was left, in the other commands ------------------------------------------------------

@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import click
+
 from agentclient.errors import BadInput
 from agentclient.fleet import Fleet
 from agentclient.sources.sockets import check_socket
@@ -147,6 +149,15 @@ def engine_for(options: Options) -> Iterator[Engine]:
         yield engine
     finally:
         engine.close()
+        if engine.journal is not None:
+            _tell_rest(engine.journal)
+
+
+def _tell_rest(journal: Journal) -> None:
+    """Tell what is wrong with the journal, and was not told as part of anything."""
+    with suppress(OSError, ValueError):  # the terminal has gone
+        for notice in iter(journal.take_notice, None):
+            click.echo(f"frostwatch: {printable(notice, 1000)}", err=True)
 
 
 def _open_many_files() -> None:

@@ -65,7 +65,9 @@ def _of_journal(journal: Journal) -> tuple[Path, str | None, tuple[str, ...]]:
     problem = journal.problem
     if not written and problem is None:
         problem = f"the journal {journal.path} does not answer within {WRITE_S:g} s"
-    return journal.path, problem, journal.aside()
+    aside = journal.aside()
+    told = [notice for notice in iter(journal.take_notice, None) if notice is not None]
+    return journal.path, problem or next(iter(told), None), aside
 
 
 def _print(finding: Finding) -> None:

@@ -36,6 +36,8 @@ TOOLS = {
     "mkfs.vfat": "dosfstools",
     "setpriv": "util-linux",
 }
+# What no guest needs: it makes single system calls fail (tests/faults).
+FAULTS = ("strace",)
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def why_not() -> str | None:
 
 def needs() -> tuple[str, ...]:
     """The Debian packages that must be installed on the host."""
-    return tuple(sorted(set(TOOLS.values())))
+    return tuple(sorted({*TOOLS.values(), *FAULTS}))
 
 
 def resolve(release: Release, fresh: bool = False) -> Resolved:

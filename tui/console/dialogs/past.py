@@ -51,8 +51,7 @@ class PastDialog(Dialog[None]):
             return
         past = self._look.result()
         if past is None:
-            text = "No journal is kept here (none is in a drill), or it can't be read."
-            yield (Piece(text, Tone.WARN),)
+            yield (Piece("No journal is kept here: none is in a drill.", Tone.WARN),)
             return
         if not past.windows:
             yield (Piece("Nothing was frozen or thawed here yet."),)
