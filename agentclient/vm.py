@@ -132,7 +132,7 @@ class Vm(NamedTuple):
         out_of_reach: why its agent's channel, which exists, is not for us to open (libvirt owns
             it, QEMU got it as a descriptor, …); `agent` is None then, and what is known about the
             agent is `AgentState.UNKNOWN`, not *none*. None if there is nothing of the kind.
-        peer: who must listen on its sockets; None if nothing is known of that (a drill).
+        peer: who must listen on its sockets; None if nothing is known of that.
         monitor_peer: who must listen on its monitor, where that is somebody else; None if not.
         no_monitor: why the monitor that was named is not used; None if it is, or there is none.
         sockets: what tells its sockets from later ones in their place, where no process does.

@@ -23,7 +23,7 @@ from agentclient.drill.server import READY, room
 from agentclient.errors import FrostwatchError
 from agentclient.sources.base import DRILL_SOURCE
 from agentclient.text import printable
-from agentclient.vm import AgentChannel, MonitorChannel, Transport, Vm, VmId
+from agentclient.vm import AgentChannel, MonitorChannel, Peer, Transport, Vm, VmId
 
 START_S: Final = 30.0
 STOP_S: Final = 5.0
@@ -109,6 +109,7 @@ class Drill:
             VmId(DRILL_SOURCE, guest.name),
             AgentChannel(agent, LABEL, Transport.VIRTIO_SERIAL),
             MonitorChannel(monitor) if self._monitors else None,
+            peer=Peer(None, os.geteuid()),
         )
 
     def _brief(self, server: subprocess.Popen[bytes], guests: list[dict[str, object]]) -> None:
