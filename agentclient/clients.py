@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +85,28 @@ def listens(pid: int, path: Path) -> bool:
     return not numbers.isdisjoint(_sockets_of(Path("/proc") / str(pid)))
 
 
+def listeners(paths: Iterable[Path]) -> Mapping[Path, tuple[int, ...]]:
+    """Return which processes have the sockets open on which they listen at `paths`.
+
+    Nobody is connected to: what is connected to a socket that serves another client stays in its
+    queue, also when it has been closed since.
+
+    Returns:
+        The processes that we may see; several where one has handed its socket to another one.
+    """
+    files = {file: path for path in paths if (file := _file(path)) is not None}
+    try:
+        found = [one for one in _sockets() if one.listening and one.file in files]
+    except (OSError, struct.error):
+        return {}
+    holders = _holders({one.number for one in found})
+    result: dict[Path, tuple[int, ...]] = {}
+    for one in found:
+        assert one.file is not None, "it is one of those that are looked for"
+        result[files[one.file]] = holders.get(one.number, ())
+    return result
+
+
 def in_words(found: tuple[Client, ...]) -> str | None:
     """Return who holds a channel and who waits for it, as a clause; None if nobody is known."""
     served = ", ".join(str(one) for one in found if not one.waiting)
@@ -94,14 +116,21 @@ def in_words(found: tuple[Client, ...]) -> str | None:
 
 
 def _bound_to(path: Path) -> list[_Socket]:
+    file = _file(path)
+    try:
+        return [one for one in _sockets() if one.file == file] if file is not None else []
+    except (OSError, struct.error):
+        return []
+
+
+def _file(path: Path) -> tuple[int, int] | None:
+    """Return a file's device and inode as the kernel tells them of sockets; None if it is away."""
     try:
         found = path.stat()
-        # The kernel's own number of a device, and 32 bits of an inode's (unix_diag).
-        device = os.major(found.st_dev) << 20 | os.minor(found.st_dev)
-        file = (device, found.st_ino & 0xFFFFFFFF)
-        return [one for one in _sockets() if one.file == file]
-    except (OSError, ValueError, struct.error):
-        return []
+    except (OSError, ValueError):
+        return None
+    # The kernel's own number of a device, and 32 bits of an inode's (unix_diag).
+    return os.major(found.st_dev) << 20 | os.minor(found.st_dev), found.st_ino & 0xFFFFFFFF
 
 
 def _sockets() -> Iterator[_Socket]:
@@ -148,14 +177,20 @@ def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 def _owners(inodes: set[int]) -> Mapping[int, tuple[int, str]]:
     """Return the process of each socket, as far as we may see it."""
-    found: dict[int, tuple[int, str]] = {}
+    names = {inode: pids[-1] for inode, pids in _holders(inodes).items()}
+    return {inode: (pid, _name(Path(f"/proc/{pid}"))) for inode, pid in names.items()}
+
+
+def _holders(inodes: set[int]) -> Mapping[int, tuple[int, ...]]:
+    """Return the processes that have each socket open, as far as we may see them."""
+    found: dict[int, tuple[int, ...]] = {}
     if not inodes:
         return found
     for process in Path("/proc").iterdir():
         if not process.name.isdecimal():
             continue
         for inode in _sockets_of(process) & inodes:
-            found[inode] = (int(process.name), _name(process))
+            found[inode] = (*found.get(inode, ()), int(process.name))
     return found
 
 

@@ -12,6 +12,7 @@ import pwd
 import select
 import socket
 import struct
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -89,32 +90,60 @@ def suits(found: Peer, expected: Peer) -> bool:
 
 
 class PeersOfSockets:
-    """Who listens on which socket; each is connected to once, until another is in its place."""
+    """Who listens on which socket; looked for once, until another socket is in its place."""
 
     def __init__(self) -> None:
         self._found: dict[Path, tuple[str, Peer]] = {}
 
     def of(self, path: Path) -> Peer | None:
         """Return who listens there; None if nobody does, or it can't be told."""
-        which = socket_identity(path)
-        if which is None:
-            return None
+        return self.of_all((path,)).get(path)
+
+    def of_all(self, paths: Iterable[Path]) -> Mapping[Path, Peer]:
+        """Return who listens at each path, without those where nobody does or it can't be told."""
+        which = {path: found for path in paths if (found := socket_identity(path)) is not None}
+        for path, peer in find_peers(
+            path for path in which if not self._knows(path, which)
+        ).items():
+            self._found[path] = (which[path], peer)
+        return {path: self._found[path][1] for path in which if self._knows(path, which)}
+
+    def _knows(self, path: Path, which: Mapping[Path, str]) -> bool:
         known = self._found.get(path)
-        if known is not None and known[0] == which and not has_gone(known[1].process):
-            return known[1]
-        found = find_peer(path)
-        if found is not None:
-            self._found[path] = (which, found)
-        return found
+        return known is not None and known[0] == which[path] and not has_gone(known[1].process)
+
+
+def find_peers(paths: Iterable[Path]) -> Mapping[Path, Peer]:
+    """Return who listens on each of several sockets, as far as that can be told.
+
+    A process is only named if it is a QEMU: another one passes on what is said, and may be
+    replaced while the VM lives.
+    """
+    from agentclient.clients import listeners  # noqa: PLC0415 - most hosts' lists need it never
+
+    wanted = tuple(paths)
+    pids = listeners(wanted) if wanted else {}
+    found = {path: _among(pids.get(path, ())) or _connected_to(path) for path in wanted}
+    return {path: peer for path, peer in found.items() if peer is not None}
 
 
 def find_peer(path: Path) -> Peer | None:
-    """Return who listens on a socket, by connecting to it and closing again without a byte.
+    """Return who listens on a socket (see `find_peers`); None if nobody does."""
+    return find_peers((path,)).get(path)
 
-    Returns:
-        None if nobody does, or it can't be told. A process only if it is a QEMU: another one
-        passes on what is said, and may be replaced while the VM lives.
-    """
+
+def _among(pids: Sequence[int]) -> Peer | None:
+    """Return who of those that have a socket open listens there; None if that can't be told."""
+    processes = [process for process in map(qemu_process, pids) if process is not None]
+    if len(processes) == 1:
+        return Peer(processes[0], user_of(processes[0]))
+    if processes or len(pids) != 1:
+        return None
+    return Peer(None, user_of(Process(pids[0], 0)))
+
+
+def _connected_to(path: Path) -> Peer | None:
+    """Ask who listens by connecting and closing again without a byte: in containers, say."""
     from agentclient.channel import connect_to  # noqa: PLC0415 - it needs this module itself
 
     kind = socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK

@@ -5,12 +5,17 @@ Who names a VM by its sockets may name two VMs' without knowing it: a reset woul
 
 from __future__ import annotations
 
+import time
 from contextlib import closing
+from typing import Final
 
 from agentclient.channel import ConnectFailed
 from agentclient.links import CHANNEL_WAIT_S, Link
 from agentclient.peer import find_peer, suits
 
+# A connection is shown once QEMU has accepted it.
+SHOWN_WITHIN_S: Final = 2.0
+LOOK_EVERY_S: Final = 0.02
 _NOT_PROVEN = "that the monitor is this VM's can't be shown"
 
 
@@ -73,9 +78,19 @@ def _shows_us(link: Link) -> str | None:
         if link.look().client:
             return f"{_NOT_PROVEN}: somebody else holds the agent's channel"
         with closing(link.connect()):
-            seen = link.look()
+            seen = _look_until_shown(link)
     except ConnectFailed as error:
         return f"{_NOT_PROVEN}: the agent's channel can't be opened: {error}"
     finally:
         link.channel_lock.release()
-    return None if seen.client else f"{_NOT_PROVEN}: it does not show our connection to the agent"
+    return None if seen else f"{_NOT_PROVEN}: it does not show our connection to the agent"
+
+
+def _look_until_shown(link: Link) -> bool:
+    """Return whether the monitor shows our connection; who passes it on may take a moment."""
+    until = time.monotonic() + SHOWN_WITHIN_S
+    while not link.look().client:
+        if time.monotonic() > until:
+            return False
+        time.sleep(LOOK_EVERY_S)
+    return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -75,11 +75,13 @@ class ExplicitSource:
 
     def list_vms(self) -> list[Vm]:
         """Return the VMs as they were given, with what their sockets tell of them."""
-        return [self._learned(vm) for vm in self._vms]
+        channels = [channel for vm in self._vms for channel in (vm.agent, vm.monitor)]
+        peers = self._peers.of_all(channel.path for channel in channels if channel is not None)
+        return [self._learned(vm, peers) for vm in self._vms]
 
-    def _learned(self, vm: Vm) -> Vm:
-        agent = self._peers.of(vm.agent.path) if vm.agent else None
-        monitor = self._peers.of(vm.monitor.path) if vm.monitor else None
+    def _learned(self, vm: Vm, peers: Mapping[Path, Peer]) -> Vm:
+        agent = peers.get(vm.agent.path) if vm.agent else None
+        monitor = peers.get(vm.monitor.path) if vm.monitor else None
         peer = agent or monitor
         if peer is None:
             return vm

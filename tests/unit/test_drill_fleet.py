@@ -228,7 +228,7 @@ def test_the_rungs_round_the_agent_do_what_they_do_to_a_real_guest(place: Path) 
         begun = [operations.rescue(vm, step) for vm, step in steps]
         pressed, reset = [one.wait(30.0) for one in begun]
         assert isinstance(pressed, RescueOutcome)
-        assert (pressed.found, pressed.thawed) == (Found.THAWED, 0)
+        assert (pressed.found, pressed.thawed) == (Found.THAWED, 0), pressed.reason
         assert isinstance(reset, RescueOutcome)
         assert (reset.found, reset.state) == (Found.RESET, FreezeState.THAWED)
         assert fleet.get(silent.id).freeze.state is FreezeState.THAWED
