@@ -28,6 +28,7 @@ from agentclient.vm import (
     CopyIs,
     FreezeState,
     GuestIs,
+    HeldBy,
     Meaning,
     Outcome,
     OutcomeKind,
@@ -107,7 +108,7 @@ COPIES: Final[Mapping[str, Said]] = MappingProxyType(
             "copy not consistent",
         ),
         OutcomeKind.REFUSED: Said(
-            "None: no freeze was sent. A copy made now is crash-consistent at best.",
+            "No window: no freeze was sent. A copy made now is crash-consistent at best.",
             CopyIs.NOT,
             "no window for a copy",
         ),
@@ -313,6 +314,32 @@ def _step(outcome: Outcome, row: str) -> str | None:
     return KIND_STEPS.get(row)
 
 
+# -- what another frostwatch does ----------------------------------------------------------------
+
+# {until} is a clock's time, {pid} the process that was asked for the freeze: never its holder.
+ELSEWHERE: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "until": (
+            "wait until {until}; to end it sooner press t in that console, or: kill {pid} (it "
+            "thaws first)"
+        ),
+        "no end known": (
+            "wait for its end; to end it sooner press t in that console, or: kill {pid} (it thaws "
+            "first)"
+        ),
+        "its process has ended": "wait for its holder; if its agent hangs: {rescue}",
+    }
+)
+
+
+def elsewhere(held: HeldBy, vm: Vm) -> str:
+    """Return what to do about a guest that another frostwatch is at work on."""
+    row = "until" if held.until else "no end known"
+    step = ELSEWHERE["its process has ended" if held.ended else row]
+    until = f"{held.until:%H:%M:%S}" if held.until else ""
+    return str(spelled(step.replace("{until}", until).replace("{pid}", str(held.pid)), vm))
+
+
 # -- what is handed out ------------------------------------------------------------------------
 
 
@@ -340,7 +367,7 @@ def _own_words(outcome: Outcome, vm: Vm) -> str | None:
     step = outcome.next
     if not outcome.settled:
         return step if outcome.stuck is None and outcome.holder is None else None
-    if step is None or _COMMAND in step:
+    if step is None or _COMMAND in step or "kill " in step:
         return step
     return f"{step}, then: {freeze_command(vm)}"
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from agentclient.commands import thaw_command
+from agentclient.consequences import elsewhere
 from agentclient.errors import FrostwatchError
 from agentclient.findings import AGENT_STATES, RUN_STATES, Finding, FindingLevel
 from agentclient.risks import risks
@@ -208,8 +209,8 @@ def _presence(state: VmState) -> list[Finding]:
 
 def _agent(state: VmState) -> list[Finding]:
     vm, agent = state.vm, state.agent
-    if vm.out_of_reach is not None:
-        # Said by `_configuration`, with the reason; "none" would be wrong.
+    if vm.out_of_reach is not None or state.held_by is not None:
+        # Said elsewhere, with the reason; "none", or "busy", would be wrong.
         return []
     level, text, advice = AGENT_STATES[agent.state]
     if agent.state is AgentState.ALIVE:
@@ -223,8 +224,12 @@ def _agent(state: VmState) -> list[Finding]:
 
 def _freeze(state: VmState) -> list[Finding]:
     subject, freeze = str(state.id), state.freeze
-    if freeze.state in (None, FreezeState.THAWED):
+    if state.held_by is None and freeze.state in (None, FreezeState.THAWED):
         return []
+    if state.held_by is not None:
+        text = f"another frostwatch is at work on it: {printable(state.held_by, 200)}"
+        advice = printable(elsewhere(state.held_by, state.vm), 400)
+        return [Finding(subject, _WARNING, text, f"{advice[0].upper()}{advice[1:]}.")]
     if state.left_by is not None:
         command = printable(thaw_command(state.vm, foreign=False))
         text = f"its file systems are frozen: {state.left_by}, which has ended"

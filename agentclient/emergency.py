@@ -157,6 +157,8 @@ def _thaw_behind(scene: Scene, writes: Writes) -> RescueOutcome:
     """Thaw as soon as an agent answers: its count tells what SysRq did, and its flag is cleared."""
     if scene.link.agent is None or scene.cancelled:
         return _by_writes(scene, writes, "no agent was asked")
+    if scene.beside:
+        return _by_writes(scene, writes, "the thaw that is queued at its agent is waited for")
     view = scene.await_port(time.monotonic() + scene.times.agent_s)
     if view.client:
         return _by_writes(scene, writes, "somebody else holds the agent's channel")
@@ -180,7 +182,7 @@ def _by_writes(scene: Scene, writes: Writes, agent: str) -> RescueOutcome:
             f"the guest writes again; {agent}, and one that comes will say frozen until it is "
             "thawed once more"
         )
-        step = rescue_command(scene.link.vm, Rung.WAIT)
+        step = None if scene.beside else rescue_command(scene.link.vm, Rung.WAIT)
         return replace(scene.outcome(Found.WRITES, reason), next=step)
     if scene.cancelled:
         return scene.stopped(f"SysRq was sent; {writes.why_not}")
@@ -202,7 +204,8 @@ def reset(scene: Scene) -> RescueOutcome:
     view = _follow(scene, watch)
     reason = f"the guest was reset: {_what_was_seen(scene, watch, view)}"
     outcome = scene.outcome(Found.RESET, reason, state=FreezeState.THAWED)
-    if view.port_open and scene.link.agent is not None and not scene.cancelled:
+    ours = scene.link.agent is not None and not scene.beside
+    if view.port_open and ours and not scene.cancelled:
         # A flag of the agent's that has outlived the reset is cleared; else nothing is sent.
         scene.thaw(scene.times.agent_s, ask=True)
     step = RELEASED_BY.get(view.run_state)

@@ -22,6 +22,7 @@ def same_face(old: VmState, new: VmState) -> bool:
         and (old.progress is new.progress or _same_phase(old.progress, new.progress))
         and old.last is new.last
         and (old.left is new.left or old.left == new.left)
+        and (old.held_by is new.held_by or old.held_by == new.held_by)
         and (old.trouble is new.trouble or old.trouble == new.trouble)
         and (old.vm is new.vm or old.vm == new.vm)
     )

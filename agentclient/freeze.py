@@ -305,7 +305,11 @@ class FreezeMachine:
             tell = Tell(EventKind.CANCELLED, Level.WARNING, text)
             return [tell, *self._conclude(now, judge_reply(self._facts(now)))]
         self._release()
-        text = "cancelled: a thaw is queued behind the freeze, and runs as soon as the agent can"
+        left = in_words(round(max(0.0, self.ends_at - now)))
+        text = (
+            "cancelled: a thaw is queued behind the freeze, and runs as soon as the agent can; "
+            f"it is waited for as long as before, {left} at the most"
+        )
         return [Tell(EventKind.CANCELLED, Level.WARNING, text)]
 
     def end_hold(self, now: float) -> list[Move]:

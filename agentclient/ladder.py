@@ -7,6 +7,7 @@ more.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Final
@@ -15,9 +16,11 @@ from agentclient.durations import in_words
 from agentclient.inputs import Inputs, Serial
 from agentclient.rungs import Means, RescueTimes, Rung, Step
 from agentclient.text import printable
-from agentclient.vm import AgentState, FreezeState, MonitorView, RunState, VmState
+from agentclient.vm import AgentState, FreezeState, MonitorView, Phase, RunState, VmState
 from agentclient.watch import BLOCKED_STATES, RELEASED_BY
 
+# An agent that owes an answer for so long may hang.
+HANGS_S: Final = 10.0
 _ENDED: Final = frozenset({RunState.SHUTDOWN, RunState.PANICKED})
 
 
@@ -34,6 +37,7 @@ class Known:
         tried: the rungs that were taken already, in vain.
         read_only: nothing may be sent.
         in_flight: what else this console is doing with it, ``"freeze"``; None if nothing.
+        waited_s: how long its agent has owed an answer to that, in seconds.
         doubt: why its monitor may be another VM's; None if nothing speaks for that.
     """
 
@@ -46,6 +50,7 @@ class Known:
     read_only: bool = False
     in_flight: str | None = None
     doubt: str | None = None
+    waited_s: float = math.inf
 
     @property
     def run_state(self) -> RunState:
@@ -114,6 +119,8 @@ def ladder(known: Known, times: RescueTimes | None = None) -> tuple[Offer, ...]:
         locked = known.state.vm.locked_by
         if locked and step.rung is not Rung.CONNECT:
             risk = f"{risk} Its manager is at work on it ({printable(locked, 60)})."
+        if known.state.held_by is not None and step.rung is not Rung.CONNECT:
+            risk = f"{risk} It is {printable(known.state.held_by, 100)}."
         offers.append(Offer(step, does, risk, why_not, impossible is None))
     return tuple(offers)
 
@@ -197,11 +204,9 @@ def _impossible(known: Known, step: Step) -> str | None:
     """Return why a step can't be taken at all, as a clause; None if it can."""
     if known.read_only:
         return "frostwatch runs read-only: nothing is sent"
-    if known.in_flight is not None:
-        progress = known.state.progress
-        if progress is not None and progress.cancelled:
-            return "its own thaw is still waited for, as long as its row counts down"
-        return f"a {known.in_flight} of this VM is in flight: stop waiting for it first"
+    busy = _in_flight(known, step)
+    if busy is not None:
+        return busy
     if known.view.gone:
         return "the VM does not run: nothing in it is frozen"
     if known.run_state is RunState.MIGRATING:
@@ -215,6 +220,23 @@ def _impossible(known: Known, step: Step) -> str | None:
     return _no_sysrq(known, step) if step.rung is Rung.SYSRQ else _no_channel(known, step.rung)
 
 
+def _in_flight(known: Known, step: Step) -> str | None:
+    """Return why a step can't be taken beside what this console is doing; None if it can.
+
+    What needs no agent can be done while a freeze hangs, or its thaw: that is what it is for.
+    """
+    what, progress = known.in_flight, known.state.progress
+    if what is None:
+        return None
+    if step.around_the_agent and what != "rescue" and progress is not None:
+        if what == "freeze" and progress.sent_at is None:
+            return "its freeze is being prepared, and was not sent yet: stop it first"
+        return "it is held: thaw it first" if progress.phase is Phase.HELD else None
+    if progress is not None and progress.cancelled:
+        return "its own thaw is queued behind the freeze already, and does the same"
+    return f"a {what} of this VM is in flight: stop waiting for it first"
+
+
 def _no_channel(known: Known, rung: Rung) -> str | None:
     vm = known.state.vm
     if vm.out_of_reach is not None:
@@ -222,7 +244,9 @@ def _no_channel(known: Known, rung: Rung) -> str | None:
     if vm.agent is None:
         return "no agent channel is configured"
     if known.view.client:
-        return "somebody else holds the agent's channel, and may be about to thaw it"
+        held = known.state.held_by
+        who = f"it is {printable(held, 100)}" if held else "somebody else holds the agent's channel"
+        return f"{who}, and may be about to be thawed" if held else f"{who}, and may thaw it"
     if known.view.port_open is False and rung is not Rung.WAIT:
         return "no agent runs (port closed)"
     return None
@@ -249,6 +273,12 @@ def _unwise(known: Known, step: Step) -> str | None:
         return "nothing is frozen, as its agent said"
     if step.rung is Rung.CONNECT:
         return None
+    held = known.state.held_by
+    if held is not None and held.state is FreezeState.FROZEN and not held.ended:
+        return f"it is {printable(held, 100)}: wait for that, or end it there"
+    if known.in_flight is not None:
+        soon = known.waited_s < HANGS_S
+        return f"its agent has had {known.waited_s:.0f} s, and may answer yet" if soon else None
     if step.rung is Rung.THAW:
         return "its agent does not answer: wait for it" if known.silent else None
     agent_there = known.view.port_open is not False and known.state.vm.agent is not None

@@ -160,6 +160,8 @@ class Operations:
         self._lock = threading.Lock()
         self._active: dict[VmId, Operation] = {}
         self._budget = Budget()
+        # Rungs that go round the agent, while a freeze or a thaw hangs there.
+        self._beside: dict[VmId, Operation] = {}
         self._freezes = Crew(freezes_at_once, "freeze")
         self._thaws = Crew(thaws_at_once, "thaw")
 
@@ -238,13 +240,19 @@ class Operations:
         """
         works, wishes = self.prepare(), Wishes()
         operation = Operation(vm, "rescue", wishes, step)
-        task = works.rescue_task(vm, wishes, step, on_event, person=person)
-        running = self._enter(operation)
+        beside = self.on(vm.id) if step.around_the_agent else None
+        if beside is not None and beside.what == "rescue":
+            beside = None
+        running = self._enter(operation, beside=beside is not None)
+        task = works.rescue_task(
+            vm, wishes, step, on_event, person=person, beside=beside is not None
+        )
         if running is not operation:
             operation.settle(works.refuse_rescue(task, step, running.what))
-        else:
-            rescue = partial(works.rescue, task, step, person=person, times=times)
-            self._submit(self._thaws, operation, task, rescue)
+            return operation
+        what = beside.what if beside is not None else None
+        rescue = partial(works.rescue, task, step, person=person, times=times, beside=what)
+        self._submit(self._thaws, operation, task, rescue)
         return operation
 
     def history(self, vm: Vm, limit: int = 50) -> Future[Past | None]:
@@ -275,7 +283,7 @@ class Operations:
     def active(self) -> tuple[Operation, ...]:
         """Return what is in flight, oldest first."""
         with self._lock:
-            return tuple(self._active.values())
+            return (*self._active.values(), *self._beside.values())
 
     def on(self, vm_id: VmId) -> Operation | None:
         """Return what is in flight on a VM."""
@@ -310,10 +318,16 @@ class Operations:
             self._works.close()
         return not left
 
-    def _enter(self, operation: Operation) -> Operation:
-        """Let an operation begin, unless another one is in flight on its VM; return which is."""
+    def _enter(self, operation: Operation, *, beside: bool = False) -> Operation:
+        """Let an operation begin, unless another one is in flight on its VM; return which is.
+
+        Args:
+            operation: it.
+            beside: it goes round the agent, while something else is in flight there.
+        """
         with self._lock:
-            return self._active.setdefault(operation.vm.id, operation)
+            place = self._beside if beside else self._active
+            return place.setdefault(operation.vm.id, operation)
 
     def _submit(
         self,
@@ -331,7 +345,9 @@ class Operations:
 
         def leave(outcome: Ending) -> None:
             with self._lock:
-                del self._active[operation.vm.id]
+                for place in (self._active, self._beside):
+                    if place.get(operation.vm.id) is operation:
+                        del place[operation.vm.id]
             operation.settle(outcome)
 
         def withdraw() -> None:

@@ -15,6 +15,7 @@ from agentclient.answers import AgentInfo
 from agentclient.cancel import Cancellation
 from agentclient.channel import ConnectFailed, ConnectProblem
 from agentclient.clients import clients, in_words
+from agentclient.consequences import elsewhere
 from agentclient.conversation import Conversation
 from agentclient.coverage import Coverage, describe
 from agentclient.durations import in_words as in_words_s
@@ -22,6 +23,7 @@ from agentclient.errors import AgentError, AgentTimeout, Cancelled, CommandFaile
 from agentclient.events import EventKind
 from agentclient.links import Link
 from agentclient.moves import Tell
+from agentclient.others import seen_among
 from agentclient.own import is_self, own_uuid
 from agentclient.peer import is_another
 from agentclient.survey import Survey, may_not, no_status, not_there
@@ -32,12 +34,14 @@ from agentclient.vm import (
     AgentState,
     FileSystem,
     FreezeState,
+    HeldBy,
     Level,
     MonitorView,
     Outcome,
     Progress,
     Refusal,
     RunState,
+    Vm,
 )
 from agentclient.watch import RELEASED_BY
 
@@ -215,8 +219,11 @@ class Preflight:
         """Say who holds the channel, where that can be told."""
         if refusal.refusal is not Refusal.BUSY or self._link.vm.agent is None:
             return refusal
-        held = in_words(clients(self._link.vm.agent.path))
-        return refusal._replace(reason=f"{refusal.reason}: {held}") if held else refusal
+        found = clients(self._link.vm.agent.path)
+        held, words = seen_among(found), in_words(found)
+        if held is not None:
+            return held_elsewhere(held, self._link.vm)
+        return refusal._replace(reason=f"{refusal.reason}: {words}") if words else refusal
 
     def _refuse_self(self) -> Outcome | None:
         if not is_self(self._link, own_uuid()):
@@ -326,6 +333,12 @@ class Preflight:
 
     def _note(self, level: Level, text: str) -> None:
         self._reporter.tell(Tell(EventKind.NOTE, level, text))
+
+
+def held_elsewhere(held: HeldBy, vm: Vm) -> Outcome:
+    """Return the refusal of a guest that another frostwatch is at work on."""
+    reason = f"another frostwatch is at work on it: {held}"
+    return refused(Refusal.BUSY, reason, elsewhere(held, vm))
 
 
 def cancelled() -> Outcome:

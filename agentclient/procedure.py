@@ -197,7 +197,8 @@ class FreezeProcedure:
             steps=self._schedule.steps,
             sent_at=freeze.started_at,
             step_ends_at=None if thaw or window else freeze.step_ends_at,
-            ends_at=thaw.ends_at if thaw else freeze.ends_at,
+            # A cancelled freeze that is pending is waited for as long as before, and no longer.
+            ends_at=freeze.ends_at if thaw is None or self._waits(now) else thaw.ends_at,
             heard_at=freeze.heard_at,
             held_since=window.since if window else None,
             hold_ends_at=window.ends_at if window else None,
@@ -209,6 +210,11 @@ class FreezeProcedure:
             verdict=freeze.verdict,
             cancelled=freeze.cancelled,
         )
+
+    def _waits(self, now: float) -> bool:
+        """Whether the freeze's own reply is still waited for."""
+        freeze = self.freeze
+        return freeze.pending and freeze.verdict is None and now < freeze.ends_at
 
     @property
     def state(self) -> FreezeState | None:

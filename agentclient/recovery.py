@@ -10,10 +10,11 @@ from typing import Final
 
 from agentclient.fleet import Fleet, now
 from agentclient.journal import rows
+from agentclient.journal.elsewhere import held_by
 from agentclient.journal.left import STANDING, Left, close_over, match
 from agentclient.journal.writer import PATIENCE_S, Journal
 from agentclient.schema import rfc3339
-from agentclient.vm import FreezeState, LeftBy, Vm, VmState
+from agentclient.vm import FreezeState, HeldBy, LeftBy, Vm, VmState
 
 # Who lists VMs may wait longer for the journal than who freezes or thaws.
 LIST_S: Final = 2.0
@@ -39,6 +40,10 @@ class Recovery:
             at = rfc3339(fleet.wall()) or ""
             self._journal.put(close_over(found.over, at))
         for state in fleet.states():
+            held = held_by(state.vm, found.others)
+            seen_alone = state.held_by is not None and state.held_by.window is None
+            if held != state.held_by and not (held is None and seen_alone):
+                fleet.update(state.id, lambda old, held=held: old.with_held_by(held))  # type: ignore[misc]
             by = match(state.vm, found.left)
             if by != state.left:
                 fleet.update(state.id, lambda old, by=by: with_left(old, by))  # type: ignore[misc]
@@ -68,6 +73,12 @@ def is_ours(journal: Journal | None, vm: Vm) -> bool:
     found = journal.ask(STANDING, PATIENCE_S)
     left: tuple[Left, ...] = found.left if found is not None else ()
     return match(vm, left) is not None
+
+
+def held_now(journal: Journal, vm: Vm) -> HeldBy | None:
+    """Return which other frostwatch is at work on a VM, as of now; None if none is known."""
+    found = journal.ask(STANDING, PATIENCE_S)
+    return held_by(vm, found.others) if found is not None else None
 
 
 def with_left(state: VmState, left: LeftBy | None) -> VmState:

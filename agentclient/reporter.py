@@ -41,16 +41,24 @@ class FleetReporter:
         vm: the VM.
         on_event: whoever else listens.
         entry: the operation's window in the journal; None where none is kept.
+        beside: something else is in flight on the VM, and shows its own progress and state.
     """
 
     def __init__(
-        self, fleet: Fleet, vm: Vm, on_event: OnEvent | None, entry: Entry | None = None
+        self,
+        fleet: Fleet,
+        vm: Vm,
+        on_event: OnEvent | None,
+        entry: Entry | None = None,
+        *,
+        beside: bool = False,
     ) -> None:
         self._fleet = fleet
         self._vm = vm
         self._on_event = on_event
         self._entry = entry
         self._logged = ""
+        self._beside = beside
 
     def tell(self, tell: Tell) -> None:
         """Log an event, and pass it on."""
@@ -103,6 +111,8 @@ class FleetReporter:
 
     def progress(self, progress: Progress) -> None:
         """Show how far it has got; say when that takes longer than it used to."""
+        if self._beside:
+            return
         self._update(lambda state: state._replace(progress=progress))
         late = self._entry.late(progress) if self._entry is not None else None
         if late is not None:
@@ -120,6 +130,8 @@ class FleetReporter:
 
     def frozen(self, state: FreezeState | None, *, foreign: bool) -> None:
         """Show the state of the file systems, since now if it is another."""
+        if self._beside:
+            return
         at = self._fleet.wall()
 
         def change(old: VmState) -> VmState:
@@ -152,6 +164,8 @@ class FleetReporter:
     def ended(self, outcome: EndingT) -> EndingT:
         """Show that nothing is in flight any more; return the outcome with its meaning."""
         outcome = self.meant(outcome)
+        if self._beside:
+            return outcome
         last = outcome if isinstance(outcome, Outcome) else None
         self._update(lambda old: old._replace(progress=None, last=last or old.last))
         return outcome

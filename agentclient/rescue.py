@@ -6,6 +6,7 @@ through the monitor are in `agentclient.emergency`.
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import replace
 from typing import Final
@@ -33,6 +34,7 @@ from agentclient.vm import (
     FreezeState,
     Level,
     MonitorView,
+    Progress,
     VmState,
 )
 from agentclient.wishes import Wishes
@@ -67,7 +69,15 @@ def survey(
         inputs = find_inputs(link.monitor, link.vm)
     view = link.look() if doubt is None else MonitorView(problem=doubt, gone=link.gone())
     known = Known(state, view, inputs, has_monitor, serial, tried, read_only, in_flight)
-    return ladder(replace(known, doubt=doubt))
+    return ladder(replace(known, doubt=doubt, waited_s=_waited_s(state.progress)))
+
+
+def _waited_s(progress: Progress | None) -> float:
+    """Return for how long an agent has owed an answer; for ever where it won't give one."""
+    if progress is None or progress.cancelled or progress.verdict is not None:
+        return math.inf
+    since = progress.sent_at if progress.what == "freeze" else progress.started_at
+    return math.inf if since is None else time.monotonic() - since
 
 
 class Rescuer:
@@ -83,6 +93,7 @@ class Rescuer:
         ours: what is frozen is provably ours.
         times: the bounds.
         read_only: nothing may be sent.
+        beside: what else is in flight on this VM, ``"freeze"``, and keeps its agent's channel.
     """
 
     def __init__(
@@ -97,9 +108,13 @@ class Rescuer:
         ours: bool = False,
         times: RescueTimes | None = None,
         read_only: bool = False,
+        beside: str | None = None,
     ) -> None:
         times = times or RescueTimes()
-        self._scene = Scene(link, step, reporter, wishes, ours=ours, times=times)
+        self._scene = Scene(
+            link, step, reporter, wishes, ours=ours, times=times, beside=beside is not None
+        )
+        self._beside = beside
         self._link = link
         self._step = step
         self._state = state
@@ -132,7 +147,13 @@ class Rescuer:
     def _take(self) -> RescueOutcome:
         # Found anew, since the ladder that a person saw may be minutes old.
         step, serial = self._step, self._step.serial
-        offers = survey(self._link, self._state, serial=serial, read_only=self._read_only)
+        offers = survey(
+            self._link,
+            self._state,
+            serial=serial,
+            read_only=self._read_only,
+            in_flight=self._beside,
+        )
         fitting = [
             one for one in offers if (one.step.rung, one.step.means) == (step.rung, step.means)
         ]

@@ -69,6 +69,11 @@ class Step:
         if self.rung is Rung.SYSRQ and self.means is None:
             object.__setattr__(self, "means", Means.KEY)
 
+    @property
+    def around_the_agent(self) -> bool:
+        """Whether it needs no agent, and goes round whoever holds its channel."""
+        return self.rung in (Rung.SYSRQ, Rung.RESET)
+
 
 @dataclass(frozen=True, slots=True)
 class RescueTimes:

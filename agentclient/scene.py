@@ -38,6 +38,7 @@ class Scene:
         wishes: what the operator asks meanwhile.
         ours: what is frozen is provably ours.
         times: the bounds.
+        beside: a freeze or a thaw of ours is in flight, and keeps the agent's channel.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Scene:
         *,
         ours: bool,
         times: RescueTimes,
+        beside: bool = False,
     ) -> None:
         self.link = link
         self.step = step
@@ -56,6 +58,7 @@ class Scene:
         self.wishes = wishes
         self.ours = ours
         self.times = times
+        self.beside = beside
         self.began_at = time.monotonic()
 
     @property

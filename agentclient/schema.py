@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING, Any, cast
 
 from agentclient.events import Event
 from agentclient.results import GroupOutcome, ThawOutcome
-from agentclient.vm import AgentHealth, Evidence, FileSystem, Meaning, Outcome, VmId, VmState
+from agentclient.vm import (
+    AgentHealth,
+    Evidence,
+    FileSystem,
+    HeldBy,
+    Meaning,
+    Outcome,
+    VmId,
+    VmState,
+)
 
 if TYPE_CHECKING:
     from agentclient.findings import Finding
@@ -183,6 +192,20 @@ def _freeze(state: VmState) -> JsonObject:
         "since": rfc3339(freeze.since),
         "foreign": freeze.foreign,
         "left_by": {"pid": left.pid, "user": left.user, "time": rfc3339(left.at)} if left else None,
+        "held_by": _held_by(state.held_by),
+    }
+
+
+def _held_by(held: HeldBy | None) -> JsonObject | None:
+    if held is None:
+        return None
+    return {
+        "pid": held.pid,
+        "user": held.user,
+        "since": rfc3339(held.since),
+        "until": rfc3339(held.until),
+        "holder": held.holder,
+        "ended": held.ended,
     }
 
 

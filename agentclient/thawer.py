@@ -7,7 +7,10 @@ from collections.abc import Callable
 from typing import Final
 
 from agentclient.channel import ConnectFailed
+from agentclient.clients import clients
+from agentclient.clients import in_words as in_words_of
 from agentclient.commands import thaw_command
+from agentclient.consequences import elsewhere
 from agentclient.conversation import Conversation
 from agentclient.driver import Driver
 from agentclient.durations import in_words
@@ -15,11 +18,21 @@ from agentclient.events import EventKind
 from agentclient.identity import has_gone
 from agentclient.links import CHANNEL_WAIT_S, Link
 from agentclient.moves import Tell
+from agentclient.others import seen_among
 from agentclient.peer import is_another
 from agentclient.preflight import GONE, Reporter
 from agentclient.results import ThawOutcome
 from agentclient.thaw import WATCH_S, ThawMachine, ThawPlan, ThawReport
-from agentclient.vm import FreezeState, Level, MonitorView, Phase, Progress, RunState, Stuck
+from agentclient.vm import (
+    FreezeState,
+    HeldBy,
+    Level,
+    MonitorView,
+    Phase,
+    Progress,
+    RunState,
+    Stuck,
+)
 from agentclient.watch import RELEASED_BY, PortWatch
 from agentclient.wishes import Wish, Wishes
 
@@ -101,16 +114,32 @@ class Thawer:
             if not view.client:
                 break
             if time.monotonic() > deadline or self._wishes.cancellation.is_set:
-                return self._refuse(
-                    f"another client has held the agent's channel for {self._elapsed()}",
-                    "end that client (ss -xp names it), then thaw again",
-                )
+                return self._busy()
+            held = seen_among(clients(self._link.vm.agent.path)) if self._link.vm.agent else None
+            if held is not None:
+                return self.held_elsewhere(held)
             time.sleep(_LOOK_AGAIN_S)
         assert self._link.agent is not None
         try:
             return Conversation(self._link.connect()), view
         except ConnectFailed as error:
             return self._refuse(f"the agent's channel can't be opened: {error}", None)
+
+    def held_elsewhere(self, held: HeldBy) -> ThawOutcome:
+        """Leave alone what another frostwatch is at work on: it thaws that itself."""
+        reason = f"another frostwatch is at work on it: {held}"
+        return self._refuse(reason, elsewhere(held, self._link.vm))
+
+    def _busy(self) -> ThawOutcome:
+        """Say who has kept the channel, and what to do about it."""
+        vm = self._link.vm
+        who = in_words_of(clients(vm.agent.path)) if vm.agent is not None else None
+        reason = f"another client has held the agent's channel for {self._elapsed()}"
+        step = f"find out what that client does there; once it has left: {self._command()}"
+        return self._refuse(f"{reason}: {who}" if who else reason, step)
+
+    def _command(self) -> str:
+        return thaw_command(self._link.vm, foreign=not self._ours)
 
     def _refuse_by_look(self, view: MonitorView) -> ThawOutcome | None:
         if view.gone:
@@ -129,7 +158,7 @@ class Thawer:
             owned=False,
             ask=self._ask,
             allowed=self._foreign or self._ours,
-            command=thaw_command(self._link.vm, foreign=not self._ours),
+            command=self._command(),
         )
         watch = PortWatch(view, now)
         machine = ThawMachine(plan, watch, conversation.ticket, now)

@@ -36,6 +36,8 @@ def may_ask(state: VmState, view: MonitorView) -> bool:
     """Return whether an agent visit can succeed, and disturbs nobody (P5)."""
     if state.vm.agent is None or state.progress is not None or state.vm.locked_by:
         return False
+    if state.held_by is not None:
+        return False  # its channel is another frostwatch's, and so is what it has frozen
     return (
         view.port_open is not False
         and not view.client
@@ -66,7 +68,21 @@ def _looked(state: VmState, view: MonitorView, at: datetime, *, has_monitor: boo
         state = state._replace(agent=health)
     if view.gone or run_state in _LEFT:
         return state.with_freeze(FreezeInfo(), gone=True)
+    if state.held_by is not None:
+        state = _released(state, view)
+    if state.held_by is not None and state.held_by.state is not None:
+        return state  # the journal knows
     return _unseen(state) if health.state in _UNSEEN else state
+
+
+def _released(state: VmState, view: MonitorView) -> VmState:
+    """Return what is known of a guest that another frostwatch had: the journal tells its end.
+
+    Where only its holder was seen, the end is that it holds the channel no more.
+    """
+    assert state.held_by is not None
+    seen_alone = state.held_by.window is None
+    return state.with_held_by(None) if seen_alone and view.client is False else state
 
 
 def _unseen(state: VmState) -> VmState:
@@ -126,7 +142,7 @@ def answered(said: Said, at: datetime) -> Change:
 
 
 def _freeze(state: VmState, frozen: FreezeState | None, at: datetime) -> FreezeInfo:
-    ours = state.left_frozen or state.left is not None
+    ours = state.left_frozen or state.left is not None or state.held_by is not None
     foreign = frozen is FreezeState.FROZEN and not ours
     old = state.freeze
     same = (old.state, old.foreign) == (frozen, foreign)

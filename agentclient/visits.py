@@ -187,12 +187,18 @@ class Visits:
             return
         if state.agent.detail is None and now - self._named_at >= NAMES_EVERY_S:
             from agentclient.clients import clients, in_words  # noqa: PLC0415 - seldom needed
+            from agentclient.others import seen_among  # noqa: PLC0415 - as above
 
             self._named_at = now
-            held = in_words(clients(state.vm.agent.path)) or "nobody can tell by whom"
-            self._fleet.update(
-                visit.vm_id, lambda old: old._replace(agent=old.agent._replace(detail=held))
-            )
+            found = clients(state.vm.agent.path)
+            detail = in_words(found) or "nobody can tell by whom"
+            held = seen_among(found)
+
+            def change(old: VmState) -> VmState:
+                old = old._replace(agent=old.agent._replace(detail=detail))
+                return old.with_held_by(held) if old.held_by is None else old
+
+            self._fleet.update(visit.vm_id, change)
 
     def _wants_answer(self, visit: _Visit, view: MonitorView) -> bool:
         """Whether the agent is asked now.

@@ -42,6 +42,7 @@ __all__ = [
     "FreezeInfo",
     "FreezeState",
     "GuestIs",
+    "HeldBy",
     "LeftBy",
     "Level",
     "LogLine",
@@ -335,6 +336,44 @@ class LeftBy(NamedTuple):
         return f"left frozen by {who} at {self.at:%Y-%m-%d %H:%M:%S}"
 
 
+class HeldBy(NamedTuple):
+    """Whom a guest is in the hands of: another frostwatch, which freezes, holds or thaws it now.
+
+    Attributes:
+        pid: the process that was asked for it, and `user` whose that is.
+        state: what it has made of the guest's file systems; None before anything is sent, or where
+            that isn't known.
+        since: when that began.
+        until: when it ends on its own at the latest; None where that isn't known.
+        holder: the process that holds the channel for it; None if none is known.
+        ended: its process has ended, and its holder goes on alone.
+        window: its window in the journal; None where only its holder was seen.
+    """
+
+    pid: int
+    user: str
+    state: FreezeState | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    holder: int | None = None
+    ended: bool = False
+    window: int | None = None
+
+    @property
+    def who(self) -> str:
+        """Who it is: the user and the process."""
+        return f"{self.user} (pid {self.pid})"
+
+    def __str__(self) -> str:
+        word = self.state.value if self.state else "frozen or freezing" if self.holder else "taken"
+        if self.ended:
+            holder = f"its holder (pid {self.holder})"
+            return f"{word} by {self.who}, which has ended; {holder} thaws it"
+        until = f" until {self.until:%H:%M:%S}" if self.until else ""
+        most = " at the most" if until and self.state is FreezeState.FREEZING else ""
+        return f"{word} by {self.who}{until}{most}"
+
+
 class Progress(NamedTuple):
     """An operation in flight on a VM; all times are seconds of the monotonic clock.
 
@@ -389,6 +428,7 @@ class VmState(NamedTuple):
         file_systems_at: when that was (wall clock).
         trouble: one sentence about what keeps us from seeing this VM, None if nothing.
         left: whose freeze may stand there, by the journal; None if nobody's.
+        held_by: which other frostwatch is at work on it; None if none is known.
         present: False once its source does not list it any more.
         version: the fleet's version at which this state was written.
     """
@@ -405,6 +445,7 @@ class VmState(NamedTuple):
     left: LeftBy | None = None
     present: bool = True
     version: int = 0
+    held_by: HeldBy | None = None
 
     @property
     def id(self) -> VmId:
@@ -422,6 +463,20 @@ class VmState(NamedTuple):
         """Who has left it frozen, as its agent says; None if it is not, or nobody provably has."""
         seen = self.freeze.state is FreezeState.FROZEN and not self.freeze.foreign
         return self.left if seen and self.progress is None else None
+
+    def with_held_by(self, held: HeldBy | None) -> VmState:
+        """Return the state with what another frostwatch is doing to the guest now.
+
+        What it has told of the file systems is not known any more once it has ended.
+        """
+        if self.progress is not None or held == self.held_by:
+            return self if self.progress is None else self._replace(held_by=None)
+        info, before = self.freeze, self.held_by
+        if held is not None and held.state is not None:
+            info = FreezeInfo(held.state, held.since)
+        elif before is not None and info == FreezeInfo(before.state, before.since):
+            info = FreezeInfo()
+        return self._replace(freeze=info, held_by=held)
 
     def with_freeze(self, info: FreezeInfo, *, gone: bool = False) -> VmState:
         """Return the state with another state of the file systems.

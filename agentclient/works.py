@@ -23,7 +23,8 @@ from agentclient.journal.writer import Journal
 from agentclient.ladder import Offer
 from agentclient.links import Links
 from agentclient.moves import Tell
-from agentclient.recovery import is_ours
+from agentclient.preflight import held_elsewhere
+from agentclient.recovery import held_now, is_ours
 from agentclient.reporter import FleetReporter
 from agentclient.rescue import Rescuer, survey
 from agentclient.results import FreezeRequest, ThawOutcome
@@ -32,6 +33,7 @@ from agentclient.text import printable
 from agentclient.thawer import Thawer
 from agentclient.verdict import refused
 from agentclient.vm import (
+    HeldBy,
     Level,
     Outcome,
     OutcomeKind,
@@ -116,11 +118,28 @@ class Works:
         return self._task(vm, wishes, entry, on_event)
 
     def rescue_task(
-        self, vm: Vm, wishes: Wishes, step: Step, on_event: OnEvent | None, *, person: bool
+        self,
+        vm: Vm,
+        wishes: Wishes,
+        step: Step,
+        on_event: OnEvent | None,
+        *,
+        person: bool,
+        beside: bool,
     ) -> Task:
-        """Write down that a rung of a rescue was asked for."""
+        """Write down that a rung of a rescue was asked for.
+
+        Args:
+            vm: the VM.
+            wishes: what the operator asks meanwhile.
+            step: the rung.
+            on_event: is called with each event.
+            person: a person has decided it.
+            beside: something else is in flight on the VM: what it shows is left as it is.
+        """
         entry = begin_rescue(self._journal, vm, step, person=person)
-        return self._task(vm, wishes, entry, on_event)
+        reporter = FleetReporter(self._fleet, vm, on_event, entry, beside=beside)
+        return Task(vm, reporter, wishes, entry)
 
     def _task(self, vm: Vm, wishes: Wishes, entry: Entry | None, on_event: OnEvent | None) -> Task:
         return Task(vm, FleetReporter(self._fleet, vm, on_event, entry), wishes, entry)
@@ -143,6 +162,9 @@ class Works:
 
     def freeze(self, task: Task, request: FreezeRequest) -> Outcome:
         """Freeze, watch, hold and thaw."""
+        held = self._held_by(task.vm)
+        if held is not None:
+            return self._refused(task, held_elsewhere(held, task.vm))
         return Freezer(
             self._links.of(task.vm),
             request,
@@ -155,19 +177,35 @@ class Works:
 
     def thaw(self, task: Task, *, foreign: bool) -> ThawOutcome:
         """Thaw."""
-        return Thawer(
+        held = self._held_by(task.vm)
+        thawer = Thawer(
             self._links.of(task.vm),
             task.reporter,
             task.wishes,
             foreign=foreign,
             ours=self._is_ours(task.vm),
             read_only=self._read_only,
-        ).run()
+        )
+        return thawer.held_elsewhere(held) if held is not None else thawer.run()
 
     def rescue(
-        self, task: Task, step: Step, *, person: bool, times: RescueTimes | None
+        self,
+        task: Task,
+        step: Step,
+        *,
+        person: bool,
+        times: RescueTimes | None,
+        beside: str | None = None,
     ) -> RescueOutcome:
-        """Take one rung of the ladder."""
+        """Take one rung of the ladder.
+
+        Args:
+            task: what was asked for.
+            step: the rung.
+            person: a person has decided it.
+            times: the bounds.
+            beside: what else is in flight on this VM, and goes on.
+        """
         return Rescuer(
             self._links.of(task.vm),
             step,
@@ -178,6 +216,7 @@ class Works:
             ours=self._is_ours(task.vm),
             times=times,
             read_only=self._read_only,
+            beside=beside,
         ).run()
 
     def ladder(
@@ -210,6 +249,13 @@ class Works:
         except KeyError:
             return VmState(vm)
 
+    def _held_by(self, vm: Vm) -> HeldBy | None:
+        """Return which other frostwatch is at work on a VM, as of now; None if none is."""
+        held = self._state(vm).held_by
+        if held is None or held.window is None or self._journal is None:
+            return held
+        return held_now(self._journal, vm)
+
     def _is_ours(self, vm: Vm) -> bool:
         """Whether what may be frozen there is what we, or a dead frostwatch, could not thaw."""
         return self._state(vm).left_frozen or is_ours(self._journal, vm)
@@ -218,9 +264,14 @@ class Works:
 
     def refuse_freeze(self, task: Task, running: str) -> Outcome:
         """Tell that a freeze is not sent, since something else is in flight on its VM."""
-        outcome = refused(Refusal.BUSY, f"a {running} of this VM is in flight already")
+        reason = f"a {running} of this VM is in flight already"
+        return self._refused(task, refused(Refusal.BUSY, reason))
+
+    def _refused(self, task: Task, outcome: Outcome) -> Outcome:
+        """Tell that a freeze is not sent."""
+        text = f"refused: {outcome.refusal}: {outcome.reason}"
         for kind in (EventKind.VERDICT, EventKind.OUTCOME):
-            task.reporter.tell(Tell(kind, Level.WARNING, outcome.reason, {"outcome": outcome}))
+            task.reporter.tell(Tell(kind, Level.WARNING, text, {"outcome": outcome}))
         return task.reporter.meant(outcome)
 
     def refuse_rescue(self, task: Task, step: Step, running: str) -> RescueOutcome:

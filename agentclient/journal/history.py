@@ -9,8 +9,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from agentclient.durations import in_words
+from agentclient.journal.clock import since_boot
 from agentclient.journal.figures import LAST, Figures, figures
-from agentclient.journal.left import at_work, since_boot
+from agentclient.journal.left import at_work
 from agentclient.journal.rows import Happened, Moment, from_identity, identity
 from agentclient.journal.tables import MOMENTS
 from agentclient.journal.who import boot_id, socket_of

@@ -10,15 +10,14 @@ A socket that is missing, or another one in its place, proves nothing.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from agentclient.fleet import now as wall_now
 from agentclient.journal import rows
+from agentclient.journal.clock import since_boot
+from agentclient.journal.elsewhere import Elsewhere, elsewhere
 from agentclient.journal.who import boot_id, is_dead, ourselves, socket_of
 from agentclient.journal.writer import Query
 from agentclient.presence import is_gone
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 DIED = "its process died before its end"
 NOT_SENT = "its process died before anything was sent"
 VM_GONE = "the VM has gone: nothing is frozen any more"
-_CLOCK_SET: Final = timedelta(seconds=3)
 
 # Whether a window came later than another one: by the monotonic clock of one boot, since the wall
 # clock may have been set; else by the order in which they were written.
@@ -74,26 +72,38 @@ class Over:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What is found in the journal."""
+    """What is found in the journal.
+
+    Attributes:
+        left: freezes that may still stand, with nobody at work on them.
+        over: windows of dead processes that are over.
+        others: what other processes are at work on now.
+    """
 
     left: tuple[Left, ...] = ()
     over: tuple[Over, ...] = ()
+    others: tuple[Elsewhere, ...] = ()
 
 
 def _standing(found: list[Rows]) -> Standing:
     left: list[Left] = []
     over: list[Over] = []
+    others: list[Elsewhere] = []
     for row in found[0]:
         # A row that can't be read proves nothing, and keeps no other from it.
         with suppress(ValueError, TypeError, KeyError):
-            if _is_mine(row) or at_work(row):
+            if _is_mine(row):
+                continue
+            if at_work(row):
+                busy = elsewhere(row)
+                others += [busy] if busy is not None else []
                 continue
             end = _end(row)
             if end is not None:
                 over.append(end)
             elif row["kind"] == WindowKind.FREEZE and not row["has_later"]:
                 left.append(_left(row))
-    return Standing(tuple(left), tuple(over))
+    return Standing(tuple(left), tuple(over), tuple(others))
 
 
 # What was left by processes that have died or given up.
@@ -177,21 +187,6 @@ def at_work(row: Row) -> bool:
     if row["holder_pid"] is None:
         return False
     return not is_dead(Process(row["holder_pid"], row["holder_ticks"]), host, row["boot"])
-
-
-def since_boot(row: Row, seconds: float, at: str) -> datetime:
-    """Return when something was, by the clock as it is now.
-
-    Args:
-        row: the window.
-        seconds: after it was asked for.
-        at: what the wall clock said then; it may have been set since.
-    """
-    said = datetime.fromisoformat(at)
-    if row["mono"] is None or row["boot"] != boot_id():
-        return said
-    counted = wall_now() - timedelta(seconds=time.monotonic() - row["mono"] - seconds)
-    return said if abs(counted - said) < _CLOCK_SET else counted.replace(microsecond=0)
 
 
 def _is_mine(row: Row) -> bool:

@@ -38,7 +38,7 @@ class Who:
 def ourselves() -> Who:
     """Return who we are."""
     uid = os.getuid()
-    return Who(uid, _user(uid), this_process(), _command(), socket.gethostname(), boot_id())
+    return Who(uid, user_of(uid), this_process(), _command(), socket.gethostname(), boot_id())
 
 
 def this_process() -> Process:
@@ -85,7 +85,8 @@ def socket_of(vm: Vm) -> str | None:
     return socket_identity(vm.agent.path)
 
 
-def _user(uid: int) -> str:
+def user_of(uid: int) -> str:
+    """Return a user's name; the number where it has none."""
     import pwd  # noqa: PLC0415 - a directory service may be behind it
 
     try:

@@ -13,7 +13,7 @@ from agentclient.fleet import Fleet
 from agentclient.journal.entry import begin_thaw
 from agentclient.journal.left import NOT_SENT, STANDING, VM_GONE, Standing, match
 from agentclient.journal.writer import Journal
-from agentclient.recovery import FOUND_THAWED, Recovery, is_ours, with_left
+from agentclient.recovery import FOUND_THAWED, Recovery, held_now, is_ours, with_left
 from agentclient.results import ThawOutcome
 from agentclient.vm import (
     AgentHealth,
@@ -102,15 +102,24 @@ def test_a_freeze_that_a_dead_process_has_left_is_ours(scene: Scene) -> None:
 
 def test_a_freeze_that_another_process_is_at_is_not(scene: Scene) -> None:
     of_a_living_process(scene.path, scene.window)
-    assert scene.standing() == Standing()
+    found = scene.standing()
+    assert (found.left, found.over) == ((), ())
     assert not is_ours(scene.journal, scene.vm)
     assert not is_ours(None, scene.vm)
+    held = held_now(scene.journal, scene.vm)
+    assert held is not None
+    assert (held.state, held.window, held.ended) == (FreezeState.FROZEN, scene.window, False)
 
 
 def test_a_freeze_that_its_holder_is_at_is_not(scene: Scene) -> None:
     ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
     change(scene.path, scene.window, holder_pid=os.getpid(), holder_ticks=ticks)
-    assert scene.standing() == Standing()
+    found = scene.standing()
+    assert (found.left, found.over) == ((), ())
+    held = held_now(scene.journal, scene.vm)
+    assert held is not None
+    assert (held.holder, held.ended) == (os.getpid(), True)
+    assert f"which has ended; its holder (pid {os.getpid()}) thaws it" in str(held)
     change(scene.path, scene.window, holder_ticks=1)
     assert scene.by() is not None
 

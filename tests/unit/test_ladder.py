@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from agentclient.vm import (
     AgentState,
     FreezeInfo,
     FreezeState,
+    HeldBy,
     MonitorChannel,
     MonitorView,
     Phase,
@@ -101,7 +104,23 @@ def test_a_port_that_cannot_be_seen_may_be_open() -> None:
 def test_another_client_keeps_us_from_the_channel_alone() -> None:
     busy = known(OPEN._replace(client=True))
     assert sensible(busy) == TITLES[3:]
-    assert "may be about to thaw it" in str(offer(busy, "wait").why_not)
+    assert "somebody else holds the agent's channel" in str(offer(busy, "wait").why_not)
+
+
+def test_what_another_frostwatch_holds_is_waited_for_and_what_hangs_there_is_not() -> None:
+    at = datetime(2026, 3, 1, 17, 20, 0, tzinfo=UTC)
+    held = HeldBy(1316, "root", FreezeState.FROZEN, at, at + timedelta(seconds=355), 1320)
+    busy = known(OPEN._replace(client=True))
+    busy = replace(busy, state=busy.state._replace(held_by=held))
+    assert sensible(busy) == []
+    assert all(
+        "frozen by root (pid 1316) until 17:25:55" in str(one.why_not) for one in ladder(busy)
+    )
+    assert "It is frozen by root (pid 1316)" in offer(busy, "sysrq by key").risk
+    hangs = held._replace(state=FreezeState.FREEZING)
+    assert sensible(replace(busy, state=busy.state._replace(held_by=hangs))) == TITLES[3:]
+    left = held._replace(ended=True)
+    assert sensible(replace(busy, state=busy.state._replace(held_by=left))) == TITLES[3:]
 
 
 @pytest.mark.parametrize(
@@ -130,13 +149,40 @@ def test_some_things_rule_out_everything(more: dict[str, Any], word: str) -> Non
         assert word in str(one.why_not)
 
 
+def in_flight(phase: Phase, *, waited_s: float = math.inf, **more: Any) -> Known:
+    progress = Progress("freeze", phase, "the agent", 0.0, **({"sent_at": 1.0} | more))
+    of = known(OPEN._replace(client=True), in_flight="freeze", waited_s=waited_s)
+    return replace(of, state=of.state._replace(progress=progress))
+
+
 def test_who_has_stopped_waiting_is_not_told_to_stop_waiting() -> None:
-    progress = Progress("freeze", Phase.THAWING, "the agent", 0.0, cancelled=True)
-    of = known(in_flight="freeze")
-    of = replace(of, state=of.state._replace(progress=progress))
-    for one in ladder(of):
-        assert not one.possible
-        assert one.why_not == "its own thaw is still waited for, as long as its row counts down"
+    of = in_flight(Phase.THAWING, cancelled=True)
+    for title in TITLES[:3]:
+        assert not offer(of, title).possible
+        assert "queued behind the freeze already" in str(offer(of, title).why_not)
+
+
+def test_what_needs_no_agent_can_be_done_while_a_freeze_hangs_or_is_lost() -> None:
+    for hung in (
+        in_flight(Phase.PENDING, waited_s=11.0),
+        in_flight(Phase.BLOCKED, waited_s=11.0),
+        in_flight(Phase.THAWING),
+        in_flight(Phase.AT_RISK),
+        in_flight(Phase.THAWING, cancelled=True),
+        replace(in_flight(Phase.THAWING), in_flight="thaw"),
+    ):
+        assert sensible(hung) == TITLES[3:]
+    soon = in_flight(Phase.PENDING, waited_s=4.0)
+    assert sensible(soon) == []
+    assert [one.title for one in ladder(soon) if one.possible] == TITLES[3:]
+    assert "may answer yet" in str(offer(soon, "reset").why_not)
+
+
+def test_what_is_not_sent_or_well_held_is_stopped_or_thawed_first() -> None:
+    for well in (in_flight(Phase.HELD), in_flight(Phase.PREPARING, sent_at=None)):
+        assert not any(one.possible for one in ladder(well))
+    other = replace(in_flight(Phase.THAWING), in_flight="rescue")
+    assert not any(one.possible for one in ladder(other))
 
 
 def test_without_an_agents_channel_or_a_monitor() -> None:

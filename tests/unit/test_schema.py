@@ -109,7 +109,7 @@ def test_a_vm_has_exactly_the_keys_of_the_contract() -> None:
         "run_state": "running",
         "agent": {"state": "alive", "how": "reply", "rtt_ms": 1.4, "version": "7.2"},
         "freeze": {"state": "frozen", "since": "2026-03-01T10:20:30.123+01:00", "foreign": True,
-                   "left_by": None},
+                   "left_by": None, "held_by": None},
         "locked_by": "backup",
         "user": "root",
         "also": ["102", "web#102"],
@@ -130,7 +130,13 @@ def test_what_is_not_known_about_a_vm_is_null() -> None:
     assert found["agent"] == {
         "state": "unknown", "how": "nothing", "rtt_ms": None, "version": None
     }  # fmt: skip
-    assert found["freeze"] == {"state": None, "since": None, "foreign": False, "left_by": None}
+    assert found["freeze"] == {
+        "state": None,
+        "since": None,
+        "foreign": False,
+        "left_by": None,
+        "held_by": None,
+    }
 
 
 def test_an_outcome_is_spread_into_its_event() -> None:

@@ -22,7 +22,8 @@ from tui.cli.table import Cell
 
 FOREIGN = "foreign"
 LEFT = "left"
-STATE_WORDS = (*AgentState, *FreezeState, FOREIGN, LEFT)
+HELD_BY = "held-by"
+STATE_WORDS = (*AgentState, *FreezeState, FOREIGN, LEFT, HELD_BY)
 
 HEADER = ("VM", "ALSO", "USER", "RUNS", "AGENT", "KNOWN BY", "FILE SYSTEMS", "NOTE")
 
@@ -54,7 +55,7 @@ class Filter:
     """Which VMs are asked for; an empty filter matches all.
 
     Attributes:
-        words: agent or freeze states, ``foreign`` or ``left``: one of them has to hold.
+        words: agent or freeze states, ``foreign``, ``left``, ``held-by``: one of them has to hold.
         older_than_s: seconds for which the freeze state has to be known already.
     """
 
@@ -73,6 +74,8 @@ class Filter:
             here.add(FOREIGN)
         if state.left_by is not None:
             here.add(LEFT)
+        if state.held_by is not None:
+            here.add(HELD_BY)
         return not self.words or bool(self.words & here)
 
     def _old(self, state: VmState, at: datetime) -> bool:
@@ -228,10 +231,11 @@ def _left(state: VmState) -> str | None:
 def _note(state: VmState) -> str:
     parts = (
         str(state.left_by) if state.left_by else None,
+        str(state.held_by) if state.held_by else None,
         f"locked by {state.vm.locked_by}" if state.vm.locked_by else None,
         state.vm.out_of_reach or state.vm.freeze_disabled,
         state.vm.no_monitor,
-        state.agent.detail,
+        None if state.held_by else state.agent.detail,
         None if state.trouble == state.vm.no_monitor else state.trouble,
     )
     return printable("; ".join(part for part in parts if part), 200)

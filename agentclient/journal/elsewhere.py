@@ -1,0 +1,124 @@
+"""What other processes are at work on now, by the journal: whose freezes they are, until when."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from agentclient.journal.clock import since_boot
+from agentclient.journal.rows import from_identity
+from agentclient.journal.who import is_dead, socket_of
+from agentclient.schedule import Schedule
+from agentclient.vm import FreezeState, HeldBy, Process, Vm
+from agentclient.words import WindowKind
+
+if TYPE_CHECKING:
+    from agentclient.journal.store import Row
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A guest in the hands of another frostwatch.
+
+    Attributes:
+        socket: what tells its agent's socket from a later one (`agentclient.journal.who`).
+        process: its QEMU, where that was known.
+        by: who is at work on it.
+    """
+
+    socket: str | None
+    process: Process | None
+    by: HeldBy
+
+
+def elsewhere(row: Row) -> Elsewhere | None:
+    """Return what a window of another process says about its guest, while that is at work on it.
+
+    Args:
+        row: the window, from the journal's table.
+
+    Returns:
+        None if nothing has been sent to the guest, or nothing will be any more; or if neither its
+        process nor its holder is known to live.
+    """
+    state = _state(row)
+    writer = row["ended_at"] is None and _lives(row, "pid", "ticks")
+    holder = row["holder_pid"] is not None and _lives(row, "holder_pid", "holder_ticks")
+    if state is None or not (writer or holder):
+        return None
+    process = None if row["vm_pid"] is None else Process(row["vm_pid"], row["vm_ticks"])
+    by = HeldBy(
+        row["pid"],
+        row["user"],
+        state,
+        _time(row, _BEGAN[state]),
+        _until(row, state),
+        row["holder_pid"],
+        ended=not writer,
+        window=row["id"],
+    )
+    return Elsewhere(row["socket"], process, by)
+
+
+def _lives(row: Row, pid: str, ticks: str) -> bool:
+    process = Process(row[pid], row[ticks])
+    return is_dead(process, from_identity(row["host"]), row["boot"]) is False
+
+
+def held_by(vm: Vm, found: Iterable[Elsewhere]) -> HeldBy | None:
+    """Return which other frostwatch is at work on a VM; None if none is known."""
+    socket = socket_of(vm)
+    for one in found:
+        known = one.process is not None and vm.process is not None
+        if one.process == vm.process if known else socket is not None and one.socket == socket:
+            return one.by
+    return None
+
+
+_BEGAN: Final[Mapping[FreezeState, str]] = {
+    FreezeState.FREEZING: "sent",
+    FreezeState.FROZEN: "replied",
+    FreezeState.THAWING: "thaw_sent",
+}
+
+
+def _state(row: Row) -> FreezeState | None:
+    """Return what it has made of the guest's file systems, as far as the window tells."""
+    if row["thaw_sent_at"] is not None:
+        # Only a settled window is known to be over; one that has a holder yet is not.
+        over = row["thawed_at"] is not None and row["ended_at"] is None
+        return None if over else FreezeState.THAWING
+    if row["kind"] != WindowKind.FREEZE or row["sent_at"] is None:
+        return None
+    return FreezeState.FREEZING if row["replied_at"] is None else FreezeState.FROZEN
+
+
+def _time(row: Row, name: str) -> datetime | None:
+    at, seconds = row[f"{name}_at"], row[f"{name}_s"]
+    return None if at is None else since_boot(row, seconds or 0.0, at)
+
+
+def _until(row: Row, state: FreezeState) -> datetime | None:
+    """Return when it ends on its own at the latest."""
+    with suppress(ValueError, TypeError, KeyError):
+        asked = json.loads(row["request"])
+        if state is FreezeState.FROZEN:
+            return _plus(_time(row, "replied"), _hold_s(row, asked))
+        if state is FreezeState.FREEZING:
+            names = ("first_timeout_s", "probe_timeout_s", "probes")
+            return _plus(_time(row, "sent"), Schedule(*(asked[name] for name in names)).total_s)
+    return None
+
+
+def _hold_s(row: Row, asked: Mapping[str, Any]) -> float:
+    """Return for how long it is held, as that was told last."""
+    told = row["hold_s"]
+    return float(asked["hold_s"] if told is None else told)
+
+
+def _plus(at: datetime | None, seconds: float) -> datetime | None:
+    return None if at is None else at + timedelta(seconds=seconds)
