@@ -39,11 +39,13 @@ class Note(NamedTuple):
         subject: whom it is about: a VM's id, ``process 4711``, ``source qemu``.
         text: one sentence. Names and paths in it are as they were found: not safe to show.
         advice: what to do about it, a sentence; None if nothing.
+        hides: a VM may be behind it that is not listed.
     """
 
     subject: str
     text: str
     advice: str | None = None
+    hides: bool = False
 
 
 class Source(Protocol):

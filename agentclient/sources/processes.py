@@ -169,6 +169,7 @@ class _Scan:
                 "other users' processes are hidden here, so their VMs are not seen",
                 "Run frostwatch as root (the proc file system is mounted with hidepid, or"
                 " frostwatch is confined).",
+                hides=True,
             )
         ]
 

@@ -18,6 +18,7 @@ from agentclient.inputs import Inputs
 from agentclient.ladder import Known, Offer, ladder
 from agentclient.links import Links
 from agentclient.rungs import Found, RescueOutcome, Rung, Step
+from agentclient.sources.base import Note
 from agentclient.text import printable
 from agentclient.vm import (
     AgentChannel,
@@ -156,9 +157,15 @@ class FakeOperations:
 class FakeSource:
     name = "qemu"
 
-    def __init__(self, vms: list[Vm], problem: Exception | None = None) -> None:
+    def __init__(
+        self, vms: list[Vm], problem: Exception | None = None, hidden: tuple[Note, ...] = ()
+    ) -> None:
+        self.hidden = hidden
         self.vms = vms
         self.problem = problem
+
+    def notes(self) -> tuple[Note, ...]:
+        return self.hidden
 
     def list_vms(self) -> list[Vm]:
         if self.problem:
@@ -194,6 +201,7 @@ class FakeWatcher:
                         freeze=found.freeze,
                         trouble=found.trouble,
                         left=found.left,
+                        held_by=found.held_by,
                     ),
                 )
 
@@ -206,6 +214,7 @@ class World:
     vms: list[Vm] = field(default_factory=list)
     seen: dict[str, VmState] = field(default_factory=dict)
     problem: Exception | None = None
+    hidden: tuple[Note, ...] = ()
     options: list[Options] = field(default_factory=list)
     fleet: Fleet = field(default_factory=Fleet)
 
@@ -224,7 +233,7 @@ class World:
 
     def engine(self, options: Options) -> Engine:
         self.options.append(options)
-        source = FakeSource(self.vms, self.problem)
+        source = FakeSource(self.vms, self.problem, self.hidden)
         return Engine(
             self.fleet,
             Links(),

@@ -7,7 +7,15 @@ import pytest
 
 from agentclient.errors import FrostwatchError
 from agentclient.fleet import now
-from agentclient.vm import AgentHealth, AgentHow, AgentState, FreezeInfo, FreezeState
+from agentclient.sources.base import Note
+from agentclient.vm import (
+    AgentHealth,
+    AgentHow,
+    AgentState,
+    FreezeInfo,
+    FreezeState,
+    HeldBy,
+)
 from tests.unit.cli_fakes import World, frozen, world
 from tui.main import run
 
@@ -15,6 +23,8 @@ __all__ = ["world"]
 
 ALIVE = AgentHealth(AgentState.ALIVE, AgentHow.REPLY, 0.0014, "7.2")
 SILENT = AgentHealth(AgentState.SILENT, AgentHow.DEADLINE)
+BUSY = AgentHealth(AgentState.BUSY, AgentHow.CLIENT)
+CLOSED = AgentHealth(AgentState.CLOSED, AgentHow.PORT)
 THAWED = FreezeInfo(FreezeState.THAWED, now())
 
 
@@ -84,7 +94,54 @@ def test_filters(
 ) -> None:
     assert run(["list", "--json", *arguments]) == 0
     assert _ids(capsys.readouterr().out) == names
-    assert run(["list", "--json", "--exit-code", *arguments]) == (1 if names else 0)
+    # Whether the silent one is frozen isn't known, which is not well.
+    unknown = 3 if "thawed" in arguments else 0
+    assert run(["list", "--json", "--exit-code", *arguments]) == (1 if names else unknown)
+
+
+@pytest.mark.parametrize("health", [SILENT, BUSY, CLOSED, AgentHealth(AgentState.UNKNOWN)])
+def test_what_cannot_be_known_is_not_well_by_exit_code(
+    world: World, capsys: pytest.CaptureFixture[str], health: AgentHealth
+) -> None:
+    world.add("web1", agent=ALIVE, freeze=THAWED)
+    world.add("db1", agent=health)
+    assert run(["list", "--state", "frozen"]) == 0
+    capsys.readouterr()
+    assert run(["list", "--state", "frozen", "--exit-code"]) == 3
+    assert "qemu:db1: whether it is frozen isn't known: " in capsys.readouterr().err
+    agents = 3 if health.state is AgentState.UNKNOWN else 0
+    assert run(["list", "--state", "none", "--exit-code"]) == agents
+
+
+def test_what_has_no_agent_or_does_not_run_is_known_not_to_be_frozen(world: World) -> None:
+    world.add("none", agent=AgentHealth(AgentState.NONE))
+    assert run(["list", "--state", "frozen", "--exit-code"]) == 0
+
+
+def test_hidden_processes_are_not_well_by_exit_code(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.add("web1", agent=ALIVE, freeze=THAWED)
+    world.hidden = (Note("qemu:web1", "something else"),)
+    assert run(["list", "--state", "frozen", "--exit-code"]) == 0
+    world.hidden = (Note("source qemu", "other users' processes are hidden", hides=True),)
+    assert run(["list", "--state", "frozen", "--exit-code"]) == 3
+    assert "source qemu: other users' processes are hidden" in capsys.readouterr().err
+    world.add("db1", agent=ALIVE, freeze=frozen())
+    assert run(["list", "--state", "frozen", "--exit-code"]) == 1
+
+
+def test_what_another_frostwatch_holds_is_frozen(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at = now() - timedelta(minutes=10)
+    held = HeldBy(1316, "root", FreezeState.FROZEN, at, at)
+    world.add("web1", agent=BUSY)
+    world.seen["web1"] = world.seen["web1"].with_held_by(held)
+    assert run(["list", "--state", "frozen", "--older-than", "9m", "--exit-code"]) == 1
+    assert "frozen by root (pid 1316) until" in capsys.readouterr().out
+    assert run(["list", "--state", "held-by", "--exit-code"]) == 1
+    assert run(["list", "--state", "foreign", "--exit-code"]) == 0
 
 
 def test_older_than_counts_from_the_states_since(world: World) -> None:

@@ -15,7 +15,7 @@ from agentclient.fleet import now
 from agentclient.schema import dumps, vm_object
 from agentclient.sightings import remember
 from agentclient.text import printable
-from agentclient.vm import AgentHow, AgentState, FreezeState, Vm, VmState
+from agentclient.vm import AgentHow, AgentState, FreezeState, RunState, Vm, VmState
 from tui.cli import context, table
 from tui.cli.options import Options, duration, json_option, with_options
 from tui.cli.table import Cell
@@ -24,6 +24,9 @@ FOREIGN = "foreign"
 LEFT = "left"
 HELD_BY = "held-by"
 STATE_WORDS = (*AgentState, *FreezeState, FOREIGN, LEFT, HELD_BY)
+
+_FREEZE_WORDS = frozenset({*FreezeState, FOREIGN, LEFT, HELD_BY})
+BAD_INPUT, UNKNOWN = 2, 3
 
 HEADER = ("VM", "ALSO", "USER", "RUNS", "AGENT", "KNOWN BY", "FILE SYSTEMS", "NOTE")
 
@@ -66,6 +69,17 @@ class Filter:
         """Return whether `state` is asked for, `at` being now."""
         return self._in_state(state) and self._old(state, at)
 
+    def may_match(self, state: VmState) -> str | None:
+        """Return why a VM that does not match may do so all the same; None if it surely doesn't."""
+        freeze_unknown = state.freeze.state is None and may_be_frozen(state)
+        if self.words & _FREEZE_WORDS and freeze_unknown:
+            return f"whether it is frozen isn't known: {_why(state)}"
+        if self.words & set(AgentState) and state.agent.state is AgentState.UNKNOWN:
+            return f"the state of its agent isn't known: {_why(state)}"
+        if self.older_than_s is not None and not self.words and freeze_unknown:
+            return f"the state of its file systems isn't known: {_why(state)}"
+        return None
+
     def _in_state(self, state: VmState) -> bool:
         here = {state.agent.state.value}
         if state.freeze.state:
@@ -102,7 +116,9 @@ class Filter:
     help="Only VMs whose freeze state was first seen longer ago, by this or an earlier run.",
 )
 @click.option(
-    "--exit-code", is_flag=True, help="Exit 1 if any VM matches, 2 if a source can't be seen."
+    "--exit-code",
+    is_flag=True,
+    help="Exit 1 if any VM matches, 2 if a source can't be seen, 3 if it isn't known of one.",
 )
 @with_options
 def list_command(
@@ -129,6 +145,7 @@ def list_vms(
         journal = engine.journal
         forgotten = None if journal is None else remember(engine.fleet, journal, at)
         states = engine.fleet.states()
+        unseen = [note for source in engine.sources for note in source.notes() if note.hides]
         untold = () if journal is None else _of_journal(journal)
     for told in (*untold, *map(_left, states)):
         if told is not None:
@@ -148,9 +165,29 @@ def list_vms(
         # Who asks by exit code reads no table, and "nothing matches" is not "all is seen".
         if state.trouble:
             click.echo(f"frostwatch: {printable(f'{state.id}: {state.trouble}')}", err=True)
+    unknown = [f"{one.id}: {why}" for one in states if (why := wanted.may_match(one))]
+    unknown += [f"{note.subject}: {note.text}" for note in unseen]
+    for sentence in unknown:
+        click.echo(f"frostwatch: {printable(sentence)}", err=True)
     if found:
         return 1
-    return 2 if problems else 0
+    return BAD_INPUT if problems else UNKNOWN if unknown else 0
+
+
+def may_be_frozen(state: VmState) -> bool:
+    """Return whether a VM may be frozen for all we know: one without an agent can't be, by one."""
+    never = state.agent.state is AgentState.NONE or state.run_state in _NOTHING_RUNS
+    return state.freeze.state is not FreezeState.THAWED and not never
+
+
+_NOTHING_RUNS = frozenset({RunState.GONE, RunState.SHUTDOWN, RunState.PANICKED})
+
+
+def _why(state: VmState) -> str:
+    """Return why something isn't known of a VM, as a clause."""
+    held = str(state.held_by) if state.held_by is not None else None
+    known = held or state.vm.out_of_reach or state.agent.detail or state.trouble
+    return known or f"its agent is {state.agent.state.value}"
 
 
 def _of_journal(journal: Journal) -> tuple[str, ...]:

@@ -8,9 +8,10 @@ import click
 
 from agentclient.errors import BadInput
 from agentclient.text import printable
-from agentclient.vm import AgentState, FreezeState, RunState, Vm, VmState
+from agentclient.vm import FreezeState, Vm, VmState
 from tui.cli import context
 from tui.cli.conduct import Conductor
+from tui.cli.listing import may_be_frozen
 from tui.cli.options import Options, json_option, with_options
 from tui.cli.report import Report
 
@@ -58,16 +59,10 @@ def _frozen(engine: Engine) -> tuple[tuple[Vm, ...], int]:
         click.echo(f"frostwatch: {problem}", err=True)
     engine.visit()
     states = engine.fleet.states()
-    unknown = [state for state in states if _may_be_frozen(state)]
+    unknown = [one for one in states if one.freeze.state is None and may_be_frozen(one)]
     for state in unknown:
         click.echo(f"frostwatch: {printable(_not_asked(state))}", err=True)
     return tuple(one.vm for one in states if one.freeze.state not in _LEFT_ALONE), len(unknown)
-
-
-def _may_be_frozen(state: VmState) -> bool:
-    """Return whether nobody knows: a VM without an agent, or that does not run, isn't meant."""
-    ruled_out = state.agent.state is AgentState.NONE or state.run_state is RunState.GONE
-    return state.freeze.state is None and not ruled_out
 
 
 _LEFT_ALONE = (None, FreezeState.THAWED)
