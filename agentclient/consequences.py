@@ -59,6 +59,7 @@ class Lot(NamedTuple):
 HELD: Final = "held"
 NOT_CERTIFIED: Final = "not certified"
 CERTIFIED: Final = "certified"
+APART: Final = "group not frozen together"
 
 COPIES: Final[Mapping[str, Said]] = MappingProxyType(
     {
@@ -76,6 +77,11 @@ COPIES: Final[Mapping[str, Said]] = MappingProxyType(
             "Not proven: it was frozen at first, but not provably until the thaw.",
             CopyIs.UNKNOWN,
             "copy not proven",
+        ),
+        APART: Said(
+            "Not consistent with its group: the others were not frozen at the same time.",
+            CopyIs.NOT,
+            "copy not consistent",
         ),
         OutcomeKind.UNVERIFIED: Said(
             "Not proven: the agent says frozen, but evidence is missing.",
@@ -125,6 +131,8 @@ def _copy_row(outcome: Outcome, *, final: bool) -> str:
     if outcome.kind is OutcomeKind.VERIFIED:
         if not final:
             return HELD
+        if outcome.apart:
+            return APART
         return CERTIFIED if outcome.certified else NOT_CERTIFIED
     if outcome.refusal is Refusal.ALREADY_FROZEN:
         return Refusal.ALREADY_FROZEN
@@ -274,6 +282,7 @@ KIND_STEPS: Final[Mapping[str, str | None]] = MappingProxyType(
     {
         CERTIFIED: None,
         HELD: None,
+        APART: "see which of its group failed, and why; then freeze them together again",
         NOT_CERTIFIED: "for a copy that is proven: {freeze}",
         OutcomeKind.UNVERIFIED: "see the evidence; mend what is missing, then: {freeze}",
         OutcomeKind.PARTIAL: "look in the guest which file system does not freeze, then: {freeze}",

@@ -155,6 +155,7 @@ class FreezeMachine:
         self._written_before: int | None = None
         self._error: str | None = None
         self._passed = False
+        self.apart: str | None = None
         self._noises = 0
         self._flooded = False
 
@@ -394,6 +395,9 @@ class FreezeMachine:
         outcome = conclude(self.verdict, report, self.window, self.watch, seconds)
         if not outcome.settled:  # an agent that wakes up may run it yet
             outcome = outcome._replace(queued=self.pending and report.stuck is Stuck.SILENT)
+        if self.apart is not None:
+            reason = f"{outcome.reason}; its group was not frozen together: {self.apart}"
+            outcome = outcome._replace(certified=False, apart=True, reason=reason)
         return moves + self._done(outcome._replace(certified=False) if taken else outcome)
 
     # -- pending --------------------------------------------------------------------------
@@ -612,6 +616,10 @@ class FreezeMachine:
             return []
         self.state = State.HELD
         text = f"held for up to {in_words(self._hold_s)}"
+        bridge_s = self._plan.schedule.bridge_s
+        if bridge_s:
+            own = in_words(self._hold_s - bridge_s)
+            text = f"held for {own} once its group is frozen, waited for up to {in_words(bridge_s)}"
         tell = Tell(EventKind.HELD, Level.GOOD, text, {"hold_s": self._hold_s})
         if windows and self._hold_s > WINDOWS_S:
             return [tell, Tell(EventKind.NOTE, Level.WARNING, f"beware: {LOST}")]

@@ -203,6 +203,7 @@ class Freezer:
         happened = driver.round(
             procedure.wakes_at, freeze.watch_every_s, look_now=freeze.wants_look
         )
+        freeze.apart = self._wishes.apart
         for event in happened.heard:
             driver.perform(procedure.heard(time.monotonic(), event))
         now = time.monotonic()

@@ -46,7 +46,7 @@ def group_request(request: FreezeRequest, within_s: float) -> FreezeRequest:
             f"frozen: that is more than the {in_words(schedule.maximum_hold_s)} that a window may "
             "be held; choose a shorter --hold or --within"
         )
-    return replace(request, schedule=replace(schedule, hold_s=hold_s))
+    return replace(request, schedule=replace(schedule, hold_s=hold_s, bridge_s=within_s))
 
 
 class Member(Protocol):
@@ -64,6 +64,9 @@ class Member(Protocol):
 
     def extend_hold(self, seconds: float) -> None:
         """Hold it for so many seconds more; below zero for less."""
+
+    def fail_together(self, why: str) -> None:
+        """The group was not frozen together: it is not certified."""
 
     def note(self, text: str) -> None:
         """Write a sentence into the VM's log and journal."""
@@ -92,6 +95,7 @@ class GroupFreeze(Generic[MemberT]):
         request: what is asked for; its hold counts from the last acknowledgement.
         within_s: how long it may take, from the first freeze's sending, until all are frozen.
         on_event: is called with each member's events.
+        on_group: is called when all are frozen, and when all are thawed again.
     """
 
     def __init__(
@@ -102,6 +106,7 @@ class GroupFreeze(Generic[MemberT]):
         *,
         within_s: float = DEFAULT_WITHIN_S,
         on_event: OnEvent = lambda _: None,
+        on_group: Callable[[GroupOutcome], None] = lambda _: None,
     ) -> None:
         self._request = group_request(request, within_s)
         self._hold_s = request.schedule.hold_s
@@ -109,6 +114,7 @@ class GroupFreeze(Generic[MemberT]):
         self._operations = operations
         self._vms = tuple(vms)
         self._listener = on_event
+        self._on_group = on_group
         self._news = threading.Condition()
         self._frozen_at: dict[VmId, float] = {}
         self._held: set[VmId] = set()
@@ -187,33 +193,46 @@ class GroupFreeze(Generic[MemberT]):
             return holds() and not self._failed
 
     def _end(self, problem: str | None) -> None:
-        order = tuple(sorted(self._frozen_at, key=self._frozen_at.__getitem__))
-        skew = self._skew() if len(self._held) == len(self._vms) else None
-        together = problem is None and skew is not None
-        if together and skew is not None:
-            reason = f"{len(self._vms)} VMs frozen together, within {skew * 1000:.0f} ms"
-        else:
+        order = self._order()
+        together = problem is None and len(self._held) == len(self._vms)
+        reason = f"{_vms(len(self._vms))} frozen together, within {self._skew_ms()}"
+        if not together:
             reason = f"NOT frozen together: {problem}"
             for member in self.members:  # before its thaw, while its window is being written down
+                member.fail_together(str(problem))
                 member.note(f"group: {reason}; what is frozen of it is thawed now")
         self._thaw(order)
         if stuck := self._stuck():
             reason = f"{stuck}; {reason}"
         elif not together:
             reason += "; all are thawed again"
-        self.outcome = GroupOutcome(together, reason, skew, order)
+        self.outcome = self._outcome(reason, together=together, final=True)
+        self._on_group(self.outcome)
+
+    def _outcome(self, reason: str, *, together: bool, final: bool) -> GroupOutcome:
+        skew = self._skew() if len(self._held) == len(self._vms) else None
+        missing = [vm.id for vm in self._vms if not together and vm.id not in self._held]
+        failed = tuple(self._failed) or tuple(missing)
+        return GroupOutcome(together, reason, skew, self._order(), final, self._hold_s, failed)
+
+    def _order(self) -> tuple[VmId, ...]:
+        return tuple(sorted(self._frozen_at, key=self._frozen_at.__getitem__))
+
+    def _skew_ms(self) -> str:
+        return f"{self._skew() * 1000:.0f} ms" if len(self._held) == len(self._vms) else "-"
 
     def _tell_complete(self) -> None:
         """Say at once that all are frozen, and let each window end when the group ends."""
         ends_at = time.monotonic() + self._hold_s
         self.complete = (
-            f"{len(self._vms)} VMs are frozen together, within {self._skew() * 1000:.0f} ms; "
+            f"{_vms(len(self._vms), are=True)} frozen together, within {self._skew_ms()}; "
             f"held for {in_words(self._hold_s)} from now on"
         )
         for member in self.members:
             planned = self._frozen_at[member.vm.id] + self._request.schedule.hold_s
             member.extend_hold(min(ends_at + SPARE_S - planned, 0.0))
             member.note(f"group: {self.complete}")
+        self._on_group(self._outcome(self.complete, together=True, final=False))
 
     def _stuck(self) -> str:
         """Return which members may still be frozen, and which are waited for; empty if none."""
@@ -250,3 +269,9 @@ class GroupFreeze(Generic[MemberT]):
 
     def _named(self) -> str:
         return ", ".join(f"{vm_id} {how}" for vm_id, how in self._failed.items())
+
+
+def _vms(count: int, *, are: bool = False) -> str:
+    if count == 1:
+        return "1 VM is" if are else "1 VM"
+    return f"{count} VMs are" if are else f"{count} VMs"

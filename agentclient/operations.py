@@ -90,6 +90,10 @@ class Operation:
         """Hold the window for so many seconds more, up to the maximum."""
         self._wishes.extend(seconds)
 
+    def fail_together(self, why: str) -> None:
+        """Its group was not frozen together: whatever becomes of it, it is not certified."""
+        self._wishes.apart = why
+
     def give_up(self) -> None:
         """Leave within a second, and say loudly what is left to do."""
         self._wishes.add(Wish.GIVE_UP)

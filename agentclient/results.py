@@ -67,9 +67,15 @@ class GroupOutcome:
         reason: one sentence for a person.
         skew_s: seconds between the first and the last acknowledgement; None if one is missing.
         order: the VMs in the order in which they froze.
+        final: all have been thawed again; else all have just been frozen.
+        hold_s: for how long all are held together.
+        failed: the VMs that were not frozen, or not for as long as was asked.
     """
 
     together: bool
     reason: str
     skew_s: float | None
     order: tuple[VmId, ...]
+    final: bool = True
+    hold_s: float = 0.0
+    failed: tuple[VmId, ...] = ()

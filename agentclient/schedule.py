@@ -24,6 +24,7 @@ class Schedule:
         hold_s: how long the window is held after its verdict before it is thawed on its own.
         maximum_hold_s: a longer `hold_s` is refused.
         thaw_timeout_s: how long a thaw is waited for, once the agent is free to run it.
+        bridge_s: how much of `hold_s` is for the wait for others that are frozen together with it.
     """
 
     first_timeout_s: float = 600.0
@@ -32,6 +33,7 @@ class Schedule:
     hold_s: float = 0.0
     maximum_hold_s: float = DEFAULT_MAXIMUM_HOLD_S
     thaw_timeout_s: float = 180.0
+    bridge_s: float = 0.0
 
     def __post_init__(self) -> None:
         timeouts = (self.first_timeout_s, self.probe_timeout_s, self.thaw_timeout_s)

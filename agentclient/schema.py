@@ -128,6 +128,9 @@ def group_object(group: GroupOutcome, at: datetime) -> JsonObject:
         "together": group.together,
         "skew_s": _figure(group.skew_s),
         "order": [str(vm_id) for vm_id in group.order],
+        "final": group.final,
+        "hold_s": _figure(group.hold_s),
+        "failed": [str(vm_id) for vm_id in group.failed],
         "reason": group.reason,
     }
 

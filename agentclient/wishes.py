@@ -31,6 +31,8 @@ class Wishes:
         self._new: list[Wish] = []
         self._closed = False
         self._more_s = 0.0
+        self.apart: str | None = None
+        """Why the group that it belongs to was not frozen together; None if it was, or is none."""
         self.gave_up = False
         """Whether anybody has asked to leave at once."""
 

@@ -60,6 +60,9 @@ class FakeOperation:
     def end_hold(self) -> None:
         self.calls.append("end_hold")
 
+    def fail_together(self, why: str) -> None:
+        self.calls.append(f"apart {why}")
+
     def note(self, text: str) -> None:
         self.calls.append(f"note {text}")
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from agentclient.events import Event, EventKind, OnEvent
 from agentclient.group import GroupFreeze
-from agentclient.results import FreezeRequest
+from agentclient.results import FreezeRequest, GroupOutcome
 from agentclient.schedule import Schedule
 from agentclient.vm import Level, Outcome, OutcomeKind, Vm, VmId
 
@@ -26,6 +26,7 @@ class FakeMember:
     extended: list[float] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     outcome: Outcome | None = None
+    apart: str | None = None
 
     def tell(self, kind: EventKind, **fields: object) -> None:
         at = datetime.now(UTC)
@@ -47,6 +48,9 @@ class FakeMember:
     def extend_hold(self, seconds: float) -> None:
         self.extended.append(seconds)
 
+    def fail_together(self, why: str) -> None:
+        self.apart = why
+
     def note(self, text: str) -> None:
         self.notes.append(text)
 
@@ -67,10 +71,14 @@ class FakeFreezes:
         return self.members[-1]
 
 
+TOLD: list[GroupOutcome] = []
+
+
 def group_of(ends: list[Outcome], hold_s: float) -> tuple[GroupFreeze[FakeMember], FakeFreezes]:
+    TOLD.clear()
     freezes = FakeFreezes(ends)
     request = FreezeRequest(schedule=Schedule(hold_s=hold_s))
-    group = GroupFreeze(freezes, VMS, request, within_s=30.0)
+    group = GroupFreeze(freezes, VMS, request, within_s=30.0, on_group=TOLD.append)
     group.start()
     return group, freezes
 
@@ -88,6 +96,9 @@ def test_complete_is_told_at_once_and_the_windows_end_with_the_group() -> None:
         member.freeze()
     wait_until(lambda: group.complete is not None)
     assert group.outcome is None, "it is held yet"
+    wait_until(lambda: bool(TOLD))
+    (complete,) = TOLD
+    assert (complete.together, complete.final, complete.hold_s) == (True, False, 2.0)
     assert "2 VMs are frozen together" in str(group.complete)
     for member in freezes.members:
         (less,) = member.extended
@@ -96,6 +107,8 @@ def test_complete_is_told_at_once_and_the_windows_end_with_the_group() -> None:
     outcome = group.wait(10)
     assert outcome is not None
     assert outcome.together
+    assert [one.final for one in TOLD] == [False, True]
+    assert {member.apart for member in freezes.members} == {None}
 
 
 def test_a_group_that_failed_names_who_may_still_be_frozen() -> None:
@@ -105,6 +118,8 @@ def test_a_group_that_failed_names_who_may_still_be_frozen() -> None:
     outcome = group.wait(10)
     assert outcome is not None
     assert not outcome.together
+    assert outcome.failed == (VMS[1].id,)
+    assert all(member.apart == "qemu:b lost" for member in freezes.members)
     assert outcome.reason.startswith("b MAY STILL BE FROZEN; NOT frozen together: qemu:b lost")
     assert "all are thawed" not in outcome.reason
 

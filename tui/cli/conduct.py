@@ -11,7 +11,7 @@ from agentclient.commands import thaw_command
 from agentclient.text import printable
 from agentclient.vm import Vm
 from tui.cli.output import Output
-from tui.cli.report import Report
+from tui.cli.report import Report, vms
 from tui.cli.signals import Signals
 
 if TYPE_CHECKING:
@@ -127,10 +127,6 @@ def _until(pending: Sequence[Operation]) -> str:
     if all(operation.what == "rescue" for operation in pending):
         return "the rung is left within a second or two; what it has done stays done"
     return (
-        f"waiting until {_vms(len(pending))} thawed; "
+        f"waiting until {vms(len(pending))} {'is' if len(pending) == 1 else 'are'} thawed; "
         "a second signal leaves at once, and leaves that to their holder"
     )
-
-
-def _vms(count: int) -> str:
-    return "1 VM is" if count == 1 else f"{count} VMs are"

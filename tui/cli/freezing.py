@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from agentclient.results import FreezeRequest
     from tui.cli.context import Engine
 
+OK = "ok"
 GROUP_END_S = 2.0  # its members have ended: it has nothing left to wait for
 
 
@@ -141,7 +142,12 @@ def _freeze_together(
 
     def start(report: Report) -> list[Operation]:
         group = GroupFreeze(
-            engine.operations, vms, request, within_s=within_s, on_event=report.event
+            engine.operations,
+            vms,
+            request,
+            within_s=within_s,
+            on_event=report.event,
+            on_group=report.group,
         )
         groups.append(group)
         return list(group.start())
@@ -149,8 +155,6 @@ def _freeze_together(
     def judge_group(operations: list[Operation], report: Report) -> bool:
         well = judge(operations, report)
         outcome = groups[0].wait(GROUP_END_S)
-        if outcome is not None:
-            report.group(outcome)
         return well and outcome is not None and outcome.together
 
     return Conductor(engine, vms, as_json=as_json).run(start, judge_group)
@@ -158,17 +162,27 @@ def _freeze_together(
 
 def judge(operations: list[Operation], report: Report) -> bool:
     """Return whether every outcome is verified and every guest thawed; end every VM's stream."""
-    wells = [_judge_one(operation, report) for operation in operations]
-    return all(wells)
+    outcomes = [_last(operation, report) for operation in operations]
+    if len(outcomes) > 1:
+        words = [_word(outcome) for outcome in outcomes]
+        frozen = [one.vm for one, of in zip(operations, outcomes, strict=True) if not of.settled]
+        report.recap({word: words.count(word) for word in (OK, *OutcomeKind)}, frozen)
+    return all(_word(outcome) == OK for outcome in outcomes)
 
 
-def _judge_one(operation: Operation, report: Report) -> bool:
+def _last(operation: Operation, report: Report) -> Outcome:
+    """Return how a freeze ended; end its VM's stream."""
     outcome = operation.wait(0)
     if not isinstance(outcome, Outcome):
         outcome = _abandoned(operation.vm)
     if not report.ended(operation.vm):
         report.event(last_word(operation.vm, outcome))
-    return outcome.kind is OutcomeKind.VERIFIED and outcome.settled
+    return outcome
+
+
+def _word(outcome: Outcome) -> str:
+    """Return an outcome in the word of the recap."""
+    return OK if outcome.kind is OutcomeKind.VERIFIED and outcome.settled else outcome.kind
 
 
 def _abandoned(vm: Vm) -> Outcome:

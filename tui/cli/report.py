@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 from agentclient.durations import clock
 from agentclient.events import Event, EventKind
 from agentclient.evidence import EvidenceName
-from agentclient.fleet import now
+from agentclient.fleet import SHOWN, now
 from agentclient.schema import dumps, event_object, group_object
 from agentclient.text import printable
 from agentclient.vm import (
@@ -105,15 +105,42 @@ class Report:
             return
         early = at - self._started < FIRST_FOR_S
         self._next_progress = at + (FIRST_EVERY_S if early else LATER_EVERY_S)
-        for state in states:
-            if state.progress is not None and state.progress.phase is not Phase.DONE:
-                self._output.err(self._line(state.id, progress_text(state.progress, at)))
+        working = [one for one in states if one.progress is not None]
+        for state in working:
+            progress = cast(Progress, state.progress)
+            if progress.phase not in (Phase.DONE, Phase.QUEUED):
+                self._output.err(self._line(state.id, progress_text(progress, at)))
+        queued = sum(
+            one.progress is not None and one.progress.phase is Phase.QUEUED for one in working
+        )
+        if queued:
+            self.say(f"{vms(queued)} in the queue, {len(working) - queued} at work")
+
+    def recap(self, counts: Mapping[str, int], frozen: Sequence[Vm]) -> None:
+        """Tell in one line what came of many.
+
+        Args:
+            counts: how often each word came, such as an outcome's.
+            frozen: those that may be frozen.
+        """
+        said = " ".join(f"{word}={count}" for word, count in counts.items() if count)
+        if frozen:
+            names = ", ".join(printable(str(vm.id), 60) for vm in frozen[:SHOWN])
+            more = f" and {len(frozen) - SHOWN} more" if len(frozen) > SHOWN else ""
+            said += f"; MAY BE FROZEN: {names}{more}"
+        if not self._as_json:
+            self._output.out(f"{vms(sum(counts.values()))}: {said}")
 
     def _line(self, vm_id: VmId, text: str) -> str:
         seconds = self._monotonic() - self._started
         since = f"{clock(seconds)}.{int(seconds * 10) % 10}"
         name = printable(str(vm_id), 60)
         return f"{name:<{self._width}}  {since:>9}  {printable(text, 1000)}"
+
+
+def vms(count: int) -> str:
+    """Return so many VMs in words."""
+    return "1 VM" if count == 1 else f"{count} VMs"
 
 
 def progress_text(progress: Progress, at: float) -> str:

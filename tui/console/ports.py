@@ -45,6 +45,9 @@ class OperationPort(Protocol):
     def end_hold(self) -> None:
         """Thaw now: the window has served its purpose."""
 
+    def fail_together(self, why: str) -> None:
+        """Its group was not frozen together: it is not certified."""
+
     def note(self, text: str) -> None:
         """Write a sentence into the VM's log and journal."""
 
