@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from itertools import islice, takewhile
 from typing import NamedTuple
 
+from agentclient.alike import did_you_mean
 from agentclient.errors import BadInput
 from agentclient.face import same_face
 from agentclient.logs import Logs
@@ -168,7 +169,8 @@ class Fleet:
         if others:
             ids = " and ".join(printable(str(one.id)) for one in others)
             hint = f"another user runs a VM that is: name it with its user, as {ids}"
-        raise BadInput(f"no VM is called {printable(name)!r}; {hint}")
+        alike = did_you_mean(name, (each for one in states for each in (one.vm.name, str(one.id))))
+        raise BadInput(f"no VM is called {printable(name)!r}{alike}; {hint}")
 
     def log(self, vm_id: VmId, level: Level, text: str) -> None:
         """Append a line to a VM's log; control characters are made visible."""

@@ -9,6 +9,7 @@ from agentclient.channel import Channel
 from agentclient.commands import thaw_command
 from agentclient.conversation import Conversation
 from agentclient.driver import Driver
+from agentclient.durations import in_words
 from agentclient.events import EventKind
 from agentclient.freeze import FreezePlan
 from agentclient.holder.care import Care
@@ -27,6 +28,7 @@ from agentclient.thawer import drive_thaw
 from agentclient.verdict import refused
 from agentclient.vm import FreezeState, Level, Outcome, OutcomeKind, Phase, Progress, Refusal, Stuck
 from agentclient.watch import PortWatch
+from agentclient.window import WINDOWS_S
 from agentclient.wishes import Wish, Wishes
 
 
@@ -76,9 +78,18 @@ class Freezer:
             prepared = self._prepare()
             if isinstance(prepared, Outcome):
                 return self._told(prepared)
+            if self._too_long(prepared):
+                prepared.conversation.close()
+                return self._told(_no_long_hold(self._request.schedule.hold_s))
             return self._guarded(prepared)
         finally:
             self._link.channel_lock.release()
+
+    def _too_long(self, prepared: Prepared) -> bool:
+        """Whether the guest can't be held for so long, and nobody has said that it shall be."""
+        windows = prepared.coverage is not None and prepared.coverage.windows
+        long = self._request.schedule.hold_s > WINDOWS_S
+        return windows and long and not self._request.long_hold
 
     def _guarded(self, prepared: Prepared) -> Outcome:
         """Freeze, with somebody who thaws if we die in the middle of it (P4)."""
@@ -278,6 +289,15 @@ class Freezer:
             holder=report.holder,
             settled=report.settled,
         )
+
+
+def _no_long_hold(hold_s: float) -> Outcome:
+    reason = (
+        f"it is a Windows guest: its shadow copy lets writes go after {WINDOWS_S:g} s, so that a "
+        f"hold of {in_words(hold_s)} would end broken; the freeze was not sent"
+    )
+    step = f"with --hold {WINDOWS_S:g}s, or with --yes if that is meant"
+    return refused(Refusal.NOT_BEGUN, reason, step)
 
 
 def _no_holder(error: NoHolder) -> Outcome:

@@ -16,11 +16,13 @@ class FreezeRequest:
     Attributes:
         mounts: the mount points to freeze, as the guest names them; empty for everything.
         strict: full coverage is demanded.
+        long_hold: a person has decided to hold also what can't be held for so long (Windows).
     """
 
     mounts: tuple[str, ...] = ()
     strict: bool = False
     schedule: Schedule = field(default_factory=Schedule)
+    long_hold: bool = True
 
     def __post_init__(self) -> None:
         named = dict.fromkeys(plain_path(path) for path in self.mounts)

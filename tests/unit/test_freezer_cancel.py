@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 
 from agentclient.conversation import Conversation
+from agentclient.coverage import Coverage
 from agentclient.freezer import Freezer
 from agentclient.holder.client import Guard, HolderClient
 from agentclient.links import Link
 from agentclient.preflight import Prepared
 from agentclient.results import FreezeRequest
-from agentclient.vm import MonitorView, OutcomeKind, Progress, Vm, VmId
+from agentclient.schedule import Schedule
+from agentclient.vm import FileSystem, MonitorView, OutcomeKind, Progress, Refusal, Vm, VmId
 from agentclient.wishes import Wish, Wishes
 from tests.unit.fakes import Clock, FakeChannel, FakeReporter
 
@@ -54,3 +56,26 @@ def test_cancelled_while_the_holder_gets_ready_it_is_not_sent(
     assert "cancelled before the freeze was sent" in outcome.reason
     assert channel.written == b""
     assert len(holder.left) == 1
+
+
+def test_a_windows_guest_is_not_held_for_longer_than_it_can_be_unless_that_is_meant(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wishes, channel = Wishes(), FakeChannel(Clock(), lambda _: ())
+    coverage = Coverage((FileSystem("Volume{1}", "C:\\", "NTFS"),), ())
+    prepared = Prepared(Conversation(channel), coverage, 0.0, MonitorView())
+    monkeypatch.setattr(Freezer, "_prepare", lambda _: prepared)
+    link = Link(Vm(VmId("socket", "a")), None, None)
+    request = FreezeRequest(schedule=Schedule(hold_s=14.0), long_hold=False)
+    outcome = Freezer(link, request, Reporter(), wishes, Holder(wishes, channel)).run()
+    assert (outcome.refusal, outcome.settled) == (Refusal.NOT_BEGUN, True)
+    assert "lets writes go after 10 s" in outcome.reason
+    assert "--hold 10s, or with --yes" in str(outcome.next)
+    assert channel.written == b""
+    for meant in (
+        FreezeRequest(schedule=Schedule(hold_s=14.0)),
+        FreezeRequest(schedule=Schedule(hold_s=10.0), long_hold=False),
+    ):
+        holder = Holder(wishes, channel)
+        freezer = Freezer(link, meant, Reporter(), wishes, holder)
+        assert freezer.run().refusal is Refusal.CANCELLED, "it was about to be sent"

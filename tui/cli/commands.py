@@ -9,6 +9,8 @@ from typing import Final
 
 import click
 
+from agentclient.alike import did_you_mean
+
 COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "list": "tui.cli.listing:list_command",
@@ -27,6 +29,22 @@ class Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return their names, as `--help` shows them."""
         return [*COMMANDS, *super().list_commands(ctx)]
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that is asked for.
+
+        Raises:
+            UsageError: there is no such one; its sentence names those that are alike.
+        """
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            alike = did_you_mean(args[0], COMMANDS)
+            known = ", ".join(COMMANDS)
+            raise click.UsageError(
+                f"no command is called {args[0]!r}{alike}; there are: {known}", ctx
+            )
+        return super().resolve_command(ctx, args)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command; None if there is no such one."""

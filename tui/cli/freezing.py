@@ -88,6 +88,7 @@ GROUP_END_S = 2.0  # its members have ended: it has nothing left to wait for
     default=DEFAULT_FREEZES_AT_ONCE,
     help=f"How many VMs are frozen at once at the most; default {DEFAULT_FREEZES_AT_ONCE}.",
 )
+@click.option("--yes", is_flag=True, help="Hold also a Windows guest for longer than 10 s.")
 @json_option
 @with_options
 def freeze_command(
@@ -104,6 +105,7 @@ def freeze_command(
     together: bool,
     within: float,
     at_once: int,
+    yes: bool,
     as_json: bool,
 ) -> int:
     """Freeze VMs, prove it, hold it, and thaw them again.
@@ -114,7 +116,7 @@ def freeze_command(
     most_s = options.max_hold_s if max_hold is None else max_hold
     schedule = Schedule(first_timeout, probe_timeout, probes, hold, most_s)
     with context.engine_for(options._replace(freezes_at_once=at_once)) as engine:
-        request = _request(mounts, strict, schedule)
+        request = _request(mounts, strict, schedule, long_hold=yes)
         vms = engine.find(names)
         if together:
             return _freeze_together(engine, vms, request, within, at_once, as_json=as_json)
@@ -190,10 +192,12 @@ def _abandoned(vm: Vm) -> Outcome:
     return meant(Outcome(OutcomeKind.PARTIAL, reason, stuck=Stuck.FAILED, queued=True), vm)
 
 
-def _request(mounts: tuple[str, ...], strict: bool, schedule: Schedule) -> FreezeRequest:
+def _request(
+    mounts: tuple[str, ...], strict: bool, schedule: Schedule, *, long_hold: bool
+) -> FreezeRequest:
     from agentclient.results import FreezeRequest  # noqa: PLC0415 - `--help` needs no core
 
     for mount in mounts:
         if not mount.strip():
             raise BadInput(f"{printable(mount, 60)!r} is no mount point")
-    return FreezeRequest(mounts, strict, schedule)
+    return FreezeRequest(mounts, strict, schedule, long_hold)

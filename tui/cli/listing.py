@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from agentclient.alike import did_you_mean
 from agentclient.commands import thaw_command
 from agentclient.errors import BadInput
 from agentclient.fleet import now
@@ -203,7 +204,8 @@ def _of_journal(journal: Journal) -> tuple[str, ...]:
 def _checked(words: Sequence[str]) -> frozenset[str]:
     for word in words:
         if word not in STATE_WORDS:
-            raise BadInput(f"{printable(word, 60)!r} is no state: use {', '.join(STATE_WORDS)}")
+            said = f"{printable(word, 60)!r} is no state{did_you_mean(word, STATE_WORDS)}"
+            raise BadInput(f"{said}: use {', '.join(STATE_WORDS)}")
     return frozenset(words)
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import click
 
+from tui.letters import NO_COLOURS, ascii_alone
+
 GAP = "  "
 
 
@@ -22,11 +24,14 @@ class Cell:
 
 def coloured() -> bool:
     """Return whether stdout takes colours, and nobody asked for none."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM", "") in NO_COLOURS
+    return sys.stdout.isatty() and not plain
 
 
 def has_glyphs() -> bool:
     """Return whether stdout can show more than ASCII; the words alone say it all as well."""
+    if ascii_alone():
+        return False
     try:
         "●❆·".encode(sys.stdout.encoding or "ascii")
     except (UnicodeEncodeError, LookupError):

@@ -8,12 +8,9 @@ its own has such ones in ASCII, too.
 
 from __future__ import annotations
 
-import contextlib
 import locale
-import os
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 from agentclient.vm import (
@@ -26,6 +23,7 @@ from agentclient.vm import (
     RunState,
 )
 from tui.console.tones import Tone
+from tui.letters import ascii_alone
 
 
 class Look(NamedTuple):
@@ -129,9 +127,6 @@ LEVEL: Mapping[Level, Look] = {
 }
 
 
-_COERCED = ("C.UTF-8", "C.utf8", "UTF-8")
-
-
 class Signs(NamedTuple):
     """The set of signs that this terminal can show.
 
@@ -202,30 +197,8 @@ class Signs(NamedTuple):
 
 def detect_signs() -> Signs:
     """Return the set of signs for this terminal and this locale."""
-    if os.environ.get("FROSTWATCH_ASCII", "") not in ("", "0"):
-        return Signs(ascii=True)
-    # The Linux console's fonts have 256 or 512 characters, and few of ours.
-    if os.environ.get("TERM", "") in ("linux", "dumb", "vt100", "vt220"):
-        return Signs(ascii=True)
-    if _language() in ("", "C", "POSIX"):
+    if ascii_alone():
         return Signs(ascii=True)
     terminal = sys.__stderr__.encoding if sys.__stderr__ is not None else None
     names = (locale.getpreferredencoding(do_setlocale=False), terminal)
     return Signs(ascii=any("utf" not in name.lower() for name in names if name))
-
-
-def _language() -> str:
-    """Return the locale that we were started in, by its name.
-
-    Python puts ``LC_CTYPE=C.UTF-8`` in the place of a plain C, and then takes all to be UTF-8: what
-    the operator has said stands in the environment that the process was given.
-    """
-    given = os.environ.get("LC_ALL") or os.environ.get("LC_CTYPE") or os.environ.get("LANG") or ""
-    if given not in _COERCED or os.environ.get("LC_ALL"):
-        return given
-    with contextlib.suppress(OSError):
-        pairs = Path("/proc/self/environ").read_bytes().split(b"\0")
-        first = dict(pair.split(b"=", 1) for pair in pairs if b"=" in pair)
-        if b"LC_CTYPE" not in first:
-            return first.get(b"LANG", b"").decode(errors="replace")
-    return given

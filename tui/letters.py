@@ -1,0 +1,36 @@
+"""Which letters and colours a terminal is given: by its locale and its type."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+_COERCED = ("C.UTF-8", "C.utf8", "UTF-8")
+# The Linux console's fonts have 256 or 512 characters, and few of ours.
+_FEW_LETTERS = ("linux", "dumb", "vt100", "vt220")
+NO_COLOURS = ("dumb", "vt100", "vt220")
+
+
+def ascii_alone() -> bool:
+    """Return whether nothing but ASCII is to be drawn: it was said so, or the locale is plain."""
+    if os.environ.get("FROSTWATCH_ASCII", "") not in ("", "0"):
+        return True
+    return os.environ.get("TERM", "") in _FEW_LETTERS or language() in ("", "C", "POSIX")
+
+
+def language() -> str:
+    """Return the locale that we were started in, by its name.
+
+    Python puts ``LC_CTYPE=C.UTF-8`` in the place of a plain C, and then takes all to be UTF-8: what
+    the operator has said stands in the environment that the process was given.
+    """
+    given = os.environ.get("LC_ALL") or os.environ.get("LC_CTYPE") or os.environ.get("LANG") or ""
+    if given not in _COERCED or os.environ.get("LC_ALL"):
+        return given
+    with contextlib.suppress(OSError):
+        pairs = Path("/proc/self/environ").read_bytes().split(b"\0")
+        first = dict(pair.split(b"=", 1) for pair in pairs if b"=" in pair)
+        if b"LC_CTYPE" not in first:
+            return first.get(b"LANG", b"").decode(errors="replace")
+    return given
