@@ -342,6 +342,8 @@ def _done(connection: sqlite3.Connection, job: Sequence[Statement]) -> Done:
     except (sqlite3.Error, ValueError, OverflowError) as error:
         if isinstance(error, sqlite3.Error) and _code(error) not in (None, *_OF_ONE_JOB):
             raise
+        if str(error).startswith("no such "):  # table, or column
+            raise Trouble(f"it is no journal of frostwatch's: {error}") from error
         connection.execute("ROLLBACK TO job")
         done = Done(str(error) or repr(error), [])
     else:

@@ -19,6 +19,7 @@ from agentclient.journal import store as store_module
 from agentclient.journal.history import windows
 from agentclient.journal.rows import LONGEST_LIST, LONGEST_TEXT
 from agentclient.journal.store import Store, Trouble
+from agentclient.journal.tables import STEPS
 from agentclient.journal.writer import PATIENCE_S, START_S, Journal
 from agentclient.vm import FileSystem, Outcome, OutcomeKind, Vm
 from agentclient.words import WindowState
@@ -224,6 +225,19 @@ def test_a_newer_one_is_left_alone(path: Path, tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
+def test_a_database_of_something_else_is_said(path: Path, tmp_path: Path) -> None:
+    path.parent.mkdir()
+    with sqlite3.connect(path) as file:
+        file.execute("CREATE TABLE windows (id INTEGER PRIMARY KEY)")
+        file.execute(f"PRAGMA user_version = {len(STEPS)}")
+    file.close()
+    reader = Journal(path)
+    assert reader.ask(windows(None, 9), WAIT_S) is None
+    assert "no journal of frostwatch's" in str(reader.problem)
+    reader.close()
+    assert "no journal of frostwatch's" in _told(Journal(path), tmp_path)
+
+
 @pytest.mark.parametrize("pragma", ["query_only = 1", "max_page_count = 1"])
 def test_a_read_only_file_and_a_full_disk(path: Path, pragma: str) -> None:
     store = Store(path)
@@ -414,14 +428,17 @@ def test_a_file_that_is_removed_meanwhile_is_begun_anew(path: Path, tmp_path: Pa
     journal.close()
 
 
+# What is pruned by.
+PRUNED = "kind, ended_at, settled"
+
 # -- versions --------------------------------------------------------------------------------
 
 
 def test_an_older_version_is_brought_up_to_date(path: Path) -> None:
     first = (
         (
-            "CREATE TABLE windows (id INTEGER PRIMARY KEY, a)",
-            "INSERT INTO windows VALUES (1 << 62, 1)",
+            f"CREATE TABLE windows (id INTEGER PRIMARY KEY, a, {PRUNED})",
+            "INSERT INTO windows (id, a) VALUES (1 << 62, 1)",
         ),
     )
     store = Store(path, first)
@@ -440,7 +457,7 @@ def test_an_older_version_is_brought_up_to_date(path: Path) -> None:
 
 
 def test_a_migration_that_fails_leaves_the_old_version(path: Path) -> None:
-    first = (("CREATE TABLE windows (id INTEGER PRIMARY KEY, a)",),)
+    first = ((f"CREATE TABLE windows (id INTEGER PRIMARY KEY, a, {PRUNED})",),)
     store = Store(path, first)
     _run(store, "SELECT 1")
     store.close()
@@ -449,7 +466,9 @@ def test_a_migration_that_fails_leaves_the_old_version(path: Path) -> None:
         _run(Store(path, broken), "SELECT 1")
     again = Store(path, first)
     assert _run(again, "PRAGMA user_version") == [(1,)]
-    assert _run(again, "SELECT name FROM pragma_table_info('windows')") == [("id",), ("a",)]
+    assert _run(again, "SELECT name FROM pragma_table_info('windows')") == [
+        (name,) for name in ("id", "a", *PRUNED.split(", "))
+    ]
     again.close()
 
 

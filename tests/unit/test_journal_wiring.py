@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from agentclient.errors import FrostwatchError
 from agentclient.events import Event, EventKind
 from agentclient.fleet import Fleet
 from agentclient.holder.diary import Diary
@@ -20,6 +21,7 @@ from agentclient.reporter import FleetReporter
 from agentclient.results import FreezeRequest
 from agentclient.thaw import ThawReport
 from agentclient.vm import Level, Phase, Progress
+from agentclient.watcher import Watcher
 from agentclient.words import WindowKind, WindowState
 from tests.unit.journals import (
     WAIT_S,
@@ -77,6 +79,32 @@ def test_what_is_wrong_with_it_is_told_once(tmp_path: Path) -> None:
     assert len(notes) == 1
     assert "is not written" in notes[0]
     assert told[-1].kind is EventKind.OUTCOME
+
+
+def test_a_console_says_before_any_freeze_that_nothing_is_recorded(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    journal = Journal(tmp_path / "file" / "journal.db")
+    watcher = Watcher(Fleet(), Links(), [], journal=journal)
+    watcher.start()
+    try:
+        until = time.monotonic() + WAIT_S
+        while not any("is not written" in each for each in watcher.problems):
+            assert time.monotonic() < until, watcher.problems
+            time.sleep(0.02)
+    finally:
+        watcher.stop()
+        journal.close()
+
+
+def test_a_past_that_can_not_be_read_is_no_empty_past(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    one, fleet = vm(tmp_path), Fleet()
+    fleet.set_vms("qemu", [one])
+    journal = Journal(tmp_path / "file" / "journal.db")
+    operations = Operations(fleet, Links(), journal=journal)
+    with pytest.raises(FrostwatchError, match="Not a directory"):
+        operations.history(one).result(WAIT_S)
+    operations.close(1.0)
 
 
 # -- how long it takes ---------------------------------------------------------------------------
