@@ -34,7 +34,7 @@ _BY_FILE = {
     "test_monitor.py": [
         "was_it_read",
         "every_immediate_respawn_is_counted[6]",
-        "a_reset_is_told_from_a_restart[polled]",
+        "a_reset_is_proven_by_its_event_alone[polled]",
         "without_queues_a_freeze_is_verified_all_the_same",
     ],
     # How a freeze is lost, or its answer late.

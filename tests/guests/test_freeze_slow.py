@@ -171,7 +171,7 @@ def test_a_hook_that_never_ends_is_told_loudly(calm: Guest, operator: Operator) 
     assert (outcome.frozen, outcome.thawed, outcome.settled) == (None, None, False)
     assert "MAY STILL BE FROZEN" in outcome.reason
     assert outcome.next is not None
-    assert "frostwatch thaw" in outcome.next
+    assert "frostwatch rescue" in outcome.next
     assert "NEXT: " in running.told[-1].event.text
     # The thaw that was left unanswered stays ours: no --foreign is needed here to repeat it.
     calm.clear_hook()
@@ -191,7 +191,7 @@ def test_giving_up_takes_a_second(calm: Guest, operator: Operator) -> None:
     assert not outcome.settled
     assert outcome.thawed is None
     assert outcome.next is not None
-    assert "frostwatch thaw" in outcome.next
+    assert "frostwatch rescue" in outcome.next
     calm.clear_hook()
     assert operator.thaw().thaw_outcome().ok
     calm.assert_thawed()

@@ -151,7 +151,7 @@ def test_qemu_killed(boot: Boot, monitor: bool, held: bool) -> None:
             assert (outcome.kind, outcome.cause) == (kind, Cause.VM_GONE)
         # Nothing is frozen where nothing runs.
         assert (outcome.thawed, outcome.settled) == (0, True)
-        assert (outcome.next or "").startswith("start the VM, then: frostwatch freeze")
+        assert "then: frostwatch freeze" in (outcome.next or "")
         refused = operator.freeze().outcome(5.0)
         assert (refused.kind, refused.refusal) == (OutcomeKind.REFUSED, Refusal.NO_AGENT)
 
@@ -168,4 +168,4 @@ def test_powered_off_in_the_hook(boot: Boot, stays: bool) -> None:
         outcome = running.outcome(15.0)
         assert outcome.kind is OutcomeKind.LOST
         assert (outcome.frozen, outcome.thawed, outcome.settled) == (None, 0, True)
-        assert (outcome.next or "").startswith("start the VM, then: frostwatch freeze")
+        assert "then: frostwatch freeze" in (outcome.next or "")

@@ -63,7 +63,7 @@ def test_a_thaw_that_is_not_acknowledged_is_told_loudly(calm: Guest, operator: O
     assert (outcome.thawed, outcome.settled, outcome.certified) == (None, False, False)
     assert "MAY STILL BE FROZEN" in outcome.reason
     assert outcome.next is not None
-    assert "frostwatch thaw" in outcome.next
+    assert "frostwatch rescue" in outcome.next
     calm.clear_hook()
     assert operator.thaw().thaw_outcome().ok
     calm.assert_thawed()
