@@ -24,7 +24,7 @@ from agentclient.vm import (
     Stuck,
     VmId,
 )
-from tests.console.driving import LARGE, SMALL, make_app, qemu, seated
+from tests.console.driving import LARGE, SMALL, Seat, make_app, qemu, seated
 from tests.console.fakes import FakeOperation, FakeOperations, StillClock
 from tests.console.fleets import ROOT, VAR, fleet_of, make_vm, pending, put, thawed
 from tui.console.hands.actions import not_together
@@ -180,13 +180,13 @@ async def test_every_fact_is_reached_on_a_small_screen(still: StillClock) -> Non
     async with seated(lost(still), still, size=SMALL) as seat:
         assert "Tab: more facts" in seat.text
         await seat.press("tab")
-        assert "FACTS have the keys" in seat.text
+        await seat.until(lambda: "FACTS have the keys" in seat.text)
         await seat.press("end")
-        assert "can freeze: vda1" in seat.text
+        await seat.until(lambda: "can freeze: vda1" in seat.text)
         await seat.press("tab")
-        assert "LOG has the keys" in seat.text
+        await seat.until(lambda: "LOG has the keys" in seat.text)
         await seat.press("escape")
-        assert "have the keys" not in seat.text
+        await seat.until(lambda: "have the keys" not in seat.text)
 
 
 async def test_words_typed_into_the_log_freeze_nothing(still: StillClock) -> None:
@@ -199,6 +199,10 @@ async def test_words_typed_into_the_log_freeze_nothing(still: StillClock) -> Non
         assert seat.dialog == "FreezeDialog"
 
 
+async def cursor_on(seat: Seat, name: str) -> None:
+    await seat.until(lambda: seat.cursor == name)
+
+
 async def test_troubles_outside_of_what_is_seen_are_counted_and_reached(
     still: StillClock,
 ) -> None:
@@ -209,14 +213,14 @@ async def test_troubles_outside_of_what_is_seen_are_counted_and_reached(
         put(fleet, qemu(f"vm-{number:03}"), last=outcome)
     async with seated(fleet, still, size=SMALL) as seat:
         await seat.press("s", "g")  # by name
-        assert "▲2 below" in seat.text
+        await seat.until(lambda: "▲2 below" in seat.text)
         for name in ("vm-003", "vm-090", "vm-190", "vm-003"):
             await seat.press("right_square_bracket")
-            assert seat.cursor == name
+            await cursor_on(seat, name)
         await seat.press("left_square_bracket")
-        assert seat.cursor == "vm-190"
-        assert "▲2 above" in seat.line_of("NAME")
-        assert "below" not in seat.text
+        await cursor_on(seat, "vm-190")
+        await seat.until(lambda: "▲2 above" in seat.line_of("NAME"))
+        await seat.until(lambda: "below" not in seat.text)
 
 
 async def test_there_may_be_no_trouble(still: StillClock) -> None:
