@@ -23,6 +23,8 @@ def why_not(state: VmState) -> str | None:
         return f"it is locked by {printable(vm.locked_by)}"
     if state.run_state not in (RunState.RUNNING, RunState.UNKNOWN):
         return f"it is {state.run_state.value}"
+    if state.held_by is not None:
+        return f"it is {printable(state.held_by, 100)}"
     if state.freeze.state is FreezeState.FROZEN:
         return "it is frozen already"
     if agent in _CLOSED:

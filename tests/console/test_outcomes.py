@@ -16,6 +16,7 @@ from agentclient.vm import (
     Cause,
     FreezeInfo,
     FreezeState,
+    HeldBy,
     LeftBy,
     Outcome,
     OutcomeKind,
@@ -249,3 +250,37 @@ async def test_a_wide_screen_shows_names_and_clocks(still: StillClock) -> None:
     async with seated(fleet_of(NAMES, still), still, size=LARGE) as seat:
         assert "customer-a-database-01 " in seat.text
         assert "ENDS IN" in seat.line_of("NAME")
+
+
+# -- another frostwatch ------------------------------------------------------------------------
+
+
+def elsewhere(still: StillClock) -> Fleet:
+    fleet = fleet_of(NAMES, still)
+    since, until = still.wall() - timedelta(seconds=12), still.wall() + timedelta(seconds=28)
+    held = HeldBy(1316, "root", FreezeState.FROZEN, since, until, holder=1320, window=7)
+    busy = AgentHealth(AgentState.BUSY, AgentHow.CLIENT, detail="held by frostwatch-hold")
+    fleet.update(VM, lambda state: state._replace(agent=busy).with_held_by(held))
+    return fleet
+
+
+async def test_what_another_frostwatch_holds_is_shown_as_well_as_ours(still: StillClock) -> None:
+    async with seated(elsewhere(still), still, size=SMALL) as seat:
+        await seat.press("slash", *"mail", "enter")
+        row = seat.line_of("mail ")
+        for words in ("❆ frozen", "by root", "0:12/0:40"):
+            assert words in row
+        assert "❆ frozen by root (pid 1316) until 12:00:28" in seat.text
+        assert "1 frozen" in seat.lines[0]
+        await seat.press("f")
+        text = " ".join(seat.text.replace("│", " ").split())
+        assert "it looks as if this will be refused: it is frozen by root (pid 1316)" in text
+        await seat.press("escape", "t")
+        assert "it will be refused" in seat.text
+
+
+def test_a_picture_of_what_another_frostwatch_holds(
+    snap_compare: Compare, still: StillClock
+) -> None:
+    app = make_app(elsewhere(still), still)
+    assert snap_compare(app, terminal_size=SMALL, press=["slash", *"mail", "enter"])

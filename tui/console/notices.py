@@ -83,6 +83,8 @@ def news_of(old: VmState | None, new: VmState, at: datetime) -> Iterator[Notice]
     if new.left_by is not None and old.left_by is None:
         text = f"t thaws {_name(new)}: {safe(str(new.left_by), 200)}, which has ended"
         yield Notice(Level.ERROR, text, at, new.id)
+    if new.held_by is not None and old.held_by is None:
+        yield Notice(Level.INFO, f"{_name(new)}: {safe(str(new.held_by), 160)}", at, new.id)
     if _foreign(old) and new.freeze.state is FreezeState.THAWED and new.progress is None:
         yield Notice(Level.INFO, f"{_name(new)}: thawed by whoever had frozen it", at, new.id)
 

@@ -86,7 +86,7 @@ def _word(outcome: Outcome) -> str:
 
 def _is_others(state: VmState) -> bool:
     return state.freeze.state is FreezeState.FROZEN and (
-        state.freeze.foreign or state.left_by is not None
+        state.freeze.foreign or state.left_by is not None or state.held_by is not None
     )
 
 

@@ -86,7 +86,9 @@ class PinnedLine(Toned):
         clock = cells.held(state, paint)
         others = self._view.frozen - 1
         who = look.word
-        if state.left_by is not None:
+        if state.held_by is not None:
+            who = f"by {safe(state.held_by.user, 20)}, pid {state.held_by.pid}"
+        elif state.left_by is not None:
             who = f"left by {safe(state.left_by.user, 20)}, pid {state.left_by.pid}"
         locked = f" {self._signs.dot} locked: {safe(state.vm.locked_by or '', 40)}"
         more = f" {self._signs.dot} {others} more"

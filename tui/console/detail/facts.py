@@ -141,10 +141,12 @@ def _trouble(state: VmState, _paint: Paint) -> Iterator[Fact]:
 
 def _freeze(state: VmState, paint: Paint) -> Iterator[Fact]:
     look = freeze_look(state)
-    urgent = look in (FOREIGN, LEFT_BY)
+    urgent = look in (FOREIGN, LEFT_BY) or state.held_by is not None
     parts = [paint.signs.labelled(look)]
     if state.left_by is not None:
         parts = [f"{paint.signs.of(look)} {safe(str(state.left_by), 160)}, which has ended"]
+    elif state.held_by is not None:
+        parts = [f"{paint.signs.of(look)} {safe(str(state.held_by), 160)}"]
     elif look in (FOREIGN, LEFT):
         parts = [f"{parts[0]}: {look.meaning}"]
     if state.freeze.since is not None:
@@ -154,6 +156,10 @@ def _freeze(state: VmState, paint: Paint) -> Iterator[Fact]:
     yield Fact("freeze", _joined(parts, paint), look.tone, 0 if urgent else 4)
     if state.left_by is not None:
         yield Fact("next", f"t thaws it, or: {safe(thaw_command(state.vm), 300)}", Tone.BAD, 0)
+    elif state.held_by is not None:
+        from agentclient.consequences import elsewhere  # noqa: PLC0415 - seldom needed
+
+        yield Fact("next", safe(elsewhere(state.held_by, state.vm), 300), rank=0)
     elif look is FOREIGN:
         yield Fact("next", FOREIGN_NEXT, Tone.WARN, 0)
 

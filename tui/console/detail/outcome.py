@@ -72,7 +72,8 @@ def _meaning(verdict: Outcome, *, held: bool) -> Iterator[Fact]:
 
 def _has_step_of_its_own(state: VmState) -> bool:
     """Return whether the state of the file systems has something more urgent to be done."""
-    return state.freeze.foreign or state.left_by is not None
+    others = state.left_by is not None or state.held_by is not None
+    return state.freeze.foreign or others
 
 
 def _figures(verdict: Outcome, paint: Paint) -> Iterator[Fact]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from agentclient.consequences import elsewhere
 from agentclient.coverage import Coverage
 from agentclient.risks import risks, why_not
 from agentclient.vm import FileSystem, VmState
@@ -93,7 +94,11 @@ def to_thaw(target: Target, signs: Signs, *, hidden: bool) -> Iterator[Line]:
     yield who(state, signs)
     if hidden:
         yield labelled("", "marked, and hidden by the filter", Tone.WARN)
-    if target.foreign:
+    if state.held_by is not None:
+        yield labelled("held", f"it is {safe(str(state.held_by), 120)}", Tone.WARN)
+        step = f"it will be refused. {safe(elsewhere(state.held_by, state.vm), 300)}"
+        yield labelled("thaw", step)
+    elif target.foreign:
         yield from _foreign(state)
     elif state.progress is not None:
         yield from to_stop(target, signs, named=True)

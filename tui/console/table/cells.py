@@ -115,6 +115,8 @@ def freeze_look(state: VmState) -> Look:
 def step(state: VmState, paint: Paint) -> Cell:
     """Return what goes on, with its clock; or what came out of the last freeze."""
     progress = state.progress
+    if progress is None and state.held_by is not None:
+        return Cell(f"by {safe(state.held_by.user, 20)}", Tone.FROZEN)
     if progress is None:
         return outcome(state, paint)
     if progress.phase in (Phase.PENDING, Phase.BLOCKED) and progress.step:
@@ -180,6 +182,11 @@ def _foreign_age(state: VmState, paint: Paint) -> Cell:
     if info.state is not FreezeState.FROZEN or info.since is None:
         return NOTHING
     seconds = clock(age(info.since, paint.moment))
+    held = state.held_by
+    if held is not None:  # what another frostwatch does is known as well as what we do
+        until = held.until or info.since
+        whole = clock(max((until - info.since).total_seconds(), 0.0))
+        return Cell(f"{seconds}/{whole}" if held.until else seconds, Tone.FROZEN)
     return Cell(f"{paint.signs.at_least}{seconds}", Tone.WARN)
 
 
@@ -196,6 +203,8 @@ def outcome(state: VmState, paint: Paint) -> Cell:
 
 def why(state: VmState, _paint: Paint) -> Cell:
     """Return the cause or the refusal behind the outcome, or what is in the way of looking."""
+    if state.held_by is not None and state.progress is None:
+        return Cell(safe(str(state.held_by), 80), Tone.FROZEN)
     verdict = verdict_of(state)
     word = (verdict.refusal or verdict.cause) if verdict else None
     if word is not None:
