@@ -12,6 +12,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from agentclient.channel import UnixEndpoint
+from agentclient.peer import find_peer
 from agentclient.question import question
 from agentclient.steps import run
 from agentclient.vm import AgentChannel, FreezeState, Vm, VmId
@@ -28,12 +29,16 @@ pytestmark = pytest.mark.guest
 @pytest.fixture(scope="module")
 def vm(module_boot: Boot) -> Vm:
     guest = module_boot(name="visited")
-    return Vm(VmId("socket", guest.name), AgentChannel(guest.agent_socket))
+    # As its source lists it: who listens is checked at each connection.
+    peer = find_peer(guest.agent_socket)
+    assert peer is not None
+    assert peer.process is not None
+    return Vm(VmId("socket", guest.name), AgentChannel(guest.agent_socket), peer=peer)
 
 
 def visit(vm: Vm) -> Callable[[], None]:
     assert vm.agent is not None
-    endpoint = UnixEndpoint(vm.agent.path)
+    endpoint = UnixEndpoint(vm.agent.path, vm.peer)
 
     def once() -> None:
         talk = question(endpoint.connect(), first=False)
