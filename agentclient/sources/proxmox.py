@@ -52,6 +52,7 @@ class ProxmoxConfigs:
         self._reading: threading.Thread | None = None
         self._known: dict[int, ProxmoxConfig] = {}
         self._is_known = False
+        self._failure = ""
         self._stopped: dict[int, tuple[tuple[int, int], str]] = {}
         self._names: dict[int, str] = {}
 
@@ -74,10 +75,11 @@ class ProxmoxConfigs:
                 return {vmid: self._unread(vmid, str(error)) for vmid in vmids}
         if self._is_known:
             return self._known
-        return {vmid: self._unread(vmid, "a read hangs (is pve-cluster well?)") for vmid in vmids}
+        why = self._failure or "a read hangs (is pve-cluster well?)"
+        return {vmid: self._unread(vmid, why) for vmid in vmids}
 
     def _begin(self, vmids: Mapping[int, bool]) -> None:
-        self._is_known = False
+        self._is_known, self._failure = False, ""
         reading = threading.Thread(
             target=self._read, args=(dict(vmids),), name="proxmox", daemon=True
         )
@@ -95,6 +97,12 @@ class ProxmoxConfigs:
         return _unreadable(f"{self._folder} can't be read: {why}", name)
 
     def _read(self, vmids: Mapping[int, bool]) -> None:
+        try:
+            self._read_all(vmids)
+        except Exception as error:  # noqa: BLE001 - it is told, and nothing is frozen meanwhile
+            self._failure = f"frostwatch failed: {error!r}"
+
+    def _read_all(self, vmids: Mapping[int, bool]) -> None:
         known = {vmid: self._config(vmid, proxmoxs=its) for vmid, its in vmids.items()}
         names = {**self._others(known), **{vmid: one.name for vmid, one in known.items()}}
         self._known, self._names, self._is_known = known, names, True

@@ -266,6 +266,24 @@ def test_both_sockets_of_one_vm_are_its_own(pair: tuple[Guest, Guest]) -> None:
         assert_certified(operator.freeze(hold_s=0.5).outcome())
 
 
+def test_a_path_beyond_what_an_address_has_room_for(
+    pair: tuple[Guest, Guest], tmp_path: Path
+) -> None:
+    """Listed, frozen, thawed, and thawed by the holder: one rule for all of them."""
+    one, _ = pair
+    folder = tmp_path / ("long-" * 30)
+    folder.mkdir()
+    for what, path in (("agent", one.agent_socket), ("monitor", one.monitor_socket)):
+        (folder / what).symlink_to(path)
+    named = ("--vm", f"name=x,agent={folder / 'agent'},monitor={folder / 'monitor'}")
+    code, listed, _ = frostwatch(*named, "--named-only", "list")
+    assert [vm["agent"]["state"] for vm in listed] == ["alive"]
+    code, told, said = frostwatch(*named, "--named-only", "freeze", "x", "--hold", "0s")
+    assert (code, told[-1]["outcome"], told[-1]["certified"]) == (0, "verified", True), said
+    code, _, said = frostwatch(*named, "--named-only", "thaw", "x")
+    assert code == 0, said
+
+
 def test_who_takes_the_sockets_after_the_question_is_not_frozen(
     boot: Boot, pair: tuple[Guest, Guest], tmp_path: Path
 ) -> None:
