@@ -2,7 +2,8 @@
 
 A command that runs once a minute for a monitoring system sees each guest for the first time, each
 time. So what was seen is kept in a small file, and the next run takes the age from there. A state
-that ended and came back between two runs can't be told from one that lasted.
+that ended and came back between two runs is told from one that lasted by the journal alone, which
+knows what any frostwatch has frozen or thawed meanwhile.
 
 Losing the file costs ages and nothing else: whatever is wrong with it, it is begun anew. It lies
 beside the journal, and the journal's process reads and writes it, since its disk may hang as well.
@@ -16,9 +17,12 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from agentclient.fleet import Fleet
+from agentclient.journal.rows import from_identity
+from agentclient.journal.writer import Query
 from agentclient.vm import VmState
 
 if TYPE_CHECKING:
+    from agentclient.journal.store import Rows
     from agentclient.journal.writer import Journal
 
 KEPT: Final = timedelta(days=30)
@@ -38,9 +42,13 @@ def remember(fleet: Fleet, journal: Journal, now: datetime) -> str | None:
         Why nothing could be kept, in one clause; None if it was.
     """
     entries = _read(journal)
+    changes = journal.ask(CHANGES, PATIENCE_S) or {}
     for state in fleet.states():
         entry = entries.get(str(state.id))
         since = _since(entry, state) if entry is not None else None
+        changed = changes.get(str(state.id))
+        if since is not None and changed is not None and since < changed:
+            since = None  # that was another time
         if since is not None and state.freeze.since is not None and since < state.freeze.since:
             older = state.freeze._replace(since=since)
             fleet.update(state.id, lambda old, older=older: old._replace(freeze=older))  # type: ignore[misc]
@@ -48,6 +56,29 @@ def remember(fleet: Fleet, journal: Journal, now: datetime) -> str | None:
         if state.freeze.state is not None:
             entries[str(state.id)] = _entry(state, now)
     return _write(journal, {name: one for name, one in entries.items() if _fresh(one, now)})
+
+
+def _changes(found: list[Rows]) -> Mapping[str, datetime]:
+    changes = {}
+    for row in found[0]:
+        at = _time(row["thawed_at"] or row["replied_at"])
+        if at is not None:
+            changes[from_identity(row["vm"])] = at
+    return changes
+
+
+# When a frostwatch has last frozen or thawed each VM.
+CHANGES: Final[Query[Mapping[str, datetime]]] = Query(
+    [
+        (
+            "SELECT vm, thawed_at, replied_at, max(id) FROM windows"
+            " WHERE thawed_at IS NOT NULL OR replied_at IS NOT NULL GROUP BY vm",
+            (),
+        )
+    ],
+    _changes,
+    {},
+)
 
 
 def _entry(state: VmState, now: datetime) -> dict[str, object]:

@@ -11,6 +11,7 @@ from agentclient.fleet import Fleet
 from agentclient.journal.writer import Journal
 from agentclient.sightings import FILE, KEPT, remember
 from agentclient.vm import FreezeInfo, FreezeState, Process, Vm, VmId
+from tests.unit.journals import vm, whole
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DB = VmId("qemu", "db1")
@@ -38,6 +39,20 @@ def test_the_age_is_taken_from_an_earlier_run(tmp_path: Path) -> None:
     third = fleet(later + timedelta(minutes=1))
     remember(third, file, later + timedelta(minutes=1))
     assert since(third) == NOON
+
+
+def test_what_a_frostwatch_has_thawed_in_between_begins_anew(tmp_path: Path) -> None:
+    file = Journal(tmp_path / "journal.db")
+    before = datetime.now(UTC) - timedelta(hours=1)
+    remember(fleet(before), file, before)
+    whole(file, vm(tmp_path))
+    later = datetime.now(UTC) + timedelta(seconds=30)
+    again = fleet(later)
+    remember(again, file, later)
+    assert since(again) == later, "that was another freeze"
+    third = fleet(later + timedelta(minutes=1))
+    remember(third, file, later + timedelta(minutes=1))
+    assert since(third) == later
 
 
 @pytest.mark.parametrize("change", ["state", "process"])
