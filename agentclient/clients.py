@@ -186,11 +186,12 @@ def _holders(inodes: set[int]) -> Mapping[int, tuple[int, ...]]:
     found: dict[int, tuple[int, ...]] = {}
     if not inodes:
         return found
-    for process in Path("/proc").iterdir():
-        if not process.name.isdecimal():
-            continue
-        for inode in _sockets_of(process) & inodes:
-            found[inode] = (*found.get(inode, ()), int(process.name))
+    with suppress(OSError):  # no descriptor is left to read it with
+        for process in Path("/proc").iterdir():
+            if not process.name.isdecimal():
+                continue
+            for inode in _sockets_of(process) & inodes:
+                found[inode] = (*found.get(inode, ()), int(process.name))
     return found
 
 

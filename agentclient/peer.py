@@ -147,12 +147,12 @@ def _connected_to(path: Path) -> Peer | None:
     from agentclient.channel import connect_to  # noqa: PLC0415 - it needs this module itself
 
     kind = socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
-    with socket.socket(socket.AF_UNIX, kind) as connection:
-        try:
+    try:
+        with socket.socket(socket.AF_UNIX, kind) as connection:
             connect_to(connection, path)
             found = listener(connection)
-        except (OSError, ValueError, struct.error):
-            return None
+    except (OSError, ValueError, struct.error):
+        return None
     return Peer(qemu_process(found.pid), found.uid)
 
 
