@@ -9,7 +9,7 @@ and never called consistent here. docs/freezing.md shows these tables, and a tes
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -128,11 +128,11 @@ COPIES: Final[Mapping[str, Said]] = MappingProxyType(
 
 
 def _copy_row(outcome: Outcome, *, final: bool) -> str:
+    if final and outcome.apart and outcome.kind in (OutcomeKind.VERIFIED, OutcomeKind.UNVERIFIED):
+        return APART
     if outcome.kind is OutcomeKind.VERIFIED:
         if not final:
             return HELD
-        if outcome.apart:
-            return APART
         return CERTIFIED if outcome.certified else NOT_CERTIFIED
     if outcome.refusal is Refusal.ALREADY_FROZEN:
         return Refusal.ALREADY_FROZEN
@@ -407,16 +407,16 @@ def spelled(step: str | None, vm: Vm, *, provable: bool = True) -> str | None:
     """
     if step is None:
         return None
-    commands = {
-        "freeze": freeze_command(vm),
-        "thaw": thaw_command(vm, foreign=not provable),
-        "foreign": thaw_command(vm, foreign=True),
-        "rescue": ladder_command(vm),
-        "sysrq": rescue_command(vm, Rung.SYSRQ),
-        "reset": rescue_command(vm, Rung.RESET),
-        "doctor": doctor_command(vm),
+    commands: dict[str, Callable[[], str]] = {
+        "freeze": lambda: freeze_command(vm),
+        "thaw": lambda: thaw_command(vm, foreign=not provable),
+        "foreign": lambda: thaw_command(vm, foreign=True),
+        "rescue": lambda: ladder_command(vm),
+        "sysrq": lambda: rescue_command(vm, Rung.SYSRQ),
+        "reset": lambda: rescue_command(vm, Rung.RESET),
+        "doctor": lambda: doctor_command(vm),
     }
-    return _PLACE.sub(lambda place: commands[place[1]], step)
+    return _PLACE.sub(lambda place: commands[place[1]](), step)
 
 
 _COMMAND: Final = "frostwatch "

@@ -53,10 +53,15 @@ def test_three_are_frozen_together_and_thawed_in_reverse_order(
     assert code == 0
     group = lines[-1]
     assert (group["event"], group["together"]) == ("group", True)
+    kinds = [line["event"] for line in lines]
+    complete = lines[kinds.index("group")]
+    assert (complete["final"], complete["hold_s"], group["final"]) == (False, 2.0, True)
+    assert kinds.index("group") < kinds.index("thaw-sent"), "it is told while they are held"
+    assert all(line["certified"] for line in outcomes(lines).values())
     assert group["skew_s"] > 0.8, "it waited for the slow one"
     assert group["order"][-1] == frostwatch.vms[1]
     assert {line["outcome"] for line in outcomes(lines).values()} == {"verified"}
-    noted = {line["vm"] for line in lines if "3 VMs frozen together" in line.get("text", "")}
+    noted = {line["vm"] for line in lines if "3 VMs are frozen together" in line.get("text", "")}
     assert noted == set(frostwatch.vms), "the skew stands in each one's log and journal"
     thaws = [line["vm"] for line in lines if line["event"] == "thaw-sent"]
     assert thaws == group["order"][::-1]
@@ -93,6 +98,10 @@ def test_one_that_fails_has_the_others_thawed(trio: Trio, frostwatch: Frostwatch
     assert (lines[-1]["event"], lines[-1]["together"]) == ("group", False)
     assert f"{frostwatch.vms[2]} failed" in lines[-1]["reason"]
     assert all(line["thawed"] is not None for line in outcomes(lines).values())
+    assert lines[-1]["failed"] == [frostwatch.vms[2]]
+    for vm, line in outcomes(lines).items():
+        assert not line["certified"], "its group was not frozen together"
+        assert line["meaning"]["copy_is"] == "not", vm
     for guest in trio:
         guest.assert_thawed()
 

@@ -48,7 +48,8 @@ def outcomes() -> list[Outcome]:
             OutcomeKind, [None, *Cause], [False, True], [False, True], [None, *Stuck],
             [None, 4711], [False, True],
         )
-        for refusal in (Refusal if kind is OutcomeKind.REFUSED else [None])
+        for refusal in (Refusal if kind is OutcomeKind.REFUSED and settled else [None])
+        if kind is not OutcomeKind.REFUSED or (stuck, holder, queued) == (None, None, False)
     ]  # fmt: skip
 
 
@@ -93,6 +94,15 @@ def test_who_thaws_is_said_where_something_may_be_frozen() -> None:
     told = meant(left._replace(holder=4711, queued=True), WEB)
     assert told.meaning is not None
     assert told.meaning.guest_is is GuestIs.WILL_FREEZE
+
+
+@pytest.mark.parametrize("kind", [OutcomeKind.VERIFIED, OutcomeKind.UNVERIFIED])
+def test_a_member_of_a_group_that_failed_is_not_consistent_with_it(kind: OutcomeKind) -> None:
+    told = meant(Outcome(kind, "why", settled=True, apart=True), WEB)
+    assert told.meaning is not None
+    assert told.meaning.copy_is is CopyIs.NOT
+    assert "with its group" in told.meaning.copy
+    assert "together" in str(told.next)
 
 
 def test_what_is_provably_ours_is_thawed_without_the_word_foreign() -> None:
