@@ -147,8 +147,22 @@ def test_what_the_holder_cannot_read_is_nobody(said: object) -> None:
     assert peer_of({"peer": said}) == Peer(None, None)
 
 
-def test_who_listens_is_found_without_a_byte(server: socket.socket, tmp_path: Path) -> None:
+def test_who_listens_is_found_without_a_connection(server: socket.socket, tmp_path: Path) -> None:
+    """It would wait in the queue of a socket that serves another client, and keep others out."""
     found = peers.find_peer(Path(server.getsockname()))
     assert found == Peer(None, US)  # this is no QEMU, so that another may take its place
+    with pytest.raises(TimeoutError):
+        server.accept()
     assert peers.find_peer(tmp_path / "none") is None
     assert peers.find_peer(Path("/\0")) is None
+
+
+def test_where_the_kernel_does_not_tell_a_connection_does(
+    server: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In another network name space, say; and nothing is said on it."""
+    monkeypatch.setattr("agentclient.clients.listeners", lambda _: {})
+    assert peers.find_peer(Path(server.getsockname())) == Peer(None, US)
+    accepted, _ = server.accept()
+    with accepted:
+        assert accepted.recv(100) == b""
