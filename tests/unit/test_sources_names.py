@@ -17,6 +17,9 @@ import pytest
 from agentclient.errors import BadInput
 from agentclient.fleet import Fleet
 from agentclient.identity import start_ticks, stat_fields
+from agentclient.links import connect
+from agentclient.peer import is_another
+from agentclient.preflight import refuse_by_configuration
 from agentclient.sources.base import merge
 from agentclient.sources.explicit import ExplicitSource, parse_vm_spec
 from agentclient.sources.proxmox import ProxmoxConfigs
@@ -242,6 +245,13 @@ def test_another_socket_in_a_sockets_place_is_another_vm(tmp_path: Path) -> None
             made.listen(8)
             seen += source.list_vms() * 2
             time.sleep(0.01)
+        # What was captured with a question is not what is there at Enter.
+        assert [is_another(vm) for vm in seen] == [True, True, False, False]
+        for stale, refused in ((seen[0], True), (seen[2], False)):
+            outcome = refuse_by_configuration(connect(stale), read_only=False)
+            assert (outcome is not None) is refused
+        (tmp_path / "a").unlink()
+        assert not is_another(seen[2])  # away is not another
     assert seen[0] == seen[1] != seen[2] == seen[3]
     assert seen[0].peer == Peer(None, os.getuid())  # no QEMU: it may be replaced
 
