@@ -28,7 +28,6 @@ from agentclient.vm import (
 from tests.console.driving import LARGE, SMALL, Seat, make_app, qemu, seated
 from tests.console.fakes import FakeOperation, FakeOperations, StillClock
 from tests.console.fleets import ROOT, VAR, fleet_of, make_vm, pending, put, thawed
-from tui.console.hands.actions import not_together
 
 Compare = Callable[..., bool]
 Make = Callable[[StillClock], Fleet]
@@ -91,12 +90,9 @@ def hung(still: StillClock) -> Fleet:
 def half_lost(still: StillClock) -> Fleet:
     """Return a group of two, one of which was lost and has been thawed."""
     fleet = lost(still)
-    whole = meant(
-        Outcome(OutcomeKind.VERIFIED, "frozen", frozen=2, thawed=2, certified=True, settled=True),
-        make_vm("web-1"),
-    )
-    put(fleet, qemu("web-1"), last=whole)
-    fleet.update(qemu("web-1"), not_together)
+    reason = "frozen: 2 file systems; its group was not frozen together: qemu:mail lost"
+    whole = Outcome(OutcomeKind.VERIFIED, reason, frozen=2, thawed=2, settled=True, apart=True)
+    put(fleet, qemu("web-1"), last=meant(whole, make_vm("web-1")))
     return fleet
 
 

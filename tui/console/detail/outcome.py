@@ -47,7 +47,10 @@ NOTHING_YET = "nothing yet: it is thawed as soon as that is possible; R shows wh
 
 
 def reason_of(verdict: Outcome) -> str:
-    """Return what happened; of what was certified also that it is over."""
+    """Return what happened; of a group its failure first, of what was certified that it is over."""
+    if verdict.apart:
+        by_itself, its_group, why = verdict.reason.partition("its group ")
+        return safe(f"{its_group}{why} ({by_itself.rstrip('; ')})" if why else by_itself, 400)
     if not verdict.certified:
         return safe(verdict.reason, 400)
     few = "file system was" if verdict.frozen == 1 else "file systems were"

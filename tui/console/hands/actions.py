@@ -5,7 +5,6 @@ Nothing in here waits: operations run in agentclient's own threads, and tell the
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
@@ -19,7 +18,7 @@ from agentclient.journal.history import Past
 from agentclient.results import FreezeRequest, ThawOutcome
 from agentclient.rungs import RescueOutcome
 from agentclient.schedule import Schedule
-from agentclient.vm import CopyIs, Level, Outcome, OutcomeKind, Phase, Refusal, Vm, VmId, VmState
+from agentclient.vm import Level, Outcome, OutcomeKind, Phase, Refusal, Vm
 from tui.console.hands.targets import NotTheSame, Target, resolve
 from tui.console.notices import Notice, thaw_notice
 from tui.console.ports import OperationPort, OperationsPort
@@ -126,16 +125,8 @@ class Actions:
             outcome = group.outcome
             if outcome is not None:
                 level = Level.GOOD if outcome.together else Level.ERROR
-                if not outcome.together:
-                    self._mark_failed([member.vm.id for member in group.members])
                 text = f"group: {safe(outcome.reason, 400)}"
                 yield Notice(level, text, self._clock.wall(), sums_up=True)
-
-    def _mark_failed(self, members: Iterable[VmId]) -> None:
-        """Take *certified* from each member of a group that was not frozen together."""
-        for vm_id in members:
-            with contextlib.suppress(KeyError):
-                self._fleet.update(vm_id, not_together)
 
     def thaw(self, targets: Iterable[Target]) -> Iterator[Notice]:
         """Begin a thaw of each VM; a foreign freeze only where it was foreign at the key press."""
@@ -268,23 +259,6 @@ class Actions:
 
     def _notice(self, target: Target, level: Level, text: str) -> Notice:
         return Notice(level, text, self._clock.wall(), target.vm.id, answer=True)
-
-
-def not_together(state: VmState) -> VmState:
-    """Return the state of a VM whose freeze was certified, but not that of its group."""
-    last = state.last
-    if last is None or not last.certified or last.meaning is None:
-        return state
-    meaning = last.meaning._replace(
-        copy="Not consistent with its group, which was not frozen together.",
-        copy_is=CopyIs.NOT,
-        short=f"group not frozen together; {last.meaning.short.partition('; ')[2]}",
-    )
-    reason = f"its group was NOT frozen together; by itself it was: {last.reason}"
-    step = "see which member failed, mark the group again, then f and b"
-    return state._replace(
-        last=last._replace(certified=False, reason=reason, meaning=meaning, next=step)
-    )
 
 
 def _word(outcome: Outcome) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from enum import StrEnum
 
-from agentclient.vm import AgentState, CopyIs, FreezeState, Outcome, OutcomeKind, Phase, VmState
+from agentclient.vm import AgentState, FreezeState, Outcome, OutcomeKind, Phase, VmState
 
 
 class Tag(StrEnum):
@@ -30,9 +30,7 @@ def verdict_of(state: VmState) -> Outcome | None:
 
 def without_group(verdict: Outcome) -> bool:
     """Return whether a freeze was good by itself, but its group's was not."""
-    meaning = verdict.meaning
-    good = verdict.kind is OutcomeKind.VERIFIED and verdict.settled
-    return good and meaning is not None and meaning.copy_is is CopyIs.NOT
+    return verdict.apart and verdict.kind is OutcomeKind.VERIFIED
 
 
 def tags_of(state: VmState) -> frozenset[Tag]:
