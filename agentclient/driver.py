@@ -10,6 +10,7 @@ from agentclient.channel import Channel, ConnectFailed, StreamEnded, wait_any
 from agentclient.conversation import SEND_S, Conversation
 from agentclient.events import EventKind
 from agentclient.holder.care import Care
+from agentclient.holder.client import Fate
 from agentclient.links import Link
 from agentclient.moves import Move, Resync, Send, Tell
 from agentclient.preflight import Reporter
@@ -137,7 +138,7 @@ class Driver:
         if self._broken is not None and not self._told_broken:
             self._told_broken = True
             self._absence = Absence(self._link.server)
-            result.view = self._look_for_death()
+            result.view = self._look_for_death() if self._guests_end else self._look()
             result.ended = self._broken
         elif time.monotonic() >= look_at or self._told(readable):
             result.view = self._look()
@@ -240,6 +241,11 @@ class Driver:
             return
         self._unfinished_at = None
         result.heard.append(Dropped(f"a line without an end for {UNFINISHED_S:g} s", True))
+
+    @property
+    def _guests_end(self) -> bool:
+        """Whether it was the guest's own end that broke, and not the holder's."""
+        return self._care is None or self._care.fate() is Fate.BROKEN
 
     def _look_for_death(self) -> MonitorView:
         """A broken channel mostly means that QEMU is leaving: give it a moment to be gone."""
