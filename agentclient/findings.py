@@ -57,6 +57,11 @@ RUN_STATES: Mapping[RunState, tuple[FindingLevel, str, str]] = {
         "the VM is migrating: a freeze is refused",
         "Wait until the migration is over, and look on the host that it went to.",
     ),
+    RunState.MIGRATED: (
+        _WARNING,
+        "the VM has migrated away: its guest runs elsewhere",
+        "Look on the host that it went to; end this QEMU if nobody needs it any more.",
+    ),
     RunState.SHUTDOWN: (
         _WARNING,
         "the guest has shut down, and its QEMU still runs",

@@ -386,8 +386,9 @@ class FreezeMachine:
             never = self._passed or self.watch.ever_closed
             moves += self._conclude(now, judge_cancelled(self._facts(now), never=never))
         assert self.verdict is not None
-        if self.watch.cause is Cause.VM_GONE and self.verdict.cause is Cause.CHANNEL_BROKEN:
-            self.verdict = self.verdict._replace(cause=Cause.VM_GONE)  # why it broke is known now
+        vague, known = (Cause.CHANNEL_BROKEN, Cause.VM_GONE), (Cause.VM_GONE, Cause.MIGRATED)
+        if self.verdict.cause in vague and self.watch.cause in known:
+            self.verdict = self.verdict._replace(cause=self.watch.cause)  # why is known by now
         better = learned(self.verdict, report)
         if better is not self.verdict:
             moves += self._revised(now, better)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from typing import Final
 
 from agentclient.channel import Channel
 from agentclient.commands import thaw_command
@@ -16,20 +17,36 @@ from agentclient.holder.care import Care
 from agentclient.holder.client import Fate, HolderClient, NoHolder
 from agentclient.journal.entry import Entry
 from agentclient.journal.rows import Reference
-from agentclient.links import CHANNEL_WAIT_S, Link
+from agentclient.links import CHANNEL_WAIT_S, Link, connect
+from agentclient.migration import find_target, where
 from agentclient.moves import Tell
+from agentclient.own import uuid_of
 from agentclient.preflight import Preflight, Prepared, Reporter, cancelled
 from agentclient.presence import server_of
 from agentclient.procedure import FreezeProcedure
 from agentclient.results import FreezeRequest
 from agentclient.text import printable
 from agentclient.thaw import WATCH_S, ThawMachine, ThawPlan, ThawReport
-from agentclient.thawer import drive_thaw
+from agentclient.thawer import Thawer, drive_thaw
 from agentclient.verdict import refused
-from agentclient.vm import FreezeState, Level, Outcome, OutcomeKind, Phase, Progress, Refusal, Stuck
+from agentclient.vm import (
+    Cause,
+    FreezeState,
+    Level,
+    Outcome,
+    OutcomeKind,
+    Phase,
+    Progress,
+    Refusal,
+    Stuck,
+)
 from agentclient.watch import PortWatch
 from agentclient.window import WINDOWS_S
 from agentclient.wishes import Wish, Wishes
+
+# A migration's target may take a moment until it is listed, and its monitor answers.
+TARGET_S: Final = 5.0
+TARGET_AGAIN_S: Final = 0.25
 
 
 class Freezer:
@@ -64,6 +81,7 @@ class Freezer:
         self._wishes = wishes
         self._read_only = read_only
         self._began_at = time.monotonic()
+        self._uuid: str | None = None
 
     def run(self) -> Outcome:
         """Freeze, watch, hold, thaw; return the outcome. Raises nothing of this project's."""
@@ -94,6 +112,7 @@ class Freezer:
     def _guarded(self, prepared: Prepared) -> Outcome:
         """Freeze, with somebody who thaws if we die in the middle of it (P4)."""
         conversation, schedule = prepared.conversation, self._request.schedule
+        self._uuid = uuid_of(self._link)
         window = self._armed(conversation.channel)
         timeout_s = schedule.thaw_timeout_s
         care = Care(self._holder, self._link.trusted, timeout_s, window, self._reporter.tell)
@@ -186,7 +205,14 @@ class Freezer:
             coverage=prepared.coverage,
             covered_at=prepared.covered_at,
         )
-        procedure = FreezeProcedure(self._link.vm, plan, conversation.ticket, now, hands_over=True)
+        procedure = FreezeProcedure(
+            self._link.vm,
+            plan,
+            conversation.ticket,
+            now,
+            hands_over=True,
+            follows=self._uuid is not None,
+        )
         driver.perform(procedure.start(now))
         while procedure.outcome is None:
             self._reporter.progress(procedure.progress(time.monotonic()))
@@ -197,6 +223,8 @@ class Freezer:
                 left_to = self._leave(care, conversation)
                 report = replace(procedure.unsettled, holder=left_to)
                 driver.perform(procedure.left(time.monotonic(), report))
+            if procedure.wants_target:
+                self._follow(driver, procedure)
         self._reporter.frozen(procedure.state, foreign=False)
         return procedure.outcome
 
@@ -243,6 +271,38 @@ class Freezer:
                 else procedure.not_connected(now, tried.why, gone=tried.gone)
             )
         driver.perform(procedure.tick(now))
+
+    def _follow(self, driver: Driver, procedure: FreezeProcedure) -> None:
+        """It has left its process: thaw it where it runs now, if that is on this host."""
+        target = find_target(self._link, self._uuid)
+        until = time.monotonic() + TARGET_S
+        migrated = procedure.freeze.watch.cause is Cause.MIGRATED
+        while target is None and migrated and time.monotonic() < until:
+            time.sleep(TARGET_AGAIN_S)
+            target = find_target(self._link, self._uuid)
+        report = None
+        if target is not None:
+            self._reporter.tell(Tell(EventKind.NOTE, Level.WARNING, f"{where(target)}: thawing"))
+            thaw = Thawer(
+                connect(target),
+                self._reporter,
+                self._wishes,
+                foreign=False,
+                ours=True,
+                timeout_s=self._request.schedule.thaw_timeout_s,
+                told_as=EventKind.NOTE,
+            ).run()
+            report = ThawReport(
+                before=None,
+                count=thaw.thawed,
+                error=None,
+                settled=thaw.ok,
+                reason=f"it has migrated: {where(target)}; {thaw.reason}",
+                next=thaw_command(target, foreign=True),
+                stuck=None if thaw.ok else thaw.stuck or Stuck.MIGRATED,
+                sent=True,
+            )
+        driver.perform(procedure.followed(time.monotonic(), report))
 
     def _await_holder(self, driver: Driver, procedure: FreezeProcedure, care: Care) -> None:
         """The holder talks to the guest now: its thaw is ours, unless it dies with it."""

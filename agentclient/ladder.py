@@ -209,6 +209,8 @@ def _impossible(known: Known, step: Step) -> str | None:
         return busy
     if known.view.gone:
         return "the VM does not run: nothing in it is frozen"
+    if known.run_state is RunState.MIGRATED:
+        return "the VM has migrated away: its guest runs elsewhere"
     if known.run_state is RunState.MIGRATING:
         return f"the VM is migrating: {RELEASED_BY[RunState.MIGRATING]}"
     if step.rung is Rung.RESET:

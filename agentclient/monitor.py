@@ -36,7 +36,7 @@ _RUN_STATES = {
     "internal-error": RunState.IO_ERROR,
     "suspended": RunState.SUSPENDED,
     "inmigrate": RunState.MIGRATING,
-    "postmigrate": RunState.MIGRATING,
+    "postmigrate": RunState.MIGRATED,
     "finish-migrate": RunState.MIGRATING,
     "shutdown": RunState.SHUTDOWN,
     "guest-panicked": RunState.PANICKED,
@@ -319,8 +319,8 @@ def _value(answer: QmpReply | QmpFailure) -> object:
 
 
 def _run_state(status: object, migration: object) -> RunState:
-    progress = migration.get("status") if isinstance(migration, dict) else None
-    if str(progress) in _MIGRATING:
-        return RunState.MIGRATING
     word = status.get("status") if isinstance(status, dict) else None
-    return _RUN_STATES.get(str(word), RunState.UNKNOWN)
+    run_state = _RUN_STATES.get(str(word), RunState.UNKNOWN)
+    progress = migration.get("status") if isinstance(migration, dict) else None
+    under_way = str(progress) in _MIGRATING and run_state is not RunState.MIGRATED
+    return RunState.MIGRATING if under_way else run_state

@@ -33,12 +33,17 @@ def is_self(link: Link, own: str | None) -> bool:
         link: the VM.
         own: our own machine's UUID (see `own_uuid`).
     """
-    if own is None or link.monitor is None:
-        return False
+    return own is not None and uuid_of(link) == own
+
+
+def uuid_of(link: Link) -> str | None:
+    """Return a VM's UUID as its monitor tells it; None if it has none, or can't be asked."""
+    if link.monitor is None:
+        return None
     try:
         (answer,) = link.monitor.ask([Ask("query-uuid")])
     except MonitorTrouble:
-        return False
+        return None
     value = answer.value if isinstance(answer, QmpReply) else None
     uuid = value.get("UUID") if isinstance(value, dict) else None
-    return isinstance(uuid, str) and uuid.lower() == own
+    return uuid.lower() if isinstance(uuid, str) and uuid != _NONE else None

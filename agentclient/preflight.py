@@ -124,11 +124,13 @@ def refuse_by_configuration(link: Link, *, read_only: bool) -> Outcome | None:
 def refuse_by_look(view: MonitorView) -> Outcome | None:
     """Return the refusal that the monitor's view demands, or None."""
     if view.gone:
-        return refused(Refusal.NO_AGENT, "the VM does not run: nobody listens on its monitor")
+        return refused(Refusal.NO_AGENT, "the VM does not run: its process has ended")
     refusal = _BY_RUN_STATE.get(view.run_state)
     if refusal is not None:
         step = RELEASED_BY[view.run_state]
         return refused(refusal, f"the VM is {view.run_state}: it could not answer", step)
+    if view.run_state is RunState.MIGRATED:
+        return refused(Refusal.MIGRATING, "the VM has migrated away: its guest runs elsewhere")
     if view.run_state in (RunState.SHUTDOWN, RunState.PANICKED):
         return refused(Refusal.NO_AGENT, f"the guest is {view.run_state}", "start or reset it")
     if view.port_open is False:

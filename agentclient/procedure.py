@@ -11,7 +11,7 @@ from agentclient.events import EventKind
 from agentclient.freeze import FreezeMachine, FreezePlan, State
 from agentclient.moves import Move, NewTicket, Tell
 from agentclient.thaw import ThawMachine, ThawPlan, ThawReport
-from agentclient.vm import Cause, FreezeState, Level, MonitorView, Outcome, Progress, Vm
+from agentclient.vm import Cause, FreezeState, Level, MonitorView, Outcome, Progress, Stuck, Vm
 from agentclient.wire import WireEvent
 from agentclient.wishes import Wish
 
@@ -28,9 +28,11 @@ class FreezeProcedure:
         now: seconds of the monotonic clock.
         hands_over: whoever drives it hands over a guest whose thaw has ended in vain (`unsettled`),
             before the last word is said.
+        follows: somebody looks for a VM that has migrated away, before the last word.
 
     Attributes:
         unsettled: what the thaw came to that has ended in vain, until `left` is called.
+        wants_target: it has left this process: what is known of where it runs goes to `followed`.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class FreezeProcedure:
         now: float,
         *,
         hands_over: bool = False,
+        follows: bool = False,
     ) -> None:
         self._vm = vm
         self._hands_over = hands_over
@@ -52,6 +55,8 @@ class FreezeProcedure:
         self._broke: str | None = None
         self._broke_pending = False
         self._taken = False
+        self._follows = follows
+        self.wants_target = False
 
     @property
     def outcome(self) -> Outcome | None:
@@ -172,6 +177,19 @@ class FreezeProcedure:
         self.unsettled = None
         return self.freeze.thawed(now, report, taken=self._taken)
 
+    def followed(self, now: float, report: ThawReport | None) -> list[Move]:
+        """It was looked for where else it may run.
+
+        Args:
+            now: seconds of the monotonic clock.
+            report: what its thaw there came to; None if it was not found.
+        """
+        self.wants_target = False
+        if report is None or self.freeze.outcome is not None:
+            return self._hand_over(now)
+        self.freeze.watch.cause = Cause.MIGRATED
+        return self.freeze.thawed(now, report)
+
     def extend(self, seconds: float) -> list[Move]:
         """Hold the window for longer, if it is held."""
         return self.freeze.extend_hold(seconds)
@@ -238,7 +256,12 @@ class FreezeProcedure:
         return moves
 
     def _ended(self, now: float, report: ThawReport) -> list[Move]:
-        if self._hands_over and not report.settled:
+        elsewhere = self.freeze.watch.cause in (Cause.MIGRATED, Cause.VM_GONE)
+        if self._follows and elsewhere and not self._taken:
+            self._follows, self.wants_target = False, True
+        if self.wants_target:
+            return []
+        if self._hands_over and not report.settled and report.stuck is not Stuck.MIGRATED:
             self.unsettled = report
             return []
         return self.freeze.thawed(now, report, taken=self._taken)

@@ -431,7 +431,7 @@ class ThawMachine:
 
     def _changed(self, now: float, change: Change) -> list[Move]:
         match change:
-            case Change.GONE if self._watch.cause is Cause.MIGRATED:
+            case Change.GONE | Change.MIGRATED if self._watch.cause is Cause.MIGRATED:
                 return self._migrated(now)
             case Change.GONE | Change.SHUTDOWN:
                 return self._end(now, True, GONE, None)
@@ -460,7 +460,10 @@ class ThawMachine:
         return self._begin(now, resync=True) if self._waiting else [self._resync()]
 
     def _migrated(self, now: float) -> list[Move]:
-        reason = "the VM has migrated away: its file systems may be frozen where it runs now"
+        reason = (
+            "the VM has migrated away (QEMU does not tell where to): its file systems may be "
+            "frozen where it runs now"
+        )
         step = f"thaw {self._plan.vm} from its new host"
         return self._end(now, False, reason, step)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from agentclient.channel import ConnectFailed
@@ -16,9 +17,11 @@ from agentclient.driver import Driver
 from agentclient.durations import in_words
 from agentclient.events import EventKind
 from agentclient.identity import has_gone
-from agentclient.links import CHANNEL_WAIT_S, Link
+from agentclient.links import CHANNEL_WAIT_S, Link, connect
+from agentclient.migration import find_target, where
 from agentclient.moves import Tell
 from agentclient.others import seen_among
+from agentclient.own import uuid_of
 from agentclient.peer import is_another
 from agentclient.preflight import GONE, Reporter
 from agentclient.results import ThawOutcome
@@ -144,10 +147,31 @@ class Thawer:
     def _refuse_by_look(self, view: MonitorView) -> ThawOutcome | None:
         if view.gone:
             return self._told(self._outcome(FreezeState.THAWED, 0, "the VM does not run"))
+        if view.run_state is RunState.MIGRATED:
+            return self._elsewhere()
         if view.run_state in (RunState.PAUSED, RunState.IO_ERROR, RunState.SUSPENDED):
             step = RELEASED_BY[view.run_state]
             return self._refuse(f"the VM is {view.run_state}: its agent can't answer", step)
         return None
+
+    def _elsewhere(self) -> ThawOutcome:
+        """Thaw it where it runs now, if that is on this host."""
+        target = find_target(self._link, uuid_of(self._link))
+        if target is None:
+            reason = "the VM has migrated away (QEMU does not tell where to)"
+            return self._told(self._outcome(None, None, reason, stuck=Stuck.MIGRATED))
+        thaw = Thawer(
+            connect(target),
+            self._reporter,
+            self._wishes,
+            foreign=self._foreign,
+            ours=self._ours,
+            ask=self._ask,
+            timeout_s=self._timeout_s,
+            told_as=EventKind.NOTE,
+        ).run()
+        reason = f"it has migrated: {where(target)}; {thaw.reason}"
+        return self._told(replace(thaw, vm=self._link.vm.id, reason=reason))
 
     def _thaw(self, conversation: Conversation, view: MonitorView) -> ThawOutcome:
         driver = Driver(self._link, conversation, self._wishes, self._reporter)

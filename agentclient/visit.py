@@ -24,7 +24,7 @@ from agentclient.vm import (
     VmState,
 )
 
-NOT_RUNNING = frozenset({RunState.PAUSED, RunState.IO_ERROR, RunState.SUSPENDED})
+NOT_RUNNING = frozenset({RunState.PAUSED, RunState.IO_ERROR, RunState.SUSPENDED, RunState.MIGRATED})
 # The agent's states in which nobody knows whether somebody has frozen the guest.
 _UNSEEN = frozenset({AgentState.BUSY, AgentState.CLOSED, AgentState.SILENT, AgentState.UNKNOWN})
 _LEFT = frozenset({RunState.GONE, RunState.SHUTDOWN, RunState.PANICKED})

@@ -27,6 +27,7 @@ class Change(StrEnum):
     DEVICE_RESET = "device-reset"
     RESET = "reset"
     GONE = "gone"
+    MIGRATED = "migrated"
     SHUTDOWN = "shutdown"
     PANICKED = "panicked"
     BLOCKED = "blocked"
@@ -36,7 +37,7 @@ class Change(StrEnum):
 _CLOSINGS = frozenset(
     {Change.CLOSED, Change.RESTARTED, Change.DEVICE_RESET, Change.RESET, Change.GONE}
 )
-DEATHS = frozenset({Change.GONE, Change.SHUTDOWN, Change.PANICKED})
+DEATHS = frozenset({Change.GONE, Change.MIGRATED, Change.SHUTDOWN, Change.PANICKED})
 CHANGE_TEXT = {
     Change.CLOSED: "the agent's port closed",
     Change.OPENED: "the agent's port opened: an agent is there again",
@@ -48,6 +49,7 @@ CHANGE_TEXT = {
     ),
     Change.RESET: "the guest was reset",
     Change.GONE: "the VM's process has gone",
+    Change.MIGRATED: "the VM has migrated away: its guest runs elsewhere",
     Change.SHUTDOWN: "the guest has shut down",
     Change.PANICKED: "the guest has panicked",
 }
@@ -57,6 +59,7 @@ _CAUSES = {
     Change.DEVICE_RESET: Cause.UNKNOWN,
     Change.RESET: Cause.GUEST_RESET,
     Change.GONE: Cause.VM_GONE,
+    Change.MIGRATED: Cause.MIGRATED,
     Change.SHUTDOWN: Cause.GUEST_SHUTDOWN,
     Change.PANICKED: Cause.GUEST_PANICKED,
 }
@@ -153,7 +156,11 @@ class PortWatch:
         return changes
 
     def _deaths(self, view: MonitorView) -> list[Change]:
-        deaths = {RunState.SHUTDOWN: Change.SHUTDOWN, RunState.PANICKED: Change.PANICKED}
+        deaths = {
+            RunState.MIGRATED: Change.MIGRATED,
+            RunState.SHUTDOWN: Change.SHUTDOWN,
+            RunState.PANICKED: Change.PANICKED,
+        }
         change = Change.GONE if view.gone else deaths.get(view.run_state)
         if change is None or self._died:
             return []
@@ -216,6 +223,9 @@ class PortWatch:
         if not view.gone:
             self._migrating = view.run_state is RunState.MIGRATING
         if self.blocked == was_blocked:
+            return []
+        if view.run_state is RunState.MIGRATED:  # nothing is released: it runs elsewhere
+            self._blocked_s, self._blocked_since = self.blocked_s(now), None
             return []
         if self.blocked:
             self._blocked_since = now

@@ -17,6 +17,7 @@ class RunState(StrEnum):
     IO_ERROR = "io-error"
     SUSPENDED = "suspended"
     MIGRATING = "migrating"
+    MIGRATED = "migrated"
     SHUTDOWN = "shutdown"
     PANICKED = "panicked"
     GONE = "gone"

@@ -8,6 +8,7 @@ import pytest
 
 from agentclient.events import EventKind
 from agentclient.schedule import Schedule
+from agentclient.thaw import ThawReport
 from agentclient.vm import Cause, EvidenceResult, OutcomeKind, Phase, RunState
 from agentclient.wishes import Wish
 from tests.unit.virtual_freeze import VirtualFreeze
@@ -462,3 +463,39 @@ def test_a_vm_that_migrated_away_may_be_frozen_where_it_runs_now() -> None:
     assert (outcome.settled, outcome.thawed) == (False, None)
     assert outcome.next is not None
     assert "new host" in outcome.next
+
+
+@pytest.mark.parametrize("held", [True, False], ids=["held", "pending"])
+def test_a_migration_that_has_ended_is_known_at_once(held: bool) -> None:
+    """Its source stays, and can't be waited for: it will never answer."""
+    freeze = VirtualFreeze(VirtualGuest(hook_s=0 if held else 60), Schedule(hold_s=60))
+    freeze.run(5.0)
+    freeze.guest.run_state = RunState.MIGRATING
+    freeze.run(1.0)
+    freeze.guest.run_state = RunState.MIGRATED
+    outcome = freeze.run_out(most_s=1.0)
+    assert (outcome.cause, outcome.settled, outcome.thawed) == (Cause.MIGRATED, False, None)
+    assert "may be frozen where it runs now" in outcome.reason
+
+
+@pytest.mark.parametrize("ended", [True, False])
+@pytest.mark.parametrize("found", [True, False])
+def test_before_the_last_word_it_is_looked_for_where_it_may_run(ended: bool, found: bool) -> None:
+    freeze = VirtualFreeze(VirtualGuest(), Schedule(hold_s=60), follows=True)
+    freeze.run(5.0)
+    if ended:
+        freeze.guest.leave()  # the migration was over between two looks
+    else:
+        freeze.guest.run_state = RunState.MIGRATED
+    freeze.run(1.0)
+    assert freeze.procedure.wants_target
+    assert freeze.outcome is None
+    there = ThawReport(None, 2, None, True, "it runs here: thawed 2", None, sent=True)
+    freeze.perform(freeze.procedure.followed(freeze.guest.now, there if found else None))
+    outcome = freeze.run_out(most_s=1.0)
+    assert not outcome.certified
+    if found:
+        assert (outcome.thawed, outcome.settled, outcome.cause) == (2, True, Cause.MIGRATED)
+    else:
+        assert outcome.settled is ended
+        assert outcome.cause is (Cause.VM_GONE if ended else Cause.MIGRATED)

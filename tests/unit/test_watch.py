@@ -68,6 +68,7 @@ def test_nothing_new_is_no_change() -> None:
         (UP._replace(run_state=RunState.PAUSED), [Change.BLOCKED], None, False),
         (UP._replace(run_state=RunState.IO_ERROR), [Change.BLOCKED], None, False),
         (UP._replace(run_state=RunState.MIGRATING), [Change.BLOCKED], None, False),
+        (UP._replace(run_state=RunState.MIGRATED), [Change.MIGRATED], Cause.MIGRATED, False),
         (
             UP._replace(run_state=RunState.SUSPENDED, port_open=False),
             [Change.CLOSED, Change.BLOCKED],

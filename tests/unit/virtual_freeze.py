@@ -37,6 +37,7 @@ class VirtualFreeze:
     sent: list[tuple[float, str]] = field(default_factory=list)
     ended: bool = False
     port_seen: bool = True
+    follows: bool = False
     back_at: float = 0.0
     tries: list[float] = field(default_factory=list)
     closed_when_looked_at: bool = False
@@ -55,7 +56,9 @@ class VirtualFreeze:
             covered_at=self.guest.now,
         )
         vm = Vm(VmId("socket", "db1"))
-        self.procedure = FreezeProcedure(vm, plan, self._tickets.__next__, self.guest.now)
+        self.procedure = FreezeProcedure(
+            vm, plan, self._tickets.__next__, self.guest.now, follows=self.follows
+        )
         self._looked_at = self.guest.now
         self.perform(self.procedure.start(self.guest.now))
 

@@ -70,6 +70,7 @@ RUN: Mapping[RunState, Look] = {
     RunState.IO_ERROR: Look("✗", "x", "io-error", Tone.BAD),
     RunState.SUSPENDED: Look("☾", "z", "suspended", Tone.WARN),
     RunState.MIGRATING: Look("→", "m", "migrating", Tone.WARN),
+    RunState.MIGRATED: Look("↗", "g", "migrated", Tone.DIM),
     RunState.SHUTDOWN: Look("□", "_", "shutdown", Tone.DIM),
     RunState.PANICKED: Look("■", "#", "panicked", Tone.BAD),
     RunState.GONE: Look("–", "-", "gone", Tone.DIM),

@@ -40,6 +40,7 @@ _STANDING = frozenset(
         RunState.PAUSED,
         RunState.IO_ERROR,
         RunState.SUSPENDED,
+        RunState.MIGRATED,
         RunState.SHUTDOWN,
         RunState.PANICKED,
         RunState.GONE,
