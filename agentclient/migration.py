@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from agentclient.errors import FrostwatchError
 from agentclient.identity import PROC
 from agentclient.links import Link, connect
 from agentclient.own import uuid_of
@@ -29,7 +30,10 @@ def find_target(source: Link, uuid: str | None) -> Vm | None:
         return None
     from agentclient.sources.qemu import QemuSource  # noqa: PLC0415 - seldom needed
 
-    return target_among(QemuSource().list_vms(), source, uuid)
+    try:
+        return target_among(QemuSource().list_vms(), source, uuid)
+    except FrostwatchError:
+        return None  # the processes of this host can't be listed
 
 
 def target_among(vms: Iterable[Vm], source: Link, uuid: str, proc: Path = PROC) -> Vm | None:
