@@ -10,7 +10,7 @@ from agentclient.coverage import count
 from agentclient.evidence import EvidenceName, with_evidence
 from agentclient.thaw import ThawReport
 from agentclient.verdict import HALF
-from agentclient.vm import Evidence, EvidenceResult, FreezeState, Outcome, OutcomeKind
+from agentclient.vm import Cause, Evidence, EvidenceResult, FreezeState, Outcome, OutcomeKind
 from agentclient.watch import PortWatch
 from agentclient.window import Window
 
@@ -52,7 +52,8 @@ def conclude(
 
 def _reason(outcome: Outcome, report: ThawReport) -> str:
     """Return what is to be said in the end: a half freeze was judged while it lasted."""
-    told = report.error is not None and outcome.kind is not OutcomeKind.BROKEN
+    failed = report.error is not None and outcome.kind is not OutcomeKind.BROKEN
+    told = failed or outcome.cause is Cause.MIGRATED  # and where it runs now
     if report.settled and outcome.kind is not OutcomeKind.PARTIAL and not told:
         return outcome.reason
     return f"{outcome.reason}; {report.reason}"

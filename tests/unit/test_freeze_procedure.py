@@ -496,6 +496,7 @@ def test_before_the_last_word_it_is_looked_for_where_it_may_run(ended: bool, fou
     assert not outcome.certified
     if found:
         assert (outcome.thawed, outcome.settled, outcome.cause) == (2, True, Cause.MIGRATED)
+        assert "it runs here" in outcome.reason
     else:
         assert outcome.settled is ended
         assert outcome.cause is (Cause.VM_GONE if ended else Cause.MIGRATED)
