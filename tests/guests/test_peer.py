@@ -157,6 +157,7 @@ def visit_often(seconds: float) -> tuple[str, ...]:
 
 
 @ROOT_ONLY
+@pytest.mark.timeout(300)  # it starts frostwatch eleven times
 def test_nobody_leads_root_nowhere(
     pair: tuple[Guest, Guest], public: Path, victims: list[Victim], tmp_path: Path
 ) -> None:
