@@ -7,7 +7,7 @@ its answer may take an hour and is watched meanwhile.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
@@ -29,6 +29,7 @@ from agentclient.wire import Dropped, Failure, Passed, Reply, Synced, WireEvent
 DEFAULT_TIMEOUT_S: Final = 5.0
 SYNC_TIMEOUT_S: Final = 3.0
 WATCH_EVERY_S: Final = 1.0
+SYNC: Final = "guest-sync-delimited"
 TIMEOUTS: Final[Mapping[str, float]] = MappingProxyType(
     {
         # Seconds by command; what isn't named here has DEFAULT_TIMEOUT_S (protocol §4).
@@ -50,6 +51,10 @@ TIMEOUTS: Final[Mapping[str, float]] = MappingProxyType(
 def timeout_of(command: str) -> float:
     """Return how many seconds `command` may take."""
     return TIMEOUTS.get(command, DEFAULT_TIMEOUT_S)
+
+
+class _SyncRefused(Exception):
+    """The agent answers the sync with an error."""
 
 
 class GuestAgent:
@@ -83,16 +88,42 @@ class GuestAgent:
 
         Raises:
             AgentTimeout: no answer; the agent is hung or dead, or another client is served.
+            CommandFailed: the agent answers, but takes no sync of either kind.
             ChannelBroken: the stream ended.
             Cancelled: the cancellation was set.
         """
         self._in_step = False
-        started = time.monotonic()
-        ticket = self._conversation.ticket()
-        command = "guest-sync-delimited"
-        self._send(started, command, lambda by: self._conversation.sync(ticket, by))
-        self._await(ticket, command, started, timeout_s)
+        started, tickets = time.monotonic(), set[int]()
+        self._send_sync(started, tickets)
+        try:
+            self._await_sync(tickets, started, timeout_s / 2)
+        except (AgentTimeout, _SyncRefused):
+            self._send_sync(started, tickets)  # as the other kind: perhaps it takes that
+            self._await_last_sync(tickets, started, timeout_s)
         self._in_step = True
+
+    def _send_sync(self, started: float, tickets: set[int]) -> None:
+        ticket = self._conversation.ticket()
+        tickets.add(ticket)
+        self._send(started, SYNC, lambda by: self._conversation.sync(ticket, by))
+
+    def _await_sync(self, tickets: set[int], started: float, limit_s: float) -> None:
+        wire = self._conversation.wire
+        for event in self._events(SYNC, started, limit_s):
+            if isinstance(event, Synced) and event.ticket in tickets:
+                return
+            # The first is provoked by the sync's 0xFF, the next one answers the sync itself.
+            if len(tickets) == 1 and len(wire.refusals) > 1:
+                raise _SyncRefused
+
+    def _await_last_sync(self, tickets: set[int], started: float, limit_s: float) -> None:
+        try:
+            self._await_sync(tickets, started, limit_s)
+        except AgentTimeout as error:
+            refusals = self._conversation.wire.refusals
+            if len(refusals) <= len(tickets):
+                raise
+            raise CommandFailed(self._vm, SYNC, *refusals[-1], _since(started)) from error
 
     def request(
         self,
@@ -281,18 +312,26 @@ class GuestAgent:
             raise ChannelBroken(self._vm, command, str(error)) from error
 
     def _await(self, ticket: int, command: str, started: float, limit_s: float) -> object:
+        for event in self._events(command, started, limit_s):
+            answer = self._judge(event, ticket, command, started)
+            if answer is not None:
+                return answer[0]
+        raise AssertionError("events end in an answer or an error")
+
+    def _events(self, command: str, started: float, limit_s: float) -> Iterator[WireEvent]:
+        """Yield what comes until `limit_s` have passed.
+
+        Raises:
+            AgentTimeout: they have.
+        """
         deadline = started + limit_s
-        channel = self._conversation.channel
-        while self._wait(channel, deadline):
+        conversation = self._conversation
+        while self._wait(conversation.channel, deadline):
             try:
-                events = self._conversation.pump()
+                yield from conversation.pump()
             except StreamEnded as error:
                 raise ChannelBroken(self._vm, command, str(error), _since(started)) from error
-            for event in events:
-                answer = self._judge(event, ticket, command, started)
-                if answer is not None:
-                    return answer[0]
-            flood = self._conversation.wire.flood
+            flood = conversation.wire.flood
             if self._in_step and flood is not None:
                 raise ProtocolViolation(self._vm, command, flood, _since(started))
             if time.monotonic() >= deadline:

@@ -62,7 +62,7 @@ class Conversation:
         """Go on with another channel, as a stranger; tickets are not used again."""
         self.channel.close()
         self.channel = channel
-        self.wire = AgentWire()
+        self.wire = AgentWire(plain=self.wire.plain)
 
     def close(self) -> None:
         """Close the channel."""

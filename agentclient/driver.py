@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -31,6 +33,31 @@ LEAVING_STEP_S = 0.1
 UNFINISHED_S = 1.0
 # The longest single wait, so that the screen's progress is never older than this.
 LONGEST_WAIT_S = 1.0
+
+
+# All looks of those that look closely, in a second: each takes about 1 ms of our time and QEMU's.
+CLOSE_LOOKS_A_SECOND = 250
+CLOSELY_S = 0.04
+
+
+class CloseLooks:
+    """Who looks at a monitor closely just now, and how often each may."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._who: weakref.WeakSet[Driver] = weakref.WeakSet()
+
+    def every_s(self, who: Driver, wanted_s: float) -> float:
+        """Return after how many seconds `who` may look again, who wants to after `wanted_s`."""
+        with self._lock:
+            if wanted_s >= CLOSELY_S:
+                self._who.discard(who)
+                return wanted_s
+            self._who.add(who)
+            return max(wanted_s, len(self._who) / CLOSE_LOOKS_A_SECOND)
+
+
+_CLOSE_LOOKS = CloseLooks()
 
 
 @dataclass(slots=True)
@@ -127,7 +154,8 @@ class Driver:
             look_now: a conclusion waits for a look.
         """
         result = Round()
-        look_at = self._looked_at + (LOOK_AGAIN_S if look_now else watch_every_s)
+        every_s = _CLOSE_LOOKS.every_s(self, watch_every_s)
+        look_at = self._looked_at + (LOOK_AGAIN_S if look_now else every_s)
         if self._link.monitor is None:
             look_at = float("inf")
         readable = self._poll(min(wakes_at, look_at, time.monotonic() + LONGEST_WAIT_S))

@@ -39,6 +39,7 @@ class Facts:
         status_at: when it was answered.
         port_closed: whether the port closed since the freeze was sent; None if it can't be seen.
         port_at: when the port was last looked at.
+        port_uncounted: it can only be looked at, so that it may have closed between two looks.
         port_problem: why the port can't be seen.
         cause: why the port closed, as far as it is known.
         read: whether the agent read the freeze; None if that can't be seen.
@@ -56,6 +57,7 @@ class Facts:
     status_at: float | None = None
     port_closed: bool | None = None
     port_at: float | None = None
+    port_uncounted: bool = False
     port_problem: str | None = None
     cause: Cause | None = None
     read: bool | None = None
@@ -125,7 +127,10 @@ def _port(facts: Facts) -> Evidence:
     if facts.port_closed:
         value = "closed since the freeze was sent" + (f": {facts.cause}" if facts.cause else "")
         return Evidence(EvidenceName.PORT, AGAINST, value, age)
-    return Evidence(EvidenceName.PORT, FOR, "open since the freeze was sent", age)
+    value = "open since the freeze was sent"
+    if facts.port_uncounted:
+        value = "open at each look; a restart between two looks would not be seen"
+    return Evidence(EvidenceName.PORT, FOR, value, age)
 
 
 def _read(facts: Facts) -> Evidence:

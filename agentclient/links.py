@@ -34,6 +34,8 @@ class Link:
 
     Attributes:
         channel_lock: whoever talks to the agent holds it: one command in flight, ever.
+        plain: the agent is sent no 0xFF any more: it did not answer to it.
+        fragile: it ended when it was sent that, so that it is asked rarely.
     """
 
     def __init__(self, vm: Vm, agent: Endpoint | None, monitor: Monitor | None) -> None:
@@ -41,6 +43,8 @@ class Link:
         self.agent = agent
         self.monitor = monitor
         self.channel_lock = threading.Lock()
+        self.plain = False
+        self.fragile = False
         self.server = Server()
         self._doubt: str | None = None
 

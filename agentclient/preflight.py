@@ -44,6 +44,7 @@ from agentclient.vm import (
     Vm,
 )
 from agentclient.watch import RELEASED_BY
+from agentclient.wire import AgentWire
 
 
 class Reporter(Protocol):
@@ -236,7 +237,7 @@ class Preflight:
     def _connect(self) -> Conversation | Outcome:
         assert self._link.agent is not None
         try:
-            return Conversation(self._link.connect())
+            return Conversation(self._link.connect(), AgentWire(plain=self._link.plain))
         except ConnectFailed as error:
             if error.problem is ConnectProblem.QUEUE_FULL:
                 return refused(Refusal.BUSY, f"the agent's channel is taken: {error}")
@@ -253,6 +254,7 @@ class Preflight:
             reason = f"the agent takes no sync: {error.command}: {error.desc}"
             return refused(Refusal.DISABLED, reason)
         self._answered = True
+        self._link.plain = conversation.wire.plain
         try:
             state = agent.probe_status()
         except CommandFailed as error:

@@ -12,13 +12,13 @@ from agentclient.channel import Channel, StreamEnded
 from agentclient.steps import Steps, Talk
 from agentclient.text import printable
 from agentclient.vm import FileSystem, FreezeState
-from agentclient.wire import AgentWire, Dropped, Failure, Passed, Reply, Synced
+from agentclient.wire import AgentWire, Dropped, Failure, Passed, Reply
 
 # An idle agent answers within 0.1 s (protocol §1.12), one on a busy host within a few times that.
 AGENT_VISIT_S = 2.0
 
 _QMP_GREETING = b'{"QMP":'
-_Answer = Reply | Failure | Synced
+_Answer = Reply | Failure
 
 
 @dataclass(slots=True)
@@ -31,6 +31,7 @@ class Said:
         version: the agent's version, where it was asked for.
         file_systems: what is mounted, where it was asked for.
         detail: what was wrong with its answers; safe to show.
+        plain: it answered a sync without 0xFF only.
     """
 
     frozen: FreezeState | None = None
@@ -38,27 +39,32 @@ class Said:
     version: str | None = None
     file_systems: tuple[FileSystem, ...] | None = None
     detail: str | None = None
+    plain: bool = False
 
 
 class _Nonsense(Exception):
     """The agent is alive, and what it says is no answer; the text is safe to show."""
 
 
-def question(channel: Channel, *, first: bool, timeout_s: float = AGENT_VISIT_S) -> Talk[Said]:
+def question(
+    channel: Channel, *, first: bool, plain: bool = False, timeout_s: float = AGENT_VISIT_S
+) -> Talk[Said]:
     """Return a visit to an agent on a channel that was just connected; its steps close it.
 
     Args:
         channel: the channel.
         first: it is the first visit to this agent: ask as well who it is, and what it has
             mounted, so that a confirmation can name it.
+        plain: it did not answer a sync with 0xFF; it is sent one without.
         timeout_s: how long it may take.
     """
     began = time.monotonic()
-    return Talk(channel, _ask_and_leave(channel, began, first=first), began + timeout_s)
+    steps = _ask_and_leave(channel, AgentWire(plain=plain), began, first=first)
+    return Talk(channel, steps, began + timeout_s)
 
 
-def _ask_and_leave(channel: Channel, began: float, *, first: bool) -> Steps[Said]:
-    said, wire = Said(), AgentWire()
+def _ask_and_leave(channel: Channel, wire: AgentWire, began: float, *, first: bool) -> Steps[Said]:
+    said = Said()
     try:
         yield from _ask_all(said, wire, began, first=first)
     except TimeoutError:
@@ -75,8 +81,8 @@ def _ask_and_leave(channel: Channel, began: float, *, first: bool) -> Steps[Said
 
 def _ask_all(said: Said, wire: AgentWire, began: float, *, first: bool) -> Steps[None]:
     tickets = itertools.count(1)
-    ticket = next(tickets)
-    yield from _await(wire, ticket, wire.sync(ticket))
+    yield from _sync(wire, tickets)
+    said.plain = wire.plain
     said.rtt_s = time.monotonic() - began  # from here on it is alive, whatever it says
     answer = yield from _status(wire, tickets)
     said.rtt_s = time.monotonic() - began
@@ -91,6 +97,23 @@ def _ask_all(said: Said, wire: AgentWire, began: float, *, first: bool) -> Steps
         answer = yield from _request(wire, tickets, "guest-get-fsinfo")
         listed = file_systems(_value(answer))
         said.file_systems = listed.file_systems if listed else None
+
+
+def _sync(wire: AgentWire, tickets: Iterator[int]) -> Steps[None]:
+    """Prove that the channel is ours; an agent that refuses the sync is sent the plain one."""
+    first = next(tickets)
+    data, asked = wire.sync(first), 1
+    while not wire.owned:
+        came = yield data
+        data = b""
+        if came.startswith(_QMP_GREETING):
+            raise _Nonsense("a QEMU monitor answers there, no agent: are the two sockets swapped?")
+        wire.feed(came)
+        # The first error is provoked by the sync's 0xFF, the next one answers the sync itself.
+        if not wire.owned and asked == 1 and len(wire.refusals) > 1:
+            data, asked = wire.sync(next(tickets)), 2
+        elif not wire.owned and asked == 2 and len(wire.refusals) > 2:
+            raise _Nonsense(f"it takes no sync: {wire.refusals[-1][1]}")
 
 
 def _status(wire: AgentWire, tickets: Iterator[int]) -> Steps[_Answer]:
@@ -111,18 +134,15 @@ def _request(wire: AgentWire, tickets: Iterator[int], command: str) -> Steps[_An
 def _await(wire: AgentWire, ticket: int, data: bytes) -> Steps[_Answer]:
     """Write a request, and read until it is answered."""
     while True:
-        ours = wire.owned
         came = yield data
         data = b""
-        if not ours and came.startswith(_QMP_GREETING):
-            raise _Nonsense("a QEMU monitor answers there, no agent: are the two sockets swapped?")
         for event in wire.feed(came):
             match event:
-                case Reply() | Failure() | Synced() if event.ticket == ticket:
+                case Reply() | Failure() if event.ticket == ticket:
                     return event
                 case Passed() if event.ticket == ticket:
                     raise _Nonsense("a later request was answered first")
-                case Dropped(text, True) if ours:
+                case Dropped(text, True):
                     raise _Nonsense(text)
                 case _:
                     pass

@@ -37,6 +37,7 @@ from agentclient.vm import (
     Progress,
     VmState,
 )
+from agentclient.wire import AgentWire
 from agentclient.wishes import Wishes
 
 _STEP_S: Final = 0.1
@@ -185,7 +186,8 @@ class Rescuer:
         if not self._link.channel_lock.acquire(timeout=CHANNEL_WAIT_S):
             return self._scene.refuse("frostwatch itself is talking to this agent", "try again")
         try:
-            conversation = Conversation(self._link.connect())
+            wire = AgentWire(plain=self._link.plain)
+            conversation = Conversation(self._link.connect(), wire)
         except ConnectFailed as error:
             self._link.channel_lock.release()
             return self._scene.refuse(f"the agent's channel can't be opened: {error}")

@@ -13,6 +13,8 @@ from agentclient.vm import VmId
 
 # Each visit without an answer doubles the wait for the next, up to this many times the interval.
 MOST_BACK_OFF: Final = 16
+# An agent that has ended when it was asked is asked so many times less often.
+RARELY: Final = 8
 # A guest that may be frozen is asked this often: connecting alone releases an agent that spins on
 # an answer that nobody reads (protocol §3.5), and a freeze that was queued may have run since.
 LEFT_AGAIN_S: Final = 3.0
@@ -32,6 +34,7 @@ class Round:
         was_open: whether its port was open at the last visit; None if that is not known.
         was_taken: whether somebody had its channel at the last visit.
         hurry: somebody wants it to be visited again at once.
+        unanswered: its agent has not answered the last question.
     """
 
     due: float
@@ -41,6 +44,7 @@ class Round:
     was_open: bool | None = None
     was_taken: bool = False
     hurry: bool = False
+    unanswered: bool = False
 
 
 class Rounds:
@@ -132,7 +136,15 @@ class Rounds:
         interval = self._port_interval_s * _back_off(round_.blind)
         self._put(vm_id, max(now, began + interval))
 
-    def asked(self, vm_id: VmId, now: float, *, alive: bool, within_s: float = math.inf) -> None:
+    def asked(
+        self,
+        vm_id: VmId,
+        now: float,
+        *,
+        alive: bool,
+        within_s: float = math.inf,
+        rarely: bool = False,
+    ) -> None:
         """Say when a VM's agent is asked next.
 
         Args:
@@ -140,10 +152,13 @@ class Rounds:
             now: the time.
             alive: it has answered.
             within_s: seconds after which it is asked again at the latest.
+            rarely: it has ended once when it was asked.
         """
         round_ = self._rounds[vm_id]
         round_.misses = 0 if alive else round_.misses + 1
         interval_s = self._agent_interval_s * _back_off(round_.misses)
+        if rarely:
+            interval_s = max(interval_s, RARELY * self._agent_interval_s)
         round_.agent_due = now + min(interval_s, within_s)
 
     def _put(self, vm_id: VmId, at: float) -> None:

@@ -37,6 +37,7 @@ from agentclient.vm import (
     Stuck,
 )
 from agentclient.watch import RELEASED_BY, PortWatch
+from agentclient.wire import AgentWire
 from agentclient.wishes import Wish, Wishes
 
 _LOOK_AGAIN_S: Final = 0.25
@@ -124,7 +125,8 @@ class Thawer:
             time.sleep(_LOOK_AGAIN_S)
         assert self._link.agent is not None
         try:
-            return Conversation(self._link.connect()), view
+            wire = AgentWire(plain=self._link.plain)
+            return Conversation(self._link.connect(), wire), view
         except ConnectFailed as error:
             return self._refuse(f"the agent's channel can't be opened: {error}", None)
 

@@ -211,6 +211,8 @@ class Visits:
             return False
         round_ = self._rounds[visit.vm_id]
         opened = view.port_open is True and round_.was_open is False
+        if view.port_open is False and round_.was_open and round_.unanswered:
+            visit.link.fragile = True  # it ended when it was asked
         taken = bool(view.client) or state.progress is not None
         released = round_.was_taken and not taken
         round_.was_open, round_.was_taken = view.port_open, taken
@@ -229,18 +231,27 @@ class Visits:
             change = unreachable(error, self._fleet.wall(), gone=link.gone())
             self._heard(visit, state, change, blind=blind)
             return
-        talk = question(channel, first=state.agent.version is None)
+        talk = question(channel, first=state.agent.version is None, plain=link.plain)
         talk = replace(talk, steps=releasing(link.channel_lock, talk.steps))
         done = partial(self._said, visit, state, blind)
         self._visitor.begin(talk, done, partial(self._failed, visit))
 
     def _said(self, visit: _Visit, before: VmState, blind: bool, said: Said) -> None:
         at = self._fleet.wall()
+        self._remember(visit, said)
         if said.rtt_s is None:
             change = silent(at, can_see_clients=visit.link.monitor is not None)
         else:
             change = answered(said, at)
         self._heard(visit, before, change, blind=blind)
+
+    def _remember(self, visit: _Visit, said: Said) -> None:
+        """Remember what an agent does not stand: the next visits are without it (P5)."""
+        link = visit.link
+        link.fragile = link.fragile or (said.plain and not link.plain)
+        link.plain = link.plain or said.plain or said.rtt_s is None
+        if visit.vm_id in self._rounds:
+            self._rounds[visit.vm_id].unanswered = said.rtt_s is None
 
     def _heard(self, visit: _Visit, before: VmState, change: Change, *, blind: bool) -> None:
         self._fleet.update(visit.vm_id, change)
@@ -248,7 +259,13 @@ class Visits:
         if after is not None and visit.vm_id in self._rounds:
             alive = after.agent.how is AgentHow.REPLY
             within_s = LEFT_AGAIN_S if after.left is not None else math.inf
-            self._rounds.asked(visit.vm_id, time.monotonic(), alive=alive, within_s=within_s)
+            self._rounds.asked(
+                visit.vm_id,
+                time.monotonic(),
+                alive=alive,
+                within_s=within_s,
+                rarely=visit.link.fragile,
+            )
             self._tell(before, after)
             if self._recovery is not None:
                 self._recovery.answered(before, after)

@@ -125,6 +125,11 @@ class PortWatch:
         return self.seen_at is not None
 
     @property
+    def uncounted(self) -> bool:
+        """Whether the port can be seen, but nothing counts its openings between two looks."""
+        return self.visible and self._openings is None
+
+    @property
     def written_bytes(self) -> int | None:
         """Bytes that the guest wrote since the baseline; None if that can't be seen."""
         before, after = self._baseline.written_bytes, self.view.written_bytes

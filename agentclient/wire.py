@@ -18,6 +18,7 @@ Every rule of protocol §1.1, §1.2 and §2 has its home in this file:
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import re
@@ -40,6 +41,7 @@ MOST_NOISE: Final = 8 * 1024 * 1024
 NOISE_OF_A_LINE: Final = 256
 # The least seconds between two reads of a channel on which nothing but noise comes.
 SLOWLY_S: Final = 0.05
+_MOST_REFUSALS: Final = 8
 # Of the time that reading noise takes, this many times is spent on not reading it.
 _REST: Final = 9
 # A sync's reply is shorter than this, also where it ends a line that is too long.
@@ -120,6 +122,7 @@ WireEvent = Reply | Failure | Synced | Passed | Dropped
 class _Waiting:
     ticket: int
     sync_id: int | None = None
+    plain: bool = False
     tagged: bool = False
 
 
@@ -139,6 +142,8 @@ class AgentWire:
             end and told as a violation, so that a thaw can still be sent behind it.
         max_depth: how deep arrays and objects may be nested.
         new_id: gives the sync ids.
+        plain: the agent is not to be sent 0xFF, nor the sync that goes with it: some end at that,
+            and some may not take it.
     """
 
     def __init__(
@@ -147,6 +152,7 @@ class AgentWire:
         max_line: int = DEFAULT_MAX_LINE,
         max_depth: int = DEFAULT_MAX_DEPTH,
         new_id: Callable[[], int] = random_id,
+        plain: bool = False,
     ) -> None:
         self._max_line = max_line
         self._max_depth = max_depth
@@ -155,6 +161,11 @@ class AgentWire:
         self._length = 0
         self._tail = bytearray()
         self._noise = 0
+        self._syncs = 0
+        self.plain = plain
+        """Whether syncs go without 0xFF; learned where nothing but such a one is answered."""
+        self.refusals: list[tuple[str, str]] = []
+        """Errors (class, text) that came before a sync was answered; the first few."""
         self._waiting: deque[_Waiting] = deque()
         self._passed: dict[int, None] = {}
         # Another client's requests may carry ids as well: ours can't be taken for them.
@@ -202,12 +213,23 @@ class AgentWire:
         The leading 0xFF provokes an error line that has no id. Where a request without an id is
         still outstanding, that line could be taken for its answer, so there the sync goes without
         it: on a channel that has been ours all the time no half line can stand before it.
+
+        As long as none is answered, every second one is plain ``guest-sync``, which proves as much:
+        some agents end at 0xFF, or do not take ``guest-sync-delimited``.
         """
+        self._syncs += 1
+        if self.plain or (not self.owned and self._syncs % 2 == 0):
+            return self._plain_sync(ticket)
         ambiguous = any(not (item.tagged or item.sync_id) for item in self._waiting)
         sync_id = self._new_id()
         self._waiting.append(_Waiting(ticket, sync_id=sync_id))
         body = {"execute": "guest-sync-delimited", "arguments": {"id": sync_id}}
         return _line(body) if ambiguous else SENTINEL + _line(body)
+
+    def _plain_sync(self, ticket: int) -> bytes:
+        sync_id = self._new_id()
+        self._waiting.append(_Waiting(ticket, sync_id=sync_id, plain=True))
+        return _line({"execute": "guest-sync", "arguments": {"id": sync_id}})
 
     def request(
         self,
@@ -306,10 +328,22 @@ class AgentWire:
         return next((one for one in self._waiting if one.sync_id == value), None)
 
     def _synced(self, item: _Waiting, events: list[WireEvent]) -> None:
+        skipped = any(one.sync_id and not one.plain for one in self._before(item))
+        self.plain = self.plain or (item.plain and skipped)
         self.owned = True
         self._noise = 0
         self._pass_before(item, events)
         events.append(Synced(item.ticket))
+
+    def _before(self, item: _Waiting) -> list[_Waiting]:
+        return list(itertools.takewhile(lambda one: one is not item, self._waiting))
+
+    def _plain_sync_answered(self, message: Mapping[str, object]) -> _Waiting | None:
+        value = message.get("return")
+        if not isinstance(value, int) or isinstance(value, bool) or "id" in message:
+            return None
+        waiting = (one for one in self._waiting if one.plain and one.sync_id == value)
+        return next(waiting, None)
 
     def _drop(
         self, events: list[WireEvent], text: str, length: int, *, violation: bool = False
@@ -334,8 +368,13 @@ class AgentWire:
             text = f"no reply: {printable(line[:200], 120)}"
             self._drop(events, text, len(line), violation=True)
             return
+        sync = self._plain_sync_answered(message)
+        if sync is not None:
+            self._synced(sync, events)
+            return
         item = self._addressee(message)
         if item is None:
+            self._remember_refusal(message)
             self._drop(events, self._why_dropped(message), len(line))
             return
         self._noise = 0
@@ -358,6 +397,12 @@ class AgentWire:
                 if wrong is None and "id" in message and self._addressee(message) is not None:
                     return None, message
         return problem, {}
+
+    def _remember_refusal(self, message: Mapping[str, object]) -> None:
+        if "error" in message and "id" not in message and not self.owned:
+            error = _answer(0, message)
+            if isinstance(error, Failure) and len(self.refusals) < _MOST_REFUSALS:
+                self.refusals.append((error.error_class, error.desc))
 
     def _why_dropped(self, message: Mapping[str, object]) -> str:
         syncing = any(item.sync_id is not None for item in self._waiting)

@@ -43,7 +43,7 @@ def test_what_cannot_freeze_is_named(calm: Guest, operator: Operator) -> None:
     assert_certified(outcome)
     assert outcome.coverage == "2 of 3"
     assert [(one.mountpoint, one.kind) for one in outcome.not_covered] == [("/mnt/efi", "vfat")]
-    assert "/mnt/efi (vfat" in outcome.reason
+    assert "(vfat at /mnt/efi)" in outcome.reason
     assert value(outcome, "coverage") == "2 of 2 expected (2 of 3)"
     calm.assert_thawed()
 
@@ -53,7 +53,7 @@ def test_strict_demands_full_coverage(calm: Guest, operator: Operator) -> None:
     outcome = running.outcome(20.0)
     assert outcome.kind is OutcomeKind.UNVERIFIED
     assert evidence(outcome)["coverage"] == "against"
-    assert "/mnt/efi (vfat" in outcome.reason
+    assert "(vfat at /mnt/efi)" in outcome.reason
     assert (outcome.frozen, outcome.thawed, outcome.certified) == (2, 2, False)
     # What does not satisfy the person who asked is not held either.
     assert EventKind.HELD not in running.kinds
@@ -84,7 +84,7 @@ def test_an_unknown_mount_is_not_sent(calm: Guest, operator: Operator) -> None:
     outcome = running.outcome()
     assert outcome.refusal is Refusal.MOUNTS
     assert "/mnt/nowhere" in outcome.reason
-    assert "/mnt/b (ext4" in outcome.reason, "it says what there is"
+    assert "(ext4 at /mnt/b)" in outcome.reason, "it says what there is"
     assert (outcome.frozen, outcome.thawed, outcome.settled) == (None, 0, True)
     assert EventKind.SENT not in running.kinds
     assert EventKind.THAW_SENT not in running.kinds

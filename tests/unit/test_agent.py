@@ -151,7 +151,23 @@ def test_without_an_answer_to_the_sync_nothing_else_is_written(clock: Clock) -> 
         guest.agent.fsfreeze_freeze()
     assert clock.now - started == SYNC_TIMEOUT_S
     assert caught.value.command == SYNC
-    assert guest.commands == [SYNC]
+    assert guest.commands == [SYNC, "guest-sync"]
+
+
+def test_an_agent_that_refuses_the_sync_is_sent_the_plain_one_at_once(clock: Clock) -> None:
+    guest = Guest(clock, guest_sync_delimited=Error("disabled", "CommandNotFound"), guest_ping={})
+    guest.fake.answers["guest-sync"] = lambda given: given["id"]
+    began = clock.now
+    guest.agent.ping()
+    assert clock.now - began < 1.0
+    assert guest.commands == [SYNC, "guest-sync", "guest-ping"]
+
+
+def test_an_agent_that_takes_no_sync_at_all_has_answered(clock: Clock) -> None:
+    guest = Guest(clock, guest_sync_delimited=Error("no"), guest_sync=Error("nor that"))
+    with pytest.raises(CommandFailed, match="nor that"):
+        guest.agent.ping()
+    assert guest.commands == [SYNC, "guest-sync"]
 
 
 def test_what_was_left_in_the_channel_is_skipped(clock: Clock) -> None:
@@ -196,7 +212,7 @@ def test_a_sync_that_timed_out_is_followed_by_another(clock: Clock) -> None:
         guest.agent.sync()
     guest.fake.silent = False
     guest.agent.ping()
-    assert guest.commands == [SYNC, SYNC, SYNC, "guest-ping"]
+    assert guest.commands == [SYNC, SYNC, SYNC, SYNC, "guest-ping"]
 
 
 def test_an_error_needs_no_new_sync(clock: Clock) -> None:

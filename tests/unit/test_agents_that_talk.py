@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from agentclient.vm import Cause, OutcomeKind
-from tests.unit.served_agent import FREEZE, STATUS, THAW, Failed, ServedAgent, freeze
+from agentclient.fleet import Fleet
+from agentclient.links import Links
+from agentclient.visits import Visits
+from agentclient.vm import AgentChannel, AgentState, Cause, OutcomeKind, Refusal, Vm, VmId
+from tests.unit.served_agent import (
+    COMMANDS,
+    FREEZE,
+    STATUS,
+    THAW,
+    Failed,
+    Said,
+    ServedAgent,
+    freeze,
+)
 
 PATIENCE_S = 20.0
 
@@ -107,3 +122,62 @@ def test_what_is_frozen_after_an_error_is_thawed(agent: ServedAgent) -> None:
     assert (outcome.kind, outcome.refusal) == (OutcomeKind.PARTIAL, None)
     assert (outcome.settled, agent.frozen) == (True, False)
     assert agent.asked.index(THAW) > agent.asked.index(STATUS)
+
+
+class SmallAgent(ServedAgent):
+    """One that ends at 0xFF, and knows neither ids nor what it does not know."""
+
+    ends = 0
+
+    def hear(self, line: bytes) -> Said:
+        if b"\xff" in line:
+            self.ends += 1
+            return b""
+        return super().hear(line)
+
+    def answer(self, message: Mapping[str, Any]) -> Said:
+        known = message["execute"] in (*COMMANDS, "guest-sync")
+        return super().answer(message) if known else b""
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[SmallAgent]:
+    with SmallAgent(tmp_path / "qga.sock", echoes_id=False) as it:
+        it.answers["guest-sync"] = lambda message: message["arguments"]["id"]
+        yield it
+
+
+def test_an_agent_that_ends_at_0xff_is_frozen_and_thawed_without_it(small: SmallAgent) -> None:
+    froze = freeze(small.path)
+    assert (froze.outcome.frozen, froze.outcome.thawed, froze.outcome.settled) == (1, 1, True)
+    assert small.ends == 1
+
+
+def test_an_agent_that_ends_at_0xff_is_sent_it_once_and_asked_rarely(small: SmallAgent) -> None:
+    vm = Vm(VmId("socket", "small"), AgentChannel(small.path))
+    fleet, links = Fleet(), Links()
+    fleet.set_vms("socket", [vm])
+    visits = Visits(fleet, links, deque(), None, port_interval_s=2.0, agent_interval_s=15.0)
+    seen = []
+    for _ in range(3):
+        visits.all_once(5.0, threading.Event())
+        seen.append(fleet.get(vm.id).agent.state)
+    assert links.of(vm).plain
+    visits.close()
+    links.close()
+    assert seen[1:] == [AgentState.ALIVE, AgentState.ALIVE]
+    assert small.ends == 1
+
+
+def test_who_takes_no_delimited_sync_is_no_silent_agent(agent: ServedAgent) -> None:
+    def refuse(_: object) -> object:
+        raise Failed("Command guest-sync-delimited has been disabled")
+
+    agent.answers["guest-sync-delimited"] = refuse
+    agent.answers["guest-sync"] = lambda message: message["arguments"]["id"]
+    froze = freeze(agent.path)
+    assert (froze.outcome.frozen, froze.outcome.thawed) == (1, 1)
+    agent.answers["guest-sync"] = refuse
+    outcome = freeze(agent.path).outcome
+    assert outcome.refusal is Refusal.DISABLED
+    assert "has been disabled" in outcome.reason

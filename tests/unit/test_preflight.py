@@ -41,6 +41,7 @@ LISTED = [
 COMMANDS = [{"name": name, "enabled": True} for name in (FREEZE, FREEZE_LIST, THAW)]
 READING = {
     "guest-sync-delimited",
+    "guest-sync",
     "guest-fsfreeze-status",
     "guest-info",
     "guest-get-fsinfo",
@@ -249,7 +250,7 @@ def test_a_silent_agent_is_sent_nothing_but_the_sync(world: World) -> None:
     assert outcome.refusal is Refusal.SILENT
     assert "3.0 s" in outcome.reason
     assert "without a monitor" not in outcome.reason
-    assert world.commands == ["guest-sync-delimited"]
+    assert world.commands == ["guest-sync-delimited", "guest-sync"]
     assert world.reporter.health == [AgentHealth(AgentState.SILENT, AgentHow.DEADLINE)]
 
 

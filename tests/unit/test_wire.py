@@ -67,9 +67,41 @@ def test_a_sync_is_the_sentinel_and_one_line_with_its_id() -> None:
 
 def test_each_sync_has_a_fresh_id() -> None:
     wire = AgentWire()
-    ids = {json.loads(wire.sync(ticket)[1:])["arguments"]["id"] for ticket in range(100)}
+    lines = [wire.sync(ticket).lstrip(b"\xff") for ticket in range(100)]
+    ids = {json.loads(one)["arguments"]["id"] for one in lines}
     assert len(ids) == 100
     assert all(1 <= one <= LARGEST_ID for one in ids)
+
+
+def test_every_second_sync_is_plain_until_one_is_answered() -> None:
+    wire = new_wire()
+    written = [wire.sync(ticket) for ticket in (1, 2, 3)]
+    assert [one.startswith(b"\xff") for one in written] == [True, False, True]
+    assert json.loads(written[1]) == {"execute": "guest-sync", "arguments": {"id": 102}}
+    assert wire.feed(line({"return": 102})) == [Passed(1), Synced(2)]
+    assert (wire.owned, wire.plain) == (True, True)
+    assert not wire.sync(4).startswith(b"\xff"), "the other kind was not answered"
+
+
+def test_who_answers_the_first_sync_goes_on_with_its_kind() -> None:
+    wire = new_wire()
+    wire.sync(1)
+    wire.sync(2)
+    assert answers(wire.feed(PARSE_ERROR + synced(101) + line({"return": 102}))) == [
+        Synced(1),
+        Synced(2),
+    ]
+    assert not wire.plain
+    assert wire.sync(3).startswith(b"\xff")
+
+
+@pytest.mark.parametrize("value", [True, 102.0, "102", 103, None])
+def test_a_plain_syncs_reply_is_its_own_id(value: object) -> None:
+    wire = new_wire()
+    wire.sync(1)
+    wire.sync(2)
+    wire.feed(line({"return": value}) + line({"return": 102, "id": "x"}))
+    assert not wire.owned
 
 
 def test_random_ids_stay_inside_of_what_json_and_agents_take() -> None:

@@ -28,6 +28,7 @@ if [ "$(cat /run/lab/autostart)" != 1 ]; then
 fi
 while :; do
     qemu-ga -m "$method" -p "$port" -F/lab/hook.sh -t /run/qga \
+        $(cat /run/lab/agent.options 2>/dev/null) \
         -l /run/lab/agent.log 5>&- &
     echo $! >/run/lab/agent.pid
     wait $!
