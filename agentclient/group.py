@@ -119,6 +119,7 @@ class GroupFreeze(Generic[MemberT]):
         self._frozen_at: dict[VmId, float] = {}
         self._held: set[VmId] = set()
         self._failed: dict[VmId, str] = {}
+        self._blamed: tuple[VmId, ...] = ()
         self.members: tuple[MemberT, ...] = ()
         self.outcome: GroupOutcome | None = None
         self.complete: str | None = None
@@ -194,6 +195,9 @@ class GroupFreeze(Generic[MemberT]):
 
     def _end(self, problem: str | None) -> None:
         order = self._order()
+        # Before the others are stopped, which fails them as well.
+        missing = [vm.id for vm in self._vms if problem is not None and vm.id not in self._held]
+        self._blamed = tuple(self._failed) or tuple(missing)
         together = problem is None and len(self._held) == len(self._vms)
         reason = f"{_vms(len(self._vms))} frozen together, within {self._skew_ms()}"
         if not together:
@@ -211,9 +215,8 @@ class GroupFreeze(Generic[MemberT]):
 
     def _outcome(self, reason: str, *, together: bool, final: bool) -> GroupOutcome:
         skew = self._skew() if len(self._held) == len(self._vms) else None
-        missing = [vm.id for vm in self._vms if not together and vm.id not in self._held]
-        failed = tuple(self._failed) or tuple(missing)
-        return GroupOutcome(together, reason, skew, self._order(), final, self._hold_s, failed)
+        order, blamed = self._order(), self._blamed
+        return GroupOutcome(together, reason, skew, order, final, self._hold_s, blamed)
 
     def _order(self) -> tuple[VmId, ...]:
         return tuple(sorted(self._frozen_at, key=self._frozen_at.__getitem__))
