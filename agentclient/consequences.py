@@ -307,15 +307,26 @@ STUCK_STEPS: Final[Mapping[Stuck, str]] = MappingProxyType(
         Stuck.FAILED: "{thaw}",
     }
 )
-WITH_HOLDER: Final = "wait for its holder; if its agent hangs: {rescue}"
+# The same where its holder stays, and thaws as soon as it can.
+HOLDER_STEPS: Final[Mapping[Stuck, str]] = MappingProxyType(
+    {
+        Stuck.SILENT: "wait for its holder; if its agent hangs: {rescue}",
+        Stuck.NO_AGENT: "start the agent in the guest, for its holder; if it can't be: {sysrq}",
+        Stuck.BLOCKED: "let the VM run again, for its holder",
+        Stuck.STILL_FROZEN: STUCK_STEPS[Stuck.STILL_FROZEN],
+        Stuck.CHANNEL: "wait for its holder; if its channel stays away: {rescue}",
+        Stuck.MIGRATED: STUCK_STEPS[Stuck.MIGRATED],
+        Stuck.PANICKED: STUCK_STEPS[Stuck.PANICKED],
+        Stuck.FAILED: "wait for its holder; if that does not help: {rescue}",
+    }
+)
 
 
 def _step(outcome: Outcome, row: str) -> str | None:
     """Return the row of the tables above that says what to do after an outcome."""
     if not outcome.settled:
-        if outcome.holder is not None:
-            return WITH_HOLDER
-        return STUCK_STEPS[outcome.stuck or Stuck.SILENT]
+        steps = STUCK_STEPS if outcome.holder is None else HOLDER_STEPS
+        return steps[outcome.stuck or Stuck.SILENT]
     if outcome.refusal is not None:
         return REFUSED_STEPS[outcome.refusal]
     if outcome.cause is not None and outcome.kind is not OutcomeKind.VERIFIED:

@@ -36,6 +36,7 @@ TABLES: Mapping[str, Mapping[Any, object]] = {
     "After a cause": consequences.CAUSE_STEPS,
     "After an outcome": consequences.KIND_STEPS,
     "Where something may be frozen": consequences.STUCK_STEPS,
+    "Where its holder stays": consequences.HOLDER_STEPS,
 }
 
 
