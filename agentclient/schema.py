@@ -93,6 +93,7 @@ def outcome_object(outcome: Outcome) -> JsonObject:
         "frozen": outcome.frozen,
         "thawed": outcome.thawed,
         "certified": outcome.certified,
+        "settled": outcome.settled,
         "cause": outcome.cause.value if outcome.cause else None,
         "seconds": _figure(outcome.seconds),
         "coverage": outcome.coverage,

@@ -196,8 +196,10 @@ def _wrong(done: Round) -> str | None:
     """Return what is wrong: frozen without a loud word, a false *settled*, or no last word."""
     if done.frozen and done.said is None:
         return f"frozen, and nobody was told: {done}"
-    if done.frozen and done.said is not None and _settled(done.said):
+    if done.frozen and done.said is not None and done.said["settled"]:
         return f"frozen, and called settled: {done}"
+    if done.frozen and done.said is not None and not done.said["next"]:
+        return f"frozen, and nothing to do was told: {done}"
     if not done.killed and (done.said is None or "Traceback" in done.errors):
         return f"no last word: {done}"
     return None
@@ -206,14 +208,10 @@ def _wrong(done: Round) -> str | None:
 def _figures(rounds: list[Round]) -> str:
     worst = max(rounds, key=lambda one: one.delay_s)
     kinds = Counter("killed" if one.said is None else str(one.said["outcome"]) for one in rounds)
-    told = sum(one.said is not None and not _settled(one.said) for one in rounds)
+    told = sum(one.said is not None and not one.said["settled"] for one in rounds)
     stayed = sum(bool(one.frozen) for one in rounds)
     return (
         f"{len(rounds)} faults: {dict(kinds)}; frozen in the end: {stayed}; told that it may be: "
         f"{told}; longest after the fault's end: {worst.delay_s:.1f} s "
         f"({worst.fault}, {worst.moment})"
     )
-
-
-def _settled(said: dict[str, Any]) -> bool:
-    return said["next"] is None or said["thawed"] is not None
