@@ -170,6 +170,14 @@ class FreezeMachine:
         return self._replied_at is None and not self._passed
 
     @property
+    def succeeded(self) -> bool:
+        """Whether the agent has answered that it froze: then its status tells what is to be done.
+
+        After a failed hook it says thawed, before a thaw and after it (protocol §3.8).
+        """
+        return self._replied_at is not None and self._error is None
+
+    @property
     def ends_at(self) -> float:
         """When the bounded wait ends at the latest."""
         return self.started_at + self._plan.schedule.total_s

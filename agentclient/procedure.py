@@ -125,10 +125,10 @@ class FreezeProcedure:
         pending = unanswered and self.freeze.verdict is None
         self._broke_pending = self._broke_pending or pending
         self._broke = text
-        thawing = self.thaw
+        thawing, succeeded = self.thaw, self.freeze.succeeded
         moves = self.freeze.stream_ended(now, text)
         if thawing is not None:
-            moves += thawing.stream_ended(now, text, gone=gone, answered=not unanswered)
+            moves += thawing.stream_ended(now, text, gone=gone, succeeded=succeeded)
         return moves + self._hand_over(now)
 
     def wants_connection(self, now: float) -> bool:

@@ -262,7 +262,7 @@ class ThawMachine:
         self.ends_at = min(self.ends_at, now + LAST_CHANCE_S)
 
     def stream_ended(
-        self, now: float, text: str, *, gone: bool | None, answered: bool = True
+        self, now: float, text: str, *, gone: bool | None, succeeded: bool = True
     ) -> list[Move]:
         """The channel broke: unless the VM has gone, another one is wanted.
 
@@ -270,15 +270,16 @@ class ThawMachine:
             now: seconds of the monotonic clock.
             text: why, as far as it is known.
             gone: whether the VM has gone with it.
-            answered: the freeze before it was answered. Else its hook may have failed, so that an
-                agent that says thawed may still owe the hook of a thaw (protocol §3.8).
+            succeeded: the freeze before it was answered, and not with an error. Else its hook may
+                have failed, so that an agent that says thawed may still owe the hook of a thaw
+                (protocol §3.8).
         """
         if self.state is State.DONE:
             return []
         if self.sent_at is not None:
             # It may have run: sent twice, its hook would run unpaired.
             self._repeated = True
-            self._ask = self._ask or answered
+            self._ask = self._ask or succeeded
         return self._disconnected(now, text, gone)
 
     def connected(self, now: float) -> list[Move]:

@@ -305,7 +305,7 @@ class Ward:
         self._hang_up()
         gone = is_gone(self._server.process)
         now, answered = time.monotonic(), self._answered
-        self._perform(self._machine.stream_ended(now, why, gone=gone, answered=answered))
+        self._perform(self._machine.stream_ended(now, why, gone=gone, succeeded=answered))
 
     def _reconnect(self, machine: ThawMachine) -> None:
         """Try once; never behind another client (P5)."""

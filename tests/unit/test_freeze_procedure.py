@@ -440,6 +440,18 @@ def test_a_thaw_whose_channel_broke_is_not_sent_twice_unasked() -> None:
     assert (outcome.kind, outcome.certified) == (OutcomeKind.VERIFIED, False)
 
 
+@pytest.mark.parametrize("monitor", [False, True])
+def test_a_failed_hook_whose_thaw_was_lost_with_the_channel_is_thawed(monitor: bool) -> None:
+    """The agent says thawed before that thaw and after it: its hook has run all the same."""
+    freeze = VirtualFreeze(VirtualGuest(hook_fails=True), monitor=monitor)
+    while not freeze.asked(THAW):
+        freeze.step(0.01)
+    freeze.break_channel()
+    outcome = freeze.run_out()
+    assert (outcome.kind, outcome.settled) == (OutcomeKind.FAILED, True)
+    assert (freeze.guest.freeze_runs, freeze.guest.thaw_runs) == (1, 1)
+
+
 def test_a_vm_that_is_found_gone_while_its_channel_is_away_is_settled() -> None:
     freeze = VirtualFreeze(VirtualGuest(hook_s=60), monitor=False)
     freeze.run(5.0)
