@@ -13,7 +13,7 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -25,6 +25,7 @@ MOST_WINDOWS: Final = 10_000
 # How long another program's transaction is waited for, in seconds.
 BUSY_S: Final = 1.0
 _FILES: Final = ("", "-wal", "-shm")
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _ASIDE: Final = ".corrupt-"
 _CORRUPT: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 # What one statement may do wrong without a fault of the file.
@@ -176,8 +177,11 @@ class Store:
                 _make(self.path)
             elif identity is None:
                 return None
-            self._connection = self._open(writes=writes)
-            self._identity = self._seen()
+            with _none_moves_in(self.path.parent):
+                self._identity = self._seen()  # before it is opened: it may turn out to be corrupt
+                self._connection = self._open(writes=writes)
+            if self._copy is not None:
+                self._identity = self._seen()
         return self._connection
 
     def _open(self, *, writes: bool) -> sqlite3.Connection:
@@ -214,7 +218,7 @@ class Store:
         return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size, after
 
     def _put_aside(self) -> Path | None:
-        """Move the file out of the way; None if somebody else has done that already."""
+        """Move the file that was corrupt out of the way; None if somebody else has done that."""
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         with _alone_in(self.path.parent):
             aside = self.path.with_name(f"{self.path.name}{_ASIDE}{stamp}")
@@ -222,7 +226,7 @@ class Store:
             while aside.exists():
                 number += 1
                 aside = self.path.with_name(f"{self.path.name}{_ASIDE}{stamp}-{number}")
-            if self._seen() != self._identity and self._identity is not None:
+            if self._seen() != self._identity:
                 return None
             for end in _FILES:
                 with suppress(FileNotFoundError):
@@ -259,18 +263,44 @@ def _copied(path: Path, folder: Path) -> Path:
 
 @contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
-    """Keep other processes of ours from moving files in a folder at the same time."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    """Keep other processes of ours from moving or opening files in a folder at the same time.
+
+    Raises:
+        OSError: the folder can't be locked, or another process keeps it locked.
+    """
+    handle = os.open(folder, _FOLDER)
     try:
-        until = time.monotonic() + BUSY_S
-        while time.monotonic() < until:
-            with suppress(BlockingIOError):
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            time.sleep(0.01)
+        _lock(handle, fcntl.LOCK_EX)
         yield
     finally:
         os.close(handle)
+
+
+@contextmanager
+def _none_moves_in(folder: Path) -> Iterator[None]:
+    """Keep other processes of ours from moving files in a folder, as far as that can be done.
+
+    SQLite opens a file and what lies beside it by their names, one after the other: they have to
+    be of the same journal.
+    """
+    with ExitStack() as stack:
+        with suppress(OSError):
+            handle = os.open(folder, _FOLDER)
+            stack.callback(os.close, handle)
+            _lock(handle, fcntl.LOCK_SH)
+        yield
+
+
+def _lock(handle: int, how: int) -> None:
+    until = time.monotonic() + BUSY_S
+    while True:
+        try:
+            fcntl.flock(handle, how | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise
+        time.sleep(0.01)
 
 
 def _prepare(connection: sqlite3.Connection, steps: Steps) -> None:

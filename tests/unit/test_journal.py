@@ -418,6 +418,31 @@ def test_a_file_that_was_put_aside_by_another_hand_is_not_moved_twice(
         hand.close()
 
 
+@pytest.mark.parametrize("reader", [True, False])
+def test_what_was_begun_anew_is_not_put_aside_by_who_had_found_the_old_one_corrupt(
+    path: Path, monkeypatch: pytest.MonkeyPatch, reader: bool
+) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b"nonsense" * 1000)
+    slow, fast = Store(path), Store(path)
+    put_aside = slow._put_aside
+
+    def after_the_other() -> Path | None:
+        assert fast.run([nothing()], writes=True)
+        return put_aside()
+
+    monkeypatch.setattr(slow, "_put_aside", after_the_other)
+    if reader:
+        with pytest.raises(Trouble, match="another frostwatch has put it aside"):
+            slow.run([nothing()], writes=False)
+    else:
+        assert slow.run([nothing()], writes=True)
+    assert len(slow.aside()) == 1
+    assert slow._seen() == fast._identity
+    for each in (slow, fast):
+        each.close()
+
+
 def test_a_file_that_is_removed_meanwhile_is_begun_anew(path: Path, tmp_path: Path) -> None:
     journal = Journal(path)
     whole(journal, vm(tmp_path))
