@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -120,7 +121,7 @@ class Thawer:
             if time.monotonic() > deadline or self._wishes.cancellation.is_set:
                 return self._busy()
             held = seen_among(clients(self._link.vm.agent.path)) if self._link.vm.agent else None
-            if held is not None:
+            if held is not None and not held.is_waited_for(os.getpid()):
                 return self.held_elsewhere(held)
             time.sleep(_LOOK_AGAIN_S)
         assert self._link.agent is not None

@@ -366,6 +366,14 @@ class HeldBy(NamedTuple):
         """Who it is: the user and the process."""
         return f"{self.user} (pid {self.pid})"
 
+    def is_waited_for(self, us: int) -> bool:
+        """Whether who asks for a thaw waits for this one: it thaws by itself, as soon as it can.
+
+        Args:
+            us: our own process. What we could not thaw, our holder thaws.
+        """
+        return self.ended or self.pid == us or self.state is FreezeState.THAWING
+
     def __str__(self) -> str:
         word = self.state.value if self.state else "frozen or freezing" if self.holder else "taken"
         if self.ended:

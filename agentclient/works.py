@@ -6,6 +6,7 @@ than anything else here: who only looks does without them (`Operations.prepare`)
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 from typing import Final
@@ -186,7 +187,9 @@ class Works:
             ours=self._is_ours(task.vm),
             read_only=self._read_only,
         )
-        return thawer.held_elsewhere(held) if held is not None else thawer.run()
+        if held is not None and not held.is_waited_for(os.getpid()):
+            return thawer.held_elsewhere(held)
+        return thawer.run()
 
     def rescue(
         self,

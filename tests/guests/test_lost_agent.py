@@ -8,6 +8,7 @@ from agentclient.events import EventKind
 from agentclient.vm import Cause, OutcomeKind, Phase, Refusal
 from tests.guests.freezing import Operator, Running, assert_certified, evidence, value
 from tests.guests.lab import Guest
+from tests.guests.qmp_proxy import PoorerMonitor
 
 AT_ONCE, LATER, NEVER = 0.0, 2.0, None
 RESPAWNS = pytest.mark.parametrize(
@@ -102,6 +103,29 @@ def test_killed_in_the_hook_it_is_lost(
             EventKind.VERDICT, EventKind.THAW_SENT, EventKind.THAWED, EventKind.OUTCOME
         )
     calm.assert_thawed()
+
+
+def test_restarted_at_once_it_is_seen_without_a_counter(calm: Guest) -> None:
+    """As on QEMU 5.2 and 6.2: the port is closed for a tenth of a second, and nothing counts it."""
+    calm.set_respawn(AT_ONCE)
+    path = calm.directory / "poorer.sock"
+    with (
+        PoorerMonitor(calm.monitor_socket, path, "x-query-virtio-queue-status"),
+        Operator(calm, monitor_path=path) as operator,
+    ):
+        for _ in range(3):
+            running = in_the_hook(calm, operator, 20.0)
+            calm.kill_agent()
+            verdict = running.verdict(10.0)
+            assert verdict.kind is OutcomeKind.LOST, running.texts
+            assert verdict.cause in (Cause.AGENT_GONE, Cause.AGENT_RESTARTED)
+            outcome = running.outcome()
+            assert (outcome.thawed, outcome.settled) == (0, True)
+        calm.clear_hook()
+        held = operator.freeze().outcome()
+    path.unlink()
+    assert held.certified
+    assert "a restart between two looks would not be seen" in str(value(held, "port"))
 
 
 @RESPAWNS
