@@ -261,7 +261,8 @@ class FreezeProcedure:
             self._follows, self.wants_target = False, True
         if self.wants_target:
             return []
-        if self._hands_over and not report.settled and report.stuck is not Stuck.MIGRATED:
+        nobody = report.stuck in (Stuck.MIGRATED, Stuck.PANICKED)  # no holder could thaw it
+        if self._hands_over and not report.settled and not nobody:
             self.unsettled = report
             return []
         return self.freeze.thawed(now, report, taken=self._taken)
