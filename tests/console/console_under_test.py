@@ -1,6 +1,7 @@
 """A console in a process of its own, for tests that end it from outside.
 
-Its one freeze obeys a cancellation after the seconds of the first argument; the second may be
+Its one freeze obeys a cancellation after the seconds of the first argument, or as soon as there is
+a file `ANSWERED` in its folder; the second may be
 ``crash``: then the console itself fails after a second.
 """
 
@@ -19,6 +20,7 @@ from tui.console import leaving, running
 from tui.console.app import FrostwatchApp
 
 A = VmId("qemu", "a")
+ANSWERED = "answered"
 SCREEN_S = 1.0  # how long the screen may take to be left, so that the tests need not wait longer
 
 
@@ -50,7 +52,9 @@ def main() -> int:
 
 def obey(fleet: Fleet, operation: FakeOperation, seconds: float) -> None:
     def end() -> None:
-        time.sleep(seconds)
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and not Path(ANSWERED).exists():
+            time.sleep(0.02)
         put(fleet, A, progress=None, freeze=FreezeInfo(FreezeState.THAWED))
         operation.outcome = Outcome(OutcomeKind.TIMEOUT, "thawed 2 of 2", settled=True)
 

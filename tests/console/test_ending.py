@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.console.console_under_test import SCREEN_S
+from tests.console.console_under_test import ANSWERED, SCREEN_S
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -55,7 +55,7 @@ class Terminal:
         if deaf:  # as nohup has it
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
-    def read_until(self, wanted: str, within_s: float = 15.0) -> None:
+    def read_until(self, wanted: str, within_s: float = 40.0) -> None:
         until = time.monotonic() + within_s
         while wanted not in self.output:
             assert time.monotonic() < until, f"no {wanted!r} in {self.output[-3000:]!r}"
@@ -72,11 +72,15 @@ class Terminal:
     def write(self, keys: str) -> None:
         os.write(self.master, keys.encode())
 
+    def answer(self) -> None:
+        """Let its freeze end, though its seconds are not over."""
+        (self.folder / ANSWERED).touch()
+
     def close(self) -> None:
         os.close(self.master)
         self.open = False
 
-    def ended(self, within_s: float = 15.0) -> int:
+    def ended(self, within_s: float = 40.0) -> int:
         until = time.monotonic() + within_s
         while self.process.poll() is None:
             assert time.monotonic() < until, f"still runs: {self.output[-2000:]!r}"
@@ -121,8 +125,10 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 
 def test_a_signal_thaws_first_and_then_ends(start: Start) -> None:
-    terminal = start("3.0", "flying")  # on a busy machine the screen is left only by then
+    terminal = start("600", "flying")
     terminal.process.send_signal(signal.SIGTERM)
+    terminal.read_until("waits for the agent's answer")
+    terminal.answer()
     assert terminal.ended() == 0
     assert "thawing qemu:a: waits for the agent's answer" in terminal.after_the_screen
     assert "qemu:a: thawed 2 of 2" in terminal.after_the_screen
@@ -142,7 +148,7 @@ def test_a_second_signal_leaves_it_to_the_holder(start: Start) -> None:
     terminal.read_until("Ctrl-C leaves that to the holder")
     time.sleep(0.3)
     terminal.process.send_signal(signal.SIGTERM)
-    assert terminal.ended(5.0) == 1
+    assert terminal.ended() == 1
     assert "qemu:a: left to its holder" in terminal.after_the_screen
     assert "if it does not: frostwatch thaw " in terminal.after_the_screen
     assert "give_up" in terminal.left
@@ -176,7 +182,7 @@ def test_a_terminal_that_takes_no_more_words_stops_nothing(start: Start) -> None
     terminal.process.send_signal(signal.SIGTERM)
     began = time.monotonic()
     while terminal.process.poll() is None:
-        assert time.monotonic() - began < 15
+        assert time.monotonic() - began < 40
         time.sleep(0.05)
     assert terminal.process.returncode == 0
     assert time.monotonic() - began > SCREEN_S, "the terminal was not stuck: this tested nothing"
@@ -225,7 +231,7 @@ def test_no_console_is_opened_where_its_screen_would_go_into_a_file(
     with errors.open("wb") as file:
         command = [sys.executable, "-m", "tui.main", *arguments]
         console = subprocess.run(
-            command, stdin=slave, stdout=slave, stderr=file, cwd=ROOT, timeout=20, check=False
+            command, stdin=slave, stdout=slave, stderr=file, cwd=ROOT, timeout=60, check=False
         )
     os.close(slave)
     os.close(master)

@@ -20,7 +20,7 @@ from agentclient.journal.history import windows
 from agentclient.journal.rows import LONGEST_LIST, LONGEST_TEXT
 from agentclient.journal.store import Store, Trouble
 from agentclient.journal.tables import STEPS
-from agentclient.journal.writer import PATIENCE_S, START_S, Journal
+from agentclient.journal.writer import PATIENCE_S, Journal
 from agentclient.vm import FileSystem, Outcome, OutcomeKind, Vm
 from agentclient.words import WindowState
 from tests.unit.journals import (
@@ -37,6 +37,9 @@ from tests.unit.journals import (
     vm,
     whole,
 )
+
+# A wait that has a bound ends within these seconds, also on a busy machine; one without never does.
+BUSY_S = 10.0
 
 
 @pytest.fixture
@@ -181,7 +184,7 @@ def _told(journal: Journal, tmp_path: Path) -> str:
     began = time.monotonic()
     entry.armed()
     tell(entry, one, EventKind.OUTCOME, outcome=VERIFIED)
-    assert time.monotonic() - began < START_S + 0.5
+    assert time.monotonic() - began < BUSY_S
     assert entry.unrecorded is not None
     assert entry.unrecorded.endswith("will be foreign")
     problem = journal.take_notice()
@@ -294,20 +297,20 @@ def test_a_disk_that_does_not_answer_holds_up_nobody(path: Path, tmp_path: Path)
     entry = begin(journal, one)
     began = time.monotonic()
     entry.armed()
-    assert PATIENCE_S <= time.monotonic() - began < PATIENCE_S + 0.1
+    assert PATIENCE_S <= time.monotonic() - began < BUSY_S
     assert entry.unrecorded is not None
     began = time.monotonic()
     for _ in range(10_000):
         tell(entry, one, EventKind.PORT, "x")
     for _ in range(10_000):
         journal.put(nothing())
-    assert time.monotonic() - began < 4.0
+    assert time.monotonic() - began < 20_000 * PATIENCE_S / 100, "none of them waits"
     assert _eventually(lambda: journal.problem, "hangs")
     began = time.monotonic()
     assert journal.ask(windows(None, 9), 2.0) is None
     assert not journal.write(nothing(), 2.0)
     journal.close(0.5)
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 2.0, "neither has waited"
     os.kill(process, signal.SIGCONT)
 
 
