@@ -35,6 +35,7 @@ from agentclient.vm import (
 )
 from agentclient.watcher import Watcher
 from tests.console.driving import LARGE, SMALL
+from tests.console.resting import rest
 from tests.drilled import drill_of
 from tui.console.app import FrostwatchApp
 from tui.console.status import DRILL, DrillLine
@@ -132,7 +133,7 @@ class Played:
 def played() -> Played:
     """Freeze all of them in one console."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("textual._wait.SLEEP_GRANULARITY", 0.005)  # as for each test here
+        rest(patch)  # as for each test here
         return asyncio.run(play())
 
 

@@ -54,8 +54,14 @@ def outcomes() -> list[Outcome]:
     ]  # fmt: skip
 
 
-def test_every_outcome_has_a_meaning_and_the_right_word_for_it() -> None:
-    for outcome, final in itertools.product(outcomes(), [True, False]):
+@pytest.mark.parametrize("every", [11, pytest.param(1, marks=pytest.mark.soak)])
+def test_every_outcome_has_a_meaning_and_the_right_word_for_it(every: int) -> None:
+    """Here every so many of them, which meets each kind, cause and place; all in a soak."""
+    chosen = outcomes()[::every]
+    for wanted in ("kind", "cause", "refusal", "stuck", "settled", "certified", "holder", "queued"):
+        met = {getattr(outcome, wanted) for outcome in chosen}
+        assert met == {getattr(outcome, wanted) for outcome in outcomes()}, wanted
+    for outcome, final in itertools.product(chosen, [True, False]):
         told = meant(outcome, WEB, final=final)
         meaning = told.meaning
         assert meaning is not None
