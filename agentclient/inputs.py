@@ -200,7 +200,8 @@ class _Terminal:
 def sit_down(serial: Serial, vm: Vm) -> Channel:
     """Connect to where one types at a serial port, if that is the VM's own (P10).
 
-    Where a port leads is what its monitor says, and anybody can be a monitor.
+    Where a port leads is what its monitor says, and anybody can be a monitor. It has to be whoever
+    serves that: the agent may be reached through somebody who passes on what is said.
 
     Raises:
         ConnectFailed: its socket or terminal can't be had, or is not the VM's.
@@ -210,7 +211,7 @@ def sit_down(serial: Serial, vm: Vm) -> Channel:
     assert place is not None, "see `Serial.problem`"
     if _PTY.fullmatch(serial.filename):
         return _Terminal(_open_pty(place, vm))
-    connected: UnixChannel = UnixEndpoint(place, vm.peer).connect()
+    connected: UnixChannel = UnixEndpoint(place, vm.monitor_peer or vm.peer).connect()
     return connected
 
 
@@ -221,7 +222,7 @@ def _open_pty(path: Path, vm: Vm) -> int:
         ConnectFailed: it is not the terminal of the VM's process.
         OSError: it can't be opened.
     """
-    process, uid = vm.peer or Peer(vm.process, None)
+    process, uid = vm.monitor_peer or vm.peer or Peer(vm.process, None)
     if process is None:
         raise _not_its_own(path, "which process is the VM's is not known")
     # Found where the process finds it: in a container another terminal has the same number.

@@ -61,7 +61,8 @@ def problem_with(connection: socket.socket, path: Path, expected: Peer) -> str |
     """Return why the other end of a connection is not who it has to be, as a clause; None if it is.
 
     It has to be the VM's own process. A process of the VM's user will do that is no other QEMU:
-    somebody who passes on what is said, or who has ended since.
+    somebody who passes on what is said, or who has ended since. Where somebody who passes it on
+    was found, any QEMU is another one: it is not known which VM's it has to be.
 
     Args:
         connection: it; nothing was written to it yet.
@@ -76,7 +77,7 @@ def problem_with(connection: socket.socket, path: Path, expected: Peer) -> str |
     if process is not None and found.pid == process.pid:
         if found.uid == uid or _is_that_process(connection, path, process):
             return None
-    elif found.uid == uid and (process is None or not _is_another_qemu(found.pid)):
+    elif found.uid == uid and not _is_a_qemu(found.pid):
         return None
     who = f"pid {found.pid}, user {user_name(found.uid)}"
     return f"it is not the VM that listens on the socket, but {who}: nothing was written to it"
@@ -209,7 +210,7 @@ def user_name(uid: int) -> str:
         return str(uid)
 
 
-def _is_another_qemu(pid: int) -> bool:
+def _is_a_qemu(pid: int) -> bool:
     return qemu_process(pid) is not None
 
 

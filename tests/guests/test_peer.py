@@ -36,10 +36,12 @@ from agentclient.vm import (
 )
 from agentclient.watcher import Watcher
 from tests.guests import impostor
-from tests.guests.command import ROOT, Json, ended
+from tests.guests.command import ROOT, Frostwatch, Json, ended
 from tests.guests.conftest import Boot
+from tests.guests.forward import Forward
 from tests.guests.freezing import Operator, assert_certified
 from tests.guests.lab import Guest
+from tests.guests.lab.shell import wait_until
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become nobody")
 
@@ -313,6 +315,35 @@ def test_who_takes_the_sockets_after_the_question_is_not_frozen(
     assert other.frozen_mounts() == set()
     assert meant.frozen_mounts() == set()
     assert "RESET" not in [event["event"] for event in other.events]
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["console", "holder"])
+def test_another_vm_in_a_forwards_place_is_not_thawed_instead(
+    pair: tuple[Guest, Guest], tmp_path: Path, killed: bool
+) -> None:
+    """The forward ends in the hold; its path leads to another VM of the same user for a while."""
+    one, other = pair
+    hooks = len(other.hook_log())
+    with Forward(one.agent_socket, tmp_path / one.agent_socket.name) as forward:
+        started = Frostwatch(one)
+        started.reach_through(forward.path)
+        try:
+            child = started.freeze_until("held", "--hold", "100")
+            forward.end()
+            forward.path.symlink_to(other.agent_socket)
+            if killed:
+                child.kill()
+            time.sleep(3.0)
+            assert one.frozen_mounts() == {"a", "b"}
+            forward.path.unlink()
+            forward.begin()
+            if not killed:
+                assert ended(child)[1][-1]["thawed"] == 2
+            wait_until(lambda: not one.frozen_mounts(), 20.0, "the thaw")
+            one.assert_thawed()
+            assert other.hook_log()[hooks:] == []
+        finally:
+            started.close()
 
 
 BARE = ["qemu-system-x86_64", "-S", "-M", "q35", "-nodefaults", "-display", "none"]

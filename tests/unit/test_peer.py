@@ -83,6 +83,14 @@ def test_another_qemu_of_the_same_user_is_not_the_vm(
     assert connect(server, Peer(this_process(), US)) is None
 
 
+def test_where_somebody_passed_it_on_any_qemu_is_another_one(
+    server: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert connect(server, Peer(None, US)) is None
+    monkeypatch.setattr(peers, "is_qemu", lambda _: True)
+    assert connect(server, Peer(None, US)) is not None
+
+
 def test_a_socket_of_somebody_else_is_left_alone_for_a_while(server: socket.socket) -> None:
     endpoint = UnixEndpoint(Path(server.getsockname()), Peer(None, US + 1))
     for _ in range(5):
