@@ -70,6 +70,7 @@ class ExplicitSource:
     def __init__(self, vms: Iterable[Vm]) -> None:
         self._vms = tuple(vms)
         self._peers = PeersOfSockets()
+        self._known: dict[VmId, Vm] = {}
         _refuse_twice("name", [vm.name for vm in self._vms])
         _refuse_twice("agent", [str(vm.agent.path) for vm in self._vms if vm.agent])
 
@@ -77,14 +78,16 @@ class ExplicitSource:
         """Return the VMs as they were given, with what their sockets tell of them."""
         channels = [channel for vm in self._vms for channel in (vm.agent, vm.monitor)]
         peers = self._peers.of_all(channel.path for channel in channels if channel is not None)
-        return [self._learned(vm, peers) for vm in self._vms]
+        # Where nobody listens now, it is still the VM that was there before: its process tells
+        # whether that has ended.
+        self._known |= {vm.id: self._learned(vm, peers) for vm in self._vms if _seen(vm, peers)}
+        return [self._known.get(vm.id, vm) for vm in self._vms]
 
     def _learned(self, vm: Vm, peers: Mapping[Path, Peer]) -> Vm:
         agent = peers.get(vm.agent.path) if vm.agent else None
         monitor = peers.get(vm.monitor.path) if vm.monitor else None
         peer = agent or monitor
-        if peer is None:
-            return vm
+        assert peer is not None, "see `_seen`"
         two = None if agent is None or monitor is None else _two_vms(agent, monitor)
         process = peer.process or (monitor.process if monitor else None)
         return vm._replace(
@@ -122,6 +125,11 @@ class ExplicitSource:
             for key, channel in (("agent", vm.agent), ("monitor", vm.monitor)):
                 if channel is not None:
                     _check(vm, key, channel.path)
+
+
+def _seen(vm: Vm, peers: Mapping[Path, Peer]) -> bool:
+    """Return whether anybody listens on a VM's sockets."""
+    return any(channel.path in peers for channel in (vm.agent, vm.monitor) if channel is not None)
 
 
 def _two_vms(agent: Peer, monitor: Peer) -> str | None:

@@ -79,7 +79,7 @@ def test_rungs_that_need_no_agent_are_open_while_a_freeze_hangs(
     assert possible(operator) == {Rung.SYSRQ, Rung.RESET}
     reset = operator.rescue(Step(Rung.RESET, name=calm.name))
     outcome = running.outcome()
-    assert (outcome.kind, outcome.cause) == (OutcomeKind.LOST, Cause.GUEST_RESET)
+    assert (outcome.kind, outcome.cause) == (OutcomeKind.LOST, Cause.UNKNOWN)
     assert outcome.settled
     assert reset.rescue_outcome(90.0).found is Found.RESET
     assert operator.fleet.get(operator.vm.id).progress is None

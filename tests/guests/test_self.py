@@ -11,11 +11,13 @@ from agentclient.vm import OutcomeKind, Refusal
 from tests.guests.conftest import Boot
 from tests.guests.freezing import Operator
 
+OURS = "6f1c84f0-6c5a-4b39-9f3e-0d6f7f0a4c11"
+
 
 def test_a_guest_with_our_own_uuid_is_never_frozen(
     boot: Boot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    guest = boot(name="self", mounts=("a",))
+    guest = boot(name="self", mounts=("a",), extra=("-uuid", OURS))
     with Operator(guest) as operator:
         link = operator.links.of(operator.vm)
         assert link.monitor is not None

@@ -13,11 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentclient.errors import BadInput
+from agentclient.peer import PeersOfSockets
 from agentclient.sources.base import merge
 from agentclient.sources.explicit import ExplicitSource, parse_vm_spec
 from agentclient.sources.options import quote
 from agentclient.sources.sockets import SocketFault, check_socket
-from agentclient.vm import AgentChannel, MonitorChannel, Process, Transport, Vm, VmId
+from agentclient.vm import AgentChannel, MonitorChannel, Peer, Process, Transport, Vm, VmId
 from tests.unit.fake_proc import make_socket
 
 
@@ -235,3 +236,14 @@ def test_without_anything_shared_everything_stays_where_it_is() -> None:
 def test_twins_inside_of_one_source_are_its_own_affair() -> None:
     lists = [[vm("qemu", "a", "/a"), vm("qemu", "b", "/a")]]
     assert merge(lists) == lists
+
+
+def test_who_listened_last_is_the_vm_while_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its process tells whether it has ended; that its sockets are away tells nothing."""
+    vm = parse_vm_spec("name=a,agent=/run/a.qga,monitor=/run/a.qmp")
+    source = ExplicitSource([vm])
+    agent, monitor, qemu = Path("/run/a.qga"), Path("/run/a.qmp"), Peer(Process(5, 7), 0)
+    found = iter([{}, {agent: qemu, monitor: qemu}, {}, {monitor: Peer(Process(6, 8), 0)}])
+    monkeypatch.setattr(PeersOfSockets, "of_all", lambda *_: next(found))
+    processes = [source.list_vms()[0].process for _ in range(4)]
+    assert processes == [None, Process(5, 7), Process(5, 7), Process(6, 8)]
