@@ -6,13 +6,18 @@ equals the freeze's, a port that never closed, and nothing that speaks against (
 
 from __future__ import annotations
 
+from typing import Final
+
 from agentclient.coverage import count
 from agentclient.evidence import EvidenceName, with_evidence
 from agentclient.thaw import ThawReport
-from agentclient.verdict import HALF
+from agentclient.verdict import FROZEN, HALF
 from agentclient.vm import Cause, Evidence, EvidenceResult, FreezeState, Outcome, OutcomeKind
 from agentclient.watch import PortWatch
 from agentclient.window import Window
+
+THEN_THAWED: Final = "frozen, then thawed: "
+WAS_FROZEN: Final = "it was frozen: "
 
 
 def conclude(
@@ -52,11 +57,21 @@ def conclude(
 
 def _reason(outcome: Outcome, report: ThawReport) -> str:
     """Return what is to be said in the end: a half freeze was judged while it lasted."""
+    said = _over(outcome, report) if report.settled else outcome.reason
     failed = report.error is not None and outcome.kind is not OutcomeKind.BROKEN
     told = failed or outcome.cause is Cause.MIGRATED  # and where it runs now
     if report.settled and outcome.kind is not OutcomeKind.PARTIAL and not told:
+        return said
+    return f"{said}; {report.reason}"
+
+
+def _over(outcome: Outcome, report: ThawReport) -> str:
+    """Return what a freeze was, now that nothing is frozen any more."""
+    if outcome.kind is not OutcomeKind.VERIFIED:
         return outcome.reason
-    return f"{outcome.reason}; {report.reason}"
+    if outcome.cause is None and report.count is not None:
+        return outcome.reason.replace(FROZEN, THEN_THAWED, 1)
+    return outcome.reason.replace(FROZEN, WAS_FROZEN, 1)
 
 
 def learned(verdict: Outcome, report: ThawReport) -> Outcome:

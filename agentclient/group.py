@@ -199,7 +199,7 @@ class GroupFreeze(Generic[MemberT]):
         missing = [vm.id for vm in self._vms if problem is not None and vm.id not in self._held]
         self._blamed = tuple(self._failed) or tuple(missing)
         together = problem is None and len(self._held) == len(self._vms)
-        reason = f"{_vms(len(self._vms))} frozen together, within {self._skew_ms()}"
+        reason = f"{_vms(len(self._vms), over=True)} frozen together, within {self._skew_ms()}"
         if not together:
             reason = f"NOT frozen together: {problem}"
             for member in self.members:  # before its thaw, while its window is being written down
@@ -208,7 +208,7 @@ class GroupFreeze(Generic[MemberT]):
         self._thaw(order)
         if stuck := self._stuck():
             reason = f"{stuck}; {reason}"
-        elif not together:
+        else:
             reason += "; all are thawed again"
         self.outcome = self._outcome(reason, together=together, final=True)
         self._on_group(self.outcome)
@@ -228,7 +228,7 @@ class GroupFreeze(Generic[MemberT]):
         """Say at once that all are frozen, and let each window end when the group ends."""
         ends_at = time.monotonic() + self._hold_s
         self.complete = (
-            f"{_vms(len(self._vms), are=True)} frozen together, within {self._skew_ms()}; "
+            f"{_vms(len(self._vms), over=False)} frozen together, within {self._skew_ms()}; "
             f"held for {in_words(self._hold_s)} from now on"
         )
         for member in self.members:
@@ -274,7 +274,7 @@ class GroupFreeze(Generic[MemberT]):
         return ", ".join(f"{vm_id} {how}" for vm_id, how in self._failed.items())
 
 
-def _vms(count: int, *, are: bool = False) -> str:
+def _vms(count: int, *, over: bool) -> str:
     if count == 1:
-        return "1 VM is" if are else "1 VM"
-    return f"{count} VMs are" if are else f"{count} VMs"
+        return f"1 VM {'was' if over else 'is'}"
+    return f"{count} VMs {'were' if over else 'are'}"

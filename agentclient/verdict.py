@@ -25,6 +25,7 @@ LEVELS: Final = {
     OutcomeKind.FAILED: Level.ERROR,
     OutcomeKind.BROKEN: Level.ERROR,
 }
+FROZEN: Final = "frozen: "
 HALF: Final = "some file systems may be frozen, others not"
 
 
@@ -148,7 +149,7 @@ def _judge(facts: Facts) -> tuple[OutcomeKind, str]:
     tail = _not_covered(facts.coverage)
     return (
         OutcomeKind.VERIFIED,
-        f"frozen: {count(facts.frozen)}, coverage {facts.coverage.text}{tail}",
+        f"{FROZEN}{count(facts.frozen)}, coverage {facts.coverage.text}{tail}",
     )
 
 

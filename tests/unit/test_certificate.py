@@ -64,6 +64,13 @@ def test_a_window_that_was_verified_and_thawed_as_it_was_is_certified() -> None:
     assert found["writes"] is EvidenceResult.UNKNOWN  # none prove nothing
 
 
+def test_in_the_end_it_is_said_that_it_was_frozen_and_is_thawed() -> None:
+    reason = concluded().reason
+    assert reason.startswith("frozen, then thawed: 2 file systems, coverage 2 of 3")
+    never = concluded(replace(REPORT, count=None, reason="the VM has gone", sent=True))
+    assert never.reason.startswith("it was frozen: 2 file systems")
+
+
 LATE = "couldn't hold writes: fsfreeze is limited up to 10 seconds"
 
 
@@ -91,9 +98,9 @@ def test_a_port_that_was_not_seen_until_the_end_is_no_proof() -> None:
         ({"before": FreezeState.THAWED}, OutcomeKind.BROKEN, "thawed just before"),
         ({"count": 1}, OutcomeKind.BROKEN, "1 of 2"),
         ({"count": 0}, OutcomeKind.BROKEN, "0 of 2"),
-        ({"count": 3}, OutcomeKind.VERIFIED, "frozen: 2 file systems"),
-        ({"count": None, "error": "hook"}, OutcomeKind.VERIFIED, "frozen: 2 file systems"),
-        ({"before": None}, OutcomeKind.VERIFIED, "frozen: 2 file systems"),
+        ({"count": 3}, OutcomeKind.VERIFIED, "frozen, then thawed: 2 file systems"),
+        ({"count": None, "error": "hook"}, OutcomeKind.VERIFIED, "it was frozen: 2 file systems"),
+        ({"before": None}, OutcomeKind.VERIFIED, "frozen, then thawed: 2 file systems"),
     ],
 )
 def test_what_keeps_it_from_being_certified(
