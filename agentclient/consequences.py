@@ -36,6 +36,7 @@ from agentclient.vm import (
     Stuck,
     Vm,
 )
+from agentclient.watch import ENDS
 
 
 class Said(NamedTuple):
@@ -215,15 +216,13 @@ GUESTS: Final[Mapping[str, Lot]] = MappingProxyType(
     }
 )
 
-_ENDS: Final = frozenset({Cause.VM_GONE, Cause.GUEST_SHUTDOWN})
-
 
 def _guest_row(outcome: Outcome, *, final: bool) -> str:
     if outcome.kind is OutcomeKind.REFUSED:
         foreign = outcome.refusal is Refusal.ALREADY_FROZEN
         return Refusal.ALREADY_FROZEN if foreign else NOT_SENT
     if outcome.settled:
-        if outcome.cause in _ENDS:
+        if outcome.cause in ENDS:
             return ENDED
         return RESET if outcome.cause is Cause.GUEST_RESET else WRITES
     if not final:
@@ -265,7 +264,9 @@ REFUSED_STEPS: Final[Mapping[Refusal, str]] = MappingProxyType(
 
 CAUSE_STEPS: Final[Mapping[Cause, str]] = MappingProxyType(
     {
-        Cause.AGENT_GONE: "start qemu-guest-agent in the guest, then: {freeze}",
+        Cause.AGENT_GONE: (
+            "find out in the guest why its agent ended; when one runs again: {freeze}"
+        ),
         Cause.AGENT_RESTARTED: "find out in the guest why its agent was restarted, then: {freeze}",
         Cause.GUEST_RESET: "when the guest is up again: {freeze}",
         Cause.GUEST_SHUTDOWN: "start the guest, then: {freeze}",
@@ -329,7 +330,8 @@ def _step(outcome: Outcome, row: str) -> str | None:
         return steps[outcome.stuck or Stuck.SILENT]
     if outcome.refusal is not None:
         return REFUSED_STEPS[outcome.refusal]
-    if outcome.cause is not None and outcome.kind is not OutcomeKind.VERIFIED:
+    verified = outcome.kind is OutcomeKind.VERIFIED
+    if outcome.cause is not None and (not verified or outcome.cause in ENDS):
         return CAUSE_STEPS[outcome.cause]
     return KIND_STEPS.get(row)
 

@@ -50,7 +50,7 @@ from agentclient.vm import (
     Phase,
     Stuck,
 )
-from agentclient.watch import CHANGE_TEXT, DEATHS, RELEASED_BY, Change, PortWatch
+from agentclient.watch import CHANGE_TEXT, DEATHS, ENDS, RELEASED_BY, Change, PortWatch
 from agentclient.window import LOST, WINDOWS_S, Window
 from agentclient.wire import PROVOKED, Dropped, Failure, Passed, Reply, Synced, WireEvent
 
@@ -413,6 +413,8 @@ class FreezeMachine:
             moves += self._revised(now, better)
         seconds = now - self.started_at
         outcome = conclude(self.verdict, report, self.window, self.watch, seconds)
+        if outcome.settled and outcome.cause is None and self.watch.cause in ENDS:
+            outcome = outcome._replace(cause=self.watch.cause)  # why no guest writes again
         if not outcome.settled:  # an agent that wakes up may run it yet
             outcome = outcome._replace(queued=self.pending and report.stuck is Stuck.SILENT)
         if self.apart is not None:

@@ -250,7 +250,8 @@ class Outcome(NamedTuple):
 
     Attributes:
         refusal: why it was not sent; only with `OutcomeKind.REFUSED`.
-        cause: only with *lost*, *partial*, *broken* and *failed*, where known.
+        cause: with *lost*, *partial*, *broken* and *failed*, where known; with any other if the VM
+            has ended before its thaw.
         reason: one sentence for a person: what happened and what it means.
         frozen: the freeze's own count of file systems, None if it never answered.
         thawed: the thaw's count; None while there is none, or if it never was acknowledged.

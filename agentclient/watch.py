@@ -74,6 +74,9 @@ _STRONG = (
     Cause.MIGRATED,
 )
 
+# After these no guest is there that could write again.
+ENDS = frozenset({Cause.VM_GONE, Cause.GUEST_SHUTDOWN})
+
 
 class PortWatch:
     """The agent's port and the VM's run state, from a baseline on.

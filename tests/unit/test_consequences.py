@@ -144,7 +144,7 @@ def test_the_commands_have_the_vms_own_selector() -> None:
     odd = Vm(VmId("socket", "{reset} x"), AgentChannel(Path("/run/a b.sock")))
     told = meant(Outcome(OutcomeKind.LOST, "why", settled=True, cause=Cause.AGENT_GONE), odd)
     assert told.next == (
-        "start qemu-guest-agent in the guest, then: frostwatch freeze "
+        "find out in the guest why its agent ended; when one runs again: frostwatch freeze "
         "--vm 'name={reset} x,agent=/run/a b.sock' 'socket:{reset} x'"
     )
     assert spelled(None, odd) is None

@@ -6,10 +6,11 @@ import itertools
 
 import pytest
 
+from agentclient.consequences import meant
 from agentclient.events import EventKind
 from agentclient.schedule import Schedule
 from agentclient.thaw import ThawReport
-from agentclient.vm import Cause, EvidenceResult, OutcomeKind, Phase, RunState
+from agentclient.vm import Cause, EvidenceResult, GuestIs, OutcomeKind, Phase, RunState, Vm, VmId
 from agentclient.wishes import Wish
 from tests.unit.virtual_freeze import VirtualFreeze
 from tests.unit.virtual_guest import VirtualGuest
@@ -461,6 +462,20 @@ def test_a_vm_that_is_found_gone_while_its_channel_is_away_is_settled() -> None:
     freeze.guest.leave()
     outcome = freeze.run_out(most_s=2.0)
     assert (outcome.settled, outcome.cause, outcome.thawed) == (True, Cause.VM_GONE, 0)
+
+
+@pytest.mark.parametrize("monitor", [True, False])
+def test_a_window_whose_vm_has_ended_says_so_and_what_to_start(monitor: bool) -> None:
+    freeze = VirtualFreeze(VirtualGuest(), Schedule(hold_s=60), monitor=monitor)
+    freeze.run(5.0)
+    freeze.break_channel(float("inf"))
+    freeze.guest.leave()
+    outcome = freeze.run_out(most_s=5.0)
+    assert (outcome.settled, outcome.certified, outcome.cause) == (True, False, Cause.VM_GONE)
+    told = meant(outcome, Vm(VmId("socket", "db1")))
+    assert told.meaning is not None
+    assert told.meaning.guest_is is GuestIs.ENDED
+    assert str(told.next).startswith("start the VM")
 
 
 def test_a_vm_that_migrated_away_may_be_frozen_where_it_runs_now() -> None:
