@@ -144,7 +144,8 @@ def check_state(state: VmState, view: MonitorView | None = None) -> list[Finding
     """
     findings = [*_presence(state), *_agent(state), *_freeze(state), *_configuration(state.vm)]
     findings += _monitor(state.vm, view)
-    if state.trouble is not None and (view is None or view.problem != state.trouble):
+    told = state.trouble_is_the_agents or (view is not None and view.problem == state.trouble)
+    if state.trouble is not None and not told:
         findings.append(Finding(str(state.id), _WARNING, printable(state.trouble)))
     return findings
 

@@ -475,6 +475,12 @@ class VmState(NamedTuple):
         seen = self.freeze.state is FreezeState.FROZEN and not self.freeze.foreign
         return self.left if seen and self.progress is None else None
 
+    @property
+    def trouble_is_the_agents(self) -> bool:
+        """Whether the trouble says the same as what is known of the agent: once is enough."""
+        said = self.agent.detail
+        return bool(said) and self.trouble == f"agent's channel: {said}"
+
     def with_held_by(self, held: HeldBy | None) -> VmState:
         """Return the state with what another frostwatch is doing to the guest now.
 

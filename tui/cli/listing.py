@@ -164,7 +164,7 @@ def list_vms(
         return 0
     for state in states:
         # Who asks by exit code reads no table, and "nothing matches" is not "all is seen".
-        if state.trouble:
+        if state.trouble and not (state.trouble_is_the_agents and wanted.may_match(state)):
             click.echo(f"frostwatch: {printable(f'{state.id}: {state.trouble}')}", err=True)
     unknown = [f"{one.id}: {why}" for one in states if (why := wanted.may_match(one))]
     unknown += [f"{note.subject}: {note.text}" for note in unseen]
@@ -268,6 +268,7 @@ def _left(state: VmState) -> str | None:
 
 
 def _note(state: VmState) -> str:
+    said_twice = state.held_by is None and state.trouble_is_the_agents
     parts = (
         str(state.left_by) if state.left_by else None,
         str(state.held_by) if state.held_by else None,
@@ -275,6 +276,6 @@ def _note(state: VmState) -> str:
         state.vm.out_of_reach or state.vm.freeze_disabled,
         state.vm.no_monitor,
         None if state.held_by else state.agent.detail,
-        None if state.trouble == state.vm.no_monitor else state.trouble,
+        None if state.trouble == state.vm.no_monitor or said_twice else state.trouble,
     )
     return printable("; ".join(part for part in parts if part), 200)
