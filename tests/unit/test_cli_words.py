@@ -24,6 +24,17 @@ def test_many_are_recapped_in_one_line(world: World, capsys: pytest.CaptureFixtu
     assert last == "4 VMs: ok=1 lost=2 refused=1; MAY BE FROZEN: qemu:d"
 
 
+def test_one_whose_group_has_failed_is_not_called_ok(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.add("a")
+    world.add("b")
+    apart = Outcome(OutcomeKind.VERIFIED, "it was frozen", settled=True, apart=True)
+    world.operations.results = {"a": apart, "b": LOST}
+    assert run(["freeze", "a", "b"]) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "2 VMs: not-together=1 lost=1"
+
+
 def test_one_needs_no_recap_and_json_has_none(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tui.cli.context import Engine
 
 OK = "ok"
+NOT_TOGETHER = "not-together"  # well by itself, but its group was not frozen at one time
 GROUP_END_S = 2.0  # its members have ended: it has nothing left to wait for
 
 
@@ -168,7 +169,7 @@ def judge(operations: list[Operation], report: Report) -> bool:
     if len(outcomes) > 1:
         words = [_word(outcome) for outcome in outcomes]
         frozen = [one.vm for one, of in zip(operations, outcomes, strict=True) if not of.settled]
-        report.recap({word: words.count(word) for word in (OK, *OutcomeKind)}, frozen)
+        report.recap({word: words.count(word) for word in (OK, NOT_TOGETHER, *OutcomeKind)}, frozen)
     return all(_word(outcome) == OK for outcome in outcomes)
 
 
@@ -184,7 +185,9 @@ def _last(operation: Operation, report: Report) -> Outcome:
 
 def _word(outcome: Outcome) -> str:
     """Return an outcome in the word of the recap."""
-    return OK if outcome.kind is OutcomeKind.VERIFIED and outcome.settled else outcome.kind
+    if outcome.kind is not OutcomeKind.VERIFIED or not outcome.settled:
+        return outcome.kind
+    return NOT_TOGETHER if outcome.apart else OK
 
 
 def _abandoned(vm: Vm) -> Outcome:
