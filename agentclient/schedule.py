@@ -43,7 +43,8 @@ class Schedule:
             raise BadInput("the number of probes can't be negative")
         if not 0 <= self.hold_s <= self.maximum_hold_s < inf:
             raise BadInput(
-                f"a hold of {self.hold_s:g} s is outside of 0 to {self.maximum_hold_s:g} s"
+                f"a hold of {self.hold_s:g} s is outside of 0 to {self.maximum_hold_s:g} s; "
+                "--max-hold sets the most"
             )
 
     @property

@@ -118,6 +118,9 @@ class Climber:
             if self._take(step) == 0:
                 return 0
             tried |= {step.rung}
+        if not ask:
+            text = "nobody can be asked without a terminal; --rung takes one rung"
+            click.echo(f"frostwatch: {text}", err=True)
         return 1
 
     def _decided(self, offer: Offer) -> Step | None:
