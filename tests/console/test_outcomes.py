@@ -150,7 +150,7 @@ async def test_what_is_queued_says_its_place(still: StillClock) -> None:
         assert "936 queued" in seat.lines[0]
         await seat.press("G")
         assert "queued 936" in seat.line_of("vm-0999 ")
-        assert "number 936 of those that wait for its turn: 64 at once" in seat.text
+        assert "number 936 in the queue; waits for its turn: 64 at once" in seat.text
         assert "nothing has been sent to it yet" in seat.text
         assert "x takes it out of the queue" in seat.text
 

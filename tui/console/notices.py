@@ -10,7 +10,18 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from agentclient.vm import FreezeState, Level, Outcome, OutcomeKind, Phase, Refusal, VmId, VmState
+from agentclient.vm import (
+    FreezeState,
+    GuestIs,
+    Level,
+    Meaning,
+    Outcome,
+    OutcomeKind,
+    Phase,
+    Refusal,
+    VmId,
+    VmState,
+)
 from tui.console.model.tally import verdict_of
 from tui.console.safe import fit_middle, safe
 
@@ -100,11 +111,18 @@ def outcome_notice(state: VmState, outcome: Outcome, at: datetime) -> Notice:
         text = f"{_name(state)} MAY STILL BE FROZEN: R shows its rescue; {word}"
         return Notice(Level.ERROR, f"{text}: {safe(outcome.reason, 400)}", at, state.id)
     if outcome.refusal is not None:
-        step = safe(said.next or "", 300).partition(", then:")[0]
+        step = safe(said.next or "", 300).partition(", then:")[0].partition("; ")[0]
         text = f"{_name(state)}: refused, {outcome.refusal}: {step or safe(outcome.reason, 400)}"
     elif said.meaning is not None:
-        text = f"{_name(state)}: {word}: {said.meaning.short}"
+        text = f"{_name(state)}: {word}: {_in_short(said.meaning)}"
     return Notice(_level(outcome), text, at, state.id)
+
+
+def _in_short(meaning: Meaning) -> str:
+    """Return what an outcome means; a guest that may be frozen comes first, as the line is cut."""
+    copy, _, guest = meaning.short.partition("; ")
+    urgent = meaning.guest_is in (GuestIs.MAY_BE_FROZEN, GuestIs.WILL_FREEZE)
+    return f"{guest}; {copy}" if urgent else meaning.short
 
 
 def thaw_notice(name: str, outcome: ThawOutcome, at: datetime) -> Notice:

@@ -43,7 +43,7 @@ def _waiting(state: VmState, paint: Paint) -> Iterator[Fact]:
     look = PHASE[progress.phase]
     if progress.phase is Phase.QUEUED:
         place = paint.place(state.id)
-        text = f"number {place} of those that wait for {safe(progress.waiting_for)}"
+        text = f"number {place} in the queue; waits for {safe(progress.waiting_for)}"
         yield Fact("now", f"{paint.signs.labelled(look)}: {text}", look.tone, 0)
         yield Fact("guest", "writes: nothing has been sent to it yet", rank=1)
         yield Fact("next", "wait; or x takes it out of the queue", rank=1)

@@ -126,7 +126,7 @@ class LogView(LinesView):
     def _show(self) -> None:
         """Show the lines as they are now, with the words that are searched for."""
         lines = list(self._with_matches()) if self._search else tuple(self._wrapped)
-        self.show_lines(lines or ((Piece("nothing has happened to it yet", Tone.DIM),),))
+        self.show_lines(lines or ((Piece("this console has logged nothing of it yet", Tone.DIM),),))
 
     def _with_matches(self) -> Iterator[Line]:
         start = 0

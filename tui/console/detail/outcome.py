@@ -6,7 +6,16 @@ from collections.abc import Iterator
 
 from agentclient.coverage import describe
 from agentclient.durations import in_words
-from agentclient.vm import CopyIs, Evidence, GuestIs, Outcome, OutcomeKind, Phase, VmState
+from agentclient.vm import (
+    AgentState,
+    CopyIs,
+    Evidence,
+    GuestIs,
+    Outcome,
+    OutcomeKind,
+    Phase,
+    VmState,
+)
 from tui.console.detail.fact import Fact
 from tui.console.model.tally import verdict_of
 from tui.console.safe import safe
@@ -39,23 +48,22 @@ def outcome_facts(state: VmState, paint: Paint) -> Iterator[Fact]:
         tone = Tone.NORMAL if verdict.settled else Tone.BAD
         yield Fact("next", safe(verdict.next, 400), tone, 1)
     elif state.progress is not None and not verdict.settled and not held:
-        yield Fact("next", NOTHING_YET, Tone.NORMAL, 1)
-    yield from _figures(verdict, paint)
+        no_agent = state.agent.state is AgentState.CLOSED
+        yield Fact("next", START_IT if no_agent else NOTHING_YET, Tone.NORMAL, 1)
+    yield from _figures(verdict, paint, over=state.progress is None)
 
 
 NOTHING_YET = "nothing yet: it is thawed as soon as that is possible; R shows what else can be done"
 
+START_IT = "start its agent in the guest: then it is thawed at once; if it can't be: R"
+
 
 def reason_of(verdict: Outcome) -> str:
-    """Return what happened; of a group its failure first, of what was certified that it is over."""
+    """Return what happened; of a group its failure first."""
     if verdict.apart:
         by_itself, its_group, why = verdict.reason.partition("its group ")
         return safe(f"{its_group}{why} ({by_itself.rstrip('; ')})" if why else by_itself, 400)
-    if not verdict.certified:
-        return safe(verdict.reason, 400)
-    few = "file system was" if verdict.frozen == 1 else "file systems were"
-    covered = f", coverage {safe(verdict.coverage, 40)}" if verdict.coverage else ""
-    return f"{verdict.frozen} {few} frozen, and {verdict.thawed} thawed{covered}"
+    return safe(verdict.reason, 400)
 
 
 def outcome_word(verdict: Outcome) -> str:
@@ -79,13 +87,15 @@ def _has_step_of_its_own(state: VmState) -> bool:
     return state.freeze.foreign or others
 
 
-def _figures(verdict: Outcome, paint: Paint) -> Iterator[Fact]:
+def _figures(verdict: Outcome, paint: Paint, *, over: bool) -> Iterator[Fact]:
     if verdict.kind is OutcomeKind.REFUSED:
         return
     frozen = "the freeze was not answered"
     if verdict.frozen is not None:
         frozen = f"{verdict.frozen} frozen"
-    thawed = "no thaw was acknowledged" if verdict.thawed is None else f"{verdict.thawed} thawed"
+    thawed = "no thaw was acknowledged" if over else "not thawed yet"
+    if verdict.thawed is not None:
+        thawed = f"{verdict.thawed} thawed"
     parts = [frozen, thawed, f"in {in_words(verdict.seconds)}"]
     if verdict.coverage:
         parts.append(f"coverage {safe(verdict.coverage, 40)}")

@@ -35,8 +35,8 @@ class RescueDialog(Dialog[Step]):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "choose(-1)", "Rung below", id="rescue.up"),
-        Binding("down,j", "choose(1)", "Rung above", id="rescue.down"),
+        Binding("up,k", "choose(-1)", "Rung before", id="rescue.up"),
+        Binding("down,j", "choose(1)", "Rung after", id="rescue.down"),
     ]
 
     def __init__(
