@@ -6,12 +6,31 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # Python ignores these two by itself, and lets its children have them.
 _PYTHONS_OWN = {signal.SIGPIPE, signal.SIGXFSZ}
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
+    """Have the tests do the same on a busy machine, and under whatever they were started."""
+    _search(by_chance=config.getoption("markexpr") == "soak")
+    _hear_signals()
+
+
+def _search(*, by_chance: bool) -> None:
+    """Search the same few examples each time, however slow the machine is; in a soak, new ones."""
+    settings.register_profile(
+        "frostwatch",
+        deadline=None,
+        max_examples=60,
+        derandomize=not by_chance,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+    settings.load_profile("frostwatch")
+
+
+def _hear_signals() -> None:
     """Start the tests' children with their signals as usual, whoever has started the tests.
 
     Under nohup, from cron or behind a shell's `&` some signals are ignored, and a child would

@@ -9,16 +9,12 @@ from dataclasses import dataclass, field
 from types import ModuleType
 
 import pytest
-from hypothesis import settings
 
 from agentclient.cancel import Cancellation
 from agentclient.channel import Channel, ConnectFailed, StreamEnded
 from agentclient.errors import Cancelled
 from agentclient.moves import Tell
 from agentclient.vm import AgentHealth, FileSystem, FreezeState, Progress, RunState
-
-# The machine that runs the tests may be slow; what is searched stays the same.
-SEARCH = settings(deadline=None, max_examples=60)
 
 
 class Clock:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from hypothesis import HealthCheck, given, settings
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentclient.events import EventKind
@@ -98,11 +99,27 @@ def strike(freeze: VirtualFreeze, fault: str) -> None:
             guest.outbox += b'{"return": "frozen", "id": "fw1.1"}\n[[[]]]\n'
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200)
 @given(guest=guests, schedule=schedules, script=steps, monitor=st.booleans())
 def test_whatever_happens(
     guest: VirtualGuest, schedule: Schedule, script: list[tuple[float, str]], monitor: bool
 ) -> None:
+    whatever_happens(guest, schedule, script, monitor)
+
+
+@pytest.mark.soak
+@settings(max_examples=20_000)
+@given(guest=guests, schedule=schedules, script=steps, monitor=st.booleans())
+def test_whatever_happens_for_long(
+    guest: VirtualGuest, schedule: Schedule, script: list[tuple[float, str]], monitor: bool
+) -> None:
+    whatever_happens(guest, schedule, script, monitor)
+
+
+def whatever_happens(
+    guest: VirtualGuest, schedule: Schedule, script: list[tuple[float, str]], monitor: bool
+) -> None:
+    """Hold what comes of a freeze against what was promised."""
     freeze = VirtualFreeze(guest, schedule, monitor=monitor)
     for seconds, fault in script:
         freeze.run(seconds)
@@ -139,7 +156,7 @@ def test_whatever_happens(
         assert guest.thaw_runs or guest.ever_closed_since_freeze
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100)
 @given(at=st.floats(0.0, 20.0), respawned=st.booleans(), lose=st.booleans())
 def test_a_kill_at_any_moment_never_ends_verified_before_the_reply(
     at: float, respawned: bool, lose: bool

@@ -192,7 +192,7 @@ from agentclient.journal.writer import Journal
 from tests.unit.journals import put, vm
 folder = Path(sys.argv[1])
 journal = Journal(folder / "journal.db")
-vms = [vm(folder, f"{sys.argv[2]}-{n}") for n in range(64)]
+vms = [vm(folder, f"{sys.argv[2]}-{n}") for n in range(16)]
 sys.stdin.readline()
 threads = [threading.Thread(target=put, args=(journal, one)) for one in vms]
 [each.start() for each in threads]
@@ -214,7 +214,7 @@ def test_many_freezes_of_many_processes_at_once(tmp_path: Path) -> None:
     assert said == ["None\n"] * 3
     journal = Journal(tmp_path / "journal.db")
     found = rows(journal)
-    assert len({row.vm for row in found}) == len(found) == 3 * 64
+    assert len({row.vm for row in found}) == len(found) == 3 * 16
     assert all(row.settled and len(row.events) == 5 for row in found)
     ids = [row.window for row in found]
     assert ids == sorted(set(ids), reverse=True)

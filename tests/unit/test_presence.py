@@ -19,7 +19,6 @@ from agentclient.identity import start_ticks, stat_fields
 from agentclient.presence import NOBODY_S, Absence, Server, is_gone, server_of
 from agentclient.vm import Process
 from tests.unit.fake_proc import FakeProc
-from tests.unit.fakes import SEARCH
 
 NOBODY = (ConnectProblem.REFUSED, ConnectProblem.MISSING)
 SOMEBODY = (None, *(one for one in ConnectProblem if one not in NOBODY))
@@ -121,7 +120,6 @@ def test_whoever_listens_in_between_begins_it_anew(somebody: ConnectProblem | No
     assert absence.tried(107.0, ConnectProblem.REFUSED) is True
 
 
-@SEARCH
 @given(
     server=st.sampled_from([Server(), Server(Process(7, 7)), Server(other=True)]),
     tries=st.lists(

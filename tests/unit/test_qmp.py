@@ -19,7 +19,7 @@ from agentclient.qmp import (
     QmpWire,
     qmp_command,
 )
-from tests.unit.fakes import GREETING, SEARCH, line
+from tests.unit.fakes import GREETING, line
 
 
 def fed(data: bytes) -> list[QmpMessage]:
@@ -110,7 +110,6 @@ def test_events_of_strange_data_have_none() -> None:
     assert fed(line({"event": 5, "data": [1]})) == [QmpEvent("5", {})]
 
 
-@SEARCH
 @given(st.data())
 def test_pieces_mean_the_same_as_the_whole(data: st.DataObject) -> None:
     stream = GREETING + line({"return": "ünï", "id": 1}) + line({"event": "STOP"})
@@ -120,7 +119,6 @@ def test_pieces_mean_the_same_as_the_whole(data: st.DataObject) -> None:
     assert [message for piece in pieces for message in wire.feed(piece)] == fed(stream)
 
 
-@SEARCH
 @given(st.lists(st.one_of(st.binary(max_size=20), st.sampled_from([GREETING, b'{"id":1}', b"\n"]))))
 def test_arbitrary_bytes_are_messages_or_a_violation(pieces: list[bytes]) -> None:
     wire = QmpWire()

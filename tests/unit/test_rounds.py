@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from agentclient.rounds import MOST_BACK_OFF, Rounds
 from agentclient.vm import VmId
-from tests.unit.fakes import SEARCH
 
 PORT_S, AGENT_S = 2.0, 15.0
 
@@ -129,7 +128,6 @@ def test_whoever_has_left_is_due_no_more() -> None:
     assert rounds.next_at == math.inf
 
 
-@SEARCH
 @given(st.lists(st.tuples(st.sampled_from("tvsk"), st.integers(0, 4)), max_size=60))
 def test_no_order_of_events_loses_a_vm_or_visits_it_twice_at_once(
     events: list[tuple[str, int]],

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from agentclient.errors import BadInput
 from agentclient.schedule import Schedule
-from tests.unit.fakes import SEARCH
 
 
 def test_the_default_is_one_hour_in_six_steps() -> None:
@@ -51,7 +50,6 @@ def test_the_maximum_can_be_moved_but_not_taken_away() -> None:
         Schedule(hold_s=5, maximum_hold_s=inf)
 
 
-@SEARCH
 @given(st.floats(0.01, 1e6), st.floats(0.01, 1e6), st.integers(0, 100))
 def test_the_total_is_the_sum_of_the_steps(first: float, probe: float, probes: int) -> None:
     schedule = Schedule(first_timeout_s=first, probe_timeout_s=probe, probes=probes)

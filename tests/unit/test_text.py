@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentclient.text import DEFAULT_LIMIT, printable
-from tests.unit.fakes import SEARCH
 
 FORBIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp", "Co", "Cn"}
 # Plain text, and characters of every category (surrogates included) in equal shares.
@@ -77,7 +76,6 @@ def test_the_limit_counts_characters_of_the_result() -> None:
     assert len(printable("x" * 10_000)) == DEFAULT_LIMIT
 
 
-@SEARCH
 @given(ANYTHING, st.integers(1, 60))
 def test_nothing_unsafe_ever_comes_out(text: str, limit: int) -> None:
     shown = printable(text, limit)
@@ -86,14 +84,12 @@ def test_nothing_unsafe_ever_comes_out(text: str, limit: int) -> None:
     assert shown.encode("utf-8").decode("utf-8") == shown
 
 
-@SEARCH
 @given(ANYTHING, st.integers(1, 60))
 def test_what_is_printable_stays_as_it_is(text: str, limit: int) -> None:
     shown = printable(text, limit)
     assert printable(shown, limit) == shown
 
 
-@SEARCH
 @given(st.text(st.characters(categories=["L", "N", "P", "S"]), max_size=60))
 def test_harmless_text_is_not_touched(text: str) -> None:
     assert printable(text) == text

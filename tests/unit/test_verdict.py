@@ -33,7 +33,6 @@ from agentclient.vm import (
     Vm,
     VmId,
 )
-from tests.unit.fakes import SEARCH
 from tests.unit.test_evidence import COVERAGE, WHOLE
 
 VERIFIED, UNVERIFIED, PARTIAL = OutcomeKind.VERIFIED, OutcomeKind.UNVERIFIED, OutcomeKind.PARTIAL
@@ -123,7 +122,6 @@ def proven(facts: Facts) -> bool:
     )
 
 
-@SEARCH
 @given(ANY_FACTS)
 def test_verified_is_exactly_what_p3_says(facts: Facts) -> None:
     if facts.frozen == 0 and facts.coverage == Coverage(()):
@@ -137,7 +135,6 @@ def test_verified_is_exactly_what_p3_says(facts: Facts) -> None:
         assert set(results.values()) == {EvidenceResult.FOR}
 
 
-@SEARCH
 @given(ANY_FACTS, st.sampled_from([None, OutcomeKind.LOST, OutcomeKind.TIMEOUT, PARTIAL]))
 def test_no_other_judgement_says_verified(facts: Facts, before: OutcomeKind | None) -> None:
     judged = [

@@ -14,7 +14,6 @@ from agentclient.watch import (
     Change,
     PortWatch,
 )
-from tests.unit.fakes import SEARCH
 
 UP = MonitorView(
     RunState.RUNNING, port_open=True, client=True, openings=5, reads=9, resets=0, written_bytes=100
@@ -297,7 +296,6 @@ VIEWS = st.builds(
 )
 
 
-@SEARCH
 @given(VIEWS, st.lists(VIEWS, max_size=12))
 def test_whatever_is_seen_the_watch_agrees_with_itself(
     baseline: MonitorView, views: list[MonitorView]

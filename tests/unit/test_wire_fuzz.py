@@ -19,7 +19,6 @@ from agentclient.wire import (
     Synced,
     WireEvent,
 )
-from tests.unit.fakes import SEARCH
 from tests.unit.test_wire import new_wire
 
 SCALARS: st.SearchStrategy[object] = st.sampled_from(
@@ -80,7 +79,6 @@ def in_a_state(asks: list[str]) -> AgentWire:
     return wire
 
 
-@SEARCH
 @given(st.lists(ASKS, max_size=4), STREAMS)
 def test_one_byte_at_a_time_means_the_same(asks: list[str], stream: bytes) -> None:
     whole, bytewise = in_a_state(asks), in_a_state(asks)
@@ -93,7 +91,6 @@ def test_one_byte_at_a_time_means_the_same(asks: list[str], stream: bytes) -> No
     )
 
 
-@SEARCH
 @given(st.lists(ASKS, max_size=4), STREAMS, st.data())
 def test_pieces_of_any_size_mean_the_same(
     asks: list[str], stream: bytes, data: st.DataObject
@@ -108,7 +105,6 @@ def test_pieces_of_any_size_mean_the_same(
     assert events == whole.feed(stream)
 
 
-@SEARCH
 @given(st.lists(ASKS, max_size=3), st.binary(max_size=400))
 def test_arbitrary_bytes_never_raise(asks: list[str], stream: bytes) -> None:
     wire = in_a_state(asks)
@@ -116,7 +112,6 @@ def test_arbitrary_bytes_never_raise(asks: list[str], stream: bytes) -> None:
         assert isinstance(event, Reply | Failure | Synced | Passed | Dropped)
 
 
-@SEARCH
 @given(st.lists(st.one_of(ASKS, PIECES), max_size=30))
 def test_each_ticket_is_answered_once_at_the_most_and_in_order(steps: list[str | bytes]) -> None:
     wire = new_wire(max_line=250)
@@ -153,7 +148,6 @@ def test_each_ticket_is_answered_once_at_the_most_and_in_order(steps: list[str |
     assert all(times == 1 for times in [*answered.values(), *passed.values()])
 
 
-@SEARCH
 @given(STREAMS)
 def test_nothing_but_our_own_syncs_answer_makes_the_channel_ours(stream: bytes) -> None:
     wire = new_wire(max_line=250)
