@@ -29,11 +29,28 @@ def state_folder() -> Path:
     state = os.environ.get("XDG_STATE_HOME", "")
     if state.startswith("/"):
         return Path(state) / "frostwatch"
-    try:
-        return Path.home() / ".local" / "state" / "frostwatch"
-    except RuntimeError as error:
-        text = "nobody has said where the home directory is: set HOME or XDG_STATE_HOME"
-        raise NoStateFolder(text) from error
+    return _home() / ".local" / "state" / "frostwatch"
+
+
+def _home() -> Path:
+    """Return the home directory; an empty or relative one in the environment counts as none.
+
+    Raises:
+        NoStateFolder: the system does not know one either.
+    """
+    home = os.environ.get("HOME", "")
+    if not home.startswith("/"):
+        import pwd  # noqa: PLC0415 - hardly ever needed
+
+        try:
+            home = pwd.getpwuid(os.getuid()).pw_dir
+        except KeyError:
+            home = ""
+    if not home.startswith("/"):
+        raise NoStateFolder(
+            "nobody has said where the home directory is: set HOME or XDG_STATE_HOME"
+        )
+    return Path(home)
 
 
 def make_folder(path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import sqlite3
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from agentclient.journal.writer import Journal, default_path
 from agentclient.results import FreezeRequest
 from agentclient.schedule import Schedule
 from agentclient.schema import dumps
+from agentclient.state_folder import state_folder
 from agentclient.vm import AgentChannel, Outcome, OutcomeKind, Phase, Process, Vm, VmId
 from agentclient.words import WindowState
 from tests.unit.journals import (
@@ -485,3 +487,14 @@ def test_reading_a_journal_that_can_not_be_written(
     assert time.monotonic() - begun < WAIT_S
     reader.close()
     journal.close()
+
+
+@pytest.mark.parametrize("home", ["", "relative", "~"])
+def test_a_home_that_is_no_place_is_asked_of_the_system(
+    monkeypatch: pytest.MonkeyPatch, home: str
+) -> None:
+    """The holder works in another folder: a relative one would be another journal's there."""
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setenv("HOME", home)
+    of_the_system = Path(pwd.getpwuid(os.getuid()).pw_dir)
+    assert state_folder() == of_the_system / ".local" / "state" / "frostwatch"
