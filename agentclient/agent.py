@@ -11,7 +11,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
-from agentclient.answers import STATUS, AgentInfo, Listed, agent_info, file_systems, freeze_state
+from agentclient.answers import (
+    STATUS,
+    AgentInfo,
+    Listed,
+    agent_info,
+    file_systems,
+    file_systems_counted,
+    freeze_state,
+)
 from agentclient.cancel import Cancellation
 from agentclient.channel import Channel, StreamEnded, wait_readable
 from agentclient.conversation import Conversation
@@ -252,9 +260,10 @@ class GuestAgent:
         self, command: str, arguments: Mapping[str, object] | None, timeout_s: float | None
     ) -> int:
         value = self.request(command, arguments, timeout_s)
-        if not isinstance(value, int) or isinstance(value, bool):
+        number = file_systems_counted(value)
+        if number is None:
             raise self._wrong(command, value)
-        return value
+        return number
 
     def _freeze_state(self, value: object) -> FreezeState:
         state = freeze_state(value)

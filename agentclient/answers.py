@@ -12,6 +12,7 @@ from agentclient.vm import FileSystem, FreezeState
 STATUS: Final = "guest-fsfreeze-status"
 _MOST_FILE_SYSTEMS: Final = 4096
 _MOST_DISKS: Final = 4096
+_MOST_COUNTED: Final = 2**31 - 1  # an agent counts in an int of C
 # A path on Linux has 4,096 bytes at the most, but lists of such paths would fill the memory.
 _LONGEST_PATH: Final = 1024
 _LONGEST_NAME: Final = 240
@@ -101,6 +102,13 @@ def disks(value: object) -> tuple[Disk, ...] | None:
         return None
     read = [_disk(item) for item in value]
     return None if None in read else tuple(one for one in read if one is not None)
+
+
+def file_systems_counted(value: object) -> int | None:
+    """Return how many file systems were frozen or thawed; None if no agent counts like that."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        return None
+    return value if 0 <= value <= _MOST_COUNTED else None
 
 
 def freeze_state(value: object) -> FreezeState | None:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from agentclient.answers import STATUS, freeze_state
+from agentclient.answers import STATUS, file_systems_counted, freeze_state
 from agentclient.certificate import conclude, learned
 from agentclient.coverage import Coverage
 from agentclient.durations import in_words
@@ -465,9 +465,9 @@ class FreezeMachine:
 
     def _replied(self, now: float, value: object) -> list[Move]:
         self._replied_at = now
-        number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
-        self.frozen = int(value) if number else None  # type: ignore[call-overload]
-        text = f"the agent answered the freeze: {self.frozen if number else 'no number'}"
+        self.frozen = file_systems_counted(value)
+        said = "no number" if self.frozen is None else self.frozen
+        text = f"the agent answered the freeze: {said}"
         fields = {"frozen": self.frozen}
         moves: list[Move] = [Tell(EventKind.REPLY, Level.INFO, text, fields)]
         if self.state in (State.RELEASED, State.DONE):

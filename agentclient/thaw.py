@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from agentclient.answers import STATUS, freeze_state
+from agentclient.answers import STATUS, file_systems_counted, freeze_state
 from agentclient.coverage import count
 from agentclient.durations import in_words
 from agentclient.events import EventKind
@@ -390,10 +390,10 @@ class ThawMachine:
 
     def _counted(self, now: float, value: object) -> list[Move]:
         self._agent_is_free(now)
-        number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
-        if number:
-            self._count = (self._count or 0) + int(value)  # type: ignore[call-overload]
-        text = f"the agent answered the thaw: {value if number else 'no number'}"
+        number = file_systems_counted(value)
+        if number is not None:
+            self._count = (self._count or 0) + number
+        text = f"the agent answered the thaw: {'no number' if number is None else number}"
         fields = {"thawed": self._count}
         return [Tell(EventKind.REPLY, Level.INFO, text, fields), *self._check(now)]
 

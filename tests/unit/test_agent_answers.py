@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agentclient import agent as agent_module
-from agentclient.answers import Disk, disks
+from agentclient.answers import Disk, disks, file_systems_counted
 from agentclient.errors import ProtocolViolation
 from agentclient.vm import FileSystem
 from tests.unit.fakes import Clock
@@ -145,3 +145,14 @@ def test_osinfo_is_safe_to_show(clock: Clock) -> None:
 def test_osinfo_is_bounded(clock: Clock) -> None:
     ((key, value),) = Guest(clock, guest_get_osinfo={"k" * 99: "v" * 999}).agent.osinfo().items()
     assert (len(key), len(value)) == (60, 200)
+
+
+@pytest.mark.parametrize("value", [0, 1, 2**31 - 1])
+def test_a_count_of_file_systems(value: int) -> None:
+    assert file_systems_counted(value) == value
+
+
+@pytest.mark.parametrize("value", [None, True, -1, 1.0, "2", [1], {}, 2**31, 10**400])
+def test_what_no_agent_counts_is_no_count(value: object) -> None:
+    """One of 400 digits would stand in each outcome, and make every line of the history as wide."""
+    assert file_systems_counted(value) is None
