@@ -16,7 +16,9 @@ run: $(RUN) ## the console on this machine's VMs, or a drill; without a terminal
 	@$(BIN)/frostwatch --or-drill
 
 test: check ## lint, types, import contracts, and all tests (but those of `make soak`)
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/faults tests/console tests/guests
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/faults tests/console
+	$(BIN)/python -m pytest -n 3 --dist loadfile tests/guests  # guests mostly wait
+	$(OTHER) $(BIN)/python -m pytest -n 3 --dist loadfile -m both tests/guests  # the other Debian
 	$(BIN)/python -m pytest tests/benchmarks  # alone: they measure
 
 check: $(DEV) packages
