@@ -170,7 +170,9 @@ class Monitor:
             view = yield from self._ask_all(session, full=full)
             keep = self._ours
         except MonitorTrouble as error:
-            return unseen(error, is_gone(self.process))
+            view = unseen(error, is_gone(self.process))
+            # What QEMU has told before it did not answer is lost with the session.
+            return self._with_resets(view, session.told()) if self._ours else view
         else:
             return view
         finally:
@@ -256,8 +258,7 @@ class Monitor:
             self._queues_visible = False
 
     def _with_events(self, view: MonitorView, events: list[QmpEvent]) -> MonitorView:
-        self._resets += sum(event.name == "RESET" for event in events)
-        view = view._replace(resets=self._resets)
+        view = self._with_resets(view, events)
         if view.openings is not None or self._port is None or self._port.id is None:
             return view
         mine = [
@@ -269,6 +270,10 @@ class Monitor:
         # event counts, whatever it says.
         self._openings += len(mine)
         return view._replace(openings=self._openings)
+
+    def _with_resets(self, view: MonitorView, events: list[QmpEvent]) -> MonitorView:
+        self._resets += sum(event.name == "RESET" for event in events)
+        return view._replace(resets=self._resets)
 
     def _find_port(self, session: QmpSession) -> Steps[None]:
         """Find the agent's port in QEMU's object tree; about five more round trips, once."""

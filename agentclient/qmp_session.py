@@ -100,6 +100,10 @@ class QmpSession:
             self._take(self.channel.receive())
         except StreamEnded as error:
             raise _broken(error) from error
+        return self.told()
+
+    def told(self) -> list[QmpEvent]:
+        """Return the events that have been received, and forget them."""
         events, self._events = self._events, []
         return events
 

@@ -369,6 +369,19 @@ def test_resets_are_counted_where_events_are_told(host: Host) -> None:
     assert host.monitor().look().resets is None
 
 
+def test_a_reset_is_known_that_was_told_before_the_session_broke(host: Host) -> None:
+    monitor = host.monitor(ours=True)
+    assert host.look(monitor).resets == 0
+    blocks = host.qemu.answers["query-blockstats"]
+    host.qemu.events.append(line({"event": "RESET"}))
+    host.qemu.answers["query-blockstats"] = Ended()
+    broken = host.look(monitor)
+    assert broken.problem is not None
+    assert broken.resets == 1
+    host.qemu.answers["query-blockstats"] = blocks
+    assert host.look(monitor).resets == 1
+
+
 def test_events_stand_in_for_the_queues_where_the_port_has_an_id(clock: Clock) -> None:
     host = Host(clock, port_id="agent")
     host.qemu.answers["x-query-virtio-queue-status"] = NO_QUEUES
