@@ -10,7 +10,7 @@ from agentclient.fleet import now as wall_now
 from agentclient.journal.who import boot_id
 
 if TYPE_CHECKING:
-    from agentclient.journal.store import Row
+    from agentclient.journal.database import Row
 
 _CLOCK_SET: Final = timedelta(seconds=3)
 

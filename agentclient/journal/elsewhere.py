@@ -17,7 +17,7 @@ from agentclient.vm import FreezeState, HeldBy, Process, Vm
 from agentclient.words import WindowKind
 
 if TYPE_CHECKING:
-    from agentclient.journal.store import Row
+    from agentclient.journal.database import Row
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from agentclient.vm import FreezeState, Level, Outcome, Process, Progress, Vm
 from agentclient.words import WindowKind
 
 if TYPE_CHECKING:
-    from agentclient.journal.store import Statement
+    from agentclient.journal.database import Statement
 
 # A guest whose agent is restarted without end must not fill the file (P7).
 MOST_EVENTS: Final = 200

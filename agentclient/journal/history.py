@@ -20,7 +20,7 @@ from agentclient.vm import Phase, Process, Vm
 from agentclient.words import WindowKind, WindowState
 
 if TYPE_CHECKING:
-    from agentclient.journal.store import Row, Rows, Statement
+    from agentclient.journal.database import Row, Rows, Statement
     from agentclient.journal.writer import Journal
 
 READ_S: Final = 10.0

@@ -25,7 +25,7 @@ from agentclient.vm import LeftBy, Process, Vm
 from agentclient.words import WindowKind
 
 if TYPE_CHECKING:
-    from agentclient.journal.store import Row, Rows, Statement
+    from agentclient.journal.database import Row, Rows, Statement
 
 DIED = "its process died before its end"
 NOT_SENT = "its process died before anything was sent"

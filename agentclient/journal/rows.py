@@ -21,7 +21,7 @@ from agentclient.vm import Process, Vm
 from agentclient.words import WindowKind
 
 if TYPE_CHECKING:
-    from agentclient.journal.store import Statement
+    from agentclient.journal.database import Statement
 
 LONGEST_TEXT: Final = 500
 LONGEST_LIST: Final = 64

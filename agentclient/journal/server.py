@@ -16,7 +16,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from agentclient.journal.store import Store, Trouble, of_system
+from agentclient.journal.database import Trouble
+from agentclient.journal.fault import of_system
+from agentclient.journal.store import Store
 from agentclient.state_folder import make_folder
 
 NAME: Final = b"frostwatch-jour"

@@ -1,4 +1,4 @@
-"""The journal's file: SQLite in WAL mode, its versions, and what becomes of it when it is broken.
+"""The journal's file: how it is opened, and what becomes of it when it is broken.
 
 For the journal's own process alone (`agentclient.journal.server`): its disk may hang, and whoever
 touches it then can't even be killed.
@@ -12,69 +12,21 @@ import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final
 
+from agentclient.journal.database import BUSY_S, Done, Statement, Trouble, in_transaction, prepare
+from agentclient.journal.fault import is_corrupt, is_of_disk, of_system, why
 from agentclient.journal.tables import STEPS, Steps
 from agentclient.state_folder import make_folder
 
 MOST_WINDOWS: Final = 10_000
-# How long another program's transaction is waited for, in seconds.
-BUSY_S: Final = 1.0
 _FILES: Final = ("", "-wal", "-shm")
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _ASIDE: Final = ".corrupt-"
-_CORRUPT: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-# What one statement may do wrong without a fault of the file.
-_OF_ONE_JOB: Final = (
-    sqlite3.SQLITE_ERROR,
-    sqlite3.SQLITE_CONSTRAINT,
-    sqlite3.SQLITE_MISMATCH,
-    sqlite3.SQLITE_TOOBIG,
-    sqlite3.SQLITE_RANGE,
-    sqlite3.SQLITE_MISUSE,
-)
-_WHY: Final = {
-    sqlite3.SQLITE_FULL: "the disk is full",
-    sqlite3.SQLITE_READONLY: "it is read-only",
-    sqlite3.SQLITE_CANTOPEN: "it can't be opened",
-    sqlite3.SQLITE_BUSY: "another program has locked it",
-    sqlite3.SQLITE_LOCKED: "another program has locked it",
-    sqlite3.SQLITE_PERM: "it may not be used",
-    sqlite3.SQLITE_IOERR: "its disk fails",
-}
-
-# What may come of a disk that can be read, but not written.
-_OF_DISK: Final = (
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_READONLY,
-    sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_PERM,
-    sqlite3.SQLITE_IOERR,
-)
-
-Row = Mapping[str, Any]
-Rows = list[dict[str, Any]]
-Statement = tuple[str, Sequence[object]]
-
-
-class Trouble(Exception):
-    """The journal can't be used; the text is one clause for a person."""
-
-
-class Done(NamedTuple):
-    """What came of one job.
-
-    Attributes:
-        error: why it was not done, though the file is well; None if it was.
-        found: the rows of each of its statements.
-    """
-
-    error: str | None
-    found: list[Rows]
 
 
 class Store:
@@ -118,8 +70,8 @@ class Store:
         except sqlite3.Error as error:
             copied = self._copy is not None  # it was perhaps written to while it was copied
             self.close()
-            if copied or not _is_corrupt(error):
-                raise Trouble(_why(error, self.path)) from error
+            if copied or not is_corrupt(error):
+                raise Trouble(why(error, self.path)) from error
         except OSError as error:
             self.close()
             raise Trouble(of_system(error)) from error
@@ -157,10 +109,10 @@ class Store:
         connection = self._opened(writes=writes)
         if connection is None:
             return None
-        results = _in_transaction(connection, jobs, writes=writes)
+        results = in_transaction(connection, jobs, writes=writes)
         if writes and not self._pruned:
             self._pruned = True
-            _in_transaction(connection, [_PRUNE], writes=True)
+            in_transaction(connection, [_PRUNE], writes=True)
         return results
 
     # -- opening it -----------------------------------------------------------------------
@@ -191,7 +143,7 @@ class Store:
             try:
                 return self._connected(self.path)
             except sqlite3.Error as error:
-                if _code(error) not in _OF_DISK:
+                if not is_of_disk(error):
                     raise
         # Readers have to keep books beside it as well: they do that elsewhere.
         self._copy = tempfile.TemporaryDirectory(prefix="frostwatch-")
@@ -200,7 +152,7 @@ class Store:
     def _connected(self, path: Path) -> sqlite3.Connection:
         connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
         try:
-            _prepare(connection, self._steps)
+            prepare(connection, self._steps)
         except BaseException:
             connection.close()
             raise
@@ -303,90 +255,6 @@ def _lock(handle: int, how: int) -> None:
         time.sleep(0.01)
 
 
-def _prepare(connection: sqlite3.Connection, steps: Steps) -> None:
-    connection.row_factory = sqlite3.Row
-    connection.execute("PRAGMA foreign_keys = ON")
-    # A kill loses nothing that is committed; only the host's own end may cost the last of it.
-    connection.execute("PRAGMA synchronous = NORMAL")
-    version = _version(connection)
-    if version > len(steps):
-        raise Trouble("it was written by a newer frostwatch")
-    if version < len(steps):
-        _use_wal(connection)
-        _migrate(connection, steps)
-
-
-def _use_wal(connection: sqlite3.Connection) -> None:
-    """Change over to WAL, for which SQLite does not wait by itself if others are at it as well."""
-    until = time.monotonic() + BUSY_S
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > until:
-                raise
-            time.sleep(0.01)
-
-
-def _migrate(connection: sqlite3.Connection, steps: Steps) -> None:
-    with _transaction(connection, writes=True):
-        # Asked once more: another process may have done it while we waited for the lock.
-        version = _version(connection)
-        for number, statements in enumerate(steps[version:], version + 1):
-            for statement in statements:
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {number:d}")
-
-
-def _version(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("PRAGMA user_version").fetchone()[0])
-
-
-# -- using it ---------------------------------------------------------------------------------
-
-
-@contextmanager
-def _transaction(connection: sqlite3.Connection, *, writes: bool) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        with suppress(sqlite3.Error):
-            connection.execute("ROLLBACK")
-        raise
-
-
-def _in_transaction(
-    connection: sqlite3.Connection, jobs: Sequence[Sequence[Statement]], *, writes: bool
-) -> list[Done]:
-    with _transaction(connection, writes=writes):
-        return [_done(connection, job) for job in jobs]
-
-
-def _done(connection: sqlite3.Connection, job: Sequence[Statement]) -> Done:
-    connection.execute("SAVEPOINT job")
-    try:
-        found = [_executed(connection, statement) for statement in job]
-    except (sqlite3.Error, ValueError, OverflowError) as error:
-        if isinstance(error, sqlite3.Error) and _code(error) not in (None, *_OF_ONE_JOB):
-            raise
-        if str(error).startswith("no such "):  # table, or column
-            raise Trouble(f"it is no journal of frostwatch's: {error}") from error
-        connection.execute("ROLLBACK TO job")
-        done = Done(str(error) or repr(error), [])
-    else:
-        done = Done(None, found)
-    connection.execute("RELEASE job")
-    return done
-
-
-def _executed(connection: sqlite3.Connection, statement: Statement) -> Rows:
-    text, values = statement
-    return [dict(row) for row in connection.execute(text, tuple(values)).fetchall()]
-
-
 # The oldest are forgotten, by the order in which they came and not by a clock that may be wrong.
 # What may still be frozen is never forgotten.
 _PRUNE: Final[list[Statement]] = [
@@ -396,39 +264,6 @@ _PRUNE: Final[list[Statement]] = [
         (MOST_WINDOWS - 1,),
     )
 ]
-
-
-def _code(error: sqlite3.Error) -> int | None:
-    """Return the primary code, without what extends it; None if Python itself raised it."""
-    code = getattr(error, "sqlite_errorcode", None)
-    return None if code is None else code & 0xFF
-
-
-def _is_corrupt(error: sqlite3.Error) -> bool:
-    return _code(error) in _CORRUPT
-
-
-def _why(error: sqlite3.Error, path: Path) -> str:
-    code = _code(error) or 0
-    known = (_of_disk(path) if code in _OF_DISK else None) or _WHY.get(code)
-    return f"{known} ({error})" if known else str(error)
-
-
-def _of_disk(path: Path) -> str | None:
-    """Return what is wrong with the disk, where SQLite says only that something is."""
-    try:
-        disk = os.statvfs(path.parent)
-    except OSError:
-        return None
-    if disk.f_flag & os.ST_RDONLY:
-        return _WHY[sqlite3.SQLITE_READONLY]
-    return _WHY[sqlite3.SQLITE_FULL] if not disk.f_bavail or not disk.f_favail else None
-
-
-def of_system(error: OSError) -> str:
-    """Return what the system says has gone wrong, and with which file."""
-    where = f"{os.fsdecode(error.filename)}: " if error.filename is not None else ""
-    return f"{where}{error.strerror or error}"
 
 
 def _corrupt(aside: Path | None) -> str:

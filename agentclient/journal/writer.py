@@ -21,7 +21,7 @@ from agentclient.state_folder import NoStateFolder, state_folder
 from agentclient.text import printable
 
 if TYPE_CHECKING:
-    from agentclient.journal.store import Rows, Statement
+    from agentclient.journal.database import Rows, Statement
 
 T = TypeVar("T")
 # How long a freeze or a thaw waits for the journal at the most, in seconds; and while its process

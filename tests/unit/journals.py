@@ -12,9 +12,9 @@ from typing import Any
 
 from agentclient.events import Event, EventKind
 from agentclient.fleet import now
+from agentclient.journal.database import Statement
 from agentclient.journal.entry import Entry, begin_freeze
 from agentclient.journal.history import WindowRow, windows
-from agentclient.journal.store import Statement
 from agentclient.journal.writer import Journal, Query
 from agentclient.results import FreezeRequest
 from agentclient.vm import AgentChannel, Level, Outcome, OutcomeKind, Process, Vm, VmId

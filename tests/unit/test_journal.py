@@ -16,9 +16,10 @@ import pytest
 from agentclient.events import EventKind
 from agentclient.journal import entry as entry_module
 from agentclient.journal import store as store_module
+from agentclient.journal.database import Trouble
 from agentclient.journal.history import windows
 from agentclient.journal.rows import LONGEST_LIST, LONGEST_TEXT
-from agentclient.journal.store import Store, Trouble
+from agentclient.journal.store import Store
 from agentclient.journal.tables import STEPS
 from agentclient.journal.writer import PATIENCE_S, Journal
 from agentclient.vm import FileSystem, Outcome, OutcomeKind, Vm
