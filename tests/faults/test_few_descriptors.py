@@ -72,7 +72,6 @@ def test_each_of_many_thaws_has_its_outcome(drill: Drill) -> None:
     failed = [one for one in outcomes if not one["ok"]]
     for one in failed:
         assert "open files" in one["reason"] or "descriptor" in one["reason"]
-        assert one["next"]
     assert len(failed) < GUESTS
     assert done.returncode == bool(failed)
 

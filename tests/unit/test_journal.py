@@ -209,12 +209,13 @@ def test_a_folder_in_its_place(tmp_path: Path) -> None:
 
 def test_no_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_STATE_HOME")
-    monkeypatch.setattr(Path, "home", _no_home)
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", _no_user)
     assert "set HOME or XDG_STATE_HOME" in _told(Journal(), tmp_path)
 
 
-def _no_home() -> Path:
-    raise RuntimeError("Could not determine home directory.")
+def _no_user(_: int) -> None:
+    raise KeyError
 
 
 def test_a_newer_one_is_left_alone(path: Path, tmp_path: Path) -> None:
