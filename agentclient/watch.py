@@ -73,6 +73,9 @@ _STRONG = (
     Cause.VM_GONE,
     Cause.MIGRATED,
 )
+# An index of a queue counts to this; and between two looks no agent reads so many commands.
+_INDEXES = 1 << 16
+_MOST_READS = 1024
 
 # After these no guest is there that could write again.
 ENDS = frozenset({Cause.VM_GONE, Cause.GUEST_SHUTDOWN})
@@ -90,6 +93,7 @@ class PortWatch:
         self._baseline = baseline
         self._openings = baseline.openings
         self._resets = baseline.resets
+        self._reads = baseline.reads
         self._open = baseline.port_open
         self._run_state = baseline.run_state
         self._blocked_since: float | None = None
@@ -176,7 +180,8 @@ class PortWatch:
         return [change]
 
     def _resets_seen(self, view: MonitorView) -> list[Change]:
-        counted = _fell(self._openings, view.openings)
+        counted = _fell(self._openings, view.openings) or _began_anew(self._reads, view.reads)
+        self._reads = view.reads if view.reads is not None else self._reads
         told = view.resets is not None and self._resets is not None and view.resets > self._resets
         self._resets = view.resets if view.resets is not None else self._resets
         self._slept = self._slept or view.run_state is RunState.SUSPENDED
@@ -184,6 +189,7 @@ class PortWatch:
             self._openings = view.openings
         if told:
             return [Change.RESET]
+        # The first may have counted up again before a look sees it; then the second has not.
         # A counter that fell, or that wrapped (it has 16 bits), proves no reset: a guest that loads
         # the port's driver anew stays frozen. Nor is waking up one, which sets up the queues anew
         # (protocol §1.13).
@@ -260,6 +266,13 @@ class PortWatch:
 
 def _fell(before: int | None, after: int | None) -> bool:
     return before is not None and after is not None and after < before
+
+
+def _began_anew(before: int | None, after: int | None) -> bool:
+    """Return whether an index of a queue (16 bits, it wraps) has moved as no reading moves it."""
+    if before is None or after is None:
+        return False
+    return (after - before) % _INDEXES > _MOST_READS
 
 
 def _strength(cause: Cause | None) -> int:

@@ -149,6 +149,19 @@ def test_a_counter_that_wraps_is_no_reset() -> None:
     assert not watch.reset
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "anew"),
+    [(130, 128, True), (30000, 128, True), (65534, 3, False), (9, 9, False), (9, 12, False)],
+)
+def test_a_device_that_is_set_up_anew_shows_in_what_was_read(
+    before: int, after: int, anew: bool
+) -> None:
+    """The count of openings may be where it was again before anybody looks."""
+    watch = watch_from(UP._replace(reads=before))
+    changes = saw(watch, UP._replace(reads=after))
+    assert changes == ([Change.DEVICE_RESET] if anew else [])
+
+
 def test_a_restart_after_a_reset_does_not_hide_the_reset() -> None:
     watch = watch_from()
     saw(watch, UP._replace(openings=1, resets=1), UP._replace(openings=3, resets=1))
