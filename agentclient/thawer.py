@@ -129,7 +129,8 @@ class Thawer:
             wire = AgentWire(plain=self._link.plain)
             return Conversation(self._link.connect(), wire), view
         except ConnectFailed as error:
-            return self._refuse(f"the agent's channel can't be opened: {error}", None)
+            reason = f"the agent's channel can't be opened: {error}"
+            return self._refuse(reason, thaw_command(self._link.vm, foreign=self._foreign))
 
     def held_elsewhere(self, held: HeldBy) -> ThawOutcome:
         """Leave alone what another frostwatch is at work on: it thaws that itself."""
