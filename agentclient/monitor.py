@@ -22,6 +22,8 @@ from agentclient.text import printable
 from agentclient.vm import AgentChannel, MonitorView, Process, RunState, Transport
 
 DEFAULT_VISIT_S = 0.5
+# A held session whose QEMU is busy (with a reset, say) is kept for so long: with it go its events.
+LATE_S = 5.0
 
 _RUN_STATES = {
     "running": RunState.RUNNING,
@@ -75,6 +77,7 @@ class Monitor:
         self._queues_visible = True
         self._openings = 0
         self._resets = 0
+        self._late_since: float | None = None
 
     def look(self, timeout_s: float = DEFAULT_VISIT_S) -> MonitorView:
         """Visit the monitor and return all that it shows; never raises.
@@ -168,10 +171,11 @@ class Monitor:
         try:
             yield from session.greet()
             view = yield from self._ask_all(session, full=full)
-            keep = self._ours
+            keep, self._late_since = self._ours, None
         except MonitorTrouble as error:
+            keep = self._ours and error.late and self._waits_on()
             view = unseen(error, is_gone(self.process))
-            # What QEMU has told before it did not answer is lost with the session.
+            # What QEMU has told before it did not answer would be lost with the session.
             return self._with_resets(view, session.told()) if self._ours else view
         else:
             return view
@@ -192,7 +196,15 @@ class Monitor:
                 self._drop()
         return answers
 
+    def _waits_on(self) -> bool:
+        """Whether a held session that did not answer in time is given more of it."""
+        now = time.monotonic()
+        if self._late_since is None:
+            self._late_since = now
+        return now - self._late_since < LATE_S
+
     def _drop(self) -> None:
+        self._late_since = None
         if self._session is not None:
             self._session.close()
             self._session = None

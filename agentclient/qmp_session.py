@@ -38,10 +38,12 @@ class MonitorTrouble(Exception):
     Args:
         text: what happened.
         busy: another client holds the monitor, so that it does not greet us.
+        late: the session is whole; what it was asked may be answered yet.
     """
 
-    def __init__(self, text: str, *, busy: bool = False) -> None:
+    def __init__(self, text: str, *, busy: bool = False, late: bool = False) -> None:
         self.busy = busy
+        self.late = late
         super().__init__(text)
 
 
@@ -127,9 +129,8 @@ class QmpSession:
             try:
                 yield from self._receive(data)
             except TimeoutError as error:
-                raise MonitorTrouble(
-                    f"the monitor did not answer {asks[0].command} in time: {error}"
-                ) from error
+                text = f"the monitor did not answer {asks[0].command} in time: {error}"
+                raise MonitorTrouble(text, late=True) from error
             data = b""
             for message in self._inbox:
                 if isinstance(message, QmpReply | QmpFailure) and message.ticket in tickets:

@@ -98,7 +98,7 @@ def test_killed_in_the_hook_it_is_lost(
         assert_thaw_after_all(calm, operator, 0)
     else:
         assert (outcome.thawed, outcome.settled) == (0, True)
-        assert "then: frostwatch freeze" in (outcome.next or "")
+        assert ": frostwatch freeze" in (outcome.next or "")
         running.assert_order(
             EventKind.VERDICT, EventKind.THAW_SENT, EventKind.THAWED, EventKind.OUTCOME
         )

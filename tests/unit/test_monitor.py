@@ -312,7 +312,7 @@ def test_only_its_process_tells_whether_a_vm_that_cant_be_asked_has_gone(
     assert view.problem == "monitor: why"
 
 
-@pytest.mark.parametrize("answer", [ENDED, Raw(), Raw(b"nonsense\n")])
+@pytest.mark.parametrize("answer", [ENDED, Raw(b"nonsense\n")])
 def test_a_broken_look_is_a_problem_and_the_next_one_connects_again(
     host: Host, answer: Ended | Raw
 ) -> None:
@@ -325,6 +325,26 @@ def test_a_broken_look_is_a_problem_and_the_next_one_connects_again(
     assert not view.gone
     assert monitor.event_fd() is None
     assert host.endpoint.channels[0].closed
+    host.qemu.answers["query-status"] = good
+    assert host.look(monitor).run_state is RunState.RUNNING
+    assert len(host.endpoint.channels) == 2
+
+
+def test_a_held_session_waits_for_a_qemu_that_is_busy(host: Host) -> None:
+    """As with a reset, whose event would be lost with the session."""
+    monitor = host.monitor(ours=True)
+    good = host.qemu.answers["query-status"]
+    assert host.look(monitor).resets == 0
+    host.qemu.answers["query-status"] = Raw()
+    assert host.look(monitor).problem is not None
+    host.qemu.answers["query-status"] = good
+    host.qemu.events.append(line({"event": "RESET"}))
+    assert host.look(monitor).resets == 1
+    assert len(host.endpoint.channels) == 1
+    host.qemu.answers["query-status"] = Raw()
+    host.look(monitor)
+    host.clock.sleep(monitor_module.LATE_S)
+    host.look(monitor)  # but not for ever
     host.qemu.answers["query-status"] = good
     assert host.look(monitor).run_state is RunState.RUNNING
     assert len(host.endpoint.channels) == 2
