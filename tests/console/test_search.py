@@ -79,7 +79,7 @@ async def test_words_that_are_not_there(fleet: Fleet, still: StillClock) -> None
         await search(seat, "thawed")
         await seat.until(lambda: "not in this log" in seat.text)
         await seat.press("n", "N")
-        assert "line 059" in seat.text
+        await seat.until(lambda: "line 059" in seat.text)
         await seat.press("escape")
         await seat.until(lambda: "not in this log" not in seat.text)
         log(fleet, 60, 61)
