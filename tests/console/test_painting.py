@@ -15,7 +15,7 @@ from tests.console.driving import LARGE, SMALL, Seat, seated
 from tests.console.fakes import StillClock
 from tests.console.fleets import every_state
 from tui.console.painting import OwnLines, forget
-from tui.console.tones import Toned
+from tui.console.toned import Toned
 from tui.console.words import Signs
 
 KEYS = (

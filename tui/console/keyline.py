@@ -15,7 +15,8 @@ from textual.binding import Binding
 from textual.screen import Screen
 from textual.strip import Strip
 
-from tui.console.tones import Tone, Toned
+from tui.console.toned import Toned
+from tui.console.tones import Tone
 
 _NAMES = {
     "slash": "/",

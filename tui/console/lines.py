@@ -11,7 +11,8 @@ from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from tui.console.tones import Line, Toned
+from tui.console.toned import Toned
+from tui.console.tones import Line
 
 
 class LinesView(ScrollView, Toned, can_focus=True, inherit_bindings=False):

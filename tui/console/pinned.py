@@ -14,7 +14,8 @@ from tui.console.safe import fit, fit_middle, safe
 from tui.console.table import cells
 from tui.console.table.cells import Paint
 from tui.console.times import Clock
-from tui.console.tones import Line, Piece, Tone, Toned
+from tui.console.toned import Toned
+from tui.console.tones import Line, Piece, Tone
 from tui.console.words import Signs
 
 # Most windows are over by then: a line that comes and goes with each would be all that one sees.

@@ -20,7 +20,8 @@ from tui.console.model.view import FleetView
 from tui.console.notices import Notice
 from tui.console.safe import fit
 from tui.console.times import Clock
-from tui.console.tones import Piece, Tone, Toned
+from tui.console.toned import Toned
+from tui.console.tones import Piece, Tone
 from tui.console.words import (
     AGENT,
     FOREIGN,

@@ -1,18 +1,12 @@
-"""Tones: what a piece of text means, apart from which colour the theme gives it.
-
-Widgets that draw with the Line API get their styles here.
-"""
+"""Tones: what a piece of text means, apart from which colour the theme gives it."""
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from rich.cells import cell_len
-from rich.style import Style
-from textual.widget import Widget
 
-from tui.console.painting import OwnLines
 from tui.console.safe import wrap
 
 
@@ -83,45 +77,3 @@ def _broken(line: Line, width: int) -> list[Line]:
 
 _LEAST_ROOM = 9  # cells in which a piece that is broken can still be read
 _INDENT = Piece("  ")
-_STYLES = {
-    Tone.NORMAL: "$foreground",
-    Tone.DIM: "$tone-dim",
-    Tone.HEAD: "bold $tone-head",
-    Tone.GOOD: "$tone-good",
-    Tone.ACTIVE: "$tone-active",
-    Tone.FROZEN: "bold $tone-frozen",
-    Tone.WARN: "bold $tone-warn",
-    Tone.BAD: "bold $tone-bad",
-    Tone.MATCH: "bold underline $tone-warn",
-    Tone.FOUND: "bold reverse $tone-warn",
-}
-
-
-class Toned(Widget):
-    """A widget that draws its own lines in tones."""
-
-    _base_style: Style | None = None
-    _tone_styles: dict[Tone, Style] | None = None
-
-    def __init__(self, *children: Widget, **options: Any) -> None:
-        super().__init__(*children, **options)
-        self._styles_cache = OwnLines()
-
-    @property
-    def base_style(self) -> Style:
-        """The widget's own style; `rich_style` puts it together from all ancestors each time."""
-        if self._base_style is None:
-            self._base_style = self.rich_style
-        return self._base_style
-
-    def tone_style(self, tone: Tone) -> Style:
-        """Return a tone's own style, without any background."""
-        if self._tone_styles is None:
-            parse = self.app.stylesheet.parse_style
-            self._tone_styles = {each: parse(_STYLES[each]).rich_style for each in Tone}
-        return self._tone_styles[tone]
-
-    def notify_style_update(self) -> None:
-        """Forget styles that a theme has changed."""
-        self._base_style = self._tone_styles = None
-        super().notify_style_update()

@@ -25,7 +25,8 @@ from tui.console.lines import LinesView
 from tui.console.safe import fit
 from tui.console.table.cells import Paint
 from tui.console.times import Clock
-from tui.console.tones import Line, Piece, Tone, Toned
+from tui.console.toned import Toned
+from tui.console.tones import Line, Piece, Tone
 from tui.console.typedline import TypedLine
 from tui.console.words import LEVEL, Signs
 

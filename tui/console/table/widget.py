@@ -22,7 +22,8 @@ from tui.console.table.cells import Paint, ticks
 from tui.console.table.columns import MARGIN, Layout, lay_out
 from tui.console.table.rows import BLANK, Row, differences, head_row, to_strip, vm_row
 from tui.console.times import Clock
-from tui.console.tones import Tone, Toned
+from tui.console.toned import Toned
+from tui.console.tones import Tone
 from tui.console.words import Signs
 
 HEAD_LINES = 1
