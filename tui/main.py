@@ -13,8 +13,8 @@ from agentclient.drill.size import DEFAULT_GUESTS
 from agentclient.errors import BadInput, FrostwatchError
 from agentclient.schedule import DEFAULT_MAXIMUM_HOLD_S, Schedule
 from agentclient.text import printable
-from tui.cli import context
-from tui.cli.commands import Commands
+from tui.cli import session
+from tui.cli.lazy_group import Commands
 from tui.cli.options import Options, general_options, interval, max_hold_option, spelled_out
 
 FAILED = 1
@@ -56,7 +56,7 @@ def cli(ctx: click.Context, /, *, max_hold: float | None, **general: Any) -> int
     if ctx.invoked_subcommand is not None:
         return 0
     options = ctx.obj.checked()
-    if options.or_drill and not context.has_vms(options):
+    if options.or_drill and not session.has_vms(options):
         options = options._replace(drill=DEFAULT_GUESTS)
     if _on_terminal():
         return _open_console(options)
@@ -66,10 +66,10 @@ def cli(ctx: click.Context, /, *, max_hold: float | None, **general: Any) -> int
 def _tell(options: Options) -> int:
     """Say in plain lines what the console would have shown."""
     if options.or_drill and options.drill:
-        from tui.cli.drilling import play  # noqa: PLC0415 - read when it is used
+        from tui.cli.commands.play_drill import play  # noqa: PLC0415 - read when it is used
 
         return play(options)
-    from tui.cli.listing import Filter, list_vms  # noqa: PLC0415
+    from tui.cli.commands.list_vms import Filter, list_vms  # noqa: PLC0415
 
     return list_vms(options, Filter())
 
@@ -136,7 +136,7 @@ def _on_terminal() -> bool:
 def _open_console(options: Options) -> int:
     from tui.console import run_console  # noqa: PLC0415 - the command line starts without textual
 
-    with context.engine_for(options) as engine:
+    with session.engine_for(options) as engine:
         return run_console(
             engine.fleet,
             engine.operations,

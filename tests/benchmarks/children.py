@@ -26,10 +26,10 @@ from tests.benchmarks.big_fleets import Second, big_fleet, breathe
 from tests.console.driving import make_app
 from tests.console.fakes import FakeOperations, StillClock
 from tui.console.model.order import Order
-from tui.console.running import run
-from tui.console.table.cells import Paint
-from tui.console.table.columns import COLUMNS
-from tui.console.words import Signs
+from tui.console.run import run
+from tui.console.widgets.table.cells import Paint
+from tui.console.widgets.table.columns import COLUMNS
+from tui.shared.glyphs import Signs
 
 KEYS = {"step", "total", "silent"}  # the columns with running clocks
 

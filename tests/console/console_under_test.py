@@ -16,7 +16,7 @@ from agentclient.fleet import Fleet
 from agentclient.vm import FreezeInfo, FreezeState, Outcome, OutcomeKind, VmId
 from tests.console.fakes import FakeOperation, FakeOperations, StillClock
 from tests.console.fleets import fleet_of, pending, put, state_of
-from tui.console import leaving, running
+from tui.console import leave, run
 from tui.console.app import FrostwatchApp
 
 A = VmId("qemu", "a")
@@ -41,10 +41,10 @@ def main() -> int:
     if how != "idle":
         operations.add(state_of(fleet, "a").vm).on_cancel = lambda one: obey(fleet, one, seconds)
         put(fleet, A, progress=pending(still), freeze=FreezeInfo(FreezeState.FREEZING))
-    leaving.SCREEN_S = SCREEN_S
+    leave.SCREEN_S = SCREEN_S
     if how == "crash":
-        setattr(running, "FrostwatchApp", CrashingApp)  # noqa: B010
-    code = running.run(fleet, operations, None, read_only=False, interval_s=15.0)
+        setattr(run, "FrostwatchApp", CrashingApp)  # noqa: B010
+    code = run.run(fleet, operations, None, read_only=False, interval_s=15.0)
     calls = operations.started[0].calls if operations.started else []
     Path("left.txt").write_text(f"{code} {calls}")
     return code

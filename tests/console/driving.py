@@ -14,7 +14,7 @@ from agentclient.fleet import Fleet
 from agentclient.vm import VmId
 from tests.console.fakes import FakeOperations, FakeWatcher, StillClock
 from tui.console.app import FrostwatchApp
-from tui.console.words import Signs
+from tui.shared.glyphs import Signs
 
 SMALL, LARGE = (80, 24), (160, 50)
 

@@ -13,7 +13,7 @@ from agentclient.ladder import Known, Offer, ladder
 from agentclient.results import FreezeRequest, ThawOutcome
 from agentclient.rungs import RescueOutcome, Rung, Step
 from agentclient.vm import MonitorView, Outcome, RunState, Vm, VmId, VmState
-from tui.console.times import Clock
+from tui.shared.clocks import Clock
 
 NOON = datetime(2025, 9, 9, 12, 0, 0, tzinfo=UTC)
 

@@ -37,10 +37,10 @@ from tests.console.fleets import (
     state_of,
     verified,
 )
+from tui.console.actions.execute import Actions
 from tui.console.dialogs.confirm import FreezeDialog
-from tui.console.hands.actions import Actions
-from tui.console.hands.targets import Target
-from tui.console.lines import LinesView
+from tui.console.model.targets import Target
+from tui.console.widgets.lines import LinesView
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from tests.console.driving import LARGE, SMALL, seated
 from tests.console.fakes import StillClock
 from tests.console.fleets import every_state, fleet_of
 from tui.console.model.order import Order
-from tui.console.table.columns import COLUMNS, lay_out
-from tui.console.table.widget import VmTable
-from tui.console.words import Signs
+from tui.console.widgets.table.columns import COLUMNS, lay_out
+from tui.console.widgets.table.widget import VmTable
+from tui.shared.glyphs import Signs
 
 
 def test_every_column_can_be_reached_at_any_width() -> None:

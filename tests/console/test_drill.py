@@ -38,8 +38,8 @@ from tests.console.driving import LARGE, SMALL
 from tests.console.resting import rest
 from tests.drilled import drill_of
 from tui.console.app import FrostwatchApp
-from tui.console.status import DRILL, DrillLine
-from tui.console.words import Signs
+from tui.console.widgets.status import DRILL, DrillLine
+from tui.shared.glyphs import Signs
 
 SPEED = 20.0
 PATIENCE_S = 60.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tui.console.dialogs.hold import Hold
+from tui.console.dialogs.hold_choice import Hold
 
 
 @pytest.mark.parametrize(

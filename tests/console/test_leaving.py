@@ -16,8 +16,8 @@ from agentclient.vm import FreezeInfo, FreezeState, Outcome, OutcomeKind
 from tests.console.driving import qemu
 from tests.console.fakes import FakeOperation, FakeOperations, StillClock
 from tests.console.fleets import fleet_of, lost, put, refused, state_of, verified
-from tui.cli.signals import Signals
-from tui.console.leaving import CLEAN, LEFT_SOMETHING, Guard, leftovers, take_leave
+from tui.console.leave import CLEAN, LEFT_SOMETHING, Guard, leftovers, take_leave
+from tui.shared.signals import Signals
 
 THAWED = Outcome(OutcomeKind.TIMEOUT, "stopped waiting; thawed 2", settled=True)
 

@@ -16,7 +16,7 @@ from tests.console.fleets import fleet_of, put
 from tests.console.test_view import change, view_of
 from tui.console.model.filter import Filter
 from tui.console.model.marks import Marks
-from tui.console.table.widget import VmTable
+from tui.console.widgets.table.widget import VmTable
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from textual.strip import Strip
 from tests.console.driving import LARGE, SMALL, Seat, seated
 from tests.console.fakes import StillClock
 from tests.console.fleets import every_state
-from tui.console.painting import OwnLines, forget
-from tui.console.toned import Toned
-from tui.console.words import Signs
+from tui.console.textual_internals import OwnLines, forget
+from tui.console.widgets.toned import Toned
+from tui.shared.glyphs import Signs
 
 KEYS = (
     *("j", "k", "G", "g", "pagedown", "s", "S", "space", "right", "left", "shift+down", "z"),

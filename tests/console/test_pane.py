@@ -7,7 +7,7 @@ from agentclient.vm import Level
 from tests.console.driving import LARGE, Seat, qemu, seated
 from tests.console.fakes import StillClock
 from tests.console.fleets import every_state, fleet_of, long_freeze
-from tui.console.detail.logview import LogView
+from tui.console.widgets.pane.log_view import LogView
 
 
 def log(fleet: Fleet, first: int, last: int) -> None:

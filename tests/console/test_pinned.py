@@ -8,8 +8,8 @@ from agentclient.vm import AgentHealth, AgentState, FreezeInfo, FreezeState, VmS
 from tests.console.driving import qemu, seated
 from tests.console.fakes import StillClock
 from tests.console.fleets import fleet_of, held, put, thawed, thousand
-from tui.console.model.longest import Longest, frozen_for
-from tui.console.pinned import PinnedLine
+from tui.console.model.longest_frozen import Longest, frozen_for
+from tui.console.widgets.pinned import PinnedLine
 
 
 def foreign(still: StillClock, seconds: float) -> FreezeInfo:

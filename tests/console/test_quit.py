@@ -8,7 +8,7 @@ from agentclient.vm import Outcome, OutcomeKind
 from tests.console.driving import qemu, seated
 from tests.console.fakes import FakeOperation, FakeOperations, StillClock
 from tests.console.fleets import fleet_of, pending, put, state_of
-from tui.console.leaving import Leave
+from tui.console.leave import Leave
 
 
 @pytest.mark.parametrize("key", ["q", "ctrl+c", "ctrl+q"])

@@ -14,9 +14,9 @@ from agentclient.vm import Level, LogLine
 from tests.console.driving import LARGE, SMALL, Seat, qemu, seated
 from tests.console.fakes import NOON, StillClock
 from tests.console.fleets import fleet_of
-from tui.console.detail.logview import LogView
-from tui.console.detail.search import LogSearch
-from tui.console.tones import Line, Piece, Tone
+from tui.console.widgets.pane.log_search import LogSearch
+from tui.console.widgets.pane.log_view import LogView
+from tui.shared.tone import Line, Piece, Tone
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from tests.console.fleets import (
     state_of,
     thousand,
 )
-from tui.console.words import Signs
+from tui.shared.glyphs import Signs
 
 Compare = Callable[..., bool]
 

@@ -13,8 +13,8 @@ from tests.console.driving import LARGE, SMALL, Seat, qemu, seated
 from tests.console.fakes import StillClock
 from tests.console.fleets import HOSTILE_NAMES, every_state, fleet_of, make_vm, pending, put
 from tui.console.model.order import Order
-from tui.console.table.widget import VmTable
-from tui.console.words import Signs
+from tui.console.widgets.table.widget import VmTable
+from tui.shared.glyphs import Signs
 
 
 def painted(seat: Seat, monkeypatch: pytest.MonkeyPatch) -> list[Region]:

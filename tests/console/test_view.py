@@ -25,11 +25,11 @@ from tests.console.driving import qemu
 from tests.console.fakes import NOON, StillClock
 from tests.console.fleets import every_state, fleet_of, held, lost, make_vm, pending, refused
 from tui.console.model.filter import Filter, haystack
-from tui.console.model.longest import may_be_frozen
+from tui.console.model.longest_frozen import may_be_frozen
+from tui.console.model.notices import news_of
 from tui.console.model.order import Order, severity
 from tui.console.model.tally import Tag, Tally, tags_of
 from tui.console.model.view import FleetView
-from tui.console.notices import news_of
 
 
 def view_of(*names: str) -> FleetView:

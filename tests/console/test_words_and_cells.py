@@ -41,18 +41,18 @@ from tests.console.fleets import (
     state_of,
     verified,
 )
-from tui.cli import listing
-from tui.console import words
+from tui.cli.commands import list_vms
 from tui.console.ascii import to_ascii
-from tui.console.detail.fact import Fact, fact_lines, urgent_first
-from tui.console.detail.facts import facts_of, size_in_words
-from tui.console.safe import fit, safe, wrap
-from tui.console.table import cells
-from tui.console.table.cells import Paint
-from tui.console.table.columns import COLUMNS, lay_out
-from tui.console.times import gone, left
-from tui.console.tones import Line, Piece, hanging
-from tui.console.words import Signs
+from tui.console.widgets.pane.fact import Fact, fact_lines, urgent_first
+from tui.console.widgets.pane.facts import facts_of, size_in_words
+from tui.console.widgets.table import cells
+from tui.console.widgets.table.cells import Paint
+from tui.console.widgets.table.columns import COLUMNS, lay_out
+from tui.shared import glyphs
+from tui.shared.clocks import gone, left
+from tui.shared.fit import fit, safe, wrap
+from tui.shared.glyphs import Signs
+from tui.shared.tone import Line, Piece, hanging
 
 
 @pytest.fixture
@@ -72,13 +72,13 @@ def said(facts: list[Fact], label: str) -> str:
 
 FOLDER = Path(__file__).resolve().parents[2]
 VOCABULARY: list[tuple[Any, type[StrEnum]]] = [
-    (words.AGENT, AgentState),
-    (words.FREEZE, FreezeState),
-    (words.RUN, RunState),
-    (words.OUTCOME, OutcomeKind),
-    (words.PHASE, Phase),
-    (words.EVIDENCE, EvidenceResult),
-    (words.LEVEL, Level),
+    (glyphs.AGENT, AgentState),
+    (glyphs.FREEZE, FreezeState),
+    (glyphs.RUN, RunState),
+    (glyphs.OUTCOME, OutcomeKind),
+    (glyphs.PHASE, Phase),
+    (glyphs.EVIDENCE, EvidenceResult),
+    (glyphs.LEVEL, Level),
 ]
 
 
@@ -89,18 +89,18 @@ def test_every_state_has_a_look_with_its_own_word(looks: Any, states: type[StrEn
 
 
 def test_the_command_line_shows_the_same_signs() -> None:
-    for state, agent in listing._AGENT.items():
-        assert agent.text == Signs().labelled(words.AGENT[state])
-    for file_systems, freeze in listing._FREEZE.items():
-        assert freeze.text == Signs().labelled(words.FREEZE[file_systems])
+    for state, agent in list_vms._AGENT.items():
+        assert agent.text == Signs().labelled(glyphs.AGENT[state])
+    for file_systems, freeze in list_vms._FREEZE.items():
+        assert freeze.text == Signs().labelled(glyphs.FREEZE[file_systems])
 
 
 @pytest.mark.parametrize("signs", [Signs(), Signs(ascii=True)])
 def test_signs_tell_states_apart_without_colour(signs: Signs) -> None:
-    for looks in (words.AGENT, words.RUN, words.OUTCOME):
+    for looks in (glyphs.AGENT, glyphs.RUN, glyphs.OUTCOME):
         shown = [signs.of(look) for look in looks.values()]
         assert len(set(shown)) == len(shown)
-    freezes = [signs.of(look) for look in (*words.FREEZE.values(), words.FOREIGN)]
+    freezes = [signs.of(look) for look in (*glyphs.FREEZE.values(), glyphs.FOREIGN)]
     assert len(set(freezes)) == len(freezes)
 
 
@@ -114,7 +114,7 @@ def test_every_sign_takes_one_cell_and_has_an_ascii_form() -> None:
 
 def test_what_has_signs_of_its_own_has_such_ones_in_ascii_too() -> None:
     looks = [look for looks, _ in VOCABULARY for look in looks.values()]
-    looks += [words.FOREIGN, words.LEFT, *words.PHASE.values(), *words.EVIDENCE.values()]
+    looks += [glyphs.FOREIGN, glyphs.LEFT, *glyphs.PHASE.values(), *glyphs.EVIDENCE.values()]
     pairs = {(look.sign, look.ascii) for look in looks if look.sign != " "}
     names = ("cursor", "mark", "returns", "descending", "ascending", "more_left", "more_right")
     pairs |= {(getattr(Signs(), name), getattr(Signs(ascii=True), name)) for name in names}
@@ -124,7 +124,7 @@ def test_what_has_signs_of_its_own_has_such_ones_in_ascii_too() -> None:
 
 
 def test_a_language_that_python_has_put_there_is_not_the_operators() -> None:
-    code = "from tui.console.words import detect_signs as d; print(d().ascii)"
+    code = "from tui.shared.glyphs import detect_signs as d; print(d().ascii)"
     environment = {"LANG": "C", "TERM": "xterm", "PATH": os.environ["PATH"]}
     command = [sys.executable, "-c", code]
     told = subprocess.run(command, env=environment, capture_output=True, check=True, cwd=FOLDER)
@@ -153,14 +153,14 @@ def test_the_set_of_signs(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("locale.getpreferredencoding", lambda do_setlocale=True: "UTF-8")
-    assert words.detect_signs() == Signs(ascii=expected)
+    assert glyphs.detect_signs() == Signs(ascii=expected)
 
 
 def test_a_locale_without_unicode_gets_ascii(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("FROSTWATCH_ASCII", raising=False)
     monkeypatch.setattr("locale.getpreferredencoding", lambda do_setlocale=True: "ISO-8859-1")
-    assert words.detect_signs().ascii
+    assert glyphs.detect_signs().ascii
 
 
 # -- text on cells ------------------------------------------------------------------------------

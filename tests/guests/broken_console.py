@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textual import events
 
-from tui.console import running
+from tui.console import run
 from tui.console.app import FrostwatchApp
 from tui.main import main
 
@@ -16,5 +16,5 @@ class BrokenApp(FrostwatchApp):
 
 
 if __name__ == "__main__":
-    setattr(running, "FrostwatchApp", BrokenApp)  # noqa: B010
+    setattr(run, "FrostwatchApp", BrokenApp)  # noqa: B010
     main()

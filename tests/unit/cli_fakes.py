@@ -34,9 +34,9 @@ from agentclient.vm import (
     VmId,
     VmState,
 )
-from tui.cli import context
-from tui.cli.context import Engine
+from tui.cli import session
 from tui.cli.options import Options
+from tui.cli.session import Engine
 
 AT = datetime(2026, 3, 1, 10, 20, 30, tzinfo=UTC)
 VERIFIED = Outcome(OutcomeKind.VERIFIED, "frozen", frozen=2, thawed=2, certified=True, settled=True)
@@ -246,7 +246,7 @@ class World:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     made = World()
-    monkeypatch.setattr(context, "build_engine", made.engine)
+    monkeypatch.setattr(session, "build_engine", made.engine)
     return made
 
 

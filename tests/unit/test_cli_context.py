@@ -7,7 +7,7 @@ import sys
 
 _COUNT = """
 import resource
-from tui.cli.context import engine_for
+from tui.cli.session import engine_for
 from tui.cli.options import Options
 hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))

@@ -9,7 +9,7 @@ import pytest
 
 from agentclient.rungs import Found, Means, Rung, Step
 from tests.unit.cli_fakes import World, world
-from tui.cli import rescuing
+from tui.cli.commands import rescue
 from tui.main import run
 
 __all__ = ["world"]
@@ -25,7 +25,7 @@ def frozen_world(world: World) -> World:
 
 def typed(monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
     """Sit at a terminal, and type."""
-    monkeypatch.setattr(rescuing, "_on_terminal", lambda: True)
+    monkeypatch.setattr(rescue, "_on_terminal", lambda: True)
     monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
 
 

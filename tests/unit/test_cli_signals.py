@@ -58,13 +58,13 @@ _CHILD = """
 import sys, threading
 from pathlib import Path
 from tests.unit.cli_fakes import World
-from tui.cli import context
+from tui.cli import session
 from tui.main import main
 world = World()
 world.add("web1")
 world.operations.pending = True
 world.operations.stubborn = "stubborn" in sys.argv
-context.build_engine = world.engine
+session.build_engine = world.engine
 ready = Path(sys.argv[1])
 def tell():
     world.operations.ready.wait(5)

@@ -46,7 +46,7 @@ def _all_of(package: str) -> list[str]:
 
 def test_the_command_line_imports_neither_textual_nor_the_console() -> None:
     names = [name for name in _all_of("tui") if not name.startswith("tui.console")]
-    assert "tui.cli.freezing" in names
+    assert "tui.cli.commands.freeze" in names
     assert not _found(_modules_after("\n".join(f"import {name}" for name in names)), CONSOLE)
 
 

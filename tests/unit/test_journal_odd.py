@@ -46,7 +46,7 @@ from tests.unit.journals import (
     vm,
     whole,
 )
-from tui.cli.history import notes, outcome_word
+from tui.cli.commands.history import notes, outcome_word
 from tui.main import run
 
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import click
 
-from tui.letters import NO_COLOURS, ascii_alone
+from tui.shared.terminal_features import NO_COLOURS, ascii_alone
 
 GAP = "  "
 

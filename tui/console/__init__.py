@@ -39,7 +39,7 @@ def run_console(
     """
     # Nothing of what is built until the first screen is garbage; after it the console enables this.
     gc.disable()
-    from tui.console.running import run  # noqa: PLC0415 - the command line starts without textual
+    from tui.console.run import run  # noqa: PLC0415 - the command line starts without textual
 
     return run(
         fleet,

@@ -15,30 +15,29 @@ from textual.binding import BindingType
 from textual.reactive import Reactive
 from textual.theme import Theme
 
-from agentclient import heap
 from agentclient.fleet import Fleet
 from agentclient.schedule import Schedule
 from agentclient.vm import Level
-from tui.console import keys
-from tui.console.acting import ActingApp
+from tui.console import keymap, memory
+from tui.console.actions.context import Desk
+from tui.console.app_actions import ActingApp
 from tui.console.ascii import AsciiFilter
-from tui.console.detail.pane import DetailPane
-from tui.console.hands.desk import Desk
-from tui.console.keyline import KeyLine
 from tui.console.model.filter import Filter
+from tui.console.model.notices import Notice, news_of
 from tui.console.model.order import Order
 from tui.console.model.view import FleetView
-from tui.console.notices import Notice, news_of
-from tui.console.painting import forget
-from tui.console.pinned import PinnedLine
 from tui.console.ports import OperationsPort, WatcherPort
-from tui.console.safe import safe
-from tui.console.status import DrillLine, NoticeLine, StatusLine
-from tui.console.table.widget import VmTable
+from tui.console.textual_internals import forget
 from tui.console.theme import THEME
-from tui.console.times import Clock
-from tui.console.typedline import TypedLine
-from tui.console.words import Signs, detect_signs
+from tui.console.widgets.keyline import KeyLine
+from tui.console.widgets.pane.widget import DetailPane
+from tui.console.widgets.pinned import PinnedLine
+from tui.console.widgets.prompt import TypedLine
+from tui.console.widgets.status import DrillLine, NoticeLine, StatusLine
+from tui.console.widgets.table.widget import VmTable
+from tui.shared.clocks import Clock
+from tui.shared.fit import safe
+from tui.shared.glyphs import Signs, detect_signs
 
 DRAIN_S = 0.25  # changes reach the screen at most this much later, and at most 4 times a second
 EAGER_S = 0.02  # until the first VMs are known, for a second at the most
@@ -73,7 +72,7 @@ class FrostwatchApp(ActingApp):
 
     TITLE = "frostwatch"
     ENABLE_COMMAND_PALETTE = False
-    BINDINGS: ClassVar[list[BindingType]] = [*keys.ACTIONS, *keys.VIEWS]
+    BINDINGS: ClassVar[list[BindingType]] = [*keymap.ACTIONS, *keymap.VIEWS]
     CSS = """
     Screen { layout: vertical; }
     #vms { height: 1fr; min-height: 4; }
@@ -159,11 +158,11 @@ class FrostwatchApp(ActingApp):
         self.set_interval(DRAIN_S, self.drain)
         self._eager = self.set_interval(EAGER_S, self._look_eagerly, repeat=round(1 / EAGER_S))
         self.set_interval(SECOND_S, self.second)
-        self.set_interval(heap.EVERY_S, self._tidy)
+        self.set_interval(memory.EVERY_S, self._tidy)
 
     def _shown(self) -> None:
         """Begin what would have kept the operator waiting for the first screen."""
-        heap.share()
+        memory.share()
         if self._watcher is not None:
             self._watcher.start()
         self.prepare()
@@ -171,7 +170,7 @@ class FrostwatchApp(ActingApp):
     def _tidy(self) -> None:
         """Keep what the console takes of the host's memory where it is."""
         forget()
-        heap.give_back()
+        memory.give_back()
 
     def on_resize(self) -> None:
         """Share the height anew."""
@@ -381,10 +380,10 @@ class FrostwatchApp(ActingApp):
     def action_help(self) -> None:
         """Show the keys and the signs."""
         groups = (
-            ("Guests", keys.ACTIONS),
-            ("The view", keys.VIEWS),
-            ("Moving about", keys.MOVES),
-            ("Marks", keys.MARKS),
-            ("The log, after Tab", keys.LOG),
+            ("Guests", keymap.ACTIONS),
+            ("The view", keymap.VIEWS),
+            ("Moving about", keymap.MOVES),
+            ("Marks", keymap.MARKS),
+            ("The log, after Tab", keymap.LOG),
         )
         self.hands.help(groups, self.interval_s)

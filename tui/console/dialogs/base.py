@@ -16,8 +16,8 @@ from textual.geometry import Size
 from textual.screen import ModalScreen
 from textual.widgets import Button
 
-from tui.console.lines import LinesView
-from tui.console.tones import Line, hanging
+from tui.console.widgets.lines import LinesView
+from tui.shared.tone import Line, hanging
 
 Result = TypeVar("Result")
 

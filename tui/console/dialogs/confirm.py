@@ -19,12 +19,12 @@ from agentclient.risks import why_not
 from agentclient.schedule import Schedule
 from agentclient.vm import VmId
 from tui.console.dialogs.base import Dialog
-from tui.console.dialogs.hold import Hold
-from tui.console.dialogs.text import EMPTY, labelled, to_freeze, to_stop, to_thaw
-from tui.console.hands.targets import Target
-from tui.console.safe import safe
-from tui.console.tones import Line, Piece, Tone
-from tui.console.words import Signs
+from tui.console.dialogs.hold_choice import Hold
+from tui.console.dialogs.vm_text import EMPTY, labelled, to_freeze, to_stop, to_thaw
+from tui.console.model.targets import Target
+from tui.shared.fit import safe
+from tui.shared.glyphs import Signs
+from tui.shared.tone import Line, Piece, Tone
 
 Targets = tuple[Target, ...]
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from agentclient.durations import in_words
 from tui.console.dialogs.base import Dialog
 from tui.console.dialogs.confirm import Targets, subject
-from tui.console.dialogs.text import EMPTY, labelled, who
-from tui.console.tones import Line, Tone
-from tui.console.words import Signs
+from tui.console.dialogs.vm_text import EMPTY, labelled, who
+from tui.shared.glyphs import Signs
+from tui.shared.tone import Line, Tone
 
 CHOICES_S = (10, 30, 60)
 

@@ -10,10 +10,10 @@ from textual.binding import Binding, BindingType
 
 from agentclient.durations import in_words
 from tui.console.dialogs.base import Dialog
-from tui.console.dialogs.text import EMPTY
-from tui.console.keyline import key_name
-from tui.console.tones import Line, Piece, Tone
-from tui.console.words import AGENT, FOREIGN, FREEZE, LEFT, LEFT_BY, NO_GROUP, OUTCOME, Look, Signs
+from tui.console.dialogs.vm_text import EMPTY
+from tui.console.widgets.keyline import key_name
+from tui.shared.glyphs import AGENT, FOREIGN, FREEZE, LEFT, LEFT_BY, NO_GROUP, OUTCOME, Look, Signs
+from tui.shared.tone import Line, Piece, Tone
 
 _KEY_WIDTH = 14
 _STATE_WIDTH = 14

@@ -9,16 +9,16 @@ from textual.binding import Binding, BindingType
 from textual.widgets import Button
 
 from agentclient.fleet import Fleet
-from tui.console.detail.facts import identity
 from tui.console.dialogs.base import Dialog
-from tui.console.dialogs.text import EMPTY, labelled
-from tui.console.leaving import Leave
-from tui.console.parting import FEW
+from tui.console.dialogs.vm_text import EMPTY, labelled
+from tui.console.exit_text import FEW
+from tui.console.leave import Leave
 from tui.console.ports import OperationPort, OperationsPort
-from tui.console.safe import safe
-from tui.console.times import Clock, left
-from tui.console.tones import Line, Piece, Tone
-from tui.console.words import PHASE, Signs
+from tui.console.widgets.pane.facts import identity
+from tui.shared.clocks import Clock, left
+from tui.shared.fit import safe
+from tui.shared.glyphs import PHASE, Signs
+from tui.shared.tone import Line, Piece, Tone
 
 _REFRESH_S = 0.5
 

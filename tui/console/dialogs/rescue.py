@@ -13,11 +13,11 @@ from textual.binding import Binding, BindingType
 from agentclient.ladder import Offer, next_offer
 from agentclient.rungs import Rung, Step
 from tui.console.dialogs.base import Dialog
-from tui.console.dialogs.text import EMPTY, labelled, who
-from tui.console.hands.targets import Target
-from tui.console.safe import fit, safe
-from tui.console.tones import Line, Piece, Tone
-from tui.console.words import Signs
+from tui.console.dialogs.vm_text import EMPTY, labelled, who
+from tui.console.model.targets import Target
+from tui.shared.fit import fit, safe
+from tui.shared.glyphs import Signs
+from tui.shared.tone import Line, Piece, Tone
 
 _LOOK_S = 0.1
 _NO = ("no", "Leave it (Esc)")

@@ -15,12 +15,12 @@ from operator import attrgetter
 from agentclient.fleet import FleetChange
 from agentclient.vm import VmId, VmState
 from tui.console.model.filter import Filter
-from tui.console.model.longest import Longest
+from tui.console.model.longest_frozen import Longest
 from tui.console.model.marks import Marks
 from tui.console.model.order import Key, Order, by_name
 from tui.console.model.tally import Tag, Tally
 from tui.console.model.troubles import Troubles
-from tui.console.times import Moment
+from tui.shared.clocks import Moment
 
 NewFace = tuple[VmState | None, VmState]
 

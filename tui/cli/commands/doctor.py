@@ -1,0 +1,79 @@
+"""``frostwatch doctor``: what is seen and may be used here, and what to do about the rest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from agentclient.schema import dumps, finding_object
+from agentclient.text import printable
+from tui.cli import session, table
+from tui.cli.options import Options, json_option, with_options
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from agentclient.findings import Finding
+    from agentclient.journal.writer import Journal
+
+WRITE_S = 3.0
+
+_COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
+
+
+@click.command("doctor", short_help="Say what is seen here, and what to do.")
+@click.argument("name", metavar="[VM]", required=False)
+@json_option
+@with_options
+def doctor_command(options: Options, name: str | None, as_json: bool) -> int:
+    """Say what is seen and may be used here, and what to do about what may not.
+
+    Exits 1 if there is a problem.
+    """
+    from agentclient.doctor import FindingLevel, worst  # noqa: PLC0415 - only this command's
+
+    findings = _examine(options, name)
+    for finding in findings:
+        if as_json:
+            click.echo(dumps(finding_object(finding)))
+        else:
+            _print(finding)
+    return 1 if worst(findings) is FindingLevel.PROBLEM else 0
+
+
+def _examine(options: Options, name: str | None) -> tuple[Finding, ...]:
+    from agentclient.doctor import about, check_journal, examine  # noqa: PLC0415
+
+    with session.engine_for(options) as engine:
+        # Not `look`: what is wrong with a socket is a finding here.
+        engine.watcher.find_vms()
+        found = engine.fleet.find(name) if name is not None else None
+        engine.visit()
+        findings = examine(engine.sources, engine.fleet.states())
+        if engine.journal is not None:
+            findings += tuple(check_journal(*_of_journal(engine.journal)))
+    return about(findings, found.id) if found is not None else findings
+
+
+def _of_journal(journal: Journal) -> tuple[Path, str | None, tuple[str, ...]]:
+    """Write something into the journal; return its file, what is wrong, and what was put aside."""
+    from agentclient.fleet import now  # noqa: PLC0415 - as above
+    from agentclient.journal.rows import check  # noqa: PLC0415
+
+    written = journal.write(check(now().isoformat()), WRITE_S)
+    problem = journal.problem
+    if not written and problem is None:
+        problem = f"the journal {journal.path} does not answer within {WRITE_S:g} s"
+    aside = journal.aside()
+    told = [notice for notice in iter(journal.take_notice, None) if notice is not None]
+    return journal.path, problem or next(iter(told), None), aside
+
+
+def _print(finding: Finding) -> None:
+    level = click.style(finding.level.value, fg=_COLOURS[finding.level.value])
+    word = level if table.coloured() else finding.level.value
+    padding = " " * (len("warning") - len(finding.level.value))
+    click.echo(f"{word}{padding}  {printable(finding.subject, 80)}: {finding.text}", color=True)
+    if finding.advice:
+        click.echo(f"         {printable(finding.advice, 1000)}")

@@ -1,0 +1,206 @@
+"""``frostwatch freeze``: freezes, certifies, holds and thaws, all VMs at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from agentclient.consequences import meant
+from agentclient.errors import BadInput
+from agentclient.schedule import Schedule
+from agentclient.text import printable
+from agentclient.vm import Outcome, OutcomeKind, Stuck, Vm
+from tui.cli import session
+from tui.cli.options import (
+    DEFAULT_FREEZES_AT_ONCE,
+    Options,
+    duration,
+    json_option,
+    max_hold_option,
+    with_options,
+)
+from tui.cli.report import Report, last_word
+from tui.cli.runner import Conductor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agentclient.operations import Operation
+    from agentclient.results import FreezeRequest
+    from tui.cli.session import Engine
+
+OK = "ok"
+NOT_TOGETHER = "not-together"  # well by itself, but its group was not frozen at one time
+GROUP_END_S = 2.0  # its members have ended: it has nothing left to wait for
+
+
+@click.command("freeze", epilog="A duration D is 90, 90s, 10m, 1h or 1h30m.")
+@click.argument("names", metavar="VM...", nargs=-1, required=True)
+@click.option(
+    "--mount", "mounts", metavar="PATH", multiple=True, help="Only this mount (repeatable)."
+)
+@click.option("--strict", is_flag=True, help="Verified only if every file system is covered.")
+@click.option(
+    "--hold",
+    metavar="D",
+    callback=duration,
+    default="0",
+    help="Hold the window this long; default 0.",
+)
+@click.option(
+    "--first-timeout",
+    metavar="D",
+    callback=duration,
+    default="10m",
+    help="Wait this long for the freeze alone; default 10m.",
+)
+@click.option(
+    "--probe-timeout",
+    metavar="D",
+    callback=duration,
+    default="10m",
+    help="Wait this long for each probe behind it; default 10m.",
+)
+@click.option(
+    "--probes",
+    metavar="N",
+    type=click.IntRange(0, 1000),
+    default=5,
+    help="How many probes at the most; default 5.",
+)
+@max_hold_option
+@click.option(
+    "--together",
+    is_flag=True,
+    help="All are frozen at the same time, or all are thawed again.",
+)
+@click.option(
+    "--within",
+    metavar="D",
+    callback=duration,
+    default="30s",
+    help="With --together: how long it may take until all are frozen; default 30s.",
+)
+@click.option(
+    "--at-once",
+    metavar="N",
+    type=click.IntRange(1, 1000),
+    default=DEFAULT_FREEZES_AT_ONCE,
+    help=f"How many VMs are frozen at once at the most; default {DEFAULT_FREEZES_AT_ONCE}.",
+)
+@click.option("--yes", is_flag=True, help="Hold also a Windows guest for longer than 10 s.")
+@json_option
+@with_options
+def freeze_command(
+    options: Options,
+    *,
+    names: tuple[str, ...],
+    mounts: tuple[str, ...],
+    strict: bool,
+    hold: float,
+    first_timeout: float,
+    probe_timeout: float,
+    probes: int,
+    max_hold: float | None,
+    together: bool,
+    within: float,
+    at_once: int,
+    yes: bool,
+    as_json: bool,
+) -> int:
+    """Freeze VMs, prove it, hold it, and thaw them again.
+
+    Exits 0 only if every outcome is verified and every guest is thawed again. Ctrl-C and SIGTERM
+    thaw first; a second one leaves at once.
+    """
+    most_s = options.max_hold_s if max_hold is None else max_hold
+    schedule = Schedule(first_timeout, probe_timeout, probes, hold, most_s)
+    with session.engine_for(options._replace(freezes_at_once=at_once)) as engine:
+        request = _request(mounts, strict, schedule, long_hold=yes)
+        vms = engine.find(names)
+        if together:
+            return _freeze_together(engine, vms, request, within, at_once, as_json=as_json)
+
+        def start(report: Report) -> list[Operation]:
+            return [engine.operations.freeze(vm, request, report.event) for vm in vms]
+
+        return Conductor(engine, vms, as_json=as_json).run(start, judge)
+
+
+def _freeze_together(
+    engine: Engine,
+    vms: Sequence[Vm],
+    request: FreezeRequest,
+    within_s: float,
+    at_once: int,
+    *,
+    as_json: bool,
+) -> int:
+    from agentclient.group import GroupFreeze  # noqa: PLC0415 - `--help` needs no core
+
+    if len(vms) > at_once:
+        raise BadInput(f"{len(vms)} VMs can't be frozen together with --at-once {at_once}")
+    groups: list[GroupFreeze[Operation]] = []
+
+    def start(report: Report) -> list[Operation]:
+        group = GroupFreeze(
+            engine.operations,
+            vms,
+            request,
+            within_s=within_s,
+            on_event=report.event,
+            on_group=report.group,
+        )
+        groups.append(group)
+        return list(group.start())
+
+    def judge_group(operations: list[Operation], report: Report) -> bool:
+        well = judge(operations, report)
+        outcome = groups[0].wait(GROUP_END_S)
+        return well and outcome is not None and outcome.together
+
+    return Conductor(engine, vms, as_json=as_json).run(start, judge_group)
+
+
+def judge(operations: list[Operation], report: Report) -> bool:
+    """Return whether every outcome is verified and every guest thawed; end every VM's stream."""
+    outcomes = [_last(operation, report) for operation in operations]
+    if len(outcomes) > 1:
+        words = [_word(outcome) for outcome in outcomes]
+        frozen = [one.vm for one, of in zip(operations, outcomes, strict=True) if not of.settled]
+        report.recap({word: words.count(word) for word in (OK, NOT_TOGETHER, *OutcomeKind)}, frozen)
+    return all(_word(outcome) == OK for outcome in outcomes)
+
+
+def _last(operation: Operation, report: Report) -> Outcome:
+    """Return how a freeze ended; end its VM's stream."""
+    outcome = operation.wait(0)
+    if not isinstance(outcome, Outcome):
+        outcome = _abandoned(operation.vm)
+    if not report.ended(operation.vm):
+        report.event(last_word(operation.vm, outcome))
+    return outcome
+
+
+def _word(outcome: Outcome) -> str:
+    """Return an outcome in the word of the recap."""
+    if outcome.kind is not OutcomeKind.VERIFIED or not outcome.settled:
+        return outcome.kind
+    return NOT_TOGETHER if outcome.apart else OK
+
+
+def _abandoned(vm: Vm) -> Outcome:
+    reason = "left before the guest answered: its file systems are frozen, or may be soon"
+    return meant(Outcome(OutcomeKind.PARTIAL, reason, stuck=Stuck.FAILED, queued=True), vm)
+
+
+def _request(
+    mounts: tuple[str, ...], strict: bool, schedule: Schedule, *, long_hold: bool
+) -> FreezeRequest:
+    from agentclient.results import FreezeRequest  # noqa: PLC0415 - `--help` needs no core
+
+    for mount in mounts:
+        if not mount.strip():
+            raise BadInput(f"{printable(mount, 60)!r} is no mount point")
+    return FreezeRequest(mounts, strict, schedule, long_hold)

@@ -1,0 +1,281 @@
+"""``frostwatch list``: what is known about each VM, for a person or for a monitoring system."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from agentclient.alike import did_you_mean
+from agentclient.commands import thaw_command
+from agentclient.errors import BadInput
+from agentclient.fleet import now
+from agentclient.schema import dumps, vm_object
+from agentclient.sightings import remember
+from agentclient.text import printable
+from agentclient.vm import AgentHow, AgentState, FreezeState, RunState, Vm, VmState
+from tui.cli import session, table
+from tui.cli.options import Options, duration, json_option, with_options
+from tui.cli.table import Cell
+
+FOREIGN = "foreign"
+LEFT = "left"
+HELD_BY = "held-by"
+STATE_WORDS = (*AgentState, *FreezeState, FOREIGN, LEFT, HELD_BY)
+
+_FREEZE_WORDS = frozenset({*FreezeState, FOREIGN, LEFT, HELD_BY})
+BAD_INPUT, UNKNOWN = 2, 3
+
+HEADER = ("VM", "ALSO", "USER", "RUNS", "AGENT", "KNOWN BY", "FILE SYSTEMS", "NOTE")
+
+# The console's signs (`tui.shared.glyphs`), whose module needs Textual; a test compares them.
+_AGENT = {
+    AgentState.ALIVE: Cell("● alive", "green"),
+    AgentState.OPEN: Cell("○ open", "green"),
+    AgentState.CLOSED: Cell("✗ closed", "red"),
+    AgentState.SILENT: Cell("▲ silent", "yellow"),
+    AgentState.BUSY: Cell("◆ busy", "yellow"),
+    AgentState.NONE: Cell("– none"),
+    AgentState.UNKNOWN: Cell("? unknown"),
+}
+
+_FREEZE = {
+    FreezeState.THAWED: Cell("· thawed"),
+    FreezeState.FREEZING: Cell("◐ freezing", "cyan"),
+    FreezeState.FROZEN: Cell("❆ frozen", "cyan"),
+    FreezeState.THAWING: Cell("◑ thawing", "cyan"),
+}
+
+
+if TYPE_CHECKING:
+    from agentclient.journal.writer import Journal
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which VMs are asked for; an empty filter matches all.
+
+    Attributes:
+        words: agent or freeze states, ``foreign``, ``left``, ``held-by``: one of them has to hold.
+        older_than_s: seconds for which the freeze state has to be known already.
+    """
+
+    words: frozenset[str] = frozenset()
+    older_than_s: float | None = None
+
+    def matches(self, state: VmState, at: datetime) -> bool:
+        """Return whether `state` is asked for, `at` being now."""
+        return self._in_state(state) and self._old(state, at)
+
+    def may_match(self, state: VmState) -> str | None:
+        """Return why a VM that does not match may do so all the same; None if it surely doesn't."""
+        freeze_unknown = state.freeze.state is None and may_be_frozen(state)
+        if self.words & _FREEZE_WORDS and freeze_unknown:
+            return f"whether it is frozen isn't known: {_why(state)}"
+        if self.words & set(AgentState) and state.agent.state is AgentState.UNKNOWN:
+            return f"the state of its agent isn't known: {_why(state)}"
+        if self.older_than_s is not None and not self.words and freeze_unknown:
+            return f"the state of its file systems isn't known: {_why(state)}"
+        return None
+
+    def _in_state(self, state: VmState) -> bool:
+        here = {state.agent.state.value}
+        if state.freeze.state:
+            here.add(state.freeze.state.value)
+        if state.freeze.foreign:
+            here.add(FOREIGN)
+        if state.left_by is not None:
+            here.add(LEFT)
+        if state.held_by is not None:
+            here.add(HELD_BY)
+        return not self.words or bool(self.words & here)
+
+    def _old(self, state: VmState, at: datetime) -> bool:
+        if self.older_than_s is None:
+            return True
+        since = state.freeze.since
+        return since is not None and (at - since).total_seconds() > self.older_than_s
+
+
+@click.command("list", short_help="List the VMs, their agents and freezes.")
+@json_option
+@click.option(
+    "--state",
+    "words",
+    multiple=True,
+    metavar="STATE",
+    help=f"Only VMs in this state (repeatable): {', '.join(STATE_WORDS)}.",
+)
+@click.option(
+    "--older-than",
+    "older_than_s",
+    callback=duration,
+    metavar="D",
+    help="Only VMs whose freeze state was first seen longer ago, by this or an earlier run.",
+)
+@click.option(
+    "--exit-code",
+    is_flag=True,
+    help="Exit 1 if any VM matches, 2 if a source can't be seen, 3 if it isn't known of one.",
+)
+@with_options
+def list_command(
+    options: Options,
+    as_json: bool,
+    words: tuple[str, ...],
+    older_than_s: float | None,
+    exit_code: bool,
+) -> int:
+    """List the VMs of this machine: their agents, and whether they are frozen."""
+    wanted = Filter(_checked(words), older_than_s)
+    return list_vms(options, wanted, as_json=as_json, exit_code=exit_code)
+
+
+def list_vms(
+    options: Options, wanted: Filter, *, as_json: bool = False, exit_code: bool = False
+) -> int:
+    """Visit all VMs once, print those that are asked for, and return the exit code."""
+    with session.engine_for(options) as engine:
+        problems = engine.look()
+        engine.visit()
+        at = now()
+        # A drill's guests are others each time: what they were is not to be remembered.
+        journal = engine.journal
+        forgotten = None if journal is None else remember(engine.fleet, journal, at)
+        states = engine.fleet.states()
+        unseen = [note for source in engine.sources for note in source.notes() if note.hides]
+        untold = () if journal is None else _of_journal(journal)
+    for told in (*untold, *map(_left, states)):
+        if told is not None:
+            click.echo(f"frostwatch: {printable(told, 1000)}", err=True)
+    if forgotten and wanted.older_than_s is not None:
+        click.echo(f"frostwatch: {printable(forgotten)}", err=True)
+    found = [state for state in states if wanted.matches(state, at)]
+    for problem in problems:
+        click.echo(f"frostwatch: {problem}", err=True)
+    if as_json:
+        _print([dumps(vm_object(state)) for state in found])
+    else:
+        _print_table(found, anything=bool(states))
+    if not exit_code:
+        return 0
+    for state in states:
+        # Who asks by exit code reads no table, and "nothing matches" is not "all is seen".
+        if state.trouble and not (state.trouble_is_the_agents and wanted.may_match(state)):
+            click.echo(f"frostwatch: {printable(f'{state.id}: {state.trouble}')}", err=True)
+    unknown = [f"{one.id}: {why}" for one in states if (why := wanted.may_match(one))]
+    unknown += [f"{note.subject}: {note.text}" for note in unseen]
+    for sentence in unknown:
+        click.echo(f"frostwatch: {printable(sentence)}", err=True)
+    if found:
+        return 1
+    return BAD_INPUT if problems else UNKNOWN if unknown else 0
+
+
+def may_be_frozen(state: VmState) -> bool:
+    """Return whether a VM may be frozen for all we know: one without an agent can't be, by one."""
+    never = state.agent.state is AgentState.NONE or state.run_state in _NOTHING_RUNS
+    return state.freeze.state is not FreezeState.THAWED and not never
+
+
+_NOTHING_RUNS = frozenset({RunState.GONE, RunState.SHUTDOWN, RunState.PANICKED})
+
+
+def _why(state: VmState) -> str:
+    """Return why something isn't known of a VM, as a clause."""
+    held = str(state.held_by) if state.held_by is not None else None
+    known = held or state.vm.out_of_reach or state.agent.detail or state.trouble
+    return known or f"its agent is {state.agent.state.value}"
+
+
+def _of_journal(journal: Journal) -> tuple[str, ...]:
+    """Return what is wrong with the journal, and what that means for a list."""
+    notices = [notice for notice in iter(journal.take_notice, None) if notice is not None]
+    problem = journal.problem
+    if problem is None:
+        return tuple(notices)
+    others = [notice for notice in notices if notice != problem]
+    return *others, f"{problem}; what a dead frostwatch has left frozen is shown as foreign"
+
+
+def _checked(words: Sequence[str]) -> frozenset[str]:
+    for word in words:
+        if word not in STATE_WORDS:
+            said = f"{printable(word, 60)!r} is no state{did_you_mean(word, STATE_WORDS)}"
+            raise BadInput(f"{said}: use {', '.join(STATE_WORDS)}")
+    return frozenset(words)
+
+
+def _print_table(states: Sequence[VmState], *, anything: bool) -> None:
+    if not states:
+        nothing = "no VM matches" if anything else "no VM was found here (try: frostwatch doctor)"
+        click.echo(f"frostwatch: {nothing}", err=True)
+        return
+    glyphs = table.has_glyphs()
+    rows = [_row(state, glyphs=glyphs) for state in states]
+    _print(table.lines_of(HEADER, rows, colours=table.coloured()))
+
+
+def _print(lines: Sequence[str]) -> None:
+    """Print all at once, so that ``| head -1`` is no reader that has gone too early."""
+    if lines:
+        click.echo("\n".join(lines), color=True)  # who made them has decided about colours
+
+
+def _row(state: VmState, *, glyphs: bool) -> tuple[Cell, ...]:
+    agent = _AGENT[state.agent.state]
+    freeze = _FREEZE[state.freeze.state] if state.freeze.state else Cell("? unknown")
+    if state.freeze.foreign:
+        freeze = Cell(f"{freeze.text} (foreign)", "red")
+    if state.left_by is not None:
+        freeze = Cell(f"{freeze.text} (left)", "red")
+    if not glyphs:
+        agent, freeze = (Cell(one.text[2:], one.colour) for one in (agent, freeze))
+    return (
+        Cell(printable(str(state.id), 60)),
+        Cell(_also(state.vm)),
+        Cell(state.vm.user or ""),
+        Cell(state.run_state.value),
+        agent,
+        Cell(_known_by(state)),
+        freeze,
+        Cell(_note(state)),
+    )
+
+
+def _also(vm: Vm) -> str:
+    """Return what else the VM is called: its VMID, or the shortest that has its UUID in it."""
+    shortest = min((one for one in vm.selectors if one != vm.name), key=len, default="")
+    return printable(shortest, 40)
+
+
+def _known_by(state: VmState) -> str:
+    agent = state.agent
+    if agent.how is AgentHow.REPLY and agent.rtt_s is not None:
+        return f"reply in {agent.rtt_s * 1000:.0f} ms"
+    return agent.how.value
+
+
+def _left(state: VmState) -> str | None:
+    """Return what to do about a guest that a dead frostwatch has left frozen."""
+    if state.left_by is None:
+        return None
+    command = thaw_command(state.vm, foreign=False)
+    return f"{state.id}: {state.left_by}, which has ended; thaw it with: {command}"
+
+
+def _note(state: VmState) -> str:
+    said_twice = state.held_by is None and state.trouble_is_the_agents
+    parts = (
+        str(state.left_by) if state.left_by else None,
+        str(state.held_by) if state.held_by else None,
+        f"locked by {state.vm.locked_by}" if state.vm.locked_by else None,
+        state.vm.out_of_reach or state.vm.freeze_disabled,
+        state.vm.no_monitor,
+        None if state.held_by else state.agent.detail,
+        None if state.trouble == state.vm.no_monitor or said_twice else state.trouble,
+    )
+    return printable("; ".join(part for part in parts if part), 200)

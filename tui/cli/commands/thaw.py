@@ -1,0 +1,85 @@
+"""``frostwatch thaw``: thaws what was named, or whatever is found frozen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from agentclient.errors import BadInput
+from agentclient.text import printable
+from agentclient.vm import FreezeState, Vm, VmState
+from tui.cli import session
+from tui.cli.commands.list_vms import may_be_frozen
+from tui.cli.options import Options, json_option, with_options
+from tui.cli.report import Report
+from tui.cli.runner import Conductor
+
+if TYPE_CHECKING:
+    from agentclient.operations import Operation
+    from agentclient.results import ThawOutcome
+    from tui.cli.session import Engine
+
+
+@click.command("thaw", short_help="Thaw VMs.")
+@click.argument("names", metavar="[VM...]", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Every VM that is found frozen.")
+@click.option(
+    "--foreign",
+    is_flag=True,
+    help="Also what this console did not freeze: that may break somebody's backup.",
+)
+@json_option
+@with_options
+def thaw_command(
+    options: Options, names: tuple[str, ...], everything: bool, foreign: bool, as_json: bool
+) -> int:
+    """Thaw VMs; exits 0 if nothing of what was asked for is frozen any more."""
+    if everything and names:
+        raise BadInput("--all and VMs by name exclude each other")
+    if not everything and not names:
+        raise BadInput("name the VMs to thaw, or say --all")
+    with session.engine_for(options) as engine:
+        vms, unknown = _frozen(engine) if everything else (engine.find(names), 0)
+        if not vms:
+            click.echo("frostwatch: nothing to thaw: no VM is known to be frozen", err=True)
+            return 1 if unknown else 0
+
+        def start(report: Report) -> list[Operation]:
+            thaw = engine.operations.thaw
+            return [thaw(vm, foreign=foreign, on_event=report.event) for vm in vms]
+
+        code = Conductor(engine, vms, as_json=as_json).run(start, _judge)
+        return 1 if unknown else code
+
+
+def _frozen(engine: Engine) -> tuple[tuple[Vm, ...], int]:
+    """Return the VMs that are frozen, and the number of those that may be; tell which these are."""
+    for problem in engine.look():
+        click.echo(f"frostwatch: {problem}", err=True)
+    engine.visit()
+    states = engine.fleet.states()
+    unknown = [one for one in states if one.freeze.state is None and may_be_frozen(one)]
+    for state in unknown:
+        click.echo(f"frostwatch: {printable(_not_asked(state))}", err=True)
+    return tuple(one.vm for one in states if one.freeze.state not in _LEFT_ALONE), len(unknown)
+
+
+_LEFT_ALONE = (None, FreezeState.THAWED)
+
+
+def _not_asked(state: VmState) -> str:
+    why = state.agent.detail or state.trouble or f"its agent is {state.agent.state.value}"
+    return f"{state.id}: whether it is frozen isn't known: {why}"
+
+
+def _judge(operations: list[Operation], report: Report) -> bool:
+    wells = [_judge_one(operation, report) for operation in operations]
+    return all(wells)
+
+
+def _judge_one(operation: Operation, report: Report) -> bool:
+    outcome: ThawOutcome | object = operation.wait(0)
+    if outcome is None:
+        report.say("left before the guest answered the thaw", operation.vm)
+    return bool(getattr(outcome, "ok", False))

@@ -1,0 +1,132 @@
+"""Runs operations to their end from the main thread, and gives way to signals."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from agentclient.commands import thaw_command
+from agentclient.text import printable
+from agentclient.vm import Vm
+from tui.cli.output import Output
+from tui.cli.report import Report, vms
+from tui.shared.signals import Signals
+
+if TYPE_CHECKING:
+    from agentclient.operations import Operation
+    from tui.cli.session import Engine
+
+TICK_S = 0.1
+LEAVING_S = 2.0
+
+Start = Callable[[Report], "list[Operation]"]
+
+
+class Conductor:
+    """Starts operations, tells what they do, and passes on what signals ask for.
+
+    Nothing in here waits for a lock without a limit, nor for a reader of our output: a signal is
+    heard within a tick.
+
+    Args:
+        vms: the VMs that the operations are about.
+        as_json: whether the events go to stdout as JSON.
+    """
+
+    def __init__(self, engine: Engine, vms: Sequence[Vm], *, as_json: bool) -> None:
+        self._engine = engine
+        self._signals = Signals()
+        self._output = Output()
+        self._report = Report(vms, self._output, as_json=as_json)
+        self._operations: list[Operation] = []
+        self._cancelled = False
+        self._left_at: float | None = None
+
+    def run(self, start: Start, judge: Callable[[list[Operation], Report], bool]) -> int:
+        """Run what `start` starts, and return the exit code.
+
+        Args:
+            start: starts the operations; it gets the report for their events.
+            judge: says whether all is well in the end, and tells what isn't told yet.
+        """
+        with self._signals:
+            self._operations = start(self._report)
+            self._follow()
+            well = judge(self._operations, self._report) and not self._cancelled
+            written = self._output.finish(self._patience())
+        code = 0 if well and not self._output.broken else 1
+        if self._left_at is not None or not written:
+            # An operation or a reader is stuck: its thread would keep the interpreter from ending.
+            os._exit(code)
+        return code
+
+    def _follow(self) -> None:
+        while not self._ended():
+            time.sleep(TICK_S)
+            if (self._signals.wishes or self._output.broken) and not self._cancelled:
+                self._cancel()
+            if self._signals.wishes >= 2 and self._left_at is None:
+                self._give_up()
+            self._report.progress(self._engine.fleet.states())
+
+    def _ended(self) -> bool:
+        if all(operation.done for operation in self._operations):
+            return True
+        return self._left_at is not None and time.monotonic() > self._left_at + LEAVING_S
+
+    def _cancel(self) -> None:
+        self._cancelled = True
+        pending = [one for one in self._operations if not one.done]
+        self._engine.operations.cancel_all()
+        if pending:
+            # A reader that has gone is as good as a signal: whoever started us may be gone, too.
+            why = self._signals.last or "nobody reads our output any more"
+            self._report.say(f"{why}: {_until(pending)}")
+        for operation in pending:
+            self._report.say(self._waiting_for(operation.vm), operation.vm)
+
+    def _waiting_for(self, vm: Vm) -> str:
+        try:
+            progress = self._engine.fleet.get(vm.id).progress
+        except KeyError:
+            progress = None
+        what = printable(progress.waiting_for) if progress else "the operation's end"
+        return f"waiting for {what}"
+
+    def _give_up(self) -> None:
+        self._left_at = time.monotonic()
+        for operation in self._operations:
+            if not operation.done:
+                operation.give_up()
+                self._report.say(left_to_whom(operation), operation.vm)
+
+    def _patience(self) -> Callable[[], bool]:
+        """Return a check that ends the wait for a slow reader: one more signal, or we have left."""
+        wishes, since = self._signals.wishes, time.monotonic()
+
+        def patient() -> bool:
+            if self._left_at is not None:
+                return time.monotonic() < since + LEAVING_S
+            return self._signals.wishes == wishes
+
+        return patient
+
+
+def left_to_whom(operation: Operation) -> str:
+    """Return what a person must know who leaves in the middle of an operation."""
+    command = f"if it does not: {thaw_command(operation.vm)}"
+    if operation.what == "freeze":
+        return f"LEFT, AND MAY BE FROZEN! Its holder thaws it as soon as its agent can; {command}"
+    return f"LEFT, AND MAY BE FROZEN! Thaw it with: {thaw_command(operation.vm)}"
+
+
+def _until(pending: Sequence[Operation]) -> str:
+    """Return what a signal makes us wait for."""
+    if all(operation.what == "rescue" for operation in pending):
+        return "the rung is left within a second or two; what it has done stays done"
+    return (
+        f"waiting until {vms(len(pending))} {'is' if len(pending) == 1 else 'are'} thawed; "
+        "a second signal leaves at once, and leaves that to their holder"
+    )

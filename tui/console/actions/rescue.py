@@ -1,0 +1,99 @@
+"""From the key `R` to a rung of the ladder, and what came of it; nothing in here waits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from agentclient.ladder import title
+from agentclient.rungs import Found, RescueOutcome, Rung, Step
+from agentclient.vm import Level, VmId
+from tui.console.actions.context import Desk
+from tui.console.actions.execute import READ_ONLY
+from tui.console.dialogs.rescue import NameDialog, RescueDialog
+from tui.console.model.notices import NAME, Notice
+from tui.console.model.targets import NotTheSame, Target, resolve
+from tui.console.ports import OperationPort
+from tui.shared.fit import fit_middle, safe
+
+# A rung that was not taken, or was stopped, has not been tried.
+_NOT_TRIED = frozenset({Found.REFUSED, Found.CANCELLED})
+
+
+class Rescuing:
+    """Asks which rung, takes it in a thread of agentclient's, and remembers which were in vain.
+
+    Args:
+        desk: what is shared.
+    """
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._flying: list[OperationPort] = []
+        self._tried: dict[VmId, frozenset[Rung]] = {}
+
+    def ask(self) -> None:
+        """Show the ladder of the VM under the cursor, and take the rung that is chosen."""
+        desk = self._desk
+        cursor = desk.view.cursor
+        state = desk.view.state(cursor) if cursor is not None else None
+        if state is None or desk.read_only:
+            desk.answer(Level.WARNING, READ_ONLY if desk.read_only else "there is no VM")
+            return
+        target = Target(state)
+        tried = self._tried.get(state.id, frozenset())
+        look = desk.operations.ladder(target.vm, tried=tried)
+
+        def answered(step: Step | None) -> None:
+            if step is not None:
+                self._decided(target, step)
+
+        desk.app.push_screen(RescueDialog(target, look, tried, desk.signs), answered)
+
+    def _decided(self, target: Target, step: Step) -> None:
+        if step.rung is not Rung.RESET:
+            self._begin(target, step)
+            return
+
+        def typed(name: str | None) -> None:
+            if name is not None:
+                self._begin(target, replace(step, name=name))
+
+        self._desk.app.push_screen(NameDialog(target, self._desk.signs), typed)
+
+    def _begin(self, target: Target, step: Step) -> None:
+        name = safe(target.vm.name, 60)
+        try:
+            vm = resolve(target, self._desk.fleet)
+        except NotTheSame as problem:
+            self._say(target, Level.WARNING, f"refused: {problem}; nothing was done")
+            return
+        self._flying.append(self._desk.operations.rescue(vm, step))
+        self._say(target, Level.INFO, f"{name}: {title(step)} begun; x stops it")
+
+    def ended(self) -> Iterator[Notice]:
+        """Yield what came out of the rungs that have ended since the last time."""
+        ended = [one for one in self._flying if one.done]
+        self._flying = [one for one in self._flying if not one.done]
+        for operation in ended:
+            outcome = operation.wait(0)
+            if isinstance(outcome, RescueOutcome):
+                self._remember(outcome)
+                yield self._notice(operation.vm.name, outcome)
+
+    def _remember(self, outcome: RescueOutcome) -> None:
+        if outcome.ok:
+            self._tried.pop(outcome.vm, None)
+        elif outcome.found not in _NOT_TRIED:
+            before = self._tried.get(outcome.vm, frozenset())
+            self._tried[outcome.vm] = before | {outcome.rung}
+
+    def _notice(self, name: str, outcome: RescueOutcome) -> Notice:
+        what = f"{outcome.rung}: {safe(outcome.reason, 400)}"
+        again = "" if outcome.ok or not outcome.next else "R shows the next rung; "
+        text = f"{fit_middle(safe(name), NAME)}: {again}{what}"
+        level = Level.GOOD if outcome.ok else Level.WARNING
+        return Notice(level, text, self._desk.clock.wall(), outcome.vm)
+
+    def _say(self, target: Target, level: Level, text: str) -> None:
+        self._desk.answer(level, text, target.vm.id)

@@ -1,0 +1,154 @@
+"""What the operator is told in the line above the keys: answers, verdicts, and dangers.
+
+A notice stays until the next one. Good news of one VM does not push bad news of another away at
+once; what was held back is shown later. The answer to a key is shown immediately.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+from agentclient.vm import (
+    FreezeState,
+    GuestIs,
+    Level,
+    Meaning,
+    Outcome,
+    OutcomeKind,
+    Phase,
+    Refusal,
+    VmId,
+    VmState,
+)
+from tui.console.model.tally import verdict_of
+from tui.shared.fit import fit_middle, safe
+
+if TYPE_CHECKING:
+    from agentclient.results import ThawOutcome
+
+# How long bad news stays whatever else happens; the VM's log keeps it anyway.
+STAYS_S = 10.0
+NAME = 20  # cells of a VM's name, so that the rest of a notice is read on a small screen, too
+
+_GRAVITY = {Level.DEBUG: 0, Level.INFO: 0, Level.GOOD: 0, Level.WARNING: 1, Level.ERROR: 2}
+
+_BAD_OUTCOMES = frozenset(
+    {
+        OutcomeKind.PARTIAL,
+        OutcomeKind.LOST,
+        OutcomeKind.TIMEOUT,
+        OutcomeKind.FAILED,
+        OutcomeKind.BROKEN,
+    }
+)
+
+
+class Notice(NamedTuple):
+    """One thing that the operator is told.
+
+    Attributes:
+        text: safe to show.
+        at: wall clock.
+        about: the VM, None if it is about none.
+        answer: it answers a key that the operator has just pressed.
+        sums_up: it says what came of many, of each of which there may be news after it.
+    """
+
+    level: Level
+    text: str
+    at: datetime
+    about: VmId | None = None
+    answer: bool = False
+    sums_up: bool = False
+
+    def gives_way_to(self, other: Notice) -> bool:
+        """Return whether `other` may take this one's place at once."""
+        if other.answer or other.sums_up or (other.about is not None and other.about == self.about):
+            return True
+        if self.sums_up and not other.sums_up:
+            return self.is_old(other.at)
+        return self.is_old(other.at) or _GRAVITY[other.level] >= _GRAVITY[self.level]
+
+    def is_old(self, at: datetime) -> bool:
+        """Return whether this one has been shown for long enough."""
+        return (at - self.at).total_seconds() >= STAYS_S
+
+
+def news_of(old: VmState | None, new: VmState, at: datetime) -> Iterator[Notice]:
+    """Return what became known about a VM between two of its states that has to be told."""
+    if old is None:
+        return
+    verdict = verdict_of(new)
+    if verdict is not None and verdict.refusal is Refusal.CANCELLED:
+        pass  # the operator has just done that
+    elif verdict is not None and verdict is not verdict_of(old) and verdict != verdict_of(old):
+        yield outcome_notice(new, verdict, at)
+    if _phase(new) is Phase.AT_RISK and _phase(old) is not Phase.AT_RISK:
+        text = "at risk: the agent's port closed while the freeze was held"
+        yield Notice(Level.WARNING, f"{_name(new)}: {text}", at, new.id)
+    if _foreign(new) and not _foreign(old):
+        text = f"{_name(new)}: frozen by somebody else; t asks before it thaws"
+        yield Notice(Level.WARNING, text, at, new.id)
+    if new.left_by is not None and old.left_by is None:
+        text = f"t thaws {_name(new)}: {safe(str(new.left_by), 200)}, which has ended"
+        yield Notice(Level.ERROR, text, at, new.id)
+    if new.held_by is not None and old.held_by is None:
+        yield Notice(Level.INFO, f"{_name(new)}: {safe(str(new.held_by), 160)}", at, new.id)
+    if _foreign(old) and new.freeze.state is FreezeState.THAWED and new.progress is None:
+        yield Notice(Level.INFO, f"{_name(new)}: thawed by whoever had frozen it", at, new.id)
+
+
+def outcome_notice(state: VmState, outcome: Outcome, at: datetime) -> Notice:
+    """Return a freeze's outcome as a notice: what to do first, as the line may be cut."""
+    from agentclient.consequences import meant  # noqa: PLC0415 - no outcome, no need of it
+
+    said = meant(outcome, state.vm, final=state.progress is None)
+    word = "certified" if outcome.certified else outcome.kind.value
+    text = f"{_name(state)}: {word}: {safe(outcome.reason, 400)}"
+    if state.progress is None and state.left_frozen:
+        text = f"{_name(state)} MAY STILL BE FROZEN: R shows its rescue; {word}"
+        return Notice(Level.ERROR, f"{text}: {safe(outcome.reason, 400)}", at, state.id)
+    if outcome.refusal is not None:
+        step = safe(said.next or "", 300).partition(", then:")[0].partition("; ")[0]
+        text = f"{_name(state)}: refused, {outcome.refusal}: {step or safe(outcome.reason, 400)}"
+    elif said.meaning is not None:
+        text = f"{_name(state)}: {word}: {_in_short(said.meaning)}"
+    return Notice(_level(outcome), text, at, state.id)
+
+
+def _in_short(meaning: Meaning) -> str:
+    """Return what an outcome means; a guest that may be frozen comes first, as the line is cut."""
+    copy, _, guest = meaning.short.partition("; ")
+    urgent = meaning.guest_is in (GuestIs.MAY_BE_FROZEN, GuestIs.WILL_FREEZE)
+    return f"{guest}; {copy}" if urgent else meaning.short
+
+
+def thaw_notice(name: str, outcome: ThawOutcome, at: datetime) -> Notice:
+    """Return a thaw's outcome as a notice: what to do first, as the line may be cut."""
+    short, reason = fit_middle(safe(name), NAME), safe(outcome.reason, 400)
+    if outcome.ok:
+        return Notice(Level.GOOD, f"{short}: {reason}", at, outcome.vm)
+    if outcome.refused:
+        return Notice(Level.WARNING, f"{short}: not thawed: {reason}", at, outcome.vm)
+    text = f"{short} MAY STILL BE FROZEN: R shows its rescue; {reason}"
+    return Notice(Level.ERROR, text, at, outcome.vm)
+
+
+def _level(outcome: Outcome) -> Level:
+    if outcome.kind in _BAD_OUTCOMES:
+        return Level.ERROR
+    return Level.GOOD if outcome.kind is OutcomeKind.VERIFIED else Level.WARNING
+
+
+def _phase(state: VmState) -> Phase | None:
+    return state.progress.phase if state.progress is not None else None
+
+
+def _foreign(state: VmState) -> bool:
+    return state.freeze.foreign and state.freeze.state is FreezeState.FROZEN
+
+
+def _name(state: VmState) -> str:
+    return fit_middle(safe(state.vm.name), NAME)

@@ -1,0 +1,71 @@
+"""The VM under the finger (P6): captured at the key press, checked again before anything is sent.
+
+Whatever happens to the table between the key and the dialog's Enter, the action hits the VM that
+was meant, or none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from agentclient.errors import FrostwatchError
+from agentclient.fleet import Fleet
+from agentclient.vm import FreezeState, Process, Vm, VmState
+from tui.shared.fit import safe
+
+_Identity = tuple[Process | None, Path | None, Path | None, tuple[str | None, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A VM as it was when the key was pressed."""
+
+    state: VmState
+
+    @property
+    def vm(self) -> Vm:
+        """The VM that was meant."""
+        return self.state.vm
+
+    @property
+    def label(self) -> str:
+        """The VM's id, safe to show."""
+        return safe(str(self.vm.id), 120)
+
+    @property
+    def foreign(self) -> bool:
+        """Whether it was frozen by somebody else."""
+        return self.state.freeze.foreign and self.state.freeze.state is FreezeState.FROZEN
+
+
+class NotTheSame(FrostwatchError):
+    """The VM is not the one that was meant any more; the message says what became of it."""
+
+
+def resolve(target: Target, fleet: Fleet) -> Vm:
+    """Return the VM that was meant, as its source describes it now (it may be locked meanwhile).
+
+    Raises:
+        NotTheSame: it has gone, or something else has its name.
+    """
+    try:
+        now = fleet.get(target.vm.id)
+    except KeyError:
+        raise NotTheSame(f"{target.label} has vanished since the key was pressed") from None
+    if not now.present:
+        raise NotTheSame(f"{target.label} has gone since the key was pressed")
+    if _identity(now.vm) == _identity(target.vm):
+        return now.vm
+    before, after = target.vm.process, now.vm.process
+    if before is not None and after is not None and before != after:
+        change = f"is another process now (pid {before.pid} before, {after.pid} now)"
+    else:
+        change = "is reached in another way now"
+    raise NotTheSame(f"{target.label} {change}; look at it, and press the key again")
+
+
+def _identity(vm: Vm) -> _Identity:
+    agent = vm.agent.path if vm.agent is not None else None
+    monitor = vm.monitor.path if vm.monitor is not None else None
+    return (vm.process, agent, monitor, vm.sockets)

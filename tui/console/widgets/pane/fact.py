@@ -1,0 +1,54 @@
+"""One thing that is known of a VM, and facts as lines of a screen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from tui.shared.fit import fit, wrap
+from tui.shared.tone import Line, Piece, Tone
+
+LABEL_WIDTH = 9
+
+
+class Fact(NamedTuple):
+    """One thing that is known.
+
+    Attributes:
+        rank: how urgently it is wanted where there is little room; 0 before everything.
+        more: the rest of the text, for which there is time later: its first line says enough.
+    """
+
+    label: str
+    text: str
+    tone: Tone = Tone.NORMAL
+    rank: int = 5
+    more: bool = False
+
+
+def fact_lines(facts: Iterable[Fact], width: int) -> list[Line]:
+    """Return all facts as lines of a screen, in their order, wrapped."""
+    room = max(width - LABEL_WIDTH, 10)
+    lines: list[Line] = []
+    for fact in facts:
+        for number, text in enumerate(wrap(fact.text, room)):
+            label = fact.label if number == 0 else ""
+            lines.append((Piece(fit(label, LABEL_WIDTH), Tone.DIM), Piece(text, fact.tone)))
+    return lines
+
+
+def urgent_first(facts: Iterable[Fact], width: int) -> list[Line]:
+    """Return all facts as lines, the most urgent ones on top.
+
+    What takes several lines and says enough in the first of them is told in full further below: the
+    screen has room for what it means, and for what to do.
+    """
+    room = max(width - LABEL_WIDTH, 10)
+    ordered = sorted(facts, key=lambda fact: fact.rank)
+    chosen = [
+        fact._replace(text=fit(fact.text, room).rstrip()) if fact.more else fact for fact in ordered
+    ]
+    cut = [
+        fact._replace(label="in full") for fact in ordered if fact.more and len(fact.text) > room
+    ]
+    return fact_lines([*chosen, *cut], width)

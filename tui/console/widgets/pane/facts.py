@@ -1,0 +1,254 @@
+"""What the pane says about one VM: facts in words, from what is known and nothing else.
+
+A fact is a label and a sentence. Each has a rank: on a small screen the most urgent ones stand on
+top, and the others are scrolled to; on a large one all of them are shown in their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from agentclient.commands import thaw_command
+from agentclient.coverage import Coverage, describe
+from agentclient.durations import in_words
+from agentclient.risks import risks
+from agentclient.vm import FileSystem, Phase, Progress, VmState
+from tui.console.widgets.pane.fact import Fact
+from tui.console.widgets.pane.outcome_facts import evidence_facts, outcome_facts
+from tui.console.widgets.table.cells import Paint, freeze_look, silent_since
+from tui.shared.clocks import age, gone, left
+from tui.shared.fit import safe
+from tui.shared.glyphs import AGENT, FOREIGN, LEFT, LEFT_BY, PHASE, RUN, Signs
+from tui.shared.tone import Tone
+
+
+def facts_of(state: VmState, paint: Paint) -> list[Fact]:
+    """Return everything that is known about a VM. What can't be said is one fact too (P8)."""
+    found: list[Fact] = []
+    for part in _PARTS:
+        try:
+            found.extend(part(state, paint))
+        except Exception as problem:  # noqa: BLE001 - P8: it is this VM's trouble alone
+            found.append(Fact("trouble", safe(f"can't be shown: {problem!r}"), Tone.BAD, 1))
+    return found
+
+
+# -- what goes on ------------------------------------------------------------------------------
+
+
+def _waiting(state: VmState, paint: Paint) -> Iterator[Fact]:
+    progress = state.progress
+    if progress is None or progress.phase is Phase.HELD:
+        return  # the window says it all
+    look = PHASE[progress.phase]
+    if progress.phase is Phase.QUEUED:
+        place = paint.place(state.id)
+        text = f"number {place} in the queue; waits for {safe(progress.waiting_for)}"
+        yield Fact("now", f"{paint.signs.labelled(look)}: {text}", look.tone, 0)
+        yield Fact("guest", "writes: nothing has been sent to it yet", rank=1)
+        yield Fact("next", "wait; or x takes it out of the queue", rank=1)
+        return
+    parts = [CANCELLED] if progress.cancelled else []
+    parts += _countdowns(progress, paint) if progress.held_since is None else []
+    parts.append(f"waits for {safe(progress.waiting_for)}")
+    yield Fact("now", f"{paint.signs.labelled(look)}: {_joined(parts, paint)}", look.tone, 0)
+
+
+CANCELLED = "stopped by you; thawed as soon as its agent answers"
+
+
+def _unanswered(state: VmState, _paint: Paint) -> Iterator[Fact]:
+    """Say what a freeze that is not answered yet means, and what can be done about it."""
+    progress = state.progress
+    if progress is None or progress.what != "freeze" or progress.sent_at is None:
+        return
+    if progress.held_since is not None or progress.verdict is not None:
+        return
+    yield Fact("guest", "may be frozen already: it says nothing before it is done", rank=1)
+    step = "wait; if its agent hangs, R shows what helps without it"
+    if not progress.cancelled:
+        step = f"x stops waiting, and thaws when it answers; or {step}"
+    yield Fact("next", step, rank=1)
+
+
+def _countdowns(progress: Progress, paint: Paint) -> Iterator[str]:
+    moment = paint.moment
+    if progress.step and progress.step_ends_at is not None:
+        ends = left(progress.step_ends_at, moment)
+        yield f"step {progress.step} of {progress.steps} ends in {ends}"
+    if progress.ends_at is not None:
+        until = moment.wall_at(progress.ends_at).strftime("%H:%M:%S")
+        yield f"gives up in {left(progress.ends_at, moment)}, at {until}"
+
+
+def _guest(state: VmState, paint: Paint) -> Iterator[Fact]:
+    progress = state.progress
+    if progress is None or progress.sent_at is None:
+        return
+    moment = paint.moment
+    parts = [_READ[progress.read]]
+    since = silent_since(progress)
+    if since is not None and progress.phase is not Phase.HELD:  # nobody asks it then
+        parts.append(f"silent {gone(since, moment)}")
+    if progress.blocked_s:
+        parts.append(f"blocked by the host {in_words(progress.blocked_s)}")
+    if progress.written_bytes is not None:
+        when = "while frozen" if progress.held_since is not None else "since it was sent"
+        parts.append(f"wrote {size_in_words(progress.written_bytes)} {when}")
+    else:
+        parts.append("its writes can't be seen")
+    yield Fact("seen", _joined(parts, paint), Tone.NORMAL, 3)
+
+
+_READ = {
+    True: "the agent has read the freeze",
+    False: "the agent has NOT read the freeze yet",
+    None: "whether the freeze was read can't be seen",
+}
+
+
+def _window(state: VmState, paint: Paint) -> Iterator[Fact]:
+    progress = state.progress
+    if progress is None or progress.held_since is None:
+        return
+    if progress.phase not in (Phase.HELD, Phase.AT_RISK):
+        return  # it is over: nothing is counted down to any more
+    moment = paint.moment
+    look = PHASE[progress.phase]
+    parts = [f"{paint.signs.of(look)} {look.word} for {gone(progress.held_since, moment)}"]
+    if progress.hold_ends_at is not None:
+        parts.append(f"thawed on its own in {left(progress.hold_ends_at, moment)}")
+    if progress.frozen is not None:
+        parts.append(f"{progress.frozen} file system{'' if progress.frozen == 1 else 's'}")
+    yield Fact("window", _joined(parts, paint), Tone.FROZEN, 0)
+
+
+# -- what is known -----------------------------------------------------------------------------
+
+
+def _trouble(state: VmState, _paint: Paint) -> Iterator[Fact]:
+    if state.trouble:
+        yield Fact("trouble", safe(state.trouble, 400), Tone.WARN, 1)
+    if not state.present:
+        yield Fact("gone", "its source does not list it any more", Tone.WARN, 1)
+    if state.vm.locked_by:
+        yield Fact("locked", f"held in its manager by {safe(state.vm.locked_by)}", Tone.WARN, 3)
+    if state.vm.freeze_disabled:
+        yield Fact("disabled", safe(state.vm.freeze_disabled), Tone.WARN, 3)
+    if state.vm.out_of_reach:
+        yield Fact("reach", safe(state.vm.out_of_reach, 400), Tone.WARN, 3)
+
+
+def _freeze(state: VmState, paint: Paint) -> Iterator[Fact]:
+    look = freeze_look(state)
+    urgent = look in (FOREIGN, LEFT_BY) or state.held_by is not None
+    parts = [paint.signs.labelled(look)]
+    if state.left_by is not None:
+        parts = [f"{paint.signs.of(look)} {safe(str(state.left_by), 160)}, which has ended"]
+    elif state.held_by is not None:
+        parts = [f"{paint.signs.of(look)} {safe(str(state.held_by), 160)}"]
+    elif look in (FOREIGN, LEFT):
+        parts = [f"{parts[0]}: {look.meaning}"]
+    if state.freeze.since is not None:
+        seconds = in_words(age(state.freeze.since, paint.moment))
+        at = state.freeze.since.strftime("%H:%M:%S")
+        parts.append(f"seen so for {seconds}, since {at}")
+    yield Fact("freeze", _joined(parts, paint), look.tone, 0 if urgent else 4)
+    if state.left_by is not None:
+        yield Fact("next", f"t thaws it, or: {safe(thaw_command(state.vm), 300)}", Tone.BAD, 0)
+    elif state.held_by is not None:
+        from agentclient.consequences import elsewhere  # noqa: PLC0415 - seldom needed
+
+        yield Fact("next", safe(elsewhere(state.held_by, state.vm), 300), rank=0)
+    elif look is FOREIGN:
+        yield Fact("next", FOREIGN_NEXT, Tone.WARN, 0)
+
+
+FOREIGN_NEXT = "find out who froze it; t asks first, and breaks that window, perhaps a backup's"
+
+
+def _agent(state: VmState, paint: Paint) -> Iterator[Fact]:
+    health = state.agent
+    look = AGENT[health.state]
+    parts = [f"{paint.signs.labelled(look)}, known by {health.how.value}"]
+    if health.rtt_s is not None:
+        parts.append(f"{health.rtt_s * 1000:.0f} ms")
+    if health.version:
+        parts.append(f"version {safe(health.version, 30)}")
+    if health.seen_at is not None:
+        parts.append(_seen(state, age(health.seen_at, paint.moment)))
+    if health.detail:
+        parts.append(safe(health.detail, 300))
+    yield Fact("agent", _joined(parts, paint), look.tone, 3)
+
+
+def _seen(state: VmState, seconds: float) -> str:
+    """Return how old the agent's state is; while it can't be asked, that is no trouble."""
+    why = "; it is not asked meanwhile" if state.progress is not None else ""
+    return f"{in_words(seconds)} ago{why}"
+
+
+def _run(state: VmState, paint: Paint) -> Iterator[Fact]:
+    look = RUN[state.run_state]
+    vm, process = state.vm, state.vm.process
+    parts = [paint.signs.labelled(look)]
+    if process is not None:
+        parts.append(f"pid {process.pid}" + (f" of {safe(vm.user, 32)}" if vm.user else ""))
+    parts.append("with a monitor" if vm.monitor else "no monitor: less can be seen")
+    parts += [f"also {safe(', '.join(vm.selectors), 120)}"] if vm.selectors else []
+    yield Fact("vm", _joined(parts, paint), look.tone, 6)
+
+
+def _file_systems(state: VmState, paint: Paint) -> Iterator[Fact]:
+    if not state.file_systems:
+        yield Fact("mounts", "not asked yet: they are asked for just before a freeze", Tone.DIM, 7)
+        return
+    coverage = Coverage(state.file_systems)
+    text = f"{coverage.text} can freeze: {_named(coverage.covered)}"
+    seen = state.file_systems_at
+    when = f" (asked {in_words(age(seen, paint.moment))} ago)" if seen is not None else ""
+    yield Fact("mounts", f"{text}{when}", rank=7)
+    for risk in risks(state):
+        yield Fact("risk", safe(risk, 400), Tone.WARN, 3)
+    if coverage.gaps:
+        yield Fact("", safe(coverage.gaps, 400), Tone.WARN, 7)
+
+
+_PARTS: tuple[Callable[[VmState, Paint], Iterator[Fact]], ...] = (
+    _waiting,
+    _window,
+    _unanswered,
+    outcome_facts,
+    _guest,
+    _trouble,
+    _freeze,
+    _agent,
+    _run,
+    _file_systems,
+    evidence_facts,
+)
+
+
+def identity(state: VmState, signs: Signs) -> str:
+    """Return what tells a VM from every other: its id and its process."""
+    process = state.vm.process
+    pid = f" {signs.dot} pid {process.pid}" if process is not None else ""
+    return f"{safe(str(state.id), 120)}{pid}"
+
+
+def size_in_words(size: int) -> str:
+    """Return bytes as a person reads them."""
+    value = float(max(size, 0))
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"
+
+
+def _joined(parts: Iterable[str], paint: Paint) -> str:
+    return f" {paint.signs.dot} ".join(part for part in parts if part)
+
+
+def _named(file_systems: tuple[FileSystem, ...]) -> str:
+    return safe(describe(file_systems), 400) or "none"

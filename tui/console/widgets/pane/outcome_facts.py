@@ -1,0 +1,120 @@
+"""What the pane says of a freeze's outcome, or of its verdict: what it means, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from agentclient.coverage import describe
+from agentclient.durations import in_words
+from agentclient.vm import (
+    AgentState,
+    CopyIs,
+    Evidence,
+    GuestIs,
+    Outcome,
+    OutcomeKind,
+    Phase,
+    VmState,
+)
+from tui.console.model.tally import verdict_of
+from tui.console.widgets.pane.fact import Fact
+from tui.console.widgets.table.cells import Paint
+from tui.shared.fit import safe
+from tui.shared.glyphs import EVIDENCE, OUTCOME
+from tui.shared.tone import Tone
+
+_COPY_TONE = {CopyIs.CONSISTENT: Tone.GOOD, CopyIs.UNKNOWN: Tone.WARN, CopyIs.NOT: Tone.BAD}
+_UNWELL = frozenset({GuestIs.MAY_BE_FROZEN, GuestIs.WILL_FREEZE})
+
+
+def outcome_facts(state: VmState, paint: Paint) -> Iterator[Fact]:
+    """Yield what came out, what it means for the copy and for the guest, and the next step."""
+    found = verdict_of(state)
+    if found is None:
+        return
+    from agentclient.consequences import meant  # noqa: PLC0415 - no outcome, no need of it
+
+    verdict = meant(found, state.vm, final=state.progress is None)
+    held = state.progress is not None and state.progress.phase is Phase.HELD
+    look = OUTCOME[verdict.kind]
+    why = verdict.refusal or verdict.cause
+    named = why is not None and why.value not in verdict.reason
+    head = f"{outcome_word(verdict)} ({why})" if named else outcome_word(verdict)
+    label = "verdict" if state.progress is not None else "last"
+    text = f"{paint.signs.of(look)} {head}: {reason_of(verdict)}"
+    yield Fact(label, text, look.tone, 4 if held else 1, more=True)
+    yield from _meaning(verdict, held=held)
+    if verdict.next and not _has_step_of_its_own(state):
+        tone = Tone.NORMAL if verdict.settled else Tone.BAD
+        yield Fact("next", safe(verdict.next, 400), tone, 1)
+    elif state.progress is not None and not verdict.settled and not held:
+        no_agent = state.agent.state is AgentState.CLOSED
+        yield Fact("next", START_IT if no_agent else NOTHING_YET, Tone.NORMAL, 1)
+    yield from _figures(verdict, paint, over=state.progress is None)
+
+
+NOTHING_YET = "nothing yet: it is thawed as soon as that is possible; R shows what else can be done"
+
+START_IT = "start its agent in the guest: then it is thawed at once; if it can't be: R"
+
+
+def reason_of(verdict: Outcome) -> str:
+    """Return what happened; of a group its failure first."""
+    if verdict.apart:
+        by_itself, its_group, why = verdict.reason.partition("its group ")
+        return safe(f"{its_group}{why} ({by_itself.rstrip('; ')})" if why else by_itself, 400)
+    return safe(verdict.reason, 400)
+
+
+def outcome_word(verdict: Outcome) -> str:
+    """Return the one word for what came out: certified is more than verified."""
+    return "certified" if verdict.certified else verdict.kind.value
+
+
+def _meaning(verdict: Outcome, *, held: bool) -> Iterator[Fact]:
+    meaning = verdict.meaning
+    if meaning is None:
+        return
+    tone = Tone.HEAD if held else _COPY_TONE[meaning.copy_is]
+    yield Fact("copy", safe(meaning.copy, 300), tone, 1)
+    unwell = meaning.guest_is in _UNWELL
+    yield Fact("guest", safe(meaning.guest, 300), Tone.BAD if unwell else Tone.NORMAL, 1)
+
+
+def _has_step_of_its_own(state: VmState) -> bool:
+    """Return whether the state of the file systems has something more urgent to be done."""
+    others = state.left_by is not None or state.held_by is not None
+    return state.freeze.foreign or others
+
+
+def _figures(verdict: Outcome, paint: Paint, *, over: bool) -> Iterator[Fact]:
+    if verdict.kind is OutcomeKind.REFUSED:
+        return
+    frozen = "the freeze was not answered"
+    if verdict.frozen is not None:
+        frozen = f"{verdict.frozen} frozen"
+    thawed = "no thaw was acknowledged" if over else "not thawed yet"
+    if verdict.thawed is not None:
+        thawed = f"{verdict.thawed} thawed"
+    parts = [frozen, thawed, f"in {in_words(verdict.seconds)}"]
+    if verdict.coverage:
+        parts.append(f"coverage {safe(verdict.coverage, 40)}")
+    yield Fact("counts", f" {paint.signs.dot} ".join(parts))
+    if verdict.not_covered:
+        named = safe(describe(verdict.not_covered), 400) or "none"
+        yield Fact("outside", f"{named} could take writes all the time", Tone.WARN)
+
+
+def evidence_facts(state: VmState, paint: Paint) -> Iterator[Fact]:
+    """Yield what was seen, for and against."""
+    verdict = verdict_of(state)
+    for number, piece in enumerate(verdict.evidence if verdict else ()):
+        look = EVIDENCE[piece.result]
+        text = f"{paint.signs.of(look)} {_piece(piece)}"
+        yield Fact("evidence" if number == 0 else "", text, look.tone, 8)
+
+
+def _piece(piece: Evidence) -> str:
+    value = "" if piece.value is None else f": {safe(str(piece.value))}"
+    seen = "" if piece.age_s is None else f" ({in_words(piece.age_s)} old)"
+    return f"{safe(piece.name)}{value}{seen}"

@@ -1,0 +1,261 @@
+"""The pane: a title with the VM's identity, its facts, and its log.
+
+Small screens get the facts above the log, the most urgent ones first; large ones beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from rich.segment import Segment
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Container
+from textual.strip import Strip
+
+from agentclient.fleet import Fleet
+from agentclient.vm import Level, VmId, VmState
+from tui.console import keymap
+from tui.console.widgets.lines import LinesView
+from tui.console.widgets.pane.fact import fact_lines, urgent_first
+from tui.console.widgets.pane.facts import facts_of, identity
+from tui.console.widgets.pane.log_view import LogView
+from tui.console.widgets.prompt import TypedLine
+from tui.console.widgets.table.cells import Paint
+from tui.console.widgets.toned import Toned
+from tui.shared.clocks import Clock
+from tui.shared.fit import fit
+from tui.shared.glyphs import LEVEL, Signs
+from tui.shared.tone import Line, Piece, Tone
+
+SIDE_BY_SIDE = 110  # cells; from here on facts and log stand side by side
+SEARCH_HINT = "words to find in the log; then n and N go on, Esc leaves"
+LEAST_LOG = 2  # lines; more where there is room for all that is urgent
+
+
+def facts_height(height: int) -> int:
+    """Return how many lines of a narrow pane are the facts'; the rest are the log's.
+
+    Args:
+        height: the pane's, with its title.
+    """
+    room = height - 1
+    return max(min(room - LEAST_LOG, max(room * 3 // 5, 7), 14), min(room, 3))
+
+
+class Rule(Toned):
+    """The pane's title: a rule across the screen, with words in it."""
+
+    DEFAULT_CSS = """
+    Rule { height: 1; }
+    """
+
+    def __init__(self, signs: Signs) -> None:
+        super().__init__(id="pane-title")
+        self._signs = signs
+        self._left: Line = ()
+        self._right: Line = ()
+
+    def show(self, left: Line, right: Line) -> None:
+        """Show words at the left, and at the right where there is room."""
+        if (left, right) != (self._left, self._right):
+            self._left, self._right = left, right
+            self.refresh()
+
+    def render_line(self, y: int) -> Strip:  # noqa: ARG002 - it has one line
+        """Return the rule."""
+        width, rule = self.size.width, self._signs.rule
+        said = [piece for piece in self._right if piece.text]
+        right = f" {''.join(piece.text for piece in said)} " if said else ""
+        room = max(width - len(right) - 4, 0)
+        left = "".join(piece.text for piece in self._left)
+        left = fit(left, room) if len(left) > room else left
+        base, dim = self.base_style, self.tone_style(Tone.DIM)
+        segments = [
+            Segment(f"{rule} ", base + dim),
+            Segment(left, base + self.tone_style(Tone.HEAD)),
+            Segment(" ", base),
+        ]
+        used = sum(segment.cell_length for segment in segments)
+        segments.append(Segment(rule * max(width - used - len(right) - 1, 0), base + dim))
+        space = Segment(" " if said else "", base)
+        words = [Segment(piece.text, base + self.tone_style(piece.tone)) for piece in said]
+        segments += [space, *words, space, Segment(rule, base + dim)]
+        return Strip(segments).adjust_cell_length(width, base)
+
+
+class DetailPane(Container):
+    """What is known about the VM under the cursor.
+
+    Args:
+        fleet: whose logs are read.
+        clock: where running clocks get their time from.
+        signs: the set of signs that the terminal can show.
+        place: tells which one a VM's freeze is of those that wait for their turn.
+    """
+
+    DEFAULT_CSS = """
+    DetailPane {
+        layout: vertical;
+        height: 9;
+        #pane-title { dock: top; }
+        #search { dock: bottom; }
+        #facts { height: 3; padding: 0 0 0 1; }
+        #log { height: 1fr; padding: 0 0 0 1; }
+        #facts:focus, #log:focus { background: $panel; }
+        &.-beside { layout: horizontal; }
+        &.-beside #facts { width: 2fr; height: 1fr; }
+        &.-beside #log { width: 3fr; }
+    }
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [*keymap.LOG]
+
+    def __init__(
+        self, fleet: Fleet, clock: Clock, signs: Signs, place: Callable[[VmId], int]
+    ) -> None:
+        super().__init__(id="pane")
+        self._place = place
+        self._clock = clock
+        self._signs = signs
+        self._rule = Rule(signs)
+        self._facts = LinesView(id="facts")
+        self._log = LogView(fleet, signs)
+        self._search = TypedLine(SEARCH_HINT, id="search")
+        self._state: VmState | None = None
+        self._position = LogView.Position(following=True)
+        self._more = False
+        self._below = 0
+
+    def compose(self) -> ComposeResult:
+        """Yield title, facts and log, and the line in which a search is typed."""
+        yield self._rule
+        yield self._facts
+        yield self._log
+        yield self._search
+
+    @property
+    def vm_id(self) -> VmId | None:
+        """The VM that is shown."""
+        return self._state.id if self._state is not None else None
+
+    def show(self, state: VmState | None) -> None:
+        """Show a VM as it is now; another VM's log starts at its end."""
+        other = (state.id if state else None) != self.vm_id
+        self._state = state
+        if other:
+            self._search.clear()
+            self._facts.scroll_home(animate=False)
+            self._log.show_vm(state.id if state else None)
+        else:
+            self._log.update_log()
+        self.update_facts()
+
+    def show_log(self) -> None:
+        """Show what came to the log."""
+        self._log.update_log()
+
+    def tell_below(self, count: int) -> None:
+        """Say in the title how many VMs in trouble stand below what the table shows."""
+        if count != self._below:
+            self._below = count
+            self._retitle()
+
+    def update_facts(self) -> None:
+        """Show the facts as of now: their clocks run."""
+        state, width = self._state, self._facts.room
+        if state is None:
+            self._facts.show_lines(())
+            self._rule.show((), ())
+            return
+        facts = facts_of(state, Paint(self._clock.moment(), self._signs, self._place))
+        beside = self.has_class("-beside")
+        lines = fact_lines(facts, width) if beside else urgent_first(facts, width)
+        self._facts.show_lines(lines)
+        self._more = len(lines) > self._facts.size.height
+        self._show_title(state)
+
+    def _show_title(self, state: VmState) -> None:
+        title = Piece(identity(state, self._signs), Tone.HEAD)
+        sign = self._signs.of(LEVEL[Level.WARNING])
+        below = f"{sign}{self._below} below   " if self._below else ""
+        self._rule.show((title,), (Piece(below, Tone.BAD), self._log_title()))
+
+    def _log_title(self) -> Piece:
+        position = self._position
+        unread = f", {position.unread} new below" if position.unread else ""
+        if position.match is not None:
+            here, count = position.match
+            if not count:
+                return Piece(f"not in this log{unread}: Esc leaves", Tone.WARN)
+            return Piece(f"match {here} of {count}{unread}: n N Esc", Tone.WARN)
+        if self.app.focused is self._facts:
+            return Piece("FACTS have the keys: Tab, or Esc", Tone.WARN)
+        if not position.following:
+            return Piece(f"log paused{unread}: End follows", Tone.WARN)
+        if self.app.focused is self._log:
+            return Piece("LOG has the keys: Tab, or Esc", Tone.WARN)
+        return Piece("Tab: more facts, log" if self._more else "log", Tone.DIM)
+
+    def on_descendant_focus(self) -> None:
+        """Say in the title who has the keys now."""
+        self._retitle()
+
+    def on_descendant_blur(self) -> None:
+        """Say in the title that the table has the keys again."""
+        self.call_after_refresh(self._retitle)
+
+    def _retitle(self) -> None:
+        if self._state is not None:
+            self._show_title(self._state)
+
+    # -- searching in the log --------------------------------------------------------------
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Leave the keys of a search to others while there is none; letters are typed."""
+        if action == "search":
+            return isinstance(self.app.focused, LinesView)
+        if action in ("match", "leave_search"):
+            return self._search.is_open
+        return super().check_action(action, parameters)
+
+    def action_search(self) -> None:
+        """Open the line in which words are typed."""
+        self._search.open()
+
+    def action_match(self, direction: int) -> None:
+        """Go to another match."""
+        self._log.step(direction)
+
+    def action_leave_search(self) -> None:
+        """Take the search away; the log stays where it is."""
+        self._search.clear()
+        self._log.focus()
+
+    @on(TypedLine.Changed)
+    def _search_changed(self, event: TypedLine.Changed) -> None:
+        event.stop()
+        self._log.search(event.text)
+
+    @on(TypedLine.Kept)
+    def _search_kept(self, event: TypedLine.Kept) -> None:
+        event.stop()
+        self._log.focus()
+
+    def on_log_view_position(self, message: LogView.Position) -> None:
+        """Tell in the title whether the log follows."""
+        message.stop()
+        self._position = message
+        self._retitle()
+
+    def on_resize(self) -> None:
+        """Put facts and log side by side where there is room for both."""
+        beside = self.size.width >= SIDE_BY_SIDE
+        self.set_class(beside, "-beside")
+        if not beside:
+            self._facts.styles.height = facts_height(self.size.height)
+        else:
+            self._facts.styles.height = None
+        self.call_after_refresh(self.update_facts)

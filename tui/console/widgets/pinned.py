@@ -1,0 +1,118 @@
+"""The line below the header: the VM that has been frozen longest, wherever the table is."""
+
+from __future__ import annotations
+
+from rich.cells import cell_len
+from rich.segment import Segment
+from textual.message import Message
+from textual.strip import Strip
+
+from agentclient.vm import VmState
+from tui.console.model.longest_frozen import frozen_for
+from tui.console.model.view import FleetView
+from tui.console.widgets.table import cells
+from tui.console.widgets.table.cells import Paint
+from tui.console.widgets.toned import Toned
+from tui.shared.clocks import Clock
+from tui.shared.fit import fit, fit_middle, safe
+from tui.shared.glyphs import Signs
+from tui.shared.tone import Line, Piece, Tone
+
+# Most windows are over by then: a line that comes and goes with each would be all that one sees.
+LASTS_S = 5.0
+_MOST_NAME = 30
+
+
+class PinnedLine(Toned):
+    """Shows the longest freeze and its clock, whatever cursor, filter and scroll bar are at.
+
+    It is there only while a freeze lasts, and not in front of a single VM, whose row says it all.
+
+    Args:
+        view: what is known.
+        clock: the time.
+        signs: the set of signs that the terminal can show.
+    """
+
+    DEFAULT_CSS = """
+    PinnedLine { display: none; height: 1; background: $surface; }
+    PinnedLine.-there { display: block; }
+    """
+
+    class Wanted(Message):
+        """The operator clicked on it, to go to that VM."""
+
+    def __init__(self, view: FleetView, clock: Clock, signs: Signs) -> None:
+        super().__init__(id="pinned")
+        self._view = view
+        self._clock = clock
+        self._signs = signs
+        self._shown: Line = ()
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it takes a line of the screen."""
+        return self.has_class("-there")
+
+    def update_line(self, *, may_move: bool) -> bool:
+        """Show who it is as of now; return whether the line has come or gone.
+
+        Args:
+            may_move: whether what stands below may move by a line; if not, it waits.
+        """
+        paint = Paint(self._clock.moment(), self._signs)
+        state = self._longest(paint)
+        shown = self._safe_pieces(state, paint) if state is not None else ()
+        if shown != self._shown:
+            self._shown = shown
+            self.refresh()
+        if not may_move or bool(shown) == self.is_there:
+            return False
+        self.set_class(bool(shown), "-there")
+        return True
+
+    def _longest(self, paint: Paint) -> VmState | None:
+        state = self._view.longest_frozen(paint.moment) if self._view.total > 1 else None
+        lasts = state is not None and frozen_for(state, paint.moment) >= LASTS_S
+        return state if lasts else None
+
+    def _safe_pieces(self, state: VmState, paint: Paint) -> Line:
+        try:
+            return self._pieces(state, paint)
+        except Exception as problem:  # noqa: BLE001 - P8: it is this line's trouble alone
+            return (Piece(f" the longest freeze can't be shown: {safe(repr(problem))}", Tone.BAD),)
+
+    def _pieces(self, state: VmState, paint: Paint) -> Line:
+        look = cells.freeze_look(state)
+        clock = cells.held(state, paint)
+        others = self._view.frozen - 1
+        who = look.word
+        if state.held_by is not None:
+            who = f"by {safe(state.held_by.user, 20)}, pid {state.held_by.pid}"
+        elif state.left_by is not None:
+            who = f"left by {safe(state.left_by.user, 20)}, pid {state.left_by.pid}"
+        locked = f" {self._signs.dot} locked: {safe(state.vm.locked_by or '', 40)}"
+        more = f" {self._signs.dot} {others} more"
+        return (
+            Piece(f" {self._signs.of(look)} frozen longest: ", look.tone),
+            Piece(fit_middle(safe(state.vm.name), _MOST_NAME), Tone.HEAD),
+            Piece(f", for {clock.text}, ", clock.tone),
+            Piece(who, look.tone),
+            Piece(locked if state.vm.locked_by else "", Tone.DIM),
+            Piece(more if others else "", Tone.DIM),
+        )
+
+    def render_line(self, y: int) -> Strip:  # noqa: ARG002 - it has one line
+        """Return the line."""
+        base, width = self.base_style, self.size.width
+        pieces = list(self._shown)
+        used = sum(cell_len(piece.text) for piece in pieces)
+        hint = "L goes there "
+        if pieces and used + len(hint) < width:
+            pieces.append(Piece(fit(hint, width - used, right=True), Tone.DIM))
+        segments = [Segment(piece.text, base + self.tone_style(piece.tone)) for piece in pieces]
+        return Strip(segments).adjust_cell_length(width, base)
+
+    def on_click(self) -> None:
+        """Ask to go there."""
+        self.post_message(self.Wanted())

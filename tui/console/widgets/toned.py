@@ -1,0 +1,54 @@
+"""A widget that draws with the Line API: it gets the styles of its tones here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.style import Style
+from textual.widget import Widget
+
+from tui.console.textual_internals import OwnLines
+from tui.shared.tone import Tone
+
+_STYLES = {
+    Tone.NORMAL: "$foreground",
+    Tone.DIM: "$tone-dim",
+    Tone.HEAD: "bold $tone-head",
+    Tone.GOOD: "$tone-good",
+    Tone.ACTIVE: "$tone-active",
+    Tone.FROZEN: "bold $tone-frozen",
+    Tone.WARN: "bold $tone-warn",
+    Tone.BAD: "bold $tone-bad",
+    Tone.MATCH: "bold underline $tone-warn",
+    Tone.FOUND: "bold reverse $tone-warn",
+}
+
+
+class Toned(Widget):
+    """A widget that draws its own lines in tones."""
+
+    _base_style: Style | None = None
+    _tone_styles: dict[Tone, Style] | None = None
+
+    def __init__(self, *children: Widget, **options: Any) -> None:
+        super().__init__(*children, **options)
+        self._styles_cache = OwnLines()
+
+    @property
+    def base_style(self) -> Style:
+        """The widget's own style; `rich_style` puts it together from all ancestors each time."""
+        if self._base_style is None:
+            self._base_style = self.rich_style
+        return self._base_style
+
+    def tone_style(self, tone: Tone) -> Style:
+        """Return a tone's own style, without any background."""
+        if self._tone_styles is None:
+            parse = self.app.stylesheet.parse_style
+            self._tone_styles = {each: parse(_STYLES[each]).rich_style for each in Tone}
+        return self._tone_styles[tone]
+
+    def notify_style_update(self) -> None:
+        """Forget styles that a theme has changed."""
+        self._base_style = self._tone_styles = None
+        super().notify_style_update()

@@ -1,0 +1,1 @@
+"""What the console and the command line have in common; nothing of Textual's."""
