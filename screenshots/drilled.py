@@ -12,15 +12,15 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar, cast
 
-from agentclient.channel import Channel
-from agentclient.drill.guest import DrillGuest
-from agentclient.drill.plan import GuestPlan, plan
-from agentclient.fleet import Fleet
-from agentclient.question import Said, question
-from agentclient.schedule import Schedule
-from agentclient.sources.base import DRILL_SOURCE
-from agentclient.visit import answered, looked, may_ask, silent
-from agentclient.vm import (
+from agentclient.access.agent_probe import Said, question
+from agentclient.access.stream import Channel
+from agentclient.backends.base import DRILL_SOURCE
+from agentclient.backends.drill.guest import DrillGuest
+from agentclient.backends.drill.plan import GuestPlan, plan
+from agentclient.fleet.health import answered, looked, may_ask, silent
+from agentclient.fleet.store import Fleet
+from agentclient.model.request import Schedule
+from agentclient.model.vm import (
     AgentChannel,
     AgentHealth,
     AgentHow,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from agentclient.drill.fleet import Drill
-from agentclient.drill.plan import GuestPlan, make_guest
-from agentclient.drill.troubles import Trouble
+from agentclient.backends.drill.plan import GuestPlan, make_guest
+from agentclient.backends.drill.processes import Drill
+from agentclient.backends.drill.troubles import Trouble
 
 
 def drill_of(troubles: Mapping[str, Trouble], *, speed: float = 1.0) -> Drill:

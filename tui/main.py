@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from agentclient.drill.size import DEFAULT_GUESTS
-from agentclient.errors import BadInput, FrostwatchError
-from agentclient.schedule import DEFAULT_MAXIMUM_HOLD_S, Schedule
-from agentclient.text import printable
+from agentclient.backends.drill.size import DEFAULT_GUESTS
+from agentclient.model.errors import BadInput, FrostwatchError
+from agentclient.model.request import DEFAULT_MAXIMUM_HOLD_S, Schedule
+from agentclient.model.text import printable
 from tui.cli import session
 from tui.cli.lazy_group import Commands
 from tui.cli.options import Options, general_options, interval, max_hold_option, spelled_out

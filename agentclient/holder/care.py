@@ -13,14 +13,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from agentclient.channel import Channel, UnixChannel
-from agentclient.commands import thaw_command
-from agentclient.events import EventKind
+from agentclient.access.stream import Channel, UnixChannel
+from agentclient.freeze.effects import Tell
+from agentclient.freeze.thaw_machine import ThawReport
 from agentclient.holder.client import Fate, Guard, HolderClient, NoHolder
 from agentclient.journal.rows import Reference
-from agentclient.moves import Tell
-from agentclient.thaw import ThawReport
-from agentclient.vm import Level, Vm
+from agentclient.model.events import EventKind
+from agentclient.model.next_command import thaw_command
+from agentclient.model.vm import Level, Vm
 
 # A holder that could not be had may be had a little later.
 AGAIN_S: Final = 5.0

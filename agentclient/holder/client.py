@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from agentclient.answers import freeze_state
-from agentclient.channel import Channel, UnixChannel
-from agentclient.commands import thaw_command
+from agentclient.access.stream import Channel, UnixChannel
+from agentclient.freeze.thaw_machine import ThawReport
 from agentclient.holder.messages import Body, Do, Say, peer_in, text
 from agentclient.holder.process import ACK_S, HolderProcess, NoHolder, started
 from agentclient.journal.rows import Reference
-from agentclient.thaw import ThawReport
-from agentclient.vm import Stuck, Vm
+from agentclient.model.next_command import thaw_command
+from agentclient.model.vm import Stuck, Vm
+from agentclient.protocol.qga_replies import freeze_state
 
 __all__ = ["ACK_S", "Fate", "Guard", "HolderClient", "NoHolder"]
 

@@ -12,8 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agentclient.freeze.thaw_machine import ThawReport
 from agentclient.holder.messages import Body, number, text
-from agentclient.thaw import ThawReport
 
 if TYPE_CHECKING:
     from agentclient.journal.rows import Moment
@@ -81,7 +81,7 @@ class Diary:
         if journal is None:
             return
         from agentclient.journal import rows  # noqa: PLC0415
-        from agentclient.journal.who import this_process  # noqa: PLC0415
+        from agentclient.journal.identity import this_process  # noqa: PLC0415
 
         window, when = text(body, "window"), _now(body)
         said = f"taken over by the holder: {why}"
@@ -117,9 +117,9 @@ class Diary:
 
 
 def _now(body: Body) -> Moment:
-    from agentclient.fleet import now  # noqa: PLC0415
+    from agentclient.fleet.store import now  # noqa: PLC0415
     from agentclient.journal.rows import Moment  # noqa: PLC0415
-    from agentclient.schema import rfc3339  # noqa: PLC0415
+    from agentclient.model.json_contract import rfc3339  # noqa: PLC0415
 
     seconds = time.monotonic() - number(body, "asked")
     return Moment(rfc3339(now()) or "", round(seconds, 3))

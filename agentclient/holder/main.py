@@ -15,6 +15,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
+from agentclient.access.multiplexer import Visitor
+from agentclient.freeze.thaw_machine import ThawReport
 from agentclient.holder.diary import Diary
 from agentclient.holder.messages import (
     SILENCE_S,
@@ -28,8 +30,6 @@ from agentclient.holder.messages import (
 )
 from agentclient.holder.relay import SHORT
 from agentclient.holder.ward import State, Tie, Ward
-from agentclient.thaw import ThawReport
-from agentclient.visitor import Visitor
 
 LONGEST_TURN_S: Final = 0.25
 # Kept free of guests: for monitors, a channel that has to be opened anew, and the journal.

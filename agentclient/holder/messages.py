@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Final
 
-from agentclient.vm import Peer, Process
+from agentclient.model.vm import Peer, Process
 
 VERSION: Final = 2
 """Both ends must be of the same one: `HELLO` asks, before anything else is said."""

@@ -16,9 +16,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from agentclient.channel import wait_any
-from agentclient.crew import NO_THREAD
+from agentclient.access.stream import wait_any
 from agentclient.holder.messages import BEAT_S, VERSION, Body, Do, Say, receive, send, text
+from agentclient.operations.threads import NO_THREAD
 
 START_S: Final = 5.0
 ACK_S: Final = 2.0

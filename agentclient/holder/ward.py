@@ -12,17 +12,17 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from agentclient.channel import Channel, ConnectFailed, StreamEnded, UnixChannel, UnixEndpoint
+from agentclient.access.monitor import Monitor
+from agentclient.access.multiplexer import Visitor
+from agentclient.access.presence import Absence, Server, is_gone, server_of
+from agentclient.access.stream import Channel, ConnectFailed, StreamEnded, UnixChannel, UnixEndpoint
+from agentclient.freeze.effects import Move, Resync, Send
+from agentclient.freeze.port_watch import PortWatch
+from agentclient.freeze.thaw_machine import WATCH_S, ThawMachine, ThawPlan, ThawReport
 from agentclient.holder.messages import Body, number, peer_of, text
 from agentclient.holder.relay import Relay
-from agentclient.monitor import Monitor
-from agentclient.moves import Move, Resync, Send
-from agentclient.presence import Absence, Server, is_gone, server_of
-from agentclient.thaw import WATCH_S, ThawMachine, ThawPlan, ThawReport
-from agentclient.visitor import Visitor
-from agentclient.vm import AgentChannel, MonitorView, Process, Transport
-from agentclient.watch import PortWatch
-from agentclient.wire import AgentWire, pause_s
+from agentclient.model.vm import AgentChannel, MonitorView, Process, Transport
+from agentclient.protocol.qga import AgentWire, pause_s
 
 # What a frozen guest's socket takes at once or never.
 SEND_S: Final = 0.0

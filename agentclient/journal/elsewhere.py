@@ -10,11 +10,11 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from agentclient.journal.clock import since_boot
+from agentclient.journal.identity import is_dead, socket_of
 from agentclient.journal.rows import from_identity
-from agentclient.journal.who import is_dead, socket_of
-from agentclient.schedule import Schedule
-from agentclient.vm import FreezeState, HeldBy, Process, Vm
-from agentclient.words import WindowKind
+from agentclient.model.request import Schedule
+from agentclient.model.states import WindowKind
+from agentclient.model.vm import FreezeState, HeldBy, Process, Vm
 
 if TYPE_CHECKING:
     from agentclient.journal.database import Row
@@ -25,7 +25,7 @@ class Elsewhere:
     """A guest in the hands of another frostwatch.
 
     Attributes:
-        socket: what tells its agent's socket from a later one (`agentclient.journal.who`).
+        socket: what tells its agent's socket from a later one (`agentclient.journal.identity`).
         process: its QEMU, where that was known.
         by: who is at work on it.
     """

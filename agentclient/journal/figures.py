@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from agentclient.durations import in_words
-from agentclient.events import EventKind
-from agentclient.moves import Tell
-from agentclient.vm import Level, Phase, Progress
+from agentclient.freeze.effects import Tell
+from agentclient.model.durations import in_words
+from agentclient.model.events import EventKind
+from agentclient.model.vm import Level, Phase, Progress
 
 # What is usual is judged by the last so many, and not at all by fewer than a few.
 LAST: Final = 20

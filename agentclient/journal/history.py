@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from agentclient.durations import in_words
 from agentclient.journal.clock import since_boot
 from agentclient.journal.figures import LAST, Figures, figures
+from agentclient.journal.identity import boot_id, socket_of
 from agentclient.journal.left import at_work
 from agentclient.journal.rows import Happened, Moment, from_identity, identity
 from agentclient.journal.tables import MOMENTS
-from agentclient.journal.who import boot_id, socket_of
 from agentclient.journal.writer import Query
-from agentclient.vm import Phase, Process, Vm
-from agentclient.words import WindowKind, WindowState
+from agentclient.model.durations import in_words
+from agentclient.model.states import WindowKind, WindowState
+from agentclient.model.vm import Phase, Process, Vm
 
 if TYPE_CHECKING:
     from agentclient.journal.database import Row, Rows, Statement

@@ -15,14 +15,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from agentclient.access.presence import is_gone
 from agentclient.journal import rows
 from agentclient.journal.clock import since_boot
 from agentclient.journal.elsewhere import Elsewhere, elsewhere
-from agentclient.journal.who import boot_id, is_dead, ourselves, socket_of
+from agentclient.journal.identity import boot_id, is_dead, ourselves, socket_of
 from agentclient.journal.writer import Query
-from agentclient.presence import is_gone
-from agentclient.vm import LeftBy, Process, Vm
-from agentclient.words import WindowKind
+from agentclient.model.states import WindowKind
+from agentclient.model.vm import LeftBy, Process, Vm
 
 if TYPE_CHECKING:
     from agentclient.journal.database import Row, Rows, Statement
@@ -51,7 +51,7 @@ class Left:
     """A freeze that may still stand.
 
     Attributes:
-        socket: what tells its agent's socket from a later one (`agentclient.journal.who`).
+        socket: what tells its agent's socket from a later one (`agentclient.journal.identity`).
         process: its QEMU, where that was known.
         by: who has frozen it.
     """

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from agentclient.journal.identity import ourselves, socket_of
 from agentclient.journal.tables import MOMENTS
-from agentclient.journal.who import ourselves, socket_of
-from agentclient.text import printable
-from agentclient.vm import Process, Vm
-from agentclient.words import WindowKind
+from agentclient.model.states import WindowKind
+from agentclient.model.text import printable
+from agentclient.model.vm import Process, Vm
 
 if TYPE_CHECKING:
     from agentclient.journal.database import Statement

@@ -18,8 +18,8 @@ from typing import Any, Final
 
 from agentclient.journal.database import Trouble
 from agentclient.journal.fault import of_system
+from agentclient.journal.state_folder import make_folder
 from agentclient.journal.store import Store
-from agentclient.state_folder import make_folder
 
 NAME: Final = b"frostwatch-jour"
 HEAD_BYTES: Final = 8

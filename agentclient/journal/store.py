@@ -20,8 +20,8 @@ from typing import Final
 
 from agentclient.journal.database import BUSY_S, Done, Statement, Trouble, in_transaction, prepare
 from agentclient.journal.fault import is_corrupt, is_of_disk, of_system, why
+from agentclient.journal.state_folder import make_folder
 from agentclient.journal.tables import STEPS, Steps
-from agentclient.state_folder import make_folder
 
 MOST_WINDOWS: Final = 10_000
 _FILES: Final = ("", "-wal", "-shm")

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from agentclient.journal.process import ProcessEnded, Server
-from agentclient.state_folder import NoStateFolder, state_folder
-from agentclient.text import printable
+from agentclient.journal.state_folder import NoStateFolder, state_folder
+from agentclient.model.text import printable
 
 if TYPE_CHECKING:
     from agentclient.journal.database import Rows, Statement

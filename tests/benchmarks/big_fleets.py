@@ -6,8 +6,8 @@ import itertools
 import random
 import time
 
-from agentclient.fleet import Fleet
-from agentclient.vm import AgentHealth, AgentState, FreezeInfo, FreezeState, VmId, VmState
+from agentclient.fleet.store import Fleet
+from agentclient.model.vm import AgentHealth, AgentState, FreezeInfo, FreezeState, VmId, VmState
 from tests.console.fakes import StillClock
 from tests.console.fleets import fleet_of, pending, put
 

@@ -20,8 +20,8 @@ from typing import Any
 from textual.app import App, ComposeResult
 from textual.widgets import DataTable
 
-from agentclient.fleet import Fleet
-from agentclient.vm import VmState
+from agentclient.fleet.store import Fleet
+from agentclient.model.vm import VmState
 from tests.benchmarks.big_fleets import Second, big_fleet, breathe
 from tests.console.driving import make_app
 from tests.console.fakes import FakeOperations, StillClock

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.channel import UnixChannel, UnixEndpoint
-from agentclient.drill.troubles import Trouble
+from agentclient.access.agent_probe import question
+from agentclient.access.exchange import run
+from agentclient.access.stream import UnixChannel, UnixEndpoint
+from agentclient.backends.drill.troubles import Trouble
 from agentclient.holder.client import HolderClient
-from agentclient.question import question
-from agentclient.steps import run
-from agentclient.vm import FreezeState, Vm
+from agentclient.model.vm import FreezeState, Vm
 from tests.drilled import drill_of
 from tests.guests.command import holders_of
 

@@ -6,13 +6,13 @@ import threading
 import time
 from collections.abc import Callable
 
-from agentclient.drill.troubles import BEHAVIOURS, Trouble
-from agentclient.events import Event, EventKind
-from agentclient.fleet import Fleet
-from agentclient.links import Links
-from agentclient.operations import Operations
-from agentclient.results import FreezeRequest, ThawOutcome
-from agentclient.vm import Outcome, OutcomeKind
+from agentclient.access.guest_link import Links
+from agentclient.backends.drill.troubles import BEHAVIOURS, Trouble
+from agentclient.fleet.store import Fleet
+from agentclient.model.events import Event, EventKind
+from agentclient.model.outcome import FreezeRequest, ThawOutcome
+from agentclient.model.vm import Outcome, OutcomeKind
+from agentclient.operations.manager import Operations
 from tests.drilled import drill_of
 
 FREEZES = 40

@@ -11,11 +11,11 @@ from collections.abc import Callable
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from agentclient.channel import UnixEndpoint
-from agentclient.peer import find_peer
-from agentclient.question import question
-from agentclient.steps import run
-from agentclient.vm import AgentChannel, FreezeState, Vm, VmId
+from agentclient.access.agent_probe import question
+from agentclient.access.exchange import run
+from agentclient.access.peer import find_peer
+from agentclient.access.stream import UnixEndpoint
+from agentclient.model.vm import AgentChannel, FreezeState, Vm, VmId
 from tests.guests.conftest import Boot, module_boot
 
 __all__ = ["module_boot"]

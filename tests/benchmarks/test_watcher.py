@@ -10,13 +10,13 @@ from contextlib import contextmanager
 
 import pytest
 
-from agentclient.drill.troubles import Trouble
-from agentclient.fleet import Fleet
-from agentclient.links import Links
-from agentclient.rounds import FIRST_QUESTIONS_A_SECOND
-from agentclient.sources.explicit import ExplicitSource
-from agentclient.vm import AgentState, Vm, VmId, VmState
-from agentclient.watcher import Watcher
+from agentclient.access.guest_link import Links
+from agentclient.backends.drill.troubles import Trouble
+from agentclient.backends.explicit import ExplicitSource
+from agentclient.fleet.store import Fleet
+from agentclient.fleet.timetable import FIRST_QUESTIONS_A_SECOND
+from agentclient.fleet.watcher import Watcher
+from agentclient.model.vm import AgentState, Vm, VmId, VmState
 from tests.drilled import drill_of
 
 Record = Callable[[str, object], None]

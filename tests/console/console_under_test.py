@@ -12,8 +12,8 @@ import threading
 import time
 from pathlib import Path
 
-from agentclient.fleet import Fleet
-from agentclient.vm import FreezeInfo, FreezeState, Outcome, OutcomeKind, VmId
+from agentclient.fleet.store import Fleet
+from agentclient.model.vm import FreezeInfo, FreezeState, Outcome, OutcomeKind, VmId
 from tests.console.fakes import FakeOperation, FakeOperations, StillClock
 from tests.console.fleets import fleet_of, pending, put, state_of
 from tui.console import leave, run

@@ -10,8 +10,8 @@ from typing import Any
 
 from textual.pilot import Pilot
 
-from agentclient.fleet import Fleet
-from agentclient.vm import VmId
+from agentclient.fleet.store import Fleet
+from agentclient.model.vm import VmId
 from tests.console.fakes import FakeOperations, FakeWatcher, StillClock
 from tui.console.app import FrostwatchApp
 from tui.shared.glyphs import Signs

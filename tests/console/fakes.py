@@ -7,12 +7,12 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from agentclient.inputs import Inputs
+from agentclient.access.guest_inputs import Inputs
 from agentclient.journal.history import Past
-from agentclient.ladder import Known, Offer, ladder
-from agentclient.results import FreezeRequest, ThawOutcome
-from agentclient.rungs import RescueOutcome, Rung, Step
-from agentclient.vm import MonitorView, Outcome, RunState, Vm, VmId, VmState
+from agentclient.operations.rescue.ladder import Known, Offer, ladder
+from agentclient.model.outcome import FreezeRequest, ThawOutcome
+from agentclient.model.rescue import RescueOutcome, Rung, Step
+from agentclient.model.vm import MonitorView, Outcome, RunState, Vm, VmId, VmState
 from tui.shared.clocks import Clock
 
 NOON = datetime(2025, 9, 9, 12, 0, 0, tzinfo=UTC)

@@ -7,8 +7,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from agentclient.fleet import Fleet
-from agentclient.vm import (
+from agentclient.fleet.store import Fleet
+from agentclient.model.vm import (
     AgentChannel,
     AgentHealth,
     AgentHow,

@@ -12,7 +12,7 @@ import os
 import random
 import sys
 
-from agentclient.vm import AgentHealth, AgentState, FreezeInfo, FreezeState
+from agentclient.model.vm import AgentHealth, AgentState, FreezeInfo, FreezeState
 from tests.console.driving import make_app, qemu
 from tests.console.fakes import StillClock
 from tests.console.fleets import fleet_of, pending, put

@@ -9,10 +9,10 @@ import pytest
 from rich.cells import cell_len
 from textual._styles_cache import StylesCache
 
-from agentclient.fleet import Fleet
-from agentclient.results import ThawOutcome
-from agentclient.schedule import Schedule
-from agentclient.vm import (
+from agentclient.fleet.store import Fleet
+from agentclient.model.outcome import ThawOutcome
+from agentclient.model.request import Schedule
+from agentclient.model.vm import (
     AgentHealth,
     AgentState,
     FileSystem,

@@ -16,14 +16,14 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from agentclient.drill.fleet import Drill
-from agentclient.drill.plan import plan
-from agentclient.drill.troubles import PLAYED, Trouble
-from agentclient.fleet import Fleet
-from agentclient.links import Links
-from agentclient.operations import Operations
-from agentclient.sources.drill import DrillSource
-from agentclient.vm import (
+from agentclient.access.guest_link import Links
+from agentclient.backends.drill.plan import plan
+from agentclient.backends.drill.processes import Drill
+from agentclient.backends.drill.source import DrillSource
+from agentclient.backends.drill.troubles import PLAYED, Trouble
+from agentclient.fleet.store import Fleet
+from agentclient.fleet.watcher import Watcher
+from agentclient.model.vm import (
     AgentState,
     Cause,
     EvidenceResult,
@@ -33,7 +33,7 @@ from agentclient.vm import (
     Refusal,
     VmState,
 )
-from agentclient.watcher import Watcher
+from agentclient.operations.manager import Operations
 from tests.console.driving import LARGE, SMALL
 from tests.console.resting import rest
 from tests.drilled import drill_of
@@ -303,7 +303,7 @@ async def test_the_real_console_has_no_such_line() -> None:
 
 
 async def test_guests_that_end_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agentclient.watcher.SOURCES_EVERY_S", 0.2)
+    monkeypatch.setattr("agentclient.fleet.watcher.SOURCES_EVERY_S", 0.2)
     drill = drill_of({"vm-a": Trouble.FAST})
     async with sitting(drill, SMALL) as console:
         drill.stop()

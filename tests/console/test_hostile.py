@@ -15,13 +15,13 @@ from typing import Any
 
 from textual.pilot import Pilot
 
-from agentclient.drill.troubles import HUGE_BYTES, Trouble
-from agentclient.fleet import Fleet
-from agentclient.links import Links
-from agentclient.operations import Operations
-from agentclient.sources.drill import DrillSource
-from agentclient.vm import AgentState, OutcomeKind, VmState
-from agentclient.watcher import Watcher
+from agentclient.access.guest_link import Links
+from agentclient.backends.drill.source import DrillSource
+from agentclient.backends.drill.troubles import HUGE_BYTES, Trouble
+from agentclient.fleet.store import Fleet
+from agentclient.fleet.watcher import Watcher
+from agentclient.model.vm import AgentState, OutcomeKind, VmState
+from agentclient.operations.manager import Operations
 from tests.console.driving import LARGE
 from tests.drilled import drill_of
 from tui.console.app import FrostwatchApp

@@ -10,9 +10,9 @@ import time
 
 import pytest
 
-from agentclient.commands import thaw_command
-from agentclient.fleet import Fleet
-from agentclient.vm import FreezeInfo, FreezeState, Outcome, OutcomeKind
+from agentclient.fleet.store import Fleet
+from agentclient.model.next_command import thaw_command
+from agentclient.model.vm import FreezeInfo, FreezeState, Outcome, OutcomeKind
 from tests.console.driving import qemu
 from tests.console.fakes import FakeOperation, FakeOperations, StillClock
 from tests.console.fleets import fleet_of, lost, put, refused, state_of, verified

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentclient.fleet import Fleet
-from agentclient.vm import FreezeInfo, FreezeState, VmId
+from agentclient.fleet.store import Fleet
+from agentclient.model.vm import FreezeInfo, FreezeState, VmId
 from tests.console.driving import Seat, qemu, seated
 from tests.console.fakes import StillClock
 from tests.console.fleets import fleet_of, put

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from agentclient.fleet import Fleet
-from agentclient.vm import FreezeInfo, FreezeState, LeftBy, Outcome, OutcomeKind, Phase
+from agentclient.fleet.store import Fleet
+from agentclient.model.vm import FreezeInfo, FreezeState, LeftBy, Outcome, OutcomeKind, Phase
 from tests.console.driving import LARGE, qemu, seated
 from tests.console.fakes import StillClock
 from tests.console.fleets import fleet_of, held, lost, pending, put, verified

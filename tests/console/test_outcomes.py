@@ -7,9 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from agentclient.consequences import meant
-from agentclient.fleet import Fleet
-from agentclient.vm import (
+from agentclient.fleet.store import Fleet
+from agentclient.model.consequences import meant
+from agentclient.model.vm import (
     AgentHealth,
     AgentHow,
     AgentState,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from agentclient.fleet import Fleet
-from agentclient.vm import Level
+from agentclient.fleet.store import Fleet
+from agentclient.model.vm import Level
 from tests.console.driving import LARGE, Seat, qemu, seated
 from tests.console.fakes import StillClock
 from tests.console.fleets import every_state, fleet_of, long_freeze

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from agentclient.errors import FrostwatchError
 from agentclient.journal.figures import Figures
 from agentclient.journal.history import Past, WindowRow
 from agentclient.journal.rows import Moment
 from agentclient.journal.tables import MOMENTS
-from agentclient.words import WindowKind, WindowState
+from agentclient.model.errors import FrostwatchError
+from agentclient.model.states import WindowKind, WindowState
 from tests.console.driving import seated
 from tests.console.fakes import FakeOperations, StillClock
 from tests.console.fleets import fleet_of

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from agentclient.fleet import Fleet
-from agentclient.ladder import Known, ladder
-from agentclient.rungs import Found, Means, RescueOutcome, Rung, Step
-from agentclient.vm import AgentHow, AgentState, FreezeInfo, FreezeState
+from agentclient.fleet.store import Fleet
+from agentclient.model.rescue import Found, Means, RescueOutcome, Rung, Step
+from agentclient.model.vm import AgentHow, AgentState, FreezeInfo, FreezeState
+from agentclient.operations.rescue.ladder import Known, ladder
 from tests.console.driving import SMALL, Seat, qemu, seated
 from tests.console.fakes import FakeOperations, StillClock
 from tests.console.fleets import agent, fleet_of, make_vm, put, state_of

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from textual import events
 
-from agentclient.fleet import Fleet
-from agentclient.vm import Level, LogLine
+from agentclient.fleet.store import Fleet
+from agentclient.model.vm import Level, LogLine
 from tests.console.driving import LARGE, SMALL, Seat, qemu, seated
 from tests.console.fakes import NOON, StillClock
 from tests.console.fleets import fleet_of

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from agentclient.fleet import Fleet
-from agentclient.vm import FreezeInfo, FreezeState, Outcome, OutcomeKind
+from agentclient.fleet.store import Fleet
+from agentclient.model.vm import FreezeInfo, FreezeState, Outcome, OutcomeKind
 from tests.console.driving import qemu, seated
 from tests.console.fakes import FakeOperations, StillClock
 from tests.console.fleets import fleet_of, lost, pending, put, state_of

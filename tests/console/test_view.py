@@ -8,9 +8,9 @@ from collections.abc import Callable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentclient.face import same_face
-from agentclient.fleet import Fleet, FleetChange, FleetReader
-from agentclient.vm import (
+from agentclient.fleet.store import Fleet, FleetChange, FleetReader
+from agentclient.fleet.visible import same_face
+from agentclient.model.vm import (
     AgentHealth,
     AgentState,
     FreezeInfo,

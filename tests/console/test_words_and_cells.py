@@ -15,7 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from agentclient.vm import (
+from agentclient.model.vm import (
     AgentState,
     EvidenceResult,
     FreezeInfo,

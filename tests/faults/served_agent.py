@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from agentclient.freezer import Freezer
+from agentclient.access.guest_link import connect
 from agentclient.holder.client import HolderClient
-from agentclient.links import connect
-from agentclient.results import FreezeRequest
-from agentclient.schedule import Schedule
-from agentclient.vm import AgentChannel, Outcome, Progress, Vm, VmId
-from agentclient.wishes import Wishes
+from agentclient.model.outcome import FreezeRequest
+from agentclient.model.request import Schedule
+from agentclient.model.vm import AgentChannel, Outcome, Progress, Vm, VmId
+from agentclient.operations.control import Wishes
+from agentclient.operations.freeze import Freezer
 from tests.unit.fakes import FakeReporter
 
 FREEZE, STATUS, THAW = "guest-fsfreeze-freeze", "guest-fsfreeze-status", "guest-fsfreeze-thaw"

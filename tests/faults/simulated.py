@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
-from agentclient.drill.plan import GuestPlan
-from agentclient.drill.server import Resident, Server
-from agentclient.drill.troubles import Course
-from agentclient.vm import AgentChannel, MonitorChannel, Transport, Vm, VmId
+from agentclient.backends.drill.plan import GuestPlan
+from agentclient.backends.drill.server import Resident, Server
+from agentclient.backends.drill.troubles import Course
+from agentclient.model.vm import AgentChannel, MonitorChannel, Transport, Vm, VmId
 
 LEAVING_S = 5.0
 _LATER = 1e5

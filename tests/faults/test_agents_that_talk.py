@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from agentclient import wire
-from agentclient.fleet import Fleet
-from agentclient.links import Links
-from agentclient.visits import Visits
-from agentclient.vm import AgentChannel, AgentState, Cause, OutcomeKind, Refusal, Vm, VmId
+from agentclient.access.guest_link import Links
+from agentclient.fleet.poller import Visits
+from agentclient.fleet.store import Fleet
+from agentclient.model.vm import AgentChannel, AgentState, Cause, OutcomeKind, Refusal, Vm, VmId
+from agentclient.protocol import qga as wire
 from tests.faults.served_agent import (
     COMMANDS,
     FREEZE,

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from agentclient.drill.fleet import Drill
-from agentclient.drill.troubles import Trouble
+from agentclient.backends.drill.processes import Drill
+from agentclient.backends.drill.troubles import Trouble
 from tests.drilled import drill_of
 
 ROOT = Path(__file__).parents[2]

@@ -16,15 +16,15 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.events import Event, EventKind
-from agentclient.fleet import Fleet
+from agentclient.access.guest_link import Links
+from agentclient.fleet.store import Fleet
 from agentclient.holder import process
 from agentclient.holder.client import HolderClient
-from agentclient.links import Links
-from agentclient.operations import Operation, Operations
-from agentclient.results import FreezeRequest
-from agentclient.schedule import Schedule
-from agentclient.vm import Outcome
+from agentclient.model.events import Event, EventKind
+from agentclient.model.outcome import FreezeRequest
+from agentclient.model.request import Schedule
+from agentclient.model.vm import Outcome
+from agentclient.operations.manager import Operation, Operations
 from tests.faults.holder_under_fault import command
 from tests.faults.inject import FOR_EVER, Injector, Point, sample
 from tests.faults.simulated import Simulated

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.channel import UnixChannel
-from agentclient.own import own_uuid
+from agentclient.access.self_check import own_uuid
+from agentclient.access.stream import UnixChannel
 from tests.faults.inject import CALLS, Injector, Point, sample
 
 

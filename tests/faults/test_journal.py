@@ -18,17 +18,17 @@ from typing import Final
 
 import pytest
 
-from agentclient.drill.fleet import Drill
-from agentclient.drill.troubles import Trouble
-from agentclient.events import Event, EventKind
-from agentclient.fleet import Fleet
+from agentclient.access.guest_link import Links
+from agentclient.backends.drill.processes import Drill
+from agentclient.backends.drill.troubles import Trouble
+from agentclient.fleet.store import Fleet
 from agentclient.journal import process
 from agentclient.journal.writer import START_S, Journal
-from agentclient.links import Links
-from agentclient.operations import Operations
-from agentclient.results import FreezeRequest
-from agentclient.schedule import Schedule
-from agentclient.vm import Outcome, Vm
+from agentclient.model.events import Event, EventKind
+from agentclient.model.outcome import FreezeRequest
+from agentclient.model.request import Schedule
+from agentclient.model.vm import Outcome, Vm
+from agentclient.operations.manager import Operations
 from tests.drilled import drill_of
 from tests.faults import journal_calls
 from tests.faults.inject import FOR_EVER, Injector, Point, call, no_thread, sample

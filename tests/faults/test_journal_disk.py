@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.drill.fleet import Drill
-from agentclient.drill.troubles import Trouble
-from agentclient.vm import Vm
+from agentclient.backends.drill.processes import Drill
+from agentclient.backends.drill.troubles import Trouble
+from agentclient.model.vm import Vm
 from tests.drilled import drill_of
 
 ROOT = Path(__file__).parents[2]

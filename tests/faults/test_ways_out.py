@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.channel import UnixEndpoint
+from agentclient.access.agent_probe import question
+from agentclient.access.exchange import run as take_steps
+from agentclient.access.stream import UnixEndpoint
+from agentclient.freeze.procedure import FreezeProcedure
 from agentclient.holder.client import HolderClient
 from agentclient.holder.messages import Do, Say, receive, send
 from agentclient.holder.process import ACK_S, HolderProcess, NoHolder
-from agentclient.procedure import FreezeProcedure
-from agentclient.question import question
-from agentclient.steps import run as take_steps
-from agentclient.vm import FreezeState, Outcome, OutcomeKind, Refusal
+from agentclient.model.vm import FreezeState, Outcome, OutcomeKind, Refusal
 from tests.faults.simulated import Simulated
 from tests.faults.test_holder_faults import Run
 
@@ -200,7 +200,7 @@ def test_a_bug_in_that_thaw_leaves_it_to_the_holder(
         raise ValueError("a bug of ours")
 
     monkeypatch.setattr(FreezeProcedure, "tick", bug)
-    monkeypatch.setattr("agentclient.freezer.drive_thaw", bug)
+    monkeypatch.setattr("agentclient.operations.freeze.drive_thaw", bug)
     holder = HolderClient()
     outcome = freeze(guest, holder, hold_s=5.0)
     assert (outcome.kind, outcome.settled, outcome.holder) == (

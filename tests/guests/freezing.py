@@ -15,14 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self, TypedDict, Unpack
 
-from agentclient.events import Event, EventKind
-from agentclient.fleet import Fleet
-from agentclient.links import Links
-from agentclient.operations import Operation, Operations
-from agentclient.results import FreezeRequest, ThawOutcome
-from agentclient.rungs import RescueOutcome, RescueTimes, Rung, Step
-from agentclient.schedule import Schedule
-from agentclient.vm import (
+from agentclient.access.guest_link import Links
+from agentclient.fleet.store import Fleet
+from agentclient.model.events import Event, EventKind
+from agentclient.model.outcome import FreezeRequest, ThawOutcome
+from agentclient.model.request import Schedule
+from agentclient.model.rescue import RescueOutcome, RescueTimes, Rung, Step
+from agentclient.model.vm import (
     AgentChannel,
     MonitorChannel,
     Outcome,
@@ -32,6 +31,7 @@ from agentclient.vm import (
     Vm,
     VmId,
 )
+from agentclient.operations.manager import Operation, Operations
 from tests.guests.lab import Guest
 
 # How long a test waits for anything; generous, for a machine that is busy with other tests.

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.events import EventKind
-from agentclient.vm import AgentChannel, Cause, MonitorChannel, OutcomeKind, Vm, VmId
+from agentclient.model.events import EventKind
+from agentclient.model.vm import AgentChannel, Cause, MonitorChannel, OutcomeKind, Vm, VmId
 from tests.guests.command import Frostwatch, holders_of
 from tests.guests.forward import Forward
 from tests.guests.freezing import Operator

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from agentclient.events import EventKind
-from agentclient.vm import Cause, OutcomeKind, Transport
+from agentclient.model.events import EventKind
+from agentclient.model.vm import Cause, OutcomeKind, Transport
 from tests.guests.conftest import Boot
 from tests.guests.freezing import Operator, assert_certified, evidence, value
 from tests.guests.lab import Guest

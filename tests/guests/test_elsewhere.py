@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.ladder import Offer
-from agentclient.rungs import Found, Rung, Step
-from agentclient.vm import Cause, OutcomeKind
+from agentclient.model.rescue import Found, Rung, Step
+from agentclient.model.vm import Cause, OutcomeKind
+from agentclient.operations.rescue.ladder import Offer
 from tests.guests.command import Frostwatch, ended, holders_of
 from tests.guests.freezing import Operator
 from tests.guests.lab import Guest

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from agentclient.events import EventKind
-from agentclient.vm import OutcomeKind, Phase
+from agentclient.model.events import EventKind
+from agentclient.model.vm import OutcomeKind, Phase
 from tests.guests.freezing import (
     Operator,
     Running,

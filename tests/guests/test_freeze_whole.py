@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from agentclient.events import EventKind
-from agentclient.vm import FreezeState, Level, OutcomeKind, Phase, Refusal
+from agentclient.model.events import EventKind
+from agentclient.model.vm import FreezeState, Level, OutcomeKind, Phase, Refusal
 from tests.guests.freezing import WHOLE, Operator, assert_certified, evidence, value
 from tests.guests.lab import Guest
 

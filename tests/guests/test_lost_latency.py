@@ -16,9 +16,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from agentclient.events import EventKind
-from agentclient.freeze import WATCH_S
-from agentclient.vm import Cause, OutcomeKind
+from agentclient.freeze.freeze_machine import WATCH_S
+from agentclient.model.events import EventKind
+from agentclient.model.vm import Cause, OutcomeKind
 from tests.guests.conftest import Boot
 from tests.guests.freezing import Operator
 from tests.guests.lab import Guest

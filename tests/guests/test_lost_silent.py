@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from agentclient.events import EventKind
-from agentclient.vm import AgentState, OutcomeKind, Phase, Refusal
+from agentclient.model.events import EventKind
+from agentclient.model.vm import AgentState, OutcomeKind, Phase, Refusal
 from tests.guests.conftest import Boot
 from tests.guests.freezing import Operator, Running, assert_certified, evidence, value
 from tests.guests.lab import Guest

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.events import EventKind
-from agentclient.vm import Cause, RunState
+from agentclient.model.events import EventKind
+from agentclient.model.vm import Cause, RunState
 from tests.guests.conftest import Boot
 from tests.guests.freezing import Operator
 from tests.guests.lab import Guest

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.channel import UnixEndpoint
-from agentclient.freeze import WATCH_S
-from agentclient.monitor import Monitor
-from agentclient.vm import AgentChannel, Cause, MonitorView, OutcomeKind, RunState
-from agentclient.watch import Change, PortWatch
+from agentclient.access.monitor import Monitor
+from agentclient.access.stream import UnixEndpoint
+from agentclient.freeze.freeze_machine import WATCH_S
+from agentclient.freeze.port_watch import Change, PortWatch
+from agentclient.model.vm import AgentChannel, Cause, MonitorView, OutcomeKind, RunState
 from tests.guests.conftest import Boot
 from tests.guests.freezing import PATIENCE_S, Operator, evidence
 from tests.guests.lab import Guest, RawClient

@@ -18,13 +18,14 @@ from typing import Self
 
 import pytest
 
-from agentclient.fleet import Fleet
-from agentclient.links import Links
-from agentclient.peer import find_peer
-from agentclient.rungs import Found, Rung, Step
-from agentclient.sources.explicit import ExplicitSource, parse_vm_spec
-from agentclient.sources.qemu import QemuSource
-from agentclient.vm import (
+from agentclient.access.guest_link import Links
+from agentclient.access.peer import find_peer
+from agentclient.backends.explicit import ExplicitSource, parse_vm_spec
+from agentclient.backends.qemu.source import QemuSource
+from agentclient.fleet.store import Fleet
+from agentclient.fleet.watcher import Watcher
+from agentclient.model.rescue import Found, Rung, Step
+from agentclient.model.vm import (
     AgentChannel,
     EvidenceResult,
     MonitorChannel,
@@ -34,7 +35,6 @@ from agentclient.vm import (
     Vm,
     VmId,
 )
-from agentclient.watcher import Watcher
 from tests.guests import impostor
 from tests.guests.command import ROOT, Frostwatch, Json, ended
 from tests.guests.conftest import Boot

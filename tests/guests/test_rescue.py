@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from agentclient.events import EventKind
-from agentclient.inputs import find_inputs
-from agentclient.ladder import Offer, next_offer
-from agentclient.rungs import Found, Means, Rung, Step
-from agentclient.vm import AgentState, FreezeState
+from agentclient.access.guest_inputs import find_inputs
+from agentclient.model.events import EventKind
+from agentclient.model.rescue import Found, Means, Rung, Step
+from agentclient.model.vm import AgentState, FreezeState
+from agentclient.operations.rescue.ladder import Offer, next_offer
 from tests.guests.command import Frostwatch, ended
 from tests.guests.conftest import Boot
 from tests.guests.freezing import Bounds, Operator, agent_cpu_s

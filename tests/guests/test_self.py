@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from agentclient import own, preflight
-from agentclient.qmp import QmpReply
-from agentclient.qmp_session import Ask
-from agentclient.vm import OutcomeKind, Refusal
+from agentclient.access import self_check as own
+from agentclient.access.qmp_session import Ask
+from agentclient.model.vm import OutcomeKind, Refusal
+from agentclient.operations import preflight
+from agentclient.protocol.qmp import QmpReply
 from tests.guests.conftest import Boot
 from tests.guests.freezing import Operator
 

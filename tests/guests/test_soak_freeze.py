@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agentclient.events import EventKind
+from agentclient.model.events import EventKind
 from tests.guests.conftest import Boot
 from tests.guests.freezing import Operator, assert_certified
 

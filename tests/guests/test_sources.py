@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.doctor import FindingLevel, check_channels, worst
-from agentclient.sources.base import merge
-from agentclient.sources.explicit import ExplicitSource, parse_vm_spec
-from agentclient.sources.qemu import QemuSource
-from agentclient.vm import AgentChannel, MonitorChannel, Transport, Vm
+from agentclient.backends.base import merge
+from agentclient.backends.explicit import ExplicitSource, parse_vm_spec
+from agentclient.backends.qemu.source import QemuSource
+from agentclient.fleet.doctor import FindingLevel, check_channels, worst
+from agentclient.model.vm import AgentChannel, MonitorChannel, Transport, Vm
 from tests.guests.conftest import Boot
 from tests.guests.lab import Guest
 

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from agentclient.events import EventKind
-from agentclient.vm import FreezeState, OutcomeKind
+from agentclient.model.events import EventKind
+from agentclient.model.vm import FreezeState, OutcomeKind
 from tests.guests.freezing import Operator, assert_certified, evidence
 from tests.guests.lab import Guest, RawClient
 

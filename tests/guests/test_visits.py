@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from agentclient.events import EventKind
-from agentclient.sources.explicit import ExplicitSource
-from agentclient.vm import AgentHow, AgentState, FreezeState, RunState, VmState
-from agentclient.watcher import Watcher
+from agentclient.backends.explicit import ExplicitSource
+from agentclient.fleet.watcher import Watcher
+from agentclient.model.events import EventKind
+from agentclient.model.vm import AgentHow, AgentState, FreezeState, RunState, VmState
 from tests.guests.conftest import Boot
 from tests.guests.freezing import Operator, assert_certified, bytes_read
 from tests.guests.lab import Guest, RawClient

@@ -12,15 +12,15 @@ from typing import Any, cast
 
 import pytest
 
-from agentclient.events import Event, EventKind
-from agentclient.fleet import Fleet
-from agentclient.inputs import Inputs
-from agentclient.ladder import Known, Offer, ladder
-from agentclient.links import Links
-from agentclient.rungs import Found, RescueOutcome, Rung, Step
-from agentclient.sources.base import Note
-from agentclient.text import printable
-from agentclient.vm import (
+from agentclient.model.events import Event, EventKind
+from agentclient.fleet.store import Fleet
+from agentclient.access.guest_inputs import Inputs
+from agentclient.operations.rescue.ladder import Known, Offer, ladder
+from agentclient.access.guest_link import Links
+from agentclient.model.rescue import Found, RescueOutcome, Rung, Step
+from agentclient.backends.base import Note
+from agentclient.model.text import printable
+from agentclient.model.vm import (
     AgentChannel,
     AgentHealth,
     FreezeInfo,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any, cast
 
-from agentclient import port
-from agentclient.drill.guest import DrillGuest
-from agentclient.drill.monitor import MonitorSession
-from agentclient.drill.plan import make_guest
-from agentclient.drill.troubles import Trouble
-from agentclient.vm import MonitorView, RunState
+from agentclient.backends.drill.guest import DrillGuest
+from agentclient.backends.drill.plan import make_guest
+from agentclient.backends.drill.qmp_monitor import MonitorSession
+from agentclient.backends.drill.troubles import Trouble
+from agentclient.model.vm import MonitorView, RunState
+from agentclient.protocol import qemu_port as port
 from tests.unit.virtual_freeze import VirtualFreeze
 from tests.unit.virtual_guest import VirtualGuest
 
@@ -64,7 +64,7 @@ class Drilled:
         self._pass()
 
     def view(self) -> MonitorView:
-        """What `agentclient.monitor` makes of the monitor's answers."""
+        """What `agentclient.access.monitor` makes of the monitor's answers."""
         status, blocks, chardevs, control, receive = ask(
             self.truth,
             self._own,

@@ -10,11 +10,11 @@ from types import ModuleType
 
 import pytest
 
-from agentclient.cancel import Cancellation
-from agentclient.channel import Channel, ConnectFailed, StreamEnded
-from agentclient.errors import Cancelled
-from agentclient.moves import Tell
-from agentclient.vm import AgentHealth, FileSystem, FreezeState, Progress, RunState
+from agentclient.access.cancel import Cancellation
+from agentclient.access.stream import Channel, ConnectFailed, StreamEnded
+from agentclient.freeze.effects import Tell
+from agentclient.model.errors import Cancelled
+from agentclient.model.vm import AgentHealth, FileSystem, FreezeState, Progress, RunState
 
 
 class Clock:

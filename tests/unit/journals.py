@@ -10,14 +10,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from agentclient.events import Event, EventKind
-from agentclient.fleet import now
+from agentclient.fleet.store import now
 from agentclient.journal.database import Statement
 from agentclient.journal.entry import Entry, begin_freeze
 from agentclient.journal.history import WindowRow, windows
 from agentclient.journal.writer import Journal, Query
-from agentclient.results import FreezeRequest
-from agentclient.vm import AgentChannel, Level, Outcome, OutcomeKind, Process, Vm, VmId
+from agentclient.model.events import Event, EventKind
+from agentclient.model.outcome import FreezeRequest
+from agentclient.model.vm import AgentChannel, Level, Outcome, OutcomeKind, Process, Vm, VmId
 
 VERIFIED = Outcome(
     OutcomeKind.VERIFIED, "frozen", frozen=2, thawed=2, certified=True, settled=True, seconds=1.0

@@ -6,18 +6,18 @@ from collections.abc import Callable
 
 import pytest
 
-from agentclient import agent as agent_module
-from agentclient.agent import (
+from agentclient.access import agent as agent_module
+from agentclient.access.agent import (
     DEFAULT_TIMEOUT_S,
     SYNC_TIMEOUT_S,
     TIMEOUTS,
     GuestAgent,
     timeout_of,
 )
-from agentclient.cancel import Cancellation
-from agentclient.channel import StreamEnded
-from agentclient.conversation import Conversation
-from agentclient.errors import (
+from agentclient.access.agent_session import Conversation
+from agentclient.access.cancel import Cancellation
+from agentclient.access.stream import StreamEnded
+from agentclient.model.errors import (
     AgentError,
     AgentTimeout,
     Cancelled,
@@ -26,7 +26,7 @@ from agentclient.errors import (
     CommandLost,
     ProtocolViolation,
 )
-from agentclient.vm import Cause, FreezeState
+from agentclient.model.vm import Cause, FreezeState
 from tests.unit.fakes import ENDED, Clock, Error, FakeAgent, FakeChannel, Raw, line
 
 STATUS, FREEZE, THAW = "guest-fsfreeze-status", "guest-fsfreeze-freeze", "guest-fsfreeze-thaw"

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from agentclient import agent as agent_module
-from agentclient.answers import Disk, disks, file_systems_counted
-from agentclient.errors import ProtocolViolation
-from agentclient.vm import FileSystem
+from agentclient.access import agent as agent_module
+from agentclient.model.errors import ProtocolViolation
+from agentclient.model.vm import FileSystem
+from agentclient.protocol.qga_replies import Disk, disks, file_systems_counted
 from tests.unit.fakes import Clock
 from tests.unit.test_agent import CALLS, Guest
 

@@ -9,8 +9,8 @@ import threading
 
 import pytest
 
-from agentclient.cancel import Cancellation
-from agentclient.wishes import Wish, Wishes
+from agentclient.access.cancel import Cancellation
+from agentclient.operations.control import Wish, Wishes
 
 
 def readable(fd: int) -> bool:

@@ -6,9 +6,9 @@ from itertools import count
 
 import pytest
 
-from agentclient.freeze import FreezeMachine, FreezePlan
-from agentclient.schedule import Schedule
-from agentclient.vm import Cause, MonitorView, OutcomeKind, RunState
+from agentclient.freeze.freeze_machine import FreezeMachine, FreezePlan
+from agentclient.model.request import Schedule
+from agentclient.model.vm import Cause, MonitorView, OutcomeKind, RunState
 
 UP = MonitorView(RunState.RUNNING, port_open=True, openings=5)
 

@@ -7,10 +7,12 @@ from itertools import count
 
 import pytest
 
-from agentclient.certificate import conclude, learned
-from agentclient.thaw import ThawReport
-from agentclient.verdict import judge_lost, judge_reply
-from agentclient.vm import (
+from agentclient.freeze.certificate import conclude, learned
+from agentclient.freeze.port_watch import PortWatch
+from agentclient.freeze.thaw_machine import ThawReport
+from agentclient.freeze.verdict import judge_lost, judge_reply
+from agentclient.freeze.window import Window
+from agentclient.model.vm import (
     Cause,
     EvidenceResult,
     FreezeState,
@@ -19,8 +21,6 @@ from agentclient.vm import (
     OutcomeKind,
     RunState,
 )
-from agentclient.watch import PortWatch
-from agentclient.window import Window
 from tests.unit.test_evidence import WHOLE
 
 VERDICT = judge_reply(WHOLE)

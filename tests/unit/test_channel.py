@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from agentclient import channel as channel_module
-from agentclient.cancel import Cancellation
-from agentclient.channel import (
+from agentclient.access import stream as channel_module
+from agentclient.access.cancel import Cancellation
+from agentclient.access.stream import (
     ConnectFailed,
     ConnectProblem,
     StreamEnded,
@@ -20,7 +20,7 @@ from agentclient.channel import (
     UnixEndpoint,
     wait_readable,
 )
-from agentclient.errors import Cancelled
+from agentclient.model.errors import Cancelled
 from tests.unit.fakes import Clock
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.drill.plan import plan
-from agentclient.drill.size import DEFAULT_GUESTS
-from agentclient.sources.base import Abilities, Note
-from agentclient.vm import Vm, VmId
+from agentclient.backends.base import Abilities, Note
+from agentclient.backends.drill.plan import plan
+from agentclient.backends.drill.size import DEFAULT_GUESTS
+from agentclient.model.vm import Vm, VmId
 from tests.unit.cli_fakes import World, world
 from tui.cli.options import Options, spelled_out
 from tui.main import run
@@ -40,7 +40,7 @@ class OtherSource:
 @pytest.fixture(autouse=True)
 def machine(monkeypatch: pytest.MonkeyPatch) -> type[OtherSource]:
     """A machine without VMs."""
-    monkeypatch.setattr("agentclient.sources.qemu.QemuSource", OtherSource)
+    monkeypatch.setattr("agentclient.backends.qemu.source.QemuSource", OtherSource)
     monkeypatch.setattr(OtherSource, "vms", ())
     monkeypatch.setattr(OtherSource, "asked", 0)
     return OtherSource

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from agentclient.errors import FrostwatchError
-from agentclient.vm import Cause, Outcome, OutcomeKind, Refusal
+from agentclient.model.errors import FrostwatchError
+from agentclient.model.vm import Cause, Outcome, OutcomeKind, Refusal
 from tests.unit.cli_fakes import VERIFIED, World, world
 from tui.main import run
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from agentclient.journal.writer import Journal, default_path
-from agentclient.vm import FreezeInfo, FreezeState, LeftBy
+from agentclient.model.vm import FreezeInfo, FreezeState, LeftBy
 from tests.unit.cli_fakes import AT, World, world
 from tests.unit.journals import LOST, begin, number, of_a_dead_process, vm, whole
 from tui.main import run

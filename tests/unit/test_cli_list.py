@@ -5,10 +5,10 @@ from datetime import timedelta
 
 import pytest
 
-from agentclient.errors import FrostwatchError
-from agentclient.fleet import now
-from agentclient.sources.base import Note
-from agentclient.vm import (
+from agentclient.backends.base import Note
+from agentclient.fleet.store import now
+from agentclient.model.errors import FrostwatchError
+from agentclient.model.vm import (
     AgentHealth,
     AgentHow,
     AgentState,

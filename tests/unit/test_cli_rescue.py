@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from agentclient.rungs import Found, Means, Rung, Step
+from agentclient.model.rescue import Found, Means, Rung, Step
 from tests.unit.cli_fakes import World, world
 from tui.cli.commands import rescue
 from tui.main import run

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from agentclient.commands import thaw_command
-from agentclient.vm import Outcome, OutcomeKind, Phase, Progress
+from agentclient.model.next_command import thaw_command
+from agentclient.model.vm import Outcome, OutcomeKind, Phase, Progress
 from tests.unit.cli_fakes import World, vm, world
 from tui.cli.report import progress_text
 from tui.main import run

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from agentclient.results import ThawOutcome
-from agentclient.vm import AgentHealth, AgentState, FreezeInfo, FreezeState, VmId
+from agentclient.model.outcome import ThawOutcome
+from agentclient.model.vm import AgentHealth, AgentState, FreezeInfo, FreezeState, VmId
 from tests.unit.cli_fakes import World, frozen, world
 from tui.main import run
 

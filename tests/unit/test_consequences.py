@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from agentclient import consequences
-from agentclient.consequences import meant, rescue_meant, spelled, thaw_meant, thawed_later
-from agentclient.results import ThawOutcome
-from agentclient.rungs import Found, RescueOutcome, Rung
-from agentclient.vm import (
+from agentclient.model import consequences
+from agentclient.model.consequences import meant, rescue_meant, spelled, thaw_meant, thawed_later
+from agentclient.model.outcome import ThawOutcome
+from agentclient.model.rescue import Found, RescueOutcome, Rung
+from agentclient.model.vm import (
     AgentChannel,
     Cause,
     CopyIs,

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from agentclient.coverage import (
+from agentclient.freeze.coverage import (
     CANNOT_FREEZE,
     Coverage,
     System,
@@ -16,8 +16,8 @@ from agentclient.coverage import (
     system_by,
     system_of,
 )
-from agentclient.results import FreezeRequest
-from agentclient.vm import FileSystem
+from agentclient.model.outcome import FreezeRequest
+from agentclient.model.vm import FileSystem
 
 ROOT = FileSystem("vda1", "/", "ext4")
 DATA = FileSystem("vdb", "/data", "xfs")

@@ -10,7 +10,7 @@ from functools import partial
 
 import pytest
 
-from agentclient.crew import Crew
+from agentclient.operations.threads import Crew
 from tests.unit.no_thread import no_thread
 
 SOON_S = 10.0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from agentclient.answers import Disk
-from agentclient.disks import without_file_systems, writable_disks
+from agentclient.freeze.disks import without_file_systems, writable_disks
+from agentclient.protocol.qga_replies import Disk
 
 VDA, VDB, VDC = (Disk(f"/dev/vd{letter}", False, ()) for letter in "abc")
 VDA1 = Disk("/dev/vda1", True, ("/dev/vda",))

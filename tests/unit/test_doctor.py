@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.doctor import (
+from agentclient.backends.base import LIBVIRT, Abilities
+from agentclient.backends.explicit import ExplicitSource, parse_vm_spec
+from agentclient.backends.qemu.source import QemuSource
+from agentclient.fleet.doctor import (
     Finding,
     FindingLevel,
     about,
@@ -19,12 +22,9 @@ from agentclient.doctor import (
     examine,
     worst,
 )
-from agentclient.errors import FrostwatchError
-from agentclient.findings import AGENT_STATES, RUN_STATES
-from agentclient.sources.base import LIBVIRT, Abilities
-from agentclient.sources.explicit import ExplicitSource, parse_vm_spec
-from agentclient.sources.qemu import QemuSource
-from agentclient.vm import (
+from agentclient.fleet.findings import AGENT_STATES, RUN_STATES
+from agentclient.model.errors import FrostwatchError
+from agentclient.model.vm import (
     AgentChannel,
     AgentHealth,
     AgentHow,

@@ -14,18 +14,18 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.channel import ConnectFailed, ConnectProblem, UnixEndpoint
-from agentclient.drill import server
-from agentclient.drill.fleet import Drill
-from agentclient.drill.plan import plan
-from agentclient.drill.troubles import BEHAVIOURS, Trouble
-from agentclient.errors import FrostwatchError
-from agentclient.fleet import Fleet
-from agentclient.links import Links, connect
-from agentclient.operations import Operations
-from agentclient.rungs import Found, Means, RescueOutcome, Rung, Step
-from agentclient.sources.drill import DrillSource
-from agentclient.vm import FreezeState, RunState, Vm
+from agentclient.access.guest_link import Links, connect
+from agentclient.access.stream import ConnectFailed, ConnectProblem, UnixEndpoint
+from agentclient.backends.drill import server
+from agentclient.backends.drill.plan import plan
+from agentclient.backends.drill.processes import Drill
+from agentclient.backends.drill.source import DrillSource
+from agentclient.backends.drill.troubles import BEHAVIOURS, Trouble
+from agentclient.fleet.store import Fleet
+from agentclient.model.errors import FrostwatchError
+from agentclient.model.rescue import Found, Means, RescueOutcome, Rung, Step
+from agentclient.model.vm import FreezeState, RunState, Vm
+from agentclient.operations.manager import Operations
 from tests.drilled import drill_of
 
 SYNC = b'\xff{"execute": "guest-sync-delimited", "arguments": {"id": 5}}\n'
@@ -88,8 +88,8 @@ def test_it_is_private_and_everything_is_removed(place: Path) -> None:
 def test_the_server_removes_it_when_whoever_wanted_it_is_killed(place: Path) -> None:
     code = (
         "import os, signal\n"
-        "from agentclient.drill.fleet import Drill\n"
-        "from agentclient.drill.plan import plan\n"
+        "from agentclient.backends.drill.processes import Drill\n"
+        "from agentclient.backends.drill.plan import plan\n"
         "Drill(plan(5)).start()\n"
         "print('started', flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -118,7 +118,7 @@ def test_a_process_that_ended_is_one_sentence(drill: Drill) -> None:
 def test_a_fleet_is_shared_among_processes_where_one_may_not_open_enough_files(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agentclient.drill.fleet.room", lambda: 4)
+    monkeypatch.setattr("agentclient.backends.drill.processes.room", lambda: 4)
     with Drill(plan(10)) as drill:
         assert len(drill._servers) == 3
         for vm in drill.vms:
@@ -149,7 +149,7 @@ def test_the_soft_limit_is_raised_as_far_as_it_is_needed(monkeypatch: pytest.Mon
 
 
 def test_a_server_that_fails_is_one_sentence(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agentclient.drill.fleet._MODULE", "agentclient.drill.nothing")
+    monkeypatch.setattr("agentclient.backends.drill.processes._MODULE", "agentclient.drill.nothing")
     with pytest.raises(FrostwatchError, match="no drill: its process has failed"):
         Drill(plan(1)).start()
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from agentclient.drill.guest import OPENINGS_AT_BOOT, DrillGuest
-from agentclient.drill.monitor import MonitorSession
-from agentclient.drill.troubles import BOOT_S, HUGE_BYTES, Trouble
+from agentclient.backends.drill.guest import OPENINGS_AT_BOOT, DrillGuest
+from agentclient.backends.drill.qmp_monitor import MonitorSession
+from agentclient.backends.drill.troubles import BOOT_S, HUGE_BYTES, Trouble
 from tests.unit.drill_virtual import AGENT, DEVICE, ask, drill_guest
 
 FREEZE, THAW, STATUS = "guest-fsfreeze-freeze", "guest-fsfreeze-thaw", "guest-fsfreeze-status"

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.drill.plan import GuestPlan, plan
-from agentclient.drill.size import DEFAULT_GUESTS, MOST_GUESTS
-from agentclient.drill.troubles import BEHAVIOURS, PLAYED, Trouble
+from agentclient.backends.drill.plan import GuestPlan, plan
+from agentclient.backends.drill.size import DEFAULT_GUESTS, MOST_GUESTS
+from agentclient.backends.drill.troubles import BEHAVIOURS, PLAYED, Trouble
 
 ROOT = Path(__file__).parents[2]
 

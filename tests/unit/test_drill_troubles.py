@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.coverage import Coverage
-from agentclient.drill.plan import make_guest
-from agentclient.drill.troubles import BEHAVIOURS, PLAYED, REFREEZE_S, Trouble
-from agentclient.events import EventKind
-from agentclient.schedule import Schedule
-from agentclient.vm import Cause, OutcomeKind
+from agentclient.backends.drill.plan import make_guest
+from agentclient.backends.drill.troubles import BEHAVIOURS, PLAYED, REFREEZE_S, Trouble
+from agentclient.freeze.coverage import Coverage
+from agentclient.model.events import EventKind
+from agentclient.model.request import Schedule
+from agentclient.model.vm import Cause, OutcomeKind
 from tests.unit import virtual_freeze as virtual
 from tests.unit.drill_virtual import Drilled, drill_guest, virtual_freeze
 

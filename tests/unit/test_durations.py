@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentclient.durations import clock, in_words, parse_duration
-from agentclient.errors import BadInput
+from agentclient.model.durations import clock, in_words, parse_duration
+from agentclient.model.errors import BadInput
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from agentclient.clients import Client
+from agentclient.access.other_holders import HOLDER, seen_among
+from agentclient.access.socket_clients import Client
+from agentclient.fleet.health import looked, may_ask
 from agentclient.journal.elsewhere import Elsewhere, elsewhere, held_by
-from agentclient.journal.who import ourselves
-from agentclient.others import HOLDER, seen_among
-from agentclient.visit import looked, may_ask
-from agentclient.vm import (
+from agentclient.journal.identity import ourselves
+from agentclient.model.vm import (
     AgentChannel,
     AgentHealth,
     AgentState,

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from agentclient.coverage import Coverage
-from agentclient.evidence import EvidenceName, Facts, evidence, with_evidence
-from agentclient.vm import (
+from agentclient.freeze.coverage import Coverage
+from agentclient.freeze.evidence import EvidenceName, Facts, evidence, with_evidence
+from agentclient.model.vm import (
     Cause,
     Evidence,
     EvidenceResult,

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.errors import BadInput
-from agentclient.fleet import Fleet, now
-from agentclient.logs import Logs
-from agentclient.vm import (
+from agentclient.fleet.logs import Logs
+from agentclient.fleet.store import Fleet, now
+from agentclient.model.errors import BadInput
+from agentclient.model.vm import (
     AgentChannel,
     Level,
     Outcome,

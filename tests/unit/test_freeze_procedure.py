@@ -6,12 +6,21 @@ import itertools
 
 import pytest
 
-from agentclient.consequences import meant
-from agentclient.events import EventKind
-from agentclient.schedule import Schedule
-from agentclient.thaw import ThawReport
-from agentclient.vm import Cause, EvidenceResult, GuestIs, OutcomeKind, Phase, RunState, Vm, VmId
-from agentclient.wishes import Wish
+from agentclient.freeze.thaw_machine import ThawReport
+from agentclient.model.consequences import meant
+from agentclient.model.events import EventKind
+from agentclient.model.request import Schedule
+from agentclient.model.vm import (
+    Cause,
+    EvidenceResult,
+    GuestIs,
+    OutcomeKind,
+    Phase,
+    RunState,
+    Vm,
+    VmId,
+)
+from agentclient.operations.control import Wish
 from tests.unit.virtual_freeze import VirtualFreeze
 from tests.unit.virtual_guest import VirtualGuest
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentclient.events import EventKind
-from agentclient.schedule import Schedule
-from agentclient.vm import OutcomeKind, RunState
-from agentclient.wishes import Wish
+from agentclient.model.events import EventKind
+from agentclient.model.request import Schedule
+from agentclient.model.vm import OutcomeKind, RunState
+from agentclient.operations.control import Wish
 from tests.unit.virtual_freeze import VirtualFreeze
 from tests.unit.virtual_guest import DEVICES, VirtualGuest
 

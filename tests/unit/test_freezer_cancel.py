@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from agentclient.conversation import Conversation
-from agentclient.coverage import Coverage
-from agentclient.freezer import Freezer
+from agentclient.access.agent_session import Conversation
+from agentclient.access.guest_link import Link
+from agentclient.freeze.coverage import Coverage
 from agentclient.holder.client import Guard, HolderClient
-from agentclient.links import Link
-from agentclient.preflight import Prepared
-from agentclient.results import FreezeRequest
-from agentclient.schedule import Schedule
-from agentclient.vm import FileSystem, MonitorView, OutcomeKind, Progress, Refusal, Vm, VmId
-from agentclient.wishes import Wish, Wishes
+from agentclient.model.outcome import FreezeRequest
+from agentclient.model.request import Schedule
+from agentclient.model.vm import FileSystem, MonitorView, OutcomeKind, Progress, Refusal, Vm, VmId
+from agentclient.operations.control import Wish, Wishes
+from agentclient.operations.freeze import Freezer
+from agentclient.operations.preflight import Prepared
 from tests.unit.fakes import Clock, FakeChannel, FakeReporter
 
 

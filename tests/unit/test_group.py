@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from agentclient.events import Event, EventKind, OnEvent
-from agentclient.group import GroupFreeze
-from agentclient.results import FreezeRequest, GroupOutcome
-from agentclient.schedule import Schedule
-from agentclient.vm import Level, Outcome, OutcomeKind, Vm, VmId
+from agentclient.model.events import Event, EventKind, OnEvent
+from agentclient.model.outcome import FreezeRequest, GroupOutcome
+from agentclient.model.request import Schedule
+from agentclient.model.vm import Level, Outcome, OutcomeKind, Vm, VmId
+from agentclient.operations.group import GroupFreeze
 
 WELL = Outcome(OutcomeKind.VERIFIED, "frozen", certified=True, settled=True)
 LOST = Outcome(OutcomeKind.LOST, "no answer will come", settled=False)

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.answers import STATUS
+from agentclient.freeze.thaw_machine import THAW
 from agentclient.holder.main import Holder
 from agentclient.holder.messages import Do, send
-from agentclient.thaw import THAW
+from agentclient.protocol.qga_replies import STATUS
 
 PATIENCE_S = 5.0
 KEY = {"key": "a#1"}

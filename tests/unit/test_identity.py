@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.identity import has_gone
-from agentclient.vm import Process
+from agentclient.access.process import has_gone
+from agentclient.model.vm import Process
 
 
 @pytest.fixture

@@ -11,18 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from agentclient import inputs as inputs_module
-from agentclient import monitor as monitor_module
-from agentclient import steps
-from agentclient.channel import ConnectFailed, ConnectProblem
-from agentclient.emergency import Writes
-from agentclient.identity import start_ticks, stat_fields
-from agentclient.inputs import Inputs, Serial, find_inputs, sit_down
-from agentclient.journal.who import this_process
-from agentclient.monitor import Monitor
-from agentclient.qmp import QmpFailure, QmpReply
-from agentclient.qmp_session import Ask, MonitorTrouble
-from agentclient.vm import AgentChannel, MonitorChannel, Peer, Process, Vm, VmId
+from agentclient.access import exchange as steps
+from agentclient.access import guest_inputs as inputs_module
+from agentclient.access import monitor as monitor_module
+from agentclient.access.guest_inputs import Inputs, Serial, find_inputs, sit_down
+from agentclient.access.monitor import Monitor
+from agentclient.access.process import start_ticks, stat_fields
+from agentclient.access.qmp_session import Ask, MonitorTrouble
+from agentclient.access.stream import ConnectFailed, ConnectProblem
+from agentclient.journal.identity import this_process
+from agentclient.model.vm import AgentChannel, MonitorChannel, Peer, Process, Vm, VmId
+from agentclient.operations.rescue.monitor_rungs import Writes
+from agentclient.protocol.qmp import QmpFailure, QmpReply
 from tests.unit.fakes import Clock, Error, FakeQemu, monitor_endpoint
 
 VM = Vm(VmId("qemu", "a"), AgentChannel(Path("/x.qga")), MonitorChannel(Path("/x.qmp")))

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.events import EventKind
 from agentclient.journal import entry as entry_module
 from agentclient.journal import store as store_module
 from agentclient.journal.database import Trouble
@@ -22,8 +21,9 @@ from agentclient.journal.rows import LONGEST_LIST, LONGEST_TEXT
 from agentclient.journal.store import Store
 from agentclient.journal.tables import STEPS
 from agentclient.journal.writer import PATIENCE_S, Journal
-from agentclient.vm import FileSystem, Outcome, OutcomeKind, Vm
-from agentclient.words import WindowState
+from agentclient.model.events import EventKind
+from agentclient.model.states import WindowState
+from agentclient.model.vm import FileSystem, Outcome, OutcomeKind, Vm
 from tests.unit.journals import (
     LOST,
     VERIFIED,

@@ -14,14 +14,14 @@ import pytest
 
 from agentclient.journal.left import STANDING, close_over
 from agentclient.journal.writer import Journal, Query
-from agentclient.words import WindowState
+from agentclient.model.states import WindowState
 from tests.unit.journals import WAIT_S, rows
 
 ROOT = Path(__file__).parents[2]
 WRITER = """
 import sys
 from pathlib import Path
-from agentclient.events import EventKind
+from agentclient.model.events import EventKind
 from agentclient.journal.writer import Journal, Query
 from tests.unit.journals import begin, tell, vm, VERIFIED
 folder = Path(sys.argv[1])

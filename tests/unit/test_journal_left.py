@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.events import EventKind
-from agentclient.fleet import Fleet
+from agentclient.fleet.recovery import FOUND_THAWED, Recovery, held_now, is_ours, with_left
+from agentclient.fleet.store import Fleet
 from agentclient.journal.entry import begin_thaw
 from agentclient.journal.left import NOT_SENT, STANDING, VM_GONE, Standing, match
 from agentclient.journal.writer import Journal
-from agentclient.recovery import FOUND_THAWED, Recovery, held_now, is_ours, with_left
-from agentclient.results import ThawOutcome
-from agentclient.vm import (
+from agentclient.model.events import EventKind
+from agentclient.model.outcome import ThawOutcome
+from agentclient.model.states import WindowState
+from agentclient.model.vm import (
     AgentHealth,
     AgentState,
     FreezeInfo,
@@ -28,7 +29,6 @@ from agentclient.vm import (
     VmId,
     VmState,
 )
-from agentclient.words import WindowState
 from tests.unit.journals import (
     LOST,
     VERIFIED,
@@ -174,7 +174,7 @@ def test_a_boot_that_is_not_known_proves_nothing(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("agentclient.journal.left.boot_id", lambda: "")
-    monkeypatch.setattr("agentclient.journal.who.boot_id", lambda: "")
+    monkeypatch.setattr("agentclient.journal.identity.boot_id", lambda: "")
     assert scene.standing() == Standing()
 
 

@@ -14,22 +14,22 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.events import EventKind
-from agentclient.fleet import now
+from agentclient.fleet.store import now
 from agentclient.journal import store as store_module
-from agentclient.journal.contract import window_object
 from agentclient.journal.entry import begin_freeze
 from agentclient.journal.history import Guest, WindowRow, guests, past_of
+from agentclient.journal.json_contract import window_object
 from agentclient.journal.left import STANDING, match
 from agentclient.journal.rows import LONGEST_IDENTITY, LONGEST_PATH, from_identity, identity
+from agentclient.journal.state_folder import state_folder
 from agentclient.journal.tables import STEPS
 from agentclient.journal.writer import Journal, default_path
-from agentclient.results import FreezeRequest
-from agentclient.schedule import Schedule
-from agentclient.schema import dumps
-from agentclient.state_folder import state_folder
-from agentclient.vm import AgentChannel, Outcome, OutcomeKind, Phase, Process, Vm, VmId
-from agentclient.words import WindowState
+from agentclient.model.events import EventKind
+from agentclient.model.json_contract import dumps
+from agentclient.model.outcome import FreezeRequest
+from agentclient.model.request import Schedule
+from agentclient.model.states import WindowState
+from agentclient.model.vm import AgentChannel, Outcome, OutcomeKind, Phase, Process, Vm, VmId
 from tests.unit.journals import (
     LOST,
     VERIFIED,

@@ -8,21 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.errors import FrostwatchError
-from agentclient.events import Event, EventKind
-from agentclient.fleet import Fleet
+from agentclient.access.guest_link import Links
+from agentclient.fleet.store import Fleet
+from agentclient.fleet.watcher import Watcher
+from agentclient.freeze.thaw_machine import ThawReport
 from agentclient.holder.diary import Diary
 from agentclient.journal import figures as figures_module
 from agentclient.journal.figures import Figures, figures, unusual
 from agentclient.journal.writer import Journal
-from agentclient.links import Links
-from agentclient.operations import Operations
-from agentclient.reporter import FleetReporter
-from agentclient.results import FreezeRequest
-from agentclient.thaw import ThawReport
-from agentclient.vm import Level, Phase, Progress
-from agentclient.watcher import Watcher
-from agentclient.words import WindowKind, WindowState
+from agentclient.model.errors import FrostwatchError
+from agentclient.model.events import Event, EventKind
+from agentclient.model.outcome import FreezeRequest
+from agentclient.model.states import WindowKind, WindowState
+from agentclient.model.vm import Level, Phase, Progress
+from agentclient.operations.manager import Operations
+from agentclient.operations.reporter import FleetReporter
 from tests.unit.journals import (
     WAIT_S,
     begin,

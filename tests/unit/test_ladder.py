@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 
-from agentclient.inputs import Inputs, Serial
-from agentclient.ladder import Known, Offer, ladder, next_offer
-from agentclient.rungs import Means, RescueTimes, Rung, Step
-from agentclient.vm import (
+from agentclient.access.guest_inputs import Inputs, Serial
+from agentclient.model.rescue import Means, RescueTimes, Rung, Step
+from agentclient.model.vm import (
     AgentChannel,
     AgentHealth,
     AgentState,
@@ -29,6 +28,7 @@ from agentclient.vm import (
     VmId,
     VmState,
 )
+from agentclient.operations.rescue.ladder import Known, Offer, ladder, next_offer
 
 VM = Vm(VmId("qemu", "db1"), AgentChannel(Path("/x.qga")), MonitorChannel(Path("/x.qmp")))
 FREE = Serial("serial0", "disconnected:unix:/x.serial0,server=on")

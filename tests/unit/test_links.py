@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.channel import UnixEndpoint
-from agentclient.journal.who import this_process
-from agentclient.links import ANOTHERS_MONITOR, Links, connect
-from agentclient.monitor import Monitor
-from agentclient.presence import Server
-from agentclient.vm import (
+from agentclient.access.guest_link import ANOTHERS_MONITOR, Links, connect
+from agentclient.access.monitor import Monitor
+from agentclient.access.presence import Server
+from agentclient.access.stream import UnixEndpoint
+from agentclient.journal.identity import this_process
+from agentclient.model.vm import (
     AgentChannel,
     MonitorChannel,
     MonitorView,

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta, timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentclient.logs import Logs
-from agentclient.vm import Level, VmId
+from agentclient.fleet.logs import Logs
+from agentclient.model.vm import Level, VmId
 
 AT = datetime(2026, 3, 1, 10, 20, 30, tzinfo=UTC)
 SHORT = 300  # more bytes than a line with a few letters takes

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from agentclient import migration
-from agentclient.links import Link, connect
-from agentclient.migration import target_among, where
-from agentclient.vm import AgentChannel, Process, Vm, VmId
+from agentclient.access.guest_link import Link, connect
+from agentclient.backends.qemu import migration
+from agentclient.backends.qemu.migration import target_among, where
+from agentclient.model.vm import AgentChannel, Process, Vm, VmId
 from tests.unit.fake_proc import FakeProc
 
 UUID = "8d5c1f5e-3a52-4f0c-9d8e-0b6c6f1f7a11"

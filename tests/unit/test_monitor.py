@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from agentclient import monitor as monitor_module
-from agentclient import steps
-from agentclient.channel import ConnectFailed, ConnectProblem
-from agentclient.identity import start_ticks, stat_fields
-from agentclient.monitor import Monitor
-from agentclient.vm import AgentChannel, MonitorView, Process, RunState, Transport
+from agentclient.access import exchange as steps
+from agentclient.access import monitor as monitor_module
+from agentclient.access.monitor import Monitor
+from agentclient.access.process import start_ticks, stat_fields
+from agentclient.access.stream import ConnectFailed, ConnectProblem
+from agentclient.model.vm import AgentChannel, MonitorView, Process, RunState, Transport
 from tests.unit.fakes import (
     ENDED,
     GREETING,

@@ -8,14 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.errors import FrostwatchError
-from agentclient.fleet import Fleet, now
-from agentclient.group import GroupFreeze
-from agentclient.links import Links
-from agentclient.operations import Operation, Operations
-from agentclient.results import FreezeRequest, ThawOutcome
-from agentclient.rungs import Found, RescueOutcome, Rung, Step
-from agentclient.vm import (
+from agentclient.access.guest_link import Links
+from agentclient.fleet.store import Fleet, now
+from agentclient.model.errors import FrostwatchError
+from agentclient.model.outcome import FreezeRequest, ThawOutcome
+from agentclient.model.rescue import Found, RescueOutcome, Rung, Step
+from agentclient.model.vm import (
     AgentChannel,
     FreezeInfo,
     FreezeState,
@@ -25,6 +23,8 @@ from agentclient.vm import (
     VmId,
     VmState,
 )
+from agentclient.operations.group import GroupFreeze
+from agentclient.operations.manager import Operation, Operations
 from tests.unit.no_thread import no_thread
 
 VM = Vm(VmId("qemu", "a"), AgentChannel(Path("/nonexistent/agent")))

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from agentclient import peer as peers
-from agentclient.channel import ConnectFailed, ConnectProblem, UnixEndpoint
-from agentclient.clients import listens
+from agentclient.access import peer as peers
+from agentclient.access.socket_clients import listens
+from agentclient.access.stream import ConnectFailed, ConnectProblem, UnixEndpoint
 from agentclient.holder.messages import pack, peer_in, peer_of, unpack
-from agentclient.journal.who import this_process
-from agentclient.vm import Peer, Process
+from agentclient.journal.identity import this_process
+from agentclient.model.vm import Peer, Process
 
 US = os.getuid()
 SOMEBODY = Process(1, 1)
@@ -169,7 +169,7 @@ def test_where_the_kernel_does_not_tell_a_connection_does(
     server: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In another network name space, say; and nothing is said on it."""
-    monkeypatch.setattr("agentclient.clients.listeners", lambda _: {})
+    monkeypatch.setattr("agentclient.access.socket_clients.listeners", lambda _: {})
     assert peers.find_peer(Path(server.getsockname())) == Peer(None, US)
     accepted, _ = server.accept()
     with accepted:

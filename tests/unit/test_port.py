@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.port import (
+from agentclient.model.vm import AgentChannel
+from agentclient.protocol.qemu_port import (
     Chardev,
     Port,
     agent_chardev,
@@ -16,7 +17,6 @@ from agentclient.port import (
     queue_index,
     written_bytes,
 )
-from agentclient.vm import AgentChannel
 
 WRONG: list[object] = [
     None,

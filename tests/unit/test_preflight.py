@@ -6,16 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from agentclient import agent as agent_module
-from agentclient import preflight as preflight_module
-from agentclient.cancel import Cancellation
-from agentclient.channel import ConnectFailed, ConnectProblem
-from agentclient.freeze import FREEZE, FREEZE_LIST
-from agentclient.links import Link
-from agentclient.monitor import Monitor
-from agentclient.preflight import MOST_PATIENCE_S, Preflight, Prepared
-from agentclient.thaw import THAW
-from agentclient.vm import (
+from agentclient.access import agent as agent_module
+from agentclient.access.cancel import Cancellation
+from agentclient.access.guest_link import Link
+from agentclient.access.monitor import Monitor
+from agentclient.access.stream import ConnectFailed, ConnectProblem
+from agentclient.freeze.freeze_machine import FREEZE, FREEZE_LIST
+from agentclient.freeze.thaw_machine import THAW
+from agentclient.model.vm import (
     AgentChannel,
     AgentHealth,
     AgentHow,
@@ -31,6 +29,8 @@ from agentclient.vm import (
     Vm,
     VmId,
 )
+from agentclient.operations import preflight as preflight_module
+from agentclient.operations.preflight import MOST_PATIENCE_S, Preflight, Prepared
 from tests.unit.fakes import ENDED, Clock, Error, FakeAgent, FakeEndpoint, FakeReporter, Raw, line
 
 UP = MonitorView(RunState.RUNNING, port_open=True, client=False, openings=5, written_bytes=7)

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentclient import presence
-from agentclient.channel import ConnectProblem, UnixChannel, UnixEndpoint
-from agentclient.identity import start_ticks, stat_fields
-from agentclient.presence import NOBODY_S, Absence, Server, is_gone, server_of
-from agentclient.vm import Process
+from agentclient.access import presence
+from agentclient.access.presence import NOBODY_S, Absence, Server, is_gone, server_of
+from agentclient.access.process import start_ticks, stat_fields
+from agentclient.access.stream import ConnectProblem, UnixChannel, UnixEndpoint
+from agentclient.model.vm import Process
 from tests.unit.fake_proc import FakeProc
 
 NOBODY = (ConnectProblem.REFUSED, ConnectProblem.MISSING)

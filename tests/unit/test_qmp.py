@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentclient.qmp import (
+from agentclient.protocol.qmp import (
     DEFAULT_MAX_LINE,
     Greeting,
     QmpEvent,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from agentclient import steps
-from agentclient.qmp import QmpEvent, QmpFailure, QmpReply
-from agentclient.qmp_session import Ask, MonitorTrouble, QmpSession
-from agentclient.steps import run
+from agentclient.access import exchange as steps
+from agentclient.access.exchange import run
+from agentclient.access.qmp_session import Ask, MonitorTrouble, QmpSession
+from agentclient.protocol.qmp import QmpEvent, QmpFailure, QmpReply
 from tests.unit.fakes import (
     ENDED,
     GREETING,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from agentclient import question as question_module
-from agentclient import steps
-from agentclient.question import Said, question
-from agentclient.vm import FileSystem, FreezeState
+from agentclient.access import agent_probe as question_module
+from agentclient.access import exchange as steps
+from agentclient.access.agent_probe import Said, question
+from agentclient.model.vm import FileSystem, FreezeState
 from tests.unit.fakes import ENDED, Clock, Error, FakeAgent, FakeChannel, Raw, line
 
 SYNC, STATUS = "guest-sync-delimited", "guest-fsfreeze-status"

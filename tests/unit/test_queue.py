@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.fleet import Fleet
-from agentclient.links import Links
-from agentclient.operations import Operations
-from agentclient.results import FreezeRequest
-from agentclient.vm import (
+from agentclient.access.guest_link import Links
+from agentclient.fleet.store import Fleet
+from agentclient.model.outcome import FreezeRequest
+from agentclient.model.vm import (
     AgentChannel,
     Outcome,
     OutcomeKind,
@@ -23,7 +22,8 @@ from agentclient.vm import (
     Vm,
     VmId,
 )
-from agentclient.works import Task, Works
+from agentclient.operations.manager import Operations
+from agentclient.operations.work import Task, Works
 
 VMS = [Vm(VmId("qemu", f"vm{n}"), AgentChannel(Path(f"/nonexistent/{n}"))) for n in range(5)]
 WELL = Outcome(OutcomeKind.VERIFIED, "frozen", certified=True, settled=True)

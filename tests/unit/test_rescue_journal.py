@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.events import EventKind
 from agentclient.journal.entry import begin_rescue
 from agentclient.journal.writer import Journal
-from agentclient.rungs import Found, RescueOutcome, Rung, Step
-from agentclient.vm import FreezeState
-from agentclient.words import WindowKind
+from agentclient.model.events import EventKind
+from agentclient.model.rescue import Found, RescueOutcome, Rung, Step
+from agentclient.model.states import WindowKind
+from agentclient.model.vm import FreezeState
 from tests.unit.journals import LOST, of_a_dead_process, rows, tell, vm, whole
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.own import own_uuid
-from agentclient.risks import risks, why_not
-from agentclient.vm import (
+from agentclient.access.self_check import own_uuid
+from agentclient.freeze.risks import risks, why_not
+from agentclient.model.vm import (
     AgentChannel,
     AgentHealth,
     AgentHow,

@@ -8,8 +8,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentclient.rounds import MOST_BACK_OFF, Rounds
-from agentclient.vm import VmId
+from agentclient.fleet.timetable import MOST_BACK_OFF, Rounds
+from agentclient.model.vm import VmId
 
 PORT_S, AGENT_S = 2.0, 15.0
 

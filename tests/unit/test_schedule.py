@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentclient.errors import BadInput
-from agentclient.schedule import Schedule
+from agentclient.model.errors import BadInput
+from agentclient.model.request import Schedule
 
 
 def test_the_default_is_one_hour_in_six_steps() -> None:

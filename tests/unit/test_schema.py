@@ -10,15 +10,13 @@ from typing import Any, cast
 
 import pytest
 
-from agentclient.consequences import rescue_meant
-from agentclient.events import Event, EventKind
-from agentclient.findings import Finding, FindingLevel
-from agentclient.journal.contract import window_object
+from agentclient.fleet.findings import Finding, FindingLevel
 from agentclient.journal.history import WindowRow
+from agentclient.journal.json_contract import window_object
 from agentclient.journal.tables import MOMENTS
-from agentclient.ladder import Offer
-from agentclient.rungs import Found, Means, RescueOutcome, Rung, Step
-from agentclient.schema import (
+from agentclient.model.consequences import rescue_meant
+from agentclient.model.events import Event, EventKind
+from agentclient.model.json_contract import (
     dumps,
     event_object,
     finding_object,
@@ -28,7 +26,9 @@ from agentclient.schema import (
     thaw_object,
     vm_object,
 )
-from agentclient.vm import (
+from agentclient.model.rescue import Found, Means, RescueOutcome, Rung, Step
+from agentclient.model.states import WindowKind, WindowState
+from agentclient.model.vm import (
     AgentHealth,
     AgentHow,
     AgentState,
@@ -50,7 +50,7 @@ from agentclient.vm import (
     VmId,
     VmState,
 )
-from agentclient.words import WindowKind, WindowState
+from agentclient.operations.rescue.ladder import Offer
 
 DOCS = Path(__file__).parents[2] / "docs" / "json.md"
 AT = datetime(2026, 3, 1, 10, 20, 30, 123456, tzinfo=timezone(timedelta(hours=1)))

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.fleet import Fleet
+from agentclient.fleet.ages import FILE, KEPT, remember
+from agentclient.fleet.store import Fleet
 from agentclient.journal.writer import Journal
-from agentclient.sightings import FILE, KEPT, remember
-from agentclient.vm import FreezeInfo, FreezeState, Process, Vm, VmId
+from agentclient.model.vm import FreezeInfo, FreezeState, Process, Vm, VmId
 from tests.unit.journals import vm, whole
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

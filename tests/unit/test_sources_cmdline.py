@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentclient.sources.cmdline import parse_command_line
-from agentclient.sources.command import QemuCommand
-from agentclient.sources.options import options, quote, split_pairs
-from agentclient.vm import Transport
+from agentclient.backends.option_string import options, quote, split_pairs
+from agentclient.backends.qemu.command import QemuCommand
+from agentclient.backends.qemu.command_parser import parse_command_line
+from agentclient.model.vm import Transport
 from tests.unit import command_lines
 
 

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentclient.errors import BadInput
-from agentclient.peer import PeersOfSockets
-from agentclient.sources.base import merge
-from agentclient.sources.explicit import ExplicitSource, parse_vm_spec
-from agentclient.sources.options import quote
-from agentclient.sources.sockets import SocketFault, check_socket
-from agentclient.vm import AgentChannel, MonitorChannel, Peer, Process, Transport, Vm, VmId
+from agentclient.access.peer import PeersOfSockets
+from agentclient.backends.base import merge
+from agentclient.backends.explicit import ExplicitSource, parse_vm_spec
+from agentclient.backends.option_string import quote
+from agentclient.backends.socket_check import SocketFault, check_socket
+from agentclient.model.errors import BadInput
+from agentclient.model.vm import AgentChannel, MonitorChannel, Peer, Process, Transport, Vm, VmId
 from tests.unit.fake_proc import make_socket
 
 
@@ -164,7 +164,7 @@ def test_permissions_are_those_of_the_user_who_runs_us(folder_mode: int, socket_
     # Not pytest's own folder: nobody else may enter that.
     script = (
         "import sys, os, tempfile, socket; from pathlib import Path\n"
-        "from agentclient.sources.sockets import check_socket\n"
+        "from agentclient.backends.socket_check import check_socket\n"
         "d = Path(tempfile.mkdtemp(dir='/tmp')); p = d / 's'\n"
         "s = socket.socket(socket.AF_UNIX); s.bind(str(p))\n"
         f"p.chmod({socket_mode}); d.chmod({folder_mode}); assert check_socket(p) is None\n"

@@ -14,17 +14,17 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.errors import BadInput
-from agentclient.fleet import Fleet
-from agentclient.identity import start_ticks, stat_fields
-from agentclient.links import connect
-from agentclient.peer import is_another
-from agentclient.preflight import refuse_by_configuration
-from agentclient.sources.base import merge
-from agentclient.sources.explicit import ExplicitSource, parse_vm_spec
-from agentclient.sources.proxmox import ProxmoxConfigs
-from agentclient.sources.qemu import QemuSource
-from agentclient.vm import Peer, Process, Vm
+from agentclient.access.guest_link import connect
+from agentclient.access.peer import is_another
+from agentclient.access.process import start_ticks, stat_fields
+from agentclient.backends.base import merge
+from agentclient.backends.explicit import ExplicitSource, parse_vm_spec
+from agentclient.backends.qemu.pve_config import ProxmoxConfigs
+from agentclient.backends.qemu.source import QemuSource
+from agentclient.fleet.store import Fleet
+from agentclient.model.errors import BadInput
+from agentclient.model.vm import Peer, Process, Vm
+from agentclient.operations.preflight import refuse_by_configuration
 from tests.unit.fake_proc import FakeProc
 
 UUID = "6b9f6d3e-37d1-4f0d-9c59-0f0a3a5be111"
@@ -189,7 +189,7 @@ def qemu(tmp_path: Path) -> Iterator[tuple[Process, Path]]:
 
 @pytest.fixture
 def all_are_qemu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agentclient.peer.is_qemu", lambda _: True)
+    monkeypatch.setattr("agentclient.access.peer.is_qemu", lambda _: True)
 
 
 @pytest.mark.usefixtures("all_are_qemu")

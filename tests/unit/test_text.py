@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentclient.text import DEFAULT_LIMIT, printable
+from agentclient.model.text import DEFAULT_LIMIT, printable
 
 FORBIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp", "Co", "Cn"}
 # Plain text, and characters of every category (surrogates included) in equal shares.

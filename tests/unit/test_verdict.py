@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentclient.consequences import meant
-from agentclient.coverage import Coverage
-from agentclient.evidence import Facts
-from agentclient.verdict import (
+from agentclient.freeze.coverage import Coverage
+from agentclient.freeze.evidence import Facts
+from agentclient.freeze.verdict import (
     LEVELS,
     already_frozen,
     judge_cancelled,
@@ -23,7 +22,8 @@ from agentclient.verdict import (
     judge_timeout,
     refused,
 )
-from agentclient.vm import (
+from agentclient.model.consequences import meant
+from agentclient.model.vm import (
     Cause,
     EvidenceResult,
     FileSystem,

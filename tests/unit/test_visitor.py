@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from agentclient.channel import StreamEnded, UnixChannel
-from agentclient.steps import Steps, Talk
-from agentclient.visitor import Visitor
+from agentclient.access.exchange import Steps, Talk
+from agentclient.access.multiplexer import Visitor
+from agentclient.access.stream import StreamEnded, UnixChannel
 
 SOON_S = 0.2
 

@@ -6,8 +6,8 @@ from enum import StrEnum
 
 import pytest
 
-from agentclient.evidence import EvidenceName
-from agentclient.vm import (
+from agentclient.freeze.evidence import EvidenceName
+from agentclient.model.vm import (
     AgentState,
     Cause,
     CopyIs,

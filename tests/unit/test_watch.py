@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentclient.vm import Cause, MonitorView, RunState
-from agentclient.watch import (
+from agentclient.freeze.port_watch import (
     BLOCKED_STATES,
     CHANGE_TEXT,
     RELEASED_BY,
     Change,
     PortWatch,
 )
+from agentclient.model.vm import Cause, MonitorView, RunState
 
 UP = MonitorView(
     RunState.RUNNING, port_open=True, client=True, openings=5, reads=9, resets=0, written_bytes=100

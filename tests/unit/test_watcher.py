@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from agentclient import visits, watcher
-from agentclient.fleet import Fleet
-from agentclient.links import Links
-from agentclient.sources.base import Abilities, Note
-from agentclient.vm import AgentState, Vm, VmId, VmState
-from agentclient.watcher import Watcher
+from agentclient.access.guest_link import Links
+from agentclient.backends.base import Abilities, Note
+from agentclient.fleet import poller as visits
+from agentclient.fleet import watcher
+from agentclient.fleet.store import Fleet
+from agentclient.fleet.watcher import Watcher
+from agentclient.model.vm import AgentState, Vm, VmId, VmState
 
 ID = VmId("fake", "vm-1")
 

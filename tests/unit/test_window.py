@@ -6,12 +6,12 @@ from itertools import count
 
 import pytest
 
-from agentclient.events import EventKind
-from agentclient.moves import Move, Resync, Send, Tell
-from agentclient.vm import MonitorView, RunState
-from agentclient.watch import Change, PortWatch
-from agentclient.window import LAST_LOOK_S, Window
-from agentclient.wire import Failure, Passed, Reply, Synced
+from agentclient.freeze.effects import Move, Resync, Send, Tell
+from agentclient.freeze.port_watch import Change, PortWatch
+from agentclient.freeze.window import LAST_LOOK_S, Window
+from agentclient.model.events import EventKind
+from agentclient.model.vm import MonitorView, RunState
+from agentclient.protocol.qga import Failure, Passed, Reply, Synced
 
 UP = MonitorView(RunState.RUNNING, port_open=True, openings=5, resets=0, written_bytes=100)
 

@@ -7,7 +7,7 @@ from itertools import count
 
 import pytest
 
-from agentclient.wire import (
+from agentclient.protocol.qga import (
     LARGEST_ID,
     AgentWire,
     Dropped,

@@ -9,7 +9,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentclient.wire import (
+from agentclient.protocol.qga import (
     AgentWire,
     Dropped,
     Failure,

@@ -8,7 +8,7 @@ import tracemalloc
 
 import pytest
 
-from agentclient.wire import (
+from agentclient.protocol.qga import (
     DEFAULT_MAX_LINE,
     MOST_NOISE,
     NOISE_OF_A_LINE,

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from agentclient.wire import Dropped, Failure, Passed, Reply, Synced
+from agentclient.protocol.qga import Dropped, Failure, Passed, Reply, Synced
 from tests.unit.fakes import failed, line
 from tests.unit.test_wire import PARSE_ERROR, answers, owned_wire, synced, tagged
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass, field
 
-from agentclient.coverage import Coverage
-from agentclient.events import EventKind
-from agentclient.freeze import FreezePlan
-from agentclient.moves import Move, Resync, Send, Tell
-from agentclient.procedure import FreezeProcedure
-from agentclient.schedule import Schedule
-from agentclient.vm import FileSystem, MonitorView, Outcome, Vm, VmId
-from agentclient.wire import AgentWire
-from agentclient.wishes import Wish
+from agentclient.freeze.coverage import Coverage
+from agentclient.freeze.effects import Move, Resync, Send, Tell
+from agentclient.freeze.freeze_machine import FreezePlan
+from agentclient.freeze.procedure import FreezeProcedure
+from agentclient.model.events import EventKind
+from agentclient.model.request import Schedule
+from agentclient.model.vm import FileSystem, MonitorView, Outcome, Vm, VmId
+from agentclient.operations.control import Wish
+from agentclient.protocol.qga import AgentWire
 from tests.unit.virtual_guest import VirtualGuest
 
 FILE_SYSTEMS = (

@@ -17,7 +17,7 @@ import json
 from collections import deque
 from dataclasses import dataclass, field
 
-from agentclient.vm import MonitorView, RunState
+from agentclient.model.vm import MonitorView, RunState
 
 DEVICES = ("vdb", "vda")  # the reverse order of mounting
 

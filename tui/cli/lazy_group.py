@@ -9,7 +9,7 @@ from typing import Final
 
 import click
 
-from agentclient.alike import did_you_mean
+from agentclient.model.suggestions import did_you_mean
 
 COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
     {

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import click
 
-from agentclient.drill.size import DEFAULT_GUESTS, MOST_GUESTS
-from agentclient.durations import parse_duration
-from agentclient.errors import BadInput
-from agentclient.schedule import DEFAULT_MAXIMUM_HOLD_S
+from agentclient.backends.drill.size import DEFAULT_GUESTS, MOST_GUESTS
+from agentclient.model.durations import parse_duration
+from agentclient.model.errors import BadInput
+from agentclient.model.request import DEFAULT_MAXIMUM_HOLD_S
 
 SHORTEST_INTERVAL_S = 0.5  # a polite visitor (P5): nobody reads faster than that
 SLOWEST, FASTEST = 0.1, 20.0  # faster than that, and a guest boots between two looks at it

@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
-from agentclient.durations import clock
-from agentclient.events import Event, EventKind
-from agentclient.evidence import EvidenceName
-from agentclient.fleet import SHOWN, now
-from agentclient.schema import dumps, event_object, group_object
-from agentclient.text import printable
-from agentclient.vm import (
+from agentclient.fleet.store import SHOWN, now
+from agentclient.freeze.evidence import EvidenceName
+from agentclient.model.durations import clock
+from agentclient.model.events import Event, EventKind
+from agentclient.model.json_contract import dumps, event_object, group_object
+from agentclient.model.text import printable
+from agentclient.model.vm import (
     EvidenceResult,
     Level,
     Outcome,
@@ -27,8 +27,8 @@ from agentclient.vm import (
 from tui.cli.output import Output
 
 if TYPE_CHECKING:
-    from agentclient.results import GroupOutcome, ThawOutcome
-    from agentclient.rungs import RescueOutcome
+    from agentclient.model.outcome import GroupOutcome, ThawOutcome
+    from agentclient.model.rescue import RescueOutcome
 
 # Often while somebody looks; once a minute for the rest of a long freeze.
 FIRST_EVERY_S = 10.0

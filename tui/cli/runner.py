@@ -7,15 +7,15 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from agentclient.commands import thaw_command
-from agentclient.text import printable
-from agentclient.vm import Vm
+from agentclient.model.next_command import thaw_command
+from agentclient.model.text import printable
+from agentclient.model.vm import Vm
 from tui.cli.output import Output
 from tui.cli.report import Report, vms
 from tui.shared.signals import Signals
 
 if TYPE_CHECKING:
-    from agentclient.operations import Operation
+    from agentclient.operations.manager import Operation
     from tui.cli.session import Engine
 
 TICK_S = 0.1

@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agentclient.errors import BadInput
-from agentclient.fleet import Fleet
-from agentclient.sources.sockets import check_socket
-from agentclient.text import printable
-from agentclient.vm import Vm
+from agentclient.backends.socket_check import check_socket
+from agentclient.fleet.store import Fleet
+from agentclient.model.errors import BadInput
+from agentclient.model.text import printable
+from agentclient.model.vm import Vm
 from tui.cli.options import Options
 
 if TYPE_CHECKING:
-    from agentclient.drill.fleet import Drill
+    from agentclient.access.guest_link import Links
+    from agentclient.backends.base import Source
+    from agentclient.backends.drill.processes import Drill
+    from agentclient.backends.explicit import ExplicitSource
+    from agentclient.fleet.watcher import Watcher
     from agentclient.journal.writer import Journal
-    from agentclient.links import Links
-    from agentclient.operations import Operations
-    from agentclient.sources.base import Source
-    from agentclient.sources.explicit import ExplicitSource
-    from agentclient.watcher import Watcher
+    from agentclient.operations.manager import Operations
 
 DEFAULT_AGENT_INTERVAL_S = 15.0
 DEFAULT_PORT_INTERVAL_S = 2.0
@@ -104,10 +104,10 @@ def build_engine(options: Options) -> Engine:
         BadInput: an option can't be used.
         FrostwatchError: a drill can't be started.
     """
+    from agentclient.access.guest_link import Links  # noqa: PLC0415
+    from agentclient.fleet.watcher import Watcher  # noqa: PLC0415
     from agentclient.journal.writer import Journal  # noqa: PLC0415 - `--help` needs none of this
-    from agentclient.links import Links  # noqa: PLC0415
-    from agentclient.operations import Operations  # noqa: PLC0415
-    from agentclient.watcher import Watcher  # noqa: PLC0415
+    from agentclient.operations.manager import Operations  # noqa: PLC0415
 
     fleet, links = Fleet(), Links()
     explicit = _explicit(options)
@@ -170,7 +170,7 @@ def _open_many_files() -> None:
 def _explicit(options: Options) -> ExplicitSource | None:
     if not options.specs:
         return None
-    from agentclient.sources.explicit import ExplicitSource, parse_vm_spec  # noqa: PLC0415
+    from agentclient.backends.explicit import ExplicitSource, parse_vm_spec  # noqa: PLC0415
 
     return ExplicitSource(parse_vm_spec(spec) for spec in options.specs)
 
@@ -179,8 +179,8 @@ def _drill(options: Options) -> Drill | None:
     """Start the drill that is asked for."""
     if options.drill is None:
         return None
-    from agentclient.drill.fleet import Drill  # noqa: PLC0415
-    from agentclient.drill.plan import plan  # noqa: PLC0415
+    from agentclient.backends.drill.plan import plan  # noqa: PLC0415
+    from agentclient.backends.drill.processes import Drill  # noqa: PLC0415
 
     drill = Drill(plan(options.drill), speed=options.drill_speed or 1.0)
     drill.start()
@@ -192,10 +192,10 @@ def _sources(
 ) -> tuple[Source, ...]:
     """Return where VMs come from; in a drill no real one is listed or touched."""
     if drill is not None:
-        from agentclient.sources.drill import DrillSource  # noqa: PLC0415
+        from agentclient.backends.drill.source import DrillSource  # noqa: PLC0415
 
         return (DrillSource(drill),)
-    from agentclient.sources.qemu import QemuSource  # noqa: PLC0415
+    from agentclient.backends.qemu.source import QemuSource  # noqa: PLC0415
 
     if named_only and explicit is not None:
         return (explicit,)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import gc
 from typing import TYPE_CHECKING
 
-from agentclient.schedule import DEFAULT_MAXIMUM_HOLD_S, Schedule
+from agentclient.model.request import DEFAULT_MAXIMUM_HOLD_S, Schedule
 
 if TYPE_CHECKING:
-    from agentclient.fleet import Fleet
-    from agentclient.operations import Operations
-    from agentclient.watcher import Watcher
+    from agentclient.fleet.store import Fleet
+    from agentclient.fleet.watcher import Watcher
+    from agentclient.operations.manager import Operations
 
 
 def run_console(

@@ -15,9 +15,9 @@ from textual.binding import BindingType
 from textual.reactive import Reactive
 from textual.theme import Theme
 
-from agentclient.fleet import Fleet
-from agentclient.schedule import Schedule
-from agentclient.vm import Level
+from agentclient.fleet.store import Fleet
+from agentclient.model.request import Schedule
+from agentclient.model.vm import Level
 from tui.console import keymap, memory
 from tui.console.actions.context import Desk
 from tui.console.app_actions import ActingApp

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from agentclient.vm import Level, VmId
+from agentclient.model.vm import Level, VmId
 from tui.console.leave import Leave
 from tui.console.model.notices import Notice
 from tui.console.terminal_app import TerminalApp

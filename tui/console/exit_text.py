@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from agentclient.fleet import Fleet
-from agentclient.vm import FreezeState, Outcome, OutcomeKind, VmState
+from agentclient.fleet.store import Fleet
+from agentclient.model.vm import FreezeState, Outcome, OutcomeKind, VmState
 from tui.console.ports import OperationPort, OperationsPort
 from tui.shared.clocks import Clock, Moment
 from tui.shared.fit import safe

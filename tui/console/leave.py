@@ -15,10 +15,10 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from enum import StrEnum
 from types import FrameType
 
-from agentclient.commands import thaw_command
-from agentclient.durations import in_words
-from agentclient.fleet import Fleet
-from agentclient.vm import Outcome, VmId, VmState
+from agentclient.model.next_command import thaw_command
+from agentclient.model.durations import in_words
+from agentclient.fleet.store import Fleet
+from agentclient.model.vm import Outcome, VmId, VmState
 from tui.console.exit_text import FEW, last_line
 from tui.console.ports import OperationPort, OperationsPort
 from tui.shared.fit import safe

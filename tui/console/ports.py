@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from agentclient.vm import Outcome, Vm, VmId
+from agentclient.model.vm import Outcome, Vm, VmId
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from agentclient.events import OnEvent
     from agentclient.journal.history import Past
-    from agentclient.ladder import Offer
-    from agentclient.results import FreezeRequest, ThawOutcome
-    from agentclient.rungs import RescueOutcome, Rung, Step
+    from agentclient.model.events import OnEvent
+    from agentclient.model.outcome import FreezeRequest, ThawOutcome
+    from agentclient.model.rescue import RescueOutcome, Rung, Step
+    from agentclient.operations.rescue.ladder import Offer
 
 
 class OperationPort(Protocol):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import gc
 import os
 
-from agentclient.fleet import Fleet
-from agentclient.schedule import Schedule
+from agentclient.fleet.store import Fleet
+from agentclient.model.request import Schedule
 from tui.console.app import FrostwatchApp
 from tui.console.leave import LEFT_SOMETHING, Guard, Leave, take_leave, tell_stderr
 from tui.console.ports import OperationsPort, RunningWatcherPort

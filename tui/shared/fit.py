@@ -1,6 +1,6 @@
 """Text from outside on a grid of cells: made printable, measured, cut and wrapped in cells.
 
-`agentclient.text.printable` makes a string harmless; here it is made to *fit*, so that a wide
+`agentclient.model.text.printable` makes a string harmless; here it is made to *fit*, so that a wide
 letter or a name of 10 kB never moves what stands beside it.
 """
 
@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from rich.cells import cell_len, set_cell_size
 
-from agentclient.text import printable
+from agentclient.model.text import printable
 
 ELLIPSIS = "…"
 

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from agentclient.vm import (
+from agentclient.model.vm import (
     AgentState,
     EvidenceResult,
     FreezeState,

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agentclient.schema import dumps, finding_object
-from agentclient.text import printable
+from agentclient.model.json_contract import dumps, finding_object
+from agentclient.model.text import printable
 from tui.cli import session, table
 from tui.cli.options import Options, json_option, with_options
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from agentclient.findings import Finding
+    from agentclient.fleet.findings import Finding
     from agentclient.journal.writer import Journal
 
 WRITE_S = 3.0
@@ -31,7 +31,7 @@ def doctor_command(options: Options, name: str | None, as_json: bool) -> int:
 
     Exits 1 if there is a problem.
     """
-    from agentclient.doctor import FindingLevel, worst  # noqa: PLC0415 - only this command's
+    from agentclient.fleet.doctor import FindingLevel, worst  # noqa: PLC0415 - only this command's
 
     findings = _examine(options, name)
     for finding in findings:
@@ -43,7 +43,7 @@ def doctor_command(options: Options, name: str | None, as_json: bool) -> int:
 
 
 def _examine(options: Options, name: str | None) -> tuple[Finding, ...]:
-    from agentclient.doctor import about, check_journal, examine  # noqa: PLC0415
+    from agentclient.fleet.doctor import about, check_journal, examine  # noqa: PLC0415
 
     with session.engine_for(options) as engine:
         # Not `look`: what is wrong with a socket is a finding here.
@@ -58,7 +58,7 @@ def _examine(options: Options, name: str | None) -> tuple[Finding, ...]:
 
 def _of_journal(journal: Journal) -> tuple[Path, str | None, tuple[str, ...]]:
     """Write something into the journal; return its file, what is wrong, and what was put aside."""
-    from agentclient.fleet import now  # noqa: PLC0415 - as above
+    from agentclient.fleet.store import now  # noqa: PLC0415 - as above
     from agentclient.journal.rows import check  # noqa: PLC0415
 
     written = journal.write(check(now().isoformat()), WRITE_S)

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agentclient.consequences import meant
-from agentclient.errors import BadInput
-from agentclient.schedule import Schedule
-from agentclient.text import printable
-from agentclient.vm import Outcome, OutcomeKind, Stuck, Vm
+from agentclient.model.consequences import meant
+from agentclient.model.errors import BadInput
+from agentclient.model.request import Schedule
+from agentclient.model.text import printable
+from agentclient.model.vm import Outcome, OutcomeKind, Stuck, Vm
 from tui.cli import session
 from tui.cli.options import (
     DEFAULT_FREEZES_AT_ONCE,
@@ -26,8 +26,8 @@ from tui.cli.runner import Conductor
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from agentclient.operations import Operation
-    from agentclient.results import FreezeRequest
+    from agentclient.operations.manager import Operation
+    from agentclient.model.outcome import FreezeRequest
     from tui.cli.session import Engine
 
 OK = "ok"
@@ -137,7 +137,7 @@ def _freeze_together(
     *,
     as_json: bool,
 ) -> int:
-    from agentclient.group import GroupFreeze  # noqa: PLC0415 - `--help` needs no core
+    from agentclient.operations.group import GroupFreeze  # noqa: PLC0415 - `--help` needs no core
 
     if len(vms) > at_once:
         raise BadInput(f"{len(vms)} VMs can't be frozen together with --at-once {at_once}")
@@ -198,7 +198,7 @@ def _abandoned(vm: Vm) -> Outcome:
 def _request(
     mounts: tuple[str, ...], strict: bool, schedule: Schedule, *, long_hold: bool
 ) -> FreezeRequest:
-    from agentclient.results import FreezeRequest  # noqa: PLC0415 - `--help` needs no core
+    from agentclient.model.outcome import FreezeRequest  # noqa: PLC0415 - `--help` needs no core
 
     for mount in mounts:
         if not mount.strip():

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from agentclient.durations import in_words
-from agentclient.errors import BadInput, FrostwatchError
-from agentclient.journal.contract import durations_object, window_object
-from agentclient.rungs import Rung
-from agentclient.schema import dumps
-from agentclient.text import printable
-from agentclient.vm import Phase
-from agentclient.words import WindowKind, WindowState
+from agentclient.journal.json_contract import durations_object, window_object
+from agentclient.model.durations import in_words
+from agentclient.model.errors import BadInput, FrostwatchError
+from agentclient.model.json_contract import dumps
+from agentclient.model.rescue import Rung
+from agentclient.model.states import WindowKind, WindowState
+from agentclient.model.text import printable
+from agentclient.model.vm import Phase
 from tui.cli import table
 from tui.cli.options import json_option
 from tui.cli.table import Cell

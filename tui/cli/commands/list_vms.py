@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agentclient.alike import did_you_mean
-from agentclient.commands import thaw_command
-from agentclient.errors import BadInput
-from agentclient.fleet import now
-from agentclient.schema import dumps, vm_object
-from agentclient.sightings import remember
-from agentclient.text import printable
-from agentclient.vm import AgentHow, AgentState, FreezeState, RunState, Vm, VmState
+from agentclient.model.suggestions import did_you_mean
+from agentclient.model.next_command import thaw_command
+from agentclient.model.errors import BadInput
+from agentclient.fleet.store import now
+from agentclient.model.json_contract import dumps, vm_object
+from agentclient.fleet.ages import remember
+from agentclient.model.text import printable
+from agentclient.model.vm import AgentHow, AgentState, FreezeState, RunState, Vm, VmState
 from tui.cli import session, table
 from tui.cli.options import Options, duration, json_option, with_options
 from tui.cli.table import Cell

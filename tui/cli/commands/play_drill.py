@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agentclient.drill.troubles import Trouble
-from agentclient.results import FreezeRequest
-from agentclient.schedule import Schedule
+from agentclient.backends.drill.troubles import Trouble
+from agentclient.model.outcome import FreezeRequest
+from agentclient.model.request import Schedule
 from tui.cli import session
 from tui.cli.commands.freeze import judge
 from tui.cli.options import Options
@@ -16,7 +16,7 @@ from tui.cli.report import Report
 from tui.cli.runner import Conductor
 
 if TYPE_CHECKING:
-    from agentclient.operations import Operation
+    from agentclient.operations.manager import Operation
 
 # Long enough to be read in a log, and seen in the times beside the lines.
 HOLD_S = 1.0

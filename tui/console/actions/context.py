@@ -8,9 +8,9 @@ from typing import Any
 
 from textual.app import App
 
-from agentclient.fleet import Fleet
-from agentclient.schedule import Schedule
-from agentclient.vm import Level, VmId
+from agentclient.fleet.store import Fleet
+from agentclient.model.request import Schedule
+from agentclient.model.vm import Level, VmId
 from tui.console.model.notices import Notice
 from tui.console.model.view import FleetView
 from tui.console.ports import OperationsPort

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from agentclient.vm import Level, VmId
+from agentclient.model.vm import Level, VmId
 from tui.console.actions.context import Desk
 from tui.console.actions.execute import READ_ONLY, Actions
 from tui.console.dialogs.confirm import (

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from agentclient.ladder import title
-from agentclient.rungs import Found, RescueOutcome, Rung, Step
-from agentclient.vm import Level, VmId
+from agentclient.operations.rescue.ladder import title
+from agentclient.model.rescue import Found, RescueOutcome, Rung, Step
+from agentclient.model.vm import Level, VmId
 from tui.console.actions.context import Desk
 from tui.console.actions.execute import READ_ONLY
 from tui.console.dialogs.rescue import NameDialog, RescueDialog

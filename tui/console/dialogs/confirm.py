@@ -11,13 +11,13 @@ from typing import ClassVar
 from textual import events
 from textual.binding import Binding, BindingType
 
-from agentclient.coverage import Coverage
-from agentclient.durations import in_words
-from agentclient.group import DEFAULT_WITHIN_S
-from agentclient.operations import DEFAULT_FREEZES_AT_ONCE
-from agentclient.risks import why_not
-from agentclient.schedule import Schedule
-from agentclient.vm import VmId
+from agentclient.freeze.coverage import Coverage
+from agentclient.freeze.risks import why_not
+from agentclient.model.durations import in_words
+from agentclient.model.request import Schedule
+from agentclient.model.vm import VmId
+from agentclient.operations.group import DEFAULT_WITHIN_S
+from agentclient.operations.manager import DEFAULT_FREEZES_AT_ONCE
 from tui.console.dialogs.base import Dialog
 from tui.console.dialogs.hold_choice import Hold
 from tui.console.dialogs.vm_text import EMPTY, labelled, to_freeze, to_stop, to_thaw

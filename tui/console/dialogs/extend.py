@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from agentclient.durations import in_words
+from agentclient.model.durations import in_words
 from tui.console.dialogs.base import Dialog
 from tui.console.dialogs.confirm import Targets, subject
 from tui.console.dialogs.vm_text import EMPTY, labelled, who

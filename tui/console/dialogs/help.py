@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from rich.cells import cell_len
 from textual.binding import Binding, BindingType
 
-from agentclient.durations import in_words
+from agentclient.model.durations import in_words
 from tui.console.dialogs.base import Dialog
 from tui.console.dialogs.vm_text import EMPTY
 from tui.console.widgets.keyline import key_name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agentclient.durations import in_words
+from agentclient.model.durations import in_words
 
 PRESETS_S = (0, 5, 10, 30, 60)
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 from textual.widgets import Button
 
-from agentclient.fleet import Fleet
+from agentclient.fleet.store import Fleet
 from tui.console.dialogs.base import Dialog
 from tui.console.dialogs.vm_text import EMPTY, labelled
 from tui.console.exit_text import FEW

@@ -10,8 +10,8 @@ from rich.cells import cell_len
 from textual import events
 from textual.binding import Binding, BindingType
 
-from agentclient.ladder import Offer, next_offer
-from agentclient.rungs import Rung, Step
+from agentclient.model.rescue import Rung, Step
+from agentclient.operations.rescue.ladder import Offer, next_offer
 from tui.console.dialogs.base import Dialog
 from tui.console.dialogs.vm_text import EMPTY, labelled, who
 from tui.console.model.targets import Target

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from agentclient.consequences import elsewhere
-from agentclient.coverage import Coverage
-from agentclient.risks import risks, why_not
-from agentclient.vm import FileSystem, VmState
+from agentclient.model.consequences import elsewhere
+from agentclient.freeze.coverage import Coverage
+from agentclient.freeze.risks import risks, why_not
+from agentclient.model.vm import FileSystem, VmState
 from tui.console.model.targets import Target
 from tui.console.widgets.pane.facts import identity
 from tui.console.widgets.table.cells import freeze_look

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agentclient.vm import FreezeState, VmState
+from agentclient.model.vm import FreezeState, VmState
 from tui.console.model.tally import verdict_of
 
 _NAME_LIMIT = 300

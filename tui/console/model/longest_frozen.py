@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agentclient.vm import FreezeState, VmId, VmState
+from agentclient.model.vm import FreezeState, VmId, VmState
 from tui.shared.clocks import Moment, age
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from agentclient.vm import VmId
+from agentclient.model.vm import VmId
 
 
 class Marks:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from agentclient.vm import (
+from agentclient.model.vm import (
     FreezeState,
     GuestIs,
     Level,
@@ -26,7 +26,7 @@ from tui.console.model.tally import verdict_of
 from tui.shared.fit import fit_middle, safe
 
 if TYPE_CHECKING:
-    from agentclient.results import ThawOutcome
+    from agentclient.model.outcome import ThawOutcome
 
 # How long bad news stays whatever else happens; the VM's log keeps it anyway.
 STAYS_S = 10.0
@@ -102,7 +102,7 @@ def news_of(old: VmState | None, new: VmState, at: datetime) -> Iterator[Notice]
 
 def outcome_notice(state: VmState, outcome: Outcome, at: datetime) -> Notice:
     """Return a freeze's outcome as a notice: what to do first, as the line may be cut."""
-    from agentclient.consequences import meant  # noqa: PLC0415 - no outcome, no need of it
+    from agentclient.model.consequences import meant  # noqa: PLC0415 - no outcome, no need of it
 
     said = meant(outcome, state.vm, final=state.progress is None)
     word = "certified" if outcome.certified else outcome.kind.value

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any
 
-from agentclient.vm import AgentState, FreezeState, OutcomeKind, RunState, VmId, VmState
+from agentclient.model.vm import AgentState, FreezeState, OutcomeKind, RunState, VmId, VmState
 from tui.console.model.tally import verdict_of, without_group
 
 Key = tuple[Any, ...]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from enum import StrEnum
 
-from agentclient.vm import AgentState, FreezeState, Outcome, OutcomeKind, Phase, VmState
+from agentclient.model.vm import AgentState, FreezeState, Outcome, OutcomeKind, Phase, VmState
 
 
 class Tag(StrEnum):

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from agentclient.errors import FrostwatchError
-from agentclient.fleet import Fleet
-from agentclient.vm import FreezeState, Process, Vm, VmState
+from agentclient.model.errors import FrostwatchError
+from agentclient.fleet.store import Fleet
+from agentclient.model.vm import FreezeState, Process, Vm, VmState
 from tui.shared.fit import safe
 
 _Identity = tuple[Process | None, Path | None, Path | None, tuple[str | None, ...]]

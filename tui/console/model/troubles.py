@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from agentclient.vm import VmId, VmState
+from agentclient.model.vm import VmId, VmState
 from tui.console.model.order import needs_somebody
 
 IndexOf = Callable[[VmId], int | None]

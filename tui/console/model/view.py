@@ -1,8 +1,8 @@
 """Which VMs are shown, in which order, which one is under the cursor and which are marked.
 
 Everything is kept by the VM's identity; an index is only ever a way to say where it stands now.
-A VM's words (see `agentclient.face`) are those of the last drain, by which it was counted and
-sorted. Its clocks and figures are looked up when somebody shows it or acts on it: in a fleet in
+A VM's words (see `agentclient.fleet.visible`) are those of the last drain, by which it was counted
+and sorted. Its clocks and figures are looked up when somebody shows it or acts on it: in a fleet in
 which everything is being frozen they change in thousands of rows that nobody sees.
 """
 
@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 
-from agentclient.fleet import FleetChange
-from agentclient.vm import VmId, VmState
+from agentclient.fleet.store import FleetChange
+from agentclient.model.vm import VmId, VmState
 from tui.console.model.filter import Filter
 from tui.console.model.longest_frozen import Longest
 from tui.console.model.marks import Marks

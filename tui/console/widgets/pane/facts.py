@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from agentclient.commands import thaw_command
-from agentclient.coverage import Coverage, describe
-from agentclient.durations import in_words
-from agentclient.risks import risks
-from agentclient.vm import FileSystem, Phase, Progress, VmState
+from agentclient.model.next_command import thaw_command
+from agentclient.freeze.coverage import Coverage, describe
+from agentclient.model.durations import in_words
+from agentclient.freeze.risks import risks
+from agentclient.model.vm import FileSystem, Phase, Progress, VmState
 from tui.console.widgets.pane.fact import Fact
 from tui.console.widgets.pane.outcome_facts import evidence_facts, outcome_facts
 from tui.console.widgets.table.cells import Paint, freeze_look, silent_since
@@ -157,7 +157,7 @@ def _freeze(state: VmState, paint: Paint) -> Iterator[Fact]:
     if state.left_by is not None:
         yield Fact("next", f"t thaws it, or: {safe(thaw_command(state.vm), 300)}", Tone.BAD, 0)
     elif state.held_by is not None:
-        from agentclient.consequences import elsewhere  # noqa: PLC0415 - seldom needed
+        from agentclient.model.consequences import elsewhere  # noqa: PLC0415 - seldom needed
 
         yield Fact("next", safe(elsewhere(state.held_by, state.vm), 300), rank=0)
     elif look is FOREIGN:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from agentclient.coverage import describe
-from agentclient.durations import in_words
-from agentclient.vm import (
+from agentclient.freeze.coverage import describe
+from agentclient.model.durations import in_words
+from agentclient.model.vm import (
     AgentState,
     CopyIs,
     Evidence,
@@ -32,7 +32,7 @@ def outcome_facts(state: VmState, paint: Paint) -> Iterator[Fact]:
     found = verdict_of(state)
     if found is None:
         return
-    from agentclient.consequences import meant  # noqa: PLC0415 - no outcome, no need of it
+    from agentclient.model.consequences import meant  # noqa: PLC0415 - no outcome, no need of it
 
     verdict = meant(found, state.vm, final=state.progress is None)
     held = state.progress is not None and state.progress.phase is Phase.HELD

@@ -15,8 +15,8 @@ from textual.binding import BindingType
 from textual.containers import Container
 from textual.strip import Strip
 
-from agentclient.fleet import Fleet
-from agentclient.vm import Level, VmId, VmState
+from agentclient.fleet.store import Fleet
+from agentclient.model.vm import Level, VmId, VmState
 from tui.console import keymap
 from tui.console.widgets.lines import LinesView
 from tui.console.widgets.pane.fact import fact_lines, urgent_first

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from agentclient.durations import clock
-from agentclient.risks import risks, why_not
-from agentclient.vm import FreezeState, OutcomeKind, Phase, Progress, RunState, VmId, VmState
+from agentclient.freeze.risks import risks, why_not
+from agentclient.model.durations import clock
+from agentclient.model.vm import FreezeState, OutcomeKind, Phase, Progress, RunState, VmId, VmState
 from tui.console.model.tally import verdict_of, without_group
 from tui.shared.clocks import Moment, age, gone, left
 from tui.shared.fit import safe

@@ -9,7 +9,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
-from agentclient.vm import Level, VmState
+from agentclient.model.vm import Level, VmState
 from tui.console.model.order import Order
 from tui.console.widgets.table.cells import Cell, Paint, ticks
 from tui.console.widgets.table.columns import MARGIN, Layout, Placed

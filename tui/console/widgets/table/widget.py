@@ -13,7 +13,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from agentclient.vm import VmId, VmState
+from agentclient.model.vm import VmId, VmState
 from tui.console import keymap
 from tui.console.model.order import Order
 from tui.console.model.view import FleetView

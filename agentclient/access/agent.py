@@ -1,0 +1,385 @@
+"""A guest's agent, one blocking call a command, each with a deadline.
+
+For everything but a freeze: the freeze's conversation is driven by
+`agentclient.operations.freeze`, since its answer may take an hour and is watched meanwhile.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Final
+
+from agentclient.access.agent_session import Conversation
+from agentclient.access.cancel import Cancellation
+from agentclient.access.stream import Channel, StreamEnded, wait_readable
+from agentclient.model.errors import (
+    AgentTimeout,
+    ChannelBroken,
+    CommandFailed,
+    CommandLost,
+    ProtocolViolation,
+)
+from agentclient.model.text import printable
+from agentclient.model.vm import Cause, FreezeState
+from agentclient.protocol.qga import Dropped, Failure, Passed, Reply, Synced, WireEvent
+from agentclient.protocol.qga_replies import (
+    STATUS,
+    AgentInfo,
+    Listed,
+    agent_info,
+    file_systems,
+    file_systems_counted,
+    freeze_state,
+)
+
+DEFAULT_TIMEOUT_S: Final = 5.0
+SYNC_TIMEOUT_S: Final = 3.0
+WATCH_EVERY_S: Final = 1.0
+SYNC: Final = "guest-sync-delimited"
+TIMEOUTS: Final[Mapping[str, float]] = MappingProxyType(
+    {
+        # Seconds by command; what isn't named here has DEFAULT_TIMEOUT_S (protocol §4).
+        "guest-sync-delimited": SYNC_TIMEOUT_S,
+        "guest-fsfreeze-freeze": 600.0,
+        "guest-fsfreeze-freeze-list": 600.0,
+        "guest-fsfreeze-thaw": 180.0,
+        "guest-fstrim": 600.0,
+        "guest-shutdown": 600.0,
+        "guest-suspend-ram": 600.0,
+        "guest-suspend-disk": 600.0,
+        "guest-suspend-hybrid": 600.0,
+        "guest-set-memory-blocks": 60.0,
+        "guest-set-vcpus": 60.0,
+    }
+)
+
+
+def timeout_of(command: str) -> float:
+    """Return how many seconds `command` may take."""
+    return TIMEOUTS.get(command, DEFAULT_TIMEOUT_S)
+
+
+class _SyncRefused(Exception):
+    """The agent answers the sync with an error."""
+
+
+class GuestAgent:
+    """The agent of one VM on one connection; one command in flight, ever.
+
+    Args:
+        vm: the VM's id as a person reads it.
+        conversation: the connection.
+        cancellation: ends every wait early.
+        watch: is called now and then during a long wait; what it raises ends it.
+    """
+
+    def __init__(
+        self,
+        vm: str,
+        conversation: Conversation,
+        cancellation: Cancellation | None = None,
+        watch: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._vm = vm
+        self._conversation = conversation
+        self._cancellation = cancellation
+        self._watch = watch
+        self._in_step = False
+
+    def sync(self, timeout_s: float = SYNC_TIMEOUT_S) -> None:
+        """Prove that the channel is ours, and skip what was meant for others.
+
+        Args:
+            timeout_s: how long to wait; an idle agent takes up to 0.1 s (protocol §1.12).
+
+        Raises:
+            AgentTimeout: no answer; the agent is hung or dead, or another client is served.
+            CommandFailed: the agent answers, but takes no sync of either kind.
+            ChannelBroken: the stream ended.
+            Cancelled: the cancellation was set.
+        """
+        self._in_step = False
+        started, tickets = time.monotonic(), set[int]()
+        self._send_sync(started, tickets)
+        try:
+            self._await_sync(tickets, started, timeout_s / 2)
+        except (AgentTimeout, _SyncRefused):
+            self._send_sync(started, tickets)  # as the other kind: perhaps it takes that
+            self._await_last_sync(tickets, started, timeout_s)
+        self._in_step = True
+
+    def _send_sync(self, started: float, tickets: set[int]) -> None:
+        ticket = self._conversation.ticket()
+        tickets.add(ticket)
+        self._send(started, SYNC, lambda by: self._conversation.sync(ticket, by))
+
+    def _await_sync(self, tickets: set[int], started: float, limit_s: float) -> None:
+        wire = self._conversation.wire
+        for event in self._events(SYNC, started, limit_s):
+            if isinstance(event, Synced) and event.ticket in tickets:
+                return
+            # The first is provoked by the sync's 0xFF, the next one answers the sync itself.
+            if len(tickets) == 1 and len(wire.refusals) > 1:
+                raise _SyncRefused
+
+    def _await_last_sync(self, tickets: set[int], started: float, limit_s: float) -> None:
+        try:
+            self._await_sync(tickets, started, limit_s)
+        except AgentTimeout as error:
+            refusals = self._conversation.wire.refusals
+            if len(refusals) <= len(tickets):
+                raise
+            raise CommandFailed(self._vm, SYNC, *refusals[-1], _since(started)) from error
+
+    def request(
+        self,
+        command: str,
+        arguments: Mapping[str, object] | None = None,
+        timeout_s: float | None = None,
+    ) -> object:
+        """Ask one command, and return its value, of whatever type the guest chose.
+
+        After a timeout the channel is synchronised again before anything else is asked.
+
+        Args:
+            command: the agent's command.
+            arguments: its arguments.
+            timeout_s: how long to wait; None as `timeout_of` says.
+
+        Raises:
+            AgentTimeout: no answer in time; the command may still run.
+            CommandFailed: the agent answered with an error.
+            CommandLost: a later request was answered first.
+            ProtocolViolation: what came is no reply.
+            ChannelBroken: the stream ended.
+            Cancelled: the cancellation was set.
+        """
+        limit = timeout_of(command) if timeout_s is None else timeout_s
+        return self._ask_in_step(command, arguments, limit, tag=None)
+
+    def probe_status(self) -> FreezeState:
+        """Ask ``guest-fsfreeze-status``, and learn whether the agent takes ids (protocol §2.4).
+
+        Raises:
+            as `request`.
+        """
+        wire = self._conversation.wire
+        if wire.tags is None:
+            try:
+                value = self._ask_in_step(STATUS, None, timeout_of(STATUS), tag=True)
+                return self._freeze_state(value)
+            except CommandFailed:
+                if wire.tags:
+                    raise
+                wire.tags = False
+        return self.fsfreeze_status()
+
+    def ping(self) -> None:
+        """Ask ``guest-ping``, which leaves a line in the guest's log (protocol §1.11).
+
+        Raises:
+            as `request`.
+        """
+        self.request("guest-ping")
+
+    def info(self) -> AgentInfo:
+        """Ask ``guest-info``.
+
+        Raises:
+            as `request`.
+        """
+        value = self.request("guest-info")
+        info = agent_info(value)
+        if info is None:
+            raise self._wrong("guest-info", value)
+        return info
+
+    def fsinfo(self, timeout_s: float | None = None) -> Listed:
+        """Ask ``guest-get-fsinfo``: the mounted file systems, safe to show.
+
+        Raises:
+            as `request`.
+        """
+        value = self.request("guest-get-fsinfo", timeout_s=timeout_s)
+        found = file_systems(value)
+        if found is None:
+            raise self._wrong("guest-get-fsinfo", value)
+        return found
+
+    def osinfo(self) -> Mapping[str, str]:
+        """Ask ``guest-get-osinfo``: its strings, safe to show.
+
+        Raises:
+            as `request`.
+        """
+        value = self.request("guest-get-osinfo")
+        if not isinstance(value, dict):
+            raise self._wrong("guest-get-osinfo", value)
+        return {printable(key, 60): printable(text, 200) for key, text in value.items()}
+
+    def fsfreeze_status(self) -> FreezeState:
+        """Ask ``guest-fsfreeze-status``: the agent's flag, not the kernel's state (protocol §3.3).
+
+        Raises:
+            as `request`.
+        """
+        return self._freeze_state(self.request(STATUS))
+
+    def fsfreeze_freeze(self, timeout_s: float | None = None) -> int:
+        """Freeze all file systems; the caller owns the thaw.
+
+        The operator's freeze is `agentclient.operations.freeze`; this is the bare command.
+
+        Raises:
+            as `request`.
+        """
+        return self._count("guest-fsfreeze-freeze", None, timeout_s)
+
+    def fsfreeze_freeze_list(
+        self, mountpoints: Sequence[str], timeout_s: float | None = None
+    ) -> int:
+        """Freeze the named mount points; unknown ones are ignored silently (protocol §3.10).
+
+        Raises:
+            as `request`.
+        """
+        arguments = {"mountpoints": list(mountpoints)}
+        return self._count("guest-fsfreeze-freeze-list", arguments, timeout_s)
+
+    def fsfreeze_thaw(self, timeout_s: float | None = None) -> int:
+        """Thaw; return the number of file systems that were thawed.
+
+        Raises:
+            as `request`.
+        """
+        return self._count("guest-fsfreeze-thaw", None, timeout_s)
+
+    def _count(
+        self, command: str, arguments: Mapping[str, object] | None, timeout_s: float | None
+    ) -> int:
+        value = self.request(command, arguments, timeout_s)
+        number = file_systems_counted(value)
+        if number is None:
+            raise self._wrong(command, value)
+        return number
+
+    def _freeze_state(self, value: object) -> FreezeState:
+        state = freeze_state(value)
+        if state is None:
+            raise self._wrong(STATUS, value)
+        return state
+
+    def _wrong(self, command: str, value: object) -> ProtocolViolation:
+        return ProtocolViolation(
+            self._vm, command, f"the answer is of the wrong type: {printable(value, 80)}"
+        )
+
+    def _ask_in_step(
+        self,
+        command: str,
+        arguments: Mapping[str, object] | None,
+        limit_s: float,
+        *,
+        tag: bool | None,
+    ) -> object:
+        """Ask on a channel that is synchronised, and know when it is no more."""
+        if not self._in_step:
+            self.sync()
+        try:
+            return self._ask(command, arguments, limit_s, tag=tag)
+        except CommandFailed:
+            raise
+        except BaseException:
+            self._in_step = False
+            raise
+
+    def _ask(
+        self,
+        command: str,
+        arguments: Mapping[str, object] | None,
+        limit_s: float,
+        *,
+        tag: bool | None,
+    ) -> object:
+        started = time.monotonic()
+        ticket = self._conversation.ticket()
+        self._send(
+            started,
+            command,
+            lambda by: self._conversation.ask(ticket, command, arguments, by, tag=tag),
+        )
+        return self._await(ticket, command, started, limit_s)
+
+    def _send(self, started: float, command: str, write: Callable[[float], None]) -> None:
+        try:
+            write(started + DEFAULT_TIMEOUT_S)
+        except TimeoutError as error:
+            raise AgentTimeout(self._vm, command, str(error), DEFAULT_TIMEOUT_S) from error
+        except StreamEnded as error:
+            raise ChannelBroken(self._vm, command, str(error)) from error
+
+    def _await(self, ticket: int, command: str, started: float, limit_s: float) -> object:
+        for event in self._events(command, started, limit_s):
+            answer = self._judge(event, ticket, command, started)
+            if answer is not None:
+                return answer[0]
+        raise AssertionError("events end in an answer or an error")
+
+    def _events(self, command: str, started: float, limit_s: float) -> Iterator[WireEvent]:
+        """Yield what comes until `limit_s` have passed.
+
+        Raises:
+            AgentTimeout: they have.
+        """
+        deadline = started + limit_s
+        conversation = self._conversation
+        while self._wait(conversation.channel, deadline):
+            try:
+                yield from conversation.pump()
+            except StreamEnded as error:
+                raise ChannelBroken(self._vm, command, str(error), _since(started)) from error
+            flood = conversation.wire.flood
+            if self._in_step and flood is not None:
+                raise ProtocolViolation(self._vm, command, flood, _since(started))
+            if time.monotonic() >= deadline:
+                break  # a guest that talks without end does not keep us
+        raise AgentTimeout(
+            self._vm,
+            command,
+            "no answer; the agent is busy, hung or dead, or another client is served",
+            _since(started),
+            "It may still run",
+        )
+
+    def _wait(self, channel: Channel, deadline: float) -> bool:
+        """Wait for something to read; False if nothing comes until `deadline`."""
+        while not wait_readable(
+            channel, min(deadline, time.monotonic() + WATCH_EVERY_S), self._cancellation
+        ):
+            if time.monotonic() >= deadline:
+                return False
+            self._watch()
+        return True
+
+    def _judge(
+        self, event: WireEvent, ticket: int, command: str, started: float
+    ) -> tuple[object] | None:
+        match event:
+            case Reply(number, value) if number == ticket:
+                return (value,)
+            case Synced(number) if number == ticket:
+                return (None,)
+            case Failure(number, error_class, desc) if number == ticket:
+                raise CommandFailed(self._vm, command, error_class, desc, _since(started))
+            case Passed(number) if number == ticket:
+                raise CommandLost(self._vm, command, Cause.UNKNOWN, _since(started))
+            case Dropped(text, True) if self._in_step:
+                raise ProtocolViolation(self._vm, command, text, _since(started))
+            case _:
+                return None
+
+
+def _since(started: float) -> float:
+    return time.monotonic() - started

@@ -1,0 +1,343 @@
+"""What the host can see of a VM without a word to its guest: one short visit to the monitor.
+
+A visit connects, asks everything in one write and closes: about a millisecond. The session is
+kept open only where the configuration says that the monitor is ours; then QEMU's events come as
+well (protocol §1.5). All users of a VM's monitor share one `Monitor` (P5).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+
+from agentclient.access.exchange import Steps, Talk, releasing, run
+from agentclient.access.presence import Server, is_gone, server_of
+from agentclient.access.qmp_session import Ask, MonitorTrouble, QmpSession
+from agentclient.access.stream import ConnectFailed, Endpoint
+from agentclient.model.text import printable
+from agentclient.model.vm import AgentChannel, MonitorView, Process, RunState, Transport
+from agentclient.protocol import qemu_port as ports
+from agentclient.protocol.qemu_port import Port
+from agentclient.protocol.qmp import QmpEvent, QmpFailure, QmpReply
+
+DEFAULT_VISIT_S = 0.5
+# A held session whose QEMU is busy (with a reset, say) is kept for so long: with it go its events.
+LATE_S = 5.0
+
+_RUN_STATES = {
+    "running": RunState.RUNNING,
+    "paused": RunState.PAUSED,
+    "prelaunch": RunState.PAUSED,
+    "debug": RunState.PAUSED,
+    "save-vm": RunState.PAUSED,
+    "restore-vm": RunState.PAUSED,
+    "watchdog": RunState.PAUSED,
+    "colo": RunState.PAUSED,
+    "io-error": RunState.IO_ERROR,
+    "internal-error": RunState.IO_ERROR,
+    "suspended": RunState.SUSPENDED,
+    "inmigrate": RunState.MIGRATING,
+    "postmigrate": RunState.MIGRATED,
+    "finish-migrate": RunState.MIGRATING,
+    "shutdown": RunState.SHUTDOWN,
+    "guest-panicked": RunState.PANICKED,
+}
+_MIGRATING = {"setup", "active", "pre-switchover", "device", "postcopy-active", "wait-unplug"}
+
+
+class Monitor:
+    """One VM's monitor; thread-safe.
+
+    Args:
+        endpoint: where it listens.
+        agent: the agent's channel, to find its port; None if the VM has none.
+        ours: whether the session may be held.
+        process: the VM's process, where it is known; else the QEMU that once answered is.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        agent: AgentChannel | None,
+        *,
+        ours: bool = False,
+        process: Process | None = None,
+    ) -> None:
+        self._endpoint = endpoint
+        self._agent = agent
+        self._ours = ours
+        self._process = process
+        self._server: Server | None = None
+        self._lock = threading.Lock()
+        self._session: QmpSession | None = None
+        self._port: Port | None = None
+        self._sole = True
+        self._looked_for_port = False
+        self._queues_visible = True
+        self._openings = 0
+        self._resets = 0
+        self._late_since: float | None = None
+
+    def look(self, timeout_s: float = DEFAULT_VISIT_S) -> MonitorView:
+        """Visit the monitor and return all that it shows; never raises.
+
+        Args:
+            timeout_s: how long the visit may take.
+        """
+        with self._lock:
+            deadline = time.monotonic() + timeout_s
+            try:
+                session = self._open()
+            except ConnectFailed as error:
+                return self.unreachable(error)
+            return run(self._visit(session, full=True), session.channel, deadline)
+
+    def begin(
+        self, timeout_s: float = DEFAULT_VISIT_S, *, full: bool = False
+    ) -> Talk[MonitorView] | None:
+        """Begin a look whose steps somebody else takes, who must take the first at once.
+
+        Args:
+            timeout_s: how long the visit may take.
+            full: look also at what only a freeze or a thaw needs: writes, openings and reads.
+
+        Returns:
+            None if somebody else is looking just now.
+
+        Raises:
+            ConnectFailed: the monitor can't be reached (see `unreachable`).
+        """
+        if not self._lock.acquire(blocking=False):
+            return None
+        try:
+            session = self._open()
+        except BaseException:
+            self._lock.release()
+            raise
+        steps = releasing(self._lock, self._visit(session, full=full))
+        return Talk(session.channel, steps, time.monotonic() + timeout_s)
+
+    def ask(
+        self, asks: Sequence[Ask], timeout_s: float = DEFAULT_VISIT_S
+    ) -> list[QmpReply | QmpFailure]:
+        """Visit the monitor and ask it commands by name; return their answers in order.
+
+        Args:
+            asks: the commands; what one of them does is not undone if a later one fails.
+            timeout_s: how long the visit may take.
+
+        Raises:
+            MonitorTrouble: it can't be reached, or not everything was answered in time: what was
+                asked may still be done.
+        """
+        with self._lock:
+            deadline = time.monotonic() + timeout_s
+            try:
+                session = self._open()
+            except ConnectFailed as error:
+                raise MonitorTrouble(str(error)) from error
+            return run(self._exchange(session, asks), session.channel, deadline)
+
+    @property
+    def process(self) -> Process | None:
+        """The VM's process; None if it isn't known."""
+        return self._process or (self._server.process if self._server is not None else None)
+
+    def unreachable(self, error: ConnectFailed) -> MonitorView:
+        """Return what is known of a VM to whose monitor no connection can be made."""
+        return unseen(error, is_gone(self.process))
+
+    def event_fd(self) -> int | None:
+        """Return a descriptor that is readable when QEMU tells something; None if not held."""
+        with self._lock:
+            return self._session.channel.fileno() if self._session is not None else None
+
+    def close(self) -> None:
+        """End a held session."""
+        with self._lock:
+            self._drop()
+
+    def _open(self) -> QmpSession:
+        if self._session is None:
+            channel = self._endpoint.connect()
+            if self._process is None and (self._server is None or is_gone(self.process)):
+                self._server = server_of(channel)
+            self._session = QmpSession(channel)
+        return self._session
+
+    def _visit(self, session: QmpSession, *, full: bool) -> Steps[MonitorView]:
+        keep = False
+        try:
+            yield from session.greet()
+            view = yield from self._ask_all(session, full=full)
+            keep, self._late_since = self._ours, None
+        except MonitorTrouble as error:
+            keep = self._ours and error.late and self._waits_on()
+            view = unseen(error, is_gone(self.process))
+            # What QEMU has told before it did not answer would be lost with the session.
+            return self._with_resets(view, session.told()) if self._ours else view
+        else:
+            return view
+        finally:
+            if not keep:
+                self._drop()
+
+    def _exchange(
+        self, session: QmpSession, asks: Sequence[Ask]
+    ) -> Steps[list[QmpReply | QmpFailure]]:
+        keep = False
+        try:
+            yield from session.greet()
+            answers = yield from session.ask(asks)
+            keep = self._ours
+        finally:
+            if not keep:
+                self._drop()
+        return answers
+
+    def _waits_on(self) -> bool:
+        """Whether a held session that did not answer in time is given more of it."""
+        now = time.monotonic()
+        if self._late_since is None:
+            self._late_since = now
+        return now - self._late_since < LATE_S
+
+    def _drop(self) -> None:
+        self._late_since = None
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+    def _ask_all(self, session: QmpSession, *, full: bool) -> Steps[MonitorView]:
+        if not self._looked_for_port and (full or self._port_is_unknown):
+            yield from self._find_port(session)
+        asks = [Ask("query-status"), Ask("query-migrate"), Ask("query-chardev")]
+        if full:
+            asks += [Ask("query-blockstats"), *self._queue_asks()]
+        answers = yield from session.ask(asks)
+        status, migration, chardevs, *rest = answers
+        view = self._view(_run_state(_value(status), _value(migration)), _value(chardevs))
+        if full:
+            view = view._replace(written_bytes=ports.written_bytes(_value(rest[0])))
+            view = self._with_queues(view, rest[1:])
+        return self._with_events(view, session.take_events()) if self._ours else view
+
+    @property
+    def _port_is_unknown(self) -> bool:
+        return self._agent is not None and self._agent.transport is Transport.UNKNOWN
+
+    def _queue_asks(self) -> list[Ask]:
+        if self._port is None or not self._queues_visible:
+            return []
+        device, read = self._port.device, self._port.receive_queue
+        control = {"path": device, "queue": ports.CONTROL_TRANSMIT_QUEUE}
+        return [
+            Ask("x-query-virtio-queue-status", control),
+            Ask("x-query-virtio-queue-element", {"path": device, "queue": read, "index": 0}),
+        ]
+
+    def _view(self, run_state: RunState, value: object) -> MonitorView:
+        """Return what every look shows: the run state, and both ends of the agent's channel."""
+        if self._agent is None:
+            return MonitorView(run_state, gone=False)
+        chardev = ports.agent_chardev(ports.chardevs(value), self._agent)
+        if chardev is None:
+            path = printable(str(self._agent.path))
+            problem = f"monitor: it knows no chardev for {path}"
+            return MonitorView(run_state, problem=problem, gone=False)
+        # QEMU itself opens the frontend of an isa-serial agent, so that says nothing (§1.9).
+        virtio = self._port is not None or self._agent.transport is Transport.VIRTIO_SERIAL
+        is_open = chardev.open if virtio else None
+        return MonitorView(run_state, port_open=is_open, client=chardev.client, gone=False)
+
+    def _with_queues(self, view: MonitorView, answers: list[QmpReply | QmpFailure]) -> MonitorView:
+        if not answers:
+            return view
+        control, receive = (_value(answer) for answer in answers)
+        openings = ports.queue_index(control, "used-idx")
+        if openings is None:
+            self._no_queues(answers[0])
+            return view
+        reads = ports.index_of_reads(receive)
+        return view._replace(openings=openings, reads=reads, sole_port=self._sole)
+
+    def _no_queues(self, answer: QmpReply | QmpFailure) -> None:
+        """Fall back where QEMU is too old for it; look again where the object has moved."""
+        if isinstance(answer, QmpFailure) and answer.error_class != "CommandNotFound":
+            self._looked_for_port = False
+        else:
+            self._queues_visible = False
+
+    def _with_events(self, view: MonitorView, events: list[QmpEvent]) -> MonitorView:
+        view = self._with_resets(view, events)
+        if view.openings is not None or self._port is None or self._port.id is None:
+            return view
+        mine = [
+            event.data.get("open") is True
+            for event in events
+            if event.name == "VSERPORT_CHANGE" and event.data.get("id") == self._port.id
+        ]
+        # The event's rate limit hides a closing between two openings (protocol §1.5), so every
+        # event counts, whatever it says.
+        self._openings += len(mine)
+        return view._replace(openings=self._openings)
+
+    def _with_resets(self, view: MonitorView, events: list[QmpEvent]) -> MonitorView:
+        self._resets += sum(event.name == "RESET" for event in events)
+        return view._replace(resets=self._resets)
+
+    def _find_port(self, session: QmpSession) -> Steps[None]:
+        """Find the agent's port in QEMU's object tree; about five more round trips, once."""
+        if self._agent is None:
+            self._looked_for_port = True
+            return
+        listings = yield from session.ask([Ask("qom-list", {"path": p}) for p in ports.PERIPHERALS])
+        paths = [
+            path
+            for directory, answer in zip(ports.PERIPHERALS, listings, strict=True)
+            for path in ports.port_paths(directory, _value(answer))
+        ]
+        found = []
+        for path in paths:
+            found.append((yield from _read_port(session, path)))
+        known = [one for one in found if one is not None]
+        answers = yield from session.ask([Ask("query-chardev")])
+        chardev = ports.agent_chardev(ports.chardevs(_value(answers[0])), self._agent)
+        label = chardev.label if chardev else None
+        self._port = next((one for one in known if one.label == label), None)
+        self._sole = (
+            self._port is None or sum(one.device == self._port.device for one in known) == 1
+        )
+        self._looked_for_port = True
+
+
+def unseen(error: Exception, gone: bool | None) -> MonitorView:
+    """Return what a monitor shows that could not be asked.
+
+    Args:
+        error: why not.
+        gone: what is known of the VM otherwise.
+    """
+    run_state = RunState.GONE if gone else RunState.UNKNOWN
+    return MonitorView(run_state, problem=f"monitor: {error}", gone=gone)
+
+
+def _read_port(session: QmpSession, path: str) -> Steps[Port | None]:
+    names = ("chardev", "nr", "parent_bus")
+    asks = [Ask("qom-get", {"path": path, "property": name}) for name in names]
+    answers = yield from session.ask(asks)
+    values = [_value(answer) for answer in answers]
+    return ports.port(path, dict(zip(names, values, strict=True)))
+
+
+def _value(answer: QmpReply | QmpFailure) -> object:
+    return answer.value if isinstance(answer, QmpReply) else None
+
+
+def _run_state(status: object, migration: object) -> RunState:
+    word = status.get("status") if isinstance(status, dict) else None
+    run_state = _RUN_STATES.get(str(word), RunState.UNKNOWN)
+    progress = migration.get("status") if isinstance(migration, dict) else None
+    under_way = str(progress) in _MIGRATING and run_state is not RunState.MIGRATED
+    return RunState.MIGRATING if under_way else run_state

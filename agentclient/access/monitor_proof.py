@@ -1,0 +1,96 @@
+"""Whether a monitor is the VM's own, before anything is done through it (P10).
+
+Who names a VM by its sockets may name two VMs' without knowing it: a reset would hit the other.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from typing import Final
+
+from agentclient.access.guest_link import CHANNEL_WAIT_S, Link
+from agentclient.access.peer import find_peer, suits
+from agentclient.access.stream import ConnectFailed
+
+# A connection is shown once QEMU has accepted it.
+SHOWN_WITHIN_S: Final = 2.0
+LOOK_EVERY_S: Final = 0.02
+_NOT_PROVEN = "that the monitor is this VM's can't be shown"
+
+
+def doubt_of(link: Link) -> str | None:
+    """Return why a monitor may be another VM's, as a clause; None if nothing speaks for it.
+
+    Nothing is written: both sockets are connected to, and closed again.
+    """
+    vm = link.vm
+    if link.monitor is None or vm.agent is None or vm.monitor is None:
+        return None
+    if link.doubt is not None:
+        return link.doubt
+    monitor = find_peer(vm.monitor.path)
+    expected = vm.monitor_peer or vm.peer
+    if monitor is not None and expected is not None and not suits(monitor, expected):
+        return "it is not the VM that listens on the monitor's socket"
+    if _known_to_be_one(link):
+        return None
+    agent = find_peer(vm.agent.path)
+    if agent is None or monitor is None or None in (agent.process, monitor.process):
+        return None
+    if agent.process == monitor.process:
+        return None
+    assert agent.process is not None
+    assert monitor.process is not None
+    return (
+        f"the monitor is another VM's: pid {monitor.process.pid} listens there, and pid"
+        f" {agent.process.pid} on the agent's socket"
+    )
+
+
+def unproven(link: Link) -> str | None:
+    """Return why a monitor is not proven to be the VM's, as a clause; None if it is.
+
+    It is if one QEMU serves both sockets; or, where others pass on what is said, if it shows our
+    own connection to the agent, to which nothing is written.
+    """
+    vm = link.vm
+    found = doubt_of(link)
+    if found is not None:
+        return found
+    if link.monitor is None or vm.agent is None or vm.monitor is None or _known_to_be_one(link):
+        return None
+    agent, monitor = find_peer(vm.agent.path), find_peer(vm.monitor.path)
+    if agent is not None and monitor is not None and agent.process == monitor.process is not None:
+        return None
+    return _shows_us(link)
+
+
+def _known_to_be_one(link: Link) -> bool:
+    """Return whether its source knows the VM's process, and no other one serves the monitor."""
+    return link.vm.process is not None and link.vm.monitor_peer is None
+
+
+def _shows_us(link: Link) -> str | None:
+    if not link.channel_lock.acquire(timeout=CHANNEL_WAIT_S):
+        return f"{_NOT_PROVEN}: frostwatch itself is talking to this agent"
+    try:
+        if link.look().client:
+            return f"{_NOT_PROVEN}: somebody else holds the agent's channel"
+        with closing(link.connect()):
+            seen = _look_until_shown(link)
+    except ConnectFailed as error:
+        return f"{_NOT_PROVEN}: the agent's channel can't be opened: {error}"
+    finally:
+        link.channel_lock.release()
+    return None if seen else f"{_NOT_PROVEN}: it does not show our connection to the agent"
+
+
+def _look_until_shown(link: Link) -> bool:
+    """Return whether the monitor shows our connection; who passes it on may take a moment."""
+    until = time.monotonic() + SHOWN_WITHIN_S
+    while not link.look().client:
+        if time.monotonic() > until:
+            return False
+        time.sleep(LOOK_EVERY_S)
+    return True

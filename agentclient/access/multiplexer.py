@@ -1,0 +1,171 @@
+"""Takes the steps of many talks by turns: one thread, one selector, nobody waits for anybody."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import os
+import select
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from agentclient.access.exchange import Talk
+from agentclient.access.stream import StreamEnded
+
+T = TypeVar("T")
+# A step writes a few hundred bytes, which a socket takes at once or never.
+_WRITE_S: Final = 0.0
+# With so many talks at once their answers are gathered for a moment, and taken together: each
+# waking up costs more than an answer does.
+_MANY: Final = 6
+_GATHER_S: Final = 0.002
+
+
+@dataclass(slots=True, eq=False)
+class _Flight:
+    """A talk that waits for bytes."""
+
+    talk: Talk[Any]
+    fd: int
+    done: Callable[[Any], None]
+    failed: Callable[[Exception], None]
+    over: bool = False
+
+
+class Visitor:
+    """Many talks at once. Everything but `wake` belongs to one thread."""
+
+    def __init__(self) -> None:
+        # Without the selectors module's bookkeeping, which costs more than the waiting itself.
+        self._epoll = select.epoll()
+        self._waiting: dict[int, _Flight] = {}
+        self._deadlines: list[tuple[float, int, _Flight]] = []
+        self._order = itertools.count()
+        self._flights = 0
+        self._wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._epoll.register(self._wake_fd, select.EPOLLIN)
+        self._lock = threading.Lock()
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when a `turn` has something to do."""
+        return self._epoll.fileno()
+
+    @property
+    def in_flight(self) -> int:
+        """The number of talks that have begun and not ended."""
+        return self._flights
+
+    def begin(
+        self, talk: Talk[T], done: Callable[[T], None], failed: Callable[[Exception], None]
+    ) -> None:
+        """Take a talk's first step, and the others when `turn` is called.
+
+        Args:
+            talk: what is said.
+            done: is called with what the steps return.
+            failed: is called with what they raise; a bug in one talk is that talk's alone (P8).
+        """
+        flight = _Flight(talk, talk.channel.fileno(), done, failed)
+        self._flights += 1
+        self._waiting[flight.fd] = flight
+        self._epoll.register(flight.fd, select.EPOLLIN)
+        heapq.heappush(self._deadlines, (talk.deadline, next(self._order), flight))
+        self._step(flight, lambda: next(talk.steps))
+
+    def turn(self, until: float) -> None:
+        """Wait until something has come, but not beyond `until`, and take the steps for it.
+
+        Args:
+            until: time of the monotonic clock.
+        """
+        if self._deadlines:
+            until = min(until, self._deadlines[0][0])
+        if self._flights >= _MANY:
+            time.sleep(_GATHER_S)
+        wait = max(0.0, until - time.monotonic())
+        for fd, _ in self._epoll.poll(wait):
+            flight = self._waiting.get(fd)  # a former one of this round may have ended it
+            if flight is not None:
+                self._receive(flight)
+            elif fd == self._wake_fd:
+                os.eventfd_read(fd)
+        self._expire(time.monotonic())
+
+    def wake(self) -> None:
+        """End a `turn` early; may be called from any thread."""
+        with self._lock:
+            if self._wake_fd >= 0:
+                os.eventfd_write(self._wake_fd, 1)
+
+    def close(self) -> None:
+        """End all talks, and release everything."""
+        for _, _, flight in self._deadlines:
+            if not flight.over:
+                self._land(flight)
+                flight.talk.steps.close()
+        self._deadlines.clear()
+        with self._lock:
+            self._epoll.close()
+            os.close(self._wake_fd)
+            self._wake_fd = -1
+
+    def _receive(self, flight: _Flight) -> None:
+        try:
+            came = flight.talk.channel.receive()
+        except StreamEnded as error:
+            self._throw(flight, error)
+            return
+        if came:
+            self._step(flight, lambda: flight.talk.steps.send(came))
+
+    def _throw(self, flight: _Flight, error: Exception) -> None:
+        self._step(flight, lambda: flight.talk.steps.throw(error))
+
+    def _step(self, flight: _Flight, take: Callable[[], bytes]) -> None:
+        """Take one step, and write what it says."""
+        try:
+            data = take()
+        except StopIteration as end:
+            self._land(flight)
+            self._tell(flight, end.value)
+            return
+        except Exception as error:  # noqa: BLE001 - P8: whatever it is, it is this talk's alone
+            self._land(flight)
+            flight.failed(error)
+            return
+        if data:
+            self._write(flight, data)
+
+    def _tell(self, flight: _Flight, result: object) -> None:
+        try:
+            flight.done(result)
+        except Exception as error:  # noqa: BLE001 - P8, as above
+            flight.failed(error)
+
+    def _write(self, flight: _Flight, data: bytes) -> None:
+        try:
+            flight.talk.channel.send(data, _WRITE_S)
+        except (StreamEnded, TimeoutError) as error:
+            self._throw(flight, error)
+
+    def _land(self, flight: _Flight) -> None:
+        flight.over = True
+        self._flights -= 1
+        del self._waiting[flight.fd]
+        if flight.talk.channel.fileno() >= 0:  # else its closing has taken it out
+            with suppress(OSError):  # somebody else has closed a session that is held, just now
+                self._epoll.unregister(flight.fd)
+
+    def _expire(self, now: float) -> None:
+        while self._deadlines and (self._deadlines[0][2].over or self._deadlines[0][0] <= now):
+            flight = heapq.heappop(self._deadlines)[2]
+            if not flight.over:
+                self._throw(flight, TimeoutError("no answer in time"))
+                if not flight.over:  # it goes on all the same: give it no more time
+                    self._land(flight)
+                    flight.talk.steps.close()
+                    flight.failed(TimeoutError("its steps do not end"))

@@ -1,0 +1,49 @@
+"""The guard that never freezes the machine on which frostwatch itself runs.
+
+A frozen machine can't thaw itself: the console would hang with everything else that writes. The
+guest's monitor tells its UUID, which the firmware of that same guest tells from inside.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from agentclient.access.guest_link import Link
+from agentclient.access.qmp_session import Ask, MonitorTrouble
+from agentclient.protocol.qmp import QmpReply
+
+FIRMWARE: Final = Path("/sys/class/dmi/id/product_uuid")  # for root alone to read
+_NONE: Final = "00000000-0000-0000-0000-000000000000"
+
+
+def own_uuid(path: Path = FIRMWARE) -> str | None:
+    """Return this machine's UUID; None if it has none, or we may not know it."""
+    try:
+        found = path.read_text().strip().lower()
+    except (OSError, UnicodeDecodeError):
+        return None
+    return found if found and found != _NONE else None
+
+
+def is_self(link: Link, own: str | None) -> bool:
+    """Return whether a VM is provably the machine on which we run.
+
+    Args:
+        link: the VM.
+        own: our own machine's UUID (see `own_uuid`).
+    """
+    return own is not None and uuid_of(link) == own
+
+
+def uuid_of(link: Link) -> str | None:
+    """Return a VM's UUID as its monitor tells it; None if it has none, or can't be asked."""
+    if link.monitor is None:
+        return None
+    try:
+        (answer,) = link.monitor.ask([Ask("query-uuid")])
+    except MonitorTrouble:
+        return None
+    value = answer.value if isinstance(answer, QmpReply) else None
+    uuid = value.get("UUID") if isinstance(value, dict) else None
+    return uuid.lower() if isinstance(uuid, str) and uuid != _NONE else None

@@ -1,0 +1,287 @@
+"""A connected byte stream with deadlines and cancellation; UNIX sockets first.
+
+"Connected" means nothing yet: QEMU serves one client, and the kernel lets two more wait in silence
+(protocol §1.2). Who may write is the wire's business, see `agentclient.protocol.qga`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+import time
+from collections.abc import Iterable
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+from agentclient.access.cancel import Cancellation
+from agentclient.access.peer import problem_with
+from agentclient.access.process import socket_identity
+from agentclient.model.errors import Cancelled
+from agentclient.model.vm import Peer
+
+RECEIVE_SIZE = 64 * 1024
+# A socket's address has room for so many bytes, one of them the zero at its end.
+_ADDRESS_BYTES = 108
+_CAN_NOT_WAIT_S = 0.02
+# A socket that turned out to be somebody else's is looked at again after so long.
+LEFT_ALONE_S = 15.0
+
+
+class ConnectProblem(StrEnum):
+    """Why a connection could not be made."""
+
+    MISSING = "missing"
+    REFUSED = "refused"
+    NO_PERMISSION = "no permission"
+    QUEUE_FULL = "queue full"
+    NOT_THE_VM = "not the VM"
+    NO_DESCRIPTOR = "no descriptor"
+    OTHER = "other"
+
+
+class ConnectFailed(Exception):
+    """No connection could be made.
+
+    Args:
+        problem: which kind of failure.
+        text: one clause for a person.
+    """
+
+    def __init__(self, problem: ConnectProblem, text: str) -> None:
+        self.problem = problem
+        super().__init__(text)
+
+
+class StreamEnded(Exception):
+    """The other side has closed the stream, or it broke."""
+
+
+class Channel(Protocol):
+    """A connected byte stream."""
+
+    def fileno(self) -> int:
+        """Return the descriptor to wait on."""
+
+    def send(self, data: bytes, deadline: float) -> None:
+        """Write all of `data`.
+
+        Args:
+            data: the bytes.
+            deadline: time of the monotonic clock by which they must be written.
+
+        Raises:
+            StreamEnded: the stream is broken.
+            TimeoutError: the other side does not take the bytes.
+        """
+
+    def receive(self) -> bytes:
+        """Return what has come, without waiting; empty if nothing has.
+
+        Raises:
+            StreamEnded: the stream has ended.
+        """
+
+    def close(self) -> None:
+        """Close it; doing it again changes nothing."""
+
+
+class Endpoint(Protocol):
+    """Where a `Channel` can be had."""
+
+    def connect(self) -> Channel:
+        """Connect.
+
+        Raises:
+            ConnectFailed: it can't be had.
+        """
+
+
+class UnixChannel:
+    """A connected UNIX socket."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        self._socket = connected
+        if connected.gettimeout() != 0.0:
+            connected.setblocking(False)
+
+    def fileno(self) -> int:
+        """Return the descriptor to wait on."""
+        return self._socket.fileno()
+
+    def send(self, data: bytes, deadline: float) -> None:
+        """Write all of `data` (see `Channel.send`)."""
+        view = memoryview(data)
+        while view:
+            try:
+                view = view[self._socket.send(view) :]
+            except BlockingIOError:
+                self._wait_writable(deadline)
+            except OSError as error:
+                raise StreamEnded(str(error)) from error
+
+    def receive(self) -> bytes:
+        """Return what has come, without waiting (see `Channel.receive`)."""
+        try:
+            data = self._socket.recv(RECEIVE_SIZE)
+        except BlockingIOError:
+            return b""
+        except OSError as error:
+            raise StreamEnded(str(error)) from error
+        if not data:
+            raise StreamEnded("the other side has closed the connection")
+        return data
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+    def _wait_writable(self, deadline: float) -> None:
+        left = deadline - time.monotonic()
+        if left <= 0 or not wait_any([self.fileno()], left, select.POLLOUT):
+            raise TimeoutError("the other side does not take our bytes")
+
+
+class UnixEndpoint:
+    """A UNIX socket on this host.
+
+    Args:
+        path: the socket's path, of any length.
+        peer: who must listen there; None for anybody.
+    """
+
+    def __init__(self, path: Path, peer: Peer | None = None) -> None:
+        self.path = path
+        self._peer = peer
+        self._refused: tuple[float, str, str] | None = None  # when, which socket, why
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def connect(self) -> UnixChannel:
+        """Connect without waiting: a UNIX socket answers at once or not at all.
+
+        Raises:
+            ConnectFailed: it can't be had, or somebody else listens there.
+        """
+        if self._refused is not None:
+            self._leave_alone(*self._refused)
+        kind = socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+        try:
+            connection = socket.socket(socket.AF_UNIX, kind)
+        except OSError as error:
+            raise _connect_failed(error) from error
+        try:
+            connect_to(connection, self.path)
+        except (OSError, ValueError) as error:
+            connection.close()
+            raise _connect_failed(error) from error
+        if self._peer is not None:
+            problem = problem_with(connection, self.path, self._peer)
+            if problem is not None:
+                connection.close()
+                self._refused = (time.monotonic(), socket_identity(self.path) or "", problem)
+                raise ConnectFailed(ConnectProblem.NOT_THE_VM, problem)
+        return UnixChannel(connection)
+
+    def _leave_alone(self, at: float, which: str, why: str) -> None:
+        """Connect to somebody else's socket not again for a while: it serves its own clients.
+
+        Raises:
+            ConnectFailed: it is the same socket still.
+        """
+        if time.monotonic() < at + LEFT_ALONE_S and socket_identity(self.path) == which:
+            raise ConnectFailed(ConnectProblem.NOT_THE_VM, why)
+        self._refused = None
+
+
+def wait_readable(
+    channel: Channel, deadline: float, cancellation: Cancellation | None = None
+) -> bool:
+    """Wait until `channel` has something to read.
+
+    Args:
+        channel: what to wait for.
+        deadline: time of the monotonic clock at which the wait ends.
+        cancellation: ends the wait early.
+
+    Returns:
+        False if the deadline passed.
+
+    Raises:
+        Cancelled: the cancellation was set.
+    """
+    waited_for = [channel.fileno()]
+    if cancellation is not None:
+        waited_for.append(cancellation.fileno())
+    ready = wait_any(waited_for, max(0.0, deadline - time.monotonic()))
+    if cancellation is not None and cancellation.is_set:
+        raise Cancelled("cancelled")
+    return bool(ready)
+
+
+def wait_any(fds: Iterable[int], timeout_s: float, events: int = select.POLLIN) -> set[int]:
+    """Wait for descriptors, and return those at which something may have happened.
+
+    Where the system can't wait (no memory; a limit of open files that was set below what is open),
+    it is a short sleep, and all are returned: a thaw must not fail for that. They do not block.
+
+    Args:
+        fds: the descriptors.
+        timeout_s: how long.
+        events: what for, as in `select.poll`.
+    """
+    waited_for = list(fds)
+    try:
+        poll = select.poll()
+        for fd in waited_for:
+            poll.register(fd, events)
+        return {fd for fd, _ in poll.poll(timeout_s * 1000)}
+    except OSError:
+        time.sleep(min(timeout_s, _CAN_NOT_WAIT_S))
+        return set(waited_for)
+
+
+def connect_to(connection: socket.socket, path: Path) -> None:
+    """Connect a UNIX socket to a path of any length.
+
+    Raises:
+        OSError: it can't be had.
+        ValueError: this is no path.
+    """
+    if len(os.fsencode(path)) < _ADDRESS_BYTES:
+        connection.connect(str(path))
+        return
+    # A longer one has no room in an address; an open descriptor of the same file has a short name.
+    found = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        connection.connect(f"/proc/self/fd/{found}")
+    finally:
+        os.close(found)
+
+
+def _connect_failed(error: OSError | ValueError) -> ConnectFailed:
+    if not isinstance(error, OSError):
+        return ConnectFailed(ConnectProblem.OTHER, str(error))
+    match error.errno:
+        case errno.ENOENT | errno.ENOTDIR:
+            return ConnectFailed(ConnectProblem.MISSING, "the socket does not exist")
+        case errno.ECONNREFUSED:
+            return ConnectFailed(ConnectProblem.REFUSED, "nobody listens on the socket")
+        case errno.EACCES | errno.EPERM:
+            return ConnectFailed(
+                ConnectProblem.NO_PERMISSION,
+                "we may not open the socket: run as root, or as a member of its group",
+            )
+        case errno.EMFILE | errno.ENFILE:
+            return ConnectFailed(
+                ConnectProblem.NO_DESCRIPTOR, "no descriptor is left for it (ulimit -n)"
+            )
+        case errno.EAGAIN:
+            return ConnectFailed(
+                ConnectProblem.QUEUE_FULL, "other clients wait for the socket already"
+            )
+        case _:
+            return ConnectFailed(ConnectProblem.OTHER, error.strerror or str(error))

@@ -1,0 +1,1 @@
+"""Where VMs come from, and how each is reached."""

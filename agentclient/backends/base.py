@@ -1,0 +1,157 @@
+"""What every source of VMs offers, and how the lists of several become one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from agentclient.model.vm import AgentChannel, Transport, Vm
+
+EXPLICIT_SOURCE = "socket"
+DRILL_SOURCE = "drill"
+LIBVIRT = "libvirt owns this VM and its agent's channel, which nobody else may open"
+
+
+class Abilities(NamedTuple):
+    """What a source's VMs can be used for, where each VM's own configuration allows it.
+
+    Attributes:
+        freeze: the agent's channel can be held, so a freeze can be sent.
+        monitor: a QMP monitor can be asked.
+        port_state: it can be seen whether an agent runs without asking it.
+        processes: the source knows the VM's process.
+        locks: the source knows what a VM's manager is doing with it.
+    """
+
+    freeze: bool
+    monitor: bool
+    port_state: bool
+    processes: bool
+    locks: bool
+
+
+class Note(NamedTuple):
+    """Something that a source could not see or use; never a reason to stop.
+
+    Attributes:
+        subject: whom it is about: a VM's id, ``process 4711``, ``source qemu``.
+        text: one sentence. Names and paths in it are as they were found: not safe to show.
+        advice: what to do about it, a sentence; None if nothing.
+        hides: a VM may be behind it that is not listed.
+    """
+
+    subject: str
+    text: str
+    advice: str | None = None
+    hides: bool = False
+
+
+class Source(Protocol):
+    """Where VMs come from."""
+
+    @property
+    def name(self) -> str:
+        """The first word of its VMs' ids: ``qemu``, ``socket``."""
+
+    def list_vms(self) -> list[Vm]:
+        """Return the VMs that are there now.
+
+        Raises:
+            FrostwatchError: the source can't be looked at; one clear sentence.
+        """
+
+    def abilities(self) -> Abilities:
+        """Return what can be done with its VMs."""
+
+    def notes(self) -> tuple[Note, ...]:
+        """Return what the last `list_vms` could not see."""
+
+
+def merge(lists: Sequence[Sequence[Vm]]) -> list[list[Vm]]:
+    """Drop what several sources list twice.
+
+    Two VMs are one if they are one process, or if they share a socket and it is not known that
+    they are two: anybody can start a process that names another VM's socket.
+
+    The explicit one wins, since a person wrote it, and takes over what only the other source
+    knows: the process, the manager's lock, the reason not to freeze, the channel's label. Between
+    other sources the earlier one wins. What a person left out (such as a monitor) stays left out.
+
+    Args:
+        lists: each source's VMs.
+
+    Returns:
+        As many lists, in the same order, so that each still belongs to its source.
+    """
+    if len(lists) == 1:  # thousands of paths need not be looked at for this
+        return [list(lists[0])]
+    explicit_first = sorted(
+        range(len(lists)), key=lambda n: not any(vm.source == EXPLICIT_SOURCE for vm in lists[n])
+    )
+    winners: list[tuple[int, Vm]] = []
+    owners: dict[object, int] = {}
+    for place in explicit_first:
+        # Twins inside of one source are not ours to judge: only what came before counts.
+        added: dict[object, int] = {}
+        for vm in lists[place]:
+            keys = _keys_of(vm)
+            same = next((owners[key] for key in keys if key in owners), None)
+            if same is None or _are_two(winners[same][1], vm):
+                added.update(dict.fromkeys(keys, len(winners)))
+                winners.append((place, vm))
+            else:
+                winners[same] = (winners[same][0], _enriched(winners[same][1], vm))
+        owners.update(added)
+    return [[vm for at, vm in winners if at == place] for place in range(len(lists))]
+
+
+def _are_two(one: Vm, other: Vm) -> bool:
+    """Return whether two that share a socket are known to be two VMs: only one can own it."""
+    return None not in (one.process, other.process) and one.process != other.process
+
+
+def _enriched(winner: Vm, other: Vm) -> Vm:
+    if winner.source != EXPLICIT_SOURCE:
+        return winner
+    disabled = other.freeze_disabled
+    if disabled == other.out_of_reach != LIBVIRT:
+        disabled = None  # a person has named the channel that the source could not use
+    return winner._replace(
+        agent=_enriched_channel(winner.agent, other.agent),
+        process=winner.process or other.process,
+        peer=winner.peer or other.peer,
+        user=winner.user or other.user,
+        locked_by=winner.locked_by or other.locked_by,
+        freeze_disabled=winner.freeze_disabled or disabled,
+        selectors=winner.selectors or other.selectors,
+    )
+
+
+def _enriched_channel(
+    channel: AgentChannel | None, other: AgentChannel | None
+) -> AgentChannel | None:
+    if channel is None or other is None or not (_keys(channel.path) & _keys(other.path)):
+        return channel
+    unknown = channel.transport is Transport.UNKNOWN
+    return channel._replace(
+        label=channel.label or other.label,
+        transport=other.transport if unknown else channel.transport,
+    )
+
+
+def _keys_of(vm: Vm) -> list[object]:
+    """Return what a VM is recognised by: its process before its sockets."""
+    paths = [channel.path for channel in (vm.agent, vm.monitor) if channel is not None]
+    sockets = frozenset().union(*map(_keys, paths))
+    return [vm.process, *sockets] if vm.process is not None else list(sockets)
+
+
+def _keys(path: Path) -> frozenset[object]:
+    """Return what a socket is recognised by: its real path, and its inode if it has one."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return frozenset({os.path.realpath(path) if "\0" not in str(path) else str(path)})
+    return frozenset({os.path.realpath(path), (found.st_dev, found.st_ino)})

@@ -1,0 +1,291 @@
+"""One simulated guest, pure: bytes in, bytes out, and the time as everybody passes it.
+
+Its disks are the truth, its agent is one thread that does one thing after the other, its port is
+what lies between. No I/O, no clock and no thread, so that 40 s are tested in microseconds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, Final
+
+from agentclient.backends.drill import agent_replies as answers
+from agentclient.backends.drill.agent_replies import Refused, line
+from agentclient.backends.drill.disks import Disks
+from agentclient.backends.drill.plan import GuestPlan
+from agentclient.backends.drill.troubles import BEHAVIOURS, BOOT_S, HUGE_BYTES, REFREEZE_S, Trouble
+
+NEVER: Final = float("inf")
+# What moves the controller's queue until an agent has opened its port for the first time.
+OPENINGS_AT_BOOT: Final = 3
+_AGAIN_S = 5.0
+_THAW_S = 0.05
+
+_Step = tuple[float, Callable[[Any], None], Any]
+
+
+class DrillGuest:
+    """One guest.
+
+    All times are seconds of one clock, of whatever speed; they never go back.
+
+    Args:
+        plan: what it is.
+
+    Attributes:
+        disks: the truth about its file systems.
+        flag: what the agent believes, and keeps in a file: that it has frozen (protocol §3.3).
+        alive: an agent runs: the port's guest side is open.
+        client: a client is attached to the port's host side.
+        openings: moves with each opening and closing of the port, 0 at a reset (§1.10).
+        reads: moves when the agent reads a command (§1.10).
+    """
+
+    __slots__ = (
+        "_course", "_fate", "_now", "_output", "_task", "_trouble", "_unread", "alive", "client",
+        "disks", "flag", "openings", "plan", "reads",
+    )  # fmt: skip
+
+    def __init__(self, plan: GuestPlan) -> None:
+        self.plan = plan
+        self.disks = Disks(plan.file_systems, plan.load)
+        self.flag = False
+        self.alive = True
+        self.openings = OPENINGS_AT_BOOT
+        self.reads = 0
+        self._trouble = plan.trouble
+        self._course = BEHAVIOURS[plan.trouble].course
+        self.client = self._trouble is Trouble.BUSY
+        self._now = 0.0
+        self._unread = b""
+        self._output = b""
+        self._task: list[_Step] = []
+        self._fate: list[_Step] = []
+        if self._trouble is Trouble.FOREIGN:
+            self._freeze_foreign()
+
+    # -- the host's side ----------------------------------------------------------------------
+
+    @property
+    def accepts(self) -> bool:
+        """Whether a client can be served at all; one that never leaves keeps the others out."""
+        return self._trouble is not Trouble.BUSY
+
+    def client_came(self, now: float) -> None:
+        """A client is served from now on; it gets what nobody took before it (§3.5)."""
+        self.advance(now)
+        self.client = True
+        self.advance(now)
+
+    def client_left(self, now: float) -> None:
+        """The client has left; what waits for a closed port goes with it (§1.8)."""
+        self.advance(now)
+        self.client = False
+        if not self.alive:
+            self._unread = b""
+
+    def receive(self, now: float, data: bytes) -> None:
+        """The client has written."""
+        self.advance(now)
+        if self._trouble is not Trouble.SILENT:  # it is stopped, and would keep it for ever
+            self._unread += data
+        self.advance(now)
+
+    def thaw_by_key(self, now: float) -> None:
+        """SysRq and j: its kernel thaws everything, and its agent believes what it believed.
+
+        An idle ext4 shows it, too: test_sysrq_is_seen_on_an_idle_guest_too.
+        """
+        self.advance(now)
+        if self.disks.thaw(now):
+            self.disks.touch()
+
+    def reset(self, now: float) -> None:
+        """Start anew: test_a_reset_needs_the_name_and_leaves_nothing_frozen."""
+        self.advance(now)
+        self._reset(None)
+        if self._trouble is Trouble.SILENT:  # who had stopped its agent has not stopped this one
+            self._trouble = Trouble.FAST
+        self._fate = [(now + BOOT_S, self._start, None)]
+
+    def take_output(self) -> bytes:
+        """Return what the agent has written for the client."""
+        if not self.client:
+            return b""
+        data, self._output = self._output, b""
+        return data
+
+    # -- time ---------------------------------------------------------------------------------
+
+    @property
+    def wakes_at(self) -> float:
+        """When something happens in it by itself."""
+        task = self._task[0][0] if self._task else NEVER
+        return min(task, self._fate[0][0] if self._fate else NEVER)
+
+    def advance(self, now: float) -> None:
+        """Let time pass."""
+        while True:
+            if self._wants_work:
+                self._work()
+            elif self.wakes_at <= now:
+                self._next_step()
+            else:
+                break
+        self._now = max(self._now, now)
+
+    @property
+    def _wants_work(self) -> bool:
+        """Whether its agent can read a command: it has time, and got rid of its last answer."""
+        stuck = bool(self._output) and not self.client
+        return self.alive and not self._task and not stuck and b"\n" in self._unread
+
+    def _next_step(self) -> None:
+        steps = self._fate if self._fate and self._fate[0][0] == self.wakes_at else self._task
+        at, step, argument = steps.pop(0)
+        self._now = max(self._now, at)
+        step(argument)
+
+    # -- the agent ----------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        """Read one line, and do what it says; one thing after the other (§3.1)."""
+        command, _, self._unread = self._unread.partition(b"\n")
+        self.reads += 1
+        # The leading 0xFF of a sync: test_fact_leading_ff_gives_one_error_line.
+        *torn, command = command.split(answers.SENTINEL)
+        for _ in torn:
+            self._say(error=answers.NO_JSON)
+        if command.strip():
+            self._command(command)
+
+    def _command(self, text: bytes) -> None:
+        try:
+            message = json.loads(text)
+        except (ValueError, RecursionError):
+            message = None
+        if not isinstance(message, dict):
+            self._say(error=answers.NO_JSON)
+            return
+        tag = {"id": message["id"]} if "id" in message else {}
+        try:
+            self._run(message, tag)
+        except Refused as refusal:
+            self._say(error=refusal.body, **tag)
+
+    def _run(self, message: dict[str, Any], tag: dict[str, Any]) -> None:
+        command = answers.check(message.get("execute"), frozen=self.flag)
+        given = message.get("arguments")
+        arguments = given if isinstance(given, dict) else {}
+        match command:
+            case answers.SYNC:
+                self._output += answers.SENTINEL + line(value=answers.sync_id(arguments), **tag)
+            case answers.FREEZE:
+                self._begin_freeze(self.disks.order(None), tag)
+            case answers.FREEZE_LIST:
+                self._begin_freeze(self.disks.order(arguments.get("mountpoints") or ()), tag)
+            case answers.THAW:
+                self._task = [(self._now + _THAW_S, self._thaw, tag)]
+            case answers.FILE_SYSTEMS if self._trouble is Trouble.HUGE:
+                self._output += b'{"return": "' + b"x" * HUGE_BYTES + b'"}\n'
+            case _:
+                self._say(value=self._value(command, arguments), **tag)
+
+    def _value(self, command: str, arguments: dict[str, Any]) -> object:
+        match command:
+            case answers.STATUS:
+                return "frozen" if self.flag else "thawed"
+            case answers.FILE_SYSTEMS:
+                return answers.fsinfo(self.disks.file_systems)
+            case "guest-info":
+                return answers.info(self.plan.version, frozen=self.flag)
+            case "guest-sync":
+                return answers.sync_id(arguments)
+            case "guest-get-osinfo":
+                return {"id": "debian", "name": "Debian GNU/Linux", "version-id": "12"}
+            case _:
+                return {}
+
+    def _say(self, **body: object) -> None:
+        self._output += line(**body)
+
+    # -- a freeze -----------------------------------------------------------------------------
+
+    def _begin_freeze(self, devices: list[str], tag: dict[str, Any]) -> None:
+        """Plan the hook, the flag, each device and the answer; and what comes between."""
+        course = self._course
+        at = self._now + course.hook_s
+        if course.error:
+            self._task = [(at, self._fail, tag)]
+        else:
+            self._task = [(at, self._flush, None)]
+            for device in devices:
+                at += course.flush_s
+                self._task.append((at, self._freeze, device))
+            self._task.append((at, self._answer, tag))
+        if course.dies_s is not None:
+            dies_at = self._now + course.dies_s
+            step = self._reset if course.resets else self._kill
+            self._fate = [(dies_at, step, None), (dies_at + course.back_s, self._start, None)]
+
+    def _fail(self, tag: dict[str, Any]) -> None:
+        """The hook has failed: nothing is frozen (§3.8)."""
+        self._say(error={"class": "GenericError", "desc": self._course.error}, **tag)
+
+    def _flush(self, _: None) -> None:
+        """The flag comes before the first file system: test_fact_half_frozen_says_frozen."""
+        self.flag = True
+        if self._course.flush_bytes_s:
+            self.disks.write(self._now, self._course.flush_bytes_s)
+
+    def _freeze(self, device: str) -> None:
+        self.disks.freeze(self._now, device)
+
+    def _answer(self, tag: dict[str, Any]) -> None:
+        self._say(value=len(self.disks.frozen), **tag)
+
+    def _thaw(self, tag: dict[str, Any]) -> None:
+        self.flag = False
+        self._say(value=self.disks.thaw(self._now), **tag)
+        if self._trouble is Trouble.FOREIGN:
+            self._fate = [(self._now + REFREEZE_S, self._refreeze, None)]
+
+    # -- what happens to it -------------------------------------------------------------------
+
+    def _kill(self, _: None) -> None:
+        """SIGKILL: what was frozen stays so; what was not read waits for the next agent."""
+        self._close()
+        self.disks.write(self._now)
+        self.openings += 1
+
+    def _reset(self, _: None) -> None:
+        """The machine starts anew: nothing is frozen, and nothing is known of any command."""
+        self._close()
+        self._unread = b""
+        self.flag = False
+        self.disks.thaw(self._now)
+        self.openings = self.reads = 0
+
+    def _start(self, _: None) -> None:
+        """An agent starts, and believes the flag."""
+        self.alive = True
+        self.openings += 1 if self.openings else OPENINGS_AT_BOOT
+
+    def _refreeze(self, _: None) -> None:
+        """Somebody freezes it again, unless it is in use."""
+        if self.client or self.flag or self._task:
+            self._fate = [(self._now + _AGAIN_S, self._refreeze, None)]
+        else:
+            self._freeze_foreign()
+
+    def _freeze_foreign(self) -> None:
+        self.flag = True
+        for device in self.disks.order(None):
+            self.disks.freeze(self._now, device)
+
+    def _close(self) -> None:
+        self.alive = False
+        self._task.clear()
+        if not self.client:
+            self._output = b""

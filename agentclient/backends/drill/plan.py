@@ -1,0 +1,118 @@
+"""Which guests a drill has: plausible names, and a mix of troubles that is always the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from agentclient.backends.drill.size import DEFAULT_GUESTS
+from agentclient.backends.drill.troubles import HOSTILE_WORDS, PLAYED, Trouble
+from agentclient.model.vm import FileSystem
+
+# Of a large fleet one guest in so many has a given trouble, and never less than one has.
+ONE_OF_EACH_IN: Final = 100
+
+_ROOT = FileSystem("vda1", "/", "ext4")
+_EFI = FileSystem("vda15", "/boot/efi", "vfat")
+_DB = "db"
+
+
+@dataclass(frozen=True, slots=True)
+class _Role:
+    """What guests of one kind have in common.
+
+    Attributes:
+        data: what they have beside ``/``.
+        load: bytes that they write in a second.
+        version: the version of their agent.
+    """
+
+    data: FileSystem
+    load: float
+    version: str
+
+
+_ROLES: Final[Mapping[str, _Role]] = {
+    _DB: _Role(FileSystem("vdb1", "/var/lib/postgresql", "xfs"), 48e3, "8.2.2"),
+    "web": _Role(FileSystem("vdb1", "/srv/www", "ext4"), 4e3, "7.2.19"),
+    "mail": _Role(FileSystem("vdb1", "/var/mail", "ext4"), 16e3, "7.2.19"),
+    "app": _Role(FileSystem("vdb1", "/opt", "ext4"), 2e3, "9.2.0"),
+    "files": _Role(FileSystem("vdb1", "/srv/files", "xfs"), 24e3, "8.2.2"),
+    "git": _Role(FileSystem("vdb1", "/srv/git", "ext4"), 8e3, "7.2.19"),
+    "dns": _Role(FileSystem("vdb1", "/var/cache/bind", "ext4"), 0.0, "5.2.0"),
+    "ci": _Role(FileSystem("vdb1", "/var/lib/runner", "btrfs"), 64e3, "9.2.0"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class GuestPlan:
+    """One guest of a drill.
+
+    Attributes:
+        name: the VM's name.
+        file_systems: what it has mounted, in the order of mounting.
+        version: what its agent calls itself.
+        load: bytes that it writes in a second while it is not frozen.
+    """
+
+    name: str
+    trouble: Trouble = Trouble.FAST
+    file_systems: tuple[FileSystem, ...] = (_ROOT, _ROLES[_DB].data)
+    version: str = "8.2.2"
+    load: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON knows it, for the process that serves it."""
+        mounts = [[one.device, one.mountpoint, one.kind] for one in self.file_systems]
+        return {
+            "name": self.name,
+            "trouble": str(self.trouble),
+            "mounts": mounts,
+            "version": self.version,
+            "load": self.load,
+        }
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> GuestPlan:
+        """Read what `to_json` returned."""
+        mounts = tuple(FileSystem(*mount) for mount in body["mounts"])
+        trouble = Trouble(body["trouble"])
+        return cls(body["name"], trouble, mounts, body["version"], body["load"])
+
+
+def plan(count: int = DEFAULT_GUESTS) -> tuple[GuestPlan, ...]:
+    """Return the guests of a drill of `count`; always the same ones.
+
+    Most are fast, the first one always; every trouble is there as soon as there is room for it.
+    """
+    placed = dict(_placed(count))
+    numbers = dict.fromkeys(_ROLES, 0)
+    roles = list(_ROLES)
+    guests = []
+    for index in range(count):
+        trouble = placed.get(index, Trouble.FAST)
+        role = _DB if trouble is Trouble.HOSTILE else roles[index % len(roles)]
+        numbers[role] += 1
+        guests.append(make_guest(role, numbers[role], trouble))
+    return tuple(guests)
+
+
+def make_guest(role: str, number: int, trouble: Trouble) -> GuestPlan:
+    """Return a guest of one of the roles."""
+    common = _ROLES[role]
+    mounts = (_ROOT, common.data)
+    if trouble is Trouble.HOSTILE:
+        mounts = (_ROOT, FileSystem("vdb1", f"/srv/{HOSTILE_WORDS}", "ext4"))
+        return GuestPlan(f"{role}[/]{number}", trouble, mounts, HOSTILE_WORDS, common.load)
+    boot = (_EFI,) if trouble is Trouble.NOT_COVERED else ()
+    return GuestPlan(f"{role}{number}", trouble, mounts + boot, common.version, common.load)
+
+
+def _placed(count: int) -> Iterable[tuple[int, Trouble]]:
+    """Spread the troubles evenly over the fleet, the first guest left out."""
+    troubles = [trouble for trouble in PLAYED if trouble is not Trouble.FAST]
+    troubles *= max(1, count // ONE_OF_EACH_IN)
+    del troubles[max(0, count - 1) :]
+    for number, trouble in enumerate(troubles):
+        yield 1 + number * (count - 1) // len(troubles), trouble

@@ -1,0 +1,128 @@
+"""A simulated guest's QMP monitor, pure: what QEMU would show of it (protocol §1.3, §1.10)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from agentclient.backends.drill.guest import DrillGuest
+from agentclient.protocol.qemu_port import CONTROL_TRANSMIT_QUEUE
+
+LABEL: Final = "qga0"
+GREETING: Final = (
+    b'{"QMP": {"version": {"qemu": {"major": 9, "minor": 2, "micro": 0}, "package": "drill"},'
+    b' "capabilities": []}}\r\n'
+)
+_ANON = "/machine/peripheral-anon"
+# Where QEMU puts a machine's own devices: of them a keyboard is all that anybody looks for.
+_UNATTACHED = "/machine/unattached"
+_DEVICES: Final = {
+    _ANON: [{"name": "device[1]", "type": "child<virtserialport>"}],
+    _UNATTACHED: [{"name": "device[5]", "type": "child<i8042>"}],
+}
+_DEVICE = f"{_ANON}/device[0]/virtio-backend"
+_PORT = {"chardev": LABEL, "nr": 1, "parent_bus": f"{_DEVICE}/serial.0"}
+_SYSRQ_J: Final = ("alt", "sysrq", "j")
+# The same for every guest and at every visit: not worth being written anew each time.
+_STATIC: Final = {
+    "qmp_capabilities": "{}",
+    "query-migrate": "{}",
+    "query-status": '{"status": "running", "singlestep": false, "running": true}',
+}
+
+
+class MonitorSession:
+    """One client's session with the monitor of one guest.
+
+    Args:
+        guest: whom it shows.
+        agent_path: where the agent's socket is.
+    """
+
+    __slots__ = ("_agent_path", "_buffer", "_guest", "_negotiated")
+
+    def __init__(self, guest: DrillGuest, agent_path: str) -> None:
+        self._guest = guest
+        self._agent_path = agent_path
+        self._buffer = b""
+        self._negotiated = False
+
+    def receive(self, now: float, data: bytes) -> bytes:
+        """Take what the client wrote, and return what it is answered."""
+        self._guest.advance(now)
+        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        return b"".join(self._answer(now, line) for line in lines if line.strip())
+
+    def _answer(self, now: float, line: bytes) -> bytes:
+        message = _message(line)
+        if message is None:
+            return _error("GenericError", "Invalid JSON syntax", "null")
+        tag = json.dumps(message.get("id"))
+        command = str(message.get("execute"))
+        if not self._negotiated and command != "qmp_capabilities":
+            desc = "Expecting capabilities negotiation with 'qmp_capabilities'"
+            return _error("CommandNotFound", desc, tag)
+        self._negotiated = True
+        value = _STATIC.get(command) or self._run(now, command, message.get("arguments"))
+        if value is None:
+            return _error("CommandNotFound", f"The command {command} has not been found", tag)
+        return b'{"return": %s, "id": %s}\r\n' % (value.encode(), tag.encode())
+
+    def _run(self, now: float, command: str, given: object) -> str | None:
+        """Do what a command says and return its value as JSON; None if there is no such command."""
+        arguments = given if isinstance(given, dict) else {}
+        match command:
+            case "query-blockstats":
+                written = self._guest.disks.written(now)
+                return json.dumps([{"device": "drive0", "stats": {"wr_bytes": written}}])
+            case "query-chardev":
+                return json.dumps([self._chardev()])
+            case "x-query-virtio-queue-status":
+                return json.dumps(self._queue(arguments.get("queue")))
+            case "x-query-virtio-queue-element":
+                return json.dumps({"avail": {"idx": self._guest.reads & 0xFFFF}})
+            case "qom-list":
+                return json.dumps(_DEVICES.get(str(arguments.get("path")), []))
+            case "qom-get":
+                return json.dumps(_PORT.get(str(arguments.get("property"))))
+            case "send-key":
+                if _keys(arguments.get("keys")) == _SYSRQ_J:
+                    self._guest.thaw_by_key(now)
+                return "{}"  # as QEMU does for any key, whether anybody has heard it or not
+            case "system_reset":
+                self._guest.reset(now)
+                return "{}"
+            case _:
+                return None
+
+    def _chardev(self) -> dict[str, Any]:
+        prefix = "" if self._guest.client else "disconnected:"
+        return {
+            "label": LABEL,
+            "filename": f"{prefix}unix:{self._agent_path},server=on",
+            "frontend-open": self._guest.alive,
+        }
+
+    def _queue(self, queue: object) -> dict[str, int]:
+        moved = self._guest.openings if queue == CONTROL_TRANSMIT_QUEUE else self._guest.reads
+        return {"used-idx": moved & 0xFFFF}
+
+
+def _keys(given: object) -> tuple[object, ...]:
+    """Return what was pressed, by QEMU's names for keys."""
+    keys = given if isinstance(given, list) else []
+    return tuple(each.get("data") for each in keys if isinstance(each, dict))
+
+
+def _message(line: bytes) -> dict[str, Any] | None:
+    """Read a line; None if it is no JSON object."""
+    try:
+        message = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return message if isinstance(message, dict) else None
+
+
+def _error(error_class: str, desc: str, tag: str) -> bytes:
+    body = json.dumps({"class": error_class, "desc": desc})
+    return b'{"error": %s, "id": %s}\r\n' % (body.encode(), tag.encode())

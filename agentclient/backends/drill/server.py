@@ -1,0 +1,226 @@
+"""Serves guests of a drill in a process of its own: `python -m agentclient.backends.drill.server`.
+
+Its standard input brings one line of JSON, and then nothing: when it ends, whoever wanted the
+drill has gone, and the server removes its sockets and ends, too. Its standard output says
+``ready``, or one sentence about why not.
+
+    {"directory": "/tmp/…", "speed": 1.0, "guests": [{"name": …, "agent": …, "monitor": …}, …]}
+"""
+
+from __future__ import annotations
+
+import gc
+import heapq
+import json
+import os
+import resource
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final
+
+from agentclient.backends.drill.guest import NEVER, DrillGuest
+from agentclient.backends.drill.listener import Door, Loop
+from agentclient.backends.drill.plan import GuestPlan
+from agentclient.backends.drill.qmp_monitor import GREETING, MonitorSession
+
+READY: Final = "ready"
+SOCKETS_EACH: Final = 2
+# For clients that are served, and for what Python has open itself.
+_ROOM = 512
+
+_Clock = Callable[[], float]
+
+
+class Resident:
+    """One guest, and the two doors to it.
+
+    Args:
+        server: its time, and who wakes it.
+        spec: its plan and its paths; the monitor's may be None.
+    """
+
+    __slots__ = ("_agent", "_awake_at", "_server", "doors", "guest")
+
+    def __init__(self, server: Server, spec: dict[str, Any]) -> None:
+        self._server = server
+        self._awake_at = NEVER
+        self.guest = DrillGuest(GuestPlan.from_json(spec))
+        loop, accepts = server.loop, self.guest.accepts
+        self._agent = Door(loop, spec["agent"], lambda _: AgentSide(self), accepts=accepts)
+        self.doors = [self._agent]
+        if spec["monitor"] is not None:
+            path = spec["agent"]
+            door = Door(loop, spec["monitor"], lambda door: MonitorSide(self, door, path))
+            self.doors.append(door)
+
+    @property
+    def now(self) -> float:
+        """The guests' time."""
+        return self._server.now()
+
+    def tend(self) -> None:
+        """Hand over what its agent has said, and see to it that it wakes up in time."""
+        self._agent.write(self.guest.take_output())
+        wakes_at = self.guest.wakes_at
+        if wakes_at < self._awake_at:
+            self._server.wake(wakes_at, self)
+            self._awake_at = wakes_at
+
+    def woke(self) -> None:
+        """Let it do what is due."""
+        self._awake_at = NEVER
+        self.guest.advance(self.now)
+        self.tend()
+
+
+class AgentSide:
+    """What is behind the agent's socket."""
+
+    __slots__ = ("_resident",)
+
+    def __init__(self, resident: Resident) -> None:
+        self._resident = resident
+
+    def came(self) -> None:
+        """A client is served from now on."""
+        self._resident.guest.client_came(self._resident.now)
+        self._resident.tend()
+
+    def wrote(self, data: bytes) -> None:
+        """The client has written."""
+        self._resident.guest.receive(self._resident.now, data)
+        self._resident.tend()
+
+    def left(self) -> None:
+        """The client has left."""
+        self._resident.guest.client_left(self._resident.now)
+        self._resident.tend()
+
+
+class MonitorSide:
+    """What is behind the monitor's socket: a session for each client."""
+
+    __slots__ = ("_agent_path", "_door", "_resident", "_session")
+
+    def __init__(self, resident: Resident, door: Door, agent_path: str) -> None:
+        self._resident = resident
+        self._door = door
+        self._agent_path = agent_path
+        self._session: MonitorSession | None = None
+
+    def came(self) -> None:
+        """A client is served from now on, and greeted."""
+        self._session = MonitorSession(self._resident.guest, self._agent_path)
+        self._door.write(GREETING)
+
+    def wrote(self, data: bytes) -> None:
+        """The client has asked."""
+        assert self._session is not None
+        self._door.write(self._session.receive(self._resident.now, data))
+        self._resident.tend()
+
+    def left(self) -> None:
+        """The client has left."""
+        self._session = None
+
+
+class Server:
+    """All guests in one loop.
+
+    Args:
+        speed: how many times faster than the clock their time runs.
+        clock: seconds that only grow.
+    """
+
+    def __init__(self, speed: float, clock: _Clock = time.monotonic) -> None:
+        self.loop = Loop()
+        self._speed = speed
+        self._clock = clock
+        self._began_at = clock()
+        self._wakes: list[tuple[float, int, Resident]] = []
+        self._order = 0
+        self._over = False
+        self._doors: list[Door] = []
+
+    def now(self) -> float:
+        """Return the guests' time."""
+        return (self._clock() - self._began_at) * self._speed
+
+    def add(self, spec: dict[str, Any]) -> None:
+        """Serve one guest."""
+        resident = Resident(self, spec)
+        self._doors += resident.doors
+        resident.tend()
+
+    def wake(self, at: float, resident: Resident) -> None:
+        """Wake a guest at a time of its own."""
+        self._order += 1
+        heapq.heappush(self._wakes, (at, self._order, resident))
+
+    def run(self, until: int) -> None:
+        """Serve until a descriptor ends."""
+        events = select.EPOLLIN | select.EPOLLHUP
+        self.loop.watch(until, events, lambda _: self._end(until))
+        while not self._over:
+            self.loop.run_once(self._wait_s())
+            while self._wakes and self._wakes[0][0] <= self.now():
+                heapq.heappop(self._wakes)[2].woke()
+
+    def remove(self) -> None:
+        """Take all sockets' files away."""
+        for door in self._doors:
+            with suppress(OSError):
+                door.remove()
+
+    def _wait_s(self) -> float:
+        if not self._wakes:
+            return -1.0
+        return max(0.0, (self._wakes[0][0] - self.now()) / self._speed)
+
+    def _end(self, fd: int) -> None:
+        self._over = not os.read(fd, 4096)
+
+
+def room() -> int:
+    """Return how many guests one process may serve: the system's limit of open files says it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if hard == resource.RLIM_INFINITY else max(0, (hard - _ROOM) // SOCKETS_EACH)
+
+
+def make_room(guests: int) -> None:
+    """Raise our limit of open files to what so many guests need; not more than `room`."""
+    needed = SOCKETS_EACH * guests + _ROOM
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
+
+def main() -> int:
+    """Serve the guests of standard input; return the exit code."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # the sockets are removed first
+    spec = json.loads(sys.stdin.buffer.readline())
+    server = Server(spec["speed"])
+    try:
+        make_room(len(spec["guests"]))
+        for guest in spec["guests"]:
+            server.add(guest)
+        # What lives as long as the process is not worth being looked through for garbage.
+        gc.freeze()
+        print(READY, flush=True)
+        server.run(sys.stdin.fileno())
+    except (OSError, ValueError) as problem:
+        print(problem, flush=True)
+        return 1
+    finally:
+        server.remove()
+        with suppress(OSError):
+            os.rmdir(spec["directory"])  # noqa: PTH106 - empty, unless somebody else is in it
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

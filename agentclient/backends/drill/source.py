@@ -1,0 +1,46 @@
+"""The source ``drill``: simulated guests, and no real ones."""
+
+from __future__ import annotations
+
+from agentclient.backends.base import DRILL_SOURCE, Abilities, Note
+from agentclient.backends.drill.processes import Drill
+from agentclient.backends.drill.troubles import BEHAVIOURS, Trouble
+from agentclient.model.errors import FrostwatchError
+from agentclient.model.vm import Vm
+
+
+class DrillSource:
+    """The guests of a drill that was started.
+
+    Args:
+        drill: who serves them.
+    """
+
+    name = DRILL_SOURCE
+
+    def __init__(self, drill: Drill) -> None:
+        self._drill = drill
+
+    def list_vms(self) -> list[Vm]:
+        """Return the guests; always the same ones.
+
+        Raises:
+            FrostwatchError: the process that serves them has ended.
+        """
+        if not self._drill.running:
+            raise FrostwatchError(
+                "a process of the drill has ended, and its guests with it: start the drill anew"
+            )
+        return list(self._drill.vms)
+
+    def abilities(self) -> Abilities:
+        """Return what can be done with simulated guests: what their sockets allow."""
+        return Abilities(freeze=True, monitor=True, port_state=True, processes=False, locks=False)
+
+    def notes(self) -> tuple[Note, ...]:
+        """Return what each guest will do: in a drill one may know."""
+        return tuple(
+            Note(str(vm.id), f"a simulated guest that {BEHAVIOURS[guest.trouble].clause}")
+            for vm, guest in zip(self._drill.vms, self._drill.guests, strict=True)
+            if guest.trouble is not Trouble.FAST
+        )

@@ -1,0 +1,1 @@
+"""The QEMU processes of this host, Proxmox's among them."""

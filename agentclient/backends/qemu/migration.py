@@ -1,0 +1,70 @@
+"""Where a guest runs whose VM has migrated away, if that is on this host.
+
+QEMU does not tell where a migration went. On this host it went to a QEMU of the same UUID that was
+started to take one (``-incoming``); a clone with the same UUID was not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from agentclient.access.guest_link import Link, connect
+from agentclient.access.process import PROC
+from agentclient.access.self_check import uuid_of
+from agentclient.model.errors import FrostwatchError
+from agentclient.model.vm import Process, Vm
+
+_INCOMING: Final = frozenset({b"-incoming", b"--incoming"})
+
+
+def find_target(source: Link, uuid: str | None) -> Vm | None:
+    """Return the VM of this host to which another one has migrated; None if none is seen.
+
+    Args:
+        source: the VM that has migrated.
+        uuid: its UUID; None if that isn't known: then its target isn't either.
+    """
+    if uuid is None:
+        return None
+    from agentclient.backends.qemu.source import QemuSource  # noqa: PLC0415 - seldom needed
+
+    try:
+        return target_among(QemuSource().list_vms(), source, uuid)
+    except FrostwatchError:
+        return None  # the processes of this host can't be listed
+
+
+def target_among(vms: Iterable[Vm], source: Link, uuid: str, proc: Path = PROC) -> Vm | None:
+    """Return the one of `vms` to which another VM has migrated.
+
+    Args:
+        vms: as the source ``qemu`` lists them.
+        source: the VM that has migrated.
+        uuid: its UUID.
+        proc: where the proc file system is.
+    """
+    for vm in vms:
+        if vm.agent is None or vm.process is None or vm.process == source.process:
+            continue
+        if not _takes_migrations(vm.process, proc):
+            continue
+        link = connect(vm)
+        if uuid_of(link) == uuid:
+            return vm
+    return None
+
+
+def _takes_migrations(process: Process, proc: Path) -> bool:
+    try:
+        words = (proc / str(process.pid) / "cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return not _INCOMING.isdisjoint(words)
+
+
+def where(vm: Vm) -> str:
+    """Return who a migration's target is, as a clause."""
+    pid = vm.process.pid if vm.process is not None else 0
+    return f"it runs on this host now, as {vm.id} (pid {pid})"

@@ -1,0 +1,318 @@
+"""The source ``qemu``: the QEMU processes of this host, with Proxmox's names and locks.
+
+VMs of libvirt are listed, so that nobody misses them, but without agent and monitor: libvirt
+serves both sockets itself, and a visitor would break into its conversation (protocol §1.7). They
+carry `Vm.out_of_reach` and `Vm.freeze_disabled`, so that a freeze is refused with the reason.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import Counter
+from collections.abc import Container, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from agentclient.access.peer import PeersOfSockets, suits, user_name
+from agentclient.access.process import socket_identity
+from agentclient.backends.base import LIBVIRT, Abilities, Note
+from agentclient.backends.qemu.command import AgentPort, Chardev, QemuCommand
+from agentclient.backends.qemu.command_parser import parse_command_line
+from agentclient.backends.qemu.processes import QemuProcess, find_qemu
+from agentclient.backends.qemu.pve_config import ProxmoxConfig, ProxmoxConfigs
+from agentclient.model.vm import AgentChannel, MonitorChannel, Peer, Process, Vm, VmId
+
+SOURCE = "qemu"
+
+
+class Name(NamedTuple):
+    """What a VM is called.
+
+    Attributes:
+        title: its name, which others may have as well.
+        mark: what tells it from them, now and after its next start; empty if nothing does.
+    """
+
+    title: str
+    mark: str = ""
+
+
+class _Found(NamedTuple):
+    """One process with all that is written about it."""
+
+    qemu: QemuProcess
+    command: QemuCommand
+    config: ProxmoxConfig
+
+    @property
+    def trusted(self) -> bool:
+        """Whether its name counts: anybody can start a process with any name (P10)."""
+        return self.qemu.uid in (0, os.geteuid(), None)
+
+    @property
+    def user(self) -> str | None:
+        return None if self.qemu.uid is None else user_name(self.qemu.uid)
+
+    @property
+    def vmid(self) -> int | None:
+        """Proxmox's number; all its VMs are root's."""
+        return self.command.vmid if self.trusted else None
+
+    @property
+    def title(self) -> str:
+        fallback = f"pid{self.qemu.process.pid}" if self.vmid is None else f"vm{self.vmid}"
+        name = self.config.name or self.command.name or fallback
+        return name if self.trusted else f"{name}@{self.user}"
+
+    @property
+    def name(self) -> Name:
+        mark = self.command.uuid[:8] if self.vmid is None else str(self.vmid)
+        return Name(self.title, mark if self.trusted else "")
+
+    @property
+    def selectors(self) -> tuple[str, ...]:
+        if not self.trusted:
+            return ()
+        vmid = () if self.vmid is None else (str(self.vmid), f"{self.title}#{self.vmid}")
+        uuid = self.command.uuid
+        return (*vmid, *((uuid, f"{self.title}#{uuid[:8]}") if uuid else ()))
+
+
+class QemuSource:
+    """QEMU processes found in ``/proc``.
+
+    A process keeps the id under which it was first listed for as long as it lives: a second VM of
+    the same name, or a new name in Proxmox, must not turn an operation's VM into another one.
+
+    Args:
+        proc: where the proc file system is.
+        pve: where Proxmox keeps its configuration.
+    """
+
+    name = SOURCE
+
+    def __init__(self, proc: Path = Path("/proc"), pve: Path = Path("/etc/pve")) -> None:
+        self._proc = proc
+        self._configs = ProxmoxConfigs(pve)
+        self._lock = threading.Lock()
+        self._ids: dict[Process, VmId] = {}
+        self._known: list[QemuProcess] = []
+        self._commands: dict[Process, QemuCommand] = {}
+        self._peers = PeersOfSockets()
+        self._notes: tuple[Note, ...] = ()
+
+    def abilities(self) -> Abilities:
+        """Return what can be done with the VMs found here."""
+        return Abilities(freeze=True, monitor=True, port_state=True, processes=True, locks=True)
+
+    def notes(self) -> tuple[Note, ...]:
+        """Return what the last `list_vms` could not see."""
+        return self._notes
+
+    def list_vms(self) -> list[Vm]:
+        """Return the VMs of the QEMU processes that run now, lowest pid first.
+
+        Raises:
+            FrostwatchError: ``/proc`` can't be listed.
+        """
+        with self._lock:
+            processes, notes = find_qemu(self._proc, self._known)
+            self._parse(processes)
+            self._known = processes
+            # QEMU without a machine is a program that asks QEMU what it can do.
+            vms = [one for one in processes if not self._commands[one.process].no_machine]
+            found = self._with_configs(vms)
+            stopped = self._stopped(found)
+            names = {one.qemu.process: one.name for one in found}
+            self._ids = give_ids(names, self._ids, stopped)
+            described = [
+                _describe(one, self._ids[one.qemu.process], stopped.get(one.title, ()))
+                for one in found
+            ]
+            self._notes = (*notes, *(note for _, more in described for note in more))
+            return self._without_shared_channels([vm for vm, _ in described])
+
+    def _with_configs(self, processes: Sequence[QemuProcess]) -> list[_Found]:
+        found = [_Found(one, self._commands[one.process], ProxmoxConfig()) for one in processes]
+        vmids = {one.vmid: is_proxmoxs(one.command) for one in found if one.vmid is not None}
+        configs = self._configs.read(vmids)
+        return [
+            one if one.vmid is None else one._replace(config=configs[one.vmid]) for one in found
+        ]
+
+    def _stopped(self, found: Sequence[_Found]) -> dict[str, tuple[str, ...]]:
+        """Return by its name what Proxmox knows of VMs that don't run."""
+        running = {one.vmid for one in found}
+        if running == {None}:
+            return {}
+        names: dict[str, tuple[str, ...]] = {}
+        for vmid, name in sorted(self._configs.names().items()):
+            if vmid not in running and name:
+                names[name] = (*names.get(name, ()), f"{name}#{vmid}")
+        return names
+
+    def _parse(self, processes: Sequence[QemuProcess]) -> None:
+        """Parse what is new, and forget what has gone."""
+        # One that was seen between its fork and its start as QEMU has another command line now.
+        old = {one.process: one.argv for one in self._known}
+        self._commands = {
+            one.process: self._commands[one.process]
+            if old.get(one.process) == one.argv
+            else parse_command_line(one.argv)
+            for one in processes
+        }
+
+    def _without_shared_channels(self, vms: Sequence[Vm]) -> list[Vm]:
+        """Forbid freezes through a socket that several processes name: to all but its owner."""
+        sockets = [None if vm.agent is None else self._socket(vm.agent.path) for vm in vms]
+        counts = Counter(sockets)
+        shared = {socket for socket in sockets if socket is not None and counts[socket] > 1}
+        if not shared:
+            return list(vms)
+        return [
+            vm
+            if socket not in shared
+            else self._judged(
+                vm, [other for other, its in zip(vms, sockets, strict=True) if its == socket]
+            )
+            for vm, socket in zip(vms, sockets, strict=True)
+        ]
+
+    def _socket(self, path: Path) -> str:
+        return socket_identity(path) or os.path.realpath(path)
+
+    def _judged(self, vm: Vm, sharers: Sequence[Vm]) -> Vm:
+        assert vm.agent is not None, "it shares its socket"
+        found = self._peers.of(vm.agent.path)
+        owners = [one for one in sharers if found and one.peer and suits(found, one.peer)]
+        if owners == [vm]:
+            return vm
+        return vm._replace(freeze_disabled=vm.freeze_disabled or _shared(vm.agent.path, found))
+
+
+def give_ids(
+    names: Mapping[Process, Name], known: Mapping[Process, VmId], stopped: Container[str] = ()
+) -> dict[Process, VmId]:
+    """Return an id for each process: its name if that is unique, else with its mark behind it.
+
+    Args:
+        names: the name of each process that runs now.
+        known: the ids given before; they are kept.
+        stopped: the names of VMs that don't run.
+    """
+    ids = {process: known[process] for process in names if process in known}
+    taken = {vm_id.name for vm_id in ids.values()}
+    titles, both = Counter(name.title for name in names.values()), Counter(names.values())
+    for process, name in names.items():
+        if process in ids:
+            continue
+        unique = name.title
+        if titles[unique] > 1 or unique in taken or unique in stopped:
+            mark = name.mark if name.mark and both[name] == 1 else process.pid
+            unique = f"{unique}#{mark}"
+        while unique in taken:
+            unique += f"#{process.pid}"
+        taken.add(unique)
+        ids[process] = VmId(SOURCE, unique)
+    return ids
+
+
+def is_proxmoxs(command: QemuCommand) -> bool:
+    """Return whether a VM's sockets are where Proxmox keeps its own."""
+    chardevs = [one.chardev for one in command.monitors]
+    chardevs += [command.agent.chardev] if command.agent else []
+    return any("/run/qemu-server/" in (one.path or "") for one in chardevs)
+
+
+def _describe(found: _Found, vm_id: VmId, namesakes: tuple[str, ...]) -> tuple[Vm, list[Note]]:
+    vm = Vm(
+        vm_id,
+        process=found.qemu.process,
+        peer=Peer(found.qemu.process, found.qemu.uid),
+        locked_by=found.config.locked_by,
+        freeze_disabled=found.config.freeze_disabled,
+        user=found.user,
+        title=found.title,
+        selectors=found.selectors,
+        namesakes=namesakes,
+    )
+    if found.command.libvirt:
+        advice = "Use libvirt's own tools for this VM: frostwatch only lists it."
+        vm = vm._replace(out_of_reach=LIBVIRT, freeze_disabled=vm.freeze_disabled or LIBVIRT)
+        return vm, [Note(str(vm_id), LIBVIRT, advice)]
+    agent, out_of_reach = _agent(found)
+    monitor, no_monitor = _monitor(found)
+    vm = vm._replace(
+        agent=agent,
+        monitor=monitor,
+        out_of_reach=out_of_reach,
+        freeze_disabled=vm.freeze_disabled or out_of_reach,
+    )
+    texts = [*found.command.notes, out_of_reach, no_monitor, found.config.trouble]
+    return vm, [Note(str(vm_id), text) for text in texts if text]
+
+
+def _perhaps(port: AgentPort, path: Path | str) -> str:
+    """Say what a person can do about a port that only looks like an agent's."""
+    where = path if isinstance(path, Path) else "PATH"
+    return (
+        f"its {port.transport} port {port.chardev.id} is perhaps an agent's (the word"
+        f" {port.looks_like!r} is in its name): nothing is written on a guess. If it is, name it"
+        f" with --vm name=NAME,agent={where},transport={port.transport}"
+    )
+
+
+def _agent(found: _Found) -> tuple[AgentChannel | None, str | None]:
+    """Return the agent's channel, or why there is one that we can't use."""
+    port, similar = found.command.agent, found.command.perhaps
+    if port is None:
+        if similar is None:
+            return None, None
+        return None, _perhaps(similar, _host_path(found, similar.chardev))
+    path = _host_path(found, port.chardev)
+    if isinstance(path, Path):
+        return AgentChannel(path, port.chardev.id or None, port.transport), None
+    return None, f"its agent's channel {port.chardev.id} can't be used: {path}"
+
+
+def _monitor(found: _Found) -> tuple[MonitorChannel | None, str | None]:
+    """Return the monitor, or why there is one that we can't use."""
+    monitor = found.command.monitor
+    if monitor is None:
+        return None, None
+    path = _host_path(found, monitor.chardev)
+    if isinstance(path, Path):
+        return MonitorChannel(path), None
+    return None, f"its monitor {monitor.chardev.id} can't be used: {path}"
+
+
+def _host_path(found: _Found, chardev: Chardev) -> Path | str:
+    """Return where a chardev's socket is for us, or why that can't be told."""
+    if chardev.unusable is not None:
+        return chardev.unusable
+    path = Path(chardev.path or "")
+    if not path.is_absolute():
+        if found.command.daemonized or found.command.chroot is not None:
+            return f"its path {path} is relative to a folder that QEMU has left since"
+        if found.qemu.directory is None:
+            return f"its path {path} is relative, and the process's folder can't be seen"
+        path = found.qemu.directory / path
+    root = None if found.command.chroot is not None else found.qemu.root
+    return path if root is None else _through(root, path)
+
+
+def _through(root: Path, path: Path) -> Path:
+    """Return `path` as a process in a container means it; unchanged if that is the same file."""
+    inside = root / path.relative_to("/")
+    try:
+        return path if path.samefile(inside) else inside
+    except OSError:
+        return inside
+
+
+def _shared(path: Path, found: Peer | None) -> str:
+    shared = f"another QEMU process names the same agent's socket {path}"
+    if found is None or found.process is None:
+        return f"{shared}: which VM it is can't be told"
+    return f"{shared}, and pid {found.process.pid} listens there"

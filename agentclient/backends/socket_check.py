@@ -1,0 +1,108 @@
+"""Looks at a socket's file without connecting: whether it is there, is one, and may be opened.
+
+Nothing here connects: a connection to an agent's socket is a visit, and may wait behind another
+client (protocol §1.2).
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import stat
+from enum import StrEnum
+from pathlib import Path
+from typing import NamedTuple
+
+from agentclient.model.text import printable
+
+
+class SocketFault(StrEnum):
+    """Why a socket can't be opened."""
+
+    MISSING = "missing"
+    NOT_A_SOCKET = "not-a-socket"
+    NO_PERMISSION = "no-permission"
+    OTHER = "other"
+
+
+class SocketProblem(NamedTuple):
+    """What is wrong with a socket's file.
+
+    Attributes:
+        text: one sentence without a full stop, safe to show.
+        advice: what to do about it.
+    """
+
+    fault: SocketFault
+    text: str
+    advice: str
+
+
+def check_socket(path: Path) -> SocketProblem | None:
+    """Return what keeps us from opening the socket at `path`; None if nothing is seen."""
+    shown = printable(path)
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return _missing(path)
+    except PermissionError:
+        return _locked_folder(path)
+    except (OSError, ValueError) as error:
+        return SocketProblem(
+            SocketFault.OTHER, f"{shown} can't be looked at: {error}", "Check the path."
+        )
+    if not stat.S_ISSOCK(found.st_mode):
+        return SocketProblem(
+            SocketFault.NOT_A_SOCKET,
+            f"{shown} is {_kind(found.st_mode)}, not a socket",
+            "Name the socket that QEMU's -chardev or -qmp option names.",
+        )
+    return None if _may_write(path) else _forbidden(path, found)
+
+
+def _missing(path: Path) -> SocketProblem:
+    return SocketProblem(
+        SocketFault.MISSING,
+        f"{printable(path)} does not exist",
+        "Check the path, and whether the VM runs: QEMU makes its sockets when it starts.",
+    )
+
+
+def _locked_folder(path: Path) -> SocketProblem:
+    folder = next((p for p in reversed(path.parents) if not _may_search(p)), path.parent)
+    return SocketProblem(
+        SocketFault.NO_PERMISSION,
+        f"no permission to look into {printable(folder)}, where {printable(path.name)} is",
+        "Run frostwatch as root, or as the user that owns the VM.",
+    )
+
+
+def _forbidden(path: Path, found: os.stat_result) -> SocketProblem:
+    group = _group_name(found.st_gid) if found.st_mode & stat.S_IWGRP else None
+    who = f", or as a member of the group {group}" if group else ""
+    return SocketProblem(
+        SocketFault.NO_PERMISSION,
+        f"no permission to connect to {printable(path)}",
+        f"Run frostwatch as root{who}.",
+    )
+
+
+def _may_write(path: Path) -> bool:
+    return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+
+
+def _may_search(path: Path) -> bool:
+    return os.access(path, os.X_OK, effective_ids=os.access in os.supports_effective_ids)
+
+
+def _group_name(gid: int) -> str:
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
+
+
+def _kind(mode: int) -> str:
+    if stat.S_ISDIR(mode):
+        return "a folder"
+    return "a file" if stat.S_ISREG(mode) else "a device or pipe"

@@ -1,0 +1,324 @@
+"""What frostwatch sees and may use here, and what to do about what it may not.
+
+Nothing here talks to a guest: sockets are looked at from outside, and an agent's or a monitor's
+health is read from what the watcher's last visit left in the fleet.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from agentclient.backends.base import Abilities, Note, Source
+from agentclient.backends.socket_check import check_socket
+from agentclient.fleet.findings import AGENT_STATES, RUN_STATES, Finding, FindingLevel
+from agentclient.freeze.risks import risks
+from agentclient.model.consequences import elsewhere
+from agentclient.model.errors import FrostwatchError
+from agentclient.model.next_command import thaw_command
+from agentclient.model.text import printable
+from agentclient.model.vm import (
+    AgentState,
+    FreezeState,
+    MonitorView,
+    Transport,
+    Vm,
+    VmId,
+    VmState,
+)
+
+__all__ = [
+    "Finding",
+    "FindingLevel",
+    "about",
+    "check_channels",
+    "check_journal",
+    "check_platform",
+    "check_source",
+    "check_state",
+    "check_user",
+    "examine",
+    "worst",
+]
+
+OLDEST_PYTHON = (3, 11)
+
+_OK, _WARNING, _PROBLEM = FindingLevel
+_RISK = "Unmount it before the freeze, or freeze the others alone: --mount PATH."
+
+
+def check_platform(
+    version: tuple[int, int] = sys.version_info[:2], platform: str = sys.platform
+) -> list[Finding]:
+    """Check that this Python and this system are what frostwatch needs."""
+    number = ".".join(map(str, version))
+    findings = [Finding("python", _OK, f"Python {number}")]
+    if version < OLDEST_PYTHON:
+        needed = ".".join(map(str, OLDEST_PYTHON))
+        text = f"Python {number} is older than {needed}"
+        findings = [Finding("python", _PROBLEM, text, f"Use Python {needed} or newer.")]
+    if platform == "linux":
+        return [*findings, Finding("platform", _OK, "Linux")]
+    text = f"{platform} has no /proc and no QEMU guests that could be found"
+    return [*findings, Finding("platform", _PROBLEM, text, "Run frostwatch on the Linux host.")]
+
+
+def check_user(user: int | None = None) -> list[Finding]:
+    """Check who we are: other users' processes and sockets are mostly closed to us."""
+    if (os.geteuid() if user is None else user) == 0:
+        return [Finding("user", _OK, "running as root: every process and socket can be seen")]
+    return [
+        Finding(
+            "user",
+            _WARNING,
+            "not running as root: the VMs of other users may be hidden or closed",
+            "If one is missing, run frostwatch as root.",
+        )
+    ]
+
+
+def check_source(source: Source) -> list[Finding]:
+    """Let a source list its VMs, and say what it found and could not see."""
+    subject = f"source {source.name}"
+    try:
+        vms = source.list_vms()
+    except FrostwatchError as error:
+        return [Finding(subject, _PROBLEM, printable(error), None)]
+    findings = [_found(subject, vms, source.abilities())]
+    return [*findings, *map(_noted, source.notes())]
+
+
+def check_journal(path: Path, problem: str | None, aside: Sequence[str] = ()) -> list[Finding]:
+    """Check whether freezes and thaws are written down.
+
+    Args:
+        path: the journal's file.
+        problem: what it says about itself, once something was written to it.
+        aside: where earlier ones lie that were corrupt.
+    """
+    if problem is None:
+        text = f"freezes and thaws are written down in {printable(path)}"
+        findings = [Finding("journal", _OK, text)]
+    else:
+        advice = (
+            "Freezes and thaws work without it; but a freeze that a console and its holder both"
+            " leave will be foreign, and nobody tells whose it was."
+        )
+        findings = [Finding("journal", _WARNING, printable(problem, 600), advice)]
+    for one in aside:
+        text = f"an earlier journal was corrupt, and was put aside: {printable(one)}"
+        advice = (
+            "history does not show it. Keep it if you need it (sqlite3's .recover), or remove it."
+        )
+        findings.append(Finding("journal", _WARNING, text, advice))
+    return findings
+
+
+def check_channels(vm: Vm) -> list[Finding]:
+    """Check whether we may open a VM's sockets, without opening them."""
+    findings = []
+    for what, channel, level in (
+        ("the agent's socket", vm.agent, _PROBLEM),
+        ("the monitor's socket", vm.monitor, _WARNING),
+    ):
+        if channel is None:
+            continue
+        problem = check_socket(channel.path)
+        if problem is None:
+            text = f"{what} {printable(channel.path)} is there and may be opened"
+            findings.append(Finding(str(vm.id), _OK, text))
+        else:
+            text = f"{what} can't be used: {problem.text}"
+            findings.append(Finding(str(vm.id), level, text, problem.advice))
+    return findings
+
+
+def check_state(state: VmState, view: MonitorView | None = None) -> list[Finding]:
+    """Interpret what a visit has left in the fleet.
+
+    Args:
+        state: the VM's state after the watcher's `visit_all`.
+        view: what the monitor showed in it, if it is at hand; else only the state is judged.
+    """
+    findings = [*_presence(state), *_agent(state), *_freeze(state), *_configuration(state.vm)]
+    findings += _monitor(state.vm, view)
+    told = state.trouble_is_the_agents or (view is not None and view.problem == state.trouble)
+    if state.trouble is not None and not told:
+        findings.append(Finding(str(state.id), _WARNING, printable(state.trouble)))
+    return findings
+
+
+def examine(
+    sources: Sequence[Source],
+    states: Iterable[VmState],
+    views: Mapping[VmId, MonitorView] | None = None,
+) -> tuple[Finding, ...]:
+    """Return all findings: about this machine, its sources, and each VM.
+
+    Args:
+        sources: where VMs are looked for; each is asked to list its VMs once more.
+        states: the VMs' states after a round of visits.
+        views: what their monitors showed, where it is at hand.
+    """
+    findings = [*check_platform(), *check_user()]
+    for source in sources:
+        findings += check_source(source)
+    for state in states:
+        findings += check_channels(state.vm)
+        findings += check_state(state, (views or {}).get(state.id))
+        findings += [
+            Finding(str(state.id), _WARNING, printable(one), _RISK) for one in risks(state)
+        ]
+    # A source's note and a VM's configuration may say the same.
+    return tuple({(one.subject, one.text): one for one in findings}.values())
+
+
+def about(findings: Iterable[Finding], vm_id: VmId) -> tuple[Finding, ...]:
+    """Return the findings about one VM."""
+    return tuple(one for one in findings if one.subject == str(vm_id))
+
+
+def worst(findings: Iterable[Finding]) -> FindingLevel:
+    """Return the worst level among the findings; ok if there are none."""
+    order = list(FindingLevel)
+    return max((one.level for one in findings), key=order.index, default=_OK)
+
+
+def _found(subject: str, vms: Sequence[Vm], abilities: Abilities) -> Finding:
+    if not vms:
+        advice = "Start a VM, or name one: --vm name=N,agent=PATH,monitor=PATH."
+        return Finding(subject, _WARNING, "no VM was found", advice)
+    words = [name.replace("_", " ") for name, able in abilities._asdict().items() if able]
+    number = "1 VM" if len(vms) == 1 else f"{len(vms)} VMs"
+    return Finding(subject, _OK, f"{number} found; it knows: {', '.join(words) or 'nothing more'}")
+
+
+def _noted(note: Note) -> Finding:
+    return Finding(note.subject, _WARNING, printable(note.text), note.advice)
+
+
+def _presence(state: VmState) -> list[Finding]:
+    subject = str(state.id)
+    if not state.present:
+        text = "its source does not list it any more"
+        return [Finding(subject, _PROBLEM, text, "Check whether the VM still runs.")]
+    known = RUN_STATES.get(state.run_state)
+    return [] if known is None else [Finding(subject, *known)]
+
+
+def _agent(state: VmState) -> list[Finding]:
+    vm, agent = state.vm, state.agent
+    if vm.out_of_reach is not None or state.held_by is not None:
+        # Said elsewhere, with the reason; "none", or "busy", would be wrong.
+        return []
+    level, text, advice = AGENT_STATES[agent.state]
+    if agent.state is AgentState.ALIVE:
+        rtt = "" if agent.rtt_s is None else f" in {agent.rtt_s * 1000:.0f} ms"
+        version = "" if agent.version is None else f" (version {printable(agent.version, 40)})"
+        text += rtt + version
+    if agent.detail:
+        text += f": {printable(agent.detail)}"
+    return [Finding(str(vm.id), level, text, advice)]
+
+
+def _freeze(state: VmState) -> list[Finding]:
+    subject, freeze = str(state.id), state.freeze
+    if state.held_by is None and freeze.state in (None, FreezeState.THAWED):
+        return []
+    if state.held_by is not None:
+        text = f"another frostwatch is at work on it: {printable(state.held_by, 200)}"
+        advice = printable(elsewhere(state.held_by, state.vm), 400)
+        return [Finding(subject, _WARNING, text, f"{advice[0].upper()}{advice[1:]}.")]
+    if state.left_by is not None:
+        command = printable(thaw_command(state.vm, foreign=False))
+        text = f"its file systems are frozen: {state.left_by}, which has ended"
+        return [Finding(subject, _PROBLEM, text, f"Thaw it: {command}")]
+    if not freeze.foreign:
+        text = f"its file systems are {freeze.state}, by this console"
+        return [Finding(subject, _WARNING, text, "Nothing to do while that is intended.")]
+    since = "" if freeze.since is None else f" since {freeze.since:%Y-%m-%d %H:%M:%S} at the latest"
+    command = printable(thaw_command(state.vm, foreign=True))
+    return [
+        Finding(
+            subject,
+            _PROBLEM,
+            f"its file systems are {freeze.state}{since}, and not provably by this console",
+            "Find out whether a backup or another program holds this freeze: a thaw breaks its"
+            f" window. If nobody does: {command}",
+        )
+    ]
+
+
+def _configuration(vm: Vm) -> list[Finding]:
+    subject, findings = str(vm.id), []
+    if vm.out_of_reach is not None:
+        text = printable(vm.out_of_reach)
+        advice = "Its agent is left alone, and a freeze is refused."
+        findings.append(Finding(subject, _WARNING, text, advice))
+    if vm.locked_by is not None:
+        advice = (
+            "Wait until that job is done; while it holds the lock the agent is not asked. If no"
+            " such job runs any more: qm unlock VMID."
+        )
+        text = f"its manager has locked it: {printable(vm.locked_by)}"
+        findings.append(Finding(subject, _WARNING, text, advice))
+    if vm.freeze_disabled not in (None, vm.out_of_reach):
+        text = f"freezes are refused: {printable(vm.freeze_disabled)}"
+        findings.append(Finding(subject, _WARNING, text, "Change that first if you want freezes."))
+    return findings
+
+
+def _monitor(vm: Vm, view: MonitorView | None) -> list[Finding]:
+    subject = str(vm.id)
+    if vm.agent is None:
+        return []
+    if vm.monitor is None:
+        blind = "a lost command is only noticed by its timeout, and no freeze is verified"
+        text = f"{printable(vm.no_monitor or 'no monitor')}: {blind}"
+        advice = "Give QEMU one of its own: -qmp unix:PATH,server=on,wait=off."
+        if vm.no_monitor is not None:
+            advice = "Name the sockets of one VM: --vm name=N,agent=PATH,monitor=PATH."
+        return [Finding(subject, _WARNING, text, advice)]
+    if view is None:
+        return []
+    if view.gone:
+        text = "its monitor's socket refuses: the QEMU behind it has gone"
+        return [Finding(subject, _PROBLEM, text, "Check whether the VM still runs.")]
+    findings = [_answered(subject, view), _port(vm, view)]
+    return findings if view.port_open is None else [*findings, _counter(subject, view)]
+
+
+def _answered(subject: str, view: MonitorView) -> Finding:
+    if view.problem is None:
+        return Finding(subject, _OK, "the monitor answers")
+    advice = (
+        "A monitor serves one client at a time: if another program holds it, give QEMU one more"
+        " (-qmp unix:PATH,server=on,wait=off)."
+    )
+    return Finding(subject, _WARNING, f"the monitor: {printable(view.problem)}", advice)
+
+
+def _port(vm: Vm, view: MonitorView) -> Finding:
+    subject = str(vm.id)
+    if view.port_open is not None:
+        return Finding(
+            subject, _OK, "the agent's port can be seen: a lost command is known at once"
+        )
+    text = "the agent's port can't be seen: a lost command is only noticed by its timeout"
+    if vm.agent is not None and vm.agent.transport is Transport.ISA_SERIAL:
+        return Finding(
+            subject, _WARNING, f"{text} (isa-serial has no port state)", "Use virtio-serial."
+        )
+    return Finding(subject, _WARNING, text, "See what is said about its monitor.")
+
+
+def _counter(subject: str, view: MonitorView) -> Finding:
+    if view.openings is None:
+        text = "the restarts of the agent can't be counted: a quick one may be missed"
+        return Finding(subject, _WARNING, text, "QEMU 7.2 and newer can count them.")
+    if not view.sole_port:
+        text = "other ports share the agent's controller: their openings look like restarts of it"
+        return Finding(subject, _WARNING, text, "Give the agent a virtio-serial device of its own.")
+    return Finding(subject, _OK, "the restarts of the agent can be counted")

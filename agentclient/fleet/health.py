@@ -1,0 +1,201 @@
+"""What one polite visit to a VM changes in what is known about it (P5).
+
+A visit is a short look at the monitor and, less often, a question to the agent: one connection,
+a sync and a status. Nobody waits in here; `agentclient.fleet.poller` says when,
+`agentclient.access.multiplexer` takes the steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from agentclient.access.agent_probe import Said
+from agentclient.access.stream import ConnectFailed, ConnectProblem
+from agentclient.model.text import printable
+from agentclient.model.vm import (
+    AgentHealth,
+    AgentHow,
+    AgentState,
+    FreezeInfo,
+    FreezeState,
+    MonitorView,
+    RunState,
+    VmState,
+)
+
+NOT_RUNNING = frozenset({RunState.PAUSED, RunState.IO_ERROR, RunState.SUSPENDED, RunState.MIGRATED})
+# The agent's states in which nobody knows whether somebody has frozen the guest.
+_UNSEEN = frozenset({AgentState.BUSY, AgentState.CLOSED, AgentState.SILENT, AgentState.UNKNOWN})
+_LEFT = frozenset({RunState.GONE, RunState.SHUTDOWN, RunState.PANICKED})
+
+Change = Callable[[VmState], VmState]
+
+
+def may_ask(state: VmState, view: MonitorView) -> bool:
+    """Return whether an agent visit can succeed, and disturbs nobody (P5)."""
+    if state.vm.agent is None or state.progress is not None or state.vm.locked_by:
+        return False
+    if state.held_by is not None:
+        return False  # its channel is another frostwatch's, and so is what it has frozen
+    return (
+        view.port_open is not False
+        and not view.client
+        and view.run_state not in (NOT_RUNNING | _LEFT)
+    )
+
+
+def looked(view: MonitorView, at: datetime, *, has_monitor: bool) -> Change:
+    """Return what a look at the monitor changes.
+
+    Args:
+        view: what was seen.
+        at: the wall clock.
+        has_monitor: whether there is a monitor; without one nothing was looked at.
+    """
+    return lambda state: _looked(state, view, at, has_monitor=has_monitor)
+
+
+def _looked(state: VmState, view: MonitorView, at: datetime, *, has_monitor: bool) -> VmState:
+    trouble = view.problem if has_monitor else None
+    run_state = view.run_state if has_monitor else state.run_state
+    if (trouble, run_state) != (state.trouble, state.run_state):
+        state = state._replace(run_state=run_state, trouble=trouble)
+    if state.progress is not None:
+        return state  # what the freeze sees on its own connection is better
+    health = _health(state, view, at)
+    if health is not state.agent:
+        state = state._replace(agent=health)
+    if view.gone or run_state in _LEFT:
+        return state.with_freeze(FreezeInfo(), gone=True)
+    if state.held_by is not None:
+        state = _released(state, view)
+    if state.held_by is not None and state.held_by.state is not None:
+        return state  # the journal knows
+    return _unseen(state) if health.state in _UNSEEN else state
+
+
+def _released(state: VmState, view: MonitorView) -> VmState:
+    """Return what is known of a guest that another frostwatch had: the journal tells its end.
+
+    Where only its holder was seen, the end is that it holds the channel no more.
+    """
+    assert state.held_by is not None
+    seen_alone = state.held_by.window is None
+    return state.with_held_by(None) if seen_alone and view.client is False else state
+
+
+def _unseen(state: VmState) -> VmState:
+    """Return what is still known of a guest whose agent can't be asked.
+
+    One that was thawed may have been frozen by somebody since; one that was frozen still is.
+    """
+    if state.freeze.state is not FreezeState.THAWED:
+        return state
+    return state._replace(freeze=FreezeInfo(None, state.agent.seen_at))
+
+
+def _health(state: VmState, view: MonitorView, at: datetime) -> AgentHealth:
+    """Return the agent's health; the very same object where a look tells nothing new."""
+    old = state.agent
+    if state.vm.out_of_reach is not None:
+        unknown = _known(old, AgentState.UNKNOWN, AgentHow.CONFIGURATION, at)
+        return unknown._replace(detail=printable(state.vm.out_of_reach, 200))
+    if state.vm.agent is None:
+        return _known(old, AgentState.NONE, AgentHow.CONFIGURATION, at)
+    if view.gone or view.port_open is False:
+        return _known(old, AgentState.CLOSED, AgentHow.PORT, at)._replace(version=None)
+    if view.client:
+        who = old.detail if old.state is AgentState.BUSY else None
+        return _known(old, AgentState.BUSY, AgentHow.CLIENT, at)._replace(detail=who)
+    if view.port_open and old.how not in (AgentHow.REPLY, AgentHow.DEADLINE):
+        return _known(old, AgentState.OPEN, AgentHow.PORT, at)
+    return old
+
+
+def _known(old: AgentHealth, state: AgentState, how: AgentHow, at: datetime) -> AgentHealth:
+    return old._replace(state=state, how=how, rtt_s=None, detail=None, seen_at=at)
+
+
+def answered(said: Said, at: datetime) -> Change:
+    """Return what an agent's answer changes."""
+
+    def change(state: VmState) -> VmState:
+        if state.progress is not None:
+            return state
+        health = AgentHealth(
+            AgentState.ALIVE,
+            AgentHow.REPLY,
+            rtt_s=said.rtt_s,
+            version=said.version or state.agent.version,
+            seen_at=at,
+            detail=said.detail,
+        )
+        listed = said.file_systems
+        state = state._replace(
+            agent=health,
+            file_systems=state.file_systems if listed is None else listed,
+        )
+        return state.with_freeze(_freeze(state, said.frozen, at))
+
+    return change
+
+
+def _freeze(state: VmState, frozen: FreezeState | None, at: datetime) -> FreezeInfo:
+    ours = state.left_frozen or state.left is not None or state.held_by is not None
+    foreign = frozen is FreezeState.FROZEN and not ours
+    old = state.freeze
+    same = (old.state, old.foreign) == (frozen, foreign)
+    if frozen is FreezeState.FROZEN and state.left is not None:
+        at = state.left.at  # the journal knows better than we, who see it for the first time
+    return FreezeInfo(frozen, old.since if same else at, foreign)
+
+
+def silent(at: datetime, *, can_see_clients: bool) -> Change:
+    """Return what it changes that an agent did not answer in time.
+
+    Args:
+        at: the wall clock.
+        can_see_clients: whether the monitor would have shown another client.
+    """
+    detail = None
+    if not can_see_clients:
+        detail = "perhaps another client is served: without a monitor that can't be seen"
+
+    def change(state: VmState) -> VmState:
+        if state.progress is not None:
+            return state
+        health = state.agent._replace(
+            state=AgentState.SILENT,
+            how=AgentHow.DEADLINE,
+            rtt_s=None,
+            seen_at=at,
+            detail=detail,
+        )
+        return _unseen(state._replace(agent=health))
+
+    return change
+
+
+def unreachable(error: ConnectFailed, at: datetime, *, gone: bool | None) -> Change:
+    """Return what it changes that an agent's channel can't be connected to.
+
+    Args:
+        error: why not.
+        at: the wall clock.
+        gone: whether the VM has gone, as far as its process tells.
+    """
+    full = error.problem is ConnectProblem.QUEUE_FULL
+
+    def change(state: VmState) -> VmState:
+        if state.progress is not None:
+            return state
+        word = AgentState.CLOSED if gone else AgentState.BUSY if full else AgentState.UNKNOWN
+        how = AgentHow.CLIENT if full else AgentHow.NOTHING
+        health = AgentHealth(word, how, version=state.agent.version, seen_at=at, detail=str(error))
+        state = state._replace(agent=health, trouble=f"agent's channel: {error}")
+        if gone:
+            return state._replace(run_state=RunState.GONE).with_freeze(FreezeInfo(), gone=True)
+        return _unseen(state)
+
+    return change

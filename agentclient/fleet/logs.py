@@ -1,0 +1,128 @@
+"""What was lately said about each VM: bounded for each and in all, whatever a guest says (P7).
+
+What falls out is not lost where there is a journal: it keeps what belongs to a freeze or a thaw.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from dataclasses import dataclass, field
+from datetime import datetime, tzinfo
+from itertools import islice
+from typing import Final
+
+from agentclient.model.vm import Level, LogLine, VmId
+
+DEFAULT_LINES: Final = 500
+DEFAULT_BYTES: Final = 12 * 1024 * 1024
+# A line's objects beside its text, and its places in two queues.
+_LINE_BYTES: Final = 200
+
+
+# A line without its number, which its place tells: from 257 on each would be an object of its own.
+_Entry = tuple[datetime, Level, str]
+
+
+@dataclass(slots=True)
+class _Log:
+    """One VM's lines, numbered from 1.
+
+    Attributes:
+        last: the number of the newest line, which may have fallen out.
+        overtaken: how many of its places in the common queue stand for lines that have fallen out.
+    """
+
+    lines: deque[_Entry] = field(default_factory=deque)
+    last: int = 0
+    overtaken: int = 0
+
+
+class Logs:
+    """The logs of all VMs; who uses it holds a lock.
+
+    Args:
+        lines: how many lines are kept for each VM; its oldest fall out first.
+        total_bytes: about how many bytes are kept in all; the oldest of all fall out first.
+    """
+
+    def __init__(self, *, lines: int = DEFAULT_LINES, total_bytes: int = DEFAULT_BYTES) -> None:
+        self._most_lines = lines
+        self._most_bytes = total_bytes
+        self._logs: dict[VmId, _Log] = {}
+        self._bytes = 0
+        self._queue: deque[_Log] = deque()  # whose line is older than all behind it
+        self._overtaken = 0
+        self._zones: dict[tzinfo | None, tzinfo | None] = {}
+
+    def add(self, vm_id: VmId, at: datetime, level: Level, text: str) -> None:
+        """Append a line to a VM's log.
+
+        Args:
+            vm_id: the VM.
+            at: the wall clock's time.
+            level: how much it matters.
+            text: safe to show.
+        """
+        log = self._logs.setdefault(vm_id, _Log())
+        log.last += 1
+        # Each reading of the wall clock brings a time zone of its own, larger than the time.
+        at = at.replace(tzinfo=self._zones.setdefault(at.tzinfo, at.tzinfo))
+        log.lines.append((at, level, text))
+        self._bytes += _bytes(text)
+        self._queue.append(log)
+        if len(log.lines) > self._most_lines:
+            self._overtake(log)
+        self._make_room()
+
+    def since(self, vm_id: VmId, number: int = 0) -> tuple[LogLine, ...]:
+        """Return a VM's lines that came after `number`."""
+        log = self._logs.get(vm_id)
+        if log is None:
+            return ()
+        gone = log.last - len(log.lines)
+        known = max(number - gone, 0)
+        lines = islice(log.lines, known, None)
+        return tuple(LogLine(each, *line) for each, line in enumerate(lines, gone + known + 1))
+
+    def forget(self, vm_id: VmId) -> None:
+        """Drop a VM's log."""
+        log = self._logs.pop(vm_id, None)
+        while log is not None and log.lines:
+            self._overtake(log)
+        self._make_room()
+
+    def _overtake(self, log: _Log) -> None:
+        """Drop a VM's oldest line before its turn."""
+        self._drop(log)
+        log.overtaken += 1
+        self._overtaken += 1
+
+    def _drop(self, log: _Log) -> None:
+        self._bytes -= _bytes(log.lines.popleft()[2])
+
+    def _make_room(self) -> None:
+        while self._bytes > self._most_bytes and len(self._queue) > 1:
+            log = self._queue.popleft()
+            if log.overtaken:
+                log.overtaken -= 1
+                self._overtaken -= 1
+            else:
+                self._drop(log)
+        if self._overtaken > len(self._queue) // 2:
+            self._tidy()
+
+    def _tidy(self) -> None:
+        """Take the places out of the common queue that stand for nothing any more."""
+        kept: deque[_Log] = deque()
+        for log in self._queue:
+            if log.overtaken:
+                log.overtaken -= 1
+            else:
+                kept.append(log)
+        self._queue = kept
+        self._overtaken = 0
+
+
+def _bytes(text: str) -> int:
+    return _LINE_BYTES + sys.getsizeof(text)

@@ -1,0 +1,298 @@
+"""The visits to the VMs of a fleet: which are due, what each brings, and what it says in the log.
+
+All of them by turns in one thread, so that a hung guest delays nobody.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from agentclient.access.agent_probe import Said, question
+from agentclient.access.exchange import releasing
+from agentclient.access.guest_link import Link, Links
+from agentclient.access.multiplexer import Visitor
+from agentclient.access.stream import ConnectFailed
+from agentclient.fleet.health import Change, answered, looked, may_ask, silent, unreachable
+from agentclient.fleet.store import Fleet
+from agentclient.fleet.timetable import LEFT_AGAIN_S, Rounds
+from agentclient.model.text import printable
+from agentclient.model.vm import AgentHow, AgentState, Level, MonitorView, VmId, VmState
+
+if TYPE_CHECKING:
+    from agentclient.fleet.recovery import Recovery
+
+# More would be a burst of its own, and each takes a descriptor.
+MOST_VISITS_AT_ONCE: Final = 256
+LONGEST_TURN_S: Final = 1.0
+# Visits begin in small groups, since each waking up costs more than a visit's first step.
+GROUP_S: Final = 0.03
+NAMES_EVERY_S: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Visit:
+    """A visit that has begun."""
+
+    vm_id: VmId
+    link: Link
+    due: float
+
+
+class Visits:
+    """Visits to all VMs. Everything but `wake` belongs to one thread.
+
+    Args:
+        fleet: where what they bring is written.
+        links: how VMs are reached.
+        wanted: who is to be visited at once, with the agent; filled by any thread.
+        recovery: is told what agents say about what a dead frostwatch has left; may be None.
+        port_interval_s: seconds between two looks at a VM's monitor.
+        agent_interval_s: seconds between two questions to its agent.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        links: Links,
+        wanted: deque[VmId],
+        recovery: Recovery | None,
+        *,
+        port_interval_s: float,
+        agent_interval_s: float,
+    ) -> None:
+        self._fleet = fleet
+        self._links = links
+        self._recovery = recovery
+        self._rounds = Rounds(port_interval_s, agent_interval_s)
+        self._visitor = Visitor()
+        self._wanted = wanted
+        self._named_at = float("-inf")
+
+    def wake(self) -> None:
+        """End a turn early."""
+        self._visitor.wake()
+
+    def close(self) -> None:
+        """End every visit."""
+        self._visitor.close()
+
+    def adopt(self, now: float) -> None:
+        """Take over who is in the fleet.
+
+        Args:
+            now: the monotonic clock's time.
+        """
+        known = {state.id for state in self._fleet.states()}
+        for vm_id in self._rounds.keep(known, now):
+            self._links.forget(vm_id)
+
+    def turn(self, now: float) -> None:
+        """Begin what is due, and take the steps for what comes within a second.
+
+        Args:
+            now: the monotonic clock's time.
+        """
+        while self._wanted:
+            self._rounds.soon(self._wanted.popleft(), now)
+        until = now + LONGEST_TURN_S
+        while self._visitor.in_flight < MOST_VISITS_AT_ONCE:
+            due = self._rounds.next_at
+            vm_id = self._rounds.take(now)
+            if vm_id is None:
+                until = min(until, max(due, now + GROUP_S))
+                break
+            self._visit(vm_id, due)
+        self._visitor.turn(until)
+
+    def all_once(self, timeout_s: float, stopping: threading.Event) -> None:
+        """Visit every VM of the fleet once, with its agent.
+
+        Args:
+            timeout_s: how long the visits may take in all.
+            stopping: ends a wait in between.
+        """
+        now = time.monotonic()
+        self.adopt(now)
+        self._each([state.id for state in self._fleet.states()], now + timeout_s)
+        left = [one.id for one in self._fleet.states() if one.left and not one.left_by]
+        if left:
+            # It may be frozen by us, and has not said so: a moment later it may.
+            stopping.wait(LEFT_AGAIN_S)
+            self._each(left, time.monotonic() + timeout_s)
+
+    def _each(self, vm_ids: Sequence[VmId], until: float) -> None:
+        waiting = deque(vm_id for vm_id in vm_ids if vm_id in self._rounds)
+        for vm_id in waiting:
+            self._rounds[vm_id].agent_due = 0.0
+        while (waiting or self._visitor.in_flight) and time.monotonic() < until:
+            while waiting and self._visitor.in_flight < MOST_VISITS_AT_ONCE:
+                self._visit(waiting.popleft(), time.monotonic())
+            if self._visitor.in_flight:
+                self._visitor.turn(until)
+
+    # -- one visit ------------------------------------------------------------------------
+
+    def _visit(self, vm_id: VmId, due: float) -> None:
+        """Begin a visit with a look at the monitor, which whoever freezes the VM has already."""
+        state = self._state(vm_id)
+        if state is None:
+            return  # it has left; the next list tells the rounds
+        visit = _Visit(vm_id, self._links.of(state.vm), due)
+        if state.progress is not None:
+            self._rounds[vm_id].was_taken = True
+            self._end(visit)
+            return
+        try:
+            self._look(visit)
+        except Exception as error:  # noqa: BLE001 - P8: one broken VM is one broken row
+            self._failed(visit, error)
+
+    def _look(self, visit: _Visit) -> None:
+        if visit.link.monitor is None or visit.link.doubt is not None:
+            problem = visit.link.doubt or visit.link.vm.no_monitor or "no monitor"
+            self._looked(visit, MonitorView(problem=problem, gone=visit.link.gone()))
+            return
+        try:
+            talk = visit.link.monitor.begin()
+        except ConnectFailed as error:
+            self._looked(visit, visit.link.monitor.unreachable(error))
+            return
+        if talk is None:
+            self._end(visit)
+            return
+        self._visitor.begin(talk, partial(self._looked, visit), partial(self._failed, visit))
+
+    def _looked(self, visit: _Visit, view: MonitorView) -> None:
+        vm = visit.link.vm
+        has_monitor = visit.link.monitor is not None or vm.no_monitor is not None
+        change = looked(view, self._fleet.wall(), has_monitor=has_monitor)
+        self._fleet.update(visit.vm_id, change)
+        self._name_clients(visit)
+        if self._wants_answer(visit, view):
+            self._ask(visit, blind=has_monitor and view.problem is not None)
+        else:
+            self._end(visit, blind=has_monitor and view.problem is not None)
+
+    def _name_clients(self, visit: _Visit) -> None:
+        """Say who holds a channel; not more than once a second, since all of /proc is looked at."""
+        state, now = self._state(visit.vm_id), time.monotonic()
+        if state is None or state.agent.state is not AgentState.BUSY or state.vm.agent is None:
+            return
+        if state.agent.detail is None and now - self._named_at >= NAMES_EVERY_S:
+            from agentclient.access.other_holders import seen_among  # noqa: PLC0415 - as above
+            from agentclient.access.socket_clients import clients, in_words  # noqa: PLC0415 - seldom needed
+
+            self._named_at = now
+            found = clients(state.vm.agent.path)
+            detail = in_words(found) or "nobody can tell by whom"
+            held = seen_among(found)
+
+            def change(old: VmState) -> VmState:
+                old = old._replace(agent=old.agent._replace(detail=detail))
+                return old.with_held_by(held) if old.held_by is None else old
+
+            self._fleet.update(visit.vm_id, change)
+
+    def _wants_answer(self, visit: _Visit, view: MonitorView) -> bool:
+        """Whether the agent is asked now.
+
+        One that has just opened its port is asked at once; and so is one whose channel was just
+        released, by us or by others: a freeze that waited there may have run (§1.2).
+        """
+        state = self._state(visit.vm_id)
+        if state is None or visit.vm_id not in self._rounds:
+            return False
+        round_ = self._rounds[visit.vm_id]
+        opened = view.port_open is True and round_.was_open is False
+        if view.port_open is False and round_.was_open and round_.unanswered:
+            visit.link.fragile = True  # it ended when it was asked
+        taken = bool(view.client) or state.progress is not None
+        released = round_.was_taken and not taken
+        round_.was_open, round_.was_taken = view.port_open, taken
+        due = time.monotonic() >= round_.agent_due
+        return (due or opened or released) and may_ask(state, view)
+
+    def _ask(self, visit: _Visit, *, blind: bool) -> None:
+        link, state = visit.link, self._state(visit.vm_id)
+        if link.agent is None or state is None or not link.channel_lock.acquire(blocking=False):
+            self._end(visit, blind=blind)
+            return
+        try:
+            channel = link.connect()
+        except ConnectFailed as error:
+            link.channel_lock.release()
+            change = unreachable(error, self._fleet.wall(), gone=link.gone())
+            self._heard(visit, state, change, blind=blind)
+            return
+        talk = question(channel, first=state.agent.version is None, plain=link.plain)
+        talk = replace(talk, steps=releasing(link.channel_lock, talk.steps))
+        done = partial(self._said, visit, state, blind)
+        self._visitor.begin(talk, done, partial(self._failed, visit))
+
+    def _said(self, visit: _Visit, before: VmState, blind: bool, said: Said) -> None:
+        at = self._fleet.wall()
+        self._remember(visit, said)
+        if said.rtt_s is None:
+            change = silent(at, can_see_clients=visit.link.monitor is not None)
+        else:
+            change = answered(said, at)
+        self._heard(visit, before, change, blind=blind)
+
+    def _remember(self, visit: _Visit, said: Said) -> None:
+        """Remember what an agent does not stand: the next visits are without it (P5)."""
+        link = visit.link
+        link.fragile = link.fragile or (said.plain and not link.plain)
+        link.plain = link.plain or said.plain or said.rtt_s is None
+        if visit.vm_id in self._rounds:
+            self._rounds[visit.vm_id].unanswered = said.rtt_s is None
+
+    def _heard(self, visit: _Visit, before: VmState, change: Change, *, blind: bool) -> None:
+        self._fleet.update(visit.vm_id, change)
+        after = self._state(visit.vm_id)
+        if after is not None and visit.vm_id in self._rounds:
+            alive = after.agent.how is AgentHow.REPLY
+            within_s = LEFT_AGAIN_S if after.left is not None else math.inf
+            self._rounds.asked(
+                visit.vm_id,
+                time.monotonic(),
+                alive=alive,
+                within_s=within_s,
+                rarely=visit.link.fragile,
+            )
+            self._tell(before, after)
+            if self._recovery is not None:
+                self._recovery.answered(before, after)
+        self._end(visit, blind=blind)
+
+    def _tell(self, before: VmState, after: VmState) -> None:
+        """Write into the VM's log what this visit has brought."""
+        if before.agent.state is not after.agent.state:
+            level = Level.WARNING if after.agent.state is AgentState.SILENT else Level.INFO
+            self._fleet.log(before.id, level, f"agent {after.agent.state} ({after.agent.how})")
+        if after.freeze.foreign and not before.freeze.foreign:
+            text = "a foreign freeze was found: the guest is frozen, and not provably by us"
+            self._fleet.log(before.id, Level.WARNING, text)
+        if after.left_by is not None and after.left_by != before.left_by:
+            self._fleet.log(before.id, Level.WARNING, f"the guest was {after.left_by}")
+
+    def _failed(self, visit: _Visit, error: Exception) -> None:
+        text = printable(f"the visit failed: {error!r}", 300)
+        self._fleet.update(visit.vm_id, lambda old: old._replace(trouble=text))
+        self._fleet.log(visit.vm_id, Level.ERROR, text)
+        self._end(visit, blind=True)
+
+    def _end(self, visit: _Visit, *, blind: bool = False) -> None:
+        self._rounds.visited(visit.vm_id, visit.due, time.monotonic(), blind=blind)
+
+    def _state(self, vm_id: VmId) -> VmState | None:
+        try:
+            return self._fleet.get(vm_id)
+        except KeyError:
+            return None

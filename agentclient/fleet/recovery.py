@@ -1,0 +1,90 @@
+"""Freezes that a dead frostwatch has left: found in the journal, shown, and ours to thaw (P4).
+
+The journal says which guests may be frozen by us; the ordinary visits ask them. What is decided in
+here is decided by the journal as it is at that moment, since other processes write to it as well.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from agentclient.fleet.store import Fleet, now
+from agentclient.journal import rows
+from agentclient.journal.elsewhere import held_by
+from agentclient.journal.left import STANDING, Left, close_over, match
+from agentclient.journal.writer import PATIENCE_S, Journal
+from agentclient.model.json_contract import rfc3339
+from agentclient.model.vm import FreezeState, HeldBy, LeftBy, Vm, VmState
+
+# Who lists VMs may wait longer for the journal than who freezes or thaws.
+LIST_S: Final = 2.0
+FOUND_THAWED: Final = "found thawed"
+
+
+class Recovery:
+    """Keeps the fleet told of what was left, and the journal of what became of it.
+
+    Args:
+        journal: where windows stand.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    def look(self, fleet: Fleet) -> None:
+        """Take over from the journal which VMs may be frozen by us; nothing if it can't tell."""
+        found = self._journal.ask(STANDING, LIST_S)
+        if found is None:
+            return
+        if found.over:
+            at = rfc3339(fleet.wall()) or ""
+            self._journal.put(close_over(found.over, at))
+        for state in fleet.states():
+            held = held_by(state.vm, found.others)
+            seen_alone = state.held_by is not None and state.held_by.window is None
+            if held != state.held_by and not (held is None and seen_alone):
+                fleet.update(state.id, lambda old, held=held: old.with_held_by(held))  # type: ignore[misc]
+            by = match(state.vm, found.left)
+            if by != state.left:
+                fleet.update(state.id, lambda old, by=by: with_left(old, by))  # type: ignore[misc]
+
+    def check(self) -> None:
+        """Write something, so that it is known before a freeze whether freezes are recorded."""
+        self._journal.put(rows.check(rfc3339(now()) or ""))
+
+    def answered(self, before: VmState, after: VmState) -> None:
+        """Settle a window whose guest has just said that it is thawed."""
+        left = before.left
+        if left is None or after.left is not None or after.freeze.state is not FreezeState.THAWED:
+            return
+        at = rfc3339(after.agent.seen_at) or ""
+        self._journal.put(rows.close(left.window, FOUND_THAWED, at, settled=True))
+
+
+def is_ours(journal: Journal | None, vm: Vm) -> bool:
+    """Return whether a VM's freeze is provably what a dead frostwatch has left, as of now.
+
+    Args:
+        journal: where windows stand; None where none is kept.
+        vm: the VM.
+    """
+    if journal is None:
+        return False
+    found = journal.ask(STANDING, PATIENCE_S)
+    left: tuple[Left, ...] = found.left if found is not None else ()
+    return match(vm, left) is not None
+
+
+def held_now(journal: Journal, vm: Vm) -> HeldBy | None:
+    """Return which other frostwatch is at work on a VM, as of now; None if none is known."""
+    found = journal.ask(STANDING, PATIENCE_S)
+    return held_by(vm, found.others) if found is not None else None
+
+
+def with_left(state: VmState, left: LeftBy | None) -> VmState:
+    """Return a VM's state with what the journal knows now of freezes that were left."""
+    info = state.freeze
+    if info.state is FreezeState.FROZEN and state.progress is None:
+        foreign = left is None and not state.left_frozen
+        info = info._replace(since=left.at if left else info.since, foreign=foreign)
+    return state._replace(left=left, freeze=info)

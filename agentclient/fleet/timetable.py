@@ -1,0 +1,170 @@
+"""When each VM is due for a visit: spread over time, less often where nobody answers. Pure."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Final
+
+from agentclient.model.vm import VmId
+
+# Each visit without an answer doubles the wait for the next, up to this many times the interval.
+MOST_BACK_OFF: Final = 16
+# An agent that has ended when it was asked is asked so many times less often.
+RARELY: Final = 8
+# A guest that may be frozen is asked this often: connecting alone releases an agent that spins on
+# an answer that nobody reads (protocol §3.5), and a freeze that was queued may have run since.
+LEFT_AGAIN_S: Final = 3.0
+# At the start, agents are asked no faster than this: each is asked for more than later.
+FIRST_QUESTIONS_A_SECOND: Final = 100
+
+
+@dataclass(slots=True)
+class Round:
+    """A VM's place in the schedule.
+
+    Attributes:
+        due: when it is visited next; infinite while it is being visited.
+        agent_due: from when on a visit asks its agent as well.
+        blind: how often in a row its monitor could not be looked at.
+        misses: how often in a row its agent has not answered.
+        was_open: whether its port was open at the last visit; None if that is not known.
+        was_taken: whether somebody had its channel at the last visit.
+        hurry: somebody wants it to be visited again at once.
+        unanswered: its agent has not answered the last question.
+    """
+
+    due: float
+    agent_due: float
+    blind: int = 0
+    misses: int = 0
+    was_open: bool | None = None
+    was_taken: bool = False
+    hurry: bool = False
+    unanswered: bool = False
+
+
+class Rounds:
+    """The schedule of all VMs; times are seconds of the monotonic clock.
+
+    Args:
+        port_interval_s: seconds between two looks at a VM's monitor.
+        agent_interval_s: seconds between two questions to its agent.
+    """
+
+    def __init__(self, port_interval_s: float, agent_interval_s: float) -> None:
+        self._port_interval_s = port_interval_s
+        self._agent_interval_s = agent_interval_s
+        self._rounds: dict[VmId, Round] = {}
+        self._queue: list[tuple[float, int, VmId]] = []
+        self._order = itertools.count()
+
+    def __getitem__(self, vm_id: VmId) -> Round:
+        return self._rounds[vm_id]
+
+    def __contains__(self, vm_id: VmId) -> bool:
+        return vm_id in self._rounds
+
+    def keep(self, known: Collection[VmId], now: float) -> list[VmId]:
+        """Take in the VMs that are new, and drop those that have left; return the latter.
+
+        New ones are spread over the interval, so that no second is a burst, ever.
+        """
+        new = [vm_id for vm_id in known if vm_id not in self._rounds]
+        looks_s = min(self._port_interval_s, len(new) / FIRST_QUESTIONS_A_SECOND)
+        questions_s = min(self._agent_interval_s, len(new) / FIRST_QUESTIONS_A_SECOND)
+        for index, vm_id in enumerate(new):
+            share = index / len(new)
+            self._rounds[vm_id] = Round(0.0, now + share * questions_s)
+            self._put(vm_id, now + share * looks_s)
+        gone = [vm_id for vm_id in self._rounds if vm_id not in known]
+        for vm_id in gone:
+            del self._rounds[vm_id]
+        return gone
+
+    def soon(self, vm_id: VmId, now: float) -> None:
+        """Have a VM visited at once, with its agent."""
+        if vm_id not in self._rounds:
+            return
+        round_ = self._rounds[vm_id]
+        round_.agent_due = 0.0
+        if math.isinf(round_.due):
+            round_.hurry = True
+        else:
+            self._put(vm_id, now)
+
+    def take(self, now: float) -> VmId | None:
+        """Return a VM that is due, which is being visited from now on; None if none is."""
+        if self.next_at > now:
+            return None
+        vm_id = heapq.heappop(self._queue)[2]
+        round_ = self._rounds[vm_id]
+        # What it is late by is not added up: the next turn keeps its place in the interval.
+        round_.due = math.inf
+        return vm_id
+
+    @property
+    def next_at(self) -> float:
+        """When the next VM is due; infinite if none is."""
+        while self._queue:
+            at, _, vm_id = self._queue[0]
+            if vm_id in self._rounds and self._rounds[vm_id].due == at:
+                return at
+            heapq.heappop(self._queue)  # it was put elsewhere, or has left
+        return math.inf
+
+    def visited(self, vm_id: VmId, began: float, now: float, *, blind: bool) -> None:
+        """Put a VM back whose visit has ended.
+
+        Args:
+            vm_id: the VM.
+            began: when it was due.
+            now: the time.
+            blind: its monitor could not be looked at.
+        """
+        if vm_id not in self._rounds:
+            return
+        round_ = self._rounds[vm_id]
+        round_.blind = round_.blind + 1 if blind else 0
+        if round_.hurry:
+            round_.hurry = False
+            self._put(vm_id, now)
+            return
+        interval = self._port_interval_s * _back_off(round_.blind)
+        self._put(vm_id, max(now, began + interval))
+
+    def asked(
+        self,
+        vm_id: VmId,
+        now: float,
+        *,
+        alive: bool,
+        within_s: float = math.inf,
+        rarely: bool = False,
+    ) -> None:
+        """Say when a VM's agent is asked next.
+
+        Args:
+            vm_id: the VM.
+            now: the time.
+            alive: it has answered.
+            within_s: seconds after which it is asked again at the latest.
+            rarely: it has ended once when it was asked.
+        """
+        round_ = self._rounds[vm_id]
+        round_.misses = 0 if alive else round_.misses + 1
+        interval_s = self._agent_interval_s * _back_off(round_.misses)
+        if rarely:
+            interval_s = max(interval_s, RARELY * self._agent_interval_s)
+        round_.agent_due = now + min(interval_s, within_s)
+
+    def _put(self, vm_id: VmId, at: float) -> None:
+        self._rounds[vm_id].due = at
+        heapq.heappush(self._queue, (at, next(self._order), vm_id))
+
+
+def _back_off(misses: int) -> int:
+    return min(1 << min(misses, 10), MOST_BACK_OFF)

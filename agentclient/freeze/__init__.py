@@ -1,0 +1,1 @@
+"""The pure freeze and thaw machines, and the judgement on them."""

@@ -1,0 +1,280 @@
+"""What changed between two looks at a VM's monitor. Pure; used by freeze and thaw alike."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from agentclient.model.vm import Cause, MonitorView, RunState
+
+BLOCKED_STATES = frozenset(
+    {RunState.PAUSED, RunState.IO_ERROR, RunState.SUSPENDED, RunState.MIGRATING}
+)
+RELEASED_BY = {
+    RunState.PAUSED: "resume the VM",
+    RunState.IO_ERROR: "repair its storage, then resume it",
+    RunState.SUSPENDED: "wake it up",
+    RunState.MIGRATING: "wait for the migration's end, or cancel it",
+}
+
+
+class Change(StrEnum):
+    """What one look showed that the look before did not."""
+
+    CLOSED = "closed"
+    OPENED = "opened"
+    RESTARTED = "restarted"
+    HINT = "hint"
+    DEVICE_RESET = "device-reset"
+    RESET = "reset"
+    GONE = "gone"
+    MIGRATED = "migrated"
+    SHUTDOWN = "shutdown"
+    PANICKED = "panicked"
+    BLOCKED = "blocked"
+    RELEASED = "released"
+
+
+_CLOSINGS = frozenset(
+    {Change.CLOSED, Change.RESTARTED, Change.DEVICE_RESET, Change.RESET, Change.GONE}
+)
+DEATHS = frozenset({Change.GONE, Change.MIGRATED, Change.SHUTDOWN, Change.PANICKED})
+CHANGE_TEXT = {
+    Change.CLOSED: "the agent's port closed",
+    Change.OPENED: "the agent's port opened: an agent is there again",
+    Change.RESTARTED: "the agent's port closed and opened again: the agent was restarted",
+    Change.HINT: "a port of the same device closed or opened: perhaps the agent's",
+    Change.DEVICE_RESET: (
+        "the device of the agent's port was set up anew: the agent was restarted, perhaps with its "
+        "whole guest"
+    ),
+    Change.RESET: "the guest was reset",
+    Change.GONE: "the VM's process has gone",
+    Change.MIGRATED: "the VM has migrated away: its guest runs elsewhere",
+    Change.SHUTDOWN: "the guest has shut down",
+    Change.PANICKED: "the guest has panicked",
+}
+_CAUSES = {
+    Change.CLOSED: Cause.AGENT_GONE,
+    Change.RESTARTED: Cause.AGENT_RESTARTED,
+    Change.DEVICE_RESET: Cause.UNKNOWN,
+    Change.RESET: Cause.GUEST_RESET,
+    Change.GONE: Cause.VM_GONE,
+    Change.MIGRATED: Cause.MIGRATED,
+    Change.SHUTDOWN: Cause.GUEST_SHUTDOWN,
+    Change.PANICKED: Cause.GUEST_PANICKED,
+}
+# A guest that was reset or that died explains a closed port better than an agent that left. The
+# best explanation comes last: a guest that shuts down resets its devices on its way out.
+_STRONG = (
+    Cause.UNKNOWN,  # a device that was set up anew: which of the others it is can't be told
+    Cause.GUEST_PANICKED,
+    Cause.GUEST_RESET,
+    Cause.GUEST_SHUTDOWN,
+    Cause.VM_GONE,
+    Cause.MIGRATED,
+)
+# An index of a queue counts to this; and between two looks no agent reads so many commands.
+_INDEXES = 1 << 16
+_MOST_READS = 1024
+
+# After these no guest is there that could write again.
+ENDS = frozenset({Cause.VM_GONE, Cause.GUEST_SHUTDOWN})
+
+
+class PortWatch:
+    """The agent's port and the VM's run state, from a baseline on.
+
+    Args:
+        baseline: what was seen before the freeze was sent.
+        now: when that was (seconds of the monotonic clock).
+    """
+
+    def __init__(self, baseline: MonitorView, now: float) -> None:
+        self._baseline = baseline
+        self._openings = baseline.openings
+        self._resets = baseline.resets
+        self._reads = baseline.reads
+        self._open = baseline.port_open
+        self._run_state = baseline.run_state
+        self._blocked_since: float | None = None
+        self._blocked_s = 0.0
+        self._died = False
+        self._slept = False
+        self._migrating = baseline.run_state is RunState.MIGRATING
+        self.view = baseline
+        self.seen_at: float | None = now if baseline.port_open is not None else None
+        self.ever_closed = False
+        self.reset = False
+        self.device_reset = False
+        self.cause: Cause | None = None
+        self.read: bool | None = None
+        self.written_now = baseline.written_bytes
+        self.changes: list[Change] = []
+
+    @property
+    def open(self) -> bool | None:
+        """Whether the port was open when it was last seen; None if never."""
+        return self._open
+
+    @property
+    def run_state(self) -> RunState:
+        """The run state when it was last seen."""
+        return self._run_state
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the host keeps the guest from answering."""
+        return self._run_state in BLOCKED_STATES
+
+    @property
+    def visible(self) -> bool:
+        """Whether the port's state was ever seen."""
+        return self.seen_at is not None
+
+    @property
+    def uncounted(self) -> bool:
+        """Whether the port can be seen, but nothing counts its openings between two looks."""
+        return self.visible and self._openings is None
+
+    @property
+    def written_bytes(self) -> int | None:
+        """Bytes that the guest wrote since the baseline; None if that can't be seen."""
+        before, after = self._baseline.written_bytes, self.view.written_bytes
+        return None if before is None or after is None else max(0, after - before)
+
+    def blocked_s(self, now: float) -> float:
+        """Return for how many seconds the host has kept the guest from answering."""
+        since = self._blocked_since
+        return self._blocked_s + (now - since if since is not None else 0.0)
+
+    def saw(self, now: float, view: MonitorView) -> list[Change]:
+        """Take one look; return what is new, the gravest first."""
+        changes = self._deaths(view) + self._resets_seen(view) + self._port_changes(view)
+        changes += self._run_state_changes(now, view)
+        self.changes += changes
+        for change in changes:
+            self._note(change)
+        if view.port_open is not None:
+            self.seen_at = now
+            self._open = view.port_open
+        if view.port_open and view.run_state is RunState.RUNNING:
+            self._slept = False  # awake, and its queues are set up: from now on a reset is one
+        if view.reads is not None and self._baseline.reads is not None:
+            self.read = bool(self.read) or view.reads != self._baseline.reads
+        written = self.written_now = view.written_bytes
+        self.view = view._replace(
+            written_bytes=self.view.written_bytes if written is None else written
+        )
+        return changes
+
+    def _deaths(self, view: MonitorView) -> list[Change]:
+        deaths = {
+            RunState.MIGRATED: Change.MIGRATED,
+            RunState.SHUTDOWN: Change.SHUTDOWN,
+            RunState.PANICKED: Change.PANICKED,
+        }
+        change = Change.GONE if view.gone else deaths.get(view.run_state)
+        if change is None or self._died:
+            return []
+        self._died = True
+        return [change]
+
+    def _resets_seen(self, view: MonitorView) -> list[Change]:
+        counted = _fell(self._openings, view.openings) or _began_anew(self._reads, view.reads)
+        self._reads = view.reads if view.reads is not None else self._reads
+        told = view.resets is not None and self._resets is not None and view.resets > self._resets
+        self._resets = view.resets if view.resets is not None else self._resets
+        self._slept = self._slept or view.run_state is RunState.SUSPENDED
+        if counted:
+            self._openings = view.openings
+        if told:
+            return [Change.RESET]
+        # The first may have counted up again before a look sees it; then the second has not.
+        # A counter that fell, or that wrapped (it has 16 bits), proves no reset: a guest that loads
+        # the port's driver anew stays frozen. Nor is waking up one, which sets up the queues anew
+        # (protocol §1.13).
+        return [Change.DEVICE_RESET] if counted and not self._slept else []
+
+    def _port_changes(self, view: MonitorView) -> list[Change]:
+        moved = (
+            view.openings is not None
+            and self._openings is not None
+            and view.openings != self._openings
+        )
+        self._openings = view.openings if view.openings is not None else self._openings
+        if view.port_open is False:
+            return [Change.CLOSED] if self._open is not False else []
+        if view.port_open is None:
+            return []
+        if self._open is False:
+            return [Change.OPENED]
+        if moved:
+            return [Change.RESTARTED if view.sole_port else Change.HINT]
+        return []
+
+    def explain(self, cause: Cause) -> None:
+        """Take a cause that was seen elsewhere; the VM's own end explains more."""
+        if self.cause not in (Cause.VM_GONE, Cause.GUEST_SHUTDOWN, Cause.MIGRATED):
+            self.cause = cause
+
+    def found_gone(self) -> None:
+        """The VM has gone, as something else than a look has proven."""
+        if not self._died:
+            self._died = True
+            self.changes.append(Change.GONE)
+            self._note(Change.GONE)
+
+    def answered_anew(self) -> None:
+        """An agent answered after the port had closed: it is there before a look has shown it."""
+        if self.cause is Cause.AGENT_GONE:
+            self.cause = Cause.AGENT_RESTARTED
+
+    def _run_state_changes(self, now: float, view: MonitorView) -> list[Change]:
+        if view.run_state is RunState.UNKNOWN or view.run_state is self._run_state:
+            return []
+        was_blocked = self.blocked
+        self._run_state = view.run_state
+        if not view.gone:
+            self._migrating = view.run_state is RunState.MIGRATING
+        if self.blocked == was_blocked:
+            return []
+        if view.run_state is RunState.MIGRATED:  # nothing is released: it runs elsewhere
+            self._blocked_s, self._blocked_since = self.blocked_s(now), None
+            return []
+        if self.blocked:
+            self._blocked_since = now
+            return [Change.BLOCKED]
+        self._blocked_s = self.blocked_s(now)
+        self._blocked_since = None
+        return [Change.RELEASED]
+
+    def _note(self, change: Change) -> None:
+        if change in _CLOSINGS:
+            self.ever_closed = True
+        self.device_reset = self.device_reset or change is Change.DEVICE_RESET
+        self.reset = self.reset or change is Change.RESET
+        cause = _CAUSES.get(change, self.cause)
+        if change is Change.GONE and self._migrating:
+            cause = Cause.MIGRATED
+        if change is Change.CLOSED and self._slept:
+            cause = Cause.GUEST_SUSPENDED
+        elif change is Change.OPENED and self.cause is Cause.AGENT_GONE:
+            cause = Cause.AGENT_RESTARTED
+        if _strength(cause) >= _strength(self.cause):
+            self.cause = cause
+
+
+def _fell(before: int | None, after: int | None) -> bool:
+    return before is not None and after is not None and after < before
+
+
+def _began_anew(before: int | None, after: int | None) -> bool:
+    """Return whether an index of a queue (16 bits, it wraps) has moved as no reading moves it."""
+    if before is None or after is None:
+        return False
+    return (after - before) % _INDEXES > _MOST_READS
+
+
+def _strength(cause: Cause | None) -> int:
+    """Return how well `cause` explains a closed port."""
+    return _STRONG.index(cause) if cause in _STRONG else -1

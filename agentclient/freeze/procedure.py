@@ -1,0 +1,312 @@
+"""The freeze and the thaw that follows it, as one pure procedure: no freeze ends without its thaw.
+
+It hands everything that happens to both machines, begins the thaw when the freeze may have run,
+and gives the thaw's result back for the last judgement.
+"""
+
+from __future__ import annotations
+
+from agentclient.freeze.effects import Move, NewTicket, Tell
+from agentclient.freeze.freeze_machine import FreezeMachine, FreezePlan, State
+from agentclient.freeze.thaw_machine import ThawMachine, ThawPlan, ThawReport
+from agentclient.model.events import EventKind
+from agentclient.model.next_command import thaw_command
+from agentclient.model.vm import (
+    Cause,
+    FreezeState,
+    Level,
+    MonitorView,
+    Outcome,
+    Progress,
+    Stuck,
+    Vm,
+)
+from agentclient.operations.control import Wish
+from agentclient.protocol.qga import WireEvent
+
+
+class FreezeProcedure:
+    """One freeze from its sending to the end of its thaw.
+
+    The outcome is the last word: what happens after it is neither told nor concluded from.
+
+    Args:
+        vm: the VM.
+        plan: what is to be frozen.
+        new_ticket: numbers for the requests.
+        now: seconds of the monotonic clock.
+        hands_over: whoever drives it hands over a guest whose thaw has ended in vain (`unsettled`),
+            before the last word is said.
+        follows: somebody looks for a VM that has migrated away, before the last word.
+
+    Attributes:
+        unsettled: what the thaw came to that has ended in vain, until `left` is called.
+        wants_target: it has left this process: what is known of where it runs goes to `followed`.
+    """
+
+    def __init__(
+        self,
+        vm: Vm,
+        plan: FreezePlan,
+        new_ticket: NewTicket,
+        now: float,
+        *,
+        hands_over: bool = False,
+        follows: bool = False,
+    ) -> None:
+        self._vm = vm
+        self._hands_over = hands_over
+        self.unsettled: ThawReport | None = None
+        self._schedule = plan.schedule
+        self._ticket = new_ticket
+        self.freeze = FreezeMachine(plan, new_ticket, now)
+        self.thaw: ThawMachine | None = None
+        self._broke: str | None = None
+        self._broke_pending = False
+        self._taken = False
+        self._follows = follows
+        self.wants_target = False
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """The outcome, once everything has ended."""
+        return self.freeze.outcome
+
+    @property
+    def wakes_at(self) -> float:
+        """When `tick` has something to do at the latest."""
+        return self.thaw.wakes_at if self.thaw else self.freeze.wakes_at
+
+    def start(self, now: float) -> list[Move]:
+        """Send the freeze."""
+        return self.freeze.start(now)
+
+    def heard(self, now: float, event: WireEvent) -> list[Move]:
+        """Take what came from the agent."""
+        if self.outcome is not None:
+            return []
+        moves = self.freeze.heard(now, event)
+        if self.thaw is not None:
+            self._free_thaw(now)
+            moves += self.thaw.heard(now, event)
+        return moves + self._hand_over(now)
+
+    def saw(self, now: float, view: MonitorView) -> list[Move]:
+        """Take one look at the monitor."""
+        if self.outcome is not None:
+            return []
+        before = len(self.freeze.watch.changes)
+        moves = self.freeze.saw(now, view)
+        if self.thaw is not None:
+            self._free_thaw(now)
+            moves += self.thaw.changed(now, self.freeze.watch.changes[before:])
+        return moves + self._hand_over(now)
+
+    def tick(self, now: float) -> list[Move]:
+        """Take the time."""
+        if self.outcome is not None:
+            return []
+        moves = self.freeze.tick(now)
+        if self.thaw is not None:
+            moves += self.thaw.tick(now)
+        return moves + self._hand_over(now)
+
+    def flooded(self, now: float, text: str) -> list[Move]:
+        """Nothing but noise comes through the channel."""
+        if self.outcome is not None:
+            return []
+        return self.freeze.flooded(now, text) + self._hand_over(now)
+
+    def stream_ended(self, now: float, text: str, *, gone: bool | None) -> list[Move]:
+        """The channel broke: nothing more will come through it, and another one is wanted.
+
+        Args:
+            now: seconds of the monotonic clock.
+            text: why, as far as it is known.
+            gone: whether the VM has gone with it.
+        """
+        if self.outcome is not None:
+            return []
+        if gone:
+            self.freeze.watch.found_gone()
+        # It may run on in the guest, which can answer nobody now: its thaw waits as long for it.
+        unanswered = self.freeze.pending
+        pending = unanswered and self.freeze.verdict is None
+        self._broke_pending = self._broke_pending or pending
+        self._broke = text
+        thawing, succeeded = self.thaw, self.freeze.succeeded
+        moves = self.freeze.stream_ended(now, text)
+        if thawing is not None:
+            moves += thawing.stream_ended(now, text, gone=gone, succeeded=succeeded)
+        return moves + self._hand_over(now)
+
+    def wants_connection(self, now: float) -> bool:
+        """Whether a try to connect is due; what came of it goes to `connected` or the other."""
+        return self.thaw is not None and self.thaw.wants_connection(now)
+
+    def connected(self, now: float) -> list[Move]:
+        """Another channel to the same guest was opened, so that it can be thawed."""
+        self._broke = None
+        moves = self.thaw.connected(now) if self.thaw is not None else []
+        return moves + self._hand_over(now)
+
+    def not_connected(self, now: float, text: str, *, gone: bool | None) -> list[Move]:
+        """No channel could be opened.
+
+        Args:
+            now: seconds of the monotonic clock.
+            text: why not, one clause.
+            gone: whether the VM has gone.
+        """
+        moves = self.thaw.not_connected(now, text, gone=gone) if self.thaw is not None else []
+        return moves + self._hand_over(now)
+
+    def taken_over(self, now: float, why: str, report: ThawReport, *, over: bool) -> list[Move]:
+        """The holder has taken the conversation, and thawed: its report is the last word.
+
+        Args:
+            now: seconds of the monotonic clock.
+            why: why it has.
+            report: what its thaw came to.
+            over: the hold had come to its end by then.
+        """
+        moves = [] if over else self.freeze.cut_short(now, f"the holder thawed it, since {why}")
+        text = f"the holder took over, since {why}; what it found: {report.reason}"
+        tell = Tell(EventKind.NOTE, Level.WARNING, text)
+        self._taken = True
+        return [tell, *moves, *self._ended(now, report)]
+
+    def left(self, now: float, report: ThawReport) -> list[Move]:
+        """It was handed over, or nobody was found who goes on: say the last word.
+
+        Args:
+            now: seconds of the monotonic clock.
+            report: as `unsettled`, with who thaws now.
+        """
+        self.unsettled = None
+        return self.freeze.thawed(now, report, taken=self._taken)
+
+    def followed(self, now: float, report: ThawReport | None) -> list[Move]:
+        """It was looked for where else it may run.
+
+        Args:
+            now: seconds of the monotonic clock.
+            report: what its thaw there came to; None if it was not found.
+        """
+        self.wants_target = False
+        if report is None or self.freeze.outcome is not None:
+            return self._hand_over(now)
+        self.freeze.watch.cause = Cause.MIGRATED
+        return self.freeze.thawed(now, report)
+
+    def extend(self, seconds: float) -> list[Move]:
+        """Hold the window for longer, if it is held."""
+        return self.freeze.extend_hold(seconds)
+
+    def grant(self, now: float, wish: Wish) -> list[Move]:
+        """Do what the operator asks."""
+        if wish is Wish.END_HOLD:
+            return self.freeze.end_hold(now) + self._hand_over(now)
+        moves = self.freeze.cancel(now) + self._hand_over(now)
+        if wish is Wish.GIVE_UP:
+            moves += self._give_up(now)
+        return moves
+
+    def progress(self, now: float) -> Progress:
+        """Return how far it has got, for the screen."""
+        freeze, thaw, window = self.freeze, self.thaw, self.freeze.window
+        return Progress(
+            what="freeze",
+            phase=freeze.phase,
+            waiting_for=thaw.waiting_for if thaw else freeze.waiting_for,
+            started_at=freeze.started_at,
+            step=freeze.step,
+            steps=self._schedule.steps,
+            sent_at=freeze.started_at,
+            step_ends_at=None if thaw or window else freeze.step_ends_at,
+            # A cancelled freeze that is pending is waited for as long as before, and no longer.
+            ends_at=freeze.ends_at if thaw is None or self._waits(now) else thaw.ends_at,
+            heard_at=freeze.heard_at,
+            held_since=window.since if window else None,
+            hold_ends_at=window.ends_at if window else None,
+            # Whole seconds, so that a state is not written anew at each look.
+            blocked_s=float(int(freeze.watch.blocked_s(now))),
+            read=freeze.watch.read,
+            written_bytes=window.written_bytes if window else freeze.watch.written_bytes,
+            frozen=freeze.frozen,
+            verdict=freeze.verdict,
+            cancelled=freeze.cancelled,
+        )
+
+    def _waits(self, now: float) -> bool:
+        """Whether the freeze's own reply is still waited for."""
+        freeze = self.freeze
+        return freeze.pending and freeze.verdict is None and now < freeze.ends_at
+
+    @property
+    def state(self) -> FreezeState | None:
+        """The state of the file systems, as far as evidence goes."""
+        outcome = self.freeze.outcome
+        if outcome is not None:
+            return FreezeState.THAWED if outcome.settled else None
+        if self.thaw is not None:
+            return FreezeState.THAWING
+        return FreezeState.FROZEN if self.freeze.state is State.HELD else FreezeState.FREEZING
+
+    def _hand_over(self, now: float) -> list[Move]:
+        """Begin the thaw when the freeze asks for it; end when the thaw has reported."""
+        moves: list[Move] = []
+        if self.freeze.needs_thaw and self.thaw is None:
+            self.thaw = ThawMachine(self._thaw_plan(now), self.freeze.watch, self._ticket, now)
+            moves += self.thaw.start(now)
+        report = self.thaw.report if self.thaw is not None else None
+        if report is not None and self.freeze.outcome is None and self.unsettled is None:
+            moves += self._ended(now, report)
+        return moves
+
+    def _ended(self, now: float, report: ThawReport) -> list[Move]:
+        elsewhere = self.freeze.watch.cause in (Cause.MIGRATED, Cause.VM_GONE)
+        if self._follows and elsewhere and not self._taken:
+            self._follows, self.wants_target = False, True
+        if self.wants_target:
+            return []
+        nobody = report.stuck in (Stuck.MIGRATED, Stuck.PANICKED)  # no holder could thaw it
+        if self._hands_over and not report.settled and not nobody:
+            self.unsettled = report
+            return []
+        return self.freeze.thawed(now, report, taken=self._taken)
+
+    def _thaw_plan(self, now: float) -> ThawPlan:
+        freeze = self.freeze
+        # A cancelled freeze that is still pending may take its whole schedule before the thaw runs.
+        may_run = self._broke_pending or (freeze.pending and freeze.verdict is None)
+        return ThawPlan(
+            vm=str(self._vm.id),
+            command=thaw_command(self._vm, foreign=False),
+            timeout_s=self._schedule.thaw_timeout_s,
+            patience_s=max(0.0, freeze.ends_at - now) if may_run else 0.0,
+            connected=self._broke is None,
+            clean=not freeze.pending and not freeze.watch.ever_closed,
+            after_reset=freeze.watch.reset,
+            ask=freeze.watch.device_reset,
+            dead=self._dead(),
+        )
+
+    def _free_thaw(self, now: float) -> None:
+        """The thaw's own bound begins when the freeze before it is out of the way."""
+        if self.thaw is None or self._broke_pending:
+            return  # its answer was lost with its channel: the agent's next one tells
+        if not self.freeze.pending or self.freeze.watch.ever_closed:
+            self.thaw.freeze_settled(now)
+
+    def _give_up(self, now: float) -> list[Move]:
+        moves: list[Move] = []
+        if self.freeze.outcome is None and self.thaw is None:
+            self.freeze.abandon_hold()
+            moves += self._hand_over(now)
+        if self.thaw is not None:
+            self.thaw.abandon(now)
+        return moves + self._hand_over(now)
+
+    def _dead(self) -> bool:
+        return self.freeze.watch.cause in (Cause.VM_GONE, Cause.GUEST_SHUTDOWN)

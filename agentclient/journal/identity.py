@@ -1,0 +1,103 @@
+"""Who we are, and which QEMU a VM is: what a later run needs to recognise them."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shlex
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from agentclient.access.presence import is_gone
+from agentclient.access.process import socket_identity, start_ticks, stat_fields
+from agentclient.model.text import printable
+from agentclient.model.vm import Process, Vm
+
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """A process of frostwatch.
+
+    Attributes:
+        command: its command line, as a shell would read it.
+        boot: the host's boot: pids and start times count within one alone.
+    """
+
+    uid: int
+    user: str
+    process: Process
+    command: str
+    host: str
+    boot: str
+
+
+@functools.cache
+def ourselves() -> Who:
+    """Return who we are."""
+    uid = os.getuid()
+    return Who(uid, user_of(uid), this_process(), _command(), socket.gethostname(), boot_id())
+
+
+def this_process() -> Process:
+    """Return the process that runs this."""
+    try:
+        _, fields = stat_fields(Path("/proc/self"))
+        return Process(os.getpid(), start_ticks(fields))
+    except (OSError, ValueError, IndexError):
+        return Process(os.getpid(), 0)
+
+
+@functools.cache
+def boot_id() -> str:
+    """Return what tells this boot of the host from another one; empty if nothing does."""
+    try:
+        return _BOOT.read_text().strip()
+    except OSError:
+        return ""
+
+
+def is_dead(process: Process, host: str, boot: str) -> bool | None:
+    """Return whether a process has ended; None if that can't be told from here.
+
+    Args:
+        process: it.
+        host: the name of the host that it ran on.
+        boot: the boot that it ran in.
+    """
+    if host != socket.gethostname():
+        return None  # the file is shared with another host
+    here = boot_id()
+    if not here or not boot:
+        return None
+    return True if boot != here else is_gone(process)
+
+
+def socket_of(vm: Vm) -> str | None:
+    """Return what tells the socket of a VM's agent from one that another QEMU makes later.
+
+    A VM that is named by its sockets has no process that we know; but each QEMU makes them anew.
+    """
+    if vm.agent is None:
+        return None
+    return socket_identity(vm.agent.path)
+
+
+def user_of(uid: int) -> str:
+    """Return a user's name; the number where it has none."""
+    import pwd  # noqa: PLC0415 - a directory service may be behind it
+
+    try:
+        return printable(pwd.getpwuid(uid).pw_name, 60)
+    except KeyError:
+        return str(uid)
+
+
+def _command() -> str:
+    try:
+        words = Path("/proc/self/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+    except OSError:
+        return ""
+    return printable(shlex.join(os.fsdecode(word) for word in words))

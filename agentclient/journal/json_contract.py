@@ -1,0 +1,65 @@
+"""The journal's part of the JSON contract: what ``frostwatch history --json`` prints."""
+
+from __future__ import annotations
+
+from agentclient.journal.figures import Figures
+from agentclient.journal.history import WindowRow
+from agentclient.journal.rows import Happened, Moment
+from agentclient.model.json_contract import SCHEMA, JsonObject, rfc3339
+
+
+def window_object(row: WindowRow) -> JsonObject:
+    """Return a window: one line of ``frostwatch history --json``."""
+    return {
+        "schema": SCHEMA,
+        "window": row.window,
+        "vm": row.vm,
+        "kind": row.kind.value,
+        "state": row.state.value,
+        "times": {name: _moment(one) for name, one in row.times.items()},
+        "request": None if row.request is None else dict(row.request),
+        "by": {
+            "uid": row.uid,
+            "user": row.user,
+            "pid": row.pid,
+            "command": row.command,
+            "host": row.host,
+        },
+        "process": None if row.process is None else row.process._asdict(),
+        "result": row.outcome,
+        "thaw": row.thaw,
+        "rescue": row.rescue,
+        "phase": row.phase.value if row.phase else None,
+        "held_until": rfc3339(row.held_until),
+        "hold_s": row.hold_s,
+        "held_s": row.held_s,
+        "seconds": row.seconds,
+        "settled": row.settled,
+        "note": "; ".join(row.notes) or None,
+        "unreadable": row.unreadable,
+        "events": [_happened(one) for one in row.events],
+    }
+
+
+def durations_object(vm: str, found: Figures) -> JsonObject:
+    """Return how long a VM's freezes took: the last line of ``frostwatch history VM --json``."""
+    values = {
+        "count": found.count,
+        "median_s": _rounded(found.median_s),
+        "p95_s": _rounded(found.p95_s),
+        "worst_s": _rounded(found.worst_s),
+    }
+    return {"schema": SCHEMA, "vm": vm, "durations": values}
+
+
+def _moment(moment: Moment | None) -> JsonObject | None:
+    return None if moment is None else {"at": moment.at, "s": moment.seconds}
+
+
+def _happened(one: Happened) -> JsonObject:
+    head = {"time": one.when.at, "s": one.when.seconds}
+    return head | {"event": one.kind, "level": one.level, "text": one.text}
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)

@@ -1,0 +1,90 @@
+"""What can go wrong between us and a guest.
+
+Every message is for a person: which VM, which command, how long, what it means, what to do next.
+"""
+
+from __future__ import annotations
+
+from agentclient.model.vm import Cause
+
+
+class FrostwatchError(Exception):
+    """The root of everything that this project raises on purpose."""
+
+
+class BadInput(FrostwatchError):
+    """A person's input can't be used: one clear sentence, exit code 2."""
+
+
+class Cancelled(FrostwatchError):
+    """The caller's cancellation ended a wait."""
+
+
+class AgentError(FrostwatchError):
+    """A conversation with a guest's agent, or its monitor, failed.
+
+    Args:
+        vm: the VM's id as a person reads it.
+        command: what was asked, such as ``guest-fsfreeze-status``.
+        message: what happened, and what it means, without a full stop at its end.
+        seconds: how long it took.
+        next_step: what a person can do about it, a sentence; empty if nothing.
+    """
+
+    is_timeout = False
+
+    def __init__(
+        self, vm: str, command: str, message: str, seconds: float = 0.0, next_step: str = ""
+    ) -> None:
+        self.vm = vm
+        self.command = command
+        self.seconds = seconds
+        self.next_step = next_step
+        text = f"{vm}: {command}: {message} (after {seconds:.1f} s)"
+        super().__init__(f"{text}. {next_step}" if next_step else text)
+
+
+class AgentTimeout(AgentError):
+    """The deadline passed without an answer; the command may still run."""
+
+    is_timeout = True
+
+
+class CommandFailed(AgentError):
+    """The agent answered with an error.
+
+    Args:
+        error_class: the protocol's class, such as ``CommandNotFound``.
+        desc: the guest's own words, already safe to show.
+    """
+
+    def __init__(
+        self, vm: str, command: str, error_class: str, desc: str, seconds: float = 0.0
+    ) -> None:
+        self.error_class = error_class
+        self.desc = desc
+        super().__init__(vm, command, f"the agent answered {error_class}: {desc}", seconds)
+
+
+class ChannelBroken(AgentError):
+    """The byte stream ended or failed: QEMU has gone, or dropped us."""
+
+
+class ChannelBusy(AgentError):
+    """Somebody else holds the channel."""
+
+
+class CommandLost(AgentError):
+    """The command will not be answered any more.
+
+    Args:
+        cause: why, as far as it is known.
+    """
+
+    def __init__(self, vm: str, command: str, cause: Cause, seconds: float = 0.0) -> None:
+        self.cause = cause
+        super().__init__(vm, command, f"lost ({cause}): it will not be answered", seconds)
+
+
+class ProtocolViolation(AgentError):
+    """The guest sent what is no protocol: too long, too deep, no JSON, the wrong type."""

@@ -1,0 +1,282 @@
+"""The JSON contract: plain dictionaries of what is known, documented in docs/json.md.
+
+Every object that is printed carries ``"schema"``; times are RFC 3339 with a time zone. Keys are
+only added within one version, never renamed or removed. Strings that a guest chose stay as they
+came: JSON escapes what is unsafe, and a reader that shows them has to look after itself.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from datetime import datetime
+from enum import Enum
+from typing import TYPE_CHECKING, Any, cast
+
+from agentclient.model.events import Event
+from agentclient.model.outcome import GroupOutcome, ThawOutcome
+from agentclient.model.vm import (
+    AgentHealth,
+    Evidence,
+    FileSystem,
+    HeldBy,
+    Meaning,
+    Outcome,
+    VmId,
+    VmState,
+)
+
+if TYPE_CHECKING:
+    from agentclient.fleet.findings import Finding
+    from agentclient.model.rescue import RescueOutcome
+    from agentclient.operations.rescue.ladder import Offer
+
+SCHEMA = 1
+# Not among the events that happen to one VM.
+GROUP_EVENT = "group"
+
+JsonObject = dict[str, Any]
+
+
+def dumps(value: Mapping[str, object]) -> str:
+    """Return `value` as one line of ASCII JSON: no terminal escape can be in it."""
+    return json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(", ", ": "))
+
+
+def rfc3339(at: datetime | None) -> str | None:
+    """Return a time with its zone, to the millisecond; a naive one is taken as local time."""
+    if at is None:
+        return None
+    return (at if at.tzinfo else at.astimezone()).isoformat(timespec="milliseconds")
+
+
+def vm_object(state: VmState) -> JsonObject:
+    """Return what is known about a VM: one line of ``frostwatch list --json``."""
+    return {
+        "schema": SCHEMA,
+        "id": str(state.id),
+        "name": state.vm.name,
+        "source": state.vm.source,
+        "run_state": state.run_state.value,
+        "agent": _agent(state.agent),
+        "freeze": _freeze(state),
+        "locked_by": state.vm.locked_by,
+        "user": state.vm.user,
+        "also": list(state.vm.selectors),
+    }
+
+
+def event_object(event: Event) -> JsonObject:
+    """Return an event: one line of ``frostwatch freeze --json`` and ``frostwatch thaw --json``.
+
+    The freeze's outcome (in events that know it) and the thaw's are spread into the event itself;
+    no field can hide the keys that every event has.
+    """
+    head = {
+        "schema": SCHEMA,
+        "time": rfc3339(event.at),
+        "vm": str(event.vm),
+        "event": event.kind.value,
+        "level": event.level.value,
+        "text": event.text,
+    }
+    return head | _unlike(head, _spread(event.fields))
+
+
+def outcome_object(outcome: Outcome) -> JsonObject:
+    """Return how a freeze ended; without ``schema``, since it is always a part of an event."""
+    return {
+        "outcome": outcome.kind.value,
+        "refusal": outcome.refusal.value if outcome.refusal else None,
+        "frozen": outcome.frozen,
+        "thawed": outcome.thawed,
+        "certified": outcome.certified,
+        "settled": outcome.settled,
+        "cause": outcome.cause.value if outcome.cause else None,
+        "seconds": _figure(outcome.seconds),
+        "coverage": outcome.coverage,
+        "not_covered": [_file_system(one) for one in outcome.not_covered],
+        "evidence": [_evidence(one) for one in outcome.evidence],
+        "meaning": _meaning(outcome.meaning),
+        "next": outcome.next,
+        "reason": outcome.reason,
+    }
+
+
+def thaw_object(thaw: ThawOutcome | RescueOutcome) -> JsonObject:
+    """Return how a thaw ended; without ``schema``, since it is always a part of an event."""
+    return {
+        "ok": thaw.ok,
+        "state": thaw.state.value if thaw.state else None,
+        "thawed": thaw.thawed,
+        "refused": thaw.refused,
+        "seconds": _figure(thaw.seconds),
+        "meaning": _meaning(thaw.meaning),
+        "next": thaw.next,
+        "reason": thaw.reason,
+    }
+
+
+def group_object(group: GroupOutcome, at: datetime) -> JsonObject:
+    """Return what came of a group: the last line of ``frostwatch freeze --together --json``."""
+    return {
+        "schema": SCHEMA,
+        "time": rfc3339(at),
+        "vm": None,
+        "event": GROUP_EVENT,
+        "together": group.together,
+        "skew_s": _figure(group.skew_s),
+        "order": [str(vm_id) for vm_id in group.order],
+        "final": group.final,
+        "hold_s": _figure(group.hold_s),
+        "failed": [str(vm_id) for vm_id in group.failed],
+        "reason": group.reason,
+    }
+
+
+def rescue_object(rescue: RescueOutcome) -> JsonObject:
+    """Return what a rung found; without ``schema``, since it is always a part of an event."""
+    return {
+        "rung": rescue.rung.value,
+        "by": rescue.means.value if rescue.means else None,
+        "found": rescue.found.value,
+        "ok": rescue.ok,
+        "state": rescue.state.value if rescue.state else None,
+        "thawed": rescue.thawed,
+        "seconds": _figure(rescue.seconds),
+        "meaning": _meaning(rescue.meaning),
+        "next": rescue.next,
+        "reason": rescue.reason,
+    }
+
+
+def offer_object(vm: VmId, offer: Offer) -> JsonObject:
+    """Return one rung before it is taken: a line of ``frostwatch rescue --json``."""
+    return {
+        "schema": SCHEMA,
+        "vm": str(vm),
+        "rung": offer.step.rung.value,
+        "by": offer.step.means.value if offer.step.means else None,
+        "serial": offer.step.serial,
+        "sensible": offer.sensible,
+        "possible": offer.possible,
+        "why_not": offer.why_not,
+        "does": offer.does,
+        "risk": offer.risk,
+    }
+
+
+def finding_object(finding: Finding) -> JsonObject:
+    """Return one finding: a line of ``frostwatch doctor --json``."""
+    return {
+        "schema": SCHEMA,
+        "subject": finding.subject,
+        "level": finding.level.value,
+        "text": finding.text,
+        "advice": finding.advice,
+    }
+
+
+def _agent(agent: AgentHealth) -> JsonObject:
+    rtt = agent.rtt_s
+    return {
+        "state": agent.state.value,
+        "how": agent.how.value,
+        "rtt_ms": None if rtt is None or not math.isfinite(rtt) else round(rtt * 1000, 1),
+        "version": agent.version,
+    }
+
+
+def _freeze(state: VmState) -> JsonObject:
+    freeze, left = state.freeze, state.left_by
+    return {
+        "state": freeze.state.value if freeze.state else None,
+        "since": rfc3339(freeze.since),
+        "foreign": freeze.foreign,
+        "left_by": {"pid": left.pid, "user": left.user, "time": rfc3339(left.at)} if left else None,
+        "held_by": _held_by(state.held_by),
+    }
+
+
+def _held_by(held: HeldBy | None) -> JsonObject | None:
+    if held is None:
+        return None
+    return {
+        "pid": held.pid,
+        "user": held.user,
+        "since": rfc3339(held.since),
+        "until": rfc3339(held.until),
+        "holder": held.holder,
+        "ended": held.ended,
+    }
+
+
+def _meaning(meaning: Meaning | None) -> JsonObject | None:
+    if meaning is None:
+        return None
+    return {
+        "copy": meaning.copy,
+        "copy_is": meaning.copy_is.value,
+        "guest": meaning.guest,
+        "guest_is": meaning.guest_is.value,
+    }
+
+
+def _evidence(evidence: Evidence) -> JsonObject:
+    return {
+        "name": evidence.name,
+        "result": evidence.result.value,
+        "value": evidence.value,
+        "age_s": _figure(evidence.age_s),
+    }
+
+
+def _file_system(one: FileSystem) -> JsonObject:
+    return {"device": one.device, "mountpoint": one.mountpoint, "kind": one.kind}
+
+
+def _spread(details: Mapping[str, object]) -> JsonObject:
+    flat: JsonObject = {}
+    for key, value in details.items():
+        if isinstance(value, Outcome):
+            flat |= outcome_object(value)
+        elif isinstance(value, ThawOutcome):
+            flat |= thaw_object(value)
+        elif key == "rescue" and is_dataclass(value):
+            flat |= rescue_object(cast("RescueOutcome", value))
+        else:
+            flat[key] = _plain(value)
+    return flat
+
+
+def _unlike(head: JsonObject, rest: JsonObject) -> JsonObject:
+    return {key: value for key, value in rest.items() if key not in head}
+
+
+def _plain(value: object) -> Any:
+    """Return JSON for whatever an event carries: a strange value must not end the stream."""
+    match value:
+        case Enum():
+            return value.value
+        case None | bool() | int() | str():
+            return value
+        case float():
+            return _figure(value)
+        case datetime():
+            return rfc3339(value)
+        case tuple() if isinstance(names := getattr(value, "_fields", None), tuple):
+            return {name: _plain(getattr(value, name)) for name in names}
+        case Mapping():
+            return {str(key): _plain(one) for key, one in value.items()}
+        case Sequence() | frozenset() | set():
+            return [_plain(one) for one in value]
+    if is_dataclass(value) and not isinstance(value, type):
+        return {one.name: _plain(getattr(value, one.name)) for one in fields(value)}
+    return str(value)
+
+
+def _figure(value: float | None) -> float | None:
+    """Return seconds to the millisecond; what is no number is null, as JSON has no other word."""
+    return None if value is None or not math.isfinite(value) else round(value, 3)

@@ -1,0 +1,68 @@
+"""Command lines for a person to run next."""
+
+from __future__ import annotations
+
+import shlex
+
+from agentclient.backends.base import DRILL_SOURCE, EXPLICIT_SOURCE
+from agentclient.model.vm import Transport, Vm
+
+
+def freeze_command(vm: Vm) -> str:
+    """Return the command that freezes `vm` once more."""
+    if vm.source == DRILL_SOURCE:
+        return "f in the drill's console"
+    return shlex.join(["frostwatch", "freeze", *_spec(vm), str(vm.id)])
+
+
+def thaw_command(vm: Vm, *, foreign: bool = False) -> str:
+    """Return the command that thaws `vm` from another console.
+
+    A drill's guest is known to its own console alone, so there it is a key of that.
+
+    Args:
+        vm: the VM.
+        foreign: whoever froze it; else only if it is provably one of us.
+    """
+    if vm.source == DRILL_SOURCE:
+        return "t in the drill's console; when that ends, its guests end with it"
+    words = ["frostwatch", "thaw", *_spec(vm), *(["--foreign"] if foreign else []), str(vm.id)]
+    return shlex.join(words)
+
+
+def ladder_command(vm: Vm) -> str:
+    """Return the command that shows the rescue ladder of `vm`, and asks rung by rung."""
+    if vm.source == DRILL_SOURCE:
+        return "R in the drill's console"
+    return shlex.join(["frostwatch", "rescue", *_spec(vm), str(vm.id)])
+
+
+def doctor_command(vm: Vm) -> str:
+    """Return the command that says what is seen of `vm`, and what to do about it."""
+    if vm.source == DRILL_SOURCE:
+        return "the log in the drill's console"
+    return shlex.join(["frostwatch", "doctor", *_spec(vm), str(vm.id)])
+
+
+def rescue_command(vm: Vm, rung: str) -> str:
+    """Return the command that takes one rung of the rescue ladder of `vm`."""
+    if vm.source == DRILL_SOURCE:
+        return f"R in the drill's console, and there: {rung}"
+    words = ["frostwatch", "rescue", *_spec(vm), str(vm.id), "--rung", rung]
+    return shlex.join(words)
+
+
+def _spec(vm: Vm) -> list[str]:
+    """Return the ``--vm`` that makes a VM known which no source finds by itself."""
+    if vm.source != EXPLICIT_SOURCE:
+        return []
+    values = {"name": vm.name}
+    if vm.agent:
+        values["agent"] = str(vm.agent.path)
+        if vm.agent.transport is Transport.ISA_SERIAL:
+            values["transport"] = vm.agent.transport.value
+    if vm.monitor:
+        values["monitor"] = str(vm.monitor.path)
+    # A comma inside of a value is doubled there.
+    pairs = (f"{key}={value.replace(',', ',,')}" for key, value in values.items())
+    return ["--vm", ",".join(pairs)]

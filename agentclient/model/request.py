@@ -1,0 +1,58 @@
+"""The bounded freeze's schedule: how long each step waits, and how long a window is held."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+
+from agentclient.model.errors import BadInput
+
+DEFAULT_MAXIMUM_HOLD_S = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How long a freeze is waited for; all times in seconds (protocol §4).
+
+    A shorter first timeout would stuff probes into an agent that is still busy, so the first step
+    is as long as the others and the probes only begin after it.
+
+    Attributes:
+        first_timeout_s: how long the freeze alone is waited for.
+        probe_timeout_s: how long each status probe behind it is waited for.
+        probes: how many probes are sent at the most.
+        hold_s: how long the window is held after its verdict before it is thawed on its own.
+        maximum_hold_s: a longer `hold_s` is refused.
+        thaw_timeout_s: how long a thaw is waited for, once the agent is free to run it.
+        bridge_s: how much of `hold_s` is for the wait for others that are frozen together with it.
+    """
+
+    first_timeout_s: float = 600.0
+    probe_timeout_s: float = 600.0
+    probes: int = 5
+    hold_s: float = 0.0
+    maximum_hold_s: float = DEFAULT_MAXIMUM_HOLD_S
+    thaw_timeout_s: float = 180.0
+    bridge_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        timeouts = (self.first_timeout_s, self.probe_timeout_s, self.thaw_timeout_s)
+        if not all(0 < timeout < inf for timeout in timeouts):  # no wait is for ever (P1)
+            raise BadInput("a timeout must be longer than 0 s, and end")
+        if self.probes < 0:
+            raise BadInput("the number of probes can't be negative")
+        if not 0 <= self.hold_s <= self.maximum_hold_s < inf:
+            raise BadInput(
+                f"a hold of {self.hold_s:g} s is outside of 0 to {self.maximum_hold_s:g} s; "
+                "--max-hold sets the most"
+            )
+
+    @property
+    def steps(self) -> int:
+        """The number of steps: the freeze's own timeout and each probe's."""
+        return 1 + self.probes
+
+    @property
+    def total_s(self) -> float:
+        """Seconds after which an unanswered freeze has timed out."""
+        return self.first_timeout_s + self.probes * self.probe_timeout_s

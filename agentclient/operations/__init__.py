@@ -1,0 +1,1 @@
+"""Freezes, thaws, rescues and groups, in threads."""

@@ -1,0 +1,91 @@
+"""What an operator asks of a freeze or a thaw while it runs, from another thread."""
+
+from __future__ import annotations
+
+import threading
+from enum import StrEnum
+
+from agentclient.access.cancel import Bell, Cancellation
+
+
+class Wish(StrEnum):
+    """What can be asked."""
+
+    CANCEL = "cancel"  # stop waiting, and thaw as soon as the agent answers
+    END_HOLD = "end hold"  # the window has served its purpose: thaw now
+    EXTEND = "extend"  # the window is needed for longer (see `Wishes.extend`)
+    GIVE_UP = "give up"  # leave at once, and say loudly what is left to do
+
+
+class Wishes:
+    """A thread-safe mailbox of wishes that wakes a thread in its poll.
+
+    Attributes:
+        cancellation: is set by *cancel* and *give up*; ends the blocking calls of the preparation.
+    """
+
+    def __init__(self) -> None:
+        self.cancellation = Cancellation()
+        self._bell = Bell()
+        self._lock = threading.Lock()
+        self._new: list[Wish] = []
+        self._closed = False
+        self._more_s = 0.0
+        self.apart: str | None = None
+        """Why the group that it belongs to was not frozen together; None if it was, or is none."""
+        self.gave_up = False
+        """Whether anybody has asked to leave at once."""
+
+    def add(self, wish: Wish) -> None:
+        """Ask for something; after `close` nobody is listening, and nothing happens."""
+        with self._lock:
+            if self._closed:
+                return
+            self._new.append(wish)
+            self.gave_up = self.gave_up or wish is Wish.GIVE_UP
+            self._bell.ring()
+        if wish in (Wish.CANCEL, Wish.GIVE_UP):
+            self.cancellation.set()
+
+    def extend(self, seconds: float) -> None:
+        """Ask for so many seconds more of the hold."""
+        with self._lock:
+            self._more_s += seconds
+        self.add(Wish.EXTEND)
+
+    def take_extension(self) -> float:
+        """Return the seconds that were asked for since the last call."""
+        with self._lock:
+            more_s, self._more_s = self._more_s, 0.0
+            return more_s
+
+    def take(self) -> list[Wish]:
+        """Return what was asked since the last call; never waits."""
+        with self._lock:
+            self._bell.hush()
+            taken, self._new = self._new, []
+            return taken
+
+    def open(self) -> None:
+        """Open the descriptors, once somebody is about to wait on them.
+
+        Raises:
+            OSError: the process has none left for them.
+        """
+        self.fileno()
+        self.cancellation.fileno()
+
+    def fileno(self) -> int:
+        """Return the descriptor that is readable while there is something to take.
+
+        Raises:
+            OSError: the process has none left for it.
+        """
+        return self._bell.fileno()
+
+    def close(self) -> None:
+        """Release the descriptors."""
+        with self._lock:
+            self._closed = True
+            self._bell.close()
+        self.cancellation.close()

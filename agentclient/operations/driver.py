@@ -1,0 +1,303 @@
+"""The thin shell around the pure machines: it writes, reads, looks and waits for them."""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from agentclient.access.agent_session import SEND_S, Conversation
+from agentclient.access.guest_link import Link
+from agentclient.access.presence import Absence
+from agentclient.access.stream import Channel, ConnectFailed, StreamEnded, wait_any
+from agentclient.freeze.effects import Move, Resync, Send, Tell
+from agentclient.freeze.thaw_machine import THAW
+from agentclient.holder.care import Care
+from agentclient.holder.client import Fate
+from agentclient.model.events import EventKind
+from agentclient.model.vm import Level, MonitorView, RunState
+from agentclient.operations.control import Wish, Wishes
+from agentclient.operations.preflight import Reporter
+from agentclient.protocol.qga import Dropped, WireEvent, pause_s
+
+# A look must not keep us from reading the agent's answer; a busy monitor is looked at again soon.
+LOOK_S = 0.3
+# A look that a conclusion waits for is repeated after this if it showed nothing.
+LOOK_AGAIN_S = 0.02
+# How long a QEMU that has closed our channel may take to leave.
+LEAVING_S = 0.5
+LEAVING_STEP_S = 0.1
+# A line that has begun and has not ended for so long is told: agents write a line at once.
+UNFINISHED_S = 1.0
+# The longest single wait, so that the screen's progress is never older than this.
+LONGEST_WAIT_S = 1.0
+
+
+# All looks of those that look closely, in a second: each takes about 1 ms of our time and QEMU's.
+CLOSE_LOOKS_A_SECOND = 250
+CLOSELY_S = 0.04
+
+
+class CloseLooks:
+    """Who looks at a monitor closely just now, and how often each may."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._who: weakref.WeakSet[Driver] = weakref.WeakSet()
+
+    def every_s(self, who: Driver, wanted_s: float) -> float:
+        """Return after how many seconds `who` may look again, who wants to after `wanted_s`."""
+        with self._lock:
+            if wanted_s >= CLOSELY_S:
+                self._who.discard(who)
+                return wanted_s
+            self._who.add(who)
+            return max(wanted_s, len(self._who) / CLOSE_LOOKS_A_SECOND)
+
+
+_CLOSE_LOOKS = CloseLooks()
+
+
+@dataclass(slots=True)
+class Round:
+    """What one wait brought.
+
+    Attributes:
+        ended: the reason why the channel broke, if it did.
+        flood: what comes instead of answers, without an end to be seen; None if nothing.
+    """
+
+    heard: list[WireEvent] = field(default_factory=list)
+    view: MonitorView | None = None
+    wishes: list[Wish] = field(default_factory=list)
+    ended: str | None = None
+    flood: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """What came of one try to connect again.
+
+    Attributes:
+        gone: whether the VM has gone (`agentclient.access.presence`).
+        why: why it could not be had, one clause.
+    """
+
+    connected: bool
+    gone: bool | None = None
+    why: str = ""
+
+
+class Driver:
+    """One conversation with a guest, its monitor and its operator.
+
+    Args:
+        link: the VM.
+        conversation: the connection to its agent; the driver closes it.
+        wishes: what the operator asks meanwhile.
+        reporter: is told what the machines tell.
+        care: the holder's care, where there is one; it is armed again with each new connection.
+        before_thaw: is called before a thaw is sent: should we die with it, whoever thaws in our
+            place has to know that it may run already.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        conversation: Conversation,
+        wishes: Wishes,
+        reporter: Reporter,
+        care: Care | None = None,
+        *,
+        before_thaw: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._link = link
+        self._care = care
+        self._before_thaw = before_thaw
+        self._conversation = conversation
+        self._wishes = wishes
+        self._reporter = reporter
+        self._looked_at = time.monotonic()
+        self._broken: str | None = None
+        self._owned = False  # it was answered: the channel is ours
+        self._read_from = 0.0
+        self._unfinished_at: float | None = None
+        self._told_broken = False
+        self._absence = Absence(link.server)
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a channel that has not ended."""
+        return self._broken is None
+
+    def perform(self, moves: Iterable[Move]) -> None:
+        """Do what a machine asks; a broken channel shows in the next round."""
+        for move in moves:
+            match move:
+                case Tell():
+                    self._reporter.tell(move)
+                case Send(ticket, command, arguments):
+                    if command == THAW:
+                        self._before_thaw()
+                    self._write(ticket, command, arguments)
+                case Resync(ticket):
+                    self._write(ticket, None, None)
+
+    def round(self, wakes_at: float, watch_every_s: float, *, look_now: bool = False) -> Round:
+        """Wait until something happens, but not beyond `wakes_at`.
+
+        Args:
+            wakes_at: time of the monotonic clock at which the machine wants its tick.
+            watch_every_s: how often the monitor is looked at.
+            look_now: a conclusion waits for a look.
+        """
+        result = Round()
+        every_s = _CLOSE_LOOKS.every_s(self, watch_every_s)
+        look_at = self._looked_at + (LOOK_AGAIN_S if look_now else every_s)
+        if self._link.monitor is None:
+            look_at = float("inf")
+        readable = self._poll(min(wakes_at, look_at, time.monotonic() + LONGEST_WAIT_S))
+        if self._broken is None and readable:
+            self._read(result)
+        self._tell_unfinished(result)
+        result.flood = self._conversation.wire.flood
+        if self._broken is not None and not self._told_broken:
+            self._told_broken = True
+            self._absence = Absence(self._link.server)
+            result.view = self._look_for_death() if self._guests_end else self._look()
+            result.ended = self._broken
+        elif time.monotonic() >= look_at or self._told(readable):
+            result.view = self._look()
+            if self._hung_up():
+                # What it showed may come after a thaw of the holder's, if we were stopped before
+                # it: the channel's end is read first, and tells why (P3).
+                result.view = None
+        result.wishes = self._wishes.take()
+        return result
+
+    def reconnect(self) -> Try:
+        """Try to open the channel anew after it broke; nothing is proven to be ours on it yet."""
+        spare = self._care.spare() if self._care is not None else None
+        if spare is not None:
+            return self._go_on_with(spare)
+        if self._link.agent is None:
+            return Try(connected=False, why="there is no agent channel")
+        view = self._look()
+        if view.client:
+            return Try(connected=False, gone=False, why="another client holds it")
+        try:
+            channel = self._link.connect()
+        except ConnectFailed as error:
+            absent = self._absence.tried(time.monotonic(), error.problem)
+            known = self._link.gone() if view.gone is None else view.gone
+            return Try(connected=False, gone=absent if known is None else known, why=str(error))
+        self._absence.tried(time.monotonic(), None)
+        return self._go_on_with(channel)
+
+    def _go_on_with(self, channel: Channel) -> Try:
+        if self._care is not None:
+            channel = self._care.renewed(channel)
+        self._conversation.renew(channel)
+        self._broken, self._told_broken, self._owned = None, False, False
+        self._read_from = 0.0
+        return Try(connected=True)
+
+    def close(self) -> None:
+        """Close the conversation."""
+        self._conversation.close()
+
+    def _write(self, ticket: int, command: str | None, arguments: object) -> None:
+        if self._broken is not None:
+            return
+        deadline = time.monotonic() + SEND_S
+        try:
+            if command is None:
+                self._conversation.sync(ticket, deadline)
+            else:
+                given = arguments if isinstance(arguments, dict) else None
+                self._conversation.ask(ticket, command, given, deadline)
+        except StreamEnded as error:
+            self._broken = str(error)
+        except TimeoutError as error:
+            # The guest does not read (paused, or hung in its kernel): it will be sent again by
+            # the machine's own schedule, since nothing answers.
+            text = f"{command or 'a sync'} could not be written: {error}"
+            self._reporter.tell(Tell(EventKind.NOTE, Level.WARNING, text))
+
+    def _poll(self, until: float) -> set[int]:
+        waited_for = [self._wishes.fileno()]
+        if time.monotonic() < self._read_from:
+            until = min(until, self._read_from)
+        elif self._broken is None:
+            waited_for.append(self._conversation.channel.fileno())
+        event_fd = self._link.monitor.event_fd() if self._link.monitor else None
+        if event_fd is not None:
+            waited_for.append(event_fd)
+        return wait_any(waited_for, max(0.0, until - time.monotonic()))
+
+    def _hung_up(self) -> bool:
+        """Return whether the channel has ended, though that isn't read yet."""
+        if self._broken is not None:
+            return False
+        return bool(wait_any([self._conversation.channel.fileno()], 0.0, 0))
+
+    def _told(self, readable: set[int]) -> bool:
+        monitor = self._link.monitor
+        event_fd = monitor.event_fd() if monitor else None
+        return event_fd is not None and event_fd in readable
+
+    def _read(self, result: Round) -> None:
+        now = time.monotonic()
+        if now < self._read_from:
+            return
+        try:
+            result.heard = self._conversation.pump()
+            self._owned = self._owned or bool(result.heard)
+        except StreamEnded as error:
+            self._broken = str(error)
+        wire = self._conversation.wire
+        self._unfinished_at = now if wire.unfinished else None
+        if wire.noisy:
+            after = time.monotonic()
+            self._read_from = after + pause_s(after - now)
+
+    def _tell_unfinished(self, result: Round) -> None:
+        """Say once that a line does not end: it may be the answer that is waited for."""
+        if self._unfinished_at is None or time.monotonic() < self._unfinished_at + UNFINISHED_S:
+            return
+        self._unfinished_at = None
+        result.heard.append(Dropped(f"a line without an end for {UNFINISHED_S:g} s", True))
+
+    @property
+    def _guests_end(self) -> bool:
+        """Whether it was the guest's own end that broke, and not the holder's."""
+        return self._care is None or self._care.fate() is Fate.BROKEN
+
+    def _look_for_death(self) -> MonitorView:
+        """A broken channel mostly means that QEMU is leaving: give it a moment to be gone."""
+        until = time.monotonic() + LEAVING_S
+        view = self._look_at_the_broken()
+        while not view.gone and time.monotonic() < until:
+            time.sleep(LEAVING_STEP_S)
+            view = self._look_at_the_broken()
+        return view
+
+    def _look_at_the_broken(self) -> MonitorView:
+        """Look at the monitor, and whether the VM's process has ended."""
+        view = self._look()
+        if self._link.gone():
+            return view._replace(gone=True, run_state=RunState.GONE)
+        return view
+
+    def _look(self) -> MonitorView:
+        view = self._link.look(LOOK_S)
+        if self._owned and self._broken is None:
+            view = self._link.holds(view)
+        self._looked_at = time.monotonic()
+        if view.run_state is not RunState.UNKNOWN:
+            self._reporter.run_state(view.run_state)
+        if view.port_open is not None:
+            self._reporter.port(is_open=view.port_open)
+        return view

@@ -1,0 +1,280 @@
+"""Freezes VMs together: all are frozen within a time, or all are thawed again.
+
+Each VM's freeze is an operation like any other, with its own evidence, bound and holder. The group
+is a barrier on top of them: it waits until every window is open, holds them all for as long as was
+asked, and thaws in the reverse order. Whatever becomes of the group, each window ends on its own.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Final, Generic, Protocol, TypeVar
+
+from agentclient.model.durations import in_words
+from agentclient.model.errors import BadInput, FrostwatchError
+from agentclient.model.events import Event, EventKind, OnEvent
+from agentclient.model.outcome import FreezeRequest, GroupOutcome
+from agentclient.model.vm import Outcome, OutcomeKind, Vm, VmId
+from agentclient.operations.threads import NO_THREAD
+
+DEFAULT_WITHIN_S: Final = 30.0
+# A thaw takes milliseconds; one that takes longer must not keep the other guests frozen.
+NEXT_THAW_S: Final = 2.0
+# Each window would end by itself so much later than the group ends it.
+SPARE_S: Final = 1.0
+_LOOK_S: Final = 0.5
+
+
+def group_request(request: FreezeRequest, within_s: float) -> FreezeRequest:
+    """Return the request of one member: its window also bridges the wait for the others.
+
+    Args:
+        request: what is asked for, with the hold that counts from the last one on.
+        within_s: how long the first may wait for the last.
+
+    Raises:
+        BadInput: the two together are longer than a window may be held.
+    """
+    schedule = request.schedule
+    hold_s = schedule.hold_s + within_s
+    if hold_s > schedule.maximum_hold_s:
+        raise BadInput(
+            f"held for {in_words(schedule.hold_s)}, and up to {in_words(within_s)} until all are "
+            f"frozen: that is more than the {in_words(schedule.maximum_hold_s)} that a window may "
+            "be held; choose a shorter --hold or --within"
+        )
+    return replace(request, schedule=replace(schedule, hold_s=hold_s, bridge_s=within_s))
+
+
+class Member(Protocol):
+    """One VM's freeze in flight (see `agentclient.operations.manager.Operation`)."""
+
+    @property
+    def vm(self) -> Vm:
+        """The VM."""
+
+    def cancel(self) -> None:
+        """Stop waiting, and thaw when it answers."""
+
+    def end_hold(self) -> None:
+        """Thaw now."""
+
+    def extend_hold(self, seconds: float) -> None:
+        """Hold it for so many seconds more; below zero for less."""
+
+    def fail_together(self, why: str) -> None:
+        """The group was not frozen together: it is not certified."""
+
+    def note(self, text: str) -> None:
+        """Write a sentence into the VM's log and journal."""
+
+    def wait(self, timeout_s: float | None = None) -> object:
+        """Return how it ended, None if it still runs."""
+
+
+MemberT = TypeVar("MemberT", bound=Member)
+MemberT_co = TypeVar("MemberT_co", bound=Member, covariant=True)
+
+
+class Freezes(Protocol[MemberT_co]):
+    """Who freezes (see `agentclient.operations.manager.Operations`)."""
+
+    def freeze(self, vm: Vm, request: FreezeRequest, on_event: OnEvent | None = None) -> MemberT_co:
+        """Begin a freeze."""
+
+
+class GroupFreeze(Generic[MemberT]):
+    """One group, from its first freeze to its last thaw; a thread of its own runs the barrier.
+
+    Args:
+        operations: who freezes.
+        vms: the members.
+        request: what is asked for; its hold counts from the last acknowledgement.
+        within_s: how long it may take, from the first freeze's sending, until all are frozen.
+        on_event: is called with each member's events.
+        on_group: is called when all are frozen, and when all are thawed again.
+    """
+
+    def __init__(
+        self,
+        operations: Freezes[MemberT],
+        vms: Sequence[Vm],
+        request: FreezeRequest,
+        *,
+        within_s: float = DEFAULT_WITHIN_S,
+        on_event: OnEvent = lambda _: None,
+        on_group: Callable[[GroupOutcome], None] = lambda _: None,
+    ) -> None:
+        self._request = group_request(request, within_s)
+        self._hold_s = request.schedule.hold_s
+        self._within_s = within_s
+        self._operations = operations
+        self._vms = tuple(vms)
+        self._listener = on_event
+        self._on_group = on_group
+        self._news = threading.Condition()
+        self._frozen_at: dict[VmId, float] = {}
+        self._held: set[VmId] = set()
+        self._failed: dict[VmId, str] = {}
+        self._blamed: tuple[VmId, ...] = ()
+        self.members: tuple[MemberT, ...] = ()
+        self.outcome: GroupOutcome | None = None
+        self.complete: str | None = None
+        self._begun = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="group", daemon=True)
+
+    def start(self) -> tuple[MemberT, ...]:
+        """Begin all freezes, and return them.
+
+        Raises:
+            FrostwatchError: the system has no thread for the barrier; nothing was begun.
+        """
+        try:
+            self._thread.start()  # first: without it nobody would thaw them together
+        except NO_THREAD as error:
+            raise FrostwatchError(f"the group was not begun: {error}") from None
+        begun: list[MemberT] = []
+        try:
+            for vm in self._vms:
+                begun.append(self._operations.freeze(vm, self._request, self._event))
+        finally:
+            self.members = tuple(begun)
+            self._begun.set()
+        return self.members
+
+    def wait(self, timeout_s: float | None = None) -> GroupOutcome | None:
+        """Return what came of the group; None if it has not ended in time (seconds)."""
+        self._thread.join(timeout_s)
+        return self.outcome
+
+    # -- what the members tell ------------------------------------------------------------
+
+    def _event(self, event: Event) -> None:
+        with self._news:
+            self._note(event)
+            self._news.notify_all()
+        self._listener(event)
+
+    def _note(self, event: Event) -> None:
+        match event.kind:
+            case EventKind.REPLY:
+                # Overwritten by nothing: the freeze's own answer is the first one.
+                self._frozen_at.setdefault(event.vm, time.monotonic())
+            case EventKind.HELD:
+                self._held.add(event.vm)
+            case EventKind.VERDICT | EventKind.REVISED | EventKind.OUTCOME:
+                outcome = event.fields.get("outcome")
+                if isinstance(outcome, Outcome) and outcome.kind is not OutcomeKind.VERIFIED:
+                    self._failed.setdefault(event.vm, str(outcome.kind))
+                elif event.kind is EventKind.OUTCOME and event.vm not in self._held:
+                    self._failed.setdefault(event.vm, "ended before the others")
+
+    # -- the barrier ----------------------------------------------------------------------
+
+    def _run(self) -> None:
+        self._begun.wait()
+        deadline = time.monotonic() + self._within_s
+        if not self._wait(lambda: len(self._held) == len(self._vms), deadline):
+            self._end(self._why_not())
+            return
+        self._tell_complete()
+        if not self._wait(lambda: False, time.monotonic() + self._hold_s) and self._failed:
+            self._end(f"broken while they were held: {self._named()}")
+            return
+        self._end(None)
+
+    def _wait(self, holds: Callable[[], bool], deadline: float) -> bool:
+        """Wait until something holds, a member fails, or the deadline has passed."""
+        with self._news:
+            while not holds() and not self._failed and time.monotonic() < deadline:
+                self._news.wait(min(_LOOK_S, max(0.0, deadline - time.monotonic())))
+            return holds() and not self._failed
+
+    def _end(self, problem: str | None) -> None:
+        order = self._order()
+        # Before the others are stopped, which fails them as well.
+        missing = [vm.id for vm in self._vms if problem is not None and vm.id not in self._held]
+        self._blamed = tuple(self._failed) or tuple(missing)
+        together = problem is None and len(self._held) == len(self._vms)
+        reason = f"{_vms(len(self._vms), over=True)} frozen together, within {self._skew_ms()}"
+        if not together:
+            reason = f"NOT frozen together: {problem}"
+            for member in self.members:  # before its thaw, while its window is being written down
+                member.fail_together(str(problem))
+                member.note(f"group: {reason}; what is frozen of it is thawed now")
+        self._thaw(order)
+        if stuck := self._stuck():
+            reason = f"{stuck}; {reason}"
+        else:
+            reason += "; all are thawed again"
+        self.outcome = self._outcome(reason, together=together, final=True)
+        self._on_group(self.outcome)
+
+    def _outcome(self, reason: str, *, together: bool, final: bool) -> GroupOutcome:
+        skew = self._skew() if len(self._held) == len(self._vms) else None
+        order, blamed = self._order(), self._blamed
+        return GroupOutcome(together, reason, skew, order, final, self._hold_s, blamed)
+
+    def _order(self) -> tuple[VmId, ...]:
+        return tuple(sorted(self._frozen_at, key=self._frozen_at.__getitem__))
+
+    def _skew_ms(self) -> str:
+        return f"{self._skew() * 1000:.0f} ms" if len(self._held) == len(self._vms) else "-"
+
+    def _tell_complete(self) -> None:
+        """Say at once that all are frozen, and let each window end when the group ends."""
+        ends_at = time.monotonic() + self._hold_s
+        self.complete = (
+            f"{_vms(len(self._vms), over=False)} frozen together, within {self._skew_ms()}; "
+            f"held for {in_words(self._hold_s)} from now on"
+        )
+        for member in self.members:
+            planned = self._frozen_at[member.vm.id] + self._request.schedule.hold_s
+            member.extend_hold(min(ends_at + SPARE_S - planned, 0.0))
+            member.note(f"group: {self.complete}")
+        self._on_group(self._outcome(self.complete, together=True, final=False))
+
+    def _stuck(self) -> str:
+        """Return which members may still be frozen, and which are waited for; empty if none."""
+        ended = [(member.vm.name, member.wait(0)) for member in self.members]
+        names = [
+            name for name, found in ended if not (isinstance(found, Outcome) and found.settled)
+        ]
+        return f"{', '.join(names)} MAY STILL BE FROZEN" if names else ""
+
+    def _thaw(self, order: Sequence[VmId]) -> None:
+        """Thaw in the reverse order of freezing; what is pending yet is told not to be waited for.
+
+        One after the other, but none waits for long behind one that does not answer.
+        """
+        by_id = {member.vm.id: member for member in self.members}
+        for member in self.members:
+            if member.vm.id not in self._held:
+                member.cancel()
+        for vm_id in reversed(order):
+            by_id[vm_id].end_hold()
+            by_id[vm_id].wait(NEXT_THAW_S)
+        for member in self.members:
+            member.wait(self._request.schedule.thaw_timeout_s)
+
+    def _skew(self) -> float:
+        times = [self._frozen_at[vm.id] for vm in self._vms]
+        return max(times) - min(times)
+
+    def _why_not(self) -> str:
+        if self._failed:
+            return self._named()
+        missing = [str(vm.id) for vm in self._vms if vm.id not in self._held]
+        return f"not frozen within {in_words(self._within_s)}: {', '.join(missing)}"
+
+    def _named(self) -> str:
+        return ", ".join(f"{vm_id} {how}" for vm_id, how in self._failed.items())
+
+
+def _vms(count: int, *, over: bool) -> str:
+    if count == 1:
+        return f"1 VM {'was' if over else 'is'}"
+    return f"{count} VMs {'were' if over else 'are'}"

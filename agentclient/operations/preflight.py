@@ -1,0 +1,354 @@
+"""Everything that is checked before a freeze is sent; each refusal before a byte of it.
+
+What needs no word to the guest comes first. Then the channel is proven to be ours, and the guest
+is asked what can be asked only before it is frozen (protocol §3.2).
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from agentclient.access.agent import GuestAgent
+from agentclient.access.agent_session import Conversation
+from agentclient.access.cancel import Cancellation
+from agentclient.access.guest_link import Link
+from agentclient.access.other_holders import seen_among
+from agentclient.access.peer import is_another
+from agentclient.access.self_check import is_self, own_uuid
+from agentclient.access.socket_clients import clients, in_words
+from agentclient.access.stream import ConnectFailed, ConnectProblem
+from agentclient.freeze.coverage import Coverage, describe
+from agentclient.freeze.effects import Tell
+from agentclient.freeze.port_watch import RELEASED_BY
+from agentclient.freeze.verdict import already_frozen, refused
+from agentclient.model.consequences import elsewhere
+from agentclient.model.durations import in_words as in_words_s
+from agentclient.model.errors import AgentError, AgentTimeout, Cancelled, CommandFailed
+from agentclient.model.events import EventKind
+from agentclient.model.vm import (
+    AgentHealth,
+    AgentHow,
+    AgentState,
+    FileSystem,
+    FreezeState,
+    HeldBy,
+    Level,
+    MonitorView,
+    Outcome,
+    Progress,
+    Refusal,
+    RunState,
+    Vm,
+)
+from agentclient.operations.survey import Survey, may_not, no_status, not_there
+from agentclient.protocol.qga import AgentWire
+from agentclient.protocol.qga_replies import AgentInfo
+
+
+class Reporter(Protocol):
+    """Whom an operation tells what happens; implemented over the fleet."""
+
+    def tell(self, tell: Tell) -> None:
+        """Something of meaning happened."""
+
+    def progress(self, progress: Progress) -> None:
+        """The operation has got this far."""
+
+    def file_systems(self, found: tuple[FileSystem, ...]) -> None:
+        """The guest listed its file systems."""
+
+    def agent(self, health: AgentHealth) -> None:
+        """The agent's health was seen."""
+
+    def frozen(self, state: FreezeState | None, *, foreign: bool) -> None:
+        """The state of the guest's file systems was seen."""
+
+    def run_state(self, state: RunState) -> None:
+        """The VM's run state was seen."""
+
+    def port(self, *, is_open: bool) -> None:
+        """The agent's port was seen."""
+
+
+# A freeze may be waited for an hour; what is asked before it is not.
+MOST_PATIENCE_S: Final = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A channel that is ours, and what was seen before the freeze.
+
+    Attributes:
+        covered_at: when the file systems were asked (seconds of the monotonic clock).
+        baseline: the monitor, looked at last of all.
+    """
+
+    conversation: Conversation
+    coverage: Coverage | None
+    covered_at: float
+    baseline: MonitorView
+
+
+CANCELLED = "cancelled before the freeze was sent"
+# Another VM may have taken its place meanwhile, with the same name and sockets (P6).
+GONE = "the VM that was meant has gone: its process has ended, or another has its sockets"
+
+_BY_RUN_STATE = {
+    RunState.PAUSED: Refusal.PAUSED,
+    RunState.IO_ERROR: Refusal.PAUSED,
+    RunState.SUSPENDED: Refusal.SUSPENDED,
+    RunState.MIGRATING: Refusal.MIGRATING,
+}
+
+
+def refuse_by_configuration(link: Link, *, read_only: bool) -> Outcome | None:
+    """Return the refusal that needs nobody to be asked, or None."""
+    vm = link.vm
+    if read_only:
+        return refused(Refusal.READ_ONLY, "frostwatch runs read-only: nothing is sent")
+    if is_another(vm):
+        return refused(Refusal.NO_AGENT, GONE, "see where it is: frostwatch list")
+    if vm.freeze_disabled:
+        return refused(Refusal.DISABLED, f"freezing is disabled: {vm.freeze_disabled}")
+    if vm.locked_by:
+        reason = f"the VM is locked by {vm.locked_by}: its manager is at work on it"
+        return refused(Refusal.LOCKED, reason, "wait until it has finished")
+    if link.agent is None:
+        return refused(
+            Refusal.NO_AGENT, "no agent channel is configured", "add one, and install the agent"
+        )
+    return None
+
+
+def refuse_by_look(view: MonitorView) -> Outcome | None:
+    """Return the refusal that the monitor's view demands, or None."""
+    if view.gone:
+        return refused(Refusal.NO_AGENT, "the VM does not run: its process has ended")
+    refusal = _BY_RUN_STATE.get(view.run_state)
+    if refusal is not None:
+        step = RELEASED_BY[view.run_state]
+        return refused(refusal, f"the VM is {view.run_state}: it could not answer", step)
+    if view.run_state is RunState.MIGRATED:
+        return refused(Refusal.MIGRATING, "the VM has migrated away: its guest runs elsewhere")
+    if view.run_state in (RunState.SHUTDOWN, RunState.PANICKED):
+        return refused(Refusal.NO_AGENT, f"the guest is {view.run_state}", "start or reset it")
+    if view.port_open is False:
+        reason = "the agent's port is closed: no agent runs in the guest"
+        return refused(Refusal.NO_AGENT, reason, "start qemu-guest-agent in the guest")
+    if view.client:
+        reason = "another client holds the agent's channel (QEMU serves one)"
+        return refused(Refusal.BUSY, reason, "wait until it has left; lsof or ss -xp names it")
+    return None
+
+
+class _Refused(Exception):
+    """A look at the VM while an answer was waited for refuses the freeze."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+        super().__init__(outcome.reason)
+
+
+class Preflight:
+    """The preparation of one freeze.
+
+    Args:
+        link: the VM.
+        mounts: the mount points to freeze; empty for everything.
+        read_only: nothing may be sent.
+        reporter: is told what is found.
+        cancellation: ends every wait.
+        patience_s: how long an agent that has answered may take to list what it has.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        *,
+        mounts: tuple[str, ...],
+        read_only: bool,
+        reporter: Reporter,
+        cancellation: Cancellation,
+        patience_s: float = MOST_PATIENCE_S,
+    ) -> None:
+        self._link = link
+        self._mounts = mounts
+        self._read_only = read_only
+        self._reporter = reporter
+        self._cancellation = cancellation
+        self._patience_s = min(patience_s, MOST_PATIENCE_S)
+        self._answered = False
+        self._before = MonitorView()
+
+    def run(self) -> Prepared | Outcome:
+        """Check everything; return what the freeze starts from, or why it isn't sent."""
+        refusal = refuse_by_configuration(self._link, read_only=self._read_only)
+        if refusal is None:
+            self._before = self._link.look_anew()
+            refusal = refuse_by_look(self._seen(self._before)) or self._refuse_self()
+        if refusal is not None:
+            return self._with_names(refusal)
+        conversation = self._connect()
+        if isinstance(conversation, Outcome):
+            return conversation
+        keep = False
+        try:
+            result = self._ask(conversation)
+            keep = isinstance(result, Prepared)
+            return result
+        except Cancelled:
+            return cancelled()
+        except AgentTimeout as error:
+            return self._unanswered(error)
+        except _Refused as error:
+            return error.outcome
+        except AgentError as error:
+            return refused(Refusal.NOT_BEGUN, f"{error}; the freeze was not sent")
+        finally:
+            if not keep:
+                conversation.close()
+
+    def _seen(self, view: MonitorView) -> MonitorView:
+        """Tell what a look has shown."""
+        if view.run_state is not RunState.UNKNOWN:
+            self._reporter.run_state(view.run_state)
+        if view.problem and (self._link.monitor is not None or self._link.vm.no_monitor):
+            self._note(Level.WARNING, f"{view.problem}: less evidence")
+        return view
+
+    def _with_names(self, refusal: Outcome) -> Outcome:
+        """Say who holds the channel, where that can be told."""
+        if refusal.refusal is not Refusal.BUSY or self._link.vm.agent is None:
+            return refusal
+        found = clients(self._link.vm.agent.path)
+        held, words = seen_among(found), in_words(found)
+        if held is not None:
+            return held_elsewhere(held, self._link.vm)
+        return refusal._replace(reason=f"{refusal.reason}: {words}") if words else refusal
+
+    def _refuse_self(self) -> Outcome | None:
+        if not is_self(self._link, own_uuid()):
+            return None
+        reason = "it is the machine on which frostwatch runs: frozen, it could not thaw itself"
+        return refused(Refusal.SELF, reason)
+
+    def _connect(self) -> Conversation | Outcome:
+        assert self._link.agent is not None
+        try:
+            return Conversation(self._link.connect(), AgentWire(plain=self._link.plain))
+        except ConnectFailed as error:
+            if error.problem is ConnectProblem.QUEUE_FULL:
+                return refused(Refusal.BUSY, f"the agent's channel is taken: {error}")
+            return refused(Refusal.NO_AGENT, f"the agent's channel can't be opened: {error}")
+
+    def _ask(self, conversation: Conversation) -> Prepared | Outcome:
+        agent = GuestAgent(
+            str(self._link.vm.id), conversation, self._cancellation, self._is_still_there
+        )
+        started = time.monotonic()
+        try:
+            agent.sync()
+        except CommandFailed as error:
+            reason = f"the agent takes no sync: {error.command}: {error.desc}"
+            return refused(Refusal.DISABLED, reason)
+        self._answered = True
+        self._link.plain = conversation.wire.plain
+        try:
+            state = agent.probe_status()
+        except CommandFailed as error:
+            return no_status(agent, error)
+        rtt = time.monotonic() - started
+        if state is FreezeState.FROZEN:
+            self._reporter.frozen(state, foreign=True)
+            return already_frozen()
+        info = self._info(agent, rtt)
+        if isinstance(info, Outcome):
+            return info
+        coverage = self._coverage(agent, info)
+        if isinstance(coverage, Outcome):
+            return coverage
+        covered_at = time.monotonic()
+        baseline = self._seen(self._link.holds(self._link.look(), self._before))
+        # Our own connection is the client that the monitor shows now.
+        refusal = refuse_by_look(_without_client(baseline))
+        return refusal or Prepared(conversation, coverage, covered_at, baseline)
+
+    def _info(self, agent: GuestAgent, rtt_s: float) -> AgentInfo | Outcome:
+        try:
+            info = agent.info()
+        except CommandFailed as error:
+            reason = (
+                f"guest-info is refused ({error.desc}), perhaps by the agent's own filter: whether "
+                "it may thaw what it freezes is not known"
+            )
+            return refused(Refusal.DISABLED, reason)
+        self._reporter.agent(
+            AgentHealth(AgentState.ALIVE, AgentHow.REPLY, rtt_s=rtt_s, version=info.version)
+        )
+        return may_not(info, self._mounts) or info
+
+    def _coverage(self, agent: GuestAgent, info: AgentInfo) -> Coverage | Outcome | None:
+        found = Survey(self._link, agent, info, self._mounts, self._patience_s).coverage()
+        if isinstance(found, str):
+            self._note(Level.WARNING, f"the guest can't list its file systems: {found}")
+            return None
+        self._reporter.file_systems(found.file_systems)
+        refusal = not_there(found)
+        if refusal is None:
+            self._tell_coverage(found)
+        return refusal or found
+
+    def _tell_coverage(self, coverage: Coverage) -> None:
+        if coverage.problem is not None:
+            self._note(Level.WARNING, f"coverage is not known: {coverage.problem}")
+        elif coverage.gaps:
+            self._note(Level.WARNING, f"coverage {coverage.text}; {coverage.gaps}")
+        elif coverage.bare_disks:  # swap is among them, and nothing to worry about
+            self._note(Level.INFO, f"coverage {coverage.text} (raw, ZFS, LVM, swap)")
+        if self._mounts and coverage.along:
+            named = ", ".join(self._mounts)
+            self._note(Level.WARNING, f"with {named} freezes all of {describe(coverage.along)}")
+
+    def _is_still_there(self) -> None:
+        """Look at the VM while an answer is waited for.
+
+        Raises:
+            _Refused: it could not answer any more.
+        """
+        refusal = refuse_by_look(_without_client(self._link.look()))
+        if refusal is not None:
+            raise _Refused(refusal)
+
+    def _unanswered(self, error: AgentTimeout) -> Outcome:
+        if self._answered:
+            # Who has just answered is not silent: it is at work on what it was asked.
+            reason = (
+                f"the agent answers, but not {error.command} within {in_words_s(error.seconds)}; "
+                "the freeze was not sent"
+            )
+            return refused(Refusal.NOT_BEGUN, reason)
+        reason = f"{error.command} was not answered within {error.seconds:.1f} s"
+        if self._link.monitor is None:
+            reason += "; without a monitor a hung agent and a taken channel look alike"
+        self._reporter.agent(AgentHealth(AgentState.SILENT, AgentHow.DEADLINE))
+        return refused(Refusal.SILENT, reason, "look at the agent in the guest, or restart it")
+
+    def _note(self, level: Level, text: str) -> None:
+        self._reporter.tell(Tell(EventKind.NOTE, level, text))
+
+
+def held_elsewhere(held: HeldBy, vm: Vm) -> Outcome:
+    """Return the refusal of a guest that another frostwatch is at work on."""
+    reason = f"another frostwatch is at work on it: {held}"
+    return refused(Refusal.BUSY, reason, elsewhere(held, vm))
+
+
+def cancelled() -> Outcome:
+    """Return the outcome of a freeze that somebody has stopped before it was sent."""
+    return refused(Refusal.CANCELLED, CANCELLED)
+
+
+def _without_client(view: MonitorView) -> MonitorView:
+    return view._replace(client=None)

@@ -1,0 +1,183 @@
+"""Whom an operation tells what happens: the fleet, the VM's log, the journal, and a listener."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final, TypeVar, cast
+
+from agentclient.fleet.store import Fleet
+from agentclient.freeze.effects import Tell
+from agentclient.journal.entry import Entry
+from agentclient.model.consequences import meant, rescue_meant, thaw_meant
+from agentclient.model.events import Event, EventKind, OnEvent
+from agentclient.model.outcome import ThawOutcome
+from agentclient.model.rescue import RescueOutcome
+from agentclient.model.text import printable
+from agentclient.model.vm import (
+    AgentHealth,
+    AgentHow,
+    AgentState,
+    FileSystem,
+    FreezeInfo,
+    FreezeState,
+    Level,
+    Outcome,
+    Progress,
+    RunState,
+    Vm,
+    VmState,
+)
+
+EndingT = TypeVar("EndingT", bound=Outcome | ThawOutcome | RescueOutcome)
+_VERDICTS: Final = frozenset({EventKind.VERDICT, EventKind.REVISED})
+
+
+class FleetReporter:
+    """Writes what an operation tells to all who want to know.
+
+    Args:
+        fleet: what is known about all VMs.
+        vm: the VM.
+        on_event: whoever else listens.
+        entry: the operation's window in the journal; None where none is kept.
+        beside: something else is in flight on the VM, and shows its own progress and state.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        vm: Vm,
+        on_event: OnEvent | None,
+        entry: Entry | None = None,
+        *,
+        beside: bool = False,
+    ) -> None:
+        self._fleet = fleet
+        self._vm = vm
+        self._on_event = on_event
+        self._entry = entry
+        self._logged = ""
+        self._beside = beside
+
+    def tell(self, tell: Tell) -> None:
+        """Log an event, and pass it on."""
+        while self._entry is not None and (notice := self._entry.notice()) is not None:
+            self._tell(Tell(EventKind.NOTE, Level.WARNING, notice))
+        self._tell(tell)
+
+    def meant(self, outcome: EndingT, *, final: bool = True) -> EndingT:
+        """Return an outcome with what it means, and the next step.
+
+        Args:
+            outcome: of whatever has ended.
+            final: it is the last word; else a verdict, whose thaw is still to come.
+        """
+        provable = self._entry is not None and self._entry.kept
+        ending: Outcome | ThawOutcome | RescueOutcome = outcome
+        if isinstance(ending, Outcome):
+            ending = meant(ending, self._vm, final=final, provable=provable)
+        elif isinstance(ending, ThawOutcome):
+            ending = thaw_meant(ending, self._vm, provable=provable)
+        else:
+            ending = rescue_meant(ending)
+        return cast(EndingT, ending)
+
+    def _meant(self, tell: Tell) -> Tell:
+        """Return an event with what its outcome means; where something is to be done, with that."""
+        for name in ("outcome", "thaw", "rescue"):
+            found = tell.fields.get(name)
+            if isinstance(found, Outcome | ThawOutcome | RescueOutcome):
+                ending = self.meant(found, final=tell.kind not in _VERDICTS)
+                fields = {**tell.fields, name: ending}
+                return replace(tell, text=_with_step(tell.text, ending), fields=fields)
+        return tell
+
+    def _tell(self, tell: Tell) -> None:
+        tell = self._meant(tell)
+        text = printable(tell.text, 1000)
+        if text != self._logged:  # a verdict that is the outcome as well, a status asked again
+            self._fleet.log(self._vm.id, tell.level, text)
+            self._logged = text
+        event = Event(self._vm.id, self._fleet.wall(), tell.kind, tell.level, text, tell.fields)
+        if self._entry is not None:
+            self._entry.event(event)
+        if self._on_event is None:
+            return
+        try:
+            self._on_event(event)
+        except Exception as error:  # noqa: BLE001 - a listener must not end a freeze (P4, P8)
+            self._fleet.log(self._vm.id, Level.ERROR, f"a listener failed: {error!r}")
+
+    def progress(self, progress: Progress) -> None:
+        """Show how far it has got; say when that takes longer than it used to."""
+        if self._beside:
+            return
+        self._update(lambda state: state._replace(progress=progress))
+        late = self._entry.late(progress) if self._entry is not None else None
+        if late is not None:
+            self.tell(late)
+
+    def file_systems(self, found: tuple[FileSystem, ...]) -> None:
+        """Keep what the guest listed."""
+        at = self._fleet.wall()
+        self._update(lambda state: state._replace(file_systems=found, file_systems_at=at))
+
+    def agent(self, health: AgentHealth) -> None:
+        """Show the agent's health."""
+        seen = health._replace(seen_at=self._fleet.wall())
+        self._update(lambda state: state._replace(agent=seen))
+
+    def frozen(self, state: FreezeState | None, *, foreign: bool) -> None:
+        """Show the state of the file systems, since now if it is another."""
+        if self._beside:
+            return
+        at = self._fleet.wall()
+
+        def change(old: VmState) -> VmState:
+            same = (old.freeze.state, old.freeze.foreign) == (state, foreign)
+            since = old.freeze.since if same else at
+            return old.with_freeze(FreezeInfo(state, since, foreign))
+
+        self._update(change)
+
+    def run_state(self, state: RunState) -> None:
+        """Show the run state."""
+        self._update(lambda old: old._replace(run_state=state))
+
+    def port(self, *, is_open: bool) -> None:
+        """Show the port where it tells more than what was known."""
+        at = self._fleet.wall()
+
+        def change(old: VmState) -> VmState:
+            closed = old.agent.state is AgentState.CLOSED
+            if is_open is not closed:
+                return old
+            word = AgentState.OPEN if is_open else AgentState.CLOSED
+            agent = old.agent._replace(
+                state=word, how=AgentHow.PORT, rtt_s=None, detail=None, seen_at=at
+            )
+            return old._replace(agent=agent)
+
+        self._update(change)
+
+    def ended(self, outcome: EndingT) -> EndingT:
+        """Show that nothing is in flight any more; return the outcome with its meaning."""
+        outcome = self.meant(outcome)
+        if self._beside:
+            return outcome
+        last = outcome if isinstance(outcome, Outcome) else None
+        self._update(lambda old: old._replace(progress=None, last=last or old.last))
+        return outcome
+
+    def _update(self, change: Callable[[VmState], VmState]) -> None:
+        self._fleet.update(self._vm.id, change)
+
+
+def _with_step(text: str, ending: Outcome | ThawOutcome | RescueOutcome) -> str:
+    """Return an event's sentence with what a person has to do at once."""
+    if isinstance(ending, Outcome):
+        urgent = not ending.settled or ending.refusal is not None
+    else:
+        urgent = not ending.ok
+    return f"{text}. NEXT: {ending.next}" if urgent and ending.next else text

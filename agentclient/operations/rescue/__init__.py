@@ -1,0 +1,1 @@
+"""The rescue ladder, rung by rung."""

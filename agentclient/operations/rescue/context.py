@@ -1,0 +1,195 @@
+"""What all rungs of a rescue need: looks, waits that can be cancelled, words, a bounded thaw."""
+
+from __future__ import annotations
+
+import select
+import time
+from dataclasses import replace
+from typing import Final
+
+from agentclient.access.guest_link import Link
+from agentclient.access.peer import user_of
+from agentclient.freeze.effects import Tell
+from agentclient.model.events import EventKind
+from agentclient.model.next_command import rescue_command
+from agentclient.model.outcome import ThawOutcome
+from agentclient.model.rescue import Found, RescueOutcome, RescueTimes, Rung, Step
+from agentclient.model.vm import (
+    FreezeState,
+    Level,
+    MonitorView,
+    Peer,
+    Phase,
+    Progress,
+    RunState,
+    Vm,
+)
+from agentclient.operations.control import Wishes
+from agentclient.operations.preflight import Reporter
+from agentclient.operations.thaw import Thawer
+
+LOOK_EVERY_S: Final = 0.25
+_NEXT: Final = {
+    Rung.CONNECT: Rung.THAW,
+    Rung.THAW: Rung.WAIT,
+    Rung.WAIT: Rung.SYSRQ,
+    Rung.SYSRQ: Rung.RESET,
+}
+
+
+class Scene:
+    """One rung on one VM, as far as it is the same for all rungs.
+
+    Args:
+        link: the VM.
+        step: what was decided.
+        reporter: is told what happens.
+        wishes: what the operator asks meanwhile.
+        ours: what is frozen is provably ours.
+        times: the bounds.
+        beside: a freeze or a thaw of ours is in flight, and keeps the agent's channel.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        step: Step,
+        reporter: Reporter,
+        wishes: Wishes,
+        *,
+        ours: bool,
+        times: RescueTimes,
+        beside: bool = False,
+    ) -> None:
+        self.link = link
+        self.step = step
+        self.reporter = reporter
+        self.wishes = wishes
+        self.ours = ours
+        self.times = times
+        self.beside = beside
+        self.began_at = time.monotonic()
+
+    @property
+    def serving_vm(self) -> Vm:
+        """The VM with its process, also where only those who serve its sockets tell it."""
+        vm = self.link.vm
+        process = self.link.process
+        if vm.process is not None or process is None:
+            return vm
+        return vm._replace(process=process, peer=vm.peer or Peer(process, user_of(process)))
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether somebody has stopped it."""
+        return self.wishes.cancellation.is_set
+
+    def pause(self, seconds: float) -> bool:
+        """Wait; return False at once if somebody stops it."""
+        poll = select.poll()
+        poll.register(self.wishes.cancellation.fileno(), select.POLLIN)
+        if not self.cancelled:
+            poll.poll(max(0.0, seconds) * 1000)
+        return not self.cancelled
+
+    def look(self) -> MonitorView:
+        """Look at the monitor, and show what is seen."""
+        view = self.link.look()
+        if view.run_state is not RunState.UNKNOWN:
+            self.reporter.run_state(view.run_state)
+        if view.port_open is not None:
+            self.reporter.port(is_open=view.port_open)
+        return view
+
+    def progress(self, waiting_for: str, ends_at: float) -> None:
+        """Show what is waited for, and until when at the most (monotonic clock)."""
+        self.reporter.progress(
+            Progress("rescue", Phase.THAWING, waiting_for, self.began_at, ends_at=ends_at)
+        )
+
+    def note(self, text: str, level: Level = Level.INFO, **fields: object) -> None:
+        """Say something of meaning on the way."""
+        self.reporter.tell(Tell(EventKind.NOTE, level, text, fields))
+
+    def await_port(self, deadline: float, what: str = "an agent to come back") -> MonitorView:
+        """Look until the agent's port isn't closed, the VM has gone, or the deadline.
+
+        Args:
+            deadline: time of the monotonic clock.
+            what: what is waited for, as a clause.
+        """
+        self.progress(what, deadline)
+        view = self.look()
+        while view.port_open is False and not view.gone and time.monotonic() < deadline:
+            if not self.pause(LOOK_EVERY_S):
+                break
+            view = self.look()
+        return view
+
+    def thaw(self, timeout_s: float, *, ask: bool = False) -> ThawOutcome:
+        """Thaw as ever, with a bound of its own; what came of it is told as a note.
+
+        Args:
+            timeout_s: the bound.
+            ask: only if the agent says frozen.
+        """
+        thawer = Thawer(
+            self.link,
+            self.reporter,
+            self.wishes,
+            foreign=not ask,
+            ours=True,
+            ask=ask,
+            timeout_s=timeout_s,
+            told_as=EventKind.NOTE,
+        )
+        return thawer.run()
+
+    def after_thaw(self, thaw: ThawOutcome) -> RescueOutcome:
+        """Return what a thaw means for its rung."""
+        if thaw.ok:
+            return self.outcome(
+                Found.THAWED, thaw.reason, state=FreezeState.THAWED, thawed=thaw.thawed
+            )
+        if self.cancelled:
+            return self.stopped(thaw.reason)
+        found = Found.REFUSED if thaw.refused else Found.SILENT
+        if thaw.thawed is not None:
+            found = Found.ANSWERS
+        elif self.look().port_open is False:
+            found = Found.NO_AGENT
+        refused_step = thaw.next if thaw.refused else None
+        outcome = self.outcome(found, thaw.reason, state=thaw.state, thawed=thaw.thawed)
+        return replace(outcome, next=refused_step or outcome.next)
+
+    def stopped(self, what: str) -> RescueOutcome:
+        """Return the end of a rung that somebody has stopped."""
+        return self.outcome(Found.CANCELLED, f"stopped: {what}")
+
+    def refuse(self, reason: str, step: str | None = None) -> RescueOutcome:
+        """Return the end of a rung that was not taken."""
+        return replace(self.outcome(Found.REFUSED, f"not taken: {reason}"), next=step)
+
+    def outcome(
+        self,
+        found: Found,
+        reason: str,
+        *,
+        state: FreezeState | None = None,
+        thawed: int | None = None,
+    ) -> RescueOutcome:
+        """Return what was found; where something may be frozen, with the rung to take next."""
+        seconds = round(time.monotonic() - self.began_at, 3)
+        vm, step = self.link.vm, self.step
+        outcome = RescueOutcome(vm.id, step.rung, step.means, found, state, thawed, reason, seconds)
+        return outcome if outcome.ok else replace(outcome, next=self._next(found))
+
+    def _next(self, found: Found) -> str | None:
+        rung = _NEXT.get(self.step.rung)
+        if found in (Found.ANSWERS, Found.FAILED) and self.step.rung is not Rung.THAW:
+            rung = Rung.THAW
+        elif found is Found.NO_AGENT and self.step.rung is Rung.CONNECT:
+            rung = Rung.WAIT
+        elif found is Found.CANCELLED:
+            rung = self.step.rung
+        return rescue_command(self.link.vm, rung) if rung is not None else None

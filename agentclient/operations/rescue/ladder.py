@@ -1,0 +1,293 @@
+"""Which rungs of the rescue ladder make sense for a VM now, and why not. Pure: no word to anybody.
+
+A rung that is *impossible* is refused also by who takes it
+(`agentclient.operations.rescue.agent_rungs`). One that makes no sense *now* can be taken all the
+same: what is known here is a moment old, and a person may know more.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from agentclient.access.guest_inputs import Inputs, Serial
+from agentclient.freeze.port_watch import BLOCKED_STATES, RELEASED_BY
+from agentclient.model.durations import in_words
+from agentclient.model.rescue import Means, RescueTimes, Rung, Step
+from agentclient.model.text import printable
+from agentclient.model.vm import AgentState, FreezeState, MonitorView, Phase, RunState, VmState
+
+# An agent that owes an answer for so long may hang.
+HANGS_S: Final = 10.0
+_ENDED: Final = frozenset({RunState.SHUTDOWN, RunState.PANICKED})
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a VM when its ladder is drawn.
+
+    Attributes:
+        state: the fleet's; its agent may have been asked some seconds ago.
+        view: the monitor, looked at just now.
+        inputs: its keyboards and serial ports.
+        has_monitor: whether it has a monitor at all.
+        serial: the label of its console, as a person named it.
+        tried: the rungs that were taken already, in vain.
+        read_only: nothing may be sent.
+        in_flight: what else this console is doing with it, ``"freeze"``; None if nothing.
+        waited_s: how long its agent has owed an answer to that, in seconds.
+        doubt: why its monitor may be another VM's; None if nothing speaks for that.
+    """
+
+    state: VmState
+    view: MonitorView
+    inputs: Inputs = field(default_factory=Inputs)
+    has_monitor: bool = True
+    serial: str | None = None
+    tried: frozenset[Rung] = frozenset()
+    read_only: bool = False
+    in_flight: str | None = None
+    doubt: str | None = None
+    waited_s: float = math.inf
+
+    @property
+    def run_state(self) -> RunState:
+        """What the VM is doing."""
+        known = self.view.run_state is not RunState.UNKNOWN
+        return self.view.run_state if known else self.state.run_state
+
+    @property
+    def silent(self) -> bool:
+        """Whether its agent was asked, and did not answer."""
+        return self.state.agent.state is AgentState.SILENT
+
+    @property
+    def thawed(self) -> bool:
+        """Whether its agent said that nothing is frozen."""
+        return self.state.freeze.state is FreezeState.THAWED
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """One rung, before it is taken: what it will do, its risk, and whether it makes sense now.
+
+    Attributes:
+        step: what would be taken.
+        does: one sentence.
+        risk: one sentence.
+        why_not: why it makes no sense now, as a clause; None if it does.
+        possible: False where it can't be taken at all.
+    """
+
+    step: Step
+    does: str
+    risk: str
+    why_not: str | None = None
+    possible: bool = True
+
+    @property
+    def sensible(self) -> bool:
+        """Whether it makes sense now."""
+        return self.why_not is None
+
+    @property
+    def title(self) -> str:
+        """The rung's word, and how it is done where there are several ways."""
+        return title(self.step)
+
+
+def title(step: Step) -> str:
+    """Return a step's word, and how it is done where there are several ways."""
+    if step.serial is not None:
+        return f"{step.rung} at {printable(step.serial, 20)}"
+    return f"{step.rung} by {step.means}" if step.means else str(step.rung)
+
+
+def ladder(known: Known, times: RescueTimes | None = None) -> tuple[Offer, ...]:
+    """Return all rungs from the foot of the ladder, SysRq once for each of its ways.
+
+    Where the guest's console can't be told, a person may know it: then each port is a way.
+    """
+    times = times or RescueTimes()
+    offers = []
+    for step in _steps(known):
+        impossible = _impossible(known, step)
+        why_not = impossible or _unwise(known, step)
+        does, risk = describe(step, times)
+        locked = known.state.vm.locked_by
+        if locked and step.rung is not Rung.CONNECT:
+            risk = f"{risk} Its manager is at work on it ({printable(locked, 60)})."
+        if known.state.held_by is not None and step.rung is not Rung.CONNECT:
+            risk = f"{risk} It is {printable(known.state.held_by, 100)}."
+        offers.append(Offer(step, does, risk, why_not, impossible is None))
+    return tuple(offers)
+
+
+def next_offer(offers: Iterable[Offer], tried: Collection[Rung] = ()) -> Offer | None:
+    """Return the lowest rung that makes sense and was not taken yet; None if there is none."""
+    return next((one for one in offers if one.sensible and one.step.rung not in tried), None)
+
+
+def _steps(known: Known) -> tuple[Step, ...]:
+    found: list[str | None] = [one.label for one in known.inputs.serials]
+    if known.serial is not None:
+        found = [known.serial]
+    return (
+        Step(Rung.CONNECT),
+        Step(Rung.THAW),
+        Step(Rung.WAIT),
+        Step(Rung.SYSRQ, Means.KEY),
+        *(Step(Rung.SYSRQ, Means.SERIAL, label) for label in found or [None]),
+        Step(Rung.RESET),
+    )
+
+
+# -- what each does ----------------------------------------------------------------------------
+
+
+def describe(step: Step, times: RescueTimes) -> tuple[str, str]:
+    """Return what a step does and its risk, a sentence or two each."""
+    return _does(step, times), _RISKS[step.rung]
+
+
+def _does(step: Step, times: RescueTimes) -> str:
+    match step.rung:
+        case Rung.CONNECT:
+            hold = in_words(times.hold_s)
+            return (
+                f"Connects to the agent's channel and holds it for {hold} without a byte, which "
+                "releases an agent that can't get rid of an answer; then asks it for its status."
+            )
+        case Rung.THAW:
+            return (
+                "Sends the agent an ordinary thaw and checks the status after it; at most "
+                f"{in_words(times.thaw_s)}."
+            )
+        case Rung.WAIT:
+            return (
+                f"Waits up to {in_words(times.wait_s)} for an agent to come back, then thaws: "
+                "for somebody who can start it inside the guest."
+            )
+        case Rung.SYSRQ if step.means is Means.SERIAL:
+            return f"Sends a break and the letter j to the guest's serial console: {_AFTER_SYSRQ}"
+        case Rung.SYSRQ:
+            return f"Presses Alt+SysRq+J on the guest's keyboard: {_AFTER_SYSRQ}"
+        case Rung.RESET:
+            return "Resets the VM as its reset button does: after it nothing is frozen."
+
+
+_AFTER_SYSRQ: Final = (
+    "its kernel thaws everything, if kernel.sysrq there is 1 or has bit 64 (Debian's default, 438, "
+    "has not). Whether it worked is told by its writes, or by a thaw once an agent answers."
+)
+_WINDOW: Final = (
+    "Breaks the window of whoever froze it: a backup that is being taken now comes out "
+    "inconsistent."
+)
+_RISKS: Final = {
+    Rung.CONNECT: "Takes an answer that was meant for somebody who has left.",
+    Rung.THAW: _WINDOW,
+    Rung.WAIT: _WINDOW,
+    Rung.SYSRQ: f"{_WINDOW} What is no Linux may take the keys for others.",
+    Rung.RESET: (
+        "Everything that runs in the guest is lost, and what it had not written to its disks."
+    ),
+}
+
+
+# -- what can't be done, and what makes no sense -------------------------------------------------
+
+
+def _impossible(known: Known, step: Step) -> str | None:
+    """Return why a step can't be taken at all, as a clause; None if it can."""
+    if known.read_only:
+        return "frostwatch runs read-only: nothing is sent"
+    busy = _in_flight(known, step)
+    if busy is not None:
+        return busy
+    if known.view.gone:
+        return "the VM does not run: nothing in it is frozen"
+    if known.run_state is RunState.MIGRATED:
+        return "the VM has migrated away: its guest runs elsewhere"
+    if known.run_state is RunState.MIGRATING:
+        return f"the VM is migrating: {RELEASED_BY[RunState.MIGRATING]}"
+    if step.rung is Rung.RESET:
+        return _no_monitor(known)
+    if known.run_state in _ENDED:
+        return f"the guest is {known.run_state}: nothing in it answers"
+    if known.run_state in BLOCKED_STATES:
+        return f"the VM is {known.run_state}: {RELEASED_BY[known.run_state]}"
+    return _no_sysrq(known, step) if step.rung is Rung.SYSRQ else _no_channel(known, step.rung)
+
+
+def _in_flight(known: Known, step: Step) -> str | None:
+    """Return why a step can't be taken beside what this console is doing; None if it can.
+
+    What needs no agent can be done while a freeze hangs, or its thaw: that is what it is for.
+    """
+    what, progress = known.in_flight, known.state.progress
+    if what is None:
+        return None
+    if step.around_the_agent and what != "rescue" and progress is not None:
+        if what == "freeze" and progress.sent_at is None:
+            return "its freeze is being prepared, and was not sent yet: stop it first"
+        return "it is held: thaw it first" if progress.phase is Phase.HELD else None
+    if progress is not None and progress.cancelled:
+        return "its own thaw is queued behind the freeze already, and does the same"
+    return f"a {what} of this VM is in flight: stop waiting for it first"
+
+
+def _no_channel(known: Known, rung: Rung) -> str | None:
+    vm = known.state.vm
+    if vm.out_of_reach is not None:
+        return f"its agent's channel is out of reach: {printable(vm.out_of_reach, 120)}"
+    if vm.agent is None:
+        return "no agent channel is configured"
+    if known.view.client:
+        held = known.state.held_by
+        who = f"it is {printable(held, 100)}" if held else "somebody else holds the agent's channel"
+        return f"{who}, and may be about to be thawed" if held else f"{who}, and may thaw it"
+    if known.view.port_open is False and rung is not Rung.WAIT:
+        return "no agent runs (port closed)"
+    return None
+
+
+def _no_sysrq(known: Known, step: Step) -> str | None:
+    if _no_monitor(known) is not None:
+        return _no_monitor(known)
+    if step.means is Means.SERIAL:
+        console = known.inputs.console(step.serial)
+        return console.problem if isinstance(console, Serial) else console
+    return "the VM has no keyboard" if known.inputs.keyboard is False else None
+
+
+def _no_monitor(known: Known) -> str | None:
+    if known.has_monitor:
+        return known.doubt
+    return known.state.vm.no_monitor or "it has no monitor"
+
+
+def _unwise(known: Known, step: Step) -> str | None:
+    """Return why a step that can be taken makes no sense now, as a clause; None if it does."""
+    if known.thawed:
+        return "nothing is frozen, as its agent said"
+    if step.rung is Rung.CONNECT:
+        return None
+    held = known.state.held_by
+    if held is not None and held.state is FreezeState.FROZEN and not held.ended:
+        return f"it is {printable(held, 100)}: wait for that, or end it there"
+    if known.in_flight is not None:
+        soon = known.waited_s < HANGS_S
+        return f"its agent has had {known.waited_s:.0f} s, and may answer yet" if soon else None
+    if step.rung is Rung.THAW:
+        return "its agent does not answer: wait for it" if known.silent else None
+    agent_there = known.view.port_open is not False and known.state.vm.agent is not None
+    untried = Rung.THAW not in known.tried
+    if agent_there and not known.silent and untried and not known.view.client:
+        return "an agent may be there: a thaw comes first"
+    several = known.serial is None and len(known.inputs.serials) > 1
+    if step.means is Means.SERIAL and several:
+        return "whether it is the guest's console can't be told from here"
+    return None

@@ -1,0 +1,253 @@
+"""The rungs that go round the agent, through the monitor: SysRq and the reset (protocol §3.17).
+
+QEMU answers ``{}`` to a key or a break whether anything heard it or not. What came of it is told by
+the guest's writes, and by the count of a thaw as soon as an agent answers: 0 if SysRq had thawed
+everything, more if it had done nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Final
+
+from agentclient.access.guest_inputs import Serial, find_inputs, sit_down
+from agentclient.access.qmp_session import Ask, MonitorTrouble
+from agentclient.access.stream import Channel, ConnectFailed, StreamEnded
+from agentclient.freeze.coverage import count
+from agentclient.freeze.effects import Tell
+from agentclient.freeze.port_watch import CHANGE_TEXT, RELEASED_BY, Change, PortWatch
+from agentclient.model.durations import in_words
+from agentclient.model.events import EventKind
+from agentclient.model.next_command import rescue_command
+from agentclient.model.rescue import Found, Means, RescueOutcome, Rung, Step
+from agentclient.model.text import printable
+from agentclient.model.vm import FreezeState, Level, MonitorView, RunState
+from agentclient.operations.rescue.context import LOOK_EVERY_S, Scene
+from agentclient.protocol.qmp import QmpFailure
+
+KEYS: Final = ("alt", "sysrq", "j")
+LETTER: Final = b"j"
+ASK_S: Final = 2.0
+# QEMU looks once a second whether anybody has opened a pty, and Linux takes the letter behind a
+# break for 5 s: somebody who leaves at once is never heard there.
+SEAT_S: Final = 1.5
+# A reset shows at once; where it does not, it can't be seen here.
+RESET_SHOWS_S: Final = 3.0
+
+# ext4 writes its superblock when it is thawed, so that an idle guest shows it too; others may not.
+_LOOK_INSIDE: Final = (
+    "whether it worked can't be told: an idle guest may have nothing to write. Look into the guest"
+)
+_NOT_ALLOWED: Final = "kernel.sysrq may not allow it"
+
+
+class Writes:
+    """Whether a guest that wrote nothing writes now. Pure.
+
+    Args:
+        written: bytes that it had written when the watching began; None if that isn't seen.
+    """
+
+    def __init__(self, written: int | None) -> None:
+        self._last = written
+        self._seen = written is not None
+        self.busy = False
+        self.sent = False
+        self.rose = False
+
+    def saw(self, written: int | None) -> None:
+        """Take one look; before SysRq is sent a rise means that writes will prove nothing."""
+        if written is None:
+            return
+        moved = self._last is not None and written > self._last
+        self._last, self._seen = written, True
+        self.rose = self.rose or (moved and self.sent)
+        self.busy = self.busy or (moved and not self.sent)
+
+    @property
+    def prove(self) -> bool:
+        """Whether it has written nothing before, and something since."""
+        return self.rose and not self.busy
+
+    @property
+    def why_not(self) -> str:
+        """Why they prove nothing, as a clause."""
+        if not self._seen:
+            return "whether it worked can't be told: its writes can't be seen. Look into the guest"
+        if self.busy:
+            return "whether it worked can't be told: it wrote before it, too. Look into the guest"
+        return f"nothing has been written since: {_LOOK_INSIDE}"
+
+
+# -- SysRq -------------------------------------------------------------------------------------
+
+
+def sysrq(scene: Scene, step: Step) -> RescueOutcome:
+    """Have the guest's kernel thaw everything, and find out whether it did."""
+    writes = Writes(scene.look().written_bytes)
+    scene.progress("what it writes before", time.monotonic() + scene.times.before_s)
+    if not _watch(scene, writes, scene.times.before_s):
+        return scene.stopped("nothing was sent")
+    with ExitStack() as seat:
+        try:
+            _press(scene, step, seat)
+        except (MonitorTrouble, ConnectFailed, StreamEnded, TimeoutError, OSError) as error:
+            return scene.outcome(Found.FAILED, f"it could not be sent: {printable(error, 300)}")
+        writes.sent = True
+        scene.progress("what it writes after it", time.monotonic() + scene.times.after_s)
+        _watch(scene, writes, max(scene.times.after_s, SEAT_S if step.means is Means.SERIAL else 0))
+    if writes.prove:
+        scene.note("the guest wrote nothing before, and writes now", Level.GOOD)
+    return _thaw_behind(scene, writes)
+
+
+def _watch(scene: Scene, writes: Writes, seconds: float) -> bool:
+    """Watch what the guest writes; return False if somebody stops it."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if not scene.pause(LOOK_EVERY_S):
+            return False
+        writes.saw(scene.look().written_bytes)
+    return True
+
+
+def _press(scene: Scene, step: Step, seat: ExitStack) -> None:
+    if step.means is not Means.SERIAL:
+        keys = [{"type": "qcode", "data": key} for key in KEYS]
+        _command(scene, Ask("send-key", {"keys": keys}))
+        scene.note("Alt+SysRq+J was pressed")
+        return
+    serial = _console(scene, step)
+    typist = sit_down(serial, scene.serving_vm)
+    seat.callback(typist.close)
+    _break(scene, serial, typist)
+    scene.note(f"a break and the letter j were sent to {printable(serial.label, 60)}")
+
+
+def _console(scene: Scene, step: Step) -> Serial:
+    """Find the console once more: somebody may have sat down there meanwhile."""
+    assert scene.link.monitor is not None, "the ladder has seen it"
+    found = find_inputs(scene.link.monitor, scene.link.vm).console(step.serial)
+    problem = found.problem if isinstance(found, Serial) else found
+    if problem is not None or not isinstance(found, Serial):
+        raise MonitorTrouble(str(problem))
+    return found
+
+
+def _break(scene: Scene, serial: Serial, typist: Channel) -> None:
+    _command(scene, Ask("chardev-send-break", {"id": serial.label}))
+    typist.send(LETTER, time.monotonic() + ASK_S)
+
+
+def _command(scene: Scene, ask: Ask) -> None:
+    """Have QEMU do one thing.
+
+    Raises:
+        MonitorTrouble: it refused, or did not answer: it may have done it all the same.
+    """
+    assert scene.link.monitor is not None, "the ladder has seen it"
+    (answer,) = scene.link.monitor.ask([ask], ASK_S)
+    if isinstance(answer, QmpFailure):
+        raise MonitorTrouble(f"QEMU refused {ask.command}: {answer.desc}")
+
+
+def _thaw_behind(scene: Scene, writes: Writes) -> RescueOutcome:
+    """Thaw as soon as an agent answers: its count tells what SysRq did, and its flag is cleared."""
+    if scene.link.agent is None or scene.cancelled:
+        return _by_writes(scene, writes, "no agent was asked")
+    if scene.beside:
+        return _by_writes(scene, writes, "the thaw that is queued at its agent is waited for")
+    view = scene.await_port(time.monotonic() + scene.times.agent_s)
+    if view.client:
+        return _by_writes(scene, writes, "somebody else holds the agent's channel")
+    if view.port_open is False or view.gone or scene.cancelled:
+        return _by_writes(scene, writes, "no agent has come back yet")
+    thaw = scene.thaw(scene.times.agent_s)
+    if not thaw.ok:
+        return _by_writes(scene, writes, "no agent has answered a thaw yet")
+    if thaw.thawed:
+        reason = f"SysRq had done nothing ({_NOT_ALLOWED}); the agent thawed {count(thaw.thawed)}"
+    elif thaw.thawed is None:
+        reason = thaw.reason
+    else:
+        reason = "thawed: the agent found nothing that was still frozen"
+    return scene.outcome(Found.THAWED, reason, state=FreezeState.THAWED, thawed=thaw.thawed)
+
+
+def _by_writes(scene: Scene, writes: Writes, agent: str) -> RescueOutcome:
+    if writes.prove:
+        reason = (
+            f"the guest writes again; {agent}, and one that comes will say frozen until it is "
+            "thawed once more"
+        )
+        step = None if scene.beside else rescue_command(scene.link.vm, Rung.WAIT)
+        return replace(scene.outcome(Found.WRITES, reason), next=step)
+    if scene.cancelled:
+        return scene.stopped(f"SysRq was sent; {writes.why_not}")
+    return scene.outcome(Found.UNKNOWN, f"{writes.why_not} ({_NOT_ALLOWED}); {agent}")
+
+
+# -- the reset ---------------------------------------------------------------------------------
+
+
+def reset(scene: Scene) -> RescueOutcome:
+    """Reset the guest, and watch until its agent is back."""
+    watch = PortWatch(scene.look(), time.monotonic())
+    try:
+        _command(scene, Ask("system_reset"))
+    except MonitorTrouble as error:
+        reason = f"the reset may not have been done: {printable(error, 300)}"
+        return scene.outcome(Found.FAILED, reason)
+    scene.reporter.frozen(FreezeState.THAWED, foreign=False)
+    view = _follow(scene, watch)
+    reason = f"the guest was reset: {_what_was_seen(scene, watch, view)}"
+    outcome = scene.outcome(Found.RESET, reason, state=FreezeState.THAWED)
+    ours = scene.link.agent is not None and not scene.beside
+    if view.port_open and ours and not scene.cancelled:
+        # A flag of the agent's that has outlived the reset is cleared; else nothing is sent.
+        scene.thaw(scene.times.agent_s, ask=True)
+    step = RELEASED_BY.get(view.run_state)
+    return replace(outcome, next=step)
+
+
+def _follow(scene: Scene, watch: PortWatch) -> MonitorView:
+    """Watch a guest that starts anew; return the last look."""
+    now = time.monotonic()
+    ends_at = now + scene.times.boot_s
+    shows_by = now + RESET_SHOWS_S
+    scene.progress("the guest to start anew", ends_at)
+    while now < ends_at and scene.pause(LOOK_EVERY_S):
+        view = scene.look()
+        now = time.monotonic()
+        for change in watch.saw(now, view):
+            scene.reporter.tell(Tell(EventKind.PORT, Level.INFO, CHANGE_TEXT.get(change, change)))
+        unseen = not watch.changes and view.port_open is not False and now > shows_by
+        if unseen or _has_ended(watch, view):
+            break
+    return watch.view
+
+
+def _has_ended(watch: PortWatch, view: MonitorView) -> bool:
+    """Return whether there is nothing more to wait for."""
+    if view.gone or view.run_state is RunState.SHUTDOWN or watch.blocked:
+        return True
+    anew = {Change.RESET, Change.DEVICE_RESET, Change.OPENED, Change.RESTARTED}
+    return view.port_open is True and not anew.isdisjoint(watch.changes)
+
+
+def _what_was_seen(scene: Scene, watch: PortWatch, view: MonitorView) -> str:
+    if view.gone or view.run_state is RunState.SHUTDOWN:
+        return "the VM has ended with it, as it was started to do"
+    seconds = in_words(time.monotonic() - scene.began_at)
+    parts = []
+    if Change.CLOSED in watch.changes:
+        parts.append("its port closed")
+    if view.port_open and Change.OPENED in watch.changes:
+        parts.append(f"an agent opened its port after {seconds}")
+    elif view.port_open is False:
+        parts.append(f"no agent has opened its port within {seconds}")
+    if not watch.changes:
+        parts.append("QEMU said so, and nothing else shows it here")
+    return ", ".join([*parts, f"it is {view.run_state}"])

@@ -1,0 +1,158 @@
+"""What an agent is asked before a freeze: what it may do, and what a freeze of it will cover.
+
+All of it must be asked before: a frozen guest answers little (protocol §3.2).
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Final
+
+from agentclient.access.agent import GuestAgent
+from agentclient.access.guest_link import Link
+from agentclient.access.qmp_session import Ask, MonitorTrouble
+from agentclient.freeze.coverage import (
+    FREEBSD_HINTS,
+    Coverage,
+    System,
+    describe,
+    system_by,
+    system_of,
+)
+from agentclient.freeze.disks import without_file_systems, writable_disks
+from agentclient.freeze.freeze_machine import FREEZE, FREEZE_LIST
+from agentclient.freeze.thaw_machine import THAW
+from agentclient.freeze.verdict import refused
+from agentclient.model.errors import CommandFailed
+from agentclient.model.vm import FileSystem, Outcome, Refusal
+from agentclient.protocol.qga_replies import STATUS, AgentInfo, Listed, disks
+from agentclient.protocol.qmp import QmpReply
+
+LIST: Final = "guest-get-fsinfo"
+DISKS: Final = "guest-get-disks"
+OS: Final = "guest-get-osinfo"
+
+
+def refused_by(info: AgentInfo, command: str) -> str | None:
+    """Return why the agent does not take `command`, one clause; None if it does."""
+    if command in info.enabled:
+        return None
+    if command in info.known:
+        return f"{command} is disabled by the agent's own filter (block-rpcs or allow-rpcs)"
+    return f"{command} is not known to the agent ({info.version})"
+
+
+def may_not(info: AgentInfo, mounts: tuple[str, ...]) -> Outcome | None:
+    """Return the refusal of an agent that may not freeze, or may not thaw what it froze."""
+    freeze = refused_by(info, FREEZE_LIST if mounts else FREEZE)
+    if freeze is not None:
+        return refused(Refusal.DISABLED, freeze)
+    thaw = refused_by(info, THAW)
+    if thaw is not None:
+        return refused(Refusal.DISABLED, f"the agent may freeze, but not thaw: {thaw}")
+    return None
+
+
+def no_status(agent: GuestAgent, error: CommandFailed) -> Outcome:
+    """Return the refusal of an agent that does not tell its freeze state, and why it doesn't.
+
+    Raises:
+        AgentError: nor does it tell what it may do.
+    """
+    why = error.desc
+    with suppress(CommandFailed):
+        why = refused_by(agent.info(), STATUS) or why
+    return refused(Refusal.DISABLED, f"the agent can't tell its freeze state: {why}")
+
+
+class Survey:
+    """What a freeze of one guest will cover.
+
+    Args:
+        link: the VM.
+        agent: its agent, synchronised.
+        info: what the agent may do.
+        mounts: the mount points to freeze; empty for everything.
+        patience_s: how long each answer may take.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        agent: GuestAgent,
+        info: AgentInfo,
+        mounts: tuple[str, ...],
+        patience_s: float,
+    ) -> None:
+        self._link = link
+        self._agent = agent
+        self._info = info
+        self._mounts = mounts
+        self._patience_s = patience_s
+
+    def coverage(self) -> Coverage | str:
+        """Ask all that it takes.
+
+        Returns:
+            What should freeze; or why that is not known at all, one clause.
+
+        Raises:
+            AgentError: something was not answered, or not by the protocol.
+        """
+        try:
+            listed = self._agent.fsinfo(self._patience_s)
+        except CommandFailed as error:
+            return refused_by(self._info, LIST) or error.desc
+        found = listed.file_systems
+        return Coverage(
+            found, self._mounts, self._system(found), self._bare_disks(listed), listed.problem
+        )
+
+    def _system(self, found: tuple[FileSystem, ...]) -> System:
+        """Ask whose kernel it is, where the kinds of file systems leave that open."""
+        if not any(one.kind.lower() in FREEBSD_HINTS for one in found):
+            return System.OTHER
+        try:
+            return system_of(self._agent.request(OS, timeout_s=self._patience_s))
+        except CommandFailed:
+            return system_by(found)
+
+    def _bare_disks(self, listed: Listed) -> tuple[str, ...] | None:
+        """Return the disks without a file system that is known; None if that can't be told."""
+        if self._mounts or listed.problem or not listed.file_systems:
+            return None
+        if DISKS in self._info.enabled:
+            with suppress(CommandFailed):
+                found = disks(self._agent.request(DISKS, timeout_s=self._patience_s))
+                if found is not None:
+                    return without_file_systems(found, listed.devices)
+        return self._bare_by_number(listed)
+
+    def _bare_by_number(self, listed: Listed) -> tuple[str, ...] | None:
+        """Compare how many disks QEMU has with how many the listed file systems are on."""
+        if self._link.monitor is None or not listed.addresses:
+            return None
+        try:
+            (answer,) = self._link.monitor.ask([Ask("query-block")])
+        except MonitorTrouble:
+            return None
+        there = writable_disks(answer.value if isinstance(answer, QmpReply) else None)
+        if there is None:
+            return None
+        more = len(there) - len(listed.addresses)
+        return (f"{more} of QEMU's disks ({', '.join(there)})",) if more > 0 else ()
+
+
+def not_there(coverage: Coverage) -> Outcome | None:
+    """Return the refusal of mount points that are not there or can't freeze; None if all can."""
+    if not coverage.mounts or coverage.problem is not None:
+        return None
+    if coverage.unknown_mounts:
+        unknown = ", ".join(coverage.unknown_mounts)
+        reason = f"the guest has no {unknown}; it has: {describe(coverage.file_systems)}"
+        return refused(Refusal.MOUNTS, f"{reason}; the freeze was not sent")
+    if coverage.expected:
+        return None
+    why = coverage.gaps or f"nothing is ever written to {describe(coverage.wanted)}"
+    reason = f"nothing that was named can freeze: {why}; the freeze was not sent"
+    return refused(Refusal.MOUNTS, reason)

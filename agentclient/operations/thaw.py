@@ -1,0 +1,294 @@
+"""One thaw of one VM that follows no freeze in flight; blocking, for a worker thread."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from agentclient.access.agent_session import Conversation
+from agentclient.access.guest_link import CHANNEL_WAIT_S, Link, connect
+from agentclient.access.other_holders import seen_among
+from agentclient.access.peer import is_another
+from agentclient.access.process import has_gone
+from agentclient.access.self_check import uuid_of
+from agentclient.access.socket_clients import clients
+from agentclient.access.socket_clients import in_words as in_words_of
+from agentclient.access.stream import ConnectFailed
+from agentclient.backends.qemu.migration import find_target, where
+from agentclient.freeze.effects import Tell
+from agentclient.freeze.port_watch import RELEASED_BY, PortWatch
+from agentclient.freeze.thaw_machine import WATCH_S, ThawMachine, ThawPlan, ThawReport
+from agentclient.model.consequences import elsewhere
+from agentclient.model.durations import in_words
+from agentclient.model.events import EventKind
+from agentclient.model.next_command import thaw_command
+from agentclient.model.outcome import ThawOutcome
+from agentclient.model.vm import (
+    FreezeState,
+    HeldBy,
+    Level,
+    MonitorView,
+    Phase,
+    Progress,
+    RunState,
+    Stuck,
+)
+from agentclient.operations.control import Wish, Wishes
+from agentclient.operations.driver import Driver
+from agentclient.operations.preflight import GONE, Reporter
+from agentclient.protocol.qga import AgentWire
+
+_LOOK_AGAIN_S: Final = 0.25
+
+
+class Thawer:
+    """One thaw of one VM.
+
+    Args:
+        link: the VM.
+        foreign: a person has decided to thaw whatever is frozen, also what is not ours.
+        ours: what is frozen is provably ours.
+        ask: thaw only what its agent says is frozen: on a thawed guest the thaw's hook would run
+            without its freeze (protocol §3.8).
+        timeout_s: the bound.
+        reporter: is told what happens.
+        wishes: what the operator asks meanwhile.
+        read_only: nothing may be sent.
+        told_as: how its end is told; not as the last word where it is a part of something else.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        reporter: Reporter,
+        wishes: Wishes,
+        *,
+        foreign: bool,
+        ours: bool = False,
+        ask: bool = True,
+        timeout_s: float = 180.0,
+        read_only: bool = False,
+        told_as: EventKind = EventKind.OUTCOME,
+    ) -> None:
+        self._link = link
+        self._reporter = reporter
+        self._wishes = wishes
+        self._foreign = foreign
+        self._ours = ours
+        self._ask = ask
+        self._timeout_s = timeout_s
+        self._read_only = read_only
+        self._told_as = told_as
+        self._began_at = time.monotonic()
+
+    def run(self) -> ThawOutcome:
+        """Thaw, or say why not. Raises nothing of this project's."""
+        if self._read_only:
+            return self._refuse("frostwatch runs read-only: nothing is sent", None)
+        if self._is_another():
+            return self._refuse(GONE, "look for it in the list")
+        if self._link.agent is None:
+            return self._refuse("no agent channel is configured", "add one, and install the agent")
+        if not self._link.channel_lock.acquire(timeout=CHANNEL_WAIT_S):
+            return self._refuse("frostwatch itself is talking to this agent", "try again")
+        try:
+            connected = self._connect()
+            return connected if isinstance(connected, ThawOutcome) else self._thaw(*connected)
+        finally:
+            self._link.channel_lock.release()
+
+    def _is_another(self) -> bool:
+        """Return whether another VM is in the place of the one that was meant."""
+        if self._told_as is EventKind.OUTCOME:
+            return is_another(self._link.vm)
+        # A part of something longer, meanwhile: what passes on its sockets may have been restarted.
+        return has_gone(self._link.vm.process)
+
+    def _connect(self) -> tuple[Conversation, MonitorView] | ThawOutcome:
+        """Wait for a free channel; never connect behind another client (P5)."""
+        deadline = self._began_at + self._timeout_s
+        self._progress("a free channel")
+        while True:
+            view = self._link.look()
+            refusal = self._refuse_by_look(view)
+            if refusal is not None:
+                return refusal
+            if not view.client:
+                break
+            if time.monotonic() > deadline or self._wishes.cancellation.is_set:
+                return self._busy()
+            held = seen_among(clients(self._link.vm.agent.path)) if self._link.vm.agent else None
+            if held is not None and not held.is_waited_for(os.getpid()):
+                return self.held_elsewhere(held)
+            time.sleep(_LOOK_AGAIN_S)
+        assert self._link.agent is not None
+        try:
+            wire = AgentWire(plain=self._link.plain)
+            return Conversation(self._link.connect(), wire), view
+        except ConnectFailed as error:
+            reason = f"the agent's channel can't be opened: {error}"
+            return self._refuse(reason, thaw_command(self._link.vm, foreign=self._foreign))
+
+    def held_elsewhere(self, held: HeldBy) -> ThawOutcome:
+        """Leave alone what another frostwatch is at work on: it thaws that itself."""
+        reason = f"another frostwatch is at work on it: {held}"
+        return self._refuse(reason, elsewhere(held, self._link.vm))
+
+    def _busy(self) -> ThawOutcome:
+        """Say who has kept the channel, and what to do about it."""
+        vm = self._link.vm
+        who = in_words_of(clients(vm.agent.path)) if vm.agent is not None else None
+        reason = f"another client has held the agent's channel for {self._elapsed()}"
+        step = f"find out what that client does there; once it has left: {self._command()}"
+        return self._refuse(f"{reason}: {who}" if who else reason, step)
+
+    def _command(self) -> str:
+        return thaw_command(self._link.vm, foreign=not self._ours)
+
+    def _refuse_by_look(self, view: MonitorView) -> ThawOutcome | None:
+        if view.gone:
+            return self._told(self._outcome(FreezeState.THAWED, 0, "the VM does not run"))
+        if view.run_state is RunState.MIGRATED:
+            return self._elsewhere()
+        if view.run_state in (RunState.PAUSED, RunState.IO_ERROR, RunState.SUSPENDED):
+            step = RELEASED_BY[view.run_state]
+            return self._refuse(f"the VM is {view.run_state}: its agent can't answer", step)
+        return None
+
+    def _elsewhere(self) -> ThawOutcome:
+        """Thaw it where it runs now, if that is on this host."""
+        target = find_target(self._link, uuid_of(self._link))
+        if target is None:
+            reason = "the VM has migrated away (QEMU does not tell where to)"
+            return self._told(self._outcome(None, None, reason, stuck=Stuck.MIGRATED))
+        thaw = Thawer(
+            connect(target),
+            self._reporter,
+            self._wishes,
+            foreign=self._foreign,
+            ours=self._ours,
+            ask=self._ask,
+            timeout_s=self._timeout_s,
+            told_as=EventKind.NOTE,
+        ).run()
+        reason = f"it has migrated: {where(target)}; {thaw.reason}"
+        return self._told(replace(thaw, vm=self._link.vm.id, reason=reason))
+
+    def _thaw(self, conversation: Conversation, view: MonitorView) -> ThawOutcome:
+        driver = Driver(self._link, conversation, self._wishes, self._reporter)
+        now = time.monotonic()
+        plan = ThawPlan(
+            vm=str(self._link.vm.id),
+            timeout_s=max(1.0, self._began_at + self._timeout_s - now),
+            owned=False,
+            ask=self._ask,
+            allowed=self._foreign or self._ours,
+            command=self._command(),
+        )
+        watch = PortWatch(view, now)
+        machine = ThawMachine(plan, watch, conversation.ticket, now)
+        try:
+            report = drive_thaw(
+                driver,
+                machine,
+                watch,
+                lambda: self._progress(machine.waiting_for, machine.ends_at),
+            )
+        finally:
+            driver.close()
+        return self._concluded(machine, report)
+
+    def _concluded(self, machine: ThawMachine, report: ThawReport) -> ThawOutcome:
+        state = FreezeState.THAWED if report.settled else None
+        if machine.refused:
+            state = FreezeState.FROZEN
+        self._reporter.frozen(state, foreign=machine.refused)
+        return self._told(
+            self._outcome(
+                state,
+                report.thawed,
+                report.reason,
+                report.next,
+                refused=machine.refused,
+                stuck=None if machine.refused else report.stuck,
+            )
+        )
+
+    def _refuse(self, reason: str, step: str | None) -> ThawOutcome:
+        return self._told(self._outcome(None, None, reason, step, refused=True))
+
+    def _outcome(
+        self,
+        state: FreezeState | None,
+        thawed: int | None,
+        reason: str,
+        step: str | None = None,
+        *,
+        refused: bool = False,
+        stuck: Stuck | None = None,
+    ) -> ThawOutcome:
+        seconds = round(time.monotonic() - self._began_at, 3)
+        return ThawOutcome(self._link.vm.id, state, thawed, refused, reason, seconds, step, stuck)
+
+    def _told(self, outcome: ThawOutcome) -> ThawOutcome:
+        level = Level.GOOD if outcome.ok else Level.ERROR
+        text = f"thaw: {outcome.reason}"
+        self._reporter.tell(Tell(self._told_as, level, text, {"thaw": outcome}))
+        return outcome
+
+    def _progress(self, waiting_for: str, ends_at: float | None = None) -> None:
+        self._reporter.progress(
+            Progress(
+                "thaw",
+                Phase.THAWING,
+                waiting_for,
+                self._began_at,
+                ends_at=ends_at or self._began_at + self._timeout_s,
+            )
+        )
+
+    def _elapsed(self) -> str:
+        return in_words(time.monotonic() - self._began_at)
+
+
+def drive_thaw(
+    driver: Driver,
+    machine: ThawMachine,
+    watch: PortWatch,
+    on_round: Callable[[], None] = lambda: None,
+) -> ThawReport:
+    """Drive a thaw to its end; blocking.
+
+    Args:
+        driver: the conversation with the guest.
+        machine: the thaw, not started yet.
+        watch: the port, shared with the machine.
+        on_round: is called before each wait.
+    """
+    driver.perform(machine.start(time.monotonic()))
+    while machine.report is None:
+        on_round()
+        happened = driver.round(machine.wakes_at, WATCH_S)
+        for event in happened.heard:
+            driver.perform(machine.heard(time.monotonic(), event))
+        now = time.monotonic()
+        if happened.view is not None:
+            driver.perform(machine.changed(now, watch.saw(now, happened.view)))
+        if happened.ended is not None:
+            gone = happened.view.gone if happened.view is not None else None
+            driver.perform(machine.stream_ended(now, happened.ended, gone=gone))
+        if any(wish in (Wish.CANCEL, Wish.GIVE_UP) for wish in happened.wishes):
+            machine.abandon(now)
+        if machine.wants_connection(now):
+            tried = driver.reconnect()
+            now = time.monotonic()
+            driver.perform(
+                machine.connected(now)
+                if tried.connected
+                else machine.not_connected(now, tried.why, gone=tried.gone)
+            )
+        driver.perform(machine.tick(now))
+    return machine.report

@@ -1,0 +1,1 @@
+"""Sans-I/O wires: the agent's and QMP's bytes to messages and back."""

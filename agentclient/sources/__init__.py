@@ -1,1 +1,0 @@
-"""Where VMs come from."""
