@@ -14,24 +14,14 @@ from typing import TypeVar, cast
 
 from agentclient.access.agent_probe import Said, question
 from agentclient.access.stream import Channel
-from agentclient.backends.base import DRILL_SOURCE
 from agentclient.backends.drill.guest import DrillGuest
 from agentclient.backends.drill.plan import GuestPlan, plan
 from agentclient.fleet.health import answered, looked, may_ask, silent
 from agentclient.fleet.store import Fleet
 from agentclient.model.request import Schedule
-from agentclient.model.vm import (
-    AgentChannel,
-    AgentHealth,
-    AgentHow,
-    AgentState,
-    FreezeInfo,
-    FreezeState,
-    Level,
-    MonitorChannel,
-    Vm,
-    VmId,
-)
+from agentclient.model.snapshot import AgentHealth, FreezeInfo
+from agentclient.model.states import AgentHow, AgentState, FreezeState, Level
+from agentclient.model.vm import DRILL_SOURCE, AgentChannel, MonitorChannel, Vm, VmId
 from tests.console.fakes import StillClock
 from tests.unit.drill_virtual import Drilled
 from tests.unit.virtual_freeze import VirtualFreeze

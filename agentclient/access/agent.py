@@ -21,8 +21,8 @@ from agentclient.model.errors import (
     CommandLost,
     ProtocolViolation,
 )
+from agentclient.model.states import Cause, FreezeState
 from agentclient.model.text import printable
-from agentclient.model.vm import Cause, FreezeState
 from agentclient.protocol.qga import Dropped, Failure, Passed, Reply, Synced, WireEvent
 from agentclient.protocol.qga_replies import (
     STATUS,

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from agentclient.access.exchange import Steps, Talk
 from agentclient.access.stream import Channel, StreamEnded
+from agentclient.model.outcome import FileSystem
+from agentclient.model.states import FreezeState
 from agentclient.model.text import printable
-from agentclient.model.vm import FileSystem, FreezeState
 from agentclient.protocol.qga import AgentWire, Dropped, Failure, Passed, Reply
 from agentclient.protocol.qga_replies import STATUS, agent_info, file_systems, freeze_state
 

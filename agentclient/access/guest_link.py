@@ -7,7 +7,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from agentclient.access.presence import Server, is_gone, server_of
-from agentclient.model.vm import MonitorView, Process, RunState, Vm, VmId
+from agentclient.model.snapshot import MonitorView
+from agentclient.model.states import RunState
+from agentclient.model.vm import Process, Vm, VmId
 
 if TYPE_CHECKING:
     from agentclient.access.monitor import Monitor

@@ -15,8 +15,10 @@ from agentclient.access.exchange import Steps, Talk, releasing, run
 from agentclient.access.presence import Server, is_gone, server_of
 from agentclient.access.qmp_session import Ask, MonitorTrouble, QmpSession
 from agentclient.access.stream import ConnectFailed, Endpoint
+from agentclient.model.snapshot import MonitorView
+from agentclient.model.states import RunState, Transport
 from agentclient.model.text import printable
-from agentclient.model.vm import AgentChannel, MonitorView, Process, RunState, Transport
+from agentclient.model.vm import AgentChannel, Process
 from agentclient.protocol import qemu_port as ports
 from agentclient.protocol.qemu_port import Port
 from agentclient.protocol.qmp import QmpEvent, QmpFailure, QmpReply

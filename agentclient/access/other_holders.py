@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from agentclient.access.socket_clients import Client
-from agentclient.model.vm import HeldBy
+from agentclient.model.snapshot import HeldBy
 
 HOLDER: Final = "frostwatch-hold"
 _PROC: Final = Path("/proc")

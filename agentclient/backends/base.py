@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from agentclient.model.vm import AgentChannel, Transport, Vm
+from agentclient.model.states import Transport
+from agentclient.model.vm import EXPLICIT_SOURCE, AgentChannel, Vm
 
-EXPLICIT_SOURCE = "socket"
-DRILL_SOURCE = "drill"
 LIBVIRT = "libvirt owns this VM and its agent's channel, which nobody else may open"
 
 

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from agentclient.access.peer import PeersOfSockets, sockets_of, user_name
-from agentclient.backends.base import EXPLICIT_SOURCE, Abilities, Note
+from agentclient.backends.base import Abilities, Note
 from agentclient.backends.option_string import split_pairs
 from agentclient.backends.qemu.command import is_libvirts_path
 from agentclient.backends.socket_check import check_socket
 from agentclient.model.errors import BadInput
+from agentclient.model.states import Transport
 from agentclient.model.text import printable
-from agentclient.model.vm import AgentChannel, MonitorChannel, Peer, Transport, Vm, VmId
+from agentclient.model.vm import EXPLICIT_SOURCE, AgentChannel, MonitorChannel, Peer, Vm, VmId
 
 _KEYS = ("name", "agent", "monitor", "monitor-ours", "transport")
 _T = TypeVar("_T")

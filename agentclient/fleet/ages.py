@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 from agentclient.fleet.store import Fleet
 from agentclient.journal.rows import from_identity
 from agentclient.journal.writer import Query
-from agentclient.model.vm import VmState
+from agentclient.model.snapshot import VmState
 
 if TYPE_CHECKING:
     from agentclient.journal.database import Rows

@@ -18,16 +18,10 @@ from agentclient.freeze.risks import risks
 from agentclient.model.consequences import elsewhere
 from agentclient.model.errors import FrostwatchError
 from agentclient.model.next_command import thaw_command
+from agentclient.model.snapshot import MonitorView, VmState
+from agentclient.model.states import AgentState, FreezeState, Transport
 from agentclient.model.text import printable
-from agentclient.model.vm import (
-    AgentState,
-    FreezeState,
-    MonitorView,
-    Transport,
-    Vm,
-    VmId,
-    VmState,
-)
+from agentclient.model.vm import Vm, VmId
 
 __all__ = [
     "Finding",

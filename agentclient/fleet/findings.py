@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from agentclient.model.vm import AgentState, RunState
+from agentclient.model.states import AgentState, RunState
 
 
 class FindingLevel(StrEnum):

@@ -12,17 +12,9 @@ from datetime import datetime
 
 from agentclient.access.agent_probe import Said
 from agentclient.access.stream import ConnectFailed, ConnectProblem
+from agentclient.model.snapshot import AgentHealth, FreezeInfo, MonitorView, VmState
+from agentclient.model.states import AgentHow, AgentState, FreezeState, RunState
 from agentclient.model.text import printable
-from agentclient.model.vm import (
-    AgentHealth,
-    AgentHow,
-    AgentState,
-    FreezeInfo,
-    FreezeState,
-    MonitorView,
-    RunState,
-    VmState,
-)
 
 NOT_RUNNING = frozenset({RunState.PAUSED, RunState.IO_ERROR, RunState.SUSPENDED, RunState.MIGRATED})
 # The agent's states in which nobody knows whether somebody has frozen the guest.

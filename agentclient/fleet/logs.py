@@ -12,7 +12,9 @@ from datetime import datetime, tzinfo
 from itertools import islice
 from typing import Final
 
-from agentclient.model.vm import Level, LogLine, VmId
+from agentclient.model.snapshot import LogLine
+from agentclient.model.states import Level
+from agentclient.model.vm import VmId
 
 DEFAULT_LINES: Final = 500
 DEFAULT_BYTES: Final = 12 * 1024 * 1024

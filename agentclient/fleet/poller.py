@@ -22,8 +22,10 @@ from agentclient.access.stream import ConnectFailed
 from agentclient.fleet.health import Change, answered, looked, may_ask, silent, unreachable
 from agentclient.fleet.store import Fleet
 from agentclient.fleet.timetable import LEFT_AGAIN_S, Rounds
+from agentclient.model.snapshot import MonitorView, VmState
+from agentclient.model.states import AgentHow, AgentState, Level
 from agentclient.model.text import printable
-from agentclient.model.vm import AgentHow, AgentState, Level, MonitorView, VmId, VmState
+from agentclient.model.vm import VmId
 
 if TYPE_CHECKING:
     from agentclient.fleet.recovery import Recovery

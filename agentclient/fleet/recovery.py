@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from typing import Final
 
-from agentclient.fleet.store import Fleet, now
+from agentclient.fleet.store import Fleet
 from agentclient.journal import rows
 from agentclient.journal.elsewhere import held_by
 from agentclient.journal.left import STANDING, Left, close_over, match
 from agentclient.journal.writer import PATIENCE_S, Journal
+from agentclient.model.clock import now
 from agentclient.model.json_contract import rfc3339
-from agentclient.model.vm import FreezeState, HeldBy, LeftBy, Vm, VmState
+from agentclient.model.snapshot import HeldBy, LeftBy, VmState
+from agentclient.model.states import FreezeState
+from agentclient.model.vm import Vm
 
 # Who lists VMs may wait longer for the journal than who freezes or thaws.
 LIST_S: Final = 2.0

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Container, Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import islice, takewhile
 from typing import NamedTuple
 
 from agentclient.fleet.logs import Logs
 from agentclient.fleet.visible import same_face
+from agentclient.model.clock import now
 from agentclient.model.errors import BadInput
+from agentclient.model.snapshot import LogLine, VmState
+from agentclient.model.states import Level
 from agentclient.model.suggestions import did_you_mean
 from agentclient.model.text import printable
-from agentclient.model.vm import Level, LogLine, Vm, VmId, VmState
+from agentclient.model.vm import Vm, VmId
 
 # So many names are a help; more would be a page.
 SHOWN = 8
@@ -37,11 +40,6 @@ class FleetChange(NamedTuple):
 
     changed: tuple[VmState, ...]
     removed: tuple[VmId, ...]
-
-
-def now() -> datetime:
-    """Return the wall clock's time in the local time zone."""
-    return datetime.now(UTC).astimezone()
 
 
 class Fleet:

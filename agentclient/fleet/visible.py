@@ -7,7 +7,7 @@ processor has at hand then; a reader of thousands of VMs would wait for memory.
 
 from __future__ import annotations
 
-from agentclient.model.vm import Progress, VmState
+from agentclient.model.snapshot import Progress, VmState
 
 
 def same_face(old: VmState, new: VmState) -> bool:

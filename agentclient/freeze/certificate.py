@@ -14,7 +14,8 @@ from agentclient.freeze.port_watch import PortWatch
 from agentclient.freeze.thaw_machine import ThawReport
 from agentclient.freeze.verdict import FROZEN, HALF
 from agentclient.freeze.window import Window
-from agentclient.model.vm import Cause, Evidence, EvidenceResult, FreezeState, Outcome, OutcomeKind
+from agentclient.model.outcome import Evidence, Outcome
+from agentclient.model.states import Cause, EvidenceResult, FreezeState, OutcomeKind
 
 THEN_THAWED: Final = "frozen, then thawed: "
 WAS_FROZEN: Final = "it was frozen: "

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 
-from agentclient.model.vm import FileSystem
+from agentclient.model.outcome import FileSystem
 
 # Kinds without the kernel's freeze operation: FIFREEZE answers EOPNOTSUPP. A kind that is named
 # here by mistake would weaken the proof, one that is missing only makes it stricter.
@@ -195,18 +195,6 @@ class Coverage:
         if kind in READ_ONLY:
             return False
         return not self._freebsd or kind not in _FREEBSD_WITHOUT_DISK
-
-
-def plain_path(path: str) -> str:
-    """Return a mount point as the guest names it: ``/mnt/data`` for ``//mnt/./data/``.
-
-    What begins with no slash is a Windows one, and stays as it is. So does a ``..``, since only
-    the guest knows where that leads.
-    """
-    if not path.startswith("/"):
-        return path
-    parts = [part for part in path.split("/") if part not in ("", ".")]
-    return "/" + "/".join(parts)
 
 
 def system_of(osinfo: object) -> System:

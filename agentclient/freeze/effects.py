@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from agentclient.model.events import EventKind
-from agentclient.model.vm import Level
+from agentclient.model.states import Level
 
 
 @dataclass(frozen=True, slots=True)

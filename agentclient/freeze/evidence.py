@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from agentclient.freeze.coverage import Coverage
-from agentclient.model.vm import Cause, Evidence, EvidenceResult, FreezeState, Outcome
+from agentclient.model.outcome import Evidence, Outcome
+from agentclient.model.states import Cause, EvidenceResult, FreezeState
 
 FOR, AGAINST, UNKNOWN = EvidenceResult.FOR, EvidenceResult.AGAINST, EvidenceResult.UNKNOWN
 

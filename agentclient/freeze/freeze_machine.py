@@ -24,7 +24,7 @@ from agentclient.freeze.certificate import conclude, learned
 from agentclient.freeze.coverage import Coverage
 from agentclient.freeze.effects import Move, NewTicket, Resync, Send, Tell
 from agentclient.freeze.evidence import Facts
-from agentclient.freeze.port_watch import CHANGE_TEXT, DEATHS, ENDS, RELEASED_BY, Change, PortWatch
+from agentclient.freeze.port_watch import CHANGE_TEXT, DEATHS, RELEASED_BY, Change, PortWatch
 from agentclient.freeze.thaw_machine import ThawReport
 from agentclient.freeze.verdict import (
     LEVELS,
@@ -40,17 +40,10 @@ from agentclient.freeze.verdict import (
 from agentclient.freeze.window import LOST, WINDOWS_S, Window
 from agentclient.model.durations import in_words
 from agentclient.model.events import EventKind
+from agentclient.model.outcome import Outcome
 from agentclient.model.request import Schedule
-from agentclient.model.vm import (
-    Cause,
-    FreezeState,
-    Level,
-    MonitorView,
-    Outcome,
-    OutcomeKind,
-    Phase,
-    Stuck,
-)
+from agentclient.model.snapshot import MonitorView
+from agentclient.model.states import ENDS, Cause, FreezeState, Level, OutcomeKind, Phase, Stuck
 from agentclient.protocol.qga import PROVOKED, Dropped, Failure, Passed, Reply, Synced, WireEvent
 from agentclient.protocol.qga_replies import STATUS, file_systems_counted, freeze_state
 

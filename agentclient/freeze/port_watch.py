@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from agentclient.model.vm import Cause, MonitorView, RunState
+from agentclient.model.snapshot import MonitorView
+from agentclient.model.states import Cause, RunState
 
 BLOCKED_STATES = frozenset(
     {RunState.PAUSED, RunState.IO_ERROR, RunState.SUSPENDED, RunState.MIGRATING}
@@ -76,9 +77,6 @@ _STRONG = (
 # An index of a queue counts to this; and between two looks no agent reads so many commands.
 _INDEXES = 1 << 16
 _MOST_READS = 1024
-
-# After these no guest is there that could write again.
-ENDS = frozenset({Cause.VM_GONE, Cause.GUEST_SHUTDOWN})
 
 
 class PortWatch:

@@ -11,17 +11,11 @@ from agentclient.freeze.freeze_machine import FreezeMachine, FreezePlan, State
 from agentclient.freeze.thaw_machine import ThawMachine, ThawPlan, ThawReport
 from agentclient.model.events import EventKind
 from agentclient.model.next_command import thaw_command
-from agentclient.model.vm import (
-    Cause,
-    FreezeState,
-    Level,
-    MonitorView,
-    Outcome,
-    Progress,
-    Stuck,
-    Vm,
-)
-from agentclient.operations.control import Wish
+from agentclient.model.outcome import Outcome
+from agentclient.model.request import Wish
+from agentclient.model.snapshot import MonitorView, Progress
+from agentclient.model.states import Cause, FreezeState, Level, Stuck
+from agentclient.model.vm import Vm
 from agentclient.protocol.qga import WireEvent
 
 

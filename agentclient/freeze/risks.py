@@ -7,8 +7,10 @@ decides again when the freeze is asked for (`agentclient.operations.preflight`).
 from __future__ import annotations
 
 from agentclient.freeze.coverage import describe
+from agentclient.model.outcome import FileSystem
+from agentclient.model.snapshot import VmState
+from agentclient.model.states import AgentState, FreezeState, RunState
 from agentclient.model.text import printable
-from agentclient.model.vm import AgentState, FileSystem, FreezeState, RunState, VmState
 
 NETWORK = frozenset({"nfs", "nfs4", "cifs", "smbfs", "smb3", "9p", "ceph", "glusterfs"})
 _CLOSED = frozenset({AgentState.CLOSED, AgentState.SILENT, AgentState.BUSY, AgentState.NONE})

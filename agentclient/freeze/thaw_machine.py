@@ -24,7 +24,7 @@ from agentclient.freeze.effects import Move, NewTicket, Resync, Send, Tell
 from agentclient.freeze.port_watch import RELEASED_BY, Change, PortWatch
 from agentclient.model.durations import in_words
 from agentclient.model.events import EventKind
-from agentclient.model.vm import Cause, FreezeState, Level, RunState, Stuck
+from agentclient.model.states import Cause, FreezeState, Level, RunState, Stuck
 from agentclient.protocol.qga import Failure, Passed, Reply, Synced, WireEvent
 from agentclient.protocol.qga_replies import STATUS, file_systems_counted, freeze_state
 

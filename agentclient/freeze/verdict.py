@@ -13,7 +13,8 @@ from typing import Final
 from agentclient.freeze.coverage import Coverage, count
 from agentclient.freeze.evidence import Facts, evidence
 from agentclient.model.durations import in_words
-from agentclient.model.vm import Cause, FreezeState, Level, Outcome, OutcomeKind, Refusal
+from agentclient.model.outcome import Outcome
+from agentclient.model.states import Cause, FreezeState, Level, OutcomeKind, Refusal
 
 LEVELS: Final = {
     OutcomeKind.VERIFIED: Level.GOOD,

@@ -13,7 +13,7 @@ from agentclient.freeze.effects import Move, NewTicket, Resync, Send, Tell
 from agentclient.freeze.port_watch import CHANGE_TEXT, DEATHS, Change, PortWatch
 from agentclient.model.durations import in_words
 from agentclient.model.events import EventKind
-from agentclient.model.vm import FreezeState, Level
+from agentclient.model.states import FreezeState, Level
 from agentclient.protocol.qga import Reply, Synced, WireEvent
 from agentclient.protocol.qga_replies import STATUS, freeze_state
 

@@ -20,7 +20,8 @@ from agentclient.holder.client import Fate, Guard, HolderClient, NoHolder
 from agentclient.journal.rows import Reference
 from agentclient.model.events import EventKind
 from agentclient.model.next_command import thaw_command
-from agentclient.model.vm import Level, Vm
+from agentclient.model.states import Level
+from agentclient.model.vm import Vm
 
 # A holder that could not be had may be had a little later.
 AGAIN_S: Final = 5.0

@@ -18,7 +18,8 @@ from agentclient.holder.messages import Body, Do, Say, peer_in, text
 from agentclient.holder.process import ACK_S, HolderProcess, NoHolder, started
 from agentclient.journal.rows import Reference
 from agentclient.model.next_command import thaw_command
-from agentclient.model.vm import Stuck, Vm
+from agentclient.model.states import Stuck
+from agentclient.model.vm import Vm
 from agentclient.protocol.qga_replies import freeze_state
 
 __all__ = ["ACK_S", "Fate", "Guard", "HolderClient", "NoHolder"]

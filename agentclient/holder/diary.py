@@ -117,8 +117,8 @@ class Diary:
 
 
 def _now(body: Body) -> Moment:
-    from agentclient.fleet.store import now  # noqa: PLC0415
     from agentclient.journal.rows import Moment  # noqa: PLC0415
+    from agentclient.model.clock import now  # noqa: PLC0415
     from agentclient.model.json_contract import rfc3339  # noqa: PLC0415
 
     seconds = time.monotonic() - number(body, "asked")

@@ -18,7 +18,7 @@ from typing import Final
 
 from agentclient.access.stream import wait_any
 from agentclient.holder.messages import BEAT_S, VERSION, Body, Do, Say, receive, send, text
-from agentclient.operations.threads import NO_THREAD
+from agentclient.model.errors import NO_THREAD
 
 START_S: Final = 5.0
 ACK_S: Final = 2.0

@@ -21,7 +21,9 @@ from agentclient.freeze.port_watch import PortWatch
 from agentclient.freeze.thaw_machine import WATCH_S, ThawMachine, ThawPlan, ThawReport
 from agentclient.holder.messages import Body, number, peer_of, text
 from agentclient.holder.relay import Relay
-from agentclient.model.vm import AgentChannel, MonitorView, Process, Transport
+from agentclient.model.snapshot import MonitorView
+from agentclient.model.states import Transport
+from agentclient.model.vm import AgentChannel, Process
 from agentclient.protocol.qga import AgentWire, pause_s
 
 # What a frozen guest's socket takes at once or never.

@@ -6,8 +6,8 @@ import time
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from agentclient.fleet.store import now as wall_now
 from agentclient.journal.identity import boot_id
+from agentclient.model.clock import now as wall_now
 
 if TYPE_CHECKING:
     from agentclient.journal.database import Row

@@ -13,8 +13,9 @@ from agentclient.journal.clock import since_boot
 from agentclient.journal.identity import is_dead, socket_of
 from agentclient.journal.rows import from_identity
 from agentclient.model.request import Schedule
-from agentclient.model.states import WindowKind
-from agentclient.model.vm import FreezeState, HeldBy, Process, Vm
+from agentclient.model.snapshot import HeldBy
+from agentclient.model.states import FreezeState, WindowKind
+from agentclient.model.vm import Process, Vm
 
 if TYPE_CHECKING:
     from agentclient.journal.database import Row

@@ -12,7 +12,6 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from agentclient.fleet.store import now as wall_now
 from agentclient.freeze.effects import Tell
 from agentclient.journal import rows
 from agentclient.journal.figures import Figures, unusual
@@ -20,12 +19,15 @@ from agentclient.journal.history import last_figures
 from agentclient.journal.left import older, settled_by
 from agentclient.journal.rows import Happened, Moment, Reference
 from agentclient.journal.writer import PATIENCE_S, Journal
+from agentclient.model.clock import now as wall_now
 from agentclient.model.events import Event, EventKind
 from agentclient.model.json_contract import outcome_object, rescue_object, rfc3339, thaw_object
-from agentclient.model.outcome import FreezeRequest, ThawOutcome
+from agentclient.model.outcome import Outcome, ThawOutcome
+from agentclient.model.request import FreezeRequest
 from agentclient.model.rescue import RescueOutcome, Step
-from agentclient.model.states import WindowKind
-from agentclient.model.vm import FreezeState, Level, Outcome, Process, Progress, Vm
+from agentclient.model.snapshot import Progress
+from agentclient.model.states import FreezeState, Level, WindowKind
+from agentclient.model.vm import Process, Vm
 
 if TYPE_CHECKING:
     from agentclient.journal.database import Statement

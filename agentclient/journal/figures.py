@@ -11,7 +11,8 @@ from typing import Final
 from agentclient.freeze.effects import Tell
 from agentclient.model.durations import in_words
 from agentclient.model.events import EventKind
-from agentclient.model.vm import Level, Phase, Progress
+from agentclient.model.snapshot import Progress
+from agentclient.model.states import Level, Phase
 
 # What is usual is judged by the last so many, and not at all by fewer than a few.
 LAST: Final = 20

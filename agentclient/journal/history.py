@@ -16,8 +16,8 @@ from agentclient.journal.rows import Happened, Moment, from_identity, identity
 from agentclient.journal.tables import MOMENTS
 from agentclient.journal.writer import Query
 from agentclient.model.durations import in_words
-from agentclient.model.states import WindowKind, WindowState
-from agentclient.model.vm import Phase, Process, Vm
+from agentclient.model.states import Phase, WindowKind, WindowState
+from agentclient.model.vm import Process, Vm
 
 if TYPE_CHECKING:
     from agentclient.journal.database import Row, Rows, Statement

@@ -21,8 +21,9 @@ from agentclient.journal.clock import since_boot
 from agentclient.journal.elsewhere import Elsewhere, elsewhere
 from agentclient.journal.identity import boot_id, is_dead, ourselves, socket_of
 from agentclient.journal.writer import Query
+from agentclient.model.snapshot import LeftBy
 from agentclient.model.states import WindowKind
-from agentclient.model.vm import LeftBy, Process, Vm
+from agentclient.model.vm import Process, Vm
 
 if TYPE_CHECKING:
     from agentclient.journal.database import Row, Rows, Statement

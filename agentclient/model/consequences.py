@@ -14,7 +14,6 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from agentclient.freeze.port_watch import ENDS
 from agentclient.model.next_command import (
     doctor_command,
     freeze_command,
@@ -22,21 +21,20 @@ from agentclient.model.next_command import (
     rescue_command,
     thaw_command,
 )
-from agentclient.model.outcome import ThawOutcome
+from agentclient.model.outcome import Meaning, Outcome, ThawOutcome
 from agentclient.model.rescue import Found, RescueOutcome, Rung
-from agentclient.model.vm import (
+from agentclient.model.snapshot import HeldBy
+from agentclient.model.states import (
+    ENDS,
     Cause,
     CopyIs,
     FreezeState,
     GuestIs,
-    HeldBy,
-    Meaning,
-    Outcome,
     OutcomeKind,
     Refusal,
     Stuck,
-    Vm,
 )
+from agentclient.model.vm import Vm
 
 
 class Said(NamedTuple):

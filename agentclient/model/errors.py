@@ -5,7 +5,12 @@ Every message is for a person: which VM, which command, how long, what it means,
 
 from __future__ import annotations
 
-from agentclient.model.vm import Cause
+from typing import Final
+
+from agentclient.model.states import Cause
+
+NO_THREAD: Final = (RuntimeError, MemoryError)
+"""What is raised where a thread can't be started."""
 
 
 class FrostwatchError(Exception):

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from agentclient.model.vm import Level, VmId
+from agentclient.model.states import Level
+from agentclient.model.vm import VmId
 
 
 class EventKind(StrEnum):

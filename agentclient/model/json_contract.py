@@ -16,17 +16,16 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, cast
 
 from agentclient.model.events import Event
-from agentclient.model.outcome import GroupOutcome, ThawOutcome
-from agentclient.model.vm import (
-    AgentHealth,
+from agentclient.model.outcome import (
     Evidence,
     FileSystem,
-    HeldBy,
+    GroupOutcome,
     Meaning,
     Outcome,
-    VmId,
-    VmState,
+    ThawOutcome,
 )
+from agentclient.model.snapshot import AgentHealth, HeldBy, VmState
+from agentclient.model.vm import VmId
 
 if TYPE_CHECKING:
     from agentclient.fleet.findings import Finding

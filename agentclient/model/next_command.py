@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shlex
 
-from agentclient.backends.base import DRILL_SOURCE, EXPLICIT_SOURCE
-from agentclient.model.vm import Transport, Vm
+from agentclient.model.states import Transport
+from agentclient.model.vm import DRILL_SOURCE, EXPLICIT_SOURCE, Vm
 
 
 def freeze_command(vm: Vm) -> str:

@@ -1,32 +1,109 @@
-"""What is asked for, and what comes of it: the shapes that operations, schema and journal share."""
+"""What comes of a freeze, of a thaw and of a group, and the evidence for it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
-from agentclient.freeze.coverage import plain_path
-from agentclient.model.request import Schedule
-from agentclient.model.vm import FreezeState, Meaning, Stuck, VmId
+from agentclient.model.states import (
+    Cause,
+    CopyIs,
+    EvidenceResult,
+    FreezeState,
+    GuestIs,
+    OutcomeKind,
+    Refusal,
+    Stuck,
+)
+from agentclient.model.vm import VmId
 
 
-@dataclass(frozen=True, slots=True)
-class FreezeRequest:
-    """What an operator asks for.
+class Evidence(NamedTuple):
+    """One piece of evidence for or against a freeze.
 
     Attributes:
-        mounts: the mount points to freeze, as the guest names them; empty for everything.
-        strict: full coverage is demanded.
-        long_hold: a person has decided to hold also what can't be held for so long (Windows).
+        value: what was seen, in words or figures, for a person and for JSON.
+        age_s: seconds since it was seen, None if never.
     """
 
-    mounts: tuple[str, ...] = ()
-    strict: bool = False
-    schedule: Schedule = field(default_factory=Schedule)
-    long_hold: bool = True
+    name: str
+    result: EvidenceResult
+    value: str | int | None = None
+    age_s: float | None = None
 
-    def __post_init__(self) -> None:
-        named = dict.fromkeys(plain_path(path) for path in self.mounts)
-        object.__setattr__(self, "mounts", tuple(named))
+
+class FileSystem(NamedTuple):
+    """A mounted file system that a guest reports.
+
+    Attributes:
+        device: what the agent counts file systems by (``vda1``).
+        kind: ``ext4``, ``vfat``, ``NTFS``, …
+    """
+
+    device: str
+    mountpoint: str
+    kind: str
+
+
+class Meaning(NamedTuple):
+    """What an outcome means, for a person and for a program (`agentclient.model.consequences`).
+
+    Attributes:
+        copy: for a copy of the disks that was made meanwhile; one sentence.
+        copy_is: the same in one word.
+        guest: for the guest; one sentence, or two.
+        guest_is: the same in one word.
+        short: both in one line of at most 76 ASCII characters.
+    """
+
+    copy: str
+    copy_is: CopyIs
+    guest: str
+    guest_is: GuestIs
+    short: str
+
+
+class Outcome(NamedTuple):
+    """How a freeze ended.
+
+    Attributes:
+        refusal: why it was not sent; only with `OutcomeKind.REFUSED`.
+        cause: with *lost*, *partial*, *broken* and *failed*, where known; with any other if the VM
+            has ended before its thaw.
+        reason: one sentence for a person: what happened and what it means.
+        frozen: the freeze's own count of file systems, None if it never answered.
+        thawed: the thaw's count; None while there is none, or if it never was acknowledged.
+        certified: P3: verified, still so at the thaw, counts equal, no contradiction.
+        seconds: from the freeze's sending to the thaw's acknowledgement (or to now).
+        coverage: ``"2 of 3"``, or None if the guest's file systems are not known.
+        not_covered: the file systems of kinds that can't freeze.
+        next: what a person should do now; None if nothing.
+        settled: everything that had to be thawed is known to be thawed.
+        stuck: why it is not settled; None if it is, or nobody knows.
+        holder: the process that goes on to thaw it when we have left; None if there is none.
+        queued: the freeze is not known to have run: an agent that wakes up may run it yet.
+        meaning: what it means; None until `agentclient.model.consequences` has said it.
+        apart: the group that it belongs to was not frozen together.
+    """
+
+    kind: OutcomeKind
+    reason: str
+    refusal: Refusal | None = None
+    cause: Cause | None = None
+    frozen: int | None = None
+    thawed: int | None = None
+    certified: bool = False
+    seconds: float = 0.0
+    coverage: str | None = None
+    not_covered: tuple[FileSystem, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+    next: str | None = None
+    settled: bool = False
+    stuck: Stuck | None = None
+    holder: int | None = None
+    queued: bool = False
+    meaning: Meaning | None = None
+    apart: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,13 @@
-"""The bounded freeze's schedule: how long each step waits, and how long a window is held."""
+"""What an operator asks of a freeze: what to freeze, for how long, and what changes meanwhile."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 from math import inf
 
 from agentclient.model.errors import BadInput
+from agentclient.model.text import plain_path
 
 DEFAULT_MAXIMUM_HOLD_S = 120.0
 
@@ -56,3 +58,32 @@ class Schedule:
     def total_s(self) -> float:
         """Seconds after which an unanswered freeze has timed out."""
         return self.first_timeout_s + self.probes * self.probe_timeout_s
+
+
+@dataclass(frozen=True, slots=True)
+class FreezeRequest:
+    """What an operator asks for.
+
+    Attributes:
+        mounts: the mount points to freeze, as the guest names them; empty for everything.
+        strict: full coverage is demanded.
+        long_hold: a person has decided to hold also what can't be held for so long (Windows).
+    """
+
+    mounts: tuple[str, ...] = ()
+    strict: bool = False
+    schedule: Schedule = field(default_factory=Schedule)
+    long_hold: bool = True
+
+    def __post_init__(self) -> None:
+        named = dict.fromkeys(plain_path(path) for path in self.mounts)
+        object.__setattr__(self, "mounts", tuple(named))
+
+
+class Wish(StrEnum):
+    """What can be asked."""
+
+    CANCEL = "cancel"  # stop waiting, and thaw as soon as the agent answers
+    END_HOLD = "end hold"  # the window has served its purpose: thaw now
+    EXTEND = "extend"  # the window is needed for longer (see `Wishes.extend`)
+    GIVE_UP = "give up"  # leave at once, and say loudly what is left to do

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from agentclient.model.vm import FreezeState, Meaning, VmId
+from agentclient.model.outcome import Meaning
+from agentclient.model.states import FreezeState
+from agentclient.model.vm import VmId
 
 
 class Rung(StrEnum):

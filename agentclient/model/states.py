@@ -1,12 +1,12 @@
 """The closed lists of words for everything that a VM, an agent or a freeze can be.
 
-Screen, JSON and documents use these and no others; `agentclient.model.vm` hands them out together
-with the shapes that carry them.
+Screen, JSON and documents use these and no others.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 
 class RunState(StrEnum):
@@ -104,6 +104,10 @@ class Cause(StrEnum):
     MIGRATED = "migrated"
     CHANNEL_BROKEN = "channel-broken"
     UNKNOWN = "unknown"
+
+
+ENDS: Final = frozenset({Cause.VM_GONE, Cause.GUEST_SHUTDOWN})
+"""After these no guest is there that could write again."""
 
 
 class CopyIs(StrEnum):

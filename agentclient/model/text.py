@@ -64,3 +64,15 @@ def _escaped(character: str) -> str:
     if code <= 0xFFFF:
         return f"\\u{code:04x}"
     return f"\\U{code:08x}"
+
+
+def plain_path(path: str) -> str:
+    """Return a mount point as the guest names it: ``/mnt/data`` for ``//mnt/./data/``.
+
+    What begins with no slash is a Windows one, and stays as it is. So does a ``..``, since only
+    the guest knows where that leads.
+    """
+    if not path.startswith("/"):
+        return path
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    return "/" + "/".join(parts)

@@ -3,18 +3,9 @@
 from __future__ import annotations
 
 import threading
-from enum import StrEnum
 
 from agentclient.access.cancel import Bell, Cancellation
-
-
-class Wish(StrEnum):
-    """What can be asked."""
-
-    CANCEL = "cancel"  # stop waiting, and thaw as soon as the agent answers
-    END_HOLD = "end hold"  # the window has served its purpose: thaw now
-    EXTEND = "extend"  # the window is needed for longer (see `Wishes.extend`)
-    GIVE_UP = "give up"  # leave at once, and say loudly what is left to do
+from agentclient.model.request import Wish
 
 
 class Wishes:

@@ -17,8 +17,10 @@ from agentclient.freeze.thaw_machine import THAW
 from agentclient.holder.care import Care
 from agentclient.holder.client import Fate
 from agentclient.model.events import EventKind
-from agentclient.model.vm import Level, MonitorView, RunState
-from agentclient.operations.control import Wish, Wishes
+from agentclient.model.request import Wish
+from agentclient.model.snapshot import MonitorView
+from agentclient.model.states import Level, RunState
+from agentclient.operations.control import Wishes
 from agentclient.operations.preflight import Reporter
 from agentclient.protocol.qga import Dropped, WireEvent, pause_s
 

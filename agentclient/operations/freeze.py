@@ -26,20 +26,12 @@ from agentclient.journal.rows import Reference
 from agentclient.model.durations import in_words
 from agentclient.model.events import EventKind
 from agentclient.model.next_command import thaw_command
-from agentclient.model.outcome import FreezeRequest
+from agentclient.model.outcome import Outcome
+from agentclient.model.request import FreezeRequest, Wish
+from agentclient.model.snapshot import Progress
+from agentclient.model.states import Cause, FreezeState, Level, OutcomeKind, Phase, Refusal, Stuck
 from agentclient.model.text import printable
-from agentclient.model.vm import (
-    Cause,
-    FreezeState,
-    Level,
-    Outcome,
-    OutcomeKind,
-    Phase,
-    Progress,
-    Refusal,
-    Stuck,
-)
-from agentclient.operations.control import Wish, Wishes
+from agentclient.operations.control import Wishes
 from agentclient.operations.driver import Driver
 from agentclient.operations.preflight import Preflight, Prepared, Reporter, cancelled
 from agentclient.operations.thaw import Thawer, drive_thaw

@@ -14,11 +14,12 @@ from dataclasses import replace
 from typing import Final, Generic, Protocol, TypeVar
 
 from agentclient.model.durations import in_words
-from agentclient.model.errors import BadInput, FrostwatchError
+from agentclient.model.errors import NO_THREAD, BadInput, FrostwatchError
 from agentclient.model.events import Event, EventKind, OnEvent
-from agentclient.model.outcome import FreezeRequest, GroupOutcome
-from agentclient.model.vm import Outcome, OutcomeKind, Vm, VmId
-from agentclient.operations.threads import NO_THREAD
+from agentclient.model.outcome import GroupOutcome, Outcome
+from agentclient.model.request import FreezeRequest
+from agentclient.model.states import OutcomeKind
+from agentclient.model.vm import Vm, VmId
 
 DEFAULT_WITHIN_S: Final = 30.0
 # A thaw takes milliseconds; one that takes longer must not keep the other guests frozen.

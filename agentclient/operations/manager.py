@@ -10,11 +10,13 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
-from agentclient.model.errors import FrostwatchError
-from agentclient.model.vm import Outcome, Vm, VmId
-from agentclient.operations.control import Wish, Wishes
+from agentclient.model.errors import NO_THREAD, FrostwatchError
+from agentclient.model.outcome import Outcome
+from agentclient.model.request import Wish
+from agentclient.model.vm import Vm, VmId
+from agentclient.operations.control import Wishes
 from agentclient.operations.descriptors import Budget, TooFew
-from agentclient.operations.threads import NO_THREAD, Crew
+from agentclient.operations.threads import Crew
 
 if TYPE_CHECKING:
     from agentclient.access.guest_link import Links
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
     from agentclient.journal.history import Past
     from agentclient.journal.writer import Journal
     from agentclient.model.events import OnEvent
-    from agentclient.model.outcome import FreezeRequest, ThawOutcome
+    from agentclient.model.outcome import ThawOutcome
+    from agentclient.model.request import FreezeRequest
     from agentclient.model.rescue import RescueOutcome, RescueTimes, Rung, Step
     from agentclient.operations.rescue.ladder import Offer
     from agentclient.operations.work import Task, Works

@@ -27,21 +27,10 @@ from agentclient.model.consequences import elsewhere
 from agentclient.model.durations import in_words as in_words_s
 from agentclient.model.errors import AgentError, AgentTimeout, Cancelled, CommandFailed
 from agentclient.model.events import EventKind
-from agentclient.model.vm import (
-    AgentHealth,
-    AgentHow,
-    AgentState,
-    FileSystem,
-    FreezeState,
-    HeldBy,
-    Level,
-    MonitorView,
-    Outcome,
-    Progress,
-    Refusal,
-    RunState,
-    Vm,
-)
+from agentclient.model.outcome import FileSystem, Outcome
+from agentclient.model.snapshot import AgentHealth, HeldBy, MonitorView, Progress
+from agentclient.model.states import AgentHow, AgentState, FreezeState, Level, Refusal, RunState
+from agentclient.model.vm import Vm
 from agentclient.operations.survey import Survey, may_not, no_status, not_there
 from agentclient.protocol.qga import AgentWire
 from agentclient.protocol.qga_replies import AgentInfo

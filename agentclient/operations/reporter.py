@@ -11,23 +11,12 @@ from agentclient.freeze.effects import Tell
 from agentclient.journal.entry import Entry
 from agentclient.model.consequences import meant, rescue_meant, thaw_meant
 from agentclient.model.events import Event, EventKind, OnEvent
-from agentclient.model.outcome import ThawOutcome
+from agentclient.model.outcome import FileSystem, Outcome, ThawOutcome
 from agentclient.model.rescue import RescueOutcome
+from agentclient.model.snapshot import AgentHealth, FreezeInfo, Progress, VmState
+from agentclient.model.states import AgentHow, AgentState, FreezeState, Level, RunState
 from agentclient.model.text import printable
-from agentclient.model.vm import (
-    AgentHealth,
-    AgentHow,
-    AgentState,
-    FileSystem,
-    FreezeInfo,
-    FreezeState,
-    Level,
-    Outcome,
-    Progress,
-    RunState,
-    Vm,
-    VmState,
-)
+from agentclient.model.vm import Vm
 
 EndingT = TypeVar("EndingT", bound=Outcome | ThawOutcome | RescueOutcome)
 _VERDICTS: Final = frozenset({EventKind.VERDICT, EventKind.REVISED})

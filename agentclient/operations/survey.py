@@ -24,7 +24,8 @@ from agentclient.freeze.freeze_machine import FREEZE, FREEZE_LIST
 from agentclient.freeze.thaw_machine import THAW
 from agentclient.freeze.verdict import refused
 from agentclient.model.errors import CommandFailed
-from agentclient.model.vm import FileSystem, Outcome, Refusal
+from agentclient.model.outcome import FileSystem, Outcome
+from agentclient.model.states import Refusal
 from agentclient.protocol.qga_replies import STATUS, AgentInfo, Listed, disks
 from agentclient.protocol.qmp import QmpReply
 

@@ -26,17 +26,10 @@ from agentclient.model.durations import in_words
 from agentclient.model.events import EventKind
 from agentclient.model.next_command import thaw_command
 from agentclient.model.outcome import ThawOutcome
-from agentclient.model.vm import (
-    FreezeState,
-    HeldBy,
-    Level,
-    MonitorView,
-    Phase,
-    Progress,
-    RunState,
-    Stuck,
-)
-from agentclient.operations.control import Wish, Wishes
+from agentclient.model.request import Wish
+from agentclient.model.snapshot import HeldBy, MonitorView, Progress
+from agentclient.model.states import FreezeState, Level, Phase, RunState, Stuck
+from agentclient.operations.control import Wishes
 from agentclient.operations.driver import Driver
 from agentclient.operations.preflight import GONE, Reporter
 from agentclient.protocol.qga import AgentWire

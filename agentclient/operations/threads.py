@@ -11,12 +11,11 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
+
+from agentclient.model.errors import NO_THREAD
 
 T = TypeVar("T")
-
-NO_THREAD: Final = (RuntimeError, MemoryError)
-"""What is raised where work can't begin."""
 
 
 class Turn(Future[T]):

@@ -23,20 +23,13 @@ from agentclient.journal.writer import Journal
 from agentclient.model.errors import FrostwatchError
 from agentclient.model.events import EventKind, OnEvent
 from agentclient.model.next_command import thaw_command
-from agentclient.model.outcome import FreezeRequest, ThawOutcome
+from agentclient.model.outcome import Outcome, ThawOutcome
+from agentclient.model.request import FreezeRequest
 from agentclient.model.rescue import Found, RescueOutcome, RescueTimes, Rung, Step
+from agentclient.model.snapshot import HeldBy, Progress, VmState
+from agentclient.model.states import Level, OutcomeKind, Phase, Refusal
 from agentclient.model.text import printable
-from agentclient.model.vm import (
-    HeldBy,
-    Level,
-    Outcome,
-    OutcomeKind,
-    Phase,
-    Progress,
-    Refusal,
-    Vm,
-    VmState,
-)
+from agentclient.model.vm import Vm
 from agentclient.operations.control import Wishes
 from agentclient.operations.descriptors import TooFew
 from agentclient.operations.freeze import Freezer

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from agentclient.model.outcome import FileSystem
+from agentclient.model.states import FreezeState
 from agentclient.model.text import printable
-from agentclient.model.vm import FileSystem, FreezeState
 
 STATUS: Final = "guest-fsfreeze-status"
 _MOST_FILE_SYSTEMS: Final = 4096

@@ -7,7 +7,9 @@ import random
 import time
 
 from agentclient.fleet.store import Fleet
-from agentclient.model.vm import AgentHealth, AgentState, FreezeInfo, FreezeState, VmId, VmState
+from agentclient.model.snapshot import AgentHealth, FreezeInfo, VmState
+from agentclient.model.states import AgentState, FreezeState
+from agentclient.model.vm import VmId
 from tests.console.fakes import StillClock
 from tests.console.fleets import fleet_of, pending, put
 

@@ -21,7 +21,7 @@ from textual.app import App, ComposeResult
 from textual.widgets import DataTable
 
 from agentclient.fleet.store import Fleet
-from agentclient.model.vm import VmState
+from agentclient.model.snapshot import VmState
 from tests.benchmarks.big_fleets import Second, big_fleet, breathe
 from tests.console.driving import make_app
 from tests.console.fakes import FakeOperations, StillClock

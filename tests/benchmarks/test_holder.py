@@ -19,7 +19,8 @@ from agentclient.access.exchange import run
 from agentclient.access.stream import UnixChannel, UnixEndpoint
 from agentclient.backends.drill.troubles import Trouble
 from agentclient.holder.client import HolderClient
-from agentclient.model.vm import FreezeState, Vm
+from agentclient.model.states import FreezeState
+from agentclient.model.vm import Vm
 from tests.drilled import drill_of
 from tests.guests.command import holders_of
 

@@ -10,8 +10,9 @@ from agentclient.access.guest_link import Links
 from agentclient.backends.drill.troubles import BEHAVIOURS, Trouble
 from agentclient.fleet.store import Fleet
 from agentclient.model.events import Event, EventKind
-from agentclient.model.outcome import FreezeRequest, ThawOutcome
-from agentclient.model.vm import Outcome, OutcomeKind
+from agentclient.model.outcome import Outcome, ThawOutcome
+from agentclient.model.request import FreezeRequest
+from agentclient.model.states import OutcomeKind
 from agentclient.operations.manager import Operations
 from tests.drilled import drill_of
 

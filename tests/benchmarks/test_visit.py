@@ -15,7 +15,8 @@ from agentclient.access.agent_probe import question
 from agentclient.access.exchange import run
 from agentclient.access.peer import find_peer
 from agentclient.access.stream import UnixEndpoint
-from agentclient.model.vm import AgentChannel, FreezeState, Vm, VmId
+from agentclient.model.states import FreezeState
+from agentclient.model.vm import AgentChannel, Vm, VmId
 from tests.guests.conftest import Boot, module_boot
 
 __all__ = ["module_boot"]

@@ -16,7 +16,9 @@ from agentclient.backends.explicit import ExplicitSource
 from agentclient.fleet.store import Fleet
 from agentclient.fleet.timetable import FIRST_QUESTIONS_A_SECOND
 from agentclient.fleet.watcher import Watcher
-from agentclient.model.vm import AgentState, Vm, VmId, VmState
+from agentclient.model.snapshot import VmState
+from agentclient.model.states import AgentState
+from agentclient.model.vm import Vm, VmId
 from tests.drilled import drill_of
 
 Record = Callable[[str, object], None]

@@ -13,7 +13,10 @@ import time
 from pathlib import Path
 
 from agentclient.fleet.store import Fleet
-from agentclient.model.vm import FreezeInfo, FreezeState, Outcome, OutcomeKind, VmId
+from agentclient.model.outcome import Outcome
+from agentclient.model.snapshot import FreezeInfo
+from agentclient.model.states import FreezeState, OutcomeKind
+from agentclient.model.vm import VmId
 from tests.console.fakes import FakeOperation, FakeOperations, StillClock
 from tests.console.fleets import fleet_of, pending, put, state_of
 from tui.console import leave, run

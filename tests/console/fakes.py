@@ -9,10 +9,13 @@ from datetime import UTC, datetime, timedelta
 
 from agentclient.access.guest_inputs import Inputs
 from agentclient.journal.history import Past
-from agentclient.operations.rescue.ladder import Known, Offer, ladder
-from agentclient.model.outcome import FreezeRequest, ThawOutcome
+from agentclient.model.outcome import Outcome, ThawOutcome
+from agentclient.model.request import FreezeRequest
 from agentclient.model.rescue import RescueOutcome, Rung, Step
-from agentclient.model.vm import MonitorView, Outcome, RunState, Vm, VmId, VmState
+from agentclient.model.snapshot import MonitorView, VmState
+from agentclient.model.states import RunState
+from agentclient.model.vm import Vm, VmId
+from agentclient.operations.rescue.ladder import Known, Offer, ladder
 from tui.shared.clocks import Clock
 
 NOON = datetime(2025, 9, 9, 12, 0, 0, tzinfo=UTC)

@@ -8,30 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from agentclient.fleet.store import Fleet
-from agentclient.model.vm import (
-    AgentChannel,
-    AgentHealth,
+from agentclient.model.outcome import Evidence, FileSystem, Outcome
+from agentclient.model.snapshot import AgentHealth, FreezeInfo, Progress, VmState
+from agentclient.model.states import (
     AgentHow,
     AgentState,
     Cause,
-    Evidence,
     EvidenceResult,
-    FileSystem,
-    FreezeInfo,
     FreezeState,
     Level,
-    MonitorChannel,
-    Outcome,
     OutcomeKind,
     Phase,
-    Process,
-    Progress,
     Refusal,
     RunState,
-    Vm,
-    VmId,
-    VmState,
 )
+from agentclient.model.vm import AgentChannel, MonitorChannel, Process, Vm, VmId
 from tests.console.fakes import StillClock
 
 ROOT = FileSystem("vda1", "/", "ext4")

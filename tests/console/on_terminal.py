@@ -12,7 +12,8 @@ import os
 import random
 import sys
 
-from agentclient.model.vm import AgentHealth, AgentState, FreezeInfo, FreezeState
+from agentclient.model.snapshot import AgentHealth, FreezeInfo
+from agentclient.model.states import AgentState, FreezeState
 from tests.console.driving import make_app, qemu
 from tests.console.fakes import StillClock
 from tests.console.fleets import fleet_of, pending, put

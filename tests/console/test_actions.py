@@ -10,18 +10,10 @@ from rich.cells import cell_len
 from textual._styles_cache import StylesCache
 
 from agentclient.fleet.store import Fleet
-from agentclient.model.outcome import ThawOutcome
+from agentclient.model.outcome import FileSystem, Outcome, ThawOutcome
 from agentclient.model.request import Schedule
-from agentclient.model.vm import (
-    AgentHealth,
-    AgentState,
-    FileSystem,
-    FreezeInfo,
-    FreezeState,
-    Outcome,
-    OutcomeKind,
-    Refusal,
-)
+from agentclient.model.snapshot import AgentHealth, FreezeInfo
+from agentclient.model.states import AgentState, FreezeState, OutcomeKind, Refusal
 from tests.console.driving import LARGE, Seat, qemu, seated
 from tests.console.fakes import FakeOperations, StillClock
 from tests.console.fleets import (

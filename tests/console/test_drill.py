@@ -23,15 +23,15 @@ from agentclient.backends.drill.source import DrillSource
 from agentclient.backends.drill.troubles import PLAYED, Trouble
 from agentclient.fleet.store import Fleet
 from agentclient.fleet.watcher import Watcher
-from agentclient.model.vm import (
+from agentclient.model.outcome import Outcome
+from agentclient.model.snapshot import VmState
+from agentclient.model.states import (
     AgentState,
     Cause,
     EvidenceResult,
     FreezeState,
-    Outcome,
     OutcomeKind,
     Refusal,
-    VmState,
 )
 from agentclient.operations.manager import Operations
 from tests.console.driving import LARGE, SMALL

@@ -20,7 +20,8 @@ from agentclient.backends.drill.source import DrillSource
 from agentclient.backends.drill.troubles import HUGE_BYTES, Trouble
 from agentclient.fleet.store import Fleet
 from agentclient.fleet.watcher import Watcher
-from agentclient.model.vm import AgentState, OutcomeKind, VmState
+from agentclient.model.snapshot import VmState
+from agentclient.model.states import AgentState, OutcomeKind
 from agentclient.operations.manager import Operations
 from tests.console.driving import LARGE
 from tests.drilled import drill_of

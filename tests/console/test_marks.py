@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentclient.fleet.store import Fleet
-from agentclient.model.vm import FreezeInfo, FreezeState, VmId
+from agentclient.model.snapshot import FreezeInfo
+from agentclient.model.states import FreezeState
+from agentclient.model.vm import VmId
 from tests.console.driving import Seat, qemu, seated
 from tests.console.fakes import StillClock
 from tests.console.fleets import fleet_of, put

@@ -7,7 +7,9 @@ from datetime import timedelta
 import pytest
 
 from agentclient.fleet.store import Fleet
-from agentclient.model.vm import FreezeInfo, FreezeState, LeftBy, Outcome, OutcomeKind, Phase
+from agentclient.model.outcome import Outcome
+from agentclient.model.snapshot import FreezeInfo, LeftBy
+from agentclient.model.states import FreezeState, OutcomeKind, Phase
 from tests.console.driving import LARGE, qemu, seated
 from tests.console.fakes import StillClock
 from tests.console.fleets import fleet_of, held, lost, pending, put, verified

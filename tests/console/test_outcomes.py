@@ -9,22 +9,18 @@ import pytest
 
 from agentclient.fleet.store import Fleet
 from agentclient.model.consequences import meant
-from agentclient.model.vm import (
-    AgentHealth,
+from agentclient.model.outcome import Outcome
+from agentclient.model.snapshot import AgentHealth, FreezeInfo, HeldBy, LeftBy, Progress
+from agentclient.model.states import (
     AgentHow,
     AgentState,
     Cause,
-    FreezeInfo,
     FreezeState,
-    HeldBy,
-    LeftBy,
-    Outcome,
     OutcomeKind,
     Phase,
-    Progress,
     Stuck,
-    VmId,
 )
+from agentclient.model.vm import VmId
 from tests.console.driving import LARGE, SMALL, Seat, make_app, qemu, seated
 from tests.console.fakes import FakeOperation, FakeOperations, StillClock
 from tests.console.fleets import ROOT, VAR, fleet_of, make_vm, pending, put, thawed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agentclient.fleet.store import Fleet
-from agentclient.model.vm import Level
+from agentclient.model.states import Level
 from tests.console.driving import LARGE, Seat, qemu, seated
 from tests.console.fakes import StillClock
 from tests.console.fleets import every_state, fleet_of, long_freeze

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from agentclient.model.vm import AgentHealth, AgentState, FreezeInfo, FreezeState, VmState
+from agentclient.model.snapshot import AgentHealth, FreezeInfo, VmState
+from agentclient.model.states import AgentState, FreezeState
 from tests.console.driving import qemu, seated
 from tests.console.fakes import StillClock
 from tests.console.fleets import fleet_of, held, put, thawed, thousand

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from agentclient.model.vm import Outcome, OutcomeKind
+from agentclient.model.outcome import Outcome
+from agentclient.model.states import OutcomeKind
 from tests.console.driving import qemu, seated
 from tests.console.fakes import FakeOperation, FakeOperations, StillClock
 from tests.console.fleets import fleet_of, pending, put, state_of

@@ -8,7 +8,8 @@ import pytest
 
 from agentclient.fleet.store import Fleet
 from agentclient.model.rescue import Found, Means, RescueOutcome, Rung, Step
-from agentclient.model.vm import AgentHow, AgentState, FreezeInfo, FreezeState
+from agentclient.model.snapshot import FreezeInfo
+from agentclient.model.states import AgentHow, AgentState, FreezeState
 from agentclient.operations.rescue.ladder import Known, ladder
 from tests.console.driving import SMALL, Seat, qemu, seated
 from tests.console.fakes import FakeOperations, StillClock

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from textual import events
 
 from agentclient.fleet.store import Fleet
-from agentclient.model.vm import Level, LogLine
+from agentclient.model.snapshot import LogLine
+from agentclient.model.states import Level
 from tests.console.driving import LARGE, SMALL, Seat, qemu, seated
 from tests.console.fakes import NOON, StillClock
 from tests.console.fleets import fleet_of

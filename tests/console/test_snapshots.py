@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from agentclient.fleet.store import Fleet
-from agentclient.model.vm import Level
+from agentclient.model.states import Level
 from tests.console.driving import LARGE, SMALL, make_app, qemu
 from tests.console.fakes import FakeOperations, StillClock
 from tests.console.fleets import (

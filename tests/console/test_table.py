@@ -8,7 +8,8 @@ import pytest
 from textual.geometry import Region
 
 from agentclient.fleet.store import Fleet
-from agentclient.model.vm import AgentHealth, AgentState, FreezeInfo, FreezeState, RunState
+from agentclient.model.snapshot import AgentHealth, FreezeInfo
+from agentclient.model.states import AgentState, FreezeState, RunState
 from tests.console.driving import LARGE, SMALL, Seat, qemu, seated
 from tests.console.fakes import StillClock
 from tests.console.fleets import HOSTILE_NAMES, every_state, fleet_of, make_vm, pending, put

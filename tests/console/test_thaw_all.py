@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from agentclient.fleet.store import Fleet
-from agentclient.model.vm import FreezeInfo, FreezeState, Outcome, OutcomeKind
+from agentclient.model.outcome import Outcome
+from agentclient.model.snapshot import FreezeInfo
+from agentclient.model.states import FreezeState, OutcomeKind
 from tests.console.driving import qemu, seated
 from tests.console.fakes import FakeOperations, StillClock
 from tests.console.fleets import fleet_of, lost, pending, put, state_of

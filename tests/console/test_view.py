@@ -10,17 +10,9 @@ from hypothesis import strategies as st
 
 from agentclient.fleet.store import Fleet, FleetChange, FleetReader
 from agentclient.fleet.visible import same_face
-from agentclient.model.vm import (
-    AgentHealth,
-    AgentState,
-    FreezeInfo,
-    FreezeState,
-    LeftBy,
-    Process,
-    RunState,
-    VmId,
-    VmState,
-)
+from agentclient.model.snapshot import AgentHealth, FreezeInfo, LeftBy, VmState
+from agentclient.model.states import AgentState, FreezeState, RunState
+from agentclient.model.vm import Process, VmId
 from tests.console.driving import qemu
 from tests.console.fakes import NOON, StillClock
 from tests.console.fleets import every_state, fleet_of, held, lost, make_vm, pending, refused

@@ -15,16 +15,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from agentclient.model.vm import (
+from agentclient.model.snapshot import FreezeInfo, VmState
+from agentclient.model.states import (
     AgentState,
     EvidenceResult,
-    FreezeInfo,
     FreezeState,
     Level,
     OutcomeKind,
     Phase,
     RunState,
-    VmState,
 )
 from tests.console.fakes import StillClock
 from tests.console.fleets import (

@@ -14,9 +14,10 @@ from typing import Any, Self
 
 from agentclient.access.guest_link import connect
 from agentclient.holder.client import HolderClient
-from agentclient.model.outcome import FreezeRequest
-from agentclient.model.request import Schedule
-from agentclient.model.vm import AgentChannel, Outcome, Progress, Vm, VmId
+from agentclient.model.outcome import Outcome
+from agentclient.model.request import FreezeRequest, Schedule
+from agentclient.model.snapshot import Progress
+from agentclient.model.vm import AgentChannel, Vm, VmId
 from agentclient.operations.control import Wishes
 from agentclient.operations.freeze import Freezer
 from tests.unit.fakes import FakeReporter

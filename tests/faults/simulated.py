@@ -12,7 +12,8 @@ from typing import Self
 from agentclient.backends.drill.plan import GuestPlan
 from agentclient.backends.drill.server import Resident, Server
 from agentclient.backends.drill.troubles import Course
-from agentclient.model.vm import AgentChannel, MonitorChannel, Transport, Vm, VmId
+from agentclient.model.states import Transport
+from agentclient.model.vm import AgentChannel, MonitorChannel, Vm, VmId
 
 LEAVING_S = 5.0
 _LATER = 1e5

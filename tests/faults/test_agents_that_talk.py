@@ -14,7 +14,8 @@ import pytest
 from agentclient.access.guest_link import Links
 from agentclient.fleet.poller import Visits
 from agentclient.fleet.store import Fleet
-from agentclient.model.vm import AgentChannel, AgentState, Cause, OutcomeKind, Refusal, Vm, VmId
+from agentclient.model.states import AgentState, Cause, OutcomeKind, Refusal
+from agentclient.model.vm import AgentChannel, Vm, VmId
 from agentclient.protocol import qga as wire
 from tests.faults.served_agent import (
     COMMANDS,

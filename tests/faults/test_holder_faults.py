@@ -21,9 +21,8 @@ from agentclient.fleet.store import Fleet
 from agentclient.holder import process
 from agentclient.holder.client import HolderClient
 from agentclient.model.events import Event, EventKind
-from agentclient.model.outcome import FreezeRequest
-from agentclient.model.request import Schedule
-from agentclient.model.vm import Outcome
+from agentclient.model.outcome import Outcome
+from agentclient.model.request import FreezeRequest, Schedule
 from agentclient.operations.manager import Operation, Operations
 from tests.faults.holder_under_fault import command
 from tests.faults.inject import FOR_EVER, Injector, Point, sample

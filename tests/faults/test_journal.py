@@ -25,9 +25,9 @@ from agentclient.fleet.store import Fleet
 from agentclient.journal import process
 from agentclient.journal.writer import START_S, Journal
 from agentclient.model.events import Event, EventKind
-from agentclient.model.outcome import FreezeRequest
-from agentclient.model.request import Schedule
-from agentclient.model.vm import Outcome, Vm
+from agentclient.model.outcome import Outcome
+from agentclient.model.request import FreezeRequest, Schedule
+from agentclient.model.vm import Vm
 from agentclient.operations.manager import Operations
 from tests.drilled import drill_of
 from tests.faults import journal_calls

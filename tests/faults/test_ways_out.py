@@ -17,7 +17,8 @@ from agentclient.freeze.procedure import FreezeProcedure
 from agentclient.holder.client import HolderClient
 from agentclient.holder.messages import Do, Say, receive, send
 from agentclient.holder.process import ACK_S, HolderProcess, NoHolder
-from agentclient.model.vm import FreezeState, Outcome, OutcomeKind, Refusal
+from agentclient.model.outcome import Outcome
+from agentclient.model.states import FreezeState, OutcomeKind, Refusal
 from tests.faults.simulated import Simulated
 from tests.faults.test_holder_faults import Run
 

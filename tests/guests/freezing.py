@@ -18,19 +18,12 @@ from typing import Self, TypedDict, Unpack
 from agentclient.access.guest_link import Links
 from agentclient.fleet.store import Fleet
 from agentclient.model.events import Event, EventKind
-from agentclient.model.outcome import FreezeRequest, ThawOutcome
-from agentclient.model.request import Schedule
+from agentclient.model.outcome import Outcome, ThawOutcome
+from agentclient.model.request import FreezeRequest, Schedule
 from agentclient.model.rescue import RescueOutcome, RescueTimes, Rung, Step
-from agentclient.model.vm import (
-    AgentChannel,
-    MonitorChannel,
-    Outcome,
-    OutcomeKind,
-    Progress,
-    Transport,
-    Vm,
-    VmId,
-)
+from agentclient.model.snapshot import Progress
+from agentclient.model.states import OutcomeKind, Transport
+from agentclient.model.vm import AgentChannel, MonitorChannel, Vm, VmId
 from agentclient.operations.manager import Operation, Operations
 from tests.guests.lab import Guest
 

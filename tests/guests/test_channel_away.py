@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from agentclient.model.events import EventKind
-from agentclient.model.vm import AgentChannel, Cause, MonitorChannel, OutcomeKind, Vm, VmId
+from agentclient.model.states import Cause, OutcomeKind
+from agentclient.model.vm import AgentChannel, MonitorChannel, Vm, VmId
 from tests.guests.command import Frostwatch, holders_of
 from tests.guests.forward import Forward
 from tests.guests.freezing import Operator

@@ -11,7 +11,7 @@ from agentclient.access.socket_clients import clients
 from agentclient.backends.explicit import ExplicitSource
 from agentclient.fleet.watcher import Watcher
 from agentclient.model.events import EventKind
-from agentclient.model.vm import FreezeState, OutcomeKind, Refusal
+from agentclient.model.states import FreezeState, OutcomeKind, Refusal
 from tests.guests.freezing import Operator, agent_cpu_s, assert_certified, bytes_read
 from tests.guests.lab import Guest, RawClient
 from tests.guests.lab.raw import command, half_command, leave

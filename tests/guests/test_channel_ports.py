@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from agentclient.model.events import EventKind
-from agentclient.model.vm import Cause, OutcomeKind, Transport
+from agentclient.model.states import Cause, OutcomeKind, Transport
 from tests.guests.conftest import Boot
 from tests.guests.freezing import Operator, assert_certified, evidence, value
 from tests.guests.lab import Guest

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agentclient.model.vm import OutcomeKind
+from agentclient.model.states import OutcomeKind
 from tests.guests.conftest import Boot
 from tests.guests.freezing import Operator, evidence
 from tests.guests.lab import RawClient

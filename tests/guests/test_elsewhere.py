@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agentclient.model.rescue import Found, Rung, Step
-from agentclient.model.vm import Cause, OutcomeKind
+from agentclient.model.states import Cause, OutcomeKind
 from agentclient.operations.rescue.ladder import Offer
 from tests.guests.command import Frostwatch, ended, holders_of
 from tests.guests.freezing import Operator

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from agentclient.model.vm import OutcomeKind, Refusal
+from agentclient.model.states import OutcomeKind, Refusal
 from tests.guests.freezing import Operator
 from tests.guests.lab import Guest
 from tests.guests.lab.shell import wait_until

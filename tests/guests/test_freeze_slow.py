@@ -7,7 +7,7 @@ import time
 import pytest
 
 from agentclient.model.events import EventKind
-from agentclient.model.vm import OutcomeKind, Phase
+from agentclient.model.states import OutcomeKind, Phase
 from tests.guests.freezing import (
     Operator,
     Running,

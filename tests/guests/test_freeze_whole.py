@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agentclient.model.events import EventKind
-from agentclient.model.vm import FreezeState, Level, OutcomeKind, Phase, Refusal
+from agentclient.model.states import FreezeState, Level, OutcomeKind, Phase, Refusal
 from tests.guests.freezing import WHOLE, Operator, assert_certified, evidence, value
 from tests.guests.lab import Guest
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agentclient.model.events import EventKind
-from agentclient.model.vm import Level, OutcomeKind
+from agentclient.model.states import Level, OutcomeKind
 from tests.guests.conftest import Boot
 from tests.guests.freezing import Operator, evidence, value
 from tests.guests.lab import Guest

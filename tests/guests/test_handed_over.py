@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from agentclient.model.events import EventKind
-from agentclient.model.vm import GuestIs, OutcomeKind
+from agentclient.model.states import GuestIs, OutcomeKind
 from tests.guests.command import Frostwatch, ended, holders_of
 from tests.guests.forward import Forward
 from tests.guests.freezing import Operator

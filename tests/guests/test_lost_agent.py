@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agentclient.model.events import EventKind
-from agentclient.model.vm import Cause, OutcomeKind, Phase, Refusal
+from agentclient.model.states import Cause, OutcomeKind, Phase, Refusal
 from tests.guests.freezing import Operator, Running, assert_certified, evidence, value
 from tests.guests.lab import Guest
 from tests.guests.qmp_proxy import PoorerMonitor

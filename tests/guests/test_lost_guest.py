@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agentclient.model.events import EventKind
-from agentclient.model.vm import Cause, OutcomeKind, Phase, Refusal, RunState
+from agentclient.model.states import Cause, OutcomeKind, Phase, Refusal, RunState
 from tests.guests.conftest import Boot
 from tests.guests.freezing import Operator, Running, assert_certified, evidence
 from tests.guests.lab import Guest

@@ -18,7 +18,7 @@ import pytest
 
 from agentclient.freeze.freeze_machine import WATCH_S
 from agentclient.model.events import EventKind
-from agentclient.model.vm import Cause, OutcomeKind
+from agentclient.model.states import Cause, OutcomeKind
 from tests.guests.conftest import Boot
 from tests.guests.freezing import Operator
 from tests.guests.lab import Guest

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from agentclient.model.events import EventKind
-from agentclient.model.vm import AgentState, OutcomeKind, Phase, Refusal
+from agentclient.model.states import AgentState, OutcomeKind, Phase, Refusal
 from tests.guests.conftest import Boot
 from tests.guests.freezing import Operator, Running, assert_certified, evidence, value
 from tests.guests.lab import Guest

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from agentclient.model.events import EventKind
-from agentclient.model.vm import Cause, RunState
+from agentclient.model.states import Cause, RunState
 from tests.guests.conftest import Boot
 from tests.guests.freezing import Operator
 from tests.guests.lab import Guest

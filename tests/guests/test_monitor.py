@@ -15,7 +15,9 @@ from agentclient.access.monitor import Monitor
 from agentclient.access.stream import UnixEndpoint
 from agentclient.freeze.freeze_machine import WATCH_S
 from agentclient.freeze.port_watch import Change, PortWatch
-from agentclient.model.vm import AgentChannel, Cause, MonitorView, OutcomeKind, RunState
+from agentclient.model.snapshot import MonitorView
+from agentclient.model.states import Cause, OutcomeKind, RunState
+from agentclient.model.vm import AgentChannel
 from tests.guests.conftest import Boot
 from tests.guests.freezing import PATIENCE_S, Operator, evidence
 from tests.guests.lab import Guest, RawClient

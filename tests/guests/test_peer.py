@@ -25,16 +25,8 @@ from agentclient.backends.qemu.source import QemuSource
 from agentclient.fleet.store import Fleet
 from agentclient.fleet.watcher import Watcher
 from agentclient.model.rescue import Found, Rung, Step
-from agentclient.model.vm import (
-    AgentChannel,
-    EvidenceResult,
-    MonitorChannel,
-    OutcomeKind,
-    Refusal,
-    RunState,
-    Vm,
-    VmId,
-)
+from agentclient.model.states import EvidenceResult, OutcomeKind, Refusal, RunState
+from agentclient.model.vm import AgentChannel, MonitorChannel, Vm, VmId
 from tests.guests import impostor
 from tests.guests.command import ROOT, Frostwatch, Json, ended
 from tests.guests.conftest import Boot

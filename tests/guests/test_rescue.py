@@ -11,7 +11,7 @@ import pytest
 from agentclient.access.guest_inputs import find_inputs
 from agentclient.model.events import EventKind
 from agentclient.model.rescue import Found, Means, Rung, Step
-from agentclient.model.vm import AgentState, FreezeState
+from agentclient.model.states import AgentState, FreezeState
 from agentclient.operations.rescue.ladder import Offer, next_offer
 from tests.guests.command import Frostwatch, ended
 from tests.guests.conftest import Boot

@@ -6,7 +6,7 @@ import pytest
 
 from agentclient.access import self_check as own
 from agentclient.access.qmp_session import Ask
-from agentclient.model.vm import OutcomeKind, Refusal
+from agentclient.model.states import OutcomeKind, Refusal
 from agentclient.operations import preflight
 from agentclient.protocol.qmp import QmpReply
 from tests.guests.conftest import Boot

@@ -14,7 +14,8 @@ from agentclient.backends.base import merge
 from agentclient.backends.explicit import ExplicitSource, parse_vm_spec
 from agentclient.backends.qemu.source import QemuSource
 from agentclient.fleet.doctor import FindingLevel, check_channels, worst
-from agentclient.model.vm import AgentChannel, MonitorChannel, Transport, Vm
+from agentclient.model.states import Transport
+from agentclient.model.vm import AgentChannel, MonitorChannel, Vm
 from tests.guests.conftest import Boot
 from tests.guests.lab import Guest
 

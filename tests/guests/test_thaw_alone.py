@@ -7,7 +7,7 @@ import time
 import pytest
 
 from agentclient.model.events import EventKind
-from agentclient.model.vm import FreezeState, OutcomeKind
+from agentclient.model.states import FreezeState, OutcomeKind
 from tests.guests.freezing import Operator, assert_certified, evidence
 from tests.guests.lab import Guest, RawClient
 

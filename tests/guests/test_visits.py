@@ -11,7 +11,8 @@ import pytest
 from agentclient.backends.explicit import ExplicitSource
 from agentclient.fleet.watcher import Watcher
 from agentclient.model.events import EventKind
-from agentclient.model.vm import AgentHow, AgentState, FreezeState, RunState, VmState
+from agentclient.model.snapshot import VmState
+from agentclient.model.states import AgentHow, AgentState, FreezeState, RunState
 from tests.guests.conftest import Boot
 from tests.guests.freezing import Operator, assert_certified, bytes_read
 from tests.guests.lab import Guest, RawClient

@@ -12,28 +12,18 @@ from typing import Any, cast
 
 import pytest
 
-from agentclient.model.events import Event, EventKind
-from agentclient.fleet.store import Fleet
 from agentclient.access.guest_inputs import Inputs
-from agentclient.operations.rescue.ladder import Known, Offer, ladder
 from agentclient.access.guest_link import Links
-from agentclient.model.rescue import Found, RescueOutcome, Rung, Step
 from agentclient.backends.base import Note
+from agentclient.fleet.store import Fleet
+from agentclient.model.events import Event, EventKind
+from agentclient.model.outcome import Outcome
+from agentclient.model.rescue import Found, RescueOutcome, Rung, Step
+from agentclient.model.snapshot import AgentHealth, FreezeInfo, MonitorView, VmState
+from agentclient.model.states import FreezeState, Level, OutcomeKind, RunState
 from agentclient.model.text import printable
-from agentclient.model.vm import (
-    AgentChannel,
-    AgentHealth,
-    FreezeInfo,
-    FreezeState,
-    Level,
-    MonitorView,
-    Outcome,
-    OutcomeKind,
-    RunState,
-    Vm,
-    VmId,
-    VmState,
-)
+from agentclient.model.vm import AgentChannel, Vm, VmId
+from agentclient.operations.rescue.ladder import Known, Offer, ladder
 from tui.cli import session
 from tui.cli.options import Options
 from tui.cli.session import Engine

@@ -9,7 +9,8 @@ from agentclient.backends.drill.guest import DrillGuest
 from agentclient.backends.drill.plan import make_guest
 from agentclient.backends.drill.qmp_monitor import MonitorSession
 from agentclient.backends.drill.troubles import Trouble
-from agentclient.model.vm import MonitorView, RunState
+from agentclient.model.snapshot import MonitorView
+from agentclient.model.states import RunState
 from agentclient.protocol import qemu_port as port
 from tests.unit.virtual_freeze import VirtualFreeze
 from tests.unit.virtual_guest import VirtualGuest

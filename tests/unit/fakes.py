@@ -14,7 +14,9 @@ from agentclient.access.cancel import Cancellation
 from agentclient.access.stream import Channel, ConnectFailed, StreamEnded
 from agentclient.freeze.effects import Tell
 from agentclient.model.errors import Cancelled
-from agentclient.model.vm import AgentHealth, FileSystem, FreezeState, Progress, RunState
+from agentclient.model.outcome import FileSystem
+from agentclient.model.snapshot import AgentHealth, Progress
+from agentclient.model.states import FreezeState, RunState
 
 
 class Clock:

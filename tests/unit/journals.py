@@ -10,14 +10,16 @@ import time
 from pathlib import Path
 from typing import Any
 
-from agentclient.fleet.store import now
 from agentclient.journal.database import Statement
 from agentclient.journal.entry import Entry, begin_freeze
 from agentclient.journal.history import WindowRow, windows
 from agentclient.journal.writer import Journal, Query
+from agentclient.model.clock import now
 from agentclient.model.events import Event, EventKind
-from agentclient.model.outcome import FreezeRequest
-from agentclient.model.vm import AgentChannel, Level, Outcome, OutcomeKind, Process, Vm, VmId
+from agentclient.model.outcome import Outcome
+from agentclient.model.request import FreezeRequest
+from agentclient.model.states import Level, OutcomeKind
+from agentclient.model.vm import AgentChannel, Process, Vm, VmId
 
 VERIFIED = Outcome(
     OutcomeKind.VERIFIED, "frozen", frozen=2, thawed=2, certified=True, settled=True, seconds=1.0

@@ -26,7 +26,7 @@ from agentclient.model.errors import (
     CommandLost,
     ProtocolViolation,
 )
-from agentclient.model.vm import Cause, FreezeState
+from agentclient.model.states import Cause, FreezeState
 from tests.unit.fakes import ENDED, Clock, Error, FakeAgent, FakeChannel, Raw, line
 
 STATUS, FREEZE, THAW = "guest-fsfreeze-status", "guest-fsfreeze-freeze", "guest-fsfreeze-thaw"

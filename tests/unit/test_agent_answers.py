@@ -9,7 +9,7 @@ import pytest
 
 from agentclient.access import agent as agent_module
 from agentclient.model.errors import ProtocolViolation
-from agentclient.model.vm import FileSystem
+from agentclient.model.outcome import FileSystem
 from agentclient.protocol.qga_replies import Disk, disks, file_systems_counted
 from tests.unit.fakes import Clock
 from tests.unit.test_agent import CALLS, Guest

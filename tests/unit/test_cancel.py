@@ -10,7 +10,8 @@ import threading
 import pytest
 
 from agentclient.access.cancel import Cancellation
-from agentclient.operations.control import Wish, Wishes
+from agentclient.model.request import Wish
+from agentclient.operations.control import Wishes
 
 
 def readable(fd: int) -> bool:

@@ -8,7 +8,8 @@ import pytest
 
 from agentclient.freeze.freeze_machine import FreezeMachine, FreezePlan
 from agentclient.model.request import Schedule
-from agentclient.model.vm import Cause, MonitorView, OutcomeKind, RunState
+from agentclient.model.snapshot import MonitorView
+from agentclient.model.states import Cause, OutcomeKind, RunState
 
 UP = MonitorView(RunState.RUNNING, port_open=True, openings=5)
 

@@ -12,15 +12,9 @@ from agentclient.freeze.port_watch import PortWatch
 from agentclient.freeze.thaw_machine import ThawReport
 from agentclient.freeze.verdict import judge_lost, judge_reply
 from agentclient.freeze.window import Window
-from agentclient.model.vm import (
-    Cause,
-    EvidenceResult,
-    FreezeState,
-    MonitorView,
-    Outcome,
-    OutcomeKind,
-    RunState,
-)
+from agentclient.model.outcome import Outcome
+from agentclient.model.snapshot import MonitorView
+from agentclient.model.states import Cause, EvidenceResult, FreezeState, OutcomeKind, RunState
 from tests.unit.test_evidence import WHOLE
 
 VERDICT = judge_reply(WHOLE)

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from agentclient.model.errors import FrostwatchError
-from agentclient.model.vm import Cause, Outcome, OutcomeKind, Refusal
+from agentclient.model.outcome import Outcome
+from agentclient.model.states import Cause, OutcomeKind, Refusal
 from tests.unit.cli_fakes import VERIFIED, World, world
 from tui.main import run
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from agentclient.journal.writer import Journal, default_path
-from agentclient.model.vm import FreezeInfo, FreezeState, LeftBy
+from agentclient.model.snapshot import FreezeInfo, LeftBy
+from agentclient.model.states import FreezeState
 from tests.unit.cli_fakes import AT, World, world
 from tests.unit.journals import LOST, begin, number, of_a_dead_process, vm, whole
 from tui.main import run

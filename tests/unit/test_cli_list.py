@@ -6,16 +6,10 @@ from datetime import timedelta
 import pytest
 
 from agentclient.backends.base import Note
-from agentclient.fleet.store import now
+from agentclient.model.clock import now
 from agentclient.model.errors import FrostwatchError
-from agentclient.model.vm import (
-    AgentHealth,
-    AgentHow,
-    AgentState,
-    FreezeInfo,
-    FreezeState,
-    HeldBy,
-)
+from agentclient.model.snapshot import AgentHealth, FreezeInfo, HeldBy
+from agentclient.model.states import AgentHow, AgentState, FreezeState
 from tests.unit.cli_fakes import World, frozen, world
 from tui.main import run
 

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from agentclient.model.next_command import thaw_command
-from agentclient.model.vm import Outcome, OutcomeKind, Phase, Progress
+from agentclient.model.outcome import Outcome
+from agentclient.model.snapshot import Progress
+from agentclient.model.states import OutcomeKind, Phase
 from tests.unit.cli_fakes import World, vm, world
 from tui.cli.report import progress_text
 from tui.main import run

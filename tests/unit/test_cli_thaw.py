@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from agentclient.model.outcome import ThawOutcome
-from agentclient.model.vm import AgentHealth, AgentState, FreezeInfo, FreezeState, VmId
+from agentclient.model.snapshot import AgentHealth, FreezeInfo
+from agentclient.model.states import AgentState, FreezeState
+from agentclient.model.vm import VmId
 from tests.unit.cli_fakes import World, frozen, world
 from tui.main import run
 

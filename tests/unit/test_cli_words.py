@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from agentclient.model.vm import Outcome, OutcomeKind, Refusal
+from agentclient.model.outcome import Outcome
+from agentclient.model.states import OutcomeKind, Refusal
 from tests.unit.cli_fakes import World, world
 from tui.cli import table
 from tui.main import run

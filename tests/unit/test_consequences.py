@@ -10,21 +10,18 @@ import pytest
 
 from agentclient.model import consequences
 from agentclient.model.consequences import meant, rescue_meant, spelled, thaw_meant, thawed_later
-from agentclient.model.outcome import ThawOutcome
+from agentclient.model.outcome import Outcome, ThawOutcome
 from agentclient.model.rescue import Found, RescueOutcome, Rung
-from agentclient.model.vm import (
-    AgentChannel,
+from agentclient.model.states import (
     Cause,
     CopyIs,
     FreezeState,
     GuestIs,
-    Outcome,
     OutcomeKind,
     Refusal,
     Stuck,
-    Vm,
-    VmId,
 )
+from agentclient.model.vm import AgentChannel, Vm, VmId
 
 DOCS = Path(__file__).parents[2] / "docs" / "freezing.md"
 WEB = Vm(VmId("qemu", "web1"))

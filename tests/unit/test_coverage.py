@@ -12,12 +12,12 @@ from agentclient.freeze.coverage import (
     System,
     count,
     describe,
-    plain_path,
     system_by,
     system_of,
 )
-from agentclient.model.outcome import FreezeRequest
-from agentclient.model.vm import FileSystem
+from agentclient.model.outcome import FileSystem
+from agentclient.model.request import FreezeRequest
+from agentclient.model.text import plain_path
 
 ROOT = FileSystem("vda1", "/", "ext4")
 DATA = FileSystem("vdb", "/data", "xfs")

@@ -24,21 +24,9 @@ from agentclient.fleet.doctor import (
 )
 from agentclient.fleet.findings import AGENT_STATES, RUN_STATES
 from agentclient.model.errors import FrostwatchError
-from agentclient.model.vm import (
-    AgentChannel,
-    AgentHealth,
-    AgentHow,
-    AgentState,
-    FreezeInfo,
-    FreezeState,
-    MonitorChannel,
-    MonitorView,
-    RunState,
-    Transport,
-    Vm,
-    VmId,
-    VmState,
-)
+from agentclient.model.snapshot import AgentHealth, FreezeInfo, MonitorView, VmState
+from agentclient.model.states import AgentHow, AgentState, FreezeState, RunState, Transport
+from agentclient.model.vm import AgentChannel, MonitorChannel, Vm, VmId
 from tests.unit import command_lines
 from tests.unit.fake_proc import FakeProc, make_socket
 

@@ -24,7 +24,8 @@ from agentclient.backends.drill.troubles import BEHAVIOURS, Trouble
 from agentclient.fleet.store import Fleet
 from agentclient.model.errors import FrostwatchError
 from agentclient.model.rescue import Found, Means, RescueOutcome, Rung, Step
-from agentclient.model.vm import FreezeState, RunState, Vm
+from agentclient.model.states import FreezeState, RunState
+from agentclient.model.vm import Vm
 from agentclient.operations.manager import Operations
 from tests.drilled import drill_of
 

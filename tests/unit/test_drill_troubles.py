@@ -12,7 +12,7 @@ from agentclient.backends.drill.troubles import BEHAVIOURS, PLAYED, REFREEZE_S, 
 from agentclient.freeze.coverage import Coverage
 from agentclient.model.events import EventKind
 from agentclient.model.request import Schedule
-from agentclient.model.vm import Cause, OutcomeKind
+from agentclient.model.states import Cause, OutcomeKind
 from tests.unit import virtual_freeze as virtual
 from tests.unit.drill_virtual import Drilled, drill_guest, virtual_freeze
 

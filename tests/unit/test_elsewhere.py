@@ -14,23 +14,17 @@ from agentclient.access.socket_clients import Client
 from agentclient.fleet.health import looked, may_ask
 from agentclient.journal.elsewhere import Elsewhere, elsewhere, held_by
 from agentclient.journal.identity import ourselves
-from agentclient.model.vm import (
-    AgentChannel,
+from agentclient.model.snapshot import (
     AgentHealth,
-    AgentState,
     FreezeInfo,
-    FreezeState,
     HeldBy,
     LeftBy,
     MonitorView,
-    Phase,
-    Process,
     Progress,
-    RunState,
-    Vm,
-    VmId,
     VmState,
 )
+from agentclient.model.states import AgentState, FreezeState, Phase, RunState
+from agentclient.model.vm import AgentChannel, Process, Vm, VmId
 
 AT = datetime(2026, 3, 1, 17, 20, 0, tzinfo=UTC)
 TAKEN = MonitorView(RunState.RUNNING, port_open=True, client=True)

@@ -8,15 +8,8 @@ import pytest
 
 from agentclient.freeze.coverage import Coverage
 from agentclient.freeze.evidence import EvidenceName, Facts, evidence, with_evidence
-from agentclient.model.vm import (
-    Cause,
-    Evidence,
-    EvidenceResult,
-    FileSystem,
-    FreezeState,
-    Outcome,
-    OutcomeKind,
-)
+from agentclient.model.outcome import Evidence, FileSystem, Outcome
+from agentclient.model.states import Cause, EvidenceResult, FreezeState, OutcomeKind
 
 FOR, AGAINST, UNKNOWN = EvidenceResult.FOR, EvidenceResult.AGAINST, EvidenceResult.UNKNOWN
 COVERAGE = Coverage(

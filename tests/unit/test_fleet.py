@@ -7,21 +7,13 @@ from pathlib import Path
 import pytest
 
 from agentclient.fleet.logs import Logs
-from agentclient.fleet.store import Fleet, now
+from agentclient.fleet.store import Fleet
+from agentclient.model.clock import now
 from agentclient.model.errors import BadInput
-from agentclient.model.vm import (
-    AgentChannel,
-    Level,
-    Outcome,
-    OutcomeKind,
-    Phase,
-    Process,
-    Progress,
-    RunState,
-    Vm,
-    VmId,
-    VmState,
-)
+from agentclient.model.outcome import Outcome
+from agentclient.model.snapshot import Progress, VmState
+from agentclient.model.states import Level, OutcomeKind, Phase, RunState
+from agentclient.model.vm import AgentChannel, Process, Vm, VmId
 
 AT = datetime(2026, 3, 1, 10, 20, 30, tzinfo=UTC)
 A, B = VmId("qemu", "a"), VmId("qemu", "b")

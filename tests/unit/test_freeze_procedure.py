@@ -9,18 +9,9 @@ import pytest
 from agentclient.freeze.thaw_machine import ThawReport
 from agentclient.model.consequences import meant
 from agentclient.model.events import EventKind
-from agentclient.model.request import Schedule
-from agentclient.model.vm import (
-    Cause,
-    EvidenceResult,
-    GuestIs,
-    OutcomeKind,
-    Phase,
-    RunState,
-    Vm,
-    VmId,
-)
-from agentclient.operations.control import Wish
+from agentclient.model.request import Schedule, Wish
+from agentclient.model.states import Cause, EvidenceResult, GuestIs, OutcomeKind, Phase, RunState
+from agentclient.model.vm import Vm, VmId
 from tests.unit.virtual_freeze import VirtualFreeze
 from tests.unit.virtual_guest import VirtualGuest
 

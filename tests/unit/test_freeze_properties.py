@@ -7,9 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentclient.model.events import EventKind
-from agentclient.model.request import Schedule
-from agentclient.model.vm import OutcomeKind, RunState
-from agentclient.operations.control import Wish
+from agentclient.model.request import Schedule, Wish
+from agentclient.model.states import OutcomeKind, RunState
 from tests.unit.virtual_freeze import VirtualFreeze
 from tests.unit.virtual_guest import DEVICES, VirtualGuest
 

@@ -8,10 +8,12 @@ from agentclient.access.agent_session import Conversation
 from agentclient.access.guest_link import Link
 from agentclient.freeze.coverage import Coverage
 from agentclient.holder.client import Guard, HolderClient
-from agentclient.model.outcome import FreezeRequest
-from agentclient.model.request import Schedule
-from agentclient.model.vm import FileSystem, MonitorView, OutcomeKind, Progress, Refusal, Vm, VmId
-from agentclient.operations.control import Wish, Wishes
+from agentclient.model.outcome import FileSystem
+from agentclient.model.request import FreezeRequest, Schedule, Wish
+from agentclient.model.snapshot import MonitorView, Progress
+from agentclient.model.states import OutcomeKind, Refusal
+from agentclient.model.vm import Vm, VmId
+from agentclient.operations.control import Wishes
 from agentclient.operations.freeze import Freezer
 from agentclient.operations.preflight import Prepared
 from tests.unit.fakes import Clock, FakeChannel, FakeReporter

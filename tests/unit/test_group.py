@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from agentclient.model.events import Event, EventKind, OnEvent
-from agentclient.model.outcome import FreezeRequest, GroupOutcome
-from agentclient.model.request import Schedule
-from agentclient.model.vm import Level, Outcome, OutcomeKind, Vm, VmId
+from agentclient.model.outcome import GroupOutcome, Outcome
+from agentclient.model.request import FreezeRequest, Schedule
+from agentclient.model.states import Level, OutcomeKind
+from agentclient.model.vm import Vm, VmId
 from agentclient.operations.group import GroupFreeze
 
 WELL = Outcome(OutcomeKind.VERIFIED, "frozen", certified=True, settled=True)

@@ -22,8 +22,9 @@ from agentclient.journal.store import Store
 from agentclient.journal.tables import STEPS
 from agentclient.journal.writer import PATIENCE_S, Journal
 from agentclient.model.events import EventKind
-from agentclient.model.states import WindowState
-from agentclient.model.vm import FileSystem, Outcome, OutcomeKind, Vm
+from agentclient.model.outcome import FileSystem, Outcome
+from agentclient.model.states import OutcomeKind, WindowState
+from agentclient.model.vm import Vm
 from tests.unit.journals import (
     LOST,
     VERIFIED,

@@ -14,21 +14,10 @@ from agentclient.journal.entry import begin_thaw
 from agentclient.journal.left import NOT_SENT, STANDING, VM_GONE, Standing, match
 from agentclient.journal.writer import Journal
 from agentclient.model.events import EventKind
-from agentclient.model.outcome import ThawOutcome
-from agentclient.model.states import WindowState
-from agentclient.model.vm import (
-    AgentHealth,
-    AgentState,
-    FreezeInfo,
-    FreezeState,
-    LeftBy,
-    Outcome,
-    OutcomeKind,
-    Process,
-    Vm,
-    VmId,
-    VmState,
-)
+from agentclient.model.outcome import Outcome, ThawOutcome
+from agentclient.model.snapshot import AgentHealth, FreezeInfo, LeftBy, VmState
+from agentclient.model.states import AgentState, FreezeState, OutcomeKind, WindowState
+from agentclient.model.vm import Process, Vm, VmId
 from tests.unit.journals import (
     LOST,
     VERIFIED,

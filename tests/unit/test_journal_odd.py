@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.fleet.store import now
 from agentclient.journal import store as store_module
 from agentclient.journal.entry import begin_freeze
 from agentclient.journal.history import Guest, WindowRow, guests, past_of
@@ -24,12 +23,13 @@ from agentclient.journal.rows import LONGEST_IDENTITY, LONGEST_PATH, from_identi
 from agentclient.journal.state_folder import state_folder
 from agentclient.journal.tables import STEPS
 from agentclient.journal.writer import Journal, default_path
+from agentclient.model.clock import now
 from agentclient.model.events import EventKind
 from agentclient.model.json_contract import dumps
-from agentclient.model.outcome import FreezeRequest
-from agentclient.model.request import Schedule
-from agentclient.model.states import WindowState
-from agentclient.model.vm import AgentChannel, Outcome, OutcomeKind, Phase, Process, Vm, VmId
+from agentclient.model.outcome import Outcome
+from agentclient.model.request import FreezeRequest, Schedule
+from agentclient.model.states import OutcomeKind, Phase, WindowState
+from agentclient.model.vm import AgentChannel, Process, Vm, VmId
 from tests.unit.journals import (
     LOST,
     VERIFIED,

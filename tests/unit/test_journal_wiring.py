@@ -18,9 +18,9 @@ from agentclient.journal.figures import Figures, figures, unusual
 from agentclient.journal.writer import Journal
 from agentclient.model.errors import FrostwatchError
 from agentclient.model.events import Event, EventKind
-from agentclient.model.outcome import FreezeRequest
-from agentclient.model.states import WindowKind, WindowState
-from agentclient.model.vm import Level, Phase, Progress
+from agentclient.model.request import FreezeRequest
+from agentclient.model.snapshot import Progress
+from agentclient.model.states import Level, Phase, WindowKind, WindowState
 from agentclient.operations.manager import Operations
 from agentclient.operations.reporter import FleetReporter
 from tests.unit.journals import (

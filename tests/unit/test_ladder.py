@@ -12,22 +12,16 @@ import pytest
 
 from agentclient.access.guest_inputs import Inputs, Serial
 from agentclient.model.rescue import Means, RescueTimes, Rung, Step
-from agentclient.model.vm import (
-    AgentChannel,
+from agentclient.model.snapshot import (
     AgentHealth,
-    AgentState,
     FreezeInfo,
-    FreezeState,
     HeldBy,
-    MonitorChannel,
     MonitorView,
-    Phase,
     Progress,
-    RunState,
-    Vm,
-    VmId,
     VmState,
 )
+from agentclient.model.states import AgentState, FreezeState, Phase, RunState
+from agentclient.model.vm import AgentChannel, MonitorChannel, Vm, VmId
 from agentclient.operations.rescue.ladder import Known, Offer, ladder, next_offer
 
 VM = Vm(VmId("qemu", "db1"), AgentChannel(Path("/x.qga")), MonitorChannel(Path("/x.qmp")))

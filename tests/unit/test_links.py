@@ -11,15 +11,9 @@ from agentclient.access.monitor import Monitor
 from agentclient.access.presence import Server
 from agentclient.access.stream import UnixEndpoint
 from agentclient.journal.identity import this_process
-from agentclient.model.vm import (
-    AgentChannel,
-    MonitorChannel,
-    MonitorView,
-    Process,
-    RunState,
-    Vm,
-    VmId,
-)
+from agentclient.model.snapshot import MonitorView
+from agentclient.model.states import RunState
+from agentclient.model.vm import AgentChannel, MonitorChannel, Process, Vm, VmId
 
 VM = Vm(
     VmId("qemu", "db"),

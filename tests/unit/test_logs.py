@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentclient.fleet.logs import Logs
-from agentclient.model.vm import Level, VmId
+from agentclient.model.states import Level
+from agentclient.model.vm import VmId
 
 AT = datetime(2026, 3, 1, 10, 20, 30, tzinfo=UTC)
 SHORT = 300  # more bytes than a line with a few letters takes

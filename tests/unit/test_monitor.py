@@ -12,7 +12,9 @@ from agentclient.access import monitor as monitor_module
 from agentclient.access.monitor import Monitor
 from agentclient.access.process import start_ticks, stat_fields
 from agentclient.access.stream import ConnectFailed, ConnectProblem
-from agentclient.model.vm import AgentChannel, MonitorView, Process, RunState, Transport
+from agentclient.model.snapshot import MonitorView
+from agentclient.model.states import RunState, Transport
+from agentclient.model.vm import AgentChannel, Process
 from tests.unit.fakes import (
     ENDED,
     GREETING,

@@ -9,20 +9,15 @@ from pathlib import Path
 import pytest
 
 from agentclient.access.guest_link import Links
-from agentclient.fleet.store import Fleet, now
+from agentclient.fleet.store import Fleet
+from agentclient.model.clock import now
 from agentclient.model.errors import FrostwatchError
-from agentclient.model.outcome import FreezeRequest, ThawOutcome
+from agentclient.model.outcome import Outcome, ThawOutcome
+from agentclient.model.request import FreezeRequest
 from agentclient.model.rescue import Found, RescueOutcome, Rung, Step
-from agentclient.model.vm import (
-    AgentChannel,
-    FreezeInfo,
-    FreezeState,
-    Outcome,
-    OutcomeKind,
-    Vm,
-    VmId,
-    VmState,
-)
+from agentclient.model.snapshot import FreezeInfo, VmState
+from agentclient.model.states import FreezeState, OutcomeKind
+from agentclient.model.vm import AgentChannel, Vm, VmId
 from agentclient.operations.group import GroupFreeze
 from agentclient.operations.manager import Operation, Operations
 from tests.unit.no_thread import no_thread

@@ -13,22 +13,18 @@ from agentclient.access.monitor import Monitor
 from agentclient.access.stream import ConnectFailed, ConnectProblem
 from agentclient.freeze.freeze_machine import FREEZE, FREEZE_LIST
 from agentclient.freeze.thaw_machine import THAW
-from agentclient.model.vm import (
-    AgentChannel,
-    AgentHealth,
+from agentclient.model.outcome import FileSystem, Outcome
+from agentclient.model.snapshot import AgentHealth, MonitorView
+from agentclient.model.states import (
     AgentHow,
     AgentState,
-    FileSystem,
     FreezeState,
     Level,
-    MonitorView,
-    Outcome,
     OutcomeKind,
     Refusal,
     RunState,
-    Vm,
-    VmId,
 )
+from agentclient.model.vm import AgentChannel, Vm, VmId
 from agentclient.operations import preflight as preflight_module
 from agentclient.operations.preflight import MOST_PATIENCE_S, Preflight, Prepared
 from tests.unit.fakes import ENDED, Clock, Error, FakeAgent, FakeEndpoint, FakeReporter, Raw, line

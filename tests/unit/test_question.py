@@ -7,7 +7,8 @@ import pytest
 from agentclient.access import agent_probe as question_module
 from agentclient.access import exchange as steps
 from agentclient.access.agent_probe import Said, question
-from agentclient.model.vm import FileSystem, FreezeState
+from agentclient.model.outcome import FileSystem
+from agentclient.model.states import FreezeState
 from tests.unit.fakes import ENDED, Clock, Error, FakeAgent, FakeChannel, Raw, line
 
 SYNC, STATUS = "guest-sync-delimited", "guest-fsfreeze-status"

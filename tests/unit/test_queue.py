@@ -11,17 +11,11 @@ import pytest
 
 from agentclient.access.guest_link import Links
 from agentclient.fleet.store import Fleet
-from agentclient.model.outcome import FreezeRequest
-from agentclient.model.vm import (
-    AgentChannel,
-    Outcome,
-    OutcomeKind,
-    Phase,
-    Progress,
-    Refusal,
-    Vm,
-    VmId,
-)
+from agentclient.model.outcome import Outcome
+from agentclient.model.request import FreezeRequest
+from agentclient.model.snapshot import Progress
+from agentclient.model.states import OutcomeKind, Phase, Refusal
+from agentclient.model.vm import AgentChannel, Vm, VmId
 from agentclient.operations.manager import Operations
 from agentclient.operations.work import Task, Works
 

@@ -10,8 +10,7 @@ from agentclient.journal.entry import begin_rescue
 from agentclient.journal.writer import Journal
 from agentclient.model.events import EventKind
 from agentclient.model.rescue import Found, RescueOutcome, Rung, Step
-from agentclient.model.states import WindowKind
-from agentclient.model.vm import FreezeState
+from agentclient.model.states import FreezeState, WindowKind
 from tests.unit.journals import LOST, of_a_dead_process, rows, tell, vm, whole
 
 

@@ -8,19 +8,10 @@ import pytest
 
 from agentclient.access.self_check import own_uuid
 from agentclient.freeze.risks import risks, why_not
-from agentclient.model.vm import (
-    AgentChannel,
-    AgentHealth,
-    AgentHow,
-    AgentState,
-    FileSystem,
-    FreezeInfo,
-    FreezeState,
-    RunState,
-    Vm,
-    VmId,
-    VmState,
-)
+from agentclient.model.outcome import FileSystem
+from agentclient.model.snapshot import AgentHealth, FreezeInfo, VmState
+from agentclient.model.states import AgentHow, AgentState, FreezeState, RunState
+from agentclient.model.vm import AgentChannel, Vm, VmId
 
 ALIVE = AgentHealth(AgentState.ALIVE, AgentHow.REPLY)
 HEALTHY = VmState(

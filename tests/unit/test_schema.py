@@ -26,30 +26,25 @@ from agentclient.model.json_contract import (
     thaw_object,
     vm_object,
 )
+from agentclient.model.outcome import Evidence, FileSystem, Outcome
 from agentclient.model.rescue import Found, Means, RescueOutcome, Rung, Step
-from agentclient.model.states import WindowKind, WindowState
-from agentclient.model.vm import (
-    AgentHealth,
+from agentclient.model.snapshot import AgentHealth, FreezeInfo, LeftBy, VmState
+from agentclient.model.states import (
     AgentHow,
     AgentState,
     Cause,
     CopyIs,
-    Evidence,
     EvidenceResult,
-    FileSystem,
-    FreezeInfo,
     FreezeState,
     GuestIs,
-    LeftBy,
     Level,
-    Outcome,
     OutcomeKind,
     Refusal,
     RunState,
-    Vm,
-    VmId,
-    VmState,
+    WindowKind,
+    WindowState,
 )
+from agentclient.model.vm import Vm, VmId
 from agentclient.operations.rescue.ladder import Offer
 
 DOCS = Path(__file__).parents[2] / "docs" / "json.md"

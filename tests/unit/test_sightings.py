@@ -10,7 +10,9 @@ import pytest
 from agentclient.fleet.ages import FILE, KEPT, remember
 from agentclient.fleet.store import Fleet
 from agentclient.journal.writer import Journal
-from agentclient.model.vm import FreezeInfo, FreezeState, Process, Vm, VmId
+from agentclient.model.snapshot import FreezeInfo
+from agentclient.model.states import FreezeState
+from agentclient.model.vm import Process, Vm, VmId
 from tests.unit.journals import vm, whole
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from agentclient.backends.option_string import options, quote, split_pairs
 from agentclient.backends.qemu.command import QemuCommand
 from agentclient.backends.qemu.command_parser import parse_command_line
-from agentclient.model.vm import Transport
+from agentclient.model.states import Transport
 from tests.unit import command_lines
 
 

@@ -18,7 +18,8 @@ from agentclient.backends.explicit import ExplicitSource, parse_vm_spec
 from agentclient.backends.option_string import quote
 from agentclient.backends.socket_check import SocketFault, check_socket
 from agentclient.model.errors import BadInput
-from agentclient.model.vm import AgentChannel, MonitorChannel, Peer, Process, Transport, Vm, VmId
+from agentclient.model.states import Transport
+from agentclient.model.vm import AgentChannel, MonitorChannel, Peer, Process, Vm, VmId
 from tests.unit.fake_proc import make_socket
 
 

@@ -11,7 +11,8 @@ from agentclient.access.process import is_qemu
 from agentclient.backends.qemu.pve_config import parse_config
 from agentclient.backends.qemu.source import Name, QemuSource, give_ids
 from agentclient.model.errors import FrostwatchError
-from agentclient.model.vm import AgentChannel, MonitorChannel, Peer, Process, Transport, Vm, VmId
+from agentclient.model.states import Transport
+from agentclient.model.vm import AgentChannel, MonitorChannel, Peer, Process, Vm, VmId
 from tests.unit import command_lines
 from tests.unit.fake_proc import FakeProc, make_socket
 

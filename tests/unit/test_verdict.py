@@ -23,16 +23,9 @@ from agentclient.freeze.verdict import (
     refused,
 )
 from agentclient.model.consequences import meant
-from agentclient.model.vm import (
-    Cause,
-    EvidenceResult,
-    FileSystem,
-    FreezeState,
-    OutcomeKind,
-    Refusal,
-    Vm,
-    VmId,
-)
+from agentclient.model.outcome import FileSystem
+from agentclient.model.states import Cause, EvidenceResult, FreezeState, OutcomeKind, Refusal
+from agentclient.model.vm import Vm, VmId
 from tests.unit.test_evidence import COVERAGE, WHOLE
 
 VERIFIED, UNVERIFIED, PARTIAL = OutcomeKind.VERIFIED, OutcomeKind.UNVERIFIED, OutcomeKind.PARTIAL

@@ -7,7 +7,7 @@ from enum import StrEnum
 import pytest
 
 from agentclient.freeze.evidence import EvidenceName
-from agentclient.model.vm import (
+from agentclient.model.states import (
     AgentState,
     Cause,
     CopyIs,

@@ -13,7 +13,8 @@ from agentclient.freeze.port_watch import (
     Change,
     PortWatch,
 )
-from agentclient.model.vm import Cause, MonitorView, RunState
+from agentclient.model.snapshot import MonitorView
+from agentclient.model.states import Cause, RunState
 
 UP = MonitorView(
     RunState.RUNNING, port_open=True, client=True, openings=5, reads=9, resets=0, written_bytes=100

@@ -16,7 +16,9 @@ from agentclient.fleet import poller as visits
 from agentclient.fleet import watcher
 from agentclient.fleet.store import Fleet
 from agentclient.fleet.watcher import Watcher
-from agentclient.model.vm import AgentState, Vm, VmId, VmState
+from agentclient.model.snapshot import VmState
+from agentclient.model.states import AgentState
+from agentclient.model.vm import Vm, VmId
 
 ID = VmId("fake", "vm-1")
 

@@ -10,7 +10,8 @@ from agentclient.freeze.effects import Move, Resync, Send, Tell
 from agentclient.freeze.port_watch import Change, PortWatch
 from agentclient.freeze.window import LAST_LOOK_S, Window
 from agentclient.model.events import EventKind
-from agentclient.model.vm import MonitorView, RunState
+from agentclient.model.snapshot import MonitorView
+from agentclient.model.states import RunState
 from agentclient.protocol.qga import Failure, Passed, Reply, Synced
 
 UP = MonitorView(RunState.RUNNING, port_open=True, openings=5, resets=0, written_bytes=100)

@@ -10,9 +10,10 @@ from agentclient.freeze.effects import Move, Resync, Send, Tell
 from agentclient.freeze.freeze_machine import FreezePlan
 from agentclient.freeze.procedure import FreezeProcedure
 from agentclient.model.events import EventKind
-from agentclient.model.request import Schedule
-from agentclient.model.vm import FileSystem, MonitorView, Outcome, Vm, VmId
-from agentclient.operations.control import Wish
+from agentclient.model.outcome import FileSystem, Outcome
+from agentclient.model.request import Schedule, Wish
+from agentclient.model.snapshot import MonitorView
+from agentclient.model.vm import Vm, VmId
 from agentclient.protocol.qga import AgentWire
 from tests.unit.virtual_guest import VirtualGuest
 

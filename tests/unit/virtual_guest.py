@@ -17,7 +17,8 @@ import json
 from collections import deque
 from dataclasses import dataclass, field
 
-from agentclient.model.vm import MonitorView, RunState
+from agentclient.model.snapshot import MonitorView
+from agentclient.model.states import RunState
 
 DEVICES = ("vdb", "vda")  # the reverse order of mounting
 

@@ -7,23 +7,17 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
-from agentclient.fleet.store import SHOWN, now
+from agentclient.fleet.store import SHOWN
 from agentclient.freeze.evidence import EvidenceName
+from agentclient.model.clock import now
 from agentclient.model.durations import clock
 from agentclient.model.events import Event, EventKind
 from agentclient.model.json_contract import dumps, event_object, group_object
+from agentclient.model.outcome import Outcome
+from agentclient.model.snapshot import Progress, VmState
+from agentclient.model.states import EvidenceResult, Level, OutcomeKind, Phase
 from agentclient.model.text import printable
-from agentclient.model.vm import (
-    EvidenceResult,
-    Level,
-    Outcome,
-    OutcomeKind,
-    Phase,
-    Progress,
-    Vm,
-    VmId,
-    VmState,
-)
+from agentclient.model.vm import Vm, VmId
 from tui.cli.output import Output
 
 if TYPE_CHECKING:

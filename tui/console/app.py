@@ -17,7 +17,7 @@ from textual.theme import Theme
 
 from agentclient.fleet.store import Fleet
 from agentclient.model.request import Schedule
-from agentclient.model.vm import Level
+from agentclient.model.states import Level
 from tui.console import keymap, memory
 from tui.console.actions.context import Desk
 from tui.console.app_actions import ActingApp

@@ -11,7 +11,8 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from agentclient.model.vm import Level, VmId
+from agentclient.model.states import Level
+from agentclient.model.vm import VmId
 from tui.console.leave import Leave
 from tui.console.model.notices import Notice
 from tui.console.terminal_app import TerminalApp

@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Iterator
 
 from agentclient.fleet.store import Fleet
-from agentclient.model.vm import FreezeState, Outcome, OutcomeKind, VmState
+from agentclient.model.outcome import Outcome
+from agentclient.model.snapshot import VmState
+from agentclient.model.states import FreezeState, OutcomeKind
 from tui.console.ports import OperationPort, OperationsPort
 from tui.shared.clocks import Clock, Moment
 from tui.shared.fit import safe

@@ -15,10 +15,12 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from enum import StrEnum
 from types import FrameType
 
-from agentclient.model.next_command import thaw_command
-from agentclient.model.durations import in_words
 from agentclient.fleet.store import Fleet
-from agentclient.model.vm import Outcome, VmId, VmState
+from agentclient.model.durations import in_words
+from agentclient.model.next_command import thaw_command
+from agentclient.model.outcome import Outcome
+from agentclient.model.snapshot import VmState
+from agentclient.model.vm import VmId
 from tui.console.exit_text import FEW, last_line
 from tui.console.ports import OperationPort, OperationsPort
 from tui.shared.fit import safe

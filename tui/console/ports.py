@@ -8,14 +8,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from agentclient.model.vm import Outcome, Vm, VmId
+from agentclient.model.outcome import Outcome
+from agentclient.model.vm import Vm, VmId
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from agentclient.journal.history import Past
     from agentclient.model.events import OnEvent
-    from agentclient.model.outcome import FreezeRequest, ThawOutcome
+    from agentclient.model.outcome import ThawOutcome
+    from agentclient.model.request import FreezeRequest
     from agentclient.model.rescue import RescueOutcome, Rung, Step
     from agentclient.operations.rescue.ladder import Offer
 

@@ -12,7 +12,7 @@ from textual.filter import NoColor
 from textual.message import Message
 from textual.screen import Screen
 
-from agentclient.model.vm import Level
+from agentclient.model.states import Level
 from tui.console.actions.context import Desk
 from tui.console.exit_text import stopped_lines
 from tui.console.leave import Leave, tell_stderr

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from agentclient.fleet.store import now as wall_now
+from agentclient.model.clock import now as wall_now
 from agentclient.model.durations import clock
 
 # A countdown from 600 s must not begin with 10:01 because of a rounding error.

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from agentclient.model.vm import (
+from agentclient.model.states import (
     AgentState,
     EvidenceResult,
     FreezeState,

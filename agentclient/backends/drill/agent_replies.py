@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from agentclient.model.vm import FileSystem
+from agentclient.model.outcome import FileSystem
 
 FREEZE: Final = "guest-fsfreeze-freeze"
 FREEZE_LIST: Final = "guest-fsfreeze-freeze-list"

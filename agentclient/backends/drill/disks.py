@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from agentclient.freeze.coverage import CANNOT_FREEZE
-from agentclient.model.vm import FileSystem
+from agentclient.model.outcome import FileSystem
 
 _WRITTEN_BEFORE = 4096
 _SUPERBLOCK = 1024

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from agentclient.backends.drill.size import DEFAULT_GUESTS
 from agentclient.backends.drill.troubles import HOSTILE_WORDS, PLAYED, Trouble
-from agentclient.model.vm import FileSystem
+from agentclient.model.outcome import FileSystem
 
 # Of a large fleet one guest in so many has a given trouble, and never less than one has.
 ONE_OF_EACH_IN: Final = 100

@@ -17,13 +17,13 @@ from types import TracebackType
 from typing import Final, Self
 
 import agentclient
-from agentclient.backends.base import DRILL_SOURCE
 from agentclient.backends.drill.plan import GuestPlan
 from agentclient.backends.drill.qmp_monitor import LABEL
 from agentclient.backends.drill.server import READY, room
 from agentclient.model.errors import FrostwatchError
+from agentclient.model.states import Transport
 from agentclient.model.text import printable
-from agentclient.model.vm import AgentChannel, MonitorChannel, Peer, Transport, Vm, VmId
+from agentclient.model.vm import DRILL_SOURCE, AgentChannel, MonitorChannel, Peer, Vm, VmId
 
 START_S: Final = 30.0
 STOP_S: Final = 5.0

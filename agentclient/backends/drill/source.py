@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from agentclient.backends.base import DRILL_SOURCE, Abilities, Note
+from agentclient.backends.base import Abilities, Note
 from agentclient.backends.drill.processes import Drill
 from agentclient.backends.drill.troubles import BEHAVIOURS, Trouble
 from agentclient.model.errors import FrostwatchError
-from agentclient.model.vm import Vm
+from agentclient.model.vm import DRILL_SOURCE, Vm
 
 
 class DrillSource:

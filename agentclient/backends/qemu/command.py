@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from agentclient.model.vm import Transport
+from agentclient.model.states import Transport
 
 
 class Chardev(NamedTuple):

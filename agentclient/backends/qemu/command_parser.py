@@ -24,7 +24,7 @@ from agentclient.backends.qemu.command import (
     is_libvirts_path,
     preferred_monitor,
 )
-from agentclient.model.vm import Transport
+from agentclient.model.states import Transport
 
 AGENT_PORT_NAME = re.compile(r"org\.qemu\.guest_agent\.[0-9]+")
 # Proxmox's name for the chardev of an agent on ``-device isa-serial``, whose port has no name.

@@ -22,17 +22,9 @@ from agentclient.freeze.effects import Tell
 from agentclient.model.errors import AgentError, AgentTimeout, Cancelled
 from agentclient.model.events import EventKind
 from agentclient.model.rescue import BY_ITSELF, Found, RescueOutcome, RescueTimes, Rung, Step
+from agentclient.model.snapshot import AgentHealth, MonitorView, Progress, VmState
+from agentclient.model.states import AgentHow, AgentState, FreezeState, Level
 from agentclient.model.text import printable
-from agentclient.model.vm import (
-    AgentHealth,
-    AgentHow,
-    AgentState,
-    FreezeState,
-    Level,
-    MonitorView,
-    Progress,
-    VmState,
-)
 from agentclient.operations.control import Wishes
 from agentclient.operations.preflight import GONE, Reporter
 from agentclient.operations.rescue.context import Scene

@@ -14,16 +14,9 @@ from agentclient.model.events import EventKind
 from agentclient.model.next_command import rescue_command
 from agentclient.model.outcome import ThawOutcome
 from agentclient.model.rescue import Found, RescueOutcome, RescueTimes, Rung, Step
-from agentclient.model.vm import (
-    FreezeState,
-    Level,
-    MonitorView,
-    Peer,
-    Phase,
-    Progress,
-    RunState,
-    Vm,
-)
+from agentclient.model.snapshot import MonitorView, Progress
+from agentclient.model.states import FreezeState, Level, Phase, RunState
+from agentclient.model.vm import Peer, Vm
 from agentclient.operations.control import Wishes
 from agentclient.operations.preflight import Reporter
 from agentclient.operations.thaw import Thawer

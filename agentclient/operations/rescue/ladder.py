@@ -16,8 +16,9 @@ from agentclient.access.guest_inputs import Inputs, Serial
 from agentclient.freeze.port_watch import BLOCKED_STATES, RELEASED_BY
 from agentclient.model.durations import in_words
 from agentclient.model.rescue import Means, RescueTimes, Rung, Step
+from agentclient.model.snapshot import MonitorView, VmState
+from agentclient.model.states import AgentState, FreezeState, Phase, RunState
 from agentclient.model.text import printable
-from agentclient.model.vm import AgentState, FreezeState, MonitorView, Phase, RunState, VmState
 
 # An agent that owes an answer for so long may hang.
 HANGS_S: Final = 10.0

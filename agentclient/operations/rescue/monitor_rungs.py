@@ -22,8 +22,9 @@ from agentclient.model.durations import in_words
 from agentclient.model.events import EventKind
 from agentclient.model.next_command import rescue_command
 from agentclient.model.rescue import Found, Means, RescueOutcome, Rung, Step
+from agentclient.model.snapshot import MonitorView
+from agentclient.model.states import FreezeState, Level, RunState
 from agentclient.model.text import printable
-from agentclient.model.vm import FreezeState, Level, MonitorView, RunState
 from agentclient.operations.rescue.context import LOOK_EVERY_S, Scene
 from agentclient.protocol.qmp import QmpFailure
 

@@ -58,8 +58,8 @@ def _examine(options: Options, name: str | None) -> tuple[Finding, ...]:
 
 def _of_journal(journal: Journal) -> tuple[Path, str | None, tuple[str, ...]]:
     """Write something into the journal; return its file, what is wrong, and what was put aside."""
-    from agentclient.fleet.store import now  # noqa: PLC0415 - as above
     from agentclient.journal.rows import check  # noqa: PLC0415
+    from agentclient.model.clock import now  # noqa: PLC0415 - as above
 
     written = journal.write(check(now().isoformat()), WRITE_S)
     problem = journal.problem

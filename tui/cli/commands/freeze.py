@@ -8,9 +8,11 @@ import click
 
 from agentclient.model.consequences import meant
 from agentclient.model.errors import BadInput
+from agentclient.model.outcome import Outcome
 from agentclient.model.request import Schedule
+from agentclient.model.states import OutcomeKind, Stuck
 from agentclient.model.text import printable
-from agentclient.model.vm import Outcome, OutcomeKind, Stuck, Vm
+from agentclient.model.vm import Vm
 from tui.cli import session
 from tui.cli.options import (
     DEFAULT_FREEZES_AT_ONCE,
@@ -26,8 +28,8 @@ from tui.cli.runner import Conductor
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from agentclient.model.request import FreezeRequest
     from agentclient.operations.manager import Operation
-    from agentclient.model.outcome import FreezeRequest
     from tui.cli.session import Engine
 
 OK = "ok"
@@ -198,7 +200,7 @@ def _abandoned(vm: Vm) -> Outcome:
 def _request(
     mounts: tuple[str, ...], strict: bool, schedule: Schedule, *, long_hold: bool
 ) -> FreezeRequest:
-    from agentclient.model.outcome import FreezeRequest  # noqa: PLC0415 - `--help` needs no core
+    from agentclient.model.request import FreezeRequest  # noqa: PLC0415 - `--help` needs no core
 
     for mount in mounts:
         if not mount.strip():

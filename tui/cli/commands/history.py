@@ -14,9 +14,8 @@ from agentclient.model.durations import in_words
 from agentclient.model.errors import BadInput, FrostwatchError
 from agentclient.model.json_contract import dumps
 from agentclient.model.rescue import Rung
-from agentclient.model.states import WindowKind, WindowState
+from agentclient.model.states import Phase, WindowKind, WindowState
 from agentclient.model.text import printable
-from agentclient.model.vm import Phase
 from tui.cli import table
 from tui.cli.options import json_option
 from tui.cli.table import Cell

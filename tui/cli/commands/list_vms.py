@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agentclient.model.suggestions import did_you_mean
-from agentclient.model.next_command import thaw_command
-from agentclient.model.errors import BadInput
-from agentclient.fleet.store import now
-from agentclient.model.json_contract import dumps, vm_object
 from agentclient.fleet.ages import remember
+from agentclient.model.clock import now
+from agentclient.model.errors import BadInput
+from agentclient.model.json_contract import dumps, vm_object
+from agentclient.model.next_command import thaw_command
+from agentclient.model.snapshot import VmState
+from agentclient.model.states import AgentHow, AgentState, FreezeState, RunState
+from agentclient.model.suggestions import did_you_mean
 from agentclient.model.text import printable
-from agentclient.model.vm import AgentHow, AgentState, FreezeState, RunState, Vm, VmState
+from agentclient.model.vm import Vm
 from tui.cli import session, table
 from tui.cli.options import Options, duration, json_option, with_options
 from tui.cli.table import Cell

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from agentclient.backends.drill.troubles import Trouble
-from agentclient.model.outcome import FreezeRequest
-from agentclient.model.request import Schedule
+from agentclient.model.request import FreezeRequest, Schedule
 from tui.cli import session
 from tui.cli.commands.freeze import judge
 from tui.cli.options import Options

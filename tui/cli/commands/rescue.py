@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 import click
 
 from agentclient.model.errors import BadInput, FrostwatchError
-from agentclient.model.rescue import BY_ITSELF, Means, Rung, Step
 from agentclient.model.json_contract import dumps, offer_object
+from agentclient.model.rescue import BY_ITSELF, Means, Rung, Step
 from agentclient.model.text import printable
 from tui.cli import session
 from tui.cli.options import Options, json_option, with_options
 from tui.cli.runner import Conductor
 
 if TYPE_CHECKING:
-    from agentclient.operations.rescue.ladder import Offer
-    from agentclient.operations.manager import Operation
     from agentclient.model.vm import Vm
+    from agentclient.operations.manager import Operation
+    from agentclient.operations.rescue.ladder import Offer
     from tui.cli.report import Report
     from tui.cli.session import Engine
 

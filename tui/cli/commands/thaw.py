@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 import click
 
 from agentclient.model.errors import BadInput
+from agentclient.model.snapshot import VmState
+from agentclient.model.states import FreezeState
 from agentclient.model.text import printable
-from agentclient.model.vm import FreezeState, Vm, VmState
+from agentclient.model.vm import Vm
 from tui.cli import session
 from tui.cli.commands.list_vms import may_be_frozen
 from tui.cli.options import Options, json_option, with_options
@@ -16,8 +18,8 @@ from tui.cli.report import Report
 from tui.cli.runner import Conductor
 
 if TYPE_CHECKING:
-    from agentclient.operations.manager import Operation
     from agentclient.model.outcome import ThawOutcome
+    from agentclient.operations.manager import Operation
     from tui.cli.session import Engine
 
 

@@ -10,7 +10,8 @@ from textual.app import App
 
 from agentclient.fleet.store import Fleet
 from agentclient.model.request import Schedule
-from agentclient.model.vm import Level, VmId
+from agentclient.model.states import Level
+from agentclient.model.vm import VmId
 from tui.console.model.notices import Notice
 from tui.console.model.view import FleetView
 from tui.console.ports import OperationsPort

@@ -10,15 +10,16 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import replace
 
+from agentclient.fleet.store import Fleet
+from agentclient.journal.history import Past
 from agentclient.model.durations import in_words
 from agentclient.model.errors import FrostwatchError
-from agentclient.fleet.store import Fleet
-from agentclient.operations.group import DEFAULT_WITHIN_S, GroupFreeze
-from agentclient.journal.history import Past
-from agentclient.model.outcome import FreezeRequest, ThawOutcome
+from agentclient.model.outcome import Outcome, ThawOutcome
+from agentclient.model.request import FreezeRequest, Schedule
 from agentclient.model.rescue import RescueOutcome
-from agentclient.model.request import Schedule
-from agentclient.model.vm import Level, Outcome, OutcomeKind, Phase, Refusal, Vm
+from agentclient.model.states import Level, OutcomeKind, Phase, Refusal
+from agentclient.model.vm import Vm
+from agentclient.operations.group import DEFAULT_WITHIN_S, GroupFreeze
 from tui.console.model.notices import Notice, thaw_notice
 from tui.console.model.targets import NotTheSame, Target, resolve
 from tui.console.ports import OperationPort, OperationsPort

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from agentclient.model.vm import Level, VmId
+from agentclient.model.states import Level
+from agentclient.model.vm import VmId
 from tui.console.actions.context import Desk
 from tui.console.actions.execute import READ_ONLY, Actions
 from tui.console.dialogs.confirm import (

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from agentclient.operations.rescue.ladder import title
 from agentclient.model.rescue import Found, RescueOutcome, Rung, Step
-from agentclient.model.vm import Level, VmId
+from agentclient.model.states import Level
+from agentclient.model.vm import VmId
+from agentclient.operations.rescue.ladder import title
 from tui.console.actions.context import Desk
 from tui.console.actions.execute import READ_ONLY
 from tui.console.dialogs.rescue import NameDialog, RescueDialog

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from concurrent.futures import Future
 from datetime import datetime
 
-from agentclient.model.durations import in_words
 from agentclient.journal.history import Past, WindowRow
-from agentclient.model.vm import OutcomeKind
+from agentclient.model.durations import in_words
+from agentclient.model.states import OutcomeKind
 from tui.cli.commands.history import counts, figures_in_words, notes, outcome_word
 from tui.console.dialogs.base import Dialog
 from tui.console.dialogs.vm_text import EMPTY

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from agentclient.model.consequences import elsewhere
 from agentclient.freeze.coverage import Coverage
 from agentclient.freeze.risks import risks, why_not
-from agentclient.model.vm import FileSystem, VmState
+from agentclient.model.consequences import elsewhere
+from agentclient.model.outcome import FileSystem
+from agentclient.model.snapshot import VmState
 from tui.console.model.targets import Target
 from tui.console.widgets.pane.facts import identity
 from tui.console.widgets.table.cells import freeze_look

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agentclient.model.vm import FreezeState, VmState
+from agentclient.model.snapshot import VmState
+from agentclient.model.states import FreezeState
 from tui.console.model.tally import verdict_of
 
 _NAME_LIMIT = 300

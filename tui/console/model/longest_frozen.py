@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from agentclient.model.vm import FreezeState, VmId, VmState
+from agentclient.model.snapshot import VmState
+from agentclient.model.states import FreezeState
+from agentclient.model.vm import VmId
 from tui.shared.clocks import Moment, age
 
 

@@ -10,18 +10,10 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from agentclient.model.vm import (
-    FreezeState,
-    GuestIs,
-    Level,
-    Meaning,
-    Outcome,
-    OutcomeKind,
-    Phase,
-    Refusal,
-    VmId,
-    VmState,
-)
+from agentclient.model.outcome import Meaning, Outcome
+from agentclient.model.snapshot import VmState
+from agentclient.model.states import FreezeState, GuestIs, Level, OutcomeKind, Phase, Refusal
+from agentclient.model.vm import VmId
 from tui.console.model.tally import verdict_of
 from tui.shared.fit import fit_middle, safe
 

@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any
 
-from agentclient.model.vm import AgentState, FreezeState, OutcomeKind, RunState, VmId, VmState
+from agentclient.model.snapshot import VmState
+from agentclient.model.states import AgentState, FreezeState, OutcomeKind, RunState
+from agentclient.model.vm import VmId
 from tui.console.model.tally import verdict_of, without_group
 
 Key = tuple[Any, ...]

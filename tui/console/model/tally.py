@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from enum import StrEnum
 
-from agentclient.model.vm import AgentState, FreezeState, Outcome, OutcomeKind, Phase, VmState
+from agentclient.model.outcome import Outcome
+from agentclient.model.snapshot import VmState
+from agentclient.model.states import AgentState, FreezeState, OutcomeKind, Phase
 
 
 class Tag(StrEnum):

@@ -9,9 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from agentclient.model.errors import FrostwatchError
 from agentclient.fleet.store import Fleet
-from agentclient.model.vm import FreezeState, Process, Vm, VmState
+from agentclient.model.errors import FrostwatchError
+from agentclient.model.snapshot import VmState
+from agentclient.model.states import FreezeState
+from agentclient.model.vm import Process, Vm
 from tui.shared.fit import safe
 
 _Identity = tuple[Process | None, Path | None, Path | None, tuple[str | None, ...]]

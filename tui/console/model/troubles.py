@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from agentclient.model.vm import VmId, VmState
+from agentclient.model.snapshot import VmState
+from agentclient.model.vm import VmId
 from tui.console.model.order import needs_somebody
 
 IndexOf = Callable[[VmId], int | None]

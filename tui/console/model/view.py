@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 
 from agentclient.fleet.store import FleetChange
-from agentclient.model.vm import VmId, VmState
+from agentclient.model.snapshot import VmState
+from agentclient.model.vm import VmId
 from tui.console.model.filter import Filter
 from tui.console.model.longest_frozen import Longest
 from tui.console.model.marks import Marks

@@ -7,7 +7,7 @@ from rich.segment import Segment
 from textual.message import Message
 from textual.strip import Strip
 
-from agentclient.model.vm import VmState
+from agentclient.model.snapshot import VmState
 from tui.console.model.longest_frozen import frozen_for
 from tui.console.model.view import FleetView
 from tui.console.widgets.table import cells

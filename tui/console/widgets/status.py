@@ -14,7 +14,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
-from agentclient.model.vm import AgentState, FreezeState, OutcomeKind, Phase
+from agentclient.model.states import AgentState, FreezeState, OutcomeKind, Phase
 from tui.console.model.notices import Notice
 from tui.console.model.tally import Tag
 from tui.console.model.view import FleetView

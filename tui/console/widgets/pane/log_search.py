@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 
-from agentclient.model.vm import LogLine
+from agentclient.model.snapshot import LogLine
 from tui.shared.tone import Line, Piece, Tone
 
 

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 
 from textual.message import Message
 
-from agentclient.fleet.store import Fleet
 from agentclient.fleet.logs import DEFAULT_LINES
-from agentclient.model.vm import LogLine, VmId
+from agentclient.fleet.store import Fleet
+from agentclient.model.snapshot import LogLine
+from agentclient.model.vm import VmId
 from tui.console.widgets.lines import LinesView
 from tui.console.widgets.pane.log_search import LogSearch
 from tui.shared.fit import safe, wrap

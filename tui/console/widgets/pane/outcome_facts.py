@@ -6,16 +6,9 @@ from collections.abc import Iterator
 
 from agentclient.freeze.coverage import describe
 from agentclient.model.durations import in_words
-from agentclient.model.vm import (
-    AgentState,
-    CopyIs,
-    Evidence,
-    GuestIs,
-    Outcome,
-    OutcomeKind,
-    Phase,
-    VmState,
-)
+from agentclient.model.outcome import Evidence, Outcome
+from agentclient.model.snapshot import VmState
+from agentclient.model.states import AgentState, CopyIs, GuestIs, OutcomeKind, Phase
 from tui.console.model.tally import verdict_of
 from tui.console.widgets.pane.fact import Fact
 from tui.console.widgets.table.cells import Paint

@@ -16,7 +16,9 @@ from textual.containers import Container
 from textual.strip import Strip
 
 from agentclient.fleet.store import Fleet
-from agentclient.model.vm import Level, VmId, VmState
+from agentclient.model.snapshot import VmState
+from agentclient.model.states import Level
+from agentclient.model.vm import VmId
 from tui.console import keymap
 from tui.console.widgets.lines import LinesView
 from tui.console.widgets.pane.fact import fact_lines, urgent_first

@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 from agentclient.freeze.risks import risks, why_not
 from agentclient.model.durations import clock
-from agentclient.model.vm import FreezeState, OutcomeKind, Phase, Progress, RunState, VmId, VmState
+from agentclient.model.snapshot import Progress, VmState
+from agentclient.model.states import FreezeState, OutcomeKind, Phase, RunState
+from agentclient.model.vm import VmId
 from tui.console.model.tally import verdict_of, without_group
 from tui.shared.clocks import Moment, age, gone, left
 from tui.shared.fit import safe

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from agentclient.model.vm import VmState
+from agentclient.model.snapshot import VmState
 from tui.console.widgets.table import cells
 from tui.console.widgets.table.cells import Cell, Paint
 

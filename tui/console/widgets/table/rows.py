@@ -9,7 +9,8 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
-from agentclient.model.vm import Level, VmState
+from agentclient.model.snapshot import VmState
+from agentclient.model.states import Level
 from tui.console.model.order import Order
 from tui.console.widgets.table.cells import Cell, Paint, ticks
 from tui.console.widgets.table.columns import MARGIN, Layout, Placed

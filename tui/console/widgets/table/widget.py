@@ -13,7 +13,8 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from agentclient.model.vm import VmId, VmState
+from agentclient.model.snapshot import VmState
+from agentclient.model.vm import VmId
 from tui.console import keymap
 from tui.console.model.order import Order
 from tui.console.model.view import FleetView
