@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from agentclient.access.host.process import PROC, has_gone, socket_identity, user_name
 from agentclient.access.monitor import Monitor
-from agentclient.access.peer import user_name
-from agentclient.access.process import PROC, has_gone, socket_identity
 from agentclient.access.qmp_session import Ask, MonitorTrouble
 from agentclient.access.stream import (
     Channel,

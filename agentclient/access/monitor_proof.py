@@ -10,7 +10,7 @@ from contextlib import closing
 from typing import Final
 
 from agentclient.access.guest_link import CHANNEL_WAIT_S, Link
-from agentclient.access.peer import find_peer, suits
+from agentclient.access.host.peer import find_peer, suits
 from agentclient.access.stream import ConnectFailed
 
 # A connection is shown once QEMU has accepted it.

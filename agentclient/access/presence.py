@@ -14,8 +14,8 @@ import struct
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from agentclient.access.peer import listener, qemu_process
-from agentclient.access.process import PROC, has_gone, start_ticks, stat_fields
+from agentclient.access.host.peer import listener, qemu_process
+from agentclient.access.host.process import PROC, has_gone, start_ticks, stat_fields
 from agentclient.access.stream import Channel, ConnectProblem
 from agentclient.model.vm import Process
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from agentclient.access.guest_link import Link
+from agentclient.access.monitor import Monitor
 from agentclient.access.qmp_session import Ask, MonitorTrouble
 from agentclient.protocol.qmp import QmpReply
 
@@ -26,22 +26,22 @@ def own_uuid(path: Path = FIRMWARE) -> str | None:
     return found if found and found != _NONE else None
 
 
-def is_self(link: Link, own: str | None) -> bool:
+def is_self(monitor: Monitor | None, own: str | None) -> bool:
     """Return whether a VM is provably the machine on which we run.
 
     Args:
-        link: the VM.
+        monitor: the VM's monitor; None if it has none.
         own: our own machine's UUID (see `own_uuid`).
     """
-    return own is not None and uuid_of(link) == own
+    return own is not None and uuid_of(monitor) == own
 
 
-def uuid_of(link: Link) -> str | None:
+def uuid_of(monitor: Monitor | None) -> str | None:
     """Return a VM's UUID as its monitor tells it; None if it has none, or can't be asked."""
-    if link.monitor is None:
+    if monitor is None:
         return None
     try:
-        (answer,) = link.monitor.ask([Ask("query-uuid")])
+        (answer,) = monitor.ask([Ask("query-uuid")])
     except MonitorTrouble:
         return None
     value = answer.value if isinstance(answer, QmpReply) else None

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import select
 import socket
 import time
@@ -17,14 +16,13 @@ from pathlib import Path
 from typing import Protocol
 
 from agentclient.access.cancel import Cancellation
-from agentclient.access.peer import problem_with
-from agentclient.access.process import socket_identity
+from agentclient.access.host.peer import problem_with
+from agentclient.access.host.process import socket_identity
+from agentclient.access.host.unix_socket import connect_to
 from agentclient.model.errors import Cancelled
 from agentclient.model.vm import Peer
 
 RECEIVE_SIZE = 64 * 1024
-# A socket's address has room for so many bytes, one of them the zero at its end.
-_ADDRESS_BYTES = 108
 _CAN_NOT_WAIT_S = 0.02
 # A socket that turned out to be somebody else's is looked at again after so long.
 LEFT_ALONE_S = 15.0
@@ -242,24 +240,6 @@ def wait_any(fds: Iterable[int], timeout_s: float, events: int = select.POLLIN) 
     except OSError:
         time.sleep(min(timeout_s, _CAN_NOT_WAIT_S))
         return set(waited_for)
-
-
-def connect_to(connection: socket.socket, path: Path) -> None:
-    """Connect a UNIX socket to a path of any length.
-
-    Raises:
-        OSError: it can't be had.
-        ValueError: this is no path.
-    """
-    if len(os.fsencode(path)) < _ADDRESS_BYTES:
-        connection.connect(str(path))
-        return
-    # A longer one has no room in an address; an open descriptor of the same file has a short name.
-    found = os.open(path, os.O_PATH | os.O_CLOEXEC)
-    try:
-        connection.connect(f"/proc/self/fd/{found}")
-    finally:
-        os.close(found)
 
 
 def _connect_failed(error: OSError | ValueError) -> ConnectFailed:

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from agentclient.access.peer import PeersOfSockets, sockets_of, user_name
+from agentclient.access.host.peer import PeersOfSockets, sockets_of
+from agentclient.access.host.process import user_name
 from agentclient.backends.base import Abilities, Note
 from agentclient.backends.option_string import split_pairs
 from agentclient.backends.qemu.command import is_libvirts_path

@@ -22,7 +22,7 @@ from agentclient.journal.writer import Query
 from agentclient.model.snapshot import VmState
 
 if TYPE_CHECKING:
-    from agentclient.journal.database import Rows
+    from agentclient.journal.storage.database import Rows
     from agentclient.journal.writer import Journal
 
 KEPT: Final = timedelta(days=30)

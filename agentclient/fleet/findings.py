@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from agentclient.model.json_contract import SCHEMA, JsonObject
 from agentclient.model.states import AgentState, RunState
 
 
@@ -32,6 +33,17 @@ class Finding:
     level: FindingLevel
     text: str
     advice: str | None = None
+
+
+def finding_object(finding: Finding) -> JsonObject:
+    """Return one finding: a line of ``frostwatch doctor --json``."""
+    return {
+        "schema": SCHEMA,
+        "subject": finding.subject,
+        "level": finding.level.value,
+        "text": finding.text,
+        "advice": finding.advice,
+    }
 
 
 _OK, _WARNING, _PROBLEM = FindingLevel

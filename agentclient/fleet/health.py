@@ -12,6 +12,7 @@ from datetime import datetime
 
 from agentclient.access.agent_probe import Said
 from agentclient.access.stream import ConnectFailed, ConnectProblem
+from agentclient.model.consequences import with_freeze
 from agentclient.model.snapshot import AgentHealth, FreezeInfo, MonitorView, VmState
 from agentclient.model.states import AgentHow, AgentState, FreezeState, RunState
 from agentclient.model.text import printable
@@ -59,7 +60,7 @@ def _looked(state: VmState, view: MonitorView, at: datetime, *, has_monitor: boo
     if health is not state.agent:
         state = state._replace(agent=health)
     if view.gone or run_state in _LEFT:
-        return state.with_freeze(FreezeInfo(), gone=True)
+        return with_freeze(state, FreezeInfo(), gone=True)
     if state.held_by is not None:
         state = _released(state, view)
     if state.held_by is not None and state.held_by.state is not None:
@@ -128,7 +129,7 @@ def answered(said: Said, at: datetime) -> Change:
             agent=health,
             file_systems=state.file_systems if listed is None else listed,
         )
-        return state.with_freeze(_freeze(state, said.frozen, at))
+        return with_freeze(state, _freeze(state, said.frozen, at))
 
     return change
 
@@ -187,7 +188,8 @@ def unreachable(error: ConnectFailed, at: datetime, *, gone: bool | None) -> Cha
         health = AgentHealth(word, how, version=state.agent.version, seen_at=at, detail=str(error))
         state = state._replace(agent=health, trouble=f"agent's channel: {error}")
         if gone:
-            return state._replace(run_state=RunState.GONE).with_freeze(FreezeInfo(), gone=True)
+            state = state._replace(run_state=RunState.GONE)
+            return with_freeze(state, FreezeInfo(), gone=True)
         return _unseen(state)
 
     return change

@@ -188,8 +188,8 @@ class Visits:
         if state is None or state.agent.state is not AgentState.BUSY or state.vm.agent is None:
             return
         if state.agent.detail is None and now - self._named_at >= NAMES_EVERY_S:
-            from agentclient.access.other_holders import seen_among  # noqa: PLC0415 - as above
-            from agentclient.access.socket_clients import clients, in_words  # noqa: PLC0415 - seldom needed
+            from agentclient.access.host.other_holders import seen_among  # noqa: PLC0415 - as above
+            from agentclient.access.host.socket_clients import clients, in_words  # noqa: PLC0415 - seldom needed
 
             self._named_at = now
             found = clients(state.vm.agent.path)

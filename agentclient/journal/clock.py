@@ -10,7 +10,7 @@ from agentclient.journal.identity import boot_id
 from agentclient.model.clock import now as wall_now
 
 if TYPE_CHECKING:
-    from agentclient.journal.database import Row
+    from agentclient.journal.storage.database import Row
 
 _CLOCK_SET: Final = timedelta(seconds=3)
 

@@ -18,7 +18,7 @@ from agentclient.model.states import FreezeState, WindowKind
 from agentclient.model.vm import Process, Vm
 
 if TYPE_CHECKING:
-    from agentclient.journal.database import Row
+    from agentclient.journal.storage.database import Row
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from agentclient.model.states import FreezeState, Level, WindowKind
 from agentclient.model.vm import Process, Vm
 
 if TYPE_CHECKING:
-    from agentclient.journal.database import Statement
+    from agentclient.journal.storage.database import Statement
 
 # A guest whose agent is restarted without end must not fill the file (P7).
 MOST_EVENTS: Final = 200

@@ -13,14 +13,14 @@ from agentclient.journal.figures import LAST, Figures, figures
 from agentclient.journal.identity import boot_id, socket_of
 from agentclient.journal.left import at_work
 from agentclient.journal.rows import Happened, Moment, from_identity, identity
-from agentclient.journal.tables import MOMENTS
+from agentclient.journal.storage.tables import MOMENTS
 from agentclient.journal.writer import Query
 from agentclient.model.durations import in_words
 from agentclient.model.states import Phase, WindowKind, WindowState
 from agentclient.model.vm import Process, Vm
 
 if TYPE_CHECKING:
-    from agentclient.journal.database import Row, Rows, Statement
+    from agentclient.journal.storage.database import Row, Rows, Statement
     from agentclient.journal.writer import Journal
 
 READ_S: Final = 10.0

@@ -9,8 +9,8 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from agentclient.access.host.process import socket_identity, start_ticks, stat_fields, user_name
 from agentclient.access.presence import is_gone
-from agentclient.access.process import socket_identity, start_ticks, stat_fields
 from agentclient.model.text import printable
 from agentclient.model.vm import Process, Vm
 
@@ -38,7 +38,7 @@ class Who:
 def ourselves() -> Who:
     """Return who we are."""
     uid = os.getuid()
-    return Who(uid, user_of(uid), this_process(), _command(), socket.gethostname(), boot_id())
+    return Who(uid, user_name(uid), this_process(), _command(), socket.gethostname(), boot_id())
 
 
 def this_process() -> Process:
@@ -83,16 +83,6 @@ def socket_of(vm: Vm) -> str | None:
     if vm.agent is None:
         return None
     return socket_identity(vm.agent.path)
-
-
-def user_of(uid: int) -> str:
-    """Return a user's name; the number where it has none."""
-    import pwd  # noqa: PLC0415 - a directory service may be behind it
-
-    try:
-        return printable(pwd.getpwuid(uid).pw_name, 60)
-    except KeyError:
-        return str(uid)
 
 
 def _command() -> str:

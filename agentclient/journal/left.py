@@ -26,7 +26,7 @@ from agentclient.model.states import WindowKind
 from agentclient.model.vm import Process, Vm
 
 if TYPE_CHECKING:
-    from agentclient.journal.database import Row, Rows, Statement
+    from agentclient.journal.storage.database import Row, Rows, Statement
 
 DIED = "its process died before its end"
 NOT_SENT = "its process died before anything was sent"

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from agentclient.journal.identity import ourselves, socket_of
-from agentclient.journal.tables import MOMENTS
+from agentclient.journal.storage.tables import MOMENTS
 from agentclient.model.states import WindowKind
 from agentclient.model.text import printable
 from agentclient.model.vm import Process, Vm
 
 if TYPE_CHECKING:
-    from agentclient.journal.database import Statement
+    from agentclient.journal.storage.database import Statement
 
 LONGEST_TEXT: Final = 500
 LONGEST_LIST: Final = 64

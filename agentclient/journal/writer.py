@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from agentclient.journal.process import ProcessEnded, Server
-from agentclient.journal.state_folder import NoStateFolder, state_folder
+from agentclient.journal.storage.process import ProcessEnded, Server
+from agentclient.journal.storage.state_folder import NoStateFolder, state_folder
 from agentclient.model.text import printable
 
 if TYPE_CHECKING:
-    from agentclient.journal.database import Rows, Statement
+    from agentclient.journal.storage.database import Rows, Statement
 
 T = TypeVar("T")
 # How long a freeze or a thaw waits for the journal at the most, in seconds; and while its process

@@ -23,7 +23,7 @@ from agentclient.model.next_command import (
 )
 from agentclient.model.outcome import Meaning, Outcome, ThawOutcome
 from agentclient.model.rescue import Found, RescueOutcome, Rung
-from agentclient.model.snapshot import HeldBy
+from agentclient.model.snapshot import FreezeInfo, HeldBy, VmState
 from agentclient.model.states import (
     ENDS,
     Cause,
@@ -400,6 +400,22 @@ def thawed_later(outcome: Outcome) -> Outcome:
         short = f"{meaning.short.partition(';')[0]}; {guest.short}"
         meaning = meaning._replace(guest=guest.sentence, guest_is=guest.word, short=short)
     return outcome._replace(settled=True, stuck=None, next=None, meaning=meaning)
+
+
+def with_freeze(state: VmState, info: FreezeInfo, *, gone: bool = False) -> VmState:
+    """Return what is known of a VM, with another state of its file systems.
+
+    Args:
+        state: what was known.
+        info: what is known of the file systems now.
+        gone: the guest does not run any more.
+    """
+    last, left = state.last, state.left
+    if gone or info.state is FreezeState.THAWED:
+        left = None
+        if state.left_frozen and last is not None:
+            last = thawed_later(last)  # nobody needs to thaw it any more
+    return state._replace(freeze=info, last=last, left=left)
 
 
 def _meaning(copy: Said, guest: Lot, holder: int | None) -> Meaning:

@@ -25,12 +25,9 @@ from agentclient.model.outcome import (
     ThawOutcome,
 )
 from agentclient.model.snapshot import AgentHealth, HeldBy, VmState
-from agentclient.model.vm import VmId
 
 if TYPE_CHECKING:
-    from agentclient.fleet.findings import Finding
     from agentclient.model.rescue import RescueOutcome
-    from agentclient.operations.rescue.ladder import Offer
 
 SCHEMA = 1
 # Not among the events that happen to one VM.
@@ -148,33 +145,6 @@ def rescue_object(rescue: RescueOutcome) -> JsonObject:
         "meaning": _meaning(rescue.meaning),
         "next": rescue.next,
         "reason": rescue.reason,
-    }
-
-
-def offer_object(vm: VmId, offer: Offer) -> JsonObject:
-    """Return one rung before it is taken: a line of ``frostwatch rescue --json``."""
-    return {
-        "schema": SCHEMA,
-        "vm": str(vm),
-        "rung": offer.step.rung.value,
-        "by": offer.step.means.value if offer.step.means else None,
-        "serial": offer.step.serial,
-        "sensible": offer.sensible,
-        "possible": offer.possible,
-        "why_not": offer.why_not,
-        "does": offer.does,
-        "risk": offer.risk,
-    }
-
-
-def finding_object(finding: Finding) -> JsonObject:
-    """Return one finding: a line of ``frostwatch doctor --json``."""
-    return {
-        "schema": SCHEMA,
-        "subject": finding.subject,
-        "level": finding.level.value,
-        "text": finding.text,
-        "advice": finding.advice,
     }
 
 

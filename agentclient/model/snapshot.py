@@ -256,22 +256,6 @@ class VmState(NamedTuple):
             info = FreezeInfo()
         return self._replace(freeze=info, held_by=held)
 
-    def with_freeze(self, info: FreezeInfo, *, gone: bool = False) -> VmState:
-        """Return the state with another state of the file systems.
-
-        Args:
-            info: what is known of them now.
-            gone: the guest does not run any more.
-        """
-        last, left = self.last, self.left
-        if gone or info.state is FreezeState.THAWED:
-            left = None
-            if self.left_frozen and last is not None:
-                from agentclient.model.consequences import thawed_later  # noqa: PLC0415 - it knows us
-
-                last = thawed_later(last)  # nobody needs to thaw it any more
-        return self._replace(freeze=info, last=last, left=left)
-
 
 class LogLine(NamedTuple):
     """One line of a VM's log.

@@ -104,7 +104,7 @@ class Freezer:
     def _guarded(self, prepared: Prepared) -> Outcome:
         """Freeze, with somebody who thaws if we die in the middle of it (P4)."""
         conversation, schedule = prepared.conversation, self._request.schedule
-        self._uuid = uuid_of(self._link)
+        self._uuid = uuid_of(self._link.monitor)
         window = self._armed(conversation.channel)
         timeout_s = schedule.thaw_timeout_s
         care = Care(self._holder, self._link.trusted, timeout_s, window, self._reporter.tell)

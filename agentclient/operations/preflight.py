@@ -14,10 +14,10 @@ from agentclient.access.agent import GuestAgent
 from agentclient.access.agent_session import Conversation
 from agentclient.access.cancel import Cancellation
 from agentclient.access.guest_link import Link
-from agentclient.access.other_holders import seen_among
-from agentclient.access.peer import is_another
+from agentclient.access.host.other_holders import seen_among
+from agentclient.access.host.peer import is_another
+from agentclient.access.host.socket_clients import clients, in_words
 from agentclient.access.self_check import is_self, own_uuid
-from agentclient.access.socket_clients import clients, in_words
 from agentclient.access.stream import ConnectFailed, ConnectProblem
 from agentclient.freeze.coverage import Coverage, describe
 from agentclient.freeze.effects import Tell
@@ -218,7 +218,7 @@ class Preflight:
         return refusal._replace(reason=f"{refusal.reason}: {words}") if words else refusal
 
     def _refuse_self(self) -> Outcome | None:
-        if not is_self(self._link, own_uuid()):
+        if not is_self(self._link.monitor, own_uuid()):
             return None
         reason = "it is the machine on which frostwatch runs: frozen, it could not thaw itself"
         return refused(Refusal.SELF, reason)

@@ -9,7 +9,7 @@ from typing import Final, TypeVar, cast
 from agentclient.fleet.store import Fleet
 from agentclient.freeze.effects import Tell
 from agentclient.journal.entry import Entry
-from agentclient.model.consequences import meant, rescue_meant, thaw_meant
+from agentclient.model.consequences import meant, rescue_meant, thaw_meant, with_freeze
 from agentclient.model.events import Event, EventKind, OnEvent
 from agentclient.model.outcome import FileSystem, Outcome, ThawOutcome
 from agentclient.model.rescue import RescueOutcome
@@ -126,7 +126,7 @@ class FleetReporter:
         def change(old: VmState) -> VmState:
             same = (old.freeze.state, old.freeze.foreign) == (state, foreign)
             since = old.freeze.since if same else at
-            return old.with_freeze(FreezeInfo(state, since, foreign))
+            return with_freeze(old, FreezeInfo(state, since, foreign))
 
         self._update(change)
 

@@ -10,12 +10,12 @@ from typing import Final
 
 from agentclient.access.agent_session import Conversation
 from agentclient.access.guest_link import CHANNEL_WAIT_S, Link, connect
-from agentclient.access.other_holders import seen_among
-from agentclient.access.peer import is_another
-from agentclient.access.process import has_gone
+from agentclient.access.host.other_holders import seen_among
+from agentclient.access.host.peer import is_another
+from agentclient.access.host.process import has_gone
+from agentclient.access.host.socket_clients import clients
+from agentclient.access.host.socket_clients import in_words as in_words_of
 from agentclient.access.self_check import uuid_of
-from agentclient.access.socket_clients import clients
-from agentclient.access.socket_clients import in_words as in_words_of
 from agentclient.access.stream import ConnectFailed
 from agentclient.backends.qemu.migration import find_target, where
 from agentclient.freeze.effects import Tell
@@ -153,7 +153,7 @@ class Thawer:
 
     def _elsewhere(self) -> ThawOutcome:
         """Thaw it where it runs now, if that is on this host."""
-        target = find_target(self._link, uuid_of(self._link))
+        target = find_target(self._link, uuid_of(self._link.monitor))
         if target is None:
             reason = "the VM has migrated away (QEMU does not tell where to)"
             return self._told(self._outcome(None, None, reason, stuck=Stuck.MIGRATED))

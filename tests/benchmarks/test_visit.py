@@ -13,7 +13,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from agentclient.access.agent_probe import question
 from agentclient.access.exchange import run
-from agentclient.access.peer import find_peer
+from agentclient.access.host.peer import find_peer
 from agentclient.access.stream import UnixEndpoint
 from agentclient.model.states import FreezeState
 from agentclient.model.vm import AgentChannel, Vm, VmId

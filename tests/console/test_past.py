@@ -7,7 +7,7 @@ import pytest
 from agentclient.journal.figures import Figures
 from agentclient.journal.history import Past, WindowRow
 from agentclient.journal.rows import Moment
-from agentclient.journal.tables import MOMENTS
+from agentclient.journal.storage.tables import MOMENTS
 from agentclient.model.errors import FrostwatchError
 from agentclient.model.states import WindowKind, WindowState
 from tests.console.driving import seated

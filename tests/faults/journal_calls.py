@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from agentclient.journal import process
+from agentclient.journal.storage import process
 
 # The calls that SQLite, and what is around it, make on the journal's files; and how they may fail.
 CALLS: Final = {

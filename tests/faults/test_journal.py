@@ -22,7 +22,7 @@ from agentclient.access.guest_link import Links
 from agentclient.backends.drill.processes import Drill
 from agentclient.backends.drill.troubles import Trouble
 from agentclient.fleet.store import Fleet
-from agentclient.journal import process
+from agentclient.journal.storage import process
 from agentclient.journal.writer import START_S, Journal
 from agentclient.model.events import Event, EventKind
 from agentclient.model.outcome import Outcome

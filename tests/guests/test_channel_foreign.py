@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from agentclient.access.socket_clients import clients
+from agentclient.access.host.socket_clients import clients
 from agentclient.backends.explicit import ExplicitSource
 from agentclient.fleet.watcher import Watcher
 from agentclient.model.events import EventKind

@@ -19,7 +19,7 @@ from typing import Self
 import pytest
 
 from agentclient.access.guest_link import Links
-from agentclient.access.peer import find_peer
+from agentclient.access.host.peer import find_peer
 from agentclient.backends.explicit import ExplicitSource, parse_vm_spec
 from agentclient.backends.qemu.source import QemuSource
 from agentclient.fleet.store import Fleet

@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from agentclient.journal.database import Statement
 from agentclient.journal.entry import Entry, begin_freeze
 from agentclient.journal.history import WindowRow, windows
+from agentclient.journal.storage.database import Statement
 from agentclient.journal.writer import Journal, Query
 from agentclient.model.clock import now
 from agentclient.model.events import Event, EventKind

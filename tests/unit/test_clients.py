@@ -6,7 +6,7 @@ import os
 import socket
 from pathlib import Path
 
-from agentclient.access.socket_clients import Client, clients, in_words
+from agentclient.access.host.socket_clients import Client, clients, in_words
 
 
 def test_the_one_that_is_served_comes_before_the_one_that_waits(tmp_path: Path) -> None:

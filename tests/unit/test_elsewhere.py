@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from agentclient.access.other_holders import HOLDER, seen_among
-from agentclient.access.socket_clients import Client
+from agentclient.access.host.other_holders import HOLDER, seen_among
+from agentclient.access.host.socket_clients import Client
 from agentclient.fleet.health import looked, may_ask
 from agentclient.journal.elsewhere import Elsewhere, elsewhere, held_by
 from agentclient.journal.identity import ourselves

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.access.process import has_gone
+from agentclient.access.host.process import has_gone
 from agentclient.model.vm import Process
 
 

@@ -15,8 +15,8 @@ from agentclient.access import exchange as steps
 from agentclient.access import guest_inputs as inputs_module
 from agentclient.access import monitor as monitor_module
 from agentclient.access.guest_inputs import Inputs, Serial, find_inputs, sit_down
+from agentclient.access.host.process import start_ticks, stat_fields
 from agentclient.access.monitor import Monitor
-from agentclient.access.process import start_ticks, stat_fields
 from agentclient.access.qmp_session import Ask, MonitorTrouble
 from agentclient.access.stream import ConnectFailed, ConnectProblem
 from agentclient.journal.identity import this_process

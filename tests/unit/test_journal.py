@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from agentclient.journal import entry as entry_module
-from agentclient.journal import store as store_module
-from agentclient.journal.database import Trouble
 from agentclient.journal.history import windows
 from agentclient.journal.rows import LONGEST_LIST, LONGEST_TEXT
-from agentclient.journal.store import Store
-from agentclient.journal.tables import STEPS
+from agentclient.journal.storage import store as store_module
+from agentclient.journal.storage.database import Trouble
+from agentclient.journal.storage.store import Store
+from agentclient.journal.storage.tables import STEPS
 from agentclient.journal.writer import PATIENCE_S, Journal
 from agentclient.model.events import EventKind
 from agentclient.model.outcome import FileSystem, Outcome

@@ -13,6 +13,7 @@ from agentclient.fleet.store import Fleet
 from agentclient.journal.entry import begin_thaw
 from agentclient.journal.left import NOT_SENT, STANDING, VM_GONE, Standing, match
 from agentclient.journal.writer import Journal
+from agentclient.model.consequences import with_freeze
 from agentclient.model.events import EventKind
 from agentclient.model.outcome import Outcome, ThawOutcome
 from agentclient.model.snapshot import AgentHealth, FreezeInfo, LeftBy, VmState
@@ -264,7 +265,7 @@ def test_a_guest_that_is_found_thawed_settles_its_window(scene: Scene) -> None:
     recovery.look(fleet)
     before = fleet.get(scene.vm.id)
     seen = AgentHealth(AgentState.ALIVE, seen_at=NOON)
-    after = before._replace(agent=seen).with_freeze(FreezeInfo(FreezeState.THAWED, NOON))
+    after = with_freeze(before._replace(agent=seen), FreezeInfo(FreezeState.THAWED, NOON))
     assert after.left is None
     recovery.answered(before, after)
     (row,) = rows(scene.journal)

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.access.guest_link import Link, connect
+from agentclient.access.guest_link import connect
+from agentclient.access.monitor import Monitor
 from agentclient.backends.qemu import migration
 from agentclient.backends.qemu.migration import target_among, where
-from agentclient.model.vm import AgentChannel, Process, Vm, VmId
+from agentclient.model.vm import AgentChannel, MonitorChannel, Process, Vm, VmId
 from tests.unit.fake_proc import FakeProc
 
 UUID = "8d5c1f5e-3a52-4f0c-9d8e-0b6c6f1f7a11"
@@ -17,9 +18,8 @@ SOURCE = connect(Vm(VmId("qemu", "db"), AgentChannel(Path("/run/a")), process=Pr
 
 
 def vm(pid: int) -> Vm:
-    return Vm(
-        VmId("qemu", f"db#{pid}"), AgentChannel(Path(f"/run/{pid}")), process=Process(pid, 1000)
-    )
+    agent, monitor = AgentChannel(Path(f"/run/{pid}.qga")), MonitorChannel(Path(f"/run/{pid}.qmp"))
+    return Vm(VmId("qemu", f"db#{pid}"), agent, monitor, process=Process(pid, 1000))
 
 
 def test_it_has_the_uuid_and_was_started_to_take_a_migration(
@@ -32,9 +32,10 @@ def test_it_has_the_uuid_and_was_started_to_take_a_migration(
     proc.add(13, ["qemu", "-incoming", "defer"])
     uuids = {10: UUID, 11: UUID, 12: "another", 13: UUID}
 
-    def uuid_of(link: Link) -> str | None:
-        assert link.vm.process is not None
-        return uuids[link.vm.process.pid]
+    def uuid_of(monitor: Monitor | None) -> str | None:
+        assert monitor is not None
+        assert monitor.process is not None
+        return uuids[monitor.process.pid]
 
     monkeypatch.setattr(migration, "uuid_of", uuid_of)
     vms = [vm(pid) for pid in uuids]

@@ -9,8 +9,8 @@ import pytest
 
 from agentclient.access import exchange as steps
 from agentclient.access import monitor as monitor_module
+from agentclient.access.host.process import start_ticks, stat_fields
 from agentclient.access.monitor import Monitor
-from agentclient.access.process import start_ticks, stat_fields
 from agentclient.access.stream import ConnectFailed, ConnectProblem
 from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import RunState, Transport

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.access import peer as peers
-from agentclient.access.socket_clients import listens
+from agentclient.access.host import peer as peers
+from agentclient.access.host.socket_clients import listens
 from agentclient.access.stream import ConnectFailed, ConnectProblem, UnixEndpoint
 from agentclient.holder.messages import pack, peer_in, peer_of, unpack
 from agentclient.journal.identity import this_process
@@ -169,7 +169,7 @@ def test_where_the_kernel_does_not_tell_a_connection_does(
     server: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In another network name space, say; and nothing is said on it."""
-    monkeypatch.setattr("agentclient.access.socket_clients.listeners", lambda _: {})
+    monkeypatch.setattr("agentclient.access.host.socket_clients.listeners", lambda _: {})
     assert peers.find_peer(Path(server.getsockname())) == Peer(None, US)
     accepted, _ = server.accept()
     with accepted:

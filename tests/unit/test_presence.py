@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentclient.access import presence
+from agentclient.access.host.process import start_ticks, stat_fields
 from agentclient.access.presence import NOBODY_S, Absence, Server, is_gone, server_of
-from agentclient.access.process import start_ticks, stat_fields
 from agentclient.access.stream import ConnectProblem, UnixChannel, UnixEndpoint
 from agentclient.model.vm import Process
 from tests.unit.fake_proc import FakeProc

@@ -10,17 +10,15 @@ from typing import Any, cast
 
 import pytest
 
-from agentclient.fleet.findings import Finding, FindingLevel
+from agentclient.fleet.findings import Finding, FindingLevel, finding_object
 from agentclient.journal.history import WindowRow
 from agentclient.journal.json_contract import window_object
-from agentclient.journal.tables import MOMENTS
+from agentclient.journal.storage.tables import MOMENTS
 from agentclient.model.consequences import rescue_meant
 from agentclient.model.events import Event, EventKind
 from agentclient.model.json_contract import (
     dumps,
     event_object,
-    finding_object,
-    offer_object,
     outcome_object,
     rescue_object,
     thaw_object,
@@ -45,7 +43,7 @@ from agentclient.model.states import (
     WindowState,
 )
 from agentclient.model.vm import Vm, VmId
-from agentclient.operations.rescue.ladder import Offer
+from agentclient.operations.rescue.ladder import Offer, offer_object
 
 DOCS = Path(__file__).parents[2] / "docs" / "json.md"
 AT = datetime(2026, 3, 1, 10, 20, 30, 123456, tzinfo=timezone(timedelta(hours=1)))

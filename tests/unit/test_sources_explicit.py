@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentclient.access.peer import PeersOfSockets
+from agentclient.access.host.peer import PeersOfSockets
 from agentclient.backends.base import merge
 from agentclient.backends.explicit import ExplicitSource, parse_vm_spec
 from agentclient.backends.option_string import quote

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from agentclient.access.guest_link import connect
-from agentclient.access.peer import is_another
-from agentclient.access.process import start_ticks, stat_fields
+from agentclient.access.host.peer import is_another
+from agentclient.access.host.process import start_ticks, stat_fields
 from agentclient.backends.base import merge
 from agentclient.backends.explicit import ExplicitSource, parse_vm_spec
 from agentclient.backends.qemu.pve_config import ProxmoxConfigs
@@ -189,7 +189,7 @@ def qemu(tmp_path: Path) -> Iterator[tuple[Process, Path]]:
 
 @pytest.fixture
 def all_are_qemu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agentclient.access.peer.is_qemu", lambda _: True)
+    monkeypatch.setattr("agentclient.access.host.peer.is_qemu", lambda _: True)
 
 
 @pytest.mark.usefixtures("all_are_qemu")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.access.process import is_qemu
+from agentclient.access.host.process import is_qemu
 from agentclient.backends.qemu.pve_config import parse_config
 from agentclient.backends.qemu.source import Name, QemuSource, give_ids
 from agentclient.model.errors import FrostwatchError

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from agentclient.access.guest_link import Link, connect
-from agentclient.access.process import PROC
+from agentclient.access.host.process import PROC
 from agentclient.access.self_check import uuid_of
 from agentclient.model.errors import FrostwatchError
 from agentclient.model.vm import Process, Vm
@@ -51,7 +51,7 @@ def target_among(vms: Iterable[Vm], source: Link, uuid: str, proc: Path = PROC) 
         if not _takes_migrations(vm.process, proc):
             continue
         link = connect(vm)
-        if uuid_of(link) == uuid:
+        if uuid_of(link.monitor) == uuid:
             return vm
     return None
 

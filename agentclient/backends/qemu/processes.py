@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from agentclient.access.peer import user_of
-from agentclient.access.process import is_qemu, start_ticks, stat_fields
+from agentclient.access.host.peer import user_of
+from agentclient.access.host.process import is_qemu, start_ticks, stat_fields
 from agentclient.backends.base import Note
 from agentclient.model.errors import FrostwatchError
 from agentclient.model.vm import Process

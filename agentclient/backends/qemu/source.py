@@ -14,8 +14,8 @@ from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from agentclient.access.peer import PeersOfSockets, suits, user_name
-from agentclient.access.process import socket_identity
+from agentclient.access.host.peer import PeersOfSockets, suits
+from agentclient.access.host.process import socket_identity, user_name
 from agentclient.backends.base import LIBVIRT, Abilities, Note
 from agentclient.backends.qemu.command import AgentPort, Chardev, QemuCommand
 from agentclient.backends.qemu.command_parser import parse_command_line

@@ -15,8 +15,8 @@ from agentclient.access.agent import GuestAgent
 from agentclient.access.agent_session import Conversation
 from agentclient.access.guest_inputs import Inputs, find_inputs
 from agentclient.access.guest_link import CHANNEL_WAIT_S, Link
+from agentclient.access.host.peer import is_another
 from agentclient.access.monitor_proof import doubt_of, unproven
-from agentclient.access.peer import is_another
 from agentclient.access.stream import ConnectFailed, StreamEnded
 from agentclient.freeze.effects import Tell
 from agentclient.model.errors import AgentError, AgentTimeout, Cancelled

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from agentclient.access.guest_link import Link
-from agentclient.access.peer import user_of
+from agentclient.access.host.peer import user_of
 from agentclient.freeze.effects import Tell
 from agentclient.model.events import EventKind
 from agentclient.model.next_command import rescue_command

@@ -15,10 +15,12 @@ from typing import Final
 from agentclient.access.guest_inputs import Inputs, Serial
 from agentclient.freeze.port_watch import BLOCKED_STATES, RELEASED_BY
 from agentclient.model.durations import in_words
+from agentclient.model.json_contract import SCHEMA, JsonObject
 from agentclient.model.rescue import Means, RescueTimes, Rung, Step
 from agentclient.model.snapshot import MonitorView, VmState
 from agentclient.model.states import AgentState, FreezeState, Phase, RunState
 from agentclient.model.text import printable
+from agentclient.model.vm import VmId
 
 # An agent that owes an answer for so long may hang.
 HANGS_S: Final = 10.0
@@ -97,6 +99,22 @@ class Offer:
     def title(self) -> str:
         """The rung's word, and how it is done where there are several ways."""
         return title(self.step)
+
+
+def offer_object(vm: VmId, offer: Offer) -> JsonObject:
+    """Return one rung before it is taken: a line of ``frostwatch rescue --json``."""
+    return {
+        "schema": SCHEMA,
+        "vm": str(vm),
+        "rung": offer.step.rung.value,
+        "by": offer.step.means.value if offer.step.means else None,
+        "serial": offer.step.serial,
+        "sensible": offer.sensible,
+        "possible": offer.possible,
+        "why_not": offer.why_not,
+        "does": offer.does,
+        "risk": offer.risk,
+    }
 
 
 def title(step: Step) -> str:

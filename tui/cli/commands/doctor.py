@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agentclient.model.json_contract import dumps, finding_object
+from agentclient.fleet.findings import finding_object
+from agentclient.model.json_contract import dumps
 from agentclient.model.text import printable
 from tui.cli import session, table
 from tui.cli.options import Options, json_option, with_options

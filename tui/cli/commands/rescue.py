@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from agentclient.model.errors import BadInput, FrostwatchError
-from agentclient.model.json_contract import dumps, offer_object
+from agentclient.model.json_contract import dumps
 from agentclient.model.rescue import BY_ITSELF, Means, Rung, Step
 from agentclient.model.text import printable
+from agentclient.operations.rescue.ladder import offer_object
 from tui.cli import session
 from tui.cli.options import Options, json_option, with_options
 from tui.cli.runner import Conductor

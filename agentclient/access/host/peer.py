@@ -8,24 +8,23 @@ handed to it, on which it calls ``listen()`` once more. With ``-runas`` it still
 from __future__ import annotations
 
 import os
-import pwd
 import select
 import socket
 import struct
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from agentclient.access.process import (
+from agentclient.access.host.process import (
     PROC,
     has_gone,
     is_qemu,
     socket_identity,
     start_ticks,
     stat_fields,
+    user_name,
 )
-from agentclient.model.text import printable
+from agentclient.access.host.unix_socket import connect_to
 from agentclient.model.vm import Peer, Process, Vm
 
 _CREDENTIALS: Final = struct.Struct("3i")
@@ -120,7 +119,7 @@ def find_peers(paths: Iterable[Path]) -> Mapping[Path, Peer]:
     A process is only named if it is a QEMU: another one passes on what is said, and may be
     replaced while the VM lives.
     """
-    from agentclient.access.socket_clients import listeners  # noqa: PLC0415 - most hosts' lists need it never
+    from agentclient.access.host.socket_clients import listeners  # noqa: PLC0415 - most hosts' lists need it never
 
     wanted = tuple(paths)
     pids = listeners(wanted) if wanted else {}
@@ -145,8 +144,6 @@ def _among(pids: Sequence[int]) -> Peer | None:
 
 def _connected_to(path: Path) -> Peer | None:
     """Ask who listens by connecting and closing again without a byte: in containers, say."""
-    from agentclient.access.stream import connect_to  # noqa: PLC0415 - it needs this module itself
-
     kind = socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
     try:
         with socket.socket(socket.AF_UNIX, kind) as connection:
@@ -201,15 +198,6 @@ def user_of(process: Process, proc: Path = PROC) -> int | None:
     return None
 
 
-@cache
-def user_name(uid: int) -> str:
-    """Return a user's name; the number where it has none."""
-    try:
-        return printable(pwd.getpwuid(uid).pw_name, 32)
-    except KeyError:
-        return str(uid)
-
-
 def _is_a_qemu(pid: int) -> bool:
     return qemu_process(pid) is not None
 
@@ -231,7 +219,7 @@ def _is_that_process(connection: socket.socket, path: Path, process: Process) ->
     try:
         pidfd = connection.getsockopt(socket.SOL_SOCKET, _PEER_PIDFD)
     except OSError:
-        from agentclient.access.socket_clients import listens  # noqa: PLC0415 - seldom needed: before Linux 6.5
+        from agentclient.access.host.socket_clients import listens  # noqa: PLC0415 - seldom needed: before Linux 6.5
 
         return listens(process.pid, path)
     try:

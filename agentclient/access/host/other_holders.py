@@ -11,7 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from agentclient.access.socket_clients import Client
+from agentclient.access.host.process import user_name
+from agentclient.access.host.socket_clients import Client
 from agentclient.model.snapshot import HeldBy
 
 HOLDER: Final = "frostwatch-hold"
@@ -40,10 +41,4 @@ def _by_process(holder: int, proc: Path) -> HeldBy:
     words = (folder / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")
     pid = int(words[-1])  # whose holder it is: its last argument
     ended = not (proc / str(pid)).exists()
-    return HeldBy(pid, _user(folder.stat().st_uid), holder=holder, ended=ended)
-
-
-def _user(uid: int) -> str:
-    from agentclient.journal.identity import user_of  # noqa: PLC0415 - a directory service may be behind
-
-    return user_of(uid)
+    return HeldBy(pid, user_name(folder.stat().st_uid), holder=holder, ended=ended)

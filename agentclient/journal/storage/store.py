@@ -1,7 +1,7 @@
 """The journal's file: how it is opened, and what becomes of it when it is broken.
 
-For the journal's own process alone (`agentclient.journal.server`): its disk may hang, and whoever
-touches it then can't even be killed.
+For the journal's own process alone (`agentclient.journal.storage.server`): its disk may hang, and
+whoever touches it then can't even be killed.
 """
 
 from __future__ import annotations
@@ -18,10 +18,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from agentclient.journal.database import BUSY_S, Done, Statement, Trouble, in_transaction, prepare
-from agentclient.journal.fault import is_corrupt, is_of_disk, of_system, why
-from agentclient.journal.state_folder import make_folder
-from agentclient.journal.tables import STEPS, Steps
+from agentclient.journal.storage.database import (
+    BUSY_S,
+    Done,
+    Statement,
+    Trouble,
+    in_transaction,
+    prepare,
+)
+from agentclient.journal.storage.fault import is_corrupt, is_of_disk, of_system, why
+from agentclient.journal.storage.state_folder import make_folder
+from agentclient.journal.storage.tables import STEPS, Steps
 
 MOST_WINDOWS: Final = 10_000
 _FILES: Final = ("", "-wal", "-shm")

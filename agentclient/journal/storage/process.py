@@ -16,12 +16,12 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from agentclient.journal.server import HEAD_BYTES, packed
+from agentclient.journal.storage.server import HEAD_BYTES, packed
 
-_PACKAGES: Final = str(Path(__file__).resolve().parents[2])
+_PACKAGES: Final = str(Path(__file__).resolve().parents[3])
 _BOOT: Final = (
-    "import sys; sys.path.append(sys.argv[1]); from agentclient.journal.server import main; "
-    "main(sys.argv[2])"
+    "import sys; sys.path.append(sys.argv[1]); "
+    "from agentclient.journal.storage.server import main; main(sys.argv[2])"
 )
 # So much waits in the pipe for a slow disk when we leave.
 _PIPE_BYTES: Final = 1 << 20

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pwd
+from functools import cache
 from pathlib import Path
 
+from agentclient.model.text import printable
 from agentclient.model.vm import Process
 
 PROC = Path("/proc")
@@ -80,3 +83,12 @@ def file_identity(path: Path) -> str:
     """
     found = path.stat()
     return f"{found.st_dev}:{found.st_ino}:{found.st_mtime_ns}"
+
+
+@cache
+def user_name(uid: int) -> str:
+    """Return a user's name; the number where it has none."""
+    try:
+        return printable(pwd.getpwuid(uid).pw_name, 60)
+    except KeyError:
+        return str(uid)

@@ -1,6 +1,6 @@
 """An open journal: its versions, and jobs that are done in one transaction.
 
-For the journal's own process alone, as the file itself (`agentclient.journal.store`).
+For the journal's own process alone, as the file itself (`agentclient.journal.storage.store`).
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final, NamedTuple
 
-from agentclient.journal.fault import code, is_of_one_job
-from agentclient.journal.tables import Steps
+from agentclient.journal.storage.fault import code, is_of_one_job
+from agentclient.journal.storage.tables import Steps
 
 # How long another program's transaction is waited for, in seconds.
 BUSY_S: Final = 1.0

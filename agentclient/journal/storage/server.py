@@ -16,10 +16,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from agentclient.journal.database import Trouble
-from agentclient.journal.fault import of_system
-from agentclient.journal.state_folder import make_folder
-from agentclient.journal.store import Store
+from agentclient.journal.storage.database import Trouble
+from agentclient.journal.storage.fault import of_system
+from agentclient.journal.storage.state_folder import make_folder
+from agentclient.journal.storage.store import Store
 
 NAME: Final = b"frostwatch-jour"
 HEAD_BYTES: Final = 8

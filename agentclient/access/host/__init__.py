@@ -1,0 +1,1 @@
+"""What the kernel of this host tells: processes, who listens on a socket, who is connected."""

@@ -1,0 +1,1 @@
+"""The journal's file, in the one process that touches its disk."""
