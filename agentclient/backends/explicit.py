@@ -12,8 +12,7 @@ from agentclient.access.host.peer import PeersOfSockets, sockets_of
 from agentclient.access.host.process import user_name
 from agentclient.backends.base import Abilities, Note
 from agentclient.backends.option_string import split_pairs
-from agentclient.backends.qemu.command import is_libvirts_path
-from agentclient.backends.socket_check import check_socket
+from agentclient.backends.socket_check import check_socket, is_libvirts_path
 from agentclient.model.errors import BadInput
 from agentclient.model.states import Transport
 from agentclient.model.text import printable

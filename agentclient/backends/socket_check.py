@@ -106,3 +106,8 @@ def _kind(mode: int) -> str:
     if stat.S_ISDIR(mode):
         return "a folder"
     return "a file" if stat.S_ISREG(mode) else "a device or pipe"
+
+
+def is_libvirts_path(path: str) -> bool:
+    """Return whether a socket lies where libvirt keeps its own (system and session daemons)."""
+    return "/libvirt/qemu/" in path

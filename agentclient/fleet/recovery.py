@@ -11,7 +11,7 @@ from typing import Final
 from agentclient.fleet.store import Fleet
 from agentclient.journal import rows
 from agentclient.journal.elsewhere import held_by
-from agentclient.journal.left import STANDING, Left, close_over, match
+from agentclient.journal.left import STANDING, close_over, match
 from agentclient.journal.writer import PATIENCE_S, Journal
 from agentclient.model.clock import now
 from agentclient.model.json_contract import rfc3339
@@ -62,20 +62,6 @@ class Recovery:
             return
         at = rfc3339(after.agent.seen_at) or ""
         self._journal.put(rows.close(left.window, FOUND_THAWED, at, settled=True))
-
-
-def is_ours(journal: Journal | None, vm: Vm) -> bool:
-    """Return whether a VM's freeze is provably what a dead frostwatch has left, as of now.
-
-    Args:
-        journal: where windows stand; None where none is kept.
-        vm: the VM.
-    """
-    if journal is None:
-        return False
-    found = journal.ask(STANDING, PATIENCE_S)
-    left: tuple[Left, ...] = found.left if found is not None else ()
-    return match(vm, left) is not None
 
 
 def held_now(journal: Journal, vm: Vm) -> HeldBy | None:

@@ -20,7 +20,7 @@ from agentclient.journal import rows
 from agentclient.journal.clock import since_boot
 from agentclient.journal.elsewhere import Elsewhere, elsewhere
 from agentclient.journal.identity import boot_id, is_dead, ourselves, socket_of
-from agentclient.journal.writer import Query
+from agentclient.journal.writer import PATIENCE_S, Journal, Query
 from agentclient.model.snapshot import LeftBy
 from agentclient.model.states import WindowKind
 from agentclient.model.vm import Process, Vm
@@ -177,6 +177,20 @@ def match(vm: Vm, left: Iterable[Left]) -> LeftBy | None:
         if same:
             return one.by
     return None
+
+
+def is_ours(journal: Journal | None, vm: Vm) -> bool:
+    """Return whether a VM's freeze is provably what a dead frostwatch has left, as of now.
+
+    Args:
+        journal: where windows stand; None where none is kept.
+        vm: the VM.
+    """
+    if journal is None:
+        return False
+    found = journal.ask(STANDING, PATIENCE_S)
+    left: tuple[Left, ...] = found.left if found is not None else ()
+    return match(vm, left) is not None
 
 
 def at_work(row: Row) -> bool:

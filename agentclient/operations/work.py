@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from agentclient.access.guest_link import Links
-from agentclient.fleet.recovery import held_now, is_ours
+from agentclient.fleet.recovery import held_now
 from agentclient.fleet.store import Fleet
 from agentclient.freeze.effects import Tell
 from agentclient.freeze.verdict import refused
 from agentclient.holder.client import HolderClient
 from agentclient.journal.entry import Entry, begin_freeze, begin_rescue, begin_thaw
 from agentclient.journal.history import Past, past
+from agentclient.journal.left import is_ours
 from agentclient.journal.writer import Journal
 from agentclient.model.errors import FrostwatchError
 from agentclient.model.events import EventKind, OnEvent

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.fleet.recovery import FOUND_THAWED, Recovery, held_now, is_ours, with_left
+from agentclient.fleet.recovery import FOUND_THAWED, Recovery, held_now, with_left
 from agentclient.fleet.store import Fleet
 from agentclient.journal.entry import begin_thaw
-from agentclient.journal.left import NOT_SENT, STANDING, VM_GONE, Standing, match
+from agentclient.journal.left import NOT_SENT, STANDING, VM_GONE, Standing, is_ours, match
 from agentclient.journal.writer import Journal
 from agentclient.model.consequences import with_freeze
 from agentclient.model.events import EventKind

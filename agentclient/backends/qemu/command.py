@@ -128,8 +128,3 @@ def _reluctance(monitor: QmpMonitor) -> int:
     if label == "qmp" and "/qemu-server/" in path:
         return 2
     return 1
-
-
-def is_libvirts_path(path: str) -> bool:
-    """Return whether a socket lies where libvirt keeps its own (system and session daemons)."""
-    return "/libvirt/qemu/" in path

@@ -21,9 +21,9 @@ from agentclient.backends.qemu.command import (
     Chardev,
     QemuCommand,
     QmpMonitor,
-    is_libvirts_path,
     preferred_monitor,
 )
+from agentclient.backends.socket_check import is_libvirts_path
 from agentclient.model.states import Transport
 
 AGENT_PORT_NAME = re.compile(r"org\.qemu\.guest_agent\.[0-9]+")
