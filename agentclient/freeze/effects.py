@@ -35,5 +35,5 @@ class Tell:
     fields: Mapping[str, object] = field(default_factory=dict)
 
 
-Move = Send | Resync | Tell
+Effect = Send | Resync | Tell
 NewTicket = Callable[[], int]

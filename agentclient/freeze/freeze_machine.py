@@ -1,7 +1,8 @@
 """The bounded freeze as a pure state machine (protocol §4, promise P3).
 
-In: replies, looks at the monitor, ticks, the operator's wishes. Out: requests to write, things to
-tell, one `Outcome`. It has no clock and no thread, so that an hour is tested in microseconds.
+In: replies, looks at the monitor, ticks, the operator's instructions. Out: requests to write,
+things to tell, one `Outcome`. It has no clock and no thread, so that an hour is tested in
+microseconds.
 
     pending ──reply──▶ verifying ──evidence──▶ held ──hold ends──▶ released ──thawed──▶ done
        │  ▲                                      │                    ▲
@@ -22,7 +23,7 @@ from typing import Final
 
 from agentclient.freeze.certificate import conclude, learned
 from agentclient.freeze.coverage import Coverage
-from agentclient.freeze.effects import Move, NewTicket, Resync, Send, Tell
+from agentclient.freeze.effects import Effect, NewTicket, Resync, Send, Tell
 from agentclient.freeze.evidence import Facts
 from agentclient.freeze.port_watch import CHANGE_TEXT, DEATHS, RELEASED_BY, Change, PortWatch
 from agentclient.freeze.thaw_machine import ThawReport
@@ -177,7 +178,7 @@ class FreezeMachine:
 
     @property
     def wakes_at(self) -> float:
-        """When `tick` has something to do at the latest."""
+        """When `on_tick` has something to do at the latest."""
         if self.state is State.PENDING:
             return self.step_ends_at
         if self.state is State.HELD and self.window is not None:
@@ -229,7 +230,7 @@ class FreezeMachine:
 
     # -- what the driver tells ------------------------------------------------------------
 
-    def start(self, now: float) -> list[Move]:
+    def start(self, now: float) -> list[Effect]:
         """Send the freeze."""
         plan = self._plan
         self._freeze = self._ticket()
@@ -246,13 +247,13 @@ class FreezeMachine:
             Tell(EventKind.SENT, Level.INFO, text, {"total_s": plan.schedule.total_s}),
         ]
 
-    def heard(self, now: float, event: WireEvent) -> list[Move]:
+    def on_reply(self, now: float, event: WireEvent) -> list[Effect]:
         """Take what came from the agent."""
         if isinstance(event, Dropped):
             return self._noise(event)
         self.heard_at = now
         if self.state is State.HELD and self.window is not None:
-            return self._held(now, self.window.heard(event))
+            return self._held(now, self.window.on_reply(event))
         match event:
             case Reply(ticket, value) if ticket == self._freeze:
                 return self._replied(now, value)
@@ -270,25 +271,25 @@ class FreezeMachine:
                 return self._synced(now)
         return []
 
-    def saw(self, now: float, view: MonitorView) -> list[Move]:
+    def on_look(self, now: float, view: MonitorView) -> list[Effect]:
         """Take one look at the monitor."""
-        changes = self.watch.saw(now, view)
+        changes = self.watch.on_look(now, view)
         if self._replied_at is not None and self._written_before is None:
             # The driver hands over what it has read before it looks: this look began after the
             # answer. An older one would count what was flushed before the guest was frozen.
             self._written_before = view.written_bytes
-        moves: list[Move] = [self._tell(now, change) for change in changes]
+        effects: list[Effect] = [self._tell(now, change) for change in changes]
         if self.state is State.HELD and self.window is not None:
-            return self._held(now, moves + self.window.saw(now, changes))
+            return self._held(now, effects + self.window.on_changes(now, changes))
         for change in changes:
-            moves += self._changed(now, change)
+            effects += self._changed(now, change)
         if self.state is State.VERIFYING and view.port_open is not None:
             self._looked = True
             if not self._status_ticket:
-                moves += self._conclude(now, judge_reply(self._facts(now)))
-        return moves
+                effects += self._conclude(now, judge_reply(self._facts(now)))
+        return effects
 
-    def tick(self, now: float) -> list[Move]:
+    def on_tick(self, now: float) -> list[Effect]:
         """Take the time."""
         if now < self.wakes_at:
             return []
@@ -302,11 +303,11 @@ class FreezeMachine:
             case State.VERIFYING:
                 return self._conclude(now, judge_reply(self._facts(now)))
             case State.HELD if self.window is not None:
-                return self._held(now, self.window.tick(now))
+                return self._held(now, self.window.on_tick(now))
             case _:
                 return []
 
-    def cancel(self, now: float) -> list[Move]:
+    def cancel(self, now: float) -> list[Effect]:
         """Stop waiting, and thaw as soon as the agent answers; a freeze can't be called back."""
         if self.cancelled or self.state in (State.RELEASED, State.DONE):
             return []
@@ -325,14 +326,14 @@ class FreezeMachine:
         )
         return [Tell(EventKind.CANCELLED, Level.WARNING, text)]
 
-    def end_hold(self, now: float) -> list[Move]:
+    def end_hold(self, now: float) -> list[Effect]:
         """Thaw now: the window has served its purpose. Before the verdict it shortens the hold."""
         self._hold_s = 0.0
         if self.window is None or self.state is not State.HELD:
             return []
         return self._held(now, self.window.end(now))
 
-    def extend_hold(self, seconds: float) -> list[Move]:
+    def extend_hold(self, seconds: float) -> list[Effect]:
         """Hold the window for longer, as long as a window may be held at the most."""
         most_s = self._plan.schedule.maximum_hold_s
         more_s = 0.0
@@ -346,7 +347,7 @@ class FreezeMachine:
         text = f"the hold is extended by {in_words(more_s)}"
         return [Tell(EventKind.NOTE, Level.WARNING, text, {"extended_s": more_s})]
 
-    def cut_short(self, now: float, why: str) -> list[Move]:
+    def cut_short(self, now: float, why: str) -> list[Effect]:
         """Somebody else has ended the window before its time: a copy made in it is not whole."""
         if self.window is None or self.state is not State.HELD:
             return []
@@ -358,7 +359,7 @@ class FreezeMachine:
         if self.state is State.HELD:
             self._release()
 
-    def flooded(self, now: float, text: str) -> list[Move]:
+    def on_flood(self, now: float, text: str) -> list[Effect]:
         """Nothing but noise comes: no answer can be waited for, and a thaw is due at once."""
         if self._flooded or self.state in (State.RELEASED, State.DONE):
             return []
@@ -372,7 +373,7 @@ class FreezeMachine:
         self.watch.explain(Cause.CHANNEL_BROKEN)
         return [tell, *self._lost(now, how)]
 
-    def stream_ended(self, now: float, text: str) -> list[Move]:
+    def on_stream_ended(self, now: float, text: str) -> list[Effect]:
         """The channel broke: nothing more will come through it."""
         self._passed = self._passed or self._replied_at is None
         self.watch.explain(Cause.CHANNEL_BROKEN)
@@ -384,7 +385,7 @@ class FreezeMachine:
             return self._held(now, [])
         return self._lost(now, f"the channel broke: {text}")
 
-    def thawed(self, now: float, report: ThawReport, *, taken: bool = False) -> list[Move]:
+    def on_thawed(self, now: float, report: ThawReport, *, taken: bool = False) -> list[Effect]:
         """Take the thaw's result, and conclude.
 
         Args:
@@ -393,17 +394,17 @@ class FreezeMachine:
             taken: it was the holder's thaw: nobody has watched the window to its end, so that it
                 can't be certified.
         """
-        moves: list[Move] = []
+        effects: list[Effect] = []
         if self.verdict is None:
             never = self._passed or self.watch.ever_closed
-            moves += self._conclude(now, judge_cancelled(self._facts(now), never=never))
+            effects += self._conclude(now, judge_cancelled(self._facts(now), never=never))
         assert self.verdict is not None
         vague, known = (Cause.CHANNEL_BROKEN, Cause.VM_GONE), (Cause.VM_GONE, Cause.MIGRATED)
         if self.verdict.cause in vague and self.watch.cause in known:
             self.verdict = self.verdict._replace(cause=self.watch.cause)  # why is known by now
         better = learned(self.verdict, report)
         if better is not self.verdict:
-            moves += self._revised(now, better)
+            effects += self._revised(now, better)
         seconds = now - self.started_at
         outcome = conclude(self.verdict, report, self.window, self.watch, seconds)
         if outcome.settled and outcome.cause is None and self.watch.cause in ENDS:
@@ -413,11 +414,11 @@ class FreezeMachine:
         if self.apart is not None:
             reason = f"{outcome.reason}; its group was not frozen together: {self.apart}"
             outcome = outcome._replace(certified=False, apart=True, reason=reason)
-        return moves + self._done(outcome._replace(certified=False) if taken else outcome)
+        return effects + self._done(outcome._replace(certified=False) if taken else outcome)
 
     # -- pending --------------------------------------------------------------------------
 
-    def _next_step(self, now: float) -> list[Move]:
+    def _next_step(self, now: float) -> list[Effect]:
         schedule = self._plan.schedule
         if self.step >= schedule.steps:
             return self._conclude(now, judge_timeout(self._facts(now), schedule.total_s))
@@ -442,7 +443,7 @@ class FreezeMachine:
         tail = "" if written is None else f"; {written} bytes written since"
         return words[self.watch.read] + tail
 
-    def _noise(self, event: Dropped) -> list[Move]:
+    def _noise(self, event: Dropped) -> list[Effect]:
         if event.text == PROVOKED:
             return []
         level = Level.WARNING if event.violation else Level.DEBUG
@@ -456,30 +457,30 @@ class FreezeMachine:
             return [tell, self._probe()]
         return [tell]
 
-    def _replied(self, now: float, value: object) -> list[Move]:
+    def _replied(self, now: float, value: object) -> list[Effect]:
         self._replied_at = now
         self.frozen = file_systems_counted(value)
         said = "no number" if self.frozen is None else self.frozen
         text = f"the agent answered the freeze: {said}"
         fields = {"frozen": self.frozen}
-        moves: list[Move] = [Tell(EventKind.REPLY, Level.INFO, text, fields)]
+        effects: list[Effect] = [Tell(EventKind.REPLY, Level.INFO, text, fields)]
         if self.state in (State.RELEASED, State.DONE):
-            return moves + self._late(now)
+            return effects + self._late(now)
         if self.frozen == 0:
-            return moves + self._conclude(now, judge_nothing(self._facts(now)))
+            return effects + self._conclude(now, judge_nothing(self._facts(now)))
         if self.frozen is None or self.watch.ever_closed:
-            return moves + self._conclude(now, judge_reply(self._facts(now)))
+            return effects + self._conclude(now, judge_reply(self._facts(now)))
         self._looked = not self.watch.visible
-        return [*moves, self._ask_status(State.VERIFYING, now)]
+        return [*effects, self._ask_status(State.VERIFYING, now)]
 
-    def _failed(self, now: float, error: str) -> list[Move]:
+    def _failed(self, now: float, error: str) -> list[Effect]:
         self._replied_at = now
         self._error = error
         text = f"the agent answered the freeze with an error: {error}"
-        moves: list[Move] = [Tell(EventKind.REPLY, Level.ERROR, text, {"error": error})]
+        effects: list[Effect] = [Tell(EventKind.REPLY, Level.ERROR, text, {"error": error})]
         if self.state in (State.RELEASED, State.DONE):
-            return moves + self._late(now)
-        return [*moves, self._ask_status(State.CHECKING, now)]
+            return effects + self._late(now)
+        return [*effects, self._ask_status(State.CHECKING, now)]
 
     def _ask_status(self, state: State, now: float) -> Send:
         self.state = state
@@ -487,7 +488,7 @@ class FreezeMachine:
         self._status_ticket = self._ticket()
         return Send(self._status_ticket, STATUS)
 
-    def _probe_answered(self, now: float, value: object) -> list[Move]:
+    def _probe_answered(self, now: float, value: object) -> list[Effect]:
         state = freeze_state(value)
         tell = Tell(EventKind.REPLY, Level.INFO, f"the agent's status: {state or 'unreadable'}")
         if self.state is not State.PENDING or not self._passed:
@@ -510,7 +511,7 @@ class FreezeMachine:
         level = Level.INFO if change in (Change.OPENED, Change.HINT) else Level.WARNING
         return Tell(EventKind.PORT, level, CHANGE_TEXT[change], fields)
 
-    def _changed(self, now: float, change: Change) -> list[Move]:
+    def _changed(self, now: float, change: Change) -> list[Effect]:
         if change in (Change.BLOCKED, Change.RELEASED):
             return []
         match self.state:
@@ -527,7 +528,7 @@ class FreezeMachine:
                 return self._conclude(now, judge_reply(self._facts(now)))
         return []
 
-    def _suspect(self, now: float, change: Change) -> list[Move]:
+    def _suspect(self, now: float, change: Change) -> list[Effect]:
         if change in DEATHS:
             return self._lost(now, CHANGE_TEXT[change])
         self.state = State.DRAINING
@@ -536,12 +537,12 @@ class FreezeMachine:
         self._sync_ticket = self._ticket()
         return [Resync(self._sync_ticket), Tell(EventKind.DRAINING, Level.INFO, text)]
 
-    def _synced(self, now: float) -> list[Move]:
+    def _synced(self, now: float) -> list[Effect]:
         if self.state in (State.PENDING, State.DRAINING) and self._passed:
             return [self._ask_status(State.DRAINING, now)]
         return []
 
-    def _drained(self, now: float) -> list[Move]:
+    def _drained(self, now: float) -> list[Effect]:
         asleep = self.watch.blocked and not self.watch.open
         if (asleep or not self.watch.ever_closed) and not self._passed:
             # Suspended: the true reply may come after the wake-up (§1.13). Or another port of the
@@ -553,22 +554,22 @@ class FreezeMachine:
 
     # -- verdicts -------------------------------------------------------------------------
 
-    def _status_answered(self, now: float, value: object) -> list[Move]:
+    def _status_answered(self, now: float, value: object) -> list[Effect]:
         self._status_ticket = 0
         self._status, self._status_at = freeze_state(value), now
         text = f"the agent's status: {self._status or 'unreadable'}"
-        moves: list[Move] = [Tell(EventKind.REPLY, Level.INFO, text)]
+        effects: list[Effect] = [Tell(EventKind.REPLY, Level.INFO, text)]
         match self.state:
             case State.DRAINING:
                 self.watch.answered_anew()
-                moves += self._lost(now, "a new agent answers, the freeze was not answered")
+                effects += self._lost(now, "a new agent answers, the freeze was not answered")
             case State.CHECKING:
-                moves += self._lost(now, "an error")
+                effects += self._lost(now, "an error")
             case State.VERIFYING if self._looked:
-                moves += self._conclude(now, judge_reply(self._facts(now)))
-        return moves
+                effects += self._conclude(now, judge_reply(self._facts(now)))
+        return effects
 
-    def _lost(self, now: float, how: str) -> list[Move]:
+    def _lost(self, now: float, how: str) -> list[Effect]:
         facts = self._facts(now)
         if self._error is not None:
             return self._conclude(now, judge_error(facts, self._error))
@@ -576,31 +577,31 @@ class FreezeMachine:
             how = f"{how}; {CHANGE_TEXT[Change.DEVICE_RESET]}"
         return self._conclude(now, judge_lost(facts, how))
 
-    def _conclude(self, now: float, verdict: Outcome) -> list[Move]:
+    def _conclude(self, now: float, verdict: Outcome) -> list[Effect]:
         self.verdict = verdict._replace(seconds=round(now - self.started_at, 3))
         text = f"{verdict.kind}: {verdict.reason}"
         fields = {"outcome": self.verdict}
-        moves: list[Move] = [Tell(EventKind.VERDICT, LEVELS[verdict.kind], text, fields)]
+        effects: list[Effect] = [Tell(EventKind.VERDICT, LEVELS[verdict.kind], text, fields)]
         strict = self._plan.strict and verdict.kind is OutcomeKind.UNVERIFIED
         holdable = verdict.kind in (OutcomeKind.VERIFIED, OutcomeKind.UNVERIFIED) and not strict
         if not holdable or self.cancelled or self._flooded or self.frozen is None:
             self._release()
-            return moves
-        return moves + self._hold(now)
+            return effects
+        return effects + self._hold(now)
 
-    def _late(self, now: float) -> list[Move]:
+    def _late(self, now: float) -> list[Effect]:
         """An answer came after the verdict, or after the cancellation."""
         before = self.verdict.kind if self.verdict else None
         late = judge_late(self._facts(now), before, self._error)
         return self._conclude(now, late) if before is None else self._revised(now, late)
 
-    def _revised(self, now: float, revised: Outcome) -> list[Move]:
+    def _revised(self, now: float, revised: Outcome) -> list[Effect]:
         self.verdict = revised._replace(seconds=round(now - self.started_at, 3))
         text = f"revised to {revised.kind}: {revised.reason}"
         fields = {"outcome": self.verdict}
         return [Tell(EventKind.REVISED, LEVELS[revised.kind], text, fields)]
 
-    def _done(self, outcome: Outcome) -> list[Move]:
+    def _done(self, outcome: Outcome) -> list[Effect]:
         self.state = State.DONE
         self.outcome = outcome
         level = Level.GOOD if outcome.certified else LEVELS[outcome.kind]
@@ -612,7 +613,7 @@ class FreezeMachine:
 
     # -- held -----------------------------------------------------------------------------
 
-    def _hold(self, now: float) -> list[Move]:
+    def _hold(self, now: float) -> list[Effect]:
         assert self.frozen is not None
         since = now if self._replied_at is None else self._replied_at
         whole = not self._plan.mounts
@@ -640,16 +641,16 @@ class FreezeMachine:
             return [tell, Tell(EventKind.NOTE, Level.WARNING, f"beware: {LOST}")]
         return [tell]
 
-    def _held(self, now: float, moves: list[Move]) -> list[Move]:
+    def _held(self, now: float, effects: list[Effect]) -> list[Effect]:
         """Take over what the window has concluded."""
         assert self.window is not None
         assert self.verdict is not None
         broken = self.window.broken
         if broken is not None and self.verdict.kind is OutcomeKind.VERIFIED:
-            moves += self._revised(now, based_on(self._facts(now), OutcomeKind.BROKEN, broken))
+            effects += self._revised(now, based_on(self._facts(now), OutcomeKind.BROKEN, broken))
         if self.window.over:
             self._release()
-        return moves
+        return effects
 
     def _release(self) -> None:
         self.state = State.RELEASED

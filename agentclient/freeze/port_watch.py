@@ -145,7 +145,7 @@ class PortWatch:
         since = self._blocked_since
         return self._blocked_s + (now - since if since is not None else 0.0)
 
-    def saw(self, now: float, view: MonitorView) -> list[Change]:
+    def on_look(self, now: float, view: MonitorView) -> list[Change]:
         """Take one look; return what is new, the gravest first."""
         changes = self._deaths(view) + self._resets_seen(view) + self._port_changes(view)
         changes += self._run_state_changes(now, view)

@@ -6,13 +6,13 @@ and gives the thaw's result back for the last judgement.
 
 from __future__ import annotations
 
-from agentclient.freeze.effects import Move, NewTicket, Tell
+from agentclient.freeze.effects import Effect, NewTicket, Tell
 from agentclient.freeze.freeze_machine import FreezeMachine, FreezePlan, State
 from agentclient.freeze.thaw_machine import ThawMachine, ThawPlan, ThawReport
 from agentclient.model.events import EventKind
 from agentclient.model.next_command import thaw_command
 from agentclient.model.outcome import Outcome
-from agentclient.model.request import Wish
+from agentclient.model.request import Extension, Instruction
 from agentclient.model.snapshot import MonitorView, Progress
 from agentclient.model.states import Cause, FreezeState, Level, Stuck
 from agentclient.model.vm import Vm
@@ -34,8 +34,9 @@ class FreezeProcedure:
         follows: somebody looks for a VM that has migrated away, before the last word.
 
     Attributes:
-        unsettled: what the thaw came to that has ended in vain, until `left` is called.
-        wants_target: it has left this process: what is known of where it runs goes to `followed`.
+        unsettled: what the thaw came to that has ended in vain, until `on_left` is called.
+        wants_target: it has left this process: what is known of where it runs goes to
+            `on_followed`.
     """
 
     def __init__(
@@ -68,50 +69,65 @@ class FreezeProcedure:
 
     @property
     def wakes_at(self) -> float:
-        """When `tick` has something to do at the latest."""
+        """When `on_tick` has something to do at the latest."""
         return self.thaw.wakes_at if self.thaw else self.freeze.wakes_at
 
-    def start(self, now: float) -> list[Move]:
+    @property
+    def watch_every_s(self) -> float:
+        """How often the monitor should be looked at."""
+        return self.freeze.watch_every_s
+
+    @property
+    def wants_look(self) -> bool:
+        """Whether a conclusion waits for nothing but a look at the monitor."""
+        return self.freeze.wants_look
+
+    @property
+    def done(self) -> bool:
+        """Whether everything has ended: the outcome is there."""
+        return self.outcome is not None
+
+    def start(self, now: float) -> list[Effect]:
         """Send the freeze."""
         return self.freeze.start(now)
 
-    def heard(self, now: float, event: WireEvent) -> list[Move]:
+    def on_reply(self, now: float, event: WireEvent) -> list[Effect]:
         """Take what came from the agent."""
         if self.outcome is not None:
             return []
-        moves = self.freeze.heard(now, event)
+        effects = self.freeze.on_reply(now, event)
         if self.thaw is not None:
             self._free_thaw(now)
-            moves += self.thaw.heard(now, event)
-        return moves + self._hand_over(now)
+            effects += self.thaw.on_reply(now, event)
+        return effects + self._hand_over(now)
 
-    def saw(self, now: float, view: MonitorView) -> list[Move]:
+    def on_look(self, now: float, view: MonitorView) -> list[Effect]:
         """Take one look at the monitor."""
         if self.outcome is not None:
             return []
         before = len(self.freeze.watch.changes)
-        moves = self.freeze.saw(now, view)
+        effects = self.freeze.on_look(now, view)
         if self.thaw is not None:
             self._free_thaw(now)
-            moves += self.thaw.changed(now, self.freeze.watch.changes[before:])
-        return moves + self._hand_over(now)
+            effects += self.thaw.on_changes(now, self.freeze.watch.changes[before:])
+        return effects + self._hand_over(now)
 
-    def tick(self, now: float) -> list[Move]:
+    def on_tick(self, now: float) -> list[Effect]:
         """Take the time."""
         if self.outcome is not None:
             return []
-        moves = self.freeze.tick(now)
+        effects = self.freeze.on_tick(now)
         if self.thaw is not None:
-            moves += self.thaw.tick(now)
-        return moves + self._hand_over(now)
+            effects += self.thaw.on_tick(now)
+        return effects + self._hand_over(now)
 
-    def flooded(self, now: float, text: str) -> list[Move]:
+    def on_flood(self, now: float, text: str) -> list[Effect]:
         """Nothing but noise comes through the channel."""
         if self.outcome is not None:
             return []
-        return self.freeze.flooded(now, text) + self._hand_over(now)
+        return self.freeze.on_flood(now, text) + self._hand_over(now)
 
-    def stream_ended(self, now: float, text: str, *, gone: bool | None) -> list[Move]:
+    def on_stream_ended(self, now: float, text: str, *, gone: bool | None) -> list[Effect]:
         """The channel broke: nothing more will come through it, and another one is wanted.
 
         Args:
@@ -129,22 +145,23 @@ class FreezeProcedure:
         self._broke_pending = self._broke_pending or pending
         self._broke = text
         thawing, succeeded = self.thaw, self.freeze.succeeded
-        moves = self.freeze.stream_ended(now, text)
+        effects = self.freeze.on_stream_ended(now, text)
         if thawing is not None:
-            moves += thawing.stream_ended(now, text, gone=gone, succeeded=succeeded)
-        return moves + self._hand_over(now)
+            thawing.freeze_succeeded = succeeded
+            effects += thawing.on_stream_ended(now, text, gone=gone)
+        return effects + self._hand_over(now)
 
     def wants_connection(self, now: float) -> bool:
-        """Whether a try to connect is due; what came of it goes to `connected` or the other."""
+        """Whether a try to connect is due; see `on_connected` and `on_connect_failed`."""
         return self.thaw is not None and self.thaw.wants_connection(now)
 
-    def connected(self, now: float) -> list[Move]:
+    def on_connected(self, now: float) -> list[Effect]:
         """Another channel to the same guest was opened, so that it can be thawed."""
         self._broke = None
-        moves = self.thaw.connected(now) if self.thaw is not None else []
-        return moves + self._hand_over(now)
+        effects = self.thaw.on_connected(now) if self.thaw is not None else []
+        return effects + self._hand_over(now)
 
-    def not_connected(self, now: float, text: str, *, gone: bool | None) -> list[Move]:
+    def on_connect_failed(self, now: float, text: str, *, gone: bool | None) -> list[Effect]:
         """No channel could be opened.
 
         Args:
@@ -152,10 +169,12 @@ class FreezeProcedure:
             text: why not, one clause.
             gone: whether the VM has gone.
         """
-        moves = self.thaw.not_connected(now, text, gone=gone) if self.thaw is not None else []
-        return moves + self._hand_over(now)
+        effects = self.thaw.on_connect_failed(now, text, gone=gone) if self.thaw is not None else []
+        return effects + self._hand_over(now)
 
-    def taken_over(self, now: float, why: str, report: ThawReport, *, over: bool) -> list[Move]:
+    def on_taken_over(
+        self, now: float, why: str, report: ThawReport, *, over: bool
+    ) -> list[Effect]:
         """The holder has taken the conversation, and thawed: its report is the last word.
 
         Args:
@@ -164,13 +183,13 @@ class FreezeProcedure:
             report: what its thaw came to.
             over: the hold had come to its end by then.
         """
-        moves = [] if over else self.freeze.cut_short(now, f"the holder thawed it, since {why}")
+        effects = [] if over else self.freeze.cut_short(now, f"the holder thawed it, since {why}")
         text = f"the holder took over, since {why}; what it found: {report.reason}"
         tell = Tell(EventKind.NOTE, Level.WARNING, text)
         self._taken = True
-        return [tell, *moves, *self._ended(now, report)]
+        return [tell, *effects, *self._ended(now, report)]
 
-    def left(self, now: float, report: ThawReport) -> list[Move]:
+    def on_left(self, now: float, report: ThawReport) -> list[Effect]:
         """It was handed over, or nobody was found who goes on: say the last word.
 
         Args:
@@ -178,9 +197,9 @@ class FreezeProcedure:
             report: as `unsettled`, with who thaws now.
         """
         self.unsettled = None
-        return self.freeze.thawed(now, report, taken=self._taken)
+        return self.freeze.on_thawed(now, report, taken=self._taken)
 
-    def followed(self, now: float, report: ThawReport | None) -> list[Move]:
+    def on_followed(self, now: float, report: ThawReport | None) -> list[Effect]:
         """It was looked for where else it may run.
 
         Args:
@@ -191,20 +210,18 @@ class FreezeProcedure:
         if report is None or self.freeze.outcome is not None:
             return self._hand_over(now)
         self.freeze.watch.cause = Cause.MIGRATED
-        return self.freeze.thawed(now, report)
+        return self.freeze.on_thawed(now, report)
 
-    def extend(self, seconds: float) -> list[Move]:
-        """Hold the window for longer, if it is held."""
-        return self.freeze.extend_hold(seconds)
-
-    def grant(self, now: float, wish: Wish) -> list[Move]:
+    def on_instruction(self, now: float, instruction: Instruction | Extension) -> list[Effect]:
         """Do what the operator asks."""
-        if wish is Wish.END_HOLD:
+        if isinstance(instruction, Extension):
+            return self.freeze.extend_hold(instruction.seconds)
+        if instruction is Instruction.END_HOLD:
             return self.freeze.end_hold(now) + self._hand_over(now)
-        moves = self.freeze.cancel(now) + self._hand_over(now)
-        if wish is Wish.GIVE_UP:
-            moves += self._give_up(now)
-        return moves
+        effects = self.freeze.cancel(now) + self._hand_over(now)
+        if instruction is Instruction.GIVE_UP:
+            effects += self._give_up(now)
+        return effects
 
     def progress(self, now: float) -> Progress:
         """Return how far it has got, for the screen."""
@@ -247,18 +264,18 @@ class FreezeProcedure:
             return FreezeState.THAWING
         return FreezeState.FROZEN if self.freeze.state is State.HELD else FreezeState.FREEZING
 
-    def _hand_over(self, now: float) -> list[Move]:
+    def _hand_over(self, now: float) -> list[Effect]:
         """Begin the thaw when the freeze asks for it; end when the thaw has reported."""
-        moves: list[Move] = []
+        effects: list[Effect] = []
         if self.freeze.needs_thaw and self.thaw is None:
             self.thaw = ThawMachine(self._thaw_plan(now), self.freeze.watch, self._ticket, now)
-            moves += self.thaw.start(now)
+            effects += self.thaw.start(now)
         report = self.thaw.report if self.thaw is not None else None
         if report is not None and self.freeze.outcome is None and self.unsettled is None:
-            moves += self._ended(now, report)
-        return moves
+            effects += self._ended(now, report)
+        return effects
 
-    def _ended(self, now: float, report: ThawReport) -> list[Move]:
+    def _ended(self, now: float, report: ThawReport) -> list[Effect]:
         elsewhere = self.freeze.watch.cause in (Cause.MIGRATED, Cause.VM_GONE)
         if self._follows and elsewhere and not self._taken:
             self._follows, self.wants_target = False, True
@@ -268,7 +285,7 @@ class FreezeProcedure:
         if self._hands_over and not report.settled and not nobody:
             self.unsettled = report
             return []
-        return self.freeze.thawed(now, report, taken=self._taken)
+        return self.freeze.on_thawed(now, report, taken=self._taken)
 
     def _thaw_plan(self, now: float) -> ThawPlan:
         freeze = self.freeze
@@ -284,6 +301,7 @@ class FreezeProcedure:
             after_reset=freeze.watch.reset,
             ask=freeze.watch.device_reset,
             dead=self._dead(),
+            freeze_succeeded=freeze.succeeded,
         )
 
     def _free_thaw(self, now: float) -> None:
@@ -291,16 +309,16 @@ class FreezeProcedure:
         if self.thaw is None or self._broke_pending:
             return  # its answer was lost with its channel: the agent's next one tells
         if not self.freeze.pending or self.freeze.watch.ever_closed:
-            self.thaw.freeze_settled(now)
+            self.thaw.on_freeze_settled(now)
 
-    def _give_up(self, now: float) -> list[Move]:
-        moves: list[Move] = []
+    def _give_up(self, now: float) -> list[Effect]:
+        effects: list[Effect] = []
         if self.freeze.outcome is None and self.thaw is None:
             self.freeze.abandon_hold()
-            moves += self._hand_over(now)
+            effects += self._hand_over(now)
         if self.thaw is not None:
             self.thaw.abandon(now)
-        return moves + self._hand_over(now)
+        return effects + self._hand_over(now)
 
     def _dead(self) -> bool:
         return self.freeze.watch.cause in (Cause.VM_GONE, Cause.GUEST_SHUTDOWN)

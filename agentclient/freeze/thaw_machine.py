@@ -20,10 +20,12 @@ from enum import StrEnum
 from typing import Final
 
 from agentclient.freeze.coverage import count
-from agentclient.freeze.effects import Move, NewTicket, Resync, Send, Tell
+from agentclient.freeze.effects import Effect, NewTicket, Resync, Send, Tell
 from agentclient.freeze.port_watch import RELEASED_BY, Change, PortWatch
 from agentclient.model.durations import in_words
 from agentclient.model.events import EventKind
+from agentclient.model.request import Extension, Instruction
+from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import Cause, FreezeState, Level, RunState, Stuck
 from agentclient.protocol.qga import Failure, Passed, Reply, Synced, WireEvent
 from agentclient.protocol.qga_replies import STATUS, file_systems_counted, freeze_state
@@ -92,6 +94,9 @@ class ThawPlan:
         after_reset: the guest was reset, so that nothing can be frozen any more.
         dead: the VM has gone or shut down: there is nothing to thaw.
         command: what a person runs to thaw it after all; empty: by its id.
+        freeze_succeeded: the freeze before it was answered, and not with an error. Else its hook
+            may have failed, so that an agent that says thawed may still owe the hook of a thaw
+            (protocol §3.8).
     """
 
     vm: str
@@ -105,6 +110,7 @@ class ThawPlan:
     after_reset: bool = False
     dead: bool = False
     command: str = ""
+    freeze_succeeded: bool = True
 
 
 class State(StrEnum):
@@ -126,6 +132,11 @@ class ThawMachine:
         watch: the port and the run state; shared with the freeze before it.
         new_ticket: numbers for the requests.
         now: seconds of the monotonic clock.
+
+    Attributes:
+        report: what it came to, once it has ended.
+        refused: the guest is frozen, not provably by us, and nobody has decided to thaw it.
+        freeze_succeeded: as in the plan; whoever drives the freeze before it may learn more.
     """
 
     def __init__(self, plan: ThawPlan, watch: PortWatch, new_ticket: NewTicket, now: float) -> None:
@@ -145,6 +156,7 @@ class ThawMachine:
         self._reset = plan.after_reset
         self._ask = plan.ask or plan.after_reset
         self.refused = False
+        self.freeze_succeeded = plan.freeze_succeeded
         self._retry_s = FIRST_RETRY_S
         self._retry_at = now + FIRST_RETRY_S
         self._thaw = 0
@@ -159,13 +171,28 @@ class ThawMachine:
         self._waiting = False
 
     @property
+    def done(self) -> bool:
+        """Whether it has ended: the report is there."""
+        return self.report is not None
+
+    @property
+    def watch_every_s(self) -> float:
+        """How often the monitor should be looked at."""
+        return WATCH_S
+
+    @property
+    def wants_look(self) -> bool:
+        """Whether a conclusion waits for nothing but a look at the monitor: none does."""
+        return False
+
+    @property
     def wakes_at(self) -> float:
-        """When `tick` has something to do at the latest."""
+        """When `on_tick` has something to do at the latest."""
         connecting = self.state is State.RECONNECTING
         return min(self.ends_at, self._connect_at if connecting else self._retry_at)
 
     def wants_connection(self, now: float) -> bool:
-        """Whether a try to connect is due; what came of it goes to `connected` or the other."""
+        """Whether a try to connect is due; see `on_connected` and `on_connect_failed`."""
         return self.state is State.RECONNECTING and now >= self._connect_at
 
     @property
@@ -183,7 +210,7 @@ class ThawMachine:
             return "the agent to finish the freeze, then the thaw"
         return "the agent's answer to the thaw"
 
-    def start(self, now: float) -> list[Move]:
+    def start(self, now: float) -> list[Effect]:
         """Send the thaw, or what must come before it."""
         if self._watch.cause is Cause.MIGRATED:
             return self._migrated(now)
@@ -198,7 +225,7 @@ class ThawMachine:
             return self._acquire()
         return self._begin(now, resync=not self._plan.clean)
 
-    def heard(self, now: float, event: WireEvent) -> list[Move]:
+    def on_reply(self, now: float, event: WireEvent) -> list[Effect]:
         """Take what came from the agent."""
         if self.state is State.DONE:
             return []
@@ -229,16 +256,23 @@ class ThawMachine:
             case _:
                 return []
 
-    def changed(self, now: float, changes: list[Change]) -> list[Move]:
-        """Take what a look at the monitor showed (see `PortWatch.saw`)."""
-        moves: list[Move] = []
+    def on_look(self, now: float, view: MonitorView) -> list[Effect]:
+        """Take one look at the monitor."""
+        changes = self._watch.on_look(now, view)
+        if self._watch.open is False:  # what no agent has read goes when we leave (§1.8)
+            self._agent_is_free(now)
+        return self.on_changes(now, changes)
+
+    def on_changes(self, now: float, changes: list[Change]) -> list[Effect]:
+        """Take what a look at the monitor showed, where somebody else feeds the watch."""
+        effects: list[Effect] = []
         for change in changes:
             if self.state is State.DONE:
                 break
-            moves += self._changed(now, change)
-        return moves
+            effects += self._changed(now, change)
+        return effects
 
-    def tick(self, now: float) -> list[Move]:
+    def on_tick(self, now: float) -> list[Effect]:
         """Take the time."""
         if self.state is State.DONE:
             return []
@@ -252,7 +286,17 @@ class ThawMachine:
             return []  # it would only pile up for the next agent
         return [self._resync()]
 
-    def freeze_settled(self, now: float) -> None:
+    def on_flood(self, _now: float, _text: str) -> list[Effect]:
+        """Nothing but noise comes: the thaw goes on by its own schedule, which needs no answer."""
+        return []
+
+    def on_instruction(self, now: float, instruction: Instruction | Extension) -> list[Effect]:
+        """Do what the operator asks: whoever cancels or gives up is in a hurry."""
+        if instruction in (Instruction.CANCEL, Instruction.GIVE_UP):
+            self.abandon(now)
+        return []
+
+    def on_freeze_settled(self, now: float) -> None:
         """The freeze before it was answered, or never will be: the bound counts from here."""
         self._agent_is_free(now)
 
@@ -261,34 +305,29 @@ class ThawMachine:
         self._free = True
         self.ends_at = min(self.ends_at, now + LAST_CHANCE_S)
 
-    def stream_ended(
-        self, now: float, text: str, *, gone: bool | None, succeeded: bool = True
-    ) -> list[Move]:
+    def on_stream_ended(self, now: float, text: str, *, gone: bool | None) -> list[Effect]:
         """The channel broke: unless the VM has gone, another one is wanted.
 
         Args:
             now: seconds of the monotonic clock.
             text: why, as far as it is known.
             gone: whether the VM has gone with it.
-            succeeded: the freeze before it was answered, and not with an error. Else its hook may
-                have failed, so that an agent that says thawed may still owe the hook of a thaw
-                (protocol §3.8).
         """
         if self.state is State.DONE:
             return []
         if self.sent_at is not None:
             # It may have run: sent twice, its hook would run unpaired.
             self._repeated = True
-            self._ask = self._ask or succeeded
+            self._ask = self._ask or self.freeze_succeeded
         return self._disconnected(now, text, gone)
 
-    def connected(self, now: float) -> list[Move]:
+    def on_connected(self, now: float) -> list[Effect]:
         """Another channel was opened: begin anew on that."""
         self._retry_s = FIRST_RETRY_S
         self._retry_at = now + FIRST_RETRY_S
         return self._acquire()
 
-    def not_connected(self, now: float, text: str, *, gone: bool | None) -> list[Move]:
+    def on_connect_failed(self, now: float, text: str, *, gone: bool | None) -> list[Effect]:
         """No channel could be opened: it is tried again, unless the VM has gone.
 
         Args:
@@ -298,7 +337,7 @@ class ThawMachine:
         """
         return self._disconnected(now, text, gone)
 
-    def _disconnected(self, now: float, text: str, gone: bool | None) -> list[Move]:
+    def _disconnected(self, now: float, text: str, gone: bool | None) -> list[Effect]:
         if gone:
             self._watch.found_gone()
         if self._watch.cause is Cause.MIGRATED:
@@ -315,11 +354,11 @@ class ThawMachine:
 
     # -- sending --------------------------------------------------------------------------
 
-    def _acquire(self) -> list[Move]:
+    def _acquire(self) -> list[Effect]:
         self.state = State.ACQUIRING
         return [self._resync()]
 
-    def _begin(self, now: float, *, resync: bool) -> list[Move]:
+    def _begin(self, now: float, *, resync: bool) -> list[Effect]:
         """Ask, or thaw, whichever is next; where no agent is there, wait for one."""
         self.state = State.ASKING if self._ask else State.THAWING
         self._waiting = self._watch.open is False
@@ -327,29 +366,29 @@ class ThawMachine:
             return []
         return self._ask_first(resync=resync) if self._ask else self._send_thaw(now, resync=resync)
 
-    def _send_thaw(self, now: float, *, resync: bool) -> list[Move]:
+    def _send_thaw(self, now: float, *, resync: bool) -> list[Effect]:
         self.state = State.THAWING
         self._thaw = self._ticket()
         self._waiting = False
-        moves: list[Move] = []
+        effects: list[Effect] = []
         if resync:
-            moves.append(self._resync())
+            effects.append(self._resync())
         if self._before is None:
             self._before_ticket = self._ticket()
-            moves.append(Send(self._before_ticket, STATUS))
-        moves.append(Send(self._thaw, THAW))
-        moves.append(Tell(EventKind.THAW_SENT, Level.INFO, "thaw sent"))
+            effects.append(Send(self._before_ticket, STATUS))
+        effects.append(Send(self._thaw, THAW))
+        effects.append(Tell(EventKind.THAW_SENT, Level.INFO, "thaw sent"))
         self.sent_at = now
         if not self._repeated:  # who answers everything but the thaw is not asked in a hurry
             self._retry_s = FIRST_RETRY_S
         self._retry_at = now + self._retry_s
-        return moves
+        return effects
 
-    def _ask_first(self, *, resync: bool) -> list[Move]:
+    def _ask_first(self, *, resync: bool) -> list[Effect]:
         self.state = State.ASKING
         self._before_ticket = self._ticket()
-        moves: list[Move] = [self._resync()] if resync else []
-        return [*moves, Send(self._before_ticket, STATUS)]
+        effects: list[Effect] = [self._resync()] if resync else []
+        return [*effects, Send(self._before_ticket, STATUS)]
 
     def _resync(self) -> Resync:
         ticket = self._ticket()
@@ -361,7 +400,7 @@ class ThawMachine:
             self._free = True
             self.ends_at = now + self._plan.timeout_s
 
-    def _synced(self, now: float) -> list[Move]:
+    def _synced(self, now: float) -> list[Effect]:
         self._agent_is_free(now)
         self._owned = True
         self._connect_wait_s = 0.0
@@ -371,7 +410,7 @@ class ThawMachine:
 
     # -- answers --------------------------------------------------------------------------
 
-    def _status_before(self, now: float, value: object) -> list[Move]:
+    def _status_before(self, now: float, value: object) -> list[Effect]:
         self._agent_is_free(now)
         state = freeze_state(value)
         if not self._repeated:  # behind a thaw of ours it does not tell what was before
@@ -388,7 +427,7 @@ class ThawMachine:
         why = "the guest was reset: " if self._reset else ""
         return self._end(now, True, f"{why}nothing to thaw: the agent says thawed", None)
 
-    def _counted(self, now: float, value: object) -> list[Move]:
+    def _counted(self, now: float, value: object) -> list[Effect]:
         self._agent_is_free(now)
         number = file_systems_counted(value)
         if number is not None:
@@ -397,7 +436,7 @@ class ThawMachine:
         fields = {"thawed": self._count}
         return [Tell(EventKind.REPLY, Level.INFO, text, fields), *self._check(now)]
 
-    def _errored(self, now: float, error: str) -> list[Move]:
+    def _errored(self, now: float, error: str) -> list[Effect]:
         self._agent_is_free(now)
         self._error = error
         text = f"the agent answered the thaw with an error: {error}"
@@ -406,13 +445,13 @@ class ThawMachine:
             *self._check(now),
         ]
 
-    def _check(self, now: float) -> list[Move]:
+    def _check(self, now: float) -> list[Effect]:
         self.state = State.CHECKING
         self._after_ticket = self._ticket()
         self._retry_at = now + FIRST_RETRY_S
         return [Send(self._after_ticket, STATUS)]
 
-    def _status_after(self, now: float, value: object) -> list[Move]:
+    def _status_after(self, now: float, value: object) -> list[Effect]:
         state = freeze_state(value)
         if state is FreezeState.THAWED:
             counted = f"thawed {count(self._count)}" if self._count is not None else "thawed"
@@ -430,7 +469,7 @@ class ThawMachine:
 
     # -- the monitor ----------------------------------------------------------------------
 
-    def _changed(self, now: float, change: Change) -> list[Move]:
+    def _changed(self, now: float, change: Change) -> list[Effect]:
         match change:
             case Change.GONE | Change.MIGRATED if self._watch.cause is Cause.MIGRATED:
                 return self._migrated(now)
@@ -453,14 +492,14 @@ class ThawMachine:
             case _:
                 return []
 
-    def _agent_anew(self, now: float) -> list[Move]:
+    def _agent_anew(self, now: float) -> list[Effect]:
         if self.state is State.RECONNECTING:
             return []  # there is nothing to write to; a new channel begins with a sync
         # What was written may have died with an agent, or may still run on this one: the answer to
         # a sync tells.
         return self._begin(now, resync=True) if self._waiting else [self._resync()]
 
-    def _migrated(self, now: float) -> list[Move]:
+    def _migrated(self, now: float) -> list[Effect]:
         reason = (
             "the VM has migrated away (QEMU does not tell where to): its file systems may be "
             "frozen where it runs now"
@@ -468,13 +507,13 @@ class ThawMachine:
         step = f"thaw {self._plan.vm} from its new host"
         return self._end(now, False, reason, step)
 
-    def _panicked(self, now: float) -> list[Move]:
+    def _panicked(self, now: float) -> list[Effect]:
         reason = "the guest has panicked: nothing in it can be thawed"
         return self._end(now, False, reason, f"reset the guest {self._plan.vm}")
 
     # -- the end --------------------------------------------------------------------------
 
-    def _give_up(self, now: float) -> list[Move]:
+    def _give_up(self, now: float) -> list[Effect]:
         if self._reset:
             reason = "the guest was reset: nothing can be frozen; its agent has not come back"
             return self._end(now, True, reason, None)
@@ -507,7 +546,7 @@ class ThawMachine:
                 return why
         return Stuck.SILENT
 
-    def _end(self, now: float, settled: bool, reason: str, step: str | None) -> list[Move]:
+    def _end(self, now: float, settled: bool, reason: str, step: str | None) -> list[Effect]:
         stuck = None if settled else self._stuck()
         self.state = State.DONE
         self.report = ThawReport(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from agentclient.freeze.effects import Move, NewTicket, Resync, Send, Tell
+from agentclient.freeze.effects import Effect, NewTicket, Resync, Send, Tell
 from agentclient.freeze.port_watch import CHANGE_TEXT, DEATHS, Change, PortWatch
 from agentclient.model.durations import in_words
 from agentclient.model.events import EventKind
@@ -85,7 +85,7 @@ class Window:
 
     @property
     def wakes_at(self) -> float:
-        """When `tick` has something to do at the latest."""
+        """When `on_tick` has something to do at the latest."""
         ends_at = self.ends_at if self._last_look_by is None else self._last_look_by
         return min(ends_at, self._lost_at)
 
@@ -94,7 +94,7 @@ class Window:
         """Whether its end waits for nothing but a look at the monitor."""
         return self._last_look_by is not None
 
-    def heard(self, event: WireEvent) -> list[Move]:
+    def on_reply(self, event: WireEvent) -> list[Effect]:
         """Take what came from the agent."""
         match event:
             case Synced(ticket) if ticket == self._sync_ticket:
@@ -108,31 +108,31 @@ class Window:
                 return [Tell(EventKind.REPLY, Level.INFO, text)]
         return []
 
-    def saw(self, now: float, changes: list[Change]) -> list[Move]:
+    def on_changes(self, now: float, changes: list[Change]) -> list[Effect]:
         """Take what a look at the monitor showed."""
-        moves: list[Move] = []
+        effects: list[Effect] = []
         for change in changes:
-            moves += self._changed(change)
+            effects += self._changed(change)
         if self._count_writes():
             text = f"{self.written_bytes} bytes were written while the freeze is held: {WRITERS}"
             self.broken = self.broken or text
             fields = {"written_bytes": self.written_bytes}
-            moves.append(Tell(EventKind.CONTRADICTION, Level.ERROR, text, fields))
+            effects.append(Tell(EventKind.CONTRADICTION, Level.ERROR, text, fields))
         view = self._watch.view
         blind = self._watch.visible and view.port_open is None
         self.unseen = (view.problem or "it has no state") if blind else None
         if self._last_look_by is not None and not self.over and not blind:
-            moves += self._end(now)
-        return moves
+            effects += self._end(now)
+        return effects
 
-    def tick(self, now: float) -> list[Move]:
+    def on_tick(self, now: float) -> list[Effect]:
         """Take the time."""
         if now < self.wakes_at or self.over:
             return []
         if now >= self._lost_at:
             self._lost_at = float("inf")
             self.broken = self.broken or LOST
-            return [Tell(EventKind.CONTRADICTION, Level.ERROR, LOST), *self.tick(now)]
+            return [Tell(EventKind.CONTRADICTION, Level.ERROR, LOST), *self.on_tick(now)]
         seen = self._watch.visible or self._watch.view.written_bytes is not None
         if self._last_look_by is None and seen:
             self._last_look_by = now + LAST_LOOK_S
@@ -158,34 +158,34 @@ class Window:
         self.ends_at = ends_at
         return more_s
 
-    def end(self, now: float) -> list[Move]:
+    def end(self, now: float) -> list[Effect]:
         """It has served its purpose: end it now."""
         self.ends_at = min(self.ends_at, now)
-        return self.tick(now)
+        return self.on_tick(now)
 
     def break_now(self, why: str) -> None:
         """It is broken beyond doubt: there is nothing left to hold."""
         self.broken = self.broken or why
         self.over = True
 
-    def _end(self, now: float) -> list[Move]:
+    def _end(self, now: float) -> list[Effect]:
         self.over = True
         return [Tell(EventKind.NOTE, Level.INFO, f"thawing after {in_words(now - self.since)}")]
 
-    def _changed(self, change: Change) -> list[Move]:
+    def _changed(self, change: Change) -> list[Effect]:
         if change is Change.RESET or change in DEATHS:
             self.break_now(f"the window was broken: {CHANGE_TEXT[change]}")
             return []
-        moves: list[Move] = []
+        effects: list[Effect] = []
         restarted = change in (Change.RESTARTED, Change.DEVICE_RESET)
         if (change is Change.CLOSED or restarted) and not self.at_risk:
             self.at_risk = True
             text = "at risk: the agent's port closed while the freeze is held"
-            moves.append(Tell(EventKind.AT_RISK, Level.WARNING, text))
+            effects.append(Tell(EventKind.AT_RISK, Level.WARNING, text))
         if change is Change.OPENED or (restarted and self._watch.open):
             self._sync_ticket = self._ticket()
-            moves.append(Resync(self._sync_ticket))
-        return moves
+            effects.append(Resync(self._sync_ticket))
+        return effects
 
     def _count_writes(self) -> bool:
         """Take the host's counters; return whether they contradict the freeze from now on."""

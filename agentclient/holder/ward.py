@@ -16,7 +16,7 @@ from agentclient.access.monitor import Monitor
 from agentclient.access.multiplexer import Visitor
 from agentclient.access.presence import Absence, Server, is_gone, server_of
 from agentclient.access.stream import Channel, ConnectFailed, StreamEnded, UnixChannel, UnixEndpoint
-from agentclient.freeze.effects import Move, Resync, Send
+from agentclient.freeze.effects import Effect, Resync, Send
 from agentclient.freeze.port_watch import PortWatch
 from agentclient.freeze.thaw_machine import WATCH_S, ThawMachine, ThawPlan, ThawReport
 from agentclient.holder.messages import Body, number, peer_of, text
@@ -181,7 +181,7 @@ class Ward:
         if self._machine is not None and self._machine.wants_connection(now):
             self._reconnect(self._machine)
         if self._machine is not None:  # what was seen may have ended it
-            self._perform(self._machine.tick(now))
+            self._perform(self._machine.on_tick(now))
 
     @property
     def _may_have_run(self) -> bool:
@@ -225,6 +225,7 @@ class Ward:
             connected=self._listening,
             ask=self._console_thaws,
             command=text(self.body, "command"),
+            freeze_succeeded=self._answered,
         )
 
     def _make_monitor(self) -> Monitor | None:
@@ -273,13 +274,13 @@ class Ward:
             self._pause(began)
         for event in events:
             if self._machine is not None:
-                self._perform(self._machine.heard(time.monotonic(), event))
+                self._perform(self._machine.on_reply(time.monotonic(), event))
 
-    def _perform(self, moves: list[Move]) -> None:
-        for move in moves:
+    def _perform(self, effects: list[Effect]) -> None:
+        for effect in effects:
             if self.state is State.DONE:
                 return
-            match move:
+            match effect:
                 case Send(ticket, command, arguments):
                     self._write(self._wire.request(ticket, command, arguments))
                 case Resync(ticket):
@@ -293,7 +294,7 @@ class Ward:
 
     def _write(self, data: bytes) -> None:
         if not self._listening:
-            return  # it broke while the moves before this one were made
+            return  # it broke while the effects before this one were applied
         try:
             self._channel.send(data, SEND_S)
         except TimeoutError:
@@ -306,14 +307,13 @@ class Ward:
         assert self._machine is not None
         self._hang_up()
         gone = is_gone(self._server.process)
-        now, answered = time.monotonic(), self._answered
-        self._perform(self._machine.stream_ended(now, why, gone=gone, succeeded=answered))
+        self._perform(self._machine.on_stream_ended(time.monotonic(), why, gone=gone))
 
     def _reconnect(self, machine: ThawMachine) -> None:
         """Try once; never behind another client (P5)."""
         now = time.monotonic()
         if self._watch.view.client:
-            self._perform(machine.not_connected(now, "another client holds it", gone=False))
+            self._perform(machine.on_connect_failed(now, "another client holds it", gone=False))
             return
         try:
             path = Path(text(self.body, "agent"))
@@ -322,11 +322,11 @@ class Ward:
             absent = self._absence.tried(now, error.problem)
             known = is_gone(self._server.process)
             gone = absent if known is None else known
-            self._perform(machine.not_connected(now, str(error), gone=gone))
+            self._perform(machine.on_connect_failed(now, str(error), gone=gone))
             return
         self._absence.tried(now, None)
         self._talk_through(channel)
-        self._perform(machine.connected(now))
+        self._perform(machine.on_connected(now))
 
     def _look(self) -> None:
         if self._monitor is None:
@@ -341,11 +341,7 @@ class Ward:
 
     def _saw(self, view: MonitorView) -> None:
         if self._machine is not None and self.state is State.THAWING:
-            now = time.monotonic()
-            changes = self._watch.saw(now, view)
-            if self._watch.open is False:  # what no agent has read goes when we leave (§1.8)
-                self._machine.freeze_settled(now)
-            self._perform(self._machine.changed(now, changes))
+            self._perform(self._machine.on_look(time.monotonic(), view))
 
     def _end(self) -> None:
         if self.state is State.THAWING:

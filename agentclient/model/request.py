@@ -80,10 +80,20 @@ class FreezeRequest:
         object.__setattr__(self, "mounts", tuple(named))
 
 
-class Wish(StrEnum):
-    """What can be asked."""
+class Instruction(StrEnum):
+    """What an operator asks of an operation in flight."""
 
     CANCEL = "cancel"  # stop waiting, and thaw as soon as the agent answers
     END_HOLD = "end hold"  # the window has served its purpose: thaw now
-    EXTEND = "extend"  # the window is needed for longer (see `Wishes.extend`)
     GIVE_UP = "give up"  # leave at once, and say loudly what is left to do
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """The operator needs the window for longer.
+
+    Attributes:
+        seconds: how much longer; below zero it ends earlier.
+    """
+
+    seconds: float

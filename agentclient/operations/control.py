@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 
 from agentclient.access.cancel import Bell, Cancellation
-from agentclient.model.request import Wish
+from agentclient.model.request import Extension, Instruction
 
 
-class Wishes:
-    """A thread-safe mailbox of wishes that wakes a thread in its poll.
+class Control:
+    """A thread-safe mailbox of instructions that wakes a thread in its poll.
 
     Attributes:
         cancellation: is set by *cancel* and *give up*; ends the blocking calls of the preparation.
@@ -19,38 +19,29 @@ class Wishes:
         self.cancellation = Cancellation()
         self._bell = Bell()
         self._lock = threading.Lock()
-        self._new: list[Wish] = []
+        self._new: list[Instruction | Extension] = []
         self._closed = False
-        self._more_s = 0.0
         self.apart: str | None = None
         """Why the group that it belongs to was not frozen together; None if it was, or is none."""
         self.gave_up = False
         """Whether anybody has asked to leave at once."""
 
-    def add(self, wish: Wish) -> None:
+    def add(self, instruction: Instruction | Extension) -> None:
         """Ask for something; after `close` nobody is listening, and nothing happens."""
         with self._lock:
             if self._closed:
                 return
-            self._new.append(wish)
-            self.gave_up = self.gave_up or wish is Wish.GIVE_UP
+            self._new.append(instruction)
+            self.gave_up = self.gave_up or instruction is Instruction.GIVE_UP
             self._bell.ring()
-        if wish in (Wish.CANCEL, Wish.GIVE_UP):
+        if instruction in (Instruction.CANCEL, Instruction.GIVE_UP):
             self.cancellation.set()
 
     def extend(self, seconds: float) -> None:
         """Ask for so many seconds more of the hold."""
-        with self._lock:
-            self._more_s += seconds
-        self.add(Wish.EXTEND)
+        self.add(Extension(seconds))
 
-    def take_extension(self) -> float:
-        """Return the seconds that were asked for since the last call."""
-        with self._lock:
-            more_s, self._more_s = self._more_s, 0.0
-            return more_s
-
-    def take(self) -> list[Wish]:
+    def take(self) -> list[Instruction | Extension]:
         """Return what was asked since the last call; never waits."""
         with self._lock:
             self._bell.hush()

@@ -12,15 +12,15 @@ from agentclient.access.agent_session import SEND_S, Conversation
 from agentclient.access.guest_link import Link
 from agentclient.access.presence import Absence
 from agentclient.access.stream import Channel, ConnectFailed, StreamEnded, wait_any
-from agentclient.freeze.effects import Move, Resync, Send, Tell
+from agentclient.freeze.effects import Effect, Resync, Send, Tell
 from agentclient.freeze.thaw_machine import THAW
 from agentclient.holder.care import Care
 from agentclient.holder.client import Fate
 from agentclient.model.events import EventKind
-from agentclient.model.request import Wish
+from agentclient.model.request import Extension, Instruction
 from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import Level, RunState
-from agentclient.operations.control import Wishes
+from agentclient.operations.control import Control
 from agentclient.operations.preflight import Reporter
 from agentclient.protocol.qga import Dropped, WireEvent, pause_s
 
@@ -73,7 +73,7 @@ class Round:
 
     heard: list[WireEvent] = field(default_factory=list)
     view: MonitorView | None = None
-    wishes: list[Wish] = field(default_factory=list)
+    instructions: list[Instruction | Extension] = field(default_factory=list)
     ended: str | None = None
     flood: str | None = None
 
@@ -98,7 +98,7 @@ class Driver:
     Args:
         link: the VM.
         conversation: the connection to its agent; the driver closes it.
-        wishes: what the operator asks meanwhile.
+        control: what the operator asks meanwhile.
         reporter: is told what the machines tell.
         care: the holder's care, where there is one; it is armed again with each new connection.
         before_thaw: is called before a thaw is sent: should we die with it, whoever thaws in our
@@ -109,7 +109,7 @@ class Driver:
         self,
         link: Link,
         conversation: Conversation,
-        wishes: Wishes,
+        control: Control,
         reporter: Reporter,
         care: Care | None = None,
         *,
@@ -119,7 +119,7 @@ class Driver:
         self._care = care
         self._before_thaw = before_thaw
         self._conversation = conversation
-        self._wishes = wishes
+        self._control = control
         self._reporter = reporter
         self._looked_at = time.monotonic()
         self._broken: str | None = None
@@ -134,12 +134,12 @@ class Driver:
         """Whether there is a channel that has not ended."""
         return self._broken is None
 
-    def perform(self, moves: Iterable[Move]) -> None:
+    def perform(self, effects: Iterable[Effect]) -> None:
         """Do what a machine asks; a broken channel shows in the next round."""
-        for move in moves:
-            match move:
+        for effect in effects:
+            match effect:
                 case Tell():
-                    self._reporter.tell(move)
+                    self._reporter.tell(effect)
                 case Send(ticket, command, arguments):
                     if command == THAW:
                         self._before_thaw()
@@ -176,7 +176,7 @@ class Driver:
                 # What it showed may come after a thaw of the holder's, if we were stopped before
                 # it: the channel's end is read first, and tells why (P3).
                 result.view = None
-        result.wishes = self._wishes.take()
+        result.instructions = self._control.take()
         return result
 
     def reconnect(self) -> Try:
@@ -229,7 +229,7 @@ class Driver:
             self._reporter.tell(Tell(EventKind.NOTE, Level.WARNING, text))
 
     def _poll(self, until: float) -> set[int]:
-        waited_for = [self._wishes.fileno()]
+        waited_for = [self._control.fileno()]
         if time.monotonic() < self._read_from:
             until = min(until, self._read_from)
         elif self._broken is None:

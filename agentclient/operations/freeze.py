@@ -27,11 +27,11 @@ from agentclient.model.durations import in_words
 from agentclient.model.events import EventKind
 from agentclient.model.next_command import thaw_command
 from agentclient.model.outcome import Outcome
-from agentclient.model.request import FreezeRequest, Wish
+from agentclient.model.request import FreezeRequest
 from agentclient.model.snapshot import Progress
 from agentclient.model.states import Cause, FreezeState, Level, OutcomeKind, Phase, Refusal, Stuck
 from agentclient.model.text import printable
-from agentclient.operations.control import Wishes
+from agentclient.operations.control import Control
 from agentclient.operations.driver import Driver
 from agentclient.operations.preflight import Preflight, Prepared, Reporter, cancelled
 from agentclient.operations.thaw import Thawer, drive_thaw
@@ -48,7 +48,7 @@ class Freezer:
         link: the VM.
         request: what is asked for.
         reporter: is told what happens.
-        wishes: what the operator asks meanwhile.
+        control: what the operator asks meanwhile.
         holder: stands by for the case that we die.
         read_only: nothing may be sent.
         entry: the freeze's window in the journal; None where none is kept.
@@ -59,7 +59,7 @@ class Freezer:
         link: Link,
         request: FreezeRequest,
         reporter: Reporter,
-        wishes: Wishes,
+        control: Control,
         holder: HolderClient,
         *,
         read_only: bool = False,
@@ -70,7 +70,7 @@ class Freezer:
         self._entry = entry
         self._request = request
         self._reporter = reporter
-        self._wishes = wishes
+        self._control = control
         self._read_only = read_only
         self._began_at = time.monotonic()
         self._uuid: str | None = None
@@ -112,7 +112,7 @@ class Freezer:
         try:
             conversation.divert(care.begin(conversation.channel))
             care.intend(bound_s=schedule.total_s, hold_s=schedule.hold_s)
-            if self._wishes.cancellation.is_set:  # a group that has failed sends no more freezes
+            if self._control.cancellation.is_set:  # a group that has failed sends no more freezes
                 return self._told(cancelled())
             care.sent = True
             outcome = self._freeze(prepared, care)
@@ -140,7 +140,7 @@ class Freezer:
             mounts=self._request.mounts,
             read_only=self._read_only,
             reporter=self._reporter,
-            cancellation=self._wishes.cancellation,
+            cancellation=self._control.cancellation,
             patience_s=self._request.schedule.total_s,
         ).run()
 
@@ -156,7 +156,7 @@ class Freezer:
         driver = Driver(
             self._link,
             conversation,
-            self._wishes,
+            self._control,
             self._reporter,
             care,
             before_thaw=care.thaws,
@@ -214,7 +214,7 @@ class Freezer:
             if procedure.unsettled is not None:
                 left_to = self._leave(care, conversation)
                 report = replace(procedure.unsettled, holder=left_to)
-                driver.perform(procedure.left(time.monotonic(), report))
+                driver.perform(procedure.on_left(time.monotonic(), report))
             if procedure.wants_target:
                 self._follow(driver, procedure)
         self._reporter.frozen(procedure.state, foreign=False)
@@ -230,39 +230,35 @@ class Freezer:
 
     def _take(self, driver: Driver, procedure: FreezeProcedure, care: Care) -> None:
         """Wait for one round, and hand over what it brought, in the order of its coming."""
-        freeze = procedure.freeze
         happened = driver.round(
-            procedure.wakes_at, freeze.watch_every_s, look_now=freeze.wants_look
+            procedure.wakes_at, procedure.watch_every_s, look_now=procedure.wants_look
         )
-        freeze.apart = self._wishes.apart
+        procedure.freeze.apart = self._control.apart
         for event in happened.heard:
-            driver.perform(procedure.heard(time.monotonic(), event))
+            driver.perform(procedure.on_reply(time.monotonic(), event))
         now = time.monotonic()
         if happened.flood is not None:
-            driver.perform(procedure.flooded(now, happened.flood))
+            driver.perform(procedure.on_flood(now, happened.flood))
         if happened.ended is not None and care.fate() is Fate.TAKEN:
             # Before anything else is concluded: what was written since may be by its thaw.
             self._await_holder(driver, procedure, care)
             return
         if happened.view is not None:
-            driver.perform(procedure.saw(now, happened.view))
+            driver.perform(procedure.on_look(now, happened.view))
         if happened.ended is not None:
             gone = happened.view.gone if happened.view is not None else None
-            driver.perform(procedure.stream_ended(now, happened.ended, gone=gone))
-        for wish in happened.wishes:
-            if wish is Wish.EXTEND:
-                driver.perform(procedure.extend(self._wishes.take_extension()))
-            else:
-                driver.perform(procedure.grant(now, wish))
+            driver.perform(procedure.on_stream_ended(now, happened.ended, gone=gone))
+        for instruction in happened.instructions:
+            driver.perform(procedure.on_instruction(now, instruction))
         if procedure.wants_connection(now):
             tried = driver.reconnect()
             now = time.monotonic()
             driver.perform(
-                procedure.connected(now)
+                procedure.on_connected(now)
                 if tried.connected
-                else procedure.not_connected(now, tried.why, gone=tried.gone)
+                else procedure.on_connect_failed(now, tried.why, gone=tried.gone)
             )
-        driver.perform(procedure.tick(now))
+        driver.perform(procedure.on_tick(now))
 
     def _follow(self, driver: Driver, procedure: FreezeProcedure) -> None:
         """It has left its process: thaw it where it runs now, if that is on this host."""
@@ -278,7 +274,7 @@ class Freezer:
             thaw = Thawer(
                 connect(target),
                 self._reporter,
-                self._wishes,
+                self._control,
                 foreign=False,
                 ours=True,
                 timeout_s=self._request.schedule.thaw_timeout_s,
@@ -294,37 +290,38 @@ class Freezer:
                 stuck=None if thaw.ok else thaw.stuck or Stuck.MIGRATED,
                 sent=True,
             )
-        driver.perform(procedure.followed(time.monotonic(), report))
+        driver.perform(procedure.on_followed(time.monotonic(), report))
 
     def _await_holder(self, driver: Driver, procedure: FreezeProcedure, care: Care) -> None:
         """The holder talks to the guest now: its thaw is ours, unless it dies with it."""
         until = procedure.freeze.ends_at + 2 * self._request.schedule.thaw_timeout_s
         report, why = None, care.taken or "it was told to"
-        while report is None and not self._wishes.gave_up and time.monotonic() < until:
+        while report is None and not self._control.gave_up and time.monotonic() < until:
             report = care.wait(WATCH_S)
             if report is None and care.taken is None:
                 text = "the holder has gone in the middle of its thaw"
-                driver.perform(procedure.stream_ended(time.monotonic(), text, gone=None))
+                driver.perform(procedure.on_stream_ended(time.monotonic(), text, gone=None))
                 return
         if report is None:
             reason = "the holder has not said what came of its thaw: THE GUEST MAY STILL BE FROZEN"
             report = self._unsettled(reason)
         over = care.over
-        driver.perform(procedure.taken_over(time.monotonic(), why, report, over=over))
+        driver.perform(procedure.on_taken_over(time.monotonic(), why, report, over=over))
 
     def _rescue(self, driver: Driver, prepared: Prepared) -> ThawReport:
         """A bug of ours ended the freeze's watching: thaw all the same."""
         now = time.monotonic()
         timeout_s = self._request.schedule.thaw_timeout_s
-        watch = PortWatch(prepared.baseline, now)
         plan = ThawPlan(
             str(self._link.vm.id),
             timeout_s,
             connected=driver.connected,
             command=thaw_command(self._link.vm, foreign=False),
         )
-        machine = ThawMachine(plan, watch, prepared.conversation.ticket, now)
-        return drive_thaw(driver, machine, watch)
+        machine = ThawMachine(
+            plan, PortWatch(prepared.baseline, now), prepared.conversation.ticket, now
+        )
+        return drive_thaw(driver, machine)
 
     def _unsettled(self, reason: str) -> ThawReport:
         command = thaw_command(self._link.vm, foreign=False)

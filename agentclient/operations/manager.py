@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 from agentclient.model.errors import NO_THREAD, FrostwatchError
 from agentclient.model.outcome import Outcome
-from agentclient.model.request import Wish
+from agentclient.model.request import Instruction
 from agentclient.model.vm import Vm, VmId
-from agentclient.operations.control import Wishes
+from agentclient.operations.control import Control
 from agentclient.operations.descriptors import Budget, TooFew
 from agentclient.operations.threads import Crew
 
@@ -50,11 +50,11 @@ class Operation:
         step: which rung of the rescue; None for the others.
     """
 
-    def __init__(self, vm: Vm, what: What, wishes: Wishes, step: Step | None = None) -> None:
+    def __init__(self, vm: Vm, what: What, control: Control, step: Step | None = None) -> None:
         self.vm = vm
         self.what: What = what
         self.step = step
-        self._wishes = wishes
+        self._control = control
         self._result: Future[Ending] = Future()
         self._note: Callable[[str], None] = lambda _: None
         self._place: Callable[[], int] = lambda: 0
@@ -82,24 +82,24 @@ class Operation:
 
         What waits for its turn is never begun.
         """
-        self._wishes.add(Wish.CANCEL)
+        self._control.add(Instruction.CANCEL)
         self._withdraw()
 
     def end_hold(self) -> None:
         """The window has served its purpose: thaw now."""
-        self._wishes.add(Wish.END_HOLD)
+        self._control.add(Instruction.END_HOLD)
 
     def extend_hold(self, seconds: float) -> None:
         """Hold the window for so many seconds more, up to the maximum."""
-        self._wishes.extend(seconds)
+        self._control.extend(seconds)
 
     def fail_together(self, why: str) -> None:
         """Its group was not frozen together: whatever becomes of it, it is not certified."""
-        self._wishes.apart = why
+        self._control.apart = why
 
     def give_up(self) -> None:
         """Leave within a second, and say loudly what is left to do."""
-        self._wishes.add(Wish.GIVE_UP)
+        self._control.add(Instruction.GIVE_UP)
         self._withdraw()
 
     @property
@@ -127,12 +127,12 @@ class Operation:
         Raises:
             OSError: the process has no descriptor left for it.
         """
-        self._wishes.open()
+        self._control.open()
 
     def settle(self, outcome: Ending) -> None:
         """Set the outcome; for the worker alone."""
         self._result.set_result(outcome)
-        self._wishes.close()
+        self._control.close()
 
 
 class Operations:
@@ -197,9 +197,9 @@ class Operations:
             request: what is asked for.
             on_event: is called from the worker's thread with each event.
         """
-        works, wishes = self.prepare(), Wishes()
-        operation = Operation(vm, "freeze", wishes)
-        task = works.freeze_task(vm, wishes, request, on_event)
+        works, control = self.prepare(), Control()
+        operation = Operation(vm, "freeze", control)
+        task = works.freeze_task(vm, control, request, on_event)
         operation.noted_by(task.note)
         running = self._enter(operation)
         if running is not operation:
@@ -216,14 +216,14 @@ class Operations:
             foreign: a person has decided to thaw also what is not provably ours.
             on_event: is called from the worker's thread with each event.
         """
-        works, wishes = self.prepare(), Wishes()
-        operation = Operation(vm, "thaw", wishes)
+        works, control = self.prepare(), Control()
+        operation = Operation(vm, "thaw", control)
         running = self._enter(operation)
         if running is not operation:
-            wishes.close()
+            control.close()
             running.cancel()
             return running
-        task = works.thaw_task(vm, wishes, on_event, foreign=foreign)
+        task = works.thaw_task(vm, control, on_event, foreign=foreign)
         self._submit(self._thaws, operation, task, partial(works.thaw, task, foreign=foreign))
         return operation
 
@@ -245,14 +245,14 @@ class Operations:
             times: the bounds.
             on_event: is called from the worker's thread with each event.
         """
-        works, wishes = self.prepare(), Wishes()
-        operation = Operation(vm, "rescue", wishes, step)
+        works, control = self.prepare(), Control()
+        operation = Operation(vm, "rescue", control, step)
         beside = self.on(vm.id) if step.around_the_agent else None
         if beside is not None and beside.what == "rescue":
             beside = None
         running = self._enter(operation, beside=beside is not None)
         task = works.rescue_task(
-            vm, wishes, step, on_event, person=person, beside=beside is not None
+            vm, control, step, on_event, person=person, beside=beside is not None
         )
         if running is not operation:
             operation.settle(works.refuse_rescue(task, step, running.what))

@@ -20,16 +20,15 @@ from agentclient.access.stream import ConnectFailed
 from agentclient.backends.qemu.migration import find_target, where
 from agentclient.freeze.effects import Tell
 from agentclient.freeze.port_watch import RELEASED_BY, PortWatch
-from agentclient.freeze.thaw_machine import WATCH_S, ThawMachine, ThawPlan, ThawReport
+from agentclient.freeze.thaw_machine import ThawMachine, ThawPlan, ThawReport
 from agentclient.model.consequences import elsewhere
 from agentclient.model.durations import in_words
 from agentclient.model.events import EventKind
 from agentclient.model.next_command import thaw_command
 from agentclient.model.outcome import ThawOutcome
-from agentclient.model.request import Wish
 from agentclient.model.snapshot import HeldBy, MonitorView, Progress
 from agentclient.model.states import FreezeState, Level, Phase, RunState, Stuck
-from agentclient.operations.control import Wishes
+from agentclient.operations.control import Control
 from agentclient.operations.driver import Driver
 from agentclient.operations.preflight import GONE, Reporter
 from agentclient.protocol.qga import AgentWire
@@ -48,7 +47,7 @@ class Thawer:
             without its freeze (protocol §3.8).
         timeout_s: the bound.
         reporter: is told what happens.
-        wishes: what the operator asks meanwhile.
+        control: what the operator asks meanwhile.
         read_only: nothing may be sent.
         told_as: how its end is told; not as the last word where it is a part of something else.
     """
@@ -57,7 +56,7 @@ class Thawer:
         self,
         link: Link,
         reporter: Reporter,
-        wishes: Wishes,
+        control: Control,
         *,
         foreign: bool,
         ours: bool = False,
@@ -68,7 +67,7 @@ class Thawer:
     ) -> None:
         self._link = link
         self._reporter = reporter
-        self._wishes = wishes
+        self._control = control
         self._foreign = foreign
         self._ours = ours
         self._ask = ask
@@ -111,7 +110,7 @@ class Thawer:
                 return refusal
             if not view.client:
                 break
-            if time.monotonic() > deadline or self._wishes.cancellation.is_set:
+            if time.monotonic() > deadline or self._control.cancellation.is_set:
                 return self._busy()
             held = seen_among(clients(self._link.vm.agent.path)) if self._link.vm.agent else None
             if held is not None and not held.is_waited_for(os.getpid()):
@@ -160,7 +159,7 @@ class Thawer:
         thaw = Thawer(
             connect(target),
             self._reporter,
-            self._wishes,
+            self._control,
             foreign=self._foreign,
             ours=self._ours,
             ask=self._ask,
@@ -171,7 +170,7 @@ class Thawer:
         return self._told(replace(thaw, vm=self._link.vm.id, reason=reason))
 
     def _thaw(self, conversation: Conversation, view: MonitorView) -> ThawOutcome:
-        driver = Driver(self._link, conversation, self._wishes, self._reporter)
+        driver = Driver(self._link, conversation, self._control, self._reporter)
         now = time.monotonic()
         plan = ThawPlan(
             vm=str(self._link.vm.id),
@@ -181,13 +180,11 @@ class Thawer:
             allowed=self._foreign or self._ours,
             command=self._command(),
         )
-        watch = PortWatch(view, now)
-        machine = ThawMachine(plan, watch, conversation.ticket, now)
+        machine = ThawMachine(plan, PortWatch(view, now), conversation.ticket, now)
         try:
             report = drive_thaw(
                 driver,
                 machine,
-                watch,
                 lambda: self._progress(machine.waiting_for, machine.ends_at),
             )
         finally:
@@ -250,7 +247,6 @@ class Thawer:
 def drive_thaw(
     driver: Driver,
     machine: ThawMachine,
-    watch: PortWatch,
     on_round: Callable[[], None] = lambda: None,
 ) -> ThawReport:
     """Drive a thaw to its end; blocking.
@@ -258,30 +254,31 @@ def drive_thaw(
     Args:
         driver: the conversation with the guest.
         machine: the thaw, not started yet.
-        watch: the port, shared with the machine.
         on_round: is called before each wait.
     """
     driver.perform(machine.start(time.monotonic()))
     while machine.report is None:
         on_round()
-        happened = driver.round(machine.wakes_at, WATCH_S)
+        happened = driver.round(
+            machine.wakes_at, machine.watch_every_s, look_now=machine.wants_look
+        )
         for event in happened.heard:
-            driver.perform(machine.heard(time.monotonic(), event))
+            driver.perform(machine.on_reply(time.monotonic(), event))
         now = time.monotonic()
         if happened.view is not None:
-            driver.perform(machine.changed(now, watch.saw(now, happened.view)))
+            driver.perform(machine.on_look(now, happened.view))
         if happened.ended is not None:
             gone = happened.view.gone if happened.view is not None else None
-            driver.perform(machine.stream_ended(now, happened.ended, gone=gone))
-        if any(wish in (Wish.CANCEL, Wish.GIVE_UP) for wish in happened.wishes):
-            machine.abandon(now)
+            driver.perform(machine.on_stream_ended(now, happened.ended, gone=gone))
+        for instruction in happened.instructions:
+            driver.perform(machine.on_instruction(now, instruction))
         if machine.wants_connection(now):
             tried = driver.reconnect()
             now = time.monotonic()
             driver.perform(
-                machine.connected(now)
+                machine.on_connected(now)
                 if tried.connected
-                else machine.not_connected(now, tried.why, gone=tried.gone)
+                else machine.on_connect_failed(now, tried.why, gone=tried.gone)
             )
-        driver.perform(machine.tick(now))
+        driver.perform(machine.on_tick(now))
     return machine.report

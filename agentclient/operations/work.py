@@ -31,7 +31,7 @@ from agentclient.model.snapshot import HeldBy, Progress, VmState
 from agentclient.model.states import Level, OutcomeKind, Phase, Refusal
 from agentclient.model.text import printable
 from agentclient.model.vm import Vm
-from agentclient.operations.control import Wishes
+from agentclient.operations.control import Control
 from agentclient.operations.descriptors import TooFew
 from agentclient.operations.freeze import Freezer
 from agentclient.operations.preflight import held_elsewhere
@@ -55,13 +55,13 @@ class Task:
 
     Attributes:
         reporter: is told what happens.
-        wishes: what the operator asks meanwhile.
+        control: what the operator asks meanwhile.
         entry: its window in the journal; None where none is kept.
     """
 
     vm: Vm
     reporter: FleetReporter
-    wishes: Wishes
+    control: Control
     entry: Entry | None
 
     def note(self, text: str) -> None:
@@ -102,20 +102,22 @@ class Works:
     # -- what is asked for -----------------------------------------------------------------
 
     def freeze_task(
-        self, vm: Vm, wishes: Wishes, request: FreezeRequest, on_event: OnEvent | None
+        self, vm: Vm, control: Control, request: FreezeRequest, on_event: OnEvent | None
     ) -> Task:
         """Write down that a freeze was asked for."""
-        return self._task(vm, wishes, begin_freeze(self._journal, vm, request), on_event)
+        return self._task(vm, control, begin_freeze(self._journal, vm, request), on_event)
 
-    def thaw_task(self, vm: Vm, wishes: Wishes, on_event: OnEvent | None, *, foreign: bool) -> Task:
+    def thaw_task(
+        self, vm: Vm, control: Control, on_event: OnEvent | None, *, foreign: bool
+    ) -> Task:
         """Write down that a thaw was asked for."""
         entry = begin_thaw(self._journal, vm, foreign=foreign)
-        return self._task(vm, wishes, entry, on_event)
+        return self._task(vm, control, entry, on_event)
 
     def rescue_task(
         self,
         vm: Vm,
-        wishes: Wishes,
+        control: Control,
         step: Step,
         on_event: OnEvent | None,
         *,
@@ -126,7 +128,7 @@ class Works:
 
         Args:
             vm: the VM.
-            wishes: what the operator asks meanwhile.
+            control: what the operator asks meanwhile.
             step: the rung.
             on_event: is called with each event.
             person: a person has decided it.
@@ -134,10 +136,12 @@ class Works:
         """
         entry = begin_rescue(self._journal, vm, step, person=person)
         reporter = FleetReporter(self._fleet, vm, on_event, entry, beside=beside)
-        return Task(vm, reporter, wishes, entry)
+        return Task(vm, reporter, control, entry)
 
-    def _task(self, vm: Vm, wishes: Wishes, entry: Entry | None, on_event: OnEvent | None) -> Task:
-        return Task(vm, FleetReporter(self._fleet, vm, on_event, entry), wishes, entry)
+    def _task(
+        self, vm: Vm, control: Control, entry: Entry | None, on_event: OnEvent | None
+    ) -> Task:
+        return Task(vm, FleetReporter(self._fleet, vm, on_event, entry), control, entry)
 
     # -- what waits ------------------------------------------------------------------------
 
@@ -164,7 +168,7 @@ class Works:
             self._links.of(task.vm),
             request,
             task.reporter,
-            task.wishes,
+            task.control,
             self._holder,
             read_only=self._read_only,
             entry=task.entry,
@@ -176,7 +180,7 @@ class Works:
         thawer = Thawer(
             self._links.of(task.vm),
             task.reporter,
-            task.wishes,
+            task.control,
             foreign=foreign,
             ours=self._is_ours(task.vm),
             read_only=self._read_only,
@@ -208,7 +212,7 @@ class Works:
             step,
             self._state(task.vm),
             task.reporter,
-            task.wishes,
+            task.control,
             person=person,
             ours=self._is_ours(task.vm),
             times=times,

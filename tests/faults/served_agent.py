@@ -18,7 +18,7 @@ from agentclient.model.outcome import Outcome
 from agentclient.model.request import FreezeRequest, Schedule
 from agentclient.model.snapshot import Progress
 from agentclient.model.vm import AgentChannel, Vm, VmId
-from agentclient.operations.control import Wishes
+from agentclient.operations.control import Control
 from agentclient.operations.freeze import Freezer
 from tests.unit.fakes import FakeReporter
 
@@ -177,7 +177,7 @@ def freeze(
     reporter, holder = Reporter(), make()
     began, busy = time.monotonic(), time.thread_time()
     try:
-        outcome = Freezer(connect(vm), request, reporter, Wishes(), holder).run()
+        outcome = Freezer(connect(vm), request, reporter, Control(), holder).run()
     finally:
         holder.close()
     return Froze(outcome, reporter, time.monotonic() - began, time.thread_time() - busy)

@@ -187,7 +187,7 @@ def test_a_bug_in_the_middle_is_followed_by_a_thaw(
     def bug(*_: object) -> None:
         raise ValueError("a bug of ours")
 
-    monkeypatch.setattr(FreezeProcedure, "tick", bug)
+    monkeypatch.setattr(FreezeProcedure, "on_tick", bug)
     outcome = freeze(guest, HolderClient(), hold_s=5.0)
     assert (outcome.kind, outcome.settled) == (OutcomeKind.FAILED, True)
     assert "a bug of ours" in outcome.reason
@@ -200,7 +200,7 @@ def test_a_bug_in_that_thaw_leaves_it_to_the_holder(
     def bug(*_: object) -> None:
         raise ValueError("a bug of ours")
 
-    monkeypatch.setattr(FreezeProcedure, "tick", bug)
+    monkeypatch.setattr(FreezeProcedure, "on_tick", bug)
     monkeypatch.setattr("agentclient.operations.freeze.drive_thaw", bug)
     holder = HolderClient()
     outcome = freeze(guest, holder, hold_s=5.0)

@@ -58,7 +58,7 @@ def kill_and_wait(guest: Guest) -> None:
 
 def saw(watch: PortWatch, view: MonitorView) -> list[Change]:
     """What one more look shows."""
-    return watch.saw(time.monotonic(), view)
+    return watch.on_look(time.monotonic(), view)
 
 
 def test_a_look_shows_both_ends_and_disturbs_nobody(calm: Guest, monitor: Monitor) -> None:

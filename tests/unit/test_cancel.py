@@ -1,4 +1,4 @@
-"""Cancellations and wishes: what reaches a thread while it waits."""
+"""Cancellations and control: what reaches a thread while it waits."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import threading
 import pytest
 
 from agentclient.access.cancel import Cancellation
-from agentclient.model.request import Wish
-from agentclient.operations.control import Wishes
+from agentclient.model.request import Instruction
+from agentclient.operations.control import Control
 
 
 def readable(fd: int) -> bool:
@@ -69,66 +69,70 @@ def test_a_cancellation_wakes_a_thread_at_once() -> None:
 
 
 def test_wishes_are_taken_once_in_order_and_wake() -> None:
-    wishes = Wishes()
-    assert wishes.take() == []
-    assert not readable(wishes.fileno())
-    wishes.add(Wish.END_HOLD)
-    wishes.add(Wish.CANCEL)
-    assert readable(wishes.fileno())
-    assert wishes.take() == [Wish.END_HOLD, Wish.CANCEL]
-    assert not readable(wishes.fileno())
-    assert wishes.take() == []
-    wishes.add(Wish.CANCEL)
-    assert readable(wishes.fileno())
-    wishes.close()
+    control = Control()
+    assert control.take() == []
+    assert not readable(control.fileno())
+    control.add(Instruction.END_HOLD)
+    control.add(Instruction.CANCEL)
+    assert readable(control.fileno())
+    assert control.take() == [Instruction.END_HOLD, Instruction.CANCEL]
+    assert not readable(control.fileno())
+    assert control.take() == []
+    control.add(Instruction.CANCEL)
+    assert readable(control.fileno())
+    control.close()
 
 
 def test_the_preparation_is_ended_by_cancel_and_give_up_alone() -> None:
-    for wish, ends in ((Wish.END_HOLD, False), (Wish.CANCEL, True), (Wish.GIVE_UP, True)):
-        wishes = Wishes()
-        wishes.add(wish)
-        assert is_set(wishes.cancellation) is ends
-        wishes.close()
+    for instruction, ends in (
+        (Instruction.END_HOLD, False),
+        (Instruction.CANCEL, True),
+        (Instruction.GIVE_UP, True),
+    ):
+        control = Control()
+        control.add(instruction)
+        assert is_set(control.cancellation) is ends
+        control.close()
 
 
 def test_after_the_end_nobody_listens() -> None:
-    wishes = Wishes()
-    wishes.close()
-    wishes.add(Wish.CANCEL)
-    assert wishes.take() == []
-    assert not is_set(wishes.cancellation)
-    wishes.close()
+    control = Control()
+    control.close()
+    control.add(Instruction.CANCEL)
+    assert control.take() == []
+    assert not is_set(control.cancellation)
+    control.close()
 
 
 def test_the_end_gives_the_descriptors_back() -> None:
-    wishes = Wishes()
-    descriptors = (wishes.fileno(), wishes.cancellation.fileno())
-    wishes.close()
+    control = Control()
+    descriptors = (control.fileno(), control.cancellation.fileno())
+    control.close()
     for fd in descriptors:
         with pytest.raises(OSError, match="Bad file descriptor"):
             os.fstat(fd)
 
 
 def test_a_wish_before_the_end_is_still_taken() -> None:
-    wishes = Wishes()
-    wishes.add(Wish.GIVE_UP)
-    wishes.close()
-    assert wishes.take() == [Wish.GIVE_UP]
+    control = Control()
+    control.add(Instruction.GIVE_UP)
+    control.close()
+    assert control.take() == [Instruction.GIVE_UP]
 
 
 def test_wishes_of_many_threads_all_arrive() -> None:
-    wishes = Wishes()
+    control = Control()
 
     def add() -> None:
         for _ in range(100):
-            wishes.add(Wish.END_HOLD)
+            control.add(Instruction.END_HOLD)
 
     threads = [threading.Thread(target=add) for _ in range(4)]
     for thread in threads:
         thread.start()
     taken = 0
     while any(thread.is_alive() for thread in threads):
-        taken += len(wishes.take())
-    assert taken + len(wishes.take()) == 400
-    assert not readable(wishes.fileno())
-    wishes.close()
+        taken += len(control.take())
+    assert taken + len(control.take()) == 400
+    assert not readable(control.fileno())
+    control.close()

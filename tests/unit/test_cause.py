@@ -29,7 +29,7 @@ def test_the_cause_is_known_also_where_the_port_stayed_open(
 ) -> None:
     machine = FreezeMachine(FreezePlan(Schedule(), UP), count(1).__next__, 0.0)
     machine.start(0.0)
-    machine.saw(1.0, view)
+    machine.on_look(1.0, view)
     assert machine.verdict is not None
     assert (machine.verdict.kind, machine.verdict.cause) == (OutcomeKind.LOST, cause)
     assert str(cause) in machine.verdict.reason

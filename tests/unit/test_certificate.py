@@ -37,9 +37,9 @@ def concluded(
     if window:
         opened = Window(0.0, 5.0, watch, ticket, written_before=100, windows=windows)
     if during is not None:
-        changes = watch.saw(1.0, during)
+        changes = watch.on_look(1.0, during)
         if opened is not None:
-            opened.saw(1.0, changes)
+            opened.on_changes(1.0, changes)
     return conclude(verdict, report, opened, watch, 1.23456)
 
 
@@ -125,7 +125,7 @@ def test_writes_are_a_named_contradiction(written: int) -> None:
 def test_writes_beside_what_was_chosen_are_no_contradiction() -> None:
     watch = PortWatch(UP, 0.0)
     window = Window(0.0, 5.0, watch, count(1).__next__, whole=False)
-    window.saw(1.0, watch.saw(1.0, UP._replace(written_bytes=612)))
+    window.on_changes(1.0, watch.on_look(1.0, UP._replace(written_bytes=612)))
     outcome = conclude(VERDICT, REPORT, window, watch, 1.0)
     assert results(outcome)["writes"] is EvidenceResult.UNKNOWN
     assert outcome.certified

@@ -9,7 +9,7 @@ import pytest
 from agentclient.freeze.thaw_machine import ThawReport
 from agentclient.model.consequences import meant
 from agentclient.model.events import EventKind
-from agentclient.model.request import Schedule, Wish
+from agentclient.model.request import Instruction, Schedule
 from agentclient.model.states import Cause, EvidenceResult, GuestIs, OutcomeKind, Phase, RunState
 from agentclient.model.vm import Vm, VmId
 from tests.unit.virtual_freeze import VirtualFreeze
@@ -223,7 +223,7 @@ def test_a_panic_is_lost_and_somebody_is_told_to_reset() -> None:
 def test_cancel_queues_a_thaw_that_runs_right_behind_the_freeze() -> None:
     freeze = VirtualFreeze(VirtualGuest(hook_s=30))
     freeze.run(5.0)
-    freeze.wish(Wish.CANCEL)
+    freeze.instruction(Instruction.CANCEL)
     assert len(freeze.asked(THAW)) == 1
     outcome = freeze.run_out()
     assert freeze.guest.now == pytest.approx(30, abs=2)
@@ -233,7 +233,7 @@ def test_cancel_queues_a_thaw_that_runs_right_behind_the_freeze() -> None:
 def test_a_cancelled_freeze_may_take_its_schedule_before_the_thaws_bound_begins() -> None:
     freeze = VirtualFreeze(VirtualGuest(hook_s=1000))
     freeze.run(5.0)
-    freeze.wish(Wish.CANCEL)
+    freeze.instruction(Instruction.CANCEL)
     outcome = freeze.run_out(step_s=1.0)
     assert (outcome.settled, outcome.thawed) == (True, 2)
 
@@ -241,7 +241,7 @@ def test_a_cancelled_freeze_may_take_its_schedule_before_the_thaws_bound_begins(
 def test_giving_up_ends_at_once_and_says_what_to_do() -> None:
     freeze = VirtualFreeze(VirtualGuest(hook_s=1000))
     freeze.run(5.0)
-    freeze.wish(Wish.GIVE_UP)
+    freeze.instruction(Instruction.GIVE_UP)
     freeze.run(1.0)
     outcome = freeze.outcome
     assert outcome is not None
@@ -259,11 +259,13 @@ def test_a_hold_is_thawed_at_its_end() -> None:
     assert outcome.certified
 
 
-@pytest.mark.parametrize("wish", [Wish.END_HOLD, Wish.CANCEL, Wish.GIVE_UP])
-def test_a_hold_can_be_ended(wish: Wish) -> None:
+@pytest.mark.parametrize(
+    "instruction", [Instruction.END_HOLD, Instruction.CANCEL, Instruction.GIVE_UP]
+)
+def test_a_hold_can_be_ended(instruction: Instruction) -> None:
     freeze = VirtualFreeze(VirtualGuest(), Schedule(hold_s=100))
     freeze.run(10.0)
-    freeze.wish(wish)
+    freeze.instruction(instruction)
     freeze.run(1.0)
     assert freeze.guest.frozen == set()
     assert freeze.outcome is not None
@@ -377,7 +379,7 @@ def test_a_thaw_that_dies_with_its_agent_is_sent_again() -> None:
     freeze = VirtualFreeze(VirtualGuest(), Schedule(hold_s=5))
     freeze.run(4.9)
     while not freeze.asked(THAW):
-        freeze.perform(freeze.procedure.tick(freeze.guest.now))
+        freeze.perform(freeze.procedure.on_tick(freeze.guest.now))
         freeze.look()
         freeze.guest.now += 0.05
     freeze.guest.kill(lose_unread=True)
@@ -518,7 +520,7 @@ def test_before_the_last_word_it_is_looked_for_where_it_may_run(ended: bool, fou
     assert freeze.procedure.wants_target
     assert freeze.outcome is None
     there = ThawReport(None, 2, None, True, "it runs here: thawed 2", None, sent=True)
-    freeze.perform(freeze.procedure.followed(freeze.guest.now, there if found else None))
+    freeze.perform(freeze.procedure.on_followed(freeze.guest.now, there if found else None))
     outcome = freeze.run_out(most_s=1.0)
     assert not outcome.certified
     if found:

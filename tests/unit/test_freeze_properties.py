@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentclient.model.events import EventKind
-from agentclient.model.request import Schedule, Wish
+from agentclient.model.request import Instruction, Schedule
 from agentclient.model.states import OutcomeKind, RunState
 from tests.unit.virtual_freeze import VirtualFreeze
 from tests.unit.virtual_guest import DEVICES, VirtualGuest
@@ -85,11 +85,11 @@ def strike(freeze: VirtualFreeze, fault: str) -> None:
         case "thaw inside":
             guest.frozen.clear()
         case "cancel":
-            freeze.wish(Wish.CANCEL)
+            freeze.instruction(Instruction.CANCEL)
         case "end hold":
-            freeze.wish(Wish.END_HOLD)
+            freeze.instruction(Instruction.END_HOLD)
         case "give up":
-            freeze.wish(Wish.GIVE_UP)
+            freeze.instruction(Instruction.GIVE_UP)
         case "break":
             freeze.break_channel(1.0)
         case "break for long":

@@ -9,11 +9,11 @@ from agentclient.access.guest_link import Link
 from agentclient.freeze.coverage import Coverage
 from agentclient.holder.client import Guard, HolderClient
 from agentclient.model.outcome import FileSystem
-from agentclient.model.request import FreezeRequest, Schedule, Wish
+from agentclient.model.request import FreezeRequest, Instruction, Schedule
 from agentclient.model.snapshot import MonitorView, Progress
 from agentclient.model.states import OutcomeKind, Refusal
 from agentclient.model.vm import Vm, VmId
-from agentclient.operations.control import Wishes
+from agentclient.operations.control import Control
 from agentclient.operations.freeze import Freezer
 from agentclient.operations.preflight import Prepared
 from tests.unit.fakes import Clock, FakeChannel, FakeReporter
@@ -29,17 +29,17 @@ class Reporter(FakeReporter):
 class Holder(HolderClient):
     """Takes its time to stand by; meanwhile somebody cancels."""
 
-    def __init__(self, wishes: Wishes, channel: FakeChannel) -> None:
+    def __init__(self, control: Control, channel: FakeChannel) -> None:
         super().__init__()
         self.left: list[Guard] = []
-        self._wishes = wishes
+        self._control = control
         self._channel = channel
 
     def arm(self, *_: object, **__: object) -> Guard:
         return Guard("a#1", self._channel, self._channel)
 
     def intend(self, *_: object, **__: object) -> None:
-        self._wishes.add(Wish.CANCEL)
+        self._control.add(Instruction.CANCEL)
 
     def disarm(self, guard: Guard) -> None:
         self.left.append(guard)
@@ -48,12 +48,12 @@ class Holder(HolderClient):
 def test_cancelled_while_the_holder_gets_ready_it_is_not_sent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    wishes, channel = Wishes(), FakeChannel(Clock(), lambda _: ())
+    control, channel = Control(), FakeChannel(Clock(), lambda _: ())
     prepared = Prepared(Conversation(channel), None, 0.0, MonitorView())
     monkeypatch.setattr(Freezer, "_prepare", lambda _: prepared)
-    holder = Holder(wishes, channel)
+    holder = Holder(control, channel)
     link = Link(Vm(VmId("socket", "a")), None, None)
-    outcome = Freezer(link, FreezeRequest(), Reporter(), wishes, holder).run()
+    outcome = Freezer(link, FreezeRequest(), Reporter(), control, holder).run()
     assert (outcome.kind, outcome.settled) == (OutcomeKind.REFUSED, True)
     assert "cancelled before the freeze was sent" in outcome.reason
     assert channel.written == b""
@@ -63,13 +63,13 @@ def test_cancelled_while_the_holder_gets_ready_it_is_not_sent(
 def test_a_windows_guest_is_not_held_for_longer_than_it_can_be_unless_that_is_meant(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    wishes, channel = Wishes(), FakeChannel(Clock(), lambda _: ())
+    control, channel = Control(), FakeChannel(Clock(), lambda _: ())
     coverage = Coverage((FileSystem("Volume{1}", "C:\\", "NTFS"),), ())
     prepared = Prepared(Conversation(channel), coverage, 0.0, MonitorView())
     monkeypatch.setattr(Freezer, "_prepare", lambda _: prepared)
     link = Link(Vm(VmId("socket", "a")), None, None)
     request = FreezeRequest(schedule=Schedule(hold_s=14.0), long_hold=False)
-    outcome = Freezer(link, request, Reporter(), wishes, Holder(wishes, channel)).run()
+    outcome = Freezer(link, request, Reporter(), control, Holder(control, channel)).run()
     assert (outcome.refusal, outcome.settled) == (Refusal.NOT_BEGUN, True)
     assert "lets writes go after 10 s" in outcome.reason
     assert "--hold 10s, or with --yes" in str(outcome.next)
@@ -78,6 +78,6 @@ def test_a_windows_guest_is_not_held_for_longer_than_it_can_be_unless_that_is_me
         FreezeRequest(schedule=Schedule(hold_s=14.0)),
         FreezeRequest(schedule=Schedule(hold_s=10.0), long_hold=False),
     ):
-        holder = Holder(wishes, channel)
-        freezer = Freezer(link, meant, Reporter(), wishes, holder)
+        holder = Holder(control, channel)
+        freezer = Freezer(link, meant, Reporter(), control, holder)
         assert freezer.run().refusal is Refusal.CANCELLED, "it was about to be sent"

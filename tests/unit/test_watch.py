@@ -29,7 +29,9 @@ def watch_from(baseline: MonitorView = UP) -> PortWatch:
 def saw(watch: PortWatch, *views: MonitorView) -> list[Change]:
     """All changes that `views` show, a second apart."""
     start = watch.seen_at or 10.0
-    return [change for at, view in enumerate(views, 1) for change in watch.saw(start + at, view)]
+    return [
+        change for at, view in enumerate(views, 1) for change in watch.on_look(start + at, view)
+    ]
 
 
 def test_nothing_new_is_no_change() -> None:
@@ -83,7 +85,7 @@ def test_one_look(
     view: MonitorView, changes: list[Change], cause: Cause | None, closed: bool
 ) -> None:
     watch = watch_from()
-    assert watch.saw(11.0, view) == changes
+    assert watch.on_look(11.0, view) == changes
     assert (watch.cause, watch.ever_closed) == (cause, closed)
     assert watch.changes == changes
     assert watch.reset is (Change.RESET in changes)
@@ -229,8 +231,8 @@ def test_a_port_that_was_closed_from_the_start_opens() -> None:
 def test_when_the_port_was_last_seen() -> None:
     watch = watch_from()
     assert watch.seen_at == 10.0
-    watch.saw(12.0, UP)
-    watch.saw(13.0, BLIND)
+    watch.on_look(12.0, UP)
+    watch.on_look(13.0, BLIND)
     assert watch.seen_at == 12.0
     assert watch.run_state is RunState.RUNNING
 
@@ -241,20 +243,20 @@ def test_when_the_port_was_last_seen() -> None:
 def test_blocked_time_is_counted_apart() -> None:
     watch = watch_from()
     paused = UP._replace(run_state=RunState.PAUSED)
-    assert watch.saw(20.0, paused) == [Change.BLOCKED]
+    assert watch.on_look(20.0, paused) == [Change.BLOCKED]
     assert watch.blocked
     assert watch.blocked_s(25.0) == 5.0
-    assert watch.saw(26.0, UP._replace(run_state=RunState.MIGRATING)) == []
-    assert watch.saw(30.0, UP) == [Change.RELEASED]
+    assert watch.on_look(26.0, UP._replace(run_state=RunState.MIGRATING)) == []
+    assert watch.on_look(30.0, UP) == [Change.RELEASED]
     assert watch.blocked_s(99.0) == 10.0
-    assert watch.saw(100.0, paused) == [Change.BLOCKED]
+    assert watch.on_look(100.0, paused) == [Change.BLOCKED]
     assert watch.blocked_s(103.0) == 13.0
 
 
 def test_a_blind_look_does_not_release() -> None:
     watch = watch_from()
-    watch.saw(20.0, UP._replace(run_state=RunState.PAUSED))
-    assert watch.saw(21.0, BLIND) == []
+    watch.on_look(20.0, UP._replace(run_state=RunState.PAUSED))
+    assert watch.on_look(21.0, BLIND) == []
     assert watch.blocked
 
 
@@ -270,7 +272,7 @@ def test_whether_the_agent_has_read_it_stays_known() -> None:
     watch = watch_from()
     seen = [watch.read]
     for view in (UP, UP._replace(reads=10), UP, BLIND):
-        watch.saw(11.0, view)
+        watch.on_look(11.0, view)
         seen.append(watch.read)
     assert seen == [None, False, True, True, True]
 
@@ -278,18 +280,18 @@ def test_whether_the_agent_has_read_it_stays_known() -> None:
 @pytest.mark.parametrize(("before", "after"), [(None, 5), (5, None), (None, None)])
 def test_without_both_figures_reading_is_unknown(before: int | None, after: int | None) -> None:
     watch = watch_from(UP._replace(reads=before))
-    watch.saw(11.0, UP._replace(reads=after))
+    watch.on_look(11.0, UP._replace(reads=after))
     assert watch.read is None
 
 
 def test_written_bytes_count_from_the_baseline() -> None:
     watch = watch_from()
     assert watch.written_bytes == 0
-    watch.saw(11.0, UP._replace(written_bytes=164))
+    watch.on_look(11.0, UP._replace(written_bytes=164))
     assert watch.written_bytes == 64
-    watch.saw(12.0, BLIND)
+    watch.on_look(12.0, BLIND)
     assert watch.written_bytes == 64
-    watch.saw(13.0, UP._replace(written_bytes=3))  # another process' counter
+    watch.on_look(13.0, UP._replace(written_bytes=3))  # another process' counter
     assert watch.written_bytes == 0
     assert watch_from(UP._replace(written_bytes=None)).written_bytes is None
 
@@ -317,7 +319,7 @@ def test_whatever_is_seen_the_watch_agrees_with_itself(
     watch = PortWatch(baseline, 0.0)
     blocked_s = 0.0
     for now, view in enumerate(views, 1):
-        changes = watch.saw(now, view)
+        changes = watch.on_look(now, view)
         assert len(changes) == len(set(changes))
         assert watch.blocked_s(now) >= blocked_s
         blocked_s = watch.blocked_s(now)

@@ -6,7 +6,7 @@ from itertools import count
 
 import pytest
 
-from agentclient.freeze.effects import Move, Resync, Send, Tell
+from agentclient.freeze.effects import Effect, Resync, Send, Tell
 from agentclient.freeze.port_watch import Change, PortWatch
 from agentclient.freeze.window import LAST_LOOK_S, Window
 from agentclient.model.events import EventKind
@@ -33,12 +33,12 @@ class Held:
             windows=windows,
         )
 
-    def look(self, now: float, view: MonitorView = UP) -> list[Move]:
-        return self.window.saw(now, self.watch.saw(now, view))
+    def look(self, now: float, view: MonitorView = UP) -> list[Effect]:
+        return self.window.on_changes(now, self.watch.on_look(now, view))
 
 
-def kinds(moves: list[Move]) -> list[EventKind]:
-    return [move.kind for move in moves if isinstance(move, Tell)]
+def kinds(effects: list[Effect]) -> list[EventKind]:
+    return [effect.kind for effect in effects if isinstance(effect, Tell)]
 
 
 def test_an_undisturbed_window_ends_with_a_last_look() -> None:
@@ -46,9 +46,9 @@ def test_an_undisturbed_window_ends_with_a_last_look() -> None:
     window = held.window
     assert (window.ends_at, window.wakes_at) == (110.0, 110.0)
     assert held.look(105.0) == []
-    assert window.tick(109.9) == []
+    assert window.on_tick(109.9) == []
     wanted = [window.wants_look]
-    assert window.tick(110.0) == []
+    assert window.on_tick(110.0) == []
     assert [*wanted, window.wants_look] == [False, True]
     assert window.wakes_at == 110.0 + LAST_LOOK_S
     assert kinds(held.look(110.1)) == [EventKind.NOTE]
@@ -62,24 +62,24 @@ def test_an_undisturbed_window_ends_with_a_last_look() -> None:
 
 def test_a_last_look_that_does_not_come_is_waited_for_shortly() -> None:
     window = Held().window
-    window.tick(110.0)
-    assert window.tick(110.0 + LAST_LOOK_S - 0.01) == []
-    assert kinds(window.tick(110.0 + LAST_LOOK_S)) == [EventKind.NOTE]
+    window.on_tick(110.0)
+    assert window.on_tick(110.0 + LAST_LOOK_S - 0.01) == []
+    assert kinds(window.on_tick(110.0 + LAST_LOOK_S)) == [EventKind.NOTE]
     assert window.over
-    assert window.tick(200.0) == []
+    assert window.on_tick(200.0) == []
 
 
 def test_where_nothing_can_be_seen_nothing_is_waited_for() -> None:
     window = Held(MonitorView()).window
-    assert kinds(window.tick(110.0)) == [EventKind.NOTE]
+    assert kinds(window.on_tick(110.0)) == [EventKind.NOTE]
     assert window.over
     assert window.written_bytes is None
 
 
 def test_what_the_window_did_not_ask_for_is_not_its_business() -> None:
     window = Held().window
-    assert window.heard(Synced(9)) == []
-    assert window.heard(Reply(9, "thawed")) == []
+    assert window.on_reply(Synced(9)) == []
+    assert window.on_reply(Reply(9, "thawed")) == []
     assert (window.over, window.broken) == (False, None)
 
 
@@ -112,11 +112,11 @@ def test_the_next_agents_status_settles_it() -> None:
     held = Held()
     held.look(101.0, UP._replace(port_open=False, openings=6))
     assert held.look(102.0, UP._replace(openings=7)) == [Resync(1)]
-    assert held.window.heard(Synced(9)) == []
-    assert held.window.heard(Synced(1)) == [Send(2, "guest-fsfreeze-status")]
-    assert held.window.heard(Reply(9, "thawed")) == []
+    assert held.window.on_reply(Synced(9)) == []
+    assert held.window.on_reply(Synced(1)) == [Send(2, "guest-fsfreeze-status")]
+    assert held.window.on_reply(Reply(9, "thawed")) == []
     assert held.window.broken is None
-    assert kinds(held.window.heard(Reply(2, "thawed"))) == [EventKind.REPLY]
+    assert kinds(held.window.on_reply(Reply(2, "thawed"))) == [EventKind.REPLY]
     assert held.window.over
     assert "thawed" in str(held.window.broken)
 
@@ -124,20 +124,20 @@ def test_the_next_agents_status_settles_it() -> None:
 @pytest.mark.parametrize("value", ["frozen", None, 5, [], {"x": 1}, "THAWED"])
 def test_a_next_agent_that_does_not_say_thawed_lets_it_go_on(value: object) -> None:
     held = Held()
-    moves = held.look(101.0, UP._replace(openings=7))
-    assert kinds(moves) == [EventKind.AT_RISK]
-    assert moves[-1] == Resync(1)
-    held.window.heard(Synced(1))
-    held.window.heard(Reply(2, value))
+    effects = held.look(101.0, UP._replace(openings=7))
+    assert kinds(effects) == [EventKind.AT_RISK]
+    assert effects[-1] == Resync(1)
+    held.window.on_reply(Synced(1))
+    held.window.on_reply(Reply(2, value))
     assert (held.window.over, held.window.broken, held.window.at_risk) == (False, None, True)
 
 
 def test_errors_and_lost_questions_change_nothing() -> None:
     held = Held()
     held.look(101.0, UP._replace(openings=7))
-    held.window.heard(Synced(1))
-    assert held.window.heard(Failure(2, "GenericError", "x")) == []
-    assert held.window.heard(Passed(2)) == []
+    held.window.on_reply(Synced(1))
+    assert held.window.on_reply(Failure(2, "GenericError", "x")) == []
+    assert held.window.on_reply(Passed(2)) == []
     assert not held.window.over
 
 
@@ -190,23 +190,23 @@ def test_writes_are_told_once_and_do_not_end_it() -> None:
 def test_writes_beside_what_was_chosen_are_counted_and_contradict_nothing() -> None:
     watch = PortWatch(UP, 99.0)
     window = Window(100.0, 10.0, watch, count(1).__next__, written_before=100, whole=False)
-    assert window.saw(101.0, watch.saw(101.0, UP._replace(written_bytes=612))) == []
+    assert window.on_changes(101.0, watch.on_look(101.0, UP._replace(written_bytes=612))) == []
     assert (window.written_bytes, window.broken) == (512, None)
 
 
 def test_writes_before_it_began_do_not_count() -> None:
     watch = PortWatch(UP, 0.0)
-    watch.saw(99.0, UP._replace(written_bytes=9_000))
+    watch.on_look(99.0, UP._replace(written_bytes=9_000))
     window = Window(100.0, 10.0, watch, count(1).__next__)
-    window.saw(101.0, watch.saw(101.0, UP._replace(written_bytes=9_000)))
+    window.on_changes(101.0, watch.on_look(101.0, UP._replace(written_bytes=9_000)))
     assert (window.written_bytes, window.broken) == (0, None)
 
 
 def test_writes_seen_by_the_last_look_count() -> None:
     held = Held()
-    held.window.tick(110.0)
-    moves = held.look(110.1, UP._replace(written_bytes=101))
-    assert kinds(moves) == [EventKind.CONTRADICTION, EventKind.NOTE]
+    held.window.on_tick(110.0)
+    effects = held.look(110.1, UP._replace(written_bytes=101))
+    assert kinds(effects) == [EventKind.CONTRADICTION, EventKind.NOTE]
     assert held.window.over
 
 
@@ -220,18 +220,18 @@ def test_the_first_reason_stays() -> None:
 def test_a_windows_guest_has_lost_its_consistency_after_10_s_and_is_held_on() -> None:
     window = Held(hold_s=60.0, windows=True).window
     assert window.wakes_at == 110.0
-    assert window.tick(109.9) == []
-    assert kinds(window.tick(110.0)) == [EventKind.CONTRADICTION]
+    assert window.on_tick(109.9) == []
+    assert kinds(window.on_tick(110.0)) == [EventKind.CONTRADICTION]
     assert window.broken is not None
     assert not window.over
     assert window.wakes_at == 160.0
-    assert window.tick(111.0) == []
+    assert window.on_tick(111.0) == []
 
 
 def test_a_short_hold_on_windows_is_like_any_other() -> None:
     window = Held(hold_s=9.0, windows=True).window
-    window.tick(109.0)
-    window.tick(109.0 + LAST_LOOK_S)
+    window.on_tick(109.0)
+    window.on_tick(109.0 + LAST_LOOK_S)
     assert (window.over, window.broken) == (True, None)
 
 
@@ -242,5 +242,5 @@ def test_a_hold_is_extended_up_to_what_is_allowed_and_not_once_it_is_over() -> N
     assert window.extend(1000.0, 120.0) == 80.0
     assert window.ends_at == 220.0
     assert window.extend(1.0, 120.0) == 0.0
-    assert window.tick(220.0) == []
+    assert window.on_tick(220.0) == []
     assert window.extend(30.0, 500.0) == 0.0, "its last look is being waited for"

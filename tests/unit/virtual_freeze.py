@@ -6,12 +6,12 @@ import itertools
 from dataclasses import dataclass, field
 
 from agentclient.freeze.coverage import Coverage
-from agentclient.freeze.effects import Move, Resync, Send, Tell
+from agentclient.freeze.effects import Effect, Resync, Send, Tell
 from agentclient.freeze.freeze_machine import FreezePlan
 from agentclient.freeze.procedure import FreezeProcedure
 from agentclient.model.events import EventKind
 from agentclient.model.outcome import FileSystem, Outcome
-from agentclient.model.request import Schedule, Wish
+from agentclient.model.request import Instruction, Schedule
 from agentclient.model.snapshot import MonitorView
 from agentclient.model.vm import Vm, VmId
 from agentclient.protocol.qga import AgentWire
@@ -118,7 +118,7 @@ class VirtualFreeze:
             self.look()
         if self.procedure.wants_connection(now):
             self.connect()
-        self.perform(self.procedure.tick(now))
+        self.perform(self.procedure.on_tick(now))
 
     def pump(self) -> None:
         """Hand over what the guest has said."""
@@ -127,10 +127,10 @@ class VirtualFreeze:
             self.ended = True
             if self.monitor:
                 self.look()
-            self.perform(self.procedure.stream_ended(self.guest.now, "closed", gone=True))
+            self.perform(self.procedure.on_stream_ended(self.guest.now, "closed", gone=True))
         elif data and not self.ended:
             for event in self.wire.feed(data):
-                self.perform(self.procedure.heard(self.guest.now, event))
+                self.perform(self.procedure.on_reply(self.guest.now, event))
 
     def break_channel(self, away_s: float = 0.0) -> None:
         """QEMU drops us, and lives on; what the agent had not read is gone with the channel.
@@ -144,7 +144,7 @@ class VirtualFreeze:
         self.guest.read()
         self.ended = True
         self.back_at = self.guest.now + away_s
-        self.perform(self.procedure.stream_ended(self.guest.now, "closed", gone=None))
+        self.perform(self.procedure.on_stream_ended(self.guest.now, "closed", gone=None))
 
     def connect(self) -> None:
         """Try to connect again."""
@@ -152,29 +152,29 @@ class VirtualFreeze:
         self.tries.append(now)
         if self.guest.gone or now < self.back_at:
             gone = True if self.guest.gone else None
-            self.perform(self.procedure.not_connected(now, "nobody listens", gone=gone))
+            self.perform(self.procedure.on_connect_failed(now, "nobody listens", gone=gone))
             return
         self.ended = False
         self.wire = AgentWire(new_id=itertools.count(5000 + 100 * len(self.tries)).__next__)
-        self.perform(self.procedure.connected(now))
+        self.perform(self.procedure.on_connected(now))
 
     def look(self) -> None:
         """Look at the monitor."""
         self._looked_at = self.guest.now
         self.closed_when_looked_at = self.guest.ever_closed_since_freeze
-        self.perform(self.procedure.saw(self.guest.now, self._view()))
+        self.perform(self.procedure.on_look(self.guest.now, self._view()))
 
-    def wish(self, wish: Wish) -> None:
+    def instruction(self, instruction: Instruction) -> None:
         """Ask for something, as an operator does."""
-        self.perform(self.procedure.grant(self.guest.now, wish))
+        self.perform(self.procedure.on_instruction(self.guest.now, instruction))
 
-    def perform(self, moves: list[Move]) -> None:
+    def perform(self, effects: list[Effect]) -> None:
         """Do what the machines ask."""
-        for move in moves:
-            match move:
+        for effect in effects:
+            match effect:
                 case Tell():
-                    self.told.append((self.guest.now, move))
-                    if move.kind is EventKind.VERDICT:
+                    self.told.append((self.guest.now, effect))
+                    if effect.kind is EventKind.VERDICT:
                         self.closed_at_verdict = self.closed_when_looked_at
                         self.frozen_at_verdict = set(self.guest.frozen)
                 case Send(ticket, command, arguments):

@@ -25,7 +25,7 @@ from agentclient.model.rescue import BY_ITSELF, Found, RescueOutcome, RescueTime
 from agentclient.model.snapshot import AgentHealth, MonitorView, Progress, VmState
 from agentclient.model.states import AgentHow, AgentState, FreezeState, Level
 from agentclient.model.text import printable
-from agentclient.operations.control import Wishes
+from agentclient.operations.control import Control
 from agentclient.operations.preflight import GONE, Reporter
 from agentclient.operations.rescue.context import Scene
 from agentclient.operations.rescue.ladder import Known, Offer, describe, ladder, title
@@ -81,7 +81,7 @@ class Rescuer:
         step: the rung.
         state: what the fleet knows of the VM.
         reporter: is told what happens.
-        wishes: what the operator asks meanwhile.
+        control: what the operator asks meanwhile.
         person: a person has decided it; without one only what is ours is thawed (P4).
         ours: what is frozen is provably ours.
         times: the bounds.
@@ -95,7 +95,7 @@ class Rescuer:
         step: Step,
         state: VmState,
         reporter: Reporter,
-        wishes: Wishes,
+        control: Control,
         *,
         person: bool,
         ours: bool = False,
@@ -105,7 +105,7 @@ class Rescuer:
     ) -> None:
         times = times or RescueTimes()
         self._scene = Scene(
-            link, step, reporter, wishes, ours=ours, times=times, beside=beside is not None
+            link, step, reporter, control, ours=ours, times=times, beside=beside is not None
         )
         self._beside = beside
         self._link = link
@@ -210,7 +210,7 @@ class Rescuer:
         return self._ask(conversation)
 
     def _ask(self, conversation: Conversation) -> RescueOutcome:
-        agent = GuestAgent(str(self._link.vm.id), conversation, self._scene.wishes.cancellation)
+        agent = GuestAgent(str(self._link.vm.id), conversation, self._scene.control.cancellation)
         started = time.monotonic()
         try:
             agent.sync()

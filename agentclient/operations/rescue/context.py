@@ -17,7 +17,7 @@ from agentclient.model.rescue import Found, RescueOutcome, RescueTimes, Rung, St
 from agentclient.model.snapshot import MonitorView, Progress
 from agentclient.model.states import FreezeState, Level, Phase, RunState
 from agentclient.model.vm import Peer, Vm
-from agentclient.operations.control import Wishes
+from agentclient.operations.control import Control
 from agentclient.operations.preflight import Reporter
 from agentclient.operations.thaw import Thawer
 
@@ -37,7 +37,7 @@ class Scene:
         link: the VM.
         step: what was decided.
         reporter: is told what happens.
-        wishes: what the operator asks meanwhile.
+        control: what the operator asks meanwhile.
         ours: what is frozen is provably ours.
         times: the bounds.
         beside: a freeze or a thaw of ours is in flight, and keeps the agent's channel.
@@ -48,7 +48,7 @@ class Scene:
         link: Link,
         step: Step,
         reporter: Reporter,
-        wishes: Wishes,
+        control: Control,
         *,
         ours: bool,
         times: RescueTimes,
@@ -57,7 +57,7 @@ class Scene:
         self.link = link
         self.step = step
         self.reporter = reporter
-        self.wishes = wishes
+        self.control = control
         self.ours = ours
         self.times = times
         self.beside = beside
@@ -75,12 +75,12 @@ class Scene:
     @property
     def cancelled(self) -> bool:
         """Whether somebody has stopped it."""
-        return self.wishes.cancellation.is_set
+        return self.control.cancellation.is_set
 
     def pause(self, seconds: float) -> bool:
         """Wait; return False at once if somebody stops it."""
         poll = select.poll()
-        poll.register(self.wishes.cancellation.fileno(), select.POLLIN)
+        poll.register(self.control.cancellation.fileno(), select.POLLIN)
         if not self.cancelled:
             poll.poll(max(0.0, seconds) * 1000)
         return not self.cancelled
@@ -129,7 +129,7 @@ class Scene:
         thawer = Thawer(
             self.link,
             self.reporter,
-            self.wishes,
+            self.control,
             foreign=not ask,
             ours=True,
             ask=ask,

@@ -222,7 +222,7 @@ def _follow(scene: Scene, watch: PortWatch) -> MonitorView:
     while now < ends_at and scene.pause(LOOK_EVERY_S):
         view = scene.look()
         now = time.monotonic()
-        for change in watch.saw(now, view):
+        for change in watch.on_look(now, view):
             scene.reporter.tell(Tell(EventKind.PORT, Level.INFO, CHANGE_TEXT.get(change, change)))
         unseen = not watch.changes and view.port_open is not False and now > shows_by
         if unseen or _has_ended(watch, view):
