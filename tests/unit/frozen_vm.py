@@ -20,13 +20,13 @@ from agentclient.access.monitor import Monitor
 from agentclient.access.stream import Channel
 from agentclient.freeze.effects import Tell
 from agentclient.model.events import EventKind
-from agentclient.model.request import Wish
+from agentclient.model.request import Instruction
 from agentclient.model.rescue import RescueOutcome, RescueTimes, Step
 from agentclient.model.snapshot import Progress, VmState
 from agentclient.model.vm import AgentChannel, MonitorChannel, Peer, Vm, VmId
 from agentclient.operations import driver as driver_module
 from agentclient.operations import thaw as thaw_module
-from agentclient.operations.control import Wishes
+from agentclient.operations.control import Control
 from agentclient.operations.rescue import agent_rungs as agent_rungs_module
 from agentclient.operations.rescue import context as context_module
 from agentclient.operations.rescue import monitor_rungs as monitor_rungs_module
@@ -126,7 +126,7 @@ class FrozenVm:
         self.monitor = NumberedEndpoint(self.clock, self.qemu, greeting=(GREETING,))
         self.chair = NumberedEndpoint(self.clock, self._type)
         self.reporter = Reporter()
-        self.wishes = Wishes()
+        self.control = Control()
         self._written, self._since = 1000, self.clock.now
         self._unread: list[tuple[NumberedChannel, bytes]] = []
 
@@ -140,7 +140,7 @@ class FrozenVm:
         more.setdefault("person", True)
         more.setdefault("state", VmState(vm))
         state = more.pop("state")
-        return Rescuer(self.link(vm), step, state, self.reporter, self.wishes, **more)
+        return Rescuer(self.link(vm), step, state, self.reporter, self.control, **more)
 
     def rescue(self, step: Step, vm: Vm = VM, **more: Any) -> RescueOutcome:
         """Take one rung, and see that nothing is left behind."""
@@ -157,11 +157,11 @@ class FrozenVm:
         """Return the context of one rung."""
         more.setdefault("ours", False)
         more.setdefault("times", TIMES)
-        return Scene(self.link(vm), step, self.reporter, self.wishes, **more)
+        return Scene(self.link(vm), step, self.reporter, self.control, **more)
 
     def stop(self) -> None:
         """Stop the rung, as a person does."""
-        self.wishes.add(Wish.CANCEL)
+        self.control.add(Instruction.CANCEL)
 
     # -- the guest ------------------------------------------------------------------------
 
