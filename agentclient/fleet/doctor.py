@@ -15,9 +15,9 @@ from agentclient.backends.base import Abilities, Note, Source
 from agentclient.backends.socket_check import check_socket
 from agentclient.fleet.findings import AGENT_STATES, RUN_STATES, Finding, FindingLevel
 from agentclient.freeze.risks import risks
-from agentclient.model.consequences import elsewhere
 from agentclient.model.errors import FrostwatchError
 from agentclient.model.next_command import thaw_command
+from agentclient.model.next_step import step_while_held
 from agentclient.model.snapshot import MonitorView, VmState
 from agentclient.model.states import AgentState, FreezeState, Transport
 from agentclient.model.text import printable
@@ -223,7 +223,7 @@ def _freeze(state: VmState) -> list[Finding]:
         return []
     if state.held_by is not None:
         text = f"another frostwatch is at work on it: {printable(state.held_by, 200)}"
-        advice = printable(elsewhere(state.held_by, state.vm), 400)
+        advice = printable(step_while_held(state.held_by, state.vm), 400)
         return [Finding(subject, _WARNING, text, f"{advice[0].upper()}{advice[1:]}.")]
     if state.left_by is not None:
         command = printable(thaw_command(state.vm, foreign=False))

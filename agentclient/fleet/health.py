@@ -12,7 +12,7 @@ from datetime import datetime
 
 from agentclient.access.agent_probe import Said
 from agentclient.access.stream import ConnectFailed, ConnectProblem
-from agentclient.model.consequences import with_freeze
+from agentclient.model.meaning import with_freeze
 from agentclient.model.snapshot import AgentHealth, FreezeInfo, MonitorView, VmState
 from agentclient.model.states import AgentHow, AgentState, FreezeState, RunState
 from agentclient.model.text import printable

@@ -46,7 +46,7 @@ class FileSystem(NamedTuple):
 
 
 class Meaning(NamedTuple):
-    """What an outcome means, for a person and for a program (`agentclient.model.consequences`).
+    """What an outcome means, for a person and for a program (`agentclient.model.meaning`).
 
     Attributes:
         copy: for a copy of the disks that was made meanwhile; one sentence.
@@ -82,7 +82,7 @@ class Outcome(NamedTuple):
         stuck: why it is not settled; None if it is, or nobody knows.
         holder: the process that goes on to thaw it when we have left; None if there is none.
         queued: the freeze is not known to have run: an agent that wakes up may run it yet.
-        meaning: what it means; None until `agentclient.model.consequences` has said it.
+        meaning: what it means; None until `agentclient.model.meaning` has added it.
         apart: the group that it belongs to was not frozen together.
     """
 
@@ -118,7 +118,7 @@ class ThawOutcome:
         seconds: how long it took.
         next: what a person should do now; None if nothing.
         stuck: why something may be frozen still; None if nothing is, or nobody knows.
-        meaning: what it means; None until `agentclient.model.consequences` has said it.
+        meaning: what it means; None until `agentclient.model.meaning` has added it.
     """
 
     vm: VmId

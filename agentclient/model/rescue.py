@@ -110,7 +110,7 @@ class RescueOutcome:
         reason: one sentence for a person.
         seconds: how long it took.
         next: what a person should do now; None if nothing.
-        meaning: what it means; None until `agentclient.model.consequences` has said it.
+        meaning: what it means; None until `agentclient.model.meaning` has added it.
     """
 
     vm: VmId

@@ -23,10 +23,10 @@ from agentclient.freeze.coverage import Coverage, describe
 from agentclient.freeze.effects import Tell
 from agentclient.freeze.port_watch import RELEASED_BY
 from agentclient.freeze.verdict import already_frozen, refused
-from agentclient.model.consequences import elsewhere
 from agentclient.model.durations import in_words as in_words_s
 from agentclient.model.errors import AgentError, AgentTimeout, Cancelled, CommandFailed
 from agentclient.model.events import EventKind
+from agentclient.model.next_step import step_while_held
 from agentclient.model.outcome import FileSystem, Outcome
 from agentclient.model.snapshot import AgentHealth, HeldBy, MonitorView, Progress
 from agentclient.model.states import AgentHow, AgentState, FreezeState, Level, Refusal, RunState
@@ -331,7 +331,7 @@ class Preflight:
 def held_elsewhere(held: HeldBy, vm: Vm) -> Outcome:
     """Return the refusal of a guest that another frostwatch is at work on."""
     reason = f"another frostwatch is at work on it: {held}"
-    return refused(Refusal.BUSY, reason, elsewhere(held, vm))
+    return refused(Refusal.BUSY, reason, step_while_held(held, vm))
 
 
 def cancelled() -> Outcome:

@@ -9,8 +9,13 @@ from typing import Final, TypeVar, cast
 from agentclient.fleet.store import Fleet
 from agentclient.freeze.effects import Tell
 from agentclient.journal.entry import Entry
-from agentclient.model.consequences import meant, rescue_meant, thaw_meant, with_freeze
 from agentclient.model.events import Event, EventKind, OnEvent
+from agentclient.model.meaning import (
+    rescue_with_meaning,
+    thaw_with_meaning,
+    with_freeze,
+    with_meaning,
+)
 from agentclient.model.outcome import FileSystem, Outcome, ThawOutcome
 from agentclient.model.rescue import RescueOutcome
 from agentclient.model.snapshot import AgentHealth, FreezeInfo, Progress, VmState
@@ -55,7 +60,7 @@ class FleetReporter:
             self._tell(Tell(EventKind.NOTE, Level.WARNING, notice))
         self._tell(tell)
 
-    def meant(self, outcome: EndingT, *, final: bool = True) -> EndingT:
+    def with_meaning(self, outcome: EndingT, *, final: bool = True) -> EndingT:
         """Return an outcome with what it means, and the next step.
 
         Args:
@@ -65,11 +70,11 @@ class FleetReporter:
         provable = self._entry is not None and self._entry.kept
         ending: Outcome | ThawOutcome | RescueOutcome = outcome
         if isinstance(ending, Outcome):
-            ending = meant(ending, self._vm, final=final, provable=provable)
+            ending = with_meaning(ending, self._vm, final=final, provable=provable)
         elif isinstance(ending, ThawOutcome):
-            ending = thaw_meant(ending, self._vm, provable=provable)
+            ending = thaw_with_meaning(ending, self._vm, provable=provable)
         else:
-            ending = rescue_meant(ending)
+            ending = rescue_with_meaning(ending)
         return cast(EndingT, ending)
 
     def _meant(self, tell: Tell) -> Tell:
@@ -77,7 +82,7 @@ class FleetReporter:
         for name in ("outcome", "thaw", "rescue"):
             found = tell.fields.get(name)
             if isinstance(found, Outcome | ThawOutcome | RescueOutcome):
-                ending = self.meant(found, final=tell.kind not in _VERDICTS)
+                ending = self.with_meaning(found, final=tell.kind not in _VERDICTS)
                 fields = {**tell.fields, name: ending}
                 return replace(tell, text=_with_step(tell.text, ending), fields=fields)
         return tell
@@ -152,7 +157,7 @@ class FleetReporter:
 
     def ended(self, outcome: EndingT) -> EndingT:
         """Show that nothing is in flight any more; return the outcome with its meaning."""
-        outcome = self.meant(outcome)
+        outcome = self.with_meaning(outcome)
         if self._beside:
             return outcome
         last = outcome if isinstance(outcome, Outcome) else None

@@ -21,10 +21,10 @@ from agentclient.backends.qemu.migration import find_target, where
 from agentclient.freeze.effects import Tell
 from agentclient.freeze.port_watch import RELEASED_BY, PortWatch
 from agentclient.freeze.thaw_machine import ThawMachine, ThawPlan, ThawReport
-from agentclient.model.consequences import elsewhere
 from agentclient.model.durations import in_words
 from agentclient.model.events import EventKind
 from agentclient.model.next_command import thaw_command
+from agentclient.model.next_step import step_while_held
 from agentclient.model.outcome import ThawOutcome
 from agentclient.model.snapshot import HeldBy, MonitorView, Progress
 from agentclient.model.states import FreezeState, Level, Phase, RunState, Stuck
@@ -127,7 +127,7 @@ class Thawer:
     def held_elsewhere(self, held: HeldBy) -> ThawOutcome:
         """Leave alone what another frostwatch is at work on: it thaws that itself."""
         reason = f"another frostwatch is at work on it: {held}"
-        return self._refuse(reason, elsewhere(held, self._link.vm))
+        return self._refuse(reason, step_while_held(held, self._link.vm))
 
     def _busy(self) -> ThawOutcome:
         """Say who has kept the channel, and what to do about it."""

@@ -273,7 +273,7 @@ class Works:
         text = f"refused: {outcome.refusal}: {outcome.reason}"
         for kind in (EventKind.VERDICT, EventKind.OUTCOME):
             task.reporter.tell(Tell(kind, Level.WARNING, text, {"outcome": outcome}))
-        return task.reporter.meant(outcome)
+        return task.reporter.with_meaning(outcome)
 
     def refuse_rescue(self, task: Task, step: Step, running: str) -> RescueOutcome:
         """Tell that a rung is not taken, since something else is in flight on its VM."""
@@ -312,14 +312,14 @@ def _failed_freeze(task: Task, outcome: Outcome, *kinds: EventKind) -> Outcome:
     """Tell that a freeze has failed, and what is to be done now, as events of these kinds."""
     for kind in kinds:
         task.reporter.tell(Tell(kind, Level.ERROR, outcome.reason, {"outcome": outcome}))
-    return task.reporter.meant(outcome)
+    return task.reporter.with_meaning(outcome)
 
 
 def _failed_thaw(task: Task, reason: str, step: str) -> ThawOutcome:
     """Tell that a thaw was not done, and what is to be done now."""
     outcome = ThawOutcome(task.vm.id, None, None, False, reason, 0.0, step)
     task.reporter.tell(Tell(EventKind.OUTCOME, Level.ERROR, reason, {"thaw": outcome}))
-    return task.reporter.meant(outcome)
+    return task.reporter.with_meaning(outcome)
 
 
 def _ended_rescue(
@@ -331,4 +331,4 @@ def _ended_rescue(
     )
     text = f"{step.rung}: {reason}"
     task.reporter.tell(Tell(EventKind.OUTCOME, Level.WARNING, text, {"rescue": outcome}))
-    return task.reporter.meant(outcome)
+    return task.reporter.with_meaning(outcome)

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from agentclient.fleet.store import Fleet
-from agentclient.model.consequences import meant
+from agentclient.model.meaning import with_meaning
 from agentclient.model.outcome import Outcome
 from agentclient.model.snapshot import AgentHealth, FreezeInfo, HeldBy, LeftBy, Progress
 from agentclient.model.states import (
@@ -88,7 +88,7 @@ def half_lost(still: StillClock) -> Fleet:
     fleet = lost(still)
     reason = "frozen: 2 file systems; its group was not frozen together: qemu:mail lost"
     whole = Outcome(OutcomeKind.VERIFIED, reason, frozen=2, thawed=2, settled=True, apart=True)
-    put(fleet, qemu("web-1"), last=meant(whole, make_vm("web-1")))
+    put(fleet, qemu("web-1"), last=with_meaning(whole, make_vm("web-1")))
     return fleet
 
 

@@ -7,8 +7,8 @@ import itertools
 import pytest
 
 from agentclient.freeze.thaw_machine import ThawReport
-from agentclient.model.consequences import meant
 from agentclient.model.events import EventKind
+from agentclient.model.meaning import with_meaning
 from agentclient.model.request import Instruction, Schedule
 from agentclient.model.states import Cause, EvidenceResult, GuestIs, OutcomeKind, Phase, RunState
 from agentclient.model.vm import Vm, VmId
@@ -474,7 +474,7 @@ def test_a_window_whose_vm_has_ended_says_so_and_what_to_start(monitor: bool) ->
     freeze.guest.leave()
     outcome = freeze.run_out(most_s=5.0)
     assert (outcome.settled, outcome.certified, outcome.cause) == (True, False, Cause.VM_GONE)
-    told = meant(outcome, Vm(VmId("socket", "db1")))
+    told = with_meaning(outcome, Vm(VmId("socket", "db1")))
     assert told.meaning is not None
     assert told.meaning.guest_is is GuestIs.ENDED
     assert str(told.next).startswith("start the VM")

@@ -13,8 +13,8 @@ from agentclient.fleet.store import Fleet
 from agentclient.journal.entry import begin_thaw
 from agentclient.journal.left import NOT_SENT, STANDING, VM_GONE, Standing, is_ours, match
 from agentclient.journal.writer import Journal
-from agentclient.model.consequences import with_freeze
 from agentclient.model.events import EventKind
+from agentclient.model.meaning import with_freeze
 from agentclient.model.outcome import Outcome, ThawOutcome
 from agentclient.model.snapshot import AgentHealth, FreezeInfo, LeftBy, VmState
 from agentclient.model.states import AgentState, FreezeState, OutcomeKind, WindowState

@@ -14,7 +14,6 @@ from agentclient.fleet.findings import Finding, FindingLevel, finding_object
 from agentclient.journal.history import WindowRow
 from agentclient.journal.json_contract import window_object
 from agentclient.journal.storage.tables import MOMENTS
-from agentclient.model.consequences import rescue_meant
 from agentclient.model.events import Event, EventKind
 from agentclient.model.json_contract import (
     dumps,
@@ -24,6 +23,7 @@ from agentclient.model.json_contract import (
     thaw_object,
     vm_object,
 )
+from agentclient.model.meaning import rescue_with_meaning
 from agentclient.model.outcome import Evidence, FileSystem, Outcome
 from agentclient.model.rescue import Found, Means, RescueOutcome, Rung, Step
 from agentclient.model.snapshot import AgentHealth, FreezeInfo, LeftBy, VmState
@@ -255,7 +255,7 @@ def test_every_key_is_documented_both_ways() -> None:
     assert _documented_keys("## A VM:") == vm_object(VmState(Vm(WEB))).keys() - {"schema"}
     assert _documented_keys("### An outcome") == outcome_object(OUTCOME).keys()
     assert _documented_keys("### A rescue") == rescue_object(RESCUE).keys()
-    meaning = rescue_object(rescue_meant(RESCUE))["meaning"]
+    meaning = rescue_object(rescue_with_meaning(RESCUE))["meaning"]
     assert _documented_keys("### A meaning") == meaning.keys()
     offer = offer_object(WEB, Offer(Step(Rung.CONNECT), "", ""))
     assert _documented_keys("## A rung:") == offer.keys() - {"schema"}

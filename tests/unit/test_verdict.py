@@ -22,7 +22,7 @@ from agentclient.freeze.verdict import (
     judge_timeout,
     refused,
 )
-from agentclient.model.consequences import meant
+from agentclient.model.meaning import with_meaning
 from agentclient.model.outcome import FileSystem
 from agentclient.model.states import Cause, EvidenceResult, FreezeState, OutcomeKind, Refusal
 from agentclient.model.vm import Vm, VmId
@@ -207,7 +207,7 @@ def test_an_error_is_a_failure_and_what_is_frozen_after_it_is_ours(
 def test_a_foreign_freeze_is_refused_with_a_warning_about_its_window() -> None:
     outcome = already_frozen()
     assert (outcome.kind, outcome.refusal) == (OutcomeKind.REFUSED, Refusal.ALREADY_FROZEN)
-    told = meant(outcome, Vm(VmId("qemu", "web1"))).next
+    told = with_meaning(outcome, Vm(VmId("qemu", "web1"))).next
     assert told is not None
     assert "window" in told
     assert "frostwatch thaw --foreign qemu:web1" in told

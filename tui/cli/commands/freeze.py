@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agentclient.model.consequences import meant
 from agentclient.model.errors import BadInput
+from agentclient.model.meaning import with_meaning
 from agentclient.model.outcome import Outcome
 from agentclient.model.request import Schedule
 from agentclient.model.states import OutcomeKind, Stuck
@@ -194,7 +194,7 @@ def _word(outcome: Outcome) -> str:
 
 def _abandoned(vm: Vm) -> Outcome:
     reason = "left before the guest answered: its file systems are frozen, or may be soon"
-    return meant(Outcome(OutcomeKind.PARTIAL, reason, stuck=Stuck.FAILED, queued=True), vm)
+    return with_meaning(Outcome(OutcomeKind.PARTIAL, reason, stuck=Stuck.FAILED, queued=True), vm)
 
 
 def _request(

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from agentclient.freeze.coverage import Coverage
 from agentclient.freeze.risks import risks, why_not
-from agentclient.model.consequences import elsewhere
+from agentclient.model.next_step import step_while_held
 from agentclient.model.outcome import FileSystem
 from agentclient.model.snapshot import VmState
 from tui.console.model.targets import Target
@@ -97,7 +97,7 @@ def to_thaw(target: Target, signs: Signs, *, hidden: bool) -> Iterator[Line]:
         yield labelled("", "marked, and hidden by the filter", Tone.WARN)
     if state.held_by is not None:
         yield labelled("held", f"it is {safe(str(state.held_by), 120)}", Tone.WARN)
-        step = f"it will be refused. {safe(elsewhere(state.held_by, state.vm), 300)}"
+        step = f"it will be refused. {safe(step_while_held(state.held_by, state.vm), 300)}"
         yield labelled("thaw", step)
     elif target.foreign:
         yield from _foreign(state)

@@ -94,9 +94,9 @@ def news_of(old: VmState | None, new: VmState, at: datetime) -> Iterator[Notice]
 
 def outcome_notice(state: VmState, outcome: Outcome, at: datetime) -> Notice:
     """Return a freeze's outcome as a notice: what to do first, as the line may be cut."""
-    from agentclient.model.consequences import meant  # noqa: PLC0415 - no outcome, no need of it
+    from agentclient.model.meaning import with_meaning  # noqa: PLC0415 - no outcome, no need of it
 
-    said = meant(outcome, state.vm, final=state.progress is None)
+    said = with_meaning(outcome, state.vm, final=state.progress is None)
     word = "certified" if outcome.certified else outcome.kind.value
     text = f"{_name(state)}: {word}: {safe(outcome.reason, 400)}"
     if state.progress is None and state.left_frozen:

@@ -159,9 +159,9 @@ def _freeze(state: VmState, paint: Paint) -> Iterator[Fact]:
     if state.left_by is not None:
         yield Fact("next", f"t thaws it, or: {safe(thaw_command(state.vm), 300)}", Tone.BAD, 0)
     elif state.held_by is not None:
-        from agentclient.model.consequences import elsewhere  # noqa: PLC0415 - seldom needed
+        from agentclient.model.next_step import step_while_held  # noqa: PLC0415 - seldom needed
 
-        yield Fact("next", safe(elsewhere(state.held_by, state.vm), 300), rank=0)
+        yield Fact("next", safe(step_while_held(state.held_by, state.vm), 300), rank=0)
     elif look is FOREIGN:
         yield Fact("next", FOREIGN_NEXT, Tone.WARN, 0)
 

@@ -25,9 +25,9 @@ def outcome_facts(state: VmState, paint: Paint) -> Iterator[Fact]:
     found = verdict_of(state)
     if found is None:
         return
-    from agentclient.model.consequences import meant  # noqa: PLC0415 - no outcome, no need of it
+    from agentclient.model.meaning import with_meaning  # noqa: PLC0415 - no outcome, no need of it
 
-    verdict = meant(found, state.vm, final=state.progress is None)
+    verdict = with_meaning(found, state.vm, final=state.progress is None)
     held = state.progress is not None and state.progress.phase is Phase.HELD
     look = OUTCOME[verdict.kind]
     why = verdict.refusal or verdict.cause

@@ -1,3 +1,5 @@
+"""What outcomes mean, and the steps that go with them: no case is left out, or says too much."""
+
 from __future__ import annotations
 
 import itertools
@@ -8,8 +10,14 @@ from typing import Any
 
 import pytest
 
-from agentclient.model import consequences
-from agentclient.model.consequences import meant, rescue_meant, spelled, thaw_meant, thawed_later
+from agentclient.model import meaning, next_step
+from agentclient.model.meaning import (
+    rescue_with_meaning,
+    thaw_with_meaning,
+    thawed_later,
+    with_meaning,
+)
+from agentclient.model.next_step import with_commands
 from agentclient.model.outcome import Outcome, ThawOutcome
 from agentclient.model.rescue import Found, RescueOutcome, Rung
 from agentclient.model.states import (
@@ -27,13 +35,13 @@ DOCS = Path(__file__).parents[2] / "docs" / "freezing.md"
 WEB = Vm(VmId("qemu", "web1"))
 FREEZE = "frostwatch freeze qemu:web1"
 TABLES: Mapping[str, Mapping[Any, object]] = {
-    "For the copy": consequences.COPIES,
-    "For the guest": consequences.GUESTS,
-    "After a refusal": consequences.REFUSED_STEPS,
-    "After a cause": consequences.CAUSE_STEPS,
-    "After an outcome": consequences.KIND_STEPS,
-    "Where something may be frozen": consequences.STUCK_STEPS,
-    "Where its holder stays": consequences.HOLDER_STEPS,
+    "For the copy": meaning.COPIES,
+    "For the guest": meaning.GUESTS,
+    "After a refusal": next_step.REFUSED_STEPS,
+    "After a cause": next_step.CAUSE_STEPS,
+    "After an outcome": next_step.KIND_STEPS,
+    "Where something may be frozen": next_step.STUCK_STEPS,
+    "Where its holder stays": next_step.HOLDER_STEPS,
 }
 
 
@@ -59,50 +67,50 @@ def test_every_outcome_has_a_meaning_and_the_right_word_for_it(every: int) -> No
         met = {getattr(outcome, wanted) for outcome in chosen}
         assert met == {getattr(outcome, wanted) for outcome in outcomes()}, wanted
     for outcome, final in itertools.product(chosen, [True, False]):
-        told = meant(outcome, WEB, final=final)
-        meaning = told.meaning
-        assert meaning is not None
-        assert meaning.copy.endswith(".")
-        assert meaning.guest.endswith(".")
-        assert "{" not in f"{meaning}{told.next}"
-        assert len(meaning.short) <= 76
-        assert meaning.short.isascii()
+        told = with_meaning(outcome, WEB, final=final)
+        said = told.meaning
+        assert said is not None
+        assert said.copy.endswith(".")
+        assert said.guest.endswith(".")
+        assert "{" not in f"{said}{told.next}"
+        assert len(said.short) <= 76
+        assert said.short.isascii()
         certified = final and outcome.certified and outcome.kind is OutcomeKind.VERIFIED
-        assert (meaning.copy_is is CopyIs.CONSISTENT) is certified
+        assert (said.copy_is is CopyIs.CONSISTENT) is certified
         unsent = outcome.kind is OutcomeKind.REFUSED
         if not outcome.settled and not unsent:
             frozen = {GuestIs.FROZEN, GuestIs.MAY_BE_FROZEN, GuestIs.WILL_FREEZE}
-            assert meaning.guest_is in frozen or outcome.stuck is Stuck.PANICKED
+            assert said.guest_is in frozen or outcome.stuck is Stuck.PANICKED
         if final and not certified:
             assert told.next is not None
-        assert meant(told, WEB, final=final) is told
+        assert with_meaning(told, WEB, final=final) is told
 
 
 def test_what_is_not_consistent_is_never_called_so() -> None:
-    for said in consequences.COPIES.values():
-        plain = said.sentence.replace("Not consistent", "").replace("rash-consistent", "")
-        assert ("is consistent" in plain) is (said.word is CopyIs.CONSISTENT or "if" in plain)
+    for row in meaning.COPIES.values():
+        plain = row.sentence.replace("Not consistent", "").replace("rash-consistent", "")
+        assert ("is consistent" in plain) is (row.word is CopyIs.CONSISTENT or "if" in plain)
 
 
 def test_who_thaws_is_said_where_something_may_be_frozen() -> None:
     left = Outcome(OutcomeKind.LOST, "why", stuck=Stuck.SILENT)
-    told = meant(left, WEB)
+    told = with_meaning(left, WEB)
     assert told.meaning is not None
     assert told.meaning.guest == "THE GUEST MAY BE FROZEN, and nobody thaws it any more."
     assert told.next == "frostwatch rescue qemu:web1"
-    told = meant(left._replace(holder=4711), WEB)
+    told = with_meaning(left._replace(holder=4711), WEB)
     assert told.meaning is not None
     assert "Its holder (pid 4711) stays" in told.meaning.guest
     assert told.next is not None
     assert "thaw qemu" not in told.next
-    told = meant(left._replace(holder=4711, queued=True), WEB)
+    told = with_meaning(left._replace(holder=4711, queued=True), WEB)
     assert told.meaning is not None
     assert told.meaning.guest_is is GuestIs.WILL_FREEZE
 
 
 @pytest.mark.parametrize("kind", [OutcomeKind.VERIFIED, OutcomeKind.UNVERIFIED])
 def test_a_member_of_a_group_that_failed_is_not_consistent_with_it(kind: OutcomeKind) -> None:
-    told = meant(Outcome(kind, "why", settled=True, apart=True), WEB)
+    told = with_meaning(Outcome(kind, "why", settled=True, apart=True), WEB)
     assert told.meaning is not None
     assert told.meaning.copy_is is CopyIs.NOT
     assert "with its group" in told.meaning.copy
@@ -111,18 +119,18 @@ def test_a_member_of_a_group_that_failed_is_not_consistent_with_it(kind: Outcome
 
 def test_what_is_provably_ours_is_thawed_without_the_word_foreign() -> None:
     left = Outcome(OutcomeKind.LOST, "why", stuck=Stuck.NO_AGENT)
-    told = meant(left, WEB)
+    told = with_meaning(left, WEB)
     assert told.next is not None
     assert "frostwatch thaw qemu:web1" in told.next
     assert "--foreign" not in told.next
-    told = meant(left, WEB, provable=False)
+    told = with_meaning(left, WEB, provable=False)
     assert told.next is not None
     assert "frostwatch thaw --foreign qemu:web1" in told.next
 
 
 def test_a_thaw_that_has_failed_for_good_is_not_the_next_step() -> None:
     for stuck in (Stuck.SILENT, Stuck.STILL_FROZEN):
-        told = meant(Outcome(OutcomeKind.VERIFIED, "why", stuck=stuck), WEB)
+        told = with_meaning(Outcome(OutcomeKind.VERIFIED, "why", stuck=stuck), WEB)
         assert told.next is not None
         assert "frostwatch rescue" in told.next
         assert "frostwatch thaw" not in told.next
@@ -130,25 +138,25 @@ def test_a_thaw_that_has_failed_for_good_is_not_the_next_step() -> None:
 
 def test_words_of_their_own_come_first_and_the_command_behind_them() -> None:
     refused = Outcome(OutcomeKind.REFUSED, "why", Refusal.PAUSED, next="do this", settled=True)
-    assert meant(refused, WEB).next == f"do this, then: {FREEZE}"
+    assert with_meaning(refused, WEB).next == f"do this, then: {FREEZE}"
     whole = refused._replace(next="see: frostwatch list")
-    assert meant(whole, WEB).next == "see: frostwatch list"
+    assert with_meaning(whole, WEB).next == "see: frostwatch list"
     crashed = Outcome(OutcomeKind.FAILED, "why", next="frostwatch thaw qemu:web1")
-    assert meant(crashed, WEB).next == "frostwatch thaw qemu:web1"
+    assert with_meaning(crashed, WEB).next == "frostwatch thaw qemu:web1"
 
 
 def test_the_commands_have_the_vms_own_selector() -> None:
     odd = Vm(VmId("socket", "{reset} x"), AgentChannel(Path("/run/a b.sock")))
-    told = meant(Outcome(OutcomeKind.LOST, "why", settled=True, cause=Cause.AGENT_GONE), odd)
+    told = with_meaning(Outcome(OutcomeKind.LOST, "why", settled=True, cause=Cause.AGENT_GONE), odd)
     assert told.next == (
         "find out in the guest why its agent ended; when one runs again: frostwatch freeze "
         "--vm 'name={reset} x,agent=/run/a b.sock' 'socket:{reset} x'"
     )
-    assert spelled(None, odd) is None
+    assert with_commands(None, odd) is None
 
 
 def test_what_was_left_is_said_to_write_again_once_it_does() -> None:
-    left = meant(Outcome(OutcomeKind.LOST, "why", stuck=Stuck.SILENT), WEB)
+    left = with_meaning(Outcome(OutcomeKind.LOST, "why", stuck=Stuck.SILENT), WEB)
     later = thawed_later(left)
     assert (later.settled, later.next) == (True, None)
     assert later.meaning is not None
@@ -171,15 +179,17 @@ def test_what_was_left_is_said_to_write_again_once_it_does() -> None:
 def test_a_thaw_on_its_own(
     state: FreezeState | None, thawed: int | None, refused: bool, copy: CopyIs, guest: GuestIs
 ) -> None:
-    told = thaw_meant(ThawOutcome(WEB.id, state, thawed, refused, "why", 0.1), WEB)
+    told = thaw_with_meaning(ThawOutcome(WEB.id, state, thawed, refused, "why", 0.1), WEB)
     assert told.meaning is not None
     assert (told.meaning.copy_is, told.meaning.guest_is) == (copy, guest)
-    assert thaw_meant(told, WEB) is told
+    assert thaw_with_meaning(told, WEB) is told
 
 
 def test_every_rung_has_a_meaning() -> None:
     for found in Found:
-        told = rescue_meant(RescueOutcome(WEB.id, Rung.WAIT, None, found, None, None, "why", 0.1))
+        told = rescue_with_meaning(
+            RescueOutcome(WEB.id, Rung.WAIT, None, found, None, None, "why", 0.1)
+        )
         assert told.meaning is not None
         done = told.meaning.guest_is in (GuestIs.WRITES, GuestIs.UNTOUCHED)
         assert done is (told.ok or told.refused)
