@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from agentclient.access import stream as stream_module
 from agentclient.access.presence import Server
 from agentclient.access.stream import ConnectFailed, ConnectProblem
 from agentclient.journal.identity import this_process
@@ -49,6 +50,21 @@ def test_a_pause_ends_when_somebody_stops_it(vm: FrozenVm) -> None:
     assert scene.pause(60.0) is False, "and none begins after that"
     assert vm.clock.now - began == pytest.approx(2.0)
     assert scene.cancelled
+
+
+def test_a_system_that_can_not_wait_ends_no_rescue(
+    vm: FrozenVm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without memory, or with a limit of open files below what is open, `poll` fails."""
+    monkeypatch.setattr(context_module, "wait_any", stream_module.wait_any)
+    vm.clock.install(monkeypatch, stream_module)
+    vm.clock.refuses_to_wait = True
+    scene = vm.scene(THAW)
+    began = vm.clock.now
+    assert scene.pause(0.25) is True
+    assert vm.clock.now > began, "it is no busy loop"
+    vm.stop()
+    assert scene.pause(0.25) is False
 
 
 # -- looking --------------------------------------------------------------------------------------

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import select
 import time
 from dataclasses import replace
 from typing import Final
 
 from agentclient.access.guest_link import Link
 from agentclient.access.host.peer import user_of
+from agentclient.access.stream import wait_any
 from agentclient.freeze.effects import Tell
 from agentclient.model.events import EventKind
 from agentclient.model.next_command import rescue_command
@@ -79,10 +79,8 @@ class Scene:
 
     def pause(self, seconds: float) -> bool:
         """Wait; return False at once if somebody stops it."""
-        poll = select.poll()
-        poll.register(self.control.cancellation.fileno(), select.POLLIN)
         if not self.cancelled:
-            poll.poll(max(0.0, seconds) * 1000)
+            wait_any([self.control.cancellation.fileno()], max(0.0, seconds))
         return not self.cancelled
 
     def look(self) -> MonitorView:
