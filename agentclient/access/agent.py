@@ -23,7 +23,7 @@ from agentclient.model.errors import (
 )
 from agentclient.model.states import Cause, FreezeState
 from agentclient.model.text import printable
-from agentclient.protocol.qga import Dropped, Failure, Passed, Reply, Synced, WireEvent
+from agentclient.protocol.qga_events import Dropped, Failure, PassedOver, Reply, Synced, WireEvent
 from agentclient.protocol.qga_replies import (
     STATUS,
     AgentInfo,
@@ -373,7 +373,7 @@ class GuestAgent:
                 return (None,)
             case Failure(number, error_class, desc) if number == ticket:
                 raise CommandFailed(self._vm, command, error_class, desc, _since(started))
-            case Passed(number) if number == ticket:
+            case PassedOver(number) if number == ticket:
                 raise CommandLost(self._vm, command, Cause.UNKNOWN, _since(started))
             case Dropped(text, True) if self._in_step:
                 raise ProtocolViolation(self._vm, command, text, _since(started))

@@ -12,7 +12,8 @@ from agentclient.access.stream import Channel, StreamEnded
 from agentclient.model.outcome import FileSystem
 from agentclient.model.states import FreezeState
 from agentclient.model.text import printable
-from agentclient.protocol.qga import AgentWire, Dropped, Failure, Passed, Reply
+from agentclient.protocol.qga import AgentWire
+from agentclient.protocol.qga_events import Dropped, Failure, PassedOver, Reply
 from agentclient.protocol.qga_replies import STATUS, agent_info, file_systems, freeze_state
 
 # An idle agent answers within 0.1 s (protocol §1.12), one on a busy host within a few times that.
@@ -141,7 +142,7 @@ def _await(wire: AgentWire, ticket: int, data: bytes) -> Steps[_Answer]:
             match event:
                 case Reply() | Failure() if event.ticket == ticket:
                     return event
-                case Passed() if event.ticket == ticket:
+                case PassedOver() if event.ticket == ticket:
                     raise _Nonsense("a later request was answered first")
                 case Dropped(text, True):
                     raise _Nonsense(text)

@@ -45,7 +45,15 @@ from agentclient.model.outcome import Outcome
 from agentclient.model.request import Schedule
 from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import ENDS, Cause, FreezeState, Level, OutcomeKind, Phase, Stuck
-from agentclient.protocol.qga import PROVOKED, Dropped, Failure, Passed, Reply, Synced, WireEvent
+from agentclient.protocol.qga_events import (
+    SENTINEL_ERROR,
+    Dropped,
+    Failure,
+    PassedOver,
+    Reply,
+    Synced,
+    WireEvent,
+)
 from agentclient.protocol.qga_replies import STATUS, file_systems_counted, freeze_state
 
 FREEZE: Final = "guest-fsfreeze-freeze"
@@ -259,11 +267,11 @@ class FreezeMachine:
                 return self._replied(now, value)
             case Failure(ticket, error_class, desc) if ticket == self._freeze:
                 return self._failed(now, f"{error_class}: {desc}")
-            case Passed(ticket) if ticket == self._freeze:
+            case PassedOver(ticket) if ticket == self._freeze:
                 self._passed = True
             case Reply(ticket, value) if ticket == self._status_ticket:
                 return self._status_answered(now, value)
-            case Failure(ticket, _, _) | Passed(ticket) if ticket == self._status_ticket:
+            case Failure(ticket, _, _) | PassedOver(ticket) if ticket == self._status_ticket:
                 return self._status_answered(now, None)
             case Reply(ticket, value) if ticket in self._probes:
                 return self._probe_answered(now, value)
@@ -444,7 +452,7 @@ class FreezeMachine:
         return words[self.watch.read] + tail
 
     def _noise(self, event: Dropped) -> list[Effect]:
-        if event.text == PROVOKED:
+        if event.text == SENTINEL_ERROR:
             return []
         level = Level.WARNING if event.violation else Level.DEBUG
         self._noises += 1

@@ -11,7 +11,7 @@ from typing import Protocol
 from agentclient.freeze.effects import Effect
 from agentclient.model.request import Extension, Instruction
 from agentclient.model.snapshot import MonitorView
-from agentclient.protocol.qga import WireEvent
+from agentclient.protocol.qga_events import WireEvent
 
 
 class Machine(Protocol):

@@ -16,7 +16,7 @@ from agentclient.model.request import Extension, Instruction
 from agentclient.model.snapshot import MonitorView, Progress
 from agentclient.model.states import Cause, FreezeState, Level, Stuck
 from agentclient.model.vm import Vm
-from agentclient.protocol.qga import WireEvent
+from agentclient.protocol.qga_events import WireEvent
 
 
 class FreezeProcedure:

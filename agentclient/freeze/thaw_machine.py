@@ -27,7 +27,7 @@ from agentclient.model.events import EventKind
 from agentclient.model.request import Extension, Instruction
 from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import Cause, FreezeState, Level, RunState, Stuck
-from agentclient.protocol.qga import Failure, Passed, Reply, Synced, WireEvent
+from agentclient.protocol.qga_events import Failure, PassedOver, Reply, Synced, WireEvent
 from agentclient.protocol.qga_replies import STATUS, file_systems_counted, freeze_state
 
 THAW: Final = "guest-fsfreeze-thaw"
@@ -238,14 +238,14 @@ class ThawMachine:
                 return self._counted(now, value)
             case Failure(ticket, error_class, desc) if ticket == self._thaw:
                 return self._errored(now, f"{error_class}: {desc}")
-            case Passed(ticket) if ticket == self._thaw:
+            case PassedOver(ticket) if ticket == self._thaw:
                 text = "the thaw died with an agent: it is sent again"
                 tell = Tell(EventKind.NOTE, Level.WARNING, text)
                 self._repeated = True
                 return [tell, *self._begin(now, resync=False)]
-            case Passed(ticket) if ticket == self._after_ticket:
+            case PassedOver(ticket) if ticket == self._after_ticket:
                 return self._check(now)
-            case Passed(ticket) if ticket == self._before_ticket and self.state is State.ASKING:
+            case PassedOver(ticket) if ticket == self._before_ticket and self.state is State.ASKING:
                 return self._begin(now, resync=False)
             case Failure(ticket, _, _) if ticket == self._before_ticket:
                 return self._status_before(now, None)

@@ -14,7 +14,7 @@ from agentclient.freeze.port_watch import CHANGE_TEXT, DEATHS, Change, PortWatch
 from agentclient.model.durations import in_words
 from agentclient.model.events import EventKind
 from agentclient.model.states import FreezeState, Level
-from agentclient.protocol.qga import Reply, Synced, WireEvent
+from agentclient.protocol.qga_events import Reply, Synced, WireEvent
 from agentclient.protocol.qga_replies import STATUS, freeze_state
 
 LAST_LOOK_S: Final = 0.5

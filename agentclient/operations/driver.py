@@ -22,7 +22,10 @@ from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import Level, RunState
 from agentclient.operations.control import Control
 from agentclient.operations.preflight import Reporter
-from agentclient.protocol.qga import Dropped, WireEvent, pause_s
+from agentclient.protocol.qga import pause_s
+
+# A look must not keep us from reading the agent's answer; a busy monitor is looked at again soon.
+from agentclient.protocol.qga_events import Dropped, WireEvent
 
 # A look must not keep us from reading the agent's answer; a busy monitor is looked at again soon.
 LOOK_S = 0.3

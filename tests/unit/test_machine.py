@@ -17,7 +17,7 @@ from agentclient.model.request import Extension, Instruction, Schedule
 from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import RunState
 from agentclient.model.vm import Vm, VmId
-from agentclient.protocol.qga import Reply, Synced
+from agentclient.protocol.qga_events import Reply, Synced
 
 THAW = "guest-fsfreeze-thaw"
 UP = MonitorView(run_state=RunState.RUNNING, port_open=True, openings=3)

@@ -12,7 +12,7 @@ from agentclient.freeze.window import LAST_LOOK_S, Window
 from agentclient.model.events import EventKind
 from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import RunState
-from agentclient.protocol.qga import Failure, Passed, Reply, Synced
+from agentclient.protocol.qga_events import Failure, PassedOver, Reply, Synced
 
 UP = MonitorView(RunState.RUNNING, port_open=True, openings=5, resets=0, written_bytes=100)
 
@@ -137,7 +137,7 @@ def test_errors_and_lost_questions_change_nothing() -> None:
     held.look(101.0, UP._replace(openings=7))
     held.window.on_reply(Synced(1))
     assert held.window.on_reply(Failure(2, "GenericError", "x")) == []
-    assert held.window.on_reply(Passed(2)) == []
+    assert held.window.on_reply(PassedOver(2)) == []
     assert not held.window.over
 
 

@@ -7,18 +7,8 @@ from itertools import count
 
 import pytest
 
-from agentclient.protocol.qga import (
-    LARGEST_ID,
-    AgentWire,
-    Dropped,
-    Failure,
-    NotSynced,
-    Passed,
-    Reply,
-    Synced,
-    WireEvent,
-    random_id,
-)
+from agentclient.protocol.qga import LARGEST_ID, AgentWire, NotSynced, random_id
+from agentclient.protocol.qga_events import Dropped, Failure, PassedOver, Reply, Synced, WireEvent
 from tests.unit.fakes import failed, line
 
 PARSE_ERROR = failed("JSON parse error")
@@ -78,7 +68,7 @@ def test_every_second_sync_is_plain_until_one_is_answered() -> None:
     written = [wire.sync(ticket) for ticket in (1, 2, 3)]
     assert [one.startswith(b"\xff") for one in written] == [True, False, True]
     assert json.loads(written[1]) == {"execute": "guest-sync", "arguments": {"id": 102}}
-    assert wire.feed(line({"return": 102})) == [Passed(1), Synced(2)]
+    assert wire.feed(line({"return": 102})) == [PassedOver(1), Synced(2)]
     assert (wire.owned, wire.plain) == (True, True)
     assert not wire.sync(4).startswith(b"\xff"), "the other kind was not answered"
 
@@ -210,7 +200,7 @@ def test_a_later_syncs_reply_passes_the_earlier_ones() -> None:
     wire = new_wire()
     wire.sync(7)
     wire.sync(8)
-    assert wire.feed(synced(102)) == [Passed(7), Synced(8)]
+    assert wire.feed(synced(102)) == [PassedOver(7), Synced(8)]
     assert answers(wire.feed(synced(101))) == []
 
 
@@ -222,7 +212,7 @@ def test_a_sentinel_cuts_off_half_a_line() -> None:
     wire.request(2, "guest-info")
     wire.sync(3)
     events = wire.feed(b'{"return": {"ver' + synced(102))
-    assert events == [Dropped('half a line: b\'{"return": {"ver\''), Passed(2), Synced(3)]
+    assert events == [Dropped('half a line: b\'{"return": {"ver\''), PassedOver(2), Synced(3)]
 
 
 @pytest.mark.parametrize("tags", [True, False])
@@ -261,7 +251,7 @@ def test_an_answer_with_our_id_is_found_behind_half_a_line(half: bytes) -> None:
     wire = owned_wire(tags=True)
     wire.request(2, "guest-fsfreeze-freeze")
     wire.request(3, "guest-fsfreeze-status")
-    assert wire.feed(half + tagged(3, "thawed")) == [Passed(2), Reply(3, "thawed")]
+    assert wire.feed(half + tagged(3, "thawed")) == [PassedOver(2), Reply(3, "thawed")]
 
 
 def test_an_answer_without_an_id_is_not_guessed_behind_half_a_line() -> None:
@@ -310,7 +300,7 @@ def test_an_answer_to_a_later_request_means_that_the_earlier_ones_will_not_be_an
     wire = owned_wire(tags=True)
     for ticket in (2, 3, 4):
         wire.request(ticket, "a")
-    assert wire.feed(tagged(4, "late")) == [Passed(2), Passed(3), Reply(4, "late")]
+    assert wire.feed(tagged(4, "late")) == [PassedOver(2), PassedOver(3), Reply(4, "late")]
     assert wire.waiting == ()
 
 
@@ -318,7 +308,7 @@ def test_a_late_reply_to_a_passed_request_finds_its_home_once() -> None:
     wire = owned_wire(tags=True)
     wire.request(2, "guest-fsfreeze-freeze")
     wire.sync(3)
-    assert wire.feed(synced(102)) == [Passed(2), Synced(3)]
+    assert wire.feed(synced(102)) == [PassedOver(2), Synced(3)]
     assert wire.feed(tagged(2, 2)) == [Reply(2, 2)]
     assert answers(wire.feed(tagged(2, 2))) == []
 
@@ -347,7 +337,7 @@ def test_a_sync_answered_passes_an_untagged_request_for_good() -> None:
     wire = owned_wire(tags=False)
     wire.request(2, "guest-fsfreeze-freeze")
     wire.sync(3)
-    assert wire.feed(synced(102)) == [Passed(2), Synced(3)]
+    assert wire.feed(synced(102)) == [PassedOver(2), Synced(3)]
     assert answers(wire.feed(line({"return": 2}))) == []
 
 
@@ -368,7 +358,7 @@ def test_the_parse_error_is_no_answer_to_a_tagged_request() -> None:
     wire.request(2, "guest-fsfreeze-freeze")
     assert wire.sync(3).startswith(b"\xff")
     events = wire.feed(PARSE_ERROR + synced(102))
-    assert answers(events) == [Passed(2), Synced(3)]
+    assert answers(events) == [PassedOver(2), Synced(3)]
 
 
 def test_a_sync_goes_without_0xff_while_an_untagged_request_is_outstanding() -> None:

@@ -9,16 +9,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentclient.protocol.qga import (
-    AgentWire,
-    Dropped,
-    Failure,
-    NotSynced,
-    Passed,
-    Reply,
-    Synced,
-    WireEvent,
-)
+from agentclient.protocol.qga import AgentWire, NotSynced
+from agentclient.protocol.qga_events import Dropped, Failure, PassedOver, Reply, Synced, WireEvent
 from tests.unit.test_wire import new_wire
 
 SCALARS: st.SearchStrategy[object] = st.sampled_from(
@@ -109,7 +101,7 @@ def test_pieces_of_any_size_mean_the_same(
 def test_arbitrary_bytes_never_raise(asks: list[str], stream: bytes) -> None:
     wire = in_a_state(asks)
     for event in wire.feed(stream):
-        assert isinstance(event, Reply | Failure | Synced | Passed | Dropped)
+        assert isinstance(event, Reply | Failure | Synced | PassedOver | Dropped)
 
 
 @given(st.lists(st.one_of(ASKS, PIECES), max_size=30))
@@ -138,7 +130,7 @@ def test_each_ticket_is_answered_once_at_the_most_and_in_order(steps: list[str |
                     assert number in asked - syncs
                     assert wire.owned
                     answered[number] += 1
-                case Passed(number):
+                case PassedOver(number):
                     assert not answered[number]
                     passed[number] += 1
                 case Dropped(text):

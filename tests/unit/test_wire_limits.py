@@ -8,16 +8,9 @@ import tracemalloc
 
 import pytest
 
-from agentclient.protocol.qga import (
-    DEFAULT_MAX_LINE,
-    MOST_NOISE,
-    NOISE_OF_A_LINE,
-    AgentWire,
-    Dropped,
-    Failure,
-    Reply,
-    Synced,
-)
+from agentclient.protocol.qga import MOST_NOISE, NOISE_OF_A_LINE, AgentWire
+from agentclient.protocol.qga_events import Dropped, Failure, Reply, Synced
+from agentclient.protocol.qga_lines import DEFAULT_MAX_LINE
 from tests.unit.fakes import failed, line
 from tests.unit.test_wire import answers, new_wire, owned_wire, synced
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from agentclient.protocol.qga import Dropped, Failure, Passed, Reply, Synced
+from agentclient.protocol.qga_events import Dropped, Failure, PassedOver, Reply, Synced
 from tests.unit.fakes import failed, line
 from tests.unit.test_wire import PARSE_ERROR, answers, owned_wire, synced, tagged
 
@@ -134,7 +134,7 @@ def test_a_tagged_answer_reaches_over_an_untagged_request() -> None:
     wire = owned_wire()
     wire.request(2, "a", tag=False)
     wire.request(3, "b", tag=True)
-    assert wire.feed(tagged(3, 0)) == [Passed(2), Reply(3, 0)]
+    assert wire.feed(tagged(3, 0)) == [PassedOver(2), Reply(3, 0)]
 
 
 def test_an_answer_before_a_sync_was_answered_is_nobodys() -> None:
