@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from agentclient.access.presence import Server, is_gone, server_of
 from agentclient.model.snapshot import MonitorView
@@ -26,6 +26,21 @@ NOT_SHOWN: Final = (
 ANOTHERS_MONITOR: Final = "the monitor is another VM's than the agent, and counts for nothing"
 
 
+class Opener(Protocol):
+    """Who knows how a VM is reached, by where it comes from."""
+
+    def open(self, vm: Vm) -> Link:
+        """Return a new link to a VM; nothing is connected yet."""
+
+    def successor(self, of: Link, uuid: str) -> Link | None:
+        """Return a link to the VM to which another one has migrated; None if none is seen.
+
+        Args:
+            of: the VM that has migrated.
+            uuid: its UUID.
+        """
+
+
 class Link:
     """How one VM is reached; shared by the watcher and every operation on it.
 
@@ -33,6 +48,7 @@ class Link:
         vm: the VM.
         agent: where its agent's channel is; None if it has none.
         monitor: its monitor; None if it has none.
+        opener: who has opened it; None if nobody knows of another VM.
 
     Attributes:
         channel_lock: whoever talks to the agent holds it: one command in flight, ever.
@@ -40,7 +56,14 @@ class Link:
         fragile: it ended when it was sent that, so that it is asked rarely.
     """
 
-    def __init__(self, vm: Vm, agent: Endpoint | None, monitor: Monitor | None) -> None:
+    def __init__(
+        self,
+        vm: Vm,
+        agent: Endpoint | None,
+        monitor: Monitor | None,
+        opener: Opener | None = None,
+    ) -> None:
+        self._opener = opener
         self.vm = vm
         self.agent = agent
         self.monitor = monitor
@@ -110,6 +133,22 @@ class Link:
         """
         return is_gone(self.process)
 
+    def successor(self, uuid: str | None) -> Link | None:
+        """Return a link to the VM to which this one has migrated; None if none is seen.
+
+        Args:
+            uuid: its UUID; None if that isn't known: then who has taken it isn't either.
+        """
+        if uuid is None or self._opener is None:
+            return None
+        return self._opener.successor(self, uuid)
+
+    @property
+    def where(self) -> str:
+        """Where the guest of a VM runs that has taken it, as a clause."""
+        pid = self.vm.process.pid if self.vm.process is not None else 0
+        return f"it runs on this host now, as {self.vm.id} (pid {pid})"
+
     def connect(self) -> Channel:
         """Connect to the agent, and remember who serves it.
 
@@ -149,9 +188,14 @@ class Link:
 
 
 class Links:
-    """All links, made when they are first asked for."""
+    """All links, made when they are first asked for.
 
-    def __init__(self) -> None:
+    Args:
+        opener: who knows how VMs are reached; None where all are of this host.
+    """
+
+    def __init__(self, opener: Opener | None = None) -> None:
+        self._open = connect if opener is None else opener.open
         self._lock = threading.Lock()
         self._links: dict[VmId, Link] = {}
 
@@ -162,7 +206,7 @@ class Links:
             if link is None or _reached_otherwise(link.vm, vm):
                 if link is not None:
                     link.close()
-                link = self._links[vm.id] = connect(vm)
+                link = self._links[vm.id] = self._open(vm)
             return link
 
     def forget(self, vm_id: VmId) -> None:
@@ -181,8 +225,13 @@ class Links:
                 link.close()
 
 
-def connect(vm: Vm) -> Link:
-    """Return a new link to a VM of this host; nothing is connected yet."""
+def connect(vm: Vm, opener: Opener | None = None) -> Link:
+    """Return a new link to a VM of this host; nothing is connected yet.
+
+    Args:
+        vm: the VM.
+        opener: who opens it; None if nobody knows of another VM.
+    """
     # What talks is imported by the first who has to: a list of VMs is on the screen before that.
     from agentclient.access.monitor import Monitor  # noqa: PLC0415
     from agentclient.access.stream import UnixEndpoint  # noqa: PLC0415
@@ -196,7 +245,7 @@ def connect(vm: Vm) -> Link:
             ours=vm.monitor.ours,
             process=vm.process,
         )
-    return Link(vm, agent, monitor)
+    return Link(vm, agent, monitor, opener)
 
 
 def _reached_otherwise(old: Vm, new: Vm) -> bool:

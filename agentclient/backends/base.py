@@ -1,14 +1,17 @@
-"""What every source of VMs offers, and how the lists of several become one."""
+"""What every backend offers, and how the lists of several become one."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from agentclient.model.states import Transport
 from agentclient.model.vm import EXPLICIT_SOURCE, AgentChannel, Vm
+
+if TYPE_CHECKING:
+    from agentclient.access.guest_link import Link, Opener
 
 LIBVIRT = "libvirt owns this VM and its agent's channel, which nobody else may open"
 
@@ -47,8 +50,8 @@ class Note(NamedTuple):
     hides: bool = False
 
 
-class Source(Protocol):
-    """Where VMs come from."""
+class Backend(Protocol):
+    """Where VMs come from, and how each of them is reached."""
 
     @property
     def name(self) -> str:
@@ -61,11 +64,55 @@ class Source(Protocol):
             FrostwatchError: the source can't be looked at; one clear sentence.
         """
 
+    def open(self, vm: Vm, opener: Opener) -> Link:
+        """Return a new link to one of its VMs; nothing is connected yet.
+
+        Args:
+            vm: the VM.
+            opener: who knows the VMs of all backends: one that migrates may go to another's.
+        """
+
+    def successor(self, of: Link, uuid: str) -> Vm | None:
+        """Return the VM of this backend to which one has migrated; None if none is seen.
+
+        Args:
+            of: the VM that has migrated, of this backend or of another one.
+            uuid: its UUID.
+        """
+
     def abilities(self) -> Abilities:
         """Return what can be done with its VMs."""
 
     def notes(self) -> tuple[Note, ...]:
         """Return what the last `list_vms` could not see."""
+
+
+class Backends:
+    """All backends of a run: who opens a VM, and who may have taken one that has migrated.
+
+    Args:
+        listed: those whose VMs are shown, the first one first.
+        others: those whose VMs are not shown, and may have taken one of a VM's guests all the same.
+    """
+
+    def __init__(self, listed: Iterable[Backend], others: Iterable[Backend] = ()) -> None:
+        self.listed = tuple(listed)
+        self._all = (*self.listed, *others)
+
+    def open(self, vm: Vm) -> Link:
+        """Return a new link to a VM; nothing is connected yet."""
+        return self._of(vm).open(vm, self)
+
+    def successor(self, of: Link, uuid: str) -> Link | None:
+        """Return a link to the VM to which another one has migrated; None if none is seen."""
+        for backend in self._all:
+            vm = backend.successor(of, uuid)
+            if vm is not None:
+                return backend.open(vm, self)
+        return None
+
+    def _of(self, vm: Vm) -> Backend:
+        return next(one for one in self._all if one.name == vm.source)
 
 
 def merge(lists: Sequence[Sequence[Vm]]) -> list[list[Vm]]:

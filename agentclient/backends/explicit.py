@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
+from agentclient.access.guest_link import Link, Opener, connect
 from agentclient.access.host.peer import PeersOfSockets, sockets_of
 from agentclient.access.host.process import user_name
 from agentclient.backends.base import Abilities, Note
@@ -53,7 +54,7 @@ def parse_vm_spec(spec: str) -> Vm:
     )
 
 
-class ExplicitSource:
+class ExplicitBackend:
     """The VMs that were named on the command line; always the same ones.
 
     Who they are is learned from who listens on their sockets: that is asked once, until another
@@ -100,6 +101,14 @@ class ExplicitSource:
             sockets=sockets_of(vm) if process is None else (),
             user=user_name(peer.uid) if peer.uid is not None else None,
         )
+
+    def open(self, vm: Vm, opener: Opener) -> Link:
+        """Return a new link to one of the VMs; nothing is connected yet."""
+        return connect(vm, opener)
+
+    def successor(self, of: Link, uuid: str) -> Vm | None:  # noqa: ARG002
+        """Return None: who has taken a VM is found among all of this host, not among the named."""
+        return None
 
     def abilities(self) -> Abilities:
         """Return what can be done, given the sockets that were named."""

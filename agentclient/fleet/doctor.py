@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from agentclient.backends.base import Abilities, Note, Source
+from agentclient.backends.base import Abilities, Backend, Note
 from agentclient.backends.socket_check import check_socket
 from agentclient.fleet.findings import AGENT_STATES, RUN_STATES, Finding, FindingLevel
 from agentclient.freeze.risks import risks
@@ -73,7 +73,7 @@ def check_user(user: int | None = None) -> list[Finding]:
     ]
 
 
-def check_source(source: Source) -> list[Finding]:
+def check_source(source: Backend) -> list[Finding]:
     """Let a source list its VMs, and say what it found and could not see."""
     subject = f"source {source.name}"
     try:
@@ -145,7 +145,7 @@ def check_state(state: VmState, view: MonitorView | None = None) -> list[Finding
 
 
 def examine(
-    sources: Sequence[Source],
+    sources: Sequence[Backend],
     states: Iterable[VmState],
     views: Mapping[VmId, MonitorView] | None = None,
 ) -> tuple[Finding, ...]:

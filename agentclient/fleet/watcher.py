@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from agentclient.access.guest_link import Links
-from agentclient.backends.base import Source, merge
+from agentclient.backends.base import Backend, merge
 from agentclient.fleet.store import Fleet
 from agentclient.model.errors import FrostwatchError
 from agentclient.model.text import printable
@@ -46,7 +46,7 @@ class Watcher:
         self,
         fleet: Fleet,
         links: Links,
-        sources: Sequence[Source],
+        sources: Sequence[Backend],
         *,
         port_interval_s: float = 2.0,
         agent_interval_s: float = 15.0,

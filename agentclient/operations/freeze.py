@@ -7,11 +7,10 @@ from dataclasses import replace
 from typing import Final
 
 from agentclient.access.agent_session import Conversation
-from agentclient.access.guest_link import CHANNEL_WAIT_S, Link, connect
+from agentclient.access.guest_link import CHANNEL_WAIT_S, Link
 from agentclient.access.presence import server_of
 from agentclient.access.self_check import uuid_of
 from agentclient.access.stream import Channel
-from agentclient.backends.qemu.migration import find_target, where
 from agentclient.freeze.effects import Tell
 from agentclient.freeze.freeze_machine import FreezePlan
 from agentclient.freeze.port_watch import PortWatch
@@ -262,17 +261,17 @@ class Freezer:
 
     def _follow(self, driver: Driver, procedure: FreezeProcedure) -> None:
         """It has left its process: thaw it where it runs now, if that is on this host."""
-        target = find_target(self._link, self._uuid)
+        target = self._link.successor(self._uuid)
         until = time.monotonic() + TARGET_S
         migrated = procedure.freeze.watch.cause is Cause.MIGRATED
         while target is None and migrated and time.monotonic() < until:
             time.sleep(TARGET_AGAIN_S)
-            target = find_target(self._link, self._uuid)
+            target = self._link.successor(self._uuid)
         report = None
         if target is not None:
-            self._reporter.tell(Tell(EventKind.NOTE, Level.WARNING, f"{where(target)}: thawing"))
+            self._reporter.tell(Tell(EventKind.NOTE, Level.WARNING, f"{target.where}: thawing"))
             thaw = Thawer(
-                connect(target),
+                target,
                 self._reporter,
                 self._control,
                 foreign=False,
@@ -285,8 +284,8 @@ class Freezer:
                 count=thaw.thawed,
                 error=None,
                 settled=thaw.ok,
-                reason=f"it has migrated: {where(target)}; {thaw.reason}",
-                next=thaw_command(target, foreign=True),
+                reason=f"it has migrated: {target.where}; {thaw.reason}",
+                next=thaw_command(target.vm, foreign=True),
                 stuck=None if thaw.ok else thaw.stuck or Stuck.MIGRATED,
                 sent=True,
             )

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Final
 
 from agentclient.access.agent_session import Conversation
-from agentclient.access.guest_link import CHANNEL_WAIT_S, Link, connect
+from agentclient.access.guest_link import CHANNEL_WAIT_S, Link
 from agentclient.access.host.other_holders import seen_among
 from agentclient.access.host.peer import is_another
 from agentclient.access.host.process import has_gone
@@ -17,7 +17,6 @@ from agentclient.access.host.socket_clients import clients
 from agentclient.access.host.socket_clients import in_words as in_words_of
 from agentclient.access.self_check import uuid_of
 from agentclient.access.stream import ConnectFailed
-from agentclient.backends.qemu.migration import find_target, where
 from agentclient.freeze.effects import Tell
 from agentclient.freeze.port_watch import RELEASED_BY, PortWatch
 from agentclient.freeze.thaw_machine import ThawMachine, ThawPlan, ThawReport
@@ -152,12 +151,12 @@ class Thawer:
 
     def _elsewhere(self) -> ThawOutcome:
         """Thaw it where it runs now, if that is on this host."""
-        target = find_target(self._link, uuid_of(self._link.monitor))
+        target = self._link.successor(uuid_of(self._link.monitor))
         if target is None:
             reason = "the VM has migrated away (QEMU does not tell where to)"
             return self._told(self._outcome(None, None, reason, stuck=Stuck.MIGRATED))
         thaw = Thawer(
-            connect(target),
+            target,
             self._reporter,
             self._control,
             foreign=self._foreign,
@@ -166,7 +165,7 @@ class Thawer:
             timeout_s=self._timeout_s,
             told_as=EventKind.NOTE,
         ).run()
-        reason = f"it has migrated: {where(target)}; {thaw.reason}"
+        reason = f"it has migrated: {target.where}; {thaw.reason}"
         return self._told(replace(thaw, vm=self._link.vm.id, reason=reason))
 
     def _thaw(self, conversation: Conversation, view: MonitorView) -> ThawOutcome:

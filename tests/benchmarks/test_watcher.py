@@ -12,7 +12,7 @@ import pytest
 
 from agentclient.access.guest_link import Links
 from agentclient.backends.drill.troubles import Trouble
-from agentclient.backends.explicit import ExplicitSource
+from agentclient.backends.explicit import ExplicitBackend
 from agentclient.fleet.store import Fleet
 from agentclient.fleet.timetable import FIRST_QUESTIONS_A_SECOND
 from agentclient.fleet.watcher import Watcher
@@ -38,7 +38,7 @@ def watched(
     watcher = Watcher(
         fleet,
         Links(),
-        [ExplicitSource(vms)],
+        [ExplicitBackend(vms)],
         port_interval_s=port_interval_s,
         agent_interval_s=agent_interval_s,
     )

@@ -17,9 +17,9 @@ import pytest
 from textual.pilot import Pilot
 
 from agentclient.access.guest_link import Links
+from agentclient.backends.drill.backend import DrillBackend
 from agentclient.backends.drill.plan import plan
 from agentclient.backends.drill.processes import Drill
-from agentclient.backends.drill.source import DrillSource
 from agentclient.backends.drill.troubles import PLAYED, Trouble
 from agentclient.fleet.store import Fleet
 from agentclient.fleet.watcher import Watcher
@@ -98,7 +98,7 @@ async def sitting(
     """Open the console on a drill, as `frostwatch --drill` does."""
     with drill:
         fleet, links = Fleet(), Links()
-        watcher = Watcher(fleet, links, [DrillSource(drill)], port_interval_s=0.5)
+        watcher = Watcher(fleet, links, [DrillBackend(drill)], port_interval_s=0.5)
         operations = Operations(fleet, links)
         app = FrostwatchApp(
             fleet, operations, watcher, read_only=False, interval_s=15.0, signs=signs, drill=True

@@ -16,7 +16,7 @@ from typing import Any
 from textual.pilot import Pilot
 
 from agentclient.access.guest_link import Links
-from agentclient.backends.drill.source import DrillSource
+from agentclient.backends.drill.backend import DrillBackend
 from agentclient.backends.drill.troubles import HUGE_BYTES, Trouble
 from agentclient.fleet.store import Fleet
 from agentclient.fleet.watcher import Watcher
@@ -38,7 +38,7 @@ async def console(
     """Open the console on a drill's guests, as `frostwatch` does."""
     with drill_of(troubles) as drill:
         fleet, links = Fleet(), Links()
-        watcher = Watcher(fleet, links, [DrillSource(drill)], port_interval_s=0.3)
+        watcher = Watcher(fleet, links, [DrillBackend(drill)], port_interval_s=0.3)
         operations = Operations(fleet, links)
         app = FrostwatchApp(fleet, operations, watcher, read_only=False, interval_s=15.0)
         try:

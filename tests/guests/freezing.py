@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Self, TypedDict, Unpack
 
 from agentclient.access.guest_link import Links
+from agentclient.backends.base import Backends
+from agentclient.backends.explicit import ExplicitBackend
+from agentclient.backends.qemu.backend import QemuBackend
 from agentclient.fleet.store import Fleet
 from agentclient.model.events import Event, EventKind
 from agentclient.model.outcome import Outcome, ThawOutcome
@@ -205,7 +208,8 @@ class Operator:
         self.vm = Vm(VmId("socket", guest.name), agent, channel, locked_by=locked_by)
         self.fleet = Fleet()
         self.fleet.set_vms("socket", [self.vm])
-        self.links = Links()
+        # As the command line does it for a VM that is named with --vm, and for no other.
+        self.links = Links(Backends([ExplicitBackend([self.vm])], [QemuBackend()]))
         self.operations = Operations(self.fleet, self.links, read_only=read_only)
 
     def __enter__(self) -> Self:

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from agentclient.access.host.socket_clients import clients
-from agentclient.backends.explicit import ExplicitSource
+from agentclient.backends.explicit import ExplicitBackend
 from agentclient.fleet.watcher import Watcher
 from agentclient.model.events import EventKind
 from agentclient.model.states import FreezeState, OutcomeKind, Refusal
@@ -29,7 +29,7 @@ def freeze_foreign(guest: Guest) -> None:
 
 def visit(operator: Operator) -> None:
     """One round of a watcher."""
-    watcher = Watcher(operator.fleet, operator.links, [ExplicitSource([operator.vm])])
+    watcher = Watcher(operator.fleet, operator.links, [ExplicitBackend([operator.vm])])
     watcher.visit_all(10.0)
     watcher.stop()
 
@@ -174,7 +174,7 @@ def test_a_freeze_queued_behind_ours_is_found_when_we_leave(
     watcher = Watcher(
         operator.fleet,
         operator.links,
-        [ExplicitSource([operator.vm])],
+        [ExplicitBackend([operator.vm])],
         port_interval_s=0.3,
         agent_interval_s=600.0,
     )

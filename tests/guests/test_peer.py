@@ -20,8 +20,8 @@ import pytest
 
 from agentclient.access.guest_link import Links
 from agentclient.access.host.peer import find_peer
-from agentclient.backends.explicit import ExplicitSource, parse_vm_spec
-from agentclient.backends.qemu.source import QemuSource
+from agentclient.backends.explicit import ExplicitBackend, parse_vm_spec
+from agentclient.backends.qemu.backend import QemuBackend
 from agentclient.fleet.store import Fleet
 from agentclient.fleet.watcher import Watcher
 from agentclient.model.rescue import Found, Rung, Step
@@ -142,7 +142,7 @@ def frostwatch(*arguments: str) -> tuple[int, list[Json], str]:
 def visit_often(seconds: float) -> tuple[str, ...]:
     """Do what an open console does, only more often; return the ids of the VMs that it saw."""
     fleet, links = Fleet(), Links()
-    watcher = Watcher(fleet, links, [QemuSource()], port_interval_s=0.1, agent_interval_s=0.2)
+    watcher = Watcher(fleet, links, [QemuBackend()], port_interval_s=0.1, agent_interval_s=0.2)
     watcher.start()
     time.sleep(seconds)
     watcher.stop()
@@ -236,7 +236,7 @@ def test_a_named_vm_is_who_listens_and_a_crossed_monitor_is_left_out(
 ) -> None:
     one, other = pair
     spec = f"name=x,agent={one.agent_socket},monitor={other.monitor_socket}"
-    (vm,) = ExplicitSource([parse_vm_spec(spec)]).list_vms()
+    (vm,) = ExplicitBackend([parse_vm_spec(spec)]).list_vms()
     assert vm.process is not None
     assert vm.process.pid == one.qemu_pid
     assert vm.monitor is None
@@ -250,7 +250,7 @@ def test_a_named_vm_is_who_listens_and_a_crossed_monitor_is_left_out(
 
 def test_both_sockets_of_one_vm_are_its_own(pair: tuple[Guest, Guest]) -> None:
     one, _ = pair
-    (vm,) = ExplicitSource([parse_vm_spec(one.vm_argument)]).list_vms()
+    (vm,) = ExplicitBackend([parse_vm_spec(one.vm_argument)]).list_vms()
     assert vm.monitor is not None
     assert vm.process is not None
     assert vm.process.pid == one.qemu_pid
@@ -287,7 +287,7 @@ def test_who_takes_the_sockets_after_the_question_is_not_frozen(
     for what, path in (("agent", meant.agent_socket), ("monitor", meant.monitor_socket)):
         (tmp_path / what).symlink_to(path)
     spec = f"name=meant,agent={tmp_path / 'agent'},monitor={tmp_path / 'monitor'}"
-    source = ExplicitSource([parse_vm_spec(spec)])
+    source = ExplicitBackend([parse_vm_spec(spec)])
     with Operator(meant) as operator:
         (operator.vm,) = source.list_vms()
         for what, path in (("agent", other.agent_socket), ("monitor", other.monitor_socket)):
@@ -402,7 +402,7 @@ def _qemu_of(path: Path) -> int | None:
 
 def _look_at(pid: int) -> None:
     """See that the VM that is found is asked, and answers."""
-    (vm,) = [one for one in QemuSource().list_vms() if one.process and one.process.pid == pid]
+    (vm,) = [one for one in QemuBackend().list_vms() if one.process and one.process.pid == pid]
     links = Links()
     view = links.of(vm).look(2.0)
     links.close()

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from agentclient.backends.base import merge
-from agentclient.backends.explicit import ExplicitSource, parse_vm_spec
-from agentclient.backends.qemu.source import QemuSource
+from agentclient.backends.explicit import ExplicitBackend, parse_vm_spec
+from agentclient.backends.qemu.backend import QemuBackend
 from agentclient.fleet.doctor import FindingLevel, check_channels, worst
 from agentclient.model.states import Transport
 from agentclient.model.vm import AgentChannel, MonitorChannel, Vm
@@ -20,9 +20,9 @@ from tests.guests.conftest import Boot
 from tests.guests.lab import Guest
 
 
-def find(pid: int, source: QemuSource | None = None) -> Vm:
+def find(pid: int, source: QemuBackend | None = None) -> Vm:
     """Return the VM of one process; other guests may run beside it."""
-    vms = (source or QemuSource()).list_vms()
+    vms = (source or QemuBackend()).list_vms()
     (vm,) = [one for one in vms if one.process is not None and one.process.pid == pid]
     return vm
 
@@ -58,9 +58,9 @@ def test_an_agent_on_a_serial_port_is_found(boot: Boot) -> None:
 
 def test_an_explicit_vm_is_the_same_as_the_one_found(shared: Guest) -> None:
     guest = shared
-    explicit = ExplicitSource([parse_vm_spec(guest.vm_argument)])
+    explicit = ExplicitBackend([parse_vm_spec(guest.vm_argument)])
     explicit.check_sockets()
-    found, named = merge([QemuSource().list_vms(), explicit.list_vms()])
+    found, named = merge([QemuBackend().list_vms(), explicit.list_vms()])
     assert guest.qemu_pid not in [vm.process.pid for vm in found if vm.process]
     (vm,) = named
     assert vm.process is not None
@@ -69,7 +69,7 @@ def test_an_explicit_vm_is_the_same_as_the_one_found(shared: Guest) -> None:
 
 
 def test_a_guest_that_has_gone_is_not_listed(guest: Guest) -> None:
-    source = QemuSource()
+    source = QemuBackend()
     process = find(guest.qemu_pid, source).process
     guest.kill_qemu()
     assert process not in [vm.process for vm in source.list_vms()]
@@ -92,7 +92,7 @@ def test_a_daemon_is_one_vm_and_its_relative_socket_is_lost(
     more = ["-name", "daemon", "-daemonize", "-qmp", "unix:q,server=on,wait=off"]
     done = subprocess.run([*bare, *more], cwd=tmp_path, check=True, timeout=30)
     assert done.returncode == 0
-    source = QemuSource()
+    source = QemuBackend()
     vm = find(int((tmp_path / "pid").read_text()), source)
     assert vm.name == "daemon"
     assert vm.monitor is None

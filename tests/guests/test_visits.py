@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from agentclient.backends.explicit import ExplicitSource
+from agentclient.backends.explicit import ExplicitBackend
 from agentclient.fleet.watcher import Watcher
 from agentclient.model.events import EventKind
 from agentclient.model.snapshot import VmState
@@ -32,7 +32,7 @@ def watcher_of(operator: Operator, agent_interval_s: float = 15.0) -> Watcher:
     return Watcher(
         operator.fleet,
         operator.links,
-        [ExplicitSource([operator.vm])],
+        [ExplicitBackend([operator.vm])],
         port_interval_s=0.2,
         agent_interval_s=agent_interval_s,
     )

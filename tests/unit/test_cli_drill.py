@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from agentclient.access.guest_link import Link, Opener, connect
 from agentclient.backends.base import Abilities, Note
 from agentclient.backends.drill.plan import plan
 from agentclient.backends.drill.size import DEFAULT_GUESTS
@@ -30,6 +31,12 @@ class OtherSource:
         type(self).asked += 1
         return list(self.vms)
 
+    def open(self, vm: Vm, opener: Opener) -> Link:
+        return connect(vm, opener)
+
+    def successor(self, of: Link, uuid: str) -> Vm | None:
+        return None
+
     def abilities(self) -> Abilities:
         return Abilities(False, False, False, False, False)
 
@@ -40,7 +47,7 @@ class OtherSource:
 @pytest.fixture(autouse=True)
 def machine(monkeypatch: pytest.MonkeyPatch) -> type[OtherSource]:
     """A machine without VMs."""
-    monkeypatch.setattr("agentclient.backends.qemu.source.QemuSource", OtherSource)
+    monkeypatch.setattr("agentclient.backends.qemu.backend.QemuBackend", OtherSource)
     monkeypatch.setattr(OtherSource, "vms", ())
     monkeypatch.setattr(OtherSource, "asked", 0)
     return OtherSource

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from agentclient.backends.base import LIBVIRT, Abilities
-from agentclient.backends.explicit import ExplicitSource, parse_vm_spec
-from agentclient.backends.qemu.source import QemuSource
+from agentclient.backends.explicit import ExplicitBackend, parse_vm_spec
+from agentclient.backends.qemu.backend import QemuBackend
 from agentclient.fleet.doctor import (
     Finding,
     FindingLevel,
@@ -184,7 +184,7 @@ def test_sockets_that_are_there_and_that_are_not(tmp_path: Path) -> None:
     assert bad.advice
 
 
-class BrokenSource(ExplicitSource):
+class BrokenSource(ExplicitBackend):
     def list_vms(self) -> list[Vm]:
         raise FrostwatchError("can't list the processes in /proc: gone")
 
@@ -197,7 +197,7 @@ def test_a_source_that_fails_is_one_problem() -> None:
 
 
 def test_an_empty_source_says_what_to_do() -> None:
-    (finding,) = check_source(ExplicitSource([]))
+    (finding,) = check_source(ExplicitBackend([]))
     assert finding.level is FindingLevel.WARNING
     assert "--vm" in str(finding.advice)
 
@@ -206,7 +206,7 @@ def test_a_source_says_what_it_found_and_could_not_see(tmp_path: Path) -> None:
     proc = FakeProc(tmp_path / "proc")
     proc.add(70, command_lines.BY_HAND)
     proc.add(71, ["qemu", "-name", "x", "-readconfig", "/etc/x\x1b"])
-    found, noted = check_source(QemuSource(proc.path, tmp_path))
+    found, noted = check_source(QemuBackend(proc.path, tmp_path))
     assert found.level is FindingLevel.OK
     assert found.text.startswith("2 VMs found")
     assert "port state" in found.text
@@ -217,7 +217,7 @@ def test_a_source_says_what_it_found_and_could_not_see(tmp_path: Path) -> None:
 def test_the_whole_examination(tmp_path: Path) -> None:
     proc = FakeProc(tmp_path / "proc")
     proc.add(70, command_lines.LIBVIRT_9)
-    source = QemuSource(proc.path, tmp_path)
+    source = QemuBackend(proc.path, tmp_path)
     states = [VmState(vm) for vm in source.list_vms()]
     findings = examine([source], [*states, HEALTHY], {WEB.id: SEEN})
     assert {one.subject for one in findings} >= {"python", "platform", "user", "source qemu"}

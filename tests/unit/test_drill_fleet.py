@@ -17,9 +17,9 @@ import pytest
 from agentclient.access.guest_link import Links, connect
 from agentclient.access.stream import ConnectFailed, ConnectProblem, UnixEndpoint
 from agentclient.backends.drill import server
+from agentclient.backends.drill.backend import DrillBackend
 from agentclient.backends.drill.plan import plan
 from agentclient.backends.drill.processes import Drill
-from agentclient.backends.drill.source import DrillSource
 from agentclient.backends.drill.troubles import BEHAVIOURS, Trouble
 from agentclient.fleet.store import Fleet
 from agentclient.model.errors import FrostwatchError
@@ -104,7 +104,7 @@ def test_the_server_removes_it_when_whoever_wanted_it_is_killed(place: Path) -> 
 
 
 def test_a_process_that_ended_is_one_sentence(drill: Drill) -> None:
-    source = DrillSource(drill)
+    source = DrillBackend(drill)
     assert [vm.name for vm in source.list_vms()] == ["vm-a", "db[/]1"]
     assert {str(vm.id) for vm in source.list_vms()} == {"drill:vm-a", "drill:db[/]1"}
     assert source.abilities().freeze

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.access.guest_link import connect
+from agentclient.access.guest_link import Link, Links, connect
 from agentclient.access.monitor import Monitor
+from agentclient.backends.base import Backends
+from agentclient.backends.explicit import ExplicitBackend
 from agentclient.backends.qemu import migration
-from agentclient.backends.qemu.migration import target_among, where
+from agentclient.backends.qemu.migration import target_among
 from agentclient.model.vm import AgentChannel, MonitorChannel, Process, Vm, VmId
 from tests.unit.fake_proc import FakeProc
 
@@ -41,6 +43,33 @@ def test_it_has_the_uuid_and_was_started_to_take_a_migration(
     vms = [vm(pid) for pid in uuids]
     found = target_among(vms, SOURCE, UUID, proc.path)
     assert found == vm(13)
-    assert where(vm(13)) == "it runs on this host now, as qemu:db#13 (pid 13)"
+    assert connect(vm(13)).where == "it runs on this host now, as qemu:db#13 (pid 13)"
     assert target_among(vms[:3], SOURCE, UUID, proc.path) is None
     assert target_among([vm(13)._replace(agent=None)], SOURCE, UUID, proc.path) is None
+
+
+class Taking(ExplicitBackend):
+    """A backend to whose VM every other one migrates."""
+
+    name = "other"
+
+    def successor(self, of: Link, uuid: str) -> Vm | None:
+        return vm(13)._replace(id=VmId("other", "db")) if uuid == UUID else None
+
+
+@pytest.mark.parametrize("listed", [True, False], ids=["listed", "not-listed"])
+def test_whoever_has_opened_a_vm_knows_the_backend_that_has_taken_it(*, listed: bool) -> None:
+    named, other = ExplicitBackend([]), Taking([])
+    backends = Backends([named, other]) if listed else Backends([named], others=[other])
+    assert backends.listed == ((named, other) if listed else (named,))
+    link = Links(backends).of(vm(10)._replace(id=VmId("socket", "db")))
+    taken = link.successor(UUID)
+    assert taken is not None
+    assert taken.vm.id == VmId("other", "db")
+    assert taken.successor(UUID) is not None, "it may migrate on"
+    assert link.successor("another") is None
+    assert link.successor(None) is None, "nobody knows what to look for"
+
+
+def test_a_vm_that_nobody_has_opened_has_no_successor() -> None:
+    assert SOURCE.successor(UUID) is None

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from agentclient.access.host.peer import PeersOfSockets
 from agentclient.backends.base import merge
-from agentclient.backends.explicit import ExplicitSource, parse_vm_spec
+from agentclient.backends.explicit import ExplicitBackend, parse_vm_spec
 from agentclient.backends.option_string import quote
 from agentclient.backends.socket_check import SocketFault, check_socket
 from agentclient.model.errors import BadInput
@@ -104,14 +104,14 @@ def test_a_specification_is_a_vm_or_bad_input(spec: str) -> None:
 def test_a_name_or_an_agent_used_twice_is_refused() -> None:
     first = parse_vm_spec("name=web,agent=/a")
     with pytest.raises(BadInput, match="name=web is given for 2 VMs"):
-        ExplicitSource([first, parse_vm_spec("name=web,agent=/b")])
+        ExplicitBackend([first, parse_vm_spec("name=web,agent=/b")])
     with pytest.raises(BadInput, match="agent=/a is given for 2 VMs"):
-        ExplicitSource([first, parse_vm_spec("name=db,agent=/a")])
+        ExplicitBackend([first, parse_vm_spec("name=db,agent=/a")])
 
 
 def test_the_source_lists_what_it_was_given() -> None:
     vms = [parse_vm_spec("name=web,agent=/a"), parse_vm_spec("name=db,agent=/b")]
-    source = ExplicitSource(vms)
+    source = ExplicitBackend(vms)
     assert source.name == "socket"
     assert source.list_vms() == vms
     assert source.abilities().freeze
@@ -124,7 +124,7 @@ def test_sockets_are_checked_without_connecting(tmp_path: Path) -> None:
         server.bind(str(path))
         server.listen()
         server.setblocking(False)
-        ExplicitSource([parse_vm_spec(f"name=web,agent={path}")]).check_sockets()
+        ExplicitBackend([parse_vm_spec(f"name=web,agent={path}")]).check_sockets()
         with pytest.raises(BlockingIOError):
             server.accept()
 
@@ -145,7 +145,7 @@ def test_sockets_that_can_not_be_used(tmp_path: Path) -> None:
         assert problem is not None
         assert problem.fault is fault
         with pytest.raises(BadInput) as caught:
-            ExplicitSource([parse_vm_spec(f"name=web,monitor={tmp_path / name}")]).check_sockets()
+            ExplicitBackend([parse_vm_spec(f"name=web,monitor={tmp_path / name}")]).check_sockets()
         assert str(caught.value).startswith("--vm web: monitor=: ")
         assert problem.text in str(caught.value)
 
@@ -156,7 +156,7 @@ def test_a_link_to_libvirts_socket_is_refused_as_well(tmp_path: Path) -> None:
     make_socket(folder / "ga")
     (tmp_path / "link").symlink_to(folder / "ga")
     with pytest.raises(BadInput, match="libvirt's own socket"):
-        ExplicitSource([parse_vm_spec(f"name=web,agent={tmp_path / 'link'}")]).check_sockets()
+        ExplicitBackend([parse_vm_spec(f"name=web,agent={tmp_path / 'link'}")]).check_sockets()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
@@ -242,7 +242,7 @@ def test_twins_inside_of_one_source_are_its_own_affair() -> None:
 def test_who_listened_last_is_the_vm_while_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its process tells whether it has ended; that its sockets are away tells nothing."""
     vm = parse_vm_spec("name=a,agent=/run/a.qga,monitor=/run/a.qmp")
-    source = ExplicitSource([vm])
+    source = ExplicitBackend([vm])
     agent, monitor, qemu = Path("/run/a.qga"), Path("/run/a.qmp"), Peer(Process(5, 7), 0)
     found = iter([{}, {agent: qemu, monitor: qemu}, {}, {monitor: Peer(Process(6, 8), 0)}])
     monkeypatch.setattr(PeersOfSockets, "of_all", lambda *_: next(found))

@@ -18,9 +18,9 @@ from agentclient.access.guest_link import connect
 from agentclient.access.host.peer import is_another
 from agentclient.access.host.process import start_ticks, stat_fields
 from agentclient.backends.base import merge
-from agentclient.backends.explicit import ExplicitSource, parse_vm_spec
+from agentclient.backends.explicit import ExplicitBackend, parse_vm_spec
+from agentclient.backends.qemu.backend import QemuBackend
 from agentclient.backends.qemu.pve_config import ProxmoxConfigs
-from agentclient.backends.qemu.source import QemuSource
 from agentclient.fleet.store import Fleet
 from agentclient.model.errors import BadInput
 from agentclient.model.vm import Peer, Process, Vm
@@ -45,8 +45,8 @@ def pve(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def source(proc: FakeProc, tmp_path: Path) -> QemuSource:
-    return QemuSource(proc.path, tmp_path / "pve")
+def source(proc: FakeProc, tmp_path: Path) -> QemuBackend:
+    return QemuBackend(proc.path, tmp_path / "pve")
 
 
 def line(name: str, *more: str, agent: str | None = None) -> list[str]:
@@ -56,7 +56,7 @@ def line(name: str, *more: str, agent: str | None = None) -> list[str]:
     return ["kvm", "-name", name, "-chardev", chardev, "-device", port, *more]
 
 
-def fleet(source: QemuSource) -> Fleet:
+def fleet(source: QemuBackend) -> Fleet:
     made = Fleet()
     made.set_vms("qemu", source.list_vms())
     return made
@@ -76,7 +76,7 @@ def why_not(fleet: Fleet, name: str) -> str:
     ["qemu:web", "web", "102", "web#102", UUID, "web#6b9f6d3e", "qemu:102", "qemu:web#102"],
 )
 def test_a_vm_is_found_by_what_does_not_change_when_it_starts_anew(
-    proc: FakeProc, source: QemuSource, pve: Path, selector: str
+    proc: FakeProc, source: QemuBackend, pve: Path, selector: str
 ) -> None:
     (pve / "102.conf").write_text("name: web\n")
     proc.add(70, line("web", "-id", "102", "-smbios", f"type=1,uuid={UUID}"))
@@ -84,7 +84,7 @@ def test_a_vm_is_found_by_what_does_not_change_when_it_starts_anew(
 
 
 def test_namesakes_have_ids_that_stay_when_they_start_anew(
-    proc: FakeProc, source: QemuSource, pve: Path, tmp_path: Path
+    proc: FakeProc, source: QemuBackend, pve: Path, tmp_path: Path
 ) -> None:
     for vmid in (101, 102):
         (pve / f"{vmid}.conf").write_text("name: web\n")
@@ -98,13 +98,13 @@ def test_namesakes_have_ids_that_stay_when_they_start_anew(
     later = FakeProc(tmp_path / "later")
     for pid, vmid in ((5, 102), (6, 101)):
         later.add(pid, line("web", "-id", str(vmid), agent=f"/run/{vmid}"))
-    again = QemuSource(later.path, pve.parent).list_vms()
+    again = QemuBackend(later.path, pve.parent).list_vms()
     assert sorted(str(vm.id) for vm in again) == ids
     assert "web#101" in why_not(fleet(source), "web")
 
 
 def test_one_that_does_not_run_makes_its_name_ambiguous(
-    proc: FakeProc, source: QemuSource, pve: Path
+    proc: FakeProc, source: QemuBackend, pve: Path
 ) -> None:
     for vmid in (101, 102):
         (pve / f"{vmid}.conf").write_text("name: web\n[snapshot]\nname: old\n")
@@ -123,7 +123,7 @@ def test_one_that_does_not_run_makes_its_name_ambiguous(
     assert made.find("web").vm.process == Process(70, 1000)
 
 
-def test_without_proxmox_a_uuid_tells_namesakes_apart(proc: FakeProc, source: QemuSource) -> None:
+def test_without_proxmox_a_uuid_tells_namesakes_apart(proc: FakeProc, source: QemuBackend) -> None:
     proc.add(70, line("web", "-uuid", UUID, agent="/a"))
     proc.add(71, line("web", agent="/b"))
     assert [vm.name for vm in source.list_vms()] == ["web#6b9f6d3e", "web#71"]
@@ -133,7 +133,7 @@ def test_without_proxmox_a_uuid_tells_namesakes_apart(proc: FakeProc, source: Qe
 
 
 def test_the_name_of_a_vm_that_is_down_is_not_a_strangers(
-    proc: FakeProc, source: QemuSource, pve: Path
+    proc: FakeProc, source: QemuBackend, pve: Path
 ) -> None:
     (pve / "109.conf").write_text("name: web9\n")
     proc.add(70, line("web9", "-id", "109", "-uuid", UUID), uid=STRANGER)
@@ -150,7 +150,7 @@ def test_the_name_of_a_vm_that_is_down_is_not_a_strangers(
     assert made.find(state.vm.name).id == state.id
 
 
-def test_a_strangers_vm_takes_no_name_away(proc: FakeProc, source: QemuSource) -> None:
+def test_a_strangers_vm_takes_no_name_away(proc: FakeProc, source: QemuBackend) -> None:
     proc.add(70, line("web9"), uid=STRANGER)
     source.list_vms()  # it was there first
     proc.add(71, line("web9", agent="/real"), uid=0)
@@ -160,7 +160,7 @@ def test_a_strangers_vm_takes_no_name_away(proc: FakeProc, source: QemuSource) -
 
 
 def test_a_program_that_takes_more_rights_has_the_user_who_started_it(
-    proc: FakeProc, source: QemuSource
+    proc: FakeProc, source: QemuBackend
 ) -> None:
     folder = proc.add(70, line("web9"))
     (folder / "status").write_text(f"Name:\tx\nUid:\t{STRANGER}\t0\t0\t0\n")
@@ -194,7 +194,7 @@ def all_are_qemu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("all_are_qemu")
 def test_who_shares_a_socket_and_does_not_listen_there_is_the_one_disabled(
-    proc: FakeProc, source: QemuSource, qemu: tuple[Process, Path], tmp_path: Path
+    proc: FakeProc, source: QemuBackend, qemu: tuple[Process, Path], tmp_path: Path
 ) -> None:
     process, path = qemu
     (tmp_path / "link").symlink_to(path)
@@ -209,11 +209,11 @@ def test_who_shares_a_socket_and_does_not_listen_there_is_the_one_disabled(
 
 @pytest.mark.usefixtures("all_are_qemu")
 def test_a_named_vm_is_whoever_listens_not_who_says_so(
-    proc: FakeProc, source: QemuSource, qemu: tuple[Process, Path]
+    proc: FakeProc, source: QemuBackend, qemu: tuple[Process, Path]
 ) -> None:
     process, path = qemu
     proc.add(3, line("fake", agent=str(path)), uid=os.getuid())
-    explicit = ExplicitSource([parse_vm_spec(f"name=mine,agent={path}")])
+    explicit = ExplicitBackend([parse_vm_spec(f"name=mine,agent={path}")])
     found, (mine,) = merge([source.list_vms(), explicit.list_vms()])
     assert mine.process == process
     assert mine.peer == Peer(process, os.getuid())
@@ -227,7 +227,7 @@ def test_two_sockets_of_two_vms_are_not_one(qemu: tuple[Process, Path], tmp_path
         ours.bind(str(tmp_path / "b.qmp"))
         ours.listen(8)
         spec = f"name=mine,agent={path},monitor={tmp_path / 'b.qmp'}"
-        (vm,) = ExplicitSource([parse_vm_spec(spec)]).list_vms()
+        (vm,) = ExplicitBackend([parse_vm_spec(spec)]).list_vms()
     assert vm.monitor is None
     assert vm.process == process
     assert vm.no_monitor is not None
@@ -235,7 +235,7 @@ def test_two_sockets_of_two_vms_are_not_one(qemu: tuple[Process, Path], tmp_path
 
 
 def test_another_socket_in_a_sockets_place_is_another_vm(tmp_path: Path) -> None:
-    source = ExplicitSource([parse_vm_spec(f"name=mine,agent={tmp_path / 'a'}")])
+    source = ExplicitBackend([parse_vm_spec(f"name=mine,agent={tmp_path / 'a'}")])
     seen: list[Vm] = []
     with ExitStack() as open_ones:
         for _ in range(2):
@@ -271,7 +271,7 @@ def test_proxmoxs_vms_without_their_configuration_are_not_frozen(
     if there == "no file":
         (pve / "qemu-server").mkdir()
     proc.add(70, line("web", "-id", "104", **PROXMOXS))
-    source = QemuSource(proc.path, pve)
+    source = QemuBackend(proc.path, pve)
     (vm,) = source.list_vms()
     assert vm.freeze_disabled is not None
     assert "so a lock would go unseen" in vm.freeze_disabled
@@ -281,7 +281,7 @@ def test_proxmoxs_vms_without_their_configuration_are_not_frozen(
 
 def test_a_number_alone_makes_no_proxmox(proc: FakeProc, tmp_path: Path) -> None:
     proc.add(70, line("web", "-id", "104"))
-    (vm,) = QemuSource(proc.path, tmp_path / "none").list_vms()
+    (vm,) = QemuBackend(proc.path, tmp_path / "none").list_vms()
     assert vm.freeze_disabled is None
 
 
@@ -291,7 +291,7 @@ def test_a_read_that_hangs_costs_a_note_and_no_row(
     os.mkfifo(pve / "104.conf")  # nobody writes: it is opened for ever
     proc.add(70, line("web", "-id", "104", **PROXMOXS))
     proc.add(71, line("db"))
-    source = QemuSource(proc.path, tmp_path / "pve")
+    source = QemuBackend(proc.path, tmp_path / "pve")
     source._configs._read_s = 0.1
     began = time.monotonic()
     for _ in range(3):

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from agentclient.access.host.process import is_qemu
+from agentclient.backends.qemu.backend import Name, QemuBackend, give_ids
 from agentclient.backends.qemu.pve_config import parse_config
-from agentclient.backends.qemu.source import Name, QemuSource, give_ids
 from agentclient.model.errors import FrostwatchError
 from agentclient.model.states import Transport
 from agentclient.model.vm import AgentChannel, MonitorChannel, Peer, Process, Vm, VmId
@@ -32,8 +32,8 @@ def pve(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def source(proc: FakeProc, tmp_path: Path) -> QemuSource:
-    return QemuSource(proc.path, tmp_path / "pve")
+def source(proc: FakeProc, tmp_path: Path) -> QemuBackend:
+    return QemuBackend(proc.path, tmp_path / "pve")
 
 
 def argv(*more: str, name: str = "web", agent: str = "/run/web.qga") -> list[str]:
@@ -41,16 +41,16 @@ def argv(*more: str, name: str = "web", agent: str = "/run/web.qga") -> list[str
     return ["qemu-system-x86_64", "-name", name, "-chardev", chardev, *AGENT, *more]
 
 
-def only(source: QemuSource) -> Vm:
+def only(source: QemuBackend) -> Vm:
     (vm,) = source.list_vms()
     return vm
 
 
-def texts(source: QemuSource) -> str:
+def texts(source: QemuBackend) -> str:
     return "\n".join(note.text for note in source.notes())
 
 
-def test_a_vm_with_all_that_is_known_about_it(proc: FakeProc, source: QemuSource) -> None:
+def test_a_vm_with_all_that_is_known_about_it(proc: FakeProc, source: QemuBackend) -> None:
     proc.add(70, argv("-qmp", "unix:/run/web.qmp,server=on,wait=off"), ticks=4711)
     assert source.list_vms() == [
         Vm(
@@ -68,7 +68,7 @@ def test_a_vm_with_all_that_is_known_about_it(proc: FakeProc, source: QemuSource
 
 @pytest.mark.parametrize("comm", ["qemu-system-x86", "a) S 1 (b", "  ", "((", "9 9 9"])
 def test_the_start_time_is_found_behind_any_program_name(
-    proc: FakeProc, source: QemuSource, comm: str
+    proc: FakeProc, source: QemuBackend, comm: str
 ) -> None:
     proc.add(70, argv(), comm=comm, ticks=12345)
     assert only(source).process == Process(70, 12345)
@@ -93,18 +93,18 @@ def test_programs(program: str, found: bool) -> None:
     assert is_qemu(program) is found
 
 
-def test_a_program_that_only_calls_itself_qemu_is_none(proc: FakeProc, source: QemuSource) -> None:
+def test_a_program_that_only_calls_itself_qemu_is_none(proc: FakeProc, source: QemuBackend) -> None:
     proc.add(70, argv(), exe="/usr/bin/sleep")
     assert source.list_vms() == []
 
 
-def test_an_odd_argv0_of_a_real_qemu_does_not_hide_it(proc: FakeProc, source: QemuSource) -> None:
+def test_an_odd_argv0_of_a_real_qemu_does_not_hide_it(proc: FakeProc, source: QemuBackend) -> None:
     proc.add(70, ["my-vm", *argv()[1:]])
     assert only(source).name == "web"
 
 
 def test_an_unreadable_program_is_judged_by_its_command_line(
-    proc: FakeProc, source: QemuSource, monkeypatch: pytest.MonkeyPatch
+    proc: FakeProc, source: QemuBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     proc.add(70, argv())
     proc.add(71, ["/usr/bin/sleep", "9"], exe="/usr/bin/sleep")
@@ -117,7 +117,7 @@ def test_an_unreadable_program_is_judged_by_its_command_line(
 
 
 def test_hidden_processes_are_told_of(
-    proc: FakeProc, source: QemuSource, monkeypatch: pytest.MonkeyPatch
+    proc: FakeProc, source: QemuBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.rmtree(proc.path / "1")  # hidepid=2
     assert source.list_vms() == []
@@ -132,7 +132,7 @@ def test_hidden_processes_are_told_of(
 
 @pytest.mark.parametrize("missing", ["exe", "stat", "cmdline"])
 def test_a_process_that_vanishes_in_the_middle_is_left_out(
-    proc: FakeProc, source: QemuSource, missing: str
+    proc: FakeProc, source: QemuBackend, missing: str
 ) -> None:
     proc.add(69, argv(name="other", agent="/run/other"))
     (proc.add(70, argv()) / missing).unlink()
@@ -141,7 +141,7 @@ def test_a_process_that_vanishes_in_the_middle_is_left_out(
 
 
 def test_a_pid_that_is_used_again_in_the_middle_is_left_out(
-    proc: FakeProc, source: QemuSource, monkeypatch: pytest.MonkeyPatch
+    proc: FakeProc, source: QemuBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = proc.add(70, argv(), ticks=1)
     real = Path.read_bytes
@@ -158,7 +158,7 @@ def test_a_pid_that_is_used_again_in_the_middle_is_left_out(
 
 
 def test_zombies_kernel_threads_and_nonsense_are_left_out(
-    proc: FakeProc, source: QemuSource
+    proc: FakeProc, source: QemuBackend
 ) -> None:
     proc.add(70, [])
     (proc.add(71, argv()) / "stat").write_text("71 (x")
@@ -168,17 +168,17 @@ def test_zombies_kernel_threads_and_nonsense_are_left_out(
 
 def test_no_proc_is_one_clear_sentence(tmp_path: Path) -> None:
     with pytest.raises(FrostwatchError, match="can't list the processes"):
-        QemuSource(tmp_path / "nothing").list_vms()
+        QemuBackend(tmp_path / "nothing").list_vms()
 
 
 def test_a_program_that_asks_qemu_what_it_can_do_is_no_vm(
-    proc: FakeProc, source: QemuSource
+    proc: FakeProc, source: QemuBackend
 ) -> None:
     proc.add(70, argv("-machine", "none,accel=kvm:tcg"))
     assert source.list_vms() == []
 
 
-def test_names_that_are_not_unique_and_no_name(proc: FakeProc, source: QemuSource) -> None:
+def test_names_that_are_not_unique_and_no_name(proc: FakeProc, source: QemuBackend) -> None:
     proc.add(70, argv(agent="/a"))
     proc.add(71, argv(agent="/b"))
     proc.add(72, ["qemu-system-x86_64", "-m", "1"])
@@ -186,7 +186,7 @@ def test_names_that_are_not_unique_and_no_name(proc: FakeProc, source: QemuSourc
 
 
 def test_a_running_vm_keeps_its_id_when_a_namesake_comes_and_goes(
-    proc: FakeProc, source: QemuSource
+    proc: FakeProc, source: QemuBackend
 ) -> None:
     proc.add(70, argv(agent="/a"))
     assert [vm.name for vm in source.list_vms()] == ["web"]
@@ -208,35 +208,35 @@ def test_ids_are_unique_whatever_the_names() -> None:
     assert [ids[Process(n, 1)].name for n in range(4, 8)] == ["b#4", "b#5", "c#8", "c#pid1"]
 
 
-def test_the_launcher_of_a_daemon_is_not_a_second_vm(proc: FakeProc, source: QemuSource) -> None:
+def test_the_launcher_of_a_daemon_is_not_a_second_vm(proc: FakeProc, source: QemuBackend) -> None:
     proc.add(70, argv("-daemonize"), ticks=5)
     proc.add(72, argv("-daemonize"), ticks=5)
     assert only(source).process == Process(72, 5)
 
 
 def test_a_helper_that_qemu_is_about_to_start_is_not_a_second_vm(
-    proc: FakeProc, source: QemuSource
+    proc: FakeProc, source: QemuBackend
 ) -> None:
     proc.add(70, argv())
     proc.add(71, argv(), parent=70)
     assert only(source).process == Process(70, 1000)
 
 
-def test_a_helper_of_a_daemon_does_not_take_its_place(proc: FakeProc, source: QemuSource) -> None:
+def test_a_helper_of_a_daemon_does_not_take_its_place(proc: FakeProc, source: QemuBackend) -> None:
     proc.add(70, argv("-daemonize"), ticks=5)
     proc.add(90, argv("-daemonize"), ticks=9, parent=70)
     assert only(source).process == Process(70, 5)
 
 
 def test_the_process_that_frees_a_dead_vms_memory_is_no_vm(
-    proc: FakeProc, source: QemuSource
+    proc: FakeProc, source: QemuBackend
 ) -> None:
     proc.add(71, argv(), comm="cleanup/70")
     assert source.list_vms() == []
 
 
 def test_a_known_vm_is_not_read_again_but_another_program_in_its_place_is_seen(
-    proc: FakeProc, source: QemuSource
+    proc: FakeProc, source: QemuBackend
 ) -> None:
     folder = proc.add(70, argv())
     first = only(source)
@@ -248,7 +248,7 @@ def test_a_known_vm_is_not_read_again_but_another_program_in_its_place_is_seen(
 
 
 def test_two_processes_that_name_one_agents_socket_are_not_frozen(
-    proc: FakeProc, source: QemuSource
+    proc: FakeProc, source: QemuBackend
 ) -> None:
     proc.add(70, argv(name="a"))
     proc.add(71, argv(name="b"))
@@ -258,7 +258,7 @@ def test_two_processes_that_name_one_agents_socket_are_not_frozen(
     assert all(reason is not None and "/run/web.qga" in reason for reason in disabled[:2])
 
 
-def test_relative_paths_start_at_the_process_folder(proc: FakeProc, source: QemuSource) -> None:
+def test_relative_paths_start_at_the_process_folder(proc: FakeProc, source: QemuBackend) -> None:
     proc.add(70, argv("-qmp", "unix:qmp,server=on", agent="run/qga"), cwd="/srv/vm")
     vm = only(source)
     assert vm.agent is not None
@@ -269,7 +269,7 @@ def test_relative_paths_start_at_the_process_folder(proc: FakeProc, source: Qemu
 
 @pytest.mark.parametrize("more", [["-daemonize"], ["-chroot", "/jail"]])
 def test_relative_paths_are_lost_where_qemu_has_left_its_folder(
-    proc: FakeProc, source: QemuSource, more: list[str]
+    proc: FakeProc, source: QemuBackend, more: list[str]
 ) -> None:
     proc.add(70, argv(*more, agent="qga"))
     vm = only(source)
@@ -279,13 +279,13 @@ def test_relative_paths_are_lost_where_qemu_has_left_its_folder(
     assert vm.freeze_disabled == vm.out_of_reach
 
 
-def test_relative_path_and_unreadable_folder(proc: FakeProc, source: QemuSource) -> None:
+def test_relative_path_and_unreadable_folder(proc: FakeProc, source: QemuBackend) -> None:
     (proc.add(70, argv(agent="qga")) / "cwd").unlink()
     assert "folder can't be seen" in (only(source).out_of_reach or "")
 
 
 def test_a_chroot_is_entered_after_the_sockets_were_made(
-    proc: FakeProc, source: QemuSource
+    proc: FakeProc, source: QemuBackend
 ) -> None:
     proc.add(70, argv("-chroot", "/jail"), root="/jail")
     vm = only(source)
@@ -294,7 +294,7 @@ def test_a_chroot_is_entered_after_the_sockets_were_made(
 
 
 def test_a_vm_in_a_container_is_reached_through_its_root(
-    proc: FakeProc, source: QemuSource, tmp_path: Path
+    proc: FakeProc, source: QemuBackend, tmp_path: Path
 ) -> None:
     inside = tmp_path / "container"
     (inside / "run").mkdir(parents=True)
@@ -307,7 +307,7 @@ def test_a_vm_in_a_container_is_reached_through_its_root(
 
 
 def test_a_private_name_space_with_the_same_file_changes_nothing(
-    proc: FakeProc, source: QemuSource, tmp_path: Path
+    proc: FakeProc, source: QemuBackend, tmp_path: Path
 ) -> None:
     made = make_socket(tmp_path / "qga")
     proc.add(70, argv(agent=str(made)), names=2)
@@ -318,7 +318,7 @@ def test_a_private_name_space_with_the_same_file_changes_nothing(
 
 @pytest.mark.parametrize("line", [command_lines.LIBVIRT_9, command_lines.LIBVIRT_5])
 def test_libvirts_sockets_are_never_offered(
-    proc: FakeProc, source: QemuSource, line: list[str]
+    proc: FakeProc, source: QemuBackend, line: list[str]
 ) -> None:
     proc.add(70, line)
     vm = only(source)
@@ -331,7 +331,7 @@ def test_libvirts_sockets_are_never_offered(
 
 
 def test_proxmox_gives_name_lock_and_switches(
-    proc: FakeProc, source: QemuSource, pve: Path
+    proc: FakeProc, source: QemuBackend, pve: Path
 ) -> None:
     (pve / "qemu-server" / "104.conf").write_text(
         "#lock: a description\nagent: 1,freeze-fs-on-backup=0\nlock: backup\nname: renamed\n"
@@ -349,7 +349,7 @@ def test_proxmox_gives_name_lock_and_switches(
     assert vm.monitor == MonitorChannel(Path("/var/run/qemu-server/104.qmp"))
 
 
-def test_a_lock_that_comes_and_goes_is_seen(proc: FakeProc, source: QemuSource, pve: Path) -> None:
+def test_a_lock_that_comes_and_goes_is_seen(proc: FakeProc, source: QemuBackend, pve: Path) -> None:
     conf = pve / "qemu-server" / "104.conf"
     proc.add(70, command_lines.PROXMOX_8)
     seen = []
@@ -360,7 +360,7 @@ def test_a_lock_that_comes_and_goes_is_seen(proc: FakeProc, source: QemuSource, 
 
 
 def test_no_configuration_on_a_proxmox_host_forbids_freezes(
-    proc: FakeProc, source: QemuSource, pve: Path
+    proc: FakeProc, source: QemuBackend, pve: Path
 ) -> None:
     proc.add(70, command_lines.PROXMOX_8)
     vm = only(source)
@@ -371,7 +371,7 @@ def test_no_configuration_on_a_proxmox_host_forbids_freezes(
 
 
 def test_proxmox_qemu_without_its_management_can_be_frozen(
-    proc: FakeProc, source: QemuSource
+    proc: FakeProc, source: QemuBackend
 ) -> None:
     proc.add(70, ["/usr/bin/kvm", "-id", "104"])
     vm = only(source)
@@ -404,13 +404,13 @@ def test_only_line_feeds_end_a_line_of_a_configuration() -> None:
     assert config.name == "a\x0block: x"
 
 
-def test_a_name_is_kept_as_it_is(proc: FakeProc, source: QemuSource) -> None:
+def test_a_name_is_kept_as_it_is(proc: FakeProc, source: QemuBackend) -> None:
     proc.add(70, argv(name="db[/]1 \x1b[31m"))
     assert only(source).name == "db[/]1 \x1b[31m"
 
 
 def test_what_only_looks_like_an_agents_and_unseen_configuration_are_noted(
-    proc: FakeProc, source: QemuSource
+    proc: FakeProc, source: QemuBackend
 ) -> None:
     line = ["qemu", "-serial", "unix:/run/x.qga,server=on", "-readconfig", "/etc/x"]
     proc.add(70, line)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from agentclient.access.guest_link import Links
+from agentclient.access.guest_link import Link, Links, Opener, connect
 from agentclient.backends.base import Abilities, Note
 from agentclient.fleet import poller as visits
 from agentclient.fleet import watcher
@@ -34,6 +34,12 @@ class FakeSource:
     def list_vms(self) -> list[Vm]:
         self.asked += 1
         return [Vm(ID)]
+
+    def open(self, vm: Vm, opener: Opener) -> Link:
+        return connect(vm, opener)
+
+    def successor(self, of: Link, uuid: str) -> Vm | None:
+        return None
 
     def abilities(self) -> Abilities:
         return Abilities(

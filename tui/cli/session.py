@@ -1,4 +1,4 @@
-"""What a command works with: sources, fleet, watcher and operations, made from the options.
+"""What a command works with: backends, fleet, watcher and operations, made from the options.
 
 Tests replace `build_engine`, and nothing else.
 """
@@ -22,9 +22,9 @@ from tui.cli.options import Options
 
 if TYPE_CHECKING:
     from agentclient.access.guest_link import Links
-    from agentclient.backends.base import Source
+    from agentclient.backends.base import Backend, Backends
     from agentclient.backends.drill.processes import Drill
-    from agentclient.backends.explicit import ExplicitSource
+    from agentclient.backends.explicit import ExplicitBackend
     from agentclient.fleet.watcher import Watcher
     from agentclient.journal.writer import Journal
     from agentclient.operations.manager import Operations
@@ -48,10 +48,10 @@ class Engine:
 
     fleet: Fleet
     links: Links
-    sources: tuple[Source, ...]
+    sources: tuple[Backend, ...]
     watcher: Watcher
     operations: Operations
-    explicit: ExplicitSource | None = None
+    explicit: ExplicitBackend | None = None
     interval_s: float = DEFAULT_AGENT_INTERVAL_S
     drill: Drill | None = None
     journal: Journal | None = None
@@ -109,12 +109,13 @@ def build_engine(options: Options) -> Engine:
     from agentclient.journal.writer import Journal  # noqa: PLC0415 - `--help` needs none of this
     from agentclient.operations.manager import Operations  # noqa: PLC0415
 
-    fleet, links = Fleet(), Links()
     explicit = _explicit(options)
     drill = _drill(options)
     # A drill's guests are others each time: what was done to them is not to be remembered.
     journal = None if drill is not None else Journal()
-    sources = _sources(explicit, drill, named_only=options.named_only)
+    backends = _backends(explicit, drill, named_only=options.named_only)
+    sources = backends.listed
+    fleet, links = Fleet(), Links(backends)
     interval_s = options.interval_s or DEFAULT_AGENT_INTERVAL_S
     watcher = Watcher(
         fleet,
@@ -167,12 +168,12 @@ def _open_many_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _explicit(options: Options) -> ExplicitSource | None:
+def _explicit(options: Options) -> ExplicitBackend | None:
     if not options.specs:
         return None
-    from agentclient.backends.explicit import ExplicitSource, parse_vm_spec  # noqa: PLC0415
+    from agentclient.backends.explicit import ExplicitBackend, parse_vm_spec  # noqa: PLC0415
 
-    return ExplicitSource(parse_vm_spec(spec) for spec in options.specs)
+    return ExplicitBackend(parse_vm_spec(spec) for spec in options.specs)
 
 
 def _drill(options: Options) -> Drill | None:
@@ -187,19 +188,21 @@ def _drill(options: Options) -> Drill | None:
     return drill
 
 
-def _sources(
-    explicit: ExplicitSource | None, drill: Drill | None, *, named_only: bool
-) -> tuple[Source, ...]:
+def _backends(
+    explicit: ExplicitBackend | None, drill: Drill | None, *, named_only: bool
+) -> Backends:
     """Return where VMs come from; in a drill no real one is listed or touched."""
-    if drill is not None:
-        from agentclient.backends.drill.source import DrillSource  # noqa: PLC0415
+    from agentclient.backends.base import Backends  # noqa: PLC0415
 
-        return (DrillSource(drill),)
-    from agentclient.backends.qemu.source import QemuSource  # noqa: PLC0415
+    if drill is not None:
+        from agentclient.backends.drill.backend import DrillBackend  # noqa: PLC0415
+
+        return Backends([DrillBackend(drill)])
+    from agentclient.backends.qemu.backend import QemuBackend  # noqa: PLC0415
 
     if named_only and explicit is not None:
-        return (explicit,)
-    return (QemuSource(),) if explicit is None else (explicit, QemuSource())
+        return Backends([explicit], others=[QemuBackend()])
+    return Backends([QemuBackend()] if explicit is None else [explicit, QemuBackend()])
 
 
 def _check_agent(vm: Vm) -> None:

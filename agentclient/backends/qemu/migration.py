@@ -13,34 +13,16 @@ from typing import Final
 from agentclient.access.guest_link import Link, connect
 from agentclient.access.host.process import PROC
 from agentclient.access.self_check import uuid_of
-from agentclient.model.errors import FrostwatchError
 from agentclient.model.vm import Process, Vm
 
 _INCOMING: Final = frozenset({b"-incoming", b"--incoming"})
-
-
-def find_target(source: Link, uuid: str | None) -> Vm | None:
-    """Return the VM of this host to which another one has migrated; None if none is seen.
-
-    Args:
-        source: the VM that has migrated.
-        uuid: its UUID; None if that isn't known: then its target isn't either.
-    """
-    if uuid is None:
-        return None
-    from agentclient.backends.qemu.source import QemuSource  # noqa: PLC0415 - seldom needed
-
-    try:
-        return target_among(QemuSource().list_vms(), source, uuid)
-    except FrostwatchError:
-        return None  # the processes of this host can't be listed
 
 
 def target_among(vms: Iterable[Vm], source: Link, uuid: str, proc: Path = PROC) -> Vm | None:
     """Return the one of `vms` to which another VM has migrated.
 
     Args:
-        vms: as the source ``qemu`` lists them.
+        vms: as the backend lists them.
         source: the VM that has migrated.
         uuid: its UUID.
         proc: where the proc file system is.
@@ -62,9 +44,3 @@ def _takes_migrations(process: Process, proc: Path) -> bool:
     except OSError:
         return False
     return not _INCOMING.isdisjoint(words)
-
-
-def where(vm: Vm) -> str:
-    """Return who a migration's target is, as a clause."""
-    pid = vm.process.pid if vm.process is not None else 0
-    return f"it runs on this host now, as {vm.id} (pid {pid})"

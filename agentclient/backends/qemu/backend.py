@@ -14,6 +14,7 @@ from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from agentclient.access.guest_link import Link, Opener, connect
 from agentclient.access.host.peer import PeersOfSockets, suits
 from agentclient.access.host.process import socket_identity, user_name
 from agentclient.backends.base import LIBVIRT, Abilities, Note
@@ -21,6 +22,7 @@ from agentclient.backends.qemu.command import AgentPort, Chardev, QemuCommand
 from agentclient.backends.qemu.command_parser import parse_command_line
 from agentclient.backends.qemu.processes import QemuProcess, find_qemu
 from agentclient.backends.qemu.pve_config import ProxmoxConfig, ProxmoxConfigs
+from agentclient.model.errors import FrostwatchError
 from agentclient.model.vm import AgentChannel, MonitorChannel, Peer, Process, Vm, VmId
 
 SOURCE = "qemu"
@@ -79,7 +81,7 @@ class _Found(NamedTuple):
         return (*vmid, *((uuid, f"{self.title}#{uuid[:8]}") if uuid else ()))
 
 
-class QemuSource:
+class QemuBackend:
     """QEMU processes found in ``/proc``.
 
     A process keeps the id under which it was first listed for as long as it lives: a second VM of
@@ -94,6 +96,7 @@ class QemuSource:
 
     def __init__(self, proc: Path = Path("/proc"), pve: Path = Path("/etc/pve")) -> None:
         self._proc = proc
+        self._pve = pve
         self._configs = ProxmoxConfigs(pve)
         self._lock = threading.Lock()
         self._ids: dict[Process, VmId] = {}
@@ -101,6 +104,20 @@ class QemuSource:
         self._commands: dict[Process, QemuCommand] = {}
         self._peers = PeersOfSockets()
         self._notes: tuple[Note, ...] = ()
+
+    def open(self, vm: Vm, opener: Opener) -> Link:
+        """Return a new link to one of the VMs; nothing is connected yet."""
+        return connect(vm, opener)
+
+    def successor(self, of: Link, uuid: str) -> Vm | None:
+        """Return the VM of this host to which one has migrated; None if none is seen."""
+        from agentclient.backends.qemu.migration import target_among  # noqa: PLC0415 - seldom needed
+
+        try:  # of a list of its own: nobody waits here for one that hangs
+            vms = QemuBackend(self._proc, self._pve).list_vms()
+        except FrostwatchError:
+            return None  # the processes of this host can't be listed
+        return target_among(vms, of, uuid, self._proc)
 
     def abilities(self) -> Abilities:
         """Return what can be done with the VMs found here."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from agentclient.access.guest_link import Link, Opener, connect
 from agentclient.backends.base import Abilities, Note
 from agentclient.backends.drill.processes import Drill
 from agentclient.backends.drill.troubles import BEHAVIOURS, Trouble
@@ -9,7 +10,7 @@ from agentclient.model.errors import FrostwatchError
 from agentclient.model.vm import DRILL_SOURCE, Vm
 
 
-class DrillSource:
+class DrillBackend:
     """The guests of a drill that was started.
 
     Args:
@@ -32,6 +33,14 @@ class DrillSource:
                 "a process of the drill has ended, and its guests with it: start the drill anew"
             )
         return list(self._drill.vms)
+
+    def open(self, vm: Vm, opener: Opener) -> Link:
+        """Return a new link to one of the guests; nothing is connected yet."""
+        return connect(vm, opener)
+
+    def successor(self, of: Link, uuid: str) -> Vm | None:  # noqa: ARG002
+        """Return None: a simulated guest goes nowhere."""
+        return None
 
     def abilities(self) -> Abilities:
         """Return what can be done with simulated guests: what their sockets allow."""
