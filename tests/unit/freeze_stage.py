@@ -1,0 +1,73 @@
+"""A whole freeze of a virtual guest: the operation, its driver, its holder and its operator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from agentclient.freeze.coverage import Coverage
+from agentclient.holder import care
+from agentclient.journal.entry import Entry
+from agentclient.model.events import EventKind
+from agentclient.model.outcome import Outcome
+from agentclient.model.request import FreezeRequest, Schedule
+from agentclient.operations import driver, freeze, thaw
+from agentclient.operations.freeze import Freezer
+from agentclient.operations.preflight import Prepared
+from tests.unit.virtual_freeze import FILE_SYSTEMS
+from tests.unit.virtual_guest import VirtualGuest
+from tests.unit.virtual_holder import VirtualHolder
+from tests.unit.virtual_host import VirtualHost, VirtualLink, VirtualReporter
+
+
+class Stage:
+    """A guest, its holder, and a freeze of it that has not begun."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, guest: VirtualGuest | None = None) -> None:
+        self._patch = monkeypatch
+        self.host = VirtualHost(guest)
+        self.host.live_in(monkeypatch, driver, freeze, thaw, care)
+        self.guest = self.host.guest
+        self.holder = VirtualHolder(self.host)
+        self.reporter = VirtualReporter()
+        self.link = VirtualLink(self.host)
+        self.hold_s = 5.0
+        self.first_s, self.probes, self.thaw_s = 600.0, 5, 180.0
+        self.entry: Entry | None = None
+        self.began_at = self.host.now
+
+    def run(self) -> Outcome:
+        conversation = self.host.conversation()
+        coverage = Coverage(FILE_SYSTEMS)
+        prepared = Prepared(conversation, coverage, self.host.now, self.host.view())
+        self._patch.setattr(Freezer, "_prepare", lambda _: prepared)
+        schedule = Schedule(
+            first_timeout_s=self.first_s,
+            probe_timeout_s=self.first_s,
+            probes=self.probes,
+            hold_s=self.hold_s,
+            thaw_timeout_s=self.thaw_s,
+        )
+        request = FreezeRequest(schedule=schedule)
+        self.freezer = Freezer(
+            self.link, request, self.reporter, self.host.wishes, self.holder, entry=self.entry
+        )
+        outcome = self.freezer.run()
+        assert conversation.channel.fileno() == -1, "the channel is closed in the end"
+        return outcome
+
+    def when_held(self, seconds: float, do: Callable[[], object]) -> None:
+        """Do something so long after the guest was frozen; it is frozen at once."""
+        self.host.after(seconds, lambda: self._held(do))
+
+    def _held(self, do: Callable[[], object]) -> None:
+        assert self.guest.frozen, "it is held by then"
+        do()
+
+    @property
+    def took_s(self) -> float:
+        return self.host.now - self.began_at
+
+    def at(self, kind: EventKind) -> int:
+        return self.reporter.kinds().index(kind)

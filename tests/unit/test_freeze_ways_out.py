@@ -1,0 +1,335 @@
+"""A freeze whose holder, channel, agent or VM ends in the middle of it: somebody thaws (P4)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentclient.access.stream import ConnectProblem
+from agentclient.freeze.freeze_machine import FREEZE
+from agentclient.freeze.thaw_machine import THAW
+from agentclient.model.events import EventKind
+from agentclient.model.outcome import ThawOutcome
+from agentclient.model.request import Wish
+from agentclient.model.snapshot import MonitorView
+from agentclient.model.states import Cause, FreezeState, OutcomeKind, Phase, RunState, Stuck
+from agentclient.model.vm import AgentChannel, Process, Vm, VmId
+from agentclient.operations import freeze
+from tests.unit.freeze_stage import Stage
+from tests.unit.virtual_guest import VirtualGuest
+from tests.unit.virtual_holder import PID, report
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
+    return Stage(monkeypatch)
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> Stage:
+    """A freeze whose hook takes 20 s."""
+    return Stage(monkeypatch, VirtualGuest(hook_s=20.0))
+
+
+# -- the holder -----------------------------------------------------------------------------
+
+
+def test_a_holder_killed_in_the_hold_is_replaced_and_the_guest_thawed_at_once(
+    stage: Stage,
+) -> None:
+    stage.when_held(1.0, stage.holder.die)
+    outcome = stage.run()
+    assert (outcome.settled, outcome.thawed, outcome.certified) == (True, 2, False)
+    assert stage.took_s < 3.0
+    assert stage.guest.frozen == set()
+    assert len(stage.host.connects) == 1, "on the spare connection"
+    words = [(word, number) for word, number, _ in stage.holder.said]
+    assert words[3:] == [
+        ("forget", 0), ("arm", 1), ("intend", 1), ("hold", 1), ("thaws", 1), ("disarm", 1),
+    ]  # fmt: skip
+    assert stage.holder.armed_as[1]["sent"] is True
+    assert stage.holder.said[5][2]["sent"] is True
+
+
+def test_a_holder_killed_with_a_pending_freeze_leaves_the_guest_to_nobody_else(
+    slow: Stage,
+) -> None:
+    """No freeze is held without somebody who thaws: the thaw waits behind the freeze."""
+    slow.host.after(5.0, slow.holder.die)
+    outcome = slow.run()
+    assert outcome.settled
+    assert 20.0 <= slow.took_s < 25.0
+    assert slow.guest.frozen == set()
+    assert slow.host.asked(FREEZE) == 1
+
+
+def test_where_no_holder_can_be_had_for_a_new_channel_it_goes_on_alone_and_tries_again(
+    slow: Stage,
+) -> None:
+    def dies_and_none_comes() -> None:
+        slow.holder.refusal = "no process can be started"
+        slow.holder.die()
+
+    slow.host.after(1.0, dies_and_none_comes)
+    slow.host.after(8.0, lambda: setattr(slow.holder, "refusal", None))
+    outcome = slow.run()
+    assert outcome.settled
+    assert slow.guest.frozen == set()
+    alone = [text for text in slow.reporter.texts() if "nobody would thaw" in text]
+    assert len(alone) == 1, "it is told once, though it is tried each 5 s"
+    assert any("a holder stands by again" in text for text in slow.reporter.texts())
+    assert slow.holder.words()[-1] == "disarm"
+    assert slow.holder.guard.spare.fileno() == -1
+
+
+@pytest.mark.parametrize("over", [True, False])
+def test_a_holder_that_takes_over_in_the_hold_thaws_and_its_report_is_the_last_word(
+    stage: Stage, over: bool
+) -> None:
+    stage.when_held(1.0, lambda: stage.holder.take("the console was silent", over=over))
+    outcome = stage.run()
+    assert (outcome.settled, outcome.thawed) == (True, 2)
+    assert (outcome.kind is OutcomeKind.BROKEN) is not over
+    assert stage.took_s < 2.5
+    assert stage.host.asked(THAW) == 0, "we thaw nothing that another one thaws"
+    assert any("the console was silent" in text for text in stage.reporter.texts())
+    assert stage.holder.words()[-1] == "disarm"
+
+
+def test_a_holder_that_dies_in_its_own_thaw_leaves_it_to_the_console(stage: Stage) -> None:
+    def takes_and_dies() -> None:
+        stage.holder.take("it was told to", thaws_in_s=None)
+        stage.host.after(0.5, stage.holder.die)
+
+    stage.when_held(1.0, takes_and_dies)
+    outcome = stage.run()
+    assert outcome.settled
+    assert stage.guest.frozen == set()
+    assert stage.host.asked(THAW) == 1
+    assert stage.took_s < 4.0
+
+
+def test_a_holder_whose_thaw_was_in_vain_keeps_the_guest(stage: Stage) -> None:
+    found = report(settled=False, count=None, reason="the agent does not answer")
+    stage.when_held(1.0, lambda: stage.holder.take("it was told to", found=found))
+    outcome = stage.run()
+    assert (outcome.settled, outcome.holder) == (False, PID)
+    assert "the agent does not answer" in outcome.reason
+
+
+@pytest.mark.parametrize("hurried", [True, False])
+def test_a_holder_that_never_says_what_came_of_its_thaw_is_waited_for_within_a_bound(
+    stage: Stage, hurried: bool
+) -> None:
+    stage.first_s, stage.probes, stage.thaw_s = 20.0, 0, 15.0
+    stage.when_held(1.0, lambda: stage.holder.take("it was told to", thaws_in_s=None))
+    if hurried:
+        stage.host.after(3.0, lambda: stage.host.wishes.add(Wish.GIVE_UP))
+    outcome = stage.run()
+    assert (outcome.settled, outcome.stuck) == (False, Stuck.SILENT)
+    assert "THE GUEST MAY STILL BE FROZEN" in outcome.reason
+    assert outcome.next
+    bound_s = 3.0 if hurried else 20.0 + 2 * 15.0
+    assert bound_s <= stage.took_s < bound_s + 1.0
+
+
+# -- the channel, the agent and the VM ------------------------------------------------------
+
+
+def test_a_channel_that_breaks_in_the_hold_is_opened_anew_and_the_guest_thawed(
+    stage: Stage,
+) -> None:
+    stage.when_held(1.0, stage.holder.guests_end)
+    outcome = stage.run()
+    assert (outcome.settled, outcome.thawed, outcome.certified) == (True, 2, False)
+    assert len(stage.host.connects) == 2
+    assert stage.took_s < 3.0
+    disarmed = [number for word, number, _ in stage.holder.said if word == "disarm"]
+    assert disarmed == [0, 1]
+    assert stage.holder.said[4][:2] == ("arm", 1), "armed before a byte is written to it"
+
+
+def test_a_channel_that_can_not_be_had_again_is_tried_until_it_can(stage: Stage) -> None:
+    def breaks() -> None:
+        stage.host.refuse(ConnectProblem.QUEUE_FULL)
+        stage.holder.guests_end()
+
+    stage.when_held(1.0, breaks)
+    stage.host.after(30.0, lambda: setattr(stage.host, "refusal", None))
+    outcome = stage.run()
+    assert outcome.settled
+    assert 30.0 <= stage.took_s < 33.0
+    assert stage.guest.frozen == set()
+
+
+def test_nobody_connects_behind_another_client(stage: Stage) -> None:
+    def breaks() -> None:
+        stage.host.other_client = True
+        stage.holder.guests_end()
+
+    stage.when_held(1.0, breaks)
+    stage.host.after(12.0, lambda: setattr(stage.host, "other_client", False))
+    assert stage.run().settled
+    assert stage.host.connects[1] >= stage.began_at + 12.0
+    assert any("another client holds it" in one.waiting_for for one in stage.reporter.shown)
+
+
+def test_a_vm_that_ends_in_the_hold_is_frozen_no_more(stage: Stage) -> None:
+    stage.when_held(1.0, stage.host.leave)
+    outcome = stage.run()
+    assert (outcome.settled, outcome.cause) == (True, Cause.VM_GONE)
+    assert stage.took_s < 3.0
+    assert stage.host.asked(THAW) == 0
+
+
+def test_an_agent_that_is_killed_while_it_freezes_is_presumed_lost_within_a_second(
+    slow: Stage,
+) -> None:
+    slow.host.after(5.0, lambda: slow.guest.kill(lose_unread=True))
+    slow.host.after(30.0, slow.guest.respawn)
+    outcome = slow.run()
+    assert outcome.kind is OutcomeKind.LOST
+    assert outcome.settled
+    lost = next(one for one in slow.reporter.shown if one.verdict is not None)
+    assert lost.phase is Phase.THAWING
+    assert slow.took_s >= 30.0, "it is thawed by the next agent"
+
+
+def test_what_outlasts_every_bound_is_left_to_the_holder(stage: Stage) -> None:
+    stage.guest.hook_s = 1e6
+    stage.first_s, stage.probes, stage.thaw_s = 10.0, 1, 15.0
+    outcome = stage.run()
+    assert (outcome.kind, outcome.settled) == (OutcomeKind.TIMEOUT, False)
+    assert outcome.holder == PID
+    assert 35.0 <= stage.took_s < 40.0
+    assert stage.holder.words()[-1] == "take"
+    assert stage.reporter.states[-1] == (None, False)
+
+
+def test_what_nobody_takes_over_is_told_to_a_person(stage: Stage) -> None:
+    stage.guest.hook_s = 1e6
+    stage.first_s, stage.probes, stage.thaw_s = 10.0, 0, 15.0
+    stage.holder.keeps_nothing = True
+    outcome = stage.run()
+    assert (outcome.settled, outcome.holder) == (False, None)
+    (loud,) = [text for text in stage.reporter.texts() if "NOBODY STANDS BY" in text]
+    assert "frostwatch thaw" in loud
+    assert stage.reporter.texts()[-1] == loud
+
+
+def test_a_flood_ends_the_wait(stage: Stage) -> None:
+    """Where no answer could be heard any more, nobody is to be kept frozen."""
+    stage.guest.hook_s = 5.0
+    stage.host.after(1.0, lambda: stage.guest.outbox.extend(b"x" * 9 * 1024 * 1024))
+    outcome = stage.run()
+    assert outcome.settled
+    assert not outcome.certified
+    assert stage.guest.frozen == set()
+    assert stage.took_s < 7.0
+
+
+def test_a_console_that_was_stopped_goes_on_where_the_clock_is(stage: Stage) -> None:
+    """Its holder has taken over at the hold's end; no second thaw is sent."""
+    stopped: list[float] = []
+
+    def stop() -> None:
+        stopped.append(stage.host.now)
+        stage.host.after(4.25, lambda: stage.holder.take("it was silent", over=True))
+        stage.host.sleep(60.0)
+
+    stage.when_held(1.0, stop)
+    outcome = stage.run()
+    assert (outcome.settled, outcome.thawed) == (True, 2)
+    assert stage.host.asked(THAW) == 0
+    assert stage.host.now - stopped[0] < 61.0
+
+
+# -- migration ------------------------------------------------------------------------------
+
+TARGET = Vm(VmId("qemu", "db1"), AgentChannel(Path("/run/target.qga")), process=Process(12, 34))
+THAWED = ThawOutcome(TARGET.id, FreezeState.THAWED, 2, False, "thawed 2 there", 0.5)
+
+
+class Migrations:
+    """A guest that migrates away in its hold, and what is found of it."""
+
+    def __init__(self, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.searches: list[float] = []
+        self.listed_at = float("inf")
+        self.thawed = THAWED
+        self.thaws: list[dict[str, Any]] = []
+        self.stage = stage
+        stage.host.monitor.uuid = "ab-cd"
+        monkeypatch.setattr(freeze, "find_target", self._find)
+        monkeypatch.setattr(freeze, "connect", lambda vm: vm)
+        monkeypatch.setattr(freeze, "Thawer", self._thawer)
+
+    def migrate(self) -> None:
+        self.stage.host.unseen = MonitorView(RunState.MIGRATED)
+        self.stage.holder.guests_end()
+        self.stage.host.refuse()
+
+    def _find(self, link: object, uuid: str | None) -> Vm | None:
+        assert (link, uuid) == (self.stage.link, "ab-cd")
+        self.searches.append(self.stage.host.now)
+        return TARGET if self.stage.host.now >= self.listed_at else None
+
+    def _thawer(self, link: object, *_: object, **more: Any) -> Migrations:
+        assert link == TARGET
+        self.thaws.append(more)
+        return self
+
+    def run(self) -> ThawOutcome:
+        return self.thawed
+
+
+@pytest.fixture
+def migrations(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Migrations:
+    return Migrations(stage, monkeypatch)
+
+
+def test_a_guest_that_has_migrated_on_this_host_is_thawed_there(
+    stage: Stage, migrations: Migrations
+) -> None:
+    migrations.listed_at = stage.began_at + 3.0
+    stage.when_held(1.0, migrations.migrate)
+    outcome = stage.run()
+    assert (outcome.settled, outcome.thawed, outcome.cause) == (True, 2, Cause.MIGRATED)
+    assert "it runs on this host now, as qemu:db1 (pid 12); thawed 2 there" in outcome.reason
+    (more,) = migrations.thaws
+    assert (more["ours"], more["foreign"]) == (True, False)
+    assert more["told_as"] is EventKind.NOTE, "the freeze says the last word"
+    assert stage.reporter.kinds().count(EventKind.OUTCOME) == 1
+
+
+def test_a_guest_that_is_found_nowhere_is_looked_for_within_a_bound(
+    stage: Stage, migrations: Migrations
+) -> None:
+    stage.when_held(1.0, migrations.migrate)
+    outcome = stage.run()
+    assert (outcome.settled, outcome.cause) == (False, Cause.MIGRATED)
+    assert outcome.stuck is Stuck.MIGRATED
+    assert 5.0 <= migrations.searches[-1] - migrations.searches[0] < 5.5
+    assert migrations.thaws == []
+
+
+def test_a_thaw_in_vain_where_it_runs_now_is_told_with_the_command_for_there(
+    stage: Stage, migrations: Migrations
+) -> None:
+    migrations.listed_at = 0.0
+    migrations.thawed = replace(THAWED, state=None, thawed=None, reason="it is silent")
+    stage.when_held(1.0, migrations.migrate)
+    outcome = stage.run()
+    assert (outcome.settled, outcome.stuck) == (False, Stuck.MIGRATED)
+    assert outcome.next == "frostwatch thaw --foreign qemu:db1"
+
+
+def test_a_vm_that_has_ended_is_looked_for_once(stage: Stage, migrations: Migrations) -> None:
+    """Its end may have been that of a migration which nobody saw; it is not waited for."""
+    stage.when_held(1.0, stage.host.leave)
+    outcome = stage.run()
+    assert (outcome.settled, outcome.cause) == (True, Cause.VM_GONE)
+    assert len(migrations.searches) == 1
