@@ -1,0 +1,172 @@
+"""A ward of the holder's in memory: its guest, the console's end, its monitor and the clock."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+
+from agentclient.access.multiplexer import Visitor
+from agentclient.access.stream import ConnectFailed, ConnectProblem, UnixChannel
+from agentclient.freeze.thaw_machine import ThawReport
+from agentclient.holder import ward
+from agentclient.holder.ward import Tie, Ward
+from agentclient.model.snapshot import MonitorView
+from tests.unit.fake_sockets import FakeSelector, FakeSocket
+from tests.unit.fakes import Clock
+from tests.unit.virtual_guest import VirtualGuest
+
+FREEZE_LINE = b'{"execute": "guest-fsfreeze-freeze", "id": "x.1"}\n'
+STEP_S = 0.05
+
+
+class FakeMonitor:
+    """Stands in for the monitor of a ward."""
+
+    def __init__(self, stage: WardStage, endpoint: Any, channel: Any, process: object) -> None:
+        self.stage = stage
+        self.path, self.peer = endpoint.path, endpoint.peer
+        self.channel = channel
+        self.process = process
+
+    def begin(self, *, full: bool) -> object:
+        assert full
+        if self.stage.monitor_refusal is not None:
+            raise self.stage.monitor_refusal
+        return None if self.stage.monitor_busy else self
+
+    def unreachable(self, error: Exception) -> MonitorView:
+        return MonitorView(problem=f"monitor: {error}")
+
+
+class FakeEndpoint:
+    """Stands in for the agent's socket, and for the monitor's."""
+
+    def __init__(self, stage: WardStage, path: object, peer: object) -> None:
+        self.stage, self.path, self.peer = stage, path, peer
+
+    def connect(self) -> UnixChannel:
+        self.stage.connects.append(self.stage.clock.now)
+        if self.stage.refusal is not None:
+            raise self.stage.refusal
+        self.stage.socket = FakeSocket()
+        return UnixChannel(self.stage.socket.real)
+
+
+class WardStage:
+    """One ward with all that it needs.
+
+    Attributes:
+        socket: the connection to the guest.
+        gone: what is known of the VM's process.
+        view: what the monitor shows.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, **body: object) -> None:
+        self.clock = Clock()
+        self.guest = VirtualGuest(now=self.clock.now)
+        self.selector = FakeSelector()
+        self.socket, self.console = FakeSocket(), FakeSocket()
+        self.told_broken: list[Ward] = []
+        self.reports: list[ThawReport] = []
+        self.connects: list[float] = []
+        self.refusal: ConnectFailed | None = None
+        self.monitor_refusal: ConnectFailed | None = None
+        self.monitor_busy = False
+        self.monitor: FakeMonitor | None = None
+        self.view: MonitorView | None = None
+        self.looks: list[float] = []
+        self.gone: bool | None = None
+        self._passed = 0
+        self._of = self.socket
+        monkeypatch.setattr(ward, "time", self.clock)
+        monkeypatch.setattr(ward, "UnixEndpoint", lambda path, peer: FakeEndpoint(self, path, peer))
+        monkeypatch.setattr(ward, "Monitor", self._make_monitor)
+        monkeypatch.setattr(ward, "is_gone", lambda _: self.gone)
+        tie = Tie(
+            self.selector.real,
+            cast(Visitor, self),
+            self.told_broken.append,
+            lambda _, report: self.reports.append(report),
+        )
+        said = {"key": "a#1", "vm": "db1", "thaw_s": 60.0, "command": "thaw db1", "agent": "/agent"}
+        self.ward = Ward({**said, **body}, self.socket.real, self.console.real, tie)
+
+    def _make_monitor(self, endpoint: Any, channel: object, *, process: object) -> FakeMonitor:
+        self.monitor = FakeMonitor(self, endpoint, channel, process)
+        return self.monitor
+
+    # A visitor, as far as the ward knows it.
+    def begin(
+        self, talk: object, done: Callable[[MonitorView], None], _: Callable[[Any], None]
+    ) -> None:
+        assert talk is self.monitor
+        self.looks.append(self.clock.now)
+        done(self.view or self.guest.view()._replace(client=not self.socket.closed))
+
+    @property
+    def report(self) -> ThawReport:
+        (report,) = self.reports
+        return report
+
+    @property
+    def commands(self) -> bytes:
+        """What the guest was sent on the connection that there is now."""
+        return self.socket.taken
+
+    def frozen(self, *, bound_s: float = 100.0, hold_s: float = 10.0) -> None:
+        """Let the console intend and send a freeze, and the guest answer it."""
+        self.ward.intend({"bound_s": bound_s, "hold_s": hold_s}, self.clock.now)
+        self.say(FREEZE_LINE)
+        self.turn()
+
+    def say(self, data: bytes) -> None:
+        """The console says something."""
+        self.console.incoming.append(data)
+        self.turn()
+
+    def turn(self) -> None:
+        """Let the guest work, and hand over what there is to read or to write."""
+        for _ in range(6):
+            self._guest()
+            self.selector.turn(self.socket, self.console)
+
+    def pass_time(self, seconds: float, step_s: float = STEP_S) -> None:
+        """Let time pass, and the ward do what it does by then."""
+        end = self.clock.now + seconds
+        while self.clock.now < end - 1e-9:
+            self.clock.now += min(step_s, end - self.clock.now)
+            self.turn()
+            self.ward.tick(self.clock.now)
+            self.turn()
+
+    def take_over(self) -> bool:
+        taken = self.ward.take_over(self.clock.now)
+        self.turn()
+        return taken
+
+    def hang_up(self) -> None:
+        """The guest's QEMU drops the connection, and lives on."""
+        self.guest.inbox.clear()
+        self.socket.incoming.append(b"")
+        self.turn()
+
+    def refuse(self, problem: ConnectProblem = ConnectProblem.QUEUE_FULL) -> None:
+        self.refusal = ConnectFailed(problem, "it can't be had")
+
+    def break_pipe(self) -> None:
+        self.socket.send_error = BrokenPipeError(errno.EPIPE, "broken pipe")
+
+    def _guest(self) -> None:
+        if self._of is not self.socket:
+            self._of, self._passed = self.socket, 0
+        whole = self.socket.taken.rfind(b"\n") + 1
+        for line in self.socket.taken[self._passed : whole].splitlines():
+            _, sentinel, rest = line.rpartition(b"\xff")
+            self.guest.take(sentinel + rest + b"\n")
+        self._passed = max(self._passed, whole)
+        self.guest.advance(self.clock.now - self.guest.now)
+        if self.guest.outbox and not self.socket.closed:
+            self.socket.incoming.append(self.guest.read())
