@@ -51,7 +51,7 @@ class Stage:
         )
         request = FreezeRequest(schedule=schedule)
         self.freezer = Freezer(
-            self.link, request, self.reporter, self.host.wishes, self.holder, entry=self.entry
+            self.link, request, self.reporter, self.host.control, self.holder, entry=self.entry
         )
         outcome = self.freezer.run()
         assert conversation.channel.fileno() == -1, "the channel is closed in the end"

@@ -10,7 +10,7 @@ from agentclient.freeze.freeze_machine import FREEZE
 from agentclient.freeze.procedure import FreezeProcedure
 from agentclient.journal.entry import Entry
 from agentclient.model.events import EventKind
-from agentclient.model.request import FreezeRequest, Wish
+from agentclient.model.request import FreezeRequest, Instruction
 from agentclient.model.states import FreezeState, Level, OutcomeKind, Phase, Refusal, Stuck
 from agentclient.operations import freeze
 from agentclient.operations.freeze import Freezer
@@ -66,8 +66,8 @@ def test_its_window_is_written_down_before_it_is_sent_and_who_can_not_says_so(
 
 
 def test_the_operator_ends_extends_and_cancels_the_hold(stage: Stage) -> None:
-    stage.when_held(2.0, lambda: stage.host.wishes.extend(4.0))
-    stage.when_held(7.0, lambda: stage.host.wishes.add(Wish.END_HOLD))
+    stage.when_held(2.0, lambda: stage.host.control.extend(4.0))
+    stage.when_held(7.0, lambda: stage.host.control.add(Instruction.END_HOLD))
     outcome = stage.run()
     assert outcome.certified
     assert 7.0 <= stage.took_s < 7.5
@@ -76,14 +76,14 @@ def test_the_operator_ends_extends_and_cancels_the_hold(stage: Stage) -> None:
 
 
 def test_what_is_cancelled_is_thawed_at_once(stage: Stage) -> None:
-    stage.when_held(2.0, lambda: stage.host.wishes.add(Wish.CANCEL))
+    stage.when_held(2.0, lambda: stage.host.control.add(Instruction.CANCEL))
     assert stage.run().settled
     assert stage.took_s < 2.5
     assert stage.guest.frozen == set()
 
 
 def test_the_group_of_a_freeze_is_heard_of_from_another_thread(stage: Stage) -> None:
-    stage.when_held(1.0, lambda: setattr(stage.host.wishes, "apart", "db2 was not frozen"))
+    stage.when_held(1.0, lambda: setattr(stage.host.control, "apart", "db2 was not frozen"))
     outcome = stage.run()
     assert outcome.apart
     assert not outcome.certified
@@ -118,7 +118,7 @@ class TakenLock:
 
 def test_who_talks_to_the_same_agent_already_is_not_joined(stage: Stage) -> None:
     stage.link.channel_lock = cast(Any, TakenLock())
-    freezer = Freezer(stage.link, FreezeRequest(), stage.reporter, stage.host.wishes, stage.holder)
+    freezer = Freezer(stage.link, FreezeRequest(), stage.reporter, stage.host.control, stage.holder)
     assert freezer.run().refusal is Refusal.BUSY
     assert (stage.host.connects, stage.holder.said) == ([], [])
 
@@ -128,7 +128,7 @@ def test_a_refusal_is_told_as_verdict_and_as_last_word(stage: Stage) -> None:
         stage.link,
         FreezeRequest(),
         stage.reporter,
-        stage.host.wishes,
+        stage.host.control,
         stage.holder,
         read_only=True,
     )
@@ -147,7 +147,7 @@ def bug(*_: object, **__: object) -> None:
     raise ZeroDivisionError("a bug")
 
 
-@pytest.mark.parametrize("where", ["saw", "tick", "progress"])
+@pytest.mark.parametrize("where", ["on_look", "on_tick", "progress"])
 def test_a_bug_in_the_middle_is_followed_by_a_thaw(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
@@ -167,7 +167,7 @@ def test_a_bug_behind_a_channel_that_broke_is_followed_by_a_thaw_on_a_new_one(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The procedure can't take the channel's end: the thaw has to open another one."""
-    monkeypatch.setattr(FreezeProcedure, "stream_ended", bug)
+    monkeypatch.setattr(FreezeProcedure, "on_stream_ended", bug)
     stage.when_held(1.0, stage.holder.guests_end)
     outcome = stage.run()
     assert (outcome.kind, outcome.settled) == (OutcomeKind.FAILED, True)
@@ -179,7 +179,7 @@ def test_a_bug_in_that_thaw_leaves_it_to_the_holder(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(freeze, "drive_thaw", bug)
-    stage.when_held(1.0, lambda: monkeypatch.setattr(FreezeProcedure, "tick", bug))
+    stage.when_held(1.0, lambda: monkeypatch.setattr(FreezeProcedure, "on_tick", bug))
     outcome = stage.run()
     assert (outcome.kind, outcome.settled, outcome.holder) == (OutcomeKind.FAILED, False, PID)
     assert "its thaw failed as well" in outcome.reason
@@ -196,7 +196,7 @@ def test_nobody_stands_by_is_said_loudly(stage: Stage, monkeypatch: pytest.Monke
 
     def die_out() -> None:
         stage.holder.refusal = "no process can be started"
-        monkeypatch.setattr(FreezeProcedure, "tick", bug)
+        monkeypatch.setattr(FreezeProcedure, "on_tick", bug)
 
     stage.when_held(1.0, die_out)
     outcome = stage.run()
@@ -213,7 +213,7 @@ def test_what_no_handler_takes_leaves_it_to_the_holder_on_its_way_out(
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    stage.when_held(1.0, lambda: monkeypatch.setattr(FreezeProcedure, "tick", interrupt))
+    stage.when_held(1.0, lambda: monkeypatch.setattr(FreezeProcedure, "on_tick", interrupt))
     with pytest.raises(KeyboardInterrupt):
         stage.run()
     assert stage.holder.words()[-1] == "take"
@@ -221,7 +221,7 @@ def test_what_no_handler_takes_leaves_it_to_the_holder_on_its_way_out(
 
 
 def test_without_a_descriptor_to_wait_on_it_is_left_to_the_holder(stage: Stage) -> None:
-    stage.when_held(1.0, lambda: setattr(stage.host.wishes, "no_descriptor", True))
+    stage.when_held(1.0, lambda: setattr(stage.host.control, "no_descriptor", True))
     outcome = stage.run()
     assert (outcome.settled, outcome.holder) == (False, PID)
     assert "no descriptor is left" in outcome.reason

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from agentclient.access.guest_link import Link
 from agentclient.access.stream import ConnectProblem
 from agentclient.freeze.freeze_machine import FREEZE
 from agentclient.freeze.thaw_machine import THAW
 from agentclient.model.events import EventKind
 from agentclient.model.outcome import ThawOutcome
-from agentclient.model.request import Wish
+from agentclient.model.request import Instruction
 from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import Cause, FreezeState, OutcomeKind, Phase, RunState, Stuck
-from agentclient.model.vm import AgentChannel, Process, Vm, VmId
+from agentclient.model.vm import Process, Vm, VmId
 from agentclient.operations import freeze
 from tests.unit.freeze_stage import Stage
 from tests.unit.virtual_guest import VirtualGuest
@@ -127,7 +127,7 @@ def test_a_holder_that_never_says_what_came_of_its_thaw_is_waited_for_within_a_b
     stage.first_s, stage.probes, stage.thaw_s = 20.0, 0, 15.0
     stage.when_held(1.0, lambda: stage.holder.take("it was told to", thaws_in_s=None))
     if hurried:
-        stage.host.after(3.0, lambda: stage.host.wishes.add(Wish.GIVE_UP))
+        stage.host.after(3.0, lambda: stage.host.control.add(Instruction.GIVE_UP))
     outcome = stage.run()
     assert (outcome.settled, outcome.stuck) == (False, Stuck.SILENT)
     assert "THE GUEST MAY STILL BE FROZEN" in outcome.reason
@@ -249,8 +249,8 @@ def test_a_console_that_was_stopped_goes_on_where_the_clock_is(stage: Stage) -> 
 
 # -- migration ------------------------------------------------------------------------------
 
-TARGET = Vm(VmId("qemu", "db1"), AgentChannel(Path("/run/target.qga")), process=Process(12, 34))
-THAWED = ThawOutcome(TARGET.id, FreezeState.THAWED, 2, False, "thawed 2 there", 0.5)
+TARGET = Link(Vm(VmId("qemu", "db1"), process=Process(12, 34)), None, None)
+THAWED = ThawOutcome(TARGET.vm.id, FreezeState.THAWED, 2, False, "thawed 2 there", 0.5)
 
 
 class Migrations:
@@ -263,8 +263,7 @@ class Migrations:
         self.thaws: list[dict[str, Any]] = []
         self.stage = stage
         stage.host.monitor.uuid = "ab-cd"
-        monkeypatch.setattr(freeze, "find_target", self._find)
-        monkeypatch.setattr(freeze, "connect", lambda vm: vm)
+        monkeypatch.setattr(stage.link, "successor", self._find)
         monkeypatch.setattr(freeze, "Thawer", self._thawer)
 
     def migrate(self) -> None:
@@ -272,13 +271,13 @@ class Migrations:
         self.stage.holder.guests_end()
         self.stage.host.refuse()
 
-    def _find(self, link: object, uuid: str | None) -> Vm | None:
-        assert (link, uuid) == (self.stage.link, "ab-cd")
+    def _find(self, uuid: str | None) -> Link | None:
+        assert uuid == "ab-cd"
         self.searches.append(self.stage.host.now)
         return TARGET if self.stage.host.now >= self.listed_at else None
 
     def _thawer(self, link: object, *_: object, **more: Any) -> Migrations:
-        assert link == TARGET
+        assert link is TARGET
         self.thaws.append(more)
         return self
 

@@ -20,7 +20,7 @@ from agentclient.access.stream import ConnectFailed, ConnectProblem, StreamEnded
 from agentclient.model.events import EventKind
 from agentclient.model.snapshot import MonitorView, Progress
 from agentclient.model.vm import AgentChannel, MonitorChannel, Vm, VmId
-from agentclient.operations.control import Wishes
+from agentclient.operations.control import Control
 from agentclient.protocol.qga_replies import STATUS
 from agentclient.protocol.qmp import QmpReply
 from tests.unit.fakes import Clock, FakeReporter
@@ -29,7 +29,7 @@ from tests.unit.virtual_guest import VirtualGuest
 # A wait looks so often whether something has come.
 STEP_S = 0.01
 # Descriptors that no process has.
-WISHES_FD, EVENTS_FD, CHANNELS_FD = 1 << 28, 1 << 29, 1 << 30
+CONTROL_FD, EVENTS_FD, CHANNELS_FD = 1 << 28, 1 << 29, 1 << 30
 
 
 class VirtualChannel:
@@ -133,8 +133,8 @@ class VirtualLink(Link):
         return self.host.process_gone
 
 
-class VirtualWishes(Wishes):
-    """The operator's wishes, without a descriptor."""
+class VirtualControl(Control):
+    """What the operator asks, without a descriptor."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -147,7 +147,7 @@ class VirtualWishes(Wishes):
     def fileno(self) -> int:
         if self.no_descriptor:
             raise OSError("no descriptor is left")
-        return WISHES_FD
+        return CONTROL_FD
 
 
 class VirtualReporter(FakeReporter):
@@ -172,7 +172,7 @@ class VirtualReporter(FakeReporter):
 
 
 class VirtualHost(Clock):
-    """The clock, the guest and its QEMU, the monitor and the operator's wishes.
+    """The clock, the guest and its QEMU, the monitor and what the operator asks.
 
     Attributes:
         served: the connection that QEMU serves.
@@ -189,7 +189,7 @@ class VirtualHost(Clock):
         self.guest = guest or VirtualGuest()
         self.guest.now = self.now
         self.monitor = VirtualMonitor(self)
-        self.wishes = VirtualWishes()
+        self.control = VirtualControl()
         self.channels: dict[int, Any] = {}
         self.served: VirtualChannel | None = None
         self.refusal: ConnectFailed | None = None
@@ -238,8 +238,8 @@ class VirtualHost(Clock):
         return {fd for fd in fds if self._is_ready(fd, events)}
 
     def _is_ready(self, fd: int, events: int) -> bool:
-        if fd == WISHES_FD:
-            return self.wishes.waiting
+        if fd == CONTROL_FD:
+            return self.control.waiting
         if fd == EVENTS_FD:
             return self.monitor.told
         channel = self.channels[fd]
