@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
@@ -45,5 +46,6 @@ def _hear_signals() -> None:
 
 @pytest.fixture(autouse=True)
 def no_state_of_a_person(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep what frostwatch remembers between runs away from the person who runs the tests."""
+    """Keep what frostwatch remembers, and what is set, away from the person who runs the tests."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("FROSTWATCH_CONFIG", os.devnull)

@@ -43,6 +43,19 @@ def _with_units(text: str) -> float | None:
     return hours * 3600 + minutes * 60 + seconds
 
 
+def written(seconds: float) -> str:
+    """Return a duration as a person writes it: ``0s``, ``90s``, ``10m``, ``1h30m``, ``0.5s``.
+
+    `parse_duration` takes it back, for whole milliseconds.
+    """
+    if seconds and seconds % 60 == 0:
+        hours, rest = divmod(int(seconds), 3600)
+        minutes = rest // 60
+        return (f"{hours}h" if hours else "") + (f"{minutes}m" if minutes else "")
+    text = f"{seconds:.3f}".rstrip("0").rstrip(".")
+    return f"{text}s"
+
+
 def clock(seconds: float) -> str:
     """Return a running clock such as ``0:09``, ``59:59`` or ``1:00:00``; whole seconds only."""
     whole = _whole(seconds)

@@ -7,9 +7,10 @@ from enum import StrEnum
 from math import inf
 
 from agentclient.model.errors import BadInput
+from agentclient.model.policy import DEFAULT_POLICY, VmPolicy
 from agentclient.model.text import plain_path
 
-DEFAULT_MAXIMUM_HOLD_S = 120.0
+DEFAULT_MAXIMUM_HOLD_S = DEFAULT_POLICY.maximum_hold_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +30,12 @@ class Schedule:
         bridge_s: how much of `hold_s` is for the wait for others that are frozen together with it.
     """
 
-    first_timeout_s: float = 600.0
-    probe_timeout_s: float = 600.0
-    probes: int = 5
-    hold_s: float = 0.0
-    maximum_hold_s: float = DEFAULT_MAXIMUM_HOLD_S
-    thaw_timeout_s: float = 180.0
+    first_timeout_s: float = DEFAULT_POLICY.first_timeout_s
+    probe_timeout_s: float = DEFAULT_POLICY.probe_timeout_s
+    probes: int = DEFAULT_POLICY.probes
+    hold_s: float = DEFAULT_POLICY.hold_s
+    maximum_hold_s: float = DEFAULT_POLICY.maximum_hold_s
+    thaw_timeout_s: float = DEFAULT_POLICY.thaw_timeout_s
     bridge_s: float = 0.0
 
     def __post_init__(self) -> None:
@@ -48,6 +49,27 @@ class Schedule:
                 f"a hold of {self.hold_s:g} s is outside of 0 to {self.maximum_hold_s:g} s; "
                 "--max-hold sets the most"
             )
+
+    @classmethod
+    def of(cls, policy: VmPolicy | None, *, hold_s: float | None = None) -> Schedule:
+        """Return the schedule that the operator has set for a VM.
+
+        Args:
+            policy: what is set for it; None for what is so where nothing is.
+            hold_s: how long the window is held; None for as long as is set.
+
+        Raises:
+            BadInput: that is longer than a window of it may be held.
+        """
+        each = policy or DEFAULT_POLICY
+        return cls(
+            each.first_timeout_s,
+            each.probe_timeout_s,
+            each.probes,
+            each.hold_s if hold_s is None else hold_s,
+            each.maximum_hold_s,
+            each.thaw_timeout_s,
+        )
 
     @property
     def steps(self) -> int:

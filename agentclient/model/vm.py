@@ -11,6 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from agentclient.model.policy import VmPolicy
 from agentclient.model.states import Transport
 
 EXPLICIT_SOURCE: Final = "socket"
@@ -93,6 +94,7 @@ class Vm(NamedTuple):
         title: its name, which others may have as well; None if that is the id's.
         selectors: what it can be called as well, now and after its next start: VMID, UUID, …
         namesakes: others of its name, which don't run.
+        policy: what the operator has set for it; None where there are no settings.
     """
 
     id: VmId
@@ -110,6 +112,7 @@ class Vm(NamedTuple):
     title: str | None = None
     selectors: tuple[str, ...] = ()
     namesakes: tuple[str, ...] = ()
+    policy: VmPolicy | None = None
 
     @property
     def name(self) -> str:

@@ -1,0 +1,1 @@
+"""Settings: what can be set, where it was set, and what follows for each VM."""

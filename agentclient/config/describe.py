@@ -1,0 +1,181 @@
+"""The settings told: as rows with their origins, as an example, and as a JSON Schema."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator
+from typing import Any, Final, NamedTuple
+
+from agentclient.config.file import MATCH, VM
+from agentclient.config.origin import Given
+from agentclient.config.settings import Settings
+from agentclient.config.tree import KEYS, Key, Kind
+from agentclient.config.values import as_text
+from agentclient.model.json_contract import SCHEMA, JsonObject
+
+USUAL_PLACE: Final = "the usual place"
+_WIDTH: Final = 78
+
+# What `parse_duration` and the bounds take, as a pattern: an empty one is none.
+DURATION_PATTERN: Final = (
+    r"^\s*(?:[0-9]+(?:\.[0-9]+)?|(?=[0-9])(?:[0-9]+(?:\.[0-9]+)?[hH])?(?:[0-9]+(?:\.[0-9]+)?[mM])?"
+    r"(?:[0-9]+(?:\.[0-9]+)?[sS])?)\s*$"
+)
+
+
+class Row(NamedTuple):
+    """One setting, and what it is.
+
+    Attributes:
+        key: the setting.
+        given: what it is, and who says so.
+        match: the patterns of the section that sets it for some VMs; empty for all of them.
+    """
+
+    key: Key
+    given: Given
+    match: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The value for a person: as in a file, without quotes."""
+        if self.given.value is None:
+            return USUAL_PLACE
+        return as_text(self.key, self.given.value).strip('"')
+
+
+def rows(settings: Settings) -> Iterator[Row]:
+    """Yield what is so for all VMs and for frostwatch as a whole, then what is for some VMs."""
+    for key in KEYS:
+        yield Row(key, settings.given(key))
+    for section in settings.sections:
+        for key in KEYS:
+            if key.name in section.values:
+                yield Row(key, section.values[key.name], section.patterns)
+
+
+def rows_of_vm(settings: Settings, names: Iterable[str]) -> Iterator[Row]:
+    """Yield what is so for one VM; `names` is what it is called."""
+    called = tuple(names)
+    for key in KEYS:
+        if key.per_vm:
+            yield Row(key, settings.given(key, called))
+
+
+def row_object(row: Row, vm: str | None = None) -> JsonObject:
+    """Return a row as JSON: a line of ``frostwatch config show --json``."""
+    value, origin = row.given
+    return {
+        "schema": SCHEMA,
+        "name": row.key.name,
+        "value": value if value is None or isinstance(value, bool | int | float) else str(value),
+        "match": list(row.match) or None,
+        "vm": vm,
+        "origin": {
+            "kind": origin.kind.value,
+            "name": origin.name or None,
+            "file": str(origin.path) if origin.path is not None else None,
+            "line": origin.line,
+        },
+    }
+
+
+def example() -> str:
+    """Return a file in which everything stands as it is anyway, commented out."""
+    lines = [
+        *_wrapped(
+            "Settings of frostwatch. A line without # in front of it counts; these say what is so"
+            " anyway. `frostwatch config check` says whether all of it can be used, and"
+            " `frostwatch config show` what counts in the end, and where that was said."
+        ),
+        *_headed("For all VMs, and for each below", _told(key for key in KEYS if key.per_vm)),
+        *_headed("For frostwatch as a whole", _told(key for key in KEYS if not key.per_vm)),
+        *_headed(
+            "For some VMs",
+            _wrapped(
+                "match takes a name, an id, a VMID or a UUID, or a pattern of them (* ? [abc]), or"
+                " a list of those. All that is set for all VMs can be set here, and is stronger."
+                " Where two fit a VM, the later one counts."
+            ),
+        ),
+        "",
+        "# [[vm]]",
+        '# match = ["db-*", "mail"]',
+        '# first_timeout = "30m"',
+        '# max_hold = "5m"',
+        "",
+        "# [[vm]]",
+        '# match = "firewall"',
+        "# never_ask = true",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _headed(title: str, lines: Iterable[str]) -> Iterator[str]:
+    yield ""
+    yield f"# -- {title} ".ljust(_WIDTH, "-")
+    yield from lines
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(
+        text, _WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False
+    )
+
+
+def _told(keys: Iterable[Key]) -> Iterator[str]:
+    for key in keys:
+        yield ""
+        by = f" ({key.option})" if key.option else ""
+        yield from _wrapped(f"{key.help.removesuffix('.')}{by}.")
+        value = key.default
+        shown = '"~/.local/state/frostwatch/journal.db"' if value is None else as_text(key, value)
+        yield f"# {key.name} = {shown}"
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a settings file, for editors."""
+    match = {"type": "string", "pattern": r"\S"}
+    section = {
+        "type": "object",
+        "additionalProperties": False,
+        "required": [MATCH],
+        "properties": {
+            MATCH: {
+                "description": "The VMs that it is for: names, or patterns of names.",
+                "anyOf": [match, {"type": "array", "minItems": 1, "items": match}],
+            },
+            **{key.name: _schema_of(key) for key in KEYS if key.per_vm},
+        },
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Settings of frostwatch",
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            **{key.name: _schema_of(key) for key in KEYS},
+            VM: {
+                "description": "What is set for some VMs; of two that fit, the later one counts.",
+                "type": "array",
+                "items": section,
+            },
+        },
+    }
+
+
+def _schema_of(key: Key) -> dict[str, Any]:
+    told: dict[str, Any] = {"description": key.help}
+    if key.default is not None:
+        told["default"] = key.default
+    match key.kind:
+        case Kind.FLAG:
+            return {**told, "type": "boolean"}
+        case Kind.COUNT:
+            return {**told, "type": "integer", "minimum": key.low, "maximum": key.high}
+        case Kind.PATH:
+            return {**told, "type": "string", "pattern": "^(/|~/)"}
+        case Kind.DURATION:
+            number = {"type": "number", "minimum": key.low, "maximum": key.high}
+            text = {"type": "string", "pattern": DURATION_PATTERN}
+            return {**told, "anyOf": [text, number]}

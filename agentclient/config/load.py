@@ -1,0 +1,179 @@
+"""Finds the settings of a run, and puts them together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+from agentclient.config.file import read
+from agentclient.config.home import home
+from agentclient.config.origin import Given, Origin, OriginKind
+from agentclient.config.settings import Settings
+from agentclient.config.tree import BY_NAME, KEYS, PREFIX
+from agentclient.config.values import as_text, from_text
+from agentclient.model.errors import BadInput
+from agentclient.model.suggestions import did_you_mean
+from agentclient.model.text import printable
+
+SYSTEM_FILE: Final = Path("/etc/frostwatch/config.toml")
+FILE_VARIABLE: Final = "FROSTWATCH_CONFIG"
+_VARIABLES: Final = {key.variable: key for key in KEYS}
+_CHECK: Final = "frostwatch config check tells all"
+
+
+class Where(NamedTuple):
+    """A file in which settings are looked for.
+
+    Attributes:
+        path: the file.
+        why: whose it is, as a few words.
+        needed: somebody has named it: that it is missing is a problem.
+    """
+
+    path: Path
+    why: str
+    needed: bool = False
+
+
+def files_looked_at(
+    named: str | None = None,
+    *,
+    no_file: bool = False,
+    environment: Mapping[str, str] | None = None,
+) -> tuple[Where, ...]:
+    """Return the files in which settings are looked for, weakest first.
+
+    Args:
+        named: the only one, as an option names it; None if it names none.
+        no_file: none at all.
+        environment: the environment; None for this process's.
+
+    Raises:
+        BadInput: the one that was named is no path.
+    """
+    variables = os.environ if environment is None else environment
+    if no_file:
+        return ()
+    if named is not None:
+        return (Where(_named(named, "--config"), "--config", True),)
+    if variables.get(FILE_VARIABLE):
+        return (Where(_named(variables[FILE_VARIABLE], FILE_VARIABLE), FILE_VARIABLE, True),)
+    own = own_file(variables)
+    places = (Where(SYSTEM_FILE, "the system's"),)
+    return places if own is None else (*places, Where(own, "your own"))
+
+
+def own_file(variables: Mapping[str, str]) -> Path | None:
+    """Return the place of the person's own file; None if nobody knows where that is."""
+    folder = variables.get("XDG_CONFIG_HOME", "")
+    if folder.startswith("/"):
+        return Path(folder, "frostwatch", "config.toml")
+    base = home()
+    return base / ".config" / "frostwatch" / "config.toml" if base is not None else None
+
+
+def load(
+    named: str | None = None,
+    *,
+    no_file: bool = False,
+    environment: Mapping[str, str] | None = None,
+) -> Settings:
+    """Return what files and the environment set.
+
+    Args:
+        named: the only file, as an option names it; None for the usual ones.
+        no_file: read no file at all.
+        environment: the environment; None for this process's.
+
+    Raises:
+        BadInput: something in there can't be used; one sentence that says where it stands.
+    """
+    settings, problems = gather(
+        files_looked_at(named, no_file=no_file, environment=environment), environment
+    )
+    if problems:
+        more = f" (and {len(problems) - 1} more: {_CHECK})" if len(problems) > 1 else ""
+        raise BadInput(problems[0] + more)
+    return settings
+
+
+def gather(
+    places: Iterable[Where], environment: Mapping[str, str] | None = None
+) -> tuple[Settings, tuple[str, ...]]:
+    """Return what files and the environment set as far as it can be used, and what can't be.
+
+    Args:
+        places: where files are looked for.
+        environment: the environment; None for this process's.
+    """
+    variables = os.environ if environment is None else environment
+    files = tuple(one for place in places if (one := read(place.path, needed=place.needed)))
+    problems = [problem for file in files for problem in file.problems]
+    given = _given(variables, problems)
+    if not files and not given:
+        return Settings(), tuple(problems)
+    everywhere: dict[str, Given] = {}
+    for file in files:
+        everywhere.update(file.values)
+    settings = Settings(
+        MappingProxyType(everywhere),
+        tuple(section for file in files for section in file.sections),
+        MappingProxyType(given),
+        files=files,
+    )
+    problems += _contradictions(settings)
+    return settings, tuple(problems)
+
+
+def _named(text: str, by: str) -> Path:
+    if not text.strip() or "\0" in text:
+        raise BadInput(f"{by}: {printable(text, 80)!r} is no file")
+    if text.startswith("~/") and (base := home()) is not None:
+        return base / text[2:]
+    return Path(text).absolute()
+
+
+def _given(variables: Mapping[str, str], problems: list[str]) -> dict[str, Given]:
+    """Return what the environment sets; what can't be used goes to the problems."""
+    found: dict[str, Given] = {}
+    for variable, text in variables.items():
+        if not variable.startswith(PREFIX) or not text.strip() or variable == FILE_VARIABLE:
+            continue
+        key = _VARIABLES.get(variable)
+        if key is None:
+            # There are variables of others that begin so; one that is nearly ours is mistyped.
+            names = (name.upper() for name in BY_NAME)
+            alike = did_you_mean(variable.removeprefix(PREFIX)[:100], names)
+            if alike:
+                alike = alike.replace("mean ", f"mean {PREFIX}").replace(" or ", f" or {PREFIX}")
+                problems.append(f"{printable(variable, 80)}: nothing is called so{alike}")
+            continue
+        try:
+            value = from_text(key, text)
+        except BadInput as problem:
+            problems.append(f"{variable}: {problem}")
+            continue
+        found[key.name] = Given(value, Origin(OriginKind.ENVIRONMENT, variable))
+    if variables.get("NO_COLOR"):  # everybody's own word for it
+        found["colours"] = Given(False, Origin(OriginKind.ENVIRONMENT, "NO_COLOR"))
+    return found
+
+
+def _contradictions(settings: Settings) -> Iterator[str]:
+    """Yield where a hold is longer than a window may be held."""
+    told: set[str] = set()
+    hold, most = BY_NAME["hold"], BY_NAME["max_hold"]
+    for names in (None, *(section.patterns for section in settings.sections)):
+        wanted, allowed = settings.given(hold, names), settings.given(most, names)
+        if not isinstance(wanted.value, float) or not isinstance(allowed.value, float):
+            continue
+        if wanted.value > allowed.value:
+            says = f"{as_text(most, allowed.value)} ({printable(allowed.origin, 300)})"
+            where = printable(wanted.origin, 300)
+            text = f"{where}: hold: {as_text(hold, wanted.value)} is longer than max_hold, {says}"
+            if text not in told:
+                told.add(text)
+                yield text

@@ -1,0 +1,234 @@
+"""Everything that can be set: its name, its kind, its bounds, and the default of each.
+
+The defaults of one VM are those of `agentclient.model.policy`, which the freeze itself takes them
+from; all others stand here, and whoever needs one takes it from here.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from agentclient.model.durations import MAXIMUM_S
+from agentclient.model.policy import DEFAULT_POLICY
+
+PREFIX: Final = "FROSTWATCH_"
+SHORTEST_INTERVAL_S: Final = 0.5  # a polite visitor (P5): nobody reads faster than that
+SHORTEST_TIMEOUT_S: Final = 0.001
+MOST_AT_ONCE: Final = 1000
+MOST_PROBES: Final = 1000
+MOST_DRILL_GUESTS: Final = 10_000
+
+
+class General(NamedTuple):
+    """What is set for frostwatch as a whole.
+
+    Attributes:
+        freezes_at_once: how many VMs are frozen at once at the most.
+        within_s: how long it may take until all VMs of a group are frozen, in seconds.
+        journal: the journal's file; None for the usual one, under the XDG state directory.
+        drill_guests: how many simulated guests a drill has.
+        ascii: draw with ASCII alone, whatever the terminal can show.
+        colours: use colours, where the terminal has them.
+    """
+
+    freezes_at_once: int = 64
+    within_s: float = 30.0
+    journal: Path | None = None
+    drill_guests: int = 24
+    ascii: bool = False
+    colours: bool = True
+
+
+DEFAULTS: Final = General()
+
+
+class Kind(Enum):
+    """What a value is: what a person writes."""
+
+    DURATION = 'a duration such as 90, "90s", "10m" or "1h30m"'
+    COUNT = "a whole number"
+    FLAG = "true or false"
+    PATH = "a path in quotes that begins with / or ~/"
+
+
+class Key(NamedTuple):
+    """One thing that can be set.
+
+    Attributes:
+        name: what it is called in a file; in capitals and behind ``FROSTWATCH_``, in the
+            environment.
+        field: what it is called in `General` or `VmPolicy`.
+        kind: what its value is.
+        help: what it means, as a sentence.
+        per_vm: it may be set for some VMs alone.
+        option: the command line's option for it; None if there is none.
+        low: the least, in seconds where it is a duration.
+        high: the most.
+    """
+
+    name: str
+    field: str
+    kind: Kind
+    help: str
+    per_vm: bool
+    option: str | None = None
+    low: float = 0.0
+    high: float = MAXIMUM_S
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that sets it."""
+        return PREFIX + self.name.upper()
+
+    @property
+    def default(self) -> object:
+        """What it is where nobody has set it."""
+        if self.kind is Kind.FLAG and self.per_vm:
+            return False  # the policy has the reason in its place
+        return getattr(DEFAULT_POLICY if self.per_vm else DEFAULTS, self.field)
+
+
+_DURATION, _COUNT, _FLAG, _PATH = Kind
+
+KEYS: Final = (
+    Key(
+        "hold",
+        "hold_s",
+        _DURATION,
+        "How long a window is held before it is thawed on its own.",
+        True,
+        "--hold",
+    ),
+    Key(
+        "max_hold",
+        "maximum_hold_s",
+        _DURATION,
+        "A longer hold is refused.",
+        True,
+        "--max-hold",
+    ),
+    Key(
+        "first_timeout",
+        "first_timeout_s",
+        _DURATION,
+        "How long a freeze alone is waited for, before the first probe.",
+        True,
+        "--first-timeout",
+        SHORTEST_TIMEOUT_S,
+    ),
+    Key(
+        "probe_timeout",
+        "probe_timeout_s",
+        _DURATION,
+        "How long each probe behind it is waited for.",
+        True,
+        "--probe-timeout",
+        SHORTEST_TIMEOUT_S,
+    ),
+    Key(
+        "probes",
+        "probes",
+        _COUNT,
+        "How many probes are sent at the most.",
+        True,
+        "--probes",
+        0,
+        MOST_PROBES,
+    ),
+    Key(
+        "thaw_timeout",
+        "thaw_timeout_s",
+        _DURATION,
+        "How long a thaw is waited for, once the agent is free to run it.",
+        True,
+        None,
+        SHORTEST_TIMEOUT_S,
+    ),
+    Key(
+        "agent_interval",
+        "agent_interval_s",
+        _DURATION,
+        "Between two questions to an agent while it is watched.",
+        True,
+        "--interval",
+        SHORTEST_INTERVAL_S,
+    ),
+    Key(
+        "monitor_interval",
+        "monitor_interval_s",
+        _DURATION,
+        "Between two looks at a monitor; never longer than agent_interval.",
+        True,
+        None,
+        SHORTEST_INTERVAL_S,
+    ),
+    Key(
+        "read_only",
+        "read_only",
+        _FLAG,
+        "Look only: nothing is frozen, thawed or rescued.",
+        True,
+        "--read-only",
+    ),
+    Key(
+        "never_ask",
+        "never_ask",
+        _FLAG,
+        "The agent is never connected to: no visit asks it, and a freeze is refused.",
+        True,
+    ),
+    Key(
+        "freezes_at_once",
+        "freezes_at_once",
+        _COUNT,
+        "How many VMs are frozen at once at the most.",
+        False,
+        "--at-once",
+        1,
+        MOST_AT_ONCE,
+    ),
+    Key(
+        "within",
+        "within_s",
+        _DURATION,
+        "How long it may take until all VMs of a group are frozen.",
+        False,
+        "--within",
+        SHORTEST_TIMEOUT_S,
+    ),
+    Key(
+        "journal",
+        "journal",
+        _PATH,
+        "The journal's file; by default under the XDG state directory.",
+        False,
+    ),
+    Key(
+        "drill_guests",
+        "drill_guests",
+        _COUNT,
+        "How many simulated guests a drill has.",
+        False,
+        "--drill",
+        1,
+        MOST_DRILL_GUESTS,
+    ),
+    Key(
+        "ascii",
+        "ascii",
+        _FLAG,
+        "Draw with ASCII alone, whatever the terminal can show.",
+        False,
+    ),
+    Key(
+        "colours",
+        "colours",
+        _FLAG,
+        "Use colours where the terminal has them; NO_COLOR turns them off as well.",
+        False,
+    ),
+)
+
+BY_NAME: Final = {key.name: key for key in KEYS}

@@ -1,0 +1,133 @@
+"""What a value must be, whoever gives it: a file, an environment variable or an option."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from agentclient.config.home import home
+from agentclient.config.tree import Key, Kind
+from agentclient.model.durations import MAXIMUM_S, parse_duration, written
+from agentclient.model.errors import BadInput
+from agentclient.model.text import printable
+
+_YES = ("1", "true", "yes", "on")
+_NO = ("0", "false", "no", "off")
+
+
+def from_file(key: Key, value: object) -> object:
+    """Return what a value of a TOML file means.
+
+    Raises:
+        BadInput: it is of another kind, or out of bounds; the text is one clause.
+    """
+    if key.kind is Kind.FLAG and isinstance(value, bool):
+        return value
+    if key.kind is Kind.COUNT and isinstance(value, int) and not isinstance(value, bool):
+        return _bounded(key, value)
+    if key.kind is Kind.DURATION:
+        if isinstance(value, str):
+            return _bounded(key, parse_duration(value))
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return _bounded(key, _seconds(value))
+    if key.kind is Kind.PATH and isinstance(value, str):
+        return _path(value)
+    raise BadInput(f"{_shown(value)} is {_kind_of(value)}: write {key.kind.value}")
+
+
+def from_text(key: Key, text: str) -> object:
+    """Return what the text of an environment variable means.
+
+    Raises:
+        BadInput: it means nothing, or is out of bounds; the text is one clause.
+    """
+    plain = text.strip()
+    if key.kind is Kind.FLAG:
+        if plain.lower() in (*_YES, *_NO):
+            return plain.lower() in _YES
+        raise BadInput(f"{printable(text, 60)!r} is neither yes nor no: write 1 or 0")
+    if key.kind is Kind.COUNT:
+        # No more digits than a count can have: Python refuses to read thousands of them.
+        if plain.isascii() and plain.isdecimal() and len(plain) < 20:
+            return _bounded(key, int(plain))
+        raise BadInput(f"{printable(text, 60)!r} is no whole number")
+    if key.kind is Kind.DURATION:
+        return _bounded(key, parse_duration(text))
+    return _path(text)
+
+
+def as_text(key: Key, value: object) -> str:
+    """Return a value as it stands in a TOML file; a path that nobody has set as empty quotes."""
+    if value is None:
+        return '""'
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if key.kind is Kind.DURATION and isinstance(value, int | float):
+        return f'"{written(value)}"'
+    if isinstance(value, int):
+        return str(value)
+    return _quoted(str(value))
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in escaped) + '"'
+
+
+def _bounded(key: Key, value: float) -> float:
+    if key.low <= value <= key.high:
+        return value
+    if key.kind is Kind.COUNT:
+        raise BadInput(f"{value} is not in {key.low:g} to {key.high:g}")
+    raise BadInput(f"{written(value)} is not in {written(key.low)} to {written(key.high)}")
+
+
+def _seconds(value: float) -> float:
+    """Return a number of a file as seconds.
+
+    Raises:
+        BadInput: no clock counts so many.
+    """
+    if not 0 <= value <= MAXIMUM_S:  # nor is a nan
+        raise BadInput(f"{_shown(value)} is no number of seconds between 0 and a year")
+    return float(value)
+
+
+def _path(text: str) -> Path:
+    if "\0" in text or not text.isprintable():
+        raise BadInput(f"{printable(text, 80)!r} is no path")
+    if text.startswith("~/"):
+        base = home()
+        if base is None:
+            raise BadInput(f"nobody knows where {printable(text, 80)!r} is: set HOME")
+        return base / text[2:]
+    if not text.startswith("/"):
+        raise BadInput(f"{printable(text, 80)!r} depends on the current folder: begin it with /")
+    return Path(text)
+
+
+def _shown(value: object) -> str:
+    """Return a value of a file for a sentence, never longer than that takes."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int) and not -(10**18) < value < 10**18:
+        return "that number"
+    if isinstance(value, int | float | str):
+        return printable(repr(value), 60)
+    return "that"
+
+
+def _kind_of(value: object) -> str:
+    for kind, words in _KINDS:
+        if isinstance(value, kind):
+            return words
+    return "a date or a time"
+
+
+_KINDS = (
+    (bool, "a yes or no"),
+    (int, "a number"),
+    (float, "a number"),
+    (str, "a text"),
+    (list, "a list"),
+    (dict, "a table"),
+)
