@@ -105,7 +105,13 @@ class FrozenVm:
 
     def __post_init__(self) -> None:
         self.agent = FakeAgent(
-            {"guest-fsfreeze-status": lambda _: self._status(), "guest-fsfreeze-thaw": self._thaw}
+            {
+                "guest-fsfreeze-status": lambda _: self._status(),
+                "guest-fsfreeze-thaw": self._thaw,
+                "guest-sync": _echo,
+                "guest-info": {"version": "7.2.0", "supported_commands": []},
+                "guest-get-fsinfo": [{"name": "vda1", "mountpoint": "/", "type": "ext4"}],
+            }
         )
         self.qemu = FakeQemu(
             {
@@ -295,6 +301,10 @@ class FrozenVm:
 
     def _get(self, arguments: Any) -> object:
         return self._devices()[arguments["path"]][1][arguments["property"]]
+
+
+def _echo(arguments: Any) -> object:
+    return arguments["id"]
 
 
 def frozen_vm(monkeypatch: pytest.MonkeyPatch) -> FrozenVm:

@@ -230,6 +230,6 @@ def test_a_guest_that_is_paused_meanwhile_is_told_so(vm: FrozenVm) -> None:
 
 
 def test_an_answer_that_is_no_answer_proves_nothing(vm: FrozenVm) -> None:
-    vm.agent.answers[SYNC] = Raw(b"garbage\n")
+    vm.agent.answers |= {SYNC: Raw(b"garbage\n"), "guest-sync": Raw(b"\xffnonsense\n")}
     outcome = vm.rescue(WAIT, times=RescueTimes(wait_s=10.0, thaw_s=10.0))
     assert (outcome.found, outcome.state) == (Found.SILENT, None)

@@ -15,6 +15,9 @@ from agentclient.access.stream import Channel
 from agentclient.model.errors import Cancelled
 from tests.unit.fakes import Clock, Ended, FakeChannel, FakeEndpoint
 
+# No process has so many open files: asked for such a one, the kernel knows nothing of it.
+_NO_DESCRIPTOR = 1 << 30
+
 
 class Timeline(Clock):
     """A monotonic clock with a diary: waiting moves it, and what is due meanwhile happens."""
@@ -23,7 +26,7 @@ class Timeline(Clock):
         super().__init__(now)
         self.channels: dict[int, NumberedChannel] = {}
         self.refuses_to_wait = False
-        self._numbers = itertools.count(2)
+        self._numbers = itertools.count(_NO_DESCRIPTOR)
         self._diary: list[tuple[float, int, Callable[[], object]]] = []
         self._order = itertools.count()
 
@@ -69,7 +72,7 @@ class Timeline(Clock):
     ) -> set[int]:
         waited_for = list(fds)
         ours = [self.channels[fd] for fd in waited_for if fd in self.channels]
-        real = [fd for fd in waited_for if fd >= 0]
+        real = [fd for fd in waited_for if 0 <= fd < _NO_DESCRIPTOR]
 
         def ready() -> set[int]:
             if events & select.POLLIN:
@@ -81,19 +84,27 @@ class Timeline(Clock):
 
     # -- the `select` module, as far as it is used --------------------------------------------
 
-    POLLIN = select.POLLIN
+    POLLIN, EPOLLIN = select.POLLIN, select.EPOLLIN
 
     def poll(self) -> _Poll:
         """Return what waits as `select.poll` does, by this clock."""
         return _Poll(self)
 
+    def epoll(self) -> _Epoll:
+        """Return what waits as `select.epoll` does, by this clock."""
+        return _Epoll(self)
+
     # -- inside ---------------------------------------------------------------------------
 
     def number(self, channel: NumberedChannel) -> int:
         """Return a number for a channel that is no descriptor of this process's."""
-        number = -next(self._numbers)
+        number = next(self._numbers)
         self.channels[number] = channel
         return number
+
+    def is_closed(self, number: int) -> bool:
+        """Return whether the channel with this number was closed here."""
+        return number in self.channels and bool(self.channels[number].closed)
 
     def _wait(
         self, until: float, ready: Callable[[], bool], channels: Iterable[NumberedChannel]
@@ -128,6 +139,30 @@ class _Poll:
         return [(fd, select.POLLIN) for fd in ready]
 
 
+class _Epoll:
+    """What waits for those that have been registered, and are still open."""
+
+    def __init__(self, clock: Timeline) -> None:
+        self._clock = clock
+        self._fds: set[int] = set()
+
+    def register(self, fd: int, events: int) -> None:
+        assert events == select.EPOLLIN
+        assert fd not in self._fds, "registered twice"
+        self._fds.add(fd)
+
+    def unregister(self, fd: int) -> None:
+        self._fds.remove(fd)
+
+    def poll(self, timeout_s: float) -> list[tuple[int, int]]:
+        closed = {fd for fd in self._fds if self._clock.is_closed(fd)}
+        self._fds -= closed
+        return [(fd, select.EPOLLIN) for fd in self._clock.wait_any(self._fds, timeout_s)]
+
+    def close(self) -> None:
+        self._fds.clear()
+
+
 class NumberedChannel(FakeChannel):
     """A byte stream that can be waited for together with others."""
 
@@ -147,10 +182,11 @@ class NumberedChannel(FakeChannel):
         return bool(self._arriving) and isinstance(self._arriving[0][1], Ended)
 
     def fileno(self) -> int:
-        return self.number
+        return -1 if self.closed else self.number
 
     def send(self, data: bytes, deadline: float) -> None:
-        super().send(data, deadline)
+        at_once = deadline == 0.0  # what is not taken then is not waited for
+        super().send(data, self.clock.now + 1.0 if at_once else deadline)
         self.written_at.append(self.clock.now)
 
 

@@ -1,0 +1,161 @@
+"""A fleet that is visited in virtual time; each of its VMs is a `FrozenVm` that can do anything."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from agentclient.access import agent_probe as agent_probe_module
+from agentclient.access import guest_link as guest_link_module
+from agentclient.access import monitor as monitor_module
+from agentclient.access import multiplexer as multiplexer_module
+from agentclient.access.guest_link import Link, Links
+from agentclient.access.host import socket_clients as socket_clients_module
+from agentclient.access.host.socket_clients import Client
+from agentclient.fleet import poller as poller_module
+from agentclient.fleet.poller import Visits
+from agentclient.fleet.recovery import Recovery
+from agentclient.fleet.store import Fleet
+from agentclient.model.snapshot import Progress, VmState
+from agentclient.model.states import Phase
+from agentclient.model.vm import Process, Vm, VmId
+from tests.unit.frozen_vm import VM, FrozenVm
+from tests.unit.timeline import NumberedChannel, Timeline
+
+STARTED = datetime(2026, 3, 1, tzinfo=UTC)
+BUSY = Progress("freeze", Phase.PENDING, "an answer", 0.0)
+
+
+class Told(Recovery):
+    """Remembers which answers it was told of."""
+
+    def __init__(self) -> None:
+        self.answers: list[tuple[VmState, VmState]] = []
+
+    def answered(self, before: VmState, after: VmState) -> None:
+        self.answers.append((before, after))
+
+
+class FleetOfLinks(Links):
+    """The links to VMs that exist in memory alone."""
+
+    def __init__(self, vms: dict[VmId, FrozenVm]) -> None:
+        super().__init__()
+        self.vms = vms
+        self.made: dict[VmId, Link] = {}
+        self.forgotten: list[VmId] = []
+
+    def of(self, vm: Vm) -> Link:
+        if vm.id not in self.made:
+            self.made[vm.id] = self.vms[vm.id].link(vm)
+        return self.made[vm.id]
+
+    def forget(self, vm_id: VmId) -> None:
+        self.forgotten.append(vm_id)
+
+
+class PolledFleet:
+    """Some VMs, and what visits them."""
+
+    def __init__(self, clock: Timeline, vms: Sequence[Vm], monkeypatch: pytest.MonkeyPatch) -> None:
+        self.clock = clock
+        self.fleet = Fleet(wall=lambda: STARTED + timedelta(seconds=clock.now - 1000.0))
+        self.vms = {vm.id: thawed(clock) for vm in vms}
+        self.links = FleetOfLinks(self.vms)
+        self.recovery = Told()
+        self.wanted: deque[VmId] = deque()
+        self.who: tuple[Client, ...] = (Client(99, "qm", waiting=False),)
+        self.asked_who: list[float] = []
+        monkeypatch.setattr(socket_clients_module, "clients", self._clients)
+        self.visits = self._made()
+        self.fleet.set_vms("qemu", vms)
+        self.visits.adopt(clock.now)
+
+    def _made(self) -> Visits:
+        return Visits(
+            self.fleet,
+            self.links,
+            self.wanted,
+            self.recovery,
+            port_interval_s=2.0,
+            agent_interval_s=15.0,
+        )
+
+    def run(self, seconds: float) -> None:
+        """Take turns for a while, and see that none takes longer than it may."""
+        until = self.clock.now + seconds
+        while self.clock.now < until:
+            began = self.clock.now
+            self.visits.turn(began)
+            assert self.clock.now - began <= poller_module.LONGEST_TURN_S + 0.1
+            if self.clock.now == began:
+                self.clock.sleep(0.001)  # what wakes it takes a moment, too
+
+    def all_once(self, seconds: float) -> None:
+        """Visit everybody once."""
+        self.visits.all_once(seconds, cast(threading.Event, self))
+
+    def wait(self, seconds: float) -> None:
+        """Wait as the event does that ends the watching."""
+        self.clock.sleep(seconds)
+
+    def update(self, change: Callable[[VmState], VmState], vm: Vm = VM) -> None:
+        """Change what is known of a VM."""
+        self.fleet.update(vm.id, change)
+
+    def state(self, vm: Vm = VM) -> VmState:
+        """What is known of a VM."""
+        return self.fleet.get(vm.id)
+
+    def log(self, vm: Vm = VM) -> list[str]:
+        """What its log says."""
+        return [line.text for line in self.fleet.log_since(vm.id)]
+
+    def looks(self, vm: Vm = VM) -> int:
+        """How often its monitor was connected to."""
+        return len(self.vms[vm.id].monitor.channels)
+
+    def questions(self, vm: Vm = VM) -> int:
+        """How often its agent was connected to."""
+        return len(self.vms[vm.id].channel.channels)
+
+    @property
+    def open(self) -> list[NumberedChannel]:
+        """The connections that are open now."""
+        return [one for one in self.clock.channels.values() if not one.closed]
+
+    def _clients(self, _: Path) -> tuple[Client, ...]:
+        self.asked_who.append(self.clock.now)
+        return self.who
+
+
+def thawed(clock: Timeline) -> FrozenVm:
+    """Return a VM whose guest is well."""
+    return FrozenVm(clock, frozen=0, flag=False)
+
+
+def polled(monkeypatch: pytest.MonkeyPatch, vms: Sequence[Vm] = (VM,)) -> PolledFleet:
+    """Return a fleet of VMs that are well, and are visited from now on."""
+    clock = Timeline()
+    clock.install(
+        monkeypatch,
+        agent_probe_module,
+        monitor_module,
+        multiplexer_module,
+        poller_module,
+    )
+    made = PolledFleet(clock, vms, monkeypatch)
+
+    def is_gone(process: Process | None) -> bool | None:
+        found = [one for one in made.vms.values() if one.gone is not None]
+        return found[0].gone if found else None
+
+    monkeypatch.setattr(guest_link_module, "is_gone", is_gone)
+    monkeypatch.setattr(monitor_module, "is_gone", is_gone)
+    return made
