@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, runtime_checkable
 
 from agentclient.model.states import Transport
-from agentclient.model.vm import EXPLICIT_SOURCE, AgentChannel, Vm
+from agentclient.model.vm import EXPLICIT_SOURCE, AgentChannel, Vm, VmId
 
 if TYPE_CHECKING:
     from agentclient.access.guest_link import Link, Opener
 
+# A list of what is on this host takes milliseconds; on one that is very busy, a second.
+LOCAL_S: Final = 3.0
 LIBVIRT = "libvirt owns this VM and its agent's channel, which nobody else may open"
 
 
@@ -57,6 +59,10 @@ class Backend(Protocol):
     def name(self) -> str:
         """The first word of its VMs' ids: ``qemu``, ``socket``."""
 
+    @property
+    def patience_s(self) -> float:
+        """Seconds after which a list of its VMs is said to hang."""
+
     def list_vms(self) -> list[Vm]:
         """Return the VMs that are there now.
 
@@ -85,6 +91,14 @@ class Backend(Protocol):
 
     def notes(self) -> tuple[Note, ...]:
         """Return what the last `list_vms` could not see."""
+
+
+@runtime_checkable
+class PushingBackend(Protocol):
+    """A backend that can say by itself when something has happened to one of its VMs."""
+
+    def subscribe(self, changed: Callable[[VmId], None]) -> None:
+        """Have `changed` called, in any thread, when a VM begins, changes or ends."""
 
 
 class Backends:

@@ -11,7 +11,7 @@ from typing import TypeVar
 from agentclient.access.guest_link import Link, Opener, connect
 from agentclient.access.host.peer import PeersOfSockets, sockets_of
 from agentclient.access.host.process import user_name
-from agentclient.backends.base import Abilities, Note
+from agentclient.backends.base import LOCAL_S, Abilities, Note
 from agentclient.backends.option_string import split_pairs
 from agentclient.backends.socket_check import check_socket, is_libvirts_path
 from agentclient.model.errors import BadInput
@@ -68,6 +68,7 @@ class ExplicitBackend:
     """
 
     name = EXPLICIT_SOURCE
+    patience_s = LOCAL_S
 
     def __init__(self, vms: Iterable[Vm]) -> None:
         self._vms = tuple(vms)

@@ -11,11 +11,11 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from agentclient.backends.base import Abilities, Backend, Note
+from agentclient.backends.base import Abilities, Note
 from agentclient.backends.socket_check import check_socket
+from agentclient.fleet.discovery import Discovery
 from agentclient.fleet.findings import AGENT_STATES, RUN_STATES, Finding, FindingLevel
 from agentclient.freeze.risks import risks
-from agentclient.model.errors import FrostwatchError
 from agentclient.model.next_command import thaw_command
 from agentclient.model.next_step import step_while_held
 from agentclient.model.snapshot import MonitorView, VmState
@@ -73,14 +73,17 @@ def check_user(user: int | None = None) -> list[Finding]:
     ]
 
 
-def check_source(source: Backend) -> list[Finding]:
-    """Let a source list its VMs, and say what it found and could not see."""
+def check_source(discovery: Discovery) -> list[Finding]:
+    """Let a backend list its VMs, and say what it found and could not see."""
+    discovery.begin()
+    discovery.wait()
+    source, hang = discovery.backend, discovery.hang
     subject = f"source {source.name}"
-    try:
-        vms = source.list_vms()
-    except FrostwatchError as error:
-        return [Finding(subject, _PROBLEM, printable(error), None)]
-    findings = [_found(subject, vms, source.abilities())]
+    if hang is not None:
+        return [Finding(subject, _PROBLEM, hang.text, hang.advice)]
+    if discovery.problem is not None:
+        return [Finding(subject, _PROBLEM, discovery.problem, None)]
+    findings = [_found(subject, discovery.vms, source.abilities())]
     return [*findings, *map(_noted, source.notes())]
 
 
@@ -145,20 +148,20 @@ def check_state(state: VmState, view: MonitorView | None = None) -> list[Finding
 
 
 def examine(
-    sources: Sequence[Backend],
+    discoveries: Sequence[Discovery],
     states: Iterable[VmState],
     views: Mapping[VmId, MonitorView] | None = None,
 ) -> tuple[Finding, ...]:
     """Return all findings: about this machine, its sources, and each VM.
 
     Args:
-        sources: where VMs are looked for; each is asked to list its VMs once more.
+        discoveries: where VMs are looked for; each is asked to list its VMs once more.
         states: the VMs' states after a round of visits.
         views: what their monitors showed, where it is at hand.
     """
     findings = [*check_platform(), *check_user()]
-    for source in sources:
-        findings += check_source(source)
+    for each in discoveries:
+        findings += check_source(each)
     for state in states:
         findings += check_channels(state.vm)
         findings += check_state(state, (views or {}).get(state.id))

@@ -9,7 +9,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -113,17 +113,21 @@ class Visits:
             self._visit(vm_id, due)
         self._visitor.turn(until)
 
-    def all_once(self, timeout_s: float, stopping: threading.Event) -> None:
+    def all_once(
+        self, timeout_s: float, stopping: threading.Event, but: Container[VmId] = ()
+    ) -> None:
         """Visit every VM of the fleet once, with its agent.
 
         Args:
             timeout_s: how long the visits may take in all.
             stopping: ends a wait in between.
+            but: those that are not visited.
         """
         now = time.monotonic()
         self.adopt(now)
-        self._each([state.id for state in self._fleet.states()], now + timeout_s)
-        left = [one.id for one in self._fleet.states() if one.left and not one.left_by]
+        wanted = [state.id for state in self._fleet.states() if state.id not in but]
+        self._each(wanted, now + timeout_s)
+        left = [one for one in wanted if self._may_be_left(one)]
         if left:
             # It may be frozen by us, and has not said so: a moment later it may.
             stopping.wait(LEFT_AGAIN_S)
@@ -138,6 +142,11 @@ class Visits:
                 self._visit(waiting.popleft(), time.monotonic())
             if self._visitor.in_flight:
                 self._visitor.turn(until)
+
+    def _may_be_left(self, vm_id: VmId) -> bool:
+        """Whether it may be frozen by a dead frostwatch, and its agent has not said so."""
+        state = self._state(vm_id)
+        return state is not None and state.left is not None and state.left_by is None
 
     # -- one visit ------------------------------------------------------------------------
 

@@ -1,23 +1,26 @@
-"""Keeps the fleet up to date: asks the sources where VMs are, and visits each on schedule.
+"""Keeps the fleet up to date: asks the backends where VMs are, and visits each on schedule.
 
-Where VMs come from is asked in a thread of its own, since a source may take its time; all visits
-are made in another one: a VM's port every 2 s, its agent every 15 s, the dead less often.
+Each backend is asked in a thread of its own, since it may take its time, and one more thread takes
+their answers; all visits are made in another one: a VM's port every 2 s, its agent every 15 s, the
+dead less often.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from agentclient.access.guest_link import Links
-from agentclient.backends.base import Backend, merge
+from agentclient.backends.base import Backend, Note, PushingBackend, merge
+from agentclient.fleet.discovery import Discovery
 from agentclient.fleet.store import Fleet
-from agentclient.model.errors import FrostwatchError
 from agentclient.model.text import printable
-from agentclient.model.vm import Vm, VmId
+from agentclient.model.vm import VmId
 
 if TYPE_CHECKING:
     from agentclient.fleet.poller import Visits
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 
 SOURCES_EVERY_S: Final = 5.0
 AFTER_A_FAILURE_S: Final = 1.0
+# Once one backend has answered, the others are waited for until so long after they were asked.
+TOGETHER_S: Final = 0.5
 # A VM that has left stays on the screen for so long, to be seen leaving.
 ABSENT_S: Final = 60.0
 
@@ -36,7 +41,10 @@ class Watcher:
     Args:
         fleet: where it is written.
         links: how VMs are reached.
-        sources: where VMs come from.
+        backends: where VMs come from.
+
+    Attributes:
+        discoveries: what each of them lists.
         port_interval_s: seconds between two looks at a VM's monitor.
         agent_interval_s: seconds between two questions to its agent.
         journal: knows what a dead frostwatch has left; None where none is kept.
@@ -46,7 +54,7 @@ class Watcher:
         self,
         fleet: Fleet,
         links: Links,
-        sources: Sequence[Backend],
+        backends: Sequence[Backend],
         *,
         port_interval_s: float = 2.0,
         agent_interval_s: float = 15.0,
@@ -54,7 +62,8 @@ class Watcher:
     ) -> None:
         self._fleet = fleet
         self._links = links
-        self._sources = tuple(sources)
+        self._came = threading.Event()  # a backend has answered, or told of a VM
+        self.discoveries = tuple(Discovery(each, self._came.set) for each in backends)
         self._journal = journal
         self._intervals = (port_interval_s, agent_interval_s)
         self._making = threading.RLock()
@@ -68,15 +77,24 @@ class Watcher:
         self._wanted: deque[VmId] = deque()
         self._absent: dict[VmId, float] = {}  # since when
         self._threads: list[threading.Thread] = []
-        self._problems: tuple[str, ...] = ()
+        self._bug: str | None = None
         self._failure: str | None = None
 
     @property
     def problems(self) -> tuple[str, ...]:
         """A sentence for each source that can't look, for the journal, and for a bug of ours."""
         journal = self._journal.problem if self._journal is not None else None
-        ours = [each for each in (self._failure, journal) if each is not None]
-        return (*ours, *self._problems)
+        ours = [each for each in (self._failure, journal, self._bug) if each is not None]
+        hanging = [f"{note.subject}: {note.text}" for note in self.hanging]
+        return (*ours, *self._failed(), *hanging)
+
+    @property
+    def hanging(self) -> tuple[Note, ...]:
+        """What is to be said of each backend that hangs."""
+        return tuple(note for each in self.discoveries if (note := each.hang) is not None)
+
+    def _failed(self) -> tuple[str, ...]:
+        return tuple(each.problem for each in self.discoveries if each.problem is not None)
 
     def _recovery(self) -> Recovery | None:
         """Return what knows of freezes that were left; all of the journal is behind it."""
@@ -113,6 +131,7 @@ class Watcher:
             wait_s: how long to wait for them, in seconds; a source may take its time.
         """
         if not self._threads:
+            self._subscribe()
             self._begin("sources", self._list_forever)
         self._known.wait(wait_s)
 
@@ -132,6 +151,7 @@ class Watcher:
         """End every visit, and the watching, within a second."""
         self._stopping.set()
         self._started.set()
+        self._came.set()
         self._wake()
         for thread in self._threads:
             thread.join(timeout=1.0)
@@ -139,35 +159,52 @@ class Watcher:
             self._made_visits.close()
             self._made_visits = None
 
-    def find_vms(self) -> tuple[str, ...]:
-        """Ask all sources for their VMs, and write them and what was left there to the fleet.
+    def find_vms(self, *, together: bool = False) -> tuple[str, ...]:
+        """Ask all backends for their VMs, and write them and what was left there to the fleet.
+
+        One that hangs is waited for as long as its `patience_s` says, see `hanging`.
+
+        Args:
+            together: don't wait for one that is much slower than another one.
 
         Returns:
             A sentence for each source that could not look; its VMs stay as they were.
         """
         if self._journal is not None:
             self._journal.begin()  # it starts while the VMs are listed
-        problems = self._list()
+        self._ask_backends()
+        self._take_lists(together=together)
         self._recover()
-        self._problems = problems
-        return problems
+        return self._failed()
 
-    def _list(self) -> tuple[str, ...]:
-        lists: list[list[Vm]] = []
-        problems = []
-        failed = set()
-        for source in self._sources:
-            try:
-                lists.append(source.list_vms())
-            except FrostwatchError as error:
-                lists.append([])
-                failed.add(source.name)
-                problems.append(printable(error))
-        for source, vms in zip(self._sources, merge(lists), strict=True):
-            if source.name not in failed:
-                self._fleet.set_vms(source.name, vms)
+    def _ask_backends(self) -> None:
+        for each in self.discoveries:
+            each.begin()
+
+    def _take_lists(self, *, together: bool) -> None:
+        """Wait for what the backends list, and write it to the fleet."""
+        self._await_lists(time.monotonic() + TOGETHER_S if together else math.inf)
+        for each, vms in zip(
+            self.discoveries, merge([each.vms for each in self.discoveries]), strict=True
+        ):
+            if each.known:
+                self._fleet.set_vms(each.backend.name, vms)
         self._forget_absent(time.monotonic())
-        return tuple(problems)
+
+    def _await_lists(self, until: float) -> None:
+        """Wait until each backend has answered or hangs; if one has, not beyond `until`."""
+        while not self._stopping.is_set():
+            self._came.clear()
+            now, waiting = time.monotonic(), [one for one in self.discoveries if one.in_flight]
+            ends = [end for each in waiting if (end := each.overdue_at) > now]
+            if not ends:
+                return
+            end = max(ends)
+            if len(waiting) < len(self.discoveries):
+                end = min(end, until)
+            if end <= now:
+                return
+            self._came.wait(end - now)
 
     def _recover(self) -> None:
         recovery = self._recovery()
@@ -191,8 +228,13 @@ class Watcher:
         Args:
             timeout_s: how long the visits may take in all.
         """
-        self.find_vms()
+        self.find_vms(together=True)
         self._visits().all_once(timeout_s, self._stopping)
+        if any(each.in_flight for each in self.discoveries):
+            visited = {state.id for state in self._fleet.states()}
+            self._take_lists(together=False)
+            self._recover()
+            self._visits().all_once(timeout_s, self._stopping, visited)
 
     def visit_soon(self, vm_id: VmId) -> None:
         """Visit a VM at once, with its agent."""
@@ -211,23 +253,43 @@ class Watcher:
         self._started.wait()
         self._safely(self._recover)
         self._safely(self._check_journal)
+        due = time.monotonic() + SOURCES_EVERY_S
         while not self._stopping.is_set():
             self._listed.set()
             self._wake()
-            self._stopping.wait(SOURCES_EVERY_S)
-            self._safely(self.find_vms)
+            if not self._came.wait(max(0.0, due - time.monotonic())):
+                due = time.monotonic() + SOURCES_EVERY_S
+                self._ask_backends()
+            self._safely(self._list_and_recover)
 
     def _list_alone(self) -> None:
-        self._problems = self._list()
+        self._ask_backends()
+        self._take_lists(together=True)
+
+    def _list_and_recover(self) -> None:
+        self._take_lists(together=True)
+        self._recover()
+
+    def _subscribe(self) -> None:
+        for each in self.discoveries:
+            if isinstance(each.backend, PushingBackend):
+                each.backend.subscribe(partial(self._changed, each))
+
+    def _changed(self, discovery: Discovery, vm_id: VmId) -> None:
+        """A backend tells of a VM: ask it for all of them, and visit that one."""
+        discovery.begin()
+        self.visit_soon(vm_id)
 
     def _safely(self, look: Callable[[], object]) -> None:
-        """Look; a source's bug must not end the watching (P8)."""
+        """Look; a bug must not end the watching (P8)."""
         if self._stopping.is_set():
             return
         try:
             look()
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told
-            self._problems = (printable(f"a source failed: {error!r}"),)
+            self._bug = printable(f"a source failed: {error!r}")
+        else:
+            self._bug = None
 
     def _visit_forever(self) -> None:
         visits = self._begin_to_visit()

@@ -171,7 +171,9 @@ class FakeWatcher:
     source: FakeSource
     seen: dict[str, VmState]
 
-    def find_vms(self) -> tuple[str, ...]:
+    hanging: tuple[Note, ...] = ()
+
+    def find_vms(self, *, together: bool = False) -> tuple[str, ...]:
         if self.source.problem:
             return (printable(self.source.problem),)
         self.fleet.set_vms(self.source.name, self.source.vms)
@@ -205,6 +207,7 @@ class World:
     seen: dict[str, VmState] = field(default_factory=dict)
     problem: Exception | None = None
     hidden: tuple[Note, ...] = ()
+    hanging: tuple[Note, ...] = ()
     options: list[Options] = field(default_factory=list)
     fleet: Fleet = field(default_factory=Fleet)
 
@@ -228,7 +231,7 @@ class World:
             self.fleet,
             Links(),
             cast(Any, (source,)),
-            cast(Any, FakeWatcher(self.fleet, source, self.seen)),
+            cast(Any, FakeWatcher(self.fleet, source, self.seen, self.hanging)),
             cast(Any, self.operations),
         )
 

@@ -24,6 +24,7 @@ class OtherSource:
     """What this machine has beside a drill."""
 
     name = "qemu"
+    patience_s = 3.0
     vms: Sequence[Vm] = ()
     asked = 0
 

@@ -179,3 +179,12 @@ def test_vms_are_named_on_the_group_and_after_the_command(world: World) -> None:
     assert options.specs == ("name=a,agent=/a", "name=b")
     assert options.read_only
     assert options.interval_s == 5
+
+
+def test_what_hangs_is_not_known_and_said(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    world.add("db", freeze=FreezeInfo(FreezeState.THAWED))
+    world.hanging = (Note("source pve", "it has not answered since 12:00:00", None, hides=True),)
+    assert run(["list", "--exit-code", "--state", "frozen"]) == 3
+    assert "source pve: it has not answered since 12:00:00" in capsys.readouterr().err
+    assert run(["thaw", "--all"]) == 1
+    assert "source pve: it has not answered since 12:00:00" in capsys.readouterr().err

@@ -10,6 +10,7 @@ import pytest
 from agentclient.backends.base import LIBVIRT, Abilities
 from agentclient.backends.explicit import ExplicitBackend, parse_vm_spec
 from agentclient.backends.qemu.backend import QemuBackend
+from agentclient.fleet.discovery import Discovery
 from agentclient.fleet.doctor import (
     Finding,
     FindingLevel,
@@ -190,14 +191,14 @@ class BrokenSource(ExplicitBackend):
 
 
 def test_a_source_that_fails_is_one_problem() -> None:
-    (finding,) = check_source(BrokenSource([]))
+    (finding,) = check_source(Discovery(BrokenSource([])))
     assert finding == Finding(
         "source socket", FindingLevel.PROBLEM, "can't list the processes in /proc: gone"
     )
 
 
 def test_an_empty_source_says_what_to_do() -> None:
-    (finding,) = check_source(ExplicitBackend([]))
+    (finding,) = check_source(Discovery(ExplicitBackend([])))
     assert finding.level is FindingLevel.WARNING
     assert "--vm" in str(finding.advice)
 
@@ -206,7 +207,7 @@ def test_a_source_says_what_it_found_and_could_not_see(tmp_path: Path) -> None:
     proc = FakeProc(tmp_path / "proc")
     proc.add(70, command_lines.BY_HAND)
     proc.add(71, ["qemu", "-name", "x", "-readconfig", "/etc/x\x1b"])
-    found, noted = check_source(QemuBackend(proc.path, tmp_path))
+    found, noted = check_source(Discovery(QemuBackend(proc.path, tmp_path)))
     assert found.level is FindingLevel.OK
     assert found.text.startswith("2 VMs found")
     assert "port state" in found.text
@@ -219,7 +220,7 @@ def test_the_whole_examination(tmp_path: Path) -> None:
     proc.add(70, command_lines.LIBVIRT_9)
     source = QemuBackend(proc.path, tmp_path)
     states = [VmState(vm) for vm in source.list_vms()]
-    findings = examine([source], [*states, HEALTHY], {WEB.id: SEEN})
+    findings = examine([Discovery(source)], [*states, HEALTHY], {WEB.id: SEEN})
     assert {one.subject for one in findings} >= {"python", "platform", "user", "source qemu"}
     # The source and the VM's state both say it; a person reads it once.
     assert [one.text for one in about(findings, VmId("qemu", "db"))] == [LIBVIRT]

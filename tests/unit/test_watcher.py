@@ -27,6 +27,7 @@ class FakeSource:
     """One VM that nothing can reach: a visit finds that out without any socket."""
 
     name = "fake"
+    patience_s = 3.0
 
     def __init__(self) -> None:
         self.asked = 0

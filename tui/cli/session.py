@@ -56,15 +56,23 @@ class Engine:
     drill: Drill | None = None
     journal: Journal | None = None
 
-    def look(self) -> tuple[str, ...]:
+    def look(self, *, together: bool = False) -> tuple[str, ...]:
         """Find the VMs, and return a sentence for each source that could not look.
+
+        Args:
+            together: don't wait for a source that is much slower than another one.
 
         Raises:
             BadInput: a VM that was named with ``--vm`` can't be reached from here.
         """
         if self.explicit is not None:
             self.explicit.check_sockets()
-        return self.watcher.find_vms()
+        return self.watcher.find_vms(together=together)
+
+    @property
+    def hanging(self) -> tuple[str, ...]:
+        """A sentence for each source that hangs."""
+        return tuple(f"{note.subject}: {note.text}" for note in self.watcher.hanging)
 
     def visit(self) -> None:
         """Visit every VM once, with its agent; those that don't answer cost a little each."""
@@ -77,7 +85,7 @@ class Engine:
             BadInput: one of them is unknown, ambiguous, or can't be reached from here; why a
                 source could not look is part of the sentence.
         """
-        problems = self.look()
+        problems = (*self.look(), *self.hanging)
         try:
             found = {state.id: state.vm for state in map(self.fleet.find, names)}
         except BadInput as problem:
@@ -138,7 +146,7 @@ def build_engine(options: Options) -> Engine:
 def has_vms(options: Options) -> bool:
     """Return whether there is any VM here, or a source that can't tell."""
     with engine_for(options) as engine:
-        return bool(engine.look() or engine.fleet.states())
+        return bool(engine.look() or engine.hanging or engine.fleet.states())
 
 
 @contextmanager

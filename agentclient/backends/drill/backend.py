@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agentclient.access.guest_link import Link, Opener, connect
-from agentclient.backends.base import Abilities, Note
+from agentclient.backends.base import LOCAL_S, Abilities, Note
 from agentclient.backends.drill.processes import Drill
 from agentclient.backends.drill.troubles import BEHAVIOURS, Trouble
 from agentclient.model.errors import FrostwatchError
@@ -18,6 +18,7 @@ class DrillBackend:
     """
 
     name = DRILL_SOURCE
+    patience_s = LOCAL_S
 
     def __init__(self, drill: Drill) -> None:
         self._drill = drill

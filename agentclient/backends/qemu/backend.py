@@ -17,7 +17,7 @@ from typing import NamedTuple
 from agentclient.access.guest_link import Link, Opener, connect
 from agentclient.access.host.peer import PeersOfSockets, suits
 from agentclient.access.host.process import socket_identity, user_name
-from agentclient.backends.base import LIBVIRT, Abilities, Note
+from agentclient.backends.base import LIBVIRT, LOCAL_S, Abilities, Note
 from agentclient.backends.qemu.command import AgentPort, Chardev, QemuCommand
 from agentclient.backends.qemu.command_parser import parse_command_line
 from agentclient.backends.qemu.processes import QemuProcess, find_qemu
@@ -93,6 +93,7 @@ class QemuBackend:
     """
 
     name = SOURCE
+    patience_s = LOCAL_S
 
     def __init__(self, proc: Path = Path("/proc"), pve: Path = Path("/etc/pve")) -> None:
         self._proc = proc

@@ -51,7 +51,7 @@ def _examine(options: Options, name: str | None) -> tuple[Finding, ...]:
         engine.watcher.find_vms()
         found = engine.fleet.find(name) if name is not None else None
         engine.visit()
-        findings = examine(engine.sources, engine.fleet.states())
+        findings = examine(engine.watcher.discoveries, engine.fleet.states())
         if engine.journal is not None:
             findings += tuple(check_journal(*_of_journal(engine.journal)))
     return about(findings, found.id) if found is not None else findings

@@ -141,7 +141,7 @@ def list_vms(
 ) -> int:
     """Visit all VMs once, print those that are asked for, and return the exit code."""
     with session.engine_for(options) as engine:
-        problems = engine.look()
+        problems = engine.look(together=True)
         engine.visit()
         at = now()
         # A drill's guests are others each time: what they were is not to be remembered.
@@ -149,6 +149,7 @@ def list_vms(
         forgotten = None if journal is None else remember(engine.fleet, journal, at)
         states = engine.fleet.states()
         unseen = [note for source in engine.sources for note in source.notes() if note.hides]
+        hanging = engine.hanging
         untold = () if journal is None else _of_journal(journal)
     for told in (*untold, *map(_left, states)):
         if told is not None:
@@ -156,7 +157,7 @@ def list_vms(
     if forgotten and wanted.older_than_s is not None:
         click.echo(f"frostwatch: {printable(forgotten)}", err=True)
     found = [state for state in states if wanted.matches(state, at)]
-    for problem in problems:
+    for problem in (*problems, *hanging):
         click.echo(f"frostwatch: {problem}", err=True)
     if as_json:
         _print([dumps(vm_object(state)) for state in found])
@@ -174,7 +175,7 @@ def list_vms(
         click.echo(f"frostwatch: {printable(sentence)}", err=True)
     if found:
         return 1
-    return BAD_INPUT if problems else UNKNOWN if unknown else 0
+    return BAD_INPUT if problems else UNKNOWN if unknown or hanging else 0
 
 
 def may_be_frozen(state: VmState) -> bool:

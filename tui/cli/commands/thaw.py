@@ -56,15 +56,16 @@ def thaw_command(
 
 
 def _frozen(engine: Engine) -> tuple[tuple[Vm, ...], int]:
-    """Return the VMs that are frozen, and the number of those that may be; tell which these are."""
-    for problem in engine.look():
+    """Return the VMs that are frozen, and how many more may be; tell which these are."""
+    for problem in (*engine.look(), *engine.hanging):
         click.echo(f"frostwatch: {problem}", err=True)
     engine.visit()
     states = engine.fleet.states()
     unknown = [one for one in states if one.freeze.state is None and may_be_frozen(one)]
     for state in unknown:
         click.echo(f"frostwatch: {printable(_not_asked(state))}", err=True)
-    return tuple(one.vm for one in states if one.freeze.state not in _LEFT_ALONE), len(unknown)
+    frozen = tuple(one.vm for one in states if one.freeze.state not in _LEFT_ALONE)
+    return frozen, len(unknown) + len(engine.hanging)
 
 
 _LEFT_ALONE = (None, FreezeState.THAWED)

@@ -1,0 +1,102 @@
+"""Asks a backend for its VMs in a thread of its own: one that hangs keeps nobody waiting.
+
+A directory service, a dead NFS server or a remote API may never answer. Its VMs stay then as they
+were listed last, that is told, and it is not asked once more before it has answered.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+from agentclient.backends.base import Backend, Note
+from agentclient.model.clock import now as wall_now
+from agentclient.model.errors import FrostwatchError
+from agentclient.model.text import printable
+from agentclient.model.vm import Vm
+
+
+class Discovery:
+    """What one backend lists; thread-safe.
+
+    Args:
+        backend: it.
+        came: is called in its thread each time it has answered.
+
+    Attributes:
+        vms: what it has listed last.
+        problem: why it could not look the last time, in one sentence; None if it could.
+        known: it could look the last time that it has answered.
+    """
+
+    def __init__(self, backend: Backend, came: Callable[[], None] = lambda: None) -> None:
+        self.backend = backend
+        self.vms: tuple[Vm, ...] = ()
+        self.problem: str | None = None
+        self.known = False
+        self._came = came
+        self._lock = threading.Lock()
+        self._answered = threading.Event()
+        self._answered.set()
+        self._began = 0.0
+        self._began_at = datetime.min
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether it has been asked, and has not answered yet."""
+        return not self._answered.is_set()
+
+    @property
+    def overdue_at(self) -> float:
+        """When it is said to hang, by the monotonic clock; infinite if it has answered."""
+        return self._began + self.backend.patience_s if self.in_flight else float("inf")
+
+    @property
+    def hang(self) -> Note | None:
+        """What is to be said of a backend that hangs; None if it does not."""
+        if time.monotonic() < self.overdue_at:
+            return None
+        name = printable(self.backend.name, 60)
+        text = (
+            f"it has not answered since {self._began_at:%H:%M:%S}: its VMs are shown as they were"
+            " listed last, and others may be missing"
+        )
+        advice = "See what it waits for: a name service, a network file system, a remote host."
+        return Note(f"source {name}", text, advice, hides=True)
+
+    def begin(self) -> None:
+        """Ask for its VMs; does nothing if it has not answered yet since the last time."""
+        with self._lock:
+            if self.in_flight:
+                return
+            self._began, self._began_at = time.monotonic(), wall_now()
+            self._answered.clear()
+        thread = threading.Thread(
+            target=self._list, name=f"list of {self.backend.name}", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError as error:
+            self._failed(f"the source {self.backend.name} can't be asked: {error}")
+            self._answered.set()
+
+    def wait(self) -> None:
+        """Wait until it has answered, or is said to hang."""
+        self._answered.wait(max(0.0, self._began + self.backend.patience_s - time.monotonic()))
+
+    def _list(self) -> None:
+        try:
+            vms = self.backend.list_vms()
+        except FrostwatchError as error:
+            self._failed(str(error))
+        except Exception as error:  # noqa: BLE001 - P8: whatever it is, it costs its own VMs alone
+            self._failed(f"a source failed: {error!r}")
+        else:
+            self.vms, self.problem, self.known = tuple(vms), None, True
+        self._answered.set()
+        self._came()
+
+    def _failed(self, why: str) -> None:
+        self.problem, self.known = printable(why), False

@@ -1,0 +1,172 @@
+"""A backend that hangs costs no other a second, is told, and is asked by one thread at a time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from agentclient.access.guest_link import Links
+from agentclient.backends.base import Backend
+from agentclient.fleet import watcher as watching
+from agentclient.fleet.discovery import Discovery
+from agentclient.fleet.doctor import check_source
+from agentclient.fleet.findings import FindingLevel
+from agentclient.fleet.store import Fleet
+from agentclient.fleet.watcher import Watcher
+from agentclient.model.states import AgentState
+from agentclient.model.vm import Vm, VmId
+from tests.unit.backends import FakeBackend, FakePushingBackend
+from tests.unit.no_thread import no_thread
+
+FAST, SLOW = VmId("fast", "db"), VmId("slow", "web")
+
+
+@pytest.fixture
+def slow() -> Iterator[FakeBackend]:
+    one = FakeBackend("slow", "web")
+    yield one
+    one.door.set()
+
+
+@pytest.fixture
+def fleet() -> Fleet:
+    return Fleet()
+
+
+@pytest.fixture
+def watcher(fleet: Fleet, slow: FakeBackend) -> Iterator[Watcher]:
+    one = Watcher(fleet, Links(), [slow, FakePushingBackend("fast", "db")])
+    yield one
+    slow.door.set()
+    one.stop()
+
+
+def until(found: Callable[[], object], within_s: float = 10.0) -> None:
+    end = time.monotonic() + within_s
+    while not found():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def ids(fleet: Fleet) -> set[VmId]:
+    return {state.id for state in fleet.states()}
+
+
+def lists() -> list[str]:
+    return [one.name for one in threading.enumerate() if one.name.startswith("list of")]
+
+
+def test_all_are_listed_where_none_hangs(watcher: Watcher, fleet: Fleet) -> None:
+    assert watcher.find_vms() == ()
+    assert ids(fleet) == {FAST, SLOW}
+    assert not watcher.hanging
+    assert not lists()
+
+
+def test_who_hangs_keeps_nobody_waiting_and_is_told(
+    watcher: Watcher, fleet: Fleet, slow: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "SOURCES_EVERY_S", 0.02)
+    slow.door.clear()
+    began = time.monotonic()
+    watcher.list_first(wait_s=10.0)
+    assert time.monotonic() - began < 1.0
+    assert ids(fleet) == {FAST}
+    watcher.start()
+    until(lambda: watcher.problems)
+    (problem,) = watcher.problems
+    assert problem.startswith("source slow: it has not answered since ")
+    assert "shown as they were listed last" in problem
+    fast = watcher.discoveries[1].backend
+    assert isinstance(fast, FakeBackend)
+    until(lambda: fast.asked > 5)
+    assert (slow.asked, slow.most_at_once, lists().count("list of slow")) == (1, 1, 1)
+    slow.door.set()
+    until(lambda: SLOW in ids(fleet))
+    until(lambda: slow.asked > 2)
+    assert slow.most_at_once == 1
+    assert watcher.problems == ()
+
+
+def test_who_hangs_later_keeps_its_vms(watcher: Watcher, fleet: Fleet, slow: FakeBackend) -> None:
+    watcher.find_vms()
+    slow.door.clear()
+    watcher.find_vms()
+    (note,) = watcher.hanging
+    assert note.hides
+    state = fleet.get(SLOW)
+    assert state.present
+
+
+def test_who_answers_late_is_visited_all_the_same(
+    watcher: Watcher, fleet: Fleet, slow: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command that looks once visits the others meanwhile."""
+    monkeypatch.setattr(watching, "TOGETHER_S", 0.01)
+    slow.patience_s = 20.0
+    slow.door.clear()
+    done = threading.Event()
+
+    def visit() -> None:
+        watcher.visit_all(5.0)
+        done.set()
+
+    threading.Thread(target=visit).start()
+
+    def was_visited(vm_id: VmId) -> bool:
+        found = [state for state in fleet.states() if state.id == vm_id]
+        return bool(found) and found[0].agent.state is AgentState.NONE
+
+    until(lambda: was_visited(FAST))
+    assert not done.is_set()
+    slow.door.set()
+    assert done.wait(10.0)
+    assert was_visited(SLOW)
+
+
+def test_a_backend_may_tell_what_has_changed(watcher: Watcher, fleet: Fleet) -> None:
+    watcher.start()
+    until(lambda: FAST in ids(fleet))
+    fast = watcher.discoveries[1].backend
+    assert isinstance(fast, FakePushingBackend)
+    new = VmId("fast", "new")
+    fast.vms.append(Vm(new))
+    fast.told(new)
+    until(lambda: new in ids(fleet), watching.SOURCES_EVERY_S / 2)
+    until(lambda: fleet.get(new).agent.state is AgentState.NONE, 2.0)
+
+
+def test_a_bug_of_one_costs_no_other(fleet: Fleet) -> None:
+    class Broken(FakeBackend):
+        def list_vms(self) -> list[Vm]:
+            raise RuntimeError("a bug")
+
+    broken: Backend = Broken("broken", "x")
+    watcher = Watcher(fleet, Links(), [broken, FakeBackend("fast", "db")])
+    assert watcher.find_vms() == ("a source failed: RuntimeError('a bug')",)
+    assert ids(fleet) == {FAST}
+
+
+def test_the_doctor_says_who_hangs(slow: FakeBackend) -> None:
+    slow.door.clear()
+    (finding,) = check_source(Discovery(slow))
+    assert finding.level is FindingLevel.PROBLEM
+    assert "has not answered since" in finding.text
+    assert finding.advice
+
+
+def test_where_no_thread_can_be_had_it_is_asked_again(
+    slow: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = Discovery(slow)
+    with monkeypatch.context() as poor:
+        poor.setattr(threading.Thread, "start", no_thread)
+        one.begin()
+    assert "can't start new thread" in (one.problem or "")
+    assert not one.in_flight
+    one.begin()
+    one.wait()
+    assert (one.problem, [vm.id for vm in one.vms]) == (None, [SLOW])
