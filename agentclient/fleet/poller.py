@@ -91,9 +91,13 @@ class Visits:
         Args:
             now: the monotonic clock's time.
         """
-        known = {state.id for state in self._fleet.states()}
-        for vm_id in self._rounds.keep(known, now):
+        states = self._fleet.states()
+        for vm_id in self._rounds.keep({state.id for state in states}, now):
             self._links.forget(vm_id)
+        for state in states:
+            policy = state.vm.policy
+            if policy is not None:
+                self._rounds.pace(state.id, policy.monitor_interval_s, policy.agent_interval_s)
 
     def turn(self, now: float) -> None:
         """Begin what is due, and take the steps for what comes within a second.

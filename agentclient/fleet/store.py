@@ -48,15 +48,23 @@ class Fleet:
     Args:
         logs: where log lines are kept; None for as many as usual.
         wall: the wall clock for log lines.
+        configure: adds what the operator has set for a VM to what its source lists.
     """
 
-    def __init__(self, *, logs: Logs | None = None, wall: Callable[[], datetime] = now) -> None:
+    def __init__(
+        self,
+        *,
+        logs: Logs | None = None,
+        wall: Callable[[], datetime] = now,
+        configure: Callable[[Vm], Vm] = lambda vm: vm,
+    ) -> None:
         self._lock = threading.Lock()
         self._states: dict[VmId, VmState] = {}
         self._worded: dict[VmId, int] = {}  # whose words changed last is the last one
         self._removed: dict[VmId, int] = {}
         self._logs = logs or Logs()
         self.wall = wall
+        self._configure = configure
         self._version = 0
         self._readers: list[FleetReader] = []
 
@@ -108,7 +116,7 @@ class Fleet:
         when nothing is in flight on it (see `forget_absent`); one that came back as another
         process starts afresh.
         """
-        listed = {vm.id: vm for vm in vms}
+        listed = {vm.id: self._configure(vm) for vm in vms}
         with self._lock:
             for vm_id, vm in listed.items():
                 old = self._states.get(vm_id)

@@ -29,6 +29,8 @@ class Round:
     Attributes:
         due: when it is visited next; infinite while it is being visited.
         agent_due: from when on a visit asks its agent as well.
+        port_interval_s: seconds between two looks at its monitor.
+        agent_interval_s: seconds between two questions to its agent.
         blind: how often in a row its monitor could not be looked at.
         misses: how often in a row its agent has not answered.
         was_open: whether its port was open at the last visit; None if that is not known.
@@ -39,6 +41,8 @@ class Round:
 
     due: float
     agent_due: float
+    port_interval_s: float
+    agent_interval_s: float
     blind: int = 0
     misses: int = 0
     was_open: bool | None = None
@@ -51,8 +55,8 @@ class Rounds:
     """The schedule of all VMs; times are seconds of the monotonic clock.
 
     Args:
-        port_interval_s: seconds between two looks at a VM's monitor.
-        agent_interval_s: seconds between two questions to its agent.
+        port_interval_s: seconds between two looks at a VM's monitor, unless it has its own pace.
+        agent_interval_s: seconds between two questions to its agent, likewise.
     """
 
     def __init__(self, port_interval_s: float, agent_interval_s: float) -> None:
@@ -78,12 +82,20 @@ class Rounds:
         questions_s = min(self._agent_interval_s, len(new) / FIRST_QUESTIONS_A_SECOND)
         for index, vm_id in enumerate(new):
             share = index / len(new)
-            self._rounds[vm_id] = Round(0.0, now + share * questions_s)
+            agent_due = now + share * questions_s
+            self._rounds[vm_id] = Round(
+                0.0, agent_due, self._port_interval_s, self._agent_interval_s
+            )
             self._put(vm_id, now + share * looks_s)
         gone = [vm_id for vm_id in self._rounds if vm_id not in known]
         for vm_id in gone:
             del self._rounds[vm_id]
         return gone
+
+    def pace(self, vm_id: VmId, port_interval_s: float, agent_interval_s: float) -> None:
+        """Give a VM intervals of its own, from its next visit on."""
+        round_ = self._rounds[vm_id]
+        round_.port_interval_s, round_.agent_interval_s = port_interval_s, agent_interval_s
 
     def soon(self, vm_id: VmId, now: float) -> None:
         """Have a VM visited at once, with its agent."""
@@ -133,7 +145,7 @@ class Rounds:
             round_.hurry = False
             self._put(vm_id, now)
             return
-        interval = self._port_interval_s * _back_off(round_.blind)
+        interval = round_.port_interval_s * _back_off(round_.blind)
         self._put(vm_id, max(now, began + interval))
 
     def asked(
@@ -156,9 +168,9 @@ class Rounds:
         """
         round_ = self._rounds[vm_id]
         round_.misses = 0 if alive else round_.misses + 1
-        interval_s = self._agent_interval_s * _back_off(round_.misses)
+        interval_s = round_.agent_interval_s * _back_off(round_.misses)
         if rarely:
-            interval_s = max(interval_s, RARELY * self._agent_interval_s)
+            interval_s = max(interval_s, RARELY * round_.agent_interval_s)
         round_.agent_due = now + min(interval_s, within_s)
 
     def _put(self, vm_id: VmId, at: float) -> None:

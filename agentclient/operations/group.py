@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final, Generic, Protocol, TypeVar
 
+from agentclient.config.tree import DEFAULTS
 from agentclient.model.durations import in_words
 from agentclient.model.errors import NO_THREAD, BadInput, FrostwatchError
 from agentclient.model.events import Event, EventKind, OnEvent
@@ -21,7 +22,7 @@ from agentclient.model.request import FreezeRequest
 from agentclient.model.states import OutcomeKind
 from agentclient.model.vm import Vm, VmId
 
-DEFAULT_WITHIN_S: Final = 30.0
+DEFAULT_WITHIN_S: Final = DEFAULTS.within_s
 # A thaw takes milliseconds; one that takes longer must not keep the other guests frozen.
 NEXT_THAW_S: Final = 2.0
 # Each window would end by itself so much later than the group ends it.

@@ -11,6 +11,7 @@ from agentclient.fleet.store import Fleet
 from agentclient.model.clock import now
 from agentclient.model.errors import BadInput
 from agentclient.model.outcome import Outcome
+from agentclient.model.policy import VmPolicy
 from agentclient.model.snapshot import Progress, VmState
 from agentclient.model.states import Level, OutcomeKind, Phase, RunState
 from agentclient.model.vm import AgentChannel, Process, Vm, VmId
@@ -401,3 +402,13 @@ def test_writers_and_readers_in_many_threads_lose_nothing() -> None:
     assert known == {state.id: state for state in fleet.states()}
     assert all((state.trouble or "").count("+") == 200 for state in fleet.states())
     assert fleet.log_since(VmId("qemu", "0"))[-1].number == 200
+
+
+def test_what_is_set_for_a_vm_comes_with_it_whoever_lists_it() -> None:
+    policy = VmPolicy(hold_s=3.0)
+    fleet = Fleet(configure=lambda vm: vm._replace(policy=policy))
+    fleet.set_vms("qemu", [vm("a")])
+    assert fleet.get(A).vm == vm("a")._replace(policy=policy)
+    version = fleet.version
+    fleet.set_vms("qemu", [vm("a")])
+    assert fleet.version == version

@@ -156,3 +156,24 @@ def test_no_order_of_events_loses_a_vm_or_visits_it_twice_at_once(
     while (taken := rounds.take(later)) is not None:
         visited.add(taken)
     assert visited == ids(5)
+
+
+def test_a_vm_has_a_pace_of_its_own_and_keeps_it() -> None:
+    rounds = rounds_of(2)
+    slow, usual = sorted(ids(2))
+    rounds.pace(slow, 5.0, 60.0)
+    rounds.asked(slow, 100.0, alive=True)
+    rounds.asked(usual, 100.0, alive=True)
+    assert (rounds[slow].agent_due, rounds[usual].agent_due) == (160.0, 115.0)
+    rounds.asked(slow, 100.0, alive=True, rarely=True)
+    assert rounds[slow].agent_due == 100.0 + 8 * 60.0
+    at: dict[VmId, list[float]] = {slow: [], usual: []}
+    while rounds.next_at < 110.0:
+        due = rounds.next_at
+        vm_id = rounds.take(due)
+        assert vm_id is not None
+        at[vm_id].append(due)
+        rounds.visited(vm_id, due, due, blind=False)
+        rounds.keep(ids(2), due)
+    assert [b - a for a, b in zip(at[slow], at[slow][1:], strict=False)] == [5.0]
+    assert {b - a for a, b in zip(at[usual], at[usual][1:], strict=False)} == {2.0}

@@ -4,5 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-DEFAULT_GUESTS: Final = 24
-MOST_GUESTS: Final = 10_000
+from agentclient.config.tree import DEFAULTS, MOST_DRILL_GUESTS
+
+DEFAULT_GUESTS: Final = DEFAULTS.drill_guests
+MOST_GUESTS: Final = MOST_DRILL_GUESTS
