@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from agentclient.model.text import printable
 
@@ -22,6 +21,8 @@ SENTINEL: Final = b"\xff"
 # A sync's reply is shorter than this, also where it ends a line that is too long.
 LONGEST_SYNC_REPLY: Final = 256
 
+# `json.dumps` makes one for each call, and each visit sends two messages.
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"))
 # A string that is never closed reaches to the line's end, and nothing is tried twice: otherwise a
 # guest could keep us busy for hours with one line of quotes and backslashes.
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
@@ -29,8 +30,7 @@ _SQUARE = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """One line, without its end.
 
     Attributes:
@@ -101,7 +101,7 @@ class LineBuffer:
 
 def encoded(message: Mapping[str, object]) -> bytes:
     """Return a message as one line of JSON with its end."""
-    return json.dumps(message, separators=(",", ":")).encode() + b"\n"
+    return _ENCODER.encode(message).encode() + b"\n"
 
 
 def decoded(line: bytes, max_depth: int) -> tuple[str | None, dict[str, object]]:
