@@ -23,9 +23,9 @@ from agentclient.model.errors import (
 )
 from agentclient.model.states import Cause, FreezeState
 from agentclient.model.text import printable
+from agentclient.protocol.qga_commands import STATUS
 from agentclient.protocol.qga_events import Dropped, Failure, PassedOver, Reply, Synced, WireEvent
 from agentclient.protocol.qga_replies import (
-    STATUS,
     AgentInfo,
     Listed,
     agent_info,

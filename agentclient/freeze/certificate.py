@@ -11,7 +11,7 @@ from typing import Final
 from agentclient.freeze.coverage import count
 from agentclient.freeze.evidence import EvidenceName, with_evidence
 from agentclient.freeze.port_watch import PortWatch
-from agentclient.freeze.thaw_machine import ThawReport
+from agentclient.freeze.thaw_plan import ThawReport
 from agentclient.freeze.verdict import FROZEN, HALF
 from agentclient.freeze.window import Window
 from agentclient.model.outcome import Evidence, Outcome

@@ -26,7 +26,7 @@ from agentclient.freeze.coverage import Coverage
 from agentclient.freeze.effects import Effect, NewTicket, Resync, Send, Tell
 from agentclient.freeze.evidence import Facts
 from agentclient.freeze.port_watch import CHANGE_TEXT, DEATHS, RELEASED_BY, Change, PortWatch
-from agentclient.freeze.thaw_machine import ThawReport
+from agentclient.freeze.thaw_plan import ThawReport
 from agentclient.freeze.verdict import (
     LEVELS,
     based_on,
@@ -45,6 +45,7 @@ from agentclient.model.outcome import Outcome
 from agentclient.model.request import Schedule
 from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import ENDS, Cause, FreezeState, Level, OutcomeKind, Phase, Stuck
+from agentclient.protocol.qga_commands import FREEZE, FREEZE_LIST, STATUS
 from agentclient.protocol.qga_events import (
     SENTINEL_ERROR,
     Dropped,
@@ -54,10 +55,9 @@ from agentclient.protocol.qga_events import (
     Synced,
     WireEvent,
 )
-from agentclient.protocol.qga_replies import STATUS, file_systems_counted, freeze_state
 
-FREEZE: Final = "guest-fsfreeze-freeze"
-FREEZE_LIST: Final = "guest-fsfreeze-freeze-list"
+# How long the channel is read for a last reply once the port was seen closed; and as long again
+from agentclient.protocol.qga_replies import file_systems_counted, freeze_state
 
 # How long the channel is read for a last reply once the port was seen closed; and as long again
 # where a new agent has opened it already, so that it can be asked what it knows.

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from agentclient.freeze.effects import Effect, NewTicket, Tell
 from agentclient.freeze.freeze_machine import FreezeMachine, FreezePlan, State
-from agentclient.freeze.thaw_machine import ThawMachine, ThawPlan, ThawReport
+from agentclient.freeze.thaw_machine import ThawMachine
+from agentclient.freeze.thaw_plan import ThawPlan, ThawReport
 from agentclient.model.events import EventKind
 from agentclient.model.next_command import thaw_command
 from agentclient.model.outcome import Outcome
@@ -317,7 +318,7 @@ class FreezeProcedure:
             self.freeze.abandon_hold()
             effects += self._hand_over(now)
         if self.thaw is not None:
-            self.thaw.abandon(now)
+            effects += self.thaw.on_instruction(now, Instruction.GIVE_UP)
         return effects + self._hand_over(now)
 
     def _dead(self) -> bool:

@@ -14,8 +14,9 @@ from agentclient.freeze.port_watch import CHANGE_TEXT, DEATHS, Change, PortWatch
 from agentclient.model.durations import in_words
 from agentclient.model.events import EventKind
 from agentclient.model.states import FreezeState, Level
+from agentclient.protocol.qga_commands import STATUS
 from agentclient.protocol.qga_events import Reply, Synced, WireEvent
-from agentclient.protocol.qga_replies import STATUS, freeze_state
+from agentclient.protocol.qga_replies import freeze_state
 
 LAST_LOOK_S: Final = 0.5
 # How long a Windows guest's shadow copy keeps writes back (protocol §3.12).

@@ -15,7 +15,7 @@ from typing import Final
 
 from agentclient.access.stream import Channel, UnixChannel
 from agentclient.freeze.effects import Tell
-from agentclient.freeze.thaw_machine import ThawReport
+from agentclient.freeze.thaw_plan import ThawReport
 from agentclient.holder.client import Fate, Guard, HolderClient, NoHolder
 from agentclient.journal.rows import Reference
 from agentclient.model.events import EventKind

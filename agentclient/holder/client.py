@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Final
 
 from agentclient.access.stream import Channel, UnixChannel
-from agentclient.freeze.thaw_machine import ThawReport
+from agentclient.freeze.thaw_plan import ThawReport
 from agentclient.holder.messages import Body, Do, Say, peer_in, text
 from agentclient.holder.process import ACK_S, HolderProcess, NoHolder, started
 from agentclient.journal.rows import Reference

@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Final
 
 from agentclient.access.multiplexer import Visitor
-from agentclient.freeze.thaw_machine import ThawReport
+from agentclient.freeze.thaw_plan import ThawReport
 from agentclient.holder.diary import Diary
 from agentclient.holder.messages import (
     SILENCE_S,

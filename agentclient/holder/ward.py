@@ -18,7 +18,8 @@ from agentclient.access.presence import Absence, Server, is_gone, server_of
 from agentclient.access.stream import Channel, ConnectFailed, StreamEnded, UnixChannel, UnixEndpoint
 from agentclient.freeze.effects import Effect, Resync, Send
 from agentclient.freeze.port_watch import PortWatch
-from agentclient.freeze.thaw_machine import WATCH_S, ThawMachine, ThawPlan, ThawReport
+from agentclient.freeze.thaw_machine import WATCH_S, ThawMachine
+from agentclient.freeze.thaw_plan import ThawPlan, ThawReport
 from agentclient.holder.messages import Body, number, peer_of, text
 from agentclient.holder.relay import Relay
 from agentclient.model.snapshot import MonitorView

@@ -13,7 +13,6 @@ from agentclient.access.guest_link import Link
 from agentclient.access.presence import Absence
 from agentclient.access.stream import Channel, ConnectFailed, StreamEnded, wait_any
 from agentclient.freeze.effects import Effect, Resync, Send, Tell
-from agentclient.freeze.thaw_machine import THAW
 from agentclient.holder.care import Care
 from agentclient.holder.client import Fate
 from agentclient.model.events import EventKind
@@ -23,6 +22,7 @@ from agentclient.model.states import Level, RunState
 from agentclient.operations.control import Control
 from agentclient.operations.preflight import Reporter
 from agentclient.protocol.qga import pause_s
+from agentclient.protocol.qga_commands import THAW
 
 # A look must not keep us from reading the agent's answer; a busy monitor is looked at again soon.
 from agentclient.protocol.qga_events import Dropped, WireEvent

@@ -15,7 +15,8 @@ from agentclient.freeze.effects import Tell
 from agentclient.freeze.freeze_machine import FreezePlan
 from agentclient.freeze.port_watch import PortWatch
 from agentclient.freeze.procedure import FreezeProcedure
-from agentclient.freeze.thaw_machine import WATCH_S, ThawMachine, ThawPlan, ThawReport
+from agentclient.freeze.thaw_machine import WATCH_S, ThawMachine
+from agentclient.freeze.thaw_plan import ThawPlan, ThawReport
 from agentclient.freeze.verdict import refused
 from agentclient.freeze.window import WINDOWS_S
 from agentclient.holder.care import Care

@@ -6,7 +6,6 @@ All of it must be asked before: a frozen guest answers little (protocol §3.2).
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Final
 
 from agentclient.access.agent import GuestAgent
 from agentclient.access.guest_link import Link
@@ -20,18 +19,21 @@ from agentclient.freeze.coverage import (
     system_of,
 )
 from agentclient.freeze.disks import without_file_systems, writable_disks
-from agentclient.freeze.freeze_machine import FREEZE, FREEZE_LIST
-from agentclient.freeze.thaw_machine import THAW
 from agentclient.freeze.verdict import refused
 from agentclient.model.errors import CommandFailed
 from agentclient.model.outcome import FileSystem, Outcome
 from agentclient.model.states import Refusal
-from agentclient.protocol.qga_replies import STATUS, AgentInfo, Listed, disks
+from agentclient.protocol.qga_commands import (
+    DISKS,
+    FILE_SYSTEMS,
+    FREEZE,
+    FREEZE_LIST,
+    OS_INFO,
+    STATUS,
+    THAW,
+)
+from agentclient.protocol.qga_replies import AgentInfo, Listed, disks
 from agentclient.protocol.qmp import QmpReply
-
-LIST: Final = "guest-get-fsinfo"
-DISKS: Final = "guest-get-disks"
-OS: Final = "guest-get-osinfo"
 
 
 def refused_by(info: AgentInfo, command: str) -> str | None:
@@ -103,7 +105,7 @@ class Survey:
         try:
             listed = self._agent.fsinfo(self._patience_s)
         except CommandFailed as error:
-            return refused_by(self._info, LIST) or error.desc
+            return refused_by(self._info, FILE_SYSTEMS) or error.desc
         found = listed.file_systems
         return Coverage(
             found, self._mounts, self._system(found), self._bare_disks(listed), listed.problem
@@ -114,7 +116,7 @@ class Survey:
         if not any(one.kind.lower() in FREEBSD_HINTS for one in found):
             return System.OTHER
         try:
-            return system_of(self._agent.request(OS, timeout_s=self._patience_s))
+            return system_of(self._agent.request(OS_INFO, timeout_s=self._patience_s))
         except CommandFailed:
             return system_by(found)
 

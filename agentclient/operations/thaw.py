@@ -19,7 +19,8 @@ from agentclient.access.self_check import uuid_of
 from agentclient.access.stream import ConnectFailed
 from agentclient.freeze.effects import Tell
 from agentclient.freeze.port_watch import RELEASED_BY, PortWatch
-from agentclient.freeze.thaw_machine import ThawMachine, ThawPlan, ThawReport
+from agentclient.freeze.thaw_machine import ThawMachine
+from agentclient.freeze.thaw_plan import ThawPlan, ThawReport
 from agentclient.model.durations import in_words
 from agentclient.model.events import EventKind
 from agentclient.model.next_command import thaw_command

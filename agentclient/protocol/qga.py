@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from agentclient.model.text import printable
+from agentclient.protocol.qga_commands import PLAIN_SYNC, SYNC
 from agentclient.protocol.qga_events import (
     SENTINEL_ERROR,
     Dropped,
@@ -164,7 +165,7 @@ class AgentWire:
         bare = plain or self._requests.ambiguous
         sync_id = self._new_id()
         self._requests.add(Request(ticket, sync_id=sync_id, plain=plain))
-        command = "guest-sync" if plain else "guest-sync-delimited"
+        command = PLAIN_SYNC if plain else SYNC
         line = encoded({"execute": command, "arguments": {"id": sync_id}})
         return line if bare else SENTINEL + line
 

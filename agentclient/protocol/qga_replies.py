@@ -10,7 +10,6 @@ from agentclient.model.outcome import FileSystem
 from agentclient.model.states import FreezeState
 from agentclient.model.text import printable
 
-STATUS: Final = "guest-fsfreeze-status"
 _MOST_FILE_SYSTEMS: Final = 4096
 _MOST_DISKS: Final = 4096
 _MOST_COUNTED: Final = 2**31 - 1  # an agent counts in an int of C

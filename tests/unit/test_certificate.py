@@ -9,7 +9,7 @@ import pytest
 
 from agentclient.freeze.certificate import conclude, learned
 from agentclient.freeze.port_watch import PortWatch
-from agentclient.freeze.thaw_machine import ThawReport
+from agentclient.freeze.thaw_plan import ThawReport
 from agentclient.freeze.verdict import judge_lost, judge_reply
 from agentclient.freeze.window import Window
 from agentclient.model.outcome import Outcome

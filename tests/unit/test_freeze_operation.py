@@ -6,7 +6,6 @@ from typing import Any, cast
 
 import pytest
 
-from agentclient.freeze.freeze_machine import FREEZE
 from agentclient.freeze.procedure import FreezeProcedure
 from agentclient.journal.entry import Entry
 from agentclient.model.events import EventKind
@@ -14,6 +13,7 @@ from agentclient.model.request import FreezeRequest, Instruction
 from agentclient.model.states import FreezeState, Level, OutcomeKind, Phase, Refusal, Stuck
 from agentclient.operations import freeze
 from agentclient.operations.freeze import Freezer
+from agentclient.protocol.qga_commands import FREEZE
 from tests.unit.freeze_stage import Stage
 from tests.unit.virtual_holder import PID
 

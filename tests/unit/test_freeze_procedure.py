@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from agentclient.freeze.thaw_machine import ThawReport
+from agentclient.freeze.thaw_plan import ThawReport
 from agentclient.model.events import EventKind
 from agentclient.model.meaning import with_meaning
 from agentclient.model.request import Instruction, Schedule

@@ -9,8 +9,6 @@ import pytest
 
 from agentclient.access.guest_link import Link
 from agentclient.access.stream import ConnectProblem
-from agentclient.freeze.freeze_machine import FREEZE
-from agentclient.freeze.thaw_machine import THAW
 from agentclient.model.events import EventKind
 from agentclient.model.outcome import ThawOutcome
 from agentclient.model.request import Instruction
@@ -18,6 +16,7 @@ from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import Cause, FreezeState, OutcomeKind, Phase, RunState, Stuck
 from agentclient.model.vm import Process, Vm, VmId
 from agentclient.operations import freeze
+from agentclient.protocol.qga_commands import FREEZE, THAW
 from tests.unit.freeze_stage import Stage
 from tests.unit.virtual_guest import VirtualGuest
 from tests.unit.virtual_holder import PID, report

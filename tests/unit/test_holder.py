@@ -13,10 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.freeze.thaw_machine import THAW
 from agentclient.holder.main import Holder
 from agentclient.holder.messages import Do, send
-from agentclient.protocol.qga_replies import STATUS
+from agentclient.protocol.qga_commands import STATUS, THAW
 
 PATIENCE_S = 5.0
 KEY = {"key": "a#1"}

@@ -11,7 +11,7 @@ import pytest
 from agentclient.access.guest_link import Links
 from agentclient.fleet.store import Fleet
 from agentclient.fleet.watcher import Watcher
-from agentclient.freeze.thaw_machine import ThawReport
+from agentclient.freeze.thaw_plan import ThawReport
 from agentclient.holder.diary import Diary
 from agentclient.journal import figures as figures_module
 from agentclient.journal.figures import Figures, figures, unusual

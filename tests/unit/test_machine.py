@@ -12,7 +12,9 @@ from agentclient.freeze.freeze_machine import FreezePlan
 from agentclient.freeze.machine import Machine
 from agentclient.freeze.port_watch import PortWatch
 from agentclient.freeze.procedure import FreezeProcedure
-from agentclient.freeze.thaw_machine import LAST_CHANCE_S, ThawMachine, ThawPlan
+from agentclient.freeze.thaw_machine import ThawMachine
+from agentclient.freeze.thaw_plan import ThawPlan
+from agentclient.freeze.thaw_schedule import LAST_CHANCE_S
 from agentclient.model.request import Extension, Instruction, Schedule
 from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import RunState

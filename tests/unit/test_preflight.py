@@ -11,8 +11,6 @@ from agentclient.access.cancel import Cancellation
 from agentclient.access.guest_link import Link
 from agentclient.access.monitor import Monitor
 from agentclient.access.stream import ConnectFailed, ConnectProblem
-from agentclient.freeze.freeze_machine import FREEZE, FREEZE_LIST
-from agentclient.freeze.thaw_machine import THAW
 from agentclient.model.outcome import FileSystem, Outcome
 from agentclient.model.snapshot import AgentHealth, MonitorView
 from agentclient.model.states import (
@@ -27,6 +25,7 @@ from agentclient.model.states import (
 from agentclient.model.vm import AgentChannel, Vm, VmId
 from agentclient.operations import preflight as preflight_module
 from agentclient.operations.preflight import MOST_PATIENCE_S, Preflight, Prepared
+from agentclient.protocol.qga_commands import FREEZE, FREEZE_LIST, THAW
 from tests.unit.fakes import ENDED, Clock, Error, FakeAgent, FakeEndpoint, FakeReporter, Raw, line
 
 UP = MonitorView(RunState.RUNNING, port_open=True, client=False, openings=5, written_bytes=7)

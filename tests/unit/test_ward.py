@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 
-from agentclient.freeze.thaw_machine import THAW
 from agentclient.holder.ward import GRACE_S, State
 from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import RunState, Transport
 from agentclient.model.vm import Peer, Process
-from agentclient.protocol.qga_replies import STATUS
+from agentclient.protocol.qga_commands import STATUS, THAW
 from tests.unit.ward_stage import FREEZE_LINE, WardStage
 
 Make = Callable[..., WardStage]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from agentclient.access.stream import Channel, StreamEnded
-from agentclient.freeze.thaw_machine import ThawReport
+from agentclient.freeze.thaw_plan import ThawReport
 from agentclient.holder.client import FATE_S, Fate, Guard, HolderClient, NoHolder
 from agentclient.model.vm import Vm
 from tests.unit.virtual_host import VirtualHost

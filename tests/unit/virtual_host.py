@@ -21,7 +21,7 @@ from agentclient.model.events import EventKind
 from agentclient.model.snapshot import MonitorView, Progress
 from agentclient.model.vm import AgentChannel, MonitorChannel, Vm, VmId
 from agentclient.operations.control import Control
-from agentclient.protocol.qga_replies import STATUS
+from agentclient.protocol.qga_commands import STATUS
 from agentclient.protocol.qmp import QmpReply
 from tests.unit.fakes import Clock, FakeReporter
 from tests.unit.virtual_guest import VirtualGuest

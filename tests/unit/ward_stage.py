@@ -10,7 +10,7 @@ import pytest
 
 from agentclient.access.multiplexer import Visitor
 from agentclient.access.stream import ConnectFailed, ConnectProblem, UnixChannel
-from agentclient.freeze.thaw_machine import ThawReport
+from agentclient.freeze.thaw_plan import ThawReport
 from agentclient.holder import ward
 from agentclient.holder.ward import Tie, Ward
 from agentclient.model.snapshot import MonitorView

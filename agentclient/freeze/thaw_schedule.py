@@ -1,0 +1,93 @@
+"""When a thaw is sent again, a connection is tried again, and when both are given up. Pure.
+
+All times are seconds of the monotonic clock.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+FIRST_RETRY_S: Final = 1.0
+LONGEST_RETRY_S: Final = 30.0
+# After a try to connect that failed, or a channel that broke anew: the first wait, and the longest.
+FIRST_RECONNECT_S: Final = 0.1
+LONGEST_RECONNECT_S: Final = 1.0
+# How long an agent has for its answer once the operator has given up.
+LAST_CHANCE_S: Final = 0.8
+
+
+class ThawSchedule:
+    """The times of one thaw.
+
+    Args:
+        timeout_s: the bound, counted from when the agent is free to run the thaw.
+        patience_s: how much longer a pending freeze before it may take.
+        now: the time.
+
+    Attributes:
+        ends_at: when it is given up.
+        agent_is_free: no freeze stands before the thaw any more, so that the bound runs.
+        retry_at: when the thaw's answer is overdue, so that another sync is due.
+        connect_at: when the next try to connect is due, where there is no channel.
+    """
+
+    def __init__(self, timeout_s: float, patience_s: float, now: float) -> None:
+        self._timeout_s = timeout_s
+        self.ends_at = now + timeout_s + patience_s
+        self.agent_is_free = patience_s <= 0
+        self.retry_at = now + FIRST_RETRY_S
+        self._retry_s = FIRST_RETRY_S
+        self.connect_at = now
+        self._reconnect_s = 0.0
+
+    def on_agent_free(self, now: float) -> None:
+        """The freeze before it was answered, or never will be: the bound counts from here."""
+        if not self.agent_is_free:
+            self.agent_is_free = True
+            self.ends_at = now + self._timeout_s
+
+    def hurry(self, now: float) -> None:
+        """Give the agent a moment for its answer, then give up."""
+        self.agent_is_free = True
+        self.ends_at = min(self.ends_at, now + LAST_CHANCE_S)
+
+    def on_sent(self, now: float, *, repeated: bool) -> None:
+        """A thaw was sent.
+
+        Args:
+            now: the time.
+            repeated: one before it was not answered. Who answers everything but the thaw is not
+                asked in a hurry.
+        """
+        if not repeated:
+            self._retry_s = FIRST_RETRY_S
+        self.retry_at = now + self._retry_s
+
+    def on_asked(self, now: float) -> None:
+        """The status was asked."""
+        self.retry_at = now + FIRST_RETRY_S
+
+    def on_retried(self, now: float) -> None:
+        """Another sync is sent: the next wait is twice as long."""
+        self._retry_s = min(self._retry_s * 2, LONGEST_RETRY_S)
+        self.retry_at = now + self._retry_s
+
+    def retry_at_once(self, now: float) -> None:
+        """The host keeps the guest from answering no more."""
+        self.retry_at = now
+
+    def on_disconnected(self, now: float) -> None:
+        """The channel broke, or could not be opened."""
+        self.connect_at = now + self._reconnect_s
+        # A socket that takes us and drops us at once is no better than none.
+        wait_s = max(2 * self._reconnect_s, FIRST_RECONNECT_S)
+        self._reconnect_s = min(wait_s, LONGEST_RECONNECT_S)
+
+    def on_connected(self, now: float) -> None:
+        """Another channel was opened."""
+        self._retry_s = FIRST_RETRY_S
+        self.retry_at = now + FIRST_RETRY_S
+
+    def on_synced(self) -> None:
+        """A sync was answered: the channel is as good as new."""
+        self._reconnect_s = 0.0
