@@ -9,12 +9,20 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-from agentclient.access.host.process import socket_identity, start_ticks, stat_fields, user_name
+from agentclient.access.host.process import (
+    PROC,
+    socket_identity,
+    start_ticks,
+    stat_fields,
+    user_name,
+)
 from agentclient.access.presence import is_gone
 from agentclient.model.text import printable
 from agentclient.model.vm import Process, Vm
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
+# A process whose start could not be told, as where no descriptor was left to read it with.
+_NOT_KNOWN = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +55,7 @@ def this_process() -> Process:
         _, fields = stat_fields(Path("/proc/self"))
         return Process(os.getpid(), start_ticks(fields))
     except (OSError, ValueError, IndexError):
-        return Process(os.getpid(), 0)
+        return Process(os.getpid(), _NOT_KNOWN)
 
 
 @functools.cache
@@ -72,7 +80,11 @@ def is_dead(process: Process, host: str, boot: str) -> bool | None:
     here = boot_id()
     if not here or not boot:
         return None
-    return True if boot != here else is_gone(process)
+    if boot != here:
+        return True
+    if process.start_ticks == _NOT_KNOWN and (PROC / str(process.pid)).exists():
+        return None  # whoever has its pid now may be itself
+    return is_gone(process)
 
 
 def socket_of(vm: Vm) -> str | None:
