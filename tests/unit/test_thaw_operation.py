@@ -1,0 +1,336 @@
+"""A thaw on its own in virtual time: what it refuses, waits for, sends and tells."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from agentclient.access.guest_link import Link
+from agentclient.access.host.socket_clients import Client
+from agentclient.access.stream import ConnectProblem
+from agentclient.model.events import EventKind
+from agentclient.model.outcome import ThawOutcome
+from agentclient.model.request import Instruction
+from agentclient.model.snapshot import HeldBy, MonitorView
+from agentclient.model.states import FreezeState, Level, Phase, RunState, Stuck
+from agentclient.model.vm import Process
+from agentclient.operations import driver, thaw
+from agentclient.operations.thaw import Thawer
+from agentclient.protocol.qga_commands import THAW
+from tests.unit.virtual_guest import VirtualGuest
+from tests.unit.virtual_host import VirtualHost, VirtualLink, VirtualReporter
+
+DEAD = Process(2**22 + 1, 1)  # a pid that Linux gives to nobody
+
+
+class Stage:
+    """A guest, frozen by somebody, and a thaw of it that has not begun."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.host = VirtualHost(VirtualGuest(frozen={"vda", "vdb"}, flag=True))
+        self.host.live_in(monkeypatch, driver, thaw)
+        self.guest = self.host.guest
+        self.reporter = VirtualReporter()
+        self.link = VirtualLink(self.host)
+        self.clients: list[Client] = []
+        self.patch = monkeypatch
+        monkeypatch.setattr(thaw, "clients", lambda _: self.clients)
+        self.began_at = self.host.now
+
+    def thawer(self, **more: Any) -> Thawer:
+        return Thawer(
+            self.link, self.reporter, self.host.control, **{"foreign": False, "ours": True, **more}
+        )
+
+    def run(self, **more: Any) -> ThawOutcome:
+        outcome = self.thawer(**more).run()
+        assert not self.link.channel_lock.locked()
+        return outcome
+
+    @property
+    def took_s(self) -> float:
+        return self.host.now - self.began_at
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
+    return Stage(monkeypatch)
+
+
+# -- what it does ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("whose", [{"ours": True}, {"ours": False, "foreign": True}])
+def test_what_is_ours_or_what_a_person_has_decided_on_is_thawed(
+    stage: Stage, whose: dict[str, bool]
+) -> None:
+    outcome = stage.run(**whose)
+    assert (outcome.ok, outcome.thawed, outcome.refused) == (True, 2, False)
+    assert stage.guest.frozen == set()
+    assert stage.reporter.states[-1] == (FreezeState.THAWED, False)
+    last = stage.reporter.told[-1]
+    assert (last.kind, last.level, last.fields) == (
+        EventKind.OUTCOME,
+        Level.GOOD,
+        {"thaw": outcome},
+    )
+    assert stage.host.served is not None
+    assert stage.host.served.closed
+
+
+def test_what_is_somebody_elses_is_left_frozen_and_a_person_asked(stage: Stage) -> None:
+    outcome = stage.run(ours=False)
+    assert (outcome.refused, outcome.ok, outcome.stuck) == (True, False, None)
+    assert outcome.state is FreezeState.FROZEN
+    assert stage.host.asked(THAW) == 0
+    assert "--foreign" in str(outcome.next)
+    assert stage.reporter.states[-1] == (FreezeState.FROZEN, True)
+
+
+def test_what_is_thawed_already_is_sent_no_thaw(stage: Stage) -> None:
+    """Its hook would run without that of a freeze (§3.8)."""
+    stage.guest.frozen.clear()
+    stage.guest.flag = False
+    outcome = stage.run()
+    assert (outcome.ok, outcome.thawed) == (True, 0)
+    assert stage.host.asked(THAW) == 0
+
+
+def test_a_thaw_that_does_not_ask_is_sent_whatever_the_agent_says(stage: Stage) -> None:
+    stage.guest.flag = False
+    assert stage.run(ask=False).ok
+    assert stage.host.asked(THAW) == 1
+
+
+def test_an_agent_that_does_not_answer_is_given_up_within_the_bound(stage: Stage) -> None:
+    stage.guest.alive = False
+    outcome = stage.run(timeout_s=30.0)
+    assert (outcome.ok, outcome.state, outcome.stuck) == (False, None, Stuck.NO_AGENT)
+    assert 30.0 <= stage.took_s < 31.0
+    assert "frostwatch thaw" in str(outcome.next)
+    assert stage.reporter.told[-1].level is Level.ERROR
+    assert stage.reporter.states[-1] == (None, False)
+    assert all(one.phase is Phase.THAWING for one in stage.reporter.shown)
+    assert stage.reporter.shown[-1].ends_at == pytest.approx(stage.began_at + 30.0)
+
+
+@pytest.mark.parametrize("instruction", [Instruction.CANCEL, Instruction.GIVE_UP])
+def test_whoever_is_in_a_hurry_waits_for_no_silent_agent(
+    stage: Stage, instruction: Instruction
+) -> None:
+    stage.guest.alive = False
+    stage.host.after(5.0, lambda: stage.host.control.add(instruction))
+    assert not stage.run().ok
+    assert 5.0 <= stage.took_s < 6.5
+
+
+def test_an_agent_that_comes_back_is_asked_at_once(stage: Stage) -> None:
+    stage.guest.kill(lose_unread=True)
+    stage.host.after(20.0, stage.guest.respawn)
+    outcome = stage.run()
+    assert outcome.ok
+    assert 20.0 <= stage.took_s < 22.0
+
+
+def test_a_channel_that_breaks_is_opened_anew(stage: Stage) -> None:
+    stage.host.after(0.005, stage.host.cut)
+    assert stage.run().ok
+    assert len(stage.host.connects) == 2
+    assert stage.guest.frozen == set()
+
+
+def test_a_vm_that_ends_meanwhile_is_frozen_no_more(stage: Stage) -> None:
+    stage.guest.alive = False
+    stage.host.after(3.0, stage.host.leave)
+    outcome = stage.run()
+    assert outcome.ok
+    assert stage.took_s < 5.0
+
+
+def test_a_bug_closes_the_channel_and_gives_back_the_lock(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def bug(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(thaw, "drive_thaw", bug)
+    with pytest.raises(ZeroDivisionError):
+        stage.thawer().run()
+    assert not stage.link.channel_lock.locked()
+    assert stage.host.served is not None
+    assert stage.host.served.closed
+
+
+# -- what it refuses ------------------------------------------------------------------------
+
+
+def refused(stage: Stage, **more: Any) -> ThawOutcome:
+    """Run what is refused, and see that it was told so and nothing done."""
+    outcome = stage.run(**more)
+    assert (outcome.refused, outcome.ok, outcome.thawed) == (True, False, None)
+    assert stage.reporter.told[-1].fields == {"thaw": outcome}
+    assert stage.reporter.told[-1].text == f"thaw: {outcome.reason}"
+    assert stage.guest.frozen, "nothing was done"
+    return outcome
+
+
+def test_read_only_sends_nothing(stage: Stage) -> None:
+    assert "read-only" in refused(stage, read_only=True).reason
+    assert (stage.host.connects, stage.host.monitor.looks) == ([], [])
+
+
+def test_another_vm_in_its_place_is_not_touched(stage: Stage) -> None:
+    stage.link.vm = stage.link.vm._replace(process=DEAD)
+    assert "the VM that was meant has gone" in refused(stage).reason
+    assert stage.host.connects == []
+
+
+@pytest.mark.parametrize(("told_as", "is_refused"), [("outcome", True), ("note", False)])
+def test_other_sockets_are_another_vm_only_for_who_asks_now(
+    stage: Stage, told_as: str, is_refused: bool
+) -> None:
+    """A part of something longer goes on: what passes on its sockets may have been restarted."""
+    stage.patch.setattr(thaw, "is_another", lambda _: True)
+    assert stage.run(told_as=EventKind(told_as)).refused is is_refused
+
+
+def test_without_an_agent_channel_there_is_nothing_to_send(stage: Stage) -> None:
+    stage.link.agent = None
+    assert "no agent channel" in refused(stage).reason
+
+
+class TakenLock:
+    def acquire(self, timeout: float) -> bool:
+        return False
+
+    def locked(self) -> bool:
+        return False
+
+
+def test_who_talks_to_the_same_agent_already_is_not_joined(stage: Stage) -> None:
+    stage.link.channel_lock = cast(Any, TakenLock())
+    assert "itself is talking" in refused(stage).reason
+    assert stage.host.connects == []
+
+
+@pytest.mark.parametrize("state", [RunState.PAUSED, RunState.IO_ERROR, RunState.SUSPENDED])
+def test_a_vm_that_can_not_answer_is_not_asked(stage: Stage, state: RunState) -> None:
+    stage.guest.run_state = state
+    outcome = refused(stage)
+    assert f"the VM is {state}" in outcome.reason
+    assert outcome.next
+    assert stage.host.connects == []
+
+
+def test_a_vm_that_does_not_run_is_thawed(stage: Stage) -> None:
+    stage.guest.gone = True
+    outcome = stage.run()
+    assert (outcome.ok, outcome.thawed, outcome.refused) == (True, 0, False)
+    assert stage.host.connects == []
+
+
+def test_a_channel_that_can_not_be_had_is_told_with_its_reason(stage: Stage) -> None:
+    stage.host.refuse(ConnectProblem.NO_PERMISSION)
+    outcome = refused(stage)
+    assert "can't be opened: nobody listens" in outcome.reason
+    assert "frostwatch thaw" in str(outcome.next)
+
+
+# -- who else is there ----------------------------------------------------------------------
+
+
+def test_it_waits_for_another_client_to_leave_and_never_connects_behind_it(stage: Stage) -> None:
+    stage.host.other_client = True
+    stage.host.after(10.0, lambda: setattr(stage.host, "other_client", False))
+    assert stage.run().ok
+    assert stage.host.connects[0] >= stage.began_at + 10.0
+    assert stage.reporter.shown[0].waiting_for == "a free channel"
+    assert len(stage.host.monitor.looks) < 60
+
+
+@pytest.mark.parametrize("hurried", [True, False])
+def test_who_keeps_the_channel_beyond_the_bound_is_named(stage: Stage, hurried: bool) -> None:
+    stage.host.other_client = True
+    stage.clients = [Client(77, "socat", waiting=False)]
+    if hurried:
+        stage.host.after(5.0, lambda: stage.host.control.add(Instruction.CANCEL))
+    outcome = refused(stage, timeout_s=30.0)
+    assert "another client has held the agent's channel for " in outcome.reason
+    assert "socat" in outcome.reason
+    assert "once it has left: frostwatch thaw" in str(outcome.next)
+    bound_s = 5.0 if hurried else 30.0
+    assert bound_s <= stage.took_s < bound_s + 0.6
+
+
+def test_a_keeper_that_can_not_be_told_is_not_named(stage: Stage) -> None:
+    stage.host.other_client = True
+    assert refused(stage, timeout_s=1.0).reason.endswith(" s")
+
+
+@pytest.mark.parametrize(("waited_for", "seconds"), [(True, 8.0), (False, 0.0)])
+def test_another_frostwatch_is_left_its_guest_unless_it_is_about_to_thaw(
+    stage: Stage, waited_for: bool, seconds: float
+) -> None:
+    held = HeldBy(77, "bob", FreezeState.FROZEN, ended=waited_for, holder=78)
+    stage.host.other_client = True
+    stage.patch.setattr(thaw, "seen_among", lambda _: held)
+    stage.host.after(8.0, lambda: setattr(stage.host, "other_client", False))
+    outcome = stage.run()
+    assert outcome.ok is waited_for
+    assert stage.took_s == pytest.approx(seconds, abs=0.5)
+    if not waited_for:
+        assert "another frostwatch is at work on it: frozen by bob (pid 77)" in outcome.reason
+
+
+# -- migration ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def there(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> VirtualHost:
+    """Where the guest of a VM runs that has migrated away."""
+    there = VirtualHost(VirtualGuest(frozen={"vda"}, flag=True))
+    there.path = Path("/run/there.qga")
+    there.live_in(monkeypatch, driver, thaw)
+    stage.host.monitor.uuid = "ab-cd"
+    stage.host.unseen = MonitorView(RunState.MIGRATED)
+    there.control = stage.host.control
+    return there
+
+
+def test_a_guest_that_has_migrated_on_this_host_is_thawed_there(
+    stage: Stage, there: VirtualHost
+) -> None:
+    asked: list[str | None] = []
+
+    def find(uuid: str | None) -> Link:
+        asked.append(uuid)
+        return VirtualLink(there)
+
+    stage.patch.setattr(stage.link, "successor", find)
+    outcome = stage.run(ours=False, foreign=True)
+    assert (outcome.ok, outcome.thawed, outcome.vm) == (True, 1, stage.link.vm.id)
+    assert outcome.reason.startswith("it has migrated: it runs on this host now, as socket:db1")
+    assert asked == ["ab-cd"]
+    assert there.guest.frozen == set()
+    assert stage.host.connects == []
+    assert stage.reporter.kinds().count(EventKind.OUTCOME) == 1, "there it is a note"
+
+
+def test_a_thaw_there_asks_and_may_do_no_more_than_one_here(
+    stage: Stage, there: VirtualHost
+) -> None:
+    stage.patch.setattr(stage.link, "successor", lambda _: VirtualLink(there))
+    outcome = stage.run(ours=False)
+    assert outcome.refused
+    assert there.guest.frozen
+
+
+def test_a_guest_that_has_migrated_nobody_knows_where_to_is_told(
+    stage: Stage, there: VirtualHost
+) -> None:
+    stage.patch.setattr(stage.link, "successor", lambda _: None)
+    outcome = stage.run()
+    assert (outcome.ok, outcome.refused, outcome.stuck) == (False, False, Stuck.MIGRATED)
+    assert "has migrated away" in outcome.reason
