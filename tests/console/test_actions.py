@@ -30,7 +30,7 @@ from tests.console.fleets import (
     verified,
 )
 from tui.console.actions.execute import Actions
-from tui.console.dialogs.confirm import FreezeDialog
+from tui.console.dialogs.freeze import FreezeDialog
 from tui.console.model.targets import Target
 from tui.console.widgets.lines import LinesView
 

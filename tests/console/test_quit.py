@@ -9,7 +9,7 @@ from agentclient.model.states import OutcomeKind
 from tests.console.driving import qemu, seated
 from tests.console.fakes import FakeOperation, FakeOperations, StillClock
 from tests.console.fleets import fleet_of, pending, put, state_of
-from tui.console.leave import Leave
+from tui.console.model.leaving import Leave
 
 
 @pytest.mark.parametrize("key", ["q", "ctrl+c", "ctrl+q"])

@@ -46,8 +46,8 @@ from tests.unit.journals import (
     vm,
     whole,
 )
-from tui.cli.commands.history import notes, outcome_word
 from tui.main import run
+from tui.shared.history_text import notes, outcome_word
 
 ROOT = Path(__file__).parents[2]
 ODD = (

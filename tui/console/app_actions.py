@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from agentclient.model.states import Level
 from agentclient.model.vm import VmId
-from tui.console.leave import Leave
+from tui.console.model.leaving import Leave
 from tui.console.model.notices import Notice
 from tui.console.terminal_app import TerminalApp
 from tui.console.widgets.lines import LinesView

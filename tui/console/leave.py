@@ -12,7 +12,6 @@ import select
 import threading
 import time
 from collections.abc import Callable, Container, Iterator, Sequence
-from enum import StrEnum
 from types import FrameType
 
 from agentclient.fleet.store import Fleet
@@ -21,19 +20,12 @@ from agentclient.model.next_command import thaw_command
 from agentclient.model.outcome import Outcome
 from agentclient.model.snapshot import VmState
 from agentclient.model.vm import VmId
-from tui.console.exit_text import FEW, last_line
+from tui.console.bare_terminal import FEW, last_line
 from tui.console.ports import OperationPort, OperationsPort
 from tui.shared.fit import safe
 from tui.shared.signals import Signals
 
 CLEAN, LEFT_SOMETHING = 0, 1
-
-
-class Leave(StrEnum):
-    """How the console is left."""
-
-    CLEAN = "clean"  # nothing is in flight
-    DETACHED = "detached"  # something is: its holder thaws it
 
 
 # How long the screen may take to be left after a signal. A terminal that takes no more words
@@ -229,14 +221,3 @@ def _state(fleet: Fleet, vm_id: VmId) -> VmState | None:
 
 def _id(vm_id: VmId) -> str:
     return safe(str(vm_id), 120)
-
-
-def tell_stderr(text: str) -> None:
-    """Write a line to stderr if anybody takes it within a second; a dead terminal stops nothing."""
-    data = text.encode("ascii", "backslashreplace") + b"\r\n"
-    try:
-        _, writable, _ = select.select([], [2], [], 1.0)
-        if writable:
-            os.write(2, data)
-    except (OSError, ValueError):
-        return

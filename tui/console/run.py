@@ -8,7 +8,9 @@ import os
 from agentclient.fleet.store import Fleet
 from agentclient.model.request import Schedule
 from tui.console.app import FrostwatchApp
-from tui.console.leave import LEFT_SOMETHING, Guard, Leave, take_leave, tell_stderr
+from tui.console.bare_terminal import tell_stderr
+from tui.console.leave import LEFT_SOMETHING, Guard, take_leave
+from tui.console.model.leaving import Leave
 from tui.console.ports import OperationsPort, RunningWatcherPort
 from tui.console.terminal_driver import has_ended
 

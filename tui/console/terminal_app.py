@@ -14,8 +14,8 @@ from textual.screen import Screen
 
 from agentclient.model.states import Level
 from tui.console.actions.context import Desk
-from tui.console.exit_text import stopped_lines
-from tui.console.leave import Leave, tell_stderr
+from tui.console.bare_terminal import stopped_lines, tell_stderr
+from tui.console.model.leaving import Leave
 from tui.console.terminal_driver import Ended, StopWanted, TerminalDriver, WentOn
 from tui.console.textual_internals import exact
 

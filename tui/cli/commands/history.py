@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
@@ -14,11 +14,11 @@ from agentclient.model.durations import in_words
 from agentclient.model.errors import BadInput, FrostwatchError
 from agentclient.model.json_contract import dumps
 from agentclient.model.rescue import Rung
-from agentclient.model.states import Phase, WindowKind, WindowState
 from agentclient.model.text import printable
 from tui.cli import table
 from tui.cli.options import json_option
 from tui.cli.table import Cell
+from tui.shared.history_text import counts, figures_in_words, notes, outcome_word, seconds_in_words
 
 if TYPE_CHECKING:
     from agentclient.journal.figures import Figures
@@ -41,13 +41,6 @@ HEADER = (
     "WHO",
     "NOTE",
 )
-_NOW = {
-    Phase.PREPARING: "preparing",
-    Phase.PENDING: "pending",
-    Phase.HELD: "held now",
-    Phase.THAWING: "thawing",
-}
-_BEGUN = ("thaw_sent", "held", "sent")
 _COLOURS: dict[str, str] = {
     "held now": "cyan",
     "pending": "cyan",
@@ -158,15 +151,6 @@ def _print_table(found: _Found) -> None:
         click.echo(f"\n{figures_in_words(found.figures)}")
 
 
-def figures_in_words(found: Figures) -> str:
-    """Return how long a VM's freezes take, from their sending to their reply."""
-    count = "1 freeze" if found.count == 1 else f"{found.count} freezes"
-    return (
-        f"{count} answered: median {seconds_in_words(found.median_s)} s, "
-        f"95 % within {seconds_in_words(found.p95_s)} s, worst {seconds_in_words(found.worst_s)} s"
-    )
-
-
 def _row(row: WindowRow) -> tuple[Cell, ...]:
     word = outcome_word(row)
     outcome = row.outcome or {}
@@ -186,77 +170,3 @@ def _row(row: WindowRow) -> tuple[Cell, ...]:
         Cell(printable(f"{row.user} (pid {row.pid})" if row.pid >= 0 else "-", 60)),
         Cell(printable("; ".join(notes(row)), 300)),
     )
-
-
-def outcome_word(row: WindowRow) -> str:
-    """Return how a window ended, or what is going on, in a word or two."""
-    if row.phase is not None:
-        return _NOW[row.phase]
-    if row.rescue is not None:
-        return printable(row.rescue.get("rung"), 40)
-    if row.outcome is not None:
-        return printable(row.outcome.get("outcome"), 40)
-    if row.thaw is not None and row.kind is WindowKind.THAW:
-        if row.thaw.get("ok"):
-            return "thawed"
-        return "refused" if row.thaw.get("refused") else "failed"
-    if row.unreadable is not None:
-        return "unreadable"
-    return "-" if row.state is WindowState.CLOSED else row.state.value
-
-
-def counts(row: WindowRow) -> str:
-    """Return how many file systems were frozen, and thawed."""
-    outcome, thaw = row.outcome or {}, row.thaw or {}
-    thawed = outcome.get("thawed")
-    thawed = thaw.get("thawed") if thawed is None else thawed
-    return f"{_count(outcome.get('frozen'))}/{_count(thawed)}"
-
-
-def _count(value: object) -> str:
-    return str(value) if isinstance(value, int) else "-"
-
-
-def notes(row: WindowRow) -> Iterable[str]:
-    """Yield what else a person should know of a window."""
-    if row.held_until is not None and row.phase is Phase.HELD:
-        yield f"until {row.held_until.astimezone():%H:%M:%S}"
-    elif row.phase is not None:
-        yield from _since(row)
-    if row.kind is WindowKind.THAW:
-        yield "thaw"
-    if row.kind is WindowKind.RESCUE:
-        yield from _rescued(row)
-    refusal = (row.outcome or {}).get("refusal")
-    if refusal:
-        yield str(refusal)
-    if row.state is WindowState.LEFT and row.unreadable is None:
-        yield "its process has died"
-    yield from row.notes
-    if row.kind is WindowKind.FREEZE and row.state is not WindowState.OPEN and not row.settled:
-        yield "MAY BE FROZEN"
-    if row.settled and row.note:
-        yield "settled"
-
-
-def _since(row: WindowRow) -> Iterable[str]:
-    """Yield since when an open window is where it is."""
-    begun = next(
-        (one for name in _BEGUN if (one := row.times[name]) is not None), row.times["asked"]
-    )
-    if begun is not None:
-        yield f"since {datetime.fromisoformat(begun.at):%H:%M:%S}"
-
-
-def _rescued(row: WindowRow) -> Iterable[str]:
-    """Yield what a rung was, and what it found."""
-    rescue, asked = row.rescue or {}, row.request or {}
-    by = rescue.get("by") or asked.get("by")
-    yield f"rung {rescue.get('rung') or asked.get('rung')}" + (f" by {by}" if by else "")
-    if rescue.get("found"):
-        yield f"found: {rescue['found']}"
-
-
-def seconds_in_words(value: float | None) -> str:
-    """Return seconds as the table shows them."""
-    return "-" if value is None else f"{value:.1f}"

@@ -15,7 +15,7 @@ from tui.console.actions.prompts import Asking
 from tui.console.actions.rescue import Rescuing
 from tui.console.dialogs.help import HelpDialog
 from tui.console.dialogs.quit import QuitDialog
-from tui.console.leave import Leave
+from tui.console.model.leaving import Leave
 from tui.console.model.notices import Notice
 
 

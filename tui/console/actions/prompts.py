@@ -8,18 +8,14 @@ from agentclient.model.states import Level
 from agentclient.model.vm import VmId
 from tui.console.actions.context import Desk
 from tui.console.actions.execute import READ_ONLY, Actions
-from tui.console.dialogs.confirm import (
-    FreezeAnswer,
-    FreezeDialog,
-    StopDialog,
-    Targets,
-    ThawDialog,
-)
 from tui.console.dialogs.extend import ExtendDialog
+from tui.console.dialogs.freeze import FreezeAnswer, FreezeDialog
 from tui.console.dialogs.history import PastDialog
+from tui.console.dialogs.stop import StopDialog
+from tui.console.dialogs.thaw import ThawDialog
 from tui.console.dialogs.thaw_all import Everything, ThawAllDialog
 from tui.console.model.notices import Notice
-from tui.console.model.targets import Target
+from tui.console.model.targets import Target, Targets
 from tui.shared.fit import safe
 
 NO_VM = "there is no VM here"

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from agentclient.model.durations import in_words
 from tui.console.dialogs.base import Dialog
-from tui.console.dialogs.confirm import Targets, subject
-from tui.console.dialogs.vm_text import EMPTY, labelled, who
+from tui.console.dialogs.vm_text import EMPTY, labelled, subject, who
+from tui.console.model.targets import Targets
 from tui.shared.glyphs import Signs
 from tui.shared.tone import Line, Tone
 

@@ -9,12 +9,12 @@ from datetime import datetime
 from agentclient.journal.history import Past, WindowRow
 from agentclient.model.durations import in_words
 from agentclient.model.states import OutcomeKind
-from tui.cli.commands.history import counts, figures_in_words, notes, outcome_word
 from tui.console.dialogs.base import Dialog
 from tui.console.dialogs.vm_text import EMPTY
 from tui.console.model.targets import Target
 from tui.shared.fit import safe
 from tui.shared.glyphs import OUTCOME, Signs
+from tui.shared.history_text import counts, figures_in_words, notes, outcome_word
 from tui.shared.tone import Line, Piece, Tone
 
 _LOOK_S = 0.1

@@ -9,10 +9,10 @@ from textual.binding import Binding, BindingType
 from textual.widgets import Button
 
 from agentclient.fleet.store import Fleet
+from tui.console.bare_terminal import FEW
 from tui.console.dialogs.base import Dialog
 from tui.console.dialogs.vm_text import EMPTY, labelled
-from tui.console.exit_text import FEW
-from tui.console.leave import Leave
+from tui.console.model.leaving import Leave
 from tui.console.ports import OperationPort, OperationsPort
 from tui.console.widgets.pane.facts import identity
 from tui.shared.clocks import Clock, left

@@ -9,8 +9,8 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 
 from tui.console.dialogs.base import Dialog
-from tui.console.dialogs.confirm import Targets
 from tui.console.dialogs.vm_text import EMPTY, to_thaw
+from tui.console.model.targets import Targets
 from tui.shared.glyphs import Signs
 from tui.shared.tone import Line, Piece, Tone
 

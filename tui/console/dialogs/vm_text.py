@@ -9,7 +9,7 @@ from agentclient.freeze.risks import risks, why_not
 from agentclient.model.next_step import step_while_held
 from agentclient.model.outcome import FileSystem
 from agentclient.model.snapshot import VmState
-from tui.console.model.targets import Target
+from tui.console.model.targets import Target, Targets
 from tui.console.widgets.pane.facts import identity
 from tui.console.widgets.table.cells import freeze_look
 from tui.shared.fit import safe
@@ -24,6 +24,13 @@ EMPTY: Line = (Piece(""),)
 def labelled(label: str, text: str, tone: Tone = Tone.NORMAL) -> Line:
     """Return a line with a label in front."""
     return (Piece(f"  {label:<{LABEL}}", Tone.DIM), Piece(text, tone))
+
+
+def subject(targets: Targets) -> str:
+    """Return what a dialog is about, for its title."""
+    if len(targets) == 1:
+        return safe(targets[0].vm.name, 40)
+    return f"{len(targets)} VMs"
 
 
 def who(state: VmState, signs: Signs) -> Line:

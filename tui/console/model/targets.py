@@ -41,6 +41,9 @@ class Target:
         return self.state.freeze.foreign and self.state.freeze.state is FreezeState.FROZEN
 
 
+Targets = tuple[Target, ...]
+
+
 class NotTheSame(FrostwatchError):
     """The VM is not the one that was meant any more; the message says what became of it."""
 

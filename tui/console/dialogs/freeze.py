@@ -1,4 +1,4 @@
-"""The three confirmations: freeze, thaw, and stop waiting."""
+"""Asks before a freeze: of whom, for how long, and whether all together."""
 
 from __future__ import annotations
 
@@ -20,13 +20,11 @@ from agentclient.operations.group import DEFAULT_WITHIN_S
 from agentclient.operations.manager import DEFAULT_FREEZES_AT_ONCE
 from tui.console.dialogs.base import Dialog
 from tui.console.dialogs.hold_choice import Hold
-from tui.console.dialogs.vm_text import EMPTY, labelled, to_freeze, to_stop, to_thaw
-from tui.console.model.targets import Target
+from tui.console.dialogs.vm_text import EMPTY, labelled, subject, to_freeze
+from tui.console.model.targets import Targets
 from tui.shared.fit import safe
 from tui.shared.glyphs import Signs
 from tui.shared.tone import Line, Piece, Tone
-
-Targets = tuple[Target, ...]
 
 FEW = 4  # so many VMs leave room on a small screen for what can be chosen
 
@@ -37,13 +35,6 @@ WORTHLESS = (
 )
 TOO_MANY = "only {} freezes run at once, so that these are never frozen together"
 _NO = ("no", "Leave it (Esc)")
-
-
-def subject(targets: Targets) -> str:
-    """Return what a dialog is about, for its title."""
-    if len(targets) == 1:
-        return safe(targets[0].vm.name, 40)
-    return f"{len(targets)} VMs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,71 +222,3 @@ class FreezeDialog(Dialog[FreezeAnswer]):
             self._hold.type_digit(int(character))
             self._sure = False
             self.update_text()
-
-
-class ThawDialog(Dialog[bool]):
-    """Asks before a thaw; where a freeze is foreign, the answer that is chosen first is no.
-
-    Args:
-        targets: the VMs of the key press.
-        hidden: those of them that the filter hides.
-        signs: the set of signs that the terminal can show.
-    """
-
-    def __init__(self, targets: Targets, hidden: Collection[VmId], signs: Signs) -> None:
-        self.foreign = any(target.foreign for target in targets)
-        what = "Thaw somebody else's freeze of" if self.foreign else "Thaw"
-        super().__init__(f"{what} {subject(targets)}?")
-        self.targets = targets
-        self._hidden = hidden
-        self._signs = signs
-        self.set_class(self.foreign, "-danger")
-
-    def lines(self) -> Iterable[Line]:
-        """Return whom it hits, and what it breaks."""
-        for target in self.targets:
-            yield from to_thaw(target, self._signs, hidden=target.vm.id in self._hidden)
-        if self.foreign:
-            yield EMPTY
-            yield (
-                Piece(
-                    "  Choose the other answer with the right arrow, then press Enter.", Tone.DIM
-                ),
-            )
-
-    def answers(self) -> Sequence[tuple[str, str]]:
-        """Thaw, or don't; for a foreign freeze the safe answer stands first."""
-        if self.foreign:
-            return (("no", "Leave it frozen (Esc)"), ("yes", "Break that window and thaw"))
-        return (("yes", "Thaw (Enter)"), _NO)
-
-    def answered(self, answer: str) -> None:
-        """Answer True, or None."""
-        self.dismiss(True if answer == "yes" else None)
-
-
-class StopDialog(Dialog[bool]):
-    """Asks before the waiting is stopped.
-
-    Args:
-        targets: the VMs of the key press, with something in flight.
-        signs: the set of signs that the terminal can show.
-    """
-
-    def __init__(self, targets: Targets, signs: Signs) -> None:
-        super().__init__(f"Stop waiting for {subject(targets)}, and thaw when it answers?")
-        self.targets = targets
-        self._signs = signs
-
-    def lines(self) -> Iterable[Line]:
-        """Return whom it hits, and what it means."""
-        for target in self.targets:
-            yield from to_stop(target, self._signs)
-
-    def answers(self) -> Sequence[tuple[str, str]]:
-        """Stop, or don't."""
-        return (("yes", "Stop waiting (Enter)"), ("no", "Go on waiting (Esc)"))
-
-    def answered(self, answer: str) -> None:
-        """Answer True, or None."""
-        self.dismiss(True if answer == "yes" else None)

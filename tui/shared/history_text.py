@@ -1,0 +1,105 @@
+"""What the journal knows of past freezes and thaws, in words: for the table and for a dialog."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from agentclient.model.states import Phase, WindowKind, WindowState
+from agentclient.model.text import printable
+
+if TYPE_CHECKING:
+    from agentclient.journal.figures import Figures
+    from agentclient.journal.history import WindowRow
+
+_NOW = {
+    Phase.PREPARING: "preparing",
+    Phase.PENDING: "pending",
+    Phase.HELD: "held now",
+    Phase.THAWING: "thawing",
+}
+_BEGUN = ("thaw_sent", "held", "sent")
+
+
+def figures_in_words(found: Figures) -> str:
+    """Return how long a VM's freezes take, from their sending to their reply."""
+    count = "1 freeze" if found.count == 1 else f"{found.count} freezes"
+    return (
+        f"{count} answered: median {seconds_in_words(found.median_s)} s, "
+        f"95 % within {seconds_in_words(found.p95_s)} s, worst {seconds_in_words(found.worst_s)} s"
+    )
+
+
+def outcome_word(row: WindowRow) -> str:
+    """Return how a window ended, or what is going on, in a word or two."""
+    if row.phase is not None:
+        return _NOW[row.phase]
+    if row.rescue is not None:
+        return printable(row.rescue.get("rung"), 40)
+    if row.outcome is not None:
+        return printable(row.outcome.get("outcome"), 40)
+    if row.thaw is not None and row.kind is WindowKind.THAW:
+        if row.thaw.get("ok"):
+            return "thawed"
+        return "refused" if row.thaw.get("refused") else "failed"
+    if row.unreadable is not None:
+        return "unreadable"
+    return "-" if row.state is WindowState.CLOSED else row.state.value
+
+
+def counts(row: WindowRow) -> str:
+    """Return how many file systems were frozen, and thawed."""
+    outcome, thaw = row.outcome or {}, row.thaw or {}
+    thawed = outcome.get("thawed")
+    thawed = thaw.get("thawed") if thawed is None else thawed
+    return f"{_count(outcome.get('frozen'))}/{_count(thawed)}"
+
+
+def _count(value: object) -> str:
+    return str(value) if isinstance(value, int) else "-"
+
+
+def notes(row: WindowRow) -> Iterable[str]:
+    """Yield what else a person should know of a window."""
+    if row.held_until is not None and row.phase is Phase.HELD:
+        yield f"until {row.held_until.astimezone():%H:%M:%S}"
+    elif row.phase is not None:
+        yield from _since(row)
+    if row.kind is WindowKind.THAW:
+        yield "thaw"
+    if row.kind is WindowKind.RESCUE:
+        yield from _rescued(row)
+    refusal = (row.outcome or {}).get("refusal")
+    if refusal:
+        yield str(refusal)
+    if row.state is WindowState.LEFT and row.unreadable is None:
+        yield "its process has died"
+    yield from row.notes
+    if row.kind is WindowKind.FREEZE and row.state is not WindowState.OPEN and not row.settled:
+        yield "MAY BE FROZEN"
+    if row.settled and row.note:
+        yield "settled"
+
+
+def _since(row: WindowRow) -> Iterable[str]:
+    """Yield since when an open window is where it is."""
+    begun = next(
+        (one for name in _BEGUN if (one := row.times[name]) is not None), row.times["asked"]
+    )
+    if begun is not None:
+        yield f"since {datetime.fromisoformat(begun.at):%H:%M:%S}"
+
+
+def _rescued(row: WindowRow) -> Iterable[str]:
+    """Yield what a rung was, and what it found."""
+    rescue, asked = row.rescue or {}, row.request or {}
+    by = rescue.get("by") or asked.get("by")
+    yield f"rung {rescue.get('rung') or asked.get('rung')}" + (f" by {by}" if by else "")
+    if rescue.get("found"):
+        yield f"found: {rescue['found']}"
+
+
+def seconds_in_words(value: float | None) -> str:
+    """Return seconds as the table shows them."""
+    return "-" if value is None else f"{value:.1f}"
