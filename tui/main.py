@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 from typing import Any
@@ -134,9 +135,11 @@ def _on_terminal() -> bool:
 
 
 def _open_console(options: Options) -> int:
-    from tui.console import run_console  # noqa: PLC0415 - the command line starts without textual
-
     with session.engine_for(options) as engine:
+        # Nothing of what is built until the first screen is garbage; then the console enables it.
+        gc.disable()
+        from tui.console.run import run as run_console  # noqa: PLC0415 - only here with Textual
+
         return run_console(
             engine.fleet,
             engine.operations,
@@ -144,7 +147,7 @@ def _open_console(options: Options) -> int:
             read_only=options.read_only,
             interval_s=engine.interval_s,
             drill=engine.drill is not None,
-            max_hold_s=options.max_hold_s,
+            schedule=Schedule(maximum_hold_s=options.max_hold_s),
         )
 
 

@@ -91,7 +91,7 @@ def still(count: int, fd: int) -> None:
     def act() -> None:
         pass_second()
         app.drain()
-        app.second()
+        app.parts.second()
 
     run_followed(app, fd, act)
 

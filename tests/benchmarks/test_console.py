@@ -73,7 +73,7 @@ async def ours(
 
     def refresh() -> None:
         app.drain()
-        app.second()
+        app.parts.second()
 
     return await cpu_of(app, kind(fleet, count, still), refresh)  # type: ignore[arg-type]
 

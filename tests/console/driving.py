@@ -14,6 +14,7 @@ from agentclient.fleet.store import Fleet
 from agentclient.model.vm import VmId
 from tests.console.fakes import FakeOperations, FakeWatcher, StillClock
 from tui.console.app import FrostwatchApp
+from tui.console.ports import MemoryPort
 from tui.shared.glyphs import Signs
 
 SMALL, LARGE = (80, 24), (160, 50)
@@ -45,7 +46,7 @@ class Seat:
         """Let time pass on the console's clock, and what is known reach the screen."""
         self.still.advance(seconds)
         self.app.drain()
-        self.app.second()
+        self.app.parts.second()
         await self.pilot.pause()
 
     @property
@@ -93,10 +94,20 @@ async def seated(
     read_only: bool = False,
     signs: Signs | None = None,
     drill: bool = False,
+    memory: MemoryPort | None = None,
 ) -> AsyncIterator[Seat]:
     operations = operations or FakeOperations()
     watcher = FakeWatcher()
-    app = make_app(fleet, still, operations, watcher, read_only=read_only, signs=signs, drill=drill)
+    app = make_app(
+        fleet,
+        still,
+        operations,
+        watcher,
+        read_only=read_only,
+        signs=signs,
+        drill=drill,
+        memory=memory,
+    )
     async with app.run_test(size=size) as pilot:
         await pilot.pause(0.05)  # the first layouts follow each other
         await pilot.pause()
@@ -112,6 +123,7 @@ def make_app(
     read_only: bool = False,
     signs: Signs | None = None,
     drill: bool = False,
+    memory: MemoryPort | None = None,
 ) -> FrostwatchApp:
     return FrostwatchApp(
         fleet,
@@ -122,6 +134,7 @@ def make_app(
         clock=still.clock,
         signs=signs or Signs(),
         drill=drill,
+        memory=memory,
     )
 
 

@@ -36,7 +36,7 @@ def main(source: int, sink: int) -> None:
                 health = AgentHealth(dice.choice(list(AgentState)))
                 put(fleet, qemu(name), progress=None, freeze=FreezeInfo(), agent=health)
         app.drain()
-        app.second()
+        app.parts.second()
 
     def come() -> None:
         for byte in os.read(source, 64):

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from rich.cells import cell_len
 from textual._styles_cache import StylesCache
+from textual.app import App
 
 from agentclient.fleet.store import Fleet
 from agentclient.model.outcome import FileSystem, Outcome, ThawOutcome
@@ -29,10 +30,14 @@ from tests.console.fleets import (
     state_of,
     verified,
 )
-from tui.console.actions.execute import Actions
+from tui.console.actions.context import ActionContext
+from tui.console.actions.execute import Executor
 from tui.console.dialogs.freeze import FreezeDialog
+from tui.console.model.notices import Notice
 from tui.console.model.targets import Target
+from tui.console.model.view import FleetView
 from tui.console.widgets.lines import LinesView
+from tui.shared.glyphs import Signs
 
 
 @pytest.fixture
@@ -402,10 +407,15 @@ async def test_read_only_sends_nothing(fleet: Fleet, still: StillClock) -> None:
 
 def test_read_only_holds_also_without_a_question(fleet: Fleet, still: StillClock) -> None:
     operations = FakeOperations()
-    actions = Actions(fleet, operations, still.clock, read_only=True, schedule=Schedule())
-    target = Target(state_of(fleet, "app-1"))
-    notices = [*actions.freeze([target], 0.0), *actions.thaw([target])]
-    assert [notice.text.count("--read-only") for notice in notices] == [1, 1]
+    told: list[Notice] = []
+    view, schedule = FleetView(fleet.reader().peek), Schedule()
+    context = ActionContext(
+        App(), view, fleet, operations, told.append, still.clock, Signs(), True, schedule
+    )
+    executor, target = Executor(context), Target(state_of(fleet, "app-1"))
+    executor.freeze([target], 0.0)
+    executor.thaw([target])
+    assert [notice.text.count("--read-only") for notice in told] == [1, 1]
     assert operations.started == []
 
 

@@ -10,6 +10,7 @@ import pytest
 from tests.console.driving import seated
 from tests.console.fakes import FakeOperations, StillClock
 from tests.console.fleets import fleet_of
+from tui.console import memory
 
 
 class Unprepared(FakeOperations):
@@ -19,7 +20,7 @@ class Unprepared(FakeOperations):
 
 @pytest.fixture
 def uncollected() -> Iterator[None]:
-    """As `run_console` begins."""
+    """As the command line begins it."""
     gc.disable()
     yield
     gc.enable()
@@ -30,6 +31,8 @@ def uncollected() -> Iterator[None]:
 @pytest.mark.usefixtures("uncollected")
 async def test_it_watches_and_collects_garbage(operations: type[FakeOperations]) -> None:
     still = StillClock()
-    async with seated(fleet_of(["a"], still), still, operations=operations()) as seat:
+    async with seated(
+        fleet_of(["a"], still), still, operations=operations(), memory=memory
+    ) as seat:
         await seat.until(gc.isenabled)
         assert seat.watcher.started

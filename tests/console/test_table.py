@@ -72,7 +72,7 @@ async def test_a_second_paints_running_clocks_alone(
     async with seated(fleet, still) as seat:
         regions = painted(seat, monkeypatch)
         still.advance(1)
-        seat.app.second()
+        seat.app.parts.second()
         await seat.pilot.pause()
         assert {region.y for region in regions} == {1}
         assert {region.width for region in regions} == {1, 2}  # the last digits of each clock

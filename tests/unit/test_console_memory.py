@@ -16,7 +16,7 @@ THREADS = """
 import ctypes, sys, threading
 from tui.console import memory
 if sys.argv[1] == "shared":
-    memory.share()
+    memory.share_heaps()
 together = threading.Barrier(6)
 def work():
     kept = bytearray(4096)

@@ -289,3 +289,11 @@ LOG: list[BindingType] = [
         tooltip="Leave the search; the log stays where it is",
     ),
 ]
+
+HELP = (
+    ("Guests", ACTIONS),
+    ("The view", VIEWS),
+    ("Moving about", MOVES),
+    ("Marks", MARKS),
+    ("The log, after Tab", LOG),
+)

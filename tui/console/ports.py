@@ -131,3 +131,16 @@ class RunningWatcherPort(WatcherPort, Protocol):
 
     def stop(self) -> None:
         """Visit no more."""
+
+
+class MemoryPort(Protocol):
+    """What is done about the memory of the whole process; an app in a test leaves it alone."""
+
+    def share_heaps(self) -> None:
+        """Let all threads that are started from now on share the heaps that there are."""
+
+    def keep_what_is_loaded(self) -> None:
+        """Look for garbage from now on, but not among what has been loaded; in any thread."""
+
+    def give_back(self) -> None:
+        """Give back what is free to the system."""

@@ -1,4 +1,8 @@
-"""The console from its start to the last word after it, whatever ends it."""
+"""The console from its start to the last word after it, whatever ends it.
+
+What holds for the whole process is done here, in `tui.console.leave` and in `tui.console.memory`:
+signals, garbage, heaps, and the exit.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,13 @@ import os
 
 from agentclient.fleet.store import Fleet
 from agentclient.model.request import Schedule
+from tui.console import memory
 from tui.console.app import FrostwatchApp
 from tui.console.bare_terminal import tell_stderr
 from tui.console.leave import LEFT_SOMETHING, Guard, take_leave
 from tui.console.model.leaving import Leave
 from tui.console.ports import OperationsPort, RunningWatcherPort
-from tui.console.terminal_driver import has_ended
+from tui.console.terminal import has_ended
 
 # Mostly they are there at once, and a first screen without them is painted for nothing.
 FIRST_LIST_S = 0.1
@@ -28,7 +33,20 @@ def run(
     drill: bool = False,
     schedule: Schedule | None = None,
 ) -> int:
-    """Run the console, then take leave; see `tui.console.run_console`."""
+    """Open the console, and return when it was left and every guest is thawed, or was told about.
+
+    Args:
+        fleet: what is known about all VMs.
+        operations: what freezes and thaws.
+        watcher: keeps the fleet up to date; it is started and stopped here.
+        read_only: nothing is sent to any guest.
+        interval_s: seconds between two visits to an agent.
+        drill: the VMs are simulated; the screen says so.
+        schedule: how long freezes are waited for, and a window may be held at the most.
+
+    Returns:
+        0, or 1 if a guest may still be frozen or the console failed.
+    """
     app = FrostwatchApp(
         fleet,
         operations,
@@ -37,6 +55,7 @@ def run(
         interval_s=interval_s,
         drill=drill,
         schedule=schedule,
+        memory=memory,
     )
 
     def leave_screen() -> None:

@@ -1,4 +1,4 @@
-"""What everybody shares who acts on guests for the operator."""
+"""What everything shares that acts on guests for the operator."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from tui.shared.glyphs import Signs
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
-    """The operator's desk.
+class ActionContext:
+    """What an action needs of the console.
 
     Attributes:
         app: whose screens the dialogs are.

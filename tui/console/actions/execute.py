@@ -7,110 +7,82 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future
 from dataclasses import replace
 
-from agentclient.fleet.store import Fleet
-from agentclient.journal.history import Past
 from agentclient.model.durations import in_words
 from agentclient.model.errors import FrostwatchError
 from agentclient.model.outcome import Outcome, ThawOutcome
-from agentclient.model.request import FreezeRequest, Schedule
+from agentclient.model.request import FreezeRequest
 from agentclient.model.rescue import RescueOutcome
 from agentclient.model.states import Level, OutcomeKind, Phase, Refusal
 from agentclient.model.vm import Vm
 from agentclient.operations.group import DEFAULT_WITHIN_S, GroupFreeze
+from tui.console.actions.context import ActionContext
 from tui.console.model.notices import Notice, thaw_notice
-from tui.console.model.targets import NotTheSame, Target, resolve
-from tui.console.ports import OperationPort, OperationsPort
-from tui.shared.clocks import Clock
+from tui.console.model.targets import NotTheSame, Target, Targets, resolve
+from tui.console.ports import OperationPort
 from tui.shared.fit import safe
 
 _NOT_BEGUN = (OutcomeKind.REFUSED, OutcomeKind.FAILED)
 READ_ONLY = "frostwatch was started with --read-only"
 
 
-class Actions:
-    """Starts and stops operations on the VMs of a key press.
+class Executor:
+    """Starts and stops operations on the VMs of a key press, and tells what came of them.
 
     Args:
-        fleet: what is known now, and the VMs' logs.
-        operations: what starts operations.
-        clock: for the notices.
-        read_only: refuse everything.
-        schedule: how long freezes are waited for.
+        context: what is shared.
     """
 
-    def __init__(
-        self,
-        fleet: Fleet,
-        operations: OperationsPort,
-        clock: Clock,
-        *,
-        read_only: bool,
-        schedule: Schedule,
-    ) -> None:
-        self._fleet = fleet
-        self._operations = operations
-        self._clock = clock
-        self._read_only = read_only
-        self.schedule = schedule
+    def __init__(self, context: ActionContext) -> None:
+        self._context = context
+        self._fleet = context.fleet
+        self._operations = context.operations
         self._thaws: list[OperationPort] = []
         self._receipt: list[OperationPort] = []
         self._groups: list[GroupFreeze[OperationPort]] = []
         self._told_complete: list[GroupFreeze[OperationPort]] = []
         self._batches: list[tuple[OperationPort, ...]] = []
 
-    def freeze(self, targets: Iterable[Target], hold_s: float) -> Iterator[Notice]:
-        """Begin a freeze of each VM."""
-        request = FreezeRequest(schedule=replace(self.schedule, hold_s=hold_s))
-        most = in_words(self.schedule.total_s)
-        begun: list[OperationPort] = []
-        yield from self._freeze_each(targets, request, most, begun)
-        if len(begun) > 1:
-            self._batches.append(tuple(begun))
+    def freeze(self, targets: Iterable[Target], hold_s: float) -> None:
+        """Begin a freeze of each VM.
 
-    def _freeze_each(
-        self,
-        targets: Iterable[Target],
-        request: FreezeRequest,
-        most: str,
-        begun: list[OperationPort],
-    ) -> Iterator[Notice]:
+        Args:
+            targets: the VMs of the key press.
+            hold_s: how long each window is held, in seconds.
+        """
+        schedule = replace(self._context.schedule, hold_s=hold_s)
+        most = in_words(self._context.schedule.total_s)
+        begun: list[OperationPort] = []
         for target in targets:
             try:
-                operation = self._operations.freeze(self._checked(target), request)
+                vm = self._checked(target)
+                operation = self._operations.freeze(vm, FreezeRequest(schedule=schedule))
             except (NotTheSame, OSError) as problem:
-                yield self._refused(target, problem)
+                self._refused(target, problem)
                 continue
             begun.append(operation)
             outcome = operation.wait(0)
             if isinstance(outcome, Outcome) and outcome.kind in _NOT_BEGUN:
-                text = f"{_name(target)}: {safe(outcome.reason, 400)}"
-                yield self._notice(target, Level.WARNING, text)
+                self._say(target, Level.WARNING, safe(outcome.reason, 400))
                 continue
-            yield self._notice(target, Level.INFO, f"{_name(target)}: freeze begun; at most {most}")
+            self._say(target, Level.INFO, f"freeze begun; at most {most}")
+        if len(begun) > 1:
+            self._batches.append(tuple(begun))
 
-    def freeze_together(self, targets: Iterable[Target], hold_s: float) -> Iterator[Notice]:
+    def freeze_together(self, targets: Targets, hold_s: float) -> None:
         """Begin a freeze of all VMs behind a barrier; of none if one is not what was meant."""
-        request = FreezeRequest(schedule=replace(self.schedule, hold_s=hold_s))
-        wanted = tuple(targets)
+        request = FreezeRequest(schedule=replace(self._context.schedule, hold_s=hold_s))
         try:
-            vms = [self._checked(target) for target in wanted]
+            vms = [self._checked(target) for target in targets]
             group = GroupFreeze(self._operations, vms, request)
             group.start()
         except FrostwatchError as problem:
-            yield Notice(
-                Level.WARNING,
-                f"refused: {problem}; nothing was sent",
-                self._clock.wall(),
-                None,
-                True,
-            )
+            self._context.answer(Level.WARNING, f"refused: {problem}; nothing was sent")
             return
         self._groups.append(group)
         text = f"{len(vms)} VMs: frozen together within {in_words(DEFAULT_WITHIN_S)}, or not at all"
-        yield Notice(Level.INFO, text, self._clock.wall(), None, True)
+        self._context.answer(Level.INFO, text)
 
     def _ended_groups(self) -> Iterator[Notice]:
         """Yield what came of the groups that have ended since the last time."""
@@ -118,7 +90,7 @@ class Actions:
             if group.complete is not None and group not in self._told_complete:
                 self._told_complete.append(group)
                 text = f"group complete: {safe(group.complete, 400)}"
-                yield Notice(Level.GOOD, text, self._clock.wall(), sums_up=True)
+                yield Notice(Level.GOOD, text, self._context.clock.wall(), sums_up=True)
         ended = [one for one in self._groups if one.outcome is not None]
         self._groups = [one for one in self._groups if one.outcome is None]
         self._told_complete = [one for one in self._told_complete if one in self._groups]
@@ -127,26 +99,25 @@ class Actions:
             if outcome is not None:
                 level = Level.GOOD if outcome.together else Level.ERROR
                 text = f"group: {safe(outcome.reason, 400)}"
-                yield Notice(level, text, self._clock.wall(), sums_up=True)
+                yield Notice(level, text, self._context.clock.wall(), sums_up=True)
 
-    def thaw(self, targets: Iterable[Target]) -> Iterator[Notice]:
+    def thaw(self, targets: Iterable[Target]) -> None:
         """Begin a thaw of each VM; a foreign freeze only where it was foreign at the key press."""
         for target in targets:
             try:
                 operation = self._operations.thaw(self._checked(target), foreign=target.foreign)
             except (NotTheSame, OSError) as problem:
-                yield self._refused(target, problem)
+                self._refused(target, problem)
                 continue
             if operation.what == "thaw":
                 self._thaws.append(operation)
-            yield self._notice(target, Level.INFO, f"{_name(target)}: thaw begun")
+            self._say(target, Level.INFO, "thaw begun")
 
-    def thaw_all(self, targets: Iterable[Target]) -> Iterator[Notice]:
+    def thaw_all(self, targets: Targets) -> None:
         """Begin a thaw of each VM, and give a receipt when all have ended."""
         before = len(self._thaws)
-        wanted = tuple(targets)
-        yield from self.thaw(wanted)
-        flying = (self._operations.on(target.vm.id) for target in wanted)
+        self.thaw(targets)
+        flying = (self._operations.on(target.vm.id) for target in targets)
         self._receipt = [one for one in flying if one is not None]
         self._receipt += [one for one in self._thaws[before:] if one not in self._receipt]
 
@@ -156,37 +127,30 @@ class Actions:
         freezing = operation is not None and operation.what == "freeze"
         return freezing or target.state.left_frozen or target.state.left_by is not None
 
-    def stop(self, targets: Iterable[Target]) -> Iterator[Notice]:
+    def stop(self, targets: Iterable[Target]) -> None:
         """Stop waiting for each VM, and have it thawed when it answers."""
         for target in targets:
             # An operation is bound to the VM it was begun on, so there is nothing to check.
             operation = self._operations.on(target.vm.id)
             if operation is None:
-                yield self._notice(
-                    target, Level.INFO, f"{_name(target)}: nothing is in flight any more"
-                )
+                self._say(target, Level.INFO, "nothing is in flight any more")
                 continue
             operation.cancel()
             text = "no longer waited for; it is thawed as soon as its agent answers"
             if operation.what == "rescue":
                 text = "the rung is left; what it has done stays done"
-            yield self._notice(target, Level.INFO, f"{_name(target)}: {text}")
+            self._say(target, Level.INFO, text)
 
-    def past(self, target: Target) -> Future[Past | None]:
-        """Look what the journal knows of a VM."""
-        return self._operations.history(target.vm)
-
-    def extend(self, targets: Iterable[Target], seconds: float) -> Iterator[Notice]:
+    def extend(self, targets: Iterable[Target], seconds: float) -> None:
         """Hold the window of each VM for longer."""
         for target in targets:
             operation = self._operations.on(target.vm.id)
             if operation is None or not self.held(target):
-                text = "its window is over"
-                yield self._notice(target, Level.INFO, f"{_name(target)}: {text}")
+                self._say(target, Level.INFO, "its window is over")
                 continue
             operation.extend_hold(seconds)
             text = f"asked to be held for {in_words(seconds)} more: its log says how much it got"
-            yield self._notice(target, Level.INFO, f"{_name(target)}: {text}")
+            self._say(target, Level.INFO, text)
 
     def held(self, target: Target) -> bool:
         """Return whether a window of ours is open on a VM."""
@@ -200,14 +164,14 @@ class Actions:
         """Return whether something is in flight on a VM."""
         return self._operations.on(target.vm.id) is not None
 
-    def ended_thaws(self) -> Iterator[Notice]:
-        """Yield what came out of the thaws that have ended since the last time."""
+    def ended(self) -> Iterator[Notice]:
+        """Yield what came of what has ended since the last time."""
         ended = [one for one in self._thaws if one.done]
         self._thaws = [one for one in self._thaws if not one.done]
         for operation in ended:
             outcome = operation.wait(0)
             if isinstance(outcome, ThawOutcome):
-                yield thaw_notice(operation.vm.name, outcome, self._clock.wall())
+                yield thaw_notice(operation.vm.name, outcome, self._context.clock.wall())
         yield from self._receipt_notice()
         yield from self._ended_groups()
         yield from self._ended_batches()
@@ -218,13 +182,13 @@ class Actions:
         if not asked or not all(one.done for one in asked):
             return
         self._receipt = []
-        left = [_name_of(one.vm) for one in asked if not _thawed(one)]
+        left = [_name(one.vm) for one in asked if not _thawed(one)]
         if left:
             text = f"thaw all: {len(left)} of {len(asked)} MAY STILL BE FROZEN: {', '.join(left)}"
-            yield Notice(Level.ERROR, text, self._clock.wall())
+            yield Notice(Level.ERROR, text, self._context.clock.wall())
             return
         text = f"thaw all: {len(asked)} of {len(asked)} thawed"
-        yield Notice(Level.GOOD, text, self._clock.wall())
+        yield Notice(Level.GOOD, text, self._context.clock.wall())
 
     def _ended_batches(self) -> Iterator[Notice]:
         """Yield what came of many freezes that were asked for with one key, in one line."""
@@ -239,7 +203,7 @@ class Actions:
             loud = f"{frozen} MAY STILL BE FROZEN; " if frozen else ""
             level = Level.ERROR if frozen else Level.GOOD if good else Level.WARNING
             text = f"{loud}freeze of {len(batch)} VMs is over: {told}"
-            yield Notice(level, text, self._clock.wall(), sums_up=True)
+            yield Notice(level, text, self._context.clock.wall(), sums_up=True)
 
     def _checked(self, target: Target) -> Vm:
         """Return the VM that was meant.
@@ -247,19 +211,19 @@ class Actions:
         Raises:
             NotTheSame: it is another one by now, or nothing may be sent at all.
         """
-        if self._read_only:
+        if self._context.read_only:
             raise NotTheSame(READ_ONLY)
         return resolve(target, self._fleet)
 
-    def _refused(self, target: Target, problem: Exception) -> Notice:
-        """Return why nothing was sent, and write it into the VM's log if it still has one."""
+    def _refused(self, target: Target, problem: Exception) -> None:
+        """Say why nothing was sent, and write it into the VM's log if it still has one."""
         text = f"refused: {problem}; nothing was sent"
         if any(state.id == target.vm.id for state in self._fleet.states()):
             self._fleet.log(target.vm.id, Level.WARNING, text)
-        return self._notice(target, Level.WARNING, text)
+        self._context.answer(Level.WARNING, text, target.vm.id)
 
-    def _notice(self, target: Target, level: Level, text: str) -> Notice:
-        return Notice(level, text, self._clock.wall(), target.vm.id, answer=True)
+    def _say(self, target: Target, level: Level, text: str) -> None:
+        self._context.answer(level, f"{_name(target.vm)}: {text}", target.vm.id)
 
 
 def _word(outcome: Outcome) -> str:
@@ -268,11 +232,7 @@ def _word(outcome: Outcome) -> str:
     return "certified" if outcome.certified else outcome.kind.value
 
 
-def _name(target: Target) -> str:
-    return _name_of(target.vm)
-
-
-def _name_of(vm: Vm) -> str:
+def _name(vm: Vm) -> str:
     return safe(vm.name, 60)
 
 

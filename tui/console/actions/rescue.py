@@ -9,7 +9,7 @@ from agentclient.model.rescue import Found, RescueOutcome, Rung, Step
 from agentclient.model.states import Level
 from agentclient.model.vm import VmId
 from agentclient.operations.rescue.ladder import title
-from tui.console.actions.context import Desk
+from tui.console.actions.context import ActionContext
 from tui.console.actions.execute import READ_ONLY
 from tui.console.dialogs.rescue import NameDialog, RescueDialog
 from tui.console.model.notices import NAME, Notice
@@ -21,35 +21,35 @@ from tui.shared.fit import fit_middle, safe
 _NOT_TRIED = frozenset({Found.REFUSED, Found.CANCELLED})
 
 
-class Rescuing:
+class RescuePrompt:
     """Asks which rung, takes it in a thread of agentclient's, and remembers which were in vain.
 
     Args:
-        desk: what is shared.
+        context: what is shared.
     """
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, context: ActionContext) -> None:
+        self._context = context
         self._flying: list[OperationPort] = []
         self._tried: dict[VmId, frozenset[Rung]] = {}
 
     def ask(self) -> None:
         """Show the ladder of the VM under the cursor, and take the rung that is chosen."""
-        desk = self._desk
-        cursor = desk.view.cursor
-        state = desk.view.state(cursor) if cursor is not None else None
-        if state is None or desk.read_only:
-            desk.answer(Level.WARNING, READ_ONLY if desk.read_only else "there is no VM")
+        context = self._context
+        cursor = context.view.cursor
+        state = context.view.state(cursor) if cursor is not None else None
+        if state is None or context.read_only:
+            context.answer(Level.WARNING, READ_ONLY if context.read_only else "there is no VM")
             return
         target = Target(state)
         tried = self._tried.get(state.id, frozenset())
-        look = desk.operations.ladder(target.vm, tried=tried)
+        look = context.operations.ladder(target.vm, tried=tried)
 
         def answered(step: Step | None) -> None:
             if step is not None:
                 self._decided(target, step)
 
-        desk.app.push_screen(RescueDialog(target, look, tried, desk.signs), answered)
+        context.app.push_screen(RescueDialog(target, look, tried, context.signs), answered)
 
     def _decided(self, target: Target, step: Step) -> None:
         if step.rung is not Rung.RESET:
@@ -60,16 +60,16 @@ class Rescuing:
             if name is not None:
                 self._begin(target, replace(step, name=name))
 
-        self._desk.app.push_screen(NameDialog(target, self._desk.signs), typed)
+        self._context.app.push_screen(NameDialog(target, self._context.signs), typed)
 
     def _begin(self, target: Target, step: Step) -> None:
         name = safe(target.vm.name, 60)
         try:
-            vm = resolve(target, self._desk.fleet)
+            vm = resolve(target, self._context.fleet)
         except NotTheSame as problem:
             self._say(target, Level.WARNING, f"refused: {problem}; nothing was done")
             return
-        self._flying.append(self._desk.operations.rescue(vm, step))
+        self._flying.append(self._context.operations.rescue(vm, step))
         self._say(target, Level.INFO, f"{name}: {title(step)} begun; x stops it")
 
     def ended(self) -> Iterator[Notice]:
@@ -94,7 +94,7 @@ class Rescuing:
         again = "" if outcome.ok or not outcome.next else "R shows the next rung; "
         text = f"{fit_middle(safe(name), NAME)}: {again}{what}"
         level = Level.GOOD if outcome.ok else Level.WARNING
-        return Notice(level, text, self._desk.clock.wall(), outcome.vm)
+        return Notice(level, text, self._context.clock.wall(), outcome.vm)
 
     def _say(self, target: Target, level: Level, text: str) -> None:
-        self._desk.answer(level, text, target.vm.id)
+        self._context.answer(level, text, target.vm.id)

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from typing import ClassVar, TypeVar
 
 from textual import on
-from textual._styles_cache import StylesCache
 from textual.app import ComposeResult
 from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
@@ -16,6 +15,7 @@ from textual.geometry import Size
 from textual.screen import ModalScreen
 from textual.widgets import Button
 
+from tui.console.textual_internals import forget_drawn_widgets
 from tui.console.widgets.lines import LinesView
 from tui.shared.tone import Line, hanging
 
@@ -120,12 +120,8 @@ class Dialog(ModalScreen[Result | None]):
         self.query(Button).first().focus()
 
     def on_unmount(self) -> None:
-        """Let go of what was painted: Textual keeps each widget's lines behind the key of a cache.
-
-        There are a thousand places in it, and scroll bars and a screen's last picture are there
-        as well: so it is the whole cache that is emptied, and not what the dialog knows of.
-        """
-        StylesCache.get_inner_outer.cache_clear()
+        """Let go of what was painted."""
+        forget_drawn_widgets(self)
 
     def on_resize(self) -> None:
         """Wrap the text anew where there is another room for it."""

@@ -17,14 +17,14 @@ class _Words(Input):
 
     _entered = False
 
-    async def _on_key(self, event: events.Key) -> None:
+    def on_key(self, event: events.Key) -> None:
+        """Hand a key on behind Enter; `Input` takes it otherwise."""
         if self._entered:
             event.stop()
             event.prevent_default()
             self.app.post_message(events.Key(event.key, event.character))
             return
         self._entered = event.key == "enter"
-        await super()._on_key(event)
 
     def on_focus(self) -> None:
         """Begin anew."""

@@ -7,7 +7,7 @@ from typing import Any
 from rich.style import Style
 from textual.widget import Widget
 
-from tui.console.textual_internals import OwnLines
+from tui.console.textual_internals import draw_changed_lines_only
 from tui.shared.tone import Tone
 
 _STYLES = {
@@ -32,7 +32,7 @@ class Toned(Widget):
 
     def __init__(self, *children: Widget, **options: Any) -> None:
         super().__init__(*children, **options)
-        self._styles_cache = OwnLines()
+        draw_changed_lines_only(self)
 
     @property
     def base_style(self) -> Style:

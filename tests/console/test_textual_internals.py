@@ -1,20 +1,34 @@
-"""What is drawn is what Textual would draw; what was cut for a screen that has gone is not kept."""
+"""Private names of Textual and Rich: they are there and save time, and nothing depends on them."""
 
 from __future__ import annotations
 
+import inspect
 import random
 from itertools import chain
 
 import pytest
 from rich.segment import Segment
+from textual._compositor import ChopsUpdate
 from textual._styles_cache import StylesCache
+from textual.app import App
+from textual.drivers.headless_driver import HeadlessDriver
+from textual.drivers.linux_driver import LinuxDriver
 from textual.geometry import Region
 from textual.strip import Strip
+from textual.widget import Widget
 
 from tests.console.driving import LARGE, SMALL, Seat, seated
 from tests.console.fakes import StillClock
-from tests.console.fleets import every_state
-from tui.console.textual_internals import OwnLines, forget
+from tests.console.fleets import every_state, fleet_of
+from tui.console import textual_internals
+from tui.console.textual_internals import (
+    CACHE_METHODS,
+    UPDATE_ATTRIBUTES,
+    ChangedLines,
+    exact_update,
+    forget_split_segments,
+)
+from tui.console.widgets.lines import LinesView
 from tui.console.widgets.toned import Toned
 from tui.shared.glyphs import Signs
 
@@ -52,7 +66,7 @@ def compare(seat: Seat) -> None:
             continue  # a query for a class does not find what has it as its second one
         if not widget.is_on_screen or not widget.outer_size:
             continue
-        assert isinstance(widget._styles_cache, OwnLines)
+        assert isinstance(widget._styles_cache, ChangedLines)
         region = widget.outer_size.region
         ours, textuals = widget.render_lines(region), StylesCache().render_widget(widget, region)
         assert [line.text for line in ours] == [line.text for line in textuals], widget
@@ -69,7 +83,7 @@ def looks(line: Strip) -> list[tuple[str, str]]:
 async def test_a_line_that_nobody_asked_for_is_not_drawn_again(still: StillClock) -> None:
     async with seated(every_state(still), still, size=LARGE) as seat:
         await seat.settle()
-        table, asked = seat.app._table, []
+        table, asked = seat.app.parts.table, []
         render_line = table.render_line
         table.render_line = lambda y: asked.append(y) or render_line(y)  # type: ignore
         region = table.outer_size.region
@@ -106,7 +120,7 @@ async def test_what_is_styled_in_another_way_is_drawn_by_textual(
 ) -> None:
     async with seated(every_state(still), still, size=LARGE) as seat:
         painted = seat.app.screen._compositor.render_strips
-        for widget in (seat.app._table, seat.app._pane._facts):
+        for widget in (seat.app.parts.table, seat.app.query_one("#facts", LinesView)):
             before = painted()
             setattr(widget.styles, style, value)
             widget.refresh()  # a hatch does not ask for it
@@ -121,5 +135,94 @@ async def test_what_is_styled_in_another_way_is_drawn_by_textual(
 def test_pieces_of_old_screens_are_forgotten() -> None:
     Segment("09:41:07 ▲ データ-1: the freeze was lost").split_cells(12)
     assert Segment._split_cells.cache_info().currsize > 0
-    forget()
+    forget_split_segments()
     assert Segment._split_cells.cache_info().currsize == 0
+
+
+# -- a new Textual, or a new Rich -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", CACHE_METHODS)
+def test_textual_keeps_the_lines_of_a_widget_in_a_cache(name: str) -> None:
+    assert callable(getattr(Widget()._styles_cache, name))
+
+
+def test_the_cache_keeps_the_lines_of_gone_widgets_in_keys() -> None:
+    assert callable(StylesCache.get_inner_outer.cache_clear)
+
+
+def test_textual_writes_each_update_through_one_method() -> None:
+    assert list(inspect.signature(App._display).parameters) == ["self", "screen", "renderable"]
+
+
+@pytest.mark.parametrize("name", UPDATE_ATTRIBUTES)
+def test_an_update_of_a_part_of_the_screen_says_what_has_changed(name: str) -> None:
+    assert hasattr(ChopsUpdate([], [], []), name)
+
+
+def test_an_exact_update_is_still_one_of_textuals() -> None:
+    update = exact_update(ChopsUpdate([], [], []))
+    assert isinstance(update, ChopsUpdate)
+    assert type(update) is not ChopsUpdate
+    assert exact_update("anything else") == "anything else"
+
+
+def test_a_driver_writes_to_a_file_of_its_own() -> None:
+    assert "self._file = sys.__stderr__" in inspect.getsource(LinuxDriver.__init__)
+    assert "WriterThread(self._file)" in inspect.getsource(LinuxDriver.start_application_mode)
+
+
+def test_rich_keeps_what_it_has_cut() -> None:
+    assert callable(Segment._split_cells.cache_clear)
+
+
+# -- without any of it ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _nothing_private(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(textual_internals, "ENABLED", False)
+
+
+@pytest.mark.usefixtures("_nothing_private")
+@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["small", "large"])
+async def test_the_console_works_without_anything_private(
+    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same keys on the same fleet, and each screen looks as it does with all of it."""
+    without = await screens(size, private=False)
+    monkeypatch.setattr(textual_internals, "ENABLED", True)
+    assert await screens(size, private=True) == without
+
+
+async def screens(size: tuple[int, int], *, private: bool) -> list[list[str]]:
+    """Return what stands on the screen after each key."""
+    still = StillClock()
+    async with seated(every_state(still), still, size=size) as seat:
+        kinds = {type(each._styles_cache) for each in seat.app.query() if isinstance(each, Toned)}
+        assert kinds == {ChangedLines if private else StylesCache}
+        assert ("_display" in vars(seat.app)) is private
+        return [await screen_after(seat, key) for key in KEYS]
+
+
+async def screen_after(seat: Seat, key: str) -> list[str]:
+    await seat.press(key)
+    await seat.settle(1.0)
+    return seat.lines
+
+
+@pytest.mark.usefixtures("_nothing_private")
+async def test_a_guest_is_frozen_and_thawed_without_anything_private(still: StillClock) -> None:
+    async with seated(fleet_of(["one", "two"], still), still) as seat:
+        await seat.press("down", "f", "enter")
+        assert [one.vm.name for one in seat.operations.started] == ["two"]
+        await seat.press("x", "enter")
+        assert seat.operations.started[0].calls == ["cancel"]
+        await seat.press("slash", *"one", "enter", "t", "enter")
+        assert [(one.vm.name, one.what) for one in seat.operations.started[1:]] == [("one", "thaw")]
+
+
+async def test_a_driver_without_that_file_is_left_alone() -> None:
+    driver = HeadlessDriver(App())
+    textual_internals.survive_lost_terminal(driver)
+    assert not hasattr(driver, "_file")

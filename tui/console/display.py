@@ -1,0 +1,165 @@
+"""Brings what is known to the screen: from the fleet into the view, and from there to the parts."""
+
+from __future__ import annotations
+
+from agentclient.fleet.store import Fleet, FleetReader
+from agentclient.model.states import Level
+from tui.console.model.notices import Notice, news_of
+from tui.console.model.view import FleetView
+from tui.console.ports import WatcherPort
+from tui.console.widgets.pane.widget import DetailPane
+from tui.console.widgets.pinned import PinnedLine
+from tui.console.widgets.prompt import TypedLine
+from tui.console.widgets.status import NoticeLine, StatusLine
+from tui.console.widgets.table.widget import VmTable
+from tui.shared.clocks import Clock
+from tui.shared.fit import safe
+
+ROOMY = 24  # lines; on fewer the pane needs half of them to say what an outcome means
+FINGER_S = 2.0  # rows stay where they are for so long after the operator moved
+EMPTY_FLEET = (
+    "No VM was found here (yet).",
+    "",
+    "frostwatch doctor",
+    "    says what it can see on this machine, and what to do about the rest",
+    "frostwatch --vm name=N,agent=PATH,monitor=PATH",
+    "    names a VM by its sockets",
+)
+
+
+class Display:
+    """The parts of the screen, and what they show.
+
+    Args:
+        fleet: what is known about all VMs.
+        reader: tells what has changed in it.
+        view: which VMs are shown.
+        watcher: which sources could not look; None where nothing watches.
+        clock: where the time comes from.
+        drill: whether a line says that the guests are simulated.
+        parts: table, pane, status, pinned line, notices and filter.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        reader: FleetReader,
+        view: FleetView,
+        watcher: WatcherPort | None,
+        clock: Clock,
+        *,
+        drill: bool,
+        table: VmTable,
+        pane: DetailPane,
+        status: StatusLine,
+        pinned: PinnedLine,
+        notices: NoticeLine,
+        filter_line: TypedLine,
+    ) -> None:
+        self._fleet = fleet
+        self._reader = reader
+        self._view = view
+        self._watcher = watcher
+        self._clock = clock
+        self._drill = drill
+        self.table = table
+        self._pane = pane
+        self.status = status
+        self._pinned = pinned
+        self._notices = notices
+        self.filter_line = filter_line
+        self.enlarged = False  # the pane
+        self._problems: tuple[str, ...] = ()
+        self._touched_at = float("-inf")
+
+    # -- what is known reaches the screen ----------------------------------------------------
+
+    def drain(self) -> None:
+        """Take over what changed in the fleet, and paint what differs."""
+        if self._fleet.version == self._reader.version:
+            self._settle()
+            self._pane.show_log()
+            return
+        news = self._view.apply(self._reader.changes(), settle=self._may_move)
+        self.share_height()
+        self.paint()
+        at = self._clock.wall()
+        for before, after in news:
+            for notice in news_of(before, after, at):
+                self.tell(notice)
+
+    def second(self) -> None:
+        """Let the clocks run."""
+        self.table.update_lines(clocks_only=True)
+        self._pane.update_facts()
+        self._update_pinned()
+        self.status.update_line()
+        self._notices.update_line(self._clock.wall())
+        self._tell_problems()
+
+    def tell(self, notice: Notice) -> None:
+        """Show a notice."""
+        self._notices.tell(notice)
+
+    def touched(self) -> None:
+        """Leave the rows where they are for a moment: the operator has moved the cursor."""
+        self._touched_at = self._clock.monotonic()
+
+    def _settle(self) -> None:
+        """Put rows where they belong once the operator's finger has left them."""
+        if self._may_move and self._view.settle():
+            self.paint()
+
+    @property
+    def _may_move(self) -> bool:
+        return self._clock.monotonic() - self._touched_at >= FINGER_S
+
+    def _tell_problems(self) -> None:
+        """Tell when a source can't look (any more)."""
+        found = self._watcher.problems if self._watcher is not None else ()
+        problems = tuple(safe(each, 400) for each in found)
+        if problems == self._problems:
+            return
+        self._problems = problems
+        if problems:
+            self.tell(Notice(Level.WARNING, problems[0], self._clock.wall()))
+        self.paint()
+
+    # -- painting ----------------------------------------------------------------------------
+
+    def paint(self) -> None:
+        """Show the view as it is now."""
+        self.table.advise(self._advice())
+        self.table.update_lines()
+        self.show_outside()
+        self._update_pinned()
+        self.status.update_line()
+        self.show_pane()
+
+    def show_pane(self) -> None:
+        """Show what is known about the VM under the cursor."""
+        cursor = self._view.cursor
+        self._pane.show(self._view.state(cursor) if cursor is not None else None)
+
+    def show_outside(self) -> None:
+        """Say how many VMs in trouble stand below what the table shows."""
+        self._pane.tell_below(self.table.outside[1])
+
+    def _update_pinned(self) -> None:
+        if self._pinned.update_line(may_move=self._may_move):
+            self.share_height()
+
+    def _advice(self) -> tuple[str, ...]:
+        if self._view.total:
+            return ("Nothing matches the filter.", "", "Escape clears it.")
+        return (*EMPTY_FLEET, "", *self._problems)
+
+    def share_height(self) -> None:
+        """Give the table what its rows need, but never so much that the pane can't say enough."""
+        lines = 3 + self._drill + self._pinned.is_there + self.filter_line.is_open
+        room = max(self._pane.app.size.height - lines, 8)
+        most = room * 3 // 5 if room > ROOMY else room // 2
+        table = min(max(self._view.total + 2, 6), most)
+        pane = room - (4 if self.enlarged else table) if self._view.total else 1
+        if self._pane.styles.height is None or self._pane.styles.height.value != pane:
+            self._pane.styles.height = pane
