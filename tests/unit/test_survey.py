@@ -242,6 +242,15 @@ def test_where_qemu_does_not_tell_them_nothing_is_known(asked: Asked, answer: ob
     assert asked.disks(without(DISKS)) is None
 
 
+def test_disks_of_another_vms_monitor_are_not_counted(asked: Asked) -> None:
+    """P10: it counts if it shows our own connection to the agent."""
+    asked.vm.qemu.answers["query-chardev"] = [
+        {"label": "qga0", "filename": "disconnected:unix:/run/db.qga,server=on"}
+    ]
+    assert asked.disks(without(DISKS)) is None
+    assert "query-block" not in asked.vm.asked
+
+
 def test_without_a_monitor_or_an_address_nothing_is_known(asked: Asked) -> None:
     asked.link = asked.vm.link(VM._replace(monitor=None))
     assert asked.disks(without(DISKS)) is None
