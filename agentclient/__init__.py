@@ -1,4 +1,86 @@
 """Everything about guests, agents, freezes and hypervisors: blocking, typed, thread-safe.
 
-Usable alone from a script or a REPL; it knows nothing of the console (`tui`).
+Usable alone from a script or a REPL (docs/library.md); it knows nothing of the console (`tui`).
+The names below are the public ones. Each is imported when it is first used (PEP 562), so that
+`import agentclient` costs nothing, also for the holder, which is one small module of this package.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from agentclient.engine import Engine
+    from agentclient.model.errors import BadInput, FrostwatchError
+    from agentclient.model.events import Event, EventKind
+    from agentclient.model.outcome import (
+        Evidence,
+        GroupOutcome,
+        Meaning,
+        NotFrozen,
+        Outcome,
+        ThawOutcome,
+    )
+    from agentclient.model.request import FreezeRequest, Schedule
+    from agentclient.model.rescue import RescueOutcome, Rung, Step
+    from agentclient.model.snapshot import VmState
+    from agentclient.model.states import (
+        AgentState,
+        Cause,
+        FreezeState,
+        OutcomeKind,
+        Refusal,
+        RunState,
+    )
+    from agentclient.model.vm import Vm, VmId
+
+__all__ = [
+    "AgentState",
+    "BadInput",
+    "Cause",
+    "Engine",
+    "Event",
+    "EventKind",
+    "Evidence",
+    "FreezeRequest",
+    "FreezeState",
+    "FrostwatchError",
+    "GroupOutcome",
+    "Meaning",
+    "NotFrozen",
+    "Outcome",
+    "OutcomeKind",
+    "Refusal",
+    "RescueOutcome",
+    "RunState",
+    "Rung",
+    "Schedule",
+    "Step",
+    "ThawOutcome",
+    "Vm",
+    "VmId",
+    "VmState",
+]
+
+_HOMES = {
+    "engine": ("Engine",),
+    "model.errors": ("BadInput", "FrostwatchError"),
+    "model.events": ("Event", "EventKind"),
+    "model.outcome": ("Evidence", "GroupOutcome", "Meaning", "NotFrozen", "Outcome", "ThawOutcome"),
+    "model.request": ("FreezeRequest", "Schedule"),
+    "model.rescue": ("RescueOutcome", "Rung", "Step"),
+    "model.snapshot": ("VmState",),
+    "model.states": ("AgentState", "Cause", "FreezeState", "OutcomeKind", "Refusal", "RunState"),
+    "model.vm": ("Vm", "VmId"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used."""
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

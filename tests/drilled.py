@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from agentclient.backends.drill.plan import GuestPlan, make_guest
 from agentclient.backends.drill.processes import Drill
 from agentclient.backends.drill.troubles import Trouble
+from agentclient.operations.manager import Operations
 
 
 def drill_of(troubles: Mapping[str, Trouble], *, speed: float = 1.0) -> Drill:
@@ -17,3 +18,10 @@ def drill_of(troubles: Mapping[str, Trouble], *, speed: float = 1.0) -> Drill:
 def guest(name: str, trouble: Trouble) -> GuestPlan:
     made = make_guest("db", 1, trouble)
     return GuestPlan(name, trouble, made.file_systems, made.version, made.load)
+
+
+class Ready(Operations):
+    """Operations as the console takes them, with nothing that is to be imported first."""
+
+    def prepare(self) -> None:
+        pass

@@ -142,7 +142,7 @@ def _open_console(options: Options) -> int:
 
         return run_console(
             engine.fleet,
-            engine.operations,
+            engine,
             engine.watcher,
             read_only=options.read_only,
             interval_s=engine.interval_s,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from agentclient.model.errors import FrostwatchError
 from agentclient.model.states import (
     Cause,
     CopyIs,
@@ -158,3 +159,18 @@ class GroupOutcome:
     final: bool = True
     hold_s: float = 0.0
     failed: tuple[VmId, ...] = ()
+
+
+class NotFrozen(FrostwatchError):
+    """A guest is not frozen that was to be; its outcome says why, what it means, and what next.
+
+    Args:
+        vm: the VM.
+        outcome: what came of its freeze.
+    """
+
+    def __init__(self, vm: VmId, outcome: Outcome) -> None:
+        self.outcome = outcome
+        word = f"{outcome.kind}: {outcome.refusal}" if outcome.refusal else str(outcome.kind)
+        step = f". NEXT: {outcome.next}" if outcome.next else ""
+        super().__init__(f"{vm}: {word}: {outcome.reason}{step}")

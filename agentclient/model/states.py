@@ -57,6 +57,14 @@ class FreezeState(StrEnum):
     THAWING = "thawing"
 
 
+class OperationKind(StrEnum):
+    """What an operation does to a VM."""
+
+    FREEZE = "freeze"
+    THAW = "thaw"
+    RESCUE = "rescue"
+
+
 class OutcomeKind(StrEnum):
     """How a freeze ended (design: the vocabulary's outcomes)."""
 

@@ -13,6 +13,9 @@ from agentclient.access.guest_link import Link
 from agentclient.access.presence import Absence
 from agentclient.access.stream import Channel, ConnectFailed, StreamEnded, wait_any
 from agentclient.freeze.effects import Effect, Resync, Send, Tell
+from agentclient.freeze.machine import Machine
+from agentclient.freeze.thaw_machine import ThawMachine
+from agentclient.freeze.thaw_plan import ThawReport
 from agentclient.holder.care import Care
 from agentclient.holder.client import Fate
 from agentclient.model.events import EventKind
@@ -20,7 +23,7 @@ from agentclient.model.request import Extension, Instruction
 from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import Level, RunState
 from agentclient.operations.control import Control
-from agentclient.operations.preflight import Reporter
+from agentclient.operations.reporting import Reporter
 from agentclient.protocol.qga import pause_s
 from agentclient.protocol.qga_commands import THAW
 
@@ -149,6 +152,54 @@ class Driver:
                     self._write(ticket, command, arguments)
                 case Resync(ticket):
                     self._write(ticket, None, None)
+
+    def thaw(
+        self, machine: ThawMachine, before_each: Callable[[], None] = lambda: None
+    ) -> ThawReport:
+        """Drive a thaw from its start to its end; blocking.
+
+        Args:
+            machine: the thaw, not started yet.
+            before_each: is called before each wait.
+        """
+        self.perform(machine.start(time.monotonic()))
+        while machine.report is None:
+            before_each()
+            self.turn(machine)
+        return machine.report
+
+    def turn(self, machine: Machine, taken: Callable[[], bool] = lambda: False) -> None:
+        """Wait once, and hand over to a machine what that brought, in the order of its coming.
+
+        Args:
+            machine: a freeze, a thaw, or both.
+            taken: is asked when the channel has ended, before anything else is concluded from it,
+                whether somebody has taken the guest over: what was written since may be theirs.
+        """
+        happened = self.round(machine.wakes_at, machine.watch_every_s, look_now=machine.wants_look)
+        for event in happened.heard:
+            self.perform(machine.on_reply(time.monotonic(), event))
+        now = time.monotonic()
+        if happened.flood is not None:
+            self.perform(machine.on_flood(now, happened.flood))
+        if happened.ended is not None and taken():
+            return
+        if happened.view is not None:
+            self.perform(machine.on_look(now, happened.view))
+        if happened.ended is not None:
+            gone = happened.view.gone if happened.view is not None else None
+            self.perform(machine.on_stream_ended(now, happened.ended, gone=gone))
+        for instruction in happened.instructions:
+            self.perform(machine.on_instruction(now, instruction))
+        if machine.wants_connection(now):
+            tried = self.reconnect()
+            now = time.monotonic()
+            self.perform(
+                machine.on_connected(now)
+                if tried.connected
+                else machine.on_connect_failed(now, tried.why, gone=tried.gone)
+            )
+        self.perform(machine.on_tick(now))
 
     def round(self, wakes_at: float, watch_every_s: float, *, look_now: bool = False) -> Round:
         """Wait until something happens, but not beyond `wakes_at`.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Final
+from typing import Final, Self
 
 from agentclient.access.agent_session import Conversation
-from agentclient.access.guest_link import CHANNEL_WAIT_S, Link
+from agentclient.access.guest_link import CHANNEL_WAIT_S
 from agentclient.access.presence import server_of
 from agentclient.access.self_check import uuid_of
 from agentclient.access.stream import Channel
@@ -20,67 +23,149 @@ from agentclient.freeze.thaw_plan import ThawPlan, ThawReport
 from agentclient.freeze.verdict import refused
 from agentclient.freeze.window import WINDOWS_S
 from agentclient.holder.care import Care
-from agentclient.holder.client import Fate, HolderClient, NoHolder
-from agentclient.journal.entry import Entry
+from agentclient.holder.client import Fate, NoHolder
 from agentclient.journal.rows import Reference
-from agentclient.model.durations import in_words
+from agentclient.model.errors import BadInput
 from agentclient.model.events import EventKind
 from agentclient.model.next_command import thaw_command
-from agentclient.model.outcome import Outcome
+from agentclient.model.outcome import NotFrozen, Outcome
 from agentclient.model.request import FreezeRequest
 from agentclient.model.snapshot import Progress
-from agentclient.model.states import Cause, FreezeState, Level, OutcomeKind, Phase, Refusal, Stuck
+from agentclient.model.states import (
+    Cause,
+    FreezeState,
+    Level,
+    OperationKind,
+    OutcomeKind,
+    Phase,
+    Refusal,
+    Stuck,
+)
 from agentclient.model.text import printable
-from agentclient.operations.control import Control
+from agentclient.operations.context import OperationContext
 from agentclient.operations.driver import Driver
-from agentclient.operations.preflight import Preflight, Prepared, Reporter, cancelled
-from agentclient.operations.thaw import Thawer, drive_thaw
+from agentclient.operations.operation import READ_ONLY, WITHDRAWN, Operation
+from agentclient.operations.ownership import held_by
+from agentclient.operations.preflight import Preflight, Prepared
+from agentclient.operations.refusals import cancelled, held_elsewhere, no_holder, no_long_hold
+from agentclient.operations.thaw import ThawOperation
 
 # A migration's target may take a moment until it is listed, and its monitor answers.
 TARGET_S: Final = 5.0
 TARGET_AGAIN_S: Final = 0.25
 
 
-class Freezer:
+class FreezeOperation(Operation[Outcome]):
     """One freeze of one VM.
 
     Args:
-        link: the VM.
+        context: what it works with.
         request: what is asked for.
-        reporter: is told what happens.
-        control: what the operator asks meanwhile.
-        holder: stands by for the case that we die.
-        read_only: nothing may be sent.
-        entry: the freeze's window in the journal; None where none is kept.
+
+    Attributes:
+        verdict: what was known of it when its window opened; None before.
     """
 
-    def __init__(
-        self,
-        link: Link,
-        request: FreezeRequest,
-        reporter: Reporter,
-        control: Control,
-        holder: HolderClient,
-        *,
-        read_only: bool = False,
-        entry: Entry | None = None,
-    ) -> None:
-        self._link = link
-        self._holder = holder
-        self._entry = entry
-        self._request = request
-        self._reporter = reporter
-        self._control = control
-        self._read_only = read_only
-        self._began_at = time.monotonic()
-        self._uuid: str | None = None
+    kind = OperationKind.FREEZE
 
-    def run(self) -> Outcome:
-        """Freeze, watch, hold, thaw; return the outcome. Raises nothing of this project's."""
-        self._reporter.tell(
-            Tell(EventKind.PREPARING, Level.INFO, "preparing: run state, port, agent, file systems")
+    def __init__(self, context: OperationContext, request: FreezeRequest) -> None:
+        super().__init__(context)
+        self._link = context.access
+        self._reporter = context.reporter
+        self._request = request
+        self._uuid: str | None = None
+        self.verdict: Outcome | None = None
+        self._opened = threading.Event()  # its window; or it has ended
+
+    # -- for who asked for it --------------------------------------------------------------
+
+    @contextmanager
+    def frozen(self, *, unverified: bool = False) -> Iterator[Self]:
+        """Wait until the guest is frozen and verified; thaw it behind the block, whatever happens.
+
+        What came of the window is known behind the block: ``wait().certified``.
+
+        Args:
+            unverified: a freeze of which some evidence is missing is good enough.
+
+        Raises:
+            NotFrozen: it was not frozen, or not verified; it is thawed, or somebody was told.
+            BadInput: it is not to be held, so that its window would be over at once.
+        """
+        try:
+            if not self._request.schedule.hold_s:
+                raise BadInput(f"{self.vm.id}: a window needs a hold (Schedule.hold_s)")
+            self._opened.wait()
+            verdict = self.verdict if self.verdict is not None else self._result.result()
+            if self.done or not (unverified or verdict.kind is OutcomeKind.VERIFIED):
+                raise NotFrozen(self.vm.id, verdict)
+            yield self
+        except BaseException:
+            self.cancel()
+            raise
+        finally:
+            self.end_hold()
+            self.wait()
+
+    def settle(self, outcome: Outcome) -> None:
+        """Set the outcome."""
+        super().settle(outcome)
+        self._opened.set()
+
+    # -- what is not done ------------------------------------------------------------------
+
+    def waits_for_its_turn(self, most: int) -> None:
+        """Show that it waits for its turn; mostly that is over at once."""
+        waits = f"its turn: {most} at once"
+        self._reporter.progress(Progress(self.kind, Phase.QUEUED, waits, time.monotonic()))
+
+    def waits_no_more(self) -> None:
+        """Show that it does not wait for its turn any more."""
+        self._reporter.progress(None)
+
+    def busy(self, running: OperationKind) -> Outcome:
+        """Tell that it is not sent, since another operation is in flight on its VM."""
+        reason = f"a {running} of this VM is in flight already"
+        return self._refused(refused(Refusal.BUSY, reason))
+
+    def withdrawn(self) -> Outcome:
+        """Tell that it was taken out of the queue before it had begun."""
+        return self._told(refused(Refusal.CANCELLED, WITHDRAWN), WITHDRAWN)
+
+    def _announce(self) -> None:
+        """Tell nothing: who has the guest in hand is looked up first."""
+
+    def _read_only(self) -> Outcome:
+        self._preparing()
+        return self._told(refused(Refusal.READ_ONLY, READ_ONLY))
+
+    def _not_begun(self, reason: str, step: str) -> Outcome:
+        outcome = refused(Refusal.NOT_BEGUN, reason, step)
+        return self._failed(outcome, EventKind.VERDICT, EventKind.OUTCOME)
+
+    def _crashed(self, reason: str, step: str) -> Outcome:
+        return self._failed(Outcome(OutcomeKind.FAILED, reason, next=step), EventKind.OUTCOME)
+
+    def _failed(self, outcome: Outcome, *kinds: EventKind) -> Outcome:
+        """Tell that it has failed, and what is to be done now, as events of these kinds."""
+        for kind in kinds:
+            tell = Tell(kind, Level.ERROR, outcome.reason, {"outcome": outcome})
+            self._reporter.tell(tell)
+        return self._reporter.with_meaning(outcome)
+
+    def _refused(self, outcome: Outcome) -> Outcome:
+        return self._reporter.with_meaning(
+            self._told(outcome, f"refused: {outcome.refusal}: {outcome.reason}")
         )
-        self._reporter.progress(Progress("freeze", Phase.PREPARING, "the agent", self._began_at))
+
+    # -- what is done ----------------------------------------------------------------------
+
+    def _run(self) -> Outcome:
+        """Freeze, watch, hold, thaw; return the outcome."""
+        held = held_by(self.context)
+        if held is not None:
+            return self._refused(held_elsewhere(held, self.vm))
+        self._preparing()
         if not self._link.channel_lock.acquire(timeout=CHANNEL_WAIT_S):
             outcome = refused(Refusal.BUSY, "frostwatch itself is talking to this agent")
             return self._told(outcome)
@@ -90,10 +175,15 @@ class Freezer:
                 return self._told(prepared)
             if self._too_long(prepared):
                 prepared.conversation.close()
-                return self._told(_no_long_hold(self._request.schedule.hold_s))
+                return self._told(no_long_hold(self._request.schedule.hold_s))
             return self._guarded(prepared)
         finally:
             self._link.channel_lock.release()
+
+    def _preparing(self) -> None:
+        text = "preparing: run state, port, agent, file systems"
+        self._reporter.tell(Tell(EventKind.PREPARING, Level.INFO, text))
+        self._reporter.progress(Progress(self.kind, Phase.PREPARING, "the agent", self.began_at))
 
     def _too_long(self, prepared: Prepared) -> bool:
         """Whether the guest can't be held for so long, and nobody has said that it shall be."""
@@ -107,18 +197,20 @@ class Freezer:
         self._uuid = uuid_of(self._link.monitor)
         window = self._armed(conversation.channel)
         timeout_s = schedule.thaw_timeout_s
-        care = Care(self._holder, self._link.trusted, timeout_s, window, self._reporter.tell)
+        assert self.context.holder is not None, "nothing is frozen without somebody who stands by"
+        care = Care(self.context.holder, self._link.trusted, timeout_s, window, self._reporter.tell)
         outcome: Outcome | None = None
         try:
             conversation.divert(care.begin(conversation.channel))
             care.intend(bound_s=schedule.total_s, hold_s=schedule.hold_s)
-            if self._control.cancellation.is_set:  # a group that has failed sends no more freezes
+            # A group that has failed sends no more freezes.
+            if self.context.control.cancellation.is_set:
                 return self._told(cancelled())
             care.sent = True
             outcome = self._freeze(prepared, care)
             return outcome
         except NoHolder as error:
-            return self._told(_no_holder(error))
+            return self._told(no_holder(error))
         finally:
             if care.sent and (outcome is None or not outcome.settled):
                 self._leave(care, conversation)  # what may be frozen is handed over, not let go
@@ -127,26 +219,21 @@ class Freezer:
 
     def _armed(self, channel: Channel) -> Reference | None:
         """Have it written down that the freeze is about to be sent; tell if it is not."""
-        if self._entry is None:
+        if self.context.entry is None:
             return None
-        window = self._entry.armed(server_of(channel).process)
-        if self._entry.unrecorded is not None:
-            self._reporter.tell(Tell(EventKind.NOTE, Level.WARNING, self._entry.unrecorded))
+        window = self.context.entry.armed(server_of(channel).process)
+        if self.context.entry.unrecorded is not None:
+            self._reporter.tell(Tell(EventKind.NOTE, Level.WARNING, self.context.entry.unrecorded))
         return window
 
     def _prepare(self) -> Prepared | Outcome:
-        return Preflight(
-            self._link,
-            mounts=self._request.mounts,
-            read_only=self._read_only,
-            reporter=self._reporter,
-            cancellation=self._control.cancellation,
-            patience_s=self._request.schedule.total_s,
-        ).run()
+        schedule = self._request.schedule
+        return Preflight(self.context, self._request.mounts, schedule.total_s).run()
 
-    def _told(self, outcome: Outcome) -> Outcome:
+    def _told(self, outcome: Outcome, text: str | None = None) -> Outcome:
+        """Tell the outcome of a freeze that has no window."""
         word = f"{outcome.kind}: {outcome.refusal}" if outcome.refusal else str(outcome.kind)
-        text = f"{word}: {outcome.reason}"
+        text = text or f"{word}: {outcome.reason}"
         for kind in (EventKind.VERDICT, EventKind.OUTCOME):
             self._reporter.tell(Tell(kind, Level.WARNING, text, {"outcome": outcome}))
         return outcome
@@ -156,7 +243,7 @@ class Freezer:
         driver = Driver(
             self._link,
             conversation,
-            self._control,
+            self.context.control,
             self._reporter,
             care,
             before_thaw=care.thaws,
@@ -175,7 +262,7 @@ class Freezer:
             left_to = self._leave(care, conversation)
             report = replace(report, holder=left_to)
         self._reporter.frozen(FreezeState.THAWED if report.settled else None, foreign=False)
-        return self._told(self._failed(reason, report))
+        return self._told(self._ended_by_a_bug(reason, report))
 
     def _leave(self, care: Care, conversation: Conversation) -> int | None:
         """Hand over what is not settled; say it loudly where nobody is there to take it."""
@@ -210,7 +297,8 @@ class Freezer:
             self._reporter.progress(procedure.progress(time.monotonic()))
             self._reporter.frozen(procedure.state, foreign=False)
             self._stand_by(procedure, care, conversation)
-            self._take(driver, procedure, care)
+            procedure.freeze.apart = self.context.control.apart
+            driver.turn(procedure, lambda: self._taken(driver, procedure, care))
             if procedure.unsettled is not None:
                 left_to = self._leave(care, conversation)
                 report = replace(procedure.unsettled, holder=left_to)
@@ -227,38 +315,15 @@ class Freezer:
             conversation.divert(armed)
         if procedure.freeze.window is not None:
             care.hold(procedure.freeze.window.ends_at)
+            self.verdict = procedure.freeze.verdict
+            self._opened.set()
 
-    def _take(self, driver: Driver, procedure: FreezeProcedure, care: Care) -> None:
-        """Wait for one round, and hand over what it brought, in the order of its coming."""
-        happened = driver.round(
-            procedure.wakes_at, procedure.watch_every_s, look_now=procedure.wants_look
-        )
-        procedure.freeze.apart = self._control.apart
-        for event in happened.heard:
-            driver.perform(procedure.on_reply(time.monotonic(), event))
-        now = time.monotonic()
-        if happened.flood is not None:
-            driver.perform(procedure.on_flood(now, happened.flood))
-        if happened.ended is not None and care.fate() is Fate.TAKEN:
-            # Before anything else is concluded: what was written since may be by its thaw.
-            self._await_holder(driver, procedure, care)
-            return
-        if happened.view is not None:
-            driver.perform(procedure.on_look(now, happened.view))
-        if happened.ended is not None:
-            gone = happened.view.gone if happened.view is not None else None
-            driver.perform(procedure.on_stream_ended(now, happened.ended, gone=gone))
-        for instruction in happened.instructions:
-            driver.perform(procedure.on_instruction(now, instruction))
-        if procedure.wants_connection(now):
-            tried = driver.reconnect()
-            now = time.monotonic()
-            driver.perform(
-                procedure.on_connected(now)
-                if tried.connected
-                else procedure.on_connect_failed(now, tried.why, gone=tried.gone)
-            )
-        driver.perform(procedure.on_tick(now))
+    def _taken(self, driver: Driver, procedure: FreezeProcedure, care: Care) -> bool:
+        """Return whether the channel ended since the holder has taken the guest over."""
+        if care.fate() is not Fate.TAKEN:
+            return False
+        self._await_holder(driver, procedure, care)
+        return True
 
     def _follow(self, driver: Driver, procedure: FreezeProcedure) -> None:
         """It has left its process: thaw it where it runs now, if that is on this host."""
@@ -271,11 +336,8 @@ class Freezer:
         report = None
         if target is not None:
             self._reporter.tell(Tell(EventKind.NOTE, Level.WARNING, f"{target.where}: thawing"))
-            thaw = Thawer(
-                target,
-                self._reporter,
-                self._control,
-                foreign=False,
+            thaw = ThawOperation(
+                self.context.at(target),
                 ours=True,
                 timeout_s=self._request.schedule.thaw_timeout_s,
                 told_as=EventKind.NOTE,
@@ -296,7 +358,7 @@ class Freezer:
         """The holder talks to the guest now: its thaw is ours, unless it dies with it."""
         until = procedure.freeze.ends_at + 2 * self._request.schedule.thaw_timeout_s
         report, why = None, care.taken or "it was told to"
-        while report is None and not self._control.gave_up and time.monotonic() < until:
+        while report is None and not self.context.control.gave_up and time.monotonic() < until:
             report = care.wait(WATCH_S)
             if report is None and care.taken is None:
                 text = "the holder has gone in the middle of its thaw"
@@ -321,34 +383,20 @@ class Freezer:
         machine = ThawMachine(
             plan, PortWatch(prepared.baseline, now), prepared.conversation.ticket, now
         )
-        return drive_thaw(driver, machine)
+        return driver.thaw(machine)
 
     def _unsettled(self, reason: str) -> ThawReport:
         command = thaw_command(self._link.vm, foreign=False)
         return ThawReport(None, None, None, False, reason, command, stuck=Stuck.SILENT)
 
-    def _failed(self, reason: str, report: ThawReport) -> Outcome:
+    def _ended_by_a_bug(self, reason: str, report: ThawReport) -> Outcome:
         return Outcome(
             OutcomeKind.FAILED,
             f"{reason}; {report.reason}",
             thawed=report.thawed,
-            seconds=round(time.monotonic() - self._began_at, 3),
+            seconds=round(time.monotonic() - self.began_at, 3),
             next=report.next,
             stuck=report.stuck,
             holder=report.holder,
             settled=report.settled,
         )
-
-
-def _no_long_hold(hold_s: float) -> Outcome:
-    reason = (
-        f"it is a Windows guest: its shadow copy lets writes go after {WINDOWS_S:g} s, so that a "
-        f"hold of {in_words(hold_s)} would end broken; the freeze was not sent"
-    )
-    step = f"with --hold {WINDOWS_S:g}s, or with --yes if that is meant"
-    return refused(Refusal.NOT_BEGUN, reason, step)
-
-
-def _no_holder(error: NoHolder) -> Outcome:
-    reason = f"nobody would thaw the guest if frostwatch died: {error}"
-    return refused(Refusal.HOLDER, reason)

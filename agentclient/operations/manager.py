@@ -1,4 +1,4 @@
-"""Freezes and thaws in worker threads, each bound to its VM, told to the fleet as they go."""
+"""All freezes, thaws and rescues of this process: which run, which wait, on which VM."""
 
 from __future__ import annotations
 
@@ -6,133 +6,37 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
-from functools import partial
-from typing import TYPE_CHECKING, Final, Literal, TypeVar
+from typing import Final, TypeVar
 
+from agentclient.access.guest_link import Links
+from agentclient.fleet.store import Fleet
+from agentclient.holder.client import HolderClient
+from agentclient.journal.entry import Entry, begin_freeze, begin_rescue, begin_thaw
+from agentclient.journal.history import Past, past
+from agentclient.journal.writer import Journal
 from agentclient.model.errors import NO_THREAD, FrostwatchError
-from agentclient.model.outcome import Outcome
-from agentclient.model.request import Instruction
+from agentclient.model.events import OnEvent
+from agentclient.model.request import FreezeRequest
+from agentclient.model.rescue import RescueTimes, Rung, Step
+from agentclient.model.states import OperationKind
 from agentclient.model.vm import Vm, VmId
+from agentclient.operations.context import OperationContext
 from agentclient.operations.control import Control
 from agentclient.operations.descriptors import Budget, TooFew
+from agentclient.operations.freeze import FreezeOperation
+from agentclient.operations.operation import AnyOperation, Operation
+from agentclient.operations.reporter import FleetReporter
+from agentclient.operations.reporting import EndingT
+from agentclient.operations.rescue.ladder import Offer
+from agentclient.operations.rescue.operation import RescueOperation, survey
+from agentclient.operations.thaw import ThawOperation
 from agentclient.operations.threads import Crew
-
-if TYPE_CHECKING:
-    from agentclient.access.guest_link import Links
-    from agentclient.fleet.store import Fleet
-    from agentclient.holder.client import HolderClient
-    from agentclient.journal.history import Past
-    from agentclient.journal.writer import Journal
-    from agentclient.model.events import OnEvent
-    from agentclient.model.outcome import ThawOutcome
-    from agentclient.model.request import FreezeRequest
-    from agentclient.model.rescue import RescueOutcome, RescueTimes, Rung, Step
-    from agentclient.operations.rescue.ladder import Offer
-    from agentclient.operations.work import Task, Works
-
-    Ending = Outcome | ThawOutcome | RescueOutcome
 
 DEFAULT_FREEZES_AT_ONCE: Final = 64
 # Threads are made as they are needed: no thaw ever waits behind another one that hangs.
 DEFAULT_THAWS_AT_ONCE: Final = 1024
 
 T = TypeVar("T")
-What = Literal["freeze", "thaw", "rescue"]
-
-
-class Operation:
-    """One freeze or thaw of one VM, or one rung of its rescue; thread-safe.
-
-    Attributes:
-        vm: the VM as it was when the operation was asked for.
-        what: ``"freeze"``, ``"thaw"`` or ``"rescue"``.
-        step: which rung of the rescue; None for the others.
-    """
-
-    def __init__(self, vm: Vm, what: What, control: Control, step: Step | None = None) -> None:
-        self.vm = vm
-        self.what: What = what
-        self.step = step
-        self._control = control
-        self._result: Future[Ending] = Future()
-        self._note: Callable[[str], None] = lambda _: None
-        self._place: Callable[[], int] = lambda: 0
-        self._withdraw: Callable[[], object] = lambda: None
-
-    def note(self, text: str) -> None:
-        """Write a sentence into the VM's log and journal, among what happens."""
-        self._note(text)
-
-    def noted_by(self, note: Callable[[str], None]) -> None:
-        """Say who writes notes down; for `Operations` alone."""
-        self._note = note
-
-    @property
-    def place(self) -> int:
-        """Which one it is of those that wait for their turn; 0 once it has begun."""
-        return 0 if self.done else self._place()
-
-    def queued_by(self, place: Callable[[], int], withdraw: Callable[[], object]) -> None:
-        """Say who knows its place, and takes it out of the queue; for `Operations` alone."""
-        self._place, self._withdraw = place, withdraw
-
-    def cancel(self) -> None:
-        """Stop waiting, and thaw as soon as the agent answers; doing it again changes nothing.
-
-        What waits for its turn is never begun.
-        """
-        self._control.add(Instruction.CANCEL)
-        self._withdraw()
-
-    def end_hold(self) -> None:
-        """The window has served its purpose: thaw now."""
-        self._control.add(Instruction.END_HOLD)
-
-    def extend_hold(self, seconds: float) -> None:
-        """Hold the window for so many seconds more, up to the maximum."""
-        self._control.extend(seconds)
-
-    def fail_together(self, why: str) -> None:
-        """Its group was not frozen together: whatever becomes of it, it is not certified."""
-        self._control.apart = why
-
-    def give_up(self) -> None:
-        """Leave within a second, and say loudly what is left to do."""
-        self._control.add(Instruction.GIVE_UP)
-        self._withdraw()
-
-    @property
-    def done(self) -> bool:
-        """Whether there is an outcome."""
-        return self._result.done()
-
-    def wait(self, timeout_s: float | None = None) -> Ending | None:
-        """Return the outcome.
-
-        Args:
-            timeout_s: how long to wait; None until it is done.
-
-        Returns:
-            None if it is still running.
-        """
-        try:
-            return self._result.result(timeout_s)
-        except FutureTimeout:
-            return None
-
-    def open(self) -> None:
-        """Open what wakes its worker; for the worker alone.
-
-        Raises:
-            OSError: the process has no descriptor left for it.
-        """
-        self._control.open()
-
-    def settle(self, outcome: Ending) -> None:
-        """Set the outcome; for the worker alone."""
-        self._result.set_result(outcome)
-        self._control.close()
 
 
 class Operations:
@@ -161,14 +65,16 @@ class Operations:
         holder: HolderClient | None = None,
         journal: Journal | None = None,
     ) -> None:
-        self._tools = (fleet, links, read_only, holder, journal)
-        self._works: Works | None = None
-        self._making = threading.Lock()
+        self._fleet = fleet
+        self._links = links
+        self._read_only = read_only
+        self._holder = holder or HolderClient()
+        self._journal = journal
         self._lock = threading.Lock()
-        self._active: dict[VmId, Operation] = {}
+        self._active: dict[VmId, AnyOperation] = {}
         self._budget = Budget()
         # Rungs that go round the agent, while a freeze or a thaw hangs there.
-        self._beside: dict[VmId, Operation] = {}
+        self._beside: dict[VmId, AnyOperation] = {}
         self._freezes = Crew(freezes_at_once, "freeze")
         self._thaws = Crew(thaws_at_once, "thaw")
 
@@ -177,19 +83,9 @@ class Operations:
         """How many freezes run at once; further ones wait for their turn."""
         return self._freezes.most
 
-    def prepare(self) -> Works:
-        """Import what the first operation would have to wait for; in any thread."""
-        with self._making:
-            if self._works is None:
-                from agentclient.operations.work import Works  # noqa: PLC0415 - it says why itself
-
-                fleet, links, read_only, holder, journal = self._tools
-                self._works = Works(
-                    fleet, links, read_only=read_only, holder=holder, journal=journal
-                )
-            return self._works
-
-    def freeze(self, vm: Vm, request: FreezeRequest, on_event: OnEvent | None = None) -> Operation:
+    def freeze(
+        self, vm: Vm, request: FreezeRequest, on_event: OnEvent | None = None
+    ) -> FreezeOperation:
         """Begin a freeze, and return at once.
 
         Args:
@@ -197,35 +93,39 @@ class Operations:
             request: what is asked for.
             on_event: is called from the worker's thread with each event.
         """
-        works, control = self.prepare(), Control()
-        operation = Operation(vm, "freeze", control)
-        task = works.freeze_task(vm, control, request, on_event)
-        operation.noted_by(task.note)
-        running = self._enter(operation)
+        entry = begin_freeze(self._journal, vm, request)
+        operation = FreezeOperation(self._context(vm, entry, on_event), request)
+        running = self._enter(operation, self._active)
         if running is not operation:
-            operation.settle(works.refuse_freeze(task, running.what))
+            operation.settle(operation.busy(running.kind))
         else:
-            self._submit(self._freezes, operation, task, partial(works.freeze, task, request))
+            self._begin(operation, self._freezes)
         return operation
 
-    def thaw(self, vm: Vm, *, foreign: bool = False, on_event: OnEvent | None = None) -> Operation:
+    def thaw(
+        self, vm: Vm, *, foreign: bool = False, on_event: OnEvent | None = None
+    ) -> AnyOperation:
         """Begin a thaw, and return at once; a freeze of ours in flight is told to thaw instead.
 
         Args:
             vm: the VM, as it was when the operator pressed the key.
             foreign: a person has decided to thaw also what is not provably ours.
             on_event: is called from the worker's thread with each event.
+
+        Returns:
+            The thaw; or what was in flight on the VM, which thaws it.
         """
-        works, control = self.prepare(), Control()
-        operation = Operation(vm, "thaw", control)
-        running = self._enter(operation)
-        if running is not operation:
-            control.close()
-            running.cancel()
-            return running
-        task = works.thaw_task(vm, control, on_event, foreign=foreign)
-        self._submit(self._thaws, operation, task, partial(works.thaw, task, foreign=foreign))
-        return operation
+        running = self.on(vm.id)
+        if running is None:
+            entry = begin_thaw(self._journal, vm, foreign=foreign)
+            operation = ThawOperation(self._context(vm, entry, on_event), foreign=foreign)
+            running = self._enter(operation, self._active)
+            if running is operation:
+                self._begin(operation, self._thaws)
+                return operation
+            operation.settle(operation.busy(running.kind))
+        running.cancel()
+        return running
 
     def rescue(
         self,
@@ -235,7 +135,7 @@ class Operations:
         person: bool = True,
         times: RescueTimes | None = None,
         on_event: OnEvent | None = None,
-    ) -> Operation:
+    ) -> RescueOperation:
         """Begin one rung of the rescue ladder, and return at once.
 
         Args:
@@ -245,36 +145,45 @@ class Operations:
             times: the bounds.
             on_event: is called from the worker's thread with each event.
         """
-        works, control = self.prepare(), Control()
-        operation = Operation(vm, "rescue", control, step)
-        beside = self.on(vm.id) if step.around_the_agent else None
-        if beside is not None and beside.what == "rescue":
-            beside = None
-        running = self._enter(operation, beside=beside is not None)
-        task = works.rescue_task(
-            vm, control, step, on_event, person=person, beside=beside is not None
+        hung = self.on(vm.id) if step.around_the_agent else None
+        if hung is not None and hung.kind is OperationKind.RESCUE:
+            hung = None
+        entry = begin_rescue(self._journal, vm, step, person=person)
+        operation = RescueOperation(
+            self._context(vm, entry, on_event, beside=hung is not None),
+            step,
+            person=person,
+            times=times,
+            beside=hung.kind if hung is not None else None,
         )
+        running = self._enter(operation, self._active if hung is None else self._beside)
         if running is not operation:
-            operation.settle(works.refuse_rescue(task, step, running.what))
-            return operation
-        what = beside.what if beside is not None else None
-        rescue = partial(works.rescue, task, step, person=person, times=times, beside=what)
-        self._submit(self._thaws, operation, task, rescue)
+            operation.settle(operation.busy(running.kind))
+        else:
+            self._begin(operation, self._thaws)
         return operation
 
     def history(self, vm: Vm, limit: int = 50) -> Future[Past | None]:
-        """Return what the journal knows of a VM's freezes and thaws; None if it can't tell.
+        """Return what the journal knows of a VM's freezes and thaws; None where none is kept.
+
+        The future raises a `FrostwatchError` if it can't be read.
 
         Args:
             vm: the VM.
             limit: the newest so many.
         """
-        return self._look(lambda: self.prepare().past(vm, limit))
+        return self._look(lambda: self._past(vm, limit))
+
+    def _past(self, vm: Vm, limit: int) -> Past | None:
+        found = past(self._journal, vm, limit)
+        if found is None and self._journal is not None:
+            raise FrostwatchError(self._journal.problem or "it does not answer")
+        return found
 
     def ladder(
         self, vm: Vm, *, serial: str | None = None, tried: frozenset[Rung] = frozenset()
     ) -> Future[tuple[Offer, ...]]:
-        """Look at a VM's monitor, and return the rungs of its ladder; see `rescue.survey`.
+        """Look at a VM's monitor, and return the rungs of its ladder (`rescue.operation.survey`).
 
         Args:
             vm: the VM.
@@ -282,17 +191,25 @@ class Operations:
             tried: the rungs that were taken already, in vain.
         """
         running = self.on(vm.id)
-        what = running.what if running is not None else None
+        kind = running.kind if running is not None else None
+        context = self._context(vm, None, None)
         return self._look(
-            lambda: self.prepare().ladder(vm, serial=serial, tried=tried, in_flight=what)
+            lambda: survey(
+                context.access,
+                context.state,
+                serial=serial,
+                tried=tried,
+                read_only=self._read_only,
+                in_flight=kind,
+            )
         )
 
-    def active(self) -> tuple[Operation, ...]:
+    def active(self) -> tuple[AnyOperation, ...]:
         """Return what is in flight, oldest first."""
         with self._lock:
             return (*self._active.values(), *self._beside.values())
 
-    def on(self, vm_id: VmId) -> Operation | None:
+    def on(self, vm_id: VmId) -> AnyOperation | None:
         """Return what is in flight on a VM."""
         with self._lock:
             return self._active.get(vm_id)
@@ -302,7 +219,7 @@ class Operations:
         for operation in self.active():
             operation.cancel()
 
-    def close(self, timeout_s: float) -> bool:
+    def stop(self, timeout_s: float) -> bool:
         """Cancel everything, wait, and give up on what is left.
 
         Args:
@@ -321,71 +238,91 @@ class Operations:
             _waited(operation, grace)
         self._freezes.close()
         self._thaws.close()
-        if self._works is not None:
-            self._works.close()
+        self._holder.close()
         return not left
 
-    def _enter(self, operation: Operation, *, beside: bool = False) -> Operation:
-        """Let an operation begin, unless another one is in flight on its VM; return which is.
+    def _context(
+        self,
+        vm: Vm,
+        entry: Entry | None,
+        on_event: OnEvent | None,
+        *,
+        beside: bool = False,
+    ) -> OperationContext:
+        """Return what an operation works with.
 
         Args:
-            operation: it.
-            beside: it goes round the agent, while something else is in flight there.
+            vm: the VM.
+            entry: its window in the journal.
+            on_event: whoever else listens.
+            beside: something else is in flight on the VM: what it shows is left as it is.
         """
+        reporter = FleetReporter(self._fleet, vm, on_event, entry, beside=beside)
+        return OperationContext(
+            vm,
+            self._links.of(vm),
+            reporter,
+            Control(),
+            self._holder,
+            entry,
+            self._fleet,
+            self._journal,
+            read_only=self._read_only,
+        )
+
+    def _enter(self, operation: AnyOperation, place: dict[VmId, AnyOperation]) -> AnyOperation:
+        """Let an operation begin, unless another one is in flight there; return which is."""
         with self._lock:
-            place = self._beside if beside else self._active
             return place.setdefault(operation.vm.id, operation)
 
-    def _submit(
-        self,
-        crew: Crew,
-        operation: Operation,
-        task: Task,
-        work: Callable[[], Ending],
-    ) -> None:
+    def _begin(self, operation: Operation[EndingT], threads: Crew) -> None:
+        """Have an operation done in a thread, once it is its turn; it may be told to stop first."""
+
         def run() -> None:
             try:
-                outcome = self._with_descriptors(operation, task, work)
+                outcome = self._with_descriptors(operation)
             except (Exception, FrostwatchError) as error:  # noqa: BLE001 - P8: one broken VM
-                outcome = self.prepare().crashed(task, operation.what, operation.step, error)
-            leave(task.reporter.ended(outcome))
-
-        def leave(outcome: Ending) -> None:
-            with self._lock:
-                for place in (self._active, self._beside):
-                    if place.get(operation.vm.id) is operation:
-                        del place[operation.vm.id]
-            operation.settle(outcome)
+                outcome = operation.crashed(error)
+            self._end(operation, outcome)
 
         def withdraw() -> None:
-            if crew.withdraw(turn):
-                leave(task.reporter.ended(self.prepare().withdrawn(task)))
+            if threads.withdraw(turn):
+                self._end(operation, operation.withdrawn())
 
-        if operation.what == "freeze":
-            self.prepare().queued(task, crew.most)
+        operation.waits_for_its_turn(threads.most)
         try:
-            turn = crew.submit(run)
-            operation.queued_by(lambda: crew.place(turn), withdraw)
+            turn = threads.submit(run)
+            operation.queued_by(lambda: threads.place(turn), withdraw)
         except NO_THREAD as error:
             # What is known of the VM stays as it was: a freeze that was not thawed above all.
-            leave(self.prepare().not_begun(task, operation.what, operation.step, error))
+            operation.waits_no_more()
+            self._settle(operation, operation.not_begun(error))
 
-    def _with_descriptors(
-        self, operation: Operation, task: Task, work: Callable[[], Ending]
-    ) -> Ending:
+    def _end(self, operation: Operation[EndingT], outcome: EndingT) -> None:
+        """Show that it has ended, let its VM go, and tell whoever waits for the outcome."""
+        self._settle(operation, operation.end(outcome))
+
+    def _settle(self, operation: Operation[EndingT], outcome: EndingT) -> None:
+        with self._lock:
+            for place in (self._active, self._beside):
+                if place.get(operation.vm.id) is operation:
+                    del place[operation.vm.id]
+        operation.settle(outcome)
+
+    def _with_descriptors(self, operation: Operation[EndingT]) -> EndingT:
         """Do the work, if it has descriptors enough; a freeze leaves some to the thaws."""
         counted = False
         try:
-            if operation.what == "freeze":
+            if operation.kind is OperationKind.FREEZE:
                 self._budget.take()
                 counted = True
             try:
                 operation.open()
             except OSError as error:
-                return self.prepare().not_begun(task, operation.what, operation.step, error)
-            return work()
+                return operation.not_begun(error)
+            return operation.run()
         except TooFew as error:
-            return self.prepare().not_begun(task, operation.what, operation.step, error)
+            return operation.not_begun(error)
         finally:
             if counted:
                 self._budget.give_back()
@@ -400,5 +337,5 @@ class Operations:
             return failed
 
 
-def _waited(operation: Operation, deadline: float) -> bool:
+def _waited(operation: AnyOperation, deadline: float) -> bool:
     return operation.wait(max(0.0, deadline - time.monotonic())) is not None

@@ -8,58 +8,33 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from agentclient.access.agent import GuestAgent
 from agentclient.access.agent_session import Conversation
-from agentclient.access.cancel import Cancellation
-from agentclient.access.guest_link import Link
 from agentclient.access.host.other_holders import seen_among
-from agentclient.access.host.peer import is_another
 from agentclient.access.host.socket_clients import clients, in_words
 from agentclient.access.self_check import is_self, own_uuid
 from agentclient.access.stream import ConnectFailed, ConnectProblem
 from agentclient.freeze.coverage import Coverage, describe
 from agentclient.freeze.effects import Tell
-from agentclient.freeze.port_watch import RELEASED_BY
 from agentclient.freeze.verdict import already_frozen, refused
 from agentclient.model.durations import in_words as in_words_s
 from agentclient.model.errors import AgentError, AgentTimeout, Cancelled, CommandFailed
 from agentclient.model.events import EventKind
-from agentclient.model.next_step import step_while_held
-from agentclient.model.outcome import FileSystem, Outcome
-from agentclient.model.snapshot import AgentHealth, HeldBy, MonitorView, Progress
+from agentclient.model.outcome import Outcome
+from agentclient.model.snapshot import AgentHealth, MonitorView
 from agentclient.model.states import AgentHow, AgentState, FreezeState, Level, Refusal, RunState
-from agentclient.model.vm import Vm
+from agentclient.operations.context import OperationContext
+from agentclient.operations.refusals import (
+    cancelled,
+    held_elsewhere,
+    refuse_by_configuration,
+    refuse_by_look,
+)
 from agentclient.operations.survey import Survey, may_not, no_status, not_there
 from agentclient.protocol.qga import AgentWire
 from agentclient.protocol.qga_replies import AgentInfo
-
-
-class Reporter(Protocol):
-    """Whom an operation tells what happens; implemented over the fleet."""
-
-    def tell(self, tell: Tell) -> None:
-        """Something of meaning happened."""
-
-    def progress(self, progress: Progress) -> None:
-        """The operation has got this far."""
-
-    def file_systems(self, found: tuple[FileSystem, ...]) -> None:
-        """The guest listed its file systems."""
-
-    def agent(self, health: AgentHealth) -> None:
-        """The agent's health was seen."""
-
-    def frozen(self, state: FreezeState | None, *, foreign: bool) -> None:
-        """The state of the guest's file systems was seen."""
-
-    def run_state(self, state: RunState) -> None:
-        """The VM's run state was seen."""
-
-    def port(self, *, is_open: bool) -> None:
-        """The agent's port was seen."""
-
 
 # A freeze may be waited for an hour; what is asked before it is not.
 MOST_PATIENCE_S: Final = 600.0
@@ -80,58 +55,6 @@ class Prepared:
     baseline: MonitorView
 
 
-CANCELLED = "cancelled before the freeze was sent"
-# Another VM may have taken its place meanwhile, with the same name and sockets (P6).
-GONE = "the VM that was meant has gone: its process has ended, or another has its sockets"
-
-_BY_RUN_STATE = {
-    RunState.PAUSED: Refusal.PAUSED,
-    RunState.IO_ERROR: Refusal.PAUSED,
-    RunState.SUSPENDED: Refusal.SUSPENDED,
-    RunState.MIGRATING: Refusal.MIGRATING,
-}
-
-
-def refuse_by_configuration(link: Link, *, read_only: bool) -> Outcome | None:
-    """Return the refusal that needs nobody to be asked, or None."""
-    vm = link.vm
-    if read_only:
-        return refused(Refusal.READ_ONLY, "frostwatch runs read-only: nothing is sent")
-    if is_another(vm):
-        return refused(Refusal.NO_AGENT, GONE, "see where it is: frostwatch list")
-    if vm.freeze_disabled:
-        return refused(Refusal.DISABLED, f"freezing is disabled: {vm.freeze_disabled}")
-    if vm.locked_by:
-        reason = f"the VM is locked by {vm.locked_by}: its manager is at work on it"
-        return refused(Refusal.LOCKED, reason, "wait until it has finished")
-    if link.agent is None:
-        return refused(
-            Refusal.NO_AGENT, "no agent channel is configured", "add one, and install the agent"
-        )
-    return None
-
-
-def refuse_by_look(view: MonitorView) -> Outcome | None:
-    """Return the refusal that the monitor's view demands, or None."""
-    if view.gone:
-        return refused(Refusal.NO_AGENT, "the VM does not run: its process has ended")
-    refusal = _BY_RUN_STATE.get(view.run_state)
-    if refusal is not None:
-        step = RELEASED_BY[view.run_state]
-        return refused(refusal, f"the VM is {view.run_state}: it could not answer", step)
-    if view.run_state is RunState.MIGRATED:
-        return refused(Refusal.MIGRATING, "the VM has migrated away: its guest runs elsewhere")
-    if view.run_state in (RunState.SHUTDOWN, RunState.PANICKED):
-        return refused(Refusal.NO_AGENT, f"the guest is {view.run_state}", "start or reset it")
-    if view.port_open is False:
-        reason = "the agent's port is closed: no agent runs in the guest"
-        return refused(Refusal.NO_AGENT, reason, "start qemu-guest-agent in the guest")
-    if view.client:
-        reason = "another client holds the agent's channel (QEMU serves one)"
-        return refused(Refusal.BUSY, reason, "wait until it has left; lsof or ss -xp names it")
-    return None
-
-
 class _Refused(Exception):
     """A look at the VM while an answer was waited for refuses the freeze."""
 
@@ -144,36 +67,28 @@ class Preflight:
     """The preparation of one freeze.
 
     Args:
-        link: the VM.
+        context: what the freeze works with.
         mounts: the mount points to freeze; empty for everything.
-        read_only: nothing may be sent.
-        reporter: is told what is found.
-        cancellation: ends every wait.
-        patience_s: how long an agent that has answered may take to list what it has.
+        patience_s: how long an agent that has answered may take to list what it has, in seconds.
     """
 
     def __init__(
         self,
-        link: Link,
-        *,
+        context: OperationContext,
         mounts: tuple[str, ...],
-        read_only: bool,
-        reporter: Reporter,
-        cancellation: Cancellation,
         patience_s: float = MOST_PATIENCE_S,
     ) -> None:
-        self._link = link
+        self._context = context
+        self._link = context.access
+        self._reporter = context.reporter
         self._mounts = mounts
-        self._read_only = read_only
-        self._reporter = reporter
-        self._cancellation = cancellation
         self._patience_s = min(patience_s, MOST_PATIENCE_S)
         self._answered = False
         self._before = MonitorView()
 
     def run(self) -> Prepared | Outcome:
         """Check everything; return what the freeze starts from, or why it isn't sent."""
-        refusal = refuse_by_configuration(self._link, read_only=self._read_only)
+        refusal = refuse_by_configuration(self._context.vm, self._context.state.vm)
         if refusal is None:
             self._before = self._link.look_anew()
             refusal = refuse_by_look(self._seen(self._before)) or self._refuse_self()
@@ -234,7 +149,10 @@ class Preflight:
 
     def _ask(self, conversation: Conversation) -> Prepared | Outcome:
         agent = GuestAgent(
-            str(self._link.vm.id), conversation, self._cancellation, self._is_still_there
+            str(self._link.vm.id),
+            conversation,
+            self._context.control.cancellation,
+            self._is_still_there,
         )
         started = time.monotonic()
         try:
@@ -326,17 +244,6 @@ class Preflight:
 
     def _note(self, level: Level, text: str) -> None:
         self._reporter.tell(Tell(EventKind.NOTE, level, text))
-
-
-def held_elsewhere(held: HeldBy, vm: Vm) -> Outcome:
-    """Return the refusal of a guest that another frostwatch is at work on."""
-    reason = f"another frostwatch is at work on it: {held}"
-    return refused(Refusal.BUSY, reason, step_while_held(held, vm))
-
-
-def cancelled() -> Outcome:
-    """Return the outcome of a freeze that somebody has stopped before it was sent."""
-    return refused(Refusal.CANCELLED, CANCELLED)
 
 
 def _without_client(view: MonitorView) -> MonitorView:

@@ -103,12 +103,14 @@ class FleetReporter:
         except Exception as error:  # noqa: BLE001 - a listener must not end a freeze (P4, P8)
             self._fleet.log(self._vm.id, Level.ERROR, f"a listener failed: {error!r}")
 
-    def progress(self, progress: Progress) -> None:
+    def progress(self, progress: Progress | None) -> None:
         """Show how far it has got; say when that takes longer than it used to."""
         if self._beside:
             return
         self._update(lambda state: state._replace(progress=progress))
-        late = self._entry.late(progress) if self._entry is not None else None
+        if self._entry is None or progress is None:
+            return
+        late = self._entry.late(progress)
         if late is not None:
             self.tell(late)
 

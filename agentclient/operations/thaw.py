@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
 from agentclient.access.agent_session import Conversation
-from agentclient.access.guest_link import CHANNEL_WAIT_S, Link
+from agentclient.access.guest_link import CHANNEL_WAIT_S
 from agentclient.access.host.other_holders import seen_among
 from agentclient.access.host.peer import is_another
 from agentclient.access.host.process import has_gone
@@ -27,59 +26,88 @@ from agentclient.model.next_command import thaw_command
 from agentclient.model.next_step import step_while_held
 from agentclient.model.outcome import ThawOutcome
 from agentclient.model.snapshot import HeldBy, MonitorView, Progress
-from agentclient.model.states import FreezeState, Level, Phase, RunState, Stuck
-from agentclient.operations.control import Control
+from agentclient.model.states import FreezeState, Level, OperationKind, Phase, RunState, Stuck
+from agentclient.operations.context import OperationContext
 from agentclient.operations.driver import Driver
-from agentclient.operations.preflight import GONE, Reporter
+from agentclient.operations.operation import READ_ONLY, WITHDRAWN, Operation
+from agentclient.operations.ownership import held_by, may_thaw
+from agentclient.operations.refusals import GONE
 from agentclient.protocol.qga import AgentWire
 
 _LOOK_AGAIN_S: Final = 0.25
 
 
-class Thawer:
+class ThawOperation(Operation[ThawOutcome]):
     """One thaw of one VM.
 
     Args:
-        link: the VM.
+        context: what it works with.
         foreign: a person has decided to thaw whatever is frozen, also what is not ours.
-        ours: what is frozen is provably ours.
+        ours: what is frozen is provably ours; None if that is to be looked up when it begins.
         ask: thaw only what its agent says is frozen: on a thawed guest the thaw's hook would run
             without its freeze (protocol §3.8).
-        timeout_s: the bound.
-        reporter: is told what happens.
-        control: what the operator asks meanwhile.
-        read_only: nothing may be sent.
+        timeout_s: the bound, in seconds.
         told_as: how its end is told; not as the last word where it is a part of something else.
     """
 
+    kind = OperationKind.THAW
+
     def __init__(
         self,
-        link: Link,
-        reporter: Reporter,
-        control: Control,
+        context: OperationContext,
         *,
-        foreign: bool,
-        ours: bool = False,
+        foreign: bool = False,
+        ours: bool | None = None,
         ask: bool = True,
         timeout_s: float = 180.0,
-        read_only: bool = False,
         told_as: EventKind = EventKind.OUTCOME,
     ) -> None:
-        self._link = link
-        self._reporter = reporter
-        self._control = control
+        super().__init__(context)
+        self._link = context.access
+        self._reporter = context.reporter
         self._foreign = foreign
-        self._ours = ours
+        self._ours = ours is True
+        self._look_up = ours is None
         self._ask = ask
         self._timeout_s = timeout_s
-        self._read_only = read_only
         self._told_as = told_as
-        self._began_at = time.monotonic()
 
-    def run(self) -> ThawOutcome:
-        """Thaw, or say why not. Raises nothing of this project's."""
-        if self._read_only:
-            return self._refuse("frostwatch runs read-only: nothing is sent", None)
+    # -- what is not done ------------------------------------------------------------------
+
+    def busy(self, running: OperationKind) -> ThawOutcome:
+        """Tell that it is not sent, since another operation is in flight on its VM."""
+        return self._refuse(f"a {running} of this VM is in flight already", None)
+
+    def withdrawn(self) -> ThawOutcome:
+        """Tell that it was taken out of the queue before it had begun."""
+        return self._refuse(WITHDRAWN, None)
+
+    def _announce(self) -> None:
+        """Tell nothing: what is waited for is told as it comes."""
+
+    def _read_only(self) -> ThawOutcome:
+        return self._refuse(READ_ONLY, None)
+
+    def _not_begun(self, reason: str, step: str) -> ThawOutcome:
+        return self._failed(reason, f"{step}; then {thaw_command(self.vm, foreign=False)}")
+
+    def _crashed(self, reason: str, step: str) -> ThawOutcome:
+        return self._failed(reason, step)
+
+    def _failed(self, reason: str, step: str) -> ThawOutcome:
+        outcome = ThawOutcome(self.vm.id, None, None, False, reason, 0.0, step)
+        self._reporter.tell(Tell(EventKind.OUTCOME, Level.ERROR, reason, {"thaw": outcome}))
+        return self._reporter.with_meaning(outcome)
+
+    # -- what is done ----------------------------------------------------------------------
+
+    def _run(self) -> ThawOutcome:
+        """Thaw, or say why not."""
+        if self._look_up:
+            held = held_by(self.context)
+            self._ours = may_thaw(self.context)
+            if held is not None and not held.is_waited_for(os.getpid()):
+                return self._held_elsewhere(held)
         if self._is_another():
             return self._refuse(GONE, "look for it in the list")
         if self._link.agent is None:
@@ -101,7 +129,7 @@ class Thawer:
 
     def _connect(self) -> tuple[Conversation, MonitorView] | ThawOutcome:
         """Wait for a free channel; never connect behind another client (P5)."""
-        deadline = self._began_at + self._timeout_s
+        deadline = self.began_at + self._timeout_s
         self._progress("a free channel")
         while True:
             view = self._link.look()
@@ -110,11 +138,11 @@ class Thawer:
                 return refusal
             if not view.client:
                 break
-            if time.monotonic() > deadline or self._control.cancellation.is_set:
+            if time.monotonic() > deadline or self.context.control.cancellation.is_set:
                 return self._busy()
             held = seen_among(clients(self._link.vm.agent.path)) if self._link.vm.agent else None
             if held is not None and not held.is_waited_for(os.getpid()):
-                return self.held_elsewhere(held)
+                return self._held_elsewhere(held)
             time.sleep(_LOOK_AGAIN_S)
         assert self._link.agent is not None
         try:
@@ -124,7 +152,7 @@ class Thawer:
             reason = f"the agent's channel can't be opened: {error}"
             return self._refuse(reason, thaw_command(self._link.vm, foreign=self._foreign))
 
-    def held_elsewhere(self, held: HeldBy) -> ThawOutcome:
+    def _held_elsewhere(self, held: HeldBy) -> ThawOutcome:
         """Leave alone what another frostwatch is at work on: it thaws that itself."""
         reason = f"another frostwatch is at work on it: {held}"
         return self._refuse(reason, step_while_held(held, self._link.vm))
@@ -156,10 +184,8 @@ class Thawer:
         if target is None:
             reason = "the VM has migrated away (QEMU does not tell where to)"
             return self._told(self._outcome(None, None, reason, stuck=Stuck.MIGRATED))
-        thaw = Thawer(
-            target,
-            self._reporter,
-            self._control,
+        thaw = ThawOperation(
+            self.context.at(target),
             foreign=self._foreign,
             ours=self._ours,
             ask=self._ask,
@@ -170,11 +196,11 @@ class Thawer:
         return self._told(replace(thaw, vm=self._link.vm.id, reason=reason))
 
     def _thaw(self, conversation: Conversation, view: MonitorView) -> ThawOutcome:
-        driver = Driver(self._link, conversation, self._control, self._reporter)
+        driver = Driver(self._link, conversation, self.context.control, self._reporter)
         now = time.monotonic()
         plan = ThawPlan(
             vm=str(self._link.vm.id),
-            timeout_s=max(1.0, self._began_at + self._timeout_s - now),
+            timeout_s=max(1.0, self.began_at + self._timeout_s - now),
             owned=False,
             ask=self._ask,
             allowed=self._foreign or self._ours,
@@ -182,10 +208,8 @@ class Thawer:
         )
         machine = ThawMachine(plan, PortWatch(view, now), conversation.ticket, now)
         try:
-            report = drive_thaw(
-                driver,
-                machine,
-                lambda: self._progress(machine.waiting_for, machine.ends_at),
+            report = driver.thaw(
+                machine, lambda: self._progress(machine.waiting_for, machine.ends_at)
             )
         finally:
             driver.close()
@@ -220,7 +244,7 @@ class Thawer:
         refused: bool = False,
         stuck: Stuck | None = None,
     ) -> ThawOutcome:
-        seconds = round(time.monotonic() - self._began_at, 3)
+        seconds = round(time.monotonic() - self.began_at, 3)
         return ThawOutcome(self._link.vm.id, state, thawed, refused, reason, seconds, step, stuck)
 
     def _told(self, outcome: ThawOutcome) -> ThawOutcome:
@@ -235,50 +259,10 @@ class Thawer:
                 "thaw",
                 Phase.THAWING,
                 waiting_for,
-                self._began_at,
-                ends_at=ends_at or self._began_at + self._timeout_s,
+                self.began_at,
+                ends_at=ends_at or self.began_at + self._timeout_s,
             )
         )
 
     def _elapsed(self) -> str:
-        return in_words(time.monotonic() - self._began_at)
-
-
-def drive_thaw(
-    driver: Driver,
-    machine: ThawMachine,
-    on_round: Callable[[], None] = lambda: None,
-) -> ThawReport:
-    """Drive a thaw to its end; blocking.
-
-    Args:
-        driver: the conversation with the guest.
-        machine: the thaw, not started yet.
-        on_round: is called before each wait.
-    """
-    driver.perform(machine.start(time.monotonic()))
-    while machine.report is None:
-        on_round()
-        happened = driver.round(
-            machine.wakes_at, machine.watch_every_s, look_now=machine.wants_look
-        )
-        for event in happened.heard:
-            driver.perform(machine.on_reply(time.monotonic(), event))
-        now = time.monotonic()
-        if happened.view is not None:
-            driver.perform(machine.on_look(now, happened.view))
-        if happened.ended is not None:
-            gone = happened.view.gone if happened.view is not None else None
-            driver.perform(machine.on_stream_ended(now, happened.ended, gone=gone))
-        for instruction in happened.instructions:
-            driver.perform(machine.on_instruction(now, instruction))
-        if machine.wants_connection(now):
-            tried = driver.reconnect()
-            now = time.monotonic()
-            driver.perform(
-                machine.on_connected(now)
-                if tried.connected
-                else machine.on_connect_failed(now, tried.why, gone=tried.gone)
-            )
-        driver.perform(machine.on_tick(now))
-    return machine.report
+        return in_words(time.monotonic() - self.began_at)

@@ -58,4 +58,4 @@ def test_forty_freezes_at_once_and_a_thaw_of_another_vm(
         for outcome in outcomes:
             assert isinstance(outcome, Outcome)
             assert (outcome.kind, outcome.certified) == (OutcomeKind.VERIFIED, True)
-        assert operations.close(1.0)
+        assert operations.stop(1.0)

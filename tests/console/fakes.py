@@ -42,7 +42,7 @@ class StillClock:
 @dataclass
 class FakeOperation:
     vm: Vm
-    what: str
+    kind: str
     request: FreezeRequest | None = None
     foreign: bool = False
     outcome: Outcome | ThawOutcome | RescueOutcome | None = None
@@ -151,7 +151,7 @@ class FakeOperations:
         for operation in self.active():
             operation.cancel()
 
-    def close(self, timeout_s: float) -> bool:
+    def stop(self, timeout_s: float) -> bool:
         self.closed = True
         return not self.active()
 

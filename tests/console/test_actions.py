@@ -46,7 +46,7 @@ def fleet(still: StillClock) -> Fleet:
 
 
 def started(seat: Seat) -> list[tuple[str, str]]:
-    return [(one.what, one.vm.name) for one in seat.operations.started]
+    return [(one.kind, one.vm.name) for one in seat.operations.started]
 
 
 def foreign(still: StillClock) -> FreezeInfo:
@@ -292,7 +292,7 @@ async def test_thaw_asks_first(fleet: Fleet, still: StillClock) -> None:
         await seat.press("t")
         assert "Thaw app-1?" in seat.text
         await seat.press("enter")
-        assert [(one.what, one.foreign) for one in seat.operations.started] == [("thaw", False)]
+        assert [(one.kind, one.foreign) for one in seat.operations.started] == [("thaw", False)]
 
 
 async def test_a_foreign_freeze_is_left_alone_unless_somebody_chooses_otherwise(
@@ -307,7 +307,7 @@ async def test_a_foreign_freeze_is_left_alone_unless_somebody_chooses_otherwise(
         assert seat.dialog == ""
         assert started(seat) == []
         await seat.press("t", "right", "enter")
-        assert [(one.what, one.foreign) for one in seat.operations.started] == [("thaw", True)]
+        assert [(one.kind, one.foreign) for one in seat.operations.started] == [("thaw", True)]
 
 
 async def test_only_what_was_foreign_at_the_key_press_is_thawed_as_such(
@@ -486,7 +486,7 @@ async def test_a_hold_that_windows_ends_by_itself_is_asked_about_once_more(
         for _ in range(2):
             await seat.pilot.pause(0.25)  # a button takes no second Enter sooner
             await seat.press("enter")
-        await seat.until(lambda: [one.what for one in seat.operations.started] == ["freeze"])
+        await seat.until(lambda: [one.kind for one in seat.operations.started] == ["freeze"])
 
 
 async def test_no_vm_is_no_vm_in_flight(still: StillClock) -> None:

@@ -33,10 +33,9 @@ from agentclient.model.states import (
     OutcomeKind,
     Refusal,
 )
-from agentclient.operations.manager import Operations
 from tests.console.driving import LARGE, SMALL
 from tests.console.resting import rest
-from tests.drilled import drill_of
+from tests.drilled import Ready, drill_of
 from tui.console.app import FrostwatchApp
 from tui.console.widgets.status import DRILL, DrillLine
 from tui.shared.glyphs import Signs
@@ -99,7 +98,7 @@ async def sitting(
     with drill:
         fleet, links = Fleet(), Links()
         watcher = Watcher(fleet, links, [DrillBackend(drill)], port_interval_s=0.5)
-        operations = Operations(fleet, links)
+        operations = Ready(fleet, links)
         app = FrostwatchApp(
             fleet, operations, watcher, read_only=False, interval_s=15.0, signs=signs, drill=True
         )
@@ -110,7 +109,7 @@ async def sitting(
                 await console.until(lambda: len(app.view.rows) == len(drill.guests))
                 yield console
         finally:
-            operations.close(2.0)
+            operations.stop(2.0)
             watcher.stop()
             links.close()
 
@@ -297,7 +296,7 @@ async def test_a_line_across_the_top_says_that_it_is_a_drill(
 
 
 async def test_the_real_console_has_no_such_line() -> None:
-    app = FrostwatchApp(Fleet(), Operations(Fleet(), Links()), None, read_only=False, interval_s=15)
+    app = FrostwatchApp(Fleet(), Ready(Fleet(), Links()), None, read_only=False, interval_s=15)
     async with app.run_test(size=SMALL):
         assert not app.query(DrillLine)
 

@@ -22,9 +22,8 @@ from agentclient.fleet.store import Fleet
 from agentclient.fleet.watcher import Watcher
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import AgentState, OutcomeKind
-from agentclient.operations.manager import Operations
 from tests.console.driving import LARGE
-from tests.drilled import drill_of
+from tests.drilled import Ready, drill_of
 from tui.console.app import FrostwatchApp
 
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -39,7 +38,7 @@ async def console(
     with drill_of(troubles) as drill:
         fleet, links = Fleet(), Links()
         watcher = Watcher(fleet, links, [DrillBackend(drill)], port_interval_s=0.3)
-        operations = Operations(fleet, links)
+        operations = Ready(fleet, links)
         app = FrostwatchApp(fleet, operations, watcher, read_only=False, interval_s=15.0)
         try:
             watcher.list_first()  # the console starts it
@@ -47,7 +46,7 @@ async def console(
                 await pilot.pause()
                 yield app, pilot, fleet
         finally:
-            operations.close(2.0)
+            operations.stop(2.0)
             watcher.stop()
 
 

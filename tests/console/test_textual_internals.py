@@ -219,7 +219,7 @@ async def test_a_guest_is_frozen_and_thawed_without_anything_private(still: Stil
         await seat.press("x", "enter")
         assert seat.operations.started[0].calls == ["cancel"]
         await seat.press("slash", *"one", "enter", "t", "enter")
-        assert [(one.vm.name, one.what) for one in seat.operations.started[1:]] == [("one", "thaw")]
+        assert [(one.vm.name, one.kind) for one in seat.operations.started[1:]] == [("one", "thaw")]
 
 
 async def test_a_driver_without_that_file_is_left_alone() -> None:

@@ -18,8 +18,9 @@ from agentclient.model.outcome import Outcome
 from agentclient.model.request import FreezeRequest, Schedule
 from agentclient.model.snapshot import Progress
 from agentclient.model.vm import AgentChannel, Vm, VmId
+from agentclient.operations.context import OperationContext
 from agentclient.operations.control import Control
-from agentclient.operations.freeze import Freezer
+from agentclient.operations.freeze import FreezeOperation
 from tests.unit.fakes import FakeReporter
 
 FREEZE, STATUS, THAW = "guest-fsfreeze-freeze", "guest-fsfreeze-status", "guest-fsfreeze-thaw"
@@ -136,7 +137,7 @@ class ServedAgent:
 class Reporter(FakeReporter):
     """Lets a freeze show how far it has got."""
 
-    def progress(self, progress: Progress) -> None:
+    def progress(self, progress: Progress | None) -> None:
         pass
 
     def port(self, *, is_open: bool) -> None:
@@ -177,7 +178,8 @@ def freeze(
     reporter, holder = Reporter(), make()
     began, busy = time.monotonic(), time.thread_time()
     try:
-        outcome = Freezer(connect(vm), request, reporter, Control(), holder).run()
+        context = OperationContext(vm, connect(vm), reporter, Control(), holder)
+        outcome = FreezeOperation(context, request).run()
     finally:
         holder.close()
     return Froze(outcome, reporter, time.monotonic() - began, time.thread_time() - busy)

@@ -23,7 +23,8 @@ from agentclient.holder.client import HolderClient
 from agentclient.model.events import Event, EventKind
 from agentclient.model.outcome import Outcome
 from agentclient.model.request import FreezeRequest, Schedule
-from agentclient.operations.manager import Operation, Operations
+from agentclient.operations.manager import Operations
+from agentclient.operations.operation import AnyOperation
 from tests.faults.holder_under_fault import command
 from tests.faults.inject import FOR_EVER, Injector, Point, sample
 from tests.faults.simulated import Simulated
@@ -48,7 +49,7 @@ class Run:
     held: threading.Event = field(default_factory=threading.Event)
     sent: threading.Event = field(default_factory=threading.Event)
     operations: Operations = field(init=False)
-    operation: Operation = field(init=False)
+    operation: AnyOperation = field(init=False)
     holder: HolderClient = field(default_factory=HolderClient)
     escaped: list[str] = field(default_factory=list)
 
@@ -188,7 +189,7 @@ class Stage:
                     scene(run)
                     run.judge(for_ever=any(p and p.lasts == FOR_EVER for p in (ours, holders)))
                 finally:
-                    run.operations.close(1.0)
+                    run.operations.stop(1.0)
                     _reap(run.holder)
         counts = Counter(seen.read_text().split()) if seen.exists() else Counter[str]()
         return run, calls, counts

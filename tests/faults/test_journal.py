@@ -71,7 +71,7 @@ class Run:
         request = FreezeRequest(schedule=Schedule(hold_s=HOLD_S))
         self.outcome = operations.freeze(vm, request, self._hear).wait(30.0)
         self.seconds = time.monotonic() - began
-        operations.close(1.0)
+        operations.stop(1.0)
         journal.close(2.0)
         self.closed_s = time.monotonic() - began - self.seconds
         self.untold = list(iter(journal.take_notice, None))

@@ -201,7 +201,7 @@ def test_a_bug_in_that_thaw_leaves_it_to_the_holder(
         raise ValueError("a bug of ours")
 
     monkeypatch.setattr(FreezeProcedure, "on_tick", bug)
-    monkeypatch.setattr("agentclient.operations.freeze.drive_thaw", bug)
+    monkeypatch.setattr("agentclient.operations.driver.Driver.thaw", bug)
     holder = HolderClient()
     outcome = freeze(guest, holder, hold_s=5.0)
     assert (outcome.kind, outcome.settled, outcome.holder) == (

@@ -27,7 +27,8 @@ from agentclient.model.rescue import RescueOutcome, RescueTimes, Rung, Step
 from agentclient.model.snapshot import Progress
 from agentclient.model.states import OutcomeKind, Transport
 from agentclient.model.vm import AgentChannel, MonitorChannel, Vm, VmId
-from agentclient.operations.manager import Operation, Operations
+from agentclient.operations.manager import Operations
+from agentclient.operations.operation import AnyOperation
 from tests.guests.lab import Guest
 
 # How long a test waits for anything; generous, for a machine that is busy with other tests.
@@ -73,7 +74,7 @@ class Running:
 
     def __init__(self, fleet: Fleet, vm: Vm) -> None:
         self.began_at = time.monotonic()
-        self.operation: Operation
+        self.operation: AnyOperation
         self._fleet = fleet
         self._vm = vm
         self._told: list[Told] = []
@@ -247,7 +248,7 @@ class Operator:
 
     def close(self) -> None:
         """End everything; what can't be thawed is given up, for the guest's own clean-up."""
-        self.operations.close(2.0)
+        self.operations.stop(2.0)
         self.links.close()
 
 

@@ -14,8 +14,10 @@ import pytest
 
 from agentclient.access.guest_inputs import Inputs
 from agentclient.access.guest_link import Links
-from agentclient.backends.base import Note
+from agentclient.backends.base import Backend, Note
+from agentclient.engine import Engine
 from agentclient.fleet.store import Fleet
+from agentclient.fleet.watcher import Watcher
 from agentclient.model.events import Event, EventKind
 from agentclient.model.outcome import Outcome
 from agentclient.model.rescue import Found, RescueOutcome, Rung, Step
@@ -23,10 +25,10 @@ from agentclient.model.snapshot import AgentHealth, FreezeInfo, MonitorView, VmS
 from agentclient.model.states import FreezeState, Level, OutcomeKind, RunState
 from agentclient.model.text import printable
 from agentclient.model.vm import AgentChannel, Vm, VmId
+from agentclient.operations.manager import Operations
 from agentclient.operations.rescue.ladder import Known, Offer, ladder
 from tui.cli import session
 from tui.cli.options import Options
-from tui.cli.session import Engine
 
 AT = datetime(2026, 3, 1, 10, 20, 30, tzinfo=UTC)
 VERIFIED = Outcome(OutcomeKind.VERIFIED, "frozen", frozen=2, thawed=2, certified=True, settled=True)
@@ -54,7 +56,7 @@ class FakeOperation:
         self._done = threading.Event()
 
     @property
-    def what(self) -> str:
+    def kind(self) -> str:
         if isinstance(self.result, RescueOutcome):
             return "rescue"
         return "freeze" if isinstance(self.result, Outcome) else "thaw"
@@ -66,7 +68,7 @@ class FakeOperation:
     def end(self) -> None:
         if not self.done:
             keys = {"freeze": "outcome", "thaw": "thaw", "rescue": "rescue"}
-            key = keys[self.what]
+            key = keys[self.kind]
             self.on_event(event(self.vm, EventKind.OUTCOME, "the end", {key: self.result}))
             self._done.set()
 
@@ -80,6 +82,23 @@ class FakeOperation:
 
     def wait(self, timeout_s: float | None = None) -> Any:
         return self.result if self.done else None
+
+
+class FakeEngine(Engine):
+    """An engine of fake parts."""
+
+    def __init__(
+        self, fleet: Fleet, source: Backend, watcher: Watcher, operations: Operations
+    ) -> None:
+        self.fleet, self.links, self.sources = fleet, Links(), (source,)
+        self.watcher = watcher
+        self.explicit = self.drill = self.journal = None
+        self.interval_s = 15.0
+        self._operations = operations
+
+    def prepare(self) -> Operations:
+        assert self._operations is not None
+        return self._operations
 
 
 @dataclass
@@ -105,7 +124,13 @@ class FakeOperations:
         return self._start(one, foreign, on_event)
 
     def rescue(
-        self, one: Vm, step: Step, *, person: bool, on_event: Callable[[Event], None]
+        self,
+        one: Vm,
+        step: Step,
+        *,
+        person: bool,
+        times: object,
+        on_event: Callable[[Event], None],
     ) -> FakeOperation:
         self.persons.append(person)
         found = self.found.get(step.rung, Found.THAWED)
@@ -140,11 +165,11 @@ class FakeOperations:
         for operation in self.started:
             operation.cancel()
 
-    def close(self, timeout_s: float) -> bool:
+    def stop(self, timeout_s: float) -> bool:
         return True
 
 
-class FakeSource:
+class FakeBackend:
     name = "qemu"
 
     def __init__(
@@ -168,7 +193,7 @@ class FakeWatcher:
     """Writes into the fleet what a visit would have found."""
 
     fleet: Fleet
-    source: FakeSource
+    source: FakeBackend
     seen: dict[str, VmState]
 
     hanging: tuple[Note, ...] = ()
@@ -226,14 +251,9 @@ class World:
 
     def engine(self, options: Options) -> Engine:
         self.options.append(options)
-        source = FakeSource(self.vms, self.problem, self.hidden)
-        return Engine(
-            self.fleet,
-            Links(),
-            cast(Any, (source,)),
-            cast(Any, FakeWatcher(self.fleet, source, self.seen, self.hanging)),
-            cast(Any, self.operations),
-        )
+        source = FakeBackend(self.vms, self.problem, self.hidden)
+        watcher = cast(Any, FakeWatcher(self.fleet, source, self.seen, self.hanging))
+        return FakeEngine(self.fleet, cast(Any, source), watcher, cast(Any, self.operations))
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from agentclient.model.errors import Cancelled
 from agentclient.model.outcome import FileSystem
 from agentclient.model.snapshot import AgentHealth, Progress
 from agentclient.model.states import FreezeState, RunState
+from agentclient.operations.reporting import EndingT
 
 
 class Clock:
@@ -244,7 +245,7 @@ class FakeReporter:
     def tell(self, tell: Tell) -> None:
         self.told.append(tell)
 
-    def progress(self, progress: Progress) -> None:
+    def progress(self, progress: Progress | None) -> None:
         raise AssertionError("nothing is in flight yet")
 
     def file_systems(self, found: tuple[FileSystem, ...]) -> None:
@@ -261,3 +262,9 @@ class FakeReporter:
 
     def port(self, *, is_open: bool) -> None:
         raise AssertionError("nothing is in flight yet")
+
+    def with_meaning(self, outcome: EndingT) -> EndingT:
+        return outcome
+
+    def ended(self, outcome: EndingT) -> EndingT:
+        return outcome

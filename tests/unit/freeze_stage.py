@@ -12,8 +12,9 @@ from agentclient.journal.entry import Entry
 from agentclient.model.events import EventKind
 from agentclient.model.outcome import Outcome
 from agentclient.model.request import FreezeRequest, Schedule
-from agentclient.operations import driver, freeze, thaw
-from agentclient.operations.freeze import Freezer
+from agentclient.operations import driver, freeze, operation, thaw
+from agentclient.operations.context import OperationContext
+from agentclient.operations.freeze import FreezeOperation
 from agentclient.operations.preflight import Prepared
 from tests.unit.virtual_freeze import FILE_SYSTEMS
 from tests.unit.virtual_guest import VirtualGuest
@@ -27,7 +28,7 @@ class Stage:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, guest: VirtualGuest | None = None) -> None:
         self._patch = monkeypatch
         self.host = VirtualHost(guest)
-        self.host.live_in(monkeypatch, driver, freeze, thaw, care)
+        self.host.live_in(monkeypatch, driver, operation, freeze, thaw, care)
         self.guest = self.host.guest
         self.holder = VirtualHolder(self.host)
         self.reporter = VirtualReporter()
@@ -41,7 +42,7 @@ class Stage:
         conversation = self.host.conversation()
         coverage = Coverage(FILE_SYSTEMS)
         prepared = Prepared(conversation, coverage, self.host.now, self.host.view())
-        self._patch.setattr(Freezer, "_prepare", lambda _: prepared)
+        self._patch.setattr(FreezeOperation, "_prepare", lambda _: prepared)
         schedule = Schedule(
             first_timeout_s=self.first_s,
             probe_timeout_s=self.first_s,
@@ -50,12 +51,15 @@ class Stage:
             thaw_timeout_s=self.thaw_s,
         )
         request = FreezeRequest(schedule=schedule)
-        self.freezer = Freezer(
-            self.link, request, self.reporter, self.host.control, self.holder, entry=self.entry
-        )
-        outcome = self.freezer.run()
+        self.operation = FreezeOperation(self.context(), request)
+        outcome = self.operation.run()
         assert conversation.channel.fileno() == -1, "the channel is closed in the end"
         return outcome
+
+    def context(self) -> OperationContext:
+        """Return what the freeze works with."""
+        vm, link = self.link.vm, self.link
+        return OperationContext(vm, link, self.reporter, self.host.control, self.holder, self.entry)
 
     def when_held(self, seconds: float, do: Callable[[], object]) -> None:
         """Do something so long after the guest was frozen; it is frozen at once."""

@@ -18,6 +18,7 @@ from agentclient.access.guest_inputs import Serial
 from agentclient.access.guest_link import Link
 from agentclient.access.monitor import Monitor
 from agentclient.access.stream import Channel
+from agentclient.fleet.store import Fleet
 from agentclient.freeze.effects import Tell
 from agentclient.model.events import EventKind
 from agentclient.model.request import Instruction
@@ -25,13 +26,16 @@ from agentclient.model.rescue import RescueOutcome, RescueTimes, Step
 from agentclient.model.snapshot import Progress, VmState
 from agentclient.model.vm import AgentChannel, MonitorChannel, Peer, Vm, VmId
 from agentclient.operations import driver as driver_module
+from agentclient.operations import operation as operation_module
 from agentclient.operations import thaw as thaw_module
+from agentclient.operations.context import OperationContext
 from agentclient.operations.control import Control
 from agentclient.operations.rescue import agent_rungs as agent_rungs_module
-from agentclient.operations.rescue import context as context_module
 from agentclient.operations.rescue import monitor_rungs as monitor_rungs_module
-from agentclient.operations.rescue.agent_rungs import Rescuer
-from agentclient.operations.rescue.context import Scene
+from agentclient.operations.rescue import operation as rescue_module
+from agentclient.operations.rescue import rung as rung_module
+from agentclient.operations.rescue.operation import RescueOperation
+from agentclient.operations.rescue.rung import RungContext
 from tests.unit.fakes import ENDED, GREETING, Answer, FakeAgent, FakeQemu, FakeReporter
 from tests.unit.timeline import NumberedChannel, NumberedEndpoint, Timeline
 
@@ -50,7 +54,8 @@ class Reporter(FakeReporter):
         self.waits: list[Progress] = []
         self.ports: list[bool] = []
 
-    def progress(self, progress: Progress) -> None:
+    def progress(self, progress: Progress | None) -> None:
+        assert progress is not None, "it was begun"
         self.waits.append(progress)
 
     def port(self, *, is_open: bool) -> None:
@@ -133,6 +138,7 @@ class FrozenVm:
         self.chair = NumberedEndpoint(self.clock, self._type)
         self.reporter = Reporter()
         self.control = Control()
+        self.ours = False
         self._written, self._since = 1000, self.clock.now
         self._unread: list[tuple[NumberedChannel, bytes]] = []
 
@@ -141,29 +147,36 @@ class FrozenVm:
         monitor = Monitor(self.monitor, vm.agent) if vm.monitor else None
         return Link(vm, self.channel if vm.agent else None, monitor)
 
-    def rescuer(self, step: Step, vm: Vm = VM, **more: Any) -> Rescuer:
-        """Return somebody who takes one rung; a person has decided it unless it is said."""
+    def context(self, vm: Vm = VM, **more: Any) -> OperationContext:
+        """Return what an operation on it works with."""
+        return OperationContext(vm, self.link(vm), self.reporter, self.control, **more)
+
+    def operation(self, step: Step, vm: Vm = VM, **more: Any) -> RescueOperation:
+        """Return the rescue that takes one rung; a person has decided it unless it is said."""
         more.setdefault("person", True)
-        more.setdefault("state", VmState(vm))
-        state = more.pop("state")
-        return Rescuer(self.link(vm), step, state, self.reporter, self.control, **more)
+        state, read_only = more.pop("state", VmState(vm)), more.pop("read_only", False)
+        self.ours = more.pop("ours", False)
+        fleet = Fleet()
+        fleet.set_vms(vm.source, [vm])
+        fleet.update(vm.id, lambda _: state)
+        return RescueOperation(self.context(vm, fleet=fleet, read_only=read_only), step, **more)
 
     def rescue(self, step: Step, vm: Vm = VM, **more: Any) -> RescueOutcome:
         """Take one rung, and see that nothing is left behind."""
-        rescuer = self.rescuer(step, vm, **more)
-        outcome = rescuer.run()
-        assert not rescuer._link.channel_lock.locked()
+        operation = self.operation(step, vm, **more)
+        outcome = operation.run()
+        assert not operation.context.access.channel_lock.locked()
         for endpoint in (self.channel, self.monitor, self.chair):
             assert all(one.closed for one in endpoint.channels), "a socket was left open"
         assert self.reporter.end.fields["rescue"] is outcome
         assert outcome.seconds >= 0.0
         return outcome
 
-    def scene(self, step: Step, vm: Vm = VM, **more: Any) -> Scene:
+    def rung(self, step: Step, vm: Vm = VM, **more: Any) -> RungContext:
         """Return the context of one rung."""
         more.setdefault("ours", False)
         more.setdefault("times", TIMES)
-        return Scene(self.link(vm), step, self.reporter, self.control, **more)
+        return RungContext(self.context(vm), step, **more)
 
     def stop(self) -> None:
         """Stop the rung, as a person does."""
@@ -318,7 +331,9 @@ def frozen_vm(monkeypatch: pytest.MonkeyPatch) -> FrozenVm:
         monitor_module,
         monitor_proof_module,
         agent_rungs_module,
-        context_module,
+        rung_module,
+        rescue_module,
+        operation_module,
         exchange_module,
         thaw_module,
     )
@@ -330,6 +345,7 @@ def frozen_vm(monkeypatch: pytest.MonkeyPatch) -> FrozenVm:
     def nobody(_: Path) -> Peer | None:
         return None
 
+    monkeypatch.setattr(rescue_module, "may_thaw", lambda _: vm.ours)
     monkeypatch.setattr(monitor_rungs_module, "sit_down", sit_down)
     monkeypatch.setattr(guest_link_module, "is_gone", vm.process_has_gone)
     monkeypatch.setattr(monitor_module, "is_gone", vm.process_has_gone)

@@ -233,7 +233,7 @@ def test_the_rungs_round_the_agent_do_what_they_do_to_a_real_guest(place: Path) 
         assert isinstance(reset, RescueOutcome)
         assert (reset.found, reset.state) == (Found.RESET, FreezeState.THAWED)
         assert fleet.get(silent.id).freeze.state is FreezeState.THAWED
-        assert operations.close(40.0)
+        assert operations.stop(40.0)
         links.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -11,8 +12,8 @@ from agentclient.journal.entry import Entry
 from agentclient.model.events import EventKind
 from agentclient.model.request import FreezeRequest, Instruction
 from agentclient.model.states import FreezeState, Level, OutcomeKind, Phase, Refusal, Stuck
-from agentclient.operations import freeze
-from agentclient.operations.freeze import Freezer
+from agentclient.operations.driver import Driver
+from agentclient.operations.freeze import FreezeOperation
 from agentclient.protocol.qga_commands import FREEZE
 from tests.unit.freeze_stage import Stage
 from tests.unit.virtual_holder import PID
@@ -118,21 +119,14 @@ class TakenLock:
 
 def test_who_talks_to_the_same_agent_already_is_not_joined(stage: Stage) -> None:
     stage.link.channel_lock = cast(Any, TakenLock())
-    freezer = Freezer(stage.link, FreezeRequest(), stage.reporter, stage.host.control, stage.holder)
-    assert freezer.run().refusal is Refusal.BUSY
+    operation = FreezeOperation(stage.context(), FreezeRequest())
+    assert operation.run().refusal is Refusal.BUSY
     assert (stage.host.connects, stage.holder.said) == ([], [])
 
 
 def test_a_refusal_is_told_as_verdict_and_as_last_word(stage: Stage) -> None:
-    freezer = Freezer(
-        stage.link,
-        FreezeRequest(),
-        stage.reporter,
-        stage.host.control,
-        stage.holder,
-        read_only=True,
-    )
-    outcome = freezer.run()
+    operation = FreezeOperation(replace(stage.context(), read_only=True), FreezeRequest())
+    outcome = operation.run()
     assert outcome.refusal is Refusal.READ_ONLY
     assert stage.host.connects == []
     assert stage.reporter.kinds()[-2:] == [EventKind.VERDICT, EventKind.OUTCOME]
@@ -178,7 +172,7 @@ def test_a_bug_behind_a_channel_that_broke_is_followed_by_a_thaw_on_a_new_one(
 def test_a_bug_in_that_thaw_leaves_it_to_the_holder(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(freeze, "drive_thaw", bug)
+    monkeypatch.setattr(Driver, "thaw", bug)
     stage.when_held(1.0, lambda: monkeypatch.setattr(FreezeProcedure, "on_tick", bug))
     outcome = stage.run()
     assert (outcome.kind, outcome.settled, outcome.holder) == (OutcomeKind.FAILED, False, PID)
@@ -192,7 +186,7 @@ def test_a_bug_in_that_thaw_leaves_it_to_the_holder(
 
 def test_nobody_stands_by_is_said_loudly(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     stage.holder.keeps_nothing = True
-    monkeypatch.setattr(freeze, "drive_thaw", bug)
+    monkeypatch.setattr(Driver, "thaw", bug)
 
     def die_out() -> None:
         stage.holder.refusal = "no process can be started"

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agentclient.access.guest_link import Link
+from agentclient.access.guest_link import Link, connect
 from agentclient.access.stream import ConnectProblem
 from agentclient.model.events import EventKind
 from agentclient.model.outcome import ThawOutcome
 from agentclient.model.request import Instruction
 from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import Cause, FreezeState, OutcomeKind, Phase, RunState, Stuck
-from agentclient.model.vm import Process, Vm, VmId
+from agentclient.model.vm import AgentChannel, Process, Vm, VmId
 from agentclient.operations import freeze
+from agentclient.operations.context import OperationContext
 from agentclient.protocol.qga_commands import FREEZE, THAW
 from tests.unit.freeze_stage import Stage
 from tests.unit.virtual_guest import VirtualGuest
@@ -248,8 +250,8 @@ def test_a_console_that_was_stopped_goes_on_where_the_clock_is(stage: Stage) -> 
 
 # -- migration ------------------------------------------------------------------------------
 
-TARGET = Link(Vm(VmId("qemu", "db1"), process=Process(12, 34)), None, None)
-THAWED = ThawOutcome(TARGET.vm.id, FreezeState.THAWED, 2, False, "thawed 2 there", 0.5)
+TARGET = Vm(VmId("qemu", "db1"), AgentChannel(Path("/run/target.qga")), process=Process(12, 34))
+THAWED = ThawOutcome(TARGET.id, FreezeState.THAWED, 2, False, "thawed 2 there", 0.5)
 
 
 class Migrations:
@@ -263,7 +265,7 @@ class Migrations:
         self.stage = stage
         stage.host.monitor.uuid = "ab-cd"
         monkeypatch.setattr(stage.link, "successor", self._find)
-        monkeypatch.setattr(freeze, "Thawer", self._thawer)
+        monkeypatch.setattr(freeze, "ThawOperation", self._thaw)
 
     def migrate(self) -> None:
         self.stage.host.unseen = MonitorView(RunState.MIGRATED)
@@ -273,10 +275,10 @@ class Migrations:
     def _find(self, uuid: str | None) -> Link | None:
         assert uuid == "ab-cd"
         self.searches.append(self.stage.host.now)
-        return TARGET if self.stage.host.now >= self.listed_at else None
+        return connect(TARGET) if self.stage.host.now >= self.listed_at else None
 
-    def _thawer(self, link: object, *_: object, **more: Any) -> Migrations:
-        assert link is TARGET
+    def _thaw(self, context: OperationContext, **more: Any) -> Migrations:
+        assert (context.vm, context.access.vm) == (TARGET, TARGET)
         self.thaws.append(more)
         return self
 
@@ -298,7 +300,8 @@ def test_a_guest_that_has_migrated_on_this_host_is_thawed_there(
     assert (outcome.settled, outcome.thawed, outcome.cause) == (True, 2, Cause.MIGRATED)
     assert "it runs on this host now, as qemu:db1 (pid 12); thawed 2 there" in outcome.reason
     (more,) = migrations.thaws
-    assert (more["ours"], more["foreign"]) == (True, False)
+    assert more["ours"] is True
+    assert "foreign" not in more
     assert more["told_as"] is EventKind.NOTE, "the freeze says the last word"
     assert stage.reporter.kinds().count(EventKind.OUTCOME) == 1
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from agentclient.access.agent_session import Conversation
@@ -10,19 +12,24 @@ from agentclient.freeze.coverage import Coverage
 from agentclient.holder.client import Guard, HolderClient
 from agentclient.model.outcome import FileSystem
 from agentclient.model.request import FreezeRequest, Instruction, Schedule
+from agentclient.model.rescue import Rung, Step
 from agentclient.model.snapshot import MonitorView, Progress
 from agentclient.model.states import OutcomeKind, Refusal
 from agentclient.model.vm import Vm, VmId
+from agentclient.operations.context import OperationContext
 from agentclient.operations.control import Control
-from agentclient.operations.freeze import Freezer
+from agentclient.operations.freeze import FreezeOperation
+from agentclient.operations.operation import READ_ONLY
 from agentclient.operations.preflight import Prepared
+from agentclient.operations.rescue.operation import RescueOperation
+from agentclient.operations.thaw import ThawOperation
 from tests.unit.fakes import Clock, FakeChannel, FakeReporter
 
 
 class Reporter(FakeReporter):
     """Lets a freeze show how far it has got."""
 
-    def progress(self, progress: Progress) -> None:
+    def progress(self, progress: Progress | None) -> None:
         pass
 
 
@@ -45,15 +52,19 @@ class Holder(HolderClient):
         self.left.append(guard)
 
 
+def context(control: Control, holder: Holder) -> OperationContext:
+    vm = Vm(VmId("socket", "a"))
+    return OperationContext(vm, Link(vm, None, None), Reporter(), control, holder)
+
+
 def test_cancelled_while_the_holder_gets_ready_it_is_not_sent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     control, channel = Control(), FakeChannel(Clock(), lambda _: ())
     prepared = Prepared(Conversation(channel), None, 0.0, MonitorView())
-    monkeypatch.setattr(Freezer, "_prepare", lambda _: prepared)
+    monkeypatch.setattr(FreezeOperation, "_prepare", lambda _: prepared)
     holder = Holder(control, channel)
-    link = Link(Vm(VmId("socket", "a")), None, None)
-    outcome = Freezer(link, FreezeRequest(), Reporter(), control, holder).run()
+    outcome = FreezeOperation(context(control, holder), FreezeRequest()).run()
     assert (outcome.kind, outcome.settled) == (OutcomeKind.REFUSED, True)
     assert "cancelled before the freeze was sent" in outcome.reason
     assert channel.written == b""
@@ -66,10 +77,9 @@ def test_a_windows_guest_is_not_held_for_longer_than_it_can_be_unless_that_is_me
     control, channel = Control(), FakeChannel(Clock(), lambda _: ())
     coverage = Coverage((FileSystem("Volume{1}", "C:\\", "NTFS"),), ())
     prepared = Prepared(Conversation(channel), coverage, 0.0, MonitorView())
-    monkeypatch.setattr(Freezer, "_prepare", lambda _: prepared)
-    link = Link(Vm(VmId("socket", "a")), None, None)
+    monkeypatch.setattr(FreezeOperation, "_prepare", lambda _: prepared)
     request = FreezeRequest(schedule=Schedule(hold_s=14.0), long_hold=False)
-    outcome = Freezer(link, request, Reporter(), control, Holder(control, channel)).run()
+    outcome = FreezeOperation(context(control, Holder(control, channel)), request).run()
     assert (outcome.refusal, outcome.settled) == (Refusal.NOT_BEGUN, True)
     assert "lets writes go after 10 s" in outcome.reason
     assert "--hold 10s, or with --yes" in str(outcome.next)
@@ -79,5 +89,17 @@ def test_a_windows_guest_is_not_held_for_longer_than_it_can_be_unless_that_is_me
         FreezeRequest(schedule=Schedule(hold_s=10.0), long_hold=False),
     ):
         holder = Holder(control, channel)
-        freezer = Freezer(link, meant, Reporter(), control, holder)
+        freezer = FreezeOperation(context(control, holder), meant)
         assert freezer.run().refusal is Refusal.CANCELLED, "it was about to be sent"
+
+
+def test_read_only_refuses_before_anything_else() -> None:
+    control, channel = Control(), FakeChannel(Clock(), lambda _: ())
+    given = replace(context(control, Holder(control, channel)), read_only=True)
+    outcome = FreezeOperation(given, FreezeRequest()).run()
+    assert (outcome.refusal, outcome.settled) == (Refusal.READ_ONLY, True)
+    thawed = ThawOperation(given, foreign=True).run()
+    assert (thawed.refused, thawed.reason) == (True, READ_ONLY)
+    rung = RescueOperation(given, Step(Rung.THAW), person=True).run()
+    assert (rung.refused, rung.reason) == (True, f"not taken: {READ_ONLY}")
+    assert channel.written == b""

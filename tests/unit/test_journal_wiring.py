@@ -51,7 +51,7 @@ def test_every_freeze_and_every_thaw_is_written_down(journal: Journal, tmp_path:
     request = FreezeRequest(("/a",), strict=True)
     operations.freeze(one, request).wait(5.0)
     operations.thaw(one, foreign=True).wait(5.0)
-    operations.close(1.0)
+    operations.stop(1.0)
     thaw, freeze = rows(journal)
     assert (freeze.kind, thaw.kind) == (WindowKind.FREEZE, WindowKind.THAW)
     assert freeze.request is not None
@@ -74,7 +74,7 @@ def test_what_is_wrong_with_it_is_told_once(tmp_path: Path) -> None:
     operations = Operations(fleet, Links(), read_only=True, journal=journal)
     for _ in range(2):
         operations.freeze(one, FreezeRequest(), told.append).wait(5.0)
-    operations.close(1.0)
+    operations.stop(1.0)
     notes = [event.text for event in told if event.kind is EventKind.NOTE]
     assert len(notes) == 1
     assert "is not written" in notes[0]
@@ -104,7 +104,7 @@ def test_a_past_that_can_not_be_read_is_no_empty_past(tmp_path: Path) -> None:
     operations = Operations(fleet, Links(), journal=journal)
     with pytest.raises(FrostwatchError, match="Not a directory"):
         operations.history(one).result(WAIT_S)
-    operations.close(1.0)
+    operations.stop(1.0)
 
 
 # -- how long it takes ---------------------------------------------------------------------------

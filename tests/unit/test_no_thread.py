@@ -19,7 +19,8 @@ from agentclient.model.snapshot import FreezeInfo, VmState
 from agentclient.model.states import FreezeState, OutcomeKind
 from agentclient.model.vm import AgentChannel, Vm, VmId
 from agentclient.operations.group import GroupFreeze
-from agentclient.operations.manager import Operation, Operations
+from agentclient.operations.manager import Operations
+from agentclient.operations.operation import AnyOperation
 from tests.unit.no_thread import no_thread
 
 VM = Vm(VmId("qemu", "a"), AgentChannel(Path("/nonexistent/agent")))
@@ -36,11 +37,10 @@ def fleet() -> Fleet:
 @pytest.fixture
 def operations(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> Iterator[Operations]:
     operations = Operations(fleet, Links())
-    operations.prepare()
     with monkeypatch.context() as poor:
         poor.setattr(threading.Thread, "start", no_thread)
         yield operations
-    operations.close(0.0)
+    operations.stop(0.0)
 
 
 def state(fleet: Fleet) -> VmState:
@@ -60,6 +60,7 @@ def test_a_freeze_that_was_not_begun_makes_no_freeze_ours(
     assert "TasksMax" in (outcome.next or "")
     after = state(fleet)
     assert (after.freeze, after.last, after.left_frozen) == (foreign, before.last, False)
+    assert after.progress is None, "it waits for no turn any more"
 
 
 def test_nor_does_it_hide_one_that_was_left(fleet: Fleet, operations: Operations) -> None:
@@ -83,7 +84,7 @@ def test_a_rung_has_failed(operations: Operations) -> None:
 
 
 def test_the_way_is_free_afterwards(operations: Operations) -> None:
-    begin: list[Callable[[], Operation]] = [
+    begin: list[Callable[[], AnyOperation]] = [
         lambda: operations.freeze(VM, FreezeRequest()),
         lambda: operations.thaw(VM),
         lambda: operations.rescue(VM, Step(Rung.CONNECT)),

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from agentclient.access import agent as agent_module
-from agentclient.access.cancel import Cancellation
 from agentclient.access.guest_link import Link
 from agentclient.access.monitor import Monitor
 from agentclient.access.stream import ConnectFailed, ConnectProblem
+from agentclient.fleet.store import Fleet
 from agentclient.model.outcome import FileSystem, Outcome
 from agentclient.model.snapshot import AgentHealth, MonitorView
 from agentclient.model.states import (
@@ -24,6 +24,8 @@ from agentclient.model.states import (
 )
 from agentclient.model.vm import AgentChannel, Vm, VmId
 from agentclient.operations import preflight as preflight_module
+from agentclient.operations.context import OperationContext
+from agentclient.operations.control import Control
 from agentclient.operations.preflight import MOST_PATIENCE_S, Preflight, Prepared
 from agentclient.protocol.qga_commands import FREEZE, FREEZE_LIST, THAW
 from tests.unit.fakes import ENDED, Clock, Error, FakeAgent, FakeEndpoint, FakeReporter, Raw, line
@@ -72,22 +74,22 @@ class World:
         self.vm = Vm(VmId("qemu", "db"), AgentChannel(Path("/run/x.qga")))
         self.views: tuple[MonitorView, ...] = (UP, UP._replace(client=True))
         self.reporter = FakeReporter()
-        self.cancellation = Cancellation()
+        self.control = Control()
+        self.fleet: Fleet | None = None
         self.mounts: tuple[str, ...] = ()
-        self.read_only = False
         self.patience_s = 60.0
 
     def run(self) -> Prepared | Outcome:
         endpoint = self.endpoint if self.vm.agent else None
         monitor = Scripted(*self.views) if self.views else None
-        return Preflight(
+        context = OperationContext(
+            self.vm,
             Link(self.vm, endpoint, monitor),
-            mounts=self.mounts,
-            read_only=self.read_only,
-            reporter=self.reporter,
-            cancellation=self.cancellation,
-            patience_s=self.patience_s,
-        ).run()
+            self.reporter,
+            self.control,
+            fleet=self.fleet,
+        )
+        return Preflight(context, self.mounts, self.patience_s).run()
 
     def outcome(self) -> Outcome:
         """Run it, and see that it left nothing behind."""
@@ -163,11 +165,13 @@ def test_the_configuration_refuses(
     assert all(str(value) in outcome.reason for value in changes.values() if value)
 
 
-def test_read_only_refuses_before_anything_else(world: World) -> None:
-    world.read_only = True
-    world.vm = world.vm._replace(locked_by="backup")
-    assert world.outcome().refusal is Refusal.READ_ONLY
-    assert world.endpoint.channels == []
+def test_what_its_source_lists_now_counts_not_what_was_captured(world: World) -> None:
+    world.fleet = Fleet()
+    world.fleet.set_vms("qemu", [world.vm._replace(locked_by="backup")])
+    assert world.outcome().refusal is Refusal.LOCKED
+    world.fleet.set_vms("qemu", [world.vm])
+    world.vm = world.vm._replace(locked_by="backup")  # it has been unlocked since
+    assert isinstance(world.run(), Prepared)
 
 
 # -- what the monitor shows -----------------------------------------------------------------------
@@ -458,7 +462,7 @@ def test_a_channel_that_breaks_meanwhile(world: World) -> None:
 
 
 def test_a_cancellation_before_the_freeze_sends_nothing(world: World) -> None:
-    world.cancellation.set()
+    world.control.cancellation.set()
     outcome = world.outcome()
     assert outcome.refusal is Refusal.CANCELLED
     assert "cancelled before the freeze was sent" in outcome.reason

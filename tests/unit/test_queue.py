@@ -16,12 +16,11 @@ from agentclient.model.request import FreezeRequest
 from agentclient.model.snapshot import Progress
 from agentclient.model.states import OutcomeKind, Phase, Refusal
 from agentclient.model.vm import AgentChannel, Vm, VmId
+from agentclient.operations.freeze import FreezeOperation
 from agentclient.operations.manager import Operations
-from agentclient.operations.work import Task, Works
 
 VMS = [Vm(VmId("qemu", f"vm{n}"), AgentChannel(Path(f"/nonexistent/{n}"))) for n in range(5)]
 WELL = Outcome(OutcomeKind.VERIFIED, "frozen", certified=True, settled=True)
-Freeze = Callable[[Works, Task, FreezeRequest], Outcome]
 
 
 @pytest.fixture
@@ -42,17 +41,17 @@ def fleet() -> Fleet:
 def operations(
     fleet: Fleet, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Operations]:
-    def freeze(_works: Works, task: Task, _request: FreezeRequest) -> Outcome:
+    def freeze(self: FreezeOperation) -> Outcome:
         pending = Progress("freeze", Phase.PENDING, "its answer", time.monotonic(), sent_at=1.0)
-        task.reporter.progress(pending)
+        self.context.reporter.progress(pending)
         gate.wait(20)
         return WELL
 
-    monkeypatch.setattr(Works, "freeze", freeze)
+    monkeypatch.setattr(FreezeOperation, "run", freeze)
     operations = Operations(fleet, Links(), freezes_at_once=2)
     yield operations
     gate.set()
-    operations.close(5.0)
+    operations.stop(5.0)
 
 
 def phase(fleet: Fleet, vm: Vm) -> Phase | None:

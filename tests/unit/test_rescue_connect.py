@@ -154,9 +154,9 @@ def test_a_channel_that_cannot_be_opened_is_not_asked(
 
 
 def test_one_command_in_flight_for_each_channel(vm: FrozenVm) -> None:
-    rescuer = vm.rescuer(CONNECT)
-    with rescuer._link.channel_lock:
-        outcome = rescuer.run()
+    operation = vm.operation(CONNECT)
+    with operation.context.access.channel_lock:
+        outcome = operation.run()
     assert outcome.found is Found.REFUSED
     assert outcome.reason == "not taken: frostwatch itself is talking to this agent"
     assert outcome.next == "try again"
@@ -172,9 +172,9 @@ def test_nobody_is_connected_behind_another_client(vm: FrozenVm) -> None:
 
 
 def test_an_agent_that_ended_at_a_sentinel_is_sent_none(vm: FrozenVm) -> None:
-    rescuer = vm.rescuer(CONNECT)
-    rescuer._link.plain = True
-    rescuer.run()
+    operation = vm.operation(CONNECT)
+    operation.context.access.plain = True
+    operation.run()
     (channel,) = vm.channel.channels
     assert b"\xff" not in channel.written
 

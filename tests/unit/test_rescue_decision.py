@@ -15,9 +15,9 @@ from agentclient.model.rescue import Found, Means, Rung, Step
 from agentclient.model.snapshot import FreezeInfo, Progress, VmState
 from agentclient.model.states import FreezeState, Level, OutcomeKind, Phase
 from agentclient.model.vm import AgentChannel, Peer, Process, Vm
-from agentclient.operations.rescue import agent_rungs as agent_rungs_module
-from agentclient.operations.rescue.agent_rungs import survey
+from agentclient.operations.rescue import operation as rescue_module
 from agentclient.operations.rescue.ladder import Offer
+from agentclient.operations.rescue.operation import survey
 from tests.unit.frozen_vm import AGENT, MONITOR, VM, FrozenVm, frozen_vm
 
 SYSRQ, RESET = Step(Rung.SYSRQ), Step(Rung.RESET, name="db")
@@ -173,7 +173,7 @@ def test_which_serial_port_is_meant_has_to_be_said_where_there_are_two(vm: Froze
     outcome = vm.rescue(Step(Rung.SYSRQ, Means.SERIAL))
     assert outcome.reason == "not taken: which of its serial ports is meant was not said"
     assert nothing_was_done(vm)
-    named = vm.rescuer(Step(Rung.SYSRQ, Means.SERIAL, "serial0")).run()
+    named = vm.operation(Step(Rung.SYSRQ, Means.SERIAL, "serial0")).run()
     assert named.found is not Found.REFUSED
 
 
@@ -243,7 +243,7 @@ def test_the_ladder_is_drawn_without_a_word_to_the_guest(vm: FrozenVm) -> None:
 def test_a_doubtful_monitor_is_not_looked_at_and_says_so(
     vm: FrozenVm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(agent_rungs_module, "doubt_of", lambda _: "whose monitor it is")
+    monkeypatch.setattr(rescue_module, "doubt_of", lambda _: "whose monitor it is")
     offers = survey(vm.link(), VmState(VM))
     assert why_not(offers)[Rung.RESET] == "whose monitor it is"
     assert vm.qemu.asked == []

@@ -26,7 +26,7 @@ def vm(monkeypatch: pytest.MonkeyPatch) -> FrozenVm:
 
 def take(vm: FrozenVm, on: Vm = VM, **more: object) -> RescueOutcome:
     """Take the rung where it was decided that it may be taken."""
-    return reset(vm.scene(RESET, on, **more))
+    return reset(vm.rung(RESET, on, **more))
 
 
 def test_after_it_nothing_is_frozen_and_an_agent_is_waited_for(vm: FrozenVm) -> None:
@@ -74,7 +74,7 @@ def test_one_that_was_not_acknowledged_may_not_have_been_done(vm: FrozenVm, answ
 
 
 def test_a_monitor_that_cannot_be_reached(vm: FrozenVm) -> None:
-    scene = vm.scene(RESET)
+    scene = vm.rung(RESET)
     vm.monitor.failures = [ConnectFailed(ConnectProblem.NO_DESCRIPTOR, "none is left")] * 2
     outcome = reset(scene)
     assert (outcome.found, vm.resets) == (Found.FAILED, 0)

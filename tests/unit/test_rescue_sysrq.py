@@ -28,7 +28,7 @@ def vm(monkeypatch: pytest.MonkeyPatch) -> FrozenVm:
 
 def take(vm: FrozenVm, step: Step = KEY, on: Vm = VM, **more: object) -> RescueOutcome:
     """Take the rung where it was decided that it may be taken."""
-    return sysrq(vm.scene(step, on, **more), step)
+    return sysrq(vm.rung(step, on, **more), step)
 
 
 def notes(vm: FrozenVm) -> list[str]:

@@ -110,9 +110,9 @@ def test_a_refused_thaw_keeps_the_step_that_helps(vm: FrozenVm) -> None:
 
 
 def test_a_channel_that_is_talked_on_is_not_taken(vm: FrozenVm) -> None:
-    rescuer = vm.rescuer(THAW)
-    with rescuer._link.channel_lock:
-        outcome = rescuer.run()
+    operation = vm.operation(THAW)
+    with operation.context.access.channel_lock:
+        outcome = operation.run()
     assert outcome.found is Found.REFUSED
     assert (vm.frozen, vm.said) == (2, [])
 

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.access.guest_link import connect
 from agentclient.access.host.peer import is_another
 from agentclient.access.host.process import start_ticks, stat_fields
 from agentclient.backends.base import merge
@@ -24,7 +23,7 @@ from agentclient.backends.qemu.pve_config import ProxmoxConfigs
 from agentclient.fleet.store import Fleet
 from agentclient.model.errors import BadInput
 from agentclient.model.vm import Peer, Process, Vm
-from agentclient.operations.preflight import refuse_by_configuration
+from agentclient.operations.refusals import refuse_by_configuration
 from tests.unit.fake_proc import FakeProc
 
 UUID = "6b9f6d3e-37d1-4f0d-9c59-0f0a3a5be111"
@@ -248,7 +247,7 @@ def test_another_socket_in_a_sockets_place_is_another_vm(tmp_path: Path) -> None
         # What was captured with a question is not what is there at Enter.
         assert [is_another(vm) for vm in seen] == [True, True, False, False]
         for stale, refused in ((seen[0], True), (seen[2], False)):
-            outcome = refuse_by_configuration(connect(stale), read_only=False)
+            outcome = refuse_by_configuration(stale, stale)
             assert (outcome is not None) is refused
         (tmp_path / "a").unlink()
         assert not is_another(seen[2])  # away is not another

@@ -16,8 +16,9 @@ from agentclient.model.request import Instruction
 from agentclient.model.snapshot import HeldBy, MonitorView
 from agentclient.model.states import FreezeState, Level, Phase, RunState, Stuck
 from agentclient.model.vm import Process
-from agentclient.operations import driver, thaw
-from agentclient.operations.thaw import Thawer
+from agentclient.operations import driver, operation, thaw
+from agentclient.operations.context import OperationContext
+from agentclient.operations.thaw import ThawOperation
 from agentclient.protocol.qga_commands import THAW
 from tests.unit.virtual_guest import VirtualGuest
 from tests.unit.virtual_host import VirtualHost, VirtualLink, VirtualReporter
@@ -30,7 +31,7 @@ class Stage:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.host = VirtualHost(VirtualGuest(frozen={"vda", "vdb"}, flag=True))
-        self.host.live_in(monkeypatch, driver, thaw)
+        self.host.live_in(monkeypatch, driver, operation, thaw)
         self.guest = self.host.guest
         self.reporter = VirtualReporter()
         self.link = VirtualLink(self.host)
@@ -39,13 +40,13 @@ class Stage:
         monkeypatch.setattr(thaw, "clients", lambda _: self.clients)
         self.began_at = self.host.now
 
-    def thawer(self, **more: Any) -> Thawer:
-        return Thawer(
-            self.link, self.reporter, self.host.control, **{"foreign": False, "ours": True, **more}
-        )
+    def operation(self, *, read_only: bool = False, **more: Any) -> ThawOperation:
+        vm, control = self.link.vm, self.host.control
+        context = OperationContext(vm, self.link, self.reporter, control, read_only=read_only)
+        return ThawOperation(context, **{"ours": True, **more})
 
     def run(self, **more: Any) -> ThawOutcome:
-        outcome = self.thawer(**more).run()
+        outcome = self.operation(**more).run()
         assert not self.link.channel_lock.locked()
         return outcome
 
@@ -155,9 +156,9 @@ def test_a_bug_closes_the_channel_and_gives_back_the_lock(
     def bug(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(thaw, "drive_thaw", bug)
+    monkeypatch.setattr(driver.Driver, "thaw", bug)
     with pytest.raises(ZeroDivisionError):
-        stage.thawer().run()
+        stage.operation().run()
     assert not stage.link.channel_lock.locked()
     assert stage.host.served is not None
     assert stage.host.served.closed

@@ -134,7 +134,7 @@ class VirtualLink(Link):
 
 
 class VirtualControl(Control):
-    """What the operator asks, without a descriptor."""
+    """The operator's instructions, without a descriptor."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -158,7 +158,8 @@ class VirtualReporter(FakeReporter):
         self.shown: list[Progress] = []
         self.ports: list[bool] = []
 
-    def progress(self, progress: Progress) -> None:
+    def progress(self, progress: Progress | None) -> None:
+        assert progress is not None, "it was begun"
         self.shown.append(progress)
 
     def port(self, *, is_open: bool) -> None:
@@ -172,7 +173,7 @@ class VirtualReporter(FakeReporter):
 
 
 class VirtualHost(Clock):
-    """The clock, the guest and its QEMU, the monitor and what the operator asks.
+    """The clock, the guest and its QEMU, the monitor and the operator's instructions.
 
     Attributes:
         served: the connection that QEMU serves.

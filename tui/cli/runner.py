@@ -15,13 +15,13 @@ from tui.cli.report import Report, vms
 from tui.shared.signals import Signals
 
 if TYPE_CHECKING:
-    from agentclient.operations.manager import Operation
-    from tui.cli.session import Engine
+    from agentclient.engine import Engine
+    from agentclient.operations.operation import AnyOperation
 
 TICK_S = 0.1
 LEAVING_S = 2.0
 
-Start = Callable[[Report], "list[Operation]"]
+Start = Callable[[Report], "list[AnyOperation]"]
 
 
 class Conductor:
@@ -40,11 +40,11 @@ class Conductor:
         self._signals = Signals()
         self._output = Output()
         self._report = Report(vms, self._output, as_json=as_json)
-        self._operations: list[Operation] = []
+        self._operations: list[AnyOperation] = []
         self._cancelled = False
         self._left_at: float | None = None
 
-    def run(self, start: Start, judge: Callable[[list[Operation], Report], bool]) -> int:
+    def run(self, start: Start, judge: Callable[[list[AnyOperation], Report], bool]) -> int:
         """Run what `start` starts, and return the exit code.
 
         Args:
@@ -79,7 +79,7 @@ class Conductor:
     def _cancel(self) -> None:
         self._cancelled = True
         pending = [one for one in self._operations if not one.done]
-        self._engine.operations.cancel_all()
+        self._engine.cancel_all()
         if pending:
             # A reader that has gone is as good as a signal: whoever started us may be gone, too.
             why = self._signals.last or "nobody reads our output any more"
@@ -114,17 +114,17 @@ class Conductor:
         return patient
 
 
-def left_to_whom(operation: Operation) -> str:
+def left_to_whom(operation: AnyOperation) -> str:
     """Return what a person must know who leaves in the middle of an operation."""
     command = f"if it does not: {thaw_command(operation.vm)}"
-    if operation.what == "freeze":
+    if operation.kind == "freeze":
         return f"LEFT, AND MAY BE FROZEN! Its holder thaws it as soon as its agent can; {command}"
     return f"LEFT, AND MAY BE FROZEN! Thaw it with: {thaw_command(operation.vm)}"
 
 
-def _until(pending: Sequence[Operation]) -> str:
+def _until(pending: Sequence[AnyOperation]) -> str:
     """Return what a signal makes us wait for."""
-    if all(operation.what == "rescue" for operation in pending):
+    if all(operation.kind == "rescue" for operation in pending):
         return "the rung is left within a second or two; what it has done stays done"
     return (
         f"waiting until {vms(len(pending))} {'is' if len(pending) == 1 else 'are'} thawed; "

@@ -35,8 +35,8 @@ def stopped_lines(
 
 
 def _meanwhile(fleet: Fleet, operation: OperationPort, moment: Moment) -> str:
-    if operation.what != "freeze":
-        return f"its {operation.what} waits until frostwatch goes on"
+    if operation.kind != "freeze":
+        return f"its {operation.kind} waits until frostwatch goes on"
     try:
         progress = fleet.get(operation.vm.id).progress
     except KeyError:

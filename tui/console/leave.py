@@ -113,8 +113,8 @@ def take_leave(
         _wait(fleet, flying, signals, tell)
     left = [one for one in flying if not one.done]
     _give_up(left)
-    operations.close(0.0)
-    handed_over = {one.vm.id: one for one in left if one.what == "freeze" and not _thawed(one)}
+    operations.stop(0.0)
+    handed_over = {one.vm.id: one for one in left if one.kind == "freeze" and not _thawed(one)}
     for operation in handed_over.values():
         tell(_handed_over(operation))
     sentences = [*leftovers(fleet, flying, handed_over)]

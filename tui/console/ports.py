@@ -30,7 +30,7 @@ class OperationPort(Protocol):
         """The VM that it was started on."""
 
     @property
-    def what(self) -> str:
+    def kind(self) -> str:
         """Return ``"freeze"``, ``"thaw"`` or ``"rescue"``."""
 
     @property
@@ -105,7 +105,7 @@ class OperationsPort(Protocol):
     def cancel_all(self) -> None:
         """Cancel everything that is in flight."""
 
-    def close(self, timeout_s: float) -> bool:
+    def stop(self, timeout_s: float) -> bool:
         """Cancel everything, and wait; return whether nothing is left."""
 
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-import agentclient
 from agentclient.backends.drill.plan import GuestPlan
 from agentclient.backends.drill.qmp_monitor import LABEL
 from agentclient.backends.drill.server import READY, room
@@ -29,7 +28,7 @@ START_S: Final = 30.0
 STOP_S: Final = 5.0
 MOST_SERVERS: Final = 16
 _MODULE = "agentclient.backends.drill.server"
-_ROOT = Path(agentclient.__file__).parents[1]
+_ROOT = Path(__file__).resolve().parents[3]
 
 
 class Drill:

@@ -25,7 +25,7 @@ from agentclient.model.rescue import Found, Means, RescueOutcome, Rung, Step
 from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import FreezeState, Level, RunState
 from agentclient.model.text import printable
-from agentclient.operations.rescue.context import LOOK_EVERY_S, Scene
+from agentclient.operations.rescue.rung import LOOK_EVERY_S, RungContext
 from agentclient.protocol.qmp import QmpFailure
 
 KEYS: Final = ("alt", "sysrq", "j")
@@ -85,145 +85,145 @@ class Writes:
 # -- SysRq -------------------------------------------------------------------------------------
 
 
-def sysrq(scene: Scene, step: Step) -> RescueOutcome:
+def sysrq(rung: RungContext, step: Step) -> RescueOutcome:
     """Have the guest's kernel thaw everything, and find out whether it did."""
-    writes = Writes(scene.look().written_bytes)
-    scene.progress("what it writes before", time.monotonic() + scene.times.before_s)
-    if not _watch(scene, writes, scene.times.before_s):
-        return scene.stopped("nothing was sent")
+    writes = Writes(rung.look().written_bytes)
+    rung.progress("what it writes before", time.monotonic() + rung.times.before_s)
+    if not _watch(rung, writes, rung.times.before_s):
+        return rung.stopped("nothing was sent")
     with ExitStack() as seat:
         try:
-            _press(scene, step, seat)
+            _press(rung, step, seat)
         except (MonitorTrouble, ConnectFailed, StreamEnded, TimeoutError, OSError) as error:
-            return scene.outcome(Found.FAILED, f"it could not be sent: {printable(error, 300)}")
+            return rung.outcome(Found.FAILED, f"it could not be sent: {printable(error, 300)}")
         writes.sent = True
-        scene.progress("what it writes after it", time.monotonic() + scene.times.after_s)
-        _watch(scene, writes, max(scene.times.after_s, SEAT_S if step.means is Means.SERIAL else 0))
+        rung.progress("what it writes after it", time.monotonic() + rung.times.after_s)
+        _watch(rung, writes, max(rung.times.after_s, SEAT_S if step.means is Means.SERIAL else 0))
     if writes.prove:
-        scene.note("the guest wrote nothing before, and writes now", Level.GOOD)
-    return _thaw_behind(scene, writes)
+        rung.note("the guest wrote nothing before, and writes now", Level.GOOD)
+    return _thaw_behind(rung, writes)
 
 
-def _watch(scene: Scene, writes: Writes, seconds: float) -> bool:
+def _watch(rung: RungContext, writes: Writes, seconds: float) -> bool:
     """Watch what the guest writes; return False if somebody stops it."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        if not scene.pause(LOOK_EVERY_S):
+        if not rung.pause(LOOK_EVERY_S):
             return False
-        writes.saw(scene.look().written_bytes)
+        writes.saw(rung.look().written_bytes)
     return True
 
 
-def _press(scene: Scene, step: Step, seat: ExitStack) -> None:
+def _press(rung: RungContext, step: Step, seat: ExitStack) -> None:
     if step.means is not Means.SERIAL:
         keys = [{"type": "qcode", "data": key} for key in KEYS]
-        _command(scene, Ask("send-key", {"keys": keys}))
-        scene.note("Alt+SysRq+J was pressed")
+        _command(rung, Ask("send-key", {"keys": keys}))
+        rung.note("Alt+SysRq+J was pressed")
         return
-    serial = _console(scene, step)
-    typist = sit_down(serial, scene.serving_vm)
+    serial = _console(rung, step)
+    typist = sit_down(serial, rung.serving_vm)
     seat.callback(typist.close)
-    _break(scene, serial, typist)
-    scene.note(f"a break and the letter j were sent to {printable(serial.label, 60)}")
+    _break(rung, serial, typist)
+    rung.note(f"a break and the letter j were sent to {printable(serial.label, 60)}")
 
 
-def _console(scene: Scene, step: Step) -> Serial:
+def _console(rung: RungContext, step: Step) -> Serial:
     """Find the console once more: somebody may have sat down there meanwhile."""
-    assert scene.link.monitor is not None, "the ladder has seen it"
-    found = find_inputs(scene.link.monitor, scene.link.vm).console(step.serial)
+    assert rung.link.monitor is not None, "the ladder has seen it"
+    found = find_inputs(rung.link.monitor, rung.link.vm).console(step.serial)
     problem = found.problem if isinstance(found, Serial) else found
     if problem is not None or not isinstance(found, Serial):
         raise MonitorTrouble(str(problem))
     return found
 
 
-def _break(scene: Scene, serial: Serial, typist: Channel) -> None:
-    _command(scene, Ask("chardev-send-break", {"id": serial.label}))
+def _break(rung: RungContext, serial: Serial, typist: Channel) -> None:
+    _command(rung, Ask("chardev-send-break", {"id": serial.label}))
     typist.send(LETTER, time.monotonic() + ASK_S)
 
 
-def _command(scene: Scene, ask: Ask) -> None:
+def _command(rung: RungContext, ask: Ask) -> None:
     """Have QEMU do one thing.
 
     Raises:
         MonitorTrouble: it refused, or did not answer: it may have done it all the same.
     """
-    assert scene.link.monitor is not None, "the ladder has seen it"
-    (answer,) = scene.link.monitor.ask([ask], ASK_S)
+    assert rung.link.monitor is not None, "the ladder has seen it"
+    (answer,) = rung.link.monitor.ask([ask], ASK_S)
     if isinstance(answer, QmpFailure):
         raise MonitorTrouble(f"QEMU refused {ask.command}: {answer.desc}")
 
 
-def _thaw_behind(scene: Scene, writes: Writes) -> RescueOutcome:
+def _thaw_behind(rung: RungContext, writes: Writes) -> RescueOutcome:
     """Thaw as soon as an agent answers: its count tells what SysRq did, and its flag is cleared."""
-    if scene.link.agent is None or scene.cancelled:
-        return _by_writes(scene, writes, "no agent was asked")
-    if scene.beside:
-        return _by_writes(scene, writes, "the thaw that is queued at its agent is waited for")
-    view = scene.await_port(time.monotonic() + scene.times.agent_s)
+    if rung.link.agent is None or rung.cancelled:
+        return _by_writes(rung, writes, "no agent was asked")
+    if rung.beside:
+        return _by_writes(rung, writes, "the thaw that is queued at its agent is waited for")
+    view = rung.await_port(time.monotonic() + rung.times.agent_s)
     if view.client:
-        return _by_writes(scene, writes, "somebody else holds the agent's channel")
-    if view.port_open is False or view.gone or scene.cancelled:
-        return _by_writes(scene, writes, "no agent has come back yet")
-    thaw = scene.thaw(scene.times.agent_s)
+        return _by_writes(rung, writes, "somebody else holds the agent's channel")
+    if view.port_open is False or view.gone or rung.cancelled:
+        return _by_writes(rung, writes, "no agent has come back yet")
+    thaw = rung.thaw(rung.times.agent_s)
     if not thaw.ok:
-        return _by_writes(scene, writes, "no agent has answered a thaw yet")
+        return _by_writes(rung, writes, "no agent has answered a thaw yet")
     if thaw.thawed:
         reason = f"SysRq had done nothing ({_NOT_ALLOWED}); the agent thawed {count(thaw.thawed)}"
     elif thaw.thawed is None:
         reason = thaw.reason
     else:
         reason = "thawed: the agent found nothing that was still frozen"
-    return scene.outcome(Found.THAWED, reason, state=FreezeState.THAWED, thawed=thaw.thawed)
+    return rung.outcome(Found.THAWED, reason, state=FreezeState.THAWED, thawed=thaw.thawed)
 
 
-def _by_writes(scene: Scene, writes: Writes, agent: str) -> RescueOutcome:
+def _by_writes(rung: RungContext, writes: Writes, agent: str) -> RescueOutcome:
     if writes.prove:
         reason = (
             f"the guest writes again; {agent}, and one that comes will say frozen until it is "
             "thawed once more"
         )
-        step = None if scene.beside else rescue_command(scene.link.vm, Rung.WAIT)
-        return replace(scene.outcome(Found.WRITES, reason), next=step)
-    if scene.cancelled:
-        return scene.stopped(f"SysRq was sent; {writes.why_not}")
-    return scene.outcome(Found.UNKNOWN, f"{writes.why_not} ({_NOT_ALLOWED}); {agent}")
+        step = None if rung.beside else rescue_command(rung.link.vm, Rung.WAIT)
+        return replace(rung.outcome(Found.WRITES, reason), next=step)
+    if rung.cancelled:
+        return rung.stopped(f"SysRq was sent; {writes.why_not}")
+    return rung.outcome(Found.UNKNOWN, f"{writes.why_not} ({_NOT_ALLOWED}); {agent}")
 
 
 # -- the reset ---------------------------------------------------------------------------------
 
 
-def reset(scene: Scene) -> RescueOutcome:
+def reset(rung: RungContext) -> RescueOutcome:
     """Reset the guest, and watch until its agent is back."""
-    watch = PortWatch(scene.look(), time.monotonic())
+    watch = PortWatch(rung.look(), time.monotonic())
     try:
-        _command(scene, Ask("system_reset"))
+        _command(rung, Ask("system_reset"))
     except MonitorTrouble as error:
         reason = f"the reset may not have been done: {printable(error, 300)}"
-        return scene.outcome(Found.FAILED, reason)
-    scene.reporter.frozen(FreezeState.THAWED, foreign=False)
-    view = _follow(scene, watch)
-    reason = f"the guest was reset: {_what_was_seen(scene, watch, view)}"
-    outcome = scene.outcome(Found.RESET, reason, state=FreezeState.THAWED)
-    ours = scene.link.agent is not None and not scene.beside
-    if view.port_open and ours and not scene.cancelled:
+        return rung.outcome(Found.FAILED, reason)
+    rung.reporter.frozen(FreezeState.THAWED, foreign=False)
+    view = _follow(rung, watch)
+    reason = f"the guest was reset: {_what_was_seen(rung, watch, view)}"
+    outcome = rung.outcome(Found.RESET, reason, state=FreezeState.THAWED)
+    ours = rung.link.agent is not None and not rung.beside
+    if view.port_open and ours and not rung.cancelled:
         # A flag of the agent's that has outlived the reset is cleared; else nothing is sent.
-        scene.thaw(scene.times.agent_s, ask=True)
+        rung.thaw(rung.times.agent_s, ask=True)
     step = RELEASED_BY.get(view.run_state)
     return replace(outcome, next=step)
 
 
-def _follow(scene: Scene, watch: PortWatch) -> MonitorView:
+def _follow(rung: RungContext, watch: PortWatch) -> MonitorView:
     """Watch a guest that starts anew; return the last look."""
     now = time.monotonic()
-    ends_at = now + scene.times.boot_s
+    ends_at = now + rung.times.boot_s
     shows_by = now + RESET_SHOWS_S
-    scene.progress("the guest to start anew", ends_at)
-    while now < ends_at and scene.pause(LOOK_EVERY_S):
-        view = scene.look()
+    rung.progress("the guest to start anew", ends_at)
+    while now < ends_at and rung.pause(LOOK_EVERY_S):
+        view = rung.look()
         now = time.monotonic()
         for change in watch.on_look(now, view):
-            scene.reporter.tell(Tell(EventKind.PORT, Level.INFO, CHANGE_TEXT.get(change, change)))
+            rung.reporter.tell(Tell(EventKind.PORT, Level.INFO, CHANGE_TEXT.get(change, change)))
         unseen = not watch.changes and view.port_open is not False and now > shows_by
         if unseen or _has_ended(watch, view):
             break
@@ -238,10 +238,10 @@ def _has_ended(watch: PortWatch, view: MonitorView) -> bool:
     return view.port_open is True and not anew.isdisjoint(watch.changes)
 
 
-def _what_was_seen(scene: Scene, watch: PortWatch, view: MonitorView) -> str:
+def _what_was_seen(rung: RungContext, watch: PortWatch, view: MonitorView) -> str:
     if view.gone or view.run_state is RunState.SHUTDOWN:
         return "the VM has ended with it, as it was started to do"
-    seconds = in_words(time.monotonic() - scene.began_at)
+    seconds = in_words(time.monotonic() - rung.began_at)
     parts = []
     if Change.CLOSED in watch.changes:
         parts.append("its port closed")

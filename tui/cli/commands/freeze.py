@@ -28,9 +28,11 @@ from tui.cli.runner import Conductor
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from agentclient.engine import Engine
     from agentclient.model.request import FreezeRequest
-    from agentclient.operations.manager import Operation
-    from tui.cli.session import Engine
+    from agentclient.operations.freeze import FreezeOperation
+    from agentclient.operations.group import GroupFreeze
+    from agentclient.operations.operation import AnyOperation
 
 OK = "ok"
 NOT_TOGETHER = "not-together"  # well by itself, but its group was not frozen at one time
@@ -124,8 +126,8 @@ def freeze_command(
         if together:
             return _freeze_together(engine, vms, request, within, at_once, as_json=as_json)
 
-        def start(report: Report) -> list[Operation]:
-            return [engine.operations.freeze(vm, request, report.event) for vm in vms]
+        def start(report: Report) -> list[AnyOperation]:
+            return [engine.freeze(vm, request, report.event) for vm in vms]
 
         return Conductor(engine, vms, as_json=as_json).run(start, judge)
 
@@ -139,25 +141,16 @@ def _freeze_together(
     *,
     as_json: bool,
 ) -> int:
-    from agentclient.operations.group import GroupFreeze  # noqa: PLC0415 - `--help` needs no core
-
     if len(vms) > at_once:
         raise BadInput(f"{len(vms)} VMs can't be frozen together with --at-once {at_once}")
-    groups: list[GroupFreeze[Operation]] = []
+    groups: list[GroupFreeze[FreezeOperation]] = []
 
-    def start(report: Report) -> list[Operation]:
-        group = GroupFreeze(
-            engine.operations,
-            vms,
-            request,
-            within_s=within_s,
-            on_event=report.event,
-            on_group=report.group,
-        )
+    def start(report: Report) -> list[AnyOperation]:
+        group = engine.freeze_together(vms, request, within_s, report.event, report.group)
         groups.append(group)
-        return list(group.start())
+        return list(group.members)
 
-    def judge_group(operations: list[Operation], report: Report) -> bool:
+    def judge_group(operations: list[AnyOperation], report: Report) -> bool:
         well = judge(operations, report)
         outcome = groups[0].wait(GROUP_END_S)
         return well and outcome is not None and outcome.together
@@ -165,7 +158,7 @@ def _freeze_together(
     return Conductor(engine, vms, as_json=as_json).run(start, judge_group)
 
 
-def judge(operations: list[Operation], report: Report) -> bool:
+def judge(operations: list[AnyOperation], report: Report) -> bool:
     """Return whether every outcome is verified and every guest thawed; end every VM's stream."""
     outcomes = [_last(operation, report) for operation in operations]
     if len(outcomes) > 1:
@@ -175,7 +168,7 @@ def judge(operations: list[Operation], report: Report) -> bool:
     return all(_word(outcome) == OK for outcome in outcomes)
 
 
-def _last(operation: Operation, report: Report) -> Outcome:
+def _last(operation: AnyOperation, report: Report) -> Outcome:
     """Return how a freeze ended; end its VM's stream."""
     outcome = operation.wait(0)
     if not isinstance(outcome, Outcome):

@@ -15,7 +15,7 @@ from tui.cli.report import Report
 from tui.cli.runner import Conductor
 
 if TYPE_CHECKING:
-    from agentclient.operations.manager import Operation
+    from agentclient.operations.operation import AnyOperation
 
 # Long enough to be read in a log, and seen in the times beside the lines.
 HOLD_S = 1.0
@@ -34,7 +34,7 @@ def play(options: Options) -> int:
         vms = engine.find([fast])
         click.echo(NO_VMS)
 
-        def start(report: Report) -> list[Operation]:
-            return [engine.operations.freeze(vm, request, report.event) for vm in vms]
+        def start(report: Report) -> list[AnyOperation]:
+            return [engine.freeze(vm, request, report.event) for vm in vms]
 
         return Conductor(engine, vms, as_json=False).run(start, judge)

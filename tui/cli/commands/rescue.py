@@ -18,11 +18,11 @@ from tui.cli.options import Options, json_option, with_options
 from tui.cli.runner import Conductor
 
 if TYPE_CHECKING:
+    from agentclient.engine import Engine
     from agentclient.model.vm import Vm
-    from agentclient.operations.manager import Operation
+    from agentclient.operations.operation import AnyOperation
     from agentclient.operations.rescue.ladder import Offer
     from tui.cli.report import Report
-    from tui.cli.session import Engine
 
 # Some visits to the monitor, each bounded by itself.
 LADDER_S = 10.0
@@ -154,7 +154,7 @@ class Climber:
         return self._take(step, person=False)
 
     def _ladder(self, tried: frozenset[Rung]) -> tuple[Offer, ...]:
-        look = self._engine.operations.ladder(self._vm, serial=self._serial, tried=tried)
+        look = self._engine.ladder(self._vm, serial=self._serial, tried=tried)
         try:
             return look.result(LADDER_S)
         except FutureTimeout:
@@ -184,14 +184,14 @@ class Climber:
         return Step(Rung.RESET, name=typed)
 
     def _take(self, step: Step, *, person: bool = True) -> int:
-        def start(report: Report) -> list[Operation]:
-            rescue = self._engine.operations.rescue
+        def start(report: Report) -> list[AnyOperation]:
+            rescue = self._engine.rescue
             return [rescue(self._vm, step, person=person, on_event=report.event)]
 
         return Conductor(self._engine, [self._vm], as_json=self._as_json).run(start, _judge)
 
 
-def _judge(operations: list[Operation], report: Report) -> bool:
+def _judge(operations: list[AnyOperation], report: Report) -> bool:
     (operation,) = operations
     outcome = operation.wait(0)
     if outcome is None:

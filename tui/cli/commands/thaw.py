@@ -18,9 +18,9 @@ from tui.cli.report import Report
 from tui.cli.runner import Conductor
 
 if TYPE_CHECKING:
+    from agentclient.engine import Engine
     from agentclient.model.outcome import ThawOutcome
-    from agentclient.operations.manager import Operation
-    from tui.cli.session import Engine
+    from agentclient.operations.operation import AnyOperation
 
 
 @click.command("thaw", short_help="Thaw VMs.")
@@ -47,8 +47,8 @@ def thaw_command(
             click.echo("frostwatch: nothing to thaw: no VM is known to be frozen", err=True)
             return 1 if unknown else 0
 
-        def start(report: Report) -> list[Operation]:
-            thaw = engine.operations.thaw
+        def start(report: Report) -> list[AnyOperation]:
+            thaw = engine.thaw
             return [thaw(vm, foreign=foreign, on_event=report.event) for vm in vms]
 
         code = Conductor(engine, vms, as_json=as_json).run(start, _judge)
@@ -76,12 +76,12 @@ def _not_asked(state: VmState) -> str:
     return f"{state.id}: whether it is frozen isn't known: {why}"
 
 
-def _judge(operations: list[Operation], report: Report) -> bool:
+def _judge(operations: list[AnyOperation], report: Report) -> bool:
     wells = [_judge_one(operation, report) for operation in operations]
     return all(wells)
 
 
-def _judge_one(operation: Operation, report: Report) -> bool:
+def _judge_one(operation: AnyOperation, report: Report) -> bool:
     outcome: ThawOutcome | object = operation.wait(0)
     if outcome is None:
         report.say("left before the guest answered the thaw", operation.vm)

@@ -109,7 +109,7 @@ class Executor:
             except (NotTheSame, OSError) as problem:
                 self._refused(target, problem)
                 continue
-            if operation.what == "thaw":
+            if operation.kind == "thaw":
                 self._thaws.append(operation)
             self._say(target, Level.INFO, "thaw begun")
 
@@ -124,7 +124,7 @@ class Executor:
     def is_ours(self, target: Target) -> bool:
         """Return whether we froze a VM, or are freezing it: this console, or one that died."""
         operation = self._operations.on(target.vm.id)
-        freezing = operation is not None and operation.what == "freeze"
+        freezing = operation is not None and operation.kind == "freeze"
         return freezing or target.state.left_frozen or target.state.left_by is not None
 
     def stop(self, targets: Iterable[Target]) -> None:
@@ -137,7 +137,7 @@ class Executor:
                 continue
             operation.cancel()
             text = "no longer waited for; it is thawed as soon as its agent answers"
-            if operation.what == "rescue":
+            if operation.kind == "rescue":
                 text = "the rung is left; what it has done stays done"
             self._say(target, Level.INFO, text)
 

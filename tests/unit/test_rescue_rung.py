@@ -16,7 +16,7 @@ from agentclient.model.rescue import Found, Rung, Step
 from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import FreezeState, Level, Phase, RunState
 from agentclient.model.vm import Peer, Process
-from agentclient.operations.rescue import context as context_module
+from agentclient.operations.rescue import rung as rung_module
 from tests.unit.fakes import Error
 from tests.unit.frozen_vm import VM, FrozenVm, frozen_vm
 
@@ -33,7 +33,7 @@ def vm(monkeypatch: pytest.MonkeyPatch) -> FrozenVm:
 
 
 def test_a_pause_lasts_as_long_as_is_said(vm: FrozenVm) -> None:
-    scene = vm.scene(THAW)
+    scene = vm.rung(THAW)
     began = vm.clock.now
     assert scene.pause(0.25) is True
     assert vm.clock.now - began == pytest.approx(0.25)
@@ -42,7 +42,7 @@ def test_a_pause_lasts_as_long_as_is_said(vm: FrozenVm) -> None:
 
 
 def test_a_pause_ends_when_somebody_stops_it(vm: FrozenVm) -> None:
-    scene = vm.scene(THAW)
+    scene = vm.rung(THAW)
     began = vm.clock.now
     vm.clock.at(2.0, vm.stop)
     assert scene.pause(60.0) is False
@@ -56,10 +56,10 @@ def test_a_system_that_can_not_wait_ends_no_rescue(
     vm: FrozenVm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without memory, or with a limit of open files below what is open, `poll` fails."""
-    monkeypatch.setattr(context_module, "wait_any", stream_module.wait_any)
+    monkeypatch.setattr(rung_module, "wait_any", stream_module.wait_any)
     vm.clock.install(monkeypatch, stream_module)
     vm.clock.refuses_to_wait = True
-    scene = vm.scene(THAW)
+    scene = vm.rung(THAW)
     began = vm.clock.now
     assert scene.pause(0.25) is True
     assert vm.clock.now > began, "it is no busy loop"
@@ -71,20 +71,20 @@ def test_a_system_that_can_not_wait_ends_no_rescue(
 
 
 def test_a_look_shows_what_it_sees(vm: FrozenVm) -> None:
-    view = vm.scene(THAW).look()
+    view = vm.rung(THAW).look()
     assert (view.run_state, view.port_open) == (RunState.RUNNING, True)
     assert (vm.reporter.run_states, vm.reporter.ports) == ([RunState.RUNNING], [True])
 
 
 def test_a_look_that_sees_nothing_changes_nothing_on_the_screen(vm: FrozenVm) -> None:
     vm.monitor.failures = [ConnectFailed(ConnectProblem.REFUSED, "nobody listens")]
-    assert vm.scene(THAW).look().problem is not None
+    assert vm.rung(THAW).look().problem is not None
     assert (vm.reporter.run_states, vm.reporter.ports) == ([], [])
 
 
 def test_a_port_is_waited_for_no_longer_than_to_the_deadline(vm: FrozenVm) -> None:
     vm.agent_leaves()
-    scene = vm.scene(THAW)
+    scene = vm.rung(THAW)
     view = scene.await_port(vm.clock.now + 10.0, "something")
     assert view.port_open is False
     assert vm.clock.now - scene.began_at == pytest.approx(10.0, abs=0.3)
@@ -98,15 +98,15 @@ def test_a_port_is_waited_for_no_longer_than_to_the_deadline(vm: FrozenVm) -> No
 def test_a_deadline_that_has_passed_still_gets_one_look(vm: FrozenVm, deadline: float) -> None:
     vm.agent_leaves()
     began = vm.clock.now
-    assert vm.scene(THAW).await_port(began + deadline).port_open is False
+    assert vm.rung(THAW).await_port(began + deadline).port_open is False
     assert vm.clock.now == began
 
 
 def test_a_port_that_cannot_be_seen_is_not_waited_for(vm: FrozenVm) -> None:
     vm.agent_leaves()
     vm.qemu.answers["qom-list"] = Error("no")
-    assert vm.scene(THAW).await_port(vm.clock.now + 10.0).port_open is None
-    assert vm.clock.now == vm.scene(THAW).began_at
+    assert vm.rung(THAW).await_port(vm.clock.now + 10.0).port_open is None
+    assert vm.clock.now == vm.rung(THAW).began_at
 
 
 # -- the bounded thaw -----------------------------------------------------------------------------
@@ -114,46 +114,46 @@ def test_a_port_that_cannot_be_seen_is_not_waited_for(vm: FrozenVm) -> None:
 
 def test_a_thaw_that_asks_first_leaves_a_thawed_guest_alone(vm: FrozenVm) -> None:
     vm.flag = False
-    thaw = vm.scene(THAW).thaw(10.0, ask=True)
+    thaw = vm.rung(THAW).thaw(10.0, ask=True)
     assert (thaw.ok, thaw.thawed, vm.thaws) == (True, 0, 0)
-    assert vm.scene(THAW).thaw(10.0).thawed == 2
+    assert vm.rung(THAW).thaw(10.0).thawed == 2
     assert vm.thaws == 1
 
 
 def test_a_thaw_that_asks_first_thaws_what_is_frozen(vm: FrozenVm) -> None:
-    thaw = vm.scene(THAW).thaw(10.0, ask=True)
+    thaw = vm.rung(THAW).thaw(10.0, ask=True)
     assert (thaw.ok, thaw.thawed, vm.frozen) == (True, 2, 0)
 
 
 def test_what_came_of_a_thaw_is_told_as_a_note(vm: FrozenVm) -> None:
-    vm.scene(THAW).thaw(10.0)
+    vm.rung(THAW).thaw(10.0)
     assert {tell.kind for tell in vm.reporter.told if "thaw" in tell.fields} == {EventKind.NOTE}
 
 
 def test_its_bound_is_its_own(vm: FrozenVm) -> None:
     vm.agent_hears = False
     began = vm.clock.now
-    assert not vm.scene(THAW).thaw(10.0).ok
+    assert not vm.rung(THAW).thaw(10.0).ok
     assert vm.clock.now - began == pytest.approx(10.0, abs=1.0)
 
 
 @pytest.mark.parametrize("refused", [True, False])
 def test_what_a_refused_thaw_says_to_do_goes_first(vm: FrozenVm, refused: bool) -> None:
-    outcome = vm.scene(THAW).after_thaw(replace(SILENT, refused=refused))
+    outcome = vm.rung(THAW).after_thaw(replace(SILENT, refused=refused))
     assert outcome.found is (Found.REFUSED if refused else Found.SILENT)
     wait = "frostwatch rescue qemu:db --rung wait"
     assert outcome.next == ("an own step" if refused else wait)
 
 
 def test_a_refused_thaw_without_a_step_of_its_own(vm: FrozenVm) -> None:
-    outcome = vm.scene(THAW).after_thaw(replace(SILENT, refused=True, next=None))
+    outcome = vm.rung(THAW).after_thaw(replace(SILENT, refused=True, next=None))
     assert outcome.next == "frostwatch rescue qemu:db --rung wait"
 
 
 def test_a_count_without_the_end_is_an_answer(vm: FrozenVm) -> None:
     vm.agent_leaves()
     frozen = replace(SILENT, thawed=1, state=FreezeState.FROZEN)
-    outcome = vm.scene(THAW).after_thaw(frozen)
+    outcome = vm.rung(THAW).after_thaw(frozen)
     assert (outcome.found, outcome.thawed, outcome.state) == (
         Found.ANSWERS,
         1,
@@ -191,19 +191,19 @@ def test_a_count_without_the_end_is_an_answer(vm: FrozenVm) -> None:
 def test_where_something_may_be_frozen_the_next_rung_is_named(
     vm: FrozenVm, rung: Rung, found: Found, then: Rung | None
 ) -> None:
-    outcome = vm.scene(Step(rung)).outcome(found, "why")
+    outcome = vm.rung(Step(rung)).outcome(found, "why")
     named = f"frostwatch rescue qemu:db --rung {then}" if then else None
     assert (outcome.next, outcome.reason, outcome.rung) == (named, "why", rung)
 
 
 @pytest.mark.parametrize("found", [Found.THAWED, Found.WRITES, Found.RESET])
 def test_where_nothing_is_frozen_no_rung_is(vm: FrozenVm, found: Found) -> None:
-    outcome = vm.scene(THAW).outcome(found, "why")
+    outcome = vm.rung(THAW).outcome(found, "why")
     assert (outcome.ok, outcome.next) == (True, None)
 
 
 def test_how_long_it_took_is_counted_from_its_begin(vm: FrozenVm) -> None:
-    scene = vm.scene(THAW)
+    scene = vm.rung(THAW)
     vm.clock.sleep(12.3456)
     assert scene.outcome(Found.SILENT, "why").seconds == 12.346
     assert scene.refuse("why", "a step").next == "a step"
@@ -218,15 +218,15 @@ def test_how_long_it_took_is_counted_from_its_begin(vm: FrozenVm) -> None:
 
 def test_a_vm_whose_source_knows_its_process_is_as_it_is(vm: FrozenVm) -> None:
     known = VM._replace(process=Process(70, 1))
-    assert vm.scene(THAW, known).serving_vm == known
-    assert vm.scene(THAW).serving_vm == VM, "nobody knows it"
+    assert vm.rung(THAW, known).serving_vm == known
+    assert vm.rung(THAW).serving_vm == VM, "nobody knows it"
 
 
 def test_a_vm_that_is_known_by_its_sockets_is_served_by_whoever_answered(
     vm: FrozenVm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(context_module, "user_of", lambda process: 7)
-    scene = vm.scene(THAW)
+    monkeypatch.setattr(rung_module, "user_of", lambda process: 7)
+    scene = vm.rung(THAW)
     scene.link.server = Server(this_process())
     expected = VM._replace(process=this_process(), peer=Peer(this_process(), 7))
     assert scene.serving_vm == expected
@@ -236,7 +236,7 @@ def test_a_vm_that_is_known_by_its_sockets_is_served_by_whoever_answered(
 
 
 def test_an_empty_view_is_no_view_of_a_port(vm: FrozenVm, monkeypatch: pytest.MonkeyPatch) -> None:
-    scene = vm.scene(THAW)
+    scene = vm.rung(THAW)
     monkeypatch.setattr(scene.link, "look", lambda: MonitorView(port_open=False))
     scene.look()
     assert (vm.reporter.run_states, vm.reporter.ports) == ([], [False])

@@ -6,7 +6,6 @@ import time
 from dataclasses import replace
 from typing import Final
 
-from agentclient.access.guest_link import Link
 from agentclient.access.host.peer import user_of
 from agentclient.access.stream import wait_any
 from agentclient.freeze.effects import Tell
@@ -17,9 +16,8 @@ from agentclient.model.rescue import Found, RescueOutcome, RescueTimes, Rung, St
 from agentclient.model.snapshot import MonitorView, Progress
 from agentclient.model.states import FreezeState, Level, Phase, RunState
 from agentclient.model.vm import Peer, Vm
-from agentclient.operations.control import Control
-from agentclient.operations.preflight import Reporter
-from agentclient.operations.thaw import Thawer
+from agentclient.operations.context import OperationContext
+from agentclient.operations.thaw import ThawOperation
 
 LOOK_EVERY_S: Final = 0.25
 _NEXT: Final = {
@@ -30,14 +28,12 @@ _NEXT: Final = {
 }
 
 
-class Scene:
+class RungContext:
     """One rung on one VM, as far as it is the same for all rungs.
 
     Args:
-        link: the VM.
+        context: what its operation works with.
         step: what was decided.
-        reporter: is told what happens.
-        control: what the operator asks meanwhile.
         ours: what is frozen is provably ours.
         times: the bounds.
         beside: a freeze or a thaw of ours is in flight, and keeps the agent's channel.
@@ -45,19 +41,18 @@ class Scene:
 
     def __init__(
         self,
-        link: Link,
+        context: OperationContext,
         step: Step,
-        reporter: Reporter,
-        control: Control,
         *,
         ours: bool,
         times: RescueTimes,
         beside: bool = False,
     ) -> None:
-        self.link = link
+        self.operation = context
+        self.link = context.access
+        self.reporter = context.reporter
+        self.control = context.control
         self.step = step
-        self.reporter = reporter
-        self.control = control
         self.ours = ours
         self.times = times
         self.beside = beside
@@ -124,17 +119,15 @@ class Scene:
             timeout_s: the bound.
             ask: only if the agent says frozen.
         """
-        thawer = Thawer(
-            self.link,
-            self.reporter,
-            self.control,
+        thaw = ThawOperation(
+            self.operation,
             foreign=not ask,
             ours=True,
             ask=ask,
             timeout_s=timeout_s,
             told_as=EventKind.NOTE,
         )
-        return thawer.run()
+        return thaw.run()
 
     def after_thaw(self, thaw: ThawOutcome) -> RescueOutcome:
         """Return what a thaw means for its rung."""

@@ -1,0 +1,361 @@
+"""The composition root and the public API: one object with all VMs, and all that is done to them.
+
+    with Engine() as engine:
+        vm = engine.find_one("db")
+        with engine.freeze(vm, FreezeRequest(schedule=Schedule(hold_s=30))).frozen() as window:
+            make_the_copy()
+        print(window.wait().certified)
+
+It changes nothing of the process: no signal, no limit, no setting of the interpreter. What takes
+long to import is imported by whoever needs it first, all of it in here (`_late`).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from importlib import import_module
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from agentclient.access.guest_link import Links
+from agentclient.backends.base import Backends
+from agentclient.backends.socket_check import check_socket
+from agentclient.fleet.store import Fleet
+from agentclient.fleet.watcher import Watcher
+from agentclient.journal.writer import Journal
+from agentclient.model.errors import BadInput
+from agentclient.model.text import printable
+from agentclient.model.vm import Vm, VmId
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from agentclient.backends.drill.processes import Drill
+    from agentclient.backends.explicit import ExplicitBackend
+    from agentclient.journal.history import Past
+    from agentclient.model.events import OnEvent
+    from agentclient.model.outcome import GroupOutcome
+    from agentclient.model.request import FreezeRequest
+    from agentclient.model.rescue import RescueTimes, Rung, Step
+    from agentclient.model.snapshot import VmState
+    from agentclient.operations.freeze import FreezeOperation
+    from agentclient.operations.group import GroupFreeze
+    from agentclient.operations.manager import Operations
+    from agentclient.operations.operation import AnyOperation
+    from agentclient.operations.rescue.ladder import Offer
+    from agentclient.operations.rescue.operation import RescueOperation
+
+DEFAULT_AGENT_INTERVAL_S: Final = 15.0
+DEFAULT_PORT_INTERVAL_S: Final = 2.0
+DEFAULT_FREEZES_AT_ONCE: Final = 64
+CLOSING_S: Final = 2.0
+VISIT_S: Final = 8.0
+VISIT_EACH_S: Final = 0.5
+
+
+class Engine:
+    """All VMs that can be seen from here, and the freezes, thaws and rescues of this process.
+
+    It is a context manager; thread-safe. Nothing is looked at before `look`, `find`, `visit` or
+    `watch` is called.
+
+    Args:
+        vms: VMs that are named by their sockets, each as ``--vm`` takes it:
+            ``name=N,agent=PATH,monitor=PATH[,monitor-ours=on][,transport=isa-serial]``.
+        named_only: no others are looked for.
+        drill: so many simulated guests, instead of real ones.
+        drill_speed: how many times faster than the clock their own time runs.
+        read_only: nothing is sent to a guest.
+        agent_interval_s: seconds between two questions to each agent while it is watched.
+        port_interval_s: seconds between two looks at each monitor; never longer than that.
+        freezes_at_once: further freezes wait for their turn, before anything is sent.
+        journal: the journal's file; None for the usual one. A drill's guests have none.
+
+    Raises:
+        BadInput: a VM or a drill that is named can't be understood.
+        FrostwatchError: a drill can't be started.
+
+    Attributes:
+        fleet: what is known of all VMs now.
+        links: how they are reached.
+        sources: where they come from.
+        watcher: visits them.
+        journal: where freezes and thaws are written down; None in a drill.
+        explicit: the VMs that were named; None if there were none.
+        drill: who serves the simulated guests; None outside of a drill.
+        interval_s: seconds between two questions to each agent.
+    """
+
+    journal: Journal | None
+    explicit: ExplicitBackend | None
+    drill: Drill | None
+
+    def __init__(
+        self,
+        vms: Iterable[str] = (),
+        *,
+        named_only: bool = False,
+        drill: int | None = None,
+        drill_speed: float = 1.0,
+        read_only: bool = False,
+        agent_interval_s: float = DEFAULT_AGENT_INTERVAL_S,
+        port_interval_s: float = DEFAULT_PORT_INTERVAL_S,
+        freezes_at_once: int = DEFAULT_FREEZES_AT_ONCE,
+        journal: Path | None = None,
+    ) -> None:
+        self.explicit = _explicit(tuple(vms))
+        self.drill = _drill(drill, drill_speed) if drill is not None else None
+        # A drill's guests are others each time: what was done to them is not to be remembered.
+        self.journal = None if self.drill is not None else Journal(journal)
+        backends = _backends(self.explicit, self.drill, named_only=named_only)
+        self.sources = backends.listed
+        self.fleet, self.links = Fleet(), Links(backends)
+        self.interval_s = agent_interval_s
+        self.read_only = read_only
+        self.freezes_at_once = freezes_at_once
+        self.watcher = Watcher(
+            self.fleet,
+            self.links,
+            self.sources,
+            port_interval_s=min(port_interval_s, agent_interval_s),
+            agent_interval_s=agent_interval_s,
+            journal=self.journal,
+        )
+        self._making = threading.Lock()
+        self._operations: Operations | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # -- what is there ---------------------------------------------------------------------
+
+    def look(self, *, together: bool = False) -> tuple[str, ...]:
+        """Find the VMs, and return a sentence for each source that could not look.
+
+        Args:
+            together: don't wait for a source that is much slower than another one.
+
+        Raises:
+            BadInput: a VM that was named by its sockets can't be reached from here.
+        """
+        if self.explicit is not None:
+            self.explicit.check_sockets()
+        return self.watcher.find_vms(together=together)
+
+    @property
+    def hanging(self) -> tuple[str, ...]:
+        """A sentence for each source that hangs."""
+        return tuple(f"{note.subject}: {note.text}" for note in self.watcher.hanging)
+
+    def visit(self) -> None:
+        """Visit every VM once, with its agent; those that don't answer cost a little each."""
+        self.watcher.visit_all(VISIT_S + VISIT_EACH_S * len(self.fleet.states()))
+
+    def watch(self) -> None:
+        """Begin to visit all VMs on schedule, in threads, until `close`."""
+        self.watcher.start()
+
+    def states(self) -> tuple[VmState, ...]:
+        """Return what is known of all VMs now."""
+        return tuple(self.fleet.states())
+
+    def find(self, names: Iterable[str]) -> tuple[Vm, ...]:
+        """Look at all sources, and return the VMs that `names` mean, each once.
+
+        Raises:
+            BadInput: one of them is unknown, ambiguous, or can't be reached from here; why a
+                source could not look is part of the sentence.
+        """
+        problems = (*self.look(), *self.hanging)
+        try:
+            found = {state.id: state.vm for state in map(self.fleet.find, names)}
+        except BadInput as problem:
+            raise BadInput("; ".join((str(problem), *problems))) from None
+        for vm in found.values():
+            _check_agent(vm)
+        return tuple(found.values())
+
+    def find_one(self, name: str) -> Vm:
+        """Look at all sources, and return the VM that `name` means.
+
+        Raises:
+            BadInput: it is unknown, ambiguous, or can't be reached from here.
+        """
+        (vm,) = self.find((name,))
+        return vm
+
+    # -- what is done to them --------------------------------------------------------------
+
+    def prepare(self) -> Operations:
+        """Import what the first operation would have to wait for; in any thread."""
+        with self._making:
+            if self._operations is None:
+                self._operations = _late("operations.manager").Operations(
+                    self.fleet,
+                    self.links,
+                    read_only=self.read_only,
+                    freezes_at_once=self.freezes_at_once,
+                    journal=self.journal,
+                )
+            return self._operations
+
+    def freeze(
+        self, vm: Vm, request: FreezeRequest | None = None, on_event: OnEvent | None = None
+    ) -> FreezeOperation:
+        """Begin a bounded freeze, and return at once (`Operations.freeze`).
+
+        Args:
+            vm: the VM, as it was when somebody decided it.
+            request: what is asked for; None for everything, with the default schedule.
+            on_event: is called from the operation's thread with each event.
+        """
+        request = request or _late("model.request").FreezeRequest()
+        return self.prepare().freeze(vm, request, on_event)
+
+    def freeze_together(
+        self,
+        vms: Sequence[Vm],
+        request: FreezeRequest,
+        within_s: float,
+        on_event: OnEvent = lambda _: None,
+        on_group: Callable[[GroupOutcome], None] = lambda _: None,
+    ) -> GroupFreeze[FreezeOperation]:
+        """Begin to freeze VMs together: all of them within a time, or none; return at once.
+
+        Args:
+            vms: the members.
+            request: what is asked for; its hold counts from the last acknowledgement.
+            within_s: how long it may take until all are frozen, in seconds.
+            on_event: is called with each member's events.
+            on_group: is called when all are frozen, and when all are thawed again.
+
+        Raises:
+            BadInput: that and the hold are longer than a window may be held.
+            FrostwatchError: there is no thread for it; nothing was begun.
+        """
+        group: GroupFreeze[FreezeOperation] = _late("operations.group").GroupFreeze(
+            self.prepare(),
+            vms,
+            request,
+            within_s=within_s,
+            on_event=on_event,
+            on_group=on_group,
+        )
+        group.start()
+        return group
+
+    def thaw(
+        self, vm: Vm, *, foreign: bool = False, on_event: OnEvent | None = None
+    ) -> AnyOperation:
+        """Begin a thaw, and return at once (`Operations.thaw`)."""
+        return self.prepare().thaw(vm, foreign=foreign, on_event=on_event)
+
+    def rescue(
+        self,
+        vm: Vm,
+        step: Step,
+        *,
+        person: bool = True,
+        times: RescueTimes | None = None,
+        on_event: OnEvent | None = None,
+    ) -> RescueOperation:
+        """Take one rung of the rescue ladder, and return at once (`Operations.rescue`)."""
+        operations = self.prepare()
+        return operations.rescue(vm, step, person=person, times=times, on_event=on_event)
+
+    def ladder(
+        self, vm: Vm, *, serial: str | None = None, tried: frozenset[Rung] = frozenset()
+    ) -> Future[tuple[Offer, ...]]:
+        """Look which rungs of the rescue ladder make sense; returns at once."""
+        return self.prepare().ladder(vm, serial=serial, tried=tried)
+
+    def history(self, vm: Vm, limit: int = 50) -> Future[Past | None]:
+        """Look what the journal knows of a VM's freezes and thaws; returns at once."""
+        return self.prepare().history(vm, limit)
+
+    def active(self) -> Sequence[AnyOperation]:
+        """Return what is in flight, oldest first."""
+        return self._operations.active() if self._operations is not None else ()
+
+    def on(self, vm_id: VmId) -> AnyOperation | None:
+        """Return what is in flight on a VM."""
+        return self._operations.on(vm_id) if self._operations is not None else None
+
+    # -- the end ---------------------------------------------------------------------------
+
+    def cancel_all(self) -> None:
+        """Stop waiting everywhere, and thaw as soon as the agents answer."""
+        if self._operations is not None:
+            self._operations.cancel_all()
+
+    def stop(self, timeout_s: float) -> bool:
+        """Cancel everything, wait so many seconds, and leave the rest to the holder.
+
+        Returns:
+            True if nothing was left.
+        """
+        return self._operations is None or self._operations.stop(timeout_s)
+
+    def close(self) -> None:
+        """Cancel what still runs, wait a moment, and end every visit; again, it does nothing."""
+        self.stop(CLOSING_S)
+        self.watcher.stop()
+        self.links.close()
+        if self.journal is not None:
+            self.journal.close()
+        if self.drill is not None:
+            self.drill.stop()
+
+
+def _late(module: str) -> Any:
+    """Import one of our modules when it is first needed: the one place for that."""
+    return import_module(f"agentclient.{module}")
+
+
+def _explicit(specs: tuple[str, ...]) -> ExplicitBackend | None:
+    if not specs:
+        return None
+    module = _late("backends.explicit")
+    explicit: ExplicitBackend = module.ExplicitBackend(module.parse_vm_spec(spec) for spec in specs)
+    return explicit
+
+
+def _drill(count: int, speed: float) -> Drill:
+    """Start a drill of so many guests."""
+    guests = _late("backends.drill.plan").plan(count)
+    drill: Drill = _late("backends.drill.processes").Drill(guests, speed=speed)
+    drill.start()
+    return drill
+
+
+def _backends(
+    explicit: ExplicitBackend | None, drill: Drill | None, *, named_only: bool
+) -> Backends:
+    """Return where VMs come from; in a drill no real one is listed or touched."""
+    if drill is not None:
+        return Backends([_late("backends.drill.backend").DrillBackend(drill)])
+    qemu = _late("backends.qemu.backend").QemuBackend()
+    if named_only and explicit is not None:
+        return Backends([explicit], others=[qemu])
+    return Backends([qemu] if explicit is None else [explicit, qemu])
+
+
+def _check_agent(vm: Vm) -> None:
+    """Make sure that a VM's agent can be reached, as far as its socket tells from outside.
+
+    Its monitor isn't needed: a VM without one works, with less evidence.
+    """
+    problem = check_socket(vm.agent.path) if vm.agent is not None else None
+    if problem is not None:
+        advice = f". {problem.advice}" if problem.advice else ""
+        raise BadInput(f"{printable(str(vm.id), 80)}: the agent's socket: {problem.text}{advice}")

@@ -1,0 +1,54 @@
+"""What an operation works with: one value, instead of six to nine collaborators passed along."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from agentclient.access.guest_link import Link
+from agentclient.fleet.store import Fleet
+from agentclient.holder.client import HolderClient
+from agentclient.journal.entry import Entry
+from agentclient.journal.writer import Journal
+from agentclient.model.snapshot import VmState
+from agentclient.model.vm import Vm
+from agentclient.operations.control import Control
+from agentclient.operations.reporting import Reporter
+
+
+@dataclass(frozen=True, slots=True)
+class OperationContext:
+    """What an operation on one VM works with.
+
+    Attributes:
+        vm: the VM as it was when the operation was asked for.
+        access: how the guest is reached.
+        reporter: is told what happens.
+        control: what the operator asks meanwhile.
+        holder: thaws if we die; None where nothing is frozen.
+        entry: the operation's window in the journal; None where none is kept.
+        fleet: what is known of all VMs; None where nothing is.
+        journal: where all windows stand; None where none is kept.
+        read_only: nothing may be sent to a guest.
+    """
+
+    vm: Vm
+    access: Link
+    reporter: Reporter
+    control: Control
+    holder: HolderClient | None = None
+    entry: Entry | None = None
+    fleet: Fleet | None = None
+    journal: Journal | None = None
+    read_only: bool = False
+
+    @property
+    def state(self) -> VmState:
+        """What is known of the VM now."""
+        try:
+            return self.fleet.get(self.vm.id) if self.fleet is not None else VmState(self.vm)
+        except KeyError:
+            return VmState(self.vm)
+
+    def at(self, access: Link) -> OperationContext:
+        """Return the same for another way to the guest: it runs there now."""
+        return replace(self, vm=access.vm, access=access)

@@ -1,0 +1,21 @@
+"""Whose a guest's freeze is: ours, a dead frostwatch's, or that of one at work (P4, P11)."""
+
+from __future__ import annotations
+
+from agentclient.fleet.recovery import held_now
+from agentclient.journal.left import is_ours
+from agentclient.model.snapshot import HeldBy
+from agentclient.operations.context import OperationContext
+
+
+def held_by(context: OperationContext) -> HeldBy | None:
+    """Return which other frostwatch is at work on a VM, as of now; None if none is."""
+    held = context.state.held_by
+    if held is None or held.window is None or context.journal is None:
+        return held
+    return held_now(context.journal, context.vm)
+
+
+def may_thaw(context: OperationContext) -> bool:
+    """Return whether what may be frozen there is what we, or a dead frostwatch, could not thaw."""
+    return context.state.left_frozen or is_ours(context.journal, context.vm)

@@ -1,0 +1,194 @@
+"""The rescue of a guest that is frozen while its agent is dead or silent: one rung at a time."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import replace
+
+from agentclient.access.guest_inputs import Inputs, find_inputs
+from agentclient.access.guest_link import Link
+from agentclient.access.host.peer import is_another
+from agentclient.access.monitor_proof import doubt_of, unproven
+from agentclient.freeze.effects import Tell
+from agentclient.model.events import EventKind
+from agentclient.model.rescue import BY_ITSELF, Found, RescueOutcome, RescueTimes, Rung, Step
+from agentclient.model.snapshot import MonitorView, Progress, VmState
+from agentclient.model.states import Level, OperationKind
+from agentclient.operations.context import OperationContext
+from agentclient.operations.operation import READ_ONLY, WITHDRAWN, Operation
+from agentclient.operations.ownership import may_thaw
+from agentclient.operations.refusals import GONE
+from agentclient.operations.rescue.agent_rungs import connect, thaw, wait
+from agentclient.operations.rescue.ladder import Known, Offer, describe, ladder, title
+from agentclient.operations.rescue.monitor_rungs import reset, sysrq
+from agentclient.operations.rescue.rung import RungContext
+
+
+def survey(
+    link: Link,
+    state: VmState,
+    *,
+    serial: str | None = None,
+    tried: frozenset[Rung] = frozenset(),
+    read_only: bool = False,
+    in_flight: str | None = None,
+) -> tuple[Offer, ...]:
+    """Look at the VM's monitor, and return its ladder; no word goes to the guest or its agent.
+
+    Args:
+        link: the VM.
+        state: what the fleet knows of it.
+        serial: the label of its console, as a person named it.
+        tried: the rungs that were taken already, in vain.
+        read_only: nothing may be sent.
+        in_flight: what else this console is doing with it; None if nothing.
+    """
+    has_monitor = link.monitor is not None
+    doubt = doubt_of(link)
+    inputs = Inputs(trouble=doubt)
+    if link.monitor is not None and doubt is None:
+        inputs = find_inputs(link.monitor, link.vm)
+    view = link.look() if doubt is None else MonitorView(problem=doubt, gone=link.gone())
+    known = Known(state, view, inputs, has_monitor, serial, tried, read_only, in_flight)
+    return ladder(replace(known, doubt=doubt, waited_s=_waited_s(state.progress)))
+
+
+def _waited_s(progress: Progress | None) -> float:
+    """Return for how long an agent has owed an answer; for ever where it won't give one."""
+    if progress is None or progress.cancelled or progress.verdict is not None:
+        return math.inf
+    since = progress.sent_at if progress.what == "freeze" else progress.started_at
+    return math.inf if since is None else time.monotonic() - since
+
+
+class RescueOperation(Operation[RescueOutcome]):
+    """One rung of the rescue ladder, on one VM.
+
+    Args:
+        context: what it works with.
+        step: the rung.
+        person: a person has decided it; without one only what is ours is thawed (P4).
+        times: the bounds.
+        beside: what else is in flight on this VM, and keeps its agent's channel; None if nothing.
+    """
+
+    kind = OperationKind.RESCUE
+
+    def __init__(
+        self,
+        context: OperationContext,
+        step: Step,
+        *,
+        person: bool,
+        times: RescueTimes | None = None,
+        beside: OperationKind | None = None,
+    ) -> None:
+        super().__init__(context)
+        self.step = step
+        self._person = person
+        self._times = times or RescueTimes()
+        self._beside = beside
+
+    @property
+    def passes_the_agent(self) -> bool:
+        """Whether it needs no agent, and can be done while another operation hangs there."""
+        return self.step.around_the_agent
+
+    # -- what is not done ------------------------------------------------------------------
+
+    def busy(self, running: OperationKind) -> RescueOutcome:
+        """Tell that it is not taken, since another operation is in flight on its VM."""
+        reason = f"not taken: a {running} of this VM is in flight; stop it first"
+        return self._ended(Found.REFUSED, reason, None)
+
+    def withdrawn(self) -> RescueOutcome:
+        """Tell that it was taken out of the queue before it had begun."""
+        return self._ended(Found.CANCELLED, WITHDRAWN, None)
+
+    def _announce(self) -> None:
+        does, risk = describe(self.step, self._times)
+        text = f"{title(self.step)}: {does} Risk: {risk}"
+        fields = {"rung": self.step.rung, "by": self.step.means}
+        self.context.reporter.tell(Tell(EventKind.RUNG, Level.INFO, text, fields))
+
+    def _not_begun(self, reason: str, step: str) -> RescueOutcome:
+        return self._ended(Found.FAILED, reason, step)
+
+    def _crashed(self, reason: str, step: str) -> RescueOutcome:
+        return self._ended(Found.FAILED, reason, step)
+
+    def _ended(self, found: Found, reason: str, step: str | None) -> RescueOutcome:
+        """Tell the end of a rung that was not taken, or that a bug of ours ended."""
+        outcome = RescueOutcome(
+            self.vm.id, self.step.rung, self.step.means, found, None, None, reason, 0.0, step
+        )
+        text = f"{self.step.rung}: {reason}"
+        tell = Tell(EventKind.OUTCOME, Level.WARNING, text, {"rescue": outcome})
+        self.context.reporter.tell(tell)
+        return self.context.reporter.with_meaning(outcome)
+
+    # -- what is done ----------------------------------------------------------------------
+
+    def _read_only(self) -> RescueOutcome:
+        return self._told(self._rung().refuse(READ_ONLY))
+
+    def _run(self) -> RescueOutcome:
+        rung = self._rung()
+        return self._told(self._forbidden(rung) or self._take(rung))
+
+    def _rung(self) -> RungContext:
+        return RungContext(
+            self.context,
+            self.step,
+            ours=may_thaw(self.context),
+            times=self._times,
+            beside=self._beside is not None,
+        )
+
+    def _told(self, outcome: RescueOutcome) -> RescueOutcome:
+        text = f"{title(self.step)}: {outcome.reason}"
+        level = Level.GOOD if outcome.ok else Level.WARNING
+        tell = Tell(EventKind.OUTCOME, level, text, {"rescue": outcome})
+        self.context.reporter.tell(tell)
+        return outcome
+
+    def _forbidden(self, rung: RungContext) -> RescueOutcome | None:
+        """Return the refusal that needs nobody to be asked, or None."""
+        vm = self.vm
+        if is_another(vm):
+            return rung.refuse(GONE, "look for it in the list")
+        if not self._person and not (self.step.rung in BY_ITSELF and rung.ours):
+            return rung.refuse("a person has to decide it: it isn't provably ours")
+        if self.step.rung is Rung.RESET and self.step.name != vm.name:
+            return rung.refuse("a reset needs the VM's name, typed by a person")
+        return None
+
+    def _take(self, rung: RungContext) -> RescueOutcome:
+        # Looked at anew, since the ladder that a person saw may be minutes old.
+        step, link = self.step, self.context.access
+        state = self.context.state
+        offers = survey(link, state, serial=step.serial, in_flight=self._beside)
+        fitting = [
+            one for one in offers if (one.step.rung, one.step.means) == (step.rung, step.means)
+        ]
+        if len(fitting) != 1:
+            return rung.refuse("which of its serial ports is meant was not said")
+        (offer,) = fitting
+        if not offer.possible:
+            return rung.refuse(str(offer.why_not))
+        if step.rung in (Rung.SYSRQ, Rung.RESET):
+            why = unproven(link)
+            if why is not None:
+                return rung.refuse(why, "name the sockets of one VM: --vm")
+        match step.rung:
+            case Rung.CONNECT:
+                return connect(rung)
+            case Rung.THAW:
+                return thaw(rung)
+            case Rung.WAIT:
+                return wait(rung)
+            case Rung.SYSRQ:
+                return sysrq(rung, offer.step)
+            case Rung.RESET:
+                return reset(rung)
