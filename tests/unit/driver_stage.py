@@ -1,0 +1,73 @@
+"""A driver of a conversation with a virtual guest."""
+
+from __future__ import annotations
+
+import pytest
+
+from agentclient.freeze.effects import Send
+from agentclient.holder import care
+from agentclient.holder.care import Care
+from agentclient.operations import driver
+from agentclient.operations.driver import (
+    Driver,
+    Round,
+)
+from agentclient.protocol.qga_commands import THAW
+from tests.unit.virtual_guest import VirtualGuest
+from tests.unit.virtual_holder import VirtualHolder
+from tests.unit.virtual_host import VirtualHost, VirtualLink, VirtualReporter
+
+FAR = 1e9
+SLOWLY = 5.0
+
+
+class Stage:
+    """A driver of a conversation with a virtual guest."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, monitor: bool = True) -> None:
+        self.host = VirtualHost(VirtualGuest())
+        self.host.live_in(monkeypatch, driver, care)
+        self.reporter = VirtualReporter()
+        self.link = VirtualLink(self.host, monitor=monitor)
+        self.conversation = self.host.conversation()
+        self.began_at = self.host.now
+        self.before_thaw: list[int] = []
+        self.driver = self.drive()
+
+    def drive(self, keeps: Care | None = None) -> Driver:
+        return Driver(
+            self.link,
+            self.conversation,
+            self.host.control,
+            self.reporter,
+            keeps,
+            before_thaw=lambda: self.before_thaw.append(self.host.asked(THAW)),
+        )
+
+    def guarded(self) -> VirtualHolder:
+        """Have a holder pass on what is said, and a freeze sent."""
+        holder = VirtualHolder(self.host)
+        keeps = Care(holder, self.link.vm, 60.0, None, self.reporter.tell)
+        self.conversation.divert(keeps.begin(self.conversation.channel))
+        keeps.intend(bound_s=100.0, hold_s=10.0)
+        keeps.sent = True
+        self.driver = self.drive(keeps)
+        return holder
+
+    def round(
+        self, for_s: float = FAR, every_s: float = SLOWLY, *, look_now: bool = False
+    ) -> Round:
+        return self.driver.round(self.host.now + for_s, every_s, look_now=look_now)
+
+    def ask(self, command: str) -> int:
+        ticket = self.conversation.ticket()
+        self.driver.perform([Send(ticket, command)])
+        return ticket
+
+    def breaks(self) -> Round:
+        self.host.cut()
+        return self.round()
+
+    @property
+    def took_s(self) -> float:
+        return self.host.now - self.began_at
