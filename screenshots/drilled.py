@@ -127,7 +127,7 @@ def _freeze(fleet: Fleet, play: Play, still: StillClock) -> None:
     over = outcome is not None
     state = procedure.state if outcome is None or not outcome.settled else FreezeState.THAWED
     progress = None if over else procedure.progress(ends)
-    since = freeze.told[-1][0] if over else procedure.freeze.started_at
+    since = freeze.told[-1][0] if over else procedure.freeze.schedule.sent_at
     info = FreezeInfo(state, _at(still, since, still.wall))
     fleet.update(vm_id, lambda old: old._replace(progress=progress, last=outcome, freeze=info))
     if not drilled.truth.alive:

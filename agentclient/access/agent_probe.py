@@ -15,8 +15,6 @@ from agentclient.model.text import printable
 from agentclient.protocol.qga import AgentWire
 from agentclient.protocol.qga_commands import STATUS
 from agentclient.protocol.qga_events import Dropped, Failure, PassedOver, Reply
-
-# An idle agent answers within 0.1 s (protocol §1.12), one on a busy host within a few times that.
 from agentclient.protocol.qga_replies import agent_info, file_systems, freeze_state
 
 # An idle agent answers within 0.1 s (protocol §1.12), one on a busy host within a few times that.

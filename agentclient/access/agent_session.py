@@ -7,8 +7,6 @@ from collections.abc import Mapping
 
 from agentclient.access.stream import Channel
 from agentclient.protocol.qga import AgentWire
-
-# The other side takes a line at once or is broken; a frozen guest's QEMU still reads its socket.
 from agentclient.protocol.qga_events import WireEvent
 
 # The other side takes a line at once or is broken; a frozen guest's QEMU still reads its socket.

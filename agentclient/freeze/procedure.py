@@ -6,8 +6,10 @@ and gives the thaw's result back for the last judgement.
 
 from __future__ import annotations
 
+from agentclient.freeze import freeze_texts as texts
 from agentclient.freeze.effects import Effect, NewTicket, Tell
-from agentclient.freeze.freeze_machine import FreezeMachine, FreezePlan, State
+from agentclient.freeze.freeze_machine import FreezeMachine
+from agentclient.freeze.freeze_plan import FreezePlan, FreezeStage
 from agentclient.freeze.thaw_machine import ThawMachine
 from agentclient.freeze.thaw_plan import ThawPlan, ThawReport
 from agentclient.model.events import EventKind
@@ -36,6 +38,7 @@ class FreezeProcedure:
 
     Attributes:
         unsettled: what the thaw came to that has ended in vain, until `on_left` is called.
+        apart: why the group that it belongs to was not frozen together; None if it was, or is none.
         wants_target: it has left this process: what is known of where it runs goes to
             `on_followed`.
     """
@@ -56,6 +59,8 @@ class FreezeProcedure:
         self._schedule = plan.schedule
         self._ticket = new_ticket
         self.freeze = FreezeMachine(plan, new_ticket, now)
+        self._judgement = self.freeze.judgement
+        self.apart: str | None = None
         self.thaw: ThawMachine | None = None
         self._broke: str | None = None
         self._broke_pending = False
@@ -66,7 +71,7 @@ class FreezeProcedure:
     @property
     def outcome(self) -> Outcome | None:
         """The outcome, once everything has ended."""
-        return self.freeze.outcome
+        return self._judgement.outcome
 
     @property
     def wakes_at(self) -> float:
@@ -141,11 +146,10 @@ class FreezeProcedure:
         if gone:
             self.freeze.watch.found_gone()
         # It may run on in the guest, which can answer nobody now: its thaw waits as long for it.
-        unanswered = self.freeze.pending
-        pending = unanswered and self.freeze.verdict is None
+        pending = self._judgement.awaits_answer
         self._broke_pending = self._broke_pending or pending
         self._broke = text
-        thawing, succeeded = self.thaw, self.freeze.succeeded
+        thawing, succeeded = self.thaw, self._judgement.seen.succeeded
         effects = self.freeze.on_stream_ended(now, text)
         if thawing is not None:
             thawing.freeze_succeeded = succeeded
@@ -184,7 +188,8 @@ class FreezeProcedure:
             report: what its thaw came to.
             over: the hold had come to its end by then.
         """
-        effects = [] if over else self.freeze.cut_short(now, f"the holder thawed it, since {why}")
+        short = f"the hold was cut short: the holder thawed it, since {why}"
+        effects = [] if over else self.freeze.break_window(now, short)
         text = f"the holder took over, since {why}; what it found: {report.reason}"
         tell = Tell(EventKind.NOTE, Level.WARNING, text)
         self._taken = True
@@ -198,7 +203,7 @@ class FreezeProcedure:
             report: as `unsettled`, with who thaws now.
         """
         self.unsettled = None
-        return self.freeze.on_thawed(now, report, taken=self._taken)
+        return self.freeze.on_thawed(now, report, taken=self._taken, apart=self.apart)
 
     def on_followed(self, now: float, report: ThawReport | None) -> list[Effect]:
         """It was looked for where else it may run.
@@ -208,10 +213,10 @@ class FreezeProcedure:
             report: what its thaw there came to; None if it was not found.
         """
         self.wants_target = False
-        if report is None or self.freeze.outcome is not None:
+        if report is None or self._judgement.outcome is not None:
             return self._hand_over(now)
         self.freeze.watch.cause = Cause.MIGRATED
-        return self.freeze.on_thawed(now, report)
+        return self.freeze.on_thawed(now, report, apart=self.apart)
 
     def on_instruction(self, now: float, instruction: Instruction | Extension) -> list[Effect]:
         """Do what the operator asks."""
@@ -227,17 +232,18 @@ class FreezeProcedure:
     def progress(self, now: float) -> Progress:
         """Return how far it has got, for the screen."""
         freeze, thaw, window = self.freeze, self.thaw, self.freeze.window
+        waiting_for = texts.waiting_for(freeze.stage, freeze.watch)
         return Progress(
             what="freeze",
-            phase=freeze.phase,
-            waiting_for=thaw.waiting_for if thaw else freeze.waiting_for,
-            started_at=freeze.started_at,
-            step=freeze.step,
+            phase=texts.phase(freeze.stage, freeze.watch, window),
+            waiting_for=thaw.waiting_for if thaw else waiting_for,
+            started_at=freeze.schedule.sent_at,
+            step=freeze.schedule.step,
             steps=self._schedule.steps,
-            sent_at=freeze.started_at,
-            step_ends_at=None if thaw or window else freeze.step_ends_at,
+            sent_at=freeze.schedule.sent_at,
+            step_ends_at=None if thaw or window else freeze.schedule.step_ends_at,
             # A cancelled freeze that is pending is waited for as long as before, and no longer.
-            ends_at=freeze.ends_at if thaw is None or self._waits(now) else thaw.ends_at,
+            ends_at=freeze.schedule.ends_at if thaw is None or self._waits(now) else thaw.ends_at,
             heard_at=freeze.heard_at,
             held_since=window.since if window else None,
             hold_ends_at=window.ends_at if window else None,
@@ -245,34 +251,33 @@ class FreezeProcedure:
             blocked_s=float(int(freeze.watch.blocked_s(now))),
             read=freeze.watch.read,
             written_bytes=window.written_bytes if window else freeze.watch.written_bytes,
-            frozen=freeze.frozen,
-            verdict=freeze.verdict,
-            cancelled=freeze.cancelled,
+            frozen=self._judgement.seen.frozen,
+            verdict=self._judgement.verdict,
+            cancelled=self._judgement.cancelled,
         )
 
     def _waits(self, now: float) -> bool:
         """Whether the freeze's own reply is still waited for."""
-        freeze = self.freeze
-        return freeze.pending and freeze.verdict is None and now < freeze.ends_at
+        return self._judgement.awaits_answer and now < self.freeze.schedule.ends_at
 
     @property
     def state(self) -> FreezeState | None:
         """The state of the file systems, as far as evidence goes."""
-        outcome = self.freeze.outcome
+        outcome = self._judgement.outcome
         if outcome is not None:
             return FreezeState.THAWED if outcome.settled else None
         if self.thaw is not None:
             return FreezeState.THAWING
-        return FreezeState.FROZEN if self.freeze.state is State.HELD else FreezeState.FREEZING
+        return FreezeState.FROZEN if self.freeze.stage is FreezeStage.HELD else FreezeState.FREEZING
 
     def _hand_over(self, now: float) -> list[Effect]:
         """Begin the thaw when the freeze asks for it; end when the thaw has reported."""
         effects: list[Effect] = []
-        if self.freeze.needs_thaw and self.thaw is None:
+        if self.freeze.stage is FreezeStage.RELEASED and self.thaw is None:
             self.thaw = ThawMachine(self._thaw_plan(now), self.freeze.watch, self._ticket, now)
             effects += self.thaw.start(now)
         report = self.thaw.report if self.thaw is not None else None
-        if report is not None and self.freeze.outcome is None and self.unsettled is None:
+        if report is not None and self._judgement.outcome is None and self.unsettled is None:
             effects += self._ended(now, report)
         return effects
 
@@ -286,35 +291,35 @@ class FreezeProcedure:
         if self._hands_over and not report.settled and not nobody:
             self.unsettled = report
             return []
-        return self.freeze.on_thawed(now, report, taken=self._taken)
+        return self.freeze.on_thawed(now, report, taken=self._taken, apart=self.apart)
 
     def _thaw_plan(self, now: float) -> ThawPlan:
         freeze = self.freeze
         # A cancelled freeze that is still pending may take its whole schedule before the thaw runs.
-        may_run = self._broke_pending or (freeze.pending and freeze.verdict is None)
+        may_run = self._broke_pending or self._judgement.awaits_answer
         return ThawPlan(
             vm=str(self._vm.id),
             command=thaw_command(self._vm, foreign=False),
             timeout_s=self._schedule.thaw_timeout_s,
-            patience_s=max(0.0, freeze.ends_at - now) if may_run else 0.0,
+            patience_s=max(0.0, freeze.schedule.ends_at - now) if may_run else 0.0,
             connected=self._broke is None,
-            clean=not freeze.pending and not freeze.watch.ever_closed,
+            clean=not self._judgement.seen.pending and not freeze.watch.ever_closed,
             after_reset=freeze.watch.reset,
             ask=freeze.watch.device_reset,
             dead=self._dead(),
-            freeze_succeeded=freeze.succeeded,
+            freeze_succeeded=self._judgement.seen.succeeded,
         )
 
     def _free_thaw(self, now: float) -> None:
         """The thaw's own bound begins when the freeze before it is out of the way."""
         if self.thaw is None or self._broke_pending:
             return  # its answer was lost with its channel: the agent's next one tells
-        if not self.freeze.pending or self.freeze.watch.ever_closed:
+        if not self._judgement.seen.pending or self.freeze.watch.ever_closed:
             self.thaw.on_freeze_settled(now)
 
     def _give_up(self, now: float) -> list[Effect]:
         effects: list[Effect] = []
-        if self.freeze.outcome is None and self.thaw is None:
+        if self._judgement.outcome is None and self.thaw is None:
             self.freeze.abandon_hold()
             effects += self._hand_over(now)
         if self.thaw is not None:

@@ -26,8 +26,6 @@ from agentclient.operations.control import Control
 from agentclient.operations.reporting import Reporter
 from agentclient.protocol.qga import pause_s
 from agentclient.protocol.qga_commands import THAW
-
-# A look must not keep us from reading the agent's answer; a busy monitor is looked at again soon.
 from agentclient.protocol.qga_events import Dropped, WireEvent
 
 # A look must not keep us from reading the agent's answer; a busy monitor is looked at again soon.

@@ -15,7 +15,7 @@ from agentclient.access.presence import server_of
 from agentclient.access.self_check import uuid_of
 from agentclient.access.stream import Channel
 from agentclient.freeze.effects import Tell
-from agentclient.freeze.freeze_machine import FreezePlan
+from agentclient.freeze.freeze_plan import FreezePlan
 from agentclient.freeze.port_watch import PortWatch
 from agentclient.freeze.procedure import FreezeProcedure
 from agentclient.freeze.thaw_machine import WATCH_S, ThawMachine
@@ -297,7 +297,7 @@ class FreezeOperation(Operation[Outcome]):
             self._reporter.progress(procedure.progress(time.monotonic()))
             self._reporter.frozen(procedure.state, foreign=False)
             self._stand_by(procedure, care, conversation)
-            procedure.freeze.apart = self.context.control.apart
+            procedure.apart = self.context.control.apart
             driver.turn(procedure, lambda: self._taken(driver, procedure, care))
             if procedure.unsettled is not None:
                 left_to = self._leave(care, conversation)
@@ -315,7 +315,7 @@ class FreezeOperation(Operation[Outcome]):
             conversation.divert(armed)
         if procedure.freeze.window is not None:
             care.hold(procedure.freeze.window.ends_at)
-            self.verdict = procedure.freeze.verdict
+            self.verdict = procedure.freeze.judgement.verdict
             self._opened.set()
 
     def _taken(self, driver: Driver, procedure: FreezeProcedure, care: Care) -> bool:
@@ -356,7 +356,7 @@ class FreezeOperation(Operation[Outcome]):
 
     def _await_holder(self, driver: Driver, procedure: FreezeProcedure, care: Care) -> None:
         """The holder talks to the guest now: its thaw is ours, unless it dies with it."""
-        until = procedure.freeze.ends_at + 2 * self._request.schedule.thaw_timeout_s
+        until = procedure.freeze.schedule.ends_at + 2 * self._request.schedule.thaw_timeout_s
         report, why = None, care.taken or "it was told to"
         while report is None and not self.context.control.gave_up and time.monotonic() < until:
             report = care.wait(WATCH_S)

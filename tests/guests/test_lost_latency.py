@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from agentclient.freeze.freeze_machine import WATCH_S
+from agentclient.freeze.freeze_schedule import WATCH_S
 from agentclient.model.events import EventKind
 from agentclient.model.states import Cause, OutcomeKind
 from tests.guests.conftest import Boot

@@ -13,7 +13,7 @@ import pytest
 
 from agentclient.access.monitor import Monitor
 from agentclient.access.stream import UnixEndpoint
-from agentclient.freeze.freeze_machine import WATCH_S
+from agentclient.freeze.freeze_schedule import WATCH_S
 from agentclient.freeze.port_watch import Change, PortWatch
 from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import Cause, OutcomeKind, RunState

@@ -6,7 +6,8 @@ from itertools import count
 
 import pytest
 
-from agentclient.freeze.freeze_machine import FreezeMachine, FreezePlan
+from agentclient.freeze.freeze_machine import FreezeMachine
+from agentclient.freeze.freeze_plan import FreezePlan
 from agentclient.model.request import Schedule
 from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import Cause, OutcomeKind, RunState
@@ -30,6 +31,10 @@ def test_the_cause_is_known_also_where_the_port_stayed_open(
     machine = FreezeMachine(FreezePlan(Schedule(), UP), count(1).__next__, 0.0)
     machine.start(0.0)
     machine.on_look(1.0, view)
-    assert machine.verdict is not None
-    assert (machine.verdict.kind, machine.verdict.cause) == (OutcomeKind.LOST, cause)
-    assert str(cause) in machine.verdict.reason
+    verdict = machine.judgement.verdict
+    assert verdict is not None
+    assert (verdict.kind, verdict.cause) == (
+        OutcomeKind.LOST,
+        cause,
+    )
+    assert str(cause) in verdict.reason

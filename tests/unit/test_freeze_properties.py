@@ -169,7 +169,7 @@ def test_a_kill_at_any_moment_never_ends_verified_before_the_reply(
         guest.respawn()
     freeze.run(1.0)
     if not answered:
-        verdict = freeze.procedure.freeze.verdict
+        verdict = freeze.procedure.freeze.judgement.verdict
         assert verdict is not None, "a lost freeze is known within a second"
         assert verdict.kind in (OutcomeKind.LOST, OutcomeKind.PARTIAL)
     guest.respawn()

@@ -8,7 +8,7 @@ from itertools import count
 import pytest
 
 from agentclient.freeze.effects import Effect, Resync, Send, Tell
-from agentclient.freeze.freeze_machine import FreezePlan
+from agentclient.freeze.freeze_plan import FreezePlan
 from agentclient.freeze.machine import Machine
 from agentclient.freeze.port_watch import PortWatch
 from agentclient.freeze.procedure import FreezeProcedure

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from agentclient.freeze.coverage import Coverage
 from agentclient.freeze.effects import Effect, Resync, Send, Tell
-from agentclient.freeze.freeze_machine import FreezePlan
+from agentclient.freeze.freeze_plan import FreezePlan
 from agentclient.freeze.procedure import FreezeProcedure
 from agentclient.model.events import EventKind
 from agentclient.model.outcome import FileSystem, Outcome
@@ -73,7 +73,7 @@ class VirtualFreeze:
     @property
     def verdict(self) -> Outcome:
         """The verdict, which there must be."""
-        verdict = self.procedure.freeze.verdict
+        verdict = self.procedure.freeze.judgement.verdict
         assert verdict is not None
         return verdict
 

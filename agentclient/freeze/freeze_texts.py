@@ -1,0 +1,197 @@
+"""What a freeze tells while it runs, one function for each kind of event. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from agentclient.freeze.effects import Tell
+from agentclient.freeze.freeze_plan import FreezePlan, FreezeStage
+from agentclient.freeze.port_watch import CHANGE_TEXT, RELEASED_BY, Change, PortWatch
+from agentclient.freeze.verdict import LEVELS
+from agentclient.freeze.window import LOST, WINDOWS_S, Window
+from agentclient.model.durations import in_words
+from agentclient.model.events import EventKind
+from agentclient.model.outcome import Outcome
+from agentclient.model.request import Schedule
+from agentclient.model.states import FreezeState, Level, Phase
+from agentclient.protocol.qga_events import Dropped
+
+_PHASES: Final = {
+    FreezeStage.PENDING: Phase.PENDING,
+    FreezeStage.DRAINING: Phase.DRAINING,
+    FreezeStage.CHECKING: Phase.VERIFYING,
+    FreezeStage.VERIFYING: Phase.VERIFYING,
+    FreezeStage.HELD: Phase.HELD,
+    FreezeStage.RELEASED: Phase.THAWING,
+    FreezeStage.DONE: Phase.DONE,
+}
+_WAITING_FOR: Final = {
+    FreezeStage.PENDING: "the agent's answer to the freeze",
+    FreezeStage.DRAINING: "a last answer in the channel",
+    FreezeStage.CHECKING: "the agent's status",
+    FreezeStage.VERIFYING: "the agent's status",
+    FreezeStage.HELD: "the end of the hold",
+    FreezeStage.RELEASED: "the thaw",
+    FreezeStage.DONE: "nothing",
+}
+# A guest that talks nonsense without end must not fill the log (P7).
+MOST_DROPS: Final = 20
+
+
+def phase(stage: FreezeStage, watch: PortWatch, window: Window | None) -> Phase:
+    """Return where a freeze is, in the words of the screen."""
+    if stage is FreezeStage.HELD and window is not None and window.at_risk:
+        return Phase.AT_RISK
+    if stage is FreezeStage.PENDING and watch.blocked:
+        return Phase.BLOCKED
+    return _PHASES[stage]
+
+
+def waiting_for(stage: FreezeStage, watch: PortWatch) -> str:
+    """Return what a freeze waits for, one clause."""
+    if stage is FreezeStage.PENDING and watch.blocked:
+        return f"the VM is {watch.run_state}: {RELEASED_BY[watch.run_state]}"
+    return _WAITING_FOR[stage]
+
+
+def sent(schedule: Schedule) -> Tell:
+    """The freeze was sent."""
+    text = (
+        f"freeze sent: waiting up to {in_words(schedule.total_s)} in "
+        f"{schedule.steps} steps, the first {in_words(schedule.first_timeout_s)}"
+    )
+    return Tell(EventKind.SENT, Level.INFO, text, {"total_s": schedule.total_s})
+
+
+def step(number: int, schedule: Schedule, left_s: float, watch: PortWatch) -> Tell:
+    """A step's time ran out, and a probe was queued."""
+    read = {True: "; the agent has read it", False: "; the agent has not read it", None: ""}
+    written = watch.written_bytes
+    tail = "" if written is None else f"; {written} bytes written since"
+    text = (
+        f"no answer yet: step {number} of {schedule.steps}, a status is queued behind the "
+        f"freeze; {in_words(round(left_s))} left{read[watch.read]}{tail}"
+    )
+    fields = {"step": number, "steps": schedule.steps, "left_s": round(left_s, 1)}
+    return Tell(EventKind.STEP, Level.INFO, text, fields)
+
+
+def dropped(event: Dropped, number: int) -> Tell | None:
+    """Something came that answers nothing; None for what is not told any more.
+
+    Args:
+        event: what came.
+        number: which one it is, from 1.
+    """
+    if number > MOST_DROPS:
+        return None
+    level = Level.WARNING if event.violation else Level.DEBUG
+    more = "; further ones are not told" if number == MOST_DROPS else ""
+    return Tell(EventKind.NOTE, level, f"dropped from the channel: {event.text}{more}")
+
+
+def replied(frozen: int | None) -> Tell:
+    """The freeze was answered."""
+    said = "no number" if frozen is None else frozen
+    text = f"the agent answered the freeze: {said}"
+    return Tell(EventKind.REPLY, Level.INFO, text, {"frozen": frozen})
+
+
+def failed(error: str) -> Tell:
+    """The freeze was answered with an error."""
+    text = f"the agent answered the freeze with an error: {error}"
+    return Tell(EventKind.REPLY, Level.ERROR, text, {"error": error})
+
+
+def status(state: FreezeState | None) -> Tell:
+    """The status was answered."""
+    return Tell(EventKind.REPLY, Level.INFO, f"the agent's status: {state or 'unreadable'}")
+
+
+def port_changed(change: Change, watch: PortWatch, now: float) -> Tell:
+    """A look at the monitor showed something new."""
+    fields = {"change": str(change), "run_state": str(watch.run_state)}
+    if change is Change.BLOCKED:
+        state = watch.run_state
+        text = f"blocked by the host: the VM is {state}; {RELEASED_BY[state]}"
+        return Tell(EventKind.BLOCKED, Level.WARNING, text, fields)
+    if change is Change.RELEASED:
+        text = f"no more blocked by the host, after {in_words(watch.blocked_s(now))}"
+        return Tell(EventKind.BLOCKED, Level.INFO, text, fields)
+    level = Level.INFO if change in (Change.OPENED, Change.HINT) else Level.WARNING
+    return Tell(EventKind.PORT, level, CHANGE_TEXT[change], fields)
+
+
+def flooded(how: str) -> Tell:
+    """Nothing but noise comes through the channel."""
+    return Tell(EventKind.NOTE, Level.ERROR, how)
+
+
+def draining() -> Tell:
+    """The port closed: what the channel still holds is read first."""
+    text = "reading what the channel still holds before anything is concluded"
+    return Tell(EventKind.DRAINING, Level.INFO, text)
+
+
+def cancelled(left_s: float | None) -> Tell:
+    """Somebody asked to stop waiting.
+
+    Args:
+        left_s: for how long the freeze's answer is still waited for; None if it has come.
+    """
+    text = "cancelled: thawing now"
+    if left_s is not None:
+        text = (
+            "cancelled: a thaw is queued behind the freeze, and runs as soon as the agent can; "
+            f"it is waited for as long as before, {in_words(round(left_s))} at the most"
+        )
+    return Tell(EventKind.CANCELLED, Level.WARNING, text)
+
+
+def extended(more_s: float, most_s: float) -> Tell:
+    """Somebody asked for a longer hold.
+
+    Args:
+        more_s: how much longer it is held; 0 if it is not.
+        most_s: how long a window may be held in all.
+    """
+    if not more_s:
+        text = f"the hold is not extended: it is over, or at its most, {in_words(most_s)}"
+        return Tell(EventKind.NOTE, Level.WARNING, text)
+    text = f"the hold is extended by {in_words(more_s)}"
+    return Tell(EventKind.NOTE, Level.WARNING, text, {"extended_s": more_s})
+
+
+def held(hold_s: float, plan: FreezePlan) -> list[Tell]:
+    """The window is open."""
+    text = f"held for up to {in_words(hold_s)}"
+    bridge_s = plan.schedule.bridge_s
+    if bridge_s:
+        own = in_words(hold_s - bridge_s)
+        text = f"held for {own} once its group is frozen, waited for up to {in_words(bridge_s)}"
+    tell = Tell(EventKind.HELD, Level.GOOD, text, {"hold_s": hold_s})
+    if plan.windows and hold_s > WINDOWS_S:
+        return [tell, Tell(EventKind.NOTE, Level.WARNING, f"beware: {LOST}")]
+    return [tell]
+
+
+def verdict(outcome: Outcome) -> Tell:
+    """The freeze's outcome is known."""
+    text = f"{outcome.kind}: {outcome.reason}"
+    return Tell(EventKind.VERDICT, LEVELS[outcome.kind], text, {"outcome": outcome})
+
+
+def revised(outcome: Outcome) -> Tell:
+    """A reply came after all, or the window broke: the verdict is another one."""
+    text = f"revised to {outcome.kind}: {outcome.reason}"
+    return Tell(EventKind.REVISED, LEVELS[outcome.kind], text, {"outcome": outcome})
+
+
+def ended(outcome: Outcome) -> Tell:
+    """Everything has ended: the last word."""
+    level = Level.GOOD if outcome.certified else LEVELS[outcome.kind]
+    word = "certified" if outcome.certified else str(outcome.kind)
+    text = f"outcome: {word}: {outcome.reason}"
+    if not outcome.settled:
+        level = Level.ERROR
+    return Tell(EventKind.OUTCOME, level, text, {"outcome": outcome})

@@ -1,0 +1,167 @@
+"""A freeze's verdict, from the first conclusion to the last word. Pure.
+
+What was seen is in `agentclient.freeze.observations`, how it is judged in `verdict` and
+`certificate`; this file keeps which verdict stands, and revises it when more becomes known.
+"""
+
+from __future__ import annotations
+
+from agentclient.freeze import freeze_texts as texts
+from agentclient.freeze.certificate import conclude, learned
+from agentclient.freeze.effects import Tell
+from agentclient.freeze.evidence import Facts
+from agentclient.freeze.freeze_plan import FreezePlan
+from agentclient.freeze.freeze_schedule import FreezeSchedule
+from agentclient.freeze.observations import Observations
+from agentclient.freeze.port_watch import CHANGE_TEXT, Change, PortWatch
+from agentclient.freeze.thaw_plan import ThawReport
+from agentclient.freeze.verdict import (
+    based_on,
+    judge_cancelled,
+    judge_error,
+    judge_late,
+    judge_lost,
+    judge_nothing,
+    judge_reply,
+    judge_timeout,
+)
+from agentclient.freeze.window import Window
+from agentclient.model.outcome import Outcome
+from agentclient.model.states import ENDS, Cause, OutcomeKind, Stuck
+
+
+class Judgement:
+    """The verdict on one freeze; times in seconds of the monotonic clock.
+
+    Args:
+        plan: what is to be frozen.
+        watch: the port.
+        schedule: knows when the freeze was sent.
+
+    Attributes:
+        seen: what the agent has said.
+        cancelled: the operator asked to stop waiting.
+        verdict: what is concluded by now; None before that.
+        outcome: the last word; None before that.
+    """
+
+    def __init__(self, plan: FreezePlan, watch: PortWatch, schedule: FreezeSchedule) -> None:
+        self._plan = plan
+        self._watch = watch
+        self.seen = Observations()
+        self._schedule = schedule
+        self.cancelled = False
+        self.verdict: Outcome | None = None
+        self.outcome: Outcome | None = None
+
+    @property
+    def awaits_answer(self) -> bool:
+        """Whether the freeze's own answer may still come, and nothing is concluded without it."""
+        return self.seen.pending and self.verdict is None
+
+    def on_answered(self, now: float) -> Tell:
+        """Conclude from the freeze's answer, and the evidence that is there."""
+        facts = self._facts(now)
+        return self._concluded(
+            now, judge_nothing(facts) if facts.frozen == 0 else judge_reply(facts)
+        )
+
+    def on_lost(self, now: float, how: str) -> Tell:
+        """Conclude that the freeze will not be answered; or, after an error, what that has done.
+
+        Args:
+            now: the time.
+            how: how that is known, one clause.
+        """
+        facts, watch = self._facts(now), self._watch
+        if self.seen.error is not None:
+            return self._concluded(now, judge_error(facts, self.seen.error))
+        if watch.device_reset and not watch.reset:
+            how = f"{how}; {CHANGE_TEXT[Change.DEVICE_RESET]}"
+        return self._concluded(now, judge_lost(facts, how))
+
+    def on_timeout(self, now: float) -> Tell:
+        """Conclude that the schedule is over."""
+        return self._concluded(now, judge_timeout(self._facts(now), self._plan.schedule.total_s))
+
+    def on_late_answer(self, now: float) -> Tell:
+        """An answer came after the verdict, or after the cancellation."""
+        before = self.verdict.kind if self.verdict else None
+        late = judge_late(self._facts(now), before, self.seen.error)
+        return self._concluded(now, late) if before is None else self._revised(now, late)
+
+    def on_broken(self, now: float, why: str) -> list[Tell]:
+        """The window broke, which revises a verified freeze.
+
+        Args:
+            now: the time.
+            why: one sentence.
+        """
+        if self.verdict is None or self.verdict.kind is not OutcomeKind.VERIFIED:
+            return []
+        return [self._revised(now, based_on(self._facts(now), OutcomeKind.BROKEN, why))]
+
+    def holdable(self) -> bool:
+        """Return whether a window is worth holding after this verdict."""
+        kind = self.verdict.kind if self.verdict else None
+        strict = self._plan.strict and kind is OutcomeKind.UNVERIFIED
+        frozen = kind in (OutcomeKind.VERIFIED, OutcomeKind.UNVERIFIED) and not strict
+        return frozen and not self.cancelled and self.seen.frozen is not None
+
+    def on_thawed(
+        self,
+        now: float,
+        report: ThawReport,
+        window: Window | None,
+        *,
+        taken: bool,
+        apart: str | None,
+    ) -> list[Tell]:
+        """Take the thaw's result, and say the last word.
+
+        Args:
+            now: the time.
+            report: what the thaw came to.
+            window: the window; None if there was none.
+            taken: it was the holder's thaw: nobody has watched the window to its end, so that it
+                can't be certified.
+            apart: why its group was not frozen together; None if it was, or is none.
+        """
+        tells, watch = [], self._watch
+        if self.verdict is None:
+            never = self.seen.passed_over or watch.ever_closed
+            tells.append(self._concluded(now, judge_cancelled(self._facts(now), never=never)))
+        assert self.verdict is not None
+        vague, known = (Cause.CHANNEL_BROKEN, Cause.VM_GONE), (Cause.VM_GONE, Cause.MIGRATED)
+        if self.verdict.cause in vague and watch.cause in known:
+            self.verdict = self.verdict._replace(cause=watch.cause)  # why is known by now
+        better = learned(self.verdict, report)
+        if better is not self.verdict:
+            tells.append(self._revised(now, better))
+        outcome = conclude(self.verdict, report, window, watch, now - self._schedule.sent_at)
+        if outcome.settled and outcome.cause is None and watch.cause in ENDS:
+            outcome = outcome._replace(cause=watch.cause)  # why no guest writes again
+        if not outcome.settled:  # an agent that wakes up may run it yet
+            outcome = outcome._replace(queued=self.seen.pending and report.stuck is Stuck.SILENT)
+        if apart is not None:
+            reason = f"{outcome.reason}; its group was not frozen together: {apart}"
+            outcome = outcome._replace(certified=False, apart=True, reason=reason)
+        self.outcome = outcome._replace(certified=False) if taken else outcome
+        return [*tells, texts.ended(self.outcome)]
+
+    def _concluded(self, now: float, verdict: Outcome) -> Tell:
+        self.verdict = self._dated(now, verdict)
+        return texts.verdict(self.verdict)
+
+    def _revised(self, now: float, verdict: Outcome) -> Tell:
+        self.verdict = self._dated(now, verdict)
+        return texts.revised(self.verdict)
+
+    def _dated(self, now: float, verdict: Outcome) -> Outcome:
+        return verdict._replace(seconds=round(now - self._schedule.sent_at, 3))
+
+    def _facts(self, now: float) -> Facts:
+        cancelled = self.cancelled
+        return self.seen.facts(
+            now, self._plan, self._watch, self._schedule.sent_at, cancelled=cancelled
+        )
