@@ -6,6 +6,8 @@ and gives the thaw's result back for the last judgement.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from agentclient.freeze import freeze_texts as texts
 from agentclient.freeze.effects import Effect, NewTicket, Tell
 from agentclient.freeze.freeze_machine import FreezeMachine
@@ -38,7 +40,8 @@ class FreezeProcedure:
 
     Attributes:
         unsettled: what the thaw came to that has ended in vain, until `on_left` is called.
-        apart: why the group that it belongs to was not frozen together; None if it was, or is none.
+        apart: is asked for the last word: why the group that it belongs to was not frozen together;
+            None if it was, or is none.
         wants_target: it has left this process: what is known of where it runs goes to
             `on_followed`.
     """
@@ -60,7 +63,7 @@ class FreezeProcedure:
         self._ticket = new_ticket
         self.freeze = FreezeMachine(plan, new_ticket, now)
         self._judgement = self.freeze.judgement
-        self.apart: str | None = None
+        self.apart: Callable[[], str | None] = lambda: None
         self.thaw: ThawMachine | None = None
         self._broke: str | None = None
         self._broke_pending = False
@@ -203,7 +206,7 @@ class FreezeProcedure:
             report: as `unsettled`, with who thaws now.
         """
         self.unsettled = None
-        return self.freeze.on_thawed(now, report, taken=self._taken, apart=self.apart)
+        return self.freeze.on_thawed(now, report, taken=self._taken, apart=self.apart())
 
     def on_followed(self, now: float, report: ThawReport | None) -> list[Effect]:
         """It was looked for where else it may run.
@@ -216,7 +219,7 @@ class FreezeProcedure:
         if report is None or self._judgement.outcome is not None:
             return self._hand_over(now)
         self.freeze.watch.cause = Cause.MIGRATED
-        return self.freeze.on_thawed(now, report, apart=self.apart)
+        return self.freeze.on_thawed(now, report, apart=self.apart())
 
     def on_instruction(self, now: float, instruction: Instruction | Extension) -> list[Effect]:
         """Do what the operator asks."""
@@ -291,7 +294,7 @@ class FreezeProcedure:
         if self._hands_over and not report.settled and not nobody:
             self.unsettled = report
             return []
-        return self.freeze.on_thawed(now, report, taken=self._taken, apart=self.apart)
+        return self.freeze.on_thawed(now, report, taken=self._taken, apart=self.apart())
 
     def _thaw_plan(self, now: float) -> ThawPlan:
         freeze = self.freeze

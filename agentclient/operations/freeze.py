@@ -292,12 +292,12 @@ class FreezeOperation(Operation[Outcome]):
             hands_over=True,
             follows=self._uuid is not None,
         )
+        procedure.apart = lambda: self.context.control.apart
         driver.perform(procedure.start(now))
         while procedure.outcome is None:
             self._reporter.progress(procedure.progress(time.monotonic()))
             self._reporter.frozen(procedure.state, foreign=False)
             self._stand_by(procedure, care, conversation)
-            procedure.apart = self.context.control.apart
             driver.turn(procedure, lambda: self._taken(driver, procedure, care))
             if procedure.unsettled is not None:
                 left_to = self._leave(care, conversation)

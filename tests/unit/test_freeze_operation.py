@@ -90,6 +90,24 @@ def test_the_group_of_a_freeze_is_heard_of_from_another_thread(stage: Stage) -> 
     assert not outcome.certified
 
 
+def test_a_group_that_fails_while_the_last_answer_comes_leaves_nothing_certified(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its members end at about the same time: none is certified that could have known better."""
+    read = stage.guest.read
+
+    def last_answer() -> bytes:
+        data = read()
+        if stage.guest.thaw_runs and b'"thawed"' in data:
+            stage.host.control.apart = "db2 was written to"
+        return data
+
+    monkeypatch.setattr(stage.guest, "read", last_answer)
+    outcome = stage.run()
+    assert (outcome.apart, outcome.certified) == (True, False)
+    assert "db2 was written to" in outcome.reason
+
+
 # -- nothing is sent ------------------------------------------------------------------------
 
 
