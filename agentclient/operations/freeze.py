@@ -92,20 +92,22 @@ class FreezeOperation(Operation[Outcome]):
             NotFrozen: it was not frozen, or not verified; it is thawed, or somebody was told.
             BadInput: it is not to be held, so that its window would be over at once.
         """
+        schedule = self._request.schedule
         try:
-            if not self._request.schedule.hold_s:
+            if not schedule.hold_s:
                 raise BadInput(f"{self.vm.id}: a window needs a hold (Schedule.hold_s)")
             self._opened.wait()
+        except BaseException:
+            self.cancel()  # whoever is interrupted does not wait for an agent that may be hung
+            raise
+        try:
             verdict = self.verdict if self.verdict is not None else self._result.result()
             if self.done or not (unverified or verdict.kind is OutcomeKind.VERIFIED):
                 raise NotFrozen(self.vm.id, verdict)
             yield self
-        except BaseException:
-            self.cancel()
-            raise
         finally:
             self.end_hold()
-            self.wait()
+            self.wait(schedule.thaw_timeout_s)
 
     def settle(self, outcome: Outcome) -> None:
         """Set the outcome."""
@@ -315,7 +317,9 @@ class FreezeOperation(Operation[Outcome]):
             conversation.divert(armed)
         if procedure.freeze.window is not None:
             care.hold(procedure.freeze.window.ends_at)
-            self.verdict = procedure.freeze.judgement.verdict
+            verdict = procedure.freeze.judgement.verdict
+            if verdict is not None and self.verdict is None:
+                self.verdict = self._reporter.with_meaning(verdict, final=False)
             self._opened.set()
 
     def _taken(self, driver: Driver, procedure: FreezeProcedure, care: Care) -> bool:

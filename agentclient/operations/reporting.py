@@ -37,8 +37,13 @@ class Reporter(Protocol):
     def port(self, *, is_open: bool) -> None:
         """The agent's port was seen."""
 
-    def with_meaning(self, outcome: EndingT) -> EndingT:
-        """Return an outcome with what it means, and the next step."""
+    def with_meaning(self, outcome: EndingT, *, final: bool = True) -> EndingT:
+        """Return an outcome with what it means, and the next step.
+
+        Args:
+            outcome: of whatever has ended.
+            final: it is the last word; else a verdict, whose thaw is still to come.
+        """
 
     def ended(self, outcome: EndingT) -> EndingT:
         """The operation has ended; return its outcome with its meaning."""

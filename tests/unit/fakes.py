@@ -263,7 +263,7 @@ class FakeReporter:
     def port(self, *, is_open: bool) -> None:
         raise AssertionError("nothing is in flight yet")
 
-    def with_meaning(self, outcome: EndingT) -> EndingT:
+    def with_meaning(self, outcome: EndingT, *, final: bool = True) -> EndingT:
         return outcome
 
     def ended(self, outcome: EndingT) -> EndingT:
