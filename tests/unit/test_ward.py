@@ -88,6 +88,17 @@ def test_an_answer_is_noticed_once(stage: WardStage) -> None:
     assert stage.ward.overdue(begun_at + 10.0 + GRACE_S)
 
 
+def test_what_a_guest_has_said_before_its_freeze_is_no_answer_to_it(stage: WardStage) -> None:
+    stage.guest.hook_s = 1e6
+    stage.say(b'{"execute": "guest-fsfreeze-status", "id": "x.0"}\n')
+    stage.turn()
+    assert stage.console.taken
+    stage.frozen(bound_s=100.0, hold_s=1.0)
+    assert not stage.ward.overdue(stage.clock.now)
+    assert not stage.ward.overdue(stage.clock.now + 99.0)
+    assert stage.ward.overdue(stage.clock.now + 100.0 + GRACE_S)
+
+
 def test_who_is_thawed_or_done_with_is_not_overdue(stage: WardStage) -> None:
     stage.frozen()
     stage.ward.disarm()

@@ -157,6 +157,9 @@ class VirtualHolder(HolderClient):
             self.host.after(thaws_in_s, lambda: self._thaw(guard, found or report()))
 
     def _thaw(self, guard: Guard, found: ThawReport) -> None:
+        if self.host.guest.task and found.settled:  # its thaw waits behind the freeze
+            self.host.after(0.2, lambda: self._thaw(guard, found))
+            return
         if found.settled:
             self.host.guest.frozen.clear()
             self.host.guest.flag = False
