@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from agentclient.backends.base import Abilities, Note
@@ -18,8 +18,8 @@ from agentclient.fleet.findings import AGENT_STATES, RUN_STATES, Finding, Findin
 from agentclient.freeze.risks import risks
 from agentclient.model.next_command import thaw_command
 from agentclient.model.next_step import step_while_held
-from agentclient.model.snapshot import MonitorView, VmState
-from agentclient.model.states import AgentState, FreezeState, Transport
+from agentclient.model.snapshot import VmState
+from agentclient.model.states import AgentState, FreezeState
 from agentclient.model.text import printable
 from agentclient.model.vm import Vm, VmId
 
@@ -132,17 +132,11 @@ def check_channels(vm: Vm) -> list[Finding]:
     return findings
 
 
-def check_state(state: VmState, view: MonitorView | None = None) -> list[Finding]:
-    """Interpret what a visit has left in the fleet.
-
-    Args:
-        state: the VM's state after the watcher's `visit_all`.
-        view: what the monitor showed in it, if it is at hand; else only the state is judged.
-    """
+def check_state(state: VmState) -> list[Finding]:
+    """Return what a visit's result in the fleet says about a VM."""
     findings = [*_presence(state), *_agent(state), *_freeze(state), *_configuration(state.vm)]
-    findings += _monitor(state.vm, view)
-    told = state.trouble_is_the_agents or (view is not None and view.problem == state.trouble)
-    if state.trouble is not None and not told:
+    findings += _monitor(state.vm)
+    if state.trouble is not None and not state.trouble_is_the_agents:
         findings.append(Finding(str(state.id), _WARNING, printable(state.trouble)))
     return findings
 
@@ -150,21 +144,19 @@ def check_state(state: VmState, view: MonitorView | None = None) -> list[Finding
 def examine(
     discoveries: Sequence[Discovery],
     states: Iterable[VmState],
-    views: Mapping[VmId, MonitorView] | None = None,
 ) -> tuple[Finding, ...]:
     """Return all findings: about this machine, its sources, and each VM.
 
     Args:
         discoveries: where VMs are looked for; each is asked to list its VMs once more.
         states: the VMs' states after a round of visits.
-        views: what their monitors showed, where it is at hand.
     """
     findings = [*check_platform(), *check_user()]
     for each in discoveries:
         findings += check_source(each)
     for state in states:
         findings += check_channels(state.vm)
-        findings += check_state(state, (views or {}).get(state.id))
+        findings += check_state(state)
         findings += [
             Finding(str(state.id), _WARNING, printable(one), _RISK) for one in risks(state)
         ]
@@ -267,55 +259,12 @@ def _configuration(vm: Vm) -> list[Finding]:
     return findings
 
 
-def _monitor(vm: Vm, view: MonitorView | None) -> list[Finding]:
-    subject = str(vm.id)
-    if vm.agent is None:
+def _monitor(vm: Vm) -> list[Finding]:
+    if vm.agent is None or vm.monitor is not None:
         return []
-    if vm.monitor is None:
-        blind = "a lost command is only noticed by its timeout, and no freeze is verified"
-        text = f"{printable(vm.no_monitor or 'no monitor')}: {blind}"
-        advice = "Give QEMU one of its own: -qmp unix:PATH,server=on,wait=off."
-        if vm.no_monitor is not None:
-            advice = "Name the sockets of one VM: --vm name=N,agent=PATH,monitor=PATH."
-        return [Finding(subject, _WARNING, text, advice)]
-    if view is None:
-        return []
-    if view.gone:
-        text = "its monitor's socket refuses: the QEMU behind it has gone"
-        return [Finding(subject, _PROBLEM, text, "Check whether the VM still runs.")]
-    findings = [_answered(subject, view), _port(vm, view)]
-    return findings if view.port_open is None else [*findings, _counter(subject, view)]
-
-
-def _answered(subject: str, view: MonitorView) -> Finding:
-    if view.problem is None:
-        return Finding(subject, _OK, "the monitor answers")
-    advice = (
-        "A monitor serves one client at a time: if another program holds it, give QEMU one more"
-        " (-qmp unix:PATH,server=on,wait=off)."
-    )
-    return Finding(subject, _WARNING, f"the monitor: {printable(view.problem)}", advice)
-
-
-def _port(vm: Vm, view: MonitorView) -> Finding:
-    subject = str(vm.id)
-    if view.port_open is not None:
-        return Finding(
-            subject, _OK, "the agent's port can be seen: a lost command is known at once"
-        )
-    text = "the agent's port can't be seen: a lost command is only noticed by its timeout"
-    if vm.agent is not None and vm.agent.transport is Transport.ISA_SERIAL:
-        return Finding(
-            subject, _WARNING, f"{text} (isa-serial has no port state)", "Use virtio-serial."
-        )
-    return Finding(subject, _WARNING, text, "See what is said about its monitor.")
-
-
-def _counter(subject: str, view: MonitorView) -> Finding:
-    if view.openings is None:
-        text = "the restarts of the agent can't be counted: a quick one may be missed"
-        return Finding(subject, _WARNING, text, "QEMU 7.2 and newer can count them.")
-    if not view.sole_port:
-        text = "other ports share the agent's controller: their openings look like restarts of it"
-        return Finding(subject, _WARNING, text, "Give the agent a virtio-serial device of its own.")
-    return Finding(subject, _OK, "the restarts of the agent can be counted")
+    blind = "a lost command is only noticed by its timeout, and no freeze is verified"
+    text = f"{printable(vm.no_monitor or 'no monitor')}: {blind}"
+    advice = "Give QEMU one of its own: -qmp unix:PATH,server=on,wait=off."
+    if vm.no_monitor is not None:
+        advice = "Name the sockets of one VM: --vm name=N,agent=PATH,monitor=PATH."
+    return [Finding(str(vm.id), _WARNING, text, advice)]

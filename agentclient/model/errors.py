@@ -36,8 +36,6 @@ class AgentError(FrostwatchError):
         next_step: what a person can do about it, a sentence; empty if nothing.
     """
 
-    is_timeout = False
-
     def __init__(
         self, vm: str, command: str, message: str, seconds: float = 0.0, next_step: str = ""
     ) -> None:
@@ -51,8 +49,6 @@ class AgentError(FrostwatchError):
 
 class AgentTimeout(AgentError):
     """The deadline passed without an answer; the command may still run."""
-
-    is_timeout = True
 
 
 class CommandFailed(AgentError):
@@ -73,10 +69,6 @@ class CommandFailed(AgentError):
 
 class ChannelBroken(AgentError):
     """The byte stream ended or failed: QEMU has gone, or dropped us."""
-
-
-class ChannelBusy(AgentError):
-    """Somebody else holds the channel."""
 
 
 class CommandLost(AgentError):

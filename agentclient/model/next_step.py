@@ -47,7 +47,6 @@ REFUSED_STEPS: Final[Mapping[Refusal, str]] = MappingProxyType(
         ),
         Refusal.DISABLED: "enable what is named there, then: {freeze}",
         Refusal.BUSY: "wait until the channel is free, then: {freeze}",
-        Refusal.MONITOR_REQUIRED: "give the VM a monitor (-qmp), then: {freeze}",
         Refusal.READ_ONLY: "without --read-only: {freeze}",
         Refusal.SELF: "freeze it from its own host",
         Refusal.HOLDER: "see what frostwatch doctor says, then: {freeze}",

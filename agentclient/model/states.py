@@ -44,7 +44,6 @@ class AgentHow(StrEnum):
     DEADLINE = "deadline"
     CLIENT = "client"
     CONFIGURATION = "configuration"
-    FREEZE = "freeze"
     NOTHING = "nothing"
 
 
@@ -90,7 +89,6 @@ class Refusal(StrEnum):
     ALREADY_FROZEN = "already-frozen"
     DISABLED = "disabled"
     BUSY = "busy"
-    MONITOR_REQUIRED = "monitor-required"
     READ_ONLY = "read-only"
     SELF = "self"
     HOLDER = "holder"

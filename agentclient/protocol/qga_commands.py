@@ -11,7 +11,6 @@ THAW: Final = "guest-fsfreeze-thaw"
 
 SYNC: Final = "guest-sync-delimited"
 PLAIN_SYNC: Final = "guest-sync"  # without 0xFF
-PING: Final = "guest-ping"
 INFO: Final = "guest-info"
 FILE_SYSTEMS: Final = "guest-get-fsinfo"
 DISKS: Final = "guest-get-disks"

@@ -25,7 +25,7 @@ from agentclient.fleet.doctor import (
 )
 from agentclient.fleet.findings import AGENT_STATES, RUN_STATES
 from agentclient.model.errors import FrostwatchError
-from agentclient.model.snapshot import AgentHealth, FreezeInfo, MonitorView, VmState
+from agentclient.model.snapshot import AgentHealth, FreezeInfo, VmState
 from agentclient.model.states import AgentHow, AgentState, FreezeState, RunState, Transport
 from agentclient.model.vm import AgentChannel, MonitorChannel, Vm, VmId
 from tests.unit import command_lines
@@ -38,7 +38,6 @@ WEB = Vm(
 )
 ALIVE = AgentHealth(AgentState.ALIVE, AgentHow.REPLY, rtt_s=0.0034, version="7.2")
 HEALTHY = VmState(WEB, run_state=RunState.RUNNING, agent=ALIVE)
-SEEN = MonitorView(RunState.RUNNING, port_open=True, client=False, openings=1, reads=2)
 
 
 def said(findings: list[Finding], word: str) -> Finding:
@@ -48,12 +47,10 @@ def said(findings: list[Finding], word: str) -> Finding:
 
 
 def test_a_healthy_vm_has_nothing_but_good_findings() -> None:
-    findings = check_state(HEALTHY, SEEN)
+    findings = check_state(HEALTHY)
     assert worst(findings) is FindingLevel.OK
     assert {one.subject for one in findings} == {"qemu:web"}
     assert said(findings, "the agent answers").text == "the agent answers in 3 ms (version 7.2)"
-    assert said(findings, "port can be seen")
-    assert said(findings, "restarts of the agent can be counted")
 
 
 def test_every_state_has_its_words() -> None:
@@ -77,7 +74,7 @@ def test_each_state_of_an_agent_has_a_level_and_an_advice(
     state: AgentState, level: FindingLevel, advice: str | None
 ) -> None:
     health = AgentHealth(state, detail="held by pid 9")
-    finding = check_state(HEALTHY._replace(agent=health), SEEN)[0]
+    finding = check_state(HEALTHY._replace(agent=health))[0]
     assert finding.level is level
     assert finding.text.endswith(": held by pid 9")
     assert (finding.advice is None) if advice is None else (advice in str(finding.advice))
@@ -85,13 +82,13 @@ def test_each_state_of_an_agent_has_a_level_and_an_advice(
 
 @pytest.mark.parametrize("state", [state for state in RunState if state in RUN_STATES])
 def test_a_vm_that_does_not_run_is_told_of(state: RunState) -> None:
-    finding = check_state(HEALTHY._replace(run_state=state), SEEN)[0]
+    finding = check_state(HEALTHY._replace(run_state=state))[0]
     assert finding.level is not FindingLevel.OK
     assert finding.advice
 
 
 def test_a_vm_that_is_not_listed_any_more() -> None:
-    finding = check_state(HEALTHY._replace(present=False), SEEN)[0]
+    finding = check_state(HEALTHY._replace(present=False))[0]
     assert finding.level is FindingLevel.PROBLEM
     assert "does not list it" in finding.text
 
@@ -100,7 +97,7 @@ def test_a_foreign_freeze_is_a_problem_with_the_command_that_ends_it() -> None:
     vm = WEB._replace(id=VmId("qemu", "my web"))
     since = datetime(2025, 3, 1, 12, 30, tzinfo=UTC)
     state = HEALTHY._replace(vm=vm, freeze=FreezeInfo(FreezeState.FROZEN, since, foreign=True))
-    finding = said(check_state(state, SEEN), "not provably")
+    finding = said(check_state(state), "not provably")
     assert finding.level is FindingLevel.PROBLEM
     assert "2025-03-01 12:30:00" in finding.text
     assert finding.advice is not None
@@ -110,14 +107,14 @@ def test_a_foreign_freeze_is_a_problem_with_the_command_that_ends_it() -> None:
 
 def test_a_freeze_of_our_own_is_no_problem() -> None:
     frozen = HEALTHY._replace(freeze=FreezeInfo(FreezeState.FROZEN))
-    assert said(check_state(frozen, SEEN), "by this console").level is FindingLevel.WARNING
+    assert said(check_state(frozen), "by this console").level is FindingLevel.WARNING
     thawed = HEALTHY._replace(freeze=FreezeInfo(FreezeState.THAWED))
-    assert worst(check_state(thawed, SEEN)) is FindingLevel.OK
+    assert worst(check_state(thawed)) is FindingLevel.OK
 
 
 def test_lock_and_switch_are_told_of() -> None:
     vm = WEB._replace(locked_by="backup", freeze_disabled="agent: freeze-fs=0")
-    findings = check_state(HEALTHY._replace(vm=vm), SEEN)
+    findings = check_state(HEALTHY._replace(vm=vm))
     assert "qm unlock" in str(said(findings, "locked it: backup").advice)
     assert said(findings, "freezes are refused: agent: freeze-fs=0").advice
 
@@ -133,33 +130,6 @@ def test_without_a_monitor_it_says_what_is_missing() -> None:
     finding = said(check_state(HEALTHY._replace(vm=WEB._replace(monitor=None))), "no monitor")
     assert finding.level is FindingLevel.WARNING
     assert "-qmp unix:" in str(finding.advice)
-
-
-def test_a_monitor_that_somebody_holds() -> None:
-    view = MonitorView(problem="it does not answer: somebody else holds it")
-    state = HEALTHY._replace(trouble=view.problem)
-    findings = check_state(state, view)
-    assert "one client at a time" in str(said(findings, "somebody else holds it").advice)
-    assert said(findings, "port can't be seen").level is FindingLevel.WARNING
-
-
-def test_a_monitor_whose_qemu_has_gone() -> None:
-    findings = check_state(HEALTHY, MonitorView(gone=True))
-    assert said(findings, "has gone").level is FindingLevel.PROBLEM
-
-
-def test_a_serial_port_has_no_state() -> None:
-    agent = AgentChannel(Path("/a"), "qga0", Transport.ISA_SERIAL)
-    state = HEALTHY._replace(vm=WEB._replace(agent=agent))
-    finding = said(check_state(state, SEEN._replace(port_open=None)), "isa-serial")
-    assert finding.advice == "Use virtio-serial."
-
-
-def test_the_restart_counter() -> None:
-    old = said(check_state(HEALTHY, SEEN._replace(openings=None)), "can't be counted")
-    assert old.advice == "QEMU 7.2 and newer can count them."
-    shared = said(check_state(HEALTHY, SEEN._replace(sole_port=False)), "other ports")
-    assert shared.level is FindingLevel.WARNING
 
 
 def test_trouble_is_told_and_made_safe() -> None:
@@ -220,11 +190,11 @@ def test_the_whole_examination(tmp_path: Path) -> None:
     proc.add(70, command_lines.LIBVIRT_9)
     source = QemuBackend(proc.path, tmp_path)
     states = [VmState(vm) for vm in source.list_vms()]
-    findings = examine([Discovery(source)], [*states, HEALTHY], {WEB.id: SEEN})
+    findings = examine([Discovery(source)], [*states, HEALTHY])
     assert {one.subject for one in findings} >= {"python", "platform", "user", "source qemu"}
     # The source and the VM's state both say it; a person reads it once.
     assert [one.text for one in about(findings, VmId("qemu", "db"))] == [LIBVIRT]
-    assert said(list(about(findings, WEB.id)), "restarts of the agent can be counted")
+    assert said(list(about(findings, WEB.id)), "the agent answers")
     assert worst(findings) is FindingLevel.PROBLEM
 
 

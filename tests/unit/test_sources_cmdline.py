@@ -30,10 +30,8 @@ def test_proxmox_8() -> None:
     assert command.agent.chardev.id == "qga0"
     assert command.agent.chardev.unusable is None
     assert command.agent.transport is Transport.VIRTIO_SERIAL
-    assert command.agent.port_id is None
     assert command.agent.looks_like is None
     assert command.daemonized
-    assert (command.controllers, command.ports) == (1, 1)
 
 
 def test_proxmox_has_two_monitors_and_only_the_one_that_listens_is_for_us() -> None:
@@ -61,8 +59,6 @@ def test_libvirt_is_recognised(argv: list[str]) -> None:
     assert command.libvirt
     assert command.name == "db"
     assert command.agent is not None
-    assert command.agent.port_id == "channel0"
-    assert command.agent.number == 1
 
 
 def test_sockets_handed_over_as_descriptors_are_not_to_be_opened() -> None:
@@ -92,12 +88,9 @@ def test_a_command_line_by_hand() -> None:
     assert not command.daemonized
     assert command.agent is not None
     assert command.agent.chardev.id == "ga"
-    assert command.agent.port_id == "agentport"
-    assert command.agent.number == 3
     assert command.monitor is not None
     assert command.monitor.option == "-qmp"
     assert command.monitor.chardev.path == "/run/m.qmp"
-    assert (command.controllers, command.ports) == (2, 2)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ LISTS: dict[type[StrEnum], str] = {
     OutcomeKind: "verified unverified partial lost timeout refused failed broken",
     Refusal: (
         "no-agent silent paused suspended migrating locked already-frozen disabled busy "
-        "monitor-required read-only self holder cancelled mounts not-begun"
+        "read-only self holder cancelled mounts not-begun"
     ),
     Cause: (
         "agent-gone agent-restarted guest-reset guest-shutdown guest-panicked guest-suspended "

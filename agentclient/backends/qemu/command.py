@@ -48,18 +48,12 @@ class AgentPort(NamedTuple):
 
     Attributes:
         chardev: where it ends on the host.
-        port_id: the device's ``id=``; without one QEMU sends no event for it (protocol §1.5).
-        port_name: the name that the guest sees, empty if it has none.
-        number: the port's ``nr=``, None if QEMU chose it.
         looks_like: the word for which a port may be an agent's although it isn't named as one;
             None if it is.
     """
 
     chardev: Chardev
     transport: Transport
-    port_id: str | None = None
-    port_name: str = ""
-    number: int | None = None
     looks_like: str | None = None
 
 
@@ -80,8 +74,6 @@ class QemuCommand(NamedTuple):
         agent: None if no agent's channel was found.
         perhaps: without one, a port that only looks like it: nothing is ever written there.
         monitors: all that speak QMP, in the command line's order.
-        controllers: how many virtio-serial controllers there are.
-        ports: how many ports and consoles are behind them.
         chroot: QEMU's ``-chroot``; it is entered *after* the sockets are made.
         daemonized: QEMU went to ``/`` after its sockets were made.
         no_machine: ``-machine none``: a program asks QEMU what it can do; there is no VM.
@@ -95,8 +87,6 @@ class QemuCommand(NamedTuple):
     agent: AgentPort | None = None
     perhaps: AgentPort | None = None
     monitors: tuple[QmpMonitor, ...] = ()
-    controllers: int = 0
-    ports: int = 0
     chroot: str | None = None
     daemonized: bool = False
     no_machine: bool = False

@@ -40,8 +40,6 @@ _TAKE_ANYTHING = frozenset(
 _AGENT_WORDS = re.compile(r"qga|qemu-ga|guest[-_.]?agent|(?<![a-z])agent(?![a-z])", re.IGNORECASE)
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SERIAL_DRIVERS = frozenset({"isa-serial", "pci-serial"})
-_PORT_DRIVERS = frozenset({"virtserialport", "virtconsole"})
-_CONTROLLER = re.compile(r"virtio-serial(-pci|-device|-ccw)?(-(non-)?transitional)?")
 
 
 def parse_command_line(argv: Sequence[str]) -> QemuCommand:
@@ -173,8 +171,6 @@ class _Reader:
             agent=agent,
             perhaps=perhaps,
             monitors=monitors,
-            controllers=sum(_is_controller(device) for device in self.devices),
-            ports=sum(device.get("driver") in _PORT_DRIVERS for device in self.devices),
             chroot=self.chroot,
             daemonized=self.daemonized,
             no_machine=self.machine == "none",
@@ -208,14 +204,14 @@ class _Reader:
             return None
         label = device.get("chardev", "")
         chardev = self.chardevs.get(label, Chardev(label, "unknown to the command line"))
-        return _port(device, chardev, Transport.VIRTIO_SERIAL)
+        return AgentPort(chardev, Transport.VIRTIO_SERIAL)
 
     def _proxmox_isa_port(self, device: dict[str, str]) -> AgentPort | None:
         label = device.get("chardev")
         if device.get("driver") != "isa-serial" or "option" in device or label != ISA_AGENT_CHARDEV:
             return None
         chardev = self.chardevs.get(label)
-        return _port(device, chardev, Transport.ISA_SERIAL) if chardev else None
+        return AgentPort(chardev, Transport.ISA_SERIAL) if chardev else None
 
     def _similar_port(self, device: dict[str, str]) -> AgentPort | None:
         driver = device.get("driver", "")
@@ -226,9 +222,9 @@ class _Reader:
         if word is None:
             return None
         if driver == "virtserialport":
-            return _port(device, chardev, Transport.VIRTIO_SERIAL, word)
+            return AgentPort(chardev, Transport.VIRTIO_SERIAL, word)
         if driver in _SERIAL_DRIVERS:
-            return _port(device, chardev, Transport.ISA_SERIAL, word)
+            return AgentPort(chardev, Transport.ISA_SERIAL, word)
         return None
 
 
@@ -248,20 +244,6 @@ def _chardev(found: dict[str, str]) -> Chardev:
     )
 
 
-def _port(
-    device: dict[str, str], chardev: Chardev, transport: Transport, word: str | None = None
-) -> AgentPort:
-    number = device.get("nr", "")
-    return AgentPort(
-        chardev=chardev,
-        transport=transport,
-        port_id=device.get("id"),
-        port_name=device.get("name", ""),
-        number=int(number) if re.fullmatch(r"[0-9]{1,6}", number) else None,
-        looks_like=word,
-    )
-
-
 def _agent_word(chardev: Chardev) -> str | None:
     """Return the word in a chardev's id or file name that speaks of an agent; None if none."""
     # Only the file's own name: a folder such as /srv/build-agent/ says nothing about the socket.
@@ -270,10 +252,6 @@ def _agent_word(chardev: Chardev) -> str | None:
         if found:
             return found.group()
     return None
-
-
-def _is_controller(device: dict[str, str]) -> bool:
-    return _CONTROLLER.fullmatch(device.get("driver", "")) is not None
 
 
 def _libvirts_chardevs(chardevs: Iterable[Chardev]) -> bool:
