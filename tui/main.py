@@ -17,6 +17,7 @@ from agentclient.model.text import printable
 from tui.cli import session
 from tui.cli.lazy_group import Commands
 from tui.cli.options import Options, general_options, interval, max_hold_option, spelled_out
+from tui.shared.lazy import load
 
 FAILED = 1
 BAD_INPUT = 2
@@ -67,12 +68,8 @@ def cli(ctx: click.Context, /, *, max_hold: float | None, **general: Any) -> int
 def _tell(options: Options) -> int:
     """Say in plain lines what the console would have shown."""
     if options.or_drill and options.drill:
-        from tui.cli.commands.play_drill import play  # noqa: PLC0415 - read when it is used
-
-        return play(options)
-    from tui.cli.commands.list_vms import Filter, list_vms  # noqa: PLC0415
-
-    return list_vms(options, Filter())
+        return int(load("tui.cli.commands.play_drill", "play")(options))
+    return int(load("tui.cli.commands.list_vms", "list_vms")(options))
 
 
 def main() -> None:
@@ -111,11 +108,9 @@ def _complain(sentence: str, code: int) -> int:
 
 
 def _print_version(ctx: click.Context) -> None:
-    from importlib import metadata  # noqa: PLC0415 - slow, and only needed here
-
     try:
-        number = metadata.version("frostwatch")
-    except metadata.PackageNotFoundError:  # run from its sources, without an installation
+        number = load("importlib.metadata", "version")("frostwatch")
+    except ModuleNotFoundError:  # run from its sources, without an installation
         number = "of a source tree"
     click.echo(f"frostwatch {number}")
     ctx.exit()

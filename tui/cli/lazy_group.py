@@ -1,15 +1,18 @@
-"""The subcommands by name; each is imported when it is used, so that none slows the others down."""
+"""The subcommands by name; each is imported when it is used, so that none slows the others down.
+
+For `--help` none is imported: what it says of each of them is here.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
 from types import MappingProxyType
 from typing import Final
 
 import click
 
 from agentclient.model.suggestions import did_you_mean
+from tui.shared.lazy import load
 
 COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -23,12 +26,30 @@ COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
 )
 
 
+SHORT_HELP: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "list": "List the VMs, their agents and freezes.",
+        "freeze": "Freeze VMs, prove it, hold it, and thaw them again.",
+        "thaw": "Thaw VMs.",
+        "rescue": "Rescue a VM that stays frozen.",
+        "history": "Tell past freezes and thaws.",
+        "doctor": "Say what is seen here, and what to do.",
+    }
+)
+
+
 class Commands(click.Group):
     """A group whose commands are in files that are read when they are asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return their names, as `--help` shows them."""
         return [*COMMANDS, *super().list_commands(ctx)]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the names of the commands with what each of them does."""
+        rows = [(name, SHORT_HELP[name]) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -52,5 +73,6 @@ class Commands(click.Group):
         if place is None:
             return super().get_command(ctx, cmd_name)
         module, _, name = place.partition(":")
-        found: click.Command = getattr(import_module(module), name)
+        found: click.Command = load(module, name)
+        found.short_help = SHORT_HELP[cmd_name]
         return found

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import click
+from rich.cells import cell_len
 
 from tui.shared.terminal_features import NO_COLOURS, ascii_alone
 
@@ -41,8 +42,6 @@ def has_glyphs() -> bool:
 
 def lines_of(header: Sequence[str], rows: Iterable[Sequence[Cell]], *, colours: bool) -> list[str]:
     """Return the table's lines; a column is as wide as its widest cell."""
-    from rich.cells import cell_len  # noqa: PLC0415 - only a table needs widths of characters
-
     cells = [[Cell(title) for title in header], *rows]
     widths = [max(cell_len(cell.text) for cell in column) for column in zip(*cells, strict=True)]
 

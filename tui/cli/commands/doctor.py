@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from agentclient.fleet.doctor import FindingLevel, about, check_journal, examine, worst
 from agentclient.fleet.findings import finding_object
+from agentclient.journal.rows import check
+from agentclient.model.clock import now
 from agentclient.model.json_contract import dumps
 from agentclient.model.text import printable
 from tui.cli import session, table
@@ -23,7 +26,7 @@ WRITE_S = 3.0
 _COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 
 
-@click.command("doctor", short_help="Say what is seen here, and what to do.")
+@click.command("doctor")
 @click.argument("name", metavar="[VM]", required=False)
 @json_option
 @with_options
@@ -32,8 +35,6 @@ def doctor_command(options: Options, name: str | None, as_json: bool) -> int:
 
     Exits 1 if there is a problem.
     """
-    from agentclient.fleet.doctor import FindingLevel, worst  # noqa: PLC0415 - only this command's
-
     findings = _examine(options, name)
     for finding in findings:
         if as_json:
@@ -44,8 +45,6 @@ def doctor_command(options: Options, name: str | None, as_json: bool) -> int:
 
 
 def _examine(options: Options, name: str | None) -> tuple[Finding, ...]:
-    from agentclient.fleet.doctor import about, check_journal, examine  # noqa: PLC0415
-
     with session.engine_for(options) as engine:
         # Not `look`: what is wrong with a socket is a finding here.
         engine.watcher.find_vms()
@@ -59,9 +58,6 @@ def _examine(options: Options, name: str | None) -> tuple[Finding, ...]:
 
 def _of_journal(journal: Journal) -> tuple[Path, str | None, tuple[str, ...]]:
     """Write something into the journal; return its file, what is wrong, and what was put aside."""
-    from agentclient.journal.rows import check  # noqa: PLC0415
-    from agentclient.model.clock import now  # noqa: PLC0415 - as above
-
     written = journal.write(check(now().isoformat()), WRITE_S)
     problem = journal.problem
     if not written and problem is None:

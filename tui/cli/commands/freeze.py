@@ -9,7 +9,7 @@ import click
 from agentclient.model.errors import BadInput
 from agentclient.model.meaning import with_meaning
 from agentclient.model.outcome import Outcome
-from agentclient.model.request import Schedule
+from agentclient.model.request import FreezeRequest, Schedule
 from agentclient.model.states import OutcomeKind, Stuck
 from agentclient.model.text import printable
 from agentclient.model.vm import Vm
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from agentclient.engine import Engine
-    from agentclient.model.request import FreezeRequest
     from agentclient.operations.freeze import FreezeOperation
     from agentclient.operations.group import GroupFreeze
     from agentclient.operations.operation import AnyOperation
@@ -193,8 +192,6 @@ def _abandoned(vm: Vm) -> Outcome:
 def _request(
     mounts: tuple[str, ...], strict: bool, schedule: Schedule, *, long_hold: bool
 ) -> FreezeRequest:
-    from agentclient.model.request import FreezeRequest  # noqa: PLC0415 - `--help` needs no core
-
     for mount in mounts:
         if not mount.strip():
             raise BadInput(f"{printable(mount, 60)!r} is no mount point")

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from agentclient.journal import history
 from agentclient.journal.json_contract import durations_object, window_object
+from agentclient.journal.writer import Journal
 from agentclient.model.durations import in_words
 from agentclient.model.errors import BadInput, FrostwatchError
 from agentclient.model.json_contract import dumps
@@ -23,7 +25,7 @@ from tui.shared.history_text import counts, figures_in_words, notes, outcome_wor
 if TYPE_CHECKING:
     from agentclient.journal.figures import Figures
     from agentclient.journal.history import Guest, WindowRow
-    from agentclient.journal.writer import Journal, Query
+    from agentclient.journal.writer import Query
 
 T = TypeVar("T")
 
@@ -70,7 +72,7 @@ class _Found:
     aside: tuple[str, ...] = ()
 
 
-@click.command("history", short_help="Tell past freezes and thaws.")
+@click.command("history")
 @click.argument("name", metavar="[VM]", required=False)
 @json_option
 @click.option(
@@ -82,8 +84,6 @@ class _Found:
 )
 def history_command(name: str | None, as_json: bool, limit: int) -> int:
     """Tell past freezes and thaws, the newest first; of a VM also how long its freezes take."""
-    from agentclient.journal.writer import Journal  # noqa: PLC0415 - slow, and only needed here
-
     journal = Journal()
     try:
         found = _read(journal, name, limit)
@@ -100,8 +100,6 @@ def history_command(name: str | None, as_json: bool, limit: int) -> int:
 
 
 def _read(journal: Journal, name: str | None, limit: int) -> _Found:
-    from agentclient.journal import history  # noqa: PLC0415 - as above
-
     if name is None:
         found = _Found(_asked(journal, history.windows(None, limit)))
     else:

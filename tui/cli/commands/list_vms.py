@@ -102,7 +102,10 @@ class Filter:
         return since is not None and (at - since).total_seconds() > self.older_than_s
 
 
-@click.command("list", short_help="List the VMs, their agents and freezes.")
+EVERYTHING = Filter()
+
+
+@click.command("list")
 @json_option
 @click.option(
     "--state",
@@ -137,7 +140,7 @@ def list_command(
 
 
 def list_vms(
-    options: Options, wanted: Filter, *, as_json: bool = False, exit_code: bool = False
+    options: Options, wanted: Filter = EVERYTHING, *, as_json: bool = False, exit_code: bool = False
 ) -> int:
     """Visit all VMs once, print those that are asked for, and return the exit code."""
     with session.engine_for(options) as engine:

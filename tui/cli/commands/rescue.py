@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 LADDER_S = 10.0
 
 
-@click.command("rescue", short_help="Rescue a VM that stays frozen.")
+@click.command("rescue")
 @click.argument("name", metavar="VM")
 @click.option(
     "--rung",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from agentclient.operations.operation import AnyOperation
 
 
-@click.command("thaw", short_help="Thaw VMs.")
+@click.command("thaw")
 @click.argument("names", metavar="[VM...]", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Every VM that is found frozen.")
 @click.option(

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
+from agentclient.model.meaning import with_meaning
 from agentclient.model.outcome import Meaning, Outcome
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import FreezeState, GuestIs, Level, OutcomeKind, Phase, Refusal
@@ -94,8 +95,6 @@ def news_of(old: VmState | None, new: VmState, at: datetime) -> Iterator[Notice]
 
 def outcome_notice(state: VmState, outcome: Outcome, at: datetime) -> Notice:
     """Return a freeze's outcome as a notice: what to do first, as the line may be cut."""
-    from agentclient.model.meaning import with_meaning  # noqa: PLC0415 - no outcome, no need of it
-
     said = with_meaning(outcome, state.vm, final=state.progress is None)
     word = "certified" if outcome.certified else outcome.kind.value
     text = f"{_name(state)}: {word}: {safe(outcome.reason, 400)}"

@@ -12,6 +12,7 @@ from agentclient.freeze.coverage import Coverage, describe
 from agentclient.freeze.risks import risks
 from agentclient.model.durations import in_words
 from agentclient.model.next_command import thaw_command
+from agentclient.model.next_step import step_while_held
 from agentclient.model.outcome import FileSystem
 from agentclient.model.snapshot import Progress, VmState
 from agentclient.model.states import Phase
@@ -159,8 +160,6 @@ def _freeze(state: VmState, paint: Paint) -> Iterator[Fact]:
     if state.left_by is not None:
         yield Fact("next", f"t thaws it, or: {safe(thaw_command(state.vm), 300)}", Tone.BAD, 0)
     elif state.held_by is not None:
-        from agentclient.model.next_step import step_while_held  # noqa: PLC0415 - seldom needed
-
         yield Fact("next", safe(step_while_held(state.held_by, state.vm), 300), rank=0)
     elif look is FOREIGN:
         yield Fact("next", FOREIGN_NEXT, Tone.WARN, 0)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from agentclient.freeze.coverage import describe
 from agentclient.model.durations import in_words
+from agentclient.model.meaning import with_meaning
 from agentclient.model.outcome import Evidence, Outcome
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import AgentState, CopyIs, GuestIs, OutcomeKind, Phase
@@ -25,8 +26,6 @@ def outcome_facts(state: VmState, paint: Paint) -> Iterator[Fact]:
     found = verdict_of(state)
     if found is None:
         return
-    from agentclient.model.meaning import with_meaning  # noqa: PLC0415 - no outcome, no need of it
-
     verdict = with_meaning(found, state.vm, final=state.progress is None)
     held = state.progress is not None and state.progress.phase is Phase.HELD
     look = OUTCOME[verdict.kind]
