@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+import agentclient
 from agentclient.model.text import printable
 from tui.cli.options import Options
 
@@ -29,9 +30,8 @@ def build_engine(options: Options) -> Engine:
         BadInput: an option can't be used.
         FrostwatchError: a drill can't be started.
     """
-    from agentclient.engine import Engine  # noqa: PLC0415 - `--help` needs none of this
-
-    return Engine(
+    # The package imports its names when they are used: `--help` needs none of them.
+    return agentclient.Engine(
         options.specs,
         named_only=options.named_only,
         drill=options.drill,
