@@ -6,6 +6,8 @@ clock, no thread and no I/O. Each time is in seconds of the monotonic clock.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from agentclient.freeze.effects import Effect
@@ -82,3 +84,91 @@ class Machine(Protocol):
 
     def on_tick(self, now: float) -> list[Effect]:
         """Take the time."""
+
+
+@dataclass(slots=True)
+class Happened:
+    """What one wait of a driver has brought.
+
+    Attributes:
+        heard: what came from the agent, in its order.
+        view: one look at the monitor; None if there was none.
+        instructions: what the operator asks.
+        ended: why the channel broke, if it did.
+        gone: whether the VM has gone with the channel; None if that is not known.
+        flood: what comes instead of answers, without an end to be seen; None if nothing.
+    """
+
+    heard: list[WireEvent] = field(default_factory=list)
+    view: MonitorView | None = None
+    instructions: list[Instruction | Extension] = field(default_factory=list)
+    ended: str | None = None
+    gone: bool | None = None
+    flood: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What came of one try to connect again.
+
+    Attributes:
+        gone: whether the VM has gone; None if that is not known.
+        why: why it could not be had, one clause.
+    """
+
+    connected: bool
+    gone: bool | None = None
+    why: str = ""
+
+
+class Shell(Protocol):
+    """What drives a machine: it reads, looks, writes, and knows the time."""
+
+    def now(self) -> float:
+        """Return the time of the monotonic clock."""
+
+    def perform(self, effects: list[Effect]) -> None:
+        """Do what a machine asks."""
+
+    def reconnect(self) -> Attempt:
+        """Try once to open the channel anew after it broke."""
+
+
+def step(
+    machine: Machine,
+    happened: Happened,
+    shell: Shell,
+    taken: Callable[[], bool] = lambda: False,
+) -> None:
+    """Hand over to a machine what has happened, in the order of its coming: the one loop's body.
+
+    Answers come before the look that was taken after them, and both before the channel's end.
+
+    Args:
+        machine: a freeze, a thaw, or both.
+        happened: what has happened.
+        shell: who drives it.
+        taken: is asked when the channel has ended, before anything else is concluded from it,
+            whether somebody has taken the guest over: what was written since may be theirs.
+    """
+    for event in happened.heard:
+        shell.perform(machine.on_reply(shell.now(), event))
+    if happened.flood is not None:
+        shell.perform(machine.on_flood(shell.now(), happened.flood))
+    if happened.ended is not None and taken():
+        return
+    if happened.view is not None:
+        shell.perform(machine.on_look(shell.now(), happened.view))
+    if happened.ended is not None:
+        ended, gone = happened.ended, happened.gone
+        shell.perform(machine.on_stream_ended(shell.now(), ended, gone=gone))
+    for instruction in happened.instructions:
+        shell.perform(machine.on_instruction(shell.now(), instruction))
+    if machine.wants_connection(shell.now()):
+        attempt = shell.reconnect()
+        shell.perform(
+            machine.on_connected(shell.now())
+            if attempt.connected
+            else machine.on_connect_failed(shell.now(), attempt.why, gone=attempt.gone)
+        )
+    shell.perform(machine.on_tick(shell.now()))

@@ -17,6 +17,7 @@ from agentclient.access.multiplexer import Visitor
 from agentclient.access.presence import Absence, Server, is_gone, server_of
 from agentclient.access.stream import Channel, ConnectFailed, StreamEnded, UnixChannel, UnixEndpoint
 from agentclient.freeze.effects import Effect, Resync, Send
+from agentclient.freeze.machine import Attempt, Happened, step
 from agentclient.freeze.port_watch import PortWatch
 from agentclient.freeze.thaw_machine import WATCH_S, ThawMachine
 from agentclient.freeze.thaw_plan import ThawPlan, ThawReport
@@ -92,6 +93,7 @@ class Ward:
         self._monitor = self._make_monitor()
         self._look_at = 0.0
         self._machine: ThawMachine | None = None
+        self._ended: str | None = None  # why its channel has, until its thaw knows
 
     # -- what the console says ------------------------------------------------------------
 
@@ -153,7 +155,8 @@ class Ward:
         view = MonitorView(problem="not looked at yet")
         self._watch = PortWatch(view, now)
         self._machine = ThawMachine(self._plan(), self._watch, self._tickets.__next__, now)
-        self._perform(self._machine.start(now))
+        self.perform(self._machine.start(now))
+        self._step(Happened())
         return True
 
     def late(self, now: float) -> bool:
@@ -179,10 +182,7 @@ class Ward:
         if now >= self._look_at:
             self._look_at = now + WATCH_S
             self._look()
-        if self._machine is not None and self._machine.wants_connection(now):
-            self._reconnect(self._machine)
-        if self._machine is not None:  # what was seen may have ended it
-            self._perform(self._machine.on_tick(now))
+        self._step(Happened())
 
     @property
     def _may_have_run(self) -> bool:
@@ -270,14 +270,27 @@ class Ward:
             events = self._wire.feed(self._channel.receive())
         except StreamEnded as error:
             self._broken(str(error))
+            self._step(Happened())
             return
         if self._wire.noisy:
             self._pause(began)
-        for event in events:
-            if self._machine is not None:
-                self._perform(self._machine.on_reply(time.monotonic(), event))
+        self._step(Happened(heard=events))
 
-    def _perform(self, effects: list[Effect]) -> None:
+    def _step(self, happened: Happened) -> None:
+        """Hand over to its thaw what has happened; and that the channel broke by it."""
+        if self._machine is not None:
+            step(self._machine, happened, self)
+        while self._machine is not None and self._ended is not None:
+            ended, self._ended = self._ended, None
+            gone = is_gone(self._server.process)
+            step(self._machine, Happened(ended=ended, gone=gone), self)
+
+    def now(self) -> float:
+        """Return the time of the monotonic clock."""
+        return time.monotonic()
+
+    def perform(self, effects: list[Effect]) -> None:
+        """Do what its thaw asks, and end with it."""
         for effect in effects:
             if self.state is State.DONE:
                 return
@@ -305,17 +318,14 @@ class Ward:
 
     def _broken(self, why: str) -> None:
         """The channel has ended: another one is wanted, unless the guest's QEMU has gone."""
-        assert self._machine is not None
         self._hang_up()
-        gone = is_gone(self._server.process)
-        self._perform(self._machine.on_stream_ended(time.monotonic(), why, gone=gone))
+        self._ended = why
 
-    def _reconnect(self, machine: ThawMachine) -> None:
-        """Try once; never behind another client (P5)."""
-        now = time.monotonic()
+    def reconnect(self) -> Attempt:
+        """Try once to open another channel; never behind another client (P5)."""
         if self._watch.view.client:
-            self._perform(machine.on_connect_failed(now, "another client holds it", gone=False))
-            return
+            return Attempt(connected=False, gone=False, why="another client holds it")
+        now = self.now()
         try:
             path = Path(text(self.body, "agent"))
             channel = UnixEndpoint(path, peer_of(self.body)).connect()
@@ -323,11 +333,10 @@ class Ward:
             absent = self._absence.tried(now, error.problem)
             known = is_gone(self._server.process)
             gone = absent if known is None else known
-            self._perform(machine.on_connect_failed(now, str(error), gone=gone))
-            return
+            return Attempt(connected=False, gone=gone, why=str(error))
         self._absence.tried(now, None)
         self._talk_through(channel)
-        self._perform(machine.on_connected(now))
+        return Attempt(connected=True)
 
     def _look(self) -> None:
         if self._monitor is None:
@@ -342,7 +351,7 @@ class Ward:
 
     def _saw(self, view: MonitorView) -> None:
         if self._machine is not None and self.state is State.THAWING:
-            self._perform(self._machine.on_look(time.monotonic(), view))
+            self._step(Happened(view=view))
 
     def _end(self) -> None:
         if self.state is State.THAWING:

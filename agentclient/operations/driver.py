@@ -5,28 +5,26 @@ from __future__ import annotations
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
 from agentclient.access.agent_session import SEND_S, Conversation
 from agentclient.access.guest_link import Link
 from agentclient.access.presence import Absence
 from agentclient.access.stream import Channel, ConnectFailed, StreamEnded, wait_any
 from agentclient.freeze.effects import Effect, Resync, Send, Tell
-from agentclient.freeze.machine import Machine
+from agentclient.freeze.machine import Attempt, Happened, Machine, step
 from agentclient.freeze.thaw_machine import ThawMachine
 from agentclient.freeze.thaw_plan import ThawReport
 from agentclient.holder.care import Care
 from agentclient.holder.client import Fate
 from agentclient.model.events import EventKind
-from agentclient.model.request import Extension, Instruction
 from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import Level, RunState
 from agentclient.operations.control import Control
 from agentclient.operations.reporting import Reporter
 from agentclient.protocol.qga import pause_s
 from agentclient.protocol.qga_commands import THAW
-from agentclient.protocol.qga_events import Dropped, WireEvent
+from agentclient.protocol.qga_events import Dropped
 
 # A look must not keep us from reading the agent's answer; a busy monitor is looked at again soon.
 LOOK_S = 0.3
@@ -64,36 +62,6 @@ class CloseLooks:
 
 
 _CLOSE_LOOKS = CloseLooks()
-
-
-@dataclass(slots=True)
-class Round:
-    """What one wait brought.
-
-    Attributes:
-        ended: the reason why the channel broke, if it did.
-        flood: what comes instead of answers, without an end to be seen; None if nothing.
-    """
-
-    heard: list[WireEvent] = field(default_factory=list)
-    view: MonitorView | None = None
-    instructions: list[Instruction | Extension] = field(default_factory=list)
-    ended: str | None = None
-    flood: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Try:
-    """What came of one try to connect again.
-
-    Attributes:
-        gone: whether the VM has gone (`agentclient.access.presence`).
-        why: why it could not be had, one clause.
-    """
-
-    connected: bool
-    gone: bool | None = None
-    why: str = ""
 
 
 class Driver:
@@ -138,7 +106,7 @@ class Driver:
         """Whether there is a channel that has not ended."""
         return self._broken is None
 
-    def perform(self, effects: Iterable[Effect]) -> None:
+    def perform(self, effects: list[Effect]) -> None:
         """Do what a machine asks; a broken channel shows in the next round."""
         for effect in effects:
             match effect:
@@ -175,31 +143,13 @@ class Driver:
                 whether somebody has taken the guest over: what was written since may be theirs.
         """
         happened = self.round(machine.wakes_at, machine.watch_every_s, look_now=machine.wants_look)
-        for event in happened.heard:
-            self.perform(machine.on_reply(time.monotonic(), event))
-        now = time.monotonic()
-        if happened.flood is not None:
-            self.perform(machine.on_flood(now, happened.flood))
-        if happened.ended is not None and taken():
-            return
-        if happened.view is not None:
-            self.perform(machine.on_look(now, happened.view))
-        if happened.ended is not None:
-            gone = happened.view.gone if happened.view is not None else None
-            self.perform(machine.on_stream_ended(now, happened.ended, gone=gone))
-        for instruction in happened.instructions:
-            self.perform(machine.on_instruction(now, instruction))
-        if machine.wants_connection(now):
-            tried = self.reconnect()
-            now = time.monotonic()
-            self.perform(
-                machine.on_connected(now)
-                if tried.connected
-                else machine.on_connect_failed(now, tried.why, gone=tried.gone)
-            )
-        self.perform(machine.on_tick(now))
+        step(machine, happened, self, taken)
 
-    def round(self, wakes_at: float, watch_every_s: float, *, look_now: bool = False) -> Round:
+    def now(self) -> float:
+        """Return the time of the monotonic clock."""
+        return time.monotonic()
+
+    def round(self, wakes_at: float, watch_every_s: float, *, look_now: bool = False) -> Happened:
         """Wait until something happens, but not beyond `wakes_at`.
 
         Args:
@@ -207,7 +157,7 @@ class Driver:
             watch_every_s: how often the monitor is looked at.
             look_now: a conclusion waits for a look.
         """
-        result = Round()
+        result = Happened()
         every_s = _CLOSE_LOOKS.every_s(self, watch_every_s)
         look_at = self._looked_at + (LOOK_AGAIN_S if look_now else every_s)
         if self._link.monitor is None:
@@ -221,7 +171,7 @@ class Driver:
             self._told_broken = True
             self._absence = Absence(self._link.server)
             result.view = self._look_for_death() if self._guests_end else self._look()
-            result.ended = self._broken
+            result.ended, result.gone = self._broken, result.view.gone
         elif time.monotonic() >= look_at or self._told(readable):
             result.view = self._look()
             if self._hung_up():
@@ -231,32 +181,32 @@ class Driver:
         result.instructions = self._control.take()
         return result
 
-    def reconnect(self) -> Try:
+    def reconnect(self) -> Attempt:
         """Try to open the channel anew after it broke; nothing is proven to be ours on it yet."""
         spare = self._care.spare() if self._care is not None else None
         if spare is not None:
             return self._go_on_with(spare)
         if self._link.agent is None:
-            return Try(connected=False, why="there is no agent channel")
+            return Attempt(connected=False, why="there is no agent channel")
         view = self._look()
         if view.client:
-            return Try(connected=False, gone=False, why="another client holds it")
+            return Attempt(connected=False, gone=False, why="another client holds it")
         try:
             channel = self._link.connect()
         except ConnectFailed as error:
             absent = self._absence.tried(time.monotonic(), error.problem)
             known = self._link.gone() if view.gone is None else view.gone
-            return Try(connected=False, gone=absent if known is None else known, why=str(error))
+            return Attempt(connected=False, gone=absent if known is None else known, why=str(error))
         self._absence.tried(time.monotonic(), None)
         return self._go_on_with(channel)
 
-    def _go_on_with(self, channel: Channel) -> Try:
+    def _go_on_with(self, channel: Channel) -> Attempt:
         if self._care is not None:
             channel = self._care.renewed(channel)
         self._conversation.renew(channel)
         self._broken, self._told_broken, self._owned = None, False, False
         self._read_from = 0.0
-        return Try(connected=True)
+        return Attempt(connected=True)
 
     def close(self) -> None:
         """Close the conversation."""
@@ -302,7 +252,7 @@ class Driver:
         event_fd = monitor.event_fd() if monitor else None
         return event_fd is not None and event_fd in readable
 
-    def _read(self, result: Round) -> None:
+    def _read(self, result: Happened) -> None:
         now = time.monotonic()
         if now < self._read_from:
             return
@@ -317,7 +267,7 @@ class Driver:
             after = time.monotonic()
             self._read_from = after + pause_s(after - now)
 
-    def _tell_unfinished(self, result: Round) -> None:
+    def _tell_unfinished(self, result: Happened) -> None:
         """Say once that a line does not end: it may be the answer that is waited for."""
         if self._unfinished_at is None or time.monotonic() < self._unfinished_at + UNFINISHED_S:
             return

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from agentclient.freeze.effects import Send
+from agentclient.freeze.machine import Happened
 from agentclient.holder import care
 from agentclient.holder.care import Care
 from agentclient.operations import driver
 from agentclient.operations.driver import (
     Driver,
-    Round,
 )
 from agentclient.protocol.qga_commands import THAW
 from tests.unit.virtual_guest import VirtualGuest
@@ -56,7 +56,7 @@ class Stage:
 
     def round(
         self, for_s: float = FAR, every_s: float = SLOWLY, *, look_now: bool = False
-    ) -> Round:
+    ) -> Happened:
         return self.driver.round(self.host.now + for_s, every_s, look_now=look_now)
 
     def ask(self, command: str) -> int:
@@ -64,7 +64,7 @@ class Stage:
         self.driver.perform([Send(ticket, command)])
         return ticket
 
-    def breaks(self) -> Round:
+    def breaks(self) -> Happened:
         self.host.cut()
         return self.round()
 
