@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,16 @@ from pathlib import Path
 import pytest
 
 from tests.guests.conftest import Boot
-from tests.guests.lab import BootOptions, Guest, LabError, Options, RawClient, ShellError
+from tests.guests.lab import (
+    BootOptions,
+    Guest,
+    LabError,
+    Options,
+    RawClient,
+    ShellError,
+    image,
+    saved,
+)
 from tests.guests.lab.shell import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -36,6 +46,61 @@ def test_guest_is_up(calm: Guest) -> None:
     mounts = [line.split()[1:3] for line in calm.shell("cat /proc/mounts").splitlines()]
     assert {where: kind for where, kind in mounts if where in kinds} == kinds
     calm.assert_thawed()
+
+
+def test_a_guest_that_goes_on_from_a_saved_state_is_as_one_that_booted(boot: Boot) -> None:
+    first, later = boot(port_id="channel0", fresh=True), boot(port_id="channel0")
+    assert (first.booted, later.booted) == (True, False)
+    for guest in (first, later):
+        told = [event["event"] for event in guest.events]
+        assert told == ["VSERPORT_CHANGE"]
+        assert guest.qmp("query-migrate") == {}
+        assert guest.hook_log() == []
+        assert guest.agent_deaths() == 0
+        assert abs(float(guest.shell("date +%s")) - time.time()) < 2.5
+        with RawClient(guest.agent_socket) as client:
+            assert len(client.sync()) == 1
+            assert (client.freeze(), client.thaw()) == (2, 2)
+        guest.assert_thawed()
+    assert _words(first) == _words(later)
+    assert _known(first) == _known(later)
+
+
+def _words(guest: Guest) -> list[str]:
+    """QEMU's command line, without the places of this guest's own files."""
+    return [word.replace(str(guest.directory), "") for word in guest.command_line]
+
+
+def _known(guest: Guest) -> list[object]:
+    """What the monitor and the guest's shell know, and the same guests have in common."""
+    controller = "/machine/peripheral/vser/virtio-backend"
+    queues = [
+        guest.qmp("x-query-virtio-queue-status", path=controller, queue=number)
+        for number in range(3, 6)
+    ]
+    indexes = [{name: it for name, it in each.items() if "idx" in name} for each in queues]
+    chardevs = guest.qmp("query-chardev")
+    open_ones = {device["label"]: device["frontend-open"] for device in chardevs}
+    blocks = [sorted(device["device"] for device in guest.qmp("query-block"))]
+    look = "cat /proc/mounts /proc/swaps; ls /run/lab /run/qga | grep -v output; lsmod | sort"
+    return [indexes, open_ones, blocks, guest.qmp("query-pci"), guest.shell(look)]
+
+
+def test_a_state_that_can_not_be_loaded_is_made_anew(boot: Boot, tmp_path: Path) -> None:
+    options = Options(mounts=("a",))
+    place = saved.place(options, image.ensure())
+    assert place is not None
+    boot(mounts=("a",)).close()
+    broken = dataclasses.replace(place, directory=tmp_path / "broken")
+    shutil.copytree(place.directory, broken.directory)
+    (broken.directory / "memory.qcow2").write_bytes(b"torn")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(saved, "place", lambda *_: broken)
+        with pytest.raises(LabError, match="can't go on from"):
+            Guest(mounts=("a",))
+        assert not broken.exists
+        assert not boot(mounts=("a",)).booted
+        assert broken.exists
 
 
 def test_shell_tells_output_status_and_time(calm: Guest) -> None:

@@ -23,7 +23,7 @@ from contextlib import ExitStack
 from types import FrameType
 from typing import NamedTuple
 
-from tests.guests.lab import BootOptions, Guest, LabUnavailable
+from tests.guests.lab import BootOptions, Guest, LabUnavailable, boot
 
 _UNAVAILABLE = 69
 _SLOW_HOOK_S = 30.0
@@ -86,15 +86,14 @@ def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _boot(count: int, stack: ExitStack) -> list[Guest]:
-    """Boot so many guests, side by side, and say what each is for."""
+    """Boot so many guests, and say what each is for."""
     print(f"booting {count} guests (the first time builds them) ...", file=sys.stderr)
     guests: list[Guest] = []
     roles = [_ROLES[n % len(_ROLES)] for n in range(count)]
     for n, role in enumerate(roles):
         options: BootOptions = {**role.options, "name": f"{role.name}{n // len(_ROLES) + 1}"}
-        guests.append(stack.enter_context(Guest(**options)))
+        guests.append(stack.enter_context(boot(**options)))
     for guest, role in zip(guests, roles, strict=True):
-        guest.wait_up()
         if role.hook_seconds:
             guest.slow_hook(role.hook_seconds)
         print(f"{guest.name}: {role.says}", file=sys.stderr)

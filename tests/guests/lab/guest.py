@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Unpack
 
+from tests.guests.lab import image, saved
 from tests.guests.lab.errors import LabError
 from tests.guests.lab.filesystems import FileSystems
 from tests.guests.lab.machine import BOOT_TIMEOUT_S
@@ -115,6 +116,8 @@ def boot(
 ) -> Guest:
     """Start a guest and wait until it is up; see `Options`. Close it in the end.
 
+    The first one of its kind is booted and saved, so that all like it go on from the same state.
+
     Args:
         on_start: given the guest before it is up, to look into it should it never be.
         **options: see `Options`.
@@ -123,6 +126,14 @@ def boot(
         LabUnavailable: real guests can't be had here.
         LabError: it does not boot.
     """
+    wish = Options(**options)
+    state = saved.place(wish, image.ensure(wish.release))
+    if state is not None and not state.exists:
+        with state.locked():  # others like it wait meanwhile
+            if not state.exists:
+                with Guest(**options) as first:
+                    first.wait_up()
+                    first.save()
     guest = Guest(**options)
     on_start(guest)
     try:

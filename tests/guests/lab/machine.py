@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 import socket
+import subprocess
 import time
 from pathlib import Path
 from typing import Any, Self
 
-from tests.guests.lab import image, process
+from tests.guests.lab import image, process, saved
 from tests.guests.lab.errors import LabError
 from tests.guests.lab.options import AGENT_CHARDEV, Options, Places
 from tests.guests.lab.options import qemu_arguments as make_arguments
@@ -22,13 +23,15 @@ BOOT_TIMEOUT_S = 90.0
 class Machine:
     """A guest's virtual machine, without what is special about agents and file systems.
 
-    Making one starts QEMU; `wait_ready()` waits until the guest is up.
+    Making one starts QEMU; `wait_ready()` waits until the guest is up. Where one like it was saved
+    after its boot, it goes on from there, and is up at once.
 
     Args:
         options: what it is made of.
 
     Attributes:
         name: QEMU's name of it.
+        booted: it boots, and does not go on from a saved state.
         directory: its own, removed by `close()`; console log and QEMU's output are in it.
         agent_socket: the agent's UNIX socket. The lab never opens it.
         monitor_socket: the product's monitor. The lab never opens it.
@@ -36,11 +39,14 @@ class Machine:
 
     Raises:
         LabUnavailable: there is no image, and none can be built.
-        LabError: QEMU does not start.
+        LabError: QEMU does not start, or can't load the state; the next one boots.
     """
 
     def __init__(self, options: Options) -> None:
         built = image.ensure(options.release)
+        self._state = saved.place(options, built)
+        state = self._state if self._state is not None and self._state.exists else None
+        self.booted = state is None
         self.options = options
         self.name = options.name
         self.directory = process.make_directory()
@@ -54,7 +60,7 @@ class Machine:
         self._last_words = ("", "")
         try:
             for disk in options.disks:
-                source = built.disk(disk, options.disk_format)
+                source = (state or built).disk(disk, options.disk_format)
                 process.copy_disk(source, self.places.disk(disk, options.disk_format))
             arguments = make_arguments(options, built, self.places)
             self._process = process.start(built.qemu, arguments, self.places.stderr)
@@ -66,6 +72,8 @@ class Machine:
             self._shell = SerialShell(self._connect(self.places.shell))
             monitor = self._connect(self.places.lab_monitor)
             self._monitor = LabMonitor(monitor, on_event=self._on_event)
+            if state is not None:
+                self._go_on(state)
         except BaseException:
             self._end()
             raise
@@ -237,6 +245,29 @@ class Machine:
         self._end()
         self._shell.close()
         self._monitor.close()
+
+    def save(self) -> None:
+        """Keep the state of this guest, which has just booted, for those like it; then close it.
+
+        Raises:
+            LabError: QEMU can't.
+        """
+        if self._state is not None:
+            saved.save(self._state, self._monitor, self.options, self.places)
+
+    def _go_on(self, state: saved.Saved) -> None:
+        """Go on from a saved state, with today's time.
+
+        Raises:
+            LabError: it can't be loaded; it is removed.
+        """
+        self._shell.expect_none()
+        try:
+            saved.load(state, self._monitor, self.places)
+        except (LabError, OSError, subprocess.CalledProcessError) as error:
+            state.forget()
+            raise LabError(f"{self.name} can't go on from {state.directory}: {error}") from error
+        self.shell(f"date -s @{time.time():.0f}")
 
     def _end(self) -> None:
         self.kill_qemu()

@@ -36,6 +36,7 @@ class BootOptions(TypedDict, total=False):
     memory: int
     release: str | None
     extra: Sequence[str]
+    fresh: bool
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class Options:
         release: the codename of the Debian that QEMU, kernel and agent come from; None for what
             the environment says (see `release.py`).
         extra: more QEMU arguments, at the end.
+        fresh: boot it, where one like it that has booted could go on (see `saved.py`).
     """
 
     name: str = "guest"
@@ -87,6 +89,7 @@ class Options:
     memory: int = 192
     release: str | None = None
     extra: Sequence[str] = ()
+    fresh: bool = False
 
     @property
     def disks(self) -> tuple[str, ...]:

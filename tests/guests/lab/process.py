@@ -87,6 +87,13 @@ def copy_disk(source: Path, target: Path) -> None:
     subprocess.run(copy, check=True, capture_output=True)
 
 
+def make_disk(path: Path, size: int) -> None:
+    """Make an empty qcow2 image of so many bytes."""
+    program = tool("qemu-img") or "qemu-img"
+    make = [program, "create", "-q", "-f", "qcow2", str(path), str(size)]
+    subprocess.run(make, check=True, capture_output=True)
+
+
 def tail(path: Path, size: int = 3000) -> str:
     """The end of a log file, without control characters; empty if there is none."""
     try:

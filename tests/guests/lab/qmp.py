@@ -10,7 +10,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from tests.guests.lab.errors import LabError, QmpError
@@ -101,6 +101,12 @@ class LabMonitor:
                 if left <= 0 or self._ended:
                     raise LabError(f"no event {name} in {timeout:g} s")
                 self._news.wait(left)
+
+    def forget(self, after: int, names: Collection[str]) -> None:
+        """Drop events of some names; `after` as in `wait_event`."""
+        with self._news:
+            later = [event for event in self._events[after:] if event["event"] not in names]
+            self._events[after:] = later
 
     def close(self) -> None:
         """Close the connection; a second time does nothing."""

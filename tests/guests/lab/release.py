@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,12 +88,18 @@ def cache_directory() -> Path:
     return cache if os.access(there, os.W_OK) else _ROOT / ".venv" / "lab"
 
 
-def keep(directory: Path) -> None:
-    """Mark a built directory as used now, and remove those beside it that were not for a month."""
+def keep(directory: Path, seconds: float = _KEPT_FOR_S) -> None:
+    """Mark a built directory as used now, and remove those beside it that were not for a month.
+
+    Args:
+        directory: the one that was built.
+        seconds: another time than a month.
+    """
     os.utime(directory)
     for other in directory.parent.iterdir():
-        if other != directory and time.time() - other.stat().st_mtime > _KEPT_FOR_S:
-            shutil.rmtree(other, ignore_errors=True)
+        with suppress(OSError):  # somebody else removes it
+            if other != directory and time.time() - other.stat().st_mtime > seconds:
+                shutil.rmtree(other, ignore_errors=True)
 
 
 def apt_of(release: Release) -> Apt:

@@ -46,6 +46,12 @@ class SerialShell:
             self._buffer = b""
             self._news.notify_all()
 
+    def expect_none(self) -> None:
+        """Say that the guest is up, and greets nobody: it was when its state was saved."""
+        with self._news:
+            self._expected_boots = self._boots
+            self._news.notify_all()
+
     def wait_ready(self, timeout: float) -> bool:
         """Wait until the guest is up; False when it is not in time (seconds), or QEMU ended."""
         with self._news:
