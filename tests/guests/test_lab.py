@@ -103,6 +103,20 @@ def test_a_state_that_can_not_be_loaded_is_made_anew(boot: Boot, tmp_path: Path)
         assert broken.exists
 
 
+@pytest.mark.parametrize("fresh", [True, False])
+def test_a_guests_second_is_a_second(boot: Boot, fresh: bool) -> None:
+    def now() -> tuple[float, float]:
+        before = time.monotonic()
+        inside = float(guest.shell("read -r up _ </proc/uptime; echo $up"))
+        return (before + time.monotonic()) / 2, inside
+
+    guest = boot(name="ticks", mounts=("a",), fresh=fresh)
+    began = now()
+    time.sleep(3.0)
+    ended = now()
+    assert (ended[1] - began[1]) / (ended[0] - began[0]) == pytest.approx(1.0, abs=0.1)
+
+
 def test_shell_tells_output_status_and_time(calm: Guest) -> None:
     assert calm.shell("echo one; echo two >&2") == "one\ntwo\n"
     assert calm.shell("printf 'a\nb'\nprintf '\\0\\036\\377'").startswith("a\nb\0\x1e")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, TypedDict
 
 from tests.guests.lab.image import Image
+from tests.guests.lab.ticks import megahertz
 
 AGENT_PORT = "org.qemu.guest_agent.0"
 # The agent's chardev label, the same as Proxmox's.
@@ -146,8 +147,10 @@ class Places:
 def kernel_arguments(options: Options) -> str:
     """The kernel's command line; `inside/init.sh` reads the words that start with `lab.`."""
     respawn = "never" if options.respawn is None else f"{options.respawn:g}"
+    rate = megahertz()
     return " ".join(
         (
+            *(() if rate is None else (f"tsc_early_khz={rate}000",)),
             "console=ttyS0 quiet loglevel=4 panic=0 mitigations=off nokaslr no_timer_check",
             "tsc=reliable i8042.noaux random.trust_cpu=on cryptomgr.notests noreplace-smp",
             # Self-tests and tracing, a third of a second; names that a kernel lacks are ignored.
