@@ -68,9 +68,7 @@ class AgentFaults(Machine):
 
         It also holds for an agent that has ended already.
         """
-        self._respawn = seconds
-        policy = "never" if seconds is None else f"{seconds:g}"
-        self.shell(f"echo {policy} >/run/lab/respawn; echo policy >/run/lab/control")
+        self.shell(self._respawn_command(seconds))
 
     def agent_deaths(self) -> int:
         """How many agents have ended since boot, in whatever way."""
@@ -104,12 +102,7 @@ class AgentFaults(Machine):
 
     def clear_hook(self) -> None:
         """Remove the hook and kill every run of it; an agent that waits for one sees it fail."""
-        self._hook = None
-        self.shell(
-            "rm -f /run/lab/hook; touch /run/lab/hook.pids\n"
-            "while read -r pid; do kill -KILL -$pid 2>/dev/null; done </run/lab/hook.pids\n"
-            "rm -f /run/lab/hook.pids"
-        )
+        self.shell(self._clear_hook_command())
 
     def hook_log(self) -> list[str]:
         """What the hook was called with since boot, in order: "freeze" and "thaw".
@@ -117,6 +110,22 @@ class AgentFaults(Machine):
         Calls are recorded whether or not a hook is set.
         """
         return self.shell("cat /run/lab/hook.log 2>/dev/null || true").split()
+
+    def _respawn_command(self, seconds: float | None) -> str:
+        """Take a respawn policy as the one to be; gives the command that makes it so."""
+        self._respawn = seconds
+        policy = "never" if seconds is None else f"{seconds:g}"
+        return f"echo {policy} >/run/lab/respawn; echo policy >/run/lab/control"
+
+    def _clear_hook_command(self) -> str:
+        """Take it that there is no hook; gives the command that makes it so."""
+        self._hook = None
+        return (
+            "if [ -e /run/lab/hook.pids ]; then\n"
+            "while read -r pid; do kill -KILL -$pid 2>/dev/null; done </run/lab/hook.pids\n"
+            "fi\n"
+            "rm -f /run/lab/hook /run/lab/hook.pids"
+        )
 
     def _restore(self) -> None:
         """After a boot: what a real guest would have kept on its root disk."""

@@ -12,6 +12,14 @@ from tests.guests.lab.agents import AgentFaults
 from tests.guests.lab.errors import LabError, ShellError
 from tests.guests.lab.shell import wait_until
 
+# Two looks: the clock of the time of access moves every 4 ms only.
+_LOOK = "sh /lab/writable.sh $m || { sleep 0.02; sh /lab/writable.sh $m; }"
+_FILE = "/mnt/$m/written-$$"
+_WRITE = f"""
+    {{ {_LOOK}; }} && dd if=/dev/zero of={_FILE} bs=4k count=1 conv=fsync 2>/dev/null &&
+    rm {_FILE} && echo $m;
+"""
+
 
 @dataclass(frozen=True)
 class WriteLoad:
@@ -40,9 +48,8 @@ class FileSystems(AgentFaults):
         kernel flushes it.
         """
         names = " ".join(self.options.mounts)
-        # Two looks: the clock of the time of access moves every 4 ms only.
-        look = "sh /lab/writable.sh $m || { sleep 0.02; sh /lab/writable.sh $m; } || echo $m"
-        return set(self.shell(f"for m in {names}; do {look}; done", timeout=20.0).split())
+        look = f"for m in {names}; do {_LOOK} || echo $m; done"
+        return set(self.shell(look, timeout=20.0).split())
 
     def writable(self, mount: str, timeout: float = 2.0) -> bool:
         """Whether a file on a mount can be written and synced within so many seconds.
@@ -73,7 +80,17 @@ class FileSystems(AgentFaults):
         Raises:
             AssertionError: one can't; it is named.
         """
-        stuck = [mount for mount in self.options.mounts if not self.writable(mount, timeout)]
+        # All at once first: each command of its own costs the emulation as much as what it does.
+        try:
+            done = self.shell(
+                f"for m in {' '.join(self.options.mounts)}; do {_WRITE} done", timeout
+            )
+        except ShellError as error:
+            if error.code is None:
+                raise
+            done = error.output
+        rest = [mount for mount in self.options.mounts if mount not in done.split()]
+        stuck = [mount for mount in rest if not self.writable(mount, timeout)]
         assert not stuck, f"{self.name}: not writable: {', '.join(stuck)}"
 
     @contextmanager
@@ -138,9 +155,13 @@ class FileSystems(AgentFaults):
         Returns:
             The names of those that were frozen.
         """
+        return self.shell(self._thaw_command(mount)).split()
+
+    def _thaw_command(self, mount: str | None = None) -> str:
+        """The command that thaws, and says what was frozen."""
         names = self.options.mounts if mount is None else (mount,)
         thaw = "fsfreeze --unfreeze /mnt/$m 2>/dev/null && echo $m"
-        return self.shell(f"for m in {' '.join(names)}; do {thaw}; done; true").split()
+        return f"for m in {' '.join(names)}; do {thaw}; done; true"
 
     def slow_flush(self, seconds: float) -> None:
         """Make the next freeze spend about so many seconds in the kernel, flushing disk b."""

@@ -83,12 +83,12 @@ class Guest(FileSystems):
         elif state != "running":
             self.reset(wait=False)
         self.wait_ready()
-        self.clear_hook()
-        self.set_respawn(self.options.respawn)
         if "b" in self.options.mounts:
             self.throttle(self.options.throttle)
-        self.thaw_inside()
-        self.shell(_FORGET_FREEZE, timeout=30.0)
+        # In one go: each command costs the emulation as much as what it does.
+        respawn = self._respawn_command(self.options.respawn)
+        script = [self._clear_hook_command(), respawn, self._thaw_command(), _FORGET_FREEZE]
+        self.shell("\n".join(script), timeout=60.0)
         if self.options.autostart and self.options.agent != "none":
             wait_until(self._agent_runs, 20.0, "the agent")
 
