@@ -14,6 +14,7 @@ from textual.pilot import Pilot
 
 from tests.benchmarks.big_fleets import FewSeconds, Second, Turmoil, big_fleet
 from tests.benchmarks.children import Grid
+from tests.benchmarks.effort import amount
 from tests.benchmarks.on_pty import OnPty, on_pty
 from tests.console.driving import LARGE, make_app
 from tests.console.fakes import StillClock
@@ -21,9 +22,9 @@ from tui.console.model.order import Order
 
 Record = Callable[[str, object], None]
 
-REFRESHES = 25
-KEYS = 150
-STARTS = 7
+REFRESHES = amount(25, 9)
+KEYS = amount(150, 50)
+STARTS = amount(7, 3)
 BY_NAME = "s"  # the key that leads from the first order to the second
 CHILD = ("-m", "tests.benchmarks.children")
 EMPTY = ("-m", "tests.benchmarks.empty")
@@ -126,6 +127,7 @@ def bytes_of(program: str, keys: str = "") -> float:
         for _ in range(REFRESHES):
             before = running.written
             os.write(mouth, b"!")
+            running.wait_for("", before + 1)  # on a busy machine it is quiet before, too
             running.wait_until_quiet(0.15)
             taken.append(running.written - before)
     os.close(mouth)

@@ -21,6 +21,7 @@ from agentclient.backends.drill.troubles import Trouble
 from agentclient.holder.client import HolderClient
 from agentclient.model.states import FreezeState
 from agentclient.model.vm import Vm
+from tests.benchmarks.effort import amount
 from tests.drilled import drill_of
 from tests.guests.command import holders_of
 
@@ -28,6 +29,7 @@ Record = Callable[[str, object], None]
 
 GUESTS = 200
 PATIENCE_S = 30.0
+HELD_S = amount(5.0, 3.0)
 
 
 @contextmanager
@@ -83,7 +85,7 @@ def test_a_killed_console_with_two_hundred_guests(kills: int, record_property: R
             with console(drill.vms, "--hold", "100", "--at-once", str(GUESTS)) as child:
                 (holder,) = holders_of(child.pid)
                 before, began = cpu_s(holder), time.monotonic()
-                time.sleep(5.0)
+                time.sleep(HELD_S)
                 share = (cpu_s(holder) - before) / (time.monotonic() - began) * 100
                 memory = pss_mib(holder)
                 killed = time.monotonic()
