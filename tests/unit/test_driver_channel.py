@@ -155,3 +155,8 @@ def test_with_a_dead_holder_it_goes_on_through_the_connection_itself(stage: Stag
 def test_without_a_monitor_it_connects_all_the_same(blind: Stage) -> None:
     assert blind.breaks().ended
     assert blind.driver.reconnect().connected
+
+
+def test_without_a_monitor_no_time_is_spent_on_looks(blind: Stage) -> None:
+    assert blind.round(0.5, 0.05).view is None
+    assert blind.took_s == pytest.approx(0.5)

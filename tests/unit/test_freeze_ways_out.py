@@ -315,6 +315,7 @@ def test_a_guest_that_is_found_nowhere_is_looked_for_within_a_bound(
     assert outcome.stuck is Stuck.MIGRATED
     assert 5.0 <= migrations.searches[-1] - migrations.searches[0] < 5.5
     assert migrations.thaws == []
+    assert stage.holder.words()[-1] == "take", "what is not settled is not let go"
 
 
 def test_a_thaw_in_vain_where_it_runs_now_is_told_with_the_command_for_there(
