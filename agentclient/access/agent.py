@@ -27,7 +27,7 @@ from agentclient.protocol.qga_commands import STATUS
 from agentclient.protocol.qga_events import Dropped, Failure, PassedOver, Reply, Synced, WireEvent
 from agentclient.protocol.qga_replies import (
     AgentInfo,
-    Listed,
+    FileSystemList,
     agent_info,
     file_systems,
     file_systems_counted,
@@ -196,7 +196,7 @@ class GuestAgent:
             raise self._wrong("guest-info", value)
         return info
 
-    def fsinfo(self, timeout_s: float | None = None) -> Listed:
+    def fsinfo(self, timeout_s: float | None = None) -> FileSystemList:
         """Ask ``guest-get-fsinfo``: the mounted file systems, safe to show.
 
         Raises:

@@ -1,4 +1,4 @@
-"""The last judgement on a freeze: is the window that was verified the one that was thawed? Pure.
+"""The final outcome of a freeze: was what was verified still so when it was thawed? Pure.
 
 *Certified* needs a window that was verified, the status just before the thaw, a thaw's count that
 equals the freeze's, a port that never closed, and nothing that speaks against (P3).
@@ -57,8 +57,8 @@ def conclude(
 
 
 def _reason(outcome: Outcome, report: ThawReport) -> str:
-    """Return what is to be said in the end: a half freeze was judged while it lasted."""
-    said = _over(outcome, report) if report.settled else outcome.reason
+    """Return the final reason: the verdict's, in the past tense, and the thaw's where it adds."""
+    said = _past(outcome, report) if report.settled else outcome.reason
     failed = report.error is not None and outcome.kind is not OutcomeKind.BROKEN
     told = failed or outcome.cause is Cause.MIGRATED  # and where it runs now
     if report.settled and outcome.kind is not OutcomeKind.PARTIAL and not told:
@@ -66,8 +66,8 @@ def _reason(outcome: Outcome, report: ThawReport) -> str:
     return f"{said}; {report.reason}"
 
 
-def _over(outcome: Outcome, report: ThawReport) -> str:
-    """Return what a freeze was, now that nothing is frozen any more."""
+def _past(outcome: Outcome, report: ThawReport) -> str:
+    """Return a verdict's reason in the past tense, now that nothing is frozen any more."""
     if outcome.kind is not OutcomeKind.VERIFIED:
         return outcome.reason
     if outcome.cause is None and report.count is not None:
@@ -75,8 +75,13 @@ def _over(outcome: Outcome, report: ThawReport) -> str:
     return outcome.reason.replace(FROZEN, WAS_FROZEN, 1)
 
 
-def learned(verdict: Outcome, report: ThawReport) -> Outcome:
-    """Return a lost freeze's verdict as a half one, where the next agent found something frozen."""
+def revised_by_thaw(verdict: Outcome, report: ThawReport) -> Outcome:
+    """Return the verdict on a lost freeze as *partial*, where something was found frozen after all.
+
+    Args:
+        verdict: what was concluded before the thaw.
+        report: what the thaw found.
+    """
     if verdict.kind is not OutcomeKind.LOST:
         return verdict
     if report.before is not FreezeState.FROZEN and not report.count:

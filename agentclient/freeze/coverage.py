@@ -2,9 +2,9 @@
 
 The agent counts file systems by device, skips silently what can't freeze (protocol §3.14) and
 ignores unknown mount points silently (§3.10); so what it should freeze is worked out here, from
-``guest-get-fsinfo`` asked just before. That list has the mount that was made last at its head, on
-Linux and on FreeBSD. A path leads to what was mounted there last: a file system below another
-one can't be reached by its agent, which opens paths.
+``guest-get-fsinfo`` asked just before. That list begins with the mount that was made last, on Linux
+and on FreeBSD. A path leads to what was mounted there last: the agent, which opens paths, can't
+reach a file system that is mounted over.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class Coverage:
 
     @cached_property
     def along(self) -> tuple[FileSystem, ...]:
-        """What freezes along with the mount points that were asked for, being on their devices."""
+        """The mounts that freeze as well, since they are on the devices that were asked for."""
         return tuple(
             one
             for one in self.file_systems

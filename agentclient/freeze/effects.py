@@ -1,4 +1,4 @@
-"""What the pure machines of the freeze and of the thaw ask their driver to do."""
+"""The effects: what the pure machines of the freeze and of the thaw ask their driver to do."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ from agentclient.model.states import Level
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Write a request."""
+    """Write a request to the agent.
+
+    Attributes:
+        ticket: the machine's number for it; the answer comes back with it.
+        command: the agent's command.
+        arguments: its arguments; None if it has none.
+    """
 
     ticket: int
     command: str
@@ -20,14 +26,25 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Resync:
-    """Write a sync; everything that stands before its answer is read first."""
+    """Write a sync: its answer tells that everything before it has been read (protocol §2.1).
+
+    Attributes:
+        ticket: the machine's number for it.
+    """
 
     ticket: int
 
 
 @dataclass(frozen=True, slots=True)
 class Tell:
-    """Say what happened, and what it means."""
+    """Report what happened to the operator: one event.
+
+    Attributes:
+        kind: what happened.
+        level: how much it matters.
+        text: one sentence for a person, safe to show.
+        fields: what a program reads beside it.
+    """
 
     kind: EventKind
     level: Level
@@ -37,3 +54,4 @@ class Tell:
 
 Effect = Send | Resync | Tell
 NewTicket = Callable[[], int]
+"""Returns a number that no request of the same connection has had."""

@@ -1,4 +1,4 @@
-"""What was seen of one freeze, and which way each piece of it points. Pure."""
+"""The evidence for and against one freeze: each fact, and which way it points (P3). Pure."""
 
 from __future__ import annotations
 

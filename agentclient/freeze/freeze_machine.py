@@ -24,7 +24,7 @@ from agentclient.freeze.effects import Effect, NewTicket, Resync, Send, Tell
 from agentclient.freeze.freeze_plan import FreezePlan, FreezeStage
 from agentclient.freeze.freeze_schedule import FreezeSchedule, watch_every_s
 from agentclient.freeze.judgement import Judgement
-from agentclient.freeze.port_watch import CHANGE_TEXT, DEATHS, Change, PortWatch
+from agentclient.freeze.port_watch import CHANGE_TEXT, GUEST_ENDED, Change, PortWatch
 from agentclient.freeze.thaw_plan import ThawReport
 from agentclient.freeze.window import Window
 from agentclient.model.snapshot import MonitorView
@@ -217,13 +217,13 @@ class FreezeMachine:
             return [texts.flooded(how), *self.end_hold(now)]
         if self._seen.succeeded:
             return [texts.flooded(how), *self._answered(now)]
-        self.watch.explain(Cause.CHANNEL_BROKEN)
+        self.watch.on_cause(Cause.CHANNEL_BROKEN)
         return [texts.flooded(how), *self._lost(now, how)]
 
     def on_stream_ended(self, now: float, text: str) -> list[Effect]:
         """The channel broke: nothing more will come through it."""
         self._seen.passed_over = self._seen.passed_over or not self._seen.replied
-        self.watch.explain(Cause.CHANNEL_BROKEN)
+        self.watch.on_cause(Cause.CHANNEL_BROKEN)
         self.watch.ever_closed = True
         if self.stage in _OVER:
             return []
@@ -298,7 +298,7 @@ class FreezeMachine:
     def _changed(self, now: float, change: Change) -> list[Effect]:
         if change in (Change.BLOCKED, Change.RELEASED) or self.stage in _CONCLUDED:
             return []
-        if change in DEATHS:
+        if change in GUEST_ENDED:
             return self._lost(now, CHANGE_TEXT[change])
         match self.stage:
             case FreezeStage.PENDING | FreezeStage.CHECKING if change is not Change.OPENED:
@@ -334,7 +334,7 @@ class FreezeMachine:
         effects: list[Effect] = [texts.status(self._seen.status)]
         match self.stage:
             case FreezeStage.DRAINING:
-                self.watch.answered_anew()
+                self.watch.on_new_agent()
                 effects += self._lost(now, "a new agent answers, the freeze was not answered")
             case FreezeStage.CHECKING:
                 effects += self._lost(now, "an error")

@@ -8,7 +8,7 @@ from agentclient.freeze.effects import Tell
 from agentclient.freeze.freeze_plan import FreezePlan, FreezeStage
 from agentclient.freeze.port_watch import CHANGE_TEXT, RELEASED_BY, Change, PortWatch
 from agentclient.freeze.verdict import LEVELS
-from agentclient.freeze.window import LOST, WINDOWS_S, Window
+from agentclient.freeze.window import WINDOWS_LOST, WINDOWS_S, Window
 from agentclient.model.durations import in_words
 from agentclient.model.events import EventKind
 from agentclient.model.outcome import Outcome
@@ -171,7 +171,7 @@ def held(hold_s: float, plan: FreezePlan) -> list[Tell]:
         text = f"held for {own} once its group is frozen, waited for up to {in_words(bridge_s)}"
     tell = Tell(EventKind.HELD, Level.GOOD, text, {"hold_s": hold_s})
     if plan.windows and hold_s > WINDOWS_S:
-        return [tell, Tell(EventKind.NOTE, Level.WARNING, f"beware: {LOST}")]
+        return [tell, Tell(EventKind.NOTE, Level.WARNING, f"beware: {WINDOWS_LOST}")]
     return [tell]
 
 

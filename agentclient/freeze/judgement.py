@@ -7,7 +7,7 @@ What was seen is in `agentclient.freeze.observations`, how it is judged in `verd
 from __future__ import annotations
 
 from agentclient.freeze import freeze_texts as texts
-from agentclient.freeze.certificate import conclude, learned
+from agentclient.freeze.certificate import conclude, revised_by_thaw
 from agentclient.freeze.effects import Tell
 from agentclient.freeze.evidence import Facts
 from agentclient.freeze.freeze_plan import FreezePlan
@@ -135,7 +135,7 @@ class Judgement:
         vague, known = (Cause.CHANNEL_BROKEN, Cause.VM_GONE), (Cause.VM_GONE, Cause.MIGRATED)
         if self.verdict.cause in vague and watch.cause in known:
             self.verdict = self.verdict._replace(cause=watch.cause)  # why is known by now
-        better = learned(self.verdict, report)
+        better = revised_by_thaw(self.verdict, report)
         if better is not self.verdict:
             tells.append(self._revised(now, better))
         outcome = conclude(self.verdict, report, window, watch, now - self._schedule.sent_at)

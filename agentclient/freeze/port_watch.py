@@ -1,4 +1,4 @@
-"""What changed between two looks at a VM's monitor. Pure; used by freeze and thaw alike."""
+"""What changed between two looks at a VM's monitor: its port, its run state, its counters. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RELEASED_BY = {
 
 
 class Change(StrEnum):
-    """What one look showed that the look before did not."""
+    """What one look showed that the look before did not; the texts are in `CHANGE_TEXT`."""
 
     CLOSED = "closed"
     OPENED = "opened"
@@ -38,7 +38,7 @@ class Change(StrEnum):
 _CLOSINGS = frozenset(
     {Change.CLOSED, Change.RESTARTED, Change.DEVICE_RESET, Change.RESET, Change.GONE}
 )
-DEATHS = frozenset({Change.GONE, Change.MIGRATED, Change.SHUTDOWN, Change.PANICKED})
+GUEST_ENDED = frozenset({Change.GONE, Change.MIGRATED, Change.SHUTDOWN, Change.PANICKED})
 CHANGE_TEXT = {
     Change.CLOSED: "the agent's port closed",
     Change.OPENED: "the agent's port opened: an agent is there again",
@@ -64,9 +64,9 @@ _CAUSES = {
     Change.SHUTDOWN: Cause.GUEST_SHUTDOWN,
     Change.PANICKED: Cause.GUEST_PANICKED,
 }
-# A guest that was reset or that died explains a closed port better than an agent that left. The
-# best explanation comes last: a guest that shuts down resets its devices on its way out.
-_STRONG = (
+# A guest that was reset or that ended explains a closed port better than an agent that left. The
+# best explanation comes last: a guest that shuts down resets its devices while it does so.
+_EXPLAINS_MORE = (
     Cause.UNKNOWN,  # a device that was set up anew: which of the others it is can't be told
     Cause.GUEST_PANICKED,
     Cause.GUEST_RESET,
@@ -74,17 +74,28 @@ _STRONG = (
     Cause.VM_GONE,
     Cause.MIGRATED,
 )
-# An index of a queue counts to this; and between two looks no agent reads so many commands.
+# An index of a queue has 16 bits; and between two looks no agent reads so many commands.
 _INDEXES = 1 << 16
 _MOST_READS = 1024
 
 
 class PortWatch:
-    """The agent's port and the VM's run state, from a baseline on.
+    """The agent's port and the VM's run state, from a baseline on (protocol §1.10).
 
     Args:
         baseline: what was seen before the freeze was sent.
         now: when that was (seconds of the monotonic clock).
+
+    Attributes:
+        view: the last look; its counter of written bytes is the last one that was seen.
+        seen_at: when the port's state was last seen; None if never.
+        ever_closed: the port has closed since the baseline, or its channel broke.
+        reset: QEMU told that the guest was reset.
+        device_reset: the port's device was set up anew, perhaps by a reset.
+        cause: why the port closed; None while it has not.
+        read: whether the agent has read a command since the baseline; None if that can't be seen.
+        written_now: the host's counter of written bytes by the last look; None if that had none.
+        changes: everything that changed since the baseline, oldest first.
     """
 
     def __init__(self, baseline: MonitorView, now: float) -> None:
@@ -96,7 +107,7 @@ class PortWatch:
         self._run_state = baseline.run_state
         self._blocked_since: float | None = None
         self._blocked_s = 0.0
-        self._died = False
+        self._ended = False
         self._slept = False
         self._migrating = baseline.run_state is RunState.MIGRATING
         self.view = baseline
@@ -146,8 +157,16 @@ class PortWatch:
         return self._blocked_s + (now - since if since is not None else 0.0)
 
     def on_look(self, now: float, view: MonitorView) -> list[Change]:
-        """Take one look; return what is new, the gravest first."""
-        changes = self._deaths(view) + self._resets_seen(view) + self._port_changes(view)
+        """Take one look at the monitor.
+
+        Args:
+            now: seconds of the monotonic clock.
+            view: what it showed.
+
+        Returns:
+            What the look before did not show, the gravest first.
+        """
+        changes = self._ends(view) + self._resets_seen(view) + self._port_changes(view)
         changes += self._run_state_changes(now, view)
         self.changes += changes
         for change in changes:
@@ -156,7 +175,7 @@ class PortWatch:
             self.seen_at = now
             self._open = view.port_open
         if view.port_open and view.run_state is RunState.RUNNING:
-            self._slept = False  # awake, and its queues are set up: from now on a reset is one
+            self._slept = False  # awake, and its queues are set up: what falls now is a reset
         if view.reads is not None and self._baseline.reads is not None:
             self.read = bool(self.read) or view.reads != self._baseline.reads
         written = self.written_now = view.written_bytes
@@ -165,16 +184,16 @@ class PortWatch:
         )
         return changes
 
-    def _deaths(self, view: MonitorView) -> list[Change]:
-        deaths = {
+    def _ends(self, view: MonitorView) -> list[Change]:
+        ends = {
             RunState.MIGRATED: Change.MIGRATED,
             RunState.SHUTDOWN: Change.SHUTDOWN,
             RunState.PANICKED: Change.PANICKED,
         }
-        change = Change.GONE if view.gone else deaths.get(view.run_state)
-        if change is None or self._died:
+        change = Change.GONE if view.gone else ends.get(view.run_state)
+        if change is None or self._ended:
             return []
-        self._died = True
+        self._ended = True
         return [change]
 
     def _resets_seen(self, view: MonitorView) -> list[Change]:
@@ -187,7 +206,8 @@ class PortWatch:
             self._openings = view.openings
         if told:
             return [Change.RESET]
-        # The first may have counted up again before a look sees it; then the second has not.
+        # The counter of openings may have counted up again before a look sees that it fell; then
+        # the index of reads has not.
         # A counter that fell, or that wrapped (it has 16 bits), proves no reset: a guest that loads
         # the port's driver anew stays frozen. Nor is waking up one, which sets up the queues anew
         # (protocol §1.13).
@@ -210,20 +230,20 @@ class PortWatch:
             return [Change.RESTARTED if view.sole_port else Change.HINT]
         return []
 
-    def explain(self, cause: Cause) -> None:
-        """Take a cause that was seen elsewhere; the VM's own end explains more."""
+    def on_cause(self, cause: Cause) -> None:
+        """Take a cause that no look has shown; a VM that has ended explains more than it."""
         if self.cause not in (Cause.VM_GONE, Cause.GUEST_SHUTDOWN, Cause.MIGRATED):
             self.cause = cause
 
-    def found_gone(self) -> None:
-        """The VM has gone, as something else than a look has proven."""
-        if not self._died:
-            self._died = True
+    def on_gone(self) -> None:
+        """Take that the VM has gone, which something else than a look has proven (P9)."""
+        if not self._ended:
+            self._ended = True
             self.changes.append(Change.GONE)
             self._note(Change.GONE)
 
-    def answered_anew(self) -> None:
-        """An agent answered after the port had closed: it is there before a look has shown it."""
+    def on_new_agent(self) -> None:
+        """Take that an agent answered after the port had closed, before a look has shown it."""
         if self.cause is Cause.AGENT_GONE:
             self.cause = Cause.AGENT_RESTARTED
 
@@ -275,4 +295,4 @@ def _began_anew(before: int | None, after: int | None) -> bool:
 
 def _strength(cause: Cause | None) -> int:
     """Return how well `cause` explains a closed port."""
-    return _STRONG.index(cause) if cause in _STRONG else -1
+    return _EXPLAINS_MORE.index(cause) if cause in _EXPLAINS_MORE else -1

@@ -1,7 +1,7 @@
-"""The freeze and the thaw that follows it, as one pure procedure: no freeze ends without its thaw.
+"""The freeze and the thaw that follows it, as one pure machine: no freeze without its thaw (P4).
 
-It hands everything that happens to both machines, begins the thaw when the freeze may have run,
-and gives the thaw's result back for the last judgement.
+The procedure passes everything that happens to both machines, begins the thaw when the freeze may
+have run, and passes the thaw's report to the freeze's judgement.
 """
 
 from __future__ import annotations
@@ -34,16 +34,19 @@ class FreezeProcedure:
         plan: what is to be frozen.
         new_ticket: numbers for the requests.
         now: seconds of the monotonic clock.
-        hands_over: whoever drives it hands over a guest whose thaw has ended in vain (`unsettled`),
-            before the last word is said.
-        follows: somebody looks for a VM that has migrated away, before the last word.
+        hands_over: the driver hands over to a holder what was not acknowledged to be thawed, before
+            the outcome is concluded (see `unsettled`).
+        follows: the driver looks for a VM that has left its process, before the outcome is
+            concluded (see `wants_target`).
 
     Attributes:
-        unsettled: what the thaw came to that has ended in vain, until `on_left` is called.
-        apart: is asked for the last word: why the group that it belongs to was not frozen together;
-            None if it was, or is none.
-        wants_target: it has left this process: what is known of where it runs goes to
-            `on_followed`.
+        freeze: the freeze's machine.
+        thaw: the thaw's machine; None until the thaw begins.
+        unsettled: the report of a thaw that was not acknowledged, until `on_handed_over` is called.
+        apart: is called when the outcome is concluded, and returns why the freeze's group was not
+            frozen together; None if it was, or if there is no group.
+        wants_target: the VM has left its process, perhaps for another one: the driver looks for
+            that one, and calls `on_target_searched`.
     """
 
     def __init__(
@@ -67,13 +70,13 @@ class FreezeProcedure:
         self.thaw: ThawMachine | None = None
         self._broke: str | None = None
         self._broke_pending = False
-        self._taken = False
+        self._taken_over = False
         self._follows = follows
         self.wants_target = False
 
     @property
     def outcome(self) -> Outcome | None:
-        """The outcome, once everything has ended."""
+        """The outcome; None until everything has ended."""
         return self._judgement.outcome
 
     @property
@@ -131,24 +134,18 @@ class FreezeProcedure:
         return effects + self._hand_over(now)
 
     def on_flood(self, now: float, text: str) -> list[Effect]:
-        """Nothing but noise comes through the channel."""
+        """Take that nothing but noise comes through the channel."""
         if self.outcome is not None:
             return []
         return self.freeze.on_flood(now, text) + self._hand_over(now)
 
     def on_stream_ended(self, now: float, text: str, *, gone: bool | None) -> list[Effect]:
-        """The channel broke: nothing more will come through it, and another one is wanted.
-
-        Args:
-            now: seconds of the monotonic clock.
-            text: why, as far as it is known.
-            gone: whether the VM has gone with it.
-        """
+        """Take that the channel broke: another one is wanted; see `Machine.on_stream_ended`."""
         if self.outcome is not None:
             return []
         if gone:
-            self.freeze.watch.found_gone()
-        # It may run on in the guest, which can answer nobody now: its thaw waits as long for it.
+            self.freeze.watch.on_gone()
+        # The freeze may still run in the guest: its thaw waits as long as the freeze would have.
         pending = self._judgement.awaits_answer
         self._broke_pending = self._broke_pending or pending
         self._broke = text
@@ -164,56 +161,50 @@ class FreezeProcedure:
         return self.thaw is not None and self.thaw.wants_connection(now)
 
     def on_connected(self, now: float) -> list[Effect]:
-        """Another channel to the same guest was opened, so that it can be thawed."""
+        """Take that another channel to the same guest was opened."""
         self._broke = None
         effects = self.thaw.on_connected(now) if self.thaw is not None else []
         return effects + self._hand_over(now)
 
     def on_connect_failed(self, now: float, text: str, *, gone: bool | None) -> list[Effect]:
-        """No channel could be opened.
-
-        Args:
-            now: seconds of the monotonic clock.
-            text: why not, one clause.
-            gone: whether the VM has gone.
-        """
+        """Take that no channel could be opened; see `Machine.on_connect_failed`."""
         effects = self.thaw.on_connect_failed(now, text, gone=gone) if self.thaw is not None else []
         return effects + self._hand_over(now)
 
     def on_taken_over(
         self, now: float, why: str, report: ThawReport, *, over: bool
     ) -> list[Effect]:
-        """The holder has taken the conversation, and thawed: its report is the last word.
+        """Take that the holder took the channel over and thawed: conclude with its report.
 
         Args:
             now: seconds of the monotonic clock.
-            why: why it has.
-            report: what its thaw came to.
-            over: the hold had come to its end by then.
+            why: why the holder took over, one clause.
+            report: what the holder's thaw came to.
+            over: the hold had ended before that.
         """
         short = f"the hold was cut short: the holder thawed it, since {why}"
         effects = [] if over else self.freeze.break_window(now, short)
         text = f"the holder took over, since {why}; what it found: {report.reason}"
         tell = Tell(EventKind.NOTE, Level.WARNING, text)
-        self._taken = True
+        self._taken_over = True
         return [tell, *effects, *self._ended(now, report)]
 
-    def on_left(self, now: float, report: ThawReport) -> list[Effect]:
-        """It was handed over, or nobody was found who goes on: say the last word.
+    def on_handed_over(self, now: float, report: ThawReport) -> list[Effect]:
+        """Take that the guest was handed over, or that nobody could take it: conclude the outcome.
 
         Args:
             now: seconds of the monotonic clock.
-            report: as `unsettled`, with who thaws now.
+            report: `unsettled`, with the holder that thaws now.
         """
         self.unsettled = None
-        return self.freeze.on_thawed(now, report, taken=self._taken, apart=self.apart())
+        return self.freeze.on_thawed(now, report, taken=self._taken_over, apart=self.apart())
 
-    def on_followed(self, now: float, report: ThawReport | None) -> list[Effect]:
-        """It was looked for where else it may run.
+    def on_target_searched(self, now: float, report: ThawReport | None) -> list[Effect]:
+        """Take that the driver has looked for the process in which the VM runs now.
 
         Args:
             now: seconds of the monotonic clock.
-            report: what its thaw there came to; None if it was not found.
+            report: what the thaw there came to; None if no such process was found.
         """
         self.wants_target = False
         if report is None or self._judgement.outcome is not None:
@@ -233,7 +224,7 @@ class FreezeProcedure:
         return effects
 
     def progress(self, now: float) -> Progress:
-        """Return how far it has got, for the screen."""
+        """Return how far the operation is, for the screen."""
         freeze, thaw, window = self.freeze, self.thaw, self.freeze.window
         waiting_for = texts.waiting_for(freeze.stage, freeze.watch)
         return Progress(
@@ -286,7 +277,7 @@ class FreezeProcedure:
 
     def _ended(self, now: float, report: ThawReport) -> list[Effect]:
         elsewhere = self.freeze.watch.cause in (Cause.MIGRATED, Cause.VM_GONE)
-        if self._follows and elsewhere and not self._taken:
+        if self._follows and elsewhere and not self._taken_over:
             self._follows, self.wants_target = False, True
         if self.wants_target:
             return []
@@ -294,7 +285,7 @@ class FreezeProcedure:
         if self._hands_over and not report.settled and not nobody:
             self.unsettled = report
             return []
-        return self.freeze.on_thawed(now, report, taken=self._taken, apart=self.apart())
+        return self.freeze.on_thawed(now, report, taken=self._taken_over, apart=self.apart())
 
     def _thaw_plan(self, now: float) -> ThawPlan:
         freeze = self.freeze
@@ -314,9 +305,9 @@ class FreezeProcedure:
         )
 
     def _free_thaw(self, now: float) -> None:
-        """The thaw's own bound begins when the freeze before it is out of the way."""
+        """Let the thaw's own bound begin once no freeze stands before the thaw any more."""
         if self.thaw is None or self._broke_pending:
-            return  # its answer was lost with its channel: the agent's next one tells
+            return  # the freeze's answer was lost with its channel: the agent's next answer tells
         if not self._judgement.seen.pending or self.freeze.watch.ever_closed:
             self.thaw.on_freeze_settled(now)
 

@@ -1,7 +1,7 @@
-"""Why not? What would refuse a freeze of a VM, or make it risky, as far as it is known now. Pure.
+"""What would refuse a freeze of a VM, or make it risky, as far as it is known now. Pure.
 
-The row, the confirmation and ``frostwatch doctor VM`` say it before the key is pressed; the core
-decides again when the freeze is asked for (`agentclient.operations.preflight`).
+The row, the confirmation and ``frostwatch doctor VM`` say it before a freeze is asked for; then
+`agentclient.operations.preflight` decides.
 """
 
 from __future__ import annotations

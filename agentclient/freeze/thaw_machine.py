@@ -20,7 +20,7 @@ from typing import Final
 from agentclient.freeze import thaw_texts as texts
 from agentclient.freeze.effects import Effect, NewTicket, Resync, Send, Tell
 from agentclient.freeze.port_watch import Change, PortWatch
-from agentclient.freeze.thaw_plan import ThawPlan, ThawReport, ThawState
+from agentclient.freeze.thaw_plan import ThawPlan, ThawReport, ThawStage
 from agentclient.freeze.thaw_schedule import ThawSchedule
 from agentclient.model.events import EventKind
 from agentclient.model.request import Extension, Instruction
@@ -53,7 +53,7 @@ class ThawMachine:
         self._plan = plan
         self._watch = watch
         self._ticket = new_ticket
-        self.state = ThawState.THAWING
+        self.stage = ThawStage.THAWING
         self.report: ThawReport | None = None
         self.started_at = now
         self._schedule = ThawSchedule(plan.timeout_s, plan.patience_s, now)
@@ -98,18 +98,18 @@ class ThawMachine:
     @property
     def wakes_at(self) -> float:
         """When `on_tick` has something to do at the latest."""
-        schedule, connecting = self._schedule, self.state is ThawState.RECONNECTING
+        schedule, connecting = self._schedule, self.stage is ThawStage.RECONNECTING
         return min(schedule.ends_at, schedule.connect_at if connecting else schedule.retry_at)
 
     def wants_connection(self, now: float) -> bool:
         """Whether a try to connect is due; see `on_connected` and `on_connect_failed`."""
-        return self.state is ThawState.RECONNECTING and now >= self._schedule.connect_at
+        return self.stage is ThawStage.RECONNECTING and now >= self._schedule.connect_at
 
     @property
     def waiting_for(self) -> str:
         """One clause that says what is waited for."""
         return texts.waiting_for(
-            self.state,
+            self.stage,
             self._watch,
             free=self._schedule.agent_is_free,
             why_broken=self._why_broken,
@@ -124,7 +124,7 @@ class ThawMachine:
         if self._watch.run_state is RunState.PANICKED:
             return self._panicked(now)
         if not self._plan.connected:
-            self.state = ThawState.RECONNECTING
+            self.stage = ThawStage.RECONNECTING
             return []
         if not self._owned:
             return self._acquire()
@@ -132,9 +132,9 @@ class ThawMachine:
 
     def on_reply(self, now: float, event: WireEvent) -> list[Effect]:
         """Take what came from the agent."""
-        if self.state is ThawState.DONE:
+        if self.stage is ThawStage.DONE:
             return []
-        asking = self.state is ThawState.ASKING
+        asking = self.stage is ThawStage.ASKING
         match event:
             case Reply(ticket, value) if ticket == self._before_ticket:
                 return self._status_before(now, value)
@@ -172,18 +172,18 @@ class ThawMachine:
         """Take what a look at the monitor showed, where somebody else feeds the watch."""
         effects: list[Effect] = []
         for change in changes:
-            if self.state is ThawState.DONE:
+            if self.stage is ThawStage.DONE:
                 break
             effects += self._changed(now, change)
         return effects
 
     def on_tick(self, now: float) -> list[Effect]:
         """Take the time."""
-        if self.state is ThawState.DONE:
+        if self.stage is ThawStage.DONE:
             return []
         if now >= self.ends_at:
             return self._give_up(now)
-        if self.state is ThawState.RECONNECTING or now < self._schedule.retry_at:
+        if self.stage is ThawStage.RECONNECTING or now < self._schedule.retry_at:
             return []
         self._schedule.on_retried(now)
         if self._watch.open is False or self._watch.blocked:
@@ -206,7 +206,7 @@ class ThawMachine:
 
     def on_stream_ended(self, now: float, text: str, *, gone: bool | None) -> list[Effect]:
         """The channel broke: unless the VM has gone, another one is wanted."""
-        if self.state is ThawState.DONE:
+        if self.stage is ThawStage.DONE:
             return []
         if self.sent_at is not None:
             # It may have run: sent twice, its hook would run unpaired.
@@ -225,12 +225,12 @@ class ThawMachine:
 
     def _disconnected(self, now: float, text: str, gone: bool | None) -> list[Effect]:
         if gone:
-            self._watch.found_gone()
+            self._watch.on_gone()
         if self._watch.cause is Cause.MIGRATED:
             return self._migrated(now)
         if gone:
             return self._end(now, True, texts.GONE, None)
-        self.state = ThawState.RECONNECTING
+        self.stage = ThawStage.RECONNECTING
         self._owned, self._waiting, self._why_broken = False, False, text
         self._schedule.on_disconnected(now)
         return []
@@ -238,12 +238,12 @@ class ThawMachine:
     # -- sending --------------------------------------------------------------------------
 
     def _acquire(self) -> list[Effect]:
-        self.state = ThawState.ACQUIRING
+        self.stage = ThawStage.ACQUIRING
         return [self._resync()]
 
     def _begin(self, now: float, *, resync: bool) -> list[Effect]:
         """Ask, or thaw, whichever is next; where no agent is there, wait for one."""
-        self.state = ThawState.ASKING if self._ask else ThawState.THAWING
+        self.stage = ThawStage.ASKING if self._ask else ThawStage.THAWING
         self._waiting = self._watch.open is False
         if self._waiting:
             return []
@@ -251,7 +251,7 @@ class ThawMachine:
         return effects + ([self._ask_before()] if self._ask else self._send_thaw(now))
 
     def _send_thaw(self, now: float) -> list[Effect]:
-        self.state = ThawState.THAWING
+        self.stage = ThawStage.THAWING
         self._thaw = self._ticket()
         self._waiting = False
         before = [self._ask_before()] if self._before is None else []
@@ -273,7 +273,7 @@ class ThawMachine:
         self._schedule.on_agent_free(now)
         self._owned = True
         self._schedule.on_synced()
-        if self.state is not ThawState.ACQUIRING:
+        if self.stage is not ThawStage.ACQUIRING:
             return []
         return self._begin(now, resync=False)
 
@@ -284,7 +284,7 @@ class ThawMachine:
         state = freeze_state(value)
         if not self._repeated:  # behind a thaw of ours it does not tell what was before
             self._before = state
-        if self.state is not ThawState.ASKING:
+        if self.stage is not ThawStage.ASKING:
             return []
         if state is not FreezeState.THAWED and self._plan.allowed:
             return self._send_thaw(now)
@@ -310,7 +310,7 @@ class ThawMachine:
         return [tell, *self._check(now)]
 
     def _check(self, now: float) -> list[Effect]:
-        self.state = ThawState.CHECKING
+        self.stage = ThawStage.CHECKING
         self._after_ticket = self._ticket()
         self._schedule.on_asked(now)
         return [Send(self._after_ticket, STATUS)]
@@ -350,7 +350,7 @@ class ThawMachine:
                 return []
 
     def _agent_anew(self, now: float) -> list[Effect]:
-        if self.state is ThawState.RECONNECTING:
+        if self.stage is ThawStage.RECONNECTING:
             return []  # there is nothing to write to; a new channel begins with a sync
         # What was written may have died with an agent, or may still run on this one: the answer to
         # a sync tells.
@@ -380,9 +380,9 @@ class ThawMachine:
             stuck = texts.why_stuck(
                 self._watch,
                 still_frozen=self._thaws_while_frozen >= MOST_THAWS_WHILE_FROZEN,
-                connected=self.state is not ThawState.RECONNECTING,
+                connected=self.stage is not ThawStage.RECONNECTING,
             )
-        self.state = ThawState.DONE
+        self.stage = ThawStage.DONE
         self.report = ThawReport(
             self._before,
             self._count,

@@ -44,7 +44,7 @@ class ThawPlan:
     freeze_succeeded: bool = True
 
 
-class ThawState(StrEnum):
+class ThawStage(StrEnum):
     """Where a thaw is."""
 
     RECONNECTING = "reconnecting"  # there is no channel

@@ -6,7 +6,7 @@ from typing import Final
 
 from agentclient.freeze.coverage import count
 from agentclient.freeze.port_watch import RELEASED_BY, PortWatch
-from agentclient.freeze.thaw_plan import ThawPlan, ThawState
+from agentclient.freeze.thaw_plan import ThawPlan, ThawStage
 from agentclient.model.durations import in_words
 from agentclient.model.states import Cause, FreezeState, RunState, Stuck
 
@@ -20,22 +20,22 @@ RESET: Final = "the guest was reset: nothing can be frozen; its agent has not co
 DIED: Final = "the thaw died with an agent: it is sent again"
 
 
-def waiting_for(state: ThawState, watch: PortWatch, *, free: bool, why_broken: str) -> str:
+def waiting_for(stage: ThawStage, watch: PortWatch, *, free: bool, why_broken: str) -> str:
     """Return what a thaw waits for, one clause.
 
     Args:
-        state: where it is.
+        stage: where it is.
         watch: the port and the run state.
         free: the agent is not busy with a freeze any more.
         why_broken: why there is no channel, where there is none.
     """
     if watch.blocked:
         return f"the VM is {watch.run_state}: {RELEASED_BY[watch.run_state]}"
-    if state is ThawState.RECONNECTING:
+    if stage is ThawStage.RECONNECTING:
         return f"the agent's channel to be had again ({why_broken})"
     if watch.open is False:
         return "an agent to come back"
-    if state is ThawState.ACQUIRING:
+    if stage is ThawStage.ACQUIRING:
         return "the agent to answer a sync"
     if not free:
         return "the agent to finish the freeze, then the thaw"

@@ -1,4 +1,4 @@
-"""From what was seen to an outcome: promise P3 as pure functions.
+"""The verdict: from the facts of one freeze to its outcome, promise P3 as pure functions.
 
 *Verified* needs all of it: the freeze's own positive reply, that number equal to the devices that
 should freeze, status ``frozen`` asked again after it, and a port that has not closed since the

@@ -1,8 +1,8 @@
-"""A freeze's window, from its acknowledgement to its thaw, watched while it is held. Pure.
+"""A freeze's window, from the freeze's acknowledgement to the thaw, watched while it is held. Pure.
 
-A port that closes puts it *at risk*: the next agent's status settles that, as soon as there is
-one. Writes, a reset and a thawed agent *break* it. At its end the monitor is looked at once more,
-since the thaw itself writes.
+A port that closes puts the window *at risk*: the next agent's status settles that, as soon as there
+is one. Writes, a reset and an agent that says thawed *break* the window. At its end the monitor is
+looked at once more, since the thaw itself writes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from agentclient.freeze.effects import Effect, NewTicket, Resync, Send, Tell
-from agentclient.freeze.port_watch import CHANGE_TEXT, DEATHS, Change, PortWatch
+from agentclient.freeze.port_watch import CHANGE_TEXT, GUEST_ENDED, Change, PortWatch
 from agentclient.model.durations import in_words
 from agentclient.model.events import EventKind
 from agentclient.model.states import FreezeState, Level
@@ -21,7 +21,7 @@ from agentclient.protocol.qga_replies import freeze_state
 LAST_LOOK_S: Final = 0.5
 # How long a Windows guest's shadow copy keeps writes back (protocol §3.12).
 WINDOWS_S: Final = 10.0
-LOST: Final = (
+WINDOWS_LOST: Final = (
     "a Windows guest lets writes go 10 s after its freeze, whatever its agent says: the window's "
     "consistency is lost"
 )
@@ -45,9 +45,11 @@ class Window:
             None if there was none yet: then the first look from now on is where it begins.
 
     Attributes:
+        since: as given.
+        ends_at: when it is thawed on its own.
         at_risk: the port closed while it was held.
-        broken: why it is no window any more, None while it is one.
-        over: it is to be thawed now.
+        broken: why a copy that is made in it is not consistent; None while it may be.
+        over: the guest is to be thawed now.
         unseen: why the port was not seen at the last look, though it can be; None if it was.
         written_bytes: what the host saw written since; None if that can't be seen.
         whole: as given.
@@ -132,8 +134,8 @@ class Window:
             return []
         if now >= self._lost_at:
             self._lost_at = float("inf")
-            self.broken = self.broken or LOST
-            return [Tell(EventKind.CONTRADICTION, Level.ERROR, LOST), *self.on_tick(now)]
+            self.broken = self.broken or WINDOWS_LOST
+            return [Tell(EventKind.CONTRADICTION, Level.ERROR, WINDOWS_LOST), *self.on_tick(now)]
         seen = self._watch.visible or self._watch.view.written_bytes is not None
         if self._last_look_by is None and seen:
             self._last_look_by = now + LAST_LOOK_S
@@ -160,12 +162,16 @@ class Window:
         return more_s
 
     def end(self, now: float) -> list[Effect]:
-        """It has served its purpose: end it now."""
+        """End it now: it has served its purpose."""
         self.ends_at = min(self.ends_at, now)
         return self.on_tick(now)
 
     def break_now(self, why: str) -> None:
-        """It is broken beyond doubt: there is nothing left to hold."""
+        """Break and end it: a copy can't become consistent any more.
+
+        Args:
+            why: one sentence.
+        """
         self.broken = self.broken or why
         self.over = True
 
@@ -174,7 +180,7 @@ class Window:
         return [Tell(EventKind.NOTE, Level.INFO, f"thawing after {in_words(now - self.since)}")]
 
     def _changed(self, change: Change) -> list[Effect]:
-        if change is Change.RESET or change in DEATHS:
+        if change is Change.RESET or change in GUEST_ENDED:
             self.break_now(f"the window was broken: {CHANGE_TEXT[change]}")
             return []
         effects: list[Effect] = []

@@ -304,7 +304,7 @@ class FreezeOperation(Operation[Outcome]):
             if procedure.unsettled is not None:
                 left_to = self._leave(care, conversation)
                 report = replace(procedure.unsettled, holder=left_to)
-                driver.perform(procedure.on_left(time.monotonic(), report))
+                driver.perform(procedure.on_handed_over(time.monotonic(), report))
             if procedure.wants_target:
                 self._follow(driver, procedure)
         self._reporter.frozen(procedure.state, foreign=False)
@@ -356,7 +356,7 @@ class FreezeOperation(Operation[Outcome]):
                 stuck=None if thaw.ok else thaw.stuck or Stuck.MIGRATED,
                 sent=True,
             )
-        driver.perform(procedure.on_followed(time.monotonic(), report))
+        driver.perform(procedure.on_target_searched(time.monotonic(), report))
 
     def _await_holder(self, driver: Driver, procedure: FreezeProcedure, care: Care) -> None:
         """The holder talks to the guest now: its thaw is ours, unless it dies with it."""

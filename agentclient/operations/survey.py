@@ -32,7 +32,7 @@ from agentclient.protocol.qga_commands import (
     STATUS,
     THAW,
 )
-from agentclient.protocol.qga_replies import AgentInfo, Listed, disks
+from agentclient.protocol.qga_replies import AgentInfo, FileSystemList, disks
 from agentclient.protocol.qmp import QmpReply
 
 
@@ -120,7 +120,7 @@ class Survey:
         except CommandFailed:
             return system_by(found)
 
-    def _bare_disks(self, listed: Listed) -> tuple[str, ...] | None:
+    def _bare_disks(self, listed: FileSystemList) -> tuple[str, ...] | None:
         """Return the disks without a file system that is known; None if that can't be told."""
         if self._mounts or listed.problem or not listed.file_systems:
             return None
@@ -131,7 +131,7 @@ class Survey:
                     return without_file_systems(found, listed.devices)
         return self._bare_by_number(listed)
 
-    def _bare_by_number(self, listed: Listed) -> tuple[str, ...] | None:
+    def _bare_by_number(self, listed: FileSystemList) -> tuple[str, ...] | None:
         """Compare how many disks QEMU has with how many the listed file systems are on."""
         if self._link.monitor is None or not listed.addresses:
             return None

@@ -50,10 +50,10 @@ MOST_DROPS: Final = 100
 MOST_NOISE: Final = 8 * 1024 * 1024
 NOISE_OF_A_LINE: Final = 256
 # The least seconds between two reads of a channel on which nothing but noise comes.
-SLOWLY_S: Final = 0.05
+LEAST_PAUSE_S: Final = 0.05
 _MOST_REFUSALS: Final = 8
 # Of the time that reading noise takes, this many times is spent on not reading it.
-_REST: Final = 9
+_PAUSES: Final = 9
 
 
 def pause_s(took_s: float) -> float:
@@ -62,7 +62,7 @@ def pause_s(took_s: float) -> float:
     Args:
         took_s: seconds that reading it took just now.
     """
-    return max(SLOWLY_S, _REST * took_s)
+    return max(LEAST_PAUSE_S, _PAUSES * took_s)
 
 
 class NotSynced(Exception):

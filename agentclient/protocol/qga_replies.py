@@ -34,7 +34,7 @@ class AgentInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class FileSystemList:
     """What ``guest-get-fsinfo`` says.
 
     Attributes:
@@ -78,7 +78,7 @@ def agent_info(value: object) -> AgentInfo | None:
     )
 
 
-def file_systems(value: object) -> Listed | None:
+def file_systems(value: object) -> FileSystemList | None:
     """Read the answer of ``guest-get-fsinfo``; None if it is none."""
     if not isinstance(value, list):
         return None
@@ -93,7 +93,7 @@ def file_systems(value: object) -> Listed | None:
     devices = {f"/dev/{one.device}" for one in read}
     devices |= {str(member["dev"]) for member in members if "dev" in member}
     addresses = frozenset(_address(member) for member in members)
-    return Listed(tuple(read), frozenset(devices), addresses, problem)
+    return FileSystemList(tuple(read), frozenset(devices), addresses, problem)
 
 
 def disks(value: object) -> tuple[Disk, ...] | None:

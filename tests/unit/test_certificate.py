@@ -7,7 +7,7 @@ from itertools import count
 
 import pytest
 
-from agentclient.freeze.certificate import conclude, learned
+from agentclient.freeze.certificate import conclude, revised_by_thaw
 from agentclient.freeze.port_watch import PortWatch
 from agentclient.freeze.thaw_plan import ThawReport
 from agentclient.freeze.verdict import judge_lost, judge_reply
@@ -208,7 +208,7 @@ LOST = judge_lost(replace(WHOLE, replied_at=None, frozen=None, status=None), "go
 def test_a_lost_freeze_of_which_something_was_found_frozen_is_partial(
     before: FreezeState | None, count_: int | None, kind: OutcomeKind
 ) -> None:
-    assert learned(LOST, ThawReport(before, count_, None, True, "", None)).kind is kind
+    assert revised_by_thaw(LOST, ThawReport(before, count_, None, True, "", None)).kind is kind
 
 
 def test_a_half_freeze_that_was_thawed_is_not_said_to_be_frozen_still() -> None:
@@ -223,4 +223,4 @@ def test_a_half_freeze_that_was_thawed_is_not_said_to_be_frozen_still() -> None:
 def test_only_a_lost_freeze_can_learn() -> None:
     for kind in set(OutcomeKind) - {OutcomeKind.LOST}:
         verdict = LOST._replace(kind=kind)
-        assert learned(verdict, REPORT) is verdict
+        assert revised_by_thaw(verdict, REPORT) is verdict

@@ -520,7 +520,7 @@ def test_before_the_last_word_it_is_looked_for_where_it_may_run(ended: bool, fou
     assert freeze.procedure.wants_target
     assert freeze.outcome is None
     there = ThawReport(None, 2, None, True, "it runs here: thawed 2", None, sent=True)
-    freeze.perform(freeze.procedure.on_followed(freeze.guest.now, there if found else None))
+    freeze.perform(freeze.procedure.on_target_searched(freeze.guest.now, there if found else None))
     outcome = freeze.run_out(most_s=1.0)
     assert not outcome.certified
     if found:
