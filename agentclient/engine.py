@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from agentclient.access.guest_link import Links
 from agentclient.backends.base import Backends
 from agentclient.backends.socket_check import check_socket
+from agentclient.config.settings import Policies, Settings
 from agentclient.fleet.store import Fleet
 from agentclient.fleet.watcher import Watcher
 from agentclient.journal.writer import Journal
@@ -47,9 +48,6 @@ if TYPE_CHECKING:
     from agentclient.operations.rescue.ladder import Offer
     from agentclient.operations.rescue.operation import RescueOperation
 
-DEFAULT_AGENT_INTERVAL_S: Final = 15.0
-DEFAULT_PORT_INTERVAL_S: Final = 2.0
-DEFAULT_FREEZES_AT_ONCE: Final = 64
 CLOSING_S: Final = 2.0
 VISIT_S: Final = 8.0
 VISIT_EACH_S: Final = 0.5
@@ -67,11 +65,13 @@ class Engine:
         named_only: no others are looked for.
         drill: so many simulated guests, instead of real ones.
         drill_speed: how many times faster than the clock their own time runs.
+        settings: what is set, such as `agentclient.config.load.load` reads it; None for nothing.
+            What follows is stronger than it; None leaves it as it is.
         read_only: nothing is sent to a guest.
         agent_interval_s: seconds between two questions to each agent while it is watched.
         port_interval_s: seconds between two looks at each monitor; never longer than that.
         freezes_at_once: further freezes wait for their turn, before anything is sent.
-        journal: the journal's file; None for the usual one. A drill's guests have none.
+        journal: the journal's file. A drill's guests have none.
 
     Raises:
         BadInput: a VM or a drill that is named can't be understood.
@@ -85,7 +85,7 @@ class Engine:
         journal: where freezes and thaws are written down; None in a drill.
         explicit: the VMs that were named; None if there were none.
         drill: who serves the simulated guests; None outside of a drill.
-        interval_s: seconds between two questions to each agent.
+        settings: what is set.
     """
 
     journal: Journal | None
@@ -99,28 +99,35 @@ class Engine:
         named_only: bool = False,
         drill: int | None = None,
         drill_speed: float = 1.0,
-        read_only: bool = False,
-        agent_interval_s: float = DEFAULT_AGENT_INTERVAL_S,
-        port_interval_s: float = DEFAULT_PORT_INTERVAL_S,
-        freezes_at_once: int = DEFAULT_FREEZES_AT_ONCE,
+        settings: Settings | None = None,
+        read_only: bool | None = None,
+        agent_interval_s: float | None = None,
+        port_interval_s: float | None = None,
+        freezes_at_once: int | None = None,
         journal: Path | None = None,
     ) -> None:
+        self.settings = (settings or Settings()).with_options(
+            read_only=read_only,
+            agent_interval=agent_interval_s,
+            monitor_interval=port_interval_s,
+            freezes_at_once=freezes_at_once,
+            journal=journal,
+        )
+        general, policy = self.settings.general, self.settings.policy
         self.explicit = _explicit(tuple(vms))
         self.drill = _drill(drill, drill_speed) if drill is not None else None
         # A drill's guests are others each time: what was done to them is not to be remembered.
-        self.journal = None if self.drill is not None else Journal(journal)
+        self.journal = None if self.drill is not None else Journal(general.journal)
         backends = _backends(self.explicit, self.drill, named_only=named_only)
         self.sources = backends.listed
-        self.fleet, self.links = Fleet(), Links(backends)
-        self.interval_s = agent_interval_s
-        self.read_only = read_only
-        self.freezes_at_once = freezes_at_once
+        self.fleet = Fleet(configure=Policies(self.settings).apply)
+        self.links = Links(backends)
         self.watcher = Watcher(
             self.fleet,
             self.links,
             self.sources,
-            port_interval_s=min(port_interval_s, agent_interval_s),
-            agent_interval_s=agent_interval_s,
+            port_interval_s=policy.monitor_interval_s,
+            agent_interval_s=policy.agent_interval_s,
             journal=self.journal,
         )
         self._making = threading.Lock()
@@ -136,6 +143,11 @@ class Engine:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    @property
+    def freezes_at_once(self) -> int:
+        """How many freezes run at once; further ones wait for their turn."""
+        return self.settings.general.freezes_at_once
 
     # -- what is there ---------------------------------------------------------------------
 
@@ -203,7 +215,7 @@ class Engine:
                 self._operations = _late("operations.manager").Operations(
                     self.fleet,
                     self.links,
-                    read_only=self.read_only,
+                    read_only=self.settings.read_only,
                     freezes_at_once=self.freezes_at_once,
                     journal=self.journal,
                 )
@@ -219,7 +231,9 @@ class Engine:
             request: what is asked for; None for everything, with the default schedule.
             on_event: is called from the operation's thread with each event.
         """
-        request = request or _late("model.request").FreezeRequest()
+        if request is None:
+            model = _late("model.request")
+            request = model.FreezeRequest(schedule=model.Schedule.of(vm.policy))
         return self.prepare().freeze(vm, request, on_event)
 
     def freeze_together(

@@ -10,9 +10,9 @@ from typing import Any
 
 import click
 
-from agentclient.backends.drill.size import DEFAULT_GUESTS
 from agentclient.model.errors import BadInput, FrostwatchError
-from agentclient.model.request import DEFAULT_MAXIMUM_HOLD_S, Schedule
+from agentclient.model.policy import DEFAULT_POLICY
+from agentclient.model.request import Schedule
 from agentclient.model.text import printable
 from tui.cli import session
 from tui.cli.lazy_group import Commands
@@ -29,13 +29,18 @@ NO_SCREEN = (
 
 @click.group(cls=Commands, invoke_without_command=True)
 @general_options
-@click.option("--read-only", is_flag=True, help="Look only: nothing is frozen or thawed.")
+@click.option(
+    "--read-only/--no-read-only",
+    "read_only",
+    default=None,
+    help="Look only: nothing is frozen or thawed.",
+)
 @click.option(
     "--interval",
     "interval_s",
     callback=interval,
     metavar="SECONDS",
-    help="Between two visits to each guest's agent; default 15.",
+    help=f"Between two visits to each guest's agent; default {DEFAULT_POLICY.agent_interval_s:g}.",
 )
 @max_hold_option
 @click.option("--or-drill", is_flag=True, help="Where no VM is found, open a drill.")
@@ -48,18 +53,26 @@ NO_SCREEN = (
     help="Print the version and exit.",
 )
 @click.pass_context
-def cli(ctx: click.Context, /, *, max_hold: float | None, **general: Any) -> int:
+def cli(
+    ctx: click.Context,
+    /,
+    *,
+    read_only: bool | None,
+    interval_s: float | None,
+    max_hold: float | None,
+    **general: Any,
+) -> int:
     """Freeze the file systems of QEMU/KVM guests, and watch long freezes.
 
     Without a command it opens the console; without a terminal it prints what `list` prints.
     """
-    most_s = DEFAULT_MAXIMUM_HOLD_S if max_hold is None else max_hold
-    ctx.obj = Options(**general, max_hold_s=Schedule(maximum_hold_s=most_s).maximum_hold_s)
+    given = {"read_only": read_only, "agent_interval": interval_s, "max_hold": max_hold}
+    ctx.obj = Options(**general, given=given)
     if ctx.invoked_subcommand is not None:
         return 0
-    options = ctx.obj.checked()
+    options = ctx.obj.checked().configured()
     if options.or_drill and not session.has_vms(options):
-        options = options._replace(drill=DEFAULT_GUESTS)
+        options = options._replace(drill=options.settings.general.drill_guests)
     if _on_terminal():
         return _open_console(options)
     return _tell(options)
@@ -140,9 +153,9 @@ def _open_console(options: Options) -> int:
             engine,
             engine.watcher,
             read_only=options.read_only,
-            interval_s=engine.interval_s,
+            interval_s=options.interval_s,
             drill=engine.drill is not None,
-            schedule=Schedule(maximum_hold_s=options.max_hold_s),
+            schedule=Schedule.of(options.settings.policy),
         )
 
 

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
-from agentclient.config.file import MATCH, VM
+from agentclient.config.document import MATCH, VM
 from agentclient.config.origin import Given
 from agentclient.config.settings import Settings
 from agentclient.config.tree import KEYS, Key, Kind

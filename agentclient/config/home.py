@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 from pathlib import Path
 
 
@@ -13,8 +14,6 @@ def home() -> Path | None:
     """
     path = os.environ.get("HOME", "")
     if not path.startswith("/"):
-        import pwd  # noqa: PLC0415 - hardly ever needed
-
         try:
             path = pwd.getpwuid(os.getuid()).pw_dir
         except KeyError:

@@ -7,6 +7,9 @@ after line until what has been gathered can be read. Only who must name a line p
 
 from __future__ import annotations
 
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 Place = tuple[str | int, ...]
@@ -23,8 +26,6 @@ def lines_of(text: str) -> dict[Place, int]:
         text: a whole file that can be read. Of one with statements of very many lines, the first
             places alone are found.
     """
-    import tomllib  # noqa: PLC0415 - without a file nobody needs it
-
     found: dict[Place, int] = {}
     tables = _Tables()
     gathered, first, read = "", 1, 0
@@ -83,3 +84,30 @@ def _note(value: object, place: Place, line: int, found: dict[Place, int]) -> No
     elif isinstance(value, list):
         for index, each in enumerate(value):
             _note(each, (*place, index), line, found)
+
+
+class Text:
+    """The text of a settings file, and the lines of what stands in it.
+
+    Args:
+        path: the file.
+        text: what stands in it; it can be read as TOML.
+    """
+
+    def __init__(self, path: Path, text: str) -> None:
+        self.path = path
+        self._text = text
+        self._lines: Mapping[Place, int] | None = None
+
+    def line(self, place: Place) -> int | None:
+        """Return the line on which something stands; None if that can't be told."""
+        if self._lines is None:
+            self._lines = lines_of(self._text)
+        while place and place not in self._lines:
+            place = place[:-1]
+        return self._lines.get(place)
+
+    def where(self, place: Place) -> str:
+        """Return ``/path/config.toml:7`` for something that stands in it."""
+        line = self.line(place)
+        return f"{self.path}:{line}" if line is not None else str(self.path)

@@ -8,9 +8,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from agentclient.config.file import read
 from agentclient.config.home import home
 from agentclient.config.origin import Given, Origin, OriginKind
+from agentclient.config.read import read
 from agentclient.config.settings import Settings
 from agentclient.config.tree import BY_NAME, KEYS, PREFIX
 from agentclient.config.values import as_text, from_text
@@ -21,7 +21,6 @@ from agentclient.model.text import printable
 SYSTEM_FILE: Final = Path("/etc/frostwatch/config.toml")
 FILE_VARIABLE: Final = "FROSTWATCH_CONFIG"
 _VARIABLES: Final = {key.variable: key for key in KEYS}
-_CHECK: Final = "frostwatch config check tells all"
 
 
 class Where(NamedTuple):
@@ -95,8 +94,9 @@ def load(
         files_looked_at(named, no_file=no_file, environment=environment), environment
     )
     if problems:
-        more = f" (and {len(problems) - 1} more: {_CHECK})" if len(problems) > 1 else ""
-        raise BadInput(problems[0] + more)
+        file = f" {printable(named, 300)}" if named is not None else ""
+        more = f"; {len(problems) - 1} more: frostwatch config check{file}"
+        raise BadInput(problems[0] + (more if len(problems) > 1 else ""))
     return settings
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from agentclient.config.lines import Place, lines_of
+if TYPE_CHECKING:
+    from agentclient.config.lines import Place, Text
 
 
 class OriginKind(StrEnum):
@@ -17,33 +17,6 @@ class OriginKind(StrEnum):
     FILE = "file"
     ENVIRONMENT = "environment"
     OPTION = "option"
-
-
-class Text:
-    """The text of a settings file, and the lines of what stands in it.
-
-    Args:
-        path: the file.
-        text: what stands in it; it can be read as TOML.
-    """
-
-    def __init__(self, path: Path, text: str) -> None:
-        self.path = path
-        self._text = text
-        self._lines: Mapping[Place, int] | None = None
-
-    def line(self, place: Place) -> int | None:
-        """Return the line on which something stands; None if that can't be told."""
-        if self._lines is None:
-            self._lines = lines_of(self._text)
-        while place and place not in self._lines:
-            place = place[:-1]
-        return self._lines.get(place)
-
-    def where(self, place: Place) -> str:
-        """Return ``/path/config.toml:7`` for something that stands in it."""
-        line = self.line(place)
-        return f"{self.path}:{line}" if line is not None else str(self.path)
 
 
 class Origin(NamedTuple):

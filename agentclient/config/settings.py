@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from agentclient.config.file import Section, SettingsFile
+from agentclient.config.found import Section, SettingsFile
 from agentclient.config.origin import Given, Origin, OriginKind
 from agentclient.config.tree import BY_NAME, DEFAULTS, KEYS, General, Key
 from agentclient.model.policy import DEFAULT_POLICY, VmPolicy
@@ -66,7 +66,7 @@ class Settings(NamedTuple):
         if key.per_vm and names is not None and self.sections:
             called = tuple(names)
             for section in reversed(self.sections):
-                if key.name in section.values and _fits(section, called):
+                if key.name in section.values and section.fits(called):
                     return section.values[key.name]
         return self.everywhere.get(key.name) or Given(key.default)
 
@@ -100,6 +100,8 @@ class Settings(NamedTuple):
                     value = f"{key.name} is set ({printable(origin, 300)})" if value else None
                 found[key.field] = value
         policy = VmPolicy(**found)
+        if self.read_only:
+            policy = policy._replace(read_only=None)  # that is no property of this VM
         shortest = min(policy.monitor_interval_s, policy.agent_interval_s)
         return policy._replace(monitor_interval_s=shortest)
 
@@ -153,9 +155,3 @@ class Policies:
 def names_of(vm: Vm) -> tuple[str, ...]:
     """Return all that a VM is called: its name, its id, its VMID, its UUID."""
     return tuple(dict.fromkeys((vm.name, str(vm.id), vm.title or vm.name, *vm.selectors)))
-
-
-def _fits(section: Section, names: tuple[str, ...]) -> bool:
-    from fnmatch import fnmatchcase  # noqa: PLC0415 - where a file has sections alone
-
-    return any(fnmatchcase(name, pattern) for name in names for pattern in section.patterns)

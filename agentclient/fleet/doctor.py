@@ -246,6 +246,10 @@ def _configuration(vm: Vm) -> list[Finding]:
         text = printable(vm.out_of_reach)
         advice = "Its agent is left alone, and a freeze is refused."
         findings.append(Finding(subject, _WARNING, text, advice))
+    if vm.policy is not None and vm.policy.read_only is not None:
+        text = f"nothing is sent to it: {vm.policy.read_only}"
+        advice = "It is visited as ever; a freeze, a thaw and a rescue of it are refused."
+        findings.append(Finding(subject, _WARNING, text, advice))
     if vm.locked_by is not None:
         advice = (
             "Wait until that job is done; while it holds the lock the agent is not asked. If no"

@@ -19,6 +19,7 @@ from agentclient.access.guest_link import Links
 from agentclient.backends.base import Backend, Note, PushingBackend, merge
 from agentclient.fleet.discovery import Discovery
 from agentclient.fleet.store import Fleet
+from agentclient.model.policy import DEFAULT_POLICY
 from agentclient.model.text import printable
 from agentclient.model.vm import VmId
 
@@ -56,8 +57,8 @@ class Watcher:
         links: Links,
         backends: Sequence[Backend],
         *,
-        port_interval_s: float = 2.0,
-        agent_interval_s: float = 15.0,
+        port_interval_s: float = DEFAULT_POLICY.monitor_interval_s,
+        agent_interval_s: float = DEFAULT_POLICY.agent_interval_s,
         journal: Journal | None = None,
     ) -> None:
         self._fleet = fleet

@@ -19,6 +19,8 @@ _CLOSED = frozenset({AgentState.CLOSED, AgentState.SILENT, AgentState.BUSY, Agen
 def why_not(state: VmState) -> str | None:
     """Return why a freeze would probably be refused, one clause; None if nothing speaks against."""
     vm, agent = state.vm, state.agent.state
+    if vm.policy is not None and vm.policy.read_only is not None:
+        return f"nothing is sent to it: {vm.policy.read_only}"
     if vm.freeze_disabled:
         return f"its configuration forbids a freeze: {printable(vm.freeze_disabled)}"
     if vm.locked_by:

@@ -21,7 +21,8 @@ class VmPolicy(NamedTuple):
         thaw_timeout_s: how long a thaw is waited for, once the agent is free to run it.
         agent_interval_s: between two questions to its agent.
         monitor_interval_s: between two looks at its monitor.
-        read_only: why nothing is sent to it, as a clause; None if something may be.
+        read_only: why nothing is sent to it, as a clause; None if something may be, or if nothing
+            is sent to any VM.
         never_ask: why its agent is never connected to, as a clause; None if it may be.
     """
 

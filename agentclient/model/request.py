@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from math import inf
@@ -69,6 +70,25 @@ class Schedule:
             each.hold_s if hold_s is None else hold_s,
             each.maximum_hold_s,
             each.thaw_timeout_s,
+        )
+
+    @classmethod
+    def together(cls, policies: Iterable[VmPolicy | None]) -> Schedule:
+        """Return the one schedule of VMs that are frozen together.
+
+        The longest time of any of them, for each; none is held for longer than it may be.
+
+        Raises:
+            BadInput: one is to be held for longer than another one may be.
+        """
+        each = [policy or DEFAULT_POLICY for policy in policies]
+        return cls(
+            max(one.first_timeout_s for one in each),
+            max(one.probe_timeout_s for one in each),
+            max(one.probes for one in each),
+            max(one.hold_s for one in each),
+            min(one.maximum_hold_s for one in each),
+            max(one.thaw_timeout_s for one in each),
         )
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 from agentclient.access.guest_link import Link
 from agentclient.fleet.store import Fleet
@@ -13,6 +14,8 @@ from agentclient.model.snapshot import VmState
 from agentclient.model.vm import Vm
 from agentclient.operations.control import Control
 from agentclient.operations.reporting import Reporter
+
+READ_ONLY: Final = "frostwatch runs read-only: nothing is sent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,7 @@ class OperationContext:
         entry: the operation's window in the journal; None where none is kept.
         fleet: what is known of all VMs; None where nothing is.
         journal: where all windows stand; None where none is kept.
-        read_only: nothing may be sent to a guest.
+        read_only: nothing may be sent to any guest.
     """
 
     vm: Vm
@@ -40,6 +43,16 @@ class OperationContext:
     fleet: Fleet | None = None
     journal: Journal | None = None
     read_only: bool = False
+
+    @property
+    def why_read_only(self) -> str | None:
+        """Why nothing may be sent to this guest, as a clause; None if something may."""
+        if self.read_only:
+            return READ_ONLY
+        policy = self.vm.policy
+        if policy is None or policy.read_only is None:
+            return None
+        return f"nothing is sent to this VM: {policy.read_only}"
 
     @property
     def state(self) -> VmState:

@@ -44,7 +44,7 @@ from agentclient.model.states import (
 from agentclient.model.text import printable
 from agentclient.operations.context import OperationContext
 from agentclient.operations.driver import Driver
-from agentclient.operations.operation import READ_ONLY, WITHDRAWN, Operation
+from agentclient.operations.operation import WITHDRAWN, Operation
 from agentclient.operations.ownership import held_by
 from agentclient.operations.preflight import Preflight, Prepared
 from agentclient.operations.refusals import cancelled, held_elsewhere, no_holder, no_long_hold
@@ -137,9 +137,9 @@ class FreezeOperation(Operation[Outcome]):
     def _announce(self) -> None:
         """Tell nothing: who has the guest in hand is looked up first."""
 
-    def _read_only(self) -> Outcome:
+    def _read_only(self, why: str) -> Outcome:
         self._preparing()
-        return self._told(refused(Refusal.READ_ONLY, READ_ONLY))
+        return self._told(refused(Refusal.READ_ONLY, why))
 
     def _not_begun(self, reason: str, step: str) -> Outcome:
         outcome = refused(Refusal.NOT_BEGUN, reason, step)

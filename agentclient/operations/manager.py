@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from typing import Final, TypeVar
 
 from agentclient.access.guest_link import Links
+from agentclient.config.tree import DEFAULTS
 from agentclient.fleet.store import Fleet
 from agentclient.holder.client import HolderClient
 from agentclient.journal.entry import Entry, begin_freeze, begin_rescue, begin_thaw
@@ -32,7 +33,7 @@ from agentclient.operations.rescue.operation import RescueOperation, survey
 from agentclient.operations.thaw import ThawOperation
 from agentclient.operations.threads import Crew
 
-DEFAULT_FREEZES_AT_ONCE: Final = 64
+DEFAULT_FREEZES_AT_ONCE: Final = DEFAULTS.freezes_at_once
 # Threads are made as they are needed: no thaw ever waits behind another one that hangs.
 DEFAULT_THAWS_AT_ONCE: Final = 1024
 
@@ -199,7 +200,7 @@ class Operations:
                 context.state,
                 serial=serial,
                 tried=tried,
-                read_only=self._read_only,
+                read_only=context.why_read_only,
                 in_flight=kind,
             )
         )

@@ -22,7 +22,6 @@ from agentclient.operations.context import OperationContext
 from agentclient.operations.descriptors import TooFew
 from agentclient.operations.reporting import EndingT
 
-READ_ONLY: Final = "frostwatch runs read-only: nothing is sent"
 WITHDRAWN: Final = "stopped while it waited for its turn: not begun, and nothing was sent"
 MORE_THREADS: Final = (
     "raise the limit of threads (ulimit -u, systemd's TasksMax=), or do fewer at once"
@@ -126,7 +125,8 @@ class Operation(ABC, Generic[EndingT]):
         """Do it, and return what came of it; blocking. Raises nothing of this project's."""
         self.began_at = time.monotonic()
         self._announce()
-        return self._read_only() if self.context.read_only else self._run()
+        why_not = self.context.why_read_only
+        return self._run() if why_not is None else self._read_only(why_not)
 
     def queued_by(self, place: Callable[[], int], withdraw: Callable[[], object]) -> None:
         """Say who knows its place, and takes it out of the queue."""
@@ -178,8 +178,8 @@ class Operation(ABC, Generic[EndingT]):
         """Tell what is about to be done."""
 
     @abstractmethod
-    def _read_only(self) -> EndingT:
-        """Tell that it is not done, since nothing may be sent."""
+    def _read_only(self, why: str) -> EndingT:
+        """Tell that it is not done, since nothing may be sent, and why that is so."""
 
     @abstractmethod
     def _run(self) -> EndingT:

@@ -25,11 +25,13 @@ from agentclient.model.events import EventKind
 from agentclient.model.next_command import thaw_command
 from agentclient.model.next_step import step_while_held
 from agentclient.model.outcome import ThawOutcome
+from agentclient.model.policy import DEFAULT_POLICY
 from agentclient.model.snapshot import HeldBy, MonitorView, Progress
 from agentclient.model.states import FreezeState, Level, OperationKind, Phase, RunState, Stuck
+from agentclient.model.text import printable
 from agentclient.operations.context import OperationContext
 from agentclient.operations.driver import Driver
-from agentclient.operations.operation import READ_ONLY, WITHDRAWN, Operation
+from agentclient.operations.operation import WITHDRAWN, Operation
 from agentclient.operations.ownership import held_by, may_thaw
 from agentclient.operations.refusals import GONE
 from agentclient.protocol.qga import AgentWire
@@ -46,7 +48,7 @@ class ThawOperation(Operation[ThawOutcome]):
         ours: what is frozen is provably ours; None if that is to be looked up when it begins.
         ask: thaw only what its agent says is frozen: on a thawed guest the thaw's hook would run
             without its freeze (protocol §3.8).
-        timeout_s: the bound, in seconds.
+        timeout_s: the bound, in seconds; None for what is set for the VM.
         told_as: how its end is told; not as the last word where it is a part of something else.
     """
 
@@ -59,7 +61,7 @@ class ThawOperation(Operation[ThawOutcome]):
         foreign: bool = False,
         ours: bool | None = None,
         ask: bool = True,
-        timeout_s: float = 180.0,
+        timeout_s: float | None = None,
         told_as: EventKind = EventKind.OUTCOME,
     ) -> None:
         super().__init__(context)
@@ -69,7 +71,8 @@ class ThawOperation(Operation[ThawOutcome]):
         self._ours = ours is True
         self._look_up = ours is None
         self._ask = ask
-        self._timeout_s = timeout_s
+        policy = context.vm.policy or DEFAULT_POLICY
+        self._timeout_s = policy.thaw_timeout_s if timeout_s is None else timeout_s
         self._told_as = told_as
 
     # -- what is not done ------------------------------------------------------------------
@@ -85,8 +88,8 @@ class ThawOperation(Operation[ThawOutcome]):
     def _announce(self) -> None:
         """Tell nothing: what is waited for is told as it comes."""
 
-    def _read_only(self) -> ThawOutcome:
-        return self._refuse(READ_ONLY, None)
+    def _read_only(self, why: str) -> ThawOutcome:
+        return self._refuse(why, None)
 
     def _not_begun(self, reason: str, step: str) -> ThawOutcome:
         return self._failed(reason, f"{step}; then {thaw_command(self.vm, foreign=False)}")
@@ -110,6 +113,8 @@ class ThawOperation(Operation[ThawOutcome]):
                 return self._held_elsewhere(held)
         if self._is_another():
             return self._refuse(GONE, "look for it in the list")
+        if self.vm.out_of_reach is not None:
+            return self._refuse(printable(self.vm.out_of_reach, 300), None)
         if self._link.agent is None:
             return self._refuse("no agent channel is configured", "add one, and install the agent")
         if not self._link.channel_lock.acquire(timeout=CHANNEL_WAIT_S):

@@ -15,6 +15,7 @@ import pytest
 from agentclient.access.guest_inputs import Inputs
 from agentclient.access.guest_link import Links
 from agentclient.backends.base import Backend, Note
+from agentclient.config.settings import Policies
 from agentclient.engine import Engine
 from agentclient.fleet.store import Fleet
 from agentclient.fleet.watcher import Watcher
@@ -251,7 +252,9 @@ class World:
 
     def engine(self, options: Options) -> Engine:
         self.options.append(options)
-        source = FakeBackend(self.vms, self.problem, self.hidden)
+        configure = Policies(options.settings).apply
+        vms = [configure(one) for one in self.vms]
+        source = FakeBackend(vms, self.problem, self.hidden)
         watcher = cast(Any, FakeWatcher(self.fleet, source, self.seen, self.hanging))
         return FakeEngine(self.fleet, cast(Any, source), watcher, cast(Any, self.operations))
 

@@ -146,16 +146,16 @@ def test_bad_input_is_one_sentence_and_exit_code_2(
 @pytest.mark.parametrize(
     ("given", "spelled"),
     [
-        ("--drill list", "--drill=24 list"),
+        ("--drill list", "--drill=usual list"),
         ("--drill 7 list", "--drill=7 list"),
-        ("--drill", "--drill=24"),
-        ("freeze --drill db1", "freeze --drill=24 db1"),
+        ("--drill", "--drill=usual"),
+        ("freeze --drill db1", "freeze --drill=usual db1"),
         ("freeze db1 --drill 3", "freeze db1 --drill=3"),
         ("--drill -1", "--drill=-1"),
-        ("--drill -h", "--drill=24 -h"),
-        ("--drill-speed 3 --drill", "--drill-speed 3 --drill=24"),
+        ("--drill -h", "--drill=usual -h"),
+        ("--drill-speed 3 --drill", "--drill-speed 3 --drill=usual"),
         ("freeze -- --drill 3", "freeze -- --drill 3"),
-        ("--drill ٣", "--drill=24 ٣"),
+        ("--drill ٣", "--drill=usual ٣"),
     ],
 )
 def test_a_number_belongs_to_the_drill_and_nothing_else_does(given: str, spelled: str) -> None:

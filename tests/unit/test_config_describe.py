@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentclient.config.describe import example, json_schema, row_object, rows, rows_of_vm
-from agentclient.config.file import parse
+from agentclient.config.document import parse
 from agentclient.config.settings import Settings
 from agentclient.config.tree import KEYS, Key
 from agentclient.config.values import from_file

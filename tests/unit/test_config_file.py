@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentclient.config.file import MOST_BYTES, parse, read
+from agentclient.config.document import parse
+from agentclient.config.read import MOST_BYTES, read
 
 PATH = Path("/c.toml")
 
@@ -73,7 +74,10 @@ def problem(text: str) -> str:
             "a\n= 3",
             "/c.toml:1: no TOML: expected '=' after a key in a key/value pair, at column 2 of",
         ),
-        ("\nhold = soon", "at column 8 of 'hold = soon'; a text and a duration stand in quotes"),
+        (
+            "\nhold = soon",
+            "at column 8 of 'hold = soon'; texts and durations stand in quotes, yes is",
+        ),
         (
             "hold = 1\nhold = 2",
             "/c.toml:2: no TOML: cannot overwrite a value, at its end of 'hold = 2'",

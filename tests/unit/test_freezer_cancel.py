@@ -16,10 +16,9 @@ from agentclient.model.rescue import Rung, Step
 from agentclient.model.snapshot import MonitorView, Progress
 from agentclient.model.states import OutcomeKind, Refusal
 from agentclient.model.vm import Vm, VmId
-from agentclient.operations.context import OperationContext
+from agentclient.operations.context import READ_ONLY, OperationContext
 from agentclient.operations.control import Control
 from agentclient.operations.freeze import FreezeOperation
-from agentclient.operations.operation import READ_ONLY
 from agentclient.operations.preflight import Prepared
 from agentclient.operations.rescue.operation import RescueOperation
 from agentclient.operations.thaw import ThawOperation

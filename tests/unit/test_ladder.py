@@ -135,7 +135,10 @@ def test_what_the_vm_does_rules_rungs_out(view: MonitorView, word: str, left: li
 
 @pytest.mark.parametrize(
     ("more", "word"),
-    [({"read_only": True}, "read-only"), ({"in_flight": "freeze"}, "a freeze of this VM is in")],
+    [
+        ({"read_only": "read-only"}, "read-only"),
+        ({"in_flight": "freeze"}, "a freeze of this VM is in"),
+    ],
 )
 def test_some_things_rule_out_everything(more: dict[str, Any], word: str) -> None:
     for one in ladder(known(**more)):

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import update_wrapper
 from typing import Any, NamedTuple
 
 import click
 
 from agentclient.backends.drill.size import DEFAULT_GUESTS, MOST_GUESTS
+from agentclient.config.load import load
+from agentclient.config.settings import Settings
+from agentclient.config.tree import SHORTEST_INTERVAL_S
 from agentclient.model.durations import parse_duration
 from agentclient.model.errors import BadInput
-from agentclient.model.request import DEFAULT_MAXIMUM_HOLD_S
+from agentclient.model.policy import DEFAULT_POLICY
 
-SHORTEST_INTERVAL_S = 0.5  # a polite visitor (P5): nobody reads faster than that
 SLOWEST, FASTEST = 0.1, 20.0  # faster than that, and a guest boots between two looks at it
 DRILL = "--drill"
-DEFAULT_FREEZES_AT_ONCE = 64
+USUAL, USUAL_DRILL = "usual", 0  # as many guests as is set
 
 
 class Options(NamedTuple):
@@ -24,25 +26,49 @@ class Options(NamedTuple):
 
     Attributes:
         specs: the VMs named with ``--vm``, as they were written.
-        read_only: nothing is frozen and nothing is thawed.
-        interval_s: seconds between two visits to a guest's agent; None for the default.
         drill: how many simulated guests take the place of all VMs; None for the real ones.
         drill_speed: how many times faster their own time runs; None for 1.
         or_drill: open a drill if there are no VMs.
         named_only: the VMs named with ``--vm`` and no others.
-        freezes_at_once: how many VMs are frozen at once at the most.
-        max_hold_s: how long a window may be held at the most, in seconds.
+        config: the only file that settings are read from; None for the usual ones.
+        no_config: settings are read from no file.
+        given: what options of the group set, by the name of the setting.
+        settings: all that is set, once it was looked up (`configured`).
     """
 
     specs: tuple[str, ...] = ()
-    read_only: bool = False
-    interval_s: float | None = None
     drill: int | None = None
     drill_speed: float | None = None
     or_drill: bool = False
     named_only: bool = False
-    freezes_at_once: int = DEFAULT_FREEZES_AT_ONCE
-    max_hold_s: float = DEFAULT_MAXIMUM_HOLD_S
+    config: str | None = None
+    no_config: bool = False
+    given: Mapping[str, object] = {}
+    settings: Settings = Settings()
+
+    @property
+    def read_only(self) -> bool:
+        """Whether nothing is frozen and nothing is thawed."""
+        return self.settings.read_only
+
+    @property
+    def interval_s(self) -> float:
+        """Seconds between two visits to a guest's agent, where a VM has no interval of its own."""
+        return self.settings.policy.agent_interval_s
+
+    def configured(self) -> Options:
+        """Return them with all that is set: by files, the environment, and options.
+
+        Raises:
+            BadInput: something in there can't be used.
+        """
+        settings = load(self.config, no_file=self.no_config).with_options(**self.given)
+        drill = settings.general.drill_guests if self.drill == USUAL_DRILL else self.drill
+        return self._replace(settings=settings, drill=drill)
+
+    def setting(self, **values: object) -> Options:
+        """Return them with what options of a command set; see `Settings.with_options`."""
+        return self._replace(settings=self.settings.with_options(**values))
 
     def checked(self) -> Options:
         """Return them as they are.
@@ -58,6 +84,8 @@ class Options(NamedTuple):
             raise BadInput("--drill and --or-drill exclude each other")
         if self.drill_speed is not None and self.drill is None and not self.or_drill:
             raise BadInput("--drill-speed needs --drill")
+        if self.config is not None and self.no_config:
+            raise BadInput("--config and --no-config exclude each other")
         return self
 
 
@@ -85,6 +113,14 @@ def _speed(ctx: click.Context, param: click.Parameter, value: float | None) -> f
     return value
 
 
+class _DrillSize(click.IntRange):
+    """How many simulated guests; `USUAL_DRILL` for as many as is set."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number."""
+        return USUAL_DRILL if value == USUAL else int(super().convert(value, param, ctx))
+
+
 vm_option = click.option(
     "--vm",
     "specs",
@@ -102,7 +138,7 @@ named_only_option = click.option(
 drill_option = click.option(
     DRILL,
     "drill",
-    type=click.IntRange(1, MOST_GUESTS),
+    type=_DrillSize(1, MOST_GUESTS),
     metavar="[N]",
     help=f"Simulated guests instead of real VMs; default {DEFAULT_GUESTS} of them.",
 )
@@ -116,12 +152,18 @@ speed_option = click.option(
     help="Simulated guests take their time so many times faster.",
 )
 
+config_option = click.option(
+    "--config", metavar="FILE", help="Settings from this file alone (docs/settings.md)."
+)
+
+no_config_option = click.option("--no-config", is_flag=True, help="Settings from no file at all.")
+
 max_hold_option = click.option(
     "--max-hold",
     "max_hold",
     metavar="D",
     callback=duration,
-    help=f"How long a window may be held at the most; default {DEFAULT_MAXIMUM_HOLD_S:g}s.",
+    help=f"How long a window may be held at the most; default {DEFAULT_POLICY.maximum_hold_s:g}s.",
 )
 
 json_option = click.option(
@@ -141,6 +183,8 @@ def with_options(function: Callable[..., int]) -> Callable[..., int]:
         named_only: bool,
         drill: int | None,
         drill_speed: float | None,
+        config: str | None,
+        no_config: bool,
         **arguments: Any,
     ) -> int:
         general = click.get_current_context().find_object(Options) or Options()
@@ -151,15 +195,17 @@ def with_options(function: Callable[..., int]) -> Callable[..., int]:
             named_only=general.named_only or named_only,
             drill=general.drill if drill is None else drill,
             drill_speed=general.drill_speed if drill_speed is None else drill_speed,
+            config=general.config if config is None else config,
+            no_config=general.no_config or no_config,
         )
-        return function(options=options.checked(), **arguments)
+        return function(options=options.checked().configured(), **arguments)
 
     return general_options(update_wrapper(command, function))
 
 
 def general_options(function: Callable[..., int]) -> Callable[..., int]:
-    """Give a command ``--vm``, ``--named-only``, ``--drill`` and ``--drill-speed``."""
-    drilled = drill_option(speed_option(function))
+    """Give a command what says which VMs there are, and which settings."""
+    drilled = drill_option(speed_option(config_option(no_config_option(function))))
     wrapped: Callable[..., int] = vm_option(named_only_option(drilled))
     return wrapped
 
@@ -176,7 +222,7 @@ def spelled_out(arguments: Sequence[str]) -> list[str]:
         if word == "--":
             return [*spelled, word, *rest]
         if word == DRILL:
-            number = rest.pop(0) if rest and _is_number(rest[0]) else str(DEFAULT_GUESTS)
+            number = rest.pop(0) if rest and _is_number(rest[0]) else USUAL
             word = f"{DRILL}={number}"
         spelled.append(word)
     return spelled

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from agentclient.engine import Engine
     from agentclient.journal.writer import Journal
 
-DEFAULT_AGENT_INTERVAL_S = 15.0
-
 
 def build_engine(options: Options) -> Engine:
     """Put the core together.
@@ -36,9 +34,7 @@ def build_engine(options: Options) -> Engine:
         named_only=options.named_only,
         drill=options.drill,
         drill_speed=options.drill_speed or 1.0,
-        read_only=options.read_only,
-        agent_interval_s=options.interval_s or DEFAULT_AGENT_INTERVAL_S,
-        freezes_at_once=options.freezes_at_once,
+        settings=options.settings,
     )
 
 

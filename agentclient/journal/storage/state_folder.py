@@ -12,6 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from agentclient.config.home import home
+
 _OURS: Final = 0o700
 _ABOVE: Final = 0o755
 
@@ -29,28 +31,12 @@ def state_folder() -> Path:
     state = os.environ.get("XDG_STATE_HOME", "")
     if state.startswith("/"):
         return Path(state) / "frostwatch"
-    return _home() / ".local" / "state" / "frostwatch"
-
-
-def _home() -> Path:
-    """Return the home directory; an empty or relative one in the environment counts as none.
-
-    Raises:
-        NoStateFolder: the system does not know one either.
-    """
-    home = os.environ.get("HOME", "")
-    if not home.startswith("/"):
-        import pwd  # noqa: PLC0415 - hardly ever needed
-
-        try:
-            home = pwd.getpwuid(os.getuid()).pw_dir
-        except KeyError:
-            home = ""
-    if not home.startswith("/"):
+    base = home()
+    if base is None:
         raise NoStateFolder(
             "nobody has said where the home directory is: set HOME or XDG_STATE_HOME"
         )
-    return Path(home)
+    return base / ".local" / "state" / "frostwatch"
 
 
 def make_folder(path: Path) -> None:

@@ -38,7 +38,7 @@ class Known:
         has_monitor: whether it has a monitor at all.
         serial: the label of its console, as a person named it.
         tried: the rungs that were taken already, in vain.
-        read_only: nothing may be sent.
+        read_only: why nothing may be sent, as a clause; None if something may.
         in_flight: what else this console is doing with it, ``"freeze"``; None if nothing.
         waited_s: how long its agent has owed an answer to that, in seconds.
         doubt: why its monitor may be another VM's; None if nothing speaks for that.
@@ -50,7 +50,7 @@ class Known:
     has_monitor: bool = True
     serial: str | None = None
     tried: frozenset[Rung] = frozenset()
-    read_only: bool = False
+    read_only: str | None = None
     in_flight: str | None = None
     doubt: str | None = None
     waited_s: float = math.inf
@@ -221,8 +221,8 @@ _RISKS: Final = {
 
 def _impossible(known: Known, step: Step) -> str | None:
     """Return why a step can't be taken at all, as a clause; None if it can."""
-    if known.read_only:
-        return "frostwatch runs read-only: nothing is sent"
+    if known.read_only is not None:
+        return known.read_only
     busy = _in_flight(known, step)
     if busy is not None:
         return busy

@@ -16,7 +16,7 @@ from agentclient.model.rescue import BY_ITSELF, Found, RescueOutcome, RescueTime
 from agentclient.model.snapshot import MonitorView, Progress, VmState
 from agentclient.model.states import Level, OperationKind
 from agentclient.operations.context import OperationContext
-from agentclient.operations.operation import READ_ONLY, WITHDRAWN, Operation
+from agentclient.operations.operation import WITHDRAWN, Operation
 from agentclient.operations.ownership import may_thaw
 from agentclient.operations.refusals import GONE
 from agentclient.operations.rescue.agent_rungs import connect, thaw, wait
@@ -31,7 +31,7 @@ def survey(
     *,
     serial: str | None = None,
     tried: frozenset[Rung] = frozenset(),
-    read_only: bool = False,
+    read_only: str | None = None,
     in_flight: str | None = None,
 ) -> tuple[Offer, ...]:
     """Look at the VM's monitor, and return its ladder; no word goes to the guest or its agent.
@@ -41,7 +41,7 @@ def survey(
         state: what the fleet knows of it.
         serial: the label of its console, as a person named it.
         tried: the rungs that were taken already, in vain.
-        read_only: nothing may be sent.
+        read_only: why nothing may be sent, as a clause; None if something may.
         in_flight: what else this console is doing with it; None if nothing.
     """
     has_monitor = link.monitor is not None
@@ -130,8 +130,8 @@ class RescueOperation(Operation[RescueOutcome]):
 
     # -- what is done ----------------------------------------------------------------------
 
-    def _read_only(self) -> RescueOutcome:
-        return self._told(self._rung().refuse(READ_ONLY))
+    def _read_only(self, why: str) -> RescueOutcome:
+        return self._told(self._rung().refuse(why))
 
     def _run(self) -> RescueOutcome:
         rung = self._rung()

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
+from agentclient.config.tree import DEFAULTS, MOST_AT_ONCE, MOST_PROBES
+from agentclient.model.durations import written
 from agentclient.model.errors import BadInput
 from agentclient.model.meaning import with_meaning
 from agentclient.model.outcome import Outcome
+from agentclient.model.policy import DEFAULT_POLICY
 from agentclient.model.request import FreezeRequest, Schedule
 from agentclient.model.states import OutcomeKind, Stuck
 from agentclient.model.text import printable
 from agentclient.model.vm import Vm
 from tui.cli import session
 from tui.cli.options import (
-    DEFAULT_FREEZES_AT_ONCE,
     Options,
     duration,
     json_option,
@@ -48,29 +51,26 @@ GROUP_END_S = 2.0  # its members have ended: it has nothing left to wait for
     "--hold",
     metavar="D",
     callback=duration,
-    default="0",
-    help="Hold the window this long; default 0.",
+    help=f"Hold the window this long; default {DEFAULT_POLICY.hold_s:g}.",
 )
 @click.option(
     "--first-timeout",
     metavar="D",
     callback=duration,
-    default="10m",
-    help="Wait this long for the freeze alone; default 10m.",
+    help=f"Wait this long for the freeze alone; default {written(DEFAULT_POLICY.first_timeout_s)}.",
 )
 @click.option(
     "--probe-timeout",
     metavar="D",
     callback=duration,
-    default="10m",
-    help="Wait this long for each probe behind it; default 10m.",
+    help="Wait this long for each probe behind it; "
+    f"default {written(DEFAULT_POLICY.probe_timeout_s)}.",
 )
 @click.option(
     "--probes",
     metavar="N",
-    type=click.IntRange(0, 1000),
-    default=5,
-    help="How many probes at the most; default 5.",
+    type=click.IntRange(0, MOST_PROBES),
+    help=f"How many probes at the most; default {DEFAULT_POLICY.probes}.",
 )
 @max_hold_option
 @click.option(
@@ -82,15 +82,14 @@ GROUP_END_S = 2.0  # its members have ended: it has nothing left to wait for
     "--within",
     metavar="D",
     callback=duration,
-    default="30s",
-    help="With --together: how long it may take until all are frozen; default 30s.",
+    help="With --together: how long it may take until all are frozen; "
+    f"default {written(DEFAULTS.within_s)}.",
 )
 @click.option(
     "--at-once",
     metavar="N",
-    type=click.IntRange(1, 1000),
-    default=DEFAULT_FREEZES_AT_ONCE,
-    help=f"How many VMs are frozen at once at the most; default {DEFAULT_FREEZES_AT_ONCE}.",
+    type=click.IntRange(1, MOST_AT_ONCE),
+    help=f"How many VMs are frozen at once at the most; default {DEFAULTS.freezes_at_once}.",
 )
 @click.option("--yes", is_flag=True, help="Hold also a Windows guest for longer than 10 s.")
 @json_option
@@ -101,32 +100,34 @@ def freeze_command(
     names: tuple[str, ...],
     mounts: tuple[str, ...],
     strict: bool,
-    hold: float,
-    first_timeout: float,
-    probe_timeout: float,
-    probes: int,
-    max_hold: float | None,
     together: bool,
-    within: float,
-    at_once: int,
     yes: bool,
     as_json: bool,
+    at_once: int | None,
+    **given: float | None,
 ) -> int:
     """Freeze VMs, prove it, hold it, and thaw them again.
 
     Exits 0 only if every outcome is verified and every guest is thawed again. Ctrl-C and SIGTERM
     thaw first; a second one leaves at once.
     """
-    most_s = options.max_hold_s if max_hold is None else max_hold
-    schedule = Schedule(first_timeout, probe_timeout, probes, hold, most_s)
-    with session.engine_for(options._replace(freezes_at_once=at_once)) as engine:
-        request = _request(mounts, strict, schedule, long_hold=yes)
+    options = options.setting(freezes_at_once=at_once, **given)
+    if not options.settings.sections:
+        Schedule.of(options.settings.policy)  # what can't be used is told before anybody looks
+    ask = partial(_request, _checked(mounts), strict, long_hold=yes)
+    with session.engine_for(options) as engine:
         vms = engine.find(names)
         if together:
-            return _freeze_together(engine, vms, request, within, at_once, as_json=as_json)
+            request = ask(Schedule.together(vm.policy for vm in vms))
+            general = options.settings.general
+            return _freeze_together(
+                engine, vms, request, general.within_s, general.freezes_at_once, as_json=as_json
+            )
+        requests = [ask(_schedule(vm)) for vm in vms]
 
         def start(report: Report) -> list[AnyOperation]:
-            return [engine.freeze(vm, request, report.event) for vm in vms]
+            wanted = zip(vms, requests, strict=True)
+            return [engine.freeze(vm, request, report.event) for vm, request in wanted]
 
         return Conductor(engine, vms, as_json=as_json).run(start, judge)
 
@@ -189,10 +190,26 @@ def _abandoned(vm: Vm) -> Outcome:
     return with_meaning(Outcome(OutcomeKind.PARTIAL, reason, stuck=Stuck.FAILED, queued=True), vm)
 
 
-def _request(
-    mounts: tuple[str, ...], strict: bool, schedule: Schedule, *, long_hold: bool
-) -> FreezeRequest:
+def _schedule(vm: Vm) -> Schedule:
+    """Return what is set for a VM, by options and else.
+
+    Raises:
+        BadInput: it contradicts itself.
+    """
+    try:
+        return Schedule.of(vm.policy)
+    except BadInput as problem:
+        raise BadInput(f"{printable(str(vm.id), 80)}: {problem}") from None
+
+
+def _checked(mounts: tuple[str, ...]) -> tuple[str, ...]:
     for mount in mounts:
         if not mount.strip():
             raise BadInput(f"{printable(mount, 60)!r} is no mount point")
+    return mounts
+
+
+def _request(
+    mounts: tuple[str, ...], strict: bool, schedule: Schedule, *, long_hold: bool
+) -> FreezeRequest:
     return FreezeRequest(mounts, strict, schedule, long_hold)

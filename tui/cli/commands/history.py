@@ -18,7 +18,7 @@ from agentclient.model.json_contract import dumps
 from agentclient.model.rescue import Rung
 from agentclient.model.text import printable
 from tui.cli import table
-from tui.cli.options import json_option
+from tui.cli.options import Options, json_option
 from tui.cli.table import Cell
 from tui.shared.history_text import counts, figures_in_words, notes, outcome_word, seconds_in_words
 
@@ -84,7 +84,8 @@ class _Found:
 )
 def history_command(name: str | None, as_json: bool, limit: int) -> int:
     """Tell past freezes and thaws, the newest first; of a VM also how long its freezes take."""
-    journal = Journal()
+    options = click.get_current_context().find_object(Options) or Options()
+    journal = Journal(options.configured().settings.general.journal)
     try:
         found = _read(journal, name, limit)
     finally:

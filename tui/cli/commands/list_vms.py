@@ -273,15 +273,24 @@ def _left(state: VmState) -> str | None:
     return f"{state.id}: {state.left_by}, which has ended; thaw it with: {command}"
 
 
+def _read_only(vm: Vm) -> str | None:
+    """Return why nothing is sent to a VM; None if something may be, or nothing is sent to any."""
+    why = vm.policy.read_only if vm.policy is not None else None
+    return f"nothing is sent to it: {why}" if why else None
+
+
 def _note(state: VmState) -> str:
     said_twice = state.held_by is None and state.trouble_is_the_agents
+    reach = state.vm.out_of_reach
+    detail = printable(reach, 200) if reach else None  # what a visit makes of it
     parts = (
         str(state.left_by) if state.left_by else None,
         str(state.held_by) if state.held_by else None,
         f"locked by {state.vm.locked_by}" if state.vm.locked_by else None,
-        state.vm.out_of_reach or state.vm.freeze_disabled,
+        _read_only(state.vm),
+        reach or state.vm.freeze_disabled,
         state.vm.no_monitor,
-        None if state.held_by else state.agent.detail,
+        None if state.held_by or (reach and state.agent.detail == detail) else state.agent.detail,
         None if state.trouble == state.vm.no_monitor or said_twice else state.trouble,
     )
     return printable("; ".join(part for part in parts if part), 200)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from textual.app import App
@@ -11,7 +11,7 @@ from textual.app import App
 from agentclient.fleet.store import Fleet
 from agentclient.model.request import Schedule
 from agentclient.model.states import Level
-from agentclient.model.vm import VmId
+from agentclient.model.vm import Vm, VmId
 from tui.console.model.notices import Notice
 from tui.console.model.view import FleetView
 from tui.console.ports import OperationsPort
@@ -32,7 +32,7 @@ class ActionContext:
         clock: for the notices.
         signs: the set of signs that the terminal can show.
         read_only: nothing may be sent to any guest.
-        schedule: how long freezes are waited for.
+        schedule: how long freezes are waited for, of a VM for which nothing is set.
     """
 
     app: App[Any]
@@ -44,6 +44,24 @@ class ActionContext:
     signs: Signs
     read_only: bool
     schedule: Schedule
+
+    def schedule_of(self, vm: Vm) -> Schedule:
+        """Return how long a freeze of a VM is waited for, and its window held."""
+        if vm.policy is None:
+            return self.schedule
+        most_s = vm.policy.maximum_hold_s
+        return Schedule.of(vm.policy, hold_s=min(vm.policy.hold_s, most_s))
+
+    def schedule_for(self, vms: Iterable[Vm]) -> Schedule:
+        """Return one schedule for VMs that are asked about together.
+
+        The longest waits of any of them; the shortest hold, and the shortest that one may have.
+        """
+        each = [self.schedule_of(vm) for vm in vms]
+        longest = max(each, key=lambda one: one.total_s)
+        most_s = min(one.maximum_hold_s for one in each)
+        hold_s = min(one.hold_s for one in each)
+        return replace(longest, maximum_hold_s=most_s, hold_s=min(hold_s, most_s))
 
     def answer(self, level: Level, text: str, about: VmId | None = None) -> None:
         """Show the answer to a key that was just pressed."""

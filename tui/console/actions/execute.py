@@ -24,7 +24,7 @@ from tui.console.ports import OperationPort
 from tui.shared.fit import safe
 
 _NOT_BEGUN = (OutcomeKind.REFUSED, OutcomeKind.FAILED)
-READ_ONLY = "frostwatch was started with --read-only"
+READ_ONLY = "frostwatch runs read-only (--read-only, or read_only in the settings)"
 
 
 class Executor:
@@ -51,12 +51,11 @@ class Executor:
             targets: the VMs of the key press.
             hold_s: how long each window is held, in seconds.
         """
-        schedule = replace(self._context.schedule, hold_s=hold_s)
-        most = in_words(self._context.schedule.total_s)
         begun: list[OperationPort] = []
         for target in targets:
             try:
                 vm = self._checked(target)
+                schedule = replace(self._context.schedule_of(vm), hold_s=hold_s)
                 operation = self._operations.freeze(vm, FreezeRequest(schedule=schedule))
             except (NotTheSame, OSError) as problem:
                 self._refused(target, problem)
@@ -66,13 +65,14 @@ class Executor:
             if isinstance(outcome, Outcome) and outcome.kind in _NOT_BEGUN:
                 self._say(target, Level.WARNING, safe(outcome.reason, 400))
                 continue
-            self._say(target, Level.INFO, f"freeze begun; at most {most}")
+            self._say(target, Level.INFO, f"freeze begun; at most {in_words(schedule.total_s)}")
         if len(begun) > 1:
             self._batches.append(tuple(begun))
 
     def freeze_together(self, targets: Targets, hold_s: float) -> None:
         """Begin a freeze of all VMs behind a barrier; of none if one is not what was meant."""
-        request = FreezeRequest(schedule=replace(self._context.schedule, hold_s=hold_s))
+        schedule = self._context.schedule_for(target.vm for target in targets)
+        request = FreezeRequest(schedule=replace(schedule, hold_s=hold_s))
         try:
             vms = [self._checked(target) for target in targets]
             group = GroupFreeze(self._operations, vms, request)

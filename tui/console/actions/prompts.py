@@ -72,7 +72,7 @@ class Prompts:
 
         dialog = FreezeDialog(
             targets,
-            self._context.schedule,
+            self._context.schedule_for(target.vm for target in targets),
             self._hidden(targets),
             left_out,
             signs=self._context.signs,
@@ -114,7 +114,7 @@ class Prompts:
             if seconds is not None:
                 self._executor.extend(targets, seconds)
 
-        most_s = self._context.schedule.maximum_hold_s
+        most_s = self._context.schedule_for(target.vm for target in targets).maximum_hold_s
         self._context.app.push_screen(ExtendDialog(targets, most_s, self._context.signs), answered)
 
     def thaw_all(self) -> None:

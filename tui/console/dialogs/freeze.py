@@ -86,7 +86,7 @@ class FreezeDialog(Dialog[FreezeAnswer]):
         self._left_out = left_out
         self._signs = signs
         self._at_once = at_once
-        self._hold = Hold(schedule.maximum_hold_s)
+        self._hold = Hold(schedule.maximum_hold_s, schedule.hold_s)
         self._together = False
         self._sure = False
 

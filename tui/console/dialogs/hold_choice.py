@@ -12,11 +12,12 @@ class Hold:
 
     Args:
         maximum_s: it never is longer.
+        seconds: what it is at first; whole seconds, as all of them.
     """
 
-    def __init__(self, maximum_s: float) -> None:
+    def __init__(self, maximum_s: float, seconds: float = 0) -> None:
         self.maximum_s = int(maximum_s)
-        self.seconds = 0
+        self.seconds = min(int(seconds), self.maximum_s)
         self._typed = False
 
     def step(self, direction: int) -> None:

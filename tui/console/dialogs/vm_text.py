@@ -6,8 +6,10 @@ from collections.abc import Iterable, Iterator
 
 from agentclient.freeze.coverage import Coverage
 from agentclient.freeze.risks import risks, why_not
+from agentclient.model.durations import in_words
 from agentclient.model.next_step import step_while_held
 from agentclient.model.outcome import FileSystem
+from agentclient.model.policy import DEFAULT_POLICY
 from agentclient.model.snapshot import VmState
 from tui.console.model.targets import Target, Targets
 from tui.console.widgets.pane.facts import identity
@@ -113,7 +115,8 @@ def to_thaw(target: Target, signs: Signs, *, hidden: bool) -> Iterator[Line]:
     else:
         if state.left_by is not None:
             yield labelled("left", safe(str(state.left_by), 120), Tone.WARN)
-        yield labelled("thaw", "is sent, and its count is shown; at most 3 min")
+        most = in_words((state.vm.policy or DEFAULT_POLICY).thaw_timeout_s)
+        yield labelled("thaw", f"is sent, and its count is shown; at most {most}")
 
 
 def _foreign(state: VmState) -> Iterator[Line]:

@@ -136,7 +136,9 @@ def _trouble(state: VmState, _paint: Paint) -> Iterator[Fact]:
         yield Fact("gone", "its source does not list it any more", Tone.WARN, 1)
     if state.vm.locked_by:
         yield Fact("locked", f"held in its manager by {safe(state.vm.locked_by)}", Tone.WARN, 3)
-    if state.vm.freeze_disabled:
+    if state.vm.policy is not None and state.vm.policy.read_only is not None:
+        yield Fact("read-only", safe(state.vm.policy.read_only, 400), Tone.WARN, 3)
+    if state.vm.freeze_disabled and state.vm.freeze_disabled != state.vm.out_of_reach:
         yield Fact("disabled", safe(state.vm.freeze_disabled), Tone.WARN, 3)
     if state.vm.out_of_reach:
         yield Fact("reach", safe(state.vm.out_of_reach, 400), Tone.WARN, 3)

@@ -1,0 +1,102 @@
+"""Reads a settings file, whatever stands in its place."""
+
+from __future__ import annotations
+
+import os
+import stat
+from importlib import import_module
+from pathlib import Path
+from typing import Final
+
+from agentclient.config.found import SettingsFile
+from agentclient.model.errors import BadInput
+from agentclient.model.text import printable
+
+MOST_BYTES: Final = 1024 * 1024
+_TOO_LARGE: Final = f"it is too large: settings have {MOST_BYTES} bytes at the most"
+
+
+def read(path: Path, *, needed: bool = False) -> SettingsFile | None:
+    """Read a settings file; nothing about it is raised, whatever stands in its place.
+
+    Args:
+        path: the file.
+        needed: that it is missing is a problem.
+
+    Returns:
+        None if there is none.
+    """
+    try:
+        text = _text_of(path)
+    except (FileNotFoundError, NotADirectoryError):
+        missing = (f"{_at(path)}: there is no such file",)
+        return SettingsFile(path, problems=missing) if needed else None
+    except OSError as error:
+        return SettingsFile(path, problems=(f"{_at(path)}: {_why(error)}",))
+    except BadInput as problem:
+        return SettingsFile(path, problems=(str(problem),))
+    if not text.strip():
+        return SettingsFile(path)
+    # What reads TOML takes longer to import than all the rest: only who has a file pays for it.
+    found: SettingsFile = import_module("agentclient.config.document").parse(path, text)
+    return found
+
+
+def _text_of(path: Path) -> str:
+    """Return what stands in a file.
+
+    Raises:
+        OSError: it can't be read.
+        BadInput: it is none, or not fit to be read; one sentence.
+    """
+    # Not to wait for whoever writes into a pipe.
+    number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    try:
+        found = os.fstat(number)
+        problem = None if str(path) == os.devnull else _unfit(found)
+        if problem is not None:
+            raise BadInput(f"{_at(path)}: {problem}")
+        data = b""
+        while len(data) <= MOST_BYTES and (more := os.read(number, MOST_BYTES)):
+            data += more
+    finally:
+        os.close(number)
+    if len(data) > MOST_BYTES:
+        raise BadInput(f"{_at(path)}: {_TOO_LARGE}")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        byte = data[error.start]
+        raise BadInput(
+            f"{_at(path)}:{line}: not UTF-8: 0x{byte:02x} begins or continues no character"
+        ) from None
+
+
+def _unfit(found: os.stat_result) -> str | None:
+    """Return why a file is not read, as a clause; None if it is.
+
+    What is set may name a file that is written to: nobody else may decide that.
+    """
+    if stat.S_ISDIR(found.st_mode):
+        return "it is a folder, no file"
+    if not stat.S_ISREG(found.st_mode):
+        return "it is a device, a pipe or a socket, no file"
+    if found.st_mode & stat.S_IWOTH:
+        return "everybody may write to it, and so set what frostwatch does: chmod o-w it"
+    if found.st_uid not in (0, os.geteuid()):
+        return (
+            f"it belongs to another user (uid {found.st_uid}), who could set what frostwatch does:"
+            " chown it to root or to yourself"
+        )
+    return _TOO_LARGE if found.st_size > MOST_BYTES else None
+
+
+def _why(error: OSError) -> str:
+    reason = error.strerror or str(error)
+    without = "; --no-config goes without it" if isinstance(error, PermissionError) else ""
+    return f"it can't be read: {printable(reason[:1].lower() + reason[1:], 200)}{without}"
+
+
+def _at(path: Path) -> str:
+    return printable(str(path), 300)
