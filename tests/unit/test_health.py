@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from agentclient.access.agent_probe import Said
 from agentclient.access.stream import ConnectFailed, ConnectProblem
 from agentclient.fleet.health import Change, answered, looked, may_ask, silent, unreachable
-from agentclient.model.outcome import FileSystem
+from agentclient.model.outcome import FileSystem, Outcome
 from agentclient.model.snapshot import (
     AgentHealth,
     FreezeInfo,
@@ -22,7 +22,7 @@ from agentclient.model.snapshot import (
     Progress,
     VmState,
 )
-from agentclient.model.states import AgentHow, AgentState, FreezeState, Phase, RunState
+from agentclient.model.states import AgentHow, AgentState, FreezeState, OutcomeKind, Phase, RunState
 from agentclient.model.vm import AgentChannel, Vm, VmId
 from tests.unit.frozen_vm import AGENT
 
@@ -264,6 +264,24 @@ def test_a_freeze_that_is_nobodys_is_foreign_since_it_is_seen() -> None:
 def test_a_freeze_that_was_left_is_as_old_as_the_journal_says() -> None:
     found = answered(Said(FreezeState.FROZEN, 0.02), AT)(WELL._replace(left=LEFT)).freeze
     assert found == FreezeInfo(FreezeState.FROZEN, LEFT.at, foreign=False)
+
+
+def test_a_freeze_that_we_could_not_thaw_ourselves_is_not_foreign() -> None:
+    ours = WELL._replace(last=Outcome(OutcomeKind.LOST, "lost"))
+    assert not answered(Said(FreezeState.FROZEN, 0.02), AT)(ours).freeze.foreign
+    settled = WELL._replace(last=Outcome(OutcomeKind.LOST, "lost", settled=True))
+    assert answered(Said(FreezeState.FROZEN, 0.02), AT)(settled).freeze.foreign
+
+
+def test_a_guest_that_was_left_and_is_thawed_is_so_since_it_says_so() -> None:
+    left = WELL._replace(left=LEFT, freeze=FreezeInfo())
+    assert answered(Said(FreezeState.THAWED, 0.02), AT)(left).freeze.since == AT
+
+
+def test_what_was_left_in_a_vm_that_has_ended_is_over() -> None:
+    left = WELL._replace(left=LEFT, freeze=FROZEN)
+    assert look(left, MonitorView(problem="x", gone=True)).left is None
+    assert look(left, MonitorView(problem="x", gone=None)).left == LEFT
 
 
 def test_a_freeze_of_another_frostwatchs_is_not_foreign() -> None:
