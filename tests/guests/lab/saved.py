@@ -74,9 +74,11 @@ def place(options: Options, image: Image) -> Saved | None:
     """Where the state of such guests is kept; None where none can be.
 
     The disks take part in a state, so that they must be of a kind that can; and the monitor has the
-    commands for it since QEMU 6.0 only.
+    commands for it since QEMU 6.0 only. An agent on a serial port hears nothing afterwards.
     """
     if options.fresh or options.disk_format != "qcow2" or not options.disks:
+        return None
+    if options.agent == "isa":
         return None
     if wanted(options.release).codename in _TOO_OLD:
         return None
