@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from agentclient.access.guest_link import Links
+from agentclient.access.local_access import AccessPool
 from agentclient.backends.base import Backends
 from agentclient.backends.socket_check import check_socket
 from agentclient.config.settings import Policies, Settings
@@ -121,10 +121,10 @@ class Engine:
         backends = _backends(self.explicit, self.drill, named_only=named_only)
         self.sources = backends.listed
         self.fleet = Fleet(configure=Policies(self.settings).apply)
-        self.links = Links(backends)
+        self.accesses = AccessPool(backends)
         self.watcher = Watcher(
             self.fleet,
-            self.links,
+            self.accesses,
             self.sources,
             port_interval_s=policy.monitor_interval_s,
             agent_interval_s=policy.agent_interval_s,
@@ -214,7 +214,7 @@ class Engine:
             if self._operations is None:
                 self._operations = _late("operations.manager").Operations(
                     self.fleet,
-                    self.links,
+                    self.accesses,
                     read_only=self.settings.read_only,
                     freezes_at_once=self.freezes_at_once,
                     journal=self.journal,
@@ -324,7 +324,7 @@ class Engine:
         """Cancel what still runs, wait a moment, and end every visit; again, it does nothing."""
         self.stop(CLOSING_S)
         self.watcher.stop()
-        self.links.close()
+        self.accesses.close()
         if self.journal is not None:
             self.journal.close()
         if self.drill is not None:

@@ -1,6 +1,6 @@
 """A guest's agent, one blocking call a command, each with a deadline.
 
-For everything but a freeze: the freeze's conversation is driven by
+For everything but a freeze: the freeze's session is driven by
 `agentclient.operations.freeze`, since its answer may take an hour and is watched meanwhile.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
-from agentclient.access.agent_session import Conversation
+from agentclient.access.agent_session import AgentSession
 from agentclient.access.cancel import Cancellation
 from agentclient.access.stream import Channel, StreamEnded, wait_readable
 from agentclient.model.errors import (
@@ -70,7 +70,7 @@ class GuestAgent:
 
     Args:
         vm: the VM's id as a person reads it.
-        conversation: the connection.
+        session: the connection.
         cancellation: ends every wait early.
         watch: is called now and then during a long wait; what it raises ends it.
     """
@@ -78,12 +78,12 @@ class GuestAgent:
     def __init__(
         self,
         vm: str,
-        conversation: Conversation,
+        session: AgentSession,
         cancellation: Cancellation | None = None,
         watch: Callable[[], None] = lambda: None,
     ) -> None:
         self._vm = vm
-        self._conversation = conversation
+        self._session = session
         self._cancellation = cancellation
         self._watch = watch
         self._in_step = False
@@ -111,12 +111,12 @@ class GuestAgent:
         self._in_step = True
 
     def _send_sync(self, started: float, tickets: set[int]) -> None:
-        ticket = self._conversation.ticket()
+        ticket = self._session.ticket()
         tickets.add(ticket)
-        self._send(started, SYNC, lambda by: self._conversation.sync(ticket, by))
+        self._send(started, SYNC, lambda by: self._session.sync(ticket, by))
 
     def _await_sync(self, tickets: set[int], started: float, limit_s: float) -> None:
-        wire = self._conversation.wire
+        wire = self._session.wire
         for event in self._events(SYNC, started, limit_s):
             if isinstance(event, Synced) and event.ticket in tickets:
                 return
@@ -128,7 +128,7 @@ class GuestAgent:
         try:
             self._await_sync(tickets, started, limit_s)
         except AgentTimeout as error:
-            refusals = self._conversation.wire.refusals
+            refusals = self._session.wire.refusals
             if len(refusals) <= len(tickets):
                 raise
             raise CommandFailed(self._vm, SYNC, *refusals[-1], _since(started)) from error
@@ -165,7 +165,7 @@ class GuestAgent:
         Raises:
             as `request`.
         """
-        wire = self._conversation.wire
+        wire = self._session.wire
         if wire.tags is None:
             try:
                 value = self._ask_in_step(STATUS, None, timeout_of(STATUS), tag=True)
@@ -304,11 +304,11 @@ class GuestAgent:
         tag: bool | None,
     ) -> object:
         started = time.monotonic()
-        ticket = self._conversation.ticket()
+        ticket = self._session.ticket()
         self._send(
             started,
             command,
-            lambda by: self._conversation.ask(ticket, command, arguments, by, tag=tag),
+            lambda by: self._session.ask(ticket, command, arguments, by, tag=tag),
         )
         return self._await(ticket, command, started, limit_s)
 
@@ -334,13 +334,13 @@ class GuestAgent:
             AgentTimeout: they have.
         """
         deadline = started + limit_s
-        conversation = self._conversation
-        while self._wait(conversation.channel, deadline):
+        session = self._session
+        while self._wait(session.channel, deadline):
             try:
-                yield from conversation.pump()
+                yield from session.receive()
             except StreamEnded as error:
                 raise ChannelBroken(self._vm, command, str(error), _since(started)) from error
-            flood = conversation.wire.flood
+            flood = session.wire.flood
             if self._in_step and flood is not None:
                 raise ProtocolViolation(self._vm, command, flood, _since(started))
             if time.monotonic() >= deadline:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from agentclient.access.exchange import Steps, Talk
+from agentclient.access.exchange import Exchange, Steps
 from agentclient.access.stream import Channel, StreamEnded
 from agentclient.model.outcome import FileSystem
 from agentclient.model.states import FreezeState
@@ -51,7 +51,7 @@ class _Nonsense(Exception):
 
 def question(
     channel: Channel, *, first: bool, plain: bool = False, timeout_s: float = AGENT_VISIT_S
-) -> Talk[Said]:
+) -> Exchange[Said]:
     """Return a visit to an agent on a channel that was just connected; its steps close it.
 
     Args:
@@ -63,7 +63,7 @@ def question(
     """
     began = time.monotonic()
     steps = _ask_and_leave(channel, AgentWire(plain=plain), began, first=first)
-    return Talk(channel, steps, began + timeout_s)
+    return Exchange(channel, steps, began + timeout_s)
 
 
 def _ask_and_leave(channel: Channel, wire: AgentWire, began: float, *, first: bool) -> Steps[Said]:

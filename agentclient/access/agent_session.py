@@ -1,4 +1,4 @@
-"""A wire on a channel: what the freezer and the agent's calls write to and read from."""
+"""A session with an agent: its protocol on a channel, for requests to be sent and replies read."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from agentclient.protocol.qga_events import WireEvent
 SEND_S = 2.0
 
 
-class Conversation:
+class AgentSession:
     """One connection to an agent.
 
     Args:
-        channel: the connected stream; the conversation closes it.
+        channel: the connected stream; the session closes it.
         wire: the protocol's state on it.
     """
 
@@ -46,7 +46,7 @@ class Conversation:
         """Write a request (see `AgentWire.request` and `Channel.send`)."""
         self.channel.send(self.wire.request(ticket, command, arguments, tag=tag), deadline)
 
-    def pump(self) -> list[WireEvent]:
+    def receive(self) -> list[WireEvent]:
         """Return what has come, without waiting.
 
         Raises:
@@ -55,11 +55,11 @@ class Conversation:
         data = self.channel.receive()
         return self.wire.feed(data) if data else []
 
-    def divert(self, channel: Channel) -> None:
-        """Go on with the same conversation through another channel; the old one stays open."""
+    def switch_to(self, channel: Channel) -> None:
+        """Go on with the same session through another channel; the old one stays open."""
         self.channel = channel
 
-    def renew(self, channel: Channel) -> None:
+    def start_anew_on(self, channel: Channel) -> None:
         """Go on with another channel, as a stranger; tickets are not used again."""
         self.channel.close()
         self.channel = channel

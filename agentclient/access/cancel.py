@@ -6,8 +6,8 @@ import os
 import threading
 
 
-class Bell:
-    """A descriptor that is readable while it rings; it is opened when it is first asked for.
+class Wakeup:
+    """A descriptor that is readable while it is set; it is opened when it is first asked for.
 
     What waits its turn before anything is done has none yet: a thousand operations may.
     """
@@ -15,22 +15,22 @@ class Bell:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._fd = -1
-        self._rings = False
+        self._is_set = False
         self._closed = False
 
-    def ring(self) -> None:
+    def set(self) -> None:
         """Be readable."""
         with self._lock:
-            if not self._rings and not self._closed:
-                self._rings = True
+            if not self._is_set and not self._closed:
+                self._is_set = True
                 if self._fd >= 0:
                     os.eventfd_write(self._fd, 1)
 
-    def hush(self) -> None:
+    def clear(self) -> None:
         """Be readable no more."""
         with self._lock:
-            if self._rings and not self._closed:
-                self._rings = False
+            if self._is_set and not self._closed:
+                self._is_set = False
                 if self._fd >= 0:
                     os.eventfd_read(self._fd)
 
@@ -42,7 +42,7 @@ class Bell:
         """
         with self._lock:
             if self._fd < 0 and not self._closed:
-                self._fd = os.eventfd(int(self._rings), os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+                self._fd = os.eventfd(int(self._is_set), os.EFD_CLOEXEC | os.EFD_NONBLOCK)
             return self._fd
 
     def close(self) -> None:
@@ -65,7 +65,7 @@ class Cancellation:
     """
 
     def __init__(self) -> None:
-        self._bell = Bell()
+        self._wakeup = Wakeup()
         self._lock = threading.Lock()
         self._closed = False
         self._flag = False
@@ -75,7 +75,7 @@ class Cancellation:
         with self._lock:
             if not self._closed:
                 self._flag = True
-                self._bell.ring()
+                self._wakeup.set()
 
     @property
     def is_set(self) -> bool:
@@ -88,10 +88,10 @@ class Cancellation:
         Raises:
             OSError: the process has none left for it.
         """
-        return self._bell.fileno()
+        return self._wakeup.fileno()
 
     def close(self) -> None:
         """Release the descriptor; the flag stays as it is."""
         with self._lock:
             self._closed = True
-            self._bell.close()
+            self._wakeup.close()

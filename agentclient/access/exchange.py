@@ -21,7 +21,7 @@ Steps = Generator[bytes, bytes, T]
 
 
 @dataclass(frozen=True, slots=True)
-class Talk(Generic[T]):
+class Exchange(Generic[T]):
     """Steps that are ready to be taken.
 
     Attributes:

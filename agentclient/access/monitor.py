@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Sequence
 
-from agentclient.access.exchange import Steps, Talk, releasing, run
+from agentclient.access.exchange import Exchange, Steps, releasing, run
 from agentclient.access.presence import Server, is_gone, server_of
 from agentclient.access.qmp_session import Ask, MonitorTrouble, QmpSession
 from agentclient.access.stream import ConnectFailed, Endpoint
@@ -97,7 +97,7 @@ class Monitor:
 
     def begin(
         self, timeout_s: float = DEFAULT_VISIT_S, *, full: bool = False
-    ) -> Talk[MonitorView] | None:
+    ) -> Exchange[MonitorView] | None:
         """Begin a look whose steps somebody else takes, who must take the first at once.
 
         Args:
@@ -118,7 +118,7 @@ class Monitor:
             self._lock.release()
             raise
         steps = releasing(self._lock, self._visit(session, full=full))
-        return Talk(session.channel, steps, time.monotonic() + timeout_s)
+        return Exchange(session.channel, steps, time.monotonic() + timeout_s)
 
     def ask(
         self, asks: Sequence[Ask], timeout_s: float = DEFAULT_VISIT_S

@@ -9,8 +9,8 @@ import time
 from contextlib import closing
 from typing import Final
 
-from agentclient.access.guest_link import CHANNEL_WAIT_S, Link
 from agentclient.access.host.peer import find_peer, suits
+from agentclient.access.local_access import CHANNEL_WAIT_S, LocalAccess
 from agentclient.access.stream import ConnectFailed
 
 # A connection is shown once QEMU has accepted it.
@@ -19,21 +19,21 @@ LOOK_EVERY_S: Final = 0.02
 _NOT_PROVEN = "that the monitor is this VM's can't be shown"
 
 
-def doubt_of(link: Link) -> str | None:
+def doubt_of(access: LocalAccess) -> str | None:
     """Return why a monitor may be another VM's, as a clause; None if nothing speaks for it.
 
     Nothing is written: both sockets are connected to, and closed again.
     """
-    vm = link.vm
-    if link.monitor is None or vm.agent is None or vm.monitor is None:
+    vm = access.vm
+    if access.monitor is None or vm.agent is None or vm.monitor is None:
         return None
-    if link.doubt is not None:
-        return link.doubt
+    if access.doubt is not None:
+        return access.doubt
     monitor = find_peer(vm.monitor.path)
     expected = vm.monitor_peer or vm.peer
     if monitor is not None and expected is not None and not suits(monitor, expected):
         return "it is not the VM that listens on the monitor's socket"
-    if _known_to_be_one(link):
+    if _known_to_be_one(access):
         return None
     agent = find_peer(vm.agent.path)
     if agent is None or monitor is None or None in (agent.process, monitor.process):
@@ -48,48 +48,48 @@ def doubt_of(link: Link) -> str | None:
     )
 
 
-def unproven(link: Link) -> str | None:
+def unproven(access: LocalAccess) -> str | None:
     """Return why a monitor is not proven to be the VM's, as a clause; None if it is.
 
     It is if one QEMU serves both sockets; or, where others pass on what is said, if it shows our
     own connection to the agent, to which nothing is written.
     """
-    vm = link.vm
-    found = doubt_of(link)
+    vm = access.vm
+    found = doubt_of(access)
     if found is not None:
         return found
-    if link.monitor is None or vm.agent is None or vm.monitor is None or _known_to_be_one(link):
+    if access.monitor is None or vm.agent is None or vm.monitor is None or _known_to_be_one(access):
         return None
     agent, monitor = find_peer(vm.agent.path), find_peer(vm.monitor.path)
     if agent is not None and monitor is not None and agent.process == monitor.process is not None:
         return None
-    return _shows_us(link)
+    return _shows_us(access)
 
 
-def _known_to_be_one(link: Link) -> bool:
+def _known_to_be_one(access: LocalAccess) -> bool:
     """Return whether its source knows the VM's process, and no other one serves the monitor."""
-    return link.vm.process is not None and link.vm.monitor_peer is None
+    return access.vm.process is not None and access.vm.monitor_peer is None
 
 
-def _shows_us(link: Link) -> str | None:
-    if not link.channel_lock.acquire(timeout=CHANNEL_WAIT_S):
+def _shows_us(access: LocalAccess) -> str | None:
+    if not access.channel_lock.acquire(timeout=CHANNEL_WAIT_S):
         return f"{_NOT_PROVEN}: frostwatch itself is talking to this agent"
     try:
-        if link.look().client:
+        if access.look().client:
             return f"{_NOT_PROVEN}: somebody else holds the agent's channel"
-        with closing(link.connect()):
-            seen = _look_until_shown(link)
+        with closing(access.connect()):
+            seen = _look_until_shown(access)
     except ConnectFailed as error:
         return f"{_NOT_PROVEN}: the agent's channel can't be opened: {error}"
     finally:
-        link.channel_lock.release()
+        access.channel_lock.release()
     return None if seen else f"{_NOT_PROVEN}: it does not show our connection to the agent"
 
 
-def _look_until_shown(link: Link) -> bool:
+def _look_until_shown(access: LocalAccess) -> bool:
     """Return whether the monitor shows our connection; who passes it on may take a moment."""
     until = time.monotonic() + SHOWN_WITHIN_S
-    while not link.look().client:
+    while not access.look().client:
         if time.monotonic() > until:
             return False
         time.sleep(LOOK_EVERY_S)

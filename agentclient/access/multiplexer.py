@@ -1,4 +1,4 @@
-"""Takes the steps of many talks by turns: one thread, one selector, nobody waits for anybody."""
+"""Many exchanges by turns: one thread, one selector, nobody waits for anybody."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from agentclient.access.exchange import Talk
+from agentclient.access.exchange import Exchange
 from agentclient.access.stream import StreamEnded
 
 T = TypeVar("T")
 # A step writes a few hundred bytes, which a socket takes at once or never.
 _WRITE_S: Final = 0.0
-# With so many talks at once their answers are gathered for a moment, and taken together: each
+# With so many exchanges at once their answers are gathered for a moment, and taken together: each
 # waking up costs more than an answer does.
 _MANY: Final = 6
 _GATHER_S: Final = 0.002
@@ -27,17 +27,17 @@ _GATHER_S: Final = 0.002
 
 @dataclass(slots=True, eq=False)
 class _Flight:
-    """A talk that waits for bytes."""
+    """An exchange that waits for bytes."""
 
-    talk: Talk[Any]
+    exchange: Exchange[Any]
     fd: int
     done: Callable[[Any], None]
     failed: Callable[[Exception], None]
     over: bool = False
 
 
-class Visitor:
-    """Many talks at once. Everything but `wake` belongs to one thread."""
+class Multiplexer:
+    """Many exchanges at once. Everything but `wake` belongs to one thread."""
 
     def __init__(self) -> None:
         # Without the selectors module's bookkeeping, which costs more than the waiting itself.
@@ -56,25 +56,25 @@ class Visitor:
 
     @property
     def in_flight(self) -> int:
-        """The number of talks that have begun and not ended."""
+        """The number of exchanges that have begun and not ended."""
         return self._flights
 
     def begin(
-        self, talk: Talk[T], done: Callable[[T], None], failed: Callable[[Exception], None]
+        self, exchange: Exchange[T], done: Callable[[T], None], failed: Callable[[Exception], None]
     ) -> None:
-        """Take a talk's first step, and the others when `turn` is called.
+        """Take an exchange's first step, and the others when `turn` is called.
 
         Args:
-            talk: what is said.
+            exchange: what is said.
             done: is called with what the steps return.
-            failed: is called with what they raise; a bug in one talk is that talk's alone (P8).
+            failed: is called with what they raise; a bug in one exchange is that one's alone (P8).
         """
-        flight = _Flight(talk, talk.channel.fileno(), done, failed)
+        flight = _Flight(exchange, exchange.channel.fileno(), done, failed)
         self._flights += 1
         self._waiting[flight.fd] = flight
         self._epoll.register(flight.fd, select.EPOLLIN)
-        heapq.heappush(self._deadlines, (talk.deadline, next(self._order), flight))
-        self._step(flight, lambda: next(talk.steps))
+        heapq.heappush(self._deadlines, (exchange.deadline, next(self._order), flight))
+        self._step(flight, lambda: next(exchange.steps))
 
     def turn(self, until: float) -> None:
         """Wait until something has come, but not beyond `until`, and take the steps for it.
@@ -102,11 +102,11 @@ class Visitor:
                 os.eventfd_write(self._wake_fd, 1)
 
     def close(self) -> None:
-        """End all talks, and release everything."""
+        """End all exchanges, and release everything."""
         for _, _, flight in self._deadlines:
             if not flight.over:
-                self._land(flight)
-                flight.talk.steps.close()
+                self._end(flight)
+                flight.exchange.steps.close()
         self._deadlines.clear()
         with self._lock:
             self._epoll.close()
@@ -115,26 +115,26 @@ class Visitor:
 
     def _receive(self, flight: _Flight) -> None:
         try:
-            came = flight.talk.channel.receive()
+            came = flight.exchange.channel.receive()
         except StreamEnded as error:
             self._throw(flight, error)
             return
         if came:
-            self._step(flight, lambda: flight.talk.steps.send(came))
+            self._step(flight, lambda: flight.exchange.steps.send(came))
 
     def _throw(self, flight: _Flight, error: Exception) -> None:
-        self._step(flight, lambda: flight.talk.steps.throw(error))
+        self._step(flight, lambda: flight.exchange.steps.throw(error))
 
     def _step(self, flight: _Flight, take: Callable[[], bytes]) -> None:
         """Take one step, and write what it says."""
         try:
             data = take()
         except StopIteration as end:
-            self._land(flight)
+            self._end(flight)
             self._tell(flight, end.value)
             return
-        except Exception as error:  # noqa: BLE001 - P8: whatever it is, it is this talk's alone
-            self._land(flight)
+        except Exception as error:  # noqa: BLE001 - P8: whatever it is, it is this exchange's alone
+            self._end(flight)
             flight.failed(error)
             return
         if data:
@@ -148,15 +148,15 @@ class Visitor:
 
     def _write(self, flight: _Flight, data: bytes) -> None:
         try:
-            flight.talk.channel.send(data, _WRITE_S)
+            flight.exchange.channel.send(data, _WRITE_S)
         except (StreamEnded, TimeoutError) as error:
             self._throw(flight, error)
 
-    def _land(self, flight: _Flight) -> None:
+    def _end(self, flight: _Flight) -> None:
         flight.over = True
         self._flights -= 1
         del self._waiting[flight.fd]
-        if flight.talk.channel.fileno() >= 0:  # else its closing has taken it out
+        if flight.exchange.channel.fileno() >= 0:  # else its closing has taken it out
             with suppress(OSError):  # somebody else has closed a session that is held, just now
                 self._epoll.unregister(flight.fd)
 
@@ -166,6 +166,6 @@ class Visitor:
             if not flight.over:
                 self._throw(flight, TimeoutError("no answer in time"))
                 if not flight.over:  # it goes on all the same: give it no more time
-                    self._land(flight)
-                    flight.talk.steps.close()
+                    self._end(flight)
+                    flight.exchange.steps.close()
                     flight.failed(TimeoutError("its steps do not end"))

@@ -11,7 +11,7 @@ from agentclient.model.states import Transport
 from agentclient.model.vm import EXPLICIT_SOURCE, AgentChannel, Vm, VmId
 
 if TYPE_CHECKING:
-    from agentclient.access.guest_link import Link, Opener
+    from agentclient.access.local_access import LocalAccess, Opener
 
 # A list of what is on this host takes milliseconds; on one that is very busy, a second.
 LOCAL_S: Final = 3.0
@@ -70,15 +70,15 @@ class Backend(Protocol):
             FrostwatchError: the source can't be looked at; one clear sentence.
         """
 
-    def open(self, vm: Vm, opener: Opener) -> Link:
-        """Return a new link to one of its VMs; nothing is connected yet.
+    def open(self, vm: Vm, opener: Opener) -> LocalAccess:
+        """Return how one of its VMs is reached; nothing is connected yet.
 
         Args:
             vm: the VM.
             opener: who knows the VMs of all backends: one that migrates may go to another's.
         """
 
-    def successor(self, of: Link, uuid: str) -> Vm | None:
+    def successor(self, of: LocalAccess, uuid: str) -> Vm | None:
         """Return the VM of this backend to which one has migrated; None if none is seen.
 
         Args:
@@ -113,12 +113,12 @@ class Backends:
         self.listed = tuple(listed)
         self._all = (*self.listed, *others)
 
-    def open(self, vm: Vm) -> Link:
-        """Return a new link to a VM; nothing is connected yet."""
+    def open(self, vm: Vm) -> LocalAccess:
+        """Return how a VM is reached; nothing is connected yet."""
         return self._of(vm).open(vm, self)
 
-    def successor(self, of: Link, uuid: str) -> Link | None:
-        """Return a link to the VM to which another one has migrated; None if none is seen."""
+    def successor(self, of: LocalAccess, uuid: str) -> LocalAccess | None:
+        """Return how the VM is reached to which another has migrated; None if none is seen."""
         for backend in self._all:
             vm = backend.successor(of, uuid)
             if vm is not None:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Final
 
 from agentclient.access.agent_probe import Said, question
 from agentclient.access.exchange import releasing
-from agentclient.access.guest_link import Link, Links
-from agentclient.access.multiplexer import Visitor
+from agentclient.access.local_access import AccessPool, LocalAccess
+from agentclient.access.multiplexer import Multiplexer
 from agentclient.access.stream import ConnectFailed
 from agentclient.fleet.health import Change, answered, looked, may_ask, silent, unreachable
 from agentclient.fleet.store import Fleet
@@ -43,7 +43,7 @@ class _Visit:
     """A visit that has begun."""
 
     vm_id: VmId
-    link: Link
+    access: LocalAccess
     due: float
 
 
@@ -52,7 +52,7 @@ class Visits:
 
     Args:
         fleet: where what they bring is written.
-        links: how VMs are reached.
+        accesses: how VMs are reached.
         wanted: who is to be visited at once, with the agent; filled by any thread.
         recovery: is told what agents say about what a dead frostwatch has left; may be None.
         port_interval_s: seconds between two looks at a VM's monitor.
@@ -62,7 +62,7 @@ class Visits:
     def __init__(
         self,
         fleet: Fleet,
-        links: Links,
+        accesses: AccessPool,
         wanted: deque[VmId],
         recovery: Recovery | None,
         *,
@@ -70,20 +70,20 @@ class Visits:
         agent_interval_s: float,
     ) -> None:
         self._fleet = fleet
-        self._links = links
+        self._accesses = accesses
         self._recovery = recovery
         self._rounds = Rounds(port_interval_s, agent_interval_s)
-        self._visitor = Visitor()
+        self._multiplexer = Multiplexer()
         self._wanted = wanted
         self._named_at = float("-inf")
 
     def wake(self) -> None:
         """End a turn early."""
-        self._visitor.wake()
+        self._multiplexer.wake()
 
     def close(self) -> None:
         """End every visit."""
-        self._visitor.close()
+        self._multiplexer.close()
 
     def adopt(self, now: float) -> None:
         """Take over who is in the fleet.
@@ -93,7 +93,7 @@ class Visits:
         """
         states = self._fleet.states()
         for vm_id in self._rounds.keep({state.id for state in states}, now):
-            self._links.forget(vm_id)
+            self._accesses.forget(vm_id)
         for state in states:
             policy = state.vm.policy
             if policy is not None:
@@ -108,14 +108,14 @@ class Visits:
         while self._wanted:
             self._rounds.soon(self._wanted.popleft(), now)
         until = now + LONGEST_TURN_S
-        while self._visitor.in_flight < MOST_VISITS_AT_ONCE:
+        while self._multiplexer.in_flight < MOST_VISITS_AT_ONCE:
             due = self._rounds.next_at
             vm_id = self._rounds.take(now)
             if vm_id is None:
                 until = min(until, max(due, now + GROUP_S))
                 break
             self._visit(vm_id, due)
-        self._visitor.turn(until)
+        self._multiplexer.turn(until)
 
     def all_once(
         self, timeout_s: float, stopping: threading.Event, but: Container[VmId] = ()
@@ -141,11 +141,11 @@ class Visits:
         waiting = deque(vm_id for vm_id in vm_ids if vm_id in self._rounds)
         for vm_id in waiting:
             self._rounds[vm_id].agent_due = 0.0
-        while (waiting or self._visitor.in_flight) and time.monotonic() < until:
-            while waiting and self._visitor.in_flight < MOST_VISITS_AT_ONCE:
+        while (waiting or self._multiplexer.in_flight) and time.monotonic() < until:
+            while waiting and self._multiplexer.in_flight < MOST_VISITS_AT_ONCE:
                 self._visit(waiting.popleft(), time.monotonic())
-            if self._visitor.in_flight:
-                self._visitor.turn(until)
+            if self._multiplexer.in_flight:
+                self._multiplexer.turn(until)
 
     def _may_be_left(self, vm_id: VmId) -> bool:
         """Whether it may be frozen by a dead frostwatch, and its agent has not said so."""
@@ -159,7 +159,7 @@ class Visits:
         state = self._state(vm_id)
         if state is None:
             return  # it has left; the next list tells the rounds
-        visit = _Visit(vm_id, self._links.of(state.vm), due)
+        visit = _Visit(vm_id, self._accesses.of(state.vm), due)
         if state.progress is not None:
             self._rounds[vm_id].was_taken = True
             self._end(visit)
@@ -170,23 +170,25 @@ class Visits:
             self._failed(visit, error)
 
     def _look(self, visit: _Visit) -> None:
-        if visit.link.monitor is None or visit.link.doubt is not None:
-            problem = visit.link.doubt or visit.link.vm.no_monitor or "no monitor"
-            self._looked(visit, MonitorView(problem=problem, gone=visit.link.gone()))
+        if visit.access.monitor is None or visit.access.doubt is not None:
+            problem = visit.access.doubt or visit.access.vm.no_monitor or "no monitor"
+            self._looked(visit, MonitorView(problem=problem, gone=visit.access.gone()))
             return
         try:
-            talk = visit.link.monitor.begin()
+            exchange = visit.access.monitor.begin()
         except ConnectFailed as error:
-            self._looked(visit, visit.link.monitor.unreachable(error))
+            self._looked(visit, visit.access.monitor.unreachable(error))
             return
-        if talk is None:
+        if exchange is None:
             self._end(visit)
             return
-        self._visitor.begin(talk, partial(self._looked, visit), partial(self._failed, visit))
+        self._multiplexer.begin(
+            exchange, partial(self._looked, visit), partial(self._failed, visit)
+        )
 
     def _looked(self, visit: _Visit, view: MonitorView) -> None:
-        vm = visit.link.vm
-        has_monitor = visit.link.monitor is not None or vm.no_monitor is not None
+        vm = visit.access.vm
+        has_monitor = visit.access.monitor is not None or vm.no_monitor is not None
         change = looked(view, self._fleet.wall(), has_monitor=has_monitor)
         self._fleet.update(visit.vm_id, change)
         self._name_clients(visit)
@@ -227,7 +229,7 @@ class Visits:
         round_ = self._rounds[visit.vm_id]
         opened = view.port_open is True and round_.was_open is False
         if view.port_open is False and round_.was_open and round_.unanswered:
-            visit.link.fragile = True  # it ended when it was asked
+            visit.access.fragile = True  # it ended when it was asked
         taken = bool(view.client) or state.progress is not None
         released = round_.was_taken and not taken
         round_.was_open, round_.was_taken = view.port_open, taken
@@ -235,36 +237,36 @@ class Visits:
         return (due or opened or released) and may_ask(state, view)
 
     def _ask(self, visit: _Visit, *, blind: bool) -> None:
-        link, state = visit.link, self._state(visit.vm_id)
-        if link.agent is None or state is None or not link.channel_lock.acquire(blocking=False):
+        access, state = visit.access, self._state(visit.vm_id)
+        if access.agent is None or state is None or not access.channel_lock.acquire(blocking=False):
             self._end(visit, blind=blind)
             return
         try:
-            channel = link.connect()
+            channel = access.connect()
         except ConnectFailed as error:
-            link.channel_lock.release()
-            change = unreachable(error, self._fleet.wall(), gone=link.gone())
+            access.channel_lock.release()
+            change = unreachable(error, self._fleet.wall(), gone=access.gone())
             self._heard(visit, state, change, blind=blind)
             return
-        talk = question(channel, first=state.agent.version is None, plain=link.plain)
-        talk = replace(talk, steps=releasing(link.channel_lock, talk.steps))
+        exchange = question(channel, first=state.agent.version is None, plain=access.plain)
+        exchange = replace(exchange, steps=releasing(access.channel_lock, exchange.steps))
         done = partial(self._said, visit, state, blind)
-        self._visitor.begin(talk, done, partial(self._failed, visit))
+        self._multiplexer.begin(exchange, done, partial(self._failed, visit))
 
     def _said(self, visit: _Visit, before: VmState, blind: bool, said: Said) -> None:
         at = self._fleet.wall()
         self._remember(visit, said)
         if said.rtt_s is None:
-            change = silent(at, can_see_clients=visit.link.monitor is not None)
+            change = silent(at, can_see_clients=visit.access.monitor is not None)
         else:
             change = answered(said, at)
         self._heard(visit, before, change, blind=blind)
 
     def _remember(self, visit: _Visit, said: Said) -> None:
         """Remember what an agent does not stand: the next visits are without it (P5)."""
-        link = visit.link
-        link.fragile = link.fragile or (said.plain and not link.plain)
-        link.plain = link.plain or said.plain or said.rtt_s is None
+        access = visit.access
+        access.fragile = access.fragile or (said.plain and not access.plain)
+        access.plain = access.plain or said.plain or said.rtt_s is None
         if visit.vm_id in self._rounds:
             self._rounds[visit.vm_id].unanswered = said.rtt_s is None
 
@@ -279,7 +281,7 @@ class Visits:
                 time.monotonic(),
                 alive=alive,
                 within_s=within_s,
-                rarely=visit.link.fragile,
+                rarely=visit.access.fragile,
             )
             self._tell(before, after)
             if self._recovery is not None:

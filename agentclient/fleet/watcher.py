@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from agentclient.access.guest_link import Links
+from agentclient.access.local_access import AccessPool
 from agentclient.backends.base import Backend, Note, PushingBackend, merge
 from agentclient.fleet.discovery import Discovery
 from agentclient.fleet.store import Fleet
@@ -41,7 +41,7 @@ class Watcher:
 
     Args:
         fleet: where it is written.
-        links: how VMs are reached.
+        accesses: how VMs are reached.
         backends: where VMs come from.
 
     Attributes:
@@ -54,7 +54,7 @@ class Watcher:
     def __init__(
         self,
         fleet: Fleet,
-        links: Links,
+        accesses: AccessPool,
         backends: Sequence[Backend],
         *,
         port_interval_s: float = DEFAULT_POLICY.monitor_interval_s,
@@ -62,7 +62,7 @@ class Watcher:
         journal: Journal | None = None,
     ) -> None:
         self._fleet = fleet
-        self._links = links
+        self._accesses = accesses
         self._came = threading.Event()  # a backend has answered, or told of a VM
         self.discoveries = tuple(Discovery(each, self._came.set) for each in backends)
         self._journal = journal
@@ -114,7 +114,7 @@ class Watcher:
                 port_s, agent_s = self._intervals
                 self._made_visits = Visits(
                     self._fleet,
-                    self._links,
+                    self._accesses,
                     self._wanted,
                     self._recovery(),
                     port_interval_s=port_s,

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from agentclient.access.multiplexer import Visitor
+from agentclient.access.multiplexer import Multiplexer
 from agentclient.freeze.thaw_plan import ThawReport
 from agentclient.holder.diary import Diary
 from agentclient.holder.messages import (
@@ -53,16 +53,16 @@ class Holder:
         console.setblocking(False)
         self._console: socket.socket | None = console
         self._selector = selectors.DefaultSelector()
-        self._visitor = Visitor()
+        self._multiplexer = Multiplexer()
         self._wards: dict[str, Ward] = {}
         self._diary = Diary()
         self._unsaid: deque[Body] = deque(maxlen=MOST_UNSAID)
         self._alone = False
         self._told_to_end = False
         self._heard_at = time.monotonic()
-        self._tie = Tie(self._selector, self._visitor, self._broken, self._done)
+        self._tie = Tie(self._selector, self._multiplexer, self._broken, self._done)
         self._selector.register(console, selectors.EVENT_READ, self._hear)
-        self._selector.register(self._visitor, selectors.EVENT_READ, self._visit)
+        self._selector.register(self._multiplexer, selectors.EVENT_READ, self._visit)
         self._pidfd = self._watch_process(pid)
 
     def run(self) -> None:
@@ -131,7 +131,7 @@ class Holder:
             self._wards.pop(ward.key, None)
 
     def _visit(self, _events: int) -> None:
-        self._visitor.turn(0.0)
+        self._multiplexer.turn(0.0)
 
     def _watch_process(self, pid: int) -> int | None:
         """Learn of the console's death from the kernel: a child of it may keep our channel open."""

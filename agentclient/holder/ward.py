@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from agentclient.access.monitor import Monitor
-from agentclient.access.multiplexer import Visitor
+from agentclient.access.multiplexer import Multiplexer
 from agentclient.access.presence import Absence, Server, is_gone, server_of
 from agentclient.access.stream import Channel, ConnectFailed, StreamEnded, UnixChannel, UnixEndpoint
 from agentclient.freeze.effects import Effect, Resync, Send
@@ -49,13 +49,13 @@ class Tie:
 
     Attributes:
         selector: where sockets are registered, with the method to call as data.
-        visitor: takes the steps of looks at monitors.
+        multiplexer: takes the steps of looks at monitors.
         broken: is called with a ward whose guest has closed its end.
         done: is called with the ward and what its thaw came to.
     """
 
     selector: selectors.BaseSelector
-    visitor: Visitor
+    multiplexer: Multiplexer
     broken: Callable[[Ward], None]
     done: Callable[[Ward, ThawReport], None]
 
@@ -342,12 +342,12 @@ class Ward:
         if self._monitor is None:
             return
         try:
-            talk = self._monitor.begin(full=True)
+            exchange = self._monitor.begin(full=True)
         except ConnectFailed as error:
             self._saw(self._monitor.unreachable(error))
             return
-        if talk is not None:
-            self._tie.visitor.begin(talk, self._saw, lambda _: None)
+        if exchange is not None:
+            self._tie.multiplexer.begin(exchange, self._saw, lambda _: None)
 
     def _saw(self, view: MonitorView) -> None:
         if self._machine is not None and self.state is State.THAWING:

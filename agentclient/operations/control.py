@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from agentclient.access.cancel import Bell, Cancellation
+from agentclient.access.cancel import Cancellation, Wakeup
 from agentclient.model.request import Extension, Instruction
 
 
@@ -17,7 +17,7 @@ class Control:
 
     def __init__(self) -> None:
         self.cancellation = Cancellation()
-        self._bell = Bell()
+        self._wakeup = Wakeup()
         self._lock = threading.Lock()
         self._new: list[Instruction | Extension] = []
         self._closed = False
@@ -33,7 +33,7 @@ class Control:
                 return
             self._new.append(instruction)
             self.gave_up = self.gave_up or instruction is Instruction.GIVE_UP
-            self._bell.ring()
+            self._wakeup.set()
         if instruction in (Instruction.CANCEL, Instruction.GIVE_UP):
             self.cancellation.set()
 
@@ -44,7 +44,7 @@ class Control:
     def take(self) -> list[Instruction | Extension]:
         """Return what was asked since the last call; never waits."""
         with self._lock:
-            self._bell.hush()
+            self._wakeup.clear()
             taken, self._new = self._new, []
             return taken
 
@@ -63,11 +63,11 @@ class Control:
         Raises:
             OSError: the process has none left for it.
         """
-        return self._bell.fileno()
+        return self._wakeup.fileno()
 
     def close(self) -> None:
         """Release the descriptors."""
         with self._lock:
             self._closed = True
-            self._bell.close()
+            self._wakeup.close()
         self.cancellation.close()

@@ -7,8 +7,8 @@ import time
 import weakref
 from collections.abc import Callable
 
-from agentclient.access.agent_session import SEND_S, Conversation
-from agentclient.access.guest_link import Link
+from agentclient.access.agent_session import SEND_S, AgentSession
+from agentclient.access.local_access import LocalAccess
 from agentclient.access.presence import Absence
 from agentclient.access.stream import Channel, ConnectFailed, StreamEnded, wait_any
 from agentclient.freeze.effects import Effect, Resync, Send, Tell
@@ -65,11 +65,11 @@ _CLOSE_LOOKS = CloseLooks()
 
 
 class Driver:
-    """One conversation with a guest, its monitor and its operator.
+    """One session with a guest's agent, beside its monitor and its operator.
 
     Args:
-        link: the VM.
-        conversation: the connection to its agent; the driver closes it.
+        access: how the VM is reached.
+        session: the connection to its agent; the driver closes it.
         control: what the operator asks meanwhile.
         reporter: is told what the machines tell.
         care: the holder's care, where there is one; it is armed again with each new connection.
@@ -79,18 +79,18 @@ class Driver:
 
     def __init__(
         self,
-        link: Link,
-        conversation: Conversation,
+        access: LocalAccess,
+        session: AgentSession,
         control: Control,
         reporter: Reporter,
         care: Care | None = None,
         *,
         before_thaw: Callable[[], None] = lambda: None,
     ) -> None:
-        self._link = link
+        self._access = access
         self._care = care
         self._before_thaw = before_thaw
-        self._conversation = conversation
+        self._session = session
         self._control = control
         self._reporter = reporter
         self._looked_at = time.monotonic()
@@ -99,7 +99,7 @@ class Driver:
         self._read_from = 0.0
         self._unfinished_at: float | None = None
         self._told_broken = False
-        self._absence = Absence(link.server)
+        self._absence = Absence(access.server)
 
     @property
     def connected(self) -> bool:
@@ -160,16 +160,16 @@ class Driver:
         result = Happened()
         every_s = _CLOSE_LOOKS.every_s(self, watch_every_s)
         look_at = self._looked_at + (LOOK_AGAIN_S if look_now else every_s)
-        if self._link.monitor is None:
+        if self._access.monitor is None:
             look_at = float("inf")
         readable = self._poll(min(wakes_at, look_at, time.monotonic() + LONGEST_WAIT_S))
         if self._broken is None and readable:
             self._read(result)
         self._tell_unfinished(result)
-        result.flood = self._conversation.wire.flood
+        result.flood = self._session.wire.flood
         if self._broken is not None and not self._told_broken:
             self._told_broken = True
-            self._absence = Absence(self._link.server)
+            self._absence = Absence(self._access.server)
             result.view = self._look_for_death() if self._guests_end else self._look()
             result.ended, result.gone = self._broken, result.view.gone
         elif time.monotonic() >= look_at or self._told(readable):
@@ -186,16 +186,16 @@ class Driver:
         spare = self._care.spare() if self._care is not None else None
         if spare is not None:
             return self._go_on_with(spare)
-        if self._link.agent is None:
+        if self._access.agent is None:
             return Attempt(connected=False, why="there is no agent channel")
         view = self._look()
         if view.client:
             return Attempt(connected=False, gone=False, why="another client holds it")
         try:
-            channel = self._link.connect()
+            channel = self._access.connect()
         except ConnectFailed as error:
             absent = self._absence.tried(time.monotonic(), error.problem)
-            known = self._link.gone() if view.gone is None else view.gone
+            known = self._access.gone() if view.gone is None else view.gone
             return Attempt(connected=False, gone=absent if known is None else known, why=str(error))
         self._absence.tried(time.monotonic(), None)
         return self._go_on_with(channel)
@@ -203,14 +203,14 @@ class Driver:
     def _go_on_with(self, channel: Channel) -> Attempt:
         if self._care is not None:
             channel = self._care.renewed(channel)
-        self._conversation.renew(channel)
+        self._session.start_anew_on(channel)
         self._broken, self._told_broken, self._owned = None, False, False
         self._read_from = 0.0
         return Attempt(connected=True)
 
     def close(self) -> None:
-        """Close the conversation."""
-        self._conversation.close()
+        """Close the session."""
+        self._session.close()
 
     def _write(self, ticket: int, command: str | None, arguments: object) -> None:
         if self._broken is not None:
@@ -218,10 +218,10 @@ class Driver:
         deadline = time.monotonic() + SEND_S
         try:
             if command is None:
-                self._conversation.sync(ticket, deadline)
+                self._session.sync(ticket, deadline)
             else:
                 given = arguments if isinstance(arguments, dict) else None
-                self._conversation.ask(ticket, command, given, deadline)
+                self._session.ask(ticket, command, given, deadline)
         except StreamEnded as error:
             self._broken = str(error)
         except TimeoutError as error:
@@ -235,8 +235,8 @@ class Driver:
         if time.monotonic() < self._read_from:
             until = min(until, self._read_from)
         elif self._broken is None:
-            waited_for.append(self._conversation.channel.fileno())
-        event_fd = self._link.monitor.event_fd() if self._link.monitor else None
+            waited_for.append(self._session.channel.fileno())
+        event_fd = self._access.monitor.event_fd() if self._access.monitor else None
         if event_fd is not None:
             waited_for.append(event_fd)
         return wait_any(waited_for, max(0.0, until - time.monotonic()))
@@ -245,10 +245,10 @@ class Driver:
         """Return whether the channel has ended, though that isn't read yet."""
         if self._broken is not None:
             return False
-        return bool(wait_any([self._conversation.channel.fileno()], 0.0, 0))
+        return bool(wait_any([self._session.channel.fileno()], 0.0, 0))
 
     def _told(self, readable: set[int]) -> bool:
-        monitor = self._link.monitor
+        monitor = self._access.monitor
         event_fd = monitor.event_fd() if monitor else None
         return event_fd is not None and event_fd in readable
 
@@ -257,11 +257,11 @@ class Driver:
         if now < self._read_from:
             return
         try:
-            result.heard = self._conversation.pump()
+            result.heard = self._session.receive()
             self._owned = self._owned or bool(result.heard)
         except StreamEnded as error:
             self._broken = str(error)
-        wire = self._conversation.wire
+        wire = self._session.wire
         self._unfinished_at = now if wire.unfinished else None
         if wire.noisy:
             after = time.monotonic()
@@ -291,14 +291,14 @@ class Driver:
     def _look_at_the_broken(self) -> MonitorView:
         """Look at the monitor, and whether the VM's process has ended."""
         view = self._look()
-        if self._link.gone():
+        if self._access.gone():
             return view._replace(gone=True, run_state=RunState.GONE)
         return view
 
     def _look(self) -> MonitorView:
-        view = self._link.look(LOOK_S)
+        view = self._access.look(LOOK_S)
         if self._owned and self._broken is None:
-            view = self._link.holds(view)
+            view = self._access.holds(view)
         self._looked_at = time.monotonic()
         if view.run_state is not RunState.UNKNOWN:
             self._reporter.run_state(view.run_state)

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final, Self
 
-from agentclient.access.agent_session import Conversation
-from agentclient.access.guest_link import CHANNEL_WAIT_S
+from agentclient.access.agent_session import AgentSession
+from agentclient.access.local_access import CHANNEL_WAIT_S
 from agentclient.access.presence import server_of
 from agentclient.access.self_check import uuid_of
 from agentclient.access.stream import Channel
@@ -70,7 +70,7 @@ class FreezeOperation(Operation[Outcome]):
 
     def __init__(self, context: OperationContext, request: FreezeRequest) -> None:
         super().__init__(context)
-        self._link = context.access
+        self._access = context.access
         self._reporter = context.reporter
         self._request = request
         self._uuid: str | None = None
@@ -168,7 +168,7 @@ class FreezeOperation(Operation[Outcome]):
         if held is not None:
             return self._refused(held_elsewhere(held, self.vm))
         self._preparing()
-        if not self._link.channel_lock.acquire(timeout=CHANNEL_WAIT_S):
+        if not self._access.channel_lock.acquire(timeout=CHANNEL_WAIT_S):
             outcome = refused(Refusal.BUSY, "frostwatch itself is talking to this agent")
             return self._told(outcome)
         try:
@@ -176,11 +176,11 @@ class FreezeOperation(Operation[Outcome]):
             if isinstance(prepared, Outcome):
                 return self._told(prepared)
             if self._too_long(prepared):
-                prepared.conversation.close()
+                prepared.session.close()
                 return self._told(no_long_hold(self._request.schedule.hold_s))
             return self._guarded(prepared)
         finally:
-            self._link.channel_lock.release()
+            self._access.channel_lock.release()
 
     def _preparing(self) -> None:
         text = "preparing: run state, port, agent, file systems"
@@ -195,15 +195,17 @@ class FreezeOperation(Operation[Outcome]):
 
     def _guarded(self, prepared: Prepared) -> Outcome:
         """Freeze, with somebody who thaws if we die in the middle of it (P4)."""
-        conversation, schedule = prepared.conversation, self._request.schedule
-        self._uuid = uuid_of(self._link.monitor)
-        window = self._armed(conversation.channel)
+        session, schedule = prepared.session, self._request.schedule
+        self._uuid = uuid_of(self._access.monitor)
+        window = self._armed(session.channel)
         timeout_s = schedule.thaw_timeout_s
         assert self.context.holder is not None, "nothing is frozen without somebody who stands by"
-        care = Care(self.context.holder, self._link.trusted, timeout_s, window, self._reporter.tell)
+        care = Care(
+            self.context.holder, self._access.trusted, timeout_s, window, self._reporter.tell
+        )
         outcome: Outcome | None = None
         try:
-            conversation.divert(care.begin(conversation.channel))
+            session.switch_to(care.begin(session.channel))
             care.intend(bound_s=schedule.total_s, hold_s=schedule.hold_s)
             # A group that has failed sends no more freezes.
             if self.context.control.cancellation.is_set:
@@ -215,9 +217,9 @@ class FreezeOperation(Operation[Outcome]):
             return self._told(no_holder(error))
         finally:
             if care.sent and (outcome is None or not outcome.settled):
-                self._leave(care, conversation)  # what may be frozen is handed over, not let go
+                self._leave(care, session)  # what may be frozen is handed over, not let go
             care.end()
-            conversation.close()
+            session.close()
 
     def _armed(self, channel: Channel) -> Reference | None:
         """Have it written down that the freeze is about to be sent; tell if it is not."""
@@ -241,10 +243,10 @@ class FreezeOperation(Operation[Outcome]):
         return outcome
 
     def _freeze(self, prepared: Prepared, care: Care) -> Outcome:
-        conversation = prepared.conversation
+        session = prepared.session
         driver = Driver(
-            self._link,
-            conversation,
+            self._access,
+            session,
             self.context.control,
             self._reporter,
             care,
@@ -261,23 +263,23 @@ class FreezeOperation(Operation[Outcome]):
             text = f"its thaw failed as well: {printable(repr(error), 300)}"
             report = self._unsettled(text)
         if not report.settled:
-            left_to = self._leave(care, conversation)
+            left_to = self._leave(care, session)
             report = replace(report, holder=left_to)
         self._reporter.frozen(FreezeState.THAWED if report.settled else None, foreign=False)
         return self._told(self._ended_by_a_bug(reason, report))
 
-    def _leave(self, care: Care, conversation: Conversation) -> int | None:
+    def _leave(self, care: Care, session: AgentSession) -> int | None:
         """Hand over what is not settled; say it loudly where nobody is there to take it."""
         tried = care.tried_to_leave
-        left_to = care.leave(conversation.channel)
+        left_to = care.leave(session.channel)
         if left_to is None and not tried:
-            command = thaw_command(self._link.vm, foreign=False)
+            command = thaw_command(self._access.vm, foreign=False)
             text = f"NOBODY STANDS BY to thaw the guest. NEXT: {command}"
             self._reporter.tell(Tell(EventKind.NOTE, Level.ERROR, text))
         return left_to
 
     def _drive(self, driver: Driver, prepared: Prepared, care: Care) -> Outcome:
-        now, conversation = time.monotonic(), prepared.conversation
+        now, session = time.monotonic(), prepared.session
         plan = FreezePlan(
             schedule=self._request.schedule,
             baseline=prepared.baseline,
@@ -287,9 +289,9 @@ class FreezeOperation(Operation[Outcome]):
             covered_at=prepared.covered_at,
         )
         procedure = FreezeProcedure(
-            self._link.vm,
+            self._access.vm,
             plan,
-            conversation.ticket,
+            session.ticket,
             now,
             hands_over=True,
             follows=self._uuid is not None,
@@ -299,10 +301,10 @@ class FreezeOperation(Operation[Outcome]):
         while procedure.outcome is None:
             self._reporter.progress(procedure.progress(time.monotonic()))
             self._reporter.frozen(procedure.state, foreign=False)
-            self._stand_by(procedure, care, conversation)
+            self._stand_by(procedure, care, session)
             driver.turn(procedure, lambda: self._taken(driver, procedure, care))
             if procedure.unsettled is not None:
-                left_to = self._leave(care, conversation)
+                left_to = self._leave(care, session)
                 report = replace(procedure.unsettled, holder=left_to)
                 driver.perform(procedure.on_handed_over(time.monotonic(), report))
             if procedure.wants_target:
@@ -310,11 +312,11 @@ class FreezeOperation(Operation[Outcome]):
         self._reporter.frozen(procedure.state, foreign=False)
         return procedure.outcome
 
-    def _stand_by(self, procedure: FreezeProcedure, care: Care, conversation: Conversation) -> None:
+    def _stand_by(self, procedure: FreezeProcedure, care: Care, session: AgentSession) -> None:
         """Tell the holder when the hold ends, for it to take over at the right time."""
-        armed = care.mend(conversation.channel)
+        armed = care.mend(session.channel)
         if armed is not None:
-            conversation.divert(armed)
+            session.switch_to(armed)
         if procedure.freeze.window is not None:
             care.hold(procedure.freeze.window.ends_at)
             verdict = procedure.freeze.judgement.verdict
@@ -331,12 +333,12 @@ class FreezeOperation(Operation[Outcome]):
 
     def _follow(self, driver: Driver, procedure: FreezeProcedure) -> None:
         """It has left its process: thaw it where it runs now, if that is on this host."""
-        target = self._link.successor(self._uuid)
+        target = self._access.successor(self._uuid)
         until = time.monotonic() + TARGET_S
         migrated = procedure.freeze.watch.cause is Cause.MIGRATED
         while target is None and migrated and time.monotonic() < until:
             time.sleep(TARGET_AGAIN_S)
-            target = self._link.successor(self._uuid)
+            target = self._access.successor(self._uuid)
         report = None
         if target is not None:
             self._reporter.tell(Tell(EventKind.NOTE, Level.WARNING, f"{target.where}: thawing"))
@@ -379,18 +381,16 @@ class FreezeOperation(Operation[Outcome]):
         now = time.monotonic()
         timeout_s = self._request.schedule.thaw_timeout_s
         plan = ThawPlan(
-            str(self._link.vm.id),
+            str(self._access.vm.id),
             timeout_s,
             connected=driver.connected,
-            command=thaw_command(self._link.vm, foreign=False),
+            command=thaw_command(self._access.vm, foreign=False),
         )
-        machine = ThawMachine(
-            plan, PortWatch(prepared.baseline, now), prepared.conversation.ticket, now
-        )
+        machine = ThawMachine(plan, PortWatch(prepared.baseline, now), prepared.session.ticket, now)
         return driver.thaw(machine)
 
     def _unsettled(self, reason: str) -> ThawReport:
-        command = thaw_command(self._link.vm, foreign=False)
+        command = thaw_command(self._access.vm, foreign=False)
         return ThawReport(None, None, None, False, reason, command, stuck=Stuck.SILENT)
 
     def _ended_by_a_bug(self, reason: str, report: ThawReport) -> Outcome:

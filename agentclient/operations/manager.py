@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Final, TypeVar
 
-from agentclient.access.guest_link import Links
+from agentclient.access.local_access import AccessPool
 from agentclient.config.tree import DEFAULTS
 from agentclient.fleet.store import Fleet
 from agentclient.holder.client import HolderClient
@@ -47,7 +47,7 @@ class Operations:
 
     Args:
         fleet: where progress and outcomes are written.
-        links: how VMs are reached.
+        accesses: how VMs are reached.
         read_only: nothing may be sent to a guest.
         freezes_at_once: further ones wait their turn, before anything is sent.
         thaws_at_once: further ones wait their turn.
@@ -58,7 +58,7 @@ class Operations:
     def __init__(
         self,
         fleet: Fleet,
-        links: Links,
+        accesses: AccessPool,
         *,
         read_only: bool = False,
         freezes_at_once: int = DEFAULT_FREEZES_AT_ONCE,
@@ -67,7 +67,7 @@ class Operations:
         journal: Journal | None = None,
     ) -> None:
         self._fleet = fleet
-        self._links = links
+        self._accesses = accesses
         self._read_only = read_only
         self._holder = holder or HolderClient()
         self._journal = journal
@@ -261,7 +261,7 @@ class Operations:
         reporter = FleetReporter(self._fleet, vm, on_event, entry, beside=beside)
         return OperationContext(
             vm,
-            self._links.of(vm),
+            self._accesses.of(vm),
             reporter,
             Control(),
             self._holder,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from agentclient.access.agent import GuestAgent
-from agentclient.access.agent_session import Conversation
+from agentclient.access.agent_session import AgentSession
 from agentclient.access.host.other_holders import seen_among
 from agentclient.access.host.socket_clients import clients, in_words
 from agentclient.access.self_check import is_self, own_uuid
@@ -49,7 +49,7 @@ class Prepared:
         baseline: the monitor, looked at last of all.
     """
 
-    conversation: Conversation
+    session: AgentSession
     coverage: Coverage | None
     covered_at: float
     baseline: MonitorView
@@ -79,7 +79,7 @@ class Preflight:
         patience_s: float = MOST_PATIENCE_S,
     ) -> None:
         self._context = context
-        self._link = context.access
+        self._access = context.access
         self._reporter = context.reporter
         self._mounts = mounts
         self._patience_s = min(patience_s, MOST_PATIENCE_S)
@@ -90,16 +90,16 @@ class Preflight:
         """Check everything; return what the freeze starts from, or why it isn't sent."""
         refusal = refuse_by_configuration(self._context.vm, self._context.state.vm)
         if refusal is None:
-            self._before = self._link.look_anew()
+            self._before = self._access.look_anew()
             refusal = refuse_by_look(self._seen(self._before)) or self._refuse_self()
         if refusal is not None:
             return self._with_names(refusal)
-        conversation = self._connect()
-        if isinstance(conversation, Outcome):
-            return conversation
+        session = self._connect()
+        if isinstance(session, Outcome):
+            return session
         keep = False
         try:
-            result = self._ask(conversation)
+            result = self._ask(session)
             keep = isinstance(result, Prepared)
             return result
         except Cancelled:
@@ -112,45 +112,45 @@ class Preflight:
             return refused(Refusal.NOT_BEGUN, f"{error}; the freeze was not sent")
         finally:
             if not keep:
-                conversation.close()
+                session.close()
 
     def _seen(self, view: MonitorView) -> MonitorView:
         """Tell what a look has shown."""
         if view.run_state is not RunState.UNKNOWN:
             self._reporter.run_state(view.run_state)
-        if view.problem and (self._link.monitor is not None or self._link.vm.no_monitor):
+        if view.problem and (self._access.monitor is not None or self._access.vm.no_monitor):
             self._note(Level.WARNING, f"{view.problem}: less evidence")
         return view
 
     def _with_names(self, refusal: Outcome) -> Outcome:
         """Say who holds the channel, where that can be told."""
-        if refusal.refusal is not Refusal.BUSY or self._link.vm.agent is None:
+        if refusal.refusal is not Refusal.BUSY or self._access.vm.agent is None:
             return refusal
-        found = clients(self._link.vm.agent.path)
+        found = clients(self._access.vm.agent.path)
         held, words = seen_among(found), in_words(found)
         if held is not None:
-            return held_elsewhere(held, self._link.vm)
+            return held_elsewhere(held, self._access.vm)
         return refusal._replace(reason=f"{refusal.reason}: {words}") if words else refusal
 
     def _refuse_self(self) -> Outcome | None:
-        if not is_self(self._link.monitor, own_uuid()):
+        if not is_self(self._access.monitor, own_uuid()):
             return None
         reason = "it is the machine on which frostwatch runs: frozen, it could not thaw itself"
         return refused(Refusal.SELF, reason)
 
-    def _connect(self) -> Conversation | Outcome:
-        assert self._link.agent is not None
+    def _connect(self) -> AgentSession | Outcome:
+        assert self._access.agent is not None
         try:
-            return Conversation(self._link.connect(), AgentWire(plain=self._link.plain))
+            return AgentSession(self._access.connect(), AgentWire(plain=self._access.plain))
         except ConnectFailed as error:
             if error.problem is ConnectProblem.QUEUE_FULL:
                 return refused(Refusal.BUSY, f"the agent's channel is taken: {error}")
             return refused(Refusal.NO_AGENT, f"the agent's channel can't be opened: {error}")
 
-    def _ask(self, conversation: Conversation) -> Prepared | Outcome:
+    def _ask(self, session: AgentSession) -> Prepared | Outcome:
         agent = GuestAgent(
-            str(self._link.vm.id),
-            conversation,
+            str(self._access.vm.id),
+            session,
             self._context.control.cancellation,
             self._is_still_there,
         )
@@ -161,7 +161,7 @@ class Preflight:
             reason = f"the agent takes no sync: {error.command}: {error.desc}"
             return refused(Refusal.DISABLED, reason)
         self._answered = True
-        self._link.plain = conversation.wire.plain
+        self._access.plain = session.wire.plain
         try:
             state = agent.probe_status()
         except CommandFailed as error:
@@ -177,10 +177,10 @@ class Preflight:
         if isinstance(coverage, Outcome):
             return coverage
         covered_at = time.monotonic()
-        baseline = self._seen(self._link.holds(self._link.look(), self._before))
+        baseline = self._seen(self._access.holds(self._access.look(), self._before))
         # Our own connection is the client that the monitor shows now.
         refusal = refuse_by_look(_without_client(baseline))
-        return refusal or Prepared(conversation, coverage, covered_at, baseline)
+        return refusal or Prepared(session, coverage, covered_at, baseline)
 
     def _info(self, agent: GuestAgent, rtt_s: float) -> AgentInfo | Outcome:
         try:
@@ -197,7 +197,7 @@ class Preflight:
         return may_not(info, self._mounts) or info
 
     def _coverage(self, agent: GuestAgent, info: AgentInfo) -> Coverage | Outcome | None:
-        found = Survey(self._link, agent, info, self._mounts, self._patience_s).coverage()
+        found = Survey(self._access, agent, info, self._mounts, self._patience_s).coverage()
         if isinstance(found, str):
             self._note(Level.WARNING, f"the guest can't list its file systems: {found}")
             return None
@@ -224,7 +224,7 @@ class Preflight:
         Raises:
             _Refused: it could not answer any more.
         """
-        refusal = refuse_by_look(_without_client(self._link.look()))
+        refusal = refuse_by_look(_without_client(self._access.look()))
         if refusal is not None:
             raise _Refused(refusal)
 
@@ -237,7 +237,7 @@ class Preflight:
             )
             return refused(Refusal.NOT_BEGUN, reason)
         reason = f"{error.command} was not answered within {error.seconds:.1f} s"
-        if self._link.monitor is None:
+        if self._access.monitor is None:
             reason += "; without a monitor a hung agent and a taken channel look alike"
         self._reporter.agent(AgentHealth(AgentState.SILENT, AgentHow.DEADLINE))
         return refused(Refusal.SILENT, reason, "look at the agent in the guest, or restart it")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from agentclient.access.agent import GuestAgent
-from agentclient.access.guest_link import Link
+from agentclient.access.local_access import LocalAccess
 from agentclient.access.qmp_session import Ask, MonitorTrouble
 from agentclient.freeze.coverage import (
     FREEBSD_HINTS,
@@ -72,7 +72,7 @@ class Survey:
     """What a freeze of one guest will cover.
 
     Args:
-        link: the VM.
+        access: how the VM is reached.
         agent: its agent, synchronised.
         info: what the agent may do.
         mounts: the mount points to freeze; empty for everything.
@@ -81,13 +81,13 @@ class Survey:
 
     def __init__(
         self,
-        link: Link,
+        access: LocalAccess,
         agent: GuestAgent,
         info: AgentInfo,
         mounts: tuple[str, ...],
         patience_s: float,
     ) -> None:
-        self._link = link
+        self._access = access
         self._agent = agent
         self._info = info
         self._mounts = mounts
@@ -133,13 +133,13 @@ class Survey:
 
     def _bare_by_number(self, listed: FileSystemList) -> tuple[str, ...] | None:
         """Compare how many disks QEMU has with how many the listed file systems are on."""
-        if self._link.monitor is None or not listed.addresses:
+        if self._access.monitor is None or not listed.addresses:
             return None
-        self._link.holds(self._link.look())
-        if self._link.doubt is not None:
+        self._access.holds(self._access.look())
+        if self._access.doubt is not None:
             return None  # they may be another VM's disks (P10)
         try:
-            (answer,) = self._link.monitor.ask([Ask("query-block")])
+            (answer,) = self._access.monitor.ask([Ask("query-block")])
         except MonitorTrouble:
             return None
         there = writable_disks(answer.value if isinstance(answer, QmpReply) else None)

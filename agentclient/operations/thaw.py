@@ -7,13 +7,13 @@ import time
 from dataclasses import replace
 from typing import Final
 
-from agentclient.access.agent_session import Conversation
-from agentclient.access.guest_link import CHANNEL_WAIT_S
+from agentclient.access.agent_session import AgentSession
 from agentclient.access.host.other_holders import seen_among
 from agentclient.access.host.peer import is_another
 from agentclient.access.host.process import has_gone
 from agentclient.access.host.socket_clients import clients
 from agentclient.access.host.socket_clients import in_words as in_words_of
+from agentclient.access.local_access import CHANNEL_WAIT_S
 from agentclient.access.self_check import uuid_of
 from agentclient.access.stream import ConnectFailed
 from agentclient.freeze.effects import Tell
@@ -65,7 +65,7 @@ class ThawOperation(Operation[ThawOutcome]):
         told_as: EventKind = EventKind.OUTCOME,
     ) -> None:
         super().__init__(context)
-        self._link = context.access
+        self._access = context.access
         self._reporter = context.reporter
         self._foreign = foreign
         self._ours = ours is True
@@ -115,29 +115,29 @@ class ThawOperation(Operation[ThawOutcome]):
             return self._refuse(GONE, "look for it in the list")
         if self.vm.out_of_reach is not None:
             return self._refuse(printable(self.vm.out_of_reach, 300), None)
-        if self._link.agent is None:
+        if self._access.agent is None:
             return self._refuse("no agent channel is configured", "add one, and install the agent")
-        if not self._link.channel_lock.acquire(timeout=CHANNEL_WAIT_S):
+        if not self._access.channel_lock.acquire(timeout=CHANNEL_WAIT_S):
             return self._refuse("frostwatch itself is talking to this agent", "try again")
         try:
             connected = self._connect()
             return connected if isinstance(connected, ThawOutcome) else self._thaw(*connected)
         finally:
-            self._link.channel_lock.release()
+            self._access.channel_lock.release()
 
     def _is_another(self) -> bool:
         """Return whether another VM is in the place of the one that was meant."""
         if self._told_as is EventKind.OUTCOME:
-            return is_another(self._link.vm)
+            return is_another(self._access.vm)
         # A part of something longer, meanwhile: what passes on its sockets may have been restarted.
-        return has_gone(self._link.vm.process)
+        return has_gone(self._access.vm.process)
 
-    def _connect(self) -> tuple[Conversation, MonitorView] | ThawOutcome:
+    def _connect(self) -> tuple[AgentSession, MonitorView] | ThawOutcome:
         """Wait for a free channel; never connect behind another client (P5)."""
         deadline = self.began_at + self._timeout_s
         self._progress("a free channel")
         while True:
-            view = self._link.look()
+            view = self._access.look()
             refusal = self._refuse_by_look(view)
             if refusal is not None:
                 return refusal
@@ -145,33 +145,35 @@ class ThawOperation(Operation[ThawOutcome]):
                 break
             if time.monotonic() > deadline or self.context.control.cancellation.is_set:
                 return self._busy()
-            held = seen_among(clients(self._link.vm.agent.path)) if self._link.vm.agent else None
+            held = (
+                seen_among(clients(self._access.vm.agent.path)) if self._access.vm.agent else None
+            )
             if held is not None and not held.is_waited_for(os.getpid()):
                 return self._held_elsewhere(held)
             time.sleep(_LOOK_AGAIN_S)
-        assert self._link.agent is not None
+        assert self._access.agent is not None
         try:
-            wire = AgentWire(plain=self._link.plain)
-            return Conversation(self._link.connect(), wire), view
+            wire = AgentWire(plain=self._access.plain)
+            return AgentSession(self._access.connect(), wire), view
         except ConnectFailed as error:
             reason = f"the agent's channel can't be opened: {error}"
-            return self._refuse(reason, thaw_command(self._link.vm, foreign=self._foreign))
+            return self._refuse(reason, thaw_command(self._access.vm, foreign=self._foreign))
 
     def _held_elsewhere(self, held: HeldBy) -> ThawOutcome:
         """Leave alone what another frostwatch is at work on: it thaws that itself."""
         reason = f"another frostwatch is at work on it: {held}"
-        return self._refuse(reason, step_while_held(held, self._link.vm))
+        return self._refuse(reason, step_while_held(held, self._access.vm))
 
     def _busy(self) -> ThawOutcome:
         """Say who has kept the channel, and what to do about it."""
-        vm = self._link.vm
+        vm = self._access.vm
         who = in_words_of(clients(vm.agent.path)) if vm.agent is not None else None
         reason = f"another client has held the agent's channel for {self._elapsed()}"
         step = f"find out what that client does there; once it has left: {self._command()}"
         return self._refuse(f"{reason}: {who}" if who else reason, step)
 
     def _command(self) -> str:
-        return thaw_command(self._link.vm, foreign=not self._ours)
+        return thaw_command(self._access.vm, foreign=not self._ours)
 
     def _refuse_by_look(self, view: MonitorView) -> ThawOutcome | None:
         if view.gone:
@@ -185,7 +187,7 @@ class ThawOperation(Operation[ThawOutcome]):
 
     def _elsewhere(self) -> ThawOutcome:
         """Thaw it where it runs now, if that is on this host."""
-        target = self._link.successor(uuid_of(self._link.monitor))
+        target = self._access.successor(uuid_of(self._access.monitor))
         if target is None:
             reason = "the VM has migrated away (QEMU does not tell where to)"
             return self._told(self._outcome(None, None, reason, stuck=Stuck.MIGRATED))
@@ -198,20 +200,20 @@ class ThawOperation(Operation[ThawOutcome]):
             told_as=EventKind.NOTE,
         ).run()
         reason = f"it has migrated: {target.where}; {thaw.reason}"
-        return self._told(replace(thaw, vm=self._link.vm.id, reason=reason))
+        return self._told(replace(thaw, vm=self._access.vm.id, reason=reason))
 
-    def _thaw(self, conversation: Conversation, view: MonitorView) -> ThawOutcome:
-        driver = Driver(self._link, conversation, self.context.control, self._reporter)
+    def _thaw(self, session: AgentSession, view: MonitorView) -> ThawOutcome:
+        driver = Driver(self._access, session, self.context.control, self._reporter)
         now = time.monotonic()
         plan = ThawPlan(
-            vm=str(self._link.vm.id),
+            vm=str(self._access.vm.id),
             timeout_s=max(1.0, self.began_at + self._timeout_s - now),
             owned=False,
             ask=self._ask,
             allowed=self._foreign or self._ours,
             command=self._command(),
         )
-        machine = ThawMachine(plan, PortWatch(view, now), conversation.ticket, now)
+        machine = ThawMachine(plan, PortWatch(view, now), session.ticket, now)
         try:
             report = driver.thaw(
                 machine, lambda: self._progress(machine.waiting_for, machine.ends_at)
@@ -250,7 +252,7 @@ class ThawOperation(Operation[ThawOutcome]):
         stuck: Stuck | None = None,
     ) -> ThawOutcome:
         seconds = round(time.monotonic() - self.began_at, 3)
-        return ThawOutcome(self._link.vm.id, state, thawed, refused, reason, seconds, step, stuck)
+        return ThawOutcome(self._access.vm.id, state, thawed, refused, reason, seconds, step, stuck)
 
     def _told(self, outcome: ThawOutcome) -> ThawOutcome:
         level = Level.GOOD if outcome.ok else Level.ERROR

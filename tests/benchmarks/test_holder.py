@@ -61,8 +61,8 @@ def _spec(vm: Vm) -> str:
 def frozen(vm: Vm) -> bool:
     """Ask a guest, once its channel is free, whether it is frozen."""
     assert vm.agent is not None
-    talk = question(UnixEndpoint(vm.agent.path).connect(), first=False, timeout_s=PATIENCE_S)
-    return run(talk.steps, talk.channel, talk.deadline).frozen is FreezeState.FROZEN
+    exchange = question(UnixEndpoint(vm.agent.path).connect(), first=False, timeout_s=PATIENCE_S)
+    return run(exchange.steps, exchange.channel, exchange.deadline).frozen is FreezeState.FROZEN
 
 
 def cpu_s(pid: int) -> float:

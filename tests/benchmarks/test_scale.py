@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from agentclient.access.guest_link import Links
+from agentclient.access.local_access import AccessPool
 from agentclient.backends.drill.troubles import BEHAVIOURS, Trouble
 from agentclient.fleet.store import Fleet
 from agentclient.model.events import Event, EventKind
@@ -35,7 +35,7 @@ def test_forty_freezes_at_once_and_a_thaw_of_another_vm(
         vms = drill.vms
         fleet = Fleet()
         fleet.set_vms("drill", vms)
-        operations = Operations(fleet, Links())
+        operations = Operations(fleet, AccessPool())
         freezes = [operations.freeze(vm, FreezeRequest(), count) for vm in vms[:FREEZES]]
         for _ in range(FREEZES):
             assert sent.acquire(timeout=30)

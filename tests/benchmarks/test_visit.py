@@ -42,8 +42,8 @@ def visit(vm: Vm) -> Callable[[], None]:
     endpoint = UnixEndpoint(vm.agent.path, vm.peer)
 
     def once() -> None:
-        talk = question(endpoint.connect(), first=False)
-        assert run(talk.steps, talk.channel, talk.deadline).frozen is FreezeState.THAWED
+        exchange = question(endpoint.connect(), first=False)
+        assert run(exchange.steps, exchange.channel, exchange.deadline).frozen is FreezeState.THAWED
 
     return once
 

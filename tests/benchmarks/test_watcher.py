@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from agentclient.access.guest_link import Links
+from agentclient.access.local_access import AccessPool
 from agentclient.backends.drill.troubles import Trouble
 from agentclient.backends.explicit import ExplicitBackend
 from agentclient.fleet.store import Fleet
@@ -38,7 +38,7 @@ def watched(
     fleet = Fleet()
     watcher = Watcher(
         fleet,
-        Links(),
+        AccessPool(),
         [ExplicitBackend(vms)],
         port_interval_s=port_interval_s,
         agent_interval_s=agent_interval_s,

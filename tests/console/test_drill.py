@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from agentclient.access.guest_link import Links
+from agentclient.access.local_access import AccessPool
 from agentclient.backends.drill.backend import DrillBackend
 from agentclient.backends.drill.plan import plan
 from agentclient.backends.drill.processes import Drill
@@ -96,9 +96,9 @@ async def sitting(
 ) -> AsyncIterator[Console]:
     """Open the console on a drill, as `frostwatch --drill` does."""
     with drill:
-        fleet, links = Fleet(), Links()
-        watcher = Watcher(fleet, links, [DrillBackend(drill)], port_interval_s=0.5)
-        operations = Ready(fleet, links)
+        fleet, accesses = Fleet(), AccessPool()
+        watcher = Watcher(fleet, accesses, [DrillBackend(drill)], port_interval_s=0.5)
+        operations = Ready(fleet, accesses)
         app = FrostwatchApp(
             fleet, operations, watcher, read_only=False, interval_s=15.0, signs=signs, drill=True
         )
@@ -111,7 +111,7 @@ async def sitting(
         finally:
             operations.stop(2.0)
             watcher.stop()
-            links.close()
+            accesses.close()
 
 
 # -- what comes of each freeze ------------------------------------------------------------------
@@ -296,7 +296,7 @@ async def test_a_line_across_the_top_says_that_it_is_a_drill(
 
 
 async def test_the_real_console_has_no_such_line() -> None:
-    app = FrostwatchApp(Fleet(), Ready(Fleet(), Links()), None, read_only=False, interval_s=15)
+    app = FrostwatchApp(Fleet(), Ready(Fleet(), AccessPool()), None, read_only=False, interval_s=15)
     async with app.run_test(size=SMALL):
         assert not app.query(DrillLine)
 

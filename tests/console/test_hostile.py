@@ -15,7 +15,7 @@ from typing import Any
 
 from textual.pilot import Pilot
 
-from agentclient.access.guest_link import Links
+from agentclient.access.local_access import AccessPool
 from agentclient.backends.drill.backend import DrillBackend
 from agentclient.backends.drill.troubles import HUGE_BYTES, Trouble
 from agentclient.fleet.store import Fleet
@@ -36,9 +36,9 @@ async def console(
 ) -> AsyncIterator[tuple[FrostwatchApp, Pilot[Any], Fleet]]:
     """Open the console on a drill's guests, as `frostwatch` does."""
     with drill_of(troubles) as drill:
-        fleet, links = Fleet(), Links()
-        watcher = Watcher(fleet, links, [DrillBackend(drill)], port_interval_s=0.3)
-        operations = Ready(fleet, links)
+        fleet, accesses = Fleet(), AccessPool()
+        watcher = Watcher(fleet, accesses, [DrillBackend(drill)], port_interval_s=0.3)
+        operations = Ready(fleet, accesses)
         app = FrostwatchApp(fleet, operations, watcher, read_only=False, interval_s=15.0)
         try:
             watcher.list_first()  # the console starts it

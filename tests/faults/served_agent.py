@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from agentclient.access.guest_link import connect
+from agentclient.access.local_access import connect
 from agentclient.holder.client import HolderClient
 from agentclient.model.outcome import Outcome
 from agentclient.model.request import FreezeRequest, Schedule
@@ -77,9 +77,9 @@ class ServedAgent:
             while True:
                 client, _ = self._listener.accept()
                 with client, contextlib.suppress(OSError):
-                    self._talk(client)
+                    self._exchange(client)
 
-    def _talk(self, client: socket.socket) -> None:
+    def _exchange(self, client: socket.socket) -> None:
         buffer = b""
         while data := client.recv(65536):
             buffer += data

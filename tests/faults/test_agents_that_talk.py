@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from agentclient.access.guest_link import Links
+from agentclient.access.local_access import AccessPool
 from agentclient.fleet.poller import Visits
 from agentclient.fleet.store import Fleet
 from agentclient.model.states import AgentState, Cause, OutcomeKind, Refusal
@@ -161,16 +161,16 @@ def test_an_agent_that_ends_at_0xff_is_frozen_and_thawed_without_it(small: Small
 
 def test_an_agent_that_ends_at_0xff_is_sent_it_once_and_asked_rarely(small: SmallAgent) -> None:
     vm = Vm(VmId("socket", "small"), AgentChannel(small.path))
-    fleet, links = Fleet(), Links()
+    fleet, accesses = Fleet(), AccessPool()
     fleet.set_vms("socket", [vm])
-    visits = Visits(fleet, links, deque(), None, port_interval_s=2.0, agent_interval_s=15.0)
+    visits = Visits(fleet, accesses, deque(), None, port_interval_s=2.0, agent_interval_s=15.0)
     seen = []
     for _ in range(3):
         visits.all_once(5.0, threading.Event())
         seen.append(fleet.get(vm.id).agent.state)
-    assert links.of(vm).plain
+    assert accesses.of(vm).plain
     visits.close()
-    links.close()
+    accesses.close()
     assert seen[1:] == [AgentState.ALIVE, AgentState.ALIVE]
     assert small.ends == 1
 

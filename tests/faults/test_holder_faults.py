@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.access.guest_link import Links
+from agentclient.access.local_access import AccessPool
 from agentclient.fleet.store import Fleet
 from agentclient.holder import process
 from agentclient.holder.client import HolderClient
@@ -56,7 +56,7 @@ class Run:
     def begin(self, hold_s: float) -> None:
         fleet = Fleet()
         fleet.set_vms("socket", [self.guest.vm])
-        self.operations = Operations(fleet, Links(), holder=self.holder)
+        self.operations = Operations(fleet, AccessPool(), holder=self.holder)
         schedule = Schedule(2.0, 1.0, 1, hold_s=hold_s, thaw_timeout_s=3.0)
         request = FreezeRequest(schedule=schedule)
         self.operation = self.operations.freeze(self.guest.vm, request, self._listen)

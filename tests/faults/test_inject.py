@@ -12,7 +12,7 @@ from agentclient.access.stream import UnixChannel
 from tests.faults.inject import CALLS, Injector, Point, sample
 
 
-def talk() -> bytes:
+def exchange() -> bytes:
     left, right = socket.socketpair()
     with left, right:
         UnixChannel(left).send(b"word", 1.0)
@@ -21,7 +21,7 @@ def talk() -> bytes:
 
 def test_calls_of_ours_are_counted_and_others_are_not() -> None:
     with Injector() as calls:
-        assert talk() == b"word"
+        assert exchange() == b"word"
     assert calls.counts == {"send": 1, "recv": 1}, "the pair itself is this test's"
     assert {point.call for point in calls.points()} == {"send", "recv"}
 
@@ -38,7 +38,7 @@ def test_each_point_fails_once_and_everything_is_put_back(tmp_path: Path) -> Non
 
 def test_a_failure_is_what_it_was_asked_to_be() -> None:
     with Injector(point=Point("recv", 1, failure=2)), pytest.raises(Exception, match="memory"):
-        talk()
+        exchange()
 
 
 def test_a_sample_has_something_of_each_kind() -> None:

@@ -18,7 +18,7 @@ from typing import Final
 
 import pytest
 
-from agentclient.access.guest_link import Links
+from agentclient.access.local_access import AccessPool
 from agentclient.backends.drill.processes import Drill
 from agentclient.backends.drill.troubles import Trouble
 from agentclient.fleet.store import Fleet
@@ -67,7 +67,7 @@ class Run:
         fleet = Fleet()
         fleet.set_vms(vm.source, [vm])
         journal = Journal(path)
-        operations = Operations(fleet, Links(), journal=journal)
+        operations = Operations(fleet, AccessPool(), journal=journal)
         request = FreezeRequest(schedule=Schedule(hold_s=HOLD_S))
         self.outcome = operations.freeze(vm, request, self._hear).wait(30.0)
         self.seconds = time.monotonic() - began

@@ -47,8 +47,10 @@ def freeze(guest: Simulated, holder: HolderClient, hold_s: float = 0.1) -> Outco
 def is_free(guest: Simulated) -> bool:
     """Whether the guest's channel serves whoever comes now."""
     assert guest.vm.agent is not None
-    talk = question(UnixEndpoint(guest.vm.agent.path).connect(), first=False, timeout_s=2.0)
-    return take_steps(talk.steps, talk.channel, talk.deadline).frozen is FreezeState.THAWED
+    exchange = question(UnixEndpoint(guest.vm.agent.path).connect(), first=False, timeout_s=2.0)
+    return (
+        take_steps(exchange.steps, exchange.channel, exchange.deadline).frozen is FreezeState.THAWED
+    )
 
 
 def await_thaw(guest: Simulated) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self, TypedDict, Unpack
 
-from agentclient.access.guest_link import Links
+from agentclient.access.local_access import AccessPool
 from agentclient.backends.base import Backends
 from agentclient.backends.explicit import ExplicitBackend
 from agentclient.backends.qemu.backend import QemuBackend
@@ -210,8 +210,8 @@ class Operator:
         self.fleet = Fleet()
         self.fleet.set_vms("socket", [self.vm])
         # As the command line does it for a VM that is named with --vm, and for no other.
-        self.links = Links(Backends([ExplicitBackend([self.vm])], [QemuBackend()]))
-        self.operations = Operations(self.fleet, self.links, read_only=read_only)
+        self.accesses = AccessPool(Backends([ExplicitBackend([self.vm])], [QemuBackend()]))
+        self.operations = Operations(self.fleet, self.accesses, read_only=read_only)
 
     def __enter__(self) -> Self:
         return self
@@ -249,7 +249,7 @@ class Operator:
     def close(self) -> None:
         """End everything; what can't be thawed is given up, for the guest's own clean-up."""
         self.operations.stop(2.0)
-        self.links.close()
+        self.accesses.close()
 
 
 def evidence(outcome: Outcome) -> dict[str, str]:

@@ -20,18 +20,18 @@ NOBODY = 65534
 COMMANDS = ["guest-fsfreeze-freeze", "guest-fsfreeze-freeze-list", "guest-fsfreeze-thaw"]
 
 
-def serve(path: str, talk: Any) -> None:
+def serve(path: str, exchange: Any) -> None:
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
     listener.listen(8)
-    threading.Thread(target=accept, args=(listener, talk), daemon=True).start()
+    threading.Thread(target=accept, args=(listener, exchange), daemon=True).start()
 
 
-def accept(listener: socket.socket, talk: Any) -> None:
+def accept(listener: socket.socket, exchange: Any) -> None:
     while True:
         client, _ = listener.accept()
         with contextlib.suppress(OSError, ValueError), client, client.makefile("rwb", 0) as stream:
-            talk(stream)
+            exchange(stream)
 
 
 class Qmp:

@@ -29,7 +29,7 @@ def freeze_foreign(guest: Guest) -> None:
 
 def visit(operator: Operator) -> None:
     """One round of a watcher."""
-    watcher = Watcher(operator.fleet, operator.links, [ExplicitBackend([operator.vm])])
+    watcher = Watcher(operator.fleet, operator.accesses, [ExplicitBackend([operator.vm])])
     watcher.visit_all(10.0)
     watcher.stop()
 
@@ -173,7 +173,7 @@ def test_a_freeze_queued_behind_ours_is_found_when_we_leave(
 ) -> None:
     watcher = Watcher(
         operator.fleet,
-        operator.links,
+        operator.accesses,
         [ExplicitBackend([operator.vm])],
         port_interval_s=0.3,
         agent_interval_s=600.0,

@@ -18,8 +18,8 @@ from typing import Self
 
 import pytest
 
-from agentclient.access.guest_link import Links
 from agentclient.access.host.peer import find_peer
+from agentclient.access.local_access import AccessPool
 from agentclient.backends.explicit import ExplicitBackend, parse_vm_spec
 from agentclient.backends.qemu.backend import QemuBackend
 from agentclient.fleet.store import Fleet
@@ -141,7 +141,7 @@ def frostwatch(*arguments: str) -> tuple[int, list[Json], str]:
 
 def visit_often(seconds: float) -> tuple[str, ...]:
     """Do what an open console does, only more often; return the ids of the VMs that it saw."""
-    fleet, links = Fleet(), Links()
+    fleet, links = Fleet(), AccessPool()
     watcher = Watcher(fleet, links, [QemuBackend()], port_interval_s=0.1, agent_interval_s=0.2)
     watcher.start()
     time.sleep(seconds)
@@ -403,7 +403,7 @@ def _qemu_of(path: Path) -> int | None:
 def _look_at(pid: int) -> None:
     """See that the VM that is found is asked, and answers."""
     (vm,) = [one for one in QemuBackend().list_vms() if one.process and one.process.pid == pid]
-    links = Links()
+    links = AccessPool()
     view = links.of(vm).look(2.0)
     links.close()
     assert view.run_state is RunState.PAUSED, view.problem

@@ -317,7 +317,7 @@ def test_a_console_behind_a_terminal_and_no_keyboard(boot: Boot) -> None:
     with Operator(guest) as operator:
         freeze_and_kill(guest)
         allow_sysrq(guest, ALLOWED)
-        monitor = operator.links.of(operator.vm).monitor
+        monitor = operator.accesses.of(operator.vm).monitor
         assert monitor is not None
         assert find_inputs(monitor, operator.vm).keyboard is False
         refused = operator.rescue(BY_KEY).rescue_outcome()

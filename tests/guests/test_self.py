@@ -20,7 +20,7 @@ def test_a_guest_with_our_own_uuid_is_never_frozen(
 ) -> None:
     guest = boot(name="self", mounts=("a",), extra=("-uuid", OURS))
     with Operator(guest) as operator:
-        link = operator.links.of(operator.vm)
+        link = operator.accesses.of(operator.vm)
         assert link.monitor is not None
         (answer,) = link.monitor.ask([Ask("query-uuid")])
         assert isinstance(answer, QmpReply)

@@ -31,7 +31,7 @@ def watcher_of(operator: Operator, agent_interval_s: float = 15.0) -> Watcher:
     """A watcher over an operator's guest that looks at its port five times a second."""
     return Watcher(
         operator.fleet,
-        operator.links,
+        operator.accesses,
         [ExplicitBackend([operator.vm])],
         port_interval_s=0.2,
         agent_interval_s=agent_interval_s,

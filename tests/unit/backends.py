@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from agentclient.access.guest_link import Link, Opener, connect
+from agentclient.access.local_access import LocalAccess, Opener, connect
 from agentclient.backends.base import Abilities, Note
 from agentclient.model.vm import Vm, VmId
 
@@ -37,10 +37,10 @@ class FakeBackend:
         self.at_once -= 1
         return list(self.vms)
 
-    def open(self, vm: Vm, opener: Opener) -> Link:
+    def open(self, vm: Vm, opener: Opener) -> LocalAccess:
         return connect(vm, opener)
 
-    def successor(self, of: Link, uuid: str) -> Vm | None:
+    def successor(self, of: LocalAccess, uuid: str) -> Vm | None:
         return None
 
     def abilities(self) -> Abilities:

@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 
 from agentclient.access.guest_inputs import Inputs
-from agentclient.access.guest_link import Links
+from agentclient.access.local_access import AccessPool
 from agentclient.backends.base import Backend, Note
 from agentclient.config.settings import Policies
 from agentclient.engine import Engine
@@ -91,7 +91,7 @@ class FakeEngine(Engine):
     def __init__(
         self, fleet: Fleet, source: Backend, watcher: Watcher, operations: Operations
     ) -> None:
-        self.fleet, self.links, self.sources = fleet, Links(), (source,)
+        self.fleet, self.accesses, self.sources = fleet, AccessPool(), (source,)
         self.watcher = watcher
         self.explicit = self.drill = self.journal = None
         self.interval_s = 15.0

@@ -28,16 +28,16 @@ class Stage:
         self.host = VirtualHost(VirtualGuest())
         self.host.live_in(monkeypatch, driver, care)
         self.reporter = VirtualReporter()
-        self.link = VirtualLink(self.host, monitor=monitor)
-        self.conversation = self.host.conversation()
+        self.access = VirtualLink(self.host, monitor=monitor)
+        self.session = self.host.session()
         self.began_at = self.host.now
         self.before_thaw: list[int] = []
         self.driver = self.drive()
 
     def drive(self, keeps: Care | None = None) -> Driver:
         return Driver(
-            self.link,
-            self.conversation,
+            self.access,
+            self.session,
             self.host.control,
             self.reporter,
             keeps,
@@ -47,8 +47,8 @@ class Stage:
     def guarded(self) -> VirtualHolder:
         """Have a holder pass on what is said, and a freeze sent."""
         holder = VirtualHolder(self.host)
-        keeps = Care(holder, self.link.vm, 60.0, None, self.reporter.tell)
-        self.conversation.divert(keeps.begin(self.conversation.channel))
+        keeps = Care(holder, self.access.vm, 60.0, None, self.reporter.tell)
+        self.session.switch_to(keeps.begin(self.session.channel))
         keeps.intend(bound_s=100.0, hold_s=10.0)
         keeps.sent = True
         self.driver = self.drive(keeps)
@@ -60,7 +60,7 @@ class Stage:
         return self.driver.round(self.host.now + for_s, every_s, look_now=look_now)
 
     def ask(self, command: str) -> int:
-        ticket = self.conversation.ticket()
+        ticket = self.session.ticket()
         self.driver.perform([Send(ticket, command)])
         return ticket
 

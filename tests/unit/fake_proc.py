@@ -38,8 +38,8 @@ class FakeProc:
         fields = ["S", str(parent), *["0"] * 17, str(ticks), *["0"] * 30]
         (folder / "stat").write_text(f"{pid} ({comm}) {' '.join(fields)}\n")
         (folder / "status").write_text(f"Name:\t{comm}\nUid:\t{uid}\t0\t0\t0\n")
-        links = {"exe": exe, "cwd": cwd, "root": root, "ns/mnt": f"mnt:[{names}]"}
-        for name, target in links.items():
+        accesses = {"exe": exe, "cwd": cwd, "root": root, "ns/mnt": f"mnt:[{names}]"}
+        for name, target in accesses.items():
             (folder / name).symlink_to(target)
         return folder
 

@@ -32,16 +32,16 @@ class Stage:
         self.guest = self.host.guest
         self.holder = VirtualHolder(self.host)
         self.reporter = VirtualReporter()
-        self.link = VirtualLink(self.host)
+        self.access = VirtualLink(self.host)
         self.hold_s = 5.0
         self.first_s, self.probes, self.thaw_s = 600.0, 5, 180.0
         self.entry: Entry | None = None
         self.began_at = self.host.now
 
     def run(self) -> Outcome:
-        conversation = self.host.conversation()
+        session = self.host.session()
         coverage = Coverage(FILE_SYSTEMS)
-        prepared = Prepared(conversation, coverage, self.host.now, self.host.view())
+        prepared = Prepared(session, coverage, self.host.now, self.host.view())
         self._patch.setattr(FreezeOperation, "_prepare", lambda _: prepared)
         schedule = Schedule(
             first_timeout_s=self.first_s,
@@ -53,13 +53,15 @@ class Stage:
         request = FreezeRequest(schedule=schedule)
         self.operation = FreezeOperation(self.context(), request)
         outcome = self.operation.run()
-        assert conversation.channel.fileno() == -1, "the channel is closed in the end"
+        assert session.channel.fileno() == -1, "the channel is closed in the end"
         return outcome
 
     def context(self) -> OperationContext:
         """Return what the freeze works with."""
-        vm, link = self.link.vm, self.link
-        return OperationContext(vm, link, self.reporter, self.host.control, self.holder, self.entry)
+        vm, access = self.access.vm, self.access
+        return OperationContext(
+            vm, access, self.reporter, self.host.control, self.holder, self.entry
+        )
 
     def when_held(self, seconds: float, do: Callable[[], object]) -> None:
         """Do something so long after the guest was frozen; it is frozen at once."""

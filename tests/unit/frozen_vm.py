@@ -11,11 +11,11 @@ import pytest
 
 from agentclient.access import agent as agent_module
 from agentclient.access import exchange as exchange_module
-from agentclient.access import guest_link as guest_link_module
+from agentclient.access import local_access as local_access_module
 from agentclient.access import monitor as monitor_module
 from agentclient.access import monitor_proof as monitor_proof_module
 from agentclient.access.guest_inputs import Serial
-from agentclient.access.guest_link import Link
+from agentclient.access.local_access import LocalAccess
 from agentclient.access.monitor import Monitor
 from agentclient.access.stream import Channel
 from agentclient.fleet.store import Fleet
@@ -142,14 +142,14 @@ class FrozenVm:
         self._written, self._since = 1000, self.clock.now
         self._unread: list[tuple[NumberedChannel, bytes]] = []
 
-    def link(self, vm: Vm = VM) -> Link:
+    def access(self, vm: Vm = VM) -> LocalAccess:
         """Return a link to it."""
         monitor = Monitor(self.monitor, vm.agent) if vm.monitor else None
-        return Link(vm, self.channel if vm.agent else None, monitor)
+        return LocalAccess(vm, self.channel if vm.agent else None, monitor)
 
     def context(self, vm: Vm = VM, **more: Any) -> OperationContext:
         """Return what an operation on it works with."""
-        return OperationContext(vm, self.link(vm), self.reporter, self.control, **more)
+        return OperationContext(vm, self.access(vm), self.reporter, self.control, **more)
 
     def operation(self, step: Step, vm: Vm = VM, **more: Any) -> RescueOperation:
         """Return the rescue that takes one rung; a person has decided it unless it is said."""
@@ -347,7 +347,7 @@ def frozen_vm(monkeypatch: pytest.MonkeyPatch) -> FrozenVm:
 
     monkeypatch.setattr(rescue_module, "may_thaw", lambda _: vm.ours)
     monkeypatch.setattr(monitor_rungs_module, "sit_down", sit_down)
-    monkeypatch.setattr(guest_link_module, "is_gone", vm.process_has_gone)
+    monkeypatch.setattr(local_access_module, "is_gone", vm.process_has_gone)
     monkeypatch.setattr(monitor_module, "is_gone", vm.process_has_gone)
     monkeypatch.setattr(monitor_proof_module, "find_peer", nobody)
     monkeypatch.setattr(agent_rungs_module, "CHANNEL_WAIT_S", 0.0)

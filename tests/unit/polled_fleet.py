@@ -12,12 +12,12 @@ from typing import cast
 import pytest
 
 from agentclient.access import agent_probe as agent_probe_module
-from agentclient.access import guest_link as guest_link_module
+from agentclient.access import local_access as local_access_module
 from agentclient.access import monitor as monitor_module
 from agentclient.access import multiplexer as multiplexer_module
-from agentclient.access.guest_link import Link, Links
 from agentclient.access.host import socket_clients as socket_clients_module
 from agentclient.access.host.socket_clients import Client
+from agentclient.access.local_access import AccessPool, LocalAccess
 from agentclient.fleet import poller as poller_module
 from agentclient.fleet.poller import Visits
 from agentclient.fleet.recovery import Recovery
@@ -42,18 +42,18 @@ class Told(Recovery):
         self.answers.append((before, after))
 
 
-class FleetOfLinks(Links):
+class FleetOfLinks(AccessPool):
     """The links to VMs that exist in memory alone."""
 
     def __init__(self, vms: dict[VmId, FrozenVm]) -> None:
         super().__init__()
         self.vms = vms
-        self.made: dict[VmId, Link] = {}
+        self.made: dict[VmId, LocalAccess] = {}
         self.forgotten: list[VmId] = []
 
-    def of(self, vm: Vm) -> Link:
+    def of(self, vm: Vm) -> LocalAccess:
         if vm.id not in self.made:
-            self.made[vm.id] = self.vms[vm.id].link(vm)
+            self.made[vm.id] = self.vms[vm.id].access(vm)
         return self.made[vm.id]
 
     def forget(self, vm_id: VmId) -> None:
@@ -67,7 +67,7 @@ class PolledFleet:
         self.clock = clock
         self.fleet = Fleet(wall=lambda: STARTED + timedelta(seconds=clock.now - 1000.0))
         self.vms = {vm.id: thawed(clock) for vm in vms}
-        self.links = FleetOfLinks(self.vms)
+        self.accesses = FleetOfLinks(self.vms)
         self.recovery = Told()
         self.wanted: deque[VmId] = deque()
         self.who: tuple[Client, ...] = (Client(99, "qm", waiting=False),)
@@ -80,7 +80,7 @@ class PolledFleet:
     def _made(self) -> Visits:
         return Visits(
             self.fleet,
-            self.links,
+            self.accesses,
             self.wanted,
             self.recovery,
             port_interval_s=2.0,
@@ -156,6 +156,6 @@ def polled(monkeypatch: pytest.MonkeyPatch, vms: Sequence[Vm] = (VM,)) -> Polled
         found = [one for one in made.vms.values() if one.gone is not None]
         return found[0].gone if found else None
 
-    monkeypatch.setattr(guest_link_module, "is_gone", is_gone)
+    monkeypatch.setattr(local_access_module, "is_gone", is_gone)
     monkeypatch.setattr(monitor_module, "is_gone", is_gone)
     return made

@@ -14,7 +14,7 @@ from agentclient.access.agent import (
     GuestAgent,
     timeout_of,
 )
-from agentclient.access.agent_session import Conversation
+from agentclient.access.agent_session import AgentSession
 from agentclient.access.cancel import Cancellation
 from agentclient.access.stream import StreamEnded
 from agentclient.model.errors import (
@@ -44,8 +44,8 @@ class Guest:
         self.fake = FakeAgent(self.answers)
         self.channel = FakeChannel(clock, self.fake)
         self.cancellation = Cancellation()
-        self.conversation = Conversation(self.channel)
-        self.agent = GuestAgent("qemu:db", self.conversation, self.cancellation)
+        self.session = AgentSession(self.channel)
+        self.agent = GuestAgent("qemu:db", self.session, self.cancellation)
 
     @property
     def commands(self) -> list[object]:
@@ -241,7 +241,7 @@ def test_an_agent_that_refuses_ids_is_asked_again_without(clock: Clock) -> None:
     guest.fake.takes_ids = False
     guest.agent.sync()
     assert guest.agent.probe_status() is FreezeState.FROZEN
-    assert guest.conversation.wire.tags is False
+    assert guest.session.wire.tags is False
     guest.agent.ping()
     assert guest.commands == [SYNC, STATUS, STATUS, "guest-ping"]
     assert ["id" in sent for sent in guest.channel.lines[1:]] == [True, False, False]
@@ -254,7 +254,7 @@ def test_a_missing_command_is_no_refusal_of_ids(clock: Clock) -> None:
         guest.agent.probe_status()
     assert caught.value.error_class == "CommandNotFound"
     assert guest.commands == [SYNC, STATUS]
-    assert guest.conversation.wire.tags is True
+    assert guest.session.wire.tags is True
 
 
 # -- what can go wrong ----------------------------------------------------------------------------
@@ -275,7 +275,7 @@ def test_a_later_answer_means_that_the_command_is_lost(clock: Clock) -> None:
 
     def restarted(_: object) -> Raw:
         # The freeze dies with its agent; the next one answers what was queued behind it.
-        sync = guest.conversation.wire.sync(90)
+        sync = guest.session.wire.sync(90)
         return Raw(b"".join(one for one in guest.fake(sync) if isinstance(one, bytes)))
 
     guest.answers[FREEZE] = restarted

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.access.guest_link import Link, Opener, connect
+from agentclient.access.local_access import LocalAccess, Opener, connect
 from agentclient.backends.base import Abilities, Note
 from agentclient.backends.drill.plan import plan
 from agentclient.backends.drill.size import DEFAULT_GUESTS
@@ -32,10 +32,10 @@ class OtherSource:
         type(self).asked += 1
         return list(self.vms)
 
-    def open(self, vm: Vm, opener: Opener) -> Link:
+    def open(self, vm: Vm, opener: Opener) -> LocalAccess:
         return connect(vm, opener)
 
-    def successor(self, of: Link, uuid: str) -> Vm | None:
+    def successor(self, of: LocalAccess, uuid: str) -> Vm | None:
         return None
 
     def abilities(self) -> Abilities:

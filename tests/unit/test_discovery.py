@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from agentclient.access.guest_link import Links
+from agentclient.access.local_access import AccessPool
 from agentclient.backends.base import Backend
 from agentclient.fleet import watcher as watching
 from agentclient.fleet.discovery import Discovery
@@ -38,7 +38,7 @@ def fleet() -> Fleet:
 
 @pytest.fixture
 def watcher(fleet: Fleet, slow: FakeBackend) -> Iterator[Watcher]:
-    one = Watcher(fleet, Links(), [slow, FakePushingBackend("fast", "db")])
+    one = Watcher(fleet, AccessPool(), [slow, FakePushingBackend("fast", "db")])
     yield one
     slow.door.set()
     one.stop()
@@ -145,7 +145,7 @@ def test_a_bug_of_one_costs_no_other(fleet: Fleet) -> None:
             raise RuntimeError("a bug")
 
     broken: Backend = Broken("broken", "x")
-    watcher = Watcher(fleet, Links(), [broken, FakeBackend("fast", "db")])
+    watcher = Watcher(fleet, AccessPool(), [broken, FakeBackend("fast", "db")])
     assert watcher.find_vms() == ("a source failed: RuntimeError('a bug')",)
     assert ids(fleet) == {FAST}
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.access.guest_link import Links, connect
+from agentclient.access.local_access import AccessPool, connect
 from agentclient.access.stream import ConnectFailed, ConnectProblem, UnixEndpoint
 from agentclient.backends.drill import server
 from agentclient.backends.drill.backend import DrillBackend
@@ -180,14 +180,14 @@ def test_a_second_client_waits_in_silence_and_the_fourth_is_refused(drill: Drill
 
 def test_what_a_client_wrote_while_it_waited_runs_though_it_has_left(drill: Drill) -> None:
     vm = drill.vms[0]
-    link = connect(vm)
+    access = connect(vm)
     with client(vm) as first:
         first.sendall(STATUS)
         assert first.recv(4096)
         with client(vm) as second:
             second.sendall(FREEZE)
     # Its answer waits for whoever comes next (protocol §3.5).
-    until(lambda: link.look().reads == 2)
+    until(lambda: access.look().reads == 2)
     with client(vm) as third:
         third.sendall(SYNC + STATUS)
         data = b""
@@ -217,9 +217,9 @@ def test_somebody_else_keeps_the_channel(drill: Drill) -> None:
 def test_the_rungs_round_the_agent_do_what_they_do_to_a_real_guest(place: Path) -> None:
     """test_a_thaw_follows_sysrq_as_soon_as_an_agent_answers, and the reset's beside it."""
     with drill_of({"a": Trouble.FOREIGN, "b": Trouble.SILENT}, speed=20.0) as drill:
-        fleet, links = Fleet(), Links()
+        fleet, accesses = Fleet(), AccessPool()
         fleet.set_vms("drill", drill.vms)
-        operations = Operations(fleet, links)
+        operations = Operations(fleet, accesses)
         frozen, silent = drill.vms
         offers = operations.ladder(frozen).result(40.0)
         assert "sysrq by key" in [one.title for one in offers if one.possible]
@@ -234,7 +234,7 @@ def test_the_rungs_round_the_agent_do_what_they_do_to_a_real_guest(place: Path) 
         assert (reset.found, reset.state) == (Found.RESET, FreezeState.THAWED)
         assert fleet.get(silent.id).freeze.state is FreezeState.THAWED
         assert operations.stop(40.0)
-        links.close()
+        accesses.close()
 
 
 def test_without_monitors() -> None:

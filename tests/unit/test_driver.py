@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agentclient.access.guest_link import NOT_SHOWN
+from agentclient.access.local_access import NOT_SHOWN
 from agentclient.freeze.effects import Resync, Send, Tell
 from agentclient.model.events import EventKind
 from agentclient.model.request import Instruction
@@ -39,7 +39,7 @@ def blind(monkeypatch: pytest.MonkeyPatch) -> Stage:
 
 def test_what_a_machine_asks_is_told_written_and_answered(stage: Stage) -> None:
     tell = Tell(EventKind.NOTE, Level.INFO, "a word")
-    sync, status = stage.conversation.ticket(), stage.conversation.ticket()
+    sync, status = stage.session.ticket(), stage.session.ticket()
     stage.driver.perform([tell, Resync(sync), Send(status, STATUS)])
     assert stage.reporter.told == [tell]
     heard = [event for event in stage.round().heard if not isinstance(event, Dropped)]
@@ -57,7 +57,7 @@ def test_whoever_thaws_in_our_place_hears_of_our_thaw_before_it_is_written(stage
 
 def test_arguments_are_written_with_their_command(stage: Stage) -> None:
     mounts = {"mountpoints": ["/a"]}
-    stage.driver.perform([Send(stage.conversation.ticket(), "guest-fsfreeze-freeze-list", mounts)])
+    stage.driver.perform([Send(stage.session.ticket(), "guest-fsfreeze-freeze-list", mounts)])
     assert b'"mountpoints":["/a"]' in stage.host.sent[-1]
 
 
@@ -66,7 +66,7 @@ def test_a_guest_that_does_not_read_is_told_of_and_the_channel_kept(
     stage: Stage, sync: bool
 ) -> None:
     stage.host.stalled = True
-    ticket = stage.conversation.ticket()
+    ticket = stage.session.ticket()
     stage.driver.perform([Resync(ticket) if sync else Send(ticket, THAW)])
     (note,) = stage.reporter.told
     assert note.level is Level.WARNING
@@ -88,7 +88,7 @@ def test_a_write_that_fails_shows_in_the_next_round(stage: Stage) -> None:
 
 def test_closed_it_closes_the_conversation(stage: Stage) -> None:
     stage.driver.close()
-    assert stage.conversation.channel.fileno() == -1
+    assert stage.session.channel.fileno() == -1
 
 
 # -- waiting --------------------------------------------------------------------------------

@@ -70,7 +70,7 @@ def test_a_new_channel_is_a_strangers(stage: Stage) -> None:
     stage.breaks()
     assert stage.driver.reconnect().connected
     assert stage.driver.connected
-    assert not stage.conversation.wire.owned, "nothing is proven to be ours on it"
+    assert not stage.session.wire.owned, "nothing is proven to be ours on it"
     assert stage.round(0.1).ended is None
 
 
@@ -78,7 +78,7 @@ def test_without_an_agent_channel_there_is_nothing_to_connect_to(
     stage: Stage,
 ) -> None:
     stage.breaks()
-    stage.link.agent = None
+    stage.access.agent = None
     tried = stage.driver.reconnect()
     assert (tried.connected, tried.gone) == (False, None)
     assert "no agent channel" in tried.why

@@ -136,7 +136,7 @@ class TakenLock:
 
 
 def test_who_talks_to_the_same_agent_already_is_not_joined(stage: Stage) -> None:
-    stage.link.channel_lock = cast(Any, TakenLock())
+    stage.access.channel_lock = cast(Any, TakenLock())
     operation = FreezeOperation(stage.context(), FreezeRequest())
     assert operation.run().refusal is Refusal.BUSY
     assert (stage.host.connects, stage.holder.said) == ([], [])
@@ -149,7 +149,7 @@ def test_a_refusal_is_told_as_verdict_and_as_last_word(stage: Stage) -> None:
     assert stage.host.connects == []
     assert stage.reporter.kinds()[-2:] == [EventKind.VERDICT, EventKind.OUTCOME]
     assert all("read-only" in tell.text for tell in stage.reporter.told[-2:])
-    assert not stage.link.channel_lock.locked()
+    assert not stage.access.channel_lock.locked()
 
 
 # -- a bug of ours --------------------------------------------------------------------------
@@ -229,7 +229,7 @@ def test_what_no_handler_takes_leaves_it_to_the_holder_on_its_way_out(
     with pytest.raises(KeyboardInterrupt):
         stage.run()
     assert stage.holder.words()[-1] == "take"
-    assert not stage.link.channel_lock.locked()
+    assert not stage.access.channel_lock.locked()
 
 
 def test_without_a_descriptor_to_wait_on_it_is_left_to_the_holder(stage: Stage) -> None:

@@ -115,4 +115,4 @@ def test_whatever_happens_what_is_called_settled_is_thawed_and_the_rest_is_someb
         if outcome.certified:
             assert stage.guest.freeze_runs == stage.guest.thaw_runs == 1
             assert not stage.guest.ever_closed_since_freeze
-        assert not stage.link.channel_lock.locked()
+        assert not stage.access.channel_lock.locked()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from agentclient.access.guest_link import Link, connect
+from agentclient.access.local_access import LocalAccess, connect
 from agentclient.access.stream import ConnectProblem
 from agentclient.model.events import EventKind
 from agentclient.model.outcome import ThawOutcome
@@ -264,7 +264,7 @@ class Migrations:
         self.thaws: list[dict[str, Any]] = []
         self.stage = stage
         stage.host.monitor.uuid = "ab-cd"
-        monkeypatch.setattr(stage.link, "successor", self._find)
+        monkeypatch.setattr(stage.access, "successor", self._find)
         monkeypatch.setattr(freeze, "ThawOperation", self._thaw)
 
     def migrate(self) -> None:
@@ -272,7 +272,7 @@ class Migrations:
         self.stage.holder.guests_end()
         self.stage.host.refuse()
 
-    def _find(self, uuid: str | None) -> Link | None:
+    def _find(self, uuid: str | None) -> LocalAccess | None:
         assert uuid == "ab-cd"
         self.searches.append(self.stage.host.now)
         return connect(TARGET) if self.stage.host.now >= self.listed_at else None

@@ -31,15 +31,15 @@ class Stage:
         self.process = stack.enter_context(subprocess.Popen(["sleep", "100"]))
         self.control, theirs = pair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.guest, guests = pair()
-        self.talk, talks = pair()
-        for each in (self.control, self.guest, self.talk, theirs, guests, talks):
+        self.exchange, talks = pair()
+        for each in (self.control, self.guest, self.exchange, theirs, guests, talks):
             stack.enter_context(each)
         self.holder = Holder(theirs, self.process.pid)
         body = {"do": Do.ARM, **KEY, "vm": "a", "thaw_s": 5.0, "agent": str(path)}
         send(self.control, body, [guests.fileno(), talks.fileno()])
         self.say(Do.INTENT, bound_s=60.0, hold_s=60.0)
         self.turns(4)
-        self.talk.sendall(FREEZE_LINE)
+        self.exchange.sendall(FREEZE_LINE)
         assert self.guest_hears(FREEZE_LINE) == FREEZE_LINE
 
     def say(self, do: Do, **more: float) -> None:
@@ -80,7 +80,7 @@ class Stage:
         self.process.kill()
         self.process.wait()
         self.control.close()
-        self.talk.close()
+        self.exchange.close()
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def test_a_console_that_died_with_its_thaw_has_said_so(stage: Stage, unread: boo
     stage.say(Do.HOLD, seconds=60.0)
     stage.say(Do.BEAT)
     stage.say(Do.THAWING)
-    stage.talk.sendall(THAW_LINE)
+    stage.exchange.sendall(THAW_LINE)
     stage.die(unread=unread)
     assert stage.asked_after_sync() == [STATUS]
 
@@ -142,8 +142,8 @@ def test_a_guest_that_was_not_frozen_yet_is_let_go_with_its_channel() -> None:
         stack.callback(process.kill)
         control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         guest, guests = socket.socketpair()
-        talk, talks = socket.socketpair()
-        for each in (control, theirs, guest, guests, talk, talks):
+        exchange, talks = socket.socketpair()
+        for each in (control, theirs, guest, guests, exchange, talks):
             stack.enter_context(each)
         holder = Holder(theirs, process.pid)
         body = {"do": Do.ARM, **KEY, "vm": "a", "thaw_s": 5.0}
@@ -161,13 +161,13 @@ def test_a_holder_that_was_told_to_end_takes_over_what_comes_after_that(stage: S
     stage.turns(2)
     with ExitStack() as stack:
         ends = [stack.enter_context(each) for _ in range(2) for each in socket.socketpair()]
-        guest, guests, talk, talks = ends
+        guest, guests, exchange, talks = ends
         body = {"do": Do.ARM, "key": "b#2", "vm": "b", "thaw_s": 5.0}
         send(stage.control, body, [guests.fileno(), talks.fileno()])
         stage.turns(2)
         for each in (guests, talks):
             each.close()
-        assert talk.recv(1) == b"", "its console is refused before it can freeze"
+        assert exchange.recv(1) == b"", "its console is refused before it can freeze"
         assert guest.recv(1) == b""
 
 

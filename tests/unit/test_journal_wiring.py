@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.access.guest_link import Links
+from agentclient.access.local_access import AccessPool
 from agentclient.fleet.store import Fleet
 from agentclient.fleet.watcher import Watcher
 from agentclient.freeze.thaw_plan import ThawReport
@@ -47,7 +47,7 @@ def journal(tmp_path: Path) -> Journal:
 def test_every_freeze_and_every_thaw_is_written_down(journal: Journal, tmp_path: Path) -> None:
     one, fleet = vm(tmp_path), Fleet()
     fleet.set_vms("qemu", [one])
-    operations = Operations(fleet, Links(), read_only=True, journal=journal)
+    operations = Operations(fleet, AccessPool(), read_only=True, journal=journal)
     request = FreezeRequest(("/a",), strict=True)
     operations.freeze(one, request).wait(5.0)
     operations.thaw(one, foreign=True).wait(5.0)
@@ -71,7 +71,7 @@ def test_what_is_wrong_with_it_is_told_once(tmp_path: Path) -> None:
     journal.write(nothing(), WAIT_S)
     fleet.set_vms("qemu", [one])
     told: list[Event] = []
-    operations = Operations(fleet, Links(), read_only=True, journal=journal)
+    operations = Operations(fleet, AccessPool(), read_only=True, journal=journal)
     for _ in range(2):
         operations.freeze(one, FreezeRequest(), told.append).wait(5.0)
     operations.stop(1.0)
@@ -84,7 +84,7 @@ def test_what_is_wrong_with_it_is_told_once(tmp_path: Path) -> None:
 def test_a_console_says_before_any_freeze_that_nothing_is_recorded(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     journal = Journal(tmp_path / "file" / "journal.db")
-    watcher = Watcher(Fleet(), Links(), [], journal=journal)
+    watcher = Watcher(Fleet(), AccessPool(), [], journal=journal)
     watcher.start()
     try:
         until = time.monotonic() + WAIT_S
@@ -101,7 +101,7 @@ def test_a_past_that_can_not_be_read_is_no_empty_past(tmp_path: Path) -> None:
     one, fleet = vm(tmp_path), Fleet()
     fleet.set_vms("qemu", [one])
     journal = Journal(tmp_path / "file" / "journal.db")
-    operations = Operations(fleet, Links(), journal=journal)
+    operations = Operations(fleet, AccessPool(), journal=journal)
     with pytest.raises(FrostwatchError, match="Not a directory"):
         operations.history(one).result(WAIT_S)
     operations.stop(1.0)

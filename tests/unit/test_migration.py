@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.access.guest_link import Link, Links, connect
+from agentclient.access.local_access import AccessPool, LocalAccess, connect
 from agentclient.access.monitor import Monitor
 from agentclient.backends.base import Backends
 from agentclient.backends.explicit import ExplicitBackend
@@ -53,7 +53,7 @@ class Taking(ExplicitBackend):
 
     name = "other"
 
-    def successor(self, of: Link, uuid: str) -> Vm | None:
+    def successor(self, of: LocalAccess, uuid: str) -> Vm | None:
         return vm(13)._replace(id=VmId("other", "db")) if uuid == UUID else None
 
 
@@ -62,13 +62,13 @@ def test_whoever_has_opened_a_vm_knows_the_backend_that_has_taken_it(*, listed: 
     named, other = ExplicitBackend([]), Taking([])
     backends = Backends([named, other]) if listed else Backends([named], others=[other])
     assert backends.listed == ((named, other) if listed else (named,))
-    link = Links(backends).of(vm(10)._replace(id=VmId("socket", "db")))
-    taken = link.successor(UUID)
+    access = AccessPool(backends).of(vm(10)._replace(id=VmId("socket", "db")))
+    taken = access.successor(UUID)
     assert taken is not None
     assert taken.vm.id == VmId("other", "db")
     assert taken.successor(UUID) is not None, "it may migrate on"
-    assert link.successor("another") is None
-    assert link.successor(None) is None, "nobody knows what to look for"
+    assert access.successor("another") is None
+    assert access.successor(None) is None, "nobody knows what to look for"
 
 
 def test_a_vm_that_nobody_has_opened_has_no_successor() -> None:

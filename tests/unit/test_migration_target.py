@@ -41,7 +41,7 @@ def test_both_ways_of_writing_the_option_are_known(
     proc.add(11, ["qemu", "-name", "incoming"])
     proc.add(12, ["qemu", option, "defer"])
     monkeypatch.setattr(migration_module, "uuid_of", lambda _: UUID)
-    assert target_among([vm(11), vm(12)], left.link(), UUID, proc.path) == vm(12)
+    assert target_among([vm(11), vm(12)], left.access(), UUID, proc.path) == vm(12)
 
 
 def test_a_process_that_ends_meanwhile_is_passed_over(
@@ -51,7 +51,7 @@ def test_a_process_that_ends_meanwhile_is_passed_over(
     proc.add(12, ["qemu", "-incoming", "defer"])
     monkeypatch.setattr(migration_module, "uuid_of", lambda _: UUID)
     unknown = vm(13)._replace(process=None)
-    assert target_among([vm(11), unknown, vm(12)], left.link(), UUID, proc.path) == vm(12)
+    assert target_among([vm(11), unknown, vm(12)], left.access(), UUID, proc.path) == vm(12)
 
 
 def test_one_whose_uuid_cannot_be_told_is_not_taken_for_it(
@@ -62,7 +62,7 @@ def test_one_whose_uuid_cannot_be_told_is_not_taken_for_it(
     proc.add(12, ["qemu", "-incoming", "defer"])
     asked: list[Monitor | None] = []
     monkeypatch.setattr(migration_module, "uuid_of", lambda monitor: asked.append(monitor))
-    assert target_among([vm(12)], left.link(), UUID, proc.path) is None
+    assert target_among([vm(12)], left.access(), UUID, proc.path) is None
     assert len(asked) == 1
 
 
@@ -72,7 +72,7 @@ def test_a_host_whose_processes_cannot_be_listed_has_no_target(
     backend = QemuBackend(tmp_path / "no-proc", tmp_path / "pve")
     with pytest.raises(FrostwatchError):
         backend.list_vms()
-    assert backend.successor(left.link(), UUID) is None
+    assert backend.successor(left.access(), UUID) is None
 
 
 def test_the_search_leaves_the_list_that_is_shown_alone(
@@ -86,8 +86,8 @@ def test_the_search_leaves_the_list_that_is_shown_alone(
     )
     monkeypatch.setattr(migration_module, "uuid_of", lambda _: UUID)
     backend = backend_module.QemuBackend(proc.path, tmp_path / "pve")
-    found = backend.successor(left.link(), UUID)
+    found = backend.successor(left.access(), UUID)
     assert found is not None
     assert found.process == Process(12, 1000)
     assert backend.notes() == ()
-    assert backend.successor(left.link(), UUID) == found, "looked for anew each time"
+    assert backend.successor(left.access(), UUID) == found, "looked for anew each time"

@@ -32,20 +32,20 @@ def monitor_of(vm: FrozenVm, *, ours: bool = False, process: Process | None = No
 
 def test_a_look_that_is_begun_is_taken_by_somebody_else(vm: FrozenVm) -> None:
     monitor = monitor_of(vm)
-    talk = monitor.begin(0.3)
-    assert talk is not None
-    assert talk.deadline == pytest.approx(vm.clock.now + 0.3)
+    exchange = monitor.begin(0.3)
+    assert exchange is not None
+    assert exchange.deadline == pytest.approx(vm.clock.now + 0.3)
     assert monitor.begin() is None, "somebody is looking just now"
-    view = run(talk.steps, talk.channel, talk.deadline)
+    view = run(exchange.steps, exchange.channel, exchange.deadline)
     assert (view.run_state, view.port_open, view.client) == (RunState.RUNNING, True, False)
     assert view.written_bytes is None, "only what a visit needs"
     assert monitor.begin() is not None
 
 
 def test_a_full_look_shows_what_a_freeze_needs(vm: FrozenVm) -> None:
-    talk = monitor_of(vm).begin(full=True)
-    assert talk is not None
-    view = run(talk.steps, talk.channel, talk.deadline)
+    exchange = monitor_of(vm).begin(full=True)
+    assert exchange is not None
+    view = run(exchange.steps, exchange.channel, exchange.deadline)
     assert (view.openings, view.reads, view.written_bytes) == (3, 7, 1000)
 
 
@@ -60,10 +60,10 @@ def test_a_look_that_could_not_begin_keeps_nobody_out(vm: FrozenVm) -> None:
 
 def test_a_look_that_is_dropped_leaves_no_socket_open(vm: FrozenVm) -> None:
     monitor = monitor_of(vm)
-    talk = monitor.begin()
-    assert talk is not None
-    next(talk.steps)
-    talk.steps.close()
+    exchange = monitor.begin()
+    assert exchange is not None
+    next(exchange.steps)
+    exchange.steps.close()
     assert [one.closed for one in vm.monitor.channels] == [1]
     assert monitor.look().run_state is RunState.RUNNING
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.access.guest_link import Links
+from agentclient.access.local_access import AccessPool
 from agentclient.fleet.store import Fleet
 from agentclient.model.clock import now
 from agentclient.model.errors import FrostwatchError
@@ -36,7 +36,7 @@ def fleet() -> Fleet:
 
 @pytest.fixture
 def operations(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> Iterator[Operations]:
-    operations = Operations(fleet, Links())
+    operations = Operations(fleet, AccessPool())
     with monkeypatch.context() as poor:
         poor.setattr(threading.Thread, "start", no_thread)
         yield operations

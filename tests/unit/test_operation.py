@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from agentclient.access.guest_link import Link, Links
+from agentclient.access.local_access import AccessPool, LocalAccess
 from agentclient.fleet.store import Fleet
 from agentclient.holder.client import HolderClient
 from agentclient.journal.writer import Journal
@@ -40,7 +40,7 @@ from agentclient.operations.rescue.operation import RescueOperation
 from agentclient.operations.thaw import ThawOperation
 
 VM = Vm(VmId("socket", "db1"), AgentChannel(Path("/run/db1.qga")))
-LINK = Link(VM, None, None)
+LINK = LocalAccess(VM, None, None)
 BOB = HeldBy(77, "bob", FreezeState.FROZEN)
 DONE = Outcome(OutcomeKind.VERIFIED, "frozen and thawed", settled=True, frozen=2, thawed=2)
 STANDS = Outcome(OutcomeKind.LOST, "no answer", settled=False)
@@ -304,7 +304,7 @@ def test_what_is_asked_for_begins_a_window_of_its_kind(stage: Stage) -> None:
         stage.patch.setattr(
             manager, name, lambda *what, name=name, **more: begun.append((name, *what[1:], more))
         )
-    operations = Operations(stage.fleet, Links(), read_only=True)
+    operations = Operations(stage.fleet, AccessPool(), read_only=True)
     request = FreezeRequest()
     assert operations.freeze(VM, request).wait(10.0) is not None
     assert operations.thaw(VM, foreign=True).wait(10.0) is not None
@@ -319,7 +319,7 @@ def test_what_is_asked_for_begins_a_window_of_its_kind(stage: Stage) -> None:
 
 def test_a_console_that_leaves_leaves_its_holder(stage: Stage) -> None:
     holder = HolderClient()
-    Operations(stage.fleet, Links(), holder=holder).stop(0.0)
+    Operations(stage.fleet, AccessPool(), holder=holder).stop(0.0)
     assert holder._left
 
 
@@ -330,14 +330,14 @@ def test_a_past_that_can_not_be_read_is_an_error(
     stage: Stage, problem: str | None, said: str
 ) -> None:
     stage.patch.setattr(manager, "past", lambda *_: None)
-    operations = Operations(stage.fleet, Links(), journal=cast(Journal, Kept(problem)))
+    operations = Operations(stage.fleet, AccessPool(), journal=cast(Journal, Kept(problem)))
     with pytest.raises(FrostwatchError, match=said):
         operations.history(VM, 5).result(10.0)
     operations.stop(0.0)
 
 
 def test_a_past_is_read_as_far_as_was_asked_and_none_where_none_is_kept(stage: Stage) -> None:
-    operations = Operations(stage.fleet, Links())
+    operations = Operations(stage.fleet, AccessPool())
     assert operations.history(VM, 5).result(10.0) is None
     stage.patch.setattr(manager, "past", lambda _, vm, limit: (vm, limit))
     found: object = operations.history(VM, 5).result(10.0)

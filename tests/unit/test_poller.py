@@ -25,7 +25,7 @@ def fleet(monkeypatch: pytest.MonkeyPatch) -> Iterator[PolledFleet]:
     yield made
     made.visits.close()
     assert made.open == [], "outside a freeze no socket stays open"
-    assert not any(link.channel_lock.locked() for link in made.links.made.values())
+    assert not any(access.channel_lock.locked() for access in made.accesses.made.values())
 
 
 @pytest.fixture
@@ -170,23 +170,23 @@ def test_a_freeze_in_flight_has_its_vm_to_itself(fleet: PolledFleet, vm: FrozenV
 def test_a_channel_that_we_talk_on_ourselves_is_left_alone(
     fleet: PolledFleet, vm: FrozenVm
 ) -> None:
-    link = fleet.links.of(VM)
-    with link.channel_lock:
+    access = fleet.accesses.of(VM)
+    with access.channel_lock:
         fleet.run(20.0)
         assert fleet.questions() == 0
-        assert link.channel_lock.locked()
+        assert access.channel_lock.locked()
     fleet.run(3.0)
     assert fleet.state().agent.state is AgentState.ALIVE
 
 
 def test_a_monitor_that_is_just_looked_at_is_left_alone(fleet: PolledFleet) -> None:
-    monitor = fleet.links.of(VM).monitor
+    monitor = fleet.accesses.of(VM).monitor
     assert monitor is not None
-    talk = monitor.begin()
-    assert talk is not None
+    exchange = monitor.begin()
+    assert exchange is not None
     fleet.run(5.0)
     assert fleet.looks() == 1, "one session for each monitor, shared by whoever needs it"
-    talk.steps.close()
+    exchange.steps.close()
     monitor._lock.release()
     fleet.run(5.0)
     assert fleet.state().agent.state is AgentState.ALIVE
@@ -214,7 +214,7 @@ def test_a_silent_agent_is_told_and_asked_less_and_less_often(
     assert fleet.log() == ["agent silent (deadline)"]
     fleet.run(600.0)
     assert 4 <= fleet.questions() <= 8
-    assert fleet.links.made[VM.id].plain, "perhaps it does not stand the 0xFF"
+    assert fleet.accesses.made[VM.id].plain, "perhaps it does not stand the 0xFF"
     lines = fleet.fleet.log_since(VM.id)
     assert [line.level for line in lines] == [Level.WARNING]
 
@@ -241,8 +241,8 @@ def test_an_agent_that_ends_when_it_is_asked_is_asked_rarely(
 
     vm.agent.answers[SYNC] = end
     fleet.run(5.0)
-    link = fleet.links.made[VM.id]
-    assert link.fragile
+    access = fleet.accesses.made[VM.id]
+    assert access.fragile
     del vm.agent.answers[SYNC]
     vm.agent_comes()
     fleet.run(10.0)
@@ -308,8 +308,8 @@ def test_a_monitor_that_was_named_and_is_not_used_is_trouble(
 
 
 def test_a_doubtful_monitor_is_not_asked(fleet: PolledFleet, vm: FrozenVm) -> None:
-    link = fleet.links.of(VM)
-    link._doubt = "whose monitor it is"
+    access = fleet.accesses.of(VM)
+    access._doubt = "whose monitor it is"
     fleet.run(3.0)
     assert fleet.looks() == 0
     assert fleet.state().trouble == "whose monitor it is"

@@ -64,7 +64,7 @@ def test_a_bug_in_one_vms_path_is_one_broken_row(
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("a b\x1bug")
 
-    monkeypatch.setattr(fleet.links.of(ONE).monitor, "begin", broken)
+    monkeypatch.setattr(fleet.accesses.of(ONE).monitor, "begin", broken)
     fleet.run(5.0)
     assert states(fleet)[1:] == [AgentState.ALIVE, AgentState.ALIVE]
     assert fleet.state(ONE).trouble == "the visit failed: RuntimeError('a b\\x1bug')"
@@ -130,7 +130,7 @@ def test_a_vm_that_has_left_is_visited_no_more(fleet: PolledFleet) -> None:
     fleet.fleet.set_vms("qemu", [TWO, THREE])
     fleet.fleet.forget_absent()
     fleet.visits.adopt(fleet.clock.now)
-    assert fleet.links.forgotten == [ONE.id]
+    assert fleet.accesses.forgotten == [ONE.id]
     looks = fleet.looks(ONE)
     fleet.run(10.0)
     assert fleet.looks(ONE) == looks

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agentclient.access import agent as agent_module
-from agentclient.access.guest_link import Link
+from agentclient.access.local_access import LocalAccess
 from agentclient.access.monitor import Monitor
 from agentclient.access.stream import ConnectFailed, ConnectProblem
 from agentclient.fleet.store import Fleet
@@ -84,7 +84,7 @@ class World:
         monitor = Scripted(*self.views) if self.views else None
         context = OperationContext(
             self.vm,
-            Link(self.vm, endpoint, monitor),
+            LocalAccess(self.vm, endpoint, monitor),
             self.reporter,
             self.control,
             fleet=self.fleet,
@@ -127,8 +127,8 @@ def test_a_guest_that_is_ready_is_prepared(world: World, clock: Clock) -> None:
     assert prepared.covered_at == clock.now
     assert prepared.baseline == UP._replace(client=True)
     assert not world.endpoint.channels[0].closed
-    assert prepared.conversation.wire.tags is True
-    assert prepared.conversation.wire.waiting == ()
+    assert prepared.session.wire.tags is True
+    assert prepared.session.wire.waiting == ()
     assert world.commands == [
         "guest-sync-delimited",
         "guest-fsfreeze-status",
@@ -472,4 +472,4 @@ def test_an_old_agent_is_prepared_without_ids(world: World) -> None:
     world.fake.takes_ids = False
     prepared = world.run()
     assert isinstance(prepared, Prepared)
-    assert prepared.conversation.wire.tags is False
+    assert prepared.session.wire.tags is False

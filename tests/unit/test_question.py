@@ -27,8 +27,8 @@ class Visit:
     def __init__(self, clock: Clock, agent: FakeAgent, *, first: bool = False) -> None:
         self.channel = FakeChannel(clock, agent)
         began = clock.now
-        talk = question(self.channel, first=first)
-        self.said: Said = steps.run(talk.steps, self.channel, talk.deadline)
+        exchange = question(self.channel, first=first)
+        self.said: Said = steps.run(exchange.steps, self.channel, exchange.deadline)
         self.took_s = clock.now - began
         assert self.channel.closed, "a visit leaves no socket open"
 

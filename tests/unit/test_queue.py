@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.access.guest_link import Links
+from agentclient.access.local_access import AccessPool
 from agentclient.fleet.store import Fleet
 from agentclient.model.outcome import Outcome
 from agentclient.model.request import FreezeRequest
@@ -48,7 +48,7 @@ def operations(
         return WELL
 
     monkeypatch.setattr(FreezeOperation, "run", freeze)
-    operations = Operations(fleet, Links(), freezes_at_once=2)
+    operations = Operations(fleet, AccessPool(), freezes_at_once=2)
     yield operations
     gate.set()
     operations.stop(5.0)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agentclient.access import monitor_proof as monitor_proof_module
-from agentclient.access.guest_link import Link
+from agentclient.access.local_access import LocalAccess
 from agentclient.access.stream import ConnectFailed, ConnectProblem
 from agentclient.model.events import EventKind
 from agentclient.model.outcome import Outcome
@@ -233,7 +233,7 @@ def why_not(offers: tuple[Offer, ...]) -> dict[Rung, str | None]:
 
 
 def test_the_ladder_is_drawn_without_a_word_to_the_guest(vm: FrozenVm) -> None:
-    offers = survey(vm.link(), VmState(VM, freeze=FreezeInfo(FreezeState.FROZEN)))
+    offers = survey(vm.access(), VmState(VM, freeze=FreezeInfo(FreezeState.FROZEN)))
     assert [one.step.rung for one in offers] == [*list(Rung)[:4], Rung.SYSRQ, Rung.RESET]
     assert nothing_was_done(vm)
     assert vm.channel.channels == []
@@ -244,32 +244,32 @@ def test_a_doubtful_monitor_is_not_looked_at_and_says_so(
     vm: FrozenVm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rescue_module, "doubt_of", lambda _: "whose monitor it is")
-    offers = survey(vm.link(), VmState(VM))
+    offers = survey(vm.access(), VmState(VM))
     assert why_not(offers)[Rung.RESET] == "whose monitor it is"
     assert vm.qemu.asked == []
     vm.gone = True
-    ended = why_not(survey(vm.link(VM), VmState(VM)))
+    ended = why_not(survey(vm.access(VM), VmState(VM)))
     assert ended[Rung.CONNECT] == "the VM does not run: nothing in it is frozen"
 
 
 def test_without_a_monitor_its_rungs_cannot_be_taken(vm: FrozenVm) -> None:
     alone = VM._replace(monitor=None)
-    offers = survey(vm.link(alone), VmState(alone))
+    offers = survey(vm.access(alone), VmState(alone))
     assert why_not(offers)[Rung.RESET] == "it has no monitor"
     assert [one.possible for one in offers] == [True, True, True, False, False, False]
 
 
 def test_the_serial_port_that_a_person_named_is_the_way(vm: FrozenVm) -> None:
     vm.serials["serial1"] = "disconnected:unix:/run/db.serial1,server=on"
-    offers = survey(vm.link(), VmState(VM), serial="serial1")
+    offers = survey(vm.access(), VmState(VM), serial="serial1")
     ways = [one.step.serial for one in offers if one.step.means is Means.SERIAL]
     assert ways == ["serial1"]
 
 
 def test_rungs_that_were_tried_in_vain_are_not_asked_for_again(vm: FrozenVm) -> None:
     state = VmState(VM, freeze=FreezeInfo(FreezeState.FROZEN))
-    first = why_not(survey(vm.link(), state))
-    again = why_not(survey(vm.link(), state, tried=frozenset({Rung.THAW})))
+    first = why_not(survey(vm.access(), state))
+    again = why_not(survey(vm.access(), state, tried=frozenset({Rung.THAW})))
     assert first[Rung.RESET] == "an agent may be there: a thaw comes first"
     assert again[Rung.RESET] is None
 
@@ -294,19 +294,19 @@ def test_a_freeze_that_was_just_sent_may_be_answered_yet(
     vm: FrozenVm, progress: Progress, patient: bool
 ) -> None:
     state = VmState(VM, progress=progress)
-    why = why_not(survey(vm.link(), state, in_flight="freeze"))[Rung.RESET]
+    why = why_not(survey(vm.access(), state, in_flight="freeze"))[Rung.RESET]
     assert why == ("its agent has had 4 s, and may answer yet" if patient else None)
 
 
 def test_what_is_no_freeze_is_waited_for_since_it_began(vm: FrozenVm) -> None:
     state = VmState(VM, progress=PENDING._replace(what="thaw", started_at=993.0))
-    why = why_not(survey(vm.link(), state, in_flight="thaw"))[Rung.RESET]
+    why = why_not(survey(vm.access(), state, in_flight="thaw"))[Rung.RESET]
     assert why == "its agent has had 7 s, and may answer yet"
 
 
 def test_links_of_a_vm_without_an_agent(vm: FrozenVm) -> None:
     bare = Vm(VM.id, None, VM.monitor)
-    link: Link = vm.link(bare)
-    offers = survey(link, VmState(bare))
+    access: LocalAccess = vm.access(bare)
+    offers = survey(access, VmState(bare))
     assert why_not(offers)[Rung.THAW] == "no agent channel is configured"
     assert why_not(offers)[Rung.RESET] is None

@@ -227,16 +227,16 @@ def test_a_vm_that_is_known_by_its_sockets_is_served_by_whoever_answered(
 ) -> None:
     monkeypatch.setattr(rung_module, "user_of", lambda process: 7)
     scene = vm.rung(THAW)
-    scene.link.server = Server(this_process())
+    scene.access.server = Server(this_process())
     expected = VM._replace(process=this_process(), peer=Peer(this_process(), 7))
     assert scene.serving_vm == expected
     given = Peer(None, 5)
-    scene.link.vm = VM._replace(peer=given)
+    scene.access.vm = VM._replace(peer=given)
     assert scene.serving_vm.peer == given
 
 
 def test_an_empty_view_is_no_view_of_a_port(vm: FrozenVm, monkeypatch: pytest.MonkeyPatch) -> None:
     scene = vm.rung(THAW)
-    monkeypatch.setattr(scene.link, "look", lambda: MonitorView(port_open=False))
+    monkeypatch.setattr(scene.access, "look", lambda: MonitorView(port_open=False))
     scene.look()
     assert (vm.reporter.run_states, vm.reporter.ports) == ([], [False])

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import pytest
 
 from agentclient.access.agent import GuestAgent
-from agentclient.access.agent_session import Conversation
-from agentclient.access.guest_link import Link
+from agentclient.access.agent_session import AgentSession
+from agentclient.access.local_access import LocalAccess
 from agentclient.freeze.coverage import Coverage, System
 from agentclient.model.errors import AgentTimeout, ChannelBroken, CommandFailed, ProtocolViolation
 from agentclient.model.outcome import FileSystem
@@ -55,19 +55,19 @@ class Asked:
         vm.frozen, vm.flag = 0, False
         vm.agent.answers |= {LIST: [ON_VDA], DISKS: OF_GUEST}
         vm.qemu.answers["query-block"] = OF_QEMU
-        self.link: Link = vm.link()
+        self.access: LocalAccess = vm.access()
 
     @property
     def agent(self) -> GuestAgent:
         """The agent, synchronised."""
-        self.link.look()  # as before each freeze
-        agent = GuestAgent("qemu:db", Conversation(self.link.connect()))
+        self.access.look()  # as before each freeze
+        agent = GuestAgent("qemu:db", AgentSession(self.access.connect()))
         agent.sync()
         return agent
 
     def covered(self, info: AgentInfo = ABLE, *mounts: str) -> Coverage | str:
         """Ask all that it takes."""
-        return Survey(self.link, self.agent, info, mounts, 60.0).coverage()
+        return Survey(self.access, self.agent, info, mounts, 60.0).coverage()
 
     def disks(self, info: AgentInfo = ABLE, *mounts: str) -> tuple[str, ...] | None:
         """Return the disks on which no file system is known."""
@@ -168,7 +168,7 @@ def test_nobody_is_waited_for_longer_than_is_said(asked: Asked) -> None:
     agent = asked.agent
     began = asked.vm.clock.now
     with pytest.raises(AgentTimeout):
-        Survey(asked.link, agent, ABLE, (), 7.0).coverage()
+        Survey(asked.access, agent, ABLE, (), 7.0).coverage()
     assert asked.vm.clock.now - began == pytest.approx(7.0)
 
 
@@ -252,9 +252,9 @@ def test_disks_of_another_vms_monitor_are_not_counted(asked: Asked) -> None:
 
 
 def test_without_a_monitor_or_an_address_nothing_is_known(asked: Asked) -> None:
-    asked.link = asked.vm.link(VM._replace(monitor=None))
+    asked.access = asked.vm.access(VM._replace(monitor=None))
     assert asked.disks(without(DISKS)) is None
-    asked.link = asked.vm.link()
+    asked.access = asked.vm.access()
     asked.vm.agent.answers[LIST] = [{**ON_VDA, "disk": []}]
     assert asked.disks(without(DISKS)) is None
     assert "query-block" not in asked.vm.asked

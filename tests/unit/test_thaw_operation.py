@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import pytest
 
-from agentclient.access.guest_link import Link
 from agentclient.access.host.socket_clients import Client
+from agentclient.access.local_access import LocalAccess
 from agentclient.access.stream import ConnectProblem
 from agentclient.model.events import EventKind
 from agentclient.model.outcome import ThawOutcome
@@ -34,20 +34,20 @@ class Stage:
         self.host.live_in(monkeypatch, driver, operation, thaw)
         self.guest = self.host.guest
         self.reporter = VirtualReporter()
-        self.link = VirtualLink(self.host)
+        self.access = VirtualLink(self.host)
         self.clients: list[Client] = []
         self.patch = monkeypatch
         monkeypatch.setattr(thaw, "clients", lambda _: self.clients)
         self.began_at = self.host.now
 
     def operation(self, *, read_only: bool = False, **more: Any) -> ThawOperation:
-        vm, control = self.link.vm, self.host.control
-        context = OperationContext(vm, self.link, self.reporter, control, read_only=read_only)
+        vm, control = self.access.vm, self.host.control
+        context = OperationContext(vm, self.access, self.reporter, control, read_only=read_only)
         return ThawOperation(context, **{"ours": True, **more})
 
     def run(self, **more: Any) -> ThawOutcome:
         outcome = self.operation(**more).run()
-        assert not self.link.channel_lock.locked()
+        assert not self.access.channel_lock.locked()
         return outcome
 
     @property
@@ -159,7 +159,7 @@ def test_a_bug_closes_the_channel_and_gives_back_the_lock(
     monkeypatch.setattr(driver.Driver, "thaw", bug)
     with pytest.raises(ZeroDivisionError):
         stage.operation().run()
-    assert not stage.link.channel_lock.locked()
+    assert not stage.access.channel_lock.locked()
     assert stage.host.served is not None
     assert stage.host.served.closed
 
@@ -183,7 +183,7 @@ def test_read_only_sends_nothing(stage: Stage) -> None:
 
 
 def test_another_vm_in_its_place_is_not_touched(stage: Stage) -> None:
-    stage.link.vm = stage.link.vm._replace(process=DEAD)
+    stage.access.vm = stage.access.vm._replace(process=DEAD)
     assert "the VM that was meant has gone" in refused(stage).reason
     assert stage.host.connects == []
 
@@ -198,7 +198,7 @@ def test_other_sockets_are_another_vm_only_for_who_asks_now(
 
 
 def test_without_an_agent_channel_there_is_nothing_to_send(stage: Stage) -> None:
-    stage.link.agent = None
+    stage.access.agent = None
     assert "no agent channel" in refused(stage).reason
 
 
@@ -211,7 +211,7 @@ class TakenLock:
 
 
 def test_who_talks_to_the_same_agent_already_is_not_joined(stage: Stage) -> None:
-    stage.link.channel_lock = cast(Any, TakenLock())
+    stage.access.channel_lock = cast(Any, TakenLock())
     assert "itself is talking" in refused(stage).reason
     assert stage.host.connects == []
 
@@ -305,13 +305,13 @@ def test_a_guest_that_has_migrated_on_this_host_is_thawed_there(
 ) -> None:
     asked: list[str | None] = []
 
-    def find(uuid: str | None) -> Link:
+    def find(uuid: str | None) -> LocalAccess:
         asked.append(uuid)
         return VirtualLink(there)
 
-    stage.patch.setattr(stage.link, "successor", find)
+    stage.patch.setattr(stage.access, "successor", find)
     outcome = stage.run(ours=False, foreign=True)
-    assert (outcome.ok, outcome.thawed, outcome.vm) == (True, 1, stage.link.vm.id)
+    assert (outcome.ok, outcome.thawed, outcome.vm) == (True, 1, stage.access.vm.id)
     assert outcome.reason.startswith("it has migrated: it runs on this host now, as socket:db1")
     assert asked == ["ab-cd"]
     assert there.guest.frozen == set()
@@ -322,7 +322,7 @@ def test_a_guest_that_has_migrated_on_this_host_is_thawed_there(
 def test_a_thaw_there_asks_and_may_do_no_more_than_one_here(
     stage: Stage, there: VirtualHost
 ) -> None:
-    stage.patch.setattr(stage.link, "successor", lambda _: VirtualLink(there))
+    stage.patch.setattr(stage.access, "successor", lambda _: VirtualLink(there))
     outcome = stage.run(ours=False)
     assert outcome.refused
     assert there.guest.frozen
@@ -331,7 +331,7 @@ def test_a_thaw_there_asks_and_may_do_no_more_than_one_here(
 def test_a_guest_that_has_migrated_nobody_knows_where_to_is_told(
     stage: Stage, there: VirtualHost
 ) -> None:
-    stage.patch.setattr(stage.link, "successor", lambda _: None)
+    stage.patch.setattr(stage.access, "successor", lambda _: None)
     outcome = stage.run()
     assert (outcome.ok, outcome.refused, outcome.stuck) == (False, False, Stuck.MIGRATED)
     assert "has migrated away" in outcome.reason

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from agentclient.access.guest_link import Link, Links, Opener, connect
+from agentclient.access.local_access import AccessPool, LocalAccess, Opener, connect
 from agentclient.backends.base import Abilities, Note
 from agentclient.fleet import poller as visits
 from agentclient.fleet import watcher
@@ -36,10 +36,10 @@ class FakeSource:
         self.asked += 1
         return [Vm(ID)]
 
-    def open(self, vm: Vm, opener: Opener) -> Link:
+    def open(self, vm: Vm, opener: Opener) -> LocalAccess:
         return connect(vm, opener)
 
-    def successor(self, of: Link, uuid: str) -> Vm | None:
+    def successor(self, of: LocalAccess, uuid: str) -> Vm | None:
         return None
 
     def abilities(self) -> Abilities:
@@ -64,7 +64,7 @@ def source() -> FakeSource:
 @pytest.fixture
 def watching(fleet: Fleet, source: FakeSource) -> Iterator[Watcher]:
     before = open_files()
-    one = Watcher(fleet, Links(), [source])
+    one = Watcher(fleet, AccessPool(), [source])
     yield one
     for _ in range(2):  # by the console, and by the command around it
         one.stop()

@@ -12,8 +12,8 @@ from typing import Any, cast
 
 import pytest
 
-from agentclient.access.agent_session import Conversation
-from agentclient.access.guest_link import Link
+from agentclient.access.agent_session import AgentSession
+from agentclient.access.local_access import LocalAccess
 from agentclient.access.monitor import Monitor
 from agentclient.access.qmp_session import MonitorTrouble
 from agentclient.access.stream import ConnectFailed, ConnectProblem, StreamEnded
@@ -115,7 +115,7 @@ class VirtualMonitor:
         pass
 
 
-class VirtualLink(Link):
+class VirtualLink(LocalAccess):
     """A link to a virtual guest, whose process is known to live or to have ended as a test says."""
 
     def __init__(self, host: VirtualHost, *, agent: bool = True, monitor: bool = True) -> None:
@@ -291,19 +291,19 @@ class VirtualHost(Clock):
         served = self.served is not None and self.served.served and not self.served.broken
         return self.guest.view()._replace(client=served or self.other_client)
 
-    def conversation(self) -> Conversation:
+    def session(self) -> AgentSession:
         """Connect to the agent, and prove that the channel is ours."""
-        conversation = Conversation(self.connect())
-        conversation.sync(conversation.ticket(), self.now + 1.0)
-        self._answered(conversation)
-        conversation.ask(conversation.ticket(), STATUS, None, self.now + 1.0, tag=True)
-        self._answered(conversation)
-        assert conversation.wire.tags
-        return conversation
+        session = AgentSession(self.connect())
+        session.sync(session.ticket(), self.now + 1.0)
+        self._answered(session)
+        session.ask(session.ticket(), STATUS, None, self.now + 1.0, tag=True)
+        self._answered(session)
+        assert session.wire.tags
+        return session
 
-    def _answered(self, conversation: Conversation) -> None:
+    def _answered(self, session: AgentSession) -> None:
         self.sleep(0.0)
-        conversation.pump()
+        session.receive()
 
     @property
     def sent(self) -> list[bytes]:

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from agentclient.access.multiplexer import Visitor
+from agentclient.access.multiplexer import Multiplexer
 from agentclient.access.stream import ConnectFailed, ConnectProblem, UnixChannel
 from agentclient.freeze.thaw_plan import ThawReport
 from agentclient.holder import ward
@@ -87,7 +87,7 @@ class WardStage:
         monkeypatch.setattr(ward, "is_gone", lambda _: self.gone)
         tie = Tie(
             self.selector.real,
-            cast(Visitor, self),
+            cast(Multiplexer, self),
             self.told_broken.append,
             lambda _, report: self.reports.append(report),
         )
@@ -100,9 +100,9 @@ class WardStage:
 
     # A visitor, as far as the ward knows it.
     def begin(
-        self, talk: object, done: Callable[[MonitorView], None], _: Callable[[Any], None]
+        self, exchange: object, done: Callable[[MonitorView], None], _: Callable[[Any], None]
     ) -> None:
-        assert talk is self.monitor
+        assert exchange is self.monitor
         self.looks.append(self.clock.now)
         done(self.view or self.guest.view()._replace(client=not self.socket.closed))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agentclient.access.guest_link import Link, Opener, connect
+from agentclient.access.local_access import LocalAccess, Opener, connect
 from agentclient.backends.base import LOCAL_S, Abilities, Note
 from agentclient.backends.drill.processes import Drill
 from agentclient.backends.drill.troubles import BEHAVIOURS, Trouble
@@ -35,11 +35,11 @@ class DrillBackend:
             )
         return list(self._drill.vms)
 
-    def open(self, vm: Vm, opener: Opener) -> Link:
-        """Return a new link to one of the guests; nothing is connected yet."""
+    def open(self, vm: Vm, opener: Opener) -> LocalAccess:
+        """Return how one of the guests is reached; nothing is connected yet."""
         return connect(vm, opener)
 
-    def successor(self, of: Link, uuid: str) -> Vm | None:  # noqa: ARG002
+    def successor(self, of: LocalAccess, uuid: str) -> Vm | None:  # noqa: ARG002
         """Return None: a simulated guest goes nowhere."""
         return None
 

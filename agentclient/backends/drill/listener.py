@@ -19,7 +19,7 @@ _QUEUE = 1
 _NO_ROOM_S = 0.01
 
 
-class Visitor(Protocol):
+class Multiplexer(Protocol):
     """Who is behind the door."""
 
     def came(self) -> None:
@@ -79,7 +79,7 @@ class Door:
     __slots__ = ("_behind", "_client", "_listener", "_loop", "_pending", "path")
 
     def __init__(
-        self, loop: Loop, path: str, behind: Callable[[Door], Visitor], *, accepts: bool = True
+        self, loop: Loop, path: str, behind: Callable[[Door], Multiplexer], *, accepts: bool = True
     ) -> None:
         self.path = path
         self._loop = loop

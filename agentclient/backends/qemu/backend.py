@@ -14,9 +14,9 @@ from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from agentclient.access.guest_link import Link, Opener, connect
 from agentclient.access.host.peer import PeersOfSockets, suits
 from agentclient.access.host.process import socket_identity, user_name
+from agentclient.access.local_access import LocalAccess, Opener, connect
 from agentclient.backends.base import LIBVIRT, LOCAL_S, Abilities, Note
 from agentclient.backends.qemu.command import AgentPort, Chardev, QemuCommand
 from agentclient.backends.qemu.command_parser import parse_command_line
@@ -106,11 +106,11 @@ class QemuBackend:
         self._peers = PeersOfSockets()
         self._notes: tuple[Note, ...] = ()
 
-    def open(self, vm: Vm, opener: Opener) -> Link:
-        """Return a new link to one of the VMs; nothing is connected yet."""
+    def open(self, vm: Vm, opener: Opener) -> LocalAccess:
+        """Return how one of the VMs is reached; nothing is connected yet."""
         return connect(vm, opener)
 
-    def successor(self, of: Link, uuid: str) -> Vm | None:
+    def successor(self, of: LocalAccess, uuid: str) -> Vm | None:
         """Return the VM of this host to which one has migrated; None if none is seen."""
         from agentclient.backends.qemu.migration import target_among  # noqa: PLC0415 - seldom needed
 

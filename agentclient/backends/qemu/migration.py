@@ -10,15 +10,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from agentclient.access.guest_link import Link, connect
 from agentclient.access.host.process import PROC
+from agentclient.access.local_access import LocalAccess, connect
 from agentclient.access.self_check import uuid_of
 from agentclient.model.vm import Process, Vm
 
 _INCOMING: Final = frozenset({b"-incoming", b"--incoming"})
 
 
-def target_among(vms: Iterable[Vm], source: Link, uuid: str, proc: Path = PROC) -> Vm | None:
+def target_among(vms: Iterable[Vm], source: LocalAccess, uuid: str, proc: Path = PROC) -> Vm | None:
     """Return the one of `vms` to which another VM has migrated.
 
     Args:
@@ -32,8 +32,8 @@ def target_among(vms: Iterable[Vm], source: Link, uuid: str, proc: Path = PROC) 
             continue
         if not _takes_migrations(vm.process, proc):
             continue
-        link = connect(vm)
-        if uuid_of(link.monitor) == uuid:
+        access = connect(vm)
+        if uuid_of(access.monitor) == uuid:
             return vm
     return None
 

@@ -9,8 +9,8 @@ import time
 from typing import Final
 
 from agentclient.access.agent import GuestAgent
-from agentclient.access.agent_session import Conversation
-from agentclient.access.guest_link import CHANNEL_WAIT_S
+from agentclient.access.agent_session import AgentSession
+from agentclient.access.local_access import CHANNEL_WAIT_S
 from agentclient.access.stream import ConnectFailed, StreamEnded
 from agentclient.model.errors import AgentError, AgentTimeout, Cancelled
 from agentclient.model.rescue import Found, RescueOutcome
@@ -31,25 +31,25 @@ def thaw(rung: RungContext) -> RescueOutcome:
 
 def connect(rung: RungContext) -> RescueOutcome:
     """Hold the channel for a moment without a word, then ask the agent for its status."""
-    assert rung.link.agent is not None, "the ladder has seen it"
-    if not rung.link.channel_lock.acquire(timeout=CHANNEL_WAIT_S):
+    assert rung.access.agent is not None, "the ladder has seen it"
+    if not rung.access.channel_lock.acquire(timeout=CHANNEL_WAIT_S):
         return rung.refuse("frostwatch itself is talking to this agent", "try again")
     try:
-        wire = AgentWire(plain=rung.link.plain)
-        conversation = Conversation(rung.link.connect(), wire)
+        wire = AgentWire(plain=rung.access.plain)
+        session = AgentSession(rung.access.connect(), wire)
     except ConnectFailed as error:
-        rung.link.channel_lock.release()
+        rung.access.channel_lock.release()
         return rung.refuse(f"the agent's channel can't be opened: {error}")
     try:
-        return _hold(rung, conversation)
+        return _hold(rung, session)
     except StreamEnded as error:
         return rung.outcome(Found.FAILED, f"the channel broke: {error}")
     finally:
-        conversation.close()
-        rung.link.channel_lock.release()
+        session.close()
+        rung.access.channel_lock.release()
 
 
-def _hold(rung: RungContext, conversation: Conversation) -> RescueOutcome:
+def _hold(rung: RungContext, session: AgentSession) -> RescueOutcome:
     """Hold the connection without a word, then ask."""
     until = time.monotonic() + rung.times.hold_s
     rung.progress("an agent that spins to get rid of its answer", until)
@@ -58,18 +58,18 @@ def _hold(rung: RungContext, conversation: Conversation) -> RescueOutcome:
     while time.monotonic() < until:
         if not rung.pause(min(_STEP_S, until - time.monotonic())):
             return rung.stopped("nothing was sent")
-        left += conversation.channel.receive()[:_MOST_LEFT_BYTES]
+        left += session.channel.receive()[:_MOST_LEFT_BYTES]
     after = rung.look()
     if left:
         said = printable(left.decode("utf-8", "replace").strip(), 200)
         rung.note(f"an answer was waiting for somebody to take it: {said}")
     elif None not in (before.reads, after.reads) and before.reads != after.reads:
         rung.note("the agent has read what somebody had left for it")
-    return _ask(rung, conversation)
+    return _ask(rung, session)
 
 
-def _ask(rung: RungContext, conversation: Conversation) -> RescueOutcome:
-    agent = GuestAgent(str(rung.link.vm.id), conversation, rung.control.cancellation)
+def _ask(rung: RungContext, session: AgentSession) -> RescueOutcome:
+    agent = GuestAgent(str(rung.access.vm.id), session, rung.control.cancellation)
     started = time.monotonic()
     try:
         agent.sync()

@@ -129,8 +129,8 @@ def _press(rung: RungContext, step: Step, seat: ExitStack) -> None:
 
 def _console(rung: RungContext, step: Step) -> Serial:
     """Find the console once more: somebody may have sat down there meanwhile."""
-    assert rung.link.monitor is not None, "the ladder has seen it"
-    found = find_inputs(rung.link.monitor, rung.link.vm).console(step.serial)
+    assert rung.access.monitor is not None, "the ladder has seen it"
+    found = find_inputs(rung.access.monitor, rung.access.vm).console(step.serial)
     problem = found.problem if isinstance(found, Serial) else found
     if problem is not None or not isinstance(found, Serial):
         raise MonitorTrouble(str(problem))
@@ -148,15 +148,15 @@ def _command(rung: RungContext, ask: Ask) -> None:
     Raises:
         MonitorTrouble: it refused, or did not answer: it may have done it all the same.
     """
-    assert rung.link.monitor is not None, "the ladder has seen it"
-    (answer,) = rung.link.monitor.ask([ask], ASK_S)
+    assert rung.access.monitor is not None, "the ladder has seen it"
+    (answer,) = rung.access.monitor.ask([ask], ASK_S)
     if isinstance(answer, QmpFailure):
         raise MonitorTrouble(f"QEMU refused {ask.command}: {answer.desc}")
 
 
 def _thaw_behind(rung: RungContext, writes: Writes) -> RescueOutcome:
     """Thaw as soon as an agent answers: its count tells what SysRq did, and its flag is cleared."""
-    if rung.link.agent is None or rung.cancelled:
+    if rung.access.agent is None or rung.cancelled:
         return _by_writes(rung, writes, "no agent was asked")
     if rung.beside:
         return _by_writes(rung, writes, "the thaw that is queued at its agent is waited for")
@@ -183,7 +183,7 @@ def _by_writes(rung: RungContext, writes: Writes, agent: str) -> RescueOutcome:
             f"the guest writes again; {agent}, and one that comes will say frozen until it is "
             "thawed once more"
         )
-        step = None if rung.beside else rescue_command(rung.link.vm, Rung.WAIT)
+        step = None if rung.beside else rescue_command(rung.access.vm, Rung.WAIT)
         return replace(rung.outcome(Found.WRITES, reason), next=step)
     if rung.cancelled:
         return rung.stopped(f"SysRq was sent; {writes.why_not}")
@@ -205,7 +205,7 @@ def reset(rung: RungContext) -> RescueOutcome:
     view = _follow(rung, watch)
     reason = f"the guest was reset: {_what_was_seen(rung, watch, view)}"
     outcome = rung.outcome(Found.RESET, reason, state=FreezeState.THAWED)
-    ours = rung.link.agent is not None and not rung.beside
+    ours = rung.access.agent is not None and not rung.beside
     if view.port_open and ours and not rung.cancelled:
         # A flag of the agent's that has outlived the reset is cleared; else nothing is sent.
         rung.thaw(rung.times.agent_s, ask=True)

@@ -7,8 +7,8 @@ import time
 from dataclasses import replace
 
 from agentclient.access.guest_inputs import Inputs, find_inputs
-from agentclient.access.guest_link import Link
 from agentclient.access.host.peer import is_another
+from agentclient.access.local_access import LocalAccess
 from agentclient.access.monitor_proof import doubt_of, unproven
 from agentclient.freeze.effects import Tell
 from agentclient.model.events import EventKind
@@ -26,7 +26,7 @@ from agentclient.operations.rescue.rung import RungContext
 
 
 def survey(
-    link: Link,
+    access: LocalAccess,
     state: VmState,
     *,
     serial: str | None = None,
@@ -37,19 +37,19 @@ def survey(
     """Look at the VM's monitor, and return its ladder; no word goes to the guest or its agent.
 
     Args:
-        link: the VM.
+        access: how the VM is reached.
         state: what the fleet knows of it.
         serial: the label of its console, as a person named it.
         tried: the rungs that were taken already, in vain.
         read_only: why nothing may be sent, as a clause; None if something may.
         in_flight: what else this console is doing with it; None if nothing.
     """
-    has_monitor = link.monitor is not None
-    doubt = doubt_of(link)
+    has_monitor = access.monitor is not None
+    doubt = doubt_of(access)
     inputs = Inputs(trouble=doubt)
-    if link.monitor is not None and doubt is None:
-        inputs = find_inputs(link.monitor, link.vm)
-    view = link.look() if doubt is None else MonitorView(problem=doubt, gone=link.gone())
+    if access.monitor is not None and doubt is None:
+        inputs = find_inputs(access.monitor, access.vm)
+    view = access.look() if doubt is None else MonitorView(problem=doubt, gone=access.gone())
     known = Known(state, view, inputs, has_monitor, serial, tried, read_only, in_flight)
     return ladder(replace(known, doubt=doubt, waited_s=_waited_s(state.progress)))
 
@@ -166,9 +166,9 @@ class RescueOperation(Operation[RescueOutcome]):
 
     def _take(self, rung: RungContext) -> RescueOutcome:
         # Looked at anew, since the ladder that a person saw may be minutes old.
-        step, link = self.step, self.context.access
+        step, access = self.step, self.context.access
         state = self.context.state
-        offers = survey(link, state, serial=step.serial, in_flight=self._beside)
+        offers = survey(access, state, serial=step.serial, in_flight=self._beside)
         fitting = [
             one for one in offers if (one.step.rung, one.step.means) == (step.rung, step.means)
         ]
@@ -178,7 +178,7 @@ class RescueOperation(Operation[RescueOutcome]):
         if not offer.possible:
             return rung.refuse(str(offer.why_not))
         if step.rung in (Rung.SYSRQ, Rung.RESET):
-            why = unproven(link)
+            why = unproven(access)
             if why is not None:
                 return rung.refuse(why, "name the sockets of one VM: --vm")
         match step.rung:

@@ -49,7 +49,7 @@ class RungContext:
         beside: bool = False,
     ) -> None:
         self.operation = context
-        self.link = context.access
+        self.access = context.access
         self.reporter = context.reporter
         self.control = context.control
         self.step = step
@@ -61,8 +61,8 @@ class RungContext:
     @property
     def serving_vm(self) -> Vm:
         """The VM with its process, also where only those who serve its sockets tell it."""
-        vm = self.link.vm
-        process = self.link.process
+        vm = self.access.vm
+        process = self.access.process
         if vm.process is not None or process is None:
             return vm
         return vm._replace(process=process, peer=vm.peer or Peer(process, user_of(process)))
@@ -80,7 +80,7 @@ class RungContext:
 
     def look(self) -> MonitorView:
         """Look at the monitor, and show what is seen."""
-        view = self.link.look()
+        view = self.access.look()
         if view.run_state is not RunState.UNKNOWN:
             self.reporter.run_state(view.run_state)
         if view.port_open is not None:
@@ -164,7 +164,7 @@ class RungContext:
     ) -> RescueOutcome:
         """Return what was found; where something may be frozen, with the rung to take next."""
         seconds = round(time.monotonic() - self.began_at, 3)
-        vm, step = self.link.vm, self.step
+        vm, step = self.access.vm, self.step
         outcome = RescueOutcome(vm.id, step.rung, step.means, found, state, thawed, reason, seconds)
         return outcome if outcome.ok else replace(outcome, next=self._next(found))
 
@@ -176,4 +176,4 @@ class RungContext:
             rung = Rung.WAIT
         elif found is Found.CANCELLED:
             rung = self.step.rung
-        return rescue_command(self.link.vm, rung) if rung is not None else None
+        return rescue_command(self.access.vm, rung) if rung is not None else None

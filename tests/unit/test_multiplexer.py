@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from agentclient.access.exchange import Steps, Talk
-from agentclient.access.multiplexer import Visitor
+from agentclient.access.exchange import Exchange, Steps
+from agentclient.access.multiplexer import Multiplexer
 from agentclient.access.stream import StreamEnded, UnixChannel
 
 SOON_S = 0.2
@@ -24,11 +24,11 @@ class Peer:
         self.results: list[object] = []
         self.errors: list[Exception] = []
 
-    def talk(self, steps: Steps[str], seconds: float = 5.0) -> Talk[str]:
-        return Talk(self.channel, steps, time.monotonic() + seconds)
+    def exchange(self, steps: Steps[str], seconds: float = 5.0) -> Exchange[str]:
+        return Exchange(self.channel, steps, time.monotonic() + seconds)
 
-    def begin(self, visitor: Visitor, steps: Steps[str], seconds: float = 5.0) -> None:
-        visitor.begin(self.talk(steps, seconds), self.results.append, self.errors.append)
+    def begin(self, multiplexer: Multiplexer, steps: Steps[str], seconds: float = 5.0) -> None:
+        multiplexer.begin(self.exchange(steps, seconds), self.results.append, self.errors.append)
 
     def close(self) -> None:
         self.end.close()
@@ -36,8 +36,8 @@ class Peer:
 
 
 @pytest.fixture
-def visitor() -> Iterator[Visitor]:
-    made = Visitor()
+def multiplexer() -> Iterator[Multiplexer]:
+    made = Multiplexer()
     yield made
     made.close()
 
@@ -62,37 +62,41 @@ def greet(name: str) -> Steps[str]:
     return came.decode().strip()
 
 
-def turn(visitor: Visitor, seconds: float = SOON_S) -> None:
-    visitor.turn(time.monotonic() + seconds)
+def turn(multiplexer: Multiplexer, seconds: float = SOON_S) -> None:
+    multiplexer.turn(time.monotonic() + seconds)
 
 
-def test_a_talk_is_taken_to_its_end(visitor: Visitor, peer: Callable[[], Peer]) -> None:
+def test_an_exchange_is_taken_to_the_end(
+    multiplexer: Multiplexer, peer: Callable[[], Peer]
+) -> None:
     one = peer()
-    one.begin(visitor, greet("you"))
+    one.begin(multiplexer, greet("you"))
     assert one.end.recv(100) == b"hello you\n"
-    assert visitor.in_flight == 1
+    assert multiplexer.in_flight == 1
     one.end.send(b"good ")
-    turn(visitor)
+    turn(multiplexer)
     assert one.results == []
     one.end.send(b"day\n")
-    turn(visitor)
+    turn(multiplexer)
     assert one.results == ["good day"]
-    assert visitor.in_flight == 0
+    assert multiplexer.in_flight == 0
 
 
-def test_who_is_silent_delays_nobody(visitor: Visitor, peer: Callable[[], Peer]) -> None:
+def test_who_is_silent_delays_nobody(multiplexer: Multiplexer, peer: Callable[[], Peer]) -> None:
     silent, talkative = peer(), peer()
-    silent.begin(visitor, greet("a"))
-    talkative.begin(visitor, greet("b"))
+    silent.begin(multiplexer, greet("a"))
+    talkative.begin(multiplexer, greet("b"))
     talkative.end.send(b"yes\n")
     began = time.monotonic()
-    turn(visitor, 5.0)
+    turn(multiplexer, 5.0)
     assert time.monotonic() - began < SOON_S
     assert talkative.results == ["yes"]
-    assert visitor.in_flight == 1
+    assert multiplexer.in_flight == 1
 
 
-def test_the_deadline_is_thrown_into_the_steps(visitor: Visitor, peer: Callable[[], Peer]) -> None:
+def test_the_deadline_is_thrown_into_the_steps(
+    multiplexer: Multiplexer, peer: Callable[[], Peer]
+) -> None:
     def patient() -> Steps[str]:
         try:
             yield b""
@@ -101,13 +105,13 @@ def test_the_deadline_is_thrown_into_the_steps(visitor: Visitor, peer: Callable[
         return "heard"
 
     one = peer()
-    one.begin(visitor, patient(), 0.05)
-    turn(visitor, 5.0)
+    one.begin(multiplexer, patient(), 0.05)
+    turn(multiplexer, 5.0)
     assert one.results == ["gave up"]
 
 
 def test_steps_that_do_not_end_at_their_deadline_are_ended(
-    visitor: Visitor, peer: Callable[[], Peer]
+    multiplexer: Multiplexer, peer: Callable[[], Peer]
 ) -> None:
     def stubborn() -> Steps[str]:
         while True:
@@ -117,14 +121,14 @@ def test_steps_that_do_not_end_at_their_deadline_are_ended(
                 continue
 
     one = peer()
-    one.begin(visitor, stubborn(), 0.05)
-    turn(visitor, 5.0)
+    one.begin(multiplexer, stubborn(), 0.05)
+    turn(multiplexer, 5.0)
     assert [type(error) for error in one.errors] == [TimeoutError]
-    assert visitor.in_flight == 0
+    assert multiplexer.in_flight == 0
 
 
 def test_the_end_of_the_stream_is_thrown_into_the_steps(
-    visitor: Visitor, peer: Callable[[], Peer]
+    multiplexer: Multiplexer, peer: Callable[[], Peer]
 ) -> None:
     def listen() -> Steps[str]:
         try:
@@ -134,13 +138,15 @@ def test_the_end_of_the_stream_is_thrown_into_the_steps(
         return "heard"
 
     one = peer()
-    one.begin(visitor, listen())
+    one.begin(multiplexer, listen())
     one.end.close()
-    turn(visitor)
+    turn(multiplexer)
     assert one.results == ["left"]
 
 
-def test_who_does_not_read_is_not_waited_for(visitor: Visitor, peer: Callable[[], Peer]) -> None:
+def test_who_does_not_read_is_not_waited_for(
+    multiplexer: Multiplexer, peer: Callable[[], Peer]
+) -> None:
     def flood() -> Steps[str]:
         try:
             while True:
@@ -150,62 +156,64 @@ def test_who_does_not_read_is_not_waited_for(visitor: Visitor, peer: Callable[[]
 
     one = peer()
     began = time.monotonic()
-    one.begin(visitor, flood())
+    one.begin(multiplexer, flood())
     assert time.monotonic() - began < 1.0
     assert one.results == ["the other side does not take our bytes"]
 
 
-def test_a_bug_in_one_talk_is_that_talks_alone(visitor: Visitor, peer: Callable[[], Peer]) -> None:
+def test_a_bug_in_one_exchange_is_that_ones_alone(
+    multiplexer: Multiplexer, peer: Callable[[], Peer]
+) -> None:
     def broken() -> Steps[str]:
         yield b""
         raise RuntimeError("bug")
 
     bad, good, worse = peer(), peer(), peer()
-    bad.begin(visitor, broken())
-    good.begin(visitor, greet("you"))
+    bad.begin(multiplexer, broken())
+    good.begin(multiplexer, greet("you"))
     boom = RuntimeError("the result can't be taken")
 
     def refuse(_: str) -> None:
         raise boom
 
-    visitor.begin(worse.talk(greet("me")), refuse, worse.errors.append)
+    multiplexer.begin(worse.exchange(greet("me")), refuse, worse.errors.append)
     for one in (bad, good, worse):
         one.end.send(b"hi\n")
     for _ in range(3):
-        turn(visitor)
+        turn(multiplexer)
     assert [str(error) for error in bad.errors] == ["bug"]
     assert good.results == ["hi"]
     assert worse.errors == [boom]
-    assert visitor.in_flight == 0
+    assert multiplexer.in_flight == 0
 
 
-def test_a_talk_can_be_followed_by_another_at_once(
-    visitor: Visitor, peer: Callable[[], Peer]
+def test_an_exchange_can_be_followed_by_another_at_once(
+    multiplexer: Multiplexer, peer: Callable[[], Peer]
 ) -> None:
     first, second = peer(), peer()
-    visitor.begin(
-        first.talk(greet("one")),
-        lambda _: second.begin(visitor, greet("two")),
+    multiplexer.begin(
+        first.exchange(greet("one")),
+        lambda _: second.begin(multiplexer, greet("two")),
         first.errors.append,
     )
     first.end.send(b"done\n")
     second.end.send(b"well\n")
-    turn(visitor)
-    turn(visitor)
+    turn(multiplexer)
+    turn(multiplexer)
     assert second.results == ["well"]
 
 
-def test_waking_ends_a_turn_early(visitor: Visitor) -> None:
-    visitor.wake()
+def test_waking_ends_a_turn_early(multiplexer: Multiplexer) -> None:
+    multiplexer.wake()
     began = time.monotonic()
-    turn(visitor, 5.0)
+    turn(multiplexer, 5.0)
     assert time.monotonic() - began < SOON_S
     began = time.monotonic()
-    turn(visitor, 0.05)
+    turn(multiplexer, 0.05)
     assert time.monotonic() - began >= 0.05, "one wake is one early end"
 
 
-def test_closing_ends_all_talks_and_runs_what_they_must_do(peer: Callable[[], Peer]) -> None:
+def test_closing_ends_all_exchanges_and_runs_what_they_must_do(peer: Callable[[], Peer]) -> None:
     ended = []
 
     def careful() -> Steps[str]:
@@ -215,10 +223,10 @@ def test_closing_ends_all_talks_and_runs_what_they_must_do(peer: Callable[[], Pe
             ended.append(True)
         return ""
 
-    visitor, one = Visitor(), peer()
-    one.begin(visitor, careful())
-    visitor.close()
-    visitor.wake()  # a thread that did not know
+    multiplexer, one = Multiplexer(), peer()
+    one.begin(multiplexer, careful())
+    multiplexer.close()
+    multiplexer.wake()  # a thread that did not know
     assert ended == [True]
     assert (one.results, one.errors) == ([], [])
 
@@ -234,7 +242,9 @@ class Stale(UnixChannel):
         return self._number
 
 
-def test_a_session_that_another_thread_closes_ends_nothing_but_itself(visitor: Visitor) -> None:
+def test_a_session_that_another_thread_closes_ends_nothing_but_itself(
+    multiplexer: Multiplexer,
+) -> None:
     ours, theirs = socket.socketpair()
     channel = Stale(ours)
     results: list[str] = []
@@ -246,8 +256,8 @@ def test_a_session_that_another_thread_closes_ends_nothing_but_itself(visitor: V
         return "done"
 
     with theirs:
-        talk = Talk(channel, steps(), time.monotonic() + 5.0)
-        visitor.begin(talk, results.append, errors.append)
+        exchange = Exchange(channel, steps(), time.monotonic() + 5.0)
+        multiplexer.begin(exchange, results.append, errors.append)
         theirs.sendall(b"x")
-        visitor.turn(time.monotonic() + 1.0)
-    assert (results, errors, visitor.in_flight) == (["done"], [], 0)
+        multiplexer.turn(time.monotonic() + 1.0)
+    assert (results, errors, multiplexer.in_flight) == (["done"], [], 0)

@@ -1,4 +1,4 @@
-"""The shared handles on each VM: one lock for its channel, one session for its monitor (P5)."""
+"""How each VM of this host is reached: one lock for its channel, one monitor session (P5)."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
 from agentclient.access.presence import Server, is_gone, server_of
+from agentclient.access.stream import Channel, Endpoint, UnixEndpoint
 from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import RunState
 from agentclient.model.vm import Process, Vm, VmId
 
 if TYPE_CHECKING:
     from agentclient.access.monitor import Monitor
-    from agentclient.access.stream import Channel, Endpoint
 
 # The watcher's visit to the same agent takes milliseconds; whoever holds it longer is hung.
 CHANNEL_WAIT_S: Final = 4.0
@@ -29,11 +29,11 @@ ANOTHERS_MONITOR: Final = "the monitor is another VM's than the agent, and count
 class Opener(Protocol):
     """Who knows how a VM is reached, by where it comes from."""
 
-    def open(self, vm: Vm) -> Link:
-        """Return a new link to a VM; nothing is connected yet."""
+    def open(self, vm: Vm) -> LocalAccess:
+        """Return how a VM is reached; nothing is connected yet."""
 
-    def successor(self, of: Link, uuid: str) -> Link | None:
-        """Return a link to the VM to which another one has migrated; None if none is seen.
+    def successor(self, of: LocalAccess, uuid: str) -> LocalAccess | None:
+        """Return how the VM is reached to which another has migrated; None if none is seen.
 
         Args:
             of: the VM that has migrated.
@@ -41,7 +41,7 @@ class Opener(Protocol):
         """
 
 
-class Link:
+class LocalAccess:
     """How one VM is reached; shared by the watcher and every operation on it.
 
     Args:
@@ -133,8 +133,8 @@ class Link:
         """
         return is_gone(self.process)
 
-    def successor(self, uuid: str | None) -> Link | None:
-        """Return a link to the VM to which this one has migrated; None if none is seen.
+    def successor(self, uuid: str | None) -> LocalAccess | None:
+        """Return how the VM is reached to which this one has migrated; None if none is seen.
 
         Args:
             uuid: its UUID; None if that isn't known: then who has taken it isn't either.
@@ -187,8 +187,8 @@ class Link:
             self.monitor.close()
 
 
-class Links:
-    """All links, made when they are first asked for.
+class AccessPool:
+    """How all VMs are reached: one access for each, made when it is first asked for.
 
     Args:
         opener: who knows how VMs are reached; None where all are of this host.
@@ -197,44 +197,43 @@ class Links:
     def __init__(self, opener: Opener | None = None) -> None:
         self._open = connect if opener is None else opener.open
         self._lock = threading.Lock()
-        self._links: dict[VmId, Link] = {}
+        self._accesses: dict[VmId, LocalAccess] = {}
 
-    def of(self, vm: Vm) -> Link:
-        """Return the VM's link; a VM that came back as another process gets a new one."""
+    def of(self, vm: Vm) -> LocalAccess:
+        """Return the VM's access; a VM that came back as another process gets a new one."""
         with self._lock:
-            link = self._links.get(vm.id)
-            if link is None or _reached_otherwise(link.vm, vm):
-                if link is not None:
-                    link.close()
-                link = self._links[vm.id] = self._open(vm)
-            return link
+            access = self._accesses.get(vm.id)
+            if access is None or _reached_otherwise(access.vm, vm):
+                if access is not None:
+                    access.close()
+                access = self._accesses[vm.id] = self._open(vm)
+            return access
 
     def forget(self, vm_id: VmId) -> None:
-        """Drop the link of a VM that has left."""
+        """Drop the access to a VM that has left."""
         with self._lock:
-            link = self._links.pop(vm_id, None)
-        if link is not None:
-            link.close()
+            access = self._accesses.pop(vm_id, None)
+        if access is not None:
+            access.close()
 
     def close(self) -> None:
         """End all held sessions."""
         with self._lock:
-            links, self._links = list(self._links.values()), {}
-        for link in links:
+            accesses, self._accesses = list(self._accesses.values()), {}
+        for access in accesses:
             with suppress(OSError):
-                link.close()
+                access.close()
 
 
-def connect(vm: Vm, opener: Opener | None = None) -> Link:
-    """Return a new link to a VM of this host; nothing is connected yet.
+def connect(vm: Vm, opener: Opener | None = None) -> LocalAccess:
+    """Return how a VM of this host is reached; nothing is connected yet.
 
     Args:
         vm: the VM.
         opener: who opens it; None if nobody knows of another VM.
     """
-    # What talks is imported by the first who has to: a list of VMs is on the screen before that.
+    # Only who connects needs it: a list of VMs is on the screen before that.
     from agentclient.access.monitor import Monitor  # noqa: PLC0415
-    from agentclient.access.stream import UnixEndpoint  # noqa: PLC0415
 
     agent = UnixEndpoint(vm.agent.path, vm.peer) if vm.agent else None
     monitor = None
@@ -245,7 +244,7 @@ def connect(vm: Vm, opener: Opener | None = None) -> Link:
             ours=vm.monitor.ours,
             process=vm.process,
         )
-    return Link(vm, agent, monitor, opener)
+    return LocalAccess(vm, agent, monitor, opener)
 
 
 def _reached_otherwise(old: Vm, new: Vm) -> bool:

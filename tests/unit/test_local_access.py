@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.access.guest_link import ANOTHERS_MONITOR, Links, connect
+from agentclient.access.local_access import ANOTHERS_MONITOR, AccessPool, connect
 from agentclient.access.monitor import Monitor
 from agentclient.access.presence import Server
 from agentclient.access.stream import UnixEndpoint
@@ -24,18 +24,18 @@ VM = Vm(
 
 
 def test_a_link_goes_where_the_vm_says() -> None:
-    link = connect(VM)
-    assert isinstance(link.agent, UnixEndpoint)
-    assert link.agent.path == Path("/run/x.qga")
-    assert isinstance(link.monitor, Monitor)
+    access = connect(VM)
+    assert isinstance(access.agent, UnixEndpoint)
+    assert access.agent.path == Path("/run/x.qga")
+    assert isinstance(access.monitor, Monitor)
     assert connect(VM._replace(agent=None)).agent is None
 
 
 def test_without_a_monitor_nothing_is_known() -> None:
-    link = connect(VM._replace(monitor=None, process=None))
-    assert link.monitor is None
-    assert link.look() == MonitorView(problem="no monitor")
-    link.close()
+    access = connect(VM._replace(monitor=None, process=None))
+    assert access.monitor is None
+    assert access.look() == MonitorView(problem="no monitor")
+    access.close()
 
 
 def test_whoever_has_the_sockets_of_a_process_that_has_ended_is_not_asked() -> None:
@@ -45,12 +45,12 @@ def test_whoever_has_the_sockets_of_a_process_that_has_ended_is_not_asked() -> N
 
 
 def test_all_users_of_a_vm_share_its_link_and_its_lock() -> None:
-    links = Links()
-    link = links.of(VM)
-    assert links.of(VM._replace(locked_by="backup")) is link
-    other = links.of(VM._replace(id=VmId("qemu", "other")))
-    assert other is not link
-    assert other.channel_lock is not link.channel_lock
+    accesses = AccessPool()
+    access = accesses.of(VM)
+    assert accesses.of(VM._replace(locked_by="backup")) is access
+    other = accesses.of(VM._replace(id=VmId("qemu", "other")))
+    assert other is not access
+    assert other.channel_lock is not access.channel_lock
 
 
 @pytest.mark.parametrize(
@@ -66,25 +66,25 @@ def test_a_vm_that_is_reached_otherwise_gets_a_new_link(
 ) -> None:
     closed: list[object] = []
     monkeypatch.setattr(Monitor, "close", lambda monitor: closed.append(monitor))
-    links = Links()
-    old = links.of(VM)
+    accesses = AccessPool()
+    old = accesses.of(VM)
     new_vm = VM._replace(**changes)  # type: ignore[arg-type]
-    new = links.of(new_vm)
+    new = accesses.of(new_vm)
     assert new is not old
     assert new.vm == new_vm
-    assert links.of(new_vm) is new
+    assert accesses.of(new_vm) is new
     assert closed == [old.monitor]
 
 
 def test_what_is_forgotten_is_closed_and_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     closed: list[object] = []
     monkeypatch.setattr(Monitor, "close", lambda monitor: closed.append(monitor))
-    links = Links()
-    old = links.of(VM)
-    links.forget(VM.id)
-    links.forget(VM.id)
+    accesses = AccessPool()
+    old = accesses.of(VM)
+    accesses.forget(VM.id)
+    accesses.forget(VM.id)
     assert closed == [old.monitor]
-    assert links.of(VM) is not old
+    assert accesses.of(VM) is not old
 
 
 def test_closing_closes_them_all_whatever_one_of_them_says(
@@ -97,12 +97,12 @@ def test_closing_closes_them_all_whatever_one_of_them_says(
         raise OSError("broken")
 
     monkeypatch.setattr(Monitor, "close", close)
-    links = Links()
-    links.of(VM)
-    links.of(VM._replace(id=VmId("qemu", "other")))
-    links.close()
+    accesses = AccessPool()
+    accesses.of(VM)
+    accesses.of(VM._replace(id=VmId("qemu", "other")))
+    accesses.close()
     assert len(closed) == 2
-    links.close()
+    accesses.close()
     assert len(closed) == 2
 
 
@@ -131,44 +131,44 @@ ONE = Process(70, 1)
 def test_a_monitor_counts_if_it_shows_our_own_connection(
     agents: Process | None, monitors: Process | None, view: MonitorView, counts: bool
 ) -> None:
-    link = connect(VM._replace(process=None))
-    link.server = Server(agents)
-    assert link.monitor is not None
-    link.monitor._process = monitors
-    judged = link.holds(view, BEFORE)
+    access = connect(VM._replace(process=None))
+    access.server = Server(agents)
+    assert access.monitor is not None
+    access.monitor._process = monitors
+    judged = access.holds(view, BEFORE)
     assert (judged == view) is counts
     if not counts:
         assert judged.run_state is RunState.UNKNOWN
         assert judged.problem is not None
         assert "the monitor does not show our connection" in judged.problem
     if agents == monitors == ONE:
-        assert link.doubt is None
+        assert access.doubt is None
     else:
-        assert (link.doubt is None) is counts
-        assert (link.trusted.monitor is None) is not counts
+        assert (access.doubt is None) is counts
+        assert (access.trusted.monitor is None) is not counts
 
 
 def test_what_is_unreachable_is_no_other_vms(tmp_path: Path) -> None:
-    link = connect(VM._replace(process=None))
+    access = connect(VM._replace(process=None))
     silent = MonitorView(problem="monitor: busy")
-    assert link.holds(silent) == silent
-    assert link.doubt is None
+    assert access.holds(silent) == silent
+    assert access.doubt is None
 
 
 def test_another_vms_monitor_says_nothing_of_ours_and_nothing_of_its_end() -> None:
-    link = connect(VM._replace(process=None))
-    link.server = Server(this_process())
-    assert link.monitor is not None
-    link.monitor._process = Process(1, 1)  # which has ended
-    assert link.process == this_process()
-    view = link.look()
+    access = connect(VM._replace(process=None))
+    access.server = Server(this_process())
+    assert access.monitor is not None
+    access.monitor._process = Process(1, 1)  # which has ended
+    assert access.process == this_process()
+    view = access.look()
     assert (view.gone, view.run_state) == (False, RunState.UNKNOWN)
     assert view.problem == ANOTHERS_MONITOR
 
 
 def test_what_was_doubted_is_looked_at_once_more() -> None:
-    link = connect(VM._replace(process=None))
-    link.holds(SEEN._replace(client=False))
-    assert link.doubt is not None
-    link.look_anew()
-    assert link.doubt is None
+    access = connect(VM._replace(process=None))
+    access.holds(SEEN._replace(client=False))
+    assert access.doubt is not None
+    access.look_anew()
+    assert access.doubt is None
