@@ -22,15 +22,15 @@ from agentclient.model.states import Stuck
 from agentclient.model.vm import Vm
 from agentclient.protocol.qga_replies import freeze_state
 
-__all__ = ["ACK_S", "Fate", "Guard", "HolderClient", "NoHolder"]
+__all__ = ["ACK_S", "ArmedChannel", "ChannelEnd", "HolderClient", "NoHolder"]
 
 # The word of a take-over comes within a moment of the channel's end, by another socket.
-FATE_S: Final = 0.5
+WHY_ENDED_S: Final = 0.5
 # The second one is new: the first has not answered, and was ended.
 _HOLDERS_TRIED: Final = 2
 
 
-class Fate(StrEnum):
+class ChannelEnd(StrEnum):
     """Why a guarded channel has ended."""
 
     TAKEN = "taken"  # the holder talks to the guest now
@@ -39,13 +39,13 @@ class Fate(StrEnum):
 
 
 @dataclass(slots=True)
-class Guard:
+class ArmedChannel:
     """The holder's care for one guest, as the console sees it.
 
     Attributes:
         channel: where the console talks to the guest from now on.
         spare: the connection itself, dormant, for the case that the holder dies.
-        holder: whose care it is.
+        holder: in whose standby it is.
         taken: why the holder has taken over; None if it has not.
         over: the hold had come to its end by then.
         report: what its thaw came to, once it has ended.
@@ -67,16 +67,16 @@ class Guard:
     _end: socket.socket | None = None
     _decided: threading.Event = field(default_factory=threading.Event)
     _ended: threading.Event = field(default_factory=threading.Event)
-    _fate: Fate = Fate.BROKEN
+    _why: ChannelEnd = ChannelEnd.BROKEN
 
-    def fate(self, timeout_s: float = FATE_S) -> Fate:
+    def why_ended(self, timeout_s: float = WHY_ENDED_S) -> ChannelEnd:
         """Return why the channel has ended; what the holder says of it comes another way.
 
         Args:
             timeout_s: how long to wait for a word of the holder.
         """
         self._decided.wait(timeout_s)
-        return self._fate
+        return self._why
 
     @property
     def lost(self) -> bool:
@@ -95,11 +95,11 @@ class Guard:
     def take(self, why: str, *, over: bool = False) -> None:
         """The holder has taken over; for the client alone."""
         self.taken, self.over = why, over
-        self.decide(Fate.TAKEN)
+        self.decide(ChannelEnd.TAKEN)
 
     def lose(self) -> None:
         """The holder has gone; for the client alone."""
-        self.decide(Fate.LOST)
+        self.decide(ChannelEnd.LOST)
         self._ended.set()
         if self._end is not None:  # one that can't die yet would keep its end open
             with suppress(OSError):
@@ -107,10 +107,10 @@ class Guard:
         if self.lost:
             self.deserted()
 
-    def decide(self, fate: Fate) -> None:
+    def decide(self, end: ChannelEnd) -> None:
         """The channel ends for this reason, unless one was given before; for the client alone."""
         if not self._decided.is_set():
-            self._fate = fate
+            self._why = end
             self._decided.set()
 
     def end(self, report: ThawReport) -> None:
@@ -129,7 +129,7 @@ class HolderClient:
     """One console's holder; thread-safe. Its process is started when it is first needed.
 
     One that does not acknowledge within 2 s is ended, since it is our own child, and what it had is
-    as if it had died; the next freeze, or a guest that was in its care, has a new one.
+    as if it had died; the next freeze, or a guest that was in its standby, has a new one.
     """
 
     def __init__(self) -> None:
@@ -137,7 +137,7 @@ class HolderClient:
         self._lock = threading.Lock()
         self._holder: HolderProcess | None = None
         self._numbers = itertools.count(1)
-        self._guards: dict[str, Guard] = {}
+        self._all_armed: dict[str, ArmedChannel] = {}
         self._left = False
 
     @property
@@ -154,7 +154,7 @@ class HolderClient:
         window: Reference | None = None,
         *,
         sent: bool = False,
-    ) -> Guard:
+    ) -> ArmedChannel:
         """Hand a connection to the holder, which passes on what is said on it.
 
         Args:
@@ -180,29 +180,29 @@ class HolderClient:
 
     def _arm(
         self, holder: HolderProcess, vm: Vm, channel: Channel, said: Mapping[str, object]
-    ) -> Guard:
+    ) -> ArmedChannel:
         try:
             ours, theirs = socket.socketpair()
         except OSError as error:
             raise NoHolder(f"no channel can be made to it: {error.strerror}") from error
         key = f"{vm.id}#{next(self._numbers)}"
-        guard = Guard(key, UnixChannel(ours), channel, holder, _end=ours)
-        body = {"do": Do.ARM, "key": guard.key, **said}
+        armed = ArmedChannel(key, UnixChannel(ours), channel, holder, _end=ours)
+        body = {"do": Do.ARM, "key": armed.key, **said}
         with self._lock:
-            self._guards[guard.key] = guard
+            self._all_armed[armed.key] = armed
         try:
             holder.ask(body, [channel.fileno(), theirs.fileno()])
         except NoHolder:
-            self.forget(guard)
-            guard.channel.close()
+            self.forget(armed)
+            armed.channel.close()
             raise
         finally:
             theirs.close()
-        return guard
+        return armed
 
     def intend(
         self,
-        guard: Guard,
+        armed: ArmedChannel,
         *,
         bound_s: float,
         hold_s: float,
@@ -212,7 +212,7 @@ class HolderClient:
         """Say that a freeze is about to be sent; after this it may be.
 
         Args:
-            guard: the guest.
+            armed: the guest.
             bound_s: how long the freeze is waited for at the most.
             hold_s: how long its window is held.
             sent: it was sent already, on a connection before this one.
@@ -222,26 +222,26 @@ class HolderClient:
             NoHolder: the holder has not heard it.
         """
         body = {"do": Do.INTENT, "bound_s": bound_s, "hold_s": hold_s, "sent": sent}
-        guard.told_of_thaw = thawing
-        self._ask(guard, {**body, "thawing": thawing})
+        armed.told_of_thaw = thawing
+        self._ask(armed, {**body, "thawing": thawing})
 
-    def hold(self, guard: Guard, seconds: float) -> None:
+    def hold(self, armed: ArmedChannel, seconds: float) -> None:
         """Say that the window ends in `seconds`; a holder that has gone shows elsewhere."""
         with suppress(NoHolder):
-            self._ask(guard, {"do": Do.HOLD, "seconds": seconds})
+            self._ask(armed, {"do": Do.HOLD, "seconds": seconds})
 
-    def thaws(self, guard: Guard) -> None:
+    def thaws(self, armed: ArmedChannel) -> None:
         """Say that our own thaw is about to be sent; a holder that has gone shows elsewhere.
 
         Once is enough, and a holder that does not answer keeps no later thaw waiting.
         """
-        if guard.told_of_thaw:
+        if armed.told_of_thaw:
             return
-        guard.told_of_thaw = True
+        armed.told_of_thaw = True
         with suppress(NoHolder):
-            self._ask(guard, {"do": Do.THAWING})
+            self._ask(armed, {"do": Do.THAWING})
 
-    def hand_over(self, guard: Guard) -> int:
+    def hand_over(self, armed: ArmedChannel) -> int:
         """Leave the guest to the holder, which thaws it as soon as its agent answers.
 
         Returns:
@@ -250,20 +250,20 @@ class HolderClient:
         Raises:
             NoHolder: it has not acknowledged it; whatever it had, it has no more.
         """
-        if guard.taken is None or guard.lost:
-            self._ask(guard, {"do": Do.TAKE})
-        pid = guard.holder.pid if guard.holder is not None else None
+        if armed.taken is None or armed.lost:
+            self._ask(armed, {"do": Do.TAKE})
+        pid = armed.holder.pid if armed.holder is not None else None
         if pid is None:
             raise NoHolder("the holder has gone")
         return pid
 
-    def disarm(self, guard: Guard) -> None:
+    def disarm(self, armed: ArmedChannel) -> None:
         """Say that the guest needs no care any more, and close everything that belonged to it."""
-        if guard.taken is None:
+        if armed.taken is None:
             with suppress(NoHolder):
-                self._ask(guard, {"do": Do.DISARM})
-        self.forget(guard)
-        guard.close()
+                self._ask(armed, {"do": Do.DISARM})
+        self.forget(armed)
+        armed.close()
 
     def close(self) -> None:
         """Leave; what is armed still is thawed by the holder."""
@@ -283,33 +283,33 @@ class HolderClient:
 
     def _heard(self, body: Body) -> None:
         with self._lock:
-            guard = self._guards.get(text(body, "key"))
-        if guard is None:
+            armed = self._all_armed.get(text(body, "key"))
+        if armed is None:
             return
         if body.get("say") == Say.TAKEN:
-            guard.take(text(body, "why"), over=body.get("over") is True)
+            armed.take(text(body, "why"), over=body.get("over") is True)
         elif body.get("say") == Say.BROKEN:
-            guard.decide(Fate.BROKEN)
+            armed.decide(ChannelEnd.BROKEN)
         elif body.get("say") == Say.DONE:
-            self.forget(guard)
-            guard.end(_report(body))
+            self.forget(armed)
+            armed.end(_report(body))
 
     def _lost(self, holder: HolderProcess) -> None:
-        """A holder has gone, and with it its care for its guests."""
+        """A holder has gone, and with it its standby for its guests."""
         with self._lock:
-            guards = [one for one in self._guards.values() if one.holder is holder]
-        for guard in guards:
-            guard.lose()
+            guards = [one for one in self._all_armed.values() if one.holder is holder]
+        for armed in guards:
+            armed.lose()
 
-    def _ask(self, guard: Guard, body: Mapping[str, object]) -> None:
-        if guard.holder is None:
+    def _ask(self, armed: ArmedChannel, body: Mapping[str, object]) -> None:
+        if armed.holder is None:
             raise NoHolder("the holder has gone")
-        guard.holder.ask({**body, "key": guard.key})
+        armed.holder.ask({**body, "key": armed.key})
 
-    def forget(self, guard: Guard) -> None:
+    def forget(self, armed: ArmedChannel) -> None:
         """Hear nothing of a guest any more."""
         with self._lock:
-            self._guards.pop(guard.key, None)
+            self._all_armed.pop(armed.key, None)
 
 
 def _description(vm: Vm, window: Reference | None) -> dict[str, object]:

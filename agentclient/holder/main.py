@@ -9,6 +9,7 @@ import selectors
 import signal
 import socket
 import sys
+import syslog
 import time
 from collections import deque
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from typing import Final
 
 from agentclient.access.multiplexer import Multiplexer
 from agentclient.freeze.thaw_plan import ThawReport
-from agentclient.holder.diary import Diary
+from agentclient.holder.armed_guest import ArmedGuest, HolderServices, State
 from agentclient.holder.messages import (
     SILENCE_S,
     VERSION,
@@ -28,8 +29,8 @@ from agentclient.holder.messages import (
     send,
     text,
 )
+from agentclient.holder.records import Records
 from agentclient.holder.relay import SHORT
-from agentclient.holder.ward import State, Tie, Ward
 
 LONGEST_TURN_S: Final = 0.25
 # Kept free of guests: for monitors, a channel that has to be opened anew, and the journal.
@@ -54,22 +55,22 @@ class Holder:
         self._console: socket.socket | None = console
         self._selector = selectors.DefaultSelector()
         self._multiplexer = Multiplexer()
-        self._wards: dict[str, Ward] = {}
-        self._diary = Diary()
+        self._guests: dict[str, ArmedGuest] = {}
+        self._records = Records()
         self._unsaid: deque[Body] = deque(maxlen=MOST_UNSAID)
         self._alone = False
         self._told_to_end = False
         self._heard_at = time.monotonic()
-        self._tie = Tie(self._selector, self._multiplexer, self._broken, self._done)
+        self._services = HolderServices(self._selector, self._multiplexer, self._broken, self._done)
         self._selector.register(console, selectors.EVENT_READ, self._hear)
         self._selector.register(self._multiplexer, selectors.EVENT_READ, self._visit)
         self._pidfd = self._watch_process(pid)
 
     def run(self) -> None:
         """Stand by until the console has gone and every guest is thawed."""
-        while not self._alone or self._wards:
+        while not self._alone or self._guests:
             self._turn()
-        self._diary.close()
+        self._records.close()
 
     def end(self) -> None:
         """End as soon as every guest is thawed; for a signal's handler."""
@@ -77,14 +78,14 @@ class Holder:
 
     def _take_over_all(self, why: str) -> None:
         self._alone = True
-        for ward in list(self._wards.values()):
-            self._take_over(ward, why)
+        for armed in list(self._guests.values()):
+            self._take_over(armed, why)
 
     # -- the loop -------------------------------------------------------------------------
 
     def _turn(self) -> None:
         now = time.monotonic()
-        wakes_at = min((ward.wakes_at for ward in self._wards.values()), default=now + 1.0)
+        wakes_at = min((armed.wakes_at for armed in self._guests.values()), default=now + 1.0)
         wait = max(0.0, min(wakes_at - now, LONGEST_TURN_S))
         for key, events in self._selector.select(wait):
             handler: Callable[[int], None] = key.data
@@ -97,20 +98,20 @@ class Holder:
         if self._told_to_end:
             self._take_over_all("the holder was told to end")
         stopped = now - self._heard_at > SILENCE_S
-        for ward in list(self._wards.values()):
+        for armed in list(self._guests.values()):
             try:
-                if ward.overdue(now) and stopped:
-                    self._take_over(ward, "the console is stopped, and the hold is over")
-                ward.tick(now)
-                if ward.late(now) and self._console is None:
+                if armed.overdue(now) and stopped:
+                    self._take_over(armed, "the console is stopped, and the hold is over")
+                armed.tick(now)
+                if armed.late(now) and self._console is None:
                     _tell_the_machine(
-                        f"{ward.name}: its freeze waits in the agent still: IT WILL FREEZE when "
+                        f"{armed.name}: its freeze waits in the agent still: IT WILL FREEZE when "
                         f"the agent wakes. This holder (pid {os.getpid()}) stays, and thaws it then"
                     )
             except Exception as error:  # noqa: BLE001 - P8: one broken guest keeps no other frozen
-                self._failed(ward, error)
-        thawing = any(ward.state is State.THAWING for ward in self._wards.values())
-        self._diary.flush(thawing=thawing)
+                self._failed(armed, error)
+        thawing = any(armed.state is State.THAWING for armed in self._guests.values())
+        self._records.flush(thawing=thawing)
 
     def _handle(
         self, key: selectors.SelectorKey, handler: Callable[[int], None], events: int
@@ -123,12 +124,12 @@ class Holder:
                 self._selector.unregister(key.fd)
             _tell_the_machine(f"a bug of ours: {error!r}")
 
-    def _failed(self, ward: Ward, error: Exception) -> None:
+    def _failed(self, armed: ArmedGuest, error: Exception) -> None:
         try:
-            ward.fail(repr(error))
+            armed.fail(repr(error))
         except Exception as another:  # noqa: BLE001 - P8, as above
-            _tell_the_machine(f"{ward.name}: a bug of ours: {error!r}, then {another!r}")
-            self._wards.pop(ward.key, None)
+            _tell_the_machine(f"{armed.name}: a bug of ours: {error!r}, then {another!r}")
+            self._guests.pop(armed.key, None)
 
     def _visit(self, _events: int) -> None:
         self._multiplexer.turn(0.0)
@@ -205,7 +206,7 @@ class Holder:
             return f"the holder failed: {error!r}"
         finally:
             for each in sockets:
-                each.close()  # but for those that a ward has
+                each.close()  # but for those that a armed has
             for descriptor in descriptors:
                 with suppress(OSError):
                     os.close(descriptor)
@@ -217,8 +218,8 @@ class Holder:
         if max(each.fileno() for each in sockets) >= limit - RESERVE:
             return f"the holder has too few descriptors for another guest: ulimit -n is {limit}"
         guest, console = sockets
-        ward = Ward(body, guest, console, self._tie)
-        self._wards[ward.key] = ward
+        armed = ArmedGuest(body, guest, console, self._services)
+        self._guests[armed.key] = armed
         sockets.clear()
         return None
 
@@ -226,7 +227,7 @@ class Holder:
         now = time.monotonic()
         if body.get("do") in (Do.HELLO, Do.BEAT):
             return None
-        held = self._wards.get(text(body, "key"))
+        held = self._guests.get(text(body, "key"))
         if held is None:
             return "the holder does not know this guest"
         match body.get("do"):
@@ -240,7 +241,7 @@ class Holder:
                 self._take_over(held, "the console was left in a hurry")
             case Do.DISARM if held.state is not State.THAWING:
                 held.disarm()
-                del self._wards[held.key]
+                del self._guests[held.key]
             case Do.DISARM:
                 return "the holder thaws this guest itself"
             case _:
@@ -266,36 +267,36 @@ class Holder:
 
     # -- taking over ----------------------------------------------------------------------
 
-    def _take_over(self, ward: Ward, why: str) -> None:
-        if ward.state not in (State.RELAYED, State.BROKEN):
+    def _take_over(self, armed: ArmedGuest, why: str) -> None:
+        if armed.state not in (State.RELAYED, State.BROKEN):
             return
         now = time.monotonic()
-        self._say({"say": Say.TAKEN, "key": ward.key, "why": why, "over": ward.overdue(now)})
-        self._diary.taken(ward.body, why)
-        if not ward.take_over(now):
-            del self._wards[ward.key]
+        self._say({"say": Say.TAKEN, "key": armed.key, "why": why, "over": armed.overdue(now)})
+        self._records.taken(armed.body, why)
+        if not armed.take_over(now):
+            del self._guests[armed.key]
             report = ThawReport(None, 0, None, True, "nothing was sent to the guest", None, False)
-            self._tell(ward, report)
+            self._tell(armed, report)
 
-    def _broken(self, ward: Ward) -> None:
+    def _broken(self, armed: ArmedGuest) -> None:
         # The console goes on with a new connection, which it arms anew. Should it die before that,
         # the guest is thawed through one of our own.
-        self._say({"say": Say.BROKEN, "key": ward.key})
-        if ward.state is State.DONE:
-            self._wards.pop(ward.key, None)
+        self._say({"say": Say.BROKEN, "key": armed.key})
+        if armed.state is State.DONE:
+            self._guests.pop(armed.key, None)
 
-    def _done(self, ward: Ward, report: ThawReport) -> None:
-        self._wards.pop(ward.key, None)
-        self._tell(ward, report)
+    def _done(self, armed: ArmedGuest, report: ThawReport) -> None:
+        self._guests.pop(armed.key, None)
+        self._tell(armed, report)
 
-    def _tell(self, ward: Ward, report: ThawReport) -> None:
-        self._diary.done(ward.body, report)
+    def _tell(self, armed: ArmedGuest, report: ThawReport) -> None:
+        self._records.done(armed.body, report)
         if self._console is None and not report.settled:
-            _tell_the_machine(f"{ward.name}: {report.reason}. NEXT: {report.next}")
+            _tell_the_machine(f"{armed.name}: {report.reason}. NEXT: {report.next}")
         self._say(
             {
                 "say": Say.DONE,
-                "key": ward.key,
+                "key": armed.key,
                 "before": report.before,
                 "count": report.count,
                 "error": report.error,
@@ -311,8 +312,6 @@ class Holder:
 
 def _tell_the_machine(said: str) -> None:
     """Nobody is left to be told but the machine's own log."""
-    import syslog  # noqa: PLC0415 - it is hardly ever needed
-
     syslog.openlog("frostwatch")
     syslog.syslog(syslog.LOG_ALERT, said)
 

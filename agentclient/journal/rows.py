@@ -6,6 +6,7 @@ can be written, and what tells one VM from another can be compared afterwards.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -240,8 +241,6 @@ def identity(text: str) -> str | bytes:
     what is very long ends in its digest. `from_identity` returns it.
     """
     if len(text) > LONGEST_IDENTITY:
-        import hashlib  # noqa: PLC0415 - hardly any name is so long
-
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
         text = f"{text[: LONGEST_IDENTITY - 33]}…{digest[:32]}"
     try:

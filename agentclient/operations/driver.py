@@ -15,8 +15,8 @@ from agentclient.freeze.effects import Effect, Resync, Send, Tell
 from agentclient.freeze.machine import Attempt, Happened, Machine, step
 from agentclient.freeze.thaw_machine import ThawMachine
 from agentclient.freeze.thaw_plan import ThawReport
-from agentclient.holder.care import Care
-from agentclient.holder.client import Fate
+from agentclient.holder.client import ChannelEnd
+from agentclient.holder.standby import Standby
 from agentclient.model.events import EventKind
 from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import Level, RunState
@@ -72,7 +72,7 @@ class Driver:
         session: the connection to its agent; the driver closes it.
         control: what the operator asks meanwhile.
         reporter: is told what the machines tell.
-        care: the holder's care, where there is one; it is armed again with each new connection.
+        standby: the holder's care, if there is any; it is armed again with each new connection.
         before_thaw: is called before a thaw is sent: should we die with it, whoever thaws in our
             place has to know that it may run already.
     """
@@ -83,12 +83,12 @@ class Driver:
         session: AgentSession,
         control: Control,
         reporter: Reporter,
-        care: Care | None = None,
+        standby: Standby | None = None,
         *,
         before_thaw: Callable[[], None] = lambda: None,
     ) -> None:
         self._access = access
-        self._care = care
+        self._standby = standby
         self._before_thaw = before_thaw
         self._session = session
         self._control = control
@@ -183,7 +183,7 @@ class Driver:
 
     def reconnect(self) -> Attempt:
         """Try to open the channel anew after it broke; nothing is proven to be ours on it yet."""
-        spare = self._care.spare() if self._care is not None else None
+        spare = self._standby.spare() if self._standby is not None else None
         if spare is not None:
             return self._go_on_with(spare)
         if self._access.agent is None:
@@ -201,8 +201,8 @@ class Driver:
         return self._go_on_with(channel)
 
     def _go_on_with(self, channel: Channel) -> Attempt:
-        if self._care is not None:
-            channel = self._care.renewed(channel)
+        if self._standby is not None:
+            channel = self._standby.renewed(channel)
         self._session.start_anew_on(channel)
         self._broken, self._told_broken, self._owned = None, False, False
         self._read_from = 0.0
@@ -277,7 +277,7 @@ class Driver:
     @property
     def _guests_end(self) -> bool:
         """Whether it was the guest's own end that broke, and not the holder's."""
-        return self._care is None or self._care.fate() is Fate.BROKEN
+        return self._standby is None or self._standby.why_ended() is ChannelEnd.BROKEN
 
     def _look_for_death(self) -> MonitorView:
         """A broken channel mostly means that QEMU is leaving: give it a moment to be gone."""

@@ -22,8 +22,8 @@ from agentclient.freeze.thaw_machine import WATCH_S, ThawMachine
 from agentclient.freeze.thaw_plan import ThawPlan, ThawReport
 from agentclient.freeze.verdict import refused
 from agentclient.freeze.window import WINDOWS_S
-from agentclient.holder.care import Care
-from agentclient.holder.client import Fate, NoHolder
+from agentclient.holder.client import ChannelEnd, NoHolder
+from agentclient.holder.standby import Standby
 from agentclient.journal.rows import Reference
 from agentclient.model.errors import BadInput
 from agentclient.model.events import EventKind
@@ -200,25 +200,25 @@ class FreezeOperation(Operation[Outcome]):
         window = self._armed(session.channel)
         timeout_s = schedule.thaw_timeout_s
         assert self.context.holder is not None, "nothing is frozen without somebody who stands by"
-        care = Care(
+        standby = Standby(
             self.context.holder, self._access.trusted, timeout_s, window, self._reporter.tell
         )
         outcome: Outcome | None = None
         try:
-            session.switch_to(care.begin(session.channel))
-            care.intend(bound_s=schedule.total_s, hold_s=schedule.hold_s)
+            session.switch_to(standby.begin(session.channel))
+            standby.intend(bound_s=schedule.total_s, hold_s=schedule.hold_s)
             # A group that has failed sends no more freezes.
             if self.context.control.cancellation.is_set:
                 return self._told(cancelled())
-            care.sent = True
-            outcome = self._freeze(prepared, care)
+            standby.sent = True
+            outcome = self._freeze(prepared, standby)
             return outcome
         except NoHolder as error:
             return self._told(no_holder(error))
         finally:
-            if care.sent and (outcome is None or not outcome.settled):
-                self._leave(care, session)  # what may be frozen is handed over, not let go
-            care.end()
+            if standby.sent and (outcome is None or not outcome.settled):
+                self._leave(standby, session)  # what may be frozen is handed over, not let go
+            standby.end()
             session.close()
 
     def _armed(self, channel: Channel) -> Reference | None:
@@ -242,18 +242,18 @@ class FreezeOperation(Operation[Outcome]):
             self._reporter.tell(Tell(kind, Level.WARNING, text, {"outcome": outcome}))
         return outcome
 
-    def _freeze(self, prepared: Prepared, care: Care) -> Outcome:
+    def _freeze(self, prepared: Prepared, standby: Standby) -> Outcome:
         session = prepared.session
         driver = Driver(
             self._access,
             session,
             self.context.control,
             self._reporter,
-            care,
-            before_thaw=care.thaws,
+            standby,
+            before_thaw=standby.thaws,
         )
         try:
-            return self._drive(driver, prepared, care)
+            return self._drive(driver, prepared, standby)
         except Exception as error:  # noqa: BLE001 - whatever failed here, nobody stays frozen (P4)
             reason = f"frostwatch failed in the middle of it: {printable(repr(error), 300)}"
             self._reporter.tell(Tell(EventKind.NOTE, Level.ERROR, f"{reason}; thawing"))
@@ -263,22 +263,22 @@ class FreezeOperation(Operation[Outcome]):
             text = f"its thaw failed as well: {printable(repr(error), 300)}"
             report = self._unsettled(text)
         if not report.settled:
-            left_to = self._leave(care, session)
+            left_to = self._leave(standby, session)
             report = replace(report, holder=left_to)
         self._reporter.frozen(FreezeState.THAWED if report.settled else None, foreign=False)
         return self._told(self._ended_by_a_bug(reason, report))
 
-    def _leave(self, care: Care, session: AgentSession) -> int | None:
+    def _leave(self, standby: Standby, session: AgentSession) -> int | None:
         """Hand over what is not settled; say it loudly where nobody is there to take it."""
-        tried = care.tried_to_leave
-        left_to = care.leave(session.channel)
+        tried = standby.tried_to_leave
+        left_to = standby.leave(session.channel)
         if left_to is None and not tried:
             command = thaw_command(self._access.vm, foreign=False)
             text = f"NOBODY STANDS BY to thaw the guest. NEXT: {command}"
             self._reporter.tell(Tell(EventKind.NOTE, Level.ERROR, text))
         return left_to
 
-    def _drive(self, driver: Driver, prepared: Prepared, care: Care) -> Outcome:
+    def _drive(self, driver: Driver, prepared: Prepared, standby: Standby) -> Outcome:
         now, session = time.monotonic(), prepared.session
         plan = FreezePlan(
             schedule=self._request.schedule,
@@ -301,10 +301,10 @@ class FreezeOperation(Operation[Outcome]):
         while procedure.outcome is None:
             self._reporter.progress(procedure.progress(time.monotonic()))
             self._reporter.frozen(procedure.state, foreign=False)
-            self._stand_by(procedure, care, session)
-            driver.turn(procedure, lambda: self._taken(driver, procedure, care))
+            self._stand_by(procedure, standby, session)
+            driver.turn(procedure, lambda: self._taken(driver, procedure, standby))
             if procedure.unsettled is not None:
-                left_to = self._leave(care, session)
+                left_to = self._leave(standby, session)
                 report = replace(procedure.unsettled, holder=left_to)
                 driver.perform(procedure.on_handed_over(time.monotonic(), report))
             if procedure.wants_target:
@@ -312,23 +312,25 @@ class FreezeOperation(Operation[Outcome]):
         self._reporter.frozen(procedure.state, foreign=False)
         return procedure.outcome
 
-    def _stand_by(self, procedure: FreezeProcedure, care: Care, session: AgentSession) -> None:
+    def _stand_by(
+        self, procedure: FreezeProcedure, standby: Standby, session: AgentSession
+    ) -> None:
         """Tell the holder when the hold ends, for it to take over at the right time."""
-        armed = care.mend(session.channel)
+        armed = standby.mend(session.channel)
         if armed is not None:
             session.switch_to(armed)
         if procedure.freeze.window is not None:
-            care.hold(procedure.freeze.window.ends_at)
+            standby.hold(procedure.freeze.window.ends_at)
             verdict = procedure.freeze.judgement.verdict
             if verdict is not None and self.verdict is None:
                 self.verdict = self._reporter.with_meaning(verdict, final=False)
             self._opened.set()
 
-    def _taken(self, driver: Driver, procedure: FreezeProcedure, care: Care) -> bool:
+    def _taken(self, driver: Driver, procedure: FreezeProcedure, standby: Standby) -> bool:
         """Return whether the channel ended since the holder has taken the guest over."""
-        if care.fate() is not Fate.TAKEN:
+        if standby.why_ended() is not ChannelEnd.TAKEN:
             return False
-        self._await_holder(driver, procedure, care)
+        self._await_holder(driver, procedure, standby)
         return True
 
     def _follow(self, driver: Driver, procedure: FreezeProcedure) -> None:
@@ -360,20 +362,20 @@ class FreezeOperation(Operation[Outcome]):
             )
         driver.perform(procedure.on_target_searched(time.monotonic(), report))
 
-    def _await_holder(self, driver: Driver, procedure: FreezeProcedure, care: Care) -> None:
+    def _await_holder(self, driver: Driver, procedure: FreezeProcedure, standby: Standby) -> None:
         """The holder talks to the guest now: its thaw is ours, unless it dies with it."""
         until = procedure.freeze.schedule.ends_at + 2 * self._request.schedule.thaw_timeout_s
-        report, why = None, care.taken or "it was told to"
+        report, why = None, standby.taken or "it was told to"
         while report is None and not self.context.control.gave_up and time.monotonic() < until:
-            report = care.wait(WATCH_S)
-            if report is None and care.taken is None:
+            report = standby.wait(WATCH_S)
+            if report is None and standby.taken is None:
                 text = "the holder has gone in the middle of its thaw"
                 driver.perform(procedure.on_stream_ended(time.monotonic(), text, gone=None))
                 return
         if report is None:
             reason = "the holder has not said what came of its thaw: THE GUEST MAY STILL BE FROZEN"
             report = self._unsettled(reason)
-        over = care.over
+        over = standby.over
         driver.perform(procedure.on_taken_over(time.monotonic(), why, report, over=over))
 
     def _rescue(self, driver: Driver, prepared: Prepared) -> ThawReport:

@@ -217,7 +217,7 @@ def test_a_bug_in_that_thaw_leaves_it_to_the_holder(
 def test_where_no_holder_can_be_had_it_is_tried_again(
     slow: Simulated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agentclient.holder.care.AGAIN_S", 0.2)
+    monkeypatch.setattr("agentclient.holder.standby.AGAIN_S", 0.2)
     run = Run(slow)
     run.begin(0.1)
     run.sent.wait(PATIENCE_S)

@@ -81,7 +81,7 @@ def test_a_holder_stopped_in_the_hold_is_ended_and_the_guest_thawed(
 def test_a_holder_stopped_while_the_freeze_is_pending_is_replaced(
     calm: Guest, frostwatch: Frostwatch
 ) -> None:
-    """The new one has the same care: a console killed after that leaves nobody frozen."""
+    """The new one has the same standby: a console killed after that leaves nobody frozen."""
     calm.slow_hook(8.0)
     hooks = len(calm.hook_log())
     child = frostwatch.freeze_until("sent", "--hold", "100")

@@ -6,8 +6,8 @@ import pytest
 
 from agentclient.freeze.effects import Send
 from agentclient.freeze.machine import Happened
-from agentclient.holder import care
-from agentclient.holder.care import Care
+from agentclient.holder import standby
+from agentclient.holder.standby import Standby
 from agentclient.operations import driver
 from agentclient.operations.driver import (
     Driver,
@@ -26,7 +26,7 @@ class Stage:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, monitor: bool = True) -> None:
         self.host = VirtualHost(VirtualGuest())
-        self.host.live_in(monkeypatch, driver, care)
+        self.host.live_in(monkeypatch, driver, standby)
         self.reporter = VirtualReporter()
         self.access = VirtualLink(self.host, monitor=monitor)
         self.session = self.host.session()
@@ -34,7 +34,7 @@ class Stage:
         self.before_thaw: list[int] = []
         self.driver = self.drive()
 
-    def drive(self, keeps: Care | None = None) -> Driver:
+    def drive(self, keeps: Standby | None = None) -> Driver:
         return Driver(
             self.access,
             self.session,
@@ -47,7 +47,7 @@ class Stage:
     def guarded(self) -> VirtualHolder:
         """Have a holder pass on what is said, and a freeze sent."""
         holder = VirtualHolder(self.host)
-        keeps = Care(holder, self.access.vm, 60.0, None, self.reporter.tell)
+        keeps = Standby(holder, self.access.vm, 60.0, None, self.reporter.tell)
         self.session.switch_to(keeps.begin(self.session.channel))
         keeps.intend(bound_s=100.0, hold_s=10.0)
         keeps.sent = True

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from agentclient.freeze.coverage import Coverage
-from agentclient.holder import care
+from agentclient.holder import standby
 from agentclient.journal.entry import Entry
 from agentclient.model.events import EventKind
 from agentclient.model.outcome import Outcome
@@ -28,7 +28,7 @@ class Stage:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, guest: VirtualGuest | None = None) -> None:
         self._patch = monkeypatch
         self.host = VirtualHost(guest)
-        self.host.live_in(monkeypatch, driver, operation, freeze, thaw, care)
+        self.host.live_in(monkeypatch, driver, operation, freeze, thaw, standby)
         self.guest = self.host.guest
         self.holder = VirtualHolder(self.host)
         self.reporter = VirtualReporter()

@@ -42,7 +42,7 @@ class Trouble:
 
     def _happen(self, thing: str) -> None:
         host, holder, guest = self.stage.host, self.stage.holder, self.stage.guest
-        stands_by = bool(holder.guards) and not (holder.guard.lost or holder.guard.taken)
+        stands_by = bool(holder.all_armed) and not (holder.armed.lost or holder.armed.taken)
         if thing.startswith("holder") and not stands_by:
             return
         self.happened.append(thing)

@@ -83,7 +83,7 @@ def test_where_no_holder_can_be_had_for_a_new_channel_it_goes_on_alone_and_tries
     assert len(alone) == 1, "it is told once, though it is tried each 5 s"
     assert any("a holder stands by again" in text for text in slow.reporter.texts())
     assert slow.holder.words()[-1] == "disarm"
-    assert slow.holder.guard.spare.fileno() == -1
+    assert slow.holder.armed.spare.fileno() == -1
 
 
 @pytest.mark.parametrize("over", [True, False])

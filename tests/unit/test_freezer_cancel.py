@@ -9,7 +9,7 @@ import pytest
 from agentclient.access.agent_session import AgentSession
 from agentclient.access.local_access import LocalAccess
 from agentclient.freeze.coverage import Coverage
-from agentclient.holder.client import Guard, HolderClient
+from agentclient.holder.client import ArmedChannel, HolderClient
 from agentclient.model.outcome import FileSystem
 from agentclient.model.request import FreezeRequest, Instruction, Schedule
 from agentclient.model.rescue import Rung, Step
@@ -37,18 +37,18 @@ class Holder(HolderClient):
 
     def __init__(self, control: Control, channel: FakeChannel) -> None:
         super().__init__()
-        self.left: list[Guard] = []
+        self.left: list[ArmedChannel] = []
         self._control = control
         self._channel = channel
 
-    def arm(self, *_: object, **__: object) -> Guard:
-        return Guard("a#1", self._channel, self._channel)
+    def arm(self, *_: object, **__: object) -> ArmedChannel:
+        return ArmedChannel("a#1", self._channel, self._channel)
 
     def intend(self, *_: object, **__: object) -> None:
         self._control.add(Instruction.CANCEL)
 
-    def disarm(self, guard: Guard) -> None:
-        self.left.append(guard)
+    def disarm(self, armed: ArmedChannel) -> None:
+        self.left.append(armed)
 
 
 def context(control: Control, holder: Holder) -> OperationContext:

@@ -152,7 +152,7 @@ def test_a_guest_that_was_not_frozen_yet_is_let_go_with_its_channel() -> None:
         holder._turn()
         guest.close()
         holder._turn()
-        assert not holder._wards
+        assert not holder._guests
 
 
 def test_a_holder_that_was_told_to_end_takes_over_what_comes_after_that(stage: Stage) -> None:

@@ -98,5 +98,5 @@ def test_the_files_that_four_drivers_run_use_the_standard_library_alone(module: 
 
 def test_a_holder_that_only_stands_by_stays_small() -> None:
     names = _modules_after("import agentclient.holder.main")
-    assert "agentclient.holder.diary" in names
+    assert "agentclient.holder.records" in names
     assert not _found(names, {"sqlite3", "agentclient.journal"})

@@ -12,7 +12,7 @@ from agentclient.access.local_access import AccessPool
 from agentclient.fleet.store import Fleet
 from agentclient.fleet.watcher import Watcher
 from agentclient.freeze.thaw_plan import ThawReport
-from agentclient.holder.diary import Diary
+from agentclient.holder.records import Records
 from agentclient.journal import figures as figures_module
 from agentclient.journal.figures import Figures, figures, unusual
 from agentclient.journal.writer import Journal
@@ -186,17 +186,17 @@ def test_a_holder_writes_what_it_did_in_its_consoles_place(
         "window": reference.key,
         "asked": reference.asked,
     }
-    diary = Diary()
-    diary.taken(body, "the console has gone")
-    diary.flush(thawing=True)
+    records = Records()
+    records.taken(body, "the console has gone")
+    records.flush(thawing=True)
     assert rows(journal)[0].note is None, "the thaw comes first"
-    diary.flush(thawing=False)
+    records.flush(thawing=False)
     (row,) = rows(journal)
     while row.note is None:
         (row,) = rows(journal)
     assert row.state is WindowState.OPEN, "the holder is at work on it"
-    diary.done(body, ThawReport(None, 2, None, True, "thawed 2 of 2", None))
-    diary.close()
+    records.done(body, ThawReport(None, 2, None, True, "thawed 2 of 2", None))
+    records.close()
     (row,) = rows(journal)
     assert (row.state, row.settled) == (WindowState.CLOSED, True)
     assert row.note == "taken over by the holder: the console has gone"
@@ -212,10 +212,10 @@ def test_a_holder_writes_what_it_did_in_its_consoles_place(
 
 @pytest.mark.parametrize("path", ["", "/proc/nowhere/journal.db"])
 def test_no_journal_keeps_a_holder_from_anything(path: str) -> None:
-    diary = Diary()
+    records = Records()
     body = {"journal": path, "window": "nonsense", "asked": None}
     began = time.monotonic()
-    diary.taken(body, "the console has gone")
-    diary.done(body, ThawReport(None, None, None, False, "not thawed", "thaw it"))
-    diary.close()
+    records.taken(body, "the console has gone")
+    records.done(body, ThawReport(None, None, None, False, "not thawed", "thaw it"))
+    records.close()
     assert time.monotonic() - began < 2.0

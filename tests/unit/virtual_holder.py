@@ -6,7 +6,7 @@ from typing import Any
 
 from agentclient.access.stream import Channel, StreamEnded
 from agentclient.freeze.thaw_plan import ThawReport
-from agentclient.holder.client import FATE_S, Fate, Guard, HolderClient, NoHolder
+from agentclient.holder.client import WHY_ENDED_S, ArmedChannel, ChannelEnd, HolderClient, NoHolder
 from agentclient.model.vm import Vm
 from tests.unit.virtual_host import VirtualHost
 
@@ -52,14 +52,14 @@ class RelayedChannel:
         self.closed = True
 
 
-class VirtualGuard(Guard):
-    """A guard whose waits take virtual time."""
+class VirtualArmed(ArmedChannel):
+    """A armed whose waits take virtual time."""
 
     host: VirtualHost
 
-    def fate(self, timeout_s: float = FATE_S) -> Fate:
+    def why_ended(self, timeout_s: float = WHY_ENDED_S) -> ChannelEnd:
         self.host.wait_until(self._decided.is_set, timeout_s)
-        return self._fate
+        return self._why
 
     def wait(self, timeout_s: float) -> ThawReport | None:
         self.host.wait_until(self._ended.is_set, timeout_s)
@@ -73,7 +73,7 @@ class VirtualHolder(HolderClient):
         refusal: why none can be armed; None if one can.
         deaf: it does not hear what is intended.
         keeps_nothing: it does not acknowledge what is handed over.
-        said: what it was told, with the number of the guard.
+        said: what it was told, with the number of the armed.
     """
 
     def __init__(self, host: VirtualHost) -> None:
@@ -82,56 +82,58 @@ class VirtualHolder(HolderClient):
         self.refusal: str | None = None
         self.deaf = False
         self.keeps_nothing = False
-        self.guards: list[VirtualGuard] = []
+        self.all_armed: list[VirtualArmed] = []
         self.armed_as: list[dict[str, object]] = []
         self.said: list[tuple[str, int, dict[str, object]]] = []
 
     @property
-    def guard(self) -> VirtualGuard:
+    def armed(self) -> VirtualArmed:
         """The last that was armed."""
-        return self.guards[-1]
+        return self.all_armed[-1]
 
     def words(self) -> list[str]:
         return [word for word, _, _ in self.said]
 
     def arm(
         self, vm: Vm, channel: Channel, thaw_s: float, window: object = None, *, sent: bool = False
-    ) -> Guard:
+    ) -> ArmedChannel:
         if self.refusal is not None:
             raise NoHolder(self.refusal)
-        guard = VirtualGuard(f"a#{len(self.guards)}", RelayedChannel(self.host, channel), channel)
-        guard.host = self.host
-        self.guards.append(guard)
+        armed = VirtualArmed(
+            f"a#{len(self.all_armed)}", RelayedChannel(self.host, channel), channel
+        )
+        armed.host = self.host
+        self.all_armed.append(armed)
         self.armed_as.append({"thaw_s": thaw_s, "window": window, "sent": sent})
-        self._hear("arm", guard)
-        return guard
+        self._hear("arm", armed)
+        return armed
 
-    def intend(self, guard: Guard, **more: object) -> None:
-        self._hear("intend", guard, **more)
+    def intend(self, armed: ArmedChannel, **more: object) -> None:
+        self._hear("intend", armed, **more)
         if self.deaf:
             raise NoHolder("the holder has not acknowledged within 2 s, and was ended")
 
-    def hold(self, guard: Guard, seconds: float) -> None:
-        self._hear("hold", guard, seconds=seconds)
+    def hold(self, armed: ArmedChannel, seconds: float) -> None:
+        self._hear("hold", armed, seconds=seconds)
 
-    def thaws(self, guard: Guard) -> None:
-        self._hear("thaws", guard)
+    def thaws(self, armed: ArmedChannel) -> None:
+        self._hear("thaws", armed)
 
-    def hand_over(self, guard: Guard) -> int:
-        self._hear("take", guard)
+    def hand_over(self, armed: ArmedChannel) -> int:
+        self._hear("take", armed)
         if self.keeps_nothing:
             raise NoHolder("the holder has gone")
         return PID
 
-    def disarm(self, guard: Guard) -> None:
-        self._hear("disarm", guard)
-        guard.close()
+    def disarm(self, armed: ArmedChannel) -> None:
+        self._hear("disarm", armed)
+        armed.close()
 
-    def forget(self, guard: Guard) -> None:
-        self._hear("forget", guard)
+    def forget(self, armed: ArmedChannel) -> None:
+        self._hear("forget", armed)
 
-    def _hear(self, word: str, guard: Guard, **more: object) -> None:
-        number = next(number for number, one in enumerate(self.guards) if one is guard)
+    def _hear(self, word: str, armed: ArmedChannel, **more: object) -> None:
+        number = next(number for number, one in enumerate(self.all_armed) if one is armed)
         self.said.append((word, number, more))
 
     # -- what happens to it ---------------------------------------------------------------
@@ -139,7 +141,7 @@ class VirtualHolder(HolderClient):
     def die(self) -> None:
         """It is killed: its ends close, the connection itself stays."""
         self._cut()
-        self.guard.lose()
+        self.armed.lose()
 
     def take(
         self,
@@ -150,28 +152,28 @@ class VirtualHolder(HolderClient):
         found: ThawReport | None = None,
     ) -> None:
         """It takes over, and thaws the guest after a while; None for never."""
-        guard = self.guard
+        armed = self.armed
         self._cut()
-        guard.take(why, over=over)
+        armed.take(why, over=over)
         if thaws_in_s is not None:
-            self.host.after(thaws_in_s, lambda: self._thaw(guard, found or report()))
+            self.host.after(thaws_in_s, lambda: self._thaw(armed, found or report()))
 
-    def _thaw(self, guard: Guard, found: ThawReport) -> None:
+    def _thaw(self, armed: ArmedChannel, found: ThawReport) -> None:
         if self.host.guest.task and found.settled:  # its thaw waits behind the freeze
-            self.host.after(0.2, lambda: self._thaw(guard, found))
+            self.host.after(0.2, lambda: self._thaw(armed, found))
             return
         if found.settled:
             self.host.guest.frozen.clear()
             self.host.guest.flag = False
             self.host.guest.thaw_runs += 1
-        guard.end(found)
+        armed.end(found)
 
     def guests_end(self) -> None:
         """The guest's own end closes; it tells that."""
         self.host.cut()
-        self.guard.decide(Fate.BROKEN)
+        self.armed.decide(ChannelEnd.BROKEN)
 
     def _cut(self) -> None:
-        channel = self.guard.channel
+        channel = self.armed.channel
         assert isinstance(channel, RelayedChannel)
         channel.ended = True

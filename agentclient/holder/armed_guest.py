@@ -44,39 +44,41 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Tie:
-    """What a ward needs of its holder.
+class HolderServices:
+    """What a armed needs of its holder.
 
     Attributes:
         selector: where sockets are registered, with the method to call as data.
         multiplexer: takes the steps of looks at monitors.
-        broken: is called with a ward whose guest has closed its end.
-        done: is called with the ward and what its thaw came to.
+        broken: is called with an armed guest whose QEMU has closed its end.
+        done: is called with it and what its thaw came to.
     """
 
     selector: selectors.BaseSelector
     multiplexer: Multiplexer
-    broken: Callable[[Ward], None]
-    done: Callable[[Ward, ThawReport], None]
+    broken: Callable[[ArmedGuest], None]
+    done: Callable[[ArmedGuest, ThawReport], None]
 
 
-class Ward:
+class ArmedGuest:
     """One guest.
 
     Args:
         body: how the console described it (`Do.ARM`).
         guest: the connection to its agent.
         console: the end through which the console talks.
-        tie: what the holder lends.
+        services: what the holder lends.
     """
 
-    def __init__(self, body: Body, guest: socket.socket, console: socket.socket, tie: Tie) -> None:
+    def __init__(
+        self, body: Body, guest: socket.socket, console: socket.socket, services: HolderServices
+    ) -> None:
         self.key = text(body, "key")
         self.name = text(body, "vm")
         self.body = body
         self._guest = guest
-        self._tie = tie
-        self._relay = Relay(tie.selector, guest, console, self._side_ended)
+        self._services = services
+        self._relay = Relay(services.selector, guest, console, self._side_ended)
         self.state = State.RELAYED
         # What the guest had been sent before the freeze; -1 if that was on another connection.
         self._sent_before: int | None = -1 if body.get("sent") is True else None
@@ -167,11 +169,11 @@ class Ward:
         return True
 
     def fail(self, why: str) -> None:
-        """A bug of ours ended its care: say so as loudly as if it could not be thawed."""
+        """A bug of ours ended its standby: say so as loudly as if it could not be thawed."""
         step = text(self.body, "command")
         report = ThawReport(None, None, None, False, f"the holder failed: {why}", step)
         self._end()
-        self._tie.done(self, report)
+        self._services.done(self, report)
 
     def tick(self, now: float) -> None:
         """Take the time: look at the port, send again, give up."""
@@ -211,7 +213,7 @@ class Ward:
             self.state = State.BROKEN
             if is_gone(self._server.process) or not self._may_have_run:
                 self._end()
-            self._tie.broken(self)
+            self._services.broken(self)
 
     # -- thawing --------------------------------------------------------------------------
 
@@ -246,12 +248,12 @@ class Ward:
 
     def _listen(self) -> None:
         self._read_from = float("inf")
-        self._tie.selector.register(self._channel.fileno(), selectors.EVENT_READ, self._read)
+        self._services.selector.register(self._channel.fileno(), selectors.EVENT_READ, self._read)
         self._listening = True
 
     def _pause(self, began: float) -> None:
         """Read no more for a moment: a guest that talks without end must not keep us busy."""
-        self._tie.selector.unregister(self._channel.fileno())
+        self._services.selector.unregister(self._channel.fileno())
         now = time.monotonic()
         self._read_from = now + pause_s(now - began)
 
@@ -260,7 +262,7 @@ class Ward:
         if self._listening:
             self._listening = False
             if self._read_from == float("inf"):
-                self._tie.selector.unregister(self._channel.fileno())
+                self._services.selector.unregister(self._channel.fileno())
             self._read_from = float("inf")
             self._channel.close()
 
@@ -304,7 +306,7 @@ class Ward:
         if self._machine is not None and self._machine.report is not None:
             report = self._machine.report
             self._end()
-            self._tie.done(self, report)
+            self._services.done(self, report)
 
     def _write(self, data: bytes) -> None:
         if not self._listening:
@@ -347,7 +349,7 @@ class Ward:
             self._saw(self._monitor.unreachable(error))
             return
         if exchange is not None:
-            self._tie.multiplexer.begin(exchange, self._saw, lambda _: None)
+            self._services.multiplexer.begin(exchange, self._saw, lambda _: None)
 
     def _saw(self, view: MonitorView) -> None:
         if self._machine is not None and self.state is State.THAWING:

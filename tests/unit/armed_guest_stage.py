@@ -11,8 +11,8 @@ import pytest
 from agentclient.access.multiplexer import Multiplexer
 from agentclient.access.stream import ConnectFailed, ConnectProblem, UnixChannel
 from agentclient.freeze.thaw_plan import ThawReport
-from agentclient.holder import ward
-from agentclient.holder.ward import Tie, Ward
+from agentclient.holder import armed_guest
+from agentclient.holder.armed_guest import ArmedGuest, HolderServices
 from agentclient.model.snapshot import MonitorView
 from tests.unit.fake_sockets import FakeSelector, FakeSocket
 from tests.unit.fakes import Clock
@@ -23,9 +23,11 @@ STEP_S = 0.05
 
 
 class FakeMonitor:
-    """Stands in for the monitor of a ward."""
+    """Stands in for the monitor of an armed guest."""
 
-    def __init__(self, stage: WardStage, endpoint: Any, channel: Any, process: object) -> None:
+    def __init__(
+        self, stage: ArmedGuestStage, endpoint: Any, channel: Any, process: object
+    ) -> None:
         self.stage = stage
         self.path, self.peer = endpoint.path, endpoint.peer
         self.channel = channel
@@ -44,7 +46,7 @@ class FakeMonitor:
 class FakeEndpoint:
     """Stands in for the agent's socket, and for the monitor's."""
 
-    def __init__(self, stage: WardStage, path: object, peer: object) -> None:
+    def __init__(self, stage: ArmedGuestStage, path: object, peer: object) -> None:
         self.stage, self.path, self.peer = stage, path, peer
 
     def connect(self) -> UnixChannel:
@@ -55,7 +57,7 @@ class FakeEndpoint:
         return UnixChannel(self.stage.socket.real)
 
 
-class WardStage:
+class ArmedGuestStage:
     """One ward with all that it needs.
 
     Attributes:
@@ -69,7 +71,7 @@ class WardStage:
         self.guest = VirtualGuest(now=self.clock.now)
         self.selector = FakeSelector()
         self.socket, self.console = FakeSocket(), FakeSocket()
-        self.told_broken: list[Ward] = []
+        self.told_broken: list[ArmedGuest] = []
         self.reports: list[ThawReport] = []
         self.connects: list[float] = []
         self.refusal: ConnectFailed | None = None
@@ -81,18 +83,20 @@ class WardStage:
         self.gone: bool | None = None
         self._passed = 0
         self._of = self.socket
-        monkeypatch.setattr(ward, "time", self.clock)
-        monkeypatch.setattr(ward, "UnixEndpoint", lambda path, peer: FakeEndpoint(self, path, peer))
-        monkeypatch.setattr(ward, "Monitor", self._make_monitor)
-        monkeypatch.setattr(ward, "is_gone", lambda _: self.gone)
-        tie = Tie(
+        monkeypatch.setattr(armed_guest, "time", self.clock)
+        monkeypatch.setattr(
+            armed_guest, "UnixEndpoint", lambda path, peer: FakeEndpoint(self, path, peer)
+        )
+        monkeypatch.setattr(armed_guest, "Monitor", self._make_monitor)
+        monkeypatch.setattr(armed_guest, "is_gone", lambda _: self.gone)
+        services = HolderServices(
             self.selector.real,
             cast(Multiplexer, self),
             self.told_broken.append,
             lambda _, report: self.reports.append(report),
         )
         said = {"key": "a#1", "vm": "db1", "thaw_s": 60.0, "command": "thaw db1", "agent": "/agent"}
-        self.ward = Ward({**said, **body}, self.socket.real, self.console.real, tie)
+        self.ward = ArmedGuest({**said, **body}, self.socket.real, self.console.real, services)
 
     def _make_monitor(self, endpoint: Any, channel: object, *, process: object) -> FakeMonitor:
         self.monitor = FakeMonitor(self, endpoint, channel, process)

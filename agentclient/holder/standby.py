@@ -16,7 +16,7 @@ from typing import Final
 from agentclient.access.stream import Channel, UnixChannel
 from agentclient.freeze.effects import Tell
 from agentclient.freeze.thaw_plan import ThawReport
-from agentclient.holder.client import Fate, Guard, HolderClient, NoHolder
+from agentclient.holder.client import ArmedChannel, ChannelEnd, HolderClient, NoHolder
 from agentclient.journal.rows import Reference
 from agentclient.model.events import EventKind
 from agentclient.model.next_command import thaw_command
@@ -27,7 +27,7 @@ from agentclient.model.vm import Vm
 AGAIN_S: Final = 5.0
 
 
-class Care:
+class Standby:
     """The holder's care for one guest, renewed with each connection to it.
 
     Args:
@@ -51,7 +51,7 @@ class Care:
         self._thaw_s = thaw_s
         self._window = window
         self._tell = tell
-        self._guard: Guard | None = None
+        self._armed: ArmedChannel | None = None
         self._bound_at = 0.0
         self._hold_s = 0.0
         self._hold_ends_at: float | None = None
@@ -72,8 +72,8 @@ class Care:
         Raises:
             NoHolder: nobody would thaw; the connection is as it was, and nobody else has it.
         """
-        self._guard = self._holder.arm(self._vm, channel, self._thaw_s, self._window)
-        return self._guard.channel
+        self._armed = self._holder.arm(self._vm, channel, self._thaw_s, self._window)
+        return self._armed.channel
 
     def intend(self, *, bound_s: float, hold_s: float) -> None:
         """Say that a freeze is about to be sent; after this it may be.
@@ -85,9 +85,9 @@ class Care:
         Raises:
             NoHolder: the holder has not heard it.
         """
-        assert self._guard is not None
+        assert self._armed is not None
         self._bound_at, self._hold_s = time.monotonic() + bound_s, hold_s
-        self._holder.intend(self._guard, bound_s=bound_s, hold_s=hold_s)
+        self._holder.intend(self._armed, bound_s=bound_s, hold_s=hold_s)
 
     # -- while it lasts -------------------------------------------------------------------
 
@@ -96,45 +96,45 @@ class Care:
         if ends_at == self._hold_ends_at:
             return
         self._hold_ends_at = ends_at
-        if self._guard is not None:
-            self._holder.hold(self._guard, max(0.0, ends_at - time.monotonic()))
+        if self._armed is not None:
+            self._holder.hold(self._armed, max(0.0, ends_at - time.monotonic()))
 
     def thaws(self) -> None:
         """Say that our own thaw is about to be sent: whoever thaws in our place asks first."""
         self._thawing = True
-        if self._guard is not None:
-            self._holder.thaws(self._guard)
+        if self._armed is not None:
+            self._holder.thaws(self._armed)
 
-    def fate(self) -> Fate:
+    def why_ended(self) -> ChannelEnd:
         """Return why the channel has ended."""
-        return self._guard.fate() if self._guard is not None else Fate.BROKEN
+        return self._armed.why_ended() if self._armed is not None else ChannelEnd.BROKEN
 
     @property
     def taken(self) -> str | None:
         """Why the holder has taken over; None if it has not, or has died since."""
-        guard = self._guard
-        return guard.taken if guard is not None and not guard.lost else None
+        armed = self._armed
+        return armed.taken if armed is not None and not armed.lost else None
 
     @property
     def over(self) -> bool:
         """Whether the hold had come to its end when the holder took over."""
-        return self._guard is not None and self._guard.over
+        return self._armed is not None and self._armed.over
 
     def wait(self, timeout_s: float) -> ThawReport | None:
         """Return what the holder's thaw came to; None if it has not ended in time."""
-        return self._guard.wait(timeout_s) if self._guard is not None else None
+        return self._armed.wait(timeout_s) if self._armed is not None else None
 
     def spare(self) -> Channel | None:
         """Return the connection itself, if the holder has gone and left us that.
 
         Otherwise it is closed: it is broken, and QEMU would take it for its one client.
         """
-        guard = self._guard
-        if guard is None:
+        armed = self._armed
+        if armed is None:
             return None
-        if guard.lost or guard.fate() is Fate.LOST:
-            return guard.spare
-        guard.spare.close()
+        if armed.lost or armed.why_ended() is ChannelEnd.LOST:
+            return armed.spare
+        armed.spare.close()
         return None
 
     def renewed(self, channel: Channel) -> Channel:
@@ -144,7 +144,7 @@ class Care:
             Through which one we talk from now on; the same where no holder can be had, which is
             told, and tried again (`mend`).
         """
-        old, self._guard = self._guard, None
+        old, self._armed = self._armed, None
         if old is not None:
             self._let_go(old, channel)
         return self._arm_again(channel)
@@ -167,28 +167,28 @@ class Care:
         now = time.monotonic()
         try:
             given = channel if channel.fileno() >= 0 else _ended_channel()
-            guard = self._holder.arm(self._vm, given, self._thaw_s, self._window, sent=self.sent)
+            armed = self._holder.arm(self._vm, given, self._thaw_s, self._window, sent=self.sent)
         except (NoHolder, OSError) as error:
             self._go_alone(error)
             return channel
         try:
             self._holder.intend(
-                guard,
+                armed,
                 bound_s=max(0.0, self._bound_at - now),
                 hold_s=self._hold_s,
                 sent=self.sent,
                 thawing=self._thawing,
             )
         except NoHolder as error:
-            guard.channel.close()
+            armed.channel.close()
             self._go_alone(error)
             return channel
         if self._alone:
             self._tell(Tell(EventKind.NOTE, Level.INFO, "a holder stands by again"))
-        self._guard, self._alone = guard, False
+        self._armed, self._alone = armed, False
         if self._hold_ends_at is not None:
-            self._holder.hold(guard, max(0.0, self._hold_ends_at - now))
-        return guard.channel
+            self._holder.hold(armed, max(0.0, self._hold_ends_at - now))
+        return armed.channel
 
     def _go_alone(self, error: Exception) -> None:
         self._again_at = time.monotonic() + AGAIN_S
@@ -197,8 +197,8 @@ class Care:
             text = f"nobody would thaw the guest if frostwatch died now: {error}"
             self._tell(Tell(EventKind.NOTE, Level.ERROR, text))
 
-    def _let_go(self, old: Guard, channel: Channel) -> None:
-        """Forget a guard whose connection has ended; the one that we go on with stays open."""
+    def _let_go(self, old: ArmedChannel, channel: Channel) -> None:
+        """Forget a armed whose connection has ended; the one that we go on with stays open."""
         if channel is not old.spare:
             self._holder.disarm(old)
             return
@@ -219,31 +219,31 @@ class Care:
         if self.tried_to_leave:
             return self.left_to
         self.tried_to_leave = True
-        guard = self._guard
-        if guard is not None:
-            channel = guard.spare
+        armed = self._armed
+        if armed is not None:
+            channel = armed.spare
             try:
-                self.left_to = self._hand_over(guard)
+                self.left_to = self._hand_over(armed)
             except NoHolder:  # it has been ended, or has refused
-                self._guard = None
-                guard.channel.close()
+                self._armed = None
+                armed.channel.close()
         if self.left_to is None:
             self.left_to = self._leave_to_another(channel)
         return self.left_to
 
     def _leave_to_another(self, channel: Channel) -> int | None:
-        if self._arm_again(channel) is channel or self._guard is None:
+        if self._arm_again(channel) is channel or self._armed is None:
             return None
         try:
-            return self._hand_over(self._guard)
+            return self._hand_over(self._armed)
         except NoHolder:
             return None
 
-    def _hand_over(self, guard: Guard) -> int:
-        guard.afterwards = self._tell_afterwards
-        pid = self._holder.hand_over(guard)
-        guard.deserted = self._deserted
-        if guard.lost:
+    def _hand_over(self, armed: ArmedChannel) -> int:
+        armed.afterwards = self._tell_afterwards
+        pid = self._holder.hand_over(armed)
+        armed.deserted = self._deserted
+        if armed.lost:
             raise NoHolder("the holder has gone")
         return pid
 
@@ -252,8 +252,8 @@ class Care:
         self.left_to = None
         with suppress(OSError):
             self.left_to = self._leave_to_another(_ended_channel())
-        if self._guard is not None:
-            self._guard.close()
+        if self._armed is not None:
+            self._armed.close()
         if self.left_to is None:
             text = f"the holder has gone: NOBODY STANDS BY. NEXT: {thaw_command(self._vm)}"
             self._tell(Tell(EventKind.NOTE, Level.ERROR, text))
@@ -263,13 +263,13 @@ class Care:
 
     def end(self) -> None:
         """It is settled, or nothing was sent, or somebody else has it: close what is ours."""
-        guard, self._guard = self._guard, None
-        if guard is None:
+        armed, self._armed = self._armed, None
+        if armed is None:
             return
         if self.left_to is None:
-            self._holder.disarm(guard)
+            self._holder.disarm(armed)
         else:
-            guard.close()
+            armed.close()
 
     def _tell_afterwards(self, report: ThawReport) -> None:
         level = Level.GOOD if report.settled else Level.ERROR

@@ -8,40 +8,40 @@ from typing import Any
 
 import pytest
 
-from agentclient.holder.ward import GRACE_S, State
+from agentclient.holder.armed_guest import GRACE_S, State
 from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import RunState, Transport
 from agentclient.model.vm import Peer, Process
 from agentclient.protocol.qga_commands import STATUS, THAW
-from tests.unit.ward_stage import FREEZE_LINE, WardStage
+from tests.unit.armed_guest_stage import FREEZE_LINE, ArmedGuestStage
 
-Make = Callable[..., WardStage]
+Make = Callable[..., ArmedGuestStage]
 HOOK_S = 30.0
 
 
 @pytest.fixture
 def make(monkeypatch: pytest.MonkeyPatch) -> Make:
-    return lambda **body: WardStage(monkeypatch, **body)
+    return lambda **body: ArmedGuestStage(monkeypatch, **body)
 
 
 @pytest.fixture
-def stage(make: Make) -> WardStage:
+def stage(make: Make) -> ArmedGuestStage:
     return make()
 
 
-def asked(stage: WardStage, command: str) -> int:
+def asked(stage: ArmedGuestStage, command: str) -> int:
     return stage.commands.count(f'"{command}"'.encode())
 
 
 # -- when it is overdue ---------------------------------------------------------------------
 
 
-def test_before_a_freeze_nothing_is_overdue(stage: WardStage) -> None:
+def test_before_a_freeze_nothing_is_overdue(stage: ArmedGuestStage) -> None:
     assert not stage.ward.overdue(stage.clock.now + 1e9)
     assert stage.ward.wakes_at == float("inf")
 
 
-def test_a_window_is_overdue_a_moment_after_its_hold(stage: WardStage) -> None:
+def test_a_window_is_overdue_a_moment_after_its_hold(stage: ArmedGuestStage) -> None:
     stage.frozen()
     stage.ward.hold({"seconds": 10.0}, stage.clock.now)
     ends_at = stage.clock.now + 10.0 + GRACE_S
@@ -52,7 +52,7 @@ def test_a_window_is_overdue_a_moment_after_its_hold(stage: WardStage) -> None:
     assert stage.ward.wakes_at == float("inf"), "past it, it is the console that is waited for"
 
 
-def test_a_hold_that_is_extended_is_overdue_later(stage: WardStage) -> None:
+def test_a_hold_that_is_extended_is_overdue_later(stage: ArmedGuestStage) -> None:
     stage.frozen()
     stage.ward.hold({"seconds": 10.0}, stage.clock.now)
     stage.ward.hold({"seconds": 60.0}, stage.clock.now)
@@ -60,7 +60,7 @@ def test_a_hold_that_is_extended_is_overdue_later(stage: WardStage) -> None:
     assert stage.ward.overdue(stage.clock.now + 60.0 + GRACE_S)
 
 
-def test_a_freeze_that_is_not_answered_is_overdue_after_its_bound(stage: WardStage) -> None:
+def test_a_freeze_that_is_not_answered_is_overdue_after_its_bound(stage: ArmedGuestStage) -> None:
     stage.guest.hook_s = 1e6
     stage.frozen(bound_s=100.0)
     assert not stage.ward.overdue(stage.clock.now + 100.0)
@@ -68,7 +68,7 @@ def test_a_freeze_that_is_not_answered_is_overdue_after_its_bound(stage: WardSta
 
 
 def test_a_hold_begins_with_the_answer_that_a_stopped_console_has_not_read(
-    stage: WardStage,
+    stage: ArmedGuestStage,
 ) -> None:
     stage.guest.hook_s = HOOK_S
     stage.frozen(bound_s=100.0, hold_s=10.0)
@@ -79,7 +79,7 @@ def test_a_hold_begins_with_the_answer_that_a_stopped_console_has_not_read(
     assert stage.ward.overdue(answered_at + 10.0 + GRACE_S)
 
 
-def test_an_answer_is_noticed_once(stage: WardStage) -> None:
+def test_an_answer_is_noticed_once(stage: ArmedGuestStage) -> None:
     """Each look would begin the hold anew, and nobody would ever be overdue."""
     stage.frozen(bound_s=100.0, hold_s=10.0)
     begun_at = stage.clock.now
@@ -88,7 +88,7 @@ def test_an_answer_is_noticed_once(stage: WardStage) -> None:
     assert stage.ward.overdue(begun_at + 10.0 + GRACE_S)
 
 
-def test_what_a_guest_has_said_before_its_freeze_is_no_answer_to_it(stage: WardStage) -> None:
+def test_what_a_guest_has_said_before_its_freeze_is_no_answer_to_it(stage: ArmedGuestStage) -> None:
     stage.guest.hook_s = 1e6
     stage.say(b'{"execute": "guest-fsfreeze-status", "id": "x.0"}\n')
     stage.turn()
@@ -99,7 +99,7 @@ def test_what_a_guest_has_said_before_its_freeze_is_no_answer_to_it(stage: WardS
     assert stage.ward.overdue(stage.clock.now + 100.0 + GRACE_S)
 
 
-def test_who_is_thawed_or_done_with_is_not_overdue(stage: WardStage) -> None:
+def test_who_is_thawed_or_done_with_is_not_overdue(stage: ArmedGuestStage) -> None:
     stage.frozen()
     stage.ward.disarm()
     assert not stage.ward.overdue(stage.clock.now + 1e9)
@@ -109,7 +109,7 @@ def test_who_is_thawed_or_done_with_is_not_overdue(stage: WardStage) -> None:
 # -- taking over ----------------------------------------------------------------------------
 
 
-def test_taken_over_it_is_thawed_and_its_console_refused(stage: WardStage) -> None:
+def test_taken_over_it_is_thawed_and_its_console_refused(stage: ArmedGuestStage) -> None:
     stage.frozen()
     assert stage.guest.frozen
     assert stage.take_over()
@@ -121,7 +121,7 @@ def test_taken_over_it_is_thawed_and_its_console_refused(stage: WardStage) -> No
     assert stage.selector.registered == {}
 
 
-def test_nothing_is_written_to_it_before_its_sync_is_answered(stage: WardStage) -> None:
+def test_nothing_is_written_to_it_before_its_sync_is_answered(stage: ArmedGuestStage) -> None:
     stage.frozen()
     before = stage.commands
     stage.ward.take_over(stage.clock.now)
@@ -132,7 +132,7 @@ def test_nothing_is_written_to_it_before_its_sync_is_answered(stage: WardStage) 
 
 
 @pytest.mark.parametrize("intends", [False, True])
-def test_what_was_never_sent_a_freeze_is_let_go(stage: WardStage, intends: bool) -> None:
+def test_what_was_never_sent_a_freeze_is_let_go(stage: ArmedGuestStage, intends: bool) -> None:
     if intends:
         stage.say(b'{"execute": "guest-ping"}\n')
         stage.ward.intend({"bound_s": 100.0, "hold_s": 10.0}, stage.clock.now)
@@ -141,7 +141,7 @@ def test_what_was_never_sent_a_freeze_is_let_go(stage: WardStage, intends: bool)
     assert (stage.socket.closed, stage.console.closed) == (True, True)
 
 
-def test_half_a_freeze_that_the_guest_took_counts_as_sent(stage: WardStage) -> None:
+def test_half_a_freeze_that_the_guest_took_counts_as_sent(stage: ArmedGuestStage) -> None:
     stage.socket.room = 5
     stage.frozen()
     stage.socket.room = None
@@ -158,7 +158,7 @@ def test_what_was_sent_on_a_connection_before_this_counts(make: Make) -> None:
 
 @pytest.mark.parametrize("how", ["said", "armed so"])
 def test_a_guest_that_the_console_has_thawed_already_is_asked_first(
-    stage: WardStage, how: str
+    stage: ArmedGuestStage, how: str
 ) -> None:
     """A second thaw would run its hook without its freeze (§3.8)."""
     stage.frozen()
@@ -174,7 +174,7 @@ def test_a_guest_that_the_console_has_thawed_already_is_asked_first(
     assert stage.report.settled
 
 
-def test_a_pending_freeze_is_waited_for_however_long_it_takes(stage: WardStage) -> None:
+def test_a_pending_freeze_is_waited_for_however_long_it_takes(stage: ArmedGuestStage) -> None:
     stage.guest.hook_s = 5000.0
     stage.frozen(bound_s=100.0)
     assert stage.take_over()
@@ -185,7 +185,7 @@ def test_a_pending_freeze_is_waited_for_however_long_it_takes(stage: WardStage) 
     assert stage.guest.frozen == set()
 
 
-def test_a_thaw_that_outlasts_everybody_is_told_once_and_goes_on(stage: WardStage) -> None:
+def test_a_thaw_that_outlasts_everybody_is_told_once_and_goes_on(stage: ArmedGuestStage) -> None:
     stage.guest.hook_s = 1e6
     stage.frozen(bound_s=100.0)
     late_at = stage.clock.now + 100.0 + 60.0
@@ -197,7 +197,7 @@ def test_a_thaw_that_outlasts_everybody_is_told_once_and_goes_on(stage: WardStag
     assert stage.ward.state is State.THAWING
 
 
-def test_an_answered_freeze_whose_thaw_is_not_answered_is_given_up(stage: WardStage) -> None:
+def test_an_answered_freeze_whose_thaw_is_not_answered_is_given_up(stage: ArmedGuestStage) -> None:
     stage.frozen()
     stage.guest.alive = False
     assert stage.take_over()
@@ -218,7 +218,7 @@ def test_a_closed_port_ends_the_wait_for_a_freeze_that_no_agent_has(make: Make) 
     assert not stage.report.settled
 
 
-def test_a_bug_in_its_care_is_told_like_a_thaw_in_vain(stage: WardStage) -> None:
+def test_a_bug_in_its_care_is_told_like_a_thaw_in_vain(stage: ArmedGuestStage) -> None:
     stage.frozen()
     stage.ward.fail("ZeroDivisionError()")
     assert (stage.report.settled, stage.report.next) == (False, "thaw db1")
@@ -226,7 +226,7 @@ def test_a_bug_in_its_care_is_told_like_a_thaw_in_vain(stage: WardStage) -> None
     assert (stage.ward.state, stage.socket.closed) == (State.DONE, True)
 
 
-def test_done_it_does_nothing_any_more(stage: WardStage) -> None:
+def test_done_it_does_nothing_any_more(stage: ArmedGuestStage) -> None:
     stage.frozen()
     stage.take_over()
     written = stage.commands
@@ -236,7 +236,7 @@ def test_done_it_does_nothing_any_more(stage: WardStage) -> None:
     assert (stage.commands, len(stage.reports)) == (written, 1)
 
 
-def test_disarmed_in_the_middle_of_its_thaw_it_hangs_up(stage: WardStage) -> None:
+def test_disarmed_in_the_middle_of_its_thaw_it_hangs_up(stage: ArmedGuestStage) -> None:
     stage.guest.hook_s = HOOK_S
     stage.frozen()
     stage.take_over()
@@ -308,7 +308,7 @@ def test_a_monitor_that_can_not_be_asked_just_now_ends_nothing(make: Make, busy:
     assert stage.guest.frozen == set()
 
 
-def test_a_freeze_line_is_passed_on_as_it_is(stage: WardStage) -> None:
+def test_a_freeze_line_is_passed_on_as_it_is(stage: ArmedGuestStage) -> None:
     stage.frozen()
     assert stage.commands == FREEZE_LINE
     assert b'"return": 2' in stage.console.taken

@@ -9,28 +9,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentclient.access.stream import ConnectProblem
-from agentclient.holder.ward import State
+from agentclient.holder.armed_guest import State
 from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import RunState
-from tests.unit.ward_stage import FREEZE_LINE, WardStage
+from tests.unit.armed_guest_stage import FREEZE_LINE, ArmedGuestStage
 
-Make = Callable[..., WardStage]
+Make = Callable[..., ArmedGuestStage]
 
 
 @pytest.fixture
 def make(monkeypatch: pytest.MonkeyPatch) -> Make:
-    return lambda **body: WardStage(monkeypatch, **body)
+    return lambda **body: ArmedGuestStage(monkeypatch, **body)
 
 
 @pytest.fixture
-def stage(make: Make) -> WardStage:
+def stage(make: Make) -> ArmedGuestStage:
     return make()
 
 
 # -- the guest's end, while the console talks -----------------------------------------------
 
 
-def test_a_guest_that_may_be_frozen_stays_in_care_when_its_end_closes(stage: WardStage) -> None:
+def test_a_guest_that_may_be_frozen_stays_in_care_when_its_end_closes(
+    stage: ArmedGuestStage,
+) -> None:
     stage.frozen()
     stage.hang_up()
     assert stage.ward.state is State.BROKEN
@@ -47,7 +49,7 @@ def test_a_guest_that_may_be_frozen_stays_in_care_when_its_end_closes(stage: War
 
 @pytest.mark.parametrize("gone", [True, False])
 def test_a_guest_that_can_not_be_frozen_is_let_go_with_its_end(
-    stage: WardStage, gone: bool
+    stage: ArmedGuestStage, gone: bool
 ) -> None:
     """It was never sent a freeze, or its QEMU has ended with the connection."""
     if gone:
@@ -59,7 +61,7 @@ def test_a_guest_that_can_not_be_frozen_is_let_go_with_its_end(
     assert stage.reports == []
 
 
-def test_the_consoles_end_alone_says_nothing_of_the_guest(stage: WardStage) -> None:
+def test_the_consoles_end_alone_says_nothing_of_the_guest(stage: ArmedGuestStage) -> None:
     stage.frozen()
     stage.console.incoming.append(b"")
     stage.turn()
@@ -69,7 +71,7 @@ def test_the_consoles_end_alone_says_nothing_of_the_guest(stage: WardStage) -> N
     assert stage.report.settled
 
 
-def test_who_was_thawed_by_the_console_elsewhere_is_forgotten(stage: WardStage) -> None:
+def test_who_was_thawed_by_the_console_elsewhere_is_forgotten(stage: ArmedGuestStage) -> None:
     stage.frozen()
     stage.hang_up()
     stage.ward.disarm()
@@ -80,7 +82,7 @@ def test_who_was_thawed_by_the_console_elsewhere_is_forgotten(stage: WardStage) 
 # -- in its own thaw ------------------------------------------------------------------------
 
 
-def test_a_channel_that_breaks_in_its_thaw_is_opened_anew(stage: WardStage) -> None:
+def test_a_channel_that_breaks_in_its_thaw_is_opened_anew(stage: ArmedGuestStage) -> None:
     stage.guest.hook_s = 5.0
     stage.frozen()
     stage.take_over()
@@ -91,7 +93,7 @@ def test_a_channel_that_breaks_in_its_thaw_is_opened_anew(stage: WardStage) -> N
     assert stage.guest.frozen == set()
 
 
-def test_it_is_tried_again_and_again_where_it_can_not_be_had(stage: WardStage) -> None:
+def test_it_is_tried_again_and_again_where_it_can_not_be_had(stage: ArmedGuestStage) -> None:
     stage.frozen()
     stage.refuse()
     stage.ward.take_over(stage.clock.now)
@@ -104,7 +106,7 @@ def test_it_is_tried_again_and_again_where_it_can_not_be_had(stage: WardStage) -
     assert stage.report.settled
 
 
-def test_a_qemu_that_has_ended_ends_it(stage: WardStage) -> None:
+def test_a_qemu_that_has_ended_ends_it(stage: ArmedGuestStage) -> None:
     stage.frozen()
     stage.ward.take_over(stage.clock.now)
     stage.gone = True
@@ -113,7 +115,7 @@ def test_a_qemu_that_has_ended_ends_it(stage: WardStage) -> None:
     assert stage.connects == []
 
 
-def test_a_qemu_that_is_found_ended_when_it_is_connected_to_ends_it(stage: WardStage) -> None:
+def test_a_qemu_that_is_found_ended_when_it_is_connected_to_ends_it(stage: ArmedGuestStage) -> None:
     stage.frozen()
     stage.refuse()
     stage.ward.take_over(stage.clock.now)
@@ -124,7 +126,7 @@ def test_a_qemu_that_is_found_ended_when_it_is_connected_to_ends_it(stage: WardS
 
 
 def test_nobody_who_listens_for_seconds_proves_the_end_where_nothing_better_is_known(
-    stage: WardStage,
+    stage: ArmedGuestStage,
 ) -> None:
     stage.frozen()
     stage.refuse(ConnectProblem.MISSING)
@@ -136,7 +138,7 @@ def test_nobody_who_listens_for_seconds_proves_the_end_where_nothing_better_is_k
     assert stage.report.settled
 
 
-def test_a_process_that_is_there_outweighs_a_socket_that_is_away(stage: WardStage) -> None:
+def test_a_process_that_is_there_outweighs_a_socket_that_is_away(stage: ArmedGuestStage) -> None:
     stage.frozen()
     stage.refuse(ConnectProblem.MISSING)
     stage.gone = False
@@ -161,7 +163,7 @@ def test_it_never_connects_behind_another_client(make: Make) -> None:
     assert stage.report.settled
 
 
-def test_a_guest_that_takes_no_bytes_is_sent_them_again(stage: WardStage) -> None:
+def test_a_guest_that_takes_no_bytes_is_sent_them_again(stage: ArmedGuestStage) -> None:
     stage.frozen()
     stage.socket.room = 0
     stage.ward.take_over(stage.clock.now)
@@ -172,7 +174,7 @@ def test_a_guest_that_takes_no_bytes_is_sent_them_again(stage: WardStage) -> Non
     assert stage.guest.frozen == set()
 
 
-def test_a_write_that_fails_is_a_channel_that_broke(stage: WardStage) -> None:
+def test_a_write_that_fails_is_a_channel_that_broke(stage: ArmedGuestStage) -> None:
     stage.frozen()
     stage.break_pipe()
     broken = stage.socket
@@ -183,7 +185,7 @@ def test_a_write_that_fails_is_a_channel_that_broke(stage: WardStage) -> None:
     assert stage.report.settled
 
 
-def test_a_guest_that_floods_is_read_slowly(stage: WardStage) -> None:
+def test_a_guest_that_floods_is_read_slowly(stage: ArmedGuestStage) -> None:
     """It must not keep the holder from its other guests (P7)."""
     stage.frozen()
     stage.guest.alive = False
@@ -200,7 +202,7 @@ def test_a_guest_that_floods_is_read_slowly(stage: WardStage) -> None:
     assert left - 20 < len(stage.socket.incoming) < left
 
 
-def test_disarmed_while_it_is_not_read_it_hangs_up(stage: WardStage) -> None:
+def test_disarmed_while_it_is_not_read_it_hangs_up(stage: ArmedGuestStage) -> None:
     stage.frozen()
     stage.ward.take_over(stage.clock.now)
     stage.socket.incoming += [b"x" * 65536] * 200
@@ -224,7 +226,7 @@ def test_what_may_be_frozen_is_thawed_in_whatever_order_things_happen(
 ) -> None:
     """Taken over after any of it, the guest ends thawed, and that is told once."""
     with pytest.MonkeyPatch.context() as monkeypatch:
-        stage = WardStage(monkeypatch, monitor="/monitor")
+        stage = ArmedGuestStage(monkeypatch, monitor="/monitor")
         stage.guest.hook_s = hook_s
         sent = False
         for step in steps:

@@ -1,0 +1,93 @@
+"""Writes into the journal what a holder has done in its console's place; imported when it has."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from agentclient.freeze.thaw_plan import ThawReport
+from agentclient.holder.messages import Body, number, text
+from agentclient.journal import rows
+from agentclient.journal.identity import this_process
+from agentclient.journal.rows import Moment
+from agentclient.journal.writer import Journal
+from agentclient.model.clock import now
+from agentclient.model.json_contract import rfc3339
+
+
+class RecordWriter:
+    """The journals of the consoles whose guests a holder has thawed: mostly one."""
+
+    def __init__(self) -> None:
+        self._journals: dict[str, Journal] = {}
+
+    def taken(self, body: Body, why: str) -> None:
+        """Write down a take-over.
+
+        Args:
+            body: how the console described the guest (`Do.ARM`).
+            why: why the holder has taken over.
+        """
+        journal = self._journal(body)
+        if journal is None:
+            return
+        window, when = text(body, "window"), _now(body)
+        said = f"taken over by the holder: {why}"
+        event = rows.Happened("note", "warning", said, when)
+        journal.put(
+            [
+                *rows.set_holder(window, this_process()),
+                *rows.note(window, said),
+                *rows.add_event(window, event),
+            ]
+        )
+
+    def done(self, body: Body, report: ThawReport) -> None:
+        """Write down what the holder's thaw came to."""
+        journal = self._journal(body)
+        if journal is None:
+            return
+        window, when = text(body, "window"), _now(body)
+        thaw = _thaw_object(report)
+        kind, level = ("thawed", "info") if report.settled else ("note", "error")
+        event = rows.Happened(kind, level, report.reason, when)
+        journal.put(
+            [
+                *rows.add_event(window, event),
+                *(rows.mark(window, "thawed", when) if report.settled else ()),
+                *rows.mark(window, "ended", when),
+                *rows.conclude(window, thaw=thaw, settled=report.settled),
+            ]
+        )
+
+    def close(self, timeout_s: float) -> None:
+        """Wait so many seconds until everything is written."""
+        for journal in self._journals.values():
+            journal.close(timeout_s)
+
+    def _journal(self, body: Body) -> Journal | None:
+        path = text(body, "journal")
+        if not path:
+            return None
+        if path not in self._journals:
+            self._journals[path] = Journal(Path(path))
+        return self._journals[path]
+
+
+def _now(body: Body) -> Moment:
+    seconds = time.monotonic() - number(body, "asked")
+    return Moment(rfc3339(now()) or "", round(seconds, 3))
+
+
+def _thaw_object(report: ThawReport) -> dict[str, object]:
+    """Return what the thaw came to, in the words of docs/json.md."""
+    state = "thawed" if report.settled else None
+    return {
+        "ok": report.settled,
+        "state": state,
+        "thawed": report.count,
+        "refused": False,
+        "seconds": None,
+        "next": report.next,
+        "reason": report.reason,
+    }
