@@ -124,7 +124,7 @@ def _thaw(frozen: int | None, report: ThawReport, *, windows: bool) -> Evidence:
         return Evidence(name, EvidenceResult.UNKNOWN, report.count)
     value = f"{report.count} of {frozen}"
     if report.repeated and report.count < frozen:
-        # An agent that died with our first thaw may have thawed the rest.
+        # An agent that ended after our first thaw may have thawed the rest.
         value += ", after a thaw that died with its agent"
         return Evidence(name, EvidenceResult.UNKNOWN, value)
     result = EvidenceResult.FOR if report.count == frozen else EvidenceResult.AGAINST

@@ -45,7 +45,7 @@ class Facts:
         cause: why the port closed, as far as it is known.
         read: whether the agent read the freeze; None if that can't be seen.
         strict: whether full coverage is demanded.
-        cancelled: somebody asked to stop waiting, so that a thaw stands right behind the freeze.
+        cancelled: the operator asked to stop waiting, so that a thaw is queued behind the freeze.
     """
 
     now: float

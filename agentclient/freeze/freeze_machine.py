@@ -12,7 +12,7 @@ microseconds.
        └──schedule over, cancelled──▶ timeout ───verdict──────────────┘
 
 *Released* is where the thaw procedure (`agentclient.freeze.thaw_machine`) takes over; until it has
-ended, a reply that comes after all still revises the verdict.
+ended, a reply that comes after all still revises the verdict (`agentclient.freeze.judgement`).
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class FreezeMachine:
     def on_reply(self, now: float, event: WireEvent) -> list[Effect]:
         """Take what came from the agent."""
         if isinstance(event, Dropped):
-            return self._noise(event)
+            return self._noted(event)
         self.heard_at = now
         if self._held is not None:
             return self._after(now, self._held, self._held.on_reply(event))
@@ -170,7 +170,7 @@ class FreezeMachine:
                 return []
 
     def cancel(self, now: float) -> list[Effect]:
-        """Stop waiting, and thaw as soon as the agent answers; a freeze can't be called back."""
+        """Stop waiting: thaw as soon as the agent answers, since a freeze can't be called back."""
         if self.judgement.cancelled or self.stage in _OVER:
             return []
         self.judgement.cancelled = True
@@ -182,13 +182,13 @@ class FreezeMachine:
         return [texts.cancelled(max(0.0, self.schedule.ends_at - now))]
 
     def end_hold(self, now: float) -> list[Effect]:
-        """Thaw now: the window has served its purpose. Before the verdict it shortens the hold."""
+        """Thaw now: the window has served its purpose. Before the verdict, hold no window."""
         self._hold_s = 0.0
         held = self._held
         return [] if held is None else self._after(now, held, held.end(now))
 
     def extend_hold(self, seconds: float) -> list[Effect]:
-        """Hold the window for longer, as long as a window may be held at the most."""
+        """Hold the window for so many seconds more, but for no longer than a window may be held."""
         most_s = self._plan.schedule.maximum_hold_s
         more_s = 0.0 if self._held is None else self._held.extend(seconds, most_s)
         if seconds < 0:
@@ -203,12 +203,12 @@ class FreezeMachine:
         return self._after(now, self._held, [])
 
     def abandon_hold(self) -> None:
-        """Thaw without a last look: somebody is in a hurry."""
+        """Thaw without a last look at the monitor: the operator gives up."""
         if self.stage is FreezeStage.HELD:
             self._release()
 
     def on_flood(self, now: float, text: str) -> list[Effect]:
-        """Nothing but noise comes: no answer can be waited for, and a thaw is due at once."""
+        """Take that nothing but noise comes: no answer is waited for, and a thaw is due at once."""
         if self._flooded or self.stage in _OVER:
             return []
         self._flooded = True
@@ -221,7 +221,7 @@ class FreezeMachine:
         return [texts.flooded(how), *self._lost(now, how)]
 
     def on_stream_ended(self, now: float, text: str) -> list[Effect]:
-        """The channel broke: nothing more will come through it."""
+        """Take that the channel broke: nothing more will come through it."""
         self._seen.passed_over = self._seen.passed_over or not self._seen.replied
         self.watch.on_cause(Cause.CHANNEL_BROKEN)
         self.watch.ever_closed = True
@@ -234,7 +234,7 @@ class FreezeMachine:
     def on_thawed(
         self, now: float, report: ThawReport, *, taken: bool = False, apart: str | None = None
     ) -> list[Effect]:
-        """Take the thaw's result, and say the last word; see `Judgement.on_thawed`."""
+        """Take the thaw's report, and conclude the outcome; see `Judgement.on_thawed`."""
         tells = self.judgement.on_thawed(now, report, self.window, taken=taken, apart=apart)
         self.stage = FreezeStage.DONE
         return [*tells]
@@ -254,7 +254,7 @@ class FreezeMachine:
         self._probes.add(ticket)
         return Send(ticket, STATUS)
 
-    def _noise(self, event: Dropped) -> list[Effect]:
+    def _noted(self, event: Dropped) -> list[Effect]:
         if event.text == SENTINEL_ERROR:
             return []
         self._dropped += 1
@@ -349,13 +349,13 @@ class FreezeMachine:
         return self._concluded(now, self.judgement.on_lost(now, how))
 
     def _late(self, now: float) -> list[Effect]:
-        """An answer came after the verdict, or after the cancellation."""
+        """Take an answer that came after the verdict, or after the cancellation."""
         first = self.judgement.verdict is None
         tell = self.judgement.on_late_answer(now)
         return self._concluded(now, tell) if first else [tell]
 
     def _concluded(self, now: float, tell: Tell) -> list[Effect]:
-        """There is a verdict: hold the window, or thaw."""
+        """Go on from a verdict: hold the window, or thaw."""
         if self._flooded or not self.judgement.holdable():
             self._release()
             return [tell]
@@ -386,7 +386,7 @@ class FreezeMachine:
         return self.window if self.stage is FreezeStage.HELD else None
 
     def _after(self, now: float, window: Window, effects: list[Effect]) -> list[Effect]:
-        """Take over what the window has concluded."""
+        """Take what the window has concluded, with the effects that it asks for."""
         if window.broken is not None:
             effects += self.judgement.on_broken(now, window.broken)
         if window.over:

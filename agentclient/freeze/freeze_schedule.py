@@ -49,7 +49,7 @@ class FreezeSchedule:
         return self.sent_at + self._schedule.total_s
 
     def on_sent(self, now: float) -> None:
-        """The freeze is sent."""
+        """Take that the freeze is sent now."""
         self.sent_at = now
         self.step_ends_at = now + self._schedule.first_timeout_s
 

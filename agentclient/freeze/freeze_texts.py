@@ -55,7 +55,7 @@ def waiting_for(stage: FreezeStage, watch: PortWatch) -> str:
 
 
 def sent(schedule: Schedule) -> Tell:
-    """The freeze was sent."""
+    """Tell that the freeze was sent."""
     text = (
         f"freeze sent: waiting up to {in_words(schedule.total_s)} in "
         f"{schedule.steps} steps, the first {in_words(schedule.first_timeout_s)}"
@@ -64,7 +64,14 @@ def sent(schedule: Schedule) -> Tell:
 
 
 def step(number: int, schedule: Schedule, left_s: float, watch: PortWatch) -> Tell:
-    """A step's time ran out, and a probe was queued."""
+    """Tell that a step's time ran out, and a probe was queued.
+
+    Args:
+        number: the step that begins, from 2.
+        schedule: the freeze's.
+        left_s: seconds until the freeze has timed out.
+        watch: the port.
+    """
     read = {True: "; the agent has read it", False: "; the agent has not read it", None: ""}
     written = watch.written_bytes
     tail = "" if written is None else f"; {written} bytes written since"
@@ -77,7 +84,7 @@ def step(number: int, schedule: Schedule, left_s: float, watch: PortWatch) -> Te
 
 
 def dropped(event: Dropped, number: int) -> Tell | None:
-    """Something came that answers nothing; None for what is not told any more.
+    """Tell that something came that answers nothing; None for what is not told any more.
 
     Args:
         event: what came.
@@ -91,25 +98,25 @@ def dropped(event: Dropped, number: int) -> Tell | None:
 
 
 def replied(frozen: int | None) -> Tell:
-    """The freeze was answered."""
+    """Tell that the freeze was answered; None stands for no number."""
     said = "no number" if frozen is None else frozen
     text = f"the agent answered the freeze: {said}"
     return Tell(EventKind.REPLY, Level.INFO, text, {"frozen": frozen})
 
 
 def failed(error: str) -> Tell:
-    """The freeze was answered with an error."""
+    """Tell that the freeze was answered with an error."""
     text = f"the agent answered the freeze with an error: {error}"
     return Tell(EventKind.REPLY, Level.ERROR, text, {"error": error})
 
 
 def status(state: FreezeState | None) -> Tell:
-    """The status was answered."""
+    """Tell that the status was answered; None stands for what can't be read."""
     return Tell(EventKind.REPLY, Level.INFO, f"the agent's status: {state or 'unreadable'}")
 
 
 def port_changed(change: Change, watch: PortWatch, now: float) -> Tell:
-    """A look at the monitor showed something new."""
+    """Tell what a look at the monitor showed."""
     fields = {"change": str(change), "run_state": str(watch.run_state)}
     if change is Change.BLOCKED:
         state = watch.run_state
@@ -123,18 +130,18 @@ def port_changed(change: Change, watch: PortWatch, now: float) -> Tell:
 
 
 def flooded(how: str) -> Tell:
-    """Nothing but noise comes through the channel."""
+    """Tell that nothing but noise comes through the channel."""
     return Tell(EventKind.NOTE, Level.ERROR, how)
 
 
 def draining() -> Tell:
-    """The port closed: what the channel still holds is read first."""
+    """Tell that what the channel still holds is read first."""
     text = "reading what the channel still holds before anything is concluded"
     return Tell(EventKind.DRAINING, Level.INFO, text)
 
 
 def cancelled(left_s: float | None) -> Tell:
-    """Somebody asked to stop waiting.
+    """Tell that the operator asked to stop waiting.
 
     Args:
         left_s: for how long the freeze's answer is still waited for; None if it has come.
@@ -149,7 +156,7 @@ def cancelled(left_s: float | None) -> Tell:
 
 
 def extended(more_s: float, most_s: float) -> Tell:
-    """Somebody asked for a longer hold.
+    """Tell what came of the operator's request for a longer hold.
 
     Args:
         more_s: how much longer it is held; 0 if it is not.
@@ -163,7 +170,7 @@ def extended(more_s: float, most_s: float) -> Tell:
 
 
 def held(hold_s: float, plan: FreezePlan) -> list[Tell]:
-    """The window is open."""
+    """Tell that the window is open, and what to beware of."""
     text = f"held for up to {in_words(hold_s)}"
     bridge_s = plan.schedule.bridge_s
     if bridge_s:
@@ -176,19 +183,19 @@ def held(hold_s: float, plan: FreezePlan) -> list[Tell]:
 
 
 def verdict(outcome: Outcome) -> Tell:
-    """The freeze's outcome is known."""
+    """Tell the verdict."""
     text = f"{outcome.kind}: {outcome.reason}"
     return Tell(EventKind.VERDICT, LEVELS[outcome.kind], text, {"outcome": outcome})
 
 
 def revised(outcome: Outcome) -> Tell:
-    """A reply came after all, or the window broke: the verdict is another one."""
+    """Tell that the verdict was revised: a reply came after all, or the window broke."""
     text = f"revised to {outcome.kind}: {outcome.reason}"
     return Tell(EventKind.REVISED, LEVELS[outcome.kind], text, {"outcome": outcome})
 
 
 def ended(outcome: Outcome) -> Tell:
-    """Everything has ended: the last word."""
+    """Tell the outcome: everything has ended."""
     level = Level.GOOD if outcome.certified else LEVELS[outcome.kind]
     word = "certified" if outcome.certified else str(outcome.kind)
     text = f"outcome: {word}: {outcome.reason}"

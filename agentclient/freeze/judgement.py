@@ -1,4 +1,4 @@
-"""A freeze's verdict, from the first conclusion to the last word. Pure.
+"""A freeze's verdict, from the first conclusion to the final outcome. Pure.
 
 What was seen is in `agentclient.freeze.observations`, how it is judged in `verdict` and
 `certificate`; this file keeps which verdict stands, and revises it when more becomes known.
@@ -42,7 +42,7 @@ class Judgement:
         seen: what the agent has said.
         cancelled: the operator asked to stop waiting.
         verdict: what is concluded by now; None before that.
-        outcome: the last word; None before that.
+        outcome: the final outcome; None before that.
     """
 
     def __init__(self, plan: FreezePlan, watch: PortWatch, schedule: FreezeSchedule) -> None:
@@ -85,13 +85,13 @@ class Judgement:
         return self._concluded(now, judge_timeout(self._facts(now), self._plan.schedule.total_s))
 
     def on_late_answer(self, now: float) -> Tell:
-        """An answer came after the verdict, or after the cancellation."""
+        """Judge an answer that came after the verdict, or after the cancellation."""
         before = self.verdict.kind if self.verdict else None
         late = judge_late(self._facts(now), before, self.seen.error)
         return self._concluded(now, late) if before is None else self._revised(now, late)
 
     def on_broken(self, now: float, why: str) -> list[Tell]:
-        """The window broke, which revises a verified freeze.
+        """Revise the verdict on a verified freeze, since its window broke.
 
         Args:
             now: the time.
@@ -117,14 +117,14 @@ class Judgement:
         taken: bool,
         apart: str | None,
     ) -> list[Tell]:
-        """Take the thaw's result, and say the last word.
+        """Take the thaw's report, and conclude the final outcome.
 
         Args:
             now: the time.
             report: what the thaw came to.
             window: the window; None if there was none.
-            taken: it was the holder's thaw: nobody has watched the window to its end, so that it
-                can't be certified.
+            taken: it was the holder's thaw: the window was not watched to its end, so that it can't
+                be certified.
             apart: why its group was not frozen together; None if it was, or is none.
         """
         tells, watch = [], self._watch

@@ -49,18 +49,24 @@ class Observations:
         return self.replied and self.error is None
 
     def on_reply(self, now: float, frozen: int | None, error: str | None) -> None:
-        """The freeze was answered, with a number or with an error."""
+        """Take the freeze's answer.
+
+        Args:
+            now: the time.
+            frozen: the number in it; None if it is no number.
+            error: the agent's words, if it is an error; else None.
+        """
         self.replied_at, self.frozen, self.error = now, frozen, error
 
     def on_status(self, now: float, status: FreezeState | None) -> None:
-        """The status was answered; None for an answer that can't be read."""
+        """Take the answer to the status; None stands for one that can't be read."""
         self.status, self.status_at = status, now
 
     def on_look(self, written_bytes: int | None) -> None:
-        """A look at the monitor showed so many bytes written since the VM's start.
+        """Take how many bytes the VM had written by a look at the monitor.
 
-        Whoever drives the machine hands over what it has read before it looks: this look began
-        after the answer. An older one would count what was flushed before the guest was frozen.
+        The driver passes on what it has read before it looks, so that this look began after the
+        answer. An older look would count what was flushed before the guest was frozen.
         """
         if self.replied and self.written_before is None:
             self.written_before = written_bytes
@@ -75,7 +81,7 @@ class Observations:
             plan: the freeze's.
             watch: the port.
             sent_at: when the freeze was sent.
-            cancelled: somebody asked to stop waiting.
+            cancelled: the operator asked to stop waiting.
         """
         # A port that was not seen since the answer proves nothing about what came before it.
         since = self.replied_at or sent_at

@@ -27,7 +27,7 @@ from agentclient.protocol.qga_events import WireEvent
 class FreezeProcedure:
     """One freeze from its sending to the end of its thaw.
 
-    The outcome is the last word: what happens after it is neither told nor concluded from.
+    The outcome is final: what happens after it changes nothing, and is not told.
 
     Args:
         vm: the VM.
@@ -281,8 +281,8 @@ class FreezeProcedure:
             self._follows, self.wants_target = False, True
         if self.wants_target:
             return []
-        nobody = report.stuck in (Stuck.MIGRATED, Stuck.PANICKED)  # no holder could thaw it
-        if self._hands_over and not report.settled and not nobody:
+        hopeless = report.stuck in (Stuck.MIGRATED, Stuck.PANICKED)  # no holder could thaw it
+        if self._hands_over and not report.settled and not hopeless:
             self.unsettled = report
             return []
         return self.freeze.on_thawed(now, report, taken=self._taken_over, apart=self.apart())

@@ -4,7 +4,7 @@ One sync with a fresh id and the thaw, written together: on a channel that is ou
 behind a freeze that is still pending, and run right after it (§3.6). Then:
 
 - unanswered: another sync after 1, 2, 4 … 30 s;
-- a later sync answered without the thaw's reply: the thaw died with an agent, send it again;
+- a later sync answered without the thaw's reply: the thaw was lost with its agent, send it again;
 - the port opened again, or an agent was restarted: sync and thaw again;
 - an error: a failing thaw hook gives one although everything is thawed (§3.8), so ask the status;
 - acknowledged: ask the status; still frozen: thaw again, a few times;
@@ -45,8 +45,8 @@ class ThawMachine:
 
     Attributes:
         report: what it came to, once it has ended.
-        refused: the guest is frozen, not provably by us, and nobody has decided to thaw it.
-        freeze_succeeded: as in the plan; whoever drives the freeze before it may learn more.
+        refused: the guest is frozen, not provably by us, and no person has decided to thaw it.
+        freeze_succeeded: as in the plan, or as the freeze before it turned out later.
     """
 
     def __init__(self, plan: ThawPlan, watch: PortWatch, new_ticket: NewTicket, now: float) -> None:
@@ -169,7 +169,7 @@ class ThawMachine:
         return self.on_changes(now, changes)
 
     def on_changes(self, now: float, changes: list[Change]) -> list[Effect]:
-        """Take what a look at the monitor showed, where somebody else feeds the watch."""
+        """Take what a look at the monitor showed, where the freeze before has fed the watch."""
         effects: list[Effect] = []
         for change in changes:
             if self.stage is ThawStage.DONE:
@@ -191,21 +191,21 @@ class ThawMachine:
         return [self._resync()]
 
     def on_flood(self, _now: float, _text: str) -> list[Effect]:
-        """Nothing but noise comes: the thaw goes on by its own schedule, which needs no answer."""
+        """Go on: a thaw is sent again by its own schedule, whatever comes."""
         return []
 
     def on_instruction(self, now: float, instruction: Instruction | Extension) -> list[Effect]:
-        """Do what the operator asks: whoever cancels or gives up is in a hurry."""
+        """Do what the operator asks: to cancel or to give up leaves the agent a moment."""
         if instruction in (Instruction.CANCEL, Instruction.GIVE_UP):
-            self._schedule.hurry(now)
+            self._schedule.give_up_soon(now)
         return []
 
     def on_freeze_settled(self, now: float) -> None:
-        """The freeze before it was answered, or never will be: the bound counts from here."""
+        """Take that the freeze before it was answered, or never will be: the bound begins."""
         self._schedule.on_agent_free(now)
 
     def on_stream_ended(self, now: float, text: str, *, gone: bool | None) -> list[Effect]:
-        """The channel broke: unless the VM has gone, another one is wanted."""
+        """Take that the channel broke: unless the VM has gone, another one is wanted."""
         if self.stage is ThawStage.DONE:
             return []
         if self.sent_at is not None:
@@ -215,12 +215,12 @@ class ThawMachine:
         return self._disconnected(now, text, gone)
 
     def on_connected(self, now: float) -> list[Effect]:
-        """Another channel was opened: begin anew on that."""
+        """Take that another channel was opened, and begin anew on that."""
         self._schedule.on_connected(now)
         return self._acquire()
 
     def on_connect_failed(self, now: float, text: str, *, gone: bool | None) -> list[Effect]:
-        """No channel could be opened: it is tried again, unless the VM has gone."""
+        """Take that no channel could be opened: that is tried again, unless the VM has gone."""
         return self._disconnected(now, text, gone)
 
     def _disconnected(self, now: float, text: str, gone: bool | None) -> list[Effect]:
@@ -352,8 +352,8 @@ class ThawMachine:
     def _agent_anew(self, now: float) -> list[Effect]:
         if self.stage is ThawStage.RECONNECTING:
             return []  # there is nothing to write to; a new channel begins with a sync
-        # What was written may have died with an agent, or may still run on this one: the answer to
-        # a sync tells.
+        # What was written may be lost with an agent, or may still run on this one: the answer to a
+        # sync tells.
         return self._begin(now, resync=True) if self._waiting else [self._resync()]
 
     def _migrated(self, now: float) -> list[Effect]:

@@ -20,10 +20,10 @@ class ThawPlan:
         clean: the channel is owned and nothing is outstanding on it.
         connected: there is a channel; else one must be opened first.
         ask: thaw only if the agent says frozen, since the thaw hook would run unpaired
-            otherwise (protocol §3.8): after a reset, or where nobody said that it must be done.
+            otherwise (protocol §3.8): after a reset, or where it isn't known to be frozen.
         allowed: what is found frozen may be thawed: it is ours, or a person decided (P4).
         after_reset: the guest was reset, so that nothing can be frozen any more.
-        dead: the VM has gone or shut down: there is nothing to thaw.
+        dead: the VM has gone or shut down, so that there is nothing to thaw.
         command: what a person runs to thaw it after all; empty: by its id.
         freeze_succeeded: the freeze before it was answered, and not with an error. Else its hook
             may have failed, so that an agent that says thawed may still owe the hook of a thaw
@@ -66,8 +66,8 @@ class ThawReport:
         settled: nothing is frozen any more, as far as evidence goes.
         reason: one sentence about how that is known, or why it isn't.
         next: what a person should do now; None if nothing.
-        repeated: a thaw before died with its agent or its channel and may have run: the count may
-            be short of it.
+        repeated: an earlier thaw was lost with its agent or channel, and may have run: what it
+            thawed is not in the count.
         sent: a thaw was sent; only where none was, no count means that nothing had to be thawed.
         stuck: why it isn't settled; None if it is.
         holder: the process that goes on in our place; None if there is none.

@@ -41,53 +41,53 @@ class ThawSchedule:
         self._reconnect_s = 0.0
 
     def on_agent_free(self, now: float) -> None:
-        """The freeze before it was answered, or never will be: the bound counts from here."""
+        """Count the bound from here: no freeze stands before the thaw any more."""
         if not self.agent_is_free:
             self.agent_is_free = True
             self.ends_at = now + self._timeout_s
 
-    def hurry(self, now: float) -> None:
+    def give_up_soon(self, now: float) -> None:
         """Give the agent a moment for its answer, then give up."""
         self.agent_is_free = True
         self.ends_at = min(self.ends_at, now + LAST_CHANCE_S)
 
     def on_sent(self, now: float, *, repeated: bool) -> None:
-        """A thaw was sent.
+        """Take that a thaw was sent.
 
         Args:
             now: the time.
-            repeated: one before it was not answered. Who answers everything but the thaw is not
-                asked in a hurry.
+            repeated: a thaw before it was not answered: then the wait stays as long as it has
+                become.
         """
         if not repeated:
             self._retry_s = FIRST_RETRY_S
         self.retry_at = now + self._retry_s
 
     def on_asked(self, now: float) -> None:
-        """The status was asked."""
+        """Take that the status was asked."""
         self.retry_at = now + FIRST_RETRY_S
 
     def on_retried(self, now: float) -> None:
-        """Another sync is sent: the next wait is twice as long."""
+        """Take that another sync is sent: the next wait is twice as long."""
         self._retry_s = min(self._retry_s * 2, LONGEST_RETRY_S)
         self.retry_at = now + self._retry_s
 
     def retry_at_once(self, now: float) -> None:
-        """The host keeps the guest from answering no more."""
+        """Send again at once: the host does not keep the guest from answering any more."""
         self.retry_at = now
 
     def on_disconnected(self, now: float) -> None:
-        """The channel broke, or could not be opened."""
+        """Take that the channel broke, or could not be opened."""
         self.connect_at = now + self._reconnect_s
         # A socket that takes us and drops us at once is no better than none.
         wait_s = max(2 * self._reconnect_s, FIRST_RECONNECT_S)
         self._reconnect_s = min(wait_s, LONGEST_RECONNECT_S)
 
     def on_connected(self, now: float) -> None:
-        """Another channel was opened."""
+        """Take that another channel was opened."""
         self._retry_s = FIRST_RETRY_S
         self.retry_at = now + FIRST_RETRY_S
 
     def on_synced(self) -> None:
-        """A sync was answered: the channel is as good as new."""
+        """Take that a sync was answered: if the channel breaks now, connect again at once."""
         self._reconnect_s = 0.0

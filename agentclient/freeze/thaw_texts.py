@@ -58,7 +58,11 @@ def thawed(number: int | None, error: str | None) -> str:
 
 
 def nothing_to_thaw(*, reset: bool) -> str:
-    """Return how a thaw ended that was not sent, since the agent says thawed."""
+    """Return why no thaw was sent: the agent says thawed.
+
+    Args:
+        reset: the guest was reset before.
+    """
     why = "the guest was reset: " if reset else ""
     return f"{why}nothing to thaw: the agent says thawed"
 

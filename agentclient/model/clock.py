@@ -1,4 +1,4 @@
-"""The wall clock, with a time zone; what is waited for is counted on the monotonic one instead."""
+"""The wall clock, with a time zone; each wait is counted on the monotonic clock instead."""
 
 from __future__ import annotations
 

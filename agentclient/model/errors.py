@@ -1,6 +1,6 @@
-"""What can go wrong between us and a guest.
+"""The errors: what can go wrong between frostwatch and a guest.
 
-Every message is for a person: which VM, which command, how long, what it means, what to do next.
+Every message is for a person: which VM, which command, how long it took, what it means, what to do.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ class EventKind(StrEnum):
     THAW_SENT = "thaw-sent"  # a thaw was sent
     THAWED = "thawed"  # a thaw was acknowledged
     RUNG = "rung"  # a rung of the rescue ladder is taken: what it does, and its risk
-    CANCELLED = "cancelled"  # somebody asked to stop waiting, and to thaw
+    CANCELLED = "cancelled"  # the operator asked to stop waiting, and to thaw
     NOTE = "note"  # anything else of meaning
     OUTCOME = "outcome"  # the last one for a VM
 

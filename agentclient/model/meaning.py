@@ -1,4 +1,4 @@
-"""What an outcome means: for the copy that somebody wanted to make, and for the guest. Pure.
+"""What an outcome means: for a copy that is made of the disks, and for the guest. Pure.
 
 A copy is *consistent* if all that it holds was frozen and written out while it was made. One that
 is *crash-consistent* looks as after a power cut, if it was made in one moment; that is another
@@ -252,7 +252,7 @@ def with_meaning(outcome: Outcome, vm: Vm, *, final: bool = True, provable: bool
     Args:
         outcome: the freeze's.
         vm: the VM, for the commands.
-        final: it is the last word; else a verdict, whose thaw is still to come.
+        final: it is the final outcome; else a verdict, whose thaw is still to come.
         provable: the journal knows the freeze, so that any frostwatch may thaw it as ours.
     """
     if outcome.meaning is not None:
@@ -315,7 +315,7 @@ def with_freeze(state: VmState, info: FreezeInfo, *, gone: bool = False) -> VmSt
     if gone or info.state is FreezeState.THAWED:
         left = None
         if state.left_frozen and last is not None:
-            last = thawed_later(last)  # nobody needs to thaw it any more
+            last = thawed_later(last)  # it needs no thaw any more
     return state._replace(freeze=info, last=last, left=left)
 
 

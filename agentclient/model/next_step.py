@@ -140,7 +140,7 @@ def case_of(outcome: Outcome, *, final: bool) -> str:
 
     Args:
         outcome: a freeze's.
-        final: it is the last word; else a verdict, whose thaw is still to come.
+        final: it is the final outcome; else a verdict, whose thaw is still to come.
     """
     if final and outcome.apart and outcome.kind in (OutcomeKind.VERIFIED, OutcomeKind.UNVERIFIED):
         return APART

@@ -80,7 +80,7 @@ class Outcome(NamedTuple):
         not_covered: the file systems of kinds that can't freeze.
         next: what a person should do now; None if nothing.
         settled: everything that had to be thawed is known to be thawed.
-        stuck: why it is not settled; None if it is, or nobody knows.
+        stuck: why it is not settled; None if it is, or if that isn't known.
         holder: the process that goes on to thaw it when we have left; None if there is none.
         queued: the freeze is not known to have run: an agent that wakes up may run it yet.
         meaning: what it means; None until `agentclient.model.meaning` has added it.
@@ -118,7 +118,7 @@ class ThawOutcome:
         reason: one sentence for a person.
         seconds: how long it took.
         next: what a person should do now; None if nothing.
-        stuck: why something may be frozen still; None if nothing is, or nobody knows.
+        stuck: why something may still be frozen; None if nothing is, or if that isn't known.
         meaning: what it means; None until `agentclient.model.meaning` has added it.
     """
 

@@ -18,8 +18,8 @@ DEFAULT_MAXIMUM_HOLD_S = DEFAULT_POLICY.maximum_hold_s
 class Schedule:
     """How long a freeze is waited for; all times in seconds (protocol §4).
 
-    A shorter first timeout would stuff probes into an agent that is still busy, so the first step
-    is as long as the others and the probes only begin after it.
+    A shorter first timeout would queue probes at an agent that is still busy. So the first step is
+    as long as the others, and the probes begin after it.
 
     Attributes:
         first_timeout_s: how long the freeze alone is waited for.
@@ -127,7 +127,7 @@ class Instruction(StrEnum):
 
     CANCEL = "cancel"  # stop waiting, and thaw as soon as the agent answers
     END_HOLD = "end hold"  # the window has served its purpose: thaw now
-    GIVE_UP = "give up"  # leave at once, and say loudly what is left to do
+    GIVE_UP = "give up"  # leave at once, and tell the operator what is left to do
 
 
 @dataclass(frozen=True, slots=True)

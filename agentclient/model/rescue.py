@@ -1,8 +1,8 @@
-"""The words of a rescue: the ladder's rungs, what each is called, and how one can end.
+"""A rescue: the ladder's rungs, how each is taken, and what it can find.
 
-A rescue is for a guest that is frozen while its agent is dead or silent. Each rung is gentler than
-the one above it; nothing is climbed without a person (P4), but for the first two on a window that
-is provably ours.
+A rescue is for a guest that is frozen while its agent has ended or is silent. Each rung does less
+to the guest than the one above it. A person decides each (P4), but for the first two on a window
+that is provably ours.
 """
 
 from __future__ import annotations
@@ -54,9 +54,10 @@ BY_ITSELF: Final = frozenset({Rung.CONNECT, Rung.THAW})
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A rung that somebody has decided to take.
+    """A rung that is to be taken.
 
     Attributes:
+        rung: which one.
         means: how SysRq is sent, by key unless it is said; None for the other rungs.
         serial: the label of the guest's console; None for the only serial port.
         name: the VM's name as a person has typed it; without it nothing is reset.
@@ -73,7 +74,7 @@ class Step:
 
     @property
     def around_the_agent(self) -> bool:
-        """Whether it needs no agent, and goes round whoever holds its channel."""
+        """Whether it needs neither the agent nor its channel, which another client may hold."""
         return self.rung in (Rung.SYSRQ, Rung.RESET)
 
 

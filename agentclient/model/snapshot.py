@@ -82,7 +82,7 @@ class FreezeInfo(NamedTuple):
 
 
 class LeftBy(NamedTuple):
-    """Who has left a guest that may be frozen: a frostwatch that died, or could not thaw it.
+    """Who has left a guest that may be frozen: a frostwatch that ended, or could not thaw it.
 
     Attributes:
         window: its window in the journal.
@@ -101,10 +101,11 @@ class LeftBy(NamedTuple):
 
 
 class HeldBy(NamedTuple):
-    """Whom a guest is in the hands of: another frostwatch, which freezes, holds or thaws it now.
+    """Another frostwatch that freezes, holds or thaws a guest now.
 
     Attributes:
-        pid: the process that was asked for it, and `user` whose that is.
+        pid: the process that was asked for it.
+        user: who runs that process.
         state: what it has made of the guest's file systems; None before anything is sent, or where
             that isn't known.
         since: when that began.
@@ -125,11 +126,11 @@ class HeldBy(NamedTuple):
 
     @property
     def who(self) -> str:
-        """Who it is: the user and the process."""
+        """The user and the process, in words."""
         return f"{self.user} (pid {self.pid})"
 
     def is_waited_for(self, us: int) -> bool:
-        """Whether who asks for a thaw waits for this one: it thaws by itself, as soon as it can.
+        """Return whether a thaw that is asked for waits for this frostwatch, which thaws anyway.
 
         Args:
             us: our own process. What we could not thaw, our holder thaws.
@@ -199,7 +200,7 @@ class VmState(NamedTuple):
         file_systems: as the guest last reported them; empty if never asked.
         file_systems_at: when that was (wall clock).
         trouble: one sentence about what keeps us from seeing this VM, None if nothing.
-        left: whose freeze may stand there, by the journal; None if nobody's.
+        left: who has left it frozen, by the journal; None if that is not known of anybody.
         held_by: which other frostwatch is at work on it; None if none is known.
         present: False once its source does not list it any more.
         version: the fleet's version at which this state was written.
@@ -232,7 +233,7 @@ class VmState(NamedTuple):
 
     @property
     def left_by(self) -> LeftBy | None:
-        """Who has left it frozen, as its agent says; None if it is not, or nobody provably has."""
+        """Who has left it frozen, where its agent says frozen; None if that is not proven."""
         seen = self.freeze.state is FreezeState.FROZEN and not self.freeze.foreign
         return self.left if seen and self.progress is None else None
 

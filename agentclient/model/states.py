@@ -1,6 +1,6 @@
-"""The closed lists of words for everything that a VM, an agent or a freeze can be.
+"""The closed lists of states: all that a VM, an agent, a freeze or an outcome can be.
 
-Screen, JSON and documents use these and no others.
+Screen, JSON and documents use these words and no others.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ class Stuck(StrEnum):
     CHANNEL = "channel"  # the channel to the agent broke, and could not be renewed
     MIGRATED = "migrated"
     PANICKED = "panicked"
-    FAILED = "failed"  # frostwatch itself failed, or left in a hurry
+    FAILED = "failed"  # frostwatch itself failed, or left before the thaw was acknowledged
 
 
 class EvidenceResult(StrEnum):
@@ -184,7 +184,7 @@ class WindowState(StrEnum):
 
     OPEN = "open"  # its process, or the holder of it, is at work on it
     CLOSED = "closed"  # it has ended
-    LEFT = "left"  # its process has died before its end
+    LEFT = "left"  # its process has ended before it
 
 
 class Level(StrEnum):

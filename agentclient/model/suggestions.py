@@ -1,4 +1,4 @@
-"""What somebody may have meant who has mistyped a name."""
+"""Names that a mistyped name may stand for."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ from collections.abc import Iterable
 
 from agentclient.model.text import printable
 
-# So many names are a help.
+# More names than these help nobody.
 _MOST = 3
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return a question in parentheses, with a blank before it; empty if nothing is alike."""
-    from difflib import get_close_matches  # noqa: PLC0415 - for whoever has mistyped alone
+    """Return a question in parentheses, with a blank before it; empty if no name is alike.
+
+    Args:
+        word: what was typed.
+        known: the names that there are.
+    """
+    from difflib import get_close_matches  # noqa: PLC0415 - only for a mistyped name
 
     names = get_close_matches(word, list(known), _MOST, 0.6)
     said = " or ".join(printable(name, 80) for name in names)

@@ -1,7 +1,7 @@
 """Strings from outside made printable.
 
 A guest chooses its error texts, mount points and versions; a host's administrator its VM names.
-None of them may move the cursor, colour the screen, reorder a line or fill it.
+None of them may move the cursor, colour the screen, reorder a line or fill it (P7).
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ class Process(NamedTuple):
 
 
 class Peer(NamedTuple):
-    """Who must listen on a VM's sockets: nobody else is written to (P10).
+    """Who must listen on a VM's sockets: nothing is written to anybody else (P10).
 
     Attributes:
         process: its QEMU; None if only the user is known.
@@ -121,5 +121,5 @@ class Vm(NamedTuple):
 
     @property
     def source(self) -> str:
-        """The source's word: ``qemu``, ``socket`` and so on."""
+        """The source's name: ``qemu``, ``socket`` and so on."""
         return self.id.source

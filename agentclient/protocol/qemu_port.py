@@ -24,8 +24,9 @@ class Chardev:
     """One entry of ``query-chardev``.
 
     Attributes:
+        label: its id.
+        filename: where it leads, as QEMU describes it.
         open: the frontend is open: for a virtserialport, an agent runs in the guest.
-        client: a client is attached on the host.
     """
 
     label: str

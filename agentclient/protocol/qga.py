@@ -1,13 +1,13 @@
-"""The agent's wire: bytes in, replies out. No socket and no clock in here.
+"""The agent's wire: bytes in, events out. No socket and no clock in here.
 
-Every rule of protocol §1.1, §1.2 and §2 has its home in this file and the three beside it
+Every rule of protocol §1.1, §1.2 and §2 is kept in this file and the three beside it
 (`qga_lines`: framing; `qga_requests`: what is not answered yet; `qga_events`: what is handed out):
 
 - nothing but a sync is written until a sync was answered: only that proves that the channel is
   ours (§1.2);
 - a sync is 0xFF and ``guest-sync-delimited`` with a fresh random id; everything that comes before
-  0xFF and a reply with that id was meant for somebody else, or is an answer that we still wait
-  for (§2.1, §2.2);
+  0xFF and a reply with that id answers another client, or is an answer that we still wait for
+  (§2.1, §2.2);
 - any other 0xFF is a byte of its line: a guest's error texts need not be UTF-8;
 - requests carry an id only for agents that are known to take one (§2.4); an answer without an id
   to the only request in flight is its answer;
@@ -44,20 +44,20 @@ from agentclient.protocol.qga_lines import (
 from agentclient.protocol.qga_requests import Request, Requests
 
 LARGEST_ID: Final = 2**53
-# How many dropped lines one feed tells singly.
+# So many dropped lines of one feed are told one by one.
 MOST_DROPS: Final = 100
 # So many bytes that answer nothing, in a row, are a flood; a short line costs as much as this many.
 MOST_NOISE: Final = 8 * 1024 * 1024
 NOISE_OF_A_LINE: Final = 256
-# The least seconds between two reads of a channel on which nothing but noise comes.
+# The shortest pause between two reads of a channel on which nothing but noise comes.
 LEAST_PAUSE_S: Final = 0.05
 _MOST_REFUSALS: Final = 8
-# Of the time that reading noise takes, this many times is spent on not reading it.
+# The pause is this many times as long as the read before it took.
 _PAUSES: Final = 9
 
 
 def pause_s(took_s: float) -> float:
-    """Return for how many seconds a noisy channel should not be read: it must keep nobody busy.
+    """Return for how many seconds a noisy channel should not be read, to leave the CPU to others.
 
     Args:
         took_s: seconds that reading it took just now.
@@ -66,7 +66,7 @@ def pause_s(took_s: float) -> float:
 
 
 class NotSynced(Exception):
-    """A request was to be written before the channel was known to be ours: a bug of the caller."""
+    """The caller asked for a request before a sync was answered: a bug of the caller (§1.2)."""
 
 
 def random_id() -> int:
@@ -117,7 +117,7 @@ class AgentWire:
 
     @property
     def overlong(self) -> str | None:
-        """What is wrong with the line that is coming just now: it is too long; None if it isn't."""
+        """Why the line that has begun is dropped: it is too long. None if it is not."""
         if not self._lines.overlong:
             return None
         return f"a line of {self._lines.length} bytes and more (limit {self._max_line})"
@@ -129,9 +129,9 @@ class AgentWire:
 
     @property
     def flood(self) -> str | None:
-        """What is wrong with a channel of ours that is `noisy`; None if it is not ours, or quiet.
+        """What comes instead of answers, where the channel is ours and `noisy`; else None.
 
-        On one that is not proven to be ours it may be what others have left.
+        On a channel that is not proven to be ours it may be what other clients have left.
         """
         if not self.owned or not self.noisy:
             return None
@@ -200,7 +200,7 @@ class AgentWire:
         return encoded(body)
 
     def feed(self, data: bytes) -> list[WireEvent]:
-        """Take bytes that came, and return what they mean."""
+        """Take bytes that came, and return the events that they complete, in order."""
         events: list[WireEvent] = []
         for line in self._lines.feed(data):
             self._take(line, events)

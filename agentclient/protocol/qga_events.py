@@ -48,7 +48,7 @@ class Dropped:
 
     Attributes:
         text: what it was, for the log.
-        violation: it breaks the protocol's rules, and is not just a rest of another client's.
+        violation: it breaks the protocol's rules, and can't be what another client has left.
     """
 
     text: str

@@ -13,7 +13,7 @@ from agentclient.model.text import printable
 _MOST_FILE_SYSTEMS: Final = 4096
 _MOST_DISKS: Final = 4096
 _MOST_COUNTED: Final = 2**31 - 1  # an agent counts in an int of C
-# A path on Linux has 4,096 bytes at the most, but lists of such paths would fill the memory.
+# A path on Linux has up to 4,096 bytes, but lists of such paths would fill the memory.
 _LONGEST_PATH: Final = 1024
 _LONGEST_NAME: Final = 240
 
@@ -41,7 +41,7 @@ class FileSystemList:
         file_systems: the entries that can be read, safe to show, in the agent's order.
         devices: the devices and disks that they are on, as ``guest-get-disks`` names them.
         addresses: one for each disk that they are on.
-        problem: why the list can't be relied on to be whole; None if it can.
+        problem: why the list may not be whole; None if it is.
     """
 
     file_systems: tuple[FileSystem, ...]

@@ -1,7 +1,7 @@
 """QMP's wire: bytes in, replies and events out. No socket and no clock in here.
 
-QEMU's monitor is trusted more than a guest, but what it repeats (paths, names) is not, so that
-callers make every string printable before they show it.
+QEMU's monitor is trusted more than a guest. The strings that it repeats (paths, names) are not:
+callers make each printable before they show it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 DEFAULT_MAX_LINE: Final = 16 * 1024 * 1024
-# Its `raw_decode` is a third of `json.loads`: five messages for each visit to a monitor.
+# Its `raw_decode` takes a third of the time of `json.loads`; a visit reads five messages.
 _DECODER: Final = json.JSONDecoder()
 
 
@@ -22,7 +22,11 @@ class QmpViolation(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Greeting:
-    """The monitor is ours: it greets only the client that it serves."""
+    """The monitor serves us: it greets only the client that it serves.
+
+    Attributes:
+        version: QEMU's major, minor and micro number; zeros if they can't be read.
+    """
 
     version: tuple[int, int, int]
 
@@ -56,7 +60,13 @@ QmpMessage = Greeting | QmpReply | QmpFailure | QmpEvent
 
 
 def qmp_command(ticket: int, command: str, arguments: Mapping[str, object] | None = None) -> bytes:
-    """Return the bytes of a command that `ticket` names."""
+    """Return the bytes of a command.
+
+    Args:
+        ticket: the caller's number for it; the reply repeats it.
+        command: its name.
+        arguments: its arguments.
+    """
     if not arguments:  # most have none, and are sent a thousand times in a second
         return b'{"execute":"%s","id":%d}\n' % (command.encode(), ticket)
     body: dict[str, object] = {"execute": command, "id": ticket, "arguments": dict(arguments)}
