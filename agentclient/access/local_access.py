@@ -253,4 +253,5 @@ def _reached_otherwise(old: Vm, new: Vm) -> bool:
 
 def _reached(vm: Vm) -> tuple[object, ...]:
     """Return how a VM is reached."""
-    return (vm.agent, vm.monitor, vm.process, vm.peer, vm.monitor_peer, vm.sockets, vm.no_monitor)
+    sockets = (vm.agent, vm.monitor, vm.peer, vm.monitor_peer, vm.sockets, vm.no_monitor)
+    return (vm.process, vm.identity, *sockets)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, runtime_checkable
 
 from agentclient.model.states import Transport
-from agentclient.model.vm import EXPLICIT_SOURCE, AgentChannel, Vm, VmId
+from agentclient.model.vm import EXPLICIT_SOURCE, AgentChannel, Identity, Vm, VmId
 
 if TYPE_CHECKING:
     from agentclient.access.local_access import LocalAccess, Opener
@@ -84,6 +84,12 @@ class Backend(Protocol):
         Args:
             of: the VM that has migrated, of this backend or of another one.
             uuid: its UUID.
+        """
+
+    def has_ended(self, identity: Identity) -> bool | None:
+        """Return whether a start of a VM has ended: True and False are proven, None: not known.
+
+        It answers at once, by what it has seen last: nothing is asked, and nobody waits.
         """
 
     def abilities(self) -> Abilities:
@@ -186,6 +192,9 @@ def _enriched(winner: Vm, other: Vm) -> Vm:
         locked_by=winner.locked_by or other.locked_by,
         freeze_disabled=winner.freeze_disabled or disabled,
         selectors=winner.selectors or other.selectors,
+        instance=winner.instance or other.instance,
+        uuid=winner.uuid or other.uuid,
+        incoming=winner.incoming or other.incoming,
     )
 
 

@@ -17,7 +17,15 @@ from agentclient.backends.socket_check import check_socket, is_libvirts_path
 from agentclient.model.errors import BadInput
 from agentclient.model.states import Transport
 from agentclient.model.text import printable
-from agentclient.model.vm import EXPLICIT_SOURCE, AgentChannel, MonitorChannel, Peer, Vm, VmId
+from agentclient.model.vm import (
+    EXPLICIT_SOURCE,
+    AgentChannel,
+    Identity,
+    MonitorChannel,
+    Peer,
+    Vm,
+    VmId,
+)
 
 _KEYS = ("name", "agent", "monitor", "monitor-ours", "transport")
 _T = TypeVar("_T")
@@ -109,6 +117,10 @@ class ExplicitBackend:
 
     def successor(self, of: LocalAccess, uuid: str) -> Vm | None:  # noqa: ARG002
         """Return None: who has taken a VM is found among all of this host, not among the named."""
+        return None
+
+    def has_ended(self, identity: Identity) -> bool | None:  # noqa: ARG002
+        """Return None: it has no word for a VM's start; its process tells that."""
         return None
 
     def abilities(self) -> Abilities:

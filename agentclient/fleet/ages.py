@@ -85,6 +85,7 @@ def _entry(state: VmState, now: datetime) -> dict[str, object]:
     since = state.freeze.since or now
     return {
         "process": _process(state),
+        "instance": state.vm.instance,
         "state": str(state.freeze.state),
         "foreign": state.freeze.foreign,
         "since": since.isoformat(),
@@ -100,7 +101,7 @@ def _process(state: VmState) -> list[int] | None:
 def _since(entry: Mapping[str, object], state: VmState) -> datetime | None:
     """Return since when the VM is in its state, if the entry speaks of the same VM and state."""
     here = _entry(state, datetime.min)
-    if any(entry.get(key) != here[key] for key in ("process", "state", "foreign")):
+    if any(entry.get(key) != here[key] for key in ("process", "instance", "state", "foreign")):
         return None
     return _time(entry.get("since"))
 

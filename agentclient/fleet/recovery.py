@@ -6,18 +6,19 @@ here is decided by the journal as it is at that moment, since other processes wr
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from agentclient.fleet.store import Fleet
 from agentclient.journal import rows
 from agentclient.journal.elsewhere import held_by
-from agentclient.journal.left import STANDING, close_over, match
+from agentclient.journal.left import STANDING, Over, close_over, has_taken, match, standing
 from agentclient.journal.writer import PATIENCE_S, Journal
 from agentclient.model.clock import now
 from agentclient.model.json_contract import rfc3339
 from agentclient.model.snapshot import HeldBy, LeftBy, VmState
 from agentclient.model.states import FreezeState
-from agentclient.model.vm import Vm
+from agentclient.model.vm import Identity, Vm
 
 # Who lists VMs may wait longer for the journal than who freezes or thaws.
 LIST_S: Final = 2.0
@@ -29,19 +30,28 @@ class Recovery:
 
     Args:
         journal: where windows stand.
+        ended: whether a start of a VM has ended, as its backend knows it.
     """
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, ended: Callable[[Identity], bool | None]) -> None:
         self._journal = journal
+        self._standing = standing(ended)
 
-    def look(self, fleet: Fleet) -> None:
-        """Take over from the journal which VMs may be frozen by us; nothing if it can't tell."""
-        found = self._journal.ask(STANDING, LIST_S)
+    def look(self, fleet: Fleet, *, all_seen: bool = True) -> None:
+        """Take over from the journal which VMs may be frozen by us; nothing if it can't tell.
+
+        Args:
+            fleet: where it is written.
+            all_seen: every VM of this host is in the fleet: one that is not there has not taken
+                a guest that migrated.
+        """
+        found = self._journal.ask(self._standing, LIST_S)
         if found is None:
             return
-        if found.over:
-            at = rfc3339(fleet.wall()) or ""
-            self._journal.put(close_over(found.over, at))
+        vms = [state.vm for state in fleet.states()]
+        over = tuple(one for one in found.over if _is_over(one, vms, all_seen=all_seen))
+        if over:
+            self._journal.put(close_over(over, rfc3339(fleet.wall()) or ""))
         for state in fleet.states():
             held = held_by(state.vm, found.others)
             seen_alone = state.held_by is not None and state.held_by.window is None
@@ -62,6 +72,12 @@ class Recovery:
             return
         at = rfc3339(after.agent.seen_at) or ""
         self._journal.put(rows.close(left.window, FOUND_THAWED, at, settled=True))
+
+
+def _is_over(one: Over, vms: Sequence[Vm], *, all_seen: bool) -> bool:
+    """Return whether a window is over, since no VM here can have taken its guest."""
+    left = one.left
+    return left is None or (all_seen and not any(has_taken(vm, left) for vm in vms))
 
 
 def held_now(journal: Journal, vm: Vm) -> HeldBy | None:

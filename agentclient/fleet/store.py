@@ -120,7 +120,7 @@ class Fleet:
         with self._lock:
             for vm_id, vm in listed.items():
                 old = self._states.get(vm_id)
-                if old is None or (old.progress is None and old.vm.process != vm.process):
+                if old is None or (old.progress is None and _start(old.vm) != _start(vm)):
                     self._write(VmState(vm))
                     self._removed.pop(vm_id, None)
                 elif old.vm != vm or not old.present:
@@ -243,6 +243,11 @@ class FleetReader:
     def _set_aside(self, state: VmState) -> None:
         """Keep a state whose words are over, as long as they are those that were told."""
         self._before.setdefault(state.id, state)
+
+
+def _start(vm: Vm) -> tuple[object, ...]:
+    """Return what tells one start of a VM from the next, as far as its source knows it."""
+    return vm.process, vm.instance
 
 
 def _is_called(vm: Vm, name: str) -> bool:

@@ -21,7 +21,7 @@ from agentclient.fleet.discovery import Discovery
 from agentclient.fleet.store import Fleet
 from agentclient.model.policy import DEFAULT_POLICY
 from agentclient.model.text import printable
-from agentclient.model.vm import VmId
+from agentclient.model.vm import Identity, VmId
 
 if TYPE_CHECKING:
     from agentclient.fleet.poller import Visits
@@ -103,7 +103,7 @@ class Watcher:
             if self._made_recovery is None and self._journal is not None:
                 from agentclient.fleet.recovery import Recovery  # noqa: PLC0415 - see `list_first`
 
-                self._made_recovery = Recovery(self._journal)
+                self._made_recovery = Recovery(self._journal, self._has_ended)
             return self._made_recovery
 
     def _visits(self) -> Visits:
@@ -210,7 +210,19 @@ class Watcher:
     def _recover(self) -> None:
         recovery = self._recovery()
         if recovery is not None:
-            recovery.look(self._fleet)
+            recovery.look(self._fleet, all_seen=self._all_seen())
+
+    def _all_seen(self) -> bool:
+        """Return whether every VM of this host is listed, as far as that can be told."""
+        return all(each.known for each in self.discoveries) and any(
+            each.backend.abilities().processes for each in self.discoveries
+        )
+
+    def _has_ended(self, identity: Identity) -> bool | None:
+        """Return whether a start of a VM has ended, as its backend knows it."""
+        backends = [each.backend for each in self.discoveries]
+        found = (one for one in backends if one.name == identity.source)
+        return next((one.has_ended(identity) for one in found), None)
 
     def _check_journal(self) -> None:
         recovery = self._recovery()

@@ -10,12 +10,12 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from agentclient.journal.clock import since_boot
-from agentclient.journal.identity import is_dead, socket_of
+from agentclient.journal.identity import is_dead, is_here, socket_of
 from agentclient.journal.rows import from_identity
 from agentclient.model.request import Schedule
 from agentclient.model.snapshot import HeldBy
 from agentclient.model.states import FreezeState, WindowKind
-from agentclient.model.vm import Process, Vm
+from agentclient.model.vm import Identity, Process, Vm
 
 if TYPE_CHECKING:
     from agentclient.journal.storage.database import Row
@@ -29,11 +29,13 @@ class Elsewhere:
         socket: what tells its agent's socket from a later one (`agentclient.journal.identity`).
         process: its QEMU, where that was known.
         by: who is at work on it.
+        identity: the start of the VM, where its source has a word for that.
     """
 
     socket: str | None
     process: Process | None
     by: HeldBy
+    identity: Identity | None = None
 
 
 def elsewhere(row: Row) -> Elsewhere | None:
@@ -62,7 +64,15 @@ def elsewhere(row: Row) -> Elsewhere | None:
         ended=not writer,
         window=row["id"],
     )
-    return Elsewhere(row["socket"], process, by)
+    return Elsewhere(row["socket"], process, by, identity_of(row))
+
+
+def identity_of(row: Row) -> Identity | None:
+    """Return which start of a VM a window is about; None if its source had no word for that."""
+    host, instance = row.get("vm_host"), row.get("instance")
+    if instance is None or not (host or is_here(from_identity(row["host"]))):
+        return None
+    return Identity(*map(from_identity, (row["source"], host or "", instance)))
 
 
 def _lives(row: Row, pid: str, ticks: str) -> bool:
@@ -74,10 +84,19 @@ def held_by(vm: Vm, found: Iterable[Elsewhere]) -> HeldBy | None:
     """Return which other frostwatch is at work on a VM; None if none is known."""
     socket = socket_of(vm)
     for one in found:
-        known = one.process is not None and vm.process is not None
-        if one.process == vm.process if known else socket is not None and one.socket == socket:
+        if _is_same(vm, socket, one):
             return one.by
     return None
+
+
+def _is_same(vm: Vm, socket: str | None, one: Elsewhere) -> bool:
+    if one.identity is not None and vm.identity is not None:
+        return one.identity == vm.identity
+    if vm.id.host:
+        return False  # whoever lives here is at work on a VM of this host
+    if one.process is not None and vm.process is not None:
+        return one.process == vm.process
+    return socket is not None and one.socket == socket
 
 
 _BEGAN: Final[Mapping[FreezeState, str]] = {

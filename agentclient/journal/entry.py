@@ -77,16 +77,19 @@ class Entry:
         self._told_late = False
         self._begin(vm, request)
 
-    def armed(self, process: Process | None = None) -> Reference:
+    def armed(self, process: Process | None = None, uuid: str | None = None) -> Reference:
         """The freeze is about to be sent: wait a moment until that stands in the file.
 
         Args:
             process: the QEMU that listens there, where the kernel has told it.
+            uuid: the machine's, where its monitor has told it.
         """
         when = Moment(_written(wall_now()), self._seconds())
         statements = rows.mark(self.key, "armed", when)
         if process is not None:
             statements += rows.served_by(self.key, process)
+        if uuid is not None:
+            statements += rows.set_uuid(self.key, uuid)
         if not self._journal.write(statements):
             slow = f"the journal has not answered within {PATIENCE_S:g} s"
             self.unrecorded = f"{self._journal.problem or slow}; {WITHOUT}"

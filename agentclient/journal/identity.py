@@ -75,7 +75,7 @@ def is_dead(process: Process, host: str, boot: str) -> bool | None:
         host: the name of the host that it ran on.
         boot: the boot that it ran in.
     """
-    if host != socket.gethostname():
+    if not is_here(host):
         return None  # the file is shared with another host
     here = boot_id()
     if not here or not boot:
@@ -85,6 +85,11 @@ def is_dead(process: Process, host: str, boot: str) -> bool | None:
     if process.start_ticks == _NOT_KNOWN and (PROC / str(process.pid)).exists():
         return None  # whoever has its pid now may be itself
     return is_gone(process)
+
+
+def is_here(host: str) -> bool:
+    """Return whether this is the host of a name: another one may share the file."""
+    return host == socket.gethostname()
 
 
 def socket_of(vm: Vm) -> str | None:

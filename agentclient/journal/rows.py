@@ -104,6 +104,10 @@ def insert(
         "agent": identity(str(vm.agent.path)) if vm.agent else None,
         "monitor": identity(str(vm.monitor.path)) if vm.monitor else None,
         "socket": socket_of(vm),
+        "vm_host": identity(vm.id.host),
+        "instance": identity(vm.instance) if vm.instance is not None else None,
+        "uuid": vm.uuid,
+        "incoming": int(vm.incoming),
         "request": as_json(request, LONGEST_PATH, MOST_PATHS),
         "uid": who.uid,
         "user": plain(who.user),
@@ -220,6 +224,12 @@ def served_by(ref: Ref, process: Process) -> list[Statement]:
         f" vm_pid = coalesce(vm_pid, ?) WHERE {_is(ref)}"
     )
     return [(text, (process.start_ticks, process.pid, ref))]
+
+
+def set_uuid(ref: Ref, uuid: str) -> list[Statement]:
+    """Write which machine a window is about, where its source did not know."""
+    text = f"UPDATE windows SET uuid = coalesce(uuid, ?) WHERE {_is(ref)}"  # noqa: S608 - as above
+    return [(text, (plain(uuid), ref))]
 
 
 def check(at: str) -> list[Statement]:

@@ -19,13 +19,33 @@ DRILL_SOURCE: Final = "drill"
 
 
 class VmId(NamedTuple):
-    """A VM's identity: its source and its name there, unique within this console."""
+    """What a VM is called: its source and its name there, unique within this console.
+
+    Attributes:
+        host: the host that it runs on; empty for this one.
+    """
 
     source: str
     name: str
+    host: str = ""
 
     def __str__(self) -> str:
-        return f"{self.source}:{self.name}"
+        where = f"{self.host}/" if self.host else ""
+        return f"{self.source}:{where}{self.name}"
+
+
+class Identity(NamedTuple):
+    """One start of a VM, told from its next one and from a VM of another host.
+
+    Attributes:
+        source: whose words `instance` is in.
+        host: the host that it runs on; empty for this one.
+        instance: a word of its source's own, to be compared and kept, and read by nobody else.
+    """
+
+    source: str
+    host: str
+    instance: str
 
 
 class Process(NamedTuple):
@@ -95,6 +115,10 @@ class Vm(NamedTuple):
         selectors: what it can be called as well, now and after its next start: VMID, UUID, …
         namesakes: others of its name, which don't run.
         policy: what the operator has set for it; None where there are no settings.
+        instance: what tells this start of it from the next one, in a word of its source's; None
+            where its process or its sockets tell that, or nothing does.
+        uuid: the machine's UUID, which it keeps where it migrates to; None if that isn't known.
+        incoming: it was started to take a VM that migrates.
     """
 
     id: VmId
@@ -113,6 +137,9 @@ class Vm(NamedTuple):
     selectors: tuple[str, ...] = ()
     namesakes: tuple[str, ...] = ()
     policy: VmPolicy | None = None
+    instance: str | None = None
+    uuid: str | None = None
+    incoming: bool = False
 
     @property
     def name(self) -> str:
@@ -123,3 +150,10 @@ class Vm(NamedTuple):
     def source(self) -> str:
         """The source's name: ``qemu``, ``socket`` and so on."""
         return self.id.source
+
+    @property
+    def identity(self) -> Identity | None:
+        """Which start of the VM it is, where its source has a word for that; else None."""
+        if self.instance is None:
+            return None
+        return Identity(self.id.source, self.id.host, self.instance)

@@ -225,7 +225,7 @@ class FreezeOperation(Operation[Outcome]):
         """Have it written down that the freeze is about to be sent; tell if it is not."""
         if self.context.entry is None:
             return None
-        window = self.context.entry.armed(server_of(channel).process)
+        window = self.context.entry.armed(server_of(channel).process, self._uuid)
         if self.context.entry.unrecorded is not None:
             self._reporter.tell(Tell(EventKind.NOTE, Level.WARNING, self.context.entry.unrecorded))
         return window

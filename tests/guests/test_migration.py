@@ -10,14 +10,26 @@ from pathlib import Path
 
 import pytest
 
+from agentclient.access.local_access import AccessPool
+from agentclient.backends.qemu.backend import QemuBackend
+from agentclient.fleet.store import Fleet
+from agentclient.fleet.watcher import Watcher
+from agentclient.journal.writer import Journal
 from agentclient.model.events import EventKind
+from agentclient.model.outcome import ThawOutcome
+from agentclient.model.snapshot import LeftBy
 from agentclient.model.states import Cause, RunState
+from agentclient.model.vm import Vm
+from agentclient.operations.manager import Operations
+from tests.guests.command import Frostwatch, Json, kill_holder_and_console
 from tests.guests.conftest import Boot
 from tests.guests.freezing import Operator
 from tests.guests.lab import Guest
 from tests.guests.lab.shell import wait_until
 
 OWN = ("qga.sock", "qmp.sock", "lab-qmp.sock", "shell.sock", "console.sock", "console.log")
+# What is told stands in the journal a moment later: nobody waits for the disk.
+WRITTEN_S = 0.2
 UUID = "8d5c1f5e-3a52-4f0c-9d8e-0b6c6f1f7a11"
 
 
@@ -95,3 +107,55 @@ def test_a_guest_that_has_left_this_host_is_told_at_once(guest: Guest, tmp_path:
         thaw = operator.thaw(foreign=True).thaw_outcome()
         assert not thaw.ok
         assert "migrated away" in thaw.reason
+
+
+class Only(QemuBackend):
+    """The QEMUs of a UUID: the guests of other tests are not visited."""
+
+    def list_vms(self) -> list[Vm]:
+        return [one for one in super().list_vms() if one.uuid == UUID]
+
+
+def test_the_next_frostwatch_finds_by_its_uuid_what_was_left_and_migrated(
+    guest: Guest, tmp_path: Path
+) -> None:
+    frostwatch = Frostwatch(guest)
+    with target_of(guest, tmp_path) as incoming:
+        child = frostwatch.freeze_until("held", "--hold", "100")
+        time.sleep(WRITTEN_S)
+        kill_holder_and_console(child.pid)
+        child.wait()
+        migrate(guest, incoming)
+        guest.kill_qemu()
+        frostwatch.run("list")  # it sees nothing but the VM that has gone
+        (window,) = history(frostwatch)
+        assert (window["state"], window["settled"]) == ("left", False), "nobody knows its end"
+        found = find_and_thaw()
+        assert found.pid == child.pid
+        thaw, window = history(frostwatch)
+        assert (thaw["thaw"]["ok"], thaw["thaw"]["thawed"]) == (True, 1)
+        assert (window["state"], window["settled"]) == ("closed", True)
+    frostwatch.close()
+
+
+def history(frostwatch: Frostwatch) -> list[Json]:
+    """Return all windows of the test, the newest first."""
+    return frostwatch.run("history")[1]
+
+
+def find_and_thaw() -> LeftBy:
+    """Look as the next frostwatch would; thaw what is provably ours, and return whose it was."""
+    fleet, links, journal = Fleet(), AccessPool(), Journal()
+    watcher = Watcher(fleet, links, [Only()], journal=journal)
+    watcher.visit_all(10.0)
+    (state,) = fleet.states()
+    assert state.left_by is not None
+    operations = Operations(fleet, links, journal=journal)
+    outcome = operations.thaw(state.vm, foreign=False).wait(30.0)
+    assert isinstance(outcome, ThawOutcome)
+    assert outcome.ok
+    operations.stop(1.0)
+    watcher.stop()
+    links.close()
+    journal.close()
+    return state.left_by

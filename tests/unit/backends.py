@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from agentclient.access.local_access import LocalAccess, Opener, connect
 from agentclient.backends.base import Abilities, Note
-from agentclient.model.vm import Vm, VmId
+from agentclient.model.vm import Identity, Vm, VmId
 
 
 class FakeBackend:
@@ -41,6 +41,9 @@ class FakeBackend:
         return connect(vm, opener)
 
     def successor(self, of: LocalAccess, uuid: str) -> Vm | None:
+        return None
+
+    def has_ended(self, identity: Identity) -> bool | None:
         return None
 
     def abilities(self) -> Abilities:

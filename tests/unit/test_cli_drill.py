@@ -12,7 +12,7 @@ from agentclient.access.local_access import LocalAccess, Opener, connect
 from agentclient.backends.base import Abilities, Note
 from agentclient.backends.drill.plan import plan
 from agentclient.backends.drill.size import DEFAULT_GUESTS
-from agentclient.model.vm import Vm, VmId
+from agentclient.model.vm import Identity, Vm, VmId
 from tests.unit.cli_fakes import World, world
 from tui.cli.options import Options, spelled_out
 from tui.main import run
@@ -36,6 +36,9 @@ class OtherSource:
         return connect(vm, opener)
 
     def successor(self, of: LocalAccess, uuid: str) -> Vm | None:
+        return None
+
+    def has_ended(self, identity: Identity) -> bool | None:
         return None
 
     def abilities(self) -> Abilities:

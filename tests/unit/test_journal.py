@@ -219,7 +219,7 @@ def _no_user(_: int) -> None:
     raise KeyError
 
 
-def test_a_newer_one_is_left_alone(path: Path, tmp_path: Path) -> None:
+def test_a_newer_one_is_not_written(path: Path, tmp_path: Path) -> None:
     journal = Journal(path)
     whole(journal, vm(tmp_path))
     journal.close()

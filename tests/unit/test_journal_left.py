@@ -230,7 +230,7 @@ def test_what_was_never_sent_is_closed(scene: Scene) -> None:
     window = number(scene.journal, entry)
     of_a_dead_process(scene.path, window)
     assert [(one.window, one.why) for one in scene.standing().over] == [(window, NOT_SENT)]
-    Recovery(scene.journal).look(scene.fleet())
+    Recovery(scene.journal, lambda _: None).look(scene.fleet())
     row = rows(scene.journal)[0]
     assert (row.state, row.settled, row.note) == (WindowState.CLOSED, True, NOT_SENT)
 
@@ -239,7 +239,7 @@ def test_what_was_never_sent_is_closed(scene: Scene) -> None:
 
 
 def test_the_fleet_is_told_and_told_again(scene: Scene) -> None:
-    fleet, recovery = scene.fleet(), Recovery(scene.journal)
+    fleet, recovery = scene.fleet(), Recovery(scene.journal, lambda _: None)
     recovery.look(fleet)
     state = fleet.get(scene.vm.id)
     assert state.left_by is not None
@@ -254,14 +254,14 @@ def test_the_fleet_is_told_and_told_again(scene: Scene) -> None:
 
 def test_a_guest_that_was_not_asked_yet_is_not_said_to_be_frozen(scene: Scene) -> None:
     fleet = scene.fleet(None)
-    Recovery(scene.journal).look(fleet)
+    Recovery(scene.journal, lambda _: None).look(fleet)
     state = fleet.get(scene.vm.id)
     assert state.left is not None
     assert state.left_by is None
 
 
 def test_a_guest_that_is_found_thawed_settles_its_window(scene: Scene) -> None:
-    fleet, recovery = scene.fleet(), Recovery(scene.journal)
+    fleet, recovery = scene.fleet(), Recovery(scene.journal, lambda _: None)
     recovery.look(fleet)
     before = fleet.get(scene.vm.id)
     seen = AgentHealth(AgentState.ALIVE, seen_at=NOON)
@@ -275,11 +275,11 @@ def test_a_guest_that_is_found_thawed_settles_its_window(scene: Scene) -> None:
 
 def test_a_journal_that_can_not_tell_changes_nothing(scene: Scene, tmp_path: Path) -> None:
     fleet = scene.fleet()
-    Recovery(scene.journal).look(fleet)
+    Recovery(scene.journal, lambda _: None).look(fleet)
     (tmp_path / "file").touch()
     broken = Journal(tmp_path / "file" / "journal.db")
     broken.write(nothing())
-    Recovery(broken).look(fleet)
+    Recovery(broken, lambda _: None).look(fleet)
     assert fleet.get(scene.vm.id).left_by is not None
     assert not is_ours(broken, scene.vm), "what is not proven is foreign"
 

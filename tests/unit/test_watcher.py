@@ -18,7 +18,7 @@ from agentclient.fleet.store import Fleet
 from agentclient.fleet.watcher import Watcher
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import AgentState
-from agentclient.model.vm import Vm, VmId
+from agentclient.model.vm import Identity, Vm, VmId
 
 ID = VmId("fake", "vm-1")
 
@@ -40,6 +40,9 @@ class FakeSource:
         return connect(vm, opener)
 
     def successor(self, of: LocalAccess, uuid: str) -> Vm | None:
+        return None
+
+    def has_ended(self, identity: Identity) -> bool | None:
         return None
 
     def abilities(self) -> Abilities:

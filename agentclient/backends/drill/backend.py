@@ -7,7 +7,7 @@ from agentclient.backends.base import LOCAL_S, Abilities, Note
 from agentclient.backends.drill.processes import Drill
 from agentclient.backends.drill.troubles import BEHAVIOURS, Trouble
 from agentclient.model.errors import FrostwatchError
-from agentclient.model.vm import DRILL_SOURCE, Vm
+from agentclient.model.vm import DRILL_SOURCE, Identity, Vm
 
 
 class DrillBackend:
@@ -41,6 +41,10 @@ class DrillBackend:
 
     def successor(self, of: LocalAccess, uuid: str) -> Vm | None:  # noqa: ARG002
         """Return None: a simulated guest goes nowhere."""
+        return None
+
+    def has_ended(self, identity: Identity) -> bool | None:  # noqa: ARG002
+        """Return None: it has no word for a VM's start; its process tells that."""
         return None
 
     def abilities(self) -> Abilities:

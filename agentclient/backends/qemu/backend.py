@@ -12,7 +12,7 @@ import threading
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from agentclient.access.host.peer import PeersOfSockets, suits
 from agentclient.access.host.process import socket_identity, user_name
@@ -23,9 +23,10 @@ from agentclient.backends.qemu.command_parser import parse_command_line
 from agentclient.backends.qemu.processes import QemuProcess, find_qemu
 from agentclient.backends.qemu.pve_config import ProxmoxConfig, ProxmoxConfigs
 from agentclient.model.errors import FrostwatchError
-from agentclient.model.vm import AgentChannel, MonitorChannel, Peer, Process, Vm, VmId
+from agentclient.model.vm import AgentChannel, Identity, MonitorChannel, Peer, Process, Vm, VmId
 
 SOURCE = "qemu"
+_INCOMING: Final = frozenset({"-incoming", "--incoming"})
 
 
 class Name(NamedTuple):
@@ -119,6 +120,10 @@ class QemuBackend:
         except FrostwatchError:
             return None  # the processes of this host can't be listed
         return target_among(vms, of, uuid, self._proc)
+
+    def has_ended(self, identity: Identity) -> bool | None:  # noqa: ARG002
+        """Return None: it has no word for a VM's start; its process tells that."""
+        return None
 
     def abilities(self) -> Abilities:
         """Return what can be done with the VMs found here."""
@@ -254,6 +259,9 @@ def _describe(found: _Found, vm_id: VmId, namesakes: tuple[str, ...]) -> tuple[V
         title=found.title,
         selectors=found.selectors,
         namesakes=namesakes,
+        # Anybody can start a QEMU with any UUID, to be taken for a VM that has migrated (P10).
+        uuid=(found.command.uuid or None) if found.trusted else None,
+        incoming=found.trusted and not _INCOMING.isdisjoint(found.qemu.argv),
     )
     if found.command.libvirt:
         advice = "Use libvirt's own tools for this VM: frostwatch only lists it."

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, Final, NamedTuple
 
 from agentclient.journal.storage.fault import code, is_of_one_job
-from agentclient.journal.storage.tables import Steps
+from agentclient.journal.storage.tables import Columns, Steps
 
 # How long another program's transaction is waited for, in seconds.
 BUSY_S: Final = 1.0
@@ -38,11 +38,18 @@ class Done(NamedTuple):
     found: list[Rows]
 
 
-def prepare(connection: sqlite3.Connection, steps: Steps) -> None:
+def prepare(connection: sqlite3.Connection, steps: Steps, added: Columns = ()) -> bool:
     """Bring a journal that was just opened to the newest version.
 
+    Args:
+        connection: it.
+        steps: what leads from each version to the next.
+        added: the columns that its windows have besides.
+
+    Returns:
+        Whether it is of a newer frostwatch: then it can be read, as far as it is understood.
+
     Raises:
-        Trouble: it is of a newer frostwatch.
         sqlite3.Error: it can't be read, or written.
     """
     connection.row_factory = sqlite3.Row
@@ -51,10 +58,14 @@ def prepare(connection: sqlite3.Connection, steps: Steps) -> None:
     connection.execute("PRAGMA synchronous = NORMAL")
     version = _version(connection)
     if version > len(steps):
-        raise Trouble("it was written by a newer frostwatch")
+        connection.execute("PRAGMA query_only = ON")
+        return True
     if version < len(steps):
         _use_wal(connection)
         _migrate(connection, steps)
+    if _missing(connection, added):
+        _add(connection, added)
+    return False
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
@@ -78,6 +89,19 @@ def _migrate(connection: sqlite3.Connection, steps: Steps) -> None:
             for statement in statements:
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {number:d}")
+
+
+def _add(connection: sqlite3.Connection, added: Columns) -> None:
+    with _transaction(connection, writes=True):
+        # Asked once more, as above.
+        for name, kind in _missing(connection, added):
+            connection.execute(f"ALTER TABLE windows ADD COLUMN {name} {kind}")
+
+
+def _missing(connection: sqlite3.Connection, added: Columns) -> Columns:
+    there = {row["name"] for row in connection.execute("PRAGMA table_info(windows)")}
+    # A table of another program's is left alone.
+    return [one for one in added if one[0] not in there] if "key" in there else ()
 
 
 def _version(connection: sqlite3.Connection) -> int:

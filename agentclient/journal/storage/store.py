@@ -28,12 +28,13 @@ from agentclient.journal.storage.database import (
 )
 from agentclient.journal.storage.fault import is_corrupt, is_of_disk, of_system, why
 from agentclient.journal.storage.state_folder import make_folder
-from agentclient.journal.storage.tables import STEPS, Steps
+from agentclient.journal.storage.tables import ADDED, STEPS, Steps
 
 MOST_WINDOWS: Final = 10_000
 _FILES: Final = ("", "-wal", "-shm")
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _ASIDE: Final = ".corrupt-"
+_NEWER: Final = "it was written by a newer frostwatch, and is only read"
 
 
 class Store:
@@ -52,6 +53,8 @@ class Store:
         self.notices: list[str] = []
         self.path = path
         self._steps = steps
+        self._added = ADDED if steps is STEPS else ()
+        self._newer = False
         self._connection: sqlite3.Connection | None = None
         self._identity: object = None
         self._copy: tempfile.TemporaryDirectory[str] | None = None
@@ -74,6 +77,8 @@ class Store:
         """
         try:
             return self._run(jobs, writes=writes)
+        except Trouble as trouble:
+            raise Trouble(_NEWER) if self._newer else trouble from None
         except sqlite3.Error as error:
             copied = self._copy is not None  # it was perhaps written to while it was copied
             self.close()
@@ -116,6 +121,8 @@ class Store:
         connection = self._opened(writes=writes)
         if connection is None:
             return None
+        if writes and self._newer:
+            raise Trouble(_NEWER)
         results = in_transaction(connection, jobs, writes=writes)
         if writes and not self._pruned:
             self._pruned = True
@@ -159,7 +166,7 @@ class Store:
     def _connected(self, path: Path) -> sqlite3.Connection:
         connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
         try:
-            prepare(connection, self._steps)
+            self._newer = prepare(connection, self._steps, self._added)
         except BaseException:
             connection.close()
             raise

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 Steps = Sequence[Sequence[str]]
+Columns = Sequence[tuple[str, str]]
 
 # When something was so far: each has two columns, wall clock and seconds since it was asked for.
 MOMENTS: Final = (
@@ -21,6 +22,16 @@ MOMENTS: Final = (
 )
 
 _MOMENT_COLUMNS: Final = ", ".join(f"{name}_at TEXT, {name}_s REAL" for name in MOMENTS)
+
+# What was added to the table of windows since, each by its name and type. None of it changes what
+# was there: a frostwatch that does not know it goes on with the same file, and leaves it empty.
+# What is empty is not known.
+ADDED: Final[Columns] = (
+    ("vm_host", "TEXT"),  # the VM's; empty for the host on which `host` has written it
+    ("instance", "TEXT"),  # its source's word for this start of it
+    ("uuid", "TEXT"),  # the machine's
+    ("incoming", "INTEGER"),  # it was started to take a VM that migrates
+)
 
 # The statements that lead from each version to the next; never changed, only added to.
 STEPS: Final[Steps] = (

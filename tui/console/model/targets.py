@@ -16,7 +16,7 @@ from agentclient.model.states import FreezeState
 from agentclient.model.vm import Process, Vm
 from tui.shared.fit import safe
 
-_Identity = tuple[Process | None, Path | None, Path | None, tuple[str | None, ...]]
+_Identity = tuple[Process | None, str | None, Path | None, Path | None, tuple[str | None, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,4 +73,4 @@ def resolve(target: Target, fleet: Fleet) -> Vm:
 def _identity(vm: Vm) -> _Identity:
     agent = vm.agent.path if vm.agent is not None else None
     monitor = vm.monitor.path if vm.monitor is not None else None
-    return (vm.process, agent, monitor, vm.sockets)
+    return (vm.process, vm.instance, agent, monitor, vm.sockets)
