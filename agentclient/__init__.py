@@ -9,6 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from agentclient.config.load import load_settings
+    from agentclient.config.settings import Settings
     from agentclient.engine import Engine
     from agentclient.model.errors import BadInput, FrostwatchError
     from agentclient.model.events import Event, EventKind
@@ -54,14 +56,18 @@ __all__ = [
     "RunState",
     "Rung",
     "Schedule",
+    "Settings",
     "Step",
     "ThawOutcome",
     "Vm",
     "VmId",
     "VmState",
+    "load_settings",
 ]
 
 _HOMES = {
+    "config.load": ("load_settings",),
+    "config.settings": ("Settings",),
     "engine": ("Engine",),
     "model.errors": ("BadInput", "FrostwatchError"),
     "model.events": ("Event", "EventKind"),

@@ -65,7 +65,7 @@ class Engine:
         named_only: no others are looked for.
         drill: so many simulated guests, instead of real ones.
         drill_speed: how many times faster than the clock their own time runs.
-        settings: what is set, such as `agentclient.config.load.load` reads it; None for nothing.
+        settings: what is set, such as `agentclient.load_settings` reads it; None for nothing.
             What follows is stronger than it; None leaves it as it is.
         read_only: nothing is sent to a guest.
         agent_interval_s: seconds between two questions to each agent while it is watched.

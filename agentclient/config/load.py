@@ -74,7 +74,7 @@ def own_file(variables: Mapping[str, str]) -> Path | None:
     return base / ".config" / "frostwatch" / "config.toml" if base is not None else None
 
 
-def load(
+def load_settings(
     named: str | None = None,
     *,
     no_file: bool = False,

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from agentclient.backends.base import Abilities, Note
 from agentclient.backends.socket_check import check_socket
+from agentclient.config.settings import Settings
 from agentclient.fleet.discovery import Discovery
 from agentclient.fleet.findings import AGENT_STATES, RUN_STATES, Finding, FindingLevel
 from agentclient.freeze.risks import risks
@@ -30,6 +31,7 @@ __all__ = [
     "check_channels",
     "check_journal",
     "check_platform",
+    "check_settings",
     "check_source",
     "check_state",
     "check_user",
@@ -111,6 +113,16 @@ def check_journal(path: Path, problem: str | None, aside: Sequence[str] = ()) ->
         )
         findings.append(Finding("journal", _WARNING, text, advice))
     return findings
+
+
+def check_settings(settings: Settings) -> list[Finding]:
+    """Say where something is set; nothing where nothing is."""
+    places = [str(file.path) for file in settings.files if file.values or file.sections]
+    places += sorted(str(given.origin) for given in settings.environment.values())
+    if not places:
+        return []
+    text = f"set in {printable(', '.join(places), 600)}; frostwatch config show tells what"
+    return [Finding("settings", _OK, text)]
 
 
 def check_channels(vm: Vm) -> list[Finding]:

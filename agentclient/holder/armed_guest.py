@@ -23,6 +23,7 @@ from agentclient.freeze.thaw_machine import WATCH_S, ThawMachine
 from agentclient.freeze.thaw_plan import ThawPlan, ThawReport
 from agentclient.holder.messages import Body, number, peer_of, text
 from agentclient.holder.relay import Relay
+from agentclient.model.policy import DEFAULT_POLICY
 from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import Transport
 from agentclient.model.vm import AgentChannel, Process
@@ -150,7 +151,9 @@ class ArmedGuest:
             return False
         connected = self.state is State.RELAYED
         self.state = State.THAWING
-        self._late_at = max(now, self._bound_at) + number(self.body, "thaw_s", 180.0)
+        self._late_at = max(now, self._bound_at) + number(
+            self.body, "thaw_s", DEFAULT_POLICY.thaw_timeout_s
+        )
         self._tickets = itertools.count(1)
         if connected:
             self._talk_through(UnixChannel(self._guest))
@@ -220,7 +223,7 @@ class ArmedGuest:
     def _plan(self) -> ThawPlan:
         return ThawPlan(
             vm=self.name,
-            timeout_s=number(self.body, "thaw_s", 180.0),
+            timeout_s=number(self.body, "thaw_s", DEFAULT_POLICY.thaw_timeout_s),
             # A freeze that is queued still will run, whatever its bound was: who left it there
             # stays until the agent has come to it.
             patience_s=0.0 if self._answered else float("inf"),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentclient.config.load import files_looked_at, gather, load
+from agentclient.config.load import files_looked_at, gather, load_settings
 from agentclient.config.origin import OriginKind
 from agentclient.config.settings import Policies, Settings
 from agentclient.config.tree import BY_NAME, DEFAULTS, KEYS, General, Key, Kind
@@ -47,7 +47,7 @@ def test_every_setting_has_a_field_and_every_field_a_setting() -> None:
 
 
 def test_without_files_all_is_as_the_freeze_itself_has_it(home: Path) -> None:
-    settings = load()
+    settings = load_settings()
     assert settings == Settings()
     assert settings.general == DEFAULTS
     assert settings.policy == DEFAULT_POLICY
@@ -59,14 +59,14 @@ def test_a_default_is_weaker_than_the_system_than_the_person_than_the_environmen
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hold = BY_NAME["hold"]
-    seen = [load().given(hold)]
+    seen = [load_settings().given(hold)]
     system = write(home, 'hold = "1s"', system=True)
-    seen.append(load().given(hold))
+    seen.append(load_settings().given(hold))
     own = write(home, "\n\nhold = 2\n")
-    seen.append(load().given(hold))
+    seen.append(load_settings().given(hold))
     monkeypatch.setenv("FROSTWATCH_HOLD", "3s")
-    seen.append(load().given(hold))
-    seen.append(load().with_options(hold=4.0, probes=None).given(hold))
+    seen.append(load_settings().given(hold))
+    seen.append(load_settings().with_options(hold=4.0, probes=None).given(hold))
     assert [one.value for one in seen] == [0.0, 1.0, 2.0, 3.0, 4.0]
     names = ["default", f"{system}:1", f"{own}:3", "FROSTWATCH_HOLD", "--hold"]
     assert [str(one.origin) for one in seen] == names
@@ -90,22 +90,22 @@ def test_of_two_sections_the_later_one_counts_and_a_section_more_than_what_is_fo
         system=True,
     )
     write(home, 'hold = "9s"\nprobes = 9\nfirst_timeout = "1m"')
-    settings = load()
+    settings = load_settings()
     policy = settings.policy_of(("db-1",))
     assert (policy.hold_s, policy.probes, policy.first_timeout_s) == (2.0, 1, 60.0)
     assert settings.policy_of(("db-10",)).hold_s == 1.0
     assert settings.policy_of(("mail",)).hold_s == settings.policy.hold_s == 9.0
     write(home, '[[vm]]\nmatch = "*"\nhold = "3s"')
-    assert load().policy_of(("db-1",)).hold_s == 3.0
+    assert load_settings().policy_of(("db-1",)).hold_s == 3.0
     monkeypatch.setenv("FROSTWATCH_HOLD", "4s")
-    assert load().policy_of(("db-1",)).hold_s == 4.0
-    assert load().with_options(hold=5.0).policy_of(("db-1",)).hold_s == 5.0
+    assert load_settings().policy_of(("db-1",)).hold_s == 4.0
+    assert load_settings().with_options(hold=5.0).policy_of(("db-1",)).hold_s == 5.0
 
 
 @pytest.mark.parametrize("name", ["db-1", "qemu:db-1", "101", "db-1#101", "qemu:*", "10[0-9]"])
 def test_a_vm_is_meant_by_all_that_it_is_called(home: Path, name: str) -> None:
     write(home, f'[[vm]]\nmatch = "{name}"\nhold = "7s"')
-    policies = Policies(load())
+    policies = Policies(load_settings())
     found = policies.apply(VM).policy
     assert found is not None
     assert found.hold_s == 7.0
@@ -117,12 +117,14 @@ def test_a_vm_is_meant_by_all_that_it_is_called(home: Path, name: str) -> None:
 
 def test_an_agent_that_is_never_asked_can_be_reached_by_nobody(home: Path) -> None:
     path = write(home, '\n[[vm]]\nmatch = "db-1"\nnever_ask = true\n')
-    vm = Policies(load()).apply(VM)
+    vm = Policies(load_settings()).apply(VM)
     assert vm.agent is None
     assert vm.out_of_reach == f"its agent is never asked: never_ask is set ({path}:4)"
     assert vm.freeze_disabled == vm.out_of_reach
     without = VM._replace(agent=None)
-    assert Policies(load()).apply(without).out_of_reach is None  # there is none to be asked
+    assert (
+        Policies(load_settings()).apply(without).out_of_reach is None
+    )  # there is none to be asked
 
 
 @pytest.mark.parametrize(
@@ -140,24 +142,24 @@ def test_what_is_read_only_as_a_whole_and_what_for_some(
     home: Path, text: str, whole: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(home, text)
-    assert load().read_only is whole
-    assert load().with_options(read_only=True).read_only
+    assert load_settings().read_only is whole
+    assert load_settings().with_options(read_only=True).read_only
     monkeypatch.setenv("FROSTWATCH_READ_ONLY", "0")
-    assert not load().read_only
+    assert not load_settings().read_only
 
 
 def test_a_monitor_is_looked_at_no_less_often_than_its_agent_is_asked(home: Path) -> None:
     write(home, 'agent_interval = "1s"')
-    assert load().policy.monitor_interval_s == 1.0
-    assert load().with_options(agent_interval=60.0).policy.monitor_interval_s == 2.0
+    assert load_settings().policy.monitor_interval_s == 1.0
+    assert load_settings().with_options(agent_interval=60.0).policy.monitor_interval_s == 2.0
 
 
 def test_general_settings(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/eve")
     write(home, 'freezes_at_once = 3\nwithin = "5s"\njournal = "~/j.db"\nascii = true')
-    assert load().general == General(3, 5.0, Path("/home/eve/j.db"), ascii=True)
+    assert load_settings().general == General(3, 5.0, Path("/home/eve/j.db"), ascii=True)
     monkeypatch.setenv("NO_COLOR", "1")
-    given = load().given(BY_NAME["colours"])
+    given = load_settings().given(BY_NAME["colours"])
     assert (given.value, str(given.origin)) == (False, "NO_COLOR")
 
 
@@ -181,7 +183,7 @@ def test_a_variable_that_can_not_be_used_is_named(
 ) -> None:
     monkeypatch.setenv(variable, text)
     with pytest.raises(BadInput) as caught:
-        load()
+        load_settings()
     assert said in str(caught.value)
 
 
@@ -191,7 +193,7 @@ def test_variables_of_others_that_begin_alike_are_left_alone(
 ) -> None:
     monkeypatch.setenv(f"FROSTWATCH_{name}", "1")
     monkeypatch.setenv("FROSTWATCH_HOLD", "")  # nothing is no value
-    assert load() == Settings()
+    assert load_settings() == Settings()
 
 
 def test_where_files_are_looked_for(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,7 +227,7 @@ def test_what_can_be_used_is_used_beside_what_can_not(home: Path) -> None:
     assert settings.policy.probes == 2
     assert len(problems) == 2
     with pytest.raises(BadInput, match=r"; 1 more: frostwatch config check$"):
-        load()
+        load_settings()
 
 
 @given(st.sampled_from(KEYS), st.floats(0, 1e6), st.integers(0, 10**6), st.booleans())
@@ -258,4 +260,4 @@ def test_no_environment_crashes_it(variables: dict[str, str]) -> None:
 
 def test_the_file_of_this_run_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     assert os.environ["FROSTWATCH_CONFIG"] == os.devnull
-    assert load().policy == DEFAULT_POLICY
+    assert load_settings().policy == DEFAULT_POLICY

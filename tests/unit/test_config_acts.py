@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from agentclient.config.document import parse
+from agentclient.config.origin import Given, Origin, OriginKind
 from agentclient.config.settings import Settings
 from agentclient.engine import Engine
-from agentclient.fleet.doctor import check_state
+from agentclient.fleet.doctor import check_settings, check_state
 from agentclient.model.outcome import Outcome, ThawOutcome
 from agentclient.model.rescue import Rung, Step
 from agentclient.model.states import AgentState, FreezeState, Refusal
@@ -156,3 +157,13 @@ def test_a_list_says_once_what_is_set(
     (row,) = [line for line in capsys.readouterr().out.splitlines() if "socket:db" in line]
     assert row.count("never_ask is set") == row.count("read_only is set") == 1
     assert agent.connections == 0
+
+
+def test_the_doctor_says_where_something_is_set_and_nothing_where_nothing_is() -> None:
+    assert check_settings(Settings()) == []
+    file = parse(PATH, "probes = 1")
+    environment = {"hold": Given(1.0, Origin(OriginKind.ENVIRONMENT, "FROSTWATCH_HOLD"))}
+    settings = Settings(file.values, environment=environment, files=(file, parse(PATH, "#")))
+    (finding,) = check_settings(settings)
+    assert finding.subject == "settings"
+    assert finding.text == "set in /c.toml, FROSTWATCH_HOLD; frostwatch config show tells what"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -236,3 +237,26 @@ def test_show_tells_what_counts_for_one_vm_by_all_that_it_is_called(
     assert "no VM is called 'new'" in told.err
     config.write_text(BAD)
     assert run(["config", "show"]) == 2
+
+
+def test_a_terminal_is_drawn_on_as_is_set(
+    world: World,
+    config: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("LANG", "en_US.UTF-8")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    for name in ("LC_ALL", "LC_CTYPE", "NO_COLOR", "FROSTWATCH_ASCII"):
+        monkeypatch.setenv(name, "")  # so that it is as it was, afterwards
+    world.add("db")
+    run(["list"])
+    assert "? unknown" in capsys.readouterr().out
+    config.write_text("ascii = true\ncolours = false\n")
+    run(["list"])
+    assert "? unknown" not in capsys.readouterr().out
+    assert os.environ["NO_COLOR"]
+    for no in ("0", "false", "off"):
+        monkeypatch.setenv("FROSTWATCH_ASCII", no)  # stronger than the file
+        run(["list"])
+        assert "? unknown" in capsys.readouterr().out, no

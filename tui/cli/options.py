@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 import click
 
 from agentclient.backends.drill.size import DEFAULT_GUESTS, MOST_GUESTS
-from agentclient.config.load import load
+from agentclient.config.load import load_settings
 from agentclient.config.settings import Settings
 from agentclient.config.tree import SHORTEST_INTERVAL_S
 from agentclient.model.durations import parse_duration
 from agentclient.model.errors import BadInput
 from agentclient.model.policy import DEFAULT_POLICY
+from tui.shared.terminal_features import follow
 
 SLOWEST, FASTEST = 0.1, 20.0  # faster than that, and a guest boots between two looks at it
 DRILL = "--drill"
@@ -57,13 +58,14 @@ class Options(NamedTuple):
         return self.settings.policy.agent_interval_s
 
     def configured(self) -> Options:
-        """Return them with all that is set: by files, the environment, and options.
+        """Return them with all that is set, by files, the environment and options; draw by it.
 
         Raises:
             BadInput: something in there can't be used.
         """
-        settings = load(self.config, no_file=self.no_config).with_options(**self.given)
+        settings = load_settings(self.config, no_file=self.no_config).with_options(**self.given)
         drill = settings.general.drill_guests if self.drill == USUAL_DRILL else self.drill
+        follow(settings.general)
         return self._replace(settings=settings, drill=drill)
 
     def setting(self, **values: object) -> Options:

@@ -6,15 +6,34 @@ import contextlib
 import os
 from pathlib import Path
 
+from agentclient.config.tree import General
+
+_ASCII = "FROSTWATCH_ASCII"
 _COERCED = ("C.UTF-8", "C.utf8", "UTF-8")
 # The Linux console's fonts have 256 or 512 characters, and few of ours.
 _FEW_LETTERS = ("linux", "dumb", "vt100", "vt220")
 NO_COLOURS = ("dumb", "vt100", "vt220")
 
 
+def follow(general: General) -> None:
+    """Have this process draw as is set.
+
+    Everything here, and Textual, looks at the environment: a setting counts as the variable that
+    says the same.
+    """
+    if general.ascii != _ascii_is_said():
+        os.environ[_ASCII] = "1" if general.ascii else ""
+    if not general.colours:
+        os.environ["NO_COLOR"] = "1"
+
+
+def _ascii_is_said() -> bool:
+    return os.environ.get(_ASCII, "") not in ("", "0")
+
+
 def ascii_alone() -> bool:
     """Return whether nothing but ASCII is to be drawn: it was said so, or the locale is plain."""
-    if os.environ.get("FROSTWATCH_ASCII", "") not in ("", "0"):
+    if _ascii_is_said():
         return True
     return os.environ.get("TERM", "") in _FEW_LETTERS or language() in ("", "C", "POSIX")
 

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agentclient.fleet.doctor import FindingLevel, about, check_journal, examine, worst
+from agentclient.fleet.doctor import (
+    FindingLevel,
+    about,
+    check_journal,
+    check_settings,
+    examine,
+    worst,
+)
 from agentclient.fleet.findings import finding_object
 from agentclient.journal.rows import check
 from agentclient.model.clock import now
@@ -53,6 +60,7 @@ def _examine(options: Options, name: str | None) -> tuple[Finding, ...]:
         findings = examine(engine.watcher.discoveries, engine.fleet.states())
         if engine.journal is not None:
             findings += tuple(check_journal(*_of_journal(engine.journal)))
+        findings += tuple(check_settings(options.settings))
     return about(findings, found.id) if found is not None else findings
 
 
