@@ -55,7 +55,7 @@ def test_its_window_is_written_down_before_it_is_sent_and_who_can_not_says_so(
     class Journal:
         unrecorded = "the disk is full; without a journal it will be foreign"
 
-        def armed(self, process: object) -> str:
+        def armed(self, process: object, uuid: str | None) -> str:
             assert stage.host.asked(FREEZE) == 0
             return "its window"
 
