@@ -39,7 +39,13 @@ MOST_DROPS: Final = 20
 
 
 def phase(stage: FreezeStage, watch: PortWatch, window: Window | None) -> Phase:
-    """Return where a freeze is, in the words of the screen."""
+    """Return where a freeze is, in the words of the screen.
+
+    Args:
+        stage: where its machine is.
+        watch: the port and the run state.
+        window: the window; None if there is none.
+    """
     if stage is FreezeStage.HELD and window is not None and window.at_risk:
         return Phase.AT_RISK
     if stage is FreezeStage.PENDING and watch.blocked:
@@ -170,7 +176,12 @@ def extended(more_s: float, most_s: float) -> Tell:
 
 
 def held(hold_s: float, plan: FreezePlan) -> list[Tell]:
-    """Tell that the window is open, and what to beware of."""
+    """Tell that the window is open, and what to beware of.
+
+    Args:
+        hold_s: seconds for which it is held at the most.
+        plan: the freeze's.
+    """
     text = f"held for up to {in_words(hold_s)}"
     bridge_s = plan.schedule.bridge_s
     if bridge_s:

@@ -44,6 +44,9 @@ class ThawMachine:
         now: seconds of the monotonic clock.
 
     Attributes:
+        stage: where it is.
+        started_at: when it began.
+        sent_at: when a thaw was last written; None before that.
         report: what it came to, once it has ended.
         refused: the guest is frozen, not provably by us, and no person has decided to thaw it.
         freeze_succeeded: as in the plan, or as the freeze before it turned out later.
@@ -383,17 +386,8 @@ class ThawMachine:
                 connected=self.stage is not ThawStage.RECONNECTING,
             )
         self.stage = ThawStage.DONE
-        self.report = ThawReport(
-            self._before,
-            self._count,
-            self._error,
-            settled,
-            reason,
-            step,
-            self._repeated,
-            stuck,
-            sent=self.sent_at is not None,
-        )
+        found, sent = (self._before, self._count, self._error), self.sent_at is not None
+        self.report = ThawReport(*found, settled, reason, step, self._repeated, stuck, sent)
         level = Level.INFO if settled else Level.ERROR
         kind = EventKind.THAWED if settled else EventKind.NOTE
         fields = {"thawed": self._count, "seconds": round(now - self.started_at, 3)}

@@ -74,12 +74,22 @@ def not_ours(state: FreezeState | None) -> str:
 
 
 def still_frozen(thaws: int, state: FreezeState | None) -> str:
-    """Return how a thaw ended after which the agent does not say thawed."""
+    """Return how a thaw ended after which the agent does not say thawed.
+
+    Args:
+        thaws: how many were answered.
+        state: what the agent says instead; None if that can't be read.
+    """
     return f"after {thaws} thaws the agent still says {state or 'nothing that can be read'}"
 
 
 def not_acknowledged(seconds: float, waited_for: str) -> str:
-    """Return how a thaw ended whose bound ran out."""
+    """Return how a thaw ended whose bound ran out.
+
+    Args:
+        seconds: how long it was waited for.
+        waited_for: what for, one clause.
+    """
     return (
         f"the thaw was not acknowledged within {in_words(seconds)}, waiting for "
         f"{waited_for}: THE GUEST MAY STILL BE FROZEN"

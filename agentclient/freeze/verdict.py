@@ -31,7 +31,13 @@ HALF: Final = "some file systems may be frozen, others not"
 
 
 def refused(refusal: Refusal, reason: str, next_step: str | None = None) -> Outcome:
-    """Return the outcome of a freeze that was not sent."""
+    """Return the outcome of a freeze that was not sent.
+
+    Args:
+        refusal: why, in one word.
+        reason: why, one sentence for a person.
+        next_step: what a person should do; None for what the tables say.
+    """
     return Outcome(OutcomeKind.REFUSED, reason, refusal, thawed=0, next=next_step, settled=True)
 
 
@@ -61,6 +67,10 @@ def judge_error(facts: Facts, error: str) -> Outcome:
 
     On the same channel the agent had said thawed just before it, so that what it calls frozen now
     is our freeze's doing: it is thawed, as after any freeze that was sent (P4).
+
+    Args:
+        facts: what was seen.
+        error: the agent's words.
     """
     reason = f"the agent answered with an error: {error}"
     if facts.status is FreezeState.FROZEN:
@@ -86,7 +96,12 @@ def judge_lost(facts: Facts, how: str) -> Outcome:
 
 
 def judge_timeout(facts: Facts, waited_s: float) -> Outcome:
-    """Return the verdict on a freeze whose schedule is over."""
+    """Return the verdict on a freeze whose schedule is over.
+
+    Args:
+        facts: what was seen.
+        waited_s: seconds that it was waited for.
+    """
     reason = f"no answer within {in_words(waited_s)}: what it froze, if anything, is not known"
     return based_on(facts, OutcomeKind.TIMEOUT, reason)
 
@@ -125,7 +140,13 @@ def judge_late(facts: Facts, before: OutcomeKind | None, error: str | None) -> O
 
 
 def based_on(facts: Facts, kind: OutcomeKind, reason: str) -> Outcome:
-    """Return an outcome of `kind` with all the evidence that `facts` hold."""
+    """Return an outcome of `kind`, for `reason`, with all the evidence that `facts` hold.
+
+    Args:
+        facts: what was seen.
+        kind: the outcome in one word.
+        reason: one sentence for a person.
+    """
     coverage = facts.coverage
     known = coverage is not None and coverage.problem is None
     return Outcome(

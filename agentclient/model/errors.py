@@ -52,7 +52,7 @@ class AgentTimeout(AgentError):
 
 
 class CommandFailed(AgentError):
-    """The agent answered with an error.
+    """The agent answered with an error; the other arguments are as `AgentError` has them.
 
     Args:
         error_class: the protocol's class, such as ``CommandNotFound``.
@@ -72,7 +72,7 @@ class ChannelBroken(AgentError):
 
 
 class CommandLost(AgentError):
-    """The command will not be answered any more.
+    """The command will not be answered any more; the other arguments are as `AgentError` has them.
 
     Args:
         cause: why, as far as it is known.

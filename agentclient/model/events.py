@@ -42,7 +42,10 @@ class Event:
     """One thing that happened to one VM.
 
     Attributes:
+        vm: the VM's identity.
         at: wall clock, with a time zone.
+        kind: what happened.
+        level: how much it matters.
         text: one sentence for a person, safe to show.
         fields: what a program reads beside it: JSON values only.
     """

@@ -167,7 +167,12 @@ def next_step(outcome: Outcome, vm: Vm, case: str, *, provable: bool = True) -> 
 
 
 def step_while_held(held: HeldBy, vm: Vm) -> str:
-    """Return what to do about a guest that another frostwatch is at work on."""
+    """Return what to do about a guest that another frostwatch is at work on.
+
+    Args:
+        held: that frostwatch, and until when.
+        vm: the VM, for the commands.
+    """
     row = "until" if held.until else "no end known"
     step = WHILE_HELD_STEPS["its process has ended" if held.ended else row]
     until = f"{held.until:%H:%M:%S}" if held.until else ""

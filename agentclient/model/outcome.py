@@ -23,6 +23,8 @@ class Evidence(NamedTuple):
     """One piece of evidence for or against a freeze.
 
     Attributes:
+        name: what it is about (`agentclient.freeze.evidence.EvidenceName`).
+        result: which way it points.
         value: what was seen, in words or figures, for a person and for JSON.
         age_s: seconds since it was seen, None if never.
     """
@@ -38,6 +40,7 @@ class FileSystem(NamedTuple):
 
     Attributes:
         device: what the agent counts file systems by (``vda1``).
+        mountpoint: where it is mounted, as the guest names it.
         kind: ``ext4``, ``vfat``, ``NTFS``, …
     """
 
@@ -68,6 +71,7 @@ class Outcome(NamedTuple):
     """How a freeze ended.
 
     Attributes:
+        kind: the outcome in one word.
         refusal: why it was not sent; only with `OutcomeKind.REFUSED`.
         cause: with *lost*, *partial*, *broken* and *failed*, where known; with any other if the VM
             has ended before its thaw.
@@ -78,6 +82,7 @@ class Outcome(NamedTuple):
         seconds: from the freeze's sending to the thaw's acknowledgement (or to now).
         coverage: ``"2 of 3"``, or None if the guest's file systems are not known.
         not_covered: the file systems of kinds that can't freeze.
+        evidence: what was seen for it and against it.
         next: what a person should do now; None if nothing.
         settled: everything that had to be thawed is known to be thawed.
         stuck: why it is not settled; None if it is, or if that isn't known.
@@ -112,6 +117,7 @@ class ThawOutcome:
     """How a thaw ended.
 
     Attributes:
+        vm: the VM's identity.
         state: the guest's file systems after it; None if that isn't known.
         thawed: the thaw's count; 0 if nothing had to be thawed; None if it was not acknowledged.
         refused: it was not sent: foreign and not allowed, read-only, or busy.

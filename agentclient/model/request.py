@@ -109,6 +109,7 @@ class FreezeRequest:
     Attributes:
         mounts: the mount points to freeze, as the guest names them; empty for everything.
         strict: full coverage is demanded.
+        schedule: how long everything may take.
         long_hold: a person has decided to hold also what can't be held for so long (Windows).
     """
 

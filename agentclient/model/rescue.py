@@ -105,6 +105,9 @@ class RescueOutcome:
     """What one rung found.
 
     Attributes:
+        vm: the VM's identity.
+        rung: which one was taken.
+        found: what it found, in one word.
         means: how SysRq was sent; None for the other rungs.
         state: the guest's file systems after it; None if that isn't known.
         thawed: the thaw's count, where one was acknowledged.

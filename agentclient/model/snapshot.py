@@ -53,6 +53,8 @@ class AgentHealth(NamedTuple):
     """What is known about a VM's agent, and how.
 
     Attributes:
+        state: its health.
+        how: what that is known from.
         rtt_s: seconds that the last answered visit took.
         version: the agent's version, once it was asked.
         seen_at: when this was seen (wall clock).
@@ -87,6 +89,7 @@ class LeftBy(NamedTuple):
     Attributes:
         window: its window in the journal.
         pid: the process that froze it.
+        user: who ran that process.
         at: since when it is frozen; or when the freeze was sent, if no answer is known.
     """
 
@@ -195,6 +198,10 @@ class VmState(NamedTuple):
     """All that is known about one VM now.
 
     Attributes:
+        vm: the VM, as its source describes it.
+        run_state: what the hypervisor says that it is doing.
+        agent: what is known about its agent.
+        freeze: what is known about its file systems' state.
         progress: the operation in flight, None if there is none.
         last: the outcome of the last freeze, None before the first.
         file_systems: as the guest last reported them; empty if never asked.
@@ -264,6 +271,7 @@ class LogLine(NamedTuple):
     Attributes:
         number: counts up from 1 for each VM; a reader asks for what came after a number.
         at: wall clock, with a time zone.
+        level: how much it matters.
         text: already safe to show (control characters removed), but *not* markup.
     """
 

@@ -19,9 +19,11 @@ DRILL_SOURCE: Final = "drill"
 
 
 class VmId(NamedTuple):
-    """What a VM is called: its source and its name there, unique within this console.
+    """What a VM is called, unique within this console.
 
     Attributes:
+        source: the source's name: ``qemu``, ``socket`` and so on.
+        name: the VM's name there.
         host: the host that it runs on; empty for this one.
     """
 
@@ -49,7 +51,12 @@ class Identity(NamedTuple):
 
 
 class Process(NamedTuple):
-    """The QEMU process behind a VM; a pid alone may be used again by another process."""
+    """The QEMU process behind a VM.
+
+    Attributes:
+        pid: its number, which another process may have later.
+        start_ticks: when it was started, in clock ticks since the host's boot (proc(5)).
+    """
 
     pid: int
     start_ticks: int

@@ -81,7 +81,15 @@ def chardevs(value: object) -> list[Chardev]:
 
 
 def agent_chardev(found: list[Chardev], agent: AgentChannel) -> Chardev | None:
-    """Find the agent's chardev: by its label, by its socket's path, or by a usual label."""
+    """Find the agent's chardev: by its label, by its socket's path, or by a usual label.
+
+    Args:
+        found: all chardevs of the VM.
+        agent: where its channel is on this host.
+
+    Returns:
+        The chardev; None if there is none, or if it can't be told which one it is.
+    """
     if agent.label is not None:
         return next((one for one in found if one.label == agent.label), None)
     by_path = [one for one in found if socket_path(one.filename) == str(agent.path)]
@@ -123,7 +131,12 @@ def port(path: str, properties: Mapping[str, object]) -> Port | None:
 
 
 def queue_index(value: object, name: str) -> int | None:
-    """Read one index of a queue; None if it is not there."""
+    """Read one index of a queue; None if it is not there.
+
+    Args:
+        value: the answer of ``x-query-virtio-queue-status``.
+        name: the index's name in it.
+    """
     index = value.get(name) if isinstance(value, dict) else None
     return index if isinstance(index, int) and not isinstance(index, bool) else None
 

@@ -13,7 +13,12 @@ SENTINEL_ERROR: Final = "the error that our sync's leading 0xFF provokes"
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A request was answered with a value of whatever type the guest chose."""
+    """A request was answered.
+
+    Attributes:
+        ticket: the caller's number for the request.
+        value: what the agent returned, of whatever type the guest chose.
+    """
 
     ticket: int
     value: object
@@ -21,7 +26,13 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A request was answered with an error; class and text are safe to show."""
+    """A request was answered with an error.
+
+    Attributes:
+        ticket: the caller's number for the request.
+        error_class: the protocol's class, such as ``CommandNotFound``; safe to show.
+        desc: the agent's words; safe to show.
+    """
 
     ticket: int
     error_class: str
@@ -30,14 +41,22 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Synced:
-    """A sync was answered: the channel is ours, and everything before it has been read."""
+    """A sync was answered: the channel is ours, and everything before it has been read (§2.1).
+
+    Attributes:
+        ticket: the caller's number for the sync.
+    """
 
     ticket: int
 
 
 @dataclass(frozen=True, slots=True)
 class PassedOver:
-    """A later request was answered before this one: it is presumed never to be answered."""
+    """A later request was answered before this one, which is presumed never to be (§3.1).
+
+    Attributes:
+        ticket: the caller's number for the request.
+    """
 
     ticket: int
 

@@ -55,6 +55,8 @@ class Disk:
     """An entry of ``guest-get-disks``.
 
     Attributes:
+        name: its device in the guest, as the guest names it.
+        partition: whether it is a part of another disk.
         dependencies: the names of what it is made of: a partition's disk, a volume's members.
     """
 

@@ -33,7 +33,12 @@ class Greeting:
 
 @dataclass(frozen=True, slots=True)
 class QmpReply:
-    """A command's answer."""
+    """A command's answer.
+
+    Attributes:
+        ticket: the caller's number for the command.
+        value: what QEMU returned.
+    """
 
     ticket: int
     value: object
@@ -41,7 +46,13 @@ class QmpReply:
 
 @dataclass(frozen=True, slots=True)
 class QmpFailure:
-    """A command's error."""
+    """A command's error.
+
+    Attributes:
+        ticket: the caller's number for the command.
+        error_class: QMP's class.
+        desc: QEMU's words, not made printable.
+    """
 
     ticket: int
     error_class: str
@@ -50,7 +61,12 @@ class QmpFailure:
 
 @dataclass(frozen=True, slots=True)
 class QmpEvent:
-    """Something that QEMU tells on its own."""
+    """Something that QEMU tells on its own.
+
+    Attributes:
+        name: the event's, such as ``VSERPORT_CHANGE``.
+        data: what it says.
+    """
 
     name: str
     data: Mapping[str, object]
