@@ -22,11 +22,12 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from agentclient.access.local_access import AccessPool
 from agentclient.backends.base import Backends
 from agentclient.backends.socket_check import check_socket
-from agentclient.config.settings import Policies, Settings
+from agentclient.config.defaults import DEFAULTS
 from agentclient.fleet.store import Fleet
 from agentclient.fleet.watcher import Watcher
 from agentclient.journal.writer import Journal
 from agentclient.model.errors import BadInput
+from agentclient.model.policy import DEFAULT_POLICY
 from agentclient.model.text import printable
 from agentclient.model.vm import Vm, VmId
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from agentclient.backends.drill.processes import Drill
     from agentclient.backends.explicit import ExplicitBackend
+    from agentclient.config.settings import Settings
     from agentclient.journal.history import Past
     from agentclient.model.events import OnEvent
     from agentclient.model.outcome import GroupOutcome
@@ -85,7 +87,9 @@ class Engine:
         journal: where freezes and thaws are written down; None in a drill.
         explicit: the VMs that were named; None if there were none.
         drill: who serves the simulated guests; None outside of a drill.
-        settings: what is set.
+        settings: what is set; None if nothing is.
+        general: what that is for frostwatch as a whole.
+        read_only: nothing is sent to any guest.
     """
 
     journal: Journal | None
@@ -106,21 +110,27 @@ class Engine:
         freezes_at_once: int | None = None,
         journal: Path | None = None,
     ) -> None:
-        self.settings = (settings or Settings()).with_options(
+        self.settings = _configured(
+            settings,
             read_only=read_only,
             agent_interval=agent_interval_s,
             monitor_interval=port_interval_s,
             freezes_at_once=freezes_at_once,
             journal=journal,
         )
-        general, policy = self.settings.general, self.settings.policy
+        policy, configure = DEFAULT_POLICY, _as_listed
+        self.general, self.read_only = DEFAULTS, False
+        if self.settings is not None:
+            self.general, policy = self.settings.general, self.settings.policy
+            self.read_only = self.settings.read_only
+            configure = _late("config.settings").Policies(self.settings).apply
         self.explicit = _explicit(tuple(vms))
         self.drill = _drill(drill, drill_speed) if drill is not None else None
         # A drill's guests are others each time: what was done to them is not to be remembered.
-        self.journal = None if self.drill is not None else Journal(general.journal)
+        self.journal = None if self.drill is not None else Journal(self.general.journal)
         backends = _backends(self.explicit, self.drill, named_only=named_only)
         self.sources = backends.listed
-        self.fleet = Fleet(configure=Policies(self.settings).apply)
+        self.fleet = Fleet(configure=configure)
         self.accesses = AccessPool(backends)
         self.watcher = Watcher(
             self.fleet,
@@ -147,7 +157,7 @@ class Engine:
     @property
     def freezes_at_once(self) -> int:
         """How many freezes run at once; further ones wait for their turn."""
-        return self.settings.general.freezes_at_once
+        return self.general.freezes_at_once
 
     # -- what is there ---------------------------------------------------------------------
 
@@ -215,7 +225,7 @@ class Engine:
                 self._operations = _late("operations.manager").Operations(
                     self.fleet,
                     self.accesses,
-                    read_only=self.settings.read_only,
+                    read_only=self.read_only,
                     freezes_at_once=self.freezes_at_once,
                     journal=self.journal,
                 )
@@ -334,6 +344,20 @@ class Engine:
 def _late(module: str) -> Any:
     """Import one of our modules when it is first needed: the one place for that."""
     return import_module(f"agentclient.{module}")
+
+
+def _configured(settings: Settings | None, **given: object) -> Settings | None:
+    """Return settings with what is given beside them; None if nothing is set at all."""
+    if settings is None:
+        if all(value is None for value in given.values()):
+            return None
+        settings = _late("config.settings").Settings()
+    found: Settings = settings.with_options(**given)
+    return found
+
+
+def _as_listed(vm: Vm) -> Vm:
+    return vm
 
 
 def _explicit(specs: tuple[str, ...]) -> ExplicitBackend | None:

@@ -72,7 +72,7 @@ def cli(
         return 0
     options = ctx.obj.checked().configured()
     if options.or_drill and not session.has_vms(options):
-        options = options._replace(drill=options.settings.general.drill_guests)
+        options = options._replace(drill=options.general.drill_guests)
     if _on_terminal():
         return _open_console(options)
     return _tell(options)
@@ -153,9 +153,9 @@ def _open_console(options: Options) -> int:
             engine,
             engine.watcher,
             read_only=options.read_only,
-            interval_s=options.interval_s,
+            interval_s=options.policy.agent_interval_s,
             drill=engine.drill is not None,
-            schedule=Schedule.of(options.settings.policy),
+            schedule=Schedule.of(options.policy),
         )
 
 

@@ -8,18 +8,18 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
+from agentclient.config import places
 from agentclient.config.home import home
 from agentclient.config.origin import Given, Origin, OriginKind
+from agentclient.config.places import FILE_VARIABLE, PREFIX
 from agentclient.config.read import read
 from agentclient.config.settings import Settings
-from agentclient.config.tree import BY_NAME, KEYS, PREFIX
+from agentclient.config.tree import BY_NAME, KEYS
 from agentclient.config.values import as_text, from_text
 from agentclient.model.errors import BadInput
 from agentclient.model.suggestions import did_you_mean
 from agentclient.model.text import printable
 
-SYSTEM_FILE: Final = Path("/etc/frostwatch/config.toml")
-FILE_VARIABLE: Final = "FROSTWATCH_CONFIG"
 _VARIABLES: Final = {key.variable: key for key in KEYS}
 
 
@@ -60,18 +60,9 @@ def files_looked_at(
         return (Where(_named(named, "--config"), "--config", True),)
     if variables.get(FILE_VARIABLE):
         return (Where(_named(variables[FILE_VARIABLE], FILE_VARIABLE), FILE_VARIABLE, True),)
-    own = own_file(variables)
-    places = (Where(SYSTEM_FILE, "the system's"),)
-    return places if own is None else (*places, Where(own, "your own"))
-
-
-def own_file(variables: Mapping[str, str]) -> Path | None:
-    """Return the place of the person's own file; None if nobody knows where that is."""
-    folder = variables.get("XDG_CONFIG_HOME", "")
-    if folder.startswith("/"):
-        return Path(folder, "frostwatch", "config.toml")
-    base = home()
-    return base / ".config" / "frostwatch" / "config.toml" if base is not None else None
+    own = places.own_file(variables)
+    system = Where(places.SYSTEM_FILE, "the system's")
+    return (system,) if own is None else (system, Where(own, "your own"))
 
 
 def load_settings(
@@ -101,16 +92,16 @@ def load_settings(
 
 
 def gather(
-    places: Iterable[Where], environment: Mapping[str, str] | None = None
+    looked_at: Iterable[Where], environment: Mapping[str, str] | None = None
 ) -> tuple[Settings, tuple[str, ...]]:
     """Return what files and the environment set as far as it can be used, and what can't be.
 
     Args:
-        places: where files are looked for.
+        looked_at: where files are looked for.
         environment: the environment; None for this process's.
     """
     variables = os.environ if environment is None else environment
-    files = tuple(one for place in places if (one := read(place.path, needed=place.needed)))
+    files = tuple(one for place in looked_at if (one := read(place.path, needed=place.needed)))
     problems = [problem for file in files for problem in file.problems]
     given = _given(variables, problems)
     if not files and not given:

@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from agentclient.config.defaults import DEFAULTS, General
 from agentclient.config.found import Section, SettingsFile
 from agentclient.config.origin import Given, Origin, OriginKind
-from agentclient.config.tree import BY_NAME, DEFAULTS, KEYS, General, Key
+from agentclient.config.tree import BY_NAME, KEYS, Key
 from agentclient.model.policy import DEFAULT_POLICY, VmPolicy
 from agentclient.model.text import printable
 from agentclient.model.vm import Vm

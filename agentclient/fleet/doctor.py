@@ -10,10 +10,10 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agentclient.backends.base import Abilities, Note
 from agentclient.backends.socket_check import check_socket
-from agentclient.config.settings import Settings
 from agentclient.fleet.discovery import Discovery
 from agentclient.fleet.findings import AGENT_STATES, RUN_STATES, Finding, FindingLevel
 from agentclient.freeze.risks import risks
@@ -23,6 +23,9 @@ from agentclient.model.snapshot import VmState
 from agentclient.model.states import AgentState, FreezeState
 from agentclient.model.text import printable
 from agentclient.model.vm import Vm, VmId
+
+if TYPE_CHECKING:
+    from agentclient.config.settings import Settings
 
 __all__ = [
     "Finding",

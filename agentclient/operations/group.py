@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final, Generic, Protocol, TypeVar
 
-from agentclient.config.tree import DEFAULTS
+from agentclient.config.defaults import DEFAULTS
 from agentclient.model.durations import in_words
 from agentclient.model.errors import NO_THREAD, BadInput, FrostwatchError
 from agentclient.model.events import Event, EventKind, OnEvent

@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from typing import Final, TypeVar
 
 from agentclient.access.local_access import AccessPool
-from agentclient.config.tree import DEFAULTS
+from agentclient.config.defaults import DEFAULTS
 from agentclient.fleet.store import Fleet
 from agentclient.holder.client import HolderClient
 from agentclient.journal.entry import Entry, begin_freeze, begin_rescue, begin_thaw

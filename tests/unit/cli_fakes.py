@@ -15,7 +15,7 @@ import pytest
 from agentclient.access.guest_inputs import Inputs
 from agentclient.access.local_access import AccessPool
 from agentclient.backends.base import Backend, Note
-from agentclient.config.settings import Policies
+from agentclient.config.settings import Policies, Settings
 from agentclient.engine import Engine
 from agentclient.fleet.store import Fleet
 from agentclient.fleet.watcher import Watcher
@@ -252,7 +252,7 @@ class World:
 
     def engine(self, options: Options) -> Engine:
         self.options.append(options)
-        configure = Policies(options.settings).apply
+        configure = Policies(options.settings or Settings()).apply
         vms = [configure(one) for one in self.vms]
         source = FakeBackend(vms, self.problem, self.hidden)
         watcher = cast(Any, FakeWatcher(self.fleet, source, self.seen, self.hanging))

@@ -178,7 +178,7 @@ def test_vms_are_named_on_the_group_and_after_the_command(world: World) -> None:
     (options,) = world.options
     assert options.specs == ("name=a,agent=/a", "name=b")
     assert options.read_only
-    assert options.interval_s == 5
+    assert options.policy.agent_interval_s == 5
 
 
 def test_what_hangs_is_not_known_and_said(world: World, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentclient.config.defaults import DEFAULTS, General
 from agentclient.config.load import files_looked_at, gather, load_settings
 from agentclient.config.origin import OriginKind
+from agentclient.config.places import is_nothing_set
 from agentclient.config.settings import Policies, Settings
-from agentclient.config.tree import BY_NAME, DEFAULTS, KEYS, General, Key, Kind
+from agentclient.config.tree import BY_NAME, KEYS, Key, Kind
 from agentclient.config.values import as_text, from_file, from_text
 from agentclient.model.errors import BadInput
 from agentclient.model.policy import DEFAULT_POLICY, VmPolicy
@@ -28,7 +30,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return the folder of the person's own file; the system's is beside it."""
     monkeypatch.delenv("FROSTWATCH_CONFIG")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    monkeypatch.setattr("agentclient.config.load.SYSTEM_FILE", tmp_path / "system.toml")
+    monkeypatch.setattr("agentclient.config.places.SYSTEM_FILE", tmp_path / "system.toml")
     (tmp_path / "frostwatch").mkdir()
     return tmp_path
 
@@ -217,7 +219,7 @@ def test_a_person_without_a_home_has_the_systems_file_alone(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("XDG_CONFIG_HOME")
-    monkeypatch.setattr("agentclient.config.load.home", lambda: None)
+    monkeypatch.setattr("agentclient.config.places.home", lambda: None)
     assert [one.path for one in files_looked_at()] == [home / "system.toml"]
 
 
@@ -256,6 +258,46 @@ def test_no_environment_crashes_it(variables: dict[str, str]) -> None:
     there = {f"FROSTWATCH_{name}": text for name, text in variables.items()}
     there.pop("FROSTWATCH_CONFIG", None)
     gather((), there)
+
+
+@pytest.mark.parametrize(
+    ("variables", "nothing"),
+    [
+        ({}, True),
+        ({"FROSTWATCH_HOLD": "1"}, False),
+        ({"FROSTWATCH_HODL": "1"}, False),
+        ({"FROSTWATCH_HOLD": " "}, True),
+        ({"FROSTWATCH_CONFIG": os.devnull}, True),
+        ({"FROSTWATCH_CONFIG": "/none"}, False),
+    ],
+)
+def test_whether_anything_is_set_is_known_without_reading_it(
+    home: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], nothing: bool
+) -> None:
+    for name, text in variables.items():
+        monkeypatch.setenv(name, text)
+    assert is_nothing_set() is nothing
+    assert not is_nothing_set("/named")
+    hold = "FROSTWATCH_HO" in "".join(variables) and variables.popitem()[1].strip()
+    assert is_nothing_set(no_file=True) is not bool(hold)
+
+
+def test_a_file_that_is_there_or_can_not_be_seen_is_looked_at(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert is_nothing_set()
+    (home / "frostwatch/config.toml").symlink_to("/nowhere")
+    assert not is_nothing_set()
+    assert is_nothing_set(no_file=True)
+    (home / "frostwatch/config.toml").unlink()
+    write(home, "", system=True)
+    assert not is_nothing_set()
+
+    def no(_: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "lstat", no)
+    assert not is_nothing_set()
 
 
 def test_the_file_of_this_run_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,22 @@ def test_every_command_ends_at_what_can_not_be_used_before_anything_is_done(
     assert world.options == []
 
 
+@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["thaw", "--all"], ["doctor"]])
+def test_who_has_set_nothing_waits_for_nothing_that_reads_settings(arguments: list[str]) -> None:
+    code = (
+        "import contextlib, io, sys\n"
+        "from tui.main import run\n"
+        "said = io.StringIO()\n"
+        "with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):\n"
+        f"    run({arguments!r})\n"
+        "print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name for name in done.stdout.split() if name.startswith("agentclient.config.")}
+    assert loaded == {f"agentclient.config.{one}" for one in ("defaults", "home", "places")}
+    assert "tomllib" not in done.stdout.split()
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["freeze", "--help"], ["config"], ["--version"]])
 def test_help_is_there_whatever_is_set(config: Path, arguments: list[str]) -> None:
     config.write_text(BAD)
@@ -63,7 +81,7 @@ def test_another_file_or_none_takes_the_place_of_both(
     assert run(["--no-config", "list"]) == 0
     assert run(["list", "--config", str(other)]) == 0
     assert run(["--config", str(other), "list"]) == 0
-    assert [one.settings.policy.probes for one in world.options] == [5, 3, 3]
+    assert [one.policy.probes for one in world.options] == [5, 3, 3]
     assert run(["--config", str(config), "list"]) == 2
     assert f"1 more: frostwatch config check {config}" in capsys.readouterr().err
     assert run(["--config", str(other), "--no-config", "list"]) == 2

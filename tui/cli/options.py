@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import update_wrapper
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from agentclient.backends.drill.size import DEFAULT_GUESTS, MOST_GUESTS
-from agentclient.config.load import load_settings
-from agentclient.config.settings import Settings
-from agentclient.config.tree import SHORTEST_INTERVAL_S
+from agentclient.config.defaults import DEFAULTS, SHORTEST_INTERVAL_S, General
+from agentclient.config.places import is_nothing_set
 from agentclient.model.durations import parse_duration
 from agentclient.model.errors import BadInput
-from agentclient.model.policy import DEFAULT_POLICY
+from agentclient.model.policy import DEFAULT_POLICY, VmPolicy
+from tui.shared.lazy import load
 from tui.shared.terminal_features import follow
+
+if TYPE_CHECKING:
+    from agentclient.config.settings import Settings
 
 SLOWEST, FASTEST = 0.1, 20.0  # faster than that, and a guest boots between two looks at it
 DRILL = "--drill"
@@ -34,7 +37,7 @@ class Options(NamedTuple):
         config: the only file that settings are read from; None for the usual ones.
         no_config: settings are read from no file.
         given: what options of the group set, by the name of the setting.
-        settings: all that is set, once it was looked up (`configured`).
+        settings: all that is set, once it was looked up (`configured`); None if nothing is.
     """
 
     specs: tuple[str, ...] = ()
@@ -45,17 +48,22 @@ class Options(NamedTuple):
     config: str | None = None
     no_config: bool = False
     given: Mapping[str, object] = {}
-    settings: Settings = Settings()
+    settings: Settings | None = None
+
+    @property
+    def general(self) -> General:
+        """What is set for frostwatch as a whole."""
+        return DEFAULTS if self.settings is None else self.settings.general
+
+    @property
+    def policy(self) -> VmPolicy:
+        """How VMs are treated for which nothing else is set."""
+        return DEFAULT_POLICY if self.settings is None else self.settings.policy
 
     @property
     def read_only(self) -> bool:
         """Whether nothing is frozen and nothing is thawed."""
-        return self.settings.read_only
-
-    @property
-    def interval_s(self) -> float:
-        """Seconds between two visits to a guest's agent, where a VM has no interval of its own."""
-        return self.settings.policy.agent_interval_s
+        return self.settings is not None and self.settings.read_only
 
     def configured(self) -> Options:
         """Return them with all that is set, by files, the environment and options; draw by it.
@@ -63,14 +71,21 @@ class Options(NamedTuple):
         Raises:
             BadInput: something in there can't be used.
         """
-        settings = load_settings(self.config, no_file=self.no_config).with_options(**self.given)
-        drill = settings.general.drill_guests if self.drill == USUAL_DRILL else self.drill
-        follow(settings.general)
-        return self._replace(settings=settings, drill=drill)
+        options = self
+        given = any(value is not None for value in self.given.values())
+        if given or not is_nothing_set(self.config, no_file=self.no_config):
+            read = load("agentclient.config.load", "load_settings")
+            settings: Settings = read(self.config, no_file=self.no_config)
+            options = self._replace(settings=settings.with_options(**self.given))
+            follow(options.general)
+        if self.drill == USUAL_DRILL:
+            return options._replace(drill=options.general.drill_guests)
+        return options
 
     def setting(self, **values: object) -> Options:
         """Return them with what options of a command set; see `Settings.with_options`."""
-        return self._replace(settings=self.settings.with_options(**values))
+        settings: Settings = self.settings or load("agentclient.config.settings", "Settings")()
+        return self._replace(settings=settings.with_options(**values))
 
     def checked(self) -> Options:
         """Return them as they are.

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from agentclient.config.tree import General
+if TYPE_CHECKING:
+    from agentclient.config.defaults import General
 
 _ASCII = "FROSTWATCH_ASCII"
 _COERCED = ("C.UTF-8", "C.utf8", "UTF-8")

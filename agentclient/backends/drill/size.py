@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from agentclient.config.tree import DEFAULTS, MOST_DRILL_GUESTS
+from agentclient.config.defaults import DEFAULTS, MOST_DRILL_GUESTS
 
 DEFAULT_GUESTS: Final = DEFAULTS.drill_guests
 MOST_GUESTS: Final = MOST_DRILL_GUESTS

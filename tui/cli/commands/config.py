@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from functools import update_wrapper
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -18,16 +18,13 @@ from agentclient.config.describe import (
     rows_of_vm,
 )
 from agentclient.config.load import Where, files_looked_at, gather
-from agentclient.config.settings import names_of
+from agentclient.config.settings import Settings, names_of
 from agentclient.model.errors import BadInput, FrostwatchError
 from agentclient.model.json_contract import dumps
 from agentclient.model.text import printable
 from tui.cli import session, table
 from tui.cli.options import Options, config_option, json_option, no_config_option
 from tui.cli.table import Cell
-
-if TYPE_CHECKING:
-    from agentclient.config.settings import Settings
 
 BAD_INPUT = 2
 HEADER = ("SETTING", "VALUE", "SET BY")
@@ -73,11 +70,12 @@ def path_command(options: Options) -> int:
 def show_command(options: Options, name: str | None, as_json: bool) -> int:
     """Tell what every setting is in the end, and where that was said."""
     options = options.configured()
+    settings = options.settings or Settings()
     if name is None:
-        _show(rows(options.settings), as_json=as_json)
+        _show(rows(settings), as_json=as_json)
         return 0
     found, called = _names(options, name)
-    _show(rows_of_vm(options.settings, called), as_json=as_json, vm=found)
+    _show(rows_of_vm(settings, called), as_json=as_json, vm=found)
     return 0
 
 

@@ -60,7 +60,8 @@ def _examine(options: Options, name: str | None) -> tuple[Finding, ...]:
         findings = examine(engine.watcher.discoveries, engine.fleet.states())
         if engine.journal is not None:
             findings += tuple(check_journal(*_of_journal(engine.journal)))
-        findings += tuple(check_settings(options.settings))
+        if options.settings is not None:
+            findings += tuple(check_settings(options.settings))
     return about(findings, found.id) if found is not None else findings
 
 

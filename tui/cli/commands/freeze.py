@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agentclient.config.tree import DEFAULTS, MOST_AT_ONCE, MOST_PROBES
+from agentclient.config.defaults import DEFAULTS, MOST_AT_ONCE, MOST_PROBES
 from agentclient.model.durations import written
 from agentclient.model.errors import BadInput
 from agentclient.model.meaning import with_meaning
@@ -112,14 +112,14 @@ def freeze_command(
     thaw first; a second one leaves at once.
     """
     options = options.setting(freezes_at_once=at_once, **given)
-    if not options.settings.sections:
-        Schedule.of(options.settings.policy)  # what can't be used is told before anybody looks
+    if options.settings is None or not options.settings.sections:
+        Schedule.of(options.policy)  # what can't be used is told before anybody looks
     ask = partial(_request, _checked(mounts), strict, long_hold=yes)
     with session.engine_for(options) as engine:
         vms = engine.find(names)
         if together:
             request = ask(Schedule.together(vm.policy for vm in vms))
-            general = options.settings.general
+            general = options.general
             return _freeze_together(
                 engine, vms, request, general.within_s, general.freezes_at_once, as_json=as_json
             )

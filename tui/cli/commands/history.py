@@ -85,7 +85,7 @@ class _Found:
 def history_command(name: str | None, as_json: bool, limit: int) -> int:
     """Tell past freezes and thaws, the newest first; of a VM also how long its freezes take."""
     options = click.get_current_context().find_object(Options) or Options()
-    journal = Journal(options.configured().settings.general.journal)
+    journal = Journal(options.configured().general.journal)
     try:
         found = _read(journal, name, limit)
     finally:

@@ -1,0 +1,54 @@
+"""Where settings are looked for, and whether there are any.
+
+That is asked at each start: who has set nothing waits for nothing that reads settings.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from agentclient.config.home import home
+
+SYSTEM_FILE: Final = Path("/etc/frostwatch/config.toml")
+PREFIX: Final = "FROSTWATCH_"
+FILE_VARIABLE: Final = "FROSTWATCH_CONFIG"
+
+
+def own_file(variables: Mapping[str, str]) -> Path | None:
+    """Return the place of the person's own file; None if nobody knows where that is."""
+    folder = variables.get("XDG_CONFIG_HOME", "")
+    if folder.startswith("/"):
+        return Path(folder, "frostwatch", "config.toml")
+    base = home()
+    return base / ".config" / "frostwatch" / "config.toml" if base is not None else None
+
+
+def is_nothing_set(named: str | None = None, *, no_file: bool = False) -> bool:
+    """Return whether neither a file nor the environment can set anything.
+
+    Args:
+        named: the only file, as an option names it; None for the usual ones.
+        no_file: no file counts.
+    """
+    for variable, text in os.environ.items():
+        if variable.startswith(PREFIX) and variable != FILE_VARIABLE and text.strip():
+            return False
+    only = named or os.environ.get(FILE_VARIABLE)
+    if no_file or only:
+        return no_file or only == os.devnull
+    own = own_file(os.environ)
+    return _is_missing(SYSTEM_FILE) and (own is None or _is_missing(own))
+
+
+def _is_missing(path: Path) -> bool:
+    """Return whether there surely is nothing; what can't be seen may be there."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
