@@ -17,11 +17,11 @@ FREEZE: Final = 6
 RESERVE: Final = 24
 
 
-class TooFew(Exception):
+class TooFewDescriptors(Exception):
     """There are too few descriptors for another freeze; the text is one clause for a person."""
 
 
-class Budget:
+class DescriptorBudget:
     """The descriptors of one process, as far as freezes take them; thread-safe."""
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class Budget:
         """Count a freeze that begins.
 
         Raises:
-            TooFew: it may not begin.
+            TooFewDescriptors: it may not begin.
         """
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         with self._lock:
@@ -41,7 +41,7 @@ class Budget:
                 self._others = _open_now()
             needed = self._others + (self._freezes + 1) * FREEZE + RESERVE
             if limit != resource.RLIM_INFINITY and needed > limit:
-                raise TooFew(
+                raise TooFewDescriptors(
                     f"{self._freezes} freezes are in flight, and ulimit -n is {limit}: too few "
                     "descriptors are left for another one and its thaw"
                 )

@@ -23,7 +23,7 @@ from agentclient.model.states import OperationKind
 from agentclient.model.vm import Vm, VmId
 from agentclient.operations.context import OperationContext
 from agentclient.operations.control import Control
-from agentclient.operations.descriptors import Budget, TooFew
+from agentclient.operations.descriptors import DescriptorBudget, TooFewDescriptors
 from agentclient.operations.freeze import FreezeOperation
 from agentclient.operations.operation import AnyOperation, Operation
 from agentclient.operations.reporter import FleetReporter
@@ -31,7 +31,7 @@ from agentclient.operations.reporting import EndingT
 from agentclient.operations.rescue.ladder import Offer
 from agentclient.operations.rescue.operation import RescueOperation, survey
 from agentclient.operations.thaw import ThawOperation
-from agentclient.operations.threads import Crew
+from agentclient.operations.threads import WorkQueue
 
 DEFAULT_FREEZES_AT_ONCE: Final = DEFAULTS.freezes_at_once
 # Threads are made as they are needed: no thaw ever waits behind another one that hangs.
@@ -73,11 +73,11 @@ class Operations:
         self._journal = journal
         self._lock = threading.Lock()
         self._active: dict[VmId, AnyOperation] = {}
-        self._budget = Budget()
+        self._budget = DescriptorBudget()
         # Rungs that go round the agent, while a freeze or a thaw hangs there.
         self._beside: dict[VmId, AnyOperation] = {}
-        self._freezes = Crew(freezes_at_once, "freeze")
-        self._thaws = Crew(thaws_at_once, "thaw")
+        self._freezes = WorkQueue(freezes_at_once, "freeze")
+        self._thaws = WorkQueue(thaws_at_once, "thaw")
 
     @property
     def freezes_at_once(self) -> int:
@@ -276,7 +276,7 @@ class Operations:
         with self._lock:
             return place.setdefault(operation.vm.id, operation)
 
-    def _begin(self, operation: Operation[EndingT], threads: Crew) -> None:
+    def _begin(self, operation: Operation[EndingT], threads: WorkQueue) -> None:
         """Have an operation done in a thread, once it is its turn; it may be told to stop first."""
 
         def run() -> None:
@@ -322,7 +322,7 @@ class Operations:
             except OSError as error:
                 return operation.not_begun(error)
             return operation.run()
-        except TooFew as error:
+        except TooFewDescriptors as error:
             return operation.not_begun(error)
         finally:
             if counted:

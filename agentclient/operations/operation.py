@@ -19,7 +19,7 @@ from agentclient.model.states import Level, OperationKind
 from agentclient.model.text import printable
 from agentclient.model.vm import Vm
 from agentclient.operations.context import OperationContext
-from agentclient.operations.descriptors import TooFew
+from agentclient.operations.descriptors import TooFewDescriptors
 from agentclient.operations.reporting import EndingT
 
 WITHDRAWN: Final = "stopped while it waited for its turn: not begun, and nothing was sent"
@@ -165,7 +165,7 @@ class Operation(ABC, Generic[EndingT]):
 
     def not_begun(self, error: Exception) -> EndingT:
         """Tell that nothing was done, for want of a thread or descriptors; what stands, stands."""
-        more = MORE_DESCRIPTORS if isinstance(error, OSError | TooFew) else MORE_THREADS
+        more = MORE_DESCRIPTORS if isinstance(error, OSError | TooFewDescriptors) else MORE_THREADS
         return self._not_begun(f"not begun: {printable(str(error), 200)}; nothing was sent", more)
 
     def crashed(self, error: Exception) -> EndingT:

@@ -18,17 +18,17 @@ from agentclient.model.errors import NO_THREAD
 T = TypeVar("T")
 
 
-class Turn(Future[T]):
+class QueuedWork(Future[T]):
     """What becomes of a piece of work that was asked for.
 
     Attributes:
-        number: the how manyth it is, from 1.
+        number: its number in the order of asking, from 1.
     """
 
     number = 0
 
 
-class Crew:
+class WorkQueue:
     """Runs each piece of work in a thread of its own, in the order in which it came.
 
     Args:
@@ -42,7 +42,7 @@ class Crew:
         self._lock = threading.Lock()
         self._busy = 0
         self._asked = self._begun = 0
-        self._waiting: dict[int, tuple[Turn[Any], Callable[[], None]]] = {}  # in their order
+        self._waiting: dict[int, tuple[QueuedWork[Any], Callable[[], None]]] = {}  # in their order
         self._closed = False
 
     @property
@@ -50,14 +50,14 @@ class Crew:
         """How many run at once."""
         return self._most
 
-    def submit(self, work: Callable[[], T]) -> Turn[T]:
+    def submit(self, work: Callable[[], T]) -> QueuedWork[T]:
         """Run `work` as soon as it is its turn.
 
         Raises:
-            RuntimeError: the crew is closed, or the system has no thread for it.
+            RuntimeError: the queue is closed, or the system has no thread for it.
             MemoryError: the system has no memory for a thread.
         """
-        future: Turn[T] = Turn()
+        future: QueuedWork[T] = QueuedWork()
         do = partial(_do, work, future)
         with self._lock:
             if self._closed:
@@ -72,12 +72,12 @@ class Crew:
             self._waiting[future.number] = (future, do)
         return future
 
-    def place(self, turn: Turn[Any]) -> int:
+    def place(self, turn: QueuedWork[Any]) -> int:
         """Return how many turns it takes until it is a piece of work's own; 0 once it has begun."""
         with self._lock:
             return turn.number - self._begun if turn.number in self._waiting else 0
 
-    def withdraw(self, turn: Turn[Any]) -> bool:
+    def withdraw(self, turn: QueuedWork[Any]) -> bool:
         """Take a piece of work away that has not begun; return whether it had not."""
         with self._lock:
             return self._waiting.pop(turn.number, None) is not None

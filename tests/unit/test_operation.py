@@ -30,7 +30,7 @@ from agentclient.model.vm import AgentChannel, Vm, VmId
 from agentclient.operations import manager, ownership
 from agentclient.operations.context import OperationContext
 from agentclient.operations.control import Control
-from agentclient.operations.descriptors import TooFew
+from agentclient.operations.descriptors import TooFewDescriptors
 from agentclient.operations.freeze import FreezeOperation
 from agentclient.operations.manager import Operations
 from agentclient.operations.operation import MORE_DESCRIPTORS, MORE_THREADS
@@ -230,7 +230,7 @@ SHORT = [
     (RuntimeError("can't start new thread"), MORE_THREADS),
     (MemoryError("no memory"), MORE_THREADS),
     (OSError(24, "too many open files"), MORE_DESCRIPTORS),
-    (TooFew("ulimit -n is 64"), MORE_DESCRIPTORS),
+    (TooFewDescriptors("ulimit -n is 64"), MORE_DESCRIPTORS),
 ]
 
 

@@ -10,7 +10,7 @@ from functools import partial
 
 import pytest
 
-from agentclient.operations.threads import Crew
+from agentclient.operations.threads import WorkQueue
 from tests.unit.no_thread import no_thread
 
 SOON_S = 10.0
@@ -37,14 +37,14 @@ def wait_until(true: Callable[[], bool]) -> None:
 
 @pytest.mark.parametrize("most", [1, 2])
 def test_so_many_at_once_and_the_others_in_their_order(most: int, gate: threading.Event) -> None:
-    crew, begun = Crew(most, "some"), []
+    queue, begun = WorkQueue(most, "some"), []
 
     def work(number: int) -> int:
         begun.append(number)
         gate.wait(SOON_S)
         return number
 
-    futures = [crew.submit(lambda number=number: work(number)) for number in range(5)]  # type: ignore[misc]
+    futures = [queue.submit(lambda number=number: work(number)) for number in range(5)]  # type: ignore[misc]
     wait_until(lambda: len(begun) == most)
     assert len(called("some_")) == most
     gate.set()
@@ -54,40 +54,40 @@ def test_so_many_at_once_and_the_others_in_their_order(most: int, gate: threadin
 
 
 def test_no_thread_stays_behind() -> None:
-    crew = Crew(50, "brief")
-    futures = [crew.submit(lambda: threading.current_thread().name) for _ in range(50)]
+    queue = WorkQueue(50, "brief")
+    futures = [queue.submit(lambda: threading.current_thread().name) for _ in range(50)]
     assert len({future.result(SOON_S) for future in futures}) == 50
     wait_until(lambda: not called("brief_"))
 
 
 def test_an_error_is_for_who_waits_and_for_nobody_else() -> None:
-    crew = Crew(1, "bad")
+    queue = WorkQueue(1, "bad")
 
     def fail() -> None:
         raise ValueError("mine")
 
-    first, second = crew.submit(fail), crew.submit(lambda: 7)
+    first, second = queue.submit(fail), queue.submit(lambda: 7)
     with pytest.raises(ValueError, match="mine"):
         first.result(SOON_S)
     assert second.result(SOON_S) == 7
 
 
 def test_what_has_not_begun_at_the_end_is_cancelled(gate: threading.Event) -> None:
-    crew = Crew(1, "last")
-    first, second = crew.submit(lambda: gate.wait(SOON_S)), crew.submit(lambda: True)
-    crew.close()
+    queue = WorkQueue(1, "last")
+    first, second = queue.submit(lambda: gate.wait(SOON_S)), queue.submit(lambda: True)
+    queue.close()
     with pytest.raises(CancelledError):
         second.result(SOON_S)
     with pytest.raises(RuntimeError, match="leaving"):
-        crew.submit(lambda: True)
+        queue.submit(lambda: True)
     gate.set()
     assert first.result(SOON_S)
 
 
 def test_who_changed_their_mind_is_passed_over(gate: threading.Event) -> None:
-    crew = Crew(1, "mind")
-    crew.submit(lambda: gate.wait(SOON_S))
-    second, third = crew.submit(lambda: 2), crew.submit(lambda: 3)
+    queue = WorkQueue(1, "mind")
+    queue.submit(lambda: gate.wait(SOON_S))
+    second, third = queue.submit(lambda: 2), queue.submit(lambda: 3)
     assert second.cancel()
     gate.set()
     assert third.result(SOON_S) == 3
@@ -96,37 +96,37 @@ def test_who_changed_their_mind_is_passed_over(gate: threading.Event) -> None:
 def test_without_a_thread_who_asks_is_told(
     gate: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    crew = Crew(3, "none")
-    crew.submit(lambda: gate.wait(SOON_S))
+    queue = WorkQueue(3, "none")
+    queue.submit(lambda: gate.wait(SOON_S))
     with monkeypatch.context() as poor:
         poor.setattr(threading.Thread, "start", no_thread)
         with pytest.raises(RuntimeError, match="new thread"):  # and is not made to wait for others
-            crew.submit(lambda: 1)
-    assert crew.submit(lambda: 2).result(SOON_S) == 2
+            queue.submit(lambda: 1)
+    assert queue.submit(lambda: 2).result(SOON_S) == 2
 
 
 def test_without_another_thread_one_does_what_waits(
     gate: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    crew = Crew(1, "alone")
-    crew.submit(lambda: gate.wait(SOON_S))
-    futures = [crew.submit(lambda: threading.current_thread().name) for _ in range(3)]
+    queue = WorkQueue(1, "alone")
+    queue.submit(lambda: gate.wait(SOON_S))
+    futures = [queue.submit(lambda: threading.current_thread().name) for _ in range(3)]
     with monkeypatch.context() as poor:
         poor.setattr(threading.Thread, "start", no_thread)
         gate.set()
         assert [future.result(SOON_S) for future in futures] == ["alone_0"] * 3
-    assert crew.submit(lambda: threading.current_thread().name).result(SOON_S) != "alone_0"
+    assert queue.submit(lambda: threading.current_thread().name).result(SOON_S) != "alone_0"
 
 
 def test_what_waits_has_a_place_and_can_be_taken_away(gate: threading.Event) -> None:
-    crew, done = Crew(1, "some"), list[int]()
-    first = crew.submit(gate.wait)
-    second, third, fourth = (crew.submit(partial(done.append, number)) for number in (2, 3, 4))
-    assert [crew.place(one) for one in (first, second, third, fourth)] == [0, 1, 2, 3]
-    assert crew.withdraw(third)
-    assert not crew.withdraw(third)
+    queue, done = WorkQueue(1, "some"), list[int]()
+    first = queue.submit(gate.wait)
+    second, third, fourth = (queue.submit(partial(done.append, number)) for number in (2, 3, 4))
+    assert [queue.place(one) for one in (first, second, third, fourth)] == [0, 1, 2, 3]
+    assert queue.withdraw(third)
+    assert not queue.withdraw(third)
     gate.set()
     wait_until(lambda: fourth.done())
     assert done == [2, 4]
-    assert crew.place(fourth) == 0
-    assert not crew.withdraw(first)
+    assert queue.place(fourth) == 0
+    assert not queue.withdraw(first)
