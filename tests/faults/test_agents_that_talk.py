@@ -57,7 +57,7 @@ def agent(tmp_path: Path) -> Iterator[ServedAgent]:
 def test_a_flood_after_the_freeze_is_a_verdict_and_burns_no_core(
     agent: ServedAgent, noise: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # An eighth of the real bound (tests/unit/test_wire_limits.py): a busy machine takes long to it.
+    # An eighth of the real bound (tests/unit/test_qga_limits.py): a busy machine takes long to it.
     monkeypatch.setattr(wire, "MOST_NOISE", 1 << 20)
     agent.answers[FREEZE] = lambda _: for_ever(noise)
     froze = freeze(agent.path, first_timeout_s=FIRST_S, thaw_timeout_s=2.0)

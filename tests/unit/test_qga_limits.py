@@ -12,7 +12,7 @@ from agentclient.protocol.qga import MOST_NOISE, NOISE_OF_A_LINE, AgentWire
 from agentclient.protocol.qga_events import Dropped, Failure, Reply, Synced
 from agentclient.protocol.qga_lines import DEFAULT_MAX_LINE
 from tests.unit.fakes import failed, line
-from tests.unit.test_wire import answers, new_wire, owned_wire, synced
+from tests.unit.test_qga import answers, new_wire, owned_wire, synced
 
 
 def untagged(max_line: int = 1000) -> AgentWire:

@@ -8,7 +8,7 @@ import pytest
 
 from agentclient.protocol.qga_events import Dropped, Failure, PassedOver, Reply, Synced
 from tests.unit.fakes import failed, line
-from tests.unit.test_wire import PARSE_ERROR, answers, owned_wire, synced, tagged
+from tests.unit.test_qga import PARSE_ERROR, answers, owned_wire, synced, tagged
 
 
 @pytest.mark.parametrize(("tags", "carries"), [(None, False), (False, False), (True, True)])

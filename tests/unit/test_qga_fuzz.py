@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from agentclient.protocol.qga import AgentWire, NotSynced
 from agentclient.protocol.qga_events import Dropped, Failure, PassedOver, Reply, Synced, WireEvent
-from tests.unit.test_wire import new_wire
+from tests.unit.test_qga import new_wire
 
 SCALARS: st.SearchStrategy[object] = st.sampled_from(
     [None, True, 0, 2, 101, 102, 2**64, 1.5, "frozen", "", "\x1b", [], {}]
