@@ -47,7 +47,7 @@ REFUSED_STEPS: Final[Mapping[Refusal, str]] = MappingProxyType(
         ),
         Refusal.DISABLED: "enable what is named there, then: {freeze}",
         Refusal.BUSY: "wait until the channel is free, then: {freeze}",
-        Refusal.READ_ONLY: "without --read-only: {freeze}",
+        Refusal.READ_ONLY: "if it is meant, with --no-read-only: {freeze}",
         Refusal.SELF: "freeze it from its own host",
         Refusal.HOLDER: "see what frostwatch doctor says, then: {freeze}",
         Refusal.CANCELLED: FREEZE_AGAIN,

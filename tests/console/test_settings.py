@@ -92,6 +92,8 @@ async def test_a_vm_that_is_read_only_or_never_asked_says_so_before_the_key(
         assert why in seat.text
         await seat.press("f")
         assert f"will be refused: nothing is sent to it: {why}" in unwrapped(seat)
+        await seat.press("escape", "t")
+        assert f"it will be refused: {why}" in unwrapped(seat)
         await seat.press("escape", "down", "down")
         assert seat.text.count("never_ask is set") == 1  # and not once more as a switch of its own
         await seat.press("f")

@@ -125,7 +125,7 @@ def _names(options: Options, name: str) -> tuple[str, Sequence[str]]:
             engine.look()
             vm = engine.fleet.find(name).vm
     except (BadInput, FrostwatchError) as problem:
-        said = f"{problem}; told is what counts for one that is called so"
+        said = f"{problem}; shown is what would count for a VM of that name"
         click.echo(f"frostwatch: {printable(said, 1000)}", err=True)
         return name, (name,)
     return str(vm.id), names_of(vm)

@@ -104,6 +104,10 @@ def to_thaw(target: Target, signs: Signs, *, hidden: bool) -> Iterator[Line]:
     yield who(state, signs)
     if hidden:
         yield labelled("", "marked, and hidden by the filter", Tone.WARN)
+    policy = state.vm.policy or DEFAULT_POLICY
+    refusal = policy.read_only or state.vm.out_of_reach
+    if refusal is not None:
+        yield labelled("but", f"it will be refused: {safe(refusal, 300)}", Tone.WARN)
     if state.held_by is not None:
         yield labelled("held", f"it is {safe(str(state.held_by), 120)}", Tone.WARN)
         step = f"it will be refused. {safe(step_while_held(state.held_by, state.vm), 300)}"
@@ -115,7 +119,7 @@ def to_thaw(target: Target, signs: Signs, *, hidden: bool) -> Iterator[Line]:
     else:
         if state.left_by is not None:
             yield labelled("left", safe(str(state.left_by), 120), Tone.WARN)
-        most = in_words((state.vm.policy or DEFAULT_POLICY).thaw_timeout_s)
+        most = in_words(policy.thaw_timeout_s)
         yield labelled("thaw", f"is sent, and its count is shown; at most {most}")
 
 

@@ -137,7 +137,8 @@ def _trouble(state: VmState, _paint: Paint) -> Iterator[Fact]:
     if state.vm.locked_by:
         yield Fact("locked", f"held in its manager by {safe(state.vm.locked_by)}", Tone.WARN, 3)
     if state.vm.policy is not None and state.vm.policy.read_only is not None:
-        yield Fact("read-only", safe(state.vm.policy.read_only, 400), Tone.WARN, 3)
+        text = f"nothing is sent to it: {safe(state.vm.policy.read_only, 400)}"
+        yield Fact("set", text, Tone.WARN, 3)
     if state.vm.freeze_disabled and state.vm.freeze_disabled != state.vm.out_of_reach:
         yield Fact("disabled", safe(state.vm.freeze_disabled), Tone.WARN, 3)
     if state.vm.out_of_reach:
