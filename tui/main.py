@@ -15,7 +15,7 @@ from agentclient.model.policy import DEFAULT_POLICY
 from agentclient.model.request import Schedule
 from agentclient.model.text import printable
 from tui.cli import session
-from tui.cli.lazy_group import Commands
+from tui.cli.lazy_group import LazyGroup
 from tui.cli.options import Options, general_options, interval, max_hold_option, spelled_out
 from tui.shared.lazy import load
 
@@ -27,7 +27,7 @@ NO_SCREEN = (
 )
 
 
-@click.group(cls=Commands, invoke_without_command=True)
+@click.group(cls=LazyGroup, invoke_without_command=True)
 @general_options
 @click.option(
     "--read-only/--no-read-only",

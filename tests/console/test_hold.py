@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tui.console.dialogs.hold_choice import Hold
+from tui.console.dialogs.hold_choice import HoldChoice
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ from tui.console.dialogs.hold_choice import Hold
     ],
 )
 def test_a_hold(wishes: list[str], seconds: int) -> None:
-    hold = Hold(120.0)
+    hold = HoldChoice(120.0)
     for wish in wishes:
         match wish:
             case "more" | "less":

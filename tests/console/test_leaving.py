@@ -18,7 +18,7 @@ from agentclient.model.states import FreezeState, OutcomeKind
 from tests.console.driving import qemu
 from tests.console.fakes import FakeOperation, FakeOperations, StillClock
 from tests.console.fleets import fleet_of, lost, put, refused, state_of, verified
-from tui.console.leave import CLEAN, LEFT_SOMETHING, Guard, leftovers, take_leave
+from tui.console.leave import CLEAN, LEFT_SOMETHING, SignalHandler, leftovers, thaw_and_leave
 from tui.shared.signals import Signals
 
 THAWED = Outcome(OutcomeKind.TIMEOUT, "stopped waiting; thawed 2", settled=True)
@@ -65,23 +65,23 @@ def test_a_signal_cancels_at_once_whatever_the_screen_is_doing() -> None:
     def leave_screen() -> None:
         stuck.wait(5)
 
-    guard = Guard(operations, leave_screen, lambda: CLEAN)
-    with guard:
-        guard.start()
+    handler = SignalHandler(operations, leave_screen, lambda: CLEAN)
+    with handler:
+        handler.start()
         os.kill(os.getpid(), signal.SIGTERM)
         until = time.monotonic() + 2
         while not operations.started[0].calls and time.monotonic() < until:
             time.sleep(0.01)
-        guard.screen_left.set()
+        handler.screen_left.set()
         stuck.set()
     assert operations.started[0].calls == ["cancel"]
-    assert guard.wishes == 1
+    assert handler.requests == 1
 
 
 def test_nothing_in_flight_is_left_with_one_line(fleet: Fleet) -> None:
     told = Told()
     operations = FakeOperations()
-    assert take_leave(fleet, operations, Signals(), told) == CLEAN
+    assert thaw_and_leave(fleet, operations, Signals(), told) == CLEAN
     assert told.lines == ["frostwatch: nothing was frozen"]
     assert operations.closed
 
@@ -89,7 +89,7 @@ def test_nothing_in_flight_is_left_with_one_line(fleet: Fleet) -> None:
 def test_what_is_in_flight_is_cancelled_and_waited_for(fleet: Fleet) -> None:
     told = Told()
     operations = ends_after(0.3, THAWED)
-    assert take_leave(fleet, operations, Signals(), told) == CLEAN
+    assert thaw_and_leave(fleet, operations, Signals(), told) == CLEAN
     assert "thawing qemu:a" in told.lines[0]
     assert told.lines[-2] == "frostwatch: qemu:a: stopped waiting; thawed 2"
     assert "give_up" not in operations.started[0].calls
@@ -98,12 +98,12 @@ def test_what_is_in_flight_is_cancelled_and_waited_for(fleet: Fleet) -> None:
 def test_one_more_signal_leaves_it_to_the_holder_at_once(fleet: Fleet) -> None:
     told = Told()
     signals = Signals()
-    signals.wishes = 1  # the one that made the console leave
+    signals.requests = 1  # the one that made the console leave
     operations = ends_after(60, THAWED)
-    timer = threading.Timer(0.3, setattr, (signals, "wishes", 2))
+    timer = threading.Timer(0.3, setattr, (signals, "requests", 2))
     timer.start()
     began = time.monotonic()
-    assert take_leave(fleet, operations, signals, told) == LEFT_SOMETHING
+    assert thaw_and_leave(fleet, operations, signals, told) == LEFT_SOMETHING
     assert time.monotonic() - began < 2.5
     assert operations.started[0].calls[-1] == "give_up"
     assert "qemu:a: left to its holder" in told.lines[-2]
@@ -114,7 +114,7 @@ def test_detaching_waits_for_nothing_and_is_no_failure(fleet: Fleet) -> None:
     told = Told()
     operations = ends_after(60, THAWED)
     began = time.monotonic()
-    assert take_leave(fleet, operations, Signals(), told, detach=True) == CLEAN
+    assert thaw_and_leave(fleet, operations, Signals(), told, detach=True) == CLEAN
     assert time.monotonic() - began < 2.5
     assert len(told.lines) == 2
     assert "left to its holder" in told.text
@@ -124,7 +124,7 @@ def test_detaching_waits_for_nothing_and_is_no_failure(fleet: Fleet) -> None:
 def test_a_guest_that_could_not_be_thawed_is_named_with_the_next_step(fleet: Fleet) -> None:
     put(fleet, qemu("a"), last=lost(settled=False), freeze=FreezeInfo(FreezeState.FROZEN))
     told = Told()
-    assert take_leave(fleet, FakeOperations(), Signals(), told) == LEFT_SOMETHING
+    assert thaw_and_leave(fleet, FakeOperations(), Signals(), told) == LEFT_SOMETHING
     assert "qemu:a MAY STILL BE FROZEN: the agent was restarted" in told.text
     assert "NEXT: frostwatch thaw qemu:mail" in told.text
 
@@ -155,7 +155,7 @@ def test_the_last_line_tells_what_came_of_the_session(fleet: Fleet) -> None:
     foreign = FreezeInfo(FreezeState.FROZEN, foreign=True)
     put(fleet, qemu("b"), last=lost(settled=False), freeze=foreign)
     told = Told()
-    take_leave(fleet, FakeOperations(), Signals(), told)
+    thaw_and_leave(fleet, FakeOperations(), Signals(), told)
     assert told.lines[-1] == (
         "frostwatch: last freeze of 2 guests: 1 certified, 1 lost; "
         "1 guest MAY STILL BE FROZEN; 1 guest frozen by others"
@@ -168,10 +168,10 @@ def test_a_terminal_that_ends_counts_as_a_signal() -> None:
 
     def leave() -> None:
         left.set()
-        guard.screen_left.set()
+        handler.screen_left.set()
 
-    guard = Guard(operations, leave, lambda: CLEAN, [slave])
-    guard.start()
+    handler = SignalHandler(operations, leave, lambda: CLEAN, [slave])
+    handler.start()
     assert not left.wait(0.2)
     os.close(master)
     assert left.wait(2.0)
@@ -184,7 +184,7 @@ def test_of_many_only_some_are_named() -> None:
     for state in fleet.states():
         operations.add(state.vm)
     signals = Signals()
-    threading.Timer(0.3, setattr, (signals, "wishes", 2)).start()
-    take_leave(fleet, operations, signals, told)
+    threading.Timer(0.3, setattr, (signals, "requests", 2)).start()
+    thaw_and_leave(fleet, operations, signals, told)
     assert sum("thawing qemu:vm-" in line for line in told.lines) == 8
     assert "frostwatch: and 32 more" in told.lines

@@ -45,7 +45,7 @@ async def test_what_the_journal_knows_is_shown(
     operations.past = past
     async with seated(fleet_of(["a"], still), still, operations=operations) as seat:
         await seat.press("H")
-        assert seat.dialog == "PastDialog"
+        assert seat.dialog == "HistoryDialog"
         assert "a: past freezes and thaws" in seat.text
         assert words in seat.text
         await seat.press("escape")

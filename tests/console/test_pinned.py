@@ -9,7 +9,7 @@ from agentclient.model.states import AgentState, FreezeState
 from tests.console.driving import qemu, seated
 from tests.console.fakes import StillClock
 from tests.console.fleets import fleet_of, held, put, thawed, thousand
-from tui.console.model.longest_frozen import Longest, frozen_for
+from tui.console.model.longest_frozen import LongestFrozen, frozen_for
 from tui.console.widgets.pinned import PinnedLine
 
 
@@ -119,7 +119,7 @@ def test_the_longest_is_found_among_ours_and_others(still: StillClock) -> None:
     put(fleet, qemu("a"), freeze=foreign(still, 10))
     put(fleet, qemu("b"), progress=held(still), freeze=FreezeInfo(FreezeState.THAWING))
     put(fleet, qemu("c"), freeze=foreign(still, 30))
-    longest, moment = Longest(), still.clock.moment()
+    longest, moment = LongestFrozen(), still.clock.moment()
     assert longest.find(moment) is None
     for state in fleet.states():
         longest.put(state)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import inspect
+import pkgutil
 import random
+import textwrap
 from itertools import chain
 
 import pytest
@@ -20,6 +24,7 @@ from textual.widget import Widget
 from tests.console.driving import LARGE, SMALL, Seat, seated
 from tests.console.fakes import StillClock
 from tests.console.fleets import every_state, fleet_of
+from tui import console
 from tui.console import textual_internals
 from tui.console.textual_internals import (
     CACHE_METHODS,
@@ -36,6 +41,13 @@ KEYS = (
     *("j", "k", "G", "g", "pagedown", "s", "S", "space", "right", "left", "shift+down", "z"),
     *("tab", "slash", "d", "b", "enter", "escape", "question_mark", "T", "f", "L", "x"),
 )  # fmt: skip
+
+THEIRS = {"textual", "rich"}
+CONSOLE = sorted(
+    each.name
+    for each in pkgutil.walk_packages(console.__path__, "tui.console.")
+    if each.name != textual_internals.__name__
+)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -174,6 +186,43 @@ def test_a_driver_writes_to_a_file_of_its_own() -> None:
 
 def test_rich_keeps_what_it_has_cut() -> None:
     assert callable(Segment._split_cells.cache_clear)
+
+
+@pytest.mark.parametrize("module", CONSOLE)
+def test_nothing_else_uses_a_private_name_of_theirs(module: str) -> None:
+    imported = importlib.import_module(module)
+    for node in ast.walk(ast.parse(inspect.getsource(imported))):
+        if isinstance(node, ast.ImportFrom) and node.module is not None:
+            assert not (node.module.split(".")[0] in THEIRS and "._" in node.module)
+    for kind in vars(imported).values():
+        if inspect.isclass(kind) and kind.__module__ == module:
+            theirs = [base for base in kind.__mro__ if base.__module__.split(".")[0] in THEIRS]
+            assert not any(private_names(kind) & private_names(base) for base in theirs), kind
+
+
+def private_names(kind: type) -> frozenset[str]:
+    """Return the private names that a class defines, and those of its own that it uses."""
+    if kind not in _NAMES:
+        _NAMES[kind] = _private_names(kind)
+    return _NAMES[kind]
+
+
+_NAMES: dict[type, frozenset[str]] = {}
+
+
+def _private_names(kind: type) -> frozenset[str]:
+    nodes = list(ast.walk(ast.parse(textwrap.dedent(inspect.getsource(kind)))))
+    names = {
+        each.attr
+        for each in nodes
+        if isinstance(each, ast.Attribute)
+        and isinstance(each.value, ast.Name)
+        and each.value.id == "self"
+    }
+    names |= {
+        each.name for each in nodes if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    return frozenset(each for each in names if each.startswith("_") and not each.startswith("__"))
 
 
 # -- without any of it ----------------------------------------------------------------------------

@@ -40,7 +40,6 @@ from tests.console.fleets import (
     state_of,
     verified,
 )
-from tui.cli.commands import list_vms
 from tui.console.ascii import to_ascii
 from tui.console.widgets.pane.fact import Fact, fact_lines, urgent_first
 from tui.console.widgets.pane.facts import facts_of, size_in_words
@@ -48,7 +47,7 @@ from tui.console.widgets.table import cells
 from tui.console.widgets.table.cells import Paint
 from tui.console.widgets.table.columns import COLUMNS, lay_out
 from tui.shared import glyphs
-from tui.shared.clocks import gone, left
+from tui.shared.clocks import countdown, elapsed
 from tui.shared.fit import fit, safe, wrap
 from tui.shared.glyphs import Signs
 from tui.shared.tone import Line, Piece, hanging
@@ -85,13 +84,6 @@ VOCABULARY: list[tuple[Any, type[StrEnum]]] = [
 def test_every_state_has_a_look_with_its_own_word(looks: Any, states: type[StrEnum]) -> None:
     for state in states:
         assert looks[state].word == state.value
-
-
-def test_the_command_line_shows_the_same_signs() -> None:
-    for state, agent in list_vms._AGENT.items():
-        assert agent.text == Signs().labelled(glyphs.AGENT[state])
-    for file_systems, freeze in list_vms._FREEZE.items():
-        assert freeze.text == Signs().labelled(glyphs.FREEZE[file_systems])
 
 
 @pytest.mark.parametrize("signs", [Signs(), Signs(ascii=True)])
@@ -294,10 +286,10 @@ def test_nothing_turns_red_while_a_guest_is_frozen(still: StillClock, paint: Pai
 
 def test_countdowns_never_go_below_zero(still: StillClock) -> None:
     moment = still.clock.moment()
-    assert left(still.mono - 5, moment) == "0:00"
-    assert left(still.mono + 600, moment) == "10:00"
-    assert left(still.mono + 0.2, moment) == "0:01"
-    assert gone(still.mono + 5, moment) == "0:00"
+    assert countdown(still.mono - 5, moment) == "0:00"
+    assert countdown(still.mono + 600, moment) == "10:00"
+    assert countdown(still.mono + 0.2, moment) == "0:01"
+    assert elapsed(still.mono + 5, moment) == "0:00"
 
 
 # -- facts --------------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ SHORT_HELP: Final[Mapping[str, str]] = MappingProxyType(
 )
 
 
-class Commands(click.Group):
+class LazyGroup(click.Group):
     """A group whose commands are in files that are read when they are asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -24,7 +24,7 @@ LEAVING_S = 2.0
 Start = Callable[[Report], "list[AnyOperation]"]
 
 
-class Conductor:
+class OperationRunner:
     """Starts operations, tells what they do, and passes on what signals ask for.
 
     Nothing in here waits for a lock without a limit, nor for a reader of our output: a signal is
@@ -65,9 +65,9 @@ class Conductor:
     def _follow(self) -> None:
         while not self._ended():
             time.sleep(TICK_S)
-            if (self._signals.wishes or self._output.broken) and not self._cancelled:
+            if (self._signals.requests or self._output.broken) and not self._cancelled:
                 self._cancel()
-            if self._signals.wishes >= 2 and self._left_at is None:
+            if self._signals.requests >= 2 and self._left_at is None:
                 self._give_up()
             self._report.progress(self._engine.fleet.states())
 
@@ -104,12 +104,12 @@ class Conductor:
 
     def _patience(self) -> Callable[[], bool]:
         """Return a check that ends the wait for a slow reader: one more signal, or we have left."""
-        wishes, since = self._signals.wishes, time.monotonic()
+        requests, since = self._signals.requests, time.monotonic()
 
         def patient() -> bool:
             if self._left_at is not None:
                 return time.monotonic() < since + LEAVING_S
-            return self._signals.wishes == wishes
+            return self._signals.requests == requests
 
         return patient
 

@@ -38,7 +38,7 @@ from tui.console.theme import THEME
 from tui.console.widgets.keyline import KeyLine
 from tui.console.widgets.pane.widget import DetailPane
 from tui.console.widgets.pinned import PinnedLine
-from tui.console.widgets.prompt import TypedLine
+from tui.console.widgets.prompt import PromptLine
 from tui.console.widgets.status import DrillLine, NoticeLine, StatusLine
 from tui.console.widgets.table.widget import VmTable
 from tui.shared.clocks import Clock
@@ -139,7 +139,7 @@ class FrostwatchApp(TerminalApp):
         yield VmTable(self.view, self.clock, self.signs, self._place)
         yield DetailPane(self._fleet, self.clock, self.signs, self._place)
         yield NoticeLine(self.signs)
-        yield TypedLine(FILTER_HINT, id="filter")
+        yield PromptLine(FILTER_HINT, id="filter")
         yield KeyLine()
 
     def on_mount(self) -> None:
@@ -156,7 +156,7 @@ class FrostwatchApp(TerminalApp):
             status=self.query_one(StatusLine),
             pinned=self.query_one(PinnedLine),
             notices=self.query_one(NoticeLine),
-            filter_line=self.query_one("#filter", TypedLine),
+            filter_line=self.query_one("#filter", PromptLine),
         )
         self.parts.table.focus()
         self.drain()
@@ -367,12 +367,12 @@ class FrostwatchApp(TerminalApp):
         self.parts.filter_line.open()
         self.parts.share_height()
 
-    @on(TypedLine.Changed)
-    def _filter_changed(self, event: TypedLine.Changed) -> None:
+    @on(PromptLine.Changed)
+    def _filter_changed(self, event: PromptLine.Changed) -> None:
         self.view.filter_by(Filter(event.text))
         self.parts.paint()
 
-    @on(TypedLine.Kept)
+    @on(PromptLine.Kept)
     def _filter_kept(self) -> None:
         self.parts.share_height()
         self.parts.table.focus()

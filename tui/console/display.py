@@ -9,7 +9,7 @@ from tui.console.model.view import FleetView
 from tui.console.ports import WatcherPort
 from tui.console.widgets.pane.widget import DetailPane
 from tui.console.widgets.pinned import PinnedLine
-from tui.console.widgets.prompt import TypedLine
+from tui.console.widgets.prompt import PromptLine
 from tui.console.widgets.status import NoticeLine, StatusLine
 from tui.console.widgets.table.widget import VmTable
 from tui.shared.clocks import Clock
@@ -54,7 +54,7 @@ class Display:
         status: StatusLine,
         pinned: PinnedLine,
         notices: NoticeLine,
-        filter_line: TypedLine,
+        filter_line: PromptLine,
     ) -> None:
         self._fleet = fleet
         self._reader = reader

@@ -38,13 +38,13 @@ _GIVE_UP_S = 1.0
 Tell = Callable[[str], None]
 
 
-class Guard(Signals):
+class SignalHandler(Signals):
     """Signals that act, whatever the main thread is doing.
 
     Args:
         operations: what is cancelled at the first signal.
-        leave_screen: asks the console to end; called from the guard's thread.
-        farewell: leaves without the console, if it does not end; returns the exit code.
+        leave_screen: asks the console to end; called from the handler's thread.
+        leave: leaves without the console, if it does not end; returns the exit code.
         terminals: their numbers; the end of one counts as SIGHUP, which may be ignored (nohup).
     """
 
@@ -52,15 +52,15 @@ class Guard(Signals):
         self,
         operations: OperationsPort,
         leave_screen: Callable[[], None],
-        farewell: Callable[[], int],
+        leave: Callable[[], int],
         terminals: Sequence[int] = (),
     ) -> None:
         super().__init__()
         self._terminals = tuple(terminals)
         self._operations = operations
         self._leave_screen = leave_screen
-        self._farewell = farewell
-        self._ear, self._mouth = os.pipe()
+        self._leave = leave
+        self._read_end, self._write_end = os.pipe()
         self.screen_left = threading.Event()
 
     def start(self) -> None:
@@ -69,7 +69,7 @@ class Guard(Signals):
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         super()._note(number, frame)
-        os.write(self._mouth, b"!")
+        os.write(self._write_end, b"!")
 
     def _act(self) -> None:
         self._listen()
@@ -79,20 +79,20 @@ class Guard(Signals):
             return
         code = LEFT_SOMETHING
         try:
-            code = self._farewell()
+            code = self._leave()
         finally:
             os._exit(code)
 
     def _listen(self) -> None:
         """Wait for a signal, or for the end of a terminal."""
         poll = select.poll()
-        poll.register(self._ear, select.POLLIN)
+        poll.register(self._read_end, select.POLLIN)
         for number in self._terminals:
             poll.register(number, 0)  # its end is told in any case
         poll.poll()
 
 
-def take_leave(
+def thaw_and_leave(
     fleet: Fleet, operations: OperationsPort, signals: Signals, tell: Tell, *, detach: bool = False
 ) -> int:
     """Thaw what is in flight, wait for it, and say what could not be thawed.
@@ -127,10 +127,10 @@ def take_leave(
 
 def _wait(fleet: Fleet, flying: Sequence[OperationPort], signals: Signals, tell: Tell) -> None:
     """Wait until everything in flight has ended, or somebody insists on leaving."""
-    wishes = signals.wishes
+    requests = signals.requests
     waiting = [one for one in flying if not one.done]  # what was queued is never begun
     told_at = -_REPEAT_S
-    while waiting and not _insists(signals, wishes):
+    while waiting and not _insists(signals, requests):
         if time.monotonic() - told_at >= _REPEAT_S:
             told_at = time.monotonic()
             for one in waiting[:FEW]:
@@ -144,9 +144,9 @@ def _wait(fleet: Fleet, flying: Sequence[OperationPort], signals: Signals, tell:
             tell(f"frostwatch: {_id(one.vm.id)}: {_ended(fleet, one)}")
 
 
-def _insists(signals: Signals, wishes: int) -> bool:
+def _insists(signals: Signals, requests: int) -> bool:
     """Return whether a signal came since the waiting began; the one that began it doesn't count."""
-    return signals.wishes > wishes
+    return signals.requests > requests
 
 
 def _waits_for(fleet: Fleet, operation: OperationPort) -> str:

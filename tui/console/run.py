@@ -14,7 +14,7 @@ from agentclient.model.request import Schedule
 from tui.console import memory
 from tui.console.app import FrostwatchApp
 from tui.console.bare_terminal import tell_stderr
-from tui.console.leave import LEFT_SOMETHING, Guard, take_leave
+from tui.console.leave import LEFT_SOMETHING, SignalHandler, thaw_and_leave
 from tui.console.model.leaving import Leave
 from tui.console.ports import OperationsPort, RunningWatcherPort
 from tui.console.terminal import has_ended
@@ -63,23 +63,23 @@ def run(
             app.terminal_has_gone()
         app.post_message(FrostwatchApp.MustLeave())  # safe from any thread
 
-    def farewell() -> int:
+    def leave() -> int:
         detach = app.return_value is Leave.DETACHED
-        return take_leave(fleet, operations, guard, tell_stderr, detach=detach)
+        return thaw_and_leave(fleet, operations, handler, tell_stderr, detach=detach)
 
     terminals = [number for number in (0, 1, 2) if os.isatty(number)]
-    guard = Guard(operations, leave_screen, farewell, terminals)
+    handler = SignalHandler(operations, leave_screen, leave, terminals)
     code = LEFT_SOMETHING
-    with guard:
-        guard.start()
+    with handler:
+        handler.start()
         if watcher is not None:
             watcher.list_first(FIRST_LIST_S)  # the console starts it once they are on the screen
         try:
             app.run()
         finally:
             gc.enable()  # the first screen may never have been shown
-            guard.screen_left.set()
-            code = farewell()
+            handler.screen_left.set()
+            code = leave()
             if watcher is not None:
                 watcher.stop()
     return max(code, app.return_code or 0)

@@ -46,12 +46,12 @@ class Clock(NamedTuple):
         return Moment(self.monotonic(), self.wall())
 
 
-def left(until: float, moment: Moment) -> str:
+def countdown(until: float, moment: Moment) -> str:
     """Return a countdown: the time to `until`, rounded up, never below zero."""
     return clock(math.ceil(max(until - moment.mono - _ROUNDING_S, 0.0)))
 
 
-def gone(since: float, moment: Moment) -> str:
+def elapsed(since: float, moment: Moment) -> str:
     """Return a running clock: the whole seconds since `since`."""
     return clock(moment.mono - since + _ROUNDING_S)
 

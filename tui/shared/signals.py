@@ -8,7 +8,7 @@ from types import FrameType, TracebackType
 
 # `timeout` and some terminals send one signal twice, and systemd SIGHUP right behind SIGTERM:
 # that is one wish, not two.
-ONE_WISH_S = 0.25
+SAME_REQUEST_S = 0.25
 
 _WATCHED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -17,12 +17,12 @@ class Signals:
     """A context in which signals only count.
 
     Attributes:
-        wishes: how often somebody asked us to stop, 0 to 2; a second SIGHUP asks for nothing.
+        requests: how often somebody asked us to stop, 0 to 2; a second SIGHUP asks for nothing.
         last: the name of the last signal, empty before the first.
     """
 
     def __init__(self) -> None:
-        self.wishes = 0
+        self.requests = 0
         self.last = ""
         self._at = 0.0
         self._old: dict[int, object] = {}
@@ -49,8 +49,8 @@ class Signals:
         del frame
         now = time.monotonic()
         self.last = signal.Signals(number).name
-        if self.wishes == 0:
-            self.wishes = 1
+        if self.requests == 0:
+            self.requests = 1
             self._at = now
-        elif number != signal.SIGHUP and now - self._at >= ONE_WISH_S:
-            self.wishes = 2
+        elif number != signal.SIGHUP and now - self._at >= SAME_REQUEST_S:
+            self.requests = 2

@@ -26,7 +26,7 @@ from tui.cli.options import (
     with_options,
 )
 from tui.cli.report import Report, last_word
-from tui.cli.runner import Conductor
+from tui.cli.runner import OperationRunner
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -129,7 +129,7 @@ def freeze_command(
             wanted = zip(vms, requests, strict=True)
             return [engine.freeze(vm, request, report.event) for vm, request in wanted]
 
-        return Conductor(engine, vms, as_json=as_json).run(start, judge)
+        return OperationRunner(engine, vms, as_json=as_json).run(start, judge)
 
 
 def _freeze_together(
@@ -155,7 +155,7 @@ def _freeze_together(
         outcome = groups[0].wait(GROUP_END_S)
         return well and outcome is not None and outcome.together
 
-    return Conductor(engine, vms, as_json=as_json).run(start, judge_group)
+    return OperationRunner(engine, vms, as_json=as_json).run(start, judge_group)
 
 
 def judge(operations: list[AnyOperation], report: Report) -> bool:

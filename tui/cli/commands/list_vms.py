@@ -22,6 +22,7 @@ from agentclient.model.vm import Vm
 from tui.cli import session, table
 from tui.cli.options import Options, duration, json_option, with_options
 from tui.cli.table import Cell
+from tui.shared.glyphs import AGENT, FREEZE, Look
 
 FOREIGN = "foreign"
 LEFT = "left"
@@ -33,24 +34,16 @@ BAD_INPUT, UNKNOWN = 2, 3
 
 HEADER = ("VM", "ALSO", "USER", "RUNS", "AGENT", "KNOWN BY", "FILE SYSTEMS", "NOTE")
 
-# The console's signs (`tui.shared.glyphs`), whose module needs Textual; a test compares them.
-_AGENT = {
-    AgentState.ALIVE: Cell("● alive", "green"),
-    AgentState.OPEN: Cell("○ open", "green"),
-    AgentState.CLOSED: Cell("✗ closed", "red"),
-    AgentState.SILENT: Cell("▲ silent", "yellow"),
-    AgentState.BUSY: Cell("◆ busy", "yellow"),
-    AgentState.NONE: Cell("– none"),
-    AgentState.UNKNOWN: Cell("? unknown"),
+_AGENT_COLOURS = {
+    AgentState.ALIVE: "green",
+    AgentState.OPEN: "green",
+    AgentState.CLOSED: "red",
+    AgentState.SILENT: "yellow",
+    AgentState.BUSY: "yellow",
 }
-
-_FREEZE = {
-    FreezeState.THAWED: Cell("· thawed"),
-    FreezeState.FREEZING: Cell("◐ freezing", "cyan"),
-    FreezeState.FROZEN: Cell("❆ frozen", "cyan"),
-    FreezeState.THAWING: Cell("◑ thawing", "cyan"),
-}
-
+_FREEZE_COLOURS = dict.fromkeys(
+    (FreezeState.FREEZING, FreezeState.FROZEN, FreezeState.THAWING), "cyan"
+)
 
 if TYPE_CHECKING:
     from agentclient.journal.writer import Journal
@@ -220,8 +213,8 @@ def _print_table(states: Sequence[VmState], *, anything: bool) -> None:
         nothing = "no VM matches" if anything else "no VM was found here (try: frostwatch doctor)"
         click.echo(f"frostwatch: {nothing}", err=True)
         return
-    glyphs = table.has_glyphs()
-    rows = [_row(state, glyphs=glyphs) for state in states]
+    signs = table.has_glyphs()
+    rows = [_row(state, signs=signs) for state in states]
     _print(table.lines_of(HEADER, rows, colours=table.coloured()))
 
 
@@ -231,15 +224,14 @@ def _print(lines: Sequence[str]) -> None:
         click.echo("\n".join(lines), color=True)  # who made them has decided about colours
 
 
-def _row(state: VmState, *, glyphs: bool) -> tuple[Cell, ...]:
-    agent = _AGENT[state.agent.state]
-    freeze = _FREEZE[state.freeze.state] if state.freeze.state else Cell("? unknown")
+def _row(state: VmState, *, signs: bool) -> tuple[Cell, ...]:
+    agent = _cell(AGENT[state.agent.state], _AGENT_COLOURS.get(state.agent.state), signs=signs)
+    colour = _FREEZE_COLOURS.get(state.freeze.state) if state.freeze.state else None
+    freeze = _cell(FREEZE[state.freeze.state], colour, signs=signs)
     if state.freeze.foreign:
         freeze = Cell(f"{freeze.text} (foreign)", "red")
     if state.left_by is not None:
         freeze = Cell(f"{freeze.text} (left)", "red")
-    if not glyphs:
-        agent, freeze = (Cell(one.text[2:], one.colour) for one in (agent, freeze))
     return (
         Cell(printable(str(state.id), 60)),
         Cell(_also(state.vm)),
@@ -250,6 +242,11 @@ def _row(state: VmState, *, glyphs: bool) -> tuple[Cell, ...]:
         freeze,
         Cell(_note(state)),
     )
+
+
+def _cell(look: Look, colour: str | None, *, signs: bool) -> Cell:
+    """Return a state as the console calls it, with its sign where the terminal can show that."""
+    return Cell(f"{look.sign} {look.word}" if signs else look.word, colour)
 
 
 def _also(vm: Vm) -> str:

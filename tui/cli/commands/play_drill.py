@@ -12,7 +12,7 @@ from tui.cli import session
 from tui.cli.commands.freeze import judge
 from tui.cli.options import Options
 from tui.cli.report import Report
-from tui.cli.runner import Conductor
+from tui.cli.runner import OperationRunner
 
 if TYPE_CHECKING:
     from agentclient.operations.operation import AnyOperation
@@ -37,4 +37,4 @@ def play(options: Options) -> int:
         def start(report: Report) -> list[AnyOperation]:
             return [engine.freeze(vm, request, report.event) for vm in vms]
 
-        return Conductor(engine, vms, as_json=False).run(start, judge)
+        return OperationRunner(engine, vms, as_json=False).run(start, judge)

@@ -15,7 +15,7 @@ from agentclient.model.text import printable
 from agentclient.operations.rescue.ladder import offer_object
 from tui.cli import session
 from tui.cli.options import Options, json_option, with_options
-from tui.cli.runner import Conductor
+from tui.cli.runner import OperationRunner
 
 if TYPE_CHECKING:
     from agentclient.engine import Engine
@@ -67,10 +67,10 @@ def rescue_command(
         (vm,) = engine.find([name])
         if confirmed is not None and confirmed != vm.name:
             raise BadInput(f"--confirm-name is not the name of {printable(str(vm.id), 80)}")
-        climber = Climber(engine, vm, serial, as_json=as_json)
+        prompt = LadderPrompt(engine, vm, serial, as_json=as_json)
         if chosen is None:
-            return climber.climb(ask=_on_terminal())
-        return climber.take_one(chosen, yes=yes, confirmed=confirmed)
+            return prompt.climb(ask=_on_terminal())
+        return prompt.take_one(chosen, yes=yes, confirmed=confirmed)
 
 
 def _check(rung: Rung | None, serial: str | None, *, yes: bool, confirmed: str | None) -> None:
@@ -89,7 +89,7 @@ def _check(rung: Rung | None, serial: str | None, *, yes: bool, confirmed: str |
         raise BadInput("a reset is not taken with --yes: say --confirm-name NAME")
 
 
-class Climber:
+class LadderPrompt:
     """One person at the foot of one VM's ladder.
 
     Args:
@@ -188,7 +188,7 @@ class Climber:
             rescue = self._engine.rescue
             return [rescue(self._vm, step, person=person, on_event=report.event)]
 
-        return Conductor(self._engine, [self._vm], as_json=self._as_json).run(start, _judge)
+        return OperationRunner(self._engine, [self._vm], as_json=self._as_json).run(start, _judge)
 
 
 def _judge(operations: list[AnyOperation], report: Report) -> bool:

@@ -15,7 +15,7 @@ from tui.cli import session
 from tui.cli.commands.list_vms import may_be_frozen
 from tui.cli.options import Options, json_option, with_options
 from tui.cli.report import Report
-from tui.cli.runner import Conductor
+from tui.cli.runner import OperationRunner
 
 if TYPE_CHECKING:
     from agentclient.engine import Engine
@@ -51,7 +51,7 @@ def thaw_command(
             thaw = engine.thaw
             return [thaw(vm, foreign=foreign, on_event=report.event) for vm in vms]
 
-        code = Conductor(engine, vms, as_json=as_json).run(start, _judge)
+        code = OperationRunner(engine, vms, as_json=as_json).run(start, _judge)
         return 1 if unknown else code
 
 

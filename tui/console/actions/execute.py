@@ -19,7 +19,7 @@ from agentclient.model.vm import Vm
 from agentclient.operations.group import DEFAULT_WITHIN_S, GroupFreeze
 from tui.console.actions.context import ActionContext
 from tui.console.model.notices import Notice, thaw_notice
-from tui.console.model.targets import NotTheSame, Target, Targets, resolve
+from tui.console.model.targets import Target, TargetChanged, Targets, resolve
 from tui.console.ports import OperationPort
 from tui.shared.fit import safe
 
@@ -57,7 +57,7 @@ class Executor:
                 vm = self._checked(target)
                 schedule = replace(self._context.schedule_of(vm), hold_s=hold_s)
                 operation = self._operations.freeze(vm, FreezeRequest(schedule=schedule))
-            except (NotTheSame, OSError) as problem:
+            except (TargetChanged, OSError) as problem:
                 self._refused(target, problem)
                 continue
             begun.append(operation)
@@ -106,7 +106,7 @@ class Executor:
         for target in targets:
             try:
                 operation = self._operations.thaw(self._checked(target), foreign=target.foreign)
-            except (NotTheSame, OSError) as problem:
+            except (TargetChanged, OSError) as problem:
                 self._refused(target, problem)
                 continue
             if operation.kind == "thaw":
@@ -209,10 +209,10 @@ class Executor:
         """Return the VM that was meant.
 
         Raises:
-            NotTheSame: it is another one by now, or nothing may be sent at all.
+            TargetChanged: it is another one by now, or nothing may be sent at all.
         """
         if self._context.read_only:
-            raise NotTheSame(READ_ONLY)
+            raise TargetChanged(READ_ONLY)
         return resolve(target, self._fleet)
 
     def _refused(self, target: Target, problem: Exception) -> None:

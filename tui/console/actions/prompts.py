@@ -17,11 +17,11 @@ from tui.console.actions.rescue import RescuePrompt
 from tui.console.dialogs.extend import ExtendDialog
 from tui.console.dialogs.freeze import FreezeAnswer, FreezeDialog
 from tui.console.dialogs.help import HelpDialog
-from tui.console.dialogs.history import PastDialog
+from tui.console.dialogs.history import HistoryDialog
 from tui.console.dialogs.quit import QuitDialog
 from tui.console.dialogs.stop import StopDialog
 from tui.console.dialogs.thaw import ThawDialog
-from tui.console.dialogs.thaw_all import Everything, ThawAllDialog
+from tui.console.dialogs.thaw_all import ThawAllAnswer, ThawAllDialog
 from tui.console.model.leaving import Leave
 from tui.console.model.notices import Notice
 from tui.console.model.targets import Target, Targets
@@ -102,7 +102,7 @@ class Prompts:
             self._context.answer(Level.WARNING, NO_VM)
             return
         past = self._context.operations.history(state.vm)
-        self._context.app.push_screen(PastDialog(Target(state), past, self._context.signs))
+        self._context.app.push_screen(HistoryDialog(Target(state), past, self._context.signs))
 
     def extend(self) -> None:
         """Ask, and hold the windows for longer."""
@@ -129,10 +129,10 @@ class Prompts:
             self._ask_foreign(ours, foreign)
             return
 
-        def answered(chosen: Everything | None) -> None:
-            if chosen is Everything.OURS:
+        def answered(chosen: ThawAllAnswer | None) -> None:
+            if chosen is ThawAllAnswer.OURS:
                 self._executor.thaw_all(ours)
-            elif chosen is Everything.ALL:
+            elif chosen is ThawAllAnswer.ALL:
                 self._ask_foreign(ours, foreign)
 
         self._context.app.push_screen(ThawAllDialog(ours, foreign, self._context.signs), answered)

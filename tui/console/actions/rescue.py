@@ -13,7 +13,7 @@ from tui.console.actions.context import ActionContext
 from tui.console.actions.execute import READ_ONLY
 from tui.console.dialogs.rescue import NameDialog, RescueDialog
 from tui.console.model.notices import NAME, Notice
-from tui.console.model.targets import NotTheSame, Target, resolve
+from tui.console.model.targets import Target, TargetChanged, resolve
 from tui.console.ports import OperationPort
 from tui.shared.fit import fit_middle, safe
 
@@ -66,7 +66,7 @@ class RescuePrompt:
         name = safe(target.vm.name, 60)
         try:
             vm = resolve(target, self._context.fleet)
-        except NotTheSame as problem:
+        except TargetChanged as problem:
             self._say(target, Level.WARNING, f"refused: {problem}; nothing was done")
             return
         self._flying.append(self._context.operations.rescue(vm, step))

@@ -19,7 +19,7 @@ from agentclient.model.vm import VmId
 from agentclient.operations.group import DEFAULT_WITHIN_S
 from agentclient.operations.manager import DEFAULT_FREEZES_AT_ONCE
 from tui.console.dialogs.base import Dialog
-from tui.console.dialogs.hold_choice import Hold
+from tui.console.dialogs.hold_choice import HoldChoice
 from tui.console.dialogs.vm_text import EMPTY, labelled, subject, to_freeze
 from tui.console.model.targets import Targets
 from tui.shared.fit import safe
@@ -86,7 +86,7 @@ class FreezeDialog(Dialog[FreezeAnswer]):
         self._left_out = left_out
         self._signs = signs
         self._at_once = at_once
-        self._hold = Hold(schedule.maximum_hold_s, schedule.hold_s)
+        self._hold = HoldChoice(schedule.maximum_hold_s, schedule.hold_s)
         self._together = False
         self._sure = False
 

@@ -22,7 +22,7 @@ _WORD_WIDTH = 13
 _NO_SIGN = " "
 
 
-class PastDialog(Dialog[None]):
+class HistoryDialog(Dialog[None]):
     """Shows a VM's past, as soon as the journal has told it.
 
     Args:

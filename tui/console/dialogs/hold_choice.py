@@ -7,7 +7,7 @@ from agentclient.model.durations import in_words
 PRESETS_S = (0, 5, 10, 30, 60)
 
 
-class Hold:
+class HoldChoice:
     """A hold that is being chosen: steps through presets, or takes digits as they are typed.
 
     Args:

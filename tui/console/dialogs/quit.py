@@ -15,7 +15,7 @@ from tui.console.dialogs.vm_text import EMPTY, labelled
 from tui.console.model.leaving import Leave
 from tui.console.ports import OperationPort, OperationsPort
 from tui.console.widgets.pane.facts import identity
-from tui.shared.clocks import Clock, left
+from tui.shared.clocks import Clock, countdown
 from tui.shared.fit import safe
 from tui.shared.glyphs import PHASE, Signs
 from tui.shared.tone import Line, Piece, Tone
@@ -88,7 +88,7 @@ class QuitDialog(Dialog[Leave]):
             return
         look = PHASE[progress.phase]
         ends = progress.ends_at if progress.held_since is None else progress.hold_ends_at
-        most = f"; at most {left(ends, self._clock.moment())} more" if ends is not None else ""
+        most = f"; at most {countdown(ends, self._clock.moment())} more" if ends is not None else ""
         text = f"waits for {safe(progress.waiting_for)}{most}"
         yield labelled(look.word, text, look.tone)
 

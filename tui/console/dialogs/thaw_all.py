@@ -15,14 +15,14 @@ from tui.shared.glyphs import Signs
 from tui.shared.tone import Line, Piece, Tone
 
 
-class Everything(StrEnum):
+class ThawAllAnswer(StrEnum):
     """How much is thawed."""
 
     OURS = "ours"
     ALL = "all"
 
 
-class ThawAllDialog(Dialog[Everything]):
+class ThawAllDialog(Dialog[ThawAllAnswer]):
     """Asks before everything is thawed that this console froze.
 
     Args:
@@ -53,16 +53,16 @@ class ThawAllDialog(Dialog[Everything]):
 
     def answers(self) -> Sequence[tuple[str, str]]:
         """Thaw ours, ask about all, or don't."""
-        ours = (Everything.OURS.value, f"Thaw our {len(self.ours)} (Enter)")
-        everything = [(Everything.ALL.value, "All (a)")] if self.foreign else []
+        ours = (ThawAllAnswer.OURS.value, f"Thaw our {len(self.ours)} (Enter)")
+        everything = [(ThawAllAnswer.ALL.value, "All (a)")] if self.foreign else []
         return (ours, *everything, ("no", "Leave it (Esc)"))
 
     def answered(self, answer: str) -> None:
         """Answer how much, or None."""
-        chosen = [each for each in Everything if each == answer]
+        chosen = [each for each in ThawAllAnswer if each == answer]
         self.dismiss(chosen[0] if chosen else None)
 
     def action_all(self) -> None:
         """Ask about what is not ours, too."""
         if self.foreign:
-            self.dismiss(Everything.ALL)
+            self.dismiss(ThawAllAnswer.ALL)

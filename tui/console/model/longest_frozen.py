@@ -24,7 +24,7 @@ def frozen_for(state: VmState, moment: Moment) -> float:
     return age(since, moment) if since is not None else 0.0
 
 
-class Longest:
+class LongestFrozen:
     """The frozen VMs, kept as they change; the one with the longest freeze is found when asked."""
 
     def __init__(self) -> None:

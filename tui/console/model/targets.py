@@ -44,7 +44,7 @@ class Target:
 Targets = tuple[Target, ...]
 
 
-class NotTheSame(FrostwatchError):
+class TargetChanged(FrostwatchError):
     """The VM is not the one that was meant any more; the message says what became of it."""
 
 
@@ -52,14 +52,14 @@ def resolve(target: Target, fleet: Fleet) -> Vm:
     """Return the VM that was meant, as its source describes it now (it may be locked meanwhile).
 
     Raises:
-        NotTheSame: it has gone, or something else has its name.
+        TargetChanged: it has gone, or something else has its name.
     """
     try:
         now = fleet.get(target.vm.id)
     except KeyError:
-        raise NotTheSame(f"{target.label} has vanished since the key was pressed") from None
+        raise TargetChanged(f"{target.label} has vanished since the key was pressed") from None
     if not now.present:
-        raise NotTheSame(f"{target.label} has gone since the key was pressed")
+        raise TargetChanged(f"{target.label} has gone since the key was pressed")
     if _identity(now.vm) == _identity(target.vm):
         return now.vm
     before, after = target.vm.process, now.vm.process
@@ -67,7 +67,7 @@ def resolve(target: Target, fleet: Fleet) -> Vm:
         change = f"is another process now (pid {before.pid} before, {after.pid} now)"
     else:
         change = "is reached in another way now"
-    raise NotTheSame(f"{target.label} {change}; look at it, and press the key again")
+    raise TargetChanged(f"{target.label} {change}; look at it, and press the key again")
 
 
 def _identity(vm: Vm) -> _Identity:

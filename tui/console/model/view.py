@@ -16,7 +16,7 @@ from agentclient.fleet.store import FleetChange
 from agentclient.model.snapshot import VmState
 from agentclient.model.vm import VmId
 from tui.console.model.filter import Filter
-from tui.console.model.longest_frozen import Longest
+from tui.console.model.longest_frozen import LongestFrozen
 from tui.console.model.marks import Marks
 from tui.console.model.order import Key, Order, by_name
 from tui.console.model.tally import Tag, Tally
@@ -66,7 +66,7 @@ class FleetView:
         self.marks = Marks()
         self.troubles = Troubles(self.index_of)
         self.longest_name = 0  # of all that were here, in characters
-        self._longest = Longest()
+        self._longest = LongestFrozen()
         self._entries: dict[VmId, _Entry] = {}
         self._rows: list[_Entry] = []
         self._moving: list[_Entry] = []

@@ -8,7 +8,7 @@ from textual.message import Message
 from textual.widgets import Input, Static
 
 
-class _Words(Input):
+class _PromptInput(Input):
     """An input that hands on what was typed behind Enter.
 
     Keys that come in a bunch (over a slow line, or pasted) are handed to it before Enter has taken
@@ -31,7 +31,7 @@ class _Words(Input):
         self._entered = False
 
 
-class TypedLine(Horizontal):
+class PromptLine(Horizontal):
     """A line to type in. Each letter is told at once; Enter goes back to what it is about.
 
     Args:
@@ -40,7 +40,7 @@ class TypedLine(Horizontal):
     """
 
     DEFAULT_CSS = """
-    TypedLine {
+    PromptLine {
         display: none;
         height: 1;
         background: $panel;
@@ -64,7 +64,8 @@ class TypedLine(Horizontal):
     def __init__(self, hint: str, *, id: str) -> None:  # noqa: A002 - Textual's own name for it
         super().__init__(id=id)
         self._hint = hint
-        self._input: _Words | None = None  # built when it is wanted: a start is sooner without
+        # Built when it is wanted: a start is sooner without.
+        self._input: _PromptInput | None = None
 
     @property
     def is_open(self) -> bool:
@@ -74,7 +75,7 @@ class TypedLine(Horizontal):
     def open(self) -> None:
         """Let the operator type."""
         if self._input is None:
-            self._input = _Words(placeholder=self._hint, id=f"{self.id}-input", compact=True)
+            self._input = _PromptInput(placeholder=self._hint, id=f"{self.id}-input", compact=True)
             self.mount(Static("/"), self._input)
         self.add_class("-open")
         self.screen.set_focus(self._input)  # at once: what comes with the key is typed already

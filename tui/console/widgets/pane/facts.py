@@ -19,7 +19,7 @@ from agentclient.model.states import Phase
 from tui.console.widgets.pane.fact import Fact
 from tui.console.widgets.pane.outcome_facts import evidence_facts, outcome_facts
 from tui.console.widgets.table.cells import Paint, freeze_look, silent_since
-from tui.shared.clocks import age, gone, left
+from tui.shared.clocks import age, countdown, elapsed
 from tui.shared.fit import safe
 from tui.shared.glyphs import AGENT, FOREIGN, LEFT, LEFT_BY, PHASE, RUN, Signs
 from tui.shared.tone import Tone
@@ -77,11 +77,11 @@ def _unanswered(state: VmState, _paint: Paint) -> Iterator[Fact]:
 def _countdowns(progress: Progress, paint: Paint) -> Iterator[str]:
     moment = paint.moment
     if progress.step and progress.step_ends_at is not None:
-        ends = left(progress.step_ends_at, moment)
+        ends = countdown(progress.step_ends_at, moment)
         yield f"step {progress.step} of {progress.steps} ends in {ends}"
     if progress.ends_at is not None:
         until = moment.wall_at(progress.ends_at).strftime("%H:%M:%S")
-        yield f"gives up in {left(progress.ends_at, moment)}, at {until}"
+        yield f"gives up in {countdown(progress.ends_at, moment)}, at {until}"
 
 
 def _guest(state: VmState, paint: Paint) -> Iterator[Fact]:
@@ -92,7 +92,7 @@ def _guest(state: VmState, paint: Paint) -> Iterator[Fact]:
     parts = [_READ[progress.read]]
     since = silent_since(progress)
     if since is not None and progress.phase is not Phase.HELD:  # nobody asks it then
-        parts.append(f"silent {gone(since, moment)}")
+        parts.append(f"silent {elapsed(since, moment)}")
     if progress.blocked_s:
         parts.append(f"blocked by the host {in_words(progress.blocked_s)}")
     if progress.written_bytes is not None:
@@ -118,9 +118,9 @@ def _window(state: VmState, paint: Paint) -> Iterator[Fact]:
         return  # it is over: nothing is counted down to any more
     moment = paint.moment
     look = PHASE[progress.phase]
-    parts = [f"{paint.signs.of(look)} {look.word} for {gone(progress.held_since, moment)}"]
+    parts = [f"{paint.signs.of(look)} {look.word} for {elapsed(progress.held_since, moment)}"]
     if progress.hold_ends_at is not None:
-        parts.append(f"thawed on its own in {left(progress.hold_ends_at, moment)}")
+        parts.append(f"thawed on its own in {countdown(progress.hold_ends_at, moment)}")
     if progress.frozen is not None:
         parts.append(f"{progress.frozen} file system{'' if progress.frozen == 1 else 's'}")
     yield Fact("window", _joined(parts, paint), Tone.FROZEN, 0)

@@ -24,7 +24,7 @@ from tui.console.widgets.lines import LinesView
 from tui.console.widgets.pane.fact import fact_lines, urgent_first
 from tui.console.widgets.pane.facts import facts_of, identity
 from tui.console.widgets.pane.log_view import LogView
-from tui.console.widgets.prompt import TypedLine
+from tui.console.widgets.prompt import PromptLine
 from tui.console.widgets.table.cells import Paint
 from tui.console.widgets.toned import Toned
 from tui.shared.clocks import Clock
@@ -125,7 +125,7 @@ class DetailPane(Container):
         self._rule = Rule(signs)
         self._facts = LinesView(id="facts")
         self._log = LogView(fleet, signs)
-        self._search = TypedLine(SEARCH_HINT, id="search")
+        self._search = PromptLine(SEARCH_HINT, id="search")
         self._state: VmState | None = None
         self._position = LogView.Position(following=True)
         self._more = False
@@ -236,13 +236,13 @@ class DetailPane(Container):
         self._search.clear()
         self._log.focus()
 
-    @on(TypedLine.Changed)
-    def _search_changed(self, event: TypedLine.Changed) -> None:
+    @on(PromptLine.Changed)
+    def _search_changed(self, event: PromptLine.Changed) -> None:
         event.stop()
         self._log.search(event.text)
 
-    @on(TypedLine.Kept)
-    def _search_kept(self, event: TypedLine.Kept) -> None:
+    @on(PromptLine.Kept)
+    def _search_kept(self, event: PromptLine.Kept) -> None:
         event.stop()
         self._log.focus()
 

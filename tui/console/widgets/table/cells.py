@@ -11,7 +11,7 @@ from agentclient.model.snapshot import Progress, VmState
 from agentclient.model.states import FreezeState, OutcomeKind, Phase, RunState
 from agentclient.model.vm import VmId
 from tui.console.model.tally import verdict_of, without_group
-from tui.shared.clocks import Moment, age, gone, left
+from tui.shared.clocks import Moment, age, countdown, elapsed
 from tui.shared.fit import safe
 from tui.shared.glyphs import (
     AGENT,
@@ -142,8 +142,8 @@ def _pending(progress: Progress, paint: Paint) -> Cell:
     if progress.phase is Phase.BLOCKED:
         return Cell(f"{place} {look.word}", look.tone)
     ends = progress.step_ends_at
-    countdown = left(ends, paint.moment) if ends is not None else ""
-    return Cell(f"{place} {countdown:>5}{returns}", Tone.WARN if returns else look.tone)
+    clock_text = countdown(ends, paint.moment) if ends is not None else ""
+    return Cell(f"{place} {clock_text:>5}{returns}", Tone.WARN if returns else look.tone)
 
 
 def total(state: VmState, paint: Paint) -> Cell:
@@ -151,7 +151,7 @@ def total(state: VmState, paint: Paint) -> Cell:
     progress = state.progress
     if progress is None or progress.ends_at is None or progress.held_since is not None:
         return NOTHING
-    return Cell(left(progress.ends_at, paint.moment))
+    return Cell(countdown(progress.ends_at, paint.moment))
 
 
 def silent(state: VmState, paint: Paint) -> Cell:
@@ -159,7 +159,7 @@ def silent(state: VmState, paint: Paint) -> Cell:
     progress = state.progress
     waits = progress is not None and progress.phase is not Phase.HELD
     since = silent_since(progress) if progress is not None and waits else None
-    return Cell(gone(since, paint.moment), Tone.DIM) if since is not None else NOTHING
+    return Cell(elapsed(since, paint.moment), Tone.DIM) if since is not None else NOTHING
 
 
 def silent_since(progress: Progress) -> float | None:
@@ -171,7 +171,7 @@ def held(state: VmState, paint: Paint) -> Cell:
     """Return how long the window has been open, of how long at the most."""
     progress = state.progress
     if progress is not None and progress.held_since is not None:
-        since = gone(progress.held_since, paint.moment)
+        since = elapsed(progress.held_since, paint.moment)
         if progress.hold_ends_at is None:
             return Cell(since, Tone.FROZEN)
         whole = clock(progress.hold_ends_at - progress.held_since)
