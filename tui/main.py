@@ -1,4 +1,4 @@
-"""The command ``frostwatch``: the console, or one of its headless twins."""
+"""The command ``frostwatch``: opens the console, or runs a subcommand."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ SHORT_HELP: Final[Mapping[str, str]] = MappingProxyType(
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are in files that are read when they are asked for."""
+    """A group of commands, each of which is imported when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return their names, as `--help` shows them."""
@@ -59,7 +59,7 @@ class LazyGroup(click.Group):
         """Find the command that is asked for.
 
         Raises:
-            UsageError: there is no such one; its sentence names those that are alike.
+            UsageError: there is no such command; its sentence names similar ones.
         """
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             alike = did_you_mean(args[0], COMMANDS)

@@ -88,7 +88,7 @@ class Options(NamedTuple):
         return self._replace(settings=settings.with_options(**values))
 
     def checked(self) -> Options:
-        """Return them as they are.
+        """Return the options unchanged, if they go together.
 
         Raises:
             BadInput: they contradict each other.

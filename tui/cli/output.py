@@ -1,7 +1,7 @@
-"""Lines to stdout and stderr, by a thread of their own.
+"""Writes lines to stdout and stderr, in a thread of its own.
 
-A reader that stands still (a full pipe, a stopped terminal) must hold up neither a thaw nor a
-signal: whoever has something to say puts it into a queue, and goes on.
+A reader that does not read (a full pipe, a stopped terminal) must delay neither a thaw nor a
+signal, so that callers put a line into a queue and go on.
 """
 
 from __future__ import annotations

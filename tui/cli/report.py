@@ -1,4 +1,4 @@
-"""What is told about freezes and thaws while they run: for a person, or as JSON."""
+"""Reports what freezes and thaws do while they run: for a person, or as JSON."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
     from agentclient.model.outcome import GroupOutcome, ThawOutcome
     from agentclient.model.rescue import RescueOutcome
 
-# Often while somebody looks; once a minute for the rest of a long freeze.
+# Seconds between two reports: often at first, then once a minute for the rest of a long freeze.
 FIRST_EVERY_S = 10.0
 LATER_EVERY_S = 60.0
 FIRST_FOR_S = 60.0
 
 
 class Report:
-    """Says what happens: each event as it comes, and the progress of what is pending.
+    """Reports each event as it comes, and the progress of what is pending.
 
-    Events come from the operations' threads; they only touch the output's queue here.
+    Events come in the operations' threads, which do nothing here but fill the output's queue.
 
     Args:
         vms: the VMs that it is about.
@@ -69,7 +69,7 @@ class Report:
         if self._as_json:
             self._output.out(dumps(event_object(event)))
             return
-        # A verdict and an outcome that are one are two lines for a program, one for a person.
+        # Where verdict and outcome are the same, a program gets two lines, and a person one.
         if event.level is not Level.DEBUG and not said:
             self._output.out(self._line(event.vm, event.text))
         if event.kind is EventKind.OUTCOME:

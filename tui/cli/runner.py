@@ -1,4 +1,4 @@
-"""Runs operations to their end from the main thread, and gives way to signals."""
+"""Runs operations from the main thread until they end; a signal ends them sooner."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ Start = Callable[[Report], "list[AnyOperation]"]
 
 
 class OperationRunner:
-    """Starts operations, tells what they do, and passes on what signals ask for.
+    """Starts operations, reports what they do, and cancels them at a signal.
 
-    Nothing in here waits for a lock without a limit, nor for a reader of our output: a signal is
-    heard within a tick.
+    No wait in here is without a limit, neither for a lock nor for a reader of our output: a signal
+    is acted on within a tick.
 
     Args:
         vms: the VMs that the operations are about.
@@ -81,7 +81,7 @@ class OperationRunner:
         pending = [one for one in self._operations if not one.done]
         self._engine.cancel_all()
         if pending:
-            # A reader that has gone is as good as a signal: whoever started us may be gone, too.
+            # A reader that has gone counts as a signal: whoever started us may have gone, too.
             why = self._signals.last or "nobody reads our output any more"
             self._report.say(f"{why}: {_until(pending)}")
         for operation in pending:

@@ -354,9 +354,9 @@ class FrostwatchApp(TerminalApp):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Let `/` open the filter from the table alone: elsewhere it is a letter, or another's key.
 
-        It is a key of priority, which is acted on before the next one is handed to anybody. Letters
-        that come together with it (over a slow line, or pasted) would be keys of the table
-        otherwise: ``/f`` and Enter a freeze.
+        Its binding has priority, so that it is handled before the next key is passed on. Letters
+        that come together with it (over a slow line, or pasted) would be the table's keys
+        otherwise: ``/f`` and Enter would freeze a VM.
         """
         if action == "filter":
             return isinstance(self.focused, VmTable)

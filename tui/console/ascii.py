@@ -1,7 +1,7 @@
-"""The last line of defence where a terminal shows ASCII alone: nothing else leaves the console.
+"""Replaces what is not ASCII in all that is drawn, for terminals that show nothing else.
 
-Our own signs have ASCII forms in `words`; this filter catches the rest: frames and scroll bars of
-the toolkit, and what people put into the names of VMs.
+Our own signs have ASCII forms (`tui.shared.glyphs`); this filter catches the rest: Textual's frames
+and scroll bars, and what people put into the names of VMs.
 """
 
 from __future__ import annotations

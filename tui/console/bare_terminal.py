@@ -1,4 +1,4 @@
-"""What is written on the bare terminal: while the console is stopped, and when it has been left."""
+"""What is written without a screen: while the console is stopped, and after it has been left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Brings what is known to the screen: from the fleet into the view, and from there to the parts."""
+"""Shows what is known: takes changes of the fleet into the view, and paints the widgets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tui.shared.clocks import Clock
 from tui.shared.fit import safe
 
 ROOMY = 24  # lines; on fewer the pane needs half of them to say what an outcome means
-FINGER_S = 2.0  # rows stay where they are for so long after the operator moved
+STAY_S = 2.0  # rows stay where they are for so long after the operator moved the cursor
 EMPTY_FLEET = (
     "No VM was found here (yet).",
     "",
@@ -106,13 +106,13 @@ class Display:
         self._touched_at = self._clock.monotonic()
 
     def _settle(self) -> None:
-        """Put rows where they belong once the operator's finger has left them."""
+        """Put rows where they belong, once the operator has not moved the cursor for a moment."""
         if self._may_move and self._view.settle():
             self.paint()
 
     @property
     def _may_move(self) -> bool:
-        return self._clock.monotonic() - self._touched_at >= FINGER_S
+        return self._clock.monotonic() - self._touched_at >= STAY_S
 
     def _tell_problems(self) -> None:
         """Tell when a source can't look (any more)."""

@@ -1,8 +1,8 @@
-"""Leaving: whatever ends the console, every guest is thawed first, or somebody is told loudly (P4).
+"""Leaves the console: every guest is thawed first, or a person is told what to do (P4).
 
-All ways out come through here, after the screen has been left: ``q``, SIGTERM, SIGHUP, a closed
-terminal, an error in the console itself. The guests are thawed by agentclient's own threads, so
-none of it depends on Textual, on its loop or on a terminal that still takes our words.
+Whatever ends the console comes through here once the screen has been left: ``q``, SIGTERM, SIGHUP,
+a closed terminal, an error in the console itself. The guests are thawed by agentclient's own
+threads, so that none of it depends on Textual, on its loop or on a terminal that can be written to.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tui.shared.signals import Signals
 CLEAN, LEFT_SOMETHING = 0, 1
 
 
-# How long the screen may take to be left after a signal. A terminal that takes no more words
+# How long the screen may take to be left after a signal. A terminal that can't be written to
 # blocks Textual's loop for ever; the thaw and the exit must not wait for it.
 SCREEN_S = 3.0
 _LOOK_S = 0.1
@@ -39,7 +39,7 @@ Tell = Callable[[str], None]
 
 
 class SignalHandler(Signals):
-    """Signals that act, whatever the main thread is doing.
+    """Acts on signals in a thread of its own, whatever the main thread is doing.
 
     Args:
         operations: what is cancelled at the first signal.

@@ -1,8 +1,8 @@
 """The memory of the console's process: Python's garbage, and the C library's heaps.
 
-With its defaults the C library keeps for ever what it once had: a fleet's visits and freezes leave
-holes all over its heap, and each thread may get a heap of its own to leave them in. Elsewhere than
-with glibc nothing is done about that.
+With its defaults glibc never gives back what it once had: a fleet's visits and freezes leave holes
+all over its heap, and each thread may get a heap of its own. With another C library nothing is
+done about that.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _M_ARENA_MAX: Final = -8  # of <malloc.h>
 def share_heaps() -> None:
     """Let all threads that are started from now on share the heaps that there are.
 
-    One at a time runs Python anyway, so that none has to wait for another.
+    Only one thread runs Python at a time, so that none has to wait for a shared heap.
     """
     mallopt = getattr(_c_library(), "mallopt", None)
     if mallopt is not None:

@@ -1,4 +1,4 @@
-"""Clocks: where the console gets the time from, and how it writes what is left and what is gone.
+"""Clocks: where the console gets the time from, and how it writes countdowns and times elapsed.
 
 Every clock on the screen is computed at the moment of painting from `agentclient`'s monotonic
 times; a test or a picture injects a clock that stands still.

@@ -1,4 +1,4 @@
-"""Text from outside on a grid of cells: made printable, measured, cut and wrapped in cells.
+"""Fits text from outside into cells of a terminal: makes it printable, measures, cuts and wraps it.
 
 `agentclient.model.text.printable` makes a string harmless; here it is made to *fit*, so that a wide
 letter or a name of 10 kB never moves what stands beside it.

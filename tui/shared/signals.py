@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP as questions that the main loop asks, instead of exceptions."""
+"""Counts SIGINT, SIGTERM and SIGHUP, for a main loop that asks, instead of raising exceptions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from types import FrameType, TracebackType
 
 # `timeout` and some terminals send one signal twice, and systemd SIGHUP right behind SIGTERM:
-# that is one wish, not two.
+# that is one request, not two.
 SAME_REQUEST_S = 0.25
 
 _WATCHED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -1,4 +1,4 @@
-"""Which letters and colours a terminal is given: by its locale and its type."""
+"""Which characters and colours a terminal can show, by its locale and its type."""
 
 from __future__ import annotations
 

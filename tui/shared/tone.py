@@ -36,7 +36,7 @@ Line = tuple[Piece, ...]
 
 
 def hanging(line: Line, width: int) -> list[Line]:
-    """Return a line in as many as it needs; its last piece goes on below its own beginning.
+    """Wrap a line; its last piece goes on below its own beginning.
 
     Where there is no room for that the whole line is broken, between its pieces if possible.
     """

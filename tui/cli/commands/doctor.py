@@ -1,4 +1,4 @@
-"""``frostwatch doctor``: what is seen and may be used here, and what to do about the rest."""
+"""``frostwatch doctor``: says what can be seen and used here, and how to mend the rest."""
 
 from __future__ import annotations
 

@@ -140,7 +140,7 @@ def list_vms(
         problems = engine.look(together=True)
         engine.visit()
         at = now()
-        # A drill's guests are others each time: what they were is not to be remembered.
+        # A drill has new guests each time, so that nothing of them is remembered.
         journal = engine.journal
         forgotten = None if journal is None else remember(engine.fleet, journal, at)
         states = engine.fleet.states()
@@ -162,7 +162,7 @@ def list_vms(
     if not exit_code:
         return 0
     for state in states:
-        # Who asks by exit code reads no table, and "nothing matches" is not "all is seen".
+        # Who reads the exit code reads no table, and must learn that not all could be seen.
         if state.trouble and not (state.trouble_is_the_agents and wanted.may_match(state)):
             click.echo(f"frostwatch: {printable(f'{state.id}: {state.trouble}')}", err=True)
     unknown = [f"{one.id}: {why}" for one in states if (why := wanted.may_match(one))]

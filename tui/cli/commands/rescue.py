@@ -1,4 +1,4 @@
-"""``frostwatch rescue``: the ladder for a guest that stays frozen, climbed by a person."""
+"""``frostwatch rescue``: asks a person which steps to take for a guest that stays frozen."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from agentclient.operations.rescue.ladder import Offer
     from tui.cli.report import Report
 
-# Some visits to the monitor, each bounded by itself.
+# Seconds to look at the monitor for it; each of some requests has its own bound.
 LADDER_S = 10.0
 
 
@@ -90,7 +90,7 @@ def _check(rung: Rung | None, serial: str | None, *, yes: bool, confirmed: str |
 
 
 class LadderPrompt:
-    """One person at the foot of one VM's ladder.
+    """Asks about the rungs of one VM's rescue ladder, and takes those that are chosen.
 
     Args:
         engine: the core.

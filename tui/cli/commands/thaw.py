@@ -1,4 +1,4 @@
-"""``frostwatch thaw``: thaws what was named, or whatever is found frozen."""
+"""``frostwatch thaw``: thaws the VMs that are named, or all that are found frozen."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What acts for the operator: captures the VMs of a key press, asks, checks again, does it."""
+"""The actions behind the keys: capture the VMs of a key press, ask, check them again, act."""

@@ -1,4 +1,4 @@
-"""What everything shares that acts on guests for the operator."""
+"""What all actions share."""
 
 from __future__ import annotations
 

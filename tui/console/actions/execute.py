@@ -1,6 +1,7 @@
-"""What the keys do to guests: every action checks its VM once more, and says what it did.
+"""Starts and stops operations: checks each VM once more, starts, and tells the operator.
 
-Nothing in here waits: operations run in agentclient's own threads, and tell the fleet.
+Nothing in here waits: operations run in agentclient's own threads, and their results reach the
+console through the fleet.
 """
 
 from __future__ import annotations

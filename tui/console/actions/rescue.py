@@ -1,4 +1,4 @@
-"""From the key `R` to a rung of the ladder, and what came of it; nothing in here waits."""
+"""From the key `R` to a rung of the rescue ladder, and what came of it; nothing in here waits."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What asks before something is done to a guest: bound to the VMs of the key press."""
+"""The dialogs, which ask before something is done to the VMs of a key press."""

@@ -96,9 +96,9 @@ class Dialog(ModalScreen[Result | None]):
     def dismiss(self, result: Result | None = None) -> AwaitComplete:
         """Leave the dialog with an answer; only the first one counts.
 
-        Keys that come faster than a busy console takes them are handed to this dialog also after
-        the one that answered it. Textual would take the screen below it away, too, and end the
-        console where that is the last one.
+        Keys that come faster than a busy console handles them reach this dialog also after the one
+        that answered it. Textual would then close the screen below it as well, and end the
+        console if that is the last one.
         """
         if self._is_left:
             return AwaitComplete()

@@ -1,4 +1,4 @@
-"""Asks before a window is held for longer: whoever waits for the guest waits as well."""
+"""Asks before a window is held for longer."""
 
 from __future__ import annotations
 

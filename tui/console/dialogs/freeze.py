@@ -1,4 +1,4 @@
-"""Asks before a freeze: of whom, for how long, and whether all together."""
+"""Asks before a freeze: which VMs, for how long, and whether all together."""
 
 from __future__ import annotations
 

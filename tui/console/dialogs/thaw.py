@@ -1,4 +1,4 @@
-"""Asks before a thaw; of somebody else's freeze in other words."""
+"""Asks before a thaw; where somebody else froze the guest, no is the first answer."""
 
 from __future__ import annotations
 

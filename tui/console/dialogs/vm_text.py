@@ -50,7 +50,7 @@ def who(state: VmState, signs: Signs) -> Line:
 
 
 def devices(file_systems: Iterable[FileSystem], most: int = MOST_DEVICES) -> str:
-    """Return devices, with one path each, and how many more there are of either.
+    """Return devices with one mount point each, and how many more there are.
 
     Args:
         file_systems: as the guest lists them: one entry for each path.

@@ -1,5 +1,4 @@
 """What the table shows, without the table: order, filter, cursor, marks and counts.
 
-Nothing in here imports textual; every rule about "which VM is under the finger" has its home and
-its tests here.
+Nothing in here imports Textual. Every rule about which VM a key means (P6) is here, with its tests.
 """

@@ -26,7 +26,7 @@ _MOST_NAME = 30
 class PinnedLine(Toned):
     """Shows the longest freeze and its clock, whatever cursor, filter and scroll bar are at.
 
-    It is there only while a freeze lasts, and not in front of a single VM, whose row says it all.
+    It is hidden while nothing is frozen, and where there is one VM alone, whose row says it all.
 
     Args:
         view: what is known.

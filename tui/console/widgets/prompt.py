@@ -1,4 +1,4 @@
-"""A line in which words are typed; it is there only while they are wanted."""
+"""A line to type words in, for the filter and for a search; it is hidden while nobody types."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from textual.widgets import Input, Static
 
 
 class _PromptInput(Input):
-    """An input that hands on what was typed behind Enter.
+    """An input that passes on the keys that come after Enter.
 
-    Keys that come in a bunch (over a slow line, or pasted) are handed to it before Enter has taken
-    the focus away: ``/web1``, Enter, ``f`` is a freeze of web1, and no search for *web1f*.
+    Keys that come together (over a slow line, or pasted) reach it before Enter has moved the focus:
+    ``/web1``, Enter, ``f`` asks for a freeze of web1, and does not search for *web1f*. Which key
+    goes where is a safety rule, so that it uses Textual's public names alone.
     """
 
     _entered = False

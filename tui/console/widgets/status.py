@@ -64,7 +64,7 @@ class Part(NamedTuple):
 
 
 class DrillLine(Toned):
-    """Says that nothing is real, in reverse from edge to edge: also without any colour."""
+    """Says that the guests are simulated; in reverse, so that it is seen without colour."""
 
     DEFAULT_CSS = """
     DrillLine { height: 1; }

@@ -1,4 +1,4 @@
-"""A widget that draws with the Line API: it gets the styles of its tones here."""
+"""The base of all widgets that draw with the Line API: gives each tone its style."""
 
 from __future__ import annotations
 

@@ -40,8 +40,8 @@ def fact_lines(facts: Iterable[Fact], width: int) -> list[Line]:
 def urgent_first(facts: Iterable[Fact], width: int) -> list[Line]:
     """Return all facts as lines, the most urgent ones on top.
 
-    What takes several lines and says enough in the first of them is told in full further below: the
-    screen has room for what it means, and for what to do.
+    A fact that takes several lines, and whose first line says enough, is cut to it and repeated in
+    full below: that leaves room for what it means and for what to do.
     """
     room = max(width - LABEL_WIDTH, 10)
     ordered = sorted(facts, key=lambda fact: fact.rank)

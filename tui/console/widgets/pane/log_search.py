@@ -1,7 +1,7 @@
-"""A search in a log: which entries match, which of them one is at, and where the words stand.
+"""A search in a log: which entries match, which match is the current one, and what to highlight.
 
-Entries are known by their numbers, so that a search outlives the lines that are written and
-forgotten meanwhile.
+Entries are told apart by their numbers, so that a search goes on while lines are written and
+forgotten.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class LogSearch:
     """What is searched for, and what has been found.
 
     Attributes:
-        at: the number of the entry that one is at, None if nothing matches.
+        at: the number of the current match's entry, None if nothing matches.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""A VM's log: it follows what comes, is searched, and leaves a reader who scrolled up alone."""
+"""A VM's log: it scrolls with new lines unless the reader has scrolled up, and can be searched."""
 
 from __future__ import annotations
 

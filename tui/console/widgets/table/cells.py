@@ -55,7 +55,7 @@ def _no_place(_vm_id: VmId) -> int:
 
 
 class Paint(NamedTuple):
-    """What a cell needs to know beside the VM.
+    """What a cell depends on beside the VM.
 
     Attributes:
         moment: the time.
