@@ -1,7 +1,8 @@
 """The console on a fake fleet, for a test on the other side of its terminal.
 
-``python -m tests.console.on_terminal FD_IN FD_OUT``: a byte in FD_IN lets the fleet change; ``?``
-has the lines of the screen, as the console takes them to be, written to FD_OUT.
+``python -m tests.console.on_terminal FD_IN FD_OUT PRIVATE``: a byte in FD_IN lets the fleet change;
+``?`` has the lines of the screen, as the console takes them to be, written to FD_OUT. With a 0 for
+PRIVATE no private name of Textual is used.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from agentclient.model.states import AgentState, FreezeState
 from tests.console.driving import make_app, qemu
 from tests.console.fakes import StillClock
 from tests.console.fleets import fleet_of, pending, put
+from tui.console import textual_internals
 
 NAMES = [*(f"vm-{number:02}" for number in range(20)), "データ-1", "e\u0301clair", "[red]db[/]"]
 
 
-def main(source: int, sink: int) -> None:
+def main(source: int, sink: int, private: int) -> None:
+    textual_internals.ENABLED = bool(private)
     still, dice = StillClock(), random.Random(7)
     fleet = fleet_of(NAMES, still)
     app = make_app(fleet, still)

@@ -10,6 +10,7 @@ import re
 import time
 
 import pyte
+import pytest
 
 from tests.benchmarks.on_pty import OnPty, on_pty
 
@@ -45,10 +46,11 @@ def asked(say: int, answers: int) -> list[str]:
     return [line.rstrip() for line in json.loads(os.read(answers, 1 << 20))]
 
 
-def test_the_terminal_shows_what_the_console_means() -> None:
+@pytest.mark.parametrize("private", [1, 0], ids=["private", "public"])
+def test_the_terminal_shows_what_the_console_means(private: int) -> None:
     ears, dice = [os.pipe(), os.pipe()], random.Random(3)
     (source, say), (answers, sink) = ears
-    program = ("-m", "tests.console.on_terminal", str(source), str(sink))
+    program = ("-m", "tests.console.on_terminal", str(source), str(sink), str(private))
     with on_pty(program, SIZE, pass_fds=(source, sink)) as console:
         terminal = Terminal(console)
         console.wait_for("vm-00")
