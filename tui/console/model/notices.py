@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from agentclient.model.meaning import with_meaning
 from agentclient.model.outcome import Meaning, Outcome
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import FreezeState, GuestIs, Level, OutcomeKind, Phase, Refusal
 from agentclient.model.vm import VmId
+from tui.console.model.explained import explained
 from tui.console.model.tally import verdict_of
 from tui.shared.fit import fit_middle, safe
 
@@ -95,7 +95,7 @@ def news_of(old: VmState | None, new: VmState, at: datetime) -> Iterator[Notice]
 
 def outcome_notice(state: VmState, outcome: Outcome, at: datetime) -> Notice:
     """Return a freeze's outcome as a notice: what to do first, as the line may be cut."""
-    said = with_meaning(outcome, state.vm, final=state.progress is None)
+    said = explained(outcome, state)
     word = "certified" if outcome.certified else outcome.kind.value
     text = f"{_name(state)}: {word}: {safe(outcome.reason, 400)}"
     if state.progress is None and state.left_frozen:

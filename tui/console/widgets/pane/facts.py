@@ -12,10 +12,10 @@ from agentclient.freeze.coverage import Coverage, describe
 from agentclient.freeze.risks import risks
 from agentclient.model.durations import in_words
 from agentclient.model.next_command import thaw_command
-from agentclient.model.next_step import step_while_held
 from agentclient.model.outcome import FileSystem
 from agentclient.model.snapshot import Progress, VmState
 from agentclient.model.states import Phase
+from tui.console.model.explained import step_while_held
 from tui.console.widgets.pane.fact import Fact
 from tui.console.widgets.pane.outcome_facts import evidence_facts, outcome_facts
 from tui.console.widgets.table.cells import Paint, freeze_look, silent_since

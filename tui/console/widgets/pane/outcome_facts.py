@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from agentclient.freeze.coverage import describe
 from agentclient.model.durations import in_words
-from agentclient.model.meaning import with_meaning
 from agentclient.model.outcome import Evidence, Outcome
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import AgentState, CopyIs, GuestIs, OutcomeKind, Phase
+from tui.console.model.explained import explained
 from tui.console.model.tally import verdict_of
 from tui.console.widgets.pane.fact import Fact
 from tui.console.widgets.table.cells import Paint
@@ -26,7 +26,7 @@ def outcome_facts(state: VmState, paint: Paint) -> Iterator[Fact]:
     found = verdict_of(state)
     if found is None:
         return
-    verdict = with_meaning(found, state.vm, final=state.progress is None)
+    verdict = explained(found, state)
     held = state.progress is not None and state.progress.phase is Phase.HELD
     look = OUTCOME[verdict.kind]
     why = verdict.refusal or verdict.cause
