@@ -14,12 +14,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from agentclient.fleet.store import Fleet
 from agentclient.journal.rows import from_identity
 from agentclient.journal.writer import Query
-from agentclient.model.snapshot import VmState
+from agentclient.model.snapshot import FreezeInfo, VmState
 
 if TYPE_CHECKING:
     from agentclient.journal.storage.database import Rows
@@ -51,7 +52,7 @@ def remember(fleet: Fleet, journal: Journal, now: datetime) -> str | None:
             since = None  # that was another time
         if since is not None and state.freeze.since is not None and since < state.freeze.since:
             older = state.freeze._replace(since=since)
-            fleet.update(state.id, lambda old, older=older: old._replace(freeze=older))  # type: ignore[misc]
+            fleet.update(state.id, partial(_with_freeze, freeze=older))
     for state in fleet.states():
         if state.freeze.state is not None:
             entries[str(state.id)] = _entry(state, now)
@@ -132,3 +133,7 @@ def _read(journal: Journal) -> dict[str, dict[str, object]]:
 def _write(journal: Journal, entries: Mapping[str, Mapping[str, object]]) -> str | None:
     why = journal.keep(FILE, json.dumps(entries).encode(), PATIENCE_S)
     return None if why is None else f"ages begin anew each time, since they can't be kept: {why}"
+
+
+def _with_freeze(state: VmState, freeze: FreezeInfo) -> VmState:
+    return state._replace(freeze=freeze)

@@ -7,6 +7,7 @@ here is decided by the journal as it is at that moment, since other processes wr
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from agentclient.fleet.store import Fleet
@@ -56,10 +57,10 @@ class Recovery:
             held = held_by(state.vm, found.others)
             seen_alone = state.held_by is not None and state.held_by.window is None
             if held != state.held_by and not (held is None and seen_alone):
-                fleet.update(state.id, lambda old, held=held: old.with_held_by(held))  # type: ignore[misc]
+                fleet.update(state.id, partial(VmState.with_held_by, held=held))
             by = match(state.vm, found.left)
             if by != state.left:
-                fleet.update(state.id, lambda old, by=by: with_left(old, by))  # type: ignore[misc]
+                fleet.update(state.id, partial(with_left, left=by))
 
     def check(self) -> None:
         """Write something, so that it is known before a freeze whether freezes are recorded."""

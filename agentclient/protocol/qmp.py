@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 DEFAULT_MAX_LINE: Final = 16 * 1024 * 1024
 # Its `raw_decode` takes a third of the time of `json.loads`; a visit reads five messages.
@@ -143,9 +143,9 @@ def _message(line: bytes) -> QmpMessage | None:
     raise QmpViolation("a message that is neither greeting, event, reply nor error")
 
 
-def _version(greeting: object) -> tuple[int, int, int]:
+def _version(greeting: Any) -> tuple[int, int, int]:
     try:
-        qemu = greeting["version"]["qemu"]  # type: ignore[index]
+        qemu = greeting["version"]["qemu"]
         return int(qemu["major"]), int(qemu["minor"]), int(qemu["micro"])
     except (KeyError, TypeError, ValueError, OverflowError):
         return 0, 0, 0

@@ -7,6 +7,7 @@ import random
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from textual.app import App
@@ -36,7 +37,7 @@ pytestmark = pytest.mark.timeout(600)
 
 
 async def cpu_of(
-    app: App[object], pass_second: Callable[[], None], refresh: Callable[[], None]
+    app: App[Any], pass_second: Callable[[], None], refresh: Callable[[], None]
 ) -> float:
     """Return the median of CPU seconds from what is known to the screen's bytes.
 
@@ -58,7 +59,7 @@ async def cpu_of(
     return statistics.median(taken) - statistics.median(waited)
 
 
-async def at_rest(pilot: Pilot[object]) -> None:
+async def at_rest(pilot: Pilot[Any]) -> None:
     """Wait until a refresh has been painted, without the nap that `Pilot.pause` takes."""
     await pilot._wait_for_screen()
     pilot.app.screen._on_timer_update()
@@ -76,14 +77,14 @@ async def ours(
         app.drain()
         app.parts.second()
 
-    return await cpu_of(app, kind(fleet, count, still), refresh)  # type: ignore[arg-type]
+    return await cpu_of(app, kind(fleet, count, still), refresh)
 
 
 async def textuals(count: int) -> float:
     still = StillClock()
     fleet = big_fleet(count, still)
     app = Grid(fleet, still)
-    return await cpu_of(app, Second(fleet, count, still), app.drain)  # type: ignore[arg-type]
+    return await cpu_of(app, Second(fleet, count, still), app.drain)
 
 
 async def test_cpu_of_a_refresh(record_property: Record) -> None:

@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 
@@ -140,7 +141,7 @@ def glance_s(count: int) -> float:
     times = []
     for number in range(50):
         for state in fleet.states()[:10]:
-            fleet.update(state.id, lambda old, number=number: old._replace(trouble=f"{number}"))  # type: ignore[misc]
+            fleet.update(state.id, partial(VmState._replace, trouble=f"{number}"))
         began = time.perf_counter()
         assert len(reader.changes().changed) == 10
         times.append(time.perf_counter() - began)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import cast
 
 from agentclient.model.snapshot import AgentHealth, FreezeInfo, VmState
 from agentclient.model.states import AgentState, FreezeState
@@ -86,7 +87,7 @@ async def test_a_click_goes_there(still: StillClock) -> None:
 async def test_a_vm_that_can_not_be_shown_is_one_broken_line(still: StillClock) -> None:
     fleet = fleet_of(["a", "b"], still)
     async with seated(fleet, still) as seat:
-        unheard_of = FreezeInfo("nonsense")  # type: ignore[arg-type]
+        unheard_of = FreezeInfo(cast(FreezeState, "nonsense"))
         put(fleet, qemu("a"), freeze=unheard_of, progress=held(still))
         await seat.settle()
         assert "can't be shown" in seat.lines[1]

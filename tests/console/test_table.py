@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from textual.geometry import Region
@@ -223,7 +223,7 @@ async def test_hostile_names_can_be_asked_about(still: StillClock) -> None:
 
 async def test_one_broken_vm_is_one_broken_row(still: StillClock) -> None:
     fleet = fleet_of(["a", "b", "c"], still)
-    put(fleet, qemu("b"), agent=AgentHealth("nonsense"))  # type: ignore[arg-type]
+    put(fleet, qemu("b"), agent=AgentHealth(cast(AgentState, "nonsense")))
     async with seated(fleet, still, size=LARGE) as seat:
         assert "can't be shown" in seat.line_of("qemu:b")
         assert "● alive" in seat.line_of(" c ")

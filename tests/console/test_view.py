@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -348,7 +349,7 @@ _STEPS = st.one_of(
 
 
 @given(st.lists(_STEPS, max_size=40))
-def test_whatever_happens_the_view_is_whole(steps: list[tuple[str, object, object]]) -> None:
+def test_whatever_happens_the_view_is_whole(steps: list[tuple[str, object, Any]]) -> None:
     view = FleetView(Fleet().reader().peek)
     known: dict[VmId, VmState] = {}
     moved = False
@@ -356,7 +357,7 @@ def test_whatever_happens_the_view_is_whole(steps: list[tuple[str, object, objec
         before = view.cursor
         match what:
             case "put" | "hold still":
-                state = VmState(make_vm(str(value)), freeze=FreezeInfo(freeze))  # type: ignore[arg-type]
+                state = VmState(make_vm(str(value)), freeze=FreezeInfo(freeze))
                 known[state.id] = state
                 view.apply(FleetChange((state,), ()), settle=what == "put")
             case "remove":

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import example, given
@@ -373,7 +373,7 @@ def test_a_foreign_freeze_is_said_to_be_one(paint: Paint) -> None:
 
 
 def test_a_fact_that_can_not_be_said_is_one_fact(paint: Paint) -> None:
-    broken = VmState(make_vm("a"), run_state="nonsense", last=lost())  # type: ignore[arg-type]
+    broken = VmState(make_vm("a"), run_state=cast(RunState, "nonsense"), last=lost())
     facts = facts_of(broken, paint)
     assert "can't be shown" in said(facts, "trouble")
     assert "lost" in said(facts, "last")

@@ -170,11 +170,11 @@ def freeze(
     strict: bool = False,
     mounts: tuple[str, ...] = (),
     make: Callable[[], HolderClient] = HolderClient,
-    **times: float,
+    **times: Any,
 ) -> Froze:
     """Freeze an agent on a socket, with a holder; `times` are a `Schedule`'s."""
     vm = Vm(VmId("socket", "served"), AgentChannel(path))
-    request = FreezeRequest(mounts, strict, Schedule(**times))  # type: ignore[arg-type]
+    request = FreezeRequest(mounts, strict, Schedule(**times))
     reporter, holder = Reporter(), make()
     began, busy = time.monotonic(), time.thread_time()
     try:

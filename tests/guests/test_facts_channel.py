@@ -7,6 +7,7 @@ purpose, see `lab/raw.py`.
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any
 
 import pytest
@@ -171,7 +172,8 @@ def test_fact_restart_moves_used_idx(calm: Guest) -> None:
     before, deaths = queue(calm, 3)["used-idx"], calm.agent_deaths()
     for n in range(1, 6):
         calm.kill_agent()
-        wait_until(lambda n=n: calm.agent_deaths() == deaths + n, 5.0, "its end")  # type: ignore[misc]
+        died = partial(_has_died, calm, deaths + n)
+        wait_until(died, 5.0, "its end")
         calm.wait_agent()
         assert queue(calm, 3)["used-idx"] == before + 2 * n
 
@@ -220,3 +222,7 @@ def test_fact_pvpanic_tells_of_a_panic(boot: Boot) -> None:
     guest.panic()
     assert guest.agent_open() is True
     assert guest.status() == "guest-panicked"
+
+
+def _has_died(guest: Guest, times: int) -> bool:
+    return guest.agent_deaths() == times

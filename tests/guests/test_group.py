@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
@@ -47,7 +48,7 @@ def test_three_are_frozen_together_and_thawed_in_reverse_order(
     trio[1].slow_hook(1.0)
     child = frostwatch.start("freeze", *frostwatch.vms, "--together", "--hold", "2", "--json")
     for guest in trio:
-        wait_until(lambda it=guest: bool(it.frozen_mounts()), 20.0, "the freeze")  # type: ignore[misc]
+        wait_until(partial(_is_frozen, guest), 20.0, "the freeze")
     assert all(guest.frozen_mounts() == {"a"} for guest in trio)
     code, lines, _ = ended(child)
     assert code == 0
@@ -137,3 +138,7 @@ def test_a_hold_that_is_too_long_with_its_wait_is_bad_input(
     )
     assert (code, lines) == (2, [])
     assert "--within" in err
+
+
+def _is_frozen(guest: Guest) -> bool:
+    return bool(guest.frozen_mounts())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from agentclient.model.events import EventKind
@@ -17,11 +19,11 @@ RESPAWNS = pytest.mark.parametrize(
 SIGNALS = pytest.mark.parametrize("signal", ["KILL", "TERM"])
 
 
-def in_the_hook(guest: Guest, operator: Operator, seconds: float, **times: float) -> Running:
+def in_the_hook(guest: Guest, operator: Operator, seconds: float, **times: Any) -> Running:
     """Begin a freeze, and wait until its hook runs."""
     hooks = len(guest.hook_log())
     guest.slow_hook(seconds)
-    running = operator.freeze(**times)  # type: ignore[arg-type]
+    running = operator.freeze(**times)
     running.wait_event(EventKind.SENT)
     guest.shell(f"while [ $(wc -l </run/lab/hook.log) -le {hooks} ]; do sleep 0.02; done")
     return running

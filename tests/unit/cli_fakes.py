@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -83,6 +84,16 @@ class FakeOperation:
 
     def wait(self, timeout_s: float | None = None) -> Any:
         return self.result if self.done else None
+
+
+def _as_seen(old: VmState, found: VmState) -> VmState:
+    return old._replace(
+        agent=found.agent,
+        freeze=found.freeze,
+        trouble=found.trouble,
+        left=found.left,
+        held_by=found.held_by,
+    )
 
 
 class FakeEngine(Engine):
@@ -212,16 +223,7 @@ class FakeWatcher:
         for state in self.fleet.states():
             found = self.seen.get(state.vm.name)
             if found is not None:
-                self.fleet.update(
-                    state.id,
-                    lambda old, found=found: old._replace(  # type: ignore[misc]
-                        agent=found.agent,
-                        freeze=found.freeze,
-                        trouble=found.trouble,
-                        left=found.left,
-                        held_by=found.held_by,
-                    ),
-                )
+                self.fleet.update(state.id, partial(_as_seen, found=found))
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import count
+from typing import Any
 
 import pytest
 
@@ -98,9 +99,9 @@ def test_a_port_that_was_not_seen_until_the_end_is_no_proof() -> None:
     ],
 )
 def test_what_keeps_it_from_being_certified(
-    changes: dict[str, object], kind: OutcomeKind, word: str
+    changes: dict[str, Any], kind: OutcomeKind, word: str
 ) -> None:
-    outcome = concluded(replace(REPORT, **changes))  # type: ignore[arg-type]
+    outcome = concluded(replace(REPORT, **changes))
     assert not outcome.certified
     assert outcome.kind is kind
     assert word in outcome.reason

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -86,9 +87,9 @@ def test_nothing_seen_is_nothing_known() -> None:
     ],
 )
 def test_each_piece(
-    name: str, changes: dict[str, object], result: EvidenceResult, value: object
+    name: str, changes: dict[str, Any], result: EvidenceResult, value: object
 ) -> None:
-    found = piece(EvidenceName(name), replace(WHOLE, **changes))  # type: ignore[arg-type]
+    found = piece(EvidenceName(name), replace(WHOLE, **changes))
     assert (found.result, found.value) == (result, value)
 
 

@@ -6,6 +6,7 @@ import os
 import socket
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -282,10 +283,10 @@ def test_a_guest_that_has_migrated_is_found_by_its_uuid(journal: Journal, tmp_pa
     ids=["a-clone", "another", "not-known"],
 )
 def test_what_has_not_taken_it_is_not_it(
-    journal: Journal, tmp_path: Path, change: dict[str, object]
+    journal: Journal, tmp_path: Path, change: dict[str, Any]
 ) -> None:
     leave(journal, vm(tmp_path, process=GONE), UUID)
-    other = moved(tmp_path)._replace(**change)  # type: ignore[arg-type]
+    other = moved(tmp_path)._replace(**change)
     assert not is_ours(journal, other)
     fleet = Fleet()
     fleet.set_vms("qemu", [other])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,13 +63,13 @@ def test_all_users_of_a_vm_share_its_link_and_its_lock() -> None:
     ],
 )
 def test_a_vm_that_is_reached_otherwise_gets_a_new_link(
-    monkeypatch: pytest.MonkeyPatch, changes: dict[str, object]
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
 ) -> None:
     closed: list[object] = []
     monkeypatch.setattr(Monitor, "close", lambda monitor: closed.append(monitor))
     accesses = AccessPool()
     old = accesses.of(VM)
-    new_vm = VM._replace(**changes)  # type: ignore[arg-type]
+    new_vm = VM._replace(**changes)
     new = accesses.of(new_vm)
     assert new is not old
     assert new.vm == new_vm

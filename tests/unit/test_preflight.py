@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -155,10 +156,8 @@ def test_a_guest_that_is_ready_is_prepared(world: World, clock: Clock) -> None:
         ({"agent": None}, Refusal.NO_AGENT),
     ],
 )
-def test_the_configuration_refuses(
-    world: World, changes: dict[str, object], refusal: Refusal
-) -> None:
-    world.vm = world.vm._replace(**changes)  # type: ignore[arg-type]
+def test_the_configuration_refuses(world: World, changes: dict[str, Any], refusal: Refusal) -> None:
+    world.vm = world.vm._replace(**changes)
     outcome = world.outcome()
     assert (outcome.kind, outcome.refusal) == (OutcomeKind.REFUSED, refusal)
     assert world.endpoint.channels == []

@@ -11,6 +11,7 @@ from agentclient.protocol.qmp import QmpEvent, QmpFailure, QmpReply
 from tests.unit.fakes import (
     ENDED,
     GREETING,
+    Answer,
     Clock,
     FakeEndpoint,
     FakeQemu,
@@ -81,11 +82,11 @@ def test_many_commands_go_in_few_writes_of_what_qemu_queues(clock: Clock) -> Non
     writes: list[int] = []
     qemu = FakeQemu({"x": 0})
 
-    def answer(data: bytes) -> list[object]:
+    def answer(data: bytes) -> list[Answer]:
         writes.append(data.count(b"\n"))
         return list(qemu(data))
 
-    endpoint = FakeEndpoint(clock, answer, greeting=(GREETING,))  # type: ignore[arg-type]
+    endpoint = FakeEndpoint(clock, answer, greeting=(GREETING,))
     session = Session(endpoint, clock.now + 1)
     answers = session.ask([Ask("x")] * 15, clock.now + 1)
     assert [answer.ticket for answer in answers] == list(range(2, 17))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 
 from agentclient.access import agent_probe as question_module
@@ -133,7 +136,7 @@ def test_nonsense_on_a_channel_that_is_ours_is_told(clock: Clock) -> None:
 
 def test_a_channel_that_breaks_is_told_and_is_no_answer(clock: Clock) -> None:
     class Leaving(FakeAgent):
-        def __call__(self, data: bytes):  # type: ignore[no-untyped-def]
+        def __call__(self, data: bytes) -> Iterator[Any]:
             yield ENDED
 
     said = Visit(clock, Leaving()).said

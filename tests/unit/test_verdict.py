@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -33,8 +34,8 @@ FULL = Coverage(COVERAGE.file_systems[:2])
 NEVER = replace(WHOLE, replied_at=None, frozen=None)
 
 
-def changed(changes: dict[str, object], facts: Facts = WHOLE) -> Facts:
-    return replace(facts, **changes)  # type: ignore[arg-type]
+def changed(changes: dict[str, Any], facts: Facts = WHOLE) -> Facts:
+    return replace(facts, **changes)
 
 
 def test_all_of_it_is_verified_and_names_what_is_not_covered() -> None:
@@ -75,7 +76,7 @@ def test_all_of_it_is_verified_and_names_what_is_not_covered() -> None:
         ({"coverage": FULL, "strict": True}, VERIFIED, "2 of 2"),
     ],
 )
-def test_the_table(changes: dict[str, object], kind: OutcomeKind, word: str) -> None:
+def test_the_table(changes: dict[str, Any], kind: OutcomeKind, word: str) -> None:
     outcome = judge_reply(changed(changes))
     assert outcome.kind is kind
     assert word in outcome.reason
@@ -290,7 +291,7 @@ def test_a_cancelled_freeze_is_lost_only_if_no_answer_can_come(
     ],
 )
 def test_a_late_answer(
-    before: OutcomeKind | None, changes: dict[str, object], error: str | None, kind: OutcomeKind
+    before: OutcomeKind | None, changes: dict[str, Any], error: str | None, kind: OutcomeKind
 ) -> None:
     outcome = judge_late(changed(changes), before, error)
     assert outcome.kind is kind

@@ -44,7 +44,7 @@ def test_so_many_at_once_and_the_others_in_their_order(most: int, gate: threadin
         gate.wait(SOON_S)
         return number
 
-    futures = [queue.submit(lambda number=number: work(number)) for number in range(5)]  # type: ignore[misc]
+    futures = [queue.submit(partial(work, number)) for number in range(5)]
     wait_until(lambda: len(begun) == most)
     assert len(called("some_")) == most
     gate.set()

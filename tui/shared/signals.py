@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from types import FrameType, TracebackType
+from typing import Any
 
 # `timeout` and some terminals send one signal twice, and systemd SIGHUP right behind SIGTERM:
 # that is one request, not two.
@@ -25,7 +26,7 @@ class Signals:
         self.requests = 0
         self.last = ""
         self._at = 0.0
-        self._old: dict[int, object] = {}
+        self._old: dict[int, Any] = {}
 
     def __enter__(self) -> Signals:
         for number in _WATCHED:
@@ -42,7 +43,7 @@ class Signals:
         trace: TracebackType | None,
     ) -> None:
         for number, handler in self._old.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+            signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         """Count; runs in the main thread between two steps of whatever it does: no locks here."""
