@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
+from agentclient.access.host.peer import is_another
 from agentclient.access.presence import Server, is_gone, server_of
 from agentclient.access.stream import Channel, Endpoint, UnixEndpoint
-from agentclient.model.snapshot import MonitorView
+from agentclient.model.snapshot import HeldBy, MonitorView
 from agentclient.model.states import RunState
 from agentclient.model.vm import Process, Vm, VmId
 
@@ -24,6 +25,18 @@ NOT_SHOWN: Final = (
     " nothing"
 )
 ANOTHERS_MONITOR: Final = "the monitor is another VM's than the agent, and counts for nothing"
+
+
+class Holders(NamedTuple):
+    """Who holds an agent's channel.
+
+    Attributes:
+        words: their names; None if nobody was seen.
+        frostwatch: which other frostwatch is among them; None if none is.
+    """
+
+    words: str | None
+    frostwatch: HeldBy | None
 
 
 class Opener(Protocol):
@@ -124,14 +137,36 @@ class LocalAccess:
         self._doubt = None if shown else NOT_SHOWN
         if shown:
             return view
-        return MonitorView(problem=NOT_SHOWN, gone=self.gone())
+        return MonitorView(problem=NOT_SHOWN, gone=self.is_gone())
 
-    def gone(self) -> bool | None:
-        """Return whether the VM that was reached here last has gone, as far as its process tells.
+    @property
+    def observes(self) -> bool:
+        """Whether the VM can be looked at from outside, or should be."""
+        return self.monitor is not None or self.vm.no_monitor is not None
+
+    def is_gone(self) -> bool | None:
+        """Return whether the VM that was reached here last has gone: True and False are proven.
 
         One that is known by its sockets alone may have been started anew since.
         """
         return is_gone(self.process)
+
+    def is_another(self) -> bool:
+        """Return whether it is sure that another VM is in the place of the one that was meant."""
+        return is_another(self.vm)
+
+    def holders(self) -> Holders | None:
+        """Return who holds the agent's channel, as far as that can be told; None if it can't.
+
+        All of this host's processes are looked at: not often.
+        """
+        if self.vm.agent is None:
+            return None
+        from agentclient.access.host.other_holders import seen_among  # noqa: PLC0415 - seldom needed
+        from agentclient.access.host.socket_clients import clients, in_words  # noqa: PLC0415 - as above
+
+        found = clients(self.vm.agent.path)
+        return Holders(in_words(found), seen_among(found))
 
     def successor(self, uuid: str | None) -> LocalAccess | None:
         """Return how the VM is reached to which this one has migrated; None if none is seen.
@@ -173,7 +208,7 @@ class LocalAccess:
         if self.monitor is None:
             return MonitorView(problem=self.vm.no_monitor or "no monitor", gone=gone)
         if self.doubt is not None:
-            return MonitorView(problem=self.doubt, gone=self.gone())
+            return MonitorView(problem=self.doubt, gone=self.is_gone())
         return self.monitor.look() if timeout_s is None else self.monitor.look(timeout_s)
 
     def look_anew(self) -> MonitorView:

@@ -27,7 +27,7 @@ Change = Callable[[VmState], VmState]
 
 def may_ask(state: VmState, view: MonitorView) -> bool:
     """Return whether an agent visit can succeed, and disturbs nobody (P5)."""
-    if state.vm.agent is None or state.progress is not None or state.vm.locked_by:
+    if not state.vm.has_agent or state.progress is not None or state.vm.locked_by:
         return False
     if state.held_by is not None:
         return False  # its channel is another frostwatch's, and so is what it has frozen
@@ -94,7 +94,7 @@ def _health(state: VmState, view: MonitorView, at: datetime) -> AgentHealth:
     if state.vm.out_of_reach is not None:
         unknown = _known(old, AgentState.UNKNOWN, AgentHow.CONFIGURATION, at)
         return unknown._replace(detail=printable(state.vm.out_of_reach, 200))
-    if state.vm.agent is None:
+    if not state.vm.has_agent:
         return _known(old, AgentState.NONE, AgentHow.CONFIGURATION, at)
     if view.gone or view.port_open is False:
         return _known(old, AgentState.CLOSED, AgentHow.PORT, at)._replace(version=None)

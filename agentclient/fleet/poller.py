@@ -9,16 +9,18 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from agentclient.access.agent_probe import Said, question
+from agentclient.access.agent_probe import AGENT_VISIT_S, Said, question
+from agentclient.access.called_access import OBSERVE_S, CalledAccess
 from agentclient.access.exchange import releasing
-from agentclient.access.local_access import AccessPool, LocalAccess
+from agentclient.access.local_access import AccessPool, Holders, LocalAccess
 from agentclient.access.multiplexer import Multiplexer
 from agentclient.access.stream import ConnectFailed
+from agentclient.fleet.calls import Calls
 from agentclient.fleet.health import Change, answered, looked, may_ask, silent, unreachable
 from agentclient.fleet.store import Fleet
 from agentclient.fleet.timetable import LEFT_AGAIN_S, Rounds
@@ -30,6 +32,9 @@ from agentclient.model.vm import VmId
 if TYPE_CHECKING:
     from agentclient.fleet.recovery import Recovery
 
+T = TypeVar("T")
+# A call that keeps its bound comes back so much later at the most.
+CALL_BACK_S: Final = 0.5
 # More would be a burst of its own, and each takes a descriptor.
 MOST_VISITS_AT_ONCE: Final = 256
 LONGEST_TURN_S: Final = 1.0
@@ -74,6 +79,7 @@ class Visits:
         self._recovery = recovery
         self._rounds = Rounds(port_interval_s, agent_interval_s)
         self._multiplexer = Multiplexer()
+        self._calls = Calls(self.wake)
         self._wanted = wanted
         self._named_at = float("-inf")
 
@@ -83,6 +89,7 @@ class Visits:
 
     def close(self) -> None:
         """End every visit."""
+        self._calls.close()
         self._multiplexer.close()
 
     def adopt(self, now: float) -> None:
@@ -115,7 +122,11 @@ class Visits:
                 until = min(until, max(due, now + GROUP_S))
                 break
             self._visit(vm_id, due)
-        self._multiplexer.turn(until)
+        self._take_steps(until)
+
+    def _take_steps(self, until: float) -> None:
+        self._multiplexer.turn(min(until, self._calls.next_at))
+        self._calls.deliver()
 
     def all_once(
         self, timeout_s: float, stopping: threading.Event, but: Container[VmId] = ()
@@ -141,11 +152,15 @@ class Visits:
         waiting = deque(vm_id for vm_id in vm_ids if vm_id in self._rounds)
         for vm_id in waiting:
             self._rounds[vm_id].agent_due = 0.0
-        while (waiting or self._multiplexer.in_flight) and time.monotonic() < until:
+        while (waiting or self._in_flight) and time.monotonic() < until:
             while waiting and self._multiplexer.in_flight < MOST_VISITS_AT_ONCE:
                 self._visit(waiting.popleft(), time.monotonic())
-            if self._multiplexer.in_flight:
-                self._multiplexer.turn(until)
+            if self._in_flight:
+                self._take_steps(until)
+
+    @property
+    def _in_flight(self) -> int:
+        return self._multiplexer.in_flight + self._calls.in_flight
 
     def _may_be_left(self, vm_id: VmId) -> bool:
         """Whether it may be frozen by a dead frostwatch, and its agent has not said so."""
@@ -170,9 +185,12 @@ class Visits:
             self._failed(visit, error)
 
     def _look(self, visit: _Visit) -> None:
+        if isinstance(visit.access, CalledAccess):
+            self._call(visit, visit.access.look, partial(self._looked, visit), OBSERVE_S)
+            return
         if visit.access.monitor is None or visit.access.doubt is not None:
             problem = visit.access.doubt or visit.access.vm.no_monitor or "no monitor"
-            self._looked(visit, MonitorView(problem=problem, gone=visit.access.gone()))
+            self._looked(visit, MonitorView(problem=problem, gone=visit.access.is_gone()))
             return
         try:
             exchange = visit.access.monitor.begin()
@@ -187,8 +205,7 @@ class Visits:
         )
 
     def _looked(self, visit: _Visit, view: MonitorView) -> None:
-        vm = visit.access.vm
-        has_monitor = visit.access.monitor is not None or vm.no_monitor is not None
+        has_monitor = visit.access.observes
         change = looked(view, self._fleet.wall(), has_monitor=has_monitor)
         self._fleet.update(visit.vm_id, change)
         self._name_clients(visit)
@@ -203,13 +220,10 @@ class Visits:
         if state is None or state.agent.state is not AgentState.BUSY or state.vm.agent is None:
             return
         if state.agent.detail is None and now - self._named_at >= NAMES_EVERY_S:
-            from agentclient.access.host.other_holders import seen_among  # noqa: PLC0415 - as above
-            from agentclient.access.host.socket_clients import clients, in_words  # noqa: PLC0415 - seldom needed
-
             self._named_at = now
-            found = clients(state.vm.agent.path)
-            detail = in_words(found) or "nobody can tell by whom"
-            held = seen_among(found)
+            holders = visit.access.holders() or Holders(None, None)
+            detail = holders.words or "nobody can tell by whom"
+            held = holders.frostwatch
 
             def change(old: VmState) -> VmState:
                 old = old._replace(agent=old.agent._replace(detail=detail))
@@ -238,14 +252,18 @@ class Visits:
 
     def _ask(self, visit: _Visit, *, blind: bool) -> None:
         access, state = visit.access, self._state(visit.vm_id)
-        if access.agent is None or state is None or not access.channel_lock.acquire(blocking=False):
+        reached = isinstance(access, CalledAccess) or access.agent is not None
+        if not reached or state is None or not access.channel_lock.acquire(blocking=False):
             self._end(visit, blind=blind)
+            return
+        if isinstance(access, CalledAccess):
+            self._ask_by_call(visit, access, state, blind=blind)
             return
         try:
             channel = access.connect()
         except ConnectFailed as error:
             access.channel_lock.release()
-            change = unreachable(error, self._fleet.wall(), gone=access.gone())
+            change = unreachable(error, self._fleet.wall(), gone=access.is_gone())
             self._heard(visit, state, change, blind=blind)
             return
         exchange = question(channel, first=state.agent.version is None, plain=access.plain)
@@ -253,11 +271,33 @@ class Visits:
         done = partial(self._said, visit, state, blind)
         self._multiplexer.begin(exchange, done, partial(self._failed, visit))
 
+    def _ask_by_call(
+        self, visit: _Visit, access: CalledAccess, before: VmState, *, blind: bool
+    ) -> None:
+        """Ask the agent by one call, which has the channel until it comes back."""
+        first = before.agent.version is None
+
+        def ask() -> Said:
+            try:
+                return access.calls.ask(first=first, timeout_s=AGENT_VISIT_S)
+            finally:
+                access.channel_lock.release()
+
+        self._call(visit, ask, partial(self._said, visit, before, blind), AGENT_VISIT_S)
+
+    def _call(
+        self, visit: _Visit, make: Callable[[], T], done: Callable[[T], None], timeout_s: float
+    ) -> None:
+        self._calls.begin(
+            visit.vm_id.source, make, done, partial(self._failed, visit), timeout_s + CALL_BACK_S
+        )
+
     def _said(self, visit: _Visit, before: VmState, blind: bool, said: Said) -> None:
         at = self._fleet.wall()
         self._remember(visit, said)
         if said.rtt_s is None:
-            change = silent(at, can_see_clients=visit.access.monitor is not None)
+            can_see = visit.access.monitor is not None or isinstance(visit.access, CalledAccess)
+            change = silent(at, can_see_clients=can_see)
         else:
             change = answered(said, at)
         self._heard(visit, before, change, blind=blind)

@@ -15,7 +15,7 @@ from agentclient.journal.rows import from_identity
 from agentclient.model.request import Schedule
 from agentclient.model.snapshot import HeldBy
 from agentclient.model.states import FreezeState, WindowKind
-from agentclient.model.vm import Identity, Process, Vm
+from agentclient.model.vm import Identity, Process, Vm, VmId
 
 if TYPE_CHECKING:
     from agentclient.journal.storage.database import Row
@@ -72,7 +72,8 @@ def identity_of(row: Row) -> Identity | None:
     host, instance = row.get("vm_host"), row.get("instance")
     if instance is None or not (host or is_here(from_identity(row["host"]))):
         return None
-    return Identity(*map(from_identity, (row["source"], host or "", instance)))
+    vm = VmId(*map(from_identity, (row["source"], row["name"], host or "")))
+    return Identity(vm, from_identity(instance))
 
 
 def _lives(row: Row, pid: str, ticks: str) -> bool:

@@ -45,8 +45,7 @@ _LATER: Final = (
 )
 _SAME_GUEST: Final = (
     "(new.socket = old.socket OR new.vm_pid = old.vm_pid AND new.vm_ticks = old.vm_ticks"
-    " AND new.boot = old.boot OR new.instance = old.instance AND new.source = old.source"
-    " AND new.vm_host = old.vm_host)"
+    " AND new.boot = old.boot OR new.instance = old.instance AND new.vm = old.vm)"
 )
 # Whether a window is about the VM that has taken another one's.
 _TAKEN: Final = "(new.incoming = 1 AND new.uuid = old.uuid)"

@@ -37,16 +37,14 @@ class VmId(NamedTuple):
 
 
 class Identity(NamedTuple):
-    """One start of a VM, told from its next one and from a VM of another host.
+    """One start of a VM, told from its next one.
 
     Attributes:
-        source: whose words `instance` is in.
-        host: the host that it runs on; empty for this one.
+        vm: the VM, by its source, its name there, and its host.
         instance: a word of its source's own, to be compared and kept, and read by nobody else.
     """
 
-    source: str
-    host: str
+    vm: VmId
     instance: str
 
 
@@ -126,6 +124,7 @@ class Vm(NamedTuple):
             where its process or its sockets tell that, or nothing does.
         uuid: the machine's UUID, which it keeps where it migrates to; None if that isn't known.
         incoming: it was started to take a VM that migrates.
+        by_call: its agent is asked by calls of its source; no socket of this host leads there.
     """
 
     id: VmId
@@ -147,6 +146,7 @@ class Vm(NamedTuple):
     instance: str | None = None
     uuid: str | None = None
     incoming: bool = False
+    by_call: bool = False
 
     @property
     def name(self) -> str:
@@ -159,8 +159,11 @@ class Vm(NamedTuple):
         return self.id.source
 
     @property
+    def has_agent(self) -> bool:
+        """Whether there is an agent that can be asked, as far as its configuration tells."""
+        return self.agent is not None or self.by_call
+
+    @property
     def identity(self) -> Identity | None:
         """Which start of the VM it is, where its source has a word for that; else None."""
-        if self.instance is None:
-            return None
-        return Identity(self.id.source, self.id.host, self.instance)
+        return None if self.instance is None else Identity(self.id, self.instance)

@@ -195,7 +195,7 @@ class Driver:
             channel = self._access.connect()
         except ConnectFailed as error:
             absent = self._absence.tried(time.monotonic(), error.problem)
-            known = self._access.gone() if view.gone is None else view.gone
+            known = self._access.is_gone() if view.gone is None else view.gone
             return Attempt(connected=False, gone=absent if known is None else known, why=str(error))
         self._absence.tried(time.monotonic(), None)
         return self._go_on_with(channel)
@@ -291,7 +291,7 @@ class Driver:
     def _look_at_the_broken(self) -> MonitorView:
         """Look at the monitor, and whether the VM's process has ended."""
         view = self._look()
-        if self._access.gone():
+        if self._access.is_gone():
             return view._replace(gone=True, run_state=RunState.GONE)
         return view
 

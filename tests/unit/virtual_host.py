@@ -129,7 +129,7 @@ class VirtualLink(LocalAccess):
         )
         self.host = host
 
-    def gone(self) -> bool | None:
+    def is_gone(self) -> bool | None:
         return self.host.process_gone
 
 

@@ -49,7 +49,7 @@ def survey(
     inputs = Inputs(trouble=doubt)
     if access.monitor is not None and doubt is None:
         inputs = find_inputs(access.monitor, access.vm)
-    view = access.look() if doubt is None else MonitorView(problem=doubt, gone=access.gone())
+    view = access.look() if doubt is None else MonitorView(problem=doubt, gone=access.is_gone())
     known = Known(state, view, inputs, has_monitor, serial, tried, read_only, in_flight)
     return ladder(replace(known, doubt=doubt, waited_s=_waited_s(state.progress)))
 

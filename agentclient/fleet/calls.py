@@ -1,0 +1,134 @@
+"""Makes the calls of visits that can't be taken in steps: in threads, a few for each backend.
+
+Who waits for a call may wait for ever: its visit ends all the same when its time is over, and the
+thread counts until it comes back. So a backend that hangs gets no more threads than it has, and
+takes none from another one.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+T = TypeVar("T")
+MOST_AT_ONCE: Final = 16
+
+
+@dataclass(slots=True, eq=False)
+class _Call:
+    """A call that was asked for.
+
+    Attributes:
+        until: when its time is over; infinite before it is made.
+        over: its end was told.
+    """
+
+    backend: str
+    make: Callable[[], Any]
+    done: Callable[[Any], None]
+    failed: Callable[[Exception], None]
+    timeout_s: float
+    until: float = float("inf")
+    over: bool = field(default=False)
+
+
+class Calls:
+    """Calls of several backends. Everything but what is called belongs to one thread.
+
+    Args:
+        wake: ends that thread's wait; is called from any thread.
+    """
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+        self._came: deque[tuple[_Call, object, Exception | None]] = deque()
+        self._waiting: dict[str, deque[_Call]] = {}
+        self._made: dict[str, int] = {}
+        self._calls: list[_Call] = []
+
+    @property
+    def in_flight(self) -> int:
+        """The number of calls that were asked for and whose end was not told."""
+        return len(self._calls)
+
+    @property
+    def next_at(self) -> float:
+        """When the time of one is over next; infinite if none is made."""
+        return min((one.until for one in self._calls), default=float("inf"))
+
+    def begin(
+        self,
+        backend: str,
+        make: Callable[[], T],
+        done: Callable[[T], None],
+        failed: Callable[[Exception], None],
+        timeout_s: float,
+    ) -> None:
+        """Have a call made, as soon as its backend has a thread for it.
+
+        Args:
+            backend: whose it is.
+            make: makes it, in a thread.
+            done: is called with what it returned, by `deliver`.
+            failed: is called with what it raised, by `deliver`.
+            timeout_s: how long it may take once it is made.
+        """
+        call = _Call(backend, make, done, failed, timeout_s)
+        self._calls.append(call)
+        self._waiting.setdefault(backend, deque()).append(call)
+        self._start(backend)
+
+    def deliver(self) -> None:
+        """Tell the ends of calls, and of those whose time is over."""
+        while self._came:
+            call, result, error = self._came.popleft()
+            self._made[call.backend] -= 1
+            self._start(call.backend)
+            if not call.over:
+                self._end(call, result, error)
+        now = time.monotonic()
+        for call in [one for one in self._calls if one.until <= now]:
+            error = TimeoutError(f"its source has not answered within {call.timeout_s:g} s")
+            self._end(call, None, error)
+
+    def close(self) -> None:
+        """Forget all calls; their threads end when they come back."""
+        self._calls.clear()
+        self._waiting.clear()
+
+    def _start(self, backend: str) -> None:
+        waiting = self._waiting.get(backend, ())
+        while waiting and self._made.get(backend, 0) < MOST_AT_ONCE:
+            call = waiting.popleft()
+            call.until = time.monotonic() + call.timeout_s
+            self._made[backend] = self._made.get(backend, 0) + 1
+            thread = threading.Thread(
+                target=self._make, args=(call,), name=f"call of {backend}", daemon=True
+            )
+            try:
+                thread.start()
+            except RuntimeError as error:
+                self._came.append((call, None, error))
+
+    def _make(self, call: _Call) -> None:
+        try:
+            result, error = call.make(), None
+        except Exception as problem:  # noqa: BLE001 - P8: whatever it is, it is this call's alone
+            result, error = None, problem
+        self._came.append((call, result, error))
+        self._wake()
+
+    def _end(self, call: _Call, result: object, error: Exception | None) -> None:
+        call.over = True
+        self._calls.remove(call)
+        if error is not None:
+            call.failed(error)
+            return
+        try:
+            call.done(result)
+        except Exception as problem:  # noqa: BLE001 - P8, as above
+            call.failed(problem)

@@ -1,0 +1,240 @@
+"""VMs that have no path, descriptor or process: listed, visited, journaled, and found again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from agentclient.access.local_access import AccessPool
+from agentclient.backends.base import Backends
+from agentclient.fleet import calls as calls_module
+from agentclient.fleet import poller
+from agentclient.fleet.calls import Calls
+from agentclient.fleet.recovery import FOUND_THAWED
+from agentclient.fleet.store import Fleet
+from agentclient.fleet.watcher import Watcher
+from agentclient.journal.left import VM_GONE, is_ours
+from agentclient.journal.writer import Journal
+from agentclient.model.events import EventKind
+from agentclient.model.json_contract import vm_object
+from agentclient.model.outcome import Outcome, ThawOutcome
+from agentclient.model.request import FreezeRequest
+from agentclient.model.snapshot import VmState
+from agentclient.model.states import AgentState, FreezeState, OutcomeKind, Refusal, RunState
+from agentclient.model.vm import Vm, VmId
+from agentclient.operations.manager import Operations
+from tests.unit.backends import FakeBackend
+from tests.unit.journals import begin, flush, number, of_a_dead_process, rows, tell
+from tests.unit.memory_backend import NO_FREEZE, MemoryBackend
+
+
+class Cloud:
+    """Some VMs in memory, and what watches them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.backend = MemoryBackend("db1", "db2", "db3")
+        self.path = folder / "journal.db"
+        self.journal = Journal(self.path)
+        self.fleet = Fleet()
+        backends = Backends([self.backend, FakeBackend("fast", "near")])
+        self.links = AccessPool(backends)
+        self.watcher = Watcher(self.fleet, self.links, backends.listed, journal=self.journal)
+
+    def state(self, name: str) -> VmState:
+        return self.fleet.get(VmId("cloud", name, "node2"))
+
+    def visit(self) -> None:
+        self.watcher.visit_all(5.0)
+
+    def leave(self, one: Vm) -> int:
+        """Freeze a guest, as a frostwatch that can, and die."""
+        entry = begin(self.journal, one)
+        entry.armed()
+        tell(entry, one, EventKind.SENT)
+        tell(entry, one, EventKind.REPLY, frozen=2)
+        window = number(self.journal, entry)
+        of_a_dead_process(self.path, window)
+        self.backend.guests[one.name].frozen = True
+        return window
+
+
+@pytest.fixture
+def cloud(tmp_path: Path) -> Iterator[Cloud]:
+    one = Cloud(tmp_path)
+    yield one
+    for guest in one.backend.guests.values():
+        guest.hangs.set()
+    one.watcher.stop()
+    one.links.close()
+    one.journal.close()
+
+
+def until(found: Callable[[], object]) -> None:
+    end = time.monotonic() + 20.0
+    while not found():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_they_are_listed_and_visited(cloud: Cloud) -> None:
+    cloud.backend.guests["db2"].frozen = True
+    cloud.backend.guests["db3"].agent = False
+    cloud.visit()
+    db1, db2, db3 = (cloud.state(f"db{n}") for n in (1, 2, 3))
+    assert (db1.run_state, db1.agent.state) == (RunState.RUNNING, AgentState.ALIVE)
+    assert (db1.agent.version, db1.freeze.state) == ("9.2", FreezeState.THAWED)
+    assert [one.device for one in db1.file_systems] == ["vda1"]
+    assert (db2.freeze.state, db2.freeze.foreign) == (FreezeState.FROZEN, True)
+    assert db3.agent.state is AgentState.CLOSED
+    assert cloud.backend.guests["db3"].asked == 0, "nobody would answer"
+    assert vm_object(db1)["id"] == "cloud:node2/db1"
+    assert cloud.fleet.find("cloud:node2/db1").id == db1.id
+
+
+def test_they_are_watched(cloud: Cloud) -> None:
+    cloud.watcher.start()
+    until(lambda: len(cloud.fleet.states()) == 4)
+    until(lambda: cloud.state("db1").freeze.state is FreezeState.THAWED)
+    cloud.backend.guests["db1"].ended = True
+    until(lambda: cloud.state("db1").run_state is RunState.GONE)
+
+
+def test_a_call_that_hangs_costs_its_own_vm_alone(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poller, "OBSERVE_S", 0.1)
+    monkeypatch.setattr(poller, "CALL_BACK_S", 0.1)
+    cloud.backend.guests["db1"].hangs.clear()
+    began = time.monotonic()
+    cloud.visit()
+    assert time.monotonic() - began < 5.0
+    trouble = cloud.state("db1").trouble
+    assert trouble is not None
+    assert "its source has not answered within 0.2 s" in trouble
+    assert cloud.state("db2").agent.state is AgentState.ALIVE
+    near = cloud.fleet.get(VmId("fast", "near"))
+    assert near.agent.state is AgentState.NONE
+
+
+def test_what_was_left_there_is_found_and_settled(cloud: Cloud) -> None:
+    cloud.visit()
+    one = cloud.state("db1").vm
+    window = cloud.leave(one)
+    cloud.visit()
+    state = cloud.state("db1")
+    assert state.left_by is not None
+    assert (state.left_by.window, state.freeze.foreign) == (window, False)
+    until(lambda: is_ours(cloud.journal, one))
+    (row,) = rows(cloud.journal)
+    assert not row.settled
+    cloud.backend.guests["db1"].frozen = False
+    cloud.visit()
+    (row,) = rows(cloud.journal)
+    assert (row.settled, row.note) == (True, FOUND_THAWED)
+
+
+def test_its_window_ends_when_its_source_says_so(cloud: Cloud) -> None:
+    cloud.visit()
+    one = cloud.state("db1").vm
+    cloud.leave(one)
+    cloud.backend.guests["db1"].agent = False
+    cloud.visit()
+    assert not rows(cloud.journal)[0].settled, "nobody knows its end"
+    cloud.backend.guests["db1"].start_anew()
+    cloud.backend.guests["db1"].agent = True
+    cloud.backend.guests["db1"].frozen = True
+    cloud.visit()
+    state = cloud.state("db1")
+    assert (state.left, state.freeze.foreign) == (None, True), "it is another start of it"
+    flush(cloud.journal)
+    (row,) = rows(cloud.journal)
+    assert (row.settled, row.note) == (True, VM_GONE)
+
+
+def test_a_start_anew_has_another_link(cloud: Cloud) -> None:
+    cloud.visit()
+    before = cloud.links.of(cloud.state("db1").vm)
+    assert before.is_gone() is False
+    assert not before.is_another()
+    assert before.holders() is None
+    cloud.backend.guests["db1"].start_anew()
+    assert before.is_gone() is True
+    assert before.is_another()
+    assert before.look().gone is True
+    after = cloud.links.of(cloud.backend.guests["db1"].vm)
+    assert after is not before
+    assert after.is_gone() is False
+
+
+def test_where_it_went_is_known_by_its_backend(cloud: Cloud) -> None:
+    cloud.visit()
+    cloud.backend.guests["db2"].uuid = "8d5c1f5e"
+    taken = cloud.links.of(cloud.state("db1").vm).successor("8d5c1f5e")
+    assert taken is not None
+    assert taken.vm.name == "db2"
+
+
+def test_a_freeze_is_refused_with_its_reason_and_kept(cloud: Cloud) -> None:
+    cloud.visit()
+    one = cloud.state("db1").vm
+    operations = Operations(cloud.fleet, cloud.links, journal=cloud.journal)
+    outcome = operations.freeze(one, FreezeRequest()).wait(10.0)
+    assert isinstance(outcome, Outcome)
+    assert (outcome.kind, outcome.refusal) == (OutcomeKind.REFUSED, Refusal.DISABLED)
+    assert NO_FREEZE in outcome.reason
+    thaw = operations.thaw(one, foreign=True).wait(10.0)
+    assert isinstance(thaw, ThawOutcome)
+    assert thaw.refused
+    operations.stop(1.0)
+    assert [row.vm for row in rows(cloud.journal)] == ["cloud:node2/db1"] * 2
+
+
+# -- the calls -----------------------------------------------------------------------------------
+
+
+def test_a_backend_that_hangs_takes_no_thread_from_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(calls_module, "MOST_AT_ONCE", 2)
+    backend = MemoryBackend("a")
+    hangs = backend.guests["a"].hangs
+    hangs.clear()
+    ended: list[object] = []
+    calls = Calls(lambda: None)
+    for _ in range(4):
+        calls.begin("hangs", lambda: hangs.wait(30.0), ended.append, ended.append, 0.05)
+    calls.begin("well", lambda: "done", ended.append, ended.append, 5.0)
+
+    def delivered(count: int) -> bool:
+        calls.deliver()
+        return len(ended) == count
+
+    until(lambda: delivered(3))
+    assert "done" in ended
+    assert sum(isinstance(one, TimeoutError) for one in ended) == 2
+    assert calls.in_flight == 2, "they wait for a thread"
+    assert calls.next_at == float("inf")
+    hangs.set()
+    until(lambda: delivered(5))
+    assert calls.in_flight == 0
+
+
+def test_a_bug_in_a_call_is_that_calls_alone() -> None:
+    ended: list[object] = []
+    calls = Calls(lambda: None)
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    calls.begin("one", broken, ended.append, ended.append, 5.0)
+    calls.begin("one", lambda: 1, broken, ended.append, 5.0)
+
+    def delivered() -> bool:
+        calls.deliver()
+        return len(ended) == 2
+
+    until(delivered)
+    assert all(isinstance(one, RuntimeError) for one in ended)
