@@ -64,9 +64,9 @@ class CalledAccess(LocalAccess):
         """Return whether this start of the VM has ended, as its backend knows it."""
         return self.calls.is_gone()
 
-    def is_another(self) -> bool:
-        """Return whether it is sure that this start of the VM has ended."""
-        return self.calls.is_gone() is True
+    def is_another(self, meant: Vm) -> bool:
+        """Return whether it is sure that another start of the VM is here than was meant (P6)."""
+        return self.calls.is_gone() is True or meant.identity != self.vm.identity
 
     def look(self, timeout_s: float | None = None) -> MonitorView:
         """Return what is seen of the VM from outside; blocking.

@@ -151,9 +151,13 @@ class LocalAccess:
         """
         return is_gone(self.process)
 
-    def is_another(self) -> bool:
-        """Return whether it is sure that another VM is in the place of the one that was meant."""
-        return is_another(self.vm)
+    def is_another(self, meant: Vm) -> bool:
+        """Return whether it is sure that another VM is in the place of one that was meant (P6).
+
+        Args:
+            meant: the VM, as it was then.
+        """
+        return is_another(meant)
 
     def holders(self) -> Holders | None:
         """Return who holds the agent's channel, as far as that can be told; None if it can't.

@@ -12,8 +12,6 @@ from typing import Final
 
 from agentclient.access.agent import GuestAgent
 from agentclient.access.agent_session import AgentSession
-from agentclient.access.host.other_holders import seen_among
-from agentclient.access.host.socket_clients import clients, in_words
 from agentclient.access.self_check import is_self, own_uuid
 from agentclient.access.stream import ConnectFailed, ConnectProblem
 from agentclient.freeze.coverage import Coverage, describe
@@ -88,7 +86,7 @@ class Preflight:
 
     def run(self) -> Prepared | Outcome:
         """Check everything; return what the freeze starts from, or why it isn't sent."""
-        refusal = refuse_by_configuration(self._context.vm, self._context.state.vm)
+        refusal = refuse_by_configuration(self._access, self._context.vm, self._context.state.vm)
         if refusal is None:
             self._before = self._access.look_anew()
             refusal = refuse_by_look(self._seen(self._before)) or self._refuse_self()
@@ -124,12 +122,12 @@ class Preflight:
 
     def _with_names(self, refusal: Outcome) -> Outcome:
         """Say who holds the channel, where that can be told."""
-        if refusal.refusal is not Refusal.BUSY or self._access.vm.agent is None:
+        holders = self._access.holders() if refusal.refusal is Refusal.BUSY else None
+        if holders is None:
             return refusal
-        found = clients(self._access.vm.agent.path)
-        held, words = seen_among(found), in_words(found)
-        if held is not None:
-            return held_elsewhere(held, self._access.vm)
+        if holders.frostwatch is not None:
+            return held_elsewhere(holders.frostwatch, self._access.vm)
+        words = holders.words
         return refusal._replace(reason=f"{refusal.reason}: {words}") if words else refusal
 
     def _refuse_self(self) -> Outcome | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agentclient.access.host.peer import is_another
+from agentclient.access.local_access import LocalAccess
 from agentclient.freeze.port_watch import RELEASED_BY
 from agentclient.freeze.verdict import refused
 from agentclient.freeze.window import WINDOWS_S
@@ -26,14 +26,15 @@ _BY_RUN_STATE = {
 }
 
 
-def refuse_by_configuration(vm: Vm, listed: Vm) -> Outcome | None:
+def refuse_by_configuration(access: LocalAccess, vm: Vm, listed: Vm) -> Outcome | None:
     """Return the refusal that needs nobody to be asked, or None.
 
     Args:
+        access: how it is reached.
         vm: the VM, as it was when the freeze was asked for.
         listed: the VM as its source lists it now: it may have been locked since.
     """
-    if is_another(vm):
+    if access.is_another(vm):
         return refused(Refusal.NO_AGENT, GONE, "see where it is: frostwatch list")
     if listed.freeze_disabled:
         return refused(Refusal.DISABLED, f"freezing is disabled: {listed.freeze_disabled}")

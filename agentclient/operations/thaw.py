@@ -8,11 +8,6 @@ from dataclasses import replace
 from typing import Final
 
 from agentclient.access.agent_session import AgentSession
-from agentclient.access.host.other_holders import seen_among
-from agentclient.access.host.peer import is_another
-from agentclient.access.host.process import has_gone
-from agentclient.access.host.socket_clients import clients
-from agentclient.access.host.socket_clients import in_words as in_words_of
 from agentclient.access.local_access import CHANNEL_WAIT_S
 from agentclient.access.self_check import uuid_of
 from agentclient.access.stream import ConnectFailed
@@ -128,9 +123,9 @@ class ThawOperation(Operation[ThawOutcome]):
     def _is_another(self) -> bool:
         """Return whether another VM is in the place of the one that was meant."""
         if self._told_as is EventKind.OUTCOME:
-            return is_another(self._access.vm)
+            return self._access.is_another(self._access.vm)
         # A part of something longer, meanwhile: what passes on its sockets may have been restarted.
-        return has_gone(self._access.vm.process)
+        return self._access.is_gone() is True
 
     def _connect(self) -> tuple[AgentSession, MonitorView] | ThawOutcome:
         """Wait for a free channel; never connect behind another client (P5)."""
@@ -145,9 +140,8 @@ class ThawOperation(Operation[ThawOutcome]):
                 break
             if time.monotonic() > deadline or self.context.control.cancellation.is_set:
                 return self._busy()
-            held = (
-                seen_among(clients(self._access.vm.agent.path)) if self._access.vm.agent else None
-            )
+            holders = self._access.holders()
+            held = holders.frostwatch if holders is not None else None
             if held is not None and not held.is_waited_for(os.getpid()):
                 return self._held_elsewhere(held)
             time.sleep(_LOOK_AGAIN_S)
@@ -166,8 +160,8 @@ class ThawOperation(Operation[ThawOutcome]):
 
     def _busy(self) -> ThawOutcome:
         """Say who has kept the channel, and what to do about it."""
-        vm = self._access.vm
-        who = in_words_of(clients(vm.agent.path)) if vm.agent is not None else None
+        holders = self._access.holders()
+        who = holders.words if holders is not None else None
         reason = f"another client has held the agent's channel for {self._elapsed()}"
         step = f"find out what that client does there; once it has left: {self._command()}"
         return self._refuse(f"{reason}: {who}" if who else reason, step)

@@ -158,11 +158,12 @@ def test_a_start_anew_has_another_link(cloud: Cloud) -> None:
     cloud.visit()
     before = cloud.links.of(cloud.state("db1").vm)
     assert before.is_gone() is False
-    assert not before.is_another()
+    assert not before.is_another(before.vm)
+    assert before.is_another(before.vm._replace(instance="start 0"))
     assert before.holders() is None
     cloud.backend.guests["db1"].start_anew()
     assert before.is_gone() is True
-    assert before.is_another()
+    assert before.is_another(before.vm)
     assert before.look().gone is True
     after = cloud.links.of(cloud.backend.guests["db1"].vm)
     assert after is not before

@@ -7,6 +7,8 @@ from typing import Any, cast
 
 import pytest
 
+from agentclient.access import local_access
+from agentclient.access.host import other_holders, socket_clients
 from agentclient.access.host.socket_clients import Client
 from agentclient.access.local_access import LocalAccess
 from agentclient.access.stream import ConnectProblem
@@ -37,7 +39,7 @@ class Stage:
         self.access = VirtualLink(self.host)
         self.clients: list[Client] = []
         self.patch = monkeypatch
-        monkeypatch.setattr(thaw, "clients", lambda _: self.clients)
+        monkeypatch.setattr(socket_clients, "clients", lambda _: self.clients)
         self.began_at = self.host.now
 
     def operation(self, *, read_only: bool = False, **more: Any) -> ThawOperation:
@@ -193,7 +195,7 @@ def test_other_sockets_are_another_vm_only_for_who_asks_now(
     stage: Stage, told_as: str, is_refused: bool
 ) -> None:
     """A part of something longer goes on: what passes on its sockets may have been restarted."""
-    stage.patch.setattr(thaw, "is_another", lambda _: True)
+    stage.patch.setattr(local_access, "is_another", lambda _: True)
     assert stage.run(told_as=EventKind(told_as)).refused is is_refused
 
 
@@ -276,7 +278,7 @@ def test_another_frostwatch_is_left_its_guest_unless_it_is_about_to_thaw(
 ) -> None:
     held = HeldBy(77, "bob", FreezeState.FROZEN, ended=waited_for, holder=78)
     stage.host.other_client = True
-    stage.patch.setattr(thaw, "seen_among", lambda _: held)
+    stage.patch.setattr(other_holders, "seen_among", lambda _: held)
     stage.host.after(8.0, lambda: setattr(stage.host, "other_client", False))
     outcome = stage.run()
     assert outcome.ok is waited_for

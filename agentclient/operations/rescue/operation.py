@@ -7,7 +7,6 @@ import time
 from dataclasses import replace
 
 from agentclient.access.guest_inputs import Inputs, find_inputs
-from agentclient.access.host.peer import is_another
 from agentclient.access.local_access import LocalAccess
 from agentclient.access.monitor_proof import doubt_of, unproven
 from agentclient.freeze.effects import Tell
@@ -156,7 +155,7 @@ class RescueOperation(Operation[RescueOutcome]):
     def _forbidden(self, rung: RungContext) -> RescueOutcome | None:
         """Return the refusal that needs nobody to be asked, or None."""
         vm = self.vm
-        if is_another(vm):
+        if self.context.access.is_another(vm):
             return rung.refuse(GONE, "look for it in the list")
         if not self._person and not (self.step.rung in BY_ITSELF and rung.ours):
             return rung.refuse("a person has to decide it: it isn't provably ours")
