@@ -214,9 +214,10 @@ class Watcher:
 
     def _all_seen(self) -> bool:
         """Return whether every VM of this host is listed, as far as that can be told."""
-        return all(each.known for each in self.discoveries) and any(
-            each.backend.abilities().processes for each in self.discoveries
-        )
+        backends = [each.backend for each in self.discoveries]
+        hidden = any(note.hides for backend in backends for note in backend.notes())
+        current = all(each.known and not each.in_flight for each in self.discoveries)
+        return current and not hidden and any(backend.abilities().processes for backend in backends)
 
     def _has_ended(self, identity: Identity) -> bool | None:
         """Return whether a start of a VM has ended, as its backend knows it."""

@@ -27,6 +27,8 @@ class FakeBackend:
         self.most_at_once = 0
         self.door = threading.Event()
         self.door.set()
+        self.sees_processes = False
+        self.hidden: tuple[Note, ...] = ()
         self.told: Callable[[VmId], None] = lambda vm_id: None
 
     def list_vms(self) -> list[Vm]:
@@ -48,11 +50,15 @@ class FakeBackend:
 
     def abilities(self) -> Abilities:
         return Abilities(
-            freeze=False, monitor=False, port_state=False, processes=False, locks=False
+            freeze=False,
+            monitor=False,
+            port_state=False,
+            processes=self.sees_processes,
+            locks=False,
         )
 
     def notes(self) -> tuple[Note, ...]:
-        return ()
+        return self.hidden
 
 
 class FakePushingBackend(FakeBackend):

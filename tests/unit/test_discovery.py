@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from agentclient.access.local_access import AccessPool
-from agentclient.backends.base import Backend
+from agentclient.backends.base import Backend, Note
 from agentclient.fleet import watcher as watching
 from agentclient.fleet.discovery import Discovery
 from agentclient.fleet.doctor import check_source
@@ -170,3 +170,25 @@ def test_where_no_thread_can_be_had_it_is_asked_again(
     one.begin()
     one.wait()
     assert (one.problem, [vm.id for vm in one.vms]) == (None, [SLOW])
+
+
+def test_an_end_is_told_only_by_who_sees_all_vms_of_this_host(
+    watcher: Watcher, slow: FakeBackend, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A VM that isn't listed may have taken a guest that migrated."""
+    seen: list[bool] = []
+
+    class Looks:
+        def look(self, _: Fleet, *, all_seen: bool) -> None:
+            seen.append(all_seen)
+
+    monkeypatch.setattr(watcher, "_recovery", Looks)
+    watcher.find_vms()
+    slow.sees_processes = True
+    watcher.find_vms()
+    slow.hidden = (Note("process 7", "it can't be looked at", hides=True),)
+    watcher.find_vms()
+    slow.hidden = ()
+    slow.door.clear()
+    watcher.find_vms()
+    assert seen == [False, True, False, False]
