@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from agentclient import engine
 from agentclient.access.local_access import AccessPool
 from agentclient.backends.base import Backends
 from agentclient.fleet import calls as calls_module
@@ -29,6 +31,7 @@ from agentclient.operations.manager import Operations
 from tests.unit.backends import FakeBackend
 from tests.unit.journals import begin, flush, number, of_a_dead_process, rows, tell
 from tests.unit.memory_backend import NO_FREEZE, MemoryBackend
+from tui.main import run
 
 
 class Cloud:
@@ -239,3 +242,45 @@ def test_a_bug_in_a_call_is_that_calls_alone() -> None:
 
     until(delivered)
     assert all(isinstance(one, RuntimeError) for one in ended)
+
+
+# -- the command line ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def memory(monkeypatch: pytest.MonkeyPatch) -> MemoryBackend:
+    """A machine whose only VMs are in memory."""
+    backend = MemoryBackend("db1", "db2")
+    monkeypatch.setattr(engine, "_backends", lambda *_, **__: Backends([backend]))
+    return backend
+
+
+def test_the_command_line_lists_them(
+    memory: MemoryBackend, capsys: pytest.CaptureFixture[str]
+) -> None:
+    memory.guests["db2"].frozen = True
+    assert run(["list", "--json", "--state", "frozen", "--exit-code"]) == 1
+    (line,) = capsys.readouterr().out.splitlines()
+    found = json.loads(line)
+    assert (found["id"], found["name"], found["source"]) == ("cloud:node2/db2", "db2", "cloud")
+    assert (found["freeze"]["foreign"], found["agent"]["state"]) == (True, "alive")
+    memory.guests["db2"].agent = False
+    assert run(["list", "--state", "frozen", "--exit-code"]) == 3, "nobody can tell of db2"
+
+
+def test_the_doctor_looks_at_them(
+    memory: MemoryBackend, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(["doctor", "--json"])
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert any(each["subject"] == "source cloud" and "2 VMs" in each["text"] for each in found)
+    assert any("the agent answers" in each["text"] for each in found)
+
+
+def test_a_freeze_by_name_is_refused_with_its_reason(
+    memory: MemoryBackend, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["freeze", "db1", "--json"]) == 1
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert (lines[-1]["vm"], lines[-1]["refusal"]) == ("cloud:node2/db1", "disabled")
+    assert memory.guests["db1"].asked == 0
