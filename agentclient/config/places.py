@@ -36,8 +36,8 @@ def is_nothing_set(named: str | None = None, *, no_file: bool = False) -> bool:
     for variable, text in os.environ.items():
         if variable.startswith(PREFIX) and variable != FILE_VARIABLE and text.strip():
             return False
-    only = named or os.environ.get(FILE_VARIABLE)
-    if no_file or only:
+    only = os.environ.get(FILE_VARIABLE) or None if named is None else named
+    if no_file or only is not None:
         return no_file or only == os.devnull
     own = own_file(os.environ)
     return _is_missing(SYSTEM_FILE) and (own is None or _is_missing(own))

@@ -146,6 +146,8 @@ def test_what_is_read_only_as_a_whole_and_what_for_some(
     write(home, text)
     assert load_settings().read_only is whole
     assert load_settings().with_options(read_only=True).read_only
+    none = load_settings().with_options(read_only=False)
+    assert (none.read_only, none.policy_of(("a",)).read_only) == (False, None)
     monkeypatch.setenv("FROSTWATCH_READ_ONLY", "0")
     assert not load_settings().read_only
 
@@ -278,6 +280,7 @@ def test_whether_anything_is_set_is_known_without_reading_it(
         monkeypatch.setenv(name, text)
     assert is_nothing_set() is nothing
     assert not is_nothing_set("/named")
+    assert not is_nothing_set("")
     hold = "FROSTWATCH_HO" in "".join(variables) and variables.popitem()[1].strip()
     assert is_nothing_set(no_file=True) is not bool(hold)
 
