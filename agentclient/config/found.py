@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
@@ -23,9 +23,13 @@ class Section(NamedTuple):
     values: Mapping[str, Given]
     origin: Origin
 
-    def fits(self, names: Iterable[str]) -> bool:
+    def fits(self, names: Collection[str]) -> bool:
         """Return whether a VM that is called so is one of these."""
-        return any(fnmatchcase(name, pattern) for name in names for pattern in self.patterns)
+        return any(
+            pattern in names
+            or (_is_pattern(pattern) and any(fnmatchcase(name, pattern) for name in names))
+            for pattern in self.patterns
+        )
 
 
 class SettingsFile(NamedTuple):
@@ -42,3 +46,7 @@ class SettingsFile(NamedTuple):
     values: Mapping[str, Given] = {}
     sections: tuple[Section, ...] = ()
     problems: tuple[str, ...] = ()
+
+
+def _is_pattern(text: str) -> bool:
+    return any(letter in text for letter in "*?[")

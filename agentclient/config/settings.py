@@ -61,15 +61,22 @@ class Settings(NamedTuple):
             key: the setting.
             names: what a VM is called; None for what is so for all that no section is about.
         """
-        for layer in (self.options, self.environment):
+        fitting = self._fitting(names) if key.per_vm else ()
+        return self._given(key, fitting)
+
+    def _given(self, key: Key, fitting: Iterable[Section]) -> Given:
+        own = (section.values for section in fitting)
+        for layer in (self.options, self.environment, *own, self.everywhere):
             if key.name in layer:
                 return layer[key.name]
-        if key.per_vm and names is not None and self.sections:
-            called = tuple(names)
-            for section in reversed(self.sections):
-                if key.name in section.values and section.fits(called):
-                    return section.values[key.name]
-        return self.everywhere.get(key.name) or Given(key.default)
+        return Given(key.default)
+
+    def _fitting(self, names: Iterable[str] | None) -> tuple[Section, ...]:
+        """Return the sections that are about a VM, strongest first."""
+        if names is None or not self.sections:
+            return ()
+        called = frozenset(names)
+        return tuple(one for one in reversed(self.sections) if one.fits(called))
 
     @property
     def general(self) -> General:
@@ -92,11 +99,11 @@ class Settings(NamedTuple):
         """
         if not self._any:
             return DEFAULT_POLICY
-        called = tuple(names) if names is not None else None
+        fitting = self._fitting(names)
         found: dict[str, Any] = {}
         for key in KEYS:
             if key.per_vm:
-                value, origin = self.given(key, called)
+                value, origin = self._given(key, fitting)
                 if isinstance(value, bool):
                     value = f"{key.name} is set ({printable(origin, 300)})" if value else None
                 found[key.field] = value

@@ -117,6 +117,12 @@ def test_a_vm_is_meant_by_all_that_it_is_called(home: Path, name: str) -> None:
     assert other.hold_s == 0.0
 
 
+def test_a_name_with_letters_of_patterns_in_it_is_meant_by_itself_as_well(home: Path) -> None:
+    write(home, '[[vm]]\nmatch = "db[1]"\nhold = "7s"')
+    holds = [load_settings().policy_of((name,)).hold_s for name in ("db[1]", "db1", "db2", "DB1")]
+    assert holds == [7.0, 7.0, 0.0, 0.0]
+
+
 def test_an_agent_that_is_never_asked_can_be_reached_by_nobody(home: Path) -> None:
     path = write(home, '\n[[vm]]\nmatch = "db-1"\nnever_ask = true\n')
     vm = Policies(load_settings()).apply(VM)
