@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from agentclient.model.events import EventKind
+from agentclient.model.events import Details, EventKind
 from agentclient.model.states import Level
 
 
@@ -43,13 +43,13 @@ class Tell:
         kind: what happened.
         level: how much it matters.
         text: one sentence for a person, safe to show.
-        fields: what a program reads beside it.
+        details: what a program reads beside it; None if the text says all.
     """
 
     kind: EventKind
     level: Level
     text: str
-    fields: Mapping[str, object] = field(default_factory=dict)
+    details: Details | None = None
 
 
 Effect = Send | Resync | Tell

@@ -10,7 +10,17 @@ from agentclient.freeze.port_watch import CHANGE_TEXT, RELEASED_BY, Change, Port
 from agentclient.freeze.verdict import LEVELS
 from agentclient.freeze.window import WINDOWS_LOST, WINDOWS_S, Window
 from agentclient.model.durations import in_words
-from agentclient.model.events import EventKind
+from agentclient.model.events import (
+    AnsweredWithError,
+    Ended,
+    EventKind,
+    FreezeAnswered,
+    FreezeSent,
+    HoldExtended,
+    PortChanged,
+    StepBegan,
+    WindowOpened,
+)
 from agentclient.model.outcome import Outcome
 from agentclient.model.request import Schedule
 from agentclient.model.states import FreezeState, Level, Phase
@@ -66,7 +76,7 @@ def sent(schedule: Schedule) -> Tell:
         f"freeze sent: waiting up to {in_words(schedule.total_s)} in "
         f"{schedule.steps} steps, the first {in_words(schedule.first_timeout_s)}"
     )
-    return Tell(EventKind.SENT, Level.INFO, text, {"total_s": schedule.total_s})
+    return Tell(EventKind.SENT, Level.INFO, text, FreezeSent(schedule.total_s))
 
 
 def step(number: int, schedule: Schedule, left_s: float, watch: PortWatch) -> Tell:
@@ -85,8 +95,8 @@ def step(number: int, schedule: Schedule, left_s: float, watch: PortWatch) -> Te
         f"no answer yet: step {number} of {schedule.steps}, a status is queued behind the "
         f"freeze; {in_words(round(left_s))} left{read[watch.read]}{tail}"
     )
-    fields = {"step": number, "steps": schedule.steps, "left_s": round(left_s, 1)}
-    return Tell(EventKind.STEP, Level.INFO, text, fields)
+    details = StepBegan(number, schedule.steps, round(left_s, 1))
+    return Tell(EventKind.STEP, Level.INFO, text, details)
 
 
 def dropped(event: Dropped, number: int) -> Tell | None:
@@ -107,13 +117,13 @@ def replied(frozen: int | None) -> Tell:
     """Tell that the freeze was answered; None stands for no number."""
     said = "no number" if frozen is None else frozen
     text = f"the agent answered the freeze: {said}"
-    return Tell(EventKind.REPLY, Level.INFO, text, {"frozen": frozen})
+    return Tell(EventKind.REPLY, Level.INFO, text, FreezeAnswered(frozen))
 
 
 def failed(error: str) -> Tell:
     """Tell that the freeze was answered with an error."""
     text = f"the agent answered the freeze with an error: {error}"
-    return Tell(EventKind.REPLY, Level.ERROR, text, {"error": error})
+    return Tell(EventKind.REPLY, Level.ERROR, text, AnsweredWithError(error))
 
 
 def status(state: FreezeState | None) -> Tell:
@@ -123,16 +133,16 @@ def status(state: FreezeState | None) -> Tell:
 
 def port_changed(change: Change, watch: PortWatch, now: float) -> Tell:
     """Tell what a look at the monitor showed."""
-    fields = {"change": str(change), "run_state": str(watch.run_state)}
+    details = PortChanged(str(change), str(watch.run_state))
     if change is Change.BLOCKED:
         state = watch.run_state
         text = f"blocked by the host: the VM is {state}; {RELEASED_BY[state]}"
-        return Tell(EventKind.BLOCKED, Level.WARNING, text, fields)
+        return Tell(EventKind.BLOCKED, Level.WARNING, text, details)
     if change is Change.RELEASED:
         text = f"no more blocked by the host, after {in_words(watch.blocked_s(now))}"
-        return Tell(EventKind.BLOCKED, Level.INFO, text, fields)
+        return Tell(EventKind.BLOCKED, Level.INFO, text, details)
     level = Level.INFO if change in (Change.OPENED, Change.HINT) else Level.WARNING
-    return Tell(EventKind.PORT, level, CHANGE_TEXT[change], fields)
+    return Tell(EventKind.PORT, level, CHANGE_TEXT[change], details)
 
 
 def flooded(how: str) -> Tell:
@@ -172,7 +182,7 @@ def extended(more_s: float, most_s: float) -> Tell:
         text = f"the hold is not extended: it is over, or at its most, {in_words(most_s)}"
         return Tell(EventKind.NOTE, Level.WARNING, text)
     text = f"the hold is extended by {in_words(more_s)}"
-    return Tell(EventKind.NOTE, Level.WARNING, text, {"extended_s": more_s})
+    return Tell(EventKind.NOTE, Level.WARNING, text, HoldExtended(more_s))
 
 
 def held(hold_s: float, plan: FreezePlan) -> list[Tell]:
@@ -187,7 +197,7 @@ def held(hold_s: float, plan: FreezePlan) -> list[Tell]:
     if bridge_s:
         own = in_words(hold_s - bridge_s)
         text = f"held for {own} once its group is frozen, waited for up to {in_words(bridge_s)}"
-    tell = Tell(EventKind.HELD, Level.GOOD, text, {"hold_s": hold_s})
+    tell = Tell(EventKind.HELD, Level.GOOD, text, WindowOpened(hold_s))
     if plan.windows and hold_s > WINDOWS_S:
         return [tell, Tell(EventKind.NOTE, Level.WARNING, f"beware: {WINDOWS_LOST}")]
     return [tell]
@@ -196,13 +206,13 @@ def held(hold_s: float, plan: FreezePlan) -> list[Tell]:
 def verdict(outcome: Outcome) -> Tell:
     """Tell the verdict."""
     text = f"{outcome.kind}: {outcome.reason}"
-    return Tell(EventKind.VERDICT, LEVELS[outcome.kind], text, {"outcome": outcome})
+    return Tell(EventKind.VERDICT, LEVELS[outcome.kind], text, Ended(outcome))
 
 
 def revised(outcome: Outcome) -> Tell:
     """Tell that the verdict was revised: a reply came after all, or the window broke."""
     text = f"revised to {outcome.kind}: {outcome.reason}"
-    return Tell(EventKind.REVISED, LEVELS[outcome.kind], text, {"outcome": outcome})
+    return Tell(EventKind.REVISED, LEVELS[outcome.kind], text, Ended(outcome))
 
 
 def ended(outcome: Outcome) -> Tell:
@@ -212,4 +222,4 @@ def ended(outcome: Outcome) -> Tell:
     text = f"outcome: {word}: {outcome.reason}"
     if not outcome.settled:
         level = Level.ERROR
-    return Tell(EventKind.OUTCOME, level, text, {"outcome": outcome})
+    return Tell(EventKind.OUTCOME, level, text, Ended(outcome))

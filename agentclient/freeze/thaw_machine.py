@@ -22,7 +22,7 @@ from agentclient.freeze.effects import Effect, NewTicket, Resync, Send, Tell
 from agentclient.freeze.port_watch import Change, PortWatch
 from agentclient.freeze.thaw_plan import ThawPlan, ThawReport, ThawStage
 from agentclient.freeze.thaw_schedule import ThawSchedule
-from agentclient.model.events import EventKind
+from agentclient.model.events import AnsweredWithError, EventKind, ThawAnswered, ThawEnded
 from agentclient.model.request import Extension, Instruction
 from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import Cause, FreezeState, Level, RunState
@@ -302,14 +302,16 @@ class ThawMachine:
         if number is not None:
             self._count = (self._count or 0) + number
         text = f"the agent answered the thaw: {'no number' if number is None else number}"
-        fields = {"thawed": self._count}
-        return [Tell(EventKind.REPLY, Level.INFO, text, fields), *self._check(now)]
+        return [
+            Tell(EventKind.REPLY, Level.INFO, text, ThawAnswered(self._count)),
+            *self._check(now),
+        ]
 
     def _errored(self, now: float, error: str) -> list[Effect]:
         self._schedule.on_agent_free(now)
         self._error = error
         text = f"the agent answered the thaw with an error: {error}"
-        tell = Tell(EventKind.REPLY, Level.WARNING, text, {"error": error})
+        tell = Tell(EventKind.REPLY, Level.WARNING, text, AnsweredWithError(error))
         return [tell, *self._check(now)]
 
     def _check(self, now: float) -> list[Effect]:
@@ -390,5 +392,5 @@ class ThawMachine:
         self.report = ThawReport(*found, settled, reason, step, self._repeated, stuck, sent)
         level = Level.INFO if settled else Level.ERROR
         kind = EventKind.THAWED if settled else EventKind.NOTE
-        fields = {"thawed": self._count, "seconds": round(now - self.started_at, 3)}
-        return [Tell(kind, level, reason, fields)]
+        details = ThawEnded(self._count, round(now - self.started_at, 3))
+        return [Tell(kind, level, reason, details)]

@@ -12,7 +12,7 @@ from typing import Final
 from agentclient.freeze.effects import Effect, NewTicket, Resync, Send, Tell
 from agentclient.freeze.port_watch import CHANGE_TEXT, GUEST_ENDED, Change, PortWatch
 from agentclient.model.durations import in_words
-from agentclient.model.events import EventKind
+from agentclient.model.events import EventKind, GuestWrote
 from agentclient.model.states import FreezeState, Level
 from agentclient.protocol.qga_commands import STATUS
 from agentclient.protocol.qga_events import Reply, Synced, WireEvent
@@ -119,8 +119,8 @@ class Window:
         if self._count_writes():
             text = f"{self.written_bytes} bytes were written while the freeze is held: {WRITERS}"
             self.broken = self.broken or text
-            fields = {"written_bytes": self.written_bytes}
-            effects.append(Tell(EventKind.CONTRADICTION, Level.ERROR, text, fields))
+            details = GuestWrote(self.written_bytes)
+            effects.append(Tell(EventKind.CONTRADICTION, Level.ERROR, text, details))
         view = self._watch.view
         blind = self._watch.visible and view.port_open is None
         self.unseen = (view.problem or "it has no state") if blind else None

@@ -20,7 +20,16 @@ from agentclient.journal.left import older, settled_by
 from agentclient.journal.rows import Happened, Moment, Reference
 from agentclient.journal.writer import PATIENCE_S, Journal
 from agentclient.model.clock import now as wall_now
-from agentclient.model.events import Event, EventKind
+from agentclient.model.events import (
+    AnsweredWithError,
+    Details,
+    Ended,
+    Event,
+    EventKind,
+    FreezeAnswered,
+    HoldExtended,
+    WindowOpened,
+)
 from agentclient.model.json_contract import outcome_object, rescue_object, rfc3339, thaw_object
 from agentclient.model.outcome import Outcome, ThawOutcome
 from agentclient.model.request import FreezeRequest
@@ -140,30 +149,34 @@ class Entry:
 
     def _event(self, event: Event) -> None:
         when = Moment(_written(event.at), self._seconds())
-        kind, fields = event.kind, event.fields
+        kind, details = event.kind, event.details
         if kind is EventKind.THAW_SENT:
             self._thaw_sent = True
         statements: list[Statement] = []
         if self._keeps(event):
             happened = Happened(kind.value, event.level.value, event.text, when)
             statements += rows.add_event(self.key, happened, self._events)
-        moment = _MOMENTS.get(kind) or self._replied(kind, fields)
+        moment = _MOMENTS.get(kind) or self._replied(kind, details)
         if moment is not None:
             statements += rows.mark(self.key, moment, when)
-        statements += self._held(fields)
+        statements += self._held(details)
         if statements:
             self._journal.put(statements)
-        self._came_of(fields, when.at, ended=kind is EventKind.OUTCOME)
+        if isinstance(details, Ended):
+            self._came_of(details.outcome, when.at, ended=kind is EventKind.OUTCOME)
 
-    def _held(self, fields: Mapping[str, object]) -> list[Statement]:
-        hold_s, more_s = fields.get("hold_s"), fields.get("extended_s")
-        if isinstance(hold_s, int | float):
-            return rows.hold(self.key, hold_s, more=False)
-        return rows.hold(self.key, more_s, more=True) if isinstance(more_s, int | float) else []
+    def _held(self, details: Details | None) -> list[Statement]:
+        match details:
+            case WindowOpened(hold_s):
+                return rows.hold(self.key, hold_s, more=False)
+            case HoldExtended(more_s):
+                return rows.hold(self.key, more_s, more=True)
+        return []
 
-    def _replied(self, kind: EventKind, fields: Mapping[str, object]) -> str | None:
+    def _replied(self, kind: EventKind, details: Details | None) -> str | None:
         """Return whether this is the freeze's own reply; the thaw's errors look like it."""
-        own = "frozen" in fields or ("error" in fields and not self._thaw_sent)
+        own = isinstance(details, FreezeAnswered)
+        own = own or (isinstance(details, AnsweredWithError) and not self._thaw_sent)
         return "replied" if kind is EventKind.REPLY and own else None
 
     def _keeps(self, event: Event) -> bool:
@@ -172,8 +185,9 @@ class Entry:
             event.level is not Level.DEBUG and self._events <= MOST_EVENTS
         )
 
-    def _came_of(self, fields: Mapping[str, object], at: str, *, ended: bool) -> None:
-        outcome, thaw, rescue = (fields.get(name) for name in ("outcome", "thaw", "rescue"))
+    def _came_of(
+        self, outcome: Outcome | ThawOutcome | RescueOutcome, at: str, *, ended: bool
+    ) -> None:
         if isinstance(outcome, Outcome):
             settled = ended and outcome.settled
             self._journal.put(
@@ -182,13 +196,14 @@ class Entry:
             if settled:
                 # Its own preparation has seen the guest thawed; one that was never sent, nothing.
                 self._settle_older("found thawed", at, sent_alone=True)
-        elif isinstance(thaw, ThawOutcome):
-            self._journal.put(rows.conclude(self.key, thaw=thaw_object(thaw), settled=_ok(thaw)))
-            self._seen(thaw, "thawed later by frostwatch thaw", at)
-        elif isinstance(rescue, RescueOutcome):
-            found = rescue_object(rescue)
-            self._journal.put(rows.conclude(self.key, rescue=found, settled=_ok(rescue)))
-            self._seen(rescue, f"thawed later by frostwatch rescue ({rescue.rung})", at)
+        elif isinstance(outcome, ThawOutcome):
+            came = rows.conclude(self.key, thaw=thaw_object(outcome), settled=_ok(outcome))
+            self._journal.put(came)
+            self._seen(outcome, "thawed later by frostwatch thaw", at)
+        else:
+            found = rescue_object(outcome)
+            self._journal.put(rows.conclude(self.key, rescue=found, settled=_ok(outcome)))
+            self._seen(outcome, f"thawed later by frostwatch rescue ({outcome.rung})", at)
 
     def _seen(self, found: ThawOutcome | RescueOutcome, why: str, at: str) -> None:
         if found.state is FreezeState.THAWED:

@@ -10,7 +10,7 @@ from typing import Final
 
 from agentclient.freeze.effects import Tell
 from agentclient.model.durations import in_words
-from agentclient.model.events import EventKind
+from agentclient.model.events import EventKind, TakesLonger
 from agentclient.model.snapshot import Progress
 from agentclient.model.states import Level, Phase
 
@@ -61,5 +61,5 @@ def unusual(usual: Figures, progress: Progress, now: float) -> Tell | None:
         f"this takes longer than any of its last {usual.count} freezes: "
         f"{in_words(worst)} at the most, mostly {in_words(usual.median_s)}"
     )
-    fields = {"worst_s": round(worst, 3), "median_s": round(usual.median_s, 3)}
-    return Tell(EventKind.NOTE, Level.WARNING, text, fields)
+    details = TakesLonger(round(worst, 3), round(usual.median_s, 3))
+    return Tell(EventKind.NOTE, Level.WARNING, text, details)

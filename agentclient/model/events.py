@@ -5,11 +5,13 @@ One `Event` is one line of ``frostwatch freeze --json`` and one line of a VM's l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from agentclient.model.outcome import Outcome, ThawOutcome
+from agentclient.model.rescue import Means, RescueOutcome, Rung
 from agentclient.model.states import Level
 from agentclient.model.vm import VmId
 
@@ -38,6 +40,120 @@ class EventKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class FreezeSent:
+    """A freeze was sent; `total_s` is how long it is waited for at the most, in seconds."""
+
+    total_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class StepBegan:
+    """A step's time ran out: which step begins now, of how many, and how much time is left."""
+
+    step: int
+    steps: int
+    left_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class FreezeAnswered:
+    """The freeze's own positive reply: how many file systems the agent counts as frozen."""
+
+    frozen: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ThawAnswered:
+    """A thaw's positive reply: how many file systems the agent counts as thawed."""
+
+    thawed: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class AnsweredWithError:
+    """The agent's error, made safe to show."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class PortChanged:
+    """What changed at the agent's port, or with the VM, and what the VM is doing now."""
+
+    change: str
+    run_state: str
+
+
+@dataclass(frozen=True, slots=True)
+class WindowOpened:
+    """The window is open; `hold_s` is for how long, in seconds."""
+
+    hold_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class HoldExtended:
+    """The window is held for so many seconds more."""
+
+    extended_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class GuestWrote:
+    """Bytes that the guest has written while it was to be frozen."""
+
+    written_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class TakesLonger:
+    """How long the last freezes of this VM took, in seconds."""
+
+    worst_s: float
+    median_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ThawEnded:
+    """What a thaw came to, and how long it took, in seconds."""
+
+    thawed: int | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class RungBegan:
+    """The rung of the rescue ladder that is taken now, and how SysRq is sent."""
+
+    rung: Rung
+    by: Means | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How it has ended; of a verdict, as far as it has come."""
+
+    outcome: Outcome | ThawOutcome | RescueOutcome
+
+
+Details = (
+    FreezeSent
+    | StepBegan
+    | FreezeAnswered
+    | ThawAnswered
+    | AnsweredWithError
+    | PortChanged
+    | WindowOpened
+    | HoldExtended
+    | GuestWrote
+    | TakesLonger
+    | ThawEnded
+    | RungBegan
+    | Ended
+)
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """One thing that happened to one VM.
 
@@ -47,7 +163,7 @@ class Event:
         kind: what happened.
         level: how much it matters.
         text: one sentence for a person, safe to show.
-        fields: what a program reads beside it: JSON values only.
+        details: what a program reads beside it; None if the text says all.
     """
 
     vm: VmId
@@ -55,7 +171,7 @@ class Event:
     kind: EventKind
     level: Level
     text: str
-    fields: Mapping[str, object] = field(default_factory=dict)
+    details: Details | None = None
 
 
 OnEvent = Callable[[Event], None]

@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import datetime
 from enum import Enum
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from agentclient.model.events import Event
+from agentclient.model.events import Details, Ended, Event
 from agentclient.model.outcome import (
     Evidence,
     FileSystem,
@@ -78,7 +78,7 @@ def event_object(event: Event) -> JsonObject:
         "level": event.level.value,
         "text": event.text,
     }
-    return head | _unlike(head, _spread(event.fields))
+    return head | _unlike(head, _spread(event.details))
 
 
 def outcome_object(outcome: Outcome) -> JsonObject:
@@ -206,18 +206,17 @@ def _file_system(one: FileSystem) -> JsonObject:
     return {"device": one.device, "mountpoint": one.mountpoint, "kind": one.kind}
 
 
-def _spread(details: Mapping[str, object]) -> JsonObject:
-    flat: JsonObject = {}
-    for key, value in details.items():
-        if isinstance(value, Outcome):
-            flat |= outcome_object(value)
-        elif isinstance(value, ThawOutcome):
-            flat |= thaw_object(value)
-        elif key == "rescue" and is_dataclass(value):
-            flat |= rescue_object(cast("RescueOutcome", value))
-        else:
-            flat[key] = _plain(value)
-    return flat
+def _spread(details: Details | None) -> JsonObject:
+    if details is None:
+        return {}
+    if not isinstance(details, Ended):
+        return {one.name: _plain(getattr(details, one.name)) for one in fields(details)}
+    match details.outcome:
+        case Outcome():
+            return outcome_object(details.outcome)
+        case ThawOutcome():
+            return thaw_object(details.outcome)
+    return rescue_object(details.outcome)
 
 
 def _unlike(head: JsonObject, rest: JsonObject) -> JsonObject:

@@ -26,7 +26,7 @@ from agentclient.holder.client import ChannelEnd, NoHolder
 from agentclient.holder.standby import Standby
 from agentclient.journal.rows import Reference
 from agentclient.model.errors import BadInput
-from agentclient.model.events import EventKind
+from agentclient.model.events import Ended, EventKind
 from agentclient.model.next_command import thaw_command
 from agentclient.model.outcome import NotFrozen, Outcome
 from agentclient.model.request import FreezeRequest
@@ -151,7 +151,7 @@ class FreezeOperation(Operation[Outcome]):
     def _failed(self, outcome: Outcome, *kinds: EventKind) -> Outcome:
         """Tell that it has failed, and what is to be done now, as events of these kinds."""
         for kind in kinds:
-            tell = Tell(kind, Level.ERROR, outcome.reason, {"outcome": outcome})
+            tell = Tell(kind, Level.ERROR, outcome.reason, Ended(outcome))
             self._reporter.tell(tell)
         return self._reporter.with_meaning(outcome)
 
@@ -239,7 +239,7 @@ class FreezeOperation(Operation[Outcome]):
         word = f"{outcome.kind}: {outcome.refusal}" if outcome.refusal else str(outcome.kind)
         text = text or f"{word}: {outcome.reason}"
         for kind in (EventKind.VERDICT, EventKind.OUTCOME):
-            self._reporter.tell(Tell(kind, Level.WARNING, text, {"outcome": outcome}))
+            self._reporter.tell(Tell(kind, Level.WARNING, text, Ended(outcome)))
         return outcome
 
     def _freeze(self, prepared: Prepared, standby: Standby) -> Outcome:

@@ -16,7 +16,7 @@ from typing import Final, Generic, Protocol, TypeVar
 from agentclient.config.defaults import DEFAULTS
 from agentclient.model.durations import in_words
 from agentclient.model.errors import NO_THREAD, BadInput, FrostwatchError
-from agentclient.model.events import Event, EventKind, OnEvent
+from agentclient.model.events import Ended, Event, EventKind, OnEvent
 from agentclient.model.outcome import GroupOutcome, Outcome
 from agentclient.model.request import FreezeRequest
 from agentclient.model.states import OutcomeKind
@@ -168,7 +168,7 @@ class GroupFreeze(Generic[MemberT]):
             case EventKind.HELD:
                 self._held.add(event.vm)
             case EventKind.VERDICT | EventKind.REVISED | EventKind.OUTCOME:
-                outcome = event.fields.get("outcome")
+                outcome = event.details.outcome if isinstance(event.details, Ended) else None
                 if isinstance(outcome, Outcome) and outcome.kind is not OutcomeKind.VERIFIED:
                     self._failed.setdefault(event.vm, str(outcome.kind))
                 elif event.kind is EventKind.OUTCOME and event.vm not in self._held:

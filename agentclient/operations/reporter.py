@@ -9,7 +9,7 @@ from typing import Final, TypeVar, cast
 from agentclient.fleet.store import Fleet
 from agentclient.freeze.effects import Tell
 from agentclient.journal.entry import Entry
-from agentclient.model.events import Event, EventKind, OnEvent
+from agentclient.model.events import Ended, Event, EventKind, OnEvent
 from agentclient.model.meaning import (
     rescue_with_meaning,
     thaw_with_meaning,
@@ -79,12 +79,9 @@ class FleetReporter:
 
     def _meant(self, tell: Tell) -> Tell:
         """Return an event with what its outcome means; where something is to be done, with that."""
-        for name in ("outcome", "thaw", "rescue"):
-            found = tell.fields.get(name)
-            if isinstance(found, Outcome | ThawOutcome | RescueOutcome):
-                ending = self.with_meaning(found, final=tell.kind not in _VERDICTS)
-                fields = {**tell.fields, name: ending}
-                return replace(tell, text=_with_step(tell.text, ending), fields=fields)
+        if isinstance(tell.details, Ended):
+            ending = self.with_meaning(tell.details.outcome, final=tell.kind not in _VERDICTS)
+            return replace(tell, text=_with_step(tell.text, ending), details=Ended(ending))
         return tell
 
     def _tell(self, tell: Tell) -> None:
@@ -93,7 +90,7 @@ class FleetReporter:
         if text != self._logged:  # a verdict that is the outcome as well, a status asked again
             self._fleet.log(self._vm.id, tell.level, text)
             self._logged = text
-        event = Event(self._vm.id, self._fleet.wall(), tell.kind, tell.level, text, tell.fields)
+        event = Event(self._vm.id, self._fleet.wall(), tell.kind, tell.level, text, tell.details)
         if self._entry is not None:
             self._entry.event(event)
         if self._on_event is None:

@@ -16,7 +16,7 @@ from agentclient.freeze.port_watch import RELEASED_BY, PortWatch
 from agentclient.freeze.thaw_machine import ThawMachine
 from agentclient.freeze.thaw_plan import ThawPlan, ThawReport
 from agentclient.model.durations import in_words
-from agentclient.model.events import EventKind
+from agentclient.model.events import Ended, EventKind
 from agentclient.model.next_command import thaw_command
 from agentclient.model.next_step import step_while_held
 from agentclient.model.outcome import ThawOutcome
@@ -94,7 +94,7 @@ class ThawOperation(Operation[ThawOutcome]):
 
     def _failed(self, reason: str, step: str) -> ThawOutcome:
         outcome = ThawOutcome(self.vm.id, None, None, False, reason, 0.0, step)
-        self._reporter.tell(Tell(EventKind.OUTCOME, Level.ERROR, reason, {"thaw": outcome}))
+        self._reporter.tell(Tell(EventKind.OUTCOME, Level.ERROR, reason, Ended(outcome)))
         return self._reporter.with_meaning(outcome)
 
     # -- what is done ----------------------------------------------------------------------
@@ -251,7 +251,7 @@ class ThawOperation(Operation[ThawOutcome]):
     def _told(self, outcome: ThawOutcome) -> ThawOutcome:
         level = Level.GOOD if outcome.ok else Level.ERROR
         text = f"thaw: {outcome.reason}"
-        self._reporter.tell(Tell(self._told_as, level, text, {"thaw": outcome}))
+        self._reporter.tell(Tell(self._told_as, level, text, Ended(outcome)))
         return outcome
 
     def _progress(self, waiting_for: str, ends_at: float | None = None) -> None:

@@ -20,7 +20,7 @@ from agentclient.backends.base import Backends
 from agentclient.backends.explicit import ExplicitBackend
 from agentclient.backends.qemu.backend import QemuBackend
 from agentclient.fleet.store import Fleet
-from agentclient.model.events import Event, EventKind
+from agentclient.model.events import Ended, Event, EventKind
 from agentclient.model.outcome import Outcome, ThawOutcome
 from agentclient.model.request import FreezeRequest, Schedule
 from agentclient.model.rescue import RescueOutcome, RescueTimes, Rung, Step
@@ -167,7 +167,7 @@ class Running:
         outcome = self.operation.wait(timeout)
         assert isinstance(outcome, RescueOutcome), f"still running: {self.progress}\n{self.texts}"
         assert self.kinds[0] is EventKind.RUNG, self.texts
-        assert self.told[-1].event.fields["rescue"] == outcome, self.texts
+        assert self.told[-1].event.details == Ended(outcome), self.texts
         assert self.kinds.count(EventKind.OUTCOME) == 1, self.texts
         return outcome
 
@@ -283,9 +283,10 @@ def assert_certified(outcome: Outcome, frozen: int = 2) -> None:
 
 
 def _outcome(told: Told) -> Outcome:
-    outcome = told.event.fields["outcome"]
-    assert isinstance(outcome, Outcome)
-    return outcome
+    ended = told.event.details
+    assert isinstance(ended, Ended)
+    assert isinstance(ended.outcome, Outcome)
+    return ended.outcome
 
 
 def bytes_read(guest: Guest) -> int:

@@ -6,11 +6,12 @@ import time
 
 import pytest
 
-from agentclient.model.events import EventKind
+from agentclient.model.events import EventKind, StepBegan
 from agentclient.model.states import OutcomeKind, Phase
 from tests.guests.freezing import (
     Operator,
     Running,
+    Told,
     assert_certified,
     evidence,
     value,
@@ -46,7 +47,7 @@ def test_a_hook_of_30_s_is_watched_through(calm: Guest, operator: Operator) -> N
     assert_certified(outcome)
     assert 30.0 < outcome.seconds < 40.0
     steps = running.find(EventKind.STEP)
-    assert [one.event.fields["step"] for one in steps] == [2, 3, 4, 5]
+    assert [step_of(one) for one in steps] == [2, 3, 4, 5]
     assert [round(one.at - sent.at) for one in steps] == [8, 14, 20, 26]
     assert "0:30 left" in steps[0].event.text or "30 s left" in steps[0].event.text
     assert "the agent has read it" in steps[0].event.text
@@ -61,7 +62,7 @@ def test_a_late_reply_is_adopted_with_its_true_count(calm: Guest, operator: Oper
     running = operator.freeze("/mnt/a", first_timeout_s=1.0, probe_timeout_s=1.0, probes=5)
     outcome = running.outcome()
     assert_certified(outcome, frozen=1)
-    assert running.find(EventKind.STEP)[-1].event.fields["step"] in (3, 4)
+    assert step_of(running.find(EventKind.STEP)[-1]) in (3, 4)
     assert answers(running)[0] == "the agent answered the freeze: 1"
     calm.assert_thawed()
 
@@ -212,3 +213,8 @@ def test_a_slow_flush_is_told_from_nothing_and_verified(calm: Guest, operator: O
     assert outcome.seconds > 2.0
     assert "bytes written since" in running.find(EventKind.STEP)[0].event.text
     calm.assert_thawed()
+
+
+def step_of(told: Told) -> int:
+    assert isinstance(told.event.details, StepBegan)
+    return told.event.details.step

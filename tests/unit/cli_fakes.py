@@ -29,6 +29,7 @@ from agentclient.model.text import printable
 from agentclient.model.vm import AgentChannel, Vm, VmId
 from agentclient.operations.manager import Operations
 from agentclient.operations.rescue.ladder import Known, Offer, ladder
+from tests.detailed import detailed
 from tui.cli import session
 from tui.cli.options import Options
 
@@ -271,4 +272,4 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 def event(
     one: Vm, kind: EventKind, text: str = "something", details: dict[str, object] | None = None
 ) -> Event:
-    return Event(one.id, AT, kind, Level.INFO, text, details or {})
+    return Event(one.id, AT, kind, Level.INFO, text, detailed(**(details or {})))

@@ -21,7 +21,7 @@ from agentclient.access.monitor import Monitor
 from agentclient.access.stream import Channel
 from agentclient.fleet.store import Fleet
 from agentclient.freeze.effects import Tell
-from agentclient.model.events import EventKind
+from agentclient.model.events import Ended, EventKind
 from agentclient.model.request import Instruction
 from agentclient.model.rescue import RescueOutcome, RescueTimes, Step
 from agentclient.model.snapshot import Progress, VmState
@@ -169,7 +169,7 @@ class FrozenVm:
         assert not operation.context.access.channel_lock.locked()
         for endpoint in (self.channel, self.monitor, self.chair):
             assert all(one.closed for one in endpoint.channels), "a socket was left open"
-        assert self.reporter.end.fields["rescue"] is outcome
+        assert self.reporter.end.details == Ended(outcome)
         assert outcome.seconds >= 0.0
         return outcome
 

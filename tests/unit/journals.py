@@ -20,6 +20,7 @@ from agentclient.model.outcome import Outcome
 from agentclient.model.request import FreezeRequest
 from agentclient.model.states import Level, OutcomeKind
 from agentclient.model.vm import AgentChannel, Process, Vm, VmId
+from tests.detailed import detailed
 
 VERIFIED = Outcome(
     OutcomeKind.VERIFIED, "frozen", frozen=2, thawed=2, certified=True, settled=True, seconds=1.0
@@ -42,7 +43,7 @@ def begin(journal: Journal, one: Vm) -> Entry:
 
 
 def tell(entry: Entry, one: Vm, kind: EventKind, text: str = "said", **fields: Any) -> None:
-    entry.event(Event(one.id, now(), kind, Level.INFO, text, fields))
+    entry.event(Event(one.id, now(), kind, Level.INFO, text, detailed(**fields)))
 
 
 def nothing() -> list[Statement]:

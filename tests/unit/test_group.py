@@ -13,6 +13,7 @@ from agentclient.model.request import FreezeRequest, Schedule
 from agentclient.model.states import Level, OutcomeKind
 from agentclient.model.vm import Vm, VmId
 from agentclient.operations.group import GroupFreeze
+from tests.detailed import detailed
 
 WELL = Outcome(OutcomeKind.VERIFIED, "frozen", certified=True, settled=True)
 LOST = Outcome(OutcomeKind.LOST, "no answer will come", settled=False)
@@ -31,7 +32,7 @@ class FakeMember:
 
     def tell(self, kind: EventKind, **fields: object) -> None:
         at = datetime.now(UTC)
-        self.on_event(Event(self.vm.id, at, kind, Level.INFO, str(kind), fields))
+        self.on_event(Event(self.vm.id, at, kind, Level.INFO, str(kind), detailed(**fields)))
 
     def freeze(self) -> None:
         self.tell(EventKind.REPLY)

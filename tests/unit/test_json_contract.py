@@ -44,6 +44,7 @@ from agentclient.model.states import (
 )
 from agentclient.model.vm import Vm, VmId
 from agentclient.operations.rescue.ladder import Offer, offer_object
+from tests.detailed import detailed
 
 DOCS = Path(__file__).parents[2] / "docs" / "json.md"
 AT = datetime(2026, 3, 1, 10, 20, 30, 123456, tzinfo=timezone(timedelta(hours=1)))
@@ -84,7 +85,7 @@ OUTCOME = Outcome(
 
 
 def _event(kind: EventKind, **details: object) -> Event:
-    return Event(WEB, AT, kind, Level.INFO, "text", details)
+    return Event(WEB, AT, kind, Level.INFO, "text", detailed(**details))
 
 
 def test_a_vm_has_exactly_the_keys_of_the_contract() -> None:

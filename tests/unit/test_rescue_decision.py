@@ -9,7 +9,7 @@ import pytest
 from agentclient.access import monitor_proof as monitor_proof_module
 from agentclient.access.local_access import LocalAccess
 from agentclient.access.stream import ConnectFailed, ConnectProblem
-from agentclient.model.events import EventKind
+from agentclient.model.events import EventKind, RungBegan
 from agentclient.model.outcome import Outcome
 from agentclient.model.rescue import Found, Means, Rung, Step
 from agentclient.model.snapshot import FreezeInfo, Progress, VmState
@@ -213,7 +213,7 @@ def test_what_it_does_and_its_risk_are_told_before_it_is_done(vm: FrozenVm) -> N
     assert (first.kind, first.level) == (EventKind.RUNG, Level.INFO)
     assert first.text.startswith("thaw: Sends the agent an ordinary thaw")
     assert " Risk: Breaks the window of whoever froze it" in first.text
-    assert first.fields == {"rung": Rung.THAW, "by": None}
+    assert first.details == RungBegan(Rung.THAW, None)
     assert (last.kind, last.level) == (EventKind.OUTCOME, Level.GOOD)
     assert last.text.startswith("thaw: ")
 
@@ -221,7 +221,7 @@ def test_what_it_does_and_its_risk_are_told_before_it_is_done(vm: FrozenVm) -> N
 def test_a_refusal_is_told_as_a_warning(vm: FrozenVm) -> None:
     outcome = vm.rescue(SYSRQ, read_only=True)
     first, last = vm.reporter.told
-    assert first.fields == {"rung": Rung.SYSRQ, "by": Means.KEY}
+    assert first.details == RungBegan(Rung.SYSRQ, Means.KEY)
     assert (last.level, last.text) == (Level.WARNING, f"sysrq by key: {outcome.reason}")
 
 

@@ -10,7 +10,7 @@ from agentclient.access import stream as stream_module
 from agentclient.access.presence import Server
 from agentclient.access.stream import ConnectFailed, ConnectProblem
 from agentclient.journal.identity import this_process
-from agentclient.model.events import EventKind
+from agentclient.model.events import Ended, EventKind
 from agentclient.model.outcome import ThawOutcome
 from agentclient.model.rescue import Found, Rung, Step
 from agentclient.model.snapshot import MonitorView
@@ -127,7 +127,9 @@ def test_a_thaw_that_asks_first_thaws_what_is_frozen(vm: FrozenVm) -> None:
 
 def test_what_came_of_a_thaw_is_told_as_a_note(vm: FrozenVm) -> None:
     vm.rung(THAW).thaw(10.0)
-    assert {tell.kind for tell in vm.reporter.told if "thaw" in tell.fields} == {EventKind.NOTE}
+    assert {tell.kind for tell in vm.reporter.told if isinstance(tell.details, Ended)} == {
+        EventKind.NOTE
+    }
 
 
 def test_its_bound_is_its_own(vm: FrozenVm) -> None:
@@ -208,9 +210,9 @@ def test_how_long_it_took_is_counted_from_its_begin(vm: FrozenVm) -> None:
     assert scene.outcome(Found.SILENT, "why").seconds == 12.346
     assert scene.refuse("why", "a step").next == "a step"
     assert scene.refuse("why").next is None
-    scene.note("well", Level.GOOD, figure=3)
+    scene.note("well", Level.GOOD)
     (note,) = vm.reporter.told
-    assert (note.kind, note.level, note.fields) == (EventKind.NOTE, Level.GOOD, {"figure": 3})
+    assert (note.kind, note.level, note.details) == (EventKind.NOTE, Level.GOOD, None)
 
 
 # -- who serves its serial ports ------------------------------------------------------------------

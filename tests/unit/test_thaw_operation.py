@@ -12,7 +12,7 @@ from agentclient.access.host import other_holders, socket_clients
 from agentclient.access.host.socket_clients import Client
 from agentclient.access.local_access import LocalAccess
 from agentclient.access.stream import ConnectProblem
-from agentclient.model.events import EventKind
+from agentclient.model.events import Ended, EventKind
 from agentclient.model.outcome import ThawOutcome
 from agentclient.model.request import Instruction
 from agentclient.model.snapshot import HeldBy, MonitorView
@@ -74,10 +74,10 @@ def test_what_is_ours_or_what_a_person_has_decided_on_is_thawed(
     assert stage.guest.frozen == set()
     assert stage.reporter.states[-1] == (FreezeState.THAWED, False)
     last = stage.reporter.told[-1]
-    assert (last.kind, last.level, last.fields) == (
+    assert (last.kind, last.level, last.details) == (
         EventKind.OUTCOME,
         Level.GOOD,
-        {"thaw": outcome},
+        Ended(outcome),
     )
     assert stage.host.served is not None
     assert stage.host.served.closed
@@ -173,7 +173,7 @@ def refused(stage: Stage, **more: Any) -> ThawOutcome:
     """Run what is refused, and see that it was told so and nothing done."""
     outcome = stage.run(**more)
     assert (outcome.refused, outcome.ok, outcome.thawed) == (True, False, None)
-    assert stage.reporter.told[-1].fields == {"thaw": outcome}
+    assert stage.reporter.told[-1].details == Ended(outcome)
     assert stage.reporter.told[-1].text == f"thaw: {outcome.reason}"
     assert stage.guest.frozen, "nothing was done"
     return outcome

@@ -9,7 +9,7 @@ import pytest
 from agentclient.freeze.effects import Effect, Resync, Send, Tell
 from agentclient.freeze.port_watch import Change, PortWatch
 from agentclient.freeze.window import LAST_LOOK_S, Window
-from agentclient.model.events import EventKind
+from agentclient.model.events import EventKind, GuestWrote
 from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import RunState
 from agentclient.protocol.qga_events import Failure, PassedOver, Reply, Synced
@@ -180,7 +180,7 @@ def test_writes_are_told_once_and_do_not_end_it() -> None:
     (told,) = held.look(101.0, UP._replace(written_bytes=612))
     assert isinstance(told, Tell)
     assert told.kind is EventKind.CONTRADICTION
-    assert told.fields == {"written_bytes": 512}
+    assert told.details == GuestWrote(512)
     assert held.look(102.0, UP._replace(written_bytes=700)) == []
     assert held.window.written_bytes == 600
     assert held.window.broken is not None

@@ -11,7 +11,7 @@ from agentclient.fleet.store import SHOWN
 from agentclient.freeze.evidence import EvidenceName
 from agentclient.model.clock import now
 from agentclient.model.durations import clock
-from agentclient.model.events import Event, EventKind
+from agentclient.model.events import Ended, Event, EventKind
 from agentclient.model.json_contract import dumps, event_object, group_object
 from agentclient.model.outcome import Outcome
 from agentclient.model.snapshot import Progress, VmState
@@ -21,8 +21,7 @@ from agentclient.model.vm import Vm, VmId
 from tui.cli.output import Output
 
 if TYPE_CHECKING:
-    from agentclient.model.outcome import GroupOutcome, ThawOutcome
-    from agentclient.model.rescue import RescueOutcome
+    from agentclient.model.outcome import GroupOutcome
 
 # Seconds between two reports: often at first, then once a minute for the rest of a long freeze.
 FIRST_EVERY_S = 10.0
@@ -182,12 +181,11 @@ def _left(ends_at: float, at: float) -> str:
 
 def details(event: Event) -> Iterator[str]:
     """Return what a person needs beside an outcome's sentence."""
-    ending = next(filter(None, map(event.fields.get, ("outcome", "thaw", "rescue"))), None)
-    if ending is None:
+    if not isinstance(event.details, Ended):
         return
-    if isinstance(ending, Outcome):
-        yield from outcome_details(ending)
-    ended = cast("Outcome | ThawOutcome | RescueOutcome", ending)
+    ended = event.details.outcome
+    if isinstance(ended, Outcome):
+        yield from outcome_details(ended)
     if ended.meaning is not None:
         yield f"copy: {ended.meaning.copy}"
         yield f"guest: {ended.meaning.guest}"
@@ -218,4 +216,4 @@ def _count(count: int | None) -> str:
 
 def last_word(vm: Vm, outcome: Outcome) -> Event:
     """Return the last event of a VM whose operation was left before it could say it itself."""
-    return Event(vm.id, now(), EventKind.OUTCOME, Level.ERROR, outcome.reason, {"outcome": outcome})
+    return Event(vm.id, now(), EventKind.OUTCOME, Level.ERROR, outcome.reason, Ended(outcome))

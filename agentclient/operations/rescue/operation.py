@@ -10,7 +10,7 @@ from agentclient.access.guest_inputs import Inputs, find_inputs
 from agentclient.access.local_access import LocalAccess
 from agentclient.access.monitor_proof import doubt_of, unproven
 from agentclient.freeze.effects import Tell
-from agentclient.model.events import EventKind
+from agentclient.model.events import Ended, EventKind, RungBegan
 from agentclient.model.rescue import BY_ITSELF, Found, RescueOutcome, RescueTimes, Rung, Step
 from agentclient.model.snapshot import MonitorView, Progress, VmState
 from agentclient.model.states import Level, OperationKind
@@ -108,8 +108,8 @@ class RescueOperation(Operation[RescueOutcome]):
     def _announce(self) -> None:
         does, risk = describe(self.step, self._times)
         text = f"{title(self.step)}: {does} Risk: {risk}"
-        fields = {"rung": self.step.rung, "by": self.step.means}
-        self.context.reporter.tell(Tell(EventKind.RUNG, Level.INFO, text, fields))
+        details = RungBegan(self.step.rung, self.step.means)
+        self.context.reporter.tell(Tell(EventKind.RUNG, Level.INFO, text, details))
 
     def _not_begun(self, reason: str, step: str) -> RescueOutcome:
         return self._ended(Found.FAILED, reason, step)
@@ -123,7 +123,7 @@ class RescueOperation(Operation[RescueOutcome]):
             self.vm.id, self.step.rung, self.step.means, found, None, None, reason, 0.0, step
         )
         text = f"{self.step.rung}: {reason}"
-        tell = Tell(EventKind.OUTCOME, Level.WARNING, text, {"rescue": outcome})
+        tell = Tell(EventKind.OUTCOME, Level.WARNING, text, Ended(outcome))
         self.context.reporter.tell(tell)
         return self.context.reporter.with_meaning(outcome)
 
@@ -148,7 +148,7 @@ class RescueOperation(Operation[RescueOutcome]):
     def _told(self, outcome: RescueOutcome) -> RescueOutcome:
         text = f"{title(self.step)}: {outcome.reason}"
         level = Level.GOOD if outcome.ok else Level.WARNING
-        tell = Tell(EventKind.OUTCOME, level, text, {"rescue": outcome})
+        tell = Tell(EventKind.OUTCOME, level, text, Ended(outcome))
         self.context.reporter.tell(tell)
         return outcome
 

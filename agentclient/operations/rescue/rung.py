@@ -93,9 +93,9 @@ class RungContext:
             Progress("rescue", Phase.THAWING, waiting_for, self.began_at, ends_at=ends_at)
         )
 
-    def note(self, text: str, level: Level = Level.INFO, **fields: object) -> None:
+    def note(self, text: str, level: Level = Level.INFO) -> None:
         """Say something of meaning on the way."""
-        self.reporter.tell(Tell(EventKind.NOTE, level, text, fields))
+        self.reporter.tell(Tell(EventKind.NOTE, level, text))
 
     def await_port(self, deadline: float, what: str = "an agent to come back") -> MonitorView:
         """Look until the agent's port isn't closed, the VM has gone, or the deadline.
