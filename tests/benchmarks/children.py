@@ -25,6 +25,7 @@ from agentclient.model.snapshot import VmState
 from tests.benchmarks.big_fleets import Second, big_fleet, breathe
 from tests.console.driving import make_app
 from tests.console.fakes import FakeOperations, StillClock
+from tui.console import memory
 from tui.console.model.order import Order
 from tui.console.run import run
 from tui.console.widgets.table.cells import Paint
@@ -85,7 +86,7 @@ class Grid(App[None]):
 def still(count: int, fd: int) -> None:
     clock = StillClock()
     fleet = big_fleet(count, clock)
-    app = make_app(fleet, clock)
+    app = make_app(fleet, clock, memory=memory)
     pass_second = Second(fleet, count, clock)
 
     def act() -> None:

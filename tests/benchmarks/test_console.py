@@ -19,6 +19,7 @@ from tests.benchmarks.effort import amount
 from tests.benchmarks.on_pty import OnPty, on_pty
 from tests.console.driving import LARGE, make_app
 from tests.console.fakes import StillClock
+from tui.console import memory
 from tui.console.model.order import Order
 
 Record = Callable[[str, object], None]
@@ -70,7 +71,7 @@ async def ours(
 ) -> float:
     still = StillClock()
     fleet = big_fleet(count, still)
-    app = make_app(fleet, still)
+    app = make_app(fleet, still, memory=memory)  # as the console's process has it
     app.view.sort_by(order)
 
     def refresh() -> None:
