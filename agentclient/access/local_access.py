@@ -6,7 +6,9 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
+from agentclient.access.host.other_holders import seen_among
 from agentclient.access.host.peer import is_another
+from agentclient.access.host.socket_clients import clients, in_words
 from agentclient.access.presence import Server, is_gone, server_of
 from agentclient.access.stream import Channel, Endpoint, UnixEndpoint
 from agentclient.model.snapshot import HeldBy, MonitorView
@@ -166,9 +168,6 @@ class LocalAccess:
         """
         if self.vm.agent is None:
             return None
-        from agentclient.access.host.other_holders import seen_among  # noqa: PLC0415 - seldom needed
-        from agentclient.access.host.socket_clients import clients, in_words  # noqa: PLC0415 - as above
-
         found = clients(self.vm.agent.path)
         return Holders(in_words(found), seen_among(found))
 

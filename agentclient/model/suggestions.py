@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 from agentclient.model.text import printable
 
@@ -17,8 +18,6 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
         word: what was typed.
         known: the names that there are.
     """
-    from difflib import get_close_matches  # noqa: PLC0415 - only for a mistyped name
-
     names = get_close_matches(word, list(known), _MOST, 0.6)
     said = " or ".join(printable(name, 80) for name in names)
     return f" (did you mean {said}?)" if said else ""

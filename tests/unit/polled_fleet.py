@@ -15,7 +15,6 @@ from agentclient.access import agent_probe as agent_probe_module
 from agentclient.access import local_access as local_access_module
 from agentclient.access import monitor as monitor_module
 from agentclient.access import multiplexer as multiplexer_module
-from agentclient.access.host import socket_clients as socket_clients_module
 from agentclient.access.host.socket_clients import Client
 from agentclient.access.local_access import AccessPool, LocalAccess
 from agentclient.fleet import poller as poller_module
@@ -72,7 +71,7 @@ class PolledFleet:
         self.wanted: deque[VmId] = deque()
         self.who: tuple[Client, ...] = (Client(99, "qm", waiting=False),)
         self.asked_who: list[float] = []
-        monkeypatch.setattr(socket_clients_module, "clients", self._clients)
+        monkeypatch.setattr(local_access_module, "clients", self._clients)
         self.visits = self._made()
         self.fleet.set_vms("qemu", vms)
         self.visits.adopt(clock.now)

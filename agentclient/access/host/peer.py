@@ -24,6 +24,7 @@ from agentclient.access.host.process import (
     stat_fields,
     user_name,
 )
+from agentclient.access.host.socket_clients import listeners, listens
 from agentclient.access.host.unix_socket import connect_to
 from agentclient.model.vm import Peer, Process, Vm
 
@@ -119,8 +120,6 @@ def find_peers(paths: Iterable[Path]) -> Mapping[Path, Peer]:
     A process is only named if it is a QEMU: another one passes on what is said, and may be
     replaced while the VM lives.
     """
-    from agentclient.access.host.socket_clients import listeners  # noqa: PLC0415 - most hosts' lists need it never
-
     wanted = tuple(paths)
     pids = listeners(wanted) if wanted else {}
     found = {path: _among(pids.get(path, ())) or _connected_to(path) for path in wanted}
@@ -219,8 +218,6 @@ def _is_that_process(connection: socket.socket, path: Path, process: Process) ->
     try:
         pidfd = connection.getsockopt(socket.SOL_SOCKET, _PEER_PIDFD)
     except OSError:
-        from agentclient.access.host.socket_clients import listens  # noqa: PLC0415 - seldom needed: before Linux 6.5
-
         return listens(process.pid, path)
     try:
         poll = select.poll()
