@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from agentclient.access.local_access import AccessPool
+from agentclient.access.access_pool import AccessPool
 from agentclient.backends.base import Backends
 from agentclient.backends.socket_check import check_socket
 from agentclient.config.defaults import DEFAULTS
@@ -81,7 +81,7 @@ class Engine:
 
     Attributes:
         fleet: what is known of all VMs now.
-        links: how they are reached.
+        accesses: how they are reached.
         sources: where they come from.
         watcher: visits them.
         journal: where freezes and thaws are written down; None in a drill.

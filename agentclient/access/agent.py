@@ -13,7 +13,7 @@ from typing import Final
 
 from agentclient.access.agent_session import AgentSession
 from agentclient.access.cancel import Cancellation
-from agentclient.access.stream import Channel, StreamEnded, wait_readable
+from agentclient.access.stream import StreamEnded, wait_readable
 from agentclient.model.errors import (
     AgentTimeout,
     ChannelBroken,
@@ -116,19 +116,19 @@ class GuestAgent:
         self._send(started, SYNC, lambda by: self._session.sync(ticket, by))
 
     def _await_sync(self, tickets: set[int], started: float, limit_s: float) -> None:
-        wire = self._session.wire
+        session = self._session
         for event in self._events(SYNC, started, limit_s):
             if isinstance(event, Synced) and event.ticket in tickets:
                 return
             # The first is provoked by the sync's 0xFF, the next one answers the sync itself.
-            if len(tickets) == 1 and len(wire.refusals) > 1:
+            if len(tickets) == 1 and len(session.refusals) > 1:
                 raise _SyncRefused
 
     def _await_last_sync(self, tickets: set[int], started: float, limit_s: float) -> None:
         try:
             self._await_sync(tickets, started, limit_s)
         except AgentTimeout as error:
-            refusals = self._session.wire.refusals
+            refusals = self._session.refusals
             if len(refusals) <= len(tickets):
                 raise
             raise CommandFailed(self._vm, SYNC, *refusals[-1], _since(started)) from error
@@ -165,15 +165,15 @@ class GuestAgent:
         Raises:
             as `request`.
         """
-        wire = self._session.wire
-        if wire.tags is None:
+        session = self._session
+        if session.tags is None:
             try:
                 value = self._ask_in_step(STATUS, None, timeout_of(STATUS), tag=True)
                 return self._freeze_state(value)
             except CommandFailed:
-                if wire.tags:
+                if session.tags:
                     raise
-                wire.tags = False
+                session.tags = False
         return self.fsfreeze_status()
 
     def ping(self) -> None:
@@ -335,12 +335,12 @@ class GuestAgent:
         """
         deadline = started + limit_s
         session = self._session
-        while self._wait(session.channel, deadline):
+        while self._wait(session, deadline):
             try:
                 yield from session.receive()
             except StreamEnded as error:
                 raise ChannelBroken(self._vm, command, str(error), _since(started)) from error
-            flood = session.wire.flood
+            flood = session.flood
             if self._in_step and flood is not None:
                 raise ProtocolViolation(self._vm, command, flood, _since(started))
             if time.monotonic() >= deadline:
@@ -353,10 +353,10 @@ class GuestAgent:
             "It may still run",
         )
 
-    def _wait(self, channel: Channel, deadline: float) -> bool:
+    def _wait(self, session: AgentSession, deadline: float) -> bool:
         """Wait for something to read; False if nothing comes until `deadline`."""
         while not wait_readable(
-            channel, min(deadline, time.monotonic() + WATCH_EVERY_S), self._cancellation
+            session, min(deadline, time.monotonic() + WATCH_EVERY_S), self._cancellation
         ):
             if time.monotonic() >= deadline:
                 return False

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
-from agentclient.access.local_access import LocalAccess, Opener
+from agentclient.access.guest_access import Opener
+from agentclient.access.local_access import LocalAccess
 from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import RunState
 from agentclient.model.vm import Vm
@@ -56,6 +57,11 @@ class CalledAccess(LocalAccess):
         self.calls = calls
 
     @property
+    def is_observable(self) -> bool:
+        """Whether the VM can be looked at from outside: by a call."""
+        return True
+
+    @property
     def observes(self) -> bool:
         """Whether the VM can be looked at from outside: by a call."""
         return True
@@ -68,7 +74,7 @@ class CalledAccess(LocalAccess):
         """Return whether it is sure that another start of the VM is here than was meant (P6)."""
         return self.calls.is_gone() is True or meant.identity != self.vm.identity
 
-    def look(self, timeout_s: float | None = None) -> MonitorView:
+    def observe(self, timeout_s: float | None = None) -> MonitorView:
         """Return what is seen of the VM from outside; blocking.
 
         Args:

@@ -1,26 +1,36 @@
-"""How each VM of this host is reached: one lock for its channel, one monitor session (P5)."""
+"""How a VM of this host is reached: by the UNIX sockets of its agent and of its monitor (P5)."""
 
 from __future__ import annotations
 
 import threading
-from contextlib import suppress
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from collections.abc import Callable
+from typing import Final
 
+from agentclient.access import monitor_proof
+from agentclient.access.agent_probe import Said, question
+from agentclient.access.agent_session import AgentSession, StreamSession
+from agentclient.access.exchange import Exchange
+from agentclient.access.guest_access import (
+    SOCKET,
+    AgentKind,
+    Capabilities,
+    GuestAccess,
+    GuestIdentity,
+    Holders,
+    Opener,
+    ThawRecipe,
+)
 from agentclient.access.host.other_holders import seen_among
 from agentclient.access.host.peer import is_another
 from agentclient.access.host.socket_clients import clients, in_words
-from agentclient.access.presence import Server, is_gone, server_of
-from agentclient.access.stream import Channel, Endpoint, UnixEndpoint
-from agentclient.model.snapshot import HeldBy, MonitorView
-from agentclient.model.states import RunState
-from agentclient.model.vm import Process, Vm, VmId
-
-if TYPE_CHECKING:
-    from agentclient.access.monitor import Monitor
-
-# The watcher's visit to the same agent takes milliseconds; whoever holds it longer is hung.
-CHANNEL_WAIT_S: Final = 4.0
-
+from agentclient.access.monitor import Monitor
+from agentclient.access.presence import Absence, Server, is_gone, server_of
+from agentclient.access.self_check import uuid_of
+from agentclient.access.stream import Channel, ConnectFailed, Endpoint, UnixEndpoint
+from agentclient.model.snapshot import MonitorView
+from agentclient.model.states import RunState, Transport
+from agentclient.model.vm import Process, Vm
+from agentclient.protocol.qga import AgentWire
 
 NOT_SHOWN: Final = (
     "the monitor does not show our connection to the agent: it may be another VM's, and counts for"
@@ -29,35 +39,8 @@ NOT_SHOWN: Final = (
 ANOTHERS_MONITOR: Final = "the monitor is another VM's than the agent, and counts for nothing"
 
 
-class Holders(NamedTuple):
-    """Who holds an agent's channel.
-
-    Attributes:
-        words: their names; None if nobody was seen.
-        frostwatch: which other frostwatch is among them; None if none is.
-    """
-
-    words: str | None
-    frostwatch: HeldBy | None
-
-
-class Opener(Protocol):
-    """Who knows how a VM is reached, by where it comes from."""
-
-    def open(self, vm: Vm) -> LocalAccess:
-        """Return how a VM is reached; nothing is connected yet."""
-
-    def successor(self, of: LocalAccess, uuid: str) -> LocalAccess | None:
-        """Return how the VM is reached to which another has migrated; None if none is seen.
-
-        Args:
-            of: the VM that has migrated.
-            uuid: its UUID.
-        """
-
-
 class LocalAccess:
-    """How one VM is reached; shared by the watcher and every operation on it.
+    """How one VM of this host is reached (see `GuestAccess`): by UNIX sockets.
 
     Args:
         vm: the VM.
@@ -94,6 +77,40 @@ class LocalAccess:
         if self.vm.process or self.server.process or self.monitor is None:
             return self.vm.process or self.server.process
         return None if self.doubt else self.monitor.process
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this access can give."""
+        seen = self.monitor is not None
+        serial = self.vm.agent is not None and self.vm.agent.transport is Transport.ISA_SERIAL
+        return Capabilities(
+            AgentKind.STREAM,
+            resync=True,
+            ordered=True,
+            port_state=seen and not serial,
+            inputs=seen,
+            handed_over=True,
+        )
+
+    @property
+    def identity(self) -> GuestIdentity:
+        """Which guest is reached here: by its process, else by its sockets."""
+        process = self.process
+        if process is not None:
+            generation = f"{process.pid}:{process.start_ticks}"
+        else:
+            generation = ",".join(one or "" for one in self.vm.sockets)
+        return GuestIdentity("", str(self.vm.id), generation)
+
+    @property
+    def has_agent(self) -> bool:
+        """Whether there is an agent's channel."""
+        return self.agent is not None
+
+    @property
+    def is_observable(self) -> bool:
+        """Whether there is a monitor."""
+        return self.monitor is not None
 
     @property
     def doubt(self) -> str | None:
@@ -161,6 +178,26 @@ class LocalAccess:
         """
         return is_another(meant)
 
+    def doubt_anew(self) -> str | None:
+        """Look who listens on both sockets (see `GuestAccess.doubt_anew`)."""
+        return monitor_proof.doubt_of(self)
+
+    def unproven(self) -> str | None:
+        """Return why the monitor is not proven to be this VM's, as a clause; None if it is."""
+        return monitor_proof.unproven(self)
+
+    def absence(self) -> Absence:
+        """Return who judges, by who has served our connection, whether the VM has gone."""
+        return Absence(self.server)
+
+    def serving_process(self, session: AgentSession) -> Process | None:
+        """Return the QEMU at the other end of a session; None if it is no QEMU."""
+        return server_of(session.channel).process if session.channel is not None else None
+
+    def uuid(self) -> str | None:
+        """Return the VM's UUID as its monitor tells it."""
+        return uuid_of(self.monitor)
+
     def holders(self) -> Holders | None:
         """Return who holds the agent's channel, as far as that can be told; None if it can't.
 
@@ -171,7 +208,11 @@ class LocalAccess:
         found = clients(self.vm.agent.path)
         return Holders(in_words(found), seen_among(found))
 
-    def successor(self, uuid: str | None) -> LocalAccess | None:
+    def thaw_recipe(self) -> ThawRecipe:
+        """Return the VM, with its monitor only if nothing speaks against its being this VM's."""
+        return ThawRecipe(self.trusted, SOCKET)
+
+    def successor(self, uuid: str | None) -> GuestAccess | None:
         """Return how the VM is reached to which this one has migrated; None if none is seen.
 
         Args:
@@ -199,7 +240,45 @@ class LocalAccess:
             self.server = server_of(channel)
         return channel
 
-    def look(self, timeout_s: float | None = None) -> MonitorView:
+    def open_agent(self) -> StreamSession:
+        """Connect to the agent, and begin a session on that.
+
+        Raises:
+            ConnectFailed: it can't be had.
+        """
+        return StreamSession(self.connect(), AgentWire(plain=self.plain))
+
+    def reopen(self, session: AgentSession, guarded: Callable[[Channel], Channel]) -> None:
+        """Go on with a session that has broken, on a new connection (see `GuestAccess.reopen`).
+
+        Raises:
+            ConnectFailed: it can't be had.
+        """
+        session.start_anew_on(guarded(self.connect()))
+
+    def begin_probe(self, *, first: bool) -> Exchange[Said]:
+        """Connect to the agent, and begin to ask it (see `GuestAccess.begin_probe`).
+
+        Raises:
+            ConnectFailed: it can't be had.
+        """
+        return question(self.connect(), first=first, plain=self.plain)
+
+    def begin_observation(self) -> Exchange[MonitorView] | MonitorView | None:
+        """Begin a look at the monitor (see `GuestAccess.begin_observation`)."""
+        if self.monitor is None or self.doubt is not None:
+            problem = self.doubt or self.vm.no_monitor or "no monitor"
+            return MonitorView(problem=problem, gone=self.is_gone())
+        try:
+            return self.monitor.begin()
+        except ConnectFailed as error:
+            return self.monitor.unreachable(error)
+
+    def event_fd(self) -> int | None:
+        """Return a descriptor that is readable when QEMU tells something; None if it can't."""
+        return self.monitor.event_fd() if self.monitor is not None else None
+
+    def observe(self, timeout_s: float | None = None) -> MonitorView:
         """Return what the monitor shows; without a monitor, a view in which nothing is known.
 
         Args:
@@ -214,10 +293,10 @@ class LocalAccess:
             return MonitorView(problem=self.doubt, gone=self.is_gone())
         return self.monitor.look() if timeout_s is None else self.monitor.look(timeout_s)
 
-    def look_anew(self) -> MonitorView:
+    def observe_anew(self) -> MonitorView:
         """Look before the agent is connected to: what was doubted last time is seen once more."""
         self._doubt = None
-        return self.look()
+        return self.observe()
 
     def close(self) -> None:
         """End a held monitor session."""
@@ -225,54 +304,13 @@ class LocalAccess:
             self.monitor.close()
 
 
-class AccessPool:
-    """How all VMs are reached: one access for each, made when it is first asked for.
-
-    Args:
-        opener: who knows how VMs are reached; None where all are of this host.
-    """
-
-    def __init__(self, opener: Opener | None = None) -> None:
-        self._open = connect if opener is None else opener.open
-        self._lock = threading.Lock()
-        self._accesses: dict[VmId, LocalAccess] = {}
-
-    def of(self, vm: Vm) -> LocalAccess:
-        """Return the VM's access; a VM that came back as another process gets a new one."""
-        with self._lock:
-            access = self._accesses.get(vm.id)
-            if access is None or _reached_otherwise(access.vm, vm):
-                if access is not None:
-                    access.close()
-                access = self._accesses[vm.id] = self._open(vm)
-            return access
-
-    def forget(self, vm_id: VmId) -> None:
-        """Drop the access to a VM that has left."""
-        with self._lock:
-            access = self._accesses.pop(vm_id, None)
-        if access is not None:
-            access.close()
-
-    def close(self) -> None:
-        """End all held sessions."""
-        with self._lock:
-            accesses, self._accesses = list(self._accesses.values()), {}
-        for access in accesses:
-            with suppress(OSError):
-                access.close()
-
-
-def connect(vm: Vm, opener: Opener | None = None) -> LocalAccess:
+def local_access(vm: Vm, opener: Opener | None = None) -> LocalAccess:
     """Return how a VM of this host is reached; nothing is connected yet.
 
     Args:
         vm: the VM.
         opener: who opens it; None if nobody knows of another VM.
     """
-    # Only who connects needs it: a list of VMs is on the screen before that.
-    from agentclient.access.monitor import Monitor  # noqa: PLC0415
-
     agent = UnixEndpoint(vm.agent.path, vm.peer) if vm.agent else None
     monitor = None
     if vm.monitor:
@@ -283,13 +321,3 @@ def connect(vm: Vm, opener: Opener | None = None) -> LocalAccess:
             process=vm.process,
         )
     return LocalAccess(vm, agent, monitor, opener)
-
-
-def _reached_otherwise(old: Vm, new: Vm) -> bool:
-    return _reached(old) != _reached(new)
-
-
-def _reached(vm: Vm) -> tuple[object, ...]:
-    """Return how a VM is reached."""
-    sockets = (vm.agent, vm.monitor, vm.peer, vm.monitor_peer, vm.sockets, vm.no_monitor)
-    return (vm.process, vm.identity, *sockets)

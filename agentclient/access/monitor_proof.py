@@ -9,8 +9,8 @@ import time
 from contextlib import closing
 from typing import Final
 
+from agentclient.access.guest_access import CHANNEL_WAIT_S, GuestAccess
 from agentclient.access.host.peer import find_peer, suits
-from agentclient.access.local_access import CHANNEL_WAIT_S, LocalAccess
 from agentclient.access.stream import ConnectFailed
 
 # A connection is shown once QEMU has accepted it.
@@ -19,7 +19,7 @@ LOOK_EVERY_S: Final = 0.02
 _NOT_PROVEN = "that the monitor is this VM's can't be shown"
 
 
-def doubt_of(access: LocalAccess) -> str | None:
+def doubt_of(access: GuestAccess) -> str | None:
     """Return why a monitor may be another VM's, as a clause; None if nothing speaks for it.
 
     Nothing is written: both sockets are connected to, and closed again.
@@ -48,7 +48,7 @@ def doubt_of(access: LocalAccess) -> str | None:
     )
 
 
-def unproven(access: LocalAccess) -> str | None:
+def unproven(access: GuestAccess) -> str | None:
     """Return why a monitor is not proven to be the VM's, as a clause; None if it is.
 
     It is if one QEMU serves both sockets; or, where others pass on what is said, if it shows our
@@ -66,18 +66,18 @@ def unproven(access: LocalAccess) -> str | None:
     return _shows_us(access)
 
 
-def _known_to_be_one(access: LocalAccess) -> bool:
+def _known_to_be_one(access: GuestAccess) -> bool:
     """Return whether its source knows the VM's process, and no other one serves the monitor."""
     return access.vm.process is not None and access.vm.monitor_peer is None
 
 
-def _shows_us(access: LocalAccess) -> str | None:
+def _shows_us(access: GuestAccess) -> str | None:
     if not access.channel_lock.acquire(timeout=CHANNEL_WAIT_S):
         return f"{_NOT_PROVEN}: frostwatch itself is talking to this agent"
     try:
-        if access.look().client:
+        if access.observe().client:
             return f"{_NOT_PROVEN}: somebody else holds the agent's channel"
-        with closing(access.connect()):
+        with closing(access.open_agent()):
             seen = _look_until_shown(access)
     except ConnectFailed as error:
         return f"{_NOT_PROVEN}: the agent's channel can't be opened: {error}"
@@ -86,10 +86,10 @@ def _shows_us(access: LocalAccess) -> str | None:
     return None if seen else f"{_NOT_PROVEN}: it does not show our connection to the agent"
 
 
-def _look_until_shown(access: LocalAccess) -> bool:
+def _look_until_shown(access: GuestAccess) -> bool:
     """Return whether the monitor shows our connection; who passes it on may take a moment."""
     until = time.monotonic() + SHOWN_WITHIN_S
-    while not access.look().client:
+    while not access.observe().client:
         if time.monotonic() > until:
             return False
         time.sleep(LOOK_EVERY_S)

@@ -57,6 +57,13 @@ class StreamEnded(Exception):
     """The other side has closed the stream, or it broke."""
 
 
+class HasDescriptor(Protocol):
+    """What is waited for by a descriptor."""
+
+    def fileno(self) -> int:
+        """Return the descriptor to wait on."""
+
+
 class Channel(Protocol):
     """A connected byte stream."""
 
@@ -196,12 +203,12 @@ class UnixEndpoint:
 
 
 def wait_readable(
-    channel: Channel, deadline: float, cancellation: Cancellation | None = None
+    channel: HasDescriptor, deadline: float, cancellation: Cancellation | None = None
 ) -> bool:
     """Wait until `channel` has something to read.
 
     Args:
-        channel: what to wait for.
+        channel: what to wait for: a channel, or anything that is waited for by a descriptor.
         deadline: time of the monotonic clock at which the wait ends.
         cancellation: ends the wait early.
 

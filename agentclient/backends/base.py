@@ -11,7 +11,7 @@ from agentclient.model.states import Transport
 from agentclient.model.vm import EXPLICIT_SOURCE, AgentChannel, Identity, Vm, VmId
 
 if TYPE_CHECKING:
-    from agentclient.access.local_access import LocalAccess, Opener
+    from agentclient.access.guest_access import GuestAccess, Opener
 
 # A list of what is on this host takes milliseconds; on one that is very busy, a second.
 LOCAL_S: Final = 3.0
@@ -70,7 +70,7 @@ class Backend(Protocol):
             FrostwatchError: the source can't be looked at; one clear sentence.
         """
 
-    def open(self, vm: Vm, opener: Opener) -> LocalAccess:
+    def open(self, vm: Vm, opener: Opener) -> GuestAccess:
         """Return how one of its VMs is reached; nothing is connected yet.
 
         Args:
@@ -78,7 +78,7 @@ class Backend(Protocol):
             opener: who knows the VMs of all backends: one that migrates may go to another's.
         """
 
-    def successor(self, of: LocalAccess, uuid: str) -> Vm | None:
+    def successor(self, of: GuestAccess, uuid: str) -> Vm | None:
         """Return the VM of this backend to which one has migrated; None if none is seen.
 
         Args:
@@ -119,11 +119,11 @@ class Backends:
         self.listed = tuple(listed)
         self._all = (*self.listed, *others)
 
-    def open(self, vm: Vm) -> LocalAccess:
+    def open(self, vm: Vm) -> GuestAccess:
         """Return how a VM is reached; nothing is connected yet."""
         return self._of(vm).open(vm, self)
 
-    def successor(self, of: LocalAccess, uuid: str) -> LocalAccess | None:
+    def successor(self, of: GuestAccess, uuid: str) -> GuestAccess | None:
         """Return how the VM is reached to which another has migrated; None if none is seen."""
         for backend in self._all:
             vm = backend.successor(of, uuid)

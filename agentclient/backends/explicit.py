@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
+from agentclient.access.access_pool import open_local
+from agentclient.access.guest_access import GuestAccess, Opener
 from agentclient.access.host.peer import PeersOfSockets, sockets_of
 from agentclient.access.host.process import user_name
-from agentclient.access.local_access import LocalAccess, Opener, connect
 from agentclient.backends.base import LOCAL_S, Abilities, Note
 from agentclient.backends.option_string import split_pairs
 from agentclient.backends.socket_check import check_socket, is_libvirts_path
@@ -111,11 +112,11 @@ class ExplicitBackend:
             user=user_name(peer.uid) if peer.uid is not None else None,
         )
 
-    def open(self, vm: Vm, opener: Opener) -> LocalAccess:
+    def open(self, vm: Vm, opener: Opener) -> GuestAccess:
         """Return how one of the VMs is reached; nothing is connected yet."""
-        return connect(vm, opener)
+        return open_local(vm, opener)
 
-    def successor(self, of: LocalAccess, uuid: str) -> Vm | None:  # noqa: ARG002
+    def successor(self, of: GuestAccess, uuid: str) -> Vm | None:  # noqa: ARG002
         """Return None: who has taken a VM is found among all of this host, not among the named."""
         return None
 

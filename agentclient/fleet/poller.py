@@ -14,10 +14,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from agentclient.access.agent_probe import AGENT_VISIT_S, Said, question
+from agentclient.access.access_pool import AccessPool
+from agentclient.access.agent_probe import AGENT_VISIT_S, Said
 from agentclient.access.called_access import OBSERVE_S, CalledAccess
 from agentclient.access.exchange import releasing
-from agentclient.access.local_access import AccessPool, Holders, LocalAccess
+from agentclient.access.guest_access import GuestAccess, Holders
 from agentclient.access.multiplexer import Multiplexer
 from agentclient.access.stream import ConnectFailed
 from agentclient.fleet.calls import Calls
@@ -48,7 +49,7 @@ class _Visit:
     """A visit that has begun."""
 
     vm_id: VmId
-    access: LocalAccess
+    access: GuestAccess
     due: float
 
 
@@ -186,23 +187,16 @@ class Visits:
 
     def _look(self, visit: _Visit) -> None:
         if isinstance(visit.access, CalledAccess):
-            self._call(visit, visit.access.look, partial(self._looked, visit), OBSERVE_S)
+            self._call(visit, visit.access.observe, partial(self._looked, visit), OBSERVE_S)
             return
-        if visit.access.monitor is None or visit.access.doubt is not None:
-            problem = visit.access.doubt or visit.access.vm.no_monitor or "no monitor"
-            self._looked(visit, MonitorView(problem=problem, gone=visit.access.is_gone()))
-            return
-        try:
-            exchange = visit.access.monitor.begin()
-        except ConnectFailed as error:
-            self._looked(visit, visit.access.monitor.unreachable(error))
-            return
-        if exchange is None:
+        begun = visit.access.begin_observation()
+        if begun is None:
             self._end(visit)
-            return
-        self._multiplexer.begin(
-            exchange, partial(self._looked, visit), partial(self._failed, visit)
-        )
+        elif isinstance(begun, MonitorView):
+            self._looked(visit, begun)
+        else:
+            done = partial(self._looked, visit)
+            self._multiplexer.begin(begun, done, partial(self._failed, visit))
 
     def _looked(self, visit: _Visit, view: MonitorView) -> None:
         has_monitor = visit.access.observes
@@ -217,7 +211,7 @@ class Visits:
     def _name_clients(self, visit: _Visit) -> None:
         """Say who holds a channel; not more than once a second, since all of /proc is looked at."""
         state, now = self._state(visit.vm_id), time.monotonic()
-        if state is None or state.agent.state is not AgentState.BUSY or state.vm.agent is None:
+        if state is None or state.agent.state is not AgentState.BUSY:
             return
         if state.agent.detail is None and now - self._named_at >= NAMES_EVERY_S:
             self._named_at = now
@@ -252,7 +246,7 @@ class Visits:
 
     def _ask(self, visit: _Visit, *, blind: bool) -> None:
         access, state = visit.access, self._state(visit.vm_id)
-        reached = isinstance(access, CalledAccess) or access.agent is not None
+        reached = isinstance(access, CalledAccess) or access.has_agent
         if not reached or state is None or not access.channel_lock.acquire(blocking=False):
             self._end(visit, blind=blind)
             return
@@ -260,13 +254,12 @@ class Visits:
             self._ask_by_call(visit, access, state, blind=blind)
             return
         try:
-            channel = access.connect()
+            exchange = access.begin_probe(first=state.agent.version is None)
         except ConnectFailed as error:
             access.channel_lock.release()
             change = unreachable(error, self._fleet.wall(), gone=access.is_gone())
             self._heard(visit, state, change, blind=blind)
             return
-        exchange = question(channel, first=state.agent.version is None, plain=access.plain)
         exchange = replace(exchange, steps=releasing(access.channel_lock, exchange.steps))
         done = partial(self._said, visit, state, blind)
         self._multiplexer.begin(exchange, done, partial(self._failed, visit))
@@ -296,8 +289,7 @@ class Visits:
         at = self._fleet.wall()
         self._remember(visit, said)
         if said.rtt_s is None:
-            can_see = visit.access.monitor is not None or isinstance(visit.access, CalledAccess)
-            change = silent(at, can_see_clients=can_see)
+            change = silent(at, can_see_clients=visit.access.is_observable)
         else:
             change = answered(said, at)
         self._heard(visit, before, change, blind=blind)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from agentclient.access.local_access import AccessPool
+from agentclient.access.access_pool import AccessPool
 from agentclient.backends.base import Backend, Note, PushingBackend, merge
 from agentclient.fleet.discovery import Discovery
 from agentclient.fleet.store import Fleet

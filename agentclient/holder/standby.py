@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
+from agentclient.access.agent_session import AgentSession
 from agentclient.access.stream import Channel, UnixChannel
 from agentclient.freeze.effects import Tell
 from agentclient.freeze.thaw_plan import ThawReport
@@ -63,6 +64,26 @@ class Standby:
         """A freeze may have been sent."""
         self.left_to: int | None = None
         """The process that thaws it in our place; None if we have not left it to anybody."""
+
+    # -- for who has a session ---------------------------------------------------------------
+
+    def guard(self, session: AgentSession) -> None:
+        """Hand a session's connection to a holder, and have it go on through that.
+
+        Raises:
+            NoHolder: nobody would thaw; the session is as it was.
+        """
+        session.switch_to(self.begin(_connection(session)))
+
+    def mend_guard(self, session: AgentSession) -> None:
+        """Have a session guarded again where no holder could be had before (see `mend`)."""
+        armed = self.mend(_connection(session))
+        if armed is not None:
+            session.switch_to(armed)
+
+    def hand_over(self, session: AgentSession) -> int | None:
+        """Hand the guest over to whoever thaws it in our place (see `leave`)."""
+        return self.leave(_connection(session))
 
     # -- before the freeze ----------------------------------------------------------------
 
@@ -276,6 +297,17 @@ class Standby:
         step = f". NEXT: {report.next}" if report.next else ""
         text = f"the holder, after we had left the guest to it: {report.reason}{step}"
         self._tell(Tell(EventKind.NOTE, level, text))
+
+
+def _connection(session: AgentSession) -> Channel:
+    """Return what can be handed over.
+
+    Raises:
+        NoHolder: nothing: its agent is not on a connection.
+    """
+    if session.channel is None:
+        raise NoHolder("its agent is on no connection that could be handed over")
+    return session.channel
 
 
 def _ended_channel() -> Channel:

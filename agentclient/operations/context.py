@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
-from agentclient.access.local_access import LocalAccess
+from agentclient.access.guest_access import GuestAccess
 from agentclient.fleet.store import Fleet
 from agentclient.holder.client import HolderClient
 from agentclient.journal.entry import Entry
@@ -35,7 +35,7 @@ class OperationContext:
     """
 
     vm: Vm
-    access: LocalAccess
+    access: GuestAccess
     reporter: Reporter
     control: Control
     holder: HolderClient | None = None
@@ -62,6 +62,6 @@ class OperationContext:
         except KeyError:
             return VmState(self.vm)
 
-    def at(self, access: LocalAccess) -> OperationContext:
+    def at(self, access: GuestAccess) -> OperationContext:
         """Return the same for another way to the guest: it runs there now."""
         return replace(self, vm=access.vm, access=access)

@@ -8,8 +8,7 @@ import weakref
 from collections.abc import Callable
 
 from agentclient.access.agent_session import SEND_S, AgentSession
-from agentclient.access.local_access import LocalAccess
-from agentclient.access.presence import Absence
+from agentclient.access.guest_access import GuestAccess
 from agentclient.access.stream import Channel, ConnectFailed, StreamEnded, wait_any
 from agentclient.freeze.effects import Effect, Resync, Send, Tell
 from agentclient.freeze.machine import Attempt, Happened, Machine, step
@@ -79,7 +78,7 @@ class Driver:
 
     def __init__(
         self,
-        access: LocalAccess,
+        access: GuestAccess,
         session: AgentSession,
         control: Control,
         reporter: Reporter,
@@ -99,7 +98,7 @@ class Driver:
         self._read_from = 0.0
         self._unfinished_at: float | None = None
         self._told_broken = False
-        self._absence = Absence(access.server)
+        self._absence = access.absence()
 
     @property
     def connected(self) -> bool:
@@ -160,16 +159,16 @@ class Driver:
         result = Happened()
         every_s = _CLOSE_LOOKS.every_s(self, watch_every_s)
         look_at = self._looked_at + (LOOK_AGAIN_S if look_now else every_s)
-        if self._access.monitor is None:
+        if not self._access.is_observable:
             look_at = float("inf")
         readable = self._poll(min(wakes_at, look_at, time.monotonic() + LONGEST_WAIT_S))
         if self._broken is None and readable:
             self._read(result)
         self._tell_unfinished(result)
-        result.flood = self._session.wire.flood
+        result.flood = self._session.flood
         if self._broken is not None and not self._told_broken:
             self._told_broken = True
-            self._absence = Absence(self._access.server)
+            self._absence = self._access.absence()
             result.view = self._look_for_death() if self._guests_end else self._look()
             result.ended, result.gone = self._broken, result.view.gone
         elif time.monotonic() >= look_at or self._told(readable):
@@ -185,25 +184,27 @@ class Driver:
         """Try to open the channel anew after it broke; nothing is proven to be ours on it yet."""
         spare = self._standby.spare() if self._standby is not None else None
         if spare is not None:
-            return self._go_on_with(spare)
-        if self._access.agent is None:
+            self._session.start_anew_on(self._guarded(spare))
+            return self._go_on()
+        if not self._access.has_agent:
             return Attempt(connected=False, why="there is no agent channel")
         view = self._look()
         if view.client:
             return Attempt(connected=False, gone=False, why="another client holds it")
         try:
-            channel = self._access.connect()
+            self._access.reopen(self._session, self._guarded)
         except ConnectFailed as error:
             absent = self._absence.tried(time.monotonic(), error.problem)
             known = self._access.is_gone() if view.gone is None else view.gone
             return Attempt(connected=False, gone=absent if known is None else known, why=str(error))
         self._absence.tried(time.monotonic(), None)
-        return self._go_on_with(channel)
+        return self._go_on()
 
-    def _go_on_with(self, channel: Channel) -> Attempt:
-        if self._standby is not None:
-            channel = self._standby.renewed(channel)
-        self._session.start_anew_on(channel)
+    def _guarded(self, channel: Channel) -> Channel:
+        """Have a new connection guarded as the one before it was."""
+        return self._standby.renewed(channel) if self._standby is not None else channel
+
+    def _go_on(self) -> Attempt:
         self._broken, self._told_broken, self._owned = None, False, False
         self._read_from = 0.0
         return Attempt(connected=True)
@@ -235,8 +236,8 @@ class Driver:
         if time.monotonic() < self._read_from:
             until = min(until, self._read_from)
         elif self._broken is None:
-            waited_for.append(self._session.channel.fileno())
-        event_fd = self._access.monitor.event_fd() if self._access.monitor else None
+            waited_for.append(self._session.fileno())
+        event_fd = self._access.event_fd()
         if event_fd is not None:
             waited_for.append(event_fd)
         return wait_any(waited_for, max(0.0, until - time.monotonic()))
@@ -245,11 +246,10 @@ class Driver:
         """Return whether the channel has ended, though that isn't read yet."""
         if self._broken is not None:
             return False
-        return bool(wait_any([self._session.channel.fileno()], 0.0, 0))
+        return bool(wait_any([self._session.fileno()], 0.0, 0))
 
     def _told(self, readable: set[int]) -> bool:
-        monitor = self._access.monitor
-        event_fd = monitor.event_fd() if monitor else None
+        event_fd = self._access.event_fd()
         return event_fd is not None and event_fd in readable
 
     def _read(self, result: Happened) -> None:
@@ -261,9 +261,8 @@ class Driver:
             self._owned = self._owned or bool(result.heard)
         except StreamEnded as error:
             self._broken = str(error)
-        wire = self._session.wire
-        self._unfinished_at = now if wire.unfinished else None
-        if wire.noisy:
+        self._unfinished_at = now if self._session.unfinished else None
+        if self._session.noisy:
             after = time.monotonic()
             self._read_from = after + pause_s(after - now)
 
@@ -296,7 +295,7 @@ class Driver:
         return view
 
     def _look(self) -> MonitorView:
-        view = self._access.look(LOOK_S)
+        view = self._access.observe(LOOK_S)
         if self._owned and self._broken is None:
             view = self._access.holds(view)
         self._looked_at = time.monotonic()

@@ -10,10 +10,7 @@ from dataclasses import replace
 from typing import Final, Self
 
 from agentclient.access.agent_session import AgentSession
-from agentclient.access.local_access import CHANNEL_WAIT_S
-from agentclient.access.presence import server_of
-from agentclient.access.self_check import uuid_of
-from agentclient.access.stream import Channel
+from agentclient.access.guest_access import CHANNEL_WAIT_S
 from agentclient.freeze.effects import Tell
 from agentclient.freeze.freeze_plan import FreezePlan
 from agentclient.freeze.port_watch import PortWatch
@@ -196,16 +193,15 @@ class FreezeOperation(Operation[Outcome]):
     def _guarded(self, prepared: Prepared) -> Outcome:
         """Freeze, with somebody who thaws if we die in the middle of it (P4)."""
         session, schedule = prepared.session, self._request.schedule
-        self._uuid = uuid_of(self._access.monitor)
-        window = self._armed(session.channel)
+        self._uuid = self._access.uuid()
+        window = self._armed(session)
         timeout_s = schedule.thaw_timeout_s
         assert self.context.holder is not None, "nothing is frozen without somebody who stands by"
-        standby = Standby(
-            self.context.holder, self._access.trusted, timeout_s, window, self._reporter.tell
-        )
+        vm = self._access.thaw_recipe().vm
+        standby = Standby(self.context.holder, vm, timeout_s, window, self._reporter.tell)
         outcome: Outcome | None = None
         try:
-            session.switch_to(standby.begin(session.channel))
+            standby.guard(session)
             standby.intend(bound_s=schedule.total_s, hold_s=schedule.hold_s)
             # A group that has failed sends no more freezes.
             if self.context.control.cancellation.is_set:
@@ -221,11 +217,12 @@ class FreezeOperation(Operation[Outcome]):
             standby.end()
             session.close()
 
-    def _armed(self, channel: Channel) -> Reference | None:
+    def _armed(self, session: AgentSession) -> Reference | None:
         """Have it written down that the freeze is about to be sent; tell if it is not."""
         if self.context.entry is None:
             return None
-        window = self.context.entry.armed(server_of(channel).process, self._uuid)
+        process = self._access.serving_process(session)
+        window = self.context.entry.armed(process, self._uuid)
         if self.context.entry.unrecorded is not None:
             self._reporter.tell(Tell(EventKind.NOTE, Level.WARNING, self.context.entry.unrecorded))
         return window
@@ -271,7 +268,7 @@ class FreezeOperation(Operation[Outcome]):
     def _leave(self, standby: Standby, session: AgentSession) -> int | None:
         """Hand over what is not settled; say it loudly where nobody is there to take it."""
         tried = standby.tried_to_leave
-        left_to = standby.leave(session.channel)
+        left_to = standby.hand_over(session)
         if left_to is None and not tried:
             command = thaw_command(self._access.vm, foreign=False)
             text = f"NOBODY STANDS BY to thaw the guest. NEXT: {command}"
@@ -316,9 +313,7 @@ class FreezeOperation(Operation[Outcome]):
         self, procedure: FreezeProcedure, standby: Standby, session: AgentSession
     ) -> None:
         """Tell the holder when the hold ends, for it to take over at the right time."""
-        armed = standby.mend(session.channel)
-        if armed is not None:
-            session.switch_to(armed)
+        standby.mend_guard(session)
         if procedure.freeze.window is not None:
             standby.hold(procedure.freeze.window.ends_at)
             verdict = procedure.freeze.judgement.verdict

@@ -31,7 +31,6 @@ from agentclient.operations.refusals import (
     refuse_by_look,
 )
 from agentclient.operations.survey import Survey, may_not, no_status, not_there
-from agentclient.protocol.qga import AgentWire
 from agentclient.protocol.qga_replies import AgentInfo
 
 # A freeze may be waited for an hour; what is asked before it is not.
@@ -88,7 +87,7 @@ class Preflight:
         """Check everything; return what the freeze starts from, or why it isn't sent."""
         refusal = refuse_by_configuration(self._access, self._context.vm, self._context.state.vm)
         if refusal is None:
-            self._before = self._access.look_anew()
+            self._before = self._access.observe_anew()
             refusal = refuse_by_look(self._seen(self._before)) or self._refuse_self()
         if refusal is not None:
             return self._with_names(refusal)
@@ -116,7 +115,7 @@ class Preflight:
         """Tell what a look has shown."""
         if view.run_state is not RunState.UNKNOWN:
             self._reporter.run_state(view.run_state)
-        if view.problem and (self._access.monitor is not None or self._access.vm.no_monitor):
+        if view.problem and (self._access.is_observable or self._access.vm.no_monitor):
             self._note(Level.WARNING, f"{view.problem}: less evidence")
         return view
 
@@ -137,9 +136,8 @@ class Preflight:
         return refused(Refusal.SELF, reason)
 
     def _connect(self) -> AgentSession | Outcome:
-        assert self._access.agent is not None
         try:
-            return AgentSession(self._access.connect(), AgentWire(plain=self._access.plain))
+            return self._access.open_agent()
         except ConnectFailed as error:
             if error.problem is ConnectProblem.QUEUE_FULL:
                 return refused(Refusal.BUSY, f"the agent's channel is taken: {error}")
@@ -159,7 +157,7 @@ class Preflight:
             reason = f"the agent takes no sync: {error.command}: {error.desc}"
             return refused(Refusal.DISABLED, reason)
         self._answered = True
-        self._access.plain = session.wire.plain
+        self._access.plain = session.plain
         try:
             state = agent.probe_status()
         except CommandFailed as error:
@@ -175,7 +173,7 @@ class Preflight:
         if isinstance(coverage, Outcome):
             return coverage
         covered_at = time.monotonic()
-        baseline = self._seen(self._access.holds(self._access.look(), self._before))
+        baseline = self._seen(self._access.holds(self._access.observe(), self._before))
         # Our own connection is the client that the monitor shows now.
         refusal = refuse_by_look(_without_client(baseline))
         return refusal or Prepared(session, coverage, covered_at, baseline)
@@ -222,7 +220,7 @@ class Preflight:
         Raises:
             _Refused: it could not answer any more.
         """
-        refusal = refuse_by_look(_without_client(self._access.look()))
+        refusal = refuse_by_look(_without_client(self._access.observe()))
         if refusal is not None:
             raise _Refused(refusal)
 
@@ -235,7 +233,7 @@ class Preflight:
             )
             return refused(Refusal.NOT_BEGUN, reason)
         reason = f"{error.command} was not answered within {error.seconds:.1f} s"
-        if self._access.monitor is None:
+        if not self._access.is_observable:
             reason += "; without a monitor a hung agent and a taken channel look alike"
         self._reporter.agent(AgentHealth(AgentState.SILENT, AgentHow.DEADLINE))
         return refused(Refusal.SILENT, reason, "look at the agent in the guest, or restart it")

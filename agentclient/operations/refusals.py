@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agentclient.access.local_access import LocalAccess
+from agentclient.access.guest_access import GuestAccess
 from agentclient.freeze.port_watch import RELEASED_BY
 from agentclient.freeze.verdict import refused
 from agentclient.freeze.window import WINDOWS_S
@@ -26,7 +26,7 @@ _BY_RUN_STATE = {
 }
 
 
-def refuse_by_configuration(access: LocalAccess, vm: Vm, listed: Vm) -> Outcome | None:
+def refuse_by_configuration(access: GuestAccess, vm: Vm, listed: Vm) -> Outcome | None:
     """Return the refusal that needs nobody to be asked, or None.
 
     Args:
@@ -41,7 +41,7 @@ def refuse_by_configuration(access: LocalAccess, vm: Vm, listed: Vm) -> Outcome 
     if listed.locked_by:
         reason = f"the VM is locked by {listed.locked_by}: its manager is at work on it"
         return refused(Refusal.LOCKED, reason, "wait until it has finished")
-    if vm.agent is None:
+    if not access.has_agent:
         return refused(
             Refusal.NO_AGENT, "no agent channel is configured", "add one, and install the agent"
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from agentclient.access.agent import GuestAgent
-from agentclient.access.local_access import LocalAccess
+from agentclient.access.guest_access import GuestAccess
 from agentclient.access.qmp_session import Ask, MonitorTrouble
 from agentclient.freeze.coverage import (
     FREEBSD_HINTS,
@@ -81,7 +81,7 @@ class Survey:
 
     def __init__(
         self,
-        access: LocalAccess,
+        access: GuestAccess,
         agent: GuestAgent,
         info: AgentInfo,
         mounts: tuple[str, ...],
@@ -135,7 +135,7 @@ class Survey:
         """Compare how many disks QEMU has with how many the listed file systems are on."""
         if self._access.monitor is None or not listed.addresses:
             return None
-        self._access.holds(self._access.look())
+        self._access.holds(self._access.observe())
         if self._access.doubt is not None:
             return None  # they may be another VM's disks (P10)
         try:

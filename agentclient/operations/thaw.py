@@ -8,8 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from agentclient.access.agent_session import AgentSession
-from agentclient.access.local_access import CHANNEL_WAIT_S
-from agentclient.access.self_check import uuid_of
+from agentclient.access.guest_access import CHANNEL_WAIT_S
 from agentclient.access.stream import ConnectFailed
 from agentclient.freeze.effects import Tell
 from agentclient.freeze.port_watch import RELEASED_BY, PortWatch
@@ -29,7 +28,6 @@ from agentclient.operations.driver import Driver
 from agentclient.operations.operation import WITHDRAWN, Operation
 from agentclient.operations.ownership import held_by, may_thaw
 from agentclient.operations.refusals import GONE
-from agentclient.protocol.qga import AgentWire
 
 _LOOK_AGAIN_S: Final = 0.25
 
@@ -110,7 +108,7 @@ class ThawOperation(Operation[ThawOutcome]):
             return self._refuse(GONE, "look for it in the list")
         if self.vm.out_of_reach is not None:
             return self._refuse(printable(self.vm.out_of_reach, 300), None)
-        if self._access.agent is None:
+        if not self._access.has_agent:
             return self._refuse("no agent channel is configured", "add one, and install the agent")
         if not self._access.channel_lock.acquire(timeout=CHANNEL_WAIT_S):
             return self._refuse("frostwatch itself is talking to this agent", "try again")
@@ -132,7 +130,7 @@ class ThawOperation(Operation[ThawOutcome]):
         deadline = self.began_at + self._timeout_s
         self._progress("a free channel")
         while True:
-            view = self._access.look()
+            view = self._access.observe()
             refusal = self._refuse_by_look(view)
             if refusal is not None:
                 return refusal
@@ -145,10 +143,8 @@ class ThawOperation(Operation[ThawOutcome]):
             if held is not None and not held.is_waited_for(os.getpid()):
                 return self._held_elsewhere(held)
             time.sleep(_LOOK_AGAIN_S)
-        assert self._access.agent is not None
         try:
-            wire = AgentWire(plain=self._access.plain)
-            return AgentSession(self._access.connect(), wire), view
+            return self._access.open_agent(), view
         except ConnectFailed as error:
             reason = f"the agent's channel can't be opened: {error}"
             return self._refuse(reason, thaw_command(self._access.vm, foreign=self._foreign))
@@ -181,7 +177,7 @@ class ThawOperation(Operation[ThawOutcome]):
 
     def _elsewhere(self) -> ThawOutcome:
         """Thaw it where it runs now, if that is on this host."""
-        target = self._access.successor(uuid_of(self._access.monitor))
+        target = self._access.successor(self._access.uuid())
         if target is None:
             reason = "the VM has migrated away (QEMU does not tell where to)"
             return self._told(self._outcome(None, None, reason, stuck=Stuck.MIGRATED))

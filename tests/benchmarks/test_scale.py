@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from agentclient.access.local_access import AccessPool
+from agentclient.access.access_pool import AccessPool
 from agentclient.backends.drill.troubles import BEHAVIOURS, Trouble
 from agentclient.fleet.store import Fleet
 from agentclient.model.events import Event, EventKind

@@ -11,7 +11,7 @@ from functools import partial
 
 import pytest
 
-from agentclient.access.local_access import AccessPool
+from agentclient.access.access_pool import AccessPool
 from agentclient.backends.drill.troubles import Trouble
 from agentclient.backends.explicit import ExplicitBackend
 from agentclient.fleet.store import Fleet

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from agentclient.access.local_access import AccessPool
+from agentclient.access.access_pool import AccessPool
 from agentclient.backends.drill.backend import DrillBackend
 from agentclient.backends.drill.plan import plan
 from agentclient.backends.drill.processes import Drill

@@ -15,7 +15,7 @@ from typing import Any
 
 from textual.pilot import Pilot
 
-from agentclient.access.local_access import AccessPool
+from agentclient.access.access_pool import AccessPool
 from agentclient.backends.drill.backend import DrillBackend
 from agentclient.backends.drill.troubles import HUGE_BYTES, Trouble
 from agentclient.fleet.store import Fleet

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from agentclient.access.local_access import connect
+from agentclient.access.access_pool import open_local
 from agentclient.holder.client import HolderClient
 from agentclient.model.outcome import Outcome
 from agentclient.model.request import FreezeRequest, Schedule
@@ -178,7 +178,7 @@ def freeze(
     reporter, holder = Reporter(), make()
     began, busy = time.monotonic(), time.thread_time()
     try:
-        context = OperationContext(vm, connect(vm), reporter, Control(), holder)
+        context = OperationContext(vm, open_local(vm), reporter, Control(), holder)
         outcome = FreezeOperation(context, request).run()
     finally:
         holder.close()

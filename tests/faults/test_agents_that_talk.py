@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from agentclient.access.local_access import AccessPool
+from agentclient.access.access_pool import AccessPool
 from agentclient.fleet.poller import Visits
 from agentclient.fleet.store import Fleet
 from agentclient.model.states import AgentState, Cause, OutcomeKind, Refusal

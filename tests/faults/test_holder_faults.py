@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.access.local_access import AccessPool
+from agentclient.access.access_pool import AccessPool
 from agentclient.fleet.store import Fleet
 from agentclient.holder import process
 from agentclient.holder.client import HolderClient

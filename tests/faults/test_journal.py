@@ -18,7 +18,7 @@ from typing import Final
 
 import pytest
 
-from agentclient.access.local_access import AccessPool
+from agentclient.access.access_pool import AccessPool
 from agentclient.backends.drill.processes import Drill
 from agentclient.backends.drill.troubles import Trouble
 from agentclient.fleet.store import Fleet

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self, TypedDict, Unpack
 
-from agentclient.access.local_access import AccessPool
+from agentclient.access.access_pool import AccessPool
 from agentclient.backends.base import Backends
 from agentclient.backends.explicit import ExplicitBackend
 from agentclient.backends.qemu.backend import QemuBackend

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.access.local_access import AccessPool
+from agentclient.access.access_pool import AccessPool
 from agentclient.backends.qemu.backend import QemuBackend
 from agentclient.fleet.store import Fleet
 from agentclient.fleet.watcher import Watcher
@@ -103,7 +103,7 @@ def test_a_guest_that_has_left_this_host_is_told_at_once(guest: Guest, tmp_path:
         assert (outcome.cause, outcome.settled, outcome.thawed) == (Cause.MIGRATED, False, None)
         assert "may be frozen where it runs now" in outcome.reason
         assert "on the host where it runs now" in (outcome.next or "")
-        assert operator.accesses.of(operator.vm).look().run_state is RunState.MIGRATED
+        assert operator.accesses.of(operator.vm).observe().run_state is RunState.MIGRATED
         thaw = operator.thaw(foreign=True).thaw_outcome()
         assert not thaw.ok
         assert "migrated away" in thaw.reason

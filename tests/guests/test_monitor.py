@@ -227,7 +227,7 @@ def test_a_busy_monitor_means_less_evidence(calm: Guest) -> None:
     with socket.socket(socket.AF_UNIX) as somebody, Operator(calm) as operator:
         somebody.connect(str(calm.monitor_socket))
         started = time.monotonic()
-        view = operator.accesses.of(operator.vm).look()
+        view = operator.accesses.of(operator.vm).observe()
         assert time.monotonic() - started < 1.5
         assert view.port_open is None
         assert "another client holds it" in (view.problem or "")

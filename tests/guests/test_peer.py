@@ -18,8 +18,8 @@ from typing import Self
 
 import pytest
 
+from agentclient.access.access_pool import AccessPool
 from agentclient.access.host.peer import find_peer
-from agentclient.access.local_access import AccessPool
 from agentclient.backends.explicit import ExplicitBackend, parse_vm_spec
 from agentclient.backends.qemu.backend import QemuBackend
 from agentclient.fleet.store import Fleet
@@ -414,7 +414,7 @@ def _qemu_of(path: Path) -> int | None:
 def _look_at(pid: int) -> None:
     """See that the VM that is found is asked, and answers."""
     (vm,) = [one for one in QemuBackend().list_vms() if one.process and one.process.pid == pid]
-    links = AccessPool()
-    view = links.of(vm).look(2.0)
-    links.close()
+    accesses = AccessPool()
+    view = accesses.of(vm).observe(2.0)
+    accesses.close()
     assert view.run_state is RunState.PAUSED, view.problem

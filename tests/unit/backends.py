@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from agentclient.access.local_access import LocalAccess, Opener, connect
+from agentclient.access.access_pool import open_local
+from agentclient.access.guest_access import GuestAccess, Opener
+from agentclient.access.local_access import LocalAccess
 from agentclient.backends.base import Abilities, Note
 from agentclient.model.vm import Identity, Vm, VmId
 
@@ -40,9 +42,9 @@ class FakeBackend:
         return list(self.vms)
 
     def open(self, vm: Vm, opener: Opener) -> LocalAccess:
-        return connect(vm, opener)
+        return open_local(vm, opener)
 
-    def successor(self, of: LocalAccess, uuid: str) -> Vm | None:
+    def successor(self, of: GuestAccess, uuid: str) -> Vm | None:
         return None
 
     def has_ended(self, identity: Identity) -> bool | None:

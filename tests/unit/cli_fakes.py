@@ -13,8 +13,8 @@ from typing import Any, cast
 
 import pytest
 
+from agentclient.access.access_pool import AccessPool
 from agentclient.access.guest_inputs import Inputs
-from agentclient.access.local_access import AccessPool
 from agentclient.backends.base import Backend, Note
 from agentclient.config.settings import Policies, Settings
 from agentclient.engine import Engine

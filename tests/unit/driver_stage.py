@@ -48,7 +48,7 @@ class Stage:
         """Have a holder pass on what is said, and a freeze sent."""
         holder = VirtualHolder(self.host)
         keeps = Standby(holder, self.access.vm, 60.0, None, self.reporter.tell)
-        self.session.switch_to(keeps.begin(self.session.channel))
+        keeps.guard(self.session)
         keeps.intend(bound_s=100.0, hold_s=10.0)
         keeps.sent = True
         self.driver = self.drive(keeps)

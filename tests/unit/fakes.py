@@ -10,8 +10,9 @@ from types import ModuleType
 
 import pytest
 
+from agentclient.access.agent_session import StreamSession
 from agentclient.access.cancel import Cancellation
-from agentclient.access.stream import Channel, ConnectFailed, StreamEnded
+from agentclient.access.stream import ConnectFailed, HasDescriptor, StreamEnded
 from agentclient.freeze.effects import Tell
 from agentclient.model.errors import Cancelled
 from agentclient.model.outcome import FileSystem
@@ -41,8 +42,10 @@ class Clock:
                 monkeypatch.setattr(module, "wait_readable", self.wait_readable)
 
     def wait_readable(
-        self, channel: Channel, deadline: float, cancellation: Cancellation | None = None
+        self, waited_for: HasDescriptor, deadline: float, cancellation: Cancellation | None = None
     ) -> bool:
+        # A session is waited for by its connection.
+        channel = waited_for.channel if isinstance(waited_for, StreamSession) else waited_for
         assert isinstance(channel, FakeChannel)
         if cancellation is not None and cancellation.is_set:
             raise Cancelled("cancelled")

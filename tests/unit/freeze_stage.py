@@ -53,7 +53,7 @@ class Stage:
         request = FreezeRequest(schedule=schedule)
         self.operation = FreezeOperation(self.context(), request)
         outcome = self.operation.run()
-        assert session.channel.fileno() == -1, "the channel is closed in the end"
+        assert session.fileno() == -1, "the channel is closed in the end"
         return outcome
 
     def context(self) -> OperationContext:

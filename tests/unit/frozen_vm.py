@@ -15,7 +15,6 @@ from agentclient.access import local_access as local_access_module
 from agentclient.access import monitor as monitor_module
 from agentclient.access import monitor_proof as monitor_proof_module
 from agentclient.access.guest_inputs import Serial
-from agentclient.access.host import socket_clients as socket_clients_module
 from agentclient.access.local_access import LocalAccess
 from agentclient.access.monitor import Monitor
 from agentclient.access.stream import Channel
@@ -354,5 +353,5 @@ def frozen_vm(monkeypatch: pytest.MonkeyPatch) -> FrozenVm:
     monkeypatch.setattr(agent_rungs_module, "CHANNEL_WAIT_S", 0.0)
     monkeypatch.setattr(monitor_proof_module, "CHANNEL_WAIT_S", 0.0)
     monkeypatch.setattr(thaw_module, "CHANNEL_WAIT_S", 0.0)
-    monkeypatch.setattr(socket_clients_module, "clients", lambda _: ())
+    monkeypatch.setattr(local_access_module, "clients", lambda _: ())
     return vm

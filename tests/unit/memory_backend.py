@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 from agentclient.access.agent_probe import Said
 from agentclient.access.called_access import CalledAccess
-from agentclient.access.local_access import LocalAccess, Opener
+from agentclient.access.guest_access import GuestAccess, Opener
+from agentclient.access.local_access import LocalAccess
 from agentclient.backends.base import Abilities, Note
 from agentclient.model.outcome import FileSystem
 from agentclient.model.snapshot import MonitorView
@@ -99,7 +100,7 @@ class MemoryBackend:
     def open(self, vm: Vm, opener: Opener) -> LocalAccess:
         return CalledAccess(vm, MemoryCalls(self.guests[vm.name], vm.instance), opener)
 
-    def successor(self, of: LocalAccess, uuid: str) -> Vm | None:
+    def successor(self, of: GuestAccess, uuid: str) -> Vm | None:
         return next((one.vm for one in self.guests.values() if one.uuid == uuid), None)
 
     def has_ended(self, identity: Identity) -> bool | None:

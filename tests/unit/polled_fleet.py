@@ -15,8 +15,9 @@ from agentclient.access import agent_probe as agent_probe_module
 from agentclient.access import local_access as local_access_module
 from agentclient.access import monitor as monitor_module
 from agentclient.access import multiplexer as multiplexer_module
+from agentclient.access.access_pool import AccessPool
 from agentclient.access.host.socket_clients import Client
-from agentclient.access.local_access import AccessPool, LocalAccess
+from agentclient.access.local_access import LocalAccess
 from agentclient.fleet import poller as poller_module
 from agentclient.fleet.poller import Visits
 from agentclient.fleet.recovery import Recovery

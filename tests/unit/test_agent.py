@@ -14,7 +14,7 @@ from agentclient.access.agent import (
     GuestAgent,
     timeout_of,
 )
-from agentclient.access.agent_session import AgentSession
+from agentclient.access.agent_session import StreamSession
 from agentclient.access.cancel import Cancellation
 from agentclient.access.stream import StreamEnded
 from agentclient.model.errors import (
@@ -44,7 +44,7 @@ class Guest:
         self.fake = FakeAgent(self.answers)
         self.channel = FakeChannel(clock, self.fake)
         self.cancellation = Cancellation()
-        self.session = AgentSession(self.channel)
+        self.session = StreamSession(self.channel)
         self.agent = GuestAgent("qemu:db", self.session, self.cancellation)
 
     @property

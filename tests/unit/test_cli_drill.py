@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.access.local_access import LocalAccess, Opener, connect
+from agentclient.access.access_pool import open_local
+from agentclient.access.guest_access import Opener
+from agentclient.access.local_access import LocalAccess
 from agentclient.backends.base import Abilities, Note
 from agentclient.backends.drill.plan import plan
 from agentclient.backends.drill.size import DEFAULT_GUESTS
@@ -33,7 +35,7 @@ class OtherSource:
         return list(self.vms)
 
     def open(self, vm: Vm, opener: Opener) -> LocalAccess:
-        return connect(vm, opener)
+        return open_local(vm, opener)
 
     def successor(self, of: LocalAccess, uuid: str) -> Vm | None:
         return None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from agentclient.access.local_access import AccessPool
+from agentclient.access.access_pool import AccessPool
 from agentclient.backends.base import Backend, Note
 from agentclient.fleet import watcher as watching
 from agentclient.fleet.discovery import Discovery

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.access.local_access import AccessPool, connect
+from agentclient.access.access_pool import AccessPool, open_local
 from agentclient.access.stream import ConnectFailed, ConnectProblem, UnixEndpoint
 from agentclient.backends.drill import server
 from agentclient.backends.drill.backend import DrillBackend
@@ -79,7 +79,7 @@ def test_it_is_private_and_everything_is_removed(place: Path) -> None:
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         assert len(list(folder.iterdir())) == 48
         assert drill.running
-        view = connect(drill.vms[0]).look()
+        view = open_local(drill.vms[0]).observe()
         assert (view.run_state, view.port_open, view.openings) == (RunState.RUNNING, True, 3)
     assert not folder.exists()
     assert not list(place.iterdir())
@@ -180,14 +180,14 @@ def test_a_second_client_waits_in_silence_and_the_fourth_is_refused(drill: Drill
 
 def test_what_a_client_wrote_while_it_waited_runs_though_it_has_left(drill: Drill) -> None:
     vm = drill.vms[0]
-    access = connect(vm)
+    access = open_local(vm)
     with client(vm) as first:
         first.sendall(STATUS)
         assert first.recv(4096)
         with client(vm) as second:
             second.sendall(FREEZE)
     # Its answer waits for whoever comes next (protocol §3.5).
-    until(lambda: access.look().reads == 2)
+    until(lambda: access.observe().reads == 2)
     with client(vm) as third:
         third.sendall(SYNC + STATUS)
         data = b""
@@ -205,7 +205,7 @@ def test_clients_that_follow_each_other_are_all_served(drill: Drill) -> None:
 
 
 def test_somebody_else_keeps_the_channel(drill: Drill) -> None:
-    view = connect(drill.vms[1]).look()
+    view = open_local(drill.vms[1]).observe()
     assert (view.port_open, view.client) == (True, True)
     with client(drill.vms[1]) as one:
         one.sendall(SYNC)

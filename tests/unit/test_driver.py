@@ -88,7 +88,7 @@ def test_a_write_that_fails_shows_in_the_next_round(stage: Stage) -> None:
 
 def test_closed_it_closes_the_conversation(stage: Stage) -> None:
     stage.driver.close()
-    assert stage.session.channel.fileno() == -1
+    assert stage.session.fileno() == -1
 
 
 # -- waiting --------------------------------------------------------------------------------

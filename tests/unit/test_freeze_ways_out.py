@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from agentclient.access.local_access import LocalAccess, connect
+from agentclient.access.access_pool import open_local
+from agentclient.access.local_access import LocalAccess
 from agentclient.access.stream import ConnectProblem
 from agentclient.model.events import EventKind
 from agentclient.model.outcome import ThawOutcome
@@ -275,7 +276,7 @@ class Migrations:
     def _find(self, uuid: str | None) -> LocalAccess | None:
         assert uuid == "ab-cd"
         self.searches.append(self.stage.host.now)
-        return connect(TARGET) if self.stage.host.now >= self.listed_at else None
+        return open_local(TARGET) if self.stage.host.now >= self.listed_at else None
 
     def _thaw(self, context: OperationContext, **more: Any) -> Migrations:
         assert (context.vm, context.access.vm) == (TARGET, TARGET)

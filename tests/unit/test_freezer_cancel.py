@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from agentclient.access.agent_session import AgentSession
+from agentclient.access.agent_session import StreamSession
 from agentclient.access.local_access import LocalAccess
 from agentclient.freeze.coverage import Coverage
 from agentclient.holder.client import ArmedChannel, HolderClient
@@ -60,7 +60,7 @@ def test_cancelled_while_the_holder_gets_ready_it_is_not_sent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     control, channel = Control(), FakeChannel(Clock(), lambda _: ())
-    prepared = Prepared(AgentSession(channel), None, 0.0, MonitorView())
+    prepared = Prepared(StreamSession(channel), None, 0.0, MonitorView())
     monkeypatch.setattr(FreezeOperation, "_prepare", lambda _: prepared)
     holder = Holder(control, channel)
     outcome = FreezeOperation(context(control, holder), FreezeRequest()).run()
@@ -75,7 +75,7 @@ def test_a_windows_guest_is_not_held_for_longer_than_it_can_be_unless_that_is_me
 ) -> None:
     control, channel = Control(), FakeChannel(Clock(), lambda _: ())
     coverage = Coverage((FileSystem("Volume{1}", "C:\\", "NTFS"),), ())
-    prepared = Prepared(AgentSession(channel), coverage, 0.0, MonitorView())
+    prepared = Prepared(StreamSession(channel), coverage, 0.0, MonitorView())
     monkeypatch.setattr(FreezeOperation, "_prepare", lambda _: prepared)
     request = FreezeRequest(schedule=Schedule(hold_s=14.0), long_hold=False)
     outcome = FreezeOperation(context(control, Holder(control, channel)), request).run()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.access.local_access import AccessPool
+from agentclient.access.access_pool import AccessPool
 from agentclient.fleet.store import Fleet
 from agentclient.fleet.watcher import Watcher
 from agentclient.freeze.thaw_plan import ThawReport

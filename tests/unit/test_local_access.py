@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from agentclient.access.local_access import ANOTHERS_MONITOR, AccessPool, connect
+from agentclient.access.access_pool import AccessPool, open_local
+from agentclient.access.local_access import ANOTHERS_MONITOR
 from agentclient.access.monitor import Monitor
 from agentclient.access.presence import Server
 from agentclient.access.stream import UnixEndpoint
@@ -25,22 +26,22 @@ VM = Vm(
 
 
 def test_a_link_goes_where_the_vm_says() -> None:
-    access = connect(VM)
+    access = open_local(VM)
     assert isinstance(access.agent, UnixEndpoint)
     assert access.agent.path == Path("/run/x.qga")
     assert isinstance(access.monitor, Monitor)
-    assert connect(VM._replace(agent=None)).agent is None
+    assert open_local(VM._replace(agent=None)).agent is None
 
 
 def test_without_a_monitor_nothing_is_known() -> None:
-    access = connect(VM._replace(monitor=None, process=None))
+    access = open_local(VM._replace(monitor=None, process=None))
     assert access.monitor is None
-    assert access.look() == MonitorView(problem="no monitor")
+    assert access.observe() == MonitorView(problem="no monitor")
     access.close()
 
 
 def test_whoever_has_the_sockets_of_a_process_that_has_ended_is_not_asked() -> None:
-    view = connect(VM).look()
+    view = open_local(VM).observe()
     assert (view.gone, view.run_state) == (True, RunState.GONE)
     assert view.problem == "the VM's process has ended"
 
@@ -132,7 +133,7 @@ ONE = Process(70, 1)
 def test_a_monitor_counts_if_it_shows_our_own_connection(
     agents: Process | None, monitors: Process | None, view: MonitorView, counts: bool
 ) -> None:
-    access = connect(VM._replace(process=None))
+    access = open_local(VM._replace(process=None))
     access.server = Server(agents)
     assert access.monitor is not None
     access.monitor._process = monitors
@@ -150,26 +151,26 @@ def test_a_monitor_counts_if_it_shows_our_own_connection(
 
 
 def test_what_is_unreachable_is_no_other_vms(tmp_path: Path) -> None:
-    access = connect(VM._replace(process=None))
+    access = open_local(VM._replace(process=None))
     silent = MonitorView(problem="monitor: busy")
     assert access.holds(silent) == silent
     assert access.doubt is None
 
 
 def test_another_vms_monitor_says_nothing_of_ours_and_nothing_of_its_end() -> None:
-    access = connect(VM._replace(process=None))
+    access = open_local(VM._replace(process=None))
     access.server = Server(this_process())
     assert access.monitor is not None
     access.monitor._process = Process(1, 1)  # which has ended
     assert access.process == this_process()
-    view = access.look()
+    view = access.observe()
     assert (view.gone, view.run_state) == (False, RunState.UNKNOWN)
     assert view.problem == ANOTHERS_MONITOR
 
 
 def test_what_was_doubted_is_looked_at_once_more() -> None:
-    access = connect(VM._replace(process=None))
+    access = open_local(VM._replace(process=None))
     access.holds(SEEN._replace(client=False))
     assert access.doubt is not None
-    access.look_anew()
+    access.observe_anew()
     assert access.doubt is None

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agentclient import engine
-from agentclient.access.local_access import AccessPool
+from agentclient.access.access_pool import AccessPool
 from agentclient.backends.base import Backends
 from agentclient.fleet import calls as calls_module
 from agentclient.fleet import poller
@@ -167,7 +167,7 @@ def test_a_start_anew_has_another_link(cloud: Cloud) -> None:
     cloud.backend.guests["db1"].start_anew()
     assert before.is_gone() is True
     assert before.is_another(before.vm)
-    assert before.look().gone is True
+    assert before.observe().gone is True
     after = cloud.links.of(cloud.backend.guests["db1"].vm)
     assert after is not before
     assert after.is_gone() is False

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.access.local_access import AccessPool, LocalAccess, connect
+from agentclient.access.access_pool import AccessPool, open_local
+from agentclient.access.guest_access import GuestAccess
 from agentclient.access.monitor import Monitor
 from agentclient.backends.base import Backends
 from agentclient.backends.explicit import ExplicitBackend
@@ -16,7 +17,7 @@ from agentclient.model.vm import AgentChannel, MonitorChannel, Process, Vm, VmId
 from tests.unit.fake_proc import FakeProc
 
 UUID = "8d5c1f5e-3a52-4f0c-9d8e-0b6c6f1f7a11"
-SOURCE = connect(Vm(VmId("qemu", "db"), AgentChannel(Path("/run/a")), process=Process(10, 1000)))
+SOURCE = open_local(Vm(VmId("qemu", "db"), AgentChannel(Path("/run/a")), process=Process(10, 1000)))
 
 
 def vm(pid: int) -> Vm:
@@ -43,7 +44,7 @@ def test_it_has_the_uuid_and_was_started_to_take_a_migration(
     vms = [vm(pid) for pid in uuids]
     found = target_among(vms, SOURCE, UUID, proc.path)
     assert found == vm(13)
-    assert connect(vm(13)).where == "it runs on this host now, as qemu:db#13 (pid 13)"
+    assert open_local(vm(13)).where == "it runs on this host now, as qemu:db#13 (pid 13)"
     assert target_among(vms[:3], SOURCE, UUID, proc.path) is None
     assert target_among([vm(13)._replace(agent=None)], SOURCE, UUID, proc.path) is None
 
@@ -53,7 +54,7 @@ class Taking(ExplicitBackend):
 
     name = "other"
 
-    def successor(self, of: LocalAccess, uuid: str) -> Vm | None:
+    def successor(self, of: GuestAccess, uuid: str) -> Vm | None:
         return vm(13)._replace(id=VmId("other", "db")) if uuid == UUID else None
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.access.local_access import AccessPool
+from agentclient.access.access_pool import AccessPool
 from agentclient.fleet.store import Fleet
 from agentclient.model.clock import now
 from agentclient.model.errors import FrostwatchError

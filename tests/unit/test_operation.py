@@ -8,7 +8,8 @@ from typing import Any, cast
 
 import pytest
 
-from agentclient.access.local_access import AccessPool, LocalAccess
+from agentclient.access.access_pool import AccessPool
+from agentclient.access.local_access import LocalAccess
 from agentclient.fleet.store import Fleet
 from agentclient.holder.client import HolderClient
 from agentclient.journal.writer import Journal

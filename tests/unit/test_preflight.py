@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from agentclient.access import agent as agent_module
+from agentclient.access.agent_session import StreamSession
 from agentclient.access.local_access import LocalAccess
 from agentclient.access.monitor import Monitor
 from agentclient.access.stream import ConnectFailed, ConnectProblem
@@ -128,7 +129,8 @@ def test_a_guest_that_is_ready_is_prepared(world: World, clock: Clock) -> None:
     assert prepared.covered_at == clock.now
     assert prepared.baseline == UP._replace(client=True)
     assert not world.endpoint.channels[0].closed
-    assert prepared.session.wire.tags is True
+    assert isinstance(prepared.session, StreamSession)
+    assert prepared.session.tags is True
     assert prepared.session.wire.waiting == ()
     assert world.commands == [
         "guest-sync-delimited",
@@ -471,4 +473,4 @@ def test_an_old_agent_is_prepared_without_ids(world: World) -> None:
     world.fake.takes_ids = False
     prepared = world.run()
     assert isinstance(prepared, Prepared)
-    assert prepared.session.wire.tags is False
+    assert prepared.session.tags is False

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.access.local_access import AccessPool
+from agentclient.access.access_pool import AccessPool
 from agentclient.fleet.store import Fleet
 from agentclient.model.outcome import Outcome
 from agentclient.model.request import FreezeRequest

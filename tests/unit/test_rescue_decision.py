@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from agentclient.access import monitor_proof
 from agentclient.access import monitor_proof as monitor_proof_module
 from agentclient.access.local_access import LocalAccess
 from agentclient.access.stream import ConnectFailed, ConnectProblem
@@ -15,7 +16,6 @@ from agentclient.model.rescue import Found, Means, Rung, Step
 from agentclient.model.snapshot import FreezeInfo, Progress, VmState
 from agentclient.model.states import FreezeState, Level, OutcomeKind, Phase
 from agentclient.model.vm import AgentChannel, Peer, Process, Vm
-from agentclient.operations.rescue import operation as rescue_module
 from agentclient.operations.rescue.ladder import Offer
 from agentclient.operations.rescue.operation import survey
 from tests.unit.frozen_vm import AGENT, MONITOR, VM, FrozenVm, frozen_vm
@@ -243,7 +243,7 @@ def test_the_ladder_is_drawn_without_a_word_to_the_guest(vm: FrozenVm) -> None:
 def test_a_doubtful_monitor_is_not_looked_at_and_says_so(
     vm: FrozenVm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rescue_module, "doubt_of", lambda _: "whose monitor it is")
+    monkeypatch.setattr(monitor_proof, "doubt_of", lambda _: "whose monitor it is")
     offers = survey(vm.access(), VmState(VM))
     assert why_not(offers)[Rung.RESET] == "whose monitor it is"
     assert vm.qemu.asked == []

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from agentclient.access import stream as stream_module
+from agentclient.access.local_access import LocalAccess
 from agentclient.access.presence import Server
 from agentclient.access.stream import ConnectFailed, ConnectProblem
 from agentclient.journal.identity import this_process
@@ -229,6 +230,7 @@ def test_a_vm_that_is_known_by_its_sockets_is_served_by_whoever_answered(
 ) -> None:
     monkeypatch.setattr(rung_module, "user_of", lambda process: 7)
     scene = vm.rung(THAW)
+    assert isinstance(scene.access, LocalAccess)
     scene.access.server = Server(this_process())
     expected = VM._replace(process=this_process(), peer=Peer(this_process(), 7))
     assert scene.serving_vm == expected
@@ -239,6 +241,6 @@ def test_a_vm_that_is_known_by_its_sockets_is_served_by_whoever_answered(
 
 def test_an_empty_view_is_no_view_of_a_port(vm: FrozenVm, monkeypatch: pytest.MonkeyPatch) -> None:
     scene = vm.rung(THAW)
-    monkeypatch.setattr(scene.access, "look", lambda: MonitorView(port_open=False))
+    monkeypatch.setattr(scene.access, "observe", lambda: MonitorView(port_open=False))
     scene.look()
     assert (vm.reporter.run_states, vm.reporter.ports) == ([], [False])

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from agentclient.access.access_pool import open_local
 from agentclient.access.host.peer import is_another
 from agentclient.access.host.process import start_ticks, stat_fields
-from agentclient.access.local_access import connect
 from agentclient.backends.base import merge
 from agentclient.backends.explicit import ExplicitBackend, parse_vm_spec
 from agentclient.backends.qemu.backend import QemuBackend
@@ -248,7 +248,7 @@ def test_another_socket_in_a_sockets_place_is_another_vm(tmp_path: Path) -> None
         # What was captured with a question is not what is there at Enter.
         assert [is_another(vm) for vm in seen] == [True, True, False, False]
         for stale, refused in ((seen[0], True), (seen[2], False)):
-            outcome = refuse_by_configuration(connect(stale), stale, stale)
+            outcome = refuse_by_configuration(open_local(stale), stale, stale)
             assert (outcome is not None) is refused
         (tmp_path / "a").unlink()
         assert not is_another(seen[2])  # away is not another

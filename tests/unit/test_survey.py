@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from agentclient.access.agent import GuestAgent
-from agentclient.access.agent_session import AgentSession
+from agentclient.access.agent_session import StreamSession
 from agentclient.access.local_access import LocalAccess
 from agentclient.freeze.coverage import Coverage, System
 from agentclient.model.errors import AgentTimeout, ChannelBroken, CommandFailed, ProtocolViolation
@@ -60,8 +60,8 @@ class Asked:
     @property
     def agent(self) -> GuestAgent:
         """The agent, synchronised."""
-        self.access.look()  # as before each freeze
-        agent = GuestAgent("qemu:db", AgentSession(self.access.connect()))
+        self.access.observe()  # as before each freeze
+        agent = GuestAgent("qemu:db", StreamSession(self.access.connect()))
         agent.sync()
         return agent
 

@@ -8,7 +8,6 @@ from typing import Any, cast
 import pytest
 
 from agentclient.access import local_access
-from agentclient.access.host import other_holders, socket_clients
 from agentclient.access.host.socket_clients import Client
 from agentclient.access.local_access import LocalAccess
 from agentclient.access.stream import ConnectProblem
@@ -39,7 +38,7 @@ class Stage:
         self.access = VirtualLink(self.host)
         self.clients: list[Client] = []
         self.patch = monkeypatch
-        monkeypatch.setattr(socket_clients, "clients", lambda _: self.clients)
+        monkeypatch.setattr(local_access, "clients", lambda _: self.clients)
         self.began_at = self.host.now
 
     def operation(self, *, read_only: bool = False, **more: Any) -> ThawOperation:
@@ -278,7 +277,7 @@ def test_another_frostwatch_is_left_its_guest_unless_it_is_about_to_thaw(
 ) -> None:
     held = HeldBy(77, "bob", FreezeState.FROZEN, ended=waited_for, holder=78)
     stage.host.other_client = True
-    stage.patch.setattr(other_holders, "seen_among", lambda _: held)
+    stage.patch.setattr(local_access, "seen_among", lambda _: held)
     stage.host.after(8.0, lambda: setattr(stage.host, "other_client", False))
     outcome = stage.run()
     assert outcome.ok is waited_for

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from agentclient.access.local_access import AccessPool, LocalAccess, Opener, connect
+from agentclient.access.access_pool import AccessPool, open_local
+from agentclient.access.guest_access import GuestAccess, Opener
+from agentclient.access.local_access import LocalAccess
 from agentclient.backends.base import Abilities, Note
 from agentclient.fleet import poller as visits
 from agentclient.fleet import watcher
@@ -37,9 +39,9 @@ class FakeSource:
         return [Vm(ID)]
 
     def open(self, vm: Vm, opener: Opener) -> LocalAccess:
-        return connect(vm, opener)
+        return open_local(vm, opener)
 
-    def successor(self, of: LocalAccess, uuid: str) -> Vm | None:
+    def successor(self, of: GuestAccess, uuid: str) -> Vm | None:
         return None
 
     def has_ended(self, identity: Identity) -> bool | None:

@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 
 from agentclient.access.cancel import Cancellation
-from agentclient.access.stream import Channel
+from agentclient.access.stream import HasDescriptor
 from agentclient.model.errors import Cancelled
 from tests.unit.fakes import Clock, Ended, FakeChannel, FakeEndpoint
 
@@ -55,9 +55,9 @@ class Timeline(Clock):
     # -- what waits -----------------------------------------------------------------------
 
     def wait_readable(
-        self, channel: Channel, deadline: float, cancellation: Cancellation | None = None
+        self, waited_for: HasDescriptor, deadline: float, cancellation: Cancellation | None = None
     ) -> bool:
-        assert isinstance(channel, NumberedChannel)
+        channel = self.channels[waited_for.fileno()]
 
         def stopped() -> bool:
             return cancellation is not None and cancellation.is_set

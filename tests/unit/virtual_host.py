@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from agentclient.access.agent_session import AgentSession
+from agentclient.access.agent_session import StreamSession
 from agentclient.access.local_access import LocalAccess
 from agentclient.access.monitor import Monitor
 from agentclient.access.qmp_session import MonitorTrouble
@@ -291,9 +291,9 @@ class VirtualHost(Clock):
         served = self.served is not None and self.served.served and not self.served.broken
         return self.guest.view()._replace(client=served or self.other_client)
 
-    def session(self) -> AgentSession:
+    def session(self) -> StreamSession:
         """Connect to the agent, and prove that the channel is ours."""
-        session = AgentSession(self.connect())
+        session = StreamSession(self.connect())
         session.sync(session.ticket(), self.now + 1.0)
         self._answered(session)
         session.ask(session.ticket(), STATUS, None, self.now + 1.0, tag=True)
@@ -301,7 +301,7 @@ class VirtualHost(Clock):
         assert session.wire.tags
         return session
 
-    def _answered(self, session: AgentSession) -> None:
+    def _answered(self, session: StreamSession) -> None:
         self.sleep(0.0)
         session.receive()
 

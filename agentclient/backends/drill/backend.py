@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from agentclient.access.local_access import LocalAccess, Opener, connect
+from agentclient.access.access_pool import open_local
+from agentclient.access.guest_access import GuestAccess, Opener
 from agentclient.backends.base import LOCAL_S, Abilities, Note
 from agentclient.backends.drill.processes import Drill
 from agentclient.backends.drill.troubles import BEHAVIOURS, Trouble
@@ -35,11 +36,11 @@ class DrillBackend:
             )
         return list(self._drill.vms)
 
-    def open(self, vm: Vm, opener: Opener) -> LocalAccess:
+    def open(self, vm: Vm, opener: Opener) -> GuestAccess:
         """Return how one of the guests is reached; nothing is connected yet."""
-        return connect(vm, opener)
+        return open_local(vm, opener)
 
-    def successor(self, of: LocalAccess, uuid: str) -> Vm | None:  # noqa: ARG002
+    def successor(self, of: GuestAccess, uuid: str) -> Vm | None:  # noqa: ARG002
         """Return None: a simulated guest goes nowhere."""
         return None
 

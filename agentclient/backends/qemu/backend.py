@@ -14,9 +14,10 @@ from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from agentclient.access.access_pool import open_local
+from agentclient.access.guest_access import GuestAccess, Opener
 from agentclient.access.host.peer import PeersOfSockets, suits
 from agentclient.access.host.process import socket_identity, user_name
-from agentclient.access.local_access import LocalAccess, Opener, connect
 from agentclient.backends.base import LIBVIRT, LOCAL_S, Abilities, Note
 from agentclient.backends.qemu.command import AgentPort, Chardev, QemuCommand
 from agentclient.backends.qemu.command_parser import parse_command_line
@@ -107,11 +108,11 @@ class QemuBackend:
         self._peers = PeersOfSockets()
         self._notes: tuple[Note, ...] = ()
 
-    def open(self, vm: Vm, opener: Opener) -> LocalAccess:
+    def open(self, vm: Vm, opener: Opener) -> GuestAccess:
         """Return how one of the VMs is reached; nothing is connected yet."""
-        return connect(vm, opener)
+        return open_local(vm, opener)
 
-    def successor(self, of: LocalAccess, uuid: str) -> Vm | None:
+    def successor(self, of: GuestAccess, uuid: str) -> Vm | None:
         """Return the VM of this host to which one has migrated; None if none is seen."""
         from agentclient.backends.qemu.migration import target_among  # noqa: PLC0415 - seldom needed
 

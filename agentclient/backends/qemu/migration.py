@@ -10,15 +10,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from agentclient.access.access_pool import open_local
+from agentclient.access.guest_access import GuestAccess
 from agentclient.access.host.process import PROC
-from agentclient.access.local_access import LocalAccess, connect
 from agentclient.access.self_check import uuid_of
 from agentclient.model.vm import Process, Vm
 
 _INCOMING: Final = frozenset({b"-incoming", b"--incoming"})
 
 
-def target_among(vms: Iterable[Vm], source: LocalAccess, uuid: str, proc: Path = PROC) -> Vm | None:
+def target_among(vms: Iterable[Vm], source: GuestAccess, uuid: str, proc: Path = PROC) -> Vm | None:
     """Return the one of `vms` to which another VM has migrated.
 
     Args:
@@ -32,7 +33,7 @@ def target_among(vms: Iterable[Vm], source: LocalAccess, uuid: str, proc: Path =
             continue
         if not _takes_migrations(vm.process, proc):
             continue
-        access = connect(vm)
+        access = open_local(vm)
         if uuid_of(access.monitor) == uuid:
             return vm
     return None

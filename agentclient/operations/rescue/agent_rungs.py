@@ -10,7 +10,7 @@ from typing import Final
 
 from agentclient.access.agent import GuestAgent
 from agentclient.access.agent_session import AgentSession
-from agentclient.access.local_access import CHANNEL_WAIT_S
+from agentclient.access.guest_access import CHANNEL_WAIT_S
 from agentclient.access.stream import ConnectFailed, StreamEnded
 from agentclient.model.errors import AgentError, AgentTimeout, Cancelled
 from agentclient.model.rescue import Found, RescueOutcome
@@ -18,7 +18,6 @@ from agentclient.model.snapshot import AgentHealth
 from agentclient.model.states import AgentHow, AgentState, FreezeState
 from agentclient.model.text import printable
 from agentclient.operations.rescue.rung import RungContext
-from agentclient.protocol.qga import AgentWire
 
 _STEP_S: Final = 0.1
 _MOST_LEFT_BYTES: Final = 4096
@@ -31,12 +30,10 @@ def thaw(rung: RungContext) -> RescueOutcome:
 
 def connect(rung: RungContext) -> RescueOutcome:
     """Hold the channel for a moment without a word, then ask the agent for its status."""
-    assert rung.access.agent is not None, "the ladder has seen it"
     if not rung.access.channel_lock.acquire(timeout=CHANNEL_WAIT_S):
         return rung.refuse("frostwatch itself is talking to this agent", "try again")
     try:
-        wire = AgentWire(plain=rung.access.plain)
-        session = AgentSession(rung.access.connect(), wire)
+        session = rung.access.open_agent()
     except ConnectFailed as error:
         rung.access.channel_lock.release()
         return rung.refuse(f"the agent's channel can't be opened: {error}")
@@ -58,7 +55,8 @@ def _hold(rung: RungContext, session: AgentSession) -> RescueOutcome:
     while time.monotonic() < until:
         if not rung.pause(min(_STEP_S, until - time.monotonic())):
             return rung.stopped("nothing was sent")
-        left += session.channel.receive()[:_MOST_LEFT_BYTES]
+        if session.channel is not None:
+            left += session.channel.receive()[:_MOST_LEFT_BYTES]
     after = rung.look()
     if left:
         said = printable(left.decode("utf-8", "replace").strip(), 200)

@@ -156,7 +156,7 @@ def _command(rung: RungContext, ask: Ask) -> None:
 
 def _thaw_behind(rung: RungContext, writes: Writes) -> RescueOutcome:
     """Thaw as soon as an agent answers: its count tells what SysRq did, and its flag is cleared."""
-    if rung.access.agent is None or rung.cancelled:
+    if not rung.access.has_agent or rung.cancelled:
         return _by_writes(rung, writes, "no agent was asked")
     if rung.beside:
         return _by_writes(rung, writes, "the thaw that is queued at its agent is waited for")
@@ -205,7 +205,7 @@ def reset(rung: RungContext) -> RescueOutcome:
     view = _follow(rung, watch)
     reason = f"the guest was reset: {_what_was_seen(rung, watch, view)}"
     outcome = rung.outcome(Found.RESET, reason, state=FreezeState.THAWED)
-    ours = rung.access.agent is not None and not rung.beside
+    ours = rung.access.has_agent and not rung.beside
     if view.port_open and ours and not rung.cancelled:
         # A flag of the agent's that has outlived the reset is cleared; else nothing is sent.
         rung.thaw(rung.times.agent_s, ask=True)

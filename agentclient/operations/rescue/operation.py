@@ -6,9 +6,8 @@ import math
 import time
 from dataclasses import replace
 
+from agentclient.access.guest_access import GuestAccess
 from agentclient.access.guest_inputs import Inputs, find_inputs
-from agentclient.access.local_access import LocalAccess
-from agentclient.access.monitor_proof import doubt_of, unproven
 from agentclient.freeze.effects import Tell
 from agentclient.model.events import Ended, EventKind, RungBegan
 from agentclient.model.rescue import BY_ITSELF, Found, RescueOutcome, RescueTimes, Rung, Step
@@ -25,7 +24,7 @@ from agentclient.operations.rescue.rung import RungContext
 
 
 def survey(
-    access: LocalAccess,
+    access: GuestAccess,
     state: VmState,
     *,
     serial: str | None = None,
@@ -43,12 +42,12 @@ def survey(
         read_only: why nothing may be sent, as a clause; None if something may.
         in_flight: what else this console is doing with it; None if nothing.
     """
-    has_monitor = access.monitor is not None
-    doubt = doubt_of(access)
+    has_monitor = access.is_observable
+    doubt = access.doubt_anew()
     inputs = Inputs(trouble=doubt)
     if access.monitor is not None and doubt is None:
         inputs = find_inputs(access.monitor, access.vm)
-    view = access.look() if doubt is None else MonitorView(problem=doubt, gone=access.is_gone())
+    view = access.observe() if doubt is None else MonitorView(problem=doubt, gone=access.is_gone())
     known = Known(state, view, inputs, has_monitor, serial, tried, read_only, in_flight)
     return ladder(replace(known, doubt=doubt, waited_s=_waited_s(state.progress)))
 
@@ -177,7 +176,7 @@ class RescueOperation(Operation[RescueOutcome]):
         if not offer.possible:
             return rung.refuse(str(offer.why_not))
         if step.rung in (Rung.SYSRQ, Rung.RESET):
-            why = unproven(access)
+            why = access.unproven()
             if why is not None:
                 return rung.refuse(why, "name the sockets of one VM: --vm")
         match step.rung:

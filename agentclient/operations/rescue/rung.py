@@ -80,7 +80,7 @@ class RungContext:
 
     def look(self) -> MonitorView:
         """Look at the monitor, and show what is seen."""
-        view = self.access.look()
+        view = self.access.observe()
         if view.run_state is not RunState.UNKNOWN:
             self.reporter.run_state(view.run_state)
         if view.port_open is not None:
