@@ -305,6 +305,7 @@ class GuestAgent:
     ) -> object:
         started = time.monotonic()
         ticket = self._session.ticket()
+        self._session.allow(command, limit_s)
         self._send(
             started,
             command,

@@ -20,10 +20,12 @@ class AgentSession(Protocol):
     Attributes:
         channel: its connection; None where there is none.
         tags: whether the agent takes ids; None until that is known.
+        busy: whose command has kept ours out, as a clause; None if nobody's is known to.
     """
 
     channel: Channel | None
     tags: bool | None
+    busy: str | None
 
     @property
     def plain(self) -> bool:
@@ -50,6 +52,9 @@ class AgentSession(Protocol):
 
     def ticket(self) -> int:
         """Return a fresh number for a request."""
+
+    def allow(self, command: str, seconds: float) -> None:
+        """Say how long a command may take: where it is a call, it is made with that bound."""
 
     def sync(self, ticket: int, deadline: float) -> None:
         """Have it shown that the agent answers this session; `Synced` tells that it does.
@@ -113,6 +118,7 @@ class StreamSession:
 
     def __init__(self, channel: Channel, wire: AgentWire | None = None) -> None:
         self.channel: Channel | None = channel
+        self.busy: str | None = None
         self._stream = channel
         self.wire = wire or AgentWire()
         self._tickets = itertools.count(1)
@@ -158,6 +164,9 @@ class StreamSession:
     def ticket(self) -> int:
         """Return a fresh number for a request."""
         return next(self._tickets)
+
+    def allow(self, command: str, seconds: float) -> None:
+        """Do nothing: on a stream a reply may come at any time."""
 
     def sync(self, ticket: int, deadline: float) -> None:
         """Write a sync (see `AgentWire.sync` and `Channel.send`)."""

@@ -16,9 +16,7 @@ from agentclient.model.snapshot import HeldBy, MonitorView
 from agentclient.model.vm import Process, Vm
 
 if TYPE_CHECKING:
-    from agentclient.access.agent_probe import Said
     from agentclient.access.agent_session import AgentSession
-    from agentclient.access.exchange import Exchange
     from agentclient.access.monitor import Monitor
     from agentclient.access.stream import Channel, ConnectProblem
 
@@ -191,24 +189,6 @@ class GuestAccess(Protocol):
 
         Raises:
             ConnectFailed: it can't be had.
-        """
-
-    def begin_probe(self, *, first: bool) -> Exchange[Said]:
-        """Begin a visit to the agent: its freeze state, and who it is the first time.
-
-        Args:
-            first: ask as well who it is, and what it has mounted.
-
-        Raises:
-            ConnectFailed: it can't be had.
-        """
-
-    def begin_observation(self) -> Exchange[MonitorView] | MonitorView | None:
-        """Begin to observe the VM.
-
-        Returns:
-            What is observed, as an exchange where it takes time; None if somebody observes it
-            already.
         """
 
     def observe(self, timeout_s: float | None = None) -> MonitorView:

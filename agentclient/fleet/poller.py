@@ -19,6 +19,7 @@ from agentclient.access.agent_probe import AGENT_VISIT_S, Said
 from agentclient.access.called_access import OBSERVE_S, CalledAccess
 from agentclient.access.exchange import releasing
 from agentclient.access.guest_access import GuestAccess, Holders
+from agentclient.access.local_access import LocalAccess
 from agentclient.access.multiplexer import Multiplexer
 from agentclient.access.stream import ConnectFailed
 from agentclient.fleet.calls import Calls
@@ -189,6 +190,7 @@ class Visits:
         if isinstance(visit.access, CalledAccess):
             self._call(visit, visit.access.observe, partial(self._looked, visit), OBSERVE_S)
             return
+        assert isinstance(visit.access, LocalAccess), "a visit is a call, or taken in steps"
         begun = visit.access.begin_observation()
         if begun is None:
             self._end(visit)
@@ -246,13 +248,13 @@ class Visits:
 
     def _ask(self, visit: _Visit, *, blind: bool) -> None:
         access, state = visit.access, self._state(visit.vm_id)
-        reached = isinstance(access, CalledAccess) or access.has_agent
-        if not reached or state is None or not access.channel_lock.acquire(blocking=False):
+        if not access.has_agent or state is None or not access.channel_lock.acquire(blocking=False):
             self._end(visit, blind=blind)
             return
         if isinstance(access, CalledAccess):
             self._ask_by_call(visit, access, state, blind=blind)
             return
+        assert isinstance(access, LocalAccess), "a visit is a call, or taken in steps"
         try:
             exchange = access.begin_probe(first=state.agent.version is None)
         except ConnectFailed as error:

@@ -9,11 +9,13 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Final
 
+from agentclient.access.guest_access import ThawRecipe
 from agentclient.access.stream import Channel, UnixChannel
+from agentclient.freeze.effects import Tell
 from agentclient.freeze.thaw_plan import ThawReport
+from agentclient.holder.guest_standby import ChannelEnd, GuestStandby
 from agentclient.holder.messages import Body, Do, Say, peer_in, text
 from agentclient.holder.process import ACK_S, HolderProcess, NoHolder, started
 from agentclient.journal.rows import Reference
@@ -28,14 +30,6 @@ __all__ = ["ACK_S", "ArmedChannel", "ChannelEnd", "HolderClient", "NoHolder"]
 WHY_ENDED_S: Final = 0.5
 # The second one is new: the first has not answered, and was ended.
 _HOLDERS_TRIED: Final = 2
-
-
-class ChannelEnd(StrEnum):
-    """Why a guarded channel has ended."""
-
-    TAKEN = "taken"  # the holder talks to the guest now
-    LOST = "lost"  # the holder has died, or did not answer and was ended
-    BROKEN = "broken"  # the guest's own end has closed
 
 
 @dataclass(slots=True)
@@ -177,6 +171,23 @@ class HolderClient:
                 if holder.pid is not None:
                     raise  # it has answered: another one would say the same
         return self._arm(self._started(), vm, channel, said)
+
+    def standby_by(
+        self,
+        recipe: ThawRecipe,
+        _thaw_s: float,
+        _window: Reference | None,
+        _tell: Callable[[Tell], None],
+    ) -> GuestStandby:
+        """Return who stands by for a guest whose connection can't be handed over.
+
+        Args:
+            recipe: what the holder needs to reach it by itself.
+
+        Raises:
+            NoHolder: it can't reach a guest by such means.
+        """
+        raise NoHolder(f"it can't thaw a guest that is reached by {recipe.means} without us")
 
     def _arm(
         self, holder: HolderProcess, vm: Vm, channel: Channel, said: Mapping[str, object]

@@ -14,8 +14,7 @@ from agentclient.freeze.effects import Effect, Resync, Send, Tell
 from agentclient.freeze.machine import Attempt, Happened, Machine, step
 from agentclient.freeze.thaw_machine import ThawMachine
 from agentclient.freeze.thaw_plan import ThawReport
-from agentclient.holder.client import ChannelEnd
-from agentclient.holder.standby import Standby
+from agentclient.holder.guest_standby import ChannelEnd, GuestStandby
 from agentclient.model.events import EventKind
 from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import Level, RunState
@@ -82,7 +81,7 @@ class Driver:
         session: AgentSession,
         control: Control,
         reporter: Reporter,
-        standby: Standby | None = None,
+        standby: GuestStandby | None = None,
         *,
         before_thaw: Callable[[], None] = lambda: None,
     ) -> None:

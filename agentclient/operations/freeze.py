@@ -10,7 +10,8 @@ from dataclasses import replace
 from typing import Final, Self
 
 from agentclient.access.agent_session import AgentSession
-from agentclient.access.guest_access import CHANNEL_WAIT_S
+from agentclient.access.call_session import NotSent
+from agentclient.access.guest_access import CHANNEL_WAIT_S, SOCKET
 from agentclient.freeze.effects import Tell
 from agentclient.freeze.freeze_plan import FreezePlan
 from agentclient.freeze.port_watch import PortWatch
@@ -19,14 +20,15 @@ from agentclient.freeze.thaw_machine import WATCH_S, ThawMachine
 from agentclient.freeze.thaw_plan import ThawPlan, ThawReport
 from agentclient.freeze.verdict import refused
 from agentclient.freeze.window import WINDOWS_S
-from agentclient.holder.client import ChannelEnd, NoHolder
+from agentclient.holder.client import HolderClient, NoHolder
+from agentclient.holder.guest_standby import ChannelEnd, GuestStandby
 from agentclient.holder.standby import Standby
 from agentclient.journal.rows import Reference
 from agentclient.model.errors import BadInput
 from agentclient.model.events import Ended, EventKind
 from agentclient.model.next_command import thaw_command
 from agentclient.model.outcome import NotFrozen, Outcome
-from agentclient.model.request import FreezeRequest
+from agentclient.model.request import FreezeRequest, Schedule
 from agentclient.model.snapshot import Progress
 from agentclient.model.states import (
     Cause,
@@ -46,6 +48,7 @@ from agentclient.operations.ownership import held_by
 from agentclient.operations.preflight import Preflight, Prepared
 from agentclient.operations.refusals import cancelled, held_elsewhere, no_holder, no_long_hold
 from agentclient.operations.thaw import ThawOperation
+from agentclient.protocol.qga_commands import FREEZE, FREEZE_LIST
 
 # A migration's target may take a moment until it is listed, and its monitor answers.
 TARGET_S: Final = 5.0
@@ -192,13 +195,15 @@ class FreezeOperation(Operation[Outcome]):
 
     def _guarded(self, prepared: Prepared) -> Outcome:
         """Freeze, with somebody who thaws if we die in the middle of it (P4)."""
-        session, schedule = prepared.session, self._request.schedule
+        session, schedule = prepared.session, self._schedule
         self._uuid = self._access.uuid()
         window = self._armed(session)
-        timeout_s = schedule.thaw_timeout_s
         assert self.context.holder is not None, "nothing is frozen without somebody who stands by"
-        vm = self._access.thaw_recipe().vm
-        standby = Standby(self.context.holder, vm, timeout_s, window, self._reporter.tell)
+        try:
+            standby = self._standby(self.context.holder, window)
+        except NoHolder as error:
+            session.close()
+            return self._told(no_holder(error))
         outcome: Outcome | None = None
         try:
             standby.guard(session)
@@ -216,6 +221,26 @@ class FreezeOperation(Operation[Outcome]):
                 self._leave(standby, session)  # what may be frozen is handed over, not let go
             standby.end()
             session.close()
+
+    @property
+    def _schedule(self) -> Schedule:
+        """How long it is waited for; a call is waited for as a whole, with nothing behind it."""
+        schedule = self._request.schedule
+        if self._access.capabilities.ordered:
+            return schedule
+        return replace(schedule, first_timeout_s=schedule.total_s, probes=0)
+
+    def _standby(self, holder: HolderClient, window: Reference | None) -> GuestStandby:
+        """Return who has a holder stand by, whichever way that reaches the guest.
+
+        Raises:
+            NoHolder: it can't reach it.
+        """
+        recipe, tell = self._access.thaw_recipe(), self._reporter.tell
+        timeout_s = self._request.schedule.thaw_timeout_s
+        if recipe.means == SOCKET:
+            return Standby(holder, recipe.vm, timeout_s, window, tell)
+        return holder.standby_by(recipe, timeout_s, window, tell)
 
     def _armed(self, session: AgentSession) -> Reference | None:
         """Have it written down that the freeze is about to be sent; tell if it is not."""
@@ -239,7 +264,7 @@ class FreezeOperation(Operation[Outcome]):
             self._reporter.tell(Tell(kind, Level.WARNING, text, Ended(outcome)))
         return outcome
 
-    def _freeze(self, prepared: Prepared, standby: Standby) -> Outcome:
+    def _freeze(self, prepared: Prepared, standby: GuestStandby) -> Outcome:
         session = prepared.session
         driver = Driver(
             self._access,
@@ -251,6 +276,10 @@ class FreezeOperation(Operation[Outcome]):
         )
         try:
             return self._drive(driver, prepared, standby)
+        except NotSent as error:
+            standby.sent = False
+            reason = f"the agent is busy: {error}; the freeze was not sent"
+            return self._told(refused(Refusal.BUSY, reason))
         except Exception as error:  # noqa: BLE001 - whatever failed here, nobody stays frozen (P4)
             reason = f"frostwatch failed in the middle of it: {printable(repr(error), 300)}"
             self._reporter.tell(Tell(EventKind.NOTE, Level.ERROR, f"{reason}; thawing"))
@@ -265,7 +294,7 @@ class FreezeOperation(Operation[Outcome]):
         self._reporter.frozen(FreezeState.THAWED if report.settled else None, foreign=False)
         return self._told(self._ended_by_a_bug(reason, report))
 
-    def _leave(self, standby: Standby, session: AgentSession) -> int | None:
+    def _leave(self, standby: GuestStandby, session: AgentSession) -> int | None:
         """Hand over what is not settled; say it loudly where nobody is there to take it."""
         tried = standby.tried_to_leave
         left_to = standby.hand_over(session)
@@ -275,10 +304,10 @@ class FreezeOperation(Operation[Outcome]):
             self._reporter.tell(Tell(EventKind.NOTE, Level.ERROR, text))
         return left_to
 
-    def _drive(self, driver: Driver, prepared: Prepared, standby: Standby) -> Outcome:
+    def _drive(self, driver: Driver, prepared: Prepared, standby: GuestStandby) -> Outcome:
         now, session = time.monotonic(), prepared.session
         plan = FreezePlan(
-            schedule=self._request.schedule,
+            schedule=self._schedule,
             baseline=prepared.baseline,
             mounts=self._request.mounts,
             strict=self._request.strict,
@@ -294,6 +323,7 @@ class FreezeOperation(Operation[Outcome]):
             follows=self._uuid is not None,
         )
         procedure.apart = lambda: self.context.control.apart
+        session.allow(FREEZE_LIST if plan.mounts else FREEZE, plan.schedule.total_s)
         driver.perform(procedure.start(now))
         while procedure.outcome is None:
             self._reporter.progress(procedure.progress(time.monotonic()))
@@ -310,7 +340,7 @@ class FreezeOperation(Operation[Outcome]):
         return procedure.outcome
 
     def _stand_by(
-        self, procedure: FreezeProcedure, standby: Standby, session: AgentSession
+        self, procedure: FreezeProcedure, standby: GuestStandby, session: AgentSession
     ) -> None:
         """Tell the holder when the hold ends, for it to take over at the right time."""
         standby.mend_guard(session)
@@ -321,7 +351,7 @@ class FreezeOperation(Operation[Outcome]):
                 self.verdict = self._reporter.with_meaning(verdict, final=False)
             self._opened.set()
 
-    def _taken(self, driver: Driver, procedure: FreezeProcedure, standby: Standby) -> bool:
+    def _taken(self, driver: Driver, procedure: FreezeProcedure, standby: GuestStandby) -> bool:
         """Return whether the channel ended since the holder has taken the guest over."""
         if standby.why_ended() is not ChannelEnd.TAKEN:
             return False
@@ -357,7 +387,9 @@ class FreezeOperation(Operation[Outcome]):
             )
         driver.perform(procedure.on_target_searched(time.monotonic(), report))
 
-    def _await_holder(self, driver: Driver, procedure: FreezeProcedure, standby: Standby) -> None:
+    def _await_holder(
+        self, driver: Driver, procedure: FreezeProcedure, standby: GuestStandby
+    ) -> None:
         """The holder talks to the guest now: its thaw is ours, unless it dies with it."""
         until = procedure.freeze.schedule.ends_at + 2 * self._request.schedule.thaw_timeout_s
         report, why = None, standby.taken or "it was told to"

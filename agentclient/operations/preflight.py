@@ -102,7 +102,7 @@ class Preflight:
         except Cancelled:
             return cancelled()
         except AgentTimeout as error:
-            return self._unanswered(error)
+            return self._unanswered(error, session)
         except _Refused as error:
             return error.outcome
         except AgentError as error:
@@ -224,7 +224,10 @@ class Preflight:
         if refusal is not None:
             raise _Refused(refusal)
 
-    def _unanswered(self, error: AgentTimeout) -> Outcome:
+    def _unanswered(self, error: AgentTimeout, session: AgentSession) -> Outcome:
+        if session.busy is not None:
+            reason = f"the agent is busy: {session.busy}; the freeze was not sent"
+            return refused(Refusal.BUSY, reason)
         if self._answered:
             # Who has just answered is not silent: it is at work on what it was asked.
             reason = (

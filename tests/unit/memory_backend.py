@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from agentclient.access.agent_probe import Said
+from agentclient.access.call_session import AgentBusy, AgentGone, CallFailed, CallTimedOut
 from agentclient.access.called_access import CalledAccess
-from agentclient.access.guest_access import GuestAccess, Opener
-from agentclient.access.local_access import LocalAccess
+from agentclient.access.guest_access import GuestAccess, Opener, ThawRecipe
 from agentclient.backends.base import Abilities, Note
 from agentclient.model.outcome import FileSystem
 from agentclient.model.snapshot import MonitorView
@@ -20,7 +21,15 @@ from agentclient.model.states import FreezeState, RunState
 from agentclient.model.vm import Identity, Vm, VmId
 
 HOST = "node2"
-NO_FREEZE = "a freeze needs a stream to the agent, which calls are not"
+COMMANDS = tuple(
+    {"name": name, "enabled": True}
+    for name in ("guest-fsfreeze-freeze", "guest-fsfreeze-thaw", "guest-fsfreeze-status")
+)
+FILE_SYSTEMS = [
+    {"name": name, "mountpoint": mount, "type": "ext4", "disk": []}
+    for name, mount in (("vda1", "/"), ("vdb1", "/data"))
+]
+NO_FREEZE = "its owner has forbidden it"
 
 
 @dataclass
@@ -39,6 +48,15 @@ class MemoryGuest:
     ended: bool = False
     uuid: str | None = None
     asked: int = 0
+    freezable: bool = False
+    shows_port: bool = True
+    freeze_s: float = 0.0
+    busy: str | None = None
+    dies: bool = False
+    counts: int = 2
+    unknown: bool = False
+    called: list[str] = field(default_factory=list)
+    thread_hangs: dict[str, threading.Event] = field(default_factory=dict)
     hangs: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
@@ -51,7 +69,7 @@ class MemoryGuest:
             instance=f"start {self.start}",
             uuid=self.uuid,
             by_call=True,
-            freeze_disabled=NO_FREEZE,
+            freeze_disabled=None if self.freezable else NO_FREEZE,
         )
 
     def start_anew(self) -> None:
@@ -79,7 +97,51 @@ class MemoryCalls:
         mounts = (FileSystem("vda1", "/", "ext4"),) if first and not guest.frozen else None
         return Said(state, 0.01, version="9.2" if first else None, file_systems=mounts)
 
+    @property
+    def shows_port(self) -> bool:
+        return self._guest.shows_port
+
+    def thaw_recipe(self, vm: Vm) -> ThawRecipe:
+        return ThawRecipe(vm, "cloud", {"node": HOST})
+
+    def call(
+        self, command: str, arguments: Mapping[str, object] | None, timeout_s: float
+    ) -> object:
+        guest = self._guest
+        guest.called.append(command)
+        if command in guest.thread_hangs:
+            guest.thread_hangs[command].wait(30.0)
+        if guest.busy is not None:
+            raise AgentBusy(guest.busy)
+        if not guest.agent:
+            raise AgentGone("the agent is not connected")
+        match command:
+            case "guest-fsfreeze-status":
+                return "frozen" if guest.frozen else "thawed"
+            case "guest-info":
+                return {"version": "9.2", "supported_commands": [dict(one) for one in COMMANDS]}
+            case "guest-get-fsinfo":
+                return FILE_SYSTEMS
+            case "guest-fsfreeze-freeze":
+                if guest.dies:
+                    time.sleep(min(guest.freeze_s, timeout_s))
+                    guest.agent = False
+                    raise AgentGone("the agent has disappeared")
+                if guest.freeze_s > timeout_s:
+                    time.sleep(timeout_s)
+                    raise CallTimedOut("no answer in time")
+                time.sleep(guest.freeze_s)
+                guest.frozen = True
+                return guest.counts
+            case "guest-fsfreeze-thaw":
+                thawed, guest.frozen = guest.counts if guest.frozen else 0, False
+                return thawed
+            case _:
+                raise CallFailed("CommandNotFound", f"the command {command} is not known")
+
     def is_gone(self) -> bool | None:
+        if self._guest.unknown:
+            return None
         return self._guest.ended or self._instance != self._guest.vm.instance
 
 
@@ -97,7 +159,7 @@ class MemoryBackend:
         time.sleep(self._list_s)
         return [guest.vm for guest in self.guests.values() if not guest.ended]
 
-    def open(self, vm: Vm, opener: Opener) -> LocalAccess:
+    def open(self, vm: Vm, opener: Opener) -> CalledAccess:
         return CalledAccess(vm, MemoryCalls(self.guests[vm.name], vm.instance), opener)
 
     def successor(self, of: GuestAccess, uuid: str) -> Vm | None:

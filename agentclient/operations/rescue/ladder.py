@@ -262,7 +262,7 @@ def _no_channel(known: Known, rung: Rung) -> str | None:
     vm = known.state.vm
     if vm.out_of_reach is not None:
         return f"its agent's channel is out of reach: {printable(vm.out_of_reach, 120)}"
-    if vm.agent is None:
+    if not vm.has_agent:
         return "no agent channel is configured"
     if known.view.client:
         held = known.state.held_by
@@ -302,7 +302,7 @@ def _unwise(known: Known, step: Step) -> str | None:
         return f"its agent has had {known.waited_s:.0f} s, and may answer yet" if soon else None
     if step.rung is Rung.THAW:
         return "its agent does not answer: wait for it" if known.silent else None
-    agent_there = known.view.port_open is not False and known.state.vm.agent is not None
+    agent_there = known.view.port_open is not False and known.state.vm.has_agent
     untried = Rung.THAW not in known.tried
     if agent_there and not known.silent and untried and not known.view.client:
         return "an agent may be there: a thaw comes first"

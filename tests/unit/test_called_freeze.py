@@ -1,0 +1,312 @@
+"""A freeze and its thaw where the agent is reached by calls: no stream, path or process."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentclient.access.access_pool import AccessPool
+from agentclient.access.agent_session import AgentSession
+from agentclient.access.guest_access import ThawRecipe
+from agentclient.access.stream import Channel
+from agentclient.backends.base import Backends
+from agentclient.fleet.store import Fleet
+from agentclient.freeze.effects import Tell
+from agentclient.freeze.thaw_plan import ThawReport
+from agentclient.holder.client import HolderClient
+from agentclient.holder.guest_standby import ChannelEnd, GuestStandby
+from agentclient.journal.rows import Reference
+from agentclient.journal.writer import Journal
+from agentclient.model.outcome import Outcome
+from agentclient.model.request import FreezeRequest, Instruction, Schedule
+from agentclient.model.snapshot import Progress
+from agentclient.model.states import Cause, OutcomeKind, Refusal
+from agentclient.operations.context import OperationContext
+from agentclient.operations.control import Control
+from agentclient.operations.freeze import FreezeOperation
+from agentclient.operations.manager import Operations
+from agentclient.operations.thaw import ThawOperation
+from tests.unit.fakes import FakeReporter
+from tests.unit.journals import flush, rows
+from tests.unit.memory_backend import MemoryBackend, MemoryGuest
+
+PID = 4711
+FREEZE, THAW, STATUS = "guest-fsfreeze-freeze", "guest-fsfreeze-thaw", "guest-fsfreeze-status"
+
+
+class CallingStandby:
+    """A holder that reaches the guest by the recipe it was given."""
+
+    def __init__(self, recipe: ThawRecipe) -> None:
+        self.recipe = recipe
+        self.did: list[str] = []
+        self.sent = False
+        self.tried_to_leave = False
+
+    taken: str | None = None
+    over = False
+
+    def guard(self, session: AgentSession) -> None:
+        assert session.channel is None, "there is nothing to hand over"
+        self.did.append("guard")
+
+    def mend_guard(self, session: AgentSession) -> None:
+        pass
+
+    def intend(self, *, bound_s: float, hold_s: float) -> None:
+        self.did.append("intend")
+
+    def hold(self, ends_at: float) -> None:
+        pass
+
+    def thaws(self) -> None:
+        self.did.append("thaws")
+
+    def why_ended(self) -> ChannelEnd:
+        return ChannelEnd.BROKEN
+
+    def wait(self, timeout_s: float) -> ThawReport | None:
+        return None
+
+    def spare(self) -> Channel | None:
+        return None
+
+    def renewed(self, channel: Channel) -> Channel:
+        return channel
+
+    def hand_over(self, session: AgentSession) -> int | None:
+        self.tried_to_leave = True
+        self.did.append("hand over")
+        return PID
+
+    def end(self) -> None:
+        self.did.append("end")
+
+
+class RecipeHolder(HolderClient):
+    """A holder that knows the cloud's calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.standby: CallingStandby | None = None
+
+    def standby_by(
+        self,
+        recipe: ThawRecipe,
+        _thaw_s: float,
+        _window: Reference | None,
+        _tell: Callable[[Tell], None],
+    ) -> GuestStandby:
+        self.standby = CallingStandby(recipe)
+        return self.standby
+
+
+class Reporter(FakeReporter):
+    """Is told how far it has got, too."""
+
+    def progress(self, progress: Progress | None) -> None:
+        pass
+
+    def port(self, *, is_open: bool) -> None:
+        pass
+
+
+class Stage:
+    """A guest in memory, and what is done to it by calls."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.patch = patch
+        self.backend = MemoryBackend("db1")
+        self.guest: MemoryGuest = self.backend.guests["db1"]
+        self.guest.freezable = True
+        self.control = Control()
+        self.reporter = Reporter()
+        self.holder: HolderClient = RecipeHolder()
+        self.access = self.backend.open(self.guest.vm, self)
+
+    def open(self, vm: Any) -> Any:
+        return self.backend.open(vm, self)
+
+    def successor(self, of: Any, uuid: str) -> Any:
+        return None
+
+    def context(self) -> OperationContext:
+        return OperationContext(
+            self.guest.vm, self.access, self.reporter, self.control, self.holder
+        )
+
+    def freeze(self, **schedule: float) -> Outcome:
+        times = {"first_timeout_s": 2.0, "probes": 0, "hold_s": 0.2, "thaw_timeout_s": 4.0}
+        given: Any = {**times, **schedule}
+        request = FreezeRequest(schedule=Schedule(**given))
+        return FreezeOperation(self.context(), request).run()
+
+    @property
+    def did(self) -> list[str]:
+        assert isinstance(self.holder, RecipeHolder)
+        assert self.holder.standby is not None
+        return self.holder.standby.did
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
+    return Stage(monkeypatch)
+
+
+def evidence(outcome: Outcome, name: str) -> str:
+    return next(str(one.result) for one in outcome.evidence if one.name == name)
+
+
+def test_a_freeze_is_held_and_thawed_by_calls(stage: Stage) -> None:
+    outcome = stage.freeze()
+    assert (outcome.kind, outcome.frozen, outcome.thawed) == (OutcomeKind.VERIFIED, 2, 2)
+    assert outcome.settled
+    assert not stage.guest.frozen
+    assert stage.guest.called.count(FREEZE) == stage.guest.called.count(THAW) == 1
+    assert stage.did == ["guard", "intend", "thaws", "end"]
+
+
+def test_what_calls_cannot_show_is_missing_evidence(stage: Stage) -> None:
+    stage.guest.shows_port = False
+    outcome = stage.freeze()
+    assert (outcome.kind, outcome.thawed) == (OutcomeKind.UNVERIFIED, 2)
+    assert "its backend does not show the agent's port" in outcome.reason
+    assert (evidence(outcome, "port"), evidence(outcome, "read")) == ("unknown", "unknown")
+    assert not outcome.certified
+
+
+def test_nothing_stands_behind_a_call_that_is_waited_for(stage: Stage) -> None:
+    stage.guest.freeze_s = 0.6
+    outcome = stage.freeze(first_timeout_s=0.2, probe_timeout_s=0.2, probes=5)
+    assert outcome.kind is OutcomeKind.VERIFIED
+    assert stage.guest.called[stage.guest.called.index(FREEZE) + 1] == STATUS
+    assert stage.guest.called.count(STATUS) == 5  # in all: nobody asks while it is pending
+
+
+def test_an_agent_that_dies_in_the_call_is_lost_at_once(stage: Stage) -> None:
+    stage.guest.dies, stage.guest.freeze_s = True, 0.2
+
+    def comes_back() -> None:
+        stage.guest.dies, stage.guest.agent = False, True
+
+    threading.Timer(1.5, comes_back).start()
+    outcome = stage.freeze(first_timeout_s=30.0)
+    assert (outcome.kind, outcome.settled) == (OutcomeKind.LOST, True)
+    assert outcome.cause is Cause.CHANNEL_BROKEN
+    assert "the agent has disappeared" in outcome.reason
+    assert outcome.seconds < 4.0
+    assert THAW in stage.guest.called
+
+
+def test_a_call_that_is_not_answered_is_a_timeout_and_thawed(stage: Stage) -> None:
+    stage.guest.freeze_s = 60.0
+    outcome = stage.freeze(first_timeout_s=0.4)
+    assert (outcome.kind, outcome.settled) == (OutcomeKind.TIMEOUT, True)
+    assert stage.guest.called.count(THAW) == 1
+
+
+def test_a_call_that_hangs_beyond_its_bound_keeps_no_thaw_waiting(stage: Stage) -> None:
+    hangs = stage.guest.thread_hangs[FREEZE] = threading.Event()
+    began = time.monotonic()
+    outcome = stage.freeze(first_timeout_s=0.4)
+    assert (outcome.kind, outcome.settled) == (OutcomeKind.TIMEOUT, True)
+    assert time.monotonic() - began < 3.0
+    hangs.set()
+
+
+def test_calls_that_hang_pile_up_no_threads(stage: Stage) -> None:
+    hangs = threading.Event()
+    stage.guest.thread_hangs.update({FREEZE: hangs, THAW: hangs})
+    for _ in range(2):
+        assert not stage.freeze(first_timeout_s=0.2, thaw_timeout_s=1.0).settled
+    hanging = [one for one in threading.enumerate() if one.name.startswith("call ")]
+    assert 1 <= len(hanging) <= 4
+    hangs.set()
+
+
+def test_it_is_given_up_within_a_second(stage: Stage) -> None:
+    hangs = stage.guest.thread_hangs[FREEZE] = threading.Event()
+    threading.Timer(0.5, lambda: stage.control.add(Instruction.GIVE_UP)).start()
+    began = time.monotonic()
+    outcome = stage.freeze(first_timeout_s=60.0)
+    assert time.monotonic() - began < 3.0
+    assert not outcome.settled
+    assert "hand over" in stage.did
+    hangs.set()
+
+
+def test_a_busy_agent_is_sent_no_freeze(stage: Stage) -> None:
+    stage.guest.busy = "held by a snapshot"
+    outcome = stage.freeze()
+    assert (outcome.kind, outcome.refusal) == (OutcomeKind.REFUSED, Refusal.BUSY)
+    assert "held by a snapshot" in outcome.reason
+    assert FREEZE not in stage.guest.called
+
+
+def test_a_freeze_that_others_keep_out_is_not_thawed(stage: Stage) -> None:
+    """What the other one does may be a freeze of its own, which a thaw of ours would end."""
+    real = stage.access.calls.call
+
+    def others_first(command: str, *rest: Any) -> object:
+        if command == FREEZE:
+            stage.guest.busy = "held by a backup"
+        return real(command, *rest)
+
+    stage.patch.setattr(stage.access.calls, "call", others_first)
+    outcome = stage.freeze()
+    assert (outcome.kind, outcome.refusal) == (OutcomeKind.REFUSED, Refusal.BUSY)
+    assert THAW not in stage.guest.called
+
+
+def test_a_foreign_freeze_is_left_alone(stage: Stage) -> None:
+    stage.guest.frozen = True
+    outcome = stage.freeze()
+    assert outcome.refusal is Refusal.ALREADY_FROZEN
+    thaw = ThawOperation(stage.context(), ours=False, timeout_s=3.0).run()
+    assert thaw.refused
+    assert stage.guest.frozen
+    thaw = ThawOperation(stage.context(), foreign=True, ours=False, timeout_s=3.0).run()
+    assert (thaw.ok, thaw.thawed, stage.guest.frozen) == (True, 2, False)
+
+
+def test_a_vm_that_cannot_be_asked_about_is_not_gone(stage: Stage) -> None:
+    stage.guest.unknown = True
+    assert stage.access.is_gone() is None
+    assert stage.freeze().kind is OutcomeKind.VERIFIED
+
+
+def test_a_vm_that_has_ended_is_not_frozen(stage: Stage) -> None:
+    stage.guest.ended = True
+    assert stage.freeze().refusal is Refusal.NO_AGENT
+
+
+def test_without_a_holder_that_reaches_it_nothing_is_sent(stage: Stage) -> None:
+    stage.holder = HolderClient()
+    outcome = stage.freeze()
+    assert (outcome.kind, outcome.refusal) == (OutcomeKind.REFUSED, Refusal.HOLDER)
+    assert "reached by cloud" in outcome.reason
+    assert FREEZE not in stage.guest.called
+
+
+def test_a_freeze_by_calls_is_in_the_fleet_and_in_the_journal(tmp_path: Path) -> None:
+    backend = MemoryBackend("db1")
+    backend.guests["db1"].freezable = True
+    fleet, journal = Fleet(), Journal(tmp_path / "journal")
+    fleet.set_vms("cloud", backend.list_vms())
+    accesses = AccessPool(Backends([backend]))
+    operations = Operations(fleet, accesses, holder=RecipeHolder(), journal=journal)
+    request = FreezeRequest(schedule=Schedule(hold_s=0.2))
+    outcome = operations.freeze(backend.guests["db1"].vm, request).wait(10.0)
+    assert isinstance(outcome, Outcome)
+    assert (outcome.kind, outcome.thawed) == (OutcomeKind.VERIFIED, 2)
+    operations.stop(1.0)
+    flush(journal)
+    (row,) = rows(journal)
+    assert (row.vm, row.settled) == ("cloud:node2/db1", True)
+    accesses.close()
+    journal.close()
