@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from agentclient.fleet.store import Fleet
 from agentclient.journal.rows import from_identity
-from agentclient.journal.writer import Query
+from agentclient.journal.storage.jobs import Query
 from agentclient.model.snapshot import FreezeInfo, VmState
 
 if TYPE_CHECKING:

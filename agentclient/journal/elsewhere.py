@@ -143,3 +143,14 @@ def _hold_s(row: Row, asked: Mapping[str, Any]) -> float:
 
 def _plus(at: datetime | None, seconds: float) -> datetime | None:
     return None if at is None else at + timedelta(seconds=seconds)
+
+
+def at_work(row: Row) -> bool:
+    """Return whether somebody may still be at work on a window: its process, or its holder."""
+    writer = Process(row["pid"], row["ticks"])
+    host = from_identity(row["host"])
+    if row["ended_at"] is None and not is_dead(writer, host, row["boot"]):
+        return True
+    if row["holder_pid"] is None:
+        return False
+    return not is_dead(Process(row["holder_pid"], row["holder_ticks"]), host, row["boot"])

@@ -2,136 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from agentclient.journal.clock import since_boot
 from agentclient.journal.figures import LAST, Figures, figures
 from agentclient.journal.identity import boot_id, socket_of
-from agentclient.journal.left import at_work
-from agentclient.journal.rows import Happened, Moment, from_identity, identity
-from agentclient.journal.storage.tables import MOMENTS
-from agentclient.journal.writer import Query
-from agentclient.model.durations import in_words
-from agentclient.model.states import Phase, WindowKind, WindowState
+from agentclient.journal.rows import from_identity, identity
+from agentclient.journal.storage.jobs import Query
+from agentclient.journal.window_row import WindowRow, windows_in
 from agentclient.model.vm import Process, Vm
 
 if TYPE_CHECKING:
-    from agentclient.journal.storage.database import Row, Rows, Statement
+    from agentclient.journal.storage.database import Rows, Statement
     from agentclient.journal.writer import Journal
 
 READ_S: Final = 10.0
-# A hold that ends by so much too early was cut short.
-_TOO_EARLY_S: Final = 1.0
-GROUP_NOTE: Final = "group: "
-
-Json = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class WindowRow:
-    """One window of the journal.
-
-    Attributes:
-        vm: the VM's id.
-        times: when what was; None for what never was.
-        request: what was asked for; None if that can't be read.
-        process: the VM's, where that was known.
-        outcome: of its freeze, or the last that is known of it; None if nothing is.
-        thaw: of its thaw, if that was on its own or the holder's.
-        rescue: what a rung has found.
-        settled: everything that had to be thawed is known to be thawed.
-        note: what else a person should know of it.
-        hold_s: for how long it is to be held, in seconds, once that is known.
-        held_until: when the hold ends; None where nothing is held now.
-        unreadable: what of it can't be read; None if all can.
-    """
-
-    window: int
-    kind: WindowKind
-    vm: str
-    state: WindowState
-    times: Mapping[str, Moment | None]
-    request: Json | None
-    uid: int
-    user: str
-    pid: int
-    command: str
-    host: str
-    process: Process | None
-    outcome: Json | None
-    thaw: Json | None
-    settled: bool
-    note: str | None
-    events: tuple[Happened, ...]
-    rescue: Json | None = None
-    hold_s: float | None = None
-    held_until: datetime | None = None
-    unreadable: str | None = None
-
-    @property
-    def held_s(self) -> float | None:
-        """Seconds from the freeze's acknowledgement to the thaw's; None if one is missing."""
-        frozen = self.outcome is None or bool(self.outcome.get("frozen"))
-        return self._between("replied", "thawed") if frozen else None
-
-    @property
-    def seconds(self) -> float | None:
-        """Seconds from when it was asked for to its end."""
-        return self._between("asked", "ended")
-
-    @property
-    def phase(self) -> Phase | None:
-        """Where it is while it is open; None once it has ended, or its process has died."""
-        if self.state is not WindowState.OPEN:
-            return None
-        if self.times["thaw_sent"] is not None:
-            return Phase.THAWING
-        if self.times["held"] is not None:
-            return Phase.HELD
-        return Phase.PENDING if self.times["sent"] is not None else Phase.PREPARING
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What else a person should know of it, a clause each."""
-        return tuple(self._notes())
-
-    def _notes(self) -> Iterator[str]:
-        if self.note:
-            yield self.note
-        cut = self._cut_short()
-        if cut is not None:
-            yield cut
-        if self.unreadable is not None:
-            yield f"can't be read: {self.unreadable}"
-
-    def _cut_short(self) -> str | None:
-        """Return why a window was held for less than was asked for; None if it was not."""
-        held_s = self.held_s
-        wanted = self.hold_s if self.hold_s is not None else (self.request or {}).get("hold_s")
-        if held_s is None or not isinstance(wanted, int | float):
-            return None
-        groups = [one.text for one in self.events if one.text.startswith(GROUP_NOTE)]
-        if held_s >= wanted - _TOO_EARLY_S or any("together, within" in one for one in groups):
-            return None
-        text = f"held for {in_words(held_s)} of {in_words(wanted)}"
-        return f"{text}: {groups[0] if groups else self._cut_by()}"
-
-    def _cut_by(self) -> str:
-        if any(one.kind == "cancelled" for one in self.events):
-            return "cancelled"
-        if (self.outcome or {}).get("outcome") == "broken":
-            return "broken"
-        return "the holder thawed it" if self.thaw is not None else "ended before its time"
-
-    def _between(self, first: str, second: str) -> float | None:
-        begin, end = self.times[first], self.times[second]
-        if begin is None or end is None or begin.seconds is None or end.seconds is None:
-            return None
-        return round(end.seconds - begin.seconds, 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +99,7 @@ def windows(guest: Guest | None, limit: int) -> Query[tuple[WindowRow, ...]]:
         " ORDER BY window, rowid"
     )
     asked = (*values, limit)
-    return Query([(chosen, asked), (events, asked)], _windows, ())
+    return Query([(chosen, asked), (events, asked)], windows_in, ())
 
 
 def all_figures(guest: Guest) -> Query[Figures]:
@@ -254,126 +140,6 @@ def _of(guest: Guest | None) -> tuple[str, tuple[object, ...]]:
     )
     vms = tuple(identity(one) for one in guest.vms)
     return text, (*vms, guest.socket, pid, ticks, boot_id(), *vms, *vms)
-
-
-# -- rows -------------------------------------------------------------------------------------
-
-
-def _windows(found: list[Rows]) -> tuple[WindowRow, ...]:
-    events: dict[int, Rows] = {}
-    for row in found[1]:
-        events.setdefault(row["window"], []).append(row)
-    return tuple(_window(row, events.get(row["id"], [])) for row in found[0])
-
-
-def _window(row: Row, events: Rows) -> WindowRow:
-    """Return a window; one that can't be read costs no other."""
-    try:
-        return _read(row, events)
-    except (ValueError, TypeError, KeyError, OverflowError) as error:
-        return _unreadable(row, error)
-
-
-def _read(row: Row, events: Rows) -> WindowRow:
-    pid, broken = row["vm_pid"], list[str]()
-    times = {name: _moment(row[f"{name}_at"], row[f"{name}_s"]) for name in MOMENTS}
-    state = _state(row)
-    return WindowRow(
-        window=row["id"],
-        kind=WindowKind(row["kind"]),
-        vm=from_identity(row["vm"]),
-        state=state,
-        times=times,
-        request=_json(row, "request", broken),
-        uid=int(row["uid"]),
-        user=str(row["user"]),
-        pid=int(row["pid"]),
-        command=str(row["command"]),
-        host=from_identity(row["host"]),
-        process=None if pid is None else Process(int(pid), int(row["vm_ticks"])),
-        outcome=_json(row, "outcome", broken),
-        thaw=_json(row, "thaw", broken),
-        rescue=_json(row, "rescue", broken),
-        settled=bool(row["settled"]),
-        note=None if row["note"] is None else str(row["note"]),
-        events=tuple(_happened(each) for each in events),
-        hold_s=row["hold_s"],
-        held_until=_held_until(row) if state is WindowState.OPEN else None,
-        unreadable=", ".join(broken) or None,
-    )
-
-
-def _unreadable(row: Row, error: Exception) -> WindowRow:
-    """Return what stands in the place of a window of which nothing can be told."""
-    return WindowRow(
-        window=row["id"],
-        kind=WindowKind.FREEZE,
-        vm=from_identity(row["vm"]),
-        state=WindowState.LEFT,
-        times=dict.fromkeys(MOMENTS),
-        request=None,
-        uid=-1,
-        user="-",
-        pid=-1,
-        command="",
-        host="",
-        process=None,
-        outcome=None,
-        thaw=None,
-        settled=row["settled"] == 1,
-        note=None,
-        events=(),
-        unreadable=f"the window: {error}",
-    )
-
-
-def _state(row: Row) -> WindowState:
-    if row["ended_at"] is not None:
-        return WindowState.CLOSED
-    return WindowState.OPEN if at_work(row) else WindowState.LEFT
-
-
-def _held_until(row: Row) -> datetime | None:
-    since = row["replied_s"] if row["replied_s"] is not None else row["held_s"]
-    if row["hold_s"] is None or since is None or row["held_at"] is None:
-        return None
-    return since_boot(row, since + row["hold_s"], _later(row["held_at"], row["hold_s"]))
-
-
-def _later(at: str, seconds: float) -> str:
-    moment = datetime.fromisoformat(at).timestamp() + seconds
-    return datetime.fromtimestamp(moment, datetime.fromisoformat(at).tzinfo).isoformat()
-
-
-def _happened(row: Row) -> Happened:
-    moment = Moment(str(row["at"]), _seconds(row["s"]))
-    return Happened(str(row["kind"]), str(row["level"]), str(row["text"]), moment)
-
-
-def _moment(at: Any, seconds: Any) -> Moment | None:
-    if at is None:
-        return None
-    datetime.fromisoformat(at)
-    return Moment(at, _seconds(seconds))
-
-
-def _seconds(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
-
-
-def _json(row: Row, column: str, broken: list[str]) -> Json | None:
-    """Return a column's object; None if there is none, or if it can't be read."""
-    text = row[column]
-    if text is None:
-        return None
-    try:
-        found = json.loads(text)
-    except (ValueError, TypeError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        broken.append(column)
-        return None
-    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from agentclient.journal.figures import Figures
-from agentclient.journal.history import WindowRow
 from agentclient.journal.rows import Happened, Moment
+from agentclient.journal.window_row import WindowRow
 from agentclient.model.json_contract import SCHEMA, JsonObject, rfc3339
 
 

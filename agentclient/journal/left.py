@@ -23,9 +23,10 @@ from typing import TYPE_CHECKING, Final
 from agentclient.access.presence import is_gone
 from agentclient.journal import rows
 from agentclient.journal.clock import since_boot
-from agentclient.journal.elsewhere import Elsewhere, elsewhere, identity_of
-from agentclient.journal.identity import boot_id, is_dead, is_here, ourselves, socket_of
-from agentclient.journal.writer import PATIENCE_S, Journal, Query
+from agentclient.journal.elsewhere import Elsewhere, at_work, elsewhere, identity_of
+from agentclient.journal.identity import boot_id, is_here, ourselves, socket_of
+from agentclient.journal.storage.jobs import Query
+from agentclient.journal.writer import PATIENCE_S, Journal
 from agentclient.model.snapshot import LeftBy
 from agentclient.model.states import WindowKind
 from agentclient.model.vm import Identity, Process, Vm
@@ -241,17 +242,6 @@ def is_ours(journal: Journal | None, vm: Vm) -> bool:
     found = journal.ask(STANDING, PATIENCE_S)
     left: tuple[Left, ...] = found.left if found is not None else ()
     return match(vm, left) is not None
-
-
-def at_work(row: Row) -> bool:
-    """Return whether somebody may still be at work on a window: its process, or its holder."""
-    writer = Process(row["pid"], row["ticks"])
-    host = rows.from_identity(row["host"])
-    if row["ended_at"] is None and not is_dead(writer, host, row["boot"]):
-        return True
-    if row["holder_pid"] is None:
-        return False
-    return not is_dead(Process(row["holder_pid"], row["holder_ticks"]), host, row["boot"])
 
 
 def _is_mine(row: Row) -> bool:

@@ -12,10 +12,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from agentclient.journal.storage.jobs import Job, JobKind, Query, first_of
 from agentclient.journal.storage.process import ProcessEnded, Server
 from agentclient.journal.storage.state_folder import NoStateFolder, state_folder
 from agentclient.model.text import printable
@@ -33,11 +33,6 @@ HANG_S: Final = 1.5
 RETRY_S: Final = 1.0
 MOST_WAITING: Final = 5_000
 MOST_AT_ONCE: Final = 200
-_READ: Final = "read"
-_WRITE: Final = "write"
-_ASIDE: Final = "aside"
-_LOAD: Final = "load"
-_KEEP: Final = "keep"
 # Neither can be done: the disk does not answer.
 _HANG: Final = "hang"
 
@@ -51,40 +46,6 @@ def default_path() -> Path:
     return state_folder() / "journal.db"
 
 
-@dataclass(frozen=True, slots=True)
-class Query(Generic[T]):
-    """A question to the journal.
-
-    Attributes:
-        statements: what is looked up.
-        parse: what is made of the rows of each statement.
-        missing: the answer where there is no journal yet.
-    """
-
-    statements: Sequence[Statement]
-    parse: Callable[[list[Rows]], T]
-    missing: T
-
-
-@dataclass(slots=True, eq=False)
-class _Job:
-    """Something to be done to the file.
-
-    Attributes:
-        then: returns what is to be written next, from what was found.
-        done: is set when it is done, or has failed for now.
-        ok: it is done.
-        found: the rows of each statement; None where there is no file.
-    """
-
-    what: str
-    statements: Sequence[object] = ()
-    then: Callable[[list[Rows]], Iterable[Statement]] | None = None
-    done: threading.Event = field(default_factory=threading.Event)
-    ok: bool = False
-    found: Any = None
-
-
 class Journal:
     """One process's hand on the journal; thread-safe, and never raises.
 
@@ -94,8 +55,8 @@ class Journal:
 
     def __init__(self, path: Path | None = None) -> None:
         self._news = threading.Condition()
-        self._writes: deque[_Job] = deque()
-        self._reads: deque[_Job] = deque()
+        self._writes: deque[Job] = deque()
+        self._reads: deque[Job] = deque()
         self._retry_at = 0.0
         self._lost = 0
         self._thread: threading.Thread | None = None
@@ -111,14 +72,14 @@ class Journal:
         except NoStateFolder as error:
             self.path = Path("~/.local/state/frostwatch/journal.db")
             self._unusable = str(error)
-            self._trouble(_WRITE, str(error))
+            self._trouble(JobKind.WRITE, str(error))
 
     @property
     def problem(self) -> str | None:
         """Why it is not written, or can't be read, in one sentence; None if all is well."""
         with self._news:
             problems = self._problems
-            return problems.get(_HANG) or problems.get(_WRITE) or problems.get(_READ)
+            return problems.get(_HANG) or problems.get(JobKind.WRITE) or problems.get(JobKind.READ)
 
     def take_notice(self) -> str | None:
         """Return the next sentence that nobody was told yet; None if there is none."""
@@ -143,7 +104,7 @@ class Journal:
             then: returns what is to be written next, from the rows that the statements found; it
                 is called in the journal's thread.
         """
-        self._put(_Job(_WRITE, statements, then))
+        self._put(Job(JobKind.WRITE, statements, then))
 
     def write(self, statements: Sequence[Statement], timeout_s: float = PATIENCE_S) -> bool:
         """Have something written, and wait until it is.
@@ -155,7 +116,7 @@ class Journal:
         Returns:
             Whether it is in the file.
         """
-        return self._asked(_Job(_WRITE, statements), timeout_s).ok
+        return self._asked(Job(JobKind.WRITE, statements), timeout_s).ok
 
     def ask(self, query: Query[T], timeout_s: float = PATIENCE_S) -> T | None:
         """Read something.
@@ -167,7 +128,7 @@ class Journal:
         Returns:
             None if the journal could not tell in time, or can't be read: `problem` says why.
         """
-        job = self._asked(_Job(_READ, query.statements), timeout_s)
+        job = self._asked(Job(JobKind.READ, query.statements), timeout_s)
         if not job.ok:
             return None
         if job.found is None:
@@ -180,22 +141,22 @@ class Journal:
 
     def aside(self, timeout_s: float = PATIENCE_S) -> tuple[str, ...]:
         """Return where earlier files lie that were corrupt; empty if that can't be told."""
-        job = self._asked(_Job(_ASIDE), timeout_s)
+        job = self._asked(Job(JobKind.ASIDE), timeout_s)
         return tuple(job.found) if job.ok else ()
 
     def load(self, name: str, timeout_s: float) -> bytes | None:
         """Return what a small file beside the journal holds; None if that can't be told."""
-        job = self._asked(_Job(_LOAD, (name,)), timeout_s)
+        job = self._asked(Job(JobKind.LOAD, (name,)), timeout_s)
         return job.found if job.ok else None
 
     def keep(self, name: str, body: bytes, timeout_s: float) -> str | None:
         """Have a small file beside the journal hold `body`; return why it does not, if so."""
-        job = self._asked(_Job(_KEEP, (name, body)), timeout_s)
+        job = self._asked(Job(JobKind.KEEP, (name, body)), timeout_s)
         if job.ok:
             return None if job.found is None else str(job.found)
         return self.problem or f"{self._name()} has not answered within {timeout_s:g} s"
 
-    def _asked(self, job: _Job, timeout_s: float) -> _Job:
+    def _asked(self, job: Job, timeout_s: float) -> Job:
         if self._put(job):
             self._wait(job, timeout_s)
         return job
@@ -223,11 +184,11 @@ class Journal:
 
     # -- the queue ------------------------------------------------------------------------
 
-    def _put(self, job: _Job) -> bool:
+    def _put(self, job: Job) -> bool:
         with self._news:
             if self._closing or self._unusable is not None:
                 return False
-            if job.what != _WRITE:
+            if job.what != JobKind.WRITE:
                 if self._hangs:
                     return False
                 self._reads.append(job)
@@ -236,7 +197,7 @@ class Journal:
             else:
                 self._lost += 1
                 text = "its disk does not keep up, and entries are lost"
-                self._trouble(_WRITE, text)
+                self._trouble(JobKind.WRITE, text)
                 return False
             self._news.notify_all()
             return self._started()
@@ -248,15 +209,15 @@ class Journal:
         try:
             thread.start()
         except RuntimeError as error:
-            self._trouble(_WRITE, str(error))
+            self._trouble(JobKind.WRITE, str(error))
             return False
         self._thread = thread
         return True
 
-    def _wait(self, job: _Job, timeout_s: float) -> bool:
-        if job.what == _WRITE:
+    def _wait(self, job: Job, timeout_s: float) -> bool:
+        if job.what == JobKind.WRITE:
             with self._news:
-                troubled = _HANG in self._problems or _WRITE in self._problems
+                troubled = _HANG in self._problems or JobKind.WRITE in self._problems
                 if troubled and not job.done.is_set():
                     timeout_s = 0.0  # it is tried again, but nobody waits for that
         if job.done.wait(timeout_s):
@@ -275,7 +236,11 @@ class Journal:
 
     def _trouble(self, what: str, why: str) -> None:
         """Something can't be done; it is told when that begins."""
-        does = {_WRITE: "is not written: ", _READ: "can't be read: ", _HANG: "does not answer: "}
+        does = {
+            JobKind.WRITE: "is not written: ",
+            JobKind.READ: "can't be read: ",
+            _HANG: "does not answer: ",
+        }
         text = f"{self._name()} {does[what]}{printable(why, 400)}"
         with self._news:
             told = self._problems.get(what)
@@ -288,7 +253,7 @@ class Journal:
             self._hangs = False
             if self._problems.pop(_HANG, None) is not None:
                 self._notices.append(f"{self._name()} answers again")
-            if self._problems.pop(what, None) is not None and what == _WRITE:
+            if self._problems.pop(what, None) is not None and what == JobKind.WRITE:
                 lost, self._lost = self._lost, 0
                 rest = f"; {lost} entries are lost" if lost else ""
                 self._notices.append(f"{self._name()} is written again{rest}")
@@ -305,20 +270,20 @@ class Journal:
         if server is not None:
             server.close(0.0 if self._hangs else 1.0)
 
-    def _next(self) -> list[_Job] | None:
+    def _next(self) -> list[Job] | None:
         """Return what is to be done next, of one kind; None at the end."""
         with self._news:
             while True:
                 now = time.monotonic()
                 if self._writes and now >= self._retry_at:
-                    return _first(self._writes, MOST_AT_ONCE)
+                    return first_of(self._writes, MOST_AT_ONCE)
                 if self._reads:
-                    return _first(self._reads, 1)
+                    return first_of(self._reads, 1)
                 if self._closing:
                     return None
                 self._news.wait(max(0.0, self._retry_at - now) if self._writes else None)
 
-    def _do(self, batch: list[_Job]) -> None:
+    def _do(self, batch: list[Job]) -> None:
         """Have some jobs done, and wake who waits for them."""
         what = batch[0].what
         try:
@@ -342,7 +307,7 @@ class Journal:
         self._well(what)
         self._take(batch, found if status == "done" else None)
 
-    def _answer(self, server: Server, batch: list[_Job]) -> tuple[Any, ...] | None:
+    def _answer(self, server: Server, batch: list[Job]) -> tuple[Any, ...] | None:
         """Wait for the answer for as long as it takes, but let nobody else wait behind a hang."""
         answer = server.heard(HANG_S)
         if answer is not None:
@@ -356,7 +321,7 @@ class Journal:
             self._leave(server)
         return answer
 
-    def _hang(self, batch: list[_Job]) -> None:
+    def _hang(self, batch: list[Job]) -> None:
         with self._news:
             self._hangs = True
             waiting = [*batch, *self._reads, *self._writes]
@@ -372,31 +337,31 @@ class Journal:
             writes = [list(job.statements) for job in self._writes]
             self._writes.clear()
         if writes:
-            server.ask(_WRITE, writes)
+            server.ask(JobKind.WRITE, writes)
             server.push(0.2)
 
-    def _failed(self, batch: list[_Job], why: str) -> None:
+    def _failed(self, batch: list[Job], why: str) -> None:
         """Say why it can't be done now; what is to be written stays to be written."""
         what = batch[0].what
         with self._news:
             self._hangs = False
             self._problems.pop(_HANG, None)
-            if what == _WRITE:
+            if what == JobKind.WRITE:
                 self._retry_at = time.monotonic() + RETRY_S
                 if not self._closing:
                     self._writes.extendleft(reversed(batch))
                 else:
                     batch = [*batch, *self._writes]
                     self._writes.clear()
-        self._trouble(_WRITE if what == _WRITE else _READ, why)
+        self._trouble(JobKind.WRITE if what == JobKind.WRITE else JobKind.READ, why)
         self._began.set()
         for job in batch:
             job.done.set()
 
-    def _take(self, batch: list[_Job], found: Any) -> None:
+    def _take(self, batch: list[Job], found: Any) -> None:
         errors = []
         for number, job in enumerate(batch):
-            if job.what not in (_READ, _WRITE) or found is None:
+            if job.what not in (JobKind.READ, JobKind.WRITE) or found is None:
                 job.ok, job.found = True, found
             else:
                 error, job.found = found[number]
@@ -406,10 +371,10 @@ class Journal:
                 self._follow(job)
             job.done.set()
         for error in errors[:1]:
-            verb = "lacks an entry" if batch[0].what == _WRITE else "can't be read"
+            verb = "lacks an entry" if batch[0].what == JobKind.WRITE else "can't be read"
             self._notice(f"{self._name()} {verb}: {error}")
 
-    def _follow(self, job: _Job) -> None:
+    def _follow(self, job: Job) -> None:
         assert job.then is not None
         try:
             more = list(job.then(job.found or []))
@@ -418,13 +383,9 @@ class Journal:
             return
         if more:
             with self._news:
-                self._writes.appendleft(_Job(_WRITE, more))
+                self._writes.appendleft(Job(JobKind.WRITE, more))
 
     def _end_server(self) -> None:
         server, self._server = self._server, None
         if server is not None:
             server.close(0.0)
-
-
-def _first(jobs: deque[_Job], most: int) -> list[_Job]:
-    return [jobs.popleft() for _ in range(min(most, len(jobs)))]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from agentclient.journal.figures import Figures
-from agentclient.journal.history import Past, WindowRow
+from agentclient.journal.history import Past
 from agentclient.journal.rows import Moment
 from agentclient.journal.storage.tables import MOMENTS
+from agentclient.journal.window_row import WindowRow
 from agentclient.model.errors import FrostwatchError
 from agentclient.model.states import WindowKind, WindowState
 from tests.console.driving import seated

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from agentclient.journal.entry import Entry, begin_freeze
-from agentclient.journal.history import WindowRow, windows
+from agentclient.journal.history import windows
 from agentclient.journal.storage.database import Statement
-from agentclient.journal.writer import Journal, Query
+from agentclient.journal.storage.jobs import Query
+from agentclient.journal.window_row import WindowRow
+from agentclient.journal.writer import Journal
 from agentclient.model.clock import now
 from agentclient.model.events import Event, EventKind
 from agentclient.model.outcome import Outcome

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from agentclient.journal.left import STANDING, close_over
-from agentclient.journal.writer import Journal, Query
+from agentclient.journal.storage.jobs import Query
+from agentclient.journal.writer import Journal
 from agentclient.model.states import WindowState
 from tests.unit.journals import WAIT_S, rows
 

@@ -15,13 +15,14 @@ from pathlib import Path
 import pytest
 
 from agentclient.journal.entry import begin_freeze
-from agentclient.journal.history import Guest, WindowRow, guests, past_of
+from agentclient.journal.history import Guest, guests, past_of
 from agentclient.journal.json_contract import window_object
 from agentclient.journal.left import STANDING, match
 from agentclient.journal.rows import LONGEST_IDENTITY, LONGEST_PATH, from_identity, identity
 from agentclient.journal.storage import store as store_module
 from agentclient.journal.storage.state_folder import state_folder
 from agentclient.journal.storage.tables import STEPS
+from agentclient.journal.window_row import WindowRow
 from agentclient.journal.writer import Journal, default_path
 from agentclient.model.clock import now
 from agentclient.model.events import EventKind

@@ -11,9 +11,9 @@ from typing import Any, cast
 import pytest
 
 from agentclient.fleet.findings import Finding, FindingLevel, finding_object
-from agentclient.journal.history import WindowRow
 from agentclient.journal.json_contract import window_object
 from agentclient.journal.storage.tables import MOMENTS
+from agentclient.journal.window_row import WindowRow
 from agentclient.model.events import Event, EventKind
 from agentclient.model.json_contract import (
     dumps,

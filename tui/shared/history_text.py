@@ -11,7 +11,7 @@ from agentclient.model.text import printable
 
 if TYPE_CHECKING:
     from agentclient.journal.figures import Figures
-    from agentclient.journal.history import WindowRow
+    from agentclient.journal.window_row import WindowRow
 
 _NOW = {
     Phase.PREPARING: "preparing",

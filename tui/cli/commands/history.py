@@ -24,8 +24,9 @@ from tui.shared.history_text import counts, figures_in_words, notes, outcome_wor
 
 if TYPE_CHECKING:
     from agentclient.journal.figures import Figures
-    from agentclient.journal.history import Guest, WindowRow
-    from agentclient.journal.writer import Query
+    from agentclient.journal.history import Guest
+    from agentclient.journal.storage.jobs import Query
+    from agentclient.journal.window_row import WindowRow
 
 T = TypeVar("T")
 

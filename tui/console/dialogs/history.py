@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from concurrent.futures import Future
 from datetime import datetime
 
-from agentclient.journal.history import Past, WindowRow
+from agentclient.journal.history import Past
+from agentclient.journal.window_row import WindowRow
 from agentclient.model.durations import in_words
 from agentclient.model.states import OutcomeKind
 from tui.console.dialogs.base import Dialog
