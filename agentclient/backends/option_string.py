@@ -5,6 +5,8 @@ The same writing is used for `--vm`, so that a path with a comma is given in bot
 
 from __future__ import annotations
 
+import json
+
 # What QEMU reads as "on"; every other word is taken as "off", which is what a doubtful server is.
 _ON = frozenset({"on", "yes", "true", "y"})
 
@@ -80,8 +82,6 @@ def _items(text: str) -> list[str]:
 
 
 def _json_options(text: str) -> dict[str, str]:
-    import json  # noqa: PLC0415 - few command lines have any, and the first screen waits for it
-
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
