@@ -74,9 +74,13 @@ _EXPLAINS_MORE = (
     Cause.VM_GONE,
     Cause.MIGRATED,
 )
+# What a port that closes is taken for until QEMU says that the guest sleeps.
+_MAY_BE_SLEEP = frozenset({Cause.UNKNOWN, Cause.AGENT_GONE})
 # An index of a queue has 16 bits; and between two looks no agent reads so many commands.
 _INDEXES = 1 << 16
 _MOST_READS = 1024
+# A guest that goes to sleep leaves its devices first; QEMU says *suspended* so much later at most.
+_SLEEPS_WITHIN_S = 2.0
 
 
 class PortWatch:
@@ -109,6 +113,7 @@ class PortWatch:
         self._blocked_s = 0.0
         self._ended = False
         self._slept = False
+        self._left_at: float | None = None  # when its port closed or was set up anew
         self._migrating = baseline.run_state is RunState.MIGRATING
         self.view = baseline
         self.seen_at: float | None = now if baseline.port_open is not None else None
@@ -171,9 +176,13 @@ class PortWatch:
         self.changes += changes
         for change in changes:
             self._note(change)
+        if not _CLOSINGS.isdisjoint(changes):
+            self._left_at = now
         if view.port_open is not None:
             self.seen_at = now
             self._open = view.port_open
+        if Change.BLOCKED in changes and view.run_state is RunState.SUSPENDED:
+            self._note_sleep(now)
         if view.port_open and view.run_state is RunState.RUNNING:
             self._slept = False  # awake, and its queues are set up: what falls now is a reset
         if view.reads is not None and self._baseline.reads is not None:
@@ -229,6 +238,12 @@ class PortWatch:
         if moved:
             return [Change.RESTARTED if view.sole_port else Change.HINT]
         return []
+
+    def _note_sleep(self, now: float) -> None:
+        """Take that the guest sleeps: a port that closed just before has closed for that."""
+        just_before = self._left_at is not None and now - self._left_at <= _SLEEPS_WITHIN_S
+        if just_before and self._open is False and self.cause in _MAY_BE_SLEEP:
+            self.cause = Cause.GUEST_SUSPENDED
 
     def on_cause(self, cause: Cause) -> None:
         """Take a cause that no look has shown; a VM that has ended explains more than it."""

@@ -333,3 +333,24 @@ def test_whatever_is_seen_the_watch_agrees_with_itself(
     assert watch.reset is (Change.RESET in watch.changes)
     if watch.ever_closed:
         assert watch.cause is not None
+
+
+def test_a_device_that_is_left_before_the_guest_sleeps_was_left_for_that() -> None:
+    """QEMU says *suspended* a moment after the driver has let go of the port."""
+    watch = watch_from()
+    left = UP._replace(port_open=False, openings=0)
+    assert watch.on_look(1.0, left) == [Change.DEVICE_RESET, Change.CLOSED]
+    assert watch.cause is Cause.UNKNOWN
+    watch.on_look(1.2, left._replace(run_state=RunState.SUSPENDED))
+    assert watch.cause is Cause.GUEST_SUSPENDED
+
+
+@pytest.mark.parametrize("port_open", [False, True])
+def test_a_port_that_closed_long_before_or_is_open_again_was_not_left_for_a_sleep(
+    port_open: bool,
+) -> None:
+    watch = watch_from()
+    watch.on_look(1.0, UP._replace(port_open=False))
+    asleep = UP._replace(port_open=port_open, run_state=RunState.SUSPENDED)
+    watch.on_look(1.5 if port_open else 10.0, asleep)
+    assert watch.cause is (Cause.AGENT_RESTARTED if port_open else Cause.AGENT_GONE)
