@@ -14,10 +14,12 @@ from contextlib import suppress
 from typing import Final
 
 from agentclient.access.agent_session import AgentSession
+from agentclient.access.guest_access import SOCKET, ThawRecipe
 from agentclient.access.stream import Channel, UnixChannel
 from agentclient.freeze.effects import Tell
 from agentclient.freeze.thaw_plan import ThawReport
 from agentclient.holder.client import ArmedChannel, ChannelEnd, HolderClient, NoHolder
+from agentclient.holder.guest_standby import GuestStandby
 from agentclient.journal.rows import Reference
 from agentclient.model.events import EventKind
 from agentclient.model.next_command import thaw_command
@@ -319,3 +321,27 @@ def _ended_channel() -> Channel:
     ours, theirs = socket.socketpair()
     theirs.close()
     return UnixChannel(ours)
+
+
+def stand_by(
+    holder: HolderClient,
+    recipe: ThawRecipe,
+    thaw_s: float,
+    window: Reference | None,
+    tell: Callable[[Tell], None],
+) -> GuestStandby:
+    """Return who has a holder stand by, whichever way that reaches the guest.
+
+    Args:
+        holder: the console's holder.
+        recipe: how the guest is thawed without us.
+        thaw_s: how long the holder's own thaw may take, in seconds.
+        window: where the holder writes what it does; None for nowhere.
+        tell: is told when nobody stands by, and what the holder does once we have left.
+
+    Raises:
+        NoHolder: it can't reach it.
+    """
+    if recipe.means == SOCKET:
+        return Standby(holder, recipe.vm, thaw_s, window, tell)
+    return holder.standby_by(recipe, thaw_s, window, tell)

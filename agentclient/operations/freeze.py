@@ -7,11 +7,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Final, Self
+from typing import Self
 
 from agentclient.access.agent_session import AgentSession
 from agentclient.access.call_session import NotSent
-from agentclient.access.guest_access import CHANNEL_WAIT_S, SOCKET
+from agentclient.access.guest_access import CHANNEL_WAIT_S
 from agentclient.freeze.effects import Tell
 from agentclient.freeze.freeze_plan import FreezePlan
 from agentclient.freeze.port_watch import PortWatch
@@ -19,10 +19,9 @@ from agentclient.freeze.procedure import FreezeProcedure
 from agentclient.freeze.thaw_machine import WATCH_S, ThawMachine
 from agentclient.freeze.thaw_plan import ThawPlan, ThawReport
 from agentclient.freeze.verdict import refused
-from agentclient.freeze.window import WINDOWS_S
-from agentclient.holder.client import HolderClient, NoHolder
+from agentclient.holder.client import NoHolder
 from agentclient.holder.guest_standby import ChannelEnd, GuestStandby
-from agentclient.holder.standby import Standby
+from agentclient.holder.standby import stand_by
 from agentclient.journal.rows import Reference
 from agentclient.model.errors import BadInput
 from agentclient.model.events import Ended, EventKind
@@ -47,12 +46,8 @@ from agentclient.operations.operation import WITHDRAWN, Operation
 from agentclient.operations.ownership import held_by
 from agentclient.operations.preflight import Preflight, Prepared
 from agentclient.operations.refusals import cancelled, held_elsewhere, no_holder, no_long_hold
-from agentclient.operations.thaw import ThawOperation
+from agentclient.operations.thaw import thaw_where_it_went
 from agentclient.protocol.qga_commands import FREEZE, FREEZE_LIST
-
-# A migration's target may take a moment until it is listed, and its monitor answers.
-TARGET_S: Final = 5.0
-TARGET_AGAIN_S: Final = 0.25
 
 
 class FreezeOperation(Operation[Outcome]):
@@ -175,9 +170,10 @@ class FreezeOperation(Operation[Outcome]):
             prepared = self._prepare()
             if isinstance(prepared, Outcome):
                 return self._told(prepared)
-            if self._too_long(prepared):
+            too_long = no_long_hold(self._request, prepared.coverage)
+            if too_long is not None:
                 prepared.session.close()
-                return self._told(no_long_hold(self._request.schedule.hold_s))
+                return self._told(too_long)
             return self._guarded(prepared)
         finally:
             self._access.channel_lock.release()
@@ -187,12 +183,6 @@ class FreezeOperation(Operation[Outcome]):
         self._reporter.tell(Tell(EventKind.PREPARING, Level.INFO, text))
         self._reporter.progress(Progress(self.kind, Phase.PREPARING, "the agent", self.began_at))
 
-    def _too_long(self, prepared: Prepared) -> bool:
-        """Whether the guest can't be held for so long, and nobody has said that it shall be."""
-        windows = prepared.coverage is not None and prepared.coverage.windows
-        long = self._request.schedule.hold_s > WINDOWS_S
-        return windows and long and not self._request.long_hold
-
     def _guarded(self, prepared: Prepared) -> Outcome:
         """Freeze, with somebody who thaws if we die in the middle of it (P4)."""
         session, schedule = prepared.session, self._schedule
@@ -200,7 +190,13 @@ class FreezeOperation(Operation[Outcome]):
         window = self._armed(session)
         assert self.context.holder is not None, "nothing is frozen without somebody who stands by"
         try:
-            standby = self._standby(self.context.holder, window)
+            standby = stand_by(
+                self.context.holder,
+                self._access.thaw_recipe(),
+                schedule.thaw_timeout_s,
+                window,
+                self._reporter.tell,
+            )
         except NoHolder as error:
             session.close()
             return self._told(no_holder(error))
@@ -229,18 +225,6 @@ class FreezeOperation(Operation[Outcome]):
         if self._access.capabilities.ordered:
             return schedule
         return replace(schedule, first_timeout_s=schedule.total_s, probes=0)
-
-    def _standby(self, holder: HolderClient, window: Reference | None) -> GuestStandby:
-        """Return who has a holder stand by, whichever way that reaches the guest.
-
-        Raises:
-            NoHolder: it can't reach it.
-        """
-        recipe, tell = self._access.thaw_recipe(), self._reporter.tell
-        timeout_s = self._request.schedule.thaw_timeout_s
-        if recipe.means == SOCKET:
-            return Standby(holder, recipe.vm, timeout_s, window, tell)
-        return holder.standby_by(recipe, timeout_s, window, tell)
 
     def _armed(self, session: AgentSession) -> Reference | None:
         """Have it written down that the freeze is about to be sent; tell if it is not."""
@@ -360,31 +344,9 @@ class FreezeOperation(Operation[Outcome]):
 
     def _follow(self, driver: Driver, procedure: FreezeProcedure) -> None:
         """It has left its process: thaw it where it runs now, if that is on this host."""
-        target = self._access.successor(self._uuid)
-        until = time.monotonic() + TARGET_S
         migrated = procedure.freeze.watch.cause is Cause.MIGRATED
-        while target is None and migrated and time.monotonic() < until:
-            time.sleep(TARGET_AGAIN_S)
-            target = self._access.successor(self._uuid)
-        report = None
-        if target is not None:
-            self._reporter.tell(Tell(EventKind.NOTE, Level.WARNING, f"{target.where}: thawing"))
-            thaw = ThawOperation(
-                self.context.at(target),
-                ours=True,
-                timeout_s=self._request.schedule.thaw_timeout_s,
-                told_as=EventKind.NOTE,
-            ).run()
-            report = ThawReport(
-                before=None,
-                count=thaw.thawed,
-                error=None,
-                settled=thaw.ok,
-                reason=f"it has migrated: {target.where}; {thaw.reason}",
-                next=thaw_command(target.vm, foreign=True),
-                stuck=None if thaw.ok else thaw.stuck or Stuck.MIGRATED,
-                sent=True,
-            )
+        timeout_s = self._request.schedule.thaw_timeout_s
+        report = thaw_where_it_went(self.context, self._uuid, timeout_s, awaited=migrated)
         driver.perform(procedure.on_target_searched(time.monotonic(), report))
 
     def _await_holder(

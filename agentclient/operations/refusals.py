@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from agentclient.access.guest_access import GuestAccess
+from agentclient.freeze.coverage import Coverage
 from agentclient.freeze.port_watch import RELEASED_BY
 from agentclient.freeze.verdict import refused
 from agentclient.freeze.window import WINDOWS_S
@@ -10,6 +11,7 @@ from agentclient.holder.client import NoHolder
 from agentclient.model.durations import in_words
 from agentclient.model.next_step import step_while_held
 from agentclient.model.outcome import Outcome
+from agentclient.model.request import FreezeRequest
 from agentclient.model.snapshot import HeldBy, MonitorView
 from agentclient.model.states import Refusal, RunState
 from agentclient.model.vm import Vm
@@ -80,8 +82,17 @@ def cancelled() -> Outcome:
     return refused(Refusal.CANCELLED, CANCELLED)
 
 
-def no_long_hold(hold_s: float) -> Outcome:
-    """Return the refusal of a hold that the guest would end by itself (Windows), in seconds."""
+def no_long_hold(request: FreezeRequest, coverage: Coverage | None) -> Outcome | None:
+    """Return the refusal of a hold that the guest would end by itself (Windows); None if it is not.
+
+    Args:
+        request: what is asked for; a person may have decided to hold it all the same.
+        coverage: what is known of the guest; None if nothing.
+    """
+    hold_s = request.schedule.hold_s
+    windows = coverage is not None and coverage.windows
+    if not windows or hold_s <= WINDOWS_S or request.long_hold:
+        return None
     reason = (
         f"it is a Windows guest: its shadow copy lets writes go after {WINDOWS_S:g} s, so that a "
         f"hold of {in_words(hold_s)} would end broken; the freeze was not sent"

@@ -30,6 +30,9 @@ from agentclient.operations.ownership import held_by, may_thaw
 from agentclient.operations.refusals import GONE
 
 _LOOK_AGAIN_S: Final = 0.25
+# A migration's target may take a moment until it is listed, and its monitor answers.
+TARGET_S: Final = 5.0
+TARGET_AGAIN_S: Final = 0.25
 
 
 class ThawOperation(Operation[ThawOutcome]):
@@ -263,3 +266,41 @@ class ThawOperation(Operation[ThawOutcome]):
 
     def _elapsed(self) -> str:
         return in_words(time.monotonic() - self.began_at)
+
+
+def thaw_where_it_went(
+    context: OperationContext, uuid: str | None, timeout_s: float, *, awaited: bool
+) -> ThawReport | None:
+    """Thaw a guest where it runs now; blocking.
+
+    Args:
+        context: what its freeze works with.
+        uuid: the VM's UUID; None if that isn't known: then it is not found.
+        timeout_s: how long the thaw is waited for, in seconds.
+        awaited: it is known to have migrated: it is looked for again, for a while.
+
+    Returns:
+        What the thaw came to; None if it is not seen on this host.
+    """
+    target = context.access.successor(uuid)
+    until = time.monotonic() + TARGET_S
+    while target is None and awaited and time.monotonic() < until:
+        time.sleep(TARGET_AGAIN_S)
+        target = context.access.successor(uuid)
+    if target is None:
+        return None
+    note = Tell(EventKind.NOTE, Level.WARNING, f"{target.where}: thawing")
+    context.reporter.tell(note)
+    thaw = ThawOperation(
+        context.at(target), ours=True, timeout_s=timeout_s, told_as=EventKind.NOTE
+    ).run()
+    return ThawReport(
+        before=None,
+        count=thaw.thawed,
+        error=None,
+        settled=thaw.ok,
+        reason=f"it has migrated: {target.where}; {thaw.reason}",
+        next=thaw_command(target.vm, foreign=True),
+        stuck=None if thaw.ok else thaw.stuck or Stuck.MIGRATED,
+        sent=True,
+    )

@@ -17,7 +17,7 @@ from agentclient.model.request import Instruction
 from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import Cause, FreezeState, OutcomeKind, Phase, RunState, Stuck
 from agentclient.model.vm import AgentChannel, Process, Vm, VmId
-from agentclient.operations import freeze
+from agentclient.operations import thaw
 from agentclient.operations.context import OperationContext
 from agentclient.protocol.qga_commands import FREEZE, THAW
 from tests.unit.freeze_stage import Stage
@@ -266,7 +266,7 @@ class Migrations:
         self.stage = stage
         stage.host.monitor.uuid = "ab-cd"
         monkeypatch.setattr(stage.access, "successor", self._find)
-        monkeypatch.setattr(freeze, "ThawOperation", self._thaw)
+        monkeypatch.setattr(thaw, "ThawOperation", self._thaw)
 
     def migrate(self) -> None:
         self.stage.host.unseen = MonitorView(RunState.MIGRATED)

@@ -1,0 +1,57 @@
+"""The shape of the code itself: files of one idea, hardly an exception, and every file told of."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PRODUCT = sorted(path for name in ("agentclient", "tui") for path in (ROOT / name).rglob("*.py"))
+EVERYTHING = [*PRODUCT, *sorted((ROOT / "tests").rglob("*.py"))]
+LONGEST = 400
+MOST_LATE_IMPORTS = 5  # of what the first screen would wait for
+MOST_UNTYPED = 1
+
+
+def named(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def places(pattern: str, files: list[Path]) -> list[str]:
+    """Where a comment of that kind stands."""
+    return [
+        f"{named(path)}:{number}"
+        for path in files
+        for number, line in enumerate(path.read_text().splitlines(), start=1)
+        if re.search(pattern, line)
+    ]
+
+
+def test_a_file_that_is_long_says_why_at_its_top() -> None:
+    unexplained = []
+    for path in PRODUCT:
+        text = path.read_text()
+        if len(text.splitlines()) > LONGEST:
+            told = ast.get_docstring(ast.parse(text)) or ""
+            if "Longer than others" not in told:
+                unexplained.append(named(path))
+    assert unexplained == []
+
+
+def test_modules_are_imported_late_in_few_places() -> None:
+    late = places(r"# noqa: .*PLC0415", PRODUCT)
+    assert len(late) <= MOST_LATE_IMPORTS, late
+
+
+def test_hardly_anything_is_excused_from_types() -> None:
+    product = places(r"#\s*type: ignore", PRODUCT)
+    assert len(product) <= MOST_UNTYPED, product
+
+
+def test_each_file_of_the_core_is_told_of() -> None:
+    told = (ROOT / "docs" / "architecture.md").read_text()
+    names = {name.rpartition("/")[2] for name in re.findall(r"`([\w/]+)(?:\.py)?/?`", told)}
+    rooms = [path for path in PRODUCT if path.parent.parent == ROOT / "agentclient"]
+    untold = [named(path) for path in rooms if path.stem != "__init__" and path.stem not in names]
+    assert untold == []
