@@ -46,7 +46,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HolderServices:
-    """What a armed needs of its holder.
+    """What an armed guest needs of its holder.
 
     Attributes:
         selector: where sockets are registered, with the method to call as data.

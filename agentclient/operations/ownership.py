@@ -16,6 +16,6 @@ def held_by(context: OperationContext) -> HeldBy | None:
     return held_now(context.journal, context.vm)
 
 
-def may_thaw(context: OperationContext) -> bool:
-    """Return whether what may be frozen there is what we, or a dead frostwatch, could not thaw."""
+def is_provably_ours(context: OperationContext) -> bool:
+    """Return whether what may be frozen there is ours, or was left by a frostwatch that died."""
     return context.state.left_frozen or is_ours(context.journal, context.vm)

@@ -26,7 +26,7 @@ from agentclient.model.text import printable
 from agentclient.operations.context import OperationContext
 from agentclient.operations.driver import Driver
 from agentclient.operations.operation import WITHDRAWN, Operation
-from agentclient.operations.ownership import held_by, may_thaw
+from agentclient.operations.ownership import held_by, is_provably_ours
 from agentclient.operations.refusals import GONE
 
 _LOOK_AGAIN_S: Final = 0.25
@@ -104,7 +104,7 @@ class ThawOperation(Operation[ThawOutcome]):
         """Thaw, or say why not."""
         if self._look_up:
             held = held_by(self.context)
-            self._ours = may_thaw(self.context)
+            self._ours = is_provably_ours(self.context)
             if held is not None and not held.is_waited_for(os.getpid()):
                 return self._held_elsewhere(held)
         if self._is_another():

@@ -345,7 +345,7 @@ def frozen_vm(monkeypatch: pytest.MonkeyPatch) -> FrozenVm:
     def nobody(_: Path) -> Peer | None:
         return None
 
-    monkeypatch.setattr(rescue_module, "may_thaw", lambda _: vm.ours)
+    monkeypatch.setattr(rescue_module, "is_provably_ours", lambda _: vm.ours)
     monkeypatch.setattr(monitor_rungs_module, "sit_down", sit_down)
     monkeypatch.setattr(local_access_module, "is_gone", vm.process_has_gone)
     monkeypatch.setattr(monitor_module, "is_gone", vm.process_has_gone)

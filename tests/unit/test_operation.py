@@ -35,7 +35,7 @@ from agentclient.operations.descriptors import TooFewDescriptors
 from agentclient.operations.freeze import FreezeOperation
 from agentclient.operations.manager import Operations
 from agentclient.operations.operation import MORE_DESCRIPTORS, MORE_THREADS
-from agentclient.operations.ownership import held_by, may_thaw
+from agentclient.operations.ownership import held_by, is_provably_ours
 from agentclient.operations.reporter import FleetReporter
 from agentclient.operations.rescue.operation import RescueOperation
 from agentclient.operations.thaw import ThawOperation
@@ -111,13 +111,13 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
 )
 def test_what_we_could_not_thaw_is_ours(stage: Stage, last: Outcome | None, ours: bool) -> None:
     stage.knows(last=last)
-    assert may_thaw(stage.context()) is ours
+    assert is_provably_ours(stage.context()) is ours
 
 
 def test_what_the_journal_proves_a_dead_frostwatch_to_have_left_is_ours(stage: Stage) -> None:
-    assert not may_thaw(stage.context())
+    assert not is_provably_ours(stage.context())
     stage.journal(ours=True)
-    assert may_thaw(stage.context())
+    assert is_provably_ours(stage.context())
 
 
 def test_a_guest_in_the_hands_of_another_frostwatch_is_not_frozen(stage: Stage) -> None:
@@ -281,7 +281,7 @@ def test_a_freeze_that_a_bug_has_ended_may_stand_and_a_person_is_told(stage: Sta
     assert "NEXT: " in stage.events[0].text
     assert stage.events[0].level is Level.ERROR
     stage.knows(last=outcome)
-    assert may_thaw(stage.context()), "what may stand there is ours"
+    assert is_provably_ours(stage.context()), "what may stand there is ours"
 
 
 def test_a_thaw_that_a_bug_has_ended_is_told_with_the_command(stage: Stage) -> None:

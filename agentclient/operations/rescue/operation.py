@@ -15,7 +15,7 @@ from agentclient.model.snapshot import MonitorView, Progress, VmState
 from agentclient.model.states import Level, OperationKind
 from agentclient.operations.context import OperationContext
 from agentclient.operations.operation import WITHDRAWN, Operation
-from agentclient.operations.ownership import may_thaw
+from agentclient.operations.ownership import is_provably_ours
 from agentclient.operations.refusals import GONE
 from agentclient.operations.rescue.agent_rungs import connect, thaw, wait
 from agentclient.operations.rescue.ladder import Known, Offer, describe, ladder, title
@@ -139,7 +139,7 @@ class RescueOperation(Operation[RescueOutcome]):
         return RungContext(
             self.context,
             self.step,
-            ours=may_thaw(self.context),
+            ours=is_provably_ours(self.context),
             times=self._times,
             beside=self._beside is not None,
         )
