@@ -1,8 +1,8 @@
-"""Everything about guests, agents, freezes and hypervisors: blocking, typed, thread-safe.
+"""The library that freezes and thaws guests through their agents: blocking, typed, thread-safe.
 
-Usable alone from a script or a REPL (docs/library.md); it knows nothing of the console (`tui`).
-The names below are the public ones. Each is imported when it is first used (PEP 562), so that
-`import agentclient` costs nothing, also for the holder, which is one small module of this package.
+It is used from the console, a script or a REPL (docs/library.md), and never imports `tui`.
+`__all__` lists the public names. Each is imported when it is first used (PEP 562), so that
+`import agentclient` is cheap, also for the holder, which uses only a few modules of this package.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""The composition root and the public API: one object with all VMs, and all that is done to them.
+"""The composition root and the public API: one object that finds VMs, and freezes and thaws them.
 
     with Engine() as engine:
         vm = engine.find_one("db")
@@ -6,8 +6,8 @@
             make_the_copy()
         print(window.wait().certified)
 
-It changes nothing of the process: no signal, no limit, no setting of the interpreter. What takes
-long to import is imported by whoever needs it first, all of it in here (`_late`).
+An engine changes no signal handler, no resource limit and no interpreter setting of its process.
+Modules that are slow to import are imported at their first use, here by `_late`.
 """
 
 from __future__ import annotations
@@ -56,40 +56,40 @@ VISIT_EACH_S: Final = 0.5
 
 
 class Engine:
-    """All VMs that can be seen from here, and the freezes, thaws and rescues of this process.
+    """All VMs that this host can reach, and the freezes, thaws and rescues of this process.
 
-    It is a context manager; thread-safe. Nothing is looked at before `look`, `find`, `visit` or
+    A context manager; thread-safe. No VM is listed or visited before `look`, `find`, `visit` or
     `watch` is called.
 
     Args:
-        vms: VMs that are named by their sockets, each as ``--vm`` takes it:
+        vms: VMs given by their sockets, each in the syntax of ``--vm``:
             ``name=N,agent=PATH,monitor=PATH[,monitor-ours=on][,transport=isa-serial]``.
-        named_only: no others are looked for.
-        drill: so many simulated guests, instead of real ones.
-        drill_speed: how many times faster than the clock their own time runs.
-        settings: what is set, such as `agentclient.load_settings` reads it; None for nothing.
-            What follows is stronger than it; None leaves it as it is.
-        read_only: nothing is sent to a guest.
-        agent_interval_s: seconds between two questions to each agent while it is watched.
+        named_only: list these VMs alone.
+        drill: use this number of simulated guests instead of real ones.
+        drill_speed: how many times faster than real time the simulated guests run.
+        settings: the settings, as `agentclient.load_settings` returns them; None for none.
+            The arguments below override them, unless they are None.
+        read_only: send no freeze, thaw or rescue to any guest.
+        agent_interval_s: seconds between two questions to each agent while VMs are watched.
         port_interval_s: seconds between two looks at each monitor; never longer than that.
-        freezes_at_once: further freezes wait for their turn, before anything is sent.
-        journal: the journal's file. A drill's guests have none.
+        freezes_at_once: how many freezes run at once; further ones wait before anything is sent.
+        journal: the journal's file. A drill has none.
 
     Raises:
-        BadInput: a VM or a drill that is named can't be understood.
-        FrostwatchError: a drill can't be started.
+        BadInput: a VM's or the drill's argument is invalid.
+        FrostwatchError: the drill can't be started.
 
     Attributes:
         fleet: what is known of all VMs now.
-        accesses: how they are reached.
-        sources: where they come from.
-        watcher: visits them.
-        journal: where freezes and thaws are written down; None in a drill.
-        explicit: the VMs that were named; None if there were none.
-        drill: who serves the simulated guests; None outside of a drill.
-        settings: what is set; None if nothing is.
-        general: what that is for frostwatch as a whole.
-        read_only: nothing is sent to any guest.
+        accesses: gives access to each VM.
+        sources: the backends that list VMs.
+        watcher: keeps the fleet up to date.
+        journal: records freezes and thaws; None in a drill.
+        explicit: the backend of the VMs in `vms`; None if there are none.
+        drill: the servers of the simulated guests; None outside of a drill.
+        settings: the settings; None if nothing is set.
+        general: the settings that are not of single VMs.
+        read_only: no freeze, thaw or rescue is sent to any guest.
     """
 
     journal: Journal | None
@@ -126,7 +126,7 @@ class Engine:
             configure = _late("config.settings").Policies(self.settings).apply
         self.explicit = _explicit(tuple(vms))
         self.drill = _drill(drill, drill_speed) if drill is not None else None
-        # A drill's guests are others each time: what was done to them is not to be remembered.
+        # Each drill has new guests, so there is nothing to record for later.
         self.journal = None if self.drill is not None else Journal(self.general.journal)
         backends = _backends(self.explicit, self.drill, named_only=named_only)
         self.sources = backends.listed
@@ -162,13 +162,13 @@ class Engine:
     # -- what is there ---------------------------------------------------------------------
 
     def look(self, *, together: bool = False) -> tuple[str, ...]:
-        """Find the VMs, and return a sentence for each source that could not look.
+        """List the VMs of all sources, and return a sentence for each source that failed.
 
         Args:
             together: don't wait for a source that is much slower than another one.
 
         Raises:
-            BadInput: a VM that was named by its sockets can't be reached from here.
+            BadInput: a VM of the argument `vms` can't be reached from here.
         """
         if self.explicit is not None:
             self.explicit.check_sockets()
@@ -176,15 +176,15 @@ class Engine:
 
     @property
     def hanging(self) -> tuple[str, ...]:
-        """A sentence for each source that hangs."""
+        """One sentence for each source that hangs."""
         return tuple(f"{note.subject}: {note.text}" for note in self.watcher.hanging)
 
     def visit(self) -> None:
-        """Visit every VM once, with its agent; those that don't answer cost a little each."""
+        """Visit every VM once, with its agent; a round is limited to 8 s plus 0.5 s for each VM."""
         self.watcher.visit_all(VISIT_S + VISIT_EACH_S * len(self.fleet.states()))
 
     def watch(self) -> None:
-        """Begin to visit all VMs on schedule, in threads, until `close`."""
+        """Begin to list and visit all VMs on schedule, in threads, until `close`."""
         self.watcher.start()
 
     def states(self) -> tuple[VmState, ...]:
@@ -192,11 +192,11 @@ class Engine:
         return tuple(self.fleet.states())
 
     def find(self, names: Iterable[str]) -> tuple[Vm, ...]:
-        """Look at all sources, and return the VMs that `names` mean, each once.
+        """List the VMs of all sources, and return those that `names` mean, each once.
 
         Raises:
-            BadInput: one of them is unknown, ambiguous, or can't be reached from here; why a
-                source could not look is part of the sentence.
+            BadInput: a name is unknown or ambiguous, or its VM can't be reached from here; the
+                text includes the errors of sources.
         """
         problems = (*self.look(), *self.hanging)
         try:
@@ -208,10 +208,10 @@ class Engine:
         return tuple(found.values())
 
     def find_one(self, name: str) -> Vm:
-        """Look at all sources, and return the VM that `name` means.
+        """List the VMs of all sources, and return the one that `name` means.
 
         Raises:
-            BadInput: it is unknown, ambiguous, or can't be reached from here.
+            BadInput: the name is unknown or ambiguous, or its VM can't be reached from here.
         """
         (vm,) = self.find((name,))
         return vm
@@ -219,7 +219,7 @@ class Engine:
     # -- what is done to them --------------------------------------------------------------
 
     def prepare(self) -> Operations:
-        """Import what the first operation would have to wait for; in any thread."""
+        """Import what operations need, so that the first one starts at once; thread-safe."""
         with self._making:
             if self._operations is None:
                 self._operations = _late("operations.manager").Operations(
@@ -237,8 +237,8 @@ class Engine:
         """Begin a bounded freeze, and return at once (`Operations.freeze`).
 
         Args:
-            vm: the VM, as it was when somebody decided it.
-            request: what is asked for; None for everything, with the default schedule.
+            vm: the VM, as it was when the user decided to freeze it.
+            request: what to freeze, and when; None for all file systems, with the VM's schedule.
             on_event: is called from the operation's thread with each event.
         """
         if request is None:
@@ -254,18 +254,18 @@ class Engine:
         on_event: OnEvent = lambda _: None,
         on_group: Callable[[GroupOutcome], None] = lambda _: None,
     ) -> GroupFreeze[FreezeOperation]:
-        """Begin to freeze VMs together: all of them within a time, or none; return at once.
+        """Begin to freeze several VMs, all of them within a time or none; return at once.
 
         Args:
-            vms: the members.
-            request: what is asked for; its hold counts from the last acknowledgement.
+            vms: the VMs.
+            request: what to freeze, and when; the hold counts from the last acknowledgement.
             within_s: how long it may take until all are frozen, in seconds.
-            on_event: is called with each member's events.
+            on_event: is called with each VM's events.
             on_group: is called when all are frozen, and when all are thawed again.
 
         Raises:
-            BadInput: that and the hold are longer than a window may be held.
-            FrostwatchError: there is no thread for it; nothing was begun.
+            BadInput: `within_s` plus the hold is longer than a window may be held.
+            FrostwatchError: no thread can be started; nothing was begun.
         """
         group: GroupFreeze[FreezeOperation] = _late("operations.group").GroupFreeze(
             self.prepare(),
@@ -293,45 +293,45 @@ class Engine:
         times: RescueTimes | None = None,
         on_event: OnEvent | None = None,
     ) -> RescueOperation:
-        """Take one rung of the rescue ladder, and return at once (`Operations.rescue`)."""
+        """Begin one rung of the rescue ladder, and return at once (`Operations.rescue`)."""
         operations = self.prepare()
         return operations.rescue(vm, step, person=person, times=times, on_event=on_event)
 
     def ladder(
         self, vm: Vm, *, serial: str | None = None, tried: frozenset[Rung] = frozenset()
     ) -> Future[tuple[Offer, ...]]:
-        """Look which rungs of the rescue ladder make sense; returns at once."""
+        """Begin to check which rungs of the rescue ladder apply now; returns at once."""
         return self.prepare().ladder(vm, serial=serial, tried=tried)
 
     def history(self, vm: Vm, limit: int = 50) -> Future[Past | None]:
-        """Look what the journal knows of a VM's freezes and thaws; returns at once."""
+        """Begin to read a VM's newest `limit` windows from the journal; returns at once."""
         return self.prepare().history(vm, limit)
 
     def active(self) -> Sequence[AnyOperation]:
-        """Return what is in flight, oldest first."""
+        """Return the operations in flight, oldest first."""
         return self._operations.active() if self._operations is not None else ()
 
     def on(self, vm_id: VmId) -> AnyOperation | None:
-        """Return what is in flight on a VM."""
+        """Return the operation in flight on a VM; None if there is none."""
         return self._operations.on(vm_id) if self._operations is not None else None
 
     # -- the end ---------------------------------------------------------------------------
 
     def cancel_all(self) -> None:
-        """Stop waiting everywhere, and thaw as soon as the agents answer."""
+        """Cancel all operations: each thaws its guest as soon as the agent answers."""
         if self._operations is not None:
             self._operations.cancel_all()
 
     def stop(self, timeout_s: float) -> bool:
-        """Cancel everything, wait so many seconds, and leave the rest to the holder.
+        """Cancel all operations, wait `timeout_s` seconds, and leave the rest to the holder.
 
         Returns:
-            True if nothing was left.
+            True if every operation has ended.
         """
         return self._operations is None or self._operations.stop(timeout_s)
 
     def close(self) -> None:
-        """Cancel what still runs, wait a moment, and end every visit; again, it does nothing."""
+        """Cancel all operations, wait 2 s at most, and end all visits; may be called twice."""
         self.stop(CLOSING_S)
         self.watcher.stop()
         self.accesses.close()
@@ -342,12 +342,12 @@ class Engine:
 
 
 def _late(module: str) -> Any:
-    """Import one of our modules when it is first needed: the one place for that."""
+    """Import a module of this package at its first use."""
     return import_module(f"agentclient.{module}")
 
 
 def _configured(settings: Settings | None, **given: object) -> Settings | None:
-    """Return settings with what is given beside them; None if nothing is set at all."""
+    """Return the settings with `given` as overrides; None if nothing is set at all."""
     if settings is None:
         if all(value is None for value in given.values()):
             return None
@@ -369,7 +369,7 @@ def _explicit(specs: tuple[str, ...]) -> ExplicitBackend | None:
 
 
 def _drill(count: int, speed: float) -> Drill:
-    """Start a drill of so many guests."""
+    """Start a drill of `count` guests."""
     guests = _late("backends.drill.plan").plan(count)
     drill: Drill = _late("backends.drill.processes").Drill(guests, speed=speed)
     drill.start()
@@ -379,7 +379,7 @@ def _drill(count: int, speed: float) -> Drill:
 def _backends(
     explicit: ExplicitBackend | None, drill: Drill | None, *, named_only: bool
 ) -> Backends:
-    """Return where VMs come from; in a drill no real one is listed or touched."""
+    """Return the backends; in a drill, only the drill's, so that no real VM is touched."""
     if drill is not None:
         return Backends([_late("backends.drill.backend").DrillBackend(drill)])
     qemu = _late("backends.qemu.backend").QemuBackend()
@@ -389,9 +389,10 @@ def _backends(
 
 
 def _check_agent(vm: Vm) -> None:
-    """Make sure that a VM's agent can be reached, as far as its socket tells from outside.
+    """Check a VM's agent socket without connecting. A VM without a monitor has less evidence.
 
-    Its monitor isn't needed: a VM without one works, with less evidence.
+    Raises:
+        BadInput: the socket can't be used.
     """
     problem = check_socket(vm.agent.path) if vm.agent is not None else None
     if problem is not None:

@@ -1,12 +1,11 @@
-"""Since when a guest is in its freeze state, as far as earlier runs have seen it.
+"""The age of each guest's freeze state, as far as earlier runs have seen it.
 
-A command that runs once a minute for a monitoring system sees each guest for the first time, each
-time. So what was seen is kept in a small file, and the next run takes the age from there. A state
-that ended and came back between two runs is told from one that lasted by the journal alone, which
-knows what any frostwatch has frozen or thawed meanwhile.
+A command that a monitoring system runs once a minute starts without any history. So each run stores
+the states in a small file, from which the next run takes their ages. Only the journal can tell that
+a state ended and came back between two runs, as it records every freeze and thaw by frostwatch.
 
-Losing the file costs ages and nothing else: whatever is wrong with it, it is begun anew. It lies
-beside the journal, and the journal's process reads and writes it, since its disk may hang as well.
+If the file is lost or can't be parsed, only ages are lost: it is written anew. It lies beside the
+journal, and the journal's process reads and writes it, since that disk may hang as well.
 """
 
 from __future__ import annotations
@@ -32,15 +31,15 @@ PATIENCE_S: Final = 2.0
 
 
 def remember(fleet: Fleet, journal: Journal, now: datetime) -> str | None:
-    """Give each VM's freeze state the age that earlier runs know, and keep what is seen now.
+    """Set each VM's freeze state's `since` from earlier runs, and store the states of this run.
 
     Args:
-        fleet: just visited; its states' `since` is moved back where that is known.
-        journal: its process keeps the file beside it.
+        fleet: the fleet, just visited; `since` is set to an earlier time where one is stored.
+        journal: its process reads and writes the file beside it.
         now: the wall clock.
 
     Returns:
-        Why nothing could be kept, in one clause; None if it was.
+        Why the states could not be stored, in one clause; None if they were.
     """
     entries = _read(journal)
     changes = journal.ask(CHANGES, PATIENCE_S) or {}
@@ -49,7 +48,7 @@ def remember(fleet: Fleet, journal: Journal, now: datetime) -> str | None:
         since = _since(entry, state) if entry is not None else None
         changed = changes.get(str(state.id))
         if since is not None and changed is not None and since < changed:
-            since = None  # that was another time
+            since = None  # the state ended in between
         if since is not None and state.freeze.since is not None and since < state.freeze.since:
             older = state.freeze._replace(since=since)
             fleet.update(state.id, partial(_with_freeze, freeze=older))
@@ -68,7 +67,7 @@ def _changes(found: list[Rows]) -> Mapping[str, datetime]:
     return changes
 
 
-# When a frostwatch has last frozen or thawed each VM.
+# The time of the last freeze or thaw of each VM by any frostwatch.
 CHANGES: Final[Query[Mapping[str, datetime]]] = Query(
     [
         (
@@ -100,7 +99,7 @@ def _process(state: VmState) -> list[int] | None:
 
 
 def _since(entry: Mapping[str, object], state: VmState) -> datetime | None:
-    """Return since when the VM is in its state, if the entry speaks of the same VM and state."""
+    """Return an entry's `since`, if the entry is of the same VM and state; else None."""
     here = _entry(state, datetime.min)
     if any(entry.get(key) != here[key] for key in ("process", "instance", "state", "foreign")):
         return None

@@ -1,8 +1,7 @@
-"""Makes the calls of visits that can't be taken in steps: in threads, a few for each backend.
+"""Runs the blocking calls of visits in threads, with a bound on the threads of each backend.
 
-Who waits for a call may wait for ever: its visit ends all the same when its time is over, and the
-thread counts until it comes back. So a backend that hangs gets no more threads than it has, and
-takes none from another one.
+A call may never return: its visit ends at the timeout all the same, but its thread counts until it
+returns. So a backend that hangs uses no more threads than its bound, and none of another backend.
 """
 
 from __future__ import annotations
@@ -20,11 +19,11 @@ MOST_AT_ONCE: Final = 16
 
 @dataclass(slots=True, eq=False)
 class _Call:
-    """A call that was asked for.
+    """A call that was requested.
 
     Attributes:
-        until: when its time is over; infinite before it is made.
-        over: its end was told.
+        until: when it times out, by the monotonic clock; infinite before it is made.
+        over: `done` or `failed` was called.
     """
 
     backend: str
@@ -37,7 +36,7 @@ class _Call:
 
 
 class Calls:
-    """Calls of several backends. Everything but what is called belongs to one thread.
+    """The blocking calls of all backends. One thread alone uses this object.
 
     Args:
         wake: ends that thread's wait; is called from any thread.
@@ -52,12 +51,12 @@ class Calls:
 
     @property
     def in_flight(self) -> int:
-        """The number of calls that were asked for and whose end was not told."""
+        """The number of calls that were requested and whose end was not delivered."""
         return len(self._calls)
 
     @property
     def next_at(self) -> float:
-        """When the time of one is over next; infinite if none is made."""
+        """When the next call times out, by the monotonic clock; infinite if none is running."""
         return min((one.until for one in self._calls), default=float("inf"))
 
     def begin(
@@ -68,14 +67,14 @@ class Calls:
         failed: Callable[[Exception], None],
         timeout_s: float,
     ) -> None:
-        """Have a call made, as soon as its backend has a thread for it.
+        """Make a call in a thread, as soon as its backend has a free one.
 
         Args:
-            backend: whose it is.
-            make: makes it, in a thread.
-            done: is called with what it returned, by `deliver`.
-            failed: is called with what it raised, by `deliver`.
-            timeout_s: how long it may take once it is made.
+            backend: the backend's name.
+            make: makes the call, in the thread.
+            done: `deliver` calls it with the result.
+            failed: `deliver` calls it with the exception, or with a `TimeoutError`.
+            timeout_s: how long the call may take, in seconds from its start.
         """
         call = _Call(backend, make, done, failed, timeout_s)
         self._calls.append(call)
@@ -83,7 +82,7 @@ class Calls:
         self._start(backend)
 
     def deliver(self) -> None:
-        """Tell the ends of calls, and of those whose time is over."""
+        """Deliver the results of calls that have ended, and time out those that are late."""
         while self._came:
             call, result, error = self._came.popleft()
             self._made[call.backend] -= 1
@@ -96,7 +95,7 @@ class Calls:
             self._end(call, None, error)
 
     def close(self) -> None:
-        """Forget all calls; their threads end when they come back."""
+        """Forget all calls; each thread ends when its call returns."""
         self._calls.clear()
         self._waiting.clear()
 
@@ -117,7 +116,7 @@ class Calls:
     def _make(self, call: _Call) -> None:
         try:
             result, error = call.make(), None
-        except Exception as problem:  # noqa: BLE001 - P8: whatever it is, it is this call's alone
+        except Exception as problem:  # noqa: BLE001 - P8: any error is this call's alone
             result, error = None, problem
         self._came.append((call, result, error))
         self._wake()

@@ -1,7 +1,7 @@
-"""Asks a backend for its VMs in a thread of its own: one that hangs keeps nobody waiting.
+"""Lists the VMs of one backend in a thread of its own, so that a hanging one delays no other.
 
-A directory service, a dead NFS server or a remote API may never answer. Its VMs stay then as they
-were listed last, that is told, and it is not asked once more before it has answered.
+A directory service, a dead NFS server or a remote API may never answer. Then the backend's VMs stay
+as they were listed last, the hang is reported, and the backend is not asked again until it answers.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from agentclient.model.vm import Vm
 
 
 class Discovery:
-    """What one backend lists; thread-safe.
+    """The VMs that one backend has listed; thread-safe.
 
     Args:
-        backend: it.
-        came: is called in its thread each time it has answered.
+        backend: the backend.
+        came: is called in the listing's thread each time it has ended.
 
     Attributes:
-        vms: what it has listed last.
-        problem: why it could not look the last time, in one sentence; None if it could.
-        known: it could look the last time that it has answered.
+        vms: the VMs of the last listing that succeeded.
+        problem: why the last listing failed, in one sentence; None if it succeeded.
+        known: the last listing that ended has succeeded.
     """
 
     def __init__(self, backend: Backend, came: Callable[[], None] = lambda: None) -> None:
@@ -45,17 +45,17 @@ class Discovery:
 
     @property
     def in_flight(self) -> bool:
-        """Whether it has been asked, and has not answered yet."""
+        """Whether a listing has begun and not ended."""
         return not self._answered.is_set()
 
     @property
     def overdue_at(self) -> float:
-        """When it is said to hang, by the monotonic clock; infinite if it has answered."""
+        """From when it counts as hanging, by the monotonic clock; infinite if none is in flight."""
         return self._began + self.backend.patience_s if self.in_flight else float("inf")
 
     @property
     def hang(self) -> Note | None:
-        """What is to be said of a backend that hangs; None if it does not."""
+        """A note for the user that the backend hangs; None if it does not."""
         if time.monotonic() < self.overdue_at:
             return None
         name = printable(self.backend.name, 60)
@@ -67,7 +67,7 @@ class Discovery:
         return Note(f"source {name}", text, advice, hides=True)
 
     def begin(self) -> None:
-        """Ask for its VMs; does nothing if it has not answered yet since the last time."""
+        """Begin to list the VMs, in a thread; does nothing while a listing is in flight."""
         with self._lock:
             if self.in_flight:
                 return
@@ -83,7 +83,7 @@ class Discovery:
             self._answered.set()
 
     def wait(self) -> None:
-        """Wait until it has answered, or is said to hang."""
+        """Wait until the listing has ended, or counts as hanging."""
         self._answered.wait(max(0.0, self._began + self.backend.patience_s - time.monotonic()))
 
     def _list(self) -> None:
@@ -91,7 +91,7 @@ class Discovery:
             vms = self.backend.list_vms()
         except FrostwatchError as error:
             self._failed(str(error))
-        except Exception as error:  # noqa: BLE001 - P8: whatever it is, it costs its own VMs alone
+        except Exception as error:  # noqa: BLE001 - P8: any error costs this backend's VMs alone
             self._failed(f"a source failed: {error!r}")
         else:
             self.vms, self.problem, self.known = tuple(vms), None, True

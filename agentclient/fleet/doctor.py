@@ -1,7 +1,7 @@
-"""What frostwatch sees and may use here, and what to do about what it may not.
+"""The checks of ``frostwatch doctor``: what can be seen and used here, and how to fix the rest.
 
-Nothing here talks to a guest: sockets are looked at from outside, and an agent's or a monitor's
-health is read from what the watcher's last visit left in the fleet.
+No check talks to a guest: sockets are examined without a connection, and the health of agents and
+monitors is read from the fleet, as the last visit has left it.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def check_platform(
 
 
 def check_user(user: int | None = None) -> list[Finding]:
-    """Check who we are: other users' processes and sockets are mostly closed to us."""
+    """Check whether we run as root: only root sees all processes and opens all sockets."""
     if (os.geteuid() if user is None else user) == 0:
         return [Finding("user", _OK, "running as root: every process and socket can be seen")]
     return [
@@ -79,7 +79,10 @@ def check_user(user: int | None = None) -> list[Finding]:
 
 
 def check_source(discovery: Discovery) -> list[Finding]:
-    """Let a backend list its VMs, and say what it found and could not see."""
+    """List a backend's VMs; return what it found and what it could not see.
+
+    Blocks until the backend has answered or counts as hanging.
+    """
     discovery.begin()
     discovery.wait()
     source, hang = discovery.backend, discovery.hang
@@ -93,12 +96,12 @@ def check_source(discovery: Discovery) -> list[Finding]:
 
 
 def check_journal(path: Path, problem: str | None, aside: Sequence[str] = ()) -> list[Finding]:
-    """Check whether freezes and thaws are written down.
+    """Check whether freezes and thaws are recorded in the journal.
 
     Args:
         path: the journal's file.
-        problem: what it says about itself, once something was written to it.
-        aside: where earlier ones lie that were corrupt.
+        problem: the error of a test write; None if that succeeded.
+        aside: the paths of earlier journals that were corrupt.
     """
     if problem is None:
         text = f"freezes and thaws are written down in {printable(path)}"
@@ -119,7 +122,7 @@ def check_journal(path: Path, problem: str | None, aside: Sequence[str] = ()) ->
 
 
 def check_settings(settings: Settings) -> list[Finding]:
-    """Say where something is set; nothing where nothing is."""
+    """Return where settings come from; no finding if nothing is set."""
     places = [str(file.path) for file in settings.files if file.values or file.sections]
     places += sorted(str(given.origin) for given in settings.environment.values())
     if not places:
@@ -129,7 +132,7 @@ def check_settings(settings: Settings) -> list[Finding]:
 
 
 def check_channels(vm: Vm) -> list[Finding]:
-    """Check whether we may open a VM's sockets, without opening them."""
+    """Check whether a VM's sockets exist and may be opened, without opening them."""
     findings = []
     for what, channel, level in (
         ("the agent's socket", vm.agent, _PROBLEM),
@@ -148,7 +151,7 @@ def check_channels(vm: Vm) -> list[Finding]:
 
 
 def check_state(state: VmState) -> list[Finding]:
-    """Return what a visit's result in the fleet says about a VM."""
+    """Return the findings about a VM that follow from its state in the fleet."""
     findings = [*_presence(state), *_agent(state), *_freeze(state), *_configuration(state.vm)]
     findings += _monitor(state.vm)
     if state.trouble is not None and not state.trouble_is_the_agents:
@@ -163,7 +166,7 @@ def examine(
     """Return all findings: about this machine, its sources, and each VM.
 
     Args:
-        discoveries: where VMs are looked for; each is asked to list its VMs once more.
+        discoveries: the backends; each lists its VMs once more.
         states: the VMs' states after a round of visits.
     """
     findings = [*check_platform(), *check_user()]
@@ -185,7 +188,7 @@ def about(findings: Iterable[Finding], vm_id: VmId) -> tuple[Finding, ...]:
 
 
 def worst(findings: Iterable[Finding]) -> FindingLevel:
-    """Return the worst level among the findings; ok if there are none."""
+    """Return the worst level of the findings; `FindingLevel.OK` if there are none."""
     order = list(FindingLevel)
     return max((one.level for one in findings), key=order.index, default=_OK)
 
@@ -215,7 +218,7 @@ def _presence(state: VmState) -> list[Finding]:
 def _agent(state: VmState) -> list[Finding]:
     vm, agent = state.vm, state.agent
     if vm.out_of_reach is not None or state.held_by is not None:
-        # Said elsewhere, with the reason; "none", or "busy", would be wrong.
+        # Another finding gives the reason; "none" or "busy" would be wrong here.
         return []
     level, text, advice = AGENT_STATES[agent.state]
     if agent.state is AgentState.ALIVE:

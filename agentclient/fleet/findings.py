@@ -1,4 +1,4 @@
-"""The doctor's vocabulary: what a finding is, and what to say of each state of a VM."""
+"""The doctor's findings: their type, their JSON, and the texts for each state of a VM."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from agentclient.model.states import AgentState, RunState
 
 
 class FindingLevel(StrEnum):
-    """How much a finding matters: the closed list, mildest first."""
+    """The severity of a finding; the list is closed, mildest first."""
 
     OK = "ok"
     WARNING = "warning"
@@ -20,13 +20,14 @@ class FindingLevel(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that the doctor has seen.
+    """One result of the doctor's checks.
 
     Attributes:
-        subject: whom it is about: a VM's id, ``source qemu``, ``python``, ``process 4711``. It is
-            the bare id, for programs to compare; to be made safe where it is shown.
+        subject: what it is about: a VM's id, ``source qemu``, ``python``, ``process 4711``. Not
+            escaped, so that programs can compare it; whoever shows it must escape it.
+        level: its severity.
         text: one sentence without a full stop, safe to show.
-        advice: what to do about it, whole sentences; None if nothing.
+        advice: what to do about it, in whole sentences; None if nothing.
     """
 
     subject: str
@@ -36,7 +37,7 @@ class Finding:
 
 
 def finding_object(finding: Finding) -> JsonObject:
-    """Return one finding: a line of ``frostwatch doctor --json``."""
+    """Return a finding as the JSON object of ``frostwatch doctor --json``."""
     return {
         "schema": SCHEMA,
         "subject": finding.subject,

@@ -1,8 +1,7 @@
-"""What one polite visit to a VM changes in what is known about it (P5).
+"""Computes how the result of a visit changes a VM's state in the fleet (P5). No I/O.
 
-A visit is a short look at the monitor and, less often, a question to the agent: one connection,
-a sync and a status. Nobody waits in here; `agentclient.fleet.poller` says when,
-`agentclient.access.multiplexer` takes the steps.
+A visit looks at the monitor and, less often, asks the agent: one connection, a sync and a status.
+`agentclient.fleet.poller` decides when, and `agentclient.access.multiplexer` runs the exchanges.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from agentclient.model.states import AgentHow, AgentState, FreezeState, RunState
 from agentclient.model.text import printable
 
 NOT_RUNNING = frozenset({RunState.PAUSED, RunState.IO_ERROR, RunState.SUSPENDED, RunState.MIGRATED})
-# The agent's states in which nobody knows whether somebody has frozen the guest.
+# The agent's states in which a freeze by another client can't be seen.
 _UNSEEN = frozenset({AgentState.BUSY, AgentState.CLOSED, AgentState.SILENT, AgentState.UNKNOWN})
 _LEFT = frozenset({RunState.GONE, RunState.SHUTDOWN, RunState.PANICKED})
 
@@ -26,11 +25,11 @@ Change = Callable[[VmState], VmState]
 
 
 def may_ask(state: VmState, view: MonitorView) -> bool:
-    """Return whether an agent visit can succeed, and disturbs nobody (P5)."""
+    """Return whether the agent can answer, and asking it disturbs no other client (P5)."""
     if not state.vm.has_agent or state.progress is not None or state.vm.locked_by:
         return False
     if state.held_by is not None:
-        return False  # its channel is another frostwatch's, and so is what it has frozen
+        return False  # another frostwatch uses its channel
     return (
         view.port_open is not False
         and not view.client
@@ -39,12 +38,12 @@ def may_ask(state: VmState, view: MonitorView) -> bool:
 
 
 def looked(view: MonitorView, at: datetime, *, has_monitor: bool) -> Change:
-    """Return what a look at the monitor changes.
+    """Return the change of a VM's state that follows from a look at its monitor.
 
     Args:
-        view: what was seen.
+        view: what the monitor has shown.
         at: the wall clock.
-        has_monitor: whether there is a monitor; without one nothing was looked at.
+        has_monitor: whether there is a monitor; without one, only `view.gone` is known.
     """
     return lambda state: _looked(state, view, at, has_monitor=has_monitor)
 
@@ -55,7 +54,7 @@ def _looked(state: VmState, view: MonitorView, at: datetime, *, has_monitor: boo
     if (trouble, run_state) != (state.trouble, state.run_state):
         state = state._replace(run_state=run_state, trouble=trouble)
     if state.progress is not None:
-        return state  # what the freeze sees on its own connection is better
+        return state  # the operation in flight sees more on its own connection
     health = _health(state, view, at)
     if health is not state.agent:
         state = state._replace(agent=health)
@@ -64,14 +63,14 @@ def _looked(state: VmState, view: MonitorView, at: datetime, *, has_monitor: boo
     if state.held_by is not None:
         state = _released(state, view)
     if state.held_by is not None and state.held_by.state is not None:
-        return state  # the journal knows
+        return state  # the journal knows its freeze state
     return _unseen(state) if health.state in _UNSEEN else state
 
 
 def _released(state: VmState, view: MonitorView) -> VmState:
-    """Return what is known of a guest that another frostwatch had: the journal tells its end.
+    """Return the state, without `held_by` if another frostwatch has released the channel.
 
-    Where only its holder was seen, the end is that it holds the channel no more.
+    Only where it was seen at the channel alone: what the journal records, only the journal ends.
     """
     assert state.held_by is not None
     seen_alone = state.held_by.window is None
@@ -79,9 +78,9 @@ def _released(state: VmState, view: MonitorView) -> VmState:
 
 
 def _unseen(state: VmState) -> VmState:
-    """Return what is still known of a guest whose agent can't be asked.
+    """Return the state of a guest whose agent can't be asked: thawed becomes unknown.
 
-    One that was thawed may have been frozen by somebody since; one that was frozen still is.
+    Another client may have frozen it meanwhile; a guest that was frozen stays frozen.
     """
     if state.freeze.state is not FreezeState.THAWED:
         return state
@@ -89,7 +88,7 @@ def _unseen(state: VmState) -> VmState:
 
 
 def _health(state: VmState, view: MonitorView, at: datetime) -> AgentHealth:
-    """Return the agent's health; the very same object where a look tells nothing new."""
+    """Return the agent's health; the same object if the look shows nothing new."""
     old = state.agent
     if state.vm.out_of_reach is not None:
         unknown = _known(old, AgentState.UNKNOWN, AgentHow.CONFIGURATION, at)
@@ -111,7 +110,7 @@ def _known(old: AgentHealth, state: AgentState, how: AgentHow, at: datetime) -> 
 
 
 def answered(said: Said, at: datetime) -> Change:
-    """Return what an agent's answer changes."""
+    """Return the change of a VM's state that follows from its agent's answer at `at`."""
 
     def change(state: VmState) -> VmState:
         if state.progress is not None:
@@ -140,12 +139,12 @@ def _freeze(state: VmState, frozen: FreezeState | None, at: datetime) -> FreezeI
     old = state.freeze
     same = (old.state, old.foreign) == (frozen, foreign)
     if frozen is FreezeState.FROZEN and state.left is not None:
-        at = state.left.at  # the journal knows better than we, who see it for the first time
+        at = state.left.at  # the journal knows the time of the freeze
     return FreezeInfo(frozen, old.since if same else at, foreign)
 
 
 def silent(at: datetime, *, can_see_clients: bool) -> Change:
-    """Return what it changes that an agent did not answer in time.
+    """Return the change of a VM's state when its agent did not answer in time.
 
     Args:
         at: the wall clock.
@@ -171,12 +170,12 @@ def silent(at: datetime, *, can_see_clients: bool) -> Change:
 
 
 def unreachable(error: ConnectFailed, at: datetime, *, gone: bool | None) -> Change:
-    """Return what it changes that an agent's channel can't be connected to.
+    """Return the change of a VM's state when its agent's channel can't be opened.
 
     Args:
-        error: why not.
+        error: why the connection failed.
         at: the wall clock.
-        gone: whether the VM has gone, as far as its process tells.
+        gone: whether the VM's process has ended; None if that is unknown.
     """
     full = error.problem is ConnectProblem.QUEUE_FULL
 

@@ -1,6 +1,6 @@
-"""What was lately said about each VM: bounded for each and in all, whatever a guest says (P7).
+"""The recent log lines of each VM, bounded for each VM and in total, whatever a guest sends (P7).
 
-What falls out is not lost where there is a journal: it keeps what belongs to a freeze or a thaw.
+The journal, if there is one, keeps the lines of freezes and thaws for longer.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from agentclient.model.vm import VmId
 
 DEFAULT_LINES: Final = 500
 DEFAULT_BYTES: Final = 12 * 1024 * 1024
-# A line's objects beside its text, and its places in two queues.
+# The memory of a line beside its text: its objects, and its places in two queues.
 _LINE_BYTES: Final = 200
 
 
-# A line without its number, which its place tells: from 257 on each would be an object of its own.
+# A line without its number, which follows from its place: Python allocates each int above 256.
 _Entry = tuple[datetime, Level, str]
 
 
@@ -31,8 +31,9 @@ class _Log:
     """One VM's lines, numbered from 1.
 
     Attributes:
-        last: the number of the newest line, which may have fallen out.
-        overtaken: how many of its places in the common queue stand for lines that have fallen out.
+        lines: the lines that are kept, oldest first.
+        last: the number of the newest line, which may have been dropped.
+        overtaken: how many of its entries in the common queue belong to dropped lines.
     """
 
     lines: deque[_Entry] = field(default_factory=deque)
@@ -41,11 +42,11 @@ class _Log:
 
 
 class Logs:
-    """The logs of all VMs; who uses it holds a lock.
+    """The logs of all VMs. Not thread-safe: the caller holds a lock.
 
     Args:
-        lines: how many lines are kept for each VM; its oldest fall out first.
-        total_bytes: about how many bytes are kept in all; the oldest of all fall out first.
+        lines: how many lines are kept for each VM; its oldest are dropped first.
+        total_bytes: about how many bytes are kept in total; the oldest lines are dropped first.
     """
 
     def __init__(self, *, lines: int = DEFAULT_LINES, total_bytes: int = DEFAULT_BYTES) -> None:
@@ -53,7 +54,7 @@ class Logs:
         self._most_bytes = total_bytes
         self._logs: dict[VmId, _Log] = {}
         self._bytes = 0
-        self._queue: deque[_Log] = deque()  # whose line is older than all behind it
+        self._queue: deque[_Log] = deque()  # the VM's log of each line, oldest line first
         self._overtaken = 0
         self._zones: dict[tzinfo | None, tzinfo | None] = {}
 
@@ -63,8 +64,8 @@ class Logs:
         Args:
             vm_id: the VM.
             at: the wall clock's time.
-            level: how much it matters.
-            text: safe to show.
+            level: its severity.
+            text: the line, safe to show.
         """
         log = self._logs.setdefault(vm_id, _Log())
         log.last += 1
@@ -95,7 +96,7 @@ class Logs:
         self._make_room()
 
     def _overtake(self, log: _Log) -> None:
-        """Drop a VM's oldest line before its turn."""
+        """Drop a VM's oldest line, although other VMs have older ones; its entry stays queued."""
         self._drop(log)
         log.overtaken += 1
         self._overtaken += 1
@@ -115,7 +116,7 @@ class Logs:
             self._tidy()
 
     def _tidy(self) -> None:
-        """Take the places out of the common queue that stand for nothing any more."""
+        """Remove the common queue's entries that belong to dropped lines."""
         kept: deque[_Log] = deque()
         for log in self._queue:
             if log.overtaken:

@@ -1,6 +1,6 @@
-"""The visits to the VMs of a fleet: which are due, what each brings, and what it says in the log.
+"""Visits the VMs of a fleet: begins those that are due, writes results to the fleet and its logs.
 
-All of them by turns in one thread, so that a hung guest delays nobody.
+One thread runs all visits concurrently and never blocks on one: a hung guest delays no other.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     from agentclient.fleet.recovery import Recovery
 
 T = TypeVar("T")
-# A call that keeps its bound comes back so much later at the most.
+# Seconds that a call may take beyond its own timeout before its visit fails.
 CALL_BACK_S: Final = 0.5
-# More would be a burst of its own, and each takes a descriptor.
+# More would be a burst of load, and each visit needs a descriptor.
 MOST_VISITS_AT_ONCE: Final = 256
 LONGEST_TURN_S: Final = 1.0
-# Visits begin in small groups, since each waking up costs more than a visit's first step.
+# Visits begin in small groups: a wake-up costs more than the first step of a visit.
 GROUP_S: Final = 0.03
 NAMES_EVERY_S: Final = 1.0
 
@@ -55,13 +55,14 @@ class _Visit:
 
 
 class Visits:
-    """Visits to all VMs. Everything but `wake` belongs to one thread.
+    """The visits to all VMs. One thread alone uses it; only `wake` may be called from others.
 
     Args:
-        fleet: where what they bring is written.
-        accesses: how VMs are reached.
-        wanted: who is to be visited at once, with the agent; filled by any thread.
-        recovery: is told what agents say about what a dead frostwatch has left; may be None.
+        fleet: where the results are written.
+        accesses: gives access to each VM.
+        wanted: VMs to visit at once, with the agent; any thread may append to it.
+        recovery: is told what agents answer, to settle freezes that a dead frostwatch has left;
+            None without a journal.
         port_interval_s: seconds between two looks at a VM's monitor.
         agent_interval_s: seconds between two questions to its agent.
     """
@@ -86,7 +87,7 @@ class Visits:
         self._named_at = float("-inf")
 
     def wake(self) -> None:
-        """End a turn early."""
+        """End the current `turn` early."""
         self._multiplexer.wake()
 
     def close(self) -> None:
@@ -95,7 +96,7 @@ class Visits:
         self._multiplexer.close()
 
     def adopt(self, now: float) -> None:
-        """Take over who is in the fleet.
+        """Schedule the VMs that are new in the fleet, and forget those that have left it.
 
         Args:
             now: the monotonic clock's time.
@@ -109,7 +110,7 @@ class Visits:
                 self._rounds.pace(state.id, policy.monitor_interval_s, policy.agent_interval_s)
 
     def turn(self, now: float) -> None:
-        """Begin what is due, and take the steps for what comes within a second.
+        """Begin the visits that are due, and run those in flight, for a second at most.
 
         Args:
             now: the monotonic clock's time.
@@ -136,9 +137,9 @@ class Visits:
         """Visit every VM of the fleet once, with its agent.
 
         Args:
-            timeout_s: how long the visits may take in all.
-            stopping: ends a wait in between.
-            but: those that are not visited.
+            timeout_s: how long the visits may take in total, in seconds.
+            stopping: ends the wait before a second visit.
+            but: VMs to leave out.
         """
         now = time.monotonic()
         self.adopt(now)
@@ -146,7 +147,7 @@ class Visits:
         self._each(wanted, now + timeout_s)
         left = [one for one in wanted if self._may_be_left(one)]
         if left:
-            # It may be frozen by us, and has not said so: a moment later it may.
+            # We may have frozen it, and its agent has not answered: a moment later it may.
             stopping.wait(LEFT_AGAIN_S)
             self._each(left, time.monotonic() + timeout_s)
 
@@ -165,17 +166,17 @@ class Visits:
         return self._multiplexer.in_flight + self._calls.in_flight
 
     def _may_be_left(self, vm_id: VmId) -> bool:
-        """Whether it may be frozen by a dead frostwatch, and its agent has not said so."""
+        """Whether a dead frostwatch may have frozen it, and its agent has not confirmed that."""
         state = self._state(vm_id)
         return state is not None and state.left is not None and state.left_by is None
 
     # -- one visit ------------------------------------------------------------------------
 
     def _visit(self, vm_id: VmId, due: float) -> None:
-        """Begin a visit with a look at the monitor, which whoever freezes the VM has already."""
+        """Begin a visit with a look at the monitor, unless an operation already looks at it."""
         state = self._state(vm_id)
         if state is None:
-            return  # it has left; the next list tells the rounds
+            return  # it has left the fleet; the next `adopt` drops it
         visit = _Visit(vm_id, self._accesses.of(state.vm), due)
         if state.progress is not None:
             self._rounds[vm_id].was_taken = True
@@ -183,7 +184,7 @@ class Visits:
             return
         try:
             self._look(visit)
-        except Exception as error:  # noqa: BLE001 - P8: one broken VM is one broken row
+        except Exception as error:  # noqa: BLE001 - P8: an error with one VM affects one row only
             self._failed(visit, error)
 
     def _look(self, visit: _Visit) -> None:
@@ -211,7 +212,7 @@ class Visits:
             self._end(visit, blind=has_monitor and view.problem is not None)
 
     def _name_clients(self, visit: _Visit) -> None:
-        """Say who holds a channel; not more than once a second, since all of /proc is looked at."""
+        """Find who holds a busy channel; once a second at most, since that scans all of /proc."""
         state, now = self._state(visit.vm_id), time.monotonic()
         if state is None or state.agent.state is not AgentState.BUSY:
             return
@@ -230,8 +231,8 @@ class Visits:
     def _wants_answer(self, visit: _Visit, view: MonitorView) -> bool:
         """Whether the agent is asked now.
 
-        One that has just opened its port is asked at once; and so is one whose channel was just
-        released, by us or by others: a freeze that waited there may have run (§1.2).
+        An agent that has just opened its port is asked at once; and so is one whose channel was
+        just released, by us or by others: a freeze queued there may have run (protocol §1.2).
         """
         state = self._state(visit.vm_id)
         if state is None or visit.vm_id not in self._rounds:
@@ -239,7 +240,7 @@ class Visits:
         round_ = self._rounds[visit.vm_id]
         opened = view.port_open is True and round_.was_open is False
         if view.port_open is False and round_.was_open and round_.unanswered:
-            visit.access.fragile = True  # it ended when it was asked
+            visit.access.fragile = True  # the agent ended when it was asked
         taken = bool(view.client) or state.progress is not None
         released = round_.was_taken and not taken
         round_.was_open, round_.was_taken = view.port_open, taken
@@ -269,7 +270,7 @@ class Visits:
     def _ask_by_call(
         self, visit: _Visit, access: CalledAccess, before: VmState, *, blind: bool
     ) -> None:
-        """Ask the agent by one call, which has the channel until it comes back."""
+        """Ask the agent by one call, which keeps the channel locked until it returns."""
         first = before.agent.version is None
 
         def ask() -> Said:
@@ -297,7 +298,7 @@ class Visits:
         self._heard(visit, before, change, blind=blind)
 
     def _remember(self, visit: _Visit, said: Said) -> None:
-        """Remember what an agent does not stand: the next visits are without it (P5)."""
+        """Remember which requests the agent can't handle: the next visits omit them (P5)."""
         access = visit.access
         access.fragile = access.fragile or (said.plain and not access.plain)
         access.plain = access.plain or said.plain or said.rtt_s is None
@@ -323,7 +324,7 @@ class Visits:
         self._end(visit, blind=blind)
 
     def _tell(self, before: VmState, after: VmState) -> None:
-        """Write into the VM's log what this visit has brought."""
+        """Write what this visit has changed to the VM's log."""
         if before.agent.state is not after.agent.state:
             level = Level.WARNING if after.agent.state is AgentState.SILENT else Level.INFO
             self._fleet.log(before.id, level, f"agent {after.agent.state} ({after.agent.how})")

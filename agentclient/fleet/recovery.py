@@ -1,7 +1,7 @@
-"""Freezes that a dead frostwatch has left: found in the journal, shown, and ours to thaw (P4).
+"""Finds freezes that a dead frostwatch has left, in the journal, so that they can be thawed (P4).
 
-The journal says which guests may be frozen by us; the ordinary visits ask them. What is decided in
-here is decided by the journal as it is at that moment, since other processes write to it as well.
+The journal says which guests may be frozen by frostwatch, and the ordinary visits ask their agents.
+Each decision reads the journal anew, since other processes write to it as well.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from agentclient.model.snapshot import HeldBy, LeftBy, VmState
 from agentclient.model.states import FreezeState
 from agentclient.model.vm import Identity, Vm
 
-# Who lists VMs may wait longer for the journal than who freezes or thaws.
+# A listing may wait longer for the journal than a freeze or a thaw.
 LIST_S: Final = 2.0
 FOUND_THAWED: Final = "found thawed"
 
 
 class Recovery:
-    """Keeps the fleet told of what was left, and the journal of what became of it.
+    """Writes the freezes that were left from the journal to the fleet, and their ends back to it.
 
     Args:
-        journal: where windows stand.
-        ended: whether a start of a VM has ended, as its backend knows it.
+        journal: the journal with the windows.
+        ended: returns whether a start of a VM has ended; None if its backend can't tell.
     """
 
     def __init__(self, journal: Journal, ended: Callable[[Identity], bool | None]) -> None:
@@ -39,12 +39,12 @@ class Recovery:
         self._standing = standing(ended)
 
     def look(self, fleet: Fleet, *, all_seen: bool = True) -> None:
-        """Take over from the journal which VMs may be frozen by us; nothing if it can't tell.
+        """Write to the fleet which VMs a frostwatch may have frozen; nothing without an answer.
 
         Args:
             fleet: where it is written.
-            all_seen: every VM of this host is in the fleet: one that is not there has not taken
-                a guest that migrated.
+            all_seen: every VM of this host is in the fleet, so that none outside of it can have
+                received a guest that migrated.
         """
         found = self._journal.ask(self._standing, LIST_S)
         if found is None:
@@ -63,11 +63,11 @@ class Recovery:
                 fleet.update(state.id, partial(with_left, left=by))
 
     def check(self) -> None:
-        """Write something, so that it is known before a freeze whether freezes are recorded."""
+        """Make a test write, so that a broken journal is known before a freeze."""
         self._journal.put(rows.check(rfc3339(now()) or ""))
 
     def answered(self, before: VmState, after: VmState) -> None:
-        """Settle a window whose guest has just said that it is thawed."""
+        """Close the window of a guest whose agent has just said that it is thawed."""
         left = before.left
         if left is None or after.left is not None or after.freeze.state is not FreezeState.THAWED:
             return
@@ -76,19 +76,19 @@ class Recovery:
 
 
 def _is_over(one: Over, vms: Sequence[Vm], *, all_seen: bool) -> bool:
-    """Return whether a window is over, since no VM here can have taken its guest."""
+    """Return whether a window is over: no VM here can have received its guest."""
     left = one.left
     return left is None or (all_seen and not any(has_taken(vm, left) for vm in vms))
 
 
 def held_now(journal: Journal, vm: Vm) -> HeldBy | None:
-    """Return which other frostwatch is at work on a VM, as of now; None if none is known."""
+    """Return which other frostwatch works on a VM now; None if none is known."""
     found = journal.ask(STANDING, PATIENCE_S)
     return held_by(vm, found.others) if found is not None else None
 
 
 def with_left(state: VmState, left: LeftBy | None) -> VmState:
-    """Return a VM's state with what the journal knows now of freezes that were left."""
+    """Return a VM's state with `left` set, and the freeze's `since` and `foreign` to match."""
     info = state.freeze
     if info.state is FreezeState.FROZEN and state.progress is None:
         foreign = left is None and not state.left_frozen

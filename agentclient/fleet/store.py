@@ -1,8 +1,8 @@
-"""What is known about all VMs now: one place, thread-safe and versioned.
+"""The store of what is known about all VMs now: thread-safe and versioned.
 
-Sources, the watcher and the freezers write; the console and the command line read. A reader takes
-a snapshot, or follows: it is told whose words have changed, and looks up clocks and figures, which
-change all the time, where it shows them. Nobody hands out references to anything that can change.
+Sources, the watcher and operations write; the console and the command line read. A reader takes a
+snapshot, or gets changes: the VMs whose visible state has changed (`agentclient.fleet.visible`).
+Times and figures change all the time, so it reads them when it shows them. States are immutable.
 """
 
 from __future__ import annotations
@@ -23,19 +23,20 @@ from agentclient.model.suggestions import did_you_mean
 from agentclient.model.text import printable
 from agentclient.model.vm import Vm, VmId
 
-# So many names are a help; more would be a page.
+# How many known names an error message lists.
 SHOWN = 8
-# Readers ask several times a second: none is that many removals behind.
+# How many removals are kept for readers, which ask several times a second.
 _MOST_REMOVED = 10_000
 
 
 class FleetChange(NamedTuple):
-    """What happened since a reader was told last.
+    """What has changed since a reader's last call of `FleetReader.changes`.
 
     Attributes:
-        changed: the VMs that are new, or whose words changed since (`agentclient.fleet.visible`),
-            as they are now, oldest change first. Of others only clocks and figures have changed.
-        removed: the VMs that were forgotten since.
+        changed: the current states of the VMs that are new, or whose visible state has changed
+            (`agentclient.fleet.visible`), oldest change first. Of others only times and figures
+            have changed.
+        removed: the VMs that were forgotten.
     """
 
     changed: tuple[VmState, ...]
@@ -43,12 +44,12 @@ class FleetChange(NamedTuple):
 
 
 class Fleet:
-    """The states and logs of all VMs.
+    """The states and logs of all VMs; thread-safe.
 
     Args:
-        logs: where log lines are kept; None for as many as usual.
-        wall: the wall clock for log lines.
-        configure: adds what the operator has set for a VM to what its source lists.
+        logs: where log lines are kept; None for `Logs` with its default bounds.
+        wall: returns the wall clock's time, for log lines.
+        configure: adds the operator's settings for a VM to what its source lists.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class Fleet:
     ) -> None:
         self._lock = threading.Lock()
         self._states: dict[VmId, VmState] = {}
-        self._worded: dict[VmId, int] = {}  # whose words changed last is the last one
+        self._worded: dict[VmId, int] = {}  # latest visible change last
         self._removed: dict[VmId, int] = {}
         self._logs = logs or Logs()
         self.wall = wall
@@ -69,7 +70,7 @@ class Fleet:
         self._readers: list[FleetReader] = []
 
     def reader(self) -> FleetReader:
-        """Return a new reader; the fleet serves it for as long as there is a fleet."""
+        """Return a new reader; it stays registered as long as the fleet exists."""
         reader = FleetReader(self)
         with self._lock:
             self._readers.append(reader)
@@ -96,10 +97,10 @@ class Fleet:
             return self._states[vm_id]
 
     def update(self, vm_id: VmId, change: Callable[[VmState], VmState]) -> None:
-        """Replace a VM's state by what `change` makes of it, unless that is the same.
+        """Replace a VM's state by what `change` returns, unless that is equal.
 
-        `change` runs under the fleet's lock: it must be quick and must not call the fleet. A VM
-        that was forgotten meanwhile is left alone: a late result has nowhere to go.
+        `change` runs under the fleet's lock: it must be quick and must not call the fleet. A late
+        result for a VM that was forgotten meanwhile is dropped.
         """
         with self._lock:
             old = self._states.get(vm_id)
@@ -110,11 +111,10 @@ class Fleet:
                 self._write(new)
 
     def set_vms(self, source: str, vms: Iterable[Vm]) -> None:
-        """Take over what a source lists now.
+        """Update the VMs of one source from its list.
 
-        New VMs appear; one that is listed no more is marked as not present, and is forgotten only
-        when nothing is in flight on it (see `forget_absent`); one that came back as another
-        process starts afresh.
+        New VMs are added. A VM that is not listed any more is marked as not present;
+        `forget_absent` drops it later. One that came back as another process gets a new state.
         """
         listed = {vm.id: self._configure(vm) for vm in vms}
         with self._lock:
@@ -133,10 +133,10 @@ class Fleet:
                     self._write(state._replace(present=False))
 
     def forget_absent(self, keep: Container[VmId] = ()) -> None:
-        """Drop the VMs that no source lists and on which nothing is in flight.
+        """Drop the VMs that no source lists and on which no operation is in flight.
 
         Args:
-            keep: those of them that stay all the same.
+            keep: VMs to keep all the same.
         """
         with self._lock:
             for vm_id, state in list(self._states.items()):
@@ -151,13 +151,13 @@ class Fleet:
                 del self._removed[next(iter(self._removed))]
 
     def find(self, name: str) -> VmState:
-        """Return the VM that a person means by `name`: its id, or what else it is called.
+        """Return the VM that has `name` as its id, or else as its bare name, VMID or UUID.
 
-        That is its bare name, or a VMID or UUID, if nothing else here is called so: neither a
-        running VM nor one that is known not to run.
+        Other names than the id must be unique among all VMs here, including those that are known
+        not to run.
 
         Raises:
-            BadInput: nothing, or more than one VM, has that name.
+            BadInput: no VM, or more than one, has that name.
         """
         states = self.states()
         exact = [state for state in states if str(state.id) == name]
@@ -206,22 +206,22 @@ class Fleet:
 
 
 class FleetReader:
-    """One who follows the fleet, in one thread; made by `Fleet.reader`.
+    """Reads a fleet's changes, in one thread; `Fleet.reader` makes one.
 
-    Between two calls of `changes` it finds each VM in the same words, however old the figures of
-    those who have others by now: what is counted, sorted and acted on is of one moment.
+    Between two calls of `changes`, `peek` returns each VM with the same visible state, although its
+    figures may be old by then: counts, order and actions all refer to one moment.
 
     Attributes:
-        version: the fleet's version of which it was told last; 0 before the first time.
+        version: the fleet's version at the last call of `changes`; 0 before the first.
     """
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
-        self._before: dict[VmId, VmState] = {}  # the last ones in the words that were told
+        self._before: dict[VmId, VmState] = {}  # the last states before a visible change
         self.version = 0
 
     def changes(self) -> FleetChange:
-        """Return what changed since the last time; at first that is everything."""
+        """Return what has changed since the last call; the first call returns every VM."""
         fleet = self._fleet
         with fleet._lock:
             changed = _later(fleet._worded, self.version)
@@ -231,22 +231,22 @@ class FleetReader:
             return FleetChange(tuple(fleet._states[vm_id] for vm_id in changed), tuple(removed))
 
     def peek(self, vm_id: VmId) -> VmState | None:
-        """Return one VM's state, None if it isn't known (any more); waits for no writer.
+        """Return one VM's state, None if it isn't known (any more); never waits for a writer.
 
-        It is the latest in the words that `changes` has told; of a VM that it has not told yet, the
-        latest.
+        It is the latest state that looks as `changes` has returned it; for a VM that `changes` has
+        not returned yet, it is the latest.
         """
-        # In this order: a writer sets the old one aside before it puts the new one in its place.
+        # In this order: a writer sets the old state aside before it stores the new one.
         latest = self._fleet._states.get(vm_id)
         return self._before.get(vm_id, latest)
 
     def _set_aside(self, state: VmState) -> None:
-        """Keep a state whose words are over, as long as they are those that were told."""
+        """Keep the last state before a visible change, until the next call of `changes`."""
         self._before.setdefault(state.id, state)
 
 
 def _start(vm: Vm) -> tuple[object, ...]:
-    """Return what tells one start of a VM from the next, as far as its source knows it."""
+    """Return what identifies one start of a VM, as far as its source knows it."""
     return vm.process, vm.instance
 
 
@@ -256,7 +256,7 @@ def _is_called(vm: Vm, name: str) -> bool:
 
 
 def _stopped(vm: Vm, name: str) -> tuple[str, ...]:
-    """Return those of a VM's name that don't run and could be meant by `name`."""
+    """Return a VM's namesakes that `name` could mean as well, and that are known not to run."""
     return vm.namesakes if name == vm.title else ()
 
 
@@ -273,8 +273,8 @@ def _with_selectors(vm: Vm) -> str:
 
 
 def _later(versions: dict[VmId, int], version: int) -> list[VmId]:
-    """Return those with a later version, oldest first, out of versions in their order.
+    """Return the VMs with a later version, oldest first; `versions` is in ascending order.
 
-    From the latest back: it costs what has changed, not what there is.
+    It reads from the end, so that the cost depends on the changes, not on the fleet's size.
     """
     return list(takewhile(lambda vm_id: versions[vm_id] > version, reversed(versions)))[::-1]

@@ -1,4 +1,4 @@
-"""When each VM is due for a visit: spread over time, less often where nobody answers. Pure."""
+"""The schedule of visits: spread over time, less often for VMs that don't answer. No I/O."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from agentclient.model.vm import VmId
 
 # Each visit without an answer doubles the wait for the next, up to this many times the interval.
 MOST_BACK_OFF: Final = 16
-# An agent that has ended when it was asked is asked so many times less often.
+# The factor of the interval for an agent that once ended when it was asked.
 RARELY: Final = 8
-# A guest that may be frozen is asked this often: connecting alone releases an agent that spins on
-# an answer that nobody reads (protocol §3.5), and a freeze that was queued may have run since.
+# Seconds between two questions to a guest that may be frozen: a connection alone releases an agent
+# that spins on an unread reply (protocol §3.5), and a freeze that was queued may have run since.
 LEFT_AGAIN_S: Final = 3.0
-# At the start, agents are asked no faster than this: each is asked for more than later.
+# The rate limit at the start, when each agent is asked for more than later.
 FIRST_QUESTIONS_A_SECOND: Final = 100
 
 
@@ -27,15 +27,15 @@ class Round:
     """A VM's place in the schedule.
 
     Attributes:
-        due: when it is visited next; infinite while it is being visited.
-        agent_due: from when on a visit asks its agent as well.
+        due: when it is visited next, by the monotonic clock; infinite during a visit.
+        agent_due: from when on a visit asks its agent as well, by the monotonic clock.
         port_interval_s: seconds between two looks at its monitor.
         agent_interval_s: seconds between two questions to its agent.
-        blind: how often in a row its monitor could not be looked at.
-        misses: how often in a row its agent has not answered.
+        blind: how many times in a row its monitor could not be read.
+        misses: how many times in a row its agent has not answered.
         was_open: whether its port was open at the last visit; None if that is not known.
-        was_taken: whether somebody had its channel at the last visit.
-        hurry: somebody wants it to be visited again at once.
+        was_taken: whether a client was connected to its channel at the last visit.
+        hurry: visit it again as soon as the current visit has ended.
         unanswered: its agent has not answered the last question.
     """
 
@@ -55,7 +55,7 @@ class Rounds:
     """The schedule of all VMs; times are seconds of the monotonic clock.
 
     Args:
-        port_interval_s: seconds between two looks at a VM's monitor, unless it has its own pace.
+        port_interval_s: seconds between two looks at a VM's monitor, unless `pace` has set others.
         agent_interval_s: seconds between two questions to its agent, likewise.
     """
 
@@ -73,9 +73,9 @@ class Rounds:
         return vm_id in self._rounds
 
     def keep(self, known: Collection[VmId], now: float) -> list[VmId]:
-        """Take in the VMs that are new, and drop those that have left; return the latter.
+        """Add the VMs that are new, drop those that are not in `known`, and return the latter.
 
-        New ones are spread over the interval, so that no second is a burst, ever.
+        The first visits of new VMs are spread over the interval, so that there is never a burst.
         """
         new = [vm_id for vm_id in known if vm_id not in self._rounds]
         looks_s = min(self._port_interval_s, len(new) / FIRST_QUESTIONS_A_SECOND)
@@ -93,12 +93,12 @@ class Rounds:
         return gone
 
     def pace(self, vm_id: VmId, port_interval_s: float, agent_interval_s: float) -> None:
-        """Give a VM intervals of its own, from its next visit on."""
+        """Set a VM's own intervals, in seconds; they apply from its next visit on."""
         round_ = self._rounds[vm_id]
         round_.port_interval_s, round_.agent_interval_s = port_interval_s, agent_interval_s
 
     def soon(self, vm_id: VmId, now: float) -> None:
-        """Have a VM visited at once, with its agent."""
+        """Make a VM due at once, with its agent."""
         if vm_id not in self._rounds:
             return
         round_ = self._rounds[vm_id]
@@ -109,33 +109,33 @@ class Rounds:
             self._put(vm_id, now)
 
     def take(self, now: float) -> VmId | None:
-        """Return a VM that is due, which is being visited from now on; None if none is."""
+        """Return a VM that is due, and mark it as being visited; None if none is due."""
         if self.next_at > now:
             return None
         vm_id = heapq.heappop(self._queue)[2]
         round_ = self._rounds[vm_id]
-        # What it is late by is not added up: the next turn keeps its place in the interval.
+        # A late visit doesn't delay the next one: that is due one interval after this due time.
         round_.due = math.inf
         return vm_id
 
     @property
     def next_at(self) -> float:
-        """When the next VM is due; infinite if none is."""
+        """When the next VM is due, by the monotonic clock; infinite if there is none."""
         while self._queue:
             at, _, vm_id = self._queue[0]
             if vm_id in self._rounds and self._rounds[vm_id].due == at:
                 return at
-            heapq.heappop(self._queue)  # it was put elsewhere, or has left
+            heapq.heappop(self._queue)  # a stale entry: it was rescheduled, or dropped
         return math.inf
 
     def visited(self, vm_id: VmId, began: float, now: float, *, blind: bool) -> None:
-        """Put a VM back whose visit has ended.
+        """Schedule the next visit of a VM whose visit has ended.
 
         Args:
             vm_id: the VM.
-            began: when it was due.
+            began: when this visit was due.
             now: the time.
-            blind: its monitor could not be looked at.
+            blind: its monitor could not be read.
         """
         if vm_id not in self._rounds:
             return
@@ -157,14 +157,14 @@ class Rounds:
         within_s: float = math.inf,
         rarely: bool = False,
     ) -> None:
-        """Say when a VM's agent is asked next.
+        """Schedule the next question to a VM's agent.
 
         Args:
             vm_id: the VM.
             now: the time.
-            alive: it has answered.
+            alive: the agent has answered.
             within_s: seconds after which it is asked again at the latest.
-            rarely: it has ended once when it was asked.
+            rarely: the agent once ended when it was asked: ask it less often.
         """
         round_ = self._rounds[vm_id]
         round_.misses = 0 if alive else round_.misses + 1

@@ -1,8 +1,8 @@
-"""What counts, orders and filters see of a VM: its words, not its clocks and figures.
+"""The visible state of a VM: what counts, order and filters depend on; no times, no figures.
 
-In a fleet in which hundreds of freezes are pending almost every change is a clock or a figure: no
-count and no row's place depends on them. It is found out where a state is written, whose parts the
-processor has at hand then; a reader of thousands of VMs would wait for memory.
+While hundreds of freezes are pending, almost every change is a time or a figure, which no count and
+no row's place depends on. The writer of a state compares, as its parts are in the processor's cache
+then; a reader that compared thousands of VMs would wait for memory.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from agentclient.model.snapshot import Progress, VmState
 
 
 def same_face(old: VmState, new: VmState) -> bool:
-    """Return whether counts, orders, filters and news take two states of a VM for the same.
+    """Return whether two states of a VM are the same for counts, order, filters and changes.
 
-    Parts that nobody has replaced are told by their identity, which costs less than a look.
+    Parts are compared by identity first, which is cheaper than by value.
     """
     return (
         (old.agent is new.agent or old.agent.state is new.agent.state)

@@ -1,8 +1,8 @@
-"""Keeps the fleet up to date: asks the backends where VMs are, and visits each on schedule.
+"""Keeps the fleet up to date: lists the backends' VMs, and visits each VM on schedule.
 
-Each backend is asked in a thread of its own, since it may take its time, and one more thread takes
-their answers; all visits are made in another one: a VM's port every 2 s, its agent every 15 s, the
-dead less often.
+Each backend lists in a thread of its own, since it may be slow, and one more thread collects the
+lists. Another thread makes all visits: to a VM's port every 2 s, to its agent every 15 s, and less
+often to those that don't answer.
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ if TYPE_CHECKING:
 
 SOURCES_EVERY_S: Final = 5.0
 AFTER_A_FAILURE_S: Final = 1.0
-# Once one backend has answered, the others are waited for until so long after they were asked.
+# Once one backend has listed, the others are waited for until so many seconds after the start.
 TOGETHER_S: Final = 0.5
-# A VM that has left stays on the screen for so long, to be seen leaving.
+# Seconds for which a VM that is not listed any more stays in the fleet, so that users see it go.
 ABSENT_S: Final = 60.0
 
 
 class Watcher:
-    """Keeps the fleet up to date.
+    """Keeps the fleet up to date, in threads of its own after `start`.
 
     Args:
-        fleet: where it is written.
-        accesses: how VMs are reached.
-        backends: where VMs come from.
-
-    Attributes:
-        discoveries: what each of them lists.
+        fleet: the fleet to update.
+        accesses: gives access to each VM.
+        backends: list the VMs.
         port_interval_s: seconds between two looks at a VM's monitor.
         agent_interval_s: seconds between two questions to its agent.
-        journal: knows what a dead frostwatch has left; None where none is kept.
+        journal: knows the freezes that a dead frostwatch has left; None for no journal.
+
+    Attributes:
+        discoveries: the listing of each backend, in the order of `backends`.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Watcher:
     ) -> None:
         self._fleet = fleet
         self._accesses = accesses
-        self._came = threading.Event()  # a backend has answered, or told of a VM
+        self._came = threading.Event()  # a backend has listed, or has pushed a change
         self.discoveries = tuple(Discovery(each, self._came.set) for each in backends)
         self._journal = journal
         self._intervals = (port_interval_s, agent_interval_s)
@@ -71,19 +71,19 @@ class Watcher:
         self._made_recovery: Recovery | None = None
         self._made_visits: Visits | None = None
         self._started = threading.Event()
-        self._visiting = False  # in a thread, which closes the visits itself
+        self._visiting = False  # in a thread, which closes the visits at its end
         self._stopping = threading.Event()
         self._known = threading.Event()
         self._listed = threading.Event()
         self._wanted: deque[VmId] = deque()
-        self._absent: dict[VmId, float] = {}  # since when
+        self._absent: dict[VmId, float] = {}  # since when, by the monotonic clock
         self._threads: list[threading.Thread] = []
         self._bug: str | None = None
         self._failure: str | None = None
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """A sentence for each source that can't look, for the journal, and for a bug of ours."""
+        """One sentence each for a failed source, a broken journal, and a bug of frostwatch."""
         journal = self._journal.problem if self._journal is not None else None
         ours = [each for each in (self._failure, journal, self._bug) if each is not None]
         hanging = [f"{note.subject}: {note.text}" for note in self.hanging]
@@ -91,14 +91,14 @@ class Watcher:
 
     @property
     def hanging(self) -> tuple[Note, ...]:
-        """What is to be said of each backend that hangs."""
+        """A note for each backend that hangs."""
         return tuple(note for each in self.discoveries if (note := each.hang) is not None)
 
     def _failed(self) -> tuple[str, ...]:
         return tuple(each.problem for each in self.discoveries if each.problem is not None)
 
     def _recovery(self) -> Recovery | None:
-        """Return what knows of freezes that were left; all of the journal is behind it."""
+        """Return the recovery, None without a journal; the first call imports the journal."""
         with self._making:
             if self._made_recovery is None and self._journal is not None:
                 from agentclient.fleet.recovery import Recovery  # noqa: PLC0415 - see `list_first`
@@ -123,13 +123,13 @@ class Watcher:
             return self._made_visits
 
     def list_first(self, wait_s: float = 0.0) -> None:
-        """Find the VMs, in a thread, and do no more until `start`.
+        """Begin to list the VMs, in a thread; nothing is visited before `start`.
 
-        Somebody waits to see them: what visits need, and what the journal knows, would be imported
-        and asked at the expense of the first screen.
+        The user waits for the first screen, so importing the visits and asking the journal comes
+        later.
 
         Args:
-            wait_s: how long to wait for them, in seconds; a source may take its time.
+            wait_s: how long to wait for the list, in seconds.
         """
         if not self._threads:
             self._subscribe()
@@ -137,7 +137,7 @@ class Watcher:
         self._known.wait(wait_s)
 
     def start(self) -> None:
-        """Begin to watch, in threads of its own."""
+        """Begin to list and visit, in threads; a second call does nothing."""
         self.list_first()
         if not self._visiting:
             self._visiting = True
@@ -149,7 +149,7 @@ class Watcher:
         self._threads[-1].start()
 
     def stop(self) -> None:
-        """End every visit, and the watching, within a second."""
+        """End all visits and listings; wait a second at most for each thread."""
         self._stopping.set()
         self._started.set()
         self._came.set()
@@ -161,15 +161,15 @@ class Watcher:
             self._made_visits = None
 
     def find_vms(self, *, together: bool = False) -> tuple[str, ...]:
-        """Ask all backends for their VMs, and write them and what was left there to the fleet.
+        """List the VMs of all backends; write them, and freezes that were left, to the fleet.
 
-        One that hangs is waited for as long as its `patience_s` says, see `hanging`.
+        A backend that hangs is waited for as long as its `patience_s` says, see `hanging`.
 
         Args:
-            together: don't wait for one that is much slower than another one.
+            together: don't wait for a backend that is much slower than another one.
 
         Returns:
-            A sentence for each source that could not look; its VMs stay as they were.
+            A sentence for each backend that failed; its VMs stay as they were.
         """
         if self._journal is not None:
             self._journal.begin()  # it starts while the VMs are listed
@@ -183,7 +183,7 @@ class Watcher:
             each.begin()
 
     def _take_lists(self, *, together: bool) -> None:
-        """Wait for what the backends list, and write it to the fleet."""
+        """Wait for the backends' lists, and write them to the fleet."""
         self._await_lists(time.monotonic() + TOGETHER_S if together else math.inf)
         for each, vms in zip(
             self.discoveries, merge([each.vms for each in self.discoveries]), strict=True
@@ -193,7 +193,7 @@ class Watcher:
         self._forget_absent(time.monotonic())
 
     def _await_lists(self, until: float) -> None:
-        """Wait until each backend has answered or hangs; if one has, not beyond `until`."""
+        """Wait until each backend has listed or hangs; once one has listed, until `until`."""
         while not self._stopping.is_set():
             self._came.clear()
             now, waiting = time.monotonic(), [one for one in self.discoveries if one.in_flight]
@@ -213,14 +213,14 @@ class Watcher:
             recovery.look(self._fleet, all_seen=self._all_seen())
 
     def _all_seen(self) -> bool:
-        """Return whether every VM of this host is listed, as far as that can be told."""
+        """Return whether every VM of this host is listed, as far as the backends know."""
         backends = [each.backend for each in self.discoveries]
         hidden = any(note.hides for backend in backends for note in backend.notes())
         current = all(each.known and not each.in_flight for each in self.discoveries)
         return current and not hidden and any(backend.abilities().processes for backend in backends)
 
     def _has_ended(self, identity: Identity) -> bool | None:
-        """Return whether a start of a VM has ended, as its backend knows it."""
+        """Return whether a start of a VM has ended; None if its backend can't tell."""
         backends = [each.backend for each in self.discoveries]
         found = (one for one in backends if one.name == identity.vm.source)
         return next((one.has_ended(identity) for one in found), None)
@@ -240,7 +240,7 @@ class Watcher:
         """Find all VMs and visit each once, with its agent; for one-shot commands.
 
         Args:
-            timeout_s: how long the visits may take in all.
+            timeout_s: how long the visits may take in total, in seconds.
         """
         self.find_vms(together=True)
         self._visits().all_once(timeout_s, self._stopping)
@@ -290,17 +290,17 @@ class Watcher:
                 each.backend.subscribe(partial(self._changed, each))
 
     def _changed(self, discovery: Discovery, vm_id: VmId) -> None:
-        """A backend tells of a VM: ask it for all of them, and visit that one."""
+        """React to a backend's push about a VM: list all of its VMs, and visit that one."""
         discovery.begin()
         self.visit_soon(vm_id)
 
     def _safely(self, look: Callable[[], object]) -> None:
-        """Look; a bug must not end the watching (P8)."""
+        """Call `look`; report a bug in it, which must not end the watching (P8)."""
         if self._stopping.is_set():
             return
         try:
             look()
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is told
+        except Exception as error:  # noqa: BLE001 - any error is reported
             self._bug = printable(f"a source failed: {error!r}")
         else:
             self._bug = None
@@ -316,7 +316,7 @@ class Watcher:
             visits.close()
 
     def _begin_to_visit(self) -> Visits | None:
-        """Return what visits, as soon as it can be made; None if that takes until the end."""
+        """Create the visits, retrying until that succeeds; None if `stop` comes first."""
         while not self._stopping.is_set():
             try:
                 visits = self._visits()
@@ -329,7 +329,7 @@ class Watcher:
         return None
 
     def _turn_safely(self, visits: Visits) -> None:
-        """Take one turn; a bug in it is told, and does not end the watching (P8)."""
+        """Run one turn; report a bug in it, which must not end the watching (P8)."""
         try:
             if self._listed.is_set():
                 self._listed.clear()

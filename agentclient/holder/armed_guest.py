@@ -1,4 +1,4 @@
-"""One guest in the holder's care: its bytes are passed on, until the holder thaws it itself."""
+"""One guest in the holder: its bytes are relayed until the holder takes over and thaws it."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from agentclient.model.states import Transport
 from agentclient.model.vm import AgentChannel, Process
 from agentclient.protocol.qga import AgentWire, pause_s
 
-# What a frozen guest's socket takes at once or never.
+# A send to a frozen guest never waits: the socket takes the bytes at once, or the send fails.
 SEND_S: Final = 0.0
-# From the hold's end the console has so long for its own thaw before its silence counts.
+# Seconds after the hold's end in which the console may still thaw the guest itself.
 GRACE_S: Final = 0.25
 
 
 class State(StrEnum):
-    """Whose conversation it is."""
+    """Who talks to the guest: the console, nobody, or the holder."""
 
     RELAYED = "relayed"
     BROKEN = "broken"  # the guest's end has closed, and the console has been told
@@ -46,13 +46,13 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HolderServices:
-    """What an armed guest needs of its holder.
+    """What the holder provides to each armed guest.
 
     Attributes:
         selector: where sockets are registered, with the method to call as data.
-        multiplexer: takes the steps of looks at monitors.
-        broken: is called with an armed guest whose QEMU has closed its end.
-        done: is called with it and what its thaw came to.
+        multiplexer: runs the exchanges with monitors.
+        broken: is called with an armed guest whose QEMU has closed the agent's channel.
+        done: is called with an armed guest and the report of its thaw.
     """
 
     selector: selectors.BaseSelector
@@ -62,13 +62,13 @@ class HolderServices:
 
 
 class ArmedGuest:
-    """One guest.
+    """One guest that the holder relays to, and thaws if the console can't.
 
     Args:
-        body: how the console described it (`Do.ARM`).
-        guest: the connection to its agent.
-        console: the end through which the console talks.
-        services: what the holder lends.
+        body: the console's message that armed it (`Do.ARM`).
+        guest: the connection to the guest's agent.
+        console: the holder's end of the socket pair to the console.
+        services: what the holder provides.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class ArmedGuest:
         self._services = services
         self._relay = Relay(services.selector, guest, console, self._side_ended)
         self.state = State.RELAYED
-        # What the guest had been sent before the freeze; -1 if that was on another connection.
+        # Bytes sent to the guest before the freeze; -1: the freeze went over another connection.
         self._sent_before: int | None = -1 if body.get("sent") is True else None
         self._heard_before = 0
         self._console_thaws = False
@@ -96,12 +96,12 @@ class ArmedGuest:
         self._monitor = self._make_monitor()
         self._look_at = 0.0
         self._machine: ThawMachine | None = None
-        self._ended: str | None = None  # why its channel has, until its thaw knows
+        self._ended: str | None = None  # why the channel ended, until the machine was told
 
     # -- what the console says ------------------------------------------------------------
 
     def intend(self, body: Body, now: float) -> None:
-        """The next bytes are a freeze, or one was sent before this connection (`Do.INTENT`)."""
+        """Note that a freeze comes next, or was sent on an earlier connection (`Do.INTENT`)."""
         sent = body.get("sent") is True
         self._sent_before = -1 if sent else self._relay.to_guest
         self._heard_before = self._relay.from_guest
@@ -111,39 +111,39 @@ class ArmedGuest:
         self._deadline = self._bound_at + GRACE_S
 
     def hold(self, body: Body, now: float) -> None:
-        """The window is open, and ends in so many seconds (`Do.HOLD`)."""
+        """Note that the window is open, and in how many seconds it ends (`Do.HOLD`)."""
         self._deadline = now + number(body, "seconds") + GRACE_S
 
     def console_thaws(self) -> None:
-        """The console may have thawed it (`Do.THAWING`): a second thaw would run its hook again."""
+        """Note that the console may have sent a thaw; a second one runs the hook again."""
         self._console_thaws = True
 
     def disarm(self) -> None:
-        """It is thawed, and the console has seen it."""
+        """Close both ends: the console has seen that the guest is thawed."""
         self._end()
 
     # -- what the holder decides ----------------------------------------------------------
 
     @property
     def wakes_at(self) -> float:
-        """When `tick` has something to do at the latest."""
+        """When `tick` must be called at the latest, by the monotonic clock."""
         if self._machine is not None:
             return min(self._machine.wakes_at, self._look_at, self._read_from)
-        # Past it, it is the console's silence that is waited for.
+        # Past the deadline, only a console that has fallen silent makes the holder take over.
         return self._deadline if self._deadline > time.monotonic() else float("inf")
 
     def overdue(self, now: float) -> bool:
-        """Return whether its window should have ended by now."""
+        """Return whether the window should have ended by `now`."""
         if self.state not in (State.RELAYED, State.BROKEN):
             return False
         self._notice_answer(now)
         return now >= self._deadline
 
     def take_over(self, now: float) -> bool:
-        """Refuse the console, and thaw what may be frozen.
+        """Close the console's end, and begin to thaw the guest if it may be frozen.
 
         Returns:
-            False if nothing was sent that could have frozen anything.
+            False if nothing was sent that could have frozen the guest.
         """
         self._relay.stop()
         if not self._may_have_run:
@@ -165,21 +165,21 @@ class ArmedGuest:
         return True
 
     def late(self, now: float) -> bool:
-        """Return, once, that its thaw takes longer than anybody waits for one."""
+        """Return True once, as soon as the thaw is later than any console would wait."""
         if self.state is not State.THAWING or now < self._late_at:
             return False
         self._late_at = float("inf")
         return True
 
     def fail(self, why: str) -> None:
-        """A bug of ours ended its standby: say so as loudly as if it could not be thawed."""
+        """Report a bug in the holder as a thaw that has failed."""
         step = text(self.body, "command")
         report = ThawReport(None, None, None, False, f"the holder failed: {why}", step)
         self._end()
         self._services.done(self, report)
 
     def tick(self, now: float) -> None:
-        """Take the time: look at the port, send again, give up."""
+        """Do what is due: look at the port, and let the thaw machine resend or give up."""
         if self._machine is None:
             return
         if now >= self._read_from:
@@ -197,19 +197,19 @@ class ArmedGuest:
     # -- relayed --------------------------------------------------------------------------
 
     def _notice_answer(self, now: float) -> None:
-        """A stopped console can't tell that the freeze was answered: its hold begins here."""
+        """Start the hold at the freeze's reply, which a stopped console can't report."""
         if self._answered and self._deadline > self._bound_at:
             self._deadline = now + self._hold_s + GRACE_S
 
     @property
     def _answered(self) -> bool:
-        """Whether the guest has said anything since the freeze."""
+        """Whether the guest has sent anything since the freeze."""
         return self._sent_before is not None and self._relay.from_guest > self._heard_before
 
     def _side_ended(self, side: str) -> None:
-        # The console's end is closed by its death, which its control channel tells as well, or
-        # by a console that is about to disarm. The guest's says nothing of the guest: while the
-        # console opens another channel, it stays ours to thaw if the console dies.
+        # The console's end closes when the console dies, which the control channel shows as well,
+        # or just before it disarms. The guest's end closing doesn't mean that the guest is thawed:
+        # until the console has a new channel, the holder must thaw it if the console dies.
         self._relay.stop()
         if side == "guest":
             self._guest.close()
@@ -224,8 +224,8 @@ class ArmedGuest:
         return ThawPlan(
             vm=self.name,
             timeout_s=number(self.body, "thaw_s", DEFAULT_POLICY.thaw_timeout_s),
-            # A freeze that is queued still will run, whatever its bound was: who left it there
-            # stays until the agent has come to it.
+            # A freeze that is still queued will run, whatever its bound was: the holder stays until
+            # the agent has processed it.
             patience_s=0.0 if self._answered else float("inf"),
             owned=False,
             connected=self._listening,
@@ -255,13 +255,13 @@ class ArmedGuest:
         self._listening = True
 
     def _pause(self, began: float) -> None:
-        """Read no more for a moment: a guest that talks without end must not keep us busy."""
+        """Stop reading for a moment: a guest that sends without end must not use all the CPU."""
         self._services.selector.unregister(self._channel.fileno())
         now = time.monotonic()
         self._read_from = now + pause_s(now - began)
 
     def _hang_up(self) -> None:
-        """Close the channel, unless it is closed already."""
+        """Close the channel if it is open."""
         if self._listening:
             self._listening = False
             if self._read_from == float("inf"):
@@ -282,7 +282,7 @@ class ArmedGuest:
         self._step(Happened(heard=events))
 
     def _step(self, happened: Happened) -> None:
-        """Hand over to its thaw what has happened; and that the channel broke by it."""
+        """Step the thaw machine; if the channel broke meanwhile, step it again with that."""
         if self._machine is not None:
             step(self._machine, happened, self)
         while self._machine is not None and self._ended is not None:
@@ -295,7 +295,7 @@ class ArmedGuest:
         return time.monotonic()
 
     def perform(self, effects: list[Effect]) -> None:
-        """Do what its thaw asks, and end with it."""
+        """Apply the thaw machine's effects, and finish when it has a report."""
         for effect in effects:
             if self.state is State.DONE:
                 return
@@ -313,21 +313,21 @@ class ArmedGuest:
 
     def _write(self, data: bytes) -> None:
         if not self._listening:
-            return  # it broke while the effects before this one were applied
+            return  # the channel broke while an earlier effect was applied
         try:
             self._channel.send(data, SEND_S)
         except TimeoutError:
-            pass  # it is sent again by the machine's own schedule, since nothing answers
+            pass  # the machine resends it, since no reply comes
         except StreamEnded as error:
             self._broken(str(error))
 
     def _broken(self, why: str) -> None:
-        """The channel has ended: another one is wanted, unless the guest's QEMU has gone."""
+        """Close a channel that has ended, and note why, for the thaw machine's next step."""
         self._hang_up()
         self._ended = why
 
     def reconnect(self) -> Attempt:
-        """Try once to open another channel; never behind another client (P5)."""
+        """Try once to open a new channel, unless another client is connected (P5)."""
         if self._watch.view.client:
             return Attempt(connected=False, gone=False, why="another client holds it")
         now = self.now()
@@ -369,6 +369,6 @@ class ArmedGuest:
 
 
 def _process(body: Body) -> Process | None:
-    """Return the guest's QEMU, where the console's source knows it."""
+    """Return the guest's QEMU process; None if the console didn't know it."""
     pid, ticks = number(body, "vm_pid"), number(body, "vm_ticks")
     return Process(int(pid), int(ticks)) if pid else None

@@ -1,4 +1,4 @@
-"""The console's side of its holder: arms it before each freeze, and hears what it does."""
+"""The console's client of its holder: arms guests before a freeze, and receives reports."""
 
 from __future__ import annotations
 
@@ -26,26 +26,27 @@ from agentclient.protocol.qga_replies import freeze_state
 
 __all__ = ["ACK_S", "ArmedChannel", "ChannelEnd", "HolderClient", "NoHolder"]
 
-# The word of a take-over comes within a moment of the channel's end, by another socket.
+# Seconds between a channel's end and the message that tells why, which uses another socket.
 WHY_ENDED_S: Final = 0.5
-# The second one is new: the first has not answered, and was ended.
+# If the first holder doesn't answer, it is killed, and a new one is tried.
 _HOLDERS_TRIED: Final = 2
 
 
 @dataclass(slots=True)
 class ArmedChannel:
-    """The holder's care for one guest, as the console sees it.
+    """One armed guest, as the console sees it.
 
     Attributes:
-        channel: where the console talks to the guest from now on.
-        spare: the connection itself, dormant, for the case that the holder dies.
-        holder: in whose standby it is.
+        key: names the guest in messages to the holder.
+        channel: what the console uses to talk to the guest; the holder relays it.
+        spare: the connection to the agent, unused unless the holder dies.
+        holder: the holder that stands by.
         taken: why the holder has taken over; None if it has not.
-        over: the hold had come to its end by then.
-        report: what its thaw came to, once it has ended.
-        told_of_thaw: the holder was told that our own thaw may be sent.
-        afterwards: is called, in another thread, with what its thaw came to.
-        deserted: is called, in another thread, if it is lost before that.
+        over: the hold was over when the holder took over.
+        report: the report of the holder's thaw; None until that has ended.
+        told_of_thaw: the holder was told that the console may send a thaw.
+        afterwards: is called, in another thread, with that report.
+        deserted: is called, in another thread, if the holder goes without one.
     """
 
     key: str
@@ -64,66 +65,66 @@ class ArmedChannel:
     _why: ChannelEnd = ChannelEnd.BROKEN
 
     def why_ended(self, timeout_s: float = WHY_ENDED_S) -> ChannelEnd:
-        """Return why the channel has ended; what the holder says of it comes another way.
+        """Return why the channel has ended.
 
         Args:
-            timeout_s: how long to wait for a word of the holder.
+            timeout_s: how long to wait for the holder's message about it, in seconds.
         """
         self._decided.wait(timeout_s)
         return self._why
 
     @property
     def lost(self) -> bool:
-        """Whether the holder is no more, and has not told that its thaw has ended."""
+        """Whether the holder has gone without a report of its thaw."""
         return self.report is None and self._ended.is_set()
 
     def wait(self, timeout_s: float) -> ThawReport | None:
-        """Return what the holder's thaw came to; None if it has not ended in time.
+        """Return the report of the holder's thaw; None if it has not ended in time.
 
         Args:
-            timeout_s: how long to wait.
+            timeout_s: how long to wait, in seconds.
         """
         self._ended.wait(timeout_s)
         return self.report
 
     def take(self, why: str, *, over: bool = False) -> None:
-        """The holder has taken over; for the client alone."""
+        """Record that the holder has taken over; only the client calls this."""
         self.taken, self.over = why, over
         self.decide(ChannelEnd.TAKEN)
 
     def lose(self) -> None:
-        """The holder has gone; for the client alone."""
+        """Record that the holder has gone; only the client calls this."""
         self.decide(ChannelEnd.LOST)
         self._ended.set()
-        if self._end is not None:  # one that can't die yet would keep its end open
+        if self._end is not None:  # a holder stuck in the kernel would keep its end open
             with suppress(OSError):
                 self._end.shutdown(socket.SHUT_RDWR)
         if self.lost:
             self.deserted()
 
     def decide(self, end: ChannelEnd) -> None:
-        """The channel ends for this reason, unless one was given before; for the client alone."""
+        """Record why the channel ends; the first reason counts. Only the client calls this."""
         if not self._decided.is_set():
             self._why = end
             self._decided.set()
 
     def end(self, report: ThawReport) -> None:
-        """The holder's thaw has ended; for the client alone."""
+        """Record the report of the holder's thaw; only the client calls this."""
         self.report = report
         self._ended.set()
         self.afterwards(report)
 
     def close(self) -> None:
-        """Close both channels; the holder's own ends stay open."""
+        """Close the console's ends of both channels; the holder keeps its own."""
         self.channel.close()
         self.spare.close()
 
 
 class HolderClient:
-    """One console's holder; thread-safe. Its process is started when it is first needed.
+    """The client of one console's holder; thread-safe. The holder starts when first needed.
 
-    One that does not acknowledge within 2 s is ended, since it is our own child, and what it had is
-    as if it had died; the next freeze, or a guest that was in its standby, has a new one.
+    A holder that does not acknowledge within 2 s is killed, and its guests are treated as if it had
+    died. A new holder is started for the next freeze, or for a guest that the old one had.
     """
 
     def __init__(self) -> None:
@@ -149,17 +150,17 @@ class HolderClient:
         *,
         sent: bool = False,
     ) -> ArmedChannel:
-        """Hand a connection to the holder, which passes on what is said on it.
+        """Hand the connection to a VM's agent to the holder, which relays it from then on.
 
         Args:
             vm: the VM.
-            channel: the connection to its agent; from now on it is the guard's spare.
+            channel: the connection to its agent; it becomes the armed channel's `spare`.
             thaw_s: how long the holder's own thaw may take, in seconds.
-            window: where the holder writes what it does; None for nowhere.
-            sent: a freeze was sent already, on a connection before this one.
+            window: the journal's window that the holder writes to; None for no journal.
+            sent: a freeze was already sent, on an earlier connection.
 
         Raises:
-            NoHolder: it can't be started, or does not answer; the channel is as it was, and no
+            NoHolder: no holder can be started, or none answers; the channel is unchanged, and no
                 holder has it.
         """
         said = {"thaw_s": thaw_s, "sent": sent, **_description(vm, window)}
@@ -169,7 +170,7 @@ class HolderClient:
                 return self._arm(holder, vm, channel, said)
             except NoHolder:
                 if holder.pid is not None:
-                    raise  # it has answered: another one would say the same
+                    raise  # it refused: a new holder would refuse as well
         return self._arm(self._started(), vm, channel, said)
 
     def standby_by(
@@ -179,13 +180,13 @@ class HolderClient:
         _window: Reference | None,
         _tell: Callable[[Tell], None],
     ) -> GuestStandby:
-        """Return who stands by for a guest whose connection can't be handed over.
+        """Return the standby for a guest whose connection can't be handed over.
 
         Args:
-            recipe: what the holder needs to reach it by itself.
+            recipe: what a holder needs to thaw the guest without the console.
 
         Raises:
-            NoHolder: it can't reach a guest by such means.
+            NoHolder: always: a holder can thaw a guest through a UNIX socket alone.
         """
         raise NoHolder(f"it can't thaw a guest that is reached by {recipe.means} without us")
 
@@ -220,31 +221,31 @@ class HolderClient:
         sent: bool = False,
         thawing: bool = False,
     ) -> None:
-        """Say that a freeze is about to be sent; after this it may be.
+        """Tell the holder that a freeze is about to be sent; it must not be sent before.
 
         Args:
             armed: the guest.
-            bound_s: how long the freeze is waited for at the most.
-            hold_s: how long its window is held.
-            sent: it was sent already, on a connection before this one.
-            thawing: and so was a thaw, perhaps.
+            bound_s: how long the console waits for the freeze's reply, in seconds.
+            hold_s: how long the window is held, in seconds.
+            sent: the freeze was already sent, on an earlier connection.
+            thawing: the console may have sent a thaw as well.
 
         Raises:
-            NoHolder: the holder has not heard it.
+            NoHolder: the holder has not acknowledged it.
         """
         body = {"do": Do.INTENT, "bound_s": bound_s, "hold_s": hold_s, "sent": sent}
         armed.told_of_thaw = thawing
         self._ask(armed, {**body, "thawing": thawing})
 
     def hold(self, armed: ArmedChannel, seconds: float) -> None:
-        """Say that the window ends in `seconds`; a holder that has gone shows elsewhere."""
+        """Tell the holder in how many seconds the window ends; a lost holder is no error here."""
         with suppress(NoHolder):
             self._ask(armed, {"do": Do.HOLD, "seconds": seconds})
 
     def thaws(self, armed: ArmedChannel) -> None:
-        """Say that our own thaw is about to be sent; a holder that has gone shows elsewhere.
+        """Tell the holder that the console is about to send a thaw; a lost one is no error here.
 
-        Once is enough, and a holder that does not answer keeps no later thaw waiting.
+        It is told once: a holder that does not answer must not delay a later thaw.
         """
         if armed.told_of_thaw:
             return
@@ -259,7 +260,7 @@ class HolderClient:
             The holder's pid.
 
         Raises:
-            NoHolder: it has not acknowledged it; whatever it had, it has no more.
+            NoHolder: the holder has not acknowledged it, and has the guest no more.
         """
         if armed.taken is None or armed.lost:
             self._ask(armed, {"do": Do.TAKE})
@@ -269,7 +270,7 @@ class HolderClient:
         return pid
 
     def disarm(self, armed: ArmedChannel) -> None:
-        """Say that the guest needs no care any more, and close everything that belonged to it."""
+        """Tell the holder that the guest needs no standby any more, and close its channels."""
         if armed.taken is None:
             with suppress(NoHolder):
                 self._ask(armed, {"do": Do.DISARM})
@@ -277,14 +278,14 @@ class HolderClient:
         armed.close()
 
     def close(self) -> None:
-        """Leave; what is armed still is thawed by the holder."""
+        """Leave the holder: it thaws the guests that are still armed."""
         with self._lock:
             self._left, holder = True, self._holder
         if holder is not None:
             holder.leave()
 
     def _started(self) -> HolderProcess:
-        """Return the holder that runs, or a new one."""
+        """Return the running holder, or start a new one."""
         with self._starting:
             if self._left:
                 raise NoHolder("frostwatch is leaving")
@@ -306,7 +307,7 @@ class HolderClient:
             armed.end(_report(body))
 
     def _lost(self, holder: HolderProcess) -> None:
-        """A holder has gone, and with it its standby for its guests."""
+        """Tell the guests of a holder that it has gone."""
         with self._lock:
             guards = [one for one in self._all_armed.values() if one.holder is holder]
         for armed in guards:
@@ -318,7 +319,7 @@ class HolderClient:
         armed.holder.ask({**body, "key": armed.key})
 
     def forget(self, armed: ArmedChannel) -> None:
-        """Hear nothing of a guest any more."""
+        """Ignore further messages about a guest."""
         with self._lock:
             self._all_armed.pop(armed.key, None)
 
@@ -326,7 +327,7 @@ class HolderClient:
 def _description(vm: Vm, window: Reference | None) -> dict[str, object]:
     assert vm.agent is not None
     return {
-        "journal": os.path.abspath(window.path) if window else "",  # noqa: PTH100 - it leaves our folder
+        "journal": os.path.abspath(window.path) if window else "",  # noqa: PTH100 - the holder changes its folder
         "window": window.key if window else "",
         "asked": window.asked if window else 0.0,
         "vm": str(vm.id),

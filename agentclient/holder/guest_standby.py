@@ -1,4 +1,4 @@
-"""What a freeze needs of whoever thaws its guest if we die, however that reaches it (P4)."""
+"""The interface of a standby: a holder thaws one guest if this process dies (P4)."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from agentclient.freeze.thaw_plan import ThawReport
 
 
 class ChannelEnd(StrEnum):
-    """Why a guarded channel has ended."""
+    """Why a channel through a holder has ended."""
 
-    TAKEN = "taken"  # the holder talks to the guest now
-    LOST = "lost"  # the holder has died, or did not answer and was ended
-    BROKEN = "broken"  # the guest's own end has closed
+    TAKEN = "taken"  # the holder has taken over, and talks to the guest itself
+    LOST = "lost"  # the holder has died, or did not answer and was killed
+    BROKEN = "broken"  # QEMU has closed the agent's channel
 
 
 class GuestStandby(Protocol):
-    """Who thaws one guest if we die, however a holder reaches it.
+    """A holder's standby for one guest, whichever way the holder reaches it.
 
     Attributes:
         sent: a freeze may have been sent.
-        tried_to_leave: it was tried to hand the guest over.
+        tried_to_leave: `hand_over` was called before.
     """
 
     sent: bool
@@ -35,45 +35,49 @@ class GuestStandby(Protocol):
 
     @property
     def over(self) -> bool:
-        """Whether the hold had come to its end when the holder took over."""
+        """Whether the hold was over when the holder took over."""
 
     def guard(self, session: AgentSession) -> None:
-        """Have a holder stand by.
+        """Arm a holder for the guest of a session.
 
         Raises:
-            NoHolder: nobody would thaw; the session is as it was.
+            NoHolder: no holder stands by; the session is unchanged.
         """
 
     def mend_guard(self, session: AgentSession) -> None:
-        """Have a holder stand by again where none could be had before."""
+        """Arm a holder again if none could be armed before."""
 
     def intend(self, *, bound_s: float, hold_s: float) -> None:
-        """Say that a freeze is about to be sent; after this it may be.
+        """Tell the holder that a freeze is about to be sent; it must not be sent before.
+
+        Args:
+            bound_s: how long the freeze's reply is waited for, in seconds.
+            hold_s: how long the window is held, in seconds.
 
         Raises:
-            NoHolder: the holder has not heard it.
+            NoHolder: the holder has not acknowledged it.
         """
 
     def hold(self, ends_at: float) -> None:
-        """Say when the window ends (seconds of the monotonic clock)."""
+        """Tell the holder when the window ends (seconds of the monotonic clock)."""
 
     def thaws(self) -> None:
-        """Say that our own thaw is about to be sent."""
+        """Tell the holder that this process is about to send a thaw."""
 
     def why_ended(self) -> ChannelEnd:
         """Return why the channel has ended."""
 
     def wait(self, timeout_s: float) -> ThawReport | None:
-        """Return what the holder's thaw came to; None if it has not ended in time."""
+        """Return the report of the holder's thaw; None if it has not ended in time."""
 
     def spare(self) -> Channel | None:
-        """Return the connection itself, if the holder has gone and left us that."""
+        """Return the direct connection to the agent if the holder has gone; else None."""
 
     def renewed(self, channel: Channel) -> Channel:
-        """Have a holder stand by with another connection; return through which one to go on."""
+        """Arm a holder with a new connection; return the channel to use from now on."""
 
     def hand_over(self, session: AgentSession) -> int | None:
-        """Hand the guest over; return the process that thaws it, None if there is nobody."""
+        """Leave the thaw to a holder; return its pid, None if no holder takes it."""
 
     def end(self) -> None:
-        """It is settled, or nothing was sent, or somebody else has it."""
+        """End the standby: the guest is thawed, was never frozen, or was handed over."""

@@ -33,9 +33,9 @@ from agentclient.holder.records import Records
 from agentclient.holder.relay import SHORT
 
 LONGEST_TURN_S: Final = 0.25
-# Kept free of guests: for monitors, a channel that has to be opened anew, and the journal.
+# Descriptors not used for guests: for monitors, a new channel to a guest, and the journal.
 RESERVE: Final = 16
-# What a console that is stopped has not heard yet; one that lives hears it within a turn.
+# Messages kept for a stopped console, which does not read; a running one reads them at once.
 MOST_UNSAID: Final = 10_000
 NAME: Final = b"frostwatch-hold"
 _PR_SET_NAME: Final = 15
@@ -43,10 +43,10 @@ _IGNORED: Final = (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal.SIGTSTP,
 
 
 class Holder:
-    """Stands by for one console.
+    """The holder of one console: its event loop, and all of its guests.
 
     Args:
-        console: the control channel.
+        console: the control channel to the console; it is made non-blocking.
         pid: the console's process.
     """
 
@@ -67,13 +67,13 @@ class Holder:
         self._pidfd = self._watch_process(pid)
 
     def run(self) -> None:
-        """Stand by until the console has gone and every guest is thawed."""
+        """Run the event loop until the console has gone and no guest is left to thaw."""
         while not self._alone or self._guests:
             self._turn()
         self._records.close()
 
     def end(self) -> None:
-        """End as soon as every guest is thawed; for a signal's handler."""
+        """Take over all guests, and end when they are thawed; safe in a signal handler."""
         self._told_to_end = True
 
     def _take_over_all(self, why: str) -> None:
@@ -89,7 +89,7 @@ class Holder:
         wait = max(0.0, min(wakes_at - now, LONGEST_TURN_S))
         for key, events in self._selector.select(wait):
             handler: Callable[[int], None] = key.data
-            # A handler before it in this round may have ended what it is about.
+            # An earlier handler of this round may have unregistered this socket.
             if self._selector.get_map().get(key.fd) is key:
                 self._handle(key, handler, events)
         now = time.monotonic()
@@ -108,7 +108,7 @@ class Holder:
                         f"{armed.name}: its freeze waits in the agent still: IT WILL FREEZE when "
                         f"the agent wakes. This holder (pid {os.getpid()}) stays, and thaws it then"
                     )
-            except Exception as error:  # noqa: BLE001 - P8: one broken guest keeps no other frozen
+            except Exception as error:  # noqa: BLE001 - P8: a bug with one guest must not stop the rest
                 self._failed(armed, error)
         thawing = any(armed.state is State.THAWING for armed in self._guests.values())
         self._records.flush(thawing=thawing)
@@ -119,7 +119,7 @@ class Holder:
         try:
             handler(events)
         except Exception as error:  # noqa: BLE001 - P8, as above
-            # It would be called again at once, and for ever.
+            # It would be called again at once, for ever.
             with suppress(KeyError, ValueError):
                 self._selector.unregister(key.fd)
             _tell_the_machine(f"a bug of ours: {error!r}")
@@ -135,11 +135,11 @@ class Holder:
         self._multiplexer.turn(0.0)
 
     def _watch_process(self, pid: int) -> int | None:
-        """Learn of the console's death from the kernel: a child of it may keep our channel open."""
+        """Watch the console's pidfd: its children may keep the control channel open."""
         try:
             pidfd = os.pidfd_open(pid)
         except OSError:
-            return None  # it has gone already: the channel tells
+            return None  # the console has gone already: the control channel shows it
         self._selector.register(pidfd, selectors.EVENT_READ, self._died)
         return pidfd
 
@@ -149,13 +149,13 @@ class Holder:
             self._pidfd = None
         try:
             while self._console is not None and self._hear_next():
-                pass  # what it had said before decides what its guests need
+                pass  # messages sent before its death decide what each guest needs
         finally:
             self._hang_up()
 
     def _hang_up(self) -> None:
         if self._console is not None:
-            with suppress(KeyError):  # a bug of ours has taken it out already
+            with suppress(KeyError):  # `_handle` has unregistered it after a bug
                 self._selector.unregister(self._console)
             self._console.close()
             self._console = None
@@ -167,7 +167,7 @@ class Holder:
         self._hear_next()
 
     def _hear_next(self) -> bool:
-        """Do what the console says next; return whether there may be more."""
+        """Handle the console's next message; return whether there may be more."""
         if self._console is None:
             return False
         try:
@@ -175,8 +175,8 @@ class Holder:
         except BlockingIOError:
             return False
         except ConnectionResetError:
-            # A console that was killed with packets unread resets the channel. That is told once,
-            # and before what it had said.
+            # A console that was killed with unread packets resets the channel. The kernel reports
+            # that once, before the packets that the console had sent.
             return True
         except OSError as error:
             if error.errno in SHORT:
@@ -193,7 +193,7 @@ class Holder:
         return True
 
     def _try(self, body: Body, descriptors: list[int]) -> str | None:
-        """Do what is asked; return why it was not done, None if it was."""
+        """Carry out a request; return why it was refused, None if it was done."""
         sockets: list[socket.socket] = []
         try:
             while descriptors:
@@ -202,11 +202,11 @@ class Holder:
             if body.get("do") == Do.ARM:
                 return self._arm(body, sockets)
             return self._obey(body)
-        except Exception as error:  # noqa: BLE001 - P8: one broken guest is refused, and no other
+        except Exception as error:  # noqa: BLE001 - P8: a bug costs this request, not the others
             return f"the holder failed: {error!r}"
         finally:
             for each in sockets:
-                each.close()  # but for those that a armed has
+                each.close()  # `_arm` has taken out those that an armed guest uses
             for descriptor in descriptors:
                 with suppress(OSError):
                     os.close(descriptor)
@@ -254,12 +254,12 @@ class Holder:
             self._speak()
 
     def _speak(self) -> None:
-        """Say what is unsaid. A console that is stopped does not read; it hears it later."""
+        """Send the queued messages, as far as the console reads; a stopped one gets them later."""
         while self._console is not None and self._unsaid:
             try:
                 send(self._console, self._unsaid[0])
             except OSError as error:
-                # One that has gone has its channel tell that, behind what it had said.
+                # The console has gone: reading the channel shows that, after its last messages.
                 if error.errno in (errno.EPIPE, errno.ECONNRESET):
                     self._unsaid.clear()
                 return
@@ -279,8 +279,8 @@ class Holder:
             self._tell(armed, report)
 
     def _broken(self, armed: ArmedGuest) -> None:
-        # The console goes on with a new connection, which it arms anew. Should it die before that,
-        # the guest is thawed through one of our own.
+        # The console arms the guest anew with a new connection. If it dies before that, the holder
+        # connects to the guest itself, and thaws it.
         self._say({"say": Say.BROKEN, "key": armed.key})
         if armed.state is State.DONE:
             self._guests.pop(armed.key, None)
@@ -311,16 +311,16 @@ class Holder:
 
 
 def _tell_the_machine(said: str) -> None:
-    """Nobody is left to be told but the machine's own log."""
+    """Write to the system's log, since no console is left to show it."""
     syslog.openlog("frostwatch")
     syslog.syslog(syslog.LOG_ALERT, said)
 
 
 def main(descriptor: int, pid: int) -> None:
-    """Be a holder.
+    """Run a holder in this process, until it has nothing left to do.
 
     Args:
-        descriptor: the control channel's, inherited.
+        descriptor: the inherited descriptor of the control channel.
         pid: the console's process.
     """
     for number in _IGNORED:
@@ -328,13 +328,13 @@ def main(descriptor: int, pid: int) -> None:
     _be_named()
     os.chdir("/")
     holder = Holder(socket.socket(fileno=descriptor), pid)
-    # Told to end: thaw first. What can't be thawed keeps us; whoever insists has SIGKILL.
+    # On SIGTERM thaw first: a guest that can't be thawed keeps the holder running until SIGKILL.
     signal.signal(signal.SIGTERM, lambda *_: holder.end())
     holder.run()
 
 
 def _be_named() -> None:
-    """Be recognised in a list of processes."""
+    """Set the name that process lists show."""
     try:
         with open("/proc/self/comm", "wb", buffering=0) as comm:  # noqa: PTH123 - smaller than pathlib
             comm.write(NAME)

@@ -1,8 +1,8 @@
-"""What the console and its holder tell each other: one JSON object a packet, descriptors beside it.
+"""The messages between the console and its holder: one JSON object a packet, with descriptors.
 
-Every request is acknowledged by its number, with whether it was done, so that the console knows
-that the holder stands by before a freeze is sent. Beats are acknowledged, too: a holder that is
-silent for as long as an acknowledgement may take stands by no more.
+The holder acknowledges every request by its number, and says whether it was done, so that the
+console knows that the holder stands by before a freeze is sent. Heartbeats are acknowledged, too:
+a holder that is silent for longer than an acknowledgement may take is treated as dead.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Final
 from agentclient.model.vm import Peer, Process
 
 VERSION: Final = 2
-"""Both ends must be of the same one: `HELLO` asks, before anything else is said."""
+"""The protocol's version; the console checks the holder's by `HELLO`, before anything else."""
 MOST_BYTES: Final = 64 * 1024
 MOST_DESCRIPTORS: Final = 2
-# The console says that it lives this often; without it for so long, it is taken to be stopped.
+# Seconds between two heartbeats, and without one until the console counts as stopped.
 BEAT_S: Final = 0.25
 SILENCE_S: Final = 1.0
 
@@ -29,23 +29,23 @@ Body = Mapping[str, object]
 class Do(StrEnum):
     """What the console asks of the holder."""
 
-    HELLO = "hello"  # are you there?
-    ARM = "arm"  # here is a guest's channel, and the end through which we talk to it
-    INTENT = "intent"  # the next bytes are a freeze; or one was sent on a connection before this
+    HELLO = "hello"  # acknowledge, with your version
+    ARM = "arm"  # stand by for a guest: its channel, and the console's end, come with it
+    INTENT = "intent"  # a freeze comes next, or was sent on an earlier connection
     HOLD = "hold"  # the window is open, and ends in so many seconds
-    THAWING = "thawing"  # our own thaw may be sent from now on: ask before another one is
-    TAKE = "take"  # we leave it: thaw it in our place
-    DISARM = "disarm"  # it is thawed: forget it
-    BEAT = "beat"  # we live
+    THAWING = "thawing"  # the console may send a thaw: ask for the status before another one
+    TAKE = "take"  # the console leaves: thaw the guest
+    DISARM = "disarm"  # the guest is thawed: forget it
+    BEAT = "beat"  # the console is alive
 
 
 class Say(StrEnum):
     """What the holder tells the console."""
 
     ACK = "ack"  # done as asked, or why not
-    TAKEN = "taken"  # the conversation is the holder's now
-    BROKEN = "broken"  # the guest's own end has closed: QEMU has gone, or dropped us
-    DONE = "done"  # what came of it
+    TAKEN = "taken"  # the holder has taken over
+    BROKEN = "broken"  # QEMU has gone, or has closed the agent's channel
+    DONE = "done"  # the report of the thaw
 
 
 def pack(body: Body) -> bytes:
@@ -54,7 +54,7 @@ def pack(body: Body) -> bytes:
 
 
 def unpack(packet: bytes) -> dict[str, object]:
-    """Return what a packet says; nothing if it can't be read."""
+    """Return the message in a packet; an empty one if it can't be parsed."""
     try:
         body = json.loads(packet)
     except ValueError:
@@ -63,11 +63,11 @@ def unpack(packet: bytes) -> dict[str, object]:
 
 
 def send(connection: socket.socket, body: Body, descriptors: Sequence[int] = ()) -> None:
-    """Send one message, or none: it never waits.
+    """Send one message whole, or not at all; never blocks.
 
     Raises:
         BlockingIOError: the other side does not read; nothing was sent.
-        OSError: it has gone.
+        OSError: the other side has gone, or the system is short of memory.
     """
     if descriptors:
         socket.send_fds(connection, [pack(body)], list(descriptors), socket.MSG_DONTWAIT)
@@ -76,10 +76,10 @@ def send(connection: socket.socket, body: Body, descriptors: Sequence[int] = ())
 
 
 def receive(connection: socket.socket) -> tuple[dict[str, object], list[int]] | None:
-    """Receive one message and its descriptors; None at the end.
+    """Receive one message and its descriptors; None at the end of the stream.
 
     Raises:
-        BlockingIOError: nothing has come.
+        BlockingIOError: no message has come.
         OSError: the other side was killed.
     """
     packet, descriptors, _, _ = socket.recv_fds(connection, MOST_BYTES, MOST_DESCRIPTORS)
@@ -89,26 +89,26 @@ def receive(connection: socket.socket) -> tuple[dict[str, object], list[int]] | 
 
 
 def number(body: Body, key: str, default: float = 0.0) -> float:
-    """Return a number of a message."""
+    """Return a message's field as a number; `default` if it is none."""
     value = body.get(key)
     return float(value) if isinstance(value, int | float) else default
 
 
 def text(body: Body, key: str) -> str:
-    """Return a string of a message; empty if it has none."""
+    """Return a message's field as a string; empty if it is none."""
     value = body.get(key)
     return value if isinstance(value, str) else ""
 
 
 def peer_in(peer: Peer | None) -> object:
-    """Return who must listen on a VM's sockets, for a message."""
+    """Return, as a message's field, which process or user must listen on a VM's sockets."""
     return None if peer is None else [peer.process, peer.uid]
 
 
 def peer_of(body: Body, key: str = "peer") -> Peer | None:
-    """Return who must listen on a VM's sockets, as a message has it.
+    """Return which process or user must listen on a VM's sockets, from a message's field.
 
-    What can't be read is nobody: then no new connection is made.
+    A field that can't be parsed gives a peer that matches nobody: no new connection is made.
     """
     match body.get(key):
         case None:

@@ -1,4 +1,4 @@
-"""One holder's process as its console sees it: started, asked, and ended if it does not answer."""
+"""The console's handle of a holder's process: starts it, sends requests, kills it if it hangs."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from agentclient.model.errors import NO_THREAD
 
 START_S: Final = 5.0
 ACK_S: Final = 2.0
-"""Who has not acknowledged by then is no help to anybody: it is ended, and another one armed."""
+"""A holder that has not acknowledged by then is killed, and another one is armed."""
 REAPED_S: Final = 1.0
-# A console that was stopped itself loses one slice of its patience, not all of it.
+# A timeout is waited for in slices: a console that was stopped itself loses only one of them.
 _SLICES: Final = 8
 _TRY_AGAIN_S: Final = 0.02
 _PACKAGES: Final = str(Path(__file__).resolve().parents[2])
@@ -32,7 +32,7 @@ _BOOT: Final = (
     "import sys; sys.path.append(sys.argv[1]); from agentclient.holder.main import main; "
     "main(int(sys.argv[2]), int(sys.argv[3]))"
 )
-# Nothing was sent for want of something of ours, which may be there in a moment.
+# Nothing was sent: this process is short of memory or descriptors, perhaps only for a moment.
 _SHORT: Final = (errno.ENOBUFS, errno.ENOMEM, errno.ETOOMANYREFS, errno.EMFILE)
 
 
@@ -41,7 +41,7 @@ class NoHolder(Exception):
 
 
 class _Question:
-    """Something that was asked, and its answer; None if it will not come."""
+    """A pending request, and its acknowledgement; None if none will come."""
 
     def __init__(self) -> None:
         self.answer: Body | None = None
@@ -57,13 +57,13 @@ class _Question:
 
 
 class HolderProcess:
-    """A holder; thread-safe. Use `started`.
+    """A running holder; thread-safe. `started` makes one.
 
     Args:
-        connection: our end of the control channel.
-        process: our own child.
-        heard: is called with what it says, but for acknowledgements.
-        lost: is called once, when it has ended, or was ended, unless we have left it.
+        connection: the console's end of the control channel.
+        process: the holder, a child of this process.
+        heard: is called with each message of the holder that is no acknowledgement.
+        lost: is called once, when the holder has ended or was killed, unless `leave` was called.
     """
 
     def __init__(
@@ -89,25 +89,30 @@ class HolderProcess:
 
     @property
     def pid(self) -> int | None:
-        """The process; None if it has ended."""
+        """The holder's pid; None if it has ended."""
         return None if self._over or self._process.poll() is not None else self._process.pid
 
     def start_listening(self) -> None:
-        """Hear what it says, in a thread of its own.
+        """Start a thread that receives the holder's messages, and sends heartbeats.
 
         Raises:
-            RuntimeError, MemoryError: the system has no thread for it.
+            RuntimeError, MemoryError: the thread can't be started.
         """
         threading.Thread(target=self._listen, name="holder", daemon=True).start()
 
     def ask(self, body: Body, descriptors: Sequence[int] = (), *, timeout_s: float = ACK_S) -> Body:
-        """Ask for something, and return the acknowledgement.
+        """Send a request, and return its acknowledgement.
 
-        Whatever is not acknowledged in time ends the holder: it is stopped, hung or too slow, and
-        what it has must not stay with it.
+        A holder that does not acknowledge in time is killed: it is stopped, hung or too slow, and
+        must not keep its guests.
+
+        Args:
+            body: the request.
+            descriptors: are sent with it.
+            timeout_s: how long to wait, in seconds.
 
         Raises:
-            NoHolder: it was not done; the holder may have been ended.
+            NoHolder: the request was not carried out; the holder may have been killed.
         """
         number, question = next(self._numbers), _Question()
         with self._lock:
@@ -128,10 +133,10 @@ class HolderProcess:
         return question.answer
 
     def end(self, why: str) -> None:
-        """End it: it is our own child. What it had is as if it had died; doing it again is nothing.
+        """Kill the holder, which is a child of this process; a second call does nothing.
 
         Args:
-            why: one clause for whoever asks it something from now on.
+            why: one clause; the text of `NoHolder` from now on.
         """
         with self._lock:
             if self._over:
@@ -139,7 +144,7 @@ class HolderProcess:
             self._over, self._why = True, why
             questions = list(self._questions.values())
         if not self._left:
-            # It may only have been hung up: it would take over what we go on with ourselves.
+            # It may be alive: it would take over guests that the console still uses.
             with suppress(OSError):
                 self._process.kill()
         with suppress(OSError):
@@ -150,7 +155,7 @@ class HolderProcess:
             self._lost(self)
 
     def leave(self) -> None:
-        """Leave it: what is armed still it thaws."""
+        """Close the control channel: the holder thaws the guests that are still armed."""
         with self._lock:
             self._left = True
         with suppress(OSError):
@@ -159,11 +164,11 @@ class HolderProcess:
     # -- what it says ---------------------------------------------------------------------
 
     def _listen(self) -> None:
-        """Hear what it says, and tell it that we live, until it has gone."""
+        """Receive messages and send heartbeats until the holder has gone."""
         why = "the holder has gone"
         try:
             why = self._hear_all()
-        except Exception as error:  # noqa: BLE001 - whatever it is, its guests must not be left
+        except Exception as error:  # noqa: BLE001 - any bug must end it, and `lost` be called
             why = f"the holder can't be heard any more: {error!r}"
         finally:
             self.end(why)
@@ -172,7 +177,7 @@ class HolderProcess:
                 self._process.wait(REAPED_S)
 
     def _hear_all(self) -> str:
-        """Return why there is nothing to hear any more."""
+        """Receive until the holder has gone or is silent; return which, as a clause."""
         self._silent_since = time.monotonic()
         while self._patient():
             came = wait_any([self._connection.fileno()], BEAT_S)
@@ -182,7 +187,7 @@ class HolderProcess:
         return f"the holder has not answered for {ACK_S:g} s, and was ended"
 
     def _patient(self) -> bool:
-        """Whether it has answered a beat lately; who was stopped itself begins to count anew."""
+        """Whether the holder has answered lately; the count restarts after a stop of our own."""
         now, before = time.monotonic(), self._counted_at
         self._counted_at = now
         if now - before > 2 * BEAT_S:
@@ -190,11 +195,11 @@ class HolderProcess:
         return now - self._silent_since < ACK_S
 
     def _hear(self) -> bool:
-        """Take what it says next; return whether there may be more."""
+        """Receive the holder's next message; return whether there may be more."""
         try:
             message = receive(self._connection)
         except ConnectionResetError:
-            # It has ended with beats unread. That is told once, and before what it had said.
+            # It ended with unread heartbeats. The kernel reports that once, before its messages.
             again, self._reset = not self._reset, True
             return again
         except OSError as error:
@@ -222,7 +227,7 @@ class HolderProcess:
         now = time.monotonic()
         if now - self._beat_at >= BEAT_S:
             self._beat_at = now
-            with suppress(OSError):  # it does not read, or has gone: what it says tells which
+            with suppress(OSError):  # it does not read, or has gone: receiving shows which
                 send(self._connection, {"do": Do.BEAT})
 
     def _send(self, body: Body, descriptors: Sequence[int], until: float) -> None:
@@ -234,17 +239,17 @@ class HolderProcess:
                 if time.monotonic() < until and (short or error.errno == errno.EAGAIN):
                     time.sleep(_TRY_AGAIN_S)
                     continue
-                if not (short and descriptors):  # what was not armed may be left
+                if not (short and descriptors):  # a guest that was not armed needs no kill
                     self.end(f"the holder can't be reached ({error.strerror}), and was ended")
                 raise NoHolder(f"the holder can't be asked: {error.strerror}") from error
             return
 
 
 def started(heard: Callable[[Body], None], lost: Callable[[HolderProcess], None]) -> HolderProcess:
-    """Start a holder; see `HolderProcess`.
+    """Start a holder, and return it once it has answered; see `HolderProcess`.
 
     Raises:
-        NoHolder: it can't be started, or does not answer.
+        NoHolder: no holder can be started, or it does not answer.
     """
     reasons = []
     for command in commands():
@@ -256,16 +261,16 @@ def started(heard: Callable[[Body], None], lost: Callable[[HolderProcess], None]
 
 
 def commands() -> list[list[str]]:
-    """Return how to start a holder, the best way first.
+    """Return the command lines that can start a holder, the best one first.
 
-    It is run by its file names, not from the environment, which ``-E`` and ``-I`` keep out; ``-S``
-    spares what a small process does not need.
+    ``-E`` and ``-I`` ignore the environment, so the package's folder is passed as an argument.
+    ``-S`` skips `site`, which a small process does not need.
     """
     plain = [sys.executable, "-S", "-E", "-I", "-c", _BOOT, _PACKAGES]
     scope = shutil.which("systemd-run")
     if scope is None or not Path("/run/systemd/system").is_dir():
         return [plain]
-    # A scope of its own: ending the terminal's control group does not end the holder.
+    # In a systemd scope of its own the holder survives when the terminal's cgroup is killed.
     user = [] if os.geteuid() == 0 else ["--user"]
     return [[scope, *user, "--scope", "--quiet", "--collect", "--no-ask-password", *plain], plain]
 
@@ -278,7 +283,7 @@ def _started_as(
         ours, child = _spawned(command)
     except (OSError, *NO_THREAD) as error:
         raise NoHolder(str(error)) from error
-    # Who was never there can't be lost: whoever starts it is told otherwise.
+    # `lost` is not called for a holder that never answered: the caller gets `NoHolder` instead.
     holder = HolderProcess(
         ours, child, heard, lambda holder: lost(holder) if ready.is_set() else None
     )
@@ -297,10 +302,10 @@ def _started_as(
 
 
 def _spawned(command: Sequence[str]) -> tuple[socket.socket, subprocess.Popen[bytes]]:
-    """Start a process with a control channel, and return our end.
+    """Start a process with a control channel; return this process's end of that, and the child.
 
     Raises:
-        OSError, RuntimeError, MemoryError: there is no descriptor, process or memory for it.
+        OSError, RuntimeError, MemoryError: no descriptor, process or memory is available.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:

@@ -1,4 +1,4 @@
-"""Writes into the journal what a holder has done in its console's place; imported when it has."""
+"""Writes a holder's take-overs and thaws to the journal; imported at the first take-over."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from agentclient.model.json_contract import rfc3339
 
 
 class RecordWriter:
-    """The journals of the consoles whose guests a holder has thawed: mostly one."""
+    """Writes to the journals that the armed guests name: mostly one journal."""
 
     def __init__(self) -> None:
         self._journals: dict[str, Journal] = {}
 
     def taken(self, body: Body, why: str) -> None:
-        """Write down a take-over.
+        """Record a take-over in the journal.
 
         Args:
-            body: how the console described the guest (`Do.ARM`).
+            body: the console's message that armed the guest (`Do.ARM`).
             why: why the holder has taken over.
         """
         journal = self._journal(body)
@@ -43,7 +43,7 @@ class RecordWriter:
         )
 
     def done(self, body: Body, report: ThawReport) -> None:
-        """Write down what the holder's thaw came to."""
+        """Record the report of the holder's thaw in the journal."""
         journal = self._journal(body)
         if journal is None:
             return
@@ -61,7 +61,7 @@ class RecordWriter:
         )
 
     def close(self, timeout_s: float) -> None:
-        """Wait so many seconds until everything is written."""
+        """Wait until everything is written, for `timeout_s` seconds at most."""
         for journal in self._journals.values():
             journal.close(timeout_s)
 
@@ -80,7 +80,7 @@ def _now(body: Body) -> Moment:
 
 
 def _thaw_object(report: ThawReport) -> dict[str, object]:
-    """Return what the thaw came to, in the words of docs/json.md."""
+    """Return a thaw's report as the JSON object of docs/json.md."""
     state = "thawed" if report.settled else None
     return {
         "ok": report.settled,

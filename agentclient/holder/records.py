@@ -1,7 +1,7 @@
-"""What a holder has done in its console's place, written into the journal by a thread of its own.
+"""Queues what a holder records in the journal, and writes it without delaying a thaw.
 
-Nothing in here is imported, and no file is touched, before a take-over: a holder that only stands
-by stays small. Whatever is wrong with the journal, no thaw waits for it.
+The journal is imported and opened at the first take-over only, so that a holder that just stands by
+stays small. The journal's own thread writes, and its errors are ignored.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from agentclient.holder.record_writer import RecordWriter
 
 CLOSING_S = 1.0
-# A guest that can thaw at once has done so by then.
+# Seconds for which the records wait for a thaw: a healthy guest has thawed by then.
 PATIENCE_S = 0.5
 
 
 class Records:
-    """A holder's hand on its console's journal."""
+    """A queue of records for the journal."""
 
     def __init__(self) -> None:
         self._waiting: list[Callable[[], None]] = []
@@ -32,10 +32,10 @@ class Records:
         self._made: RecordWriter | None = None
 
     def taken(self, body: Body, why: str) -> None:
-        """Note a take-over; it is written by `flush`.
+        """Queue the record of a take-over; `flush` writes it.
 
         Args:
-            body: how the console described the guest (`Do.ARM`).
+            body: the console's message that armed the guest (`Do.ARM`).
             why: why the holder has taken over.
         """
         if not self._waiting:
@@ -43,31 +43,31 @@ class Records:
         self._waiting.append(lambda: self._writer.taken(body, why))
 
     def done(self, body: Body, report: ThawReport) -> None:
-        """Note what the holder's thaw came to; it is written by `flush`."""
+        """Queue the report of a thaw; `flush` writes it."""
         self._waiting.append(lambda: self._writer.done(body, report))
 
     def flush(self, *, thawing: bool) -> None:
-        """Write what was noted.
+        """Write the queued records.
 
         Args:
-            thawing: a guest is being thawed: that comes first, unless it takes its time.
+            thawing: a guest is being thawed: wait for it, but not longer than `PATIENCE_S`.
         """
         if not self._waiting or (thawing and time.monotonic() < self._flush_at):
             return
         waiting, self._waiting = self._waiting, []
         for write in waiting:
-            with suppress(Exception):  # the history is worth neither a guest nor a holder
+            with suppress(Exception):  # a broken journal must not stop the holder
                 write()
 
     def close(self) -> None:
-        """Wait a moment until everything is written."""
+        """Write the queued records, and wait for the journal, for `CLOSING_S` seconds at most."""
         self.flush(thawing=False)
         if self._made is not None:
             self._made.close(CLOSING_S)
 
     @property
     def _writer(self) -> RecordWriter:
-        """What writes; the journal is behind it, and imported with it."""
+        """The writer; its first use imports the journal."""
         if self._made is None:
             made = import_module("agentclient.holder.record_writer").RecordWriter()
             self._made = made

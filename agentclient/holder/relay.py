@@ -1,4 +1,4 @@
-"""Passes bytes between a guest's channel and the console, no more than either side takes."""
+"""Relays bytes between a guest's channel and the console, with backpressure."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing import Final
 
 READ_BYTES: Final = 64 * 1024
 SHORT: Final = (errno.ENOMEM, errno.ENOBUFS)
-"""The system's, not the connection's: it passes."""
+"""Errors of the system, not of the connection: they pass, and the call is repeated later."""
 
 
 class Relay:
-    """Two non-blocking sockets; what comes from one goes to the other.
+    """Relays bytes between two sockets, which it makes non-blocking.
 
-    A side that does not read stops the other from being read, so that a guest that floods a
+    While one side does not read, the other is not read either, so that a guest that floods a
     stopped console costs no memory.
 
     Args:
         selector: where the sockets are registered, with the method to call as data.
         guest: the agent's channel.
-        console: the console's end.
+        console: the holder's end of the socket pair to the console.
         ended: is called once, with the side that has ended: "guest" or "console".
     """
 
@@ -40,9 +40,9 @@ class Relay:
         self._ended = ended
         self._over = False
         self.to_guest = 0
-        """Bytes that the guest was sent."""
+        """Number of bytes sent to the guest."""
         self.from_guest = 0
-        """Bytes that came from the guest."""
+        """Number of bytes received from the guest."""
         self._events = {"guest": 0, "console": 0}
         try:
             for side, connection in self._sides.items():
@@ -53,7 +53,7 @@ class Relay:
             raise
 
     def stop(self) -> None:
-        """Pass nothing on any more, not even what was read already; closes the console's end."""
+        """Stop relaying, drop what was read but not sent, and close the console's end."""
         if self._over:
             return
         self._over = True
@@ -109,7 +109,7 @@ class Relay:
         self._watch()
 
     def _watch(self) -> None:
-        """Read a side only while the other one takes what came from it."""
+        """Read from a side only while nothing is unsent to the other."""
         for side in self._sides:
             read = 0 if self._unsent[_other(side)] else selectors.EVENT_READ
             self._register(side, read | (selectors.EVENT_WRITE if self._unsent[side] else 0))

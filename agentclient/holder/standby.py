@@ -1,8 +1,8 @@
-"""Who thaws one guest if we die, from before its freeze is sent until it is settled (P4).
+"""Keeps a holder armed for one guest, from before its freeze is sent until it is thawed (P4).
 
-Every way out of a freeze ends with somebody who thaws: the console, a holder that has acknowledged
-it within 2 s, or a new one; else it is said loudly. What is not settled is handed over, never let
-go. docs/architecture.md has the table.
+A guest that may be frozen is thawed by the console, by a holder that has acknowledged it within
+2 s, or by a new holder; if there is none of these, an error is reported. A guest that is not known
+to be thawed is handed over, never dropped. docs/architecture.md has the table of all cases.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from agentclient.model.next_command import thaw_command
 from agentclient.model.states import Level
 from agentclient.model.vm import Vm
 
-# A holder that could not be had may be had a little later.
+# Seconds until arming a holder is tried again.
 AGAIN_S: Final = 5.0
 
 
 class Standby:
-    """The holder's care for one guest, renewed with each connection to it.
+    """The standby for one guest, which is armed anew with each connection to it.
 
     Args:
         holder: the console's holder.
         vm: the VM.
         thaw_s: how long the holder's own thaw may take, in seconds.
-        window: where the holder writes what it does; None for nowhere.
-        tell: is told when nobody stands by, and what the holder does once we have left.
+        window: the journal's window that the holder writes to; None for no journal.
+        tell: is called when no holder stands by, and with the holder's report after `leave`.
     """
 
     def __init__(
@@ -65,48 +65,48 @@ class Standby:
         self.sent = False
         """A freeze may have been sent."""
         self.left_to: int | None = None
-        """The process that thaws it in our place; None if we have not left it to anybody."""
+        """The pid of the holder that the guest was handed over to; None if it was not."""
 
-    # -- for who has a session ---------------------------------------------------------------
+    # -- for callers with a session -----------------------------------------------------
 
     def guard(self, session: AgentSession) -> None:
-        """Hand a session's connection to a holder, and have it go on through that.
+        """Arm a holder with a session's connection, and switch the session to the relayed channel.
 
         Raises:
-            NoHolder: nobody would thaw; the session is as it was.
+            NoHolder: no holder stands by; the session is unchanged.
         """
         session.switch_to(self.begin(_connection(session)))
 
     def mend_guard(self, session: AgentSession) -> None:
-        """Have a session guarded again where no holder could be had before (see `mend`)."""
+        """Arm a holder for a session if none could be armed before (see `mend`)."""
         armed = self.mend(_connection(session))
         if armed is not None:
             session.switch_to(armed)
 
     def hand_over(self, session: AgentSession) -> int | None:
-        """Hand the guest over to whoever thaws it in our place (see `leave`)."""
+        """Leave the thaw of a session's guest to a holder; return its pid (see `leave`)."""
         return self.leave(_connection(session))
 
     # -- before the freeze ----------------------------------------------------------------
 
     def begin(self, channel: Channel) -> Channel:
-        """Hand the connection to a holder, and return through which one we talk from now on.
+        """Arm a holder with the connection; return the relayed channel to use from now on.
 
         Raises:
-            NoHolder: nobody would thaw; the connection is as it was, and nobody else has it.
+            NoHolder: no holder stands by; the connection is unchanged, and no holder has it.
         """
         self._armed = self._holder.arm(self._vm, channel, self._thaw_s, self._window)
         return self._armed.channel
 
     def intend(self, *, bound_s: float, hold_s: float) -> None:
-        """Say that a freeze is about to be sent; after this it may be.
+        """Tell the holder that a freeze is about to be sent; it must not be sent before.
 
         Args:
-            bound_s: how long the freeze is waited for at the most.
-            hold_s: how long its window is held.
+            bound_s: how long the freeze's reply is waited for, in seconds.
+            hold_s: how long the window is held, in seconds.
 
         Raises:
-            NoHolder: the holder has not heard it.
+            NoHolder: the holder has not acknowledged it.
         """
         assert self._armed is not None
         self._bound_at, self._hold_s = time.monotonic() + bound_s, hold_s
@@ -115,7 +115,7 @@ class Standby:
     # -- while it lasts -------------------------------------------------------------------
 
     def hold(self, ends_at: float) -> None:
-        """Say when the window ends (seconds of the monotonic clock), if that is news."""
+        """Tell the holder when the window ends (seconds of the monotonic clock), if it changed."""
         if ends_at == self._hold_ends_at:
             return
         self._hold_ends_at = ends_at
@@ -123,7 +123,7 @@ class Standby:
             self._holder.hold(self._armed, max(0.0, ends_at - time.monotonic()))
 
     def thaws(self) -> None:
-        """Say that our own thaw is about to be sent: whoever thaws in our place asks first."""
+        """Tell the holder that a thaw comes next: a thaw of its own asks for the status first."""
         self._thawing = True
         if self._armed is not None:
             self._holder.thaws(self._armed)
@@ -140,17 +140,17 @@ class Standby:
 
     @property
     def over(self) -> bool:
-        """Whether the hold had come to its end when the holder took over."""
+        """Whether the hold was over when the holder took over."""
         return self._armed is not None and self._armed.over
 
     def wait(self, timeout_s: float) -> ThawReport | None:
-        """Return what the holder's thaw came to; None if it has not ended in time."""
+        """Return the report of the holder's thaw; None if it has not ended in time."""
         return self._armed.wait(timeout_s) if self._armed is not None else None
 
     def spare(self) -> Channel | None:
-        """Return the connection itself, if the holder has gone and left us that.
+        """Return the direct connection to the agent if the holder has gone; else close it.
 
-        Otherwise it is closed: it is broken, and QEMU would take it for its one client.
+        It is closed because it is broken, and QEMU would count it as the socket's one client.
         """
         armed = self._armed
         if armed is None:
@@ -161,11 +161,11 @@ class Standby:
         return None
 
     def renewed(self, channel: Channel) -> Channel:
-        """Arm a holder again, with the connection that we go on with.
+        """Arm a holder again, with a new connection.
 
         Returns:
-            Through which one we talk from now on; the same where no holder can be had, which is
-            told, and tried again (`mend`).
+            The channel to use from now on; `channel` itself if no holder can be armed, which is
+            reported, and tried again by `mend`.
         """
         old, self._armed = self._armed, None
         if old is not None:
@@ -173,13 +173,13 @@ class Standby:
         return self._arm_again(channel)
 
     def mend(self, channel: Channel) -> Channel | None:
-        """Arm a holder where none could be had before, from time to time.
+        """Try to arm a holder if none could be armed before, every `AGAIN_S` seconds at most.
 
         Args:
-            channel: the connection that we talk through now, without a holder.
+            channel: the connection in use, without a holder.
 
         Returns:
-            Through which one we talk from now on; None if nothing has changed.
+            The relayed channel to use from now on; None if nothing has changed.
         """
         if not self._alone or time.monotonic() < self._again_at:
             return None
@@ -221,7 +221,7 @@ class Standby:
             self._tell(Tell(EventKind.NOTE, Level.ERROR, text))
 
     def _let_go(self, old: ArmedChannel, channel: Channel) -> None:
-        """Forget a armed whose connection has ended; the one that we go on with stays open."""
+        """Disarm an old channel; keep the connection open if it is the one in use."""
         if channel is not old.spare:
             self._holder.disarm(old)
             return
@@ -231,13 +231,13 @@ class Standby:
     # -- the end --------------------------------------------------------------------------
 
     def leave(self, channel: Channel) -> int | None:
-        """Hand the guest over to whoever thaws it in our place.
+        """Leave the thaw to the guest's holder, or to a new one.
 
         Args:
-            channel: the connection to its agent, where no holder has it.
+            channel: the connection to the agent; used if no holder has one.
 
         Returns:
-            Its process; None if there is nobody: then it has to be said loudly.
+            The holder's pid; None if there is no holder: the caller must report that.
         """
         if self.tried_to_leave:
             return self.left_to
@@ -247,7 +247,7 @@ class Standby:
             channel = armed.spare
             try:
                 self.left_to = self._hand_over(armed)
-            except NoHolder:  # it has been ended, or has refused
+            except NoHolder:  # the holder was killed, or has refused
                 self._armed = None
                 armed.channel.close()
         if self.left_to is None:
@@ -271,7 +271,7 @@ class Standby:
         return pid
 
     def _deserted(self) -> None:
-        """The holder that had it is no more: leave it to another one, which connects itself."""
+        """Leave the thaw to a new holder, which connects by itself, since the old one has gone."""
         self.left_to = None
         with suppress(OSError):
             self.left_to = self._leave_to_another(_ended_channel())
@@ -285,7 +285,7 @@ class Standby:
         self._tell(Tell(EventKind.NOTE, Level.WARNING, text))
 
     def end(self) -> None:
-        """It is settled, or nothing was sent, or somebody else has it: close what is ours."""
+        """Disarm, and close the channels: the guest is thawed, was never frozen, or handed over."""
         armed, self._armed = self._armed, None
         if armed is None:
             return
@@ -302,10 +302,10 @@ class Standby:
 
 
 def _connection(session: AgentSession) -> Channel:
-    """Return what can be handed over.
+    """Return a session's connection.
 
     Raises:
-        NoHolder: nothing: its agent is not on a connection.
+        NoHolder: the session has none that can be handed over.
     """
     if session.channel is None:
         raise NoHolder("its agent is on no connection that could be handed over")
@@ -313,10 +313,10 @@ def _connection(session: AgentSession) -> Channel:
 
 
 def _ended_channel() -> Channel:
-    """Return a channel whose other side has ended: a holder opens the guest's anew in its place.
+    """Return a channel whose other end is closed, so that a holder connects by itself.
 
     Raises:
-        OSError: there is no descriptor for it.
+        OSError: no descriptor is available.
     """
     ours, theirs = socket.socketpair()
     theirs.close()
@@ -330,17 +330,17 @@ def stand_by(
     window: Reference | None,
     tell: Callable[[Tell], None],
 ) -> GuestStandby:
-    """Return who has a holder stand by, whichever way that reaches the guest.
+    """Return the standby for a guest, of the kind that its way of access needs.
 
     Args:
         holder: the console's holder.
-        recipe: how the guest is thawed without us.
+        recipe: what a holder needs to thaw the guest by itself.
         thaw_s: how long the holder's own thaw may take, in seconds.
-        window: where the holder writes what it does; None for nowhere.
-        tell: is told when nobody stands by, and what the holder does once we have left.
+        window: the journal's window that the holder writes to; None for no journal.
+        tell: is called when no holder stands by, and with the holder's report after `leave`.
 
     Raises:
-        NoHolder: it can't reach it.
+        NoHolder: a holder can't reach the guest by these means.
     """
     if recipe.means == SOCKET:
         return Standby(holder, recipe.vm, thaw_s, window, tell)
