@@ -1,4 +1,4 @@
-"""How all VMs are reached: one access for each, as long as it is reached in the same way."""
+"""Keeps one `GuestAccess` for each VM, until the VM is reached in another way."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class AccessPool:
-    """How all VMs are reached: one access for each, made when it is first asked for.
+    """Keeps one access for each VM; makes it when it is first asked for. Thread-safe.
 
     Args:
-        opener: who knows how VMs are reached; None where all are of this host.
+        opener: makes the accesses; None if all VMs run on this host.
     """
 
     def __init__(self, opener: Opener | None = None) -> None:
@@ -26,7 +26,7 @@ class AccessPool:
         self._accesses: dict[VmId, GuestAccess] = {}
 
     def of(self, vm: Vm) -> GuestAccess:
-        """Return the VM's access; a VM that came back as another process gets a new one."""
+        """Return the VM's access; a new one if its process or its sockets have changed."""
         with self._lock:
             access = self._accesses.get(vm.id)
             if access is None or _reached_otherwise(access.vm, vm):
@@ -36,14 +36,14 @@ class AccessPool:
             return access
 
     def forget(self, vm_id: VmId) -> None:
-        """Drop the access to a VM that has left."""
+        """Close and drop the access to a VM that is not listed any more."""
         with self._lock:
             access = self._accesses.pop(vm_id, None)
         if access is not None:
             access.close()
 
     def close(self) -> None:
-        """End all held sessions."""
+        """Close all accesses, with the sessions that they hold open."""
         with self._lock:
             accesses, self._accesses = list(self._accesses.values()), {}
         for access in accesses:
@@ -52,13 +52,13 @@ class AccessPool:
 
 
 def open_local(vm: Vm, opener: Opener | None = None) -> LocalAccess:
-    """Return how a VM of this host is reached; nothing is connected yet.
+    """Return the access to a VM of this host; nothing is connected yet.
 
     Args:
         vm: the VM.
-        opener: who opens it; None if nobody knows of another VM.
+        opener: finds the VM to which this one migrates; None if nothing does.
     """
-    # Only who reaches a guest needs what talks: a list of VMs is on the screen before that.
+    # Imported late: the list of VMs is shown before any guest is reached.
     from agentclient.access.local_access import local_access  # noqa: PLC0415
 
     return local_access(vm, opener)
@@ -69,6 +69,6 @@ def _reached_otherwise(old: Vm, new: Vm) -> bool:
 
 
 def _reached(vm: Vm) -> tuple[object, ...]:
-    """Return how a VM is reached."""
+    """Return all that decides how a VM is reached, to be compared."""
     sockets = (vm.agent, vm.monitor, vm.peer, vm.monitor_peer, vm.sockets, vm.no_monitor)
     return (vm.process, vm.identity, *sockets)

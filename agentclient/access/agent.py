@@ -1,7 +1,7 @@
-"""A guest's agent, one blocking call a command, each with a deadline.
+"""A blocking client of a guest's agent: one call for each command, each with a deadline.
 
-For everything but a freeze: the freeze's session is driven by
-`agentclient.operations.freeze`, since its answer may take an hour and is watched meanwhile.
+The operator's freeze does not use it: a freeze may take an hour, in which the monitor is watched;
+`agentclient.operations.freeze` does that.
 """
 
 from __future__ import annotations
@@ -62,17 +62,17 @@ def timeout_of(command: str) -> float:
 
 
 class _SyncRefused(Exception):
-    """The agent answers the sync with an error."""
+    """The agent has answered the sync with an error."""
 
 
 class GuestAgent:
-    """The agent of one VM on one connection; one command in flight, ever.
+    """The agent of one VM on one connection, with at most one command in flight.
 
     Args:
         vm: the VM's id as a person reads it.
         session: the connection.
         cancellation: ends every wait early.
-        watch: is called now and then during a long wait; what it raises ends it.
+        watch: is called each second of a wait; an exception that it raises ends the wait.
     """
 
     def __init__(
@@ -89,10 +89,10 @@ class GuestAgent:
         self._in_step = False
 
     def sync(self, timeout_s: float = SYNC_TIMEOUT_S) -> None:
-        """Prove that the channel is ours, and skip what was meant for others.
+        """Prove that the agent answers us, and discard replies to earlier requests.
 
         Args:
-            timeout_s: how long to wait; an idle agent takes up to 0.1 s (protocol §1.12).
+            timeout_s: how long to wait, in seconds; an idle agent takes up to 0.1 (protocol §1.12).
 
         Raises:
             AgentTimeout: no answer; the agent is hung or dead, or another client is served.
@@ -139,20 +139,20 @@ class GuestAgent:
         arguments: Mapping[str, object] | None = None,
         timeout_s: float | None = None,
     ) -> object:
-        """Ask one command, and return its value, of whatever type the guest chose.
+        """Send one command, and return the value of its reply, whose type is not checked.
 
-        After a timeout the channel is synchronised again before anything else is asked.
+        After a timeout the channel is synchronised again before the next command.
 
         Args:
             command: the agent's command.
             arguments: its arguments.
-            timeout_s: how long to wait; None as `timeout_of` says.
+            timeout_s: how long to wait, in seconds; None for `timeout_of` the command.
 
         Raises:
             AgentTimeout: no answer in time; the command may still run.
             CommandFailed: the agent answered with an error.
             CommandLost: a later request was answered first.
-            ProtocolViolation: what came is no reply.
+            ProtocolViolation: the guest has sent something that is no reply.
             ChannelBroken: the stream ended.
             Cancelled: the cancellation was set.
         """
@@ -160,10 +160,9 @@ class GuestAgent:
         return self._ask_in_step(command, arguments, limit, tag=None)
 
     def probe_status(self) -> FreezeState:
-        """Ask ``guest-fsfreeze-status``, and learn whether the agent takes ids (protocol §2.4).
+        """Ask ``guest-fsfreeze-status``, and find out if the agent takes ids (protocol §2.4).
 
-        Raises:
-            as `request`.
+        Raises the same as `request`.
         """
         session = self._session
         if session.tags is None:
@@ -179,16 +178,14 @@ class GuestAgent:
     def ping(self) -> None:
         """Ask ``guest-ping``, which leaves a line in the guest's log (protocol §1.11).
 
-        Raises:
-            as `request`.
+        Raises the same as `request`.
         """
         self.request("guest-ping")
 
     def info(self) -> AgentInfo:
         """Ask ``guest-info``.
 
-        Raises:
-            as `request`.
+        Raises the same as `request`.
         """
         value = self.request("guest-info")
         info = agent_info(value)
@@ -197,10 +194,9 @@ class GuestAgent:
         return info
 
     def fsinfo(self, timeout_s: float | None = None) -> FileSystemList:
-        """Ask ``guest-get-fsinfo``: the mounted file systems, safe to show.
+        """Return the mounted file systems (``guest-get-fsinfo``), safe to show.
 
-        Raises:
-            as `request`.
+        Raises the same as `request`.
         """
         value = self.request("guest-get-fsinfo", timeout_s=timeout_s)
         found = file_systems(value)
@@ -209,10 +205,9 @@ class GuestAgent:
         return found
 
     def osinfo(self) -> Mapping[str, str]:
-        """Ask ``guest-get-osinfo``: its strings, safe to show.
+        """Return what ``guest-get-osinfo`` tells, as text that is safe to show.
 
-        Raises:
-            as `request`.
+        Raises the same as `request`.
         """
         value = self.request("guest-get-osinfo")
         if not isinstance(value, dict):
@@ -222,37 +217,35 @@ class GuestAgent:
     def fsfreeze_status(self) -> FreezeState:
         """Ask ``guest-fsfreeze-status``: the agent's flag, not the kernel's state (protocol §3.3).
 
-        Raises:
-            as `request`.
+        Raises the same as `request`.
         """
         return self._freeze_state(self.request(STATUS))
 
     def fsfreeze_freeze(self, timeout_s: float | None = None) -> int:
-        """Freeze all file systems; the caller owns the thaw.
+        """Freeze all file systems; return how many. The caller has to thaw them.
 
-        The operator's freeze is `agentclient.operations.freeze`; this is the bare command.
+        This is the bare command; the operator's freeze is in `agentclient.operations.freeze`.
 
-        Raises:
-            as `request`.
+        Raises the same as `request`.
         """
         return self._count("guest-fsfreeze-freeze", None, timeout_s)
 
     def fsfreeze_freeze_list(
         self, mountpoints: Sequence[str], timeout_s: float | None = None
     ) -> int:
-        """Freeze the named mount points; unknown ones are ignored silently (protocol §3.10).
+        """Freeze the named mount points; return how many file systems were frozen.
 
-        Raises:
-            as `request`.
+        The agent ignores unknown ones silently (protocol §3.10).
+
+        Raises the same as `request`.
         """
         arguments = {"mountpoints": list(mountpoints)}
         return self._count("guest-fsfreeze-freeze-list", arguments, timeout_s)
 
     def fsfreeze_thaw(self, timeout_s: float | None = None) -> int:
-        """Thaw; return the number of file systems that were thawed.
+        """Thaw all file systems; return how many were thawed.
 
-        Raises:
-            as `request`.
+        Raises the same as `request`.
         """
         return self._count("guest-fsfreeze-thaw", None, timeout_s)
 
@@ -284,7 +277,7 @@ class GuestAgent:
         *,
         tag: bool | None,
     ) -> object:
-        """Ask on a channel that is synchronised, and know when it is no more."""
+        """Send a command on a synchronised channel; note if it has to be synchronised again."""
         if not self._in_step:
             self.sync()
         try:
@@ -329,10 +322,10 @@ class GuestAgent:
         raise AssertionError("events end in an answer or an error")
 
     def _events(self, command: str, started: float, limit_s: float) -> Iterator[WireEvent]:
-        """Yield what comes until `limit_s` have passed.
+        """Yield the wire's events until `limit_s` seconds after `started`.
 
         Raises:
-            AgentTimeout: they have.
+            AgentTimeout: that time has passed.
         """
         deadline = started + limit_s
         session = self._session
@@ -345,7 +338,7 @@ class GuestAgent:
             if self._in_step and flood is not None:
                 raise ProtocolViolation(self._vm, command, flood, _since(started))
             if time.monotonic() >= deadline:
-                break  # a guest that talks without end does not keep us
+                break  # also for a guest that sends without end
         raise AgentTimeout(
             self._vm,
             command,

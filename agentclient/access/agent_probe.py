@@ -1,4 +1,4 @@
-"""What a visit asks an agent, as steps: a sync, the freeze state, and who it is the first time."""
+"""The probe of an agent, as steps: a sync, its freeze state, and its version the first time."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _Answer = Reply | Failure
 
 @dataclass(slots=True)
 class Said:
-    """What an agent said on one visit.
+    """What an agent has answered to one probe.
 
     Attributes:
-        frozen: its freeze state, None if it did not tell one.
-        rtt_s: seconds from the connection to that answer; None if there was no answer in time.
+        frozen: its freeze state; None if it has not told one.
+        rtt_s: seconds from the connection to its last sync or status; None if it has not answered.
         version: the agent's version, where it was asked for.
-        file_systems: what is mounted, where it was asked for.
+        file_systems: the mounted file systems, where they were asked for.
         detail: what was wrong with its answers; safe to show.
-        plain: it answered a sync without 0xFF only.
+        plain: it has answered only a sync without 0xFF.
     """
 
     frozen: FreezeState | None = None
@@ -46,20 +46,20 @@ class Said:
 
 
 class _Nonsense(Exception):
-    """The agent is alive, and what it says is no answer; the text is safe to show."""
+    """The agent has sent something that is no valid reply; the text is safe to show."""
 
 
 def question(
     channel: Channel, *, first: bool, plain: bool = False, timeout_s: float = AGENT_VISIT_S
 ) -> Exchange[Said]:
-    """Return a visit to an agent on a channel that was just connected; its steps close it.
+    """Return the probe of an agent on a channel that was just connected; its steps close it.
 
     Args:
         channel: the channel.
-        first: it is the first visit to this agent: ask as well who it is, and what it has
-            mounted, so that a confirmation can name it.
-        plain: it did not answer a sync with 0xFF; it is sent one without.
-        timeout_s: how long it may take.
+        first: it is the first probe of this agent: ask also for its version and for the mounted
+            file systems, so that a confirmation can name them.
+        plain: the agent did not answer a sync with 0xFF: send one without.
+        timeout_s: how long the probe may take, in seconds.
     """
     began = time.monotonic()
     steps = _ask_and_leave(channel, AgentWire(plain=plain), began, first=first)
@@ -71,7 +71,7 @@ def _ask_and_leave(channel: Channel, wire: AgentWire, began: float, *, first: bo
     try:
         yield from _ask_all(said, wire, began, first=first)
     except TimeoutError:
-        # Without a round trip it is silent; else it said what it said, perhaps without end.
+        # Without `rtt_s` the agent is silent; else what it has answered so far counts.
         said.detail = wire.overlong
     except StreamEnded as error:
         said.detail = printable(error, 200)
@@ -86,7 +86,7 @@ def _ask_all(said: Said, wire: AgentWire, began: float, *, first: bool) -> Steps
     tickets = itertools.count(1)
     yield from _sync(wire, tickets)
     said.plain = wire.plain
-    said.rtt_s = time.monotonic() - began  # from here on it is alive, whatever it says
+    said.rtt_s = time.monotonic() - began  # it is alive from here on, whatever it sends
     answer = yield from _status(wire, tickets)
     said.rtt_s = time.monotonic() - began
     said.frozen = freeze_state(_value(answer))
@@ -103,7 +103,7 @@ def _ask_all(said: Said, wire: AgentWire, began: float, *, first: bool) -> Steps
 
 
 def _sync(wire: AgentWire, tickets: Iterator[int]) -> Steps[None]:
-    """Prove that the channel is ours; an agent that refuses the sync is sent the plain one."""
+    """Prove that the agent answers us; after an error, try the other kind of sync."""
     first = next(tickets)
     data, asked = wire.sync(first), 1
     while not wire.owned:

@@ -1,4 +1,4 @@
-"""A session with an agent: its protocol on a channel, for requests to be sent and replies read."""
+"""A session with an agent: sends requests, and receives their replies as events."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from agentclient.access.stream import Channel
 from agentclient.protocol.qga import AgentWire
 from agentclient.protocol.qga_events import WireEvent
 
-# The other side takes a line at once or is broken; a frozen guest's QEMU still reads its socket.
+# QEMU takes a line at once or is broken: that of a frozen guest still reads its socket.
 SEND_S = 2.0
 
 
 class AgentSession(Protocol):
-    """A session with an agent: requests are sent, and events received, one ticket for each.
+    """A session with an agent: sends requests, and receives events, matched by ticket numbers.
 
     Attributes:
         channel: its connection; None where there is none.
         tags: whether the agent takes ids; None until that is known.
-        busy: whose command has kept ours out, as a clause; None if nobody's is known to.
+        busy: whose command runs in place of ours, as a clause; None if none is known.
     """
 
     channel: Channel | None
@@ -29,7 +29,7 @@ class AgentSession(Protocol):
 
     @property
     def plain(self) -> bool:
-        """Whether the agent is to be sent no 0xFF."""
+        """Whether syncs are sent without 0xFF."""
 
     @property
     def refusals(self) -> Sequence[tuple[str, str]]:
@@ -37,15 +37,15 @@ class AgentSession(Protocol):
 
     @property
     def flood(self) -> str | None:
-        """What comes instead of answers, without an end to be seen; None if nothing."""
+        """What the guest sends without end in place of replies, as a clause; None if nothing."""
 
     @property
     def noisy(self) -> bool:
-        """Whether nothing but noise comes, so that it should be read slowly."""
+        """Whether only noise comes, so that reading should be slowed down."""
 
     @property
     def unfinished(self) -> bool:
-        """Whether an answer has begun to come, and has not ended."""
+        """Whether a part of a reply has been received, and not its end."""
 
     def fileno(self) -> int:
         """Return a descriptor that is readable when `receive` has something."""
@@ -54,10 +54,10 @@ class AgentSession(Protocol):
         """Return a fresh number for a request."""
 
     def allow(self, command: str, seconds: float) -> None:
-        """Say how long a command may take: where it is a call, it is made with that bound."""
+        """Set the bound of a command, in seconds; a session of calls passes it on."""
 
     def sync(self, ticket: int, deadline: float) -> None:
-        """Have it shown that the agent answers this session; `Synced` tells that it does.
+        """Ask for proof that the agent answers this session; `Synced` is the proof.
 
         Args:
             ticket: the number of the request.
@@ -92,20 +92,20 @@ class AgentSession(Protocol):
         """
 
     def receive(self) -> list[WireEvent]:
-        """Return what has come, without waiting.
+        """Return the events that have come, without waiting.
 
         Raises:
-            StreamEnded: the session has broken: nothing more will come.
+            StreamEnded: the session has broken; nothing more will come.
         """
 
     def switch_to(self, channel: Channel) -> None:
-        """Go on with the same session through another channel; the old one stays open."""
+        """Continue the same session on another channel; the old one stays open."""
 
     def start_anew_on(self, channel: Channel) -> None:
-        """Go on with another channel, as a stranger; tickets are not used again."""
+        """Start a new session on another channel; ticket numbers are not used again."""
 
     def close(self) -> None:
-        """End it; doing it again changes nothing."""
+        """Close the session; closing it again changes nothing."""
 
 
 class StreamSession:
@@ -134,7 +134,7 @@ class StreamSession:
 
     @property
     def plain(self) -> bool:
-        """Whether the agent is to be sent no 0xFF."""
+        """Whether syncs are sent without 0xFF."""
         return self.wire.plain
 
     @property
@@ -144,17 +144,17 @@ class StreamSession:
 
     @property
     def flood(self) -> str | None:
-        """What comes instead of answers, without an end to be seen; None if nothing."""
+        """What the guest sends without end in place of replies, as a clause; None if nothing."""
         return self.wire.flood
 
     @property
     def noisy(self) -> bool:
-        """Whether nothing but noise comes, so that it should be read slowly."""
+        """Whether only noise comes, so that reading should be slowed down."""
         return self.wire.noisy
 
     @property
     def unfinished(self) -> bool:
-        """Whether a line has begun to come, and has not ended."""
+        """Whether a part of a line has been received, and not its end."""
         return self.wire.unfinished
 
     def fileno(self) -> int:
@@ -185,7 +185,7 @@ class StreamSession:
         self._stream.send(self.wire.request(ticket, command, arguments, tag=tag), deadline)
 
     def receive(self) -> list[WireEvent]:
-        """Return what has come, without waiting.
+        """Return the events that have come, without waiting.
 
         Raises:
             StreamEnded: the stream has ended.
@@ -194,11 +194,11 @@ class StreamSession:
         return self.wire.feed(data) if data else []
 
     def switch_to(self, channel: Channel) -> None:
-        """Go on with the same session through another channel; the old one stays open."""
+        """Continue the same session on another channel; the old one stays open."""
         self.channel = self._stream = channel
 
     def start_anew_on(self, channel: Channel) -> None:
-        """Go on with another channel, as a stranger; tickets are not used again."""
+        """Start a new session on another channel; ticket numbers are not used again."""
         self._stream.close()
         self.channel = self._stream = channel
         self.wire = AgentWire(plain=self.wire.plain)

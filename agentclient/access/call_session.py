@@ -1,8 +1,8 @@
 """A session with an agent to which each command is one blocking call with a bound of its own.
 
-One call runs at a time, each in a thread of its own, so that one that hangs keeps nobody: behind
-its bound it is left alone, and the next one begins. A call has no late reply and tells nothing of
-the one before it; what that would have shown is missing evidence.
+One call runs at a time, each in a thread of its own, so that a call that hangs blocks no other:
+after its bound it is abandoned, and the next one begins. A call has no late reply and says nothing
+about the one before it; what a stream would have shown is missing evidence.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from agentclient.model.errors import NO_THREAD
 from agentclient.protocol.qga_commands import FREEZE, FREEZE_LIST, STATUS, THAW
 from agentclient.protocol.qga_events import Failure, PassedOver, Reply, Synced, WireEvent
 
-# A hypervisor tells the end of its bound itself; one that does not is given so long more.
+# Seconds beyond the bound in which the hypervisor itself may report the timeout.
 GRACE_S: Final = 0.5
-# Calls that hang in the hypervisor; further ones wait until one of them has come back.
+# With so many abandoned calls no further one begins, until one of them has returned.
 MOST_HANGING: Final = 3
 BUSY_AGAIN_S: Final = 0.25
-# A thaw that waits for others in the hypervisor is called anew after so long (protocol §5.5).
+# A thaw that waits behind others in the hypervisor is called again after so long (protocol §5.5).
 THAW_S: Final = 30.0
 _FREEZES: Final = frozenset({FREEZE, FREEZE_LIST})
 
 
 class CallFailed(Exception):
-    """The agent has answered with an error.
+    """The agent has answered a call with an error.
 
     Args:
-        error_class: the agent's class of it; empty where the hypervisor does not pass that on.
-        desc: the agent's own words.
+        error_class: the class of the error; empty where the hypervisor does not pass it on.
+        desc: the agent's text.
     """
 
     def __init__(self, error_class: str, desc: str) -> None:
@@ -47,28 +47,28 @@ class CallFailed(Exception):
 
 
 class CallTimedOut(Exception):
-    """The agent has not answered within the call's bound; it may still."""
+    """The agent has not answered within the call's bound; the command may still run."""
 
 
 class AgentBusy(Exception):
-    """The hypervisor has not sent it: it runs somebody else's command; one clause."""
+    """The command was not sent: the agent runs somebody else's; the text is one clause."""
 
 
 class AgentGone(Exception):
-    """The call will not be answered: the agent, or the way to it, has gone; one clause."""
+    """The agent, or the connection to it, has gone: no answer will come; the text is one clause."""
 
 
 class NotSent(Exception):
-    """A freeze has not been sent, since somebody else's command runs; one clause."""
+    """A freeze was not sent, since somebody else's command runs; the text is one clause."""
 
 
 class AgentCalls(Protocol):
-    """The agent of one VM, behind a hypervisor's call."""
+    """The agent of one VM, reached by calls of its hypervisor."""
 
     def call(
         self, command: str, arguments: Mapping[str, object] | None, timeout_s: float
     ) -> object:
-        """Have the agent do one command, and return its value; blocking.
+        """Send one command to the agent, and return the value of its reply; blocking.
 
         Args:
             command: the agent's command.
@@ -78,17 +78,17 @@ class AgentCalls(Protocol):
         Raises:
             CallFailed: the agent has answered with an error.
             CallTimedOut: it has not answered in time.
-            AgentBusy: it was not asked: it is busy with somebody else's command.
+            AgentBusy: the command was not sent: the agent runs somebody else's.
             AgentGone: it will not answer.
         """
 
 
 class CallState:
-    """What the calls to one agent have shown, of whichever session; thread-safe.
+    """What the calls to one agent have shown, in all sessions; thread-safe.
 
     Attributes:
-        answers: whether the agent is there: False since a call has ended with its going, True since
-            another one was answered after that; None before.
+        answers: False once a call has shown that the agent has gone; True once a later call was
+            answered; None until the agent has gone for the first time.
     """
 
     def __init__(self) -> None:
@@ -98,27 +98,27 @@ class CallState:
 
     @property
     def too_many(self) -> bool:
-        """Whether no further call is begun."""
+        """Whether so many calls hang that no further one may begin."""
         return self._count >= MOST_HANGING
 
     def answered(self) -> None:
-        """A call was answered: an agent that had gone is back."""
+        """Note that a call was answered: an agent that had gone is back."""
         if self.answers is False:
             self.answers = True
 
     def add(self, number: int) -> None:
-        """Count a call that is left alone, or take one off that has come back."""
+        """Count a call that was abandoned (1), or one of those that has returned (-1)."""
         with self._lock:
             self._count += number
 
 
 @dataclass(slots=True, eq=False)
 class _Call:
-    """One command on its way.
+    """One call, waiting or running.
 
     Attributes:
-        sync: it is asked only to see whether the agent answers.
-        ends_at: when it is left alone (monotonic clock); 0 while it waits for its turn.
+        sync: the command only shows whether the agent answers.
+        ends_at: when the call is abandoned (monotonic clock); 0 while it waits for its turn.
     """
 
     ticket: int
@@ -136,7 +136,7 @@ class CallSession:
 
     Args:
         calls: the agent.
-        state: what is known of its calls, of whichever session.
+        state: what its calls have shown, in all sessions.
     """
 
     tags: bool | None = False
@@ -171,11 +171,11 @@ class CallSession:
         return next(self._tickets)
 
     def allow(self, command: str, seconds: float) -> None:
-        """Say how long a command may take, in seconds."""
+        """Set the bound of a command, in seconds."""
         self._bounds[command] = seconds
 
     def sync(self, ticket: int, _deadline: float) -> None:
-        """Have a cheap command show that the agent answers, unless another call will show it."""
+        """Call a cheap command to see if the agent answers, unless another call will show it."""
         with self._lock:
             if self._running is None and not self._queue:
                 self._begin(_Call(ticket, STATUS, None, timeout_of(STATUS), sync=True))
@@ -189,17 +189,17 @@ class CallSession:
         *,
         tag: bool | None = None,
     ) -> None:
-        """Make a call, behind the one that runs; see `AgentSession.ask`."""
+        """Queue a call behind the one that runs; see `AgentSession.ask`."""
         del deadline, tag  # it is made at once, and needs no id
         bound_s = self._bounds.get(command, timeout_of(command))
         with self._lock:
             self._begin(_Call(ticket, command, arguments, bound_s))
 
     def receive(self) -> list[WireEvent]:
-        """Return what has come, without waiting.
+        """Return the events that have come, without waiting.
 
         Raises:
-            StreamEnded: the agent, or the way to it, has gone.
+            StreamEnded: the agent, or the connection to it, has gone.
             NotSent: the freeze that was asked for has not been sent.
         """
         with self._lock:
@@ -216,20 +216,20 @@ class CallSession:
             return events
 
     def switch_to(self, channel: Channel) -> None:
-        """Calls are on no channel: there is nothing to switch."""
+        """Do nothing: calls use no channel."""
 
     def start_anew_on(self, channel: Channel) -> None:
-        """Calls are on no channel: there is nothing to open."""
+        """Do nothing: calls use no channel."""
 
     def start_anew(self) -> None:
-        """Go on after the agent had gone; what was asked before is not answered any more."""
+        """Continue after the agent had gone; earlier requests are not answered any more."""
         with self._lock:
             self._drop_all()
             self._broken = None
             self._wakeup.clear()
 
     def close(self) -> None:
-        """End it; a call that hangs is left alone."""
+        """Close the session, and abandon a call that hangs."""
         with self._lock:
             self._closed = True
             self._drop_all()
@@ -324,9 +324,9 @@ class CallSession:
             return
 
     def _goes_on(self, call: _Call, error: AgentBusy) -> bool:
-        """Return whether a call is made once more that somebody else's command has kept out.
+        """Return whether to repeat a call that was not sent, since somebody else's command ran.
 
-        Never a freeze: what the other one does may be a freeze, which ours must not end (P4).
+        A freeze is never repeated: the other command may be a freeze, which ours must not end (P4).
         """
         with self._lock:
             if call.over:
@@ -362,7 +362,7 @@ class CallSession:
             self._break(why)
 
     def _overdue(self, call: _Call) -> None:
-        """Leave a call alone that hangs beyond its bound."""
+        """Abandon a call that hangs beyond its bound."""
         with self._lock:
             if call is not self._running:
                 return

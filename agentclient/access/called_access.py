@@ -1,8 +1,8 @@
-"""How a VM is reached by calls of its backend alone: no socket of this host leads there.
+"""The access to a VM that only its backend's calls reach, not a socket of this host.
 
-Each call is made as a whole and answered as a whole, within a bound that it is given, in a thread
-that may wait for it. There is no stream: nobody can say in which order a guest has answered, hear a
-late answer, or hold the channel against others. What a call can't tell is not known.
+Each call sends one command and returns one reply, within a given bound, in a thread that may wait
+for it. There is no stream: the order of the guest's replies is not known, a late reply is not
+received, and the channel can't be held against other clients. What a call can't tell is not known.
 """
 
 from __future__ import annotations
@@ -35,41 +35,41 @@ NO_PORT: Final = "its backend does not show the agent's port"
 
 
 class GuestCalls(AgentCalls, Protocol):
-    """What a backend can ask for one VM, and have its agent do; each call blocks."""
+    """The calls that a backend offers for one VM and its agent; each of them blocks."""
 
     @property
     def shows_port(self) -> bool:
-        """Whether it is seen from outside if an agent runs."""
+        """Whether the backend can tell if an agent runs without asking it."""
 
     def observe(self, timeout_s: float) -> MonitorView:
-        """Return what is seen of the VM from outside.
+        """Return what the backend shows of the VM without asking its agent.
 
         Args:
-            timeout_s: how long it may take.
+            timeout_s: how long it may take, in seconds.
         """
 
     def ask(self, *, first: bool, timeout_s: float) -> Said:
         """Ask the agent for its freeze state.
 
         Args:
-            first: ask as well who it is, and what it has mounted.
-            timeout_s: how long it may take; without an answer until then it has said nothing.
+            first: ask also for its version and the mounted file systems.
+            timeout_s: how long it may take, in seconds; then the agent has not answered.
         """
 
     def is_gone(self) -> bool | None:
-        """Return whether this start of the VM has ended: True and False are proven; at once."""
+        """Return at once whether this start of the VM has ended; None if that is not proven."""
 
     def thaw_recipe(self, vm: Vm) -> ThawRecipe:
         """Return what another process needs to thaw the guest without us."""
 
 
 class CalledAccess:
-    """How one VM is reached by calls (see `GuestAccess`).
+    """The access to one VM by calls (see `GuestAccess`).
 
     Args:
         vm: the VM.
-        calls: what its backend can ask.
-        opener: who has opened it; None if nobody knows of another VM.
+        calls: its backend's calls.
+        opener: finds the VM to which this one migrates; None if nothing does.
     """
 
     plain = True
@@ -86,7 +86,7 @@ class CalledAccess:
 
     @property
     def capabilities(self) -> Capabilities:
-        """What calls can give."""
+        """What an access by calls can do."""
         return Capabilities(
             AgentKind.CALLS,
             resync=False,
@@ -98,13 +98,13 @@ class CalledAccess:
 
     @property
     def identity(self) -> GuestIdentity:
-        """Which guest is reached here."""
+        """The identity of the guest that is reached."""
         word = self.vm.instance or ""
         return GuestIdentity(self.vm.id.host, str(self.vm.id), word)
 
     @property
     def process(self) -> Process | None:
-        """None: it is the hypervisor's."""
+        """None: the VM's process is not known here."""
         return None
 
     @property
@@ -114,12 +114,12 @@ class CalledAccess:
 
     @property
     def is_observable(self) -> bool:
-        """Whether it can be observed: the hypervisor tells."""
+        """Whether the VM can be observed: always, by a call."""
         return True
 
     @property
     def where(self) -> str:
-        """Where the guest of a VM runs that has taken it, as a clause."""
+        """Where this VM runs, as a clause about the one that has migrated to it."""
         host = self.identity.host
         return f"it runs {f'on {host}' if host else 'on this host'} now, as {self.vm.id}"
 
@@ -127,14 +127,14 @@ class CalledAccess:
         """Begin a session; nothing is called yet.
 
         Raises:
-            ConnectFailed: too many calls hang already.
+            ConnectFailed: too many calls hang.
         """
         self._check()
         self._state.answers = None
         return CallSession(self.calls, self._state)
 
     def reopen(self, session: AgentSession, _guarded: Callable[[Channel], Channel]) -> None:
-        """Go on with a session that has broken (see `GuestAccess.reopen`)."""
+        """Continue a session that has broken (see `GuestAccess.reopen`)."""
         assert isinstance(session, CallSession), "it is one of this access"
         self._check()
         session.start_anew()
@@ -146,49 +146,49 @@ class CalledAccess:
 
     @property
     def observes(self) -> bool:
-        """Whether the VM can be looked at from outside: by a call."""
+        """Whether the VM can be observed: always, by a call."""
         return True
 
     def observe(self, timeout_s: float | None = None) -> MonitorView:
-        """Return what is seen of the VM from outside; blocking.
+        """Return what the backend shows of the VM without asking its agent; blocking.
 
         Args:
-            timeout_s: how long that may take; None for as long as usual.
+            timeout_s: how long that may take, in seconds; None for the usual bound.
         """
         if self.calls.is_gone():
             return MonitorView(RunState.GONE, problem="the VM has ended", gone=True)
         view = self.calls.observe(OBSERVE_S if timeout_s is None else timeout_s)
         if self.calls.shows_port:
             return view
-        # What a call has told of its own agent is all that is known of its port.
+        # The port's state is known only from how the calls to the agent have ended.
         return view._replace(port_open=self._state.answers, problem=view.problem or NO_PORT)
 
     def observe_anew(self) -> MonitorView:
-        """Observe: nothing was doubted."""
+        """Return what `observe` returns: this access never doubts it."""
         return self.observe()
 
     def holds(self, view: MonitorView, _before: MonitorView | None = None) -> MonitorView:
-        """Return the view: there is no connection of ours that it could show."""
+        """Return the view as it is: it can't show our connection, as there is none."""
         return view
 
     def event_fd(self) -> int | None:
-        """Return None: nothing is told by itself."""
+        """Return None: the backend sends no events."""
         return None
 
     def holders(self) -> Holders | None:
-        """Return None: who else calls can't be seen."""
+        """Return None: other callers can't be seen."""
         return None
 
     def is_gone(self) -> bool | None:
-        """Return whether the VM has gone, as far as the hypervisor has proven it."""
+        """Return whether the hypervisor has proven that the VM has gone (P9)."""
         return self.calls.is_gone()
 
     def is_another(self, meant: Vm) -> bool:
-        """Return whether it is sure that another start of the VM is here than was meant (P6)."""
+        """Return whether the VM has provably been started again since it was listed (P6)."""
         return self.calls.is_gone() is True or meant.identity != self.vm.identity
 
     def doubt_anew(self) -> str | None:
-        """Return None: the hypervisor knows one VM by this identity."""
+        """Return None: for the hypervisor the identity names one VM."""
         return None
 
     def unproven(self) -> str | None:
@@ -196,11 +196,11 @@ class CalledAccess:
         return None
 
     def absence(self) -> _NotKnown:
-        """Return who never concludes from a failed call that the VM has gone."""
+        """Return an `Absence` that concludes nothing from failed calls."""
         return _NotKnown()
 
     def serving_process(self, _session: AgentSession) -> Process | None:
-        """Return None: it is the hypervisor's."""
+        """Return None: the hypervisor serves the session."""
         return None
 
     def uuid(self) -> str | None:
@@ -212,17 +212,17 @@ class CalledAccess:
         return self.calls.thaw_recipe(self.vm)
 
     def successor(self, uuid: str | None) -> GuestAccess | None:
-        """Return how the VM is reached to which this one has migrated; None if none is seen."""
+        """Return the access to the VM to which this one has migrated; None if none is found."""
         if uuid is None or self._opener is None:
             return None
         return self._opener.successor(self, uuid)
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: nothing is held open."""
 
 
 class _NotKnown:
-    """A call that fails proves nothing of the VM (P9)."""
+    """An `Absence` for calls: one that fails proves nothing about the VM (P9)."""
 
     def tried(self, _now: float, _problem: ConnectProblem | None) -> bool | None:
         """Return None: it is not known."""

@@ -7,9 +7,10 @@ import threading
 
 
 class Wakeup:
-    """A descriptor that is readable while it is set; it is opened when it is first asked for.
+    """An event with a file descriptor that is readable while the event is set.
 
-    What waits its turn before anything is done has none yet: a thousand operations may.
+    The descriptor is opened when it is first asked for: a thousand operations that wait for their
+    turn need none.
     """
 
     def __init__(self) -> None:
@@ -19,7 +20,7 @@ class Wakeup:
         self._closed = False
 
     def set(self) -> None:
-        """Be readable."""
+        """Set the event: the descriptor becomes readable."""
         with self._lock:
             if not self._is_set and not self._closed:
                 self._is_set = True
@@ -27,7 +28,7 @@ class Wakeup:
                     os.eventfd_write(self._fd, 1)
 
     def clear(self) -> None:
-        """Be readable no more."""
+        """Clear the event: the descriptor is not readable any more."""
         with self._lock:
             if self._is_set and not self._closed:
                 self._is_set = False
@@ -38,7 +39,7 @@ class Wakeup:
         """Return the descriptor; -1 once it is closed.
 
         Raises:
-            OSError: the process has none left for it.
+            OSError: the process has no descriptor left.
         """
         with self._lock:
             if self._fd < 0 and not self._closed:
@@ -86,7 +87,7 @@ class Cancellation:
         """Return the descriptor that is readable from the cancellation on; -1 once it is closed.
 
         Raises:
-            OSError: the process has none left for it.
+            OSError: the process has no descriptor left.
         """
         return self._wakeup.fileno()
 

@@ -1,8 +1,8 @@
-"""An exchange on a channel, written down as steps, so that anybody can take them.
+"""An exchange of requests and replies on a channel, as steps, independent of how they are run.
 
-Steps are a generator that yields the bytes to write next (maybe none) and is sent what came. A
-freezer's thread takes them one after the other and waits in between (`run`); the watcher takes
-those of a thousand VMs by turns (`agentclient.access.multiplexer`). The exchange is written once.
+Steps are a generator: it yields the bytes to write next (maybe none) and is sent those that came.
+An operation's thread runs one exchange and waits between its steps (`run`); the poller runs those
+of a thousand VMs at once (`agentclient.access.multiplexer`). Both run the same steps.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ Steps = Generator[bytes, bytes, T]
 
 @dataclass(frozen=True, slots=True)
 class Exchange(Generic[T]):
-    """Steps that are ready to be taken.
+    """Steps that are ready to be run, their channel and their deadline.
 
     Attributes:
         channel: where the bytes go to and come from; the steps close it.
-        steps: what is said; `StreamEnded` and `TimeoutError` are thrown into them.
+        steps: the generator; `StreamEnded` and `TimeoutError` are thrown into them.
         deadline: time of the monotonic clock by which they must have ended.
     """
 
@@ -36,7 +36,7 @@ class Exchange(Generic[T]):
 
 
 def releasing(lock: Lock, steps: Steps[T]) -> Steps[T]:
-    """Return the same steps, which release `lock` when they end, in whatever way."""
+    """Return steps that do the same, and release `lock` however they end."""
     try:
         return (yield from steps)
     finally:
@@ -46,11 +46,11 @@ def releasing(lock: Lock, steps: Steps[T]) -> Steps[T]:
 def run(
     steps: Steps[T], channel: Channel, deadline: float, cancellation: Cancellation | None = None
 ) -> T:
-    """Take all steps, and wait for what comes.
+    """Run all steps on a channel, and wait for the replies; blocking.
 
     Args:
-        steps: what is said.
-        channel: where.
+        steps: the generator.
+        channel: where the bytes go to and come from.
         deadline: time of the monotonic clock by which they must have ended.
         cancellation: ends the wait early.
 
@@ -82,7 +82,7 @@ def _step(
     try:
         if data:
             channel.send(data, deadline)
-        # The clock is read as well: somebody who talks without end must not keep us.
+        # The clock is read as well: bytes that come without end must not prolong the exchange.
         if time.monotonic() >= deadline or not wait_readable(channel, deadline, cancellation):
             raise TimeoutError("no answer in time")
         came = channel.receive()

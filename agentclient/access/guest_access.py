@@ -1,8 +1,8 @@
-"""How one guest is reached, whatever hypervisor it runs on: what a backend has to give.
+"""The access to one guest, on any hypervisor: the protocols that a backend implements.
 
-Two kinds of access to an agent are told apart. A *stream* carries requests and replies in their
-order, can be synchronised, and brings late replies. *Calls* bring one answer each, or none: what
-they can't show is missing evidence, and is said to be.
+There are two kinds of access to an agent. A *stream* carries requests and replies in their order,
+can be synchronised, and delivers late replies. *Calls* return one reply each, or none: what they
+can't show is missing evidence, and is reported as missing.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ if TYPE_CHECKING:
     from agentclient.access.monitor import Monitor
     from agentclient.access.stream import Channel, ConnectProblem
 
-# A visit to the same agent takes milliseconds; whoever holds its channel longer is hung.
+# A probe of the same agent takes milliseconds; whoever keeps its channel longer is hung.
 CHANNEL_WAIT_S = 4.0
 
 
 class AgentKind(StrEnum):
-    """How an agent is talked to."""
+    """How requests reach an agent."""
 
     STREAM = "stream"  # requests and replies on one connection
-    CALLS = "calls"  # one call a command, each with a bound of its own
+    CALLS = "calls"  # one call for each command, with a bound of its own
 
 
 class Capabilities(NamedTuple):
-    """What an access to a guest can give.
+    """What an access to a guest can do.
 
     Attributes:
-        kind: how its agent is talked to.
+        kind: how requests reach its agent.
         resync: the connection can be synchronised, so that late replies are told from others.
-        ordered: replies come in the order of their requests: a later one proves the loss of one
-            before it.
-        port_state: it can be seen whether an agent runs without asking it.
-        inputs: keys and breaks can be sent to the guest, and a reset.
-        handed_over: its connection can be given to another process as a descriptor.
+        ordered: replies come in the order of their requests, so that a reply proves that an
+            earlier one, still missing, is lost.
+        port_state: the access shows whether an agent runs, without asking it.
+        inputs: keys, serial breaks and a reset can be sent to the guest.
+        handed_over: its connection can be passed to another process as a descriptor.
     """
 
     kind: AgentKind
@@ -53,12 +53,12 @@ class Capabilities(NamedTuple):
 
 
 class GuestIdentity(NamedTuple):
-    """Which guest was reached: opaque, comparable, and written down as one string.
+    """Which guest was reached: opaque, comparable, and serialised as one string.
 
     Attributes:
-        host: where it runs; empty for this host.
-        instance: which VM it is there.
-        generation: which of its lives: another one after each start; empty if that is not known.
+        host: the host on which it runs; empty for this one.
+        instance: the VM on that host.
+        generation: the start of the VM: differs after each start; empty if that is not known.
     """
 
     host: str
@@ -70,10 +70,10 @@ class GuestIdentity(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> GuestIdentity:
-        """Return the identity that `str` has written.
+        """Return the identity that `str` has serialised.
 
         Raises:
-            ValueError: this is none.
+            ValueError: the text is no identity.
         """
         host, instance, generation = text.split("\t")
         return cls(host, instance, generation)
@@ -83,8 +83,8 @@ class ThawRecipe(NamedTuple):
     """What another process needs to thaw a guest without us.
 
     Attributes:
-        vm: the VM, with nothing that may be another's.
-        means: which kind of access it is; ``socket`` for a UNIX socket of this host.
+        vm: the VM, without a monitor that may be another VM's.
+        means: the kind of access; ``socket`` for a UNIX socket of this host.
         details: what that kind needs beside the VM, such as a connection's address.
     """
 
@@ -100,8 +100,8 @@ class Holders(NamedTuple):
     """Who holds an agent's channel.
 
     Attributes:
-        words: their names; None if nobody was seen.
-        frostwatch: which other frostwatch is among them; None if none is.
+        words: their names, as text; None if no holder was found.
+        frostwatch: another frostwatch among them; None if there is none.
     """
 
     words: str | None
@@ -109,26 +109,26 @@ class Holders(NamedTuple):
 
 
 class Absence(Protocol):
-    """Whether a VM has gone whose agent can't be reached any more, as far as can be proven."""
+    """Decides whether a VM has gone whose agent can't be reached any more; only on proof."""
 
     def tried(self, now: float, problem: ConnectProblem | None) -> bool | None:
-        """Take one try to connect again; return whether the VM has gone.
+        """Take the result of one try to reconnect; return whether the VM has gone, None: not known.
 
         Args:
             now: seconds of the monotonic clock.
-            problem: why nobody could be reached; None if somebody was.
+            problem: why the try failed; None if it succeeded.
         """
 
 
 class GuestAccess(Protocol):
-    """How one VM is reached; shared by the poller and every operation on it.
+    """The access to one VM, shared by the poller and all operations on it.
 
     Attributes:
         vm: the VM.
-        channel_lock: whoever talks to the agent holds it: one command in flight, ever.
-        plain: the agent is sent no 0xFF any more: it did not answer to it.
-        fragile: it ended when it was asked, so that it is asked rarely.
-        monitor: its QMP monitor, for what QEMU alone can do; None if it has none.
+        channel_lock: is held while the agent is asked: at most one command is in flight.
+        plain: syncs are sent without 0xFF: the agent did not answer one with it.
+        fragile: the agent ended when it was asked, so that it is asked rarely.
+        monitor: its QMP monitor, for what only QEMU can do; None if it has none.
     """
 
     vm: Vm
@@ -142,19 +142,19 @@ class GuestAccess(Protocol):
 
     @property
     def capabilities(self) -> Capabilities:
-        """What this access can give."""
+        """What this access can do."""
 
     @property
     def identity(self) -> GuestIdentity:
-        """Which guest is reached here."""
+        """The identity of the guest that is reached."""
 
     @property
     def process(self) -> Process | None:
-        """The VM's process on this host; None if it is not known, or elsewhere."""
+        """The VM's process; None if it is not known, or not on this host."""
 
     @property
     def has_agent(self) -> bool:
-        """Whether there is an agent to talk to, as far as the VM's configuration tells."""
+        """Whether the VM's configuration has a channel to an agent."""
 
     @property
     def is_observable(self) -> bool:
@@ -162,7 +162,7 @@ class GuestAccess(Protocol):
 
     @property
     def observes(self) -> bool:
-        """Whether the VM can be looked at from outside, or should be."""
+        """Whether `observe` tells anything: a view, or why there is none."""
 
     @property
     def doubt(self) -> str | None:
@@ -170,76 +170,79 @@ class GuestAccess(Protocol):
 
     @property
     def where(self) -> str:
-        """Where the guest of a VM runs that has taken it, as a clause."""
+        """Where this VM runs, as a clause about the one that has migrated to it."""
 
     def open_agent(self) -> AgentSession:
-        """Open a session with the agent; nothing is asked yet.
+        """Open a session with the agent; nothing is sent yet.
 
         Raises:
-            ConnectFailed: it can't be had.
+            ConnectFailed: the agent can't be reached.
         """
 
     def reopen(self, session: AgentSession, guarded: Callable[[Channel], Channel]) -> None:
-        """Go on with a session that has broken, on a new connection.
+        """Continue a session that has broken, on a new connection.
 
         Args:
-            session: one of this access.
-            guarded: hands the connection to a holder where it has one that can be handed over;
-                returns through which one to go on.
+            session: a session of this access.
+            guarded: passes the new connection to a holder, if the session has one to pass on;
+                returns the channel on which to continue.
 
         Raises:
-            ConnectFailed: it can't be had.
+            ConnectFailed: the agent can't be reached.
         """
 
     def observe(self, timeout_s: float | None = None) -> MonitorView:
-        """Return what can be seen without asking the agent.
+        """Return what can be seen without asking the agent; blocking.
 
         Args:
-            timeout_s: how long that may take; None for as long as the access itself allows.
+            timeout_s: how long that may take, in seconds; None for the access's own bound.
         """
 
     def observe_anew(self) -> MonitorView:
-        """Observe before the agent is connected to: what was doubted is looked at once more."""
+        """Observe before connecting to the agent, also what an earlier look has put in doubt."""
 
     def holds(self, view: MonitorView, before: MonitorView | None = None) -> MonitorView:
-        """Judge what is observed while we have the agent's channel (P10).
+        """Check that a view is of this VM, while we hold the agent's channel (P10).
 
         Args:
-            view: observed after the agent has answered us.
-            before: observed before we have asked anything.
+            view: what was observed after the agent has answered us.
+            before: what was observed before we sent anything.
+
+        Returns:
+            The view; an empty one if it may be another VM's.
         """
 
     def event_fd(self) -> int | None:
-        """Return a descriptor that is readable when something is to be observed; None if none."""
+        """Return a descriptor that is readable when there is an event; None if none are sent."""
 
     def holders(self) -> Holders | None:
-        """Return who holds the agent's channel, as far as that can be told; None if it can't."""
+        """Return who holds the agent's channel; None if that can't be seen."""
 
     def is_gone(self) -> bool | None:
         """Return whether the VM has gone: True and False are proven, None is not known (P9).
 
-        Never inferred from a connection that failed, or a socket that is away.
+        A failed connection or a missing socket is no proof.
         """
 
     def is_another(self, meant: Vm) -> bool:
-        """Return whether it is sure that another VM is in the place of one that was meant (P6).
+        """Return whether this access provably reaches another VM than the one that was meant (P6).
 
         Args:
-            meant: the VM, as it was then.
+            meant: the VM as it was when a person or an operation chose it.
         """
 
     def doubt_anew(self) -> str | None:
-        """Look whether what is observed may be about another VM; nothing is sent.
+        """Check again whether what is observed may be about another VM; nothing is sent.
 
         Returns:
-            Why it may, as a clause; None if nothing speaks for that.
+            Why it may be, as a clause; None if nothing indicates that.
         """
 
     def unproven(self) -> str | None:
-        """Return why what is done to the VM may be done to another, as a clause; None if not."""
+        """Return why the monitor is not proven to be this VM's, as a clause; None if it is."""
 
     def absence(self) -> Absence:
-        """Return who judges, try by try, whether the VM has gone that we were connected to."""
+        """Return what decides, after each try to reconnect, whether the VM has gone."""
 
     def serving_process(self, session: AgentSession) -> Process | None:
         """Return the process that serves a session on this host; None if it can't be told."""
@@ -251,26 +254,26 @@ class GuestAccess(Protocol):
         """Return what another process needs to thaw the guest without us."""
 
     def successor(self, uuid: str | None) -> GuestAccess | None:
-        """Return how the VM is reached to which this one has migrated; None if none is seen.
+        """Return the access to the VM to which this one has migrated; None if none is found.
 
         Args:
-            uuid: its UUID; None if that isn't known: then who has taken it isn't either.
+            uuid: its UUID; None if that isn't known: then none is found.
         """
 
     def close(self) -> None:
-        """End what is held open."""
+        """Close what is held open."""
 
 
 class Opener(Protocol):
-    """Who knows how a VM is reached, by where it comes from."""
+    """Makes the access to a VM, by the backend that has listed it."""
 
     def open(self, vm: Vm) -> GuestAccess:
-        """Return how a VM is reached; nothing is connected yet."""
+        """Return the access to a VM; nothing is connected yet."""
 
     def successor(self, of: GuestAccess, uuid: str) -> GuestAccess | None:
-        """Return how the VM is reached to which another has migrated; None if none is seen.
+        """Return the access to the VM to which another has migrated; None if none is found.
 
         Args:
-            of: the VM that has migrated.
+            of: the access to the VM that has migrated.
             uuid: its UUID.
         """

@@ -1,8 +1,8 @@
-"""Where keys and breaks can be sent to a guest, as its monitor shows it.
+"""Finds the keyboard and the serial ports of a guest, for SysRq keys and serial breaks.
 
-``query-chardev`` tells labels, not what stands behind them, so that the devices are looked up in
-QEMU's object tree: a break belongs on a serial port of the guest's, never on its agent's port or
-on a monitor. Which of several ports is the kernel's console can't be seen: a person names it.
+``query-chardev`` lists labels, not the devices behind them, so that these are looked up in QEMU's
+object tree: a break may go to a serial port of the guest, never to its agent's port or a monitor.
+Which of several ports is the kernel's console can't be seen: a person names it.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ _MAJORS_OF_PTYS: Final = range(136, 144)
 
 @dataclass(frozen=True, slots=True)
 class Serial:
-    """A serial port of the guest's.
+    """A serial port of the guest.
 
     Attributes:
         label: its chardev's id in QEMU.
-        filename: where that leads on the host, as ``query-chardev`` has it.
+        filename: its other end on the host, as ``query-chardev`` tells it.
     """
 
     label: str
@@ -62,7 +62,7 @@ class Serial:
 
     @property
     def place(self) -> Path | None:
-        """The socket or the terminal at which its user would type; None if there is none."""
+        """The path of its socket or terminal on the host; None if it has none."""
         if _PTY.fullmatch(self.filename):
             return Path(self.filename.removeprefix("pty:"))
         path = socket_path(self.filename)
@@ -70,7 +70,7 @@ class Serial:
 
     @property
     def problem(self) -> str | None:
-        """Why nobody can type there now, as a clause; None if one can."""
+        """Why nothing can be sent to it now, as a clause; None if it can."""
         name = printable(self.label, 60)
         if self.place is None:
             where = printable(self.filename, 60)
@@ -87,7 +87,7 @@ class Inputs:
     Attributes:
         keyboard: whether it has a keyboard; None if that can't be seen.
         serials: its serial ports, without one that is the agent's channel.
-        trouble: why nothing could be seen; None if it could.
+        trouble: why the devices could not be listed; None if they could.
     """
 
     keyboard: bool | None = None
@@ -95,7 +95,7 @@ class Inputs:
     trouble: str | None = None
 
     def console(self, label: str | None) -> Serial | str:
-        """Return the guest's console, or why it can't be told, as a clause.
+        """Return the guest's console, or why it is not known, as a clause.
 
         Args:
             label: what a person named; None for the only serial port.
@@ -115,11 +115,11 @@ class Inputs:
 
 
 def find_inputs(monitor: Monitor, vm: Vm) -> Inputs:
-    """Look for a VM's keyboards and serial ports: three short visits; never raises.
+    """Find a VM's keyboards and serial ports in three short visits to its monitor; never raises.
 
     Args:
-        monitor: the VM's.
-        vm: the VM, to leave its agent's channel out.
+        monitor: the VM's monitor.
+        vm: the VM, whose agent's channel is left out.
     """
     try:
         listings = monitor.ask([Ask("qom-list", {"path": folder}) for folder in FOLDERS])
@@ -137,7 +137,7 @@ def find_inputs(monitor: Monitor, vm: Vm) -> Inputs:
 
 
 def _devices(listings: Sequence[QmpReply | QmpFailure]) -> list[tuple[str, str]]:
-    """Return path and type of each device in the answers of ``qom-list``."""
+    """Return the path and the type of each device in the replies to ``qom-list``."""
     found = []
     for folder, answer in zip(FOLDERS, listings, strict=True):
         value = _value(answer)
@@ -162,7 +162,7 @@ def _serials(labels: Sequence[object], backends: list[Chardev], vm: Vm) -> tuple
 
 
 def _leads_to(chardev: Chardev, path: Path) -> bool:
-    """Return whether a chardev's socket is the one at `path`, by whatever name."""
+    """Return whether a chardev's socket is the one at `path`, also under another name."""
     found = socket_path(chardev.filename)
     if found is None or found == str(path):
         return found is not None
@@ -175,7 +175,7 @@ def _value(answer: QmpReply | QmpFailure) -> object:
 
 
 class _Terminal:
-    """An open terminal as a channel; what it says is not read.
+    """An open terminal as a channel that is only written to.
 
     Args:
         fd: its descriptor.
@@ -203,13 +203,13 @@ class _Terminal:
 
 
 def sit_down(serial: Serial, vm: Vm) -> Channel:
-    """Connect to where one types at a serial port, if that is the VM's own (P10).
+    """Connect to a serial port's socket or terminal, if the VM's own process serves it (P10).
 
-    Where a port leads is what its monitor says, and anybody can be a monitor. It has to be whoever
-    serves that: the agent may be reached through somebody who passes on what is said.
+    The port's path comes from the monitor, which may be another program's. So the process that
+    serves the monitor has to serve the port too; the agent may be reached through a relay.
 
     Raises:
-        ConnectFailed: its socket or terminal can't be had, or is not the VM's.
+        ConnectFailed: its socket or terminal can't be reached, or is not the VM's.
         OSError: its terminal can't be opened.
     """
     place = serial.place
@@ -221,7 +221,7 @@ def sit_down(serial: Serial, vm: Vm) -> Channel:
 
 
 def _open_pty(path: Path, vm: Vm) -> int:
-    """Open ``/dev/pts/N``, and nothing else that may be in its place.
+    """Open ``/dev/pts/N``, and no other file that may be in its place.
 
     Raises:
         ConnectFailed: it is not the terminal of the VM's process.
@@ -230,10 +230,10 @@ def _open_pty(path: Path, vm: Vm) -> int:
     process, uid = vm.monitor_peer or vm.peer or Peer(vm.process, None)
     if process is None:
         raise _not_its_own(path, "which process is the VM's is not known")
-    # Found where the process finds it: in a container another terminal has the same number.
+    # Resolved in the process's root: in a container the same number may be another terminal.
     place = PROC / str(process.pid) / "root" / path.relative_to("/")
     flags = os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
-    # Before it is opened for use, since to open some devices does something.
+    # Checked before it is opened for use, since opening some devices has effects.
     with closing(_Terminal(os.open(place, os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW))) as seen:
         _check_pty(path, os.fstat(seen.fileno()), uid)
     fd = os.open(place, flags)

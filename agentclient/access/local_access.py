@@ -1,4 +1,4 @@
-"""How a VM of this host is reached: by the UNIX sockets of its agent and of its monitor (P5)."""
+"""The access to a VM of this host, by the UNIX sockets of its agent and its monitor (P5)."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ ANOTHERS_MONITOR: Final = "the monitor is another VM's than the agent, and count
 
 
 class LocalAccess:
-    """How one VM of this host is reached (see `GuestAccess`): by UNIX sockets.
+    """The access to one VM of this host by UNIX sockets (see `GuestAccess`).
 
     Args:
         vm: the VM.
-        agent: where its agent's channel is; None if it has none.
+        agent: the endpoint of its agent; None if it has none.
         monitor: its monitor; None if it has none.
-        opener: who has opened it; None if nobody knows of another VM.
+        opener: finds the VM to which this one migrates; None if nothing does.
 
     Attributes:
-        channel_lock: whoever talks to the agent holds it: one command in flight, ever.
-        plain: the agent is sent no 0xFF any more: it did not answer to it.
-        fragile: it ended when it was sent that, so that it is asked rarely.
+        channel_lock: is held while the agent is asked: at most one command is in flight.
+        plain: syncs are sent without 0xFF: the agent did not answer one with it.
+        fragile: the agent ended when it was asked, so that it is asked rarely.
     """
 
     def __init__(
@@ -73,14 +73,14 @@ class LocalAccess:
 
     @property
     def process(self) -> Process | None:
-        """The VM's process, from its source or from who serves its sockets; None if not known."""
+        """The VM's process, as its source or the server of its sockets; None if not known."""
         if self.vm.process or self.server.process or self.monitor is None:
             return self.vm.process or self.server.process
         return None if self.doubt else self.monitor.process
 
     @property
     def capabilities(self) -> Capabilities:
-        """What this access can give."""
+        """What this access can do."""
         seen = self.monitor is not None
         serial = self.vm.agent is not None and self.vm.agent.transport is Transport.ISA_SERIAL
         return Capabilities(
@@ -94,7 +94,7 @@ class LocalAccess:
 
     @property
     def identity(self) -> GuestIdentity:
-        """Which guest is reached here: by its process, else by its sockets."""
+        """The identity of the guest that is reached: of its process, else of its sockets."""
         process = self.process
         if process is not None:
             generation = f"{process.pid}:{process.start_ticks}"
@@ -134,18 +134,18 @@ class LocalAccess:
 
     @property
     def trusted(self) -> Vm:
-        """The VM with the monitor only if nothing speaks against its being this VM's."""
+        """The VM, without its monitor if that may be another VM's."""
         return self.vm if self.doubt is None else self.vm._replace(monitor=None)
 
     def holds(self, view: MonitorView, before: MonitorView | None = None) -> MonitorView:
-        """Judge what the monitor shows while we hold the agent's channel (P10).
+        """Check that the monitor is this VM's, while we hold the agent's channel (P10).
 
         Args:
-            view: looked at after the agent has answered us on it.
-            before: looked at before we have asked anything.
+            view: what the monitor showed after the agent has answered us.
+            before: what it showed before we sent anything.
 
         Returns:
-            The view; without anything in it if the monitor does not show our connection.
+            The view; an empty one if the monitor does not show our connection.
         """
         if self.monitor is None or view.gone or view.run_state is RunState.UNKNOWN:
             return view  # nothing that could be another's
@@ -160,26 +160,26 @@ class LocalAccess:
 
     @property
     def observes(self) -> bool:
-        """Whether the VM can be looked at from outside, or should be."""
+        """Whether `observe` tells anything: a view, or why there is none."""
         return self.monitor is not None or self.vm.no_monitor is not None
 
     def is_gone(self) -> bool | None:
-        """Return whether the VM that was reached here last has gone: True and False are proven.
+        """Return whether the VM that was reached last has gone: True and False are proven.
 
-        One that is known by its sockets alone may have been started anew since.
+        A VM that is known only by its sockets may have been started again since.
         """
         return is_gone(self.process)
 
     def is_another(self, meant: Vm) -> bool:
-        """Return whether it is sure that another VM is in the place of one that was meant (P6).
+        """Return whether this access provably reaches another VM than the one that was meant (P6).
 
         Args:
-            meant: the VM, as it was then.
+            meant: the VM as it was when a person or an operation chose it.
         """
         return is_another(meant)
 
     def doubt_anew(self) -> str | None:
-        """Look who listens on both sockets (see `GuestAccess.doubt_anew`)."""
+        """Check who listens on both sockets (see `GuestAccess.doubt_anew`)."""
         return monitor_proof.doubt_of(self)
 
     def unproven(self) -> str | None:
@@ -187,7 +187,7 @@ class LocalAccess:
         return monitor_proof.unproven(self)
 
     def absence(self) -> Absence:
-        """Return who judges, by who has served our connection, whether the VM has gone."""
+        """Return what decides, by the server of our last connection, whether the VM has gone."""
         return Absence(self.server)
 
     def serving_process(self, session: AgentSession) -> Process | None:
@@ -199,9 +199,9 @@ class LocalAccess:
         return uuid_of(self.monitor)
 
     def holders(self) -> Holders | None:
-        """Return who holds the agent's channel, as far as that can be told; None if it can't.
+        """Return who holds the agent's channel; None if that can't be seen.
 
-        All of this host's processes are looked at: not often.
+        This looks at all processes of the host, so don't call it often.
         """
         if self.vm.agent is None:
             return None
@@ -209,14 +209,14 @@ class LocalAccess:
         return Holders(in_words(found), seen_among(found))
 
     def thaw_recipe(self) -> ThawRecipe:
-        """Return the VM, with its monitor only if nothing speaks against its being this VM's."""
+        """Return the VM, without its monitor if that may be another VM's."""
         return ThawRecipe(self.trusted, SOCKET)
 
     def successor(self, uuid: str | None) -> GuestAccess | None:
-        """Return how the VM is reached to which this one has migrated; None if none is seen.
+        """Return the access to the VM to which this one has migrated; None if none is found.
 
         Args:
-            uuid: its UUID; None if that isn't known: then who has taken it isn't either.
+            uuid: its UUID; None if that isn't known: then none is found.
         """
         if uuid is None or self._opener is None:
             return None
@@ -224,7 +224,7 @@ class LocalAccess:
 
     @property
     def where(self) -> str:
-        """Where the guest of a VM runs that has taken it, as a clause."""
+        """Where this VM runs, as a clause about the one that has migrated to it."""
         pid = self.vm.process.pid if self.vm.process is not None else 0
         return f"it runs on this host now, as {self.vm.id} (pid {pid})"
 
@@ -232,7 +232,7 @@ class LocalAccess:
         """Connect to the agent, and remember who serves it.
 
         Raises:
-            ConnectFailed: it can't be had.
+            ConnectFailed: the agent can't be reached.
         """
         assert self.agent is not None, "who has no agent is not connected to"
         channel = self.agent.connect()
@@ -241,31 +241,38 @@ class LocalAccess:
         return channel
 
     def open_agent(self) -> StreamSession:
-        """Connect to the agent, and begin a session on that.
+        """Connect to the agent, and begin a session on the connection.
 
         Raises:
-            ConnectFailed: it can't be had.
+            ConnectFailed: the agent can't be reached.
         """
         return StreamSession(self.connect(), AgentWire(plain=self.plain))
 
     def reopen(self, session: AgentSession, guarded: Callable[[Channel], Channel]) -> None:
-        """Go on with a session that has broken, on a new connection (see `GuestAccess.reopen`).
+        """Continue a session that has broken, on a new connection (see `GuestAccess.reopen`).
 
         Raises:
-            ConnectFailed: it can't be had.
+            ConnectFailed: the agent can't be reached.
         """
         session.start_anew_on(guarded(self.connect()))
 
     def begin_probe(self, *, first: bool) -> Exchange[Said]:
-        """Connect to the agent, and begin to ask it (see `GuestAccess.begin_probe`).
+        """Connect to the agent, and begin to probe it.
+
+        Args:
+            first: ask also for its version and the mounted file systems.
 
         Raises:
-            ConnectFailed: it can't be had.
+            ConnectFailed: the agent can't be reached.
         """
         return question(self.connect(), first=first, plain=self.plain)
 
     def begin_observation(self) -> Exchange[MonitorView] | MonitorView | None:
-        """Begin a look at the monitor (see `GuestAccess.begin_observation`)."""
+        """Begin a look at the monitor.
+
+        Returns:
+            The look; a view if there can be none; None if somebody else is looking just now.
+        """
         if self.monitor is None or self.doubt is not None:
             problem = self.doubt or self.vm.no_monitor or "no monitor"
             return MonitorView(problem=problem, gone=self.is_gone())
@@ -275,17 +282,17 @@ class LocalAccess:
             return self.monitor.unreachable(error)
 
     def event_fd(self) -> int | None:
-        """Return a descriptor that is readable when QEMU tells something; None if it can't."""
+        """Return a descriptor that is readable when QEMU has sent an event; None if it can't."""
         return self.monitor.event_fd() if self.monitor is not None else None
 
     def observe(self, timeout_s: float | None = None) -> MonitorView:
         """Return what the monitor shows; without a monitor, a view in which nothing is known.
 
         Args:
-            timeout_s: how long that may take; None for as long as the monitor itself allows.
+            timeout_s: how long that may take, in seconds; None for the monitor's own bound.
         """
         gone = is_gone(self.vm.process)
-        if gone:  # whoever has its sockets now is another VM
+        if gone:  # whatever listens on its sockets now is another VM
             return MonitorView(RunState.GONE, problem="the VM's process has ended", gone=True)
         if self.monitor is None:
             return MonitorView(problem=self.vm.no_monitor or "no monitor", gone=gone)
@@ -294,22 +301,22 @@ class LocalAccess:
         return self.monitor.look() if timeout_s is None else self.monitor.look(timeout_s)
 
     def observe_anew(self) -> MonitorView:
-        """Look before the agent is connected to: what was doubted last time is seen once more."""
+        """Observe before connecting to the agent, also a monitor that was in doubt last time."""
         self._doubt = None
         return self.observe()
 
     def close(self) -> None:
-        """End a held monitor session."""
+        """Close a monitor session that is held open."""
         if self.monitor is not None:
             self.monitor.close()
 
 
 def local_access(vm: Vm, opener: Opener | None = None) -> LocalAccess:
-    """Return how a VM of this host is reached; nothing is connected yet.
+    """Return the access to a VM of this host; nothing is connected yet.
 
     Args:
         vm: the VM.
-        opener: who opens it; None if nobody knows of another VM.
+        opener: finds the VM to which this one migrates; None if nothing does.
     """
     agent = UnixEndpoint(vm.agent.path, vm.peer) if vm.agent else None
     monitor = None

@@ -1,8 +1,8 @@
-"""What the host can see of a VM without a word to its guest: one short visit to the monitor.
+"""Observes a VM through its QMP monitor, without asking its guest, in short visits.
 
-A visit connects, asks everything in one write and closes: about a millisecond. The session is
-kept open only where the configuration says that the monitor is ours; then QEMU's events come as
-well (protocol §1.5). All users of a VM's monitor share one `Monitor` (P5).
+A visit connects, sends all commands in one write, and closes; it takes about a millisecond. The
+session is held open only where the configuration says that the monitor is ours; then QEMU's events
+are received as well (protocol §1.5). All users of a VM's monitor share one `Monitor` (P5).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from agentclient.protocol.qemu_port import Port
 from agentclient.protocol.qmp import QmpEvent, QmpFailure, QmpReply
 
 DEFAULT_VISIT_S = 0.5
-# A held session whose QEMU is busy (with a reset, say) is kept for so long: with it go its events.
+# A held session is kept so long while QEMU is busy (with a reset, say): to close it loses events.
 LATE_S = 5.0
 
 _RUN_STATES = {
@@ -54,8 +54,8 @@ class Monitor:
     Args:
         endpoint: where it listens.
         agent: the agent's channel, to find its port; None if the VM has none.
-        ours: whether the session may be held.
-        process: the VM's process, where it is known; else the QEMU that once answered is.
+        ours: whether a session may be held open.
+        process: the VM's process; None if not known: then the QEMU that answers first is taken.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Monitor:
         """Visit the monitor and return all that it shows; never raises.
 
         Args:
-            timeout_s: how long the visit may take.
+            timeout_s: how long the visit may take, in seconds.
         """
         with self._lock:
             deadline = time.monotonic() + timeout_s
@@ -98,11 +98,11 @@ class Monitor:
     def begin(
         self, timeout_s: float = DEFAULT_VISIT_S, *, full: bool = False
     ) -> Exchange[MonitorView] | None:
-        """Begin a look whose steps somebody else takes, who must take the first at once.
+        """Return a look for the caller to run, who must run its first step at once.
 
         Args:
-            timeout_s: how long the visit may take.
-            full: look also at what only a freeze or a thaw needs: writes, openings and reads.
+            timeout_s: how long the visit may take, in seconds.
+            full: look also at what only a freeze or thaw needs: writes, the port's openings, reads.
 
         Returns:
             None if somebody else is looking just now.
@@ -123,15 +123,15 @@ class Monitor:
     def ask(
         self, asks: Sequence[Ask], timeout_s: float = DEFAULT_VISIT_S
     ) -> list[QmpReply | QmpFailure]:
-        """Visit the monitor and ask it commands by name; return their answers in order.
+        """Send commands to the monitor in one visit; return their replies in order.
 
         Args:
-            asks: the commands; what one of them does is not undone if a later one fails.
-            timeout_s: how long the visit may take.
+            asks: the commands; if one fails, those before it are not undone.
+            timeout_s: how long the visit may take, in seconds.
 
         Raises:
-            MonitorTrouble: it can't be reached, or not everything was answered in time: what was
-                asked may still be done.
+            MonitorTrouble: the monitor can't be reached, or did not answer everything in time: QEMU
+                may still execute the commands.
         """
         with self._lock:
             deadline = time.monotonic() + timeout_s
@@ -147,16 +147,16 @@ class Monitor:
         return self._process or (self._server.process if self._server is not None else None)
 
     def unreachable(self, error: ConnectFailed) -> MonitorView:
-        """Return what is known of a VM to whose monitor no connection can be made."""
+        """Return the view of a VM whose monitor can't be connected to."""
         return unseen(error, is_gone(self.process))
 
     def event_fd(self) -> int | None:
-        """Return a descriptor that is readable when QEMU tells something; None if not held."""
+        """Return a descriptor that is readable when QEMU has sent an event; None if not held."""
         with self._lock:
             return self._session.channel.fileno() if self._session is not None else None
 
     def close(self) -> None:
-        """End a held session."""
+        """Close a session that is held open."""
         with self._lock:
             self._drop()
 
@@ -177,7 +177,7 @@ class Monitor:
         except MonitorTrouble as error:
             keep = self._ours and error.late and self._waits_on()
             view = unseen(error, is_gone(self.process))
-            # What QEMU has told before it did not answer would be lost with the session.
+            # The events that came before QEMU stopped answering would be lost with the session.
             return self._with_resets(view, session.told()) if self._ours else view
         else:
             return view
@@ -199,7 +199,7 @@ class Monitor:
         return answers
 
     def _waits_on(self) -> bool:
-        """Whether a held session that did not answer in time is given more of it."""
+        """Whether to keep a held session that did not answer in time, and wait longer."""
         now = time.monotonic()
         if self._late_since is None:
             self._late_since = now
@@ -265,7 +265,7 @@ class Monitor:
         return view._replace(openings=openings, reads=reads, sole_port=self._sole)
 
     def _no_queues(self, answer: QmpReply | QmpFailure) -> None:
-        """Fall back where QEMU is too old for it; look again where the object has moved."""
+        """Stop asking for the queues if QEMU is too old for it; find the port again if it moved."""
         if isinstance(answer, QmpFailure) and answer.error_class != "CommandNotFound":
             self._looked_for_port = False
         else:
@@ -281,7 +281,7 @@ class Monitor:
             if event.name == "VSERPORT_CHANGE" and event.data.get("id") == self._port.id
         ]
         # The event's rate limit hides a closing between two openings (protocol §1.5), so every
-        # event counts, whatever it says.
+        # event counts as an opening, of whatever kind it is.
         self._openings += len(mine)
         return view._replace(openings=self._openings)
 
@@ -315,11 +315,11 @@ class Monitor:
 
 
 def unseen(error: Exception, gone: bool | None) -> MonitorView:
-    """Return what a monitor shows that could not be asked.
+    """Return the view of a VM whose monitor could not be asked.
 
     Args:
-        error: why not.
-        gone: what is known of the VM otherwise.
+        error: why it could not be.
+        gone: whether the VM has gone; None if that is not known.
     """
     run_state = RunState.GONE if gone else RunState.UNKNOWN
     return MonitorView(run_state, problem=f"monitor: {error}", gone=gone)

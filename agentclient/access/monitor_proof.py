@@ -1,6 +1,6 @@
-"""Whether a monitor is the VM's own, before anything is done through it (P10).
+"""Checks that a monitor is the VM's own, before a command is sent through it (P10).
 
-Who names a VM by its sockets may name two VMs' without knowing it: a reset would hit the other.
+A person who names a VM by its sockets may mix up two VMs: a reset would hit the other one.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _NOT_PROVEN = "that the monitor is this VM's can't be shown"
 
 
 def doubt_of(access: GuestAccess) -> str | None:
-    """Return why a monitor may be another VM's, as a clause; None if nothing speaks for it.
+    """Return why a monitor may be another VM's, as a clause; None if nothing indicates that.
 
-    Nothing is written: both sockets are connected to, and closed again.
+    It connects to both sockets and closes them again; nothing is written.
     """
     vm = access.vm
     if access.monitor is None or vm.agent is None or vm.monitor is None:
@@ -51,8 +51,8 @@ def doubt_of(access: GuestAccess) -> str | None:
 def unproven(access: GuestAccess) -> str | None:
     """Return why a monitor is not proven to be the VM's, as a clause; None if it is.
 
-    It is if one QEMU serves both sockets; or, where others pass on what is said, if it shows our
-    own connection to the agent, to which nothing is written.
+    It is proven if one QEMU serves both sockets; or, behind relays, if the monitor shows our own
+    connection to the agent, to which nothing is written.
     """
     vm = access.vm
     found = doubt_of(access)
@@ -67,7 +67,7 @@ def unproven(access: GuestAccess) -> str | None:
 
 
 def _known_to_be_one(access: GuestAccess) -> bool:
-    """Return whether its source knows the VM's process, and no other one serves the monitor."""
+    """Return whether the VM's source knows its process, and no other one serves the monitor."""
     return access.vm.process is not None and access.vm.monitor_peer is None
 
 
@@ -87,7 +87,7 @@ def _shows_us(access: GuestAccess) -> str | None:
 
 
 def _look_until_shown(access: GuestAccess) -> bool:
-    """Return whether the monitor shows our connection; who passes it on may take a moment."""
+    """Return whether the monitor shows our connection within a time: a relay may delay it."""
     until = time.monotonic() + SHOWN_WITHIN_S
     while not access.observe().client:
         if time.monotonic() > until:

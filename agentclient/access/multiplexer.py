@@ -1,4 +1,4 @@
-"""Many exchanges by turns: one thread, one selector, nobody waits for anybody."""
+"""Runs many exchanges in one thread, none of which waits for another."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from agentclient.access.stream import StreamEnded
 T = TypeVar("T")
 # A step writes a few hundred bytes, which a socket takes at once or never.
 _WRITE_S: Final = 0.0
-# With so many exchanges at once their answers are gathered for a moment, and taken together: each
-# waking up costs more than an answer does.
+# With so many exchanges in flight the thread waits a moment for more replies: to wake up costs more
+# than to process a reply.
 _MANY: Final = 6
 _GATHER_S: Final = 0.002
 
@@ -37,10 +37,10 @@ class _Flight:
 
 
 class Multiplexer:
-    """Many exchanges at once. Everything but `wake` belongs to one thread."""
+    """Runs many exchanges at once. All methods but `wake` must be called from one thread."""
 
     def __init__(self) -> None:
-        # Without the selectors module's bookkeeping, which costs more than the waiting itself.
+        # Not the selectors module: its bookkeeping costs more than the waiting itself.
         self._epoll = select.epoll()
         self._waiting: dict[int, _Flight] = {}
         self._deadlines: list[tuple[float, int, _Flight]] = []
@@ -51,7 +51,7 @@ class Multiplexer:
         self._lock = threading.Lock()
 
     def fileno(self) -> int:
-        """Return a descriptor that is readable when a `turn` has something to do."""
+        """Return a descriptor that is readable when `turn` has something to do."""
         return self._epoll.fileno()
 
     @property
@@ -62,12 +62,12 @@ class Multiplexer:
     def begin(
         self, exchange: Exchange[T], done: Callable[[T], None], failed: Callable[[Exception], None]
     ) -> None:
-        """Take an exchange's first step, and the others when `turn` is called.
+        """Run an exchange's first step; `turn` runs the others.
 
         Args:
-            exchange: what is said.
-            done: is called with what the steps return.
-            failed: is called with what they raise; a bug in one exchange is that one's alone (P8).
+            exchange: the exchange.
+            done: is called with the value that the steps return.
+            failed: is called with the exception that they raise; it ends no other exchange (P8).
         """
         flight = _Flight(exchange, exchange.channel.fileno(), done, failed)
         self._flights += 1
@@ -77,7 +77,7 @@ class Multiplexer:
         self._step(flight, lambda: next(exchange.steps))
 
     def turn(self, until: float) -> None:
-        """Wait until something has come, but not beyond `until`, and take the steps for it.
+        """Wait for bytes, but not beyond `until`, and run the steps that they are for.
 
         Args:
             until: time of the monotonic clock.
@@ -88,7 +88,7 @@ class Multiplexer:
             time.sleep(_GATHER_S)
         wait = max(0.0, until - time.monotonic())
         for fd, _ in self._epoll.poll(wait):
-            flight = self._waiting.get(fd)  # a former one of this round may have ended it
+            flight = self._waiting.get(fd)  # an earlier one in this round may have ended it
             if flight is not None:
                 self._receive(flight)
             elif fd == self._wake_fd:
@@ -126,7 +126,7 @@ class Multiplexer:
         self._step(flight, lambda: flight.exchange.steps.throw(error))
 
     def _step(self, flight: _Flight, take: Callable[[], bytes]) -> None:
-        """Take one step, and write what it says."""
+        """Run one step, and write the bytes that it yields."""
         try:
             data = take()
         except StopIteration as end:
@@ -165,7 +165,7 @@ class Multiplexer:
             flight = heapq.heappop(self._deadlines)[2]
             if not flight.over:
                 self._throw(flight, TimeoutError("no answer in time"))
-                if not flight.over:  # it goes on all the same: give it no more time
+                if not flight.over:  # its steps ignore the timeout: end it
                     self._end(flight)
                     flight.exchange.steps.close()
                     flight.failed(TimeoutError("its steps do not end"))

@@ -1,9 +1,9 @@
-"""Is a VM still there? Three values: it has gone, it is there, it is not known (P9).
+"""Decides whether a VM has gone: yes, no, or not known (P9).
 
-Gone is proven, never inferred. A path that is away, a connection that is refused, a monitor that
-can't be reached or a counter that fell say nothing about the VM: it may run on, with its file
-systems frozen. What proves that it has gone is the end of its process. Where the process can't be
-found, it is an end of our own connection to its agent, and nobody who listens there for seconds.
+That a VM has gone is proven, never inferred. A missing path, a refused connection, a monitor that
+can't be reached or a counter that fell prove nothing: the VM may still run, with its file systems
+frozen. The proof is the end of its process. Where the process can't be found, it is the end of our
+own connection to its agent, followed by seconds in which nobody listens on the socket.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from agentclient.access.host.process import PROC, has_gone, start_ticks, stat_fi
 from agentclient.access.stream import Channel, ConnectProblem
 from agentclient.model.vm import Process
 
-# For so long nobody may listen where our connection has ended, if nothing better can be known.
+# Seconds without a listener that prove a VM gone whose process can't be found.
 NOBODY_S: Final = 3.0
 _NOBODY: Final = frozenset({ConnectProblem.REFUSED, ConnectProblem.MISSING})
 
@@ -28,7 +28,7 @@ def is_gone(process: Process | None, proc: Path = PROC) -> bool | None:
     """Return whether a VM's process has ended: True and False are both proven.
 
     Args:
-        process: the QEMU; None where it isn't known: then nothing is known.
+        process: the QEMU; None if it isn't known: then None is returned.
         proc: where the proc file system is.
     """
     if process is None:
@@ -44,11 +44,11 @@ def is_gone(process: Process | None, proc: Path = PROC) -> bool | None:
 
 
 class Server(NamedTuple):
-    """Who listens at the other end of a connection.
+    """The process that listens at the other end of a connection.
 
     Attributes:
         process: the QEMU; None if it is another program, or can't be told.
-        other: it is another program for sure, such as a forward: its end says nothing of the VM.
+        other: it is certainly another program, such as a relay: its end proves nothing of the VM.
     """
 
     process: Process | None = None
@@ -56,7 +56,7 @@ class Server(NamedTuple):
 
 
 def server_of(channel: Channel, proc: Path = PROC) -> Server:
-    """Return who listens at the other end of a channel, as the kernel knows it (SO_PEERCRED).
+    """Return the process that listens at the other end of a channel (SO_PEERCRED).
 
     Args:
         channel: a connection that was made to a path.
@@ -70,10 +70,10 @@ def server_of(channel: Channel, proc: Path = PROC) -> Server:
 
 
 class Absence:
-    """Whether a VM has gone whose agent's connection has ended, as far as can be proven. Pure.
+    """Decides whether a VM has gone after the connection to its agent has ended; only on proof.
 
     Args:
-        server: who had served that connection.
+        server: the process that had served that connection.
     """
 
     def __init__(self, server: Server) -> None:
@@ -81,17 +81,17 @@ class Absence:
         self._since: float | None = None
 
     def tried(self, now: float, problem: ConnectProblem | None) -> bool | None:
-        """Take one try to connect again; return whether the VM has gone by all that is known now.
+        """Take the result of one try to reconnect; return whether the VM has gone, None: not known.
 
         Args:
             now: seconds of the monotonic clock.
-            problem: why nobody could be reached; None if somebody was.
+            problem: why the try failed; None if it succeeded.
         """
         if problem not in _NOBODY:
             self._since = None
             return None
         if self._server.other or self._server.process is not None:
-            return None  # a forward's end proves nothing; a QEMU's is asked of the kernel
+            return None  # a relay's end proves nothing; for a QEMU the kernel is asked
         self._since = now if self._since is None else self._since
         return True if now - self._since >= NOBODY_S else None
 
@@ -110,7 +110,7 @@ def _is_hidden(pid: int, proc: Path) -> bool:
 
 
 def _peer(channel: Channel) -> int:
-    """Return the pid of who called ``listen()``; 0 if that can't be told from here."""
+    """Return the pid of the process that called ``listen()``; 0 if it is not known here."""
     fd = channel.fileno()
     if fd < 0:
         return 0

@@ -38,7 +38,7 @@ class MonitorTrouble(Exception):
     Args:
         text: what happened.
         busy: another client holds the monitor, so that it does not greet us.
-        late: the session is whole; what it was asked may be answered yet.
+        late: the session has not broken; its replies may still come.
     """
 
     def __init__(self, text: str, *, busy: bool = False, late: bool = False) -> None:
@@ -67,7 +67,7 @@ class QmpSession:
         """Wait for the greeting, unless it has come already; nothing is written before it.
 
         Raises:
-            MonitorTrouble: it did not greet: another client is served.
+            MonitorTrouble: no greeting came: the monitor serves another client.
         """
         while not self._greeted:
             try:
@@ -82,7 +82,7 @@ class QmpSession:
             self._unsent = qmp_command(self._ticket(), "qmp_capabilities")
 
     def ask(self, asks: Sequence[Ask]) -> Steps[list[QmpReply | QmpFailure]]:
-        """Ask several commands in few writes, and return their answers in order.
+        """Send several commands in few writes, and return their replies in order.
 
         Raises:
             MonitorTrouble: not everything was answered in time, or the session broke.
@@ -139,7 +139,7 @@ class QmpSession:
         return [answers[ticket] for ticket in tickets]
 
     def _receive(self, data: bytes) -> Steps[None]:
-        """Write `data`, and take what comes next."""
+        """Write `data`, and process the bytes that come next."""
         try:
             came = yield data
         except StreamEnded as error:

@@ -1,7 +1,7 @@
-"""The guard that never freezes the machine on which frostwatch itself runs.
+"""Finds out whether a VM is the machine on which frostwatch itself runs: it must not be frozen.
 
 A frozen machine can't thaw itself: the console would hang with everything else that writes. The
-guest's monitor tells its UUID, which the firmware of that same guest tells from inside.
+VM's UUID from its monitor is compared with the one that this machine's firmware reports.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from agentclient.access.monitor import Monitor
 from agentclient.access.qmp_session import Ask, MonitorTrouble
 from agentclient.protocol.qmp import QmpReply
 
-FIRMWARE: Final = Path("/sys/class/dmi/id/product_uuid")  # for root alone to read
+FIRMWARE: Final = Path("/sys/class/dmi/id/product_uuid")  # only root may read it
 _NONE: Final = "00000000-0000-0000-0000-000000000000"
 
 

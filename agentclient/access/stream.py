@@ -1,7 +1,7 @@
-"""A connected byte stream with deadlines and cancellation; UNIX sockets first.
+"""Connected byte streams with deadlines and cancellation: UNIX sockets.
 
-"Connected" means nothing yet: QEMU serves one client, and the kernel lets two more wait in silence
-(protocol §1.2). Who may write is the wire's business, see `agentclient.protocol.qga`.
+A connection does not mean that QEMU serves it: QEMU serves one client, and the kernel lets two more
+wait in silence (protocol §1.2). `agentclient.protocol.qga` decides what may be written, and when.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from agentclient.model.vm import Peer
 
 RECEIVE_SIZE = 64 * 1024
 _CAN_NOT_WAIT_S = 0.02
-# A socket that turned out to be somebody else's is looked at again after so long.
+# Seconds until a socket that another process serves is connected to again.
 LEFT_ALONE_S = 15.0
 
 
@@ -58,7 +58,7 @@ class StreamEnded(Exception):
 
 
 class HasDescriptor(Protocol):
-    """What is waited for by a descriptor."""
+    """An object with a file descriptor to wait on."""
 
     def fileno(self) -> int:
         """Return the descriptor to wait on."""
@@ -90,17 +90,17 @@ class Channel(Protocol):
         """
 
     def close(self) -> None:
-        """Close it; doing it again changes nothing."""
+        """Close the stream; closing it again changes nothing."""
 
 
 class Endpoint(Protocol):
-    """Where a `Channel` can be had."""
+    """An address to which a `Channel` can be connected."""
 
     def connect(self) -> Channel:
-        """Connect.
+        """Connect, and return the channel.
 
         Raises:
-            ConnectFailed: it can't be had.
+            ConnectFailed: no connection could be made.
         """
 
 
@@ -154,7 +154,7 @@ class UnixEndpoint:
 
     Args:
         path: the socket's path, of any length.
-        peer: who must listen there; None for anybody.
+        peer: the process that must listen there; None for any.
     """
 
     def __init__(self, path: Path, peer: Peer | None = None) -> None:
@@ -169,7 +169,7 @@ class UnixEndpoint:
         """Connect without waiting: a UNIX socket answers at once or not at all.
 
         Raises:
-            ConnectFailed: it can't be had, or somebody else listens there.
+            ConnectFailed: no connection could be made, or another process listens there.
         """
         if self._refused is not None:
             self._leave_alone(*self._refused)
@@ -192,10 +192,10 @@ class UnixEndpoint:
         return UnixChannel(connection)
 
     def _leave_alone(self, at: float, which: str, why: str) -> None:
-        """Connect to somebody else's socket not again for a while: it serves its own clients.
+        """Refuse for a while to connect again to a socket that another process serves.
 
         Raises:
-            ConnectFailed: it is the same socket still.
+            ConnectFailed: it is still the same socket.
         """
         if time.monotonic() < at + LEFT_ALONE_S and socket_identity(self.path) == which:
             raise ConnectFailed(ConnectProblem.NOT_THE_VM, why)
@@ -208,7 +208,7 @@ def wait_readable(
     """Wait until `channel` has something to read.
 
     Args:
-        channel: what to wait for: a channel, or anything that is waited for by a descriptor.
+        channel: a channel, or any object with a file descriptor.
         deadline: time of the monotonic clock at which the wait ends.
         cancellation: ends the wait early.
 
@@ -228,15 +228,15 @@ def wait_readable(
 
 
 def wait_any(fds: Iterable[int], timeout_s: float, events: int = select.POLLIN) -> set[int]:
-    """Wait for descriptors, and return those at which something may have happened.
+    """Wait for descriptors, and return those that may be ready; they must be non-blocking.
 
-    Where the system can't wait (no memory; a limit of open files that was set below what is open),
-    it is a short sleep, and all are returned: a thaw must not fail for that. They do not block.
+    Where poll() fails (no memory; a limit of open files below what is open), it sleeps shortly and
+    returns all of them: a thaw must not fail for that.
 
     Args:
         fds: the descriptors.
-        timeout_s: how long.
-        events: what for, as in `select.poll`.
+        timeout_s: how long to wait, in seconds.
+        events: the events to wait for, as in `select.poll`.
     """
     waited_for = list(fds)
     try:

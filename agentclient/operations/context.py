@@ -1,4 +1,4 @@
-"""What an operation works with: one value, instead of six to nine collaborators passed along."""
+"""The collaborators of an operation, in one value."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ READ_ONLY: Final = "frostwatch runs read-only: nothing is sent"
 
 @dataclass(frozen=True, slots=True)
 class OperationContext:
-    """What an operation on one VM works with.
+    """The collaborators of an operation on one VM, and what it may do.
 
     Attributes:
         vm: the VM as it was when the operation was asked for.
-        access: how the guest is reached.
-        reporter: is told what happens.
-        control: what the operator asks meanwhile.
-        holder: thaws if we die; None where nothing is frozen.
-        entry: the operation's window in the journal; None where none is kept.
-        fleet: what is known of all VMs; None where nothing is.
-        journal: where all windows stand; None where none is kept.
+        access: the access to the guest.
+        reporter: receives the operation's events.
+        control: the operator's instructions meanwhile.
+        holder: thaws if this process dies; None if the operation freezes nothing.
+        entry: the operation's window in the journal; None without a journal.
+        fleet: what is known of all VMs; None if nothing is.
+        journal: the record of all windows; None without a journal.
         read_only: nothing may be sent to any guest.
     """
 
@@ -63,5 +63,5 @@ class OperationContext:
             return VmState(self.vm)
 
     def at(self, access: GuestAccess) -> OperationContext:
-        """Return the same for another way to the guest: it runs there now."""
+        """Return a copy with another access, for a guest that has migrated there."""
         return replace(self, vm=access.vm, access=access)

@@ -1,4 +1,4 @@
-"""What an operator asks of a freeze or a thaw while it runs, from another thread."""
+"""The operator's instructions to a freeze or a thaw that runs, from another thread."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from agentclient.model.request import Extension, Instruction
 
 
 class Control:
-    """A thread-safe mailbox of instructions that wakes a thread in its poll.
+    """A thread-safe queue of instructions with a descriptor that wakes the thread that polls it.
 
     Attributes:
-        cancellation: is set by *cancel* and *give up*; ends the blocking calls of the preparation.
+        cancellation: is set by *cancel* and *give up*; ends blocking calls before the freeze.
     """
 
     def __init__(self) -> None:
@@ -22,12 +22,12 @@ class Control:
         self._new: list[Instruction | Extension] = []
         self._closed = False
         self.apart: str | None = None
-        """Why the group that it belongs to was not frozen together; None if it was, or is none."""
+        """Why the operation's group was not frozen together; None if it was, or without a group."""
         self.gave_up = False
-        """Whether anybody has asked to leave at once."""
+        """Whether the operator has told the operation to end at once."""
 
     def add(self, instruction: Instruction | Extension) -> None:
-        """Ask for something; after `close` nobody is listening, and nothing happens."""
+        """Add an instruction to the queue; after `close` it has no effect."""
         with self._lock:
             if self._closed:
                 return
@@ -38,30 +38,30 @@ class Control:
             self.cancellation.set()
 
     def extend(self, seconds: float) -> None:
-        """Ask for so many seconds more of the hold."""
+        """Ask to prolong the hold by so many seconds."""
         self.add(Extension(seconds))
 
     def take(self) -> list[Instruction | Extension]:
-        """Return what was asked since the last call; never waits."""
+        """Return the instructions since the last call; never waits."""
         with self._lock:
             self._wakeup.clear()
             taken, self._new = self._new, []
             return taken
 
     def open(self) -> None:
-        """Open the descriptors, once somebody is about to wait on them.
+        """Open the descriptors, before a thread waits on them.
 
         Raises:
-            OSError: the process has none left for them.
+            OSError: the process has no descriptors left.
         """
         self.fileno()
         self.cancellation.fileno()
 
     def fileno(self) -> int:
-        """Return the descriptor that is readable while there is something to take.
+        """Return the descriptor that is readable while there are instructions to take.
 
         Raises:
-            OSError: the process has none left for it.
+            OSError: the process has no descriptor left.
         """
         return self._wakeup.fileno()
 

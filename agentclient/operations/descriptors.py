@@ -1,7 +1,7 @@
-"""How many freezes may begin, so that each has the descriptors that it and its thaw need.
+"""Limits the freezes that run, so that each has the descriptors that it and its thaw need.
 
-A freeze that runs out of descriptors half-way would go on half-blind. So one that could is not
-begun, and that is said before a byte is sent.
+A freeze that runs out of descriptors could not observe its VM any more. So one that may run out is
+refused before a byte is sent.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import resource
 import threading
 from typing import Final
 
-# Two that wake it, its channel, two to the holder while it is armed, one to its monitor.
+# Of one freeze: two to wake it, its channel, two to the holder while it is armed, its monitor.
 FREEZE: Final = 6
-# Kept for thaws, the holder's start, the journal, and visits to other guests.
+# Reserved for thaws, the holder's start, the journal, and visits to other guests.
 RESERVE: Final = 24
 
 
@@ -22,7 +22,7 @@ class TooFewDescriptors(Exception):
 
 
 class DescriptorBudget:
-    """The descriptors of one process, as far as freezes take them; thread-safe."""
+    """Counts the freezes that run against the process's limit of descriptors; thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -33,7 +33,7 @@ class DescriptorBudget:
         """Count a freeze that begins.
 
         Raises:
-            TooFewDescriptors: it may not begin.
+            TooFewDescriptors: there are too few for it; it is not counted.
         """
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         with self._lock:
@@ -48,13 +48,13 @@ class DescriptorBudget:
             self._freezes += 1
 
     def give_back(self) -> None:
-        """A freeze has ended."""
+        """Count a freeze that has ended."""
         with self._lock:
             self._freezes -= 1
 
 
 def _open_now() -> int:
-    """Return how many descriptors are open; all of a small limit if that can't be told."""
+    """Return how many descriptors are open; a guess if that can't be read."""
     try:
         return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names alone
     except OSError:

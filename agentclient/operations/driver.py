@@ -1,4 +1,4 @@
-"""The thin shell around the pure machines: it writes, reads, looks and waits for them."""
+"""Drives the pure freeze and thaw machines: does their I/O, and waits for events."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ from agentclient.protocol.qga import pause_s
 from agentclient.protocol.qga_commands import THAW
 from agentclient.protocol.qga_events import Dropped
 
-# A look must not keep us from reading the agent's answer; a busy monitor is looked at again soon.
+# A look must not delay reading the agent's reply; a busy monitor is looked at again soon.
 LOOK_S = 0.3
-# A look that a conclusion waits for is repeated after this if it showed nothing.
+# A look that a machine waits for is repeated after this if it showed nothing.
 LOOK_AGAIN_S = 0.02
-# How long a QEMU that has closed our channel may take to leave.
+# How long a QEMU that has closed our channel may take to end.
 LEAVING_S = 0.5
 LEAVING_STEP_S = 0.1
-# A line that has begun and has not ended for so long is told: agents write a line at once.
+# An incomplete line is reported after so long: agents write a line at once.
 UNFINISHED_S = 1.0
 # The longest single wait, so that the screen's progress is never older than this.
 LONGEST_WAIT_S = 1.0
 
 
-# All looks of those that look closely, in a second: each takes about 1 ms of our time and QEMU's.
+# Limit for all operations that look often: each look takes about 1 ms of our time and QEMU's.
 CLOSE_LOOKS_A_SECOND = 250
 CLOSELY_S = 0.04
 
 
 class CloseLooks:
-    """Who looks at a monitor closely just now, and how often each may."""
+    """Shares the limit of looks a second between the operations that look often."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._who: weakref.WeakSet[Driver] = weakref.WeakSet()
 
     def every_s(self, who: Driver, wanted_s: float) -> float:
-        """Return after how many seconds `who` may look again, who wants to after `wanted_s`."""
+        """Return after how many seconds `who` may look again, at least `wanted_s`."""
         with self._lock:
             if wanted_s >= CLOSELY_S:
                 self._who.discard(who)
@@ -63,16 +63,16 @@ _CLOSE_LOOKS = CloseLooks()
 
 
 class Driver:
-    """One session with a guest's agent, beside its monitor and its operator.
+    """Drives one operation: the agent's session, the VM's monitor, and the operator's control.
 
     Args:
-        access: how the VM is reached.
+        access: the access to the VM.
         session: the connection to its agent; the driver closes it.
-        control: what the operator asks meanwhile.
-        reporter: is told what the machines tell.
-        standby: the holder's care, if there is any; it is armed again with each new connection.
-        before_thaw: is called before a thaw is sent: should we die with it, whoever thaws in our
-            place has to know that it may run already.
+        control: the operator's instructions.
+        reporter: receives the machines' events.
+        standby: the holder's guard; None without one. It is armed again for each new connection.
+        before_thaw: is called before a thaw is sent: if this process dies then, whoever thaws in
+            its place has to know that a thaw may already run.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Driver:
         self._reporter = reporter
         self._looked_at = time.monotonic()
         self._broken: str | None = None
-        self._owned = False  # it was answered: the channel is ours
+        self._owned = False  # the agent has answered: the channel is ours
         self._read_from = 0.0
         self._unfinished_at: float | None = None
         self._told_broken = False
@@ -105,7 +105,7 @@ class Driver:
         return self._broken is None
 
     def perform(self, effects: list[Effect]) -> None:
-        """Do what a machine asks; a broken channel shows in the next round."""
+        """Carry out a machine's effects; a broken channel is noticed in the next round."""
         for effect in effects:
             match effect:
                 case Tell():
@@ -133,12 +133,12 @@ class Driver:
         return machine.report
 
     def turn(self, machine: Machine, taken: Callable[[], bool] = lambda: False) -> None:
-        """Wait once, and hand over to a machine what that brought, in the order of its coming.
+        """Wait once, and pass what happened to a machine, in the order in which it happened.
 
         Args:
             machine: a freeze, a thaw, or both.
-            taken: is asked when the channel has ended, before anything else is concluded from it,
-                whether somebody has taken the guest over: what was written since may be theirs.
+            taken: is called when the channel has ended, before the machine is told: returns whether
+                the holder has taken the guest over, whose own thaw may explain what is seen.
         """
         happened = self.round(machine.wakes_at, machine.watch_every_s, look_now=machine.wants_look)
         step(machine, happened, self, taken)
@@ -153,7 +153,7 @@ class Driver:
         Args:
             wakes_at: time of the monotonic clock at which the machine wants its tick.
             watch_every_s: how often the monitor is looked at.
-            look_now: a conclusion waits for a look.
+            look_now: the machine waits for a look.
         """
         result = Happened()
         every_s = _CLOSE_LOOKS.every_s(self, watch_every_s)
@@ -173,14 +173,14 @@ class Driver:
         elif time.monotonic() >= look_at or self._told(readable):
             result.view = self._look()
             if self._hung_up():
-                # What it showed may come after a thaw of the holder's, if we were stopped before
-                # it: the channel's end is read first, and tells why (P3).
+                # If this process was stopped, the holder may have thawed before the look: the
+                # channel's end is read first, and tells why (P3).
                 result.view = None
         result.instructions = self._control.take()
         return result
 
     def reconnect(self) -> Attempt:
-        """Try to open the channel anew after it broke; nothing is proven to be ours on it yet."""
+        """Try to connect again after the channel broke; the new one is not proven ours yet."""
         spare = self._standby.spare() if self._standby is not None else None
         if spare is not None:
             self._session.start_anew_on(self._guarded(spare))
@@ -200,7 +200,7 @@ class Driver:
         return self._go_on()
 
     def _guarded(self, channel: Channel) -> Channel:
-        """Have a new connection guarded as the one before it was."""
+        """Let the holder guard a new connection, as it guarded the one before."""
         return self._standby.renewed(channel) if self._standby is not None else channel
 
     def _go_on(self) -> Attempt:
@@ -225,8 +225,8 @@ class Driver:
         except StreamEnded as error:
             self._broken = str(error)
         except TimeoutError as error:
-            # The guest does not read (paused, or hung in its kernel): it will be sent again by
-            # the machine's own schedule, since nothing answers.
+            # The guest does not read (paused, or hung in its kernel): without a reply the machine
+            # sends it again by its own schedule.
             text = f"{command or 'a sync'} could not be written: {error}"
             self._reporter.tell(Tell(EventKind.NOTE, Level.WARNING, text))
 
@@ -242,7 +242,7 @@ class Driver:
         return wait_any(waited_for, max(0.0, until - time.monotonic()))
 
     def _hung_up(self) -> bool:
-        """Return whether the channel has ended, though that isn't read yet."""
+        """Return whether the channel has ended, even if unread bytes remain."""
         if self._broken is not None:
             return False
         return bool(wait_any([self._session.fileno()], 0.0, 0))
@@ -266,7 +266,7 @@ class Driver:
             self._read_from = after + pause_s(after - now)
 
     def _tell_unfinished(self, result: Happened) -> None:
-        """Say once that a line does not end: it may be the answer that is waited for."""
+        """Report an incomplete line once: it may be the awaited reply."""
         if self._unfinished_at is None or time.monotonic() < self._unfinished_at + UNFINISHED_S:
             return
         self._unfinished_at = None
@@ -274,11 +274,11 @@ class Driver:
 
     @property
     def _guests_end(self) -> bool:
-        """Whether it was the guest's own end that broke, and not the holder's."""
+        """Whether the guest's end of the channel broke, not the holder's."""
         return self._standby is None or self._standby.why_ended() is ChannelEnd.BROKEN
 
     def _look_for_death(self) -> MonitorView:
-        """A broken channel mostly means that QEMU is leaving: give it a moment to be gone."""
+        """Look until the VM has gone, for a moment: QEMU closes its channels before it ends."""
         until = time.monotonic() + LEAVING_S
         view = self._look_at_the_broken()
         while not view.gone and time.monotonic() < until:

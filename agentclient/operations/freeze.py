@@ -54,11 +54,11 @@ class FreezeOperation(Operation[Outcome]):
     """One freeze of one VM.
 
     Args:
-        context: what it works with.
-        request: what is asked for.
+        context: its collaborators.
+        request: the mount points, the hold and the bounds.
 
     Attributes:
-        verdict: what was known of it when its window opened; None before.
+        verdict: the verdict on it when its window opened; None before.
     """
 
     kind = OperationKind.FREEZE
@@ -72,20 +72,20 @@ class FreezeOperation(Operation[Outcome]):
         self.verdict: Outcome | None = None
         self._opened = threading.Event()  # its window; or it has ended
 
-    # -- for who asked for it --------------------------------------------------------------
+    # -- for the caller --------------------------------------------------------------
 
     @contextmanager
     def frozen(self, *, unverified: bool = False) -> Iterator[Self]:
-        """Wait until the guest is frozen and verified; thaw it behind the block, whatever happens.
+        """Wait until the guest is frozen and verified; thaw it after the block, whatever happens.
 
-        What came of the window is known behind the block: ``wait().certified``.
+        After the block ``wait().certified`` tells whether the window held.
 
         Args:
-            unverified: a freeze of which some evidence is missing is good enough.
+            unverified: accept also a freeze of which some evidence is missing.
 
         Raises:
-            NotFrozen: it was not frozen, or not verified; it is thawed, or somebody was told.
-            BadInput: it is not to be held, so that its window would be over at once.
+            NotFrozen: it was not frozen, or not verified; it was thawed, or the events say why not.
+            BadInput: the request has no hold, so that the window would end at once.
         """
         schedule = self._request.schedule
         try:
@@ -93,7 +93,7 @@ class FreezeOperation(Operation[Outcome]):
                 raise BadInput(f"{self.vm.id}: a window needs a hold (Schedule.hold_s)")
             self._opened.wait()
         except BaseException:
-            self.cancel()  # whoever is interrupted does not wait for an agent that may be hung
+            self.cancel()  # an interrupted caller does not wait for an agent that may hang
             raise
         try:
             verdict = self.verdict if self.verdict is not None else self._result.result()
@@ -109,10 +109,10 @@ class FreezeOperation(Operation[Outcome]):
         super().settle(outcome)
         self._opened.set()
 
-    # -- what is not done ------------------------------------------------------------------
+    # -- ways not to begin ------------------------------------------------------------------
 
     def waits_for_its_turn(self, most: int) -> None:
-        """Show that it waits for its turn; mostly that is over at once."""
+        """Show that it waits for its turn."""
         waits = f"its turn: {most} at once"
         self._reporter.progress(Progress(self.kind, Phase.QUEUED, waits, time.monotonic()))
 
@@ -121,16 +121,16 @@ class FreezeOperation(Operation[Outcome]):
         self._reporter.progress(None)
 
     def busy(self, running: OperationKind) -> Outcome:
-        """Tell that it is not sent, since another operation is in flight on its VM."""
+        """Report that it is not sent, since another operation is in flight on its VM."""
         reason = f"a {running} of this VM is in flight already"
         return self._refused(refused(Refusal.BUSY, reason))
 
     def withdrawn(self) -> Outcome:
-        """Tell that it was taken out of the queue before it had begun."""
+        """Report that it was taken out of the queue before it began."""
         return self._told(refused(Refusal.CANCELLED, WITHDRAWN), WITHDRAWN)
 
     def _announce(self) -> None:
-        """Tell nothing: who has the guest in hand is looked up first."""
+        """Report nothing: whether another frostwatch works on the guest is checked first."""
 
     def _read_only(self, why: str) -> Outcome:
         self._preparing()
@@ -144,7 +144,7 @@ class FreezeOperation(Operation[Outcome]):
         return self._failed(Outcome(OutcomeKind.FAILED, reason, next=step), EventKind.OUTCOME)
 
     def _failed(self, outcome: Outcome, *kinds: EventKind) -> Outcome:
-        """Tell that it has failed, and what is to be done now, as events of these kinds."""
+        """Report, as events of these kinds, that it has failed, and the next step."""
         for kind in kinds:
             tell = Tell(kind, Level.ERROR, outcome.reason, Ended(outcome))
             self._reporter.tell(tell)
@@ -155,7 +155,7 @@ class FreezeOperation(Operation[Outcome]):
             self._told(outcome, f"refused: {outcome.refusal}: {outcome.reason}")
         )
 
-    # -- what is done ----------------------------------------------------------------------
+    # -- the work ----------------------------------------------------------------------
 
     def _run(self) -> Outcome:
         """Freeze, watch, hold, thaw; return the outcome."""
@@ -184,7 +184,7 @@ class FreezeOperation(Operation[Outcome]):
         self._reporter.progress(Progress(self.kind, Phase.PREPARING, "the agent", self.began_at))
 
     def _guarded(self, prepared: Prepared) -> Outcome:
-        """Freeze, with somebody who thaws if we die in the middle of it (P4)."""
+        """Freeze, with a holder that thaws if this process dies in the middle of it (P4)."""
         session, schedule = prepared.session, self._schedule
         self._uuid = self._access.uuid()
         window = self._armed(session)
@@ -214,20 +214,20 @@ class FreezeOperation(Operation[Outcome]):
             return self._told(no_holder(error))
         finally:
             if standby.sent and (outcome is None or not outcome.settled):
-                self._leave(standby, session)  # what may be frozen is handed over, not let go
+                self._leave(standby, session)  # what may be frozen is handed over, not abandoned
             standby.end()
             session.close()
 
     @property
     def _schedule(self) -> Schedule:
-        """How long it is waited for; a call is waited for as a whole, with nothing behind it."""
+        """The schedule of its timeouts; a call has the whole time, and no probes after it."""
         schedule = self._request.schedule
         if self._access.capabilities.ordered:
             return schedule
         return replace(schedule, first_timeout_s=schedule.total_s, probes=0)
 
     def _armed(self, session: AgentSession) -> Reference | None:
-        """Have it written down that the freeze is about to be sent; tell if it is not."""
+        """Record that the freeze is about to be sent; report if that can't be recorded."""
         if self.context.entry is None:
             return None
         process = self._access.serving_process(session)
@@ -241,7 +241,7 @@ class FreezeOperation(Operation[Outcome]):
         return Preflight(self.context, self._request.mounts, schedule.total_s).run()
 
     def _told(self, outcome: Outcome, text: str | None = None) -> Outcome:
-        """Tell the outcome of a freeze that has no window."""
+        """Report the outcome of a freeze that has no window."""
         word = f"{outcome.kind}: {outcome.refusal}" if outcome.refusal else str(outcome.kind)
         text = text or f"{word}: {outcome.reason}"
         for kind in (EventKind.VERDICT, EventKind.OUTCOME):
@@ -279,7 +279,7 @@ class FreezeOperation(Operation[Outcome]):
         return self._told(self._ended_by_a_bug(reason, report))
 
     def _leave(self, standby: GuestStandby, session: AgentSession) -> int | None:
-        """Hand over what is not settled; say it loudly where nobody is there to take it."""
+        """Hand a guest that may be frozen to the holder; report an error if there is none."""
         tried = standby.tried_to_leave
         left_to = standby.hand_over(session)
         if left_to is None and not tried:
@@ -326,7 +326,7 @@ class FreezeOperation(Operation[Outcome]):
     def _stand_by(
         self, procedure: FreezeProcedure, standby: GuestStandby, session: AgentSession
     ) -> None:
-        """Tell the holder when the hold ends, for it to take over at the right time."""
+        """Tell the holder when the hold ends, so that it can take over then."""
         standby.mend_guard(session)
         if procedure.freeze.window is not None:
             standby.hold(procedure.freeze.window.ends_at)
@@ -336,14 +336,14 @@ class FreezeOperation(Operation[Outcome]):
             self._opened.set()
 
     def _taken(self, driver: Driver, procedure: FreezeProcedure, standby: GuestStandby) -> bool:
-        """Return whether the channel ended since the holder has taken the guest over."""
+        """Return whether the channel ended because the holder has taken the guest over."""
         if standby.why_ended() is not ChannelEnd.TAKEN:
             return False
         self._await_holder(driver, procedure, standby)
         return True
 
     def _follow(self, driver: Driver, procedure: FreezeProcedure) -> None:
-        """It has left its process: thaw it where it runs now, if that is on this host."""
+        """Thaw a guest that has migrated where it runs now, if that is on this host."""
         migrated = procedure.freeze.watch.cause is Cause.MIGRATED
         timeout_s = self._request.schedule.thaw_timeout_s
         report = thaw_where_it_went(self.context, self._uuid, timeout_s, awaited=migrated)
@@ -352,7 +352,7 @@ class FreezeOperation(Operation[Outcome]):
     def _await_holder(
         self, driver: Driver, procedure: FreezeProcedure, standby: GuestStandby
     ) -> None:
-        """The holder talks to the guest now: its thaw is ours, unless it dies with it."""
+        """Wait for the result of the holder's thaw, unless the holder dies during it."""
         until = procedure.freeze.schedule.ends_at + 2 * self._request.schedule.thaw_timeout_s
         report, why = None, standby.taken or "it was told to"
         while report is None and not self.context.control.gave_up and time.monotonic() < until:
@@ -368,7 +368,7 @@ class FreezeOperation(Operation[Outcome]):
         driver.perform(procedure.on_taken_over(time.monotonic(), why, report, over=over))
 
     def _rescue(self, driver: Driver, prepared: Prepared) -> ThawReport:
-        """A bug of ours ended the freeze's watching: thaw all the same."""
+        """Thaw after a bug of ours has ended the freeze machine."""
         now = time.monotonic()
         timeout_s = self._request.schedule.thaw_timeout_s
         plan = ThawPlan(

@@ -1,8 +1,8 @@
 """Freezes VMs together: all are frozen within a time, or all are thawed again.
 
 Each VM's freeze is an operation like any other, with its own evidence, bound and holder. The group
-is a barrier on top of them: it waits until every window is open, holds them all for as long as was
-asked, and thaws in the reverse order. Whatever becomes of the group, each window ends on its own.
+is a barrier on top of them: it waits until every window is open, holds them for the requested time,
+and thaws in the reverse order. Each window also ends by itself, even if the group fails.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from agentclient.model.vm import Vm, VmId
 DEFAULT_WITHIN_S: Final = DEFAULTS.within_s
 # A thaw takes milliseconds; one that takes longer must not keep the other guests frozen.
 NEXT_THAW_S: Final = 2.0
-# Each window would end by itself so much later than the group ends it.
+# Seconds between the group's end of a window and the window's own.
 SPARE_S: Final = 1.0
 _LOOK_S: Final = 0.5
 
@@ -34,8 +34,8 @@ def group_request(request: FreezeRequest, within_s: float) -> FreezeRequest:
     """Return the request of one member: its window also bridges the wait for the others.
 
     Args:
-        request: what is asked for, with the hold that counts from the last one on.
-        within_s: how long the first may wait for the last.
+        request: the group's request; its hold begins when the last member is frozen.
+        within_s: how long the first may wait for the last, in seconds.
 
     Raises:
         BadInput: the two together are longer than a window may be held.
@@ -65,16 +65,16 @@ class Member(Protocol):
         """Thaw now."""
 
     def extend_hold(self, seconds: float) -> None:
-        """Hold it for so many seconds more; below zero for less."""
+        """Prolong the hold by so many seconds; a negative number shortens it."""
 
     def fail_together(self, why: str) -> None:
-        """The group was not frozen together: it is not certified."""
+        """Note that the group was not frozen together: the member is not certified."""
 
     def note(self, text: str) -> None:
         """Write a sentence into the VM's log and journal."""
 
     def wait(self, timeout_s: float | None = None) -> object:
-        """Return how it ended, None if it still runs."""
+        """Return its outcome; None if it still runs after `timeout_s` seconds."""
 
 
 MemberT = TypeVar("MemberT", bound=Member)
@@ -82,7 +82,7 @@ MemberT_co = TypeVar("MemberT_co", bound=Member, covariant=True)
 
 
 class Freezes(Protocol[MemberT_co]):
-    """Who freezes (see `agentclient.operations.manager.Operations`)."""
+    """Begins freezes (see `agentclient.operations.manager.Operations`)."""
 
     def freeze(self, vm: Vm, request: FreezeRequest, on_event: OnEvent | None = None) -> MemberT_co:
         """Begin a freeze."""
@@ -92,10 +92,10 @@ class GroupFreeze(Generic[MemberT]):
     """One group, from its first freeze to its last thaw; a thread of its own runs the barrier.
 
     Args:
-        operations: who freezes.
+        operations: begins the freezes.
         vms: the members.
-        request: what is asked for; its hold counts from the last acknowledgement.
-        within_s: how long it may take, from the first freeze's sending, until all are frozen.
+        request: the group's request; its hold begins with the last acknowledgement.
+        within_s: seconds from sending the first freeze until all must be frozen.
         on_event: is called with each member's events.
         on_group: is called when all are frozen, and when all are thawed again.
     """
@@ -148,7 +148,7 @@ class GroupFreeze(Generic[MemberT]):
         return self.members
 
     def wait(self, timeout_s: float | None = None) -> GroupOutcome | None:
-        """Return what came of the group; None if it has not ended in time (seconds)."""
+        """Return the group's outcome; None if it still runs after `timeout_s` seconds."""
         self._thread.join(timeout_s)
         return self.outcome
 
@@ -163,7 +163,7 @@ class GroupFreeze(Generic[MemberT]):
     def _note(self, event: Event) -> None:
         match event.kind:
             case EventKind.REPLY:
-                # Overwritten by nothing: the freeze's own answer is the first one.
+                # Never overwritten: the first event is the freeze's own reply.
                 self._frozen_at.setdefault(event.vm, time.monotonic())
             case EventKind.HELD:
                 self._held.add(event.vm)
@@ -189,7 +189,7 @@ class GroupFreeze(Generic[MemberT]):
         self._end(None)
 
     def _wait(self, holds: Callable[[], bool], deadline: float) -> bool:
-        """Wait until something holds, a member fails, or the deadline has passed."""
+        """Wait until `holds` is true, a member fails, or the deadline has passed."""
         with self._news:
             while not holds() and not self._failed and time.monotonic() < deadline:
                 self._news.wait(min(_LOOK_S, max(0.0, deadline - time.monotonic())))
@@ -197,14 +197,14 @@ class GroupFreeze(Generic[MemberT]):
 
     def _end(self, problem: str | None) -> None:
         order = self._order()
-        # Before the others are stopped, which fails them as well.
+        # Read before the others are stopped, since that fails them as well.
         missing = [vm.id for vm in self._vms if problem is not None and vm.id not in self._held]
         self._blamed = tuple(self._failed) or tuple(missing)
         together = problem is None and len(self._held) == len(self._vms)
         reason = f"{_vms(len(self._vms), over=True)} frozen together, within {self._skew_ms()}"
         if not together:
             reason = f"NOT frozen together: {problem}"
-            for member in self.members:  # before its thaw, while its window is being written down
+            for member in self.members:  # before its thaw, while its window is still recorded
                 member.fail_together(str(problem))
                 member.note(f"group: {reason}; what is frozen of it is thawed now")
         self._thaw(order)
@@ -227,7 +227,7 @@ class GroupFreeze(Generic[MemberT]):
         return f"{self._skew() * 1000:.0f} ms" if len(self._held) == len(self._vms) else "-"
 
     def _tell_complete(self) -> None:
-        """Say at once that all are frozen, and let each window end when the group ends."""
+        """Report that all are frozen, and set each window's end to the group's."""
         ends_at = time.monotonic() + self._hold_s
         self.complete = (
             f"{_vms(len(self._vms), over=False)} frozen together, within {self._skew_ms()}; "
@@ -248,9 +248,9 @@ class GroupFreeze(Generic[MemberT]):
         return f"{', '.join(names)} MAY STILL BE FROZEN" if names else ""
 
     def _thaw(self, order: Sequence[VmId]) -> None:
-        """Thaw in the reverse order of freezing; what is pending yet is told not to be waited for.
+        """Thaw in the reverse order of freezing; freezes still pending are cancelled.
 
-        One after the other, but none waits for long behind one that does not answer.
+        One after the other, but none waits long for one that does not answer.
         """
         by_id = {member.vm.id: member for member in self.members}
         for member in self.members:

@@ -34,25 +34,25 @@ from agentclient.operations.thaw import ThawOperation
 from agentclient.operations.threads import WorkQueue
 
 DEFAULT_FREEZES_AT_ONCE: Final = DEFAULTS.freezes_at_once
-# Threads are made as they are needed: no thaw ever waits behind another one that hangs.
+# Threads are made as they are needed, so that no thaw waits for another one that hangs.
 DEFAULT_THAWS_AT_ONCE: Final = 1024
 
 T = TypeVar("T")
 
 
 class Operations:
-    """All freezes and thaws of this process.
+    """Begins and lists all freezes, thaws and rescues of this process.
 
     Thaws have threads of their own, so that none waits behind pending freezes.
 
     Args:
-        fleet: where progress and outcomes are written.
-        accesses: how VMs are reached.
+        fleet: receives progress and outcomes.
+        accesses: the accesses to the VMs.
         read_only: nothing may be sent to a guest.
-        freezes_at_once: further ones wait their turn, before anything is sent.
-        thaws_at_once: further ones wait their turn.
-        holder: stands by for the case that we die; None for one of our own.
-        journal: where each of them is written down; None for nowhere.
+        freezes_at_once: how many freezes run; further ones wait before anything is sent.
+        thaws_at_once: how many thaws run; further ones wait.
+        holder: thaws if this process dies; None to make a new one.
+        journal: records each operation; None for no record.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Operations:
         self._lock = threading.Lock()
         self._active: dict[VmId, AnyOperation] = {}
         self._budget = DescriptorBudget()
-        # Rungs that go round the agent, while a freeze or a thaw hangs there.
+        # Rungs that don't need the agent, beside a freeze or a thaw that hangs.
         self._beside: dict[VmId, AnyOperation] = {}
         self._freezes = WorkQueue(freezes_at_once, "freeze")
         self._thaws = WorkQueue(thaws_at_once, "thaw")
@@ -91,7 +91,7 @@ class Operations:
 
         Args:
             vm: the VM, as it was when the operator pressed the key.
-            request: what is asked for.
+            request: the mount points, the hold and the bounds.
             on_event: is called from the worker's thread with each event.
         """
         entry = begin_freeze(self._journal, vm, request)
@@ -110,11 +110,11 @@ class Operations:
 
         Args:
             vm: the VM, as it was when the operator pressed the key.
-            foreign: a person has decided to thaw also what is not provably ours.
+            foreign: a person has decided to thaw also a foreign freeze.
             on_event: is called from the worker's thread with each event.
 
         Returns:
-            The thaw; or what was in flight on the VM, which thaws it.
+            The thaw; or the operation in flight on the VM, which thaws it.
         """
         running = self.on(vm.id)
         if running is None:
@@ -142,8 +142,8 @@ class Operations:
         Args:
             vm: the VM, as it was when the operator pressed the key.
             step: the rung.
-            person: a person has decided it (P4).
-            times: the bounds.
+            person: a person has decided to take it (P4).
+            times: its bounds, in seconds.
             on_event: is called from the worker's thread with each event.
         """
         hung = self.on(vm.id) if step.around_the_agent else None
@@ -165,13 +165,13 @@ class Operations:
         return operation
 
     def history(self, vm: Vm, limit: int = 50) -> Future[Past | None]:
-        """Return what the journal knows of a VM's freezes and thaws; None where none is kept.
+        """Return a future of the journal's record of a VM; of None without a journal.
 
         The future raises a `FrostwatchError` if it can't be read.
 
         Args:
             vm: the VM.
-            limit: the newest so many.
+            limit: how many windows at most, the newest first.
         """
         return self._look(lambda: self._past(vm, limit))
 
@@ -189,7 +189,7 @@ class Operations:
         Args:
             vm: the VM.
             serial: the label of its console, as a person named it.
-            tried: the rungs that were taken already, in vain.
+            tried: the rungs that were taken already without success.
         """
         running = self.on(vm.id)
         kind = running.kind if running is not None else None
@@ -206,12 +206,12 @@ class Operations:
         )
 
     def active(self) -> tuple[AnyOperation, ...]:
-        """Return what is in flight, oldest first."""
+        """Return the operations in flight, oldest first."""
         with self._lock:
             return (*self._active.values(), *self._beside.values())
 
     def on(self, vm_id: VmId) -> AnyOperation | None:
-        """Return what is in flight on a VM."""
+        """Return the operation in flight on a VM; None if there is none."""
         with self._lock:
             return self._active.get(vm_id)
 
@@ -221,13 +221,13 @@ class Operations:
             operation.cancel()
 
     def stop(self, timeout_s: float) -> bool:
-        """Cancel everything, wait, and give up on what is left.
+        """Cancel all operations, wait, and give up on those that still run.
 
         Args:
-            timeout_s: how long to wait before giving up.
+            timeout_s: how long to wait before giving up, in seconds.
 
         Returns:
-            True if nothing was left.
+            True if all had ended before that.
         """
         self.cancel_all()
         deadline = time.monotonic() + timeout_s
@@ -250,13 +250,13 @@ class Operations:
         *,
         beside: bool = False,
     ) -> OperationContext:
-        """Return what an operation works with.
+        """Return an operation's context.
 
         Args:
             vm: the VM.
             entry: its window in the journal.
-            on_event: whoever else listens.
-            beside: something else is in flight on the VM: what it shows is left as it is.
+            on_event: is called with each event.
+            beside: another operation is in flight on the VM, whose progress stays shown.
         """
         reporter = FleetReporter(self._fleet, vm, on_event, entry, beside=beside)
         return OperationContext(
@@ -272,12 +272,12 @@ class Operations:
         )
 
     def _enter(self, operation: AnyOperation, place: dict[VmId, AnyOperation]) -> AnyOperation:
-        """Let an operation begin, unless another one is in flight there; return which is."""
+        """Register an operation, unless another is in flight; return the one that is."""
         with self._lock:
             return place.setdefault(operation.vm.id, operation)
 
     def _begin(self, operation: Operation[EndingT], threads: WorkQueue) -> None:
-        """Have an operation done in a thread, once it is its turn; it may be told to stop first."""
+        """Queue an operation for a thread of its own; until then it can be withdrawn."""
 
         def run() -> None:
             try:
@@ -295,12 +295,12 @@ class Operations:
             turn = threads.submit(run)
             operation.queued_by(lambda: threads.place(turn), withdraw)
         except NO_THREAD as error:
-            # What is known of the VM stays as it was: a freeze that was not thawed above all.
+            # The VM's state stays as it was, above all that of a freeze that was not thawed.
             operation.waits_no_more()
             self._settle(operation, operation.not_begun(error))
 
     def _end(self, operation: Operation[EndingT], outcome: EndingT) -> None:
-        """Show that it has ended, let its VM go, and tell whoever waits for the outcome."""
+        """Show that it has ended, free its VM for others, and set its outcome."""
         self._settle(operation, operation.end(outcome))
 
     def _settle(self, operation: Operation[EndingT], outcome: EndingT) -> None:
@@ -311,7 +311,7 @@ class Operations:
         operation.settle(outcome)
 
     def _with_descriptors(self, operation: Operation[EndingT]) -> EndingT:
-        """Do the work, if it has descriptors enough; a freeze leaves some to the thaws."""
+        """Run the operation if there are enough descriptors; a freeze leaves some for thaws."""
         counted = False
         try:
             if operation.kind is OperationKind.FREEZE:
@@ -329,7 +329,7 @@ class Operations:
                 self._budget.give_back()
 
     def _look(self, work: Callable[[], T]) -> Future[T]:
-        """Look at something aside; an error is for whoever asks for the result."""
+        """Run `work` in another thread; the future raises its error."""
         try:
             return self._thaws.submit(work)
         except NO_THREAD as error:

@@ -1,4 +1,4 @@
-"""One operation on one VM: what all kinds have in common, seen by who asked and by its worker."""
+"""The base class of all operations: one freeze, thaw or rung of a rescue on one VM."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ MORE_DESCRIPTORS: Final = (
 class Operation(ABC, Generic[EndingT]):
     """One freeze or thaw of one VM, or one rung of its rescue; thread-safe.
 
-    Who asked for it has the methods up to `wait`. The others are for
-    `agentclient.operations.manager`, which begins it, and for its worker thread.
+    The methods up to `wait` are for the caller who began it. The others are for
+    `agentclient.operations.manager` and for its worker thread.
 
     Args:
-        context: what it works with.
+        context: its collaborators.
 
     Attributes:
-        kind: what it does.
-        began_at: when it was asked for, then when it began (seconds of the monotonic clock).
+        kind: freeze, thaw or rescue.
+        began_at: when it was requested, later when it began (seconds of the monotonic clock).
     """
 
     kind: ClassVar[OperationKind]
@@ -54,7 +54,7 @@ class Operation(ABC, Generic[EndingT]):
         self._place: Callable[[], int] = lambda: 0
         self._withdraw: Callable[[], object] = lambda: None
 
-    # -- for who asked for it --------------------------------------------------------------
+    # -- for the caller --------------------------------------------------------------
 
     @property
     def vm(self) -> Vm:
@@ -63,35 +63,35 @@ class Operation(ABC, Generic[EndingT]):
 
     @property
     def place(self) -> int:
-        """Which one it is of those that wait for their turn; 0 once it has begun."""
+        """Its place in the queue, from 1; 0 once it has begun."""
         return 0 if self.done else self._place()
 
     def note(self, text: str) -> None:
-        """Write a sentence into the VM's log and journal, among what happens."""
+        """Write a sentence into the VM's log and journal, among the events."""
         self.context.reporter.tell(Tell(EventKind.NOTE, Level.INFO, text))
 
     def cancel(self) -> None:
         """Stop waiting, and thaw as soon as the agent answers; doing it again changes nothing.
 
-        What waits for its turn is never begun.
+        An operation that waits for its turn never begins.
         """
         self.context.control.add(Instruction.CANCEL)
         self._withdraw()
 
     def end_hold(self) -> None:
-        """The window has served its purpose: thaw now."""
+        """End the hold: thaw now."""
         self.context.control.add(Instruction.END_HOLD)
 
     def extend_hold(self, seconds: float) -> None:
-        """Hold the window for so many seconds more, up to the maximum."""
+        """Prolong the hold by so many seconds, up to the maximum."""
         self.context.control.extend(seconds)
 
     def fail_together(self, why: str) -> None:
-        """Its group was not frozen together: whatever becomes of it, it is not certified."""
+        """Note that its group was not frozen together: its outcome is not certified."""
         self.context.control.apart = why
 
     def give_up(self) -> None:
-        """Leave within a second, and say loudly what is left to do."""
+        """End within a second, and report what remains to be done as an error."""
         self.context.control.add(Instruction.GIVE_UP)
         self._withdraw()
 
@@ -101,48 +101,48 @@ class Operation(ABC, Generic[EndingT]):
         return self._result.done()
 
     def wait(self, timeout_s: float | None = None) -> EndingT | None:
-        """Return the outcome.
+        """Wait for the outcome, and return it.
 
         Args:
-            timeout_s: how long to wait, in seconds; None until it is done.
+            timeout_s: how long to wait, in seconds; None without a bound.
 
         Returns:
-            None if it is still running.
+            The outcome; None if it still runs.
         """
         try:
             return self._result.result(timeout_s)
         except FutureTimeout:
             return None
 
-    # -- for who begins it, and its worker -------------------------------------------------
+    # -- for the manager, and the worker thread -------------------------------------------------
 
     @property
     def passes_the_agent(self) -> bool:
-        """Whether it needs no agent, and can be done while another operation hangs there."""
+        """Whether it needs no agent, so that it can run while another operation hangs on it."""
         return False
 
     def run(self) -> EndingT:
-        """Do it, and return what came of it; blocking. Raises nothing of this project's."""
+        """Run it, and return its outcome; blocking. Raises none of this project's errors."""
         self.began_at = time.monotonic()
         self._announce()
         why_not = self.context.why_read_only
         return self._run() if why_not is None else self._read_only(why_not)
 
     def queued_by(self, place: Callable[[], int], withdraw: Callable[[], object]) -> None:
-        """Say who knows its place, and takes it out of the queue."""
+        """Set the functions that return its place in the queue and take it out of that."""
         self._place, self._withdraw = place, withdraw
 
     def waits_for_its_turn(self, most: int) -> None:
-        """Show that it waits for its turn: so many run at once."""
+        """Show that it waits for its turn; `most` run at once."""
 
     def waits_no_more(self) -> None:
         """Show that it does not wait for its turn any more, and was not begun."""
 
     def open(self) -> None:
-        """Open what wakes its worker.
+        """Open the descriptors that wake its worker thread.
 
         Raises:
-            OSError: the process has no descriptor left for it.
+            OSError: the process has no descriptor left.
         """
         self.context.control.open()
 
@@ -152,46 +152,46 @@ class Operation(ABC, Generic[EndingT]):
         self.context.control.close()
 
     def end(self, outcome: EndingT) -> EndingT:
-        """Show that it is in flight no more; return the outcome with its meaning."""
+        """Show that it is not in flight any more; return the outcome with its meaning."""
         return self.context.reporter.ended(outcome)
 
     @abstractmethod
     def busy(self, running: OperationKind) -> EndingT:
-        """Tell that it is not done, since another operation is in flight on its VM."""
+        """Report that it is not done, since another operation is in flight on its VM."""
 
     @abstractmethod
     def withdrawn(self) -> EndingT:
-        """Tell that it was taken out of the queue before it had begun."""
+        """Report that it was taken out of the queue before it began."""
 
     def not_begun(self, error: Exception) -> EndingT:
-        """Tell that nothing was done, for want of a thread or descriptors; what stands, stands."""
+        """Report that nothing was done, for want of a thread or descriptors."""
         more = MORE_DESCRIPTORS if isinstance(error, OSError | TooFewDescriptors) else MORE_THREADS
         return self._not_begun(f"not begun: {printable(str(error), 200)}; nothing was sent", more)
 
     def crashed(self, error: Exception) -> EndingT:
-        """Tell that a bug of ours ended it: the guest may be frozen, and somebody must know."""
+        """Report that a bug of ours ended it, so that the guest may still be frozen."""
         reason = f"frostwatch failed in the middle of it: {printable(repr(error), 300)}"
         return self._crashed(reason, thaw_command(self.vm, foreign=False))
 
     @abstractmethod
     def _announce(self) -> None:
-        """Tell what is about to be done."""
+        """Report what is about to be done."""
 
     @abstractmethod
     def _read_only(self, why: str) -> EndingT:
-        """Tell that it is not done, since nothing may be sent, and why that is so."""
+        """Report that it is not done, since nothing may be sent, and why."""
 
     @abstractmethod
     def _run(self) -> EndingT:
-        """Do it."""
+        """Do the operation's work, and return its outcome."""
 
     @abstractmethod
     def _not_begun(self, reason: str, step: str) -> EndingT:
-        """Tell that nothing was done."""
+        """Report that nothing was done."""
 
     @abstractmethod
     def _crashed(self, reason: str, step: str) -> EndingT:
-        """Tell that it ended in the middle."""
+        """Report that it ended in the middle."""
 
 
 AnyOperation = Operation[Outcome] | Operation[ThawOutcome] | Operation[RescueOutcome]

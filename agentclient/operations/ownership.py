@@ -1,4 +1,4 @@
-"""Whose a guest's freeze is: ours, a dead frostwatch's, or that of one at work (P4, P11)."""
+"""Finds out who owns a guest's freeze: we, a frostwatch that died, or a running one (P4, P11)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from agentclient.operations.context import OperationContext
 
 
 def held_by(context: OperationContext) -> HeldBy | None:
-    """Return which other frostwatch is at work on a VM, as of now; None if none is."""
+    """Return which other frostwatch works on a VM now; None if none does."""
     held = context.state.held_by
     if held is None or held.window is None or context.journal is None:
         return held
@@ -17,5 +17,5 @@ def held_by(context: OperationContext) -> HeldBy | None:
 
 
 def is_provably_ours(context: OperationContext) -> bool:
-    """Return whether what may be frozen there is ours, or was left by a frostwatch that died."""
+    """Return whether a freeze of the VM is ours, or was left by a frostwatch that died."""
     return context.state.left_frozen or is_ours(context.journal, context.vm)

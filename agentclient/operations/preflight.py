@@ -1,7 +1,7 @@
-"""Everything that is checked before a freeze is sent; each refusal before a byte of it.
+"""The checks before a freeze: a freeze that is refused has sent no byte of its command.
 
-What needs no word to the guest comes first. Then the channel is proven to be ours, and the guest
-is asked what can be asked only before it is frozen (protocol §3.2).
+The checks that ask the guest nothing come first. Then the channel is proven to be ours, and the
+agent is asked what it answers only before a freeze (protocol §3.2).
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from agentclient.operations.refusals import (
 from agentclient.operations.survey import Survey, may_not, no_status, not_there
 from agentclient.protocol.qga_replies import AgentInfo
 
-# A freeze may be waited for an hour; what is asked before it is not.
+# A freeze may be waited for for an hour, the replies before it only for so long.
 MOST_PATIENCE_S: Final = 600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A channel that is ours, and what was seen before the freeze.
+    """A channel that is proven ours, and what was observed before the freeze.
 
     Attributes:
-        covered_at: when the file systems were asked (seconds of the monotonic clock).
-        baseline: the monitor, looked at last of all.
+        covered_at: when the file systems were listed (seconds of the monotonic clock).
+        baseline: the monitor's view, taken last.
     """
 
     session: AgentSession
@@ -53,7 +53,7 @@ class Prepared:
 
 
 class _Refused(Exception):
-    """A look at the VM while an answer was waited for refuses the freeze."""
+    """The freeze is refused by what a look at the VM showed during a wait."""
 
     def __init__(self, outcome: Outcome) -> None:
         self.outcome = outcome
@@ -64,9 +64,9 @@ class Preflight:
     """The preparation of one freeze.
 
     Args:
-        context: what the freeze works with.
+        context: the freeze's collaborators.
         mounts: the mount points to freeze; empty for everything.
-        patience_s: how long an agent that has answered may take to list what it has, in seconds.
+        patience_s: how long an agent that answers may take for each listing, in seconds.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Preflight:
         self._before = MonitorView()
 
     def run(self) -> Prepared | Outcome:
-        """Check everything; return what the freeze starts from, or why it isn't sent."""
+        """Do all checks; return what the freeze needs, or the outcome that refuses it."""
         refusal = refuse_by_configuration(self._access, self._context.vm, self._context.state.vm)
         if refusal is None:
             self._before = self._access.observe_anew()
@@ -112,7 +112,7 @@ class Preflight:
                 session.close()
 
     def _seen(self, view: MonitorView) -> MonitorView:
-        """Tell what a look has shown."""
+        """Report what a look has shown, and return it."""
         if view.run_state is not RunState.UNKNOWN:
             self._reporter.run_state(view.run_state)
         if view.problem and (self._access.is_observable or self._access.vm.no_monitor):
@@ -120,7 +120,7 @@ class Preflight:
         return view
 
     def _with_names(self, refusal: Outcome) -> Outcome:
-        """Say who holds the channel, where that can be told."""
+        """Return a refusal with the names of the channel's holders, where they are known."""
         holders = self._access.holders() if refusal.refusal is Refusal.BUSY else None
         if holders is None:
             return refusal
@@ -208,17 +208,17 @@ class Preflight:
             self._note(Level.WARNING, f"coverage is not known: {coverage.problem}")
         elif coverage.gaps:
             self._note(Level.WARNING, f"coverage {coverage.text}; {coverage.gaps}")
-        elif coverage.bare_disks:  # swap is among them, and nothing to worry about
+        elif coverage.bare_disks:  # swap is among them, which needs no warning
             self._note(Level.INFO, f"coverage {coverage.text} (raw, ZFS, LVM, swap)")
         if self._mounts and coverage.along:
             named = ", ".join(self._mounts)
             self._note(Level.WARNING, f"with {named} freezes all of {describe(coverage.along)}")
 
     def _is_still_there(self) -> None:
-        """Look at the VM while an answer is waited for.
+        """Look at the VM while a reply is awaited.
 
         Raises:
-            _Refused: it could not answer any more.
+            _Refused: the VM's state does not allow a reply any more.
         """
         refusal = refuse_by_look(_without_client(self._access.observe()))
         if refusal is not None:
@@ -229,7 +229,7 @@ class Preflight:
             reason = f"the agent is busy: {session.busy}; the freeze was not sent"
             return refused(Refusal.BUSY, reason)
         if self._answered:
-            # Who has just answered is not silent: it is at work on what it was asked.
+            # An agent that has just answered is not silent: it works on the last request.
             reason = (
                 f"the agent answers, but not {error.command} within {in_words_s(error.seconds)}; "
                 "the freeze was not sent"

@@ -1,4 +1,4 @@
-"""Why a freeze is not sent, as far as it needs no word from the guest."""
+"""The refusals of a freeze that don't depend on an answer of the guest."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _BY_RUN_STATE = {
 
 
 def refuse_by_configuration(access: GuestAccess, vm: Vm, listed: Vm) -> Outcome | None:
-    """Return the refusal that needs nobody to be asked, or None.
+    """Return the refusal that follows from the configuration, or None; nothing is asked.
 
     Args:
-        access: how it is reached.
+        access: the access to the VM.
         vm: the VM, as it was when the freeze was asked for.
         listed: the VM as its source lists it now: it may have been locked since.
     """
@@ -51,7 +51,7 @@ def refuse_by_configuration(access: GuestAccess, vm: Vm, listed: Vm) -> Outcome 
 
 
 def refuse_by_look(view: MonitorView) -> Outcome | None:
-    """Return the refusal that the monitor's view demands, or None."""
+    """Return the refusal that follows from the monitor's view, or None."""
     if view.gone:
         return refused(Refusal.NO_AGENT, "the VM does not run: its process has ended")
     refusal = _BY_RUN_STATE.get(view.run_state)
@@ -72,13 +72,13 @@ def refuse_by_look(view: MonitorView) -> Outcome | None:
 
 
 def held_elsewhere(held: HeldBy, vm: Vm) -> Outcome:
-    """Return the refusal of a guest that another frostwatch is at work on."""
+    """Return the refusal of a freeze while another frostwatch works on the guest."""
     reason = f"another frostwatch is at work on it: {held}"
     return refused(Refusal.BUSY, reason, step_while_held(held, vm))
 
 
 def cancelled() -> Outcome:
-    """Return the outcome of a freeze that somebody has stopped before it was sent."""
+    """Return the outcome of a freeze that was cancelled before it was sent."""
     return refused(Refusal.CANCELLED, CANCELLED)
 
 
@@ -86,7 +86,7 @@ def no_long_hold(request: FreezeRequest, coverage: Coverage | None) -> Outcome |
     """Return the refusal of a hold that the guest would end by itself (Windows); None if it is not.
 
     Args:
-        request: what is asked for; a person may have decided to hold it all the same.
+        request: the request; it may carry a person's decision to hold all the same.
         coverage: what is known of the guest; None if nothing.
     """
     hold_s = request.schedule.hold_s
@@ -102,6 +102,6 @@ def no_long_hold(request: FreezeRequest, coverage: Coverage | None) -> Outcome |
 
 
 def no_holder(error: NoHolder) -> Outcome:
-    """Return the refusal of a freeze that nobody would thaw if we died."""
+    """Return the refusal of a freeze without a holder that would thaw if this process died."""
     reason = f"nobody would thaw the guest if frostwatch died: {error}"
     return refused(Refusal.HOLDER, reason)

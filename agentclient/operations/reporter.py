@@ -1,4 +1,4 @@
-"""Whom an operation tells what happens: the fleet, the VM's log, the journal, and a listener."""
+"""Passes an operation's events to the fleet, the VM's log, the journal, and a listener."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _VERDICTS: Final = frozenset({EventKind.VERDICT, EventKind.REVISED})
 
 
 class FleetReporter:
-    """Writes what an operation tells to all who want to know.
+    """Passes an operation's events to the fleet, the journal and a listener (see `Reporter`).
 
     Args:
         fleet: what is known about all VMs.
         vm: the VM.
-        on_event: whoever else listens.
-        entry: the operation's window in the journal; None where none is kept.
-        beside: something else is in flight on the VM, and shows its own progress and state.
+        on_event: is called with each event.
+        entry: the operation's window in the journal; None without a journal.
+        beside: another operation is in flight on the VM, whose progress and state stay shown.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class FleetReporter:
         self._beside = beside
 
     def tell(self, tell: Tell) -> None:
-        """Log an event, and pass it on."""
+        """Log an event, and pass it to the journal and the listener."""
         while self._entry is not None and (notice := self._entry.notice()) is not None:
             self._tell(Tell(EventKind.NOTE, Level.WARNING, notice))
         self._tell(tell)
@@ -64,8 +64,8 @@ class FleetReporter:
         """Return an outcome with what it means, and the next step.
 
         Args:
-            outcome: of whatever has ended.
-            final: it is the last word; else a verdict, whose thaw is still to come.
+            outcome: of a freeze, a thaw or a rung.
+            final: False for a verdict, whose thaw is still to come.
         """
         provable = self._entry is not None and self._entry.kept
         ending: Outcome | ThawOutcome | RescueOutcome = outcome
@@ -78,7 +78,7 @@ class FleetReporter:
         return cast(EndingT, ending)
 
     def _meant(self, tell: Tell) -> Tell:
-        """Return an event with what its outcome means; where something is to be done, with that."""
+        """Return an event with the meaning of its outcome, and the next step if there is one."""
         if isinstance(tell.details, Ended):
             ending = self.with_meaning(tell.details.outcome, final=tell.kind not in _VERDICTS)
             return replace(tell, text=_with_step(tell.text, ending), details=Ended(ending))
@@ -101,7 +101,7 @@ class FleetReporter:
             self._fleet.log(self._vm.id, Level.ERROR, f"a listener failed: {error!r}")
 
     def progress(self, progress: Progress | None) -> None:
-        """Show how far it has got; say when that takes longer than it used to."""
+        """Show the operation's progress; log it when it takes longer than usual."""
         if self._beside:
             return
         self._update(lambda state: state._replace(progress=progress))
@@ -112,7 +112,7 @@ class FleetReporter:
             self.tell(late)
 
     def file_systems(self, found: tuple[FileSystem, ...]) -> None:
-        """Keep what the guest listed."""
+        """Store the file systems that the guest listed."""
         at = self._fleet.wall()
         self._update(lambda state: state._replace(file_systems=found, file_systems_at=at))
 
@@ -122,7 +122,7 @@ class FleetReporter:
         self._update(lambda state: state._replace(agent=seen))
 
     def frozen(self, state: FreezeState | None, *, foreign: bool) -> None:
-        """Show the state of the file systems, since now if it is another."""
+        """Show the state of the file systems; if it has changed, it counts from now."""
         if self._beside:
             return
         at = self._fleet.wall()
@@ -139,7 +139,7 @@ class FleetReporter:
         self._update(lambda old: old._replace(run_state=state))
 
     def port(self, *, is_open: bool) -> None:
-        """Show the port where it tells more than what was known."""
+        """Show the port's state where it adds to what is known of the agent."""
         at = self._fleet.wall()
 
         def change(old: VmState) -> VmState:
@@ -168,7 +168,7 @@ class FleetReporter:
 
 
 def _with_step(text: str, ending: Outcome | ThawOutcome | RescueOutcome) -> str:
-    """Return an event's sentence with what a person has to do at once."""
+    """Return an event's sentence with the next step, if a person has to take it at once."""
     if isinstance(ending, Outcome):
         urgent = not ending.settled or ending.refusal is not None
     else:

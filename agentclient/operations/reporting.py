@@ -1,4 +1,4 @@
-"""Whom an operation reports to."""
+"""The protocol by which an operation reports what happens."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ EndingT = TypeVar("EndingT", bound=Outcome | ThawOutcome | RescueOutcome)
 
 
 class Reporter(Protocol):
-    """Is told what happens to a guest while an operation is at work on it."""
+    """Receives what an operation does and observes on its VM."""
 
     def tell(self, tell: Tell) -> None:
-        """Something of meaning happened."""
+        """Report an event."""
 
     def progress(self, progress: Progress | None) -> None:
-        """The operation has got this far; None if it waits no more, and was not begun."""
+        """Report the operation's progress; None if it was queued and will not begin."""
 
     def file_systems(self, found: tuple[FileSystem, ...]) -> None:
-        """The guest listed its file systems."""
+        """Report the file systems that the guest listed."""
 
     def agent(self, health: AgentHealth) -> None:
-        """The agent's health was seen."""
+        """Report the agent's health."""
 
     def frozen(self, state: FreezeState | None, *, foreign: bool) -> None:
-        """The state of the guest's file systems was seen."""
+        """Report the state of the guest's file systems."""
 
     def run_state(self, state: RunState) -> None:
-        """The VM's run state was seen."""
+        """Report the VM's run state."""
 
     def port(self, *, is_open: bool) -> None:
-        """The agent's port was seen."""
+        """Report whether the agent's port is open."""
 
     def with_meaning(self, outcome: EndingT, *, final: bool = True) -> EndingT:
         """Return an outcome with what it means, and the next step.
 
         Args:
-            outcome: of whatever has ended.
-            final: it is the last word; else a verdict, whose thaw is still to come.
+            outcome: of a freeze, a thaw or a rung.
+            final: False for a verdict, whose thaw is still to come.
         """
 
     def ended(self, outcome: EndingT) -> EndingT:
-        """The operation has ended; return its outcome with its meaning."""
+        """Report that the operation has ended; return its outcome with its meaning."""

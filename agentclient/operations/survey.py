@@ -1,6 +1,6 @@
-"""What an agent is asked before a freeze: what it may do, and what a freeze of it will cover.
+"""Asks an agent, before a freeze, which commands it takes, and what the freeze will cover.
 
-All of it must be asked before: a frozen guest answers little (protocol §3.2).
+This is not possible later: a frozen guest answers few commands (protocol §3.2).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from agentclient.protocol.qmp import QmpReply
 
 
 def refused_by(info: AgentInfo, command: str) -> str | None:
-    """Return why the agent does not take `command`, one clause; None if it does."""
+    """Return why the agent does not take `command`, as a clause; None if it does."""
     if command in info.enabled:
         return None
     if command in info.known:
@@ -46,7 +46,7 @@ def refused_by(info: AgentInfo, command: str) -> str | None:
 
 
 def may_not(info: AgentInfo, mounts: tuple[str, ...]) -> Outcome | None:
-    """Return the refusal of an agent that may not freeze, or may not thaw what it froze."""
+    """Return the refusal if the agent does not take the commands to freeze and to thaw; or None."""
     freeze = refused_by(info, FREEZE_LIST if mounts else FREEZE)
     if freeze is not None:
         return refused(Refusal.DISABLED, freeze)
@@ -57,10 +57,10 @@ def may_not(info: AgentInfo, mounts: tuple[str, ...]) -> Outcome | None:
 
 
 def no_status(agent: GuestAgent, error: CommandFailed) -> Outcome:
-    """Return the refusal of an agent that does not tell its freeze state, and why it doesn't.
+    """Return the refusal, with its reason, if the agent does not tell its freeze state.
 
     Raises:
-        AgentError: nor does it tell what it may do.
+        AgentError: the agent does not answer ``guest-info`` either.
     """
     why = error.desc
     with suppress(CommandFailed):
@@ -69,14 +69,14 @@ def no_status(agent: GuestAgent, error: CommandFailed) -> Outcome:
 
 
 class Survey:
-    """What a freeze of one guest will cover.
+    """Finds out what a freeze of one guest will cover.
 
     Args:
-        access: how the VM is reached.
+        access: the access to the VM.
         agent: its agent, synchronised.
-        info: what the agent may do.
+        info: the commands that the agent takes.
         mounts: the mount points to freeze; empty for everything.
-        patience_s: how long each answer may take.
+        patience_s: how long each reply may take, in seconds.
     """
 
     def __init__(
@@ -94,13 +94,13 @@ class Survey:
         self._patience_s = patience_s
 
     def coverage(self) -> Coverage | str:
-        """Ask all that it takes.
+        """Ask the agent for its file systems and disks; blocking.
 
         Returns:
-            What should freeze; or why that is not known at all, one clause.
+            What should freeze; or why that is not known, as a clause.
 
         Raises:
-            AgentError: something was not answered, or not by the protocol.
+            AgentError: the agent did not answer, or not by the protocol.
         """
         try:
             listed = self._agent.fsinfo(self._patience_s)
@@ -112,7 +112,7 @@ class Survey:
         )
 
     def _system(self, found: tuple[FileSystem, ...]) -> System:
-        """Ask whose kernel it is, where the kinds of file systems leave that open."""
+        """Return the guest's system; ask for it if the types of file systems don't show it."""
         if not any(one.kind.lower() in FREEBSD_HINTS for one in found):
             return System.OTHER
         try:
@@ -121,7 +121,7 @@ class Survey:
             return system_by(found)
 
     def _bare_disks(self, listed: FileSystemList) -> tuple[str, ...] | None:
-        """Return the disks without a file system that is known; None if that can't be told."""
+        """Return the disks without a known file system; None if that can't be found out."""
         if self._mounts or listed.problem or not listed.file_systems:
             return None
         if DISKS in self._info.enabled:
@@ -150,7 +150,7 @@ class Survey:
 
 
 def not_there(coverage: Coverage) -> Outcome | None:
-    """Return the refusal of mount points that are not there or can't freeze; None if all can."""
+    """Return the refusal of mount points that don't exist or can't freeze; None if all can."""
     if not coverage.mounts or coverage.problem is not None:
         return None
     if coverage.unknown_mounts:

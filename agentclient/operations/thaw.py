@@ -1,4 +1,4 @@
-"""One thaw of one VM that follows no freeze in flight; blocking, for a worker thread."""
+"""A thaw of one VM without a freeze of ours in flight; blocking, for a worker thread."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from agentclient.operations.ownership import held_by, is_provably_ours
 from agentclient.operations.refusals import GONE
 
 _LOOK_AGAIN_S: Final = 0.25
-# A migration's target may take a moment until it is listed, and its monitor answers.
+# Seconds until a migration's target is listed and its monitor answers.
 TARGET_S: Final = 5.0
 TARGET_AGAIN_S: Final = 0.25
 
@@ -39,13 +39,14 @@ class ThawOperation(Operation[ThawOutcome]):
     """One thaw of one VM.
 
     Args:
-        context: what it works with.
-        foreign: a person has decided to thaw whatever is frozen, also what is not ours.
-        ours: what is frozen is provably ours; None if that is to be looked up when it begins.
-        ask: thaw only what its agent says is frozen: on a thawed guest the thaw's hook would run
+        context: its collaborators.
+        foreign: a person has decided to thaw also a foreign freeze.
+        ours: the freeze is provably ours; None to look that up when the thaw begins.
+        ask: thaw only if the agent says frozen: on a thawed guest the thaw's hook would run
             without its freeze (protocol §3.8).
-        timeout_s: the bound, in seconds; None for what is set for the VM.
-        told_as: how its end is told; not as the last word where it is a part of something else.
+        timeout_s: its bound, in seconds; None for the VM's policy.
+        told_as: the kind of event of its end; another than OUTCOME if it is a part of another
+            operation.
     """
 
     kind = OperationKind.THAW
@@ -71,18 +72,18 @@ class ThawOperation(Operation[ThawOutcome]):
         self._timeout_s = policy.thaw_timeout_s if timeout_s is None else timeout_s
         self._told_as = told_as
 
-    # -- what is not done ------------------------------------------------------------------
+    # -- ways not to begin ------------------------------------------------------------------
 
     def busy(self, running: OperationKind) -> ThawOutcome:
-        """Tell that it is not sent, since another operation is in flight on its VM."""
+        """Report that it is not sent, since another operation is in flight on its VM."""
         return self._refuse(f"a {running} of this VM is in flight already", None)
 
     def withdrawn(self) -> ThawOutcome:
-        """Tell that it was taken out of the queue before it had begun."""
+        """Report that it was taken out of the queue before it began."""
         return self._refuse(WITHDRAWN, None)
 
     def _announce(self) -> None:
-        """Tell nothing: what is waited for is told as it comes."""
+        """Report nothing: each wait is reported when it begins."""
 
     def _read_only(self, why: str) -> ThawOutcome:
         return self._refuse(why, None)
@@ -98,10 +99,10 @@ class ThawOperation(Operation[ThawOutcome]):
         self._reporter.tell(Tell(EventKind.OUTCOME, Level.ERROR, reason, Ended(outcome)))
         return self._reporter.with_meaning(outcome)
 
-    # -- what is done ----------------------------------------------------------------------
+    # -- the work ----------------------------------------------------------------------
 
     def _run(self) -> ThawOutcome:
-        """Thaw, or say why not."""
+        """Thaw, or refuse; return the outcome."""
         if self._look_up:
             held = held_by(self.context)
             self._ours = is_provably_ours(self.context)
@@ -125,11 +126,11 @@ class ThawOperation(Operation[ThawOutcome]):
         """Return whether another VM is in the place of the one that was meant."""
         if self._told_as is EventKind.OUTCOME:
             return self._access.is_another(self._access.vm)
-        # A part of something longer, meanwhile: what passes on its sockets may have been restarted.
+        # As a part of a longer operation: a relay of its sockets may have been restarted meanwhile.
         return self._access.is_gone() is True
 
     def _connect(self) -> tuple[AgentSession, MonitorView] | ThawOutcome:
-        """Wait for a free channel; never connect behind another client (P5)."""
+        """Wait for a free channel, and connect; never queue behind another client (P5)."""
         deadline = self.began_at + self._timeout_s
         self._progress("a free channel")
         while True:
@@ -153,12 +154,12 @@ class ThawOperation(Operation[ThawOutcome]):
             return self._refuse(reason, thaw_command(self._access.vm, foreign=self._foreign))
 
     def _held_elsewhere(self, held: HeldBy) -> ThawOutcome:
-        """Leave alone what another frostwatch is at work on: it thaws that itself."""
+        """Refuse to thaw while another frostwatch works on the guest: it thaws by itself."""
         reason = f"another frostwatch is at work on it: {held}"
         return self._refuse(reason, step_while_held(held, self._access.vm))
 
     def _busy(self) -> ThawOutcome:
-        """Say who has kept the channel, and what to do about it."""
+        """Refuse since another client keeps the channel; name it, and the next step."""
         holders = self._access.holders()
         who = holders.words if holders is not None else None
         reason = f"another client has held the agent's channel for {self._elapsed()}"
@@ -179,7 +180,7 @@ class ThawOperation(Operation[ThawOutcome]):
         return None
 
     def _elsewhere(self) -> ThawOutcome:
-        """Thaw it where it runs now, if that is on this host."""
+        """Thaw a guest that has migrated where it runs now, if that is on this host."""
         target = self._access.successor(self._access.uuid())
         if target is None:
             reason = "the VM has migrated away (QEMU does not tell where to)"
@@ -274,13 +275,13 @@ def thaw_where_it_went(
     """Thaw a guest where it runs now; blocking.
 
     Args:
-        context: what its freeze works with.
-        uuid: the VM's UUID; None if that isn't known: then it is not found.
-        timeout_s: how long the thaw is waited for, in seconds.
-        awaited: it is known to have migrated: it is looked for again, for a while.
+        context: the context of its freeze.
+        uuid: the VM's UUID; None if that isn't known: then the guest is not found.
+        timeout_s: the bound of the thaw, in seconds.
+        awaited: it is known to have migrated: search for it repeatedly, for a while.
 
     Returns:
-        What the thaw came to; None if it is not seen on this host.
+        The thaw's report; None if the guest is not found on this host.
     """
     target = context.access.successor(uuid)
     until = time.monotonic() + TARGET_S

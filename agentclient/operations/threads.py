@@ -1,7 +1,7 @@
-"""Threads for operations: one for each, and none that stays behind.
+"""Threads for operations: one for each, which ends with it.
 
-Not the standard library's pool: its threads stay until the process ends, a thousand of them once a
-fleet was thawed with one key, and each keeps what the C library has cached for it, which grows.
+Not the standard library's pool: its threads stay until the process ends, a thousand of them after
+a thaw of the whole fleet, and the memory that the C library caches for each of them grows.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ T = TypeVar("T")
 
 
 class QueuedWork(Future[T]):
-    """What becomes of a piece of work that was asked for.
+    """The future of a piece of work in a `WorkQueue`.
 
     Attributes:
-        number: its number in the order of asking, from 1.
+        number: its number in the order of submission, from 1.
     """
 
     number = 0
 
 
 class WorkQueue:
-    """Runs each piece of work in a thread of its own, in the order in which it came.
+    """Runs each piece of work in a thread of its own, in the order of submission.
 
     Args:
-        most: so many at once; further ones wait their turn.
-        name: what the threads are called, with a number behind it.
+        most: how many run at once; further ones wait.
+        name: the prefix of the threads' names, followed by a number.
     """
 
     def __init__(self, most: int, name: str) -> None:
@@ -42,7 +42,7 @@ class WorkQueue:
         self._lock = threading.Lock()
         self._busy = 0
         self._asked = self._begun = 0
-        self._waiting: dict[int, tuple[QueuedWork[Any], Callable[[], None]]] = {}  # in their order
+        self._waiting: dict[int, tuple[QueuedWork[Any], Callable[[], None]]] = {}  # in order
         self._closed = False
 
     @property
@@ -51,7 +51,7 @@ class WorkQueue:
         return self._most
 
     def submit(self, work: Callable[[], T]) -> QueuedWork[T]:
-        """Run `work` as soon as it is its turn.
+        """Queue `work`, and return its future.
 
         Raises:
             RuntimeError: the queue is closed, or the system has no thread for it.
@@ -73,17 +73,17 @@ class WorkQueue:
         return future
 
     def place(self, turn: QueuedWork[Any]) -> int:
-        """Return how many turns it takes until it is a piece of work's own; 0 once it has begun."""
+        """Return a piece of work's place in the queue, from 1; 0 once it has begun."""
         with self._lock:
             return turn.number - self._begun if turn.number in self._waiting else 0
 
     def withdraw(self, turn: QueuedWork[Any]) -> bool:
-        """Take a piece of work away that has not begun; return whether it had not."""
+        """Take a piece of work out of the queue; return False if it has begun."""
         with self._lock:
             return self._waiting.pop(turn.number, None) is not None
 
     def close(self) -> None:
-        """Begin nothing any more, and cancel what waits."""
+        """Begin no further work, and cancel the work that waits."""
         with self._lock:
             self._closed = True
             while self._waiting:
@@ -106,7 +106,7 @@ class WorkQueue:
                 do = self._next()
 
     def _next(self) -> Callable[[], None] | None:
-        """Pass the place on; return what this thread has to do itself, as there is no other."""
+        """Start the next work in a new thread; if there is none, return it for this one."""
         self._busy -= 1
         if not self._waiting:
             return None

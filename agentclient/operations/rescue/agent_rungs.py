@@ -1,6 +1,6 @@
 """The rungs of the rescue ladder that talk to the agent: *connect*, *thaw* and *wait*.
 
-Those that go round it through the monitor are in `agentclient.operations.rescue.monitor_rungs`.
+Those that use only the monitor are in `agentclient.operations.rescue.monitor_rungs`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def thaw(rung: RungContext) -> RescueOutcome:
 
 
 def connect(rung: RungContext) -> RescueOutcome:
-    """Hold the channel for a moment without a word, then ask the agent for its status."""
+    """Hold the channel for a moment and send nothing, then ask the agent for its status."""
     if not rung.access.channel_lock.acquire(timeout=CHANNEL_WAIT_S):
         return rung.refuse("frostwatch itself is talking to this agent", "try again")
     try:
@@ -47,7 +47,7 @@ def connect(rung: RungContext) -> RescueOutcome:
 
 
 def _hold(rung: RungContext, session: AgentSession) -> RescueOutcome:
-    """Hold the connection without a word, then ask."""
+    """Hold the connection and send nothing, then ask for the status."""
     until = time.monotonic() + rung.times.hold_s
     rung.progress("an agent that spins to get rid of its answer", until)
     before = rung.look()
@@ -110,6 +110,6 @@ def wait(rung: RungContext) -> RescueOutcome:
         return rung.outcome(Found.NO_AGENT, reason)
     rung.note("an agent is there: it is thawed")
     left_s = deadline - time.monotonic()
-    # A silent agent is waited for as well; one that came at the last moment gets its time.
+    # A silent agent is waited for as well; one that came at the last moment gets the full bound.
     thaw = rung.thaw(max(left_s, rung.times.thaw_s))
     return rung.after_thaw(thaw)

@@ -1,8 +1,8 @@
-"""Which rungs of the rescue ladder make sense for a VM now, and why not. Pure: no word to anybody.
+"""Decides which rungs of the rescue ladder make sense for a VM now, and why not. Pure, no I/O.
 
-A rung that is *impossible* is refused also by who takes it
-(`agentclient.operations.rescue.agent_rungs`). One that makes no sense *now* can be taken all the
-same: what is known here is a moment old, and a person may know more.
+A rung that is *impossible* is also refused when it is taken
+(`agentclient.operations.rescue.agent_rungs`). One that makes no sense *now* can still be taken:
+what is known here is a moment old, and a person may know more.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from agentclient.model.states import AgentState, FreezeState, Phase, RunState
 from agentclient.model.text import printable
 from agentclient.model.vm import VmId
 
-# An agent that owes an answer for so long may hang.
+# An agent that has not answered for so many seconds may hang.
 HANGS_S: Final = 10.0
 _ENDED: Final = frozenset({RunState.SHUTDOWN, RunState.PANICKED})
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of a VM when its ladder is drawn.
+    """What is known of a VM when its ladder is made.
 
     Attributes:
-        state: the fleet's; its agent may have been asked some seconds ago.
-        view: the monitor, looked at just now.
+        state: the fleet's state of it; its agent may have been asked some seconds ago.
+        view: the monitor's view, just taken.
         inputs: its keyboards and serial ports.
         has_monitor: whether it has a monitor at all.
         serial: the label of its console, as a person named it.
-        tried: the rungs that were taken already, in vain.
+        tried: the rungs that were taken already without success.
         read_only: why nothing may be sent, as a clause; None if something may.
-        in_flight: what else this console is doing with it, ``"freeze"``; None if nothing.
-        waited_s: how long its agent has owed an answer to that, in seconds.
-        doubt: why its monitor may be another VM's; None if nothing speaks for that.
+        in_flight: this console's operation in flight on it, ``"freeze"``; None if none.
+        waited_s: how long that operation has waited for the agent's reply, in seconds.
+        doubt: why its monitor may be another VM's, as a clause; None if nothing indicates that.
     """
 
     state: VmState
@@ -57,7 +57,7 @@ class Known:
 
     @property
     def run_state(self) -> RunState:
-        """What the VM is doing."""
+        """The VM's run state."""
         known = self.view.run_state is not RunState.UNKNOWN
         return self.view.run_state if known else self.state.run_state
 
@@ -74,12 +74,12 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """One rung, before it is taken: what it will do, its risk, and whether it makes sense now.
+    """One rung as offered: what it would do, its risk, and whether it makes sense now.
 
     Attributes:
-        step: what would be taken.
-        does: one sentence.
-        risk: one sentence.
+        step: the rung, and the way to do it.
+        does: what it would do, as a sentence.
+        risk: its risk, as a sentence.
         why_not: why it makes no sense now, as a clause; None if it does.
         possible: False where it can't be taken at all.
     """
@@ -97,12 +97,12 @@ class Offer:
 
     @property
     def title(self) -> str:
-        """The rung's word, and how it is done where there are several ways."""
+        """The rung's name, with the way to do it where there are several."""
         return title(self.step)
 
 
 def offer_object(vm: VmId, offer: Offer) -> JsonObject:
-    """Return one rung before it is taken: a line of ``frostwatch rescue --json``."""
+    """Return an offered rung as JSON: a line of ``frostwatch rescue --json``."""
     return {
         "schema": SCHEMA,
         "vm": str(vm),
@@ -118,7 +118,7 @@ def offer_object(vm: VmId, offer: Offer) -> JsonObject:
 
 
 def title(step: Step) -> str:
-    """Return a step's word, and how it is done where there are several ways."""
+    """Return the name of a step's rung, with the way to do it where there are several."""
     if step.serial is not None:
         return f"{step.rung} at {printable(step.serial, 20)}"
     return f"{step.rung} by {step.means}" if step.means else str(step.rung)
@@ -127,7 +127,7 @@ def title(step: Step) -> str:
 def ladder(known: Known, times: RescueTimes | None = None) -> tuple[Offer, ...]:
     """Return all rungs from the foot of the ladder, SysRq once for each of its ways.
 
-    Where the guest's console can't be told, a person may know it: then each port is a way.
+    Where the guest's console is not known, each serial port is offered: a person may know it.
     """
     times = times or RescueTimes()
     offers = []
@@ -163,7 +163,7 @@ def _steps(known: Known) -> tuple[Step, ...]:
     )
 
 
-# -- what each does ----------------------------------------------------------------------------
+# -- what each rung does -----------------------------------------------------------------------
 
 
 def describe(step: Step, times: RescueTimes) -> tuple[str, str]:
@@ -242,9 +242,9 @@ def _impossible(known: Known, step: Step) -> str | None:
 
 
 def _in_flight(known: Known, step: Step) -> str | None:
-    """Return why a step can't be taken beside what this console is doing; None if it can.
+    """Return why a step can't be taken beside the operation in flight, as a clause; None if it can.
 
-    What needs no agent can be done while a freeze hangs, or its thaw: that is what it is for.
+    A rung that needs no agent is meant for a freeze or a thaw that hangs.
     """
     what, progress = known.in_flight, known.state.progress
     if what is None:

@@ -1,8 +1,8 @@
-"""The rungs that go round the agent, through the monitor: SysRq and the reset (protocol §3.17).
+"""The rungs that use the monitor and not the agent: SysRq and the reset (protocol §3.17).
 
-QEMU answers ``{}`` to a key or a break whether anything heard it or not. What came of it is told by
-the guest's writes, and by the count of a thaw as soon as an agent answers: 0 if SysRq had thawed
-everything, more if it had done nothing.
+QEMU answers ``{}`` to a key or a break, whether the guest received it or not. Whether it worked is
+shown by the guest's writes, and by the count of a thaw as soon as an agent answers: 0 if SysRq had
+thawed everything, more if it had done nothing.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from agentclient.protocol.qmp import QmpFailure
 KEYS: Final = ("alt", "sysrq", "j")
 LETTER: Final = b"j"
 ASK_S: Final = 2.0
-# QEMU looks once a second whether anybody has opened a pty, and Linux takes the letter behind a
-# break for 5 s: somebody who leaves at once is never heard there.
+# QEMU checks once a second whether a pty has been opened, and Linux accepts the letter within 5 s
+# after a break: if the pty is closed at once, QEMU reads nothing.
 SEAT_S: Final = 1.5
 # A reset shows at once; where it does not, it can't be seen here.
 RESET_SHOWS_S: Final = 3.0
@@ -45,10 +45,10 @@ _NOT_ALLOWED: Final = "kernel.sysrq may not allow it"
 
 
 class Writes:
-    """Whether a guest that wrote nothing writes now. Pure.
+    """Decides whether a guest that wrote nothing writes now. Pure, no I/O.
 
     Args:
-        written: bytes that it had written when the watching began; None if that isn't seen.
+        written: bytes that it had written when the watching began; None if not known.
     """
 
     def __init__(self, written: int | None) -> None:
@@ -59,7 +59,7 @@ class Writes:
         self.rose = False
 
     def saw(self, written: int | None) -> None:
-        """Take one look; before SysRq is sent a rise means that writes will prove nothing."""
+        """Take the count of one look; a rise before SysRq means that writes will prove nothing."""
         if written is None:
             return
         moved = self._last is not None and written > self._last
@@ -69,12 +69,12 @@ class Writes:
 
     @property
     def prove(self) -> bool:
-        """Whether it has written nothing before, and something since."""
+        """Whether the guest wrote nothing before SysRq, and something since."""
         return self.rose and not self.busy
 
     @property
     def why_not(self) -> str:
-        """Why they prove nothing, as a clause."""
+        """Why the writes prove nothing, as a clause."""
         if not self._seen:
             return "whether it worked can't be told: its writes can't be seen. Look into the guest"
         if self.busy:
@@ -105,7 +105,7 @@ def sysrq(rung: RungContext, step: Step) -> RescueOutcome:
 
 
 def _watch(rung: RungContext, writes: Writes, seconds: float) -> bool:
-    """Watch what the guest writes; return False if somebody stops it."""
+    """Watch what the guest writes; return False if the rung is cancelled."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         if not rung.pause(LOOK_EVERY_S):
@@ -128,7 +128,7 @@ def _press(rung: RungContext, step: Step, seat: ExitStack) -> None:
 
 
 def _console(rung: RungContext, step: Step) -> Serial:
-    """Find the console once more: somebody may have sat down there meanwhile."""
+    """Find the console again: another client may have connected to it meanwhile."""
     assert rung.access.monitor is not None, "the ladder has seen it"
     found = find_inputs(rung.access.monitor, rung.access.vm).console(step.serial)
     problem = found.problem if isinstance(found, Serial) else found
@@ -143,10 +143,10 @@ def _break(rung: RungContext, serial: Serial, typist: Channel) -> None:
 
 
 def _command(rung: RungContext, ask: Ask) -> None:
-    """Have QEMU do one thing.
+    """Send QEMU one command.
 
     Raises:
-        MonitorTrouble: it refused, or did not answer: it may have done it all the same.
+        MonitorTrouble: QEMU refused it, or did not answer: it may still have executed it.
     """
     assert rung.access.monitor is not None, "the ladder has seen it"
     (answer,) = rung.access.monitor.ask([ask], ASK_S)
@@ -207,14 +207,14 @@ def reset(rung: RungContext) -> RescueOutcome:
     outcome = rung.outcome(Found.RESET, reason, state=FreezeState.THAWED)
     ours = rung.access.has_agent and not rung.beside
     if view.port_open and ours and not rung.cancelled:
-        # A flag of the agent's that has outlived the reset is cleared; else nothing is sent.
+        # Clears the agent's flag if it has outlived the reset; else no thaw is sent.
         rung.thaw(rung.times.agent_s, ask=True)
     step = RELEASED_BY.get(view.run_state)
     return replace(outcome, next=step)
 
 
 def _follow(rung: RungContext, watch: PortWatch) -> MonitorView:
-    """Watch a guest that starts anew; return the last look."""
+    """Watch a guest that starts again; return the last look."""
     now = time.monotonic()
     ends_at = now + rung.times.boot_s
     shows_by = now + RESET_SHOWS_S

@@ -32,15 +32,15 @@ def survey(
     read_only: str | None = None,
     in_flight: str | None = None,
 ) -> tuple[Offer, ...]:
-    """Look at the VM's monitor, and return its ladder; no word goes to the guest or its agent.
+    """Look at the VM's monitor, and return its ladder; nothing is sent to the guest or its agent.
 
     Args:
-        access: how the VM is reached.
+        access: the access to the VM.
         state: what the fleet knows of it.
         serial: the label of its console, as a person named it.
-        tried: the rungs that were taken already, in vain.
+        tried: the rungs that were taken already without success.
         read_only: why nothing may be sent, as a clause; None if something may.
-        in_flight: what else this console is doing with it; None if nothing.
+        in_flight: this console's operation in flight on it; None if none.
     """
     has_monitor = access.is_observable
     doubt = access.doubt_anew()
@@ -53,7 +53,7 @@ def survey(
 
 
 def _waited_s(progress: Progress | None) -> float:
-    """Return for how long an agent has owed an answer; for ever where it won't give one."""
+    """Return for how many seconds a reply is awaited; infinity if none is to be waited for."""
     if progress is None or progress.cancelled or progress.verdict is not None:
         return math.inf
     since = progress.sent_at if progress.what == "freeze" else progress.started_at
@@ -64,11 +64,11 @@ class RescueOperation(Operation[RescueOutcome]):
     """One rung of the rescue ladder, on one VM.
 
     Args:
-        context: what it works with.
+        context: its collaborators.
         step: the rung.
-        person: a person has decided it; without one only what is ours is thawed (P4).
-        times: the bounds.
-        beside: what else is in flight on this VM, and keeps its agent's channel; None if nothing.
+        person: a person has decided to take it; else only a freeze of ours is thawed (P4).
+        times: its bounds, in seconds.
+        beside: the operation in flight that keeps the agent's channel; None if there is none.
     """
 
     kind = OperationKind.RESCUE
@@ -90,18 +90,18 @@ class RescueOperation(Operation[RescueOutcome]):
 
     @property
     def passes_the_agent(self) -> bool:
-        """Whether it needs no agent, and can be done while another operation hangs there."""
+        """Whether it needs no agent, so that it can run while another operation hangs on it."""
         return self.step.around_the_agent
 
-    # -- what is not done ------------------------------------------------------------------
+    # -- ways not to begin ------------------------------------------------------------------
 
     def busy(self, running: OperationKind) -> RescueOutcome:
-        """Tell that it is not taken, since another operation is in flight on its VM."""
+        """Report that it is not taken, since another operation is in flight on its VM."""
         reason = f"not taken: a {running} of this VM is in flight; stop it first"
         return self._ended(Found.REFUSED, reason, None)
 
     def withdrawn(self) -> RescueOutcome:
-        """Tell that it was taken out of the queue before it had begun."""
+        """Report that it was taken out of the queue before it began."""
         return self._ended(Found.CANCELLED, WITHDRAWN, None)
 
     def _announce(self) -> None:
@@ -117,7 +117,7 @@ class RescueOperation(Operation[RescueOutcome]):
         return self._ended(Found.FAILED, reason, step)
 
     def _ended(self, found: Found, reason: str, step: str | None) -> RescueOutcome:
-        """Tell the end of a rung that was not taken, or that a bug of ours ended."""
+        """Report the end of a rung that was not taken, or that a bug of ours ended."""
         outcome = RescueOutcome(
             self.vm.id, self.step.rung, self.step.means, found, None, None, reason, 0.0, step
         )
@@ -126,7 +126,7 @@ class RescueOperation(Operation[RescueOutcome]):
         self.context.reporter.tell(tell)
         return self.context.reporter.with_meaning(outcome)
 
-    # -- what is done ----------------------------------------------------------------------
+    # -- the work ----------------------------------------------------------------------
 
     def _read_only(self, why: str) -> RescueOutcome:
         return self._told(self._rung().refuse(why))
@@ -152,7 +152,7 @@ class RescueOperation(Operation[RescueOutcome]):
         return outcome
 
     def _forbidden(self, rung: RungContext) -> RescueOutcome | None:
-        """Return the refusal that needs nobody to be asked, or None."""
+        """Return the refusal that follows from the configuration, or None; nothing is asked."""
         vm = self.vm
         if self.context.access.is_another(vm):
             return rung.refuse(GONE, "look for it in the list")

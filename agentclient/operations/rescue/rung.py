@@ -1,4 +1,4 @@
-"""What all rungs of a rescue need: looks, waits that can be cancelled, words, a bounded thaw."""
+"""The functions that all rungs share: looks, waits that can be cancelled, reports, a thaw."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _NEXT: Final = {
 
 
 class RungContext:
-    """One rung on one VM, as far as it is the same for all rungs.
+    """What every rung on one VM needs: its access, its reports, its waits and a thaw.
 
     Args:
-        context: what its operation works with.
-        step: what was decided.
-        ours: what is frozen is provably ours.
-        times: the bounds.
+        context: its operation's collaborators.
+        step: the rung that was chosen.
+        ours: the guest's freeze is provably ours.
+        times: its bounds, in seconds.
         beside: a freeze or a thaw of ours is in flight, and keeps the agent's channel.
     """
 
@@ -60,7 +60,7 @@ class RungContext:
 
     @property
     def serving_vm(self) -> Vm:
-        """The VM with its process, also where only those who serve its sockets tell it."""
+        """The VM with its process, as its source or the server of its sockets."""
         vm = self.access.vm
         process = self.access.process
         if vm.process is not None or process is None:
@@ -69,17 +69,17 @@ class RungContext:
 
     @property
     def cancelled(self) -> bool:
-        """Whether somebody has stopped it."""
+        """Whether the rung was cancelled."""
         return self.control.cancellation.is_set
 
     def pause(self, seconds: float) -> bool:
-        """Wait; return False at once if somebody stops it."""
+        """Wait so many seconds; return False at once if the rung is cancelled."""
         if not self.cancelled:
             wait_any([self.control.cancellation.fileno()], max(0.0, seconds))
         return not self.cancelled
 
     def look(self) -> MonitorView:
-        """Look at the monitor, and show what is seen."""
+        """Look at the monitor, report the state that it shows, and return the view."""
         view = self.access.observe()
         if view.run_state is not RunState.UNKNOWN:
             self.reporter.run_state(view.run_state)
@@ -88,17 +88,17 @@ class RungContext:
         return view
 
     def progress(self, waiting_for: str, ends_at: float) -> None:
-        """Show what is waited for, and until when at the most (monotonic clock)."""
+        """Report what is awaited, and until when at most (time of the monotonic clock)."""
         self.reporter.progress(
             Progress("rescue", Phase.THAWING, waiting_for, self.began_at, ends_at=ends_at)
         )
 
     def note(self, text: str, level: Level = Level.INFO) -> None:
-        """Say something of meaning on the way."""
+        """Report a note."""
         self.reporter.tell(Tell(EventKind.NOTE, level, text))
 
     def await_port(self, deadline: float, what: str = "an agent to come back") -> MonitorView:
-        """Look until the agent's port isn't closed, the VM has gone, or the deadline.
+        """Look until the agent's port is not closed, the VM has gone, or the deadline passes.
 
         Args:
             deadline: time of the monotonic clock.
@@ -113,11 +113,11 @@ class RungContext:
         return view
 
     def thaw(self, timeout_s: float, *, ask: bool = False) -> ThawOutcome:
-        """Thaw as ever, with a bound of its own; what came of it is told as a note.
+        """Send an ordinary thaw, and report its outcome as a note.
 
         Args:
-            timeout_s: the bound.
-            ask: only if the agent says frozen.
+            timeout_s: its bound, in seconds.
+            ask: thaw only if the agent says frozen.
         """
         thaw = ThawOperation(
             self.operation,
@@ -130,7 +130,7 @@ class RungContext:
         return thaw.run()
 
     def after_thaw(self, thaw: ThawOutcome) -> RescueOutcome:
-        """Return what a thaw means for its rung."""
+        """Return the rung's outcome that follows from a thaw's."""
         if thaw.ok:
             return self.outcome(
                 Found.THAWED, thaw.reason, state=FreezeState.THAWED, thawed=thaw.thawed
@@ -147,11 +147,11 @@ class RungContext:
         return replace(outcome, next=refused_step or outcome.next)
 
     def stopped(self, what: str) -> RescueOutcome:
-        """Return the end of a rung that somebody has stopped."""
+        """Return the outcome of a rung that was cancelled."""
         return self.outcome(Found.CANCELLED, f"stopped: {what}")
 
     def refuse(self, reason: str, step: str | None = None) -> RescueOutcome:
-        """Return the end of a rung that was not taken."""
+        """Return the outcome of a rung that was not taken."""
         return replace(self.outcome(Found.REFUSED, f"not taken: {reason}"), next=step)
 
     def outcome(
@@ -162,7 +162,7 @@ class RungContext:
         state: FreezeState | None = None,
         thawed: int | None = None,
     ) -> RescueOutcome:
-        """Return what was found; where something may be frozen, with the rung to take next."""
+        """Return the outcome; if the guest may be frozen, with the rung to take next."""
         seconds = round(time.monotonic() - self.began_at, 3)
         vm, step = self.access.vm, self.step
         outcome = RescueOutcome(vm.id, step.rung, step.means, found, state, thawed, reason, seconds)
