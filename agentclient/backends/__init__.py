@@ -1,1 +1,1 @@
-"""Where VMs come from, and how each is reached."""
+"""The backends: where VMs come from, and how each VM is reached."""

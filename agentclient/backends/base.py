@@ -1,4 +1,4 @@
-"""What every backend offers, and how the lists of several become one."""
+"""The interface of every backend, and the merging of the lists of several backends."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from agentclient.model.vm import EXPLICIT_SOURCE, AgentChannel, Identity, Vm, Vm
 if TYPE_CHECKING:
     from agentclient.access.guest_access import GuestAccess, Opener
 
-# A list of what is on this host takes milliseconds; on one that is very busy, a second.
+# The bound for listing the VMs of this host, in seconds: it takes milliseconds, or a second on a
+# very busy host.
 LOCAL_S: Final = 3.0
 LIBVIRT = "libvirt owns this VM and its agent's channel, which nobody else may open"
 
 
 class Abilities(NamedTuple):
-    """What a source's VMs can be used for, where each VM's own configuration allows it.
+    """What can be done with a backend's VMs, where each VM's own configuration allows it.
 
     Attributes:
         freeze: the agent's channel can be held, so a freeze can be sent.
         monitor: a QMP monitor can be asked.
-        port_state: it can be seen whether an agent runs without asking it.
-        processes: the source knows the VM's process.
-        locks: the source knows what a VM's manager is doing with it.
+        port_state: whether an agent runs can be seen without asking the agent.
+        processes: the backend knows each VM's process.
+        locks: the backend knows whether a VM's manager has locked it, such as for a backup.
     """
 
     freeze: bool
@@ -37,13 +38,13 @@ class Abilities(NamedTuple):
 
 
 class Note(NamedTuple):
-    """Something that a source could not see or use; never a reason to stop.
+    """A message about something that a backend could not see or use; not an error.
 
     Attributes:
-        subject: whom it is about: a VM's id, ``process 4711``, ``source qemu``.
-        text: one sentence. Names and paths in it are as they were found: not safe to show.
+        subject: what it is about: a VM's id, ``process 4711``, ``source qemu``.
+        text: one sentence. Names and paths in it are unchanged, so it is not safe to show.
         advice: what to do about it, a sentence; None if nothing.
-        hides: a VM may be behind it that is not listed.
+        hides: because of it, a VM may be missing from the list.
     """
 
     subject: str
@@ -61,35 +62,35 @@ class Backend(Protocol):
 
     @property
     def patience_s(self) -> float:
-        """Seconds after which a list of its VMs is said to hang."""
+        """Seconds after which `list_vms` is reported as hanging."""
 
     def list_vms(self) -> list[Vm]:
-        """Return the VMs that are there now.
+        """Return the VMs that exist now.
 
         Raises:
-            FrostwatchError: the source can't be looked at; one clear sentence.
+            FrostwatchError: the VMs can't be listed; one clear sentence.
         """
 
     def open(self, vm: Vm, opener: Opener) -> GuestAccess:
-        """Return how one of its VMs is reached; nothing is connected yet.
+        """Return the access to one of its VMs; nothing is connected yet.
 
         Args:
             vm: the VM.
-            opener: who knows the VMs of all backends: one that migrates may go to another's.
+            opener: opens VMs of all backends: a VM may migrate to another backend's.
         """
 
     def successor(self, of: GuestAccess, uuid: str) -> Vm | None:
-        """Return the VM of this backend to which one has migrated; None if none is seen.
+        """Return the VM of this backend to which a guest has migrated; None if none is seen.
 
         Args:
-            of: the VM that has migrated, of this backend or of another one.
-            uuid: its UUID.
+            of: the access to the VM that the guest has left, of this or of another backend.
+            uuid: that VM's UUID.
         """
 
     def has_ended(self, identity: Identity) -> bool | None:
-        """Return whether a start of a VM has ended: True and False are proven, None: not known.
+        """Return whether a start of a VM has ended: True and False are proven, None is not known.
 
-        It answers at once, by what it has seen last: nothing is asked, and nobody waits.
+        It uses what the backend has seen last, and does no I/O.
         """
 
     def abilities(self) -> Abilities:
@@ -101,18 +102,18 @@ class Backend(Protocol):
 
 @runtime_checkable
 class PushingBackend(Protocol):
-    """A backend that can say by itself when something has happened to one of its VMs."""
+    """A backend that sends a notification when one of its VMs changes."""
 
     def subscribe(self, changed: Callable[[VmId], None]) -> None:
-        """Have `changed` called, in any thread, when a VM begins, changes or ends."""
+        """Call `changed`, in any thread, whenever a VM starts, changes or ends."""
 
 
 class Backends:
-    """All backends of a run: who opens a VM, and who may have taken one that has migrated.
+    """All backends of a run: they open VMs, and find the VMs to which guests have migrated.
 
     Args:
-        listed: those whose VMs are shown, the first one first.
-        others: those whose VMs are not shown, and may have taken one of a VM's guests all the same.
+        listed: the backends whose VMs are shown, in that order.
+        others: backends whose VMs are not shown, but to which a guest may migrate.
     """
 
     def __init__(self, listed: Iterable[Backend], others: Iterable[Backend] = ()) -> None:
@@ -120,11 +121,16 @@ class Backends:
         self._all = (*self.listed, *others)
 
     def open(self, vm: Vm) -> GuestAccess:
-        """Return how a VM is reached; nothing is connected yet."""
+        """Return the access to a VM; nothing is connected yet."""
         return self._of(vm).open(vm, self)
 
     def successor(self, of: GuestAccess, uuid: str) -> GuestAccess | None:
-        """Return how the VM is reached to which another has migrated; None if none is seen."""
+        """Return the access to the VM to which a guest has migrated; None if none is seen.
+
+        Args:
+            of: the access to the VM that the guest has left.
+            uuid: that VM's UUID.
+        """
         for backend in self._all:
             vm = backend.successor(of, uuid)
             if vm is not None:
@@ -136,22 +142,24 @@ class Backends:
 
 
 def merge(lists: Sequence[Sequence[Vm]]) -> list[list[Vm]]:
-    """Drop what several sources list twice.
+    """Remove VMs that several backends list.
 
-    Two VMs are one if they are one process, or if they share a socket and it is not known that
-    they are two: anybody can start a process that names another VM's socket.
+    Two entries are the same VM if they have the same process. They are also the same if they share
+    a socket, unless their processes differ: anybody can start a process that names another VM's
+    socket.
 
-    The explicit one wins, since a person wrote it, and takes over what only the other source
-    knows: the process, the manager's lock, the reason not to freeze, the channel's label. Between
-    other sources the earlier one wins. What a person left out (such as a monitor) stays left out.
+    The explicit entry is kept, since a person wrote it. It takes over what only the other backend
+    knows: the process, the manager's lock, the reason not to freeze, the channel's label. Among
+    other backends the earlier one's entry is kept. What a person left out (such as a monitor) stays
+    left out.
 
     Args:
-        lists: each source's VMs.
+        lists: each backend's VMs.
 
     Returns:
-        As many lists, in the same order, so that each still belongs to its source.
+        As many lists, in the same order, so that each still belongs to its backend.
     """
-    if len(lists) == 1:  # thousands of paths need not be looked at for this
+    if len(lists) == 1:  # without a second list there is no need to look at thousands of paths
         return [list(lists[0])]
     explicit_first = sorted(
         range(len(lists)), key=lambda n: not any(vm.source == EXPLICIT_SOURCE for vm in lists[n])
@@ -159,7 +167,7 @@ def merge(lists: Sequence[Sequence[Vm]]) -> list[list[Vm]]:
     winners: list[tuple[int, Vm]] = []
     owners: dict[object, int] = {}
     for place in explicit_first:
-        # Twins inside of one source are not ours to judge: only what came before counts.
+        # Entries of one backend are never merged with each other, only with those of earlier ones.
         added: dict[object, int] = {}
         for vm in lists[place]:
             keys = _keys_of(vm)
@@ -174,7 +182,7 @@ def merge(lists: Sequence[Sequence[Vm]]) -> list[list[Vm]]:
 
 
 def _are_two(one: Vm, other: Vm) -> bool:
-    """Return whether two that share a socket are known to be two VMs: only one can own it."""
+    """Return whether two entries that share a socket are known to be different VMs."""
     return None not in (one.process, other.process) and one.process != other.process
 
 
@@ -183,7 +191,7 @@ def _enriched(winner: Vm, other: Vm) -> Vm:
         return winner
     disabled = other.freeze_disabled
     if disabled == other.out_of_reach != LIBVIRT:
-        disabled = None  # a person has named the channel that the source could not use
+        disabled = None  # a person has named the channel that the backend could not use
     return winner._replace(
         agent=_enriched_channel(winner.agent, other.agent),
         process=winner.process or other.process,
@@ -211,14 +219,14 @@ def _enriched_channel(
 
 
 def _keys_of(vm: Vm) -> list[object]:
-    """Return what a VM is recognised by: its process before its sockets."""
+    """Return the keys by which a VM is recognised: its process first, then its sockets."""
     paths = [channel.path for channel in (vm.agent, vm.monitor) if channel is not None]
     sockets = frozenset().union(*map(_keys, paths))
     return [vm.process, *sockets] if vm.process is not None else list(sockets)
 
 
 def _keys(path: Path) -> frozenset[object]:
-    """Return what a socket is recognised by: its real path, and its inode if it has one."""
+    """Return the keys by which a socket is recognised: its real path, and its inode if any."""
     try:
         found = path.stat()
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""The source ``socket``: VMs that a person names with ``--vm``."""
+"""The backend ``socket``: VMs that a person names with ``--vm``."""
 
 from __future__ import annotations
 
@@ -34,13 +34,16 @@ _SWITCH = {"on": True, "off": False}
 
 
 def parse_vm_spec(spec: str) -> Vm:
-    """Read ``name=N,agent=PATH,monitor=PATH[,monitor-ours=on][,transport=isa-serial]``.
+    """Parse ``name=N,agent=PATH,monitor=PATH[,monitor-ours=on][,transport=isa-serial]``.
 
-    A comma inside of a value is doubled, as in QEMU's own options. At least one of ``agent`` and
-    ``monitor`` is given; a relative path starts at the working directory.
+    A comma in a value is doubled, as in QEMU's own options. At least one of ``agent`` and
+    ``monitor`` is required; a relative path starts at the working directory.
+
+    Args:
+        spec: the text of ``--vm``.
 
     Raises:
-        BadInput: one sentence that names what is wrong.
+        BadInput: the text is no valid VM; one sentence that names what is wrong.
     """
     values = _values(spec)
     if "name" not in values:
@@ -66,8 +69,8 @@ def parse_vm_spec(spec: str) -> Vm:
 class ExplicitBackend:
     """The VMs that were named on the command line; always the same ones.
 
-    Who they are is learned from who listens on their sockets: that is asked once, until another
-    socket is in a socket's place.
+    Each VM's process is the one that listens on its sockets. The kernel is asked for it once, and
+    again when another socket has replaced one of them.
 
     Args:
         vms: what `parse_vm_spec` returned.
@@ -87,11 +90,11 @@ class ExplicitBackend:
         _refuse_twice("agent", [str(vm.agent.path) for vm in self._vms if vm.agent])
 
     def list_vms(self) -> list[Vm]:
-        """Return the VMs as they were given, with what their sockets tell of them."""
+        """Return the VMs as they were given, with the processes that listen on their sockets."""
         channels = [channel for vm in self._vms for channel in (vm.agent, vm.monitor)]
         peers = self._peers.of_all(channel.path for channel in channels if channel is not None)
-        # Where nobody listens now, it is still the VM that was there before: its process tells
-        # whether that has ended.
+        # If nobody listens now, the VM keeps its last known process, which tells whether the VM has
+        # ended.
         self._known |= {vm.id: self._learned(vm, peers) for vm in self._vms if _seen(vm, peers)}
         return [self._known.get(vm.id, vm) for vm in self._vms]
 
@@ -113,19 +116,19 @@ class ExplicitBackend:
         )
 
     def open(self, vm: Vm, opener: Opener) -> GuestAccess:
-        """Return how one of the VMs is reached; nothing is connected yet."""
+        """Return the access to one of the VMs; nothing is connected yet."""
         return open_local(vm, opener)
 
     def successor(self, of: GuestAccess, uuid: str) -> Vm | None:  # noqa: ARG002
-        """Return None: who has taken a VM is found among all of this host, not among the named."""
+        """Return None: the target of a migration is searched among all VMs of this host."""
         return None
 
     def has_ended(self, identity: Identity) -> bool | None:  # noqa: ARG002
-        """Return None: it has no word for a VM's start; its process tells that."""
+        """Return None: this backend has no identities for starts; the VM's process tells it."""
         return None
 
     def abilities(self) -> Abilities:
-        """Return what can be done, given the sockets that were named."""
+        """Return what can be done with the VMs, by the sockets that were named."""
         monitor = any(vm.monitor for vm in self._vms)
         return Abilities(
             freeze=any(vm.agent for vm in self._vms),
@@ -136,14 +139,14 @@ class ExplicitBackend:
         )
 
     def notes(self) -> tuple[Note, ...]:
-        """Return nothing: what is wrong with a socket is told for each VM."""
+        """Return no notes: a problem with a socket is reported for its VM."""
         return ()
 
     def check_sockets(self) -> None:
-        """Check at the start that every socket is there and may be opened, without opening it.
+        """Check at the start that every socket exists and may be opened, without opening it.
 
         Raises:
-            BadInput: the first one that is missing, is no socket, or is not for us.
+            BadInput: a socket is missing, is no socket, or may not be opened.
         """
         for vm in self._vms:
             for key, channel in (("agent", vm.agent), ("monitor", vm.monitor)):
@@ -152,12 +155,12 @@ class ExplicitBackend:
 
 
 def _seen(vm: Vm, peers: Mapping[Path, Peer]) -> bool:
-    """Return whether anybody listens on a VM's sockets."""
+    """Return whether a process listens on a VM's sockets."""
     return any(channel.path in peers for channel in (vm.agent, vm.monitor) if channel is not None)
 
 
 def _two_vms(agent: Peer, monitor: Peer) -> str | None:
-    """Return why a monitor is not the one of the VM whose agent was named with it."""
+    """Return why an agent's socket and a monitor belong to different VMs; None if they don't."""
     if None in (agent.process, monitor.process) or agent.process == monitor.process:
         return None
     assert agent.process is not None

@@ -1,18 +1,18 @@
 """QEMU's option strings: ``socket,id=qga0,path=/run/a,,b.sock,server,nowait``.
 
-The same writing is used for `--vm`, so that a path with a comma is given in both in one way.
+`--vm` uses the same syntax, so that a comma in a path is written in the same way.
 """
 
 from __future__ import annotations
 
 import json
 
-# What QEMU reads as "on"; every other word is taken as "off", which is what a doubtful server is.
+# QEMU's words for "on". Every other word is taken as "off": in doubt, a socket is no server.
 _ON = frozenset({"on", "yes", "true", "y"})
 
 
 def quote(value: str) -> str:
-    """Return `value` as it has to be written in an option string: commas are doubled."""
+    """Return `value` quoted for an option string: commas are doubled."""
     return value.replace(",", ",,")
 
 
@@ -30,7 +30,7 @@ def split_pairs(text: str, implied: str | None = None) -> list[tuple[str, str | 
     for index, item in enumerate(_items(text)):
         key, equals, value = item.partition("=")
         if equals:
-            # A doubled comma inside of a *key* is QEMU's business; nothing known contains one.
+            # A doubled comma in a *key* is not handled: no key that we use contains one.
             pairs.append((key, value))
         elif index == 0 and implied is not None:
             pairs.append((implied, item))
@@ -40,10 +40,15 @@ def split_pairs(text: str, implied: str | None = None) -> list[tuple[str, str | 
 
 
 def options(text: str, implied: str | None = None) -> dict[str, str]:
-    """Return an option string, or a JSON object in its place, as a dictionary; the last one wins.
+    """Return the keys and values of an option string, or of a JSON object in its place.
 
-    A key that stands alone is ``on``; with ``no`` before it (``nowait``) it is ``off``. What is no
-    valid JSON object gives an empty dictionary: QEMU would not have started with it.
+    Of a repeated key, the last value counts. A key that stands alone is ``on``; with the prefix
+    ``no`` (``nowait``) it is ``off``. An invalid JSON object gives an empty dictionary: QEMU would
+    not have started with it.
+
+    Args:
+        text: the string as it stands on the command line.
+        implied: the key that a first item without ``=`` is the value of.
     """
     if text.startswith("{"):
         return _json_options(text)
@@ -64,7 +69,7 @@ def is_on(value: str | None) -> bool:
 
 
 def _items(text: str) -> list[str]:
-    """Split at single commas; a doubled one is a comma of the value."""
+    """Split at single commas; a doubled comma is a comma of the value."""
     items: list[str] = []
     current: list[str] = []
     index = 0
@@ -94,5 +99,5 @@ def _json_options(text: str) -> dict[str, str]:
 def _word(item: object) -> str:
     if isinstance(item, bool):
         return "on" if item else "off"
-    # Nothing that we look for is a list or an object.
+    # No option that we use is a list or an object.
     return str(item) if isinstance(item, str | int | float) else ""

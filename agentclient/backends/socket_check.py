@@ -1,7 +1,7 @@
-"""Looks at a socket's file without connecting: whether it is there, is one, and may be opened.
+"""Checks a socket's file without connecting: it exists, is a socket, and may be opened.
 
-Nothing here connects: a connection to an agent's socket is a visit, and may wait behind another
-client (protocol §1.2).
+Nothing here connects: a connection to an agent's socket occupies it, and may have to wait for
+another client to leave (protocol §1.2).
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ class SocketProblem(NamedTuple):
     """What is wrong with a socket's file.
 
     Attributes:
+        fault: the kind of problem.
         text: one sentence without a full stop, safe to show.
         advice: what to do about it.
     """
@@ -39,7 +40,7 @@ class SocketProblem(NamedTuple):
 
 
 def check_socket(path: Path) -> SocketProblem | None:
-    """Return what keeps us from opening the socket at `path`; None if nothing is seen."""
+    """Return why the socket at `path` can't be opened; None if no reason is seen."""
     shown = printable(path)
     try:
         found = path.stat()
@@ -109,5 +110,5 @@ def _kind(mode: int) -> str:
 
 
 def is_libvirts_path(path: str) -> bool:
-    """Return whether a socket lies where libvirt keeps its own (system and session daemons)."""
+    """Return whether a path is in a folder of libvirt's sockets (system or session daemon)."""
     return "/libvirt/qemu/" in path

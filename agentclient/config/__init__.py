@@ -1,1 +1,1 @@
-"""Settings: what can be set, where it was set, and what follows for each VM."""
+"""Settings: their definitions, their values with origins, and the policy of each VM."""

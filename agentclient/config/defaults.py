@@ -1,7 +1,6 @@
-"""The defaults and bounds of what can be set, apart from `tree`: each start needs them.
+"""The defaults and bounds of settings; apart from `tree`, since each start needs them.
 
-The defaults of one VM are those of `agentclient.model.policy`, which the freeze itself takes them
-from.
+The defaults of a VM's policy are in `agentclient.model.policy`, where the freeze finds them, too.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final, NamedTuple
 
-SHORTEST_INTERVAL_S: Final = 0.5  # a polite visitor (P5): nobody reads faster than that
+SHORTEST_INTERVAL_S: Final = 0.5  # P5: nobody reads a screen faster than that
 SHORTEST_TIMEOUT_S: Final = 0.001
 MOST_AT_ONCE: Final = 1000
 MOST_PROBES: Final = 1000
@@ -17,14 +16,14 @@ MOST_DRILL_GUESTS: Final = 10_000
 
 
 class General(NamedTuple):
-    """What is set for frostwatch as a whole.
+    """The settings for frostwatch as a whole.
 
     Attributes:
-        freezes_at_once: how many VMs are frozen at once at the most.
+        freezes_at_once: the maximum number of VMs that are frozen at the same time.
         within_s: how long it may take until all VMs of a group are frozen, in seconds.
-        journal: the journal's file; None for the usual one, under the XDG state directory.
-        drill_guests: how many simulated guests a drill has.
-        ascii: draw with ASCII alone, whatever the terminal can show.
+        journal: the journal's file; None for the default one, under the XDG state directory.
+        drill_guests: the number of simulated guests of a drill.
+        ascii: draw with ASCII characters only, whatever the terminal can show.
         colours: use colours, where the terminal has them.
     """
 

@@ -1,4 +1,4 @@
-"""The settings told: as rows with their origins, as an example, and as a JSON Schema."""
+"""Describes the settings: as rows with origins, as an example file, and as a JSON Schema."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from agentclient.model.json_contract import SCHEMA, JsonObject
 USUAL_PLACE: Final = "the usual place"
 _WIDTH: Final = 78
 
-# What `parse_duration` and the bounds take, as a pattern: an empty one is none.
+# A regular expression for the durations that `parse_duration` accepts; the empty text is none.
 DURATION_PATTERN: Final = (
     r"^\s*(?:[0-9]+(?:\.[0-9]+)?|(?=[0-9])(?:[0-9]+(?:\.[0-9]+)?[hH])?(?:[0-9]+(?:\.[0-9]+)?[mM])?"
     r"(?:[0-9]+(?:\.[0-9]+)?[sS])?)\s*$"
@@ -24,12 +24,12 @@ DURATION_PATTERN: Final = (
 
 
 class Row(NamedTuple):
-    """One setting, and what it is.
+    """One setting and its value.
 
     Attributes:
         key: the setting.
-        given: what it is, and who says so.
-        match: the patterns of the section that sets it for some VMs; empty for all of them.
+        given: its value and origin.
+        match: the patterns of the section that sets it for some VMs; empty for all VMs.
     """
 
     key: Key
@@ -38,14 +38,14 @@ class Row(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The value for a person: as in a file, without quotes."""
+        """The value as a text for a person: as in a file, without quotes."""
         if self.given.value is None:
             return USUAL_PLACE
         return as_text(self.key, self.given.value).strip('"')
 
 
 def rows(settings: Settings) -> Iterator[Row]:
-    """Yield what is so for all VMs and for frostwatch as a whole, then what is for some VMs."""
+    """Yield the values for all VMs and for frostwatch as a whole, then those of each section."""
     for key in KEYS:
         yield Row(key, settings.given(key))
     for section in settings.sections:
@@ -55,7 +55,7 @@ def rows(settings: Settings) -> Iterator[Row]:
 
 
 def rows_of_vm(settings: Settings, names: Iterable[str]) -> Iterator[Row]:
-    """Yield what is so for one VM; `names` is what it is called."""
+    """Yield the values for one VM; `names` are the VM's names."""
     called = tuple(names)
     for key in KEYS:
         if key.per_vm:
@@ -81,7 +81,7 @@ def row_object(row: Row, vm: str | None = None) -> JsonObject:
 
 
 def example() -> str:
-    """Return a file in which everything stands as it is anyway, commented out."""
+    """Return an example file with the defaults of all settings, commented out."""
     lines = [
         *_wrapped(
             "Settings of frostwatch. A line without # in front of it counts; these say what is so"

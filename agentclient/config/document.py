@@ -1,4 +1,4 @@
-"""Takes the settings out of a TOML file, strictly: what is not known is named with its line."""
+"""Reads the settings of a TOML file, strictly: an unknown name is a problem, told with its line."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from agentclient.model.text import printable
 VM, MATCH = "vm", "match"
 _EXAMPLE = "frostwatch config example shows all there are"
 _HOW_TO_MATCH = 'write match = "NAME" or match = ["NAME", "PATTERN-*"]'
-# How Python tells where a file is no TOML.
+# Parts of the messages of Python's TOML reader: errors that missing quotes may cause, the position.
 _MAY_LACK_QUOTES = ("Expected newline", "Invalid value")
 _AT = re.compile(r"\s*\(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 
 def parse(path: Path, text: str) -> SettingsFile:
-    """Return what a settings file says.
+    """Return the settings of a file, and its problems.
 
     Args:
-        path: the file, for the sentences.
-        text: what stands in it.
+        path: the file, for the problems' sentences.
+        text: the file's content.
     """
     try:
         document = tomllib.loads(text)
@@ -44,7 +44,7 @@ def parse(path: Path, text: str) -> SettingsFile:
 
 
 class _Reader:
-    """Takes what it knows out of a document, and notes what it does not."""
+    """Reads the known settings of a document, and collects the problems."""
 
     def __init__(self, text: Text) -> None:
         self._text = text
@@ -52,13 +52,13 @@ class _Reader:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What is wrong, each a sentence, from the file's first line to its last."""
+        """The problems, a sentence each, in the order of their lines."""
         return tuple(sentence for _, sentence in sorted(self._noted, key=lambda one: one[0]))
 
     def values(
         self, table: Mapping[str, object], place: Place, *, per_vm: bool
     ) -> Mapping[str, Given]:
-        """Return what a table sets; `per_vm` if that is for some VMs alone."""
+        """Return the values of a table; `per_vm` if the table is for some VMs only."""
         found: dict[str, Given] = {}
         for name, value in table.items():
             here = (*place, name)
@@ -77,7 +77,7 @@ class _Reader:
         return found
 
     def sections(self, tables: object) -> Iterator[Section]:
-        """Yield what is set for some VMs."""
+        """Yield the sections, each for some VMs."""
         if tables is None:
             return
         if not isinstance(tables, list):
@@ -104,7 +104,7 @@ class _Reader:
 
 
 def _misplaced(name: str, *, per_vm: bool) -> str | None:
-    """Return why a name may not stand here; None if it may."""
+    """Return why a name is not allowed in this table; None if it is."""
     shown = printable(name, 60)
     if name == MATCH:
         return "match stands below a [[vm]] alone"
@@ -128,10 +128,10 @@ def _patterns(value: object) -> tuple[str, ...]:
 
 
 def _no_toml(path: Path, text: str, error: ValueError) -> str:
-    """Return what is wrong with the TOML, with its line."""
+    """Return the error of an invalid TOML file, with its line."""
     said = str(error)
     found = _AT.search(said)
-    if found is None:  # the one thing that Python's reader leaves to Python
+    if found is None:  # Python's int() failed, not the TOML reader itself
         return f"{_at(path)}: no TOML: a number has too many digits"
     what = printable(said[: found.start()], 200)
     what = what[:1].lower() + what[1:]

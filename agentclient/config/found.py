@@ -1,4 +1,4 @@
-"""What is found in a settings file."""
+"""The content of a settings file, as values."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from agentclient.config.origin import Given, Origin
 
 
 class Section(NamedTuple):
-    """What a file sets for some VMs.
+    """A section of a settings file, for some VMs.
 
     Attributes:
         patterns: which VMs: names, or patterns of names.
-        values: what is set for them, by its name.
-        origin: where it stands.
+        values: the values, by the names of their settings.
+        origin: the section's place.
     """
 
     patterns: tuple[str, ...]
@@ -24,7 +24,7 @@ class Section(NamedTuple):
     origin: Origin
 
     def fits(self, names: Collection[str]) -> bool:
-        """Return whether a VM that is called so is one of these."""
+        """Return whether the section applies to a VM that has these names."""
         return any(
             pattern in names
             or (_is_pattern(pattern) and any(fnmatchcase(name, pattern) for name in names))
@@ -33,13 +33,13 @@ class Section(NamedTuple):
 
 
 class SettingsFile(NamedTuple):
-    """What was found in a file.
+    """The content of a settings file.
 
     Attributes:
         path: the file.
-        values: what is set for all VMs and for frostwatch as a whole, by its name.
-        sections: what is set for some VMs, as it stands there.
-        problems: what is wrong, each a sentence with its line; empty if nothing is.
+        values: the values for all VMs and for frostwatch as a whole, by the names of the settings.
+        sections: the sections for some VMs, in the file's order.
+        problems: the problems, a sentence with its line each.
     """
 
     path: Path

@@ -1,4 +1,4 @@
-"""Where the home directory of the person is who runs this."""
+"""The home directory of the user who runs this program."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 def home() -> Path | None:
     """Return the home directory; None if neither the environment nor the system knows one.
 
-    An empty or relative one in the environment counts as none.
+    An empty or relative path in the environment is ignored.
     """
     path = os.environ.get("HOME", "")
     if not path.startswith("/"):

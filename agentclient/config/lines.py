@@ -1,8 +1,8 @@
-"""On which line of a TOML file each value stands.
+"""Finds the line of each value of a TOML file.
 
-Python's reader of TOML tells no lines. But each statement of a file is a file by itself, and no
-beginning of one is, as long as it ends with a line: so the statements are found by reading line
-after line until what has been gathered can be read. Only who must name a line pays for it.
+Python's TOML reader does not tell lines. But each statement of a file is a valid TOML file by
+itself, and the first lines of a longer statement are not. So lines are collected until they are
+valid TOML: then they are one statement. This is done only where a line has to be named.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Final
 
 Place = tuple[str | int, ...]
-"""The way to a value: names of tables and of values, and the number of a table in an array."""
+"""The path to a value: names of tables and values, and the index of a table in an array."""
 
-# Each line is read about once; what stands in many lines by itself, again with each of them.
+# The most characters that are parsed in all: a longer statement is parsed again for each line.
 _MOST_READ: Final = 4 * 1024 * 1024
 
 
@@ -23,8 +23,8 @@ def lines_of(text: str) -> dict[Place, int]:
     """Return the first line of the statement of each table and value.
 
     Args:
-        text: a whole file that can be read. Of one with statements of very many lines, the first
-            places alone are found.
+        text: a whole, valid TOML file. If it has statements of very many lines, only the first
+            places are found.
     """
     found: dict[Place, int] = {}
     tables = _Tables()
@@ -50,14 +50,14 @@ def lines_of(text: str) -> dict[Place, int]:
 
 
 class _Tables:
-    """Which table the statements belong to."""
+    """Tracks the table to which the next statements belong."""
 
     def __init__(self) -> None:
         self.inside: Place = ()
         self._counts: dict[Place, int] = {}
 
     def enter(self, header: dict[str, object]) -> list[Place]:
-        """Go into the table of a header, and return the places of it and of those around it."""
+        """Enter the table of a header; return its place, and those of the tables around it."""
         places: list[Place] = []
         place: Place = ()
         node: object = header
@@ -87,11 +87,11 @@ def _note(value: object, place: Place, line: int, found: dict[Place, int]) -> No
 
 
 class Text:
-    """The text of a settings file, and the lines of what stands in it.
+    """The text of a settings file, and the lines of its values.
 
     Args:
         path: the file.
-        text: what stands in it; it can be read as TOML.
+        text: its content, which is valid TOML.
     """
 
     def __init__(self, path: Path, text: str) -> None:
@@ -100,7 +100,7 @@ class Text:
         self._lines: Mapping[Place, int] | None = None
 
     def line(self, place: Place) -> int | None:
-        """Return the line on which something stands; None if that can't be told."""
+        """Return the line of a place; None if it is not known."""
         if self._lines is None:
             self._lines = lines_of(self._text)
         while place and place not in self._lines:
@@ -108,6 +108,6 @@ class Text:
         return self._lines.get(place)
 
     def where(self, place: Place) -> str:
-        """Return ``/path/config.toml:7`` for something that stands in it."""
+        """Return the file and the line of a place, as ``/path/config.toml:7``."""
         line = self.line(place)
         return f"{self.path}:{line}" if line is not None else str(self.path)

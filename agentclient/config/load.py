@@ -1,4 +1,4 @@
-"""Finds the settings of a run, and puts them together."""
+"""Loads the settings of a run, from files and the environment."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _VARIABLES: Final = {key.variable: key for key in KEYS}
 
 
 class Where(NamedTuple):
-    """A file in which settings are looked for.
+    """A possible settings file.
 
     Attributes:
         path: the file.
-        why: whose it is, as a few words.
-        needed: somebody has named it: that it is missing is a problem.
+        why: whose file it is, in a few words.
+        needed: a person has named the file, so that it is a problem if it is missing.
     """
 
     path: Path
@@ -43,15 +43,15 @@ def files_looked_at(
     no_file: bool = False,
     environment: Mapping[str, str] | None = None,
 ) -> tuple[Where, ...]:
-    """Return the files in which settings are looked for, weakest first.
+    """Return the possible settings files, the weakest first.
 
     Args:
-        named: the only one, as an option names it; None if it names none.
-        no_file: none at all.
+        named: the only file, as an option names it; None for the default ones.
+        no_file: read no file at all.
         environment: the environment; None for this process's.
 
     Raises:
-        BadInput: the one that was named is no path.
+        BadInput: the named file is no valid path.
     """
     variables = os.environ if environment is None else environment
     if no_file:
@@ -71,15 +71,15 @@ def load_settings(
     no_file: bool = False,
     environment: Mapping[str, str] | None = None,
 ) -> Settings:
-    """Return what files and the environment set.
+    """Return the settings of files and the environment.
 
     Args:
-        named: the only file, as an option names it; None for the usual ones.
+        named: the only file, as an option names it; None for the default ones.
         no_file: read no file at all.
         environment: the environment; None for this process's.
 
     Raises:
-        BadInput: something in there can't be used; one sentence that says where it stands.
+        BadInput: a setting can't be used; one sentence that names its place.
     """
     settings, problems = gather(
         files_looked_at(named, no_file=no_file, environment=environment), environment
@@ -94,10 +94,10 @@ def load_settings(
 def gather(
     looked_at: Iterable[Where], environment: Mapping[str, str] | None = None
 ) -> tuple[Settings, tuple[str, ...]]:
-    """Return what files and the environment set as far as it can be used, and what can't be.
+    """Return the usable settings of files and the environment, and the problems of the others.
 
     Args:
-        looked_at: where files are looked for.
+        looked_at: the possible files.
         environment: the environment; None for this process's.
     """
     variables = os.environ if environment is None else environment
@@ -128,14 +128,14 @@ def _named(text: str, by: str) -> Path:
 
 
 def _given(variables: Mapping[str, str], problems: list[str]) -> dict[str, Given]:
-    """Return what the environment sets; what can't be used goes to the problems."""
+    """Return the environment's values; values that can't be used are added to `problems`."""
     found: dict[str, Given] = {}
     for variable, text in variables.items():
         if not variable.startswith(PREFIX) or not text.strip() or variable == FILE_VARIABLE:
             continue
         key = _VARIABLES.get(variable)
         if key is None:
-            # There are variables of others that begin so; one that is nearly ours is mistyped.
+            # Other programs' variables may begin so; one that is nearly ours is a typing error.
             names = (name.upper() for name in BY_NAME)
             alike = did_you_mean(variable.removeprefix(PREFIX)[:100], names)
             if alike:
@@ -148,13 +148,13 @@ def _given(variables: Mapping[str, str], problems: list[str]) -> dict[str, Given
             problems.append(f"{variable}: {problem}")
             continue
         found[key.name] = Given(value, Origin(OriginKind.ENVIRONMENT, variable))
-    if variables.get("NO_COLOR"):  # everybody's own word for it
+    if variables.get("NO_COLOR"):  # the common variable (no-color.org)
         found["colours"] = Given(False, Origin(OriginKind.ENVIRONMENT, "NO_COLOR"))
     return found
 
 
 def _contradictions(settings: Settings) -> Iterator[str]:
-    """Yield where a hold is longer than a window may be held."""
+    """Yield a sentence for each hold that is longer than its maximum."""
     told: set[str] = set()
     hold, most = BY_NAME["hold"], BY_NAME["max_hold"]
     for names in (None, *(section.patterns for section in settings.sections)):

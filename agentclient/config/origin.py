@@ -1,4 +1,4 @@
-"""Where a value comes from."""
+"""The origin of a setting's value."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class OriginKind(StrEnum):
-    """Who has set a value, weakest first."""
+    """The kinds of origins, the weakest first."""
 
     DEFAULT = "default"
     FILE = "file"
@@ -20,13 +20,13 @@ class OriginKind(StrEnum):
 
 
 class Origin(NamedTuple):
-    """Where a value comes from; as text, what a person needs to find it.
+    """The origin of a value; its text tells a person where to find it.
 
     Attributes:
-        kind: who has set it.
-        name: the variable or the option; empty for the others.
-        text: the file; None for the others.
-        place: where it stands in that.
+        kind: the kind of origin.
+        name: the variable or the option; empty for other kinds.
+        text: the file's text; None for other kinds.
+        place: the value's place in the file.
     """
 
     kind: OriginKind = OriginKind.DEFAULT
@@ -36,12 +36,12 @@ class Origin(NamedTuple):
 
     @property
     def path(self) -> Path | None:
-        """The file that it stands in; None if it is in none."""
+        """The file in which the value is set; None if it is not set in a file."""
         return self.text.path if self.text is not None else None
 
     @property
     def line(self) -> int | None:
-        """The line of that file; None if it is in none."""
+        """The line of that file; None if the value is not set in a file."""
         return self.text.line(self.place) if self.text is not None else None
 
     def __str__(self) -> str:
@@ -51,7 +51,7 @@ class Origin(NamedTuple):
 
 
 class Given(NamedTuple):
-    """A value that somebody has given."""
+    """A value and its origin."""
 
     value: object
     origin: Origin = Origin()

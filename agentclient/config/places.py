@@ -1,6 +1,7 @@
-"""Where settings are looked for, and whether there are any.
+"""The places of settings files, and a check whether anything is set at all.
 
-That is asked at each start: who has set nothing waits for nothing that reads settings.
+Each start of the program does this check: if nothing is set, the code that reads settings is not
+imported.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ FILE_VARIABLE: Final = "FROSTWATCH_CONFIG"
 
 
 def own_file(variables: Mapping[str, str]) -> Path | None:
-    """Return the place of the person's own file; None if nobody knows where that is."""
+    """Return the path of the user's settings file; None if the home directory is not known."""
     folder = variables.get("XDG_CONFIG_HOME", "")
     if folder.startswith("/"):
         return Path(folder, "frostwatch", "config.toml")
@@ -30,8 +31,8 @@ def is_nothing_set(named: str | None = None, *, no_file: bool = False) -> bool:
     """Return whether neither a file nor the environment can set anything.
 
     Args:
-        named: the only file, as an option names it; None for the usual ones.
-        no_file: no file counts.
+        named: the only file, as an option names it; None for the default ones.
+        no_file: no file is read.
     """
     for variable, text in os.environ.items():
         if variable.startswith(PREFIX) and variable != FILE_VARIABLE and text.strip():
@@ -44,7 +45,7 @@ def is_nothing_set(named: str | None = None, *, no_file: bool = False) -> bool:
 
 
 def _is_missing(path: Path) -> bool:
-    """Return whether there surely is nothing; what can't be seen may be there."""
+    """Return whether a file surely does not exist; if it can't be looked at, it may exist."""
     try:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):

@@ -1,4 +1,4 @@
-"""Reads a settings file, whatever stands in its place."""
+"""Reads a settings file, and never waits for a pipe or a device in its place."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _TOO_LARGE: Final = f"it is too large: settings have {MOST_BYTES} bytes at the m
 
 
 def read(path: Path, *, needed: bool = False) -> SettingsFile | None:
-    """Read a settings file; nothing about it is raised, whatever stands in its place.
+    """Read a settings file; errors become its problems, and are not raised.
 
     Args:
         path: the file.
-        needed: that it is missing is a problem.
+        needed: whether a missing file is a problem.
 
     Returns:
-        None if there is none.
+        None if there is no file.
     """
     try:
         text = _text_of(path)
@@ -37,19 +37,19 @@ def read(path: Path, *, needed: bool = False) -> SettingsFile | None:
         return SettingsFile(path, problems=(str(problem),))
     if not text.strip():
         return SettingsFile(path)
-    # What reads TOML takes longer to import than all the rest: only who has a file pays for it.
+    # The TOML reader takes longer to import than all the rest: only a run with a file imports it.
     found: SettingsFile = import_module("agentclient.config.document").parse(path, text)
     return found
 
 
 def _text_of(path: Path) -> str:
-    """Return what stands in a file.
+    """Return the content of a file.
 
     Raises:
-        OSError: it can't be read.
-        BadInput: it is none, or not fit to be read; one sentence.
+        OSError: the file can't be read.
+        BadInput: it is no regular file, or must not be used; one sentence.
     """
-    # Not to wait for whoever writes into a pipe.
+    # O_NONBLOCK: a pipe without a writer must not stop us.
     number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     try:
         found = os.fstat(number)
@@ -74,9 +74,9 @@ def _text_of(path: Path) -> str:
 
 
 def _unfit(found: os.stat_result) -> str | None:
-    """Return why a file is not read, as a clause; None if it is.
+    """Return why a file is not used, as a clause; None if it is.
 
-    What is set may name a file that is written to: nobody else may decide that.
+    A setting can name a file that is written to, so no other user may change the settings.
     """
     if stat.S_ISDIR(found.st_mode):
         return "it is a folder, no file"

@@ -1,8 +1,9 @@
-"""The settings of one run: one frozen value, made of files, the environment and options.
+"""The settings of one run: one immutable value, made of files, the environment and options.
 
-Weakest first: the default, the system's file, the person's file, the environment, an option. In
-the files, what is set for some VMs is stronger than what is set for all of them, and of two that
-fit a VM the later one counts: the one further down, or in the person's file.
+The order of origins, the weakest first: the default, the system's file, the user's file, the
+environment, an option. In files, a section for some VMs is stronger than the values for all VMs. If
+two sections apply to a VM, the later one counts: the one further down, or the one in the user's
+file.
 """
 
 from __future__ import annotations
@@ -19,20 +20,21 @@ from agentclient.model.policy import DEFAULT_POLICY, VmPolicy
 from agentclient.model.text import printable
 from agentclient.model.vm import Vm
 
-# Many more than a host has: names that come and go are not kept for ever.
+# The most VMs whose policy is kept, many more than a host has: old names are not kept for ever.
 _MOST_KNOWN = 50_000
 _NOTHING: Mapping[str, Given] = MappingProxyType({})
 
 
 class Settings(NamedTuple):
-    """What is set, and by whom.
+    """All values that are set, with their origins.
 
     Attributes:
-        everywhere: what the files set for all VMs and for frostwatch as a whole, by its name.
-        sections: what they set for some VMs, weakest first.
-        environment: what the environment sets.
-        options: what options set.
-        files: the files that were read, weakest first.
+        everywhere: the files' values for all VMs and for frostwatch as a whole, by the names of
+            the settings.
+        sections: the files' sections for some VMs, the weakest first.
+        environment: the values of the environment.
+        options: the values of options.
+        files: the files that were read, the weakest first.
     """
 
     everywhere: Mapping[str, Given] = _NOTHING
@@ -42,10 +44,11 @@ class Settings(NamedTuple):
     files: tuple[SettingsFile, ...] = ()
 
     def with_options(self, **values: object) -> Settings:
-        """Return the settings with the values of options; None stands for one that is not there.
+        """Return the settings with the values of options.
 
         Args:
-            values: by the name of the setting.
+            values: the options' values by the names of the settings; None for an option that was
+                not given.
         """
         given = {
             key.name: Given(values[key.name], Origin(OriginKind.OPTION, key.option or ""))
@@ -55,11 +58,11 @@ class Settings(NamedTuple):
         return self._replace(options={**self.options, **given}) if given else self
 
     def given(self, key: Key, names: Iterable[str] | None = None) -> Given:
-        """Return what a setting is, and who says so.
+        """Return the value of a setting, and its origin.
 
         Args:
             key: the setting.
-            names: what a VM is called; None for what is so for all that no section is about.
+            names: the names of a VM; None for a VM to which no section applies.
         """
         fitting = self._fitting(names) if key.per_vm else ()
         return self._given(key, fitting)
@@ -72,7 +75,7 @@ class Settings(NamedTuple):
         return Given(key.default)
 
     def _fitting(self, names: Iterable[str] | None) -> tuple[Section, ...]:
-        """Return the sections that are about a VM, strongest first."""
+        """Return the sections that apply to a VM, the strongest first."""
         if names is None or not self.sections:
             return ()
         called = frozenset(names)
@@ -80,7 +83,7 @@ class Settings(NamedTuple):
 
     @property
     def general(self) -> General:
-        """What is set for frostwatch as a whole."""
+        """The settings for frostwatch as a whole."""
         if not self._any:
             return DEFAULTS
         found: dict[str, Any] = {k.field: self.given(k).value for k in KEYS if not k.per_vm}
@@ -88,14 +91,14 @@ class Settings(NamedTuple):
 
     @property
     def policy(self) -> VmPolicy:
-        """How a VM is treated that no section is about."""
+        """The policy of a VM to which no section applies."""
         return self.policy_of(None)
 
     def policy_of(self, names: Iterable[str] | None) -> VmPolicy:
-        """Return how a VM is treated.
+        """Return the policy of a VM.
 
         Args:
-            names: what it is called; None for one that no section is about.
+            names: the VM's names; None for a VM to which no section applies.
         """
         if not self._any:
             return DEFAULT_POLICY
@@ -109,13 +112,13 @@ class Settings(NamedTuple):
                 found[key.field] = value
         policy = VmPolicy(**found)
         if self.read_only:
-            policy = policy._replace(read_only=None)  # that is no property of this VM
+            policy = policy._replace(read_only=None)  # all VMs are read-only, not this one
         shortest = min(policy.monitor_interval_s, policy.agent_interval_s)
         return policy._replace(monitor_interval_s=shortest)
 
     @property
     def read_only(self) -> bool:
-        """Whether nothing may be sent to any VM at all."""
+        """Whether all VMs are read-only."""
         given = self.given(BY_NAME["read_only"])
         if not given.value or given.origin.kind in (OriginKind.OPTION, OriginKind.ENVIRONMENT):
             return bool(given.value)
@@ -124,15 +127,15 @@ class Settings(NamedTuple):
 
     @property
     def _any(self) -> bool:
-        """Whether anybody has set anything."""
+        """Whether any value is set."""
         return bool(self.options or self.environment or self.everywhere or self.sections)
 
 
 class Policies:
-    """Gives each VM its policy; for one thread at a time.
+    """Sets the policy of each VM; for one thread at a time.
 
     Args:
-        settings: what is set.
+        settings: the settings.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -141,7 +144,7 @@ class Policies:
         self._known: dict[tuple[str, ...], VmPolicy] = {}
 
     def apply(self, vm: Vm) -> Vm:
-        """Return a VM with its policy; one that is never asked has no way to its agent any more."""
+        """Return a VM with its policy; without its agent's channel if its agent is never asked."""
         policy = self._of(vm)
         if policy.never_ask is None or (vm.agent is None and vm.out_of_reach is None):
             return vm._replace(policy=policy)
@@ -161,5 +164,5 @@ class Policies:
 
 
 def names_of(vm: Vm) -> tuple[str, ...]:
-    """Return all that a VM is called: its name, its id, its VMID, its UUID."""
+    """Return all names of a VM: its name, its id, its VMID, its UUID."""
     return tuple(dict.fromkeys((vm.name, str(vm.id), vm.title or vm.name, *vm.selectors)))

@@ -1,4 +1,4 @@
-"""Everything that can be set: its name, its kind, its bounds, and what it means."""
+"""The definitions of all settings: their names, kinds, bounds and meanings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from agentclient.model.policy import DEFAULT_POLICY
 
 
 class Kind(Enum):
-    """What a value is: what a person writes."""
+    """The kind of a value: how a person writes it."""
 
     DURATION = 'a duration such as 90, "90s", "10m" or "1h30m"'
     COUNT = "a whole number"
@@ -28,18 +28,18 @@ class Kind(Enum):
 
 
 class Key(NamedTuple):
-    """One thing that can be set.
+    """The definition of one setting.
 
     Attributes:
-        name: what it is called in a file; in capitals and behind ``FROSTWATCH_``, in the
-            environment.
-        field: what it is called in `General` or `VmPolicy`.
-        kind: what its value is.
-        help: what it means, as a sentence.
-        per_vm: it may be set for some VMs alone.
-        option: the command line's option for it; None if there is none.
-        low: the least, in seconds where it is a duration.
-        high: the most.
+        name: its name in a file; the environment variable is ``FROSTWATCH_`` and the name in
+            capitals.
+        field: its field in `General` or `VmPolicy`.
+        kind: the kind of its value.
+        help: its meaning, as a sentence.
+        per_vm: it may be set for some VMs only.
+        option: its option of the command line; None if there is none.
+        low: the smallest value, in seconds for a duration.
+        high: the largest value, in seconds for a duration.
     """
 
     name: str
@@ -58,9 +58,9 @@ class Key(NamedTuple):
 
     @property
     def default(self) -> object:
-        """What it is where nobody has set it."""
+        """The value where nobody has set it."""
         if self.kind is Kind.FLAG and self.per_vm:
-            return False  # the policy has the reason in its place
+            return False  # the policy's field is the reason, not a bool
         return getattr(DEFAULT_POLICY if self.per_vm else DEFAULTS, self.field)
 
 

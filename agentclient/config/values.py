@@ -1,4 +1,4 @@
-"""What a value must be, whoever gives it: a file, an environment variable or an option."""
+"""Checks and converts the values of settings, from a file or an environment variable."""
 
 from __future__ import annotations
 
@@ -15,10 +15,14 @@ _NO = ("0", "false", "no", "off")
 
 
 def from_file(key: Key, value: object) -> object:
-    """Return what a value of a TOML file means.
+    """Return the setting's value for a value of a TOML file.
+
+    Args:
+        key: the setting.
+        value: the value, as the TOML reader returns it.
 
     Raises:
-        BadInput: it is of another kind, or out of bounds; the text is one clause.
+        BadInput: the value is of another kind, or out of bounds; the text is one clause.
     """
     if key.kind is Kind.FLAG and isinstance(value, bool):
         return value
@@ -35,10 +39,14 @@ def from_file(key: Key, value: object) -> object:
 
 
 def from_text(key: Key, text: str) -> object:
-    """Return what the text of an environment variable means.
+    """Return the setting's value for the text of an environment variable.
+
+    Args:
+        key: the setting.
+        text: the variable's value.
 
     Raises:
-        BadInput: it means nothing, or is out of bounds; the text is one clause.
+        BadInput: the text is no such value, or it is out of bounds; the text is one clause.
     """
     plain = text.strip()
     if key.kind is Kind.FLAG:
@@ -46,7 +54,7 @@ def from_text(key: Key, text: str) -> object:
             return plain.lower() in _YES
         raise BadInput(f"{printable(text, 60)!r} is neither yes nor no: write 1 or 0")
     if key.kind is Kind.COUNT:
-        # No more digits than a count can have: Python refuses to read thousands of them.
+        # A bound on the digits: Python's int() raises for thousands of them.
         if plain.isascii() and plain.isdecimal() and len(plain) < 20:
             return _bounded(key, int(plain))
         raise BadInput(f"{printable(text, 60)!r} is no whole number")
@@ -56,7 +64,7 @@ def from_text(key: Key, text: str) -> object:
 
 
 def as_text(key: Key, value: object) -> str:
-    """Return a value as it stands in a TOML file; a path that nobody has set as empty quotes."""
+    """Return a value as it is written in a TOML file; empty quotes for a path that is not set."""
     if value is None:
         return '""'
     if isinstance(value, bool):
@@ -85,7 +93,7 @@ def _seconds(value: float) -> float:
     """Return a number of a file as seconds.
 
     Raises:
-        BadInput: no clock counts so many.
+        BadInput: the number is negative, or more than a year.
     """
     if not 0 <= value <= MAXIMUM_S:  # nor is a nan
         raise BadInput(f"{_shown(value)} is no number of seconds between 0 and a year")
@@ -106,7 +114,7 @@ def _path(text: str) -> Path:
 
 
 def _shown(value: object) -> str:
-    """Return a value of a file for a sentence, never longer than that takes."""
+    """Return a value of a file for a sentence, shortened."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int) and not -(10**18) < value < 10**18:

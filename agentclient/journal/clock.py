@@ -1,4 +1,4 @@
-"""When something in the journal was, also if the wall clock was set since."""
+"""Converts the journal's times to the wall clock of now, which may have been set meanwhile."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _CLOCK_SET: Final = timedelta(seconds=3)
 
 
 def since_boot(row: Row, seconds: float, at: str) -> datetime:
-    """Return when something was, by the clock as it is now.
+    """Return the time of an event of a window, by the wall clock as it is set now.
 
     Args:
         row: the window.
-        seconds: after it was asked for.
-        at: what the wall clock said then; it may have been set since.
+        seconds: the time from the request to the event, in seconds.
+        at: the wall clock's time at the event (RFC 3339); the clock may have been set since.
     """
     said = datetime.fromisoformat(at)
     if row["mono"] is None or row["boot"] != boot_id():

@@ -1,4 +1,4 @@
-"""What other processes are at work on now, by the journal: whose freezes they are, until when."""
+"""Tells from the journal what other frostwatch processes freeze, hold or thaw now."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
-    """A guest in the hands of another frostwatch.
+    """A guest that another frostwatch is at work on.
 
     Attributes:
-        socket: what tells its agent's socket from a later one (`agentclient.journal.identity`).
-        process: its QEMU, where that was known.
+        socket: the identity of the agent's socket (`agentclient.journal.identity.socket_of`).
+        process: the VM's QEMU process, where it was known.
         by: who is at work on it.
-        identity: the start of the VM, where its source has a word for that.
+        identity: the start of the VM, where its backend can tell one start from another.
     """
 
     socket: str | None
@@ -39,13 +39,13 @@ class Elsewhere:
 
 
 def elsewhere(row: Row) -> Elsewhere | None:
-    """Return what a window of another process says about its guest, while that is at work on it.
+    """Return the guest of another process's window, if that process is at work on it.
 
     Args:
-        row: the window, from the journal's table.
+        row: the window's row.
 
     Returns:
-        None if nothing has been sent to the guest, or nothing will be any more; or if neither its
+        None if no command was sent to the guest, if none will be any more, or if neither the
         process nor its holder is known to live.
     """
     state = _state(row)
@@ -68,7 +68,7 @@ def elsewhere(row: Row) -> Elsewhere | None:
 
 
 def identity_of(row: Row) -> Identity | None:
-    """Return which start of a VM a window is about; None if its source had no word for that."""
+    """Return the start of the VM that a window is about; None if its backend could not tell it."""
     host, instance = row.get("vm_host"), row.get("instance")
     if instance is None or not (host or is_here(from_identity(row["host"]))):
         return None
@@ -94,7 +94,7 @@ def _is_same(vm: Vm, socket: str | None, one: Elsewhere) -> bool:
     if one.identity is not None and vm.identity is not None:
         return one.identity == vm.identity
     if vm.id.host:
-        return False  # whoever lives here is at work on a VM of this host
+        return False  # a process or socket of this host says nothing about a VM of another one
     if one.process is not None and vm.process is not None:
         return one.process == vm.process
     return socket is not None and one.socket == socket
@@ -108,9 +108,9 @@ _BEGAN: Final[Mapping[FreezeState, str]] = {
 
 
 def _state(row: Row) -> FreezeState | None:
-    """Return what it has made of the guest's file systems, as far as the window tells."""
+    """Return the state of the guest's file systems, as far as the window tells."""
     if row["thaw_sent_at"] is not None:
-        # Only a settled window is known to be over; one that has a holder yet is not.
+        # A window with a thaw counts as over only once it is settled, and not while a holder works.
         over = row["thawed_at"] is not None and row["ended_at"] is None
         return None if over else FreezeState.THAWING
     if row["kind"] != WindowKind.FREEZE or row["sent_at"] is None:
@@ -124,7 +124,7 @@ def _time(row: Row, name: str) -> datetime | None:
 
 
 def _until(row: Row, state: FreezeState) -> datetime | None:
-    """Return when it ends on its own at the latest."""
+    """Return the latest time at which the state ends by itself; None if that isn't known."""
     with suppress(ValueError, TypeError, KeyError):
         asked = json.loads(row["request"])
         if state is FreezeState.FROZEN:
@@ -136,7 +136,7 @@ def _until(row: Row, state: FreezeState) -> datetime | None:
 
 
 def _hold_s(row: Row, asked: Mapping[str, Any]) -> float:
-    """Return for how long it is held, as that was told last."""
+    """Return for how long the freeze is held, in seconds, by the newest value written."""
     told = row["hold_s"]
     return float(asked["hold_s"] if told is None else told)
 

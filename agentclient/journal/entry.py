@@ -1,7 +1,7 @@
-"""One window while it runs: what happens to it is put into the journal, and nobody waits for that.
+"""Records one running window in the journal, without waiting for the disk.
 
-The one exception is `Entry.armed`: the freeze is not sent before its window stands in the file,
-or a moment was waited for it, and then a person is told.
+`Entry.armed` is the one exception: before a freeze is sent, it waits for a moment until the window
+is in the file. If the window is not in the file by then, the operator is told.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from agentclient.model.vm import Process, Vm
 if TYPE_CHECKING:
     from agentclient.journal.storage.database import Statement
 
-# A guest whose agent is restarted without end must not fill the file (P7).
+# The most events of one window: an agent that restarts again and again must not fill the file (P7).
 MOST_EVENTS: Final = 200
 WITHOUT: Final = (
     "without a journal a freeze that this frostwatch and its holder both leave will be foreign"
@@ -58,18 +58,17 @@ _ALWAYS_KEPT: Final = frozenset(_MOMENTS)
 
 
 class Entry:
-    """A window that has begun.
+    """The journal entry of a running window.
 
     Args:
-        journal: where it is written.
-        kind: what it is.
+        journal: the journal.
+        kind: a freeze, a thaw or a rescue step.
         vm: the VM, as it was when the operator asked.
-        request: what was asked for, as JSON.
+        request: the request, as JSON.
 
     Attributes:
-        key: what it is called until SQLite has given it a number.
-        unrecorded: what a person has to know before a freeze is sent whose window is not in the
-            file; None if it is.
+        key: the window's key, known before SQLite has assigned its number.
+        unrecorded: the warning for a freeze whose window is not in the file; None if it is.
     """
 
     def __init__(
@@ -87,11 +86,11 @@ class Entry:
         self._begin(vm, request)
 
     def armed(self, process: Process | None = None, uuid: str | None = None) -> Reference:
-        """The freeze is about to be sent: wait a moment until that stands in the file.
+        """Write that the freeze is about to be sent, and wait a moment until that is in the file.
 
         Args:
-            process: the QEMU that listens there, where the kernel has told it.
-            uuid: the machine's, where its monitor has told it.
+            process: the QEMU process that listens on the agent's socket, where the kernel told it.
+            uuid: the VM's UUID, where its monitor told it.
         """
         when = Moment(_written(wall_now()), self._seconds())
         statements = rows.mark(self.key, "armed", when)
@@ -105,14 +104,14 @@ class Entry:
         return Reference(self._journal.path, self.key, self._asked)
 
     def event(self, event: Event) -> None:
-        """Write what has happened, and what it means for the window."""
+        """Write an event, and update the window by it."""
         try:
             self._event(event)
         except Exception as error:  # noqa: BLE001 - the history is not worth a freeze
             self._journal.fail(error)
 
     def late(self, progress: Progress) -> Tell | None:
-        """Return what is to be told, once, of a freeze that takes longer than the last ones."""
+        """Return, once, the warning that the freeze takes longer than the VM's last ones."""
         if self._told_late or self._usual is None:
             return None
         tell = unusual(self._usual, progress, time.monotonic())
@@ -121,11 +120,11 @@ class Entry:
 
     @property
     def kept(self) -> bool:
-        """Whether it stands in the file, as far as is known."""
+        """Whether the window is in the file, as far as is known."""
         return self._journal.problem is None
 
     def notice(self) -> str | None:
-        """Return what is to be told of the journal itself, if nobody was told yet."""
+        """Return the next sentence about the journal itself for the operator; None if none."""
         return self._journal.take_notice()
 
     def _begin(self, vm: Vm, request: Mapping[str, object]) -> None:
@@ -174,7 +173,7 @@ class Entry:
         return []
 
     def _replied(self, kind: EventKind, details: Details | None) -> str | None:
-        """Return whether this is the freeze's own reply; the thaw's errors look like it."""
+        """Return the moment that a reply marks: the freeze's own, not an error of the thaw."""
         own = isinstance(details, FreezeAnswered)
         own = own or (isinstance(details, AnsweredWithError) and not self._thaw_sent)
         return "replied" if kind is EventKind.REPLY and own else None
@@ -194,7 +193,7 @@ class Entry:
                 rows.conclude(self.key, outcome=outcome_object(outcome), settled=settled)
             )
             if settled:
-                # Its own preparation has seen the guest thawed; one that was never sent, nothing.
+                # The guest was seen thawed before the freeze was sent; not so for a refused one.
                 self._settle_older("found thawed", at, sent_alone=True)
         elif isinstance(outcome, ThawOutcome):
             came = rows.conclude(self.key, thaw=thaw_object(outcome), settled=_ok(outcome))
@@ -210,7 +209,7 @@ class Entry:
             self._settle_older("found thawed" if found.thawed == 0 else why, at)
 
     def _settle_older(self, why: str, at: str, *, sent_alone: bool = False) -> None:
-        """Settle what was left of the guest before this window, which has seen it thawed."""
+        """Settle the guest's older windows, since this window has seen the guest thawed."""
         self._journal.put(
             older(self.key, sent_alone=sent_alone), lambda found: settled_by(found, why, at)
         )
@@ -236,7 +235,7 @@ def begin_thaw(journal: Journal | None, vm: Vm, *, foreign: bool) -> Entry | Non
 
 
 def begin_rescue(journal: Journal | None, vm: Vm, step: Step, *, person: bool) -> Entry | None:
-    """Begin the window of one rung of a rescue; None where no journal is kept."""
+    """Begin the window of one rescue step; None where no journal is kept."""
     if journal is None:
         return None
     by = step.means.value if step.means else None

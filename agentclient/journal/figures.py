@@ -1,4 +1,4 @@
-"""How long a VM's freezes take, from sending to reply; and when one takes unusually long. Pure."""
+"""Statistics of a VM's freezes, from command to reply, and the warning for a slow one. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from agentclient.model.events import EventKind, TakesLonger
 from agentclient.model.snapshot import Progress
 from agentclient.model.states import Level, Phase
 
-# What is usual is judged by the last so many, and not at all by fewer than a few.
+# How many of the last freezes tell what is usual; with fewer than `FEWEST`, nothing is.
 LAST: Final = 20
 FEWEST: Final = 5
 _PENDING: Final = frozenset({Phase.PENDING, Phase.DRAINING})
@@ -22,7 +22,14 @@ _PENDING: Final = frozenset({Phase.PENDING, Phase.DRAINING})
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """How long some freezes took, in seconds; None where there were none."""
+    """Statistics of the durations of some freezes, in seconds; None where there were none.
+
+    Attributes:
+        count: the number of freezes.
+        median_s: the median.
+        p95_s: the 95th percentile, which is one of the durations (nearest rank).
+        worst_s: the longest duration.
+    """
 
     count: int
     median_s: float | None = None
@@ -31,7 +38,7 @@ class Figures:
 
 
 def figures(seconds: Sequence[float]) -> Figures:
-    """Return the figures of some durations; the 95th percentile is one of them (nearest rank)."""
+    """Return the statistics of some durations, given in seconds."""
     if not seconds:
         return Figures(0)
     ordered = sorted(seconds)
@@ -40,15 +47,15 @@ def figures(seconds: Sequence[float]) -> Figures:
 
 
 def unusual(usual: Figures, progress: Progress, now: float) -> Tell | None:
-    """Return what is to be told of a pending freeze that takes longer than the last ones.
+    """Return the warning that a pending freeze takes longer than all of the VM's last ones.
 
     Args:
-        usual: of the VM's last freezes.
-        progress: where the freeze is.
+        usual: the statistics of the VM's last freezes.
+        progress: the progress of the pending freeze.
         now: seconds of the monotonic clock.
 
     Returns:
-        None if there is nothing unusual, or too little is known.
+        None if the freeze does not take longer, or if there were too few freezes to compare with.
     """
     worst = usual.worst_s
     if usual.count < FEWEST or worst is None or usual.median_s is None:

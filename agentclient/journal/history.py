@@ -1,4 +1,4 @@
-"""What is read from the journal, for a person, a program, and the console."""
+"""The queries that read the journal's history, for a person, a program, and the console."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ READ_S: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Guest:
-    """Which windows are those of one guest.
+    """A guest, by what its windows are found with.
 
     Attributes:
-        vms: its ids.
-        process: its QEMU's, where that is known now.
-        socket: what tells its agent's socket from a later one; None if that is not known now.
+        vms: the ids of its VMs.
+        process: its QEMU process, where that is known now.
+        socket: the identity of its agent's socket (`agentclient.journal.identity.socket_of`); None
+            if that is not known now.
     """
 
     vms: tuple[str, ...]
@@ -44,7 +45,7 @@ _IDENTITIES: Final = "SELECT DISTINCT vm, socket, vm_pid, vm_ticks, boot FROM wi
 
 
 def guests(name: str) -> Query[tuple[Guest, ...]]:
-    """Return what finds the guests that a person means by `name`: an id, or a bare name.
+    """Return the query for the guests that a person means by `name`: an id, or a bare name.
 
     Several ids of one guest (``qemu:db1`` and ``socket:db1``, of the same process or with the same
     socket) are one guest.
@@ -86,11 +87,11 @@ def _guests(found: list[Rows]) -> tuple[Guest, ...]:
 
 
 def windows(guest: Guest | None, limit: int) -> Query[tuple[WindowRow, ...]]:
-    """Return what reads windows, the newest first.
+    """Return the query for windows, the newest first.
 
     Args:
-        guest: whose; None for all.
-        limit: how many at the most.
+        guest: whose windows; None for those of all guests.
+        limit: the maximum number of windows.
     """
     where, values = _of(guest)
     chosen = f"SELECT * FROM windows WHERE {where} ORDER BY id DESC LIMIT ?"  # noqa: S608 - our own words
@@ -103,12 +104,12 @@ def windows(guest: Guest | None, limit: int) -> Query[tuple[WindowRow, ...]]:
 
 
 def all_figures(guest: Guest) -> Query[Figures]:
-    """Return what finds how long all freezes of a guest took that the journal knows."""
+    """Return the query for the durations of all freezes of a guest in the journal."""
     return _figures(guest, -1)
 
 
 def last_figures(vm: Vm) -> Query[Figures]:
-    """Return what finds how long the last freezes of a VM took."""
+    """Return the query for the durations of a VM's last freezes."""
     return _figures(Guest.of(vm), LAST)
 
 
@@ -127,7 +128,10 @@ def _all_figures(found: list[Rows]) -> Figures:
 
 
 def _of(guest: Guest | None) -> tuple[str, tuple[object, ...]]:
-    """Return the condition for a guest's windows: by name, socket or process, one is enough."""
+    """Return the SQL condition for a guest's windows, and its parameters.
+
+    The id, the socket or the process has to match; one of them is enough.
+    """
     if guest is None:
         return "1", ()
     pid, ticks = guest.process or (None, None)
@@ -144,11 +148,11 @@ def _of(guest: Guest | None) -> tuple[str, tuple[object, ...]]:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What is known of a VM's freezes and thaws.
+    """A guest's freezes and thaws in the journal.
 
     Attributes:
-        windows: the newest first.
-        figures: how long its freezes took.
+        windows: its windows, the newest first.
+        figures: the durations of its freezes.
     """
 
     windows: tuple[WindowRow, ...]
@@ -156,7 +160,7 @@ class Past:
 
 
 def past_of(guest: Guest, limit: int) -> Query[Past]:
-    """Return what reads a guest's past: the newest `limit` windows, and the figures of all."""
+    """Return the query for a guest's newest `limit` windows, and the figures of all of them."""
     shown, took = windows(guest, limit), all_figures(guest)
     statements: Sequence[Statement] = (*shown.statements, *took.statements)
     return Query(
@@ -167,11 +171,11 @@ def past_of(guest: Guest, limit: int) -> Query[Past]:
 
 
 def past(journal: Journal | None, vm: Vm, limit: int) -> Past | None:
-    """Read a VM's past; None if there is no journal, or it does not answer.
+    """Read a VM's freezes and thaws; None if there is no journal, or it does not answer in time.
 
     Args:
-        journal: where it stands.
+        journal: the journal; None where none is kept.
         vm: the VM.
-        limit: the newest so many windows.
+        limit: the maximum number of windows; the newest ones are read.
     """
     return None if journal is None else journal.ask(past_of(Guest.of(vm), limit), READ_S)

@@ -1,4 +1,4 @@
-"""Who we are, and which QEMU a VM is: what a later run needs to recognise them."""
+"""The identities of frostwatch processes and of VMs, by which a later run recognises them."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ from agentclient.model.text import printable
 from agentclient.model.vm import Process, Vm
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
-# A process whose start could not be told, as where no descriptor was left to read it with.
+# The start time of a process where it could not be read, such as when no descriptor was free.
 _NOT_KNOWN = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Who:
-    """A process of frostwatch.
+    """The identity of a frostwatch process.
 
     Attributes:
-        command: its command line, as a shell would read it.
-        boot: the host's boot: pids and start times count within one alone.
+        command: its command line, quoted for a shell.
+        host: the name of its host.
+        boot: the id of the host's boot: pids and start times are unique only within one boot.
     """
 
     uid: int
@@ -44,13 +45,13 @@ class Who:
 
 @functools.cache
 def ourselves() -> Who:
-    """Return who we are."""
+    """Return the full identity of this process."""
     uid = os.getuid()
     return Who(uid, user_name(uid), this_process(), _command(), socket.gethostname(), boot_id())
 
 
 def this_process() -> Process:
-    """Return the process that runs this."""
+    """Return the pid and the start time of this process."""
     try:
         _, fields = stat_fields(Path("/proc/self"))
         return Process(os.getpid(), start_ticks(fields))
@@ -60,7 +61,7 @@ def this_process() -> Process:
 
 @functools.cache
 def boot_id() -> str:
-    """Return what tells this boot of the host from another one; empty if nothing does."""
+    """Return the id of the host's current boot; empty if the kernel gives none."""
     try:
         return _BOOT.read_text().strip()
     except OSError:
@@ -68,34 +69,35 @@ def boot_id() -> str:
 
 
 def is_dead(process: Process, host: str, boot: str) -> bool | None:
-    """Return whether a process has ended; None if that can't be told from here.
+    """Return whether a process has ended; None if that can't be told on this host.
 
     Args:
-        process: it.
-        host: the name of the host that it ran on.
-        boot: the boot that it ran in.
+        process: the process.
+        host: the name of its host.
+        boot: the id of the boot in which it ran.
     """
     if not is_here(host):
-        return None  # the file is shared with another host
+        return None  # the journal's file is shared with another host
     here = boot_id()
     if not here or not boot:
         return None
     if boot != here:
         return True
     if process.start_ticks == _NOT_KNOWN and (PROC / str(process.pid)).exists():
-        return None  # whoever has its pid now may be itself
+        return None  # the process that has this pid now may be the same one
     return is_gone(process)
 
 
 def is_here(host: str) -> bool:
-    """Return whether this is the host of a name: another one may share the file."""
+    """Return whether `host` is this host's name: another host may share the journal's file."""
     return host == socket.gethostname()
 
 
 def socket_of(vm: Vm) -> str | None:
-    """Return what tells the socket of a VM's agent from one that another QEMU makes later.
+    """Return the identity of the agent's socket of a VM; the socket of a later QEMU has another.
 
-    A VM that is named by its sockets has no process that we know; but each QEMU makes them anew.
+    It is needed for a VM that is given by its sockets, whose process is not known: each QEMU makes
+    its sockets anew.
     """
     if vm.agent is None:
         return None

@@ -9,7 +9,7 @@ from agentclient.model.json_contract import SCHEMA, JsonObject, rfc3339
 
 
 def window_object(row: WindowRow) -> JsonObject:
-    """Return a window: one line of ``frostwatch history --json``."""
+    """Return a window as JSON: one line of ``frostwatch history --json``."""
     return {
         "schema": SCHEMA,
         "window": row.window,
@@ -42,7 +42,12 @@ def window_object(row: WindowRow) -> JsonObject:
 
 
 def durations_object(vm: str, found: Figures) -> JsonObject:
-    """Return how long a VM's freezes took: the last line of ``frostwatch history VM --json``."""
+    """Return the durations of a VM's freezes: the last line of ``frostwatch history VM --json``.
+
+    Args:
+        vm: the VM's id.
+        found: the figures of its freezes.
+    """
     values = {
         "count": found.count,
         "median_s": _rounded(found.median_s),

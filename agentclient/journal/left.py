@@ -1,16 +1,16 @@
-"""What processes that have died, or given up, have left: which guests may be frozen by us.
+"""Finds the guests that an ended frostwatch, or one that gave up, may have left frozen.
 
-A freeze is provably ours while its window stands unsettled in the journal, its process and its
-holder are not at work on it any more, the QEMU behind it is still the same, and nothing of ours
-came after it. What is frozen without that is foreign (P4).
+A freeze is provably ours while all of this holds: its window is unsettled in the journal, neither
+its process nor its holder still works on it, the QEMU is the same one, and no later window of ours
+is about this guest. Every other frozen guest is foreign (P4).
 
-A window is over when that is proven (P9): the host of the VM has booted since, or the VM's process
-has ended, or its source says that this start of it has. A socket that is missing, or another one in
-its place, proves nothing; nor does the end of anything on this host for a VM of another one. What
-an old journal does not say of a VM is not known.
+A window is over only when there is proof (P9): the VM's host has booted since, the VM's process has
+ended, or the VM's backend says that this start of the VM has ended. A missing or replaced socket
+proves nothing. The end of a process on this host proves nothing about a VM of another host. Where
+an older journal has no value for a VM, that value is not known.
 
-A process that has ended may have been left by its guest, which migrated: where a VM of the same
-UUID runs that was started to take it, the window is that one's.
+A QEMU process may have ended because its guest migrated. If a VM with the same UUID was started to
+receive a migration, the window belongs to that VM.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ DIED = "its process died before its end"
 NOT_SENT = "its process died before anything was sent"
 VM_GONE = "the VM has gone: nothing is frozen any more"
 
-# Whether a window came later than another one: by the monotonic clock of one boot, since the wall
-# clock may have been set; else by the order in which they were written.
+# Whether the window `new` is later than `old`: by the monotonic clock if both are of one boot (the
+# wall clock may have been set); otherwise by the order in which they were written.
 _LATER: Final = (
     "CASE WHEN new.boot = old.boot AND new.mono IS NOT NULL AND old.mono IS NOT NULL"
     " THEN new.mono > old.mono ELSE new.id > old.id END"
@@ -48,7 +48,7 @@ _SAME_GUEST: Final = (
     "(new.socket = old.socket OR new.vm_pid = old.vm_pid AND new.vm_ticks = old.vm_ticks"
     " AND new.boot = old.boot OR new.instance = old.instance AND new.vm = old.vm)"
 )
-# Whether a window is about the VM that has taken another one's.
+# Whether the VM of the window `new` was started to receive the guest of `old` by migration.
 _TAKEN: Final = "(new.incoming = 1 AND new.uuid = old.uuid)"
 _MAY_HAVE_FROZEN: Final = (
     "new.armed_at IS NOT NULL AND (new.sent_at IS NOT NULL OR new.ended_at IS NULL)"
@@ -57,16 +57,16 @@ _MAY_HAVE_FROZEN: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """A freeze that may still stand.
+    """A guest that may still be frozen, with nobody at work on it.
 
     Attributes:
-        socket: what tells its agent's socket from a later one (`agentclient.journal.identity`).
-        process: its QEMU, where that was known.
-        by: who has frozen it.
-        host: the VM's; empty for this one.
-        identity: the start of the VM, where its source has a word for that.
-        uuid: the machine's, where that was known.
-        moved: its process has ended: only a VM that has taken the guest can be it.
+        socket: the identity of the agent's socket (`agentclient.journal.identity.socket_of`).
+        process: the VM's QEMU process, where it was known.
+        by: who froze the guest.
+        host: the VM's host; empty for this host.
+        identity: the start of the VM, where its backend can tell one start from another.
+        uuid: the VM's UUID, where it was known.
+        moved: the VM's process has ended; only a VM that received the guest can match.
     """
 
     socket: str | None
@@ -80,10 +80,13 @@ class Left:
 
 @dataclass(frozen=True, slots=True)
 class Over:
-    """A window whose process has died, and after which nothing needs to be done.
+    """An open window whose process has died, and which needs no thaw.
 
     Attributes:
-        left: what has been left all the same if its guest has migrated; None if it can't have.
+        window: its number in the journal.
+        why: why it is over, one clause for a person.
+        settled: everything that had to be thawed is known to be thawed.
+        left: what is still frozen if the guest has migrated; None if it can't have migrated.
     """
 
     window: int
@@ -94,12 +97,12 @@ class Over:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What is found in the journal.
+    """The open windows of other processes, as the journal has them.
 
     Attributes:
-        left: freezes that may still stand, with nobody at work on them.
-        over: windows of dead processes that are over.
-        others: what other processes are at work on now.
+        left: guests that may still be frozen, with nobody at work on them.
+        over: windows whose process has died, and which need no thaw.
+        others: guests that other processes are at work on now.
     """
 
     left: tuple[Left, ...] = ()
@@ -111,7 +114,7 @@ Ended = Callable[[Identity], bool | None]
 
 
 def _not_known(_: Identity) -> None:
-    """Say that nobody knows whether a VM has ended."""
+    """Return None: it is not known whether this start of the VM has ended."""
 
 
 def _standing(found: list[Rows], ended: Ended) -> Standing:
@@ -119,7 +122,7 @@ def _standing(found: list[Rows], ended: Ended) -> Standing:
     over: list[Over] = []
     others: list[Elsewhere] = []
     for row in found[0]:
-        # A row that can't be read proves nothing, and keeps no other from it.
+        # An unreadable row proves nothing, and must not stop the reading of the others.
         with suppress(ValueError, TypeError, KeyError):
             if _is_mine(row):
                 continue
@@ -137,10 +140,10 @@ def _standing(found: list[Rows], ended: Ended) -> Standing:
 
 
 def standing(ended: Ended = _not_known) -> Query[Standing]:
-    """Return what finds what was left by processes that have died or given up.
+    """Return the query for the open windows of other processes.
 
     Args:
-        ended: whether a start of a VM has ended, as its source knows it.
+        ended: tells whether a start of a VM has ended, as the VM's backend knows it.
     """
     return Query(
         [
@@ -161,10 +164,10 @@ STANDING: Final = standing()
 
 
 def close_over(over: tuple[Over, ...], at: str) -> list[Statement]:
-    """Return what ends windows that their processes could not end.
+    """Return the statements that close windows whose processes could not close them.
 
     Args:
-        over: which.
+        over: the windows.
         at: wall clock (RFC 3339).
     """
     return [
@@ -173,11 +176,11 @@ def close_over(over: tuple[Over, ...], at: str) -> list[Statement]:
 
 
 def older(key: str, *, sent_alone: bool) -> list[Statement]:
-    """Return what finds the unsettled freezes of a guest before a window that has seen it thawed.
+    """Return the statements that find a guest's unsettled freezes older than a given window.
 
     Args:
-        key: that window's.
-        sent_alone: only if the window's freeze was sent: one that was refused has seen nothing.
+        key: the key of the window that has seen the guest thawed.
+        sent_alone: find them only if that window's freeze was sent: a refused one has seen nothing.
     """
     text = (
         f"SELECT old.*, {_SAME_GUEST} AS direct FROM windows AS old"  # noqa: S608 - as above
@@ -189,15 +192,15 @@ def older(key: str, *, sent_alone: bool) -> list[Statement]:
 
 
 def settled_by(found: list[Rows], why: str, at: str) -> Iterator[Statement]:
-    """Yield what settles the windows that `older` has found, but those that somebody is at.
+    """Yield the statements that settle what `older` found, except windows still at work.
 
     Args:
-        found: their rows.
-        why: one clause for a person.
+        found: the rows of those windows.
+        why: why they are settled, one clause for a person.
         at: wall clock (RFC 3339).
     """
     for row in found[0]:
-        # As long as its process is there, the guest may be there as well, and not where it went to.
+        # While the old QEMU process lives, the guest may still be there, and not have migrated.
         if not at_work(row) and (row["direct"] or _vm_has_gone(row, _not_known)):
             yield from rows.close(row["id"], why, at, settled=True)
 
@@ -205,8 +208,8 @@ def settled_by(found: list[Rows], why: str, at: str) -> Iterator[Statement]:
 def match(vm: Vm, left: Iterable[Left]) -> LeftBy | None:
     """Return who has left a VM frozen; None if nobody provably has.
 
-    The same process is the same VM, wherever its socket is now; where that isn't known on both
-    sides, the very same socket is, or the same start of it by its source's word.
+    Two VMs are the same if their processes are the same, wherever the socket is now. Where either
+    process is unknown, the same socket counts, or the same start as the VM's backend tells it.
     """
     socket = socket_of(vm)
     for one in left:
@@ -226,15 +229,15 @@ def _is_same(vm: Vm, socket: str | None, one: Left) -> bool:
 
 
 def has_taken(vm: Vm, one: Left) -> bool:
-    """Return whether a VM was started to take the guest that was left, and is the same machine."""
+    """Return whether a VM was started to receive a migration, and has the left guest's UUID."""
     return vm.incoming and one.uuid is not None and one.uuid == vm.uuid
 
 
 def is_ours(journal: Journal | None, vm: Vm) -> bool:
-    """Return whether a VM's freeze is provably what a dead frostwatch has left, as of now.
+    """Return whether a VM's freeze is provably one that an ended frostwatch has left (P4).
 
     Args:
-        journal: where windows stand; None where none is kept.
+        journal: the journal, which is read now; None where none is kept.
         vm: the VM.
     """
     if journal is None:
@@ -245,7 +248,7 @@ def is_ours(journal: Journal | None, vm: Vm) -> bool:
 
 
 def _is_mine(row: Row) -> bool:
-    """Whether this process wrote it, and so knows better what became of it."""
+    """Return whether this process wrote the window, and so knows more than the journal."""
     who = ourselves()
     return (row["pid"], row["ticks"], row["boot"]) == (
         who.process.pid,
@@ -255,7 +258,7 @@ def _is_mine(row: Row) -> bool:
 
 
 def _end(row: Row, ended: Ended) -> Over | None:
-    """Return how a window ends about which nobody needs to do anything; None if it stands."""
+    """Return how a window ends that needs no thaw; None if the guest may still be frozen."""
     window = row["id"]
     if row["kind"] != WindowKind.FREEZE:
         return None if row["ended_at"] else Over(window, DIED, settled=False)
@@ -273,14 +276,14 @@ def _vm_has_gone(row: Row, ended: Ended) -> bool:
     if identity is not None and ended(identity) is True:
         return True
     if _host(row):
-        return False  # nothing that has ended here was its
+        return False  # what has ended on this host says nothing about a VM of another one
     here = boot_id()
     booted = bool(here and row["boot"]) and row["boot"] != here
     return booted or is_gone(_process(row)) is True
 
 
 def _host(row: Row) -> str:
-    """Return the host of a window's VM, as we call it; empty for this one."""
+    """Return the name of the host of a window's VM; empty for this host."""
     if row.get("vm_host"):
         return rows.from_identity(row["vm_host"])
     writer = rows.from_identity(row["host"])

@@ -1,7 +1,7 @@
-"""What is written into the journal's tables: each function returns the statements of one step.
+"""The statements that write the journal's tables: each function returns those of one change.
 
-Strings are made safe here, and nowhere else: whatever a person, a guest or a host has chosen, it
-can be written, and what tells one VM from another can be compared afterwards.
+Strings are made safe here, and nowhere else. Any name that a person, a guest or a host has chosen
+can be written, and two different names stay different.
 """
 
 from __future__ import annotations
@@ -26,24 +26,26 @@ if TYPE_CHECKING:
 
 LONGEST_TEXT: Final = 500
 LONGEST_LIST: Final = 64
-# What a person has asked for is kept as it was: as long as a path of Linux, and as many of them.
+# A request is kept unchanged: its texts may be as long as a path of Linux (PATH_MAX), and its lists
+# as long as a list of mount points.
 LONGEST_PATH: Final = 4096
 MOST_PATHS: Final = 4096
-# What is longer is told apart by its digest.
+# The longest stored identity, in characters; a longer one is cut, and its digest is added.
 LONGEST_IDENTITY: Final = 1000
 _DEEPEST: Final = 20
 
-# A window: by its number, or by its key, which its process knows before SQLite has given a number.
+# A reference to a window: its number, or its key, which its process knows before SQLite has
+# assigned the number.
 Ref = int | str
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """When something was.
+    """The time of an event of a window.
 
     Attributes:
         at: wall clock (RFC 3339).
-        seconds: since the window was asked for; None where that isn't known.
+        seconds: the time since the window's request, in seconds; None where that isn't known.
     """
 
     at: str
@@ -62,11 +64,13 @@ class Happened:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """Where a window stands, for a holder that writes on.
+    """A window and its file, for a holder that goes on writing to it.
 
     Attributes:
-        key: the window's.
-        asked: when it was asked for (monotonic clock, which all processes of a host share).
+        path: the journal's file.
+        key: the window's key.
+        asked: the time of the request, in seconds of the monotonic clock, which all processes of
+            a host share.
     """
 
     path: Path
@@ -75,22 +79,22 @@ class Reference:
 
 
 def new_key() -> str:
-    """Return what no other window is called, of whichever process."""
+    """Return a key that no other window has, in any process."""
     return os.urandom(16).hex()
 
 
 def insert(
     key: str, kind: WindowKind, vm: Vm, request: Mapping[str, object], *, asked: str, mono: float
 ) -> list[Statement]:
-    """Begin a window of this process.
+    """Insert a window of this process.
 
     Args:
-        key: what it is called.
-        kind: what it is.
+        key: the window's key.
+        kind: a freeze, a thaw or a rescue step.
         vm: the VM, as it was when the operator asked.
-        request: what was asked for.
-        asked: when (RFC 3339).
-        mono: the same in seconds of the monotonic clock.
+        request: the request, as JSON.
+        asked: the time of the request (RFC 3339).
+        mono: the same time in seconds of the monotonic clock.
     """
     process, who = vm.process, ourselves()
     values: dict[str, object] = {
@@ -126,12 +130,12 @@ def insert(
 
 
 def mark(ref: Ref, moment: str, when: Moment) -> list[Statement]:
-    """Write when something was so far; the first time counts.
+    """Write the time of a moment of a window, unless it is written already.
 
     Args:
         ref: the window.
         moment: one of `MOMENTS`.
-        when: the time.
+        when: its time.
     """
     assert moment in MOMENTS
     text = (
@@ -142,12 +146,13 @@ def mark(ref: Ref, moment: str, when: Moment) -> list[Statement]:
 
 
 def add_event(ref: Ref, event: Happened, number: int | None = None) -> list[Statement]:
-    """Write one thing that happened; nothing if the window is not (any more) in the file.
+    """Add an event to a window; nothing is written if the window is not in the file.
 
     Args:
         ref: the window.
-        event: it.
-        number: which event of its process it is; the same one is not written twice.
+        event: the event.
+        number: the event's number in its process, so that a repeated write adds it only once; None
+            where it is not repeated.
     """
     when = event.when
     text = (
@@ -166,13 +171,14 @@ def conclude(
     rescue: Mapping[str, object] | None = None,
     settled: bool = False,
 ) -> list[Statement]:
-    """Write what came of it; what is settled once stays settled.
+    """Write a window's outcomes; a settled window stays settled.
 
     Args:
         ref: the window.
-        outcome: of the freeze, as in docs/json.md.
-        thaw: of the thaw, as in docs/json.md.
-        rescue: of a rung, as in docs/json.md.
+        outcome: the freeze's outcome, as in docs/json.md; None keeps what is written, here and
+            below.
+        thaw: the thaw's outcome, as in docs/json.md.
+        rescue: the outcome of a rescue step, as in docs/json.md.
         settled: everything that had to be thawed is known to be thawed.
     """
     cause = None if outcome is None else outcome.get("cause")
@@ -187,7 +193,7 @@ def conclude(
 
 
 def hold(ref: Ref, seconds: float, *, more: bool) -> list[Statement]:
-    """Write for how long a window is to be held, or for how much longer."""
+    """Write for how long a freeze is to be held, in seconds; with `more`, how much longer."""
     value = "coalesce(hold_s, 0.0) + ?" if more else "?"
     return [(f"UPDATE windows SET hold_s = {value} WHERE {_is(ref)}", (seconds, ref))]  # noqa: S608 - as above
 
@@ -203,7 +209,14 @@ def note(ref: Ref, text: str) -> list[Statement]:
 
 
 def close(ref: Ref, text: str, at: str, *, settled: bool) -> list[Statement]:
-    """End a window whose own process could not."""
+    """Close a window whose own process could not close it.
+
+    Args:
+        ref: the window.
+        text: why it is over, one clause for a person.
+        at: wall clock (RFC 3339).
+        settled: everything that had to be thawed is known to be thawed.
+    """
     return [
         *mark(ref, "ended", Moment(at)),
         *conclude(ref, settled=settled),
@@ -212,13 +225,13 @@ def close(ref: Ref, text: str, at: str, *, settled: bool) -> list[Statement]:
 
 
 def set_holder(ref: Ref, process: Process) -> list[Statement]:
-    """Write which holder cares for the window from now on."""
+    """Write which holder process is responsible for a window from now on."""
     text = f"UPDATE windows SET holder_pid = ?, holder_ticks = ? WHERE {_is(ref)}"  # noqa: S608 - as above
     return [(text, (process.pid, process.start_ticks, ref))]
 
 
 def served_by(ref: Ref, process: Process) -> list[Statement]:
-    """Write which QEMU a window is about, where its source did not know."""
+    """Write the QEMU process of a window's VM, where the VM's backend did not know it."""
     text = (
         "UPDATE windows SET vm_ticks = CASE WHEN vm_pid IS NULL THEN ? ELSE vm_ticks END,"  # noqa: S608 - as above
         f" vm_pid = coalesce(vm_pid, ?) WHERE {_is(ref)}"
@@ -227,13 +240,13 @@ def served_by(ref: Ref, process: Process) -> list[Statement]:
 
 
 def set_uuid(ref: Ref, uuid: str) -> list[Statement]:
-    """Write which machine a window is about, where its source did not know."""
+    """Write the UUID of a window's VM, where the VM's backend did not know it."""
     text = f"UPDATE windows SET uuid = coalesce(uuid, ?) WHERE {_is(ref)}"  # noqa: S608 - as above
     return [(text, (plain(uuid), ref))]
 
 
 def check(at: str) -> list[Statement]:
-    """Write something that says nothing: whether it can be written is what is asked."""
+    """Return a write without meaning, which tells whether the file can be written."""
     return [("INSERT OR REPLACE INTO facts (name, value) VALUES ('checked', ?)", (at,))]
 
 
@@ -245,10 +258,10 @@ def _is(ref: Ref, mark: str = "?") -> str:
 
 
 def identity(text: str) -> str | bytes:
-    """Return a name or a path as it is written: two that differ stay different.
+    """Return the stored form of a name or a path; different ones have different forms.
 
-    What is no text (a name that is not UTF-8, or has a zero in it) is written as its bytes, and
-    what is very long ends in its digest. `from_identity` returns it.
+    A name that is no valid UTF-8, or contains a zero byte, is stored as bytes. A very long one is
+    cut, and its digest is added. `from_identity` reads the stored form.
     """
     if len(text) > LONGEST_IDENTITY:
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
@@ -261,26 +274,26 @@ def identity(text: str) -> str | bytes:
 
 
 def from_identity(value: Any) -> str:
-    """Return a name or a path that `identity` has written."""
+    """Return the name or path of a form that `identity` has returned."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "surrogatepass")
     return str(value)
 
 
 def plain(text: str, longest: int = LONGEST_TEXT) -> str:
-    """Return words for a person as they are written: one safe line, not too long."""
+    """Return the stored form of a text for a person: one printable line of limited length."""
     return printable(text, longest)
 
 
 def as_json(
     value: Mapping[str, object], longest: int = LONGEST_TEXT, most: int = LONGEST_LIST
 ) -> str:
-    """Return `value` as JSON in which no text and no list is too long (P7); it is never cut itself.
+    """Return `value` as JSON with shortened texts and lists (P7); the JSON itself is never cut.
 
     Args:
-        value: what is written.
-        longest: characters of a text at the most.
-        most: items of a list at the most.
+        value: the object.
+        longest: the maximum length of a text, in characters.
+        most: the maximum number of items of a list.
     """
     capped = _capped(value, longest, most, _DEEPEST)
     return json.dumps(capped, allow_nan=False, separators=(",", ":"))
@@ -291,7 +304,7 @@ def _capped(value: object, longest: int, most: int, depth: int) -> object:
         case str():
             return value[:longest]
         case float() if not math.isfinite(value):
-            return None  # JSON has no other word for it
+            return None  # JSON has no infinity and no NaN
         case None | bool() | int() | float():
             return value
         case _ if depth == 0:

@@ -1,4 +1,4 @@
-"""One window of the journal as it is read: a freeze, a thaw or a rung, and how it ended."""
+"""One window as it is read from the journal: a freeze, a thaw or a rescue step, and its end."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from agentclient.model.vm import Process
 if TYPE_CHECKING:
     from agentclient.journal.storage.database import Row, Rows
 
-# A hold that ends by so much too early was cut short.
+# A hold that ends this much before its time, in seconds, was cut short.
 _TOO_EARLY_S: Final = 1.0
 GROUP_NOTE: Final = "group: "
 
@@ -31,18 +31,19 @@ class WindowRow:
     """One window of the journal.
 
     Attributes:
+        window: its number.
         vm: the VM's id.
-        times: when what was; None for what never was.
-        request: what was asked for; None if that can't be read.
-        process: the VM's, where that was known.
-        outcome: of its freeze, or the last that is known of it; None if nothing is.
-        thaw: of its thaw, if that was on its own or the holder's.
-        rescue: what a rung has found.
+        times: the time of each of `MOMENTS`; None for one that has not happened.
+        request: the request; None if it can't be read.
+        process: the VM's QEMU process, where it was known.
+        outcome: the freeze's outcome, or the last known state of it; None if nothing is known.
+        thaw: the thaw's outcome, if the thaw was an operation of its own or the holder's.
+        rescue: the outcome of a rescue step.
         settled: everything that had to be thawed is known to be thawed.
-        note: what else a person should know of it.
-        hold_s: for how long it is to be held, in seconds, once that is known.
+        note: what else a person should know about the window.
+        hold_s: for how long the freeze is to be held, in seconds; None while that is not known.
         held_until: when the hold ends; None where nothing is held now.
-        unreadable: what of it can't be read; None if all can.
+        unreadable: which values of the row can't be read; None if all can.
     """
 
     window: int
@@ -75,12 +76,12 @@ class WindowRow:
 
     @property
     def seconds(self) -> float | None:
-        """Seconds from when it was asked for to its end."""
+        """Seconds from the request to the window's end."""
         return self._between("asked", "ended")
 
     @property
     def phase(self) -> Phase | None:
-        """Where it is while it is open; None once it has ended, or its process has died."""
+        """The window's phase while it is open; None once it has ended, or its process has died."""
         if self.state is not WindowState.OPEN:
             return None
         if self.times["thaw_sent"] is not None:
@@ -91,7 +92,7 @@ class WindowRow:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What else a person should know of it, a clause each."""
+        """What else a person should know about the window, a clause each."""
         return tuple(self._notes())
 
     def _notes(self) -> Iterator[str]:
@@ -104,7 +105,7 @@ class WindowRow:
             yield f"can't be read: {self.unreadable}"
 
     def _cut_short(self) -> str | None:
-        """Return why a window was held for less than was asked for; None if it was not."""
+        """Return why the hold was shorter than requested; None if it was not."""
         held_s = self.held_s
         wanted = self.hold_s if self.hold_s is not None else (self.request or {}).get("hold_s")
         if held_s is None or not isinstance(wanted, int | float):
@@ -130,7 +131,11 @@ class WindowRow:
 
 
 def windows_in(found: list[Rows]) -> tuple[WindowRow, ...]:
-    """Return the windows among rows: theirs first, their events after them."""
+    """Return the windows of a query's rows.
+
+    Args:
+        found: the rows of the windows, then the rows of their events.
+    """
     events: dict[int, Rows] = {}
     for row in found[1]:
         events.setdefault(row["window"], []).append(row)
@@ -138,7 +143,7 @@ def windows_in(found: list[Rows]) -> tuple[WindowRow, ...]:
 
 
 def _window(row: Row, events: Rows) -> WindowRow:
-    """Return a window; one that can't be read costs no other."""
+    """Return a window; an unreadable one is replaced, so that the others are still shown."""
     try:
         return _read(row, events)
     except (ValueError, TypeError, KeyError, OverflowError) as error:
@@ -175,7 +180,7 @@ def _read(row: Row, events: Rows) -> WindowRow:
 
 
 def _unreadable(row: Row, error: Exception) -> WindowRow:
-    """Return what stands in the place of a window of which nothing can be told."""
+    """Return the placeholder for a window whose row can't be read."""
     return WindowRow(
         window=row["id"],
         kind=WindowKind.FREEZE,
@@ -233,7 +238,7 @@ def _seconds(value: Any) -> float | None:
 
 
 def _json(row: Row, column: str, broken: list[str]) -> Json | None:
-    """Return a column's object; None if there is none, or if it can't be read."""
+    """Return a column's JSON object; None if there is none, or if it can't be read."""
     text = row[column]
     if text is None:
         return None

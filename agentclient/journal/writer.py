@@ -1,9 +1,10 @@
-"""The journal as everybody else sees it: what is said to it is written by a process of its own.
+"""The journal's interface: it queues reads and writes for the journal's process.
 
-The disk may be slow, locked, full, frozen, or on a server that the very guest under freeze carries:
-whoever freezes or thaws must not wait for it, and whoever ends must not either. So callers put what
-is to be written into a bounded queue and go on; a thread passes it to the journal's process, and
-waits for its answers with a bound. What could not be written is tried again, as long as we live.
+The disk may be slow, locked, full or frozen; the guest under freeze may even be the server that
+the disk is on. So neither a freeze, a thaw nor the end of the program may wait for the disk.
+Callers put writes into a bounded queue and go on. A thread passes the writes to the journal's
+process, and waits for each answer with a bound. A failed write is tried again until the program
+ends.
 """
 
 from __future__ import annotations
@@ -24,33 +25,33 @@ if TYPE_CHECKING:
     from agentclient.journal.storage.database import Rows, Statement
 
 T = TypeVar("T")
-# How long a freeze or a thaw waits for the journal at the most, in seconds; and while its process
-# is only just beginning.
+# How long a freeze or a thaw waits for the journal at the most, in seconds; and how long while the
+# journal's process is still starting.
 PATIENCE_S: Final = 0.2
 START_S: Final = 1.0
-# How long an answer may take before the disk is said to hang.
+# How long an answer may take, in seconds, before the disk is reported as hanging.
 HANG_S: Final = 1.5
 RETRY_S: Final = 1.0
 MOST_WAITING: Final = 5_000
 MOST_AT_ONCE: Final = 200
-# Neither can be done: the disk does not answer.
+# The problem that stops both reads and writes: the disk does not answer.
 _HANG: Final = "hang"
 
 
 def default_path() -> Path:
-    """Return the file's place.
+    """Return the path of the journal's file, in the state folder.
 
     Raises:
-        NoStateFolder: there is none.
+        NoStateFolder: the state folder's place is not known.
     """
     return state_folder() / "journal.db"
 
 
 class Journal:
-    """One process's hand on the journal; thread-safe, and never raises.
+    """The journal, for one process; thread-safe, and its methods never raise.
 
     Args:
-        path: the file; None for the default one.
+        path: the journal's file; None for the default one.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -76,18 +77,18 @@ class Journal:
 
     @property
     def problem(self) -> str | None:
-        """Why it is not written, or can't be read, in one sentence; None if all is well."""
+        """Why the journal can't be written or read, in one sentence; None if it can."""
         with self._news:
             problems = self._problems
             return problems.get(_HANG) or problems.get(JobKind.WRITE) or problems.get(JobKind.READ)
 
     def take_notice(self) -> str | None:
-        """Return the next sentence that nobody was told yet; None if there is none."""
+        """Return the next sentence for the operator, each of them once; None if none is left."""
         with self._news:
             return self._notices.popleft() if self._notices else None
 
     def begin(self) -> None:
-        """Start what it needs; nobody has to, but the first question is answered sooner."""
+        """Start the journal's process now, so that the first query is answered sooner."""
         with self._news:
             if not self._closing and self._unusable is None:
                 self._started()
@@ -97,36 +98,36 @@ class Journal:
         statements: Sequence[Statement],
         then: Callable[[list[Rows]], Iterable[Statement]] | None = None,
     ) -> None:
-        """Have something written, and go on at once.
+        """Queue a write, and return at once.
 
         Args:
-            statements: what writes it; all of them or none.
-            then: returns what is to be written next, from the rows that the statements found; it
-                is called in the journal's thread.
+            statements: the SQL statements; all of them are executed, or none.
+            then: returns the statements of the next write, from the rows that `statements` found;
+                it is called in the journal's thread.
         """
         self._put(Job(JobKind.WRITE, statements, then))
 
     def write(self, statements: Sequence[Statement], timeout_s: float = PATIENCE_S) -> bool:
-        """Have something written, and wait until it is.
+        """Queue a write, and wait for its end.
 
         Args:
-            statements: what writes it; it is done also if we don't wait for its end.
-            timeout_s: how long to wait.
+            statements: the SQL statements; they are executed also after the wait has ended.
+            timeout_s: how long to wait, in seconds.
 
         Returns:
-            Whether it is in the file.
+            Whether the write is known to be done.
         """
         return self._asked(Job(JobKind.WRITE, statements), timeout_s).ok
 
     def ask(self, query: Query[T], timeout_s: float = PATIENCE_S) -> T | None:
-        """Read something.
+        """Return the result of a query.
 
         Args:
-            query: what.
-            timeout_s: how long to wait.
+            query: the query.
+            timeout_s: how long to wait, in seconds.
 
         Returns:
-            None if the journal could not tell in time, or can't be read: `problem` says why.
+            None if the journal did not answer in time, or can't be read: `problem` says why.
         """
         job = self._asked(Job(JobKind.READ, query.statements), timeout_s)
         if not job.ok:
@@ -140,17 +141,17 @@ class Journal:
             return None
 
     def aside(self, timeout_s: float = PATIENCE_S) -> tuple[str, ...]:
-        """Return where earlier files lie that were corrupt; empty if that can't be told."""
+        """Return the paths of earlier files that were corrupt; empty if that can't be told."""
         job = self._asked(Job(JobKind.ASIDE), timeout_s)
         return tuple(job.found) if job.ok else ()
 
     def load(self, name: str, timeout_s: float) -> bytes | None:
-        """Return what a small file beside the journal holds; None if that can't be told."""
+        """Return the content of a small file beside the journal; None if it can't be told."""
         job = self._asked(Job(JobKind.LOAD, (name,)), timeout_s)
         return job.found if job.ok else None
 
     def keep(self, name: str, body: bytes, timeout_s: float) -> str | None:
-        """Have a small file beside the journal hold `body`; return why it does not, if so."""
+        """Write a small file beside the journal; return why that failed, None if it did not."""
         job = self._asked(Job(JobKind.KEEP, (name, body)), timeout_s)
         if job.ok:
             return None if job.found is None else str(job.found)
@@ -162,14 +163,14 @@ class Journal:
         return job
 
     def fail(self, error: Exception) -> None:
-        """Tell that something could not even be said to it; a bug of ours."""
+        """Add a notice that an entry is missing because of an error in our own code."""
         self._notice(f"{self._name()} lacks an entry: {error!r}")
 
     def close(self, timeout_s: float = 1.0) -> None:
-        """Write what is still waiting, and end.
+        """Write what is still queued, and end the thread.
 
         Args:
-            timeout_s: how long to wait for that; `take_notice` tells what may be missing then.
+            timeout_s: how long to wait, in seconds; `take_notice` then tells what may be missing.
         """
         with self._news:
             self._closing = True
@@ -219,7 +220,7 @@ class Journal:
             with self._news:
                 troubled = _HANG in self._problems or JobKind.WRITE in self._problems
                 if troubled and not job.done.is_set():
-                    timeout_s = 0.0  # it is tried again, but nobody waits for that
+                    timeout_s = 0.0  # the write will be tried again, but we don't wait for it
         if job.done.wait(timeout_s):
             return True
         more_s = START_S - timeout_s
@@ -235,7 +236,7 @@ class Journal:
             self._notices.append(printable(text, 600))
 
     def _trouble(self, what: str, why: str) -> None:
-        """Something can't be done; it is told when that begins."""
+        """Record that the file can't be read or written; add a notice when that begins."""
         does = {
             JobKind.WRITE: "is not written: ",
             JobKind.READ: "can't be read: ",
@@ -271,7 +272,7 @@ class Journal:
             server.close(0.0 if self._hangs else 1.0)
 
     def _next(self) -> list[Job] | None:
-        """Return what is to be done next, of one kind; None at the end."""
+        """Wait for the next jobs, all of one kind, and return them; None at the end."""
         with self._news:
             while True:
                 now = time.monotonic()
@@ -284,7 +285,7 @@ class Journal:
                 self._news.wait(max(0.0, self._retry_at - now) if self._writes else None)
 
     def _do(self, batch: list[Job]) -> None:
-        """Have some jobs done, and wake who waits for them."""
+        """Send jobs to the journal's process, and wake the callers that wait for them."""
         what = batch[0].what
         try:
             if self._server is None:
@@ -297,7 +298,7 @@ class Journal:
             return
         self._began.set()
         if answer is None:
-            return  # we leave, and what was asked for is done without us
+            return  # the program ends; the journal's process does the jobs without us
         status, found, notices = answer
         for notice in notices:
             self._notice(f"{self._name()}: {notice}")
@@ -308,7 +309,7 @@ class Journal:
         self._take(batch, found if status == "done" else None)
 
     def _answer(self, server: Server, batch: list[Job]) -> tuple[Any, ...] | None:
-        """Wait for the answer for as long as it takes, but let nobody else wait behind a hang."""
+        """Wait for the answer, however long; if the disk hangs, wake all callers that wait."""
         answer = server.heard(HANG_S)
         if answer is not None:
             return answer
@@ -332,7 +333,7 @@ class Journal:
             job.done.set()
 
     def _leave(self, server: Server) -> None:
-        """Pass on what is to be written, for the case that the disk comes back after us."""
+        """Send all queued writes, in case the disk answers again after the program's end."""
         with self._news:
             writes = [list(job.statements) for job in self._writes]
             self._writes.clear()
@@ -341,7 +342,7 @@ class Journal:
             server.push(0.2)
 
     def _failed(self, batch: list[Job], why: str) -> None:
-        """Say why it can't be done now; what is to be written stays to be written."""
+        """Record why jobs failed; writes go back into the queue."""
         what = batch[0].what
         with self._news:
             self._hangs = False

@@ -1,4 +1,4 @@
-"""What a simulated agent answers at once: everything but the freeze and the thaw themselves."""
+"""The replies of a simulated agent to all commands but the freeze and the thaw."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ SYNC: Final = "guest-sync-delimited"
 STATUS: Final = "guest-fsfreeze-status"
 FILE_SYSTEMS: Final = "guest-get-fsinfo"
 
-# Protocol §3.2: test_fact_frozen_refuses_other_commands.
+# The commands that an agent allows while frozen (protocol §3.2, shown by
+# test_fact_frozen_refuses_other_commands).
 WHILE_FROZEN: Final = frozenset({"guest-ping", "guest-info", "guest-sync", SYNC, STATUS, THAW})
 COMMANDS: Final = WHILE_FROZEN | {FREEZE, FREEZE_LIST, FILE_SYSTEMS, "guest-get-osinfo"}
 LARGEST_ID: Final = 2**63 - 1
@@ -24,11 +25,11 @@ NO_JSON: Final = {"class": "GenericError", "desc": "JSON parse error"}
 
 
 class Refused(Exception):
-    """The agent answers with an error.
+    """The agent's reply is an error.
 
     Args:
-        error_class: the protocol's class.
-        desc: the agent's words.
+        error_class: the error's ``class`` in the protocol.
+        desc: the error's ``desc``.
     """
 
     def __init__(self, error_class: str, desc: str) -> None:
@@ -45,16 +46,16 @@ def check(command: object, *, frozen: bool) -> str:
     if not isinstance(command, str) or command not in COMMANDS:
         raise Refused("CommandNotFound", f"The command {command} has not been found")
     if frozen and command not in WHILE_FROZEN:
-        # One class for both (protocol §2.5).
+        # The same class as for an unknown command (protocol §2.5).
         raise Refused("CommandNotFound", f"Command {command} has been disabled")
     return command
 
 
 def sync_id(arguments: Mapping[str, Any]) -> int:
-    """Return the id of a sync.
+    """Return the id of a sync command.
 
     Raises:
-        Refused: it is none, or larger than 63 bits (test_fact_sync_ids_end_at_63_bits).
+        Refused: there is no id, or one of more than 63 bits (test_fact_sync_ids_end_at_63_bits).
     """
     value = arguments.get("id")
     if not isinstance(value, int) or abs(value) > LARGEST_ID:
@@ -63,7 +64,7 @@ def sync_id(arguments: Mapping[str, Any]) -> int:
 
 
 def info(version: str, *, frozen: bool) -> dict[str, Any]:
-    """Return the answer of ``guest-info``: its version and its commands."""
+    """Return the reply to ``guest-info``: the agent's version and its commands."""
     commands = [
         {
             "name": name,
@@ -76,7 +77,7 @@ def info(version: str, *, frozen: bool) -> dict[str, Any]:
 
 
 def fsinfo(file_systems: tuple[FileSystem, ...]) -> list[dict[str, Any]]:
-    """Return the answer of ``guest-get-fsinfo``."""
+    """Return the reply to ``guest-get-fsinfo``."""
     return [
         {"name": one.device, "mountpoint": one.mountpoint, "type": one.kind, "disk": []}
         for one in file_systems
@@ -84,7 +85,7 @@ def fsinfo(file_systems: tuple[FileSystem, ...]) -> list[dict[str, Any]]:
 
 
 def line(**body: object) -> bytes:
-    """Return one line of the protocol; ``value`` stands for ``return``, which is no name here."""
+    """Return one line of the protocol; the argument ``value`` becomes the key ``return``."""
     if "value" in body:
         body["return"] = body.pop("value")
     return json.dumps(body).encode() + b"\n"

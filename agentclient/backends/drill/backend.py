@@ -1,4 +1,4 @@
-"""The source ``drill``: simulated guests, and no real ones."""
+"""The backend ``drill``: simulated guests only."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from agentclient.model.vm import DRILL_SOURCE, Identity, Vm
 
 
 class DrillBackend:
-    """The guests of a drill that was started.
+    """The guests of a running drill.
 
     Args:
-        drill: who serves them.
+        drill: the drill, started.
     """
 
     name = DRILL_SOURCE
@@ -25,10 +25,10 @@ class DrillBackend:
         self._drill = drill
 
     def list_vms(self) -> list[Vm]:
-        """Return the guests; always the same ones.
+        """Return the drill's VMs; always the same ones.
 
         Raises:
-            FrostwatchError: the process that serves them has ended.
+            FrostwatchError: a process that simulates the guests has ended.
         """
         if not self._drill.running:
             raise FrostwatchError(
@@ -37,23 +37,23 @@ class DrillBackend:
         return list(self._drill.vms)
 
     def open(self, vm: Vm, opener: Opener) -> GuestAccess:
-        """Return how one of the guests is reached; nothing is connected yet."""
+        """Return the access to one of the VMs; nothing is connected yet."""
         return open_local(vm, opener)
 
     def successor(self, of: GuestAccess, uuid: str) -> Vm | None:  # noqa: ARG002
-        """Return None: a simulated guest goes nowhere."""
+        """Return None: a simulated guest never migrates."""
         return None
 
     def has_ended(self, identity: Identity) -> bool | None:  # noqa: ARG002
-        """Return None: it has no word for a VM's start; its process tells that."""
+        """Return None: this backend has no identities for starts; the VM's process tells it."""
         return None
 
     def abilities(self) -> Abilities:
-        """Return what can be done with simulated guests: what their sockets allow."""
+        """Return what can be done with simulated guests."""
         return Abilities(freeze=True, monitor=True, port_state=True, processes=False, locks=False)
 
     def notes(self) -> tuple[Note, ...]:
-        """Return what each guest will do: in a drill one may know."""
+        """Return what each simulated guest will do, which a drill does not hide."""
         return tuple(
             Note(str(vm.id), f"a simulated guest that {BEHAVIOURS[guest.trouble].clause}")
             for vm, guest in zip(self._drill.vms, self._drill.guests, strict=True)

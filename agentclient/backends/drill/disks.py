@@ -1,4 +1,4 @@
-"""A simulated guest's disks: what is frozen, and how many bytes the host has seen written."""
+"""A simulated guest's disks: which devices are frozen, and how many bytes were written."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _SUPERBLOCK = 1024
 
 
 class Disks:
-    """The truth about a guest's file systems, which its agent may not know.
+    """The real state of a guest's file systems, which the agent's own state may differ from.
 
     Args:
-        file_systems: in the order of mounting.
-        load: bytes that the guest writes in a second while it can.
+        file_systems: the file systems, in the order of mounting.
+        load: bytes that the guest writes per second while it is not frozen.
     """
 
     __slots__ = ("_load", "_rate", "_since", "_written", "file_systems", "frozen")
@@ -32,8 +32,11 @@ class Disks:
     def order(self, mounts: Iterable[str] | None) -> list[str]:
         """Return the devices that a freeze of `mounts` reaches, in the order of freezing.
 
-        What can't freeze is skipped silently, and so are unknown mount points (protocol §3.10,
-        §3.14); a device counts once. None means everything.
+        File systems that can't freeze and unknown mount points are skipped without an error
+        (protocol §3.10, §3.14); a device with several mounts counts once.
+
+        Args:
+            mounts: mount points; None for all.
         """
         wanted = None if mounts is None else set(mounts)
         chosen = [
@@ -56,13 +59,13 @@ class Disks:
         return count
 
     def write(self, now: float, rate: float | None = None) -> None:
-        """Write so many bytes a second from now on; None as usual."""
+        """Write `rate` bytes per second from now on; None for the guest's usual load."""
         self._written += self._rate * (now - self._since)
         self._since = now
         self._rate = self._load if rate is None else rate
 
     def touch(self) -> None:
-        """Write what a thaw itself writes."""
+        """Write the bytes that a thaw itself causes."""
         self._written += _SUPERBLOCK
 
     def written(self, now: float) -> int:

@@ -1,7 +1,8 @@
-"""One simulated guest, pure: bytes in, bytes out, and the time as everybody passes it.
+"""One simulated guest, pure: bytes in, bytes out, and the time as an argument.
 
-Its disks are the truth, its agent is one thread that does one thing after the other, its port is
-what lies between. No I/O, no clock and no thread, so that 40 s are tested in microseconds.
+A guest has disks (the real state of its file systems), an agent (which runs one command after the
+other), and a port between agent and host. There is no I/O, no clock and no thread, so that a test
+of 40 s takes microseconds.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from agentclient.backends.drill.plan import GuestPlan
 from agentclient.backends.drill.troubles import BEHAVIOURS, BOOT_S, HUGE_BYTES, REFREEZE_S, Trouble
 
 NEVER: Final = float("inf")
-# What moves the controller's queue until an agent has opened its port for the first time.
+# How far the controller's queue has moved when an agent has opened its port for the first time.
 OPENINGS_AT_BOOT: Final = 3
 _AGAIN_S = 5.0
 _THAW_S = 0.05
@@ -26,20 +27,20 @@ _Step = tuple[float, Callable[[Any], None], Any]
 
 
 class DrillGuest:
-    """One guest.
+    """One simulated guest.
 
-    All times are seconds of one clock, of whatever speed; they never go back.
+    All times are seconds of one monotonic clock, whose speed does not matter.
 
     Args:
-        plan: what it is.
+        plan: the guest's properties.
 
     Attributes:
-        disks: the truth about its file systems.
-        flag: what the agent believes, and keeps in a file: that it has frozen (protocol §3.3).
-        alive: an agent runs: the port's guest side is open.
-        client: a client is attached to the port's host side.
-        openings: moves with each opening and closing of the port, 0 at a reset (§1.10).
-        reads: moves when the agent reads a command (§1.10).
+        disks: the real state of its file systems.
+        flag: the agent's own state, which it keeps in a file: it has frozen (protocol §3.3).
+        alive: an agent runs, so the port's guest side is open.
+        client: a client is connected to the port's host side.
+        openings: a counter that moves when the port opens or closes; 0 at a reset (§1.10).
+        reads: a counter that moves when the agent reads a command (§1.10).
     """
 
     __slots__ = (
@@ -69,48 +70,48 @@ class DrillGuest:
 
     @property
     def accepts(self) -> bool:
-        """Whether a client can be served at all; one that never leaves keeps the others out."""
+        """Whether a client can be served: not if another client stays connected for ever."""
         return self._trouble is not Trouble.BUSY
 
     def client_came(self, now: float) -> None:
-        """A client is served from now on; it gets what nobody took before it (§3.5)."""
+        """Serve a client from now on; it also gets replies that no client has read yet (§3.5)."""
         self.advance(now)
         self.client = True
         self.advance(now)
 
     def client_left(self, now: float) -> None:
-        """The client has left; what waits for a closed port goes with it (§1.8)."""
+        """Serve no client any more; bytes that wait for a closed port are dropped (§1.8)."""
         self.advance(now)
         self.client = False
         if not self.alive:
             self._unread = b""
 
     def receive(self, now: float, data: bytes) -> None:
-        """The client has written."""
+        """Take the client's bytes."""
         self.advance(now)
-        if self._trouble is not Trouble.SILENT:  # it is stopped, and would keep it for ever
+        if self._trouble is not Trouble.SILENT:  # a stopped agent would never read the bytes
             self._unread += data
         self.advance(now)
 
     def thaw_by_key(self, now: float) -> None:
-        """SysRq and j: its kernel thaws everything, and its agent believes what it believed.
+        """Thaw by SysRq and j: the kernel thaws all file systems; the agent's flag stays.
 
-        An idle ext4 shows it, too: test_sysrq_is_seen_on_an_idle_guest_too.
+        The thaw also writes on an idle ext4: test_sysrq_is_seen_on_an_idle_guest_too.
         """
         self.advance(now)
         if self.disks.thaw(now):
             self.disks.touch()
 
     def reset(self, now: float) -> None:
-        """Start anew: test_a_reset_needs_the_name_and_leaves_nothing_frozen."""
+        """Reset the guest (test_a_reset_needs_the_name_and_leaves_nothing_frozen)."""
         self.advance(now)
         self._reset(None)
-        if self._trouble is Trouble.SILENT:  # who had stopped its agent has not stopped this one
+        if self._trouble is Trouble.SILENT:  # the new agent is not stopped
             self._trouble = Trouble.FAST
         self._fate = [(now + BOOT_S, self._start, None)]
 
     def take_output(self) -> bytes:
-        """Return what the agent has written for the client."""
+        """Return, and remove, the agent's bytes for the client."""
         if not self.client:
             return b""
         data, self._output = self._output, b""
@@ -120,12 +121,12 @@ class DrillGuest:
 
     @property
     def wakes_at(self) -> float:
-        """When something happens in it by itself."""
+        """The time of the guest's next step."""
         task = self._task[0][0] if self._task else NEVER
         return min(task, self._fate[0][0] if self._fate else NEVER)
 
     def advance(self, now: float) -> None:
-        """Let time pass."""
+        """Run the guest until `now`."""
         while True:
             if self._wants_work:
                 self._work()
@@ -137,7 +138,7 @@ class DrillGuest:
 
     @property
     def _wants_work(self) -> bool:
-        """Whether its agent can read a command: it has time, and got rid of its last answer."""
+        """Whether the agent can read a command: it is idle, and its last reply was taken."""
         stuck = bool(self._output) and not self.client
         return self.alive and not self._task and not stuck and b"\n" in self._unread
 
@@ -150,7 +151,7 @@ class DrillGuest:
     # -- the agent ----------------------------------------------------------------------------
 
     def _work(self) -> None:
-        """Read one line, and do what it says; one thing after the other (§3.1)."""
+        """Read one line, and run its command; one command after the other (§3.1)."""
         command, _, self._unread = self._unread.partition(b"\n")
         self.reads += 1
         # The leading 0xFF of a sync: test_fact_leading_ff_gives_one_error_line.
@@ -213,7 +214,7 @@ class DrillGuest:
     # -- a freeze -----------------------------------------------------------------------------
 
     def _begin_freeze(self, devices: list[str], tag: dict[str, Any]) -> None:
-        """Plan the hook, the flag, each device and the answer; and what comes between."""
+        """Schedule the hook, the flag, each device and the reply; and the trouble in between."""
         course = self._course
         at = self._now + course.hook_s
         if course.error:
@@ -230,11 +231,11 @@ class DrillGuest:
             self._fate = [(dies_at, step, None), (dies_at + course.back_s, self._start, None)]
 
     def _fail(self, tag: dict[str, Any]) -> None:
-        """The hook has failed: nothing is frozen (§3.8)."""
+        """Reply that the hook has failed: nothing is frozen (§3.8)."""
         self._say(error={"class": "GenericError", "desc": self._course.error}, **tag)
 
     def _flush(self, _: None) -> None:
-        """The flag comes before the first file system: test_fact_half_frozen_says_frozen."""
+        """Set the flag, before the first file system (test_fact_half_frozen_says_frozen)."""
         self.flag = True
         if self._course.flush_bytes_s:
             self.disks.write(self._now, self._course.flush_bytes_s)
@@ -251,16 +252,16 @@ class DrillGuest:
         if self._trouble is Trouble.FOREIGN:
             self._fate = [(self._now + REFREEZE_S, self._refreeze, None)]
 
-    # -- what happens to it -------------------------------------------------------------------
+    # -- troubles -----------------------------------------------------------------------------
 
     def _kill(self, _: None) -> None:
-        """SIGKILL: what was frozen stays so; what was not read waits for the next agent."""
+        """Kill the agent: frozen disks stay frozen; unread bytes wait for the next agent."""
         self._close()
         self.disks.write(self._now)
         self.openings += 1
 
     def _reset(self, _: None) -> None:
-        """The machine starts anew: nothing is frozen, and nothing is known of any command."""
+        """Reset the machine: nothing is frozen, and all commands are lost."""
         self._close()
         self._unread = b""
         self.flag = False
@@ -268,12 +269,12 @@ class DrillGuest:
         self.openings = self.reads = 0
 
     def _start(self, _: None) -> None:
-        """An agent starts, and believes the flag."""
+        """Start an agent, which takes its state from the flag."""
         self.alive = True
         self.openings += 1 if self.openings else OPENINGS_AT_BOOT
 
     def _refreeze(self, _: None) -> None:
-        """Somebody freezes it again, unless it is in use."""
+        """Freeze the guest as another program would; later, if the guest is in use now."""
         if self.client or self.flag or self._task:
             self._fate = [(self._now + _AGAIN_S, self._refreeze, None)]
         else:

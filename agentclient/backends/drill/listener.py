@@ -1,7 +1,7 @@
-"""A listening socket with its one client, as QEMU's: further clients wait in silence.
+"""A listening socket that serves one client at a time, as QEMU does; others wait unanswered.
 
-Protocol §1.2: two more may connect, and the kernel refuses the next. A client that wrote and left
-while it waited is served all the same.
+Two more clients may connect, and the kernel refuses the next one (protocol §1.2). The bytes of a
+client that wrote and left while it waited are still read.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _NO_ROOM_S = 0.01
 
 
 class Multiplexer(Protocol):
-    """Who is behind the door."""
+    """The handler of a socket's client."""
 
     def came(self) -> None:
         """A client is served from now on."""
@@ -33,35 +33,35 @@ class Multiplexer(Protocol):
 
 
 class Loop:
-    """Who waits for what: epoll with a function for each descriptor."""
+    """An event loop: epoll with a callback for each descriptor."""
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._ready: dict[int, Callable[[int], None]] = {}
 
     def watch(self, fd: int, events: int, ready: Callable[[int], None]) -> None:
-        """Call `ready` with what has happened to a new descriptor."""
+        """Register a descriptor; `ready` is called with its events."""
         self._ready[fd] = ready
         self._epoll.register(fd, events)
 
     def change(self, fd: int, events: int) -> None:
-        """Wait for something else."""
+        """Wait for other events of a registered descriptor."""
         self._epoll.modify(fd, events)
 
     def forget(self, fd: int) -> None:
-        """Wait for nothing any more; before it is closed."""
+        """Unregister a descriptor; to be called before it is closed."""
         self._ready.pop(fd, None)
         self._epoll.unregister(fd)
 
     def close(self) -> None:
-        """Wait for nothing any more."""
+        """Close the loop."""
         self._ready.clear()
         self._epoll.close()
 
     def run_once(self, timeout_s: float) -> None:
-        """Wait until something happens; a negative time means for ever."""
+        """Wait for events, and call their callbacks; a negative time has no bound."""
         for fd, events in self._epoll.poll(timeout_s):
-            ready = self._ready.get(fd)  # a former one of this round may have closed it
+            ready = self._ready.get(fd)  # an earlier callback may have closed it
             if ready is not None:
                 ready(events)
 
@@ -70,10 +70,10 @@ class Door:
     """One listening socket.
 
     Args:
-        loop: who waits for it.
-        path: where it listens; nothing may be there yet.
-        behind: makes the one behind it.
-        accepts: False if its only client is somebody else, who never leaves.
+        loop: the event loop.
+        path: the socket's path; no file may be there yet.
+        behind: makes the handler of its clients.
+        accepts: False to serve nobody, as if another client stayed connected for ever.
     """
 
     __slots__ = ("_behind", "_client", "_listener", "_loop", "_pending", "path")
@@ -93,7 +93,7 @@ class Door:
             self._loop.watch(self._listener.fileno(), _ONCE, self._accept)
 
     def write(self, data: bytes) -> None:
-        """Write to the client of now, as it takes it."""
+        """Queue bytes for the current client, and send them as it reads them."""
         if self._client is None or not data:
             return
         waits = bool(self._pending)
@@ -102,19 +102,19 @@ class Door:
             self._loop.change(self._client.fileno(), select.EPOLLIN | select.EPOLLOUT)
 
     def drop(self) -> None:
-        """Drop the client of now, if there is one; the next one is served then."""
+        """Disconnect the current client, if there is one; the next one is served then."""
         if self._client is not None:
             self._drop(self._client)
 
     def close(self) -> None:
-        """Listen no more, and drop the client of now."""
+        """Stop listening, and disconnect the current client."""
         if self._client is not None:
             self._client.close()
             self._client = None
         self._listener.close()
 
     def remove(self) -> None:
-        """Take the socket's file away."""
+        """Remove the socket's file."""
         os.unlink(self.path)  # noqa: PTH108 - ten thousand of them
 
     def _accept(self, _: int) -> None:
@@ -148,7 +148,7 @@ class Door:
             self._drop(client)
 
     def _flush(self) -> bool:
-        """Write what waits, as far as the client takes it; return whether that is all."""
+        """Send queued bytes as far as the client takes them; return whether all were sent."""
         client = self._client
         if client is None:
             return True
@@ -173,5 +173,5 @@ class Door:
         self._loop.change(self._listener.fileno(), _ONCE)
 
 
-# Whoever is served keeps the next ones out: the listener is armed anew when they have left.
+# One client is served at a time: the listener is enabled again when that client has left.
 _ONCE = select.EPOLLIN | select.EPOLLONESHOT

@@ -1,4 +1,4 @@
-"""Which guests a drill has: plausible names, and a mix of troubles that is always the same."""
+"""The guests of a drill: plausible names, and a fixed mix of troubles."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from agentclient.backends.drill.size import DEFAULT_GUESTS
 from agentclient.backends.drill.troubles import HOSTILE_WORDS, PLAYED, Trouble
 from agentclient.model.outcome import FileSystem
 
-# Of a large fleet one guest in so many has a given trouble, and never less than one has.
+# In a large fleet, one of so many guests has a given trouble, and at least one guest has it.
 ONE_OF_EACH_IN: Final = 100
 
 _ROOT = FileSystem("vda1", "/", "ext4")
@@ -20,11 +20,11 @@ _DB = "db"
 
 @dataclass(frozen=True, slots=True)
 class _Role:
-    """What guests of one kind have in common.
+    """The common properties of guests of one kind.
 
     Attributes:
-        data: what they have beside ``/``.
-        load: bytes that they write in a second.
+        data: their file system beside ``/``.
+        load: bytes that they write per second.
         version: the version of their agent.
     """
 
@@ -51,9 +51,10 @@ class GuestPlan:
 
     Attributes:
         name: the VM's name.
-        file_systems: what it has mounted, in the order of mounting.
-        version: what its agent calls itself.
-        load: bytes that it writes in a second while it is not frozen.
+        trouble: what happens to its freezes.
+        file_systems: its mounted file systems, in the order of mounting.
+        version: its agent's version.
+        load: bytes that it writes per second while it is not frozen.
     """
 
     name: str
@@ -63,7 +64,7 @@ class GuestPlan:
     load: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON knows it, for the process that serves it."""
+        """Return the plan as a JSON object, for the process that simulates the guest."""
         mounts = [[one.device, one.mountpoint, one.kind] for one in self.file_systems]
         return {
             "name": self.name,
@@ -75,16 +76,17 @@ class GuestPlan:
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> GuestPlan:
-        """Read what `to_json` returned."""
+        """Return the plan of an object that `to_json` has made."""
         mounts = tuple(FileSystem(*mount) for mount in body["mounts"])
         trouble = Trouble(body["trouble"])
         return cls(body["name"], trouble, mounts, body["version"], body["load"])
 
 
 def plan(count: int = DEFAULT_GUESTS) -> tuple[GuestPlan, ...]:
-    """Return the guests of a drill of `count`; always the same ones.
+    """Return the plans of a drill with `count` guests; always the same ones for the same count.
 
-    Most are fast, the first one always; every trouble is there as soon as there is room for it.
+    Most guests freeze fast, and the first one always does. Every trouble occurs if there are enough
+    guests.
     """
     placed = dict(_placed(count))
     numbers = dict.fromkeys(_ROLES, 0)
@@ -110,7 +112,7 @@ def make_guest(role: str, number: int, trouble: Trouble) -> GuestPlan:
 
 
 def _placed(count: int) -> Iterable[tuple[int, Trouble]]:
-    """Spread the troubles evenly over the fleet, the first guest left out."""
+    """Yield the number of a guest and its trouble, spread evenly; never the first guest."""
     troubles = [trouble for trouble in PLAYED if trouble is not Trouble.FAST]
     troubles *= max(1, count // ONE_OF_EACH_IN)
     del troubles[max(0, count - 1) :]

@@ -1,4 +1,4 @@
-"""A drill from its start to its end: the processes that serve it, and its private folder."""
+"""The life of a drill: the processes that simulate its guests, and its private folder."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _ROOT = Path(__file__).resolve().parents[3]
 
 
 class Drill:
-    """Simulated guests, served while it runs; a context manager.
+    """A drill: simulated guests in processes of their own; a context manager.
 
     Args:
-        guests: who takes part.
-        speed: how many times faster than the clock their own time runs.
-        monitors: whether they have monitors.
+        guests: the plans of the guests.
+        speed: how many times faster than real time the guests' clock runs.
+        monitors: whether the guests have monitors.
     """
 
     def __init__(
@@ -52,14 +52,14 @@ class Drill:
 
     @property
     def running(self) -> bool:
-        """Whether its guests are served."""
+        """Whether all processes of the guests run."""
         return bool(self._servers) and all(one.poll() is None for one in self._servers)
 
     def start(self) -> None:
-        """Serve the guests; returns when all of them can be reached.
+        """Start the guests; returns when all of them accept connections.
 
         Raises:
-            FrostwatchError: the system does not allow so many, or a process fails.
+            FrostwatchError: the system does not allow so many guests, or a process fails.
         """
         share = _share(len(self.guests))
         folder = tempfile.mkdtemp(prefix="frostwatch-drill-", dir=_place())  # mode 0700
@@ -78,7 +78,7 @@ class Drill:
             raise
 
     def stop(self) -> None:
-        """End the guests, and remove everything; doing it again changes nothing."""
+        """End the guests, and remove all files; a second call does nothing."""
         servers, self._servers = self._servers, []
         for server in servers:
             _hang_up(server)
@@ -102,7 +102,7 @@ class Drill:
 
     def _vm(self, index: int, guest: GuestPlan) -> Vm:
         assert self._folder is not None
-        # Numbers, not names: a name may be anything, and a socket's path has 107 bytes.
+        # Numbers: a name may be any text, and a socket's path has at most 107 bytes (unix(7)).
         agent, monitor = self._folder / f"{index}.qga", self._folder / f"{index}.qmp"
         return Vm(
             VmId(DRILL_SOURCE, guest.name),
@@ -112,7 +112,7 @@ class Drill:
         )
 
     def _brief(self, server: subprocess.Popen[bytes], guests: list[dict[str, object]]) -> None:
-        """Say what is to be served."""
+        """Send a process the plans of its guests."""
         assert server.stdin is not None
         spec = {"directory": str(self._folder), "speed": self._speed, "guests": guests}
         with suppress(BrokenPipeError):
@@ -121,10 +121,10 @@ class Drill:
 
 
 def _share(guests: int) -> int:
-    """Return how many guests each process serves.
+    """Return how many guests each process simulates.
 
     Raises:
-        FrostwatchError: the system allows so few open files that there would be too many of them.
+        FrostwatchError: the limit of open files is so low that too many processes were needed.
     """
     most = room()
     if guests > most * MOST_SERVERS:
@@ -137,7 +137,7 @@ def _share(guests: int) -> int:
 
 
 def _await(server: subprocess.Popen[bytes]) -> None:
-    """Wait until a process serves its guests."""
+    """Wait until a process's guests accept connections."""
     assert server.stdout is not None
     readable, _, _ = select.select([server.stdout], [], [], START_S)
     answer = server.stdout.readline().decode().strip() if readable else "it does not start"
@@ -146,7 +146,7 @@ def _await(server: subprocess.Popen[bytes]) -> None:
 
 
 def _place() -> str | None:
-    """Return our own folder for sockets, where the system has one; None for temporary files'."""
+    """Return the user's runtime folder, if there is one; None for the folder of temporary files."""
     path = os.environ.get("XDG_RUNTIME_DIR", "")
     try:
         ours = path.startswith("/") and Path(path).stat().st_uid == os.geteuid()
@@ -162,8 +162,8 @@ def _spec(vm: Vm, guest: GuestPlan) -> dict[str, object]:
 
 
 def _launch() -> subprocess.Popen[bytes]:
-    """Start the process: out of reach of the terminal's keys, and silent."""
-    # Our own code, and not what the working directory may hold under its name.
+    """Start a process without output that no signal of the terminal reaches."""
+    # Import our own code, and no package of the same name in the working directory.
     path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
     return subprocess.Popen(
         [sys.executable, "-P", "-m", _MODULE],
@@ -176,7 +176,7 @@ def _launch() -> subprocess.Popen[bytes]:
 
 
 def _hang_up(process: subprocess.Popen[bytes]) -> None:
-    """Let the process end by itself, for it removes its sockets."""
+    """Close the process's input, so that it removes its sockets and ends."""
     for stream in (process.stdin, process.stdout):
         if stream is not None:
             with suppress(OSError):
@@ -184,7 +184,7 @@ def _hang_up(process: subprocess.Popen[bytes]) -> None:
 
 
 def _end(process: subprocess.Popen[bytes], until: float) -> None:
-    """Wait for the process's end until a time of the monotonic clock; end it if it does not."""
+    """Wait for a process's end until a time of the monotonic clock; then end it."""
     try:
         process.wait(max(0.0, until - time.monotonic()))
     except subprocess.TimeoutExpired:

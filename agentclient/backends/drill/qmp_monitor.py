@@ -1,4 +1,4 @@
-"""A simulated guest's QMP monitor, pure: what QEMU would show of it (protocol §1.3, §1.10)."""
+"""A simulated guest's QMP monitor, pure: it replies as QEMU would (protocol §1.3, §1.10)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ GREETING: Final = (
     b' "capabilities": []}}\r\n'
 )
 _ANON = "/machine/peripheral-anon"
-# Where QEMU puts a machine's own devices: of them a keyboard is all that anybody looks for.
+# QEMU's path of a machine's built-in devices; only the keyboard is ever looked up.
 _UNATTACHED = "/machine/unattached"
 _DEVICES: Final = {
     _ANON: [{"name": "device[1]", "type": "child<virtserialport>"}],
@@ -23,7 +23,7 @@ _DEVICES: Final = {
 _DEVICE = f"{_ANON}/device[0]/virtio-backend"
 _PORT = {"chardev": LABEL, "nr": 1, "parent_bus": f"{_DEVICE}/serial.0"}
 _SYSRQ_J: Final = ("alt", "sysrq", "j")
-# The same for every guest and at every visit: not worth being written anew each time.
+# The replies that are the same for every guest: their JSON is made only once.
 _STATIC: Final = {
     "qmp_capabilities": "{}",
     "query-migrate": "{}",
@@ -35,8 +35,8 @@ class MonitorSession:
     """One client's session with the monitor of one guest.
 
     Args:
-        guest: whom it shows.
-        agent_path: where the agent's socket is.
+        guest: the guest.
+        agent_path: the path of the agent's socket.
     """
 
     __slots__ = ("_agent_path", "_buffer", "_guest", "_negotiated")
@@ -48,7 +48,7 @@ class MonitorSession:
         self._negotiated = False
 
     def receive(self, now: float, data: bytes) -> bytes:
-        """Take what the client wrote, and return what it is answered."""
+        """Take the client's bytes, and return the reply's bytes."""
         self._guest.advance(now)
         *lines, self._buffer = (self._buffer + data).split(b"\n")
         return b"".join(self._answer(now, line) for line in lines if line.strip())
@@ -69,7 +69,7 @@ class MonitorSession:
         return b'{"return": %s, "id": %s}\r\n' % (value.encode(), tag.encode())
 
     def _run(self, now: float, command: str, given: object) -> str | None:
-        """Do what a command says and return its value as JSON; None if there is no such command."""
+        """Run a command, and return its result as JSON; None if there is no such command."""
         arguments = given if isinstance(given, dict) else {}
         match command:
             case "query-blockstats":
@@ -88,7 +88,7 @@ class MonitorSession:
             case "send-key":
                 if _keys(arguments.get("keys")) == _SYSRQ_J:
                     self._guest.thaw_by_key(now)
-                return "{}"  # as QEMU does for any key, whether anybody has heard it or not
+                return "{}"  # as QEMU replies to any key, whether the guest takes it or not
             case "system_reset":
                 self._guest.reset(now)
                 return "{}"
@@ -109,13 +109,13 @@ class MonitorSession:
 
 
 def _keys(given: object) -> tuple[object, ...]:
-    """Return what was pressed, by QEMU's names for keys."""
+    """Return the pressed keys, by QEMU's names for them."""
     keys = given if isinstance(given, list) else []
     return tuple(each.get("data") for each in keys if isinstance(each, dict))
 
 
 def _message(line: bytes) -> dict[str, Any] | None:
-    """Read a line; None if it is no JSON object."""
+    """Return the JSON object of a line; None if it is none."""
     try:
         message = json.loads(line)
     except (ValueError, RecursionError):

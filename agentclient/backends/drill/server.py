@@ -1,8 +1,8 @@
-"""Serves guests of a drill in a process of its own: `python -m agentclient.backends.drill.server`.
+"""The process that simulates guests: `python -m agentclient.backends.drill.server`.
 
-Its standard input brings one line of JSON, and then nothing: when it ends, whoever wanted the
-drill has gone, and the server removes its sockets and ends, too. Its standard output says
-``ready``, or one sentence about why not.
+It reads one line of JSON from its standard input. At the end of the input, the program that started
+the drill has ended: then the server removes its sockets and ends. It writes ``ready`` to its
+standard output, or one sentence with the reason why it can't serve.
 
     {"directory": "/tmp/…", "speed": 1.0, "guests": [{"name": …, "agent": …, "monitor": …}, …]}
 """
@@ -29,18 +29,18 @@ from agentclient.backends.drill.qmp_monitor import GREETING, MonitorSession
 
 READY: Final = "ready"
 SOCKETS_EACH: Final = 2
-# For clients that are served, and for what Python has open itself.
+# Descriptors kept for connected clients, and for Python's own files.
 _ROOM = 512
 
 _Clock = Callable[[], float]
 
 
 class Resident:
-    """One guest, and the two doors to it.
+    """One guest with its two sockets.
 
     Args:
-        server: its time, and who wakes it.
-        spec: its plan and its paths; the monitor's may be None.
+        server: the server, which has the guests' clock and wakes the guest.
+        spec: the guest's plan and the sockets' paths; the monitor's may be None.
     """
 
     __slots__ = ("_agent", "_awake_at", "_server", "doors", "guest")
@@ -59,11 +59,11 @@ class Resident:
 
     @property
     def now(self) -> float:
-        """The guests' time."""
+        """The time of the guests' clock, in seconds."""
         return self._server.now()
 
     def tend(self) -> None:
-        """Hand over what its agent has said, and see to it that it wakes up in time."""
+        """Send the agent's output to its client, and set the time of the next wake-up."""
         self._agent.write(self.guest.take_output())
         wakes_at = self.guest.wakes_at
         if wakes_at < self._awake_at:
@@ -71,14 +71,14 @@ class Resident:
             self._awake_at = wakes_at
 
     def woke(self) -> None:
-        """Let it do what is due."""
+        """Run the guest's due steps."""
         self._awake_at = NEVER
         self.guest.advance(self.now)
         self.tend()
 
 
 class AgentSide:
-    """What is behind the agent's socket."""
+    """The handler of the agent's socket."""
 
     __slots__ = ("_resident",)
 
@@ -102,7 +102,7 @@ class AgentSide:
 
 
 class MonitorSide:
-    """What is behind the monitor's socket: a session for each client."""
+    """The handler of the monitor's socket: a session for each client."""
 
     __slots__ = ("_agent_path", "_door", "_resident", "_session")
 
@@ -113,12 +113,12 @@ class MonitorSide:
         self._session: MonitorSession | None = None
 
     def came(self) -> None:
-        """A client is served from now on, and greeted."""
+        """A client is served from now on: send QMP's greeting."""
         self._session = MonitorSession(self._resident.guest, self._agent_path)
         self._door.write(GREETING)
 
     def wrote(self, data: bytes) -> None:
-        """The client has asked."""
+        """The client has written: send the replies."""
         assert self._session is not None
         self._door.write(self._session.receive(self._resident.now, data))
         self._resident.tend()
@@ -129,11 +129,11 @@ class MonitorSide:
 
 
 class Server:
-    """All guests in one loop.
+    """All guests of one process, in one event loop.
 
     Args:
-        speed: how many times faster than the clock their time runs.
-        clock: seconds that only grow.
+        speed: how many times faster than `clock` the guests' clock runs.
+        clock: returns the seconds of a monotonic clock.
     """
 
     def __init__(self, speed: float, clock: _Clock = time.monotonic) -> None:
@@ -147,22 +147,22 @@ class Server:
         self._doors: list[Door] = []
 
     def now(self) -> float:
-        """Return the guests' time."""
+        """Return the time of the guests' clock, in seconds."""
         return (self._clock() - self._began_at) * self._speed
 
     def add(self, spec: dict[str, Any]) -> None:
-        """Serve one guest."""
+        """Add a guest, and open its sockets."""
         resident = Resident(self, spec)
         self._doors += resident.doors
         resident.tend()
 
     def wake(self, at: float, resident: Resident) -> None:
-        """Wake a guest at a time of its own."""
+        """Wake a guest at a time of the guests' clock."""
         self._order += 1
         heapq.heappush(self._wakes, (at, self._order, resident))
 
     def run(self, until: int) -> None:
-        """Serve until a descriptor ends."""
+        """Serve until the descriptor `until` is at its end."""
         events = select.EPOLLIN | select.EPOLLHUP
         self.loop.watch(until, events, lambda _: self._end(until))
         while not self._over:
@@ -171,7 +171,7 @@ class Server:
                 heapq.heappop(self._wakes)[2].woke()
 
     def remove(self) -> None:
-        """Take all sockets' files away."""
+        """Remove the files of all sockets."""
         for door in self._doors:
             with suppress(OSError):
                 door.remove()
@@ -186,13 +186,13 @@ class Server:
 
 
 def room() -> int:
-    """Return how many guests one process may serve: the system's limit of open files says it."""
+    """Return how many guests one process can simulate, by the system's limit of open files."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return sys.maxsize if hard == resource.RLIM_INFINITY else max(0, (hard - _ROOM) // SOCKETS_EACH)
 
 
 def make_room(guests: int) -> None:
-    """Raise our limit of open files to what so many guests need; not more than `room`."""
+    """Raise this process's limit of open files for so many guests, which are at most `room`."""
     needed = SOCKETS_EACH * guests + _ROOM
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < needed:
@@ -200,7 +200,7 @@ def make_room(guests: int) -> None:
 
 
 def main() -> int:
-    """Serve the guests of standard input; return the exit code."""
+    """Serve the guests that standard input names; return the exit code."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # the sockets are removed first
     spec = json.loads(sys.stdin.buffer.readline())
     server = Server(spec["speed"])
@@ -208,7 +208,7 @@ def main() -> int:
         make_room(len(spec["guests"]))
         for guest in spec["guests"]:
             server.add(guest)
-        # What lives as long as the process is not worth being looked through for garbage.
+        # The guests live as long as the process: the garbage collector need not search them.
         gc.freeze()
         print(READY, flush=True)
         server.run(sys.stdin.fileno())

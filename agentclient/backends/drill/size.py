@@ -1,4 +1,4 @@
-"""How many guests a drill has; apart from `plan`, so that asking for the number costs nothing."""
+"""The number of guests of a drill; apart from `plan`, so that reading it imports nothing else."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What can happen to a freeze in a drill: a closed list, each entry seen on a real guest first.
+"""The troubles of a drill's freezes: a closed list, each first seen on a real guest.
 
-A trouble strikes each time a freeze comes, so that one can play again; or it is there from the
-beginning. All times are pleasant for a person, and can be run faster (`--drill-speed`).
+A trouble happens at every freeze, so that an exercise can be repeated; or it is there from the
+beginning. All times suit a person, and can be shortened (`--drill-speed`).
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from types import MappingProxyType
 from typing import Final
 
 HOOK_FAILED: Final = "fsfreeze hook has failed with status 1"
-# What a guest may write to repaint, retitle or reorder a screen, or to end its markup.
+# What a hostile guest may send to clear the screen, set the title, reorder text or break markup.
 HOSTILE_WORDS: Final = "\x1b[2J\x1b]0;owned\x07[red]db[/]\u202e\r\n"
 HUGE_BYTES: Final = 100 * 1024 * 1024
 BOOT_S: Final = 15.0
-"""How long a guest boots after a reset."""
+"""How long a guest boots after a reset, in seconds."""
 
 
 class Trouble(StrEnum):
@@ -41,16 +41,16 @@ class Trouble(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """What happens inside of a guest when its agent has read a freeze; times in seconds.
+    """What happens in a guest when its agent has read a freeze command; times in seconds.
 
     Attributes:
         hook_s: how long the freeze hook runs.
         flush_s: how long each file system takes to freeze.
-        flush_bytes_s: bytes that a flush writes in a second.
-        error: what the hook fails with; empty if it succeeds.
-        dies_s: when the agent is killed, None if it is not.
-        resets: the whole guest is reset then, not the agent alone.
-        back_s: how long the agent is gone.
+        flush_bytes_s: bytes that a flush writes per second.
+        error: the hook's error; empty if it succeeds.
+        dies_s: when the agent is killed, after the command was read; None if it is not.
+        resets: at `dies_s`, the whole guest is reset, not only the agent.
+        back_s: how long no agent runs then.
     """
 
     hook_s: float = 0.1
@@ -64,13 +64,13 @@ class Course:
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """What a trouble is.
+    """The description of a trouble.
 
     Attributes:
         clause: what happens, for a person: the end of a sentence about the guest.
-        shown_by: the test in tests/guests in which a real guest behaved so; None if none did,
-            and the guest does it because nobody may trust it.
-        course: what a freeze meets with.
+        shown_by: the test in tests/guests in which a real guest behaved so; None if none did, but
+            a guest is untrusted and could (P7).
+        course: what happens during a freeze.
     """
 
     clause: str
@@ -135,13 +135,13 @@ BEHAVIOURS: Final[Mapping[Trouble, Behaviour]] = MappingProxyType(
             "test_a_late_reply_is_adopted_with_its_true_error",
             Course(hook_s=2.0, error=HOOK_FAILED),
         ),
-        # The words are made up; that a guest's words get as far as the outcome is what was seen.
+        # The text is invented; the test shows that a guest's text reaches the outcome.
         Trouble.HOSTILE: Behaviour(
             "fills its answers, and the error of its hook, with escapes, markup and reversed text",
             "test_a_late_reply_is_adopted_with_its_true_error",
             Course(hook_s=1.0, error=f"hook says {HOSTILE_WORDS}"),
         ),
-        # For tests: nobody would learn anything from moving so much at each visit.
+        # For tests only: an operator learns nothing from so large replies.
         Trouble.HUGE: Behaviour(
             "lists its file systems in one line of 100 MiB",
             None,
@@ -150,7 +150,7 @@ BEHAVIOURS: Final[Mapping[Trouble, Behaviour]] = MappingProxyType(
 )
 
 PLAYED: Final = tuple(trouble for trouble in Trouble if trouble is not Trouble.HUGE)
-"""The troubles of a person's drill."""
+"""The troubles of an operator's drill, without those for tests."""
 
 REFREEZE_S: Final = 60.0
-"""How long after a thaw the somebody of `Trouble.FOREIGN` freezes again."""
+"""How long after a thaw the guest of `Trouble.FOREIGN` is frozen again, in seconds."""

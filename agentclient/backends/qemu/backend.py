@@ -1,8 +1,8 @@
-"""The source ``qemu``: the QEMU processes of this host, with Proxmox's names and locks.
+"""The backend ``qemu``: the QEMU processes of this host, with Proxmox's names and locks.
 
-VMs of libvirt are listed, so that nobody misses them, but without agent and monitor: libvirt
-serves both sockets itself, and a visitor would break into its conversation (protocol §1.7). They
-carry `Vm.out_of_reach` and `Vm.freeze_disabled`, so that a freeze is refused with the reason.
+VMs of libvirt are listed without agent and monitor: libvirt is connected to both sockets, and a
+second client would disturb its exchange (protocol §1.7). Their `Vm.out_of_reach` and
+`Vm.freeze_disabled` are set, so that a freeze is refused with the reason.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _INCOMING: Final = frozenset({"-incoming", "--incoming"})
 
 
 class Name(NamedTuple):
-    """What a VM is called.
+    """The name of a VM.
 
     Attributes:
-        title: its name, which others may have as well.
-        mark: what tells it from them, now and after its next start; empty if nothing does.
+        title: its name, which other VMs may have as well.
+        mark: what distinguishes it from those, also after its next start; empty if nothing does.
     """
 
     title: str
@@ -43,7 +43,7 @@ class Name(NamedTuple):
 
 
 class _Found(NamedTuple):
-    """One process with all that is written about it."""
+    """One QEMU process, its parsed command line, and Proxmox's configuration of its VM."""
 
     qemu: QemuProcess
     command: QemuCommand
@@ -51,7 +51,7 @@ class _Found(NamedTuple):
 
     @property
     def trusted(self) -> bool:
-        """Whether its name counts: anybody can start a process with any name (P10)."""
+        """Whether the VM's name is trusted: anybody can start a process with any name (P10)."""
         return self.qemu.uid in (0, os.geteuid(), None)
 
     @property
@@ -60,7 +60,7 @@ class _Found(NamedTuple):
 
     @property
     def vmid(self) -> int | None:
-        """Proxmox's number; all its VMs are root's."""
+        """The VM's number in Proxmox, whose QEMU processes all run as root; None elsewhere."""
         return self.command.vmid if self.trusted else None
 
     @property
@@ -84,14 +84,14 @@ class _Found(NamedTuple):
 
 
 class QemuBackend:
-    """QEMU processes found in ``/proc``.
+    """The VMs of the QEMU processes in ``/proc``.
 
-    A process keeps the id under which it was first listed for as long as it lives: a second VM of
-    the same name, or a new name in Proxmox, must not turn an operation's VM into another one.
+    A process keeps its first VM id until it ends: when a second VM of the same name is started, or
+    Proxmox renames a VM, the id in a running operation must not change.
 
     Args:
-        proc: where the proc file system is.
-        pve: where Proxmox keeps its configuration.
+        proc: the proc file system.
+        pve: the folder of Proxmox's configuration.
     """
 
     name = SOURCE
@@ -109,25 +109,25 @@ class QemuBackend:
         self._notes: tuple[Note, ...] = ()
 
     def open(self, vm: Vm, opener: Opener) -> GuestAccess:
-        """Return how one of the VMs is reached; nothing is connected yet."""
+        """Return the access to one of the VMs; nothing is connected yet."""
         return open_local(vm, opener)
 
     def successor(self, of: GuestAccess, uuid: str) -> Vm | None:
-        """Return the VM of this host to which one has migrated; None if none is seen."""
+        """Return the VM of this host to which a guest has migrated; None if none is seen."""
         from agentclient.backends.qemu.migration import target_among  # noqa: PLC0415 - seldom needed
 
-        try:  # of a list of its own: nobody waits here for one that hangs
+        try:  # by a new list, so that this does not wait for a running one that hangs
             vms = QemuBackend(self._proc, self._pve).list_vms()
         except FrostwatchError:
             return None  # the processes of this host can't be listed
         return target_among(vms, of, uuid, self._proc)
 
     def has_ended(self, identity: Identity) -> bool | None:  # noqa: ARG002
-        """Return None: it has no word for a VM's start; its process tells that."""
+        """Return None: this backend has no identities for starts; the VM's process tells it."""
         return None
 
     def abilities(self) -> Abilities:
-        """Return what can be done with the VMs found here."""
+        """Return what can be done with QEMU processes of this host."""
         return Abilities(freeze=True, monitor=True, port_state=True, processes=True, locks=True)
 
     def notes(self) -> tuple[Note, ...]:
@@ -135,7 +135,7 @@ class QemuBackend:
         return self._notes
 
     def list_vms(self) -> list[Vm]:
-        """Return the VMs of the QEMU processes that run now, lowest pid first.
+        """Return the VMs of the QEMU processes that run now, sorted by pid.
 
         Raises:
             FrostwatchError: ``/proc`` can't be listed.
@@ -144,7 +144,7 @@ class QemuBackend:
             processes, notes = find_qemu(self._proc, self._known)
             self._parse(processes)
             self._known = processes
-            # QEMU without a machine is a program that asks QEMU what it can do.
+            # QEMU without a machine was started by a program to ask for QEMU's features: no VM.
             vms = [one for one in processes if not self._commands[one.process].no_machine]
             found = self._with_configs(vms)
             stopped = self._stopped(found)
@@ -166,7 +166,7 @@ class QemuBackend:
         ]
 
     def _stopped(self, found: Sequence[_Found]) -> dict[str, tuple[str, ...]]:
-        """Return by its name what Proxmox knows of VMs that don't run."""
+        """Return ``NAME#VMID`` of Proxmox's VMs that don't run, by the VM's name."""
         running = {one.vmid for one in found}
         if running == {None}:
             return {}
@@ -177,8 +177,8 @@ class QemuBackend:
         return names
 
     def _parse(self, processes: Sequence[QemuProcess]) -> None:
-        """Parse what is new, and forget what has gone."""
-        # One that was seen between its fork and its start as QEMU has another command line now.
+        """Parse new command lines, and drop those of ended processes."""
+        # A process that was seen between fork and exec has another command line now.
         old = {one.process: one.argv for one in self._known}
         self._commands = {
             one.process: self._commands[one.process]
@@ -188,7 +188,7 @@ class QemuBackend:
         }
 
     def _without_shared_channels(self, vms: Sequence[Vm]) -> list[Vm]:
-        """Forbid freezes through a socket that several processes name: to all but its owner."""
+        """Disable freezes of VMs that name the same agent's socket, except of its owner."""
         sockets = [None if vm.agent is None else self._socket(vm.agent.path) for vm in vms]
         counts = Counter(sockets)
         shared = {socket for socket in sockets if socket is not None and counts[socket] > 1}
@@ -218,11 +218,11 @@ class QemuBackend:
 def give_ids(
     names: Mapping[Process, Name], known: Mapping[Process, VmId], stopped: Container[str] = ()
 ) -> dict[Process, VmId]:
-    """Return an id for each process: its name if that is unique, else with its mark behind it.
+    """Return an id for each process: the VM's name if it is unique, else the name and its mark.
 
     Args:
-        names: the name of each process that runs now.
-        known: the ids given before; they are kept.
+        names: the VM's name of each process that runs now.
+        known: the ids of earlier calls; they are kept.
         stopped: the names of VMs that don't run.
     """
     ids = {process: known[process] for process in names if process in known}
@@ -243,7 +243,7 @@ def give_ids(
 
 
 def is_proxmoxs(command: QemuCommand) -> bool:
-    """Return whether a VM's sockets are where Proxmox keeps its own."""
+    """Return whether a VM's sockets are in Proxmox's folder for sockets."""
     chardevs = [one.chardev for one in command.monitors]
     chardevs += [command.agent.chardev] if command.agent else []
     return any("/run/qemu-server/" in (one.path or "") for one in chardevs)
@@ -260,7 +260,7 @@ def _describe(found: _Found, vm_id: VmId, namesakes: tuple[str, ...]) -> tuple[V
         title=found.title,
         selectors=found.selectors,
         namesakes=namesakes,
-        # Anybody can start a QEMU with any UUID, to be taken for a VM that has migrated (P10).
+        # Anybody can start a QEMU with another VM's UUID, to pass for that VM's migration (P10).
         uuid=(found.command.uuid or None) if found.trusted else None,
         incoming=found.trusted and not _INCOMING.isdisjoint(found.qemu.argv),
     )
@@ -281,7 +281,7 @@ def _describe(found: _Found, vm_id: VmId, namesakes: tuple[str, ...]) -> tuple[V
 
 
 def _perhaps(port: AgentPort, path: Path | str) -> str:
-    """Say what a person can do about a port that only looks like an agent's."""
+    """Return what a person can do about a port that is only perhaps an agent's."""
     where = path if isinstance(path, Path) else "PATH"
     return (
         f"its {port.transport} port {port.chardev.id} is perhaps an agent's (the word"
@@ -291,7 +291,7 @@ def _perhaps(port: AgentPort, path: Path | str) -> str:
 
 
 def _agent(found: _Found) -> tuple[AgentChannel | None, str | None]:
-    """Return the agent's channel, or why there is one that we can't use."""
+    """Return the agent's channel, and why it can't be used if there is one that can't."""
     port, similar = found.command.agent, found.command.perhaps
     if port is None:
         if similar is None:
@@ -304,7 +304,7 @@ def _agent(found: _Found) -> tuple[AgentChannel | None, str | None]:
 
 
 def _monitor(found: _Found) -> tuple[MonitorChannel | None, str | None]:
-    """Return the monitor, or why there is one that we can't use."""
+    """Return the monitor, and why it can't be used if there is one that can't."""
     monitor = found.command.monitor
     if monitor is None:
         return None, None
@@ -315,7 +315,7 @@ def _monitor(found: _Found) -> tuple[MonitorChannel | None, str | None]:
 
 
 def _host_path(found: _Found, chardev: Chardev) -> Path | str:
-    """Return where a chardev's socket is for us, or why that can't be told."""
+    """Return the path of a chardev's socket as this process sees it, or why it is not known."""
     if chardev.unusable is not None:
         return chardev.unusable
     path = Path(chardev.path or "")
@@ -330,7 +330,12 @@ def _host_path(found: _Found, chardev: Chardev) -> Path | str:
 
 
 def _through(root: Path, path: Path) -> Path:
-    """Return `path` as a process in a container means it; unchanged if that is the same file."""
+    """Return a path inside of a container as this process sees it.
+
+    Args:
+        root: the container's root, as this process sees it.
+        path: the path as the process in the container means it; returned if it is the same file.
+    """
     inside = root / path.relative_to("/")
     try:
         return path if path.samefile(inside) else inside

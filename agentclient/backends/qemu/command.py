@@ -1,4 +1,4 @@
-"""What a QEMU command line describes (`agentclient.backends.qemu.command_parser` reads it)."""
+"""The description of a QEMU command line; `agentclient.backends.qemu.command_parser` makes it."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from agentclient.model.states import Transport
 
 
 class Chardev(NamedTuple):
-    """A character device of QEMU's, as far as a visitor needs it.
+    """A character device of QEMU, as far as a client needs it.
 
     Attributes:
-        id: QEMU's label for it.
+        id: its id on the command line.
         backend: ``socket``, ``pty``, ``stdio`` …
         path: the UNIX socket's path as it was written, perhaps relative; None if it has none.
-        listens: QEMU is the server, so that others can connect.
-        handed_over: somebody else opened the socket, and gave it to QEMU.
-        abstract: the path is a name in Linux' abstract name space, not a file.
-        reconnect: QEMU is a client that tries again.
+        listens: QEMU is the server, so that clients can connect.
+        handed_over: another program opened the socket, and passed it to QEMU as a descriptor.
+        abstract: the path is a name in Linux' abstract socket namespace (unix(7)), not a file.
+        reconnect: QEMU is the client, and connects again after a failure.
     """
 
     id: str
@@ -47,9 +47,10 @@ class AgentPort(NamedTuple):
     """The guest's side of the agent's channel.
 
     Attributes:
-        chardev: where it ends on the host.
-        looks_like: the word for which a port may be an agent's although it isn't named as one;
-            None if it is.
+        chardev: the host's side of the channel.
+        transport: the kind of the guest's device.
+        looks_like: the word that suggests an agent, for a port without an agent's name; None for a
+            port with an agent's name.
     """
 
     chardev: Chardev
@@ -65,20 +66,21 @@ class QmpMonitor(NamedTuple):
 
 
 class QemuCommand(NamedTuple):
-    """What one command line says.
+    """The description of one command line.
 
     Attributes:
         name: the VM's name, empty if it has none.
-        vmid: Proxmox's number, None elsewhere.
-        uuid: the machine's, empty if it has none.
-        agent: None if no agent's channel was found.
-        perhaps: without one, a port that only looks like it: nothing is ever written there.
-        monitors: all that speak QMP, in the command line's order.
-        chroot: QEMU's ``-chroot``; it is entered *after* the sockets are made.
-        daemonized: QEMU went to ``/`` after its sockets were made.
-        no_machine: ``-machine none``: a program asks QEMU what it can do; there is no VM.
+        vmid: the VM's number in Proxmox, None elsewhere.
+        uuid: the VM's UUID, empty if it has none.
+        agent: the agent's port; None if there is none.
+        perhaps: if `agent` is None, a port that is perhaps an agent's: nothing is ever written to
+            it.
+        monitors: all QMP monitors, in the command line's order.
+        chroot: QEMU's ``-chroot``, which it enters *after* it has made its sockets.
+        daemonized: QEMU changes its folder to ``/`` after it has made its sockets.
+        no_machine: ``-machine none``: a program asks for QEMU's features, and there is no VM.
         libvirt: libvirt owns the VM and its sockets.
-        notes: what the command line leaves unsaid, a sentence each.
+        notes: what the command line does not tell, a sentence each.
     """
 
     name: str = ""
@@ -95,17 +97,17 @@ class QemuCommand(NamedTuple):
 
     @property
     def monitor(self) -> QmpMonitor | None:
-        """The monitor to visit: see `preferred_monitor`."""
+        """The monitor to connect to: see `preferred_monitor`."""
         return preferred_monitor(self.monitors)
 
 
 def preferred_monitor(monitors: Sequence[QmpMonitor]) -> QmpMonitor | None:
-    """Choose the monitor to visit; None if none can be connected to.
+    """Return the monitor to connect to; None if none accepts connections.
 
-    A monitor serves one client at a time, so the best is the one that nobody else uses: first one
-    that was made for us (its id or file name says ``frostwatch``), then any that is not Proxmox's
-    own ``qmp``, then that one. Among equals the first on the command line. Those on which QEMU is
-    the client (Proxmox's ``qmp-event``) belong to somebody else and are never taken.
+    A monitor serves one client at a time, so one that no other program uses is preferred: first a
+    monitor made for frostwatch (its id or file name contains ``frostwatch``), then any other than
+    Proxmox's own ``qmp``, then ``qmp``. Among equals, the first on the command line is taken. A
+    monitor on which QEMU is the client (Proxmox's ``qmp-event``) is never taken.
     """
     usable = [monitor for monitor in monitors if monitor.chardev.unusable is None]
     return min(usable, key=_reluctance, default=None)

@@ -1,12 +1,12 @@
-"""What a QEMU command line says about the VM's name, its agent's channel and its monitors.
+"""Parses a QEMU command line: the VM's name, its agent's channel and its monitors.
 
-A pure parser: a list of strings in, a typed description out, and never an exception, since anybody
-on the host can start a process with any command line. What is configured elsewhere stays unseen:
-files named by ``-readconfig`` (noted), and devices that were plugged in later.
+The parser is pure, and never raises: anybody on the host can start a process with any command line.
+It does not see what is configured elsewhere: in files named by ``-readconfig`` (there is a note
+then), and devices that were plugged in later.
 
 Facts used: Proxmox 8 starts ``-chardev socket,id=qmp,path=…,server=on,wait=off`` with
 ``-mon chardev=qmp,mode=control`` and a second one, ``qmp-event``, on which QEMU is the *client* of
-``qmeventd``. libvirt 9 hands its sockets over as descriptors (``fd=``) and calls its monitor
+``qmeventd``. libvirt 9 passes its sockets to QEMU as descriptors (``fd=``) and calls its monitor
 ``charmonitor``.
 """
 
@@ -30,8 +30,8 @@ AGENT_PORT_NAME = re.compile(r"org\.qemu\.guest_agent\.[0-9]+")
 # Proxmox's name for the chardev of an agent on ``-device isa-serial``, whose port has no name.
 ISA_AGENT_CHARDEV = "qga0"
 
-# These take whatever comes next, also if it looks like an option. For all others a word that
-# starts with a dash is taken for the next option, so that a flag unknown here swallows nothing.
+# These options take the next word as their value, also if it looks like an option. After any other
+# option, a word that starts with a dash is the next option: not all flags of QEMU are known here.
 _TAKE_ANYTHING = frozenset(
     {"-name", "-id", "-chardev", "-device", "-qmp", "-qmp-pretty", "-mon", "-monitor", "-serial"}
     | {"-chroot", "-readconfig", "-object", "-append", "-kernel", "-initrd", "-drive", "-pidfile"}
@@ -43,7 +43,7 @@ _SERIAL_DRIVERS = frozenset({"isa-serial", "pci-serial"})
 
 
 def parse_command_line(argv: Sequence[str]) -> QemuCommand:
-    """Return what a QEMU command line, with the program's name at its head, says."""
+    """Return the description of a QEMU command line, whose first word is the program's name."""
     reader = _Reader()
     for option, value in _pairs(argv):
         reader.take(option, value)
@@ -56,7 +56,7 @@ def _pairs(argv: Sequence[str]) -> Iterator[tuple[str, str]]:
         word = argv[index]
         index += 1
         if not word.startswith("-"):
-            continue  # a disk image given without an option
+            continue  # a disk image may be given without an option
         option = word[1:] if word.startswith("--") else word
         takes = index < len(argv) and (option in _TAKE_ANYTHING or not argv[index].startswith("-"))
         yield option, argv[index] if takes else ""
@@ -64,7 +64,7 @@ def _pairs(argv: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 class _Reader:
-    """Collects the options; conclusions wait for the end, because the order is free."""
+    """Collects the options; `result` evaluates them at the end, since their order is free."""
 
     def __init__(self) -> None:
         self.name = ""
@@ -86,7 +86,7 @@ class _Reader:
             case "-name":
                 self.name = options(value, "guest").get("guest", self.name)
             case "-id":
-                # Ten digits at most: it becomes a file's name.
+                # Ten digits at most, since it becomes part of a file's name.
                 self.vmid = int(value) if re.fullmatch(r"[0-9]{1,10}", value) else self.vmid
             case "-chardev":
                 self._chardev(value)
@@ -132,18 +132,18 @@ class _Reader:
         self.chardevs[chardev.id] = chardev
 
     def _compat(self, label: str, value: str) -> str:
-        """Take a device in the short writing (``unix:PATH,server``); return its chardev's id."""
+        """Take a device in the short syntax (``unix:PATH,server``); return its chardev's id."""
         kind, _, rest = value.partition(":")
         if kind == "chardev":
             return rest
         found = options(rest, "path") if kind == "unix" else {}
-        # Other kinds (tcp:, pty, mon:stdio) are kept, so that a note can say why they don't do.
+        # Other kinds (tcp:, pty, mon:stdio) are kept, so that a note can say why we can't use them.
         backend = "socket" if kind == "unix" else kind
         self.chardevs[label] = _chardev({**found, "id": label, "backend": backend})
         return label
 
     def _serial(self, value: str) -> None:
-        # QEMU counts all of them, also those that name a chardev of their own.
+        # QEMU numbers all serial ports, also those that name a chardev of their own.
         chardev = self._compat(f"serial{self.serials}", value)
         self.serials += 1
         self.devices.append({"driver": "isa-serial", "chardev": chardev, "option": "-serial"})
@@ -189,7 +189,7 @@ class _Reader:
             self.notes.append("it has a monitor for people only, none that speaks QMP")
 
     def _agent(self) -> AgentPort | None:
-        """Return the agent's port: it is named so, or it is none; we never write on a guess."""
+        """Return the agent's port, which its name has to prove: nothing is written on a guess."""
         named = [port for port in map(self._named_port, self.devices) if port]
         named = named or [port for port in map(self._proxmox_isa_port, self.devices) if port]
         if len(named) > 1:
@@ -245,7 +245,7 @@ def _chardev(found: dict[str, str]) -> Chardev:
 
 
 def _agent_word(chardev: Chardev) -> str | None:
-    """Return the word in a chardev's id or file name that speaks of an agent; None if none."""
+    """Return the word in a chardev's id or file name that suggests an agent; None if none."""
     # Only the file's own name: a folder such as /srv/build-agent/ says nothing about the socket.
     for text in (chardev.id, (chardev.path or "").rpartition("/")[2]):
         found = _AGENT_WORDS.search(text)
@@ -255,7 +255,7 @@ def _agent_word(chardev: Chardev) -> str | None:
 
 
 def _libvirts_chardevs(chardevs: Iterable[Chardev]) -> bool:
-    # A false alarm costs a row that can't be frozen; a miss would break into libvirt's channel.
+    # If we are wrong, one VM can't be frozen; if we missed it, we would use libvirt's own channel.
     return any(
         chardev.id == "charmonitor" or is_libvirts_path(chardev.path or "") for chardev in chardevs
     )

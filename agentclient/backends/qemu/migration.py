@@ -1,7 +1,7 @@
-"""Where a guest runs whose VM has migrated away, if that is on this host.
+"""Finds the VM to which a guest has migrated, if it is on this host.
 
-QEMU does not tell where a migration went. On this host it went to a QEMU of the same UUID that was
-started to take one (``-incoming``); a clone with the same UUID was not.
+QEMU does not tell the target of a migration. On this host, the target is a QEMU with the same UUID
+that was started with ``-incoming``; a clone has the same UUID, but was not started so.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _INCOMING: Final = frozenset({b"-incoming", b"--incoming"})
 
 
 def target_among(vms: Iterable[Vm], source: GuestAccess, uuid: str, proc: Path = PROC) -> Vm | None:
-    """Return the one of `vms` to which another VM has migrated.
+    """Return the VM to which a guest has migrated; None if it is not among `vms`.
 
     Args:
-        vms: as the backend lists them.
-        source: the VM that has migrated.
-        uuid: its UUID.
-        proc: where the proc file system is.
+        vms: the VMs that the backend lists.
+        source: the access to the VM that the guest has left.
+        uuid: that VM's UUID.
+        proc: the proc file system.
     """
     for vm in vms:
         if vm.agent is None or vm.process is None or vm.process == source.process:

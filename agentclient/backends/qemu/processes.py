@@ -1,7 +1,7 @@
 """Finds the QEMU processes of this host in ``/proc``.
 
-A process may vanish between two reads, belong to another user, or be hidden: it is left out or
-listed with what could be read, with a note, and the others are not affected.
+A process may end between two reads, belong to another user, or be hidden. It is then left out, or
+listed with what could be read and a note; the other processes are not affected.
 """
 
 from __future__ import annotations
@@ -18,22 +18,23 @@ from agentclient.backends.base import Note
 from agentclient.model.errors import FrostwatchError
 from agentclient.model.vm import Process
 
-# -run-with async-teardown=on: a clone with the VM's command line, named so by QEMU.
+# With -run-with async-teardown=on, QEMU starts a clone with the VM's command line, and names it so.
 _CLEANUP = b"cleanup/"
 
 _DROPS_RIGHTS = frozenset({"runas", "run-with"})
 
 
 class QemuProcess(NamedTuple):
-    """A running QEMU.
+    """A running QEMU process.
 
     Attributes:
-        argv: its command line; bytes that are no UTF-8 as Python's file names carry them.
+        process: its pid and start time.
+        argv: its command line; bytes that are no UTF-8 are decoded with ``surrogateescape``.
         parent: its parent's pid.
-        directory: its working directory, None if we may not see it.
-        root: the folder under which its files are found from here; None if it is ours, or if that
-            can't be seen.
-        uid: the user who runs it; None if that can't be seen.
+        directory: its working directory, None if we may not read it.
+        root: the path of its root folder as this process sees it; None if both have the same root,
+            or if we may not read it.
+        uid: the user who runs it; None if that can't be read.
     """
 
     process: Process
@@ -47,11 +48,11 @@ class QemuProcess(NamedTuple):
 def find_qemu(
     proc: Path = Path("/proc"), known: Iterable[QemuProcess] = ()
 ) -> tuple[list[QemuProcess], list[Note]]:
-    """Return the QEMU processes, lowest pid first, and what could not be read.
+    """Return the QEMU processes, sorted by pid, and notes about what could not be read.
 
     Args:
-        proc: where the proc file system is.
-        known: what an earlier call returned; of these only the identity is read again.
+        proc: the proc file system.
+        known: the result of an earlier call; of these, only the identity is read again.
 
     Raises:
         FrostwatchError: `proc` can't be listed at all.
@@ -66,11 +67,11 @@ def find_qemu(
 
 
 def without_twins(processes: Iterable[QemuProcess]) -> list[QemuProcess]:
-    """Leave out the short-lived copies that QEMU makes of itself.
+    """Remove the short-lived copies that QEMU makes of itself by ``fork``.
 
-    A child with its parent's command line is a helper (a network script) just before it becomes
-    another program: the parent is the VM. With ``-daemonize`` the process that was started waits
-    until its grandchild is ready: the later one is the VM.
+    A child with its parent's command line is a helper (a network script) before its ``exec``: the
+    parent is the VM. With ``-daemonize``, the first process waits until its grandchild is ready:
+    the grandchild is the VM.
     """
     groups: dict[tuple[str, ...], list[QemuProcess]] = defaultdict(list)
     for process in processes:
@@ -106,7 +107,7 @@ class _Scan:
         except PermissionError:
             self._unreadable += 1
         except (OSError, ValueError, IndexError):
-            pass  # it vanished while we were looking, or is no VM's (a zombie, a helper)
+            pass  # it ended between two reads, or is no VM (a zombie, a helper)
         return None
 
     def _look_at(self, pid: int) -> QemuProcess | None:
@@ -121,7 +122,7 @@ class _Scan:
         if certain and process in self._known:
             return self._with_its_user(self._known[process])
         argv = _command_line(folder)
-        # Anybody can give a program any argv[0]: it only counts where nothing better can be read.
+        # Anybody can choose a program's argv[0]: it counts only where nothing better can be read.
         if not argv or not (certain or is_qemu(argv[0])):
             return None
         if _stat(folder)[0] != process:
@@ -132,7 +133,7 @@ class _Scan:
         return QemuProcess(process, argv, parent, self._directory(folder), self._root(folder), uid)
 
     def _with_its_user(self, known: QemuProcess) -> QemuProcess:
-        """Look again who runs a QEMU that gives up its user's rights once it has started."""
+        """Read a QEMU's user again: QEMU may change to another user after its start."""
         if not any(word.lstrip("-") in _DROPS_RIGHTS for word in known.argv):
             return known
         return known._replace(uid=user_of(known.process, self._proc))
@@ -152,7 +153,7 @@ class _Scan:
         return Path(found) if found else None
 
     def _root(self, folder: Path) -> Path | None:
-        """Return the way to a process's files if it lives in a container or a changed root."""
+        """Return the path of a process's root if it runs in a container or a chroot."""
         names, root = _link(folder / "ns" / "mnt"), _link(folder / "root")
         same_names = not names or not self._our_names or names == self._our_names
         if same_names and root in (None, "/"):
@@ -185,7 +186,7 @@ def _stat(folder: Path) -> tuple[Process, int]:
     """Return the process's identity and its parent's pid.
 
     Raises:
-        ValueError, IndexError: not what the kernel writes (proc_pid_stat(5)), or no VM's process.
+        ValueError, IndexError: the file is not as in proc_pid_stat(5), or the process is no VM's.
     """
     name, fields = stat_fields(folder)
     if name.startswith(_CLEANUP):

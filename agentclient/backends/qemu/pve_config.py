@@ -1,7 +1,7 @@
-"""What Proxmox's configuration of a VM says about its name, its lock and freezes.
+"""Reads Proxmox's configuration of VMs: the name, the lock, and whether freezes are switched off.
 
-It lies on a cluster file system in user space: the folder may be empty (its daemon is down), and a
-read may hang. So it is read in a thread of its own, and waited for a moment only.
+The files are on a cluster file system in user space: the folder may be empty (its daemon is down),
+and a read may hang. So a thread of its own reads them, and we wait for it with a short bound.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from typing import Final, NamedTuple
 
 from agentclient.backends.option_string import options
 
-# The cluster file system takes no larger file.
+# The largest file of the cluster file system, in bytes.
 _LARGEST = 1 << 20
 _OFF = frozenset({"0", "off", "no", "false"})
-# One switch, under the names that it has had.
+# The names that the switch for freezes has had in Proxmox's versions.
 _FREEZE_SWITCHES = ("guest-fsfreeze", "freeze-fs", "freeze-fs-on-backup")
 READ_S: Final = 1.0
 
 
 class ProxmoxConfig(NamedTuple):
-    """The lines that matter here.
+    """What is used of the configuration of one VM.
 
     Attributes:
         name: the VM's name, empty if it has none.
-        locked_by: what Proxmox is doing with the VM (``backup``, ``snapshot``), or None.
+        locked_by: why Proxmox has locked the VM (``backup``, ``snapshot``), or None.
         freeze_disabled: why a freeze must not be sent, one sentence, or None.
         trouble: why the configuration could not be read, one sentence, or None.
     """
@@ -38,11 +38,11 @@ class ProxmoxConfig(NamedTuple):
 
 
 class ProxmoxConfigs:
-    """Reads the configurations of a host's VMs, and never waits long for them.
+    """Reads the configurations of a host's VMs within a bound.
 
     Args:
-        pve: where Proxmox keeps them (``/etc/pve``).
-        read_s: how long a round of reading may keep us, in seconds.
+        pve: the folder of Proxmox's configuration (``/etc/pve``).
+        read_s: how long one call of `read` waits, in seconds.
     """
 
     def __init__(self, pve: Path, read_s: float = READ_S) -> None:
@@ -57,21 +57,21 @@ class ProxmoxConfigs:
         self._names: dict[int, str] = {}
 
     def read(self, vmids: Mapping[int, bool]) -> Mapping[int, ProxmoxConfig]:
-        """Return what is written about each VM; never raises.
+        """Return the configuration of each VM; never raises.
+
+        Freezes of a VM whose configuration can't be read are disabled: a backup's lock, or the
+        switch for freezes, would not be seen. This includes a VM that is just migrating to here.
 
         Args:
-            vmids: the VMs that run, and whether their sockets are where Proxmox keeps its own:
-                others run without its management where there is none.
-
-        A VM whose configuration can't be read is not to be frozen: a backup's lock, or a switch
-        against freezes, would go unseen. That is so for one that is migrating to here, too.
+            vmids: the VMIDs of the VMs that run, and whether their sockets are in Proxmox's folder;
+                if not, a VM without configuration is taken for one that Proxmox does not manage.
         """
         if not vmids:
             return {}
         if self._reading is None or not self._reading.is_alive():
             try:
                 self._begin(vmids)
-            except RuntimeError as error:  # no thread can be had
+            except RuntimeError as error:  # the system can't start another thread
                 return {vmid: self._unread(vmid, str(error)) for vmid in vmids}
         if self._is_known:
             return self._known
@@ -88,11 +88,11 @@ class ProxmoxConfigs:
         reading.join(self._read_s)
 
     def names(self) -> Mapping[int, str]:
-        """Return the names of all VMs of this host by their VMID, also of those that don't run."""
+        """Return the names of all VMs of this host, running or not, by their VMID."""
         return self._names
 
     def _unread(self, vmid: int, why: str) -> ProxmoxConfig:
-        # Its name stays as it was, since its id is made of it.
+        # The VM's last known name is kept, since its id is made of the name.
         name = self._known.get(vmid, ProxmoxConfig()).name
         return _unreadable(f"{self._folder} can't be read: {why}", name)
 
@@ -115,7 +115,7 @@ class ProxmoxConfigs:
                 return parse_config(file.read(_LARGEST).decode(errors="replace"))
         except FileNotFoundError:
             if not proxmoxs and not self._pve.is_dir():
-                return ProxmoxConfig()  # Proxmox's QEMU, but not its management
+                return ProxmoxConfig()  # Proxmox's QEMU is installed, but Proxmox manages no VM
             if self._folder.is_dir():
                 why = f"{path} does not exist (the VM may be migrating to this host)"
             else:
@@ -160,7 +160,10 @@ def _unreadable(why: str, name: str = "") -> ProxmoxConfig:
 
 
 def parse_config(text: str) -> ProxmoxConfig:
-    """Return what the current section says; snapshots and pending changes have their own."""
+    """Return what the first section says: the VM's current configuration.
+
+    Later sections are those of snapshots and pending changes.
+    """
     found: dict[str, str] = {}
     for line in text.split("\n"):
         if line.startswith("["):

@@ -1,1 +1,1 @@
-"""The journal's file, in the one process that touches its disk."""
+"""The journal's file, and the process that alone reads and writes it."""

@@ -1,6 +1,6 @@
-"""An open journal: its versions, and jobs that are done in one transaction.
+"""An open journal database: its schema's migrations, and transactions.
 
-For the journal's own process alone, as the file itself (`agentclient.journal.storage.store`).
+Only the journal's own process uses this, as it does `agentclient.journal.storage.store`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from agentclient.journal.storage.fault import code, is_of_one_job
 from agentclient.journal.storage.tables import Columns, Steps
 
-# How long another program's transaction is waited for, in seconds.
+# How long we wait for another program's transaction, in seconds.
 BUSY_S: Final = 1.0
 
 Row = Mapping[str, Any]
@@ -27,10 +27,10 @@ class Trouble(Exception):
 
 
 class Done(NamedTuple):
-    """What came of one job.
+    """The result of one job.
 
     Attributes:
-        error: why it was not done, though the file is well; None if it was.
+        error: why the job failed, though the file is all right; None if it was done.
         found: the rows of each of its statements.
     """
 
@@ -39,22 +39,22 @@ class Done(NamedTuple):
 
 
 def prepare(connection: sqlite3.Connection, steps: Steps, added: Columns = ()) -> bool:
-    """Bring a journal that was just opened to the newest version.
+    """Migrate a journal that was just opened to the newest version of its schema.
 
     Args:
-        connection: it.
-        steps: what leads from each version to the next.
-        added: the columns that its windows have besides.
+        connection: the open file.
+        steps: the statements of each migration.
+        added: the columns that were added to the table of windows later.
 
     Returns:
-        Whether it is of a newer frostwatch: then it can be read, as far as it is understood.
+        Whether a newer frostwatch wrote the file: then it is only read.
 
     Raises:
-        sqlite3.Error: it can't be read, or written.
+        sqlite3.Error: the file can't be read or written.
     """
     connection.row_factory = sqlite3.Row
     connection.execute("PRAGMA foreign_keys = ON")
-    # A kill loses nothing that is committed; only the host's own end may cost the last of it.
+    # A killed process loses no commit; a crash of the host may lose the last ones.
     connection.execute("PRAGMA synchronous = NORMAL")
     version = _version(connection)
     if version > len(steps):
@@ -69,7 +69,7 @@ def prepare(connection: sqlite3.Connection, steps: Steps, added: Columns = ()) -
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
-    """Change over to WAL, for which SQLite does not wait by itself if others are at it as well."""
+    """Change to WAL mode; SQLite itself does not wait for other processes that do the same."""
     until = time.monotonic() + BUSY_S
     while True:
         try:
@@ -83,7 +83,7 @@ def _use_wal(connection: sqlite3.Connection) -> None:
 
 def _migrate(connection: sqlite3.Connection, steps: Steps) -> None:
     with _transaction(connection, writes=True):
-        # Asked once more: another process may have done it while we waited for the lock.
+        # Read the version again: another process may have migrated while we waited for the lock.
         version = _version(connection)
         for number, statements in enumerate(steps[version:], version + 1):
             for statement in statements:
@@ -93,14 +93,14 @@ def _migrate(connection: sqlite3.Connection, steps: Steps) -> None:
 
 def _add(connection: sqlite3.Connection, added: Columns) -> None:
     with _transaction(connection, writes=True):
-        # Asked once more, as above.
+        # Looked up again, for the same reason.
         for name, kind in _missing(connection, added):
             connection.execute(f"ALTER TABLE windows ADD COLUMN {name} {kind}")
 
 
 def _missing(connection: sqlite3.Connection, added: Columns) -> Columns:
     there = {row["name"] for row in connection.execute("PRAGMA table_info(windows)")}
-    # A table of another program's is left alone.
+    # A table of windows without a key is another program's: it is left alone.
     return [one for one in added if one[0] not in there] if "key" in there else ()
 
 
@@ -123,11 +123,16 @@ def _transaction(connection: sqlite3.Connection, *, writes: bool) -> Iterator[No
 def in_transaction(
     connection: sqlite3.Connection, jobs: Sequence[Sequence[Statement]], *, writes: bool
 ) -> list[Done]:
-    """Do some jobs in one transaction; one that fails by itself costs no other.
+    """Run jobs in one transaction; a job whose own statement fails does not stop the others.
+
+    Args:
+        connection: the open file.
+        jobs: the statements of each job.
+        writes: whether any of them writes.
 
     Raises:
-        Trouble: it is no journal.
-        sqlite3.Error: none of them can be done.
+        Trouble: the file is no journal.
+        sqlite3.Error: no job can be done.
     """
     with _transaction(connection, writes=writes):
         return [_done(connection, job) for job in jobs]

@@ -1,4 +1,4 @@
-"""What is wrong with the journal's file, by what SQLite and the system say."""
+"""Tells what is wrong with the journal's file, from the errors of SQLite and of the system."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 _CORRUPT: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-# What one statement may do wrong without a fault of the file.
+# Errors of one statement: the file is all right.
 _OF_ONE_JOB: Final = (
     sqlite3.SQLITE_ERROR,
     sqlite3.SQLITE_CONSTRAINT,
@@ -27,7 +27,7 @@ _WHY: Final = {
     sqlite3.SQLITE_IOERR: "its disk fails",
 }
 
-# What may come of a disk that can be read, but not written.
+# Errors of a disk that can perhaps be read, but not be written.
 _OF_DISK: Final = (
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_READONLY,
@@ -38,23 +38,23 @@ _OF_DISK: Final = (
 
 
 def code(error: sqlite3.Error) -> int | None:
-    """Return the primary code, without what extends it; None if Python itself raised it."""
+    """Return SQLite's primary result code; None if Python itself raised the error."""
     number = getattr(error, "sqlite_errorcode", None)
     return None if number is None else number & 0xFF
 
 
 def is_corrupt(error: sqlite3.Error) -> bool:
-    """Return whether the file is no database, or a broken one."""
+    """Return whether the file is corrupt, or no database."""
     return code(error) in _CORRUPT
 
 
 def is_of_one_job(error: sqlite3.Error) -> bool:
-    """Return whether a statement was wrong, and the file is well."""
+    """Return whether the statement failed while the file is all right."""
     return code(error) in (None, *_OF_ONE_JOB)
 
 
 def is_of_disk(error: sqlite3.Error) -> bool:
-    """Return whether the file can't be written, but perhaps be read."""
+    """Return whether the file can't be written, but can perhaps be read."""
     return code(error) in _OF_DISK
 
 
@@ -66,7 +66,7 @@ def why(error: sqlite3.Error, path: Path) -> str:
 
 
 def _of_disk(path: Path) -> str | None:
-    """Return what is wrong with the disk, where SQLite says only that something is."""
+    """Return what is wrong with the disk, where SQLite reports no more than an I/O error."""
     try:
         disk = os.statvfs(path.parent)
     except OSError:
@@ -77,6 +77,6 @@ def _of_disk(path: Path) -> str | None:
 
 
 def of_system(error: OSError) -> str:
-    """Return what the system says has gone wrong, and with which file."""
+    """Return the system's message for an error, and the file's name."""
     where = f"{os.fsdecode(error.filename)}: " if error.filename is not None else ""
     return f"{where}{error.strerror or error}"

@@ -1,4 +1,4 @@
-"""What is asked of the journal's process: questions, and what is to be written."""
+"""The jobs of the journal's process: queries and writes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class JobKind:
-    """What is to be done to the file, or beside it: plain strings, which marshal can take."""
+    """The kinds of jobs: plain strings, since marshal can't write an enum's members."""
 
     READ: Final = "read"
     WRITE: Final = "write"
@@ -26,12 +26,12 @@ class JobKind:
 
 @dataclass(frozen=True, slots=True)
 class Query(Generic[T]):
-    """A question to the journal.
+    """A query of the journal.
 
     Attributes:
-        statements: what is looked up.
-        parse: what is made of the rows of each statement.
-        missing: the answer where there is no journal yet.
+        statements: the SQL statements.
+        parse: makes the result from the rows of each statement.
+        missing: the result where there is no journal yet.
     """
 
     statements: Sequence[Statement]
@@ -41,12 +41,14 @@ class Query(Generic[T]):
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """Something to be done to the file.
+    """One job for the journal's process.
 
     Attributes:
-        then: returns what is to be written next, from what was found.
-        done: is set when it is done, or has failed for now.
-        ok: it is done.
+        what: one of `JobKind`.
+        statements: the SQL statements; or the name and the content of a small file.
+        then: returns the statements of the next write, from the rows that were found.
+        done: is set when the job is done, or has failed for now.
+        ok: the job was done.
         found: the rows of each statement; None where there is no file.
     """
 
@@ -59,5 +61,5 @@ class Job:
 
 
 def first_of(jobs: deque[Job], most: int) -> list[Job]:
-    """Take the first so many jobs out of a queue."""
+    """Remove at most `most` jobs from the head of a queue, and return them."""
     return [jobs.popleft() for _ in range(min(most, len(jobs)))]

@@ -1,6 +1,6 @@
-"""The console's side of the journal's process: starts it, asks it, and never waits without a bound.
+"""The client of the journal's process: starts it, sends requests and receives answers.
 
-Nothing in here touches a disk.
+Every wait has a bound, and nothing here touches a disk.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _BOOT: Final = (
     "import sys; sys.path.append(sys.argv[1]); "
     "from agentclient.journal.storage.server import main; main(sys.argv[2])"
 )
-# So much waits in the pipe for a slow disk when we leave.
+# The pipe's size in bytes: what it contains when we exit is still written, however slow the disk.
 _PIPE_BYTES: Final = 1 << 20
 
 
@@ -32,18 +32,21 @@ class ProcessEnded(Exception):
 
 
 def command(path: Path) -> list[str]:
-    """Return how the process is started; ``-S`` spares what it does not need."""
+    """Return the command line that starts the process for the journal at `path`.
+
+    ``-S`` leaves out the import of ``site``, which the process does not need.
+    """
     return [sys.executable, "-S", "-E", "-I", "-c", _BOOT, _PACKAGES, os.fspath(path.absolute())]
 
 
 class Server:
-    """A journal's process.
+    """A running journal process, seen from its client.
 
     Args:
         path: the journal's file.
 
     Raises:
-        OSError: it can't be started.
+        OSError: the process can't be started.
     """
 
     def __init__(self, path: Path) -> None:
@@ -60,20 +63,25 @@ class Server:
         self._heard = bytearray()
 
     def ask(self, what: str, jobs: Sequence[object]) -> None:
-        """Ask for something; it is sent by `heard`."""
+        """Queue a request; `heard` and `push` send it.
+
+        Args:
+            what: one of `agentclient.journal.storage.jobs.JobKind`.
+            jobs: the statements of each job; or a small file's name, and its content.
+        """
         self._unsent += packed((what, list(jobs)))
 
     def heard(self, timeout_s: float) -> tuple[Any, ...] | None:
-        """Send what is unsent, and return the next answer.
+        """Send what is queued, and return the next answer.
 
         Args:
-            timeout_s: how long to wait for it.
+            timeout_s: how long to wait for the answer, in seconds.
 
         Returns:
-            None if there was none in time.
+            None if no answer came in time.
 
         Raises:
-            ProcessEnded: there will be none.
+            ProcessEnded: the process has ended, so no answer will come.
         """
         until = time.monotonic() + timeout_s
         while True:
@@ -84,17 +92,18 @@ class Server:
                 return self._message()
 
     def push(self, timeout_s: float) -> None:
-        """Send what is unsent, and wait for no answer."""
+        """Send what is queued, for at most `timeout_s` seconds, and wait for no answer."""
         until = time.monotonic() + timeout_s
         with suppress(ProcessEnded):
             while self._unsent and self._turn(max(0.0, until - time.monotonic())):
                 pass
 
     def close(self, timeout_s: float) -> None:
-        """Let go of it; it ends by itself when it has done what it was asked for.
+        """Close the pipes; the process ends by itself when it has done its requests.
 
         Args:
-            timeout_s: how long to wait for that; one whose disk hangs is left to the system.
+            timeout_s: how long to wait for its end, in seconds; if its disk hangs, it is left
+                behind.
         """
         os.close(self._to)
         until = time.monotonic() + timeout_s
@@ -103,7 +112,7 @@ class Server:
         os.close(self._from)
 
     def _turn(self, timeout_s: float) -> bool:
-        """Write and read what can be; return whether anything could be."""
+        """Wait until a pipe is ready, then write and read; return whether any pipe was ready."""
         poll = select.poll()
         poll.register(self._from, select.POLLIN)
         if self._unsent:
@@ -150,7 +159,10 @@ class Server:
 
 
 def _pipe(reader: ExitStack, writer: ExitStack) -> tuple[int, int]:
-    """Make a pipe whose ends are closed with these; none of them is in the place of a stdio."""
+    """Return a pipe whose ends are closed with the two stacks.
+
+    Neither end is descriptor 0, 1 or 2, also if one of these was closed.
+    """
     ends = os.pipe2(os.O_CLOEXEC)
     try:
         moved = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 3) for end in ends]
@@ -163,7 +175,7 @@ def _pipe(reader: ExitStack, writer: ExitStack) -> tuple[int, int]:
 
 
 def _spawn(words: list[str], stdin: int, stdout: int) -> int:
-    """Start it in a session of its own: what a terminal tells its processes is not for it."""
+    """Start a process in a session of its own, so that no signal of the terminal reaches it."""
     actions = [
         (os.POSIX_SPAWN_DUP2, stdin, 0),
         (os.POSIX_SPAWN_DUP2, stdout, 1),

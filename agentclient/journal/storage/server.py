@@ -1,9 +1,9 @@
-"""The journal's process: it alone touches the journal's disk.
+"""The journal's process, the only one that touches the journal's disk.
 
-``python -S -E -I -c … PATH``: requests come on descriptor 0, answers leave on descriptor 1. A disk
-that hangs, or is frozen with a guest's, keeps whoever waits for it from ending, even when killed.
-So that is a process which nobody waits for. It ends when its console has gone, and does before that
-what it was asked for.
+``python -S -E -I -c … PATH``: it reads requests from descriptor 0 and writes answers to descriptor
+1. A process that waits for a hanging disk can't end, even when killed; and the disk may hang
+because the guest under freeze carries it. So nobody waits for this process. When its client has
+ended, it does the remaining requests and ends.
 """
 
 from __future__ import annotations
@@ -35,23 +35,23 @@ _IGNORED: Final = (
 
 
 def packed(message: tuple[Any, ...]) -> bytes:
-    """Return a message as it goes through the pipe: its length, and plain values."""
+    """Return a message as bytes for the pipe: its length, then its plain values by marshal."""
     body = marshal.dumps(message)
     return len(body).to_bytes(HEAD_BYTES, "big") + body
 
 
 def answer(store: Store, what: str, jobs: list[Any]) -> tuple[str, object, list[str]]:
-    """Do what is asked for.
+    """Do a request, and return its answer.
 
     Args:
-        store: the file.
-        what: ``"read"`` and ``"write"``; ``"aside"``: where corrupt files lie; ``"load"`` and
-            ``"keep"``: a small file beside it.
-        jobs: the statements of each job; or the file's name, and what it is to hold.
+        store: the journal's file.
+        what: ``"read"`` or ``"write"``: SQL; ``"aside"``: list the corrupt files; ``"load"`` or
+            ``"keep"``: read or write a small file beside the journal.
+        jobs: the statements of each job; or the small file's name, and its new content.
 
     Returns:
-        ``"done"`` with what each job found, ``"missing"``, or ``"trouble"`` with why; and what a
-        person should know of the file.
+        ``"done"`` with the result of each job, ``"missing"``, or ``"trouble"`` with the reason; and
+        what a person should know about the file.
     """
     try:
         if what == "aside":
@@ -73,7 +73,7 @@ def answer(store: Store, what: str, jobs: list[Any]) -> tuple[str, object, list[
 
 
 def load(path: Path) -> bytes:
-    """Return what a small file holds; nothing if it can't be read."""
+    """Return the content of a small file; empty if it can't be read."""
     try:
         with path.open("rb") as file:
             return file.read(_MOST_BYTES)
@@ -82,7 +82,7 @@ def load(path: Path) -> bytes:
 
 
 def keep(path: Path, body: bytes) -> str | None:
-    """Have a small file hold this, or what it held before; return why it does not, if so."""
+    """Write a small file as a whole or not at all; return why it failed, None if it did not."""
     try:
         make_folder(path.parent)
         handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", dir=path.parent)
@@ -109,7 +109,7 @@ def _whole(text: str) -> str:
 
 
 def main(path: str) -> None:
-    """Serve one console.
+    """Serve one client until it closes its end of the pipe.
 
     Args:
         path: the journal's file.
@@ -127,7 +127,7 @@ def main(path: str) -> None:
 
 
 def _received() -> tuple[str, list[Any]] | None:
-    """Return the next request; None once nobody can ask any more."""
+    """Return the next request; None once the client has closed its end of the pipe."""
     head = _read(HEAD_BYTES)
     body = _read(int.from_bytes(head, "big")) if head is not None else None
     return None if body is None else marshal.loads(body)  # noqa: S302 - it comes from our console
@@ -146,6 +146,6 @@ def _read(size: int) -> bytes | None:
 
 def _send(message: bytes) -> None:
     view = memoryview(message)
-    with suppress(OSError):  # the console has gone; what it has asked for is done all the same
+    with suppress(OSError):  # the client has ended; the remaining requests are still done
         while view:
             view = view[os.write(1, view) :]

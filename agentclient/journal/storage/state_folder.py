@@ -1,7 +1,7 @@
-"""The folder in which frostwatch keeps what it must remember, and how it is made.
+"""The folder for frostwatch's persistent state, and how it is made.
 
-What is ours is for its owner alone. What stands above it belongs to the person: it is made where it
-is missing, never writable by others whatever the umask says, and never changed where it is there.
+Only its owner may use it. The folders above it belong to the user: a missing one is made, and never
+writable by others whatever the umask is; an existing one is never changed.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ _ABOVE: Final = 0o755
 
 
 class NoStateFolder(Exception):
-    """There is no place for such a folder; the text is one clause for a person."""
+    """No place for the state folder is known; the text is one clause for a person."""
 
 
 def state_folder() -> Path:
-    """Return the folder's place: under the XDG state directory.
+    """Return the path of the state folder, under the XDG state directory.
 
     Raises:
-        NoStateFolder: nobody knows where that is.
+        NoStateFolder: the XDG state directory is not known.
     """
     state = os.environ.get("XDG_STATE_HOME", "")
     if state.startswith("/"):
@@ -40,14 +40,14 @@ def state_folder() -> Path:
 
 
 def make_folder(path: Path) -> None:
-    """Make one of our folders, and what is missing above it.
+    """Make one of our folders, and the missing folders above it.
 
     Raises:
-        OSError: it can't be made.
+        OSError: a folder can't be made.
     """
     missing = [above for above in path.parents if not above.exists()]
     for above in reversed(missing):
-        with suppress(FileExistsError):  # somebody else was as quick as we
+        with suppress(FileExistsError):  # another process made it just now
             above.mkdir(mode=_ABOVE)
     try:
         path.mkdir(mode=_OURS)
@@ -56,7 +56,7 @@ def make_folder(path: Path) -> None:
 
 
 def _close_to_others(path: Path) -> None:
-    """Take from others what only a folder that is too open gives them: to write in it."""
+    """Remove other users' permission to write in a folder, if they have it."""
     found = path.stat()
     if not stat.S_ISDIR(found.st_mode):
         raise NotADirectoryError(20, os.strerror(20), str(path))

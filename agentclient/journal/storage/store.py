@@ -1,7 +1,7 @@
-"""The journal's file: how it is opened, and what becomes of it when it is broken.
+"""The journal's file: how it is opened, and how a corrupt one is replaced.
 
-For the journal's own process alone (`agentclient.journal.storage.server`): its disk may hang, and
-whoever touches it then can't even be killed.
+Only the journal's own process (`agentclient.journal.storage.server`) uses this: the disk may hang,
+and then a process that reads or writes it can't even be killed.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ _NEWER: Final = "it was written by a newer frostwatch, and is only read"
 
 
 class Store:
-    """The file, opened when it is first needed; for one thread.
+    """The journal's file, opened when it is first needed; for one thread.
 
     Args:
-        path: where it is.
-        steps: the schema's versions, by the statements that lead to each.
+        path: the file.
+        steps: the statements of each migration of the schema.
 
     Attributes:
         path: as given.
-        notices: what a person should know of it, in one clause each.
+        notices: what a person should know about the file, a clause each.
     """
 
     def __init__(self, path: Path, steps: Steps = STEPS) -> None:
@@ -61,13 +61,13 @@ class Store:
         self._pruned = False
 
     def run(self, jobs: Sequence[Sequence[Statement]], *, writes: bool) -> list[Done] | None:
-        """Do some jobs in one transaction; one that fails by itself costs no other.
+        """Run jobs in one transaction; a job whose own statement fails does not stop the others.
 
-        A corrupt file is put aside, and begun anew by who writes.
+        A corrupt file is renamed; the next write makes a new one.
 
         Args:
-            jobs: the statements of each.
-            writes: whether they write; then the file is made if there is none.
+            jobs: the statements of each job.
+            writes: whether any of them writes; then a missing file is made.
 
         Returns:
             None if there is no file to read.
@@ -80,7 +80,7 @@ class Store:
         except Trouble as trouble:
             raise Trouble(_NEWER) if self._newer else trouble from None
         except sqlite3.Error as error:
-            copied = self._copy is not None  # it was perhaps written to while it was copied
+            copied = self._copy is not None  # the copy may be torn by a write
             self.close()
             if copied or not is_corrupt(error):
                 raise Trouble(why(error, self.path)) from error
@@ -98,7 +98,7 @@ class Store:
             raise Trouble(f"it is corrupt, and can't be put aside: {error}") from error
 
     def aside(self) -> list[str]:
-        """Return where earlier files lie that were corrupt, the oldest first."""
+        """Return the paths of earlier files that were corrupt, the oldest first."""
         try:
             names = [each.name for each in self.path.parent.iterdir()]
         except OSError:
@@ -132,7 +132,7 @@ class Store:
     # -- opening it -----------------------------------------------------------------------
 
     def _opened(self, *, writes: bool) -> sqlite3.Connection | None:
-        """Return the file, opened; the one in its place if it was moved or removed meanwhile."""
+        """Return the open file; it is opened again if another one has taken its place."""
         identity = self._seen()
         if self._connection is not None and (
             identity != self._identity or (writes and self._copy is not None)
@@ -159,7 +159,7 @@ class Store:
             except sqlite3.Error as error:
                 if not is_of_disk(error):
                     raise
-        # Readers have to keep books beside it as well: they do that elsewhere.
+        # SQLite has to write files beside the journal also to read it: so a copy is read.
         self._copy = tempfile.TemporaryDirectory(prefix="frostwatch-")
         return self._connected(_copied(self.path, Path(self._copy.name)))
 
@@ -173,7 +173,7 @@ class Store:
         return connection
 
     def _seen(self) -> object:
-        """Return what tells the file from another one in its place; None if there is none."""
+        """Return the file's identity, which a replacement does not have; None if it is missing."""
         found = _stat(self.path)
         if found is None:
             return None
@@ -184,7 +184,7 @@ class Store:
         return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size, after
 
     def _put_aside(self) -> Path | None:
-        """Move the file that was corrupt out of the way; None if somebody else has done that."""
+        """Rename the corrupt file, and return its new path; None if another process did so."""
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         with _alone_in(self.path.parent):
             aside = self.path.with_name(f"{self.path.name}{_ASIDE}{stamp}")
@@ -208,19 +208,19 @@ def _stat(path: Path) -> os.stat_result | None:
 
 
 def _make(path: Path) -> None:
-    """Make the file, for its owner alone; what SQLite puts beside it takes its mode."""
+    """Make the file with access for its owner alone; SQLite's files beside it get the same mode."""
     make_folder(path.parent)
-    with suppress(FileExistsError):  # opening one that is in use would drop its locks at our close
+    with suppress(FileExistsError):  # to open and close a file in use would drop its locks
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def _is_writable(path: Path) -> bool:
-    """Return whether SQLite can do its bookkeeping beside it, which readers need as well."""
+    """Return whether SQLite can write its files beside the journal, which it needs to read, too."""
     return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
 
 
 def _copied(path: Path, folder: Path) -> Path:
-    """Copy a journal that can't be written, to be read there."""
+    """Copy a journal that can't be written into `folder`, and return the copy's path."""
     for end in _FILES[:2]:
         with suppress(FileNotFoundError):
             shutil.copyfile(f"{path}{end}", folder / f"journal.db{end}")
@@ -229,7 +229,7 @@ def _copied(path: Path, folder: Path) -> Path:
 
 @contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
-    """Keep other processes of ours from moving or opening files in a folder at the same time.
+    """Keep other frostwatch processes from moving or opening files in a folder meanwhile.
 
     Raises:
         OSError: the folder can't be locked, or another process keeps it locked.
@@ -244,10 +244,10 @@ def _alone_in(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _none_moves_in(folder: Path) -> Iterator[None]:
-    """Keep other processes of ours from moving files in a folder, as far as that can be done.
+    """Keep other frostwatch processes from moving files in a folder, if it can be locked.
 
-    SQLite opens a file and what lies beside it by their names, one after the other: they have to
-    be of the same journal.
+    SQLite opens a database and the files beside it by name, one after the other: they have to
+    belong to the same journal.
     """
     with ExitStack() as stack:
         with suppress(OSError):
@@ -269,8 +269,8 @@ def _lock(handle: int, how: int) -> None:
         time.sleep(0.01)
 
 
-# The oldest are forgotten, by the order in which they came and not by a clock that may be wrong.
-# What may still be frozen is never forgotten.
+# The oldest windows are deleted, by their numbers, since a clock may be wrong. A window whose guest
+# may still be frozen is never deleted.
 _PRUNE: Final[list[Statement]] = [
     (
         "DELETE FROM windows WHERE (settled = 1 OR kind != 'freeze' AND ended_at IS NOT NULL)"

@@ -1,4 +1,4 @@
-"""The journal's tables: what leads from each version of the file to the next."""
+"""The journal's tables: the schema's migrations from each version to the next."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 Steps = Sequence[Sequence[str]]
 Columns = Sequence[tuple[str, str]]
 
-# When something was so far: each has two columns, wall clock and seconds since it was asked for.
+# The moments of a window. Each has two columns: the wall clock, and the seconds since the request.
 MOMENTS: Final = (
     "asked",
     "armed",
@@ -23,14 +23,13 @@ MOMENTS: Final = (
 
 _MOMENT_COLUMNS: Final = ", ".join(f"{name}_at TEXT, {name}_s REAL" for name in MOMENTS)
 
-# What was added to the table of windows since, each by its name and type. None of it changes what
-# was there: a frostwatch that does not know it goes on with the same file, and leaves it empty.
-# What is empty is not known.
+# Columns that were added to the table of windows later, with their types. They need no new version:
+# an older frostwatch goes on using the same file, and leaves them empty. Empty means not known.
 ADDED: Final[Columns] = (
-    ("vm_host", "TEXT"),  # the VM's; empty for the host on which `host` has written it
-    ("instance", "TEXT"),  # its source's word for this start of it
-    ("uuid", "TEXT"),  # the machine's
-    ("incoming", "INTEGER"),  # it was started to take a VM that migrates
+    ("vm_host", "TEXT"),  # the VM's host; empty if that is the host that wrote the row (`host`)
+    ("instance", "TEXT"),  # the backend's identity of this start of the VM
+    ("uuid", "TEXT"),  # the VM's UUID
+    ("incoming", "INTEGER"),  # the VM was started to receive a migration
 )
 
 # The statements that lead from each version to the next; never changed, only added to.
@@ -58,16 +57,17 @@ STEPS: Final[Steps] = (
         "CREATE INDEX events_of_window ON events (window)",
     ),
     (
-        # By what a window is called before SQLite has given it its number.
+        # The window's key, known before SQLite has assigned its number.
         "ALTER TABLE windows ADD COLUMN key TEXT",
-        # When it was asked for, in seconds of the boot's monotonic clock.
+        # The time of the request, in seconds of the boot's monotonic clock.
         "ALTER TABLE windows ADD COLUMN mono REAL",
-        # How long the window was to be held, and what a rung of a rescue has found.
+        # For how long the freeze is to be held, and the outcome of a rescue step.
         "ALTER TABLE windows ADD COLUMN hold_s REAL",
         "ALTER TABLE windows ADD COLUMN rescue TEXT",
         "CREATE UNIQUE INDEX windows_of_key ON windows (key)",
         "CREATE INDEX windows_of_process ON windows (vm_pid, vm_ticks)",
-        # What is written twice, since nobody knew whether it had been written, stands there once.
+        # The event's number: a write that is repeated, because its answer was missing, adds the
+        # event only once.
         "ALTER TABLE events ADD COLUMN number INTEGER",
         "CREATE UNIQUE INDEX events_of_number ON events (window, number)",
         "CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
