@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, make_dataclass
+from collections import namedtuple
 from typing import Any, Final, cast
 
 from agentclient.model import events
@@ -33,6 +33,6 @@ def detailed(**named: Any) -> Details | None:
         if named.keys() == {name}:
             return Ended(named[name])
     for kind in _KINDS:
-        if {one.name for one in fields(kind)} == named.keys():
+        if set(kind._fields) == named.keys():
             return cast(Details, kind(**named))
-    return cast(Details, make_dataclass("Strange", list(named))(**named))
+    return cast(Details, namedtuple("Strange", list(named))(**named))

@@ -15,8 +15,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+from typing import TYPE_CHECKING
 
-from agentclient.model.outcome import FileSystem
+if TYPE_CHECKING:
+    from agentclient.model.outcome import FileSystem
+
 
 # Kinds without the kernel's freeze operation: FIFREEZE answers EOPNOTSUPP. A kind that is named
 # here by mistake would weaken the proof, one that is missing only makes it stricter.

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from agentclient.model.events import Details, EventKind
 from agentclient.model.states import Level
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(NamedTuple):
     """Write a request to the agent.
 
     Attributes:
@@ -24,8 +23,7 @@ class Send:
     arguments: Mapping[str, object] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Resync:
+class Resync(NamedTuple):
     """Write a sync: its answer tells that everything before it has been read (protocol §2.1).
 
     Attributes:
@@ -35,8 +33,7 @@ class Resync:
     ticket: int
 
 
-@dataclass(frozen=True, slots=True)
-class Tell:
+class Tell(NamedTuple):
     """Report what happened to the operator: one event.
 
     Attributes:

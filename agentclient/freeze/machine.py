@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from agentclient.freeze.effects import Effect
-from agentclient.model.request import Extension, Instruction
+from agentclient.model.instruction import Extension, Instruction
 from agentclient.model.snapshot import MonitorView
 from agentclient.protocol.qga_events import WireEvent
 
@@ -107,8 +107,7 @@ class Happened:
     flood: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """What came of one try to connect again.
 
     Attributes:

@@ -15,9 +15,9 @@ from agentclient.freeze.freeze_plan import FreezePlan, FreezeStage
 from agentclient.freeze.thaw_machine import ThawMachine
 from agentclient.freeze.thaw_plan import ThawPlan, ThawReport
 from agentclient.model.events import EventKind
+from agentclient.model.instruction import Extension, Instruction
 from agentclient.model.next_command import thaw_command
 from agentclient.model.outcome import Outcome
-from agentclient.model.request import Extension, Instruction
 from agentclient.model.snapshot import MonitorView, Progress
 from agentclient.model.states import Cause, FreezeState, Level, Stuck
 from agentclient.model.vm import Vm

@@ -23,7 +23,7 @@ from agentclient.freeze.port_watch import Change, PortWatch
 from agentclient.freeze.thaw_plan import ThawPlan, ThawReport, ThawStage
 from agentclient.freeze.thaw_schedule import ThawSchedule
 from agentclient.model.events import AnsweredWithError, EventKind, ThawAnswered, ThawEnded
-from agentclient.model.request import Extension, Instruction
+from agentclient.model.instruction import Extension, Instruction
 from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import Cause, FreezeState, Level, RunState
 from agentclient.protocol.qga_commands import STATUS, THAW

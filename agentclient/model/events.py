@@ -9,11 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
 
-from agentclient.model.outcome import Outcome, ThawOutcome
-from agentclient.model.rescue import Means, RescueOutcome, Rung
 from agentclient.model.states import Level
 from agentclient.model.vm import VmId
+
+if TYPE_CHECKING:
+    from agentclient.model.outcome import Outcome, ThawOutcome
+    from agentclient.model.rescue import Means, RescueOutcome, Rung
 
 
 class EventKind(StrEnum):
@@ -39,15 +42,13 @@ class EventKind(StrEnum):
     OUTCOME = "outcome"  # the last one for a VM
 
 
-@dataclass(frozen=True, slots=True)
-class FreezeSent:
+class FreezeSent(NamedTuple):
     """A freeze was sent; `total_s` is how long it is waited for at the most, in seconds."""
 
     total_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class StepBegan:
+class StepBegan(NamedTuple):
     """A step's time ran out: which step begins now, of how many, and how much time is left."""
 
     step: int
@@ -55,82 +56,71 @@ class StepBegan:
     left_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class FreezeAnswered:
+class FreezeAnswered(NamedTuple):
     """The freeze's own positive reply: how many file systems the agent counts as frozen."""
 
     frozen: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class ThawAnswered:
+class ThawAnswered(NamedTuple):
     """A thaw's positive reply: how many file systems the agent counts as thawed."""
 
     thawed: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class AnsweredWithError:
+class AnsweredWithError(NamedTuple):
     """The agent's error, made safe to show."""
 
     error: str
 
 
-@dataclass(frozen=True, slots=True)
-class PortChanged:
+class PortChanged(NamedTuple):
     """What changed at the agent's port, or with the VM, and what the VM is doing now."""
 
     change: str
     run_state: str
 
 
-@dataclass(frozen=True, slots=True)
-class WindowOpened:
+class WindowOpened(NamedTuple):
     """The window is open; `hold_s` is for how long, in seconds."""
 
     hold_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class HoldExtended:
+class HoldExtended(NamedTuple):
     """The window is held for so many seconds more."""
 
     extended_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class GuestWrote:
+class GuestWrote(NamedTuple):
     """Bytes that the guest has written while it was to be frozen."""
 
     written_bytes: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class TakesLonger:
+class TakesLonger(NamedTuple):
     """How long the last freezes of this VM took, in seconds."""
 
     worst_s: float
     median_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class ThawEnded:
+class ThawEnded(NamedTuple):
     """What a thaw came to, and how long it took, in seconds."""
 
     thawed: int | None
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class RungBegan:
+class RungBegan(NamedTuple):
     """The rung of the rescue ladder that is taken now, and how SysRq is sent."""
 
     rung: Rung
     by: Means | None
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """How it has ended; of a verdict, as far as it has come."""
 
     outcome: Outcome | ThawOutcome | RescueOutcome

@@ -210,7 +210,7 @@ def _spread(details: Details | None) -> JsonObject:
     if details is None:
         return {}
     if not isinstance(details, Ended):
-        return {one.name: _plain(getattr(details, one.name)) for one in fields(details)}
+        return {name: _plain(value) for name, value in details._asdict().items()}
     match details.outcome:
         case Outcome():
             return outcome_object(details.outcome)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from enum import StrEnum
 from math import inf
 
 from agentclient.model.errors import BadInput
@@ -121,22 +120,3 @@ class FreezeRequest:
     def __post_init__(self) -> None:
         named = dict.fromkeys(plain_path(path) for path in self.mounts)
         object.__setattr__(self, "mounts", tuple(named))
-
-
-class Instruction(StrEnum):
-    """What an operator asks of an operation in flight."""
-
-    CANCEL = "cancel"  # stop waiting, and thaw as soon as the agent answers
-    END_HOLD = "end hold"  # the window has served its purpose: thaw now
-    GIVE_UP = "give up"  # leave at once, and tell the operator what is left to do
-
-
-@dataclass(frozen=True, slots=True)
-class Extension:
-    """The operator needs the window for longer.
-
-    Attributes:
-        seconds: how much longer; below zero it ends earlier.
-    """
-
-    seconds: float

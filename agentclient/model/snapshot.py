@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from agentclient.model.outcome import FileSystem, Outcome
 from agentclient.model.states import (
     AgentHow,
     AgentState,
@@ -16,6 +15,9 @@ from agentclient.model.states import (
     RunState,
 )
 from agentclient.model.vm import Vm, VmId
+
+if TYPE_CHECKING:
+    from agentclient.model.outcome import FileSystem, Outcome
 
 
 class MonitorView(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from agentclient.access.cancel import Cancellation, Wakeup
-from agentclient.model.request import Extension, Instruction
+from agentclient.model.instruction import Extension, Instruction
 
 
 class Control:

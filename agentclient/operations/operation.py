@@ -11,9 +11,9 @@ from typing import ClassVar, Final, Generic
 
 from agentclient.freeze.effects import Tell
 from agentclient.model.events import EventKind
+from agentclient.model.instruction import Instruction
 from agentclient.model.next_command import thaw_command
 from agentclient.model.outcome import Outcome, ThawOutcome
-from agentclient.model.request import Instruction
 from agentclient.model.rescue import RescueOutcome
 from agentclient.model.states import Level, OperationKind
 from agentclient.model.text import printable

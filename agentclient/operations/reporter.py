@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final, TypeVar, cast
 
 from agentclient.fleet.store import Fleet
@@ -81,7 +80,7 @@ class FleetReporter:
         """Return an event with the meaning of its outcome, and the next step if there is one."""
         if isinstance(tell.details, Ended):
             ending = self.with_meaning(tell.details.outcome, final=tell.kind not in _VERDICTS)
-            return replace(tell, text=_with_step(tell.text, ending), details=Ended(ending))
+            return tell._replace(text=_with_step(tell.text, ending), details=Ended(ending))
         return tell
 
     def _tell(self, tell: Tell) -> None:

@@ -21,7 +21,7 @@ from agentclient.access.stream import Channel
 from agentclient.fleet.store import Fleet
 from agentclient.freeze.effects import Tell
 from agentclient.model.events import Ended, EventKind
-from agentclient.model.request import Instruction
+from agentclient.model.instruction import Instruction
 from agentclient.model.rescue import RescueOutcome, RescueTimes, Step
 from agentclient.model.snapshot import Progress, VmState
 from agentclient.model.vm import AgentChannel, MonitorChannel, Peer, Vm, VmId

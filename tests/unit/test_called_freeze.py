@@ -22,8 +22,9 @@ from agentclient.holder.client import HolderClient
 from agentclient.holder.guest_standby import ChannelEnd, GuestStandby
 from agentclient.journal.rows import Reference
 from agentclient.journal.writer import Journal
+from agentclient.model.instruction import Instruction
 from agentclient.model.outcome import Outcome
-from agentclient.model.request import FreezeRequest, Instruction, Schedule
+from agentclient.model.request import FreezeRequest, Schedule
 from agentclient.model.snapshot import Progress
 from agentclient.model.states import Cause, OutcomeKind, Refusal
 from agentclient.operations.context import OperationContext

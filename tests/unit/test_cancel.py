@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from agentclient.access.cancel import Cancellation
-from agentclient.model.request import Instruction
+from agentclient.model.instruction import Instruction
 from agentclient.operations.control import Control
 
 

@@ -7,7 +7,7 @@ import pytest
 from agentclient.access.local_access import NOT_SHOWN
 from agentclient.freeze.effects import Resync, Send, Tell
 from agentclient.model.events import EventKind
-from agentclient.model.request import Instruction
+from agentclient.model.instruction import Instruction
 from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import Level, RunState
 from agentclient.operations.driver import (

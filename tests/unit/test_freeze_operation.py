@@ -10,7 +10,8 @@ import pytest
 from agentclient.freeze.procedure import FreezeProcedure
 from agentclient.journal.entry import Entry
 from agentclient.model.events import EventKind
-from agentclient.model.request import FreezeRequest, Instruction
+from agentclient.model.instruction import Instruction
+from agentclient.model.request import FreezeRequest
 from agentclient.model.states import FreezeState, Level, OutcomeKind, Phase, Refusal, Stuck
 from agentclient.operations.driver import Driver
 from agentclient.operations.freeze import FreezeOperation

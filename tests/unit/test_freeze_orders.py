@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from agentclient.freeze.procedure import FreezeProcedure
 from agentclient.model.events import EventKind
-from agentclient.model.request import Instruction
+from agentclient.model.instruction import Instruction
 from tests.unit.freeze_stage import Stage
 from tests.unit.virtual_guest import VirtualGuest
 

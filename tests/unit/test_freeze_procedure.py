@@ -8,8 +8,9 @@ import pytest
 
 from agentclient.freeze.thaw_plan import ThawReport
 from agentclient.model.events import EventKind
+from agentclient.model.instruction import Instruction
 from agentclient.model.meaning import with_meaning
-from agentclient.model.request import Instruction, Schedule
+from agentclient.model.request import Schedule
 from agentclient.model.states import Cause, EvidenceResult, GuestIs, OutcomeKind, Phase, RunState
 from agentclient.model.vm import Vm, VmId
 from tests.unit.virtual_freeze import VirtualFreeze

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentclient.model.events import EventKind
-from agentclient.model.request import Instruction, Schedule
+from agentclient.model.instruction import Instruction
+from agentclient.model.request import Schedule
 from agentclient.model.states import OutcomeKind, RunState
 from tests.unit.virtual_freeze import VirtualFreeze
 from tests.unit.virtual_guest import DEVICES, VirtualGuest

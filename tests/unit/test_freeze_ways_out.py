@@ -12,8 +12,8 @@ from agentclient.access.access_pool import open_local
 from agentclient.access.local_access import LocalAccess
 from agentclient.access.stream import ConnectProblem
 from agentclient.model.events import EventKind
+from agentclient.model.instruction import Instruction
 from agentclient.model.outcome import ThawOutcome
-from agentclient.model.request import Instruction
 from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import Cause, FreezeState, OutcomeKind, Phase, RunState, Stuck
 from agentclient.model.vm import AgentChannel, Process, Vm, VmId

@@ -10,8 +10,9 @@ from agentclient.access.agent_session import StreamSession
 from agentclient.access.local_access import LocalAccess
 from agentclient.freeze.coverage import Coverage
 from agentclient.holder.client import ArmedChannel, HolderClient
+from agentclient.model.instruction import Instruction
 from agentclient.model.outcome import FileSystem
-from agentclient.model.request import FreezeRequest, Instruction, Schedule
+from agentclient.model.request import FreezeRequest, Schedule
 from agentclient.model.rescue import Rung, Step
 from agentclient.model.snapshot import MonitorView, Progress
 from agentclient.model.states import OutcomeKind, Refusal

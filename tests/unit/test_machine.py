@@ -15,7 +15,8 @@ from agentclient.freeze.procedure import FreezeProcedure
 from agentclient.freeze.thaw_machine import ThawMachine
 from agentclient.freeze.thaw_plan import ThawPlan
 from agentclient.freeze.thaw_schedule import LAST_CHANCE_S
-from agentclient.model.request import Extension, Instruction, Schedule
+from agentclient.model.instruction import Extension, Instruction
+from agentclient.model.request import Schedule
 from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import RunState
 from agentclient.model.vm import Vm, VmId

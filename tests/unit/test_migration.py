@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from agentclient.access import local_access
 from agentclient.access.access_pool import AccessPool, open_local
 from agentclient.access.guest_access import GuestAccess
 from agentclient.access.monitor import Monitor
 from agentclient.backends.base import Backends
 from agentclient.backends.explicit import ExplicitBackend
-from agentclient.backends.qemu import migration
 from agentclient.backends.qemu.migration import target_among
 from agentclient.model.vm import AgentChannel, MonitorChannel, Process, Vm, VmId
 from tests.unit.fake_proc import FakeProc
@@ -40,7 +40,7 @@ def test_it_has_the_uuid_and_was_started_to_take_a_migration(
         assert monitor.process is not None
         return uuids[monitor.process.pid]
 
-    monkeypatch.setattr(migration, "uuid_of", uuid_of)
+    monkeypatch.setattr(local_access, "uuid_of", uuid_of)
     vms = [vm(pid) for pid in uuids]
     found = target_among(vms, SOURCE, UUID, proc.path)
     assert found == vm(13)

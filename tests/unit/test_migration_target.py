@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from agentclient.access import local_access
 from agentclient.access.monitor import Monitor
 from agentclient.backends.qemu import backend as backend_module
-from agentclient.backends.qemu import migration as migration_module
 from agentclient.backends.qemu.backend import QemuBackend
 from agentclient.backends.qemu.migration import target_among
 from agentclient.model.errors import FrostwatchError
@@ -40,7 +40,7 @@ def test_both_ways_of_writing_the_option_are_known(
     proc = FakeProc(tmp_path / "proc")
     proc.add(11, ["qemu", "-name", "incoming"])
     proc.add(12, ["qemu", option, "defer"])
-    monkeypatch.setattr(migration_module, "uuid_of", lambda _: UUID)
+    monkeypatch.setattr(local_access, "uuid_of", lambda _: UUID)
     assert target_among([vm(11), vm(12)], left.access(), UUID, proc.path) == vm(12)
 
 
@@ -49,7 +49,7 @@ def test_a_process_that_ends_meanwhile_is_passed_over(
 ) -> None:
     proc = FakeProc(tmp_path / "proc")
     proc.add(12, ["qemu", "-incoming", "defer"])
-    monkeypatch.setattr(migration_module, "uuid_of", lambda _: UUID)
+    monkeypatch.setattr(local_access, "uuid_of", lambda _: UUID)
     unknown = vm(13)._replace(process=None)
     assert target_among([vm(11), unknown, vm(12)], left.access(), UUID, proc.path) == vm(12)
 
@@ -61,7 +61,7 @@ def test_one_whose_uuid_cannot_be_told_is_not_taken_for_it(
     proc = FakeProc(tmp_path / "proc")
     proc.add(12, ["qemu", "-incoming", "defer"])
     asked: list[Monitor | None] = []
-    monkeypatch.setattr(migration_module, "uuid_of", lambda monitor: asked.append(monitor))
+    monkeypatch.setattr(local_access, "uuid_of", lambda monitor: asked.append(monitor))
     assert target_among([vm(12)], left.access(), UUID, proc.path) is None
     assert len(asked) == 1
 
@@ -84,7 +84,7 @@ def test_the_search_leaves_the_list_that_is_shown_alone(
     proc.add(
         12, [*argv, *sockets, "-device", "virtserialport,chardev=qga0,name=org.qemu.guest_agent.0"]
     )
-    monkeypatch.setattr(migration_module, "uuid_of", lambda _: UUID)
+    monkeypatch.setattr(local_access, "uuid_of", lambda _: UUID)
     backend = backend_module.QemuBackend(proc.path, tmp_path / "pve")
     found = backend.successor(left.access(), UUID)
     assert found is not None

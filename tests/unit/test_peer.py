@@ -169,7 +169,7 @@ def test_where_the_kernel_does_not_tell_a_connection_does(
     server: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In another network name space, say; and nothing is said on it."""
-    monkeypatch.setattr("agentclient.access.host.peer.listeners", lambda _: {})
+    monkeypatch.setattr("agentclient.access.host.socket_clients.listeners", lambda _: {})
     assert peers.find_peer(Path(server.getsockname())) == Peer(None, US)
     accepted, _ = server.accept()
     with accepted:

@@ -12,8 +12,8 @@ from agentclient.access.host.socket_clients import Client
 from agentclient.access.local_access import LocalAccess
 from agentclient.access.stream import ConnectProblem
 from agentclient.model.events import Ended, EventKind
+from agentclient.model.instruction import Instruction
 from agentclient.model.outcome import ThawOutcome
-from agentclient.model.request import Instruction
 from agentclient.model.snapshot import HeldBy, MonitorView
 from agentclient.model.states import FreezeState, Level, Phase, RunState, Stuck
 from agentclient.model.vm import Process

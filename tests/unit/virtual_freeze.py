@@ -10,8 +10,9 @@ from agentclient.freeze.effects import Effect, Resync, Send, Tell
 from agentclient.freeze.freeze_plan import FreezePlan
 from agentclient.freeze.procedure import FreezeProcedure
 from agentclient.model.events import EventKind
+from agentclient.model.instruction import Instruction
 from agentclient.model.outcome import FileSystem, Outcome
-from agentclient.model.request import Instruction, Schedule
+from agentclient.model.request import Schedule
 from agentclient.model.snapshot import MonitorView
 from agentclient.model.vm import Vm, VmId
 from agentclient.protocol.qga import AgentWire

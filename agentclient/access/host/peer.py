@@ -13,6 +13,7 @@ import socket
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Final, NamedTuple
 
 from agentclient.access.host.process import (
@@ -24,7 +25,6 @@ from agentclient.access.host.process import (
     stat_fields,
     user_name,
 )
-from agentclient.access.host.socket_clients import listeners, listens
 from agentclient.access.host.unix_socket import connect_to
 from agentclient.model.vm import Peer, Process, Vm
 
@@ -121,7 +121,7 @@ def find_peers(paths: Iterable[Path]) -> Mapping[Path, Peer]:
     replaced while the VM lives.
     """
     wanted = tuple(paths)
-    pids = listeners(wanted) if wanted else {}
+    pids = _socket_clients().listeners(wanted) if wanted else {}
     found = {path: _among(pids.get(path, ())) or _connected_to(path) for path in wanted}
     return {path: peer for path, peer in found.items() if peer is not None}
 
@@ -218,10 +218,17 @@ def _is_that_process(connection: socket.socket, path: Path, process: Process) ->
     try:
         pidfd = connection.getsockopt(socket.SOL_SOCKET, _PEER_PIDFD)
     except OSError:
-        return listens(process.pid, path)
+        return bool(_socket_clients().listens(process.pid, path))
     try:
         poll = select.poll()
         poll.register(pidfd, select.POLLIN)
         return not poll.poll(0)  # it is readable when the process has ended
     finally:
         os.close(pidfd)
+
+
+def _socket_clients() -> ModuleType:
+    """Import what looks through all processes: a holder, and most hosts, never need it."""
+    from agentclient.access.host import socket_clients  # noqa: PLC0415
+
+    return socket_clients

@@ -21,6 +21,7 @@ from agentclient.access.host.process import socket_identity, user_name
 from agentclient.backends.base import LIBVIRT, LOCAL_S, Abilities, Note
 from agentclient.backends.qemu.command import AgentPort, Chardev, QemuCommand
 from agentclient.backends.qemu.command_parser import parse_command_line
+from agentclient.backends.qemu.migration import target_among
 from agentclient.backends.qemu.processes import QemuProcess, find_qemu
 from agentclient.backends.qemu.pve_config import ProxmoxConfig, ProxmoxConfigs
 from agentclient.model.errors import FrostwatchError
@@ -114,8 +115,6 @@ class QemuBackend:
 
     def successor(self, of: GuestAccess, uuid: str) -> Vm | None:
         """Return the VM of this host to which a guest has migrated; None if none is seen."""
-        from agentclient.backends.qemu.migration import target_among  # noqa: PLC0415 - seldom needed
-
         try:  # by a new list, so that this does not wait for a running one that hangs
             vms = QemuBackend(self._proc, self._pve).list_vms()
         except FrostwatchError:

@@ -13,7 +13,6 @@ from typing import Final
 from agentclient.access.access_pool import open_local
 from agentclient.access.guest_access import GuestAccess
 from agentclient.access.host.process import PROC
-from agentclient.access.self_check import uuid_of
 from agentclient.model.vm import Process, Vm
 
 _INCOMING: Final = frozenset({b"-incoming", b"--incoming"})
@@ -34,7 +33,7 @@ def target_among(vms: Iterable[Vm], source: GuestAccess, uuid: str, proc: Path =
         if not _takes_migrations(vm.process, proc):
             continue
         access = open_local(vm)
-        if uuid_of(access.monitor) == uuid:
+        if access.uuid() == uuid:
             return vm
     return None
 
