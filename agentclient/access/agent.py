@@ -23,7 +23,16 @@ from agentclient.model.errors import (
 )
 from agentclient.model.states import Cause, FreezeState
 from agentclient.model.text import printable
-from agentclient.protocol.qga_commands import STATUS
+from agentclient.protocol.qga_commands import (
+    FILE_SYSTEMS,
+    FREEZE,
+    FREEZE_LIST,
+    INFO,
+    OS_INFO,
+    STATUS,
+    SYNC,
+    THAW,
+)
 from agentclient.protocol.qga_events import Dropped, Failure, PassedOver, Reply, Synced, WireEvent
 from agentclient.protocol.qga_replies import (
     AgentInfo,
@@ -37,14 +46,13 @@ from agentclient.protocol.qga_replies import (
 DEFAULT_TIMEOUT_S: Final = 5.0
 SYNC_TIMEOUT_S: Final = 3.0
 WATCH_EVERY_S: Final = 1.0
-SYNC: Final = "guest-sync-delimited"
 TIMEOUTS: Final[Mapping[str, float]] = MappingProxyType(
     {
         # Seconds by command; what isn't named here has DEFAULT_TIMEOUT_S (protocol §4).
-        "guest-sync-delimited": SYNC_TIMEOUT_S,
-        "guest-fsfreeze-freeze": 600.0,
-        "guest-fsfreeze-freeze-list": 600.0,
-        "guest-fsfreeze-thaw": 180.0,
+        SYNC: SYNC_TIMEOUT_S,
+        FREEZE: 600.0,
+        FREEZE_LIST: 600.0,
+        THAW: 180.0,
         "guest-fstrim": 600.0,
         "guest-shutdown": 600.0,
         "guest-suspend-ram": 600.0,
@@ -187,10 +195,10 @@ class GuestAgent:
 
         Raises the same as `request`.
         """
-        value = self.request("guest-info")
+        value = self.request(INFO)
         info = agent_info(value)
         if info is None:
-            raise self._wrong("guest-info", value)
+            raise self._wrong(INFO, value)
         return info
 
     def fsinfo(self, timeout_s: float | None = None) -> FileSystemList:
@@ -198,10 +206,10 @@ class GuestAgent:
 
         Raises the same as `request`.
         """
-        value = self.request("guest-get-fsinfo", timeout_s=timeout_s)
+        value = self.request(FILE_SYSTEMS, timeout_s=timeout_s)
         found = file_systems(value)
         if found is None:
-            raise self._wrong("guest-get-fsinfo", value)
+            raise self._wrong(FILE_SYSTEMS, value)
         return found
 
     def osinfo(self) -> Mapping[str, str]:
@@ -209,9 +217,9 @@ class GuestAgent:
 
         Raises the same as `request`.
         """
-        value = self.request("guest-get-osinfo")
+        value = self.request(OS_INFO)
         if not isinstance(value, dict):
-            raise self._wrong("guest-get-osinfo", value)
+            raise self._wrong(OS_INFO, value)
         return {printable(key, 60): printable(text, 200) for key, text in value.items()}
 
     def fsfreeze_status(self) -> FreezeState:
@@ -228,7 +236,7 @@ class GuestAgent:
 
         Raises the same as `request`.
         """
-        return self._count("guest-fsfreeze-freeze", None, timeout_s)
+        return self._count(FREEZE, None, timeout_s)
 
     def fsfreeze_freeze_list(
         self, mountpoints: Sequence[str], timeout_s: float | None = None
@@ -240,14 +248,14 @@ class GuestAgent:
         Raises the same as `request`.
         """
         arguments = {"mountpoints": list(mountpoints)}
-        return self._count("guest-fsfreeze-freeze-list", arguments, timeout_s)
+        return self._count(FREEZE_LIST, arguments, timeout_s)
 
     def fsfreeze_thaw(self, timeout_s: float | None = None) -> int:
         """Thaw all file systems; return how many were thawed.
 
         Raises the same as `request`.
         """
-        return self._count("guest-fsfreeze-thaw", None, timeout_s)
+        return self._count(THAW, None, timeout_s)
 
     def _count(
         self, command: str, arguments: Mapping[str, object] | None, timeout_s: float | None

@@ -13,7 +13,7 @@ from agentclient.model.outcome import FileSystem
 from agentclient.model.states import FreezeState
 from agentclient.model.text import printable
 from agentclient.protocol.qga import AgentWire
-from agentclient.protocol.qga_commands import STATUS
+from agentclient.protocol.qga_commands import FILE_SYSTEMS, INFO, STATUS
 from agentclient.protocol.qga_events import Dropped, Failure, PassedOver, Reply
 from agentclient.protocol.qga_replies import agent_info, file_systems, freeze_state
 
@@ -94,10 +94,10 @@ def _ask_all(said: Said, wire: AgentWire, began: float, *, first: bool) -> Steps
         raise _Nonsense(f"{STATUS}: {_gist(answer)}")
     if not first:
         return
-    info = agent_info(_value((yield from _request(wire, tickets, "guest-info"))))
+    info = agent_info(_value((yield from _request(wire, tickets, INFO))))
     said.version = info.version if info else "unknown"
     if said.frozen is FreezeState.THAWED:  # a frozen one may not list them (protocol §3.2)
-        answer = yield from _request(wire, tickets, "guest-get-fsinfo")
+        answer = yield from _request(wire, tickets, FILE_SYSTEMS)
         listed = file_systems(_value(answer))
         said.file_systems = listed.file_systems if listed else None
 

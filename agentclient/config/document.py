@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from agentclient.config.found import Section, SettingsFile
+from agentclient.config.found import Section, SettingsFile, shown
 from agentclient.config.lines import Place, Text
 from agentclient.config.origin import Given, Origin, OriginKind
 from agentclient.config.tree import BY_NAME
@@ -34,7 +34,7 @@ def parse(path: Path, text: str) -> SettingsFile:
     try:
         document = tomllib.loads(text)
     except RecursionError:
-        return SettingsFile(path, problems=(f"{_at(path)}: no TOML: it is nested too deeply",))
+        return SettingsFile(path, problems=(f"{shown(path)}: no TOML: it is nested too deeply",))
     except ValueError as error:
         return SettingsFile(path, problems=(_no_toml(path, text, error),))
     reader = _Reader(Text(path, text))
@@ -132,7 +132,7 @@ def _no_toml(path: Path, text: str, error: ValueError) -> str:
     said = str(error)
     found = _AT.search(said)
     if found is None:  # Python's int() failed, not the TOML reader itself
-        return f"{_at(path)}: no TOML: a number has too many digits"
+        return f"{shown(path)}: no TOML: a number has too many digits"
     what = printable(said[: found.start()], 200)
     what = what[:1].lower() + what[1:]
     if found[1] is None:
@@ -143,8 +143,4 @@ def _no_toml(path: Path, text: str, error: ValueError) -> str:
     quotes = ""
     if said.startswith(_MAY_LACK_QUOTES):
         quotes = "; texts and durations stand in quotes, yes is true and no is false"
-    return f"{_at(path)}:{line}: no TOML: {what}, {where} of {stands!r}{quotes}"
-
-
-def _at(path: Path) -> str:
-    return printable(str(path), 300)
+    return f"{shown(path)}:{line}: no TOML: {what}, {where} of {stands!r}{quotes}"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from agentclient.config.origin import Given, Origin
+from agentclient.model.text import printable
 
 
 class Section(NamedTuple):
@@ -50,3 +51,8 @@ class SettingsFile(NamedTuple):
 
 def _is_pattern(text: str) -> bool:
     return any(letter in text for letter in "*?[")
+
+
+def shown(path: Path) -> str:
+    """Return a file's path as the problems' sentences show it."""
+    return printable(str(path), 300)

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Final
 
-from agentclient.config.found import SettingsFile
+from agentclient.config.found import SettingsFile, shown
 from agentclient.model.errors import BadInput
 from agentclient.model.text import printable
 
@@ -29,10 +29,10 @@ def read(path: Path, *, needed: bool = False) -> SettingsFile | None:
     try:
         text = _text_of(path)
     except (FileNotFoundError, NotADirectoryError):
-        missing = (f"{_at(path)}: there is no such file",)
+        missing = (f"{shown(path)}: there is no such file",)
         return SettingsFile(path, problems=missing) if needed else None
     except OSError as error:
-        return SettingsFile(path, problems=(f"{_at(path)}: {_why(error)}",))
+        return SettingsFile(path, problems=(f"{shown(path)}: {_why(error)}",))
     except BadInput as problem:
         return SettingsFile(path, problems=(str(problem),))
     if not text.strip():
@@ -55,21 +55,21 @@ def _text_of(path: Path) -> str:
         found = os.fstat(number)
         problem = None if str(path) == os.devnull else _unfit(found)
         if problem is not None:
-            raise BadInput(f"{_at(path)}: {problem}")
+            raise BadInput(f"{shown(path)}: {problem}")
         data = b""
         while len(data) <= MOST_BYTES and (more := os.read(number, MOST_BYTES)):
             data += more
     finally:
         os.close(number)
     if len(data) > MOST_BYTES:
-        raise BadInput(f"{_at(path)}: {_TOO_LARGE}")
+        raise BadInput(f"{shown(path)}: {_TOO_LARGE}")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         byte = data[error.start]
         raise BadInput(
-            f"{_at(path)}:{line}: not UTF-8: 0x{byte:02x} begins or continues no character"
+            f"{shown(path)}:{line}: not UTF-8: 0x{byte:02x} begins or continues no character"
         ) from None
 
 
@@ -96,7 +96,3 @@ def _why(error: OSError) -> str:
     reason = error.strerror or str(error)
     without = "; --no-config goes without it" if isinstance(error, PermissionError) else ""
     return f"it can't be read: {printable(reason[:1].lower() + reason[1:], 200)}{without}"
-
-
-def _at(path: Path) -> str:
-    return printable(str(path), 300)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, TypeVar, cast
+from typing import Final, cast
 
 from agentclient.fleet.store import Fleet
 from agentclient.freeze.effects import Tell
@@ -21,8 +21,8 @@ from agentclient.model.snapshot import AgentHealth, FreezeInfo, Progress, VmStat
 from agentclient.model.states import AgentHow, AgentState, FreezeState, Level, RunState
 from agentclient.model.text import printable
 from agentclient.model.vm import Vm
+from agentclient.operations.reporting import EndingT
 
-EndingT = TypeVar("EndingT", bound=Outcome | ThawOutcome | RescueOutcome)
 _VERDICTS: Final = frozenset({EventKind.VERDICT, EventKind.REVISED})
 
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from agentclient.access.agent import SYNC
 from agentclient.access.agent_probe import AGENT_VISIT_S
 from agentclient.access.stream import ConnectFailed, ConnectProblem
 from agentclient.model.snapshot import FreezeInfo, LeftBy
 from agentclient.model.states import AgentState, FreezeState, Level, RunState
+from agentclient.protocol.qga_commands import SYNC
 from tests.unit.fakes import Raw
 from tests.unit.frozen_vm import VM, FrozenVm
 from tests.unit.polled_fleet import BUSY, STARTED, PolledFleet, polled

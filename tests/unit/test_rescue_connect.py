@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from agentclient.access.agent import SYNC, SYNC_TIMEOUT_S
+from agentclient.access.agent import SYNC_TIMEOUT_S
 from agentclient.access.stream import ConnectFailed, ConnectProblem
 from agentclient.model.events import EventKind
 from agentclient.model.rescue import Found, Rung, Step
 from agentclient.model.states import AgentHow, AgentState, FreezeState, Level
+from agentclient.protocol.qga_commands import SYNC
 from tests.unit.fakes import Error, Raw
 from tests.unit.frozen_vm import TIMES, FrozenVm, frozen_vm
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from agentclient.access.agent import SYNC
 from agentclient.access.stream import ConnectFailed, ConnectProblem
 from agentclient.model.events import EventKind
 from agentclient.model.rescue import Found, RescueTimes, Rung, Step
 from agentclient.model.states import FreezeState, RunState
+from agentclient.protocol.qga_commands import SYNC
 from tests.unit.fakes import Error, Raw
 from tests.unit.frozen_vm import TIMES, FrozenVm, frozen_vm
 
