@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from agentclient.backends.base import Backend
     from agentclient.config.load import load_settings
     from agentclient.config.settings import Settings
     from agentclient.engine import Engine
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AgentState",
+    "Backend",
     "BadInput",
     "Cause",
     "Engine",
@@ -66,6 +68,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "backends.base": ("Backend",),
     "config.load": ("load_settings",),
     "config.settings": ("Settings",),
     "engine": ("Engine",),

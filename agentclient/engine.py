@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from agentclient.access.access_pool import AccessPool
-from agentclient.backends.base import Backends
+from agentclient.backends.base import Backend, Backends
 from agentclient.backends.socket_check import check_socket
 from agentclient.config.defaults import DEFAULTS
 from agentclient.fleet.store import Fleet
@@ -65,6 +65,7 @@ class Engine:
         vms: VMs given by their sockets, each in the syntax of ``--vm``:
             ``name=N,agent=PATH,monitor=PATH[,monitor-ours=on][,transport=isa-serial]``.
         named_only: list these VMs alone.
+        backends: where all other VMs come from; None for the QEMU processes of this host.
         drill: use this number of simulated guests instead of real ones.
         drill_speed: how many times faster than real time the simulated guests run.
         settings: the settings, as `agentclient.load_settings` returns them; None for none.
@@ -76,7 +77,7 @@ class Engine:
         journal: the journal's file. A drill has none.
 
     Raises:
-        BadInput: a VM's or the drill's argument is invalid.
+        BadInput: a VM's or the drill's argument is invalid, or a drill is given backends.
         FrostwatchError: the drill can't be started.
 
     Attributes:
@@ -101,6 +102,7 @@ class Engine:
         vms: Iterable[str] = (),
         *,
         named_only: bool = False,
+        backends: Iterable[Backend] | None = None,
         drill: int | None = None,
         drill_speed: float = 1.0,
         settings: Settings | None = None,
@@ -118,20 +120,24 @@ class Engine:
             freezes_at_once=freezes_at_once,
             journal=journal,
         )
-        policy, configure = DEFAULT_POLICY, _as_listed
+        policy, configure = DEFAULT_POLICY, (lambda vm: vm)
         self.general, self.read_only = DEFAULTS, False
         if self.settings is not None:
             self.general, policy = self.settings.general, self.settings.policy
             self.read_only = self.settings.read_only
             configure = _late("config.settings").Policies(self.settings).apply
+        if backends is not None and drill is not None:
+            raise BadInput("a drill has its own guests: it takes no backends")
         self.explicit = _explicit(tuple(vms))
         self.drill = _drill(drill, drill_speed) if drill is not None else None
         # Each drill has new guests, so there is nothing to record for later.
         self.journal = None if self.drill is not None else Journal(self.general.journal)
-        backends = _backends(self.explicit, self.drill, named_only=named_only)
-        self.sources = backends.listed
+        opener = _backends(self.explicit, backends, named_only=named_only)
+        if self.drill is not None:  # no real VM is touched
+            opener = Backends([_late("backends.drill.backend").DrillBackend(self.drill)])
+        self.sources = opener.listed
         self.fleet = Fleet(configure=configure)
-        self.accesses = AccessPool(backends)
+        self.accesses = AccessPool(opener)
         self.watcher = Watcher(
             self.fleet,
             self.accesses,
@@ -356,10 +362,6 @@ def _configured(settings: Settings | None, **given: object) -> Settings | None:
     return found
 
 
-def _as_listed(vm: Vm) -> Vm:
-    return vm
-
-
 def _explicit(specs: tuple[str, ...]) -> ExplicitBackend | None:
     if not specs:
         return None
@@ -377,15 +379,12 @@ def _drill(count: int, speed: float) -> Drill:
 
 
 def _backends(
-    explicit: ExplicitBackend | None, drill: Drill | None, *, named_only: bool
+    explicit: ExplicitBackend | None, given: Iterable[Backend] | None, *, named_only: bool
 ) -> Backends:
-    """Return the backends; in a drill, only the drill's, so that no real VM is touched."""
-    if drill is not None:
-        return Backends([_late("backends.drill.backend").DrillBackend(drill)])
-    qemu = _late("backends.qemu.backend").QemuBackend()
-    if named_only and explicit is not None:
-        return Backends([explicit], others=[qemu])
-    return Backends([qemu] if explicit is None else [explicit, qemu])
+    others = [_late("backends.qemu.backend").QemuBackend()] if given is None else tuple(given)
+    if explicit is None:
+        return Backends(others)
+    return Backends([explicit], others) if named_only else Backends([explicit, *others])
 
 
 def _check_agent(vm: Vm) -> None:

@@ -12,6 +12,7 @@ import pytest
 from agentclient import engine
 from agentclient.access.access_pool import AccessPool
 from agentclient.backends.base import Backends
+from agentclient.engine import Engine
 from agentclient.fleet import calls as calls_module
 from agentclient.fleet import poller
 from agentclient.fleet.calls import Calls
@@ -20,6 +21,7 @@ from agentclient.fleet.store import Fleet
 from agentclient.fleet.watcher import Watcher
 from agentclient.journal.left import VM_GONE, is_ours
 from agentclient.journal.writer import Journal
+from agentclient.model.errors import BadInput
 from agentclient.model.events import EventKind
 from agentclient.model.json_contract import vm_object
 from agentclient.model.outcome import Outcome, ThawOutcome
@@ -194,6 +196,38 @@ def test_a_freeze_is_refused_with_its_reason_and_kept(cloud: Cloud) -> None:
     assert (thaw.refused, thaw.thawed) == (False, 0)
     operations.stop(1.0)
     assert [row.vm for row in rows(cloud.journal)] == ["cloud:node2/db1"] * 2
+
+
+# -- the engine ----------------------------------------------------------------------------------
+
+
+def test_an_engine_takes_backends_of_its_callers(tmp_path: Path) -> None:
+    backend = MemoryBackend("db1", "db2")
+    with Engine(backends=[backend], journal=tmp_path / "journal.db") as engine:
+        assert engine.sources == (backend,)
+        db1 = engine.find_one("db1")
+        engine.visit()
+        assert {str(state.id) for state in engine.states()} == {
+            "cloud:node2/db1",
+            "cloud:node2/db2",
+        }
+        assert engine.fleet.get(db1.id).freeze.state is FreezeState.THAWED
+        outcome = engine.freeze(db1).wait(10.0)
+        assert outcome is not None
+        assert outcome.refusal is Refusal.DISABLED
+
+
+def test_named_vms_come_before_those_of_backends(tmp_path: Path) -> None:
+    backend, named = MemoryBackend("db1"), f"name=near,agent={tmp_path}/qga"
+    with Engine([named], backends=[backend]) as engine:
+        assert engine.sources == (engine.explicit, backend)
+    with Engine([named], backends=[backend], named_only=True) as engine:
+        assert engine.sources == (engine.explicit,)
+
+
+def test_a_drill_takes_no_backends() -> None:
+    with pytest.raises(BadInput, match="a drill has its own guests"):
+        Engine(backends=[MemoryBackend("db1")], drill=1)
 
 
 # -- the calls -----------------------------------------------------------------------------------
