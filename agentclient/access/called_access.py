@@ -17,7 +17,6 @@ from agentclient.access.guest_access import (
     AgentKind,
     Capabilities,
     GuestAccess,
-    GuestIdentity,
     Holders,
     Opener,
     ThawRecipe,
@@ -97,12 +96,6 @@ class CalledAccess:
         )
 
     @property
-    def identity(self) -> GuestIdentity:
-        """The identity of the guest that is reached."""
-        word = self.vm.instance or ""
-        return GuestIdentity(self.vm.id.host, str(self.vm.id), word)
-
-    @property
     def process(self) -> Process | None:
         """None: the VM's process is not known here."""
         return None
@@ -120,7 +113,7 @@ class CalledAccess:
     @property
     def where(self) -> str:
         """Where this VM runs, as a clause about the one that has migrated to it."""
-        host = self.identity.host
+        host = self.vm.id.host
         return f"it runs {f'on {host}' if host else 'on this host'} now, as {self.vm.id}"
 
     def open_agent(self) -> CallSession:

@@ -52,33 +52,6 @@ class Capabilities(NamedTuple):
     handed_over: bool
 
 
-class GuestIdentity(NamedTuple):
-    """Which guest was reached: opaque, comparable, and serialised as one string.
-
-    Attributes:
-        host: the host on which it runs; empty for this one.
-        instance: the VM on that host.
-        generation: the start of the VM: differs after each start; empty if that is not known.
-    """
-
-    host: str
-    instance: str
-    generation: str
-
-    def __str__(self) -> str:
-        return "\t".join(self)
-
-    @classmethod
-    def parse(cls, text: str) -> GuestIdentity:
-        """Return the identity that `str` has serialised.
-
-        Raises:
-            ValueError: the text is no identity.
-        """
-        host, instance, generation = text.split("\t")
-        return cls(host, instance, generation)
-
-
 class ThawRecipe(NamedTuple):
     """What another process needs to thaw a guest without us.
 
@@ -143,10 +116,6 @@ class GuestAccess(Protocol):
     @property
     def capabilities(self) -> Capabilities:
         """What this access can do."""
-
-    @property
-    def identity(self) -> GuestIdentity:
-        """The identity of the guest that is reached."""
 
     @property
     def process(self) -> Process | None:

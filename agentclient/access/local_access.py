@@ -15,7 +15,6 @@ from agentclient.access.guest_access import (
     AgentKind,
     Capabilities,
     GuestAccess,
-    GuestIdentity,
     Holders,
     Opener,
     ThawRecipe,
@@ -91,16 +90,6 @@ class LocalAccess:
             inputs=seen,
             handed_over=True,
         )
-
-    @property
-    def identity(self) -> GuestIdentity:
-        """The identity of the guest that is reached: of its process, else of its sockets."""
-        process = self.process
-        if process is not None:
-            generation = f"{process.pid}:{process.start_ticks}"
-        else:
-            generation = ",".join(one or "" for one in self.vm.sockets)
-        return GuestIdentity("", str(self.vm.id), generation)
 
     @property
     def has_agent(self) -> bool:

@@ -200,7 +200,7 @@ def _enriched(winner: Vm, other: Vm) -> Vm:
         locked_by=winner.locked_by or other.locked_by,
         freeze_disabled=winner.freeze_disabled or disabled,
         selectors=winner.selectors or other.selectors,
-        instance=winner.instance or other.instance,
+        generation=winner.generation or other.generation,
         uuid=winner.uuid or other.uuid,
         incoming=winner.incoming or other.incoming,
     )

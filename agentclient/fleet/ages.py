@@ -85,7 +85,7 @@ def _entry(state: VmState, now: datetime) -> dict[str, object]:
     since = state.freeze.since or now
     return {
         "process": _process(state),
-        "instance": state.vm.instance,
+        "instance": state.vm.generation,
         "state": str(state.freeze.state),
         "foreign": state.freeze.foreign,
         "since": since.isoformat(),

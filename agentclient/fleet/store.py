@@ -247,7 +247,7 @@ class FleetReader:
 
 def _start(vm: Vm) -> tuple[object, ...]:
     """Return what identifies one start of a VM, as far as its source knows it."""
-    return vm.process, vm.instance
+    return vm.process, vm.generation
 
 
 def _is_called(vm: Vm, name: str) -> bool:

@@ -222,7 +222,7 @@ class Watcher:
     def _has_ended(self, identity: Identity) -> bool | None:
         """Return whether a start of a VM has ended; None if its backend can't tell."""
         backends = [each.backend for each in self.discoveries]
-        found = (one for one in backends if one.name == identity.vm.source)
+        found = (one for one in backends if one.name == identity.source)
         return next((one.has_ended(identity) for one in found), None)
 
     def _check_journal(self) -> None:

@@ -69,11 +69,11 @@ def elsewhere(row: Row) -> Elsewhere | None:
 
 def identity_of(row: Row) -> Identity | None:
     """Return the start of the VM that a window is about; None if its backend could not tell it."""
-    host, instance = row.get("vm_host"), row.get("instance")
-    if instance is None or not (host or is_here(from_identity(row["host"]))):
+    host, generation = row.get("vm_host"), row.get("instance")
+    if generation is None or not (host or is_here(from_identity(row["host"]))):
         return None
     vm = VmId(*map(from_identity, (row["source"], row["name"], host or "")))
-    return Identity(vm, from_identity(instance))
+    return Identity.of(vm, from_identity(generation))
 
 
 def _lives(row: Row, pid: str, ticks: str) -> bool:

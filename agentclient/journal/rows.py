@@ -109,7 +109,7 @@ def insert(
         "monitor": identity(str(vm.monitor.path)) if vm.monitor else None,
         "socket": socket_of(vm),
         "vm_host": identity(vm.id.host),
-        "instance": identity(vm.instance) if vm.instance is not None else None,
+        "instance": identity(vm.generation) if vm.generation is not None else None,
         "uuid": vm.uuid,
         "incoming": int(vm.incoming),
         "request": as_json(request, LONGEST_PATH, MOST_PATHS),

@@ -37,15 +37,27 @@ class VmId(NamedTuple):
 
 
 class Identity(NamedTuple):
-    """One start of a VM, told from its next one.
+    """One start of a VM, told from its next one; compared and kept, and read by nobody else.
 
     Attributes:
-        vm: the VM, by its source, its name there, and its host.
-        instance: a word of its source's own, to be compared and kept, and read by nobody else.
+        host: the host that it runs on; empty for this one.
+        instance: the VM on that host: its source's name, and its name there.
+        generation: the start of the VM, in a word of its source's; empty if that is not known.
     """
 
-    vm: VmId
+    host: str
     instance: str
+    generation: str
+
+    @property
+    def source(self) -> str:
+        """The name of its source: ``qemu``, ``socket`` and so on."""
+        return self.instance.partition(":")[0]
+
+    @classmethod
+    def of(cls, vm: VmId, generation: str) -> Identity:
+        """Return the identity of one start of a VM."""
+        return cls(vm.host, str(vm._replace(host="")), generation)
 
 
 class Process(NamedTuple):
@@ -120,7 +132,7 @@ class Vm(NamedTuple):
         selectors: what it can be called as well, now and after its next start: VMID, UUID, …
         namesakes: others of its name, which don't run.
         policy: what the operator has set for it; None where there are no settings.
-        instance: what tells this start of it from the next one, in a word of its source's; None
+        generation: what tells this start of it from the next one, in a word of its source's; None
             where its process or its sockets tell that, or nothing does.
         uuid: the machine's UUID, which it keeps where it migrates to; None if that isn't known.
         incoming: it was started to take a VM that migrates.
@@ -143,7 +155,7 @@ class Vm(NamedTuple):
     selectors: tuple[str, ...] = ()
     namesakes: tuple[str, ...] = ()
     policy: VmPolicy | None = None
-    instance: str | None = None
+    generation: str | None = None
     uuid: str | None = None
     incoming: bool = False
     by_call: bool = False
@@ -166,4 +178,4 @@ class Vm(NamedTuple):
     @property
     def identity(self) -> Identity | None:
         """Which start of the VM it is, where its source has a word for that; else None."""
-        return None if self.instance is None else Identity(self.id, self.instance)
+        return None if self.generation is None else Identity.of(self.id, self.generation)

@@ -66,7 +66,7 @@ class MemoryGuest:
     def vm(self) -> Vm:
         return Vm(
             VmId("cloud", self.name, HOST),
-            instance=f"start {self.start}",
+            generation=f"start {self.start}",
             uuid=self.uuid,
             by_call=True,
             freeze_disabled=None if self.freezable else NO_FREEZE,
@@ -80,9 +80,9 @@ class MemoryGuest:
 class MemoryCalls:
     """The calls about one start of a VM."""
 
-    def __init__(self, guest: MemoryGuest, instance: str | None) -> None:
+    def __init__(self, guest: MemoryGuest, generation: str | None) -> None:
         self._guest = guest
-        self._instance = instance
+        self._generation = generation
 
     def observe(self, timeout_s: float) -> MonitorView:
         self._guest.hangs.wait(30.0)
@@ -142,7 +142,7 @@ class MemoryCalls:
     def is_gone(self) -> bool | None:
         if self._guest.unknown:
             return None
-        return self._guest.ended or self._instance != self._guest.vm.instance
+        return self._guest.ended or self._generation != self._guest.vm.generation
 
 
 class MemoryBackend:
@@ -160,13 +160,13 @@ class MemoryBackend:
         return [guest.vm for guest in self.guests.values() if not guest.ended]
 
     def open(self, vm: Vm, opener: Opener) -> CalledAccess:
-        return CalledAccess(vm, MemoryCalls(self.guests[vm.name], vm.instance), opener)
+        return CalledAccess(vm, MemoryCalls(self.guests[vm.name], vm.generation), opener)
 
     def successor(self, of: GuestAccess, uuid: str) -> Vm | None:
         return next((one.vm for one in self.guests.values() if one.uuid == uuid), None)
 
     def has_ended(self, identity: Identity) -> bool | None:
-        if identity.vm.host != HOST:
+        if identity.host != HOST:
             return None
         lives = {one.vm.identity for one in self.guests.values() if not one.ended}
         return identity not in lives

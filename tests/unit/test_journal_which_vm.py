@@ -41,7 +41,7 @@ from tests.unit.journals import (
 OLD = Path(__file__).parent / "journal_version_2.sql"
 UUID = "8d5c1f5e-3a52-4f0c-9d8e-0b6c6f1f7a11"
 GONE = Process(os.getpid(), 1)
-REMOTE = Vm(VmId("cloud", "db1", "node2"), instance="start 7", uuid=UUID)
+REMOTE = Vm(VmId("cloud", "db1", "node2"), generation="start 7", uuid=UUID)
 
 
 def this_process() -> Process:
@@ -200,12 +200,12 @@ def test_another_hosts_windows_say_nothing_of_the_vms_here(
 @pytest.mark.parametrize(
     "other",
     [
-        REMOTE._replace(instance="start 8"),
+        REMOTE._replace(generation="start 8"),
         REMOTE._replace(id=VmId("cloud", "db2", "node2")),
         REMOTE._replace(id=VmId("cloud", "db1", "node3")),
         REMOTE._replace(id=VmId("cloud", "db1")),
         REMOTE._replace(id=VmId("other", "db1", "node2")),
-        REMOTE._replace(instance=None),
+        REMOTE._replace(generation=None),
     ],
     ids=["later-start", "other-name", "other-host", "this-host", "other-source", "not-known"],
 )
@@ -218,7 +218,7 @@ def test_a_later_window_of_the_same_start_takes_its_place(journal: Journal) -> N
     leave(journal, REMOTE)
     later = leave(journal, REMOTE)
     assert windows_left(journal) == [later]
-    other = leave(journal, REMOTE._replace(instance="start 8"))
+    other = leave(journal, REMOTE._replace(generation="start 8"))
     assert windows_left(journal) == [other, later]
     thaw = begin_thaw(journal, REMOTE, foreign=False)
     assert thaw is not None
@@ -232,7 +232,7 @@ def test_who_is_at_work_on_it_is_known_by_its_start(journal: Journal, path: Path
     of_a_living_process(path, window)
     fleet = Fleet()
     fleet.set_vms(
-        "cloud", [REMOTE, REMOTE._replace(id=VmId("cloud", "db2", "node2"), instance="x")]
+        "cloud", [REMOTE, REMOTE._replace(id=VmId("cloud", "db2", "node2"), generation="x")]
     )
     Recovery(journal, lambda _: None).look(fleet)
     states = {state.vm.name: state.held_by for state in fleet.states()}
@@ -241,11 +241,21 @@ def test_who_is_at_work_on_it_is_known_by_its_start(journal: Journal, path: Path
 
 
 def test_an_identity_is_compared_and_kept() -> None:
-    assert REMOTE.identity == Identity(REMOTE.id, "start 7")
+    assert REMOTE.identity == Identity("node2", "cloud:db1", "start 7")
     assert str(REMOTE.id) == "cloud:node2/db1"
     assert str(VmId("qemu", "db1")) == "qemu:db1"
     assert VmId("qemu", "db1") != VmId("qemu", "db1", "node2")
     assert Vm(VmId("qemu", "db1")).identity is None
+
+
+def test_it_is_kept_as_older_versions_have_kept_it(journal: Journal, path: Path) -> None:
+    window = leave(journal, REMOTE)
+    with sqlite3.connect(path) as file:
+        query = "SELECT source, name, vm_host, instance FROM windows WHERE id = ?"
+        (kept,) = file.execute(query, (window,))
+    file.close()
+    assert kept == ("cloud", "db1", "node2", "start 7")
+    assert [left.identity for left in found(journal).left] == [REMOTE.identity]
 
 
 # -- one that has migrated -------------------------------------------------------------------------

@@ -164,7 +164,7 @@ def test_a_start_anew_has_another_link(cloud: Cloud) -> None:
     before = cloud.links.of(cloud.state("db1").vm)
     assert before.is_gone() is False
     assert not before.is_another(before.vm)
-    assert before.is_another(before.vm._replace(instance="start 0"))
+    assert before.is_another(before.vm._replace(generation="start 0"))
     assert before.holders() is None
     cloud.backend.guests["db1"].start_anew()
     assert before.is_gone() is True

@@ -73,4 +73,4 @@ def resolve(target: Target, fleet: Fleet) -> Vm:
 def _identity(vm: Vm) -> _Identity:
     agent = vm.agent.path if vm.agent is not None else None
     monitor = vm.monitor.path if vm.monitor is not None else None
-    return (vm.process, vm.instance, agent, monitor, vm.sockets)
+    return (vm.process, vm.generation, agent, monitor, vm.sockets)
