@@ -19,6 +19,7 @@ from agentclient.access.agent import timeout_of
 from agentclient.access.cancel import Wakeup
 from agentclient.access.stream import Channel, StreamEnded
 from agentclient.model.errors import NO_THREAD
+from agentclient.model.states import Cause
 from agentclient.protocol.qga_commands import FREEZE, FREEZE_LIST, STATUS, THAW
 from agentclient.protocol.qga_events import Failure, PassedOver, Reply, Synced, WireEvent
 
@@ -55,7 +56,17 @@ class AgentBusy(Exception):
 
 
 class AgentGone(Exception):
-    """The agent, or the connection to it, has gone: no answer will come; the text is one clause."""
+    """The agent, or the connection to it, has gone: no answer will come.
+
+    Args:
+        text: what the hypervisor has told, as one clause.
+        cause: why no answer will come, where the hypervisor tells it. That the VM has ended counts
+            only if `is_gone` proves it.
+    """
+
+    def __init__(self, text: str, cause: Cause = Cause.CHANNEL_BROKEN) -> None:
+        self.cause = cause
+        super().__init__(text)
 
 
 class NotSent(Exception):
@@ -157,7 +168,7 @@ class CallSession:
         self._queue: deque[_Call] = deque()
         self._running: _Call | None = None
         self._events: list[WireEvent] = []
-        self._broken: str | None = None
+        self._broken: StreamEnded | None = None
         self._refused: str | None = None
         self._bounds: dict[str, float] = {THAW: THAW_S}
         self._closed = False
@@ -212,7 +223,7 @@ class CallSession:
             if self._refused is not None:
                 raise NotSent(self._refused)
             if self._broken is not None:
-                raise StreamEnded(self._broken)
+                raise self._broken
             return events
 
     def switch_to(self, channel: Channel) -> None:
@@ -239,7 +250,7 @@ class CallSession:
 
     def _begin(self, call: _Call) -> None:
         if self._broken is not None:
-            raise StreamEnded(self._broken)
+            raise self._broken
         self._queue.append(call)
         self._next()
 
@@ -271,9 +282,9 @@ class CallSession:
         self._next()
         self._wakeup.set()
 
-    def _break(self, why: str) -> None:
+    def _break(self, why: str, cause: Cause = Cause.CHANNEL_BROKEN) -> None:
         self._drop_all()
-        self._broken = why
+        self._broken = StreamEnded(why, cause)
         self._wakeup.set()
 
     def _drop_all(self) -> None:
@@ -310,7 +321,7 @@ class CallSession:
                     continue
             except AgentGone as error:
                 self._state.answers = False
-                self._gone(call, str(error))
+                self._gone(call, str(error), error.cause)
             except CallFailed as error:
                 self._state.answered()
                 self._came(call, Failure(call.ticket, error.error_class, error.desc))
@@ -353,13 +364,13 @@ class CallSession:
             silent = call.command in _FREEZES and isinstance(event, PassedOver)
             self._ended(call, *(() if silent else (event,)))
 
-    def _gone(self, call: _Call, why: str) -> None:
+    def _gone(self, call: _Call, why: str, cause: Cause = Cause.CHANNEL_BROKEN) -> None:
         with self._lock:
             if call.over:
                 self._state.add(-1)
                 return
             call.over, self._running = True, None
-            self._break(why)
+            self._break(why, cause)
 
     def _overdue(self, call: _Call) -> None:
         """Abandon a call that hangs beyond its bound."""

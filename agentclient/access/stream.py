@@ -20,6 +20,7 @@ from agentclient.access.host.peer import problem_with
 from agentclient.access.host.process import socket_identity
 from agentclient.access.host.unix_socket import connect_to
 from agentclient.model.errors import Cancelled
+from agentclient.model.states import Cause
 from agentclient.model.vm import Peer
 
 RECEIVE_SIZE = 64 * 1024
@@ -54,7 +55,16 @@ class ConnectFailed(Exception):
 
 
 class StreamEnded(Exception):
-    """The other side has closed the stream, or it broke."""
+    """The other side has closed the stream, or it broke.
+
+    Args:
+        text: why, as far as it is known; one clause.
+        cause: the cause, where the other side has told it.
+    """
+
+    def __init__(self, text: str, cause: Cause = Cause.CHANNEL_BROKEN) -> None:
+        self.cause = cause
+        super().__init__(text)
 
 
 class HasDescriptor(Protocol):

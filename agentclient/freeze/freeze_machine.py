@@ -220,16 +220,16 @@ class FreezeMachine:
         self.watch.on_cause(Cause.CHANNEL_BROKEN)
         return [texts.flooded(how), *self._lost(now, how)]
 
-    def on_stream_ended(self, now: float, text: str) -> list[Effect]:
+    def on_stream_ended(self, now: float, text: str, cause: Cause) -> list[Effect]:
         """Take that the channel broke: nothing more will come through it."""
         self._seen.passed_over = self._seen.passed_over or not self._seen.replied
-        self.watch.on_cause(Cause.CHANNEL_BROKEN)
+        self.watch.on_cause(cause)
         self.watch.ever_closed = True
         if self.stage in _OVER:
             return []
         if self._held is not None:
-            return self.break_window(now, f"the channel broke while the freeze was held: {text}")
-        return self._lost(now, f"the channel broke: {text}")
+            return self.break_window(now, texts.broke(text, cause, held=True))
+        return self._lost(now, texts.broke(text, cause))
 
     def on_thawed(
         self, now: float, report: ThawReport, *, taken: bool = False, apart: str | None = None

@@ -23,7 +23,7 @@ from agentclient.model.events import (
 )
 from agentclient.model.outcome import Outcome
 from agentclient.model.request import Schedule
-from agentclient.model.states import FreezeState, Level, Phase
+from agentclient.model.states import Cause, FreezeState, Level, Phase
 from agentclient.protocol.qga_events import Dropped
 
 _PHASES: Final = {
@@ -148,6 +148,20 @@ def port_changed(change: Change, watch: PortWatch, now: float) -> Tell:
 def flooded(how: str) -> Tell:
     """Tell that nothing but noise comes through the channel."""
     return Tell(EventKind.NOTE, Level.ERROR, how)
+
+
+def broke(text: str, cause: Cause, *, held: bool = False) -> str:
+    """Return the clause that says how the channel ended.
+
+    Args:
+        text: why it ended.
+        cause: the cause; where it was told, `text` names it.
+        held: the window was held then.
+    """
+    while_held = " while the freeze was held" if held else ""
+    if cause is Cause.CHANNEL_BROKEN:
+        return f"the channel broke{while_held}: {text}"
+    return f"{text}{while_held}"
 
 
 def draining() -> Tell:

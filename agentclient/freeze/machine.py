@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 from agentclient.freeze.effects import Effect
 from agentclient.model.instruction import Extension, Instruction
 from agentclient.model.snapshot import MonitorView
+from agentclient.model.states import Cause
 from agentclient.protocol.qga_events import WireEvent
 
 
@@ -58,13 +59,16 @@ class Machine(Protocol):
             text: what comes, one clause.
         """
 
-    def on_stream_ended(self, now: float, text: str, *, gone: bool | None) -> list[Effect]:
+    def on_stream_ended(
+        self, now: float, text: str, *, gone: bool | None, cause: Cause = Cause.CHANNEL_BROKEN
+    ) -> list[Effect]:
         """Take that the channel broke: nothing more will come through it.
 
         Args:
             now: the time.
             text: why, as far as it is known.
             gone: whether the VM has gone with it; None if that is not known.
+            cause: the cause, where the other side has told it.
         """
 
     def on_connected(self, now: float) -> list[Effect]:
@@ -96,6 +100,7 @@ class Happened:
         instructions: what the operator asks.
         ended: why the channel broke, if it did.
         gone: whether the VM has gone with the channel; None if that is not known.
+        cause: why the channel broke, where the other side has told it.
         flood: what comes instead of answers, without an end to be seen; None if nothing.
     """
 
@@ -104,6 +109,7 @@ class Happened:
     instructions: list[Instruction | Extension] = field(default_factory=list)
     ended: str | None = None
     gone: bool | None = None
+    cause: Cause = Cause.CHANNEL_BROKEN
     flood: str | None = None
 
 
@@ -159,8 +165,8 @@ def step(
     if happened.view is not None:
         shell.perform(machine.on_look(shell.now(), happened.view))
     if happened.ended is not None:
-        ended, gone = happened.ended, happened.gone
-        shell.perform(machine.on_stream_ended(shell.now(), ended, gone=gone))
+        ended, gone, cause = happened.ended, happened.gone, happened.cause
+        shell.perform(machine.on_stream_ended(shell.now(), ended, gone=gone, cause=cause))
     for instruction in happened.instructions:
         shell.perform(machine.on_instruction(shell.now(), instruction))
     if machine.wants_connection(shell.now()):

@@ -74,6 +74,8 @@ _EXPLAINS_MORE = (
     Cause.VM_GONE,
     Cause.MIGRATED,
 )
+# What an agent that has gone explains better.
+_VAGUE = frozenset({None, Cause.UNKNOWN, Cause.CHANNEL_BROKEN})
 # What a port that closes is taken for until QEMU says that the guest sleeps.
 _MAY_BE_SLEEP = frozenset({Cause.UNKNOWN, Cause.AGENT_GONE})
 # An index of a queue has 16 bits; and between two looks no agent reads so many commands.
@@ -246,8 +248,10 @@ class PortWatch:
             self.cause = Cause.GUEST_SUSPENDED
 
     def on_cause(self, cause: Cause) -> None:
-        """Take a cause that no look has shown; a VM that has ended explains more than it."""
-        if self.cause not in (Cause.VM_GONE, Cause.GUEST_SHUTDOWN, Cause.MIGRATED):
+        """Take a cause that no look has shown, unless a look has shown one that explains more."""
+        if self.cause in (Cause.VM_GONE, Cause.GUEST_SHUTDOWN, Cause.MIGRATED):
+            return
+        if cause is not Cause.AGENT_GONE or self.cause in _VAGUE:
             self.cause = cause
 
     def on_gone(self) -> None:

@@ -19,7 +19,7 @@ from agentclient.model.instruction import Extension, Instruction
 from agentclient.model.next_command import thaw_command
 from agentclient.model.outcome import Outcome
 from agentclient.model.snapshot import MonitorView, Progress
-from agentclient.model.states import Cause, FreezeState, Level, Stuck
+from agentclient.model.states import ENDS, Cause, FreezeState, Level, Stuck
 from agentclient.model.vm import Vm
 from agentclient.protocol.qga_events import WireEvent
 
@@ -139,21 +139,25 @@ class FreezeProcedure:
             return []
         return self.freeze.on_flood(now, text) + self._hand_over(now)
 
-    def on_stream_ended(self, now: float, text: str, *, gone: bool | None) -> list[Effect]:
+    def on_stream_ended(
+        self, now: float, text: str, *, gone: bool | None, cause: Cause = Cause.CHANNEL_BROKEN
+    ) -> list[Effect]:
         """Take that the channel broke: another one is wanted; see `Machine.on_stream_ended`."""
         if self.outcome is not None:
             return []
         if gone:
             self.freeze.watch.on_gone()
+        elif cause in ENDS:
+            cause = Cause.CHANNEL_BROKEN  # that the VM has ended is told, and not proven (P9)
         # The freeze may still run in the guest: its thaw waits as long as the freeze would have.
         pending = self._judgement.awaits_answer
         self._broke_pending = self._broke_pending or pending
         self._broke = text
         thawing, succeeded = self.thaw, self._judgement.seen.succeeded
-        effects = self.freeze.on_stream_ended(now, text)
+        effects = self.freeze.on_stream_ended(now, text, cause)
         if thawing is not None:
             thawing.freeze_succeeded = succeeded
-            effects += thawing.on_stream_ended(now, text, gone=gone)
+            effects += thawing.on_stream_ended(now, text, gone=gone, cause=cause)
         return effects + self._hand_over(now)
 
     def wants_connection(self, now: float) -> bool:
@@ -299,7 +303,7 @@ class FreezeProcedure:
             connected=self._broke is None,
             clean=not self._judgement.seen.pending and not freeze.watch.ever_closed,
             after_reset=freeze.watch.reset,
-            ask=freeze.watch.device_reset,
+            ask=freeze.watch.device_reset or freeze.watch.cause is Cause.GUEST_RESET,
             dead=self._dead(),
             freeze_succeeded=self._judgement.seen.succeeded,
         )

@@ -207,10 +207,14 @@ class ThawMachine:
         """Take that the freeze before it was answered, or never will be: the bound begins."""
         self._schedule.on_agent_free(now)
 
-    def on_stream_ended(self, now: float, text: str, *, gone: bool | None) -> list[Effect]:
+    def on_stream_ended(
+        self, now: float, text: str, *, gone: bool | None, cause: Cause = Cause.CHANNEL_BROKEN
+    ) -> list[Effect]:
         """Take that the channel broke: unless the VM has gone, another one is wanted."""
         if self.stage is ThawStage.DONE:
             return []
+        if cause is Cause.MIGRATED:
+            self._watch.on_cause(cause)
         if self.sent_at is not None:
             # It may have run: sent twice, its hook would run unpaired.
             self._repeated = True

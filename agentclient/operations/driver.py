@@ -92,7 +92,7 @@ class Driver:
         self._control = control
         self._reporter = reporter
         self._looked_at = time.monotonic()
-        self._broken: str | None = None
+        self._broken: StreamEnded | None = None
         self._owned = False  # the agent has answered: the channel is ours
         self._read_from = 0.0
         self._unfinished_at: float | None = None
@@ -169,7 +169,8 @@ class Driver:
             self._told_broken = True
             self._absence = self._access.absence()
             result.view = self._look_for_death() if self._guests_end else self._look()
-            result.ended, result.gone = self._broken, result.view.gone
+            result.ended, result.cause = str(self._broken), self._broken.cause
+            result.gone = result.view.gone
         elif time.monotonic() >= look_at or self._told(readable):
             result.view = self._look()
             if self._hung_up():
@@ -223,7 +224,7 @@ class Driver:
                 given = arguments if isinstance(arguments, dict) else None
                 self._session.ask(ticket, command, given, deadline)
         except StreamEnded as error:
-            self._broken = str(error)
+            self._broken = error
         except TimeoutError as error:
             # The guest does not read (paused, or hung in its kernel): without a reply the machine
             # sends it again by its own schedule.
@@ -259,7 +260,7 @@ class Driver:
             result.heard = self._session.receive()
             self._owned = self._owned or bool(result.heard)
         except StreamEnded as error:
-            self._broken = str(error)
+            self._broken = error
         self._unfinished_at = now if self._session.unfinished else None
         if self._session.noisy:
             after = time.monotonic()

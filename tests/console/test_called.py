@@ -9,7 +9,7 @@ from agentclient.access.access_pool import AccessPool
 from agentclient.backends.base import Backends
 from agentclient.fleet.store import Fleet
 from agentclient.fleet.watcher import Watcher
-from agentclient.model.states import FreezeState, OutcomeKind
+from agentclient.model.states import Cause, FreezeState, OutcomeKind
 from tests.console.driving import LARGE
 from tests.console.test_drill import Console
 from tests.drilled import Ready
@@ -73,17 +73,18 @@ async def test_what_somebody_else_froze_is_foreign_and_asked_about_before_it_is_
 async def test_an_agent_that_dies_in_its_call_is_lost_on_the_screen() -> None:
     backend = MemoryBackend("db1")
     guest = backend.guests["db1"]
-    guest.freezable = guest.dies = True
+    guest.freezable, guest.dies = True, Cause.AGENT_GONE
     async with sitting(backend) as console:
         await console.until(lambda: console.state("db1").freeze.state is FreezeState.THAWED)
         await console.freeze("db1")
         await console.until(lambda: guest.called.count("guest-fsfreeze-freeze") == 1)
         await console.until(lambda: "✗ lost" in console.screen)
-        guest.dies, guest.agent = False, True  # somebody has started another one
+        guest.dies, guest.agent = None, True  # somebody has started another one
         await console.until(lambda: console.state("db1").progress is None)
         last = console.state("db1").last
         assert last is not None
         assert (last.kind, last.settled) == (OutcomeKind.LOST, True)
+        assert last.cause is Cause.AGENT_GONE
 
 
 async def test_a_vm_about_which_nothing_is_known_is_not_called_well() -> None:

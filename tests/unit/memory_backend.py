@@ -17,7 +17,7 @@ from agentclient.access.guest_access import GuestAccess, Opener, ThawRecipe
 from agentclient.backends.base import Abilities, Note
 from agentclient.model.outcome import FileSystem
 from agentclient.model.snapshot import MonitorView
-from agentclient.model.states import FreezeState, RunState
+from agentclient.model.states import Cause, FreezeState, RunState
 from agentclient.model.vm import Identity, Vm, VmId
 
 HOST = "node2"
@@ -39,6 +39,7 @@ class MemoryGuest:
     Attributes:
         start: which start of it this is; the next one has another number.
         hangs: calls about it don't return before this is set.
+        dies: the agent dies in its freeze, of this cause.
     """
 
     name: str
@@ -52,7 +53,7 @@ class MemoryGuest:
     shows_port: bool = True
     freeze_s: float = 0.0
     busy: str | None = None
-    dies: bool = False
+    dies: Cause | None = None
     counts: int = 2
     unknown: bool = False
     called: list[str] = field(default_factory=list)
@@ -123,10 +124,10 @@ class MemoryCalls:
             case "guest-get-fsinfo":
                 return FILE_SYSTEMS
             case "guest-fsfreeze-freeze":
-                if guest.dies:
+                if guest.dies is not None:
                     time.sleep(min(guest.freeze_s, timeout_s))
                     guest.agent = False
-                    raise AgentGone("the agent has disappeared")
+                    raise AgentGone("the agent has disappeared", guest.dies)
                 if guest.freeze_s > timeout_s:
                     time.sleep(timeout_s)
                     raise CallTimedOut("no answer in time")

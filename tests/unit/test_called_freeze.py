@@ -189,19 +189,58 @@ def test_nothing_stands_behind_a_call_that_is_waited_for(stage: Stage) -> None:
     assert stage.guest.called.count(STATUS) == 5  # in all: nobody asks while it is pending
 
 
+def comes_back(guest: MemoryGuest, after_s: float) -> None:
+    """Have somebody start another agent after a while."""
+
+    def start() -> None:
+        guest.dies, guest.agent = None, True
+
+    threading.Timer(after_s, start).start()
+
+
 def test_an_agent_that_dies_in_the_call_is_lost_at_once(stage: Stage) -> None:
-    stage.guest.dies, stage.guest.freeze_s = True, 0.2
-
-    def comes_back() -> None:
-        stage.guest.dies, stage.guest.agent = False, True
-
-    threading.Timer(1.5, comes_back).start()
+    stage.guest.dies, stage.guest.freeze_s = Cause.AGENT_GONE, 0.2
+    comes_back(stage.guest, 1.5)
     outcome = stage.freeze(first_timeout_s=30.0)
     assert (outcome.kind, outcome.settled) == (OutcomeKind.LOST, True)
-    assert outcome.cause is Cause.CHANNEL_BROKEN
+    assert outcome.cause is Cause.AGENT_GONE
     assert "the agent has disappeared" in outcome.reason
     assert outcome.seconds < 4.0
     assert THAW in stage.guest.called
+
+
+@pytest.mark.parametrize(
+    "cause",
+    [Cause.AGENT_RESTARTED, Cause.GUEST_RESET, Cause.GUEST_SUSPENDED, Cause.CHANNEL_BROKEN],
+)
+def test_a_lost_call_has_the_cause_that_the_hypervisor_tells(stage: Stage, cause: Cause) -> None:
+    stage.guest.dies = cause
+    comes_back(stage.guest, 0.3)
+    outcome = stage.freeze()
+    assert (outcome.kind, outcome.cause, outcome.settled) == (OutcomeKind.LOST, cause, True)
+    assert ("the channel broke" in outcome.reason) is (cause is Cause.CHANNEL_BROKEN)
+    asked_first = cause is Cause.GUEST_RESET  # a reset guest is thawed: its hook would run alone
+    assert (THAW not in stage.guest.called) is asked_first
+
+
+@pytest.mark.parametrize("word", [Cause.VM_GONE, Cause.GUEST_SHUTDOWN])
+def test_that_the_vm_has_ended_is_proven_and_not_told(stage: Stage, word: Cause) -> None:
+    stage.guest.dies, stage.guest.unknown = word, True
+    comes_back(stage.guest, 0.3)
+    outcome = stage.freeze()
+    assert (outcome.cause, outcome.thawed) == (Cause.CHANNEL_BROKEN, 0)
+
+
+def test_a_vm_that_ends_in_the_call_is_gone(stage: Stage) -> None:
+    stage.guest.dies, stage.guest.freeze_s = Cause.VM_GONE, 0.3
+    threading.Timer(0.2, lambda: setattr(stage.guest, "ended", True)).start()
+    outcome = stage.freeze()
+    assert (outcome.kind, outcome.cause, outcome.settled) == (
+        OutcomeKind.LOST,
+        Cause.VM_GONE,
+        True,
+    )
+    assert THAW not in stage.guest.called
 
 
 def test_a_call_that_is_not_answered_is_a_timeout_and_thawed(stage: Stage) -> None:

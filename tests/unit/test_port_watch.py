@@ -354,3 +354,19 @@ def test_a_port_that_closed_long_before_or_is_open_again_was_not_left_for_a_slee
     asleep = UP._replace(port_open=port_open, run_state=RunState.SUSPENDED)
     watch.on_look(1.5 if port_open else 10.0, asleep)
     assert watch.cause is (Cause.AGENT_RESTARTED if port_open else Cause.AGENT_GONE)
+
+
+@pytest.mark.parametrize(
+    ("known", "told", "cause"),
+    [
+        (Cause.CHANNEL_BROKEN, Cause.AGENT_GONE, Cause.AGENT_GONE),
+        (Cause.AGENT_RESTARTED, Cause.AGENT_GONE, Cause.AGENT_RESTARTED),
+        (Cause.AGENT_GONE, Cause.GUEST_RESET, Cause.GUEST_RESET),
+        (Cause.VM_GONE, Cause.GUEST_RESET, Cause.VM_GONE),
+    ],
+)
+def test_the_cause_that_explains_more_stays(known: Cause, told: Cause, cause: Cause) -> None:
+    watch = PortWatch(MonitorView(RunState.RUNNING, port_open=True, openings=1), 0.0)
+    watch.on_cause(known)
+    watch.on_cause(told)
+    assert watch.cause is cause
