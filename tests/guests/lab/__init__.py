@@ -5,26 +5,37 @@
         ...
 
 `Guest` is what tests use, `RawClient` plays somebody else on an agent's socket, `why_not()` says
-why there can be no guests here.
+why there can be no guests here. `guest.append_load()` and `guest.database()` write while a test
+copies the disks, and `check_copy()` says what such a copy is.
 """
 
+from tests.guests.lab.copies import Rows, Verdict, check_copy, check_database
 from tests.guests.lab.errors import LabError, LabUnavailable, QmpError, ShellError
 from tests.guests.lab.guest import Guest, boot
+from tests.guests.lab.loads import AppendLoad, DatabaseLoad, Stall, Stalls
 from tests.guests.lab.options import BootOptions, Options
 from tests.guests.lab.packages import needs, why_not
 from tests.guests.lab.raw import RawClient, Silence
 
 __all__ = [
+    "AppendLoad",
     "BootOptions",
+    "DatabaseLoad",
     "Guest",
     "LabError",
     "LabUnavailable",
     "Options",
     "QmpError",
     "RawClient",
+    "Rows",
     "ShellError",
     "Silence",
+    "Stall",
+    "Stalls",
+    "Verdict",
     "boot",
+    "check_copy",
+    "check_database",
     "needs",
     "why_not",
 ]

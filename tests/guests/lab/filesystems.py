@@ -131,11 +131,16 @@ class FileSystems(AgentFaults):
         file = f"/mnt/{mount}/dirty-{secrets.token_hex(4)}"
         self.shell(f"dd if=/dev/urandom of={file} bs=64k count={blocks} 2>/dev/null", timeout=30.0)
 
-    def throttle(self, bytes_per_second: int | None) -> None:
-        """Limit the writes to disk b from now on; None lifts the limit."""
+    def throttle(self, bytes_per_second: int | None, disk: str = "b") -> None:
+        """Limit the writes to a disk from now on; None lifts the limit."""
         limits = dict.fromkeys(("bps", "bps_rd", "iops", "iops_rd", "iops_wr"), 0)
         self._monitor.execute(
-            "block_set_io_throttle", {"device": "b", "bps_wr": bytes_per_second or 0, **limits}
+            "block_set_io_throttle",
+            {
+                "id": f"/machine/peripheral/disk-{disk}/virtio-backend",
+                "bps_wr": bytes_per_second or 0,
+                **limits,
+            },
         )
 
     def freeze_inside(self, mount: str) -> None:

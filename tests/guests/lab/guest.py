@@ -7,7 +7,7 @@ from typing import Unpack
 
 from tests.guests.lab import image, saved
 from tests.guests.lab.errors import LabError
-from tests.guests.lab.filesystems import FileSystems
+from tests.guests.lab.loads import Loads
 from tests.guests.lab.machine import BOOT_TIMEOUT_S
 from tests.guests.lab.options import BootOptions, Options
 from tests.guests.lab.shell import wait_until
@@ -25,11 +25,12 @@ rm -f $memory
 """
 
 
-class Guest(FileSystems):
+class Guest(Loads):
     """One guest. Making it starts QEMU; `boot()` below also waits until it is up.
 
     Its parts, from the ground up: `Machine` (QEMU, shell, monitor, power), `AgentFaults` (the agent
-    and its hook), `FileSystems` (writes, freezes behind the agent's back).
+    and its hook), `FileSystems` (writes, freezes behind the agent's back), `Loads` (writers whose
+    records tell what a copy must have).
 
     Args:
         **options: see `Options`.

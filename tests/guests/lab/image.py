@@ -22,7 +22,9 @@ from tests.guests.lab.qemu import Qemu
 from tests.guests.lab.release import Release, keep, tool, wanted
 
 INSIDE = Path(__file__).parent / "inside"
-DISKS_MB = {"a": 64, "b": 64, "efi": 34, "swap": 32}
+DISKS_MB = {"a": 64, "b": 64, "x": 320, "y": 320, "efi": 34, "swap": 32}
+# The others are ext4, but for efi and swap. A smaller xfs than 300 MB is not to be had.
+XFS = ("x", "y")
 FORMATS = ("qcow2", "raw")
 # The names that programs ask for: libc.so.6, and not libglib-2.0.so.0.7400.6.
 _SONAME = re.compile(r".+\.so\.\d+")
@@ -56,6 +58,11 @@ class Image:
         """The guest's root file system, not compressed: unpacking costs more than loading."""
         return self.directory / "initrd"
 
+    @property
+    def initrd_with_tools(self) -> Path:
+        """The same with perl, sqlite3 and xfs."""
+        return self.directory / "initrd-tools"
+
     def disk(self, name: str, disk_format: str) -> Path:
         """An empty disk to copy; `name` as in `DISKS_MB`, `disk_format` as in `FORMATS`."""
         return self.directory / f"{name}.{disk_format}"
@@ -84,14 +91,14 @@ def ensure(codename: str | None = None) -> Image:
             files = packages.resolve(release, fresh=True)
         image = Image(_place(files, release), qemu.ensure(release, files.qemu))
         if not image.directory.exists():
-            _build(files.guest, release, image.directory)
+            _build(files, release, image.directory)
         keep(image.directory)
     return image
 
 
 def _place(files: packages.Resolved, release: Release) -> Path:
     """Where the image of these packages is."""
-    return release.folder / "images" / _key(files.guest)
+    return release.folder / "images" / _key((*files.guest, *files.tools))
 
 
 def _key(files: tuple[str, ...]) -> str:
@@ -102,20 +109,24 @@ def _key(files: tuple[str, ...]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _build(files: tuple[str, ...], release: Release, target: Path) -> None:
+def _build(files: packages.Resolved, release: Release, target: Path) -> None:
     """Build the image beside its place, then move it there whole."""
     target.parent.mkdir(exist_ok=True)
     store = release.folder / "packages"
-    packages.download(files, store, release)
+    packages.download((*files.guest, *files.tools), store, release)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix="building-") as name:
         work = Path(name)
-        tree, result = work / "tree", work / "image"
+        tree, tools, result = work / "tree", work / "tools", work / "image"
         result.mkdir()
-        packages.unpack(files, store, tree)
+        packages.unpack(files.guest, store, tree)
+        packages.unpack(files.tools, store, tools)
         packed = next(tree.glob("boot/vmlinuz-*")).read_bytes()
         (result / "vmlinuz").write_bytes(packed)
         (result / "kernel").write_bytes(kernel.unpacked(packed) or packed)
-        (result / "initrd").write_bytes(cpio.archive(_root_files(tree)))
+        root = _root_files(tree)
+        (result / "initrd").write_bytes(cpio.archive(root))
+        more = _tool_files(tools, tree, root)
+        (result / "initrd-tools").write_bytes(cpio.archive(root | more))
         for disk in DISKS_MB:
             _make_disk(disk, result)
         result.rename(target)
@@ -139,14 +150,34 @@ def _root_files(tree: Path) -> dict[str, cpio.Entry]:
         entries.setdefault(f"bin/{applet}", cpio.link("busybox"))
     for script in INSIDE.iterdir():
         entries[f"lab/{script.name}"] = cpio.file(script.read_bytes())
-    for library in tree.glob("**/lib/x86_64-linux-gnu/*.so.*"):
-        if _SONAME.fullmatch(library.name) and library.resolve().is_file():
-            content = library.resolve().read_bytes()
-            entries[f"lib/x86_64-linux-gnu/{library.name}"] = cpio.file(content)
-    order = modules.load_order(tree)
-    entries |= {f"lib/modules/{name}": cpio.file(content) for name, content in order}
-    entries["lib/modules/order"] = cpio.file("".join(f"{name}\n" for name, _ in order).encode())
-    return entries
+    return entries | _libraries(tree) | _modules("order", modules.load_order(tree))
+
+
+def _tool_files(tools: Path, tree: Path, root: dict[str, cpio.Entry]) -> dict[str, cpio.Entry]:
+    """What a guest with tools has beside `root`: programs, and a file system's kernel module."""
+    order = modules.load_order(tree, modules.TOOLS)
+    new = [(name, content) for name, content in order if f"lib/modules/{name}" not in root]
+    programs = {
+        f"bin/{name}": cpio.file((tools / "usr/bin" / name).read_bytes())
+        for name in ("perl", "sqlite3")
+    }
+    return programs | _libraries(tools) | _modules("order.tools", new)
+
+
+def _libraries(tree: Path) -> dict[str, cpio.Entry]:
+    """The shared libraries of unpacked packages, under the names that programs ask for."""
+    return {
+        f"lib/x86_64-linux-gnu/{library.name}": cpio.file(library.resolve().read_bytes())
+        for library in tree.glob("**/lib/x86_64-linux-gnu/*.so.*")
+        if _SONAME.fullmatch(library.name) and library.resolve().is_file()
+    }
+
+
+def _modules(name: str, order: list[tuple[str, bytes]]) -> dict[str, cpio.Entry]:
+    """Kernel modules, and a file of this name that tells their order."""
+    entries = {f"lib/modules/{module}": cpio.file(content) for module, content in order}
+    names = "".join(f"{module}\n" for module, _ in order)
+    return entries | {f"lib/modules/{name}": cpio.file(names.encode())}
 
 
 def _make_disk(name: str, directory: Path) -> None:
@@ -156,6 +187,8 @@ def _make_disk(name: str, directory: Path) -> None:
         disk.truncate(DISKS_MB[name] << 20)
     if name == "efi":
         _tool(["mkfs.vfat", "-F", "32", "-n", "EFI", str(raw)])
+    elif name in XFS:
+        _tool(["mkfs.xfs", "-q", "-L", name, str(raw)])
     elif name != "swap":
         # Nothing is left for the guest's kernel to initialise later: an idle guest writes nothing.
         lazy = "lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0"

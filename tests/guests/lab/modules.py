@@ -22,6 +22,8 @@ WANTED = (
     "nls_utf8",
     "pvpanic-pci",
 )
+# What a guest with tools has beside these.
+TOOLS = ("xfs",)
 
 
 def load_order(tree: Path, wanted: tuple[str, ...] = WANTED) -> list[tuple[str, bytes]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypedDict
 
-from tests.guests.lab.image import Image
+from tests.guests.lab.image import XFS, Image
 from tests.guests.lab.ticks import megahertz
 
 AGENT_PORT = "org.qemu.guest_agent.0"
@@ -34,6 +34,8 @@ class BootOptions(TypedDict, total=False):
     no_shutdown: bool
     suspendable: bool
     disk_format: Literal["qcow2", "raw"]
+    attach: Literal["drive", "blockdev"]
+    tools: bool
     memory: int
     release: str | None
     extra: Sequence[str]
@@ -46,8 +48,8 @@ class Options:
 
     Attributes:
         name: QEMU's `-name`.
-        mounts: the disks, in mount order, out of "a", "b" (ext4) and "efi" (vfat), each at
-            /mnt/<name>. The agent freezes in the reverse order.
+        mounts: the disks, in mount order, out of "a", "b" (ext4, 64 MB), "x", "y" (xfs, 320 MB)
+            and "efi" (vfat), each at /mnt/<name>. The agent freezes in the reverse order.
         agent: the agent's transport: a virtio-serial port, an ISA serial port, or no channel.
         autostart: start the agent at boot.
         respawn: seconds until an ended agent is started again; 0 at once; None never.
@@ -64,6 +66,11 @@ class Options:
         suspendable: it can be suspended to RAM; its resets take 15 s instead of 5 then (see
             `kernel.py`).
         disk_format: "qcow2", or "raw" (to read on the host).
+        attach: how QEMU is told of the disks: "drive", as Proxmox VE does (disk "a" is the drive
+            "a", with a node name that QEMU makes up), or "blockdev", as libvirt does (disk "a" is
+            the node "a", on the node "a-file", and there are no drives).
+        tools: the guest has perl and sqlite3, for `append_load` and `database`; so has one with
+            an xfs.
         memory: MiB.
         release: the codename of the Debian that QEMU, kernel and agent come from; None for what
             the environment says (see `release.py`).
@@ -87,6 +94,8 @@ class Options:
     no_shutdown: bool = False
     suspendable: bool = False
     disk_format: Literal["qcow2", "raw"] = "qcow2"
+    attach: Literal["drive", "blockdev"] = "drive"
+    tools: bool = False
     memory: int = 192
     release: str | None = None
     extra: Sequence[str] = ()
@@ -96,6 +105,11 @@ class Options:
     def disks(self) -> tuple[str, ...]:
         """All disks by name; the block device of disk "a" is called "a" in QMP as well."""
         return (*self.mounts, *(("swap",) if self.swap else ()))
+
+    @property
+    def with_tools(self) -> bool:
+        """Whether the guest has them: for its own sake, or for an xfs."""
+        return self.tools or any(name in XFS for name in self.mounts)
 
 
 @dataclass(frozen=True)
@@ -170,7 +184,8 @@ def qemu_arguments(options: Options, image: Image, places: Places) -> list[str]:
     arguments += ["-m", str(options.memory), "-nodefaults", "-display", "none", "-no-user-config"]
     arguments += ["-global", f"ICH9-LPC.disable_s3={int(not options.suspendable)}"]
     kernel = image.packed_kernel if options.suspendable else image.kernel
-    arguments += ["-kernel", str(kernel), "-initrd", str(image.initrd)]
+    initrd = image.initrd_with_tools if options.with_tools else image.initrd
+    arguments += ["-kernel", str(kernel), "-initrd", str(initrd)]
     arguments += ["-append", kernel_arguments(options)]
     backends = {"socket": f"socket,path={places.console_socket},server=on,wait=off", "pty": "pty"}
     arguments += _serial("console", f"{backends[options.console]},logfile={places.console}", 0)
@@ -216,7 +231,13 @@ def _agent(options: Options, places: Places) -> list[str]:
 def _disk(name: str, options: Options, places: Places) -> list[str]:
     """A virtio disk; its serial number tells the guest which one it is."""
     file = places.disk(name, options.disk_format)
+    device = f"virtio-blk-pci,drive={name},id=disk-{name},serial={name}"
+    if options.attach == "blockdev":
+        cache = "cache.no-flush=on"
+        node = f"driver=file,node-name={name}-file,filename={file},{cache}"
+        over = f"driver={options.disk_format},node-name={name},file={name}-file,{cache}"
+        return ["-blockdev", node, "-blockdev", over, "-device", device]
     drive = f"if=none,id={name},file={file},format={options.disk_format},cache=unsafe"
     if name == "b" and options.throttle is not None:
         drive += f",throttling.bps-write={options.throttle}"
-    return ["-drive", drive, "-device", f"virtio-blk-pci,drive={name},id=disk-{name},serial={name}"]
+    return ["-drive", drive, "-device", device]

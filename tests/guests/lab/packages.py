@@ -19,6 +19,8 @@ KERNEL = "linux-image-cloud-amd64"
 AGENT = "qemu-guest-agent"
 BUSYBOX = "busybox-static"
 ROOTS = (KERNEL, AGENT, BUSYBOX)
+# What a guest that writes has as well: perl for a load with gaps of milliseconds, and a database.
+TOOL_ROOTS = ("perl-base", "sqlite3", "zlib1g")
 # What runs guests of another release; patchelf tells its QEMU where its libraries are.
 HOST_ROOTS = ("qemu-system-x86", "patchelf")
 
@@ -34,6 +36,7 @@ TOOLS = {
     "dpkg": "dpkg",
     "mke2fs": "e2fsprogs",
     "mkfs.vfat": "dosfstools",
+    "mkfs.xfs": "xfsprogs",
     "setpriv": "util-linux",
 }
 # What no guest needs: it makes single system calls fail (tests/faults).
@@ -47,10 +50,12 @@ class Resolved:
     Attributes:
         guest: what a guest is made of.
         qemu: QEMU and its libraries; none where the machine's own is used.
+        tools: what a guest with tools has beside that.
     """
 
     guest: tuple[str, ...]
     qemu: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
 
 
 def why_not() -> str | None:
@@ -144,22 +149,23 @@ def unpack(files: tuple[str, ...], directory: Path, target: Path) -> None:
 def _ask_apt(release: Release) -> Resolved:
     """Ask apt for the closure of the packages, and for each one's file name."""
     apt = apt_of(release)
-    guest = _guest_files(apt)
-    return Resolved(guest, () if release.own else _qemu_files(apt))
+    guest = _guest_files(apt, ROOTS)
+    tools = tuple(file for file in _guest_files(apt, TOOL_ROOTS) if file not in guest)
+    return Resolved(guest, () if release.own else _qemu_files(apt), tools)
 
 
-def _guest_files(apt: Apt) -> tuple[str, ...]:
-    """The package files that a guest is made of."""
+def _guest_files(apt: Apt, roots: tuple[str, ...]) -> tuple[str, ...]:
+    """The files of packages and of the libraries that they need."""
     options = ("recommends", "suggests", "conflicts", "breaks", "replaces", "enhances")
     depends = apt.run(
-        ["apt-cache", "depends", "--recurse", *(f"--no-{option}" for option in options), *ROOTS]
+        ["apt-cache", "depends", "--recurse", *(f"--no-{option}" for option in options), *roots]
     )
     if depends.returncode != 0:
         raise LabUnavailable(
-            f"real guests are built from Debian packages ({', '.join(ROOTS)}) that apt does not "
+            f"real guests are built from Debian packages ({', '.join(roots)}) that apt does not "
             f"know here; run: apt-get update; apt said: {tail(depends.stderr)}"
         )
-    names = closure(depends.stdout)
+    names = closure(depends.stdout, roots)
     uris = apt.run(["apt-get", "download", "--print-uris", *names])
     files = _file_names(uris.stdout)
     if uris.returncode != 0 or len(files) != len(names):
@@ -187,7 +193,7 @@ def _file_names(uris: str) -> tuple[str, ...]:
     return tuple(line.split()[1] for line in uris.splitlines() if line.startswith("'"))
 
 
-def closure(depends: str) -> list[str]:
+def closure(depends: str, roots: tuple[str, ...] = ROOTS) -> list[str]:
     """The packages to download, from the output of `apt-cache depends --recurse`.
 
     The kernel's meta package leads to the real one; of everything else only libraries are followed:
@@ -202,7 +208,7 @@ def closure(depends: str) -> list[str]:
         elif "Depends:" in line and word.startswith(("lib", "linux-image-")):
             current.append(word)
     found: list[str] = []
-    todo = list(ROOTS)
+    todo = list(roots)
     while todo:
         name = todo.pop()
         if name not in found:
@@ -215,6 +221,6 @@ def _remembered(memory: Path) -> Resolved | None:
     """The list that was resolved before, if there is a whole one."""
     try:
         known = json.loads(memory.read_text())
-        return Resolved(tuple(map(str, known["guest"])), tuple(map(str, known["qemu"])))
+        return Resolved(*(tuple(map(str, known[name])) for name in ("guest", "qemu", "tools")))
     except (OSError, ValueError, TypeError, KeyError):
         return None

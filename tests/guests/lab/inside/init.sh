@@ -2,7 +2,7 @@
 # The guest's first process. Its root is the initramfs: nothing it needs can be frozen.
 # Each process costs some 20 ms under emulation, so the shell's own means are used where they do.
 export PATH=/bin:/sbin HOME=/ TERM=dumb
-mkdir -p /proc /sys /run/lab /run/qga /var/run /tmp /mnt/a /mnt/b /mnt/efi
+mkdir -p /proc /sys /run/lab /run/qga /var/run /tmp /mnt/a /mnt/b /mnt/x /mnt/y /mnt/efi
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
@@ -16,9 +16,11 @@ done
 echo "$respawn" >/run/lab/respawn
 echo "$autostart" >/run/lab/autostart
 
-while read -r module; do
-    ordered="$ordered /lib/modules/$module"
-done </lib/modules/order
+for order in /lib/modules/order*; do
+    while read -r module; do
+        ordered="$ordered /lib/modules/$module"
+    done <"$order"
+done
 for module in $ordered; do insmod "$module"; done
 
 mkdir -p /dev/virtio-ports
@@ -48,6 +50,7 @@ for name in $(IFS=,; echo $mounts); do
     eval "device=\$disk_$name"
     case $name in
         efi) mount -t vfat "$device" "/mnt/$name" ;;
+        x | y) mount -t xfs -o strictatime "$device" "/mnt/$name" ;;
         *) mount -t ext4 -o strictatime "$device" "/mnt/$name" ;;
     esac
     [ -s "/mnt/$name/probe" ] || echo probe >"/mnt/$name/probe"

@@ -1,0 +1,114 @@
+"""Copies of a guest's disks as QEMU makes them, in plain monitor commands, for tests.
+
+Nothing of the product is used: what it builds on is tried without it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.guests.lab import Guest, LabError, RawClient
+from tests.guests.lab.process import make_disk
+
+Json = dict[str, Any]
+PATIENCE_S = 60.0
+
+
+@contextmanager
+def frozen(guest: Guest) -> Iterator[None]:
+    """Everything in the guest that can be is frozen while the context lasts, by anybody."""
+    with RawClient(guest.agent_socket) as client:
+        client.sync()
+        client.freeze()
+        try:
+            yield
+        finally:
+            client.thaw()
+
+
+def node_of(guest: Guest, disk: str) -> str:
+    """The block node at the top of a disk, whatever its name."""
+    for device in guest.qmp("query-block"):
+        if device["qdev"].startswith(f"/machine/peripheral/disk-{disk}/"):
+            return str(device["inserted"]["node-name"])
+    raise LabError(f"{guest.name} has no disk {disk}")
+
+
+def size_of(guest: Guest, disk: str) -> int:
+    """The bytes of a disk."""
+    for device in guest.qmp("query-block"):
+        if device["qdev"].startswith(f"/machine/peripheral/disk-{disk}/"):
+            return int(device["inserted"]["image"]["virtual-size"])
+    raise LabError(f"{guest.name} has no disk {disk}")
+
+
+def action(kind: str, **data: Any) -> Json:
+    """A part of a transaction; `_` in an argument's name stands for `-`."""
+    return {"type": kind, "data": {name.replace("_", "-"): it for name, it in data.items()}}
+
+
+def transaction(guest: Guest, actions: Sequence[Json], grouped: bool = False) -> None:
+    """Run actions as one; with `grouped` their jobs end as one as well."""
+    more: Json = {"properties": {"completion-mode": "grouped"}} if grouped else {}
+    guest.qmp("transaction", actions=list(actions), **more)
+
+
+def add_target(guest: Guest, disk: str, path: Path, **top: Any) -> str:
+    """Have an empty qcow2 of a disk's size in QEMU as the node `to-<disk>`; gives that name."""
+    make_disk(path, size_of(guest, disk))
+    file = {"driver": "file", "filename": str(path)}
+    name = f"to-{disk}"
+    cache = {"no-flush": True}
+    guest.qmp("blockdev-add", driver="qcow2", node_name=name, file=file, cache=cache, **top)
+    return name
+
+
+def drop_target(guest: Guest, disk: str) -> None:
+    """Take the node of `add_target` out of QEMU: the file is whole then."""
+    guest.qmp("blockdev-del", node_name=f"to-{disk}")
+
+
+def job(guest: Guest, name: str) -> Json | None:
+    """What the monitor says of a job; None when there is none of this name."""
+    return next((one for one in guest.qmp("query-jobs") if one["id"] == name), None)
+
+
+def wait_job(guest: Guest, name: str, *states: str, timeout: float = PATIENCE_S) -> Json:
+    """Wait until a job is in one of some states, and give what the monitor says of it then.
+
+    Raises:
+        LabError: it is not in time (seconds), or there is no such job.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        found = job(guest, name)
+        if found is None:
+            raise LabError(f"no job {name}")
+        if found["status"] in states:
+            return found
+        if time.monotonic() > deadline:
+            raise LabError(f"job {name} is not {' or '.join(states)} in {timeout:g} s: {found}")
+        time.sleep(0.02)
+
+
+def finish(guest: Guest, name: str, timeout: float = PATIENCE_S) -> str | None:
+    """Wait until a job has ended, take it off the monitor's list, and give its error."""
+    ended = wait_job(guest, name, "concluded", timeout=timeout)
+    guest.qmp("job-dismiss", id=name)
+    return ended.get("error")
+
+
+def backup(guest: Guest, disk: str, target: str, **more: Any) -> Json:
+    """The action that starts a full backup of a disk to a node, as the job `backup-<disk>`."""
+    return action(
+        "blockdev-backup",
+        job_id=f"backup-{disk}",
+        device=node_of(guest, disk),
+        target=target,
+        auto_dismiss=False,
+        **{"sync": "full", **more},
+    )
