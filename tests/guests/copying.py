@@ -112,3 +112,15 @@ def backup(guest: Guest, disk: str, target: str, **more: Any) -> Json:
         auto_dismiss=False,
         **{"sync": "full", **more},
     )
+
+
+def mirror(guest: Guest, disk: str, target: str, **more: Any) -> None:
+    """Start a full mirror of a disk to a node, as the job `mirror-<disk>`."""
+    guest.qmp(
+        "blockdev-mirror",
+        job_id=f"mirror-{disk}",
+        device=node_of(guest, disk),
+        target=target,
+        auto_dismiss=False,
+        **{"sync": "full", **more},
+    )
