@@ -16,19 +16,17 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from agentclient.access.access_pool import AccessPool
 from agentclient.backends.base import Backend, Backends
-from agentclient.backends.socket_check import check_socket
+from agentclient.backends.socket_check import check_agent_socket
 from agentclient.config.defaults import DEFAULTS
 from agentclient.fleet.store import Fleet
 from agentclient.fleet.watcher import Watcher
 from agentclient.journal.writer import Journal
 from agentclient.model.errors import BadInput
 from agentclient.model.policy import DEFAULT_POLICY
-from agentclient.model.text import printable
 from agentclient.model.vm import Vm, VmId
 
 if TYPE_CHECKING:
@@ -37,6 +35,7 @@ if TYPE_CHECKING:
     from agentclient.backends.drill.processes import Drill
     from agentclient.backends.explicit import ExplicitBackend
     from agentclient.config.settings import Settings
+    from agentclient.jobs.manager import JobManager
     from agentclient.journal.history import Past
     from agentclient.model.events import OnEvent
     from agentclient.model.outcome import GroupOutcome
@@ -148,16 +147,12 @@ class Engine:
         )
         self._making = threading.Lock()
         self._operations: Operations | None = None
+        self._jobs: JobManager | None = None
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property
@@ -210,7 +205,7 @@ class Engine:
         except BadInput as problem:
             raise BadInput("; ".join((str(problem), *problems))) from None
         for vm in found.values():
-            _check_agent(vm)
+            check_agent_socket(vm)
         return tuple(found.values())
 
     def find_one(self, name: str) -> Vm:
@@ -303,6 +298,16 @@ class Engine:
         operations = self.prepare()
         return operations.rescue(vm, step, person=person, times=times, on_event=on_event)
 
+    @property
+    def jobs(self) -> JobManager:
+        """What begins and lists copies of disks; imported when it is first used."""
+        operations = self.prepare()
+        with self._making:
+            if self._jobs is None:
+                manager = _late("jobs.manager").JobManager
+                self._jobs = manager(self.fleet, self.accesses, operations, self.read_only)
+            return self._jobs
+
     def ladder(
         self, vm: Vm, *, serial: str | None = None, tried: frozenset[Rung] = frozenset()
     ) -> Future[tuple[Offer, ...]]:
@@ -325,6 +330,8 @@ class Engine:
 
     def cancel_all(self) -> None:
         """Cancel all operations: each thaws its guest as soon as the agent answers."""
+        if self._jobs is not None:
+            self._jobs.cancel_all()
         if self._operations is not None:
             self._operations.cancel_all()
 
@@ -334,7 +341,8 @@ class Engine:
         Returns:
             True if every operation has ended.
         """
-        return self._operations is None or self._operations.stop(timeout_s)
+        ended = self._jobs is None or self._jobs.stop(timeout_s)
+        return (self._operations is None or self._operations.stop(timeout_s)) and ended
 
     def close(self) -> None:
         """Cancel all operations, wait 2 s at most, and end all visits; may be called twice."""
@@ -385,15 +393,3 @@ def _backends(
     if explicit is None:
         return Backends(others)
     return Backends([explicit], others) if named_only else Backends([explicit, *others])
-
-
-def _check_agent(vm: Vm) -> None:
-    """Check a VM's agent socket without connecting. A VM without a monitor has less evidence.
-
-    Raises:
-        BadInput: the socket can't be used.
-    """
-    problem = check_socket(vm.agent.path) if vm.agent is not None else None
-    if problem is not None:
-        advice = f". {problem.advice}" if problem.advice else ""
-        raise BadInput(f"{printable(str(vm.id), 80)}: the agent's socket: {problem.text}{advice}")

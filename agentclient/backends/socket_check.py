@@ -13,7 +13,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
+from agentclient.model.errors import BadInput
 from agentclient.model.text import printable
+from agentclient.model.vm import Vm
 
 
 class SocketFault(StrEnum):
@@ -112,3 +114,15 @@ def _kind(mode: int) -> str:
 def is_libvirts_path(path: str) -> bool:
     """Return whether a path is in a folder of libvirt's sockets (system or session daemon)."""
     return "/libvirt/qemu/" in path
+
+
+def check_agent_socket(vm: Vm) -> None:
+    """Check a VM's agent socket without connecting. A VM without a monitor has less evidence.
+
+    Raises:
+        BadInput: the socket can't be used.
+    """
+    problem = check_socket(vm.agent.path) if vm.agent is not None else None
+    if problem is not None:
+        advice = f". {problem.advice}" if problem.advice else ""
+        raise BadInput(f"{printable(str(vm.id), 80)}: the agent's socket: {problem.text}{advice}")

@@ -12,6 +12,7 @@ from typing import Final
 
 from agentclient.freeze.coverage import Coverage, count
 from agentclient.freeze.evidence import Facts, evidence
+from agentclient.freeze.thaw_plan import ThawReport
 from agentclient.model.durations import in_words
 from agentclient.model.outcome import Outcome
 from agentclient.model.states import Cause, FreezeState, Level, OutcomeKind, Refusal
@@ -219,3 +220,23 @@ def _missing(facts: Facts) -> str | None:
     if facts.strict and not facts.coverage.full:
         return f"strict: coverage is {facts.coverage.text}{_not_covered(facts.coverage)}"
     return None
+
+
+def ended_by_a_bug(reason: str, report: ThawReport, seconds: float) -> Outcome:
+    """Return the outcome of a freeze that a bug of ours has ended.
+
+    Args:
+        reason: what failed, as a clause.
+        report: what came of the thaw that followed.
+        seconds: how long all of it took.
+    """
+    return Outcome(
+        OutcomeKind.FAILED,
+        f"{reason}; {report.reason}",
+        thawed=report.thawed,
+        seconds=round(seconds, 3),
+        next=report.next,
+        stuck=report.stuck,
+        holder=report.holder,
+        settled=report.settled,
+    )

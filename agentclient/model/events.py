@@ -15,6 +15,7 @@ from agentclient.model.states import Level
 from agentclient.model.vm import VmId
 
 if TYPE_CHECKING:
+    from agentclient.model.job import JobOutcome, JobProgress, JobStage
     from agentclient.model.outcome import Outcome, ThawOutcome
     from agentclient.model.rescue import Means, RescueOutcome, Rung
 
@@ -39,7 +40,10 @@ class EventKind(StrEnum):
     RUNG = "rung"  # a rung of the rescue ladder is taken: what it does, and its risk
     CANCELLED = "cancelled"  # the operator asked to stop waiting, and to thaw
     NOTE = "note"  # anything else of meaning
-    OUTCOME = "outcome"  # the last one for a VM
+    OUTCOME = "outcome"  # the last one for a VM, if no job goes on
+    STAGE = "stage"  # a job has come to its next stage
+    PROGRESS = "progress"  # how far a job has come
+    JOB = "job"  # how a job ended: the last one for its VM
 
 
 class FreezeSent(NamedTuple):
@@ -126,6 +130,24 @@ class Ended(NamedTuple):
     outcome: Outcome | ThawOutcome | RescueOutcome
 
 
+class StageBegan(NamedTuple):
+    """A job has come to a stage."""
+
+    stage: JobStage
+
+
+class JobProgressed(NamedTuple):
+    """How far a job has come."""
+
+    job: JobProgress
+
+
+class JobEnded(NamedTuple):
+    """How a job ended."""
+
+    job: JobOutcome
+
+
 Details = (
     FreezeSent
     | StepBegan
@@ -140,6 +162,9 @@ Details = (
     | ThawEnded
     | RungBegan
     | Ended
+    | StageBegan
+    | JobProgressed
+    | JobEnded
 )
 
 

@@ -15,7 +15,7 @@ from datetime import datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from agentclient.model.events import Details, Ended, Event
+from agentclient.model.events import Details, Ended, Event, JobEnded, JobProgressed
 from agentclient.model.outcome import (
     Evidence,
     FileSystem,
@@ -27,6 +27,7 @@ from agentclient.model.outcome import (
 from agentclient.model.snapshot import AgentHealth, HeldBy, VmState
 
 if TYPE_CHECKING:
+    from agentclient.model.job import DiskCopy, JobOutcome, JobProgress, JobTimes
     from agentclient.model.rescue import RescueOutcome
 
 SCHEMA = 1
@@ -148,6 +149,60 @@ def rescue_object(rescue: RescueOutcome) -> JsonObject:
     }
 
 
+def job_object(job: JobOutcome) -> JsonObject:
+    """Return how a job ended; without ``schema``, since it is always a part of an event."""
+    return {
+        "job": job.kind.value,
+        "result": job.result.value,
+        "ok": job.ok,
+        "consistency": job.consistency.value,
+        "policy": job.policy.value,
+        "refusal": job.refusal.value if job.refusal else None,
+        "paused": job.paused,
+        "disks": [disk_copy_object(one) for one in job.disks],
+        "left": list(job.left),
+        "times": _job_times(job.times),
+        "seconds": _figure(job.seconds),
+        "window": outcome_object(job.window) if job.window is not None else None,
+        "next": job.next,
+        "reason": job.reason,
+    }
+
+
+def disk_copy_object(one: DiskCopy) -> JsonObject:
+    """Return what came of one disk."""
+    return {
+        "disk": one.disk,
+        "target": one.target,
+        "format": one.format,
+        "size": one.size,
+        "copied": one.copied,
+        "error": one.error,
+        "checksum": one.checksum,
+    }
+
+
+def job_progress_object(progress: JobProgress) -> JsonObject:
+    """Return how far a job is."""
+    return {
+        "job": progress.kind.value,
+        "stage": progress.stage.value,
+        "done": progress.done,
+        "total": progress.total,
+        "speed": _figure(progress.speed),
+        "eta_s": _figure(progress.eta_s),
+        "limit": progress.limit,
+        "disks": [
+            {"disk": one.disk, "done": one.done, "total": one.total, "ready": one.ready}
+            for one in progress.disks
+        ],
+    }
+
+
+def _job_times(times: JobTimes) -> JsonObject:
+    return {name: rfc3339(at) for name, at in times._asdict().items()}
+
+
 def _agent(agent: AgentHealth) -> JsonObject:
     rtt = agent.rtt_s
     return {
@@ -209,6 +264,10 @@ def _file_system(one: FileSystem) -> JsonObject:
 def _spread(details: Details | None) -> JsonObject:
     if details is None:
         return {}
+    if isinstance(details, JobEnded):
+        return job_object(details.job)
+    if isinstance(details, JobProgressed):
+        return job_progress_object(details.job)
     if not isinstance(details, Ended):
         return {name: _plain(value) for name, value in details._asdict().items()}
     match details.outcome:

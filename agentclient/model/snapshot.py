@@ -17,6 +17,7 @@ from agentclient.model.states import (
 from agentclient.model.vm import Vm, VmId
 
 if TYPE_CHECKING:
+    from agentclient.model.job import JobOutcome, JobProgress
     from agentclient.model.outcome import FileSystem, Outcome
 
 
@@ -213,6 +214,8 @@ class VmState(NamedTuple):
         held_by: which other frostwatch is at work on it; None if none is known.
         present: False once its source does not list it any more.
         version: the fleet's version at which this state was written.
+        job: the job of this console that runs on it, None if there is none.
+        last_job: how the last job on it ended, None before the first.
     """
 
     vm: Vm
@@ -228,6 +231,8 @@ class VmState(NamedTuple):
     present: bool = True
     version: int = 0
     held_by: HeldBy | None = None
+    job: JobProgress | None = None
+    last_job: JobOutcome | None = None
 
     @property
     def id(self) -> VmId:

@@ -18,7 +18,7 @@ from agentclient.freeze.port_watch import PortWatch
 from agentclient.freeze.procedure import FreezeProcedure
 from agentclient.freeze.thaw_machine import WATCH_S, ThawMachine
 from agentclient.freeze.thaw_plan import ThawPlan, ThawReport
-from agentclient.freeze.verdict import refused
+from agentclient.freeze.verdict import ended_by_a_bug, refused
 from agentclient.holder.client import NoHolder
 from agentclient.holder.guest_standby import ChannelEnd, GuestStandby
 from agentclient.holder.standby import stand_by
@@ -59,6 +59,7 @@ class FreezeOperation(Operation[Outcome]):
 
     Attributes:
         verdict: the verdict on it when its window opened; None before.
+        hold_ends_at: when its window ends on its own (monotonic seconds); None before it opened.
     """
 
     kind = OperationKind.FREEZE
@@ -70,6 +71,7 @@ class FreezeOperation(Operation[Outcome]):
         self._request = request
         self._uuid: str | None = None
         self.verdict: Outcome | None = None
+        self.hold_ends_at: float | None = None
         self._opened = threading.Event()  # its window; or it has ended
 
     # -- for the caller --------------------------------------------------------------
@@ -91,7 +93,7 @@ class FreezeOperation(Operation[Outcome]):
         try:
             if not schedule.hold_s:
                 raise BadInput(f"{self.vm.id}: a window needs a hold (Schedule.hold_s)")
-            self._opened.wait()
+            self.wait_opened()
         except BaseException:
             self.cancel()  # an interrupted caller does not wait for an agent that may hang
             raise
@@ -103,6 +105,14 @@ class FreezeOperation(Operation[Outcome]):
         finally:
             self.end_hold()
             self.wait(schedule.thaw_timeout_s)
+
+    def wait_opened(self, timeout_s: float | None = None) -> bool:
+        """Wait until its window is open, or it has ended; return whether one of both is so.
+
+        Args:
+            timeout_s: how long to wait, in seconds; None for as long as its own bounds.
+        """
+        return self._opened.wait(timeout_s)
 
     def settle(self, outcome: Outcome) -> None:
         """Set the outcome."""
@@ -276,7 +286,7 @@ class FreezeOperation(Operation[Outcome]):
             left_to = self._leave(standby, session)
             report = replace(report, holder=left_to)
         self._reporter.frozen(FreezeState.THAWED if report.settled else None, foreign=False)
-        return self._told(self._ended_by_a_bug(reason, report))
+        return self._told(ended_by_a_bug(reason, report, time.monotonic() - self.began_at))
 
     def _leave(self, standby: GuestStandby, session: AgentSession) -> int | None:
         """Hand a guest that may be frozen to the holder; report an error if there is none."""
@@ -329,7 +339,8 @@ class FreezeOperation(Operation[Outcome]):
         """Tell the holder when the hold ends, so that it can take over then."""
         standby.mend_guard(session)
         if procedure.freeze.window is not None:
-            standby.hold(procedure.freeze.window.ends_at)
+            self.hold_ends_at = procedure.freeze.window.ends_at
+            standby.hold(self.hold_ends_at)
             verdict = procedure.freeze.judgement.verdict
             if verdict is not None and self.verdict is None:
                 self.verdict = self._reporter.with_meaning(verdict, final=False)
@@ -383,15 +394,3 @@ class FreezeOperation(Operation[Outcome]):
     def _unsettled(self, reason: str) -> ThawReport:
         command = thaw_command(self._access.vm, foreign=False)
         return ThawReport(None, None, None, False, reason, command, stuck=Stuck.SILENT)
-
-    def _ended_by_a_bug(self, reason: str, report: ThawReport) -> Outcome:
-        return Outcome(
-            OutcomeKind.FAILED,
-            f"{reason}; {report.reason}",
-            thawed=report.thawed,
-            seconds=round(time.monotonic() - self.began_at, 3),
-            next=report.next,
-            stuck=report.stuck,
-            holder=report.holder,
-            settled=report.settled,
-        )

@@ -108,6 +108,7 @@ class FakeEngine(Engine):
         self.explicit = self.drill = self.journal = None
         self.interval_s = 15.0
         self._operations = operations
+        self._jobs = None
 
     def prepare(self) -> Operations:
         assert self._operations is not None

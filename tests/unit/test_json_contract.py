@@ -15,6 +15,14 @@ from agentclient.journal.json_contract import window_object
 from agentclient.journal.storage.tables import MOMENTS
 from agentclient.journal.window_row import WindowRow
 from agentclient.model.events import Event, EventKind
+from agentclient.model.job import (
+    Consistency,
+    FreezePolicy,
+    JobKind,
+    JobRefusal,
+    JobResult,
+    JobStage,
+)
 from agentclient.model.json_contract import (
     dumps,
     event_object,
@@ -69,6 +77,12 @@ CLOSED: dict[str, type[StrEnum]] = {
     "finding.level": FindingLevel,
     "window.kind": WindowKind,
     "window.state": WindowState,
+    "job": JobKind,
+    "job.policy": FreezePolicy,
+    "job.stage": JobStage,
+    "job.result": JobResult,
+    "job.consistency": Consistency,
+    "job.refusal": JobRefusal,
 }
 
 OUTCOME = Outcome(

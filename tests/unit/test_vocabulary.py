@@ -7,6 +7,7 @@ from enum import StrEnum
 import pytest
 
 from agentclient.freeze.evidence import EvidenceName
+from agentclient.model.job import Consistency, FreezePolicy
 from agentclient.model.states import (
     AgentState,
     Cause,
@@ -33,6 +34,8 @@ LISTS: dict[type[StrEnum], str] = {
     CopyIs: "consistent not unknown",
     GuestIs: "writes untouched frozen may-be-frozen will-freeze ended",
     EvidenceResult: "for against unknown",
+    Consistency: "consistent crash-consistent none",
+    FreezePolicy: "require prefer never suspend",
     EvidenceName: "reply coverage status port read writes status-at-thaw thaw",
 }
 

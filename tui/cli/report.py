@@ -87,6 +87,10 @@ class Report:
         with self._lock:
             return vm.id in self._ended
 
+    def line(self, vm_id: VmId, text: str) -> None:
+        """Tell a person something about a VM on stdout."""
+        self._output.out(self._line(vm_id, text))
+
     def say(self, text: str, vm: Vm | None = None) -> None:
         """Tell a person something on stderr, in either mode."""
         self._output.err(self._line(vm.id, text) if vm else f"frostwatch: {text}")

@@ -1,0 +1,1 @@
+"""Copies under a freeze: prepare, freeze, start, thaw, follow, finish."""

@@ -1,0 +1,228 @@
+"""The block layer of one VM, through its monitor: disks, jobs, transactions; in short visits.
+
+QEMU keeps a job and its nodes when a visit ends. A job's id and a node's name say that a frostwatch
+has made them, and which one, so that the next one finds what a killed one has left.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from agentclient.access.monitor import Monitor
+from agentclient.access.qmp_session import Ask, MonitorTrouble
+from agentclient.jobs.errors import JobFailed
+from agentclient.journal.identity import this_process
+from agentclient.model.text import printable
+from agentclient.model.vm import Process
+from agentclient.protocol.qmp import QmpFailure, QmpReply
+from agentclient.protocol.qmp_block import (
+    JOB_PREFIX,
+    NODE_PREFIX,
+    BlockJob,
+    Disk,
+    arguments,
+    disks,
+    jobs,
+    nodes,
+)
+
+VISIT_S: Final = 5.0
+# QEMU opens and formats files meanwhile, also on a slow network.
+CHANGE_S: Final = 60.0
+TICK_S: Final = 0.1
+
+
+class QmpRefused(JobFailed):
+    """QEMU has answered a command with an error.
+
+    Args:
+        command: the command.
+        error_class: QMP's class.
+        desc: QEMU's words.
+    """
+
+    def __init__(self, command: str, error_class: str, desc: str) -> None:
+        self.command = command
+        self.error_class = error_class
+        self.desc = printable(desc, 300)
+        super().__init__(f"QEMU refuses {command}: {self.desc}")
+
+
+class JobName(NamedTuple):
+    """The names of one job's parts in QEMU.
+
+    Attributes:
+        kind: what the job does.
+        process: the frostwatch that has started it.
+        token: tells it from its other jobs.
+    """
+
+    kind: str
+    process: Process
+    token: str
+
+    @classmethod
+    def new(cls, kind: str) -> JobName:
+        """Return a name that no other job has."""
+        return cls(kind, this_process(), secrets.token_hex(4))
+
+    @classmethod
+    def parse(cls, job_id: str) -> JobName | None:
+        """Return the name of which `job` has made an id; None if it is no frostwatch's."""
+        if not job_id.startswith(JOB_PREFIX):
+            return None
+        try:
+            kind, pid, ticks, token, _ = job_id.removeprefix(JOB_PREFIX).split(".")
+            return cls(kind, Process(int(pid), int(ticks)), token)
+        except ValueError:
+            return None
+
+    def job(self, part: int | str) -> str:
+        """Return the id of one of its jobs."""
+        pid, ticks = self.process
+        return f"{JOB_PREFIX}{self.kind}.{pid}.{ticks}.{self.token}.{part}"
+
+    def node(self, part: int | str) -> str:
+        """Return the name of one of its nodes; it has 31 characters at the most."""
+        return f"{NODE_PREFIX}{self.token}-{part}"[:31]
+
+
+class BlockLayer:
+    """The block layer of one VM.
+
+    Args:
+        monitor: the VM's monitor, proven to be the VM's.
+    """
+
+    def __init__(self, monitor: Monitor) -> None:
+        self._monitor = monitor
+
+    def disks(self) -> tuple[Disk, ...]:
+        """Return all block devices.
+
+        Raises:
+            JobFailed: the monitor does not answer.
+        """
+        return disks(self.run("query-block"))
+
+    def jobs(self) -> tuple[BlockJob, ...]:
+        """Return all jobs.
+
+        Raises:
+            JobFailed: the monitor does not answer.
+        """
+        all_jobs, block_jobs = self._ask([Ask("query-jobs"), Ask("query-block-jobs")], VISIT_S)
+        return jobs(_value(all_jobs), _value(block_jobs))
+
+    def nodes(self) -> dict[str, str]:
+        """Return each node's name, and its file's name.
+
+        Raises:
+            JobFailed: the monitor does not answer.
+        """
+        return nodes(self.run("query-named-block-nodes", flat=True))
+
+    def commands(self) -> frozenset[str]:
+        """Return the names of the commands that this QEMU has.
+
+        Raises:
+            JobFailed: the monitor does not answer.
+        """
+        found = self.run("query-commands")
+        items = found if isinstance(found, list) else []
+        return frozenset(str(one["name"]) for one in items if isinstance(one, dict))
+
+    def run(self, command: str, timeout_s: float = VISIT_S, **given: object) -> object:
+        """Run one command, and return its value.
+
+        Args:
+            command: its name.
+            timeout_s: how long it may take, in seconds.
+            given: its arguments; underscores stand for hyphens, None is left out.
+
+        Raises:
+            QmpRefused: QEMU answered with an error.
+            JobFailed: the monitor does not answer; QEMU may run the command yet.
+        """
+        (answer,) = self._ask([Ask(command, arguments(**given))], timeout_s)
+        return _result(command, answer)
+
+    def run_all(self, asks: Sequence[Ask], timeout_s: float = VISIT_S) -> list[object]:
+        """Run several commands in one visit, and return their values.
+
+        Raises:
+            QmpRefused: QEMU answered one with an error; the others have run.
+            JobFailed: the monitor does not answer; QEMU may run them yet.
+        """
+        answers = self._ask(asks, timeout_s)
+        return [_result(ask.command, one) for ask, one in zip(asks, answers, strict=True)]
+
+    def transaction(
+        self, actions: Sequence[object], timeout_s: float, *, grouped: bool = False
+    ) -> None:
+        """Run actions of which all take effect at one moment, or none does.
+
+        Args:
+            actions: the actions (`agentclient.protocol.qmp_block.action`).
+            timeout_s: how long it may take, in seconds.
+            grouped: its jobs are completed together; if one fails, the others are cancelled.
+
+        Raises:
+            QmpRefused: QEMU answered with an error, and nothing has taken effect.
+            JobFailed: the monitor does not answer; QEMU may run it yet.
+        """
+        mode = {"completion-mode": "grouped"} if grouped else None
+        self.run("transaction", timeout_s, actions=list(actions), properties=mode)
+
+    def create(
+        self, job_id: str, options: dict[str, object], cancelled: threading.Event | None = None
+    ) -> None:
+        """Run ``blockdev-create`` to its end.
+
+        Args:
+            job_id: the id of its job.
+            options: what to make.
+            cancelled: ends the wait.
+
+        Raises:
+            JobFailed: it failed, or took longer than 60 s.
+        """
+        self.run("blockdev-create", CHANGE_S, job_id=job_id, options=options)
+        deadline = time.monotonic() + CHANGE_S
+        while True:
+            job = next((one for one in self.jobs() if one.id == job_id), None)
+            if job is None or job.has_ended:
+                break
+            if time.monotonic() > deadline or (cancelled is not None and cancelled.wait(TICK_S)):
+                raise JobFailed("QEMU did not finish to make the target")
+            time.sleep(TICK_S / 10)
+        self.dismiss(job_id)
+        if job is not None and job.error is not None:
+            raise JobFailed(f"the target can't be made: {printable(job.error, 300)}")
+
+    def dismiss(self, job_id: str) -> None:
+        """Make QEMU forget a job that has ended; no error if it has already."""
+        try:
+            self.run("job-dismiss", id=job_id)
+        except QmpRefused:
+            return
+
+    def _ask(self, asks: Sequence[Ask], timeout_s: float) -> list[QmpReply | QmpFailure]:
+        try:
+            return self._monitor.ask(asks, timeout_s)
+        except MonitorTrouble as trouble:
+            raise JobFailed(f"monitor: {trouble}") from trouble
+
+
+def _value(answer: QmpReply | QmpFailure) -> object:
+    return answer.value if isinstance(answer, QmpReply) else None
+
+
+def _result(command: str, answer: QmpReply | QmpFailure) -> object:
+    if isinstance(answer, QmpFailure):
+        raise QmpRefused(command, answer.error_class, answer.desc)
+    return answer.value

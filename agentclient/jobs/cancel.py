@@ -1,0 +1,60 @@
+"""Ends what a copy has begun in QEMU, whoever has begun it, and whatever state it is in."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from agentclient.jobs.block import TICK_S, BlockLayer, JobName, QmpRefused
+from agentclient.jobs.errors import JobFailed
+from agentclient.model.text import printable
+from agentclient.protocol.qmp_block import BlockJob, BlockJobStatus
+
+# A job that waits for a storage that hangs is not ended sooner.
+ENDS_WITHIN_S: Final = 60.0
+
+
+def cancel_jobs(
+    block: BlockLayer, name: JobName, *, gone: Callable[[], bool | None] = lambda: None
+) -> list[str]:
+    """Cancel all jobs of one copy, and wait until QEMU has ended and forgotten them.
+
+    Args:
+        block: the VM's block layer.
+        name: the names of the copy's parts.
+        gone: returns whether the VM has ended.
+
+    Returns:
+        The jobs that may go on, each as a clause; empty if none does.
+    """
+    deadline = time.monotonic() + ENDS_WITHIN_S
+    problem = "QEMU does not answer"
+    ours: list[BlockJob] = []
+    while time.monotonic() < deadline:
+        try:
+            ours = [one for one in block.jobs() if JobName.parse(one.id) == name]
+            for job in ours:
+                _end(block, job)
+            if not ours:
+                return []
+            problem = "QEMU did not end it"
+        except JobFailed as error:
+            problem = str(error)
+            if gone():
+                return []
+        time.sleep(TICK_S)
+    names = ", ".join(printable(one.id, 80) for one in ours) or name.job("*")
+    return [f"QEMU may go on with {names} ({problem})"]
+
+
+def _end(block: BlockLayer, job: BlockJob) -> None:
+    if job.has_ended:
+        block.dismiss(job.id)
+    elif job.status is not BlockJobStatus.ABORTING:
+        # By force: a mirror that is ready would else be completed, and its file be kept.
+        with suppress(QmpRefused):
+            block.run("block-job-cancel", device=job.id, force=True)
+        with suppress(QmpRefused):
+            block.run("job-cancel", id=job.id)

@@ -1,0 +1,64 @@
+"""The collaborators of a job, in one value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from agentclient.access.guest_access import GuestAccess
+from agentclient.jobs.block import BlockLayer
+from agentclient.jobs.control import JobControl
+from agentclient.jobs.errors import JobRefused
+from agentclient.jobs.reporter import JobReporter
+from agentclient.model.events import OnEvent
+from agentclient.model.job import JobRefusal
+from agentclient.model.vm import Vm
+
+if TYPE_CHECKING:
+    from agentclient.operations.manager import Operations
+
+
+@dataclass(frozen=True, slots=True)
+class JobContext:
+    """The collaborators of a job on one VM.
+
+    Attributes:
+        vm: the VM as it was when the job was asked for.
+        access: the access to the guest.
+        operations: freezes and thaws it.
+        reporter: receives the job's events.
+        control: the operator's instructions meanwhile.
+        on_event: is called with each event of the job's freeze; None for nobody.
+        wall: returns the wall clock's time.
+        read_only: why nothing may be done to this VM, as a clause; None if something may.
+    """
+
+    vm: Vm
+    access: GuestAccess
+    operations: Operations
+    reporter: JobReporter
+    control: JobControl
+    wall: Callable[[], datetime]
+    on_event: OnEvent | None = None
+    read_only: str | None = None
+
+    def block(self) -> BlockLayer:
+        """Return the VM's block layer.
+
+        Raises:
+            JobRefused: it has no monitor, or the monitor is not proven to be the VM's (P10).
+        """
+        monitor = self.access.monitor
+        if monitor is None:
+            why = self.vm.no_monitor or "none is known"
+            raise JobRefused(
+                JobRefusal.NO_MONITOR,
+                f"its disks are reached through a monitor of its own: {why}",
+                "name its QMP socket: --vm name=…,agent=…,monitor=PATH",
+            )
+        why_not = self.access.unproven()
+        if why_not is not None:
+            raise JobRefused(JobRefusal.NO_MONITOR, f"the monitor may be another VM's: {why_not}")
+        return BlockLayer(monitor)

@@ -1,0 +1,68 @@
+"""Cancels a job from another thread, and limits its speed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from agentclient.jobs.errors import JobCancelled
+
+
+class JobControl:
+    """The operator's instructions to a job that runs; thread-safe.
+
+    Attributes:
+        cancelled: is set once, by `cancel`.
+    """
+
+    def __init__(self, limit: int = 0) -> None:
+        self.cancelled = threading.Event()
+        self._lock = threading.Lock()
+        self._callbacks: list[Callable[[], object]] = []
+        self._limit = limit
+
+    @property
+    def limit(self) -> int:
+        """The most bytes a second that it may copy; 0 without a limit."""
+        with self._lock:
+            return self._limit
+
+    def set_limit(self, limit: int) -> None:
+        """Change the limit; it counts from the job's next look at QEMU on."""
+        with self._lock:
+            self._limit = limit
+
+    def cancel(self) -> None:
+        """Stop the job; doing it again changes nothing."""
+        with self._lock:
+            callbacks = [] if self.cancelled.is_set() else list(self._callbacks)
+            self.cancelled.set()
+        for callback in callbacks:
+            callback()
+
+    def on_cancel(self, callback: Callable[[], object]) -> None:
+        """Call `callback` when the job is cancelled; at once if it is already."""
+        with self._lock:
+            late = self.cancelled.is_set()
+            if not late:
+                self._callbacks.append(callback)
+        if late:
+            callback()
+
+    def check(self) -> None:
+        """End the job if it was cancelled.
+
+        Raises:
+            JobCancelled: it was.
+        """
+        if self.cancelled.is_set():
+            raise JobCancelled("stopped by the operator")
+
+    def wait(self, seconds: float) -> None:
+        """Wait; a cancellation ends it at once.
+
+        Raises:
+            JobCancelled: it was cancelled.
+        """
+        self.cancelled.wait(seconds)
+        self.check()

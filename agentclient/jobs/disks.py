@@ -1,0 +1,91 @@
+"""Chooses the disks that a job copies, and refuses what can't be copied, before anything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from agentclient.access.host.process import PROC
+from agentclient.jobs.block import BlockLayer
+from agentclient.jobs.errors import JobRefused
+from agentclient.model.job import JobRefusal
+from agentclient.model.text import printable
+from agentclient.model.vm import Process
+from agentclient.protocol.qmp_block import Disk
+
+_SHOWN: Final = 12
+
+
+def choose_disks(block: BlockLayer, names: Sequence[str]) -> tuple[Disk, ...]:
+    """Return the disks to copy: those that are named, or all that the guest can write to.
+
+    Args:
+        block: the VM's block layer.
+        names: their names; empty for all.
+
+    Raises:
+        JobRefused: one is not there, or can't be copied, or a job runs on the VM.
+        JobFailed: the monitor does not answer.
+    """
+    found = block.disks()
+    if names:
+        chosen = tuple(dict.fromkeys(_named(found, name) for name in names))
+    else:
+        chosen = tuple(one for one in found if not (one.empty or one.read_only or one.removable))
+    if not chosen:
+        raise JobRefused(JobRefusal.NO_DISK, "the VM has no disk that it can write to")
+    for disk in chosen:
+        _check(disk)
+    return chosen
+
+
+def check_no_job(block: BlockLayer) -> None:
+    """Refuse while a job of whomever copies, commits or streams a disk of the VM.
+
+    Raises:
+        JobRefused: one runs.
+    """
+    for job in block.jobs():
+        if not job.has_ended:
+            raise JobRefused(
+                JobRefusal.JOB_RUNNING,
+                f"a block job runs on the VM: {printable(job.type, 40)} {printable(job.id, 80)}",
+                "wait until it has ended, or end it",
+            )
+
+
+def image_path(disk: Disk, process: Process | None) -> Path | None:
+    """Return the path of a disk's image on this host; None if it can't be told.
+
+    Args:
+        disk: the disk.
+        process: the VM's QEMU, to whose working directory a path may be relative.
+    """
+    if disk.file.startswith("/"):
+        return Path(disk.file)
+    if process is None or ":" in disk.file.partition("/")[0]:
+        return None
+    with suppress(OSError):
+        return (PROC / str(process.pid) / "cwd").readlink() / disk.file
+    return None
+
+
+def _named(found: Sequence[Disk], name: str) -> Disk:
+    named = [one for one in found if name in one.names]
+    if len(named) == 1:
+        return named[0]
+    known = ", ".join(printable(one.name, 60) for one in found[:_SHOWN]) or "none"
+    what = "several disks" if named else "no disk of the VM"
+    raise JobRefused(JobRefusal.NO_DISK, f"{printable(name, 60)} is {what}; its disks are: {known}")
+
+
+def _check(disk: Disk) -> None:
+    name = printable(disk.name, 60)
+    if disk.empty:
+        raise JobRefused(JobRefusal.EMPTY_DRIVE, f"there is no medium in the drive {name}")
+    if disk.read_only:
+        raise JobRefused(
+            JobRefusal.READ_ONLY_DISK, f"the guest can't write to {name}: it is read-only"
+        )

@@ -1,0 +1,40 @@
+"""Why a job ends before its copy is complete."""
+
+from __future__ import annotations
+
+from agentclient.model.errors import FrostwatchError
+from agentclient.model.job import JobRefusal
+
+
+class JobRefused(FrostwatchError):
+    """The job is not begun, and nothing was changed.
+
+    Args:
+        refusal: why, in one word.
+        reason: why, as a clause for a person.
+        next_step: what a person can do; None if nothing.
+    """
+
+    def __init__(self, refusal: JobRefusal, reason: str, next_step: str | None = None) -> None:
+        self.refusal = refusal
+        self.reason = reason
+        self.next_step = next_step
+        super().__init__(reason)
+
+
+class JobFailed(FrostwatchError):
+    """The copy can't be completed; what was begun has to be undone.
+
+    Args:
+        reason: what failed, as a clause for a person.
+        next_step: what a person can do; None if nothing.
+    """
+
+    def __init__(self, reason: str, next_step: str | None = None) -> None:
+        self.reason = reason
+        self.next_step = next_step
+        super().__init__(reason)
+
+
+class JobCancelled(FrostwatchError):
+    """The operator has stopped the job; what was begun has to be undone."""

@@ -1,0 +1,187 @@
+"""Follows QEMU's jobs until they have ended, in short visits, and tells how far they are."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from agentclient.jobs.block import BlockLayer, QmpRefused
+from agentclient.jobs.context import JobContext
+from agentclient.jobs.errors import JobFailed
+from agentclient.model.job import DiskProgress, JobKind, JobProgress, JobStage
+from agentclient.model.text import printable
+from agentclient.protocol.qmp_block import BlockJob
+
+LOOK_EVERY_S: Final = 0.5
+REPORT_EVERY_S: Final = 1.0
+# The speed is that of the last seconds, so that it follows a target that becomes slow.
+SPEED_OVER_S: Final = 10.0
+SILENT_FOR_S: Final = 60.0
+
+Jobs = Mapping[str, BlockJob]
+
+
+class JobLost(JobFailed):
+    """QEMU can't be asked any more: its jobs may go on, and nobody follows them."""
+
+
+@dataclass
+class Follower:
+    """Follows the jobs of one copy.
+
+    Attributes:
+        context: the copy's collaborators.
+        block: the VM's block layer.
+        kind: what kind of copy it is.
+        disks: the name of the disk that each job copies, by the job's id.
+        began_at: when the copy began (monotonic seconds).
+        frozen_at: when the guest was frozen; None before.
+        thawed_at: when it was thawed; None before.
+        limit: the limit with which the jobs were started, in bytes a second; 0 without one.
+    """
+
+    context: JobContext
+    block: BlockLayer
+    kind: JobKind
+    disks: dict[str, str]
+    began_at: float
+    frozen_at: float | None = None
+    thawed_at: float | None = None
+    limit: int = 0
+    _samples: deque[tuple[float, int]] = field(default_factory=deque)
+    _seen: dict[str, BlockJob] = field(default_factory=dict)
+    _reported_at: float = 0.0
+    _silent_since: float | None = None
+
+    def follow(self, stage: JobStage, text: str, enough: Callable[[Jobs], bool]) -> Jobs:
+        """Look at the jobs until `enough` of what is seen of them.
+
+        Args:
+            stage: the copy's stage meanwhile.
+            text: what it is doing, as a clause.
+            enough: is given the jobs by their ids; those that QEMU has forgotten are missing.
+
+        Returns:
+            The jobs as they were seen last.
+
+        Raises:
+            JobCancelled: the operator has stopped the copy.
+            JobFailed: a job has failed.
+            JobLost: QEMU has not answered for 60 s.
+        """
+        while True:
+            found = self.look(stage, text)
+            if found is not None:
+                raise_failed(found, self.disks)
+                if enough(found):
+                    return found
+            self.context.control.wait(LOOK_EVERY_S)
+
+    def look(self, stage: JobStage, text: str) -> Jobs | None:
+        """Look at the jobs once, and tell how far they are.
+
+        Returns:
+            The jobs by their ids; None if QEMU did not answer.
+
+        Raises:
+            JobFailed: the VM has ended.
+            JobLost: QEMU has not answered for 60 s.
+        """
+        try:
+            self._set_limit()
+            found = {one.id: one for one in self.block.jobs() if one.id in self.disks}
+        except QmpRefused:
+            raise
+        except JobFailed as error:
+            self._not_answered(error)
+            return None
+        self._silent_since = None
+        self._seen.update(found)
+        self._report(stage, text)
+        return found
+
+    @property
+    def copied(self) -> dict[str, int]:
+        """Bytes that were copied of each disk, as far as was seen."""
+        return {self.disks[name]: job.done for name, job in self._seen.items()}
+
+    def _not_answered(self, error: JobFailed) -> None:
+        now = time.monotonic()
+        if self.context.access.is_gone():
+            raise JobFailed("the VM has ended, and its copy with it") from error
+        if self._silent_since is None:
+            self._silent_since = now
+        if now - self._silent_since > SILENT_FOR_S:
+            raise JobLost(f"QEMU has not answered for {SILENT_FOR_S:g} s: {error}") from error
+
+    def _set_limit(self) -> None:
+        limit = self.context.control.limit
+        if limit == self.limit:
+            return
+        for name in self.disks:
+            try:
+                self.block.run("block-job-set-speed", device=name, speed=limit)
+            except QmpRefused:  # it has ended meanwhile
+                continue
+        self.limit = limit
+
+    def _report(self, stage: JobStage, text: str) -> None:
+        now = time.monotonic()
+        disks = tuple(
+            DiskProgress(name, job.done, job.total, job.ready)
+            for job_id, name in self.disks.items()
+            if (job := self._seen.get(job_id)) is not None
+        )
+        speed = self._speed(now, sum(one.done for one in disks))
+        left = sum(one.total - one.done for one in disks)
+        progress = JobProgress(
+            kind=self.kind,
+            stage=stage,
+            text=text,
+            began_at=self.began_at,
+            disks=disks,
+            speed=speed,
+            eta_s=left / speed if speed else None,
+            limit=self.limit,
+            frozen_at=self.frozen_at,
+            thawed_at=self.thawed_at,
+            cancelled=self.context.control.cancelled.is_set(),
+        )
+        due = now - self._reported_at >= REPORT_EVERY_S
+        if due:
+            self._reported_at = now
+        self.context.reporter.progress(progress, listeners=due)
+
+    def _speed(self, now: float, done: int) -> float | None:
+        """Return bytes a second over the last 10 s; None while there is one look alone."""
+        self._samples.append((now, done))
+        while len(self._samples) > 2 and now - self._samples[1][0] >= SPEED_OVER_S:
+            self._samples.popleft()
+        (since, before), (_, latest) = self._samples[0], self._samples[-1]
+        return max(0.0, (latest - before) / (now - since)) if now > since else None
+
+
+def all_ended(jobs: Jobs) -> bool:
+    """Return whether all jobs have ended, well or not."""
+    return all(job.has_ended for job in jobs.values())
+
+
+def raise_failed(jobs: Jobs, disks: Mapping[str, str]) -> None:
+    """Raise the error of the first job that has failed, or that QEMU has forgotten.
+
+    Raises:
+        JobFailed: there is one.
+    """
+    for name, disk in disks.items():
+        job = jobs.get(name)
+        if job is None:
+            raise JobFailed(
+                f"the copy of {printable(disk, 80)} is not there any more: somebody ended it"
+            )
+        if job.error is not None:
+            raise JobFailed(
+                f"the copy of {printable(disk, 80)} failed: {printable(job.error, 300)}"
+            )

@@ -1,0 +1,307 @@
+"""The base class of all copies: prepare, freeze, start, thaw, follow, finish; blocking."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from datetime import datetime
+from typing import ClassVar
+
+from agentclient.jobs.context import JobContext
+from agentclient.jobs.errors import JobCancelled, JobFailed, JobRefused
+from agentclient.jobs.follow import JobLost
+from agentclient.jobs.request import CopyRequest
+from agentclient.jobs.window import CopyWindow
+from agentclient.model.errors import FrostwatchError
+from agentclient.model.job import (
+    Consistency,
+    DiskCopy,
+    FreezePolicy,
+    JobKind,
+    JobOutcome,
+    JobProgress,
+    JobRefusal,
+    JobResult,
+    JobStage,
+    JobTimes,
+)
+from agentclient.model.text import printable
+from agentclient.model.vm import Vm
+
+
+class CopyJob(ABC):
+    """One copy of one VM; thread-safe.
+
+    The methods up to `wait` are for the caller who began it. The others are for
+    `agentclient.jobs.manager`, and for its worker thread.
+
+    Args:
+        context: its collaborators.
+        request: what to copy, and under which freeze.
+
+    Attributes:
+        kind: what it does.
+        window: its window, open or over.
+    """
+
+    kind: ClassVar[JobKind]
+
+    def __init__(self, context: JobContext, request: CopyRequest) -> None:
+        self.context = context
+        self.request = request
+        self.window = CopyWindow(context, request.policy, request.freeze)
+        self.began_at = time.monotonic()
+        self._asked = context.wall()
+        self._started: datetime | None = None
+        self._taken: datetime | None = None
+        self._result: Future[JobOutcome] = Future()
+        self._place: Callable[[], int] = lambda: 0
+        self._withdraw: Callable[[], object] = lambda: None
+
+    # -- for the caller ----------------------------------------------------------------
+
+    @property
+    def vm(self) -> Vm:
+        """The VM as it was when the job was asked for."""
+        return self.context.vm
+
+    @property
+    def place(self) -> int:
+        """Its place in the queue, from 1; 0 once it has begun."""
+        return 0 if self.done else self._place()
+
+    def cancel(self) -> None:
+        """Stop it, thaw the guest, and undo what was begun; doing it again changes nothing."""
+        self.context.control.cancel()
+        self._withdraw()
+
+    def set_limit(self, limit: int) -> None:
+        """Limit its speed to so many bytes a second; 0 for no limit."""
+        self.context.control.set_limit(limit)
+
+    @property
+    def done(self) -> bool:
+        """Whether there is an outcome."""
+        return self._result.done()
+
+    def wait(self, timeout_s: float | None = None) -> JobOutcome | None:
+        """Wait for the outcome, and return it.
+
+        Args:
+            timeout_s: how long to wait, in seconds; None without a bound.
+
+        Returns:
+            The outcome; None if it still runs.
+        """
+        try:
+            return self._result.result(timeout_s)
+        except FutureTimeout:
+            return None
+
+    # -- for the manager, and the worker thread ------------------------------------------
+
+    def queued_by(self, place: Callable[[], int], withdraw: Callable[[], object]) -> None:
+        """Set the functions that return its place in the queue, and take it out of that."""
+        self._place, self._withdraw = place, withdraw
+
+    def waits_for_its_turn(self, most: int) -> None:
+        """Show that it waits for its turn; `most` run at once."""
+        self._show(JobStage.QUEUED, f"its turn: {most} at once")
+
+    def settle(self, outcome: JobOutcome) -> None:
+        """Set the outcome, and report it."""
+        self.context.reporter.ended(outcome)
+        self._result.set_result(outcome)
+
+    def refused(self, refusal: JobRefusal, reason: str, step: str | None = None) -> JobOutcome:
+        """Return the outcome of a job that was not begun."""
+        outcome = self._outcome(JobResult.REFUSED, reason, next_step=step)
+        return outcome._replace(refusal=refusal)
+
+    def run(self) -> JobOutcome:
+        """Do all of it, and return the outcome; raises none of this project's errors."""
+        self.began_at = time.monotonic()
+        try:
+            self._check()
+            self._stage(JobStage.PREPARING, "checking the disks, and making what takes the copy")
+            self.prepare()
+            with self.window.open():
+                self._take()
+            self._thawed()
+            self.follow()
+            self._stage(JobStage.FINISHING, "closing the copy")
+            left = self.finish()
+        except JobRefused as error:
+            left = self._undone()
+            outcome = self.refused(error.refusal, error.reason, error.next_step)
+            return outcome._replace(left=tuple(left))
+        except JobCancelled:
+            return self._ended(JobResult.CANCELLED, "stopped by the operator", None)
+        except JobLost as error:
+            reason = f"{error.reason}; QEMU may go on with the copy, and nobody follows it"
+            return self._outcome(JobResult.LEFT, reason, next_step=self.how_to_cancel())
+        except JobFailed as error:
+            return self._ended(JobResult.FAILED, error.reason, error.next_step)
+        except FrostwatchError as error:
+            return self._ended(JobResult.FAILED, str(error), None)
+        except Exception as error:  # noqa: BLE001 - P8: one broken copy, told as one
+            reason = f"frostwatch failed in the middle of it: {printable(repr(error), 300)}"
+            return self._ended(JobResult.FAILED, reason, None)
+        consistency = self.window.consistency
+        reason = f"complete, and {_described(consistency)}: {self.window.why}"
+        outcome = self._outcome(JobResult.COMPLETE, reason, consistency=consistency)
+        return outcome._replace(left=tuple(left))
+
+    # -- what each kind of copy does -------------------------------------------------------
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Check all that can fail, and make the targets: before the freeze, and not hurried.
+
+        Raises:
+            JobRefused: it can't be done.
+            JobFailed: something failed; `undo` follows, as after each failure from here on.
+        """
+
+    @abstractmethod
+    def start(self) -> None:
+        """Take the copy: the guest is frozen now, and thawed when this returns or fails.
+
+        Raises:
+            JobFailed: it failed.
+        """
+
+    @abstractmethod
+    def follow(self) -> None:
+        """Wait until the data are copied; the guest has been thawed.
+
+        Raises:
+            JobFailed: it failed.
+            JobCancelled: the operator has stopped it.
+            JobLost: QEMU can't be asked any more.
+        """
+
+    @abstractmethod
+    def finish(self) -> list[str]:
+        """Close what was opened, write what is known of the copy.
+
+        Returns:
+            What is left behind that should not be, each as a clause.
+        """
+
+    @abstractmethod
+    def undo(self) -> list[str]:
+        """Cancel what was begun, and delete what is no complete copy; works after any failure.
+
+        Returns:
+            What is left behind, each as a clause.
+        """
+
+    @abstractmethod
+    def results(self) -> tuple[DiskCopy, ...]:
+        """Return what came of each disk, as far as is known now."""
+
+    def how_to_cancel(self) -> str | None:
+        """Return the command that ends what QEMU goes on with; None if nothing is left."""
+        return None
+
+    # -- shared ----------------------------------------------------------------------------
+
+    def _take(self) -> None:
+        self.context.control.check()
+        self._stage(JobStage.STARTING, "taking the copy")
+        self._started = self.context.wall()
+        self.start()
+        self._taken = self.context.wall()
+        self.window.check()
+        self._stage(JobStage.THAWING, "the copy is taken: thawing the guest")
+
+    def _thawed(self) -> None:
+        """Go on with the copy only if it is worth what was asked for.
+
+        Raises:
+            JobFailed: the policy demands a certified window, and this is none.
+        """
+        demanded = self.request.policy in (FreezePolicy.REQUIRE, FreezePolicy.SUSPEND)
+        if self.window.paused or not demanded:
+            return
+        if self.window.consistency is not Consistency.CONSISTENT:
+            outcome = self.window.outcome
+            step = outcome.next if outcome is not None and outcome.next else None
+            raise JobFailed(f"no consistent copy was taken: {self.window.why}", step)
+
+    def _check(self) -> None:
+        self.context.control.check()
+        if self.context.read_only is not None:
+            raise JobRefused(JobRefusal.READ_ONLY, self.context.read_only)
+        if self.vm.locked_by is not None:
+            why = f"its manager has locked the VM ({printable(self.vm.locked_by, 40)})"
+            raise JobRefused(JobRefusal.LOCKED, why, "wait until that has ended")
+
+    def _stage(self, stage: JobStage, text: str) -> None:
+        self.context.reporter.stage(stage, text)
+        self._show(stage, text)
+
+    def _show(self, stage: JobStage, text: str) -> None:
+        progress = JobProgress(
+            kind=self.kind,
+            stage=stage,
+            text=text,
+            began_at=self.began_at,
+            limit=self.context.control.limit,
+            frozen_at=self.window.frozen_at,
+            thawed_at=self.window.thawed_at,
+            cancelled=self.context.control.cancelled.is_set(),
+        )
+        self.context.reporter.progress(progress, listeners=False)
+
+    def _undone(self) -> list[str]:
+        try:
+            return self.undo()
+        except Exception as error:  # noqa: BLE001 - what is left is told, whatever fails
+            return [f"what was begun could not be undone: {printable(str(error), 300)}"]
+
+    def _ended(self, result: JobResult, reason: str, step: str | None) -> JobOutcome:
+        left = self._undone()
+        return self._outcome(result, reason, next_step=step)._replace(left=tuple(left))
+
+    def _outcome(
+        self,
+        result: JobResult,
+        reason: str,
+        *,
+        consistency: Consistency = Consistency.NONE,
+        next_step: str | None = None,
+    ) -> JobOutcome:
+        window = self.window
+        times = JobTimes(
+            asked=self._asked,
+            frozen=window.frozen_time,
+            began=self._started,
+            taken=self._taken,
+            thawed=window.thawed_time,
+            ended=self.context.wall(),
+        )
+        return JobOutcome(
+            vm=self.vm.id,
+            kind=self.kind,
+            result=result,
+            consistency=consistency,
+            reason=f"{self.kind}: {result}: {reason}",
+            policy=self.request.policy,
+            times=times,
+            window=window.outcome,
+            paused=window.paused,
+            disks=self.results(),
+            next=next_step,
+            seconds=time.monotonic() - self.began_at,
+        )
+
+
+def _described(consistency: Consistency) -> str:
+    if consistency is Consistency.CONSISTENT:
+        return "certified consistent"
+    return f"{consistency} only"

@@ -1,0 +1,154 @@
+"""All copies of this process: which run, which wait, on which VM."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from agentclient.access.access_pool import AccessPool
+from agentclient.fleet.store import Fleet
+from agentclient.jobs.backup import BackupJob, BackupRequest
+from agentclient.jobs.context import JobContext
+from agentclient.jobs.control import JobControl
+from agentclient.jobs.job import CopyJob
+from agentclient.jobs.reporter import JobReporter
+from agentclient.model.errors import NO_THREAD
+from agentclient.model.events import OnEvent
+from agentclient.model.job import JobOutcome, JobRefusal
+from agentclient.model.vm import Vm, VmId
+from agentclient.operations.context import READ_ONLY
+from agentclient.operations.manager import Operations
+from agentclient.operations.threads import WorkQueue
+
+DEFAULT_JOBS_AT_ONCE: Final = 2
+
+JobT = TypeVar("JobT", bound=CopyJob)
+
+
+class JobManager:
+    """Begins and lists all copies of this process.
+
+    Args:
+        fleet: receives progress and outcomes.
+        accesses: the accesses to the VMs.
+        operations: freezes and thaws the guests.
+        read_only: nothing may be done to any VM.
+        at_once: how many copies run; further ones wait before anything is begun.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        accesses: AccessPool,
+        operations: Operations,
+        read_only: bool = False,
+        at_once: int = DEFAULT_JOBS_AT_ONCE,
+    ) -> None:
+        self._fleet = fleet
+        self._accesses = accesses
+        self._operations = operations
+        self._read_only = read_only
+        self._lock = threading.Lock()
+        self._active: dict[VmId, CopyJob] = {}
+        self._queue = WorkQueue(at_once, "job")
+
+    def backup(
+        self, vm: Vm, request: BackupRequest, on_event: OnEvent | None = None, *, limit: int = 0
+    ) -> BackupJob:
+        """Begin a backup, and return at once; see `begin`."""
+        return self.begin(vm, lambda context: BackupJob(context, request), on_event, limit)
+
+    def begin(
+        self,
+        vm: Vm,
+        make: Callable[[JobContext], JobT],
+        on_event: OnEvent | None = None,
+        limit: int = 0,
+    ) -> JobT:
+        """Begin a copy, and return at once.
+
+        Args:
+            vm: the VM, as it was when the operator chose it.
+            make: makes the job of its context.
+            on_event: is called from the job's threads with each event, its freeze's as well.
+            limit: the most bytes a second that it may copy; 0 without a limit.
+        """
+        job = make(self._context(vm, on_event, limit))
+        with self._lock:
+            running = self._active.setdefault(vm.id, job)
+        if running is not job:
+            reason = f"a {running.kind} of this VM is in flight already"
+            job.settle(job.refused(JobRefusal.BUSY, reason))
+            return job
+        job.waits_for_its_turn(self._queue.most)
+        try:
+            turn = self._queue.submit(lambda: self._run(job))
+        except NO_THREAD as error:
+            why = str(error) or "this host has no memory for a thread"
+            self._end(job, lambda: job.refused(JobRefusal.NOT_BEGUN, f"not begun: {why}"))
+            return job
+
+        def withdraw() -> None:
+            if self._queue.withdraw(turn):
+                reason = "stopped while it waited for its turn: nothing was begun"
+                self._end(job, lambda: job.refused(JobRefusal.CANCELLED, reason))
+
+        job.queued_by(lambda: self._queue.place(turn), withdraw)
+        return job
+
+    def active(self) -> tuple[CopyJob, ...]:
+        """Return the copies that run or wait, oldest first."""
+        with self._lock:
+            return tuple(self._active.values())
+
+    def on(self, vm_id: VmId) -> CopyJob | None:
+        """Return the copy that runs or waits on a VM; None if there is none."""
+        with self._lock:
+            return self._active.get(vm_id)
+
+    def cancel_all(self) -> None:
+        """Stop all copies: each thaws its guest, and undoes what was begun."""
+        for job in self.active():
+            job.cancel()
+
+    def stop(self, timeout_s: float) -> bool:
+        """Stop all copies, and wait for their ends.
+
+        Args:
+            timeout_s: how long to wait, in seconds.
+
+        Returns:
+            True if all have ended.
+        """
+        self.cancel_all()
+        deadline = time.monotonic() + timeout_s
+        ended = [job.wait(max(0.0, deadline - time.monotonic())) for job in self.active()]
+        self._queue.close()
+        return None not in ended
+
+    def _context(self, vm: Vm, on_event: OnEvent | None, limit: int) -> JobContext:
+        policy = vm.policy
+        own = policy.read_only if policy is not None else None
+        why = READ_ONLY if self._read_only else own
+        return JobContext(
+            vm=vm,
+            access=self._accesses.of(vm),
+            operations=self._operations,
+            reporter=JobReporter(self._fleet, vm, on_event),
+            control=JobControl(limit),
+            wall=self._fleet.wall,
+            on_event=on_event,
+            read_only=why,
+        )
+
+    def _run(self, job: CopyJob) -> None:
+        self._end(job, job.run)
+
+    def _end(self, job: CopyJob, outcome_of: Callable[[], JobOutcome]) -> None:
+        outcome = outcome_of()
+        with self._lock:
+            if self._active.get(job.vm.id) is job:
+                del self._active[job.vm.id]
+        job.settle(outcome)

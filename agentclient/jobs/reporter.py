@@ -1,0 +1,87 @@
+"""Passes a job's events to the fleet, the VM's log, and a listener."""
+
+from __future__ import annotations
+
+from agentclient.fleet.store import Fleet
+from agentclient.model.events import (
+    Details,
+    Event,
+    EventKind,
+    JobEnded,
+    JobProgressed,
+    OnEvent,
+    StageBegan,
+)
+from agentclient.model.job import JobOutcome, JobProgress, JobResult, JobStage
+from agentclient.model.states import Level
+from agentclient.model.text import printable
+from agentclient.model.vm import Vm
+
+LONGEST = 1000
+
+
+class JobReporter:
+    """Reports what a job does on one VM.
+
+    Args:
+        fleet: what is known about all VMs.
+        vm: the VM.
+        on_event: is called with each event; None for nobody.
+    """
+
+    def __init__(self, fleet: Fleet, vm: Vm, on_event: OnEvent | None) -> None:
+        self._fleet = fleet
+        self._vm = vm
+        self._on_event = on_event
+
+    def stage(self, stage: JobStage, text: str) -> None:
+        """Report that the job has come to a stage.
+
+        Args:
+            stage: the stage.
+            text: one sentence about it.
+        """
+        self.tell(EventKind.STAGE, Level.INFO, text, StageBegan(stage))
+
+    def note(self, level: Level, text: str) -> None:
+        """Report anything else of meaning."""
+        self.tell(EventKind.NOTE, level, text)
+
+    def progress(self, progress: JobProgress, *, listeners: bool = True) -> None:
+        """Show how far the job is.
+
+        Args:
+            progress: how far it is.
+            listeners: pass it to the listener as an event as well; it is never in the log.
+        """
+        self._fleet.update(self._vm.id, lambda state: state._replace(job=progress))
+        if listeners:
+            self._listen(EventKind.PROGRESS, Level.DEBUG, progress.text, JobProgressed(progress))
+
+    def ended(self, outcome: JobOutcome) -> None:
+        """Report how the job ended."""
+        self._fleet.update(self._vm.id, lambda state: state._replace(job=None, last_job=outcome))
+        level = Level.GOOD if outcome.ok else Level.ERROR
+        if outcome.result in (JobResult.CANCELLED, JobResult.REFUSED):
+            level = Level.WARNING
+        text = outcome.reason if outcome.next is None else f"{outcome.reason}. NEXT: {outcome.next}"
+        self.tell(EventKind.JOB, level, text, JobEnded(outcome))
+
+    def tell(
+        self, kind: EventKind, level: Level, text: str, details: Details | None = None
+    ) -> None:
+        """Write an event into the VM's log, and pass it to the listener."""
+        text = printable(text, LONGEST)
+        self._fleet.log(self._vm.id, level, text)
+        self._listen(kind, level, text, details)
+
+    def _listen(self, kind: EventKind, level: Level, text: str, details: Details | None) -> None:
+        if self._on_event is None:
+            return
+        event = Event(
+            self._vm.id, self._fleet.wall(), kind, level, printable(text, LONGEST), details
+        )
+        try:
+            self._on_event(event)
+        except Exception as error:  # noqa: BLE001 - a listener must not end a job (P8)
+            self._fleet.log(self._vm.id, Level.ERROR, f"a listener failed: {error!r}")

@@ -1,0 +1,255 @@
+"""Files that take a copy: made before the freeze, closed after the copy, removed if it fails.
+
+The file is made by us, so that no file of somebody else is ever overwritten, and given to the
+QEMU's user. QEMU opens and formats it: so a path that QEMU can't write is known before the freeze.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from agentclient.access.host.process import PROC
+from agentclient.jobs.block import CHANGE_S, BlockLayer, JobName, QmpRefused
+from agentclient.jobs.errors import JobFailed, JobRefused
+from agentclient.model.job import JobRefusal
+from agentclient.model.text import printable
+from agentclient.model.vm import Process
+
+_MODE: Final = 0o600
+_FORMATS: Final = ("qcow2", "raw")
+
+
+class Target(NamedTuple):
+    """One file that takes a copy.
+
+    Attributes:
+        path: the file.
+        format: ``qcow2`` or ``raw``.
+        node: the name of its node in QEMU, to which a job writes.
+        inode: the file's device and inode, by which it is told from a later one of its name.
+    """
+
+    path: Path
+    format: str
+    node: str
+    inode: tuple[int, int]
+
+    @property
+    def file_node(self) -> str:
+        """The name of the node of the file below the format."""
+        return f"{self.node}-f"
+
+
+class Targets:
+    """All targets of one job.
+
+    Args:
+        block: the VM's block layer.
+        name: the names of the job's parts.
+        process: the VM's process; None if it is not known.
+    """
+
+    def __init__(self, block: BlockLayer, name: JobName, process: Process | None) -> None:
+        self._block = block
+        self._name = name
+        self._process = process
+        self._made: list[Target] = []
+        self._open: list[str] = []
+
+    @property
+    def made(self) -> tuple[Target, ...]:
+        """The targets whose files exist, in the order in which they were made."""
+        return tuple(self._made)
+
+    def make(self, path: Path, format_: str, size: int, **options: object) -> Target:
+        """Make a file, and let QEMU open and format it; nothing that exists is overwritten.
+
+        Args:
+            path: the file; absolute.
+            format_: ``qcow2`` or ``raw``.
+            size: the disk's size, in bytes.
+            options: further options of ``blockdev-create``, such as ``backing_file``.
+
+        Raises:
+            JobRefused: the file exists, or QEMU can't write it.
+            JobFailed: QEMU does not answer, or can't format it.
+        """
+        if format_ not in _FORMATS:
+            raise JobRefused(
+                JobRefusal.TARGET, f"a copy can be {' or '.join(_FORMATS)}, not {format_}"
+            )
+        number = len(self._made)
+        target = Target(path, format_, self._name.node(f"t{number}"), self._new_file(path))
+        self._made.append(target)
+        with_size = size if format_ == "raw" else 0
+        if with_size:
+            os.truncate(path, size)
+        self._add(
+            target,
+            driver="file",
+            node_name=target.file_node,
+            filename=str(path),
+            auto_read_only=False,
+        )
+        self._same_file(target)
+        if format_ == "qcow2":
+            details = {name.replace("_", "-"): one for name, one in options.items()}
+            made = {"driver": "qcow2", "file": target.file_node, "size": size, **details}
+            self._block.create(self._name.job(f"t{number}"), made)
+        self._add(target, driver=format_, node_name=target.node, file=target.file_node)
+        return target
+
+    def close(self) -> list[str]:
+        """Let QEMU close all targets; the files stay.
+
+        Returns:
+            What QEMU did not close, each as a clause; empty if it has closed all.
+        """
+        left = []
+        while self._open:
+            node = self._open[-1]
+            try:
+                self._block.run("blockdev-del", CHANGE_S, node_name=node)
+            except QmpRefused as error:
+                if "find node" not in error.desc and "Failed to find" not in error.desc:
+                    left.append(f"QEMU keeps the node {node} open ({error.desc})")
+            except JobFailed as error:
+                left.append(f"QEMU may keep the node {node} open ({error})")
+            self._open.pop()
+        return left
+
+    def remove(self) -> list[str]:
+        """Let QEMU close all targets, and delete the files that were made here.
+
+        Returns:
+            What is left behind, each as a clause; empty if nothing is.
+        """
+        left = self.close()
+        for target in self._made:
+            try:
+                if _inode(target.path) == target.inode:
+                    target.path.unlink()
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                left.append(f"the incomplete file {printable(target.path, 300)} ({error.strerror})")
+        self._made.clear()
+        return left
+
+    def _new_file(self, path: Path) -> tuple[int, int]:
+        shown = printable(path, 300)
+        try:
+            handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, _MODE)
+        except FileExistsError:
+            raise JobRefused(
+                JobRefusal.TARGET_EXISTS,
+                f"{shown} exists, and is not overwritten",
+                "name another folder, or move that file away",
+            ) from None
+        except OSError as error:
+            why = f"{shown} can't be made: {error.strerror}"
+            raise JobRefused(JobRefusal.TARGET, why, "name a folder that can be written") from None
+        try:
+            owner = _owner(self._process)
+            if owner is not None and owner[0] != os.geteuid():
+                os.fchown(handle, *owner)
+            found = os.fstat(handle)
+        except OSError as error:
+            path.unlink()
+            why = f"{shown} can't be given to the user of the VM's QEMU: {error.strerror}"
+            raise JobRefused(
+                JobRefusal.TARGET, why, "run frostwatch as root, or as that user"
+            ) from None
+        finally:
+            os.close(handle)
+        return found.st_dev, found.st_ino
+
+    def _add(self, target: Target, **options: object) -> None:
+        try:
+            self._block.run("blockdev-add", CHANGE_S, **options)
+        except QmpRefused as error:
+            raise JobRefused(
+                JobRefusal.TARGET,
+                f"the VM's QEMU can't write {printable(target.path, 300)}: {error.desc}",
+                "name a folder that its user, its AppArmor profile and its mounts let it write to",
+            ) from None
+        self._open.append(str(options["node_name"]))
+
+    def _same_file(self, target: Target) -> None:
+        """Make sure that QEMU has opened our file, and none of that name of another root.
+
+        Raises:
+            JobRefused: it has opened another one.
+        """
+        opened = _opened(self._process)
+        if opened is not None and target.inode not in opened:
+            raise JobRefused(
+                JobRefusal.TARGET,
+                f"{printable(target.path, 300)} is another file for the VM's QEMU, which has "
+                "mounts of its own",
+                "name a folder that both see",
+            )
+
+
+def check_space(folder: Path, needed: int) -> None:
+    """Make sure that a folder's file system has room for the copies.
+
+    Args:
+        folder: the folder.
+        needed: bytes that the disks' images take now.
+
+    Raises:
+        JobRefused: it has not, or it is no folder.
+    """
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        why = f"{printable(folder, 300)} is no folder to write to: {error.strerror}"
+        raise JobRefused(JobRefusal.TARGET, why, "make it, or name another one") from None
+    if free < needed:
+        raise JobRefused(
+            JobRefusal.NO_SPACE,
+            f"{printable(folder, 300)} has {free:,} bytes free, and the copy needs {needed:,}",
+            "make room, or name another folder",
+        )
+
+
+def _owner(process: Process | None) -> tuple[int, int] | None:
+    """Return the user and the group that a process writes files as; None if not known."""
+    if process is None:
+        return None
+    with suppress(OSError, ValueError, IndexError):
+        lines = dict(
+            line.split(":", 1)
+            for line in (PROC / str(process.pid) / "status").read_text().splitlines()
+            if ":" in line
+        )
+        # Real, effective, saved, and for files (proc_pid_status(5)).
+        return int(lines["Uid"].split()[3]), int(lines["Gid"].split()[3])
+    return None
+
+
+def _opened(process: Process | None) -> frozenset[tuple[int, int]] | None:
+    """Return the files that a process has open; None if that can't be seen."""
+    if process is None:
+        return None
+    try:
+        return frozenset(_inodes(PROC / str(process.pid) / "fd"))
+    except OSError:
+        return None
+
+
+def _inodes(folder: Path) -> Iterator[tuple[int, int]]:
+    for entry in folder.iterdir():
+        with suppress(OSError):
+            yield _inode(entry)
+
+
+def _inode(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino

@@ -1,0 +1,210 @@
+"""The window of a copy: the guest is frozen in it, or paused, or neither, as the policy says.
+
+The freeze has a thread and a holder of its own, and a bound. So the guest is thawed at the window's
+end whatever the job does: it hangs, fails, is cancelled, or its process is killed (P4).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+from agentclient.jobs.context import JobContext
+from agentclient.jobs.errors import JobFailed, JobRefused
+from agentclient.jobs.pause import paused
+from agentclient.model.errors import BadInput
+from agentclient.model.job import Consistency, FreezePolicy, JobRefusal, JobStage
+from agentclient.model.outcome import Outcome
+from agentclient.model.request import FreezeRequest, Schedule
+from agentclient.model.states import Level, OutcomeKind, Refusal
+from agentclient.operations.freeze import FreezeOperation
+
+# The copy is taken in milliseconds; a Windows guest holds its writes for 10 s at the most.
+DEFAULT_HOLD_S: Final = 10.0
+_LATE_S: Final = 1.0
+
+
+class CopyWindow:
+    """The window of one copy on one VM.
+
+    Args:
+        context: the job's collaborators.
+        policy: what is done about the freeze.
+        request: the freeze's bounds; None for the VM's own, held for 10 s at the most.
+
+    Attributes:
+        freeze: the freeze; None if there is none.
+        paused: the VM is, or was, paused instead.
+        outcome: how the freeze ended; None before its end, and without a freeze.
+        why_not: why the guest was not frozen, though that was to be tried; None if it was.
+        frozen_at: when it was verified, or the VM was paused (monotonic seconds); None before.
+        thawed_at: when it was thawed, or went on (monotonic seconds); None before.
+        frozen_time: the wall clock's time of `frozen_at`.
+        thawed_time: the wall clock's time of `thawed_at`.
+    """
+
+    def __init__(
+        self, context: JobContext, policy: FreezePolicy, request: FreezeRequest | None = None
+    ) -> None:
+        self._context = context
+        self._policy = policy
+        self._request = request or FreezeRequest(schedule=_schedule(context))
+        if not self._request.schedule.hold_s:
+            raise BadInput(f"{context.vm.id}: a copy needs a window: its hold can't be 0")
+        self.freeze: FreezeOperation | None = None
+        self.paused = False
+        self.outcome: Outcome | None = None
+        self.why_not: str | None = None
+        self.frozen_at: float | None = None
+        self.thawed_at: float | None = None
+        self.frozen_time: datetime | None = None
+        self.thawed_time: datetime | None = None
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether the guest is frozen and verified now."""
+        return self.freeze is not None and self.frozen_at is not None and not self.freeze.done
+
+    @property
+    def left_s(self) -> float:
+        """Seconds until the window ends on its own; without a freeze, as long as it would be."""
+        hold = self._request.schedule.hold_s
+        if self.freeze is None or self.freeze.hold_ends_at is None:
+            return hold
+        return max(0.0, self.freeze.hold_ends_at - time.monotonic())
+
+    def check(self) -> None:
+        """Make sure that the window is open still, since what is begun after it is no copy.
+
+        Raises:
+            JobFailed: it was thawed meanwhile.
+        """
+        if self.freeze is not None and self.frozen_at is not None and self.freeze.done:
+            raise JobFailed("the guest was thawed before the copy could be taken")
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Freeze or pause the guest as the policy says; thaw it after the block, whatever happens.
+
+        Raises:
+            JobRefused: it is not frozen, and the policy demands it.
+            JobCancelled: the job was cancelled before.
+        """
+        self._context.control.check()
+        if self._policy is FreezePolicy.NEVER:
+            yield
+            return
+        self._context.reporter.stage(JobStage.FREEZING, "freezing the guest for the copy")
+        freeze = self.freeze = self._context.operations.freeze(
+            self._context.vm, self._request, self._context.on_event
+        )
+        self._context.control.on_cancel(freeze.cancel)
+        freeze.wait_opened()
+        if self._is_verified(freeze):
+            self._now_frozen()
+            try:
+                yield
+            finally:
+                self._thaw(freeze)
+            return
+        self.outcome = _ended(freeze)
+        self._context.control.check()
+        if self._policy is FreezePolicy.SUSPEND and _has_no_agent(self.outcome):
+            with paused(self._context):
+                self.paused = True
+                self._now_frozen()
+                yield
+            self._now_thawed()
+            return
+        self._without()
+        yield
+
+    @property
+    def consistency(self) -> Consistency:
+        """What a copy that was taken in this window is worth."""
+        certified = self.outcome is not None and self.outcome.certified
+        inside = self.frozen_at is not None and not self.paused
+        return Consistency.CONSISTENT if certified and inside else Consistency.CRASH_CONSISTENT
+
+    @property
+    def why(self) -> str:
+        """Why the copy is worth what it is, as a clause."""
+        if self._policy is FreezePolicy.NEVER:
+            return "nothing was frozen, as was asked"
+        if self.paused:
+            return "the VM has no agent, and was paused: what the guest had in memory is missing"
+        if self.why_not is not None:
+            return f"the guest was not frozen: {self.why_not}"
+        if self.outcome is None:
+            return "its thaw is not acknowledged yet, so that nothing is certified"
+        if self.outcome.certified:
+            return "it was taken within a certified freeze window"
+        return f"the freeze window is not certified: {self.outcome.reason}"
+
+    def _without(self) -> None:
+        """Go on without a freeze, or not.
+
+        Raises:
+            JobRefused: the policy demands one.
+        """
+        outcome = self.outcome
+        word = "it did not end" if outcome is None else _word(outcome)
+        reason = "" if outcome is None else f": {outcome.reason}"
+        self.why_not = f"{word}{reason}"
+        if self._policy is not FreezePolicy.PREFER:
+            step = outcome.next if outcome is not None and outcome.next else None
+            raise JobRefused(
+                JobRefusal.NOT_FROZEN,
+                f"the guest was not frozen ({self.why_not})",
+                step or "mend that, or accept a crash-consistent copy with --policy prefer",
+            )
+        self.freeze = None
+        text = f"going on without a freeze: the copy will be crash-consistent ({self.why_not})"
+        self._context.reporter.note(Level.WARNING, text)
+
+    def _is_verified(self, freeze: FreezeOperation) -> bool:
+        verdict = freeze.verdict
+        if freeze.done or verdict is None:
+            return False
+        if verdict.kind is OutcomeKind.VERIFIED:
+            return True
+        freeze.end_hold()  # what is not verified is of no use, and is not held
+        freeze.wait(self._thaw_timeout_s)
+        return False
+
+    def _now_frozen(self) -> None:
+        self.frozen_at, self.frozen_time = time.monotonic(), self._context.wall()
+
+    def _now_thawed(self) -> None:
+        self.thawed_at, self.thawed_time = time.monotonic(), self._context.wall()
+
+    def _thaw(self, freeze: FreezeOperation) -> None:
+        freeze.end_hold()
+        self.outcome = freeze.wait(self._thaw_timeout_s)
+        self._now_thawed()
+
+    @property
+    def _thaw_timeout_s(self) -> float:
+        return self._request.schedule.thaw_timeout_s + _LATE_S
+
+
+def _schedule(context: JobContext) -> Schedule:
+    """Return the VM's own schedule, with a short hold."""
+    schedule = Schedule.of(context.vm.policy, hold_s=0.0)
+    return replace(schedule, hold_s=min(DEFAULT_HOLD_S, schedule.maximum_hold_s))
+
+
+def _ended(freeze: FreezeOperation) -> Outcome | None:
+    return freeze.wait(0) if freeze.done else None
+
+
+def _has_no_agent(outcome: Outcome | None) -> bool:
+    return outcome is not None and outcome.refusal is Refusal.NO_AGENT
+
+
+def _word(outcome: Outcome) -> str:
+    return f"{outcome.kind}: {outcome.refusal}" if outcome.refusal else str(outcome.kind)

@@ -1,0 +1,279 @@
+"""The block layer in QMP's words: a VM's disks, its jobs, and the actions of a transaction. Pure.
+
+QMP values in, facts out (QEMU's qapi/block-core.json and qapi/job.json). What is not as documented
+is left out, and never guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, Final, NamedTuple
+
+# A job whose id begins so was started by a frostwatch; node names may have 31 characters only.
+JOB_PREFIX: Final = "frostwatch."
+NODE_PREFIX: Final = "fw-"
+_PCI_AND_SUCH: Final = frozenset({"virtio-backend", "peripheral", "peripheral-anon", "machine"})
+
+
+class BlockJobStatus(StrEnum):
+    """Where QEMU says that a job is (qapi ``JobStatus``)."""
+
+    UNDEFINED = "undefined"
+    CREATED = "created"
+    RUNNING = "running"
+    PAUSED = "paused"
+    READY = "ready"
+    STANDBY = "standby"
+    WAITING = "waiting"
+    PENDING = "pending"
+    ABORTING = "aborting"
+    CONCLUDED = "concluded"
+    NULL = "null"
+
+
+class Bitmap(NamedTuple):
+    """A dirty bitmap of a disk.
+
+    Attributes:
+        name: its name.
+        persistent: it is stored in the image.
+        usable: QEMU records writes in it, and it is neither busy nor inconsistent.
+        granularity: bytes for each bit.
+        dirty: bytes that it marks as written.
+    """
+
+    name: str
+    persistent: bool
+    usable: bool
+    granularity: int
+    dirty: int
+
+
+class DiskSnapshot(NamedTuple):
+    """A snapshot inside of an image.
+
+    Attributes:
+        name: its name.
+        id: its number in the image.
+        seconds: when it was made, in seconds since 1970.
+        vm_state_size: bytes of the VM's state in it; 0 if it holds the disk alone.
+    """
+
+    name: str
+    id: str
+    seconds: int
+    vm_state_size: int
+
+
+class Disk(NamedTuple):
+    """A block device of a VM.
+
+    Attributes:
+        name: what a person calls it: the drive's id, or its node's or device's name.
+        device: the drive's id (``drive-scsi0``); empty if it has none.
+        node: the node's name; empty if the drive is empty.
+        qdev: the guest's device, as a path of QEMU's objects; empty if there is none.
+        format: the driver of the image (``qcow2``, ``raw``, …); empty if the drive is empty.
+        file: the image's file as QEMU opened it; may be relative to QEMU's working directory.
+        size: what the guest sees, in bytes.
+        allocated: what the image takes on its storage, in bytes; None if that isn't known.
+        read_only: the guest can't write to it.
+        removable: its medium can be changed, as that of a CD drive.
+        empty: there is no medium in it.
+        depth: how many images are behind it.
+        bitmaps: its dirty bitmaps.
+        snapshots: the snapshots inside of its image.
+    """
+
+    name: str
+    device: str
+    node: str
+    qdev: str
+    format: str
+    file: str
+    size: int
+    allocated: int | None
+    read_only: bool
+    removable: bool
+    empty: bool
+    depth: int
+    bitmaps: tuple[Bitmap, ...] = ()
+    snapshots: tuple[DiskSnapshot, ...] = ()
+
+    @property
+    def ref(self) -> str:
+        """What a command calls it: the drive's id, or its node's name."""
+        return self.device or self.node
+
+    @property
+    def names(self) -> frozenset[str]:
+        """All names that a person may use for it."""
+        return frozenset(
+            one for one in (self.name, self.device, self.node, _device_id(self.qdev)) if one
+        )
+
+
+class BlockJob(NamedTuple):
+    """A job of QEMU's.
+
+    Attributes:
+        id: its id.
+        type: what it does (``backup``, ``mirror``, ``create``, ``commit``, …).
+        status: where it is.
+        done: how far it is, in bytes for a job that copies.
+        total: how far it has to come.
+        speed: its limit in bytes a second; 0 without one.
+        ready: its target is equal to its source.
+        stalled: an error of its storage has stopped it.
+        error: why it failed; None if it has not.
+    """
+
+    id: str
+    type: str
+    status: BlockJobStatus
+    done: int
+    total: int
+    speed: int = 0
+    ready: bool = False
+    stalled: bool = False
+    error: str | None = None
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether a frostwatch has started it, this one or another."""
+        return self.id.startswith(JOB_PREFIX)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has ended, well or not."""
+        return self.status in (BlockJobStatus.CONCLUDED, BlockJobStatus.NULL)
+
+
+def disks(query_block: object) -> tuple[Disk, ...]:
+    """Read the reply to ``query-block``: all block devices, in QEMU's order."""
+    items = query_block if isinstance(query_block, list) else []
+    return tuple(_disk(item) for item in items if isinstance(item, dict))
+
+
+def jobs(query_jobs: object, query_block_jobs: object) -> tuple[BlockJob, ...]:
+    """Read the replies to ``query-jobs`` and ``query-block-jobs``.
+
+    The first knows all kinds of jobs and their errors, the second the speed and what is ready.
+    """
+    more = {
+        str(item.get("device")): item
+        for item in (query_block_jobs if isinstance(query_block_jobs, list) else [])
+        if isinstance(item, dict)
+    }
+    found = [
+        _job(item, more.pop(str(item.get("id")), {}))
+        for item in (query_jobs if isinstance(query_jobs, list) else [])
+        if isinstance(item, dict)
+    ]
+    # A QEMU before 3.0 has no `query-jobs`.
+    found += [_job({"id": name, "type": item.get("type")}, item) for name, item in more.items()]
+    return tuple(found)
+
+
+def nodes(query_named_block_nodes: object) -> dict[str, str]:
+    """Read the reply to ``query-named-block-nodes``: each node's name, and its file's name."""
+    items = query_named_block_nodes if isinstance(query_named_block_nodes, list) else []
+    return {
+        str(item["node-name"]): str(item.get("file", ""))
+        for item in items
+        if isinstance(item, dict) and "node-name" in item
+    }
+
+
+def action(kind: str, **data: object) -> dict[str, object]:
+    """Return one action of a transaction; underscores in names stand for hyphens."""
+    return {"type": kind, "data": arguments(**data)}
+
+
+def arguments(**given: object) -> dict[str, object]:
+    """Return a command's arguments; underscores stand for hyphens, and None is left out."""
+    return {name.replace("_", "-"): one for name, one in given.items() if one is not None}
+
+
+def _disk(item: Mapping[str, Any]) -> Disk:
+    inserted = _mapping(item.get("inserted"))
+    image = _mapping(inserted.get("image"))
+    device, qdev = _text(item.get("device")), _text(item.get("qdev"))
+    node = _text(inserted.get("node-name"))
+    bitmaps = inserted.get("dirty-bitmaps", item.get("dirty-bitmaps"))
+    return Disk(
+        name=device or (node if not node.startswith("#") else "") or _device_id(qdev) or node,
+        device=device,
+        node=node,
+        qdev=qdev,
+        format=_text(inserted.get("drv")),
+        file=_text(inserted.get("file")),
+        size=_number(image.get("virtual-size")),
+        allocated=_number(image["actual-size"]) if "actual-size" in image else None,
+        read_only=inserted.get("ro") is True,
+        removable=item.get("removable") is True,
+        empty=not inserted,
+        depth=_number(inserted.get("backing_file_depth")),
+        bitmaps=tuple(_bitmap(one) for one in _mappings(bitmaps)),
+        snapshots=tuple(_snapshot(one) for one in _mappings(image.get("snapshots"))),
+    )
+
+
+def _bitmap(item: Mapping[str, Any]) -> Bitmap:
+    usable = item.get("recording") is True and item.get("busy") is not True
+    return Bitmap(
+        name=_text(item.get("name")),
+        persistent=item.get("persistent") is True,
+        usable=usable and item.get("inconsistent") is not True,
+        granularity=_number(item.get("granularity")),
+        dirty=_number(item.get("count")),
+    )
+
+
+def _snapshot(item: Mapping[str, Any]) -> DiskSnapshot:
+    return DiskSnapshot(
+        name=_text(item.get("name")),
+        id=_text(item.get("id")),
+        seconds=_number(item.get("date-sec")),
+        vm_state_size=_number(item.get("vm-state-size")),
+    )
+
+
+def _job(item: Mapping[str, Any], more: Mapping[str, Any]) -> BlockJob:
+    status = str(item.get("status", more.get("status", "")))
+    known = {one.value for one in BlockJobStatus}
+    error = item.get("error", more.get("error"))
+    return BlockJob(
+        id=_text(item.get("id")),
+        type=_text(item.get("type")),
+        status=BlockJobStatus(status) if status in known else BlockJobStatus.UNDEFINED,
+        done=_number(item.get("current-progress", more.get("offset"))),
+        total=_number(item.get("total-progress", more.get("len"))),
+        speed=_number(more.get("speed")),
+        ready=more.get("ready") is True,
+        stalled=str(more.get("io-status", "ok")) != "ok",
+        error=None if error is None else str(error),
+    )
+
+
+def _device_id(qdev: str) -> str:
+    """Return the id of a guest's device, of the path of its object; empty if it has none."""
+    parts = [part for part in qdev.split("/") if part and part not in _PCI_AND_SUCH]
+    return parts[-1] if parts and not parts[-1].startswith("device[") else ""
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _mappings(value: object) -> list[Mapping[str, Any]]:
+    return [one for one in (value if isinstance(value, list) else []) if isinstance(one, dict)]
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0

@@ -1,0 +1,131 @@
+"""Runs copies from the main thread until they end; a signal stops them sooner."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Final
+
+from agentclient.model.events import Event, EventKind, JobEnded
+from agentclient.model.job import JobOutcome
+from agentclient.model.text import printable
+from agentclient.model.vm import Vm
+from tui.cli.output import Output
+from tui.cli.report import Report, vms
+from tui.shared.signals import Signals
+
+if TYPE_CHECKING:
+    from agentclient.engine import Engine
+    from agentclient.jobs.job import CopyJob
+
+TICK_S: Final = 0.1
+LEAVING_S: Final = 2.0
+
+Start = Callable[[Callable[[Event], None]], "list[CopyJob]"]
+
+
+class JobRunner:
+    """Starts copies, reports what they do, and stops them at a signal.
+
+    The first signal stops all copies: each thaws its guest, and undoes what was begun. A second one
+    leaves at once: the guests are thawed by their holders, and QEMU goes on with what it has begun.
+
+    Args:
+        engine: what runs the copies.
+        vms: the VMs that they are about.
+        as_json: whether the events go to stdout as JSON.
+    """
+
+    def __init__(self, engine: Engine, vms: Sequence[Vm], *, as_json: bool) -> None:
+        self._engine = engine
+        self._signals = Signals()
+        self._output = Output()
+        self._report = Report(vms, self._output, as_json=as_json)
+        self._as_json = as_json
+        self._jobs: list[CopyJob] = []
+        self._stopped = False
+        self._left_at: float | None = None
+
+    def run(self, start: Start) -> int:
+        """Run what `start` begins, and return the exit code: 0 if every copy is well.
+
+        Args:
+            start: begins the copies; it gets the function that takes their events.
+        """
+        with self._signals:
+            self._jobs = start(self._event)
+            while not self._ended():
+                time.sleep(TICK_S)
+                self._obey()
+            outcomes = [job.wait(0) for job in self._jobs]
+            well = all(one is not None and one.ok for one in outcomes) and not self._stopped
+            self._recap(outcomes)
+            written = self._output.finish(self._patience())
+        code = 0 if well and not self._output.broken else 1
+        if self._left_at is not None or not written:
+            os._exit(code)  # a job or a reader is stuck, and would keep the interpreter from ending
+        return code
+
+    def _event(self, event: Event) -> None:
+        if event.kind is EventKind.PROGRESS and not self._as_json:
+            return
+        self._report.event(event)
+        if not self._as_json and isinstance(event.details, JobEnded):
+            for line in job_details(event.details.job):
+                self._report.line(event.vm, f"  {line}")
+
+    def _ended(self) -> bool:
+        if all(job.done for job in self._jobs):
+            return True
+        return self._left_at is not None and time.monotonic() > self._left_at + LEAVING_S
+
+    def _obey(self) -> None:
+        if (self._signals.requests or self._output.broken) and not self._stopped:
+            self._stopped = True
+            why = self._signals.last or "nobody reads our output any more"
+            self._report.say(
+                f"{why}: stopping: guests are thawed and incomplete copies are removed; "
+                "a second signal leaves at once"
+            )
+            self._engine.cancel_all()
+        if self._signals.requests >= 2 and self._left_at is None:
+            self._left_at = time.monotonic()
+            for job in self._jobs:
+                if not job.done:
+                    text = "LEFT: QEMU may go on with the copy, which nobody certifies any more"
+                    self._report.say(text, job.vm)
+
+    def _recap(self, outcomes: Sequence[JobOutcome | None]) -> None:
+        if len(outcomes) < 2 or self._as_json:
+            return
+        words = ["left" if one is None else _word(one) for one in outcomes]
+        counts = " ".join(f"{word}={words.count(word)}" for word in dict.fromkeys(words))
+        self._output.out(f"{vms(len(outcomes))}: {counts}")
+
+    def _patience(self) -> Callable[[], bool]:
+        requests, since = self._signals.requests, time.monotonic()
+
+        def patient() -> bool:
+            if self._left_at is not None:
+                return time.monotonic() < since + LEAVING_S
+            return self._signals.requests == requests
+
+        return patient
+
+
+def job_details(outcome: JobOutcome) -> Iterator[str]:
+    """Return what the sentence of a job's outcome leaves out, one line each."""
+    for disk in outcome.disks:
+        where = f" to {printable(disk.target, 300)}" if disk.target else ""
+        what = f": {printable(disk.error, 300)}" if disk.error else ""
+        name = printable(disk.disk, 80)
+        yield f"disk {name}{where}, {disk.copied:,} of {disk.size:,} bytes{what}"
+    for one in outcome.left:
+        yield f"LEFT BEHIND: {printable(one, 300)}"
+
+
+def _word(outcome: JobOutcome) -> str:
+    if outcome.ok:
+        return outcome.consistency.value
+    return outcome.result.value
