@@ -43,7 +43,8 @@ from agentclient.protocol.qga_lines import (
 )
 from agentclient.protocol.qga_requests import Request, Requests
 
-LARGEST_ID: Final = 2**53
+_ID_BITS: Final = 53
+LARGEST_ID: Final = 2**_ID_BITS
 # So many dropped lines of one feed are told one by one.
 MOST_DROPS: Final = 100
 # So many bytes that answer nothing, in a row, are a flood; a short line costs as much as this many.
@@ -54,6 +55,7 @@ LEAST_PAUSE_S: Final = 0.05
 _MOST_REFUSALS: Final = 8
 # The pause is this many times as long as the read before it took.
 _PAUSES: Final = 9
+_RANDOM: Final = random.SystemRandom()
 
 
 def pause_s(took_s: float) -> float:
@@ -71,7 +73,7 @@ class NotSynced(Exception):
 
 def random_id() -> int:
     """Return a fresh sync id in 1…2^53; 2^63 would be refused (protocol §2.3)."""
-    return random.SystemRandom().randint(1, LARGEST_ID)
+    return 1 + _RANDOM.getrandbits(_ID_BITS)
 
 
 class AgentWire:
