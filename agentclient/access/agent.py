@@ -1,19 +1,30 @@
 """A blocking client of a guest's agent: one call for each command, each with a deadline.
 
 The operator's freeze does not use it: a freeze may take an hour, in which the monitor is watched;
-`agentclient.operations.freeze` does that.
+`agentclient.operations.freeze` does that. What is sent, and what an answer to it is, is in
+`agentclient.access.agent_steps`, and the same for the poller's probe.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeVar
 
 from agentclient.access.agent_session import AgentSession
+from agentclient.access.agent_steps import (
+    AgentLink,
+    AgentSteps,
+    Answer,
+    Nonsense,
+    Sync,
+    ask,
+    ask_status,
+)
 from agentclient.access.cancel import Cancellation
-from agentclient.access.stream import StreamEnded, wait_readable
+from agentclient.access.exchange import NoAnswer, run
+from agentclient.access.stream import StreamEnded
 from agentclient.model.errors import (
     AgentTimeout,
     ChannelBroken,
@@ -33,7 +44,7 @@ from agentclient.protocol.qga_commands import (
     SYNC,
     THAW,
 )
-from agentclient.protocol.qga_events import Dropped, Failure, PassedOver, Reply, Synced, WireEvent
+from agentclient.protocol.qga_events import Failure, PassedOver
 from agentclient.protocol.qga_replies import (
     AgentInfo,
     FileSystemList,
@@ -43,9 +54,9 @@ from agentclient.protocol.qga_replies import (
     freeze_state,
 )
 
+T = TypeVar("T")
 DEFAULT_TIMEOUT_S: Final = 5.0
 SYNC_TIMEOUT_S: Final = 3.0
-WATCH_EVERY_S: Final = 1.0
 TIMEOUTS: Final[Mapping[str, float]] = MappingProxyType(
     {
         # Seconds by command; what isn't named here has DEFAULT_TIMEOUT_S (protocol §4).
@@ -67,10 +78,6 @@ TIMEOUTS: Final[Mapping[str, float]] = MappingProxyType(
 def timeout_of(command: str) -> float:
     """Return how many seconds `command` may take."""
     return TIMEOUTS.get(command, DEFAULT_TIMEOUT_S)
-
-
-class _SyncRefused(Exception):
-    """The agent has answered the sync with an error."""
 
 
 class GuestAgent:
@@ -105,41 +112,30 @@ class GuestAgent:
         Raises:
             AgentTimeout: no answer; the agent is hung or dead, or another client is served.
             CommandFailed: the agent answers, but takes no sync of either kind.
+            ProtocolViolation: no agent answers there.
             ChannelBroken: the stream ended.
             Cancelled: the cancellation was set.
         """
         self._in_step = False
-        started, tickets = time.monotonic(), set[int]()
-        self._send_sync(started, tickets)
-        try:
-            self._await_sync(tickets, started, timeout_s / 2)
-        except (AgentTimeout, _SyncRefused):
-            self._send_sync(started, tickets)  # as the other kind: perhaps it takes that
-            self._await_last_sync(tickets, started, timeout_s)
+        started, sync = time.monotonic(), Sync(self._session)
+        if not self._is_synced(sync, started, timeout_s / 2):
+            # It is sent as the other kind: perhaps the agent takes that.
+            self._sync_at_last(sync, started, timeout_s)
         self._in_step = True
 
-    def _send_sync(self, started: float, tickets: set[int]) -> None:
-        ticket = self._session.ticket()
-        tickets.add(ticket)
-        self._send(started, SYNC, lambda by: self._session.sync(ticket, by))
-
-    def _await_sync(self, tickets: set[int], started: float, limit_s: float) -> None:
-        session = self._session
-        for event in self._events(SYNC, started, limit_s):
-            if isinstance(event, Synced) and event.ticket in tickets:
-                return
-            # The first is provoked by the sync's 0xFF, the next one answers the sync itself.
-            if len(tickets) == 1 and len(session.refusals) > 1:
-                raise _SyncRefused
-
-    def _await_last_sync(self, tickets: set[int], started: float, limit_s: float) -> None:
+    def _is_synced(self, sync: Sync, started: float, limit_s: float) -> bool:
         try:
-            self._await_sync(tickets, started, limit_s)
+            return self._run(sync.steps(), SYNC, started, limit_s)
+        except AgentTimeout:
+            return False
+
+    def _sync_at_last(self, sync: Sync, started: float, limit_s: float) -> None:
+        try:
+            self._run(sync.steps(patient=True), SYNC, started, limit_s)
         except AgentTimeout as error:
-            refusals = self._session.refusals
-            if len(refusals) <= len(tickets):
+            if sync.refusal is None:
                 raise
-            raise CommandFailed(self._vm, SYNC, *refusals[-1], _since(started)) from error
+            raise CommandFailed(self._vm, SYNC, *sync.refusal, _since(started)) from error
 
     def request(
         self,
@@ -164,24 +160,16 @@ class GuestAgent:
             ChannelBroken: the stream ended.
             Cancelled: the cancellation was set.
         """
-        limit = timeout_of(command) if timeout_s is None else timeout_s
-        return self._ask_in_step(command, arguments, limit, tag=None)
+        limit_s = timeout_of(command) if timeout_s is None else timeout_s
+        return self._ask_in_step(ask(self._session, command, arguments), command, limit_s)
 
     def probe_status(self) -> FreezeState:
         """Ask ``guest-fsfreeze-status``, and find out if the agent takes ids (protocol §2.4).
 
         Raises the same as `request`.
         """
-        session = self._session
-        if session.tags is None:
-            try:
-                value = self._ask_in_step(STATUS, None, timeout_of(STATUS), tag=True)
-                return self._freeze_state(value)
-            except CommandFailed:
-                if session.tags:
-                    raise
-                session.tags = False
-        return self.fsfreeze_status()
+        limit_s = timeout_of(STATUS)
+        return self._freeze_state(self._ask_in_step(ask_status(self._session), STATUS, limit_s))
 
     def ping(self) -> None:
         """Ask ``guest-ping``, which leaves a line in the guest's log (protocol §1.11).
@@ -277,110 +265,47 @@ class GuestAgent:
             self._vm, command, f"the answer is of the wrong type: {printable(value, 80)}"
         )
 
-    def _ask_in_step(
-        self,
-        command: str,
-        arguments: Mapping[str, object] | None,
-        limit_s: float,
-        *,
-        tag: bool | None,
-    ) -> object:
-        """Send a command on a synchronised channel; note if it has to be synchronised again."""
+    def _ask_in_step(self, steps: AgentSteps[Answer], command: str, limit_s: float) -> object:
+        """Ask on a synchronised channel; note if it has to be synchronised again."""
         if not self._in_step:
             self.sync()
+        started = time.monotonic()
+        self._session.allow(command, limit_s)
         try:
-            return self._ask(command, arguments, limit_s, tag=tag)
-        except CommandFailed:
-            raise
+            answer = self._run(steps, command, started, limit_s)
+            if isinstance(answer, PassedOver):
+                raise CommandLost(self._vm, command, Cause.UNKNOWN, _since(started))
         except BaseException:
             self._in_step = False
             raise
+        if isinstance(answer, Failure):
+            why = (answer.error_class, answer.desc)
+            raise CommandFailed(self._vm, command, *why, _since(started))
+        return answer.value
 
-    def _ask(
-        self,
-        command: str,
-        arguments: Mapping[str, object] | None,
-        limit_s: float,
-        *,
-        tag: bool | None,
-    ) -> object:
-        started = time.monotonic()
-        ticket = self._session.ticket()
-        self._session.allow(command, limit_s)
-        self._send(
-            started,
-            command,
-            lambda by: self._session.ask(ticket, command, arguments, by, tag=tag),
-        )
-        return self._await(ticket, command, started, limit_s)
-
-    def _send(self, started: float, command: str, write: Callable[[float], None]) -> None:
-        try:
-            write(started + DEFAULT_TIMEOUT_S)
-        except TimeoutError as error:
-            raise AgentTimeout(self._vm, command, str(error), DEFAULT_TIMEOUT_S) from error
-        except StreamEnded as error:
-            raise ChannelBroken(self._vm, command, str(error)) from error
-
-    def _await(self, ticket: int, command: str, started: float, limit_s: float) -> object:
-        for event in self._events(command, started, limit_s):
-            answer = self._judge(event, ticket, command, started)
-            if answer is not None:
-                return answer[0]
-        raise AssertionError("events end in an answer or an error")
-
-    def _events(self, command: str, started: float, limit_s: float) -> Iterator[WireEvent]:
-        """Yield the wire's events until `limit_s` seconds after `started`.
+    def _run(self, steps: AgentSteps[T], command: str, started: float, limit_s: float) -> T:
+        """Run steps until `limit_s` seconds after `started`.
 
         Raises:
             AgentTimeout: that time has passed.
         """
-        deadline = started + limit_s
-        session = self._session
-        while self._wait(session, deadline):
-            try:
-                yield from session.receive()
-            except StreamEnded as error:
-                raise ChannelBroken(self._vm, command, str(error), _since(started)) from error
-            flood = session.flood
-            if self._in_step and flood is not None:
-                raise ProtocolViolation(self._vm, command, flood, _since(started))
-            if time.monotonic() >= deadline:
-                break  # also for a guest that sends without end
-        raise AgentTimeout(
-            self._vm,
-            command,
-            "no answer; the agent is busy, hung or dead, or another client is served",
-            _since(started),
-            "It may still run",
-        )
-
-    def _wait(self, session: AgentSession, deadline: float) -> bool:
-        """Wait for something to read; False if nothing comes until `deadline`."""
-        while not wait_readable(
-            session, min(deadline, time.monotonic() + WATCH_EVERY_S), self._cancellation
-        ):
-            if time.monotonic() >= deadline:
-                return False
-            self._watch()
-        return True
-
-    def _judge(
-        self, event: WireEvent, ticket: int, command: str, started: float
-    ) -> tuple[object] | None:
-        match event:
-            case Reply(number, value) if number == ticket:
-                return (value,)
-            case Synced(number) if number == ticket:
-                return (None,)
-            case Failure(number, error_class, desc) if number == ticket:
-                raise CommandFailed(self._vm, command, error_class, desc, _since(started))
-            case PassedOver(number) if number == ticket:
-                raise CommandLost(self._vm, command, Cause.UNKNOWN, _since(started))
-            case Dropped(text, True) if self._in_step:
-                raise ProtocolViolation(self._vm, command, text, _since(started))
-            case _:
-                return None
+        link = AgentLink(self._session, started + DEFAULT_TIMEOUT_S)
+        try:
+            return run(steps, link, started + limit_s, self._cancellation, self._watch)
+        except NoAnswer as error:
+            raise AgentTimeout(
+                self._vm,
+                command,
+                "no answer; the agent is busy, hung or dead, or another client is served",
+                _since(started),
+                "It may still run",
+            ) from error
+        except TimeoutError as error:
+            raise AgentTimeout(self._vm, command, str(error), _since(started)) from error
+        except StreamEnded as error:
+            raise ChannelBroken(self._vm, command, str(error), _since(started)) from error
+        except Nonsense as error:
+            raise ProtocolViolation(self._vm, command, str(error), _since(started)) from error
 
 
 def _since(started: float) -> float:

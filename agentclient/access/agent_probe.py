@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-import itertools
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-from agentclient.access.exchange import Exchange, Steps
+from agentclient.access.agent_session import StreamSession
+from agentclient.access.agent_steps import (
+    AgentLink,
+    AgentSteps,
+    Answer,
+    Nonsense,
+    Sync,
+    ask,
+    ask_status,
+)
+from agentclient.access.exchange import Exchange
 from agentclient.access.stream import Channel, StreamEnded
 from agentclient.model.outcome import FileSystem
 from agentclient.model.states import FreezeState
 from agentclient.model.text import printable
 from agentclient.protocol.qga import AgentWire
 from agentclient.protocol.qga_commands import FILE_SYSTEMS, INFO, STATUS
-from agentclient.protocol.qga_events import Dropped, Failure, PassedOver, Reply
+from agentclient.protocol.qga_events import Failure, PassedOver, Reply
 from agentclient.protocol.qga_replies import agent_info, file_systems, freeze_state
 
 # An idle agent answers within 0.1 s (protocol §1.12), one on a busy host within a few times that.
 AGENT_VISIT_S = 2.0
-
-_QMP_GREETING = b'{"QMP":'
-_Answer = Reply | Failure
 
 
 @dataclass(slots=True)
@@ -45,10 +50,6 @@ class Said:
     plain: bool = False
 
 
-class _Nonsense(Exception):
-    """The agent has sent something that is no valid reply; the text is safe to show."""
-
-
 def question(
     channel: Channel, *, first: bool, plain: bool = False, timeout_s: float = AGENT_VISIT_S
 ) -> Exchange[Said]:
@@ -62,102 +63,60 @@ def question(
         timeout_s: how long the probe may take, in seconds.
     """
     began = time.monotonic()
-    steps = _ask_and_leave(channel, AgentWire(plain=plain), began, first=first)
-    return Exchange(channel, steps, began + timeout_s)
+    session = StreamSession(channel, AgentWire(plain=plain))
+    steps = _ask_and_leave(session, began, first=first)
+    return Exchange(AgentLink(session), steps, began + timeout_s)
 
 
-def _ask_and_leave(channel: Channel, wire: AgentWire, began: float, *, first: bool) -> Steps[Said]:
+def _ask_and_leave(session: StreamSession, began: float, *, first: bool) -> AgentSteps[Said]:
     said = Said()
     try:
-        yield from _ask_all(said, wire, began, first=first)
+        yield from _ask_all(said, session, began, first=first)
     except TimeoutError:
         # Without `rtt_s` the agent is silent; else what it has answered so far counts.
-        said.detail = wire.overlong
+        said.detail = session.wire.overlong
     except StreamEnded as error:
         said.detail = printable(error, 200)
-    except _Nonsense as error:
+    except Nonsense as error:
         said.detail = printable(error, 200)
     finally:
-        channel.close()
+        session.close()
     return said
 
 
-def _ask_all(said: Said, wire: AgentWire, began: float, *, first: bool) -> Steps[None]:
-    tickets = itertools.count(1)
-    yield from _sync(wire, tickets)
-    said.plain = wire.plain
+def _ask_all(said: Said, session: StreamSession, began: float, *, first: bool) -> AgentSteps[None]:
+    yield from _synchronise(session)
+    said.plain = session.plain
     said.rtt_s = time.monotonic() - began  # it is alive from here on, whatever it sends
-    answer = yield from _status(wire, tickets)
+    answer = yield from ask_status(session)
     said.rtt_s = time.monotonic() - began
     said.frozen = freeze_state(_value(answer))
     if said.frozen is None:
-        raise _Nonsense(f"{STATUS}: {_gist(answer)}")
+        raise Nonsense(f"{STATUS}: {_gist(answer)}")
     if not first:
         return
-    info = agent_info(_value((yield from _request(wire, tickets, INFO))))
+    info = agent_info(_value((yield from ask(session, INFO))))
     said.version = info.version if info else "unknown"
     if said.frozen is FreezeState.THAWED:  # a frozen one may not list them (protocol §3.2)
-        answer = yield from _request(wire, tickets, FILE_SYSTEMS)
-        listed = file_systems(_value(answer))
+        listed = file_systems(_value((yield from ask(session, FILE_SYSTEMS))))
         said.file_systems = listed.file_systems if listed else None
 
 
-def _sync(wire: AgentWire, tickets: Iterator[int]) -> Steps[None]:
+def _synchronise(session: StreamSession) -> AgentSteps[None]:
     """Prove that the agent answers us; after an error, try the other kind of sync."""
-    first = next(tickets)
-    data, asked = wire.sync(first), 1
-    while not wire.owned:
-        came = yield data
-        data = b""
-        if came.startswith(_QMP_GREETING):
-            raise _Nonsense("a QEMU monitor answers there, no agent: are the two sockets swapped?")
-        wire.feed(came)
-        # The first error is provoked by the sync's 0xFF, the next one answers the sync itself.
-        if not wire.owned and asked == 1 and len(wire.refusals) > 1:
-            data, asked = wire.sync(next(tickets)), 2
-        elif not wire.owned and asked == 2 and len(wire.refusals) > 2:
-            raise _Nonsense(f"it takes no sync: {wire.refusals[-1][1]}")
+    sync = Sync(session)
+    if not (yield from sync.steps()) and not (yield from sync.steps()):
+        _, desc = sync.refusal or ("", "")
+        raise Nonsense(f"it takes no sync: {desc}")
 
 
-def _status(wire: AgentWire, tickets: Iterator[int]) -> Steps[_Answer]:
-    """Ask for the freeze state, with an id if the agent takes one (protocol §2.4)."""
-    ticket = next(tickets)
-    answer = yield from _await(wire, ticket, wire.request(ticket, STATUS, tag=True))
-    if isinstance(answer, Failure) and not wire.tags:
-        wire.tags = False
-        answer = yield from _request(wire, tickets, STATUS)
-    return answer
-
-
-def _request(wire: AgentWire, tickets: Iterator[int], command: str) -> Steps[_Answer]:
-    ticket = next(tickets)
-    return (yield from _await(wire, ticket, wire.request(ticket, command)))
-
-
-def _await(wire: AgentWire, ticket: int, data: bytes) -> Steps[_Answer]:
-    """Write a request, and read until it is answered."""
-    while True:
-        came = yield data
-        data = b""
-        for event in wire.feed(came):
-            match event:
-                case Reply() | Failure() if event.ticket == ticket:
-                    return event
-                case PassedOver() if event.ticket == ticket:
-                    raise _Nonsense("a later request was answered first")
-                case Dropped(text, True):
-                    raise _Nonsense(text)
-                case _:
-                    pass
-        if wire.flood:
-            raise _Nonsense(wire.flood)
-
-
-def _value(answer: _Answer) -> object:
+def _value(answer: Answer) -> object:
+    if isinstance(answer, PassedOver):
+        raise Nonsense("a later request was answered first")
     return answer.value if isinstance(answer, Reply) else None
 
 
-def _gist(answer: _Answer) -> str:
+def _gist(answer: Answer) -> str:
     if isinstance(answer, Failure):
         return f"{answer.error_class}: {answer.desc}"
     return f"the answer is of the wrong type: {printable(_value(answer), 80)}"

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from agentclient.access.exchange import Exchange
+from agentclient.access.exchange import Exchange, NoAnswer
 from agentclient.access.stream import StreamEnded
 
 T = TypeVar("T")
@@ -119,14 +119,13 @@ class Multiplexer:
         except StreamEnded as error:
             self._throw(flight, error)
             return
-        if came:
-            self._step(flight, lambda: flight.exchange.steps.send(came))
+        self._step(flight, lambda: flight.exchange.steps.send(came))
 
     def _throw(self, flight: _Flight, error: Exception) -> None:
         self._step(flight, lambda: flight.exchange.steps.throw(error))
 
-    def _step(self, flight: _Flight, take: Callable[[], bytes]) -> None:
-        """Run one step, and write the bytes that it yields."""
+    def _step(self, flight: _Flight, take: Callable[[], object]) -> None:
+        """Run one step, and send what it yields."""
         try:
             data = take()
         except StopIteration as end:
@@ -138,7 +137,7 @@ class Multiplexer:
             flight.failed(error)
             return
         if data:
-            self._write(flight, data)
+            self._send(flight, data)
 
     def _tell(self, flight: _Flight, result: object) -> None:
         try:
@@ -146,7 +145,7 @@ class Multiplexer:
         except Exception as error:  # noqa: BLE001 - P8, as above
             flight.failed(error)
 
-    def _write(self, flight: _Flight, data: bytes) -> None:
+    def _send(self, flight: _Flight, data: object) -> None:
         try:
             flight.exchange.channel.send(data, _WRITE_S)
         except (StreamEnded, TimeoutError) as error:
@@ -164,7 +163,7 @@ class Multiplexer:
         while self._deadlines and (self._deadlines[0][2].over or self._deadlines[0][0] <= now):
             flight = heapq.heappop(self._deadlines)[2]
             if not flight.over:
-                self._throw(flight, TimeoutError("no answer in time"))
+                self._throw(flight, NoAnswer())
                 if not flight.over:  # its steps ignore the timeout: end it
                     self._end(flight)
                     flight.exchange.steps.close()

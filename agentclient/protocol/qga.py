@@ -23,6 +23,7 @@ from typing import Final
 from agentclient.model.text import printable
 from agentclient.protocol.qga_commands import PLAIN_SYNC, SYNC
 from agentclient.protocol.qga_events import (
+    NO_AGENT,
     SENTINEL_ERROR,
     Dropped,
     Failure,
@@ -267,7 +268,8 @@ class AgentWire:
             self._drop(events, "a sync reply with another id", len(line))
             return
         if not ("return" in message or "error" in message):
-            text = f"no reply: {printable(line[:200], 120)}"
+            greeting = "QMP" in message and not self.owned
+            text = NO_AGENT if greeting else f"no reply: {printable(line[:200], 120)}"
             self._drop(events, text, len(line), violation=True)
             return
         sync = None

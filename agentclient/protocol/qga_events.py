@@ -9,6 +9,7 @@ from typing import Final
 from agentclient.model.text import printable
 
 SENTINEL_ERROR: Final = "the error that our sync's leading 0xFF provokes"
+NO_AGENT: Final = "a QEMU monitor answers there, no agent: are the two sockets swapped?"
 
 
 @dataclass(frozen=True, slots=True)

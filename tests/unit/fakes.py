@@ -11,6 +11,7 @@ from types import ModuleType
 import pytest
 
 from agentclient.access.agent_session import StreamSession
+from agentclient.access.agent_steps import AgentLink
 from agentclient.access.cancel import Cancellation
 from agentclient.access.stream import ConnectFailed, HasDescriptor, StreamEnded
 from agentclient.freeze.effects import Tell
@@ -45,7 +46,8 @@ class Clock:
         self, waited_for: HasDescriptor, deadline: float, cancellation: Cancellation | None = None
     ) -> bool:
         # A session is waited for by its connection.
-        channel = waited_for.channel if isinstance(waited_for, StreamSession) else waited_for
+        link = waited_for.session if isinstance(waited_for, AgentLink) else waited_for
+        channel = link.channel if isinstance(link, StreamSession) else link
         assert isinstance(channel, FakeChannel)
         if cancellation is not None and cancellation.is_set:
             raise Cancelled("cancelled")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from agentclient.access import agent as agent_module
+from agentclient.access import exchange as exchange_module
 from agentclient.access.agent import (
     DEFAULT_TIMEOUT_S,
     SYNC_TIMEOUT_S,
@@ -27,7 +28,7 @@ from agentclient.model.errors import (
     ProtocolViolation,
 )
 from agentclient.model.states import Cause, FreezeState
-from tests.unit.fakes import ENDED, Clock, Error, FakeAgent, FakeChannel, Raw, line
+from tests.unit.fakes import ENDED, GREETING, Clock, Error, FakeAgent, FakeChannel, Raw, line
 
 STATUS, FREEZE, THAW = "guest-fsfreeze-status", "guest-fsfreeze-freeze", "guest-fsfreeze-thaw"
 SYNC = "guest-sync-delimited"
@@ -55,7 +56,7 @@ class Guest:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    made.install(monkeypatch, agent_module)
+    made.install(monkeypatch, agent_module, exchange_module)
     return made
 
 
@@ -168,6 +169,39 @@ def test_an_agent_that_takes_no_sync_at_all_has_answered(clock: Clock) -> None:
     with pytest.raises(CommandFailed, match="nor that"):
         guest.agent.ping()
     assert guest.commands == [SYNC, "guest-sync"]
+
+
+def test_a_sync_that_is_answered_late_counts_after_all_errors(clock: Clock) -> None:
+    """The errors may be what another client has left: a refusal is believed at the end alone."""
+    guest = Guest(clock, guest_sync_delimited=Raw(), guest_fsfreeze_status="thawed")
+    guest.channel.arrive([line({"error": {"class": "GenericError", "desc": "left"}})] * 4)
+    guest.fake.answers["guest-sync"] = lambda given: Raw(line({"return": given["id"]}), 1.0)
+    began = clock.now
+    guest.agent.sync()
+    assert 1.0 <= clock.now - began < SYNC_TIMEOUT_S
+    assert guest.commands == [SYNC, "guest-sync"]
+    assert guest.agent.fsfreeze_status() is FreezeState.THAWED
+
+
+def test_an_agent_that_takes_one_kind_of_sync_is_sent_no_second_one_later(clock: Clock) -> None:
+    guest = Guest(clock, guest_sync_delimited=Error("disabled"), guest_ping=Raw())
+    guest.fake.answers["guest-sync"] = lambda given: given["id"]
+    with pytest.raises(AgentTimeout):
+        guest.agent.ping()
+    guest.answers["guest-ping"] = {}
+    guest.agent.ping()
+    assert guest.commands == [SYNC, "guest-sync", "guest-ping", "guest-sync", "guest-ping"]
+
+
+def test_a_monitor_in_the_agents_place_is_told_at_once(clock: Clock) -> None:
+    guest = Guest(clock)
+    guest.fake.silent = True
+    guest.channel.arrive([GREETING])
+    began = clock.now
+    with pytest.raises(ProtocolViolation, match="are the two sockets swapped"):
+        guest.agent.sync()
+    assert clock.now == began
+    assert guest.commands == [SYNC]
 
 
 def test_what_was_left_in_the_channel_is_skipped(clock: Clock) -> None:

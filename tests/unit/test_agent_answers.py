@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from agentclient.access import agent as agent_module
+from agentclient.access import exchange as exchange_module
 from agentclient.model.errors import ProtocolViolation
 from agentclient.model.outcome import FileSystem
 from agentclient.protocol.qga_replies import Disk, disks, file_systems_counted
@@ -18,7 +19,7 @@ from tests.unit.test_agent import CALLS, Guest
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    made.install(monkeypatch, agent_module)
+    made.install(monkeypatch, agent_module, exchange_module)
     return made
 
 

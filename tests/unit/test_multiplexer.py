@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
 
+from agentclient.access.agent_probe import Said, question
 from agentclient.access.exchange import Exchange, Steps
 from agentclient.access.multiplexer import Multiplexer
 from agentclient.access.stream import StreamEnded, UnixChannel
@@ -261,3 +264,25 @@ def test_a_session_that_another_thread_closes_ends_nothing_but_itself(
         theirs.sendall(b"x")
         multiplexer.turn(time.monotonic() + 1.0)
     assert (results, errors, multiplexer.in_flight) == (["done"], [], 0)
+
+
+def test_a_line_that_does_not_end_ends_a_probe_at_once(
+    multiplexer: Multiplexer, peer: Callable[[], Peer]
+) -> None:
+    """Half a line gives its probe no event; that it is far too long is told all the same."""
+    one = peer()
+    probe = question(one.channel, first=False, timeout_s=20.0)
+    multiplexer.begin(probe, one.results.append, one.errors.append)
+    sync = json.loads(one.end.recv(1000).lstrip(b"\xff"))
+    one.end.sendall(b"\xff" + json.dumps({"return": sync["arguments"]["id"]}).encode() + b"\n")
+    turn(multiplexer)
+    assert b"guest-fsfreeze-status" in one.end.recv(1000)
+    one.end.setblocking(False)
+    began = time.monotonic()
+    while multiplexer.in_flight and time.monotonic() < began + 10.0:
+        with suppress(BlockingIOError, BrokenPipeError):
+            one.end.send(b"x" * 65536)
+        turn(multiplexer, 0.0)
+    (said,) = one.results
+    assert isinstance(said, Said)
+    assert "a line of 8" in (said.detail or "")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from agentclient.access import agent as agent_module
+from agentclient.access import exchange as exchange_module
 from agentclient.access.agent_session import StreamSession
 from agentclient.access.local_access import LocalAccess
 from agentclient.access.monitor import Monitor
@@ -112,7 +113,7 @@ class World:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    made.install(monkeypatch, agent_module, preflight_module)
+    made.install(monkeypatch, agent_module, exchange_module, preflight_module)
     return made
 
 

@@ -10,9 +10,11 @@ import pytest
 from agentclient.access import agent_probe as question_module
 from agentclient.access import exchange as steps
 from agentclient.access.agent_probe import Said, question
+from agentclient.access.agent_session import StreamSession
+from agentclient.access.agent_steps import AgentLink
 from agentclient.model.outcome import FileSystem
 from agentclient.model.states import FreezeState
-from tests.unit.fakes import ENDED, Clock, Error, FakeAgent, FakeChannel, Raw, line
+from tests.unit.fakes import ENDED, GREETING, Clock, Error, FakeAgent, FakeChannel, Raw, line
 
 SYNC, STATUS = "guest-sync-delimited", "guest-fsfreeze-status"
 INFO, FSINFO = "guest-info", "guest-get-fsinfo"
@@ -31,7 +33,7 @@ class Visit:
         self.channel = FakeChannel(clock, agent)
         began = clock.now
         exchange = question(self.channel, first=first)
-        self.said: Said = steps.run(exchange.steps, self.channel, exchange.deadline)
+        self.said: Said = steps.run(exchange.steps, exchange.channel, exchange.deadline)
         self.took_s = clock.now - began
         assert self.channel.closed, "a visit leaves no socket open"
 
@@ -147,3 +149,54 @@ def test_a_channel_that_breaks_is_told_and_is_no_answer(clock: Clock) -> None:
 def test_escapes_in_answers_are_made_visible(clock: Clock) -> None:
     said = Visit(clock, FakeAgent({STATUS: "\x1b[2Jred"})).said
     assert "\x1b" not in str(said.detail)
+
+
+def test_an_agent_that_takes_only_the_plain_sync_is_remembered(clock: Clock) -> None:
+    answers = {**HEALTHY, SYNC: Error("disabled"), "guest-sync": lambda given: given["id"]}
+    visit = Visit(clock, FakeAgent(answers))
+    assert visit.commands == [SYNC, "guest-sync", STATUS]
+    assert (visit.said.frozen, visit.said.plain) == (FreezeState.THAWED, True)
+
+
+def test_an_agent_that_takes_no_sync_is_left_at_once(clock: Clock) -> None:
+    visit = Visit(clock, FakeAgent({SYNC: Error("no"), "guest-sync": Error("nor that")}))
+    assert visit.commands == [SYNC, "guest-sync"]
+    assert visit.said == Said(detail="it takes no sync: nor that")
+    assert visit.took_s == 0.0
+
+
+def test_a_later_answer_means_that_the_state_is_not_told(clock: Clock) -> None:
+    agent = FakeAgent()
+    visit_channel = FakeChannel(clock, agent)
+    exchange = question(visit_channel, first=False)
+    link = exchange.channel
+    assert isinstance(link, AgentLink)
+    session = link.session
+    assert isinstance(session, StreamSession)
+
+    def restarted(_: object) -> Raw:
+        return Raw(b"".join(one for one in agent(session.wire.sync(90)) if isinstance(one, bytes)))
+
+    agent.answers[STATUS] = restarted
+    said = steps.run(exchange.steps, link, exchange.deadline)
+    assert said.detail == "a later request was answered first"
+    assert said.rtt_s is not None
+
+
+def test_a_line_that_does_not_end_is_told_before_the_time_is_over(clock: Clock) -> None:
+    endless = {**HEALTHY, STATUS: Raw(b"x" * (8 * 1024 * 1024 + 1))}
+    visit = Visit(clock, FakeAgent(endless))
+    assert "limit 8388608" in str(visit.said.detail)
+    assert visit.took_s == 0.0
+
+
+def test_a_monitor_in_the_agents_place_is_told(clock: Clock) -> None:
+    class Monitor(FakeAgent):
+        def __call__(self, data: bytes) -> Iterator[Any]:
+            yield GREETING
+
+    visit = Visit(clock, Monitor())
+    assert visit.said == Said(
+        detail="a QEMU monitor answers there, no agent: are the two sockets swapped?"
+    )
+    assert visit.took_s == 0.0
