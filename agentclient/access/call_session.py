@@ -18,7 +18,7 @@ from typing import Final, Protocol
 from agentclient.access.agent import timeout_of
 from agentclient.access.cancel import Wakeup
 from agentclient.access.stream import Channel, StreamEnded
-from agentclient.model.errors import NO_THREAD
+from agentclient.model.errors import NO_THREAD, why_no_thread
 from agentclient.model.states import Cause
 from agentclient.protocol.qga_commands import FREEZE, FREEZE_LIST, STATUS, THAW
 from agentclient.protocol.qga_events import Failure, PassedOver, Reply, Synced, WireEvent
@@ -270,7 +270,7 @@ class CallSession:
             threading.Thread(target=self._run, args=(call,), name=name, daemon=True).start()
         except NO_THREAD as error:
             call.timer.cancel()
-            self._break(f"no thread could be had for a call: {error}")
+            self._break(f"no thread could be had for a call: {why_no_thread(error)}")
         else:
             self._running = call
 

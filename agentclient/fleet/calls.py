@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
+from agentclient.model.errors import NO_THREAD, why_no_thread
+
 T = TypeVar("T")
 MOST_AT_ONCE: Final = 16
 
@@ -110,8 +112,10 @@ class Calls:
             )
             try:
                 thread.start()
-            except RuntimeError as error:
-                self._came.append((call, None, error))
+            except NO_THREAD as error:
+                problem = RuntimeError(f"there is no thread for it: {why_no_thread(error)}")
+                self._came.append((call, None, problem))
+                self._wake()
 
     def _make(self, call: _Call) -> None:
         try:

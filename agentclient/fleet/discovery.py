@@ -13,7 +13,7 @@ from datetime import datetime
 
 from agentclient.backends.base import Backend, Note
 from agentclient.model.clock import now as wall_now
-from agentclient.model.errors import FrostwatchError
+from agentclient.model.errors import NO_THREAD, FrostwatchError, why_no_thread
 from agentclient.model.text import printable
 from agentclient.model.vm import Vm
 
@@ -78,8 +78,9 @@ class Discovery:
         )
         try:
             thread.start()
-        except RuntimeError as error:
-            self._failed(f"the source {self.backend.name} can't be asked: {error}")
+        except NO_THREAD as error:
+            why = why_no_thread(error)
+            self._failed(f"the source {self.backend.name} can't be asked: {why}")
             self._answered.set()
 
     def wait(self) -> None:

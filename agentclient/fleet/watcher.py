@@ -19,6 +19,7 @@ from agentclient.access.access_pool import AccessPool
 from agentclient.backends.base import Backend, Note, PushingBackend, merge
 from agentclient.fleet.discovery import Discovery
 from agentclient.fleet.store import Fleet
+from agentclient.model.errors import NO_THREAD, why_no_thread
 from agentclient.model.policy import DEFAULT_POLICY
 from agentclient.model.text import printable
 from agentclient.model.vm import Identity, VmId
@@ -80,12 +81,15 @@ class Watcher:
         self._threads: list[threading.Thread] = []
         self._bug: str | None = None
         self._failure: str | None = None
+        self._not_begun: str | None = None
+        self._subscribed = False
 
     @property
     def problems(self) -> tuple[str, ...]:
         """One sentence each for a failed source, a broken journal, and a bug of frostwatch."""
         journal = self._journal.problem if self._journal is not None else None
-        ours = [each for each in (self._failure, journal, self._bug) if each is not None]
+        found = (self._not_begun, self._failure, journal, self._bug)
+        ours = [each for each in found if each is not None]
         hanging = [f"{note.subject}: {note.text}" for note in self.hanging]
         return (*ours, *self._failed(), *hanging)
 
@@ -134,19 +138,29 @@ class Watcher:
         if not self._threads:
             self._subscribe()
             self._begin("sources", self._list_forever)
-        self._known.wait(wait_s)
+        if self._threads:
+            self._known.wait(wait_s)
 
     def start(self) -> None:
         """Begin to list and visit, in threads; a second call does nothing."""
+        self._not_begun = None
         self.list_first()
         if not self._visiting:
-            self._visiting = True
-            self._begin("watcher", self._visit_forever)
+            self._visiting = True  # before the thread begins, which closes the visits
+            self._visiting = self._begin("watcher", self._visit_forever)
             self._started.set()
 
-    def _begin(self, name: str, run: Callable[[], None]) -> None:
-        self._threads.append(threading.Thread(target=run, name=name, daemon=True))
-        self._threads[-1].start()
+    def _begin(self, name: str, run: Callable[[], None]) -> bool:
+        """Begin a thread; return whether there is one."""
+        thread = threading.Thread(target=run, name=name, daemon=True)
+        try:
+            thread.start()
+        except NO_THREAD as error:
+            why = f"there is no thread for it ({why_no_thread(error)})"
+            self._not_begun = f"the VMs are not watched: {why}; start frostwatch anew"
+            return False
+        self._threads.append(thread)
+        return True
 
     def stop(self) -> None:
         """End all visits and listings; wait a second at most for each thread."""
@@ -285,6 +299,9 @@ class Watcher:
         self._recover()
 
     def _subscribe(self) -> None:
+        if self._subscribed:
+            return
+        self._subscribed = True
         for each in self.discoveries:
             if isinstance(each.backend, PushingBackend):
                 each.backend.subscribe(partial(self._changed, each))

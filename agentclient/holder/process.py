@@ -18,7 +18,7 @@ from typing import Final
 
 from agentclient.access.stream import wait_any
 from agentclient.holder.messages import BEAT_S, VERSION, Body, Do, Say, receive, send, text
-from agentclient.model.errors import NO_THREAD
+from agentclient.model.errors import NO_THREAD, why_no_thread
 
 START_S: Final = 5.0
 ACK_S: Final = 2.0
@@ -282,7 +282,7 @@ def _started_as(
     try:
         ours, child = _spawned(command)
     except (OSError, *NO_THREAD) as error:
-        raise NoHolder(str(error)) from error
+        raise NoHolder(why_no_thread(error)) from error
     # `lost` is not called for a holder that never answered: the caller gets `NoHolder` instead.
     holder = HolderProcess(
         ours, child, heard, lambda holder: lost(holder) if ready.is_set() else None
@@ -290,9 +290,10 @@ def _started_as(
     try:
         holder.start_listening()
     except NO_THREAD as error:
-        holder.end(f"there is no thread to hear it: {error}")
+        why = f"there is no thread to hear it: {why_no_thread(error)}"
+        holder.end(why)
         ours.close()
-        raise NoHolder(f"there is no thread to hear it: {error}") from error
+        raise NoHolder(why) from error
     answer = holder.ask({"do": Do.HELLO}, timeout_s=START_S)
     if answer.get("version") != VERSION:
         holder.end("the holder is of another version")

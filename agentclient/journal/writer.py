@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from agentclient.journal.storage.jobs import Job, JobKind, Query, first_of
 from agentclient.journal.storage.process import ProcessEnded, Server
 from agentclient.journal.storage.state_folder import NoStateFolder, state_folder
+from agentclient.model.errors import NO_THREAD, why_no_thread
 from agentclient.model.text import printable
 
 if TYPE_CHECKING:
@@ -209,8 +210,8 @@ class Journal:
         thread = threading.Thread(target=self._run, name="journal", daemon=True)
         try:
             thread.start()
-        except RuntimeError as error:
-            self._trouble(JobKind.WRITE, str(error))
+        except NO_THREAD as error:
+            self._trouble(JobKind.WRITE, why_no_thread(error))
             return False
         self._thread = thread
         return True

@@ -10,7 +10,12 @@ from typing import Final
 from agentclient.model.states import Cause
 
 NO_THREAD: Final = (RuntimeError, MemoryError)
-"""What is raised where a thread can't be started."""
+"""What is raised where a thread can't be started; `why_no_thread` says why."""
+
+
+def why_no_thread(error: Exception) -> str:
+    """Return why a thread can't be started, as a clause: a `MemoryError` itself says nothing."""
+    return str(error) or "no memory is left for it"
 
 
 class FrostwatchError(Exception):

@@ -15,7 +15,7 @@ from typing import Final, Generic, Protocol, TypeVar
 
 from agentclient.config.defaults import DEFAULTS
 from agentclient.model.durations import in_words
-from agentclient.model.errors import NO_THREAD, BadInput, FrostwatchError
+from agentclient.model.errors import NO_THREAD, BadInput, FrostwatchError, why_no_thread
 from agentclient.model.events import Ended, Event, EventKind, OnEvent
 from agentclient.model.outcome import GroupOutcome, Outcome
 from agentclient.model.request import FreezeRequest
@@ -137,7 +137,7 @@ class GroupFreeze(Generic[MemberT]):
         try:
             self._thread.start()  # first: without it nobody would thaw them together
         except NO_THREAD as error:
-            raise FrostwatchError(f"the group was not begun: {error}") from None
+            raise FrostwatchError(f"the group was not begun: {why_no_thread(error)}") from None
         begun: list[MemberT] = []
         try:
             for vm in self._vms:

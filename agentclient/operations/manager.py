@@ -15,7 +15,7 @@ from agentclient.holder.client import HolderClient
 from agentclient.journal.entry import Entry, begin_freeze, begin_rescue, begin_thaw
 from agentclient.journal.history import Past, past
 from agentclient.journal.writer import Journal
-from agentclient.model.errors import NO_THREAD, FrostwatchError
+from agentclient.model.errors import NO_THREAD, FrostwatchError, why_no_thread
 from agentclient.model.events import OnEvent
 from agentclient.model.request import FreezeRequest
 from agentclient.model.rescue import RescueTimes, Rung, Step
@@ -334,7 +334,9 @@ class Operations:
             return self._thaws.submit(work)
         except NO_THREAD as error:
             failed: Future[T] = Future()
-            failed.set_exception(FrostwatchError(f"there is no thread for it: {error}"))
+            failed.set_exception(
+                FrostwatchError(f"there is no thread for it: {why_no_thread(error)}")
+            )
             return failed
 
 

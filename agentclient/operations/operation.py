@@ -10,6 +10,7 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from typing import ClassVar, Final, Generic
 
 from agentclient.freeze.effects import Tell
+from agentclient.model.errors import why_no_thread
 from agentclient.model.events import EventKind
 from agentclient.model.instruction import Instruction
 from agentclient.model.next_command import thaw_command
@@ -166,7 +167,9 @@ class Operation(ABC, Generic[EndingT]):
     def not_begun(self, error: Exception) -> EndingT:
         """Report that nothing was done, for want of a thread or descriptors."""
         more = MORE_DESCRIPTORS if isinstance(error, OSError | TooFewDescriptors) else MORE_THREADS
-        return self._not_begun(f"not begun: {printable(str(error), 200)}; nothing was sent", more)
+        return self._not_begun(
+            f"not begun: {printable(why_no_thread(error), 200)}; nothing was sent", more
+        )
 
     def crashed(self, error: Exception) -> EndingT:
         """Report that a bug of ours ended it, so that the guest may still be frozen."""

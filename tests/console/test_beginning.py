@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.console.driving import seated
 from tests.console.fakes import FakeOperations, StillClock
 from tests.console.fleets import fleet_of
+from tests.unit.no_thread import each_lack
 from tui.console import memory
 
 
@@ -36,3 +38,22 @@ async def test_it_watches_and_collects_garbage(operations: type[FakeOperations])
     ) as seat:
         await seat.until(gc.isenabled)
         assert seat.watcher.started
+
+
+@each_lack
+@pytest.mark.usefixtures("uncollected")
+async def test_without_a_thread_to_prepare_them_the_keys_act_all_the_same(
+    start: Callable[..., None], why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = threading.Thread.start
+
+    def start_another(thread: threading.Thread) -> None:
+        start(thread) if thread.name == "prepare" else begin(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_another)
+    still = StillClock()
+    async with seated(fleet_of(["a"], still), still, memory=memory) as seat:
+        await seat.until(gc.isenabled)
+        assert seat.watcher.started
+        await seat.press("f")
+        assert seat.dialog == "FreezeDialog"

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import signal
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
 from agentclient.fleet.store import Fleet
+from agentclient.model.errors import FrostwatchError
 from agentclient.model.next_command import thaw_command
 from agentclient.model.outcome import Outcome
 from agentclient.model.snapshot import FreezeInfo
@@ -18,6 +21,7 @@ from agentclient.model.states import FreezeState, OutcomeKind
 from tests.console.driving import qemu
 from tests.console.fakes import FakeOperation, FakeOperations, StillClock
 from tests.console.fleets import fleet_of, lost, put, refused, state_of, verified
+from tests.unit.no_thread import each_lack
 from tui.console.leave import CLEAN, LEFT_SOMETHING, SignalHandler, leftovers, thaw_and_leave
 from tui.shared.signals import Signals
 
@@ -76,6 +80,16 @@ def test_a_signal_cancels_at_once_whatever_the_screen_is_doing() -> None:
         stuck.set()
     assert operations.started[0].calls == ["cancel"]
     assert handler.requests == 1
+
+
+@each_lack
+def test_without_a_thread_to_act_on_signals_no_console_is_opened(
+    start: Callable[..., None], why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handler = SignalHandler(FakeOperations(), lambda: None, lambda: CLEAN)
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with handler, pytest.raises(FrostwatchError, match=re.escape(f"({why}); nothing was sent")):
+        handler.start()
 
 
 def test_nothing_in_flight_is_left_with_one_line(fleet: Fleet) -> None:

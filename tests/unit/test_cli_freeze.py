@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ from agentclient.model.errors import FrostwatchError
 from agentclient.model.outcome import Outcome
 from agentclient.model.states import Cause, OutcomeKind, Refusal
 from tests.unit.cli_fakes import VERIFIED, World, world
+from tests.unit.no_thread import each_lack
 from tui.main import run
 
 __all__ = ["world"]
@@ -125,3 +128,21 @@ def test_what_a_guest_says_cannot_move_the_cursor(
     assert "\x1b" not in out
     assert "[red]" in out
     assert VERIFIED.settled
+
+
+@each_lack
+def test_without_a_thread_to_tell_what_happens_nothing_is_sent(
+    world: World,
+    start: Callable[..., None],
+    why: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    world.add("web1")
+    monkeypatch.setattr(threading.Thread, "start", start)
+    assert run(["freeze", "web1"]) == 1
+    seen = capsys.readouterr()
+    assert seen.err == (
+        f"frostwatch: there is no thread to tell what happens ({why}); nothing was sent\n"
+    )
+    assert world.operations.started == []

@@ -19,7 +19,7 @@ from agentclient.fleet.watcher import Watcher
 from agentclient.model.states import AgentState
 from agentclient.model.vm import Vm, VmId
 from tests.unit.backends import FakeBackend, FakePushingBackend
-from tests.unit.no_thread import no_thread
+from tests.unit.no_thread import each_lack
 
 FAST, SLOW = VmId("fast", "db"), VmId("slow", "web")
 
@@ -158,14 +158,15 @@ def test_the_doctor_says_who_hangs(slow: FakeBackend) -> None:
     assert finding.advice
 
 
+@each_lack
 def test_where_no_thread_can_be_had_it_is_asked_again(
-    slow: FakeBackend, monkeypatch: pytest.MonkeyPatch
+    slow: FakeBackend, start: Callable[..., None], why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = Discovery(slow)
     with monkeypatch.context() as poor:
-        poor.setattr(threading.Thread, "start", no_thread)
+        poor.setattr(threading.Thread, "start", start)
         one.begin()
-    assert "can't start new thread" in (one.problem or "")
+    assert f"the source {slow.name} can't be asked: {why}" in (one.problem or "")
     assert not one.in_flight
     one.begin()
     one.wait()

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 import select
 import socket
 import subprocess
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from agentclient.holder.main import Holder
 from agentclient.holder.messages import Do, send
+from agentclient.holder.process import NoHolder, started
 from agentclient.protocol.qga_commands import STATUS, THAW
+from tests.unit.no_thread import each_lack
 
 PATIENCE_S = 5.0
 KEY = {"key": "a#1"}
@@ -180,3 +185,31 @@ def test_a_holder_that_does_not_read_keeps_nobody_waiting() -> None:
 
     with ours, theirs, pytest.raises(BlockingIOError):
         fill()
+
+
+@each_lack
+def test_without_a_thread_to_hear_it_a_holder_is_ended_again(
+    start: Callable[..., None], why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began: list[subprocess.Popen[bytes]] = []
+
+    class Kept(subprocess.Popen[bytes]):
+        def __init__(self, *given: Any, **named: Any) -> None:
+            super().__init__(*given, **named)
+            began.append(self)
+
+    monkeypatch.setattr(subprocess, "Popen", Kept)
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(NoHolder, match=re.escape(f"no thread to hear it: {why}")):
+        started(lambda _: None, lambda _: None)
+    assert began
+    assert all(one.wait(PATIENCE_S) is not None for one in began)
+
+
+def test_without_memory_for_a_holder_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: Any, **__: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(subprocess, "Popen", none)
+    with pytest.raises(NoHolder, match="no memory is left for it"):
+        started(lambda _: None, lambda _: None)

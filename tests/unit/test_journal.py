@@ -39,6 +39,7 @@ from tests.unit.journals import (
     vm,
     whole,
 )
+from tests.unit.no_thread import each_lack
 
 # A wait that has a bound ends within these seconds, also on a busy machine; one without never does.
 BUSY_S = 10.0
@@ -196,6 +197,25 @@ def _told(journal: Journal, tmp_path: Path) -> str:
     journal.close()
     assert journal.ask(windows(None, 1), 0) is None
     return problem
+
+
+@each_lack
+def test_without_a_thread_it_is_said_and_written_later(
+    path: Path,
+    tmp_path: Path,
+    start: Callable[..., None],
+    why: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    journal = Journal(path)
+    with monkeypatch.context() as poor:
+        poor.setattr(threading.Thread, "start", start)
+        journal.begin()
+    assert f"is not written: {why}" in (journal.problem or "")
+    whole(journal, vm(tmp_path))
+    assert journal.problem is None
+    assert len(rows(journal)) == 1
+    journal.close()
 
 
 def test_a_folder_that_can_not_be_made(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from agentclient import engine
 from agentclient.access.access_pool import AccessPool
+from agentclient.access.stream import StreamEnded
 from agentclient.backends.base import Backends
 from agentclient.engine import Engine
 from agentclient.fleet import calls as calls_module
@@ -33,6 +35,7 @@ from agentclient.operations.manager import Operations
 from tests.unit.backends import FakeBackend
 from tests.unit.journals import begin, flush, number, of_a_dead_process, rows, tell
 from tests.unit.memory_backend import NO_FREEZE, MemoryBackend
+from tests.unit.no_thread import each_lack
 from tui.main import run
 
 
@@ -276,6 +279,46 @@ def test_a_bug_in_a_call_is_that_calls_alone() -> None:
 
     until(delivered)
     assert all(isinstance(one, RuntimeError) for one in ended)
+
+
+@each_lack
+def test_a_call_without_a_thread_fails_at_once_and_leaves_its_place_to_the_next(
+    start: Callable[..., None], why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls_module, "MOST_AT_ONCE", 1)
+    ended: list[object] = []
+    woken: list[bool] = []
+    calls = Calls(lambda: woken.append(True))
+    with monkeypatch.context() as poor:
+        poor.setattr(threading.Thread, "start", start)
+        for _ in range(2):
+            calls.begin("one", lambda: 1, ended.append, ended.append, 60.0)
+        assert woken, "who waits for it is woken"
+        calls.deliver()
+    assert [f"there is no thread for it: {why}"] * 2 == [str(one) for one in ended]
+    assert calls.in_flight == 0
+    calls.begin("one", lambda: 2, ended.append, ended.append, 60.0)
+
+    def delivered() -> bool:
+        calls.deliver()
+        return ended[-1] == 2
+
+    until(delivered)
+
+
+@each_lack
+def test_a_session_without_a_thread_for_its_call_has_ended(
+    start: Callable[..., None], why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = MemoryBackend("a")
+    access = AccessPool(Backends([backend])).of(backend.list_vms()[0])
+    session = access.open_agent()
+    with monkeypatch.context() as poor:
+        poor.setattr(threading.Thread, "start", start)
+        session.sync(session.ticket(), 0.0)
+    with pytest.raises(StreamEnded, match=f"no thread could be had for a call: {why}"):
+        session.receive()
+    session.close()
 
 
 # -- the command line ----------------------------------------------------------------------------

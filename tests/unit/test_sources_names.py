@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from agentclient.model.errors import BadInput
 from agentclient.model.vm import Peer, Process, Vm
 from agentclient.operations.refusals import refuse_by_configuration
 from tests.unit.fake_proc import FakeProc
+from tests.unit.no_thread import each_lack
 
 UUID = "6b9f6d3e-37d1-4f0d-9c59-0f0a3a5be111"
 NOBODY = 65534
@@ -313,13 +314,15 @@ def test_a_read_that_hangs_costs_a_note_and_no_row(
     assert [vm.freeze_disabled for vm in source.list_vms()] == [None, None]
 
 
+@each_lack
 def test_without_a_thread_nothing_is_read_and_nothing_frozen(
-    pve: Path, monkeypatch: pytest.MonkeyPatch
+    pve: Path, start: Callable[..., None], why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def start(_: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr(threading.Thread, "start", start)
-    config = ProxmoxConfigs(pve.parent).read({104: True})[104]
+    configs = ProxmoxConfigs(pve.parent)
+    with monkeypatch.context() as poor:
+        poor.setattr(threading.Thread, "start", start)
+        config = configs.read({104: True})[104]
     assert config.freeze_disabled is not None
-    assert "can't start new thread" in config.freeze_disabled
+    assert f"can't be read: {why}" in config.freeze_disabled
+    (pve / "104.conf").write_text("name: web\n")
+    assert configs.read({104: True})[104].freeze_disabled is None

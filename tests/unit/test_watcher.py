@@ -21,8 +21,10 @@ from agentclient.fleet.watcher import Watcher
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import AgentState
 from agentclient.model.vm import Identity, Vm, VmId
+from tests.unit.no_thread import each_lack
 
 ID = VmId("fake", "vm-1")
+SOON_S = 5.0
 
 
 class FakeSource:
@@ -182,3 +184,22 @@ def test_a_bug_of_a_source_is_told_and_the_next_list_is_taken(
     watching.start()
     until(lambda: was_visited(fleet))
     assert source.asked > 1
+
+
+@each_lack
+def test_without_a_thread_it_says_that_nothing_is_watched_and_can_begin_later(
+    watching: Watcher, start: Callable[..., None], why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as poor:
+        poor.setattr(threading.Thread, "start", start)
+        began = time.monotonic()
+        watching.list_first(SOON_S)
+        watching.start()
+        assert time.monotonic() - began < SOON_S, "nobody waits for a list that nobody makes"
+    (problem,) = watching.problems
+    assert problem == (
+        f"the VMs are not watched: there is no thread for it ({why}); start frostwatch anew"
+    )
+    watching.start()
+    assert len(threads()) == 2
+    assert watching.problems == ()

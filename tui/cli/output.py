@@ -12,15 +12,27 @@ from collections.abc import Callable
 
 import click
 
+from agentclient.model.errors import NO_THREAD, FrostwatchError, why_no_thread
+
 
 class Output:
-    """A queue of lines, and the thread that writes them."""
+    """A queue of lines, and the thread that writes them.
+
+    Raises:
+        FrostwatchError: the system has no thread for it.
+    """
 
     def __init__(self) -> None:
         self._lines: queue.SimpleQueue[tuple[str, bool] | None] = queue.SimpleQueue()
         self._broken = {False: False, True: False}
         self._thread = threading.Thread(target=self._write_all, name="output", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except NO_THREAD as error:
+            raise FrostwatchError(
+                "there is no thread to tell what happens"
+                f" ({why_no_thread(error)}); nothing was sent"
+            ) from error
 
     @property
     def broken(self) -> bool:

@@ -18,6 +18,7 @@ from textual.reactive import Reactive
 from textual.theme import Theme
 
 from agentclient.fleet.store import Fleet
+from agentclient.model.errors import NO_THREAD
 from agentclient.model.request import Schedule
 from agentclient.model.states import Level
 from agentclient.model.vm import VmId
@@ -108,16 +109,9 @@ class FrostwatchApp(TerminalApp):
         self._watcher = watcher
         self._drill, self._read_only = drill, read_only
         self._memory = memory
+        times = schedule or Schedule()
         self._action_context = ActionContext(
-            self,
-            self.view,
-            fleet,
-            operations,
-            self.tell,
-            self.clock,
-            self.signs,
-            read_only,
-            schedule or Schedule(),
+            self, self.view, fleet, operations, self.tell, self.clock, self.signs, read_only, times
         )
         self._prompts: Prompts | None = None
         self._parts: Display | None = None  # None before it is on the screen
@@ -184,7 +178,10 @@ class FrostwatchApp(TerminalApp):
             self._memory.share_heaps()
         if self._watcher is not None:
             self._watcher.start()
-        threading.Thread(target=self._prepare, name="prepare", daemon=True).start()
+        try:
+            threading.Thread(target=self._prepare, name="prepare", daemon=True).start()
+        except NO_THREAD:  # the first key that acts imports it
+            self._keep_what_is_loaded()
 
     def _prepare(self) -> None:
         """Import what is behind the keys; runs in a thread of its own."""
@@ -192,8 +189,11 @@ class FrostwatchApp(TerminalApp):
             load(*_PROMPTS)
             self._action_context.operations.prepare()
         finally:
-            if self._memory is not None:
-                self._memory.keep_what_is_loaded()
+            self._keep_what_is_loaded()
+
+    def _keep_what_is_loaded(self) -> None:
+        if self._memory is not None:
+            self._memory.keep_what_is_loaded()
 
     def _tidy(self) -> None:
         """Keep what the console takes of the host's memory where it is."""

@@ -16,6 +16,7 @@ from types import FrameType
 
 from agentclient.fleet.store import Fleet
 from agentclient.model.durations import in_words
+from agentclient.model.errors import NO_THREAD, FrostwatchError, why_no_thread
 from agentclient.model.next_command import thaw_command
 from agentclient.model.outcome import Outcome
 from agentclient.model.snapshot import VmState
@@ -64,8 +65,18 @@ class SignalHandler(Signals):
         self.screen_left = threading.Event()
 
     def start(self) -> None:
-        """Begin to act on signals."""
-        threading.Thread(target=self._act, name="console-signals", daemon=True).start()
+        """Begin to act on signals.
+
+        Raises:
+            FrostwatchError: the system has no thread for it.
+        """
+        try:
+            threading.Thread(target=self._act, name="console-signals", daemon=True).start()
+        except NO_THREAD as error:
+            raise FrostwatchError(
+                "the console can't act on signals: there is no thread for it"
+                f" ({why_no_thread(error)}); nothing was sent"
+            ) from error
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         super()._note(number, frame)

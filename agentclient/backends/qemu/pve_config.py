@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from agentclient.backends.option_string import options
+from agentclient.model.errors import NO_THREAD, why_no_thread
 
 # The largest file of the cluster file system, in bytes.
 _LARGEST = 1 << 20
@@ -71,8 +72,8 @@ class ProxmoxConfigs:
         if self._reading is None or not self._reading.is_alive():
             try:
                 self._begin(vmids)
-            except RuntimeError as error:  # the system can't start another thread
-                return {vmid: self._unread(vmid, str(error)) for vmid in vmids}
+            except NO_THREAD as error:
+                return {vmid: self._unread(vmid, why_no_thread(error)) for vmid in vmids}
         if self._is_known:
             return self._known
         why = self._failure or "a read hangs (is pve-cluster well?)"
