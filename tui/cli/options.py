@@ -14,6 +14,7 @@ from agentclient.config.places import is_nothing_set
 from agentclient.model.durations import parse_duration
 from agentclient.model.errors import BadInput
 from agentclient.model.policy import DEFAULT_POLICY, VmPolicy
+from agentclient.model.sizes import parse_rate
 from tui.shared.lazy import load
 from tui.shared.terminal_features import follow
 
@@ -116,6 +117,16 @@ def duration(ctx: click.Context, param: click.Parameter, value: str | None) -> f
         raise click.BadParameter(str(problem), ctx, param) from None
 
 
+def rate(ctx: click.Context, param: click.Parameter, value: str | None) -> int:
+    """Return the bytes a second that an option's value means, 0 for no limit: a callback."""
+    if value is None:
+        return 0
+    try:
+        return parse_rate(value)
+    except BadInput as problem:
+        raise click.BadParameter(str(problem), ctx, param) from None
+
+
 def interval(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
     """Return the seconds between two visits, unless they are too few to be polite."""
     seconds = duration(ctx, param, value)
@@ -181,6 +192,14 @@ max_hold_option = click.option(
     metavar="D",
     callback=duration,
     help=f"How long a window may be held at the most; default {DEFAULT_POLICY.maximum_hold_s:g}s.",
+)
+
+rate_option = click.option(
+    "--rate",
+    "limit",
+    metavar="R",
+    callback=rate,
+    help="Copy at the most so many bytes a second: 500K, 10M, 1G (K is 1024); 0 for no limit.",
 )
 
 json_option = click.option(
