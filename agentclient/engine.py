@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from agentclient.backends.explicit import ExplicitBackend
     from agentclient.config.settings import Settings
     from agentclient.jobs.manager import JobManager
-    from agentclient.journal.history import Past
+    from agentclient.journal.history import VmHistory
     from agentclient.model.events import OnEvent
     from agentclient.model.outcome import GroupOutcome
     from agentclient.model.request import FreezeRequest
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from agentclient.model.snapshot import VmState
     from agentclient.operations.freeze import FreezeOperation
     from agentclient.operations.group import GroupFreeze
-    from agentclient.operations.manager import Operations
+    from agentclient.operations.manager import OperationManager
     from agentclient.operations.operation import AnyOperation
     from agentclient.operations.rescue.ladder import Offer
     from agentclient.operations.rescue.operation import RescueOperation
@@ -146,7 +146,7 @@ class Engine:
             journal=self.journal,
         )
         self._making = threading.Lock()
-        self._operations: Operations | None = None
+        self._operations: OperationManager | None = None
         self._jobs: JobManager | None = None
 
     def __enter__(self) -> Self:
@@ -219,11 +219,11 @@ class Engine:
 
     # -- what is done to them --------------------------------------------------------------
 
-    def prepare(self) -> Operations:
+    def prepare(self) -> OperationManager:
         """Import what operations need, so that the first one starts at once; thread-safe."""
         with self._making:
             if self._operations is None:
-                self._operations = _late("operations.manager").Operations(
+                self._operations = _late("operations.manager").OperationManager(
                     self.fleet,
                     self.accesses,
                     read_only=self.read_only,
@@ -235,7 +235,7 @@ class Engine:
     def freeze(
         self, vm: Vm, request: FreezeRequest | None = None, on_event: OnEvent | None = None
     ) -> FreezeOperation:
-        """Begin a bounded freeze, and return at once (`Operations.freeze`).
+        """Begin a bounded freeze, and return at once (`OperationManager.freeze`).
 
         Args:
             vm: the VM, as it was when the user decided to freeze it.
@@ -282,7 +282,7 @@ class Engine:
     def thaw(
         self, vm: Vm, *, foreign: bool = False, on_event: OnEvent | None = None
     ) -> AnyOperation:
-        """Begin a thaw, and return at once (`Operations.thaw`)."""
+        """Begin a thaw, and return at once (`OperationManager.thaw`)."""
         return self.prepare().thaw(vm, foreign=foreign, on_event=on_event)
 
     def rescue(
@@ -294,7 +294,7 @@ class Engine:
         times: RescueTimes | None = None,
         on_event: OnEvent | None = None,
     ) -> RescueOperation:
-        """Begin one rung of the rescue ladder, and return at once (`Operations.rescue`)."""
+        """Begin one rung of the rescue ladder, and return at once (`OperationManager.rescue`)."""
         operations = self.prepare()
         return operations.rescue(vm, step, person=person, times=times, on_event=on_event)
 
@@ -314,7 +314,7 @@ class Engine:
         """Begin to check which rungs of the rescue ladder apply now; returns at once."""
         return self.prepare().ladder(vm, serial=serial, tried=tried)
 
-    def history(self, vm: Vm, limit: int = 50) -> Future[Past | None]:
+    def history(self, vm: Vm, limit: int = 50) -> Future[VmHistory | None]:
         """Begin to read a VM's newest `limit` windows from the journal; returns at once."""
         return self.prepare().history(vm, limit)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import resvg_py
 
 from screenshots.drilled import Play, fleet_of_a_drill
-from tests.console.driving import SMALL, seated
+from tests.console.console_session import SMALL, console_session
 from tests.console.fakes import StillClock
 
 HERE = Path(__file__).parent
@@ -69,10 +69,10 @@ async def draw(scene: Scene) -> str:
     """Return a scene as SVG."""
     still = StillClock()
     fleet = fleet_of_a_drill(still, *scene.plays)
-    async with seated(fleet, still, size=scene.size, drill=True) as seat:
-        await seat.press(*scene.keys)
-        await seat.settle()
-        return _FONT.sub("", seat.app.export_screenshot(title="frostwatch"))
+    async with console_session(fleet, still, size=scene.size, drill=True) as session:
+        await session.press(*scene.keys)
+        await session.settle()
+        return _FONT.sub("", session.app.export_screenshot(title="frostwatch"))
 
 
 def main() -> None:

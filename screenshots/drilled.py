@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar, cast
 
-from agentclient.access.agent_probe import Said, question
+from agentclient.access.agent_probe import ProbeResult, probe_exchange
 from agentclient.access.stream import Channel
 from agentclient.backends.drill.guest import DrillGuest
 from agentclient.backends.drill.plan import GuestPlan, plan
@@ -20,7 +20,7 @@ from agentclient.fleet.health import answered, looked, may_ask, silent
 from agentclient.fleet.store import Fleet
 from agentclient.model.request import Schedule
 from agentclient.model.snapshot import AgentHealth, FreezeInfo
-from agentclient.model.states import AgentHow, AgentState, FreezeState, Level
+from agentclient.model.states import AgentState, FreezeState, KnownBy, Level
 from agentclient.model.vm import DRILL_SOURCE, AgentChannel, MonitorChannel, Vm, VmId
 from tests.console.fakes import StillClock
 from tests.unit.drill_virtual import Drilled
@@ -87,9 +87,9 @@ def _visit(fleet: Fleet, vm: Vm, guest_plan: GuestPlan, still: StillClock) -> No
     fleet.update(vm.id, change)
 
 
-def _asked(guest: DrillGuest) -> Said:
+def _asked(guest: DrillGuest) -> ProbeResult:
     """Take the steps of a visit; a silent guest gets no answer out of its 2 s."""
-    steps = question(cast(Channel, _NoChannel()), first=True).steps
+    steps = probe_exchange(cast(Channel, _NoChannel()), first=True).steps
     try:
         data = next(steps)
         while True:
@@ -97,7 +97,7 @@ def _asked(guest: DrillGuest) -> Said:
             came = guest.take_output()
             data = steps.send(came) if came else steps.throw(TimeoutError())
     except StopIteration as end:
-        said: Said = end.value
+        said: ProbeResult = end.value
     # It took no time at all: say what a visit on loopback takes.
     return replace(said, rtt_s=0.002) if said.rtt_s is not None else said
 
@@ -131,7 +131,7 @@ def _freeze(fleet: Fleet, play: Play, still: StillClock) -> None:
     info = FreezeInfo(state, _at(still, since, still.wall))
     fleet.update(vm_id, lambda old: old._replace(progress=progress, last=outcome, freeze=info))
     if not drilled.truth.alive:
-        closed = AgentHealth(AgentState.CLOSED, AgentHow.PORT, seen_at=still.wall())
+        closed = AgentHealth(AgentState.CLOSED, KnownBy.PORT, seen_at=still.wall())
         fleet.update(vm_id, lambda old: old._replace(agent=closed))
 
 

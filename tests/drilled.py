@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from agentclient.backends.drill.plan import GuestPlan, make_guest
 from agentclient.backends.drill.processes import Drill
 from agentclient.backends.drill.troubles import Trouble
-from agentclient.operations.manager import Operations
+from agentclient.operations.manager import OperationManager
 
 
 def drill_of(troubles: Mapping[str, Trouble], *, speed: float = 1.0) -> Drill:
@@ -20,7 +20,7 @@ def guest(name: str, trouble: Trouble) -> GuestPlan:
     return GuestPlan(name, trouble, made.file_systems, made.version, made.load)
 
 
-class Ready(Operations):
+class Ready(OperationManager):
     """Operations as the console takes them, with nothing that is to be imported first."""
 
     def prepare(self) -> None:

@@ -30,7 +30,7 @@ AGENT_VISIT_S = 2.0
 
 
 @dataclass(slots=True)
-class Said:
+class ProbeResult:
     """What an agent has answered to one probe.
 
     Attributes:
@@ -50,9 +50,9 @@ class Said:
     plain: bool = False
 
 
-def question(
+def probe_exchange(
     channel: Channel, *, first: bool, plain: bool = False, timeout_s: float = AGENT_VISIT_S
-) -> Exchange[Said]:
+) -> Exchange[ProbeResult]:
     """Return the probe of an agent on a channel that was just connected; its steps close it.
 
     Args:
@@ -68,38 +68,40 @@ def question(
     return Exchange(AgentLink(session), steps, began + timeout_s)
 
 
-def _ask_and_leave(session: StreamSession, began: float, *, first: bool) -> AgentSteps[Said]:
-    said = Said()
+def _ask_and_leave(session: StreamSession, began: float, *, first: bool) -> AgentSteps[ProbeResult]:
+    result = ProbeResult()
     try:
-        yield from _ask_all(said, session, began, first=first)
+        yield from _ask_all(result, session, began, first=first)
     except TimeoutError:
         # Without `rtt_s` the agent is silent; else what it has answered so far counts.
-        said.detail = session.wire.overlong
+        result.detail = session.wire.overlong
     except StreamEnded as error:
-        said.detail = printable(error, 200)
+        result.detail = printable(error, 200)
     except Nonsense as error:
-        said.detail = printable(error, 200)
+        result.detail = printable(error, 200)
     finally:
         session.close()
-    return said
+    return result
 
 
-def _ask_all(said: Said, session: StreamSession, began: float, *, first: bool) -> AgentSteps[None]:
+def _ask_all(
+    result: ProbeResult, session: StreamSession, began: float, *, first: bool
+) -> AgentSteps[None]:
     yield from _synchronise(session)
-    said.plain = session.plain
-    said.rtt_s = time.monotonic() - began  # it is alive from here on, whatever it sends
+    result.plain = session.plain
+    result.rtt_s = time.monotonic() - began  # it is alive from here on, whatever it sends
     answer = yield from ask_status(session)
-    said.rtt_s = time.monotonic() - began
-    said.frozen = freeze_state(_value(answer))
-    if said.frozen is None:
+    result.rtt_s = time.monotonic() - began
+    result.frozen = freeze_state(_value(answer))
+    if result.frozen is None:
         raise Nonsense(f"{STATUS}: {_gist(answer)}")
     if not first:
         return
     info = agent_info(_value((yield from ask(session, INFO))))
-    said.version = info.version if info else "unknown"
-    if said.frozen is FreezeState.THAWED:  # a frozen one may not list them (protocol §3.2)
+    result.version = info.version if info else "unknown"
+    if result.frozen is FreezeState.THAWED:  # a frozen one may not list them (protocol §3.2)
         listed = file_systems(_value((yield from ask(session, FILE_SYSTEMS))))
-        said.file_systems = listed.file_systems if listed else None
+        result.file_systems = listed.file_systems if listed else None
 
 
 def _synchronise(session: StreamSession) -> AgentSteps[None]:

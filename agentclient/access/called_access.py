@@ -27,7 +27,7 @@ from agentclient.model.states import RunState
 from agentclient.model.vm import Process, Vm
 
 if TYPE_CHECKING:
-    from agentclient.access.agent_probe import Said
+    from agentclient.access.agent_probe import ProbeResult
 
 OBSERVE_S: Final = 2.0
 NO_PORT: Final = "its backend does not show the agent's port"
@@ -47,7 +47,7 @@ class GuestCalls(AgentCalls, Protocol):
             timeout_s: how long it may take, in seconds.
         """
 
-    def ask(self, *, first: bool, timeout_s: float) -> Said:
+    def ask(self, *, first: bool, timeout_s: float) -> ProbeResult:
         """Ask the agent for its freeze state.
 
         Args:
@@ -188,7 +188,7 @@ class CalledAccess:
         """Return None, as `doubt_anew`."""
         return None
 
-    def absence(self) -> _NotKnown:
+    def gone_check(self) -> _NotKnown:
         """Return an `Absence` that concludes nothing from failed calls."""
         return _NotKnown()
 

@@ -81,7 +81,7 @@ class Holders(NamedTuple):
     frostwatch: HeldBy | None
 
 
-class Absence(Protocol):
+class GoneCheck(Protocol):
     """Decides whether a VM has gone whose agent can't be reached any more; only on proof."""
 
     def tried(self, now: float, problem: ConnectProblem | None) -> bool | None:
@@ -210,7 +210,7 @@ class GuestAccess(Protocol):
     def unproven(self) -> str | None:
         """Return why the monitor is not proven to be this VM's, as a clause; None if it is."""
 
-    def absence(self) -> Absence:
+    def gone_check(self) -> GoneCheck:
         """Return what decides, after each try to reconnect, whether the VM has gone."""
 
     def serving_process(self, session: AgentSession) -> Process | None:

@@ -18,7 +18,7 @@ from typing import Final
 
 from agentclient.access.host.process import PROC, has_gone, socket_identity, user_name
 from agentclient.access.monitor import Monitor
-from agentclient.access.qmp_session import Ask, MonitorTrouble
+from agentclient.access.qmp_session import Ask, MonitorError
 from agentclient.access.stream import (
     Channel,
     ConnectFailed,
@@ -127,7 +127,7 @@ def find_inputs(monitor: Monitor, vm: Vm) -> Inputs:
         paths = [path for path, kind in devices if kind in _SERIAL_TYPES]
         gets = [Ask("qom-get", {"path": path, "property": "chardev"}) for path in paths]
         *labels, backends = monitor.ask([*gets, Ask("query-chardev")])
-    except MonitorTrouble as error:
+    except MonitorError as error:
         return Inputs(trouble=f"monitor: {error}")
     # A listing that is refused or empty says nothing: every machine has devices.
     seen = all(isinstance(one, QmpReply) and one.value for one in listings[-1:])
@@ -202,7 +202,7 @@ class _Terminal:
             self._fd = -1
 
 
-def sit_down(serial: Serial, vm: Vm) -> Channel:
+def connect_serial(serial: Serial, vm: Vm) -> Channel:
     """Connect to a serial port's socket or terminal, if the VM's own process serves it (P10).
 
     The port's path comes from the monitor, which may be another program's. So the process that

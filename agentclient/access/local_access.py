@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from agentclient.access import monitor_proof
-from agentclient.access.agent_probe import Said, question
+from agentclient.access.agent_probe import ProbeResult, probe_exchange
 from agentclient.access.agent_session import AgentSession, StreamSession
 from agentclient.access.exchange import Exchange
 from agentclient.access.guest_access import (
@@ -23,7 +23,7 @@ from agentclient.access.host.other_holders import seen_among
 from agentclient.access.host.peer import is_another
 from agentclient.access.host.socket_clients import clients, in_words
 from agentclient.access.monitor import Monitor
-from agentclient.access.presence import Absence, Server, is_gone, server_of
+from agentclient.access.presence import GoneCheck, Server, is_gone, server_of
 from agentclient.access.self_check import uuid_of
 from agentclient.access.stream import Channel, ConnectFailed, Endpoint, UnixEndpoint
 from agentclient.model.snapshot import MonitorView
@@ -175,9 +175,9 @@ class LocalAccess:
         """Return why the monitor is not proven to be this VM's, as a clause; None if it is."""
         return monitor_proof.unproven(self)
 
-    def absence(self) -> Absence:
+    def gone_check(self) -> GoneCheck:
         """Return what decides, by the server of our last connection, whether the VM has gone."""
-        return Absence(self.server)
+        return GoneCheck(self.server)
 
     def serving_process(self, session: AgentSession) -> Process | None:
         """Return the QEMU at the other end of a session; None if it is no QEMU."""
@@ -245,7 +245,7 @@ class LocalAccess:
         """
         session.start_anew_on(guarded(self.connect()))
 
-    def begin_probe(self, *, first: bool) -> Exchange[Said]:
+    def begin_probe(self, *, first: bool) -> Exchange[ProbeResult]:
         """Connect to the agent, and begin to probe it.
 
         Args:
@@ -254,7 +254,7 @@ class LocalAccess:
         Raises:
             ConnectFailed: the agent can't be reached.
         """
-        return question(self.connect(), first=first, plain=self.plain)
+        return probe_exchange(self.connect(), first=first, plain=self.plain)
 
     def begin_observation(self) -> Exchange[MonitorView] | MonitorView | None:
         """Begin a look at the monitor.

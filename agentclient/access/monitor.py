@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from agentclient.access.exchange import Exchange, Steps, releasing, run
 from agentclient.access.presence import Server, is_gone, server_of
-from agentclient.access.qmp_session import Ask, MonitorTrouble, QmpSession
+from agentclient.access.qmp_session import Ask, MonitorError, QmpSession
 from agentclient.access.stream import ConnectFailed, Endpoint
 from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import RunState, Transport
@@ -138,7 +138,7 @@ class Monitor:
             try:
                 session = self._open()
             except ConnectFailed as error:
-                raise MonitorTrouble(str(error)) from error
+                raise MonitorError(str(error)) from error
             return run(self._exchange(session, asks), session.channel, deadline)
 
     @property
@@ -174,11 +174,11 @@ class Monitor:
             yield from session.greet()
             view = yield from self._ask_all(session, full=full)
             keep, self._late_since = self._ours, None
-        except MonitorTrouble as error:
+        except MonitorError as error:
             keep = self._ours and error.late and self._waits_on()
             view = unseen(error, is_gone(self.process))
             # The events that came before QEMU stopped answering would be lost with the session.
-            return self._with_resets(view, session.told()) if self._ours else view
+            return self._with_resets(view, session.received_events()) if self._ours else view
         else:
             return view
         finally:

@@ -69,7 +69,7 @@ def server_of(channel: Channel, proc: Path = PROC) -> Server:
     return Server(other=pid > 0 and os.path.lexists(proc / str(pid)))
 
 
-class Absence:
+class GoneCheck:
     """Decides whether a VM has gone after the connection to its agent has ended; only on proof.
 
     Args:

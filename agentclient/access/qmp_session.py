@@ -32,7 +32,7 @@ class Ask:
     arguments: Mapping[str, object] = field(default_factory=dict)
 
 
-class MonitorTrouble(Exception):
+class MonitorError(Exception):
     """The monitor could not be asked; the text is one clause for a person.
 
     Args:
@@ -73,7 +73,7 @@ class QmpSession:
             try:
                 yield from self._receive(b"")
             except TimeoutError as error:
-                raise MonitorTrouble(
+                raise MonitorError(
                     "the monitor does not greet: another client holds it", busy=True
                 ) from error
             self._greeted = any(isinstance(message, Greeting) for message in self._inbox)
@@ -102,9 +102,9 @@ class QmpSession:
             self._take(self.channel.receive())
         except StreamEnded as error:
             raise _broken(error) from error
-        return self.told()
+        return self.received_events()
 
-    def told(self) -> list[QmpEvent]:
+    def received_events(self) -> list[QmpEvent]:
         """Return the events that have been received, and forget them."""
         events, self._events = self._events, []
         return events
@@ -130,7 +130,7 @@ class QmpSession:
                 yield from self._receive(data)
             except TimeoutError as error:
                 text = f"the monitor did not answer {asks[0].command} in time: {error}"
-                raise MonitorTrouble(text, late=True) from error
+                raise MonitorError(text, late=True) from error
             data = b""
             for message in self._inbox:
                 if isinstance(message, QmpReply | QmpFailure) and message.ticket in tickets:
@@ -159,5 +159,5 @@ class QmpSession:
                 self._inbox.append(message)
 
 
-def _broken(error: Exception) -> MonitorTrouble:
-    return MonitorTrouble(f"the monitor's session broke: {error}")
+def _broken(error: Exception) -> MonitorError:
+    return MonitorError(f"the monitor's session broke: {error}")

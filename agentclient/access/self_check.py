@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from agentclient.access.monitor import Monitor
-from agentclient.access.qmp_session import Ask, MonitorTrouble
+from agentclient.access.qmp_session import Ask, MonitorError
 from agentclient.protocol.qmp import QmpReply
 
 FIRMWARE: Final = Path("/sys/class/dmi/id/product_uuid")  # only root may read it
@@ -42,7 +42,7 @@ def uuid_of(monitor: Monitor | None) -> str | None:
         return None
     try:
         (answer,) = monitor.ask([Ask("query-uuid")])
-    except MonitorTrouble:
+    except MonitorError:
         return None
     value = answer.value if isinstance(answer, QmpReply) else None
     uuid = value.get("UUID") if isinstance(value, dict) else None

@@ -26,7 +26,7 @@ from agentclient.model.vm import Peer
 RECEIVE_SIZE = 64 * 1024
 _CAN_NOT_WAIT_S = 0.02
 # Seconds until a socket that another process serves is connected to again.
-LEFT_ALONE_S = 15.0
+AVOIDED_S = 15.0
 
 
 class ConnectProblem(StrEnum):
@@ -182,7 +182,7 @@ class UnixEndpoint:
             ConnectFailed: no connection could be made, or another process listens there.
         """
         if self._refused is not None:
-            self._leave_alone(*self._refused)
+            self._avoid(*self._refused)
         kind = socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
         try:
             connection = socket.socket(socket.AF_UNIX, kind)
@@ -201,13 +201,13 @@ class UnixEndpoint:
                 raise ConnectFailed(ConnectProblem.NOT_THE_VM, problem)
         return UnixChannel(connection)
 
-    def _leave_alone(self, at: float, which: str, why: str) -> None:
+    def _avoid(self, at: float, which: str, why: str) -> None:
         """Refuse for a while to connect again to a socket that another process serves.
 
         Raises:
             ConnectFailed: it is still the same socket.
         """
-        if time.monotonic() < at + LEFT_ALONE_S and socket_identity(self.path) == which:
+        if time.monotonic() < at + AVOIDED_S and socket_identity(self.path) == which:
             raise ConnectFailed(ConnectProblem.NOT_THE_VM, why)
         self._refused = None
 

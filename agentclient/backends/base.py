@@ -44,13 +44,13 @@ class Note(NamedTuple):
         subject: what it is about: a VM's id, ``process 4711``, ``source qemu``.
         text: one sentence. Names and paths in it are unchanged, so it is not safe to show.
         advice: what to do about it, a sentence; None if nothing.
-        hides: because of it, a VM may be missing from the list.
+        may_hide_vms: because of it, a VM may be missing from the list.
     """
 
     subject: str
     text: str
     advice: str | None = None
-    hides: bool = False
+    may_hide_vms: bool = False
 
 
 class Backend(Protocol):

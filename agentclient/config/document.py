@@ -7,9 +7,9 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from agentclient.config.found import Section, SettingsFile, shown
 from agentclient.config.lines import Place, Text
 from agentclient.config.origin import Given, Origin, OriginKind
+from agentclient.config.settings_file import Section, SettingsFile, shown
 from agentclient.config.tree import BY_NAME
 from agentclient.config.values import from_file
 from agentclient.model.errors import BadInput

@@ -8,10 +8,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from agentclient.config import places
+from agentclient.config import paths
 from agentclient.config.home import home
 from agentclient.config.origin import Given, Origin, OriginKind
-from agentclient.config.places import FILE_VARIABLE, PREFIX
+from agentclient.config.paths import FILE_VARIABLE, PREFIX
 from agentclient.config.read import read
 from agentclient.config.settings import Settings
 from agentclient.config.tree import BY_NAME, KEYS
@@ -23,7 +23,7 @@ from agentclient.model.text import printable
 _VARIABLES: Final = {key.variable: key for key in KEYS}
 
 
-class Where(NamedTuple):
+class SettingsCandidate(NamedTuple):
     """A possible settings file.
 
     Attributes:
@@ -42,7 +42,7 @@ def files_looked_at(
     *,
     no_file: bool = False,
     environment: Mapping[str, str] | None = None,
-) -> tuple[Where, ...]:
+) -> tuple[SettingsCandidate, ...]:
     """Return the possible settings files, the weakest first.
 
     Args:
@@ -57,12 +57,14 @@ def files_looked_at(
     if no_file:
         return ()
     if named is not None:
-        return (Where(_named(named, "--config"), "--config", True),)
+        return (SettingsCandidate(_named(named, "--config"), "--config", True),)
     if variables.get(FILE_VARIABLE):
-        return (Where(_named(variables[FILE_VARIABLE], FILE_VARIABLE), FILE_VARIABLE, True),)
-    own = places.own_file(variables)
-    system = Where(places.SYSTEM_FILE, "the system's")
-    return (system,) if own is None else (system, Where(own, "your own"))
+        return (
+            SettingsCandidate(_named(variables[FILE_VARIABLE], FILE_VARIABLE), FILE_VARIABLE, True),
+        )
+    own = paths.own_file(variables)
+    system = SettingsCandidate(paths.SYSTEM_FILE, "the system's")
+    return (system,) if own is None else (system, SettingsCandidate(own, "your own"))
 
 
 def load_settings(
@@ -92,7 +94,7 @@ def load_settings(
 
 
 def gather(
-    looked_at: Iterable[Where], environment: Mapping[str, str] | None = None
+    looked_at: Iterable[SettingsCandidate], environment: Mapping[str, str] | None = None
 ) -> tuple[Settings, tuple[str, ...]]:
     """Return the usable settings of files and the environment, and the problems of the others.
 

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Final
 
-from agentclient.config.found import SettingsFile, shown
+from agentclient.config.settings_file import SettingsFile, shown
 from agentclient.model.errors import BadInput
 from agentclient.model.text import printable
 

@@ -13,8 +13,8 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from agentclient.config.defaults import DEFAULTS, General
-from agentclient.config.found import Section, SettingsFile
 from agentclient.config.origin import Given, Origin, OriginKind
+from agentclient.config.settings_file import Section, SettingsFile
 from agentclient.config.tree import BY_NAME, KEYS, Key
 from agentclient.model.policy import DEFAULT_POLICY, VmPolicy
 from agentclient.model.text import printable

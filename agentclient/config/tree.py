@@ -13,7 +13,7 @@ from agentclient.config.defaults import (
     SHORTEST_INTERVAL_S,
     SHORTEST_TIMEOUT_S,
 )
-from agentclient.config.places import PREFIX
+from agentclient.config.paths import PREFIX
 from agentclient.model.durations import MAXIMUM_S
 from agentclient.model.policy import DEFAULT_POLICY
 

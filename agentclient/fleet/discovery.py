@@ -64,7 +64,7 @@ class Discovery:
             " listed last, and others may be missing"
         )
         advice = "See what it waits for: a name service, a network file system, a remote host."
-        return Note(f"source {name}", text, advice, hides=True)
+        return Note(f"source {name}", text, advice, may_hide_vms=True)
 
     def begin(self) -> None:
         """Begin to list the VMs, in a thread; does nothing while a listing is in flight."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from agentclient.access.agent_probe import Said
+from agentclient.access.agent_probe import ProbeResult
 from agentclient.access.stream import ConnectFailed, ConnectProblem
 from agentclient.model.meaning import with_freeze
 from agentclient.model.snapshot import AgentHealth, FreezeInfo, MonitorView, VmState
-from agentclient.model.states import AgentHow, AgentState, FreezeState, RunState
+from agentclient.model.states import AgentState, FreezeState, KnownBy, RunState
 from agentclient.model.text import printable
 
 NOT_RUNNING = frozenset({RunState.PAUSED, RunState.IO_ERROR, RunState.SUSPENDED, RunState.MIGRATED})
@@ -91,25 +91,25 @@ def _health(state: VmState, view: MonitorView, at: datetime) -> AgentHealth:
     """Return the agent's health; the same object if the look shows nothing new."""
     old = state.agent
     if state.vm.out_of_reach is not None:
-        unknown = _known(old, AgentState.UNKNOWN, AgentHow.CONFIGURATION, at)
+        unknown = _known(old, AgentState.UNKNOWN, KnownBy.CONFIGURATION, at)
         return unknown._replace(detail=printable(state.vm.out_of_reach, 200))
     if not state.vm.has_agent:
-        return _known(old, AgentState.NONE, AgentHow.CONFIGURATION, at)
+        return _known(old, AgentState.NONE, KnownBy.CONFIGURATION, at)
     if view.gone or view.port_open is False:
-        return _known(old, AgentState.CLOSED, AgentHow.PORT, at)._replace(version=None)
+        return _known(old, AgentState.CLOSED, KnownBy.PORT, at)._replace(version=None)
     if view.client:
         who = old.detail if old.state is AgentState.BUSY else None
-        return _known(old, AgentState.BUSY, AgentHow.CLIENT, at)._replace(detail=who)
-    if view.port_open and old.how not in (AgentHow.REPLY, AgentHow.DEADLINE):
-        return _known(old, AgentState.OPEN, AgentHow.PORT, at)
+        return _known(old, AgentState.BUSY, KnownBy.CLIENT, at)._replace(detail=who)
+    if view.port_open and old.how not in (KnownBy.REPLY, KnownBy.DEADLINE):
+        return _known(old, AgentState.OPEN, KnownBy.PORT, at)
     return old
 
 
-def _known(old: AgentHealth, state: AgentState, how: AgentHow, at: datetime) -> AgentHealth:
+def _known(old: AgentHealth, state: AgentState, how: KnownBy, at: datetime) -> AgentHealth:
     return old._replace(state=state, how=how, rtt_s=None, detail=None, seen_at=at)
 
 
-def answered(said: Said, at: datetime) -> Change:
+def answered(result: ProbeResult, at: datetime) -> Change:
     """Return the change of a VM's state that follows from its agent's answer at `at`."""
 
     def change(state: VmState) -> VmState:
@@ -117,18 +117,18 @@ def answered(said: Said, at: datetime) -> Change:
             return state
         health = AgentHealth(
             AgentState.ALIVE,
-            AgentHow.REPLY,
-            rtt_s=said.rtt_s,
-            version=said.version or state.agent.version,
+            KnownBy.REPLY,
+            rtt_s=result.rtt_s,
+            version=result.version or state.agent.version,
             seen_at=at,
-            detail=said.detail,
+            detail=result.detail,
         )
-        listed = said.file_systems
+        listed = result.file_systems
         state = state._replace(
             agent=health,
             file_systems=state.file_systems if listed is None else listed,
         )
-        return with_freeze(state, _freeze(state, said.frozen, at))
+        return with_freeze(state, _freeze(state, result.frozen, at))
 
     return change
 
@@ -159,7 +159,7 @@ def silent(at: datetime, *, can_see_clients: bool) -> Change:
             return state
         health = state.agent._replace(
             state=AgentState.SILENT,
-            how=AgentHow.DEADLINE,
+            how=KnownBy.DEADLINE,
             rtt_s=None,
             seen_at=at,
             detail=detail,
@@ -183,7 +183,7 @@ def unreachable(error: ConnectFailed, at: datetime, *, gone: bool | None) -> Cha
         if state.progress is not None:
             return state
         word = AgentState.CLOSED if gone else AgentState.BUSY if full else AgentState.UNKNOWN
-        how = AgentHow.CLIENT if full else AgentHow.NOTHING
+        how = KnownBy.CLIENT if full else KnownBy.NOTHING
         health = AgentHealth(word, how, version=state.agent.version, seen_at=at, detail=str(error))
         state = state._replace(agent=health, trouble=f"agent's channel: {error}")
         if gone:

@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from agentclient.access.access_pool import AccessPool
-from agentclient.access.agent_probe import AGENT_VISIT_S, Said
+from agentclient.access.agent_probe import AGENT_VISIT_S, ProbeResult
 from agentclient.access.called_access import OBSERVE_S, CalledAccess
 from agentclient.access.exchange import releasing
 from agentclient.access.guest_access import GuestAccess, Holders
@@ -25,9 +25,9 @@ from agentclient.access.stream import ConnectFailed
 from agentclient.fleet.calls import Calls
 from agentclient.fleet.health import Change, answered, looked, may_ask, silent, unreachable
 from agentclient.fleet.store import Fleet
-from agentclient.fleet.timetable import LEFT_AGAIN_S, Rounds
+from agentclient.fleet.timetable import LEFT_AGAIN_S, Timetable
 from agentclient.model.snapshot import MonitorView, VmState
-from agentclient.model.states import AgentHow, AgentState, Level
+from agentclient.model.states import AgentState, KnownBy, Level
 from agentclient.model.text import printable
 from agentclient.model.vm import VmId
 
@@ -54,7 +54,7 @@ class _Visit:
     due: float
 
 
-class Visits:
+class Poller:
     """The visits to all VMs. One thread alone uses it; only `wake` may be called from others.
 
     Args:
@@ -80,7 +80,7 @@ class Visits:
         self._fleet = fleet
         self._accesses = accesses
         self._recovery = recovery
-        self._rounds = Rounds(port_interval_s, agent_interval_s)
+        self._timetable = Timetable(port_interval_s, agent_interval_s)
         self._multiplexer = Multiplexer()
         self._calls = Calls(self.wake)
         self._wanted = wanted
@@ -102,12 +102,12 @@ class Visits:
             now: the monotonic clock's time.
         """
         states = self._fleet.states()
-        for vm_id in self._rounds.keep({state.id for state in states}, now):
+        for vm_id in self._timetable.keep({state.id for state in states}, now):
             self._accesses.forget(vm_id)
         for state in states:
             policy = state.vm.policy
             if policy is not None:
-                self._rounds.pace(state.id, policy.monitor_interval_s, policy.agent_interval_s)
+                self._timetable.pace(state.id, policy.monitor_interval_s, policy.agent_interval_s)
 
     def turn(self, now: float) -> None:
         """Begin the visits that are due, and run those in flight, for a second at most.
@@ -116,11 +116,11 @@ class Visits:
             now: the monotonic clock's time.
         """
         while self._wanted:
-            self._rounds.soon(self._wanted.popleft(), now)
+            self._timetable.soon(self._wanted.popleft(), now)
         until = now + LONGEST_TURN_S
         while self._multiplexer.in_flight < MOST_VISITS_AT_ONCE:
-            due = self._rounds.next_at
-            vm_id = self._rounds.take(now)
+            due = self._timetable.next_at
+            vm_id = self._timetable.take(now)
             if vm_id is None:
                 until = min(until, max(due, now + GROUP_S))
                 break
@@ -152,9 +152,9 @@ class Visits:
             self._each(left, time.monotonic() + timeout_s)
 
     def _each(self, vm_ids: Sequence[VmId], until: float) -> None:
-        waiting = deque(vm_id for vm_id in vm_ids if vm_id in self._rounds)
+        waiting = deque(vm_id for vm_id in vm_ids if vm_id in self._timetable)
         for vm_id in waiting:
-            self._rounds[vm_id].agent_due = 0.0
+            self._timetable[vm_id].agent_due = 0.0
         while (waiting or self._in_flight) and time.monotonic() < until:
             while waiting and self._multiplexer.in_flight < MOST_VISITS_AT_ONCE:
                 self._visit(waiting.popleft(), time.monotonic())
@@ -179,7 +179,7 @@ class Visits:
             return  # it has left the fleet; the next `adopt` drops it
         visit = _Visit(vm_id, self._accesses.of(state.vm), due)
         if state.progress is not None:
-            self._rounds[vm_id].was_taken = True
+            self._timetable[vm_id].was_taken = True
             self._end(visit)
             return
         try:
@@ -235,16 +235,16 @@ class Visits:
         just released, by us or by others: a freeze queued there may have run (protocol §1.2).
         """
         state = self._state(visit.vm_id)
-        if state is None or visit.vm_id not in self._rounds:
+        if state is None or visit.vm_id not in self._timetable:
             return False
-        round_ = self._rounds[visit.vm_id]
-        opened = view.port_open is True and round_.was_open is False
-        if view.port_open is False and round_.was_open and round_.unanswered:
+        times = self._timetable[visit.vm_id]
+        opened = view.port_open is True and times.was_open is False
+        if view.port_open is False and times.was_open and times.unanswered:
             visit.access.fragile = True  # the agent ended when it was asked
         taken = bool(view.client) or state.progress is not None
-        released = round_.was_taken and not taken
-        round_.was_open, round_.was_taken = view.port_open, taken
-        due = time.monotonic() >= round_.agent_due
+        released = times.was_taken and not taken
+        times.was_open, times.was_taken = view.port_open, taken
+        due = time.monotonic() >= times.agent_due
         return (due or opened or released) and may_ask(state, view)
 
     def _ask(self, visit: _Visit, *, blind: bool) -> None:
@@ -264,7 +264,7 @@ class Visits:
             self._heard(visit, state, change, blind=blind)
             return
         exchange = replace(exchange, steps=releasing(access.channel_lock, exchange.steps))
-        done = partial(self._said, visit, state, blind)
+        done = partial(self._on_result, visit, state, blind)
         self._multiplexer.begin(exchange, done, partial(self._failed, visit))
 
     def _ask_by_call(
@@ -273,13 +273,13 @@ class Visits:
         """Ask the agent by one call, which keeps the channel locked until it returns."""
         first = before.agent.version is None
 
-        def ask() -> Said:
+        def ask() -> ProbeResult:
             try:
                 return access.calls.ask(first=first, timeout_s=AGENT_VISIT_S)
             finally:
                 access.channel_lock.release()
 
-        self._call(visit, ask, partial(self._said, visit, before, blind), AGENT_VISIT_S)
+        self._call(visit, ask, partial(self._on_result, visit, before, blind), AGENT_VISIT_S)
 
     def _call(
         self, visit: _Visit, make: Callable[[], T], done: Callable[[T], None], timeout_s: float
@@ -288,30 +288,30 @@ class Visits:
             visit.vm_id.source, make, done, partial(self._failed, visit), timeout_s + CALL_BACK_S
         )
 
-    def _said(self, visit: _Visit, before: VmState, blind: bool, said: Said) -> None:
+    def _on_result(self, visit: _Visit, before: VmState, blind: bool, result: ProbeResult) -> None:
         at = self._fleet.wall()
-        self._remember(visit, said)
-        if said.rtt_s is None:
+        self._remember(visit, result)
+        if result.rtt_s is None:
             change = silent(at, can_see_clients=visit.access.is_observable)
         else:
-            change = answered(said, at)
+            change = answered(result, at)
         self._heard(visit, before, change, blind=blind)
 
-    def _remember(self, visit: _Visit, said: Said) -> None:
+    def _remember(self, visit: _Visit, result: ProbeResult) -> None:
         """Remember which requests the agent can't handle: the next visits omit them (P5)."""
         access = visit.access
-        access.fragile = access.fragile or (said.plain and not access.plain)
-        access.plain = access.plain or said.plain or said.rtt_s is None
-        if visit.vm_id in self._rounds:
-            self._rounds[visit.vm_id].unanswered = said.rtt_s is None
+        access.fragile = access.fragile or (result.plain and not access.plain)
+        access.plain = access.plain or result.plain or result.rtt_s is None
+        if visit.vm_id in self._timetable:
+            self._timetable[visit.vm_id].unanswered = result.rtt_s is None
 
     def _heard(self, visit: _Visit, before: VmState, change: Change, *, blind: bool) -> None:
         self._fleet.update(visit.vm_id, change)
         after = self._state(visit.vm_id)
-        if after is not None and visit.vm_id in self._rounds:
-            alive = after.agent.how is AgentHow.REPLY
+        if after is not None and visit.vm_id in self._timetable:
+            alive = after.agent.how is KnownBy.REPLY
             within_s = LEFT_AGAIN_S if after.left is not None else math.inf
-            self._rounds.asked(
+            self._timetable.asked(
                 visit.vm_id,
                 time.monotonic(),
                 alive=alive,
@@ -341,7 +341,7 @@ class Visits:
         self._end(visit, blind=True)
 
     def _end(self, visit: _Visit, *, blind: bool = False) -> None:
-        self._rounds.visited(visit.vm_id, visit.due, time.monotonic(), blind=blind)
+        self._timetable.visited(visit.vm_id, visit.due, time.monotonic(), blind=blind)
 
     def _state(self, vm_id: VmId) -> VmState | None:
         try:

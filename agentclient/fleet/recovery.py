@@ -12,8 +12,15 @@ from typing import Final
 
 from agentclient.fleet.store import Fleet
 from agentclient.journal import rows
-from agentclient.journal.elsewhere import held_by
-from agentclient.journal.left import STANDING, Over, close_over, has_taken, match, standing
+from agentclient.journal.held_by_others import held_by
+from agentclient.journal.left_windows import (
+    OPEN_WINDOWS,
+    EndedWindow,
+    close_windows,
+    has_taken,
+    match,
+    open_windows,
+)
 from agentclient.journal.writer import PATIENCE_S, Journal
 from agentclient.model.clock import now
 from agentclient.model.json_contract import rfc3339
@@ -36,7 +43,7 @@ class Recovery:
 
     def __init__(self, journal: Journal, ended: Callable[[Identity], bool | None]) -> None:
         self._journal = journal
-        self._standing = standing(ended)
+        self._open_windows = open_windows(ended)
 
     def look(self, fleet: Fleet, *, all_seen: bool = True) -> None:
         """Write to the fleet which VMs a frostwatch may have frozen; nothing without an answer.
@@ -46,13 +53,13 @@ class Recovery:
             all_seen: every VM of this host is in the fleet, so that none outside of it can have
                 received a guest that migrated.
         """
-        found = self._journal.ask(self._standing, LIST_S)
+        found = self._journal.ask(self._open_windows, LIST_S)
         if found is None:
             return
         vms = [state.vm for state in fleet.states()]
-        over = tuple(one for one in found.over if _is_over(one, vms, all_seen=all_seen))
-        if over:
-            self._journal.put(close_over(over, rfc3339(fleet.wall()) or ""))
+        to_close = tuple(one for one in found.to_close if _is_over(one, vms, all_seen=all_seen))
+        if to_close:
+            self._journal.put(close_windows(to_close, rfc3339(fleet.wall()) or ""))
         for state in fleet.states():
             held = held_by(state.vm, found.others)
             seen_alone = state.held_by is not None and state.held_by.window is None
@@ -75,7 +82,7 @@ class Recovery:
         self._journal.put(rows.close(left.window, FOUND_THAWED, at, settled=True))
 
 
-def _is_over(one: Over, vms: Sequence[Vm], *, all_seen: bool) -> bool:
+def _is_over(one: EndedWindow, vms: Sequence[Vm], *, all_seen: bool) -> bool:
     """Return whether a window is over: no VM here can have received its guest."""
     left = one.left
     return left is None or (all_seen and not any(has_taken(vm, left) for vm in vms))
@@ -83,7 +90,7 @@ def _is_over(one: Over, vms: Sequence[Vm], *, all_seen: bool) -> bool:
 
 def held_now(journal: Journal, vm: Vm) -> HeldBy | None:
     """Return which other frostwatch works on a VM now; None if none is known."""
-    found = journal.ask(STANDING, PATIENCE_S)
+    found = journal.ask(OPEN_WINDOWS, PATIENCE_S)
     return held_by(vm, found.others) if found is not None else None
 
 

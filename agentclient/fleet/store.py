@@ -1,7 +1,7 @@
 """The store of what is known about all VMs now: thread-safe and versioned.
 
 Sources, the watcher and operations write; the console and the command line read. A reader takes a
-snapshot, or gets changes: the VMs whose visible state has changed (`agentclient.fleet.visible`).
+snapshot, or gets changes: the VMs whose visible state has changed (`agentclient.fleet.visible_state`).
 Times and figures change all the time, so it reads them when it shows them. States are immutable.
 """
 
@@ -14,7 +14,7 @@ from itertools import islice, takewhile
 from typing import NamedTuple
 
 from agentclient.fleet.logs import Logs
-from agentclient.fleet.visible import same_face
+from agentclient.fleet.visible_state import same_visible_state
 from agentclient.model.clock import now
 from agentclient.model.errors import BadInput
 from agentclient.model.snapshot import LogLine, VmState
@@ -34,7 +34,7 @@ class FleetChange(NamedTuple):
 
     Attributes:
         changed: the current states of the VMs that are new, or whose visible state has changed
-            (`agentclient.fleet.visible`), oldest change first. Of others only times and figures
+            (`agentclient.fleet.visible_state`), oldest change first. Of others only times and figures
             have changed.
         removed: the VMs that were forgotten.
     """
@@ -193,7 +193,7 @@ class Fleet:
         self._version += 1
         vm_id = state.id
         old = self._states.get(vm_id)
-        if old is None or not same_face(old, state):
+        if old is None or not same_visible_state(old, state):
             self._worded.pop(vm_id, None)
             self._worded[vm_id] = self._version
             if old is not None:

@@ -23,7 +23,7 @@ FIRST_QUESTIONS_A_SECOND: Final = 100
 
 
 @dataclass(slots=True)
-class Round:
+class VmTimes:
     """A VM's place in the schedule.
 
     Attributes:
@@ -51,7 +51,7 @@ class Round:
     unanswered: bool = False
 
 
-class Rounds:
+class Timetable:
     """The schedule of all VMs; times are seconds of the monotonic clock.
 
     Args:
@@ -62,49 +62,49 @@ class Rounds:
     def __init__(self, port_interval_s: float, agent_interval_s: float) -> None:
         self._port_interval_s = port_interval_s
         self._agent_interval_s = agent_interval_s
-        self._rounds: dict[VmId, Round] = {}
+        self._times: dict[VmId, VmTimes] = {}
         self._queue: list[tuple[float, int, VmId]] = []
         self._order = itertools.count()
 
-    def __getitem__(self, vm_id: VmId) -> Round:
-        return self._rounds[vm_id]
+    def __getitem__(self, vm_id: VmId) -> VmTimes:
+        return self._times[vm_id]
 
     def __contains__(self, vm_id: VmId) -> bool:
-        return vm_id in self._rounds
+        return vm_id in self._times
 
     def keep(self, known: Collection[VmId], now: float) -> list[VmId]:
         """Add the VMs that are new, drop those that are not in `known`, and return the latter.
 
         The first visits of new VMs are spread over the interval, so that there is never a burst.
         """
-        new = [vm_id for vm_id in known if vm_id not in self._rounds]
+        new = [vm_id for vm_id in known if vm_id not in self._times]
         looks_s = min(self._port_interval_s, len(new) / FIRST_QUESTIONS_A_SECOND)
         questions_s = min(self._agent_interval_s, len(new) / FIRST_QUESTIONS_A_SECOND)
         for index, vm_id in enumerate(new):
             share = index / len(new)
             agent_due = now + share * questions_s
-            self._rounds[vm_id] = Round(
+            self._times[vm_id] = VmTimes(
                 0.0, agent_due, self._port_interval_s, self._agent_interval_s
             )
             self._put(vm_id, now + share * looks_s)
-        gone = [vm_id for vm_id in self._rounds if vm_id not in known]
+        gone = [vm_id for vm_id in self._times if vm_id not in known]
         for vm_id in gone:
-            del self._rounds[vm_id]
+            del self._times[vm_id]
         return gone
 
     def pace(self, vm_id: VmId, port_interval_s: float, agent_interval_s: float) -> None:
         """Set a VM's own intervals, in seconds; they apply from its next visit on."""
-        round_ = self._rounds[vm_id]
-        round_.port_interval_s, round_.agent_interval_s = port_interval_s, agent_interval_s
+        times = self._times[vm_id]
+        times.port_interval_s, times.agent_interval_s = port_interval_s, agent_interval_s
 
     def soon(self, vm_id: VmId, now: float) -> None:
         """Make a VM due at once, with its agent."""
-        if vm_id not in self._rounds:
+        if vm_id not in self._times:
             return
-        round_ = self._rounds[vm_id]
-        round_.agent_due = 0.0
-        if math.isinf(round_.due):
-            round_.hurry = True
+        times = self._times[vm_id]
+        times.agent_due = 0.0
+        if math.isinf(times.due):
+            times.hurry = True
         else:
             self._put(vm_id, now)
 
@@ -113,9 +113,9 @@ class Rounds:
         if self.next_at > now:
             return None
         vm_id = heapq.heappop(self._queue)[2]
-        round_ = self._rounds[vm_id]
+        times = self._times[vm_id]
         # A late visit doesn't delay the next one: that is due one interval after this due time.
-        round_.due = math.inf
+        times.due = math.inf
         return vm_id
 
     @property
@@ -123,7 +123,7 @@ class Rounds:
         """When the next VM is due, by the monotonic clock; infinite if there is none."""
         while self._queue:
             at, _, vm_id = self._queue[0]
-            if vm_id in self._rounds and self._rounds[vm_id].due == at:
+            if vm_id in self._times and self._times[vm_id].due == at:
                 return at
             heapq.heappop(self._queue)  # a stale entry: it was rescheduled, or dropped
         return math.inf
@@ -137,15 +137,15 @@ class Rounds:
             now: the time.
             blind: its monitor could not be read.
         """
-        if vm_id not in self._rounds:
+        if vm_id not in self._times:
             return
-        round_ = self._rounds[vm_id]
-        round_.blind = round_.blind + 1 if blind else 0
-        if round_.hurry:
-            round_.hurry = False
+        times = self._times[vm_id]
+        times.blind = times.blind + 1 if blind else 0
+        if times.hurry:
+            times.hurry = False
             self._put(vm_id, now)
             return
-        interval = round_.port_interval_s * _back_off(round_.blind)
+        interval = times.port_interval_s * _back_off(times.blind)
         self._put(vm_id, max(now, began + interval))
 
     def asked(
@@ -166,15 +166,15 @@ class Rounds:
             within_s: seconds after which it is asked again at the latest.
             rarely: the agent once ended when it was asked: ask it less often.
         """
-        round_ = self._rounds[vm_id]
-        round_.misses = 0 if alive else round_.misses + 1
-        interval_s = round_.agent_interval_s * _back_off(round_.misses)
+        times = self._times[vm_id]
+        times.misses = 0 if alive else times.misses + 1
+        interval_s = times.agent_interval_s * _back_off(times.misses)
         if rarely:
-            interval_s = max(interval_s, RARELY * round_.agent_interval_s)
-        round_.agent_due = now + min(interval_s, within_s)
+            interval_s = max(interval_s, RARELY * times.agent_interval_s)
+        times.agent_due = now + min(interval_s, within_s)
 
     def _put(self, vm_id: VmId, at: float) -> None:
-        self._rounds[vm_id].due = at
+        self._times[vm_id].due = at
         heapq.heappush(self._queue, (at, next(self._order), vm_id))
 
 

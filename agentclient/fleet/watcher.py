@@ -25,7 +25,7 @@ from agentclient.model.text import printable
 from agentclient.model.vm import Identity, VmId
 
 if TYPE_CHECKING:
-    from agentclient.fleet.poller import Visits
+    from agentclient.fleet.poller import Poller
     from agentclient.fleet.recovery import Recovery
     from agentclient.journal.writer import Journal
 
@@ -70,7 +70,7 @@ class Watcher:
         self._intervals = (port_interval_s, agent_interval_s)
         self._making = threading.RLock()
         self._made_recovery: Recovery | None = None
-        self._made_visits: Visits | None = None
+        self._made_poller: Poller | None = None
         self._started = threading.Event()
         self._visiting = False  # in a thread, which closes the visits at its end
         self._stopping = threading.Event()
@@ -110,13 +110,13 @@ class Watcher:
                 self._made_recovery = Recovery(self._journal, self._has_ended)
             return self._made_recovery
 
-    def _visits(self) -> Visits:
+    def _poller(self) -> Poller:
         with self._making:
-            if self._made_visits is None:
-                from agentclient.fleet.poller import Visits  # noqa: PLC0415 - see `list_first`
+            if self._made_poller is None:
+                from agentclient.fleet.poller import Poller  # noqa: PLC0415 - see `list_first`
 
                 port_s, agent_s = self._intervals
-                self._made_visits = Visits(
+                self._made_poller = Poller(
                     self._fleet,
                     self._accesses,
                     self._wanted,
@@ -124,7 +124,7 @@ class Watcher:
                     port_interval_s=port_s,
                     agent_interval_s=agent_s,
                 )
-            return self._made_visits
+            return self._made_poller
 
     def list_first(self, wait_s: float = 0.0) -> None:
         """Begin to list the VMs, in a thread; nothing is visited before `start`.
@@ -170,9 +170,9 @@ class Watcher:
         self._wake()
         for thread in self._threads:
             thread.join(timeout=1.0)
-        if self._made_visits is not None and not self._visiting:
-            self._made_visits.close()
-            self._made_visits = None
+        if self._made_poller is not None and not self._visiting:
+            self._made_poller.close()
+            self._made_poller = None
 
     def find_vms(self, *, together: bool = False) -> tuple[str, ...]:
         """List the VMs of all backends; write them, and freezes that were left, to the fleet.
@@ -229,7 +229,7 @@ class Watcher:
     def _all_seen(self) -> bool:
         """Return whether every VM of this host is listed, as far as the backends know."""
         backends = [each.backend for each in self.discoveries]
-        hidden = any(note.hides for backend in backends for note in backend.notes())
+        hidden = any(note.may_hide_vms for backend in backends for note in backend.notes())
         current = all(each.known and not each.in_flight for each in self.discoveries)
         return current and not hidden and any(backend.abilities().processes for backend in backends)
 
@@ -257,12 +257,12 @@ class Watcher:
             timeout_s: how long the visits may take in total, in seconds.
         """
         self.find_vms(together=True)
-        self._visits().all_once(timeout_s, self._stopping)
+        self._poller().all_once(timeout_s, self._stopping)
         if any(each.in_flight for each in self.discoveries):
             visited = {state.id for state in self._fleet.states()}
             self._take_lists(together=False)
             self._recover()
-            self._visits().all_once(timeout_s, self._stopping, visited)
+            self._poller().all_once(timeout_s, self._stopping, visited)
 
     def visit_soon(self, vm_id: VmId) -> None:
         """Visit a VM at once, with its agent."""
@@ -270,8 +270,8 @@ class Watcher:
         self._wake()
 
     def _wake(self) -> None:
-        if self._made_visits is not None:
-            self._made_visits.wake()
+        if self._made_poller is not None:
+            self._made_poller.wake()
 
     # -- the threads ----------------------------------------------------------------------
 
@@ -323,35 +323,35 @@ class Watcher:
             self._bug = None
 
     def _visit_forever(self) -> None:
-        visits = self._begin_to_visit()
-        if visits is None:
+        poller = self._begin_to_visit()
+        if poller is None:
             return
         try:
             while not self._stopping.is_set():
-                self._turn_safely(visits)
+                self._turn_safely(poller)
         finally:
-            visits.close()
+            poller.close()
 
-    def _begin_to_visit(self) -> Visits | None:
+    def _begin_to_visit(self) -> Poller | None:
         """Create the visits, retrying until that succeeds; None if `stop` comes first."""
         while not self._stopping.is_set():
             try:
-                visits = self._visits()
+                poller = self._poller()
             except Exception as error:  # noqa: BLE001 - too many open files, most likely
                 self._failure = printable(f"the watcher can't begin, and tries on: {error!r}", 300)
                 self._stopping.wait(AFTER_A_FAILURE_S)
             else:
                 self._failure = None
-                return visits
+                return poller
         return None
 
-    def _turn_safely(self, visits: Visits) -> None:
+    def _turn_safely(self, poller: Poller) -> None:
         """Run one turn; report a bug in it, which must not end the watching (P8)."""
         try:
             if self._listed.is_set():
                 self._listed.clear()
-                visits.adopt(time.monotonic())
-            visits.turn(time.monotonic())
+                poller.adopt(time.monotonic())
+            poller.turn(time.monotonic())
         except Exception as error:  # noqa: BLE001 - whatever it is, all rows would stay as they are
             self._failure = printable(f"the watcher failed, and goes on: {error!r}", 300)
             self._stopping.wait(AFTER_A_FAILURE_S)

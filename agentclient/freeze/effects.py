@@ -33,7 +33,7 @@ class Resync(NamedTuple):
     ticket: int
 
 
-class Tell(NamedTuple):
+class ReportEvent(NamedTuple):
     """Report what happened to the operator: one event.
 
     Attributes:
@@ -49,6 +49,6 @@ class Tell(NamedTuple):
     details: Details | None = None
 
 
-Effect = Send | Resync | Tell
+Effect = Send | Resync | ReportEvent
 NewTicket = Callable[[], int]
 """Returns a number that no request of the same connection has had."""

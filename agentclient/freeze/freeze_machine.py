@@ -20,7 +20,7 @@ from __future__ import annotations
 from typing import Final
 
 from agentclient.freeze import freeze_texts as texts
-from agentclient.freeze.effects import Effect, NewTicket, Resync, Send, Tell
+from agentclient.freeze.effects import Effect, NewTicket, ReportEvent, Resync, Send
 from agentclient.freeze.freeze_plan import FreezePlan, FreezeStage
 from agentclient.freeze.freeze_schedule import FreezeSchedule, watch_every_s
 from agentclient.freeze.judgement import Judgement
@@ -232,12 +232,14 @@ class FreezeMachine:
         return self._lost(now, texts.broke(text, cause))
 
     def on_thawed(
-        self, now: float, report: ThawReport, *, taken: bool = False, apart: str | None = None
+        self, now: float, report: ThawReport, *, taken: bool = False, group_error: str | None = None
     ) -> list[Effect]:
         """Take the thaw's report, and conclude the outcome; see `Judgement.on_thawed`."""
-        tells = self.judgement.on_thawed(now, report, self.window, taken=taken, apart=apart)
+        report_events = self.judgement.on_thawed(
+            now, report, self.window, taken=taken, group_error=group_error
+        )
         self.stage = FreezeStage.DONE
-        return [*tells]
+        return [*report_events]
 
     # -- pending --------------------------------------------------------------------------
 
@@ -258,25 +260,25 @@ class FreezeMachine:
         if event.text == SENTINEL_ERROR:
             return []
         self._dropped += 1
-        tell = texts.dropped(event, self._dropped)
-        if tell is None:
+        report_event = texts.dropped(event, self._dropped)
+        if report_event is None:
             return []
         if event.violation and self.stage is FreezeStage.PENDING and not self._probes:
             # It may have been the freeze's own answer: an agent that talks can be asked at once.
-            return [tell, self._probe()]
-        return [tell]
+            return [report_event, self._probe()]
+        return [report_event]
 
     def _replied(self, now: float, frozen: int | None, error: str | None) -> list[Effect]:
         self._seen.on_reply(now, frozen, error)
-        tell = texts.replied(frozen) if error is None else texts.failed(error)
+        report_event = texts.replied(frozen) if error is None else texts.failed(error)
         if self.stage in _OVER:
-            return [tell, *self._late(now)]
+            return [report_event, *self._late(now)]
         if error is not None:
-            return [tell, self._ask_status(FreezeStage.CHECKING, now)]
+            return [report_event, self._ask_status(FreezeStage.CHECKING, now)]
         if not frozen or self.watch.ever_closed:
-            return [tell, *self._answered(now)]
+            return [report_event, *self._answered(now)]
         self._looked = not self.watch.visible
-        return [tell, self._ask_status(FreezeStage.VERIFYING, now)]
+        return [report_event, self._ask_status(FreezeStage.VERIFYING, now)]
 
     def _ask_status(self, stage: FreezeStage, now: float) -> Send:
         self.stage = stage
@@ -286,12 +288,12 @@ class FreezeMachine:
 
     def _probe_answered(self, now: float, value: object) -> list[Effect]:
         state = freeze_state(value)
-        tell = texts.status(state)
+        report_event = texts.status(state)
         if self.stage is not FreezeStage.PENDING or not self._seen.passed_over:
-            return [tell]
+            return [report_event]
         # The probe stood behind the freeze and was answered without it (protocol §4).
         self._seen.on_status(now, state)
-        return [tell, *self._lost(now, "a later command was answered, the freeze was not")]
+        return [report_event, *self._lost(now, "a later command was answered, the freeze was not")]
 
     # -- the port -------------------------------------------------------------------------
 
@@ -351,15 +353,15 @@ class FreezeMachine:
     def _late(self, now: float) -> list[Effect]:
         """Take an answer that came after the verdict, or after the cancellation."""
         first = self.judgement.verdict is None
-        tell = self.judgement.on_late_answer(now)
-        return self._concluded(now, tell) if first else [tell]
+        report_event = self.judgement.on_late_answer(now)
+        return self._concluded(now, report_event) if first else [report_event]
 
-    def _concluded(self, now: float, tell: Tell) -> list[Effect]:
+    def _concluded(self, now: float, report_event: ReportEvent) -> list[Effect]:
         """Go on from a verdict: hold the window, or thaw."""
         if self._flooded or not self.judgement.holdable():
             self._release()
-            return [tell]
-        return [tell, *self._hold(now)]
+            return [report_event]
+        return [report_event, *self._hold(now)]
 
     # -- held -----------------------------------------------------------------------------
 

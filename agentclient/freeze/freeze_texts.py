@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from agentclient.freeze.effects import Tell
+from agentclient.freeze.effects import ReportEvent
 from agentclient.freeze.freeze_plan import FreezePlan, FreezeStage
 from agentclient.freeze.port_watch import CHANGE_TEXT, RELEASED_BY, Change, PortWatch
 from agentclient.freeze.verdict import LEVELS
@@ -70,16 +70,16 @@ def waiting_for(stage: FreezeStage, watch: PortWatch) -> str:
     return _WAITING_FOR[stage]
 
 
-def sent(schedule: Schedule) -> Tell:
+def sent(schedule: Schedule) -> ReportEvent:
     """Tell that the freeze was sent."""
     text = (
         f"freeze sent: waiting up to {in_words(schedule.total_s)} in "
         f"{schedule.steps} steps, the first {in_words(schedule.first_timeout_s)}"
     )
-    return Tell(EventKind.SENT, Level.INFO, text, FreezeSent(schedule.total_s))
+    return ReportEvent(EventKind.SENT, Level.INFO, text, FreezeSent(schedule.total_s))
 
 
-def step(number: int, schedule: Schedule, left_s: float, watch: PortWatch) -> Tell:
+def step(number: int, schedule: Schedule, left_s: float, watch: PortWatch) -> ReportEvent:
     """Tell that a step's time ran out, and a probe was queued.
 
     Args:
@@ -96,10 +96,10 @@ def step(number: int, schedule: Schedule, left_s: float, watch: PortWatch) -> Te
         f"freeze; {in_words(round(left_s))} left{read[watch.read]}{tail}"
     )
     details = StepBegan(number, schedule.steps, round(left_s, 1))
-    return Tell(EventKind.STEP, Level.INFO, text, details)
+    return ReportEvent(EventKind.STEP, Level.INFO, text, details)
 
 
-def dropped(event: Dropped, number: int) -> Tell | None:
+def dropped(event: Dropped, number: int) -> ReportEvent | None:
     """Tell that something came that answers nothing; None for what is not told any more.
 
     Args:
@@ -110,44 +110,44 @@ def dropped(event: Dropped, number: int) -> Tell | None:
         return None
     level = Level.WARNING if event.violation else Level.DEBUG
     more = "; further ones are not told" if number == MOST_DROPS else ""
-    return Tell(EventKind.NOTE, level, f"dropped from the channel: {event.text}{more}")
+    return ReportEvent(EventKind.NOTE, level, f"dropped from the channel: {event.text}{more}")
 
 
-def replied(frozen: int | None) -> Tell:
+def replied(frozen: int | None) -> ReportEvent:
     """Tell that the freeze was answered; None stands for no number."""
     said = "no number" if frozen is None else frozen
     text = f"the agent answered the freeze: {said}"
-    return Tell(EventKind.REPLY, Level.INFO, text, FreezeAnswered(frozen))
+    return ReportEvent(EventKind.REPLY, Level.INFO, text, FreezeAnswered(frozen))
 
 
-def failed(error: str) -> Tell:
+def failed(error: str) -> ReportEvent:
     """Tell that the freeze was answered with an error."""
     text = f"the agent answered the freeze with an error: {error}"
-    return Tell(EventKind.REPLY, Level.ERROR, text, AnsweredWithError(error))
+    return ReportEvent(EventKind.REPLY, Level.ERROR, text, AnsweredWithError(error))
 
 
-def status(state: FreezeState | None) -> Tell:
+def status(state: FreezeState | None) -> ReportEvent:
     """Tell that the status was answered; None stands for what can't be read."""
-    return Tell(EventKind.REPLY, Level.INFO, f"the agent's status: {state or 'unreadable'}")
+    return ReportEvent(EventKind.REPLY, Level.INFO, f"the agent's status: {state or 'unreadable'}")
 
 
-def port_changed(change: Change, watch: PortWatch, now: float) -> Tell:
+def port_changed(change: Change, watch: PortWatch, now: float) -> ReportEvent:
     """Tell what a look at the monitor showed."""
     details = PortChanged(str(change), str(watch.run_state))
     if change is Change.BLOCKED:
         state = watch.run_state
         text = f"blocked by the host: the VM is {state}; {RELEASED_BY[state]}"
-        return Tell(EventKind.BLOCKED, Level.WARNING, text, details)
+        return ReportEvent(EventKind.BLOCKED, Level.WARNING, text, details)
     if change is Change.RELEASED:
         text = f"no more blocked by the host, after {in_words(watch.blocked_s(now))}"
-        return Tell(EventKind.BLOCKED, Level.INFO, text, details)
+        return ReportEvent(EventKind.BLOCKED, Level.INFO, text, details)
     level = Level.INFO if change in (Change.OPENED, Change.HINT) else Level.WARNING
-    return Tell(EventKind.PORT, level, CHANGE_TEXT[change], details)
+    return ReportEvent(EventKind.PORT, level, CHANGE_TEXT[change], details)
 
 
-def flooded(how: str) -> Tell:
+def flooded(how: str) -> ReportEvent:
     """Tell that nothing but noise comes through the channel."""
-    return Tell(EventKind.NOTE, Level.ERROR, how)
+    return ReportEvent(EventKind.NOTE, Level.ERROR, how)
 
 
 def broke(text: str, cause: Cause, *, held: bool = False) -> str:
@@ -164,13 +164,13 @@ def broke(text: str, cause: Cause, *, held: bool = False) -> str:
     return f"{text}{while_held}"
 
 
-def draining() -> Tell:
+def draining() -> ReportEvent:
     """Tell that what the channel still holds is read first."""
     text = "reading what the channel still holds before anything is concluded"
-    return Tell(EventKind.DRAINING, Level.INFO, text)
+    return ReportEvent(EventKind.DRAINING, Level.INFO, text)
 
 
-def cancelled(left_s: float | None) -> Tell:
+def cancelled(left_s: float | None) -> ReportEvent:
     """Tell that the operator asked to stop waiting.
 
     Args:
@@ -182,10 +182,10 @@ def cancelled(left_s: float | None) -> Tell:
             "cancelled: a thaw is queued behind the freeze, and runs as soon as the agent can; "
             f"it is waited for as long as before, {in_words(round(left_s))} at the most"
         )
-    return Tell(EventKind.CANCELLED, Level.WARNING, text)
+    return ReportEvent(EventKind.CANCELLED, Level.WARNING, text)
 
 
-def extended(more_s: float, most_s: float) -> Tell:
+def extended(more_s: float, most_s: float) -> ReportEvent:
     """Tell what came of the operator's request for a longer hold.
 
     Args:
@@ -194,12 +194,12 @@ def extended(more_s: float, most_s: float) -> Tell:
     """
     if not more_s:
         text = f"the hold is not extended: it is over, or at its most, {in_words(most_s)}"
-        return Tell(EventKind.NOTE, Level.WARNING, text)
+        return ReportEvent(EventKind.NOTE, Level.WARNING, text)
     text = f"the hold is extended by {in_words(more_s)}"
-    return Tell(EventKind.NOTE, Level.WARNING, text, HoldExtended(more_s))
+    return ReportEvent(EventKind.NOTE, Level.WARNING, text, HoldExtended(more_s))
 
 
-def held(hold_s: float, plan: FreezePlan) -> list[Tell]:
+def held(hold_s: float, plan: FreezePlan) -> list[ReportEvent]:
     """Tell that the window is open, and what to beware of.
 
     Args:
@@ -211,29 +211,29 @@ def held(hold_s: float, plan: FreezePlan) -> list[Tell]:
     if bridge_s:
         own = in_words(hold_s - bridge_s)
         text = f"held for {own} once its group is frozen, waited for up to {in_words(bridge_s)}"
-    tell = Tell(EventKind.HELD, Level.GOOD, text, WindowOpened(hold_s))
+    report_event = ReportEvent(EventKind.HELD, Level.GOOD, text, WindowOpened(hold_s))
     if plan.windows and hold_s > WINDOWS_S:
-        return [tell, Tell(EventKind.NOTE, Level.WARNING, f"beware: {WINDOWS_LOST}")]
-    return [tell]
+        return [report_event, ReportEvent(EventKind.NOTE, Level.WARNING, f"beware: {WINDOWS_LOST}")]
+    return [report_event]
 
 
-def verdict(outcome: Outcome) -> Tell:
+def verdict(outcome: Outcome) -> ReportEvent:
     """Tell the verdict."""
     text = f"{outcome.kind}: {outcome.reason}"
-    return Tell(EventKind.VERDICT, LEVELS[outcome.kind], text, Ended(outcome))
+    return ReportEvent(EventKind.VERDICT, LEVELS[outcome.kind], text, Ended(outcome))
 
 
-def revised(outcome: Outcome) -> Tell:
+def revised(outcome: Outcome) -> ReportEvent:
     """Tell that the verdict was revised: a reply came after all, or the window broke."""
     text = f"revised to {outcome.kind}: {outcome.reason}"
-    return Tell(EventKind.REVISED, LEVELS[outcome.kind], text, Ended(outcome))
+    return ReportEvent(EventKind.REVISED, LEVELS[outcome.kind], text, Ended(outcome))
 
 
-def ended(outcome: Outcome) -> Tell:
+def ended(outcome: Outcome) -> ReportEvent:
     """Tell the outcome: everything has ended."""
     level = Level.GOOD if outcome.certified else LEVELS[outcome.kind]
     word = "certified" if outcome.certified else str(outcome.kind)
     text = f"outcome: {word}: {outcome.reason}"
     if not outcome.settled:
         level = Level.ERROR
-    return Tell(EventKind.OUTCOME, level, text, Ended(outcome))
+    return ReportEvent(EventKind.OUTCOME, level, text, Ended(outcome))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from agentclient.freeze import freeze_texts as texts
 from agentclient.freeze.certificate import conclude, revised_by_thaw
-from agentclient.freeze.effects import Tell
+from agentclient.freeze.effects import ReportEvent
 from agentclient.freeze.evidence import Facts
 from agentclient.freeze.freeze_plan import FreezePlan
 from agentclient.freeze.freeze_schedule import FreezeSchedule
@@ -59,14 +59,14 @@ class Judgement:
         """Whether the freeze's own answer may still come, and nothing is concluded without it."""
         return self.seen.pending and self.verdict is None
 
-    def on_answered(self, now: float) -> Tell:
+    def on_answered(self, now: float) -> ReportEvent:
         """Conclude from the freeze's answer, and the evidence that is there."""
         facts = self._facts(now)
         return self._concluded(
             now, judge_nothing(facts) if facts.frozen == 0 else judge_reply(facts)
         )
 
-    def on_lost(self, now: float, how: str) -> Tell:
+    def on_lost(self, now: float, how: str) -> ReportEvent:
         """Conclude that the freeze will not be answered; or, after an error, what that has done.
 
         Args:
@@ -80,17 +80,17 @@ class Judgement:
             how = f"{how}; {CHANGE_TEXT[Change.DEVICE_RESET]}"
         return self._concluded(now, judge_lost(facts, how))
 
-    def on_timeout(self, now: float) -> Tell:
+    def on_timeout(self, now: float) -> ReportEvent:
         """Conclude that the schedule is over."""
         return self._concluded(now, judge_timeout(self._facts(now), self._plan.schedule.total_s))
 
-    def on_late_answer(self, now: float) -> Tell:
+    def on_late_answer(self, now: float) -> ReportEvent:
         """Judge an answer that came after the verdict, or after the cancellation."""
         before = self.verdict.kind if self.verdict else None
         late = judge_late(self._facts(now), before, self.seen.error)
         return self._concluded(now, late) if before is None else self._revised(now, late)
 
-    def on_broken(self, now: float, why: str) -> list[Tell]:
+    def on_broken(self, now: float, why: str) -> list[ReportEvent]:
         """Revise the verdict on a verified freeze, since its window broke.
 
         Args:
@@ -115,8 +115,8 @@ class Judgement:
         window: Window | None,
         *,
         taken: bool,
-        apart: str | None,
-    ) -> list[Tell]:
+        group_error: str | None,
+    ) -> list[ReportEvent]:
         """Take the thaw's report, and conclude the final outcome.
 
         Args:
@@ -125,35 +125,37 @@ class Judgement:
             window: the window; None if there was none.
             taken: it was the holder's thaw: the window was not watched to its end, so that it can't
                 be certified.
-            apart: why its group was not frozen together; None if it was, or is none.
+            group_error: why its group was not frozen together; None if it was, or is none.
         """
-        tells, watch = [], self._watch
+        report_events, watch = [], self._watch
         if self.verdict is None:
             never = self.seen.passed_over or watch.ever_closed
-            tells.append(self._concluded(now, judge_cancelled(self._facts(now), never=never)))
+            report_events.append(
+                self._concluded(now, judge_cancelled(self._facts(now), never=never))
+            )
         assert self.verdict is not None
         vague, known = (Cause.CHANNEL_BROKEN, Cause.VM_GONE), (Cause.VM_GONE, Cause.MIGRATED)
         if self.verdict.cause in vague and watch.cause in known:
             self.verdict = self.verdict._replace(cause=watch.cause)  # why is known by now
         better = revised_by_thaw(self.verdict, report)
         if better is not self.verdict:
-            tells.append(self._revised(now, better))
+            report_events.append(self._revised(now, better))
         outcome = conclude(self.verdict, report, window, watch, now - self._schedule.sent_at)
         if outcome.settled and outcome.cause is None and watch.cause in ENDS:
             outcome = outcome._replace(cause=watch.cause)  # why no guest writes again
         if not outcome.settled:  # an agent that wakes up may run it yet
             outcome = outcome._replace(queued=self.seen.pending and report.stuck is Stuck.SILENT)
-        if apart is not None:
-            reason = f"{outcome.reason}; its group was not frozen together: {apart}"
-            outcome = outcome._replace(certified=False, apart=True, reason=reason)
+        if group_error is not None:
+            reason = f"{outcome.reason}; its group was not frozen together: {group_error}"
+            outcome = outcome._replace(certified=False, not_together=True, reason=reason)
         self.outcome = outcome._replace(certified=False) if taken else outcome
-        return [*tells, texts.ended(self.outcome)]
+        return [*report_events, texts.ended(self.outcome)]
 
-    def _concluded(self, now: float, verdict: Outcome) -> Tell:
+    def _concluded(self, now: float, verdict: Outcome) -> ReportEvent:
         self.verdict = self._dated(now, verdict)
         return texts.verdict(self.verdict)
 
-    def _revised(self, now: float, verdict: Outcome) -> Tell:
+    def _revised(self, now: float, verdict: Outcome) -> ReportEvent:
         self.verdict = self._dated(now, verdict)
         return texts.revised(self.verdict)
 

@@ -91,7 +91,7 @@ class Machine(Protocol):
 
 
 @dataclass(slots=True)
-class Happened:
+class MachineInputs:
     """What one wait of a driver has brought.
 
     Attributes:
@@ -113,7 +113,7 @@ class Happened:
     flood: str | None = None
 
 
-class Attempt(NamedTuple):
+class ConnectAttempt(NamedTuple):
     """What came of one try to connect again.
 
     Attributes:
@@ -126,7 +126,7 @@ class Attempt(NamedTuple):
     why: str = ""
 
 
-class Shell(Protocol):
+class MachineDriver(Protocol):
     """What drives a machine: it reads, looks, writes, and knows the time."""
 
     def now(self) -> float:
@@ -135,14 +135,14 @@ class Shell(Protocol):
     def perform(self, effects: list[Effect]) -> None:
         """Do what a machine asks."""
 
-    def reconnect(self) -> Attempt:
+    def reconnect(self) -> ConnectAttempt:
         """Try once to open the channel anew after it broke."""
 
 
 def step(
     machine: Machine,
-    happened: Happened,
-    shell: Shell,
+    inputs: MachineInputs,
+    driver: MachineDriver,
     taken: Callable[[], bool] = lambda: False,
 ) -> None:
     """Hand over to a machine what has happened, in the order of its coming: the one loop's body.
@@ -151,29 +151,29 @@ def step(
 
     Args:
         machine: a freeze, a thaw, or both.
-        happened: what has happened.
-        shell: who drives it.
+        inputs: what has happened.
+        driver: who drives it.
         taken: is asked when the channel has ended, before anything else is concluded from it,
             whether somebody has taken the guest over: what was written since may be theirs.
     """
-    for event in happened.heard:
-        shell.perform(machine.on_reply(shell.now(), event))
-    if happened.flood is not None:
-        shell.perform(machine.on_flood(shell.now(), happened.flood))
-    if happened.ended is not None and taken():
+    for event in inputs.heard:
+        driver.perform(machine.on_reply(driver.now(), event))
+    if inputs.flood is not None:
+        driver.perform(machine.on_flood(driver.now(), inputs.flood))
+    if inputs.ended is not None and taken():
         return
-    if happened.view is not None:
-        shell.perform(machine.on_look(shell.now(), happened.view))
-    if happened.ended is not None:
-        ended, gone, cause = happened.ended, happened.gone, happened.cause
-        shell.perform(machine.on_stream_ended(shell.now(), ended, gone=gone, cause=cause))
-    for instruction in happened.instructions:
-        shell.perform(machine.on_instruction(shell.now(), instruction))
-    if machine.wants_connection(shell.now()):
-        attempt = shell.reconnect()
-        shell.perform(
-            machine.on_connected(shell.now())
+    if inputs.view is not None:
+        driver.perform(machine.on_look(driver.now(), inputs.view))
+    if inputs.ended is not None:
+        ended, gone, cause = inputs.ended, inputs.gone, inputs.cause
+        driver.perform(machine.on_stream_ended(driver.now(), ended, gone=gone, cause=cause))
+    for instruction in inputs.instructions:
+        driver.perform(machine.on_instruction(driver.now(), instruction))
+    if machine.wants_connection(driver.now()):
+        attempt = driver.reconnect()
+        driver.perform(
+            machine.on_connected(driver.now())
             if attempt.connected
-            else machine.on_connect_failed(shell.now(), attempt.why, gone=attempt.gone)
+            else machine.on_connect_failed(driver.now(), attempt.why, gone=attempt.gone)
         )
-    shell.perform(machine.on_tick(shell.now()))
+    driver.perform(machine.on_tick(driver.now()))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from agentclient.freeze import freeze_texts as texts
-from agentclient.freeze.effects import Effect, NewTicket, Tell
+from agentclient.freeze.effects import Effect, NewTicket, ReportEvent
 from agentclient.freeze.freeze_machine import FreezeMachine
 from agentclient.freeze.freeze_plan import FreezePlan, FreezeStage
 from agentclient.freeze.thaw_machine import ThawMachine
@@ -34,7 +34,7 @@ class FreezeProcedure:
         plan: what is to be frozen.
         new_ticket: numbers for the requests.
         now: seconds of the monotonic clock.
-        hands_over: the driver hands over to a holder what was not acknowledged to be thawed, before
+        can_hand_over: the driver hands over to a holder what was not acknowledged to be thawed, before
             the outcome is concluded (see `unsettled`).
         follows: the driver looks for a VM that has left its process, before the outcome is
             concluded (see `wants_target`).
@@ -43,7 +43,7 @@ class FreezeProcedure:
         freeze: the freeze's machine.
         thaw: the thaw's machine; None until the thaw begins.
         unsettled: the report of a thaw that was not acknowledged, until `on_handed_over` is called.
-        apart: is called when the outcome is concluded, and returns why the freeze's group was not
+        group_error: is called when the outcome is concluded, and returns why the freeze's group was not
             frozen together; None if it was, or if there is no group.
         wants_target: the VM has left its process, perhaps for another one: the driver looks for
             that one, and calls `on_target_searched`.
@@ -56,17 +56,17 @@ class FreezeProcedure:
         new_ticket: NewTicket,
         now: float,
         *,
-        hands_over: bool = False,
+        can_hand_over: bool = False,
         follows: bool = False,
     ) -> None:
         self._vm = vm
-        self._hands_over = hands_over
+        self._can_hand_over = can_hand_over
         self.unsettled: ThawReport | None = None
         self._schedule = plan.schedule
         self._ticket = new_ticket
         self.freeze = FreezeMachine(plan, new_ticket, now)
         self._judgement = self.freeze.judgement
-        self.apart: Callable[[], str | None] = lambda: None
+        self.group_error: Callable[[], str | None] = lambda: None
         self.thaw: ThawMachine | None = None
         self._broke: str | None = None
         self._broke_pending = False
@@ -189,9 +189,9 @@ class FreezeProcedure:
         short = f"the hold was cut short: the holder thawed it, since {why}"
         effects = [] if over else self.freeze.break_window(now, short)
         text = f"the holder took over, since {why}; what it found: {report.reason}"
-        tell = Tell(EventKind.NOTE, Level.WARNING, text)
+        report_event = ReportEvent(EventKind.NOTE, Level.WARNING, text)
         self._taken_over = True
-        return [tell, *effects, *self._ended(now, report)]
+        return [report_event, *effects, *self._ended(now, report)]
 
     def on_handed_over(self, now: float, report: ThawReport) -> list[Effect]:
         """Take that the guest was handed over, or that nobody could take it: conclude the outcome.
@@ -201,7 +201,9 @@ class FreezeProcedure:
             report: `unsettled`, with the holder that thaws now.
         """
         self.unsettled = None
-        return self.freeze.on_thawed(now, report, taken=self._taken_over, apart=self.apart())
+        return self.freeze.on_thawed(
+            now, report, taken=self._taken_over, group_error=self.group_error()
+        )
 
     def on_target_searched(self, now: float, report: ThawReport | None) -> list[Effect]:
         """Take that the driver has looked for the process in which the VM runs now.
@@ -214,7 +216,7 @@ class FreezeProcedure:
         if report is None or self._judgement.outcome is not None:
             return self._hand_over(now)
         self.freeze.watch.cause = Cause.MIGRATED
-        return self.freeze.on_thawed(now, report, apart=self.apart())
+        return self.freeze.on_thawed(now, report, group_error=self.group_error())
 
     def on_instruction(self, now: float, instruction: Instruction | Extension) -> list[Effect]:
         """Do what the operator asks."""
@@ -286,10 +288,12 @@ class FreezeProcedure:
         if self.wants_target:
             return []
         hopeless = report.stuck in (Stuck.MIGRATED, Stuck.PANICKED)  # no holder could thaw it
-        if self._hands_over and not report.settled and not hopeless:
+        if self._can_hand_over and not report.settled and not hopeless:
             self.unsettled = report
             return []
-        return self.freeze.on_thawed(now, report, taken=self._taken_over, apart=self.apart())
+        return self.freeze.on_thawed(
+            now, report, taken=self._taken_over, group_error=self.group_error()
+        )
 
     def _thaw_plan(self, now: float) -> ThawPlan:
         freeze = self.freeze

@@ -18,7 +18,7 @@ from __future__ import annotations
 from typing import Final
 
 from agentclient.freeze import thaw_texts as texts
-from agentclient.freeze.effects import Effect, NewTicket, Resync, Send, Tell
+from agentclient.freeze.effects import Effect, NewTicket, ReportEvent, Resync, Send
 from agentclient.freeze.port_watch import Change, PortWatch
 from agentclient.freeze.thaw_plan import ThawPlan, ThawReport, ThawStage
 from agentclient.freeze.thaw_schedule import ThawSchedule
@@ -148,9 +148,9 @@ class ThawMachine:
             case Failure(ticket, error_class, desc) if ticket == self._thaw:
                 return self._errored(now, f"{error_class}: {desc}")
             case PassedOver(ticket) if ticket == self._thaw:
-                tell = Tell(EventKind.NOTE, Level.WARNING, texts.DIED)
+                report_event = ReportEvent(EventKind.NOTE, Level.WARNING, texts.DIED)
                 self._repeated = True
-                return [tell, *self._begin(now, resync=False)]
+                return [report_event, *self._begin(now, resync=False)]
             case PassedOver(ticket) if ticket == self._after_ticket:
                 return self._check(now)
             case PassedOver(ticket) if asking and ticket == self._before_ticket:
@@ -264,8 +264,8 @@ class ThawMachine:
         before = [self._ask_before()] if self._before is None else []
         self.sent_at = now
         self._schedule.on_sent(now, repeated=self._repeated)
-        tell = Tell(EventKind.THAW_SENT, Level.INFO, "thaw sent")
-        return [*before, Send(self._thaw, THAW), tell]
+        report_event = ReportEvent(EventKind.THAW_SENT, Level.INFO, "thaw sent")
+        return [*before, Send(self._thaw, THAW), report_event]
 
     def _ask_before(self) -> Send:
         self._before_ticket = self._ticket()
@@ -307,7 +307,7 @@ class ThawMachine:
             self._count = (self._count or 0) + number
         text = f"the agent answered the thaw: {'no number' if number is None else number}"
         return [
-            Tell(EventKind.REPLY, Level.INFO, text, ThawAnswered(self._count)),
+            ReportEvent(EventKind.REPLY, Level.INFO, text, ThawAnswered(self._count)),
             *self._check(now),
         ]
 
@@ -315,8 +315,8 @@ class ThawMachine:
         self._schedule.on_agent_free(now)
         self._error = error
         text = f"the agent answered the thaw with an error: {error}"
-        tell = Tell(EventKind.REPLY, Level.WARNING, text, AnsweredWithError(error))
-        return [tell, *self._check(now)]
+        report_event = ReportEvent(EventKind.REPLY, Level.WARNING, text, AnsweredWithError(error))
+        return [report_event, *self._check(now)]
 
     def _check(self, now: float) -> list[Effect]:
         self.stage = ThawStage.CHECKING
@@ -397,4 +397,4 @@ class ThawMachine:
         level = Level.INFO if settled else Level.ERROR
         kind = EventKind.THAWED if settled else EventKind.NOTE
         details = ThawEnded(self._count, round(now - self.started_at, 3))
-        return [Tell(kind, level, reason, details)]
+        return [ReportEvent(kind, level, reason, details)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from agentclient.freeze.effects import Effect, NewTicket, Resync, Send, Tell
+from agentclient.freeze.effects import Effect, NewTicket, ReportEvent, Resync, Send
 from agentclient.freeze.port_watch import CHANGE_TEXT, GUEST_ENDED, Change, PortWatch
 from agentclient.model.durations import in_words
 from agentclient.model.events import EventKind, GuestWrote
@@ -108,7 +108,7 @@ class Window:
                 if state is FreezeState.THAWED:
                     self.break_now("the window was broken: the next agent says thawed")
                 text = f"the agent's status: {state or 'unreadable'}"
-                return [Tell(EventKind.REPLY, Level.INFO, text)]
+                return [ReportEvent(EventKind.REPLY, Level.INFO, text)]
         return []
 
     def on_changes(self, now: float, changes: list[Change]) -> list[Effect]:
@@ -120,7 +120,7 @@ class Window:
             text = f"{self.written_bytes} bytes were written while the freeze is held: {WRITERS}"
             self.broken = self.broken or text
             details = GuestWrote(self.written_bytes)
-            effects.append(Tell(EventKind.CONTRADICTION, Level.ERROR, text, details))
+            effects.append(ReportEvent(EventKind.CONTRADICTION, Level.ERROR, text, details))
         view = self._watch.view
         blind = self._watch.visible and view.port_open is None
         self.unseen = (view.problem or "it has no state") if blind else None
@@ -135,7 +135,10 @@ class Window:
         if now >= self._lost_at:
             self._lost_at = float("inf")
             self.broken = self.broken or WINDOWS_LOST
-            return [Tell(EventKind.CONTRADICTION, Level.ERROR, WINDOWS_LOST), *self.on_tick(now)]
+            return [
+                ReportEvent(EventKind.CONTRADICTION, Level.ERROR, WINDOWS_LOST),
+                *self.on_tick(now),
+            ]
         seen = self._watch.visible or self._watch.view.written_bytes is not None
         if self._last_look_by is None and seen:
             self._last_look_by = now + LAST_LOOK_S
@@ -177,7 +180,9 @@ class Window:
 
     def _end(self, now: float) -> list[Effect]:
         self.over = True
-        return [Tell(EventKind.NOTE, Level.INFO, f"thawing after {in_words(now - self.since)}")]
+        return [
+            ReportEvent(EventKind.NOTE, Level.INFO, f"thawing after {in_words(now - self.since)}")
+        ]
 
     def _changed(self, change: Change) -> list[Effect]:
         if change is Change.RESET or change in GUEST_ENDED:
@@ -188,7 +193,7 @@ class Window:
         if (change is Change.CLOSED or restarted) and not self.at_risk:
             self.at_risk = True
             text = "at risk: the agent's port closed while the freeze is held"
-            effects.append(Tell(EventKind.AT_RISK, Level.WARNING, text))
+            effects.append(ReportEvent(EventKind.AT_RISK, Level.WARNING, text))
         if change is Change.OPENED or (restarted and self._watch.open):
             self._sync_ticket = self._ticket()
             effects.append(Resync(self._sync_ticket))

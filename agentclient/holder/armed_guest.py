@@ -14,10 +14,10 @@ from typing import Final
 
 from agentclient.access.monitor import Monitor
 from agentclient.access.multiplexer import Multiplexer
-from agentclient.access.presence import Absence, Server, is_gone, server_of
+from agentclient.access.presence import GoneCheck, Server, is_gone, server_of
 from agentclient.access.stream import Channel, ConnectFailed, StreamEnded, UnixChannel, UnixEndpoint
 from agentclient.freeze.effects import Effect, Resync, Send
-from agentclient.freeze.machine import Attempt, Happened, step
+from agentclient.freeze.machine import ConnectAttempt, MachineInputs, step
 from agentclient.freeze.port_watch import PortWatch
 from agentclient.freeze.thaw_machine import WATCH_S, ThawMachine
 from agentclient.freeze.thaw_plan import ThawPlan, ThawReport
@@ -92,7 +92,7 @@ class ArmedGuest:
         self._deadline = self._late_at = float("inf")
         process = _process(body)
         self._server = Server(process) if process else server_of(UnixChannel(guest))
-        self._absence = Absence(self._server)
+        self._gone_check = GoneCheck(self._server)
         self._monitor = self._make_monitor()
         self._look_at = 0.0
         self._machine: ThawMachine | None = None
@@ -161,7 +161,7 @@ class ArmedGuest:
         self._watch = PortWatch(view, now)
         self._machine = ThawMachine(self._plan(), self._watch, self._tickets.__next__, now)
         self.perform(self._machine.start(now))
-        self._step(Happened())
+        self._step(MachineInputs())
         return True
 
     def late(self, now: float) -> bool:
@@ -187,7 +187,7 @@ class ArmedGuest:
         if now >= self._look_at:
             self._look_at = now + WATCH_S
             self._look()
-        self._step(Happened())
+        self._step(MachineInputs())
 
     @property
     def _may_have_run(self) -> bool:
@@ -275,20 +275,20 @@ class ArmedGuest:
             events = self._wire.feed(self._channel.receive())
         except StreamEnded as error:
             self._broken(str(error))
-            self._step(Happened())
+            self._step(MachineInputs())
             return
         if self._wire.noisy:
             self._pause(began)
-        self._step(Happened(heard=events))
+        self._step(MachineInputs(heard=events))
 
-    def _step(self, happened: Happened) -> None:
+    def _step(self, inputs: MachineInputs) -> None:
         """Step the thaw machine; if the channel broke meanwhile, step it again with that."""
         if self._machine is not None:
-            step(self._machine, happened, self)
+            step(self._machine, inputs, self)
         while self._machine is not None and self._ended is not None:
             ended, self._ended = self._ended, None
             gone = is_gone(self._server.process)
-            step(self._machine, Happened(ended=ended, gone=gone), self)
+            step(self._machine, MachineInputs(ended=ended, gone=gone), self)
 
     def now(self) -> float:
         """Return the time of the monotonic clock."""
@@ -326,22 +326,22 @@ class ArmedGuest:
         self._hang_up()
         self._ended = why
 
-    def reconnect(self) -> Attempt:
+    def reconnect(self) -> ConnectAttempt:
         """Try once to open a new channel, unless another client is connected (P5)."""
         if self._watch.view.client:
-            return Attempt(connected=False, gone=False, why="another client holds it")
+            return ConnectAttempt(connected=False, gone=False, why="another client holds it")
         now = self.now()
         try:
             path = Path(text(self.body, "agent"))
             channel = UnixEndpoint(path, peer_of(self.body)).connect()
         except ConnectFailed as error:
-            absent = self._absence.tried(now, error.problem)
+            absent = self._gone_check.tried(now, error.problem)
             known = is_gone(self._server.process)
             gone = absent if known is None else known
-            return Attempt(connected=False, gone=gone, why=str(error))
-        self._absence.tried(now, None)
+            return ConnectAttempt(connected=False, gone=gone, why=str(error))
+        self._gone_check.tried(now, None)
         self._talk_through(channel)
-        return Attempt(connected=True)
+        return ConnectAttempt(connected=True)
 
     def _look(self) -> None:
         if self._monitor is None:
@@ -356,7 +356,7 @@ class ArmedGuest:
 
     def _saw(self, view: MonitorView) -> None:
         if self._machine is not None and self.state is State.THAWING:
-            self._step(Happened(view=view))
+            self._step(MachineInputs(view=view))
 
     def _end(self) -> None:
         if self.state is State.THAWING:

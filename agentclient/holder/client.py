@@ -13,10 +13,10 @@ from typing import Final
 
 from agentclient.access.guest_access import ThawRecipe
 from agentclient.access.stream import Channel, UnixChannel
-from agentclient.freeze.effects import Tell
+from agentclient.freeze.effects import ReportEvent
 from agentclient.freeze.thaw_plan import ThawReport
 from agentclient.holder.guest_standby import ChannelEnd, GuestStandby
-from agentclient.holder.messages import Body, Do, Say, peer_in, text
+from agentclient.holder.messages import Body, ConsoleMessage, HolderMessage, peer_in, text
 from agentclient.holder.process import ACK_S, HolderProcess, NoHolder, started
 from agentclient.journal.rows import Reference
 from agentclient.model.next_command import thaw_command
@@ -44,9 +44,9 @@ class ArmedChannel:
         taken: why the holder has taken over; None if it has not.
         over: the hold was over when the holder took over.
         report: the report of the holder's thaw; None until that has ended.
-        told_of_thaw: the holder was told that the console may send a thaw.
-        afterwards: is called, in another thread, with that report.
-        deserted: is called, in another thread, if the holder goes without one.
+        thaw_announced: the holder was told that the console may send a thaw.
+        on_report: is called, in another thread, with that report.
+        on_holder_lost: is called, in another thread, if the holder goes without one.
     """
 
     key: str
@@ -56,9 +56,9 @@ class ArmedChannel:
     taken: str | None = None
     over: bool = False
     report: ThawReport | None = None
-    told_of_thaw: bool = False
-    afterwards: Callable[[ThawReport], None] = lambda _: None
-    deserted: Callable[[], None] = lambda: None
+    thaw_announced: bool = False
+    on_report: Callable[[ThawReport], None] = lambda _: None
+    on_holder_lost: Callable[[], None] = lambda: None
     _end: socket.socket | None = None
     _decided: threading.Event = field(default_factory=threading.Event)
     _ended: threading.Event = field(default_factory=threading.Event)
@@ -100,7 +100,7 @@ class ArmedChannel:
             with suppress(OSError):
                 self._end.shutdown(socket.SHUT_RDWR)
         if self.lost:
-            self.deserted()
+            self.on_holder_lost()
 
     def decide(self, end: ChannelEnd) -> None:
         """Record why the channel ends; the first reason counts. Only the client calls this."""
@@ -112,7 +112,7 @@ class ArmedChannel:
         """Record the report of the holder's thaw; only the client calls this."""
         self.report = report
         self._ended.set()
-        self.afterwards(report)
+        self.on_report(report)
 
     def close(self) -> None:
         """Close the console's ends of both channels; the holder keeps its own."""
@@ -178,7 +178,7 @@ class HolderClient:
         recipe: ThawRecipe,
         _thaw_s: float,
         _window: Reference | None,
-        _tell: Callable[[Tell], None],
+        _tell: Callable[[ReportEvent], None],
     ) -> GuestStandby:
         """Return the standby for a guest whose connection can't be handed over.
 
@@ -199,7 +199,7 @@ class HolderClient:
             raise NoHolder(f"no channel can be made to it: {error.strerror}") from error
         key = f"{vm.id}#{next(self._numbers)}"
         armed = ArmedChannel(key, UnixChannel(ours), channel, holder, _end=ours)
-        body = {"do": Do.ARM, "key": armed.key, **said}
+        body = {"do": ConsoleMessage.ARM, "key": armed.key, **said}
         with self._lock:
             self._all_armed[armed.key] = armed
         try:
@@ -233,25 +233,25 @@ class HolderClient:
         Raises:
             NoHolder: the holder has not acknowledged it.
         """
-        body = {"do": Do.INTENT, "bound_s": bound_s, "hold_s": hold_s, "sent": sent}
-        armed.told_of_thaw = thawing
+        body = {"do": ConsoleMessage.INTENT, "bound_s": bound_s, "hold_s": hold_s, "sent": sent}
+        armed.thaw_announced = thawing
         self._ask(armed, {**body, "thawing": thawing})
 
     def hold(self, armed: ArmedChannel, seconds: float) -> None:
         """Tell the holder in how many seconds the window ends; a lost holder is no error here."""
         with suppress(NoHolder):
-            self._ask(armed, {"do": Do.HOLD, "seconds": seconds})
+            self._ask(armed, {"do": ConsoleMessage.HOLD, "seconds": seconds})
 
     def thaws(self, armed: ArmedChannel) -> None:
         """Tell the holder that the console is about to send a thaw; a lost one is no error here.
 
         It is told once: a holder that does not answer must not delay a later thaw.
         """
-        if armed.told_of_thaw:
+        if armed.thaw_announced:
             return
-        armed.told_of_thaw = True
+        armed.thaw_announced = True
         with suppress(NoHolder):
-            self._ask(armed, {"do": Do.THAWING})
+            self._ask(armed, {"do": ConsoleMessage.THAWING})
 
     def hand_over(self, armed: ArmedChannel) -> int:
         """Leave the guest to the holder, which thaws it as soon as its agent answers.
@@ -263,7 +263,7 @@ class HolderClient:
             NoHolder: the holder has not acknowledged it, and has the guest no more.
         """
         if armed.taken is None or armed.lost:
-            self._ask(armed, {"do": Do.TAKE})
+            self._ask(armed, {"do": ConsoleMessage.TAKE})
         pid = armed.holder.pid if armed.holder is not None else None
         if pid is None:
             raise NoHolder("the holder has gone")
@@ -273,7 +273,7 @@ class HolderClient:
         """Tell the holder that the guest needs no standby any more, and close its channels."""
         if armed.taken is None:
             with suppress(NoHolder):
-                self._ask(armed, {"do": Do.DISARM})
+                self._ask(armed, {"do": ConsoleMessage.DISARM})
         self.forget(armed)
         armed.close()
 
@@ -298,11 +298,11 @@ class HolderClient:
             armed = self._all_armed.get(text(body, "key"))
         if armed is None:
             return
-        if body.get("say") == Say.TAKEN:
+        if body.get("say") == HolderMessage.TAKEN:
             armed.take(text(body, "why"), over=body.get("over") is True)
-        elif body.get("say") == Say.BROKEN:
+        elif body.get("say") == HolderMessage.BROKEN:
             armed.decide(ChannelEnd.BROKEN)
-        elif body.get("say") == Say.DONE:
+        elif body.get("say") == HolderMessage.DONE:
             self.forget(armed)
             armed.end(_report(body))
 

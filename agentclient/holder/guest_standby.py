@@ -23,11 +23,11 @@ class GuestStandby(Protocol):
 
     Attributes:
         sent: a freeze may have been sent.
-        tried_to_leave: `hand_over` was called before.
+        hand_over_tried: `hand_over` was called before.
     """
 
     sent: bool
-    tried_to_leave: bool
+    hand_over_tried: bool
 
     @property
     def taken(self) -> str | None:
@@ -44,7 +44,7 @@ class GuestStandby(Protocol):
             NoHolder: no holder stands by; the session is unchanged.
         """
 
-    def mend_guard(self, session: AgentSession) -> None:
+    def retry_guard(self, session: AgentSession) -> None:
         """Arm a holder again if none could be armed before."""
 
     def intend(self, *, bound_s: float, hold_s: float) -> None:

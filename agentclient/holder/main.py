@@ -23,8 +23,8 @@ from agentclient.holder.messages import (
     SILENCE_S,
     VERSION,
     Body,
-    Do,
-    Say,
+    ConsoleMessage,
+    HolderMessage,
     receive,
     send,
     text,
@@ -189,7 +189,7 @@ class Holder:
         body, descriptors = message
         refusal = self._try(body, descriptors)
         done = {"done": refusal is None, "why": refusal, "version": VERSION}
-        self._say({"say": Say.ACK, "number": body.get("number"), **done})
+        self._say({"say": HolderMessage.ACK, "number": body.get("number"), **done})
         return True
 
     def _try(self, body: Body, descriptors: list[int]) -> str | None:
@@ -199,7 +199,7 @@ class Holder:
             while descriptors:
                 sockets.append(socket.socket(fileno=descriptors[0]))
                 descriptors.pop(0)
-            if body.get("do") == Do.ARM:
+            if body.get("do") == ConsoleMessage.ARM:
                 return self._arm(body, sockets)
             return self._obey(body)
         except Exception as error:  # noqa: BLE001 - P8: a bug costs this request, not the others
@@ -225,24 +225,24 @@ class Holder:
 
     def _obey(self, body: Body) -> str | None:
         now = time.monotonic()
-        if body.get("do") in (Do.HELLO, Do.BEAT):
+        if body.get("do") in (ConsoleMessage.HELLO, ConsoleMessage.BEAT):
             return None
         held = self._guests.get(text(body, "key"))
         if held is None:
             return "the holder does not know this guest"
         match body.get("do"):
-            case Do.INTENT:
+            case ConsoleMessage.INTENT:
                 held.intend(body, now)
-            case Do.HOLD:
+            case ConsoleMessage.HOLD:
                 held.hold(body, now)
-            case Do.THAWING:
+            case ConsoleMessage.THAWING:
                 held.console_thaws()
-            case Do.TAKE:
+            case ConsoleMessage.TAKE:
                 self._take_over(held, "the console was left in a hurry")
-            case Do.DISARM if held.state is not State.THAWING:
+            case ConsoleMessage.DISARM if held.state is not State.THAWING:
                 held.disarm()
                 del self._guests[held.key]
-            case Do.DISARM:
+            case ConsoleMessage.DISARM:
                 return "the holder thaws this guest itself"
             case _:
                 return "the holder does not know what this means"
@@ -271,7 +271,9 @@ class Holder:
         if armed.state not in (State.RELAYED, State.BROKEN):
             return
         now = time.monotonic()
-        self._say({"say": Say.TAKEN, "key": armed.key, "why": why, "over": armed.overdue(now)})
+        self._say(
+            {"say": HolderMessage.TAKEN, "key": armed.key, "why": why, "over": armed.overdue(now)}
+        )
         self._records.taken(armed.body, why)
         if not armed.take_over(now):
             del self._guests[armed.key]
@@ -281,7 +283,7 @@ class Holder:
     def _broken(self, armed: ArmedGuest) -> None:
         # The console arms the guest anew with a new connection. If it dies before that, the holder
         # connects to the guest itself, and thaws it.
-        self._say({"say": Say.BROKEN, "key": armed.key})
+        self._say({"say": HolderMessage.BROKEN, "key": armed.key})
         if armed.state is State.DONE:
             self._guests.pop(armed.key, None)
 
@@ -295,7 +297,7 @@ class Holder:
             _tell_the_machine(f"{armed.name}: {report.reason}. NEXT: {report.next}")
         self._say(
             {
-                "say": Say.DONE,
+                "say": HolderMessage.DONE,
                 "key": armed.key,
                 "before": report.before,
                 "count": report.count,

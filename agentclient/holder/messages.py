@@ -26,7 +26,7 @@ SILENCE_S: Final = 1.0
 Body = Mapping[str, object]
 
 
-class Do(StrEnum):
+class ConsoleMessage(StrEnum):
     """What the console asks of the holder."""
 
     HELLO = "hello"  # acknowledge, with your version
@@ -39,7 +39,7 @@ class Do(StrEnum):
     BEAT = "beat"  # the console is alive
 
 
-class Say(StrEnum):
+class HolderMessage(StrEnum):
     """What the holder tells the console."""
 
     ACK = "ack"  # done as asked, or why not

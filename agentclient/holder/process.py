@@ -17,7 +17,16 @@ from pathlib import Path
 from typing import Final
 
 from agentclient.access.stream import wait_any
-from agentclient.holder.messages import BEAT_S, VERSION, Body, Do, Say, receive, send, text
+from agentclient.holder.messages import (
+    BEAT_S,
+    VERSION,
+    Body,
+    ConsoleMessage,
+    HolderMessage,
+    receive,
+    send,
+    text,
+)
 from agentclient.model.errors import NO_THREAD, why_no_thread
 
 START_S: Final = 5.0
@@ -214,7 +223,7 @@ class HolderProcess:
         return True
 
     def _take(self, body: Body) -> None:
-        if body.get("say") != Say.ACK:
+        if body.get("say") != HolderMessage.ACK:
             self._heard(body)
             return
         number = body.get("number")
@@ -228,7 +237,7 @@ class HolderProcess:
         if now - self._beat_at >= BEAT_S:
             self._beat_at = now
             with suppress(OSError):  # it does not read, or has gone: receiving shows which
-                send(self._connection, {"do": Do.BEAT})
+                send(self._connection, {"do": ConsoleMessage.BEAT})
 
     def _send(self, body: Body, descriptors: Sequence[int], until: float) -> None:
         while True:
@@ -294,7 +303,7 @@ def _started_as(
         holder.end(why)
         ours.close()
         raise NoHolder(why) from error
-    answer = holder.ask({"do": Do.HELLO}, timeout_s=START_S)
+    answer = holder.ask({"do": ConsoleMessage.HELLO}, timeout_s=START_S)
     if answer.get("version") != VERSION:
         holder.end("the holder is of another version")
         raise NoHolder("the holder is of another version: start frostwatch anew")

@@ -33,7 +33,7 @@ class RecordWriter:
             return
         window, when = text(body, "window"), _now(body)
         said = f"taken over by the holder: {why}"
-        event = rows.Happened("note", "warning", said, when)
+        event = rows.EventEntry("note", "warning", said, when)
         journal.put(
             [
                 *rows.set_holder(window, this_process()),
@@ -50,7 +50,7 @@ class RecordWriter:
         window, when = text(body, "window"), _now(body)
         thaw = _thaw_object(report)
         kind, level = ("thawed", "info") if report.settled else ("note", "error")
-        event = rows.Happened(kind, level, report.reason, when)
+        event = rows.EventEntry(kind, level, report.reason, when)
         journal.put(
             [
                 *rows.add_event(window, event),

@@ -16,7 +16,7 @@ from typing import Final
 from agentclient.access.agent_session import AgentSession
 from agentclient.access.guest_access import SOCKET, ThawRecipe
 from agentclient.access.stream import Channel, UnixChannel
-from agentclient.freeze.effects import Tell
+from agentclient.freeze.effects import ReportEvent
 from agentclient.freeze.thaw_plan import ThawReport
 from agentclient.holder.client import ArmedChannel, ChannelEnd, HolderClient, NoHolder
 from agentclient.holder.guest_standby import GuestStandby
@@ -38,7 +38,7 @@ class Standby:
         vm: the VM.
         thaw_s: how long the holder's own thaw may take, in seconds.
         window: the journal's window that the holder writes to; None for no journal.
-        tell: is called when no holder stands by, and with the holder's report after `leave`.
+        report_event: is called when no holder stands by, and with the holder's report after `leave`.
     """
 
     def __init__(
@@ -47,13 +47,13 @@ class Standby:
         vm: Vm,
         thaw_s: float,
         window: Reference | None,
-        tell: Callable[[Tell], None],
+        report_event: Callable[[ReportEvent], None],
     ) -> None:
         self._holder = holder
         self._vm = vm
         self._thaw_s = thaw_s
         self._window = window
-        self._tell = tell
+        self._report_event = report_event
         self._armed: ArmedChannel | None = None
         self._bound_at = 0.0
         self._hold_s = 0.0
@@ -61,10 +61,10 @@ class Standby:
         self._thawing = False
         self._alone = False
         self._again_at = 0.0
-        self.tried_to_leave = False
+        self.hand_over_tried = False
         self.sent = False
         """A freeze may have been sent."""
-        self.left_to: int | None = None
+        self.handed_over_to: int | None = None
         """The pid of the holder that the guest was handed over to; None if it was not."""
 
     # -- for callers with a session -----------------------------------------------------
@@ -77,9 +77,9 @@ class Standby:
         """
         session.switch_to(self.begin(_connection(session)))
 
-    def mend_guard(self, session: AgentSession) -> None:
-        """Arm a holder for a session if none could be armed before (see `mend`)."""
-        armed = self.mend(_connection(session))
+    def retry_guard(self, session: AgentSession) -> None:
+        """Arm a holder for a session if none could be armed before (see `retry_arming`)."""
+        armed = self.retry_arming(_connection(session))
         if armed is not None:
             session.switch_to(armed)
 
@@ -165,14 +165,14 @@ class Standby:
 
         Returns:
             The channel to use from now on; `channel` itself if no holder can be armed, which is
-            reported, and tried again by `mend`.
+            reported, and tried again by `retry_arming`.
         """
         old, self._armed = self._armed, None
         if old is not None:
             self._let_go(old, channel)
         return self._arm_again(channel)
 
-    def mend(self, channel: Channel) -> Channel | None:
+    def retry_arming(self, channel: Channel) -> Channel | None:
         """Try to arm a holder if none could be armed before, every `AGAIN_S` seconds at most.
 
         Args:
@@ -207,7 +207,7 @@ class Standby:
             self._go_alone(error)
             return channel
         if self._alone:
-            self._tell(Tell(EventKind.NOTE, Level.INFO, "a holder stands by again"))
+            self._report_event(ReportEvent(EventKind.NOTE, Level.INFO, "a holder stands by again"))
         self._armed, self._alone = armed, False
         if self._hold_ends_at is not None:
             self._holder.hold(armed, max(0.0, self._hold_ends_at - now))
@@ -218,7 +218,7 @@ class Standby:
         if not self._alone:
             self._alone = True
             text = f"nobody would thaw the guest if frostwatch died now: {error}"
-            self._tell(Tell(EventKind.NOTE, Level.ERROR, text))
+            self._report_event(ReportEvent(EventKind.NOTE, Level.ERROR, text))
 
     def _let_go(self, old: ArmedChannel, channel: Channel) -> None:
         """Disarm an old channel; keep the connection open if it is the one in use."""
@@ -239,20 +239,20 @@ class Standby:
         Returns:
             The holder's pid; None if there is no holder: the caller must report that.
         """
-        if self.tried_to_leave:
-            return self.left_to
-        self.tried_to_leave = True
+        if self.hand_over_tried:
+            return self.handed_over_to
+        self.hand_over_tried = True
         armed = self._armed
         if armed is not None:
             channel = armed.spare
             try:
-                self.left_to = self._hand_over(armed)
+                self.handed_over_to = self._hand_over(armed)
             except NoHolder:  # the holder was killed, or has refused
                 self._armed = None
                 armed.channel.close()
-        if self.left_to is None:
-            self.left_to = self._leave_to_another(channel)
-        return self.left_to
+        if self.handed_over_to is None:
+            self.handed_over_to = self._leave_to_another(channel)
+        return self.handed_over_to
 
     def _leave_to_another(self, channel: Channel) -> int | None:
         if self._arm_again(channel) is channel or self._armed is None:
@@ -263,33 +263,33 @@ class Standby:
             return None
 
     def _hand_over(self, armed: ArmedChannel) -> int:
-        armed.afterwards = self._tell_afterwards
+        armed.on_report = self._tell_afterwards
         pid = self._holder.hand_over(armed)
-        armed.deserted = self._deserted
+        armed.on_holder_lost = self._on_holder_lost
         if armed.lost:
             raise NoHolder("the holder has gone")
         return pid
 
-    def _deserted(self) -> None:
+    def _on_holder_lost(self) -> None:
         """Leave the thaw to a new holder, which connects by itself, since the old one has gone."""
-        self.left_to = None
+        self.handed_over_to = None
         with suppress(OSError):
-            self.left_to = self._leave_to_another(_ended_channel())
+            self.handed_over_to = self._leave_to_another(_ended_channel())
         if self._armed is not None:
             self._armed.close()
-        if self.left_to is None:
+        if self.handed_over_to is None:
             text = f"the holder has gone: NOBODY STANDS BY. NEXT: {thaw_command(self._vm)}"
-            self._tell(Tell(EventKind.NOTE, Level.ERROR, text))
+            self._report_event(ReportEvent(EventKind.NOTE, Level.ERROR, text))
             return
-        text = f"the holder has gone: another one (pid {self.left_to}) goes on with the thaw"
-        self._tell(Tell(EventKind.NOTE, Level.WARNING, text))
+        text = f"the holder has gone: another one (pid {self.handed_over_to}) goes on with the thaw"
+        self._report_event(ReportEvent(EventKind.NOTE, Level.WARNING, text))
 
     def end(self) -> None:
         """Disarm, and close the channels: the guest is thawed, was never frozen, or handed over."""
         armed, self._armed = self._armed, None
         if armed is None:
             return
-        if self.left_to is None:
+        if self.handed_over_to is None:
             self._holder.disarm(armed)
         else:
             armed.close()
@@ -298,7 +298,7 @@ class Standby:
         level = Level.GOOD if report.settled else Level.ERROR
         step = f". NEXT: {report.next}" if report.next else ""
         text = f"the holder, after we had left the guest to it: {report.reason}{step}"
-        self._tell(Tell(EventKind.NOTE, level, text))
+        self._report_event(ReportEvent(EventKind.NOTE, level, text))
 
 
 def _connection(session: AgentSession) -> Channel:
@@ -328,7 +328,7 @@ def stand_by(
     recipe: ThawRecipe,
     thaw_s: float,
     window: Reference | None,
-    tell: Callable[[Tell], None],
+    report_event: Callable[[ReportEvent], None],
 ) -> GuestStandby:
     """Return the standby for a guest, of the kind that its way of access needs.
 
@@ -337,11 +337,11 @@ def stand_by(
         recipe: what a holder needs to thaw the guest by itself.
         thaw_s: how long the holder's own thaw may take, in seconds.
         window: the journal's window that the holder writes to; None for no journal.
-        tell: is called when no holder stands by, and with the holder's report after `leave`.
+        report_event: is called when no holder stands by, and with the holder's report after `leave`.
 
     Raises:
         NoHolder: a holder can't reach the guest by these means.
     """
     if recipe.means == SOCKET:
-        return Standby(holder, recipe.vm, thaw_s, window, tell)
-    return holder.standby_by(recipe, thaw_s, window, tell)
+        return Standby(holder, recipe.vm, thaw_s, window, report_event)
+    return holder.standby_by(recipe, thaw_s, window, report_event)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from agentclient.access.monitor import Monitor
-from agentclient.access.qmp_session import Ask, MonitorTrouble
+from agentclient.access.qmp_session import Ask, MonitorError
 from agentclient.jobs.errors import JobFailed
 from agentclient.journal.identity import this_process
 from agentclient.model.text import printable
@@ -214,7 +214,7 @@ class BlockLayer:
     def _ask(self, asks: Sequence[Ask], timeout_s: float) -> list[QmpReply | QmpFailure]:
         try:
             return self._monitor.ask(asks, timeout_s)
-        except MonitorTrouble as trouble:
+        except MonitorError as trouble:
             raise JobFailed(f"monitor: {trouble}") from trouble
 
 

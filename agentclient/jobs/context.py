@@ -17,7 +17,7 @@ from agentclient.model.job import JobRefusal
 from agentclient.model.vm import Vm
 
 if TYPE_CHECKING:
-    from agentclient.operations.manager import Operations
+    from agentclient.operations.manager import OperationManager
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class JobContext:
 
     vm: Vm
     access: GuestAccess
-    operations: Operations
+    operations: OperationManager
     reporter: JobReporter
     control: JobControl
     wall: Callable[[], datetime]

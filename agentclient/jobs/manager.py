@@ -19,7 +19,7 @@ from agentclient.model.events import OnEvent
 from agentclient.model.job import JobOutcome, JobRefusal
 from agentclient.model.vm import Vm, VmId
 from agentclient.operations.context import READ_ONLY
-from agentclient.operations.manager import Operations
+from agentclient.operations.manager import OperationManager
 from agentclient.operations.threads import WorkQueue
 
 DEFAULT_JOBS_AT_ONCE: Final = 2
@@ -42,7 +42,7 @@ class JobManager:
         self,
         fleet: Fleet,
         accesses: AccessPool,
-        operations: Operations,
+        operations: OperationManager,
         read_only: bool = False,
         at_once: int = DEFAULT_JOBS_AT_ONCE,
     ) -> None:

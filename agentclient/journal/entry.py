@@ -12,12 +12,12 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from agentclient.freeze.effects import Tell
+from agentclient.freeze.effects import ReportEvent
 from agentclient.journal import rows
 from agentclient.journal.figures import Figures, unusual
 from agentclient.journal.history import last_figures
-from agentclient.journal.left import older, settled_by
-from agentclient.journal.rows import Happened, Moment, Reference
+from agentclient.journal.left_windows import older, settled_by
+from agentclient.journal.rows import EventEntry, Moment, Reference
 from agentclient.journal.writer import PATIENCE_S, Journal
 from agentclient.model.clock import now as wall_now
 from agentclient.model.events import (
@@ -110,7 +110,7 @@ class Entry:
         except Exception as error:  # noqa: BLE001 - the history is not worth a freeze
             self._journal.fail(error)
 
-    def late(self, progress: Progress) -> Tell | None:
+    def late(self, progress: Progress) -> ReportEvent | None:
         """Return, once, the warning that the freeze takes longer than the VM's last ones."""
         if self._told_late or self._usual is None:
             return None
@@ -153,7 +153,7 @@ class Entry:
             self._thaw_sent = True
         statements: list[Statement] = []
         if self._keeps(event):
-            happened = Happened(kind.value, event.level.value, event.text, when)
+            happened = EventEntry(kind.value, event.level.value, event.text, when)
             statements += rows.add_event(self.key, happened, self._events)
         moment = _MOMENTS.get(kind) or self._replied(kind, details)
         if moment is not None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from agentclient.freeze.effects import Tell
+from agentclient.freeze.effects import ReportEvent
 from agentclient.model.durations import in_words
 from agentclient.model.events import EventKind, TakesLonger
 from agentclient.model.snapshot import Progress
@@ -46,7 +46,7 @@ def figures(seconds: Sequence[float]) -> Figures:
     return Figures(len(ordered), statistics.median(ordered), ordered[rank], ordered[-1])
 
 
-def unusual(usual: Figures, progress: Progress, now: float) -> Tell | None:
+def unusual(usual: Figures, progress: Progress, now: float) -> ReportEvent | None:
     """Return the warning that a pending freeze takes longer than all of the VM's last ones.
 
     Args:
@@ -69,4 +69,4 @@ def unusual(usual: Figures, progress: Progress, now: float) -> Tell | None:
         f"{in_words(worst)} at the most, mostly {in_words(usual.median_s)}"
     )
     details = TakesLonger(round(worst, 3), round(usual.median_s, 3))
-    return Tell(EventKind.NOTE, Level.WARNING, text, details)
+    return ReportEvent(EventKind.NOTE, Level.WARNING, text, details)

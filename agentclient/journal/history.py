@@ -147,7 +147,7 @@ def _of(guest: Guest | None) -> tuple[str, tuple[object, ...]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class VmHistory:
     """A guest's freezes and thaws in the journal.
 
     Attributes:
@@ -159,18 +159,18 @@ class Past:
     figures: Figures
 
 
-def past_of(guest: Guest, limit: int) -> Query[Past]:
+def history_of(guest: Guest, limit: int) -> Query[VmHistory]:
     """Return the query for a guest's newest `limit` windows, and the figures of all of them."""
     shown, took = windows(guest, limit), all_figures(guest)
     statements: Sequence[Statement] = (*shown.statements, *took.statements)
     return Query(
         statements,
-        lambda found: Past(shown.parse(found[:2]), took.parse(found[2:])),
-        Past((), Figures(0)),
+        lambda found: VmHistory(shown.parse(found[:2]), took.parse(found[2:])),
+        VmHistory((), Figures(0)),
     )
 
 
-def past(journal: Journal | None, vm: Vm, limit: int) -> Past | None:
+def read_history(journal: Journal | None, vm: Vm, limit: int) -> VmHistory | None:
     """Read a VM's freezes and thaws; None if there is no journal, or it does not answer in time.
 
     Args:
@@ -178,4 +178,4 @@ def past(journal: Journal | None, vm: Vm, limit: int) -> Past | None:
         vm: the VM.
         limit: the maximum number of windows; the newest ones are read.
     """
-    return None if journal is None else journal.ask(past_of(Guest.of(vm), limit), READ_S)
+    return None if journal is None else journal.ask(history_of(Guest.of(vm), limit), READ_S)

@@ -26,7 +26,7 @@ _NOT_KNOWN = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Who:
+class ProcessIdentity:
     """The identity of a frostwatch process.
 
     Attributes:
@@ -44,10 +44,12 @@ class Who:
 
 
 @functools.cache
-def ourselves() -> Who:
+def own_identity() -> ProcessIdentity:
     """Return the full identity of this process."""
     uid = os.getuid()
-    return Who(uid, user_name(uid), this_process(), _command(), socket.gethostname(), boot_id())
+    return ProcessIdentity(
+        uid, user_name(uid), this_process(), _command(), socket.gethostname(), boot_id()
+    )
 
 
 def this_process() -> Process:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agentclient.journal.figures import Figures
-from agentclient.journal.rows import Happened, Moment
+from agentclient.journal.rows import EventEntry, Moment
 from agentclient.journal.window_row import WindowRow
 from agentclient.model.json_contract import SCHEMA, JsonObject, rfc3339
 
@@ -61,7 +61,7 @@ def _moment(moment: Moment | None) -> JsonObject | None:
     return None if moment is None else {"at": moment.at, "s": moment.seconds}
 
 
-def _happened(one: Happened) -> JsonObject:
+def _happened(one: EventEntry) -> JsonObject:
     head = {"time": one.when.at, "s": one.when.seconds}
     return head | {"event": one.kind, "level": one.level, "text": one.text}
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from agentclient.journal.identity import ourselves, socket_of
+from agentclient.journal.identity import own_identity, socket_of
 from agentclient.journal.storage.tables import MOMENTS
 from agentclient.model.states import WindowKind
 from agentclient.model.text import printable
@@ -53,7 +53,7 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True)
-class Happened:
+class EventEntry:
     """One event of a window, in the words of docs/json.md."""
 
     kind: str
@@ -96,7 +96,7 @@ def insert(
         asked: the time of the request (RFC 3339).
         mono: the same time in seconds of the monotonic clock.
     """
-    process, who = vm.process, ourselves()
+    process, who = vm.process, own_identity()
     values: dict[str, object] = {
         "key": key,
         "kind": kind.value,
@@ -145,7 +145,7 @@ def mark(ref: Ref, moment: str, when: Moment) -> list[Statement]:
     return [(text, (when.at, when.seconds, ref))]
 
 
-def add_event(ref: Ref, event: Happened, number: int | None = None) -> list[Statement]:
+def add_event(ref: Ref, event: EventEntry, number: int | None = None) -> list[Statement]:
     """Add an event to a window; nothing is written if the window is not in the file.
 
     Args:

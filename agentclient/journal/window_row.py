@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from agentclient.journal.clock import since_boot
-from agentclient.journal.elsewhere import at_work
-from agentclient.journal.rows import Happened, Moment, from_identity
+from agentclient.journal.held_by_others import at_work
+from agentclient.journal.rows import EventEntry, Moment, from_identity
 from agentclient.journal.storage.tables import MOMENTS
 from agentclient.model.durations import in_words
 from agentclient.model.states import Phase, WindowKind, WindowState
@@ -62,7 +62,7 @@ class WindowRow:
     thaw: Json | None
     settled: bool
     note: str | None
-    events: tuple[Happened, ...]
+    events: tuple[EventEntry, ...]
     rescue: Json | None = None
     hold_s: float | None = None
     held_until: datetime | None = None
@@ -221,9 +221,9 @@ def _later(at: str, seconds: float) -> str:
     return datetime.fromtimestamp(moment, datetime.fromisoformat(at).tzinfo).isoformat()
 
 
-def _happened(row: Row) -> Happened:
+def _happened(row: Row) -> EventEntry:
     moment = Moment(str(row["at"]), _seconds(row["s"]))
-    return Happened(str(row["kind"]), str(row["level"]), str(row["text"]), moment)
+    return EventEntry(str(row["kind"]), str(row["level"]), str(row["text"]), moment)
 
 
 def _moment(at: Any, seconds: Any) -> Moment | None:

@@ -14,10 +14,10 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from agentclient.model.next_step import (
-    APART,
     CERTIFIED,
     HELD,
     NOT_CERTIFIED,
+    NOT_TOGETHER,
     REFUSED_STEPS,
     STUCK_STEPS,
     case_of,
@@ -25,7 +25,7 @@ from agentclient.model.next_step import (
     with_commands,
 )
 from agentclient.model.outcome import Meaning, Outcome, ThawOutcome
-from agentclient.model.rescue import Found, RescueOutcome
+from agentclient.model.rescue import RescueOutcome, RungResult
 from agentclient.model.snapshot import FreezeInfo, VmState
 from agentclient.model.states import (
     ENDS,
@@ -87,7 +87,7 @@ COPIES: Final[Mapping[str, CopyMeaning]] = MappingProxyType(
             CopyIs.UNKNOWN,
             "copy not proven",
         ),
-        APART: CopyMeaning(
+        NOT_TOGETHER: CopyMeaning(
             "Not consistent with its group: the others were not frozen at the same time.",
             CopyIs.NOT,
             "copy not consistent",
@@ -288,7 +288,7 @@ def rescue_with_meaning(rescue: RescueOutcome) -> RescueOutcome:
     if rescue.meaning is not None:
         return rescue
     copy, guest = _thaw_cases(rescue.thawed, ok=rescue.ok, refused=rescue.refused)
-    if rescue.found is Found.RESET:
+    if rescue.found is RungResult.RESET:
         copy, guest = ENDED_A_WINDOW, RESET
     return replace(rescue, meaning=_meaning(THAW_COPIES[copy], GUESTS[guest], None))
 

@@ -28,7 +28,7 @@ from agentclient.model.vm import Vm
 HELD: Final = "held"
 NOT_CERTIFIED: Final = "not certified"
 CERTIFIED: Final = "certified"
-APART: Final = "group not frozen together"
+NOT_TOGETHER: Final = "group not frozen together"
 
 # In the tables: {freeze}, {thaw}, {foreign}, {rescue}, {sysrq}, {reset} and {doctor} stand for
 # commands that name the VM.
@@ -77,7 +77,7 @@ KIND_STEPS: Final[Mapping[str, str | None]] = MappingProxyType(
     {
         CERTIFIED: None,
         HELD: None,
-        APART: "see which of its group failed, and why; then freeze them together again",
+        NOT_TOGETHER: "see which of its group failed, and why; then freeze them together again",
         NOT_CERTIFIED: "for a copy that is proven: {freeze}",
         OutcomeKind.UNVERIFIED: "see the evidence; mend what is missing, then: {freeze}",
         OutcomeKind.PARTIAL: "look in the guest which file system does not freeze, then: {freeze}",
@@ -142,8 +142,12 @@ def case_of(outcome: Outcome, *, final: bool) -> str:
         outcome: a freeze's.
         final: it is the final outcome; else a verdict, whose thaw is still to come.
     """
-    if final and outcome.apart and outcome.kind in (OutcomeKind.VERIFIED, OutcomeKind.UNVERIFIED):
-        return APART
+    if (
+        final
+        and outcome.not_together
+        and outcome.kind in (OutcomeKind.VERIFIED, OutcomeKind.UNVERIFIED)
+    ):
+        return NOT_TOGETHER
     if outcome.kind is OutcomeKind.VERIFIED:
         if not final:
             return HELD

@@ -89,7 +89,7 @@ class Outcome(NamedTuple):
         holder: the process that goes on to thaw it when we have left; None if there is none.
         queued: the freeze is not known to have run: an agent that wakes up may run it yet.
         meaning: what it means; None until `agentclient.model.meaning` has added it.
-        apart: the group that it belongs to was not frozen together.
+        not_together: the group that it belongs to was not frozen together.
     """
 
     kind: OutcomeKind
@@ -109,7 +109,7 @@ class Outcome(NamedTuple):
     holder: int | None = None
     queued: bool = False
     meaning: Meaning | None = None
-    apart: bool = False
+    not_together: bool = False
 
 
 @dataclass(frozen=True, slots=True)

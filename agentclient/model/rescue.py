@@ -33,7 +33,7 @@ class Means(StrEnum):
     SERIAL = "serial"
 
 
-class Found(StrEnum):
+class RungResult(StrEnum):
     """What a rung found: the closed list."""
 
     THAWED = "thawed"  # an agent says that nothing is frozen
@@ -48,7 +48,7 @@ class Found(StrEnum):
     FAILED = "failed"  # QEMU or the agent answered with an error, or frostwatch failed
 
 
-_DONE: Final = frozenset({Found.THAWED, Found.WRITES, Found.RESET})
+_DONE: Final = frozenset({RungResult.THAWED, RungResult.WRITES, RungResult.RESET})
 BY_ITSELF: Final = frozenset({Rung.CONNECT, Rung.THAW})
 
 
@@ -73,7 +73,7 @@ class Step:
             object.__setattr__(self, "means", Means.KEY)
 
     @property
-    def around_the_agent(self) -> bool:
+    def bypasses_agent(self) -> bool:
         """Whether it needs neither the agent nor its channel, which another client may hold."""
         return self.rung in (Rung.SYSRQ, Rung.RESET)
 
@@ -120,7 +120,7 @@ class RescueOutcome:
     vm: VmId
     rung: Rung
     means: Means | None
-    found: Found
+    found: RungResult
     state: FreezeState | None
     thawed: int | None
     reason: str
@@ -136,4 +136,4 @@ class RescueOutcome:
     @property
     def refused(self) -> bool:
         """Whether the rung was not taken."""
-        return self.found is Found.REFUSED
+        return self.found is RungResult.REFUSED

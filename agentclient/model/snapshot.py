@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from agentclient.model.states import (
-    AgentHow,
     AgentState,
     FreezeState,
+    KnownBy,
     Level,
     OutcomeKind,
     Phase,
@@ -65,7 +65,7 @@ class AgentHealth(NamedTuple):
     """
 
     state: AgentState = AgentState.UNKNOWN
-    how: AgentHow = AgentHow.NOTHING
+    how: KnownBy = KnownBy.NOTHING
     rtt_s: float | None = None
     version: str | None = None
     seen_at: datetime | None = None

@@ -36,7 +36,7 @@ class AgentState(StrEnum):
     UNKNOWN = "unknown"
 
 
-class AgentHow(StrEnum):
+class KnownBy(StrEnum):
     """What an `AgentState` is known from."""
 
     REPLY = "reply"

@@ -13,7 +13,7 @@ from agentclient.journal.writer import Journal
 from agentclient.model.snapshot import VmState
 from agentclient.model.vm import Vm
 from agentclient.operations.control import Control
-from agentclient.operations.reporting import Reporter
+from agentclient.operations.reporter_interface import Reporter
 
 READ_ONLY: Final = "frostwatch runs read-only: nothing is sent"
 

@@ -21,7 +21,7 @@ class Control:
         self._lock = threading.Lock()
         self._new: list[Instruction | Extension] = []
         self._closed = False
-        self.apart: str | None = None
+        self.group_error: str | None = None
         """Why the operation's group was not frozen together; None if it was, or without a group."""
         self.gave_up = False
         """Whether the operator has told the operation to end at once."""

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from agentclient.access.agent_session import SEND_S, AgentSession
 from agentclient.access.guest_access import GuestAccess
 from agentclient.access.stream import Channel, ConnectFailed, StreamEnded, wait_any
-from agentclient.freeze.effects import Effect, Resync, Send, Tell
-from agentclient.freeze.machine import Attempt, Happened, Machine, step
+from agentclient.freeze.effects import Effect, ReportEvent, Resync, Send
+from agentclient.freeze.machine import ConnectAttempt, Machine, MachineInputs, step
 from agentclient.freeze.thaw_machine import ThawMachine
 from agentclient.freeze.thaw_plan import ThawReport
 from agentclient.holder.guest_standby import ChannelEnd, GuestStandby
@@ -19,7 +19,7 @@ from agentclient.model.events import EventKind
 from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import Level, RunState
 from agentclient.operations.control import Control
-from agentclient.operations.reporting import Reporter
+from agentclient.operations.reporter_interface import Reporter
 from agentclient.protocol.qga import pause_s
 from agentclient.protocol.qga_commands import THAW
 from agentclient.protocol.qga_events import Dropped
@@ -42,7 +42,7 @@ CLOSE_LOOKS_A_SECOND = 250
 CLOSELY_S = 0.04
 
 
-class CloseLooks:
+class LookRateLimit:
     """Shares the limit of looks a second between the operations that look often."""
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class CloseLooks:
             return max(wanted_s, len(self._who) / CLOSE_LOOKS_A_SECOND)
 
 
-_CLOSE_LOOKS = CloseLooks()
+_LOOK_RATE_LIMIT = LookRateLimit()
 
 
 class Driver:
@@ -97,7 +97,7 @@ class Driver:
         self._read_from = 0.0
         self._unfinished_at: float | None = None
         self._told_broken = False
-        self._absence = access.absence()
+        self._gone_check = access.gone_check()
 
     @property
     def connected(self) -> bool:
@@ -108,8 +108,8 @@ class Driver:
         """Carry out a machine's effects; a broken channel is noticed in the next round."""
         for effect in effects:
             match effect:
-                case Tell():
-                    self._reporter.tell(effect)
+                case ReportEvent():
+                    self._reporter.event(effect)
                 case Send(ticket, command, arguments):
                     if command == THAW:
                         self._before_thaw()
@@ -140,14 +140,16 @@ class Driver:
             taken: is called when the channel has ended, before the machine is told: returns whether
                 the holder has taken the guest over, whose own thaw may explain what is seen.
         """
-        happened = self.round(machine.wakes_at, machine.watch_every_s, look_now=machine.wants_look)
-        step(machine, happened, self, taken)
+        inputs = self.wait(machine.wakes_at, machine.watch_every_s, look_now=machine.wants_look)
+        step(machine, inputs, self, taken)
 
     def now(self) -> float:
         """Return the time of the monotonic clock."""
         return time.monotonic()
 
-    def round(self, wakes_at: float, watch_every_s: float, *, look_now: bool = False) -> Happened:
+    def wait(
+        self, wakes_at: float, watch_every_s: float, *, look_now: bool = False
+    ) -> MachineInputs:
         """Wait until something happens, but not beyond `wakes_at`.
 
         Args:
@@ -155,8 +157,8 @@ class Driver:
             watch_every_s: how often the monitor is looked at.
             look_now: the machine waits for a look.
         """
-        result = Happened()
-        every_s = _CLOSE_LOOKS.every_s(self, watch_every_s)
+        result = MachineInputs()
+        every_s = _LOOK_RATE_LIMIT.every_s(self, watch_every_s)
         look_at = self._looked_at + (LOOK_AGAIN_S if look_now else every_s)
         if not self._access.is_observable:
             look_at = float("inf")
@@ -167,7 +169,7 @@ class Driver:
         result.flood = self._session.flood
         if self._broken is not None and not self._told_broken:
             self._told_broken = True
-            self._absence = self._access.absence()
+            self._gone_check = self._access.gone_check()
             result.view = self._look_for_death() if self._guests_end else self._look()
             result.ended, result.cause = str(self._broken), self._broken.cause
             result.gone = result.view.gone
@@ -180,34 +182,36 @@ class Driver:
         result.instructions = self._control.take()
         return result
 
-    def reconnect(self) -> Attempt:
+    def reconnect(self) -> ConnectAttempt:
         """Try to connect again after the channel broke; the new one is not proven ours yet."""
         spare = self._standby.spare() if self._standby is not None else None
         if spare is not None:
             self._session.start_anew_on(self._guarded(spare))
             return self._go_on()
         if not self._access.has_agent:
-            return Attempt(connected=False, why="there is no agent channel")
+            return ConnectAttempt(connected=False, why="there is no agent channel")
         view = self._look()
         if view.client:
-            return Attempt(connected=False, gone=False, why="another client holds it")
+            return ConnectAttempt(connected=False, gone=False, why="another client holds it")
         try:
             self._access.reopen(self._session, self._guarded)
         except ConnectFailed as error:
-            absent = self._absence.tried(time.monotonic(), error.problem)
+            absent = self._gone_check.tried(time.monotonic(), error.problem)
             known = self._access.is_gone() if view.gone is None else view.gone
-            return Attempt(connected=False, gone=absent if known is None else known, why=str(error))
-        self._absence.tried(time.monotonic(), None)
+            return ConnectAttempt(
+                connected=False, gone=absent if known is None else known, why=str(error)
+            )
+        self._gone_check.tried(time.monotonic(), None)
         return self._go_on()
 
     def _guarded(self, channel: Channel) -> Channel:
         """Let the holder guard a new connection, as it guarded the one before."""
         return self._standby.renewed(channel) if self._standby is not None else channel
 
-    def _go_on(self) -> Attempt:
+    def _go_on(self) -> ConnectAttempt:
         self._broken, self._told_broken, self._owned = None, False, False
         self._read_from = 0.0
-        return Attempt(connected=True)
+        return ConnectAttempt(connected=True)
 
     def close(self) -> None:
         """Close the session."""
@@ -229,7 +233,7 @@ class Driver:
             # The guest does not read (paused, or hung in its kernel): without a reply the machine
             # sends it again by its own schedule.
             text = f"{command or 'a sync'} could not be written: {error}"
-            self._reporter.tell(Tell(EventKind.NOTE, Level.WARNING, text))
+            self._reporter.event(ReportEvent(EventKind.NOTE, Level.WARNING, text))
 
     def _poll(self, until: float) -> set[int]:
         waited_for = [self._control.fileno()]
@@ -252,7 +256,7 @@ class Driver:
         event_fd = self._access.event_fd()
         return event_fd is not None and event_fd in readable
 
-    def _read(self, result: Happened) -> None:
+    def _read(self, result: MachineInputs) -> None:
         now = time.monotonic()
         if now < self._read_from:
             return
@@ -266,7 +270,7 @@ class Driver:
             after = time.monotonic()
             self._read_from = after + pause_s(after - now)
 
-    def _tell_unfinished(self, result: Happened) -> None:
+    def _tell_unfinished(self, result: MachineInputs) -> None:
         """Report an incomplete line once: it may be the awaited reply."""
         if self._unfinished_at is None or time.monotonic() < self._unfinished_at + UNFINISHED_S:
             return

@@ -12,7 +12,7 @@ from typing import Self
 from agentclient.access.agent_session import AgentSession
 from agentclient.access.call_session import NotSent
 from agentclient.access.guest_access import CHANNEL_WAIT_S
-from agentclient.freeze.effects import Tell
+from agentclient.freeze.effects import ReportEvent
 from agentclient.freeze.freeze_plan import FreezePlan
 from agentclient.freeze.port_watch import PortWatch
 from agentclient.freeze.procedure import FreezeProcedure
@@ -156,8 +156,8 @@ class FreezeOperation(Operation[Outcome]):
     def _failed(self, outcome: Outcome, *kinds: EventKind) -> Outcome:
         """Report, as events of these kinds, that it has failed, and the next step."""
         for kind in kinds:
-            tell = Tell(kind, Level.ERROR, outcome.reason, Ended(outcome))
-            self._reporter.tell(tell)
+            report_event = ReportEvent(kind, Level.ERROR, outcome.reason, Ended(outcome))
+            self._reporter.event(report_event)
         return self._reporter.with_meaning(outcome)
 
     def _refused(self, outcome: Outcome) -> Outcome:
@@ -190,7 +190,7 @@ class FreezeOperation(Operation[Outcome]):
 
     def _preparing(self) -> None:
         text = "preparing: run state, port, agent, file systems"
-        self._reporter.tell(Tell(EventKind.PREPARING, Level.INFO, text))
+        self._reporter.event(ReportEvent(EventKind.PREPARING, Level.INFO, text))
         self._reporter.progress(Progress(self.kind, Phase.PREPARING, "the agent", self.began_at))
 
     def _guarded(self, prepared: Prepared) -> Outcome:
@@ -205,7 +205,7 @@ class FreezeOperation(Operation[Outcome]):
                 self._access.thaw_recipe(),
                 schedule.thaw_timeout_s,
                 window,
-                self._reporter.tell,
+                self._reporter.event,
             )
         except NoHolder as error:
             session.close()
@@ -243,7 +243,9 @@ class FreezeOperation(Operation[Outcome]):
         process = self._access.serving_process(session)
         window = self.context.entry.armed(process, self._uuid)
         if self.context.entry.unrecorded is not None:
-            self._reporter.tell(Tell(EventKind.NOTE, Level.WARNING, self.context.entry.unrecorded))
+            self._reporter.event(
+                ReportEvent(EventKind.NOTE, Level.WARNING, self.context.entry.unrecorded)
+            )
         return window
 
     def _prepare(self) -> Prepared | Outcome:
@@ -255,7 +257,7 @@ class FreezeOperation(Operation[Outcome]):
         word = f"{outcome.kind}: {outcome.refusal}" if outcome.refusal else str(outcome.kind)
         text = text or f"{word}: {outcome.reason}"
         for kind in (EventKind.VERDICT, EventKind.OUTCOME):
-            self._reporter.tell(Tell(kind, Level.WARNING, text, Ended(outcome)))
+            self._reporter.event(ReportEvent(kind, Level.WARNING, text, Ended(outcome)))
         return outcome
 
     def _freeze(self, prepared: Prepared, standby: GuestStandby) -> Outcome:
@@ -276,27 +278,27 @@ class FreezeOperation(Operation[Outcome]):
             return self._told(refused(Refusal.BUSY, reason))
         except Exception as error:  # noqa: BLE001 - whatever failed here, nobody stays frozen (P4)
             reason = f"frostwatch failed in the middle of it: {printable(repr(error), 300)}"
-            self._reporter.tell(Tell(EventKind.NOTE, Level.ERROR, f"{reason}; thawing"))
+            self._reporter.event(ReportEvent(EventKind.NOTE, Level.ERROR, f"{reason}; thawing"))
         try:
             report = self._rescue(driver, prepared)
         except Exception as error:  # noqa: BLE001 - as above: then somebody else has to
             text = f"its thaw failed as well: {printable(repr(error), 300)}"
             report = self._unsettled(text)
         if not report.settled:
-            left_to = self._leave(standby, session)
-            report = replace(report, holder=left_to)
+            handed_over_to = self._leave(standby, session)
+            report = replace(report, holder=handed_over_to)
         self._reporter.frozen(FreezeState.THAWED if report.settled else None, foreign=False)
         return self._told(ended_by_a_bug(reason, report, time.monotonic() - self.began_at))
 
     def _leave(self, standby: GuestStandby, session: AgentSession) -> int | None:
         """Hand a guest that may be frozen to the holder; report an error if there is none."""
-        tried = standby.tried_to_leave
-        left_to = standby.hand_over(session)
-        if left_to is None and not tried:
+        tried = standby.hand_over_tried
+        handed_over_to = standby.hand_over(session)
+        if handed_over_to is None and not tried:
             command = thaw_command(self._access.vm, foreign=False)
             text = f"NOBODY STANDS BY to thaw the guest. NEXT: {command}"
-            self._reporter.tell(Tell(EventKind.NOTE, Level.ERROR, text))
-        return left_to
+            self._reporter.event(ReportEvent(EventKind.NOTE, Level.ERROR, text))
+        return handed_over_to
 
     def _drive(self, driver: Driver, prepared: Prepared, standby: GuestStandby) -> Outcome:
         now, session = time.monotonic(), prepared.session
@@ -313,10 +315,10 @@ class FreezeOperation(Operation[Outcome]):
             plan,
             session.ticket,
             now,
-            hands_over=True,
+            can_hand_over=True,
             follows=self._uuid is not None,
         )
-        procedure.apart = lambda: self.context.control.apart
+        procedure.group_error = lambda: self.context.control.group_error
         session.allow(FREEZE_LIST if plan.mounts else FREEZE, plan.schedule.total_s)
         driver.perform(procedure.start(now))
         while procedure.outcome is None:
@@ -325,8 +327,8 @@ class FreezeOperation(Operation[Outcome]):
             self._stand_by(procedure, standby, session)
             driver.turn(procedure, lambda: self._taken(driver, procedure, standby))
             if procedure.unsettled is not None:
-                left_to = self._leave(standby, session)
-                report = replace(procedure.unsettled, holder=left_to)
+                handed_over_to = self._leave(standby, session)
+                report = replace(procedure.unsettled, holder=handed_over_to)
                 driver.perform(procedure.on_handed_over(time.monotonic(), report))
             if procedure.wants_target:
                 self._follow(driver, procedure)
@@ -337,7 +339,7 @@ class FreezeOperation(Operation[Outcome]):
         self, procedure: FreezeProcedure, standby: GuestStandby, session: AgentSession
     ) -> None:
         """Tell the holder when the hold ends, so that it can take over then."""
-        standby.mend_guard(session)
+        standby.retry_guard(session)
         if procedure.freeze.window is not None:
             self.hold_ends_at = procedure.freeze.window.ends_at
             standby.hold(self.hold_ends_at)

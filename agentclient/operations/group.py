@@ -81,8 +81,8 @@ MemberT = TypeVar("MemberT", bound=Member)
 MemberT_co = TypeVar("MemberT_co", bound=Member, covariant=True)
 
 
-class Freezes(Protocol[MemberT_co]):
-    """Begins freezes (see `agentclient.operations.manager.Operations`)."""
+class FreezeStarter(Protocol[MemberT_co]):
+    """Begins freezes (see `agentclient.operations.manager.OperationManager`)."""
 
     def freeze(self, vm: Vm, request: FreezeRequest, on_event: OnEvent | None = None) -> MemberT_co:
         """Begin a freeze."""
@@ -102,7 +102,7 @@ class GroupFreeze(Generic[MemberT]):
 
     def __init__(
         self,
-        operations: Freezes[MemberT],
+        operations: FreezeStarter[MemberT],
         vms: Sequence[Vm],
         request: FreezeRequest,
         *,

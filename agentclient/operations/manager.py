@@ -13,7 +13,7 @@ from agentclient.config.defaults import DEFAULTS
 from agentclient.fleet.store import Fleet
 from agentclient.holder.client import HolderClient
 from agentclient.journal.entry import Entry, begin_freeze, begin_rescue, begin_thaw
-from agentclient.journal.history import Past, past
+from agentclient.journal.history import VmHistory, read_history
 from agentclient.journal.writer import Journal
 from agentclient.model.errors import NO_THREAD, FrostwatchError, why_no_thread
 from agentclient.model.events import OnEvent
@@ -24,10 +24,10 @@ from agentclient.model.vm import Vm, VmId
 from agentclient.operations.context import OperationContext
 from agentclient.operations.control import Control
 from agentclient.operations.descriptors import DescriptorBudget, TooFewDescriptors
+from agentclient.operations.fleet_reporter import FleetReporter
 from agentclient.operations.freeze import FreezeOperation
 from agentclient.operations.operation import AnyOperation, Operation
-from agentclient.operations.reporter import FleetReporter
-from agentclient.operations.reporting import EndingT
+from agentclient.operations.reporter_interface import EndingT
 from agentclient.operations.rescue.ladder import Offer
 from agentclient.operations.rescue.operation import RescueOperation, survey
 from agentclient.operations.thaw import ThawOperation
@@ -40,7 +40,7 @@ DEFAULT_THAWS_AT_ONCE: Final = 1024
 T = TypeVar("T")
 
 
-class Operations:
+class OperationManager:
     """Begins and lists all freezes, thaws and rescues of this process.
 
     Thaws have threads of their own, so that none waits behind pending freezes.
@@ -146,7 +146,7 @@ class Operations:
             times: its bounds, in seconds.
             on_event: is called from the worker's thread with each event.
         """
-        hung = self.on(vm.id) if step.around_the_agent else None
+        hung = self.on(vm.id) if step.bypasses_agent else None
         if hung is not None and hung.kind is OperationKind.RESCUE:
             hung = None
         entry = begin_rescue(self._journal, vm, step, person=person)
@@ -164,7 +164,7 @@ class Operations:
             self._begin(operation, self._thaws)
         return operation
 
-    def history(self, vm: Vm, limit: int = 50) -> Future[Past | None]:
+    def history(self, vm: Vm, limit: int = 50) -> Future[VmHistory | None]:
         """Return a future of the journal's record of a VM; of None without a journal.
 
         The future raises a `FrostwatchError` if it can't be read.
@@ -175,8 +175,8 @@ class Operations:
         """
         return self._look(lambda: self._past(vm, limit))
 
-    def _past(self, vm: Vm, limit: int) -> Past | None:
-        found = past(self._journal, vm, limit)
+    def _past(self, vm: Vm, limit: int) -> VmHistory | None:
+        found = read_history(self._journal, vm, limit)
         if found is None and self._journal is not None:
             raise FrostwatchError(self._journal.problem or "it does not answer")
         return found

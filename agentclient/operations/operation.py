@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import ClassVar, Final, Generic
 
-from agentclient.freeze.effects import Tell
+from agentclient.freeze.effects import ReportEvent
 from agentclient.model.errors import why_no_thread
 from agentclient.model.events import EventKind
 from agentclient.model.instruction import Instruction
@@ -21,7 +21,7 @@ from agentclient.model.text import printable
 from agentclient.model.vm import Vm
 from agentclient.operations.context import OperationContext
 from agentclient.operations.descriptors import TooFewDescriptors
-from agentclient.operations.reporting import EndingT
+from agentclient.operations.reporter_interface import EndingT
 
 WITHDRAWN: Final = "stopped while it waited for its turn: not begun, and nothing was sent"
 MORE_THREADS: Final = (
@@ -69,7 +69,7 @@ class Operation(ABC, Generic[EndingT]):
 
     def note(self, text: str) -> None:
         """Write a sentence into the VM's log and journal, among the events."""
-        self.context.reporter.tell(Tell(EventKind.NOTE, Level.INFO, text))
+        self.context.reporter.event(ReportEvent(EventKind.NOTE, Level.INFO, text))
 
     def cancel(self) -> None:
         """Stop waiting, and thaw as soon as the agent answers; doing it again changes nothing.
@@ -89,7 +89,7 @@ class Operation(ABC, Generic[EndingT]):
 
     def fail_together(self, why: str) -> None:
         """Note that its group was not frozen together: its outcome is not certified."""
-        self.context.control.apart = why
+        self.context.control.group_error = why
 
     def give_up(self) -> None:
         """End within a second, and report what remains to be done as an error."""
@@ -118,7 +118,7 @@ class Operation(ABC, Generic[EndingT]):
     # -- for the manager, and the worker thread -------------------------------------------------
 
     @property
-    def passes_the_agent(self) -> bool:
+    def bypasses_agent(self) -> bool:
         """Whether it needs no agent, so that it can run while another operation hangs on it."""
         return False
 

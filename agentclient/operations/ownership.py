@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agentclient.fleet.recovery import held_now
-from agentclient.journal.left import is_ours
+from agentclient.journal.left_windows import is_ours
 from agentclient.model.snapshot import HeldBy
 from agentclient.operations.context import OperationContext
 

@@ -15,14 +15,14 @@ from agentclient.access.agent_session import AgentSession
 from agentclient.access.self_check import is_self, own_uuid
 from agentclient.access.stream import ConnectFailed, ConnectProblem
 from agentclient.freeze.coverage import Coverage, describe
-from agentclient.freeze.effects import Tell
+from agentclient.freeze.effects import ReportEvent
 from agentclient.freeze.verdict import already_frozen, refused
 from agentclient.model.durations import in_words as in_words_s
 from agentclient.model.errors import AgentError, AgentTimeout, Cancelled, CommandFailed
 from agentclient.model.events import EventKind
 from agentclient.model.outcome import Outcome
 from agentclient.model.snapshot import AgentHealth, MonitorView
-from agentclient.model.states import AgentHow, AgentState, FreezeState, Level, Refusal, RunState
+from agentclient.model.states import AgentState, FreezeState, KnownBy, Level, Refusal, RunState
 from agentclient.operations.context import OperationContext
 from agentclient.operations.refusals import (
     cancelled,
@@ -188,7 +188,7 @@ class Preflight:
             )
             return refused(Refusal.DISABLED, reason)
         self._reporter.agent(
-            AgentHealth(AgentState.ALIVE, AgentHow.REPLY, rtt_s=rtt_s, version=info.version)
+            AgentHealth(AgentState.ALIVE, KnownBy.REPLY, rtt_s=rtt_s, version=info.version)
         )
         return may_not(info, self._mounts) or info
 
@@ -238,11 +238,11 @@ class Preflight:
         reason = f"{error.command} was not answered within {error.seconds:.1f} s"
         if not self._access.is_observable:
             reason += "; without a monitor a hung agent and a taken channel look alike"
-        self._reporter.agent(AgentHealth(AgentState.SILENT, AgentHow.DEADLINE))
+        self._reporter.agent(AgentHealth(AgentState.SILENT, KnownBy.DEADLINE))
         return refused(Refusal.SILENT, reason, "look at the agent in the guest, or restart it")
 
     def _note(self, level: Level, text: str) -> None:
-        self._reporter.tell(Tell(EventKind.NOTE, level, text))
+        self._reporter.event(ReportEvent(EventKind.NOTE, level, text))
 
 
 def _without_client(view: MonitorView) -> MonitorView:

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from agentclient.access.agent import GuestAgent
 from agentclient.access.guest_access import GuestAccess
-from agentclient.access.qmp_session import Ask, MonitorTrouble
+from agentclient.access.qmp_session import Ask, MonitorError
 from agentclient.freeze.coverage import (
     FREEBSD_HINTS,
     Coverage,
@@ -140,7 +140,7 @@ class Survey:
             return None  # they may be another VM's disks (P10)
         try:
             (answer,) = self._access.monitor.ask([Ask("query-block")])
-        except MonitorTrouble:
+        except MonitorError:
             return None
         there = writable_disks(answer.value if isinstance(answer, QmpReply) else None)
         if there is None:

@@ -10,7 +10,7 @@ from typing import Final
 from agentclient.access.agent_session import AgentSession
 from agentclient.access.guest_access import CHANNEL_WAIT_S
 from agentclient.access.stream import ConnectFailed
-from agentclient.freeze.effects import Tell
+from agentclient.freeze.effects import ReportEvent
 from agentclient.freeze.port_watch import RELEASED_BY, PortWatch
 from agentclient.freeze.thaw_machine import ThawMachine
 from agentclient.freeze.thaw_plan import ThawPlan, ThawReport
@@ -96,7 +96,7 @@ class ThawOperation(Operation[ThawOutcome]):
 
     def _failed(self, reason: str, step: str) -> ThawOutcome:
         outcome = ThawOutcome(self.vm.id, None, None, False, reason, 0.0, step)
-        self._reporter.tell(Tell(EventKind.OUTCOME, Level.ERROR, reason, Ended(outcome)))
+        self._reporter.event(ReportEvent(EventKind.OUTCOME, Level.ERROR, reason, Ended(outcome)))
         return self._reporter.with_meaning(outcome)
 
     # -- the work ----------------------------------------------------------------------
@@ -251,7 +251,7 @@ class ThawOperation(Operation[ThawOutcome]):
     def _told(self, outcome: ThawOutcome) -> ThawOutcome:
         level = Level.GOOD if outcome.ok else Level.ERROR
         text = f"thaw: {outcome.reason}"
-        self._reporter.tell(Tell(self._told_as, level, text, Ended(outcome)))
+        self._reporter.event(ReportEvent(self._told_as, level, text, Ended(outcome)))
         return outcome
 
     def _progress(self, waiting_for: str, ends_at: float | None = None) -> None:
@@ -290,8 +290,8 @@ def thaw_where_it_went(
         target = context.access.successor(uuid)
     if target is None:
         return None
-    note = Tell(EventKind.NOTE, Level.WARNING, f"{target.where}: thawing")
-    context.reporter.tell(note)
+    note = ReportEvent(EventKind.NOTE, Level.WARNING, f"{target.where}: thawing")
+    context.reporter.event(note)
     thaw = ThawOperation(
         context.at(target), ours=True, timeout_s=timeout_s, told_as=EventKind.NOTE
     ).run()

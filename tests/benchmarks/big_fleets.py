@@ -60,7 +60,7 @@ class FewSeconds(Second):
         self._vms = self._vms[:FEW]
 
 
-class Turmoil:
+class WordChanges:
     """The worst second: words change, so that counts are others and rows move."""
 
     def __init__(self, fleet: Fleet, count: int, still: StillClock) -> None:
@@ -76,7 +76,7 @@ class Turmoil:
             put(self._fleet, vm_id, agent=health)
 
 
-def breathe(fleet: Fleet, count: int) -> None:
+def change_every_second(fleet: Fleet, count: int) -> None:
     """Change every VM once a second for ever, as visits do that find nothing new but figures."""
     period_s = 1.0 / count
     for number in itertools.cycle(range(count)):

@@ -22,8 +22,8 @@ from textual.widgets import DataTable
 
 from agentclient.fleet.store import Fleet
 from agentclient.model.snapshot import VmState
-from tests.benchmarks.big_fleets import Second, big_fleet, breathe
-from tests.console.driving import make_app
+from tests.benchmarks.big_fleets import Second, big_fleet, change_every_second
+from tests.console.console_session import make_app
 from tests.console.fakes import FakeOperations, StillClock
 from tui.console import memory
 from tui.console.model.order import Order
@@ -122,7 +122,7 @@ def run_followed(app: App[Any], fd: int, act: Callable[[], None]) -> None:
 
 def lively(count: int) -> None:
     fleet = big_fleet(count, StillClock(time.monotonic()))
-    threading.Thread(target=breathe, args=(fleet, count), daemon=True).start()
+    threading.Thread(target=change_every_second, args=(fleet, count), daemon=True).start()
     run(fleet, FakeOperations(), None, read_only=False, interval_s=15.0)
 
 

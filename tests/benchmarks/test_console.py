@@ -13,11 +13,11 @@ import pytest
 from textual.app import App
 from textual.pilot import Pilot
 
-from tests.benchmarks.big_fleets import FewSeconds, Second, Turmoil, big_fleet
+from tests.benchmarks.big_fleets import FewSeconds, Second, WordChanges, big_fleet
 from tests.benchmarks.children import Grid
 from tests.benchmarks.effort import amount
 from tests.benchmarks.on_pty import OnPty, on_pty
-from tests.console.driving import LARGE, make_app
+from tests.console.console_session import LARGE, make_app
 from tests.console.fakes import StillClock
 from tui.console import memory
 from tui.console.model.order import Order
@@ -67,7 +67,7 @@ async def at_rest(pilot: Pilot[Any]) -> None:
 
 
 async def ours(
-    count: int, kind: type[Second | Turmoil] = Second, order: Order = Order.NAME
+    count: int, kind: type[Second | WordChanges] = Second, order: Order = Order.NAME
 ) -> float:
     still = StillClock()
     fleet = big_fleet(count, still)
@@ -98,7 +98,7 @@ async def test_cpu_of_a_refresh(record_property: Record) -> None:
     small, large = await ours(1000), await ours(10_000)
     same_changes = await ours(10_000, FewSeconds)
     every_row = await ours(1000, order=Order.TROUBLE)
-    worst = await ours(10_000, Turmoil, Order.TROUBLE)
+    worst = await ours(10_000, WordChanges, Order.TROUBLE)
     table_small, table_large = await textuals(1000), await textuals(10_000)
     for name, seconds in (
         ("ours_1000", small), ("ours_10000", large),

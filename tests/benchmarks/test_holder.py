@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.access.agent_probe import question
+from agentclient.access.agent_probe import probe_exchange
 from agentclient.access.exchange import run
 from agentclient.access.stream import UnixChannel, UnixEndpoint
 from agentclient.backends.drill.troubles import Trouble
@@ -61,7 +61,9 @@ def _spec(vm: Vm) -> str:
 def frozen(vm: Vm) -> bool:
     """Ask a guest, once its channel is free, whether it is frozen."""
     assert vm.agent is not None
-    exchange = question(UnixEndpoint(vm.agent.path).connect(), first=False, timeout_s=PATIENCE_S)
+    exchange = probe_exchange(
+        UnixEndpoint(vm.agent.path).connect(), first=False, timeout_s=PATIENCE_S
+    )
     return run(exchange.steps, exchange.channel, exchange.deadline).frozen is FreezeState.FROZEN
 
 

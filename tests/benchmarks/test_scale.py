@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable
 
 from agentclient.access.access_pool import AccessPool
-from agentclient.backends.drill.troubles import BEHAVIOURS, Trouble
+from agentclient.backends.drill.troubles import TROUBLES, Trouble
 from agentclient.fleet.store import Fleet
 from agentclient.model.events import Event, EventKind
 from agentclient.model.outcome import Outcome, ThawOutcome
 from agentclient.model.request import FreezeRequest
 from agentclient.model.states import OutcomeKind
-from agentclient.operations.manager import Operations
+from agentclient.operations.manager import OperationManager
 from tests.drilled import drill_of
 
 FREEZES = 40
@@ -24,7 +24,7 @@ def test_forty_freezes_at_once_and_a_thaw_of_another_vm(
     record_property: Callable[[str, object], None],
 ) -> None:
     troubles = {f"vm{n}": Trouble.SLOW_HOOK for n in range(FREEZES)} | {"other": Trouble.FOREIGN}
-    speed = BEHAVIOURS[Trouble.SLOW_HOOK].course.hook_s / HOOK_S
+    speed = TROUBLES[Trouble.SLOW_HOOK].freeze_behaviour.hook_s / HOOK_S
     sent = threading.Semaphore(0)
 
     def count(event: Event) -> None:
@@ -35,7 +35,7 @@ def test_forty_freezes_at_once_and_a_thaw_of_another_vm(
         vms = drill.vms
         fleet = Fleet()
         fleet.set_vms("drill", vms)
-        operations = Operations(fleet, AccessPool())
+        operations = OperationManager(fleet, AccessPool())
         freezes = [operations.freeze(vm, FreezeRequest(), count) for vm in vms[:FREEZES]]
         for _ in range(FREEZES):
             assert sent.acquire(timeout=30)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from agentclient.access.agent_probe import question
+from agentclient.access.agent_probe import probe_exchange
 from agentclient.access.exchange import run
 from agentclient.access.host.peer import find_peer
 from agentclient.access.stream import UnixEndpoint
@@ -42,7 +42,7 @@ def visit(vm: Vm) -> Callable[[], None]:
     endpoint = UnixEndpoint(vm.agent.path, vm.peer)
 
     def once() -> None:
-        exchange = question(endpoint.connect(), first=False)
+        exchange = probe_exchange(endpoint.connect(), first=False)
         assert run(exchange.steps, exchange.channel, exchange.deadline).frozen is FreezeState.THAWED
 
     return once

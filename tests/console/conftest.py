@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.console.fakes import StillClock
-from tests.console.resting import rest
+from tests.console.idle import patch_idle_wait
 
 
 @pytest.fixture
@@ -17,4 +17,4 @@ def still() -> StillClock:
 @pytest.fixture(autouse=True)
 def _rest(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let Pilot wait until the app has come to rest."""
-    rest(monkeypatch)
+    patch_idle_wait(monkeypatch)

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from agentclient.access.guest_inputs import Inputs
-from agentclient.journal.history import Past
+from agentclient.journal.history import VmHistory
 from agentclient.model.outcome import Outcome, ThawOutcome
 from agentclient.model.request import FreezeRequest
 from agentclient.model.rescue import RescueOutcome, Rung, Step
 from agentclient.model.snapshot import MonitorView, VmState
 from agentclient.model.states import RunState
 from agentclient.model.vm import Vm, VmId
-from agentclient.operations.rescue.ladder import Known, Offer, ladder
+from agentclient.operations.rescue.ladder import LadderFacts, Offer, ladder
 from tui.shared.clocks import Clock
 
 NOON = datetime(2025, 9, 9, 12, 0, 0, tzinfo=UTC)
@@ -91,7 +91,7 @@ class FakeOperations:
         self.inputs = Inputs(keyboard=True)
         self.looks: list[Future[tuple[Offer, ...]]] = []
         self.slow = False
-        self.past: Past | Exception | None = None
+        self.past: VmHistory | Exception | None = None
         self.not_begun: Outcome | None = None  # what becomes of freezes at once
 
     def add(self, vm: Vm, what: str = "freeze") -> FakeOperation:
@@ -127,14 +127,14 @@ class FakeOperations:
         self, vm: Vm, *, serial: str | None = None, tried: frozenset[Rung] = frozenset()
     ) -> Future[tuple[Offer, ...]]:
         look: Future[tuple[Offer, ...]] = Future()
-        known = Known(VmState(vm), self.view, self.inputs, serial=serial, tried=tried)
+        known = LadderFacts(VmState(vm), self.view, self.inputs, serial=serial, tried=tried)
         self.looks.append(look)
         if not self.slow:
             look.set_result(ladder(known))
         return look
 
-    def history(self, vm: Vm, limit: int = 50) -> Future[Past | None]:
-        look: Future[Past | None] = Future()
+    def history(self, vm: Vm, limit: int = 50) -> Future[VmHistory | None]:
+        look: Future[VmHistory | None] = Future()
         if isinstance(self.past, Exception):
             look.set_exception(self.past)
         else:

@@ -11,11 +11,11 @@ from agentclient.fleet.store import Fleet
 from agentclient.model.outcome import Evidence, FileSystem, Outcome
 from agentclient.model.snapshot import AgentHealth, FreezeInfo, Progress, VmState
 from agentclient.model.states import (
-    AgentHow,
     AgentState,
     Cause,
     EvidenceResult,
     FreezeState,
+    KnownBy,
     Level,
     OutcomeKind,
     Phase,
@@ -54,10 +54,10 @@ def put(fleet: Fleet, vm_id: VmId, **changes: Any) -> None:
 
 def alive(clock: StillClock, age_s: float = 4.0) -> AgentHealth:
     seen = clock.wall() - timedelta(seconds=age_s)
-    return AgentHealth(AgentState.ALIVE, AgentHow.REPLY, 0.003, "7.2.0", seen)
+    return AgentHealth(AgentState.ALIVE, KnownBy.REPLY, 0.003, "7.2.0", seen)
 
 
-def agent(state: AgentState, how: AgentHow, clock: StillClock, detail: str = "") -> AgentHealth:
+def agent(state: AgentState, how: KnownBy, clock: StillClock, detail: str = "") -> AgentHealth:
     return AgentHealth(state, how, None, None, clock.wall(), detail or None)
 
 
@@ -174,12 +174,12 @@ def _in_flight(fleet: Fleet, seen: dict[str, VmId], clock: StillClock) -> None:
 
 
 def _agents(fleet: Fleet, seen: dict[str, VmId], clock: StillClock) -> None:
-    put(fleet, seen["files"], agent=agent(AgentState.SILENT, AgentHow.DEADLINE, clock))
-    busy = agent(AgentState.BUSY, AgentHow.CLIENT, clock, "held by backup-agent (pid 812)")
+    put(fleet, seen["files"], agent=agent(AgentState.SILENT, KnownBy.DEADLINE, clock))
+    busy = agent(AgentState.BUSY, KnownBy.CLIENT, clock, "held by backup-agent (pid 812)")
     put(fleet, seen["git"], agent=busy)
-    put(fleet, seen["legacy"], agent=agent(AgentState.NONE, AgentHow.CONFIGURATION, clock))
-    put(fleet, seen["mon"], agent=agent(AgentState.OPEN, AgentHow.PORT, clock))
-    put(fleet, seen["proxy"], agent=agent(AgentState.CLOSED, AgentHow.PORT, clock))
+    put(fleet, seen["legacy"], agent=agent(AgentState.NONE, KnownBy.CONFIGURATION, clock))
+    put(fleet, seen["mon"], agent=agent(AgentState.OPEN, KnownBy.PORT, clock))
+    put(fleet, seen["proxy"], agent=agent(AgentState.CLOSED, KnownBy.PORT, clock))
     unknown = AgentHealth()
     put(
         fleet,
@@ -231,7 +231,7 @@ def thousand(clock: StillClock) -> Fleet:
     """Return a fleet of 1,000 VMs, in which a few are in trouble and a few are frozen."""
     fleet = fleet_of((f"vm-{number:04}" for number in range(1000)), clock)
     for number in (17, 404, 611):
-        silent = agent(AgentState.SILENT, AgentHow.DEADLINE, clock)
+        silent = agent(AgentState.SILENT, KnownBy.DEADLINE, clock)
         put(fleet, VmId("qemu", f"vm-{number:04}"), agent=silent)
     for number, age_s in ((250, 723.0), (777, 61.0), (42, 8.0)):
         since = clock.wall() - timedelta(seconds=age_s)

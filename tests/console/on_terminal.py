@@ -15,7 +15,7 @@ import sys
 
 from agentclient.model.snapshot import AgentHealth, FreezeInfo
 from agentclient.model.states import AgentState, FreezeState
-from tests.console.driving import make_app, qemu
+from tests.console.console_session import make_app, qemu
 from tests.console.fakes import StillClock
 from tests.console.fleets import fleet_of, pending, put
 from tui.console import textual_internals

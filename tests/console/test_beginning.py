@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.console.driving import seated
+from tests.console.console_session import console_session
 from tests.console.fakes import FakeOperations, StillClock
 from tests.console.fleets import fleet_of
 from tests.unit.no_thread import each_lack
@@ -33,11 +33,11 @@ def uncollected() -> Iterator[None]:
 @pytest.mark.usefixtures("uncollected")
 async def test_it_watches_and_collects_garbage(operations: type[FakeOperations]) -> None:
     still = StillClock()
-    async with seated(
+    async with console_session(
         fleet_of(["a"], still), still, operations=operations(), memory=memory
-    ) as seat:
-        await seat.until(gc.isenabled)
-        assert seat.watcher.started
+    ) as session:
+        await session.until(gc.isenabled)
+        assert session.watcher.started
 
 
 @each_lack
@@ -52,8 +52,8 @@ async def test_without_a_thread_to_prepare_them_the_keys_act_all_the_same(
 
     monkeypatch.setattr(threading.Thread, "start", start_another)
     still = StillClock()
-    async with seated(fleet_of(["a"], still), still, memory=memory) as seat:
-        await seat.until(gc.isenabled)
-        assert seat.watcher.started
-        await seat.press("f")
-        assert seat.dialog == "FreezeDialog"
+    async with console_session(fleet_of(["a"], still), still, memory=memory) as session:
+        await session.until(gc.isenabled)
+        assert session.watcher.started
+        await session.press("f")
+        assert session.dialog == "FreezeDialog"

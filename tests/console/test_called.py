@@ -10,7 +10,7 @@ from agentclient.backends.base import Backends
 from agentclient.fleet.store import Fleet
 from agentclient.fleet.watcher import Watcher
 from agentclient.model.states import Cause, FreezeState, OutcomeKind
-from tests.console.driving import LARGE
+from tests.console.console_session import LARGE
 from tests.console.test_drill import Console
 from tests.drilled import Ready
 from tests.unit.memory_backend import MemoryBackend

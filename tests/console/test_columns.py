@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.console.driving import LARGE, SMALL, seated
+from tests.console.console_session import LARGE, SMALL, console_session
 from tests.console.fakes import StillClock
 from tests.console.fleets import every_state, fleet_of
 from tui.console.model.order import Order
@@ -38,55 +38,57 @@ def test_nothing_is_scrolled_where_everything_fits() -> None:
 
 
 async def test_keys_lead_to_the_columns_that_do_not_fit(still: StillClock) -> None:
-    async with seated(every_state(still), still, size=SMALL) as seat:
-        head = seat.line_of("NAME")
+    async with console_session(every_state(still), still, size=SMALL) as session:
+        head = session.line_of("NAME")
         assert "›" in head
         assert "‹" not in head
         assert "WHY" not in head
-        await seat.press(*["right"] * 8)
-        head = seat.line_of("NAME")
+        await session.press(*["right"] * 8)
+        head = session.line_of("NAME")
         assert "›" not in head
         assert "‹" in head
-        assert "locked: backup" in seat.line_of("db-2  ")
-        await seat.press(*["h"] * 6)
-        assert "AGENT" in seat.line_of("NAME")
-        await seat.press("l")
-        assert "AGENT" not in seat.line_of("NAME")
+        assert "locked: backup" in session.line_of("db-2  ")
+        await session.press(*["h"] * 6)
+        assert "AGENT" in session.line_of("NAME")
+        await session.press("l")
+        assert "AGENT" not in session.line_of("NAME")
 
 
 async def test_a_wider_screen_shows_everything_again(still: StillClock) -> None:
-    async with seated(every_state(still), still, size=SMALL) as seat:
-        await seat.press("right", "right")
-        await seat.pilot.resize_terminal(*LARGE)
-        await seat.until(lambda: "WHY" in seat.line_of("NAME"))
-        assert "‹" not in seat.line_of("NAME")
-        assert "AGENT" in seat.line_of("NAME")
+    async with console_session(every_state(still), still, size=SMALL) as session:
+        await session.press("right", "right")
+        await session.pilot.resize_terminal(*LARGE)
+        await session.until(lambda: "WHY" in session.line_of("NAME"))
+        assert "‹" not in session.line_of("NAME")
+        assert "AGENT" in session.line_of("NAME")
 
 
 async def test_the_signs_are_ascii_where_they_have_to_be(still: StillClock) -> None:
-    async with seated(every_state(still), still, size=SMALL, signs=Signs(ascii=True)) as seat:
-        await seat.press("right")
-        assert "<FREEZE" in seat.line_of("NAME")
-        assert seat.text.isascii()
+    async with console_session(
+        every_state(still), still, size=SMALL, signs=Signs(ascii=True)
+    ) as session:
+        await session.press("right")
+        assert "<FREEZE" in session.line_of("NAME")
+        assert session.text.isascii()
 
 
 async def test_a_click_on_a_title_sorts_and_a_second_one_reverses(still: StillClock) -> None:
-    async with seated(fleet_of(["a", "b", "c"], still), still) as seat:
-        await seat.pilot.click(VmTable, offset=(4, 0))
-        assert seat.app.view.order is Order.NAME
-        assert "▾NAME" in seat.line_of("NAME")
-        await seat.pilot.click(VmTable, offset=(4, 0))
-        assert "▴NAME" in seat.line_of("NAME")
-        assert [vm_id.name for vm_id in seat.app.view.rows] == ["c", "b", "a"]
-        assert "backwards" in seat.notice
-        await seat.pilot.click(VmTable, offset=(60, 0))
-        assert seat.app.view.order is Order.NAME
+    async with console_session(fleet_of(["a", "b", "c"], still), still) as session:
+        await session.pilot.click(VmTable, offset=(4, 0))
+        assert session.app.view.order is Order.NAME
+        assert "▾NAME" in session.line_of("NAME")
+        await session.pilot.click(VmTable, offset=(4, 0))
+        assert "▴NAME" in session.line_of("NAME")
+        assert [vm_id.name for vm_id in session.app.view.rows] == ["c", "b", "a"]
+        assert "backwards" in session.notice
+        await session.pilot.click(VmTable, offset=(60, 0))
+        assert session.app.view.order is Order.NAME
 
 
 async def test_keys_reverse_the_order(still: StillClock) -> None:
-    async with seated(fleet_of(["a", "b", "c"], still), still) as seat:
-        await seat.press("s", "j", "S")
-        assert [vm_id.name for vm_id in seat.app.view.rows] == ["c", "b", "a"]
-        assert seat.cursor == "b"
-        await seat.press("s")
-        assert not seat.app.view.backwards
+    async with console_session(fleet_of(["a", "b", "c"], still), still) as session:
+        await session.press("s", "j", "S")
+        assert [vm_id.name for vm_id in session.app.view.rows] == ["c", "b", "a"]
+        assert session.cursor == "b"
+        await session.press("s")
+        assert not session.app.view.backwards

@@ -33,8 +33,8 @@ from agentclient.model.states import (
     OutcomeKind,
     Refusal,
 )
-from tests.console.driving import LARGE, SMALL
-from tests.console.resting import rest
+from tests.console.console_session import LARGE, SMALL
+from tests.console.idle import patch_idle_wait
 from tests.drilled import Ready, drill_of
 from tui.console.app import FrostwatchApp
 from tui.console.widgets.status import DRILL, DrillLine
@@ -132,7 +132,7 @@ class Played:
 def played() -> Played:
     """Freeze all of them in one console."""
     with pytest.MonkeyPatch.context() as patch:
-        rest(patch)  # as for each test here
+        patch_idle_wait(patch)  # as for each test here
         return asyncio.run(play())
 
 

@@ -22,7 +22,7 @@ from agentclient.fleet.store import Fleet
 from agentclient.fleet.watcher import Watcher
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import AgentState, OutcomeKind
-from tests.console.driving import LARGE
+from tests.console.console_session import LARGE
 from tests.drilled import Ready, drill_of
 from tui.console.app import FrostwatchApp
 

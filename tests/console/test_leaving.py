@@ -18,7 +18,7 @@ from agentclient.model.next_command import thaw_command
 from agentclient.model.outcome import Outcome
 from agentclient.model.snapshot import FreezeInfo
 from agentclient.model.states import FreezeState, OutcomeKind
-from tests.console.driving import qemu
+from tests.console.console_session import qemu
 from tests.console.fakes import FakeOperation, FakeOperations, StillClock
 from tests.console.fleets import fleet_of, lost, put, refused, state_of, verified
 from tests.unit.no_thread import each_lack

@@ -12,7 +12,7 @@ from agentclient.fleet.store import Fleet
 from agentclient.model.snapshot import FreezeInfo
 from agentclient.model.states import FreezeState
 from agentclient.model.vm import VmId
-from tests.console.driving import Seat, qemu, seated
+from tests.console.console_session import ConsoleSession, console_session, qemu
 from tests.console.fakes import StillClock
 from tests.console.fleets import fleet_of, put
 from tests.console.test_view import change, view_of
@@ -26,8 +26,8 @@ def fleet(still: StillClock) -> Fleet:
     return fleet_of(["a", "b", "c", "d", "e"], still)
 
 
-def marked(seat: Seat) -> str:
-    return names(seat.app.view.marks.all)
+def marked(session: ConsoleSession) -> str:
+    return names(session.app.view.marks.all)
 
 
 def names(vm_ids: Iterable[VmId]) -> str:
@@ -64,65 +64,65 @@ def names(vm_ids: Iterable[VmId]) -> str:
 async def test_keys_mark(
     fleet: Fleet, still: StillClock, keys: str, expected: str, cursor: str
 ) -> None:
-    async with seated(fleet, still) as seat:
-        await seat.press(*keys.split())
-        assert marked(seat) == expected
-        assert seat.app.view.cursor == qemu(cursor) or "slash" in keys
+    async with console_session(fleet, still) as session:
+        await session.press(*keys.split())
+        assert marked(session) == expected
+        assert session.app.view.cursor == qemu(cursor) or "slash" in keys
 
 
 async def test_the_header_counts_marks_also_those_that_nobody_sees(
     fleet: Fleet, still: StillClock
 ) -> None:
-    async with seated(fleet, still) as seat:
-        await seat.press("J", "J")
-        assert "◆ 3 marked " in seat.lines[0]
-        await seat.press("slash", "c", "enter")
-        assert "3 marked, 2 hidden" in seat.lines[0]
-        await seat.press("escape")
-        assert "hidden" not in seat.lines[0]
-        await seat.press("escape")
-        assert "marked" not in seat.lines[0]
+    async with console_session(fleet, still) as session:
+        await session.press("J", "J")
+        assert "◆ 3 marked " in session.lines[0]
+        await session.press("slash", "c", "enter")
+        assert "3 marked, 2 hidden" in session.lines[0]
+        await session.press("escape")
+        assert "hidden" not in session.lines[0]
+        await session.press("escape")
+        assert "marked" not in session.lines[0]
 
 
 async def test_marks_are_what_an_action_means(fleet: Fleet, still: StillClock) -> None:
-    async with seated(fleet, still) as seat:
-        await seat.press("j", "J", "f")
-        assert "Freeze the file systems of 2 VMs?" in seat.text
-        assert "qemu:b" in seat.text
-        assert "qemu:c" in seat.text
+    async with console_session(fleet, still) as session:
+        await session.press("j", "J", "f")
+        assert "Freeze the file systems of 2 VMs?" in session.text
+        assert "qemu:b" in session.text
+        assert "qemu:c" in session.text
 
 
 async def test_rows_that_move_end_a_range(fleet: Fleet, still: StillClock) -> None:
     """What comes in between later is not marked by a key that was meant for others."""
-    async with seated(fleet, still) as seat:
-        await seat.press("J")
+    async with console_session(fleet, still) as session:
+        await session.press("J")
         put(fleet, qemu("e"), freeze=FreezeInfo(FreezeState.FROZEN, still.wall(), foreign=True))
-        await seat.settle(3)
-        assert [vm_id.name for vm_id in seat.app.view.rows] == ["e", "a", "b", "c", "d"]
-        await seat.press("J")
-        assert marked(seat) == "abc"
+        await session.settle(3)
+        assert [vm_id.name for vm_id in session.app.view.rows] == ["e", "a", "b", "c", "d"]
+        await session.press("J")
+        assert marked(session) == "abc"
 
 
 # -- the mouse ----------------------------------------------------------------------------------
 
 
 async def test_a_click_in_the_margin_marks(fleet: Fleet, still: StillClock) -> None:
-    async with seated(fleet, still) as seat:
-        await seat.pilot.click(VmTable, offset=(1, 3))
-        assert (marked(seat), seat.app.view.cursor) == ("c", qemu("c"))
-        await seat.pilot.click(VmTable, offset=(10, 2))
-        assert marked(seat) == "c"
-        await seat.pilot.click(VmTable, offset=(10, 2), control=True)
-        assert marked(seat) == "bc"
+    async with console_session(fleet, still) as session:
+        await session.pilot.click(VmTable, offset=(1, 3))
+        assert (marked(session), session.app.view.cursor) == ("c", qemu("c"))
+        await session.pilot.click(VmTable, offset=(10, 2))
+        assert marked(session) == "c"
+        await session.pilot.click(VmTable, offset=(10, 2), control=True)
+        assert marked(session) == "bc"
 
 
 async def test_a_click_with_shift_marks_a_range(fleet: Fleet, still: StillClock) -> None:
-    async with seated(fleet, still) as seat:
-        await seat.pilot.click(VmTable, offset=(10, 2))
-        await seat.pilot.click(VmTable, offset=(10, 4), shift=True)
-        assert marked(seat) == "bcd"
-        await seat.pilot.click(VmTable, offset=(10, 3), shift=True)
-        assert marked(seat) == "bc"
+    async with console_session(fleet, still) as session:
+        await session.pilot.click(VmTable, offset=(10, 2))
+        await session.pilot.click(VmTable, offset=(10, 4), shift=True)
+        assert marked(session) == "bcd"
+        await session.pilot.click(VmTable, offset=(10, 3), shift=True)
+        assert marked(session) == "bc"
 
 
 # -- the model ----------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from agentclient.fleet.store import Fleet
 from agentclient.model.outcome import Outcome
 from agentclient.model.snapshot import FreezeInfo, LeftBy
 from agentclient.model.states import FreezeState, OutcomeKind, Phase
-from tests.console.driving import LARGE, qemu, seated
+from tests.console.console_session import LARGE, console_session, qemu
 from tests.console.fakes import StillClock
 from tests.console.fleets import fleet_of, held, lost, pending, put, verified
 
@@ -26,51 +26,51 @@ def foreign(still: StillClock) -> FreezeInfo:
 
 async def test_a_verdict_is_told_at_once(fleet: Fleet, still: StillClock) -> None:
     put(fleet, qemu("web-1"), progress=pending(still))
-    async with seated(fleet, still, size=LARGE) as seat:
+    async with console_session(fleet, still, size=LARGE) as session:
         put(fleet, qemu("web-1"), progress=pending(still, verdict=lost(), phase=Phase.THAWING))
-        await seat.settle()
-        assert "✗ web-1: lost: copy not consistent; guest writes again" in seat.notice
+        await session.settle()
+        assert "✗ web-1: lost: copy not consistent; guest writes again" in session.notice
 
 
 async def test_good_news_do_not_push_bad_news_away_at_once(fleet: Fleet, still: StillClock) -> None:
-    async with seated(fleet, still) as seat:
+    async with console_session(fleet, still) as session:
         put(fleet, qemu("web-1"), last=lost(settled=False))
-        await seat.settle()
+        await session.settle()
         put(fleet, qemu("db-1"), last=verified())
-        await seat.settle(2)
-        assert "web-1 MAY STILL BE FROZEN: R shows its rescue; lost" in seat.notice
+        await session.settle(2)
+        assert "web-1 MAY STILL BE FROZEN: R shows its rescue; lost" in session.notice
         put(fleet, qemu("app-1"), last=verified())
-        await seat.settle(10)
-        assert "app-1: certified" in seat.notice
+        await session.settle(10)
+        assert "app-1: certified" in session.notice
 
 
 async def test_dangers_are_told(fleet: Fleet, still: StillClock) -> None:
     put(fleet, qemu("db-1"), progress=held(still))
-    async with seated(fleet, still) as seat:
+    async with console_session(fleet, still) as session:
         put(fleet, qemu("db-1"), progress=held(still)._replace(phase=Phase.AT_RISK))
-        await seat.settle()
-        assert "db-1: at risk" in seat.notice
+        await session.settle()
+        assert "db-1: at risk" in session.notice
         put(fleet, qemu("web-1"), freeze=foreign(still))
-        await seat.settle()
-        assert "web-1: frozen by somebody else" in seat.notice
+        await session.settle()
+        assert "web-1: frozen by somebody else" in session.notice
 
 
 async def test_what_was_known_before_the_console_opened_is_no_news(
     fleet: Fleet, still: StillClock
 ) -> None:
     put(fleet, qemu("db-1"), last=Outcome(OutcomeKind.FAILED, "hook failed"))
-    async with seated(fleet, still) as seat:
-        await seat.settle()
-        assert "hook failed" not in seat.notice
+    async with console_session(fleet, still) as session:
+        await session.settle()
+        assert "hook failed" not in session.notice
 
 
 async def test_what_a_dead_frostwatch_has_left_is_told_with_what_to_do(
     fleet: Fleet, still: StillClock
 ) -> None:
     left = LeftBy(1, 4711, "root", still.wall() - timedelta(minutes=12))
-    async with seated(fleet, still, size=LARGE) as seat:
+    async with console_session(fleet, still, size=LARGE) as session:
         frozen = FreezeInfo(FreezeState.FROZEN, left.at)
         put(fleet, qemu("web-1"), freeze=frozen, left=left)
-        await seat.settle()
-        assert "web-1: left frozen by frostwatch (pid 4711, root)" in seat.notice
-        assert "t thaws web-1" in seat.notice
+        await session.settle()
+        assert "web-1: left frozen by frostwatch (pid 4711, root)" in session.notice
+        assert "t thaws web-1" in session.notice

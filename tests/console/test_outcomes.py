@@ -12,16 +12,23 @@ from agentclient.model.meaning import with_meaning
 from agentclient.model.outcome import Outcome
 from agentclient.model.snapshot import AgentHealth, FreezeInfo, HeldBy, LeftBy, Progress
 from agentclient.model.states import (
-    AgentHow,
     AgentState,
     Cause,
     FreezeState,
+    KnownBy,
     OutcomeKind,
     Phase,
     Stuck,
 )
 from agentclient.model.vm import VmId
-from tests.console.driving import LARGE, SMALL, Seat, make_app, qemu, seated
+from tests.console.console_session import (
+    LARGE,
+    SMALL,
+    ConsoleSession,
+    console_session,
+    make_app,
+    qemu,
+)
 from tests.console.fakes import FakeOperation, FakeOperations, StillClock
 from tests.console.fleets import ROOT, VAR, fleet_of, make_vm, pending, put, thawed
 
@@ -45,7 +52,7 @@ def lost(still: StillClock) -> Fleet:
     fleet = fleet_with(
         still, Outcome(kind, reason, cause=cause, seconds=31.0, stuck=Stuck.NO_AGENT)
     )
-    closed = AgentHealth(AgentState.CLOSED, AgentHow.PORT, seen_at=still.wall())
+    closed = AgentHealth(AgentState.CLOSED, KnownBy.PORT, seen_at=still.wall())
     put(fleet, VM, agent=closed)
     return fleet
 
@@ -78,7 +85,7 @@ def hung(still: StillClock) -> Fleet:
     fleet = fleet_of(NAMES, still)
     progress = pending(still, cancelled=True, waiting_for="the agent's answer to the freeze")
     info = FreezeInfo(FreezeState.FREEZING, still.wall() - timedelta(seconds=740))
-    silent = AgentHealth(AgentState.SILENT, AgentHow.DEADLINE, seen_at=still.wall())
+    silent = AgentHealth(AgentState.SILENT, KnownBy.DEADLINE, seen_at=still.wall())
     put(fleet, VM, freeze=info, progress=progress._replace(phase=Phase.PENDING), agent=silent)
     return fleet
 
@@ -87,7 +94,9 @@ def half_lost(still: StillClock) -> Fleet:
     """Return a group of two, one of which was lost and has been thawed."""
     fleet = lost(still)
     reason = "frozen: 2 file systems; its group was not frozen together: qemu:mail lost"
-    whole = Outcome(OutcomeKind.VERIFIED, reason, frozen=2, thawed=2, settled=True, apart=True)
+    whole = Outcome(
+        OutcomeKind.VERIFIED, reason, frozen=2, thawed=2, settled=True, not_together=True
+    )
     put(fleet, qemu("web-1"), last=with_meaning(whole, make_vm("web-1")))
     return fleet
 
@@ -117,20 +126,20 @@ ALL: dict[str, tuple[Make, tuple[str, ...]]] = {
 @pytest.mark.parametrize("name", ALL)
 async def test_it_is_all_said_without_scrolling(still: StillClock, name: str) -> None:
     make, words = ALL[name]
-    async with seated(make(still), still, size=SMALL) as seat:
-        await seat.press("right_square_bracket" if name != "hung" else "g")
-        assert "qemu:mail" in seat.text
-        text = " ".join(seat.text.split())
+    async with console_session(make(still), still, size=SMALL) as session:
+        await session.press("right_square_bracket" if name != "hung" else "g")
+        assert "qemu:mail" in session.text
+        text = " ".join(session.text.split())
         for word in words:
-            assert word in text, seat.text
+            assert word in text, session.text
 
 
 async def test_a_member_of_a_group_that_failed_is_not_certified(still: StillClock) -> None:
-    async with seated(half_lost(still), still, size=SMALL) as seat:
-        await seat.press("slash", *"web-1", "enter")
-        assert "◇ no group" in seat.line_of("web-1 ")
-        assert "Not consistent with its group" in seat.text
-        assert "The guest writes again" in seat.text
+    async with console_session(half_lost(still), still, size=SMALL) as session:
+        await session.press("slash", *"web-1", "enter")
+        assert "◇ no group" in session.line_of("web-1 ")
+        assert "Not consistent with its group" in session.text
+        assert "The guest writes again" in session.text
 
 
 class Waiting(FakeOperations):
@@ -142,13 +151,13 @@ class Waiting(FakeOperations):
 
 
 async def test_what_is_queued_says_its_place(still: StillClock) -> None:
-    async with seated(queued(still), still, size=SMALL, operations=Waiting()) as seat:
-        assert "936 queued" in seat.lines[0]
-        await seat.press("G")
-        assert "queued 936" in seat.line_of("vm-0999 ")
-        assert "number 936 in the queue; waits for its turn: 64 at once" in seat.text
-        assert "nothing has been sent to it yet" in seat.text
-        assert "x takes it out of the queue" in seat.text
+    async with console_session(queued(still), still, size=SMALL, operations=Waiting()) as session:
+        assert "936 queued" in session.lines[0]
+        await session.press("G")
+        assert "queued 936" in session.line_of("vm-0999 ")
+        assert "number 936 in the queue; waits for its turn: 64 at once" in session.text
+        assert "nothing has been sent to it yet" in session.text
+        assert "x takes it out of the queue" in session.text
 
 
 def test_a_picture_of_half_a_group(snap_compare: Compare, still: StillClock) -> None:
@@ -170,30 +179,30 @@ def test_a_picture_of(snap_compare: Compare, still: StillClock, name: str) -> No
 
 
 async def test_every_fact_is_reached_on_a_small_screen(still: StillClock) -> None:
-    async with seated(lost(still), still, size=SMALL) as seat:
-        assert "Tab: more facts" in seat.text
-        await seat.press("tab")
-        await seat.until(lambda: "FACTS have the keys" in seat.text)
-        await seat.press("end")
-        await seat.until(lambda: "can freeze: vda1" in seat.text)
-        await seat.press("tab")
-        await seat.until(lambda: "LOG has the keys" in seat.text)
-        await seat.press("escape")
-        await seat.until(lambda: "have the keys" not in seat.text)
+    async with console_session(lost(still), still, size=SMALL) as session:
+        assert "Tab: more facts" in session.text
+        await session.press("tab")
+        await session.until(lambda: "FACTS have the keys" in session.text)
+        await session.press("end")
+        await session.until(lambda: "can freeze: vda1" in session.text)
+        await session.press("tab")
+        await session.until(lambda: "LOG has the keys" in session.text)
+        await session.press("escape")
+        await session.until(lambda: "have the keys" not in session.text)
 
 
 async def test_words_typed_into_the_log_freeze_nothing(still: StillClock) -> None:
-    async with seated(lost(still), still, size=SMALL) as seat:
-        await seat.press("tab", "tab", "slash", *"web-1", "enter", "f", "enter")
-        assert seat.dialog == ""
-        assert not seat.operations.started
-        assert "Esc, then f" in seat.notice
-        await seat.press("escape", "escape", "f")
-        assert seat.dialog == "FreezeDialog"
+    async with console_session(lost(still), still, size=SMALL) as session:
+        await session.press("tab", "tab", "slash", *"web-1", "enter", "f", "enter")
+        assert session.dialog == ""
+        assert not session.operations.started
+        assert "Esc, then f" in session.notice
+        await session.press("escape", "escape", "f")
+        assert session.dialog == "FreezeDialog"
 
 
-async def cursor_on(seat: Seat, name: str) -> None:
-    await seat.until(lambda: seat.cursor == name)
+async def cursor_on(session: ConsoleSession, name: str) -> None:
+    await session.until(lambda: session.cursor == name)
 
 
 async def test_troubles_outside_of_what_is_seen_are_counted_and_reached(
@@ -204,22 +213,22 @@ async def test_troubles_outside_of_what_is_seen_are_counted_and_reached(
         reason = "no answer will come"
         outcome = Outcome(OutcomeKind.LOST, reason, cause=Cause.AGENT_GONE, settled=True)
         put(fleet, qemu(f"vm-{number:03}"), last=outcome)
-    async with seated(fleet, still, size=SMALL) as seat:
-        await seat.press("s", "g")  # by name
-        await seat.until(lambda: "▲2 below" in seat.text)
+    async with console_session(fleet, still, size=SMALL) as session:
+        await session.press("s", "g")  # by name
+        await session.until(lambda: "▲2 below" in session.text)
         for name in ("vm-003", "vm-090", "vm-190", "vm-003"):
-            await seat.press("right_square_bracket")
-            await cursor_on(seat, name)
-        await seat.press("left_square_bracket")
-        await cursor_on(seat, "vm-190")
-        await seat.until(lambda: "▲2 above" in seat.line_of("NAME"))
-        await seat.until(lambda: "below" not in seat.text)
+            await session.press("right_square_bracket")
+            await cursor_on(session, name)
+        await session.press("left_square_bracket")
+        await cursor_on(session, "vm-190")
+        await session.until(lambda: "▲2 above" in session.line_of("NAME"))
+        await session.until(lambda: "below" not in session.text)
 
 
 async def test_there_may_be_no_trouble(still: StillClock) -> None:
-    async with seated(fleet_of(["a"], still), still) as seat:
-        await seat.press("right_square_bracket")
-        assert "no VM is in trouble" in seat.notice
+    async with console_session(fleet_of(["a"], still), still) as session:
+        await session.press("right_square_bracket")
+        assert "no VM is in trouble" in session.notice
 
 
 # -- names -----------------------------------------------------------------------------------
@@ -227,21 +236,21 @@ async def test_there_may_be_no_trouble(still: StillClock) -> None:
 
 async def test_names_that_begin_alike_are_told_apart(still: StillClock) -> None:
     fleet = fleet_of(NAMES, still)
-    async with seated(fleet, still, size=SMALL) as seat:
-        assert "customer-a-database-01 " in seat.text
+    async with console_session(fleet, still, size=SMALL) as session:
+        assert "customer-a-database-01 " in session.text
         info = FreezeInfo(FreezeState.FREEZING, still.wall())
         put(fleet, VM, progress=pending(still), freeze=info)
-        await seat.settle(3)
-        assert "ENDS IN" in seat.line_of("NAME")
-        rows = [line for line in seat.lines if line[3:].startswith("custom")]
+        await session.settle(3)
+        assert "ENDS IN" in session.line_of("NAME")
+        rows = [line for line in session.lines if line[3:].startswith("custom")]
         assert len({line[3:17] for line in rows}) == 2
         assert all("…" in line[:17] for line in rows)
 
 
 async def test_a_wide_screen_shows_names_and_clocks(still: StillClock) -> None:
-    async with seated(fleet_of(NAMES, still), still, size=LARGE) as seat:
-        assert "customer-a-database-01 " in seat.text
-        assert "ENDS IN" in seat.line_of("NAME")
+    async with console_session(fleet_of(NAMES, still), still, size=LARGE) as session:
+        assert "customer-a-database-01 " in session.text
+        assert "ENDS IN" in session.line_of("NAME")
 
 
 # -- another frostwatch ------------------------------------------------------------------------
@@ -251,24 +260,24 @@ def elsewhere(still: StillClock) -> Fleet:
     fleet = fleet_of(NAMES, still)
     since, until = still.wall() - timedelta(seconds=12), still.wall() + timedelta(seconds=28)
     held = HeldBy(1316, "root", FreezeState.FROZEN, since, until, holder=1320, window=7)
-    busy = AgentHealth(AgentState.BUSY, AgentHow.CLIENT, detail="held by frostwatch-hold")
+    busy = AgentHealth(AgentState.BUSY, KnownBy.CLIENT, detail="held by frostwatch-hold")
     fleet.update(VM, lambda state: state._replace(agent=busy).with_held_by(held))
     return fleet
 
 
 async def test_what_another_frostwatch_holds_is_shown_as_well_as_ours(still: StillClock) -> None:
-    async with seated(elsewhere(still), still, size=SMALL) as seat:
-        await seat.press("slash", *"mail", "enter")
-        row = seat.line_of("mail ")
+    async with console_session(elsewhere(still), still, size=SMALL) as session:
+        await session.press("slash", *"mail", "enter")
+        row = session.line_of("mail ")
         for words in ("❆ frozen", "by root", "0:12/0:40"):
             assert words in row
-        assert "❆ frozen by root (pid 1316) until 12:00:28" in seat.text
-        assert "1 frozen" in seat.lines[0]
-        await seat.press("f")
-        text = " ".join(seat.text.replace("│", " ").split())
+        assert "❆ frozen by root (pid 1316) until 12:00:28" in session.text
+        assert "1 frozen" in session.lines[0]
+        await session.press("f")
+        text = " ".join(session.text.replace("│", " ").split())
         assert "it looks as if this will be refused: it is frozen by root (pid 1316)" in text
-        await seat.press("escape", "t")
-        assert "it will be refused" in seat.text
+        await session.press("escape", "t")
+        assert "it will be refused" in session.text
 
 
 def test_a_picture_of_what_another_frostwatch_holds(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from agentclient.journal.figures import Figures
-from agentclient.journal.history import Past
+from agentclient.journal.history import VmHistory
 from agentclient.journal.rows import Moment
 from agentclient.journal.storage.tables import MOMENTS
 from agentclient.journal.window_row import WindowRow
 from agentclient.model.errors import FrostwatchError
 from agentclient.model.states import WindowKind, WindowState
-from tests.console.driving import seated
+from tests.console.console_session import console_session
 from tests.console.fakes import FakeOperations, StillClock
 from tests.console.fleets import fleet_of
 
@@ -32,22 +32,22 @@ def window() -> WindowRow:
     [
         (None, "No journal is kept here"),
         (FrostwatchError("there is no thread for it"), "can't be read: there is no thread for it"),
-        (Past((), Figures(0)), "Nothing was frozen or thawed here yet"),
-        (Past((window(),), Figures(3, 0.2, 0.5, 0.7)), "3 freezes answered: median 0.2 s"),
-        (Past((window(),), Figures(0)), "2026-03-01 10:20:30"),
-        (Past((window(),), Figures(0)), "✗ lost"),
-        (Past((window(),), Figures(0)), "[bold]root"),
+        (VmHistory((), Figures(0)), "Nothing was frozen or thawed here yet"),
+        (VmHistory((window(),), Figures(3, 0.2, 0.5, 0.7)), "3 freezes answered: median 0.2 s"),
+        (VmHistory((window(),), Figures(0)), "2026-03-01 10:20:30"),
+        (VmHistory((window(),), Figures(0)), "✗ lost"),
+        (VmHistory((window(),), Figures(0)), "[bold]root"),
     ],
 )
 async def test_what_the_journal_knows_is_shown(
-    still: StillClock, past: Past | Exception | None, words: str
+    still: StillClock, past: VmHistory | Exception | None, words: str
 ) -> None:
     operations = FakeOperations()
     operations.past = past
-    async with seated(fleet_of(["a"], still), still, operations=operations) as seat:
-        await seat.press("H")
-        assert seat.dialog == "HistoryDialog"
-        assert "a: past freezes and thaws" in seat.text
-        assert words in seat.text
-        await seat.press("escape")
-        assert seat.dialog == ""
+    async with console_session(fleet_of(["a"], still), still, operations=operations) as session:
+        await session.press("H")
+        assert session.dialog == "HistoryDialog"
+        assert "a: past freezes and thaws" in session.text
+        assert words in session.text
+        await session.press("escape")
+        assert session.dialog == ""

@@ -6,18 +6,18 @@ import pytest
 
 from agentclient.model.outcome import Outcome
 from agentclient.model.states import OutcomeKind
-from tests.console.driving import qemu, seated
+from tests.console.console_session import console_session, qemu
 from tests.console.fakes import FakeOperation, FakeOperations, StillClock
 from tests.console.fleets import fleet_of, pending, put, state_of
-from tui.console.model.leaving import Leave
+from tui.console.model.exit_kind import ExitKind
 
 
 @pytest.mark.parametrize("key", ["q", "ctrl+c", "ctrl+q"])
 async def test_quit_leaves_at_once_when_nothing_is_in_flight(still: StillClock, key: str) -> None:
-    async with seated(fleet_of(["a"], still), still) as seat:
-        await seat.press(key)
-        assert seat.app.return_value is Leave.CLEAN
-        assert not seat.app.is_running
+    async with console_session(fleet_of(["a"], still), still) as session:
+        await session.press(key)
+        assert session.app.return_value is ExitKind.CLEAN
+        assert not session.app.is_running
 
 
 async def test_quit_asks_while_something_is_in_flight(still: StillClock) -> None:
@@ -25,29 +25,29 @@ async def test_quit_asks_while_something_is_in_flight(still: StillClock) -> None
     put(fleet, qemu("a"), progress=pending(still))
     operations = FakeOperations()
     freeze = operations.add(state_of(fleet, "a").vm)
-    async with seated(fleet, still, operations=operations) as seat:
-        await seat.press("q")
-        assert seat.dialog == "QuitDialog"
-        assert "waits for the agent's answer to the freeze; at most" in seat.text
-        assert "47:41 more" in seat.text
-        await seat.press("q")
-        assert seat.dialog == "QuitDialog", "a second q alone must not leave guests frozen"
-        await seat.press("escape")
+    async with console_session(fleet, still, operations=operations) as session:
+        await session.press("q")
+        assert session.dialog == "QuitDialog"
+        assert "waits for the agent's answer to the freeze; at most" in session.text
+        assert "47:41 more" in session.text
+        await session.press("q")
+        assert session.dialog == "QuitDialog", "a second q alone must not leave guests frozen"
+        await session.press("escape")
         assert freeze.calls == []
-        assert seat.app.is_running
+        assert session.app.is_running
 
 
 async def test_thaw_first_waits_until_nothing_is_in_flight(still: StillClock) -> None:
     fleet = fleet_of(["a"], still)
     operations = FakeOperations()
     freeze = operations.add(state_of(fleet, "a").vm)
-    async with seated(fleet, still, operations=operations) as seat:
-        await seat.press("q", "enter")
+    async with console_session(fleet, still, operations=operations) as session:
+        await session.press("q", "enter")
         assert freeze.calls == ["cancel"]
-        assert seat.dialog == "QuitDialog"
-        assert "the console leaves by itself" in seat.text
+        assert session.dialog == "QuitDialog"
+        assert "the console leaves by itself" in session.text
         freeze.outcome = Outcome(OutcomeKind.TIMEOUT, "thawed", settled=True)
-        await seat.until(lambda: seat.app.return_value is Leave.CLEAN)
+        await session.until(lambda: session.app.return_value is ExitKind.CLEAN)
 
 
 @pytest.mark.parametrize("keys", [("d",), ("enter", "q"), ("enter", "d")])
@@ -55,9 +55,9 @@ async def test_detaching_leaves_it_to_the_holder(still: StillClock, keys: tuple[
     fleet = fleet_of(["a"], still)
     operations = FakeOperations()
     operations.add(state_of(fleet, "a").vm)
-    async with seated(fleet, still, operations=operations) as seat:
-        await seat.press("q", *keys)
-        assert seat.app.return_value is Leave.DETACHED
+    async with console_session(fleet, still, operations=operations) as session:
+        await session.press("q", *keys)
+        assert session.app.return_value is ExitKind.DETACHED
 
 
 async def test_an_operation_that_ends_at_once_needs_no_waiting(still: StillClock) -> None:
@@ -67,27 +67,27 @@ async def test_an_operation_that_ends_at_once_needs_no_waiting(still: StillClock
     fleet = fleet_of(["a"], still)
     operations = FakeOperations()
     operations.add(state_of(fleet, "a").vm).on_cancel = end
-    async with seated(fleet, still, operations=operations) as seat:
-        await seat.press("q", "enter")
-        assert seat.app.return_value is Leave.CLEAN
+    async with console_session(fleet, still, operations=operations) as session:
+        await session.press("q", "enter")
+        assert session.app.return_value is ExitKind.CLEAN
 
 
 async def test_help_names_every_key_and_every_state(still: StillClock) -> None:
-    async with seated(fleet_of(["a"], still), still, size=(100, 100)) as seat:
-        await seat.press("question_mark")
+    async with console_session(fleet_of(["a"], still), still, size=(100, 100)) as session:
+        await session.press("question_mark")
         for words in (
             "Space", "Freeze the marked VMs", "Thaw the marked VMs", "Stop waiting, and thaw",
             "!word hides", "PgDn", "● alive", "▲ silent", "◆ busy", "❆ frozen", "▲ foreign",
             "✓ verified", "◇ unverified", "◧ partial", "✗ lost", "▲ timeout", "⊘ refused",
             "■ failed", "▼ broken", "SILENT",
         ):  # fmt: skip
-            assert words in seat.text, words
-        await seat.press("escape")
-        assert seat.dialog == ""
+            assert words in session.text, words
+        await session.press("escape")
+        assert session.dialog == ""
 
 
 async def test_keys_can_be_bound_anew(still: StillClock) -> None:
-    async with seated(fleet_of(["a"], still), still) as seat:
-        seat.app.set_keymap({"freeze": "z"})
-        await seat.press("z")
-        assert seat.dialog == "FreezeDialog"
+    async with console_session(fleet_of(["a"], still), still) as session:
+        session.app.set_keymap({"freeze": "z"})
+        await session.press("z")
+        assert session.dialog == "FreezeDialog"

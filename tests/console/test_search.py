@@ -12,7 +12,7 @@ from textual import events
 from agentclient.fleet.store import Fleet
 from agentclient.model.snapshot import LogLine
 from agentclient.model.states import Level
-from tests.console.driving import LARGE, SMALL, Seat, qemu, seated
+from tests.console.console_session import LARGE, SMALL, ConsoleSession, console_session, qemu
 from tests.console.fakes import NOON, StillClock
 from tests.console.fleets import fleet_of
 from tui.console.widgets.pane.log_search import LogSearch
@@ -34,124 +34,124 @@ def log(fleet: Fleet, first: int, last: int) -> None:
         fleet.log(qemu("a"), Level.INFO, f"line {number:03} {word}.")
 
 
-async def search(seat: Seat, words: str) -> None:
-    await seat.press("tab", "tab")
-    assert isinstance(seat.app.focused, LogView)
-    await seat.press("slash", *words, "enter")
-    await seat.pilot.pause()
+async def search(session: ConsoleSession, words: str) -> None:
+    await session.press("tab", "tab")
+    assert isinstance(session.app.focused, LogView)
+    await session.press("slash", *words, "enter")
+    await session.pilot.pause()
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE])
 async def test_n_and_shift_n_lead_from_match_to_match(
     fleet: Fleet, still: StillClock, size: tuple[int, int]
 ) -> None:
-    async with seated(fleet, still, size=size) as seat:
-        await search(seat, "frozen")
-        assert "line 050 FROZEN" in seat.text
-        assert "match 6 of 6" in seat.text
-        await seat.press("N")
-        assert "match 5 of 6" in seat.text
-        assert "line 040 FROZEN" in seat.text
-        await seat.press("N", "N", "N", "N")
-        assert "line 000 FROZEN" in seat.text
-        await seat.press("N")
-        assert "line 050 FROZEN" in seat.text
-        await seat.press("n")
-        assert "match 1 of 6" in seat.text
-        assert "line 000 FROZEN" in seat.text
+    async with console_session(fleet, still, size=size) as session:
+        await search(session, "frozen")
+        assert "line 050 FROZEN" in session.text
+        assert "match 6 of 6" in session.text
+        await session.press("N")
+        assert "match 5 of 6" in session.text
+        assert "line 040 FROZEN" in session.text
+        await session.press("N", "N", "N", "N")
+        assert "line 000 FROZEN" in session.text
+        await session.press("N")
+        assert "line 050 FROZEN" in session.text
+        await session.press("n")
+        assert "match 1 of 6" in session.text
+        assert "line 000 FROZEN" in session.text
 
 
 async def test_escape_leaves_the_search_and_the_reader_where_he_is(
     fleet: Fleet, still: StillClock
 ) -> None:
-    async with seated(fleet, still) as seat:
-        await search(seat, "line 020")
-        await seat.press("escape")
-        await seat.until(lambda: "log paused" in seat.text)
-        assert "line 020" in seat.text
-        assert isinstance(seat.app.focused, LogView)
-        assert "match" not in seat.text
-        await seat.press("n", "end")
-        await seat.until(lambda: "paused" not in seat.text)
+    async with console_session(fleet, still) as session:
+        await search(session, "line 020")
+        await session.press("escape")
+        await session.until(lambda: "log paused" in session.text)
+        assert "line 020" in session.text
+        assert isinstance(session.app.focused, LogView)
+        assert "match" not in session.text
+        await session.press("n", "end")
+        await session.until(lambda: "paused" not in session.text)
 
 
 async def test_words_that_are_not_there(fleet: Fleet, still: StillClock) -> None:
-    async with seated(fleet, still) as seat:
-        await search(seat, "thawed")
-        await seat.until(lambda: "not in this log" in seat.text)
-        await seat.press("n", "N")
-        await seat.until(lambda: "line 059" in seat.text)
-        await seat.press("escape")
-        await seat.until(lambda: "not in this log" not in seat.text)
+    async with console_session(fleet, still) as session:
+        await search(session, "thawed")
+        await session.until(lambda: "not in this log" in session.text)
+        await session.press("n", "N")
+        await session.until(lambda: "line 059" in session.text)
+        await session.press("escape")
+        await session.until(lambda: "not in this log" not in session.text)
         log(fleet, 60, 61)
-        await seat.settle()
-        await seat.until(lambda: "line 060" in seat.text)
+        await session.settle()
+        await session.until(lambda: "line 060" in session.text)
 
 
 async def test_a_search_is_left_alone_while_lines_come(fleet: Fleet, still: StillClock) -> None:
-    async with seated(fleet, still) as seat:
-        await search(seat, "frozen")
+    async with console_session(fleet, still) as session:
+        await search(session, "frozen")
         log(fleet, 60, 90)
-        await seat.settle()
-        assert "line 050 FROZEN" in seat.text
-        assert "match 6 of 9, 30 new below" in seat.text
-        await seat.press("n")
-        assert "line 060 FROZEN" in seat.text
+        await session.settle()
+        assert "line 050 FROZEN" in session.text
+        assert "match 6 of 9, 30 new below" in session.text
+        await session.press("n")
+        assert "line 060 FROZEN" in session.text
 
 
 async def test_a_search_outlives_the_lines_that_are_forgotten(
     fleet: Fleet, still: StillClock
 ) -> None:
-    async with seated(fleet, still) as seat:
-        await search(seat, "frozen")
+    async with console_session(fleet, still) as session:
+        await search(session, "frozen")
         log(fleet, 60, 555)
-        await seat.settle()
-        assert "match 1 of 50" in seat.text
-        await seat.press("n")
-        await seat.press("N", "N")
-        assert "match 50 of 50" in seat.text
-        assert "line 550 FROZEN" in seat.text
+        await session.settle()
+        assert "match 1 of 50" in session.text
+        await session.press("n")
+        await session.press("N", "N")
+        assert "match 50 of 50" in session.text
+        assert "line 550 FROZEN" in session.text
 
 
 async def test_the_filter_of_the_table_is_another_one(fleet: Fleet, still: StillClock) -> None:
-    async with seated(fleet, still) as seat:
-        await seat.press("slash", "b", "enter", "up")
-        await seat.press("escape")
-        await search(seat, "frozen")
-        assert not seat.app.view.filter
-        await seat.press("shift+tab", "shift+tab", "slash", "b")
-        assert seat.app.view.filter.text == "b"
+    async with console_session(fleet, still) as session:
+        await session.press("slash", "b", "enter", "up")
+        await session.press("escape")
+        await search(session, "frozen")
+        assert not session.app.view.filter
+        await session.press("shift+tab", "shift+tab", "slash", "b")
+        assert session.app.view.filter.text == "b"
 
 
 async def test_another_vm_ends_the_search(fleet: Fleet, still: StillClock) -> None:
-    async with seated(fleet, still) as seat:
-        await search(seat, "frozen")
-        await seat.press("shift+tab", "shift+tab", "j")
-        await seat.until(lambda: "match" not in seat.text)
-        await seat.press("k")
-        await seat.until(lambda: "line 059" in seat.text)
+    async with console_session(fleet, still) as session:
+        await search(session, "frozen")
+        await session.press("shift+tab", "shift+tab", "j")
+        await session.until(lambda: "match" not in session.text)
+        await session.press("k")
+        await session.until(lambda: "line 059" in session.text)
 
 
 async def test_the_line_to_type_in_does_not_move_the_reader(
     fleet: Fleet, still: StillClock
 ) -> None:
-    async with seated(fleet, still) as seat:
-        await seat.press("tab", "tab", "pageup")
-        await seat.pilot.wait_for_scheduled_animations()
-        top = seat.app.query_one(LogView).scroll_offset.y
-        await seat.press("slash")
-        await seat.pilot.pause()
-        assert seat.app.query_one(LogView).scroll_offset.y == top
-        await seat.press("escape")
-        await seat.pilot.pause()
-        assert seat.app.query_one(LogView).scroll_offset.y == top
+    async with console_session(fleet, still) as session:
+        await session.press("tab", "tab", "pageup")
+        await session.pilot.wait_for_scheduled_animations()
+        top = session.app.query_one(LogView).scroll_offset.y
+        await session.press("slash")
+        await session.pilot.pause()
+        assert session.app.query_one(LogView).scroll_offset.y == top
+        await session.press("escape")
+        await session.pilot.pause()
+        assert session.app.query_one(LogView).scroll_offset.y == top
 
 
 async def test_a_thousand_lines_at_once_are_one_write(
     fleet: Fleet, still: StillClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with seated(fleet, still) as seat:
-        view = seat.app.query_one(LogView)
+    async with console_session(fleet, still) as session:
+        view = session.app.query_one(LogView)
         shown: list[int] = []
         show_lines = view.show_lines
 
@@ -161,9 +161,9 @@ async def test_a_thousand_lines_at_once_are_one_write(
 
         monkeypatch.setattr(view, "show_lines", noted)
         log(fleet, 60, 1060)
-        await seat.settle()
+        await session.settle()
         assert shown == [500]
-        await seat.until(lambda: "line 1059" in seat.text)
+        await session.until(lambda: "line 1059" in session.text)
 
 
 @pytest.mark.parametrize("focus", [(), ("tab", "tab")], ids=["filter", "search"])
@@ -171,24 +171,24 @@ async def test_letters_that_come_together_with_the_key_are_typed(
     fleet: Fleet, still: StillClock, focus: tuple[str, ...]
 ) -> None:
     """Over a slow line several keys come at once; none of them may reach the guests."""
-    async with seated(fleet, still) as seat:
-        await seat.press(*focus)
+    async with console_session(fleet, still) as session:
+        await session.press(*focus)
         for key, character in (("slash", "/"), ("f", "f"), ("t", "t"), ("enter", "\r")):
-            seat.app.post_message(events.Key(key, character))
-        await seat.pilot.pause()
-        assert seat.dialog == ""
-        assert "/ ft" in seat.text
-        assert not seat.operations.started
+            session.app.post_message(events.Key(key, character))
+        await session.pilot.pause()
+        assert session.dialog == ""
+        assert "/ ft" in session.text
+        assert not session.operations.started
 
 
 async def test_a_slash_is_a_letter_where_one_types(fleet: Fleet, still: StillClock) -> None:
-    async with seated(fleet, still) as seat:
-        await seat.press("slash", "a", "slash", "b")
-        assert seat.app.view.filter.text == "a/b"
-        await seat.press("escape", "f", "slash")
-        assert seat.dialog == "FreezeDialog"
-        await seat.press("escape")
-        assert not seat.app.view.filter
+    async with console_session(fleet, still) as session:
+        await session.press("slash", "a", "slash", "b")
+        assert session.app.view.filter.text == "a/b"
+        await session.press("escape", "f", "slash")
+        assert session.dialog == "FreezeDialog"
+        await session.press("escape")
+        assert not session.app.view.filter
 
 
 # -- without a screen ---------------------------------------------------------------------------

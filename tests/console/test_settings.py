@@ -7,7 +7,7 @@ import pytest
 from agentclient.fleet.store import Fleet
 from agentclient.model.policy import VmPolicy
 from agentclient.model.request import Schedule
-from tests.console.driving import LARGE, Seat, qemu, seated
+from tests.console.console_session import LARGE, ConsoleSession, console_session, qemu
 from tests.console.fakes import StillClock
 from tests.console.fleets import fleet_of, held, put, state_of
 
@@ -23,60 +23,60 @@ def fleet(still: StillClock) -> Fleet:
     return made
 
 
-def unwrapped(seat: Seat) -> str:
-    return " ".join(seat.text.replace("│", " ").split())
+def unwrapped(session: ConsoleSession) -> str:
+    return " ".join(session.text.replace("│", " ").split())
 
 
-def schedules(seat: Seat) -> list[Schedule]:
-    return [one.request.schedule for one in seat.operations.started if one.request is not None]
+def schedules(session: ConsoleSession) -> list[Schedule]:
+    return [one.request.schedule for one in session.operations.started if one.request is not None]
 
 
 async def test_the_question_begins_with_what_is_set_for_the_vm(
     fleet: Fleet, still: StillClock
 ) -> None:
-    async with seated(fleet, still) as seat:
-        await seat.press("f")
-        assert " 30 s " in seat.line_of("hold  ")
+    async with console_session(fleet, still) as session:
+        await session.press("f")
+        assert " 30 s " in session.line_of("hold  ")
         for words in ("at most 1 min", "up to 51 min 30 s: step 1/6 is 1 min 30 s", "then thawed"):
-            assert words in seat.text, words
-        await seat.press("enter")
-        assert schedules(seat) == [Schedule.of(APP)]
-        assert "app-1: freeze begun; at most 51 min 30 s" in seat.notice
+            assert words in session.text, words
+        await session.press("enter")
+        assert schedules(session) == [Schedule.of(APP)]
+        assert "app-1: freeze begun; at most 51 min 30 s" in session.notice
 
 
 async def test_several_vms_wait_each_as_is_set_and_are_held_as_the_shortest(
     fleet: Fleet, still: StillClock
 ) -> None:
-    async with seated(fleet, still) as seat:
-        await seat.press("space", "space", "f")
-        assert " 20 s " in seat.line_of("hold  ")
+    async with console_session(fleet, still) as session:
+        await session.press("space", "space", "f")
+        assert " 20 s " in session.line_of("hold  ")
         for words in ("at most 1 min", "up to 1 h 10 min: step 1/2 is 1 h, then 1 probes"):
-            assert words in seat.text, words
-        await seat.press("enter")
-        assert schedules(seat) == [Schedule.of(APP, hold_s=20.0), Schedule.of(DB, hold_s=20.0)]
+            assert words in session.text, words
+        await session.press("enter")
+        assert schedules(session) == [Schedule.of(APP, hold_s=20.0), Schedule.of(DB, hold_s=20.0)]
 
 
 async def test_a_vm_for_which_nothing_is_set_is_held_as_ever(
     fleet: Fleet, still: StillClock
 ) -> None:
-    async with seated(fleet, still) as seat:
-        await seat.press("down", "down", "f")
-        assert " 0 s " in seat.line_of("hold  ")
-        await seat.press("enter")
-        assert schedules(seat) == [Schedule()]
+    async with console_session(fleet, still) as session:
+        await session.press("down", "down", "f")
+        assert " 0 s " in session.line_of("hold  ")
+        await session.press("enter")
+        assert schedules(session) == [Schedule()]
 
 
 async def test_a_window_is_prolonged_up_to_what_is_set(fleet: Fleet, still: StillClock) -> None:
     put(fleet, qemu("app-1"), progress=held(still))
-    async with seated(fleet, still) as seat:
-        await seat.press("e")
-        assert "1 min" in seat.text
+    async with console_session(fleet, still) as session:
+        await session.press("e")
+        assert "1 min" in session.text
 
 
 async def test_a_thaw_is_waited_for_as_long_as_is_set(fleet: Fleet, still: StillClock) -> None:
-    async with seated(fleet, still) as seat:
-        await seat.press("t")
-        assert "at most 45 s" in seat.text
+    async with console_session(fleet, still) as session:
+        await session.press("t")
+        assert "at most 45 s" in session.text
 
 
 async def test_a_vm_that_is_read_only_or_never_asked_says_so_before_the_key(
@@ -88,13 +88,15 @@ async def test_a_vm_that_is_read_only_or_never_asked_says_so_before_the_key(
     put(fleet, qemu("app-1"), vm=app._replace(policy=VmPolicy(read_only=why)))
     hidden = web._replace(agent=None, out_of_reach=never, freeze_disabled=never)
     put(fleet, qemu("web-1"), vm=hidden)
-    async with seated(fleet, still, size=LARGE) as seat:
-        assert why in seat.text
-        await seat.press("f")
-        assert f"will be refused: nothing is sent to it: {why}" in unwrapped(seat)
-        await seat.press("escape", "t")
-        assert f"it will be refused: {why}" in unwrapped(seat)
-        await seat.press("escape", "down", "down")
-        assert seat.text.count("never_ask is set") == 1  # and not once more as a switch of its own
-        await seat.press("f")
-        assert f"its configuration forbids a freeze: {never}" in unwrapped(seat)
+    async with console_session(fleet, still, size=LARGE) as session:
+        assert why in session.text
+        await session.press("f")
+        assert f"will be refused: nothing is sent to it: {why}" in unwrapped(session)
+        await session.press("escape", "t")
+        assert f"it will be refused: {why}" in unwrapped(session)
+        await session.press("escape", "down", "down")
+        assert (
+            session.text.count("never_ask is set") == 1
+        )  # and not once more as a switch of its own
+        await session.press("f")
+        assert f"its configuration forbids a freeze: {never}" in unwrapped(session)

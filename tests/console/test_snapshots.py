@@ -12,7 +12,7 @@ import pytest
 
 from agentclient.fleet.store import Fleet
 from agentclient.model.states import Level
-from tests.console.driving import LARGE, SMALL, make_app, qemu
+from tests.console.console_session import LARGE, SMALL, make_app, qemu
 from tests.console.fakes import FakeOperations, StillClock
 from tests.console.fleets import (
     HOSTILE_NAMES,

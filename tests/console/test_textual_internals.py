@@ -23,7 +23,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from tests.console.driving import LARGE, SMALL, Seat, seated
+from tests.console.console_session import LARGE, SMALL, ConsoleSession, console_session
 from tests.console.fakes import StillClock
 from tests.console.fleets import every_state, fleet_of
 from tui import console
@@ -59,23 +59,25 @@ async def test_our_lines_are_those_of_textual(
 ) -> None:
     dice, keys = random.Random(seed), 0
     signs = Signs(ascii=seed == 1)
-    async with seated(every_state(still), still, size=size, signs=signs, drill=seed == 2) as seat:
+    async with console_session(
+        every_state(still), still, size=size, signs=signs, drill=seed == 2
+    ) as session:
         for number in range(30):
             if number == 20:
-                await seat.pilot.resize_terminal(size[0] - 7, size[1] - 3)
+                await session.pilot.resize_terminal(size[0] - 7, size[1] - 3)
             if dice.random() < 0.3:
-                await seat.settle(1.0)
+                await session.settle(1.0)
             else:
-                await seat.press(dice.choice(KEYS))
+                await session.press(dice.choice(KEYS))
                 keys += 1
-            compare(seat)
+            compare(session)
     assert keys > 10
 
 
-def compare(seat: Seat) -> None:
+def compare(session: ConsoleSession) -> None:
     """Compare every line that the screen has of our widgets with one drawn anew by Textual."""
     drawn = 0
-    for widget in chain(*(screen.query() for screen in seat.app.screen_stack)):
+    for widget in chain(*(screen.query() for screen in session.app.screen_stack)):
         if not isinstance(widget, Toned):
             continue  # a query for a class does not find what has it as its second one
         if not widget.is_on_screen or not widget.outer_size:
@@ -95,9 +97,9 @@ def looks(line: Strip) -> list[tuple[str, str]]:
 
 
 async def test_a_line_that_nobody_asked_for_is_not_drawn_again(still: StillClock) -> None:
-    async with seated(every_state(still), still, size=LARGE) as seat:
-        await seat.settle()
-        table, asked = seat.app.parts.table, []
+    async with console_session(every_state(still), still, size=LARGE) as session:
+        await session.settle()
+        table, asked = session.app.parts.table, []
         render_line = table.render_line
         table.render_line = lambda y: asked.append(y) or render_line(y)  # type: ignore
         region = table.outer_size.region
@@ -132,18 +134,18 @@ async def test_a_line_that_nobody_asked_for_is_not_drawn_again(still: StillClock
 async def test_what_is_styled_in_another_way_is_drawn_by_textual(
     style: str, value: object, still: StillClock
 ) -> None:
-    async with seated(every_state(still), still, size=LARGE) as seat:
-        painted = seat.app.screen._compositor.render_strips
-        for widget in (seat.app.parts.table, seat.app.query_one("#facts", LinesView)):
+    async with console_session(every_state(still), still, size=LARGE) as session:
+        painted = session.app.screen._compositor.render_strips
+        for widget in (session.app.parts.table, session.app.query_one("#facts", LinesView)):
             before = painted()
             setattr(widget.styles, style, value)
             widget.refresh()  # a hatch does not ask for it
-            await seat.until(lambda: painted() != before)  # noqa: B023 - called here
-            compare(seat)
+            await session.until(lambda: painted() != before)  # noqa: B023 - called here
+            compare(session)
             setattr(widget.styles, style, None)
             widget.refresh()
-            await seat.until(lambda: painted() == before)  # noqa: B023
-            compare(seat)
+            await session.until(lambda: painted() == before)  # noqa: B023
+            compare(session)
 
 
 def test_pieces_of_old_screens_are_forgotten() -> None:
@@ -242,47 +244,51 @@ async def test_the_console_works_without_anything_private(
 ) -> None:
     """The same keys on the same fleet, and each screen looks as it does with all of it."""
     without: list[list[str]] = []
-    async with all_states(size, private=False) as seat:
+    async with all_states(size, private=False) as session:
         for key in KEYS[::2]:
-            await seat.press(key)
-            await seat.settle(1.0)
-            without.append(await settled(seat))
+            await session.press(key)
+            await session.settle(1.0)
+            without.append(await settled(session))
     monkeypatch.setattr(textual_internals, "ENABLED", True)
-    async with all_states(size, private=True) as seat:
+    async with all_states(size, private=True) as session:
         for key, screen in zip(KEYS[::2], without, strict=True):
-            await seat.press(key)
-            await seat.settle(1.0)
-            await seat.until(lambda: seat.lines == screen)  # noqa: B023 - called here
+            await session.press(key)
+            await session.settle(1.0)
+            await session.until(lambda: session.lines == screen)  # noqa: B023 - called here
 
 
 @asynccontextmanager
-async def all_states(size: tuple[int, int], *, private: bool) -> AsyncIterator[Seat]:
+async def all_states(size: tuple[int, int], *, private: bool) -> AsyncIterator[ConsoleSession]:
     still = StillClock()
-    async with seated(every_state(still), still, size=size) as seat:
-        kinds = {type(each._styles_cache) for each in seat.app.query() if isinstance(each, Toned)}
+    async with console_session(every_state(still), still, size=size) as session:
+        kinds = {
+            type(each._styles_cache) for each in session.app.query() if isinstance(each, Toned)
+        }
         assert kinds == {ChangedLines if private else StylesCache}
-        assert ("_display" in vars(seat.app)) is private
-        yield seat
+        assert ("_display" in vars(session.app)) is private
+        yield session
 
 
-async def settled(seat: Seat) -> list[str]:
+async def settled(session: ConsoleSession) -> list[str]:
     """Return what stands on the screen once it stays the same: layouts follow each other."""
-    looks = [seat.lines]
+    looks = [session.lines]
     while looks[-3:] != [looks[-1]] * 3:
-        await seat.pilot.pause(0.05)
-        looks.append(seat.lines)
+        await session.pilot.pause(0.05)
+        looks.append(session.lines)
     return looks[-1]
 
 
 @pytest.mark.usefixtures("_nothing_private")
 async def test_a_guest_is_frozen_and_thawed_without_anything_private(still: StillClock) -> None:
-    async with seated(fleet_of(["one", "two"], still), still) as seat:
-        await seat.press("down", "f", "enter")
-        assert [one.vm.name for one in seat.operations.started] == ["two"]
-        await seat.press("x", "enter")
-        assert seat.operations.started[0].calls == ["cancel"]
-        await seat.press("slash", *"one", "enter", "t", "enter")
-        assert [(one.vm.name, one.kind) for one in seat.operations.started[1:]] == [("one", "thaw")]
+    async with console_session(fleet_of(["one", "two"], still), still) as session:
+        await session.press("down", "f", "enter")
+        assert [one.vm.name for one in session.operations.started] == ["two"]
+        await session.press("x", "enter")
+        assert session.operations.started[0].calls == ["cancel"]
+        await session.press("slash", *"one", "enter", "t", "enter")
+        assert [(one.vm.name, one.kind) for one in session.operations.started[1:]] == [
+            ("one", "thaw")
+        ]
 
 
 async def test_a_driver_without_that_file_is_left_alone() -> None:

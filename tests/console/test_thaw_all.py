@@ -8,7 +8,7 @@ from agentclient.fleet.store import Fleet
 from agentclient.model.outcome import Outcome
 from agentclient.model.snapshot import FreezeInfo
 from agentclient.model.states import FreezeState, OutcomeKind
-from tests.console.driving import qemu, seated
+from tests.console.console_session import console_session, qemu
 from tests.console.fakes import FakeOperations, StillClock
 from tests.console.fleets import fleet_of, lost, pending, put, state_of
 
@@ -33,12 +33,12 @@ def flying(fleet: Fleet) -> FakeOperations:
 
 async def test_ours_are_thawed_after_one_question(fleet: Fleet, still: StillClock) -> None:
     operations = flying(fleet)
-    async with seated(fleet, still, operations=operations) as seat:
-        await seat.press("T")
-        assert seat.dialog == "ThawAllDialog"
-        assert "qemu:flying" in seat.text
-        assert "2 more are frozen here, and not by us" in seat.text
-        await seat.press("enter")
+    async with console_session(fleet, still, operations=operations) as session:
+        await session.press("T")
+        assert session.dialog == "ThawAllDialog"
+        assert "qemu:flying" in session.text
+        assert "2 more are frozen here, and not by us" in session.text
+        await session.press("enter")
         assert [one.vm.name for one in operations.started] == ["flying", "left"]
         assert operations.started[0].calls == ["cancel"]
 
@@ -47,12 +47,12 @@ async def test_foreign_ones_are_behind_a_second_question_and_the_oldest_comes_fi
     fleet: Fleet, still: StillClock
 ) -> None:
     operations = flying(fleet)
-    async with seated(fleet, still, operations=operations) as seat:
-        await seat.press("T", "a")
-        assert seat.dialog == "ThawDialog"
-        await seat.press("enter")  # the safe answer stands first
+    async with console_session(fleet, still, operations=operations) as session:
+        await session.press("T", "a")
+        assert session.dialog == "ThawDialog"
+        await session.press("enter")  # the safe answer stands first
         assert len(operations.started) == 1
-        await seat.press("T", "a", "right", "enter")
+        await session.press("T", "a", "right", "enter")
         names = [one.vm.name for one in operations.started]
         assert names == ["flying", "left", "old", "young"]
 
@@ -62,26 +62,26 @@ async def test_without_anything_of_ours_only_the_second_question_is_asked(
 ) -> None:
     fleet = fleet_of(["old"], still)
     put(fleet, qemu("old"), freeze=FreezeInfo(FreezeState.FROZEN, still.wall(), foreign=True))
-    async with seated(fleet, still) as seat:
-        await seat.press("T")
-        assert seat.dialog == "ThawDialog"
+    async with console_session(fleet, still) as session:
+        await session.press("T")
+        assert session.dialog == "ThawDialog"
 
 
 async def test_nothing_frozen_is_said(still: StillClock) -> None:
-    async with seated(fleet_of(["calm"], still), still) as seat:
-        await seat.press("T")
-        assert seat.dialog == ""
-        assert "nothing is frozen here" in seat.notice
+    async with console_session(fleet_of(["calm"], still), still) as session:
+        await session.press("T")
+        assert session.dialog == ""
+        assert "nothing is frozen here" in session.notice
 
 
 async def test_a_receipt_tells_what_is_left(fleet: Fleet, still: StillClock) -> None:
     operations = flying(fleet)
-    async with seated(fleet, still, operations=operations) as seat:
-        await seat.press("T", "enter")
+    async with console_session(fleet, still, operations=operations) as session:
+        await session.press("T", "enter")
         first, second = operations.started
         first.outcome = Outcome(OutcomeKind.TIMEOUT, "thawed", settled=True)
-        await seat.settle()
-        assert "thaw all" not in seat.notice
+        await session.settle()
+        assert "thaw all" not in session.notice
         second.outcome = Outcome(OutcomeKind.FAILED, "no answer", settled=False)
-        await seat.settle()
-        assert "thaw all: 1 of 2 MAY STILL BE FROZEN: left" in seat.notice
+        await session.settle()
+        assert "thaw all: 1 of 2 MAY STILL BE FROZEN: left" in session.notice

@@ -5,32 +5,34 @@ from __future__ import annotations
 import pytest
 from textual import events
 
-from tests.console.driving import LARGE, SMALL, seated
+from tests.console.console_session import LARGE, SMALL, console_session
 from tests.console.fakes import StillClock
 from tests.console.fleets import fleet_of
 
 
 async def test_keys_behind_enter_are_no_words_however_fast_they_come() -> None:
     still = StillClock()
-    async with seated(fleet_of(["app-1", "web-1", "web-2"], still), still) as seat:
-        await seat.press("slash")
+    async with console_session(fleet_of(["app-1", "web-1", "web-2"], still), still) as session:
+        await session.press("slash")
         for key in (*"web-2", "enter", "f"):  # as a slow line brings them: all at once
             name = "minus" if key == "-" else key
-            seat.app.post_message(events.Key(name, key if len(key) == 1 else None))
-        await seat.until(lambda: seat.dialog == "FreezeDialog" and "qemu:web-2 · pid" in seat.text)
-        assert seat.app.view.filter.text == "web-2"
-        await seat.press("escape", "slash", "x")
-        assert seat.app.view.filter.text == "x"  # what was there is selected
+            session.app.post_message(events.Key(name, key if len(key) == 1 else None))
+        await session.until(
+            lambda: session.dialog == "FreezeDialog" and "qemu:web-2 · pid" in session.text
+        )
+        assert session.app.view.filter.text == "web-2"
+        await session.press("escape", "slash", "x")
+        assert session.app.view.filter.text == "x"  # what was there is selected
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE])
 async def test_an_enlarged_pane_leaves_room_for_the_filter(size: tuple[int, int]) -> None:
     still = StillClock()
     names = [f"vm-{number:02}" for number in range(40)]
-    async with seated(fleet_of(names, still), still, size=size) as seat:
-        await seat.press("enter", "slash", *"vm-1", "enter")
-        assert seat.app.screen.max_scroll_y == 0
-        assert seat.line_of("/ vm-1") == seat.lines[-2]
-        assert "q Quit" in seat.lines[-1]
-        await seat.press("escape")
-        assert seat.app.screen.max_scroll_y == 0
+    async with console_session(fleet_of(names, still), still, size=size) as session:
+        await session.press("enter", "slash", *"vm-1", "enter")
+        assert session.app.screen.max_scroll_y == 0
+        assert session.line_of("/ vm-1") == session.lines[-2]
+        assert "q Quit" in session.lines[-1]
+        await session.press("escape")
+        assert session.app.screen.max_scroll_y == 0

@@ -10,16 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentclient.fleet.store import Fleet, FleetChange, FleetReader
-from agentclient.fleet.visible import same_face
+from agentclient.fleet.visible_state import same_visible_state
 from agentclient.model.snapshot import AgentHealth, FreezeInfo, LeftBy, VmState
 from agentclient.model.states import AgentState, FreezeState, RunState
 from agentclient.model.vm import Process, VmId
-from tests.console.driving import qemu
+from tests.console.console_session import qemu
 from tests.console.fakes import NOON, StillClock
 from tests.console.fleets import every_state, fleet_of, held, lost, make_vm, pending, refused
-from tui.console.model.filter import Filter, haystack
+from tui.console.model.filter import Filter, search_text
 from tui.console.model.longest_frozen import may_be_frozen
-from tui.console.model.notices import news_of
+from tui.console.model.notices import notice_of_change
 from tui.console.model.order import Order, severity
 from tui.console.model.tally import Tag, Tally, tags_of
 from tui.console.model.view import FleetView
@@ -190,7 +190,7 @@ def test_clocks_and_figures_change_no_face(still: StillClock) -> None:
         state._replace(progress=pending(still, written_bytes=1, step=3, read=True)),
         state._replace(version=7),
     ):
-        assert same_face(state, later)
+        assert same_visible_state(state, later)
 
 
 _FACES = st.builds(
@@ -215,13 +215,13 @@ _FACES = st.builds(
 
 @given(_FACES, _FACES)
 def test_states_of_one_face_are_counted_sorted_and_filtered_alike(a: VmState, b: VmState) -> None:
-    if not same_face(a, b):
+    if not same_visible_state(a, b):
         return
     assert tags_of(a) == tags_of(b)
-    assert haystack(a) == haystack(b)
+    assert search_text(a) == search_text(b)
     assert may_be_frozen(a) == may_be_frozen(b)
     assert all(order.key(a) == order.key(b) for order in Order)
-    assert not list(news_of(a, b, NOON))
+    assert not list(notice_of_change(a, b, NOON))
 
 
 def test_a_drain_tells_what_is_news(still: StillClock) -> None:
@@ -303,7 +303,7 @@ def test_between_drains_words_are_the_drained_ones_and_figures_their_latest(
         else:
             fleet.update(qemu("b"), step)
             now = fleet.get(qemu("b"))
-            changed = changed or not same_face(wanted, now)
+            changed = changed or not same_visible_state(wanted, now)
             wanted = wanted if changed else now
         assert view.state(qemu("b")) is wanted
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Self
 
 from agentclient.backends.drill.plan import GuestPlan
-from agentclient.backends.drill.server import Resident, Server
-from agentclient.backends.drill.troubles import Course
+from agentclient.backends.drill.server import GuestServer, Server
+from agentclient.backends.drill.troubles import FreezeBehaviour
 from agentclient.model.states import Transport
 from agentclient.model.vm import AgentChannel, MonitorChannel, Vm, VmId
 
@@ -32,8 +32,8 @@ class Simulated:
         self._server = Server(1.0)
         plan = GuestPlan("simulated")
         paths = {"agent": str(self._agent), "monitor": str(self._monitor)}
-        self._resident = Resident(self._server, {**plan.to_json(), **paths})
-        self._resident.guest._course = Course(hook_s)
+        self._guest_server = GuestServer(self._server, {**plan.to_json(), **paths})
+        self._guest_server.guest._freeze_behaviour = FreezeBehaviour(hook_s)
         self._work: list[Callable[[], None]] = []
         self._stop_fd, self._stop = os.pipe()
         self._work_fd = os.eventfd(0, os.EFD_NONBLOCK)
@@ -41,7 +41,7 @@ class Simulated:
         self._thread = threading.Thread(target=self._server.run, args=(self._stop_fd,))
 
     def __enter__(self) -> Self:
-        self._resident.tend()
+        self._guest_server.flush()
         self._thread.start()
         return self
 
@@ -51,9 +51,9 @@ class Simulated:
         assert not self._thread.is_alive()
         for fd in (self._stop_fd, self._work_fd):
             os.close(fd)
-        for door in self._resident.doors:
-            door.close()
-            door.remove()
+        for listening_socket in self._guest_server.sockets:
+            listening_socket.close()
+            listening_socket.remove()
         self._server.loop.close()
 
     @property
@@ -65,22 +65,22 @@ class Simulated:
     @property
     def frozen(self) -> bool:
         """Whether any of its file systems is frozen now."""
-        return bool(self._resident.guest.disks.frozen)
+        return bool(self._guest_server.guest.disks.frozen)
 
     def drop_client(self) -> None:
         """QEMU drops whoever is connected to the agent's channel."""
-        self._do(self._resident.doors[0].drop)
+        self._do(self._guest_server.sockets[0].drop)
 
     def stop(self) -> None:
         """Stop its agent (SIGSTOP): what is written to it waits."""
-        self._do(lambda: self._resident.guest._task.append((_LATER, lambda _: None, None)))
+        self._do(lambda: self._guest_server.guest._task.append((_LATER, lambda _: None, None)))
 
     def go_on(self) -> None:
         """Let its agent go on."""
 
         def awake() -> None:
-            self._resident.guest._task.clear()
-            self._resident.woke()
+            self._guest_server.guest._task.clear()
+            self._guest_server.woke()
 
         self._do(awake)
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from agentclient.access.access_pool import AccessPool
-from agentclient.fleet.poller import Visits
+from agentclient.fleet.poller import Poller
 from agentclient.fleet.store import Fleet
 from agentclient.model.states import AgentState, Cause, OutcomeKind, Refusal
 from agentclient.model.vm import AgentChannel, Vm, VmId
@@ -163,7 +163,7 @@ def test_an_agent_that_ends_at_0xff_is_sent_it_once_and_asked_rarely(small: Smal
     vm = Vm(VmId("socket", "small"), AgentChannel(small.path))
     fleet, accesses = Fleet(), AccessPool()
     fleet.set_vms("socket", [vm])
-    visits = Visits(fleet, accesses, deque(), None, port_interval_s=2.0, agent_interval_s=15.0)
+    visits = Poller(fleet, accesses, deque(), None, port_interval_s=2.0, agent_interval_s=15.0)
     seen = []
     for _ in range(3):
         visits.all_once(5.0, threading.Event())

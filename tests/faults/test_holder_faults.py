@@ -23,7 +23,7 @@ from agentclient.holder.client import HolderClient
 from agentclient.model.events import Event, EventKind
 from agentclient.model.outcome import Outcome
 from agentclient.model.request import FreezeRequest, Schedule
-from agentclient.operations.manager import Operations
+from agentclient.operations.manager import OperationManager
 from agentclient.operations.operation import AnyOperation
 from tests.faults.holder_under_fault import command
 from tests.faults.inject import FOR_EVER, Injector, Point, sample
@@ -48,7 +48,7 @@ class Run:
     texts: list[str] = field(default_factory=list)
     held: threading.Event = field(default_factory=threading.Event)
     sent: threading.Event = field(default_factory=threading.Event)
-    operations: Operations = field(init=False)
+    operations: OperationManager = field(init=False)
     operation: AnyOperation = field(init=False)
     holder: HolderClient = field(default_factory=HolderClient)
     escaped: list[str] = field(default_factory=list)
@@ -56,7 +56,7 @@ class Run:
     def begin(self, hold_s: float) -> None:
         fleet = Fleet()
         fleet.set_vms("socket", [self.guest.vm])
-        self.operations = Operations(fleet, AccessPool(), holder=self.holder)
+        self.operations = OperationManager(fleet, AccessPool(), holder=self.holder)
         schedule = Schedule(2.0, 1.0, 1, hold_s=hold_s, thaw_timeout_s=3.0)
         request = FreezeRequest(schedule=schedule)
         self.operation = self.operations.freeze(self.guest.vm, request, self._listen)

@@ -28,7 +28,7 @@ from agentclient.model.events import Event, EventKind
 from agentclient.model.outcome import Outcome
 from agentclient.model.request import FreezeRequest, Schedule
 from agentclient.model.vm import Vm
-from agentclient.operations.manager import Operations
+from agentclient.operations.manager import OperationManager
 from tests.drilled import drill_of
 from tests.faults import journal_calls
 from tests.faults.inject import FOR_EVER, Injector, Point, call, no_thread, sample
@@ -67,7 +67,7 @@ class Run:
         fleet = Fleet()
         fleet.set_vms(vm.source, [vm])
         journal = Journal(path)
-        operations = Operations(fleet, AccessPool(), journal=journal)
+        operations = OperationManager(fleet, AccessPool(), journal=journal)
         request = FreezeRequest(schedule=Schedule(hold_s=HOLD_S))
         self.outcome = operations.freeze(vm, request, self._hear).wait(30.0)
         self.seconds = time.monotonic() - began

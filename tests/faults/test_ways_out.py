@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.access.agent_probe import question
+from agentclient.access.agent_probe import probe_exchange
 from agentclient.access.exchange import run as take_steps
 from agentclient.access.stream import UnixEndpoint
 from agentclient.freeze.procedure import FreezeProcedure
 from agentclient.holder.client import HolderClient
-from agentclient.holder.messages import Do, Say, receive, send
+from agentclient.holder.messages import ConsoleMessage, HolderMessage, receive, send
 from agentclient.holder.process import ACK_S, HolderProcess, NoHolder
 from agentclient.model.outcome import Outcome
 from agentclient.model.states import FreezeState, OutcomeKind, Refusal
@@ -47,7 +47,9 @@ def freeze(guest: Simulated, holder: HolderClient, hold_s: float = 0.1) -> Outco
 def is_free(guest: Simulated) -> bool:
     """Whether the guest's channel serves whoever comes now."""
     assert guest.vm.agent is not None
-    exchange = question(UnixEndpoint(guest.vm.agent.path).connect(), first=False, timeout_s=2.0)
+    exchange = probe_exchange(
+        UnixEndpoint(guest.vm.agent.path).connect(), first=False, timeout_s=2.0
+    )
     return (
         take_steps(exchange.steps, exchange.channel, exchange.deadline).frozen is FreezeState.THAWED
     )
@@ -158,7 +160,7 @@ def test_what_is_not_acknowledged_ends_the_holder(guest: Simulated) -> None:
     os.kill(holder.pid, signal.SIGSTOP)
     asked = time.monotonic()
     with pytest.raises(NoHolder, match="was ended"):
-        process.ask({"do": Do.HELLO})
+        process.ask({"do": ConsoleMessage.HELLO})
     assert time.monotonic() - asked < ACK_S + 1.0
     assert process.pid is None
 
@@ -172,13 +174,18 @@ def test_what_a_holder_does_not_know_it_does_not_acknowledge() -> None:
     with ours:
         holder = Holder(theirs, os.getpid())
         for number, body in enumerate(
-            [{"do": Do.INTENT, "key": "x"}, {"do": "dance"}, {"do": Do.ARM, "key": "y"}, {}]
+            [
+                {"do": ConsoleMessage.INTENT, "key": "x"},
+                {"do": "dance"},
+                {"do": ConsoleMessage.ARM, "key": "y"},
+                {},
+            ]
         ):
             send(ours, {**body, "number": number})
             holder._turn()
             message = receive(ours)
             assert message is not None
-            assert message[0]["say"] == Say.ACK
+            assert message[0]["say"] == HolderMessage.ACK
             assert message[0]["done"] is False
             assert message[0]["why"]
 

@@ -27,7 +27,7 @@ from agentclient.model.rescue import RescueOutcome, RescueTimes, Rung, Step
 from agentclient.model.snapshot import Progress
 from agentclient.model.states import OutcomeKind, Transport
 from agentclient.model.vm import AgentChannel, MonitorChannel, Vm, VmId
-from agentclient.operations.manager import Operations
+from agentclient.operations.manager import OperationManager
 from agentclient.operations.operation import AnyOperation
 from tests.guests.lab import Guest
 
@@ -58,7 +58,7 @@ class Bounds(TypedDict, total=False):
 
 
 @dataclass(frozen=True)
-class Told:
+class TimedEvent:
     """One event, and when it was told (monotonic clock)."""
 
     at: float
@@ -77,17 +77,17 @@ class Running:
         self.operation: AnyOperation
         self._fleet = fleet
         self._vm = vm
-        self._told: list[Told] = []
+        self._told: list[TimedEvent] = []
         self._news = threading.Condition()
 
     def listen(self, event: Event) -> None:
         """Take an event; called on the worker's thread."""
         with self._news:
-            self._told.append(Told(time.monotonic(), event))
+            self._told.append(TimedEvent(time.monotonic(), event))
             self._news.notify_all()
 
     @property
-    def told(self) -> list[Told]:
+    def told(self) -> list[TimedEvent]:
         """All events so far, in order."""
         with self._news:
             return list(self._told)
@@ -110,11 +110,13 @@ class Running:
         """How far it has got; None when it has ended."""
         return self._fleet.get(self._vm.id).progress
 
-    def find(self, kind: EventKind, holding: str = "") -> list[Told]:
+    def find(self, kind: EventKind, holding: str = "") -> list[TimedEvent]:
         """All events of a kind so far with a text that holds some words."""
         return [one for one in self.told if one.event.kind is kind and holding in one.event.text]
 
-    def wait_event(self, kind: EventKind, holding: str = "", timeout: float = PATIENCE_S) -> Told:
+    def wait_event(
+        self, kind: EventKind, holding: str = "", timeout: float = PATIENCE_S
+    ) -> TimedEvent:
         """Wait until an event of a kind was told (or give the first that was).
 
         Args:
@@ -211,7 +213,7 @@ class Operator:
         self.fleet.set_vms("socket", [self.vm])
         # As the command line does it for a VM that is named with --vm, and for no other.
         self.accesses = AccessPool(Backends([ExplicitBackend([self.vm])], [QemuBackend()]))
-        self.operations = Operations(self.fleet, self.accesses, read_only=read_only)
+        self.operations = OperationManager(self.fleet, self.accesses, read_only=read_only)
 
     def __enter__(self) -> Self:
         return self
@@ -282,7 +284,7 @@ def assert_certified(outcome: Outcome, frozen: int = 2) -> None:
     assert outcome.certified
 
 
-def _outcome(told: Told) -> Outcome:
+def _outcome(told: TimedEvent) -> Outcome:
     ended = told.event.details
     assert isinstance(ended, Ended)
     assert isinstance(ended.outcome, Outcome)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.model.rescue import Found, Rung, Step
+from agentclient.model.rescue import Rung, RungResult, Step
 from agentclient.model.states import Cause, OutcomeKind
 from agentclient.operations.rescue.ladder import Offer
 from tests.guests.command import Frostwatch, ended, holders_of
@@ -81,7 +81,7 @@ def test_rungs_that_need_no_agent_are_open_while_a_freeze_hangs(
     outcome = running.outcome()
     assert (outcome.kind, outcome.cause) == (OutcomeKind.LOST, Cause.UNKNOWN)
     assert outcome.settled
-    assert reset.rescue_outcome(90.0).found is Found.RESET
+    assert reset.rescue_outcome(90.0).found is RungResult.RESET
     assert operator.fleet.get(operator.vm.id).progress is None
     calm.wait_reset()
     calm.assert_thawed()

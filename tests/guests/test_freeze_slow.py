@@ -11,7 +11,7 @@ from agentclient.model.states import OutcomeKind, Phase
 from tests.guests.freezing import (
     Operator,
     Running,
-    Told,
+    TimedEvent,
     assert_certified,
     evidence,
     value,
@@ -215,6 +215,6 @@ def test_a_slow_flush_is_told_from_nothing_and_verified(calm: Guest, operator: O
     calm.assert_thawed()
 
 
-def step_of(told: Told) -> int:
+def step_of(told: TimedEvent) -> int:
     assert isinstance(told.event.details, StepBegan)
     return told.event.details.step

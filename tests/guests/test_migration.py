@@ -20,7 +20,7 @@ from agentclient.model.outcome import ThawOutcome
 from agentclient.model.snapshot import LeftBy
 from agentclient.model.states import Cause, RunState
 from agentclient.model.vm import Vm
-from agentclient.operations.manager import Operations
+from agentclient.operations.manager import OperationManager
 from tests.guests.command import Frostwatch, Json, kill_holder_and_console
 from tests.guests.conftest import Boot
 from tests.guests.freezing import Operator
@@ -150,7 +150,7 @@ def find_and_thaw() -> LeftBy:
     watcher.visit_all(10.0)
     (state,) = fleet.states()
     assert state.left_by is not None
-    operations = Operations(fleet, links, journal=journal)
+    operations = OperationManager(fleet, links, journal=journal)
     outcome = operations.thaw(state.vm, foreign=False).wait(30.0)
     assert isinstance(outcome, ThawOutcome)
     assert outcome.ok

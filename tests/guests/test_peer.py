@@ -24,7 +24,7 @@ from agentclient.backends.explicit import ExplicitBackend, parse_vm_spec
 from agentclient.backends.qemu.backend import QemuBackend
 from agentclient.fleet.store import Fleet
 from agentclient.fleet.watcher import Watcher
-from agentclient.model.rescue import Found, Rung, Step
+from agentclient.model.rescue import Rung, RungResult, Step
 from agentclient.model.states import EvidenceResult, OutcomeKind, Refusal, RunState
 from agentclient.model.vm import AgentChannel, MonitorChannel, Vm, VmId
 from tests.guests import impostor
@@ -237,7 +237,7 @@ def test_another_vms_monitor_is_evidence_of_nothing_and_does_nothing(
         for step in (Step(Rung.RESET, name=one.name), Step(Rung.SYSRQ)):
             running = operator.rescue(step)
             rescue = running.rescue_outcome()
-            assert rescue.found is Found.REFUSED
+            assert rescue.found is RungResult.REFUSED
             assert "another VM's" in rescue.reason
     assert not {"RESET"} & {event["event"] for event in (*one.events, *other.events)}
 
@@ -309,7 +309,8 @@ def test_who_takes_the_sockets_after_the_question_is_not_frozen(
         assert outcome.refusal is Refusal.NO_AGENT
         assert "not the VM that listens" in outcome.reason
         assert (
-            operator.rescue(Step(Rung.RESET, name="meant")).rescue_outcome().found is Found.REFUSED
+            operator.rescue(Step(Rung.RESET, name="meant")).rescue_outcome().found
+            is RungResult.REFUSED
         )
         # As soon as it is listed anew, it is the other one.
         (now,) = source.list_vms()

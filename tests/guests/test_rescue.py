@@ -10,7 +10,7 @@ import pytest
 
 from agentclient.access.guest_inputs import find_inputs
 from agentclient.model.events import EventKind
-from agentclient.model.rescue import Found, Means, Rung, Step
+from agentclient.model.rescue import Means, Rung, RungResult, Step
 from agentclient.model.states import AgentState, FreezeState
 from agentclient.operations.rescue.ladder import Offer, next_offer
 from tests.guests.command import Frostwatch, ended
@@ -68,7 +68,7 @@ def test_connecting_alone_releases_an_agent_that_spins(calm: Guest, operator: Op
     spin(calm)
     running = operator.rescue(Rung.CONNECT)
     outcome = running.rescue_outcome()
-    assert (outcome.found, outcome.ok) == (Found.ANSWERS, False)
+    assert (outcome.found, outcome.ok) == (RungResult.ANSWERS, False)
     assert outcome.state is FreezeState.FROZEN
     assert outcome.next is not None
     assert outcome.next.endswith("--rung thaw")
@@ -76,14 +76,14 @@ def test_connecting_alone_releases_an_agent_that_spins(calm: Guest, operator: Op
     assert agent_cpu_s(calm, 1.0) < 0.2, "it still spins"
     assert calm.frozen_mounts() == {"a", "b"}, "connecting must not thaw"
     thaw = operator.rescue(Rung.THAW).rescue_outcome()
-    assert (thaw.found, thaw.ok, thaw.thawed) == (Found.THAWED, True, 2)
+    assert (thaw.found, thaw.ok, thaw.thawed) == (RungResult.THAWED, True, 2)
     calm.assert_thawed()
 
 
 def test_connecting_to_a_thawed_guest_finds_it_thawed(calm: Guest, operator: Operator) -> None:
     outcome = operator.rescue(Rung.CONNECT, hold_s=0.2).rescue_outcome()
     assert (outcome.found, outcome.state, outcome.next) == (
-        Found.THAWED, FreezeState.THAWED, None
+        RungResult.THAWED, FreezeState.THAWED, None
     )  # fmt: skip
     assert not offers(operator)["thaw"].sensible
 
@@ -94,7 +94,7 @@ def test_a_silent_agent_is_found_silent_and_waited_for(calm: Guest, operator: Op
         somebody.freeze()
     calm.stop_agent()
     outcome = operator.rescue(Rung.CONNECT, hold_s=0.2).rescue_outcome()
-    assert outcome.found is Found.SILENT
+    assert outcome.found is RungResult.SILENT
     assert operator.fleet.get(operator.vm.id).agent.state is AgentState.SILENT
     after = offers(operator, Rung.CONNECT)
     chosen = next_offer(after.values(), {Rung.CONNECT})
@@ -105,7 +105,7 @@ def test_a_silent_agent_is_found_silent_and_waited_for(calm: Guest, operator: Op
     time.sleep(0.5)
     calm.continue_agent()
     outcome = waiting.rescue_outcome()
-    assert (outcome.found, outcome.thawed) == (Found.THAWED, 2)
+    assert (outcome.found, outcome.thawed) == (RungResult.THAWED, 2)
     calm.assert_thawed()
 
 
@@ -115,7 +115,7 @@ def test_a_thaw_has_a_bound_of_its_own(calm: Guest, operator: Operator) -> None:
         somebody.freeze()
     calm.stop_agent()
     outcome = operator.rescue(Rung.THAW, thaw_s=1.5).rescue_outcome()
-    assert (outcome.found, outcome.ok) == (Found.SILENT, False)
+    assert (outcome.found, outcome.ok) == (RungResult.SILENT, False)
     assert 1.0 < outcome.seconds < 8.0
     assert outcome.next is not None
     assert outcome.next.endswith("--rung wait")
@@ -127,7 +127,7 @@ def test_a_thaw_has_a_bound_of_its_own(calm: Guest, operator: Operator) -> None:
 def test_nothing_is_climbed_without_a_person(dead: Guest, operator: Operator) -> None:
     for step in (Step(Rung.WAIT), BY_KEY, Step(Rung.RESET, name=dead.name), Step(Rung.THAW)):
         outcome = operator.rescue(step, person=False).rescue_outcome()
-        assert outcome.found is Found.REFUSED
+        assert outcome.found is RungResult.REFUSED
     assert dead.frozen_mounts() == {"a", "b"}
     dead.start_agent()
     assert operator.rescue(Rung.THAW).rescue_outcome().thawed == 2
@@ -149,7 +149,7 @@ def test_a_window_of_ours_is_thawed_without_a_person(calm: Guest, operator: Oper
     # Its holder has stayed, and thaws it as soon as an agent is there; no rung comes before that.
     calm.assert_thawed()
     outcome = operator.rescue(Rung.CONNECT, person=False, hold_s=0.2).rescue_outcome()
-    assert outcome.found is Found.THAWED
+    assert outcome.found is RungResult.THAWED
     assert calm.hook_log()[-2:] == ["freeze", "thaw"]
 
 
@@ -159,7 +159,7 @@ def test_a_channel_that_somebody_holds_is_left_alone(calm: Guest, operator: Oper
         somebody.freeze()
         for rung in (Rung.CONNECT, Rung.THAW, Rung.WAIT):
             assert "somebody else holds" in str(offers(operator)[rung].why_not)
-            assert operator.rescue(rung).rescue_outcome().found is Found.REFUSED
+            assert operator.rescue(rung).rescue_outcome().found is RungResult.REFUSED
         assert somebody.thaw() == 2
     calm.assert_thawed()
 
@@ -180,19 +180,19 @@ def test_an_agent_that_returns_is_thawed(dead: Guest, operator: Operator) -> Non
     time.sleep(0.5)
     dead.start_agent()
     outcome = running.rescue_outcome()
-    assert (outcome.found, outcome.thawed) == (Found.THAWED, 2)
+    assert (outcome.found, outcome.thawed) == (RungResult.THAWED, 2)
     dead.assert_thawed()
 
 
 def test_waiting_ends_by_itself_and_when_it_is_stopped(dead: Guest, operator: Operator) -> None:
     outcome = operator.rescue(Rung.WAIT, wait_s=1.0).rescue_outcome()
-    assert (outcome.found, outcome.ok) == (Found.NO_AGENT, False)
+    assert (outcome.found, outcome.ok) == (RungResult.NO_AGENT, False)
     assert 0.9 < outcome.seconds < 6.0
     running = operator.rescue(Rung.WAIT)
     running.wait_progress(lambda progress: progress.what == "rescue")
     asked = time.monotonic()
     running.operation.cancel()
-    assert running.rescue_outcome().found is Found.CANCELLED
+    assert running.rescue_outcome().found is RungResult.CANCELLED
     assert time.monotonic() - asked < 5.0
     dead.start_agent()
     assert operator.rescue(Rung.THAW).rescue_outcome().thawed == 2
@@ -209,7 +209,7 @@ def test_sysrq_is_seen_by_its_writes(dead: Guest, operator: Operator, step: Step
         time.sleep(0.3)
         assert load.written() == 0
         outcome = operator.rescue(step, **QUICK).rescue_outcome()
-        assert (outcome.found, outcome.ok) == (Found.WRITES, True)
+        assert (outcome.found, outcome.ok) == (RungResult.WRITES, True)
         assert load.written() > 0
     assert outcome.next is not None
     assert outcome.next.endswith("--rung wait")
@@ -227,13 +227,13 @@ def test_sysrq_is_seen_on_an_idle_guest_too(dead: Guest, operator: Operator, ste
     """Nobody writes, but ext4 itself writes its superblock when it is thawed."""
     allow_sysrq(dead, ALLOWED)
     outcome = operator.rescue(step, **QUICK).rescue_outcome()
-    assert (outcome.found, outcome.ok) == (Found.WRITES, True)
+    assert (outcome.found, outcome.ok) == (RungResult.WRITES, True)
     dead.assert_thawed()
 
 
 def test_an_idle_guest_without_sysrq_has_to_be_looked_into(dead: Guest, operator: Operator) -> None:
     outcome = operator.rescue(BY_KEY, **QUICK).rescue_outcome()
-    assert (outcome.found, outcome.ok) == (Found.UNKNOWN, False)
+    assert (outcome.found, outcome.ok) == (RungResult.UNKNOWN, False)
     assert "Look into the guest" in outcome.reason
     assert outcome.next is not None
     assert outcome.next.endswith("--rung reset")
@@ -250,7 +250,7 @@ def test_sysrq_that_is_not_allowed_does_nothing(
     allow_sysrq(dead, DEBIAN)
     with dead.write_load("b"):
         outcome = operator.rescue(step, **QUICK).rescue_outcome()
-        assert (outcome.found, outcome.ok) == (Found.UNKNOWN, False)
+        assert (outcome.found, outcome.ok) == (RungResult.UNKNOWN, False)
         assert "kernel.sysrq may not allow it" in outcome.reason
         assert dead.frozen_mounts() == {"a", "b"}
         dead.start_agent()
@@ -266,7 +266,7 @@ def test_a_thaw_follows_sysrq_as_soon_as_an_agent_answers(dead: Guest, operator:
     dead.start_agent()
     outcome = running.rescue_outcome()
     assert (outcome.found, outcome.thawed, outcome.state) == (
-        Found.THAWED, 0, FreezeState.THAWED
+        RungResult.THAWED, 0, FreezeState.THAWED
     )  # fmt: skip
     assert "nothing that was still frozen" in outcome.reason
     dead.assert_thawed()
@@ -277,7 +277,7 @@ def test_the_thaw_behind_tells_that_sysrq_did_nothing(dead: Guest, operator: Ope
     running.wait_event(EventKind.NOTE, "was pressed")
     dead.start_agent()
     outcome = running.rescue_outcome()
-    assert (outcome.found, outcome.thawed) == (Found.THAWED, 2)
+    assert (outcome.found, outcome.thawed) == (RungResult.THAWED, 2)
     assert "SysRq had done nothing" in outcome.reason
     dead.assert_thawed()
 
@@ -289,7 +289,7 @@ def test_writes_from_before_prove_nothing(calm: Guest, operator: Operator) -> No
     calm.wait_agent(is_open=False)
     with calm.write_load("b"):
         outcome = operator.rescue(BY_KEY, **QUICK).rescue_outcome()
-        assert outcome.found is Found.UNKNOWN
+        assert outcome.found is RungResult.UNKNOWN
         assert "it wrote before it, too" in outcome.reason
     calm.thaw_inside()
 
@@ -297,7 +297,7 @@ def test_writes_from_before_prove_nothing(calm: Guest, operator: Operator) -> No
 def test_the_console_is_never_guessed(dead: Guest, operator: Operator) -> None:
     by_serial = Step(Rung.SYSRQ, Means.SERIAL)
     outcome = operator.rescue(by_serial).rescue_outcome()
-    assert outcome.found is Found.REFUSED
+    assert outcome.found is RungResult.REFUSED
     assert "which of its serial ports is meant" in outcome.reason
     for title in ("sysrq at console", "sysrq at shell"):
         assert not offers(operator)[title].sensible
@@ -308,7 +308,7 @@ def test_the_console_is_never_guessed(dead: Guest, operator: Operator) -> None:
         ("shell", "somebody else is at the serial port"),
     ):
         outcome = operator.rescue(Step(Rung.SYSRQ, Means.SERIAL, label)).rescue_outcome()
-        assert outcome.found is Found.REFUSED
+        assert outcome.found is RungResult.REFUSED
         assert why in outcome.reason
 
 
@@ -321,10 +321,10 @@ def test_a_console_behind_a_terminal_and_no_keyboard(boot: Boot) -> None:
         assert monitor is not None
         assert find_inputs(monitor, operator.vm).keyboard is False
         refused = operator.rescue(BY_KEY).rescue_outcome()
-        assert (refused.found, "no keyboard" in refused.reason) == (Found.REFUSED, True)
+        assert (refused.found, "no keyboard" in refused.reason) == (RungResult.REFUSED, True)
         with guest.write_load("a"):
             outcome = operator.rescue(BY_SERIAL, **QUICK).rescue_outcome()
-        assert outcome.found is Found.WRITES
+        assert outcome.found is RungResult.WRITES
         guest.assert_thawed()
 
 
@@ -379,13 +379,13 @@ def test_a_signal_ends_the_waiting(dead: Guest) -> None:
 
 
 def test_a_reset_needs_the_name_and_leaves_nothing_frozen(dead: Guest, operator: Operator) -> None:
-    assert operator.rescue(Rung.RESET).rescue_outcome().found is Found.REFUSED
+    assert operator.rescue(Rung.RESET).rescue_outcome().found is RungResult.REFUSED
     wrong = Step(Rung.RESET, name="another")
-    assert operator.rescue(wrong).rescue_outcome().found is Found.REFUSED
+    assert operator.rescue(wrong).rescue_outcome().found is RungResult.REFUSED
     running = operator.rescue(Step(Rung.RESET, name=dead.name))
     outcome = running.rescue_outcome(90.0)
     dead.wait_reset()
-    assert (outcome.found, outcome.ok, outcome.next) == (Found.RESET, True, None)
+    assert (outcome.found, outcome.ok, outcome.next) == (RungResult.RESET, True, None)
     assert "an agent opened its port" in outcome.reason
     assert "it is running" in outcome.reason
     assert EventKind.PORT in running.kinds
@@ -396,7 +396,7 @@ def test_a_reset_needs_the_name_and_leaves_nothing_frozen(dead: Guest, operator:
 def test_a_reset_of_a_paused_vm_says_that_it_stays_paused(calm: Guest, operator: Operator) -> None:
     calm.pause()
     outcome = operator.rescue(Step(Rung.RESET, name=calm.name)).rescue_outcome(60.0)
-    assert (outcome.found, outcome.next) == (Found.RESET, "resume the VM")
+    assert (outcome.found, outcome.next) == (RungResult.RESET, "resume the VM")
     calm.resume()
     calm.wait_reset()
     calm.assert_thawed()
@@ -409,7 +409,7 @@ def test_a_panicked_guest_is_reset_and_has_to_be_resumed(boot: Boot) -> None:
         found = offers(operator)
         assert [one.title for one in found.values() if one.possible] == ["reset"]
         outcome = operator.rescue(Step(Rung.RESET, name=guest.name)).rescue_outcome(60.0)
-        assert (outcome.found, outcome.next) == (Found.RESET, "resume the VM")
+        assert (outcome.found, outcome.next) == (RungResult.RESET, "resume the VM")
         guest.resume()
         guest.wait_reset()
         guest.assert_thawed()

@@ -12,7 +12,7 @@ from agentclient.backends.explicit import ExplicitBackend
 from agentclient.fleet.watcher import Watcher
 from agentclient.model.events import EventKind
 from agentclient.model.snapshot import VmState
-from agentclient.model.states import AgentHow, AgentState, FreezeState, RunState
+from agentclient.model.states import AgentState, FreezeState, KnownBy, RunState
 from tests.guests.conftest import Boot
 from tests.guests.freezing import Operator, assert_certified, bytes_read
 from tests.guests.lab import Guest, RawClient
@@ -69,7 +69,7 @@ def assert_nothing_open(guest: Guest) -> None:
 def test_a_visit_finds_everything(calm: Guest, operator: Operator, watcher: Watcher) -> None:
     watcher.visit_all(10.0)
     now = state(operator)
-    assert (now.agent.state, now.agent.how) == (AgentState.ALIVE, AgentHow.REPLY)
+    assert (now.agent.state, now.agent.how) == (AgentState.ALIVE, KnownBy.REPLY)
     assert now.run_state is RunState.RUNNING
     assert now.agent.version is not None
     assert now.agent.rtt_s is not None
@@ -117,12 +117,12 @@ def test_an_agent_that_dies_and_comes_back(
     wait_agent(operator, AgentState.ALIVE)
     calm.kill_agent()
     closed = wait_agent(operator, AgentState.CLOSED, 5.0)
-    assert closed.agent.how is AgentHow.PORT
+    assert closed.agent.how is KnownBy.PORT
     assert closed.run_state is RunState.RUNNING
     calm.start_agent()
     # It is asked as soon as its port has opened, long before its turn.
     back = wait_agent(operator, AgentState.ALIVE, 5.0)
-    assert back.agent.how is AgentHow.REPLY
+    assert back.agent.how is KnownBy.REPLY
 
 
 def test_an_agent_that_hangs(calm: Guest, operator: Operator, watcher: Watcher) -> None:
@@ -130,7 +130,7 @@ def test_an_agent_that_hangs(calm: Guest, operator: Operator, watcher: Watcher) 
     watcher.visit_all(10.0)
     assert (state(operator).agent.state, state(operator).agent.how) == (
         AgentState.SILENT,
-        AgentHow.DEADLINE,
+        KnownBy.DEADLINE,
     )
     assert_nothing_open(calm)
     calm.continue_agent()
@@ -146,7 +146,7 @@ def test_an_agent_that_talks_to_somebody_else(
         watcher.visit_all(10.0)
         assert (state(operator).agent.state, state(operator).agent.how) == (
             AgentState.BUSY,
-            AgentHow.CLIENT,
+            KnownBy.CLIENT,
         )
         assert f"(pid {os.getpid()})" in str(state(operator).agent.detail)
         before = bytes_read(calm)
@@ -166,7 +166,7 @@ def test_a_port_that_is_open_and_not_asked_yet(boot: Boot) -> None:
         # A locked VM is its manager's: its agent is not asked.
         assert (state(operator).agent.state, state(operator).agent.how) == (
             AgentState.OPEN,
-            AgentHow.PORT,
+            KnownBy.PORT,
         )
         assert bytes_read(guest) == before
         guest.kill_qemu()
@@ -215,7 +215,7 @@ def test_without_a_monitor_the_agent_alone_is_asked(calm: Guest) -> None:
         watcher.visit_all(10.0)
         watcher.stop()
         now = state(operator)
-    assert (now.agent.state, now.agent.how) == (AgentState.ALIVE, AgentHow.REPLY)
+    assert (now.agent.state, now.agent.how) == (AgentState.ALIVE, KnownBy.REPLY)
     assert now.run_state is RunState.UNKNOWN
     assert now.trouble is None
     assert_nothing_open(calm)

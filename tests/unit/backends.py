@@ -13,7 +13,7 @@ from agentclient.model.vm import Identity, Vm, VmId
 
 
 class FakeBackend:
-    """Lists some VMs that nothing can reach; with `door` cleared it hangs.
+    """Lists some VMs that nothing can reach; with `unblocked` cleared it hangs.
 
     Args:
         name: the first word of its VMs' ids.
@@ -27,8 +27,8 @@ class FakeBackend:
         self.asked = 0
         self.at_once = 0
         self.most_at_once = 0
-        self.door = threading.Event()
-        self.door.set()
+        self.unblocked = threading.Event()
+        self.unblocked.set()
         self.sees_processes = False
         self.hidden: tuple[Note, ...] = ()
         self.told: Callable[[VmId], None] = lambda vm_id: None
@@ -37,7 +37,7 @@ class FakeBackend:
         self.asked += 1
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
-        self.door.wait(30.0)
+        self.unblocked.wait(30.0)
         self.at_once -= 1
         return list(self.vms)
 

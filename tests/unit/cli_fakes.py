@@ -22,14 +22,14 @@ from agentclient.fleet.store import Fleet
 from agentclient.fleet.watcher import Watcher
 from agentclient.model.events import Event, EventKind
 from agentclient.model.outcome import Outcome
-from agentclient.model.rescue import Found, RescueOutcome, Rung, Step
+from agentclient.model.rescue import RescueOutcome, Rung, RungResult, Step
 from agentclient.model.snapshot import AgentHealth, FreezeInfo, MonitorView, VmState
 from agentclient.model.states import FreezeState, Level, OutcomeKind, RunState
 from agentclient.model.text import printable
 from agentclient.model.vm import AgentChannel, Vm, VmId
-from agentclient.operations.manager import Operations
-from agentclient.operations.rescue.ladder import Known, Offer, ladder
-from tests.detailed import detailed
+from agentclient.operations.manager import OperationManager
+from agentclient.operations.rescue.ladder import LadderFacts, Offer, ladder
+from tests.event_details import event_details
 from tui.cli import session
 from tui.cli.options import Options
 
@@ -101,7 +101,7 @@ class FakeEngine(Engine):
     """An engine of fake parts."""
 
     def __init__(
-        self, fleet: Fleet, source: Backend, watcher: Watcher, operations: Operations
+        self, fleet: Fleet, source: Backend, watcher: Watcher, operations: OperationManager
     ) -> None:
         self.fleet, self.accesses, self.sources = fleet, AccessPool(), (source,)
         self.watcher = watcher
@@ -110,7 +110,7 @@ class FakeEngine(Engine):
         self._operations = operations
         self._jobs = None
 
-    def prepare(self) -> Operations:
+    def prepare(self) -> OperationManager:
         assert self._operations is not None
         return self._operations
 
@@ -129,7 +129,7 @@ class FakeOperations:
         default_factory=lambda: MonitorView(RunState.RUNNING, port_open=False, client=False)
     )
     persons: list[bool] = field(default_factory=list)
-    found: dict[Rung, Found] = field(default_factory=dict)
+    found: dict[Rung, RungResult] = field(default_factory=dict)
 
     def freeze(self, one: Vm, request: Any, on_event: Callable[[Event], None]) -> FakeOperation:
         return self._start(one, request, on_event)
@@ -147,7 +147,7 @@ class FakeOperations:
         on_event: Callable[[Event], None],
     ) -> FakeOperation:
         self.persons.append(person)
-        found = self.found.get(step.rung, Found.THAWED)
+        found = self.found.get(step.rung, RungResult.THAWED)
         result = RescueOutcome(one.id, step.rung, step.means, found, None, None, "r", 0.1)
         self.results[one.name] = result
         return self._start(one, step, on_event)
@@ -158,7 +158,7 @@ class FakeOperations:
         look: Future[tuple[Offer, ...]] = Future()
         state = VmState(one._replace(agent=AgentChannel(Path("/run/x.qga"))))
         inputs = Inputs(keyboard=True)
-        look.set_result(ladder(Known(state, self.view, inputs, True, serial, tried)))
+        look.set_result(ladder(LadderFacts(state, self.view, inputs, True, serial, tried)))
         return look
 
     def _start(self, one: Vm, request: Any, on_event: Callable[[Event], None]) -> FakeOperation:
@@ -273,4 +273,4 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 def event(
     one: Vm, kind: EventKind, text: str = "something", details: dict[str, object] | None = None
 ) -> Event:
-    return Event(one.id, AT, kind, Level.INFO, text, detailed(**(details or {})))
+    return Event(one.id, AT, kind, Level.INFO, text, event_details(**(details or {})))

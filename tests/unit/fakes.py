@@ -14,12 +14,12 @@ from agentclient.access.agent_session import StreamSession
 from agentclient.access.agent_steps import AgentLink
 from agentclient.access.cancel import Cancellation
 from agentclient.access.stream import ConnectFailed, HasDescriptor, StreamEnded
-from agentclient.freeze.effects import Tell
+from agentclient.freeze.effects import ReportEvent
 from agentclient.model.errors import Cancelled
 from agentclient.model.outcome import FileSystem
 from agentclient.model.snapshot import AgentHealth, Progress
 from agentclient.model.states import FreezeState, RunState
-from agentclient.operations.reporting import EndingT
+from agentclient.operations.reporter_interface import EndingT
 
 
 class Clock:
@@ -241,14 +241,14 @@ def failed(desc: str, error_class: str = "GenericError") -> bytes:
 class FakeReporter:
     """Remembers what it was told."""
 
-    told: list[Tell] = field(default_factory=list)
+    told: list[ReportEvent] = field(default_factory=list)
     health: list[AgentHealth] = field(default_factory=list)
     states: list[tuple[FreezeState | None, bool]] = field(default_factory=list)
     listed: list[tuple[FileSystem, ...]] = field(default_factory=list)
     run_states: list[RunState] = field(default_factory=list)
 
-    def tell(self, tell: Tell) -> None:
-        self.told.append(tell)
+    def event(self, report: ReportEvent) -> None:
+        self.told.append(report)
 
     def progress(self, progress: Progress | None) -> None:
         raise AssertionError("nothing is in flight yet")

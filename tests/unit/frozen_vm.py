@@ -19,7 +19,7 @@ from agentclient.access.local_access import LocalAccess
 from agentclient.access.monitor import Monitor
 from agentclient.access.stream import Channel
 from agentclient.fleet.store import Fleet
-from agentclient.freeze.effects import Tell
+from agentclient.freeze.effects import ReportEvent
 from agentclient.model.events import Ended, EventKind
 from agentclient.model.instruction import Instruction
 from agentclient.model.rescue import RescueOutcome, RescueTimes, Step
@@ -66,7 +66,7 @@ class Reporter(FakeReporter):
         return [tell.text for tell in self.told if tell.kind is kind]
 
     @property
-    def end(self) -> Tell:
+    def end(self) -> ReportEvent:
         """How it was told that the rung has ended."""
         (end,) = [tell for tell in self.told if tell.kind is EventKind.OUTCOME]
         return end
@@ -81,7 +81,7 @@ class FrozenVm:
         flag: what the agent believes; it outlives the agent.
         agent_runs: an agent has its port open.
         agent_hears: and it answers; what is written to one that does not is kept for it.
-        obeys: SysRq is allowed in the guest.
+        sysrq_allowed: SysRq is allowed in the guest.
         busy: programs in it write, as soon as nothing is frozen.
         boots_s: how long it takes after a reset until an agent is there.
         gone: what the kernel tells of QEMU's process.
@@ -92,7 +92,7 @@ class FrozenVm:
     flag: bool = True
     agent_runs: bool = True
     agent_hears: bool = True
-    obeys: bool = True
+    sysrq_allowed: bool = True
     busy: bool = True
     boots_s: float = 20.0
     gone: bool | None = None
@@ -135,7 +135,7 @@ class FrozenVm:
         )
         self.channel = NumberedEndpoint(self.clock, self._write)
         self.monitor = NumberedEndpoint(self.clock, self.qemu, greeting=(GREETING,))
-        self.chair = NumberedEndpoint(self.clock, self._type)
+        self.serial_console = NumberedEndpoint(self.clock, self._type)
         self.reporter = Reporter()
         self.control = Control()
         self.ours = False
@@ -166,7 +166,7 @@ class FrozenVm:
         operation = self.operation(step, vm, **more)
         outcome = operation.run()
         assert not operation.context.access.channel_lock.locked()
-        for endpoint in (self.channel, self.monitor, self.chair):
+        for endpoint in (self.channel, self.monitor, self.serial_console):
             assert all(one.closed for one in endpoint.channels), "a socket was left open"
         assert self.reporter.end.details == Ended(outcome)
         assert outcome.seconds >= 0.0
@@ -192,7 +192,7 @@ class FrozenVm:
 
     def sysrq(self) -> object:
         """Alt+SysRq+J: the kernel thaws everything, if it may be asked to."""
-        if self.obeys:
+        if self.sysrq_allowed:
             self._settle()
             self.frozen = 0
         return {}
@@ -340,13 +340,13 @@ def frozen_vm(monkeypatch: pytest.MonkeyPatch) -> FrozenVm:
     vm = FrozenVm(clock)
 
     def sit_down(serial: Serial, _: Vm) -> Channel:
-        return vm.chair.connect()
+        return vm.serial_console.connect()
 
     def nobody(_: Path) -> Peer | None:
         return None
 
     monkeypatch.setattr(rescue_module, "is_provably_ours", lambda _: vm.ours)
-    monkeypatch.setattr(monitor_rungs_module, "sit_down", sit_down)
+    monkeypatch.setattr(monitor_rungs_module, "connect_serial", sit_down)
     monkeypatch.setattr(local_access_module, "is_gone", vm.process_has_gone)
     monkeypatch.setattr(monitor_module, "is_gone", vm.process_has_gone)
     monkeypatch.setattr(monitor_proof_module, "find_peer", nobody)

@@ -22,7 +22,7 @@ from agentclient.model.outcome import Outcome
 from agentclient.model.request import FreezeRequest
 from agentclient.model.states import Level, OutcomeKind
 from agentclient.model.vm import AgentChannel, Process, Vm, VmId
-from tests.detailed import detailed
+from tests.event_details import event_details
 
 VERIFIED = Outcome(
     OutcomeKind.VERIFIED, "frozen", frozen=2, thawed=2, certified=True, settled=True, seconds=1.0
@@ -44,8 +44,8 @@ def begin(journal: Journal, one: Vm) -> Entry:
     return entry
 
 
-def tell(entry: Entry, one: Vm, kind: EventKind, text: str = "said", **fields: Any) -> None:
-    entry.event(Event(one.id, now(), kind, Level.INFO, text, detailed(**fields)))
+def add_event(entry: Entry, one: Vm, kind: EventKind, text: str = "said", **fields: Any) -> None:
+    entry.event(Event(one.id, now(), kind, Level.INFO, text, event_details(**fields)))
 
 
 def nothing() -> list[Statement]:
@@ -84,12 +84,12 @@ def put(journal: Journal, one: Vm, outcome: Outcome = VERIFIED) -> Entry:
     """Have a freeze written from its beginning to its end, whether that can be done or not."""
     entry = begin(journal, one)
     entry.armed()
-    tell(entry, one, EventKind.SENT)
-    tell(entry, one, EventKind.REPLY, frozen=2)
-    tell(entry, one, EventKind.THAW_SENT)
+    add_event(entry, one, EventKind.SENT)
+    add_event(entry, one, EventKind.REPLY, frozen=2)
+    add_event(entry, one, EventKind.THAW_SENT)
     if outcome.settled:
-        tell(entry, one, EventKind.THAWED)
-    tell(entry, one, EventKind.OUTCOME, outcome=outcome)
+        add_event(entry, one, EventKind.THAWED)
+    add_event(entry, one, EventKind.OUTCOME, outcome=outcome)
     return entry
 
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from agentclient.access.agent_probe import Said
+from agentclient.access.agent_probe import ProbeResult
 from agentclient.access.call_session import AgentBusy, AgentGone, CallFailed, CallTimedOut
 from agentclient.access.called_access import CalledAccess
 from agentclient.access.guest_access import GuestAccess, Opener, ThawRecipe
@@ -89,14 +89,14 @@ class MemoryCalls:
         self._guest.hangs.wait(30.0)
         return MonitorView(RunState.RUNNING, port_open=self._guest.agent, gone=self.is_gone())
 
-    def ask(self, *, first: bool, timeout_s: float) -> Said:
+    def ask(self, *, first: bool, timeout_s: float) -> ProbeResult:
         guest = self._guest
         guest.asked += 1
         if not guest.agent:
-            return Said()
+            return ProbeResult()
         state = FreezeState.FROZEN if guest.frozen else FreezeState.THAWED
         mounts = (FileSystem("vda1", "/", "ext4"),) if first and not guest.frozen else None
-        return Said(state, 0.01, version="9.2" if first else None, file_systems=mounts)
+        return ProbeResult(state, 0.01, version="9.2" if first else None, file_systems=mounts)
 
     @property
     def shows_port(self) -> bool:

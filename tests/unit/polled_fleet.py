@@ -19,7 +19,7 @@ from agentclient.access.access_pool import AccessPool
 from agentclient.access.host.socket_clients import Client
 from agentclient.access.local_access import LocalAccess
 from agentclient.fleet import poller as poller_module
-from agentclient.fleet.poller import Visits
+from agentclient.fleet.poller import Poller
 from agentclient.fleet.recovery import Recovery
 from agentclient.fleet.store import Fleet
 from agentclient.model.snapshot import Progress, VmState
@@ -32,7 +32,7 @@ STARTED = datetime(2026, 3, 1, tzinfo=UTC)
 BUSY = Progress("freeze", Phase.PENDING, "an answer", 0.0)
 
 
-class Told(Recovery):
+class RecordingRecovery(Recovery):
     """Remembers which answers it was told of."""
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Told(Recovery):
         self.answers.append((before, after))
 
 
-class FleetOfLinks(AccessPool):
+class FakeAccessPool(AccessPool):
     """The links to VMs that exist in memory alone."""
 
     def __init__(self, vms: dict[VmId, FrozenVm]) -> None:
@@ -67,18 +67,18 @@ class PolledFleet:
         self.clock = clock
         self.fleet = Fleet(wall=lambda: STARTED + timedelta(seconds=clock.now - 1000.0))
         self.vms = {vm.id: thawed(clock) for vm in vms}
-        self.accesses = FleetOfLinks(self.vms)
-        self.recovery = Told()
+        self.accesses = FakeAccessPool(self.vms)
+        self.recovery = RecordingRecovery()
         self.wanted: deque[VmId] = deque()
         self.who: tuple[Client, ...] = (Client(99, "qm", waiting=False),)
         self.asked_who: list[float] = []
         monkeypatch.setattr(local_access_module, "clients", self._clients)
-        self.visits = self._made()
+        self.poller = self._made()
         self.fleet.set_vms("qemu", vms)
-        self.visits.adopt(clock.now)
+        self.poller.adopt(clock.now)
 
-    def _made(self) -> Visits:
-        return Visits(
+    def _made(self) -> Poller:
+        return Poller(
             self.fleet,
             self.accesses,
             self.wanted,
@@ -92,14 +92,14 @@ class PolledFleet:
         until = self.clock.now + seconds
         while self.clock.now < until:
             began = self.clock.now
-            self.visits.turn(began)
+            self.poller.turn(began)
             assert self.clock.now - began <= poller_module.LONGEST_TURN_S + 0.1
             if self.clock.now == began:
                 self.clock.sleep(0.001)  # what wakes it takes a moment, too
 
     def all_once(self, seconds: float) -> None:
         """Visit everybody once."""
-        self.visits.all_once(seconds, cast(threading.Event, self))
+        self.poller.all_once(seconds, cast(threading.Event, self))
 
     def wait(self, seconds: float) -> None:
         """Wait as the event does that ends the watching."""

@@ -16,7 +16,7 @@ from agentclient.access.guest_access import ThawRecipe
 from agentclient.access.stream import Channel
 from agentclient.backends.base import Backends
 from agentclient.fleet.store import Fleet
-from agentclient.freeze.effects import Tell
+from agentclient.freeze.effects import ReportEvent
 from agentclient.freeze.thaw_plan import ThawReport
 from agentclient.holder.client import HolderClient
 from agentclient.holder.guest_standby import ChannelEnd, GuestStandby
@@ -30,7 +30,7 @@ from agentclient.model.states import Cause, OutcomeKind, Refusal
 from agentclient.operations.context import OperationContext
 from agentclient.operations.control import Control
 from agentclient.operations.freeze import FreezeOperation
-from agentclient.operations.manager import Operations
+from agentclient.operations.manager import OperationManager
 from agentclient.operations.thaw import ThawOperation
 from tests.unit.fakes import FakeReporter
 from tests.unit.journals import flush, rows
@@ -47,7 +47,7 @@ class CallingStandby:
         self.recipe = recipe
         self.did: list[str] = []
         self.sent = False
-        self.tried_to_leave = False
+        self.hand_over_tried = False
 
     taken: str | None = None
     over = False
@@ -56,7 +56,7 @@ class CallingStandby:
         assert session.channel is None, "there is nothing to hand over"
         self.did.append("guard")
 
-    def mend_guard(self, session: AgentSession) -> None:
+    def retry_guard(self, session: AgentSession) -> None:
         pass
 
     def intend(self, *, bound_s: float, hold_s: float) -> None:
@@ -81,7 +81,7 @@ class CallingStandby:
         return channel
 
     def hand_over(self, session: AgentSession) -> int | None:
-        self.tried_to_leave = True
+        self.hand_over_tried = True
         self.did.append("hand over")
         return PID
 
@@ -101,7 +101,7 @@ class RecipeHolder(HolderClient):
         recipe: ThawRecipe,
         _thaw_s: float,
         _window: Reference | None,
-        _tell: Callable[[Tell], None],
+        _tell: Callable[[ReportEvent], None],
     ) -> GuestStandby:
         self.standby = CallingStandby(recipe)
         return self.standby
@@ -117,7 +117,7 @@ class Reporter(FakeReporter):
         pass
 
 
-class Stage:
+class Harness:
     """A guest in memory, and what is done to it by calls."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
@@ -155,38 +155,38 @@ class Stage:
 
 
 @pytest.fixture
-def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
-    return Stage(monkeypatch)
+def harness(monkeypatch: pytest.MonkeyPatch) -> Harness:
+    return Harness(monkeypatch)
 
 
 def evidence(outcome: Outcome, name: str) -> str:
     return next(str(one.result) for one in outcome.evidence if one.name == name)
 
 
-def test_a_freeze_is_held_and_thawed_by_calls(stage: Stage) -> None:
-    outcome = stage.freeze()
+def test_a_freeze_is_held_and_thawed_by_calls(harness: Harness) -> None:
+    outcome = harness.freeze()
     assert (outcome.kind, outcome.frozen, outcome.thawed) == (OutcomeKind.VERIFIED, 2, 2)
     assert outcome.settled
-    assert not stage.guest.frozen
-    assert stage.guest.called.count(FREEZE) == stage.guest.called.count(THAW) == 1
-    assert stage.did == ["guard", "intend", "thaws", "end"]
+    assert not harness.guest.frozen
+    assert harness.guest.called.count(FREEZE) == harness.guest.called.count(THAW) == 1
+    assert harness.did == ["guard", "intend", "thaws", "end"]
 
 
-def test_what_calls_cannot_show_is_missing_evidence(stage: Stage) -> None:
-    stage.guest.shows_port = False
-    outcome = stage.freeze()
+def test_what_calls_cannot_show_is_missing_evidence(harness: Harness) -> None:
+    harness.guest.shows_port = False
+    outcome = harness.freeze()
     assert (outcome.kind, outcome.thawed) == (OutcomeKind.UNVERIFIED, 2)
     assert "its backend does not show the agent's port" in outcome.reason
     assert (evidence(outcome, "port"), evidence(outcome, "read")) == ("unknown", "unknown")
     assert not outcome.certified
 
 
-def test_nothing_stands_behind_a_call_that_is_waited_for(stage: Stage) -> None:
-    stage.guest.freeze_s = 0.6
-    outcome = stage.freeze(first_timeout_s=0.2, probe_timeout_s=0.2, probes=5)
+def test_nothing_stands_behind_a_call_that_is_waited_for(harness: Harness) -> None:
+    harness.guest.freeze_s = 0.6
+    outcome = harness.freeze(first_timeout_s=0.2, probe_timeout_s=0.2, probes=5)
     assert outcome.kind is OutcomeKind.VERIFIED
-    assert stage.guest.called[stage.guest.called.index(FREEZE) + 1] == STATUS
-    assert stage.guest.called.count(STATUS) == 5  # in all: nobody asks while it is pending
+    assert harness.guest.called[harness.guest.called.index(FREEZE) + 1] == STATUS
+    assert harness.guest.called.count(STATUS) == 5  # in all: nobody asks while it is pending
 
 
 def comes_back(guest: MemoryGuest, after_s: float) -> None:
@@ -198,139 +198,141 @@ def comes_back(guest: MemoryGuest, after_s: float) -> None:
     threading.Timer(after_s, start).start()
 
 
-def test_an_agent_that_dies_in_the_call_is_lost_at_once(stage: Stage) -> None:
-    stage.guest.dies, stage.guest.freeze_s = Cause.AGENT_GONE, 0.2
-    comes_back(stage.guest, 1.5)
-    outcome = stage.freeze(first_timeout_s=30.0)
+def test_an_agent_that_dies_in_the_call_is_lost_at_once(harness: Harness) -> None:
+    harness.guest.dies, harness.guest.freeze_s = Cause.AGENT_GONE, 0.2
+    comes_back(harness.guest, 1.5)
+    outcome = harness.freeze(first_timeout_s=30.0)
     assert (outcome.kind, outcome.settled) == (OutcomeKind.LOST, True)
     assert outcome.cause is Cause.AGENT_GONE
     assert "the agent has disappeared" in outcome.reason
     assert outcome.seconds < 4.0
-    assert THAW in stage.guest.called
+    assert THAW in harness.guest.called
 
 
 @pytest.mark.parametrize(
     "cause",
     [Cause.AGENT_RESTARTED, Cause.GUEST_RESET, Cause.GUEST_SUSPENDED, Cause.CHANNEL_BROKEN],
 )
-def test_a_lost_call_has_the_cause_that_the_hypervisor_tells(stage: Stage, cause: Cause) -> None:
-    stage.guest.dies = cause
-    comes_back(stage.guest, 0.3)
-    outcome = stage.freeze()
+def test_a_lost_call_has_the_cause_that_the_hypervisor_tells(
+    harness: Harness, cause: Cause
+) -> None:
+    harness.guest.dies = cause
+    comes_back(harness.guest, 0.3)
+    outcome = harness.freeze()
     assert (outcome.kind, outcome.cause, outcome.settled) == (OutcomeKind.LOST, cause, True)
     assert ("the channel broke" in outcome.reason) is (cause is Cause.CHANNEL_BROKEN)
     asked_first = cause is Cause.GUEST_RESET  # a reset guest is thawed: its hook would run alone
-    assert (THAW not in stage.guest.called) is asked_first
+    assert (THAW not in harness.guest.called) is asked_first
 
 
 @pytest.mark.parametrize("word", [Cause.VM_GONE, Cause.GUEST_SHUTDOWN])
-def test_that_the_vm_has_ended_is_proven_and_not_told(stage: Stage, word: Cause) -> None:
-    stage.guest.dies, stage.guest.unknown = word, True
-    comes_back(stage.guest, 0.3)
-    outcome = stage.freeze()
+def test_that_the_vm_has_ended_is_proven_and_not_told(harness: Harness, word: Cause) -> None:
+    harness.guest.dies, harness.guest.unknown = word, True
+    comes_back(harness.guest, 0.3)
+    outcome = harness.freeze()
     assert (outcome.cause, outcome.thawed) == (Cause.CHANNEL_BROKEN, 0)
 
 
-def test_a_vm_that_ends_in_the_call_is_gone(stage: Stage) -> None:
-    stage.guest.dies, stage.guest.freeze_s = Cause.VM_GONE, 0.3
-    threading.Timer(0.2, lambda: setattr(stage.guest, "ended", True)).start()
-    outcome = stage.freeze()
+def test_a_vm_that_ends_in_the_call_is_gone(harness: Harness) -> None:
+    harness.guest.dies, harness.guest.freeze_s = Cause.VM_GONE, 0.3
+    threading.Timer(0.2, lambda: setattr(harness.guest, "ended", True)).start()
+    outcome = harness.freeze()
     assert (outcome.kind, outcome.cause, outcome.settled) == (
         OutcomeKind.LOST,
         Cause.VM_GONE,
         True,
     )
-    assert THAW not in stage.guest.called
+    assert THAW not in harness.guest.called
 
 
-def test_a_call_that_is_not_answered_is_a_timeout_and_thawed(stage: Stage) -> None:
-    stage.guest.freeze_s = 60.0
-    outcome = stage.freeze(first_timeout_s=0.4)
+def test_a_call_that_is_not_answered_is_a_timeout_and_thawed(harness: Harness) -> None:
+    harness.guest.freeze_s = 60.0
+    outcome = harness.freeze(first_timeout_s=0.4)
     assert (outcome.kind, outcome.settled) == (OutcomeKind.TIMEOUT, True)
-    assert stage.guest.called.count(THAW) == 1
+    assert harness.guest.called.count(THAW) == 1
 
 
-def test_a_call_that_hangs_beyond_its_bound_keeps_no_thaw_waiting(stage: Stage) -> None:
-    hangs = stage.guest.thread_hangs[FREEZE] = threading.Event()
+def test_a_call_that_hangs_beyond_its_bound_keeps_no_thaw_waiting(harness: Harness) -> None:
+    hangs = harness.guest.thread_hangs[FREEZE] = threading.Event()
     began = time.monotonic()
-    outcome = stage.freeze(first_timeout_s=0.4)
+    outcome = harness.freeze(first_timeout_s=0.4)
     assert (outcome.kind, outcome.settled) == (OutcomeKind.TIMEOUT, True)
     assert time.monotonic() - began < 3.0
     hangs.set()
 
 
-def test_calls_that_hang_pile_up_no_threads(stage: Stage) -> None:
+def test_calls_that_hang_pile_up_no_threads(harness: Harness) -> None:
     hangs = threading.Event()
-    stage.guest.thread_hangs.update({FREEZE: hangs, THAW: hangs})
+    harness.guest.thread_hangs.update({FREEZE: hangs, THAW: hangs})
     for _ in range(2):
-        assert not stage.freeze(first_timeout_s=0.2, thaw_timeout_s=1.0).settled
+        assert not harness.freeze(first_timeout_s=0.2, thaw_timeout_s=1.0).settled
     hanging = [one for one in threading.enumerate() if one.name.startswith("call ")]
     assert 1 <= len(hanging) <= 4
     hangs.set()
 
 
-def test_it_is_given_up_within_a_second(stage: Stage) -> None:
-    hangs = stage.guest.thread_hangs[FREEZE] = threading.Event()
-    threading.Timer(0.5, lambda: stage.control.add(Instruction.GIVE_UP)).start()
+def test_it_is_given_up_within_a_second(harness: Harness) -> None:
+    hangs = harness.guest.thread_hangs[FREEZE] = threading.Event()
+    threading.Timer(0.5, lambda: harness.control.add(Instruction.GIVE_UP)).start()
     began = time.monotonic()
-    outcome = stage.freeze(first_timeout_s=60.0)
+    outcome = harness.freeze(first_timeout_s=60.0)
     assert time.monotonic() - began < 3.0
     assert not outcome.settled
-    assert "hand over" in stage.did
+    assert "hand over" in harness.did
     hangs.set()
 
 
-def test_a_busy_agent_is_sent_no_freeze(stage: Stage) -> None:
-    stage.guest.busy = "held by a snapshot"
-    outcome = stage.freeze()
+def test_a_busy_agent_is_sent_no_freeze(harness: Harness) -> None:
+    harness.guest.busy = "held by a snapshot"
+    outcome = harness.freeze()
     assert (outcome.kind, outcome.refusal) == (OutcomeKind.REFUSED, Refusal.BUSY)
     assert "held by a snapshot" in outcome.reason
-    assert FREEZE not in stage.guest.called
+    assert FREEZE not in harness.guest.called
 
 
-def test_a_freeze_that_others_keep_out_is_not_thawed(stage: Stage) -> None:
+def test_a_freeze_that_others_keep_out_is_not_thawed(harness: Harness) -> None:
     """What the other one does may be a freeze of its own, which a thaw of ours would end."""
-    real = stage.access.calls.call
+    real = harness.access.calls.call
 
     def others_first(command: str, *rest: Any) -> object:
         if command == FREEZE:
-            stage.guest.busy = "held by a backup"
+            harness.guest.busy = "held by a backup"
         return real(command, *rest)
 
-    stage.patch.setattr(stage.access.calls, "call", others_first)
-    outcome = stage.freeze()
+    harness.patch.setattr(harness.access.calls, "call", others_first)
+    outcome = harness.freeze()
     assert (outcome.kind, outcome.refusal) == (OutcomeKind.REFUSED, Refusal.BUSY)
-    assert THAW not in stage.guest.called
+    assert THAW not in harness.guest.called
 
 
-def test_a_foreign_freeze_is_left_alone(stage: Stage) -> None:
-    stage.guest.frozen = True
-    outcome = stage.freeze()
+def test_a_foreign_freeze_is_left_alone(harness: Harness) -> None:
+    harness.guest.frozen = True
+    outcome = harness.freeze()
     assert outcome.refusal is Refusal.ALREADY_FROZEN
-    thaw = ThawOperation(stage.context(), ours=False, timeout_s=3.0).run()
+    thaw = ThawOperation(harness.context(), ours=False, timeout_s=3.0).run()
     assert thaw.refused
-    assert stage.guest.frozen
-    thaw = ThawOperation(stage.context(), foreign=True, ours=False, timeout_s=3.0).run()
-    assert (thaw.ok, thaw.thawed, stage.guest.frozen) == (True, 2, False)
+    assert harness.guest.frozen
+    thaw = ThawOperation(harness.context(), foreign=True, ours=False, timeout_s=3.0).run()
+    assert (thaw.ok, thaw.thawed, harness.guest.frozen) == (True, 2, False)
 
 
-def test_a_vm_that_cannot_be_asked_about_is_not_gone(stage: Stage) -> None:
-    stage.guest.unknown = True
-    assert stage.access.is_gone() is None
-    assert stage.freeze().kind is OutcomeKind.VERIFIED
+def test_a_vm_that_cannot_be_asked_about_is_not_gone(harness: Harness) -> None:
+    harness.guest.unknown = True
+    assert harness.access.is_gone() is None
+    assert harness.freeze().kind is OutcomeKind.VERIFIED
 
 
-def test_a_vm_that_has_ended_is_not_frozen(stage: Stage) -> None:
-    stage.guest.ended = True
-    assert stage.freeze().refusal is Refusal.NO_AGENT
+def test_a_vm_that_has_ended_is_not_frozen(harness: Harness) -> None:
+    harness.guest.ended = True
+    assert harness.freeze().refusal is Refusal.NO_AGENT
 
 
-def test_without_a_holder_that_reaches_it_nothing_is_sent(stage: Stage) -> None:
-    stage.holder = HolderClient()
-    outcome = stage.freeze()
+def test_without_a_holder_that_reaches_it_nothing_is_sent(harness: Harness) -> None:
+    harness.holder = HolderClient()
+    outcome = harness.freeze()
     assert (outcome.kind, outcome.refusal) == (OutcomeKind.REFUSED, Refusal.HOLDER)
     assert "reached by cloud" in outcome.reason
-    assert FREEZE not in stage.guest.called
+    assert FREEZE not in harness.guest.called
 
 
 def test_a_freeze_by_calls_is_in_the_fleet_and_in_the_journal(tmp_path: Path) -> None:
@@ -339,7 +341,7 @@ def test_a_freeze_by_calls_is_in_the_fleet_and_in_the_journal(tmp_path: Path) ->
     fleet, journal = Fleet(), Journal(tmp_path / "journal")
     fleet.set_vms("cloud", backend.list_vms())
     accesses = AccessPool(Backends([backend]))
-    operations = Operations(fleet, accesses, holder=RecipeHolder(), journal=journal)
+    operations = OperationManager(fleet, accesses, holder=RecipeHolder(), journal=journal)
     request = FreezeRequest(schedule=Schedule(hold_s=0.2))
     outcome = operations.freeze(backend.guests["db1"].vm, request).wait(10.0)
     assert isinstance(outcome, Outcome)

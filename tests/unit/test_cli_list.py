@@ -9,16 +9,16 @@ from agentclient.backends.base import Note
 from agentclient.model.clock import now
 from agentclient.model.errors import FrostwatchError
 from agentclient.model.snapshot import AgentHealth, FreezeInfo, HeldBy
-from agentclient.model.states import AgentHow, AgentState, FreezeState
+from agentclient.model.states import AgentState, FreezeState, KnownBy
 from tests.unit.cli_fakes import World, frozen, world
 from tui.main import run
 
 __all__ = ["world"]
 
-ALIVE = AgentHealth(AgentState.ALIVE, AgentHow.REPLY, 0.0014, "7.2")
-SILENT = AgentHealth(AgentState.SILENT, AgentHow.DEADLINE)
-BUSY = AgentHealth(AgentState.BUSY, AgentHow.CLIENT)
-CLOSED = AgentHealth(AgentState.CLOSED, AgentHow.PORT)
+ALIVE = AgentHealth(AgentState.ALIVE, KnownBy.REPLY, 0.0014, "7.2")
+SILENT = AgentHealth(AgentState.SILENT, KnownBy.DEADLINE)
+BUSY = AgentHealth(AgentState.BUSY, KnownBy.CLIENT)
+CLOSED = AgentHealth(AgentState.CLOSED, KnownBy.PORT)
 THAWED = FreezeInfo(FreezeState.THAWED, now())
 
 
@@ -118,7 +118,7 @@ def test_hidden_processes_are_not_well_by_exit_code(
     world.add("web1", agent=ALIVE, freeze=THAWED)
     world.hidden = (Note("qemu:web1", "something else"),)
     assert run(["list", "--state", "frozen", "--exit-code"]) == 0
-    world.hidden = (Note("source qemu", "other users' processes are hidden", hides=True),)
+    world.hidden = (Note("source qemu", "other users' processes are hidden", may_hide_vms=True),)
     assert run(["list", "--state", "frozen", "--exit-code"]) == 3
     assert "source qemu: other users' processes are hidden" in capsys.readouterr().err
     world.add("db1", agent=ALIVE, freeze=frozen())
@@ -183,7 +183,9 @@ def test_vms_are_named_on_the_group_and_after_the_command(world: World) -> None:
 
 def test_what_hangs_is_not_known_and_said(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     world.add("db", freeze=FreezeInfo(FreezeState.THAWED))
-    world.hanging = (Note("source pve", "it has not answered since 12:00:00", None, hides=True),)
+    world.hanging = (
+        Note("source pve", "it has not answered since 12:00:00", None, may_hide_vms=True),
+    )
     assert run(["list", "--exit-code", "--state", "frozen"]) == 3
     assert "source pve: it has not answered since 12:00:00" in capsys.readouterr().err
     assert run(["thaw", "--all"]) == 1

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from agentclient.model.rescue import Found, Means, Rung, Step
+from agentclient.model.rescue import Means, Rung, RungResult, Step
 from tests.unit.cli_fakes import World, world
 from tui.cli.commands import rescue
 from tui.main import run
@@ -72,12 +72,14 @@ def test_one_rung_is_taken_and_its_finding_told(
 @pytest.mark.parametrize(
     ("found", "code"),
     [
-        (Found.THAWED, 0), (Found.WRITES, 0), (Found.RESET, 0), (Found.ANSWERS, 1),
-        (Found.SILENT, 1), (Found.NO_AGENT, 1), (Found.UNKNOWN, 1), (Found.REFUSED, 1),
-        (Found.CANCELLED, 1), (Found.FAILED, 1),
+        (RungResult.THAWED, 0), (RungResult.WRITES, 0), (RungResult.RESET, 0), (RungResult.ANSWERS, 1),
+        (RungResult.SILENT, 1), (RungResult.NO_AGENT, 1), (RungResult.UNKNOWN, 1), (RungResult.REFUSED, 1),
+        (RungResult.CANCELLED, 1), (RungResult.FAILED, 1),
     ],
 )  # fmt: skip
-def test_only_a_thawed_guest_is_a_success(frozen_world: World, found: Found, code: int) -> None:
+def test_only_a_thawed_guest_is_a_success(
+    frozen_world: World, found: RungResult, code: int
+) -> None:
     frozen_world.operations.found = {Rung.SYSRQ: found}
     assert run(["rescue", "db1", "--rung", "sysrq", "--yes"]) == code
 
@@ -94,7 +96,7 @@ def test_a_console_that_is_named_is_sent_a_break(frozen_world: World) -> None:
 
 
 def test_a_reset_with_the_name(frozen_world: World) -> None:
-    frozen_world.operations.found = {Rung.RESET: Found.RESET}
+    frozen_world.operations.found = {Rung.RESET: RungResult.RESET}
     assert run(["rescue", "db1", "--rung", "reset", "--confirm-name", "db1"]) == 0
     assert frozen_world.operations.requests == [Step(Rung.RESET, name="db1")]
 
@@ -102,7 +104,7 @@ def test_a_reset_with_the_name(frozen_world: World) -> None:
 def test_on_a_terminal_it_asks_rung_by_rung(
     frozen_world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    frozen_world.operations.found = {Rung.WAIT: Found.NO_AGENT, Rung.RESET: Found.RESET}
+    frozen_world.operations.found = {Rung.WAIT: RungResult.NO_AGENT, Rung.RESET: RungResult.RESET}
     typed(monkeypatch, "y", "n", "db1")
     assert run(["rescue", "db1"]) == 0
     assert frozen_world.operations.requests == [Step(Rung.WAIT), Step(Rung.RESET, name="db1")]

@@ -30,8 +30,8 @@ def test_one_whose_group_has_failed_is_not_called_ok(
 ) -> None:
     world.add("a")
     world.add("b")
-    apart = Outcome(OutcomeKind.VERIFIED, "it was frozen", settled=True, apart=True)
-    world.operations.results = {"a": apart, "b": LOST}
+    not_together = Outcome(OutcomeKind.VERIFIED, "it was frozen", settled=True, not_together=True)
+    world.operations.results = {"a": not_together, "b": LOST}
     assert run(["freeze", "a", "b"]) == 1
     assert capsys.readouterr().out.splitlines()[-1] == "2 VMs: not-together=1 lost=1"
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from agentclient.config.defaults import DEFAULTS, General
 from agentclient.config.load import files_looked_at, gather, load_settings
 from agentclient.config.origin import OriginKind
-from agentclient.config.places import is_nothing_set
+from agentclient.config.paths import is_nothing_set
 from agentclient.config.settings import Policies, Settings
 from agentclient.config.tree import BY_NAME, KEYS, Key, Kind
 from agentclient.config.values import as_text, from_file, from_text
@@ -30,7 +30,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return the folder of the person's own file; the system's is beside it."""
     monkeypatch.delenv("FROSTWATCH_CONFIG")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    monkeypatch.setattr("agentclient.config.places.SYSTEM_FILE", tmp_path / "system.toml")
+    monkeypatch.setattr("agentclient.config.paths.SYSTEM_FILE", tmp_path / "system.toml")
     (tmp_path / "frostwatch").mkdir()
     return tmp_path
 
@@ -227,7 +227,7 @@ def test_a_person_without_a_home_has_the_systems_file_alone(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("XDG_CONFIG_HOME")
-    monkeypatch.setattr("agentclient.config.places.home", lambda: None)
+    monkeypatch.setattr("agentclient.config.paths.home", lambda: None)
     assert [one.path for one in files_looked_at()] == [home / "system.toml"]
 
 

@@ -61,7 +61,7 @@ def test_who_has_set_nothing_waits_for_nothing_that_reads_settings(arguments: li
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = {name for name in done.stdout.split() if name.startswith("agentclient.config.")}
-    assert loaded == {f"agentclient.config.{one}" for one in ("defaults", "home", "places")}
+    assert loaded == {f"agentclient.config.{one}" for one in ("defaults", "home", "paths")}
     assert "tomllib" not in done.stdout.split()
 
 

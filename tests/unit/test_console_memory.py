@@ -16,7 +16,7 @@ THREADS = """
 import ctypes, sys, threading
 from tui.console import memory
 if sys.argv[1] == "shared":
-    memory.share_heaps()
+    memory.limit_heaps()
 together = threading.Barrier(6)
 def work():
     kept = bytearray(4096)
@@ -43,7 +43,7 @@ def test_holes_in_the_heap_are_given_back() -> None:
     del kept[::10]
     kept = kept[::9]
     before = resident()
-    memory.give_back()
+    memory.return_free_memory()
     assert resident() < before - 20_000, "of 60 MB in holes"
     assert kept
 

@@ -28,7 +28,7 @@ FAST, SLOW = VmId("fast", "db"), VmId("slow", "web")
 def slow() -> Iterator[FakeBackend]:
     one = FakeBackend("slow", "web")
     yield one
-    one.door.set()
+    one.unblocked.set()
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def fleet() -> Fleet:
 def watcher(fleet: Fleet, slow: FakeBackend) -> Iterator[Watcher]:
     one = Watcher(fleet, AccessPool(), [slow, FakePushingBackend("fast", "db")])
     yield one
-    slow.door.set()
+    slow.unblocked.set()
     one.stop()
 
 
@@ -70,7 +70,7 @@ def test_who_hangs_keeps_nobody_waiting_and_is_told(
     watcher: Watcher, fleet: Fleet, slow: FakeBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watching, "SOURCES_EVERY_S", 0.02)
-    slow.door.clear()
+    slow.unblocked.clear()
     began = time.monotonic()
     watcher.list_first(wait_s=10.0)
     assert time.monotonic() - began < 1.0
@@ -84,7 +84,7 @@ def test_who_hangs_keeps_nobody_waiting_and_is_told(
     assert isinstance(fast, FakeBackend)
     until(lambda: fast.asked > 5)
     assert (slow.asked, slow.most_at_once, lists().count("list of slow")) == (1, 1, 1)
-    slow.door.set()
+    slow.unblocked.set()
     until(lambda: SLOW in ids(fleet))
     until(lambda: slow.asked > 2)
     assert slow.most_at_once == 1
@@ -93,10 +93,10 @@ def test_who_hangs_keeps_nobody_waiting_and_is_told(
 
 def test_who_hangs_later_keeps_its_vms(watcher: Watcher, fleet: Fleet, slow: FakeBackend) -> None:
     watcher.find_vms()
-    slow.door.clear()
+    slow.unblocked.clear()
     watcher.find_vms()
     (note,) = watcher.hanging
-    assert note.hides
+    assert note.may_hide_vms
     state = fleet.get(SLOW)
     assert state.present
 
@@ -107,7 +107,7 @@ def test_who_answers_late_is_visited_all_the_same(
     """A command that looks once visits the others meanwhile."""
     monkeypatch.setattr(watching, "TOGETHER_S", 0.01)
     slow.patience_s = 20.0
-    slow.door.clear()
+    slow.unblocked.clear()
     done = threading.Event()
 
     def visit() -> None:
@@ -122,7 +122,7 @@ def test_who_answers_late_is_visited_all_the_same(
 
     until(lambda: was_visited(FAST))
     assert not done.is_set()
-    slow.door.set()
+    slow.unblocked.set()
     assert done.wait(10.0)
     assert was_visited(SLOW)
 
@@ -151,7 +151,7 @@ def test_a_bug_of_one_costs_no_other(fleet: Fleet) -> None:
 
 
 def test_the_doctor_says_who_hangs(slow: FakeBackend) -> None:
-    slow.door.clear()
+    slow.unblocked.clear()
     (finding,) = check_source(Discovery(slow))
     assert finding.level is FindingLevel.PROBLEM
     assert "has not answered since" in finding.text
@@ -187,9 +187,9 @@ def test_an_end_is_told_only_by_who_sees_all_vms_of_this_host(
     watcher.find_vms()
     slow.sees_processes = True
     watcher.find_vms()
-    slow.hidden = (Note("process 7", "it can't be looked at", hides=True),)
+    slow.hidden = (Note("process 7", "it can't be looked at", may_hide_vms=True),)
     watcher.find_vms()
     slow.hidden = ()
-    slow.door.clear()
+    slow.unblocked.clear()
     watcher.find_vms()
     assert seen == [False, True, False, False]

@@ -26,7 +26,7 @@ from agentclient.fleet.doctor import (
 from agentclient.fleet.findings import AGENT_STATES, RUN_STATES
 from agentclient.model.errors import FrostwatchError
 from agentclient.model.snapshot import AgentHealth, FreezeInfo, VmState
-from agentclient.model.states import AgentHow, AgentState, FreezeState, RunState, Transport
+from agentclient.model.states import AgentState, FreezeState, KnownBy, RunState, Transport
 from agentclient.model.vm import AgentChannel, MonitorChannel, Vm, VmId
 from tests.unit import command_lines
 from tests.unit.fake_proc import FakeProc, make_socket
@@ -36,7 +36,7 @@ WEB = Vm(
     agent=AgentChannel(Path("/nowhere/qga"), "qga0", Transport.VIRTIO_SERIAL),
     monitor=MonitorChannel(Path("/nowhere/qmp")),
 )
-ALIVE = AgentHealth(AgentState.ALIVE, AgentHow.REPLY, rtt_s=0.0034, version="7.2")
+ALIVE = AgentHealth(AgentState.ALIVE, KnownBy.REPLY, rtt_s=0.0034, version="7.2")
 HEALTHY = VmState(WEB, run_state=RunState.RUNNING, agent=ALIVE)
 
 

@@ -20,13 +20,13 @@ from agentclient.backends.drill import server
 from agentclient.backends.drill.backend import DrillBackend
 from agentclient.backends.drill.plan import plan
 from agentclient.backends.drill.processes import Drill
-from agentclient.backends.drill.troubles import BEHAVIOURS, Trouble
+from agentclient.backends.drill.troubles import TROUBLES, Trouble
 from agentclient.fleet.store import Fleet
 from agentclient.model.errors import FrostwatchError
-from agentclient.model.rescue import Found, Means, RescueOutcome, Rung, Step
+from agentclient.model.rescue import Means, RescueOutcome, Rung, RungResult, Step
 from agentclient.model.states import FreezeState, RunState
 from agentclient.model.vm import Vm
-from agentclient.operations.manager import Operations
+from agentclient.operations.manager import OperationManager
 from tests.drilled import drill_of
 
 SYNC = b'\xff{"execute": "guest-sync-delimited", "arguments": {"id": 5}}\n'
@@ -110,7 +110,7 @@ def test_a_process_that_ended_is_one_sentence(drill: Drill) -> None:
     assert source.abilities().freeze
     (note,) = source.notes()
     assert note.subject == "drill:db[/]1"
-    assert BEHAVIOURS[Trouble.BUSY].clause in note.text
+    assert TROUBLES[Trouble.BUSY].clause in note.text
     drill.stop()
     with pytest.raises(FrostwatchError, match="has ended"):
         source.list_vms()
@@ -219,7 +219,7 @@ def test_the_rungs_round_the_agent_do_what_they_do_to_a_real_guest(place: Path) 
     with drill_of({"a": Trouble.FOREIGN, "b": Trouble.SILENT}, speed=20.0) as drill:
         fleet, accesses = Fleet(), AccessPool()
         fleet.set_vms("drill", drill.vms)
-        operations = Operations(fleet, accesses)
+        operations = OperationManager(fleet, accesses)
         frozen, silent = drill.vms
         offers = operations.ladder(frozen).result(40.0)
         assert "sysrq by key" in [one.title for one in offers if one.possible]
@@ -229,9 +229,9 @@ def test_the_rungs_round_the_agent_do_what_they_do_to_a_real_guest(place: Path) 
         begun = [operations.rescue(vm, step) for vm, step in steps]
         pressed, reset = [one.wait(60.0) for one in begun]
         assert isinstance(pressed, RescueOutcome)
-        assert (pressed.found, pressed.thawed) == (Found.THAWED, 0), pressed.reason
+        assert (pressed.found, pressed.thawed) == (RungResult.THAWED, 0), pressed.reason
         assert isinstance(reset, RescueOutcome)
-        assert (reset.found, reset.state) == (Found.RESET, FreezeState.THAWED)
+        assert (reset.found, reset.state) == (RungResult.RESET, FreezeState.THAWED)
         assert fleet.get(silent.id).freeze.state is FreezeState.THAWED
         assert operations.stop(40.0)
         accesses.close()

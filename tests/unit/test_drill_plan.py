@@ -11,7 +11,7 @@ import pytest
 
 from agentclient.backends.drill.plan import GuestPlan, plan
 from agentclient.backends.drill.size import DEFAULT_GUESTS, MOST_GUESTS
-from agentclient.backends.drill.troubles import BEHAVIOURS, PLAYED, Trouble
+from agentclient.backends.drill.troubles import PLAYED, TROUBLES, Trouble
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,7 +49,7 @@ def test_a_guest_survives_its_way_to_the_server(guest: GuestPlan) -> None:
 def test_the_documents_name_the_guests_of_the_usual_drill() -> None:
     told = (ROOT / "docs" / "drill.md").read_text()
     for guest in plan():
-        row = f"| `{guest.name}` | {BEHAVIOURS[guest.trouble].clause} |"
+        row = f"| `{guest.name}` | {TROUBLES[guest.trouble].clause} |"
         assert (row in told) == (guest.trouble is not Trouble.FAST), guest
     section = (ROOT / "README.md").read_text().partition("## Try it")[2].partition("\n## ")[0]
     tried = re.findall(r"^\| `(\w+)` \|.*\|$", section, re.MULTILINE)

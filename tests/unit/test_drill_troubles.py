@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agentclient.backends.drill.plan import make_guest
-from agentclient.backends.drill.troubles import BEHAVIOURS, PLAYED, REFREEZE_S, Trouble
+from agentclient.backends.drill.troubles import PLAYED, REFREEZE_S, TROUBLES, Trouble
 from agentclient.freeze.coverage import Coverage
 from agentclient.model.events import EventKind
 from agentclient.model.request import Schedule
@@ -20,18 +20,18 @@ GUESTS = Path(__file__).parents[1] / "guests"
 
 
 def test_every_behaviour_was_seen_on_a_real_guest() -> None:
-    assert set(BEHAVIOURS) == set(Trouble)
+    assert set(TROUBLES) == set(Trouble)
     text = "\n".join(path.read_text() for path in sorted(GUESTS.glob("test_*.py")))
     there = set(re.findall(r"^def (test_\w+)\(", text, re.MULTILINE))
     for trouble in PLAYED:
-        assert BEHAVIOURS[trouble].shown_by in there, trouble
+        assert TROUBLES[trouble].shown_by in there, trouble
     # No real agent answers so: it is what a guest might do that nobody may trust.
-    assert [each for each in Trouble if BEHAVIOURS[each].shown_by is None] == [Trouble.HUGE]
+    assert [each for each in Trouble if TROUBLES[each].shown_by is None] == [Trouble.HUGE]
 
 
 @pytest.mark.parametrize("trouble", Trouble)
 def test_each_is_told_in_one_clause(trouble: Trouble) -> None:
-    clause = BEHAVIOURS[trouble].clause
+    clause = TROUBLES[trouble].clause
     assert 10 < len(clause) <= 100
     assert clause[0].islower()
     assert clause[-1] != "."
@@ -113,7 +113,9 @@ def test_not_covered_freezes_the_others(monkeypatch: pytest.MonkeyPatch) -> None
     assert outcome.coverage == Coverage(mounts).text == "2 of 3"
 
 
-@pytest.mark.parametrize("trouble", [one for one in PLAYED if BEHAVIOURS[one].course.dies_s])
+@pytest.mark.parametrize(
+    "trouble", [one for one in PLAYED if TROUBLES[one].freeze_behaviour.dies_s]
+)
 def test_it_strikes_again(trouble: Trouble) -> None:
     first = virtual_freeze(trouble)
     before = first.run_out(step_s=0.05)

@@ -13,150 +13,152 @@ from agentclient.model.states import RunState
 from agentclient.operations.driver import (
     LEAVING_S,
 )
-from tests.unit.driver_stage import Stage
+from tests.unit.driver_harness import DriverHarness
 
 
 @pytest.fixture
-def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
-    return Stage(monkeypatch)
+def harness(monkeypatch: pytest.MonkeyPatch) -> DriverHarness:
+    return DriverHarness(monkeypatch)
 
 
 @pytest.fixture
-def blind(monkeypatch: pytest.MonkeyPatch) -> Stage:
+def blind(monkeypatch: pytest.MonkeyPatch) -> DriverHarness:
     """A VM without a monitor."""
-    return Stage(monkeypatch, monitor=False)
+    return DriverHarness(monkeypatch, monitor=False)
 
 
 # -- the end of the channel -----------------------------------------------------------------
 
 
-def test_an_end_is_told_once_with_what_is_seen_of_the_vm(stage: Stage) -> None:
-    broken = stage.breaks()
+def test_an_end_is_told_once_with_what_is_seen_of_the_vm(harness: DriverHarness) -> None:
+    broken = harness.breaks()
     assert broken.ended == "the other side has closed the connection"
     assert broken.view is not None
     assert broken.view.gone is None
-    assert stage.took_s == pytest.approx(LEAVING_S, abs=0.15), "a QEMU may be about to leave"
-    assert stage.round(0.1).ended is None
+    assert harness.took_s == pytest.approx(LEAVING_S, abs=0.15), "a QEMU may be about to leave"
+    assert harness.wait(0.1).ended is None
 
 
-def test_a_qemu_that_leaves_a_moment_later_is_seen_gone(stage: Stage) -> None:
-    stage.host.after(0.2, lambda: setattr(stage.host, "process_gone", True))
-    broken = stage.breaks()
+def test_a_qemu_that_leaves_a_moment_later_is_seen_gone(harness: DriverHarness) -> None:
+    harness.host.after(0.2, lambda: setattr(harness.host, "process_gone", True))
+    broken = harness.breaks()
     assert broken.view is not None
     assert (broken.view.gone, broken.view.run_state) == (True, RunState.GONE)
-    assert stage.took_s < 0.35
+    assert harness.took_s < 0.35
 
 
-def test_an_end_of_the_holders_needs_no_look_for_a_death(stage: Stage) -> None:
-    holder = stage.guarded()
+def test_an_end_of_the_holders_needs_no_look_for_a_death(harness: DriverHarness) -> None:
+    holder = harness.guarded()
     holder.die()
-    broken = stage.round()
+    broken = harness.wait()
     assert broken.ended
-    assert stage.took_s < 0.1
-    assert len(stage.host.monitor.looks) == 1
+    assert harness.took_s < 0.1
+    assert len(harness.host.monitor.looks) == 1
 
 
-def test_the_guests_end_behind_a_holder_waits_for_a_death_as_well(stage: Stage) -> None:
-    stage.guarded().guests_end()
-    assert stage.round().ended
-    assert not stage.driver.connected
-    assert stage.took_s == pytest.approx(LEAVING_S, abs=0.15)
+def test_the_guests_end_behind_a_holder_waits_for_a_death_as_well(harness: DriverHarness) -> None:
+    harness.guarded().guests_end()
+    assert harness.wait().ended
+    assert not harness.driver.connected
+    assert harness.took_s == pytest.approx(LEAVING_S, abs=0.15)
 
 
 # -- connecting again -----------------------------------------------------------------------
 
 
-def test_a_new_channel_is_a_strangers(stage: Stage) -> None:
-    stage.breaks()
-    assert stage.driver.reconnect().connected
-    assert stage.driver.connected
-    assert not stage.session.wire.owned, "nothing is proven to be ours on it"
-    assert stage.round(0.1).ended is None
+def test_a_new_channel_is_a_strangers(harness: DriverHarness) -> None:
+    harness.breaks()
+    assert harness.driver.reconnect().connected
+    assert harness.driver.connected
+    assert not harness.session.wire.owned, "nothing is proven to be ours on it"
+    assert harness.wait(0.1).ended is None
 
 
 def test_without_an_agent_channel_there_is_nothing_to_connect_to(
-    stage: Stage,
+    harness: DriverHarness,
 ) -> None:
-    stage.breaks()
-    stage.access.agent = None
-    tried = stage.driver.reconnect()
+    harness.breaks()
+    harness.access.agent = None
+    tried = harness.driver.reconnect()
     assert (tried.connected, tried.gone) == (False, None)
     assert "no agent channel" in tried.why
 
 
-def test_it_never_connects_behind_another_client(stage: Stage) -> None:
-    stage.breaks()
-    stage.host.other_client = True
-    tried = stage.driver.reconnect()
+def test_it_never_connects_behind_another_client(harness: DriverHarness) -> None:
+    harness.breaks()
+    harness.host.other_client = True
+    tried = harness.driver.reconnect()
     assert (tried.connected, tried.gone) == (False, False)
     assert "another client" in tried.why
-    assert len(stage.host.connects) == 1
+    assert len(harness.host.connects) == 1
 
 
-def known_gone(stage: Stage) -> None:
-    stage.host.process_gone = True
+def known_gone(harness: DriverHarness) -> None:
+    harness.host.process_gone = True
 
 
-def seen_gone(stage: Stage) -> None:
-    stage.host.unseen = MonitorView(RunState.GONE, gone=True)
+def seen_gone(harness: DriverHarness) -> None:
+    harness.host.unseen = MonitorView(RunState.GONE, gone=True)
 
 
 @pytest.mark.parametrize("proof", [known_gone, seen_gone])
 def test_a_channel_that_can_not_be_had_says_whether_the_vm_has_gone(
-    stage: Stage, proof: Callable[[Stage], None]
+    harness: DriverHarness, proof: Callable[[DriverHarness], None]
 ) -> None:
-    stage.breaks()
-    stage.host.refuse()
-    tried = stage.driver.reconnect()
+    harness.breaks()
+    harness.host.refuse()
+    tried = harness.driver.reconnect()
     assert (tried.connected, tried.gone) == (False, None), "a refused connection proves nothing"
-    proof(stage)
-    assert stage.driver.reconnect().gone is True
+    proof(harness)
+    assert harness.driver.reconnect().gone is True
 
 
 @pytest.mark.parametrize("there", [False, None])
 def test_nobody_listening_for_seconds_is_a_proof_where_there_is_no_better_one(
-    stage: Stage, there: bool | None
+    harness: DriverHarness, there: bool | None
 ) -> None:
-    stage.breaks()
-    stage.host.refuse(ConnectProblem.MISSING)
-    stage.host.process_gone = there
-    assert stage.driver.reconnect().gone is there
-    stage.host.sleep(NOBODY_S + 0.1)
-    assert stage.driver.reconnect().gone is (True if there is None else there)
+    harness.breaks()
+    harness.host.refuse(ConnectProblem.MISSING)
+    harness.host.process_gone = there
+    assert harness.driver.reconnect().gone is there
+    harness.host.sleep(NOBODY_S + 0.1)
+    assert harness.driver.reconnect().gone is (True if there is None else there)
 
 
-def test_somebody_who_listens_in_between_begins_that_anew(stage: Stage) -> None:
-    stage.breaks()
-    stage.host.refuse(ConnectProblem.MISSING)
-    stage.driver.reconnect()
-    stage.host.sleep(NOBODY_S - 0.1)
-    stage.host.refuse(ConnectProblem.QUEUE_FULL)
-    stage.driver.reconnect()
-    stage.host.refuse(ConnectProblem.MISSING)
-    stage.host.sleep(0.2)
-    assert stage.driver.reconnect().gone is None
+def test_somebody_who_listens_in_between_begins_that_anew(harness: DriverHarness) -> None:
+    harness.breaks()
+    harness.host.refuse(ConnectProblem.MISSING)
+    harness.driver.reconnect()
+    harness.host.sleep(NOBODY_S - 0.1)
+    harness.host.refuse(ConnectProblem.QUEUE_FULL)
+    harness.driver.reconnect()
+    harness.host.refuse(ConnectProblem.MISSING)
+    harness.host.sleep(0.2)
+    assert harness.driver.reconnect().gone is None
 
 
-def test_each_channel_that_breaks_is_told(stage: Stage) -> None:
+def test_each_channel_that_breaks_is_told(harness: DriverHarness) -> None:
     for _ in range(3):
-        assert stage.breaks().ended
-        assert stage.driver.reconnect().connected
+        assert harness.breaks().ended
+        assert harness.driver.reconnect().connected
 
 
-def test_with_a_dead_holder_it_goes_on_through_the_connection_itself(stage: Stage) -> None:
-    holder = stage.guarded()
+def test_with_a_dead_holder_it_goes_on_through_the_connection_itself(
+    harness: DriverHarness,
+) -> None:
+    holder = harness.guarded()
     holder.die()
-    stage.round()
-    assert stage.driver.reconnect().connected
-    assert len(stage.host.connects) == 1
+    harness.wait()
+    assert harness.driver.reconnect().connected
+    assert len(harness.host.connects) == 1
     assert holder.words()[2:] == ["forget", "arm", "intend"]
 
 
-def test_without_a_monitor_it_connects_all_the_same(blind: Stage) -> None:
+def test_without_a_monitor_it_connects_all_the_same(blind: DriverHarness) -> None:
     assert blind.breaks().ended
     assert blind.driver.reconnect().connected
 
 
-def test_without_a_monitor_no_time_is_spent_on_looks(blind: Stage) -> None:
-    assert blind.round(0.5, 0.05).view is None
+def test_without_a_monitor_no_time_is_spent_on_looks(blind: DriverHarness) -> None:
+    assert blind.wait(0.5, 0.05).view is None
     assert blind.took_s == pytest.approx(0.5)

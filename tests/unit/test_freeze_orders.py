@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from agentclient.freeze.procedure import FreezeProcedure
 from agentclient.model.events import EventKind
 from agentclient.model.instruction import Instruction
-from tests.unit.freeze_stage import Stage
+from tests.unit.freeze_harness import FreezeHarness
 from tests.unit.virtual_guest import VirtualGuest
 
 THINGS = [
@@ -33,15 +33,15 @@ THINGS = [
 class Trouble:
     """Makes things happen to one freeze."""
 
-    def __init__(self, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.stage, self.patch = stage, monkeypatch
+    def __init__(self, harness: FreezeHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.harness, self.patch = harness, monkeypatch
         self.happened: list[str] = []
 
     def plan(self, at_s: float, thing: str) -> None:
-        self.stage.host.after(at_s, lambda: self._happen(thing))
+        self.harness.host.after(at_s, lambda: self._happen(thing))
 
     def _happen(self, thing: str) -> None:
-        host, holder, guest = self.stage.host, self.stage.holder, self.stage.guest
+        host, holder, guest = self.harness.host, self.harness.holder, self.harness.guest
         stands_by = bool(holder.all_armed) and not (holder.armed.lost or holder.armed.taken)
         if thing.startswith("holder") and not stands_by:
             return
@@ -96,23 +96,23 @@ def test_whatever_happens_what_is_called_settled_is_thawed_and_the_rest_is_someb
     things: list[tuple[float, str]], hook_s: float
 ) -> None:
     with pytest.MonkeyPatch.context() as monkeypatch:
-        stage = Stage(monkeypatch, VirtualGuest(hook_s=hook_s))
-        stage.thaw_s = 60.0
-        trouble = Trouble(stage, monkeypatch)
+        harness = FreezeHarness(monkeypatch, VirtualGuest(hook_s=hook_s))
+        harness.thaw_s = 60.0
+        trouble = Trouble(harness, monkeypatch)
         for at_s, thing in things:
             trouble.plan(at_s, thing)
-        outcome = stage.run()
-        stage.guest.respawn()
-        stage.guest.advance(60.0)
-        assert stage.reporter.kinds().count(EventKind.OUTCOME) == 1
-        assert stage.reporter.kinds()[-1] is EventKind.OUTCOME or not outcome.settled
+        outcome = harness.run()
+        harness.guest.respawn()
+        harness.guest.advance(60.0)
+        assert harness.reporter.kinds().count(EventKind.OUTCOME) == 1
+        assert harness.reporter.kinds()[-1] is EventKind.OUTCOME or not outcome.settled
         if outcome.settled:
-            assert not stage.guest.frozen, "settled, and frozen"
+            assert not harness.guest.frozen, "settled, and frozen"
         else:
-            loud = any("NOBODY STANDS BY" in text for text in stage.reporter.texts())
+            loud = any("NOBODY STANDS BY" in text for text in harness.reporter.texts())
             assert outcome.holder or loud
             assert outcome.next
         if outcome.certified:
-            assert stage.guest.freeze_runs == stage.guest.thaw_runs == 1
-            assert not stage.guest.ever_closed_since_freeze
-        assert not stage.access.channel_lock.locked()
+            assert harness.guest.freeze_runs == harness.guest.thaw_runs == 1
+            assert not harness.guest.ever_closed_since_freeze
+        assert not harness.access.channel_lock.locked()

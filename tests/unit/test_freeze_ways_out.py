@@ -20,44 +20,44 @@ from agentclient.model.vm import AgentChannel, Process, Vm, VmId
 from agentclient.operations import thaw
 from agentclient.operations.context import OperationContext
 from agentclient.protocol.qga_commands import FREEZE, THAW
-from tests.unit.freeze_stage import Stage
+from tests.unit.freeze_harness import FreezeHarness
 from tests.unit.virtual_guest import VirtualGuest
 from tests.unit.virtual_holder import PID, report
 
 
 @pytest.fixture
-def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
-    return Stage(monkeypatch)
+def harness(monkeypatch: pytest.MonkeyPatch) -> FreezeHarness:
+    return FreezeHarness(monkeypatch)
 
 
 @pytest.fixture
-def slow(monkeypatch: pytest.MonkeyPatch) -> Stage:
+def slow(monkeypatch: pytest.MonkeyPatch) -> FreezeHarness:
     """A freeze whose hook takes 20 s."""
-    return Stage(monkeypatch, VirtualGuest(hook_s=20.0))
+    return FreezeHarness(monkeypatch, VirtualGuest(hook_s=20.0))
 
 
 # -- the holder -----------------------------------------------------------------------------
 
 
 def test_a_holder_killed_in_the_hold_is_replaced_and_the_guest_thawed_at_once(
-    stage: Stage,
+    harness: FreezeHarness,
 ) -> None:
-    stage.when_held(1.0, stage.holder.die)
-    outcome = stage.run()
+    harness.when_held(1.0, harness.holder.die)
+    outcome = harness.run()
     assert (outcome.settled, outcome.thawed, outcome.certified) == (True, 2, False)
-    assert stage.took_s < 3.0
-    assert stage.guest.frozen == set()
-    assert len(stage.host.connects) == 1, "on the spare connection"
-    words = [(word, number) for word, number, _ in stage.holder.said]
+    assert harness.took_s < 3.0
+    assert harness.guest.frozen == set()
+    assert len(harness.host.connects) == 1, "on the spare connection"
+    words = [(word, number) for word, number, _ in harness.holder.said]
     assert words[3:] == [
         ("forget", 0), ("arm", 1), ("intend", 1), ("hold", 1), ("thaws", 1), ("disarm", 1),
     ]  # fmt: skip
-    assert stage.holder.armed_as[1]["sent"] is True
-    assert stage.holder.said[5][2]["sent"] is True
+    assert harness.holder.armed_as[1]["sent"] is True
+    assert harness.holder.said[5][2]["sent"] is True
 
 
 def test_a_holder_killed_with_a_pending_freeze_leaves_the_guest_to_nobody_else(
-    slow: Stage,
+    slow: FreezeHarness,
 ) -> None:
     """No freeze is held without somebody who thaws: the thaw waits behind the freeze."""
     slow.host.after(5.0, slow.holder.die)
@@ -69,7 +69,7 @@ def test_a_holder_killed_with_a_pending_freeze_leaves_the_guest_to_nobody_else(
 
 
 def test_where_no_holder_can_be_had_for_a_new_channel_it_goes_on_alone_and_tries_again(
-    slow: Stage,
+    slow: FreezeHarness,
 ) -> None:
     def dies_and_none_comes() -> None:
         slow.holder.refusal = "no process can be started"
@@ -89,106 +89,108 @@ def test_where_no_holder_can_be_had_for_a_new_channel_it_goes_on_alone_and_tries
 
 @pytest.mark.parametrize("over", [True, False])
 def test_a_holder_that_takes_over_in_the_hold_thaws_and_its_report_is_the_last_word(
-    stage: Stage, over: bool
+    harness: FreezeHarness, over: bool
 ) -> None:
-    stage.when_held(1.0, lambda: stage.holder.take("the console was silent", over=over))
-    outcome = stage.run()
+    harness.when_held(1.0, lambda: harness.holder.take("the console was silent", over=over))
+    outcome = harness.run()
     assert (outcome.settled, outcome.thawed) == (True, 2)
     assert (outcome.kind is OutcomeKind.BROKEN) is not over
-    assert stage.took_s < 2.5
-    assert stage.host.asked(THAW) == 0, "we thaw nothing that another one thaws"
-    assert any("the console was silent" in text for text in stage.reporter.texts())
-    assert stage.holder.words()[-1] == "disarm"
+    assert harness.took_s < 2.5
+    assert harness.host.asked(THAW) == 0, "we thaw nothing that another one thaws"
+    assert any("the console was silent" in text for text in harness.reporter.texts())
+    assert harness.holder.words()[-1] == "disarm"
 
 
-def test_a_holder_that_dies_in_its_own_thaw_leaves_it_to_the_console(stage: Stage) -> None:
+def test_a_holder_that_dies_in_its_own_thaw_leaves_it_to_the_console(
+    harness: FreezeHarness,
+) -> None:
     def takes_and_dies() -> None:
-        stage.holder.take("it was told to", thaws_in_s=None)
-        stage.host.after(0.5, stage.holder.die)
+        harness.holder.take("it was told to", thaws_in_s=None)
+        harness.host.after(0.5, harness.holder.die)
 
-    stage.when_held(1.0, takes_and_dies)
-    outcome = stage.run()
+    harness.when_held(1.0, takes_and_dies)
+    outcome = harness.run()
     assert outcome.settled
-    assert stage.guest.frozen == set()
-    assert stage.host.asked(THAW) == 1
-    assert stage.took_s < 4.0
+    assert harness.guest.frozen == set()
+    assert harness.host.asked(THAW) == 1
+    assert harness.took_s < 4.0
 
 
-def test_a_holder_whose_thaw_was_in_vain_keeps_the_guest(stage: Stage) -> None:
+def test_a_holder_whose_thaw_was_in_vain_keeps_the_guest(harness: FreezeHarness) -> None:
     found = report(settled=False, count=None, reason="the agent does not answer")
-    stage.when_held(1.0, lambda: stage.holder.take("it was told to", found=found))
-    outcome = stage.run()
+    harness.when_held(1.0, lambda: harness.holder.take("it was told to", found=found))
+    outcome = harness.run()
     assert (outcome.settled, outcome.holder) == (False, PID)
     assert "the agent does not answer" in outcome.reason
 
 
 @pytest.mark.parametrize("hurried", [True, False])
 def test_a_holder_that_never_says_what_came_of_its_thaw_is_waited_for_within_a_bound(
-    stage: Stage, hurried: bool
+    harness: FreezeHarness, hurried: bool
 ) -> None:
-    stage.first_s, stage.probes, stage.thaw_s = 20.0, 0, 15.0
-    stage.when_held(1.0, lambda: stage.holder.take("it was told to", thaws_in_s=None))
+    harness.first_s, harness.probes, harness.thaw_s = 20.0, 0, 15.0
+    harness.when_held(1.0, lambda: harness.holder.take("it was told to", thaws_in_s=None))
     if hurried:
-        stage.host.after(3.0, lambda: stage.host.control.add(Instruction.GIVE_UP))
-    outcome = stage.run()
+        harness.host.after(3.0, lambda: harness.host.control.add(Instruction.GIVE_UP))
+    outcome = harness.run()
     assert (outcome.settled, outcome.stuck) == (False, Stuck.SILENT)
     assert "THE GUEST MAY STILL BE FROZEN" in outcome.reason
     assert outcome.next
     bound_s = 3.0 if hurried else 20.0 + 2 * 15.0
-    assert bound_s <= stage.took_s < bound_s + 1.0
+    assert bound_s <= harness.took_s < bound_s + 1.0
 
 
 # -- the channel, the agent and the VM ------------------------------------------------------
 
 
 def test_a_channel_that_breaks_in_the_hold_is_opened_anew_and_the_guest_thawed(
-    stage: Stage,
+    harness: FreezeHarness,
 ) -> None:
-    stage.when_held(1.0, stage.holder.guests_end)
-    outcome = stage.run()
+    harness.when_held(1.0, harness.holder.guests_end)
+    outcome = harness.run()
     assert (outcome.settled, outcome.thawed, outcome.certified) == (True, 2, False)
-    assert len(stage.host.connects) == 2
-    assert stage.took_s < 3.0
-    disarmed = [number for word, number, _ in stage.holder.said if word == "disarm"]
+    assert len(harness.host.connects) == 2
+    assert harness.took_s < 3.0
+    disarmed = [number for word, number, _ in harness.holder.said if word == "disarm"]
     assert disarmed == [0, 1]
-    assert stage.holder.said[4][:2] == ("arm", 1), "armed before a byte is written to it"
+    assert harness.holder.said[4][:2] == ("arm", 1), "armed before a byte is written to it"
 
 
-def test_a_channel_that_can_not_be_had_again_is_tried_until_it_can(stage: Stage) -> None:
+def test_a_channel_that_can_not_be_had_again_is_tried_until_it_can(harness: FreezeHarness) -> None:
     def breaks() -> None:
-        stage.host.refuse(ConnectProblem.QUEUE_FULL)
-        stage.holder.guests_end()
+        harness.host.refuse(ConnectProblem.QUEUE_FULL)
+        harness.holder.guests_end()
 
-    stage.when_held(1.0, breaks)
-    stage.host.after(30.0, lambda: setattr(stage.host, "refusal", None))
-    outcome = stage.run()
+    harness.when_held(1.0, breaks)
+    harness.host.after(30.0, lambda: setattr(harness.host, "refusal", None))
+    outcome = harness.run()
     assert outcome.settled
-    assert 30.0 <= stage.took_s < 33.0
-    assert stage.guest.frozen == set()
+    assert 30.0 <= harness.took_s < 33.0
+    assert harness.guest.frozen == set()
 
 
-def test_nobody_connects_behind_another_client(stage: Stage) -> None:
+def test_nobody_connects_behind_another_client(harness: FreezeHarness) -> None:
     def breaks() -> None:
-        stage.host.other_client = True
-        stage.holder.guests_end()
+        harness.host.other_client = True
+        harness.holder.guests_end()
 
-    stage.when_held(1.0, breaks)
-    stage.host.after(12.0, lambda: setattr(stage.host, "other_client", False))
-    assert stage.run().settled
-    assert stage.host.connects[1] >= stage.began_at + 12.0
-    assert any("another client holds it" in one.waiting_for for one in stage.reporter.shown)
+    harness.when_held(1.0, breaks)
+    harness.host.after(12.0, lambda: setattr(harness.host, "other_client", False))
+    assert harness.run().settled
+    assert harness.host.connects[1] >= harness.began_at + 12.0
+    assert any("another client holds it" in one.waiting_for for one in harness.reporter.shown)
 
 
-def test_a_vm_that_ends_in_the_hold_is_frozen_no_more(stage: Stage) -> None:
-    stage.when_held(1.0, stage.host.leave)
-    outcome = stage.run()
+def test_a_vm_that_ends_in_the_hold_is_frozen_no_more(harness: FreezeHarness) -> None:
+    harness.when_held(1.0, harness.host.leave)
+    outcome = harness.run()
     assert (outcome.settled, outcome.cause) == (True, Cause.VM_GONE)
-    assert stage.took_s < 3.0
-    assert stage.host.asked(THAW) == 0
+    assert harness.took_s < 3.0
+    assert harness.host.asked(THAW) == 0
 
 
 def test_an_agent_that_is_killed_while_it_freezes_is_presumed_lost_within_a_second(
-    slow: Stage,
+    slow: FreezeHarness,
 ) -> None:
     slow.host.after(5.0, lambda: slow.guest.kill(lose_unread=True))
     slow.host.after(30.0, slow.guest.respawn)
@@ -200,53 +202,53 @@ def test_an_agent_that_is_killed_while_it_freezes_is_presumed_lost_within_a_seco
     assert slow.took_s >= 30.0, "it is thawed by the next agent"
 
 
-def test_what_outlasts_every_bound_is_left_to_the_holder(stage: Stage) -> None:
-    stage.guest.hook_s = 1e6
-    stage.first_s, stage.probes, stage.thaw_s = 10.0, 1, 15.0
-    outcome = stage.run()
+def test_what_outlasts_every_bound_is_left_to_the_holder(harness: FreezeHarness) -> None:
+    harness.guest.hook_s = 1e6
+    harness.first_s, harness.probes, harness.thaw_s = 10.0, 1, 15.0
+    outcome = harness.run()
     assert (outcome.kind, outcome.settled) == (OutcomeKind.TIMEOUT, False)
     assert outcome.holder == PID
-    assert 35.0 <= stage.took_s < 40.0
-    assert stage.holder.words()[-1] == "take"
-    assert stage.reporter.states[-1] == (None, False)
+    assert 35.0 <= harness.took_s < 40.0
+    assert harness.holder.words()[-1] == "take"
+    assert harness.reporter.states[-1] == (None, False)
 
 
-def test_what_nobody_takes_over_is_told_to_a_person(stage: Stage) -> None:
-    stage.guest.hook_s = 1e6
-    stage.first_s, stage.probes, stage.thaw_s = 10.0, 0, 15.0
-    stage.holder.keeps_nothing = True
-    outcome = stage.run()
+def test_what_nobody_takes_over_is_told_to_a_person(harness: FreezeHarness) -> None:
+    harness.guest.hook_s = 1e6
+    harness.first_s, harness.probes, harness.thaw_s = 10.0, 0, 15.0
+    harness.holder.never_acknowledges = True
+    outcome = harness.run()
     assert (outcome.settled, outcome.holder) == (False, None)
-    (loud,) = [text for text in stage.reporter.texts() if "NOBODY STANDS BY" in text]
+    (loud,) = [text for text in harness.reporter.texts() if "NOBODY STANDS BY" in text]
     assert "frostwatch thaw" in loud
-    assert stage.reporter.texts()[-1] == loud
+    assert harness.reporter.texts()[-1] == loud
 
 
-def test_a_flood_ends_the_wait(stage: Stage) -> None:
+def test_a_flood_ends_the_wait(harness: FreezeHarness) -> None:
     """Where no answer could be heard any more, nobody is to be kept frozen."""
-    stage.guest.hook_s = 5.0
-    stage.host.after(1.0, lambda: stage.guest.outbox.extend(b"x" * 9 * 1024 * 1024))
-    outcome = stage.run()
+    harness.guest.hook_s = 5.0
+    harness.host.after(1.0, lambda: harness.guest.outbox.extend(b"x" * 9 * 1024 * 1024))
+    outcome = harness.run()
     assert outcome.settled
     assert not outcome.certified
-    assert stage.guest.frozen == set()
-    assert stage.took_s < 7.0
+    assert harness.guest.frozen == set()
+    assert harness.took_s < 7.0
 
 
-def test_a_console_that_was_stopped_goes_on_where_the_clock_is(stage: Stage) -> None:
+def test_a_console_that_was_stopped_goes_on_where_the_clock_is(harness: FreezeHarness) -> None:
     """Its holder has taken over at the hold's end; no second thaw is sent."""
     stopped: list[float] = []
 
     def stop() -> None:
-        stopped.append(stage.host.now)
-        stage.host.after(4.25, lambda: stage.holder.take("it was silent", over=True))
-        stage.host.sleep(60.0)
+        stopped.append(harness.host.now)
+        harness.host.after(4.25, lambda: harness.holder.take("it was silent", over=True))
+        harness.host.sleep(60.0)
 
-    stage.when_held(1.0, stop)
-    outcome = stage.run()
+    harness.when_held(1.0, stop)
+    outcome = harness.run()
     assert (outcome.settled, outcome.thawed) == (True, 2)
-    assert stage.host.asked(THAW) == 0
-    assert stage.host.now - stopped[0] < 61.0
+    assert harness.host.asked(THAW) == 0
+    assert harness.host.now - stopped[0] < 61.0
 
 
 # -- migration ------------------------------------------------------------------------------
@@ -258,25 +260,25 @@ THAWED = ThawOutcome(TARGET.id, FreezeState.THAWED, 2, False, "thawed 2 there", 
 class Migrations:
     """A guest that migrates away in its hold, and what is found of it."""
 
-    def __init__(self, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, harness: FreezeHarness, monkeypatch: pytest.MonkeyPatch) -> None:
         self.searches: list[float] = []
         self.listed_at = float("inf")
         self.thawed = THAWED
         self.thaws: list[dict[str, Any]] = []
-        self.stage = stage
-        stage.host.monitor.uuid = "ab-cd"
-        monkeypatch.setattr(stage.access, "successor", self._find)
+        self.harness = harness
+        harness.host.monitor.uuid = "ab-cd"
+        monkeypatch.setattr(harness.access, "successor", self._find)
         monkeypatch.setattr(thaw, "ThawOperation", self._thaw)
 
     def migrate(self) -> None:
-        self.stage.host.unseen = MonitorView(RunState.MIGRATED)
-        self.stage.holder.guests_end()
-        self.stage.host.refuse()
+        self.harness.host.unseen = MonitorView(RunState.MIGRATED)
+        self.harness.holder.guests_end()
+        self.harness.host.refuse()
 
     def _find(self, uuid: str | None) -> LocalAccess | None:
         assert uuid == "ab-cd"
-        self.searches.append(self.stage.host.now)
-        return open_local(TARGET) if self.stage.host.now >= self.listed_at else None
+        self.searches.append(self.harness.host.now)
+        return open_local(TARGET) if self.harness.host.now >= self.listed_at else None
 
     def _thaw(self, context: OperationContext, **more: Any) -> Migrations:
         assert (context.vm, context.access.vm) == (TARGET, TARGET)
@@ -288,51 +290,53 @@ class Migrations:
 
 
 @pytest.fixture
-def migrations(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Migrations:
-    return Migrations(stage, monkeypatch)
+def migrations(harness: FreezeHarness, monkeypatch: pytest.MonkeyPatch) -> Migrations:
+    return Migrations(harness, monkeypatch)
 
 
 def test_a_guest_that_has_migrated_on_this_host_is_thawed_there(
-    stage: Stage, migrations: Migrations
+    harness: FreezeHarness, migrations: Migrations
 ) -> None:
-    migrations.listed_at = stage.began_at + 3.0
-    stage.when_held(1.0, migrations.migrate)
-    outcome = stage.run()
+    migrations.listed_at = harness.began_at + 3.0
+    harness.when_held(1.0, migrations.migrate)
+    outcome = harness.run()
     assert (outcome.settled, outcome.thawed, outcome.cause) == (True, 2, Cause.MIGRATED)
     assert "it runs on this host now, as qemu:db1 (pid 12); thawed 2 there" in outcome.reason
     (more,) = migrations.thaws
     assert more["ours"] is True
     assert "foreign" not in more
     assert more["told_as"] is EventKind.NOTE, "the freeze says the last word"
-    assert stage.reporter.kinds().count(EventKind.OUTCOME) == 1
+    assert harness.reporter.kinds().count(EventKind.OUTCOME) == 1
 
 
 def test_a_guest_that_is_found_nowhere_is_looked_for_within_a_bound(
-    stage: Stage, migrations: Migrations
+    harness: FreezeHarness, migrations: Migrations
 ) -> None:
-    stage.when_held(1.0, migrations.migrate)
-    outcome = stage.run()
+    harness.when_held(1.0, migrations.migrate)
+    outcome = harness.run()
     assert (outcome.settled, outcome.cause) == (False, Cause.MIGRATED)
     assert outcome.stuck is Stuck.MIGRATED
     assert 5.0 <= migrations.searches[-1] - migrations.searches[0] < 5.5
     assert migrations.thaws == []
-    assert stage.holder.words()[-1] == "take", "what is not settled is not let go"
+    assert harness.holder.words()[-1] == "take", "what is not settled is not let go"
 
 
 def test_a_thaw_in_vain_where_it_runs_now_is_told_with_the_command_for_there(
-    stage: Stage, migrations: Migrations
+    harness: FreezeHarness, migrations: Migrations
 ) -> None:
     migrations.listed_at = 0.0
     migrations.thawed = replace(THAWED, state=None, thawed=None, reason="it is silent")
-    stage.when_held(1.0, migrations.migrate)
-    outcome = stage.run()
+    harness.when_held(1.0, migrations.migrate)
+    outcome = harness.run()
     assert (outcome.settled, outcome.stuck) == (False, Stuck.MIGRATED)
     assert outcome.next == "frostwatch thaw --foreign qemu:db1"
 
 
-def test_a_vm_that_has_ended_is_looked_for_once(stage: Stage, migrations: Migrations) -> None:
+def test_a_vm_that_has_ended_is_looked_for_once(
+    harness: FreezeHarness, migrations: Migrations
+) -> None:
     """Its end may have been that of a migration which nobody saw; it is not waited for."""
-    stage.when_held(1.0, stage.host.leave)
-    outcome = stage.run()
+    harness.when_held(1.0, harness.host.leave)
+    outcome = harness.run()
     assert (outcome.settled, outcome.cause) == (True, Cause.VM_GONE)
     assert len(migrations.searches) == 1

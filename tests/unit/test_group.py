@@ -13,7 +13,7 @@ from agentclient.model.request import FreezeRequest, Schedule
 from agentclient.model.states import Level, OutcomeKind
 from agentclient.model.vm import Vm, VmId
 from agentclient.operations.group import GroupFreeze
-from tests.detailed import detailed
+from tests.event_details import event_details
 
 WELL = Outcome(OutcomeKind.VERIFIED, "frozen", certified=True, settled=True)
 LOST = Outcome(OutcomeKind.LOST, "no answer will come", settled=False)
@@ -28,11 +28,11 @@ class FakeMember:
     extended: list[float] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     outcome: Outcome | None = None
-    apart: str | None = None
+    group_error: str | None = None
 
     def tell(self, kind: EventKind, **fields: object) -> None:
         at = datetime.now(UTC)
-        self.on_event(Event(self.vm.id, at, kind, Level.INFO, str(kind), detailed(**fields)))
+        self.on_event(Event(self.vm.id, at, kind, Level.INFO, str(kind), event_details(**fields)))
 
     def freeze(self) -> None:
         self.tell(EventKind.REPLY)
@@ -51,7 +51,7 @@ class FakeMember:
         self.extended.append(seconds)
 
     def fail_together(self, why: str) -> None:
-        self.apart = why
+        self.group_error = why
 
     def note(self, text: str) -> None:
         self.notes.append(text)
@@ -110,7 +110,7 @@ def test_complete_is_told_at_once_and_the_windows_end_with_the_group() -> None:
     assert outcome is not None
     assert outcome.together
     assert [one.final for one in TOLD] == [False, True]
-    assert {member.apart for member in freezes.members} == {None}
+    assert {member.group_error for member in freezes.members} == {None}
 
 
 def test_a_group_that_failed_names_who_may_still_be_frozen() -> None:
@@ -121,7 +121,7 @@ def test_a_group_that_failed_names_who_may_still_be_frozen() -> None:
     assert outcome is not None
     assert not outcome.together
     assert outcome.failed == (VMS[1].id,)
-    assert all(member.apart == "qemu:b lost" for member in freezes.members)
+    assert all(member.group_error == "qemu:b lost" for member in freezes.members)
     assert outcome.reason.startswith("b MAY STILL BE FROZEN; NOT frozen together: qemu:b lost")
     assert "all are thawed" not in outcome.reason
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentclient.access.agent_probe import Said
+from agentclient.access.agent_probe import ProbeResult
 from agentclient.access.stream import ConnectFailed, ConnectProblem
 from agentclient.fleet.health import Change, answered, looked, may_ask, silent, unreachable
 from agentclient.model.outcome import FileSystem, Outcome
@@ -22,14 +22,14 @@ from agentclient.model.snapshot import (
     Progress,
     VmState,
 )
-from agentclient.model.states import AgentHow, AgentState, FreezeState, OutcomeKind, Phase, RunState
+from agentclient.model.states import AgentState, FreezeState, KnownBy, OutcomeKind, Phase, RunState
 from agentclient.model.vm import AgentChannel, Vm, VmId
 from tests.unit.frozen_vm import AGENT
 
 BEFORE = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 AT = BEFORE + timedelta(seconds=60)
 VM = Vm(VmId("qemu", "db"), AgentChannel(AGENT))
-ALIVE = AgentHealth(AgentState.ALIVE, AgentHow.REPLY, 0.01, "7.2.0", BEFORE)
+ALIVE = AgentHealth(AgentState.ALIVE, KnownBy.REPLY, 0.01, "7.2.0", BEFORE)
 THAWED = FreezeInfo(FreezeState.THAWED, BEFORE)
 FROZEN = FreezeInfo(FreezeState.FROZEN, BEFORE, foreign=True)
 WELL = VmState(VM, RunState.RUNNING, ALIVE, THAWED)
@@ -80,35 +80,35 @@ def test_only_a_guest_that_can_answer_is_asked(run_state: RunState) -> None:
 @pytest.mark.parametrize(
     ("view", "agent", "how"),
     [
-        (UP._replace(port_open=False), AgentState.CLOSED, AgentHow.PORT),
-        (UP._replace(port_open=False, client=True), AgentState.CLOSED, AgentHow.PORT),
-        (UP._replace(client=True), AgentState.BUSY, AgentHow.CLIENT),
-        (UP._replace(port_open=None, client=True), AgentState.BUSY, AgentHow.CLIENT),
-        (UP._replace(gone=True, port_open=None), AgentState.CLOSED, AgentHow.PORT),
+        (UP._replace(port_open=False), AgentState.CLOSED, KnownBy.PORT),
+        (UP._replace(port_open=False, client=True), AgentState.CLOSED, KnownBy.PORT),
+        (UP._replace(client=True), AgentState.BUSY, KnownBy.CLIENT),
+        (UP._replace(port_open=None, client=True), AgentState.BUSY, KnownBy.CLIENT),
+        (UP._replace(gone=True, port_open=None), AgentState.CLOSED, KnownBy.PORT),
     ],
 )
 def test_a_look_tells_of_the_agent_without_a_word_to_it(
-    view: MonitorView, agent: AgentState, how: AgentHow
+    view: MonitorView, agent: AgentState, how: KnownBy
 ) -> None:
     found = look(WELL, view).agent
     assert (found.state, found.how, found.seen_at, found.rtt_s) == (agent, how, AT, None)
 
 
 def test_an_open_port_tells_nothing_new_of_an_agent_that_has_answered_or_not() -> None:
-    for known in (ALIVE, AgentHealth(AgentState.SILENT, AgentHow.DEADLINE)):
+    for known in (ALIVE, AgentHealth(AgentState.SILENT, KnownBy.DEADLINE)):
         state = WELL._replace(agent=known)
         assert look(state, UP).agent is known
 
 
-@pytest.mark.parametrize("how", [AgentHow.PORT, AgentHow.CLIENT, AgentHow.NOTHING])
-def test_an_open_port_of_an_agent_that_was_not_asked_yet(how: AgentHow) -> None:
+@pytest.mark.parametrize("how", [KnownBy.PORT, KnownBy.CLIENT, KnownBy.NOTHING])
+def test_an_open_port_of_an_agent_that_was_not_asked_yet(how: KnownBy) -> None:
     before = AgentHealth(AgentState.CLOSED, how, 1.0, "7.2.0", BEFORE, "why")
     after = look(WELL._replace(agent=before), UP).agent
-    assert after == AgentHealth(AgentState.OPEN, AgentHow.PORT, None, "7.2.0", AT, None)
+    assert after == AgentHealth(AgentState.OPEN, KnownBy.PORT, None, "7.2.0", AT, None)
 
 
 def test_a_port_that_cannot_be_seen_leaves_what_was_known() -> None:
-    before = AgentHealth(AgentState.CLOSED, AgentHow.PORT, seen_at=BEFORE)
+    before = AgentHealth(AgentState.CLOSED, KnownBy.PORT, seen_at=BEFORE)
     state = WELL._replace(agent=before)
     assert look(state, UP._replace(port_open=None)).agent is before
 
@@ -120,7 +120,7 @@ def test_another_agent_may_come_with_another_version() -> None:
 
 def test_who_holds_the_channel_is_said_for_as_long_as_it_is_held() -> None:
     taken = UP._replace(client=True)
-    held = AgentHealth(AgentState.BUSY, AgentHow.CLIENT, detail="held by qm (pid 9)")
+    held = AgentHealth(AgentState.BUSY, KnownBy.CLIENT, detail="held by qm (pid 9)")
     assert look(WELL._replace(agent=held), taken).agent.detail == "held by qm (pid 9)"
     silent_one = held._replace(state=AgentState.SILENT, detail="no answer")
     assert look(WELL._replace(agent=silent_one), taken).agent.detail is None
@@ -129,7 +129,7 @@ def test_who_holds_the_channel_is_said_for_as_long_as_it_is_held() -> None:
 def test_an_agent_that_is_out_of_reach_is_unknown_and_says_why() -> None:
     vm = Vm(VM.id, out_of_reach="libvirt \x1bowns it")
     found = look(WELL._replace(vm=vm), UP._replace(port_open=False, client=True)).agent
-    assert (found.state, found.how) == (AgentState.UNKNOWN, AgentHow.CONFIGURATION)
+    assert (found.state, found.how) == (AgentState.UNKNOWN, KnownBy.CONFIGURATION)
     assert found.detail == "libvirt \\x1bowns it"
 
 
@@ -137,7 +137,7 @@ def test_a_vm_without_an_agent_has_none() -> None:
     found = look(WELL._replace(vm=Vm(VM.id)), UP).agent
     assert (found.state, found.how, found.detail) == (
         AgentState.NONE,
-        AgentHow.CONFIGURATION,
+        KnownBy.CONFIGURATION,
         None,
     )
 
@@ -238,44 +238,44 @@ def test_what_the_journal_knows_of_it_is_not_forgotten() -> None:
 
 def test_an_answer_shows_all_that_was_said() -> None:
     mounted = (FileSystem("vda1", "/", "ext4"),)
-    said = Said(FreezeState.THAWED, 0.02, "8.0.0", mounted, "odd")
+    said = ProbeResult(FreezeState.THAWED, 0.02, "8.0.0", mounted, "odd")
     after = answered(said, AT)(WELL._replace(freeze=FreezeInfo()))
-    assert after.agent == AgentHealth(AgentState.ALIVE, AgentHow.REPLY, 0.02, "8.0.0", AT, "odd")
+    assert after.agent == AgentHealth(AgentState.ALIVE, KnownBy.REPLY, 0.02, "8.0.0", AT, "odd")
     assert after.file_systems == mounted
     assert after.freeze == FreezeInfo(FreezeState.THAWED, AT)
 
 
 def test_what_was_not_asked_this_time_is_as_it_was() -> None:
     mounted = (FileSystem("vda1", "/", "ext4"),)
-    after = answered(Said(FreezeState.THAWED, 0.02), AT)(WELL._replace(file_systems=mounted))
+    after = answered(ProbeResult(FreezeState.THAWED, 0.02), AT)(WELL._replace(file_systems=mounted))
     assert (after.agent.version, after.file_systems) == ("7.2.0", mounted)
     assert after.freeze == THAWED, "since when it is so, stays"
-    none = answered(Said(FreezeState.THAWED, 0.02, file_systems=()), AT)(after)
+    none = answered(ProbeResult(FreezeState.THAWED, 0.02, file_systems=()), AT)(after)
     assert none.file_systems == ()
 
 
 def test_a_freeze_that_is_nobodys_is_foreign_since_it_is_seen() -> None:
-    found = answered(Said(FreezeState.FROZEN, 0.02), AT)(WELL).freeze
+    found = answered(ProbeResult(FreezeState.FROZEN, 0.02), AT)(WELL).freeze
     assert found == FreezeInfo(FreezeState.FROZEN, AT, foreign=True)
-    later = answered(Said(FreezeState.FROZEN, 0.02), AT + timedelta(hours=1))
+    later = answered(ProbeResult(FreezeState.FROZEN, 0.02), AT + timedelta(hours=1))
     assert later(WELL._replace(freeze=found)).freeze == found
 
 
 def test_a_freeze_that_was_left_is_as_old_as_the_journal_says() -> None:
-    found = answered(Said(FreezeState.FROZEN, 0.02), AT)(WELL._replace(left=LEFT)).freeze
+    found = answered(ProbeResult(FreezeState.FROZEN, 0.02), AT)(WELL._replace(left=LEFT)).freeze
     assert found == FreezeInfo(FreezeState.FROZEN, LEFT.at, foreign=False)
 
 
 def test_a_freeze_that_we_could_not_thaw_ourselves_is_not_foreign() -> None:
     ours = WELL._replace(last=Outcome(OutcomeKind.LOST, "lost"))
-    assert not answered(Said(FreezeState.FROZEN, 0.02), AT)(ours).freeze.foreign
+    assert not answered(ProbeResult(FreezeState.FROZEN, 0.02), AT)(ours).freeze.foreign
     settled = WELL._replace(last=Outcome(OutcomeKind.LOST, "lost", settled=True))
-    assert answered(Said(FreezeState.FROZEN, 0.02), AT)(settled).freeze.foreign
+    assert answered(ProbeResult(FreezeState.FROZEN, 0.02), AT)(settled).freeze.foreign
 
 
 def test_a_guest_that_was_left_and_is_thawed_is_so_since_it_says_so() -> None:
     left = WELL._replace(left=LEFT, freeze=FreezeInfo())
-    assert answered(Said(FreezeState.THAWED, 0.02), AT)(left).freeze.since == AT
+    assert answered(ProbeResult(FreezeState.THAWED, 0.02), AT)(left).freeze.since == AT
 
 
 def test_what_was_left_in_a_vm_that_has_ended_is_over() -> None:
@@ -285,12 +285,12 @@ def test_what_was_left_in_a_vm_that_has_ended_is_over() -> None:
 
 
 def test_a_freeze_of_another_frostwatchs_is_not_foreign() -> None:
-    found = answered(Said(FreezeState.FROZEN, 0.02), AT)(_held(SEEN_ALONE)).freeze
+    found = answered(ProbeResult(FreezeState.FROZEN, 0.02), AT)(_held(SEEN_ALONE)).freeze
     assert (found.state, found.foreign) == (FreezeState.FROZEN, False)
 
 
 def test_an_agent_that_does_not_tell_its_state_is_alive_and_no_more() -> None:
-    after = answered(Said(None, 0.02, detail="refused"), AT)(WELL)
+    after = answered(ProbeResult(None, 0.02, detail="refused"), AT)(WELL)
     assert (after.agent.state, after.freeze.state) == (AgentState.ALIVE, None)
 
 
@@ -300,7 +300,7 @@ def test_an_agent_that_does_not_tell_its_state_is_alive_and_no_more() -> None:
 @pytest.mark.parametrize("sees", [True, False])
 def test_a_silent_agent_is_silent_and_perhaps_another_client_is_served(sees: bool) -> None:
     after = silent(AT, can_see_clients=sees)(WELL)
-    assert (after.agent.state, after.agent.how) == (AgentState.SILENT, AgentHow.DEADLINE)
+    assert (after.agent.state, after.agent.how) == (AgentState.SILENT, KnownBy.DEADLINE)
     assert (after.agent.seen_at, after.agent.rtt_s, after.agent.version) == (AT, None, "7.2.0")
     assert (after.agent.detail is None) is sees
     assert after.freeze == FreezeInfo(None, AT)
@@ -314,7 +314,7 @@ def test_a_channel_that_cannot_be_opened(problem: ConnectProblem, gone: bool | N
     full = problem is ConnectProblem.QUEUE_FULL
     word = AgentState.CLOSED if gone else AgentState.BUSY if full else AgentState.UNKNOWN
     assert after.agent.state is word
-    assert after.agent.how is (AgentHow.CLIENT if full else AgentHow.NOTHING)
+    assert after.agent.how is (KnownBy.CLIENT if full else KnownBy.NOTHING)
     assert (after.agent.detail, after.agent.version) == ("why", "7.2.0")
     assert after.agent.seen_at == AT
     assert after.trouble == "agent's channel: why"
@@ -338,7 +338,7 @@ VIEWS = st.builds(
     problem=st.sampled_from([None, "monitor: away"]),
 )
 SAID = st.builds(
-    Said,
+    ProbeResult,
     frozen=st.sampled_from([None, FreezeState.FROZEN, FreezeState.THAWED]),
     rtt_s=st.just(0.01),
 )

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from agentclient.holder.main import Holder
-from agentclient.holder.messages import Do, send
+from agentclient.holder.messages import ConsoleMessage, send
 from agentclient.holder.process import NoHolder, started
 from agentclient.protocol.qga_commands import STATUS, THAW
 from tests.unit.no_thread import each_lack
@@ -28,7 +28,7 @@ FREEZE_LINE = b'{"execute":"guest-fsfreeze-freeze"}\n'
 THAW_LINE = b'{"execute":"guest-fsfreeze-thaw"}\n'
 
 
-class Stage:
+class Harness:
     """A holder, the console's ends of its two channels, and the guest's end."""
 
     def __init__(self, stack: ExitStack, path: Path) -> None:
@@ -40,14 +40,14 @@ class Stage:
         for each in (self.control, self.guest, self.exchange, theirs, guests, talks):
             stack.enter_context(each)
         self.holder = Holder(theirs, self.process.pid)
-        body = {"do": Do.ARM, **KEY, "vm": "a", "thaw_s": 5.0, "agent": str(path)}
+        body = {"do": ConsoleMessage.ARM, **KEY, "vm": "a", "thaw_s": 5.0, "agent": str(path)}
         send(self.control, body, [guests.fileno(), talks.fileno()])
-        self.say(Do.INTENT, bound_s=60.0, hold_s=60.0)
+        self.say(ConsoleMessage.INTENT, bound_s=60.0, hold_s=60.0)
         self.turns(4)
         self.exchange.sendall(FREEZE_LINE)
         assert self.guest_hears(FREEZE_LINE) == FREEZE_LINE
 
-    def say(self, do: Do, **more: float) -> None:
+    def say(self, do: ConsoleMessage, **more: float) -> None:
         send(self.control, {"do": do, **KEY, **more})
 
     def turns(self, count: int) -> None:
@@ -89,56 +89,56 @@ class Stage:
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
+def harness(tmp_path: Path) -> Iterator[Harness]:
     with ExitStack() as stack:
-        stage = Stage(stack, tmp_path / "agent")
-        yield stage
-        stage.process.kill()
+        harness = Harness(stack, tmp_path / "agent")
+        yield harness
+        harness.process.kill()
 
 
 @pytest.mark.parametrize("unread", [False, True])
-def test_a_console_that_died_with_its_thaw_has_said_so(stage: Stage, unread: bool) -> None:
+def test_a_console_that_died_with_its_thaw_has_said_so(harness: Harness, unread: bool) -> None:
     """A second thaw would run the guest's hook without its freeze, so it asks first (§3.8)."""
-    stage.say(Do.HOLD, seconds=60.0)
-    stage.say(Do.BEAT)
-    stage.say(Do.THAWING)
-    stage.exchange.sendall(THAW_LINE)
-    stage.die(unread=unread)
-    assert stage.asked_after_sync() == [STATUS]
+    harness.say(ConsoleMessage.HOLD, seconds=60.0)
+    harness.say(ConsoleMessage.BEAT)
+    harness.say(ConsoleMessage.THAWING)
+    harness.exchange.sendall(THAW_LINE)
+    harness.die(unread=unread)
+    assert harness.asked_after_sync() == [STATUS]
 
 
 @pytest.mark.parametrize("unread", [False, True])
 def test_a_console_that_died_before_its_thaw_is_thawed_for_at_once(
-    stage: Stage, unread: bool
+    harness: Harness, unread: bool
 ) -> None:
-    stage.die(unread=unread)
-    assert stage.asked_after_sync() == [STATUS, THAW]
+    harness.die(unread=unread)
+    assert harness.asked_after_sync() == [STATUS, THAW]
 
 
 @pytest.mark.parametrize("dies_first", [False, True])
 def test_a_guest_whose_channel_broke_is_connected_to_again(
-    stage: Stage, tmp_path: Path, dies_first: bool
+    harness: Harness, tmp_path: Path, dies_first: bool
 ) -> None:
     """An end of the channel says nothing of the guest; whoever died before it or after it."""
     if dies_first:
-        stage.die(unread=False)
-        stage.turns(3)
-    stage.guest.close()
-    stage.turns(3)
+        harness.die(unread=False)
+        harness.turns(3)
+    harness.guest.close()
+    harness.turns(3)
     if not dies_first:
-        stage.die(unread=False)
-    stage.turns(3)
+        harness.die(unread=False)
+    harness.turns(3)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "agent"))
         listener.listen()
         end = time.monotonic() + PATIENCE_S
         while not select.select([listener], [], [], 0)[0]:
             assert time.monotonic() < end
-            stage.holder._turn()
-        stage.guest, _ = listener.accept()
-        with stage.guest:
+            harness.holder._turn()
+        harness.guest, _ = listener.accept()
+        with harness.guest:
             # It was never answered: its hook may have failed, and owes the hook of a thaw.
-            assert stage.asked_after_sync() == [STATUS, THAW]
+            assert harness.asked_after_sync() == [STATUS, THAW]
 
 
 def test_a_guest_that_was_not_frozen_yet_is_let_go_with_its_channel() -> None:
@@ -151,7 +151,7 @@ def test_a_guest_that_was_not_frozen_yet_is_let_go_with_its_channel() -> None:
         for each in (control, theirs, guest, guests, exchange, talks):
             stack.enter_context(each)
         holder = Holder(theirs, process.pid)
-        body = {"do": Do.ARM, **KEY, "vm": "a", "thaw_s": 5.0}
+        body = {"do": ConsoleMessage.ARM, **KEY, "vm": "a", "thaw_s": 5.0}
         send(control, body, [guests.fileno(), talks.fileno()])
         guests.close()
         holder._turn()
@@ -160,16 +160,16 @@ def test_a_guest_that_was_not_frozen_yet_is_let_go_with_its_channel() -> None:
         assert not holder._guests
 
 
-def test_a_holder_that_was_told_to_end_takes_over_what_comes_after_that(stage: Stage) -> None:
+def test_a_holder_that_was_told_to_end_takes_over_what_comes_after_that(harness: Harness) -> None:
     """Its first guest does not answer; a second one must not be left to its hold's end."""
-    stage.holder.end()
-    stage.turns(2)
+    harness.holder.end()
+    harness.turns(2)
     with ExitStack() as stack:
         ends = [stack.enter_context(each) for _ in range(2) for each in socket.socketpair()]
         guest, guests, exchange, talks = ends
-        body = {"do": Do.ARM, "key": "b#2", "vm": "b", "thaw_s": 5.0}
-        send(stage.control, body, [guests.fileno(), talks.fileno()])
-        stage.turns(2)
+        body = {"do": ConsoleMessage.ARM, "key": "b#2", "vm": "b", "thaw_s": 5.0}
+        send(harness.control, body, [guests.fileno(), talks.fileno()])
+        harness.turns(2)
         for each in (guests, talks):
             each.close()
         assert exchange.recv(1) == b"", "its console is refused before it can freeze"
@@ -181,7 +181,7 @@ def test_a_holder_that_does_not_read_keeps_nobody_waiting() -> None:
 
     def fill() -> None:
         while True:
-            send(ours, {"do": Do.BEAT})
+            send(ours, {"do": ConsoleMessage.BEAT})
 
     with ours, theirs, pytest.raises(BlockingIOError):
         fill()

@@ -14,10 +14,10 @@ import pytest
 from agentclient.access import exchange as steps
 from agentclient.access import guest_inputs as inputs_module
 from agentclient.access import monitor as monitor_module
-from agentclient.access.guest_inputs import Inputs, Serial, find_inputs, sit_down
+from agentclient.access.guest_inputs import Inputs, Serial, connect_serial, find_inputs
 from agentclient.access.host.process import start_ticks, stat_fields
 from agentclient.access.monitor import Monitor
-from agentclient.access.qmp_session import Ask, MonitorTrouble
+from agentclient.access.qmp_session import Ask, MonitorError
 from agentclient.access.stream import ConnectFailed, ConnectProblem
 from agentclient.journal.identity import this_process
 from agentclient.model.vm import AgentChannel, MonitorChannel, Peer, Process, Vm, VmId
@@ -147,8 +147,8 @@ def came(fd: int) -> bytes:
 
 def test_a_vms_own_terminal_is_typed_at(pty: tuple[int, Path]) -> None:
     behind, path = pty
-    with closing(sit_down(Serial("serial0", f"pty:{path}"), VM._replace(peer=US))) as typist:
-        typist.send(b"j", 0.0)
+    with closing(connect_serial(Serial("serial0", f"pty:{path}"), VM._replace(peer=US))) as channel:
+        channel.send(b"j", 0.0)
         assert came(behind) == b"j"
 
 
@@ -160,7 +160,7 @@ def test_another_terminal_gets_no_byte(pty: tuple[int, Path]) -> None:
         stranger = Peer(Process(other.pid, start_ticks(fields)), os.getuid())
         for peer in (None, OTHER_USER, stranger, Peer(Process(os.getpid(), 1), os.getuid())):
             with pytest.raises(ConnectFailed, match="nothing was written to it") as caught:
-                sit_down(serial, VM._replace(peer=peer))
+                connect_serial(serial, VM._replace(peer=peer))
             assert caught.value.problem is ConnectProblem.NOT_THE_VM
         other.kill()
     assert came(behind) == b""
@@ -184,7 +184,7 @@ def test_what_is_in_a_terminals_place_is_not_written_to(
             os.mkfifo(place)
     monkeypatch.setattr(inputs_module, "PROC", tmp_path)
     with pytest.raises((ConnectFailed, OSError)):
-        sit_down(Serial("serial0", f"pty:{path}"), VM._replace(peer=US))
+        connect_serial(Serial("serial0", f"pty:{path}"), VM._replace(peer=US))
     assert came(behind) == b""
     assert kind != "file" or place.read_text() == "as it was"
 
@@ -214,7 +214,7 @@ def test_a_monitor_of_ours_is_kept(clock: Clock) -> None:
 def test_a_monitor_that_somebody_holds_is_told_as_trouble(clock: Clock) -> None:
     endpoint = monitor_endpoint(clock, FakeQemu({}))
     endpoint.greeting = ()
-    with pytest.raises(MonitorTrouble, match="another client holds it"):
+    with pytest.raises(MonitorError, match="another client holds it"):
         Monitor(endpoint, None).ask([Ask("system_reset")], 0.5)
     assert find_inputs(Monitor(endpoint, VM.agent), VM).trouble is not None
 

@@ -17,7 +17,7 @@ from agentclient.journal import entry as entry_module
 from agentclient.journal.history import windows
 from agentclient.journal.rows import LONGEST_LIST, LONGEST_TEXT
 from agentclient.journal.storage import store as store_module
-from agentclient.journal.storage.database import Trouble
+from agentclient.journal.storage.database import JournalError
 from agentclient.journal.storage.store import Store
 from agentclient.journal.storage.tables import STEPS
 from agentclient.journal.writer import PATIENCE_S, Journal
@@ -29,13 +29,13 @@ from tests.unit.journals import (
     LOST,
     VERIFIED,
     WAIT_S,
+    add_event,
     begin,
     change,
     flush,
     nothing,
     put,
     rows,
-    tell,
     vm,
     whole,
 )
@@ -86,7 +86,7 @@ def test_it_is_open_until_its_end_and_known_before_it_is_sent(path: Path, tmp_pa
     assert armed
     (row,) = rows(journal)
     assert (row.state, row.settled) == (WindowState.OPEN, False)
-    tell(entry, one, EventKind.VERDICT, outcome=VERIFIED._replace(thawed=None, settled=False))
+    add_event(entry, one, EventKind.VERDICT, outcome=VERIFIED._replace(thawed=None, settled=False))
     (row,) = rows(journal)
     assert row.outcome is not None
     assert (row.state, row.outcome["thawed"]) == (WindowState.OPEN, None)
@@ -140,11 +140,11 @@ def test_what_a_guest_says_is_capped(path: Path, tmp_path: Path) -> None:
     journal, one = Journal(path), vm(tmp_path)
     entry = begin(journal, one)
     for _ in range(entry_module.MOST_EVENTS * 3):
-        tell(entry, one, EventKind.PORT, "x" * 5000)
-    tell(entry, one, EventKind.THAWED, "\ud800 is no character")
+        add_event(entry, one, EventKind.PORT, "x" * 5000)
+    add_event(entry, one, EventKind.THAWED, "\ud800 is no character")
     many = tuple(FileSystem("v" * 5000, "/" * 5000, "ext4") for _ in range(500))
     outcome = Outcome(OutcomeKind.FAILED, "r" * 5000, not_covered=many, settled=True)
-    tell(entry, one, EventKind.OUTCOME, outcome=outcome)
+    add_event(entry, one, EventKind.OUTCOME, outcome=outcome)
     (row,) = rows(journal)
     assert len(row.events) == entry_module.MOST_EVENTS + 2
     assert max(len(event.text) for event in row.events) == LONGEST_TEXT
@@ -186,7 +186,7 @@ def _told(journal: Journal, tmp_path: Path) -> str:
     entry = begin(journal, one)
     began = time.monotonic()
     entry.armed()
-    tell(entry, one, EventKind.OUTCOME, outcome=VERIFIED)
+    add_event(entry, one, EventKind.OUTCOME, outcome=VERIFIED)
     assert time.monotonic() - began < BUSY_S
     assert entry.unrecorded is not None
     assert entry.unrecorded.endswith("will be foreign")
@@ -271,7 +271,7 @@ def test_a_read_only_file_and_a_full_disk(path: Path, pragma: str) -> None:
     assert store._connection is not None
     store._connection.execute(f"PRAGMA {pragma}")
     many = [[(f"CREATE TABLE t{n} AS SELECT randomblob(100000) AS x", ())] for n in range(9)]
-    with pytest.raises(Trouble, match=r"read-only|disk is full"):
+    with pytest.raises(JournalError, match=r"read-only|disk is full"):
         store.run(many, writes=True)
 
 
@@ -324,7 +324,7 @@ def test_a_disk_that_does_not_answer_holds_up_nobody(path: Path, tmp_path: Path)
     assert entry.unrecorded is not None
     began = time.monotonic()
     for _ in range(10_000):
-        tell(entry, one, EventKind.PORT, "x")
+        add_event(entry, one, EventKind.PORT, "x")
     for _ in range(10_000):
         journal.put(nothing())
     assert time.monotonic() - began < 20_000 * PATIENCE_S / 100, "none of them waits"
@@ -459,7 +459,7 @@ def test_what_was_begun_anew_is_not_put_aside_by_who_had_found_the_old_one_corru
 
     monkeypatch.setattr(slow, "_put_aside", after_the_other)
     if reader:
-        with pytest.raises(Trouble, match="another frostwatch has put it aside"):
+        with pytest.raises(JournalError, match="another frostwatch has put it aside"):
             slow.run([nothing()], writes=False)
     else:
         assert slow.run([nothing()], writes=True)
@@ -503,7 +503,7 @@ def test_an_older_version_is_brought_up_to_date(path: Path) -> None:
     assert _run(newer, "SELECT a, b FROM windows") == [(1, 6)]
     assert _run(newer, "PRAGMA user_version") == [(2,)]
     newer.close()
-    with pytest.raises(Trouble, match="newer"):
+    with pytest.raises(JournalError, match="newer"):
         _run(Store(path, first), "SELECT 1")
 
 
@@ -513,7 +513,7 @@ def test_a_migration_that_fails_leaves_the_old_version(path: Path) -> None:
     _run(store, "SELECT 1")
     store.close()
     broken = (*first, ("ALTER TABLE windows ADD COLUMN b", "NONSENSE"))
-    with pytest.raises(Trouble):
+    with pytest.raises(JournalError):
         _run(Store(path, broken), "SELECT 1")
     again = Store(path, first)
     assert _run(again, "PRAGMA user_version") == [(1,)]
@@ -540,5 +540,5 @@ def _run(store: Store, statement: str) -> list[tuple[object, ...]]:
     assert results is not None
     (done,) = results
     if done.error is not None:
-        raise Trouble(done.error)
+        raise JournalError(done.error)
     return [tuple(row.values()) for row in done.found[0]]

@@ -17,7 +17,7 @@ from agentclient.journal import identity as identity_module
 from agentclient.journal.identity import (
     boot_id,
     is_dead,
-    ourselves,
+    own_identity,
     socket_of,
     this_process,
 )
@@ -30,10 +30,10 @@ HERE = socket.gethostname()
 @pytest.fixture(autouse=True)
 def asked_anew() -> Iterator[None]:
     """Who we are is found out once; here it is found out for each test."""
-    ourselves.cache_clear()
+    own_identity.cache_clear()
     boot_id.cache_clear()
     yield
-    ourselves.cache_clear()
+    own_identity.cache_clear()
     boot_id.cache_clear()
 
 
@@ -45,7 +45,7 @@ def refuse(*_: object) -> object:
 
 
 def test_we_are_this_process_of_this_user_on_this_host_and_boot() -> None:
-    who = ourselves()
+    who = own_identity()
     assert (who.uid, who.host, who.boot) == (os.getuid(), HERE, boot_id())
     assert who.user == pwd.getpwuid(os.getuid()).pw_name
     assert who.process == this_process()
@@ -56,7 +56,7 @@ def test_we_are_this_process_of_this_user_on_this_host_and_boot() -> None:
 
 def test_a_user_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "getuid", lambda: 4_000_000)
-    assert ourselves().user == "4000000"
+    assert own_identity().user == "4000000"
 
 
 def test_a_command_line_can_be_copied_and_does_not_repaint_the_screen(
@@ -69,7 +69,7 @@ def test_a_command_line_can_be_copied_and_does_not_repaint_the_screen(
         return words if path == Path("/proc/self/cmdline") else read(path)
 
     monkeypatch.setattr(Path, "read_bytes", of_ours)
-    command = ourselves().command
+    command = own_identity().command
     assert command.startswith("frostwatch freeze 'a b' ")
     assert "\x1b" not in command
 
@@ -80,7 +80,7 @@ def test_without_a_descriptor_left_we_are_known_by_our_pid_alone(
     monkeypatch.setattr(identity_module, "stat_fields", refuse)
     monkeypatch.setattr(Path, "read_bytes", refuse)
     monkeypatch.setattr(Path, "read_text", refuse)
-    who = ourselves()
+    who = own_identity()
     assert (who.process, who.command, who.boot) == (Process(os.getpid(), 0), "", "")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.journal.left import STANDING, close_over
+from agentclient.journal.left_windows import OPEN_WINDOWS, close_windows
 from agentclient.journal.storage.jobs import Query
 from agentclient.journal.writer import Journal
 from agentclient.model.states import WindowState
@@ -24,7 +24,7 @@ import sys
 from pathlib import Path
 from agentclient.model.events import EventKind
 from agentclient.journal.writer import Journal, Query
-from tests.unit.journals import begin, tell, vm, VERIFIED
+from tests.unit.journals import begin, add_event, vm, VERIFIED
 folder = Path(sys.argv[1])
 journal, number = Journal(folder / "journal.db"), 0
 print("begun", flush=True)
@@ -35,8 +35,8 @@ while True:
     if entry.armed() and entry.unrecorded is None:
         print(entry.key, flush=True)
     for kind in (EventKind.SENT, EventKind.VERDICT, EventKind.THAW_SENT, EventKind.THAWED):
-        tell(entry, one, kind)
-    tell(entry, one, EventKind.OUTCOME, outcome=VERIFIED)
+        add_event(entry, one, kind)
+    add_event(entry, one, EventKind.OUTCOME, outcome=VERIFIED)
 """
 
 
@@ -72,11 +72,11 @@ def test_the_journal_survives_every_kill(tmp_path: Path, kills: int) -> None:
     written = journal.ask(keys, WAIT_S)
     assert written is not None
     assert said <= written, "a freeze would have been sent whose window is nowhere"
-    found = journal.ask(STANDING, WAIT_S)
+    found = journal.ask(OPEN_WINDOWS, WAIT_S)
     assert found is not None
     # The files in the place of the sockets are still there: each kill may have left one freeze.
-    assert len(found.left) + len(found.over) <= kills
-    journal.write(close_over(found.over, "2026-03-01T10:00:00+00:00"), WAIT_S)
+    assert len(found.left) + len(found.to_close) <= kills
+    journal.write(close_windows(found.to_close, "2026-03-01T10:00:00+00:00"), WAIT_S)
     for row in rows(journal):
         assert row.state in (WindowState.CLOSED, WindowState.LEFT), "nobody is at work on it"
         assert row.settled == (row.state is WindowState.CLOSED)

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from agentclient.journal.entry import begin_freeze
-from agentclient.journal.history import Guest, guests, past_of
+from agentclient.journal.history import Guest, guests, history_of
 from agentclient.journal.json_contract import window_object
-from agentclient.journal.left import STANDING, match
+from agentclient.journal.left_windows import OPEN_WINDOWS, match
 from agentclient.journal.rows import LONGEST_IDENTITY, LONGEST_PATH, from_identity, identity
 from agentclient.journal.storage import store as store_module
 from agentclient.journal.storage.state_folder import state_folder
@@ -35,6 +35,7 @@ from tests.unit.journals import (
     LOST,
     VERIFIED,
     WAIT_S,
+    add_event,
     begin,
     change,
     flush,
@@ -43,7 +44,6 @@ from tests.unit.journals import (
     of_a_living_process,
     put,
     rows,
-    tell,
     vm,
     whole,
 )
@@ -90,7 +90,7 @@ def test_no_name_ends_the_journal_and_each_is_told_from_the_others(
     for name in ODD:
         if len(name) < LONGEST_IDENTITY:
             assert any(row.vm == f"qemu:{name}" for row in found), "as its source calls it"
-        past = journal.ask(past_of(Guest((f"qemu:{name}",)), 9), WAIT_S)
+        past = journal.ask(history_of(Guest((f"qemu:{name}",)), 9), WAIT_S)
         assert past is not None
         assert (len(past.windows), past.figures.count) == (1, 1)
         meant = journal.ask(guests(name), WAIT_S)
@@ -110,9 +110,9 @@ def test_what_is_said_can_hold_anything(journal: Journal, tmp_path: Path) -> Non
     one = vm(tmp_path)
     entry = begin(journal, one)
     for text in ODD:
-        tell(entry, one, EventKind.NOTE, text)
+        add_event(entry, one, EventKind.NOTE, text)
     outcome = Outcome(OutcomeKind.FAILED, "\ud800\0\x1b", frozen=2**80, seconds=float("nan"))
-    tell(entry, one, EventKind.OUTCOME, outcome=outcome._replace(coverage="\udcff"))
+    add_event(entry, one, EventKind.OUTCOME, outcome=outcome._replace(coverage="\udcff"))
     (row,) = rows(journal)
     assert len(row.events) == len(ODD) + 1
     assert not any(each in event.text for event in row.events for each in "\0\x1b\n\udcff")
@@ -180,7 +180,7 @@ def test_a_row_that_can_not_be_read_proves_nothing_and_hides_no_proof(
         entry.armed()
         of_a_dead_process(journal.path, number(journal, entry))
     change(journal.path, 1, armed_at="yesterday")
-    found = journal.ask(STANDING, WAIT_S)
+    found = journal.ask(OPEN_WINDOWS, WAIT_S)
     assert found is not None
     assert match(one, found.left) is None
     assert match(other, found.left) is not None
@@ -245,7 +245,7 @@ def test_a_left_freeze_stays_ours_whatever_the_clock_is_set_to(
     journal.close()
     again = Journal(journal.path)
     whole(again, vm(tmp_path, "db2"))
-    found = again.ask(STANDING, WAIT_S)
+    found = again.ask(OPEN_WINDOWS, WAIT_S)
     assert found is not None
     by = match(one, found.left)
     assert by is not None
@@ -262,7 +262,7 @@ def test_what_came_later_is_told_by_the_monotonic_clock(journal: Journal, tmp_pa
     whole(journal, one)
     of_a_dead_process(journal.path, first)
     change(journal.path, first, settled=0, id=first + 100, ended_at=None)
-    found = journal.ask(STANDING, WAIT_S)
+    found = journal.ask(OPEN_WINDOWS, WAIT_S)
     assert found is not None
     assert match(one, found.left) is None, "what came later has thawed it"
 
@@ -320,7 +320,7 @@ def test_one_process_is_one_guest_also_without_its_socket(journal: Journal, tmp_
     assert one.agent is not None
     one.agent.path.unlink()
     whole(journal, one._replace(id=VmId("socket", "db1"), agent=AgentChannel(tmp_path / "none")))
-    past = journal.ask(past_of(Guest.of(one), 9), WAIT_S)
+    past = journal.ask(history_of(Guest.of(one), 9), WAIT_S)
     assert past is not None
     assert len(past.windows) == 2
 
@@ -331,7 +331,7 @@ def _open(journal: Journal, one: Vm, *kinds: EventKind) -> WindowRow:
     for kind in kinds:
         fields: dict[str, object] = {"frozen": 2} if kind is EventKind.REPLY else {}
         fields |= {"hold_s": 60.0} if kind is EventKind.HELD else {}
-        tell(entry, one, kind, "said", **fields)
+        add_event(entry, one, kind, "said", **fields)
     window = number(journal, entry)
     of_a_living_process(journal.path, window)
     return rows(journal)[0]
@@ -366,9 +366,9 @@ def test_an_open_window_is_what_is_going_on(
 def test_an_extended_hold_ends_later(journal: Journal, tmp_path: Path) -> None:
     one = vm(tmp_path)
     entry = begin(journal, one)
-    tell(entry, one, EventKind.REPLY, frozen=2)
-    tell(entry, one, EventKind.HELD, hold_s=60.0)
-    tell(entry, one, EventKind.NOTE, extended_s=30.0)
+    add_event(entry, one, EventKind.REPLY, frozen=2)
+    add_event(entry, one, EventKind.HELD, hold_s=60.0)
+    add_event(entry, one, EventKind.NOTE, extended_s=30.0)
     assert rows(journal)[0].hold_s == 90.0
 
 
@@ -387,8 +387,8 @@ def test_a_hold_that_was_cut_short_says_so(
     entry = begin_freeze(journal, one, FreezeRequest(schedule=Schedule(hold_s=30.0)))
     assert entry is not None
     for kind in (EventKind.SENT, EventKind.REPLY, EventKind.HELD, *events, EventKind.THAWED):
-        tell(entry, one, kind, "said", **({"frozen": 2} if kind is EventKind.REPLY else {}))
-    tell(entry, one, EventKind.OUTCOME, outcome=outcome)
+        add_event(entry, one, kind, "said", **({"frozen": 2} if kind is EventKind.REPLY else {}))
+    add_event(entry, one, EventKind.OUTCOME, outcome=outcome)
     (row,) = rows(journal)
     (told,) = row.notes
     assert told.startswith("held for 0")
@@ -399,11 +399,11 @@ def test_a_hold_that_was_cut_short_says_so(
 def test_a_group_s_hold_is_not_cut_short(journal: Journal, tmp_path: Path) -> None:
     one = vm(tmp_path)
     entry = begin(journal, one)
-    tell(entry, one, EventKind.REPLY, frozen=2)
-    tell(entry, one, EventKind.HELD, hold_s=50.0)
-    tell(entry, one, EventKind.NOTE, "group: 3 VMs frozen together, within 9 ms")
-    tell(entry, one, EventKind.THAWED)
-    tell(entry, one, EventKind.OUTCOME, outcome=VERIFIED)
+    add_event(entry, one, EventKind.REPLY, frozen=2)
+    add_event(entry, one, EventKind.HELD, hold_s=50.0)
+    add_event(entry, one, EventKind.NOTE, "group: 3 VMs frozen together, within 9 ms")
+    add_event(entry, one, EventKind.THAWED)
+    add_event(entry, one, EventKind.OUTCOME, outcome=VERIFIED)
     assert rows(journal)[0].notes == ()
 
 
@@ -416,10 +416,10 @@ def test_a_freeze_that_was_not_seen_thawed_is_not_settled_by_a_later_one(
     entry = begin(journal, one)
     entry.armed()
     refused = Outcome(OutcomeKind.REFUSED, "no holder", settled=True)
-    tell(entry, one, EventKind.OUTCOME, outcome=refused)
+    add_event(entry, one, EventKind.OUTCOME, outcome=refused)
     flush(journal)
     assert not rows(journal)[1].settled
-    found = journal.ask(STANDING, WAIT_S)
+    found = journal.ask(OPEN_WINDOWS, WAIT_S)
     assert found is not None
     assert match(one, found.left) is not None
 

@@ -14,7 +14,14 @@ from agentclient.fleet.recovery import FOUND_THAWED, Recovery
 from agentclient.fleet.store import Fleet
 from agentclient.journal.entry import begin_thaw
 from agentclient.journal.identity import boot_id
-from agentclient.journal.left import STANDING, VM_GONE, Standing, is_ours, match, standing
+from agentclient.journal.left_windows import (
+    OPEN_WINDOWS,
+    VM_GONE,
+    OpenWindows,
+    is_ours,
+    match,
+    open_windows,
+)
 from agentclient.journal.storage.tables import ADDED, STEPS
 from agentclient.journal.writer import Journal
 from agentclient.model.clock import now
@@ -26,6 +33,7 @@ from agentclient.model.vm import Identity, Process, Vm, VmId
 from tests.unit.journals import (
     LOST,
     WAIT_S,
+    add_event,
     begin,
     change,
     flush,
@@ -33,7 +41,6 @@ from tests.unit.journals import (
     of_a_dead_process,
     of_a_living_process,
     rows,
-    tell,
     vm,
     whole,
 )
@@ -63,24 +70,24 @@ def leave(journal: Journal, one: Vm, uuid: str | None = None) -> int:
     """Freeze a guest, and die."""
     entry = begin(journal, one)
     entry.armed(uuid=uuid)
-    tell(entry, one, EventKind.SENT)
-    tell(entry, one, EventKind.REPLY, frozen=2)
+    add_event(entry, one, EventKind.SENT)
+    add_event(entry, one, EventKind.REPLY, frozen=2)
     window = number(journal, entry)
     of_a_dead_process(journal.path, window)
     return window
 
 
-def found(journal: Journal, *, ended: bool | None = None) -> Standing:
+def found(journal: Journal, *, ended: bool | None = None) -> OpenWindows:
     flush(journal)
-    answer = journal.ask(standing(lambda _: ended), WAIT_S)
+    answer = journal.ask(open_windows(lambda _: ended), WAIT_S)
     assert answer is not None, journal.problem
     return answer
 
 
 def windows_left(journal: Journal, *, ended: bool | None = None) -> list[int]:
-    standing = found(journal, ended=ended)
-    assert standing.over == ()
-    return [one.by.window for one in standing.left]
+    open_windows = found(journal, ended=ended)
+    assert open_windows.to_close == ()
+    return [one.by.window for one in open_windows.left]
 
 
 # -- old files -----------------------------------------------------------------------------------
@@ -109,7 +116,7 @@ def test_an_old_file_is_read_and_written_and_what_it_does_not_say_is_not_known(
         (1, None),
     ]
     answer = found(journal)
-    assert [(one.window, one.why, one.left) for one in answer.over] == [(2, VM_GONE, None)]
+    assert [(one.window, one.why, one.left) for one in answer.to_close] == [(2, VM_GONE, None)]
     (left,) = answer.left
     assert (left.by.window, left.socket, left.process) == (3, None, None)
     assert (left.identity, left.uuid, left.host) == (None, None, "")
@@ -157,7 +164,7 @@ def test_one_of_a_newer_frostwatch_is_read_and_that_is_said(path: Path, tmp_path
     reader = Journal(path)
     assert not reader.write([("DELETE FROM windows", ())])
     assert "newer frostwatch, and is only read" in (reader.problem or "")
-    answer = reader.ask(STANDING, WAIT_S)
+    answer = reader.ask(OPEN_WINDOWS, WAIT_S)
     assert answer is not None
     assert [each.by.window for each in answer.left] == [window]
     reader.close()
@@ -174,7 +181,7 @@ def test_a_vm_without_a_socket_stays_left_until_its_source_says_that_it_has_ende
     assert windows_left(journal, ended=False) == [window]
     assert match(REMOTE, found(journal).left) is not None
     answer = found(journal, ended=True)
-    assert [(one.window, one.why) for one in answer.over] == [(window, VM_GONE)]
+    assert [(one.window, one.why) for one in answer.to_close] == [(window, VM_GONE)]
 
 
 def test_the_end_of_this_host_is_no_end_of_a_vm_of_another(journal: Journal, path: Path) -> None:
@@ -223,7 +230,7 @@ def test_a_later_window_of_the_same_start_takes_its_place(journal: Journal) -> N
     thaw = begin_thaw(journal, REMOTE, foreign=False)
     assert thaw is not None
     outcome = ThawOutcome(REMOTE.id, FreezeState.THAWED, 2, False, "thawed", 0.1)
-    tell(thaw, REMOTE, EventKind.OUTCOME, thaw=outcome)
+    add_event(thaw, REMOTE, EventKind.OUTCOME, thaw=outcome)
     assert windows_left(journal) == [other]
 
 
@@ -320,7 +327,7 @@ def test_a_thaw_where_it_went_settles_it_only_if_it_has_left(
         entry = begin_thaw(journal, taker, foreign=False)
         assert entry is not None
         outcome = ThawOutcome(taker.id, FreezeState.THAWED, 2, False, "thawed", 0.1)
-        tell(entry, taker, EventKind.OUTCOME, thaw=outcome)
+        add_event(entry, taker, EventKind.OUTCOME, thaw=outcome)
         return {row.window: row.settled for row in rows(journal)}[window]
 
     assert not thaw()

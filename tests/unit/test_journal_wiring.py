@@ -21,16 +21,16 @@ from agentclient.model.events import Event, EventKind
 from agentclient.model.request import FreezeRequest
 from agentclient.model.snapshot import Progress
 from agentclient.model.states import Level, Phase, WindowKind, WindowState
-from agentclient.operations.manager import Operations
-from agentclient.operations.reporter import FleetReporter
+from agentclient.operations.fleet_reporter import FleetReporter
+from agentclient.operations.manager import OperationManager
 from tests.unit.journals import (
     WAIT_S,
+    add_event,
     begin,
     nothing,
     number,
     of_a_dead_process,
     rows,
-    tell,
     vm,
     whole,
 )
@@ -47,7 +47,7 @@ def journal(tmp_path: Path) -> Journal:
 def test_every_freeze_and_every_thaw_is_written_down(journal: Journal, tmp_path: Path) -> None:
     one, fleet = vm(tmp_path), Fleet()
     fleet.set_vms("qemu", [one])
-    operations = Operations(fleet, AccessPool(), read_only=True, journal=journal)
+    operations = OperationManager(fleet, AccessPool(), read_only=True, journal=journal)
     request = FreezeRequest(("/a",), strict=True)
     operations.freeze(one, request).wait(5.0)
     operations.thaw(one, foreign=True).wait(5.0)
@@ -71,7 +71,7 @@ def test_what_is_wrong_with_it_is_told_once(tmp_path: Path) -> None:
     journal.write(nothing(), WAIT_S)
     fleet.set_vms("qemu", [one])
     told: list[Event] = []
-    operations = Operations(fleet, AccessPool(), read_only=True, journal=journal)
+    operations = OperationManager(fleet, AccessPool(), read_only=True, journal=journal)
     for _ in range(2):
         operations.freeze(one, FreezeRequest(), told.append).wait(5.0)
     operations.stop(1.0)
@@ -101,7 +101,7 @@ def test_a_past_that_can_not_be_read_is_no_empty_past(tmp_path: Path) -> None:
     one, fleet = vm(tmp_path), Fleet()
     fleet.set_vms("qemu", [one])
     journal = Journal(tmp_path / "file" / "journal.db")
-    operations = Operations(fleet, AccessPool(), journal=journal)
+    operations = OperationManager(fleet, AccessPool(), journal=journal)
     with pytest.raises(FrostwatchError, match="Not a directory"):
         operations.history(one).result(WAIT_S)
     operations.stop(1.0)
@@ -131,11 +131,11 @@ def test_figures() -> None:
 def test_what_takes_longer_than_its_last_ones(
     usual: Figures, progress: Progress, now: float, told: bool
 ) -> None:
-    tell = unusual(usual, progress, now)
-    assert (tell is not None) == told
-    if tell is not None:
-        assert (tell.kind, tell.level) == (EventKind.NOTE, Level.WARNING)
-        assert "its last 20 freezes: 12 s" in tell.text
+    add_event = unusual(usual, progress, now)
+    assert (add_event is not None) == told
+    if add_event is not None:
+        assert (add_event.kind, add_event.level) == (EventKind.NOTE, Level.WARNING)
+        assert "its last 20 freezes: 12 s" in add_event.text
 
 
 def test_it_is_told_once_while_it_is_pending(journal: Journal, tmp_path: Path) -> None:
@@ -158,13 +158,13 @@ def test_it_is_told_once_while_it_is_pending(journal: Journal, tmp_path: Path) -
 def test_only_the_freezes_own_reply_counts(journal: Journal, tmp_path: Path) -> None:
     one = vm(tmp_path)
     entry = begin(journal, one)
-    tell(entry, one, EventKind.SENT)
-    tell(entry, one, EventKind.REPLY, "the agent's status: thawed")
-    tell(entry, one, EventKind.THAW_SENT)
-    tell(entry, one, EventKind.REPLY, error="the thaw's hook failed")
+    add_event(entry, one, EventKind.SENT)
+    add_event(entry, one, EventKind.REPLY, "the agent's status: thawed")
+    add_event(entry, one, EventKind.THAW_SENT)
+    add_event(entry, one, EventKind.REPLY, error="the thaw's hook failed")
     (row,) = rows(journal)
     assert row.times["replied"] is None
-    tell(entry, one, EventKind.REPLY, frozen=2)
+    add_event(entry, one, EventKind.REPLY, frozen=2)
     (row,) = rows(journal)
     assert row.times["replied"] is not None
 
@@ -178,7 +178,7 @@ def test_a_holder_writes_what_it_did_in_its_consoles_place(
     one = vm(tmp_path)
     entry = begin(journal, one)
     reference = entry.armed()
-    tell(entry, one, EventKind.SENT)
+    add_event(entry, one, EventKind.SENT)
     journal.write(nothing(), WAIT_S)
     of_a_dead_process(journal.path, number(journal, entry))
     body = {

@@ -33,16 +33,16 @@ from agentclient.model.json_contract import (
 )
 from agentclient.model.meaning import rescue_with_meaning
 from agentclient.model.outcome import Evidence, FileSystem, Outcome
-from agentclient.model.rescue import Found, Means, RescueOutcome, Rung, Step
+from agentclient.model.rescue import Means, RescueOutcome, Rung, RungResult, Step
 from agentclient.model.snapshot import AgentHealth, FreezeInfo, LeftBy, VmState
 from agentclient.model.states import (
-    AgentHow,
     AgentState,
     Cause,
     CopyIs,
     EvidenceResult,
     FreezeState,
     GuestIs,
+    KnownBy,
     Level,
     OutcomeKind,
     Refusal,
@@ -52,7 +52,7 @@ from agentclient.model.states import (
 )
 from agentclient.model.vm import Vm, VmId
 from agentclient.operations.rescue.ladder import Offer, offer_object
-from tests.detailed import detailed
+from tests.event_details import event_details
 
 DOCS = Path(__file__).parents[2] / "docs" / "json.md"
 AT = datetime(2026, 3, 1, 10, 20, 30, 123456, tzinfo=timezone(timedelta(hours=1)))
@@ -61,7 +61,7 @@ WEB = VmId("qemu", "web1")
 CLOSED: dict[str, type[StrEnum]] = {
     "run_state": RunState,
     "agent.state": AgentState,
-    "agent.how": AgentHow,
+    "agent.how": KnownBy,
     "freeze.state": FreezeState,
     "event": EventKind,
     "level": Level,
@@ -73,7 +73,7 @@ CLOSED: dict[str, type[StrEnum]] = {
     "guest_is": GuestIs,
     "rung": Rung,
     "by": Means,
-    "found": Found,
+    "found": RungResult,
     "finding.level": FindingLevel,
     "window.kind": WindowKind,
     "window.state": WindowState,
@@ -99,14 +99,14 @@ OUTCOME = Outcome(
 
 
 def _event(kind: EventKind, **details: object) -> Event:
-    return Event(WEB, AT, kind, Level.INFO, "text", detailed(**details))
+    return Event(WEB, AT, kind, Level.INFO, "text", event_details(**details))
 
 
 def test_a_vm_has_exactly_the_keys_of_the_contract() -> None:
     state = VmState(
         Vm(WEB, locked_by="backup", user="root", selectors=("102", "web#102")),
         RunState.RUNNING,
-        AgentHealth(AgentState.ALIVE, AgentHow.REPLY, 0.00141, "7.2"),
+        AgentHealth(AgentState.ALIVE, KnownBy.REPLY, 0.00141, "7.2"),
         FreezeInfo(FreezeState.FROZEN, AT, True),
     )
     assert vm_object(state) == {
@@ -178,7 +178,9 @@ def test_a_thaw_is_spread_into_its_event() -> None:
     }  # fmt: skip
 
 
-RESCUE = RescueOutcome(WEB, Rung.SYSRQ, Means.KEY, Found.WRITES, None, None, "r", 1.23456, "wait")
+RESCUE = RescueOutcome(
+    WEB, Rung.SYSRQ, Means.KEY, RungResult.WRITES, None, None, "r", 1.23456, "wait"
+)
 
 
 def test_a_rescue_is_spread_into_its_event() -> None:

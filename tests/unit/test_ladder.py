@@ -22,7 +22,7 @@ from agentclient.model.snapshot import (
 )
 from agentclient.model.states import AgentState, FreezeState, Phase, RunState
 from agentclient.model.vm import AgentChannel, MonitorChannel, Vm, VmId
-from agentclient.operations.rescue.ladder import Known, Offer, ladder, next_offer
+from agentclient.operations.rescue.ladder import LadderFacts, Offer, ladder, next_offer
 
 VM = Vm(VmId("qemu", "db1"), AgentChannel(Path("/x.qga")), MonitorChannel(Path("/x.qmp")))
 FREE = Serial("serial0", "disconnected:unix:/x.serial0,server=on")
@@ -39,16 +39,16 @@ def known(
     freeze: FreezeState | None = FreezeState.FROZEN,
     vm: Vm = VM,
     **more: Any,
-) -> Known:
+) -> LadderFacts:
     state = VmState(vm, agent=agent or AgentHealth(), freeze=FreezeInfo(freeze))
-    return Known(state, view, more.pop("inputs", Inputs(True, (FREE,))), **more)
+    return LadderFacts(state, view, more.pop("inputs", Inputs(True, (FREE,))), **more)
 
 
-def sensible(of: Known) -> list[str]:
+def sensible(of: LadderFacts) -> list[str]:
     return [one.title for one in ladder(of) if one.sensible]
 
 
-def offer(of: Known, title: str) -> Offer:
+def offer(of: LadderFacts, title: str) -> Offer:
     return next(one for one in ladder(of) if one.title == title)
 
 
@@ -146,7 +146,7 @@ def test_some_things_rule_out_everything(more: dict[str, Any], word: str) -> Non
         assert word in str(one.why_not)
 
 
-def in_flight(phase: Phase, *, waited_s: float = math.inf, **more: Any) -> Known:
+def in_flight(phase: Phase, *, waited_s: float = math.inf, **more: Any) -> LadderFacts:
     progress = Progress("freeze", phase, "the agent", 0.0, **({"sent_at": 1.0} | more))
     of = known(OPEN._replace(client=True), in_flight="freeze", waited_s=waited_s)
     return replace(of, state=of.state._replace(progress=progress))

@@ -7,7 +7,7 @@ from itertools import count
 
 import pytest
 
-from agentclient.freeze.effects import Effect, Resync, Send, Tell
+from agentclient.freeze.effects import Effect, ReportEvent, Resync, Send
 from agentclient.freeze.freeze_plan import FreezePlan
 from agentclient.freeze.machine import Machine
 from agentclient.freeze.port_watch import PortWatch
@@ -49,7 +49,7 @@ def commands(effects: list[Effect]) -> list[str]:
     return [
         one.command if isinstance(one, Send) else "sync"
         for one in effects
-        if not isinstance(one, Tell)
+        if not isinstance(one, ReportEvent)
     ]
 
 

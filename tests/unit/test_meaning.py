@@ -19,7 +19,7 @@ from agentclient.model.meaning import (
 )
 from agentclient.model.next_step import with_commands
 from agentclient.model.outcome import Outcome, ThawOutcome
-from agentclient.model.rescue import Found, RescueOutcome, Rung
+from agentclient.model.rescue import RescueOutcome, Rung, RungResult
 from agentclient.model.states import (
     Cause,
     CopyIs,
@@ -110,7 +110,7 @@ def test_who_thaws_is_said_where_something_may_be_frozen() -> None:
 
 @pytest.mark.parametrize("kind", [OutcomeKind.VERIFIED, OutcomeKind.UNVERIFIED])
 def test_a_member_of_a_group_that_failed_is_not_consistent_with_it(kind: OutcomeKind) -> None:
-    told = with_meaning(Outcome(kind, "why", settled=True, apart=True), WEB)
+    told = with_meaning(Outcome(kind, "why", settled=True, not_together=True), WEB)
     assert told.meaning is not None
     assert told.meaning.copy_is is CopyIs.NOT
     assert "with its group" in told.meaning.copy
@@ -186,7 +186,7 @@ def test_a_thaw_on_its_own(
 
 
 def test_every_rung_has_a_meaning() -> None:
-    for found in Found:
+    for found in RungResult:
         told = rescue_with_meaning(
             RescueOutcome(WEB.id, Rung.WAIT, None, found, None, None, "why", 0.1)
         )

@@ -21,7 +21,7 @@ from agentclient.fleet.calls import Calls
 from agentclient.fleet.recovery import FOUND_THAWED
 from agentclient.fleet.store import Fleet
 from agentclient.fleet.watcher import Watcher
-from agentclient.journal.left import VM_GONE, is_ours
+from agentclient.journal.left_windows import VM_GONE, is_ours
 from agentclient.journal.writer import Journal
 from agentclient.model.errors import BadInput
 from agentclient.model.events import EventKind
@@ -31,9 +31,9 @@ from agentclient.model.request import FreezeRequest
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import AgentState, FreezeState, OutcomeKind, Refusal, RunState
 from agentclient.model.vm import Vm, VmId
-from agentclient.operations.manager import Operations
+from agentclient.operations.manager import OperationManager
 from tests.unit.backends import FakeBackend
-from tests.unit.journals import begin, flush, number, of_a_dead_process, rows, tell
+from tests.unit.journals import add_event, begin, flush, number, of_a_dead_process, rows
 from tests.unit.memory_backend import NO_FREEZE, MemoryBackend
 from tests.unit.no_thread import each_lack
 from tui.main import run
@@ -61,8 +61,8 @@ class Cloud:
         """Freeze a guest, as a frostwatch that can, and die."""
         entry = begin(self.journal, one)
         entry.armed()
-        tell(entry, one, EventKind.SENT)
-        tell(entry, one, EventKind.REPLY, frozen=2)
+        add_event(entry, one, EventKind.SENT)
+        add_event(entry, one, EventKind.REPLY, frozen=2)
         window = number(self.journal, entry)
         of_a_dead_process(self.path, window)
         self.backend.guests[one.name].frozen = True
@@ -189,7 +189,7 @@ def test_where_it_went_is_known_by_its_backend(cloud: Cloud) -> None:
 def test_a_freeze_is_refused_with_its_reason_and_kept(cloud: Cloud) -> None:
     cloud.visit()
     one = cloud.state("db1").vm
-    operations = Operations(cloud.fleet, cloud.links, journal=cloud.journal)
+    operations = OperationManager(cloud.fleet, cloud.links, journal=cloud.journal)
     outcome = operations.freeze(one, FreezeRequest()).wait(10.0)
     assert isinstance(outcome, Outcome)
     assert (outcome.kind, outcome.refusal) == (OutcomeKind.REFUSED, Refusal.DISABLED)

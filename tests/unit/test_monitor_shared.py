@@ -8,7 +8,7 @@ from agentclient.access import monitor as monitor_module
 from agentclient.access.exchange import run
 from agentclient.access.monitor import DEFAULT_VISIT_S, LATE_S, Monitor
 from agentclient.access.presence import Server
-from agentclient.access.qmp_session import Ask, MonitorTrouble
+from agentclient.access.qmp_session import Ask, MonitorError
 from agentclient.access.stream import Channel, ConnectFailed, ConnectProblem
 from agentclient.model.states import RunState
 from agentclient.model.vm import Process
@@ -74,7 +74,7 @@ def test_a_look_that_is_dropped_leaves_no_socket_open(vm: FrozenVm) -> None:
 def test_who_asks_is_told_what_went_wrong(vm: FrozenVm) -> None:
     monitor = monitor_of(vm)
     vm.monitor.failures = [NO_DESCRIPTOR]
-    with pytest.raises(MonitorTrouble, match="no descriptor is left for it"):
+    with pytest.raises(MonitorError, match="no descriptor is left for it"):
         monitor.ask([Ask("system_reset")])
     assert vm.resets == 0
 
@@ -87,7 +87,7 @@ def test_a_session_that_did_not_answer_is_not_used_again(
     """A late answer would be taken for the next one's."""
     monitor = monitor_of(vm, ours=ours)
     vm.qemu.answers["query-uuid"] = answer
-    with pytest.raises(MonitorTrouble):
+    with pytest.raises(MonitorError):
         monitor.ask([Ask("query-uuid")], 0.5)
     assert [one.closed for one in vm.monitor.channels] == [1]
     assert monitor.look().run_state is RunState.RUNNING
@@ -97,7 +97,7 @@ def test_a_session_that_did_not_answer_is_not_used_again(
 def test_no_one_waits_longer_than_is_said(vm: FrozenVm) -> None:
     vm.qemu.answers["query-uuid"] = Raw()
     began = vm.clock.now
-    with pytest.raises(MonitorTrouble):
+    with pytest.raises(MonitorError):
         monitor_of(vm).ask([Ask("query-uuid")])
     assert vm.clock.now - began == pytest.approx(DEFAULT_VISIT_S)
 

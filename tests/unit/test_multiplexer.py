@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import pytest
 
-from agentclient.access.agent_probe import Said, question
+from agentclient.access.agent_probe import ProbeResult, probe_exchange
 from agentclient.access.exchange import Exchange, Steps
 from agentclient.access.multiplexer import Multiplexer
 from agentclient.access.stream import StreamEnded, UnixChannel
@@ -271,7 +271,7 @@ def test_a_line_that_does_not_end_ends_a_probe_at_once(
 ) -> None:
     """Half a line gives its probe no event; that it is far too long is told all the same."""
     one = peer()
-    probe = question(one.channel, first=False, timeout_s=20.0)
+    probe = probe_exchange(one.channel, first=False, timeout_s=20.0)
     multiplexer.begin(probe, one.results.append, one.errors.append)
     sync = json.loads(one.end.recv(1000).lstrip(b"\xff"))
     one.end.sendall(b"\xff" + json.dumps({"return": sync["arguments"]["id"]}).encode() + b"\n")
@@ -284,5 +284,5 @@ def test_a_line_that_does_not_end_ends_a_probe_at_once(
             one.end.send(b"x" * 65536)
         turn(multiplexer, 0.0)
     (said,) = one.results
-    assert isinstance(said, Said)
+    assert isinstance(said, ProbeResult)
     assert "a line of 8" in (said.detail or "")

@@ -15,12 +15,12 @@ from agentclient.model.clock import now
 from agentclient.model.errors import FrostwatchError
 from agentclient.model.outcome import Outcome, ThawOutcome
 from agentclient.model.request import FreezeRequest
-from agentclient.model.rescue import Found, RescueOutcome, Rung, Step
+from agentclient.model.rescue import RescueOutcome, Rung, RungResult, Step
 from agentclient.model.snapshot import FreezeInfo, VmState
 from agentclient.model.states import FreezeState, OutcomeKind
 from agentclient.model.vm import AgentChannel, Vm, VmId
 from agentclient.operations.group import GroupFreeze
-from agentclient.operations.manager import Operations
+from agentclient.operations.manager import OperationManager
 from agentclient.operations.operation import AnyOperation
 from tests.unit.no_thread import WHY
 
@@ -51,8 +51,8 @@ def why(start: Callable[..., None]) -> str:
 @pytest.fixture
 def operations(
     fleet: Fleet, start: Callable[..., None], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Operations]:
-    operations = Operations(fleet, AccessPool())
+) -> Iterator[OperationManager]:
+    operations = OperationManager(fleet, AccessPool())
     with monkeypatch.context() as poor:
         poor.setattr(threading.Thread, "start", start)
         yield operations
@@ -64,7 +64,7 @@ def state(fleet: Fleet) -> VmState:
 
 
 def test_a_freeze_that_was_not_begun_makes_no_freeze_ours(
-    fleet: Fleet, operations: Operations, why: str
+    fleet: Fleet, operations: OperationManager, why: str
 ) -> None:
     foreign = FreezeInfo(FreezeState.FROZEN, now(), foreign=True)
     fleet.update(VM.id, lambda old: old._replace(freeze=foreign))
@@ -79,13 +79,13 @@ def test_a_freeze_that_was_not_begun_makes_no_freeze_ours(
     assert after.progress is None, "it waits for no turn any more"
 
 
-def test_nor_does_it_hide_one_that_was_left(fleet: Fleet, operations: Operations) -> None:
+def test_nor_does_it_hide_one_that_was_left(fleet: Fleet, operations: OperationManager) -> None:
     fleet.update(VM.id, lambda old: old._replace(last=LOST))
     operations.freeze(VM, FreezeRequest())
     assert state(fleet).last is LOST
 
 
-def test_a_thaw_says_what_is_left_to_do(fleet: Fleet, operations: Operations) -> None:
+def test_a_thaw_says_what_is_left_to_do(fleet: Fleet, operations: OperationManager) -> None:
     outcome = operations.thaw(VM, foreign=True).wait(0)
     assert isinstance(outcome, ThawOutcome)
     assert not outcome.ok
@@ -93,13 +93,13 @@ def test_a_thaw_says_what_is_left_to_do(fleet: Fleet, operations: Operations) ->
     assert "not begun" in fleet.log_since(VM.id)[-1].text
 
 
-def test_a_rung_has_failed(operations: Operations) -> None:
+def test_a_rung_has_failed(operations: OperationManager) -> None:
     outcome = operations.rescue(VM, Step(Rung.CONNECT)).wait(0)
     assert isinstance(outcome, RescueOutcome)
-    assert (outcome.found, outcome.ok) == (Found.FAILED, False)
+    assert (outcome.found, outcome.ok) == (RungResult.FAILED, False)
 
 
-def test_the_way_is_free_afterwards(operations: Operations) -> None:
+def test_the_way_is_free_afterwards(operations: OperationManager) -> None:
     begin: list[Callable[[], AnyOperation]] = [
         lambda: operations.freeze(VM, FreezeRequest()),
         lambda: operations.thaw(VM),
@@ -110,13 +110,15 @@ def test_the_way_is_free_afterwards(operations: Operations) -> None:
         assert operations.active() == ()
 
 
-def test_who_only_looks_is_told_by_what_they_wait_for(operations: Operations, why: str) -> None:
+def test_who_only_looks_is_told_by_what_they_wait_for(
+    operations: OperationManager, why: str
+) -> None:
     for look in (operations.history(VM), operations.ladder(VM)):
         with pytest.raises(FrostwatchError, match=f"no thread for it: {why}"):
             look.result(0)
 
 
-def test_a_group_begins_nothing(fleet: Fleet, operations: Operations, why: str) -> None:
+def test_a_group_begins_nothing(fleet: Fleet, operations: OperationManager, why: str) -> None:
     group = GroupFreeze(operations, [VM], FreezeRequest(), within_s=10.0)
     with pytest.raises(FrostwatchError, match=f"the group was not begun: {why}"):
         group.start()

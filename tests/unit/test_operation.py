@@ -17,7 +17,7 @@ from agentclient.model.errors import FrostwatchError
 from agentclient.model.events import Event, EventKind
 from agentclient.model.outcome import Outcome, ThawOutcome
 from agentclient.model.request import FreezeRequest
-from agentclient.model.rescue import Found, RescueOutcome, Rung, Step
+from agentclient.model.rescue import RescueOutcome, Rung, RungResult, Step
 from agentclient.model.snapshot import HeldBy, VmState
 from agentclient.model.states import (
     FreezeState,
@@ -32,11 +32,11 @@ from agentclient.operations import manager, ownership
 from agentclient.operations.context import OperationContext
 from agentclient.operations.control import Control
 from agentclient.operations.descriptors import TooFewDescriptors
+from agentclient.operations.fleet_reporter import FleetReporter
 from agentclient.operations.freeze import FreezeOperation
-from agentclient.operations.manager import Operations
+from agentclient.operations.manager import OperationManager
 from agentclient.operations.operation import MORE_DESCRIPTORS, MORE_THREADS
 from agentclient.operations.ownership import held_by, is_provably_ours
-from agentclient.operations.reporter import FleetReporter
 from agentclient.operations.rescue.operation import RescueOperation
 from agentclient.operations.thaw import ThawOperation
 
@@ -55,7 +55,7 @@ class Kept:
         self.problem = problem
 
 
-class Stage:
+class Harness:
     """A console that knows one VM."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,8 +93,8 @@ class Stage:
 
 
 @pytest.fixture
-def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
-    return Stage(monkeypatch)
+def harness(monkeypatch: pytest.MonkeyPatch) -> Harness:
+    return Harness(monkeypatch)
 
 
 # -- whose it is ----------------------------------------------------------------------------
@@ -109,25 +109,25 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
         (Outcome(OutcomeKind.REFUSED, "busy", settled=False), False),
     ],
 )
-def test_what_we_could_not_thaw_is_ours(stage: Stage, last: Outcome | None, ours: bool) -> None:
-    stage.knows(last=last)
-    assert is_provably_ours(stage.context()) is ours
+def test_what_we_could_not_thaw_is_ours(harness: Harness, last: Outcome | None, ours: bool) -> None:
+    harness.knows(last=last)
+    assert is_provably_ours(harness.context()) is ours
 
 
-def test_what_the_journal_proves_a_dead_frostwatch_to_have_left_is_ours(stage: Stage) -> None:
-    assert not is_provably_ours(stage.context())
-    stage.journal(ours=True)
-    assert is_provably_ours(stage.context())
+def test_what_the_journal_proves_a_dead_frostwatch_to_have_left_is_ours(harness: Harness) -> None:
+    assert not is_provably_ours(harness.context())
+    harness.journal(ours=True)
+    assert is_provably_ours(harness.context())
 
 
-def test_a_guest_in_the_hands_of_another_frostwatch_is_not_frozen(stage: Stage) -> None:
-    stage.knows(held_by=BOB)
-    outcome = stage.freeze().run()
+def test_a_guest_in_the_hands_of_another_frostwatch_is_not_frozen(harness: Harness) -> None:
+    harness.knows(held_by=BOB)
+    outcome = harness.freeze().run()
     assert (outcome.kind, outcome.refusal) == (OutcomeKind.REFUSED, Refusal.BUSY)
     assert "frozen by bob (pid 77)" in outcome.reason
     assert outcome.meaning is not None
-    assert stage.kinds() == [EventKind.VERDICT, EventKind.OUTCOME]
-    assert all(event.text.startswith("refused: busy: ") for event in stage.events)
+    assert harness.kinds() == [EventKind.VERDICT, EventKind.OUTCOME]
+    assert all(event.text.startswith("refused: busy: ") for event in harness.events)
 
 
 @pytest.mark.parametrize(
@@ -140,90 +140,90 @@ def test_a_guest_in_the_hands_of_another_frostwatch_is_not_frozen(stage: Stage) 
     ],
 )
 def test_a_guest_in_the_hands_of_another_is_thawed_only_where_it_lets_go(
-    stage: Stage, held: HeldBy, waits: bool
+    harness: Harness, held: HeldBy, waits: bool
 ) -> None:
-    stage.knows(held_by=held)
-    outcome = stage.thaw(foreign=True).run()
+    harness.knows(held_by=held)
+    outcome = harness.thaw(foreign=True).run()
     assert outcome.refused
     assert ("another frostwatch is at work on it" in outcome.reason) is not waits
 
 
-def test_what_the_journal_says_now_outweighs_what_the_fleet_has_seen(stage: Stage) -> None:
-    stage.knows(held_by=BOB._replace(window=3))
+def test_what_the_journal_says_now_outweighs_what_the_fleet_has_seen(harness: Harness) -> None:
+    harness.knows(held_by=BOB._replace(window=3))
     alice = HeldBy(78, "alice", FreezeState.FREEZING, window=4)
     for now in (None, alice):
-        stage.journal(now)
-        assert held_by(stage.context()) is now
+        harness.journal(now)
+        assert held_by(harness.context()) is now
 
 
-def test_who_was_seen_by_its_holder_alone_is_not_looked_up_in_the_journal(stage: Stage) -> None:
+def test_who_was_seen_by_its_holder_alone_is_not_looked_up_in_the_journal(harness: Harness) -> None:
     """It is another user's: our journal knows nothing of it."""
-    stage.knows(held_by=BOB)
-    stage.journal(None)
-    assert held_by(stage.context()) is BOB
+    harness.knows(held_by=BOB)
+    harness.journal(None)
+    assert held_by(harness.context()) is BOB
 
 
-def test_without_a_journal_what_the_fleet_has_seen_counts(stage: Stage) -> None:
+def test_without_a_journal_what_the_fleet_has_seen_counts(harness: Harness) -> None:
     held = BOB._replace(window=3)
-    stage.knows(held_by=held)
-    assert held_by(stage.context()) == held
+    harness.knows(held_by=held)
+    assert held_by(harness.context()) == held
 
 
-def test_a_vm_that_the_fleet_has_forgotten_is_known_by_what_was_captured(stage: Stage) -> None:
-    stage.fleet.set_vms("socket", [])
-    stage.fleet.forget_absent()
+def test_a_vm_that_the_fleet_has_forgotten_is_known_by_what_was_captured(harness: Harness) -> None:
+    harness.fleet.set_vms("socket", [])
+    harness.fleet.forget_absent()
     with pytest.raises(KeyError):
-        stage.fleet.get(VM.id)
-    assert stage.context().state == VmState(VM)
+        harness.fleet.get(VM.id)
+    assert harness.context().state == VmState(VM)
 
 
 # -- what waits -----------------------------------------------------------------------------
 
 
-def test_a_note_stands_among_what_happens(stage: Stage) -> None:
-    stage.freeze().note("db2 was frozen first")
-    assert [(event.kind, event.level) for event in stage.events] == [(EventKind.NOTE, Level.INFO)]
+def test_a_note_stands_among_what_happens(harness: Harness) -> None:
+    harness.freeze().note("db2 was frozen first")
+    assert [(event.kind, event.level) for event in harness.events] == [(EventKind.NOTE, Level.INFO)]
 
 
-def test_a_rung_beside_a_freeze_leaves_what_that_shows(stage: Stage) -> None:
-    stage.freeze().waits_for_its_turn(2)
-    beside = stage.rescue(beside=True)
+def test_a_rung_beside_a_freeze_leaves_what_that_shows(harness: Harness) -> None:
+    harness.freeze().waits_for_its_turn(2)
+    beside = harness.rescue(beside=True)
     beside.waits_for_its_turn(99)
     beside.end(beside.busy(OperationKind.RESCUE))
-    progress = stage.fleet.get(VM.id).progress
+    progress = harness.fleet.get(VM.id).progress
     assert progress is not None
     assert (progress.phase, progress.waiting_for) == (Phase.QUEUED, "its turn: 2 at once")
 
 
-def test_what_was_taken_out_of_the_queue_was_not_sent(stage: Stage) -> None:
-    outcome = stage.freeze().withdrawn()
+def test_what_was_taken_out_of_the_queue_was_not_sent(harness: Harness) -> None:
+    outcome = harness.freeze().withdrawn()
     assert (outcome.refusal, outcome.settled) == (Refusal.CANCELLED, True)
-    assert stage.kinds() == [EventKind.VERDICT, EventKind.OUTCOME]
-    assert all("nothing was sent" in event.text for event in stage.events)
+    assert harness.kinds() == [EventKind.VERDICT, EventKind.OUTCOME]
+    assert all("nothing was sent" in event.text for event in harness.events)
 
 
-def test_nor_was_a_thaw_or_a_rung_and_each_ends_as_what_it_is(stage: Stage) -> None:
-    thaw, rung = stage.thaw().withdrawn(), stage.rescue().withdrawn()
+def test_nor_was_a_thaw_or_a_rung_and_each_ends_as_what_it_is(harness: Harness) -> None:
+    thaw, rung = harness.thaw().withdrawn(), harness.rescue().withdrawn()
     assert (thaw.refused, thaw.ok) == (True, False)
-    assert (rung.found, rung.ok) == (Found.CANCELLED, False)
-    assert all("nothing was sent" in event.text for event in stage.events)
+    assert (rung.found, rung.ok) == (RungResult.CANCELLED, False)
+    assert all("nothing was sent" in event.text for event in harness.events)
 
 
 # -- what is not done -----------------------------------------------------------------------
 
 
-def test_a_freeze_beside_something_else_is_refused(stage: Stage) -> None:
-    outcome = stage.freeze().busy(OperationKind.THAW)
+def test_a_freeze_beside_something_else_is_refused(harness: Harness) -> None:
+    outcome = harness.freeze().busy(OperationKind.THAW)
     assert outcome.refusal is Refusal.BUSY
     assert outcome.reason == "a thaw of this VM is in flight already"
-    assert stage.kinds() == [EventKind.VERDICT, EventKind.OUTCOME]
+    assert harness.kinds() == [EventKind.VERDICT, EventKind.OUTCOME]
 
 
-def test_a_rung_beside_something_else_is_not_taken(stage: Stage) -> None:
-    outcome = stage.rescue().busy(OperationKind.FREEZE)
-    assert (outcome.found, outcome.rung) == (Found.REFUSED, Rung.WAIT)
+def test_a_rung_beside_something_else_is_not_taken(harness: Harness) -> None:
+    outcome = harness.rescue().busy(OperationKind.FREEZE)
+    assert (outcome.found, outcome.rung) == (RungResult.REFUSED, Rung.WAIT)
     assert "a freeze of this VM is in flight; stop it first" in outcome.reason
-    assert stage.kinds() == [EventKind.OUTCOME]
+    assert harness.kinds() == [EventKind.OUTCOME]
 
 
 SHORT_OF = ["threads", "memory", "descriptors", "descriptors to keep"]
@@ -237,75 +237,75 @@ SHORT = [
 
 @pytest.mark.parametrize(("error", "more"), SHORT, ids=SHORT_OF)
 def test_a_freeze_that_can_not_begin_is_told_with_the_limit_to_raise(
-    stage: Stage, error: Exception, more: str
+    harness: Harness, error: Exception, more: str
 ) -> None:
-    outcome = stage.freeze().not_begun(error)
+    outcome = harness.freeze().not_begun(error)
     assert (outcome.refusal, outcome.settled) == (Refusal.NOT_BEGUN, True)
     assert str(outcome.next).startswith(f"{more}, then: frostwatch freeze")
     assert outcome.meaning is not None
-    assert stage.kinds() == [EventKind.VERDICT, EventKind.OUTCOME]
-    assert {event.level for event in stage.events} == {Level.ERROR}
-    assert "nothing was sent" in stage.events[0].text
+    assert harness.kinds() == [EventKind.VERDICT, EventKind.OUTCOME]
+    assert {event.level for event in harness.events} == {Level.ERROR}
+    assert "nothing was sent" in harness.events[0].text
 
 
 @pytest.mark.parametrize(("error", "more"), SHORT, ids=SHORT_OF)
 def test_a_thaw_that_can_not_begin_leaves_what_is_frozen_and_says_how_to_thaw_it(
-    stage: Stage, error: Exception, more: str
+    harness: Harness, error: Exception, more: str
 ) -> None:
-    outcome = stage.thaw().not_begun(error)
+    outcome = harness.thaw().not_begun(error)
     assert (outcome.ok, outcome.refused) == (False, False)
     assert str(outcome.next).startswith(f"{more}; then frostwatch thaw")
-    assert stage.kinds() == [EventKind.OUTCOME]
+    assert harness.kinds() == [EventKind.OUTCOME]
 
 
-def test_a_rung_that_can_not_begin_has_failed(stage: Stage) -> None:
-    outcome = stage.rescue().not_begun(RuntimeError("no thread"))
-    assert (outcome.found, outcome.next) == (Found.FAILED, MORE_THREADS)
+def test_a_rung_that_can_not_begin_has_failed(harness: Harness) -> None:
+    outcome = harness.rescue().not_begun(RuntimeError("no thread"))
+    assert (outcome.found, outcome.next) == (RungResult.FAILED, MORE_THREADS)
 
 
-def seen(stage: Stage, outcome: Outcome | ThawOutcome | RescueOutcome) -> str:
+def seen(harness: Harness, outcome: Outcome | ThawOutcome | RescueOutcome) -> str:
     """Return the next step of what a bug has ended."""
     assert "ZeroDivisionError" in outcome.reason
     assert "\x1b" not in outcome.reason
-    assert stage.kinds() == [EventKind.OUTCOME]
+    assert harness.kinds() == [EventKind.OUTCOME]
     return str(outcome.next)
 
 
 BUG = ZeroDivisionError("a bug\x1b[2J")
 
 
-def test_a_freeze_that_a_bug_has_ended_may_stand_and_a_person_is_told(stage: Stage) -> None:
-    outcome = stage.freeze().crashed(BUG)
+def test_a_freeze_that_a_bug_has_ended_may_stand_and_a_person_is_told(harness: Harness) -> None:
+    outcome = harness.freeze().crashed(BUG)
     assert (outcome.kind, outcome.settled) == (OutcomeKind.FAILED, False)
-    assert "frostwatch thaw" in seen(stage, outcome)
-    assert "NEXT: " in stage.events[0].text
-    assert stage.events[0].level is Level.ERROR
-    stage.knows(last=outcome)
-    assert is_provably_ours(stage.context()), "what may stand there is ours"
+    assert "frostwatch thaw" in seen(harness, outcome)
+    assert "NEXT: " in harness.events[0].text
+    assert harness.events[0].level is Level.ERROR
+    harness.knows(last=outcome)
+    assert is_provably_ours(harness.context()), "what may stand there is ours"
 
 
-def test_a_thaw_that_a_bug_has_ended_is_told_with_the_command(stage: Stage) -> None:
-    outcome = stage.thaw().crashed(BUG)
+def test_a_thaw_that_a_bug_has_ended_is_told_with_the_command(harness: Harness) -> None:
+    outcome = harness.thaw().crashed(BUG)
     assert (outcome.ok, outcome.refused, outcome.thawed) == (False, False, None)
-    assert "frostwatch thaw" in seen(stage, outcome)
+    assert "frostwatch thaw" in seen(harness, outcome)
 
 
-def test_a_rung_that_a_bug_has_ended_has_failed(stage: Stage) -> None:
-    outcome = stage.rescue().crashed(BUG)
-    assert (outcome.found, outcome.rung) == (Found.FAILED, Rung.WAIT)
-    assert "frostwatch thaw" in seen(stage, outcome)
+def test_a_rung_that_a_bug_has_ended_has_failed(harness: Harness) -> None:
+    outcome = harness.rescue().crashed(BUG)
+    assert (outcome.found, outcome.rung) == (RungResult.FAILED, Rung.WAIT)
+    assert "frostwatch thaw" in seen(harness, outcome)
 
 
 # -- all of them ----------------------------------------------------------------------------
 
 
-def test_what_is_asked_for_begins_a_window_of_its_kind(stage: Stage) -> None:
+def test_what_is_asked_for_begins_a_window_of_its_kind(harness: Harness) -> None:
     begun: list[tuple[Any, ...]] = []
     for name in ("begin_freeze", "begin_thaw", "begin_rescue"):
-        stage.patch.setattr(
+        harness.patch.setattr(
             manager, name, lambda *what, name=name, **more: begun.append((name, *what[1:], more))
         )
-    operations = Operations(stage.fleet, AccessPool(), read_only=True)
+    operations = OperationManager(harness.fleet, AccessPool(), read_only=True)
     request = FreezeRequest()
     assert operations.freeze(VM, request).wait(10.0) is not None
     assert operations.thaw(VM, foreign=True).wait(10.0) is not None
@@ -318,9 +318,9 @@ def test_what_is_asked_for_begins_a_window_of_its_kind(stage: Stage) -> None:
     ]
 
 
-def test_a_console_that_leaves_leaves_its_holder(stage: Stage) -> None:
+def test_a_console_that_leaves_leaves_its_holder(harness: Harness) -> None:
     holder = HolderClient()
-    Operations(stage.fleet, AccessPool(), holder=holder).stop(0.0)
+    OperationManager(harness.fleet, AccessPool(), holder=holder).stop(0.0)
     assert holder._left
 
 
@@ -328,19 +328,19 @@ def test_a_console_that_leaves_leaves_its_holder(stage: Stage) -> None:
     ("problem", "said"), [("the disk is full", "disk is full"), (None, "does not answer")]
 )
 def test_a_past_that_can_not_be_read_is_an_error(
-    stage: Stage, problem: str | None, said: str
+    harness: Harness, problem: str | None, said: str
 ) -> None:
-    stage.patch.setattr(manager, "past", lambda *_: None)
-    operations = Operations(stage.fleet, AccessPool(), journal=cast(Journal, Kept(problem)))
+    harness.patch.setattr(manager, "read_history", lambda *_: None)
+    operations = OperationManager(harness.fleet, AccessPool(), journal=cast(Journal, Kept(problem)))
     with pytest.raises(FrostwatchError, match=said):
         operations.history(VM, 5).result(10.0)
     operations.stop(0.0)
 
 
-def test_a_past_is_read_as_far_as_was_asked_and_none_where_none_is_kept(stage: Stage) -> None:
-    operations = Operations(stage.fleet, AccessPool())
+def test_a_past_is_read_as_far_as_was_asked_and_none_where_none_is_kept(harness: Harness) -> None:
+    operations = OperationManager(harness.fleet, AccessPool())
     assert operations.history(VM, 5).result(10.0) is None
-    stage.patch.setattr(manager, "past", lambda _, vm, limit: (vm, limit))
+    harness.patch.setattr(manager, "read_history", lambda _, vm, limit: (vm, limit))
     found: object = operations.history(VM, 5).result(10.0)
     assert found == (VM, 5)
     operations.stop(0.0)

@@ -23,7 +23,7 @@ STATUS, INFO, LIST = "guest-fsfreeze-status", "guest-info", "guest-get-fsinfo"
 def fleet(monkeypatch: pytest.MonkeyPatch) -> Iterator[PolledFleet]:
     made = polled(monkeypatch)
     yield made
-    made.visits.close()
+    made.poller.close()
     assert made.open == [], "outside a freeze no socket stays open"
     assert not any(access.channel_lock.locked() for access in made.accesses.made.values())
 
@@ -294,7 +294,7 @@ def test_without_a_monitor_the_agent_alone_is_asked(
     fleet.vms[VM.id].agent_hears = False
     fleet.run(20.0)
     assert "perhaps another client is served" in str(fleet.state().agent.detail)
-    fleet.visits.close()
+    fleet.poller.close()
 
 
 def test_a_monitor_that_was_named_and_is_not_used_is_trouble(
@@ -304,7 +304,7 @@ def test_a_monitor_that_was_named_and_is_not_used_is_trouble(
     fleet.run(3.0)
     assert fleet.state().trouble == "it is another VM's"
     assert fleet.state().agent.state is AgentState.ALIVE
-    fleet.visits.close()
+    fleet.poller.close()
 
 
 def test_a_doubtful_monitor_is_not_asked(fleet: PolledFleet, vm: FrozenVm) -> None:

@@ -89,7 +89,7 @@ def test_a_bug_in_the_middle_of_a_visit_as_well(
     fleet.run(5.0)
     assert states(fleet) == [AgentState.ALIVE] * 3, "the next visit makes it good"
     assert [fleet.state(vm).trouble for vm in ALL] == [None] * 3
-    fleet.visits.close()
+    fleet.poller.close()
     assert fleet.open == []
 
 
@@ -129,7 +129,7 @@ def test_a_vm_that_has_left_is_visited_no_more(fleet: PolledFleet) -> None:
     fleet.run(1.0)
     fleet.fleet.set_vms("qemu", [TWO, THREE])
     fleet.fleet.forget_absent()
-    fleet.visits.adopt(fleet.clock.now)
+    fleet.poller.adopt(fleet.clock.now)
     assert fleet.accesses.forgotten == [ONE.id]
     looks = fleet.looks(ONE)
     fleet.run(10.0)
@@ -143,7 +143,7 @@ def test_a_vm_that_leaves_while_it_is_visited(fleet: PolledFleet) -> None:
     fleet.fleet.set_vms("qemu", [TWO, THREE])
     fleet.fleet.forget_absent()
     fleet.run(0.5)
-    fleet.visits.adopt(fleet.clock.now)
+    fleet.poller.adopt(fleet.clock.now)
     fleet.run(5.0)
     assert [state.id for state in fleet.fleet.states()] == [TWO.id, THREE.id]
     assert fleet.open == []
@@ -165,8 +165,8 @@ def test_somebody_who_is_not_known_is_not_visited(fleet: PolledFleet) -> None:
 def test_a_key_ends_a_turn_early(fleet: PolledFleet) -> None:
     fleet.run(1.0)
     began = fleet.clock.now
-    fleet.visits.wake()
-    fleet.visits.turn(fleet.clock.now)
+    fleet.poller.wake()
+    fleet.poller.turn(fleet.clock.now)
     assert fleet.clock.now - began < 0.1
 
 
@@ -188,7 +188,7 @@ def test_a_list_ends_in_time_whoever_hangs(fleet: PolledFleet) -> None:
     fleet.all_once(1.0)
     assert fleet.clock.now - began == pytest.approx(1.0, abs=0.1)
     assert states(fleet)[2] is AgentState.ALIVE
-    fleet.visits.close()
+    fleet.poller.close()
     assert fleet.open == []
 
 
@@ -217,7 +217,7 @@ def test_a_list_that_is_ended_does_not_wait(fleet: PolledFleet) -> None:
     stopping.set()
     fleet.update(lambda state: state._replace(left=LeftBy(3, 77, "root", STARTED)), ONE)
     began = fleet.clock.now
-    fleet.visits.all_once(5.0, stopping)
+    fleet.poller.all_once(5.0, stopping)
     assert fleet.clock.now - began < 0.2
 
 
@@ -234,7 +234,7 @@ def test_one_that_left_meanwhile_is_left_out(
 ) -> None:
     listed = fleet.fleet.states
     gone = Vm(VmId("qemu", "gone"))
-    monkeypatch.setattr(fleet.visits, "adopt", lambda now: None)
+    monkeypatch.setattr(fleet.poller, "adopt", lambda now: None)
     fleet.fleet.set_vms("other", [gone])
     assert len(listed()) == 4
     fleet.all_once(1.0)
@@ -280,7 +280,7 @@ def test_an_agent_is_read_and_nobody_else_is_disturbed(events: list[tuple[str, f
         assert (state.agent.state, state.run_state) == (AgentState.ALIVE, RunState.RUNNING)
         assert state.freeze.state is (FreezeState.FROZEN if vm.flag else FreezeState.THAWED)
         assert fleet.open == []
-        fleet.visits.close()
+        fleet.poller.close()
 
 
 def happen(fleet: PolledFleet, vm: FrozenVm, name: str, forbidden: list[bool]) -> None:

@@ -17,9 +17,9 @@ from agentclient.fleet.store import Fleet
 from agentclient.model.outcome import FileSystem, Outcome
 from agentclient.model.snapshot import AgentHealth, MonitorView
 from agentclient.model.states import (
-    AgentHow,
     AgentState,
     FreezeState,
+    KnownBy,
     Level,
     OutcomeKind,
     Refusal,
@@ -143,7 +143,7 @@ def test_a_guest_that_is_ready_is_prepared(world: World, clock: Clock) -> None:
         (FileSystem("vda1", "/", "ext4"), FileSystem("vda15", "/boot/efi", "vfat"))
     ]
     assert world.reporter.health == [
-        AgentHealth(AgentState.ALIVE, AgentHow.REPLY, rtt_s=0.0, version="7.2.0")
+        AgentHealth(AgentState.ALIVE, KnownBy.REPLY, rtt_s=0.0, version="7.2.0")
     ]
     assert any("vda15 (vfat at /boot/efi)" in tell.text for tell in world.reporter.told)
 
@@ -252,7 +252,7 @@ def test_a_silent_agent_is_sent_nothing_but_the_sync(world: World) -> None:
     assert "3.0 s" in outcome.reason
     assert "without a monitor" not in outcome.reason
     assert world.commands == ["guest-sync-delimited", "guest-sync"]
-    assert world.reporter.health == [AgentHealth(AgentState.SILENT, AgentHow.DEADLINE)]
+    assert world.reporter.health == [AgentHealth(AgentState.SILENT, KnownBy.DEADLINE)]
 
 
 def test_without_a_monitor_silence_may_be_another_client(world: World) -> None:

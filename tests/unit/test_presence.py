@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from agentclient.access import presence
 from agentclient.access.host.process import start_ticks, stat_fields
-from agentclient.access.presence import NOBODY_S, Absence, Server, is_gone, server_of
+from agentclient.access.presence import NOBODY_S, GoneCheck, Server, is_gone, server_of
 from agentclient.access.stream import ConnectProblem, UnixChannel, UnixEndpoint
 from agentclient.model.vm import Process
 from tests.unit.fake_proc import FakeProc
@@ -104,20 +104,20 @@ def test_who_cant_be_seen_is_not_known(tmp_path: Path, channel: UnixChannel) -> 
 def test_nobody_who_listens_for_seconds_proves_it_where_nothing_better_can(
     problem: ConnectProblem,
 ) -> None:
-    absence = Absence(Server())
-    assert absence.tried(100.0, problem) is None
-    assert absence.tried(100.0 + NOBODY_S - 0.1, problem) is None
-    assert absence.tried(100.0 + NOBODY_S, problem) is True
+    gone_check = GoneCheck(Server())
+    assert gone_check.tried(100.0, problem) is None
+    assert gone_check.tried(100.0 + NOBODY_S - 0.1, problem) is None
+    assert gone_check.tried(100.0 + NOBODY_S, problem) is True
 
 
 @pytest.mark.parametrize("somebody", SOMEBODY)
 def test_whoever_listens_in_between_begins_it_anew(somebody: ConnectProblem | None) -> None:
-    absence = Absence(Server())
-    absence.tried(100.0, ConnectProblem.MISSING)
-    assert absence.tried(102.0, somebody) is None
-    assert absence.tried(104.0, ConnectProblem.MISSING) is None
-    assert absence.tried(106.0, ConnectProblem.REFUSED) is None
-    assert absence.tried(107.0, ConnectProblem.REFUSED) is True
+    gone_check = GoneCheck(Server())
+    gone_check.tried(100.0, ConnectProblem.MISSING)
+    assert gone_check.tried(102.0, somebody) is None
+    assert gone_check.tried(104.0, ConnectProblem.MISSING) is None
+    assert gone_check.tried(106.0, ConnectProblem.REFUSED) is None
+    assert gone_check.tried(107.0, ConnectProblem.REFUSED) is True
 
 
 @given(
@@ -129,19 +129,19 @@ def test_whoever_listens_in_between_begins_it_anew(somebody: ConnectProblem | No
 def test_it_is_never_said_of_a_vm_that_may_be_there(
     server: Server, tries: list[tuple[float, ConnectProblem | None]]
 ) -> None:
-    absence, now, silent_since = Absence(server), 0.0, 0.0
+    gone_check, now, silent_since = GoneCheck(server), 0.0, 0.0
     for after, problem in tries:
         now += after
         if problem not in NOBODY:
             silent_since = now
-        if absence.tried(now, problem):
+        if gone_check.tried(now, problem):
             assert server == Server(), "a forward's end, or a QEMU that runs, proves nothing"
             assert now - silent_since >= NOBODY_S
 
 
 def test_the_end_of_a_forward_proves_nothing() -> None:
-    absence = Absence(Server(other=True))
-    assert {absence.tried(float(at), ConnectProblem.MISSING) for at in range(600)} == {None}
+    gone_check = GoneCheck(Server(other=True))
+    assert {gone_check.tried(float(at), ConnectProblem.MISSING) for at in range(600)} == {None}
 
 
 def test_asking_leaves_the_connection_open(channel: UnixChannel) -> None:

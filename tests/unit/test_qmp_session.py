@@ -6,7 +6,7 @@ import pytest
 
 from agentclient.access import exchange as steps
 from agentclient.access.exchange import run
-from agentclient.access.qmp_session import Ask, MonitorTrouble, QmpSession
+from agentclient.access.qmp_session import Ask, MonitorError, QmpSession
 from agentclient.protocol.qmp import QmpEvent, QmpFailure, QmpReply
 from tests.unit.fakes import (
     ENDED,
@@ -57,7 +57,7 @@ def test_a_session_negotiates_and_asks(clock: Clock) -> None:
 def test_a_monitor_that_does_not_greet_is_busy_and_nothing_is_written(clock: Clock) -> None:
     endpoint = FakeEndpoint(clock, FakeQemu())
     started = clock.now
-    with pytest.raises(MonitorTrouble, match="another client holds it") as caught:
+    with pytest.raises(MonitorError, match="another client holds it") as caught:
         Session(endpoint, clock.now + 0.5)
     assert caught.value.busy
     assert clock.now - started == 0.5
@@ -73,7 +73,7 @@ def test_what_comes_before_the_greeting_is_passed_over(clock: Clock) -> None:
 @pytest.mark.parametrize("first", [ENDED, b"no json\n", b"[]\n"])
 def test_a_monitor_that_breaks_while_greeting(clock: Clock, first: bytes) -> None:
     endpoint = FakeEndpoint(clock, FakeQemu(), greeting=(first,))
-    with pytest.raises(MonitorTrouble, match="session broke") as caught:
+    with pytest.raises(MonitorError, match="session broke") as caught:
         Session(endpoint, clock.now + 1)
     assert not caught.value.busy
 
@@ -103,7 +103,7 @@ def test_answers_are_given_in_the_order_of_the_questions(clock: Clock) -> None:
 def test_a_late_answer_to_an_earlier_question_is_not_taken(clock: Clock) -> None:
     endpoint = monitor_endpoint(clock, FakeQemu({"a": Raw(), "b": "B"}))
     session = Session(endpoint, clock.now + 1)
-    with pytest.raises(MonitorTrouble, match="did not answer a in time"):
+    with pytest.raises(MonitorError, match="did not answer a in time"):
         session.ask([Ask("a")], clock.now + 0.5)
     endpoint.channels[0].arrive([line({"return": "late", "id": 2})])
     assert session.ask([Ask("b")], clock.now + 1) == [QmpReply(3, "B")]
@@ -112,7 +112,7 @@ def test_a_late_answer_to_an_earlier_question_is_not_taken(clock: Clock) -> None
 def test_a_monitor_that_ends_or_talks_nonsense_is_trouble(clock: Clock) -> None:
     for answer in (ENDED, Raw(b"nonsense\n")):
         session = Session(monitor_endpoint(clock, FakeQemu({"a": answer})), clock.now + 1)
-        with pytest.raises(MonitorTrouble, match="session broke"):
+        with pytest.raises(MonitorError, match="session broke"):
             session.ask([Ask("a")], clock.now + 1)
 
 
@@ -120,7 +120,7 @@ def test_a_monitor_that_does_not_take_our_bytes_is_trouble(clock: Clock) -> None
     endpoint = monitor_endpoint(clock, FakeQemu())
     session = Session(endpoint, clock.now + 1)
     endpoint.channels[0].send_error = TimeoutError("full")
-    with pytest.raises(MonitorTrouble, match="full"):
+    with pytest.raises(MonitorError, match="full"):
         session.ask([Ask("a")], clock.now + 1)
 
 
@@ -146,5 +146,5 @@ def test_the_end_of_a_held_session_shows_when_its_events_are_taken(clock: Clock)
     endpoint = monitor_endpoint(clock, FakeQemu())
     session = Session(endpoint, clock.now + 1)
     endpoint.channels[0].arrive([ENDED])
-    with pytest.raises(MonitorTrouble):
+    with pytest.raises(MonitorError):
         session.take_events()

@@ -17,7 +17,7 @@ from agentclient.model.snapshot import Progress
 from agentclient.model.states import OutcomeKind, Phase, Refusal
 from agentclient.model.vm import AgentChannel, Vm, VmId
 from agentclient.operations.freeze import FreezeOperation
-from agentclient.operations.manager import Operations
+from agentclient.operations.manager import OperationManager
 
 VMS = [Vm(VmId("qemu", f"vm{n}"), AgentChannel(Path(f"/nonexistent/{n}"))) for n in range(5)]
 WELL = Outcome(OutcomeKind.VERIFIED, "frozen", certified=True, settled=True)
@@ -40,7 +40,7 @@ def fleet() -> Fleet:
 @pytest.fixture
 def operations(
     fleet: Fleet, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Operations]:
+) -> Iterator[OperationManager]:
     def freeze(self: FreezeOperation) -> Outcome:
         pending = Progress("freeze", Phase.PENDING, "its answer", time.monotonic(), sent_at=1.0)
         self.context.reporter.progress(pending)
@@ -48,7 +48,7 @@ def operations(
         return WELL
 
     monkeypatch.setattr(FreezeOperation, "run", freeze)
-    operations = Operations(fleet, AccessPool(), freezes_at_once=2)
+    operations = OperationManager(fleet, AccessPool(), freezes_at_once=2)
     yield operations
     gate.set()
     operations.stop(5.0)
@@ -67,7 +67,7 @@ def wait_until(true: Callable[[], bool]) -> None:
 
 
 def test_what_waits_for_its_turn_is_queued_with_a_place(
-    fleet: Fleet, operations: Operations
+    fleet: Fleet, operations: OperationManager
 ) -> None:
     begun = [operations.freeze(vm, FreezeRequest()) for vm in VMS]
     wait_until(lambda: phase(fleet, VMS[1]) is Phase.PENDING)
@@ -77,7 +77,7 @@ def test_what_waits_for_its_turn_is_queued_with_a_place(
 
 
 def test_what_is_stopped_in_the_queue_is_not_begun_and_has_not_failed(
-    fleet: Fleet, operations: Operations
+    fleet: Fleet, operations: OperationManager
 ) -> None:
     begun = [operations.freeze(vm, FreezeRequest()) for vm in VMS]
     wait_until(lambda: phase(fleet, VMS[1]) is Phase.PENDING)

@@ -7,8 +7,8 @@ import pytest
 from agentclient.access.agent import SYNC_TIMEOUT_S
 from agentclient.access.stream import ConnectFailed, ConnectProblem
 from agentclient.model.events import EventKind
-from agentclient.model.rescue import Found, Rung, Step
-from agentclient.model.states import AgentHow, AgentState, FreezeState, Level
+from agentclient.model.rescue import Rung, RungResult, Step
+from agentclient.model.states import AgentState, FreezeState, KnownBy, Level
 from agentclient.protocol.qga_commands import SYNC
 from tests.unit.fakes import Error, Raw
 from tests.unit.frozen_vm import TIMES, FrozenVm, frozen_vm
@@ -29,7 +29,7 @@ def test_it_holds_the_connection_without_a_byte_and_then_asks(vm: FrozenVm) -> N
     (channel,) = vm.channel.channels
     assert channel.commands == [SYNC, STATUS]
     assert vm.first_byte_at == pytest.approx(began + TIMES.hold_s)
-    assert (outcome.found, outcome.state) == (Found.ANSWERS, FreezeState.FROZEN)
+    assert (outcome.found, outcome.state) == (RungResult.ANSWERS, FreezeState.FROZEN)
     assert outcome.next == THAW_IT
     assert outcome.seconds == pytest.approx(TIMES.hold_s)
     assert vm.frozen == 2, "it thaws nothing"
@@ -39,7 +39,11 @@ def test_it_holds_the_connection_without_a_byte_and_then_asks(vm: FrozenVm) -> N
 def test_a_guest_that_is_not_frozen_needs_no_other_rung(vm: FrozenVm) -> None:
     vm.flag, vm.frozen = False, 0
     outcome = vm.rescue(CONNECT)
-    assert (outcome.found, outcome.state, outcome.ok) == (Found.THAWED, FreezeState.THAWED, True)
+    assert (outcome.found, outcome.state, outcome.ok) == (
+        RungResult.THAWED,
+        FreezeState.THAWED,
+        True,
+    )
     assert outcome.next is None
     assert vm.reporter.states == [(FreezeState.THAWED, False)]
     assert vm.reporter.end.level is Level.GOOD
@@ -50,7 +54,7 @@ def test_a_freeze_that_is_not_provably_ours_is_shown_as_foreign(vm: FrozenVm, ou
     vm.rescue(CONNECT, ours=ours)
     assert vm.reporter.states == [(FreezeState.FROZEN, not ours)]
     (health,) = vm.reporter.health
-    assert (health.state, health.how, health.rtt_s) == (AgentState.ALIVE, AgentHow.REPLY, 0.0)
+    assert (health.state, health.how, health.rtt_s) == (AgentState.ALIVE, KnownBy.REPLY, 0.0)
     assert vm.reporter.end.level is Level.WARNING
 
 
@@ -95,12 +99,12 @@ def test_nothing_is_told_where_nothing_was_left_or_seen(vm: FrozenVm, element: o
 def test_an_agent_that_does_not_answer_is_silent_within_its_bound(vm: FrozenVm) -> None:
     vm.agent_hears = False
     outcome = vm.rescue(CONNECT)
-    assert outcome.found is Found.SILENT
+    assert outcome.found is RungResult.SILENT
     assert outcome.seconds == pytest.approx(TIMES.hold_s + SYNC_TIMEOUT_S)
     assert f"did not answer {SYNC} within 3.0 s" in outcome.reason
     assert outcome.next == THAW_IT
     (health,) = vm.reporter.health
-    assert (health.state, health.how) == (AgentState.SILENT, AgentHow.DEADLINE)
+    assert (health.state, health.how) == (AgentState.SILENT, KnownBy.DEADLINE)
     assert vm.said == [SYNC, "guest-sync"], "no more is written to a channel that is not ours"
 
 
@@ -108,7 +112,7 @@ def test_an_agent_that_goes_on_meanwhile_is_heard(vm: FrozenVm) -> None:
     vm.agent_hears = False
     vm.clock.at(TIMES.hold_s + 1.0, vm.agent_goes_on)
     outcome = vm.rescue(CONNECT)
-    assert outcome.found is Found.ANSWERS
+    assert outcome.found is RungResult.ANSWERS
     (health,) = vm.reporter.health
     assert health.rtt_s == pytest.approx(1.0)
 
@@ -116,7 +120,7 @@ def test_an_agent_that_goes_on_meanwhile_is_heard(vm: FrozenVm) -> None:
 def test_an_agent_that_answers_with_an_error_is_heard_and_thawed_next(vm: FrozenVm) -> None:
     vm.agent.answers[STATUS] = Error("b\x1bad")
     outcome = vm.rescue(CONNECT)
-    assert outcome.found is Found.FAILED
+    assert outcome.found is RungResult.FAILED
     assert "b\\x1bad" in outcome.reason
     assert outcome.next == THAW_IT
     assert vm.reporter.states == [], "nothing is known of the guest"
@@ -126,7 +130,7 @@ def test_an_agent_that_answers_with_an_error_is_heard_and_thawed_next(vm: Frozen
 def test_nonsense_is_no_state(vm: FrozenVm, answer: object) -> None:
     vm.agent.answers[STATUS] = answer
     outcome = vm.rescue(CONNECT)
-    assert (outcome.found, outcome.state) == (Found.FAILED, None)
+    assert (outcome.found, outcome.state) == (RungResult.FAILED, None)
     assert vm.reporter.states == []
 
 
@@ -137,7 +141,7 @@ def test_a_channel_that_breaks_is_told(vm: FrozenVm, after_s: float, word: str) 
     vm.agent_hears = False
     vm.clock.at(after_s, vm.breaks)
     outcome = vm.rescue(CONNECT)
-    assert outcome.found is Found.FAILED
+    assert outcome.found is RungResult.FAILED
     assert word in outcome.reason
 
 
@@ -150,7 +154,7 @@ def test_a_channel_that_cannot_be_opened_is_not_asked(
 ) -> None:
     vm.channel.failures = [ConnectFailed(problem, "why it is so")]
     outcome = vm.rescue(CONNECT)
-    assert (outcome.found, outcome.refused) == (Found.REFUSED, True)
+    assert (outcome.found, outcome.refused) == (RungResult.REFUSED, True)
     assert outcome.reason == "not taken: the agent's channel can't be opened: why it is so"
 
 
@@ -158,7 +162,7 @@ def test_one_command_in_flight_for_each_channel(vm: FrozenVm) -> None:
     operation = vm.operation(CONNECT)
     with operation.context.access.channel_lock:
         outcome = operation.run()
-    assert outcome.found is Found.REFUSED
+    assert outcome.found is RungResult.REFUSED
     assert outcome.reason == "not taken: frostwatch itself is talking to this agent"
     assert outcome.next == "try again"
     assert vm.channel.channels == []
@@ -167,7 +171,7 @@ def test_one_command_in_flight_for_each_channel(vm: FrozenVm) -> None:
 def test_nobody_is_connected_behind_another_client(vm: FrozenVm) -> None:
     vm.other_client = True
     outcome = vm.rescue(CONNECT)
-    assert outcome.found is Found.REFUSED
+    assert outcome.found is RungResult.REFUSED
     assert "somebody else holds the agent's channel" in outcome.reason
     assert vm.channel.channels == []
 
@@ -186,7 +190,7 @@ def test_an_agent_that_ended_at_a_sentinel_is_sent_none(vm: FrozenVm) -> None:
 def test_stopped_before_anything_was_sent(vm: FrozenVm) -> None:
     vm.clock.at(0.45, vm.stop)
     outcome = vm.rescue(CONNECT)
-    assert (outcome.found, outcome.reason) == (Found.CANCELLED, "stopped: nothing was sent")
+    assert (outcome.found, outcome.reason) == (RungResult.CANCELLED, "stopped: nothing was sent")
     assert outcome.seconds == pytest.approx(0.45), "at once, not at the next step (P1)"
     assert outcome.next == "frostwatch rescue qemu:db --rung connect"
     assert vm.said == []
@@ -196,7 +200,7 @@ def test_stopped_while_the_agent_is_asked(vm: FrozenVm) -> None:
     vm.agent_hears = False
     vm.clock.at(TIMES.hold_s + 0.7, vm.stop)
     outcome = vm.rescue(CONNECT)
-    assert outcome.found is Found.CANCELLED
+    assert outcome.found is RungResult.CANCELLED
     assert outcome.reason == "stopped: the agent had not answered"
     assert outcome.seconds == pytest.approx(TIMES.hold_s + 0.7)
     assert vm.reporter.health == [], "an agent that was not waited for is not silent"
@@ -204,12 +208,12 @@ def test_stopped_while_the_agent_is_asked(vm: FrozenVm) -> None:
 
 def test_a_process_that_was_stopped_for_an_hour_asks_all_the_same(vm: FrozenVm) -> None:
     vm.clock.at(0.25, lambda: vm.clock.jump(3600.0))
-    assert vm.rescue(CONNECT).found is Found.ANSWERS
+    assert vm.rescue(CONNECT).found is RungResult.ANSWERS
 
 
 def test_taking_it_twice_finds_the_same(vm: FrozenVm) -> None:
     first = vm.rescue(CONNECT)
     vm.reporter.told.clear()
     second = vm.rescue(CONNECT)
-    assert (first.found, second.found) == (Found.ANSWERS, Found.ANSWERS)
+    assert (first.found, second.found) == (RungResult.ANSWERS, RungResult.ANSWERS)
     assert len(vm.channel.channels) == 2

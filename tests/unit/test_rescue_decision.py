@@ -12,7 +12,7 @@ from agentclient.access.local_access import LocalAccess
 from agentclient.access.stream import ConnectFailed, ConnectProblem
 from agentclient.model.events import EventKind, RungBegan
 from agentclient.model.outcome import Outcome
-from agentclient.model.rescue import Found, Means, Rung, Step
+from agentclient.model.rescue import Means, Rung, RungResult, Step
 from agentclient.model.snapshot import FreezeInfo, Progress, VmState
 from agentclient.model.states import FreezeState, Level, OutcomeKind, Phase
 from agentclient.model.vm import AgentChannel, Peer, Process, Vm
@@ -44,7 +44,7 @@ def test_without_a_person_nothing_is_done_to_what_is_not_provably_ours(
     vm: FrozenVm, step: Step
 ) -> None:
     outcome = vm.rescue(step, person=False)
-    assert outcome.found is Found.REFUSED
+    assert outcome.found is RungResult.REFUSED
     assert outcome.reason == "not taken: a person has to decide it: it isn't provably ours"
     assert nothing_was_done(vm)
     assert vm.qemu.asked == [], "not even looked at"
@@ -55,8 +55,8 @@ def test_without_a_person_what_is_ours_is_connected_to_and_thawed_and_no_more(
     vm: FrozenVm, step: Step
 ) -> None:
     outcome = vm.rescue(step, person=False, ours=True)
-    assert (outcome.found is Found.REFUSED) is (step.rung not in (Rung.CONNECT, Rung.THAW))
-    assert outcome.found is not Found.REFUSED or nothing_was_done(vm)
+    assert (outcome.found is RungResult.REFUSED) is (step.rung not in (Rung.CONNECT, Rung.THAW))
+    assert outcome.found is not RungResult.REFUSED or nothing_was_done(vm)
 
 
 @pytest.mark.parametrize("name", [None, "", "d", "DB", "db ", "qemu:db", "other"])
@@ -67,7 +67,7 @@ def test_a_reset_needs_the_vms_name_typed_by_a_person(vm: FrozenVm, name: str | 
 
 
 def test_with_its_name_it_is_reset(vm: FrozenVm) -> None:
-    assert vm.rescue(RESET).found is Found.RESET
+    assert vm.rescue(RESET).found is RungResult.RESET
     assert vm.resets == 1
 
 
@@ -88,7 +88,7 @@ def test_another_vm_in_its_place_is_left_alone(vm: FrozenVm, step: Step, tmp_pat
     path.touch()
     meant = VM._replace(agent=AgentChannel(path), sockets=("1:2:3",))
     outcome = vm.rescue(step, meant)
-    assert outcome.found is Found.REFUSED
+    assert outcome.found is RungResult.REFUSED
     assert "the VM that was meant has gone" in outcome.reason
     assert outcome.next == "look for it in the list"
     assert nothing_was_done(vm)
@@ -107,7 +107,7 @@ def test_what_goes_round_the_agent_needs_a_monitor_that_shows_our_connection(
 ) -> None:
     """P10: an empty connection is shown by the VM's own monitor, and by no other."""
     outcome = vm.rescue(step)
-    assert outcome.found is not Found.REFUSED
+    assert outcome.found is not RungResult.REFUSED
     first = vm.channel.channels[0]
     assert first.written == b"", "nothing is written on a guess"
     assert {"send-key", "system_reset"} & set(vm.asked)
@@ -121,7 +121,7 @@ def test_a_monitor_that_does_not_show_us_is_another_vms_perhaps(vm: FrozenVm, st
         {"label": "serial0", "filename": "disconnected:unix:/run/db.serial0,server=on"},
     ]
     outcome = vm.rescue(step)
-    assert outcome.found is Found.REFUSED
+    assert outcome.found is RungResult.REFUSED
     assert "it does not show our connection to the agent" in outcome.reason
     assert outcome.next == "name the sockets of one VM: --vm"
     assert nothing_was_done(vm)
@@ -132,7 +132,7 @@ def test_a_monitor_that_does_not_show_us_is_another_vms_perhaps(vm: FrozenVm, st
 def test_where_the_channel_cannot_be_had_nothing_is_proven(vm: FrozenVm, step: Step) -> None:
     vm.channel.failures = [ConnectFailed(ConnectProblem.NO_DESCRIPTOR, "no descriptor is left")]
     outcome = vm.rescue(step)
-    assert outcome.found is Found.REFUSED
+    assert outcome.found is RungResult.REFUSED
     assert "no descriptor is left" in outcome.reason
     assert nothing_was_done(vm)
 
@@ -144,7 +144,7 @@ def test_two_processes_at_its_sockets_are_two_vms(
     peers = {AGENT: Peer(ONE, 0), MONITOR: Peer(ANOTHER, 0)}
     monkeypatch.setattr(monitor_proof_module, "find_peer", peers.get)
     outcome = vm.rescue(step)
-    assert outcome.found is Found.REFUSED
+    assert outcome.found is RungResult.REFUSED
     assert "the monitor is another VM's: pid 71 listens there" in outcome.reason
     assert nothing_was_done(vm)
     assert vm.qemu.asked == [], "whom it belongs to is not looked at either"
@@ -156,13 +156,13 @@ def test_one_process_at_both_sockets_is_one_vm(
     monkeypatch.setattr(monitor_proof_module, "find_peer", lambda _: Peer(ONE, 0))
     vm.agent_runs = vm.agent_hears = False
     vm.other_client = True  # which would keep an empty connection from being shown
-    assert vm.rescue(SYSRQ).found is not Found.REFUSED
+    assert vm.rescue(SYSRQ).found is not RungResult.REFUSED
     assert "send-key" in vm.asked
 
 
 def test_a_rung_on_the_agents_channel_needs_no_such_proof(vm: FrozenVm) -> None:
     vm.qemu.answers["query-chardev"] = []
-    assert vm.rescue(Step(Rung.CONNECT)).found is Found.ANSWERS
+    assert vm.rescue(Step(Rung.CONNECT)).found is RungResult.ANSWERS
 
 
 # -- which of its ways is meant -------------------------------------------------------------------
@@ -174,7 +174,7 @@ def test_which_serial_port_is_meant_has_to_be_said_where_there_are_two(vm: Froze
     assert outcome.reason == "not taken: which of its serial ports is meant was not said"
     assert nothing_was_done(vm)
     named = vm.operation(Step(Rung.SYSRQ, Means.SERIAL, "serial0")).run()
-    assert named.found is not Found.REFUSED
+    assert named.found is not RungResult.REFUSED
 
 
 def test_a_rung_that_has_become_impossible_is_refused_with_its_reason(vm: FrozenVm) -> None:
@@ -183,7 +183,7 @@ def test_a_rung_that_has_become_impossible_is_refused_with_its_reason(vm: Frozen
     outcome = vm.rescue(Step(Rung.THAW))
     assert outcome.reason == "not taken: no agent runs (port closed)"
     vm.reporter.told.clear()
-    assert vm.rescue(Step(Rung.SYSRQ, Means.SERIAL, "serial7")).found is Found.REFUSED
+    assert vm.rescue(Step(Rung.SYSRQ, Means.SERIAL, "serial7")).found is RungResult.REFUSED
     assert nothing_was_done(vm)
 
 
@@ -199,7 +199,7 @@ def test_beside_a_freeze_only_what_needs_no_agent_can_be_done(vm: FrozenVm) -> N
     sent = Progress("freeze", Phase.PENDING, "x", 0.0, sent_at=1.0)
     state = VmState(VM, progress=sent)
     outcome = vm.rescue(Step(Rung.THAW), state=state, beside="freeze")
-    assert outcome.found is Found.REFUSED
+    assert outcome.found is RungResult.REFUSED
     assert "a freeze of this VM is in flight" in outcome.reason
     assert nothing_was_done(vm)
 

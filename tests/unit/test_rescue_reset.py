@@ -8,7 +8,7 @@ import pytest
 
 from agentclient.access.stream import ConnectFailed, ConnectProblem
 from agentclient.model.events import EventKind
-from agentclient.model.rescue import Found, RescueOutcome, RescueTimes, Rung, Step
+from agentclient.model.rescue import RescueOutcome, RescueTimes, Rung, RungResult, Step
 from agentclient.model.states import FreezeState, RunState
 from agentclient.model.vm import Vm
 from agentclient.operations.rescue.monitor_rungs import ASK_S, RESET_SHOWS_S, reset
@@ -31,7 +31,11 @@ def take(vm: FrozenVm, on: Vm = VM, **more: object) -> RescueOutcome:
 
 def test_after_it_nothing_is_frozen_and_an_agent_is_waited_for(vm: FrozenVm) -> None:
     outcome = take(vm)
-    assert (outcome.found, outcome.state, outcome.ok) == (Found.RESET, FreezeState.THAWED, True)
+    assert (outcome.found, outcome.state, outcome.ok) == (
+        RungResult.RESET,
+        FreezeState.THAWED,
+        True,
+    )
     assert outcome.reason == (
         "the guest was reset: its port closed, an agent opened its port after 20 s, it is running"
     )
@@ -66,7 +70,7 @@ def test_without_such_a_flag_no_hook_runs_unpaired(vm: FrozenVm) -> None:
 def test_one_that_was_not_acknowledged_may_not_have_been_done(vm: FrozenVm, answer: object) -> None:
     vm.qemu.answers["system_reset"] = answer
     outcome = take(vm)
-    assert (outcome.found, outcome.state, outcome.ok) == (Found.FAILED, None, False)
+    assert (outcome.found, outcome.state, outcome.ok) == (RungResult.FAILED, None, False)
     assert outcome.reason.startswith("the reset may not have been done: ")
     assert "\x1b" not in outcome.reason
     assert vm.reporter.states == [], "nothing is known of the guest"
@@ -77,14 +81,14 @@ def test_a_monitor_that_cannot_be_reached(vm: FrozenVm) -> None:
     scene = vm.rung(RESET)
     vm.monitor.failures = [ConnectFailed(ConnectProblem.NO_DESCRIPTOR, "none is left")] * 2
     outcome = reset(scene)
-    assert (outcome.found, vm.resets) == (Found.FAILED, 0)
+    assert (outcome.found, vm.resets) == (RungResult.FAILED, 0)
     assert "none is left" in outcome.reason
 
 
 def test_an_agent_that_does_not_come_back_is_not_waited_for_without_end(vm: FrozenVm) -> None:
     vm.boots_s = 10_000.0
     outcome = take(vm)
-    assert (outcome.found, outcome.ok) == (Found.RESET, True)
+    assert (outcome.found, outcome.ok) == (RungResult.RESET, True)
     assert "no agent has opened its port within 3 min" in outcome.reason
     assert outcome.seconds == pytest.approx(TIMES.boot_s, abs=0.5)
     assert vm.said == []
@@ -126,7 +130,7 @@ def test_a_vm_that_was_started_to_end_with_it(
 
     vm.clock.at(seconds, end)
     outcome = take(vm)
-    assert outcome.found is Found.RESET
+    assert outcome.found is RungResult.RESET
     assert outcome.reason == (
         "the guest was reset: the VM has ended with it, as it was started to do"
     )
@@ -138,7 +142,7 @@ def test_a_vm_that_stays_paused_after_it_is_told_with_what_helps(vm: FrozenVm) -
     """After a reset a VM that was paused or had panicked stays paused (protocol §11)."""
     vm.clock.at(1.0, lambda: setattr(vm, "status", "paused"))
     outcome = take(vm)
-    assert outcome.found is Found.RESET
+    assert outcome.found is RungResult.RESET
     assert outcome.next == "resume the VM"
     assert "it is paused" in outcome.reason
     assert outcome.seconds < 2.0
@@ -148,7 +152,7 @@ def test_a_vm_that_stays_paused_after_it_is_told_with_what_helps(vm: FrozenVm) -
 def test_it_can_be_stopped_while_it_is_watched(vm: FrozenVm) -> None:
     vm.clock.at(6.0, vm.stop)
     outcome = take(vm)
-    assert (outcome.found, outcome.ok) == (Found.RESET, True)
+    assert (outcome.found, outcome.ok) == (RungResult.RESET, True)
     assert outcome.seconds == pytest.approx(6.0)
     assert vm.said == []
 
@@ -157,19 +161,19 @@ def test_stopped_at_its_end_nothing_more_is_sent(vm: FrozenVm) -> None:
     vm.stop()
     vm.boots_s = 0.0
     vm.qemu.answers["system_reset"] = lambda _: vm.reset()
-    assert take(vm).found is Found.RESET
+    assert take(vm).found is RungResult.RESET
     assert vm.said == []
 
 
 def test_beside_a_freeze_its_channel_is_left_to_it(vm: FrozenVm) -> None:
     outcome = take(vm, beside=True)
-    assert outcome.found is Found.RESET
+    assert outcome.found is RungResult.RESET
     assert vm.channel.channels == []
 
 
 def test_a_vm_without_an_agent(vm: FrozenVm) -> None:
     outcome = take(vm, on=VM._replace(agent=None))
-    assert (outcome.found, outcome.ok) == (Found.RESET, True)
+    assert (outcome.found, outcome.ok) == (RungResult.RESET, True)
     assert outcome.seconds == pytest.approx(RESET_SHOWS_S, abs=0.5)
     assert vm.channel.channels == []
 
@@ -177,14 +181,14 @@ def test_a_vm_without_an_agent(vm: FrozenVm) -> None:
 def test_what_comes_of_its_thaw_changes_nothing_about_it(vm: FrozenVm) -> None:
     vm.clock.at(vm.boots_s + 0.01, lambda: setattr(vm, "agent_hears", False))
     outcome = take(vm)
-    assert (outcome.found, outcome.state) == (Found.RESET, FreezeState.THAWED)
+    assert (outcome.found, outcome.state) == (RungResult.RESET, FreezeState.THAWED)
     assert any("thaw: " in text for text in vm.reporter.texts(EventKind.NOTE))
 
 
 def test_a_process_that_did_not_run_meanwhile_looks_once_more(vm: FrozenVm) -> None:
     vm.clock.at(1.0, lambda: vm.clock.jump(3600.0))
     outcome = take(vm)
-    assert outcome.found is Found.RESET
+    assert outcome.found is RungResult.RESET
     assert outcome.seconds >= 3600.0
     assert "an agent opened its port" in outcome.reason
 

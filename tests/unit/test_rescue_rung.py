@@ -13,7 +13,7 @@ from agentclient.access.stream import ConnectFailed, ConnectProblem
 from agentclient.journal.identity import this_process
 from agentclient.model.events import Ended, EventKind
 from agentclient.model.outcome import ThawOutcome
-from agentclient.model.rescue import Found, Rung, Step
+from agentclient.model.rescue import Rung, RungResult, Step
 from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import FreezeState, Level, Phase, RunState
 from agentclient.model.vm import Peer, Process
@@ -143,7 +143,7 @@ def test_its_bound_is_its_own(vm: FrozenVm) -> None:
 @pytest.mark.parametrize("refused", [True, False])
 def test_what_a_refused_thaw_says_to_do_goes_first(vm: FrozenVm, refused: bool) -> None:
     outcome = vm.rung(THAW).after_thaw(replace(SILENT, refused=refused))
-    assert outcome.found is (Found.REFUSED if refused else Found.SILENT)
+    assert outcome.found is (RungResult.REFUSED if refused else RungResult.SILENT)
     wait = "frostwatch rescue qemu:db --rung wait"
     assert outcome.next == ("an own step" if refused else wait)
 
@@ -158,7 +158,7 @@ def test_a_count_without_the_end_is_an_answer(vm: FrozenVm) -> None:
     frozen = replace(SILENT, thawed=1, state=FreezeState.FROZEN)
     outcome = vm.rung(THAW).after_thaw(frozen)
     assert (outcome.found, outcome.thawed, outcome.state) == (
-        Found.ANSWERS,
+        RungResult.ANSWERS,
         1,
         FreezeState.FROZEN,
     )
@@ -170,37 +170,37 @@ def test_a_count_without_the_end_is_an_answer(vm: FrozenVm) -> None:
 @pytest.mark.parametrize(
     ("rung", "found", "then"),
     [
-        (Rung.CONNECT, Found.SILENT, Rung.THAW),
-        (Rung.CONNECT, Found.ANSWERS, Rung.THAW),
-        (Rung.CONNECT, Found.FAILED, Rung.THAW),
-        (Rung.CONNECT, Found.NO_AGENT, Rung.WAIT),
-        (Rung.CONNECT, Found.CANCELLED, Rung.CONNECT),
-        (Rung.THAW, Found.SILENT, Rung.WAIT),
-        (Rung.THAW, Found.ANSWERS, Rung.WAIT),
-        (Rung.THAW, Found.FAILED, Rung.WAIT),
-        (Rung.THAW, Found.NO_AGENT, Rung.WAIT),
-        (Rung.THAW, Found.CANCELLED, Rung.THAW),
-        (Rung.WAIT, Found.NO_AGENT, Rung.SYSRQ),
-        (Rung.WAIT, Found.SILENT, Rung.SYSRQ),
-        (Rung.WAIT, Found.FAILED, Rung.THAW),
-        (Rung.SYSRQ, Found.UNKNOWN, Rung.RESET),
-        (Rung.SYSRQ, Found.FAILED, Rung.THAW),
-        (Rung.SYSRQ, Found.CANCELLED, Rung.SYSRQ),
-        (Rung.RESET, Found.FAILED, Rung.THAW),
-        (Rung.RESET, Found.CANCELLED, Rung.RESET),
-        (Rung.RESET, Found.SILENT, None),
+        (Rung.CONNECT, RungResult.SILENT, Rung.THAW),
+        (Rung.CONNECT, RungResult.ANSWERS, Rung.THAW),
+        (Rung.CONNECT, RungResult.FAILED, Rung.THAW),
+        (Rung.CONNECT, RungResult.NO_AGENT, Rung.WAIT),
+        (Rung.CONNECT, RungResult.CANCELLED, Rung.CONNECT),
+        (Rung.THAW, RungResult.SILENT, Rung.WAIT),
+        (Rung.THAW, RungResult.ANSWERS, Rung.WAIT),
+        (Rung.THAW, RungResult.FAILED, Rung.WAIT),
+        (Rung.THAW, RungResult.NO_AGENT, Rung.WAIT),
+        (Rung.THAW, RungResult.CANCELLED, Rung.THAW),
+        (Rung.WAIT, RungResult.NO_AGENT, Rung.SYSRQ),
+        (Rung.WAIT, RungResult.SILENT, Rung.SYSRQ),
+        (Rung.WAIT, RungResult.FAILED, Rung.THAW),
+        (Rung.SYSRQ, RungResult.UNKNOWN, Rung.RESET),
+        (Rung.SYSRQ, RungResult.FAILED, Rung.THAW),
+        (Rung.SYSRQ, RungResult.CANCELLED, Rung.SYSRQ),
+        (Rung.RESET, RungResult.FAILED, Rung.THAW),
+        (Rung.RESET, RungResult.CANCELLED, Rung.RESET),
+        (Rung.RESET, RungResult.SILENT, None),
     ],
 )
 def test_where_something_may_be_frozen_the_next_rung_is_named(
-    vm: FrozenVm, rung: Rung, found: Found, then: Rung | None
+    vm: FrozenVm, rung: Rung, found: RungResult, then: Rung | None
 ) -> None:
     outcome = vm.rung(Step(rung)).outcome(found, "why")
     named = f"frostwatch rescue qemu:db --rung {then}" if then else None
     assert (outcome.next, outcome.reason, outcome.rung) == (named, "why", rung)
 
 
-@pytest.mark.parametrize("found", [Found.THAWED, Found.WRITES, Found.RESET])
-def test_where_nothing_is_frozen_no_rung_is(vm: FrozenVm, found: Found) -> None:
+@pytest.mark.parametrize("found", [RungResult.THAWED, RungResult.WRITES, RungResult.RESET])
+def test_where_nothing_is_frozen_no_rung_is(vm: FrozenVm, found: RungResult) -> None:
     outcome = vm.rung(THAW).outcome(found, "why")
     assert (outcome.ok, outcome.next) == (True, None)
 
@@ -208,7 +208,7 @@ def test_where_nothing_is_frozen_no_rung_is(vm: FrozenVm, found: Found) -> None:
 def test_how_long_it_took_is_counted_from_its_begin(vm: FrozenVm) -> None:
     scene = vm.rung(THAW)
     vm.clock.sleep(12.3456)
-    assert scene.outcome(Found.SILENT, "why").seconds == 12.346
+    assert scene.outcome(RungResult.SILENT, "why").seconds == 12.346
     assert scene.refuse("why", "a step").next == "a step"
     assert scene.refuse("why").next is None
     scene.note("well", Level.GOOD)

@@ -9,11 +9,11 @@ import pytest
 
 from agentclient.access.stream import Channel, ConnectFailed, ConnectProblem, StreamEnded
 from agentclient.model.events import EventKind
-from agentclient.model.rescue import Found, Means, RescueOutcome, RescueTimes, Rung, Step
+from agentclient.model.rescue import Means, RescueOutcome, RescueTimes, Rung, RungResult, Step
 from agentclient.model.states import FreezeState, Level
 from agentclient.model.vm import Vm
 from agentclient.operations.rescue import monitor_rungs as monitor_rungs_module
-from agentclient.operations.rescue.monitor_rungs import ASK_S, SEAT_S, sysrq
+from agentclient.operations.rescue.monitor_rungs import ASK_S, CONSOLE_HELD_S, sysrq
 from tests.unit.fakes import Error, Raw
 from tests.unit.frozen_vm import TIMES, VM, FrozenVm, frozen_vm
 
@@ -40,7 +40,11 @@ def notes(vm: FrozenVm) -> list[str]:
 
 def test_an_agent_that_finds_nothing_frozen_proves_it(vm: FrozenVm) -> None:
     outcome = take(vm)
-    assert (outcome.found, outcome.state, outcome.thawed) == (Found.THAWED, FreezeState.THAWED, 0)
+    assert (outcome.found, outcome.state, outcome.thawed) == (
+        RungResult.THAWED,
+        FreezeState.THAWED,
+        0,
+    )
     assert outcome.reason == "thawed: the agent found nothing that was still frozen"
     assert vm.thaws == 1, "its flag is cleared, whatever it believes"
     assert vm.flag is False
@@ -48,9 +52,9 @@ def test_an_agent_that_finds_nothing_frozen_proves_it(vm: FrozenVm) -> None:
 
 
 def test_an_agent_that_thaws_something_tells_that_it_did_nothing(vm: FrozenVm) -> None:
-    vm.obeys = False
+    vm.sysrq_allowed = False
     outcome = take(vm)
-    assert (outcome.found, outcome.thawed) == (Found.THAWED, 2)
+    assert (outcome.found, outcome.thawed) == (RungResult.THAWED, 2)
     assert outcome.reason == (
         "SysRq had done nothing (kernel.sysrq may not allow it); the agent thawed 2 file systems"
     )
@@ -60,7 +64,7 @@ def test_an_agent_that_thaws_something_tells_that_it_did_nothing(vm: FrozenVm) -
 def test_without_an_agent_writes_prove_it(vm: FrozenVm) -> None:
     vm.agent_leaves()
     outcome = take(vm)
-    assert (outcome.found, outcome.state, outcome.ok) == (Found.WRITES, None, True)
+    assert (outcome.found, outcome.state, outcome.ok) == (RungResult.WRITES, None, True)
     assert outcome.reason.startswith("the guest writes again; no agent has come back yet")
     assert "will say frozen until it is thawed once more" in outcome.reason
     assert outcome.next == f"{RUNG} wait"
@@ -71,7 +75,7 @@ def test_without_an_agent_writes_prove_it(vm: FrozenVm) -> None:
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"obeys": False}, "nothing has been written since"),
+        ({"sysrq_allowed": False}, "nothing has been written since"),
         ({"busy": False}, "an idle guest may have nothing to write"),
         ({"frozen": 0}, "it wrote before it, too"),
     ],
@@ -83,7 +87,7 @@ def test_without_a_proof_a_person_has_to_look(
         setattr(vm, name, value)
     vm.agent_leaves()
     outcome = take(vm)
-    assert (outcome.found, outcome.ok) == (Found.UNKNOWN, False)
+    assert (outcome.found, outcome.ok) == (RungResult.UNKNOWN, False)
     assert why in outcome.reason
     assert "kernel.sysrq may not allow it" in outcome.reason
     assert outcome.next == f"{RUNG} reset"
@@ -93,7 +97,7 @@ def test_writes_that_cannot_be_seen_prove_nothing(vm: FrozenVm) -> None:
     vm.qemu.answers["query-blockstats"] = Error("no")
     vm.agent_leaves()
     outcome = take(vm)
-    assert outcome.found is Found.UNKNOWN
+    assert outcome.found is RungResult.UNKNOWN
     assert "its writes can't be seen" in outcome.reason
 
 
@@ -131,7 +135,7 @@ def test_by_key(vm: FrozenVm) -> None:
 
 def test_by_serial_the_letter_follows_the_break(vm: FrozenVm) -> None:
     outcome = take(vm, SERIAL)
-    assert (outcome.found, outcome.means) == (Found.THAWED, Means.SERIAL)
+    assert (outcome.found, outcome.means) == (RungResult.THAWED, Means.SERIAL)
     assert [data for _, data in vm.typed] == [b"j"]
     assert [given for name, given in vm.qemu.asked if name == "chardev-send-break"] == [
         {"id": "serial0"}
@@ -145,20 +149,20 @@ def test_who_types_at_a_serial_port_keeps_the_seat_long_enough_to_be_heard(
 ) -> None:
     """QEMU looks once a second whether anybody is at a terminal."""
     left: list[float] = []
-    channel = vm.chair.connect()
+    channel = vm.serial_console.connect()
     monkeypatch.setattr(channel, "close", lambda: left.append(vm.clock.now))
-    monkeypatch.setattr(monitor_rungs_module, "sit_down", lambda *_: channel)
+    monkeypatch.setattr(monitor_rungs_module, "connect_serial", lambda *_: channel)
     vm.agent_leaves()
     take(vm, SERIAL, times=RescueTimes(after_s=0.25))
     (typed,) = vm.typed
     (at,) = left
-    assert at - typed[0] >= SEAT_S
+    assert at - typed[0] >= CONSOLE_HELD_S
 
 
 def test_a_key_needs_no_seat(vm: FrozenVm) -> None:
     vm.agent_leaves()
     outcome = take(vm, KEY, times=RescueTimes(before_s=0.5, after_s=0.25, agent_s=0.0))
-    assert outcome.seconds < 0.5 + SEAT_S
+    assert outcome.seconds < 0.5 + CONSOLE_HELD_S
 
 
 # -- who does not let it be sent ------------------------------------------------------------------
@@ -171,14 +175,14 @@ def test_a_monitor_that_refuses_or_is_silent(
 ) -> None:
     vm.qemu.answers[command] = answer
     outcome = take(vm, step)
-    assert outcome.found is Found.FAILED
+    assert outcome.found is RungResult.FAILED
     assert outcome.reason.startswith("it could not be sent: ")
     assert command in outcome.reason
     assert "\x1b" not in outcome.reason
     assert outcome.next == f"{RUNG} thaw"
     assert vm.typed == [], "without a break the letter would be typed into a shell"
     assert outcome.seconds <= TIMES.before_s + ASK_S + 0.5
-    assert all(one.closed for one in vm.chair.channels)
+    assert all(one.closed for one in vm.serial_console.channels)
     assert vm.thaws == 0
 
 
@@ -196,9 +200,9 @@ def test_a_seat_that_cannot_be_had(
     def refuse(*_: object) -> Channel:
         raise error
 
-    monkeypatch.setattr(monitor_rungs_module, "sit_down", refuse)
+    monkeypatch.setattr(monitor_rungs_module, "connect_serial", refuse)
     outcome = take(vm, SERIAL)
-    assert outcome.found is Found.FAILED
+    assert outcome.found is RungResult.FAILED
     assert str(error.args[-1]) in outcome.reason
     assert "chardev-send-break" not in vm.asked, "nobody is there to type the letter behind it"
 
@@ -207,11 +211,11 @@ def test_a_seat_that_cannot_be_had(
 def test_a_seat_that_breaks(
     vm: FrozenVm, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    channel = vm.chair.connect()
+    channel = vm.serial_console.connect()
     channel.send_error = error
-    monkeypatch.setattr(monitor_rungs_module, "sit_down", lambda *_: channel)
+    monkeypatch.setattr(monitor_rungs_module, "connect_serial", lambda *_: channel)
     outcome = take(vm, SERIAL)
-    assert outcome.found is Found.FAILED
+    assert outcome.found is RungResult.FAILED
     assert str(error) in outcome.reason
     assert channel.closed == 1
 
@@ -220,16 +224,16 @@ def test_somebody_who_has_sat_down_there_meanwhile_is_not_pushed_away(vm: Frozen
     taken = "unix:/run/db.serial0,server=on"
     vm.clock.at(1.0, lambda: vm.serials.update(serial0=taken))
     outcome = take(vm, SERIAL)
-    assert outcome.found is Found.FAILED
+    assert outcome.found is RungResult.FAILED
     assert "somebody else is at the serial port serial0" in outcome.reason
-    assert vm.chair.channels == []
+    assert vm.serial_console.channels == []
     assert "chardev-send-break" not in vm.asked
 
 
 def test_a_port_that_is_there_no_more(vm: FrozenVm) -> None:
     vm.clock.at(1.0, vm.serials.clear)
     outcome = take(vm, SERIAL)
-    assert outcome.found is Found.FAILED
+    assert outcome.found is RungResult.FAILED
     assert "the guest has no serial port" in outcome.reason
 
 
@@ -239,17 +243,17 @@ def test_a_port_that_is_there_no_more(vm: FrozenVm) -> None:
 def test_stopped_before_it_was_sent(vm: FrozenVm) -> None:
     vm.clock.at(0.6, vm.stop)
     outcome = take(vm)
-    assert (outcome.found, outcome.reason) == (Found.CANCELLED, "stopped: nothing was sent")
+    assert (outcome.found, outcome.reason) == (RungResult.CANCELLED, "stopped: nothing was sent")
     assert outcome.seconds == pytest.approx(0.6)
     assert "send-key" not in vm.asked
     assert outcome.next == f"{RUNG} sysrq"
 
 
 def test_stopped_after_it_was_sent_it_says_what_is_known(vm: FrozenVm) -> None:
-    vm.obeys = False
+    vm.sysrq_allowed = False
     vm.clock.at(TIMES.before_s + 1.0, vm.stop)
     outcome = take(vm)
-    assert outcome.found is Found.CANCELLED
+    assert outcome.found is RungResult.CANCELLED
     assert outcome.reason.startswith("stopped: SysRq was sent; nothing has been written since")
     assert outcome.seconds == pytest.approx(TIMES.before_s + 1.0, abs=0.3)
     assert vm.said == []
@@ -258,7 +262,7 @@ def test_stopped_after_it_was_sent_it_says_what_is_known(vm: FrozenVm) -> None:
 def test_stopped_after_it_was_seen_to_work(vm: FrozenVm) -> None:
     vm.clock.at(TIMES.before_s + 2.0, vm.stop)
     outcome = take(vm)
-    assert outcome.found is Found.WRITES
+    assert outcome.found is RungResult.WRITES
     assert "no agent was asked" in outcome.reason
     assert vm.said == []
 
@@ -270,21 +274,21 @@ def test_an_agent_that_comes_soon_is_thawed(vm: FrozenVm) -> None:
     vm.agent_leaves()
     vm.clock.at(TIMES.before_s + TIMES.after_s + 10.0, vm.agent_comes)
     outcome = take(vm)
-    assert (outcome.found, outcome.thawed) == (Found.THAWED, 0)
+    assert (outcome.found, outcome.thawed) == (RungResult.THAWED, 0)
     assert vm.flag is False
 
 
 def test_a_channel_that_another_client_holds_is_left_to_it(vm: FrozenVm) -> None:
     vm.other_client = True
     outcome = take(vm)
-    assert outcome.found is Found.WRITES
+    assert outcome.found is RungResult.WRITES
     assert "somebody else holds the agent's channel" in outcome.reason
     assert vm.channel.channels == []
 
 
 def test_beside_a_freeze_the_agent_is_left_to_it(vm: FrozenVm) -> None:
     outcome = take(vm, beside=True)
-    assert outcome.found is Found.WRITES
+    assert outcome.found is RungResult.WRITES
     assert "the thaw that is queued at its agent is waited for" in outcome.reason
     assert outcome.next is None
     assert vm.channel.channels == []
@@ -292,26 +296,26 @@ def test_beside_a_freeze_the_agent_is_left_to_it(vm: FrozenVm) -> None:
 
 def test_a_vm_without_an_agent(vm: FrozenVm) -> None:
     outcome = take(vm, on=VM._replace(agent=None))
-    assert outcome.found is Found.WRITES
+    assert outcome.found is RungResult.WRITES
     assert "no agent was asked" in outcome.reason
 
 
 def test_an_agent_that_stays_silent_is_given_up(vm: FrozenVm) -> None:
     vm.agent_hears = False
     outcome = take(vm)
-    assert outcome.found is Found.WRITES
+    assert outcome.found is RungResult.WRITES
     assert "no agent has answered a thaw yet" in outcome.reason
     most_s = TIMES.before_s + TIMES.after_s + TIMES.agent_s
     assert outcome.seconds == pytest.approx(most_s, abs=3.0)
 
 
 def test_a_vm_that_ends_meanwhile(vm: FrozenVm) -> None:
-    vm.obeys = False
+    vm.sysrq_allowed = False
     vm.clock.at(TIMES.before_s + 1.0, lambda: setattr(vm, "gone", True))
     vm.clock.at(TIMES.before_s + 1.0, vm.agent_leaves)
     vm.clock.at(TIMES.before_s + 1.0, lambda: vm.monitor.failures.extend(_refused(1000)))
     outcome = take(vm)
-    assert outcome.found is Found.UNKNOWN
+    assert outcome.found is RungResult.UNKNOWN
     assert "no agent has come back yet" in outcome.reason
     assert outcome.seconds < TIMES.before_s + TIMES.after_s + 1.0, "nobody is waited for"
 
@@ -323,7 +327,7 @@ def _refused(number: int) -> list[ConnectFailed]:
 def test_taking_it_twice_is_no_harm(vm: FrozenVm) -> None:
     assert take(vm).thawed == 0
     vm.busy = False
-    assert take(vm).found is Found.THAWED
+    assert take(vm).found is RungResult.THAWED
 
 
 def test_what_proves_it_is_told_as_good_news(vm: FrozenVm) -> None:

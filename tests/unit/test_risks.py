@@ -10,10 +10,10 @@ from agentclient.access.self_check import own_uuid
 from agentclient.freeze.risks import risks, why_not
 from agentclient.model.outcome import FileSystem
 from agentclient.model.snapshot import AgentHealth, FreezeInfo, VmState
-from agentclient.model.states import AgentHow, AgentState, FreezeState, RunState
+from agentclient.model.states import AgentState, FreezeState, KnownBy, RunState
 from agentclient.model.vm import AgentChannel, Vm, VmId
 
-ALIVE = AgentHealth(AgentState.ALIVE, AgentHow.REPLY)
+ALIVE = AgentHealth(AgentState.ALIVE, KnownBy.REPLY)
 HEALTHY = VmState(
     Vm(VmId("qemu", "db"), AgentChannel(Path("/run/db.qga"))),
     run_state=RunState.RUNNING,

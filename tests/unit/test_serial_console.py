@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from agentclient.access import guest_inputs as guest_inputs_module
-from agentclient.access.guest_inputs import Inputs, Serial, find_inputs, sit_down
+from agentclient.access.guest_inputs import Inputs, Serial, connect_serial, find_inputs
 from agentclient.access.monitor import Monitor
 from agentclient.access.stream import ConnectFailed, ConnectProblem, StreamEnded
 from agentclient.journal.identity import this_process
@@ -117,10 +117,10 @@ def served(tmp_path: Path) -> Iterator[tuple[Path, socket.socket]]:
 def test_a_socket_of_the_vms_own_is_typed_at(served: tuple[Path, socket.socket]) -> None:
     path, listening = served
     serial = Serial("serial0", f"disconnected:unix:{path},server=on")
-    with closing(sit_down(serial, OURS)) as typist:
+    with closing(connect_serial(serial, OURS)) as channel:
         end, _ = listening.accept()
         with end:
-            typist.send(b"j", 1.0)
+            channel.send(b"j", 1.0)
             assert end.recv(10) == b"j"
 
 
@@ -131,7 +131,7 @@ def test_a_socket_that_somebody_else_serves_gets_no_byte(
     serial = Serial("serial0", f"disconnected:unix:{path},server=on")
     stranger = Peer(Process(1, 1), os.getuid() + 1)
     with pytest.raises(ConnectFailed) as caught:
-        sit_down(serial, VM._replace(peer=stranger))
+        connect_serial(serial, VM._replace(peer=stranger))
     assert caught.value.problem is ConnectProblem.NOT_THE_VM
     end, _ = listening.accept()
     with end:
@@ -145,7 +145,7 @@ def test_who_serves_the_monitor_serves_the_serial_port(
     path, _ = served
     serial = Serial("serial0", f"disconnected:unix:{path},server=on")
     passed_on = VM._replace(peer=Peer(Process(1, 1), os.getuid() + 1), monitor_peer=US)
-    sit_down(serial, passed_on).close()
+    connect_serial(serial, passed_on).close()
 
 
 # -- a terminal ----------------------------------------------------------------------------------
@@ -164,24 +164,24 @@ def pty() -> Iterator[tuple[int, Path]]:
 
 def test_a_terminal_is_no_channel_to_read_and_closes_once(pty: tuple[int, Path]) -> None:
     behind, path = pty
-    typist = sit_down(Serial("serial0", f"pty:{path}"), OURS)
-    fd = typist.fileno()
+    channel = connect_serial(Serial("serial0", f"pty:{path}"), OURS)
+    fd = channel.fileno()
     os.write(behind, b"login: ")
-    assert typist.receive() == b"", "what a guest says there is nobody's business"
-    typist.close()
+    assert channel.receive() == b"", "what a guest says there is nobody's business"
+    channel.close()
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(fd)
-    typist.close()  # somebody else may have that number by now
-    assert typist.fileno() == -1
+    channel.close()  # somebody else may have that number by now
+    assert channel.fileno() == -1
 
 
 def test_a_terminal_that_takes_nothing_is_told(pty: tuple[int, Path]) -> None:
     behind, path = pty
-    with closing(sit_down(Serial("serial0", f"pty:{path}"), OURS)) as typist:
+    with closing(connect_serial(Serial("serial0", f"pty:{path}"), OURS)) as channel:
         with open("/dev/null", "rb") as other:  # noqa: PTH123 - its descriptor is wanted
-            os.dup2(other.fileno(), typist.fileno())
+            os.dup2(other.fileno(), channel.fileno())
         with pytest.raises(StreamEnded):
-            typist.send(b"j", 1.0)
+            channel.send(b"j", 1.0)
     with pytest.raises(BlockingIOError):
         os.read(behind, 10)
 
@@ -192,13 +192,15 @@ def test_a_terminal_needs_a_process_that_is_behind_it(
 ) -> None:
     _, path = pty
     with pytest.raises(ConnectFailed, match="which process is the VM's is not known"):
-        sit_down(Serial("serial0", f"pty:{path}"), VM._replace(peer=peer))
+        connect_serial(Serial("serial0", f"pty:{path}"), VM._replace(peer=peer))
 
 
 def test_a_user_that_cannot_be_told_leaves_it_to_the_process(pty: tuple[int, Path]) -> None:
     _, path = pty
-    sit_down(Serial("serial0", f"pty:{path}"), VM._replace(peer=Peer(US.process, None))).close()
-    sit_down(Serial("serial0", f"pty:{path}"), VM._replace(process=US.process)).close()
+    connect_serial(
+        Serial("serial0", f"pty:{path}"), VM._replace(peer=Peer(US.process, None))
+    ).close()
+    connect_serial(Serial("serial0", f"pty:{path}"), VM._replace(process=US.process)).close()
 
 
 def test_a_process_whose_descriptors_cannot_be_seen_is_not_behind_it(
@@ -212,7 +214,7 @@ def test_a_process_whose_descriptors_cannot_be_seen_is_not_behind_it(
     monkeypatch.setattr(guest_inputs_module, "PROC", tmp_path)
     before = set(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names
     with pytest.raises(ConnectFailed, match=f"pid {US.process.pid} is not behind it"):
-        sit_down(Serial("serial0", f"pty:{path}"), OURS)
+        connect_serial(Serial("serial0", f"pty:{path}"), OURS)
     assert set(os.listdir("/proc/self/fd")) == before, "nothing stays open"  # noqa: PTH208
 
 

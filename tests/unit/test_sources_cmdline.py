@@ -221,7 +221,7 @@ def test_a_port_whose_chardev_is_configured_elsewhere_is_no_channel_for_us() -> 
 )
 def test_serial_ports_that_only_speak_of_an_agent(text: str, label: str, word: str) -> None:
     assert parse(text).agent is None
-    agent = parse(text).perhaps
+    agent = parse(text).possible_agent
     assert agent is not None
     assert agent.transport is Transport.ISA_SERIAL
     assert (agent.chardev.id, agent.looks_like) == (label, word)
@@ -241,7 +241,7 @@ def test_serial_ports_that_only_speak_of_an_agent(text: str, label: str, word: s
 )
 def test_other_ports_are_not_taken_for_an_agents(text: str) -> None:
     assert parse(text).agent is None
-    assert parse(text).perhaps is None
+    assert parse(text).possible_agent is None
 
 
 @pytest.mark.parametrize(
@@ -261,7 +261,7 @@ def test_other_ports_are_not_taken_for_an_agents(text: str) -> None:
 def test_nothing_but_the_exact_names_is_an_agent(text: str, perhaps: bool) -> None:
     found = parse(f"-chardev socket,id=a,path=/a,server=on {text}")
     assert found.agent is None
-    assert (found.perhaps is not None) is perhaps
+    assert (found.possible_agent is not None) is perhaps
 
 
 @pytest.mark.parametrize(

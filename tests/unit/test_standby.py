@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agentclient.access.stream import Channel
-from agentclient.freeze.effects import Tell
+from agentclient.freeze.effects import ReportEvent
 from agentclient.holder import standby
 from agentclient.holder.client import ArmedChannel, ChannelEnd, NoHolder
 from agentclient.holder.standby import AGAIN_S, Standby
@@ -21,7 +21,7 @@ from tests.unit.virtual_host import VirtualChannel, VirtualHost
 WINDOW = Reference(Path("/journal"), "key", 1.0)
 
 
-class Stage:
+class Harness:
     """A guest's connection, and the standby for it, which has not begun."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,7 +29,7 @@ class Stage:
         self.host = VirtualHost()
         self.host.live_in(monkeypatch, standby)
         self.holder = VirtualHolder(self.host)
-        self.told: list[Tell] = []
+        self.told: list[ReportEvent] = []
         self.standby = Standby(self.holder, Vm(VmId("qemu", "db1")), 60.0, WINDOW, self.told.append)
         self.raw = self.host.connect()
 
@@ -54,224 +54,232 @@ class Stage:
 
 
 @pytest.fixture
-def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
-    return Stage(monkeypatch)
+def harness(monkeypatch: pytest.MonkeyPatch) -> Harness:
+    return Harness(monkeypatch)
 
 
 # -- before and while it lasts --------------------------------------------------------------
 
 
-def test_armed_it_is_talked_through_the_holder(stage: Stage) -> None:
-    channel = stage.begin()
-    assert channel is stage.holder.armed.channel
-    assert stage.holder.armed.spare is stage.raw
-    assert stage.holder.armed_as == [{"thaw_s": 60.0, "window": WINDOW, "sent": False}]
-    assert stage.last("intend") == {"bound_s": 100.0, "hold_s": 10.0}
+def test_armed_it_is_talked_through_the_holder(harness: Harness) -> None:
+    channel = harness.begin()
+    assert channel is harness.holder.armed.channel
+    assert harness.holder.armed.spare is harness.raw
+    assert harness.holder.armed_as == [{"thaw_s": 60.0, "window": WINDOW, "sent": False}]
+    assert harness.last("intend") == {"bound_s": 100.0, "hold_s": 10.0}
 
 
-def test_without_a_holder_it_does_not_begin(stage: Stage) -> None:
-    stage.holder.refusal = "no process"
+def test_without_a_holder_it_does_not_begin(harness: Harness) -> None:
+    harness.holder.refusal = "no process"
     with pytest.raises(NoHolder, match="no process"):
-        stage.standby.begin(stage.raw)
-    assert stage.raw.fileno() >= 0, "the connection is as it was"
-    stage.standby.end()
-    assert stage.holder.said == []
+        harness.standby.begin(harness.raw)
+    assert harness.raw.fileno() >= 0, "the connection is as it was"
+    harness.standby.end()
+    assert harness.holder.said == []
 
 
-def test_the_end_of_the_hold_is_said_when_it_is_news(stage: Stage) -> None:
-    stage.begin()
-    ends_at = stage.host.now + 10.0
+def test_the_end_of_the_hold_is_said_when_it_is_news(harness: Harness) -> None:
+    harness.begin()
+    ends_at = harness.host.now + 10.0
     for _ in range(3):
-        stage.standby.hold(ends_at)
-    stage.host.sleep(4.0)
-    stage.standby.hold(ends_at + 5.0)
-    said = [more["seconds"] for word, _, more in stage.holder.said if word == "hold"]
+        harness.standby.hold(ends_at)
+    harness.host.sleep(4.0)
+    harness.standby.hold(ends_at + 5.0)
+    said = [more["seconds"] for word, _, more in harness.holder.said if word == "hold"]
     assert said == [10.0, 11.0]
 
 
-def test_a_hold_that_is_over_already_ends_now_and_not_before(stage: Stage) -> None:
+def test_a_hold_that_is_over_already_ends_now_and_not_before(harness: Harness) -> None:
     """A console that was stopped says it late."""
-    stage.begin()
-    ends_at = stage.host.now + 1.0
-    stage.host.sleep(60.0)
-    stage.standby.hold(ends_at)
-    assert stage.last("hold") == {"seconds": 0.0}
+    harness.begin()
+    ends_at = harness.host.now + 1.0
+    harness.host.sleep(60.0)
+    harness.standby.hold(ends_at)
+    assert harness.last("hold") == {"seconds": 0.0}
 
 
-def test_why_a_channel_has_ended_is_the_holders_word(stage: Stage) -> None:
-    assert stage.standby.why_ended() is ChannelEnd.BROKEN, "without one, it is the guest's own end"
-    stage.begin()
-    stage.host.after(0.2, lambda: stage.holder.take("silence", over=True, thaws_in_s=1.0))
-    assert stage.standby.why_ended() is ChannelEnd.TAKEN
-    assert (stage.standby.taken, stage.standby.over) == ("silence", True)
-    assert stage.standby.wait(0.5) is None
-    assert stage.standby.wait(5.0) == report()
+def test_why_a_channel_has_ended_is_the_holders_word(harness: Harness) -> None:
+    assert harness.standby.why_ended() is ChannelEnd.BROKEN, (
+        "without one, it is the guest's own end"
+    )
+    harness.begin()
+    harness.host.after(0.2, lambda: harness.holder.take("silence", over=True, thaws_in_s=1.0))
+    assert harness.standby.why_ended() is ChannelEnd.TAKEN
+    assert (harness.standby.taken, harness.standby.over) == ("silence", True)
+    assert harness.standby.wait(0.5) is None
+    assert harness.standby.wait(5.0) == report()
 
 
-def test_who_has_died_since_has_not_taken_over(stage: Stage) -> None:
-    stage.begin()
-    stage.holder.take("silence", thaws_in_s=None)
-    stage.holder.die()
-    assert stage.standby.taken is None
-    assert stage.standby.wait(0.0) is None
+def test_who_has_died_since_has_not_taken_over(harness: Harness) -> None:
+    harness.begin()
+    harness.holder.take("silence", thaws_in_s=None)
+    harness.holder.die()
+    assert harness.standby.taken is None
+    assert harness.standby.wait(0.0) is None
 
 
-def test_without_a_holder_nothing_is_taken_waited_for_or_said(stage: Stage) -> None:
-    assert (stage.standby.taken, stage.standby.over, stage.standby.wait(5.0)) == (None, False, None)
-    stage.standby.hold(stage.host.now + 5.0)
-    stage.standby.thaws()
-    stage.standby.end()
-    assert stage.standby.spare() is None
-    assert stage.holder.said == []
+def test_without_a_holder_nothing_is_taken_waited_for_or_said(harness: Harness) -> None:
+    assert (harness.standby.taken, harness.standby.over, harness.standby.wait(5.0)) == (
+        None,
+        False,
+        None,
+    )
+    harness.standby.hold(harness.host.now + 5.0)
+    harness.standby.thaws()
+    harness.standby.end()
+    assert harness.standby.spare() is None
+    assert harness.holder.said == []
 
 
 # -- renewed --------------------------------------------------------------------------------
 
 
-def test_what_a_dead_holder_leaves_is_the_connection_itself(stage: Stage) -> None:
-    stage.begin()
-    stage.holder.die()
-    assert stage.standby.spare() is stage.raw
-    assert stage.raw.fileno() >= 0
+def test_what_a_dead_holder_leaves_is_the_connection_itself(harness: Harness) -> None:
+    harness.begin()
+    harness.holder.die()
+    assert harness.standby.spare() is harness.raw
+    assert harness.raw.fileno() >= 0
 
 
-def test_the_connection_to_a_guest_that_has_hung_up_is_closed(stage: Stage) -> None:
+def test_the_connection_to_a_guest_that_has_hung_up_is_closed(harness: Harness) -> None:
     """QEMU would take it for its one client."""
-    stage.begin()
-    stage.holder.guests_end()
-    assert stage.standby.spare() is None
-    assert stage.raw.fileno() == -1
+    harness.begin()
+    harness.holder.guests_end()
+    assert harness.standby.spare() is None
+    assert harness.raw.fileno() == -1
 
 
-def test_a_new_connection_is_armed_with_all_that_was_said_of_the_old_one(stage: Stage) -> None:
-    stage.begin()
-    stage.standby.hold(stage.host.now + 10.0)
-    stage.standby.thaws()
-    stage.host.sleep(4.0)
-    channel = stage.standby.renewed(stage.breaks())
-    assert channel is stage.holder.armed.channel
-    assert stage.holder.armed_as[1]["sent"] is True
-    assert stage.last("intend") == {
+def test_a_new_connection_is_armed_with_all_that_was_said_of_the_old_one(harness: Harness) -> None:
+    harness.begin()
+    harness.standby.hold(harness.host.now + 10.0)
+    harness.standby.thaws()
+    harness.host.sleep(4.0)
+    channel = harness.standby.renewed(harness.breaks())
+    assert channel is harness.holder.armed.channel
+    assert harness.holder.armed_as[1]["sent"] is True
+    assert harness.last("intend") == {
         "bound_s": pytest.approx(96.0),
         "hold_s": 10.0,
         "sent": True,
         "thawing": True,
     }
-    assert stage.last("hold") == {"seconds": pytest.approx(6.0)}
-    assert [number for word, number, _ in stage.holder.said if word == "disarm"] == [0]
-    assert stage.told == []
+    assert harness.last("hold") == {"seconds": pytest.approx(6.0)}
+    assert [number for word, number, _ in harness.holder.said if word == "disarm"] == [0]
+    assert harness.told == []
 
 
-def test_a_bound_and_a_hold_that_have_passed_are_not_negative(stage: Stage) -> None:
-    stage.begin()
-    stage.standby.hold(stage.host.now + 10.0)
-    stage.host.sleep(500.0)
-    stage.standby.renewed(stage.breaks())
-    assert (stage.last("intend")["bound_s"], stage.last("hold")["seconds"]) == (0.0, 0.0)
+def test_a_bound_and_a_hold_that_have_passed_are_not_negative(harness: Harness) -> None:
+    harness.begin()
+    harness.standby.hold(harness.host.now + 10.0)
+    harness.host.sleep(500.0)
+    harness.standby.renewed(harness.breaks())
+    assert (harness.last("intend")["bound_s"], harness.last("hold")["seconds"]) == (0.0, 0.0)
 
 
-def test_on_the_spare_connection_the_old_guard_alone_is_forgotten(stage: Stage) -> None:
-    channel = stage.begin()
-    stage.holder.die()
-    spare = stage.standby.spare()
+def test_on_the_spare_connection_the_old_guard_alone_is_forgotten(harness: Harness) -> None:
+    channel = harness.begin()
+    harness.holder.die()
+    spare = harness.standby.spare()
     assert spare is not None
-    stage.standby.renewed(spare)
+    harness.standby.renewed(spare)
     assert channel.fileno() == -1
-    assert stage.raw.fileno() >= 0, "it is what we go on with"
-    assert "disarm" not in stage.holder.words()
+    assert harness.raw.fileno() >= 0, "it is what we go on with"
+    assert "disarm" not in harness.holder.words()
 
 
-def no_holder(stage: Stage) -> None:
-    stage.holder.refusal = "no process can be started"
+def no_holder(harness: Harness) -> None:
+    harness.holder.refusal = "no process can be started"
 
 
-def deaf(stage: Stage) -> None:
-    stage.holder.deaf = True
+def ignores_intent(harness: Harness) -> None:
+    harness.holder.ignores_intent = True
 
 
-def no_descriptor(stage: Stage) -> None:
+def no_descriptor(harness: Harness) -> None:
     def refuse(*_: object, **__: object) -> ArmedChannel:
         raise OSError(24, "too many open files")
 
-    stage.patch.setattr(stage.holder, "arm", refuse)
+    harness.patch.setattr(harness.holder, "arm", refuse)
 
 
-@pytest.mark.parametrize("why", [no_holder, deaf, no_descriptor])
+@pytest.mark.parametrize("why", [no_holder, ignores_intent, no_descriptor])
 def test_where_none_can_be_had_it_goes_on_alone_and_says_so_once(
-    stage: Stage, why: Callable[[Stage], None]
+    harness: Harness, why: Callable[[Harness], None]
 ) -> None:
-    stage.begin()
-    new = stage.breaks()
-    why(stage)
-    assert stage.standby.renewed(new) is new
-    assert stage.standby.mend(new) is None, "not at once"
-    stage.host.sleep(AGAIN_S)
-    assert stage.standby.mend(new) is None
-    (alone,) = stage.told
+    harness.begin()
+    new = harness.breaks()
+    why(harness)
+    assert harness.standby.renewed(new) is new
+    assert harness.standby.retry_arming(new) is None, "not at once"
+    harness.host.sleep(AGAIN_S)
+    assert harness.standby.retry_arming(new) is None
+    (alone,) = harness.told
     assert alone.level is Level.ERROR
     assert "nobody would thaw the guest if frostwatch died now" in alone.text
     assert new.fileno() >= 0
 
 
-def test_alone_it_tries_again_every_few_seconds_until_one_stands_by(stage: Stage) -> None:
-    stage.begin()
-    new = stage.breaks()
-    no_holder(stage)
-    stage.standby.renewed(new)
-    assert stage.standby.why_ended() is ChannelEnd.BROKEN
-    stage.host.sleep(AGAIN_S - 0.1)
-    stage.holder.refusal = None
-    assert stage.standby.mend(new) is None
-    stage.host.sleep(0.1)
-    assert stage.standby.mend(new) is stage.holder.armed.channel
-    assert stage.texts[1:] == ["a holder stands by again"]
-    stage.host.sleep(60.0)
-    assert stage.standby.mend(stage.holder.armed.channel) is None, "there is nothing to mend"
+def test_alone_it_tries_again_every_few_seconds_until_one_stands_by(harness: Harness) -> None:
+    harness.begin()
+    new = harness.breaks()
+    no_holder(harness)
+    harness.standby.renewed(new)
+    assert harness.standby.why_ended() is ChannelEnd.BROKEN
+    harness.host.sleep(AGAIN_S - 0.1)
+    harness.holder.refusal = None
+    assert harness.standby.retry_arming(new) is None
+    harness.host.sleep(0.1)
+    assert harness.standby.retry_arming(new) is harness.holder.armed.channel
+    assert harness.texts[1:] == ["a holder stands by again"]
+    harness.host.sleep(60.0)
+    assert harness.standby.retry_arming(harness.holder.armed.channel) is None, (
+        "there is nothing to mend"
+    )
 
 
-def test_a_holder_that_has_not_heard_what_is_intended_has_nothing_of_ours(stage: Stage) -> None:
-    stage.begin()
-    new = stage.breaks()
-    deaf(stage)
-    stage.standby.renewed(new)
-    assert stage.holder.armed.channel.fileno() == -1
-    stage.standby.end()
-    assert [number for word, number, _ in stage.holder.said if word == "disarm"] == [0]
+def test_a_holder_that_has_not_heard_what_is_intended_has_nothing_of_ours(harness: Harness) -> None:
+    harness.begin()
+    new = harness.breaks()
+    ignores_intent(harness)
+    harness.standby.renewed(new)
+    assert harness.holder.armed.channel.fileno() == -1
+    harness.standby.end()
+    assert [number for word, number, _ in harness.holder.said if word == "disarm"] == [0]
 
 
 # -- left -----------------------------------------------------------------------------------
 
 
-def test_left_it_is_the_holders_and_only_our_own_ends_are_closed(stage: Stage) -> None:
-    channel = stage.begin()
-    assert stage.standby.leave(channel) == PID
-    assert (stage.standby.left_to, stage.standby.tried_to_leave) == (PID, True)
-    stage.standby.end()
-    assert stage.holder.words()[-1] == "take"
-    assert (channel.fileno(), stage.raw.fileno()) == (-1, -1)
+def test_left_it_is_the_holders_and_only_our_own_ends_are_closed(harness: Harness) -> None:
+    channel = harness.begin()
+    assert harness.standby.leave(channel) == PID
+    assert (harness.standby.handed_over_to, harness.standby.hand_over_tried) == (PID, True)
+    harness.standby.end()
+    assert harness.holder.words()[-1] == "take"
+    assert (channel.fileno(), harness.raw.fileno()) == (-1, -1)
 
 
-def test_it_is_left_once(stage: Stage) -> None:
-    channel = stage.begin()
-    assert stage.standby.leave(channel) == stage.standby.leave(channel) == PID
-    assert stage.holder.words().count("take") == 1
+def test_it_is_left_once(harness: Harness) -> None:
+    channel = harness.begin()
+    assert harness.standby.leave(channel) == harness.standby.leave(channel) == PID
+    assert harness.holder.words().count("take") == 1
 
 
-def test_what_came_of_it_is_told_after_we_have_left(stage: Stage) -> None:
-    stage.standby.leave(stage.begin())
-    stage.holder.armed.end(report())
-    assert [tell.level for tell in stage.told] == [Level.GOOD]
-    assert "thawed 2" in stage.told[0].text
+def test_what_came_of_it_is_told_after_we_have_left(harness: Harness) -> None:
+    harness.standby.leave(harness.begin())
+    harness.holder.armed.end(report())
+    assert [tell.level for tell in harness.told] == [Level.GOOD]
+    assert "thawed 2" in harness.told[0].text
 
 
-def test_what_came_of_it_in_vain_is_told_with_the_next_step(stage: Stage) -> None:
-    stage.standby.leave(stage.begin())
-    stage.holder.armed.end(report(settled=False, reason="it is silent"))
-    assert [tell.level for tell in stage.told] == [Level.ERROR]
-    assert "it is silent. NEXT: look" in stage.told[0].text
+def test_what_came_of_it_in_vain_is_told_with_the_next_step(harness: Harness) -> None:
+    harness.standby.leave(harness.begin())
+    harness.holder.armed.end(report(settled=False, reason="it is silent"))
+    assert [tell.level for tell in harness.told] == [Level.ERROR]
+    assert "it is silent. NEXT: look" in harness.told[0].text
 
 
-def one_that_keeps_it(stage: Stage) -> None:
+def one_that_keeps_it(harness: Harness) -> None:
     """The holder that there is does not acknowledge; the next one does."""
     taken: list[ArmedChannel] = []
 
@@ -281,113 +289,115 @@ def one_that_keeps_it(stage: Stage) -> None:
             raise NoHolder("it has gone")
         return PID
 
-    stage.patch.setattr(stage.holder, "hand_over", hand_over)
+    harness.patch.setattr(harness.holder, "hand_over", hand_over)
 
 
-def test_a_holder_that_does_not_acknowledge_is_replaced_by_another_one(stage: Stage) -> None:
-    channel = stage.begin()
-    one_that_keeps_it(stage)
-    assert stage.standby.leave(channel) == PID
-    assert len(stage.holder.all_armed) == 2
-    assert stage.holder.all_armed[1].spare is stage.raw, "with the connection itself"
+def test_a_holder_that_does_not_acknowledge_is_replaced_by_another_one(harness: Harness) -> None:
+    channel = harness.begin()
+    one_that_keeps_it(harness)
+    assert harness.standby.leave(channel) == PID
+    assert len(harness.holder.all_armed) == 2
+    assert harness.holder.all_armed[1].spare is harness.raw, "with the connection itself"
     assert channel.fileno() == -1
 
 
-def test_where_nobody_takes_it_it_is_left_to_nobody(stage: Stage) -> None:
-    channel = stage.begin()
-    stage.holder.keeps_nothing = True
-    assert stage.standby.leave(channel) is None
-    assert (stage.standby.left_to, stage.standby.tried_to_leave) == (None, True)
-    assert len(stage.holder.all_armed) == 2, "one more was asked"
+def test_where_nobody_takes_it_it_is_left_to_nobody(harness: Harness) -> None:
+    channel = harness.begin()
+    harness.holder.never_acknowledges = True
+    assert harness.standby.leave(channel) is None
+    assert (harness.standby.handed_over_to, harness.standby.hand_over_tried) == (None, True)
+    assert len(harness.holder.all_armed) == 2, "one more was asked"
 
 
-def test_alone_it_is_left_to_a_new_holder_with_the_connection_that_there_is(stage: Stage) -> None:
-    stage.begin()
-    new = stage.breaks()
-    no_holder(stage)
-    stage.standby.renewed(new)
-    stage.holder.refusal = None
-    assert stage.standby.leave(new) == PID
-    assert stage.holder.armed.spare is new
+def test_alone_it_is_left_to_a_new_holder_with_the_connection_that_there_is(
+    harness: Harness,
+) -> None:
+    harness.begin()
+    new = harness.breaks()
+    no_holder(harness)
+    harness.standby.renewed(new)
+    harness.holder.refusal = None
+    assert harness.standby.leave(new) == PID
+    assert harness.holder.armed.spare is new
 
 
-def test_a_channel_that_is_closed_already_is_left_all_the_same(stage: Stage) -> None:
+def test_a_channel_that_is_closed_already_is_left_all_the_same(harness: Harness) -> None:
     """The holder is given one that has ended, and opens the guest's anew."""
-    stage.begin()
-    new = stage.breaks()
-    no_holder(stage)
-    stage.standby.renewed(new)
+    harness.begin()
+    new = harness.breaks()
+    no_holder(harness)
+    harness.standby.renewed(new)
     new.close()
-    stage.holder.refusal = None
-    assert stage.standby.leave(new) == PID
-    assert stage.holder.armed.spare is not new
-    stage.standby.end()
-    assert stage.holder.armed.spare.fileno() == -1
+    harness.holder.refusal = None
+    assert harness.standby.leave(new) == PID
+    assert harness.holder.armed.spare is not new
+    harness.standby.end()
+    assert harness.holder.armed.spare.fileno() == -1
 
 
-def test_a_holder_that_dies_as_it_is_left_the_guest_is_replaced(stage: Stage) -> None:
-    channel = stage.begin()
-    real = stage.holder.hand_over
+def test_a_holder_that_dies_as_it_is_left_the_guest_is_replaced(harness: Harness) -> None:
+    channel = harness.begin()
+    real = harness.holder.hand_over
 
     def dies(armed: ArmedChannel) -> int:
         pid = real(armed)
-        if armed is stage.holder.all_armed[0]:
-            stage.holder.die()
+        if armed is harness.holder.all_armed[0]:
+            harness.holder.die()
         return pid
 
-    stage.patch.setattr(stage.holder, "hand_over", dies)
-    assert stage.standby.leave(channel) == PID
-    assert len(stage.holder.all_armed) == 2
+    harness.patch.setattr(harness.holder, "hand_over", dies)
+    assert harness.standby.leave(channel) == PID
+    assert len(harness.holder.all_armed) == 2
 
 
 # -- deserted -------------------------------------------------------------------------------
 
 
 def test_a_holder_that_dies_with_what_was_left_to_it_is_replaced_and_that_is_told(
-    stage: Stage,
+    harness: Harness,
 ) -> None:
-    stage.standby.leave(stage.begin())
-    stage.standby.end()
-    stage.holder.die()
-    assert stage.standby.left_to == PID
-    assert len(stage.holder.all_armed) == 2
-    assert stage.texts == [f"the holder has gone: another one (pid {PID}) goes on with the thaw"]
-    armed = stage.holder.armed
+    harness.standby.leave(harness.begin())
+    harness.standby.end()
+    harness.holder.die()
+    assert harness.standby.handed_over_to == PID
+    assert len(harness.holder.all_armed) == 2
+    assert harness.texts == [f"the holder has gone: another one (pid {PID}) goes on with the thaw"]
+    armed = harness.holder.armed
     assert (armed.channel.fileno(), armed.spare.fileno()) == (-1, -1), "nothing of ours is open"
 
 
-def test_where_no_other_one_can_be_had_a_person_is_told_how_to_thaw(stage: Stage) -> None:
-    stage.standby.leave(stage.begin())
-    stage.standby.end()
-    no_holder(stage)
-    stage.holder.die()
-    assert stage.standby.left_to is None
-    assert stage.told[-1].level is Level.ERROR
-    assert "NOBODY STANDS BY. NEXT: frostwatch thaw" in stage.texts[-1]
+def test_where_no_other_one_can_be_had_a_person_is_told_how_to_thaw(harness: Harness) -> None:
+    harness.standby.leave(harness.begin())
+    harness.standby.end()
+    no_holder(harness)
+    harness.holder.die()
+    assert harness.standby.handed_over_to is None
+    assert harness.told[-1].level is Level.ERROR
+    assert "NOBODY STANDS BY. NEXT: frostwatch thaw" in harness.texts[-1]
 
 
 def test_without_a_descriptor_for_another_one_a_person_is_told(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse() -> Channel:
         raise OSError(24, "too many open files")
 
-    stage.standby.leave(stage.begin())
-    stage.standby.end()
+    harness.standby.leave(harness.begin())
+    harness.standby.end()
     monkeypatch.setattr(standby, "_ended_channel", refuse)
-    stage.holder.die()
-    assert "NOBODY STANDS BY" in stage.texts[-1]
+    harness.holder.die()
+    assert "NOBODY STANDS BY" in harness.texts[-1]
 
 
 # -- the end --------------------------------------------------------------------------------
 
 
-def test_what_is_settled_is_disarmed_once(stage: Stage) -> None:
-    channel = stage.begin()
-    stage.standby.end()
-    stage.standby.end()
-    assert stage.holder.words()[2:] == ["disarm"]
-    assert (channel.fileno(), stage.raw.fileno()) == (-1, -1)
+def test_what_is_settled_is_disarmed_once(harness: Harness) -> None:
+    channel = harness.begin()
+    harness.standby.end()
+    harness.standby.end()
+    assert harness.holder.words()[2:] == ["disarm"]
+    assert (channel.fileno(), harness.raw.fileno()) == (-1, -1)
 
 
 def test_a_holder_given_an_ended_channel_sees_its_end_at_once() -> None:

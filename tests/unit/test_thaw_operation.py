@@ -22,12 +22,12 @@ from agentclient.operations.context import OperationContext
 from agentclient.operations.thaw import ThawOperation
 from agentclient.protocol.qga_commands import THAW
 from tests.unit.virtual_guest import VirtualGuest
-from tests.unit.virtual_host import VirtualHost, VirtualLink, VirtualReporter
+from tests.unit.virtual_host import VirtualAccess, VirtualHost, VirtualReporter
 
 DEAD = Process(2**22 + 1, 1)  # a pid that Linux gives to nobody
 
 
-class Stage:
+class Harness:
     """A guest, frozen by somebody, and a thaw of it that has not begun."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,7 +35,7 @@ class Stage:
         self.host.live_in(monkeypatch, driver, operation, thaw)
         self.guest = self.host.guest
         self.reporter = VirtualReporter()
-        self.access = VirtualLink(self.host)
+        self.access = VirtualAccess(self.host)
         self.clients: list[Client] = []
         self.patch = monkeypatch
         monkeypatch.setattr(local_access, "clients", lambda _: self.clients)
@@ -57,8 +57,8 @@ class Stage:
 
 
 @pytest.fixture
-def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
-    return Stage(monkeypatch)
+def harness(monkeypatch: pytest.MonkeyPatch) -> Harness:
+    return Harness(monkeypatch)
 
 
 # -- what it does ---------------------------------------------------------------------------
@@ -66,141 +66,141 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
 
 @pytest.mark.parametrize("whose", [{"ours": True}, {"ours": False, "foreign": True}])
 def test_what_is_ours_or_what_a_person_has_decided_on_is_thawed(
-    stage: Stage, whose: dict[str, bool]
+    harness: Harness, whose: dict[str, bool]
 ) -> None:
-    outcome = stage.run(**whose)
+    outcome = harness.run(**whose)
     assert (outcome.ok, outcome.thawed, outcome.refused) == (True, 2, False)
-    assert stage.guest.frozen == set()
-    assert stage.reporter.states[-1] == (FreezeState.THAWED, False)
-    last = stage.reporter.told[-1]
+    assert harness.guest.frozen == set()
+    assert harness.reporter.states[-1] == (FreezeState.THAWED, False)
+    last = harness.reporter.told[-1]
     assert (last.kind, last.level, last.details) == (
         EventKind.OUTCOME,
         Level.GOOD,
         Ended(outcome),
     )
-    assert stage.host.served is not None
-    assert stage.host.served.closed
+    assert harness.host.served is not None
+    assert harness.host.served.closed
 
 
-def test_what_is_somebody_elses_is_left_frozen_and_a_person_asked(stage: Stage) -> None:
-    outcome = stage.run(ours=False)
+def test_what_is_somebody_elses_is_left_frozen_and_a_person_asked(harness: Harness) -> None:
+    outcome = harness.run(ours=False)
     assert (outcome.refused, outcome.ok, outcome.stuck) == (True, False, None)
     assert outcome.state is FreezeState.FROZEN
-    assert stage.host.asked(THAW) == 0
+    assert harness.host.asked(THAW) == 0
     assert "--foreign" in str(outcome.next)
-    assert stage.reporter.states[-1] == (FreezeState.FROZEN, True)
+    assert harness.reporter.states[-1] == (FreezeState.FROZEN, True)
 
 
-def test_what_is_thawed_already_is_sent_no_thaw(stage: Stage) -> None:
+def test_what_is_thawed_already_is_sent_no_thaw(harness: Harness) -> None:
     """Its hook would run without that of a freeze (§3.8)."""
-    stage.guest.frozen.clear()
-    stage.guest.flag = False
-    outcome = stage.run()
+    harness.guest.frozen.clear()
+    harness.guest.flag = False
+    outcome = harness.run()
     assert (outcome.ok, outcome.thawed) == (True, 0)
-    assert stage.host.asked(THAW) == 0
+    assert harness.host.asked(THAW) == 0
 
 
-def test_a_thaw_that_does_not_ask_is_sent_whatever_the_agent_says(stage: Stage) -> None:
-    stage.guest.flag = False
-    assert stage.run(ask=False).ok
-    assert stage.host.asked(THAW) == 1
+def test_a_thaw_that_does_not_ask_is_sent_whatever_the_agent_says(harness: Harness) -> None:
+    harness.guest.flag = False
+    assert harness.run(ask=False).ok
+    assert harness.host.asked(THAW) == 1
 
 
-def test_an_agent_that_does_not_answer_is_given_up_within_the_bound(stage: Stage) -> None:
-    stage.guest.alive = False
-    outcome = stage.run(timeout_s=30.0)
+def test_an_agent_that_does_not_answer_is_given_up_within_the_bound(harness: Harness) -> None:
+    harness.guest.alive = False
+    outcome = harness.run(timeout_s=30.0)
     assert (outcome.ok, outcome.state, outcome.stuck) == (False, None, Stuck.NO_AGENT)
-    assert 30.0 <= stage.took_s < 31.0
+    assert 30.0 <= harness.took_s < 31.0
     assert "frostwatch thaw" in str(outcome.next)
-    assert stage.reporter.told[-1].level is Level.ERROR
-    assert stage.reporter.states[-1] == (None, False)
-    assert all(one.phase is Phase.THAWING for one in stage.reporter.shown)
-    assert stage.reporter.shown[-1].ends_at == pytest.approx(stage.began_at + 30.0)
+    assert harness.reporter.told[-1].level is Level.ERROR
+    assert harness.reporter.states[-1] == (None, False)
+    assert all(one.phase is Phase.THAWING for one in harness.reporter.shown)
+    assert harness.reporter.shown[-1].ends_at == pytest.approx(harness.began_at + 30.0)
 
 
 @pytest.mark.parametrize("instruction", [Instruction.CANCEL, Instruction.GIVE_UP])
 def test_whoever_is_in_a_hurry_waits_for_no_silent_agent(
-    stage: Stage, instruction: Instruction
+    harness: Harness, instruction: Instruction
 ) -> None:
-    stage.guest.alive = False
-    stage.host.after(5.0, lambda: stage.host.control.add(instruction))
-    assert not stage.run().ok
-    assert 5.0 <= stage.took_s < 6.5
+    harness.guest.alive = False
+    harness.host.after(5.0, lambda: harness.host.control.add(instruction))
+    assert not harness.run().ok
+    assert 5.0 <= harness.took_s < 6.5
 
 
-def test_an_agent_that_comes_back_is_asked_at_once(stage: Stage) -> None:
-    stage.guest.kill(lose_unread=True)
-    stage.host.after(20.0, stage.guest.respawn)
-    outcome = stage.run()
+def test_an_agent_that_comes_back_is_asked_at_once(harness: Harness) -> None:
+    harness.guest.kill(lose_unread=True)
+    harness.host.after(20.0, harness.guest.respawn)
+    outcome = harness.run()
     assert outcome.ok
-    assert 20.0 <= stage.took_s < 22.0
+    assert 20.0 <= harness.took_s < 22.0
 
 
-def test_a_channel_that_breaks_is_opened_anew(stage: Stage) -> None:
-    stage.host.after(0.005, stage.host.cut)
-    assert stage.run().ok
-    assert len(stage.host.connects) == 2
-    assert stage.guest.frozen == set()
+def test_a_channel_that_breaks_is_opened_anew(harness: Harness) -> None:
+    harness.host.after(0.005, harness.host.cut)
+    assert harness.run().ok
+    assert len(harness.host.connects) == 2
+    assert harness.guest.frozen == set()
 
 
-def test_a_vm_that_ends_meanwhile_is_frozen_no_more(stage: Stage) -> None:
-    stage.guest.alive = False
-    stage.host.after(3.0, stage.host.leave)
-    outcome = stage.run()
+def test_a_vm_that_ends_meanwhile_is_frozen_no_more(harness: Harness) -> None:
+    harness.guest.alive = False
+    harness.host.after(3.0, harness.host.leave)
+    outcome = harness.run()
     assert outcome.ok
-    assert stage.took_s < 5.0
+    assert harness.took_s < 5.0
 
 
 def test_a_bug_closes_the_channel_and_gives_back_the_lock(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def bug(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
     monkeypatch.setattr(driver.Driver, "thaw", bug)
     with pytest.raises(ZeroDivisionError):
-        stage.operation().run()
-    assert not stage.access.channel_lock.locked()
-    assert stage.host.served is not None
-    assert stage.host.served.closed
+        harness.operation().run()
+    assert not harness.access.channel_lock.locked()
+    assert harness.host.served is not None
+    assert harness.host.served.closed
 
 
 # -- what it refuses ------------------------------------------------------------------------
 
 
-def refused(stage: Stage, **more: Any) -> ThawOutcome:
+def refused(harness: Harness, **more: Any) -> ThawOutcome:
     """Run what is refused, and see that it was told so and nothing done."""
-    outcome = stage.run(**more)
+    outcome = harness.run(**more)
     assert (outcome.refused, outcome.ok, outcome.thawed) == (True, False, None)
-    assert stage.reporter.told[-1].details == Ended(outcome)
-    assert stage.reporter.told[-1].text == f"thaw: {outcome.reason}"
-    assert stage.guest.frozen, "nothing was done"
+    assert harness.reporter.told[-1].details == Ended(outcome)
+    assert harness.reporter.told[-1].text == f"thaw: {outcome.reason}"
+    assert harness.guest.frozen, "nothing was done"
     return outcome
 
 
-def test_read_only_sends_nothing(stage: Stage) -> None:
-    assert "read-only" in refused(stage, read_only=True).reason
-    assert (stage.host.connects, stage.host.monitor.looks) == ([], [])
+def test_read_only_sends_nothing(harness: Harness) -> None:
+    assert "read-only" in refused(harness, read_only=True).reason
+    assert (harness.host.connects, harness.host.monitor.looks) == ([], [])
 
 
-def test_another_vm_in_its_place_is_not_touched(stage: Stage) -> None:
-    stage.access.vm = stage.access.vm._replace(process=DEAD)
-    assert "the VM that was meant has gone" in refused(stage).reason
-    assert stage.host.connects == []
+def test_another_vm_in_its_place_is_not_touched(harness: Harness) -> None:
+    harness.access.vm = harness.access.vm._replace(process=DEAD)
+    assert "the VM that was meant has gone" in refused(harness).reason
+    assert harness.host.connects == []
 
 
 @pytest.mark.parametrize(("told_as", "is_refused"), [("outcome", True), ("note", False)])
 def test_other_sockets_are_another_vm_only_for_who_asks_now(
-    stage: Stage, told_as: str, is_refused: bool
+    harness: Harness, told_as: str, is_refused: bool
 ) -> None:
     """A part of something longer goes on: what passes on its sockets may have been restarted."""
-    stage.patch.setattr(local_access, "is_another", lambda _: True)
-    assert stage.run(told_as=EventKind(told_as)).refused is is_refused
+    harness.patch.setattr(local_access, "is_another", lambda _: True)
+    assert harness.run(told_as=EventKind(told_as)).refused is is_refused
 
 
-def test_without_an_agent_channel_there_is_nothing_to_send(stage: Stage) -> None:
-    stage.access.agent = None
-    assert "no agent channel" in refused(stage).reason
+def test_without_an_agent_channel_there_is_nothing_to_send(harness: Harness) -> None:
+    harness.access.agent = None
+    assert "no agent channel" in refused(harness).reason
 
 
 class TakenLock:
@@ -211,31 +211,31 @@ class TakenLock:
         return False
 
 
-def test_who_talks_to_the_same_agent_already_is_not_joined(stage: Stage) -> None:
-    stage.access.channel_lock = cast(Any, TakenLock())
-    assert "itself is talking" in refused(stage).reason
-    assert stage.host.connects == []
+def test_who_talks_to_the_same_agent_already_is_not_joined(harness: Harness) -> None:
+    harness.access.channel_lock = cast(Any, TakenLock())
+    assert "itself is talking" in refused(harness).reason
+    assert harness.host.connects == []
 
 
 @pytest.mark.parametrize("state", [RunState.PAUSED, RunState.IO_ERROR, RunState.SUSPENDED])
-def test_a_vm_that_can_not_answer_is_not_asked(stage: Stage, state: RunState) -> None:
-    stage.guest.run_state = state
-    outcome = refused(stage)
+def test_a_vm_that_can_not_answer_is_not_asked(harness: Harness, state: RunState) -> None:
+    harness.guest.run_state = state
+    outcome = refused(harness)
     assert f"the VM is {state}" in outcome.reason
     assert outcome.next
-    assert stage.host.connects == []
+    assert harness.host.connects == []
 
 
-def test_a_vm_that_does_not_run_is_thawed(stage: Stage) -> None:
-    stage.guest.gone = True
-    outcome = stage.run()
+def test_a_vm_that_does_not_run_is_thawed(harness: Harness) -> None:
+    harness.guest.gone = True
+    outcome = harness.run()
     assert (outcome.ok, outcome.thawed, outcome.refused) == (True, 0, False)
-    assert stage.host.connects == []
+    assert harness.host.connects == []
 
 
-def test_a_channel_that_can_not_be_had_is_told_with_its_reason(stage: Stage) -> None:
-    stage.host.refuse(ConnectProblem.NO_PERMISSION)
-    outcome = refused(stage)
+def test_a_channel_that_can_not_be_had_is_told_with_its_reason(harness: Harness) -> None:
+    harness.host.refuse(ConnectProblem.NO_PERMISSION)
+    outcome = refused(harness)
     assert "can't be opened: nobody listens" in outcome.reason
     assert "frostwatch thaw" in str(outcome.next)
 
@@ -243,45 +243,47 @@ def test_a_channel_that_can_not_be_had_is_told_with_its_reason(stage: Stage) -> 
 # -- who else is there ----------------------------------------------------------------------
 
 
-def test_it_waits_for_another_client_to_leave_and_never_connects_behind_it(stage: Stage) -> None:
-    stage.host.other_client = True
-    stage.host.after(10.0, lambda: setattr(stage.host, "other_client", False))
-    assert stage.run().ok
-    assert stage.host.connects[0] >= stage.began_at + 10.0
-    assert stage.reporter.shown[0].waiting_for == "a free channel"
-    assert len(stage.host.monitor.looks) < 60
+def test_it_waits_for_another_client_to_leave_and_never_connects_behind_it(
+    harness: Harness,
+) -> None:
+    harness.host.other_client = True
+    harness.host.after(10.0, lambda: setattr(harness.host, "other_client", False))
+    assert harness.run().ok
+    assert harness.host.connects[0] >= harness.began_at + 10.0
+    assert harness.reporter.shown[0].waiting_for == "a free channel"
+    assert len(harness.host.monitor.looks) < 60
 
 
 @pytest.mark.parametrize("hurried", [True, False])
-def test_who_keeps_the_channel_beyond_the_bound_is_named(stage: Stage, hurried: bool) -> None:
-    stage.host.other_client = True
-    stage.clients = [Client(77, "socat", waiting=False)]
+def test_who_keeps_the_channel_beyond_the_bound_is_named(harness: Harness, hurried: bool) -> None:
+    harness.host.other_client = True
+    harness.clients = [Client(77, "socat", waiting=False)]
     if hurried:
-        stage.host.after(5.0, lambda: stage.host.control.add(Instruction.CANCEL))
-    outcome = refused(stage, timeout_s=30.0)
+        harness.host.after(5.0, lambda: harness.host.control.add(Instruction.CANCEL))
+    outcome = refused(harness, timeout_s=30.0)
     assert "another client has held the agent's channel for " in outcome.reason
     assert "socat" in outcome.reason
     assert "once it has left: frostwatch thaw" in str(outcome.next)
     bound_s = 5.0 if hurried else 30.0
-    assert bound_s <= stage.took_s < bound_s + 0.6
+    assert bound_s <= harness.took_s < bound_s + 0.6
 
 
-def test_a_keeper_that_can_not_be_told_is_not_named(stage: Stage) -> None:
-    stage.host.other_client = True
-    assert refused(stage, timeout_s=1.0).reason.endswith(" s")
+def test_a_keeper_that_can_not_be_told_is_not_named(harness: Harness) -> None:
+    harness.host.other_client = True
+    assert refused(harness, timeout_s=1.0).reason.endswith(" s")
 
 
 @pytest.mark.parametrize(("waited_for", "seconds"), [(True, 8.0), (False, 0.0)])
 def test_another_frostwatch_is_left_its_guest_unless_it_is_about_to_thaw(
-    stage: Stage, waited_for: bool, seconds: float
+    harness: Harness, waited_for: bool, seconds: float
 ) -> None:
     held = HeldBy(77, "bob", FreezeState.FROZEN, ended=waited_for, holder=78)
-    stage.host.other_client = True
-    stage.patch.setattr(local_access, "seen_among", lambda _: held)
-    stage.host.after(8.0, lambda: setattr(stage.host, "other_client", False))
-    outcome = stage.run()
+    harness.host.other_client = True
+    harness.patch.setattr(local_access, "seen_among", lambda _: held)
+    harness.host.after(8.0, lambda: setattr(harness.host, "other_client", False))
+    outcome = harness.run()
     assert outcome.ok is waited_for
-    assert stage.took_s == pytest.approx(seconds, abs=0.5)
+    assert harness.took_s == pytest.approx(seconds, abs=0.5)
     if not waited_for:
         assert "another frostwatch is at work on it: frozen by bob (pid 77)" in outcome.reason
 
@@ -290,49 +292,49 @@ def test_another_frostwatch_is_left_its_guest_unless_it_is_about_to_thaw(
 
 
 @pytest.fixture
-def there(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> VirtualHost:
+def there(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> VirtualHost:
     """Where the guest of a VM runs that has migrated away."""
     there = VirtualHost(VirtualGuest(frozen={"vda"}, flag=True))
     there.path = Path("/run/there.qga")
     there.live_in(monkeypatch, driver, thaw)
-    stage.host.monitor.uuid = "ab-cd"
-    stage.host.unseen = MonitorView(RunState.MIGRATED)
-    there.control = stage.host.control
+    harness.host.monitor.uuid = "ab-cd"
+    harness.host.unseen = MonitorView(RunState.MIGRATED)
+    there.control = harness.host.control
     return there
 
 
 def test_a_guest_that_has_migrated_on_this_host_is_thawed_there(
-    stage: Stage, there: VirtualHost
+    harness: Harness, there: VirtualHost
 ) -> None:
     asked: list[str | None] = []
 
     def find(uuid: str | None) -> LocalAccess:
         asked.append(uuid)
-        return VirtualLink(there)
+        return VirtualAccess(there)
 
-    stage.patch.setattr(stage.access, "successor", find)
-    outcome = stage.run(ours=False, foreign=True)
-    assert (outcome.ok, outcome.thawed, outcome.vm) == (True, 1, stage.access.vm.id)
+    harness.patch.setattr(harness.access, "successor", find)
+    outcome = harness.run(ours=False, foreign=True)
+    assert (outcome.ok, outcome.thawed, outcome.vm) == (True, 1, harness.access.vm.id)
     assert outcome.reason.startswith("it has migrated: it runs on this host now, as socket:db1")
     assert asked == ["ab-cd"]
     assert there.guest.frozen == set()
-    assert stage.host.connects == []
-    assert stage.reporter.kinds().count(EventKind.OUTCOME) == 1, "there it is a note"
+    assert harness.host.connects == []
+    assert harness.reporter.kinds().count(EventKind.OUTCOME) == 1, "there it is a note"
 
 
 def test_a_thaw_there_asks_and_may_do_no_more_than_one_here(
-    stage: Stage, there: VirtualHost
+    harness: Harness, there: VirtualHost
 ) -> None:
-    stage.patch.setattr(stage.access, "successor", lambda _: VirtualLink(there))
-    outcome = stage.run(ours=False)
+    harness.patch.setattr(harness.access, "successor", lambda _: VirtualAccess(there))
+    outcome = harness.run(ours=False)
     assert outcome.refused
     assert there.guest.frozen
 
 
 def test_a_guest_that_has_migrated_nobody_knows_where_to_is_told(
-    stage: Stage, there: VirtualHost
+    harness: Harness, there: VirtualHost
 ) -> None:
-    stage.patch.setattr(stage.access, "successor", lambda _: None)
-    outcome = stage.run()
+    harness.patch.setattr(harness.access, "successor", lambda _: None)
+    outcome = harness.run()
     assert (outcome.ok, outcome.refused, outcome.stuck) == (False, False, Stuck.MIGRATED)
     assert "has migrated away" in outcome.reason

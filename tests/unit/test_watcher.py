@@ -14,7 +14,7 @@ from agentclient.access.access_pool import AccessPool, open_local
 from agentclient.access.guest_access import GuestAccess, Opener
 from agentclient.access.local_access import LocalAccess
 from agentclient.backends.base import Abilities, Note
-from agentclient.fleet import poller as visits
+from agentclient.fleet import poller as poller_module
 from agentclient.fleet import watcher
 from agentclient.fleet.store import Fleet
 from agentclient.fleet.watcher import Watcher
@@ -133,15 +133,15 @@ def test_one_visit_to_all_needs_no_thread(watching: Watcher, fleet: Fleet) -> No
 def test_a_bug_in_one_turn_is_told_and_the_next_one_visits(
     watching: Watcher, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    turn, broken = visits.Visits.turn, [True]
+    turn, broken = poller_module.Poller.turn, [True]
 
-    def turn_that_fails_once(self: visits.Visits, now: float) -> None:
+    def turn_that_fails_once(self: poller_module.Poller, now: float) -> None:
         if broken.pop() if broken else False:
             raise RuntimeError("a bug")
         turn(self, now)
 
     monkeypatch.setattr(watcher, "AFTER_A_FAILURE_S", 0.01)
-    monkeypatch.setattr(visits.Visits, "turn", turn_that_fails_once)
+    monkeypatch.setattr(poller_module.Poller, "turn", turn_that_fails_once)
     watching.start()
     until(lambda: was_visited(fleet))
     assert watching.problems == ("the watcher failed, and goes on: RuntimeError('a bug')",)
@@ -150,15 +150,15 @@ def test_a_bug_in_one_turn_is_told_and_the_next_one_visits(
 def test_a_watcher_that_can_not_begin_says_so_and_tries_on(
     watching: Watcher, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made, allowed = visits.Visits, threading.Event()
+    made, allowed = poller_module.Poller, threading.Event()
 
-    def refuse_at_first(*parts: Any, **intervals: Any) -> visits.Visits:
+    def refuse_at_first(*parts: Any, **intervals: Any) -> poller_module.Poller:
         if not allowed.is_set():
             raise OSError(24, "Too many open files")
         return made(*parts, **intervals)
 
     monkeypatch.setattr(watcher, "AFTER_A_FAILURE_S", 0.01)
-    monkeypatch.setattr(visits, "Visits", refuse_at_first)
+    monkeypatch.setattr(poller_module, "Poller", refuse_at_first)
     watching.start()
     until(lambda: watching.problems)
     assert "the watcher can't begin" in watching.problems[0]

@@ -6,7 +6,7 @@ from itertools import count
 
 import pytest
 
-from agentclient.freeze.effects import Effect, Resync, Send, Tell
+from agentclient.freeze.effects import Effect, ReportEvent, Resync, Send
 from agentclient.freeze.port_watch import Change, PortWatch
 from agentclient.freeze.window import LAST_LOOK_S, Window
 from agentclient.model.events import EventKind, GuestWrote
@@ -38,7 +38,7 @@ class Held:
 
 
 def kinds(effects: list[Effect]) -> list[EventKind]:
-    return [effect.kind for effect in effects if isinstance(effect, Tell)]
+    return [effect.kind for effect in effects if isinstance(effect, ReportEvent)]
 
 
 def test_an_undisturbed_window_ends_with_a_last_look() -> None:
@@ -178,7 +178,7 @@ def test_a_guest_that_was_reset_or_died_ends_it(view: MonitorView) -> None:
 def test_writes_are_told_once_and_do_not_end_it() -> None:
     held = Held()
     (told,) = held.look(101.0, UP._replace(written_bytes=612))
-    assert isinstance(told, Tell)
+    assert isinstance(told, ReportEvent)
     assert told.kind is EventKind.CONTRADICTION
     assert told.details == GuestWrote(512)
     assert held.look(102.0, UP._replace(written_bytes=700)) == []

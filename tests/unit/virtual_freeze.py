@@ -6,7 +6,7 @@ import itertools
 from dataclasses import dataclass, field
 
 from agentclient.freeze.coverage import Coverage
-from agentclient.freeze.effects import Effect, Resync, Send, Tell
+from agentclient.freeze.effects import Effect, ReportEvent, Resync, Send
 from agentclient.freeze.freeze_plan import FreezePlan
 from agentclient.freeze.procedure import FreezeProcedure
 from agentclient.model.events import EventKind
@@ -35,7 +35,7 @@ class VirtualFreeze:
     file_systems: tuple[FileSystem, ...] = FILE_SYSTEMS
     monitor: bool = True
     look_every_s: float = 0.25
-    told: list[tuple[float, Tell]] = field(default_factory=list)
+    told: list[tuple[float, ReportEvent]] = field(default_factory=list)
     sent: list[tuple[float, str]] = field(default_factory=list)
     ended: bool = False
     port_seen: bool = True
@@ -173,7 +173,7 @@ class VirtualFreeze:
         """Do what the machines ask."""
         for effect in effects:
             match effect:
-                case Tell():
+                case ReportEvent():
                     self.told.append((self.guest.now, effect))
                     if effect.kind is EventKind.VERDICT:
                         self.closed_at_verdict = self.closed_when_looked_at

@@ -71,8 +71,8 @@ class VirtualHolder(HolderClient):
 
     Attributes:
         refusal: why none can be armed; None if one can.
-        deaf: it does not hear what is intended.
-        keeps_nothing: it does not acknowledge what is handed over.
+        ignores_intent: it does not hear what is intended.
+        never_acknowledges: it does not acknowledge what is handed over.
         said: what it was told, with the number of the armed.
     """
 
@@ -80,8 +80,8 @@ class VirtualHolder(HolderClient):
         super().__init__()
         self.host = host
         self.refusal: str | None = None
-        self.deaf = False
-        self.keeps_nothing = False
+        self.ignores_intent = False
+        self.never_acknowledges = False
         self.all_armed: list[VirtualArmed] = []
         self.armed_as: list[dict[str, object]] = []
         self.said: list[tuple[str, int, dict[str, object]]] = []
@@ -110,7 +110,7 @@ class VirtualHolder(HolderClient):
 
     def intend(self, armed: ArmedChannel, **more: object) -> None:
         self._hear("intend", armed, **more)
-        if self.deaf:
+        if self.ignores_intent:
             raise NoHolder("the holder has not acknowledged within 2 s, and was ended")
 
     def hold(self, armed: ArmedChannel, seconds: float) -> None:
@@ -121,7 +121,7 @@ class VirtualHolder(HolderClient):
 
     def hand_over(self, armed: ArmedChannel) -> int:
         self._hear("take", armed)
-        if self.keeps_nothing:
+        if self.never_acknowledges:
             raise NoHolder("the holder has gone")
         return PID
 

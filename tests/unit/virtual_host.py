@@ -15,7 +15,7 @@ import pytest
 from agentclient.access.agent_session import StreamSession
 from agentclient.access.local_access import LocalAccess
 from agentclient.access.monitor import Monitor
-from agentclient.access.qmp_session import MonitorTrouble
+from agentclient.access.qmp_session import MonitorError
 from agentclient.access.stream import ConnectFailed, ConnectProblem, StreamEnded
 from agentclient.model.events import EventKind
 from agentclient.model.snapshot import MonitorView, Progress
@@ -108,14 +108,14 @@ class VirtualMonitor:
 
     def ask(self, _: object) -> list[QmpReply]:
         if self.uuid is None:
-            raise MonitorTrouble("it is not asked")
+            raise MonitorError("it is not asked")
         return [QmpReply(1, {"UUID": self.uuid})]
 
     def close(self) -> None:
         pass
 
 
-class VirtualLink(LocalAccess):
+class VirtualAccess(LocalAccess):
     """A link to a virtual guest, whose process is known to live or to have ended as a test says."""
 
     def __init__(self, host: VirtualHost, *, agent: bool = True, monitor: bool = True) -> None:

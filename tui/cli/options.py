@@ -10,7 +10,7 @@ import click
 
 from agentclient.backends.drill.size import DEFAULT_GUESTS, MOST_GUESTS
 from agentclient.config.defaults import DEFAULTS, SHORTEST_INTERVAL_S, General
-from agentclient.config.places import is_nothing_set
+from agentclient.config.paths import is_nothing_set
 from agentclient.model.durations import parse_duration
 from agentclient.model.errors import BadInput
 from agentclient.model.policy import DEFAULT_POLICY, VmPolicy

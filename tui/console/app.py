@@ -27,8 +27,8 @@ from tui.console.actions.context import ActionContext
 from tui.console.ascii import AsciiFilter
 from tui.console.bare_terminal import stopped_lines
 from tui.console.display import Display
+from tui.console.model.exit_kind import ExitKind
 from tui.console.model.filter import Filter
-from tui.console.model.leaving import Leave
 from tui.console.model.notices import Notice
 from tui.console.model.order import Order
 from tui.console.model.view import FleetView
@@ -111,7 +111,15 @@ class FrostwatchApp(TerminalApp):
         self._memory = memory
         times = schedule or Schedule()
         self._action_context = ActionContext(
-            self, self.view, fleet, operations, self.tell, self.clock, self.signs, read_only, times
+            self,
+            self.view,
+            fleet,
+            operations,
+            self.show_notice,
+            self.clock,
+            self.signs,
+            read_only,
+            times,
         )
         self._prompts: Prompts | None = None
         self._parts: Display | None = None  # None before it is on the screen
@@ -175,13 +183,13 @@ class FrostwatchApp(TerminalApp):
     def _shown(self) -> None:
         """Begin what would have kept the operator waiting for the first screen."""
         if self._memory is not None:
-            self._memory.share_heaps()
+            self._memory.limit_heaps()
         if self._watcher is not None:
             self._watcher.start()
         try:
             threading.Thread(target=self._prepare, name="prepare", daemon=True).start()
         except NO_THREAD:  # the first key that acts imports it
-            self._keep_what_is_loaded()
+            self._exempt_loaded_objects()
 
     def _prepare(self) -> None:
         """Import what is behind the keys; runs in a thread of its own."""
@@ -189,24 +197,24 @@ class FrostwatchApp(TerminalApp):
             load(*_PROMPTS)
             self._action_context.operations.prepare()
         finally:
-            self._keep_what_is_loaded()
+            self._exempt_loaded_objects()
 
-    def _keep_what_is_loaded(self) -> None:
+    def _exempt_loaded_objects(self) -> None:
         if self._memory is not None:
-            self._memory.keep_what_is_loaded()
+            self._memory.exempt_loaded_objects()
 
     def _tidy(self) -> None:
         """Keep what the console takes of the host's memory where it is."""
         forget_split_segments()
         if self._memory is not None:
-            self._memory.give_back()
+            self._memory.return_free_memory()
 
     # -- what is known reaches the screen ----------------------------------------------------
 
     def drain(self) -> None:
         """Take over what changed in the fleet, and tell what has ended."""
         for notice in self._prompts.ended() if self._prompts is not None else ():
-            self.tell(notice)
+            self.show_notice(notice)
         self.parts.drain()
 
     def _look_eagerly(self) -> None:
@@ -216,9 +224,9 @@ class FrostwatchApp(TerminalApp):
         else:
             self.drain()
 
-    def tell(self, notice: Notice) -> None:
+    def show_notice(self, notice: Notice) -> None:
         """Show a notice."""
-        self.parts.tell(notice)
+        self.parts.show_notice(notice)
 
     def _place(self, vm_id: VmId) -> int:
         """Return which one a VM's freeze is of those that wait for their turn; 0 if it doesn't."""
@@ -301,7 +309,7 @@ class FrostwatchApp(TerminalApp):
     def action_leave(self) -> None:
         """Quit; ask first while something is in flight. Asked again, it is the question's `q`."""
         if not self._action_context.operations.active():
-            self.exit(Leave.CLEAN)
+            self.exit(ExitKind.CLEAN)
             return
         self.prompts.leave(lambda leave: self.exit(leave) if leave is not None else None)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agentclient.fleet.store import Fleet, FleetReader
 from agentclient.model.states import Level
-from tui.console.model.notices import Notice, news_of
+from tui.console.model.notices import Notice, notice_of_change
 from tui.console.model.view import FleetView
 from tui.console.ports import WatcherPort
 from tui.console.widgets.pane.widget import DetailPane
@@ -85,8 +85,8 @@ class Display:
         self.paint()
         at = self._clock.wall()
         for before, after in news:
-            for notice in news_of(before, after, at):
-                self.tell(notice)
+            for notice in notice_of_change(before, after, at):
+                self.show_notice(notice)
 
     def second(self) -> None:
         """Let the clocks run."""
@@ -97,9 +97,9 @@ class Display:
         self._notices.update_line(self._clock.wall())
         self._tell_problems()
 
-    def tell(self, notice: Notice) -> None:
+    def show_notice(self, notice: Notice) -> None:
         """Show a notice."""
-        self._notices.tell(notice)
+        self._notices.show_notice(notice)
 
     def touched(self) -> None:
         """Leave the rows where they are for a moment: the operator has moved the cursor."""
@@ -122,7 +122,7 @@ class Display:
             return
         self._problems = problems
         if problems:
-            self.tell(Notice(Level.WARNING, problems[0], self._clock.wall()))
+            self.show_notice(Notice(Level.WARNING, problems[0], self._clock.wall()))
         self.paint()
 
     # -- painting ----------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from typing import Final
 _M_ARENA_MAX: Final = -8  # of <malloc.h>
 
 
-def share_heaps() -> None:
+def limit_heaps() -> None:
     """Let all threads that are started from now on share the heaps that there are.
 
     Only one thread runs Python at a time, so that none has to wait for a shared heap.
@@ -25,7 +25,7 @@ def share_heaps() -> None:
         mallopt(_M_ARENA_MAX, 1)
 
 
-def keep_what_is_loaded() -> None:
+def exempt_loaded_objects() -> None:
     """Look for garbage from now on, but not among what has been loaded.
 
     That stays until the end. Looking through it for garbage again and again is what a key would
@@ -35,7 +35,7 @@ def keep_what_is_loaded() -> None:
     gc.enable()
 
 
-def give_back() -> None:
+def return_free_memory() -> None:
     """Give back what is free to the system; a few milliseconds."""
     trim = getattr(_c_library(), "malloc_trim", None)
     if trim is not None:

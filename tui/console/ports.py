@@ -14,7 +14,7 @@ from agentclient.model.vm import Vm, VmId
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from agentclient.journal.history import Past
+    from agentclient.journal.history import VmHistory
     from agentclient.model.events import OnEvent
     from agentclient.model.outcome import ThawOutcome
     from agentclient.model.request import FreezeRequest
@@ -93,7 +93,7 @@ class OperationsPort(Protocol):
     ) -> Future[tuple[Offer, ...]]:
         """Look what rungs make sense; returns at once."""
 
-    def history(self, vm: Vm, limit: int = 50) -> Future[Past | None]:
+    def history(self, vm: Vm, limit: int = 50) -> Future[VmHistory | None]:
         """Look what the journal knows of a VM; returns at once."""
 
     def active(self) -> Sequence[OperationPort]:
@@ -136,11 +136,11 @@ class RunningWatcherPort(WatcherPort, Protocol):
 class MemoryPort(Protocol):
     """What is done about the memory of the whole process; an app in a test leaves it alone."""
 
-    def share_heaps(self) -> None:
+    def limit_heaps(self) -> None:
         """Let all threads that are started from now on share the heaps that there are."""
 
-    def keep_what_is_loaded(self) -> None:
+    def exempt_loaded_objects(self) -> None:
         """Look for garbage from now on, but not among what has been loaded; in any thread."""
 
-    def give_back(self) -> None:
+    def return_free_memory(self) -> None:
         """Give back what is free to the system."""

@@ -15,7 +15,7 @@ from tui.console import memory
 from tui.console.app import FrostwatchApp
 from tui.console.bare_terminal import tell_stderr
 from tui.console.leave import LEFT_SOMETHING, SignalHandler, thaw_and_leave
-from tui.console.model.leaving import Leave
+from tui.console.model.exit_kind import ExitKind
 from tui.console.ports import OperationsPort, RunningWatcherPort
 from tui.console.terminal import has_ended
 
@@ -64,7 +64,7 @@ def run(
         app.post_message(FrostwatchApp.MustLeave())  # safe from any thread
 
     def leave() -> int:
-        detach = app.return_value is Leave.DETACHED
+        detach = app.return_value is ExitKind.DETACHED
         return thaw_and_leave(fleet, operations, handler, tell_stderr, detach=detach)
 
     terminals = [number for number in (0, 1, 2) if os.isatty(number)]

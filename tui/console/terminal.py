@@ -21,7 +21,7 @@ from textual.filter import LineFilter, NoColor
 from textual.message import Message
 
 from tui.console.bare_terminal import tell_stderr
-from tui.console.model.leaving import Leave
+from tui.console.model.exit_kind import ExitKind
 from tui.console.textual_internals import survive_lost_terminal, write_changed_cells_only
 from tui.shared.terminal_features import NO_COLOURS
 
@@ -116,7 +116,7 @@ class TerminalDriver(LinuxDriver):
         self.resume_application_mode()
 
 
-class TerminalApp(App[Leave]):
+class TerminalApp(App[ExitKind]):
     """An app that stops, goes on and ends as its terminal wants.
 
     Attributes:
@@ -154,11 +154,11 @@ class TerminalApp(App[Leave]):
 
     def on_terminal_app_must_leave(self) -> None:
         """Leave the screen; what is in flight is thawed after it."""
-        self.exit(Leave.CLEAN)
+        self.exit(ExitKind.CLEAN)
 
     def on_ended(self, _: Ended) -> None:
         """Leave, as SIGHUP has it."""
-        self.exit(Leave.CLEAN)
+        self.exit(ExitKind.CLEAN)
 
     # -- stopped, and going on -----------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from agentclient.access.access_pool import open_local
 from agentclient.access.guest_access import GuestAccess, Opener
 from agentclient.backends.base import LOCAL_S, Abilities, Note
 from agentclient.backends.drill.processes import Drill
-from agentclient.backends.drill.troubles import BEHAVIOURS, Trouble
+from agentclient.backends.drill.troubles import TROUBLES, Trouble
 from agentclient.model.errors import FrostwatchError
 from agentclient.model.vm import DRILL_SOURCE, Identity, Vm
 
@@ -55,7 +55,7 @@ class DrillBackend:
     def notes(self) -> tuple[Note, ...]:
         """Return what each simulated guest will do, which a drill does not hide."""
         return tuple(
-            Note(str(vm.id), f"a simulated guest that {BEHAVIOURS[guest.trouble].clause}")
+            Note(str(vm.id), f"a simulated guest that {TROUBLES[guest.trouble].clause}")
             for vm, guest in zip(self._drill.vms, self._drill.guests, strict=True)
             if guest.trouble is not Trouble.FAST
         )

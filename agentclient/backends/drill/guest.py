@@ -15,7 +15,7 @@ from agentclient.backends.drill import agent_replies as answers
 from agentclient.backends.drill.agent_replies import Refused, line
 from agentclient.backends.drill.disks import Disks
 from agentclient.backends.drill.plan import GuestPlan
-from agentclient.backends.drill.troubles import BEHAVIOURS, BOOT_S, HUGE_BYTES, REFREEZE_S, Trouble
+from agentclient.backends.drill.troubles import BOOT_S, HUGE_BYTES, REFREEZE_S, TROUBLES, Trouble
 
 NEVER: Final = float("inf")
 # How far the controller's queue has moved when an agent has opened its port for the first time.
@@ -44,8 +44,20 @@ class DrillGuest:
     """
 
     __slots__ = (
-        "_course", "_fate", "_now", "_output", "_task", "_trouble", "_unread", "alive", "client",
-        "disks", "flag", "openings", "plan", "reads",
+        "_freeze_behaviour",
+        "_now",
+        "_output",
+        "_scheduled",
+        "_task",
+        "_trouble",
+        "_unread",
+        "alive",
+        "client",
+        "disks",
+        "flag",
+        "openings",
+        "plan",
+        "reads",
     )  # fmt: skip
 
     def __init__(self, plan: GuestPlan) -> None:
@@ -56,13 +68,13 @@ class DrillGuest:
         self.openings = OPENINGS_AT_BOOT
         self.reads = 0
         self._trouble = plan.trouble
-        self._course = BEHAVIOURS[plan.trouble].course
+        self._freeze_behaviour = TROUBLES[plan.trouble].freeze_behaviour
         self.client = self._trouble is Trouble.BUSY
         self._now = 0.0
         self._unread = b""
         self._output = b""
         self._task: list[_Step] = []
-        self._fate: list[_Step] = []
+        self._scheduled: list[_Step] = []
         if self._trouble is Trouble.FOREIGN:
             self._freeze_foreign()
 
@@ -108,7 +120,7 @@ class DrillGuest:
         self._reset(None)
         if self._trouble is Trouble.SILENT:  # the new agent is not stopped
             self._trouble = Trouble.FAST
-        self._fate = [(now + BOOT_S, self._start, None)]
+        self._scheduled = [(now + BOOT_S, self._start, None)]
 
     def take_output(self) -> bytes:
         """Return, and remove, the agent's bytes for the client."""
@@ -123,7 +135,7 @@ class DrillGuest:
     def wakes_at(self) -> float:
         """The time of the guest's next step."""
         task = self._task[0][0] if self._task else NEVER
-        return min(task, self._fate[0][0] if self._fate else NEVER)
+        return min(task, self._scheduled[0][0] if self._scheduled else NEVER)
 
     def advance(self, now: float) -> None:
         """Run the guest until `now`."""
@@ -143,7 +155,11 @@ class DrillGuest:
         return self.alive and not self._task and not stuck and b"\n" in self._unread
 
     def _next_step(self) -> None:
-        steps = self._fate if self._fate and self._fate[0][0] == self.wakes_at else self._task
+        steps = (
+            self._scheduled
+            if self._scheduled and self._scheduled[0][0] == self.wakes_at
+            else self._task
+        )
         at, step, argument = steps.pop(0)
         self._now = max(self._now, at)
         step(argument)
@@ -215,30 +231,33 @@ class DrillGuest:
 
     def _begin_freeze(self, devices: list[str], tag: dict[str, Any]) -> None:
         """Schedule the hook, the flag, each device and the reply; and the trouble in between."""
-        course = self._course
-        at = self._now + course.hook_s
-        if course.error:
+        freeze_behaviour = self._freeze_behaviour
+        at = self._now + freeze_behaviour.hook_s
+        if freeze_behaviour.error:
             self._task = [(at, self._fail, tag)]
         else:
             self._task = [(at, self._flush, None)]
             for device in devices:
-                at += course.flush_s
+                at += freeze_behaviour.flush_s
                 self._task.append((at, self._freeze, device))
             self._task.append((at, self._answer, tag))
-        if course.dies_s is not None:
-            dies_at = self._now + course.dies_s
-            step = self._reset if course.resets else self._kill
-            self._fate = [(dies_at, step, None), (dies_at + course.back_s, self._start, None)]
+        if freeze_behaviour.dies_s is not None:
+            dies_at = self._now + freeze_behaviour.dies_s
+            step = self._reset if freeze_behaviour.resets else self._kill
+            self._scheduled = [
+                (dies_at, step, None),
+                (dies_at + freeze_behaviour.back_s, self._start, None),
+            ]
 
     def _fail(self, tag: dict[str, Any]) -> None:
         """Reply that the hook has failed: nothing is frozen (§3.8)."""
-        self._say(error={"class": "GenericError", "desc": self._course.error}, **tag)
+        self._say(error={"class": "GenericError", "desc": self._freeze_behaviour.error}, **tag)
 
     def _flush(self, _: None) -> None:
         """Set the flag, before the first file system (test_fact_half_frozen_says_frozen)."""
         self.flag = True
-        if self._course.flush_bytes_s:
-            self.disks.write(self._now, self._course.flush_bytes_s)
+        if self._freeze_behaviour.flush_bytes_s:
+            self.disks.write(self._now, self._freeze_behaviour.flush_bytes_s)
 
     def _freeze(self, device: str) -> None:
         self.disks.freeze(self._now, device)
@@ -250,7 +269,7 @@ class DrillGuest:
         self.flag = False
         self._say(value=self.disks.thaw(self._now), **tag)
         if self._trouble is Trouble.FOREIGN:
-            self._fate = [(self._now + REFREEZE_S, self._refreeze, None)]
+            self._scheduled = [(self._now + REFREEZE_S, self._refreeze, None)]
 
     # -- troubles -----------------------------------------------------------------------------
 
@@ -276,7 +295,7 @@ class DrillGuest:
     def _refreeze(self, _: None) -> None:
         """Freeze the guest as another program would; later, if the guest is in use now."""
         if self.client or self.flag or self._task:
-            self._fate = [(self._now + _AGAIN_S, self._refreeze, None)]
+            self._scheduled = [(self._now + _AGAIN_S, self._refreeze, None)]
         else:
             self._freeze_foreign()
 

@@ -19,16 +19,16 @@ _QUEUE = 1
 _NO_ROOM_S = 0.01
 
 
-class Multiplexer(Protocol):
+class ClientHandler(Protocol):
     """The handler of a socket's client."""
 
-    def came(self) -> None:
+    def on_connect(self) -> None:
         """A client is served from now on."""
 
-    def wrote(self, data: bytes) -> None:
+    def on_data(self, data: bytes) -> None:
         """The client has written."""
 
-    def left(self) -> None:
+    def on_disconnect(self) -> None:
         """The client has left."""
 
 
@@ -66,20 +66,25 @@ class Loop:
                 ready(events)
 
 
-class Door:
+class ListeningSocket:
     """One listening socket.
 
     Args:
         loop: the event loop.
         path: the socket's path; no file may be there yet.
-        behind: makes the handler of its clients.
+        make_handler: makes the handler of its clients.
         accepts: False to serve nobody, as if another client stayed connected for ever.
     """
 
-    __slots__ = ("_behind", "_client", "_listener", "_loop", "_pending", "path")
+    __slots__ = ("_client", "_handler", "_listener", "_loop", "_pending", "path")
 
     def __init__(
-        self, loop: Loop, path: str, behind: Callable[[Door], Multiplexer], *, accepts: bool = True
+        self,
+        loop: Loop,
+        path: str,
+        make_handler: Callable[[ListeningSocket], ClientHandler],
+        *,
+        accepts: bool = True,
     ) -> None:
         self.path = path
         self._loop = loop
@@ -88,7 +93,7 @@ class Door:
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         self._listener.bind(path)
         self._listener.listen(_QUEUE)
-        self._behind = behind(self)
+        self._handler = make_handler(self)
         if accepts:
             self._loop.watch(self._listener.fileno(), _ONCE, self._accept)
 
@@ -127,7 +132,7 @@ class Door:
         client.setblocking(False)
         self._client = client
         self._loop.watch(client.fileno(), select.EPOLLIN, self._happened)
-        self._behind.came()
+        self._handler.on_connect()
 
     def _happened(self, events: int) -> None:
         if events & select.EPOLLOUT and self._flush() and self._client is not None:
@@ -143,7 +148,7 @@ class Door:
         except OSError:
             data = b""
         if data:
-            self._behind.wrote(data)
+            self._handler.on_data(data)
         else:
             self._drop(client)
 
@@ -168,7 +173,7 @@ class Door:
         client.close()
         self._client = None
         self._pending.clear()
-        self._behind.left()
+        self._handler.on_disconnect()
         # The next one may be waiting already.
         self._loop.change(self._listener.fileno(), _ONCE)
 

@@ -23,7 +23,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from agentclient.backends.drill.guest import NEVER, DrillGuest
-from agentclient.backends.drill.listener import Door, Loop
+from agentclient.backends.drill.listener import ListeningSocket, Loop
 from agentclient.backends.drill.plan import GuestPlan
 from agentclient.backends.drill.qmp_monitor import GREETING, MonitorSession
 
@@ -35,7 +35,7 @@ _ROOM = 512
 _Clock = Callable[[], float]
 
 
-class Resident:
+class GuestServer:
     """One guest with its two sockets.
 
     Args:
@@ -43,26 +43,32 @@ class Resident:
         spec: the guest's plan and the sockets' paths; the monitor's may be None.
     """
 
-    __slots__ = ("_agent", "_awake_at", "_server", "doors", "guest")
+    __slots__ = ("_agent", "_awake_at", "_server", "guest", "sockets")
 
     def __init__(self, server: Server, spec: dict[str, Any]) -> None:
         self._server = server
         self._awake_at = NEVER
         self.guest = DrillGuest(GuestPlan.from_json(spec))
         loop, accepts = server.loop, self.guest.accepts
-        self._agent = Door(loop, spec["agent"], lambda _: AgentSide(self), accepts=accepts)
-        self.doors = [self._agent]
+        self._agent = ListeningSocket(
+            loop, spec["agent"], lambda _: AgentSide(self), accepts=accepts
+        )
+        self.sockets = [self._agent]
         if spec["monitor"] is not None:
             path = spec["agent"]
-            door = Door(loop, spec["monitor"], lambda door: MonitorSide(self, door, path))
-            self.doors.append(door)
+            listening_socket = ListeningSocket(
+                loop,
+                spec["monitor"],
+                lambda listening_socket: MonitorSide(self, listening_socket, path),
+            )
+            self.sockets.append(listening_socket)
 
     @property
     def now(self) -> float:
         """The time of the guests' clock, in seconds."""
         return self._server.now()
 
-    def tend(self) -> None:
+    def flush(self) -> None:
         """Send the agent's output to its client, and set the time of the next wake-up."""
         self._agent.write(self.guest.take_output())
         wakes_at = self.guest.wakes_at
@@ -74,56 +80,58 @@ class Resident:
         """Run the guest's due steps."""
         self._awake_at = NEVER
         self.guest.advance(self.now)
-        self.tend()
+        self.flush()
 
 
 class AgentSide:
     """The handler of the agent's socket."""
 
-    __slots__ = ("_resident",)
+    __slots__ = ("_guest_server",)
 
-    def __init__(self, resident: Resident) -> None:
-        self._resident = resident
+    def __init__(self, guest_server: GuestServer) -> None:
+        self._guest_server = guest_server
 
-    def came(self) -> None:
+    def on_connect(self) -> None:
         """A client is served from now on."""
-        self._resident.guest.client_came(self._resident.now)
-        self._resident.tend()
+        self._guest_server.guest.client_came(self._guest_server.now)
+        self._guest_server.flush()
 
-    def wrote(self, data: bytes) -> None:
+    def on_data(self, data: bytes) -> None:
         """The client has written."""
-        self._resident.guest.receive(self._resident.now, data)
-        self._resident.tend()
+        self._guest_server.guest.receive(self._guest_server.now, data)
+        self._guest_server.flush()
 
-    def left(self) -> None:
+    def on_disconnect(self) -> None:
         """The client has left."""
-        self._resident.guest.client_left(self._resident.now)
-        self._resident.tend()
+        self._guest_server.guest.client_left(self._guest_server.now)
+        self._guest_server.flush()
 
 
 class MonitorSide:
     """The handler of the monitor's socket: a session for each client."""
 
-    __slots__ = ("_agent_path", "_door", "_resident", "_session")
+    __slots__ = ("_agent_path", "_guest_server", "_session", "_socket")
 
-    def __init__(self, resident: Resident, door: Door, agent_path: str) -> None:
-        self._resident = resident
-        self._door = door
+    def __init__(
+        self, guest_server: GuestServer, listening_socket: ListeningSocket, agent_path: str
+    ) -> None:
+        self._guest_server = guest_server
+        self._socket = listening_socket
         self._agent_path = agent_path
         self._session: MonitorSession | None = None
 
-    def came(self) -> None:
+    def on_connect(self) -> None:
         """A client is served from now on: send QMP's greeting."""
-        self._session = MonitorSession(self._resident.guest, self._agent_path)
-        self._door.write(GREETING)
+        self._session = MonitorSession(self._guest_server.guest, self._agent_path)
+        self._socket.write(GREETING)
 
-    def wrote(self, data: bytes) -> None:
+    def on_data(self, data: bytes) -> None:
         """The client has written: send the replies."""
         assert self._session is not None
-        self._door.write(self._session.receive(self._resident.now, data))
-        self._resident.tend()
+        self._socket.write(self._session.receive(self._guest_server.now, data))
+        self._guest_server.flush()
 
-    def left(self) -> None:
+    def on_disconnect(self) -> None:
         """The client has left."""
         self._session = None
 
@@ -141,10 +149,10 @@ class Server:
         self._speed = speed
         self._clock = clock
         self._began_at = clock()
-        self._wakes: list[tuple[float, int, Resident]] = []
+        self._wakes: list[tuple[float, int, GuestServer]] = []
         self._order = 0
         self._over = False
-        self._doors: list[Door] = []
+        self._sockets: list[ListeningSocket] = []
 
     def now(self) -> float:
         """Return the time of the guests' clock, in seconds."""
@@ -152,14 +160,14 @@ class Server:
 
     def add(self, spec: dict[str, Any]) -> None:
         """Add a guest, and open its sockets."""
-        resident = Resident(self, spec)
-        self._doors += resident.doors
-        resident.tend()
+        guest_server = GuestServer(self, spec)
+        self._sockets += guest_server.sockets
+        guest_server.flush()
 
-    def wake(self, at: float, resident: Resident) -> None:
+    def wake(self, at: float, guest_server: GuestServer) -> None:
         """Wake a guest at a time of the guests' clock."""
         self._order += 1
-        heapq.heappush(self._wakes, (at, self._order, resident))
+        heapq.heappush(self._wakes, (at, self._order, guest_server))
 
     def run(self, until: int) -> None:
         """Serve until the descriptor `until` is at its end."""
@@ -172,9 +180,9 @@ class Server:
 
     def remove(self) -> None:
         """Remove the files of all sockets."""
-        for door in self._doors:
+        for listening_socket in self._sockets:
             with suppress(OSError):
-                door.remove()
+                listening_socket.remove()
 
     def _wait_s(self) -> float:
         if not self._wakes:

@@ -40,7 +40,7 @@ class Trouble(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class FreezeBehaviour:
     """What happens in a guest when its agent has read a freeze command; times in seconds.
 
     Attributes:
@@ -63,86 +63,86 @@ class Course:
 
 
 @dataclass(frozen=True, slots=True)
-class Behaviour:
+class TroubleDescription:
     """The description of a trouble.
 
     Attributes:
         clause: what happens, for a person: the end of a sentence about the guest.
         shown_by: the test in tests/guests in which a real guest behaved so; None if none did, but
             a guest is untrusted and could (P7).
-        course: what happens during a freeze.
+        freeze_behaviour: what happens during a freeze.
     """
 
     clause: str
     shown_by: str | None
-    course: Course = field(default_factory=Course)
+    freeze_behaviour: FreezeBehaviour = field(default_factory=FreezeBehaviour)
 
 
-BEHAVIOURS: Final[Mapping[Trouble, Behaviour]] = MappingProxyType(
+TROUBLES: Final[Mapping[Trouble, TroubleDescription]] = MappingProxyType(
     {
-        Trouble.FAST: Behaviour(
+        Trouble.FAST: TroubleDescription(
             "freezes at once",
             "test_freeze_is_verified_held_thawed_and_certified",
         ),
-        Trouble.SLOW_FLUSH: Behaviour(
+        Trouble.SLOW_FLUSH: TroubleDescription(
             "flushes its disks for 40 s, and bytes are written meanwhile",
             "test_a_slow_flush_is_told_from_nothing_and_verified",
-            Course(flush_s=20.0, flush_bytes_s=3.5e6),
+            FreezeBehaviour(flush_s=20.0, flush_bytes_s=3.5e6),
         ),
-        Trouble.SLOW_HOOK: Behaviour(
+        Trouble.SLOW_HOOK: TroubleDescription(
             "runs a freeze hook of 25 s, in which nothing is seen to happen",
             "test_a_hook_of_30_s_is_watched_through",
-            Course(hook_s=25.0),
+            FreezeBehaviour(hook_s=25.0),
         ),
-        Trouble.LOST: Behaviour(
+        Trouble.LOST: TroubleDescription(
             "loses its agent 3 s into the freeze; a person starts another one 30 s later",
             "test_killed_in_the_hook_it_is_lost",
-            Course(hook_s=60.0, dies_s=3.0, back_s=30.0),
+            FreezeBehaviour(hook_s=60.0, dies_s=3.0, back_s=30.0),
         ),
-        Trouble.RESPAWNED: Behaviour(
+        Trouble.RESPAWNED: TroubleDescription(
             "loses its agent 3 s into the freeze, and starts another one at once",
             "test_no_lost_command_stays_unnoticed",
-            Course(hook_s=60.0, dies_s=3.0, back_s=0.1),
+            FreezeBehaviour(hook_s=60.0, dies_s=3.0, back_s=0.1),
         ),
-        Trouble.RESET: Behaviour(
+        Trouble.RESET: TroubleDescription(
             "is reset 3 s into the freeze, and boots for 15 s",
             "test_reset_in_the_hook",
-            Course(hook_s=60.0, dies_s=3.0, resets=True, back_s=BOOT_S),
+            FreezeBehaviour(hook_s=60.0, dies_s=3.0, resets=True, back_s=BOOT_S),
         ),
-        Trouble.HALF_FROZEN: Behaviour(
+        Trouble.HALF_FROZEN: TroubleDescription(
             "loses its agent between two file systems; the next one, 2 s later, says frozen",
             "test_killed_half_way_it_is_partial_whatever_the_next_agent_says",
-            Course(hook_s=1.0, flush_s=2.0, dies_s=4.0, back_s=2.0),
+            FreezeBehaviour(hook_s=1.0, flush_s=2.0, dies_s=4.0, back_s=2.0),
         ),
-        Trouble.SILENT: Behaviour(
+        Trouble.SILENT: TroubleDescription(
             "has an agent that is stopped: its port is open, and it never answers",
             "test_stopped_before_the_freeze_it_is_refused",
         ),
-        Trouble.BUSY: Behaviour(
+        Trouble.BUSY: TroubleDescription(
             "talks to another client, which never leaves",
             "test_a_second_client_is_seen_and_nothing_is_sent",
         ),
-        Trouble.FOREIGN: Behaviour(
+        Trouble.FOREIGN: TroubleDescription(
             "is frozen by somebody else, who does it again a minute after a thaw",
             "test_a_foreign_freeze_is_found_shown_and_thawed_on_request_only",
         ),
-        Trouble.NOT_COVERED: Behaviour(
+        Trouble.NOT_COVERED: TroubleDescription(
             "has a vfat file system beside the others, which can't freeze",
             "test_what_cannot_freeze_is_named",
         ),
-        Trouble.FAILING_HOOK: Behaviour(
+        Trouble.FAILING_HOOK: TroubleDescription(
             "has a freeze hook that fails after 2 s",
             "test_a_late_reply_is_adopted_with_its_true_error",
-            Course(hook_s=2.0, error=HOOK_FAILED),
+            FreezeBehaviour(hook_s=2.0, error=HOOK_FAILED),
         ),
         # The text is invented; the test shows that a guest's text reaches the outcome.
-        Trouble.HOSTILE: Behaviour(
+        Trouble.HOSTILE: TroubleDescription(
             "fills its answers, and the error of its hook, with escapes, markup and reversed text",
             "test_a_late_reply_is_adopted_with_its_true_error",
-            Course(hook_s=1.0, error=f"hook says {HOSTILE_WORDS}"),
+            FreezeBehaviour(hook_s=1.0, error=f"hook says {HOSTILE_WORDS}"),
         ),
         # For tests only: an operator learns nothing from so large replies.
-        Trouble.HUGE: Behaviour(
+        Trouble.HUGE: TroubleDescription(
             "lists its file systems in one line of 100 MiB",
             None,
         ),

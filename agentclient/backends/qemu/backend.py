@@ -279,7 +279,7 @@ def _describe(found: _Found, vm_id: VmId, namesakes: tuple[str, ...]) -> tuple[V
     return vm, [Note(str(vm_id), text) for text in texts if text]
 
 
-def _perhaps(port: AgentPort, path: Path | str) -> str:
+def _possible_agent(port: AgentPort, path: Path | str) -> str:
     """Return what a person can do about a port that is only perhaps an agent's."""
     where = path if isinstance(path, Path) else "PATH"
     return (
@@ -291,11 +291,11 @@ def _perhaps(port: AgentPort, path: Path | str) -> str:
 
 def _agent(found: _Found) -> tuple[AgentChannel | None, str | None]:
     """Return the agent's channel, and why it can't be used if there is one that can't."""
-    port, similar = found.command.agent, found.command.perhaps
+    port, similar = found.command.agent, found.command.possible_agent
     if port is None:
         if similar is None:
             return None, None
-        return None, _perhaps(similar, _host_path(found, similar.chardev))
+        return None, _possible_agent(similar, _host_path(found, similar.chardev))
     path = _host_path(found, port.chardev)
     if isinstance(path, Path):
         return AgentChannel(path, port.chardev.id or None, port.transport), None

@@ -73,7 +73,7 @@ class QemuCommand(NamedTuple):
         vmid: the VM's number in Proxmox, None elsewhere.
         uuid: the VM's UUID, empty if it has none.
         agent: the agent's port; None if there is none.
-        perhaps: if `agent` is None, a port that is perhaps an agent's: nothing is ever written to
+        possible_agent: if `agent` is None, a port that is perhaps an agent's: nothing is ever written to
             it.
         monitors: all QMP monitors, in the command line's order.
         chroot: QEMU's ``-chroot``, which it enters *after* it has made its sockets.
@@ -87,7 +87,7 @@ class QemuCommand(NamedTuple):
     vmid: int | None = None
     uuid: str = ""
     agent: AgentPort | None = None
-    perhaps: AgentPort | None = None
+    possible_agent: AgentPort | None = None
     monitors: tuple[QmpMonitor, ...] = ()
     chroot: str | None = None
     daemonized: bool = False

@@ -157,7 +157,9 @@ class _Reader:
 
     def result(self) -> QemuCommand:
         agent = self._agent()
-        perhaps = None if agent else next(filter(None, map(self._similar_port, self.devices)), None)
+        possible_agent = (
+            None if agent else next(filter(None, map(self._similar_port, self.devices)), None)
+        )
         monitors = tuple(
             QmpMonitor(self.chardevs[label], option)
             for label, option in self.monitors
@@ -169,7 +171,7 @@ class _Reader:
             vmid=self.vmid,
             uuid=self.uuid if _UUID.fullmatch(self.uuid) else "",
             agent=agent,
-            perhaps=perhaps,
+            possible_agent=possible_agent,
             monitors=monitors,
             chroot=self.chroot,
             daemonized=self.daemonized,

@@ -63,10 +63,10 @@ def find_qemu(
         raise FrostwatchError(f"can't list the processes in {proc}: {error.strerror}") from error
     scan = _Scan(proc, {one.process: one for one in known})
     found = [process for pid in pids if (process := scan.look_at(pid))]
-    return without_twins(found), [*scan.notes, *scan.hidden()]
+    return without_forked_copies(found), [*scan.notes, *scan.hidden()]
 
 
-def without_twins(processes: Iterable[QemuProcess]) -> list[QemuProcess]:
+def without_forked_copies(processes: Iterable[QemuProcess]) -> list[QemuProcess]:
     """Remove the short-lived copies that QEMU makes of itself by ``fork``.
 
     A child with its parent's command line is a helper (a network script) before its ``exec``: the
@@ -170,7 +170,7 @@ class _Scan:
                 "other users' processes are hidden here, so their VMs are not seen",
                 "Run frostwatch as root (the proc file system is mounted with hidepid, or"
                 " frostwatch is confined).",
-                hides=True,
+                may_hide_vms=True,
             )
         ]
 

@@ -22,11 +22,11 @@ Rows = list[dict[str, Any]]
 Statement = tuple[str, Sequence[object]]
 
 
-class Trouble(Exception):
+class JournalError(Exception):
     """The journal can't be used; the text is one clause for a person."""
 
 
-class Done(NamedTuple):
+class JobResult(NamedTuple):
     """The result of one job.
 
     Attributes:
@@ -122,7 +122,7 @@ def _transaction(connection: sqlite3.Connection, *, writes: bool) -> Iterator[No
 
 def in_transaction(
     connection: sqlite3.Connection, jobs: Sequence[Sequence[Statement]], *, writes: bool
-) -> list[Done]:
+) -> list[JobResult]:
     """Run jobs in one transaction; a job whose own statement fails does not stop the others.
 
     Args:
@@ -138,7 +138,7 @@ def in_transaction(
         return [_done(connection, job) for job in jobs]
 
 
-def _done(connection: sqlite3.Connection, job: Sequence[Statement]) -> Done:
+def _done(connection: sqlite3.Connection, job: Sequence[Statement]) -> JobResult:
     connection.execute("SAVEPOINT job")
     try:
         found = [_executed(connection, statement) for statement in job]
@@ -146,11 +146,11 @@ def _done(connection: sqlite3.Connection, job: Sequence[Statement]) -> Done:
         if isinstance(error, sqlite3.Error) and not is_of_one_job(error):
             raise
         if str(error).startswith("no such "):  # table, or column
-            raise Trouble(f"it is no journal of frostwatch's: {error}") from error
+            raise JournalError(f"it is no journal of frostwatch's: {error}") from error
         connection.execute("ROLLBACK TO job")
-        done = Done(str(error) or repr(error), [])
+        done = JobResult(str(error) or repr(error), [])
     else:
-        done = Done(None, found)
+        done = JobResult(None, found)
     connection.execute("RELEASE job")
     return done
 

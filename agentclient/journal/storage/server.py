@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from agentclient.journal.storage.database import Trouble
+from agentclient.journal.storage.database import JournalError
 from agentclient.journal.storage.fault import of_system
 from agentclient.journal.storage.state_folder import make_folder
 from agentclient.journal.storage.store import Store
@@ -62,7 +62,7 @@ def answer(store: Store, what: str, jobs: list[Any]) -> tuple[str, object, list[
             name, body = jobs[0]
             return "done", keep(store.path.with_name(name), body), []
         done = store.run(jobs, writes=what == "write")
-    except Trouble as error:
+    except JournalError as error:
         return "trouble", str(error), _taken(store)
     except Exception as error:  # noqa: BLE001 - whatever it is, it costs this request alone
         store.close()

@@ -20,9 +20,9 @@ from typing import Final
 
 from agentclient.journal.storage.database import (
     BUSY_S,
-    Done,
+    JobResult,
+    JournalError,
     Statement,
-    Trouble,
     in_transaction,
     prepare,
 )
@@ -60,7 +60,7 @@ class Store:
         self._copy: tempfile.TemporaryDirectory[str] | None = None
         self._pruned = False
 
-    def run(self, jobs: Sequence[Sequence[Statement]], *, writes: bool) -> list[Done] | None:
+    def run(self, jobs: Sequence[Sequence[Statement]], *, writes: bool) -> list[JobResult] | None:
         """Run jobs in one transaction; a job whose own statement fails does not stop the others.
 
         A corrupt file is renamed; the next write makes a new one.
@@ -77,25 +77,25 @@ class Store:
         """
         try:
             return self._run(jobs, writes=writes)
-        except Trouble as trouble:
-            raise Trouble(_NEWER) if self._newer else trouble from None
+        except JournalError as trouble:
+            raise JournalError(_NEWER) if self._newer else trouble from None
         except sqlite3.Error as error:
             copied = self._copy is not None  # the copy may be torn by a write
             self.close()
             if copied or not is_corrupt(error):
-                raise Trouble(why(error, self.path)) from error
+                raise JournalError(why(error, self.path)) from error
         except OSError as error:
             self.close()
-            raise Trouble(of_system(error)) from error
+            raise JournalError(of_system(error)) from error
         try:
             aside = self._put_aside()
             if not writes:
-                raise Trouble(_corrupt(aside))
+                raise JournalError(_corrupt(aside))
             self.notices.append(f"{_corrupt(aside)}, and a new one was begun")
             return self._run(jobs, writes=True)
         except (sqlite3.Error, OSError) as error:
             self.close()
-            raise Trouble(f"it is corrupt, and can't be put aside: {error}") from error
+            raise JournalError(f"it is corrupt, and can't be put aside: {error}") from error
 
     def aside(self) -> list[str]:
         """Return the paths of earlier files that were corrupt, the oldest first."""
@@ -117,12 +117,12 @@ class Store:
         if copy is not None:
             copy.cleanup()
 
-    def _run(self, jobs: Sequence[Sequence[Statement]], *, writes: bool) -> list[Done] | None:
+    def _run(self, jobs: Sequence[Sequence[Statement]], *, writes: bool) -> list[JobResult] | None:
         connection = self._opened(writes=writes)
         if connection is None:
             return None
         if writes and self._newer:
-            raise Trouble(_NEWER)
+            raise JournalError(_NEWER)
         results = in_transaction(connection, jobs, writes=writes)
         if writes and not self._pruned:
             self._pruned = True

@@ -13,9 +13,9 @@ from agentclient.access.agent_session import AgentSession
 from agentclient.access.guest_access import CHANNEL_WAIT_S
 from agentclient.access.stream import ConnectFailed, StreamEnded
 from agentclient.model.errors import AgentError, AgentTimeout, Cancelled
-from agentclient.model.rescue import Found, RescueOutcome
+from agentclient.model.rescue import RescueOutcome, RungResult
 from agentclient.model.snapshot import AgentHealth
-from agentclient.model.states import AgentHow, AgentState, FreezeState
+from agentclient.model.states import AgentState, FreezeState, KnownBy
 from agentclient.model.text import printable
 from agentclient.operations.rescue.rung import RungContext
 
@@ -40,7 +40,7 @@ def connect(rung: RungContext) -> RescueOutcome:
     try:
         return _hold(rung, session)
     except StreamEnded as error:
-        return rung.outcome(Found.FAILED, f"the channel broke: {error}")
+        return rung.outcome(RungResult.FAILED, f"the channel broke: {error}")
     finally:
         session.close()
         rung.access.channel_lock.release()
@@ -75,13 +75,13 @@ def _ask(rung: RungContext, session: AgentSession) -> RescueOutcome:
     except Cancelled:
         return rung.stopped("the agent had not answered")
     except AgentTimeout as error:
-        rung.reporter.agent(AgentHealth(AgentState.SILENT, AgentHow.DEADLINE))
+        rung.reporter.agent(AgentHealth(AgentState.SILENT, KnownBy.DEADLINE))
         reason = f"the agent did not answer {error.command} within {error.seconds:.1f} s"
-        return rung.outcome(Found.SILENT, reason)
+        return rung.outcome(RungResult.SILENT, reason)
     except AgentError as error:
-        return rung.outcome(Found.FAILED, printable(str(error), 300))
+        return rung.outcome(RungResult.FAILED, printable(str(error), 300))
     rtt_s = time.monotonic() - started
-    rung.reporter.agent(AgentHealth(AgentState.ALIVE, AgentHow.REPLY, rtt_s=rtt_s))
+    rung.reporter.agent(AgentHealth(AgentState.ALIVE, KnownBy.REPLY, rtt_s=rtt_s))
     return _answered(rung, state)
 
 
@@ -90,9 +90,9 @@ def _answered(rung: RungContext, state: FreezeState) -> RescueOutcome:
     rung.reporter.frozen(state, foreign=frozen and not rung.ours)
     if frozen:
         reason = "the agent answers, and says that the guest is frozen"
-        return rung.outcome(Found.ANSWERS, reason, state=state)
+        return rung.outcome(RungResult.ANSWERS, reason, state=state)
     reason = "the agent answers, and says that nothing is frozen"
-    return rung.outcome(Found.THAWED, reason, state=state)
+    return rung.outcome(RungResult.THAWED, reason, state=state)
 
 
 def wait(rung: RungContext) -> RescueOutcome:
@@ -103,11 +103,11 @@ def wait(rung: RungContext) -> RescueOutcome:
         return rung.stopped("no agent had come back")
     if view.gone:
         reason = "the VM has gone: nothing in it is frozen any more"
-        return rung.outcome(Found.RESET, reason)
+        return rung.outcome(RungResult.RESET, reason)
     if view.port_open is False:
         seconds = rung.times.wait_s
         reason = f"no agent came back within {seconds:g} s: its port stayed closed"
-        return rung.outcome(Found.NO_AGENT, reason)
+        return rung.outcome(RungResult.NO_AGENT, reason)
     rung.note("an agent is there: it is thawed")
     left_s = deadline - time.monotonic()
     # A silent agent is waited for as well; one that came at the last moment gets the full bound.

@@ -28,7 +28,7 @@ _ENDED: Final = frozenset({RunState.SHUTDOWN, RunState.PANICKED})
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class LadderFacts:
     """What is known of a VM when its ladder is made.
 
     Attributes:
@@ -124,7 +124,7 @@ def title(step: Step) -> str:
     return f"{step.rung} by {step.means}" if step.means else str(step.rung)
 
 
-def ladder(known: Known, times: RescueTimes | None = None) -> tuple[Offer, ...]:
+def ladder(known: LadderFacts, times: RescueTimes | None = None) -> tuple[Offer, ...]:
     """Return all rungs from the foot of the ladder, SysRq once for each of its ways.
 
     Where the guest's console is not known, each serial port is offered: a person may know it.
@@ -149,7 +149,7 @@ def next_offer(offers: Iterable[Offer], tried: Collection[Rung] = ()) -> Offer |
     return next((one for one in offers if one.sensible and one.step.rung not in tried), None)
 
 
-def _steps(known: Known) -> tuple[Step, ...]:
+def _steps(known: LadderFacts) -> tuple[Step, ...]:
     found: list[str | None] = [one.label for one in known.inputs.serials]
     if known.serial is not None:
         found = [known.serial]
@@ -219,7 +219,7 @@ _RISKS: Final = {
 # -- what can't be done, and what makes no sense -------------------------------------------------
 
 
-def _impossible(known: Known, step: Step) -> str | None:
+def _impossible(known: LadderFacts, step: Step) -> str | None:
     """Return why a step can't be taken at all, as a clause; None if it can."""
     if known.read_only is not None:
         return known.read_only
@@ -241,7 +241,7 @@ def _impossible(known: Known, step: Step) -> str | None:
     return _no_sysrq(known, step) if step.rung is Rung.SYSRQ else _no_channel(known, step.rung)
 
 
-def _in_flight(known: Known, step: Step) -> str | None:
+def _in_flight(known: LadderFacts, step: Step) -> str | None:
     """Return why a step can't be taken beside the operation in flight, as a clause; None if it can.
 
     A rung that needs no agent is meant for a freeze or a thaw that hangs.
@@ -249,7 +249,7 @@ def _in_flight(known: Known, step: Step) -> str | None:
     what, progress = known.in_flight, known.state.progress
     if what is None:
         return None
-    if step.around_the_agent and what != "rescue" and progress is not None:
+    if step.bypasses_agent and what != "rescue" and progress is not None:
         if what == "freeze" and progress.sent_at is None:
             return "its freeze is being prepared, and was not sent yet: stop it first"
         return "it is held: thaw it first" if progress.phase is Phase.HELD else None
@@ -258,7 +258,7 @@ def _in_flight(known: Known, step: Step) -> str | None:
     return f"a {what} of this VM is in flight: stop waiting for it first"
 
 
-def _no_channel(known: Known, rung: Rung) -> str | None:
+def _no_channel(known: LadderFacts, rung: Rung) -> str | None:
     vm = known.state.vm
     if vm.out_of_reach is not None:
         return f"its agent's channel is out of reach: {printable(vm.out_of_reach, 120)}"
@@ -273,7 +273,7 @@ def _no_channel(known: Known, rung: Rung) -> str | None:
     return None
 
 
-def _no_sysrq(known: Known, step: Step) -> str | None:
+def _no_sysrq(known: LadderFacts, step: Step) -> str | None:
     if _no_monitor(known) is not None:
         return _no_monitor(known)
     if step.means is Means.SERIAL:
@@ -282,13 +282,13 @@ def _no_sysrq(known: Known, step: Step) -> str | None:
     return "the VM has no keyboard" if known.inputs.keyboard is False else None
 
 
-def _no_monitor(known: Known) -> str | None:
+def _no_monitor(known: LadderFacts) -> str | None:
     if known.has_monitor:
         return known.doubt
     return known.state.vm.no_monitor or "it has no monitor"
 
 
-def _unwise(known: Known, step: Step) -> str | None:
+def _unwise(known: LadderFacts, step: Step) -> str | None:
     """Return why a step that can be taken makes no sense now, as a clause; None if it does."""
     if known.thawed:
         return "nothing is frozen, as its agent said"

@@ -12,16 +12,16 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Final
 
-from agentclient.access.guest_inputs import Serial, find_inputs, sit_down
-from agentclient.access.qmp_session import Ask, MonitorTrouble
+from agentclient.access.guest_inputs import Serial, connect_serial, find_inputs
+from agentclient.access.qmp_session import Ask, MonitorError
 from agentclient.access.stream import Channel, ConnectFailed, StreamEnded
 from agentclient.freeze.coverage import count
-from agentclient.freeze.effects import Tell
+from agentclient.freeze.effects import ReportEvent
 from agentclient.freeze.port_watch import CHANGE_TEXT, RELEASED_BY, Change, PortWatch
 from agentclient.model.durations import in_words
 from agentclient.model.events import EventKind
 from agentclient.model.next_command import rescue_command
-from agentclient.model.rescue import Found, Means, RescueOutcome, Rung, Step
+from agentclient.model.rescue import Means, RescueOutcome, Rung, RungResult, Step
 from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import FreezeState, Level, RunState
 from agentclient.model.text import printable
@@ -33,7 +33,7 @@ LETTER: Final = b"j"
 ASK_S: Final = 2.0
 # QEMU checks once a second whether a pty has been opened, and Linux accepts the letter within 5 s
 # after a break: if the pty is closed at once, QEMU reads nothing.
-SEAT_S: Final = 1.5
+CONSOLE_HELD_S: Final = 1.5
 # A reset shows at once; where it does not, it can't be seen here.
 RESET_SHOWS_S: Final = 3.0
 
@@ -91,14 +91,18 @@ def sysrq(rung: RungContext, step: Step) -> RescueOutcome:
     rung.progress("what it writes before", time.monotonic() + rung.times.before_s)
     if not _watch(rung, writes, rung.times.before_s):
         return rung.stopped("nothing was sent")
-    with ExitStack() as seat:
+    with ExitStack() as cleanup:
         try:
-            _press(rung, step, seat)
-        except (MonitorTrouble, ConnectFailed, StreamEnded, TimeoutError, OSError) as error:
-            return rung.outcome(Found.FAILED, f"it could not be sent: {printable(error, 300)}")
+            _press(rung, step, cleanup)
+        except (MonitorError, ConnectFailed, StreamEnded, TimeoutError, OSError) as error:
+            return rung.outcome(RungResult.FAILED, f"it could not be sent: {printable(error, 300)}")
         writes.sent = True
         rung.progress("what it writes after it", time.monotonic() + rung.times.after_s)
-        _watch(rung, writes, max(rung.times.after_s, SEAT_S if step.means is Means.SERIAL else 0))
+        _watch(
+            rung,
+            writes,
+            max(rung.times.after_s, CONSOLE_HELD_S if step.means is Means.SERIAL else 0),
+        )
     if writes.prove:
         rung.note("the guest wrote nothing before, and writes now", Level.GOOD)
     return _thaw_behind(rung, writes)
@@ -114,16 +118,16 @@ def _watch(rung: RungContext, writes: Writes, seconds: float) -> bool:
     return True
 
 
-def _press(rung: RungContext, step: Step, seat: ExitStack) -> None:
+def _press(rung: RungContext, step: Step, cleanup: ExitStack) -> None:
     if step.means is not Means.SERIAL:
         keys = [{"type": "qcode", "data": key} for key in KEYS]
         _command(rung, Ask("send-key", {"keys": keys}))
         rung.note("Alt+SysRq+J was pressed")
         return
     serial = _console(rung, step)
-    typist = sit_down(serial, rung.serving_vm)
-    seat.callback(typist.close)
-    _break(rung, serial, typist)
+    channel = connect_serial(serial, rung.serving_vm)
+    cleanup.callback(channel.close)
+    _break(rung, serial, channel)
     rung.note(f"a break and the letter j were sent to {printable(serial.label, 60)}")
 
 
@@ -133,13 +137,13 @@ def _console(rung: RungContext, step: Step) -> Serial:
     found = find_inputs(rung.access.monitor, rung.access.vm).console(step.serial)
     problem = found.problem if isinstance(found, Serial) else found
     if problem is not None or not isinstance(found, Serial):
-        raise MonitorTrouble(str(problem))
+        raise MonitorError(str(problem))
     return found
 
 
-def _break(rung: RungContext, serial: Serial, typist: Channel) -> None:
+def _break(rung: RungContext, serial: Serial, channel: Channel) -> None:
     _command(rung, Ask("chardev-send-break", {"id": serial.label}))
-    typist.send(LETTER, time.monotonic() + ASK_S)
+    channel.send(LETTER, time.monotonic() + ASK_S)
 
 
 def _command(rung: RungContext, ask: Ask) -> None:
@@ -151,7 +155,7 @@ def _command(rung: RungContext, ask: Ask) -> None:
     assert rung.access.monitor is not None, "the ladder has seen it"
     (answer,) = rung.access.monitor.ask([ask], ASK_S)
     if isinstance(answer, QmpFailure):
-        raise MonitorTrouble(f"QEMU refused {ask.command}: {answer.desc}")
+        raise MonitorError(f"QEMU refused {ask.command}: {answer.desc}")
 
 
 def _thaw_behind(rung: RungContext, writes: Writes) -> RescueOutcome:
@@ -174,7 +178,7 @@ def _thaw_behind(rung: RungContext, writes: Writes) -> RescueOutcome:
         reason = thaw.reason
     else:
         reason = "thawed: the agent found nothing that was still frozen"
-    return rung.outcome(Found.THAWED, reason, state=FreezeState.THAWED, thawed=thaw.thawed)
+    return rung.outcome(RungResult.THAWED, reason, state=FreezeState.THAWED, thawed=thaw.thawed)
 
 
 def _by_writes(rung: RungContext, writes: Writes, agent: str) -> RescueOutcome:
@@ -184,10 +188,10 @@ def _by_writes(rung: RungContext, writes: Writes, agent: str) -> RescueOutcome:
             "thawed once more"
         )
         step = None if rung.beside else rescue_command(rung.access.vm, Rung.WAIT)
-        return replace(rung.outcome(Found.WRITES, reason), next=step)
+        return replace(rung.outcome(RungResult.WRITES, reason), next=step)
     if rung.cancelled:
         return rung.stopped(f"SysRq was sent; {writes.why_not}")
-    return rung.outcome(Found.UNKNOWN, f"{writes.why_not} ({_NOT_ALLOWED}); {agent}")
+    return rung.outcome(RungResult.UNKNOWN, f"{writes.why_not} ({_NOT_ALLOWED}); {agent}")
 
 
 # -- the reset ---------------------------------------------------------------------------------
@@ -198,13 +202,13 @@ def reset(rung: RungContext) -> RescueOutcome:
     watch = PortWatch(rung.look(), time.monotonic())
     try:
         _command(rung, Ask("system_reset"))
-    except MonitorTrouble as error:
+    except MonitorError as error:
         reason = f"the reset may not have been done: {printable(error, 300)}"
-        return rung.outcome(Found.FAILED, reason)
+        return rung.outcome(RungResult.FAILED, reason)
     rung.reporter.frozen(FreezeState.THAWED, foreign=False)
     view = _follow(rung, watch)
     reason = f"the guest was reset: {_what_was_seen(rung, watch, view)}"
-    outcome = rung.outcome(Found.RESET, reason, state=FreezeState.THAWED)
+    outcome = rung.outcome(RungResult.RESET, reason, state=FreezeState.THAWED)
     ours = rung.access.has_agent and not rung.beside
     if view.port_open and ours and not rung.cancelled:
         # Clears the agent's flag if it has outlived the reset; else no thaw is sent.
@@ -223,7 +227,9 @@ def _follow(rung: RungContext, watch: PortWatch) -> MonitorView:
         view = rung.look()
         now = time.monotonic()
         for change in watch.on_look(now, view):
-            rung.reporter.tell(Tell(EventKind.PORT, Level.INFO, CHANGE_TEXT.get(change, change)))
+            rung.reporter.event(
+                ReportEvent(EventKind.PORT, Level.INFO, CHANGE_TEXT.get(change, change))
+            )
         unseen = not watch.changes and view.port_open is not False and now > shows_by
         if unseen or _has_ended(watch, view):
             break

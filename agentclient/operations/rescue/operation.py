@@ -8,9 +8,9 @@ from dataclasses import replace
 
 from agentclient.access.guest_access import GuestAccess
 from agentclient.access.guest_inputs import Inputs, find_inputs
-from agentclient.freeze.effects import Tell
+from agentclient.freeze.effects import ReportEvent
 from agentclient.model.events import Ended, EventKind, RungBegan
-from agentclient.model.rescue import BY_ITSELF, Found, RescueOutcome, RescueTimes, Rung, Step
+from agentclient.model.rescue import BY_ITSELF, RescueOutcome, RescueTimes, Rung, RungResult, Step
 from agentclient.model.snapshot import MonitorView, Progress, VmState
 from agentclient.model.states import Level, OperationKind
 from agentclient.operations.context import OperationContext
@@ -18,7 +18,7 @@ from agentclient.operations.operation import WITHDRAWN, Operation
 from agentclient.operations.ownership import is_provably_ours
 from agentclient.operations.refusals import GONE
 from agentclient.operations.rescue.agent_rungs import connect, thaw, wait
-from agentclient.operations.rescue.ladder import Known, Offer, describe, ladder, title
+from agentclient.operations.rescue.ladder import LadderFacts, Offer, describe, ladder, title
 from agentclient.operations.rescue.monitor_rungs import reset, sysrq
 from agentclient.operations.rescue.rung import RungContext
 
@@ -48,7 +48,7 @@ def survey(
     if access.monitor is not None and doubt is None:
         inputs = find_inputs(access.monitor, access.vm)
     view = access.observe() if doubt is None else MonitorView(problem=doubt, gone=access.is_gone())
-    known = Known(state, view, inputs, has_monitor, serial, tried, read_only, in_flight)
+    known = LadderFacts(state, view, inputs, has_monitor, serial, tried, read_only, in_flight)
     return ladder(replace(known, doubt=doubt, waited_s=_waited_s(state.progress)))
 
 
@@ -89,41 +89,41 @@ class RescueOperation(Operation[RescueOutcome]):
         self._beside = beside
 
     @property
-    def passes_the_agent(self) -> bool:
+    def bypasses_agent(self) -> bool:
         """Whether it needs no agent, so that it can run while another operation hangs on it."""
-        return self.step.around_the_agent
+        return self.step.bypasses_agent
 
     # -- ways not to begin ------------------------------------------------------------------
 
     def busy(self, running: OperationKind) -> RescueOutcome:
         """Report that it is not taken, since another operation is in flight on its VM."""
         reason = f"not taken: a {running} of this VM is in flight; stop it first"
-        return self._ended(Found.REFUSED, reason, None)
+        return self._ended(RungResult.REFUSED, reason, None)
 
     def withdrawn(self) -> RescueOutcome:
         """Report that it was taken out of the queue before it began."""
-        return self._ended(Found.CANCELLED, WITHDRAWN, None)
+        return self._ended(RungResult.CANCELLED, WITHDRAWN, None)
 
     def _announce(self) -> None:
         does, risk = describe(self.step, self._times)
         text = f"{title(self.step)}: {does} Risk: {risk}"
         details = RungBegan(self.step.rung, self.step.means)
-        self.context.reporter.tell(Tell(EventKind.RUNG, Level.INFO, text, details))
+        self.context.reporter.event(ReportEvent(EventKind.RUNG, Level.INFO, text, details))
 
     def _not_begun(self, reason: str, step: str) -> RescueOutcome:
-        return self._ended(Found.FAILED, reason, step)
+        return self._ended(RungResult.FAILED, reason, step)
 
     def _crashed(self, reason: str, step: str) -> RescueOutcome:
-        return self._ended(Found.FAILED, reason, step)
+        return self._ended(RungResult.FAILED, reason, step)
 
-    def _ended(self, found: Found, reason: str, step: str | None) -> RescueOutcome:
+    def _ended(self, found: RungResult, reason: str, step: str | None) -> RescueOutcome:
         """Report the end of a rung that was not taken, or that a bug of ours ended."""
         outcome = RescueOutcome(
             self.vm.id, self.step.rung, self.step.means, found, None, None, reason, 0.0, step
         )
         text = f"{self.step.rung}: {reason}"
-        tell = Tell(EventKind.OUTCOME, Level.WARNING, text, Ended(outcome))
-        self.context.reporter.tell(tell)
+        report_event = ReportEvent(EventKind.OUTCOME, Level.WARNING, text, Ended(outcome))
+        self.context.reporter.event(report_event)
         return self.context.reporter.with_meaning(outcome)
 
     # -- the work ----------------------------------------------------------------------
@@ -147,8 +147,8 @@ class RescueOperation(Operation[RescueOutcome]):
     def _told(self, outcome: RescueOutcome) -> RescueOutcome:
         text = f"{title(self.step)}: {outcome.reason}"
         level = Level.GOOD if outcome.ok else Level.WARNING
-        tell = Tell(EventKind.OUTCOME, level, text, Ended(outcome))
-        self.context.reporter.tell(tell)
+        report_event = ReportEvent(EventKind.OUTCOME, level, text, Ended(outcome))
+        self.context.reporter.event(report_event)
         return outcome
 
     def _forbidden(self, rung: RungContext) -> RescueOutcome | None:

@@ -8,11 +8,11 @@ from typing import Final
 
 from agentclient.access.host.peer import user_of
 from agentclient.access.stream import wait_any
-from agentclient.freeze.effects import Tell
+from agentclient.freeze.effects import ReportEvent
 from agentclient.model.events import EventKind
 from agentclient.model.next_command import rescue_command
 from agentclient.model.outcome import ThawOutcome
-from agentclient.model.rescue import Found, RescueOutcome, RescueTimes, Rung, Step
+from agentclient.model.rescue import RescueOutcome, RescueTimes, Rung, RungResult, Step
 from agentclient.model.snapshot import MonitorView, Progress
 from agentclient.model.states import FreezeState, Level, Phase, RunState
 from agentclient.model.vm import Peer, Vm
@@ -95,7 +95,7 @@ class RungContext:
 
     def note(self, text: str, level: Level = Level.INFO) -> None:
         """Report a note."""
-        self.reporter.tell(Tell(EventKind.NOTE, level, text))
+        self.reporter.event(ReportEvent(EventKind.NOTE, level, text))
 
     def await_port(self, deadline: float, what: str = "an agent to come back") -> MonitorView:
         """Look until the agent's port is not closed, the VM has gone, or the deadline passes.
@@ -133,30 +133,30 @@ class RungContext:
         """Return the rung's outcome that follows from a thaw's."""
         if thaw.ok:
             return self.outcome(
-                Found.THAWED, thaw.reason, state=FreezeState.THAWED, thawed=thaw.thawed
+                RungResult.THAWED, thaw.reason, state=FreezeState.THAWED, thawed=thaw.thawed
             )
         if self.cancelled:
             return self.stopped(thaw.reason)
-        found = Found.REFUSED if thaw.refused else Found.SILENT
+        found = RungResult.REFUSED if thaw.refused else RungResult.SILENT
         if thaw.thawed is not None:
-            found = Found.ANSWERS
+            found = RungResult.ANSWERS
         elif self.look().port_open is False:
-            found = Found.NO_AGENT
+            found = RungResult.NO_AGENT
         refused_step = thaw.next if thaw.refused else None
         outcome = self.outcome(found, thaw.reason, state=thaw.state, thawed=thaw.thawed)
         return replace(outcome, next=refused_step or outcome.next)
 
     def stopped(self, what: str) -> RescueOutcome:
         """Return the outcome of a rung that was cancelled."""
-        return self.outcome(Found.CANCELLED, f"stopped: {what}")
+        return self.outcome(RungResult.CANCELLED, f"stopped: {what}")
 
     def refuse(self, reason: str, step: str | None = None) -> RescueOutcome:
         """Return the outcome of a rung that was not taken."""
-        return replace(self.outcome(Found.REFUSED, f"not taken: {reason}"), next=step)
+        return replace(self.outcome(RungResult.REFUSED, f"not taken: {reason}"), next=step)
 
     def outcome(
         self,
-        found: Found,
+        found: RungResult,
         reason: str,
         *,
         state: FreezeState | None = None,
@@ -168,12 +168,12 @@ class RungContext:
         outcome = RescueOutcome(vm.id, step.rung, step.means, found, state, thawed, reason, seconds)
         return outcome if outcome.ok else replace(outcome, next=self._next(found))
 
-    def _next(self, found: Found) -> str | None:
+    def _next(self, found: RungResult) -> str | None:
         rung = _NEXT.get(self.step.rung)
-        if found in (Found.ANSWERS, Found.FAILED) and self.step.rung is not Rung.THAW:
+        if found in (RungResult.ANSWERS, RungResult.FAILED) and self.step.rung is not Rung.THAW:
             rung = Rung.THAW
-        elif found is Found.NO_AGENT and self.step.rung is Rung.CONNECT:
+        elif found is RungResult.NO_AGENT and self.step.rung is Rung.CONNECT:
             rung = Rung.WAIT
-        elif found is Found.CANCELLED:
+        elif found is RungResult.CANCELLED:
             rung = self.step.rung
         return rescue_command(self.access.vm, rung) if rung is not None else None

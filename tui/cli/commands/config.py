@@ -17,7 +17,7 @@ from agentclient.config.describe import (
     rows,
     rows_of_vm,
 )
-from agentclient.config.load import Where, files_looked_at, gather
+from agentclient.config.load import SettingsCandidate, files_looked_at, gather
 from agentclient.config.settings import Settings, names_of
 from agentclient.model.errors import BadInput, FrostwatchError
 from agentclient.model.json_contract import dumps
@@ -108,7 +108,7 @@ def schema_command() -> int:
     return 0
 
 
-def _places(options: Options) -> tuple[Where, ...]:
+def _places(options: Options) -> tuple[SettingsCandidate, ...]:
     return files_looked_at(options.config, no_file=options.no_config)
 
 

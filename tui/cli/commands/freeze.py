@@ -182,7 +182,7 @@ def _word(outcome: Outcome) -> str:
     """Return an outcome in the word of the recap."""
     if outcome.kind is not OutcomeKind.VERIFIED or not outcome.settled:
         return outcome.kind
-    return NOT_TOGETHER if outcome.apart else OK
+    return NOT_TOGETHER if outcome.not_together else OK
 
 
 def _abandoned(vm: Vm) -> Outcome:

@@ -107,7 +107,7 @@ def _read(journal: Journal, name: str | None, limit: int) -> _Found:
     else:
         guests = _asked(journal, history.guests(name))
         guest = _one(name, guests)
-        past = _asked(journal, history.past_of(guest, limit))
+        past = _asked(journal, history.history_of(guest, limit))
         found = _Found(past.windows, guest.vms[0], past.figures)
     return replace(found, aside=journal.aside(READ_S))
 

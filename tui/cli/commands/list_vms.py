@@ -15,7 +15,7 @@ from agentclient.model.errors import BadInput
 from agentclient.model.json_contract import dumps, vm_object
 from agentclient.model.next_command import thaw_command
 from agentclient.model.snapshot import VmState
-from agentclient.model.states import AgentHow, AgentState, FreezeState, RunState
+from agentclient.model.states import AgentState, FreezeState, KnownBy, RunState
 from agentclient.model.suggestions import did_you_mean
 from agentclient.model.text import printable
 from agentclient.model.vm import Vm
@@ -144,7 +144,7 @@ def list_vms(
         journal = engine.journal
         forgotten = None if journal is None else remember(engine.fleet, journal, at)
         states = engine.fleet.states()
-        unseen = [note for source in engine.sources for note in source.notes() if note.hides]
+        unseen = [note for source in engine.sources for note in source.notes() if note.may_hide_vms]
         hanging = engine.hanging
         untold = () if journal is None else _of_journal(journal)
     for told in (*untold, *map(_left, states)):
@@ -257,7 +257,7 @@ def _also(vm: Vm) -> str:
 
 def _known_by(state: VmState) -> str:
     agent = state.agent
-    if agent.how is AgentHow.REPLY and agent.rtt_s is not None:
+    if agent.how is KnownBy.REPLY and agent.rtt_s is not None:
         return f"reply in {agent.rtt_s * 1000:.0f} ms"
     return agent.how.value
 

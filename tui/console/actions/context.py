@@ -28,7 +28,7 @@ class ActionContext:
         view: which VMs a key means.
         fleet: what is known now, and the VMs' logs.
         operations: what freezes, thaws and rescues.
-        tell: shows a notice.
+        show_notice: shows a notice.
         clock: for the notices.
         signs: the set of signs that the terminal can show.
         read_only: nothing may be sent to any guest.
@@ -39,7 +39,7 @@ class ActionContext:
     view: FleetView
     fleet: Fleet
     operations: OperationsPort
-    tell: Callable[[Notice], None]
+    show_notice: Callable[[Notice], None]
     clock: Clock
     signs: Signs
     read_only: bool
@@ -65,4 +65,4 @@ class ActionContext:
 
     def answer(self, level: Level, text: str, about: VmId | None = None) -> None:
         """Show the answer to a key that was just pressed."""
-        self.tell(Notice(level, text, self.clock.wall(), about, answer=True))
+        self.show_notice(Notice(level, text, self.clock.wall(), about, answer=True))

@@ -22,7 +22,7 @@ from tui.console.dialogs.quit import QuitDialog
 from tui.console.dialogs.stop import StopDialog
 from tui.console.dialogs.thaw import ThawDialog
 from tui.console.dialogs.thaw_all import ThawAllAnswer, ThawAllDialog
-from tui.console.model.leaving import Leave
+from tui.console.model.exit_kind import ExitKind
 from tui.console.model.notices import Notice
 from tui.console.model.targets import Target, Targets
 from tui.console.widgets.lines import LinesView
@@ -182,7 +182,7 @@ class Prompts:
         dialog = HelpDialog(tuple(groups), interval_s, self._context.signs)
         self._context.app.push_screen(dialog)
 
-    def leave(self, answered: Callable[[Leave | None], None]) -> None:
+    def leave(self, answered: Callable[[ExitKind | None], None]) -> None:
         """Ask how to leave while something is in flight; who is asked already, insists."""
         context = self._context
         asked = [each for each in context.app.screen_stack if isinstance(each, QuitDialog)]

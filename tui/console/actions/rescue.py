@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from agentclient.model.rescue import Found, RescueOutcome, Rung, Step
+from agentclient.model.rescue import RescueOutcome, Rung, RungResult, Step
 from agentclient.model.states import Level
 from agentclient.model.vm import VmId
 from agentclient.operations.rescue.ladder import title
@@ -18,7 +18,7 @@ from tui.console.ports import OperationPort
 from tui.shared.fit import fit_middle, safe
 
 # A rung that was not taken, or was stopped, has not been tried.
-_NOT_TRIED = frozenset({Found.REFUSED, Found.CANCELLED})
+_NOT_TRIED = frozenset({RungResult.REFUSED, RungResult.CANCELLED})
 
 
 class RescuePrompt:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from concurrent.futures import Future
 from datetime import datetime
 
-from agentclient.journal.history import Past
+from agentclient.journal.history import VmHistory
 from agentclient.journal.window_row import WindowRow
 from agentclient.model.durations import in_words
 from agentclient.model.states import OutcomeKind
@@ -32,7 +32,7 @@ class HistoryDialog(Dialog[None]):
         signs: the set of signs that the terminal can show.
     """
 
-    def __init__(self, target: Target, look: Future[Past | None], signs: Signs) -> None:
+    def __init__(self, target: Target, look: Future[VmHistory | None], signs: Signs) -> None:
         super().__init__(f"{safe(target.vm.name, 40)}: past freezes and thaws")
         self._look = look
         self._signs = signs

@@ -12,7 +12,7 @@ from agentclient.fleet.store import Fleet
 from tui.console.bare_terminal import FEW
 from tui.console.dialogs.base import Dialog
 from tui.console.dialogs.vm_text import EMPTY, labelled
-from tui.console.model.leaving import Leave
+from tui.console.model.exit_kind import ExitKind
 from tui.console.ports import OperationPort, OperationsPort
 from tui.console.widgets.pane.facts import identity
 from tui.shared.clocks import Clock, countdown
@@ -23,7 +23,7 @@ from tui.shared.tone import Line, Piece, Tone
 _REFRESH_S = 0.5
 
 
-class QuitDialog(Dialog[Leave]):
+class QuitDialog(Dialog[ExitKind]):
     """Asks whether to stay, to thaw first or to detach; then shows what is still waited for.
 
     Args:
@@ -103,7 +103,7 @@ class QuitDialog(Dialog[Leave]):
     def answered(self, answer: str) -> None:
         """Cancel everything and wait; or leave that to the holder; or stay."""
         if answer == "detach":
-            self.dismiss(Leave.DETACHED)
+            self.dismiss(ExitKind.DETACHED)
             return
         if answer != "thaw":
             self.dismiss(None)
@@ -118,13 +118,13 @@ class QuitDialog(Dialog[Leave]):
         """Show what is still waited for; leave when nothing is."""
         self.update_text()
         if self._thawing and not self._operations.active():
-            self.dismiss(Leave.CLEAN)
+            self.dismiss(ExitKind.CLEAN)
 
     def action_insist(self) -> None:
         """Leave at once; only after "thaw first" was chosen, so that no second q does it alone."""
         if self._thawing:
-            self.dismiss(Leave.DETACHED)
+            self.dismiss(ExitKind.DETACHED)
 
     def action_detach(self) -> None:
         """Leave at once: the holder thaws what is in flight."""
-        self.dismiss(Leave.DETACHED)
+        self.dismiss(ExitKind.DETACHED)

@@ -29,14 +29,14 @@ class Filter:
         terms = self.text.casefold().split()
         if not terms:
             return True
-        hay = haystack(state)
+        hay = search_text(state)
         return all(
             (term[1:] not in hay) if term.startswith("!") and term[1:] else (term in hay)
             for term in terms
         )
 
 
-def haystack(state: VmState) -> str:
+def search_text(state: VmState) -> str:
     """Return what a filter looks in: the identity, and the words of the states."""
     freeze = state.freeze
     verdict = verdict_of(state)

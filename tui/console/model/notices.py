@@ -69,7 +69,7 @@ class Notice(NamedTuple):
         return (at - self.at).total_seconds() >= STAYS_S
 
 
-def news_of(old: VmState | None, new: VmState, at: datetime) -> Iterator[Notice]:
+def notice_of_change(old: VmState | None, new: VmState, at: datetime) -> Iterator[Notice]:
     """Return what became known about a VM between two of its states that has to be told."""
     if old is None:
         return

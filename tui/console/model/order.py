@@ -113,7 +113,7 @@ def severity(state: VmState) -> int:
     return min(found)
 
 
-def needs_somebody(state: VmState) -> bool:
+def needs_attention(state: VmState) -> bool:
     """Return whether a person should look at a VM: not what only goes on, or has no agent."""
     return severity(state) < _NO_TROUBLE and severity(state) not in _GOES_ON
 

@@ -32,7 +32,7 @@ def verdict_of(state: VmState) -> Outcome | None:
 
 def without_group(verdict: Outcome) -> bool:
     """Return whether a freeze was good by itself, but its group's was not."""
-    return verdict.apart and verdict.kind is OutcomeKind.VERIFIED
+    return verdict.not_together and verdict.kind is OutcomeKind.VERIFIED
 
 
 def tags_of(state: VmState) -> frozenset[Tag]:

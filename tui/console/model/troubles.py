@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from agentclient.model.snapshot import VmState
 from agentclient.model.vm import VmId
-from tui.console.model.order import needs_somebody
+from tui.console.model.order import needs_attention
 
 IndexOf = Callable[[VmId], int | None]
 
@@ -24,7 +24,7 @@ class Troubles:
 
     def put(self, state: VmState) -> None:
         """Take over what a VM is now."""
-        if needs_somebody(state):
+        if needs_attention(state):
             self._found.add(state.id)
         else:
             self._found.discard(state.id)

@@ -1,7 +1,7 @@
 """Which VMs are shown, in which order, which one is under the cursor and which are marked.
 
 Everything is kept by the VM's identity; an index is only ever a way to say where it stands now.
-A VM's words (see `agentclient.fleet.visible`) are those of the last drain, by which it was counted
+A VM's words (see `agentclient.fleet.visible_state`) are those of the last drain, by which it was counted
 and sorted. Its clocks and figures are looked up when somebody shows it or acts on it: in a fleet in
 which everything is being frozen they change in thousands of rows that nobody sees.
 """
@@ -23,7 +23,7 @@ from tui.console.model.tally import Tag, Tally
 from tui.console.model.troubles import Troubles
 from tui.shared.clocks import Moment
 
-NewFace = tuple[VmState | None, VmState]
+StateChange = tuple[VmState | None, VmState]
 
 _KEY = attrgetter("key")
 
@@ -132,7 +132,7 @@ class FleetView:
 
     # -- what changes ----------------------------------------------------------------------
 
-    def apply(self, change: FleetChange, *, settle: bool = True) -> list[NewFace]:
+    def apply(self, change: FleetChange, *, settle: bool = True) -> list[StateChange]:
         """Take over what changed in the fleet.
 
         Args:
@@ -190,7 +190,7 @@ class FleetView:
                 self._will_move(entry)
         self.settle()
 
-    def _put(self, state: VmState) -> NewFace:
+    def _put(self, state: VmState) -> StateChange:
         entry = self._entries.get(state.id)
         before = entry.state if entry is not None else None
         if entry is None:

@@ -193,7 +193,7 @@ class NoticeLine(Toned):
         """What is shown."""
         return self._notice
 
-    def tell(self, notice: Notice) -> None:
+    def show_notice(self, notice: Notice) -> None:
         """Show a notice, unless a graver one has only just been shown."""
         if self._notice is not None and not self._notice.gives_way_to(notice):
             self._held_back = notice

@@ -52,7 +52,7 @@ START_IT = "start its agent in the guest: then it is thawed at once; if it can't
 
 def reason_of(verdict: Outcome) -> str:
     """Return what happened; of a group its failure first."""
-    if verdict.apart:
+    if verdict.not_together:
         by_itself, its_group, why = verdict.reason.partition("its group ")
         return safe(f"{its_group}{why} ({by_itself.rstrip('; ')})" if why else by_itself, 400)
     return safe(verdict.reason, 400)

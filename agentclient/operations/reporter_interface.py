@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol, TypeVar
 
-from agentclient.freeze.effects import Tell
+from agentclient.freeze.effects import ReportEvent
 from agentclient.model.outcome import FileSystem, Outcome, ThawOutcome
 from agentclient.model.rescue import RescueOutcome
 from agentclient.model.snapshot import AgentHealth, Progress
@@ -16,7 +16,7 @@ EndingT = TypeVar("EndingT", bound=Outcome | ThawOutcome | RescueOutcome)
 class Reporter(Protocol):
     """Receives what an operation does and observes on its VM."""
 
-    def tell(self, tell: Tell) -> None:
+    def event(self, report: ReportEvent) -> None:
         """Report an event."""
 
     def progress(self, progress: Progress | None) -> None:

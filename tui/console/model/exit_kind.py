@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 
-class Leave(StrEnum):
+class ExitKind(StrEnum):
     """How the console is left."""
 
     CLEAN = "clean"  # nothing is in flight

@@ -12,8 +12,8 @@ import pytest
 from agentclient.access.host.other_holders import HOLDER, seen_among
 from agentclient.access.host.socket_clients import Client
 from agentclient.fleet.health import looked, may_ask
-from agentclient.journal.elsewhere import Elsewhere, elsewhere, held_by
-from agentclient.journal.identity import ourselves
+from agentclient.journal.held_by_others import HeldGuest, held_by, held_guest
+from agentclient.journal.identity import own_identity
 from agentclient.model.snapshot import (
     AgentHealth,
     FreezeInfo,
@@ -35,7 +35,7 @@ ASKED = {"hold_s": 355.0, "first_timeout_s": 600.0, "probe_timeout_s": 300.0, "p
 def row(**more: Any) -> dict[str, Any]:
     moments = ("sent", "replied", "thaw_sent", "thawed", "ended")
     times = {f"{name}_{kind}": None for name in moments for kind in ("at", "s")}
-    who = ourselves()
+    who = own_identity()
     begun = {"id": 7, "kind": "freeze", "pid": who.process.pid, "ticks": who.process.start_ticks,
              "user": "root", "host": who.host, "boot": who.boot,
              "holder_pid": None, "holder_ticks": None,
@@ -45,7 +45,7 @@ def row(**more: Any) -> dict[str, Any]:
 
 
 def found(**more: Any) -> HeldBy | None:
-    one = elsewhere(row(**more))
+    one = held_guest(row(**more))
     return one.by if one is not None else None
 
 
@@ -72,7 +72,7 @@ def test_who_is_not_known_to_live_is_at_work_on_nothing() -> None:
     sent = {"sent_at": AT.isoformat()}
     for unknown in ({"host": "elsewhere"}, {"ticks": 1}, {"boot": "of before"}):
         assert found(**sent, **unknown) is None
-    who = ourselves().process
+    who = own_identity().process
     holder = {"holder_pid": who.pid, "holder_ticks": who.start_ticks}
     for dead in ({"ticks": 1}, {"ended_at": AT.isoformat()}):
         held = found(**sent, **holder, **dead)
@@ -95,11 +95,11 @@ def test_which_vm_is_meant(tmp_path: Path) -> None:
     path.touch()
     by = HeldBy(1316, "root")
     web = Vm(VmId("qemu", "web"), AgentChannel(path), process=Process(4711, 1))
-    same = Elsewhere("another", Process(4711, 1), by)
-    later = Elsewhere("another", Process(4711, 2), by)
+    same = HeldGuest("another", Process(4711, 1), by)
+    later = HeldGuest("another", Process(4711, 2), by)
     assert held_by(web, [later]) is None
     assert held_by(web, [later, same]) is by
-    unknown = Elsewhere(None, None, by)
+    unknown = HeldGuest(None, None, by)
     assert held_by(Vm(VmId("qemu", "x")), [unknown]) is None
 
 

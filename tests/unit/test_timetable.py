@@ -8,7 +8,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentclient.fleet.timetable import MOST_BACK_OFF, Rounds
+from agentclient.fleet.timetable import MOST_BACK_OFF, Timetable
 from agentclient.model.vm import VmId
 
 PORT_S, AGENT_S = 2.0, 15.0
@@ -18,13 +18,13 @@ def ids(number: int) -> set[VmId]:
     return {VmId("qemu", f"vm{index}") for index in range(number)}
 
 
-def rounds_of(number: int, now: float = 100.0) -> Rounds:
-    rounds = Rounds(PORT_S, AGENT_S)
+def rounds_of(number: int, now: float = 100.0) -> Timetable:
+    rounds = Timetable(PORT_S, AGENT_S)
     rounds.keep(ids(number), now)
     return rounds
 
 
-def play(rounds: Rounds, begin: float, end: float, visit_s: float = 0.0) -> list[float]:
+def play(rounds: Timetable, begin: float, end: float, visit_s: float = 0.0) -> list[float]:
     """Visit whoever is due until `end`; return when."""
     at = []
     while rounds.next_at < end:

@@ -25,7 +25,7 @@ _KINDS: Final = (
 )
 
 
-def detailed(**named: Any) -> Details | None:
+def event_details(**named: Any) -> Details | None:
     """Return the details that have just these fields; such as no event has, for strange ones."""
     if not named:
         return None

@@ -21,7 +21,7 @@ SMALL, LARGE = (80, 24), (160, 50)
 
 
 @dataclass
-class Seat:
+class ConsoleSession:
     """A person in front of the console."""
 
     pilot: Pilot[Any]
@@ -85,7 +85,7 @@ class Seat:
 
 
 @asynccontextmanager
-async def seated(
+async def console_session(
     fleet: Fleet,
     still: StillClock,
     *,
@@ -95,7 +95,7 @@ async def seated(
     signs: Signs | None = None,
     drill: bool = False,
     memory: MemoryPort | None = None,
-) -> AsyncIterator[Seat]:
+) -> AsyncIterator[ConsoleSession]:
     operations = operations or FakeOperations()
     watcher = FakeWatcher()
     app = make_app(
@@ -111,7 +111,7 @@ async def seated(
     async with app.run_test(size=size) as pilot:
         await pilot.pause(0.05)  # the first layouts follow each other
         await pilot.pause()
-        yield Seat(pilot, app, fleet, operations, watcher, still)
+        yield ConsoleSession(pilot, app, fleet, operations, watcher, still)
 
 
 def make_app(

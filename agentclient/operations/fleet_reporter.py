@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final, cast
 
 from agentclient.fleet.store import Fleet
-from agentclient.freeze.effects import Tell
+from agentclient.freeze.effects import ReportEvent
 from agentclient.journal.entry import Entry
 from agentclient.model.events import Ended, Event, EventKind, OnEvent
 from agentclient.model.meaning import (
@@ -18,10 +18,10 @@ from agentclient.model.meaning import (
 from agentclient.model.outcome import FileSystem, Outcome, ThawOutcome
 from agentclient.model.rescue import RescueOutcome
 from agentclient.model.snapshot import AgentHealth, FreezeInfo, Progress, VmState
-from agentclient.model.states import AgentHow, AgentState, FreezeState, Level, RunState
+from agentclient.model.states import AgentState, FreezeState, KnownBy, Level, RunState
 from agentclient.model.text import printable
 from agentclient.model.vm import Vm
-from agentclient.operations.reporting import EndingT
+from agentclient.operations.reporter_interface import EndingT
 
 _VERDICTS: Final = frozenset({EventKind.VERDICT, EventKind.REVISED})
 
@@ -53,11 +53,11 @@ class FleetReporter:
         self._logged = ""
         self._beside = beside
 
-    def tell(self, tell: Tell) -> None:
+    def event(self, report: ReportEvent) -> None:
         """Log an event, and pass it to the journal and the listener."""
         while self._entry is not None and (notice := self._entry.notice()) is not None:
-            self._tell(Tell(EventKind.NOTE, Level.WARNING, notice))
-        self._tell(tell)
+            self._pass_on(ReportEvent(EventKind.NOTE, Level.WARNING, notice))
+        self._pass_on(report)
 
     def with_meaning(self, outcome: EndingT, *, final: bool = True) -> EndingT:
         """Return an outcome with what it means, and the next step.
@@ -76,20 +76,22 @@ class FleetReporter:
             ending = rescue_with_meaning(ending)
         return cast(EndingT, ending)
 
-    def _meant(self, tell: Tell) -> Tell:
+    def _meant(self, report: ReportEvent) -> ReportEvent:
         """Return an event with the meaning of its outcome, and the next step if there is one."""
-        if isinstance(tell.details, Ended):
-            ending = self.with_meaning(tell.details.outcome, final=tell.kind not in _VERDICTS)
-            return tell._replace(text=_with_step(tell.text, ending), details=Ended(ending))
-        return tell
+        if isinstance(report.details, Ended):
+            ending = self.with_meaning(report.details.outcome, final=report.kind not in _VERDICTS)
+            return report._replace(text=_with_step(report.text, ending), details=Ended(ending))
+        return report
 
-    def _tell(self, tell: Tell) -> None:
-        tell = self._meant(tell)
-        text = printable(tell.text, 1000)
+    def _pass_on(self, report: ReportEvent) -> None:
+        report = self._meant(report)
+        text = printable(report.text, 1000)
         if text != self._logged:  # a verdict that is the outcome as well, a status asked again
-            self._fleet.log(self._vm.id, tell.level, text)
+            self._fleet.log(self._vm.id, report.level, text)
             self._logged = text
-        event = Event(self._vm.id, self._fleet.wall(), tell.kind, tell.level, text, tell.details)
+        event = Event(
+            self._vm.id, self._fleet.wall(), report.kind, report.level, text, report.details
+        )
         if self._entry is not None:
             self._entry.event(event)
         if self._on_event is None:
@@ -108,7 +110,7 @@ class FleetReporter:
             return
         late = self._entry.late(progress)
         if late is not None:
-            self.tell(late)
+            self.event(late)
 
     def file_systems(self, found: tuple[FileSystem, ...]) -> None:
         """Store the file systems that the guest listed."""
@@ -147,7 +149,7 @@ class FleetReporter:
                 return old
             word = AgentState.OPEN if is_open else AgentState.CLOSED
             agent = old.agent._replace(
-                state=word, how=AgentHow.PORT, rtt_s=None, detail=None, seen_at=at
+                state=word, how=KnownBy.PORT, rtt_s=None, detail=None, seen_at=at
             )
             return old._replace(agent=agent)
 

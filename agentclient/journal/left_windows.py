@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Final
 from agentclient.access.presence import is_gone
 from agentclient.journal import rows
 from agentclient.journal.clock import since_boot
-from agentclient.journal.elsewhere import Elsewhere, at_work, elsewhere, identity_of
-from agentclient.journal.identity import boot_id, is_here, ourselves, socket_of
+from agentclient.journal.held_by_others import HeldGuest, at_work, held_guest, identity_of
+from agentclient.journal.identity import boot_id, is_here, own_identity, socket_of
 from agentclient.journal.storage.jobs import Query
 from agentclient.journal.writer import PATIENCE_S, Journal
 from agentclient.model.snapshot import LeftBy
@@ -56,7 +56,7 @@ _MAY_HAVE_FROZEN: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
+class LeftGuest:
     """A guest that may still be frozen, with nobody at work on it.
 
     Attributes:
@@ -79,7 +79,7 @@ class Left:
 
 
 @dataclass(frozen=True, slots=True)
-class Over:
+class EndedWindow:
     """An open window whose process has died, and which needs no thaw.
 
     Attributes:
@@ -92,54 +92,54 @@ class Over:
     window: int
     why: str
     settled: bool
-    left: Left | None = None
+    left: LeftGuest | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class OpenWindows:
     """The open windows of other processes, as the journal has them.
 
     Attributes:
         left: guests that may still be frozen, with nobody at work on them.
-        over: windows whose process has died, and which need no thaw.
+        to_close: windows whose process has died, and which need no thaw.
         others: guests that other processes are at work on now.
     """
 
-    left: tuple[Left, ...] = ()
-    over: tuple[Over, ...] = ()
-    others: tuple[Elsewhere, ...] = ()
+    left: tuple[LeftGuest, ...] = ()
+    to_close: tuple[EndedWindow, ...] = ()
+    others: tuple[HeldGuest, ...] = ()
 
 
-Ended = Callable[[Identity], bool | None]
+HasEnded = Callable[[Identity], bool | None]
 
 
 def _not_known(_: Identity) -> None:
     """Return None: it is not known whether this start of the VM has ended."""
 
 
-def _standing(found: list[Rows], ended: Ended) -> Standing:
-    left: list[Left] = []
-    over: list[Over] = []
-    others: list[Elsewhere] = []
+def _open_windows(found: list[Rows], ended: HasEnded) -> OpenWindows:
+    left: list[LeftGuest] = []
+    to_close: list[EndedWindow] = []
+    others: list[HeldGuest] = []
     for row in found[0]:
         # An unreadable row proves nothing, and must not stop the reading of the others.
         with suppress(ValueError, TypeError, KeyError):
             if _is_mine(row):
                 continue
             if at_work(row):
-                busy = elsewhere(row)
+                busy = held_guest(row)
                 others += [busy] if busy is not None else []
                 continue
             end = _end(row, ended)
             if end is not None:
-                over.append(end)
+                to_close.append(end)
                 left += [end.left] if end.left is not None else []
             elif row["kind"] == WindowKind.FREEZE and not row["has_later"]:
                 left.append(_left(row))
-    return Standing(tuple(left), tuple(over), tuple(others))
+    return OpenWindows(tuple(left), tuple(to_close), tuple(others))
 
 
-def standing(ended: Ended = _not_known) -> Query[Standing]:
+def open_windows(ended: HasEnded = _not_known) -> Query[OpenWindows]:
     """Return the query for the open windows of other processes.
 
     Args:
@@ -155,23 +155,25 @@ def standing(ended: Ended = _not_known) -> Query[Standing]:
                 (),
             )
         ],
-        lambda found: _standing(found, ended),
-        Standing(),
+        lambda found: _open_windows(found, ended),
+        OpenWindows(),
     )
 
 
-STANDING: Final = standing()
+OPEN_WINDOWS: Final = open_windows()
 
 
-def close_over(over: tuple[Over, ...], at: str) -> list[Statement]:
+def close_windows(to_close: tuple[EndedWindow, ...], at: str) -> list[Statement]:
     """Return the statements that close windows whose processes could not close them.
 
     Args:
-        over: the windows.
+        to_close: the windows.
         at: wall clock (RFC 3339).
     """
     return [
-        each for one in over for each in rows.close(one.window, one.why, at, settled=one.settled)
+        each
+        for one in to_close
+        for each in rows.close(one.window, one.why, at, settled=one.settled)
     ]
 
 
@@ -205,7 +207,7 @@ def settled_by(found: list[Rows], why: str, at: str) -> Iterator[Statement]:
             yield from rows.close(row["id"], why, at, settled=True)
 
 
-def match(vm: Vm, left: Iterable[Left]) -> LeftBy | None:
+def match(vm: Vm, left: Iterable[LeftGuest]) -> LeftBy | None:
     """Return who has left a VM frozen; None if nobody provably has.
 
     Two VMs are the same if their processes are the same, wherever the socket is now. Where either
@@ -218,7 +220,7 @@ def match(vm: Vm, left: Iterable[Left]) -> LeftBy | None:
     return None
 
 
-def _is_same(vm: Vm, socket: str | None, one: Left) -> bool:
+def _is_same(vm: Vm, socket: str | None, one: LeftGuest) -> bool:
     if vm.id.host != one.host:
         return False
     if one.identity is not None and vm.identity is not None:
@@ -228,7 +230,7 @@ def _is_same(vm: Vm, socket: str | None, one: Left) -> bool:
     return socket is not None and one.socket == socket
 
 
-def has_taken(vm: Vm, one: Left) -> bool:
+def has_taken(vm: Vm, one: LeftGuest) -> bool:
     """Return whether a VM was started to receive a migration, and has the left guest's UUID."""
     return vm.incoming and one.uuid is not None and one.uuid == vm.uuid
 
@@ -242,14 +244,14 @@ def is_ours(journal: Journal | None, vm: Vm) -> bool:
     """
     if journal is None:
         return False
-    found = journal.ask(STANDING, PATIENCE_S)
-    left: tuple[Left, ...] = found.left if found is not None else ()
+    found = journal.ask(OPEN_WINDOWS, PATIENCE_S)
+    left: tuple[LeftGuest, ...] = found.left if found is not None else ()
     return match(vm, left) is not None
 
 
 def _is_mine(row: Row) -> bool:
     """Return whether this process wrote the window, and so knows more than the journal."""
-    who = ourselves()
+    who = own_identity()
     return (row["pid"], row["ticks"], row["boot"]) == (
         who.process.pid,
         who.process.start_ticks,
@@ -257,20 +259,20 @@ def _is_mine(row: Row) -> bool:
     )
 
 
-def _end(row: Row, ended: Ended) -> Over | None:
+def _end(row: Row, ended: HasEnded) -> EndedWindow | None:
     """Return how a window ends that needs no thaw; None if the guest may still be frozen."""
     window = row["id"]
     if row["kind"] != WindowKind.FREEZE:
-        return None if row["ended_at"] else Over(window, DIED, settled=False)
+        return None if row["ended_at"] else EndedWindow(window, DIED, settled=False)
     if row["armed_at"] is None:
-        return Over(window, NOT_SENT, settled=True)
+        return EndedWindow(window, NOT_SENT, settled=True)
     if not _vm_has_gone(row, ended):
         return None
     left = None if row.get("uuid") is None or row["has_later"] else _left(row, moved=True)
-    return Over(window, VM_GONE, settled=True, left=left)
+    return EndedWindow(window, VM_GONE, settled=True, left=left)
 
 
-def _vm_has_gone(row: Row, ended: Ended) -> bool:
+def _vm_has_gone(row: Row, ended: HasEnded) -> bool:
     """Return whether it is proven that a window's VM has gone."""
     identity = identity_of(row)
     if identity is not None and ended(identity) is True:
@@ -294,10 +296,10 @@ def _process(row: Row) -> Process | None:
     return None if row["vm_pid"] is None else Process(row["vm_pid"], row["vm_ticks"])
 
 
-def _left(row: Row, *, moved: bool = False) -> Left:
+def _left(row: Row, *, moved: bool = False) -> LeftGuest:
     name = next(one for one in ("replied", "sent", "armed") if row[f"{one}_at"] is not None)
     at = since_boot(row, row[f"{name}_s"] or 0.0, row[f"{name}_at"])
     by = LeftBy(row["id"], row["pid"], row["user"], at)
-    return Left(
+    return LeftGuest(
         row["socket"], _process(row), by, _host(row), identity_of(row), row.get("uuid"), moved=moved
     )

@@ -11,7 +11,14 @@ import pytest
 from agentclient.fleet.recovery import FOUND_THAWED, Recovery, held_now, with_left
 from agentclient.fleet.store import Fleet
 from agentclient.journal.entry import begin_thaw
-from agentclient.journal.left import NOT_SENT, STANDING, VM_GONE, Standing, is_ours, match
+from agentclient.journal.left_windows import (
+    NOT_SENT,
+    OPEN_WINDOWS,
+    VM_GONE,
+    OpenWindows,
+    is_ours,
+    match,
+)
 from agentclient.journal.writer import Journal
 from agentclient.model.events import EventKind
 from agentclient.model.meaning import with_freeze
@@ -23,6 +30,7 @@ from tests.unit.journals import (
     LOST,
     VERIFIED,
     WAIT_S,
+    add_event,
     begin,
     change,
     flush,
@@ -31,7 +39,6 @@ from tests.unit.journals import (
     of_a_dead_process,
     of_a_living_process,
     rows,
-    tell,
     vm,
     whole,
 )
@@ -53,19 +60,19 @@ class Scene:
     def begin_frozen(self, one: Vm) -> int:
         entry = begin(self.journal, one)
         entry.armed()
-        tell(entry, one, EventKind.SENT)
-        tell(entry, one, EventKind.REPLY, frozen=2)
-        tell(entry, one, EventKind.HELD)
+        add_event(entry, one, EventKind.SENT)
+        add_event(entry, one, EventKind.REPLY, frozen=2)
+        add_event(entry, one, EventKind.HELD)
         return number(self.journal, entry)
 
-    def standing(self) -> Standing:
+    def open_windows(self) -> OpenWindows:
         flush(self.journal)
-        found = self.journal.ask(STANDING, WAIT_S)
+        found = self.journal.ask(OPEN_WINDOWS, WAIT_S)
         assert found is not None, self.journal.problem
         return found
 
     def by(self, one: Vm | None = None) -> LeftBy | None:
-        return match(one or self.vm, self.standing().left)
+        return match(one or self.vm, self.open_windows().left)
 
     def fleet(self, state: FreezeState | None = FreezeState.FROZEN) -> Fleet:
         """Return a fleet as a visit has seen it."""
@@ -92,8 +99,8 @@ def test_a_freeze_that_a_dead_process_has_left_is_ours(scene: Scene) -> None:
 
 def test_a_freeze_that_another_process_is_at_is_not(scene: Scene) -> None:
     of_a_living_process(scene.path, scene.window)
-    found = scene.standing()
-    assert (found.left, found.over) == ((), ())
+    found = scene.open_windows()
+    assert (found.left, found.to_close) == ((), ())
     assert not is_ours(scene.journal, scene.vm)
     assert not is_ours(None, scene.vm)
     held = held_now(scene.journal, scene.vm)
@@ -104,8 +111,8 @@ def test_a_freeze_that_another_process_is_at_is_not(scene: Scene) -> None:
 def test_a_freeze_that_its_holder_is_at_is_not(scene: Scene) -> None:
     ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
     change(scene.path, scene.window, holder_pid=os.getpid(), holder_ticks=ticks)
-    found = scene.standing()
-    assert (found.left, found.over) == ((), ())
+    found = scene.open_windows()
+    assert (found.left, found.to_close) == ((), ())
     held = held_now(scene.journal, scene.vm)
     assert held is not None
     assert (held.holder, held.ended) == (os.getpid(), True)
@@ -137,9 +144,9 @@ def test_another_socket_behind_the_same_name_is_not_ours_and_proves_no_end(scene
     assert scene.by() is None, "nothing is where its socket was"
     path.touch()
     assert scene.by() is None, "another one is where its socket was"
-    found = scene.standing()
+    found = scene.open_windows()
     assert [one.by.window for one in found.left] == [scene.window]
-    assert found.over == (), "its end is not proven (P9)"
+    assert found.to_close == (), "its end is not proven (P9)"
     aside.replace(path)
     assert scene.by() is not None, "it is back"
 
@@ -149,28 +156,28 @@ def test_the_same_process_is_the_same_vm_wherever_its_socket_is(scene: Scene) ->
     change(scene.path, scene.window, vm_pid=os.getpid(), vm_ticks=ticks)
     assert scene.vm.agent is not None
     scene.vm.agent.path.unlink()
-    found = scene.standing()
-    assert found.over == ()
+    found = scene.open_windows()
+    assert found.to_close == ()
     same = scene.vm._replace(process=Process(os.getpid(), ticks))
     assert match(same, found.left) is not None
 
 
 def test_a_process_that_has_ended_proves_the_end(scene: Scene) -> None:
     change(scene.path, scene.window, vm_pid=os.getpid(), vm_ticks=1)
-    assert [one.why for one in scene.standing().over] == [VM_GONE]
+    assert [one.why for one in scene.open_windows().to_close] == [VM_GONE]
 
 
 def test_a_boot_that_is_not_known_proves_nothing(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agentclient.journal.left.boot_id", lambda: "")
+    monkeypatch.setattr("agentclient.journal.left_windows.boot_id", lambda: "")
     monkeypatch.setattr("agentclient.journal.identity.boot_id", lambda: "")
-    assert scene.standing() == Standing()
+    assert scene.open_windows() == OpenWindows()
 
 
 def test_another_process_of_the_vm_is_not_ours(scene: Scene) -> None:
     change(scene.path, scene.window, vm_pid=os.getpid(), vm_ticks=1)
-    assert scene.standing().left == ()
+    assert scene.open_windows().left == ()
     ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
     change(scene.path, scene.window, vm_ticks=ticks)
     mine = Process(os.getpid(), ticks)
@@ -181,9 +188,9 @@ def test_another_process_of_the_vm_is_not_ours(scene: Scene) -> None:
 
 def test_another_boot_and_another_host(scene: Scene) -> None:
     change(scene.path, scene.window, boot="of before")
-    assert [one.why for one in scene.standing().over] == [VM_GONE]
+    assert [one.why for one in scene.open_windows().to_close] == [VM_GONE]
     change(scene.path, scene.window, host="elsewhere")
-    assert scene.standing() == Standing(), "nobody knows from here who lives there"
+    assert scene.open_windows() == OpenWindows(), "nobody knows from here who lives there"
 
 
 def test_a_later_freeze_of_the_same_guest_takes_its_place(scene: Scene) -> None:
@@ -198,7 +205,7 @@ def test_a_later_freeze_of_the_same_guest_takes_its_place(scene: Scene) -> None:
 def test_a_later_freeze_that_was_refused_changes_nothing(scene: Scene) -> None:
     entry = begin(scene.journal, scene.vm)
     refused = Outcome(OutcomeKind.REFUSED, "frozen already", settled=True)
-    tell(entry, scene.vm, EventKind.OUTCOME, outcome=refused)
+    add_event(entry, scene.vm, EventKind.OUTCOME, outcome=refused)
     assert scene.by() is not None
 
 
@@ -214,7 +221,7 @@ def test_a_later_thaw_settles_it(scene: Scene, count: int, note: str) -> None:
     entry = begin_thaw(scene.journal, scene.vm, foreign=False)
     assert entry is not None
     thaw = ThawOutcome(scene.vm.id, FreezeState.THAWED, count, False, "thawed", 0.1)
-    tell(entry, scene.vm, EventKind.OUTCOME, thaw=thaw)
+    add_event(entry, scene.vm, EventKind.OUTCOME, thaw=thaw)
     new, old = rows(scene.journal)
     assert scene.by() is None
     assert old.note is not None
@@ -229,7 +236,7 @@ def test_what_was_never_sent_is_closed(scene: Scene) -> None:
     entry = begin(scene.journal, other)
     window = number(scene.journal, entry)
     of_a_dead_process(scene.path, window)
-    assert [(one.window, one.why) for one in scene.standing().over] == [(window, NOT_SENT)]
+    assert [(one.window, one.why) for one in scene.open_windows().to_close] == [(window, NOT_SENT)]
     Recovery(scene.journal, lambda _: None).look(scene.fleet())
     row = rows(scene.journal)[0]
     assert (row.state, row.settled, row.note) == (WindowState.CLOSED, True, NOT_SENT)

@@ -26,18 +26,18 @@ class FakeMonitor:
     """Stands in for the monitor of an armed guest."""
 
     def __init__(
-        self, stage: ArmedGuestStage, endpoint: Any, channel: Any, process: object
+        self, harness: ArmedGuestHarness, endpoint: Any, channel: Any, process: object
     ) -> None:
-        self.stage = stage
+        self.harness = harness
         self.path, self.peer = endpoint.path, endpoint.peer
         self.channel = channel
         self.process = process
 
     def begin(self, *, full: bool) -> object:
         assert full
-        if self.stage.monitor_refusal is not None:
-            raise self.stage.monitor_refusal
-        return None if self.stage.monitor_busy else self
+        if self.harness.monitor_refusal is not None:
+            raise self.harness.monitor_refusal
+        return None if self.harness.monitor_busy else self
 
     def unreachable(self, error: Exception) -> MonitorView:
         return MonitorView(problem=f"monitor: {error}")
@@ -46,18 +46,18 @@ class FakeMonitor:
 class FakeEndpoint:
     """Stands in for the agent's socket, and for the monitor's."""
 
-    def __init__(self, stage: ArmedGuestStage, path: object, peer: object) -> None:
-        self.stage, self.path, self.peer = stage, path, peer
+    def __init__(self, harness: ArmedGuestHarness, path: object, peer: object) -> None:
+        self.harness, self.path, self.peer = harness, path, peer
 
     def connect(self) -> UnixChannel:
-        self.stage.connects.append(self.stage.clock.now)
-        if self.stage.refusal is not None:
-            raise self.stage.refusal
-        self.stage.socket = FakeSocket()
-        return UnixChannel(self.stage.socket.real)
+        self.harness.connects.append(self.harness.clock.now)
+        if self.harness.refusal is not None:
+            raise self.harness.refusal
+        self.harness.socket = FakeSocket()
+        return UnixChannel(self.harness.socket.real)
 
 
-class ArmedGuestStage:
+class ArmedGuestHarness:
     """One ward with all that it needs.
 
     Attributes:
@@ -96,7 +96,9 @@ class ArmedGuestStage:
             lambda _, report: self.reports.append(report),
         )
         said = {"key": "a#1", "vm": "db1", "thaw_s": 60.0, "command": "thaw db1", "agent": "/agent"}
-        self.ward = ArmedGuest({**said, **body}, self.socket.real, self.console.real, services)
+        self.armed_guest = ArmedGuest(
+            {**said, **body}, self.socket.real, self.console.real, services
+        )
 
     def _make_monitor(self, endpoint: Any, channel: object, *, process: object) -> FakeMonitor:
         self.monitor = FakeMonitor(self, endpoint, channel, process)
@@ -122,7 +124,7 @@ class ArmedGuestStage:
 
     def frozen(self, *, bound_s: float = 100.0, hold_s: float = 10.0) -> None:
         """Let the console intend and send a freeze, and the guest answer it."""
-        self.ward.intend({"bound_s": bound_s, "hold_s": hold_s}, self.clock.now)
+        self.armed_guest.intend({"bound_s": bound_s, "hold_s": hold_s}, self.clock.now)
         self.say(FREEZE_LINE)
         self.turn()
 
@@ -143,11 +145,11 @@ class ArmedGuestStage:
         while self.clock.now < end - 1e-9:
             self.clock.now += min(step_s, end - self.clock.now)
             self.turn()
-            self.ward.tick(self.clock.now)
+            self.armed_guest.tick(self.clock.now)
             self.turn()
 
     def take_over(self) -> bool:
-        taken = self.ward.take_over(self.clock.now)
+        taken = self.armed_guest.take_over(self.clock.now)
         self.turn()
         return taken
 

@@ -19,10 +19,10 @@ from agentclient.operations.preflight import Prepared
 from tests.unit.virtual_freeze import FILE_SYSTEMS
 from tests.unit.virtual_guest import VirtualGuest
 from tests.unit.virtual_holder import VirtualHolder
-from tests.unit.virtual_host import VirtualHost, VirtualLink, VirtualReporter
+from tests.unit.virtual_host import VirtualAccess, VirtualHost, VirtualReporter
 
 
-class Stage:
+class FreezeHarness:
     """A guest, its holder, and a freeze of it that has not begun."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, guest: VirtualGuest | None = None) -> None:
@@ -32,7 +32,7 @@ class Stage:
         self.guest = self.host.guest
         self.holder = VirtualHolder(self.host)
         self.reporter = VirtualReporter()
-        self.access = VirtualLink(self.host)
+        self.access = VirtualAccess(self.host)
         self.hold_s = 5.0
         self.first_s, self.probes, self.thaw_s = 600.0, 5, 180.0
         self.entry: Entry | None = None

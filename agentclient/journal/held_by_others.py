@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Elsewhere:
+class HeldGuest:
     """A guest that another frostwatch is at work on.
 
     Attributes:
@@ -38,7 +38,7 @@ class Elsewhere:
     identity: Identity | None = None
 
 
-def elsewhere(row: Row) -> Elsewhere | None:
+def held_guest(row: Row) -> HeldGuest | None:
     """Return the guest of another process's window, if that process is at work on it.
 
     Args:
@@ -64,7 +64,7 @@ def elsewhere(row: Row) -> Elsewhere | None:
         ended=not writer,
         window=row["id"],
     )
-    return Elsewhere(row["socket"], process, by, identity_of(row))
+    return HeldGuest(row["socket"], process, by, identity_of(row))
 
 
 def identity_of(row: Row) -> Identity | None:
@@ -81,7 +81,7 @@ def _lives(row: Row, pid: str, ticks: str) -> bool:
     return is_dead(process, from_identity(row["host"]), row["boot"]) is False
 
 
-def held_by(vm: Vm, found: Iterable[Elsewhere]) -> HeldBy | None:
+def held_by(vm: Vm, found: Iterable[HeldGuest]) -> HeldBy | None:
     """Return which other frostwatch is at work on a VM; None if none is known."""
     socket = socket_of(vm)
     for one in found:
@@ -90,7 +90,7 @@ def held_by(vm: Vm, found: Iterable[Elsewhere]) -> HeldBy | None:
     return None
 
 
-def _is_same(vm: Vm, socket: str | None, one: Elsewhere) -> bool:
+def _is_same(vm: Vm, socket: str | None, one: HeldGuest) -> bool:
     if one.identity is not None and vm.identity is not None:
         return one.identity == vm.identity
     if vm.id.host:

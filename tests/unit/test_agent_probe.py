@@ -9,7 +9,7 @@ import pytest
 
 from agentclient.access import agent_probe as question_module
 from agentclient.access import exchange as steps
-from agentclient.access.agent_probe import Said, question
+from agentclient.access.agent_probe import ProbeResult, probe_exchange
 from agentclient.access.agent_session import StreamSession
 from agentclient.access.agent_steps import AgentLink
 from agentclient.model.outcome import FileSystem
@@ -32,8 +32,8 @@ class Visit:
     def __init__(self, clock: Clock, agent: FakeAgent, *, first: bool = False) -> None:
         self.channel = FakeChannel(clock, agent)
         began = clock.now
-        exchange = question(self.channel, first=first)
-        self.said: Said = steps.run(exchange.steps, exchange.channel, exchange.deadline)
+        exchange = probe_exchange(self.channel, first=first)
+        self.said: ProbeResult = steps.run(exchange.steps, exchange.channel, exchange.deadline)
         self.took_s = clock.now - began
         assert self.channel.closed, "a visit leaves no socket open"
 
@@ -52,7 +52,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def test_a_visit_is_a_sync_and_a_status(clock: Clock) -> None:
     visit = Visit(clock, FakeAgent(dict(HEALTHY)))
     assert visit.commands == [SYNC, STATUS]
-    assert visit.said == Said(FreezeState.THAWED, 0.0)
+    assert visit.said == ProbeResult(FreezeState.THAWED, 0.0)
 
 
 def test_the_first_visit_asks_who_it_is_and_what_is_mounted(clock: Clock) -> None:
@@ -161,14 +161,14 @@ def test_an_agent_that_takes_only_the_plain_sync_is_remembered(clock: Clock) -> 
 def test_an_agent_that_takes_no_sync_is_left_at_once(clock: Clock) -> None:
     visit = Visit(clock, FakeAgent({SYNC: Error("no"), "guest-sync": Error("nor that")}))
     assert visit.commands == [SYNC, "guest-sync"]
-    assert visit.said == Said(detail="it takes no sync: nor that")
+    assert visit.said == ProbeResult(detail="it takes no sync: nor that")
     assert visit.took_s == 0.0
 
 
 def test_a_later_answer_means_that_the_state_is_not_told(clock: Clock) -> None:
     agent = FakeAgent()
     visit_channel = FakeChannel(clock, agent)
-    exchange = question(visit_channel, first=False)
+    exchange = probe_exchange(visit_channel, first=False)
     link = exchange.channel
     assert isinstance(link, AgentLink)
     session = link.session
@@ -196,7 +196,7 @@ def test_a_monitor_in_the_agents_place_is_told(clock: Clock) -> None:
             yield GREETING
 
     visit = Visit(clock, Monitor())
-    assert visit.said == Said(
+    assert visit.said == ProbeResult(
         detail="a QEMU monitor answers there, no agent: are the two sockets swapped?"
     )
     assert visit.took_s == 0.0

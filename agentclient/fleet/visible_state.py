@@ -10,7 +10,7 @@ from __future__ import annotations
 from agentclient.model.snapshot import Progress, VmState
 
 
-def same_face(old: VmState, new: VmState) -> bool:
+def same_visible_state(old: VmState, new: VmState) -> bool:
     """Return whether two states of a VM are the same for counts, order, filters and changes.
 
     Parts are compared by identity first, which is cheaper than by value.

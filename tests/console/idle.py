@@ -14,13 +14,13 @@ _AT_REST = 3
 _MOST_DRAWN = 20
 
 
-def rest(patch: pytest.MonkeyPatch) -> None:
+def patch_idle_wait(patch: pytest.MonkeyPatch) -> None:
     """Let Pilot wait for that: it takes an app for idle that gets no processor time."""
     for module in ("textual.pilot", "textual.app"):
-        patch.setattr(f"{module}.wait_for_idle", at_rest)
+        patch.setattr(f"{module}.wait_for_idle", wait_until_idle)
 
 
-async def at_rest(*_seconds: float) -> None:
+async def wait_until_idle(*_seconds: float) -> None:
     """Wait until nothing is left to be done, and what was done stands on the screen."""
     await _loop_at_rest()
     for _ in range(_MOST_DRAWN):
