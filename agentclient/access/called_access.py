@@ -189,7 +189,7 @@ class CalledAccess:
         return None
 
     def gone_check(self) -> _NotKnown:
-        """Return an `Absence` that concludes nothing from failed calls."""
+        """Return a `GoneCheck` that concludes nothing from failed calls."""
         return _NotKnown()
 
     def serving_process(self, _session: AgentSession) -> Process | None:
@@ -215,7 +215,7 @@ class CalledAccess:
 
 
 class _NotKnown:
-    """An `Absence` for calls: one that fails proves nothing about the VM (P9)."""
+    """A `GoneCheck` for calls: one that fails proves nothing about the VM (P9)."""
 
     def tried(self, _now: float, _problem: ConnectProblem | None) -> bool | None:
         """Return None: it is not known."""

@@ -55,7 +55,9 @@ class _Visit:
 
 
 class Poller:
-    """The visits to all VMs. One thread alone uses it; only `wake` may be called from others.
+    """Visits all VMs when they are due.
+
+    One thread alone uses it; only `wake` may be called from others.
 
     Args:
         fleet: where the results are written.

@@ -1,8 +1,9 @@
 """The store of what is known about all VMs now: thread-safe and versioned.
 
 Sources, the watcher and operations write; the console and the command line read. A reader takes a
-snapshot, or gets changes: the VMs whose visible state has changed (`agentclient.fleet.visible_state`).
-Times and figures change all the time, so it reads them when it shows them. States are immutable.
+snapshot, or gets changes: the VMs whose visible state has changed
+(`agentclient.fleet.visible_state`). Times and figures change all the time, so it reads them when it
+shows them. States are immutable.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ class FleetChange(NamedTuple):
 
     Attributes:
         changed: the current states of the VMs that are new, or whose visible state has changed
-            (`agentclient.fleet.visible_state`), oldest change first. Of others only times and figures
-            have changed.
+            (`agentclient.fleet.visible_state`), oldest change first. Of others only times and
+            figures have changed.
         removed: the VMs that were forgotten.
     """
 

@@ -34,8 +34,8 @@ class FreezeProcedure:
         plan: what is to be frozen.
         new_ticket: numbers for the requests.
         now: seconds of the monotonic clock.
-        can_hand_over: the driver hands over to a holder what was not acknowledged to be thawed, before
-            the outcome is concluded (see `unsettled`).
+        can_hand_over: the driver hands over to a holder what was not acknowledged to be thawed,
+            before the outcome is concluded (see `unsettled`).
         follows: the driver looks for a VM that has left its process, before the outcome is
             concluded (see `wants_target`).
 
@@ -43,8 +43,8 @@ class FreezeProcedure:
         freeze: the freeze's machine.
         thaw: the thaw's machine; None until the thaw begins.
         unsettled: the report of a thaw that was not acknowledged, until `on_handed_over` is called.
-        group_error: is called when the outcome is concluded, and returns why the freeze's group was not
-            frozen together; None if it was, or if there is no group.
+        group_error: is called when the outcome is concluded, and returns why the freeze's
+            group was not frozen together; None if it was, or if there is no group.
         wants_target: the VM has left its process, perhaps for another one: the driver looks for
             that one, and calls `on_target_searched`.
     """

@@ -38,7 +38,8 @@ class Standby:
         vm: the VM.
         thaw_s: how long the holder's own thaw may take, in seconds.
         window: the journal's window that the holder writes to; None for no journal.
-        report_event: is called when no holder stands by, and with the holder's report after `leave`.
+        report_event: is called when no holder stands by, and with the holder's report after
+            `leave`.
     """
 
     def __init__(
@@ -337,7 +338,8 @@ def stand_by(
         recipe: what a holder needs to thaw the guest by itself.
         thaw_s: how long the holder's own thaw may take, in seconds.
         window: the journal's window that the holder writes to; None for no journal.
-        report_event: is called when no holder stands by, and with the holder's report after `leave`.
+        report_event: is called when no holder stands by, and with the holder's report after
+            `leave`.
 
     Raises:
         NoHolder: a holder can't reach the guest by these means.

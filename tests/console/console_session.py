@@ -1,4 +1,4 @@
-"""How tests sit in front of the console: they press keys, and read what is on the screen."""
+"""A console under test: tests press its keys, and read what is on its screen."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SMALL, LARGE = (80, 24), (160, 50)
 
 @dataclass
 class ConsoleSession:
-    """A person in front of the console."""
+    """A console that runs with fakes, its keys and its screen."""
 
     pilot: Pilot[Any]
     app: FrostwatchApp

@@ -1,4 +1,4 @@
-"""A ward of the holder's in memory: its guest, the console's end, its monitor and the clock."""
+"""An armed guest of a holder in memory: its guest, the console's end, its monitor and the clock."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class FakeEndpoint:
 
 
 class ArmedGuestHarness:
-    """One ward with all that it needs.
+    """One armed guest with all that it needs.
 
     Attributes:
         socket: the connection to the guest.
@@ -104,7 +104,7 @@ class ArmedGuestHarness:
         self.monitor = FakeMonitor(self, endpoint, channel, process)
         return self.monitor
 
-    # A visitor, as far as the ward knows it.
+    # A multiplexer, as far as the armed guest uses it.
     def begin(
         self, exchange: object, done: Callable[[MonitorView], None], _: Callable[[Any], None]
     ) -> None:
@@ -140,7 +140,7 @@ class ArmedGuestHarness:
             self.selector.turn(self.socket, self.console)
 
     def pass_time(self, seconds: float, step_s: float = STEP_S) -> None:
-        """Let time pass, and the ward do what it does by then."""
+        """Let time pass, and the armed guest do what it does by then."""
         end = self.clock.now + seconds
         while self.clock.now < end - 1e-9:
             self.clock.now += min(step_s, end - self.clock.now)

@@ -72,9 +72,10 @@ def test_one_rung_is_taken_and_its_finding_told(
 @pytest.mark.parametrize(
     ("found", "code"),
     [
-        (RungResult.THAWED, 0), (RungResult.WRITES, 0), (RungResult.RESET, 0), (RungResult.ANSWERS, 1),
-        (RungResult.SILENT, 1), (RungResult.NO_AGENT, 1), (RungResult.UNKNOWN, 1), (RungResult.REFUSED, 1),
-        (RungResult.CANCELLED, 1), (RungResult.FAILED, 1),
+        (RungResult.THAWED, 0), (RungResult.WRITES, 0), (RungResult.RESET, 0),
+        (RungResult.ANSWERS, 1), (RungResult.SILENT, 1), (RungResult.NO_AGENT, 1),
+        (RungResult.UNKNOWN, 1), (RungResult.REFUSED, 1), (RungResult.CANCELLED, 1),
+        (RungResult.FAILED, 1),
     ],
 )  # fmt: skip
 def test_only_a_thawed_guest_is_a_success(

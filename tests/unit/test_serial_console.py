@@ -1,4 +1,4 @@
-"""The guest's serial console: which port it is, and how one sits down there and is heard."""
+"""The guest's serial console: which port it is, and how it is connected and written to."""
 
 from __future__ import annotations
 

@@ -109,17 +109,9 @@ class FrostwatchApp(TerminalApp):
         self._watcher = watcher
         self._drill, self._read_only = drill, read_only
         self._memory = memory
-        times = schedule or Schedule()
+        times, show = schedule or Schedule(), self.show_notice
         self._action_context = ActionContext(
-            self,
-            self.view,
-            fleet,
-            operations,
-            self.show_notice,
-            self.clock,
-            self.signs,
-            read_only,
-            times,
+            self, self.view, fleet, operations, show, self.clock, self.signs, read_only, times
         )
         self._prompts: Prompts | None = None
         self._parts: Display | None = None  # None before it is on the screen

@@ -73,8 +73,8 @@ class QemuCommand(NamedTuple):
         vmid: the VM's number in Proxmox, None elsewhere.
         uuid: the VM's UUID, empty if it has none.
         agent: the agent's port; None if there is none.
-        possible_agent: if `agent` is None, a port that is perhaps an agent's: nothing is ever written to
-            it.
+        possible_agent: if `agent` is None, a port that is perhaps an agent's: nothing is ever
+            written to it.
         monitors: all QMP monitors, in the command line's order.
         chroot: QEMU's ``-chroot``, which it enters *after* it has made its sockets.
         daemonized: QEMU changes its folder to ``/`` after it has made its sockets.

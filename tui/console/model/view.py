@@ -1,9 +1,9 @@
 """Which VMs are shown, in which order, which one is under the cursor and which are marked.
 
 Everything is kept by the VM's identity; an index is only ever a way to say where it stands now.
-A VM's words (see `agentclient.fleet.visible_state`) are those of the last drain, by which it was counted
-and sorted. Its clocks and figures are looked up when somebody shows it or acts on it: in a fleet in
-which everything is being frozen they change in thousands of rows that nobody sees.
+A VM's words (see `agentclient.fleet.visible_state`) are those of the last drain, by which it was
+counted and sorted. Its clocks and figures are looked up when somebody shows it or acts on it: in a
+fleet in which everything is being frozen they change in thousands of rows that nobody sees.
 """
 
 from __future__ import annotations
