@@ -126,14 +126,7 @@ class CopyJob(ABC):
         self.began_at = time.monotonic()
         try:
             self._check()
-            self._stage(JobStage.PREPARING, "checking the disks, and making what takes the copy")
-            self.prepare()
-            with self.window.open():
-                self._take()
-            self._thawed()
-            self.follow()
-            self._stage(JobStage.FINISHING, "closing the copy")
-            left = self.finish()
+            left = self.work()
         except JobRefused as error:
             left = self._undone()
             outcome = self.refused(error.refusal, error.reason, error.next_step)
@@ -150,10 +143,29 @@ class CopyJob(ABC):
         except Exception as error:  # noqa: BLE001 - P8: one broken copy, told as one
             reason = f"frostwatch failed in the middle of it: {printable(repr(error), 300)}"
             return self._ended(JobResult.FAILED, reason, None)
+        return self.completed()._replace(left=tuple(left))
+
+    def work(self) -> list[str]:
+        """Do all steps in turn.
+
+        Returns:
+            What is left behind that should not be, each as a clause.
+        """
+        self._stage(JobStage.PREPARING, "checking the disks, and making what takes the copy")
+        self.prepare()
+        with self.window.open():
+            self._take()
+        self._thawed()
+        self.follow()
+        self._stage(JobStage.FINISHING, "closing the copy")
+        return self.finish()
+
+    def completed(self) -> JobOutcome:
+        """Return the outcome after all steps were done."""
         consistency = self.window.consistency
         reason = f"complete, and {_described(consistency)}: {self.window.why}"
-        outcome = self._outcome(JobResult.COMPLETE, reason, consistency=consistency)
-        return outcome._replace(left=tuple(left))
+        step = self.next_step()
+        return self._outcome(JobResult.COMPLETE, reason, consistency=consistency, next_step=step)
 
     # -- what each kind of copy does -------------------------------------------------------
 
@@ -203,6 +215,10 @@ class CopyJob(ABC):
     @abstractmethod
     def results(self) -> tuple[DiskCopy, ...]:
         """Return what came of each disk, as far as is known now."""
+
+    def next_step(self) -> str | None:
+        """Return what a person has to do now that the copy is complete; None if nothing."""
+        return None
 
     def how_to_cancel(self) -> str | None:
         """Return the command that ends what QEMU goes on with; None if nothing is left."""

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from agentclient.access.host.process import PROC
+from agentclient.access.qmp_session import Ask
 from agentclient.jobs.block import CHANGE_S, BlockLayer, JobName, QmpRefused
 from agentclient.jobs.errors import JobFailed, JobRefused
 from agentclient.model.job import JobRefusal
@@ -22,6 +24,10 @@ from agentclient.model.vm import Process
 
 _MODE: Final = 0o600
 _FORMATS: Final = ("qcow2", "raw")
+
+# In QMP's own words; None is its null.
+Options = Mapping[str, object]
+NO_OPTIONS: Final[Options] = MappingProxyType({})
 
 
 class Target(NamedTuple):
@@ -66,13 +72,24 @@ class Targets:
         """The targets whose files exist, in the order in which they were made."""
         return tuple(self._made)
 
-    def make(self, path: Path, format_: str, size: int, **options: object) -> Target:
+    def make(
+        self,
+        path: Path,
+        format_: str,
+        size: int,
+        *,
+        file_options: Options = NO_OPTIONS,
+        node_options: Options = NO_OPTIONS,
+        **options: object,
+    ) -> Target:
         """Make a file, and let QEMU open and format it; nothing that exists is overwritten.
 
         Args:
             path: the file; absolute.
             format_: ``qcow2`` or ``raw``.
             size: the disk's size, in bytes.
+            file_options: further options of ``blockdev-add`` for the file, such as ``cache``.
+            node_options: the same for the format above it, such as ``backing``.
             options: further options of ``blockdev-create``, such as ``backing_file``.
 
         Raises:
@@ -89,19 +106,15 @@ class Targets:
         with_size = size if format_ == "raw" else 0
         if with_size:
             os.truncate(path, size)
-        self._add(
-            target,
-            driver="file",
-            node_name=target.file_node,
-            filename=str(path),
-            auto_read_only=False,
-        )
+        file = {"driver": "file", "filename": str(path), "auto-read-only": False, **file_options}
+        self._add(target, target.file_node, file)
         self._same_file(target)
         if format_ == "qcow2":
             details = {name.replace("_", "-"): one for name, one in options.items()}
             made = {"driver": "qcow2", "file": target.file_node, "size": size, **details}
             self._block.create(self._name.job(f"t{number}"), made)
-        self._add(target, driver=format_, node_name=target.node, file=target.file_node)
+        node = {"driver": format_, "file": target.file_node, **node_options}
+        self._add(target, target.node, node)
         return target
 
     def close(self) -> list[str]:
@@ -169,16 +182,17 @@ class Targets:
             os.close(handle)
         return found.st_dev, found.st_ino
 
-    def _add(self, target: Target, **options: object) -> None:
+    def _add(self, target: Target, node: str, options: Options) -> None:
+        ask = Ask("blockdev-add", {"node-name": node, **options})
         try:
-            self._block.run("blockdev-add", CHANGE_S, **options)
+            self._block.run_all([ask], CHANGE_S)
         except QmpRefused as error:
             raise JobRefused(
                 JobRefusal.TARGET,
                 f"the VM's QEMU can't write {printable(target.path, 300)}: {error.desc}",
                 "name a folder that its user, its AppArmor profile and its mounts let it write to",
             ) from None
-        self._open.append(str(options["node_name"]))
+        self._open.append(node)
 
     def _same_file(self, target: Target) -> None:
         """Make sure that QEMU has opened our file, and none of that name of another root.

@@ -6,7 +6,7 @@ is left out, and never guessed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
@@ -66,6 +66,20 @@ class DiskSnapshot(NamedTuple):
     vm_state_size: int
 
 
+class Image(NamedTuple):
+    """One image of a disk's chain.
+
+    Attributes:
+        file: its file as QEMU opened it.
+        format: its format.
+        allocated: what it takes on its storage, in bytes; None if that isn't known.
+    """
+
+    file: str
+    format: str
+    allocated: int | None
+
+
 class Disk(NamedTuple):
     """A block device of a VM.
 
@@ -84,6 +98,10 @@ class Disk(NamedTuple):
         depth: how many images are behind it.
         bitmaps: its dirty bitmaps.
         snapshots: the snapshots inside of its image.
+        chain: its image, and those behind it, from the one that is written on.
+        direct: it is opened without the host's cache.
+        no_flush: the guest's flushes are ignored.
+        detect_zeroes: what is done with zeroes that the guest writes (``off``, ``on``, ``unmap``).
     """
 
     name: str
@@ -100,6 +118,10 @@ class Disk(NamedTuple):
     depth: int
     bitmaps: tuple[Bitmap, ...] = ()
     snapshots: tuple[DiskSnapshot, ...] = ()
+    chain: tuple[Image, ...] = ()
+    direct: bool = False
+    no_flush: bool = False
+    detect_zeroes: str = "off"
 
     @property
     def ref(self) -> str:
@@ -186,6 +208,17 @@ def nodes(query_named_block_nodes: object) -> dict[str, str]:
     }
 
 
+def node_of(query_named_block_nodes: object, image: Image) -> str | None:
+    """Return the name of the node of an image; None if there is none, or several."""
+    items = query_named_block_nodes if isinstance(query_named_block_nodes, list) else []
+    found = [
+        _text(item.get("node-name"))
+        for item in _mappings(items)
+        if _text(item.get("drv")) == image.format and _text(item.get("file")) == image.file
+    ]
+    return found[0] if len(found) == 1 else None
+
+
 def action(kind: str, **data: object) -> dict[str, object]:
     """Return one action of a transaction; underscores in names stand for hyphens."""
     return {"type": kind, "data": arguments(**data)}
@@ -202,8 +235,11 @@ def _disk(item: Mapping[str, Any]) -> Disk:
     device, qdev = _text(item.get("device")), _text(item.get("qdev"))
     node = _text(inserted.get("node-name"))
     bitmaps = inserted.get("dirty-bitmaps", item.get("dirty-bitmaps"))
+    cache = _mapping(inserted.get("cache"))
+    # The name of a node that is QEMU's own, or a copy's, says nothing to a person.
+    named = "" if node.startswith(("#", NODE_PREFIX)) else node
     return Disk(
-        name=device or (node if not node.startswith("#") else "") or _device_id(qdev) or node,
+        name=device or named or _device_id(qdev) or node,
         device=device,
         node=node,
         qdev=qdev,
@@ -217,7 +253,18 @@ def _disk(item: Mapping[str, Any]) -> Disk:
         depth=_number(inserted.get("backing_file_depth")),
         bitmaps=tuple(_bitmap(one) for one in _mappings(bitmaps)),
         snapshots=tuple(_snapshot(one) for one in _mappings(image.get("snapshots"))),
+        chain=tuple(_chain(image)),
+        direct=cache.get("direct") is True,
+        no_flush=cache.get("no-flush") is True,
+        detect_zeroes=_text(inserted.get("detect_zeroes")) or "off",
     )
+
+
+def _chain(image: Mapping[str, Any]) -> Iterator[Image]:
+    while image:
+        allocated = _number(image["actual-size"]) if "actual-size" in image else None
+        yield Image(_text(image.get("filename")), _text(image.get("format")), allocated)
+        image = _mapping(image.get("backing-image"))
 
 
 def _bitmap(item: Mapping[str, Any]) -> Bitmap:
