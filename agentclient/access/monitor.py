@@ -22,6 +22,7 @@ from agentclient.model.vm import AgentChannel, Process
 from agentclient.protocol import qemu_port as ports
 from agentclient.protocol.qemu_port import Port
 from agentclient.protocol.qmp import QmpEvent, QmpFailure, QmpReply
+from agentclient.protocol.qmp_block import running
 
 DEFAULT_VISIT_S = 0.5
 # A held session is kept so long while QEMU is busy (with a reset, say): to close it loses events.
@@ -77,6 +78,7 @@ class Monitor:
         self._sole = True
         self._looked_for_port = False
         self._queues_visible = True
+        self._jobs_visible = True
         self._openings = 0
         self._resets = 0
         self._late_since: float | None = None
@@ -217,9 +219,13 @@ class Monitor:
         asks = [Ask("query-status"), Ask("query-migrate"), Ask("query-chardev")]
         if full:
             asks += [Ask("query-blockstats"), *self._queue_asks()]
+        elif self._jobs_visible:
+            asks.append(Ask("query-jobs"))
         answers = yield from session.ask(asks)
         status, migration, chardevs, *rest = answers
         view = self._view(_run_state(_value(status), _value(migration)), _value(chardevs))
+        if rest and not full:
+            view = self._with_jobs(view, rest[0])
         if full:
             view = view._replace(written_bytes=ports.written_bytes(_value(rest[0])))
             view = self._with_queues(view, rest[1:])
@@ -252,6 +258,14 @@ class Monitor:
         virtio = self._port is not None or self._agent.transport is Transport.VIRTIO_SERIAL
         is_open = chardev.open if virtio else None
         return MonitorView(run_state, port_open=is_open, client=chardev.client, gone=False)
+
+    def _with_jobs(self, view: MonitorView, answer: QmpReply | QmpFailure) -> MonitorView:
+        found = running(_value(answer))
+        if found is None:  # a QEMU before 3.0
+            self._jobs_visible = False
+            return view
+        jobs = (one._replace(left=bool(is_gone(one.process))) for one in found)
+        return view._replace(block_jobs=tuple(jobs))
 
     def _with_queues(self, view: MonitorView, answers: list[QmpReply | QmpFailure]) -> MonitorView:
         if not answers:

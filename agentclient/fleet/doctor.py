@@ -17,7 +17,7 @@ from agentclient.backends.socket_check import check_socket
 from agentclient.fleet.discovery import Discovery
 from agentclient.fleet.findings import AGENT_STATES, RUN_STATES, Finding, FindingLevel
 from agentclient.freeze.risks import risks
-from agentclient.model.next_command import thaw_command
+from agentclient.model.next_command import clear_command, thaw_command
 from agentclient.model.next_step import step_while_held
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import AgentState, FreezeState
@@ -154,6 +154,7 @@ def check_state(state: VmState) -> list[Finding]:
     """Return the findings about a VM that follow from its state in the fleet."""
     findings = [*_presence(state), *_agent(state), *_freeze(state), *_configuration(state.vm)]
     findings += _monitor(state.vm)
+    findings += _copies(state)
     if state.trouble is not None and not state.trouble_is_the_agents:
         findings.append(Finding(str(state.id), _WARNING, printable(state.trouble)))
     return findings
@@ -290,3 +291,9 @@ def _monitor(vm: Vm) -> list[Finding]:
     if vm.no_monitor is not None:
         advice = "Name the sockets of one VM: --vm name=N,agent=PATH,monitor=PATH."
     return [Finding(str(vm.id), _WARNING, text, advice)]
+
+
+def _copies(state: VmState) -> list[Finding]:
+    """Return a finding for each copy that a frostwatch has left in the VM's QEMU."""
+    advice = f"See it, and end it: {clear_command(state.vm)}"
+    return [Finding(str(state.id), _WARNING, str(job), advice) for job in state.left_jobs]

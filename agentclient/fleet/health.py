@@ -51,6 +51,8 @@ def looked(view: MonitorView, at: datetime, *, has_monitor: bool) -> Change:
 def _looked(state: VmState, view: MonitorView, at: datetime, *, has_monitor: bool) -> VmState:
     trouble = view.problem if has_monitor else None
     run_state = view.run_state if has_monitor else state.run_state
+    if view.block_jobs is not None and view.block_jobs != state.block_jobs:
+        state = state._replace(block_jobs=view.block_jobs)
     if (trouble, run_state) != (state.trouble, state.run_state):
         state = state._replace(run_state=run_state, trouble=trouble)
     if state.progress is not None:

@@ -7,6 +7,7 @@ then; a reader that compared thousands of VMs would wait for memory.
 
 from __future__ import annotations
 
+from agentclient.model.job import JobProgress
 from agentclient.model.snapshot import Progress, VmState
 
 
@@ -23,9 +24,22 @@ def same_visible_state(old: VmState, new: VmState) -> bool:
         and old.last is new.last
         and (old.left is new.left or old.left == new.left)
         and (old.held_by is new.held_by or old.held_by == new.held_by)
+        and (old.job is new.job or _same_stage(old.job, new.job))
+        and old.last_job is new.last_job
+        and (old.block_jobs is new.block_jobs or _ids(old) == _ids(new))
         and (old.trouble is new.trouble or old.trouble == new.trouble)
         and (old.vm is new.vm or old.vm == new.vm)
     )
+
+
+def _same_stage(old: JobProgress | None, new: JobProgress | None) -> bool:
+    if old is None or new is None:
+        return False
+    return (old.kind, old.stage, old.cancelled) == (new.kind, new.stage, new.cancelled)
+
+
+def _ids(state: VmState) -> list[tuple[str, bool, bool]]:
+    return [(one.id, one.ended, one.left) for one in state.block_jobs]
 
 
 def _same_phase(old: Progress | None, new: Progress | None) -> bool:

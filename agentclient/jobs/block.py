@@ -10,25 +10,16 @@ import secrets
 import threading
 import time
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from agentclient.access.monitor import Monitor
 from agentclient.access.qmp_session import Ask, MonitorError
 from agentclient.jobs.errors import JobFailed
 from agentclient.journal.identity import this_process
 from agentclient.model.text import printable
-from agentclient.model.vm import Process
+from agentclient.protocol.job_names import JobId
 from agentclient.protocol.qmp import QmpFailure, QmpReply
-from agentclient.protocol.qmp_block import (
-    JOB_PREFIX,
-    NODE_PREFIX,
-    BlockJob,
-    Disk,
-    arguments,
-    disks,
-    jobs,
-    nodes,
-)
+from agentclient.protocol.qmp_block import BlockJob, Disk, arguments, disks, jobs, nodes
 
 VISIT_S: Final = 5.0
 # QEMU opens and formats files meanwhile, also on a slow network.
@@ -52,43 +43,13 @@ class QmpRefused(JobFailed):
         super().__init__(f"QEMU refuses {command}: {self.desc}")
 
 
-class JobName(NamedTuple):
-    """The names of one job's parts in QEMU.
-
-    Attributes:
-        kind: what the job does.
-        process: the frostwatch that has started it.
-        token: tells it from its other jobs.
-    """
-
-    kind: str
-    process: Process
-    token: str
+class JobName(JobId):
+    """The names of the parts of a copy that this process makes."""
 
     @classmethod
     def new(cls, kind: str) -> JobName:
-        """Return a name that no other job has."""
+        """Return names that no other copy has."""
         return cls(kind, this_process(), secrets.token_hex(4))
-
-    @classmethod
-    def parse(cls, job_id: str) -> JobName | None:
-        """Return the name of which `job` has made an id; None if it is no frostwatch's."""
-        if not job_id.startswith(JOB_PREFIX):
-            return None
-        try:
-            kind, pid, ticks, token, _ = job_id.removeprefix(JOB_PREFIX).split(".")
-            return cls(kind, Process(int(pid), int(ticks)), token)
-        except ValueError:
-            return None
-
-    def job(self, part: int | str) -> str:
-        """Return the id of one of its jobs."""
-        pid, ticks = self.process
-        return f"{JOB_PREFIX}{self.kind}.{pid}.{ticks}.{self.token}.{part}"
-
-    def node(self, part: int | str) -> str:
-        """Return the name of one of its nodes; it has 31 characters at the most."""
-        return f"{NODE_PREFIX}{self.token}-{part}"[:31]
 
 
 class BlockLayer:

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from agentclient.jobs.block import TICK_S, BlockLayer, JobName, QmpRefused
+from agentclient.jobs.block import TICK_S, BlockLayer, QmpRefused
 from agentclient.jobs.errors import JobFailed
 from agentclient.model.text import printable
+from agentclient.protocol.job_names import JobId
 from agentclient.protocol.qmp_block import BlockJob, BlockJobStatus
 
 # A job that waits for a storage that hangs is not ended sooner.
@@ -17,7 +18,7 @@ ENDS_WITHIN_S: Final = 60.0
 
 
 def cancel_jobs(
-    block: BlockLayer, name: JobName, *, gone: Callable[[], bool | None] = lambda: None
+    block: BlockLayer, name: JobId, *, gone: Callable[[], bool | None] = lambda: None
 ) -> list[str]:
     """Cancel all jobs of one copy, and wait until QEMU has ended and forgotten them.
 
@@ -34,7 +35,7 @@ def cancel_jobs(
     ours: list[BlockJob] = []
     while time.monotonic() < deadline:
         try:
-            ours = [one for one in block.jobs() if JobName.parse(one.id) == name]
+            ours = [one for one in block.jobs() if JobId.parse(one.id) == name]
             for job in ours:
                 _end(block, job)
             if not ours:

@@ -72,6 +72,7 @@ class Follower:
             JobFailed: a job has failed.
             JobLost: QEMU has not answered for 60 s.
         """
+        self.context.reporter.stage(stage, text)
         while True:
             found = self.look(stage, text)
             if found is not None:

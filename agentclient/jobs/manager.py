@@ -12,11 +12,14 @@ from agentclient.fleet.store import Fleet
 from agentclient.jobs.backup import BackupJob, BackupRequest
 from agentclient.jobs.context import JobContext
 from agentclient.jobs.control import JobControl
+from agentclient.jobs.errors import JobRefused
 from agentclient.jobs.job import CopyJob
+from agentclient.jobs.left import Cleared, LeftCopy, clear, find_copies
 from agentclient.jobs.reporter import JobReporter
 from agentclient.model.errors import NO_THREAD
 from agentclient.model.events import OnEvent
 from agentclient.model.job import JobOutcome, JobRefusal
+from agentclient.model.states import Level
 from agentclient.model.vm import Vm, VmId
 from agentclient.operations.context import READ_ONLY
 from agentclient.operations.manager import OperationManager
@@ -97,6 +100,29 @@ class JobManager:
 
         job.queued_by(lambda: self._queue.place(turn), withdraw)
         return job
+
+    def in_qemu(self, vm: Vm) -> tuple[LeftCopy, ...]:
+        """Return the copies that frostwatches have begun in a VM's QEMU; blocking.
+
+        Raises:
+            JobRefused: its monitor can't be used.
+            JobFailed: the monitor does not answer.
+        """
+        return find_copies(self._context(vm, None, 0).block())
+
+    def clear(self, vm: Vm, copy: LeftCopy) -> Cleared:
+        """End a copy whose frostwatch has ended, and delete its incomplete files; blocking.
+
+        Raises:
+            JobRefused: its monitor can't be used, or nothing may be done to the VM.
+            JobFailed: the monitor does not answer.
+        """
+        context = self._context(vm, None, 0)
+        if context.read_only is not None:
+            raise JobRefused(JobRefusal.READ_ONLY, context.read_only)
+        cleared = clear(context.block(), copy, context.access.process)
+        context.reporter.note(Level.WARNING, f"ended what was left: {copy}")
+        return cleared
 
     def active(self) -> tuple[CopyJob, ...]:
         """Return the copies that run or wait, oldest first."""

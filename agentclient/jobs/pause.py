@@ -1,18 +1,30 @@
-"""Pauses a VM around a copy, and lets it go on; for a guest without an agent."""
+"""Pauses a VM around a copy, and lets it go on; for a guest without an agent.
+
+A process of its own lets it go on if this one is killed meanwhile.
+"""
 
 from __future__ import annotations
 
+import os
+import select
+import subprocess
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Final
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Final
 
+from agentclient.jobs import pause_guard
 from agentclient.jobs.block import BlockLayer
 from agentclient.jobs.context import JobContext
-from agentclient.jobs.errors import JobFailed
+from agentclient.jobs.errors import JobFailed, JobRefused
+from agentclient.model.job import JobRefusal
 from agentclient.model.states import Level
 
 _TRIES: Final = 5
 _EVERY_S: Final = 1.0
+_STARTS_WITHIN_S: Final = 10.0
+_ENDS_WITHIN_S: Final = 5.0
 
 
 @contextmanager
@@ -22,27 +34,96 @@ def paused(context: JobContext) -> Iterator[None]:
     A VM that was paused before stays so.
 
     Raises:
+        JobRefused: nobody could stand by to let it go on.
         JobFailed: it can't be paused.
     """
     block = context.block()
-    if not _runs(block):
+    if not runs(block):
         context.reporter.note(Level.INFO, "the VM is paused already, and stays so")
         yield
         return
-    context.reporter.note(Level.INFO, "no agent runs: the VM is paused for the copy")
-    block.run("stop")
-    try:
-        yield
-    finally:
-        _go_on(context, block)
+    with _Guard(context) as guard:
+        context.reporter.note(Level.INFO, "no agent runs: the VM is paused for the copy")
+        guard.tell(pause_guard.ARMED)
+        try:
+            block.run("stop")
+            yield
+        finally:
+            if _go_on(context, block):
+                guard.tell(pause_guard.DONE)
 
 
-def _runs(block: BlockLayer) -> bool:
+class _Guard:
+    """The process that lets the VM go on if we are killed."""
+
+    def __init__(self, context: JobContext) -> None:
+        self._context = context
+        self._process: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> _Guard:
+        vm, process = self._context.vm, self._context.access.process
+        assert vm.monitor is not None, "a VM is paused through its monitor"
+        program = [sys.executable, "-I", "-S", str(Path(pause_guard.__file__))]
+        served_by = 0 if process is None or vm.monitor_peer is not None else process.pid
+        try:
+            self._process = subprocess.Popen(
+                [*program, str(vm.monitor.path), str(served_by)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+                start_new_session=True,
+                cwd="/",
+            )
+        except (OSError, MemoryError) as error:
+            raise _nobody(str(error) or "no memory is left") from None
+        output = self._process.stdout
+        if output is None or not _readable(output) or output.readline() != pause_guard.READY:
+            self._process.kill()
+            self.__exit__()
+            raise _nobody("the process that is to let it go on did not start")
+        return self
+
+    def tell(self, word: str) -> None:
+        """Tell the process what has happened; it may have been killed."""
+        if self._process is not None and self._process.stdin is not None:
+            with suppress(OSError):
+                self._process.stdin.write(word)
+                self._process.stdin.flush()
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is None:
+            return
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                with suppress(OSError):
+                    stream.close()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_ENDS_WITHIN_S)
+
+
+def _readable(output: IO[str]) -> bool:
+    found, _, _ = select.select([output], [], [], _STARTS_WITHIN_S)
+    return bool(found)
+
+
+def _nobody(why: str) -> JobRefused:
+    reason = f"nobody can stand by to let the VM go on if frostwatch is killed: {why}"
+    return JobRefused(JobRefusal.NOT_BEGUN, reason)
+
+
+def runs(block: BlockLayer) -> bool:
+    """Return whether the VM's processors run.
+
+    Raises:
+        JobFailed: the monitor does not answer.
+    """
     status = block.run("query-status")
     return isinstance(status, dict) and status.get("running") is True
 
 
-def _go_on(context: JobContext, block: BlockLayer) -> None:
+def _go_on(context: JobContext, block: BlockLayer) -> bool:
+    """Let the VM go on; return whether it does. If not, the guard goes on trying."""
     problem = ""
     for _ in range(_TRIES):
         try:
@@ -51,6 +132,14 @@ def _go_on(context: JobContext, block: BlockLayer) -> None:
             problem = str(error)
             context.control.cancelled.wait(_EVERY_S)
         else:
-            return
-    text = f"THE VM IS STILL PAUSED ({problem}). NEXT: resume it in its monitor: cont"
+            return True
+    text = (
+        f"THE VM IS STILL PAUSED ({problem}); its guard goes on trying. NEXT: {_command(context)}"
+    )
     context.reporter.note(Level.ERROR, text)
+    return False
+
+
+def _command(context: JobContext) -> str:
+    assert context.vm.monitor is not None, "a VM is paused through its monitor"
+    return f"send cont to its monitor, {os.fspath(context.vm.monitor.path)}"

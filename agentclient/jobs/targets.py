@@ -145,7 +145,7 @@ class Targets:
         left = self.close()
         for target in self._made:
             try:
-                if _inode(target.path) == target.inode:
+                if inode(target.path) == target.inode:
                     target.path.unlink()
             except FileNotFoundError:
                 continue
@@ -200,7 +200,7 @@ class Targets:
         Raises:
             JobRefused: it has opened another one.
         """
-        opened = _opened(self._process)
+        opened = opened_by(self._process)
         if opened is not None and target.inode not in opened:
             raise JobRefused(
                 JobRefusal.TARGET,
@@ -248,7 +248,7 @@ def _owner(process: Process | None) -> tuple[int, int] | None:
     return None
 
 
-def _opened(process: Process | None) -> frozenset[tuple[int, int]] | None:
+def opened_by(process: Process | None) -> frozenset[tuple[int, int]] | None:
     """Return the files that a process has open; None if that can't be seen."""
     if process is None:
         return None
@@ -261,9 +261,14 @@ def _opened(process: Process | None) -> frozenset[tuple[int, int]] | None:
 def _inodes(folder: Path) -> Iterator[tuple[int, int]]:
     for entry in folder.iterdir():
         with suppress(OSError):
-            yield _inode(entry)
+            yield inode(entry)
 
 
-def _inode(path: Path) -> tuple[int, int]:
+def inode(path: Path) -> tuple[int, int]:
+    """Return a file's device and inode.
+
+    Raises:
+        OSError: it is not there, or can't be seen.
+    """
     found = path.stat()
     return found.st_dev, found.st_ino

@@ -15,7 +15,7 @@ from typing import Final
 
 from agentclient.jobs.context import JobContext
 from agentclient.jobs.errors import JobFailed, JobRefused
-from agentclient.jobs.pause import paused
+from agentclient.jobs.pause import paused, runs
 from agentclient.model.errors import BadInput
 from agentclient.model.job import Consistency, FreezePolicy, JobRefusal, JobStage
 from agentclient.model.outcome import Outcome
@@ -26,6 +26,7 @@ from agentclient.operations.freeze import FreezeOperation
 # The copy is taken in milliseconds; a Windows guest holds its writes for 10 s at the most.
 DEFAULT_HOLD_S: Final = 10.0
 _LATE_S: Final = 1.0
+_CANCELLED_EVERY_S: Final = 0.1
 
 
 class CopyWindow:
@@ -81,8 +82,10 @@ class CopyWindow:
         """Make sure that the window is open still, since what is begun after it is no copy.
 
         Raises:
-            JobFailed: it was thawed meanwhile.
+            JobFailed: it was thawed, or resumed by somebody, meanwhile.
         """
+        if self.paused and runs(self._context.block()):
+            raise JobFailed("somebody has resumed the VM before the copy could be taken")
         if self.freeze is not None and self.frozen_at is not None and self.freeze.done:
             raise JobFailed("the guest was thawed before the copy could be taken")
 
@@ -103,7 +106,7 @@ class CopyWindow:
             self._context.vm, self._request, self._context.on_event
         )
         self._context.control.on_cancel(freeze.cancel)
-        freeze.wait_opened()
+        self._await(freeze)
         if self._is_verified(freeze):
             self._now_frozen()
             try:
@@ -114,6 +117,7 @@ class CopyWindow:
         self.outcome = _ended(freeze)
         self._context.control.check()
         if self._policy is FreezePolicy.SUSPEND and _has_no_agent(self.outcome):
+            self.freeze = None
             with paused(self._context):
                 self.paused = True
                 self._now_frozen()
@@ -122,6 +126,18 @@ class CopyWindow:
             return
         self._without()
         yield
+
+    def _await(self, freeze: FreezeOperation) -> None:
+        """Wait until the window is open, or the freeze has ended.
+
+        Raises:
+            JobCancelled: the job was cancelled. The freeze can't be called back: it is waited for
+                by itself, and thawed.
+        """
+        cancelled = self._context.control.cancelled
+        while not freeze.wait_opened(_CANCELLED_EVERY_S):
+            if cancelled.is_set() and not freeze.wait_opened(_LATE_S):
+                self._context.control.check()
 
     @property
     def consistency(self) -> Consistency:

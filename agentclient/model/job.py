@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from agentclient.model.vm import VmId
+from agentclient.model.vm import Process, VmId
 
 if TYPE_CHECKING:
     from agentclient.model.outcome import Outcome
@@ -235,3 +235,40 @@ class JobProgress(NamedTuple):
     def total(self) -> int:
         """Bytes to copy, of all disks; 0 while that isn't known."""
         return sum(one.total for one in self.disks)
+
+
+class QemuJob(NamedTuple):
+    """A job that a VM's QEMU runs, whoever has started it.
+
+    Attributes:
+        id: its id in QEMU.
+        type: what it does, in QEMU's word (``backup``, ``mirror``, ``commit``, …).
+        done: how far it is, in bytes for a job that copies.
+        total: how far it has to come.
+        ended: it has ended, well or not, and QEMU keeps it until it is dismissed.
+        error: why it failed; None if it has not.
+        kind: what a frostwatch does with it; None if no frostwatch has started it.
+        process: the frostwatch that has started it; None if none has.
+        token: what the jobs of one copy have in common; empty if no frostwatch has started it.
+        left: the frostwatch that has started it has ended, so that nobody follows it.
+    """
+
+    id: str
+    type: str
+    done: int = 0
+    total: int = 0
+    ended: bool = False
+    error: str | None = None
+    kind: JobKind | None = None
+    process: Process | None = None
+    token: str = ""
+    left: bool = False
+
+    def __str__(self) -> str:
+        """Return what runs, how far it is, and who has started it, as a clause."""
+        share = f", {self.done * 100 // self.total} %" if self.total else ""
+        state = "failed" if self.error else "ended" if self.ended else f"runs{share}"
+        if self.process is None:
+            return f"a block job of others: {self.type} ({self.id}) {state}"
+        has = ", which has ended" if self.left else ""
+        return f"a {self.kind} of frostwatch (pid {self.process.pid}{has}) {state}"

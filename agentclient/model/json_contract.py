@@ -27,7 +27,7 @@ from agentclient.model.outcome import (
 from agentclient.model.snapshot import AgentHealth, HeldBy, VmState
 
 if TYPE_CHECKING:
-    from agentclient.model.job import DiskCopy, JobOutcome, JobProgress, JobTimes
+    from agentclient.model.job import DiskCopy, JobOutcome, JobProgress, JobTimes, QemuJob
     from agentclient.model.rescue import RescueOutcome
 
 SCHEMA = 1
@@ -62,6 +62,7 @@ def vm_object(state: VmState) -> JsonObject:
         "locked_by": state.vm.locked_by,
         "user": state.vm.user,
         "also": list(state.vm.selectors),
+        "block_jobs": [_block_job(one) for one in state.block_jobs],
     }
 
 
@@ -201,6 +202,20 @@ def job_progress_object(progress: JobProgress) -> JsonObject:
 
 def _job_times(times: JobTimes) -> JsonObject:
     return {name: rfc3339(at) for name, at in times._asdict().items()}
+
+
+def _block_job(job: QemuJob) -> JsonObject:
+    return {
+        "id": job.id,
+        "type": job.type,
+        "done": job.done,
+        "total": job.total,
+        "ended": job.ended,
+        "error": job.error,
+        "job": job.kind.value if job.kind else None,
+        "pid": job.process.pid if job.process else None,
+        "left": job.left,
+    }
 
 
 def _agent(agent: AgentHealth) -> JsonObject:

@@ -44,6 +44,13 @@ def doctor_command(vm: Vm) -> str:
     return shlex.join(["frostwatch", "doctor", *_spec(vm), str(vm.id)])
 
 
+def clear_command(vm: Vm) -> str:
+    """Return the command that ends the copies of `vm` that a frostwatch has left in its QEMU."""
+    if vm.source == DRILL_SOURCE:
+        return "the drill's console: its guests end with it"
+    return shlex.join(["frostwatch", "jobs", "--clear", *_spec(vm), str(vm.id)])
+
+
 def rescue_command(vm: Vm, rung: str) -> str:
     """Return the command that takes one rung of the rescue ladder of `vm`."""
     if vm.source == DRILL_SOURCE:

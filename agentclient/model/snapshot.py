@@ -17,7 +17,7 @@ from agentclient.model.states import (
 from agentclient.model.vm import Vm, VmId
 
 if TYPE_CHECKING:
-    from agentclient.model.job import JobOutcome, JobProgress
+    from agentclient.model.job import JobOutcome, JobProgress, QemuJob
     from agentclient.model.outcome import FileSystem, Outcome
 
 
@@ -34,6 +34,7 @@ class MonitorView(NamedTuple):
         sole_port: whether the agent's is the only port that moves `openings`.
         resets: counts the guest's resets; only where the monitor is held and tells events.
         written_bytes: bytes that the guest has written to its disks since it was started.
+        block_jobs: the jobs that QEMU runs; None if they were not asked for.
         problem: why (part of) the monitor could not be seen, in one sentence; else None.
         gone: True only if it is proven that the VM has gone, False if it is there, None if that
             isn't known: a monitor that can't be reached proves nothing
@@ -48,6 +49,7 @@ class MonitorView(NamedTuple):
     sole_port: bool = True
     resets: int | None = None
     written_bytes: int | None = None
+    block_jobs: tuple[QemuJob, ...] | None = None
     problem: str | None = None
     gone: bool | None = None
 
@@ -216,6 +218,7 @@ class VmState(NamedTuple):
         version: the fleet's version at which this state was written.
         job: the job of this console that runs on it, None if there is none.
         last_job: how the last job on it ended, None before the first.
+        block_jobs: the jobs that its QEMU runs, whoever has started them.
     """
 
     vm: Vm
@@ -233,11 +236,17 @@ class VmState(NamedTuple):
     held_by: HeldBy | None = None
     job: JobProgress | None = None
     last_job: JobOutcome | None = None
+    block_jobs: tuple[QemuJob, ...] = ()
 
     @property
     def id(self) -> VmId:
         """The VM's identity."""
         return self.vm.id
+
+    @property
+    def left_jobs(self) -> tuple[QemuJob, ...]:
+        """The jobs that a frostwatch has left in QEMU, so that nobody follows them."""
+        return tuple(one for one in self.block_jobs if one.left)
 
     @property
     def left_frozen(self) -> bool:

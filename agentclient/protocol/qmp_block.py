@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
-# A job whose id begins so was started by a frostwatch; node names may have 31 characters only.
-JOB_PREFIX: Final = "frostwatch."
-NODE_PREFIX: Final = "fw-"
+from agentclient.model.job import JobKind, QemuJob
+from agentclient.model.text import printable
+from agentclient.protocol.job_names import JOB_PREFIX, NODE_PREFIX, JobId
+
 _PCI_AND_SUCH: Final = frozenset({"virtio-backend", "peripheral", "peripheral-anon", "machine"})
 
 
@@ -196,6 +197,34 @@ def jobs(query_jobs: object, query_block_jobs: object) -> tuple[BlockJob, ...]:
     # A QEMU before 3.0 has no `query-jobs`.
     found += [_job({"id": name, "type": item.get("type")}, item) for name, item in more.items()]
     return tuple(found)
+
+
+def running(query_jobs: object) -> tuple[QemuJob, ...] | None:
+    """Read the reply to ``query-jobs``: all jobs, whoever has started them.
+
+    Returns:
+        The jobs; None if the reply can't be read. Whether one was left is not told here.
+    """
+    if not isinstance(query_jobs, list):
+        return None
+    return tuple(_running(job) for job in jobs(query_jobs, ()))
+
+
+def _running(job: BlockJob) -> QemuJob:
+    name = JobId.parse(job.id)
+    known = {one.value for one in JobKind}
+    ours = name is not None and name.kind in known
+    return QemuJob(
+        id=printable(job.id, 120),
+        type=printable(job.type, 40),
+        done=job.done,
+        total=job.total,
+        ended=job.has_ended,
+        error=None if job.error is None else printable(job.error, 300),
+        kind=JobKind(name.kind) if name is not None and ours else None,
+        process=name.process if name is not None and ours else None,
+        token=name.token if name is not None and ours else "",
+    )
 
 
 def nodes(query_named_block_nodes: object) -> dict[str, str]:

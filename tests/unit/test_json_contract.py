@@ -121,6 +121,7 @@ def test_a_vm_has_exactly_the_keys_of_the_contract() -> None:
         "locked_by": "backup",
         "user": "root",
         "also": ["102", "web#102"],
+        "block_jobs": [],
     }  # fmt: skip
 
 

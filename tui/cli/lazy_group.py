@@ -21,6 +21,7 @@ COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "thaw": "tui.cli.commands.thaw:thaw_command",
         "rescue": "tui.cli.commands.rescue:rescue_command",
         "history": "tui.cli.commands.history:history_command",
+        "jobs": "tui.cli.commands.jobs:jobs_command",
         "doctor": "tui.cli.commands.doctor:doctor_command",
         "config": "tui.cli.commands.config:config_command",
     }
@@ -34,6 +35,7 @@ SHORT_HELP: Final[Mapping[str, str]] = MappingProxyType(
         "thaw": "Thaw VMs.",
         "rescue": "Rescue a VM that stays frozen.",
         "history": "Tell past freezes and thaws.",
+        "jobs": "Tell which copies run, and end what was left.",
         "doctor": "Say what is seen here, and what to do.",
         "config": "Tell what is set, and where.",
     }

@@ -1,0 +1,193 @@
+"""What a frostwatch that has ended has left in a VM's QEMU: jobs, nodes, and files.
+
+Only what carries the name of a frostwatch that is proven to have ended is touched (P9).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from agentclient.access.presence import is_gone
+from agentclient.jobs.block import CHANGE_S, BlockLayer, QmpRefused
+from agentclient.jobs.cancel import cancel_jobs
+from agentclient.jobs.targets import inode, opened_by
+from agentclient.model.job import JobKind
+from agentclient.model.text import printable
+from agentclient.model.vm import Process
+from agentclient.protocol.job_names import CopyKey, JobId
+from agentclient.protocol.qmp_block import BlockJob
+
+_CREATES: Final = "create"
+
+
+class LeftCopy(NamedTuple):
+    """What is left of one copy.
+
+    Attributes:
+        key: what its jobs and nodes have in common.
+        kind: what the copy was; empty where only its nodes are left.
+        jobs: its jobs.
+        nodes: its nodes' names, and the names of their files.
+        running: whether the frostwatch that makes it runs: True, False, or None: not known.
+    """
+
+    key: CopyKey
+    kind: str
+    jobs: tuple[BlockJob, ...]
+    nodes: dict[str, str]
+    running: bool | None
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of its data were copied before it was left, or since."""
+        copying = [job for job in self.jobs if job.type != _CREATES]
+        return bool(copying) and all(job.has_ended and job.error is None for job in copying)
+
+    def __str__(self) -> str:
+        """Return what it is, how far it is, and who makes it, as a clause."""
+        done, total = sum(job.done for job in self.jobs), sum(job.total for job in self.jobs)
+        copying = any(job.type != _CREATES for job in self.jobs)
+        share = f"{done * 100 // total} % copied" if total and copying else "nothing copied yet"
+        failed = next((job.error for job in self.jobs if job.error), None)
+        state = "complete" if self.complete else f"failed: {failed}" if failed else share
+        ended = {True: "which runs", False: "which has ended", None: "which may run"}[self.running]
+        pid = self.key.process.pid
+        what = f"a {self.kind or 'copy'} of frostwatch (pid {pid}, {ended})"
+        return printable(f"{what}: {state}", 400)
+
+
+class Cleared(NamedTuple):
+    """What came of ending a copy that was left.
+
+    Attributes:
+        removed: the incomplete files that were deleted.
+        kept: the complete files, which nobody has certified.
+        left: what is left behind all the same, each as a clause.
+    """
+
+    removed: tuple[str, ...]
+    kept: tuple[str, ...]
+    left: tuple[str, ...]
+
+
+def find_copies(
+    block: BlockLayer, gone: Callable[[Process], bool | None] = is_gone
+) -> tuple[LeftCopy, ...]:
+    """Return the copies that frostwatches have begun in a VM's QEMU, also those that run.
+
+    Args:
+        block: the VM's block layer.
+        gone: returns whether a process has ended.
+
+    Raises:
+        JobFailed: the monitor does not answer.
+    """
+    jobs: dict[CopyKey, list[BlockJob]] = {}
+    kinds: dict[CopyKey, str] = {}
+    nodes: dict[CopyKey, dict[str, str]] = {}
+    for job in block.jobs():
+        name = JobId.parse(job.id)
+        if name is not None:
+            jobs.setdefault(name.key, []).append(job)
+            kinds[name.key] = name.kind
+    for node, file in block.nodes().items():
+        key = CopyKey.of_node(node)
+        if key is not None:
+            nodes.setdefault(key, {})[node] = file
+    return tuple(
+        LeftCopy(
+            key,
+            kinds.get(key, ""),
+            tuple(jobs.get(key, ())),
+            nodes.get(key, {}),
+            _runs(gone(key.process)),
+        )
+        for key in dict.fromkeys((*jobs, *nodes))
+    )
+
+
+def clear(block: BlockLayer, copy: LeftCopy, process: Process | None) -> Cleared:
+    """End a copy's jobs, close its nodes, and delete its files if they are incomplete.
+
+    A file that a disk of the VM needs, such as the overlay of a snapshot, is never deleted: QEMU
+    does not close its node.
+
+    Args:
+        block: the VM's block layer.
+        copy: the copy, whose frostwatch has ended.
+        process: the VM's QEMU.
+
+    Raises:
+        ValueError: its frostwatch is not proven to have ended.
+    """
+    if copy.running is not False:
+        raise ValueError(f"{copy} is not left")
+    files = _files(copy, process)
+    left = []
+    names = {JobId.parse(job.id) for job in copy.jobs}
+    for name in filter(None, names):
+        left += cancel_jobs(block, name)
+    closed = set() if left else _close(block, copy.nodes)
+    left += [
+        f"QEMU keeps {printable(node, 40)} open ({printable(file, 300)})"
+        for node, file in copy.nodes.items()
+        if node not in closed
+    ]
+    removed, kept = [], []
+    for node, (path, number) in files.items():
+        if node not in closed or copy.kind == JobKind.SNAPSHOT:
+            continue
+        if copy.complete:
+            kept.append(str(path))
+        elif _delete(path, number):
+            removed.append(str(path))
+        else:
+            left.append(f"the incomplete file {printable(path, 300)}")
+    return Cleared(tuple(removed), tuple(kept), tuple(left))
+
+
+def _runs(gone: bool | None) -> bool | None:
+    return None if gone is None else not gone
+
+
+def _files(copy: LeftCopy, process: Process | None) -> dict[str, tuple[Path, tuple[int, int]]]:
+    """Return the files behind the copy's nodes that QEMU has open, and that we see as well."""
+    opened = opened_by(process) or frozenset()
+    found = {}
+    for node, file in copy.nodes.items():
+        if node.endswith("-f") and file.startswith("/"):
+            with suppress(OSError):
+                number = inode(Path(file))
+                if number in opened:
+                    found[node] = (Path(file), number)
+    return found
+
+
+def _close(block: BlockLayer, nodes: Iterable[str]) -> set[str]:
+    """Close nodes, each after those that use it; return those that are closed."""
+    closed: set[str] = set()
+    rest = sorted(nodes, key=lambda node: node.endswith("-f"))
+    progress = True
+    while rest and progress:
+        progress = False
+        for node in list(rest):
+            with suppress(QmpRefused):
+                block.run("blockdev-del", CHANGE_S, node_name=node)
+                closed.add(node)
+                rest.remove(node)
+                progress = True
+    return closed
+
+
+def _delete(path: Path, number: tuple[int, int]) -> bool:
+    try:
+        if inode(path) == number:
+            path.unlink()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,49 @@
+"""Makes a copy in a process of its own, which tests kill: VM FOLDER POLICY LIMIT SECONDS.
+
+It prints each stage. SECONDS is how long its copy takes in the window.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from agentclient import Engine
+from agentclient.jobs.backup import BackupJob, BackupRequest
+from agentclient.model.events import Event, JobEnded, StageBegan
+from agentclient.model.job import FreezePolicy
+
+
+def tell(event: Event) -> None:
+    """Print the stage that an event tells."""
+    if isinstance(event.details, StageBegan):
+        print(event.details.stage.value, flush=True)
+    if isinstance(event.details, JobEnded):
+        print(f"{event.details.job.result.value}: {event.details.job.reason}", flush=True)
+
+
+class SlowBackup(BackupJob):
+    """A backup that stays in its window for some time."""
+
+    seconds = 0.0
+
+    def start(self) -> None:
+        """Start it, and stay."""
+        super().start()
+        print("in the window", flush=True)
+        time.sleep(self.seconds)
+
+
+def main(vm: str, folder: str, policy: str, limit: int, seconds: float = 0.0) -> None:
+    """Make the copy."""
+    SlowBackup.seconds = seconds
+    request = BackupRequest(folder=Path(folder), disks=("a",), policy=FreezePolicy(policy))
+    with Engine([vm], named_only=True) as engine:
+        found = engine.find_one(vm.split(",", maxsplit=1)[0].removeprefix("name="))
+        engine.jobs.begin(found, lambda context: SlowBackup(context, request), tell, limit).wait()
+
+
+if __name__ == "__main__":
+    named, target, rule, bytes_a_second, window_s = sys.argv[1:]
+    main(named, target, rule, int(bytes_a_second), float(window_s))

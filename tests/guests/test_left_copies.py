@@ -1,0 +1,153 @@
+"""What a killed frostwatch leaves of a copy: the next one finds it, and ends it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from agentclient import Engine
+from agentclient.jobs.left import LeftCopy
+from tests.guests.command import Frostwatch
+from tests.guests.conftest import Boot
+from tests.guests.lab import Guest
+from tests.guests.lab.shell import wait_until
+
+
+@contextmanager
+def _copying(
+    guest: Guest, folder: Path, *, policy: str = "require", limit: int = 1, seconds: float = 0
+) -> Iterator[subprocess.Popen[str]]:
+    """Make a copy of disk a in a process of its own."""
+    arguments = [guest.vm_argument, str(folder), policy, str(limit), str(seconds)]
+    child = subprocess.Popen(
+        [sys.executable, "-m", "tests.guests.copying_child", *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.communicate()
+
+
+def _wait_for(child: subprocess.Popen[str], stage: str) -> None:
+    assert child.stdout is not None
+    told = []
+    for line in child.stdout:
+        told.append(line.strip())
+        if told[-1] == stage:
+            return
+    raise AssertionError(f"it never said {stage}: {told}")
+
+
+def _left(guest: Guest) -> tuple[Engine, LeftCopy]:
+    engine = Engine([guest.vm_argument], named_only=True)
+    (copy,) = engine.jobs.in_qemu(engine.find_one(guest.name))
+    return engine, copy
+
+
+def _nodes(guest: Guest) -> list[str]:
+    found = guest.qmp("query-named-block-nodes")
+    return [one["node-name"] for one in found if one["node-name"].startswith("fw-")]
+
+
+def test_a_copy_that_was_left_while_it_is_copied_is_found_and_ended(
+    guest: Guest, tmp_path: Path
+) -> None:
+    with _copying(guest, tmp_path) as child:
+        _wait_for(child, "copying")
+        engine, copy = _left(guest)
+        assert copy.running
+        assert "which runs" in str(copy)
+        with pytest.raises(ValueError, match="is not left"):
+            engine.jobs.clear(engine.find_one(guest.name), copy)
+        engine.close()
+        child.kill()
+        child.wait()
+    guest.assert_thawed()
+    engine, copy = _left(guest)
+    with engine:
+        assert (copy.running, copy.kind, copy.complete) == (False, "backup", False)
+        vm = engine.find_one(guest.name)
+        engine.visit()
+        (job,) = engine.fleet.get(vm.id).left_jobs
+        assert "which has ended" in str(job)
+        assert (tmp_path / "a.qcow2").exists()
+        cleared = engine.jobs.clear(vm, copy)
+        assert (cleared.removed, cleared.kept, cleared.left) == (
+            (str(tmp_path / "a.qcow2"),),
+            (),
+            (),
+        )
+        assert engine.jobs.in_qemu(vm) == ()
+    assert list(tmp_path.glob("*.qcow2")) == []
+    assert (_nodes(guest), guest.qmp("query-jobs")) == ([], [])
+
+
+def test_a_copy_that_was_left_before_it_began_leaves_no_node(guest: Guest, tmp_path: Path) -> None:
+    guest.hanging_hook()
+    with _copying(guest, tmp_path) as child:
+        _wait_for(child, "freezing")
+        wait_until(lambda: guest.hook_log() == ["freeze"], 10, "the freeze runs")
+        child.kill()
+        child.wait()
+    guest.clear_hook()
+    engine, copy = _left(guest)
+    with engine:
+        assert (copy.running, copy.jobs, len(copy.nodes)) == (False, (), 2)
+        cleared = engine.jobs.clear(engine.find_one(guest.name), copy)
+        assert (len(cleared.removed), cleared.left) == (1, ())
+    assert (list(tmp_path.glob("*.qcow2")), _nodes(guest)) == ([], [])
+
+
+def test_a_copy_that_was_complete_when_it_was_found_is_kept(guest: Guest, tmp_path: Path) -> None:
+    with _copying(guest, tmp_path, limit=0, seconds=60) as child:
+        _wait_for(child, "in the window")
+        wait_until(
+            lambda: any(job["status"] == "concluded" for job in guest.qmp("query-jobs")), 20, "end"
+        )
+        child.kill()
+        child.wait()
+        started = time.monotonic()
+        wait_until(lambda: not guest.frozen_mounts(), 5, "thawed by the holder")
+        assert time.monotonic() - started < 5
+    command = Frostwatch(guest)
+    code, lines, _ = command.run("jobs", guest.name)
+    assert (code, lines[0]["running"], lines[0]["complete"]) == (1, False, True)
+    code, lines, _ = command.run("jobs", "--clear", guest.name)
+    assert (code, lines[0]["cleared"]["kept"]) == (0, [str(tmp_path / "a.qcow2")])
+    assert command.run("jobs", guest.name)[:2] == (0, [])
+    command.close()
+    assert (tmp_path / "a.qcow2").exists()
+    assert _nodes(guest) == []
+
+
+def test_a_vm_that_was_paused_for_a_copy_goes_on_when_frostwatch_is_killed(
+    boot: Boot, tmp_path: Path
+) -> None:
+    guest = boot(autostart=False)
+    with _copying(guest, tmp_path, policy="suspend", seconds=60) as child:
+        _wait_for(child, "in the window")
+        assert guest.status() == "paused"
+        child.kill()
+        child.wait()
+        started = time.monotonic()
+        wait_until(lambda: guest.status() == "running", 5, "it goes on")
+        assert time.monotonic() - started < 3
+
+
+def test_a_vm_without_an_agent_is_paused_for_the_copy_and_goes_on(
+    boot: Boot, tmp_path: Path
+) -> None:
+    guest = boot(autostart=False)
+    with _copying(guest, tmp_path, policy="suspend", limit=0) as child:
+        out, _ = child.communicate(timeout=60)
+    assert "crash-consistent only: the VM has no agent, and was paused" in out
+    assert guest.status() == "running"

@@ -1,0 +1,104 @@
+"""``frostwatch jobs``: tells which copies run in the VMs' QEMUs, and ends what was left there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from agentclient.model.errors import BadInput, FrostwatchError
+from agentclient.model.json_contract import SCHEMA, JsonObject, dumps
+from agentclient.model.next_command import clear_command
+from agentclient.model.text import printable
+from tui.cli import session
+from tui.cli.options import Options, json_option, with_options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agentclient.engine import Engine
+    from agentclient.jobs.left import Cleared, LeftCopy
+    from agentclient.model.vm import Vm
+
+
+@click.command("jobs")
+@click.argument("names", metavar="[VM...]", nargs=-1)
+@click.option(
+    "--clear",
+    is_flag=True,
+    help="End the copies whose frostwatch has ended, and delete their incomplete files.",
+)
+@json_option
+@with_options
+def jobs_command(options: Options, names: tuple[str, ...], clear: bool, as_json: bool) -> int:
+    """Tell which copies run in the VMs' QEMUs, and which a frostwatch has left there.
+
+    Exits 1 if a copy was left and is there still, or a VM could not be asked.
+    """
+    if clear and not names:
+        raise BadInput("name the VMs on which to end what was left")
+    with session.engine_for(options) as engine:
+        vms = _named(engine, names)
+        return max((_tell(engine, vm, clear=clear, as_json=as_json) for vm in vms), default=0)
+
+
+def _named(engine: Engine, names: Sequence[str]) -> tuple[Vm, ...]:
+    if names:
+        return engine.find(names)
+    for problem in (*engine.look(), *engine.hanging):
+        click.echo(f"frostwatch: {printable(problem, 1000)}", err=True)
+    return tuple(state.vm for state in engine.states() if state.vm.monitor is not None)
+
+
+def _tell(engine: Engine, vm: Vm, *, clear: bool, as_json: bool) -> int:
+    """Tell what is in one VM's QEMU, end what was left if that is asked for; return the code."""
+    name = printable(str(vm.id), 80)
+    try:
+        found = engine.jobs.in_qemu(vm)
+        code = 0
+        for copy in found:
+            left = copy.running is False
+            cleared = engine.jobs.clear(vm, copy) if left and clear else None
+            _print(vm, copy, cleared, as_json=as_json)
+            if left and (cleared is None or cleared.left):
+                code = 1
+    except FrostwatchError as error:
+        click.echo(f"frostwatch: {name}: {printable(str(error), 1000)}", err=True)
+        return 1
+    return code
+
+
+def _print(vm: Vm, copy: LeftCopy, cleared: Cleared | None, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(dumps(_object(vm, copy, cleared)))
+        return
+    click.echo(f"{printable(str(vm.id), 80)}: {copy}")
+    for file in sorted(set(copy.nodes.values())):
+        click.echo(f"  file: {printable(file, 500)}")
+    if cleared is None:
+        if copy.running is False:
+            click.echo(f"  next: {printable(clear_command(vm), 1000)}")
+        return
+    for file in cleared.removed:
+        click.echo(f"  deleted, since it was incomplete: {printable(file, 500)}")
+    for file in cleared.kept:
+        click.echo(f"  kept, complete but not certified: {printable(file, 500)}")
+    for clause in cleared.left:
+        click.echo(f"  LEFT BEHIND: {printable(clause, 500)}")
+
+
+def _object(vm: Vm, copy: LeftCopy, cleared: Cleared | None) -> JsonObject:
+    """Return a copy in a QEMU: one line of ``frostwatch jobs --json``."""
+    return {
+        "schema": SCHEMA,
+        "vm": str(vm.id),
+        "job": copy.kind or None,
+        "pid": copy.key.process.pid,
+        "running": copy.running,
+        "complete": copy.complete,
+        "done": sum(job.done for job in copy.jobs),
+        "total": sum(job.total for job in copy.jobs),
+        "files": sorted(set(copy.nodes.values())),
+        "cleared": None if cleared is None else cleared._asdict(),
+        "text": str(copy),
+    }
