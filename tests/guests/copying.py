@@ -5,6 +5,7 @@ Nothing of the product is used: what it builds on is tried without it.
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -57,14 +58,14 @@ def transaction(guest: Guest, actions: Sequence[Json], grouped: bool = False) ->
     guest.qmp("transaction", actions=list(actions), **more)
 
 
-def add_target(guest: Guest, disk: str, path: Path, **top: Any) -> str:
-    """Have an empty qcow2 of a disk's size in QEMU as the node `to-<disk>`; gives that name."""
+def add_target(guest: Guest, disk: str, path: Path, name: str | None = None) -> str:
+    """Have an empty qcow2 of a disk's size in QEMU; gives its node's name, `to-<disk>` if none."""
     make_disk(path, size_of(guest, disk))
+    node = name or f"to-{disk}"
     file = {"driver": "file", "filename": str(path)}
-    name = f"to-{disk}"
     cache = {"no-flush": True}
-    guest.qmp("blockdev-add", driver="qcow2", node_name=name, file=file, cache=cache, **top)
-    return name
+    guest.qmp("blockdev-add", driver="qcow2", node_name=node, file=file, cache=cache)
+    return node
 
 
 def drop_target(guest: Guest, disk: str) -> None:
@@ -124,3 +125,81 @@ def mirror(guest: Guest, disk: str, target: str, **more: Any) -> None:
         auto_dismiss=False,
         **{"sync": "full", **more},
     )
+
+
+def failing_target(
+    guest: Guest, path: Path, number: int = errno.ENOSPC, sector: int | None = None
+) -> str:
+    """A node, called "failing", to which a write fails with an errno.
+
+    Args:
+        guest: whose QEMU gets it; it has the size of disk a.
+        path: its file, which is made.
+        number: the errno.
+        sector: only a write to this one fails, and not each.
+    """
+    with path.open("wb") as file:
+        file.truncate(size_of(guest, "a"))
+    error: Json = {"event": "write_aio", "errno": number}
+    if sector is not None:
+        error["sector"] = sector
+    image = {"driver": "file", "filename": str(path)}
+    below = {"driver": "blkdebug", "image": image, "inject-error": [error]}
+    guest.qmp("blockdev-add", driver="raw", node_name="failing", file=below)
+    return "failing"
+
+
+def slow_target(guest: Guest, below: str, rate: int) -> str:
+    """A node, called "slow", above another one, that takes so many bytes per second."""
+    guest.qmp("object-add", qom_type="throttle-group", id="rate", limits={"bps-write": rate})
+    guest.qmp(
+        "blockdev-add", driver="throttle", node_name="slow", throttle_group="rate", file=below
+    )
+    return "slow"
+
+
+class Fleece:
+    """A disk as it was at one instant, whatever the guest writes from then on.
+
+    What the guest overwrites is first copied to a place of its own. Should that fail, this snapshot
+    is broken and the guest goes on, where a backup job would fail the guest's write.
+
+    Args:
+        guest: whose.
+        disk: which.
+        place: the node that takes what is overwritten.
+
+    Attributes:
+        node: what holds the snapshot, to read.
+    """
+
+    def __init__(self, guest: Guest, disk: str, place: str) -> None:
+        self.guest, self.disk, self.own = guest, disk, node_of(guest, disk)
+        self.node = f"snapshot-{disk}"
+        above = f"above-{disk}"
+        guest.qmp(
+            "blockdev-add",
+            driver="copy-before-write",
+            node_name=above,
+            file=self.own,
+            target=place,
+            on_cbw_error="break-snapshot",
+        )
+        self._put(above)
+        guest.qmp("blockdev-add", driver="snapshot-access", node_name=self.node, file=above)
+
+    def drop(self) -> None:
+        """Have the guest on its own disk again; no job may read the snapshot."""
+        self.guest.qmp("blockdev-del", node_name=self.node)
+        self._put(self.own)
+        self.guest.qmp("blockdev-del", node_name=f"above-{self.disk}")
+
+    def backup(self, target: str, **more: Any) -> None:
+        """Start a backup of the snapshot to a node, as the job `backup-<disk>`."""
+        data = backup(self.guest, self.disk, target, **more)
+        data["data"]["device"] = self.node
+        transaction(self.guest, [data])
+
+    def _put(self, node: str) -> None:
+        device = f"/machine/peripheral/disk-{self.disk}"
+        self.guest.qmp("qom-set", path=device, property="drive", value=node)

@@ -117,6 +117,7 @@ def test_a_stall_is_a_gap_in_the_records(writer: Guest) -> None:
         time.sleep(1.0)
         held = load.durable()
         assert load.durable() == held
+        assert load.stalls(over_ms=900.0, since=begun).worst_ms > 900.0, "it lasts"
         writer.thaw_inside("b")
         load.wait_for(20)
         stalls = load.stalls(over_ms=900.0, since=begun)
@@ -126,6 +127,7 @@ def test_a_stall_is_a_gap_in_the_records(writer: Guest) -> None:
     assert 0.0 < stalls.usual_ms < 100.0
     assert stalls.count > 20
     assert load.stalls(since=10**9).count == 0
+    assert load.stalls(since=begun).worst_ms == stalls.worst_ms, "the end of the load is no gap"
 
 
 def test_writers_end_with_their_context_and_leave_their_files(writer: Guest) -> None:

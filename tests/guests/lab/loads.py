@@ -96,7 +96,7 @@ class AppendLoad:
         wait_until(lambda: self.counter() >= goal, timeout, f"record {goal}", step=0.1)
 
     def stalls(self, over_ms: float = 50.0, since: int = 0) -> Stalls:
-        """The gaps between one durable record and the next.
+        """The gaps between one durable record and the next; the last one until now.
 
         Args:
             over_ms: the gaps that are listed one by one are longer.
