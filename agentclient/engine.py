@@ -7,16 +7,15 @@
         print(window.wait().certified)
 
 An engine changes no signal handler, no resource limit and no interpreter setting of its process.
-Modules that are slow to import are imported at their first use, here by `_late`.
+Modules that are slow to import are imported at their first use, by `load`.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from agentclient.access.access_pool import AccessPool
 from agentclient.backends.base import Backend, Backends
@@ -25,6 +24,7 @@ from agentclient.config.defaults import DEFAULTS
 from agentclient.fleet.store import Fleet
 from agentclient.fleet.watcher import Watcher
 from agentclient.journal.writer import Journal
+from agentclient.late import load
 from agentclient.model.errors import BadInput
 from agentclient.model.policy import DEFAULT_POLICY
 from agentclient.model.vm import Vm, VmId
@@ -124,7 +124,7 @@ class Engine:
         if self.settings is not None:
             self.general, policy = self.settings.general, self.settings.policy
             self.read_only = self.settings.read_only
-            configure = _late("config.settings").Policies(self.settings).apply
+            configure = load("agentclient.config.settings", "Policies")(self.settings).apply
         if backends is not None and drill is not None:
             raise BadInput("a drill has its own guests: it takes no backends")
         self.explicit = _explicit(tuple(vms))
@@ -133,7 +133,8 @@ class Engine:
         self.journal = None if self.drill is not None else Journal(self.general.journal)
         opener = _backends(self.explicit, backends, named_only=named_only)
         if self.drill is not None:  # no real VM is touched
-            opener = Backends([_late("backends.drill.backend").DrillBackend(self.drill)])
+            drill_backend = load("agentclient.backends.drill.backend", "DrillBackend")
+            opener = Backends([drill_backend(self.drill)])
         self.sources = opener.listed
         self.fleet = Fleet(configure=configure)
         self.accesses = AccessPool(opener)
@@ -223,7 +224,7 @@ class Engine:
         """Import what operations need, so that the first one starts at once; thread-safe."""
         with self._making:
             if self._operations is None:
-                self._operations = _late("operations.manager").OperationManager(
+                self._operations = load("agentclient.operations.manager", "OperationManager")(
                     self.fleet,
                     self.accesses,
                     read_only=self.read_only,
@@ -243,8 +244,8 @@ class Engine:
             on_event: is called from the operation's thread with each event.
         """
         if request is None:
-            model = _late("model.request")
-            request = model.FreezeRequest(schedule=model.Schedule.of(vm.policy))
+            schedule = load("agentclient.model.request", "Schedule").of(vm.policy)
+            request = load("agentclient.model.request", "FreezeRequest")(schedule=schedule)
         return self.prepare().freeze(vm, request, on_event)
 
     def freeze_together(
@@ -268,7 +269,7 @@ class Engine:
             BadInput: `within_s` plus the hold is longer than a window may be held.
             FrostwatchError: no thread can be started; nothing was begun.
         """
-        group: GroupFreeze[FreezeOperation] = _late("operations.group").GroupFreeze(
+        group: GroupFreeze[FreezeOperation] = load("agentclient.operations.group", "GroupFreeze")(
             self.prepare(),
             vms,
             request,
@@ -304,7 +305,7 @@ class Engine:
         operations = self.prepare()
         with self._making:
             if self._jobs is None:
-                manager = _late("jobs.manager").JobManager
+                manager = load("agentclient.jobs.manager", "JobManager")
                 self._jobs = manager(self.fleet, self.accesses, operations, self.read_only)
             return self._jobs
 
@@ -355,17 +356,12 @@ class Engine:
             self.drill.stop()
 
 
-def _late(module: str) -> Any:
-    """Import a module of this package at its first use."""
-    return import_module(f"agentclient.{module}")
-
-
 def _configured(settings: Settings | None, **given: object) -> Settings | None:
     """Return the settings with `given` as overrides; None if nothing is set at all."""
     if settings is None:
         if all(value is None for value in given.values()):
             return None
-        settings = _late("config.settings").Settings()
+        settings = load("agentclient.config.settings", "Settings")()
     found: Settings = settings.with_options(**given)
     return found
 
@@ -373,15 +369,16 @@ def _configured(settings: Settings | None, **given: object) -> Settings | None:
 def _explicit(specs: tuple[str, ...]) -> ExplicitBackend | None:
     if not specs:
         return None
-    module = _late("backends.explicit")
-    explicit: ExplicitBackend = module.ExplicitBackend(module.parse_vm_spec(spec) for spec in specs)
+    parse_vm_spec = load("agentclient.backends.explicit", "parse_vm_spec")
+    backend = load("agentclient.backends.explicit", "ExplicitBackend")
+    explicit: ExplicitBackend = backend(parse_vm_spec(spec) for spec in specs)
     return explicit
 
 
 def _drill(count: int, speed: float) -> Drill:
     """Start a drill of `count` guests."""
-    guests = _late("backends.drill.plan").plan(count)
-    drill: Drill = _late("backends.drill.processes").Drill(guests, speed=speed)
+    guests = load("agentclient.backends.drill.plan", "plan")(count)
+    drill: Drill = load("agentclient.backends.drill.processes", "Drill")(guests, speed=speed)
     drill.start()
     return drill
 
@@ -389,7 +386,9 @@ def _drill(count: int, speed: float) -> Drill:
 def _backends(
     explicit: ExplicitBackend | None, given: Iterable[Backend] | None, *, named_only: bool
 ) -> Backends:
-    others = [_late("backends.qemu.backend").QemuBackend()] if given is None else tuple(given)
+    if given is None:
+        given = (load("agentclient.backends.qemu.backend", "QemuBackend")(),)
+    others = tuple(given)
     if explicit is None:
         return Backends(others)
     return Backends([explicit], others) if named_only else Backends([explicit, *others])

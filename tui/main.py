@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from agentclient.late import load
 from agentclient.model.errors import BadInput, FrostwatchError
 from agentclient.model.policy import DEFAULT_POLICY
 from agentclient.model.request import Schedule
@@ -18,7 +19,6 @@ from agentclient.model.text import printable
 from tui.cli import session
 from tui.cli.lazy_group import LazyGroup
 from tui.cli.options import Options, general_options, interval, max_hold_option, spelled_out
-from tui.shared.lazy import load
 
 FAILED = 1
 BAD_INPUT = 2

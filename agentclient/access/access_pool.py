@@ -6,6 +6,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from agentclient.late import load
 from agentclient.model.vm import Vm, VmId
 
 if TYPE_CHECKING:
@@ -59,9 +60,8 @@ def open_local(vm: Vm, opener: Opener | None = None) -> LocalAccess:
         opener: finds the VM to which this one migrates; None if nothing does.
     """
     # Imported late: the list of VMs is shown before any guest is reached.
-    from agentclient.access.local_access import local_access  # noqa: PLC0415
-
-    return local_access(vm, opener)
+    access: LocalAccess = load("agentclient.access.local_access", "local_access")(vm, opener)
+    return access
 
 
 def _reached_otherwise(old: Vm, new: Vm) -> bool:

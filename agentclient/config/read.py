@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
-from importlib import import_module
 from pathlib import Path
 from typing import Final
 
 from agentclient.config.settings_file import SettingsFile, shown
+from agentclient.late import load
 from agentclient.model.errors import BadInput
 from agentclient.model.text import printable
 
@@ -38,7 +38,7 @@ def read(path: Path, *, needed: bool = False) -> SettingsFile | None:
     if not text.strip():
         return SettingsFile(path)
     # The TOML reader takes longer to import than all the rest: only a run with a file imports it.
-    found: SettingsFile = import_module("agentclient.config.document").parse(path, text)
+    found: SettingsFile = load("agentclient.config.document", "parse")(path, text)
     return found
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from agentclient.freeze.thaw_plan import ThawReport
 from agentclient.holder.messages import Body
+from agentclient.late import load
 
 if TYPE_CHECKING:
     from agentclient.holder.record_writer import RecordWriter
@@ -69,6 +69,5 @@ class Records:
     def _writer(self) -> RecordWriter:
         """The writer; its first use imports the journal."""
         if self._made is None:
-            made = import_module("agentclient.holder.record_writer").RecordWriter()
-            self._made = made
+            self._made = load("agentclient.holder.record_writer", "RecordWriter")()
         return self._made

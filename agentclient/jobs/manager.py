@@ -16,7 +16,7 @@ from agentclient.jobs.errors import JobRefused
 from agentclient.jobs.job import CopyJob
 from agentclient.jobs.left import Cleared, LeftCopy, clear, find_copies
 from agentclient.jobs.reporter import JobReporter
-from agentclient.model.errors import NO_THREAD
+from agentclient.model.errors import NO_THREAD, why_no_thread
 from agentclient.model.events import OnEvent
 from agentclient.model.job import JobOutcome, JobRefusal
 from agentclient.model.states import Level
@@ -89,8 +89,8 @@ class JobManager:
         try:
             turn = self._queue.submit(lambda: self._run(job))
         except NO_THREAD as error:
-            why = str(error) or "this host has no memory for a thread"
-            self._end(job, lambda: job.refused(JobRefusal.NOT_BEGUN, f"not begun: {why}"))
+            why = f"not begun: {why_no_thread(error)}"
+            self._end(job, lambda: job.refused(JobRefusal.NOT_BEGUN, why))
             return job
 
         def withdraw() -> None:

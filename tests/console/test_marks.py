@@ -172,11 +172,14 @@ _VMS = st.sampled_from([qemu(name) for name in "abcdef"])
         )
     )
 )
-def test_a_stretch_never_loses_a_mark_that_was_there_before_its_range(steps: list[tuple]) -> None:  # type: ignore[type-arg]
+def test_a_stretch_never_loses_a_mark_that_was_there_before_its_range(
+    steps: list[tuple[str, VmId | set[VmId]]],
+) -> None:
     marks, before = Marks(), frozenset[VmId]()
     for what, value in steps:
         getattr(marks, what)(value)
         if what == "drop":
+            assert isinstance(value, VmId)
             before -= {value}
             assert value not in marks
         elif what != "stretch":

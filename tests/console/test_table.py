@@ -8,7 +8,7 @@ import pytest
 from textual.geometry import Region
 
 from agentclient.fleet.store import Fleet
-from agentclient.model.snapshot import AgentHealth, FreezeInfo
+from agentclient.model.snapshot import AgentHealth, FreezeInfo, VmState
 from agentclient.model.states import AgentState, FreezeState, RunState
 from tests.console.console_session import LARGE, SMALL, ConsoleSession, console_session, qemu
 from tests.console.fakes import StillClock
@@ -79,13 +79,20 @@ async def test_a_second_paints_running_clocks_alone(
         assert "2/6  7:40" in session.line_of("b ")
 
 
-async def test_painting_costs_what_is_visible(still: StillClock) -> None:
+async def test_painting_costs_what_is_visible(
+    still: StillClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fleet = fleet_of([f"vm-{number:04}" for number in range(2000)], still)
     async with console_session(fleet, still, size=SMALL) as session:
         table = session.app.query_one(VmTable)
         asked: list[object] = []
         at = session.app.view.at
-        session.app.view.at = lambda row: asked.append(row) or at(row)  # type: ignore
+
+        def watched(row: int) -> VmState | None:
+            asked.append(row)
+            return at(row)
+
+        monkeypatch.setattr(session.app.view, "at", watched)
         table.update_lines()
         assert 0 < len(asked) <= table.size.height * 2
         await session.press("end")

@@ -96,12 +96,19 @@ def looks(line: Strip) -> list[tuple[str, str]]:
     return [(cell, str(part.style)) for part in line for cell in part.text]
 
 
-async def test_a_line_that_nobody_asked_for_is_not_drawn_again(still: StillClock) -> None:
+async def test_a_line_that_nobody_asked_for_is_not_drawn_again(
+    still: StillClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with console_session(every_state(still), still, size=LARGE) as session:
         await session.settle()
-        table, asked = session.app.parts.table, []
+        table, asked = session.app.parts.table, list[int]()
         render_line = table.render_line
-        table.render_line = lambda y: asked.append(y) or render_line(y)  # type: ignore
+
+        def watched(y: int) -> Strip:
+            asked.append(y)
+            return render_line(y)
+
+        monkeypatch.setattr(table, "render_line", watched)
         region = table.outer_size.region
         before = table.render_lines(region)
         assert table.render_lines(region) is before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from agentclient.access.exchange import run as take_steps
 from agentclient.access.stream import UnixEndpoint
 from agentclient.freeze.procedure import FreezeProcedure
 from agentclient.holder.client import HolderClient
+from agentclient.holder.main import Holder
 from agentclient.holder.messages import ConsoleMessage, HolderMessage, receive, send
 from agentclient.holder.process import ACK_S, HolderProcess, NoHolder
 from agentclient.model.outcome import Outcome
@@ -166,10 +168,6 @@ def test_what_is_not_acknowledged_ends_the_holder(guest: Simulated) -> None:
 
 
 def test_what_a_holder_does_not_know_it_does_not_acknowledge() -> None:
-    import socket  # noqa: PLC0415
-
-    from agentclient.holder.main import Holder  # noqa: PLC0415
-
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours:
         holder = Holder(theirs, os.getpid())

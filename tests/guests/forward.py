@@ -77,7 +77,8 @@ class Forward:
             with contextlib.suppress(OSError):
                 while True:
                     for key, _ in both.select():
-                        data = key.fileobj.recv(65536)  # type: ignore[union-attr]
+                        assert isinstance(key.fileobj, socket.socket)
+                        data = key.fileobj.recv(65536)
                         if not data:
                             return
                         key.data.sendall(data)

@@ -11,8 +11,8 @@ from typing import Final
 
 import click
 
+from agentclient.late import load
 from agentclient.model.suggestions import did_you_mean
-from tui.shared.lazy import load
 
 COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
     {

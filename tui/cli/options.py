@@ -11,11 +11,11 @@ import click
 from agentclient.backends.drill.size import DEFAULT_GUESTS, MOST_GUESTS
 from agentclient.config.defaults import DEFAULTS, SHORTEST_INTERVAL_S, General
 from agentclient.config.paths import is_nothing_set
+from agentclient.late import load
 from agentclient.model.durations import parse_duration
 from agentclient.model.errors import BadInput
 from agentclient.model.policy import DEFAULT_POLICY, VmPolicy
 from agentclient.model.sizes import parse_rate
-from tui.shared.lazy import load
 from tui.shared.terminal_features import follow
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ from textual.reactive import Reactive
 from textual.theme import Theme
 
 from agentclient.fleet.store import Fleet
+from agentclient.late import load
 from agentclient.model.errors import NO_THREAD
 from agentclient.model.request import Schedule
 from agentclient.model.states import Level
@@ -45,7 +46,6 @@ from tui.console.widgets.table.widget import VmTable
 from tui.shared.clocks import Clock
 from tui.shared.fit import safe
 from tui.shared.glyphs import Signs, detect_signs
-from tui.shared.lazy import load
 
 if TYPE_CHECKING:
     from tui.console.actions.prompts import Prompts

@@ -13,8 +13,7 @@ import socket
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from agentclient.access.host.process import (
     PROC,
@@ -26,6 +25,7 @@ from agentclient.access.host.process import (
     user_name,
 )
 from agentclient.access.host.unix_socket import connect_to
+from agentclient.late import load
 from agentclient.model.vm import Peer, Process, Vm
 
 _CREDENTIALS: Final = struct.Struct("3i")
@@ -121,7 +121,7 @@ def find_peers(paths: Iterable[Path]) -> Mapping[Path, Peer]:
     replaced while the VM lives.
     """
     wanted = tuple(paths)
-    pids = _socket_clients().listeners(wanted) if wanted else {}
+    pids = _of_all_processes("listeners")(wanted) if wanted else {}
     found = {path: _among(pids.get(path, ())) or _connected_to(path) for path in wanted}
     return {path: peer for path, peer in found.items() if peer is not None}
 
@@ -218,7 +218,7 @@ def _is_that_process(connection: socket.socket, path: Path, process: Process) ->
     try:
         pidfd = connection.getsockopt(socket.SOL_SOCKET, _PEER_PIDFD)
     except OSError:
-        return bool(_socket_clients().listens(process.pid, path))
+        return bool(_of_all_processes("listens")(process.pid, path))
     try:
         poll = select.poll()
         poll.register(pidfd, select.POLLIN)
@@ -227,8 +227,6 @@ def _is_that_process(connection: socket.socket, path: Path, process: Process) ->
         os.close(pidfd)
 
 
-def _socket_clients() -> ModuleType:
-    """Import what looks through all processes: a holder, and most hosts, never need it."""
-    from agentclient.access.host import socket_clients  # noqa: PLC0415
-
-    return socket_clients
+def _of_all_processes(name: str) -> Any:
+    """Return a function that looks through all processes: few hosts need it, a holder never."""
+    return load("agentclient.access.host.socket_clients", name)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from agentclient.late import load
 from agentclient.model.outcome import Outcome
 from agentclient.model.snapshot import HeldBy, VmState
 from agentclient.model.vm import Vm
-from tui.shared.lazy import load
 
 
 def explained(outcome: Outcome, state: VmState) -> Outcome:
