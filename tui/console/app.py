@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -18,7 +18,6 @@ from textual.reactive import Reactive
 from textual.theme import Theme
 
 from agentclient.fleet.store import Fleet
-from agentclient.late import load
 from agentclient.model.errors import NO_THREAD
 from agentclient.model.request import Schedule
 from agentclient.model.states import Level
@@ -28,13 +27,13 @@ from tui.console.actions.context import ActionContext
 from tui.console.ascii import AsciiFilter
 from tui.console.bare_terminal import stopped_lines
 from tui.console.display import Display
+from tui.console.guest_keys import GuestKeysApp
 from tui.console.model.exit_kind import ExitKind
 from tui.console.model.filter import Filter
 from tui.console.model.notices import Notice
 from tui.console.model.order import Order
 from tui.console.model.view import FleetView
 from tui.console.ports import MemoryPort, OperationsPort, WatcherPort
-from tui.console.terminal import TerminalApp
 from tui.console.textual_internals import forget_split_segments
 from tui.console.theme import THEME
 from tui.console.widgets.keyline import KeyLine
@@ -47,18 +46,14 @@ from tui.shared.clocks import Clock
 from tui.shared.fit import safe
 from tui.shared.glyphs import Signs, detect_signs
 
-if TYPE_CHECKING:
-    from tui.console.actions.prompts import Prompts
-
 DRAIN_S = 0.25  # changes reach the screen at most this much later, and at most 4 times a second
 EAGER_S = 0.02  # until the first VMs are known, for a second at the most
 SECOND_S = 1.0
 TIDY_S = 60.0
 FILTER_HINT = "words to show, !word to hide; Enter keeps it, Esc clears it"
-_PROMPTS = ("tui.console.actions.prompts", "Prompts")
 
 
-class FrostwatchApp(TerminalApp):
+class FrostwatchApp(GuestKeysApp):
     """The console.
 
     Args:
@@ -110,10 +105,9 @@ class FrostwatchApp(TerminalApp):
         self._drill, self._read_only = drill, read_only
         self._memory = memory
         times, show = schedule or Schedule(), self.show_notice
-        self._action_context = ActionContext(
+        self.action_context = ActionContext(
             self, self.view, fleet, operations, show, self.clock, self.signs, read_only, times
         )
-        self._prompts: Prompts | None = None
         self._parts: Display | None = None  # None before it is on the screen
         if self.signs.ascii:
             self.filters.append(AsciiFilter())
@@ -186,8 +180,7 @@ class FrostwatchApp(TerminalApp):
     def _prepare(self) -> None:
         """Import what is behind the keys; runs in a thread of its own."""
         try:
-            load(*_PROMPTS)
-            self._action_context.operations.prepare()
+            self.prepare_prompts()
         finally:
             self._exempt_loaded_objects()
 
@@ -205,7 +198,7 @@ class FrostwatchApp(TerminalApp):
 
     def drain(self) -> None:
         """Take over what changed in the fleet, and tell what has ended."""
-        for notice in self._prompts.ended() if self._prompts is not None else ():
+        for notice in self.what_ended():
             self.show_notice(notice)
         self.parts.drain()
 
@@ -222,7 +215,7 @@ class FrostwatchApp(TerminalApp):
 
     def _place(self, vm_id: VmId) -> int:
         """Return which one a VM's freeze is of those that wait for their turn; 0 if it doesn't."""
-        operation = self._action_context.operations.on(vm_id)
+        operation = self.action_context.operations.on(vm_id)
         return operation.place if operation is not None else 0
 
     @on(VmTable.CursorMoved)
@@ -236,7 +229,7 @@ class FrostwatchApp(TerminalApp):
     @on(VmTable.NoTrouble)
     def _no_trouble(self) -> None:
         hidden = " that the filter shows" if self.view.filter else ""
-        self._action_context.answer(Level.INFO, f"no VM{hidden} is in trouble")
+        self.action_context.answer(Level.INFO, f"no VM{hidden} is in trouble")
 
     @on(VmTable.Marked)
     def _marked(self) -> None:
@@ -251,56 +244,20 @@ class FrostwatchApp(TerminalApp):
     def _touched(self) -> None:
         self.parts.touched()
 
-    # -- the keys that act on guests: each leads to one question -----------------------------
-
-    @property
-    def prompts(self) -> Prompts:
-        """What asks, and acts; made when the first key needs it."""
-        if self._prompts is None:
-            made: type[Prompts] = load(*_PROMPTS)
-            self._prompts = made(self._action_context)
-        return self._prompts
-
-    def action_freeze(self) -> None:
-        """Freeze, after a question; only from the table, where one sees which VM it is."""
-        self.prompts.freeze()
-
-    def action_thaw(self) -> None:
-        """Thaw, after a question."""
-        self.prompts.thaw()
-
-    def action_thaw_all(self) -> None:
-        """Thaw everything, after a question or two."""
-        self.prompts.thaw_all()
-
-    def action_extend(self) -> None:
-        """Hold a window for longer, after a question."""
-        self.prompts.extend()
-
-    def action_stop(self) -> None:
-        """Stop waiting, after a question."""
-        self.prompts.stop()
-
-    def action_rescue(self) -> None:
-        """Show the rescue ladder of the VM under the cursor."""
-        self.prompts.rescue.ask()
-
-    def action_past(self) -> None:
-        """Show the history of the VM under the cursor."""
-        self.prompts.history()
+    # -- keys that do nothing to a guest -----------------------------------------------------
 
     def action_look(self) -> None:
         """Visit the VM under the cursor now."""
         cursor = self.view.cursor
         if cursor is not None and self._watcher is not None:
             self._watcher.visit_soon(cursor)
-            self._action_context.answer(Level.INFO, f"{safe(cursor.name, 60)}: looking again")
+            self.action_context.answer(Level.INFO, f"{safe(cursor.name, 60)}: looking again")
 
     # -- leaving, and being stopped ----------------------------------------------------------
 
     def action_leave(self) -> None:
         """Quit; ask first while something is in flight. Asked again, it is the question's `q`."""
-        if not self._action_context.operations.active():
+        if not self.action_context.operations.active():
             self.exit(ExitKind.CLEAN)
             return
         self.prompts.leave(lambda leave: self.exit(leave) if leave is not None else None)
@@ -311,11 +268,11 @@ class FrostwatchApp(TerminalApp):
 
     def lines_when_stopped(self) -> Iterable[str]:
         """Return what happens to guests while the console is stopped."""
-        return stopped_lines(self._fleet, self._action_context.operations)
+        return stopped_lines(self._fleet, self.action_context.operations)
 
     def warn(self, text: str) -> None:
         """Tell the operator what a key could not do."""
-        self._action_context.answer(Level.WARNING, text)
+        self.action_context.answer(Level.WARNING, text)
 
     # -- the view's keys ---------------------------------------------------------------------
 
@@ -334,7 +291,7 @@ class FrostwatchApp(TerminalApp):
     def _sort(self, order: Order, *, backwards: bool) -> None:
         self.view.sort_by(order, backwards=backwards)
         self.parts.paint()
-        self._action_context.answer(
+        self.action_context.answer(
             Level.INFO, f"sorted {order.label}{', backwards' if backwards else ''}"
         )
 
@@ -343,7 +300,7 @@ class FrostwatchApp(TerminalApp):
         """Go to the VM that has been frozen longest; a filter that hides it is taken away."""
         state = self.view.longest_frozen(self.clock.moment())
         if state is None:
-            self._action_context.answer(Level.INFO, "nothing is frozen")
+            self.action_context.answer(Level.INFO, "nothing is frozen")
             return
         if self.view.index_of(state.id) is None:
             self.parts.filter_line.clear()
