@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from agentclient.access.host.process import PROC
-from agentclient.jobs.block import BlockLayer
+from agentclient.jobs.block import BlockLayer, QmpRefused
 from agentclient.jobs.errors import JobRefused
 from agentclient.model.job import JobRefusal
 from agentclient.model.text import printable
@@ -16,6 +16,8 @@ from agentclient.model.vm import Process
 from agentclient.protocol.qmp_block import Disk
 
 _SHOWN: Final = 12
+# Devices of the guest's that hand its commands to the host's disk, past QEMU's block layer.
+_PASSED_THROUGH: Final = frozenset({"scsi-block", "scsi-generic"})
 
 
 def choose_disks(block: BlockLayer, names: Sequence[str]) -> tuple[Disk, ...]:
@@ -38,6 +40,7 @@ def choose_disks(block: BlockLayer, names: Sequence[str]) -> tuple[Disk, ...]:
         raise JobRefused(JobRefusal.NO_DISK, "the VM has no disk that it can write to")
     for disk in chosen:
         _check(disk)
+    _check_devices(block, chosen)
     return chosen
 
 
@@ -79,6 +82,21 @@ def _named(found: Sequence[Disk], name: str) -> Disk:
     known = ", ".join(printable(one.name, 60) for one in found[:_SHOWN]) or "none"
     what = "several disks" if named else "no disk of the VM"
     raise JobRefused(JobRefusal.NO_DISK, f"{printable(name, 60)} is {what}; its disks are: {known}")
+
+
+def _check_devices(block: BlockLayer, chosen: Sequence[Disk]) -> None:
+    """Refuse disks that are passed through: QEMU does not see what is written to them."""
+    for disk in chosen:
+        kind: object = None
+        with suppress(QmpRefused):  # a device that QEMU does not tell of can't be one of these
+            kind = block.run("qom-get", path=disk.qdev, property="type") if disk.qdev else None
+        if kind in _PASSED_THROUGH:
+            raise JobRefused(
+                JobRefusal.PASSED_THROUGH,
+                f"{printable(disk.name, 60)} is passed through ({kind}): its data don't go "
+                "through QEMU",
+                "copy it on the host, under: frostwatch freeze VM -- COMMAND",
+            )
 
 
 def _check(disk: Disk) -> None:

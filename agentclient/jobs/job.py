@@ -13,6 +13,7 @@ from typing import ClassVar
 from agentclient.jobs.context import JobContext
 from agentclient.jobs.errors import JobCancelled, JobFailed, JobRefused
 from agentclient.jobs.follow import JobLost
+from agentclient.jobs.managed import check_manager
 from agentclient.jobs.request import CopyRequest
 from agentclient.jobs.window import CopyWindow
 from agentclient.model.errors import FrostwatchError
@@ -253,6 +254,7 @@ class CopyJob(ABC):
         self.context.control.check()
         if self.context.read_only is not None:
             raise JobRefused(JobRefusal.READ_ONLY, self.context.read_only)
+        check_manager(self.vm, self.kind)
         if self.vm.locked_by is not None:
             why = f"its manager has locked the VM ({printable(self.vm.locked_by, 40)})"
             raise JobRefused(JobRefusal.LOCKED, why, "wait until that has ended")
