@@ -1,0 +1,229 @@
+"""All copies: in which order what happens, and what becomes of what was begun, whatever fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentclient.jobs.control import JobControl
+from agentclient.jobs.errors import JobCancelled, JobFailed, JobRefused
+from agentclient.jobs.follow import JobLost
+from agentclient.jobs.job import CopyJob
+from agentclient.jobs.reporter import JobReporter
+from agentclient.jobs.request import CopyRequest
+from agentclient.model.job import (
+    Consistency,
+    DiskCopy,
+    FreezePolicy,
+    JobKind,
+    JobOutcome,
+    JobRefusal,
+    JobResult,
+)
+from agentclient.model.policy import VmPolicy
+from agentclient.model.vm import MonitorChannel
+from tests.unit.copy_harness import BROKEN, VERIFIED, CopyHarness, FakeFreeze
+
+STEPS = ("prepare", "start", "follow", "finish")
+
+
+class Copy(CopyJob):
+    """A copy that notes what is done, and fails where it is told to."""
+
+    kind = JobKind.BACKUP
+
+    def __init__(
+        self, harness: CopyHarness, fails: dict[str, BaseException], **request: Any
+    ) -> None:
+        super().__init__(harness.context(), CopyRequest(**request))
+        self.did: list[str] = []
+        self._fails = fails
+
+    def _do(self, step: str) -> None:
+        frozen = " frozen" if self.window.is_frozen else ""
+        self.did.append(f"{step}{frozen}")
+        if step in self._fails:
+            raise self._fails[step]
+
+    def prepare(self) -> None:
+        self._do("prepare")
+
+    def start(self) -> None:
+        self._do("start")
+
+    def follow(self) -> None:
+        self._do("follow")
+
+    def finish(self) -> list[str]:
+        self._do("finish")
+        return []
+
+    def undo(self) -> list[str]:
+        self._do("undo")
+        return ["a file"]
+
+    def results(self) -> tuple[DiskCopy, ...]:
+        return ()
+
+
+@pytest.fixture
+def harness() -> CopyHarness:
+    return CopyHarness()
+
+
+def _run(harness: CopyHarness, **fails: BaseException) -> tuple[Copy, JobOutcome]:
+    copy = Copy(harness, fails)
+    return copy, copy.run()
+
+
+def test_the_guest_is_frozen_for_the_start_alone(harness: CopyHarness) -> None:
+    copy, outcome = _run(harness)
+    assert copy.did == ["prepare", "start frozen", "follow", "finish"]
+    assert (outcome.result, outcome.consistency) == (JobResult.COMPLETE, Consistency.CONSISTENT)
+    assert outcome.ok
+    assert outcome.left == ()
+    assert "certified consistent" in outcome.reason
+    times = [one for one in outcome.times if one is not None]
+    assert times == sorted(times)
+    assert len(times) == 6
+    assert harness.stages == ["preparing", "freezing", "starting", "thawing", "finishing"]
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(
+    ("error", "result"),
+    [
+        (JobFailed("the disk is full", "make room"), JobResult.FAILED),
+        (JobCancelled("stopped"), JobResult.CANCELLED),
+        (ZeroDivisionError("a bug"), JobResult.FAILED),
+    ],
+)
+def test_what_was_begun_is_undone_whatever_fails(
+    harness: CopyHarness, step: str, error: Exception, result: JobResult
+) -> None:
+    copy, outcome = _run(harness, **{step: error})
+    assert copy.did[-1] == "undo"  # not frozen
+    assert (outcome.result, outcome.consistency) == (result, Consistency.NONE)
+    assert not outcome.ok
+    assert outcome.left == ("a file",)
+    assert all(freeze.done for freeze in harness.freezes)
+
+
+def test_a_refusal_says_why_and_what_next(harness: CopyHarness) -> None:
+    refusal = JobRefused(JobRefusal.NO_SPACE, "there is no room", "make some")
+    copy, outcome = _run(harness, prepare=refusal)
+    assert (outcome.result, outcome.refusal) == (JobResult.REFUSED, JobRefusal.NO_SPACE)
+    assert (outcome.next, harness.freezes) == ("make some", [])
+    assert copy.did == ["prepare", "undo"]
+
+
+def test_what_nobody_follows_is_left_and_not_undone(harness: CopyHarness) -> None:
+    copy, outcome = _run(harness, follow=JobLost("QEMU does not answer"))
+    assert outcome.result is JobResult.LEFT
+    assert "undo" not in copy.did
+
+
+def test_an_undo_that_fails_is_told(harness: CopyHarness) -> None:
+    _, outcome = _run(harness, start=JobFailed("full"), undo=OSError("read-only"))
+    assert outcome.result is JobResult.FAILED
+    assert "read-only" in outcome.left[0]
+
+
+@pytest.mark.parametrize(
+    ("policy", "result"),
+    [
+        (FreezePolicy.REQUIRE, JobResult.FAILED),
+        (FreezePolicy.SUSPEND, JobResult.FAILED),
+        (FreezePolicy.PREFER, JobResult.COMPLETE),
+    ],
+)
+def test_a_window_that_is_not_certified_ends_the_copy_unless_that_is_accepted(
+    harness: CopyHarness, policy: FreezePolicy, result: JobResult
+) -> None:
+    harness.freeze = lambda: FakeFreeze(VERIFIED, BROKEN)
+    copy = Copy(harness, {}, policy=policy)
+    outcome = copy.run()
+    assert outcome.result is result
+    assert outcome.consistency is not Consistency.CONSISTENT
+    assert ("undo" in copy.did) is (result is JobResult.FAILED)
+    assert outcome.ok is (result is JobResult.COMPLETE)
+
+
+def test_without_a_freeze_it_is_never_called_consistent(harness: CopyHarness) -> None:
+    outcome = Copy(harness, {}, policy=FreezePolicy.NEVER).run()
+    assert outcome.consistency is Consistency.CRASH_CONSISTENT
+    assert "crash-consistent only" in outcome.reason
+    assert " consistent" not in outcome.reason
+    assert outcome.ok
+
+
+@pytest.mark.parametrize(
+    ("of_vm", "refusal"),
+    [
+        ({"locked_by": "backup"}, JobRefusal.LOCKED),
+        (
+            {"monitor": MonitorChannel(Path("/var/run/qemu-server/101.qmp"))},
+            JobRefusal.MANAGED,
+        ),
+        ({"monitor": None, "out_of_reach": "libvirt has it"}, JobRefusal.MANAGED),
+    ],
+)
+def test_a_vm_of_a_manager_is_refused_before_anything_is_done(
+    harness: CopyHarness, of_vm: dict[str, Any], refusal: JobRefusal
+) -> None:
+    harness.vm = harness.vm._replace(**of_vm)
+    copy, outcome = _run(harness)
+    assert (outcome.refusal, outcome.next is not None) == (refusal, True)
+    assert (copy.did, harness.freezes) == (["undo"], [])
+
+
+def test_proxmoxs_own_tool_is_named(harness: CopyHarness) -> None:
+    harness.vm = harness.vm._replace(monitor=MonitorChannel(Path("/run/qemu-server/101.qmp")))
+    _, outcome = _run(harness)
+    assert "frostwatch freeze qemu:web1 --thaw-when=job-started -- vzdump 101" in str(outcome.next)
+
+
+def test_nothing_is_done_to_what_may_only_be_looked_at(harness: CopyHarness) -> None:
+    copy = Copy(harness, {})
+    object.__setattr__(copy.context, "read_only", "frostwatch runs read-only")
+    outcome = copy.run()
+    assert (outcome.refusal, harness.freezes) == (JobRefusal.READ_ONLY, [])
+
+
+def test_a_limit_and_a_policy_of_a_vm_are_kept(harness: CopyHarness) -> None:
+    harness.vm = harness.vm._replace(policy=VmPolicy(hold_s=0.0, maximum_hold_s=5.0))
+    assert Copy(harness, {}).window.left_s == 5.0
+
+
+def test_a_copy_is_cancelled_once(harness: CopyHarness) -> None:
+    called: list[str] = []
+    control = JobControl()
+    control.on_cancel(lambda: called.append("before"))
+    control.cancel()
+    control.cancel()
+    control.on_cancel(lambda: called.append("after"))
+    assert called == ["before", "after"]
+    with pytest.raises(JobCancelled):
+        control.wait(60)
+
+
+def test_whoever_waits_gets_the_outcome(harness: CopyHarness) -> None:
+    copy = Copy(harness, {})
+    assert (copy.done, copy.wait(0)) == (False, None)
+    outcome = copy.run()
+    copy.settle(outcome)
+    assert (copy.done, copy.wait(0)) == (True, outcome)
+    state = harness.fleet.get(harness.vm.id)
+    assert (state.job, state.last_job) == (None, outcome)
+
+
+def test_a_listener_that_fails_ends_nothing(harness: CopyHarness) -> None:
+    def listener(_: object) -> None:
+        raise ValueError("a bug of the listener's")
+
+    copy = Copy(harness, {})
+    reporter = JobReporter(harness.fleet, harness.vm, listener)
+    object.__setattr__(copy.context, "reporter", reporter)
+    assert copy.run().ok

@@ -1,0 +1,117 @@
+"""Files that take a copy: nothing that exists is overwritten, nothing that is not ours deleted."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from agentclient.access.monitor import Monitor
+from agentclient.jobs import targets as module
+from agentclient.jobs.block import BlockLayer, JobName
+from agentclient.jobs.errors import JobFailed, JobRefused
+from agentclient.jobs.targets import Targets, check_space
+from agentclient.model.job import JobRefusal
+from agentclient.model.vm import Process
+from tests.unit.fake_qemu import MIB, FakeQemu
+
+
+@pytest.fixture
+def qemu() -> FakeQemu:
+    return FakeQemu()
+
+
+@pytest.fixture
+def targets(qemu: FakeQemu) -> Targets:
+    return Targets(BlockLayer(cast(Monitor, qemu)), JobName.new("backup"), None)
+
+
+@pytest.mark.parametrize("format_", ["qcow2", "raw"])
+def test_a_target_is_made_opened_closed_and_removed(
+    qemu: FakeQemu, targets: Targets, tmp_path: Path, format_: str
+) -> None:
+    target = targets.make(tmp_path / "a", format_, MIB)
+    assert qemu.nodes == {target.file_node: str(tmp_path / "a"), target.node: str(tmp_path / "a")}
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "a").stat().st_size == (MIB if format_ == "raw" else 0)
+    assert targets.close() == []
+    assert (qemu.nodes, (tmp_path / "a").exists()) == ({}, True)
+    assert targets.remove() == []
+    assert not (tmp_path / "a").exists()
+
+
+def test_what_exists_is_refused_and_stays(targets: Targets, tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("precious")
+    with pytest.raises(JobRefused) as caught:
+        targets.make(tmp_path / "a", "qcow2", MIB)
+    assert caught.value.refusal is JobRefusal.TARGET_EXISTS
+    assert targets.remove() == []
+    assert (tmp_path / "a").read_text() == "precious"
+
+
+def test_a_link_to_nothing_is_not_followed(targets: Targets, tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(JobRefused):
+        targets.make(tmp_path / "a", "qcow2", MIB)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_file_that_took_its_place_is_not_deleted(targets: Targets, tmp_path: Path) -> None:
+    targets.make(tmp_path / "a", "qcow2", MIB)
+    (tmp_path / "a").rename(tmp_path / "moved")
+    (tmp_path / "a").write_text("somebody else's")
+    targets.remove()
+    assert (tmp_path / "a").read_text() == "somebody else's"
+
+
+@pytest.mark.parametrize("command", ["blockdev-add", "blockdev-create"])
+def test_what_qemu_cant_write_is_removed_again(
+    qemu: FakeQemu, targets: Targets, tmp_path: Path, command: str
+) -> None:
+    qemu.refuses[command] = "Permission denied"
+    with pytest.raises((JobRefused, JobFailed), match="Permission denied"):
+        targets.make(tmp_path / "a", "qcow2", MIB)
+    qemu.refuses.clear()
+    assert targets.remove() == []
+    assert (list(tmp_path.iterdir()), qemu.nodes) == ([], {})
+
+
+def test_a_folder_that_is_not_there_is_a_refusal(targets: Targets, tmp_path: Path) -> None:
+    with pytest.raises(JobRefused, match="No such file") as caught:
+        targets.make(tmp_path / "no" / "a", "qcow2", MIB)
+    assert caught.value.refusal is JobRefusal.TARGET
+
+
+def test_a_qemu_that_sees_another_file_of_that_name_is_refused(
+    qemu: FakeQemu, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "opened_by", lambda _: frozenset({(0, 0)}))
+    block = BlockLayer(cast(Monitor, qemu))
+    targets = Targets(block, JobName.new("backup"), Process(os.getpid(), 1))
+    with pytest.raises(JobRefused, match="mounts of its own"):
+        targets.make(tmp_path / "a", "qcow2", MIB)
+    targets.remove()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_node_that_stays_open_is_told(qemu: FakeQemu, targets: Targets, tmp_path: Path) -> None:
+    targets.make(tmp_path / "a", "raw", MIB)
+    qemu.refuses["blockdev-del"] = "Node is in use"
+    assert len(targets.close()) == 2
+
+
+def test_another_format_is_refused(targets: Targets, tmp_path: Path) -> None:
+    with pytest.raises(JobRefused, match="vmdk"):
+        targets.make(tmp_path / "a", "vmdk", MIB)
+
+
+def test_space_is_looked_at_before(tmp_path: Path) -> None:
+    check_space(tmp_path, 0)
+    with pytest.raises(JobRefused) as caught:
+        check_space(tmp_path, 1 << 60)
+    assert caught.value.refusal is JobRefusal.NO_SPACE
+    with pytest.raises(JobRefused) as caught:
+        check_space(tmp_path / "no", 0)
+    assert caught.value.refusal is JobRefusal.TARGET

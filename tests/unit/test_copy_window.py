@@ -1,0 +1,207 @@
+"""The window of a copy: what each policy makes of each freeze, and that it always ends."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from agentclient.jobs import pause
+from agentclient.jobs.errors import JobCancelled, JobFailed, JobRefused
+from agentclient.jobs.window import CopyWindow
+from agentclient.model.errors import BadInput
+from agentclient.model.job import Consistency, FreezePolicy, JobRefusal
+from agentclient.model.outcome import Outcome
+from agentclient.model.request import FreezeRequest
+from agentclient.model.states import OutcomeKind
+from tests.unit.copy_harness import (
+    BROKEN,
+    CERTIFIED,
+    NO_AGENT,
+    VERIFIED,
+    CopyHarness,
+    FakeFreeze,
+)
+
+UNVERIFIED = VERIFIED._replace(kind=OutcomeKind.UNVERIFIED)
+LOST = Outcome(OutcomeKind.LOST, "the agent has gone", next="frostwatch thaw web1")
+REQUIRE, PREFER, NEVER, SUSPEND = FreezePolicy
+
+
+@pytest.fixture
+def harness() -> CopyHarness:
+    return CopyHarness()
+
+
+def _fail_in(window: CopyWindow, is_open: Callable[[], bool]) -> None:
+    with window.open():
+        assert is_open()
+        window.check()
+        raise JobFailed("the disk is full")
+
+
+@pytest.mark.parametrize("policy", [REQUIRE, PREFER, SUSPEND])
+def test_a_certified_window_makes_a_consistent_copy(
+    harness: CopyHarness, policy: FreezePolicy
+) -> None:
+    window = CopyWindow(harness.context(), policy)
+    with window.open():
+        assert window.is_frozen
+    assert harness.freezes[0].done
+    assert window.consistency is Consistency.CONSISTENT
+    assert window.frozen_at is not None
+    assert window.thawed_at is not None
+    assert window.frozen_at <= window.thawed_at
+
+
+@pytest.mark.parametrize("error", [JobFailed("the disk is full"), KeyboardInterrupt()])
+def test_the_guest_is_thawed_whatever_happens(harness: CopyHarness, error: BaseException) -> None:
+    window = CopyWindow(harness.context(), REQUIRE)
+    with pytest.raises(type(error)), window.open():
+        raise error
+    assert harness.freezes[0].done
+
+
+def test_a_window_that_is_broken_is_worth_a_crash_consistent_copy(harness: CopyHarness) -> None:
+    harness.freeze = lambda: FakeFreeze(VERIFIED, BROKEN)
+    window = CopyWindow(harness.context(), REQUIRE)
+    with window.open():
+        pass
+    assert window.consistency is Consistency.CRASH_CONSISTENT
+    assert window.why == "the freeze window is not certified: the agent has gone"
+
+
+def test_a_window_that_ended_before_the_copy_was_taken_is_a_failure(harness: CopyHarness) -> None:
+    window = CopyWindow(harness.context(), PREFER)
+    with window.open():
+        window.check()
+        harness.freezes[0].break_window()
+        with pytest.raises(JobFailed, match="thawed before the copy"):
+            window.check()
+
+
+@pytest.mark.parametrize(
+    ("verdict", "ends"), [(None, LOST), (UNVERIFIED, UNVERIFIED._replace(settled=True))]
+)
+@pytest.mark.parametrize("policy", [REQUIRE, SUSPEND])
+def test_without_a_verified_freeze_nothing_is_copied(
+    harness: CopyHarness, policy: FreezePolicy, verdict: Outcome | None, ends: Outcome
+) -> None:
+    harness.freeze = lambda: FakeFreeze(verdict, ends)
+    window = CopyWindow(harness.context(), policy)
+    with pytest.raises(JobRefused) as caught, window.open():
+        pytest.fail("the copy was taken")
+    assert caught.value.refusal is JobRefusal.NOT_FROZEN
+    assert ends.reason in caught.value.reason
+    assert caught.value.next_step is not None
+    assert harness.freezes[0].done
+
+
+def test_prefer_goes_on_and_says_so(harness: CopyHarness) -> None:
+    harness.freeze = lambda: FakeFreeze(None, LOST)
+    window = CopyWindow(harness.context(), PREFER)
+    with window.open():
+        assert not window.is_frozen
+        window.check()
+    assert window.consistency is Consistency.CRASH_CONSISTENT
+    assert "the agent has gone" in window.why
+    assert any("crash-consistent" in event.text for event in harness.events)
+
+
+def test_never_freezes_nothing(harness: CopyHarness) -> None:
+    window = CopyWindow(harness.context(), NEVER)
+    with window.open():
+        window.check()
+    assert harness.freezes == []
+    assert window.consistency is Consistency.CRASH_CONSISTENT
+
+
+def test_a_vm_without_an_agent_is_paused_and_goes_on(
+    harness: CopyHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _no_guard(monkeypatch)
+    harness.freeze = lambda: FakeFreeze(None, NO_AGENT)
+    window = CopyWindow(harness.context(), SUSPEND)
+    with pytest.raises(JobFailed, match="full"):
+        _fail_in(window, lambda: not harness.qemu.running)
+    assert harness.qemu.running
+    assert window.consistency is Consistency.CRASH_CONSISTENT
+
+
+def test_a_vm_that_somebody_resumes_is_a_failure(
+    harness: CopyHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _no_guard(monkeypatch)
+    harness.freeze = lambda: FakeFreeze(None, NO_AGENT)
+    window = CopyWindow(harness.context(), SUSPEND)
+    with window.open():
+        harness.qemu.running = True
+        with pytest.raises(JobFailed, match="somebody has resumed"):
+            window.check()
+
+
+def test_a_vm_that_was_paused_before_stays_so(harness: CopyHarness) -> None:
+    harness.freeze = lambda: FakeFreeze(None, NO_AGENT)
+    harness.qemu.running = False
+    with CopyWindow(harness.context(), SUSPEND).open():
+        pass
+    assert not harness.qemu.running
+
+
+def test_a_vm_that_does_not_go_on_is_told_loudly(
+    harness: CopyHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _no_guard(monkeypatch)
+    monkeypatch.setattr(pause, "_EVERY_S", 0.0)
+    harness.freeze = lambda: FakeFreeze(None, NO_AGENT)
+    harness.qemu.refuses["cont"] = "no"
+    with CopyWindow(harness.context(), SUSPEND).open():
+        pass
+    (told,) = [event.text for event in harness.events if "STILL PAUSED" in event.text]
+    assert "/run/web1.qmp" in told
+
+
+def test_a_cancellation_ends_the_wait_for_a_freeze_that_is_not_answered(
+    harness: CopyHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harness.freeze = lambda: FakeFreeze(None, CERTIFIED, pending=True)
+    window = CopyWindow(harness.context(), REQUIRE)
+    threading.Timer(0.2, harness.control.cancel).start()
+    began = time.monotonic()
+    with pytest.raises(JobCancelled), window.open():
+        pytest.fail("the copy was taken")
+    assert time.monotonic() - began < 5
+    assert harness.freezes[0].cancelled
+
+
+def test_a_cancelled_job_freezes_nothing(harness: CopyHarness) -> None:
+    harness.control.cancel()
+    with pytest.raises(JobCancelled), CopyWindow(harness.context(), REQUIRE).open():
+        pytest.fail("the copy was taken")
+    assert harness.freezes == []
+
+
+def test_a_window_needs_a_hold(harness: CopyHarness) -> None:
+    with pytest.raises(BadInput, match="hold"):
+        CopyWindow(harness.context(), REQUIRE, FreezeRequest())
+
+
+class _NoGuard:
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def __enter__(self) -> _NoGuard:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def tell(self, word: str) -> None:
+        pass
+
+
+def _no_guard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pause without the process that stands by (tests/guests/test_left_copies.py tries it)."""
+    monkeypatch.setattr(pause, "_Guard", _NoGuard)
