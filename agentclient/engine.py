@@ -306,7 +306,13 @@ class Engine:
         with self._making:
             if self._jobs is None:
                 manager = load("agentclient.jobs.manager", "JobManager")
-                self._jobs = manager(self.fleet, self.accesses, operations, self.read_only)
+                self._jobs = manager(
+                    self.fleet,
+                    self.accesses,
+                    operations,
+                    self.read_only,
+                    self.general.jobs_at_once,
+                )
             return self._jobs
 
     def ladder(

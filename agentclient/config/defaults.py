@@ -25,6 +25,7 @@ class General(NamedTuple):
         drill_guests: the number of simulated guests of a drill.
         ascii: draw with ASCII characters only, whatever the terminal can show.
         colours: use colours, where the terminal has them.
+        jobs_at_once: the maximum number of copies that run at the same time.
     """
 
     freezes_at_once: int = 64
@@ -33,6 +34,7 @@ class General(NamedTuple):
     drill_guests: int = 24
     ascii: bool = False
     colours: bool = True
+    jobs_at_once: int = 2
 
 
 DEFAULTS: Final = General()

@@ -164,6 +164,16 @@ KEYS: Final = (
         MOST_AT_ONCE,
     ),
     Key(
+        "jobs_at_once",
+        "jobs_at_once",
+        _COUNT,
+        "How many copies run at once at the most.",
+        False,
+        "--at-once",
+        1,
+        MOST_AT_ONCE,
+    ),
+    Key(
         "within",
         "within_s",
         _DURATION,

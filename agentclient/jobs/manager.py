@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from agentclient.access.access_pool import AccessPool
+from agentclient.config.defaults import DEFAULTS
 from agentclient.fleet.store import Fleet
 from agentclient.jobs.backup import BackupJob, BackupRequest
 from agentclient.jobs.context import JobContext
@@ -25,7 +26,7 @@ from agentclient.operations.context import READ_ONLY
 from agentclient.operations.manager import OperationManager
 from agentclient.operations.threads import WorkQueue
 
-DEFAULT_JOBS_AT_ONCE: Final = 2
+DEFAULT_JOBS_AT_ONCE: Final = DEFAULTS.jobs_at_once
 
 JobT = TypeVar("JobT", bound=CopyJob)
 
@@ -167,6 +168,7 @@ class JobManager:
             wall=self._fleet.wall,
             on_event=on_event,
             read_only=why,
+            state=lambda: self._fleet.get(vm.id),
         )
 
     def _run(self, job: CopyJob) -> None:
