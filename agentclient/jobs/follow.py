@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -20,6 +22,8 @@ REPORT_EVERY_S: Final = 1.0
 # The speed is that of the last seconds, so that it follows a target that becomes slow.
 SPEED_OVER_S: Final = 10.0
 SILENT_FOR_S: Final = 60.0
+# strerror(ECANCELED), which QEMU gives for a job that was cancelled.
+_CANCELED: Final = os.strerror(errno.ECANCELED)
 
 Jobs = Mapping[str, BlockJob]
 
@@ -176,13 +180,17 @@ def raise_failed(jobs: Jobs, disks: Mapping[str, str]) -> None:
     Raises:
         JobFailed: there is one.
     """
+    failed = [
+        (disk, job.error)
+        for name, disk in disks.items()
+        if (job := jobs.get(name)) is not None and job.error is not None
+    ]
+    # Where jobs are completed together, the failure of one cancels the others.
+    failed.sort(key=lambda one: one[1] == _CANCELED)
+    for disk, error in failed:
+        raise JobFailed(f"the copy of {printable(disk, 80)} failed: {printable(error, 300)}")
     for name, disk in disks.items():
-        job = jobs.get(name)
-        if job is None:
+        if name not in jobs:
             raise JobFailed(
                 f"the copy of {printable(disk, 80)} is not there any more: somebody ended it"
-            )
-        if job.error is not None:
-            raise JobFailed(
-                f"the copy of {printable(disk, 80)} failed: {printable(job.error, 300)}"
             )
