@@ -25,6 +25,7 @@ VISIT_S: Final = 5.0
 # QEMU opens and formats files meanwhile, also on a slow network.
 CHANGE_S: Final = 60.0
 TICK_S: Final = 0.1
+_UUID_LENGTH: Final = 36
 
 
 class QmpRefused(JobFailed):
@@ -86,6 +87,29 @@ class BlockLayer:
             JobFailed: the monitor does not answer.
         """
         return nodes(self.run("query-named-block-nodes", flat=True))
+
+    def version(self) -> str | None:
+        """Return QEMU's version, as in ``7.2.22 (Debian 1:7.2+dfsg-7)``; None if it can't be told.
+
+        Raises:
+            JobFailed: the monitor does not answer.
+        """
+        found = self.run("query-version")
+        if not isinstance(found, dict) or not isinstance(found.get("qemu"), dict):
+            return None
+        number = ".".join(str(found["qemu"].get(part)) for part in ("major", "minor", "micro"))
+        package = printable(str(found.get("package") or ""), 80)
+        return f"{number} ({package})" if package else number
+
+    def uuid(self) -> str | None:
+        """Return the machine's UUID; None if it has none.
+
+        Raises:
+            JobFailed: the monitor does not answer.
+        """
+        found = self.run("query-uuid")
+        uuid = str(found.get("UUID", "")) if isinstance(found, dict) else ""
+        return uuid[:_UUID_LENGTH] if uuid.strip("0-") else None
 
     def commands(self) -> frozenset[str]:
         """Return the names of the commands that this QEMU has.

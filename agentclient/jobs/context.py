@@ -17,6 +17,7 @@ from agentclient.model.job import JobRefusal
 from agentclient.model.vm import Vm
 
 if TYPE_CHECKING:
+    from agentclient.model.snapshot import VmState
     from agentclient.operations.manager import OperationManager
 
 
@@ -33,6 +34,7 @@ class JobContext:
         on_event: is called with each event of the job's freeze; None for nobody.
         wall: returns the wall clock's time.
         read_only: why nothing may be done to this VM, as a clause; None if something may.
+        state: returns what is known of the VM now; None if nobody keeps that.
     """
 
     vm: Vm
@@ -43,6 +45,12 @@ class JobContext:
     wall: Callable[[], datetime]
     on_event: OnEvent | None = None
     read_only: str | None = None
+    state: Callable[[], VmState] | None = None
+
+    @property
+    def agent_version(self) -> str | None:
+        """The version of the guest's agent, as far as that was asked."""
+        return self.state().agent.version if self.state is not None else None
 
     def block(self) -> BlockLayer:
         """Return the VM's block layer.

@@ -276,6 +276,17 @@ class CopyJob(ABC):
         )
         self.context.reporter.progress(progress, listeners=False)
 
+    def times(self) -> JobTimes:
+        """Return when what happened; now counts as its end."""
+        return JobTimes(
+            asked=self._asked,
+            frozen=self.window.frozen_time,
+            began=self._started,
+            taken=self._taken,
+            thawed=self.window.thawed_time,
+            ended=self.context.wall(),
+        )
+
     def _undone(self) -> list[str]:
         try:
             return self.undo()
@@ -295,14 +306,6 @@ class CopyJob(ABC):
         next_step: str | None = None,
     ) -> JobOutcome:
         window = self.window
-        times = JobTimes(
-            asked=self._asked,
-            frozen=window.frozen_time,
-            began=self._started,
-            taken=self._taken,
-            thawed=window.thawed_time,
-            ended=self.context.wall(),
-        )
         return JobOutcome(
             vm=self.vm.id,
             kind=self.kind,
@@ -310,7 +313,7 @@ class CopyJob(ABC):
             consistency=consistency,
             reason=f"{self.kind}: {result}: {reason}",
             policy=self.request.policy,
-            times=times,
+            times=self.times(),
             window=window.outcome,
             paused=window.paused,
             disks=self.results(),

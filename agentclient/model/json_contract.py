@@ -162,7 +162,7 @@ def job_object(job: JobOutcome) -> JsonObject:
         "paused": job.paused,
         "disks": [disk_copy_object(one) for one in job.disks],
         "left": list(job.left),
-        "times": _job_times(job.times),
+        "times": job_times_object(job.times),
         "seconds": _figure(job.seconds),
         "window": outcome_object(job.window) if job.window is not None else None,
         "next": job.next,
@@ -200,7 +200,8 @@ def job_progress_object(progress: JobProgress) -> JsonObject:
     }
 
 
-def _job_times(times: JobTimes) -> JsonObject:
+def job_times_object(times: JobTimes) -> dict[str, str | None]:
+    """Return when what happened in a job."""
     return {name: rfc3339(at) for name, at in times._asdict().items()}
 
 

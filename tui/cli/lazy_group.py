@@ -18,6 +18,7 @@ COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "list": "tui.cli.commands.list_vms:list_command",
         "freeze": "tui.cli.commands.freeze:freeze_command",
+        "backup": "tui.cli.commands.backup:backup_command",
         "thaw": "tui.cli.commands.thaw:thaw_command",
         "rescue": "tui.cli.commands.rescue:rescue_command",
         "history": "tui.cli.commands.history:history_command",
@@ -32,6 +33,7 @@ SHORT_HELP: Final[Mapping[str, str]] = MappingProxyType(
     {
         "list": "List the VMs, their agents and freezes.",
         "freeze": "Freeze VMs, prove it, hold it, and thaw them again.",
+        "backup": "Copy disks as of one moment, and verify such copies.",
         "thaw": "Thaw VMs.",
         "rescue": "Rescue a VM that stays frozen.",
         "history": "Tell past freezes and thaws.",

@@ -1,0 +1,288 @@
+"""The folders of backups: ``DIR/VM/TIME/`` with a file for each disk, and a manifest.
+
+What is read there may come from anybody: no link is followed, and nothing but plain files of the
+folder itself is opened.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import secrets
+import stat
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from agentclient.jobs.manifest import (
+    MOST_BYTES,
+    NAME,
+    SCHEMA,
+    Manifest,
+    ManifestError,
+    parse,
+    written,
+)
+from agentclient.model.text import printable
+
+BEGUN: Final = "begun.json"
+BEGUN_KIND: Final = "frostwatch-backup-begun"
+# QEMU may run as another user, who must reach the files, and needs to see no others.
+FOLDER_MODE: Final = 0o711
+_FILE_MODE: Final = 0o600
+_MOST_OF_A_SECOND: Final = 100
+_LONGEST: Final = 80
+_TIME: Final = re.compile(r"\d{8}T\d{6}Z(-\d{1,2})?")
+
+
+class Begun(NamedTuple):
+    """What is written of a backup before it begins, and removed once it is complete.
+
+    Attributes:
+        id: the backup's id.
+        chain: its chain's id.
+    """
+
+    id: str
+    chain: str
+
+
+class Backup(NamedTuple):
+    """One folder of a backup.
+
+    Attributes:
+        folder: the folder.
+        manifest: what its manifest says; None without a good one.
+        sha256: the checksum of the manifest; empty without one.
+        problem: why there is no manifest, as a clause; None if there is.
+        begun: what was written before it began; None if it is complete, or was not ours.
+    """
+
+    folder: Path
+    manifest: Manifest | None
+    sha256: str
+    problem: str | None
+    begun: Begun | None = None
+
+
+def safe_name(name: str, taken: frozenset[str] = frozenset()) -> str:
+    """Return a name for a file that `name` can be told by, and that leads nowhere else.
+
+    Args:
+        name: what a person calls the VM, or the disk.
+        taken: names that others have already.
+    """
+    plain = re.sub(r"[^A-Za-z0-9._-]", "_", name)[:_LONGEST]
+    if not plain or not (plain[0].isalnum() or plain[0] == "_"):
+        plain = f"_{plain}"
+    if plain != name or plain in taken:
+        plain += f"-{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
+    return plain
+
+
+def make_folder(parent: Path, at: datetime) -> Path:
+    """Make a folder named by a time, which no other one has; its parent as well.
+
+    Args:
+        parent: the folder of the VM.
+        at: the time.
+
+    Raises:
+        OSError: it can't be made.
+    """
+    with suppress(FileExistsError):
+        parent.mkdir(FOLDER_MODE)
+    if parent.is_symlink() or not parent.is_dir():
+        raise NotADirectoryError(20, "it is no folder", str(parent))
+    stamp = at.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+    for number in range(1, _MOST_OF_A_SECOND):
+        folder = parent / (stamp if number == 1 else f"{stamp}-{number}")
+        try:
+            folder.mkdir(FOLDER_MODE)
+        except FileExistsError:
+            continue
+        folder.chmod(FOLDER_MODE)  # whatever the umask
+        return folder
+    raise FileExistsError(17, "there are too many of one second", str(parent / stamp))
+
+
+def write_begun(folder: Path, begun: Begun) -> None:
+    """Write that a backup begins, so that what it leaves behind can be told to be ours.
+
+    Raises:
+        OSError: it can't be written.
+    """
+    content: dict[str, Any] = {"schema": SCHEMA, "kind": BEGUN_KIND, **begun._asdict()}
+    _write(folder, BEGUN, json.dumps(content).encode("ascii") + b"\n")
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write a manifest, whole or not at all: a power failure leaves none, or all of it.
+
+    Raises:
+        OSError: it can't be written.
+    """
+    _write(folder, NAME, written(manifest))
+    with suppress(FileNotFoundError):
+        (folder / BEGUN).unlink()
+
+
+def open_copy(path: Path, inode: tuple[int, int]) -> tuple[int, int]:
+    """Make a copy's contents durable, and open it to be read.
+
+    Args:
+        path: the file.
+        inode: its device and inode, as it was made.
+
+    Returns:
+        The open file, and its length.
+
+    Raises:
+        OSError: it can't be read, or is another file now.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        found = os.fstat(handle)
+        if (found.st_dev, found.st_ino) != inode:
+            raise OSError(2, "it was replaced by another file", str(path))
+        os.fsync(handle)
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle, found.st_size
+
+
+def remove_folder(folder: Path, *, parent: bool) -> list[str]:
+    """Remove the folder of a backup that is not complete, once its files are gone.
+
+    Args:
+        folder: the folder.
+        parent: the one above it as well, if nothing else is in there.
+
+    Returns:
+        What is left, each as a clause.
+    """
+    with suppress(OSError):
+        (folder / BEGUN).unlink()
+    try:
+        folder.rmdir()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        return [f"the folder {printable(folder, 300)} ({error.strerror})"]
+    if parent:
+        with suppress(OSError):
+            folder.parent.rmdir()
+    return []
+
+
+def read_backup(folder: Path) -> Backup | None:
+    """Read what a folder says of its backup; None if it is no backup's folder."""
+    try:
+        handle = open_folder(folder)
+    except OSError as error:
+        return Backup(folder, None, "", f"it can't be opened: {error.strerror}")
+    try:
+        begun = _begun(handle)
+        try:
+            content = _read(handle, NAME)
+        except FileNotFoundError:
+            if begun is None and not _looks_like_one(folder, handle):
+                return None
+            why = "it has no manifest: it is not complete"
+            return Backup(folder, None, "", why, begun)
+        except OSError as error:
+            return Backup(folder, None, "", f"its manifest can't be read: {error.strerror}", begun)
+    finally:
+        os.close(handle)
+    try:
+        return Backup(folder, parse(content), hashlib.sha256(content).hexdigest(), None)
+    except ManifestError as error:
+        return Backup(folder, None, "", f"its manifest can't be used: {error}", begun)
+
+
+def backups_in(folder: Path) -> list[Backup]:
+    """Return the backups of which each has a folder in this one, oldest first.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    with os.scandir(folder) as entries:
+        names = sorted(one.name for one in entries if one.is_dir(follow_symlinks=False))
+    found = (read_backup(folder / name) for name in names)
+    return [one for one in found if one is not None]
+
+
+def open_folder(folder: Path) -> int:
+    """Open a folder, and no link to one.
+
+    Raises:
+        OSError: it can't be opened.
+    """
+    return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+
+def open_file(folder: int, name: str) -> int:
+    """Open a plain file of an open folder, and no link, pipe or device.
+
+    Raises:
+        OSError: it can't be opened, or is something else.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    handle = os.open(name, flags, dir_fd=folder)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(22, "it is no plain file", name)
+    return handle
+
+
+def _read(folder: int, name: str, most: int = MOST_BYTES) -> bytes:
+    handle = open_file(folder, name)
+    with os.fdopen(handle, "rb") as file:
+        return file.read(most + 1)
+
+
+def _begun(folder: int) -> Begun | None:
+    try:
+        found = json.loads(_read(folder, BEGUN, 4096))
+    except (OSError, ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict) or found.get("kind") != BEGUN_KIND:
+        return None
+    id_, chain = found.get("id"), found.get("chain")
+    if not (isinstance(id_, str) and isinstance(chain, str)):
+        return None
+    return Begun(id_, chain)
+
+
+def _looks_like_one(folder: Path, handle: int) -> bool:
+    """Whether a folder without a manifest is named as a backup's, and has an image."""
+    if _TIME.fullmatch(folder.name) is None:
+        return False
+    with os.scandir(handle) as entries:
+        return any(one.name.endswith(".qcow2") for one in entries)
+
+
+def _write(folder: Path, name: str, content: bytes) -> None:
+    """Write a file beside its place, and move it there whole; both are durable then."""
+    beside = folder / f".{name}.{secrets.token_hex(4)}"
+    handle = os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, _FILE_MODE)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.rename(folder / name)
+    except BaseException:
+        with suppress(OSError):
+            beside.unlink()
+        raise
+    for one in (folder, folder.parent):
+        handle = os.open(one, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

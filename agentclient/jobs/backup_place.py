@@ -1,0 +1,118 @@
+"""Where a backup goes: the VM's folder among the backups, and a new one in it."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from agentclient.jobs.archive import (
+    Backup,
+    Begun,
+    backups_in,
+    make_folder,
+    remove_folder,
+    safe_name,
+    write_begun,
+)
+from agentclient.jobs.context import JobContext
+from agentclient.jobs.errors import JobRefused
+from agentclient.jobs.patience import patiently
+from agentclient.jobs.targets import check_space
+from agentclient.model.job import JobRefusal
+from agentclient.model.states import Level
+from agentclient.model.text import printable
+
+
+class BackupPlace:
+    """The VM's folder among the backups.
+
+    Args:
+        context: the job's collaborators.
+        folder: where all backups are.
+        uuid: the VM's UUID; None if it isn't known.
+
+    Attributes:
+        chains: the ids of the chains that are there, those of backups that were never completed
+            as well.
+    """
+
+    def __init__(self, context: JobContext, folder: Path, uuid: str | None) -> None:
+        self._context = context
+        self._uuid = uuid
+        self._folder = folder
+        self._home = folder / safe_name(context.vm.name)
+        self._new_home = False
+        self._made: Path | None = None
+        self.chains: frozenset[str] = frozenset()
+
+    def look(self) -> list[Backup]:
+        """Return the VM's backups, oldest first.
+
+        Raises:
+            JobRefused: they are another VM's, or can't be read.
+            JobFailed: the storage hangs.
+        """
+        found = patiently(self._context.control, "looking at the backups", self._look)
+        others = {one.manifest.vm.get("uuid") for one in found if one.manifest is not None}
+        if self._uuid is not None and others - {None, self._uuid}:
+            raise JobRefused(
+                JobRefusal.TARGET,
+                f"{printable(self._home, 300)} has the backups of another VM of this name",
+                "name another folder",
+            )
+        begun = [one for one in found if one.begun is not None]
+        for one in begun[-1:]:
+            text = f"{printable(one.folder, 300)} is a backup that was never completed"
+            self._context.reporter.note(Level.WARNING, f"{text}: it can be deleted")
+        chains = {one.begun.chain for one in begun if one.begun is not None}
+        self.chains = frozenset(
+            chains | {one.manifest.chain for one in found if one.manifest is not None}
+        )
+        return found
+
+    def make(self, needed: int, begun: Begun) -> Path:
+        """Make the folder of a new backup, and write in it that it begins.
+
+        Args:
+            needed: bytes that it will take.
+            begun: what is written.
+
+        Raises:
+            JobRefused: there is no room, or it can't be written.
+            JobFailed: the storage hangs.
+        """
+        control = self._context.control
+        patiently(control, "looking for room", partial(check_space, self._folder, needed))
+        return patiently(control, "making the folder", partial(self._make, begun))
+
+    def remove(self) -> list[str]:
+        """Remove the folder that was made, once its files are gone.
+
+        Returns:
+            What is left, each as a clause.
+        """
+        if self._made is None:
+            return []
+        return remove_folder(self._made, parent=self._new_home)
+
+    def _look(self) -> list[Backup]:
+        try:
+            return backups_in(self._home)
+        except FileNotFoundError:
+            self._new_home = True
+            return []
+        except OSError as error:
+            why = f"{printable(self._home, 300)} can't be read: {error.strerror}"
+            raise JobRefused(JobRefusal.TARGET, why, "name another folder") from None
+
+    def _make(self, begun: Begun) -> Path:
+        try:
+            folder = self._made = make_folder(self._home, self._context.wall())
+            write_begun(folder, begun)
+        except OSError as error:
+            raise JobRefused(
+                JobRefusal.TARGET,
+                f"{printable(self._home, 300)} can't be written to: {error.strerror}",
+                "name a folder that can be written",
+            ) from None
+        return folder

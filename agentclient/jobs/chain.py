@@ -1,0 +1,211 @@
+"""Incremental backups: which one can be built on which, and the bitmaps that record the writes.
+
+Each backup has a bitmap of its own on each disk, begun in the transaction that takes it: what is
+written since. It is removed only when a later backup is complete. So whatever fails, and whenever,
+no write is forgotten.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from agentclient.jobs.archive import Backup, open_file, open_folder
+from agentclient.jobs.block import BlockLayer, QmpRefused
+from agentclient.jobs.errors import JobFailed, JobRefused
+from agentclient.jobs.manifest import Manifest
+from agentclient.model.job import JobRefusal
+from agentclient.model.text import printable
+from agentclient.protocol.qmp_block import Bitmap, Disk
+
+PREFIX: Final = "frostwatch-"
+FULL_INSTEAD: Final = "make a full one: --mode full"
+
+
+class Link(NamedTuple):
+    """What an incremental backup is built on.
+
+    Attributes:
+        backup: the backup.
+        manifest: its manifest.
+    """
+
+    backup: Backup
+    manifest: Manifest
+
+    def bitmap(self, disk: Disk) -> str:
+        """Return the bitmap of a disk that records what was written since."""
+        record = self.manifest.disk(disk.name)
+        assert record is not None, "it was checked"
+        assert record.bitmap is not None, "it was checked"
+        return record.bitmap
+
+    def backing(self, disk: Disk) -> str:
+        """Return the name of its file, as seen from a folder beside its own."""
+        record = self.manifest.disk(disk.name)
+        assert record is not None, "it was checked"
+        return f"../{self.backup.folder.name}/{record.file}"
+
+    def dirty(self, disk: Disk) -> int:
+        """Return the bytes of a disk that were written since."""
+        found = _bitmap(disk, self.bitmap(disk))
+        return found.dirty if found is not None else 0
+
+
+def bitmap_name(chain: str, backup: str) -> str:
+    """Return the name of the bitmaps that record what is written since a backup."""
+    return f"{PREFIX}{chain}-{backup}"
+
+
+def find_link(backups: Sequence[Backup], disks: Sequence[Disk], uuid: str | None) -> Link:
+    """Return the newest backup that an incremental one can be built on.
+
+    Args:
+        backups: those in the VM's folder, oldest first.
+        disks: the disks to copy.
+        uuid: the VM's UUID; None if it isn't known.
+
+    Raises:
+        JobRefused: there is none; it says why not.
+    """
+    for disk in disks:
+        if disk.format != "qcow2":
+            name, kind = printable(disk.name, 60), printable(disk.format, 20)
+            raise _refused(f"the disk {name} is {kind}: only a qcow2 records what was written")
+    complete = [one for one in backups if one.manifest is not None]
+    if not complete:
+        raise _refused("there is no complete backup of this VM to build on")
+    why = ""
+    for backup in reversed(complete):
+        assert backup.manifest is not None, "it is complete"
+        problem = _why_not(backup.manifest, disks, uuid)
+        if problem is None:
+            problem = _broken(backup, complete)
+            if problem is None:
+                return Link(backup, backup.manifest)
+            raise _refused(f"{backup.folder.name} can't be built on: {problem}")
+        why = why or f"{backup.folder.name} can't be built on: {problem}"
+    raise _refused(why)
+
+
+def can_record(block: BlockLayer, disk: Disk, name: str) -> str | None:
+    """Try whether QEMU can keep a bitmap in a disk's image; return why not, None if it can.
+
+    Raises:
+        JobFailed: the monitor does not answer.
+    """
+    if disk.format != "qcow2":
+        return f"it is {printable(disk.format, 20)}"
+    try:
+        block.run("block-dirty-bitmap-add", node=disk.ref, name=name, persistent=True)
+        block.run("block-dirty-bitmap-remove", node=disk.ref, name=name)
+    except QmpRefused as error:
+        return error.desc
+    return None
+
+
+def remove_bitmaps(block: BlockLayer, disks: Iterable[Disk], names: frozenset[str]) -> list[str]:
+    """Remove bitmaps; those that are not there are no error.
+
+    Args:
+        block: the VM's block layer.
+        disks: the disks, with the bitmaps that they have now.
+        names: the names of the bitmaps.
+
+    Returns:
+        What is left, each as a clause.
+    """
+    left = []
+    for disk in disks:
+        for bitmap in disk.bitmaps:
+            if bitmap.name not in names:
+                continue
+            try:
+                block.run("block-dirty-bitmap-remove", node=disk.ref, name=bitmap.name)
+            except JobFailed as error:
+                where = printable(disk.name, 60)
+                left.append(f"the bitmap {bitmap.name} of the disk {where} ({error})")
+    return left
+
+
+def ours(disks: Iterable[Disk], chains: frozenset[str], keep: str) -> frozenset[str]:
+    """Return the names of the bitmaps that belong to some chains, but for one that is kept."""
+    found = (bitmap.name for disk in disks for bitmap in disk.bitmaps)
+    return frozenset(
+        name
+        for name in found
+        if name != keep
+        and name.startswith(PREFIX)
+        and name.removeprefix(PREFIX).partition("-")[0] in chains
+    )
+
+
+def _why_not(manifest: Manifest, disks: Sequence[Disk], uuid: str | None) -> str | None:
+    """Say why nothing can be built on a backup, as far as the VM's disks tell."""
+    if uuid is not None and manifest.vm.get("uuid") not in (None, uuid):
+        return "it is of another VM"
+    for disk in disks:
+        name = printable(disk.name, 60)
+        record = manifest.disk(disk.name)
+        if record is None:
+            return f"it has no copy of the disk {name}"
+        if record.size != disk.size:
+            return f"the disk {name} had another size then"
+        if record.bitmap is None:
+            return f"what was written to the disk {name} since was not recorded"
+        bitmap = _bitmap(disk, record.bitmap)
+        if bitmap is None:
+            return f"the disk {name} has not recorded what was written since"
+        if not bitmap.usable or not bitmap.persistent:
+            return f"the record of what was written to the disk {name} since can't be relied on"
+    return None
+
+
+def _broken(backup: Backup, complete: Sequence[Backup]) -> str | None:
+    """Say what is missing in the chain that ends with a backup; None if nothing is."""
+    by_folder = {one.folder.name: one for one in complete}
+    seen: set[str] = set()
+    while True:
+        manifest = backup.manifest
+        assert manifest is not None, "it is complete"
+        problem = _missing(backup.folder, manifest)
+        if problem is not None:
+            return problem
+        above = manifest.parent
+        if above is None:
+            return None
+        seen.add(backup.folder.name)
+        found = by_folder.get(above.folder)
+        if found is None or found.sha256 != above.manifest_sha256 or above.folder in seen:
+            return f"its chain is broken: {above.folder} is not there, or is not what it was"
+        backup = found
+
+
+def _missing(folder: Path, manifest: Manifest) -> str | None:
+    try:
+        handle = open_folder(folder)
+    except OSError as error:
+        return f"{folder.name} can't be opened: {error.strerror}"
+    try:
+        for disk in manifest.disks:
+            try:
+                file = open_file(handle, disk.file)
+            except OSError as error:
+                return f"{folder.name}/{disk.file} can't be opened: {error.strerror}"
+            size = os.fstat(file).st_size
+            os.close(file)
+            if size != disk.bytes:
+                return f"{folder.name}/{disk.file} has not the length that it had"
+    finally:
+        os.close(handle)
+    return None
+
+
+def _bitmap(disk: Disk, name: str) -> Bitmap | None:
+    return next((one for one in disk.bitmaps if one.name == name), None)
+
+
+def _refused(why: str) -> JobRefused:
+    return JobRefused(JobRefusal.BITMAP, why, FULL_INSTEAD)

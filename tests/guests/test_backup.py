@@ -1,0 +1,208 @@
+"""Backups of real guests under a write load: consistent, incremental, restored, verified."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from agentclient.model.job import Consistency, FreezePolicy, JobRefusal, JobResult
+from tests.guests.backing_up import (
+    Backups,
+    bitmaps,
+    in_the_window,
+    node_names,
+    nothing_is_left,
+    read_manifest,
+    restore,
+    truth,
+)
+from tests.guests.command import Frostwatch
+from tests.guests.conftest import Boot
+from tests.guests.lab import Guest, check_copy, check_database
+
+Attach = Literal["drive", "blockdev"]
+MANY = 20
+
+
+@pytest.fixture(scope="module")
+def writer(module_boot: Boot) -> Guest:
+    """A guest with tools, two ext4 and an xfs, for all tests of this module."""
+    return module_boot(name="saved", mounts=("a", "b", "x"), tools=True)
+
+
+def _check(backups: Backups, count: int) -> None:
+    """Make backups under load, and look at each as one would after a restore."""
+    guest = backups.guest
+    nodes = node_names(guest)
+    with guest.append_load("a", "b") as load, guest.append_load("x"), guest.database("b") as rows:
+        for _ in range(count):
+            load.wait_for(10)
+            held: dict[str, int] = {}
+
+            def look(held: dict[str, int] = held) -> None:
+                held.update(load.durable())
+
+            _, folder = backups.make(on_event=in_the_window(look))
+            committed = rows.committed()
+            nothing_is_left(guest, nodes)
+            first, second = (check_copy(folder / f"{disk}.qcow2") for disk in "ab")
+            for one in (first, second, check_copy(folder / "x.qcow2", "xfs")):
+                assert one.consistent, one.said
+                assert one.gapless
+            # Both disks are of one instant, and have all that was durable then.
+            assert first.last - second.last in (0, 1)
+            assert held["a"] <= first.last <= held["a"] + 1
+            assert held["b"] <= second.last <= held["b"] + 1
+            database = check_database(folder / "b.qcow2")
+            assert database.whole
+            assert 0 < database.last <= committed
+    guest.assert_thawed()
+
+
+def test_backups_under_load_are_consistent(writer: Guest, tmp_path: Path) -> None:
+    with Backups(writer, tmp_path / "to") as backups:
+        _check(backups, 2)
+        assert all(one.ok for one in backups.verify())
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+def test_many_backups_under_load_are_consistent(writer: Guest, tmp_path: Path) -> None:
+    with Backups(writer, tmp_path / "to") as backups:
+        _check(backups, MANY)
+        assert [one.ok for one in backups.verify()] == [True] * MANY
+
+
+def test_without_a_freeze_it_needs_recovery_and_is_called_so(writer: Guest, tmp_path: Path) -> None:
+    with Backups(writer, tmp_path / "to") as backups, writer.append_load("a", "x") as load:
+        load.wait_for(30)
+        outcome, folder = backups.make("a", "x", policy=FreezePolicy.NEVER)
+        (verified,) = backups.verify()
+    assert outcome.consistency is Consistency.CRASH_CONSISTENT
+    assert "crash-consistent" in outcome.reason
+    assert read_manifest(folder)["consistency"] == "crash-consistent"
+    assert read_manifest(folder)["window"] is None
+    assert check_copy(folder / "a.qcow2").needs_recovery
+    assert check_copy(folder / "x.qcow2", "xfs").needs_recovery
+    assert verified.ok
+    assert verified.manifest is not None
+    assert not verified.manifest.certified
+
+
+@pytest.mark.parametrize("attach", ["drive", "blockdev"])
+def test_a_chain_restores_each_window(boot: Boot, attach: Attach, tmp_path: Path) -> None:
+    guest = boot(name="chain", mounts=("a", "b"), tools=True, attach=attach)
+    truths = []
+    with Backups(guest, tmp_path / "to") as backups, guest.append_load("a", "b") as load:
+        for turn in range(3):
+            load.wait_for(10)
+            # What is discarded and zeroed counts as written as well.
+            guest.shell(
+                "rm -f /mnt/a/big && dd if=/dev/zero of=/mnt/b/zero bs=1M count=3 2>/dev/null"
+                " && dd if=/dev/urandom of=/mnt/a/big bs=1M count=4 conv=fsync 2>/dev/null"
+                " && { fstrim /mnt/a || true; }"
+            )
+            kept: dict[str, bytes] = {}
+
+            def keep(kept: dict[str, bytes] = kept, turn: int = turn) -> None:
+                for disk in "ab":
+                    kept[disk] = truth(guest, disk, tmp_path / f"{turn}-{disk}")
+
+            _, folder = backups.make(
+                incremental=turn > 0, compress=turn == 2, on_event=in_the_window(keep)
+            )
+            truths.append(kept)
+            name = f"frostwatch-{read_manifest(folder)['chain']}-{read_manifest(folder)['id']}"
+            assert bitmaps(guest) == {"a": [name], "b": [name]}
+        verified = backups.verify()
+        assert [len(one.needs) for one in verified] == [1, 2, 3]
+        sizes = [(one.folder / "a.qcow2").stat().st_size for one in verified]
+        assert sizes[2] < sizes[0]
+        for number, one in enumerate(verified):
+            restored = restore(one, tmp_path / f"restored-{number}")
+            assert restored == truths[number], f"backup {number} is not what its window held"
+    guest.assert_thawed()
+
+
+def test_the_record_of_writes_survives_the_end_of_qemu(boot: Boot, tmp_path: Path) -> None:
+    guest = boot(name="ended", mounts=("a",))
+    with Backups(guest, tmp_path / "to") as backups:
+        _, folder = backups.make()
+        name = f"frostwatch-{read_manifest(folder)['chain']}-{read_manifest(folder)['id']}"
+        guest.qmp("quit")
+    info = subprocess.run(
+        ["qemu-img", "info", "-U", "--output=json", str(guest.places.disk("a", "qcow2"))],
+        check=True,
+        capture_output=True,
+    )
+    stored = json.loads(info.stdout)["format-specific"]["data"]["bitmaps"]
+    assert [(one["name"], "in-use" in one["flags"]) for one in stored] == [(name, False)]
+
+
+def test_an_incremental_one_needs_something_to_build_on(writer: Guest, tmp_path: Path) -> None:
+    def refused() -> str:
+        outcome = backups.start("a", incremental=True).wait(30.0)
+        assert outcome is not None
+        assert outcome.refusal is JobRefusal.BITMAP
+        assert outcome.result is JobResult.REFUSED
+        assert outcome.window is None
+        assert outcome.next == "make a full one: --mode full"
+        return outcome.reason
+
+    with Backups(writer, tmp_path / "to") as backups:
+        assert "no complete backup" in refused()
+        _, folder = backups.make("a")
+        backups.make("a", incremental=True)
+        (folder / "a.qcow2").rename(tmp_path / "away")
+        assert "a.qcow2 can't be opened" in refused()
+        (tmp_path / "away").rename(folder / "a.qcow2")
+        manifest = (folder / "manifest.json").read_text()
+        (folder / "manifest.json").write_text(manifest.replace("drive", "drivE") + " ")
+        assert "its chain is broken" in refused()
+        (folder / "manifest.json").write_text(manifest)
+        for name in bitmaps(writer)["a"]:
+            device = next(one for one in writer.qmp("query-block") if one["device"] == "a")
+            node = device["inserted"]["node-name"]
+            writer.qmp("block-dirty-bitmap-remove", node=node, name=name)
+        assert "has not recorded" in refused()
+        assert [one.ok for one in backups.verify()] == [True, True]
+
+
+def test_a_raw_disk_has_full_backups_alone(boot: Boot, tmp_path: Path) -> None:
+    guest = boot(name="rawly", mounts=("a",), disk_format="raw")
+    with Backups(guest, tmp_path / "to") as backups:
+        _, folder = backups.make()
+        assert "no incremental backup can be built on this one" in backups.texts
+        outcome = backups.start(incremental=True).wait(30.0)
+        assert outcome is not None
+        assert outcome.refusal is JobRefusal.BITMAP
+        assert "raw" in outcome.reason
+        assert check_copy(folder / "a.qcow2").consistent
+        (verified,) = backups.verify()
+        assert verified.ok
+
+
+def test_on_the_command_line(writer: Guest, tmp_path: Path) -> None:
+    to = tmp_path / "to"
+    to.mkdir()
+    frostwatch = Frostwatch(writer)
+    code, events, _ = frostwatch.run("backup", writer.name, "--to", str(to), "--disk", "a")
+    assert code == 0
+    last = events[-1]
+    assert last["event"] == "job"
+    assert (last["job"], last["ok"], last["consistency"]) == ("backup", True, "consistent")
+    (disk,) = last["disks"]
+    manifest = read_manifest(Path(disk["target"]).parent)
+    assert disk["checksum"] == manifest["disks"][0]["sha256"]
+    assert manifest["window"] == last["window"]
+    code, found, _ = frostwatch.run("backup", "verify", str(to))
+    assert code == 0
+    assert found[0]["ok"] is True
+    Path(disk["target"]).write_bytes(b"no image")
+    code, found, _ = frostwatch.run("backup", "verify", str(to))
+    assert code == 1
+    assert "bytes, and the manifest says" in found[0]["problems"][0]

@@ -1,0 +1,322 @@
+"""Backups are checked again, whoever has changed them, and nothing outside of them is opened."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import struct
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from agentclient.jobs.archive import Begun, make_folder, read_backup, write_begun, write_manifest
+from agentclient.jobs.image_check import check_image
+from agentclient.jobs.manifest import DiskRecord, Parent
+from agentclient.jobs.verify import NO_TOOL, Verified, Verifier, find_backups, verified_object
+from agentclient.model.errors import BadInput
+from agentclient.protocol.qcow2 import parse_head
+from tests.unit.test_backup_manifest import AT, manifest
+from tui.main import run
+
+SIZE = 1 << 20
+
+
+def image(backing: str | None = None, *, size: int = SIZE, features: int = 0) -> bytes:
+    """The head of a qcow2, with something behind it."""
+    name = backing.encode() if backing is not None else b""
+    offset = 104 if name else 0
+    head = struct.pack(">4sIQIIQ", b"QFI\xfb", 3, offset, len(name), 16, size)
+    head += bytes(72 - len(head)) + struct.pack(">Q", features) + bytes(24)
+    return head + name + b"data"
+
+
+class Archive:
+    """Backups of one VM in a folder, made without a VM."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.home = folder / "db"
+        self._at = AT
+
+    def add(self, above: Path | None = None, content: bytes | None = None) -> Path:
+        """Add a backup: a full one, or one that builds on another."""
+        self._at += timedelta(hours=1)
+        folder = make_folder(self.home, self._at)
+        parent = None
+        if above is not None:
+            found = read_backup(above)
+            assert found is not None
+            assert found.manifest is not None
+            parent = Parent(found.manifest.id, above.name, found.sha256)
+        data = content
+        if data is None:
+            data = image(f"../{above.name}/a.qcow2" if above is not None else None)
+        (folder / "a.qcow2").write_bytes(data)
+        digest = hashlib.sha256(data).hexdigest()
+        disk = DiskRecord("a", "n", "qcow2", SIZE, "a.qcow2", "qcow2", len(data), digest, "b", 4)
+        mode = "full" if parent is None else "incremental"
+        number = hashlib.sha256(folder.name.encode()).hexdigest()[:8]
+        write_manifest(folder, manifest(id=number, mode=mode, parent=parent, disks=(disk,)))
+        return folder
+
+    def verify(self, folder: Path | None = None) -> list[Verified]:
+        """Verify all, or one."""
+        verifier = Verifier()
+        return [verifier.verify(one) for one in find_backups(folder or self.folder)]
+
+    def change(self, folder: Path, change: Callable[[dict[str, object]], object]) -> None:
+        """Change a manifest."""
+        path = folder / "manifest.json"
+        found = json.loads(path.read_text())
+        change(found)
+        path.write_text(json.dumps(found))
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Archive:
+    folder = tmp_path / "to"
+    folder.mkdir()
+    return Archive(folder)
+
+
+def test_a_whole_chain_is_well_and_says_what_it_needs(archive: Archive) -> None:
+    full = archive.add()
+    second = archive.add(full)
+    third = archive.add(second)
+    found = archive.verify()
+    assert [one.ok for one in found] == [True, True, True]
+    assert found[2].needs == (third, second, full)
+    assert found[2].notes == (NO_TOOL,)
+    assert found[2].restore == (
+        f"qemu-img convert -p -f qcow2 -O qcow2 {third}/a.qcow2 RESTORED/a.qcow2",
+    )
+    (alone,) = archive.verify(third)
+    assert alone.ok
+    assert alone.needs == (third, second, full)
+    assert [one.folder for one in archive.verify(archive.home)] == [full, second, third]
+
+
+def _truncate(folder: Path) -> None:
+    os.truncate(folder / "a.qcow2", 50)
+
+
+def _flip(folder: Path) -> None:
+    content = bytearray((folder / "a.qcow2").read_bytes())
+    content[-1] ^= 1
+    (folder / "a.qcow2").write_bytes(content)
+
+
+def _link(folder: Path) -> None:
+    (folder / "a.qcow2").rename(folder / "b.qcow2")
+    (folder / "a.qcow2").symlink_to(folder / "b.qcow2")
+
+
+def _pipe(folder: Path) -> None:
+    (folder / "a.qcow2").unlink()
+    os.mkfifo(folder / "a.qcow2")
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (lambda folder: (folder / "a.qcow2").unlink(), "a.qcow2: it can't be opened: No such file"),
+        (_truncate, "it has 50 bytes, and the manifest says"),
+        (_flip, "its checksum is not that of the manifest"),
+        (_link, "a.qcow2: it can't be opened: Too many levels of symbolic links"),
+        (_pipe, "a.qcow2: it can't be opened: it is no plain file"),
+        (lambda folder: (folder / "manifest.json").unlink(), "is not there|has no manifest"),
+        (lambda folder: (folder / "manifest.json").write_text("{}"), "manifest can't be used"),
+        (lambda folder: (folder / "manifest.json").write_bytes(b"x" * (5 << 20)), "than 4 MiB"),
+        (lambda folder: folder.rename(folder.parent / "x"), "on which it builds, is not there"),
+    ],
+)
+def test_one_that_is_harmed_breaks_those_behind_it(
+    archive: Archive, harm: Callable[[Path], object], words: str
+) -> None:
+    full = archive.add()
+    second = archive.add(full)
+    third = archive.add(second)
+    harm(second)
+    found = {one.folder: one for one in archive.verify()}
+    assert found[full].ok
+    assert not found[third].ok
+    assert re.search(words, "; ".join(found[third].problems)), found[third].problems
+    if second in found:
+        assert not found[second].ok
+    assert all(len(problem) < 300 for one in found.values() for problem in one.problems)
+
+
+def test_a_manifest_that_was_changed_breaks_the_chain(archive: Archive) -> None:
+    full = archive.add()
+    second = archive.add(full)
+    archive.change(full, lambda found: found.update(why="because"))
+    (_, later) = archive.verify()
+    assert later.problems == (
+        f"its chain is broken: {full.name} is not what it was: its manifest has changed",
+    )
+    assert later.folder == second
+
+
+def test_a_chain_that_builds_on_itself_ends(archive: Archive) -> None:
+    full = archive.add()
+    second = archive.add(full)
+    found = read_backup(second)
+    assert found is not None
+
+    def onto_itself(text: dict[str, object]) -> None:
+        text["parent"] = {"id": "01234567", "folder": second.name, "manifest_sha256": "0" * 64}
+
+    archive.change(second, onto_itself)
+    problems = archive.verify(second)[0].problems
+    assert problems[0] == f"its chain is broken: {second.name} builds on itself"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"no image, and long enough to have a head" * 3, "it is no qcow2 image"),
+        (image("/etc/shadow"), "it builds on /etc/shadow"),
+        (image("../../../secret"), "it builds on ../../../secret"),
+        (image("json:{}"), "it builds on json:{}"),
+        (image(features=4), "its data are in another file"),
+        (image(size=5), "the size of its disk is not that of the manifest"),
+    ],
+)
+def test_an_image_that_leads_elsewhere_is_told(
+    archive: Archive, content: bytes, words: str
+) -> None:
+    archive.add(content=content)
+    (found,) = archive.verify()
+    assert not found.ok
+    assert words in found.problems[0]
+
+
+@pytest.mark.parametrize("backing", [None, "../x/a.qcow2", "../{0}/../../../secret", "/etc/shadow"])
+def test_an_incremental_image_builds_on_the_backup_before_it(
+    archive: Archive, backing: str | None
+) -> None:
+    full = archive.add()
+    archive.add(full, image(backing.format(full.name) if backing is not None else None))
+    (_, found) = archive.verify()
+    assert not found.ok
+    assert "it builds on" in found.problems[0]
+
+
+def test_one_that_was_never_completed_is_told(archive: Archive) -> None:
+    archive.add()
+    folder = make_folder(archive.home, datetime.now(UTC))
+    write_begun(folder, Begun("01234567", "89abcdef"))
+    (found,) = [one for one in archive.verify() if one.folder == folder]
+    assert not found.ok
+    assert found.problems == ("it has no manifest: it is not complete",)
+    assert verified_object(found)["consistency"] == "none"
+
+
+def test_each_file_is_read_once(archive: Archive) -> None:
+    full = archive.add()
+    second = archive.add(full)
+    archive.add(second)
+    told: list[str] = []
+    verifier = Verifier(told.append)
+    for one in find_backups(archive.folder):
+        verifier.verify(one)
+    assert len([text for text in told if text.startswith("checking")]) == 3
+
+
+def test_it_can_be_stopped(archive: Archive) -> None:
+    archive.add()
+
+    def stop(_: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Verifier(stop).verify(find_backups(archive.folder)[0])
+
+
+def test_where_there_is_none_it_is_bad_input(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "none"):
+        with pytest.raises(BadInput):
+            find_backups(folder)
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("exit 0", None),
+        ("exit 3", None),
+        ("echo 'ERROR: cluster 5'; exit 2", "qemu-img finds it damaged: ERROR: cluster 5"),
+        ("printf '\\033[2Jno'; exit 1", "qemu-img can't check it"),
+        ("exit 1", "qemu-img can't check it: exit 1"),
+    ],
+)
+def test_what_the_image_tool_says_is_passed_on(
+    tmp_path: Path, script: str, words: str | None
+) -> None:
+    program = tmp_path / "qemu-img"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    found = check_image(str(program), tmp_path, "a.qcow2", lambda: None)
+    assert (found is None) if words is None else (found is not None and found.startswith(words))
+    assert found is None or found.isprintable()
+
+
+def test_an_image_tool_that_hangs_is_ended(tmp_path: Path) -> None:
+    program = tmp_path / "qemu-img"
+    program.write_text(f"#!/bin/sh\necho $$ >{tmp_path}/pid\nsleep 100\n")
+    program.chmod(0o755)
+
+    def stop() -> None:
+        if (tmp_path / "pid").exists() and (tmp_path / "pid").read_text():
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        check_image(str(program), tmp_path, "a.qcow2", stop)
+    assert not Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists()
+
+
+def test_heads_are_read() -> None:
+    head = parse_head(image("../x/a.qcow2"))
+    assert head is not None
+    assert (head.size, head.backing, head.external_data) == (SIZE, "../x/a.qcow2", False)
+    for content in (b"", b"QFI\xfb", image()[:60], b"X" * 200, image("y" * 2000)):
+        assert parse_head(content) is None
+
+
+def test_the_command_tells_and_exits(
+    archive: Archive, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    full = archive.add()
+    assert run(["backup", "verify", str(archive.folder)]) == 0
+    said = capsys.readouterr().out
+    assert f"{full}: OK: db, full, taken 2026-11-29T02:15:00.000+00:00, certified" in said
+    assert NO_TOOL in said
+    assert "restore: qemu-img convert" in said
+    assert run(["backup", "verify", str(archive.folder), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["ok"] is True
+    assert found["schema"] == 1
+    (full / "a.qcow2").unlink()
+    assert run(["backup", "verify", str(full)]) == 1
+    assert "NOT OK" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["verify"],
+        ["verify", "/nonexistent"],
+        ["verify", "/dev/null"],
+        ["db"],
+        ["db", "--to", "/no"],
+    ],
+)
+def test_bad_input_is_one_sentence(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["backup", *arguments]) == 2
+    assert "Traceback" not in capsys.readouterr().err
