@@ -38,6 +38,7 @@ _BY_FILE = {
         "fact_a_ready_mirror_that_is_cancelled_is_a_copy[blockdev]",
         "fact_a_completed_mirror_is_what_the_guest_goes_on_with[drive]",
         "fact_a_deleted_file_that_is_open_is_an_orphan_in_the_copy",
+        "fact_a_guest_that_mounts_a_copy_has_it_all_without_recovery[True]",
     ],
     "test_facts_fleecing.py": [
         "fact_a_backup_to_a_full_target_pauses_the_vm[drive]",

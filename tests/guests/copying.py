@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.guests.lab import Guest, LabError, RawClient
+from tests.guests.lab.copies import raw_copy
 from tests.guests.lab.process import make_disk
 
 Json = dict[str, Any]
@@ -125,6 +126,39 @@ def mirror(guest: Guest, disk: str, target: str, **more: Any) -> None:
         auto_dismiss=False,
         **{"sync": "full", **more},
     )
+
+
+@contextmanager
+def mounted(guest: Guest, disk: str, copy: Path, options: str) -> Iterator[None]:
+    """Have a copy at /mnt/<disk> of a guest, in place of its disk; what is written there is lost.
+
+    Args:
+        guest: looks into it, as the one that restores a copy does; its disks are attached by
+            "blockdev", since a drive that is put aside is gone.
+        disk: of the same kind and size.
+        copy: an image; it is only read.
+        options: of the mount, such as "ro,noload" (ext4) or "ro,norecovery" (xfs).
+
+    Raises:
+        ShellError: the guest can't mount it.
+    """
+    device, _, kind, *_ = guest.shell(f"grep ' /mnt/{disk} ' /proc/mounts").split()
+    own = node_of(guest, disk)
+    raw = raw_copy(copy, guest.directory)
+    file = {"driver": "file", "filename": str(raw)}
+    guest.shell(f"umount /mnt/{disk}")
+    guest.qmp("blockdev-add", driver="raw", node_name="copy", file=file)
+    place = {"path": f"/machine/peripheral/disk-{disk}", "property": "drive"}
+    guest.qmp("qom-set", **place, value="copy")
+    try:
+        guest.shell(f"mount -t {kind} -o {options} {device} /mnt/{disk}")
+        yield
+    finally:
+        guest.shell(f"umount /mnt/{disk}; true")
+        guest.qmp("qom-set", **place, value=own)
+        guest.qmp("blockdev-del", node_name="copy")
+        raw.unlink()
+        guest.shell(f"mount -t {kind} -o strictatime {device} /mnt/{disk}")
 
 
 def failing_target(

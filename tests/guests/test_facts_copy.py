@@ -7,6 +7,7 @@ and once more without one: such a copy needs recovery, or the test would prove n
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Literal
 
@@ -21,12 +22,13 @@ from tests.guests.copying import (
     finish,
     frozen,
     mirror,
+    mounted,
     node_of,
     transaction,
     wait_job,
 )
 from tests.guests.lab import Guest, QmpError, Verdict, check_copy, check_database
-from tests.guests.lab.copies import snapshots
+from tests.guests.lab.copies import parse_records, snapshots
 from tests.guests.lab.process import make_disk
 
 DISKS = ("a", "x")
@@ -244,3 +246,40 @@ def test_fact_a_deleted_file_that_is_open_is_an_orphan_in_the_copy(
     assert not xfs.needs_recovery
     assert not xfs.clean
     assert any(line.startswith("agi unlinked bucket") for line in xfs.complaints)
+
+
+@pytest.mark.parametrize("under_a_freeze", [True, False])
+def test_fact_a_guest_that_mounts_a_copy_has_it_all_without_recovery(
+    boot: Boot, under_a_freeze: bool, tmp_path: Path
+) -> None:
+    guest = boot(mounts=DISKS, tools=True, attach="blockdev")
+    jobs = [
+        backup(guest, d, add_target(guest, d, tmp_path / f"{d}.qcow2"), speed=64 << 20)
+        for d in DISKS
+    ]
+    with guest.append_load(*DISKS) as load:
+        load.wait_for(50)
+        with frozen(guest) if under_a_freeze else nullcontext():
+            held = load.durable()
+            transaction(guest, jobs)
+        for disk in DISKS:
+            assert finish(guest, f"backup-{disk}") is None
+            drop_target(guest, disk)
+    for disk, without_recovery in (("a", "ro,noload"), ("x", "ro,norecovery")):
+        last = {}
+        for options in (without_recovery, "rw"):
+            guest.shell("dmesg -c >/dev/null")
+            with mounted(guest, disk, tmp_path / f"{disk}.qcow2", options):
+                said = guest.shell("dmesg")
+                # Without its journal a crashed copy may not even have the file.
+                content = guest.shell(f"cat /mnt/{disk}/counter 2>/dev/null || true")
+            records = parse_records(content.encode())
+            assert records.gapless
+            last[options] = records.last
+        # After a recovery everything that was durable is there in any case.
+        assert last["rw"] >= held[disk]
+        assert (last[without_recovery] == last["rw"]) is under_a_freeze
+        if disk == "a":
+            assert ("recovery complete" in said) is not under_a_freeze
+        else:
+            assert "Starting recovery" in said, "an xfs always says so: of its superblock alone"
