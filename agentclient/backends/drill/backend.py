@@ -5,6 +5,7 @@ from __future__ import annotations
 from agentclient.access.access_pool import open_local
 from agentclient.access.guest_access import GuestAccess, Opener
 from agentclient.backends.base import LOCAL_S, Abilities, Note
+from agentclient.backends.drill.copy_troubles import COPY_TROUBLES, CopyTrouble
 from agentclient.backends.drill.processes import Drill
 from agentclient.backends.drill.troubles import TROUBLES, Trouble
 from agentclient.model.errors import FrostwatchError
@@ -54,8 +55,10 @@ class DrillBackend:
 
     def notes(self) -> tuple[Note, ...]:
         """Return what each simulated guest will do, which a drill does not hide."""
-        return tuple(
-            Note(str(vm.id), f"a simulated guest that {TROUBLES[guest.trouble].clause}")
-            for vm, guest in zip(self._drill.vms, self._drill.guests, strict=True)
-            if guest.trouble is not Trouble.FAST
-        )
+        notes = []
+        for vm, guest in zip(self._drill.vms, self._drill.guests, strict=True):
+            clauses = [TROUBLES[guest.trouble].clause] * (guest.trouble is not Trouble.FAST)
+            if guest.copies is not CopyTrouble.NONE:
+                clauses.append(COPY_TROUBLES[guest.copies].clause)
+            notes += [Note(str(vm.id), f"a simulated guest that {one}") for one in clauses]
+        return tuple(notes)

@@ -13,6 +13,8 @@ from typing import Any, Final
 
 from agentclient.backends.drill import agent_replies as answers
 from agentclient.backends.drill.agent_replies import Refused, line
+from agentclient.backends.drill.block import DrillBlock
+from agentclient.backends.drill.copy_troubles import CopyTrouble
 from agentclient.backends.drill.disks import Disks
 from agentclient.backends.drill.plan import GuestPlan
 from agentclient.backends.drill.troubles import BOOT_S, HUGE_BYTES, REFREEZE_S, TROUBLES, Trouble
@@ -44,6 +46,7 @@ class DrillGuest:
     """
 
     __slots__ = (
+        "_block",
         "_freeze_behaviour",
         "_now",
         "_output",
@@ -67,6 +70,7 @@ class DrillGuest:
         self.alive = True
         self.openings = OPENINGS_AT_BOOT
         self.reads = 0
+        self._block: DrillBlock | None = None
         self._trouble = plan.trouble
         self._freeze_behaviour = TROUBLES[plan.trouble].freeze_behaviour
         self.client = self._trouble is Trouble.BUSY
@@ -79,6 +83,19 @@ class DrillGuest:
             self._freeze_foreign()
 
     # -- the host's side ----------------------------------------------------------------------
+
+    @property
+    def block(self) -> DrillBlock:
+        """Its block layer; made when it is first used, since most guests of a drill never do."""
+        if self._block is None:
+            self._block = DrillBlock(self.plan.name, self.plan.disks, self.plan.copies)
+        return self._block
+
+    @property
+    def has_no_jobs(self) -> bool:
+        """Whether no job can run, since nobody has asked for one."""
+        begins = self.plan.copies in (CopyTrouble.OTHERS, CopyTrouble.LEFT)
+        return self._block is None and not begins
 
     @property
     def accepts(self) -> bool:

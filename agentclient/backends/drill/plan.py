@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from agentclient.backends.drill.copy_troubles import CopyTrouble
 from agentclient.backends.drill.size import DEFAULT_GUESTS
 from agentclient.backends.drill.troubles import HOSTILE_WORDS, PLAYED, Trouble
 from agentclient.model.outcome import FileSystem
@@ -55,6 +56,7 @@ class GuestPlan:
         file_systems: its mounted file systems, in the order of mounting.
         version: its agent's version.
         load: bytes that it writes per second while it is not frozen.
+        copies: what happens to copies of its disks.
     """
 
     name: str
@@ -62,6 +64,12 @@ class GuestPlan:
     file_systems: tuple[FileSystem, ...] = (_ROOT, _ROLES[_DB].data)
     version: str = "8.2.2"
     load: float = 0.0
+    copies: CopyTrouble = CopyTrouble.NONE
+
+    @property
+    def disks(self) -> tuple[str, ...]:
+        """The guest's names for its disks."""
+        return tuple(dict.fromkeys(one.device[:3] for one in self.file_systems))
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as a JSON object, for the process that simulates the guest."""
@@ -72,6 +80,7 @@ class GuestPlan:
             "mounts": mounts,
             "version": self.version,
             "load": self.load,
+            "copies": str(self.copies),
         }
 
     @classmethod
@@ -79,7 +88,8 @@ class GuestPlan:
         """Return the plan of an object that `to_json` has made."""
         mounts = tuple(FileSystem(*mount) for mount in body["mounts"])
         trouble = Trouble(body["trouble"])
-        return cls(body["name"], trouble, mounts, body["version"], body["load"])
+        copies = CopyTrouble(body["copies"])
+        return cls(body["name"], trouble, mounts, body["version"], body["load"], copies)
 
 
 def plan(count: int = DEFAULT_GUESTS) -> tuple[GuestPlan, ...]:
@@ -97,7 +107,19 @@ def plan(count: int = DEFAULT_GUESTS) -> tuple[GuestPlan, ...]:
         role = _DB if trouble is Trouble.HOSTILE else roles[index % len(roles)]
         numbers[role] += 1
         guests.append(make_guest(role, numbers[role], trouble))
-    return tuple(guests)
+    return tuple(_with_copies(guests))
+
+
+def _with_copies(guests: list[GuestPlan]) -> list[GuestPlan]:
+    """Spread the copies' troubles over the guests that freeze fast; never the first one."""
+    fast = [number for number, one in enumerate(guests) if one.trouble is Trouble.FAST][1:]
+    troubles = [one for one in CopyTrouble if one is not CopyTrouble.NONE]
+    troubles *= max(1, len(guests) // ONE_OF_EACH_IN)
+    del troubles[len(fast) :]
+    for number, trouble in enumerate(troubles):
+        at = fast[number * len(fast) // len(troubles)]
+        guests[at] = replace(guests[at], copies=trouble)
+    return guests
 
 
 def make_guest(role: str, number: int, trouble: Trouble) -> GuestPlan:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
+from agentclient.backends.drill.block import COMMANDS, BlockError
 from agentclient.backends.drill.guest import DrillGuest
 from agentclient.protocol.qemu_port import CONTROL_TRANSMIT_QUEUE
 
@@ -27,6 +28,7 @@ _SYSRQ_J: Final = ("alt", "sysrq", "j")
 _STATIC: Final = {
     "qmp_capabilities": "{}",
     "query-migrate": "{}",
+    "query-version": '{"qemu": {"major": 9, "minor": 2, "micro": 0}, "package": "drill"}',
     "query-status": '{"status": "running", "singlestep": false, "running": true}',
 }
 
@@ -63,7 +65,10 @@ class MonitorSession:
             desc = "Expecting capabilities negotiation with 'qmp_capabilities'"
             return _error("CommandNotFound", desc, tag)
         self._negotiated = True
-        value = _STATIC.get(command) or self._run(now, command, message.get("arguments"))
+        try:
+            value = _STATIC.get(command) or self._run(now, command, message.get("arguments"))
+        except BlockError as error:
+            return _error("GenericError", str(error), tag)
         if value is None:
             return _error("CommandNotFound", f"The command {command} has not been found", tag)
         return b'{"return": %s, "id": %s}\r\n' % (value.encode(), tag.encode())
@@ -93,7 +98,17 @@ class MonitorSession:
                 self._guest.reset(now)
                 return "{}"
             case _:
-                return None
+                return self._run_block(now, command, arguments)
+
+    def _run_block(self, now: float, command: str, arguments: dict[str, Any]) -> str | None:
+        """Run a command of the block layer, as `_run` does."""
+        if command == "query-commands":
+            return json.dumps([{"name": name} for name in sorted(COMMANDS)])
+        if command not in COMMANDS:
+            return None
+        if command == "query-jobs" and self._guest.has_no_jobs:
+            return "[]"
+        return json.dumps(self._guest.block.run(now, command, arguments))
 
     def _chardev(self) -> dict[str, Any]:
         prefix = "" if self._guest.client else "disconnected:"
