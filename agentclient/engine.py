@@ -306,13 +306,9 @@ class Engine:
         with self._making:
             if self._jobs is None:
                 manager = load("agentclient.jobs.manager", "JobManager")
-                self._jobs = manager(
-                    self.fleet,
-                    self.accesses,
-                    operations,
-                    self.read_only,
-                    self.general.jobs_at_once,
-                )
+                parts = (self.fleet, self.accesses, operations, self.read_only)
+                at_once = self.general.jobs_at_once
+                self._jobs = manager(*parts, at_once=at_once, journal=self.journal)
             return self._jobs
 
     def ladder(

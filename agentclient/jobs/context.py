@@ -12,6 +12,7 @@ from agentclient.jobs.block import BlockLayer
 from agentclient.jobs.control import JobControl
 from agentclient.jobs.errors import JobRefused
 from agentclient.jobs.reporter import JobReporter
+from agentclient.journal.writer import Journal
 from agentclient.model.events import OnEvent
 from agentclient.model.job import JobRefusal
 from agentclient.model.vm import Vm
@@ -33,6 +34,7 @@ class JobContext:
         control: the operator's instructions meanwhile.
         on_event: is called with each event of the job's freeze; None for nobody.
         wall: returns the wall clock's time.
+        journal: the record of all windows; None where none is kept.
         read_only: why nothing may be done to this VM, as a clause; None if something may.
         state: returns what is known of the VM now; None if nobody keeps that.
     """
@@ -44,6 +46,7 @@ class JobContext:
     control: JobControl
     wall: Callable[[], datetime]
     on_event: OnEvent | None = None
+    journal: Journal | None = None
     read_only: str | None = None
     state: Callable[[], VmState] | None = None
 

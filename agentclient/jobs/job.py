@@ -46,6 +46,8 @@ class CopyJob(ABC):
     Attributes:
         kind: what it does.
         window: its window, open or over.
+        started: when the copy began (wall clock); None before.
+        taken: when it was taken (wall clock); None before.
     """
 
     kind: ClassVar[JobKind]
@@ -56,8 +58,8 @@ class CopyJob(ABC):
         self.window = CopyWindow(context, request.policy, request.freeze)
         self.began_at = time.monotonic()
         self._asked = context.wall()
-        self._started: datetime | None = None
-        self._taken: datetime | None = None
+        self.started: datetime | None = None
+        self.taken: datetime | None = None
         self._result: Future[JobOutcome] = Future()
         self._place: Callable[[], int] = lambda: 0
         self._withdraw: Callable[[], object] = lambda: None
@@ -230,9 +232,9 @@ class CopyJob(ABC):
     def _take(self) -> None:
         self.context.control.check()
         self._stage(JobStage.STARTING, "taking the copy")
-        self._started = self.context.wall()
+        self.started = self.context.wall()
         self.start()
-        self._taken = self.context.wall()
+        self.taken = self.context.wall()
         self.window.check()
         self._stage(JobStage.THAWING, "the copy is taken: thawing the guest")
 
@@ -281,8 +283,8 @@ class CopyJob(ABC):
         return JobTimes(
             asked=self._asked,
             frozen=self.window.frozen_time,
-            began=self._started,
-            taken=self._taken,
+            began=self.started,
+            taken=self.taken,
             thawed=self.window.thawed_time,
             ended=self.context.wall(),
         )

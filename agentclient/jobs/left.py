@@ -5,7 +5,7 @@ Only what carries the name of a frostwatch that is proven to have ended is touch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -93,9 +93,11 @@ def find_copies(
         if name is not None:
             jobs.setdefault(name.key, []).append(job)
             kinds[name.key] = name.kind
-    for node, file in block.nodes().items():
+    every = block.nodes()
+    written = {image.file for disk in block.disks() for image in disk.chain}
+    for node, file in every.items():
         key = CopyKey.of_node(node)
-        if key is not None:
+        if key is not None and not _is_overlay(node, file, every, written):
             nodes.setdefault(key, {})[node] = file
     return tuple(
         LeftCopy(
@@ -147,6 +149,14 @@ def clear(block: BlockLayer, copy: LeftCopy, process: Process | None) -> Cleared
         else:
             left.append(f"the incomplete file {printable(path, 300)}")
     return Cleared(tuple(removed), tuple(kept), tuple(left))
+
+
+def _is_overlay(node: str, file: str, every: Collection[str], written: Collection[str]) -> bool:
+    """Return whether a node is a snapshot's overlay that a disk writes to: nothing is left then.
+
+    A filter of a copy has its disk's file as well, but no node for that.
+    """
+    return file in written and f"{node.removesuffix('-f')}-f" in every
 
 
 def _runs(gone: bool | None) -> bool | None:

@@ -17,6 +17,14 @@ from agentclient.jobs.errors import JobRefused
 from agentclient.jobs.job import CopyJob
 from agentclient.jobs.left import Cleared, LeftCopy, clear, find_copies
 from agentclient.jobs.reporter import JobReporter
+from agentclient.jobs.snapshots.create import SnapshotJob, SnapshotRequest
+from agentclient.jobs.snapshots.deletion import DeletionRequest, SnapshotDeletion
+from agentclient.jobs.snapshots.external import ExternalSnapshot
+from agentclient.jobs.snapshots.finding import find_snapshots
+from agentclient.jobs.snapshots.internal import InternalSnapshot
+from agentclient.jobs.snapshots.record import records_of
+from agentclient.journal.writer import Journal
+from agentclient.model.disk_snapshot import SnapshotFound
 from agentclient.model.errors import NO_THREAD, why_no_thread
 from agentclient.model.events import OnEvent
 from agentclient.model.job import JobOutcome, JobRefusal
@@ -40,6 +48,7 @@ class JobManager:
         operations: freezes and thaws the guests.
         read_only: nothing may be done to any VM.
         at_once: how many copies run; further ones wait before anything is begun.
+        journal: the record of all windows; None where none is kept.
     """
 
     def __init__(
@@ -48,12 +57,15 @@ class JobManager:
         accesses: AccessPool,
         operations: OperationManager,
         read_only: bool = False,
+        *,
         at_once: int = DEFAULT_JOBS_AT_ONCE,
+        journal: Journal | None = None,
     ) -> None:
         self._fleet = fleet
         self._accesses = accesses
         self._operations = operations
         self._read_only = read_only
+        self._journal = journal
         self._lock = threading.Lock()
         self._active: dict[VmId, CopyJob] = {}
         self._queue = WorkQueue(at_once, "job")
@@ -63,6 +75,41 @@ class JobManager:
     ) -> BackupJob:
         """Begin a backup, and return at once; see `begin`."""
         return self.begin(vm, lambda context: BackupJob(context, request), on_event, limit)
+
+    def snapshot(
+        self, vm: Vm, request: SnapshotRequest, on_event: OnEvent | None = None
+    ) -> SnapshotJob:
+        """Begin a snapshot, and return at once; see `begin`.
+
+        Raises:
+            BadInput: the request can't be used.
+        """
+        request.check()
+        made = ExternalSnapshot if request.external else InternalSnapshot
+        return self.begin(vm, lambda context: made(context, request), on_event)
+
+    def delete_snapshot(
+        self,
+        vm: Vm,
+        request: DeletionRequest,
+        on_event: OnEvent | None = None,
+        *,
+        limit: int = 0,
+    ) -> SnapshotDeletion:
+        """Begin to delete a snapshot, and return at once; see `begin`."""
+        return self.begin(vm, lambda context: SnapshotDeletion(context, request), on_event, limit)
+
+    def snapshots(self, vm: Vm) -> tuple[SnapshotFound, ...]:
+        """Return the snapshots that a VM's disks have, the oldest first; blocking, some seconds.
+
+        Raises:
+            JobRefused: the VM has no monitor, or it is not proven to be the VM's.
+            JobFailed: the monitor does not answer.
+        """
+        context = self._context(vm, None, 0)
+        disks = context.block().disks()
+        recorded = records_of(self._journal, vm)
+        return find_snapshots(vm.id, disks, recorded, context.access.process)
 
     def begin(
         self,
@@ -167,6 +214,7 @@ class JobManager:
             control=JobControl(limit),
             wall=self._fleet.wall,
             on_event=on_event,
+            journal=self._journal,
             read_only=why,
             state=lambda: self._fleet.get(vm.id),
         )

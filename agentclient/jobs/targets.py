@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
@@ -136,14 +136,21 @@ class Targets:
             self._open.pop()
         return left
 
-    def remove(self) -> list[str]:
+    def remove(self, keep: Collection[Target] = ()) -> list[str]:
         """Let QEMU close all targets, and delete the files that were made here.
+
+        Args:
+            keep: these stay as they are.
 
         Returns:
             What is left behind, each as a clause; empty if nothing is.
         """
+        kept = {name for one in keep for name in (one.node, one.file_node)}
+        self._open = [name for name in self._open if name not in kept]
         left = self.close()
         for target in self._made:
+            if target in keep:
+                continue
             try:
                 if inode(target.path) == target.inode:
                     target.path.unlink()

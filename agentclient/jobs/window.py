@@ -16,6 +16,7 @@ from typing import Final
 from agentclient.jobs.context import JobContext
 from agentclient.jobs.errors import JobFailed, JobRefused
 from agentclient.jobs.pause import paused, runs
+from agentclient.journal.entry import Entry
 from agentclient.model.errors import BadInput
 from agentclient.model.job import Consistency, FreezePolicy, JobRefusal, JobStage
 from agentclient.model.outcome import Outcome
@@ -39,6 +40,7 @@ class CopyWindow:
 
     Attributes:
         freeze: the freeze; None if there is none.
+        entry: the freeze's window in the journal; None without one.
         paused: the VM is, or was, paused instead.
         outcome: how the freeze ended; None before its end, and without a freeze.
         why_not: why the guest was not frozen, though that was to be tried; None if it was.
@@ -57,6 +59,7 @@ class CopyWindow:
         if not self._request.schedule.hold_s:
             raise BadInput(f"{context.vm.id}: a copy needs a window: its hold can't be 0")
         self.freeze: FreezeOperation | None = None
+        self.entry: Entry | None = None
         self.paused = False
         self.outcome: Outcome | None = None
         self.why_not: str | None = None
@@ -105,6 +108,7 @@ class CopyWindow:
         freeze = self.freeze = self._context.operations.freeze(
             self._context.vm, self._request, self._context.on_event
         )
+        self.entry = freeze.context.entry
         self._context.control.on_cancel(freeze.cancel)
         self._await(freeze)
         if self._is_verified(freeze):

@@ -110,6 +110,13 @@ class Entry:
         except Exception as error:  # noqa: BLE001 - the history is not worth a freeze
             self._journal.fail(error)
 
+    def copied(self, job: Mapping[str, object]) -> None:
+        """Write which copy was taken in the window, as JSON."""
+        try:
+            self._journal.put(rows.set_job(self.key, job))
+        except Exception as error:  # noqa: BLE001 - as above
+            self._journal.fail(error)
+
     def late(self, progress: Progress) -> ReportEvent | None:
         """Return, once, the warning that the freeze takes longer than the VM's last ones."""
         if self._told_late or self._usual is None:

@@ -103,6 +103,16 @@ def windows(guest: Guest | None, limit: int) -> Query[tuple[WindowRow, ...]]:
     return Query([(chosen, asked), (events, asked)], windows_in, ())
 
 
+def jobs_of(guest: Guest, limit: int) -> Query[tuple[WindowRow, ...]]:
+    """Return the query for a guest's newest `limit` windows in which a copy was taken."""
+    where, values = _of(guest)
+    chosen = (
+        f"SELECT * FROM windows WHERE ({where}) AND job IS NOT NULL"  # noqa: S608 - as above
+        " ORDER BY id DESC LIMIT ?"
+    )
+    return Query([(chosen, (*values, limit))], lambda found: windows_in([*found, []]), ())
+
+
 def all_figures(guest: Guest) -> Query[Figures]:
     """Return the query for the durations of all freezes of a guest in the journal."""
     return _figures(guest, -1)

@@ -29,6 +29,7 @@ def window_object(row: WindowRow) -> JsonObject:
         "result": row.outcome,
         "thaw": row.thaw,
         "rescue": row.rescue,
+        "job": row.job,
         "phase": row.phase.value if row.phase else None,
         "held_until": rfc3339(row.held_until),
         "hold_s": row.hold_s,

@@ -192,6 +192,12 @@ def conclude(
     return [(text, (*found, outcome is not None, known, settled, ref))]
 
 
+def set_job(ref: Ref, job: Mapping[str, object]) -> list[Statement]:
+    """Write which copy was taken in a window, as JSON."""
+    text = f"UPDATE windows SET job = ? WHERE {_is(ref)}"  # noqa: S608 - as above
+    return [(text, (as_json(job, LONGEST_PATH, MOST_PATHS), ref))]
+
+
 def hold(ref: Ref, seconds: float, *, more: bool) -> list[Statement]:
     """Write for how long a freeze is to be held, in seconds; with `more`, how much longer."""
     value = "coalesce(hold_s, 0.0) + ?" if more else "?"

@@ -43,6 +43,7 @@ class WindowRow:
         note: what else a person should know about the window.
         hold_s: for how long the freeze is to be held, in seconds; None while that is not known.
         held_until: when the hold ends; None where nothing is held now.
+        job: the copy that was taken in the window; None if none is known.
         unreadable: which values of the row can't be read; None if all can.
     """
 
@@ -66,6 +67,7 @@ class WindowRow:
     rescue: Json | None = None
     hold_s: float | None = None
     held_until: datetime | None = None
+    job: Json | None = None
     unreadable: str | None = None
 
     @property
@@ -98,7 +100,9 @@ class WindowRow:
     def _notes(self) -> Iterator[str]:
         if self.note:
             yield self.note
-        cut = self._cut_short()
+        if self.job is not None:
+            yield f"{self.job.get('job')} {self.job.get('name') or ''}".rstrip()
+        cut = self._cut_short() if self.job is None else None
         if cut is not None:
             yield cut
         if self.unreadable is not None:
@@ -175,6 +179,7 @@ def _read(row: Row, events: Rows) -> WindowRow:
         events=tuple(_happened(each) for each in events),
         hold_s=row["hold_s"],
         held_until=_held_until(row) if state is WindowState.OPEN else None,
+        job=_json(row, "job", broken),
         unreadable=", ".join(broken) or None,
     )
 

@@ -23,6 +23,7 @@ class JobKind(StrEnum):
     SNAPSHOT = "snapshot"
     MIRROR = "mirror"
     BACKUP = "backup"
+    DELETION = "deletion"  # of a snapshot; nothing is frozen for it
 
 
 class FreezePolicy(StrEnum):

@@ -27,6 +27,7 @@ from agentclient.model.outcome import (
 from agentclient.model.snapshot import AgentHealth, HeldBy, VmState
 
 if TYPE_CHECKING:
+    from agentclient.model.disk_snapshot import SnapshotFound
     from agentclient.model.job import DiskCopy, JobOutcome, JobProgress, JobTimes, QemuJob
     from agentclient.model.rescue import RescueOutcome
 
@@ -180,6 +181,25 @@ def disk_copy_object(one: DiskCopy) -> JsonObject:
         "copied": one.copied,
         "error": one.error,
         "checksum": one.checksum,
+    }
+
+
+def snapshot_object(found: SnapshotFound) -> JsonObject:
+    """Return a snapshot of a VM's disks: one line of ``frostwatch snapshot list --json``."""
+    return {
+        "schema": SCHEMA,
+        "vm": str(found.vm),
+        "name": found.name,
+        "kind": found.kind.value,
+        "made": rfc3339(found.made),
+        "disks": [one._asdict() for one in found.disks],
+        "missing": list(found.missing),
+        "memory": found.memory,
+        "size": found.size,
+        "consistency": found.consistency.value if found.consistency else None,
+        "window": None if found.window is None else dict(found.window),
+        "revert": list(found.revert),
+        "reason": found.reason,
     }
 
 

@@ -74,11 +74,13 @@ class Image(NamedTuple):
         file: its file as QEMU opened it.
         format: its format.
         allocated: what it takes on its storage, in bytes; None if that isn't known.
+        snapshots: the snapshots inside of it.
     """
 
     file: str
     format: str
     allocated: int | None
+    snapshots: tuple[DiskSnapshot, ...] = ()
 
 
 class Disk(NamedTuple):
@@ -98,7 +100,6 @@ class Disk(NamedTuple):
         empty: there is no medium in it.
         depth: how many images are behind it.
         bitmaps: its dirty bitmaps.
-        snapshots: the snapshots inside of its image.
         chain: its image, and those behind it, from the one that is written on.
         direct: it is opened without the host's cache.
         no_flush: the guest's flushes are ignored.
@@ -118,11 +119,15 @@ class Disk(NamedTuple):
     empty: bool
     depth: int
     bitmaps: tuple[Bitmap, ...] = ()
-    snapshots: tuple[DiskSnapshot, ...] = ()
     chain: tuple[Image, ...] = ()
     direct: bool = False
     no_flush: bool = False
     detect_zeroes: str = "off"
+
+    @property
+    def snapshots(self) -> tuple[DiskSnapshot, ...]:
+        """The snapshots inside of its image; not those of the images behind it."""
+        return self.chain[0].snapshots if self.chain else ()
 
     @property
     def ref(self) -> str:
@@ -281,7 +286,6 @@ def _disk(item: Mapping[str, Any]) -> Disk:
         empty=not inserted,
         depth=_number(inserted.get("backing_file_depth")),
         bitmaps=tuple(_bitmap(one) for one in _mappings(bitmaps)),
-        snapshots=tuple(_snapshot(one) for one in _mappings(image.get("snapshots"))),
         chain=tuple(_chain(image)),
         direct=cache.get("direct") is True,
         no_flush=cache.get("no-flush") is True,
@@ -292,7 +296,12 @@ def _disk(item: Mapping[str, Any]) -> Disk:
 def _chain(image: Mapping[str, Any]) -> Iterator[Image]:
     while image:
         allocated = _number(image["actual-size"]) if "actual-size" in image else None
-        yield Image(_text(image.get("filename")), _text(image.get("format")), allocated)
+        yield Image(
+            file=_text(image.get("filename")),
+            format=_text(image.get("format")),
+            allocated=allocated,
+            snapshots=tuple(_snapshot(one) for one in _mappings(image.get("snapshots"))),
+        )
         image = _mapping(image.get("backing-image"))
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 from agentclient.access.guest_access import GuestAccess
@@ -45,6 +46,7 @@ class FakeFreeze:
         self.cancelled = False
         self.hold_ends_at: float | None = time.monotonic() + 10
         self.thawed_after: list[str] = []
+        self.context = SimpleNamespace(entry=None)
         if verdict is None and not pending:
             self._over.set()
 

@@ -14,6 +14,7 @@ from agentclient.fleet.findings import Finding, FindingLevel, finding_object
 from agentclient.journal.json_contract import window_object
 from agentclient.journal.storage.tables import MOMENTS
 from agentclient.journal.window_row import WindowRow
+from agentclient.model.disk_snapshot import SnapshotFound, SnapshotKind
 from agentclient.model.events import Event, EventKind
 from agentclient.model.job import (
     Consistency,
@@ -28,6 +29,7 @@ from agentclient.model.json_contract import (
     event_object,
     outcome_object,
     rescue_object,
+    snapshot_object,
     thaw_object,
     vm_object,
 )
@@ -79,6 +81,7 @@ CLOSED: dict[str, type[StrEnum]] = {
     "window.state": WindowState,
     "job": JobKind,
     "job.policy": FreezePolicy,
+    "snapshot.kind": SnapshotKind,
     "job.stage": JobStage,
     "job.result": JobResult,
     "job.consistency": Consistency,
@@ -277,6 +280,11 @@ def test_every_key_is_documented_both_ways() -> None:
     assert _documented_keys("### A meaning") == meaning.keys()
     offer = offer_object(WEB, Offer(Step(Rung.CONNECT), "", ""))
     assert _documented_keys("## A rung:") == offer.keys() - {"schema"}
+    found = SnapshotFound(
+        WEB, "s1", SnapshotKind.INTERNAL, AT, (), (), False, None, "taken by others", None, ()
+    )
+    snapshot = snapshot_object(found).keys() - {"schema"}
+    assert _documented_keys("## A snapshot:") == snapshot
     head = event_object(_event(EventKind.NOTE)).keys() - {"schema"}
     assert _documented_keys("## What happens:") == head
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from agentclient.model.events import Event, EventKind, JobEnded
-from agentclient.model.job import JobOutcome
+from agentclient.model.job import DiskCopy, JobKind, JobOutcome
 from agentclient.model.text import printable
 from agentclient.model.vm import Vm
 from tui.cli.output import Output
@@ -120,9 +120,18 @@ def job_details(outcome: JobOutcome) -> Iterator[str]:
         where = f" to {printable(disk.target, 300)}" if disk.target else ""
         what = f": {printable(disk.error, 300)}" if disk.error else ""
         name = printable(disk.disk, 80)
-        yield f"disk {name}{where}, {disk.copied:,} of {disk.size:,} bytes{what}"
+        if outcome.kind in (JobKind.SNAPSHOT, JobKind.DELETION):  # nothing of it is copied
+            yield f"disk {name}: {_snapshot_of(disk)}{what}"
+        else:
+            yield f"disk {name}{where}, {disk.copied:,} of {disk.size:,} bytes{what}"
     for one in outcome.left:
         yield f"LEFT BEHIND: {printable(one, 300)}"
+
+
+def _snapshot_of(disk: DiskCopy) -> str:
+    if disk.target is None:
+        return f"inside of its {disk.format} image"
+    return f"overlay {printable(disk.target, 300)}"
 
 
 def _word(outcome: JobOutcome) -> str:

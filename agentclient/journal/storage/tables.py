@@ -30,6 +30,7 @@ ADDED: Final[Columns] = (
     ("instance", "TEXT"),  # the backend's identity of this start of the VM
     ("uuid", "TEXT"),  # the VM's UUID
     ("incoming", "INTEGER"),  # the VM was started to receive a migration
+    ("job", "TEXT"),  # the copy that was taken in the window, as JSON
 )
 
 # The statements that lead from each version to the next; never changed, only added to.

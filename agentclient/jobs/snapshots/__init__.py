@@ -1,0 +1,1 @@
+"""Snapshots of a VM's disks: taken under a freeze, listed, deleted."""

@@ -1,0 +1,271 @@
+"""Deletes a snapshot that was named exactly.
+
+An internal one is taken out of the images. The overlays of an external one are folded back: what
+was written since goes into the images, and the guest goes on meanwhile.
+"""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from agentclient.jobs.block import CHANGE_S, BlockLayer, JobName
+from agentclient.jobs.cancel import cancel_jobs
+from agentclient.jobs.context import JobContext
+from agentclient.jobs.disks import check_no_job, image_path
+from agentclient.jobs.errors import JobFailed, JobRefused
+from agentclient.jobs.follow import Follower, Jobs, all_ended
+from agentclient.jobs.job import CopyJob
+from agentclient.jobs.request import CopyRequest
+from agentclient.jobs.snapshots.finding import find_snapshots, overlay_records
+from agentclient.jobs.snapshots.fold import Fold, begin, complete, folds
+from agentclient.jobs.snapshots.record import RecordFile
+from agentclient.model.disk_snapshot import SnapshotDisk, SnapshotFound, SnapshotKind
+from agentclient.model.job import (
+    Consistency,
+    DiskCopy,
+    FreezePolicy,
+    JobKind,
+    JobOutcome,
+    JobRefusal,
+    JobResult,
+    JobStage,
+)
+from agentclient.model.text import printable
+from agentclient.protocol.job_names import NODE_PREFIX
+from agentclient.protocol.qmp_block import Disk
+
+NOTHING_FROZEN: Final = FreezePolicy.NEVER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeletionRequest(CopyRequest):
+    """Which snapshot is deleted; nothing is frozen for it.
+
+    Attributes:
+        name: its name.
+        external: it is an external one.
+    """
+
+    policy: FreezePolicy = NOTHING_FROZEN
+    name: str
+    external: bool = False
+
+
+class SnapshotDeletion(CopyJob):
+    """The deletion of one snapshot of one VM.
+
+    Args:
+        context: its collaborators.
+        request: the snapshot's name, and where it is.
+    """
+
+    kind = JobKind.DELETION
+
+    def __init__(self, context: JobContext, request: DeletionRequest) -> None:
+        super().__init__(context, request)
+        self._wanted = request
+        self._name = JobName.new(self.kind)
+        self._block: BlockLayer | None = None
+        self._disks: tuple[Disk, ...] = ()
+        self._parts: tuple[SnapshotDisk, ...] = ()
+        self._deleted: list[str] = []
+        self._folds: tuple[Fold, ...] = ()
+
+    def work(self) -> list[str]:
+        """Find the snapshot, and delete it."""
+        self._stage(JobStage.PREPARING, f"looking for the snapshot {printable(self._wanted.name)}")
+        self.prepare()
+        self.context.control.check()
+        self._stage(JobStage.STARTING, "deleting the snapshot")
+        self.start()
+        self.follow()
+        self._stage(JobStage.FINISHING, "closing what was the snapshot's")
+        return self.finish()
+
+    def prepare(self) -> None:
+        """Find the snapshot, and check that it can be deleted."""
+        self._block = block = self.context.block()
+        disks = block.disks()
+        found = self._find(disks)
+        check_no_job(block)
+        chosen = self.request.disks
+        named = {one.name: one for one in disks}
+        self._parts = tuple(
+            one for one in found.disks if not chosen or named[one.disk].names & set(chosen)
+        )
+        if not self._parts:
+            held = ", ".join(printable(one.disk, 60) for one in found.disks)
+            why = f"the snapshot {printable(found.name, 80)} is on {held} alone"
+            raise JobRefused(JobRefusal.NAME, why)
+        self._disks = tuple(named[one.disk] for one in self._parts)
+        if self._wanted.external:
+            for disk, part in zip(self._disks, self._parts, strict=True):
+                self._check_newest(disk, part)
+                _check_empty(disk)
+            self._folds = folds(block, self._name, self._disks)
+
+    def start(self) -> None:
+        """Delete it; of an external one, begin to fold its overlays back."""
+        assert self._block is not None, "it was prepared"
+        if self._wanted.external:
+            begin(self._block, self._folds, self.context.control.limit)
+            return
+        for disk in self._disks:
+            self.context.control.check()
+            self._block.run(
+                "blockdev-snapshot-delete-internal-sync",
+                CHANGE_S,
+                device=disk.ref,
+                name=self._wanted.name,
+            )
+            self._deleted.append(disk.name)
+
+    def follow(self) -> None:
+        """Wait until the overlays are folded back."""
+        if not self._folds:
+            return
+        assert self._block is not None, "it was prepared"
+        jobs = {one.job: one.disk.name for one in self._folds}
+        limit = self.context.control.limit
+        follower = Follower(self.context, self._block, self.kind, jobs, self.began_at, limit=limit)
+        text = "writing back what was written since the snapshot"
+        follower.follow(JobStage.COPYING, text, _all_ready)
+        complete(self._block, self._folds)
+        follower.follow(JobStage.COPYING, "changing over to the images", all_ended)
+
+    def finish(self) -> list[str]:
+        """Delete the overlays."""
+        if not self._folds:
+            return []
+        assert self._block is not None, "it was prepared"
+        left = []
+        for fold, part in zip(self._folds, self._parts, strict=True):
+            self._block.dismiss(fold.job)
+            self._deleted.append(part.disk)
+            left += self._close(fold.disk)
+        used = {image.file for disk in self._block.disks() for image in disk.chain}
+        for disk, part in zip(self._disks, self._parts, strict=True):
+            left += _delete_file(part) if disk.file not in used else [_in_use(part)]
+        mine = {one.overlay for one in self._parts}
+        for record in overlay_records(self._disks, self.context.access.process):
+            overlays = {one.overlay for one in record.disks}
+            if record.path is not None and overlays & mine and not _any_exists(overlays):
+                left += RecordFile(record.path).remove()
+        return left
+
+    def undo(self) -> list[str]:
+        """Cancel what folds back, and tell what is left of the snapshot."""
+        if self._folds and self._block is not None:
+            return cancel_jobs(self._block, self._name, gone=self.context.access.is_gone)
+        rest = [one.name for one in self._disks if one.name not in self._deleted]
+        if not self._deleted or not rest:
+            return []
+        return [f"the snapshot {self._wanted.name} on {', '.join(rest)}: it is incomplete now"]
+
+    def results(self) -> tuple[DiskCopy, ...]:
+        """Return the disks that it is deleted on."""
+        return tuple(
+            DiskCopy(disk.name, part.overlay, disk.format, disk.size)
+            for disk, part in zip(self._disks, self._parts, strict=True)
+        )
+
+    def completed(self) -> JobOutcome:
+        """Return the outcome after all steps were done."""
+        names = ", ".join(printable(one, 60) for one in self._deleted)
+        reason = f"the snapshot {printable(self._wanted.name, 80)} is deleted on {names}"
+        return self._outcome(JobResult.COMPLETE, reason, consistency=Consistency.NONE)
+
+    def _find(self, disks: tuple[Disk, ...]) -> SnapshotFound:
+        wanted = SnapshotKind.EXTERNAL if self._wanted.external else SnapshotKind.INTERNAL
+        every = find_snapshots(self.vm.id, disks, (), self.context.access.process)
+        named = [one for one in every if one.name == self._wanted.name]
+        tops = {str(image_path(one, self.context.access.process) or one.file) for one in disks}
+        kinds = [one for one in named if one.kind is wanted]
+        for found in kinds:
+            if self._wanted.external or tops.issuperset(one.file for one in found.disks):
+                return found
+        shown = printable(self._wanted.name, 80)
+        if kinds:
+            files = ", ".join(shlex.quote(one.file) for one in kinds[0].disks)
+            raise JobRefused(
+                JobRefusal.NAME,
+                f"the snapshot {shown} is inside of images behind those that the VM writes to: "
+                f"{printable(files, 300)}",
+                "delete the external snapshots above first",
+            )
+        if named:
+            option = "without --external" if self._wanted.external else "with --external"
+            raise JobRefused(
+                JobRefusal.NAME, f"the snapshot {shown} is {named[0].kind}", f"name it {option}"
+            )
+        known = ", ".join(printable(one.name, 60) for one in every[:12]) or "none"
+        raise JobRefused(JobRefusal.NAME, f"no disk has a snapshot {shown}; there are: {known}")
+
+    def _check_newest(self, disk: Disk, part: SnapshotDisk) -> None:
+        """Refuse where another overlay is on top of this one.
+
+        Raises:
+            JobRefused: there is one.
+        """
+        top = str(image_path(disk, self.context.access.process) or disk.file)
+        if part.overlay == top:
+            return
+        raise JobRefused(
+            JobRefusal.NAME,
+            f"another overlay of {printable(disk.name, 60)} is above this snapshot's: "
+            f"{printable(top, 300)}",
+            "delete the newer snapshot first; or, with the VM off: qemu-img commit "
+            f"{shlex.quote(part.overlay or '')}, and then qemu-img rebase -u -b "
+            f"{shlex.quote(part.file)} of the overlay above",
+        )
+
+    def _close(self, disk: Disk) -> list[str]:
+        """Let QEMU close an overlay that a frostwatch has opened; others it closes itself."""
+        if not disk.node.startswith(NODE_PREFIX):
+            return []
+        assert self._block is not None, "it was prepared"
+        for node in (disk.node, f"{disk.node}-f"):
+            try:
+                self._block.run("blockdev-del", CHANGE_S, node_name=node)
+            except JobFailed as error:
+                return [f"QEMU keeps the node {node} open ({error})"]
+        return []
+
+
+def _check_empty(disk: Disk) -> None:
+    """Refuse where the overlay holds snapshots, which would be lost with it.
+
+    Raises:
+        JobRefused: it holds some.
+    """
+    if disk.snapshots:
+        names = ", ".join(printable(one.name, 60) for one in disk.snapshots[:12])
+        raise JobRefused(
+            JobRefusal.NAME,
+            f"the overlay of {printable(disk.name, 60)} holds internal snapshots: {names}",
+            "delete these first",
+        )
+
+
+def _all_ready(found: Jobs) -> bool:
+    return bool(found) and all(one.ready for one in found.values())
+
+
+def _any_exists(paths: set[str | None]) -> bool:
+    return any(one is not None and Path(one).exists() for one in paths)
+
+
+def _in_use(part: SnapshotDisk) -> str:
+    return f"the overlay {printable(part.overlay, 300)}, which the VM still uses"
+
+
+def _delete_file(part: SnapshotDisk) -> list[str]:
+    assert part.overlay is not None, "it is an external one"
+    try:
+        Path(part.overlay).unlink(missing_ok=True)
+    except OSError as error:
+        return [f"the overlay {printable(part.overlay, 300)} ({error.strerror})"]
+    return []

@@ -1,0 +1,206 @@
+"""What is kept of a snapshot: in the journal, and for an external one in a file beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from agentclient.jobs.errors import JobRefused
+from agentclient.jobs.snapshots.names import RECORD_SUFFIX
+from agentclient.journal.history import READ_S, Guest, jobs_of
+from agentclient.journal.writer import Journal
+from agentclient.model.disk_snapshot import SnapshotDisk, SnapshotKind
+from agentclient.model.job import Consistency, JobKind, JobRefusal
+from agentclient.model.json_contract import SCHEMA, dumps
+from agentclient.model.text import printable
+from agentclient.model.vm import Vm
+
+_MODE: Final = 0o600
+_LONGEST: Final = 1 << 20
+_MOST_FILES: Final = 2_000
+_MOST_ROWS: Final = 1_000
+
+
+class Record(NamedTuple):
+    """What is known of a snapshot that a frostwatch has taken.
+
+    Attributes:
+        name: its name.
+        kind: where it is.
+        disks: the disks that it was taken of.
+        began: when that began.
+        taken: when it was taken; None if its frostwatch did not come to write that.
+        consistency: what it is worth; None as above.
+        reason: why, as a clause.
+        window: how its freeze ended, as in docs/json.md; None without one.
+        path: the file that says so; None for the journal.
+    """
+
+    name: str
+    kind: SnapshotKind
+    disks: tuple[SnapshotDisk, ...]
+    began: datetime | None
+    taken: datetime | None
+    consistency: Consistency | None
+    reason: str
+    window: Mapping[str, Any] | None = None
+    path: Path | None = None
+
+    def facts(self, vm: Vm) -> dict[str, object]:
+        """Return it as JSON, without its window."""
+        return {
+            "schema": SCHEMA,
+            "job": JobKind.SNAPSHOT.value,
+            "vm": str(vm.id),
+            "name": self.name,
+            "kind": self.kind.value,
+            "disks": [
+                {"disk": one.disk, "file": one.file, "overlay": one.overlay} for one in self.disks
+            ],
+            "began": self.began.isoformat() if self.began else None,
+            "taken": self.taken.isoformat() if self.taken else None,
+            "consistency": self.consistency.value if self.consistency else None,
+            "reason": self.reason,
+        }
+
+
+class RecordFile:
+    """The file beside an external snapshot's overlays.
+
+    Args:
+        path: the file.
+
+    Attributes:
+        path: the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def make(self, record: Record, vm: Vm) -> None:
+        """Make the file; one that exists is another snapshot's.
+
+        Raises:
+            JobRefused: it exists, or can't be made.
+        """
+        shown = printable(self.path, 300)
+        try:
+            handle = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, _MODE)
+        except FileExistsError:
+            raise self._taken() from None
+        except OSError as error:
+            why = f"{shown} can't be made: {error.strerror}"
+            raise JobRefused(JobRefusal.TARGET, why, "name a folder that can be written") from None
+        with os.fdopen(handle, "w") as file:
+            file.write(_text(record, vm))
+
+    def _taken(self) -> JobRefused:
+        """Return the refusal of a name whose file exists."""
+        shown = printable(self.path, 300)
+        overlays = [one.overlay for record in records_from(self.path) for one in record.disks]
+        if overlays and not any(one is not None and Path(one).exists() for one in overlays):
+            return JobRefused(
+                JobRefusal.NAME,
+                f"{shown} is of a snapshot that was never completed, or whose overlays are gone",
+                "delete that file, or choose another name",
+            )
+        why = f"{shown} exists: a snapshot of that name was taken"
+        return JobRefused(JobRefusal.NAME, why, "choose another name")
+
+    def write(self, record: Record, vm: Vm) -> str | None:
+        """Replace what it says; return why that failed, as a clause; None if it did not."""
+        new = self.path.with_name(f"{self.path.name}.new")
+        try:
+            handle = os.open(new, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, _MODE)
+            with os.fdopen(handle, "w") as file:
+                file.write(_text(record, vm))
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(self.path)
+        except OSError as error:
+            with suppress(OSError):
+                new.unlink()
+            return f"{printable(self.path, 300)} could not be written: {error.strerror}"
+        return None
+
+    def remove(self) -> list[str]:
+        """Delete the file; return what is left behind, as clauses."""
+        try:
+            self.path.unlink(missing_ok=True)
+        except OSError as error:
+            return [f"the file {printable(self.path, 300)} ({error.strerror})"]
+        return []
+
+
+def records_in(folders: Iterable[Path]) -> Iterator[Record]:
+    """Read the files beside the overlays; what can't be read is left out."""
+    for folder in dict.fromkeys(folders):
+        try:
+            paths = sorted(folder.glob(f"*{RECORD_SUFFIX}"))
+        except OSError:
+            continue
+        for path in paths[:_MOST_FILES]:
+            yield from records_from(path)
+
+
+def records_from(path: Path) -> tuple[Record, ...]:
+    """Read one of these files; empty if it can't be read."""
+    with suppress(OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        with path.open("rb") as file:
+            found = json.loads(file.read(_LONGEST))
+        return (_record(found, found.get("window"), path),)
+    return ()
+
+
+def records_of(journal: Journal | None, vm: Vm) -> tuple[Record, ...]:
+    """Read a VM's snapshots from the journal, the newest first; empty if that can't be read."""
+    if journal is None:
+        return ()
+    rows = journal.ask(jobs_of(Guest.of(vm), _MOST_ROWS), READ_S) or ()
+    found = []
+    for row in rows:
+        if row.job is not None and row.job.get("job") == JobKind.SNAPSHOT.value:
+            with suppress(ValueError, TypeError, KeyError, AttributeError):
+                found.append(_record(row.job, row.outcome, None))
+    return tuple(found)
+
+
+def _text(record: Record, vm: Vm) -> str:
+    window = None if record.window is None else dict(record.window)
+    return dumps({**record.facts(vm), "window": window}) + "\n"
+
+
+def _record(
+    facts: Mapping[str, Any], window: Mapping[str, Any] | None, path: Path | None
+) -> Record:
+    consistency = facts["consistency"]
+    return Record(
+        name=str(facts["name"]),
+        kind=SnapshotKind(facts["kind"]),
+        disks=tuple(
+            SnapshotDisk(str(one["disk"]), str(one["file"]), _optional(one.get("overlay")))
+            for one in facts["disks"]
+        ),
+        began=_moment(facts["began"]),
+        taken=_moment(facts["taken"]),
+        consistency=None if consistency is None else Consistency(consistency),
+        reason=str(facts["reason"]),
+        window=window if isinstance(window, Mapping) else None,
+        path=path,
+    )
+
+
+def _optional(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _moment(value: object) -> datetime | None:
+    found = None if value is None else datetime.fromisoformat(str(value))
+    if found is not None and found.tzinfo is None:
+        raise ValueError("a time without a zone")
+    return found

@@ -1,0 +1,184 @@
+"""``frostwatch snapshot``: takes snapshots of disks under a freeze, lists and deletes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from agentclient.jobs.snapshots.create import SnapshotRequest
+from agentclient.jobs.snapshots.deletion import DeletionRequest
+from agentclient.model.job import Consistency, FreezePolicy
+from agentclient.model.json_contract import dumps, snapshot_object
+from agentclient.model.text import printable
+from tui.cli import session, table
+from tui.cli.job_runner import JobRunner
+from tui.cli.options import Options, json_option, rate_option, with_options
+from tui.cli.table import Cell
+
+if TYPE_CHECKING:
+    from agentclient.model.disk_snapshot import SnapshotFound
+
+HEADER = ("NAME", "KIND", "TAKEN", "DISKS", "NOT ON", "CONSISTENCY", "SIZE", "NOTE")
+NOT_KNOWN = "not known"
+_COLOURS = {Consistency.CONSISTENT: "green", Consistency.CRASH_CONSISTENT: "yellow"}
+
+_disk_option = click.option(
+    "--disk",
+    "disks",
+    metavar="NAME",
+    multiple=True,
+    help="Only this disk (repeatable); default all that the guest can write to.",
+)
+
+
+@click.group("snapshot", invoke_without_command=True)
+@click.pass_context
+def snapshot_command(ctx: click.Context) -> None:
+    """Take snapshots of a VM's disks under a freeze, list them, and delete them."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+@snapshot_command.command("create", short_help="Take a snapshot of a VM's disks.")
+@click.argument("vm_name", metavar="VM")
+@click.argument("name", metavar="NAME")
+@click.option(
+    "--external",
+    is_flag=True,
+    help="Leave the images as they are: overlays take what is written since.",
+)
+@click.option(
+    "--to",
+    "folder",
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path),
+    help="With --external: where the overlays go; default beside the images.",
+)
+@_disk_option
+@click.option(
+    "--policy",
+    type=click.Choice([one.value for one in FreezePolicy]),
+    default=FreezePolicy.REQUIRE.value,
+    help="What is done about the freeze, and where it fails; default require.",
+)
+@json_option
+@with_options
+def create_command(
+    options: Options,
+    *,
+    vm_name: str,
+    name: str,
+    external: bool,
+    folder: Path | None,
+    disks: tuple[str, ...],
+    policy: str,
+    as_json: bool,
+) -> int:
+    """Take a snapshot of all disks of a VM at one moment, under a freeze.
+
+    Exits 0 only if it was taken, and is as consistent as the policy demands.
+    """
+    request = SnapshotRequest(
+        name=name,
+        external=external,
+        folder=folder,
+        disks=disks,
+        policy=FreezePolicy(policy),
+    )
+    request.check()
+    with session.engine_for(options) as engine:
+        vm = engine.find_one(vm_name)
+        return JobRunner(engine, [vm], as_json=as_json).run(
+            lambda event: [engine.jobs.snapshot(vm, request, event)]
+        )
+
+
+@snapshot_command.command("list", short_help="List the snapshots that a VM's disks have.")
+@click.argument("vm_name", metavar="VM")
+@json_option
+@with_options
+def list_command(options: Options, *, vm_name: str, as_json: bool) -> int:
+    """List the snapshots that a VM's disks have, whoever has taken them, the oldest first."""
+    with session.engine_for(options) as engine:
+        found = engine.jobs.snapshots(engine.find_one(vm_name))
+    if as_json:
+        for one in found:
+            click.echo(dumps(snapshot_object(one)))
+    elif found:
+        _print_table(found)
+    else:
+        click.echo("frostwatch: the VM's disks have no snapshot", err=True)
+    return 0
+
+
+@snapshot_command.command("delete", short_help="Delete a snapshot.")
+@click.argument("vm_name", metavar="VM")
+@click.argument("name", metavar="NAME")
+@click.option(
+    "--external",
+    is_flag=True,
+    help="It is an external one: what was written since goes back into the images.",
+)
+@_disk_option
+@rate_option
+@json_option
+@with_options
+def delete_command(
+    options: Options,
+    *,
+    vm_name: str,
+    name: str,
+    external: bool,
+    disks: tuple[str, ...],
+    limit: int,
+    as_json: bool,
+) -> int:
+    """Delete a snapshot of a VM's disks, whoever has taken it; the guest goes on meanwhile."""
+    request = DeletionRequest(name=name, external=external, disks=disks)
+    with session.engine_for(options) as engine:
+        vm = engine.find_one(vm_name)
+        return JobRunner(engine, [vm], as_json=as_json).run(
+            lambda event: [engine.jobs.delete_snapshot(vm, request, event, limit=limit)]
+        )
+
+
+def _print_table(found: Sequence[SnapshotFound]) -> None:
+    rows = [_row(one) for one in found]
+    click.echo("\n".join(table.lines_of(HEADER, rows, colours=table.coloured())), color=True)
+    click.echo("\nTo go back to one, with the VM off:")
+    for one in found:
+        for step in one.revert:
+            click.echo(f"  {printable(one.name, 80)}: {printable(step, 1000)}")
+
+
+def _row(found: SnapshotFound) -> tuple[Cell, ...]:
+    worth = found.consistency
+    return (
+        Cell(printable(found.name, 80)),
+        Cell(found.kind.value),
+        Cell("-" if found.made is None else _local(found.made)),
+        Cell(_names(one.disk for one in found.disks)),
+        Cell(_names(iter(found.missing))),
+        Cell(NOT_KNOWN if worth is None else worth.value, worth and _COLOURS.get(worth)),
+        Cell("-" if found.size is None else f"{found.size:,}"),
+        Cell(printable("; ".join(_notes(found)), 300)),
+    )
+
+
+def _notes(found: SnapshotFound) -> Iterator[str]:
+    if found.memory:
+        yield "with the VM's memory"
+    if found.consistency is not Consistency.CONSISTENT:
+        yield found.reason
+
+
+def _names(names: Iterator[str]) -> str:
+    return printable(", ".join(names), 120) or "-"
+
+
+def _local(at: datetime) -> str:
+    return f"{at.astimezone():%Y-%m-%d %H:%M:%S}"
