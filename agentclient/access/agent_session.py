@@ -20,12 +20,14 @@ class AgentSession(Protocol):
     Attributes:
         channel: its connection; None where there is none.
         tags: whether the agent takes ids; None until that is known.
-        busy: whose command runs in place of ours, as a clause; None if none is known.
     """
 
     channel: Channel | None
     tags: bool | None
-    busy: str | None
+
+    @property
+    def busy(self) -> str | None:
+        """Whose command runs in place of ours, as a clause; None if none is known."""
 
     @property
     def plain(self) -> bool:

@@ -11,13 +11,13 @@ import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from agentclient.access.agent import timeout_of
 from agentclient.access.cancel import Wakeup
-from agentclient.access.stream import Channel, StreamEnded
+from agentclient.access.stream import StreamEnded
 from agentclient.model.errors import NO_THREAD, why_no_thread
 from agentclient.model.states import Cause
 from agentclient.protocol.qga_commands import FREEZE, FREEZE_LIST, STATUS, THAW
@@ -94,6 +94,16 @@ class AgentCalls(Protocol):
         """
 
 
+class ThawCalls(AgentCalls, Protocol):
+    """The calls that a holder thaws a guest by, in a process of its own.
+
+    A call connects if it has to, within its bound, and connects again after a connection has gone.
+    """
+
+    def is_gone(self) -> bool | None:
+        """Return at once whether this start of the VM has ended; None if that is not proven."""
+
+
 class CallState:
     """What the calls to one agent have shown, in all sessions; thread-safe.
 
@@ -143,23 +153,16 @@ class _Call:
 
 
 class CallSession:
-    """A session whose requests are calls (see `AgentSession`).
+    """A session whose requests are calls that this process makes (see `AgentSession`).
 
     Args:
         calls: the agent.
         state: what its calls have shown, in all sessions.
     """
 
-    tags: bool | None = False
-    plain = True
-    refusals: Sequence[tuple[str, str]] = ()
-    flood: str | None = None
-    noisy = False
-    unfinished = False
     busy: str | None = None
 
     def __init__(self, calls: AgentCalls, state: CallState) -> None:
-        self.channel: Channel | None = None
         self._calls = calls
         self._state = state
         self._tickets = itertools.count(1)
@@ -196,12 +199,9 @@ class CallSession:
         ticket: int,
         command: str,
         arguments: Mapping[str, object] | None,
-        deadline: float,
-        *,
-        tag: bool | None = None,
+        _deadline: float,
     ) -> None:
         """Queue a call behind the one that runs; see `AgentSession.ask`."""
-        del deadline, tag  # it is made at once, and needs no id
         bound_s = self._bounds.get(command, timeout_of(command))
         with self._lock:
             self._begin(_Call(ticket, command, arguments, bound_s))
@@ -225,12 +225,6 @@ class CallSession:
             if self._broken is not None:
                 raise self._broken
             return events
-
-    def switch_to(self, channel: Channel) -> None:
-        """Do nothing: calls use no channel."""
-
-    def start_anew_on(self, channel: Channel) -> None:
-        """Do nothing: calls use no channel."""
 
     def start_anew(self) -> None:
         """Continue after the agent had gone; earlier requests are not answered any more."""

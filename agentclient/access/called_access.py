@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol
 
 from agentclient.access.agent_session import AgentSession
-from agentclient.access.call_session import AgentCalls, CallSession, CallState
+from agentclient.access.call_session import CallState, ThawCalls
+from agentclient.access.called_session import NO_CHANNEL, CalledSession
 from agentclient.access.guest_access import (
     AgentKind,
     Capabilities,
@@ -33,7 +34,7 @@ OBSERVE_S: Final = 2.0
 NO_PORT: Final = "its backend does not show the agent's port"
 
 
-class GuestCalls(AgentCalls, Protocol):
+class GuestCalls(ThawCalls, Protocol):
     """The calls that a backend offers for one VM and its agent; each of them blocks."""
 
     @property
@@ -54,9 +55,6 @@ class GuestCalls(AgentCalls, Protocol):
             first: ask also for its version and the mounted file systems.
             timeout_s: how long it may take, in seconds; then the agent has not answered.
         """
-
-    def is_gone(self) -> bool | None:
-        """Return at once whether this start of the VM has ended; None if that is not proven."""
 
     def thaw_recipe(self, vm: Vm) -> ThawRecipe:
         """Return what another process needs to thaw the guest without us."""
@@ -116,7 +114,7 @@ class CalledAccess:
         host = self.vm.id.host
         return f"it runs {f'on {host}' if host else 'on this host'} now, as {self.vm.id}"
 
-    def open_agent(self) -> CallSession:
+    def open_agent(self) -> CalledSession:
         """Begin a session; nothing is called yet.
 
         Raises:
@@ -124,13 +122,20 @@ class CalledAccess:
         """
         self._check()
         self._state.answers = None
-        return CallSession(self.calls, self._state)
+        return CalledSession(self.calls, self._state)
 
-    def reopen(self, session: AgentSession, _guarded: Callable[[Channel], Channel]) -> None:
-        """Continue a session that has broken (see `GuestAccess.reopen`)."""
-        assert isinstance(session, CallSession), "it is one of this access"
+    def reopen(self, session: AgentSession, guarded: Callable[[Channel], Channel]) -> None:
+        """Continue a session that has broken (see `GuestAccess.reopen`).
+
+        `guarded` is given `NO_CHANNEL`, and returns the channel of a holder that makes the calls
+        from now on, or `NO_CHANNEL` if nothing changes.
+        """
+        assert isinstance(session, CalledSession), "it is one of this access"
         self._check()
         session.start_anew()
+        channel = guarded(NO_CHANNEL)
+        if channel is not NO_CHANNEL:
+            session.switch_to(channel)
 
     def _check(self) -> None:
         if self._state.too_many:

@@ -57,7 +57,9 @@ class ThawRecipe(NamedTuple):
 
     Attributes:
         vm: the VM, without a monitor that may be another VM's.
-        means: the kind of access; ``socket`` for a UNIX socket of this host.
+        means: the kind of access: ``socket`` for a UNIX socket of this host, else
+            ``package.module:function``, which the other process imports. The function is called
+            with `details` and returns the guest's `ThawCalls`; it does not wait for anything.
         details: what that kind needs beside the VM, such as a connection's address.
     """
 

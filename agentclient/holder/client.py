@@ -5,17 +5,18 @@ from __future__ import annotations
 import itertools
 import os
 import socket
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Final
 
+from agentclient.access.called_session import NO_CHANNEL
 from agentclient.access.guest_access import ThawRecipe
 from agentclient.access.stream import Channel, UnixChannel
-from agentclient.freeze.effects import ReportEvent
 from agentclient.freeze.thaw_plan import ThawReport
-from agentclient.holder.guest_standby import ChannelEnd, GuestStandby
+from agentclient.holder.armed_channel import ArmedChannel
+from agentclient.holder.guest_standby import ChannelEnd
 from agentclient.holder.messages import Body, ConsoleMessage, HolderMessage, peer_in, text
 from agentclient.holder.process import ACK_S, HolderProcess, NoHolder, started
 from agentclient.journal.rows import Reference
@@ -26,98 +27,10 @@ from agentclient.protocol.qga_replies import freeze_state
 
 __all__ = ["ACK_S", "ArmedChannel", "ChannelEnd", "HolderClient", "NoHolder"]
 
-# Seconds between a channel's end and the message that tells why, which uses another socket.
-WHY_ENDED_S: Final = 0.5
+# How long a holder may take to import what reaches a guest, and to reach it.
+CONNECT_S: Final = 10.0
 # If the first holder doesn't answer, it is killed, and a new one is tried.
 _HOLDERS_TRIED: Final = 2
-
-
-@dataclass(slots=True)
-class ArmedChannel:
-    """One armed guest, as the console sees it.
-
-    Attributes:
-        key: names the guest in messages to the holder.
-        channel: what the console uses to talk to the guest; the holder relays it.
-        spare: the connection to the agent, unused unless the holder dies.
-        holder: the holder that stands by.
-        taken: why the holder has taken over; None if it has not.
-        over: the hold was over when the holder took over.
-        report: the report of the holder's thaw; None until that has ended.
-        thaw_announced: the holder was told that the console may send a thaw.
-        on_report: is called, in another thread, with that report.
-        on_holder_lost: is called, in another thread, if the holder goes without one.
-    """
-
-    key: str
-    channel: Channel
-    spare: Channel
-    holder: HolderProcess | None = None
-    taken: str | None = None
-    over: bool = False
-    report: ThawReport | None = None
-    thaw_announced: bool = False
-    on_report: Callable[[ThawReport], None] = lambda _: None
-    on_holder_lost: Callable[[], None] = lambda: None
-    _end: socket.socket | None = None
-    _decided: threading.Event = field(default_factory=threading.Event)
-    _ended: threading.Event = field(default_factory=threading.Event)
-    _why: ChannelEnd = ChannelEnd.BROKEN
-
-    def why_ended(self, timeout_s: float = WHY_ENDED_S) -> ChannelEnd:
-        """Return why the channel has ended.
-
-        Args:
-            timeout_s: how long to wait for the holder's message about it, in seconds.
-        """
-        self._decided.wait(timeout_s)
-        return self._why
-
-    @property
-    def lost(self) -> bool:
-        """Whether the holder has gone without a report of its thaw."""
-        return self.report is None and self._ended.is_set()
-
-    def wait(self, timeout_s: float) -> ThawReport | None:
-        """Return the report of the holder's thaw; None if it has not ended in time.
-
-        Args:
-            timeout_s: how long to wait, in seconds.
-        """
-        self._ended.wait(timeout_s)
-        return self.report
-
-    def take(self, why: str, *, over: bool = False) -> None:
-        """Record that the holder has taken over; only the client calls this."""
-        self.taken, self.over = why, over
-        self.decide(ChannelEnd.TAKEN)
-
-    def lose(self) -> None:
-        """Record that the holder has gone; only the client calls this."""
-        self.decide(ChannelEnd.LOST)
-        self._ended.set()
-        if self._end is not None:  # a holder stuck in the kernel would keep its end open
-            with suppress(OSError):
-                self._end.shutdown(socket.SHUT_RDWR)
-        if self.lost:
-            self.on_holder_lost()
-
-    def decide(self, end: ChannelEnd) -> None:
-        """Record why the channel ends; the first reason counts. Only the client calls this."""
-        if not self._decided.is_set():
-            self._why = end
-            self._decided.set()
-
-    def end(self, report: ThawReport) -> None:
-        """Record the report of the holder's thaw; only the client calls this."""
-        self.report = report
-        self._ended.set()
-        self.on_report(report)
-
-    def close(self) -> None:
-        """Close the console's ends of both channels; the holder keeps its own."""
-        self.channel.close()
-        self.spare.close()
 
 
 class HolderClient:
@@ -163,47 +76,70 @@ class HolderClient:
             NoHolder: no holder can be started, or none answers; the channel is unchanged, and no
                 holder has it.
         """
-        said = {"thaw_s": thaw_s, "sent": sent, **_description(vm, window)}
+        said = {"thaw_s": thaw_s, "sent": sent, **_described(vm, window), **_sockets(vm)}
+        return self._arm(said, channel)
+
+    def arm_by(
+        self,
+        recipe: ThawRecipe,
+        thaw_s: float,
+        window: Reference | None = None,
+        *,
+        sent: bool = False,
+        connect_s: float = CONNECT_S,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> ArmedChannel:
+        """Let the holder reach a guest by calls; it makes the console's calls from then on.
+
+        Args:
+            recipe: what the holder needs for that.
+            thaw_s: how long the holder's own thaw may take, in seconds.
+            window: the journal's window that the holder writes to; None for no journal.
+            sent: a freeze was already sent: the holder does not prove that it reaches the agent,
+                which may be at work on it.
+            connect_s: how long the holder may take to reach the guest, in seconds.
+            cancelled: ends the wait for the holder early.
+
+        Raises:
+            NoHolder: no holder can be started, none answers, or it does not reach the guest.
+        """
+        by = {"means": recipe.means, "details": dict(recipe.details), "paths": _import_paths()}
+        said = {"thaw_s": thaw_s, "sent": sent, **_described(recipe.vm, window), **by}
+        armed = self._arm(said, NO_CHANNEL)
+        try:
+            armed.connect(connect_s, cancelled)
+        except NoHolder:
+            self.disarm(armed)
+            raise
+        return armed
+
+    def _arm(self, said: Mapping[str, object], channel: Channel) -> ArmedChannel:
         for _ in range(_HOLDERS_TRIED - 1):
             holder = self._started()
             try:
-                return self._arm(holder, vm, channel, said)
+                return self._arm_at(holder, said, channel)
             except NoHolder:
                 if holder.pid is not None:
                     raise  # it refused: a new holder would refuse as well
-        return self._arm(self._started(), vm, channel, said)
+        return self._arm_at(self._started(), said, channel)
 
-    def standby_by(
-        self,
-        recipe: ThawRecipe,
-        _thaw_s: float,
-        _window: Reference | None,
-        _tell: Callable[[ReportEvent], None],
-    ) -> GuestStandby:
-        """Return the standby for a guest whose connection can't be handed over.
-
-        Args:
-            recipe: what a holder needs to thaw the guest without the console.
-
-        Raises:
-            NoHolder: always: a holder can thaw a guest through a UNIX socket alone.
-        """
-        raise NoHolder(f"it can't thaw a guest that is reached by {recipe.means} without us")
-
-    def _arm(
-        self, holder: HolderProcess, vm: Vm, channel: Channel, said: Mapping[str, object]
+    def _arm_at(
+        self, holder: HolderProcess, said: Mapping[str, object], channel: Channel
     ) -> ArmedChannel:
+        called = channel is NO_CHANNEL
+        kind = socket.SOCK_SEQPACKET if called else socket.SOCK_STREAM
         try:
-            ours, theirs = socket.socketpair()
+            ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
         except OSError as error:
             raise NoHolder(f"no channel can be made to it: {error.strerror}") from error
-        key = f"{vm.id}#{next(self._numbers)}"
+        key = f"{said['vm']}#{next(self._numbers)}"
         armed = ArmedChannel(key, UnixChannel(ours), channel, holder, _end=ours)
         body = {"do": ConsoleMessage.ARM, "key": armed.key, **said}
         with self._lock:
             self._all_armed[armed.key] = armed
         try:
-            holder.ask(body, [channel.fileno(), theirs.fileno()])
+            given = [] if called else [channel.fileno()]
+            holder.ask(body, [*given, theirs.fileno()])
         except NoHolder:
             self.forget(armed)
             armed.channel.close()
@@ -300,6 +236,8 @@ class HolderClient:
             return
         if body.get("say") == HolderMessage.TAKEN:
             armed.take(text(body, "why"), over=body.get("over") is True)
+        elif body.get("say") == HolderMessage.READY:
+            armed.reach(text(body, "why") or None)
         elif body.get("say") == HolderMessage.BROKEN:
             armed.decide(ChannelEnd.BROKEN)
         elif body.get("say") == HolderMessage.DONE:
@@ -324,14 +262,24 @@ class HolderClient:
             self._all_armed.pop(armed.key, None)
 
 
-def _description(vm: Vm, window: Reference | None) -> dict[str, object]:
-    assert vm.agent is not None
+def _described(vm: Vm, window: Reference | None) -> dict[str, object]:
     return {
         "journal": os.path.abspath(window.path) if window else "",  # noqa: PTH100 - the holder changes its folder
         "window": window.key if window else "",
         "asked": window.asked if window else 0.0,
         "vm": str(vm.id),
         "command": thaw_command(vm, foreign=window is None),
+    }
+
+
+def _import_paths() -> list[str]:
+    """Return the folders from which this process imports: a holder starts without most of them."""
+    return [path for path in sys.path if path.startswith("/")]
+
+
+def _sockets(vm: Vm) -> dict[str, object]:
+    assert vm.agent is not None
+    return {
         "vm_pid": vm.process.pid if vm.process else 0,
         "vm_ticks": vm.process.start_ticks if vm.process else 0,
         "agent": str(vm.agent.path),

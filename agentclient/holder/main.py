@@ -31,6 +31,8 @@ from agentclient.holder.messages import (
 )
 from agentclient.holder.records import Records
 from agentclient.holder.relay import SHORT
+from agentclient.holder.stream_guest import StreamGuest
+from agentclient.late import load
 
 LONGEST_TURN_S: Final = 0.25
 # Descriptors not used for guests: for monitors, a new channel to a guest, and the journal.
@@ -61,7 +63,9 @@ class Holder:
         self._alone = False
         self._told_to_end = False
         self._heard_at = time.monotonic()
-        self._services = HolderServices(self._selector, self._multiplexer, self._broken, self._done)
+        self._services = HolderServices(
+            self._selector, self._multiplexer, self._broken, self._done, self._ready
+        )
         self._selector.register(console, selectors.EVENT_READ, self._hear)
         self._selector.register(self._multiplexer, selectors.EVENT_READ, self._visit)
         self._pidfd = self._watch_process(pid)
@@ -212,13 +216,18 @@ class Holder:
                     os.close(descriptor)
 
     def _arm(self, body: Body, sockets: list[socket.socket]) -> str | None:
-        if len(sockets) != 2:
+        called = bool(text(body, "means"))
+        if len(sockets) != (1 if called else 2):
             return "the holder has no descriptor left for another guest: raise ulimit -n"
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         if max(each.fileno() for each in sockets) >= limit - RESERVE:
             return f"the holder has too few descriptors for another guest: ulimit -n is {limit}"
-        guest, console = sockets
-        armed = ArmedGuest(body, guest, console, self._services)
+        armed: ArmedGuest
+        if called:  # most holders have no such guest: they don't import what it needs
+            made = load("agentclient.holder.called_guest", "CalledGuest")
+            armed = made(body, sockets[0], self._services)
+        else:
+            armed = StreamGuest(body, sockets[0], sockets[1], self._services)
         self._guests[armed.key] = armed
         sockets.clear()
         return None
@@ -286,6 +295,12 @@ class Holder:
         self._say({"say": HolderMessage.BROKEN, "key": armed.key})
         if armed.state is State.DONE:
             self._guests.pop(armed.key, None)
+
+    def _ready(self, armed: ArmedGuest, why: str | None) -> None:
+        if why is not None:
+            armed.disarm()
+            self._guests.pop(armed.key, None)
+        self._say({"say": HolderMessage.READY, "key": armed.key, "why": why})
 
     def _done(self, armed: ArmedGuest, report: ThawReport) -> None:
         self._guests.pop(armed.key, None)

@@ -15,7 +15,7 @@ from typing import Final
 
 from agentclient.model.vm import Peer, Process
 
-VERSION: Final = 2
+VERSION: Final = 3
 """The protocol's version; the console checks the holder's by `HELLO`, before anything else."""
 MOST_BYTES: Final = 64 * 1024
 MOST_DESCRIPTORS: Final = 2
@@ -30,7 +30,7 @@ class ConsoleMessage(StrEnum):
     """What the console asks of the holder."""
 
     HELLO = "hello"  # acknowledge, with your version
-    ARM = "arm"  # stand by for a guest: its channel, and the console's end, come with it
+    ARM = "arm"  # stand by for a guest: its channel, if any, and the console's end come with it
     INTENT = "intent"  # a freeze comes next, or was sent on an earlier connection
     HOLD = "hold"  # the window is open, and ends in so many seconds
     THAWING = "thawing"  # the console may send a thaw: ask for the status before another one
@@ -43,6 +43,7 @@ class HolderMessage(StrEnum):
     """What the holder tells the console."""
 
     ACK = "ack"  # done as asked, or why not
+    READY = "ready"  # a guest that is reached by calls was reached, or why not
     TAKEN = "taken"  # the holder has taken over
     BROKEN = "broken"  # QEMU has gone, or has closed the agent's channel
     DONE = "done"  # the report of the thaw

@@ -14,12 +14,10 @@ from contextlib import suppress
 from typing import Final
 
 from agentclient.access.agent_session import AgentSession
-from agentclient.access.guest_access import SOCKET, ThawRecipe
 from agentclient.access.stream import Channel, UnixChannel
 from agentclient.freeze.effects import ReportEvent
 from agentclient.freeze.thaw_plan import ThawReport
 from agentclient.holder.client import ArmedChannel, ChannelEnd, HolderClient, NoHolder
-from agentclient.holder.guest_standby import GuestStandby
 from agentclient.journal.rows import Reference
 from agentclient.model.events import EventKind
 from agentclient.model.next_command import thaw_command
@@ -96,8 +94,17 @@ class Standby:
         Raises:
             NoHolder: no holder stands by; the connection is unchanged, and no holder has it.
         """
-        self._armed = self._holder.arm(self._vm, channel, self._thaw_s, self._window)
+        self._armed = self._arm(channel)
         return self._armed.channel
+
+    def _arm(self, channel: Channel, *, again: bool = False) -> ArmedChannel:
+        if again and channel.fileno() < 0:
+            channel = self._no_connection()
+        sent = again and self.sent
+        return self._holder.arm(self._vm, channel, self._thaw_s, self._window, sent=sent)
+
+    def _no_connection(self) -> Channel:
+        return _ended_channel()
 
     def intend(self, *, bound_s: float, hold_s: float) -> None:
         """Tell the holder that a freeze is about to be sent; it must not be sent before.
@@ -190,8 +197,7 @@ class Standby:
     def _arm_again(self, channel: Channel) -> Channel:
         now = time.monotonic()
         try:
-            given = channel if channel.fileno() >= 0 else _ended_channel()
-            armed = self._holder.arm(self._vm, given, self._thaw_s, self._window, sent=self.sent)
+            armed = self._arm(channel, again=True)
         except (NoHolder, OSError) as error:
             self._go_alone(error)
             return channel
@@ -275,7 +281,7 @@ class Standby:
         """Leave the thaw to a new holder, which connects by itself, since the old one has gone."""
         self.handed_over_to = None
         with suppress(OSError):
-            self.handed_over_to = self._leave_to_another(_ended_channel())
+            self.handed_over_to = self._leave_to_another(self._no_connection())
         if self._armed is not None:
             self._armed.close()
         if self.handed_over_to is None:
@@ -322,28 +328,3 @@ def _ended_channel() -> Channel:
     ours, theirs = socket.socketpair()
     theirs.close()
     return UnixChannel(ours)
-
-
-def stand_by(
-    holder: HolderClient,
-    recipe: ThawRecipe,
-    thaw_s: float,
-    window: Reference | None,
-    report_event: Callable[[ReportEvent], None],
-) -> GuestStandby:
-    """Return the standby for a guest, of the kind that its way of access needs.
-
-    Args:
-        holder: the console's holder.
-        recipe: what a holder needs to thaw the guest by itself.
-        thaw_s: how long the holder's own thaw may take, in seconds.
-        window: the journal's window that the holder writes to; None for no journal.
-        report_event: is called when no holder stands by, and with the holder's report after
-            `leave`.
-
-    Raises:
-        NoHolder: a holder can't reach the guest by these means.
-    """
-    if recipe.means == SOCKET:
-        return Standby(holder, recipe.vm, thaw_s, window, report_event)
-    return holder.standby_by(recipe, thaw_s, window, report_event)

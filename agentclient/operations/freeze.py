@@ -19,9 +19,9 @@ from agentclient.freeze.procedure import FreezeProcedure
 from agentclient.freeze.thaw_machine import WATCH_S, ThawMachine
 from agentclient.freeze.thaw_plan import ThawPlan, ThawReport
 from agentclient.freeze.verdict import ended_by_a_bug, refused
+from agentclient.holder.called_standby import stand_by
 from agentclient.holder.client import NoHolder
 from agentclient.holder.guest_standby import ChannelEnd, GuestStandby
-from agentclient.holder.standby import stand_by
 from agentclient.journal.rows import Reference
 from agentclient.model.errors import BadInput
 from agentclient.model.events import Ended, EventKind
@@ -199,29 +199,27 @@ class FreezeOperation(Operation[Outcome]):
         self._uuid = self._access.uuid()
         window = self._armed(session)
         assert self.context.holder is not None, "nothing is frozen without somebody who stands by"
-        try:
-            standby = stand_by(
-                self.context.holder,
-                self._access.thaw_recipe(),
-                schedule.thaw_timeout_s,
-                window,
-                self._reporter.event,
-            )
-        except NoHolder as error:
-            session.close()
-            return self._told(no_holder(error))
+        cancellation = self.context.control.cancellation
+        standby = stand_by(
+            self.context.holder,
+            self._access.thaw_recipe(),
+            schedule.thaw_timeout_s,
+            window,
+            self._reporter.event,
+            cancelled=lambda: cancellation.is_set,
+        )
         outcome: Outcome | None = None
         try:
             standby.guard(session)
             standby.intend(bound_s=schedule.total_s, hold_s=schedule.hold_s)
             # A group that has failed sends no more freezes.
-            if self.context.control.cancellation.is_set:
+            if cancellation.is_set:
                 return self._told(cancelled())
             standby.sent = True
             outcome = self._freeze(prepared, standby)
             return outcome
         except NoHolder as error:
-            return self._told(no_holder(error))
+            return self._told(cancelled() if cancellation.is_set else no_holder(error))
         finally:
             if standby.sent and (outcome is None or not outcome.settled):
                 self._leave(standby, session)  # what may be frozen is handed over, not abandoned

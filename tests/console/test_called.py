@@ -13,8 +13,8 @@ from agentclient.model.states import Cause, FreezeState, OutcomeKind
 from tests.console.console_session import LARGE
 from tests.console.test_drill import Console
 from tests.drilled import Ready
+from tests.unit.holder_thread import HolderThread
 from tests.unit.memory_backend import MemoryBackend
-from tests.unit.test_called_freeze import RecipeHolder
 from tui.console.app import FrostwatchApp
 
 
@@ -23,7 +23,7 @@ async def sitting(backend: MemoryBackend) -> AsyncIterator[Console]:
     """Open the console on a backend's VMs."""
     fleet, accesses = Fleet(), AccessPool(Backends([backend]))
     watcher = Watcher(fleet, accesses, [backend], port_interval_s=0.2, agent_interval_s=0.5)
-    operations = Ready(fleet, accesses, holder=RecipeHolder())
+    operations = Ready(fleet, accesses, holder=HolderThread())
     app = FrostwatchApp(fleet, operations, watcher, read_only=False, interval_s=0.5)
     try:
         watcher.list_first()

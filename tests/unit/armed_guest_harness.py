@@ -11,8 +11,9 @@ import pytest
 from agentclient.access.multiplexer import Multiplexer
 from agentclient.access.stream import ConnectFailed, ConnectProblem, UnixChannel
 from agentclient.freeze.thaw_plan import ThawReport
-from agentclient.holder import armed_guest
+from agentclient.holder import armed_guest, stream_guest
 from agentclient.holder.armed_guest import ArmedGuest, HolderServices
+from agentclient.holder.stream_guest import StreamGuest
 from agentclient.model.snapshot import MonitorView
 from tests.unit.fake_sockets import FakeSelector, FakeSocket
 from tests.unit.fakes import Clock
@@ -83,12 +84,13 @@ class ArmedGuestHarness:
         self.gone: bool | None = None
         self._passed = 0
         self._of = self.socket
-        monkeypatch.setattr(armed_guest, "time", self.clock)
+        for module in (armed_guest, stream_guest):
+            monkeypatch.setattr(module, "time", self.clock)
         monkeypatch.setattr(
-            armed_guest, "UnixEndpoint", lambda path, peer: FakeEndpoint(self, path, peer)
+            stream_guest, "UnixEndpoint", lambda path, peer: FakeEndpoint(self, path, peer)
         )
-        monkeypatch.setattr(armed_guest, "Monitor", self._make_monitor)
-        monkeypatch.setattr(armed_guest, "is_gone", lambda _: self.gone)
+        monkeypatch.setattr(stream_guest, "Monitor", self._make_monitor)
+        monkeypatch.setattr(stream_guest, "is_gone", lambda _: self.gone)
         services = HolderServices(
             self.selector.real,
             cast(Multiplexer, self),
@@ -96,7 +98,7 @@ class ArmedGuestHarness:
             lambda _, report: self.reports.append(report),
         )
         said = {"key": "a#1", "vm": "db1", "thaw_s": 60.0, "command": "thaw db1", "agent": "/agent"}
-        self.armed_guest = ArmedGuest(
+        self.armed_guest = StreamGuest(
             {**said, **body}, self.socket.real, self.console.real, services
         )
 

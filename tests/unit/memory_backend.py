@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -32,7 +33,7 @@ FILE_SYSTEMS = [
 NO_FREEZE = "its owner has forbidden it"
 
 
-@dataclass
+@dataclass(eq=False)
 class MemoryGuest:
     """A VM in memory.
 
@@ -73,9 +74,18 @@ class MemoryGuest:
             freeze_disabled=None if self.freezable else NO_FREEZE,
         )
 
+    @property
+    def key(self) -> str:
+        """What tells it from the guests of other tests."""
+        return str(id(self))
+
     def start_anew(self) -> None:
         self.start += 1
         self.frozen = False
+
+
+# What was given a recipe; weak, so that a test's guests end with the test.
+_guests: weakref.WeakValueDictionary[str, MemoryGuest] = weakref.WeakValueDictionary()
 
 
 class MemoryCalls:
@@ -103,7 +113,9 @@ class MemoryCalls:
         return self._guest.shows_port
 
     def thaw_recipe(self, vm: Vm) -> ThawRecipe:
-        return ThawRecipe(vm, "cloud", {"node": HOST})
+        _guests[self._guest.key] = self._guest
+        details = {"guest": self._guest.key, "generation": self._generation or ""}
+        return ThawRecipe(vm, "tests.unit.memory_backend:calls_here", details)
 
     def call(
         self, command: str, arguments: Mapping[str, object] | None, timeout_s: float
@@ -144,6 +156,11 @@ class MemoryCalls:
         if self._guest.unknown:
             return None
         return self._guest.ended or self._generation != self._guest.vm.generation
+
+
+def calls_here(details: Mapping[str, str]) -> MemoryCalls:
+    """Return the calls of a recipe; a process other than the test's has no such guest."""
+    return MemoryCalls(_guests[details["guest"]], details["generation"])
 
 
 class MemoryBackend:

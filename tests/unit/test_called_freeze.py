@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agentclient.access.access_pool import AccessPool
-from agentclient.access.agent_session import AgentSession
-from agentclient.access.guest_access import ThawRecipe
-from agentclient.access.stream import Channel
 from agentclient.backends.base import Backends
 from agentclient.fleet.store import Fleet
-from agentclient.freeze.effects import ReportEvent
-from agentclient.freeze.thaw_plan import ThawReport
 from agentclient.holder.client import HolderClient
-from agentclient.holder.guest_standby import ChannelEnd, GuestStandby
-from agentclient.journal.rows import Reference
 from agentclient.journal.writer import Journal
 from agentclient.model.instruction import Instruction
 from agentclient.model.outcome import Outcome
@@ -33,78 +25,11 @@ from agentclient.operations.freeze import FreezeOperation
 from agentclient.operations.manager import OperationManager
 from agentclient.operations.thaw import ThawOperation
 from tests.unit.fakes import FakeReporter
+from tests.unit.holder_thread import HolderThread
 from tests.unit.journals import flush, rows
-from tests.unit.memory_backend import MemoryBackend, MemoryGuest
+from tests.unit.memory_backend import MemoryBackend, MemoryCalls, MemoryGuest
 
-PID = 4711
 FREEZE, THAW, STATUS = "guest-fsfreeze-freeze", "guest-fsfreeze-thaw", "guest-fsfreeze-status"
-
-
-class CallingStandby:
-    """A holder that reaches the guest by the recipe it was given."""
-
-    def __init__(self, recipe: ThawRecipe) -> None:
-        self.recipe = recipe
-        self.did: list[str] = []
-        self.sent = False
-        self.hand_over_tried = False
-
-    taken: str | None = None
-    over = False
-
-    def guard(self, session: AgentSession) -> None:
-        assert session.channel is None, "there is nothing to hand over"
-        self.did.append("guard")
-
-    def retry_guard(self, session: AgentSession) -> None:
-        pass
-
-    def intend(self, *, bound_s: float, hold_s: float) -> None:
-        self.did.append("intend")
-
-    def hold(self, ends_at: float) -> None:
-        pass
-
-    def thaws(self) -> None:
-        self.did.append("thaws")
-
-    def why_ended(self) -> ChannelEnd:
-        return ChannelEnd.BROKEN
-
-    def wait(self, timeout_s: float) -> ThawReport | None:
-        return None
-
-    def spare(self) -> Channel | None:
-        return None
-
-    def renewed(self, channel: Channel) -> Channel:
-        return channel
-
-    def hand_over(self, session: AgentSession) -> int | None:
-        self.hand_over_tried = True
-        self.did.append("hand over")
-        return PID
-
-    def end(self) -> None:
-        self.did.append("end")
-
-
-class RecipeHolder(HolderClient):
-    """A holder that knows the cloud's calls."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.standby: CallingStandby | None = None
-
-    def standby_by(
-        self,
-        recipe: ThawRecipe,
-        _thaw_s: float,
-        _window: Reference | None,
-        _tell: Callable[[ReportEvent], None],
-    ) -> GuestStandby:
-        self.standby = CallingStandby(recipe)
-        return self.standby
 
 
 class Reporter(FakeReporter):
@@ -127,7 +52,7 @@ class Harness:
         self.guest.freezable = True
         self.control = Control()
         self.reporter = Reporter()
-        self.holder: HolderClient = RecipeHolder()
+        self.holder: HolderClient = HolderThread()
         self.access = self.backend.open(self.guest.vm, self)
 
     def open(self, vm: Any) -> Any:
@@ -149,9 +74,8 @@ class Harness:
 
     @property
     def did(self) -> list[str]:
-        assert isinstance(self.holder, RecipeHolder)
-        assert self.holder.standby is not None
-        return self.holder.standby.did
+        assert isinstance(self.holder, HolderThread)
+        return self.holder.did
 
 
 @pytest.fixture
@@ -169,7 +93,7 @@ def test_a_freeze_is_held_and_thawed_by_calls(harness: Harness) -> None:
     assert outcome.settled
     assert not harness.guest.frozen
     assert harness.guest.called.count(FREEZE) == harness.guest.called.count(THAW) == 1
-    assert harness.did == ["guard", "intend", "thaws", "end"]
+    assert harness.did == ["arm", "intent", "hold", "thawing", "disarm"]
 
 
 def test_what_calls_cannot_show_is_missing_evidence(harness: Harness) -> None:
@@ -186,7 +110,7 @@ def test_nothing_stands_behind_a_call_that_is_waited_for(harness: Harness) -> No
     outcome = harness.freeze(first_timeout_s=0.2, probe_timeout_s=0.2, probes=5)
     assert outcome.kind is OutcomeKind.VERIFIED
     assert harness.guest.called[harness.guest.called.index(FREEZE) + 1] == STATUS
-    assert harness.guest.called.count(STATUS) == 5  # in all: nobody asks while it is pending
+    assert harness.guest.called.count(STATUS) == 6  # in all: nobody asks while it is pending
 
 
 def comes_back(guest: MemoryGuest, after_s: float) -> None:
@@ -278,7 +202,7 @@ def test_it_is_given_up_within_a_second(harness: Harness) -> None:
     outcome = harness.freeze(first_timeout_s=60.0)
     assert time.monotonic() - began < 3.0
     assert not outcome.settled
-    assert "hand over" in harness.did
+    assert "take" in harness.did
     hangs.set()
 
 
@@ -292,14 +216,14 @@ def test_a_busy_agent_is_sent_no_freeze(harness: Harness) -> None:
 
 def test_a_freeze_that_others_keep_out_is_not_thawed(harness: Harness) -> None:
     """What the other one does may be a freeze of its own, which a thaw of ours would end."""
-    real = harness.access.calls.call
+    real = MemoryCalls.call
 
-    def others_first(command: str, *rest: Any) -> object:
+    def others_first(calls: MemoryCalls, command: str, *rest: Any) -> object:
         if command == FREEZE:
             harness.guest.busy = "held by a backup"
-        return real(command, *rest)
+        return real(calls, command, *rest)
 
-    harness.patch.setattr(harness.access.calls, "call", others_first)
+    harness.patch.setattr(MemoryCalls, "call", others_first)
     outcome = harness.freeze()
     assert (outcome.kind, outcome.refusal) == (OutcomeKind.REFUSED, Refusal.BUSY)
     assert THAW not in harness.guest.called
@@ -331,7 +255,9 @@ def test_without_a_holder_that_reaches_it_nothing_is_sent(harness: Harness) -> N
     harness.holder = HolderClient()
     outcome = harness.freeze()
     assert (outcome.kind, outcome.refusal) == (OutcomeKind.REFUSED, Refusal.HOLDER)
-    assert "reached by cloud" in outcome.reason
+    assert (
+        "the holder can't reach the guest: tests.unit.memory_backend:calls_here" in outcome.reason
+    )
     assert FREEZE not in harness.guest.called
 
 
@@ -341,7 +267,7 @@ def test_a_freeze_by_calls_is_in_the_fleet_and_in_the_journal(tmp_path: Path) ->
     fleet, journal = Fleet(), Journal(tmp_path / "journal")
     fleet.set_vms("cloud", backend.list_vms())
     accesses = AccessPool(Backends([backend]))
-    operations = OperationManager(fleet, accesses, holder=RecipeHolder(), journal=journal)
+    operations = OperationManager(fleet, accesses, holder=HolderThread(), journal=journal)
     request = FreezeRequest(schedule=Schedule(hold_s=0.2))
     outcome = operations.freeze(backend.guests["db1"].vm, request).wait(10.0)
     assert isinstance(outcome, Outcome)

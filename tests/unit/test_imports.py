@@ -100,3 +100,4 @@ def test_a_holder_that_only_stands_by_stays_small() -> None:
     names = _modules_after("import agentclient.holder.main")
     assert "agentclient.holder.records" in names
     assert not _found(names, {"sqlite3", "agentclient.journal"})
+    assert not _found(names, {"agentclient.holder.called_guest", "agentclient.access.call_session"})

@@ -6,7 +6,8 @@ from typing import Any
 
 from agentclient.access.stream import Channel, StreamEnded
 from agentclient.freeze.thaw_plan import ThawReport
-from agentclient.holder.client import WHY_ENDED_S, ArmedChannel, ChannelEnd, HolderClient, NoHolder
+from agentclient.holder.armed_channel import WHY_ENDED_S
+from agentclient.holder.client import ArmedChannel, ChannelEnd, HolderClient, NoHolder
 from agentclient.model.vm import Vm
 from tests.unit.virtual_host import VirtualHost
 
