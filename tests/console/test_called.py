@@ -4,26 +4,32 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from agentclient.access.access_pool import AccessPool
 from agentclient.backends.base import Backends
 from agentclient.fleet.store import Fleet
 from agentclient.fleet.watcher import Watcher
+from agentclient.journal.writer import Journal
+from agentclient.model.events import EventKind
 from agentclient.model.states import Cause, FreezeState, OutcomeKind
 from tests.console.console_session import LARGE
 from tests.console.test_drill import Console
 from tests.drilled import Ready
 from tests.unit.holder_thread import HolderThread
+from tests.unit.journals import add_event, begin, number, of_a_dead_process, rows
 from tests.unit.memory_backend import MemoryBackend
 from tui.console.app import FrostwatchApp
 
 
 @asynccontextmanager
-async def sitting(backend: MemoryBackend) -> AsyncIterator[Console]:
+async def sitting(backend: MemoryBackend, journal: Journal | None = None) -> AsyncIterator[Console]:
     """Open the console on a backend's VMs."""
     fleet, accesses = Fleet(), AccessPool(Backends([backend]))
-    watcher = Watcher(fleet, accesses, [backend], port_interval_s=0.2, agent_interval_s=0.5)
-    operations = Ready(fleet, accesses, holder=HolderThread())
+    watcher = Watcher(
+        fleet, accesses, [backend], port_interval_s=0.2, agent_interval_s=0.5, journal=journal
+    )
+    operations = Ready(fleet, accesses, holder=HolderThread(), journal=journal)
     app = FrostwatchApp(fleet, operations, watcher, read_only=False, interval_s=0.5)
     try:
         watcher.list_first()
@@ -68,6 +74,27 @@ async def test_what_somebody_else_froze_is_foreign_and_asked_about_before_it_is_
         await console.pilot.press("t", "right", "enter")
         await console.until(lambda: not guest.frozen)
         await console.until(lambda: console.state("db1").freeze.state is FreezeState.THAWED)
+
+
+async def test_what_a_dead_frostwatch_has_left_is_found_and_thawed_as_ours(tmp_path: Path) -> None:
+    backend, path = MemoryBackend("db1"), tmp_path / "journal.db"
+    guest = backend.guests["db1"]
+    guest.freezable = guest.frozen = True
+    journal = Journal(path)
+    entry = begin(journal, guest.vm)
+    entry.armed()
+    add_event(entry, guest.vm, EventKind.SENT)
+    add_event(entry, guest.vm, EventKind.REPLY, frozen=2)
+    of_a_dead_process(path, number(journal, entry))
+    async with sitting(backend, journal) as console:
+        await console.until(lambda: console.state("db1").left_by is not None)
+        assert not console.state("db1").freeze.foreign
+        await console.choose("db1")
+        await console.pilot.press("t", "enter")
+        await console.until(lambda: not guest.frozen)
+        await console.until(lambda: console.state("db1").freeze.state is FreezeState.THAWED)
+    assert all(row.settled for row in rows(journal))
+    journal.close()
 
 
 async def test_an_agent_that_dies_in_its_call_is_lost_on_the_screen() -> None:

@@ -16,9 +16,12 @@ import pytest
 
 from agentclient.access.call_session import AgentGone, CallTimedOut
 from agentclient.access.guest_access import ThawRecipe
+from agentclient.engine import Engine
 from agentclient.holder.client import HolderClient
 from agentclient.holder.process import NoHolder
-from tests.faults.served_memory import ServedCalls, ask
+from agentclient.model.outcome import ThawOutcome
+from agentclient.model.states import FreezeState
+from tests.faults.served_memory import ServedBackend, ServedCalls, ask
 from tests.guests.command import ROOT, ended, holders_of, kill_holder_and_console
 from tests.unit.memory_backend import MemoryGuest
 
@@ -325,3 +328,44 @@ def test_what_console_and_holder_have_left_is_found_proven_and_thawed(site: Site
     _, told, _ = ended(site.frostwatch("history", "db1", "--json"))
     windows = [window for window in told if window.get("kind") in ("freeze", "thaw")]
     assert [window["settled"] for window in windows] == [True, True]
+
+
+@pytest.mark.parametrize(("freeze_s", "event"), [(0.0, "held"), (1.0, "sent")])
+def test_an_engine_finds_it_proves_it_ours_and_settles_it(
+    site: Site, freeze_s: float, event: str
+) -> None:
+    site.set(freeze_s=freeze_s)
+    console = site.freeze_until(event, "--hold", "60")
+    until_true(lambda: FREEZE in site.guest["called"])
+    kill_holder_and_console(console.pid)
+    until_true(lambda: site.guest["frozen"])
+    with Engine(backends=[ServedBackend(site.path)], journal=site.journal) as engine:
+        vm = engine.find_one("db1")
+        engine.visit()
+        state = engine.fleet.get(vm.id)
+        assert state.left_by is not None
+        assert (state.freeze.state, state.freeze.foreign) == (FreezeState.FROZEN, False)
+        outcome = engine.thaw(vm).wait(PATIENCE_S)
+        assert isinstance(outcome, ThawOutcome)
+        assert (outcome.ok, outcome.thawed) == (True, 2)
+        engine.visit()
+        assert engine.fleet.get(vm.id).left_by is None
+        past = engine.history(vm).result(PATIENCE_S)
+        assert past is not None
+        assert [row.settled for row in past.windows] == [True, True]
+
+
+def test_a_guest_that_was_started_anew_is_not_ours_any_more(site: Site) -> None:
+    console = site.freeze_until("held", "--hold", "60")
+    kill_holder_and_console(console.pid)
+    time.sleep(0.2)
+    site.set(start=2)  # and somebody else has frozen it
+    with Engine(backends=[ServedBackend(site.path)], journal=site.journal) as engine:
+        vm = engine.find_one("db1")
+        engine.visit()
+        state = engine.fleet.get(vm.id)
+        assert (state.left_by, state.freeze.foreign) == (None, True)
+        outcome = engine.thaw(vm).wait(PATIENCE_S)
+        assert isinstance(outcome, ThawOutcome)
+        assert outcome.refused
+    assert site.guest["frozen"]
