@@ -21,6 +21,7 @@ from agentclient.access.guest_access import (
     Holders,
     Opener,
     ThawRecipe,
+    successor_of,
 )
 from agentclient.access.stream import Channel, ConnectFailed, ConnectProblem
 from agentclient.model.snapshot import MonitorView
@@ -210,10 +211,8 @@ class CalledAccess:
         return self.calls.thaw_recipe(self.vm)
 
     def successor(self, uuid: str | None) -> GuestAccess | None:
-        """Return the access to the VM to which this one has migrated; None if none is found."""
-        if uuid is None or self._opener is None:
-            return None
-        return self._opener.successor(self, uuid)
+        """Return the access to the VM to which this one has migrated (see `successor_of`)."""
+        return successor_of(self, uuid, self._opener)
 
     def close(self) -> None:
         """Do nothing: nothing is held open."""

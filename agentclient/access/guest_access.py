@@ -248,3 +248,16 @@ class Opener(Protocol):
             of: the access to the VM that has migrated.
             uuid: its UUID.
         """
+
+
+def successor_of(
+    access: GuestAccess, uuid: str | None, opener: Opener | None
+) -> GuestAccess | None:
+    """Return the access to the VM to which another has migrated; None if none is found.
+
+    Args:
+        access: the access to the VM that has migrated.
+        uuid: its UUID; None if that isn't known: then none is found.
+        opener: finds it; None if nothing does.
+    """
+    return None if uuid is None or opener is None else opener.successor(access, uuid)

@@ -18,6 +18,7 @@ from agentclient.access.guest_access import (
     Holders,
     Opener,
     ThawRecipe,
+    successor_of,
 )
 from agentclient.access.host.other_holders import seen_among
 from agentclient.access.host.peer import is_another
@@ -202,14 +203,8 @@ class LocalAccess:
         return ThawRecipe(self.trusted, SOCKET)
 
     def successor(self, uuid: str | None) -> GuestAccess | None:
-        """Return the access to the VM to which this one has migrated; None if none is found.
-
-        Args:
-            uuid: its UUID; None if that isn't known: then none is found.
-        """
-        if uuid is None or self._opener is None:
-            return None
-        return self._opener.successor(self, uuid)
+        """Return the access to the VM to which this one has migrated (see `successor_of`)."""
+        return successor_of(self, uuid, self._opener)
 
     @property
     def where(self) -> str:

@@ -181,7 +181,8 @@ class MemoryBackend:
         return CalledAccess(vm, MemoryCalls(self.guests[vm.name], vm.generation), opener)
 
     def successor(self, of: GuestAccess, uuid: str) -> Vm | None:
-        return next((one.vm for one in self.guests.values() if one.uuid == uuid), None)
+        others = (one for one in self.guests.values() if one.name != of.vm.name)
+        return next((one.vm for one in others if one.uuid == uuid), None)
 
     def has_ended(self, identity: Identity) -> bool | None:
         if identity.host != HOST:

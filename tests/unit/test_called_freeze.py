@@ -19,6 +19,7 @@ from agentclient.model.outcome import Outcome
 from agentclient.model.request import FreezeRequest, Schedule
 from agentclient.model.snapshot import Progress
 from agentclient.model.states import Cause, OutcomeKind, Refusal
+from agentclient.operations import thaw
 from agentclient.operations.context import OperationContext
 from agentclient.operations.control import Control
 from agentclient.operations.freeze import FreezeOperation
@@ -59,7 +60,8 @@ class Harness:
         return self.backend.open(vm, self)
 
     def successor(self, of: Any, uuid: str) -> Any:
-        return None
+        found = self.backend.successor(of, uuid)
+        return None if found is None else self.open(found)
 
     def context(self) -> OperationContext:
         return OperationContext(
@@ -167,6 +169,32 @@ def test_a_vm_that_ends_in_the_call_is_gone(harness: Harness) -> None:
         True,
     )
     assert THAW not in harness.guest.called
+
+
+def migrates(harness: Harness) -> MemoryGuest:
+    """Have the guest run as another VM of its backend from its freeze on; return that."""
+    harness.guest.uuid = "8d5c1f5e"
+    taker = harness.backend.guests["db1-b"] = MemoryGuest("db1-b", uuid="8d5c1f5e", freezable=True)
+    harness.guest.dies, harness.guest.freeze_s = Cause.MIGRATED, 0.2
+    taker.frozen = True
+    harness.access = harness.backend.open(harness.guest.vm, harness)
+    return taker
+
+
+def test_a_guest_that_migrates_in_its_call_is_thawed_where_it_runs_now(harness: Harness) -> None:
+    taker = migrates(harness)
+    outcome = harness.freeze()
+    assert (outcome.kind, outcome.cause) == (OutcomeKind.PARTIAL, Cause.MIGRATED)
+    assert (outcome.settled, taker.frozen) == (True, False)
+    assert "it has migrated: it runs on node2 now, as cloud:node2/db1-b" in outcome.reason
+
+
+def test_a_guest_that_has_migrated_to_nobody_known_is_told_loudly(harness: Harness) -> None:
+    harness.patch.setattr(thaw, "TARGET_S", 0.3)
+    migrates(harness).uuid = "another"
+    outcome = harness.freeze()
+    assert (outcome.cause, outcome.settled) == (Cause.MIGRATED, False)
+    assert "thaw cloud:node2/db1 from its new host" in str(outcome.next)
 
 
 def test_a_call_that_is_not_answered_is_a_timeout_and_thawed(harness: Harness) -> None:
