@@ -16,6 +16,7 @@ from agentclient.config.read import read
 from agentclient.config.settings import Settings
 from agentclient.config.tree import BY_NAME, KEYS
 from agentclient.config.values import as_text, from_text
+from agentclient.model.command import COMMAND_VARIABLES
 from agentclient.model.errors import BadInput
 from agentclient.model.suggestions import did_you_mean
 from agentclient.model.text import printable
@@ -137,6 +138,8 @@ def _given(variables: Mapping[str, str], problems: list[str]) -> dict[str, Given
             continue
         key = _VARIABLES.get(variable)
         if key is None:
+            if variable in COMMAND_VARIABLES:
+                continue
             # Other programs' variables may begin so; one that is nearly ours is a typing error.
             names = (name.upper() for name in BY_NAME)
             alike = did_you_mean(variable.removeprefix(PREFIX)[:100], names)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 from agentclient.access.access_pool import AccessPool
 from agentclient.config.defaults import DEFAULTS
 from agentclient.fleet.store import Fleet
 from agentclient.jobs.backup import BackupJob, BackupRequest
+from agentclient.jobs.command.job import CommandJob
+from agentclient.jobs.command.member import CommandMember
+from agentclient.jobs.command.request import CommandRequest
 from agentclient.jobs.context import JobContext
 from agentclient.jobs.control import JobControl
 from agentclient.jobs.errors import JobRefused
@@ -28,6 +31,7 @@ from agentclient.model.disk_snapshot import SnapshotFound
 from agentclient.model.errors import NO_THREAD, why_no_thread
 from agentclient.model.events import OnEvent
 from agentclient.model.job import JobOutcome, JobRefusal
+from agentclient.model.outcome import GroupOutcome
 from agentclient.model.states import Level
 from agentclient.model.vm import Vm, VmId
 from agentclient.operations.context import READ_ONLY
@@ -37,6 +41,7 @@ from agentclient.operations.threads import WorkQueue
 DEFAULT_JOBS_AT_ONCE: Final = DEFAULTS.jobs_at_once
 
 JobT = TypeVar("JobT", bound=CopyJob)
+AnyJob = CopyJob | CommandMember
 
 
 class JobManager:
@@ -67,7 +72,7 @@ class JobManager:
         self._read_only = read_only
         self._journal = journal
         self._lock = threading.Lock()
-        self._active: dict[VmId, CopyJob] = {}
+        self._active: dict[VmId, AnyJob] = {}
         self._queue = WorkQueue(at_once, "job")
 
     def backup(
@@ -110,6 +115,45 @@ class JobManager:
         disks = context.block().disks()
         recorded = records_of(self._journal, vm)
         return find_snapshots(vm.id, disks, recorded, context.access.process)
+
+    def command(
+        self,
+        vms: Sequence[Vm],
+        request: CommandRequest,
+        on_event: OnEvent | None = None,
+        on_group: Callable[[GroupOutcome], None] = lambda _: None,
+    ) -> CommandJob:
+        """Begin to freeze VMs, and to run a command then; return at once. It waits for no turn.
+
+        Args:
+            vms: the VMs, as they were when the operator chose them; at least one.
+            request: the command, and under which freeze.
+            on_event: is called from the job's threads with each event, its freezes' as well.
+            on_group: is called when a group is frozen, and when it is thawed again.
+
+        Raises:
+            BadInput: there is no such command, or its window would be longer than it may be.
+        """
+        contexts = [self._context(vm, on_event, 0) for vm in vms]
+        job = CommandJob(contexts, request, on_group)
+        with self._lock:
+            busy = [one for vm in vms if (one := self._active.get(vm.id)) is not None]
+            if not busy:
+                self._active.update({member.vm.id: member for member in job.members})
+        if busy:
+            reason = f"a {busy[0].kind} of {busy[0].vm.id} is in flight already"
+            self._settle_command(job, job.refused(JobRefusal.BUSY, reason))
+            return job
+
+        def run() -> None:
+            self._settle_command(job, job.run())
+
+        try:
+            threading.Thread(target=run, name="command-job").start()
+        except NO_THREAD as error:
+            reason = f"not begun: {why_no_thread(error)}"
+            self._settle_command(job, job.refused(JobRefusal.NOT_BEGUN, reason))
+        return job
 
     def begin(
         self,
@@ -172,12 +216,12 @@ class JobManager:
         context.reporter.note(Level.WARNING, f"ended what was left: {copy}")
         return cleared
 
-    def active(self) -> tuple[CopyJob, ...]:
+    def active(self) -> tuple[AnyJob, ...]:
         """Return the copies that run or wait, oldest first."""
         with self._lock:
             return tuple(self._active.values())
 
-    def on(self, vm_id: VmId) -> CopyJob | None:
+    def on(self, vm_id: VmId) -> AnyJob | None:
         """Return the copy that runs or waits on a VM; None if there is none."""
         with self._lock:
             return self._active.get(vm_id)
@@ -218,6 +262,13 @@ class JobManager:
             read_only=why,
             state=lambda: self._fleet.get(vm.id),
         )
+
+    def _settle_command(self, job: CommandJob, outcomes: Sequence[JobOutcome]) -> None:
+        for member, outcome in zip(job.members, outcomes, strict=True):
+            with self._lock:
+                if self._active.get(member.vm.id) is member:
+                    del self._active[member.vm.id]
+            member.settle(outcome)
 
     def _run(self, job: CopyJob) -> None:
         self._end(job, job.run)

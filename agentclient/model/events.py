@@ -15,6 +15,7 @@ from agentclient.model.states import Level
 from agentclient.model.vm import VmId
 
 if TYPE_CHECKING:
+    from agentclient.model.command import CommandStep
     from agentclient.model.job import JobOutcome, JobProgress, JobStage
     from agentclient.model.outcome import Outcome, ThawOutcome
     from agentclient.model.rescue import Means, RescueOutcome, Rung
@@ -43,6 +44,7 @@ class EventKind(StrEnum):
     OUTCOME = "outcome"  # the last one for a VM, if no job goes on
     STAGE = "stage"  # a job has come to its next stage
     PROGRESS = "progress"  # how far a job has come
+    COMMAND = "command"  # what a command does that runs while guests are frozen
     JOB = "job"  # how a job ended: the last one for its VM
 
 
@@ -142,6 +144,15 @@ class JobProgressed(NamedTuple):
     job: JobProgress
 
 
+class CommandTold(NamedTuple):
+    """What has happened to a command; how it ended is known once it has."""
+
+    what: CommandStep
+    pid: int | None
+    exit_code: int | None = None
+    signal: str | None = None
+
+
 class JobEnded(NamedTuple):
     """How a job ended."""
 
@@ -164,6 +175,7 @@ Details = (
     | Ended
     | StageBegan
     | JobProgressed
+    | CommandTold
     | JobEnded
 )
 

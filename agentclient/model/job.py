@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from agentclient.model.vm import Process, VmId
 
 if TYPE_CHECKING:
+    from agentclient.model.command import CommandRun
     from agentclient.model.outcome import Outcome
 
 
@@ -153,6 +154,7 @@ class JobOutcome(NamedTuple):
         next: what a person should do now; None if nothing.
         times: when what happened.
         seconds: how long it took.
+        command: the run of a command; None for any other kind.
     """
 
     vm: VmId
@@ -169,6 +171,7 @@ class JobOutcome(NamedTuple):
     left: tuple[str, ...] = ()
     next: str | None = None
     seconds: float = 0.0
+    command: CommandRun | None = None
 
     @property
     def ok(self) -> bool:

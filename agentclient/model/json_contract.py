@@ -27,6 +27,7 @@ from agentclient.model.outcome import (
 from agentclient.model.snapshot import AgentHealth, HeldBy, VmState
 
 if TYPE_CHECKING:
+    from agentclient.model.command import CommandRun
     from agentclient.model.disk_snapshot import SnapshotFound
     from agentclient.model.job import DiskCopy, JobOutcome, JobProgress, JobTimes, QemuJob
     from agentclient.model.rescue import RescueOutcome
@@ -164,10 +165,30 @@ def job_object(job: JobOutcome) -> JsonObject:
         "disks": [disk_copy_object(one) for one in job.disks],
         "left": list(job.left),
         "times": job_times_object(job.times),
+        "command": command_object(job.command) if job.command is not None else None,
         "seconds": _figure(job.seconds),
         "window": outcome_object(job.window) if job.window is not None else None,
         "next": job.next,
         "reason": job.reason,
+    }
+
+
+def command_object(run: CommandRun) -> JsonObject:
+    """Return one run of a command, as the job of one VM tells it."""
+    return {
+        "argv": list(run.argv),
+        "thaw_when": run.thaw_when.value,
+        "pid": run.pid,
+        "exit_code": run.exit_code,
+        "signal": run.signal,
+        "error": run.error,
+        "overran": run.overran,
+        "stopped": run.stopped,
+        "inside": run.inside,
+        "moments": {
+            name: None if one is None else {"at": rfc3339(one.at), "s": _figure(one.s)}
+            for name, one in run.times._asdict().items()
+        },
     }
 
 

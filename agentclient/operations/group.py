@@ -122,6 +122,7 @@ class GroupFreeze(Generic[MemberT]):
         self._held: set[VmId] = set()
         self._failed: dict[VmId, str] = {}
         self._blamed: tuple[VmId, ...] = ()
+        self._over = False
         self.members: tuple[MemberT, ...] = ()
         self.outcome: GroupOutcome | None = None
         self.complete: str | None = None
@@ -146,6 +147,19 @@ class GroupFreeze(Generic[MemberT]):
             self.members = tuple(begun)
             self._begun.set()
         return self.members
+
+    def end_hold(self) -> None:
+        """End the hold: all are thawed now, told in the reverse order of freezing.
+
+        Unlike the end of the hold itself, none is waited for before the next one is told.
+        """
+        by_id = {member.vm.id: member for member in self.members}
+        for vm_id in reversed(self._order()):
+            if vm_id in by_id:
+                by_id[vm_id].end_hold()
+        with self._news:
+            self._over = True
+            self._news.notify_all()
 
     def wait(self, timeout_s: float | None = None) -> GroupOutcome | None:
         """Return the group's outcome; None if it still runs after `timeout_s` seconds."""
@@ -183,7 +197,8 @@ class GroupFreeze(Generic[MemberT]):
             self._end(self._why_not())
             return
         self._tell_complete()
-        if not self._wait(lambda: False, time.monotonic() + self._hold_s) and self._failed:
+        ends_at = time.monotonic() + self._hold_s
+        if not self._wait(lambda: self._over, ends_at) and self._failed:
             self._end(f"broken while they were held: {self._named()}")
             return
         self._end(None)

@@ -14,6 +14,7 @@ from agentclient.fleet.findings import Finding, FindingLevel, finding_object
 from agentclient.journal.json_contract import window_object
 from agentclient.journal.storage.tables import MOMENTS
 from agentclient.journal.window_row import WindowRow
+from agentclient.model.command import CommandRun, CommandStep, ThawWhen
 from agentclient.model.disk_snapshot import SnapshotFound, SnapshotKind
 from agentclient.model.events import Event, EventKind
 from agentclient.model.job import (
@@ -25,6 +26,7 @@ from agentclient.model.job import (
     JobStage,
 )
 from agentclient.model.json_contract import (
+    command_object,
     dumps,
     event_object,
     outcome_object,
@@ -83,6 +85,8 @@ CLOSED: dict[str, type[StrEnum]] = {
     "job.policy": FreezePolicy,
     "snapshot.kind": SnapshotKind,
     "job.stage": JobStage,
+    "what": CommandStep,
+    "thaw_when": ThawWhen,
     "job.result": JobResult,
     "job.consistency": Consistency,
     "job.refusal": JobRefusal,
@@ -285,6 +289,8 @@ def test_every_key_is_documented_both_ways() -> None:
     )
     snapshot = snapshot_object(found).keys() - {"schema"}
     assert _documented_keys("## A snapshot:") == snapshot
+    run = command_object(CommandRun(("true",), ThawWhen.COMMAND_ENDED))
+    assert _documented_keys("### A command") == run.keys()
     head = event_object(_event(EventKind.NOTE)).keys() - {"schema"}
     assert _documented_keys("## What happens:") == head
 

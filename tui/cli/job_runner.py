@@ -17,12 +17,12 @@ from tui.shared.signals import Signals
 
 if TYPE_CHECKING:
     from agentclient.engine import Engine
-    from agentclient.jobs.job import CopyJob
+    from agentclient.jobs.manager import AnyJob
 
 TICK_S: Final = 0.1
 LEAVING_S: Final = 2.0
 
-Start = Callable[[Callable[[Event], None]], "list[CopyJob]"]
+Start = Callable[[Callable[[Event], None]], "Sequence[AnyJob]"]
 
 
 class JobRunner:
@@ -35,15 +35,22 @@ class JobRunner:
         engine: what runs the copies.
         vms: the VMs that they are about.
         as_json: whether the events go to stdout as JSON.
+        stamped: each JSON line has `s` as well, the seconds since the runner was made.
     """
 
-    def __init__(self, engine: Engine, vms: Sequence[Vm], *, as_json: bool) -> None:
+    # What a first signal means, and what a second one leaves behind.
+    stopping = "stopping: guests are thawed and incomplete copies are removed"
+    left = "LEFT: QEMU may go on with the copy, which nobody certifies any more"
+
+    def __init__(
+        self, engine: Engine, vms: Sequence[Vm], *, as_json: bool, stamped: bool = False
+    ) -> None:
         self._engine = engine
         self._signals = Signals()
         self._output = Output()
-        self._report = Report(vms, self._output, as_json=as_json)
+        self._report = Report(vms, self._output, as_json=as_json, stamped=stamped)
         self._as_json = as_json
-        self._jobs: list[CopyJob] = []
+        self._jobs: Sequence[AnyJob] = ()
         self._stopped = False
         self._left_at: float | None = None
 
@@ -84,17 +91,17 @@ class JobRunner:
         if (self._signals.requests or self._output.broken) and not self._stopped:
             self._stopped = True
             why = self._signals.last or "nobody reads our output any more"
-            self._report.say(
-                f"{why}: stopping: guests are thawed and incomplete copies are removed; "
-                "a second signal leaves at once"
-            )
+            self._report.say(f"{why}: {self.stopping}; a second signal leaves at once")
             self._engine.cancel_all()
         if self._signals.requests >= 2 and self._left_at is None:
             self._left_at = time.monotonic()
+            self._leave()
             for job in self._jobs:
                 if not job.done:
-                    text = "LEFT: QEMU may go on with the copy, which nobody certifies any more"
-                    self._report.say(text, job.vm)
+                    self._report.say(self.left, job.vm)
+
+    def _leave(self) -> None:
+        """Do what a second signal asks for, before the process ends."""
 
     def _recap(self, outcomes: Sequence[JobOutcome | None]) -> None:
         if len(outcomes) < 2 or self._as_json:

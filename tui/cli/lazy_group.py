@@ -33,7 +33,7 @@ COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
 SHORT_HELP: Final[Mapping[str, str]] = MappingProxyType(
     {
         "list": "List the VMs, their agents and freezes.",
-        "freeze": "Freeze VMs, prove it, hold it, and thaw them again.",
+        "freeze": "Freeze VMs, prove it, hold it or run a command, and thaw them.",
         "backup": "Copy disks as of one moment, and verify such copies.",
         "thaw": "Thaw VMs.",
         "rescue": "Rescue a VM that stays frozen.",

@@ -38,6 +38,7 @@ class Report:
         vms: the VMs that it is about.
         as_json: events as JSON on stdout, instead of lines for a person.
         monotonic: the clock of `Progress`.
+        stamped: each JSON line has `s` as well: the seconds since the report was made.
     """
 
     def __init__(
@@ -47,11 +48,13 @@ class Report:
         *,
         as_json: bool,
         monotonic: Callable[[], float] = time.monotonic,
+        stamped: bool = False,
     ) -> None:
         self._output = output
         self._as_json = as_json
         self._monotonic = monotonic
         self._width = max((len(printable(str(vm.id), 60)) for vm in vms), default=0)
+        self._stamped = stamped
         self._started = monotonic()
         self._next_progress = self._started + FIRST_EVERY_S
         self._lock = threading.Lock()
@@ -66,7 +69,7 @@ class Report:
             if event.kind is EventKind.OUTCOME:
                 self._ended.add(event.vm)
         if self._as_json:
-            self._output.out(dumps(event_object(event)))
+            self._output.out(dumps(event_object(event) | self._stamp()))
             return
         # Where verdict and outcome are the same, a program gets two lines, and a person one.
         if event.level is not Level.DEBUG and not said:
@@ -78,7 +81,7 @@ class Report:
     def group(self, outcome: GroupOutcome) -> None:
         """Tell what came of a group, after its members' own outcomes."""
         if self._as_json:
-            self._output.out(dumps(group_object(outcome, now())))
+            self._output.out(dumps(group_object(outcome, now()) | self._stamp()))
         else:
             self._output.out(f"group: {printable(outcome.reason, 1000)}")
 
@@ -127,6 +130,14 @@ class Report:
             said += f"; MAY BE FROZEN: {names}{more}"
         if not self._as_json:
             self._output.out(f"{vms(sum(counts.values()))}: {said}")
+
+    @property
+    def started(self) -> float:
+        """When it was made, by its clock."""
+        return self._started
+
+    def _stamp(self) -> dict[str, float]:
+        return {"s": round(self._monotonic() - self._started, 3)} if self._stamped else {}
 
     def _line(self, vm_id: VmId, text: str) -> str:
         seconds = self._monotonic() - self._started

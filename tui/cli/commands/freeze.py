@@ -18,6 +18,8 @@ from agentclient.model.states import OutcomeKind, Stuck
 from agentclient.model.text import printable
 from agentclient.model.vm import Vm
 from tui.cli import session
+from tui.cli.after_dashes import TakesCommand
+from tui.cli.commands.run_frozen import CommandOptions, command_options, run_frozen
 from tui.cli.options import (
     Options,
     duration,
@@ -41,8 +43,13 @@ NOT_TOGETHER = "not-together"  # well by itself, but its group was not frozen at
 GROUP_END_S = 2.0  # its members have ended: it has nothing left to wait for
 
 
-@click.command("freeze", epilog="A duration D is 90, 90s, 10m, 1h or 1h30m.")
-@click.argument("names", metavar="VM...", nargs=-1, required=True)
+@click.command(
+    "freeze",
+    cls=TakesCommand,
+    epilog="A duration D is 90, 90s, 10m, 1h or 1h30m. COMMAND finds in its environment which VMs "
+    "are frozen, and until when: FROSTWATCH_VMS, FROSTWATCH_UNTIL, FROSTWATCH_SECONDS.",
+)
+@click.argument("names", metavar="VM... [-- COMMAND ARG...]", nargs=-1, required=True)
 @click.option(
     "--mount", "mounts", metavar="PATH", multiple=True, help="Only this mount (repeatable)."
 )
@@ -51,7 +58,8 @@ GROUP_END_S = 2.0  # its members have ended: it has nothing left to wait for
     "--hold",
     metavar="D",
     callback=duration,
-    help=f"Hold the window this long; default {DEFAULT_POLICY.hold_s:g}.",
+    help=f"Hold the window this long; default {DEFAULT_POLICY.hold_s:g}. With COMMAND: at the "
+    "most; default what --max-hold allows.",
 )
 @click.option(
     "--first-timeout",
@@ -91,6 +99,7 @@ GROUP_END_S = 2.0  # its members have ended: it has nothing left to wait for
     type=click.IntRange(1, MOST_AT_ONCE),
     help=f"How many VMs are frozen at once at the most; default {DEFAULTS.freezes_at_once}.",
 )
+@command_options
 @click.option("--yes", is_flag=True, help="Hold also a Windows guest for longer than 10 s.")
 @json_option
 @with_options
@@ -104,19 +113,39 @@ def freeze_command(
     yes: bool,
     as_json: bool,
     at_once: int | None,
+    command: tuple[str, ...] | None,
+    policy: str | None,
+    thaw_when: str | None,
+    on_overrun: str | None,
+    disks: tuple[str, ...],
     **given: float | None,
 ) -> int:
     """Freeze VMs, prove it, hold it, and thaw them again.
 
-    Exits 0 only if every outcome is verified and every guest is thawed again. Ctrl-C and SIGTERM
-    thaw first; a second one leaves at once.
+    With COMMAND: run it once all are verified, and thaw them the moment that it ends.
+
+    Exits 0 only if every outcome is verified and every guest is thawed again; with COMMAND only if
+    it exited 0 and ran within certified windows. Ctrl-C and SIGTERM thaw first, and end COMMAND; a
+    second one leaves at once.
     """
+    wanted = CommandOptions(command, policy, thaw_when, on_overrun, disks).checked()
     options = options.setting(freezes_at_once=at_once, **given)
     if options.settings is None or not options.settings.sections:
         Schedule.of(options.policy)  # what can't be used is told before anybody looks
     ask = partial(_request, _checked(mounts), strict, long_hold=yes)
     with session.engine_for(options) as engine:
         vms = engine.find(names)
+        if command is not None:
+            freeze = {
+                "together": together,
+                "within_s": options.general.within_s,
+                "hold_s": given["hold"],
+                "mounts": _checked(mounts),
+                "strict": strict,
+                "long_hold": yes,
+            }
+            at_most = options.general.freezes_at_once
+            return run_frozen(engine, vms, wanted, freeze, at_most, as_json=as_json)
         if together:
             request = ask(Schedule.together(vm.policy for vm in vms))
             general = options.general
@@ -126,8 +155,8 @@ def freeze_command(
         requests = [ask(_schedule(vm)) for vm in vms]
 
         def start(report: Report) -> list[AnyOperation]:
-            wanted = zip(vms, requests, strict=True)
-            return [engine.freeze(vm, request, report.event) for vm, request in wanted]
+            each = zip(vms, requests, strict=True)
+            return [engine.freeze(vm, request, report.event) for vm, request in each]
 
         return OperationRunner(engine, vms, as_json=as_json).run(start, judge)
 

@@ -1,0 +1,1 @@
+"""Any command of the operator's, run while VMs are frozen."""

@@ -1,0 +1,91 @@
+"""A command's job on one of its VMs: what the manager lists, and its outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from typing import ClassVar
+
+from agentclient.jobs.command.guest_window import GuestWindow
+from agentclient.jobs.command.job_watch import JobWatch
+from agentclient.jobs.context import JobContext
+from agentclient.model.job import JobKind, JobOutcome, JobProgress, JobStage
+from agentclient.model.vm import Vm
+
+
+class CommandMember:
+    """The part of a command's job that is about one VM; thread-safe.
+
+    Args:
+        context: its collaborators.
+        cancel: cancels the whole of the job.
+        news: is called when something has happened to its window.
+
+    Attributes:
+        kind: what it does.
+        context: as given.
+        window: the guest's window.
+        watch: waits for the block jobs of its disks; None if they are not waited for.
+        overran: the command ran on when its window was over.
+    """
+
+    kind: ClassVar[JobKind] = JobKind.COMMAND
+
+    def __init__(
+        self, context: JobContext, cancel: Callable[[], None], news: Callable[[], None]
+    ) -> None:
+        self.context = context
+        self.window = GuestWindow(context, news)
+        self.watch: JobWatch | None = None
+        self.overran = False
+        self._cancel = cancel
+        self._result: Future[JobOutcome] = Future()
+
+    @property
+    def vm(self) -> Vm:
+        """The VM as it was when the command was asked for."""
+        return self.context.vm
+
+    @property
+    def place(self) -> int:
+        """Its place in the queue: always 0, since a command does not wait for a turn."""
+        return 0
+
+    @property
+    def done(self) -> bool:
+        """Whether there is an outcome."""
+        return self._result.done()
+
+    def cancel(self) -> None:
+        """Stop the command, and thaw all of its guests."""
+        self._cancel()
+
+    def set_limit(self, limit: int) -> None:
+        """Change nothing: a command has no rate."""
+
+    def wait(self, timeout_s: float | None = None) -> JobOutcome | None:
+        """Wait for the outcome, and return it; None if it still runs after so many seconds."""
+        try:
+            return self._result.result(timeout_s)
+        except FutureTimeout:
+            return None
+
+    def settle(self, outcome: JobOutcome) -> None:
+        """Set the outcome, and report it."""
+        self.context.reporter.ended(outcome)
+        self._result.set_result(outcome)
+
+    def stage(self, stage: JobStage, text: str, began_at: float) -> None:
+        """Report that the job has come to a stage."""
+        self.context.reporter.stage(stage, text)
+        progress = JobProgress(
+            kind=self.kind,
+            stage=stage,
+            text=text,
+            began_at=began_at,
+            frozen_at=self.window.verified_at,
+            thawed_at=self.window.thawed_at,
+            cancelled=self.context.control.cancelled.is_set(),
+        )
+        self.context.reporter.progress(progress, listeners=False)
