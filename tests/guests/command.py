@@ -27,20 +27,20 @@ class Frostwatch:
     def __init__(self, *guests: Guest, named_only: bool = True) -> None:
         self.vms = [f"socket:{guest.name}" for guest in guests]
         self.vm = self.vms[0]
-        self._known = [word for guest in guests for word in ("--vm", guest.vm_argument)]
+        self.known = [word for guest in guests for word in ("--vm", guest.vm_argument)]
         if named_only:
-            self._known.append("--named-only")
+            self.known.append("--named-only")
         self._started: list[subprocess.Popen[str]] = []
 
     def reach_through(self, agent: Path) -> None:
         """Reach the (first) guest's agent by another path than QEMU's own."""
-        spec = self._known[1].split(",")
+        spec = self.known[1].split(",")
         spec[1] = f"agent={agent}"
-        self._known[1] = ",".join(spec)
+        self.known[1] = ",".join(spec)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         child = subprocess.Popen(
-            [sys.executable, "-m", "tui.main", *self._known, *arguments],
+            [sys.executable, "-m", "tui.main", *self.known, *arguments],
             cwd=ROOT,
             text=True,
             stdout=subprocess.PIPE,

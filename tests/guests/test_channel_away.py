@@ -142,7 +142,7 @@ def test_the_holder_of_a_dead_console_has_a_broken_channel_again(
 ) -> None:
     frostwatch = Frostwatch(calm)
     through = calm.vm_argument.replace(str(calm.agent_socket), str(forward.path))
-    frostwatch._known[1] = through  # the guest, by another way
+    frostwatch.known[1] = through  # the guest, by another way
     try:
         child = frostwatch.freeze_until("held", "--hold", "100")
         (holder,) = holders_of(child.pid)
