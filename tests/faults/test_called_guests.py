@@ -28,6 +28,7 @@ from tests.unit.memory_backend import MemoryGuest
 PATIENCE_S = 10.0
 # From the console's end to a guest that is thawed, on a busy machine.
 THAWED_S = 1.0
+KILLS = 4
 FREEZE, THAW = "guest-fsfreeze-freeze", "guest-fsfreeze-thaw"
 
 
@@ -131,13 +132,17 @@ def thawed(site: Site) -> bool:
 
 
 def test_a_killed_console_is_followed_by_a_thaw_within_a_second(site: Site) -> None:
-    for _ in range(5):
+    for _ in range(KILLS):
         console = site.freeze_until("held", "--hold", "60")
         (holder,) = holders_of(console.pid)
         assert site.guest["frozen"]
         console.kill()
         assert until_true(lambda: thawed(site)) < THAWED_S
         await_end_of(holder)
+    _, told, _ = ended(site.frostwatch("history", "db1", "--json"))
+    windows = [window for window in told if window.get("kind") == "freeze"]
+    assert [window["settled"] for window in windows] == [True] * KILLS
+    assert "taken over by the holder: the console has gone" in str(windows[0]["events"])
 
 
 def test_a_console_killed_while_its_call_is_pending(site: Site) -> None:
@@ -162,6 +167,20 @@ def test_a_stopped_console_is_taken_over_at_the_holds_end(site: Site) -> None:
     assert "the console is stopped, and the hold is over" in str(told)
     assert (told[-1]["thawed"], told[-1]["certified"]) == (2, False)
     assert site.guest["called"].count(THAW) == 1
+
+
+def test_a_console_stopped_while_its_call_is_pending(site: Site) -> None:
+    site.set(freeze_s=1.0)
+    bounds = ("--first-timeout", "3", "--probes", "0", "--hold", "1")
+    console = site.freeze_until("sent", *bounds)
+    until_true(lambda: FREEZE in site.guest["called"])
+    os.kill(console.pid, signal.SIGSTOP)
+    until_true(lambda: site.guest["frozen"])
+    took_s = until_true(lambda: thawed(site))
+    assert 0.8 < took_s < 1.0 + 0.25 + 2 * THAWED_S, "the hold counts from the answer"
+    os.kill(console.pid, signal.SIGCONT)
+    _, told, _ = ended(console)
+    assert (told[-1]["settled"], told[-1]["certified"]) == (True, False)
 
 
 def test_a_console_that_leaves_in_a_hurry_leaves_it_to_the_holder(site: Site) -> None:
