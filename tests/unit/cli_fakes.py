@@ -16,6 +16,7 @@ import pytest
 from agentclient.access.access_pool import AccessPool
 from agentclient.access.guest_inputs import Inputs
 from agentclient.backends.base import Backend, Note
+from agentclient.config.defaults import DEFAULTS
 from agentclient.config.settings import Policies, Settings
 from agentclient.engine import Engine
 from agentclient.fleet.store import Fleet
@@ -109,6 +110,7 @@ class FakeEngine(Engine):
         self.interval_s = 15.0
         self._operations = operations
         self._jobs = None
+        self._making, self.general, self.read_only = threading.Lock(), DEFAULTS, False
 
     def prepare(self) -> OperationManager:
         assert self._operations is not None

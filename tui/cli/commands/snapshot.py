@@ -104,7 +104,8 @@ def create_command(
 def list_command(options: Options, *, vm_name: str, as_json: bool) -> int:
     """List the snapshots that a VM's disks have, whoever has taken them, the oldest first."""
     with session.engine_for(options) as engine:
-        found = engine.jobs.snapshots(engine.find_one(vm_name))
+        vm = engine.find_one(vm_name)
+        found = engine.jobs.snapshots(vm)
     if as_json:
         for one in found:
             click.echo(dumps(snapshot_object(one)))
