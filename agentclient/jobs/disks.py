@@ -59,6 +59,26 @@ def check_no_job(block: BlockLayer) -> None:
             )
 
 
+def check_commands(block: BlockLayer, *names: str) -> None:
+    """Refuse where the VM's QEMU lacks a command.
+
+    Args:
+        block: the VM's block layer.
+        names: the commands that are needed.
+
+    Raises:
+        JobRefused: one is missing.
+        JobFailed: the monitor does not answer.
+    """
+    missing = sorted(set(names) - block.commands())
+    if missing:
+        raise JobRefused(
+            JobRefusal.TOO_OLD,
+            f"the VM's QEMU has no {', '.join(missing)}",
+            "start the VM with a newer QEMU, or copy it with the VM off",
+        )
+
+
 def image_path(disk: Disk, process: Process | None) -> Path | None:
     """Return the path of a disk's image on this host; None if it can't be told.
 

@@ -8,12 +8,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from agentclient.access.qmp_session import Ask, QmpSession
+from agentclient.jobs.block import BlockLayer
+from agentclient.jobs.errors import JobFailed
 from agentclient.jobs.snapshots.create import SnapshotRequest
 from agentclient.model.disk_snapshot import SnapshotKind
 from agentclient.model.job import (
@@ -187,8 +191,8 @@ def test_a_qemu_that_stands_still_for_a_while_is_waited_for(
 
 
 @BOTH
-def test_a_snapshot_that_qemu_takes_too_late_is_found_and_undone(
-    calm: Guest, photographer: Photographer, external: bool
+def test_a_qemu_that_stands_still_for_too_long_leaves_nothing(
+    calm: Guest, photographer: Photographer, external: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request = SnapshotRequest(
         name="late",
@@ -196,13 +200,39 @@ def test_a_snapshot_that_qemu_takes_too_late_is_found_and_undone(
         freeze=FreezeRequest(schedule=Schedule(hold_s=1.5)),
     )
 
-    def stand_still() -> None:
-        os.kill(calm.qemu_pid, signal.SIGSTOP)
-        threading.Timer(4.0, os.kill, (calm.qemu_pid, signal.SIGCONT)).start()
+    # It stands still when it has greeted, so that the transaction waits in its socket.
+    ask = QmpSession.ask
 
-    outcome = photographer.take_as(request, {IN_THE_WINDOW: stand_still})
+    def stand_still(session: QmpSession, asks: Sequence[Ask]) -> Any:
+        if asks[0].command == "transaction":
+            os.kill(calm.qemu_pid, signal.SIGSTOP)
+            threading.Timer(4.0, os.kill, (calm.qemu_pid, signal.SIGCONT)).start()
+        return ask(session, asks)
+
+    monkeypatch.setattr(QmpSession, "ask", stand_still)
+    outcome = photographer.take_as(request)
     assert (outcome.result, outcome.consistency) == (JobResult.FAILED, Consistency.NONE)
     assert "did not answer transaction in time" in outcome.reason
+    # Whether QEMU still takes it, or drops it with our session: nothing of it is left.
+    assert_nothing_is_left(calm, outcome)
+    calm.assert_thawed()
+
+
+@BOTH
+def test_a_snapshot_that_was_taken_without_an_answer_is_found_and_undone(
+    calm: Guest, photographer: Photographer, external: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transaction = BlockLayer.transaction
+
+    def unanswered(block: BlockLayer, actions: Sequence[object], timeout_s: float) -> None:
+        transaction(block, actions, timeout_s)
+        raise JobFailed("monitor: its answer is lost")
+
+    monkeypatch.setattr(BlockLayer, "transaction", unanswered)
+    outcome = photographer.take("unanswered", external=external)
+    assert (outcome.result, outcome.consistency) == (JobResult.FAILED, Consistency.NONE)
+    again = "folded back" if external else "is deleted again"
+    assert any(again in note for note in photographer.notes), photographer.notes
     assert_nothing_is_left(calm, outcome)
     calm.assert_thawed()
 

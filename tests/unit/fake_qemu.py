@@ -79,6 +79,12 @@ class FakeQemu:
     on_job: Callable[[FakeJob], None] = lambda _: None
     more_of_drive: dict[str, dict[str, Any]] = field(default_factory=dict)
     types: dict[str, str] = field(default_factory=dict)
+    commands: set[str] = field(
+        default_factory=lambda: {
+            "blockdev-add", "blockdev-create", "blockdev-snapshot", "job-complete", "transaction",
+            "blockdev-snapshot-internal-sync", "blockdev-snapshot-delete-internal-sync",
+        }
+    )  # fmt: skip
 
     def ask(self, asks: Sequence[Ask], timeout_s: float = 0.5) -> list[QmpReply | QmpFailure]:
         """Answer commands, as `agentclient.access.monitor.Monitor.ask` does."""
@@ -97,6 +103,9 @@ class FakeQemu:
             return QmpReply(number, handler(**_snake(ask.arguments)))
         except KeyError as error:
             return QmpFailure(number, "GenericError", f"Cannot find {error}")
+
+    def _query_commands(self) -> list[dict[str, str]]:
+        return [{"name": name} for name in self.commands]
 
     # -- commands ------------------------------------------------------------------------------
 

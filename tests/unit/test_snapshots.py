@@ -300,6 +300,21 @@ def test_a_format_without_snapshots_is_refused(format_: str, file: str, step: st
     assert harness.freezes == []
 
 
+@pytest.mark.parametrize("made", [InternalSnapshot, ExternalSnapshot])
+def test_a_qemu_that_lacks_a_command_is_too_old(
+    made: type[InternalSnapshot] | type[ExternalSnapshot],
+) -> None:
+    for name in ("transaction", made.needed[0]):
+        harness = _Harness()
+        harness.images.commands.remove(name)
+        external = made is ExternalSnapshot
+        request = SnapshotRequest(name="s1", external=external)
+        outcome = made(harness.context(), request).run()
+        assert (outcome.result, outcome.refusal) == (JobResult.REFUSED, JobRefusal.TOO_OLD)
+        assert name in outcome.reason
+        assert harness.freezes == []
+
+
 def test_an_image_that_is_no_file_of_this_host_takes_no_overlay(tmp_path: Path) -> None:
     harness = _Harness()
     for file in ("rbd:pool/{}", str(tmp_path / "missing-{}"), "/dev/null"):

@@ -6,11 +6,11 @@ import time
 from abc import abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 from agentclient.jobs.block import BlockLayer, JobName, QmpRefused
 from agentclient.jobs.context import JobContext
-from agentclient.jobs.disks import check_no_job, choose_disks, image_path
+from agentclient.jobs.disks import check_commands, check_no_job, choose_disks, image_path
 from agentclient.jobs.errors import JobFailed, JobRefused
 from agentclient.jobs.job import CopyJob
 from agentclient.jobs.request import CopyRequest
@@ -64,10 +64,12 @@ class SnapshotJob(CopyJob):
 
     Attributes:
         how: where the snapshot is.
+        needed: the commands of QEMU's that it needs.
     """
 
     kind = JobKind.SNAPSHOT
     how: SnapshotKind
+    needed: ClassVar[tuple[str, ...]]
 
     def __init__(self, context: JobContext, request: SnapshotRequest) -> None:
         request.check()
@@ -82,6 +84,7 @@ class SnapshotJob(CopyJob):
     def prepare(self) -> None:
         """Check the disks and the name."""
         self.block = block = self.context.block()
+        check_commands(block, "transaction", *self.needed)
         self.chosen = choose_disks(block, self.request.disks)
         check_no_job(block)
         disks = block.disks()
@@ -152,12 +155,17 @@ class SnapshotJob(CopyJob):
     def ask_again(self) -> tuple[Disk, ...] | None:
         """Return the disks, as soon as QEMU answers; None if it does not, or has ended."""
         assert self.block is not None, "it was prepared"
-        deadline = time.monotonic() + FOUND_OUT_WITHIN_S
-        while time.monotonic() < deadline:
-            try:
-                return self.block.disks()
-            except JobFailed:
-                if self.context.access.is_gone():
-                    return None
-            time.sleep(AGAIN_S)
-        return None
+        return disks_again(self.block, self.context)
+
+
+def disks_again(block: BlockLayer, context: JobContext) -> tuple[Disk, ...] | None:
+    """Return the disks, as soon as QEMU answers; None if it does not for a minute, or has ended."""
+    deadline = time.monotonic() + FOUND_OUT_WITHIN_S
+    while time.monotonic() < deadline:
+        try:
+            return block.disks()
+        except JobFailed:
+            if context.access.is_gone():
+                return None
+        time.sleep(AGAIN_S)
+    return None

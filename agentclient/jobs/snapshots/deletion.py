@@ -19,6 +19,7 @@ from agentclient.jobs.errors import JobFailed, JobRefused
 from agentclient.jobs.follow import Follower, Jobs, all_ended
 from agentclient.jobs.job import CopyJob
 from agentclient.jobs.request import CopyRequest
+from agentclient.jobs.snapshots.create import disks_again
 from agentclient.jobs.snapshots.finding import find_snapshots, overlay_records
 from agentclient.jobs.snapshots.fold import Fold, begin, complete, folds
 from agentclient.jobs.snapshots.record import RecordFile
@@ -71,6 +72,7 @@ class SnapshotDeletion(CopyJob):
         self._block: BlockLayer | None = None
         self._disks: tuple[Disk, ...] = ()
         self._parts: tuple[SnapshotDisk, ...] = ()
+        self._begun = False
         self._deleted: list[str] = []
         self._folds: tuple[Fold, ...] = ()
 
@@ -113,6 +115,7 @@ class SnapshotDeletion(CopyJob):
         if self._wanted.external:
             begin(self._block, self._folds, self.context.control.limit)
             return
+        self._begun = True
         for disk in self._disks:
             self.context.control.check()
             self._block.run(
@@ -160,8 +163,15 @@ class SnapshotDeletion(CopyJob):
         """Cancel what folds back, and tell what is left of the snapshot."""
         if self._folds and self._block is not None:
             return cancel_jobs(self._block, self._name, gone=self.context.access.is_gone)
-        rest = [one.name for one in self._disks if one.name not in self._deleted]
-        if not self._deleted or not rest:
+        if self._block is None or not self._begun:
+            return []
+        disks = disks_again(self._block, self.context)
+        if disks is None:
+            names = ", ".join(one.name for one in self._disks)
+            return [f"the snapshot {self._wanted.name} on some of {names}, perhaps"]
+        chosen = {one.name for one in self._disks}
+        rest = [one.name for one in disks if one.name in chosen and self._is_on(one)]
+        if len(rest) in (0, len(chosen)):  # all that was to be deleted, or nothing
             return []
         return [f"the snapshot {self._wanted.name} on {', '.join(rest)}: it is incomplete now"]
 
@@ -177,6 +187,9 @@ class SnapshotDeletion(CopyJob):
         names = ", ".join(printable(one, 60) for one in self._deleted)
         reason = f"the snapshot {printable(self._wanted.name, 80)} is deleted on {names}"
         return self._outcome(JobResult.COMPLETE, reason, consistency=Consistency.NONE)
+
+    def _is_on(self, disk: Disk) -> bool:
+        return any(one.name == self._wanted.name for one in disk.snapshots)
 
     def _find(self, disks: tuple[Disk, ...]) -> SnapshotFound:
         wanted = SnapshotKind.EXTERNAL if self._wanted.external else SnapshotKind.INTERNAL

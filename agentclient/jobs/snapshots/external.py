@@ -6,6 +6,7 @@ over to them, all in one transaction, and a folder that it can't write is known 
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Final
 
@@ -33,11 +34,14 @@ class ExternalSnapshot(SnapshotJob):
     """One external snapshot of one VM; see `SnapshotJob`."""
 
     how = SnapshotKind.EXTERNAL
+    # The last one folds overlays back.
+    needed = ("blockdev-snapshot", "blockdev-create", "blockdev-add", "job-complete")
 
     def __init__(self, context: JobContext, request: SnapshotRequest) -> None:
         super().__init__(context, request)
         self._targets: Targets | None = None
-        self._overlays: list[tuple[Disk, str, Target]] = []
+        self._parts: tuple[SnapshotDisk, ...] = ()
+        self._overlays: list[tuple[Disk, Target]] = []
         self._files: list[RecordFile] = []
 
     def prepare(self) -> None:
@@ -49,20 +53,24 @@ class ExternalSnapshot(SnapshotJob):
         paths = self._paths(images)
         for folder in dict.fromkeys(path.parent for path in paths):
             check_space(folder, ROOM * sum(path.parent == folder for path in paths))
-        self._targets = Targets(self.block, self.name, process)
-        for disk, image, path in zip(self.chosen, images, paths, strict=True):
-            self._overlays.append((disk, str(image), self._make(disk, image, path)))
+        self._parts = tuple(
+            SnapshotDisk(disk.name, str(image), str(path))
+            for disk, image, path in zip(self.chosen, images, paths, strict=True)
+        )
         for folder in dict.fromkeys(path.parent for path in paths):
             file = RecordFile(folder / record_name(self.vm.name, self.wanted.name))
             file.make(self.record(complete=False), self.vm)
             self._files.append(file)
+        self._targets = Targets(self.block, self.name, process)
+        for disk, image, path in zip(self.chosen, images, paths, strict=True):
+            self._overlays.append((disk, self._make(disk, image, path)))
 
     def start(self) -> None:
         """Change over to the overlays."""
         self.transaction(
             [
                 action("blockdev-snapshot", node=disk.node, overlay=target.node)
-                for disk, _, target in self._overlays
+                for disk, target in self._overlays
             ]
         )
 
@@ -72,21 +80,21 @@ class ExternalSnapshot(SnapshotJob):
 
     def next_step(self) -> str | None:
         """Return with which files the VM has to be started from now on."""
-        files = ", ".join(f"{target.path} for {disk.name}" for disk, _, target in self._overlays)
+        files = ", ".join(
+            f"{target.path} ({target.format}) for {disk.name}" for disk, target in self._overlays
+        )
         return f"have the VM's next start use the overlays: {files}"
 
     def undo(self) -> list[str]:
         """Fold back the overlays that are in use, and delete them."""
         if self._targets is None:
-            return []
+            return self._forget()
         if not self.sent:
             return self._targets.remove() + self._forget()
         disks = self.ask_again()
         if disks is None:
-            return [
-                f"{one}, if the VM wrote to it: see {self._files[0].path}" for one in self._left()
-            ]
-        ours = {target.node: target for _, _, target in self._overlays}
+            return self._perhaps_used()
+        ours = {target.node: target for _, target in self._overlays}
         used = [one for one in disks if one.node in ours]
         if not used:
             return self._targets.remove() + self._forget()
@@ -94,7 +102,10 @@ class ExternalSnapshot(SnapshotJob):
         try:
             fold_back(self.block, self.name, used)
         except JobFailed as error:
-            left = [f"{one}, which the VM writes to ({error})" for one in self._left()]
+            left = [
+                f"{one}, which the VM writes to, also after its next start ({error})"
+                for one in self._left()
+            ]
             return left + self._targets.remove(keep=list(ours.values()))
         text = "the snapshot, which was taken, is folded back: the VM writes to its images again"
         self.context.reporter.note(Level.INFO, text)
@@ -104,20 +115,24 @@ class ExternalSnapshot(SnapshotJob):
         """Return the disks that it is taken of, and their overlays."""
         return tuple(
             DiskCopy(disk.name, str(target.path), target.format, disk.size)
-            for disk, _, target in self._overlays
+            for disk, target in self._overlays
         )
 
     def parts(self) -> tuple[SnapshotDisk, ...]:
         """Return the disks, their images, and the overlays."""
-        return tuple(
-            SnapshotDisk(disk.name, image, str(target.path))
-            for disk, image, target in self._overlays
-        )
+        return self._parts
 
     def _left(self) -> list[str]:
         return [
             f"the overlay {printable(target.path, 300)} of {printable(disk.name, 60)}"
-            for disk, _, target in self._overlays
+            for disk, target in self._overlays
+        ]
+
+    def _perhaps_used(self) -> list[str]:
+        return [
+            f"{one}, which may hold what the VM wrote last: with the VM off, qemu-img commit "
+            f"{shlex.quote(str(target.path))} puts it into the image"
+            for one, (_, target) in zip(self._left(), self._overlays, strict=True)
         ]
 
     def _forget(self) -> list[str]:

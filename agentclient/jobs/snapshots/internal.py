@@ -23,6 +23,7 @@ class InternalSnapshot(SnapshotJob):
     """One internal snapshot of one VM; see `SnapshotJob`."""
 
     how = SnapshotKind.INTERNAL
+    needed = ("blockdev-snapshot-internal-sync", "blockdev-snapshot-delete-internal-sync")
 
     def prepare(self) -> None:
         """Check the disks' formats, and the name."""
