@@ -105,6 +105,16 @@ _BY_FILE = {
         "sysrq_is_seen_by_its_writes[serial]",
         "a_reset_needs_the_name_and_leaves_nothing_frozen",
     ],
+    # Copies.
+    "test_snapshot.py": [
+        "a_snapshot_under_load_is_consistent_and_one_without_a_freeze_is_not[internal]",
+        "a_snapshot_under_load_is_consistent_and_one_without_a_freeze_is_not[external]",
+        "overlays_are_folded_back_under_load_the_newest_first",
+    ],
+    "test_snapshot_faults.py": [
+        "what_is_not_certified_is_undone_if_that_is_required[agent-internal]",
+        "what_is_not_certified_is_undone_if_that_is_required[agent-external]",
+    ],
     "test_recovery.py": ["the_next_list_tells_it_and_a_thaw_needs_no_foreign"],
 }
 CHOSEN = frozenset(

@@ -24,6 +24,8 @@ _WHY_NOT: dict[str | None, LabUnavailable] = {}
 # With these begun first, no worker has a long file left when the others are done.
 _LONG = (
     "test_holder.py",
+    "test_snapshot_faults.py",
+    "test_snapshot.py",
     "test_rescue.py",
     "test_lost_guest.py",
     "test_lost_latency.py",

@@ -115,8 +115,8 @@ def test_what_is_known_of_each_is_listed(photographer: Photographer, writer: Gue
     assert_consistent(photographer.take("over", external=True))
     with Photographer(writer) as another:
         found = another.list()
-    assert list(found) == ["ours", "bare", "theirs", "over"]
-    ours, bare, theirs, over = found.values()
+    assert set(found) == {"ours", "bare", "theirs", "over"}
+    ours, bare, theirs, over = (found[one] for one in ("ours", "bare", "theirs", "over"))
     assert ([one.disk for one in ours.disks], ours.missing) == (["a", "b"], ("x",))
     assert (ours.kind, ours.consistency) == (SnapshotKind.INTERNAL, Consistency.CONSISTENT)
     assert ours.window is not None

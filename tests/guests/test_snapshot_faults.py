@@ -77,8 +77,11 @@ def _hurt(guest: Guest) -> dict[str, Callable[[], object]]:
     return {"agent": guest.kill_agent, "reset": lambda: guest.reset(wait=False)}
 
 
-@BOTH
-@pytest.mark.parametrize("what", ["agent", "reset"])
+@pytest.mark.parametrize(
+    ("what", "external"),
+    [("agent", False), ("agent", True), ("reset", True)],
+    ids=["agent-internal", "agent-external", "reset-external"],
+)
 def test_what_is_not_certified_is_undone_if_that_is_required(
     calm: Guest, photographer: Photographer, what: str, external: bool
 ) -> None:

@@ -71,7 +71,7 @@ def _internal(
             vm=vm,
             name=name,
             kind=SnapshotKind.INTERNAL,
-            made=_at(seconds),
+            made=record.taken if record else _at(seconds),
             disks=held,
             missing=_missing(disks, [one.disk for one in holders]),
             memory=any(one.snapshot.vm_state_size for one in holders),
