@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +18,9 @@ from typing import Final, NamedTuple
 from agentclient.access.host.process import PROC
 from agentclient.access.qmp_session import Ask
 from agentclient.jobs.block import CHANGE_S, BlockLayer, JobName, QmpRefused
+from agentclient.jobs.control import JobControl
 from agentclient.jobs.errors import JobFailed, JobRefused
+from agentclient.model.errors import NO_THREAD
 from agentclient.model.job import JobRefusal
 from agentclient.model.text import printable
 from agentclient.model.vm import Process
@@ -28,6 +31,13 @@ _FORMATS: Final = ("qcow2", "raw")
 # In QMP's own words; None is its null.
 Options = Mapping[str, object]
 NO_OPTIONS: Final[Options] = MappingProxyType({})
+# QEMU does not wait for the target's storage: `Targets.sync` does.
+UNFLUSHED: Final[Options] = MappingProxyType({"cache": {"no-flush": True}})
+# What the disk does not use takes no room on the target's storage.
+THIN: Final[Options] = MappingProxyType({"discard": "unmap"})
+# All that a host keeps in its memory of a copy, on a slow network.
+SYNCED_WITHIN_S: Final = 3600.0
+_LOOK_S: Final = 0.05
 
 
 class Target(NamedTuple):
@@ -66,6 +76,7 @@ class Targets:
         self._process = process
         self._made: list[Target] = []
         self._open: list[str] = []
+        self._kept: set[str] = set()
 
     @property
     def made(self) -> tuple[Target, ...]:
@@ -130,14 +141,52 @@ class Targets:
                 self._block.run("blockdev-del", CHANGE_S, node_name=node)
             except QmpRefused as error:
                 if "find node" not in error.desc and "Failed to find" not in error.desc:
+                    self._kept.add(node)
                     left.append(f"QEMU keeps the node {node} open ({error.desc})")
             except JobFailed as error:
                 left.append(f"QEMU may keep the node {node} open ({error})")
             self._open.pop()
         return left
 
+    def sync(self, control: JobControl) -> None:
+        """Wait until the storage has all that was written to the files; 1 h at the most.
+
+        Args:
+            control: a cancellation ends the wait at once.
+
+        Raises:
+            JobCancelled: it was cancelled.
+            JobFailed: the storage did not take it.
+        """
+        problems: list[str] = []
+        done = threading.Event()
+
+        def work() -> None:
+            try:
+                for target in self._made:
+                    _sync(target.path)
+            except OSError as error:
+                problems.append(str(error.strerror))
+            finally:
+                done.set()
+
+        try:
+            threading.Thread(target=work, name="sync", daemon=True).start()
+        except NO_THREAD:
+            work()
+        for _ in range(int(SYNCED_WITHIN_S / _LOOK_S)):
+            if done.wait(_LOOK_S):
+                break
+            control.check()
+        else:
+            problems.append(f"it took longer than {SYNCED_WITHIN_S:g} s")
+        if problems:
+            raise JobFailed(f"the storage did not take the copy: {printable(problems[0], 200)}")
+
     def remove(self, keep: Collection[Target] = ()) -> list[str]:
         """Let QEMU close all targets, and delete the files that were made here.
+
+        A file that QEMU goes on using stays: a guest may run on it.
 
         Args:
             keep: these stay as they are.
@@ -148,8 +197,13 @@ class Targets:
         kept = {name for one in keep for name in (one.node, one.file_node)}
         self._open = [name for name in self._open if name not in kept]
         left = self.close()
+        opened = opened_by(self._process) or frozenset()
         for target in self._made:
             if target in keep:
+                continue
+            shown = f"the incomplete file {printable(target.path, 300)}"
+            if target.inode in opened or self._kept & {target.node, target.file_node}:
+                left.append(f"{shown} (QEMU uses it)")
                 continue
             try:
                 if inode(target.path) == target.inode:
@@ -157,7 +211,7 @@ class Targets:
             except FileNotFoundError:
                 continue
             except OSError as error:
-                left.append(f"the incomplete file {printable(target.path, 300)} ({error.strerror})")
+                left.append(f"{shown} ({error.strerror})")
         self._made.clear()
         return left
 
@@ -269,6 +323,15 @@ def _inodes(folder: Path) -> Iterator[tuple[int, int]]:
     for entry in folder.iterdir():
         with suppress(OSError):
             yield inode(entry)
+
+
+def _sync(path: Path) -> None:
+    for one, kind in ((path, os.O_RDONLY), (path.parent, os.O_RDONLY | os.O_DIRECTORY)):
+        handle = os.open(one, kind | os.O_CLOEXEC)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def inode(path: Path) -> tuple[int, int]:
