@@ -19,6 +19,7 @@ from agentclient.jobs.control import JobControl
 from agentclient.jobs.errors import JobRefused
 from agentclient.jobs.job import CopyJob
 from agentclient.jobs.left import Cleared, LeftCopy, clear, find_copies
+from agentclient.jobs.mirror import MirrorJob, MirrorRequest
 from agentclient.jobs.reporter import JobReporter
 from agentclient.jobs.snapshots.create import SnapshotJob, SnapshotRequest
 from agentclient.jobs.snapshots.deletion import DeletionRequest, SnapshotDeletion
@@ -154,6 +155,12 @@ class JobManager:
             reason = f"not begun: {why_no_thread(error)}"
             self._settle_command(job, job.refused(JobRefusal.NOT_BEGUN, reason))
         return job
+
+    def mirror(
+        self, vm: Vm, request: MirrorRequest, on_event: OnEvent | None = None, *, limit: int = 0
+    ) -> MirrorJob:
+        """Begin a mirror, and return at once; see `begin`."""
+        return self.begin(vm, lambda context: MirrorJob(context, request), on_event, limit)
 
     def begin(
         self,

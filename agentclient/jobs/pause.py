@@ -28,10 +28,14 @@ _ENDS_WITHIN_S: Final = 5.0
 
 
 @contextmanager
-def paused(context: JobContext) -> Iterator[None]:
+def paused(context: JobContext, why: str = "no agent runs") -> Iterator[None]:
     """Pause the VM for the block; it goes on after it, whatever happens.
 
     A VM that was paused before stays so.
+
+    Args:
+        context: the copy's collaborators.
+        why: why it is paused, as a clause.
 
     Raises:
         JobRefused: nobody could stand by to let it go on.
@@ -43,7 +47,7 @@ def paused(context: JobContext) -> Iterator[None]:
         yield
         return
     with _Guard(context) as guard:
-        context.reporter.note(Level.INFO, "no agent runs: the VM is paused for the copy")
+        context.reporter.note(Level.INFO, f"{why}: the VM is paused for the copy")
         guard.tell(pause_guard.ARMED)
         try:
             block.run("stop")

@@ -158,6 +158,7 @@ class Targets:
             JobCancelled: it was cancelled.
             JobFailed: the storage did not take it.
         """
+        control.check()
         problems: list[str] = []
         done = threading.Event()
 

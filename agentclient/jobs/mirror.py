@@ -1,0 +1,309 @@
+"""A mirror: disks copied to files until both are equal, and completed as copies under a freeze.
+
+QEMU goes on running on its own disks, whatever happens to the copies. It knows no transaction for
+the completion: the freeze, or a pause, is what makes all disks be of one moment; and if one copy
+fails, all are given up.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from agentclient.access.qmp_session import Ask
+from agentclient.jobs.block import VISIT_S, BlockLayer, JobName
+from agentclient.jobs.cancel import cancel_jobs
+from agentclient.jobs.context import JobContext
+from agentclient.jobs.disks import check_no_job, choose_disks
+from agentclient.jobs.errors import JobFailed, JobRefused
+from agentclient.jobs.follow import Follower, Jobs, raise_failed
+from agentclient.jobs.job import CopyJob
+from agentclient.jobs.mirror_watch import MirrorWatch, backlog
+from agentclient.jobs.pause import paused
+from agentclient.jobs.request import CopyRequest
+from agentclient.jobs.targets import THIN, UNFLUSHED, Target, Targets, check_space
+from agentclient.model.job import DiskCopy, FreezePolicy, JobKind, JobRefusal, JobStage
+from agentclient.model.sizes import size_text
+from agentclient.model.states import Refusal
+from agentclient.model.text import printable
+from agentclient.operations.refusals import refuse_by_configuration, refuse_by_look
+from agentclient.protocol.qmp_block import Disk, jobs
+
+# In the window the guest waits for us: a look takes a millisecond.
+_WINDOW_LOOK_S: Final = 0.005
+_CATCH_UP_LOOK_S: Final = 0.05
+# What is copied within the window: as little as can be had at once, and never more than that.
+_LITTLE: Final = 1 << 20
+_ENOUGH: Final = 32 << 20
+_CATCH_UP_S: Final = 2.0
+_GIVE_UP_S: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MirrorRequest(CopyRequest):
+    """What an operator asks of a mirror.
+
+    Attributes:
+        folder: where its files go; absolute.
+        format: ``qcow2`` or ``raw``.
+        at: when it is to be completed; None for as soon as it is ready.
+        wait: it is completed when it is told to (`MirrorJob.complete_now`), or at `at`.
+    """
+
+    folder: Path
+    format: str = "qcow2"
+    at: datetime | None = None
+    wait: bool = False
+
+
+class MirrorJob(CopyJob):
+    """One mirror of one VM.
+
+    Args:
+        context: its collaborators.
+        request: the disks, the folder, the freeze, the moment.
+    """
+
+    kind = JobKind.MIRROR
+
+    def __init__(self, context: JobContext, request: MirrorRequest) -> None:
+        super().__init__(context, request)
+        self._asked_for = request
+        self._name = JobName.new(self.kind)
+        self._block: BlockLayer | None = None
+        self._targets: Targets | None = None
+        self._copies: list[tuple[Disk, Target]] = []
+        self._disks: dict[str, str] = {}
+        self._copied: dict[str, int] = {}
+        self._follower: Follower | None = None
+        self._begun = False
+        self._told = threading.Event()
+
+    # -- for the caller ----------------------------------------------------------------
+
+    def complete_now(self) -> None:
+        """Complete it as soon as it is ready, whatever it waits for else."""
+        self._told.set()
+
+    # -- the steps -----------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Copy until all targets are equal to their disks, and wait for the moment."""
+        self._refuse_what_can_not_freeze()
+        self._block = block = self.context.block()
+        chosen = choose_disks(block, self.request.disks)
+        check_no_job(block)
+        check_space(self._asked_for.folder, sum(map(_taken, chosen)))
+        self._targets = Targets(block, self._name, self.context.access.process)
+        for number, disk in enumerate(chosen):
+            self.context.control.check()
+            self._copies.append((disk, self._made(self._targets, disk)))
+            self._disks[self._name.job(number)] = disk.name
+        limit = self.context.control.limit
+        self._begin(block, limit)
+        self._follower = follower = Follower(
+            self.context, block, self.kind, self._disks, self.began_at, limit=limit
+        )
+        watch = MirrorWatch(self.context, self._disks)
+        self._mirror(follower, watch)
+        self._wait(follower, watch)
+        self._catch_up(block)
+
+    def start(self) -> None:
+        """Complete all copies: the guest writes nothing now, so that all are of one moment."""
+        assert self._block is not None, "it was prepared"
+        with self._one_moment():
+            self._complete(self._block)
+
+    def follow(self) -> None:
+        """Wait for nothing: the copies were complete when the guest was thawed."""
+
+    def finish(self) -> list[str]:
+        """Close the files, and wait until their storage has them."""
+        assert self._block is not None, "it was prepared"
+        assert self._targets is not None, "it was prepared"
+        for job_id in self._disks:
+            self._block.dismiss(job_id)
+        left = self._targets.close()
+        self._targets.sync(self.context.control)
+        return left
+
+    def undo(self) -> list[str]:
+        """Cancel the jobs, and delete the files: those of all disks."""
+        left = []
+        if self._block is not None and self._begun:
+            left += cancel_jobs(self._block, self._name, gone=self.context.access.is_gone)
+        if self._targets is not None:
+            left += self._targets.remove()
+        return left
+
+    def results(self) -> tuple[DiskCopy, ...]:
+        """Return what came of each disk."""
+        seen = self._follower.copied if self._follower is not None else {}
+        copied = {**seen, **self._copied}
+        return tuple(
+            DiskCopy(
+                disk.name,
+                str(target.path),
+                target.format,
+                disk.size,
+                copied.get(disk.name, 0),
+            )
+            for disk, target in self._copies
+        )
+
+    # -- before the window ---------------------------------------------------------------
+
+    def _refuse_what_can_not_freeze(self) -> None:
+        """Refuse at once, and not after hours, if the freeze would be refused now.
+
+        Raises:
+            JobRefused: it would, and the policy demands one.
+        """
+        policy = self.request.policy
+        if policy not in (FreezePolicy.REQUIRE, FreezePolicy.SUSPEND):
+            return
+        access, vm = self.context.access, self.vm
+        refusal = refuse_by_configuration(access, vm, vm)
+        if refusal is None and access.monitor is not None:
+            refusal = refuse_by_look(access.monitor.look())
+        passing = [Refusal.BUSY] + [Refusal.NO_AGENT] * (policy is FreezePolicy.SUSPEND)
+        if refusal is not None and refusal.refusal not in passing:
+            raise JobRefused(
+                JobRefusal.NOT_FROZEN,
+                f"the guest could not be frozen ({refusal.refusal}: {refusal.reason})",
+                refusal.next or "mend that, or take another --policy: prefer, suspend",
+            )
+
+    def _made(self, targets: Targets, disk: Disk) -> Target:
+        kind = self._asked_for.format
+        name = "".join(one if one.isalnum() or one in "._-" else "_" for one in disk.name)
+        path = self._asked_for.folder / f"{name or 'disk'}.{kind}"
+        return targets.make(
+            path,
+            kind,
+            disk.size,
+            file_options={**UNFLUSHED, **THIN},
+            node_options={**UNFLUSHED, **THIN, "detect-zeroes": "unmap"},
+        )
+
+    def _begin(self, block: BlockLayer, limit: int) -> None:
+        self._begun = True
+        for number, (disk, target) in enumerate(self._copies):
+            block.run(
+                "blockdev-mirror",
+                job_id=self._name.job(number),
+                device=disk.ref,
+                target=target.node,
+                sync="full",
+                speed=limit,
+                auto_dismiss=False,
+            )
+
+    def _mirror(self, follower: Follower, watch: MirrorWatch) -> None:
+        text = "copying until the files are equal to the disks"
+        follower.follow(JobStage.MIRRORING, text, watch.all_ready)
+
+    def _wait(self, follower: Follower, watch: MirrorWatch) -> None:
+        """Wait for the moment that the operator has chosen, while the files are kept equal."""
+        at = self._asked_for.at
+        text = "the files are equal to the disks"
+        if not self._time_has_come():
+            when = f"until {at.isoformat('T', 'seconds')}" if at else "until it is told to complete"
+            text += f", and are kept so {when}"
+        watch.is_waiting = True
+        follower.follow(
+            JobStage.READY, text, lambda found: watch.all_ready(found) and self._time_has_come()
+        )
+
+    def _time_has_come(self) -> bool:
+        if self._told.is_set():
+            return True
+        if self._asked_for.at is not None:
+            return self.context.wall() >= self._asked_for.at
+        return not self._asked_for.wait
+
+    def _catch_up(self, block: BlockLayer) -> None:
+        """Wait until so little is left to copy that the window will be short.
+
+        Raises:
+            JobFailed: the guest writes more than is copied.
+        """
+        self._lift_limit(block)
+        began = time.monotonic()
+        while True:
+            found = self._looked(block)
+            behind, waited = backlog(found), time.monotonic() - began
+            if behind <= (_LITTLE if waited < _CATCH_UP_S else _ENOUGH):
+                return
+            if waited > _GIVE_UP_S:
+                raise JobFailed(
+                    f"the guest writes faster than is copied: {size_text(behind)} were left to "
+                    f"copy after {_GIVE_UP_S:g} s",
+                    "complete it when the guest writes less, or copy to a faster storage",
+                )
+            self.context.control.wait(_CATCH_UP_LOOK_S)
+
+    def _lift_limit(self, block: BlockLayer) -> None:
+        """Let what is left be copied as fast as can be: the guest waits for it."""
+        if self.context.control.limit:
+            set_speed = [
+                Ask("block-job-set-speed", {"device": job_id, "speed": 0}) for job_id in self._disks
+            ]
+            block.run_all(set_speed)
+
+    # -- in the window -------------------------------------------------------------------
+
+    @contextmanager
+    def _one_moment(self) -> Iterator[None]:
+        """Pause a VM that is not frozen while its disks are completed one after the other."""
+        if self.window.frozen_at is not None or len(self._copies) < 2:
+            yield
+            return
+        with paused(self.context, "several disks have to be of one moment"):
+            yield
+
+    def _complete(self, block: BlockLayer) -> None:
+        """End all jobs as copies: QEMU ends each once nothing is left to copy, and not before."""
+        frozen = self.window.frozen_at is not None or len(self._copies) > 1
+        within_s = self.window.left_s if frozen else _GIVE_UP_S
+        deadline = time.monotonic() + within_s
+        ends = [Ask("block-job-cancel", {"device": job_id}) for job_id in self._disks]
+        raise_failed(self._looked(block), self._disks)
+        block.run_all(ends, min(VISIT_S, within_s))
+        while True:
+            found = self._looked(block, ended=True)
+            if all(job.has_ended for job in found.values()):
+                return
+            if time.monotonic() > deadline:
+                raise JobFailed(f"what was left could not be copied within {within_s:.0f} s")
+            self.context.control.wait(_WINDOW_LOOK_S)
+
+    def _looked(self, block: BlockLayer, *, ended: bool = False) -> Jobs:
+        """Return our jobs; `ended` says whether they may have ended.
+
+        Raises:
+            JobFailed: one has failed, or was ended by somebody else.
+        """
+        within = min(VISIT_S, max(self.window.left_s, _CATCH_UP_LOOK_S))
+        listed = jobs(block.run("query-jobs", within), None)
+        found = {one.id: one for one in listed if one.id in self._disks}
+        raise_failed(found, self._disks)
+        for job_id, job in found.items():
+            if job.has_ended and not ended:
+                raise JobFailed(
+                    f"the copy of {printable(self._disks[job_id], 80)} was ended by somebody else"
+                )
+            self._copied[self._disks[job_id]] = job.done
+        return found
+
+
+def _taken(disk: Disk) -> int:
+    """Return the bytes that a disk's copy may take: an image knows only what it holds itself."""
+    return disk.size if disk.depth or disk.allocated is None else min(disk.allocated, disk.size)

@@ -1,0 +1,381 @@
+"""A mirror, on a simulated QEMU in virtual time: each of its ways."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from agentclient.jobs import mirror as mirror_module
+from agentclient.jobs.mirror import MirrorJob, MirrorRequest
+from agentclient.model.job import (
+    Consistency,
+    FreezePolicy,
+    JobOutcome,
+    JobRefusal,
+    JobResult,
+    JobStage,
+)
+from agentclient.model.outcome import Outcome
+from agentclient.model.states import OutcomeKind, Refusal
+from tests.unit.copying_qemu import BEGAN, CERTIFIED, MIB, NO_AGENT, Refused, Scene, scene
+
+__all__ = ["scene"]
+
+REFUSED = Outcome(OutcomeKind.REFUSED, "it is busy", refusal=Refusal.BUSY)
+UNCERTIFIED = CERTIFIED._replace(certified=False, reason="the agent died")
+
+
+def run(scene: Scene, **asked: Any) -> JobOutcome:
+    return mirror(scene, **asked).run()
+
+
+def mirror(scene: Scene, **asked: Any) -> MirrorJob:
+    return MirrorJob(scene.context(), MirrorRequest(folder=scene.folder, **asked))
+
+
+def nothing_is_left(scene: Scene) -> bool:
+    return not (scene.files or scene.qemu.jobs or scene.qemu.nodes)
+
+
+# -- how it should go --------------------------------------------------------------------
+
+
+def test_all_disks_are_completed_in_one_certified_window(scene: Scene) -> None:
+    outcome = run(scene)
+    assert (outcome.result, outcome.consistency) == (JobResult.COMPLETE, Consistency.CONSISTENT)
+    assert outcome.ok
+    assert scene.stages == [
+        JobStage.PREPARING,
+        JobStage.MIRRORING,
+        JobStage.READY,
+        JobStage.FREEZING,
+        JobStage.STARTING,
+        JobStage.THAWING,
+        JobStage.FINISHING,
+    ]
+    assert scene.files == ["a.qcow2", "b.qcow2"]
+    assert not scene.qemu.jobs
+    assert not scene.qemu.nodes
+    assert [one.copied for one in outcome.disks] == list(scene.qemu.sizes.values())
+    assert len(scene.frozen) == 1
+
+
+def test_nothing_is_completed_before_all_are_ready_and_the_guest_is_frozen(scene: Scene) -> None:
+    frozen_at_cancel: list[tuple[int, set[str]]] = []
+
+    def cancelled(given: dict[str, Any]) -> None:
+        states = {job.status for job in scene.qemu.jobs.values()}
+        frozen_at_cancel.append((len(scene.frozen), states))
+
+    scene.qemu.hooks["block-job-cancel"] = cancelled
+    assert run(scene).ok
+    assert frozen_at_cancel == [(1, {"ready"}), (1, {"ready"})]
+    assert [one[1].get("force") for one in scene.qemu.commands("block-job-cancel")] == [None, None]
+
+
+def test_the_files_take_no_room_for_what_is_not_used_and_no_time_for_their_storage(
+    scene: Scene,
+) -> None:
+    run(scene, format="raw", disks=("b",))
+    file, node = (given for _, given in scene.qemu.commands("blockdev-add"))
+    assert file["discard"] == node["discard"] == node["detect-zeroes"] == "unmap"
+    assert file["cache"] == node["cache"] == {"no-flush": True}
+    assert (scene.folder / "b.raw").stat().st_blocks == 0
+    assert scene.files == ["b.raw"]
+
+
+def test_the_window_is_as_long_as_what_is_left_to_copy(scene: Scene) -> None:
+    scene.qemu.drains = 0.05
+    outcome = run(scene)
+    assert outcome.times.frozen is not None
+    assert outcome.times.thawed is not None
+    assert outcome.times.thawed - outcome.times.frozen < timedelta(seconds=0.08)
+
+
+# -- when it is completed ------------------------------------------------------------------
+
+
+def test_ready_mirrors_wait_for_the_hour_that_was_chosen(scene: Scene) -> None:
+    at = BEGAN + timedelta(hours=1, minutes=30)
+    outcome = run(scene, at=at)
+    assert outcome.ok
+    assert outcome.times.frozen is not None
+    assert timedelta(0) <= outcome.times.frozen - at < timedelta(seconds=1)
+    assert any("kept so until 2026-03-01T02:30:00" in one.text for one in scene.events)
+
+
+def test_an_hour_that_is_over_when_it_is_ready_counts_at_once(scene: Scene) -> None:
+    outcome = run(scene, at=BEGAN + timedelta(seconds=2))
+    assert outcome.ok
+    assert outcome.seconds < 12
+
+
+def test_ready_mirrors_wait_until_they_are_told(scene: Scene) -> None:
+    job = mirror(scene, wait=True)
+    scene.clock.after(7200.0, job.complete_now)
+    outcome = job.run()
+    assert outcome.ok
+    assert 7200 < outcome.seconds < 7202
+
+
+def test_it_is_told_before_it_is_ready(scene: Scene) -> None:
+    job = mirror(scene, wait=True)
+    job.complete_now()
+    assert job.run().ok
+
+
+# -- the limit -----------------------------------------------------------------------------
+
+
+def test_the_limit_counts_until_the_copy_has_to_be_quick(scene: Scene) -> None:
+    scene.control.set_limit(10 * MIB)
+    job = mirror(scene, disks=("b",))
+    scene.clock.after(20.0, lambda: job.set_limit(20 * MIB))
+    outcome = job.run()
+    assert outcome.ok
+    assert scene.qemu.commands("blockdev-mirror")[0][1]["speed"] == 10 * MIB
+    speeds = [given["speed"] for _, given in scene.qemu.commands("block-job-set-speed")]
+    assert speeds == [20 * MIB, 0]
+
+
+def test_a_guest_that_writes_faster_is_not_frozen_for_a_copy_that_lags(scene: Scene) -> None:
+    scene.qemu.behind = 40 * MIB
+    outcome = run(scene, disks=("b",))
+    assert outcome.result is JobResult.FAILED
+    assert "40 MiB were left to copy after 60 s" in outcome.reason
+    assert not scene.frozen
+    assert nothing_is_left(scene)
+
+
+def test_a_copy_that_lags_a_little_is_waited_for_a_moment(scene: Scene) -> None:
+    scene.qemu.behind = 8 * MIB
+    scene.clock.after(12.0, lambda: setattr(scene.qemu, "behind", 0))
+    assert run(scene).ok
+
+
+# -- what can fail -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "stage",
+    [JobStage.MIRRORING, JobStage.READY, JobStage.FREEZING, JobStage.STARTING],
+)
+@pytest.mark.parametrize("disk", [0, 1])
+def test_one_that_fails_takes_all_with_it(scene: Scene, stage: JobStage, disk: int) -> None:
+    job = mirror(scene, wait=stage is JobStage.READY)
+    scene.at_stage(stage, lambda: scene.clock.after(0.001, lambda: scene.qemu.fail(disk)))
+    outcome = job.run()
+    assert (outcome.result, outcome.consistency) == (JobResult.FAILED, Consistency.NONE)
+    assert f"the copy of {'ab'[disk]} failed: No space left on device" in outcome.reason
+    assert nothing_is_left(scene)
+    assert not outcome.left
+    assert all(one.done for one in scene.frozen)
+
+
+def test_one_that_fails_while_it_is_completed_takes_all_with_it(scene: Scene) -> None:
+    scene.qemu.drains = 2.0
+    scene.at_stage(JobStage.STARTING, lambda: scene.clock.after(0.5, lambda: scene.qemu.fail(1)))
+    outcome = run(scene)
+    assert "the copy of b failed" in outcome.reason
+    assert nothing_is_left(scene)
+
+
+def test_one_that_somebody_ends_takes_all_with_it(scene: Scene) -> None:
+    def ended() -> None:
+        next(iter(scene.qemu.jobs.values())).status = "concluded"
+
+    scene.clock.after(20.0, ended)
+    outcome = run(scene, wait=True)
+    assert "the copy of a was ended by somebody else" in outcome.reason
+    assert nothing_is_left(scene)
+
+
+def test_a_file_on_which_the_guest_runs_is_kept(scene: Scene) -> None:
+    def in_use(given: dict[str, Any]) -> None:
+        raise Refused(f"Node {given['node-name']} is in use")
+
+    scene.qemu.hooks["blockdev-del"] = in_use
+    scene.clock.after(20.0, lambda: scene.qemu.fail(0))
+    outcome = run(scene, disks=("b",), wait=True)
+    assert scene.files == ["b.qcow2"]
+    assert any("b.qcow2 (QEMU uses it)" in one for one in outcome.left)
+
+
+def test_what_is_paused_by_somebody_is_told_and_waited_for(scene: Scene) -> None:
+    def status(word: str) -> None:
+        next(iter(scene.qemu.jobs.values())).status = word
+
+    job = mirror(scene, at=BEGAN + timedelta(seconds=40))
+    scene.clock.after(20.0, lambda: status("standby"))
+    scene.clock.after(50.0, lambda: status("ready"))
+    outcome = job.run()
+    assert outcome.ok
+    assert scene.notes.count("the copy of a is paused in QEMU by somebody else") == 1
+    assert outcome.seconds > 50
+
+
+def test_what_can_not_be_completed_within_the_window_is_given_up(scene: Scene) -> None:
+    scene.qemu.drains = 3600.0
+    outcome = run(scene)
+    assert "what was left could not be copied within 10 s" in outcome.reason
+    assert nothing_is_left(scene)
+
+
+def test_the_second_mirror_that_qemu_refuses_ends_the_first(scene: Scene) -> None:
+    def refuse(given: dict[str, Any]) -> None:
+        if given["device"] == "b":
+            raise Refused("Node is busy")
+
+    scene.qemu.hooks["blockdev-mirror"] = refuse
+    outcome = run(scene)
+    assert "QEMU refuses blockdev-mirror: Node is busy" in outcome.reason
+    assert nothing_is_left(scene)
+
+
+def test_a_qemu_that_ends_is_told_and_its_files_are_removed(scene: Scene) -> None:
+    def end() -> None:
+        scene.qemu.dead, scene.gone = "it was closed", True
+
+    scene.clock.after(5.0, end)
+    outcome = run(scene)
+    assert "the VM has ended, and its copy with it" in outcome.reason
+    assert not scene.files
+
+
+def test_a_qemu_that_hangs_is_left_and_nobody_deletes_what_it_may_write(scene: Scene) -> None:
+    scene.clock.after(5.0, lambda: setattr(scene.qemu, "dead", "it did not answer"))
+    outcome = run(scene)
+    assert outcome.result is JobResult.LEFT
+    assert scene.files == ["a.qcow2", "b.qcow2"]
+
+
+# -- cancelled at each stage -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stage", [one for one in JobStage if one not in ("queued", "copying")])
+def test_cancelled_it_leaves_nothing(scene: Scene, stage: JobStage) -> None:
+    scene.qemu.drains = 0.5
+    job = mirror(scene, wait=stage is JobStage.READY)
+    scene.at_stage(stage, job.cancel)
+    outcome = job.run()
+    if stage in (JobStage.THAWING, JobStage.DONE):  # the copy is complete before it is heard
+        assert outcome.result in (JobResult.COMPLETE, JobResult.CANCELLED)
+    else:
+        assert outcome.result is JobResult.CANCELLED
+    if outcome.result is JobResult.CANCELLED:
+        assert nothing_is_left(scene)
+        assert all(one.done or one.cancelled for one in scene.frozen)
+
+
+def test_cancelled_while_it_drains_in_the_window(scene: Scene) -> None:
+    scene.qemu.drains = 5.0
+    scene.at_stage(JobStage.STARTING, lambda: scene.clock.after(1.0, scene.control.cancel))
+    outcome = run(scene)
+    assert outcome.result is JobResult.CANCELLED
+    assert nothing_is_left(scene)
+
+
+# -- the policies ----------------------------------------------------------------------------
+
+
+def test_a_freeze_that_is_refused_ends_it(scene: Scene) -> None:
+    scene.freezes = [REFUSED]
+    outcome = run(scene)
+    assert (outcome.result, outcome.refusal) == (JobResult.REFUSED, JobRefusal.NOT_FROZEN)
+    assert nothing_is_left(scene)
+
+
+def test_a_guest_without_an_agent_is_refused_before_anything_is_copied(scene: Scene) -> None:
+    scene.qemu.port_open = False
+    outcome = run(scene)
+    assert outcome.refusal is JobRefusal.NOT_FROZEN
+    assert "no agent runs in the guest" in outcome.reason
+    assert not scene.qemu.commands("blockdev-add", "blockdev-mirror")
+
+
+def test_a_window_that_is_not_certified_is_no_copy(scene: Scene) -> None:
+    scene.freezes = [UNCERTIFIED]
+    outcome = run(scene)
+    assert outcome.result is JobResult.FAILED
+    assert "the agent died" in outcome.reason
+    assert nothing_is_left(scene)
+
+
+def test_with_prefer_it_goes_on_and_says_what_it_is_worth(scene: Scene) -> None:
+    scene.freezes = [UNCERTIFIED]
+    outcome = run(scene, policy=FreezePolicy.PREFER)
+    assert outcome.ok
+    assert outcome.consistency is Consistency.CRASH_CONSISTENT
+
+
+def test_several_disks_are_of_one_moment_also_without_a_freeze(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states = _watch_pauses(scene, monkeypatch)
+    outcome = run(scene, policy=FreezePolicy.NEVER)
+    assert outcome.ok
+    assert outcome.consistency is Consistency.CRASH_CONSISTENT
+    assert not outcome.paused
+    assert not scene.frozen
+    assert states == ["several disks have to be of one moment", "two are completed", "goes on"]
+
+
+def test_one_disk_needs_no_pause(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    states = _watch_pauses(scene, monkeypatch)
+    assert run(scene, policy=FreezePolicy.NEVER, disks=("b",)).ok
+    assert states == []
+
+
+def test_with_prefer_and_no_agent_several_disks_are_of_one_moment(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states = _watch_pauses(scene, monkeypatch)
+    scene.freezes = [NO_AGENT]
+    outcome = run(scene, policy=FreezePolicy.PREFER)
+    assert outcome.ok
+    assert states[0] == "several disks have to be of one moment"
+    assert states[-1] == "goes on"
+
+
+def _watch_pauses(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    states: list[str] = []
+
+    @contextmanager
+    def paused(context: object, why: str) -> Iterator[None]:
+        states.append(why)
+        yield
+        ended = [job for job in scene.qemu.jobs.values() if job.status == "concluded"]
+        states.append(f"{['none', 'one', 'two'][len(ended)]} are completed")
+        states.append("goes on")
+
+    monkeypatch.setattr(mirror_module, "paused", paused)
+    return states
+
+
+# -- refused before anything starts ------------------------------------------------------------
+
+
+def test_nothing_that_exists_is_overwritten(scene: Scene) -> None:
+    (scene.folder / "b.qcow2").write_text("mine")
+    outcome = run(scene)
+    assert outcome.refusal is JobRefusal.TARGET_EXISTS
+    assert scene.files == ["b.qcow2"]
+    assert (scene.folder / "b.qcow2").read_text() == "mine"
+    assert not scene.qemu.commands("blockdev-mirror")
+
+
+def test_a_disk_that_is_not_there_is_refused_with_those_that_are(scene: Scene) -> None:
+    outcome = run(scene, disks=("c",))
+    assert outcome.refusal is JobRefusal.NO_DISK
+    assert "its disks are: a, b" in outcome.reason
+
+
+def test_another_job_on_the_vm_is_refused(scene: Scene) -> None:
+    scene.qemu.hooks["query-jobs"] = lambda _: [
+        {"id": "theirs", "type": "backup", "status": "running"}
+    ]
+    assert run(scene).refusal is JobRefusal.JOB_RUNNING
