@@ -11,6 +11,7 @@ from agentclient.model.events import Event, EventKind, JobEnded
 from agentclient.model.job import DiskCopy, JobKind, JobOutcome
 from agentclient.model.text import printable
 from agentclient.model.vm import Vm
+from tui.cli.job_progress import display_for
 from tui.cli.output import Output
 from tui.cli.report import Report, vms
 from tui.shared.signals import Signals
@@ -49,22 +50,27 @@ class JobRunner:
         self._signals = Signals()
         self._output = Output()
         self._report = Report(vms, self._output, as_json=as_json, stamped=stamped)
+        self._display = display_for(self._report, self._output, as_json=as_json)
         self._as_json = as_json
         self._jobs: Sequence[AnyJob] = ()
         self._stopped = False
         self._left_at: float | None = None
 
-    def run(self, start: Start) -> int:
+    def run(self, start: Start, meanwhile: Callable[[], object] = lambda: None) -> int:
         """Run what `start` begins, and return the exit code: 0 if every copy is well.
 
         Args:
             start: begins the copies; it gets the function that takes their events.
+            meanwhile: is called again and again, from this thread, while they run.
         """
         with self._signals:
             self._jobs = start(self._event)
             while not self._ended():
                 time.sleep(TICK_S)
                 self._obey()
+                meanwhile()
+                self._display.show(self._engine.states())
+            self._display.end()
             outcomes = [job.wait(0) for job in self._jobs]
             well = all(one is not None and one.ok for one in outcomes) and not self._stopped
             self._recap(outcomes)
@@ -73,6 +79,10 @@ class JobRunner:
         if self._left_at is not None or not written:
             os._exit(code)  # a job or a reader is stuck, and would keep the interpreter from ending
         return code
+
+    def say(self, text: str) -> None:
+        """Tell a person something on stderr."""
+        self._report.say(text)
 
     def _event(self, event: Event) -> None:
         if event.kind is EventKind.PROGRESS and not self._as_json:

@@ -2,17 +2,23 @@
 
 A reader that does not read (a full pipe, a stopped terminal) must delay neither a thaw nor a
 signal, so that callers put a line into a queue and go on.
+
+A terminal may have a footer, which stays below all lines: it is taken away before a line is
+written, and drawn again after the last one that waits.
 """
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import click
 
 from agentclient.model.errors import NO_THREAD, FrostwatchError, why_no_thread
+
+_UP = "\x1b[1A"
+_CLEARED = "\r\x1b[K"
 
 
 class Output:
@@ -23,8 +29,13 @@ class Output:
     """
 
     def __init__(self) -> None:
-        self._lines: queue.SimpleQueue[tuple[str, bool] | None] = queue.SimpleQueue()
+        # None is the end of all, and a lone False a footer that has changed.
+        self._lines: queue.SimpleQueue[tuple[str, bool] | bool | None] = queue.SimpleQueue()
         self._broken = {False: False, True: False}
+        self._lock = threading.Lock()
+        self._footer: tuple[str, ...] = ()
+        self._footer_waits = False
+        self._drawn: tuple[str, ...] = ()
         self._thread = threading.Thread(target=self._write_all, name="output", daemon=True)
         try:
             self._thread.start()
@@ -47,6 +58,18 @@ class Output:
         """Write a line to stderr, soon."""
         self._lines.put((line, True))
 
+    def footer(self, lines: Sequence[str]) -> None:
+        """Keep these lines below all others; for a stderr that is a terminal.
+
+        Args:
+            lines: each narrower than the terminal; empty for no footer.
+        """
+        with self._lock:
+            self._footer = tuple(lines)
+            waits, self._footer_waits = self._footer_waits, True
+        if not waits:  # a terminal that is stopped is not given one for each second of that
+            self._lines.put(False)
+
     def finish(self, go_on: Callable[[], bool] = lambda: True) -> bool:
         """Wait until everything is written, or `go_on` says no; return whether it is."""
         self._lines.put(None)
@@ -56,12 +79,35 @@ class Output:
 
     def _write_all(self) -> None:
         while (item := self._lines.get()) is not None:
-            line, err = item
-            if not self._broken[err]:
-                self._write(line, err)
+            if isinstance(item, tuple):
+                line, err = item
+                self._erase()
+                if not self._broken[err]:
+                    self._write(f"{line}\n", err)
+            if self._lines.empty():
+                self._draw()
+        self._erase()
 
-    def _write(self, line: str, err: bool) -> None:
+    def _draw(self) -> None:
+        with self._lock:
+            footer, self._footer_waits = self._footer, False
+        if footer == self._drawn or self._broken[True]:
+            return
+        self._write(_erased(self._drawn) + "\n".join(footer), err=True)
+        self._drawn = footer
+
+    def _erase(self) -> None:
+        if self._drawn and not self._broken[True]:
+            self._write(_erased(self._drawn), err=True)
+        self._drawn = ()
+
+    def _write(self, text: str, err: bool) -> None:
         try:
-            click.echo(line, err=err)
+            click.echo(text, err=err, nl=False)
         except (OSError, ValueError):  # closed by its reader, its terminal, or a full disk
             self._broken[err] = True
+
+
+def _erased(footer: Sequence[str]) -> str:
+    """Return what clears a footer; never more lines than it has, since those above are no part."""
+    return _CLEARED + f"{_UP}{_CLEARED}" * (len(footer) - 1) if footer else ""

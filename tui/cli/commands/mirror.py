@@ -1,0 +1,148 @@
+"""``frostwatch mirror``: copies a VM's disks to files, which are completed in one freeze window."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from agentclient.jobs.mirror import MirrorJob, MirrorRequest
+from agentclient.model.clock import now
+from agentclient.model.errors import BadInput
+from agentclient.model.events import Event
+from agentclient.model.job import FreezePolicy
+from agentclient.model.moments import parse_moment
+from tui.cli import session
+from tui.cli.job_runner import JobRunner
+from tui.cli.options import Options, json_option, rate_option, with_options
+
+_STDIN = 0
+
+
+@click.command("mirror", epilog="TIME is 02:30, or a date and time: 2026-03-01T02:30:00+01:00.")
+@click.argument("name", metavar="VM")
+@click.option(
+    "--to",
+    "folder",
+    metavar="DIR",
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="The folder for the files; none that exists is overwritten.",
+)
+@click.option(
+    "--disk",
+    "disks",
+    metavar="NAME",
+    multiple=True,
+    help="Only this disk (repeatable); default all that the guest can write to.",
+)
+@click.option(
+    "--format",
+    "file_format",
+    type=click.Choice(["qcow2", "raw"]),
+    default="qcow2",
+    help="The files' format; default qcow2.",
+)
+@rate_option
+@click.option(
+    "--policy",
+    type=click.Choice([one.value for one in FreezePolicy]),
+    default=FreezePolicy.REQUIRE.value,
+    help="Where the guest can't be frozen: give up (require, the default), go on (prefer), pause a "
+    "VM without an agent (suspend); or freeze nothing (never).",
+)
+@click.option("--at", metavar="TIME", help="Keep the files equal, and complete them at this time.")
+@click.option(
+    "--wait", is_flag=True, help="Keep the files equal, and complete them at Enter or SIGUSR1."
+)
+@json_option
+@with_options
+def mirror_command(
+    options: Options,
+    *,
+    name: str,
+    folder: Path,
+    disks: tuple[str, ...],
+    file_format: str,
+    limit: int,
+    policy: str,
+    at: str | None,
+    wait: bool,
+    as_json: bool,
+) -> int:
+    """Copy a VM's disks to files, and complete all of them in one freeze window.
+
+    The copies go on until the files are equal to the disks, and are kept so. Then the guest is
+    frozen, all copies are completed, and it is thawed. If one fails, all files are removed.
+
+    Exits 0 only if every copy is complete, and as consistent as the policy demands. Ctrl-C and
+    SIGTERM stop it, thaw the guest and remove the files; a second one leaves at once.
+    """
+    if at is not None and wait:
+        raise BadInput("--at and --wait exclude each other")
+    request = MirrorRequest(
+        policy=FreezePolicy(policy),
+        disks=disks,
+        folder=folder.absolute(),
+        format=file_format,
+        at=None if at is None else parse_moment(at, now()),
+        wait=wait,
+    )
+    with session.engine_for(options) as engine:
+        vm = engine.find_one(name)
+        begun: list[MirrorJob] = []
+
+        def start(on_event: Callable[[Event], None]) -> list[MirrorJob]:
+            begun.append(engine.jobs.mirror(vm, request, on_event, limit=limit))
+            return begun
+
+        runner = JobRunner(engine, [vm], as_json=as_json)
+        if not wait:
+            return runner.run(start)
+        runner.say(f"it is completed at {_how()}")
+        with _asked_to_complete() as asked:
+
+            def meanwhile() -> None:
+                if asked():
+                    begun[0].complete_now()
+
+            return runner.run(start, meanwhile)
+
+
+def _how() -> str:
+    by_signal = f"SIGUSR1: kill -USR1 {os.getpid()}"
+    return f"Enter, or at {by_signal}" if sys.stdin.isatty() else by_signal
+
+
+@contextmanager
+def _asked_to_complete() -> Iterator[Callable[[], bool]]:
+    """Give a function that returns whether somebody has asked to complete, by key or signal."""
+    signals: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        del frame
+        signals.append(number)
+
+    old = signal.signal(signal.SIGUSR1, note)
+    try:
+        yield lambda: bool(signals) or _entered()
+    finally:
+        signal.signal(signal.SIGUSR1, old)
+
+
+def _entered() -> bool:
+    """Return whether somebody at our terminal has pressed Enter; in the background, nobody has."""
+    try:
+        if not os.isatty(_STDIN) or os.tcgetpgrp(_STDIN) != os.getpgrp():
+            return False
+        readable, _, _ = select.select([_STDIN], [], [], 0)
+        return bool(readable) and bool(os.read(_STDIN, 4096))
+    except OSError:
+        return False
