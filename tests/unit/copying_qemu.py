@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -261,6 +262,9 @@ class CopyingQemu:
             raise Refused("Job not found")
         return {}
 
+    def _qom_get(self, given: dict[str, Any]) -> object:
+        return "virtio-blk-device"
+
     def _query_status(self, _: object) -> object:
         return {"running": self.running}
 
@@ -271,6 +275,7 @@ class VirtualFreeze:
     def __init__(self, clock: VirtualClock, ends: Outcome, refused: bool = False) -> None:
         self._clock = clock
         self._ends = ends
+        self.context = SimpleNamespace(entry=None)
         self.verdict = ends
         self.done = refused
         self.hold_ends_at = None if refused else clock.now + 10.0

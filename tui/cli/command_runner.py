@@ -38,6 +38,7 @@ class CommandRunner(JobRunner):
 
     stopping = "the guests are thawed, and the command is ended (TERM, and KILL after 5 s)"
     left = "LEFT, AND MAY BE FROZEN! Its holder thaws it as soon as its agent can"
+    shows_progress = False  # the terminal is the command's
 
     def __init__(self, engine: Engine, vms: Sequence[Vm], *, as_json: bool) -> None:
         super().__init__(engine, vms, as_json=as_json, stamped=True)

@@ -129,9 +129,15 @@ class JobBarsDisplay(JobDisplay):
         return self._copied.get(vm_id, (0, 0))
 
 
-def display_for(report: Report, output: Output, *, as_json: bool) -> JobDisplay:
-    """Return what shows how far copies are on this stderr."""
-    if as_json:
+def display_for(report: Report, output: Output, *, silent: bool) -> JobDisplay:
+    """Return what shows how far copies are on this stderr.
+
+    Args:
+        report: tells it in lines.
+        output: writes to the terminal.
+        silent: nothing is to be shown.
+    """
+    if silent:
         return JobDisplay()
     if not sys.stderr.isatty() or os.environ.get("TERM", "") in _PLAIN:
         return JobLines(report)

@@ -42,6 +42,7 @@ class JobRunner:
     # What a first signal means, and what a second one leaves behind.
     stopping = "stopping: guests are thawed and incomplete copies are removed"
     left = "LEFT: QEMU may go on with the copy, which nobody certifies any more"
+    shows_progress = True
 
     def __init__(
         self, engine: Engine, vms: Sequence[Vm], *, as_json: bool, stamped: bool = False
@@ -50,7 +51,8 @@ class JobRunner:
         self._signals = Signals()
         self._output = Output()
         self._report = Report(vms, self._output, as_json=as_json, stamped=stamped)
-        self._display = display_for(self._report, self._output, as_json=as_json)
+        silent = as_json or not self.shows_progress
+        self._display = display_for(self._report, self._output, silent=silent)
         self._as_json = as_json
         self._jobs: Sequence[AnyJob] = ()
         self._stopped = False
