@@ -98,13 +98,14 @@ class Monitor:
             return run(self._visit(session, full=True), session.channel, deadline)
 
     def begin(
-        self, timeout_s: float = DEFAULT_VISIT_S, *, full: bool = False
+        self, timeout_s: float = DEFAULT_VISIT_S, *, full: bool = False, traffic: bool = False
     ) -> Exchange[MonitorView] | None:
         """Return a look for the caller to run, who must run its first step at once.
 
         Args:
             timeout_s: how long the visit may take, in seconds.
             full: look also at what only a freeze or thaw needs: writes, the port's openings, reads.
+            traffic: look at what is counted at the agent's port instead, while others hold it.
 
         Returns:
             None if somebody else is looking just now.
@@ -119,7 +120,8 @@ class Monitor:
         except BaseException:
             self._lock.release()
             raise
-        steps = releasing(self._lock, self._visit(session, full=full))
+        visit = self._watch_traffic(session) if traffic else self._visit(session, full=full)
+        steps = releasing(self._lock, visit)
         return Exchange(session.channel, steps, time.monotonic() + timeout_s)
 
     def ask(
@@ -186,6 +188,37 @@ class Monitor:
         finally:
             if not keep:
                 self._drop()
+
+    def _watch_traffic(self, session: QmpSession) -> Steps[MonitorView]:
+        """Look at the port as `_visit` does, and at what is counted there, in as many commands."""
+        keep = False
+        try:
+            yield from session.greet()
+            if not self._looked_for_port:
+                yield from self._find_port(session)
+            asks = [Ask("query-status"), Ask("query-chardev"), *self._traffic_asks()]
+            status, chardevs, *rest = yield from session.ask(asks)
+            view = self._view(_run_state(_value(status), None), _value(chardevs))
+            if rest:
+                view = self._with_queues(view, rest[:2])
+                view = view._replace(traffic=ports.traffic(*map(_value, rest[1:])))
+            keep = self._ours
+        except MonitorError as error:
+            return unseen(error, is_gone(self.process))
+        else:
+            return self._with_events(view, session.take_events()) if self._ours else view
+        finally:
+            if not keep:
+                self._drop()
+
+    def _traffic_asks(self) -> list[Ask]:
+        asks = self._queue_asks()
+        if not asks:
+            return []
+        assert self._port is not None, "it has queues"
+        device, queues = self._port.device, (self._port.receive_queue, self._port.transmit_queue)
+        of = [Ask("x-query-virtio-queue-status", {"path": device, "queue": q}) for q in queues]
+        return [*asks, *of]
 
     def _exchange(
         self, session: QmpSession, asks: Sequence[Ask]

@@ -21,6 +21,20 @@ if TYPE_CHECKING:
     from agentclient.model.outcome import FileSystem, Outcome
 
 
+class Traffic(NamedTuple):
+    """What QEMU counts at an agent's port (protocol §10.1); indexes of 16 bits, which wrap.
+
+    Attributes:
+        handed: moves by one with each piece of a client's bytes that is handed to the guest.
+        unread: how many of these pieces the agent has not read yet.
+        answers: moves by one with each piece that the agent has written.
+    """
+
+    handed: int
+    unread: int
+    answers: int
+
+
 class MonitorView(NamedTuple):
     """What one visit to the monitor saw; None means that it can't be seen here.
 
@@ -34,6 +48,7 @@ class MonitorView(NamedTuple):
         sole_port: whether the agent's is the only port that moves `openings`.
         resets: counts the guest's resets; only where the monitor is held and tells events.
         written_bytes: bytes that the guest has written to its disks since it was started.
+        traffic: what is counted at the port; None if it was not asked for, or can't be seen.
         block_jobs: the jobs that QEMU runs; None if they were not asked for.
         problem: why (part of) the monitor could not be seen, in one sentence; else None.
         gone: True only if it is proven that the VM has gone, False if it is there, None if that
@@ -50,6 +65,7 @@ class MonitorView(NamedTuple):
     resets: int | None = None
     written_bytes: int | None = None
     block_jobs: tuple[QemuJob, ...] | None = None
+    traffic: Traffic | None = None
     problem: str | None = None
     gone: bool | None = None
 

@@ -156,6 +156,19 @@ class EvidenceResult(StrEnum):
     UNKNOWN = "unknown"
 
 
+class OthersState(StrEnum):
+    """What another client of an agent's channel has pending, as the monitor shows it."""
+
+    HELD = "held"  # somebody holds the channel; what is pending can't be seen here
+    UNKNOWN = "unknown"  # nothing has moved since we look: idle, or pending from before
+    IDLE = "idle"
+    TALKING = "talking"
+    PENDING = "pending"  # a command has waited for its answer for a second or more
+    ANSWERED = "answered"  # a command that was pending has been answered
+    LOST = "lost"  # a command will not be answered, and its client goes on waiting
+    LEFT = "left"  # the client left while a command was pending, which may yet run
+
+
 class Phase(StrEnum):
     """Where an operation on a VM is, for the screen and the log."""
 

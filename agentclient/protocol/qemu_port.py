@@ -10,12 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from agentclient.model.snapshot import Traffic
 from agentclient.model.vm import AgentChannel
 
 PERIPHERALS = ("/machine/peripheral", "/machine/peripheral-anon")
 PORT_TYPES = ("child<virtserialport>", "child<virtconsole>")
 # Queue 3 of a virtio-serial device is its control queue towards the host (virtio 1.1, 5.3.2).
 CONTROL_TRANSMIT_QUEUE = 3
+_INDEXES = 1 << 16
 _USUAL_LABELS = ("qga0", "qga", "charchannel0")
 
 
@@ -59,6 +61,11 @@ class Port:
     def receive_queue(self) -> int:
         """The queue through which the guest reads (virtio 1.1, 5.3.2)."""
         return 0 if self.number == 0 else 2 * self.number + 2
+
+    @property
+    def transmit_queue(self) -> int:
+        """The queue through which the guest writes (virtio 1.1, 5.3.2)."""
+        return self.receive_queue + 1
 
     @property
     def id(self) -> str | None:
@@ -149,6 +156,29 @@ def index_of_reads(value: object) -> int | None:
     buffers: with a ring of 1,024, as of QEMU 10, it lags or stands still (protocol §10.1).
     """
     return queue_index(value.get("avail") if isinstance(value, dict) else None, "idx")
+
+
+def traffic(element: object, receive: object, transmit: object) -> Traffic | None:
+    """Read what is counted at a port.
+
+    The guest's driver fills its receive queue with buffers, and adds one for each that was read. So
+    as many are unread as the queue has fewer of them than it can have.
+
+    Args:
+        element: the answer of ``x-query-virtio-queue-element`` about the queue to the guest.
+        receive: the answer of ``x-query-virtio-queue-status`` about it.
+        transmit: the same about the queue from the guest.
+
+    Returns:
+        None if one of them can't be read.
+    """
+    given = index_of_reads(element)
+    handed, size = (queue_index(receive, name) for name in ("used-idx", "vring-num"))
+    answers = queue_index(transmit, "used-idx")
+    if given is None or handed is None or size is None or answers is None:
+        return None
+    unread = (handed + size - given) % _INDEXES
+    return Traffic(handed, unread if unread <= size else 0, answers)
 
 
 def written_bytes(value: object) -> int | None:

@@ -1,0 +1,199 @@
+"""What another client of an agent's channel has pending, from looks at the monitor alone. Pure.
+
+Protocol §10: QEMU counts what it has handed to the guest, what the guest has not read yet, and what
+the guest has answered. Not a byte is sent to the agent.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from agentclient.freeze.port_watch import GUEST_ENDED, Change, PortWatch
+from agentclient.model.snapshot import MonitorView
+from agentclient.model.states import Cause, OthersState
+
+PENDING_AFTER_S: Final = 1.0
+# A channel on which nothing moves for so long is idle.
+IDLE_AFTER_S: Final = 1.0
+_INDEXES: Final = 1 << 16
+# States that end by themselves, where nothing moves and nothing is pending.
+_AT_REST: Final = frozenset({OthersState.TALKING, OthersState.ANSWERED, OthersState.UNKNOWN})
+_LOSES: Final = GUEST_ENDED | {
+    Change.CLOSED,
+    Change.RESTARTED,
+    Change.RESET,
+    Change.DEVICE_RESET,
+}
+
+
+class OthersEventKind(StrEnum):
+    """What a look has shown of another client."""
+
+    CAME = "came"
+    PENDING = "pending"
+    ANSWERED = "answered"
+    LOST = "lost"
+    LEFT = "left"
+
+
+class OthersEvent(NamedTuple):
+    """One thing that another client has met; times are seconds of the monotonic clock.
+
+    Attributes:
+        kind: what.
+        at: when it was seen.
+        since: when the command was seen that it is about; when the client was, if it is about none.
+        cause: why the command is lost; None if it is not.
+        certain: it is proven that a command waits, and not only likely.
+    """
+
+    kind: OthersEventKind
+    at: float
+    since: float
+    cause: Cause | None = None
+    certain: bool = False
+
+
+class OthersWatch:
+    """Watches one channel while somebody else holds it.
+
+    Args:
+        view: the first look that shows the other client.
+        now: when that was (seconds of the monotonic clock).
+
+    Attributes:
+        state: what the client has pending.
+        since: since when that is so.
+        cause: why its command is lost; None while it is not.
+        took_s: how long its last command took that was pending for a second or more; None if none.
+        certain: with *pending*: a command is proven to wait behind it, or in front of an agent that
+            does not read.
+    """
+
+    def __init__(self, view: MonitorView, now: float) -> None:
+        self._port = PortWatch(view, now)
+        self._traffic = view.traffic
+        self._outstanding = 0
+        self._read_at: float | None = None  # when the oldest command without an answer was seen
+        self._moved_at: float | None = None
+        self._told_pending = False
+        self.state = OthersState.HELD if view.traffic is None else OthersState.UNKNOWN
+        self.since = now
+        self.cause: Cause | None = None
+        self.took_s: float | None = None
+        self.certain = False
+        self._take_unread(now, view)
+
+    @property
+    def why_blind(self) -> str | None:
+        """Why it can't be told what is pending, as a clause; None if it can."""
+        if self._traffic is not None:
+            return None
+        return "this QEMU, or this kind of port, does not count what the agent reads and answers"
+
+    def on_look(self, now: float, view: MonitorView) -> list[OthersEvent]:
+        """Take one look at the monitor.
+
+        Args:
+            now: seconds of the monotonic clock.
+            view: what it showed.
+
+        Returns:
+            What the look before did not show, in order.
+        """
+        changes = self._port.on_look(now, view)
+        events: list[OthersEvent] = []
+        if self._read_at is not None and not _LOSES.isdisjoint(changes):
+            events += self._lose(now)
+        events += self._take_traffic(now, view)
+        self._improve_cause()
+        if view.client is False or view.gone:
+            events.append(self._leave(now))
+        elif self._read_at is not None and now - self._read_at >= PENDING_AFTER_S:
+            events += self._pend(now)
+        elif self._read_at is None and self.state in _AT_REST:
+            self._rest(now)
+        return events
+
+    def _take_traffic(self, now: float, view: MonitorView) -> list[OthersEvent]:
+        before, after = self._traffic, view.traffic
+        if after is None:
+            return []
+        self._traffic = after
+        if before is None:
+            return []
+        handed = (after.handed - before.handed) % _INDEXES
+        answers = (after.answers - before.answers) % _INDEXES
+        if self._port.device_reset and after.handed < before.handed:
+            self._outstanding = 0  # the queues were set up anew, and count from 0
+            return []
+        events = self._answer(now) if answers else []
+        # One write may hold several commands, and one command have several answers.
+        self._outstanding = max(0, self._outstanding + handed - answers)
+        if handed or answers:
+            self._moved_at = now
+        if self._outstanding and self._read_at is None and handed:
+            self._begin(now)
+        self._take_unread(now, view)
+        if self._read_at is None and not events and (handed or answers):
+            self._go(OthersState.TALKING, now)
+        return events
+
+    def _take_unread(self, now: float, view: MonitorView) -> None:
+        """Take what the agent has not read: it is at work on something, or does not run on."""
+        unread = view.traffic.unread if view.traffic is not None else 0
+        self.certain = unread > 0
+        if unread:
+            self._outstanding = max(self._outstanding, unread)
+            if self._read_at is None and self.state is not OthersState.LOST:
+                self._begin(now)
+
+    def _begin(self, now: float) -> None:
+        self._read_at, self._told_pending = now, False
+
+    def _answer(self, now: float) -> list[OthersEvent]:
+        since, told = self._read_at, self._told_pending
+        self._read_at, self._told_pending, self.cause = None, False, None
+        if self.state is OthersState.LOST:
+            self._go(OthersState.TALKING, now)  # a new agent answers what came later
+        if since is None or not told:
+            return []
+        self.took_s = now - since
+        self._go(OthersState.ANSWERED, now)
+        return [OthersEvent(OthersEventKind.ANSWERED, now, since)]
+
+    def _pend(self, now: float) -> list[OthersEvent]:
+        assert self._read_at is not None, "a command waits"
+        if self._told_pending:
+            return []
+        self._told_pending = True
+        self._go(OthersState.PENDING, self._read_at)
+        return [OthersEvent(OthersEventKind.PENDING, now, self._read_at, certain=self.certain)]
+
+    def _lose(self, now: float) -> list[OthersEvent]:
+        assert self._read_at is not None, "a command was waiting"
+        since, self._read_at, self._told_pending = self._read_at, None, False
+        self._outstanding = 0
+        self.cause = self._port.cause or Cause.UNKNOWN
+        self._go(OthersState.LOST, since)
+        return [OthersEvent(OthersEventKind.LOST, now, since, self.cause)]
+
+    def _improve_cause(self) -> None:
+        """A later look may explain better why the port closed: a guest that was reset, say."""
+        if self.state is OthersState.LOST and self._port.cause is not None:
+            self.cause = self._port.cause
+
+    def _leave(self, now: float) -> OthersEvent:
+        since = self._read_at if self._read_at is not None else self.since
+        pending = self._read_at is not None
+        self._go(OthersState.LEFT if pending else OthersState.IDLE, now)
+        return OthersEvent(OthersEventKind.LEFT, now, since, self.cause, certain=pending)
+
+    def _rest(self, now: float) -> None:
+        if self._moved_at is not None and now - self._moved_at >= IDLE_AFTER_S:
+            self._go(OthersState.IDLE, self._moved_at)
+
+    def _go(self, state: OthersState, since: float) -> None:
+        if state is not self.state:
+            self.state, self.since = state, since

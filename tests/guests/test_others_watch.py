@@ -1,0 +1,148 @@
+"""What another client has pending, seen from the monitor alone, on a real agent (protocol §10)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from agentclient.access.local_access import LocalAccess
+from agentclient.access.multiplexer import Multiplexer
+from agentclient.freeze.others_watch import OthersEvent, OthersEventKind, OthersWatch
+from agentclient.model.snapshot import MonitorView
+from agentclient.model.states import Cause, OthersState
+from tests.guests.freezing import Operator
+from tests.guests.lab import Guest, RawClient
+
+EVERY_S = 0.25
+
+
+class Watcher:
+    """Looks at a guest's monitor four times a second, as the poller does for a held channel."""
+
+    def __init__(self, guest: Guest) -> None:
+        operator = Operator(guest)
+        access = operator.accesses.of(operator.vm)
+        assert isinstance(access, LocalAccess)
+        assert access.monitor is not None
+        self._monitor = access.monitor
+        self.events: list[OthersEvent] = []
+        self.watch = OthersWatch(self.look(), time.monotonic())
+
+    def look(self) -> MonitorView:
+        exchange = self._monitor.begin(traffic=True)
+        assert exchange is not None
+        seen: list[MonitorView] = []
+        multiplexer = Multiplexer()
+        multiplexer.begin(exchange, seen.append, pytest.fail)
+        while not seen:
+            multiplexer.turn(time.monotonic() + 1)
+        multiplexer.close()
+        return seen[0]
+
+    def until(self, state: OthersState, timeout_s: float = 20.0) -> float:
+        """Look until the client's state is this; return how long that took, in seconds."""
+        began = time.monotonic()
+        while self.watch.state is not state:
+            assert time.monotonic() - began < timeout_s, (self.watch.state, self.events)
+            time.sleep(EVERY_S)
+            self.events += self.watch.on_look(time.monotonic(), self.look())
+        return time.monotonic() - began
+
+    @property
+    def state(self) -> OthersState:
+        return self.watch.state
+
+    @property
+    def cause(self) -> Cause | None:
+        return self.watch.cause
+
+    @property
+    def certain(self) -> bool:
+        return self.watch.certain
+
+    def kinds(self) -> list[OthersEventKind]:
+        return [event.kind for event in self.events]
+
+
+@pytest.fixture
+def others(guest: Guest) -> Iterator[tuple[RawClient, Watcher]]:
+    with RawClient(guest.agent_socket) as client:
+        client.sync()
+        yield client, Watcher(guest)
+
+
+def test_a_freeze_of_others_is_pending_and_then_answered(
+    guest: Guest, others: tuple[RawClient, Watcher]
+) -> None:
+    client, watcher = others
+    guest.slow_hook(4)
+    client.send_command("guest-fsfreeze-freeze")
+    assert watcher.until(OthersState.PENDING) < 3
+    assert not watcher.certain
+    client.send_command("guest-fsfreeze-status")
+    time.sleep(0.3)
+    watcher.events += watcher.watch.on_look(time.monotonic(), watcher.look())
+    assert watcher.certain  # what is queued behind it is not read
+    watcher.until(OthersState.ANSWERED)
+    assert watcher.watch.took_s is not None
+    assert 3.5 < watcher.watch.took_s < 8
+    assert watcher.kinds() == [OthersEventKind.PENDING, OthersEventKind.ANSWERED]
+    client.send_command("guest-fsfreeze-thaw")
+
+
+def test_who_comes_later_sees_what_is_queued(guest: Guest) -> None:
+    with RawClient(guest.agent_socket) as client:
+        client.sync()
+        guest.slow_hook(5)
+        client.send_command("guest-fsfreeze-freeze")
+        time.sleep(0.5)
+        watcher = Watcher(guest)
+        assert watcher.state is OthersState.UNKNOWN
+        client.send_command("guest-fsfreeze-status")
+        assert watcher.until(OthersState.PENDING) < 3
+        assert watcher.watch.certain
+        watcher.until(OthersState.ANSWERED)
+        client.send_command("guest-fsfreeze-thaw")
+
+
+def test_an_agent_that_is_killed_loses_their_command(
+    guest: Guest, others: tuple[RawClient, Watcher]
+) -> None:
+    client, watcher = others
+    guest.hanging_hook()
+    client.send_command("guest-fsfreeze-freeze")
+    watcher.until(OthersState.PENDING)
+    guest.kill_agent()
+    assert watcher.until(OthersState.LOST) < 1.5
+    assert watcher.cause is Cause.AGENT_GONE
+    guest.clear_hook()
+    guest.start_agent()
+    guest.wait_agent()
+    watcher.events += watcher.watch.on_look(time.monotonic(), watcher.look())
+    assert watcher.cause is Cause.AGENT_RESTARTED
+    assert watcher.state is OthersState.LOST  # its client goes on waiting
+
+
+def test_a_client_that_leaves_while_its_freeze_is_pending(guest: Guest) -> None:
+    with RawClient(guest.agent_socket) as client:
+        client.sync()
+        watcher = Watcher(guest)
+        guest.slow_hook(3)
+        client.send_command("guest-fsfreeze-freeze")
+        watcher.until(OthersState.PENDING)
+    watcher.until(OthersState.LEFT)
+    assert watcher.kinds()[-1] is OthersEventKind.LEFT
+
+
+def test_one_who_only_talks_has_nothing_pending(
+    guest: Guest, others: tuple[RawClient, Watcher]
+) -> None:
+    client, watcher = others
+    for _ in range(3):
+        client.sync()
+        watcher.events += watcher.watch.on_look(time.monotonic(), watcher.look())
+        assert watcher.watch.state is OthersState.TALKING
+    watcher.until(OthersState.IDLE)
+    assert watcher.events == []
