@@ -24,6 +24,7 @@ from agentclient.access.multiplexer import Multiplexer
 from agentclient.access.stream import ConnectFailed
 from agentclient.fleet.calls import Calls
 from agentclient.fleet.health import Change, answered, looked, may_ask, silent, unreachable
+from agentclient.fleet.others import LOOK_EVERY_S, HeldChannels
 from agentclient.fleet.store import Fleet
 from agentclient.fleet.timetable import LEFT_AGAIN_S, Timetable
 from agentclient.model.snapshot import MonitorView, VmState
@@ -87,6 +88,7 @@ class Poller:
         self._calls = Calls(self.wake)
         self._wanted = wanted
         self._named_at = float("-inf")
+        self._held = HeldChannels()
 
     def wake(self) -> None:
         """End the current `turn` early."""
@@ -106,6 +108,7 @@ class Poller:
         states = self._fleet.states()
         for vm_id in self._timetable.keep({state.id for state in states}, now):
             self._accesses.forget(vm_id)
+            self._held.forget(vm_id)
         for state in states:
             policy = state.vm.policy
             if policy is not None:
@@ -194,7 +197,8 @@ class Poller:
             self._call(visit, visit.access.observe, partial(self._looked, visit), OBSERVE_S)
             return
         assert isinstance(visit.access, LocalAccess), "a visit is a call, or taken in steps"
-        begun = visit.access.begin_observation()
+        traffic = self._held.wants_traffic(visit.vm_id)
+        begun = visit.access.begin_observation(traffic=traffic)
         if begun is None:
             self._end(visit)
         elif isinstance(begun, MonitorView):
@@ -208,10 +212,23 @@ class Poller:
         change = looked(view, self._fleet.wall(), has_monitor=has_monitor)
         self._fleet.update(visit.vm_id, change)
         self._name_clients(visit)
+        self._watch_others(visit, view)
         if self._wants_answer(visit, view):
             self._ask(visit, blind=has_monitor and view.problem is not None)
         else:
             self._end(visit, blind=has_monitor and view.problem is not None)
+
+    def _watch_others(self, visit: _Visit, view: MonitorView) -> None:
+        """Take what a look shows of a channel that others hold."""
+        state = self._state(visit.vm_id)
+        if state is None:
+            return
+        seen = self._held.looked(state, view, time.monotonic(), self._fleet.wall())
+        others = seen.others if seen is not None else state.others if view.client else None
+        if others != state.others:
+            self._fleet.update(visit.vm_id, lambda old: old._replace(others=others))
+        for level, line in seen.lines if seen is not None else ():
+            self._fleet.log(visit.vm_id, level, printable(line, 500))
 
     def _name_clients(self, visit: _Visit) -> None:
         """Find who holds a busy channel; once a second at most, since that scans all of /proc."""
@@ -343,7 +360,9 @@ class Poller:
         self._end(visit, blind=True)
 
     def _end(self, visit: _Visit, *, blind: bool = False) -> None:
-        self._timetable.visited(visit.vm_id, visit.due, time.monotonic(), blind=blind)
+        within_s = LOOK_EVERY_S if self._held.is_held(visit.vm_id) else math.inf
+        now = time.monotonic()
+        self._timetable.visited(visit.vm_id, visit.due, now, blind=blind, within_s=within_s)
 
     def _state(self, vm_id: VmId) -> VmState | None:
         try:

@@ -128,7 +128,9 @@ class Timetable:
             heapq.heappop(self._queue)  # a stale entry: it was rescheduled, or dropped
         return math.inf
 
-    def visited(self, vm_id: VmId, began: float, now: float, *, blind: bool) -> None:
+    def visited(
+        self, vm_id: VmId, began: float, now: float, *, blind: bool, within_s: float = math.inf
+    ) -> None:
         """Schedule the next visit of a VM whose visit has ended.
 
         Args:
@@ -136,6 +138,7 @@ class Timetable:
             began: when this visit was due.
             now: the time.
             blind: its monitor could not be read.
+            within_s: seconds after which it is visited again at the latest.
         """
         if vm_id not in self._times:
             return
@@ -145,7 +148,7 @@ class Timetable:
             times.hurry = False
             self._put(vm_id, now)
             return
-        interval = times.port_interval_s * _back_off(times.blind)
+        interval = min(times.port_interval_s * _back_off(times.blind), within_s)
         self._put(vm_id, max(now, began + interval))
 
     def asked(

@@ -8,7 +8,7 @@ then; a reader that compared thousands of VMs would wait for memory.
 from __future__ import annotations
 
 from agentclient.model.job import JobProgress
-from agentclient.model.snapshot import Progress, VmState
+from agentclient.model.snapshot import Others, Progress, VmState
 
 
 def same_visible_state(old: VmState, new: VmState) -> bool:
@@ -26,6 +26,7 @@ def same_visible_state(old: VmState, new: VmState) -> bool:
         and (old.held_by is new.held_by or old.held_by == new.held_by)
         and (old.job is new.job or _same_stage(old.job, new.job))
         and old.last_job is new.last_job
+        and (old.others is new.others or _same_others(old.others, new.others))
         and (old.block_jobs is new.block_jobs or _ids(old) == _ids(new))
         and (old.trouble is new.trouble or old.trouble == new.trouble)
         and (old.vm is new.vm or old.vm == new.vm)
@@ -36,6 +37,12 @@ def _same_stage(old: JobProgress | None, new: JobProgress | None) -> bool:
     if old is None or new is None:
         return False
     return (old.kind, old.stage, old.cancelled) == (new.kind, new.stage, new.cancelled)
+
+
+def _same_others(old: Others | None, new: Others | None) -> bool:
+    if old is None or new is None:
+        return False
+    return (old.state, old.cause, old.by) == (new.state, new.cause, new.by)
 
 
 def _ids(state: VmState) -> list[tuple[str, bool, bool]]:

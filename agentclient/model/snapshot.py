@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agentclient.model.states import (
     AgentState,
+    Cause,
     FreezeState,
     KnownBy,
     Level,
+    OthersState,
     OutcomeKind,
     Phase,
     RunState,
@@ -171,6 +173,50 @@ class HeldBy(NamedTuple):
         return f"{word} by {self.who}{until}{most}"
 
 
+class Others(NamedTuple):
+    """What somebody else, who holds the agent's channel, has pending in the guest.
+
+    Attributes:
+        state: what, as far as the monitor shows it.
+        since: since when; of a lost command, since when it was pending. It may be older.
+        by: who holds the channel, as a clause; None while that isn't known.
+        cause: why their command is lost; None if it is not.
+        took_s: how long their last command took that was pending for a second or more, in seconds.
+        certain: with *pending*: proven, and not only likely.
+        why_blind: why it can't be told what is pending, as a clause; None if it can.
+    """
+
+    state: OthersState
+    since: datetime
+    by: str | None = None
+    cause: Cause | None = None
+    took_s: float | None = None
+    certain: bool = False
+    why_blind: str | None = None
+
+    @property
+    def matters(self) -> bool:
+        """Whether a person has to know of it: a command is pending, or lost."""
+        return self.state in (OthersState.PENDING, OthersState.LOST, OthersState.LEFT)
+
+    def __str__(self) -> str:
+        """Return it as a clause."""
+        who = self.by or "held by somebody"
+        at = f"{self.since:%H:%M:%S}"
+        match self.state:
+            case OthersState.PENDING:
+                likely = "" if self.certain else "likely "
+                return f"{who}: a command of theirs is {likely}pending since {at}"
+            case OthersState.LOST:
+                cause = f" ({self.cause})" if self.cause is not None else ""
+                return f"{who}: their command of {at} is lost{cause}, and they go on waiting"
+            case OthersState.LEFT:
+                return f"{who}: they left at {at} while a command was pending: it may run yet"
+            case OthersState.ANSWERED:
+                return f"{who}: their command was answered after {self.took_s or 0:.1f} s"
+        return who
+
+
 class Progress(NamedTuple):
     """An operation in flight on a VM; all times are seconds of the monotonic clock.
 
@@ -235,6 +281,7 @@ class VmState(NamedTuple):
         job: the job of this console that runs on it, None if there is none.
         last_job: how the last job on it ended, None before the first.
         block_jobs: the jobs that its QEMU runs, whoever has started them.
+        others: what somebody else has pending, who holds its channel; None if nobody is known to.
     """
 
     vm: Vm
@@ -253,6 +300,7 @@ class VmState(NamedTuple):
     job: JobProgress | None = None
     last_job: JobOutcome | None = None
     block_jobs: tuple[QemuJob, ...] = ()
+    others: Others | None = None
 
     @property
     def id(self) -> VmId:

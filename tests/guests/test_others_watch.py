@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from agentclient import Engine
 from agentclient.access.local_access import LocalAccess
 from agentclient.access.multiplexer import Multiplexer
 from agentclient.freeze.others_watch import OthersEvent, OthersEventKind, OthersWatch
-from agentclient.model.snapshot import MonitorView
+from agentclient.model.snapshot import MonitorView, Others
 from agentclient.model.states import Cause, OthersState
 from tests.guests.freezing import Operator
 from tests.guests.lab import Guest, RawClient
@@ -35,7 +36,7 @@ class Watcher:
         assert exchange is not None
         seen: list[MonitorView] = []
         multiplexer = Multiplexer()
-        multiplexer.begin(exchange, seen.append, pytest.fail)
+        multiplexer.begin(exchange, seen.append, lambda error: pytest.fail(str(error)))
         while not seen:
             multiplexer.turn(time.monotonic() + 1)
         multiplexer.close()
@@ -50,15 +51,12 @@ class Watcher:
             self.events += self.watch.on_look(time.monotonic(), self.look())
         return time.monotonic() - began
 
-    @property
     def state(self) -> OthersState:
         return self.watch.state
 
-    @property
     def cause(self) -> Cause | None:
         return self.watch.cause
 
-    @property
     def certain(self) -> bool:
         return self.watch.certain
 
@@ -80,11 +78,11 @@ def test_a_freeze_of_others_is_pending_and_then_answered(
     guest.slow_hook(4)
     client.send_command("guest-fsfreeze-freeze")
     assert watcher.until(OthersState.PENDING) < 3
-    assert not watcher.certain
+    assert not watcher.certain()
     client.send_command("guest-fsfreeze-status")
     time.sleep(0.3)
     watcher.events += watcher.watch.on_look(time.monotonic(), watcher.look())
-    assert watcher.certain  # what is queued behind it is not read
+    assert watcher.certain()  # what is queued behind it is not read
     watcher.until(OthersState.ANSWERED)
     assert watcher.watch.took_s is not None
     assert 3.5 < watcher.watch.took_s < 8
@@ -99,7 +97,7 @@ def test_who_comes_later_sees_what_is_queued(guest: Guest) -> None:
         client.send_command("guest-fsfreeze-freeze")
         time.sleep(0.5)
         watcher = Watcher(guest)
-        assert watcher.state is OthersState.UNKNOWN
+        assert watcher.state() is OthersState.UNKNOWN
         client.send_command("guest-fsfreeze-status")
         assert watcher.until(OthersState.PENDING) < 3
         assert watcher.watch.certain
@@ -116,13 +114,13 @@ def test_an_agent_that_is_killed_loses_their_command(
     watcher.until(OthersState.PENDING)
     guest.kill_agent()
     assert watcher.until(OthersState.LOST) < 1.5
-    assert watcher.cause is Cause.AGENT_GONE
+    assert watcher.cause() is Cause.AGENT_GONE
     guest.clear_hook()
     guest.start_agent()
     guest.wait_agent()
     watcher.events += watcher.watch.on_look(time.monotonic(), watcher.look())
-    assert watcher.cause is Cause.AGENT_RESTARTED
-    assert watcher.state is OthersState.LOST  # its client goes on waiting
+    assert watcher.cause() is Cause.AGENT_RESTARTED
+    assert watcher.state() is OthersState.LOST  # its client goes on waiting
 
 
 def test_a_client_that_leaves_while_its_freeze_is_pending(guest: Guest) -> None:
@@ -146,3 +144,39 @@ def test_one_who_only_talks_has_nothing_pending(
         assert watcher.watch.state is OthersState.TALKING
     watcher.until(OthersState.IDLE)
     assert watcher.events == []
+
+
+def _until(engine: Engine, state: OthersState, timeout_s: float = 15.0) -> tuple[float, Others]:
+    """Wait for the state of the only VM's other client; return how long that took."""
+    began = time.monotonic()
+    while True:
+        (vm,) = engine.states()
+        if vm.others is not None and vm.others.state is state:
+            return time.monotonic() - began, vm.others
+        assert time.monotonic() - began < timeout_s, vm.others
+        time.sleep(0.02)
+
+
+def test_the_fleet_tells_what_others_have_pending_and_lost(guest: Guest) -> None:
+    with Engine([guest.vm_argument], named_only=True) as engine:
+        engine.look()
+        engine.watch()
+        with RawClient(guest.agent_socket) as client:
+            client.sync()
+            guest.hanging_hook()
+            time.sleep(2.5)  # the channel is seen to be held
+            client.send_command("guest-fsfreeze-freeze")
+            seconds, others = _until(engine, OthersState.PENDING)
+            assert seconds < 3
+            assert "pid" in (others.by or "")
+            guest.kill_agent()
+            seconds, others = _until(engine, OthersState.LOST)
+            assert seconds < 2
+            assert others.cause is Cause.AGENT_GONE
+            assert "they go on waiting" in str(others)
+        began = time.monotonic()
+        while engine.states()[0].others is not None:
+            assert time.monotonic() - began < 10
+            time.sleep(0.05)
+        log = [line.text for line in engine.fleet.log_since(engine.states()[0].id)]
+    assert any("is lost after" in line for line in log)
