@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from agentclient.model.snapshot import HeldBy, MonitorView
+from agentclient.model.snapshot import ChannelClient, HeldBy, MonitorView
 from agentclient.model.vm import Process, Vm
 
 if TYPE_CHECKING:
@@ -77,10 +77,12 @@ class Holders(NamedTuple):
     Attributes:
         words: their names, as text; None if no holder was found.
         frostwatch: another frostwatch among them; None if there is none.
+        client: the one that is served; None if it can't be told.
     """
 
     words: str | None
     frostwatch: HeldBy | None
+    client: ChannelClient | None = None
 
 
 class GoneCheck(Protocol):

@@ -22,12 +22,13 @@ from agentclient.access.guest_access import (
 )
 from agentclient.access.host.other_holders import seen_among
 from agentclient.access.host.peer import is_another
-from agentclient.access.host.socket_clients import clients, in_words
+from agentclient.access.host.process import owner_of
+from agentclient.access.host.socket_clients import Client, clients, in_words
 from agentclient.access.monitor import Monitor
 from agentclient.access.presence import GoneCheck, Server, is_gone, server_of
 from agentclient.access.self_check import uuid_of
 from agentclient.access.stream import Channel, ConnectFailed, Endpoint, UnixEndpoint
-from agentclient.model.snapshot import MonitorView
+from agentclient.model.snapshot import ChannelClient, MonitorView
 from agentclient.model.states import RunState, Transport
 from agentclient.model.vm import Process, Vm
 from agentclient.protocol.qga import AgentWire
@@ -196,7 +197,7 @@ class LocalAccess:
         if self.vm.agent is None:
             return None
         found = clients(self.vm.agent.path)
-        return Holders(in_words(found), seen_among(found))
+        return Holders(in_words(found), seen_among(found), _served(found))
 
     def thaw_recipe(self) -> ThawRecipe:
         """Return the VM, without its monitor if that may be another VM's."""
@@ -317,3 +318,11 @@ def local_access(vm: Vm, opener: Opener | None = None) -> LocalAccess:
             process=vm.process,
         )
     return LocalAccess(vm, agent, monitor, opener)
+
+
+def _served(found: tuple[Client, ...]) -> ChannelClient | None:
+    """Return the client that is served; None if it can't be told."""
+    for one in found:
+        if not one.waiting:
+            return ChannelClient(one.name, one.pid, owner_of(one.pid))
+    return None

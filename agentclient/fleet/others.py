@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from agentclient.freeze.others_watch import OthersEvent, OthersEventKind, OthersWatch
 from agentclient.model.durations import in_words
-from agentclient.model.snapshot import MonitorView, Others, VmState
+from agentclient.model.snapshot import ChannelClient, MonitorView, Others, VmState
 from agentclient.model.states import Level
 from agentclient.model.vm import VmId
 
@@ -38,6 +38,7 @@ class _Held:
 
     watch: OthersWatch | None = None
     looks: int = 0
+    client: ChannelClient | None = None
 
 
 class HeldChannels:
@@ -60,6 +61,12 @@ class HeldChannels:
     def is_held(self, vm_id: VmId) -> bool:
         """Return whether others hold a VM's channel, so that it is looked at more often."""
         return vm_id in self._held
+
+    def named(self, vm_id: VmId, client: ChannelClient | None) -> None:
+        """Take who holds a VM's channel."""
+        held = self._held.get(vm_id)
+        if held is not None:
+            held.client = client or held.client
 
     def forget(self, vm_id: VmId) -> None:
         """Watch a VM's channel no more."""
@@ -87,13 +94,14 @@ class HeldChannels:
                 return None
             held.watch = OthersWatch(view, mono)
         events = held.watch.on_look(mono, view)
-        lines = tuple(line for event in events if (line := _line(event, state)) is not None)
+        who = "others" if held.client is None else str(held.client)
+        lines = tuple(line for event in events if (line := _line(event, who)) is not None)
         left = any(event.kind is OthersEventKind.LEFT for event in events)
         if left or (not is_others(state) and not view.client):
             self.forget(state.id)
         if left and not any(event.certain for event in events):
             return Seen(None, lines)
-        return Seen(_others(held.watch, state, mono, wall), lines)
+        return Seen(_others(held, held.watch, state, mono, wall), lines)
 
 
 def is_others(state: VmState) -> bool:
@@ -101,18 +109,24 @@ def is_others(state: VmState) -> bool:
     return state.progress is None and state.held_by is None and state.vm.agent is not None
 
 
-def _others(watch: OthersWatch, state: VmState, mono: float, wall: datetime) -> Others:
+def _others(held: _Held, watch: OthersWatch, state: VmState, mono: float, wall: datetime) -> Others:
     before = state.others
     since = wall - timedelta(seconds=mono - watch.since)
     if before is not None and before.state is watch.state:
         since = before.since  # the same moment, told in the same words
-    by = state.agent.detail or (before.by if before is not None else None)
-    return Others(watch.state, since, by, watch.cause, watch.took_s, watch.certain, watch.why_blind)
+    return Others(
+        watch.state,
+        since,
+        held.client,
+        watch.cause,
+        watch.took_s,
+        watch.certain,
+        watch.why_blind,
+    )
 
 
-def _line(event: OthersEvent, state: VmState) -> tuple[Level, str] | None:
+def _line(event: OthersEvent, who: str) -> tuple[Level, str] | None:
     """Return the line of the log about an event; None if it is not worth one."""
-    who = state.agent.detail or "others"
     for_s = in_words(event.at - event.since)
     match event.kind:
         case OthersEventKind.PENDING:

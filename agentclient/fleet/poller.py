@@ -44,6 +44,8 @@ LONGEST_TURN_S: Final = 1.0
 # Visits begin in small groups: a wake-up costs more than the first step of a visit.
 GROUP_S: Final = 0.03
 NAMES_EVERY_S: Final = 1.0
+# A command counts as pending after a second.
+WATCH_HELD_S: Final = 1.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,14 +153,23 @@ class Poller:
         wanted = [state.id for state in self._fleet.states() if state.id not in but]
         self._each(wanted, now + timeout_s)
         left = [one for one in wanted if self._may_be_left(one)]
+        self._watch_held(now + timeout_s)
         if left:
             # We may have frozen it, and its agent has not answered: a moment later it may.
             stopping.wait(LEFT_AGAIN_S)
             self._each(left, time.monotonic() + timeout_s)
 
-    def _each(self, vm_ids: Sequence[VmId], until: float) -> None:
+    def _watch_held(self, until: float) -> None:
+        """Look at the channels that others hold for long enough to see what is pending there."""
+        until = min(until, time.monotonic() + WATCH_HELD_S)
+        while self._held and time.monotonic() < until:
+            held = [state.id for state in self._fleet.states() if self._held.is_held(state.id)]
+            self._each(held, until, ask=False)
+            time.sleep(LOOK_EVERY_S)
+
+    def _each(self, vm_ids: Sequence[VmId], until: float, *, ask: bool = True) -> None:
         waiting = deque(vm_id for vm_id in vm_ids if vm_id in self._timetable)
-        for vm_id in waiting:
+        for vm_id in waiting if ask else ():
             self._timetable[vm_id].agent_due = 0.0
         while (waiting or self._in_flight) and time.monotonic() < until:
             while waiting and self._multiplexer.in_flight < MOST_VISITS_AT_ONCE:
@@ -211,8 +222,8 @@ class Poller:
         has_monitor = visit.access.observes
         change = looked(view, self._fleet.wall(), has_monitor=has_monitor)
         self._fleet.update(visit.vm_id, change)
-        self._name_clients(visit)
         self._watch_others(visit, view)
+        self._name_clients(visit)
         if self._wants_answer(visit, view):
             self._ask(visit, blind=has_monitor and view.problem is not None)
         else:
@@ -239,6 +250,7 @@ class Poller:
             self._named_at = now
             holders = visit.access.holders() or Holders(None, None)
             detail = holders.words or "nobody can tell by whom"
+            self._held.named(visit.vm_id, holders.client)
             held = holders.frostwatch
 
             def change(old: VmState) -> VmState:

@@ -24,7 +24,7 @@ from agentclient.model.outcome import (
     Outcome,
     ThawOutcome,
 )
-from agentclient.model.snapshot import AgentHealth, HeldBy, VmState
+from agentclient.model.snapshot import AgentHealth, HeldBy, Others, VmState
 
 if TYPE_CHECKING:
     from agentclient.model.command import CommandRun
@@ -278,6 +278,25 @@ def _freeze(state: VmState) -> JsonObject:
         "foreign": freeze.foreign,
         "left_by": {"pid": left.pid, "user": left.user, "time": rfc3339(left.at)} if left else None,
         "held_by": _held_by(state.held_by),
+        "by": _others(state.others),
+    }
+
+
+def _others(others: Others | None) -> JsonObject | None:
+    if others is None:
+        return None
+    client = others.by
+    return {
+        "state": others.state.value,
+        "since": rfc3339(others.since),
+        "program": client.program if client else None,
+        "pid": client.pid if client else None,
+        "user": client.user if client else None,
+        "task": client.task if client else None,
+        "cause": others.cause.value if others.cause else None,
+        "seconds": _figure(others.took_s),
+        "certain": others.certain,
+        "how": others.why_blind or "the monitor counts what the agent reads and answers",
     }
 
 

@@ -173,13 +173,41 @@ class HeldBy(NamedTuple):
         return f"{word} by {self.who}{until}{most}"
 
 
+class ChannelClient(NamedTuple):
+    """The process that holds an agent's channel.
+
+    Attributes:
+        program: what it calls itself; safe to show.
+        pid: its number.
+        user: who runs it; None if that can't be told.
+    """
+
+    program: str
+    pid: int
+    user: str | None = None
+
+    @property
+    def task(self) -> str | None:
+        """The Proxmox task that it works on (its UPID); None if it is none of Proxmox's workers."""
+        found = self.program.removeprefix("task ")
+        return found if found.startswith("UPID:") else None
+
+    def __str__(self) -> str:
+        if self.task is not None:
+            # UPID:NODE:PID:PSTART:STARTTIME:TYPE:ID:USER@REALM:
+            words = self.task.split(":")
+            what = " ".join(words[5:7]) if len(words) > 6 else "task"
+            return f"Proxmox's {what} (pid {self.pid})"
+        return f"{self.program} (pid {self.pid})"
+
+
 class Others(NamedTuple):
     """What somebody else, who holds the agent's channel, has pending in the guest.
 
     Attributes:
         state: what, as far as the monitor shows it.
         since: since when; of a lost command, since when it was pending. It may be older.
-        by: who holds the channel, as a clause; None while that isn't known.
+        by: who holds the channel; None while that isn't known.
         cause: why their command is lost; None if it is not.
         took_s: how long their last command took that was pending for a second or more, in seconds.
         certain: with *pending*: proven, and not only likely.
@@ -188,7 +216,7 @@ class Others(NamedTuple):
 
     state: OthersState
     since: datetime
-    by: str | None = None
+    by: ChannelClient | None = None
     cause: Cause | None = None
     took_s: float | None = None
     certain: bool = False
@@ -201,20 +229,20 @@ class Others(NamedTuple):
 
     def __str__(self) -> str:
         """Return it as a clause."""
-        who = self.by or "held by somebody"
+        who = "somebody" if self.by is None else str(self.by)
         at = f"{self.since:%H:%M:%S}"
         match self.state:
             case OthersState.PENDING:
                 likely = "" if self.certain else "likely "
-                return f"{who}: a command of theirs is {likely}pending since {at}"
+                return f"held by {who}: a command of theirs is {likely}pending since {at}"
             case OthersState.LOST:
                 cause = f" ({self.cause})" if self.cause is not None else ""
-                return f"{who}: their command of {at} is lost{cause}, and they go on waiting"
+                return f"held by {who}: their command of {at} is lost{cause}, and they wait on"
             case OthersState.LEFT:
-                return f"{who}: they left at {at} while a command was pending: it may run yet"
+                return f"{who} left at {at} with a command pending, which may run yet"
             case OthersState.ANSWERED:
-                return f"{who}: their command was answered after {self.took_s or 0:.1f} s"
-        return who
+                return f"held by {who}: their command was answered after {self.took_s or 0:.1f} s"
+        return f"held by {who}"
 
 
 class Progress(NamedTuple):

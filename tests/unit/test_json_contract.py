@@ -48,6 +48,7 @@ from agentclient.model.states import (
     GuestIs,
     KnownBy,
     Level,
+    OthersState,
     OutcomeKind,
     Refusal,
     RunState,
@@ -67,6 +68,7 @@ CLOSED: dict[str, type[StrEnum]] = {
     "agent.state": AgentState,
     "agent.how": KnownBy,
     "freeze.state": FreezeState,
+    "others.state": OthersState,
     "event": EventKind,
     "level": Level,
     "outcome": OutcomeKind,
@@ -124,7 +126,7 @@ def test_a_vm_has_exactly_the_keys_of_the_contract() -> None:
         "run_state": "running",
         "agent": {"state": "alive", "how": "reply", "rtt_ms": 1.4, "version": "7.2"},
         "freeze": {"state": "frozen", "since": "2026-03-01T10:20:30.123+01:00", "foreign": True,
-                   "left_by": None, "held_by": None},
+                   "left_by": None, "held_by": None, "by": None},
         "locked_by": "backup",
         "user": "root",
         "also": ["102", "web#102"],
@@ -152,6 +154,7 @@ def test_what_is_not_known_about_a_vm_is_null() -> None:
         "foreign": False,
         "left_by": None,
         "held_by": None,
+        "by": None,
     }
 
 

@@ -86,6 +86,14 @@ def file_identity(path: Path) -> str:
 
 
 @cache
+def owner_of(pid: int, proc: Path = PROC) -> str | None:
+    """Return the name of the user who runs a process; None if it has ended."""
+    try:
+        return user_name((proc / str(pid)).stat().st_uid)
+    except OSError:
+        return None
+
+
 def user_name(uid: int) -> str:
     """Return a user's name; the number where it has none."""
     try:

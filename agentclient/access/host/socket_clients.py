@@ -26,6 +26,9 @@ _FILE, _PEER, _ICONS = 1, 2, 3
 _ALL_STATES: Final = 0xFFFFFFFF
 _LISTEN: Final = 10
 _ANSWER_S: Final = 1.0
+# Proxmox's workers name themselves by their task (protocol §10.4), which is longer than a `comm`.
+_TASK: Final = "task UPID:"
+_LONGEST_TASK: Final = 160
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +212,10 @@ def _sockets_of(process: Path) -> set[int]:
 
 def _name(process: Path) -> str:
     try:
-        return printable((process / "comm").read_text().strip(), 40)
+        name = (process / "comm").read_text().strip()
+        if name.startswith(_TASK):
+            name = (process / "cmdline").read_bytes().split(b"\0")[0].decode(errors="replace")
+            return printable(name.strip(), _LONGEST_TASK)
+        return printable(name, 40)
     except OSError:
         return "a process that has ended"
