@@ -276,6 +276,12 @@ def _read_only(vm: Vm) -> str | None:
     return f"nothing is sent to it: {why}" if why else None
 
 
+def _by_agent(state: VmState) -> str | None:
+    """Return what is to be told of the agent: first of all, what others have pending in it."""
+    others = state.others
+    return str(others) if others is not None and others.matters else state.agent.detail
+
+
 def _note(state: VmState) -> str:
     said_twice = state.held_by is None and state.trouble_is_the_agents
     reach = state.vm.out_of_reach
@@ -287,7 +293,7 @@ def _note(state: VmState) -> str:
         _read_only(state.vm),
         reach or state.vm.freeze_disabled,
         state.vm.no_monitor,
-        None if state.held_by or (reach and state.agent.detail == detail) else state.agent.detail,
+        None if state.held_by or (reach and state.agent.detail == detail) else _by_agent(state),
         None if state.trouble == state.vm.no_monitor or said_twice else state.trouble,
     )
     return printable("; ".join(part for part in parts if part), 200)

@@ -11,8 +11,16 @@ from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from agentclient.model.outcome import Meaning, Outcome
-from agentclient.model.snapshot import VmState
-from agentclient.model.states import FreezeState, GuestIs, Level, OutcomeKind, Phase, Refusal
+from agentclient.model.snapshot import Others, VmState
+from agentclient.model.states import (
+    FreezeState,
+    GuestIs,
+    Level,
+    OthersState,
+    OutcomeKind,
+    Phase,
+    Refusal,
+)
 from agentclient.model.vm import VmId
 from tui.console.model.explained import explained
 from tui.console.model.tally import verdict_of
@@ -89,6 +97,9 @@ def notice_of_change(old: VmState | None, new: VmState, at: datetime) -> Iterato
         yield Notice(Level.ERROR, text, at, new.id)
     if new.held_by is not None and old.held_by is None:
         yield Notice(Level.INFO, f"{_name(new)}: {safe(str(new.held_by), 160)}", at, new.id)
+    others = new.others
+    if others is not None and _lost(others) and not (old.others and _lost(old.others)):
+        yield Notice(Level.WARNING, f"{_name(new)}: {safe(str(others), 200)}", at, new.id)
     if _foreign(old) and new.freeze.state is FreezeState.THAWED and new.progress is None:
         yield Notice(Level.INFO, f"{_name(new)}: thawed by whoever had frozen it", at, new.id)
 
@@ -131,6 +142,10 @@ def _level(outcome: Outcome) -> Level:
     if outcome.kind in _BAD_OUTCOMES:
         return Level.ERROR
     return Level.GOOD if outcome.kind is OutcomeKind.VERIFIED else Level.WARNING
+
+
+def _lost(others: Others) -> bool:
+    return others.state in (OthersState.LOST, OthersState.LEFT)
 
 
 def _phase(state: VmState) -> Phase | None:

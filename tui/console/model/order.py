@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any
 
-from agentclient.model.snapshot import VmState
-from agentclient.model.states import AgentState, FreezeState, OutcomeKind, RunState
+from agentclient.model.snapshot import Others, VmState
+from agentclient.model.states import AgentState, FreezeState, OthersState, OutcomeKind, RunState
 from agentclient.model.vm import VmId
 from tui.console.model.tally import verdict_of, without_group
 
@@ -71,6 +71,7 @@ _AGENT_TROUBLE = {
     AgentState.CLOSED: 9,
 }
 _RUN_TROUBLE = {RunState.PANICKED: 3, RunState.IO_ERROR: 3}
+_OTHERS_LOST = frozenset({OthersState.LOST, OthersState.LEFT})
 _NO_TROUBLE = 99
 _GOES_ON = (
     7,
@@ -107,10 +108,16 @@ def severity(state: VmState) -> int:
         _AGENT_TROUBLE.get(state.agent.state, _NO_TROUBLE),
         _RUN_TROUBLE.get(state.run_state, _NO_TROUBLE),
         5 if state.freeze.foreign and state.freeze.state is FreezeState.FROZEN else _NO_TROUBLE,
+        _others_trouble(state.others),
         7 if state.progress is not None else _NO_TROUBLE,
         10 if state.trouble else _NO_TROUBLE,
     ]
     return min(found)
+
+
+def _others_trouble(others: Others | None) -> int:
+    """Return how grave it is what others have pending: lost is, and what only goes on is not."""
+    return 5 if others is not None and others.state in _OTHERS_LOST else _NO_TROUBLE
 
 
 def needs_attention(state: VmState) -> bool:

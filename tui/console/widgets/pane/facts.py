@@ -181,7 +181,9 @@ def _agent(state: VmState, paint: Paint) -> Iterator[Fact]:
         parts.append(f"version {safe(health.version, 30)}")
     if health.seen_at is not None:
         parts.append(_seen(state, age(health.seen_at, paint.moment)))
-    if health.detail:
+    if state.others is not None and state.others.matters:
+        parts.append(safe(str(state.others), 300))
+    elif health.detail:
         parts.append(safe(health.detail, 300))
     yield Fact("agent", _joined(parts, paint), look.tone, 3)
 
