@@ -107,7 +107,7 @@ def mirror_command(
         if not wait:
             return runner.run(start)
         runner.say(f"it is completed at {_how()}")
-        with _asked_to_complete() as asked:
+        with asked_to_complete() as asked:
 
             def meanwhile() -> None:
                 if asked():
@@ -122,7 +122,7 @@ def _how() -> str:
 
 
 @contextmanager
-def _asked_to_complete() -> Iterator[Callable[[], bool]]:
+def asked_to_complete() -> Iterator[Callable[[], bool]]:
     """Give a function that returns whether somebody has asked to complete, by key or signal."""
     signals: list[int] = []
 
@@ -132,17 +132,17 @@ def _asked_to_complete() -> Iterator[Callable[[], bool]]:
 
     old = signal.signal(signal.SIGUSR1, note)
     try:
-        yield lambda: bool(signals) or _entered()
+        yield lambda: bool(signals) or entered()
     finally:
         signal.signal(signal.SIGUSR1, old)
 
 
-def _entered() -> bool:
+def entered(terminal: int = _STDIN) -> bool:
     """Return whether somebody at our terminal has pressed Enter; in the background, nobody has."""
     try:
-        if not os.isatty(_STDIN) or os.tcgetpgrp(_STDIN) != os.getpgrp():
+        if not os.isatty(terminal) or os.tcgetpgrp(terminal) != os.getpgrp():
             return False
-        readable, _, _ = select.select([_STDIN], [], [], 0)
-        return bool(readable) and bool(os.read(_STDIN, 4096))
+        readable, _, _ = select.select([terminal], [], [], 0)
+        return bool(readable) and bool(os.read(terminal, 4096))
     except OSError:
         return False

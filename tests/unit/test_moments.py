@@ -1,0 +1,68 @@
+"""Moments that a person names."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from agentclient.model.errors import BadInput
+from agentclient.model.moments import parse_moment
+
+
+@pytest.fixture(autouse=True)
+def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+NOW = at("2026-03-01T22:10:00+01:00")
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("23:30", "2026-03-01T23:30:00+01:00"),
+        ("02:30", "2026-03-02T02:30:00+01:00"),
+        (" 2:30:15 ", "2026-03-02T02:30:15+01:00"),
+        ("22:10", "2026-03-01T22:10:00+01:00"),
+        ("22:09", "2026-03-02T22:09:00+01:00"),
+        ("2026-03-05T02:30:00Z", "2026-03-05T02:30:00+00:00"),
+        ("2026-03-05T02:30:00+05:30", "2026-03-05T02:30:00+05:30"),
+        ("2026-03-05 02:30", "2026-03-05T02:30:00+01:00"),
+    ],
+)
+def test_an_hour_is_the_next_one_and_a_date_is_itself(text: str, moment: str) -> None:
+    assert parse_moment(text, NOW) == at(moment)
+
+
+def test_the_present_may_be_told_in_another_zone() -> None:
+    assert parse_moment("23:30", NOW.astimezone(UTC)) == at("2026-03-01T23:30:00+01:00")
+
+
+def test_an_hour_behind_a_change_of_the_clocks_is_what_they_show_then() -> None:
+    eve = at("2026-03-28T22:00:00+01:00")
+    assert parse_moment("06:00", eve) == at("2026-03-29T06:00:00+02:00")
+    assert parse_moment("06:00", eve) - eve == timedelta(hours=7)
+
+
+@pytest.mark.parametrize("text", ["", "soon", "24:00", "2:3", "02:60", "2026-03-05", "02:30 "[:2]])
+def test_what_is_no_time_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(BadInput, match="write 02:30, or 2026-"):
+        parse_moment(text, NOW)
+
+
+def test_what_is_over_or_far_away_is_refused() -> None:
+    with pytest.raises(BadInput, match="is over already: it is 2026-03-01T22:10:00"):
+        parse_moment("2026-03-01T22:09:59+01:00", NOW)
+    with pytest.raises(BadInput, match="more than a year away"):
+        parse_moment("2027-05-01T00:00:00Z", NOW)
