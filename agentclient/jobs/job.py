@@ -29,6 +29,7 @@ from agentclient.model.job import (
     JobStage,
     JobTimes,
 )
+from agentclient.model.json_contract import SCHEMA
 from agentclient.model.text import printable
 from agentclient.model.vm import Vm
 
@@ -127,6 +128,12 @@ class CopyJob(ABC):
     def run(self) -> JobOutcome:
         """Do all of it, and return the outcome; raises none of this project's errors."""
         self.began_at = time.monotonic()
+        outcome = self._run()
+        if self.window.entry is not None:
+            self.window.entry.copied(self.facts(outcome))
+        return outcome
+
+    def _run(self) -> JobOutcome:
         try:
             self._check()
             left = self.work()
@@ -222,6 +229,16 @@ class CopyJob(ABC):
     def next_step(self) -> str | None:
         """Return what a person has to do now that the copy is complete; None if nothing."""
         return None
+
+    def facts(self, outcome: JobOutcome) -> dict[str, object]:
+        """Return what the journal keeps with the window that the copy was taken in."""
+        return {
+            "schema": SCHEMA,
+            "job": self.kind.value,
+            "result": outcome.result.value,
+            "consistency": outcome.consistency.value,
+            "disks": [{"disk": one.disk, "target": one.target} for one in outcome.disks],
+        }
 
     def how_to_cancel(self) -> str | None:
         """Return the command that ends what QEMU goes on with; None if nothing is left."""

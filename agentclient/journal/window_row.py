@@ -101,7 +101,11 @@ class WindowRow:
         if self.note:
             yield self.note
         if self.job is not None:
-            yield f"{self.job.get('job')} {self.job.get('name') or ''}".rstrip()
+            result = self.job.get("result")
+            failed = f"({result})" if result not in (None, "complete") else ""
+            yield " ".join(
+                str(one) for one in (self.job.get("job"), self.job.get("name"), failed) if one
+            )
         cut = self._cut_short() if self.job is None else None
         if cut is not None:
             yield cut

@@ -79,15 +79,15 @@ def test_a_copy_that_was_left_while_it_is_copied_is_found_and_ended(
         engine.visit()
         (job,) = engine.fleet.get(vm.id).left_jobs
         assert "which has ended" in str(job)
-        assert (tmp_path / "a.qcow2").exists()
+        (file,) = tmp_path.rglob("a.qcow2")
         cleared = engine.jobs.clear(vm, copy)
         assert (cleared.removed, cleared.kept, cleared.left) == (
-            (str(tmp_path / "a.qcow2"),),
+            (str(file),),
             (),
             (),
         )
         assert engine.jobs.in_qemu(vm) == ()
-    assert list(tmp_path.glob("*.qcow2")) == []
+    assert list(tmp_path.rglob("*.qcow2")) == []
     assert (_nodes(guest), guest.qmp("query-jobs")) == ([], [])
 
 
@@ -104,7 +104,7 @@ def test_a_copy_that_was_left_before_it_began_leaves_no_node(guest: Guest, tmp_p
         assert (copy.running, copy.jobs, len(copy.nodes)) == (False, (), 2)
         cleared = engine.jobs.clear(engine.find_one(guest.name), copy)
         assert (len(cleared.removed), cleared.left) == (1, ())
-    assert (list(tmp_path.glob("*.qcow2")), _nodes(guest)) == ([], [])
+    assert (list(tmp_path.rglob("*.qcow2")), _nodes(guest)) == ([], [])
 
 
 def test_a_copy_that_was_complete_when_it_was_found_is_kept(guest: Guest, tmp_path: Path) -> None:
@@ -122,10 +122,11 @@ def test_a_copy_that_was_complete_when_it_was_found_is_kept(guest: Guest, tmp_pa
     code, lines, _ = command.run("jobs", guest.name)
     assert (code, lines[0]["running"], lines[0]["complete"]) == (1, False, True)
     code, lines, _ = command.run("jobs", "--clear", guest.name)
-    assert (code, lines[0]["cleared"]["kept"]) == (0, [str(tmp_path / "a.qcow2")])
+    (file,) = tmp_path.rglob("a.qcow2")
+    assert (code, lines[0]["cleared"]["kept"]) == (0, [str(file)])
     assert command.run("jobs", guest.name)[:2] == (0, [])
     command.close()
-    assert (tmp_path / "a.qcow2").exists()
+    assert file.exists()
     assert _nodes(guest) == []
 
 

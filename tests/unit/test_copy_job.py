@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -24,7 +24,7 @@ from agentclient.model.job import (
 )
 from agentclient.model.policy import VmPolicy
 from agentclient.model.vm import MonitorChannel
-from tests.unit.copy_harness import BROKEN, VERIFIED, CopyHarness, FakeFreeze
+from tests.unit.copy_harness import BROKEN, CERTIFIED, VERIFIED, CopyHarness, FakeFreeze
 
 STEPS = ("prepare", "start", "follow", "finish")
 
@@ -227,3 +227,21 @@ def test_a_listener_that_fails_ends_nothing(harness: CopyHarness) -> None:
     reporter = JobReporter(harness.fleet, harness.vm, listener)
     object.__setattr__(copy.context, "reporter", reporter)
     assert copy.run().ok
+
+
+def test_the_journal_keeps_what_a_window_was_for(harness: CopyHarness) -> None:
+    kept: list[dict[str, object]] = []
+
+    class Entry:
+        def copied(self, job: dict[str, object]) -> None:
+            kept.append(job)
+
+    def freeze() -> FakeFreeze:
+        found = FakeFreeze(VERIFIED, CERTIFIED)
+        found.context.entry = cast(Any, Entry())
+        return found
+
+    harness.freeze = freeze
+    Copy(harness, {"follow": JobFailed("the disk is full")}).run()
+    (job,) = kept
+    assert (job["job"], job["result"], job["consistency"]) == ("backup", "failed", "none")

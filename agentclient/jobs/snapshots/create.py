@@ -19,7 +19,7 @@ from agentclient.jobs.snapshots.names import checked_name, revert_steps
 from agentclient.jobs.snapshots.record import Record
 from agentclient.model.disk_snapshot import SnapshotDisk, SnapshotKind
 from agentclient.model.errors import BadInput
-from agentclient.model.job import JobKind, JobRefusal
+from agentclient.model.job import JobKind, JobOutcome, JobRefusal, JobResult
 from agentclient.model.json_contract import outcome_object
 from agentclient.model.states import Level
 from agentclient.protocol.qmp_block import Disk
@@ -120,12 +120,17 @@ class SnapshotJob(CopyJob):
     def finish(self) -> list[str]:
         """Keep what is known of the snapshot, and tell how to go back to it."""
         record = self.record(complete=True)
-        if self.window.entry is not None:
-            self.window.entry.copied(record.facts(self.vm))
         left = self.keep(record)
         steps = "; ".join(revert_steps(self.how, self.wanted.name, record.disks))
         self.context.reporter.note(Level.INFO, f"to go back to it, with the VM off: {steps}")
         return left
+
+    def facts(self, outcome: JobOutcome) -> dict[str, object]:
+        """Return what the journal keeps: all that is known of a snapshot that was taken."""
+        facts = super().facts(outcome)
+        if outcome.result is not JobResult.COMPLETE:
+            return facts
+        return {**facts, **self.record(complete=True).facts(self.vm)}
 
     @abstractmethod
     def keep(self, record: Record) -> list[str]:

@@ -39,7 +39,14 @@ def jobs_command(options: Options, names: tuple[str, ...], clear: bool, as_json:
         raise BadInput("name the VMs on which to end what was left")
     with session.engine_for(options) as engine:
         vms = _named(engine, names)
-        return max((_tell(engine, vm, clear=clear, as_json=as_json) for vm in vms), default=0)
+        found: list[LeftCopy] = []
+        code = max(
+            (_tell(engine, vm, found, clear=clear, as_json=as_json) for vm in vms), default=0
+        )
+        if not found and not code:
+            seen = "1 VM" if len(vms) == 1 else f"{len(vms)} VMs"
+            click.echo(f"frostwatch: no copy runs or was left, on {seen}", err=True)
+        return code
 
 
 def _named(engine: Engine, names: Sequence[str]) -> tuple[Vm, ...]:
@@ -50,11 +57,12 @@ def _named(engine: Engine, names: Sequence[str]) -> tuple[Vm, ...]:
     return tuple(state.vm for state in engine.states() if state.vm.monitor is not None)
 
 
-def _tell(engine: Engine, vm: Vm, *, clear: bool, as_json: bool) -> int:
+def _tell(engine: Engine, vm: Vm, seen: list[LeftCopy], *, clear: bool, as_json: bool) -> int:
     """Tell what is in one VM's QEMU, end what was left if that is asked for; return the code."""
     name = printable(str(vm.id), 80)
     try:
         found = engine.jobs.in_qemu(vm)
+        seen += found
         code = 0
         for copy in found:
             left = copy.running is False
