@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 
@@ -182,3 +186,30 @@ def test_the_fleet_tells_what_others_have_pending_and_lost(guest: Guest) -> None
             time.sleep(0.05)
         log = [line.text for line in engine.fleet.log_since(engine.states()[0].id)]
     assert any("is lost after" in line for line in log)
+
+
+def test_watch_tells_what_others_do_and_nothing_else(guest: Guest) -> None:
+    command = [sys.executable, "-m", "tui.main", "watch", "--json", "--named-only"]
+    with subprocess.Popen(
+        [*command, "--vm", guest.vm_argument], stdout=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout is not None
+        lines = map(json.loads, child.stdout)
+        assert next(lines)["event"] == "vm-found"
+        assert next(lines)["event"] == "agent-alive"
+        with RawClient(guest.agent_socket) as client:
+            client.sync()
+            guest.slow_hook(3)
+            time.sleep(2.5)
+            client.send_command("guest-fsfreeze-freeze")
+            pending = next(lines)
+            assert (pending["event"], pending["by"]["pid"]) == ("others-pending", os.getpid())
+            assert next(lines)["event"] == "others-answered"
+        assert next(lines)["event"] == "others-frozen"  # asked as soon as they have left
+        with RawClient(guest.agent_socket) as client:
+            client.sync()
+            client.thaw()
+        assert next(lines)["event"] == "others-thawed"
+        child.send_signal(signal.SIGTERM)
+        assert list(lines) == []
+        assert child.wait(10) == 0

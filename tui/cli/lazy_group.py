@@ -25,6 +25,7 @@ COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "snapshot": "tui.cli.commands.snapshot:snapshot_command",
         "history": "tui.cli.commands.history:history_command",
         "jobs": "tui.cli.commands.jobs:jobs_command",
+        "watch": "tui.cli.commands.watch:watch_command",
         "doctor": "tui.cli.commands.doctor:doctor_command",
         "config": "tui.cli.commands.config:config_command",
     }
@@ -42,6 +43,7 @@ SHORT_HELP: Final[Mapping[str, str]] = MappingProxyType(
         "snapshot": "Take, list and delete snapshots of a VM's disks.",
         "history": "Tell past freezes and thaws.",
         "jobs": "Tell which copies run, and end what was left.",
+        "watch": "Tell what happens to the VMs, one line each.",
         "doctor": "Say what is seen here, and what to do.",
         "config": "Tell what is set, and where.",
     }

@@ -1,0 +1,249 @@
+"""What happened to a VM between two of its states, one event each: for a log or an alert. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final, NamedTuple
+
+from agentclient.model.durations import in_words
+from agentclient.model.json_contract import SCHEMA, JsonObject, rfc3339
+from agentclient.model.snapshot import ChannelClient, Others, VmState
+from agentclient.model.states import (
+    AgentState,
+    Cause,
+    FreezeState,
+    KnownBy,
+    Level,
+    OthersState,
+    RunState,
+)
+from agentclient.model.vm import VmId
+
+
+class WatchEventKind(StrEnum):
+    """The closed list of what is told (documented in docs/json.md)."""
+
+    VM_FOUND = "vm-found"
+    VM_GONE = "vm-gone"
+    AGENT_ALIVE = "agent-alive"
+    AGENT_GONE = "agent-gone"
+    AGENT_SILENT = "agent-silent"
+    OTHERS_PENDING = "others-pending"
+    OTHERS_ANSWERED = "others-answered"
+    OTHERS_LOST = "others-lost"
+    OTHERS_FROZEN = "others-frozen"
+    OTHERS_THAWED = "others-thawed"
+    FROZEN = "frozen"  # by a frostwatch
+    THAWED = "thawed"
+    LEFT_FROZEN = "left-frozen"
+
+
+class Grade(StrEnum):
+    """How sure it is that what others have pending is a freeze."""
+
+    CERTAIN = "certain"  # the agent says frozen
+    LIKELY = "likely"  # its manager has locked the VM for what freezes guests
+    UNKNOWN = "unknown"
+
+
+class WatchEvent(NamedTuple):
+    """One thing that happened to one VM.
+
+    Attributes:
+        vm: the VM.
+        at: when it was seen (wall clock).
+        kind: what happened.
+        level: how much it matters.
+        text: one sentence for a person.
+        by: who did it; None if that isn't known.
+        since: since when it is so, or was; None if that isn't known.
+        grade: how sure it is that it is a freeze; None where that is no question.
+        how: how it is known.
+        cause: why a command is lost; None if none is.
+    """
+
+    vm: VmId
+    at: datetime
+    kind: WatchEventKind
+    level: Level
+    text: str
+    by: ChannelClient | None = None
+    since: datetime | None = None
+    grade: Grade | None = None
+    how: str = "the agent"
+    cause: Cause | None = None
+
+
+_FREEZING_LOCKS: Final = frozenset({"backup", "snapshot", "snapshot-delete"})
+_MONITOR: Final = "the monitor"
+_ENDED: Final = frozenset({RunState.GONE, RunState.SHUTDOWN})
+
+
+def events_between(old: VmState | None, new: VmState, at: datetime) -> list[WatchEvent]:
+    """Return what happened to a VM between two of its states.
+
+    Args:
+        old: the state before; None if the VM is new.
+        new: its state now.
+        at: the wall clock.
+    """
+    if old is None:
+        found = _event(new, at, WatchEventKind.VM_FOUND, Level.INFO, "found", how="its source")
+        return [found, *_freezes(VmState(new.vm), new, at)]
+    return [
+        *_ends(old, new, at),
+        *_agent(old, new, at),
+        *_others(old.others, new, at),
+        *_freezes(old, new, at),
+    ]
+
+
+def watch_event_object(event: WatchEvent) -> JsonObject:
+    """Return an event: one line of ``frostwatch watch --json``."""
+    by = event.by
+    return {
+        "schema": SCHEMA,
+        "time": rfc3339(event.at),
+        "vm": str(event.vm),
+        "event": event.kind.value,
+        "level": event.level.value,
+        "text": event.text,
+        "by": None
+        if by is None
+        else {"program": by.program, "pid": by.pid, "user": by.user, "task": by.task},
+        "since": rfc3339(event.since),
+        "grade": event.grade.value if event.grade else None,
+        "how": event.how,
+        "cause": event.cause.value if event.cause else None,
+    }
+
+
+def _event(
+    state: VmState, at: datetime, kind: WatchEventKind, level: Level, text: str, **more: Any
+) -> WatchEvent:
+    return WatchEvent(state.id, at, kind, level, text)._replace(**more)
+
+
+def _ends(old: VmState, new: VmState, at: datetime) -> list[WatchEvent]:
+    was, now = _has_ended(old), _has_ended(new)
+    if was == now:
+        return []
+    if not now:
+        return [_event(new, at, WatchEventKind.VM_FOUND, Level.INFO, "runs again", how=_MONITOR)]
+    text = f"the VM has ended ({new.run_state})" if new.present else "its source lists it no more"
+    return [_event(new, at, WatchEventKind.VM_GONE, Level.WARNING, text, how=_MONITOR)]
+
+
+def _has_ended(state: VmState) -> bool:
+    return not state.present or state.run_state in _ENDED
+
+
+def _agent(old: VmState, new: VmState, at: datetime) -> list[WatchEvent]:
+    before, after = old.agent.state, new.agent.state
+    if before is after:
+        return []
+    how = new.agent.how.value
+    if after is AgentState.ALIVE and before is not AgentState.BUSY:
+        text = f"the agent answers (version {new.agent.version or 'unknown'})"
+        return [_event(new, at, WatchEventKind.AGENT_ALIVE, Level.INFO, text, how=how)]
+    if after is AgentState.CLOSED:
+        text = "no agent runs: its port has closed"
+        return [_event(new, at, WatchEventKind.AGENT_GONE, Level.WARNING, text, how=how)]
+    if after is AgentState.SILENT and new.agent.how is KnownBy.DEADLINE:
+        text = "the agent did not answer in time"
+        return [_event(new, at, WatchEventKind.AGENT_SILENT, Level.WARNING, text, how=how)]
+    return []
+
+
+def _others(old: Others | None, new: VmState, at: datetime) -> list[WatchEvent]:
+    """Return what others have met, who hold the channel."""
+    now = new.others
+    found = []
+    was_pending = old is not None and old.state is OthersState.PENDING
+    took_s = now.took_s if now is not None else None
+    if took_s is not None and took_s != (old.took_s if old is not None else None):
+        text = f"{_who(now)}: their command was answered after {in_words(took_s)}"
+        found.append(_of_others(new, at, WatchEventKind.OTHERS_ANSWERED, Level.INFO, text))
+    if now is None or (old is not None and now.state is old.state):
+        return found
+    if now.state is OthersState.PENDING:
+        likely = "" if now.certain else ", as far as can be told"
+        text = f"{_who(now)}: a command of theirs waits for its answer{likely}"
+        found.append(_of_others(new, at, WatchEventKind.OTHERS_PENDING, Level.INFO, text))
+    elif now.state is OthersState.LOST:
+        text = f"{_who(now)}: their command is lost ({now.cause}), and they wait on"
+        found.append(_of_others(new, at, WatchEventKind.OTHERS_LOST, Level.WARNING, text))
+    elif now.state is OthersState.LEFT and was_pending:
+        text = f"{_who(now)} left with a command pending, which may run yet"
+        found.append(_of_others(new, at, WatchEventKind.OTHERS_LOST, Level.WARNING, text))
+    return found
+
+
+def _of_others(
+    state: VmState, at: datetime, kind: WatchEventKind, level: Level, text: str
+) -> WatchEvent:
+    others = state.others
+    assert others is not None, "it is about others"
+    locked = state.vm.locked_by in _FREEZING_LOCKS
+    return WatchEvent(
+        state.id,
+        at,
+        kind,
+        level,
+        text,
+        others.by,
+        others.since,
+        Grade.LIKELY if locked else Grade.UNKNOWN,
+        f"its manager's lock ({state.vm.locked_by}) and the monitor" if locked else _MONITOR,
+        others.cause,
+    )
+
+
+def _who(others: Others | None) -> str:
+    return "somebody" if others is None or others.by is None else str(others.by)
+
+
+def _freezes(old: VmState, new: VmState, at: datetime) -> list[WatchEvent]:
+    """Return the freezes and thaws that became known."""
+    if new.left_by is not None and old.left_by is None:
+        since = new.left_by.at
+        text = str(new.left_by)
+        kind, how = WatchEventKind.LEFT_FROZEN, "the journal and the agent"
+        return [_event(new, at, kind, Level.ERROR, text, since=since, how=how)]
+    was, now = _frozen(old), _frozen(new)
+    if was is now:
+        return []
+    if now is not None:
+        return [_froze(old, new, at, foreign=now)]
+    if new.freeze.state is not FreezeState.THAWED:
+        return []  # not known any more: nobody has told that it was thawed
+    kind = WatchEventKind.OTHERS_THAWED if was else WatchEventKind.THAWED
+    froze = old.freeze.since
+    text = "thawed" if froze is None else f"thawed, {in_words(_seconds(froze, at))} after that"
+    grade = Grade.CERTAIN if was else None
+    return [_event(new, at, kind, Level.GOOD, text, since=froze, grade=grade)]
+
+
+def _froze(old: VmState, new: VmState, at: datetime, *, foreign: bool) -> WatchEvent:
+    since = new.freeze.since
+    if foreign:
+        by = old.others.by if old.others is not None else None
+        text = f"found frozen: by {by}, as it seems" if by else "found frozen, by somebody else"
+        kind = WatchEventKind.OTHERS_FROZEN
+        return _event(new, at, kind, Level.WARNING, text, by=by, since=since, grade=Grade.CERTAIN)
+    held = new.held_by
+    text = str(held) if held is not None else "frozen"
+    how = "the journal" if held is not None else "the agent"
+    return _event(new, at, WatchEventKind.FROZEN, Level.INFO, text, since=since, how=how)
+
+
+def _frozen(state: VmState) -> bool | None:
+    """Return whether a guest is frozen by others (True) or by a frostwatch (False); else None."""
+    if state.freeze.state is not FreezeState.FROZEN or state.left_by is not None:
+        return None
+    return state.freeze.foreign
+
+
+def _seconds(since: datetime, at: datetime) -> float:
+    return max(0.0, (at - since).total_seconds())

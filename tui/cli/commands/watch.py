@@ -1,0 +1,93 @@
+"""``frostwatch watch``: tells what happens to the VMs, one line each, until it is stopped."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from agentclient.fleet.watch_events import events_between, watch_event_object
+from agentclient.model.clock import now
+from agentclient.model.json_contract import dumps
+from agentclient.model.text import printable
+from tui.cli import session
+from tui.cli.options import Options, json_option, with_options
+from tui.cli.output import Output
+from tui.shared.signals import Signals
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from agentclient.engine import Engine
+    from agentclient.fleet.watch_events import WatchEvent
+    from agentclient.model.snapshot import VmState
+    from agentclient.model.vm import VmId
+
+TICK_S: Final = 0.1
+PATIENCE_S: Final = 2.0
+
+
+@click.command("watch")
+@click.argument("names", metavar="[VM...]", nargs=-1)
+@json_option
+@with_options
+def watch_command(options: Options, names: tuple[str, ...], as_json: bool) -> int:
+    """Tell what happens to the VMs, one line each: for a log, or an alert.
+
+    Nothing is frozen and nothing is thawed. Ctrl-C and SIGTERM end it; then it exits 0.
+    """
+    with session.engine_for(options) as engine:
+        wanted = {vm.id for vm in engine.find(names)} if names else None
+        if wanted is None:
+            for problem in (*engine.look(), *engine.hanging):
+                click.echo(f"frostwatch: {printable(problem, 1000)}", err=True)
+        return _Watch(engine, wanted, as_json=as_json).run()
+
+
+class _Watch:
+    """Tells events until a signal comes, or nobody reads them any more.
+
+    Args:
+        engine: watches the VMs.
+        wanted: the VMs to tell of; None for all.
+        as_json: as JSON instead of lines for a person.
+    """
+
+    def __init__(self, engine: Engine, wanted: Collection[VmId] | None, *, as_json: bool) -> None:
+        self._engine = engine
+        self._wanted = wanted
+        self._as_json = as_json
+        self._output = Output()
+        self._known: dict[VmId, VmState] = {}
+
+    def run(self) -> int:
+        """Watch, and return the exit code: 1 if nobody reads the events any more."""
+        signals = Signals()
+        reader = self._engine.fleet.reader()
+        with signals:
+            self._engine.watch()
+            while not signals.requests and not self._output.broken:
+                change = reader.changes()
+                for state in change.changed:
+                    self._take(state)
+                for vm_id in change.removed:
+                    self._known.pop(vm_id, None)
+                time.sleep(TICK_S)
+            until = time.monotonic() + PATIENCE_S
+            self._output.finish(lambda: time.monotonic() < until)
+        return 1 if self._output.broken else 0
+
+    def _take(self, state: VmState) -> None:
+        if self._wanted is not None and state.id not in self._wanted:
+            return
+        for event in events_between(self._known.get(state.id), state, now()):
+            self._output.out(self._line(event))
+        self._known[state.id] = state
+
+    def _line(self, event: WatchEvent) -> str:
+        if self._as_json:
+            return dumps(watch_event_object(event))
+        at = f"{event.at:%Y-%m-%d %H:%M:%S}"
+        name = printable(str(event.vm), 60)
+        return f"{at}  {name}  {event.kind}: {printable(event.text, 500)}"
