@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 
 from agentclient.fleet.findings import Finding, FindingLevel, finding_object
+from agentclient.fleet.watch_events import Grade, WatchEventKind
 from agentclient.journal.json_contract import window_object
 from agentclient.journal.storage.tables import MOMENTS
 from agentclient.journal.window_row import WindowRow
@@ -69,6 +70,8 @@ CLOSED: dict[str, type[StrEnum]] = {
     "agent.how": KnownBy,
     "freeze.state": FreezeState,
     "others.state": OthersState,
+    "watch.event": WatchEventKind,
+    "watch.grade": Grade,
     "event": EventKind,
     "level": Level,
     "outcome": OutcomeKind,
