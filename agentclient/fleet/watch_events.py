@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from agentclient.model.durations import in_words
 from agentclient.model.json_contract import SCHEMA, JsonObject, rfc3339
+from agentclient.model.others_step import others_step
 from agentclient.model.snapshot import ChannelClient, Others, VmState
 from agentclient.model.states import (
     AgentState,
@@ -173,6 +174,7 @@ def _others(old: Others | None, new: VmState, at: datetime) -> list[WatchEvent]:
         found.append(_of_others(new, at, WatchEventKind.OTHERS_PENDING, Level.INFO, text))
     elif now.state is OthersState.LOST:
         text = f"{_who(now)}: their command is lost ({now.cause}), and they wait on"
+        text += f". NEXT: {others_step(now, new.vm)}"
         found.append(_of_others(new, at, WatchEventKind.OTHERS_LOST, Level.WARNING, text))
     elif now.state is OthersState.LEFT and was_pending:
         text = f"{_who(now)} left with a command pending, which may run yet"

@@ -12,6 +12,7 @@ from agentclient.freeze.coverage import Coverage, describe
 from agentclient.freeze.risks import risks
 from agentclient.model.durations import in_words
 from agentclient.model.next_command import thaw_command
+from agentclient.model.others_step import others_step
 from agentclient.model.outcome import FileSystem
 from agentclient.model.snapshot import Progress, VmState
 from agentclient.model.states import Phase
@@ -166,6 +167,8 @@ def _freeze(state: VmState, paint: Paint) -> Iterator[Fact]:
         yield Fact("next", safe(step_while_held(state.held_by, state.vm), 300), rank=0)
     elif look is FOREIGN:
         yield Fact("next", FOREIGN_NEXT, Tone.WARN, 0)
+    elif state.others is not None and (step := others_step(state.others, state.vm)) is not None:
+        yield Fact("next", safe(step, 400), Tone.WARN, 0)
 
 
 FOREIGN_NEXT = "find out who froze it; t asks first, and breaks that window, perhaps a backup's"
