@@ -95,6 +95,7 @@ def make_folder(parent: Path, at: datetime) -> Path:
     """
     with suppress(FileExistsError):
         parent.mkdir(FOLDER_MODE)
+        parent.chmod(FOLDER_MODE)  # whatever the umask
     if parent.is_symlink() or not parent.is_dir():
         raise NotADirectoryError(20, "it is no folder", str(parent))
     stamp = at.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
@@ -104,7 +105,7 @@ def make_folder(parent: Path, at: datetime) -> Path:
             folder.mkdir(FOLDER_MODE)
         except FileExistsError:
             continue
-        folder.chmod(FOLDER_MODE)  # whatever the umask
+        folder.chmod(FOLDER_MODE)
         return folder
     raise FileExistsError(17, "there are too many of one second", str(parent / stamp))
 

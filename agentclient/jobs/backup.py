@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import secrets
 import socket
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
-from importlib import metadata
-from itertools import count
 from pathlib import Path
-from typing import Final, NamedTuple, TypeVar
+from typing import Final
 
-from agentclient.jobs.archive import Begun, open_copy, safe_name, write_manifest
-from agentclient.jobs.backup_place import BackupPlace
-from agentclient.jobs.block import BlockLayer, JobName
+from agentclient.access.qmp_session import Ask
+from agentclient.jobs.archive import Begun, safe_name
+from agentclient.jobs.backup_files import FileCopy, record_copy, save_manifest, versions
+from agentclient.jobs.backup_place import BackupPlace, room_for
+from agentclient.jobs.block import CHANGE_S, BlockLayer, JobName
 from agentclient.jobs.cancel import cancel_jobs
 from agentclient.jobs.chain import (
     Link,
@@ -24,15 +23,14 @@ from agentclient.jobs.chain import (
     ours,
     remove_bitmaps,
 )
-from agentclient.jobs.checksum import Checksum
 from agentclient.jobs.context import JobContext
 from agentclient.jobs.disks import check_no_job, choose_disks
 from agentclient.jobs.errors import JobFailed
+from agentclient.jobs.fleece import BITMAP, PLACE, Fleece
 from agentclient.jobs.follow import Follower, all_ended
 from agentclient.jobs.job import CopyJob
 from agentclient.jobs.manifest import FULL, INCREMENTAL, DiskRecord, Manifest, Parent
-from agentclient.jobs.patience import patiently
-from agentclient.jobs.request import CopyRequest
+from agentclient.jobs.request import BackupRequest
 from agentclient.jobs.targets import Target, Targets
 from agentclient.model.job import (
     DiskCopy,
@@ -42,41 +40,14 @@ from agentclient.model.job import (
     JobStage,
 )
 from agentclient.model.json_contract import job_times_object, outcome_object
+from agentclient.model.next_command import clear_command
 from agentclient.model.states import Level
 from agentclient.model.text import printable
 from agentclient.protocol.qmp_block import Disk, action
 
-# What a qcow2 has beside its data, for each disk.
-_OVERHEAD: Final = 1 << 20
-# Of the ten times a second that a checksum tells how far it is.
-_TELL_EACH: Final = 10
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BackupRequest(CopyRequest):
-    """What an operator asks of a backup.
-
-    Attributes:
-        folder: where backups are; each has a folder of its own in there, VM by VM. Absolute.
-        incremental: copy only what was written since the last backup in there.
-        compress: have QEMU compress what it writes.
-        record: have the disks record what is written from now on, for an incremental one.
-    """
-
-    folder: Path
-    incremental: bool = False
-    compress: bool = False
-    record: bool = True
-
-
-class _Copy(NamedTuple):
-    """One disk, and the file that takes it."""
-
-    disk: Disk
-    target: Target
-    bitmap: str | None
+# strerror(EACCES): so QEMU fails to read a snapshot whose filter has given up.
+_BROKEN: Final = os.strerror(errno.EACCES)
+_ROOM_FOR_FLEECE: Final = "name a fast folder with room for what the guest overwrites: --fleece DIR"
 
 
 class BackupJob(CopyJob):
@@ -104,10 +75,13 @@ class BackupJob(CopyJob):
         self._home: BackupPlace | None = None
         self._block: BlockLayer | None = None
         self._targets: Targets | None = None
-        self._copies: list[_Copy] = []
+        self._places: Targets | None = None
+        self._fleece: Fleece | None = None
+        self._copies: list[FileCopy] = []
         self._checksums: dict[str, str] = {}
         self._follower: Follower | None = None
         self._begun = False
+        self._from_fleece = False
         self._complete = False
         self._uuid: str | None = None
 
@@ -123,34 +97,48 @@ class BackupJob(CopyJob):
         if self._asked_for.incremental:
             self._link = find_link(backups, chosen, self._uuid)
             self._chain = self._link.manifest.chain
-        needed = sum(self._estimate(disk) for disk in chosen)
+        needed = sum(room_for(disk, self._link) for disk in chosen)
         self.folder = place.make(needed, Begun(self._id, self._chain))
-        self._targets = Targets(block, self._name, self.context.access.process)
+        self._targets = self._new_targets(block)
         taken: frozenset[str] = frozenset()
         for disk in chosen:
             name = safe_name(disk.name, taken)
             taken |= {name}
             bitmap = self._recorder(block, disk)
-            self._copies.append(_Copy(disk, self._make(disk, f"{name}.qcow2"), bitmap))
+            self._copies.append(FileCopy(disk, self._make(disk, f"{name}.qcow2"), bitmap))
+        if self._asked_for.fleece != "off":
+            self._prepare_fleece(block)
 
     def start(self) -> None:
-        """Start the copies of all disks in one transaction: they are of one moment."""
+        """Start the copies of all disks in one transaction: they are of one moment.
+
+        With a fleece, put its filters in: what the disks hold now can be copied later.
+        """
         assert self._block is not None, "it was prepared"
         self._begun = True
         actions = [
-            action("block-dirty-bitmap-add", node=one.disk.ref, name=one.bitmap, persistent=True)
+            action("block-dirty-bitmap-add", node=one.disk.node, name=one.bitmap, persistent=True)
             for one in self._copies
             if one.bitmap is not None
         ]
+        # Filters are put in one after the other: of one moment are only disks that stand still.
+        still = self.window.is_frozen or self.window.paused or len(self._copies) == 1
+        if self._fleece is not None and self._fleece.usable and still:
+            first = [Ask("transaction", {"actions": actions})] if actions else []
+            self._from_fleece = True
+            self._fleece.put_in(first, self.window.left_s)
+            return
         # A transaction with a bitmap can't have its jobs completed together: then `follow` ends
         # the others if one fails.
         grouped = not actions
-        actions += [self._copy_action(number, one) for number, one in enumerate(self._copies)]
+        actions += self._copy_actions({}, {})
         self._block.transaction(actions, self.window.left_s, grouped=grouped)
 
     def follow(self) -> None:
         """Wait until all disks are copied."""
         assert self._block is not None, "it was prepared"
+        if self._fleece is not None and self._from_fleece:
+            self._copy_from_fleece(self._block, self._fleece)
         jobs = {self._name.job(number): one.disk.name for number, one in enumerate(self._copies)}
         self._follower = Follower(
             self.context,
@@ -162,9 +150,15 @@ class BackupJob(CopyJob):
             self.window.thawed_at,
             self.context.control.limit,
         )
-        self._follower.follow(
-            JobStage.COPYING, "copying what the disks held in the window", all_ended
-        )
+        try:
+            self._follower.follow(
+                JobStage.COPYING, "copying what the disks held in the window", all_ended
+            )
+        except JobFailed as error:
+            if not self._from_fleece or _BROKEN not in error.reason:
+                raise
+            why = f"what the guest has overwritten could not be kept: {error.reason}"
+            raise JobFailed(why, _ROOM_FOR_FLEECE) from error
 
     def finish(self) -> list[str]:
         """Close the files, take their checksums, and write the manifest."""
@@ -173,22 +167,33 @@ class BackupJob(CopyJob):
         assert self.folder is not None, "it was prepared"
         for number in range(len(self._copies)):
             self._block.dismiss(self._name.job(number))
+        left = self._end_fleece()
         unclosed = self._targets.close()
         if unclosed:  # what it holds of them in memory may be missing in the files
             raise JobFailed(f"QEMU did not close the copy: {unclosed[0]}")
-        records = tuple(self._record(one) for one in self._copies)
+        copied = self._follower.copied if self._follower is not None else {}
+        records = tuple(
+            record_copy(self.context, self._show_checksum, one, copied.get(one.disk.name, 0))
+            for one in self._copies
+        )
+        self._checksums = {one.name: one.sha256 for one in records}
         manifest = self._manifest(records)
-        self._patiently("writing the manifest", partial(_write, self.folder, manifest))
+        save_manifest(self.context, self.folder, manifest)
         self._complete = True
-        return self._clean()
+        return left + self._clean()
 
     def undo(self) -> list[str]:
         """Cancel the jobs, and delete the files."""
         if self._complete:
             return []
         left = []
-        if self._block is not None and self._begun:
+        if self._block is not None and self._targets is not None:
             left += cancel_jobs(self._block, self._name, gone=self.context.access.is_gone)
+        if left:
+            # QEMU would wait for what hangs, and its guest with it.
+            return [*left, *self._names_of_all()]
+        left += self._end_fleece()
+        if self._block is not None and self._begun:
             left += self._forget(frozenset({bitmap_name(self._chain, self._id)}))
         if self._targets is not None:
             left += self._targets.remove()
@@ -211,15 +216,24 @@ class BackupJob(CopyJob):
             for one in self._copies
         )
 
+    def _names_of_all(self) -> list[str]:
+        """Return all that was made, each as a clause."""
+        names = [f"the folder {printable(self.folder, 300)}"] if self.folder is not None else []
+        if self._fleece is not None and self._fleece.is_in:
+            names.append("the filters above the VM's disks")
+        if self._begun:
+            names.append(f"the disks' bitmaps {bitmap_name(self._chain, self._id)}")
+        return names
+
+    def how_to_cancel(self) -> str | None:
+        """Return the command that ends what QEMU goes on with."""
+        return clear_command(self.vm)
+
     # -- before the freeze ---------------------------------------------------------------
 
-    def _estimate(self, disk: Disk) -> int:
-        """Return how many bytes the copy of a disk takes at the most, as far as is known now."""
-        if self._link is not None:
-            return self._link.dirty(disk) + _OVERHEAD
-        images = [one.allocated for one in disk.chain] or [disk.allocated]
-        known = [one for one in images if one is not None]
-        return min(disk.size, sum(known) if len(known) == len(images) else disk.size) + _OVERHEAD
+    def _new_targets(self, block: BlockLayer, letter: str = "t") -> Targets:
+        access = self.context.access
+        return Targets(block, self._name, access.process, letter, access.is_gone)
 
     def _recorder(self, block: BlockLayer, disk: Disk) -> str | None:
         """Return the name of the bitmap that a disk is to record in; None if it can't."""
@@ -244,57 +258,78 @@ class BackupJob(CopyJob):
             path, "qcow2", disk.size, backing_file=backing, backing_fmt="qcow2"
         )
 
-    def _copy_action(self, number: int, one: _Copy) -> dict[str, object]:
-        # The bitmap of the last backup is left as it is until this one is complete.
-        what: dict[str, object] = {"sync": "full"}
+    def _copy_actions(
+        self, sources: dict[str, str], bitmaps: dict[str, str]
+    ) -> list[dict[str, object]]:
+        """Return what starts the copies.
+
+        Args:
+            sources: the node that is read, for each disk that is not read itself.
+            bitmaps: the bitmap that marks what to copy, where it is not the last backup's own.
+        """
+        actions = []
+        for number, one in enumerate(self._copies):
+            what: dict[str, object] = {"sync": "full"}
+            if self._link is not None:
+                # It is left as it is until this backup is complete.
+                bitmap = bitmaps.get(one.disk.name) or self._link.bitmap(one.disk)
+                what = {"sync": "bitmap", "bitmap": bitmap, "bitmap_mode": "never"}
+            each = action(
+                "blockdev-backup",
+                job_id=self._name.job(number),
+                device=sources.get(one.disk.name, one.disk.ref),
+                target=one.target.node,
+                speed=self.context.control.limit,
+                auto_dismiss=False,
+                compress=True if self._asked_for.compress else None,
+                **what,
+            )
+            actions.append(each)
+        return actions
+
+    # -- the fleece ----------------------------------------------------------------------
+
+    def _prepare_fleece(self, block: BlockLayer) -> None:
+        """Make what takes the blocks that the guest overwrites, and try the filters."""
+        assert self.folder is not None, "it was made"
+        places = self._places = self._new_targets(block, PLACE)
+        fleece = self._fleece = Fleece(block, self._name)
+        folder = self._asked_for.fleece
+        for one in self._copies:
+            name = f"{one.target.path.stem}.fleece"
+            path = self.folder / name
+            if isinstance(folder, Path):
+                path = folder / f"frostwatch-{safe_name(self.vm.name)}-{self._id}-{name}"
+            no_flush = {"cache": {"no-flush": True}}
+            place = places.make(
+                path, "qcow2", one.disk.size, file_options=no_flush, node_options=no_flush
+            )
+            why_not = fleece.add(one.disk, place)
+            if why_not is not None:
+                text = f"no fleecing: a target that stalls can stall the guest's writes ({why_not})"
+                self.context.reporter.note(Level.WARNING, text)
+                return
+
+    def _copy_from_fleece(self, block: BlockLayer, fleece: Fleece) -> None:
+        marks = {}
         if self._link is not None:
-            bitmap = self._link.bitmap(one.disk)
-            what = {"sync": "bitmap", "bitmap": bitmap, "bitmap_mode": "never"}
-        return action(
-            "blockdev-backup",
-            job_id=self._name.job(number),
-            device=one.disk.ref,
-            target=one.target.node,
-            speed=self.context.control.limit,
-            auto_dismiss=False,
-            compress=True if self._asked_for.compress else None,
-            **what,
-        )
+            marks = {one.disk.name: self._link.bitmap(one.disk) for one in self._copies}
+        nodes = fleece.open(marks)
+        actions = self._copy_actions(nodes, dict.fromkeys(marks, BITMAP))
+        block.transaction(actions, CHANGE_S, grouped=True)
+
+    def _end_fleece(self) -> list[str]:
+        """Take the filters out, and delete what they have kept."""
+        left = []
+        if self._fleece is not None and not self.context.access.is_gone():
+            left += self._fleece.take_out()
+        if self._places is not None:
+            left += self._places.remove()
+        return left
 
     # -- after the copy ------------------------------------------------------------------
 
-    def _record(self, one: _Copy) -> DiskRecord:
-        """Make one file durable, and take its checksum."""
-        shown = printable(one.target.path, 300)
-        opening = partial(open_copy, one.target.path, one.target.inode)
-        try:
-            handle, size = self._patiently("writing the copy out", opening)
-        except OSError as error:
-            raise JobFailed(f"{shown} can't be read again: {error.strerror}") from error
-        name = one.disk.name
-        ticks = count()
-
-        def tick(done: int) -> None:
-            self.context.control.check()
-            progress = DiskProgress(name, done, size)
-            self._tell_checksum(progress, listeners=next(ticks) % _TELL_EACH == 0)
-
-        digest = self._checksums[name] = Checksum(handle).run(tick)
-        copied = self._follower.copied.get(name, 0) if self._follower is not None else 0
-        return DiskRecord(
-            name=name,
-            node=one.disk.node,
-            source_format=one.disk.format,
-            size=one.disk.size,
-            file=one.target.path.name,
-            format=one.target.format,
-            bytes=size,
-            sha256=digest,
-            bitmap=one.bitmap,
-            copied=copied,
-        )
-
-    def _tell_checksum(self, disk: DiskProgress, *, listeners: bool) -> None:
+    def _show_checksum(self, disk: DiskProgress, listeners: bool) -> None:
         text = f"taking the checksum of the copy of {printable(disk.disk, 60)}"
         progress = JobProgress(
             kind=self.kind,
@@ -308,6 +343,7 @@ class BackupJob(CopyJob):
         self.context.reporter.progress(progress, listeners=listeners)
 
     def _manifest(self, disks: tuple[DiskRecord, ...]) -> Manifest:
+        assert self._block is not None, "it was prepared"
         window = self.window
         link = self._link
         parent = None
@@ -320,7 +356,7 @@ class BackupJob(CopyJob):
             parent=parent,
             vm={"id": str(self.vm.id), "name": self.vm.name, "uuid": self._uuid},
             host=socket.gethostname(),
-            versions=self._versions(),
+            versions=versions(self.context, self._block),
             consistency=window.consistency,
             why=window.why,
             policy=self.request.policy.value,
@@ -330,14 +366,6 @@ class BackupJob(CopyJob):
             window=outcome_object(window.outcome) if window.outcome is not None else None,
             disks=disks,
         )
-
-    def _versions(self) -> dict[str, str | None]:
-        assert self._block is not None, "it was prepared"
-        return {
-            "frostwatch": _own_version(),
-            "qemu": self._block.version(),
-            "agent": self.context.agent_version,
-        }
 
     def _clean(self) -> list[str]:
         """Remove the bitmaps of the backups that this one replaces, as far as they are ours."""
@@ -359,20 +387,3 @@ class BackupJob(CopyJob):
             return remove_bitmaps(self._block, self._block.disks(), names)
         except JobFailed as error:
             return [f"the bitmaps {', '.join(names)} ({error})"]
-
-    def _patiently(self, what: str, function: Callable[[], T]) -> T:
-        return patiently(self.context.control, what, function)
-
-
-def _write(folder: Path, manifest: Manifest) -> None:
-    try:
-        write_manifest(folder, manifest)
-    except OSError as error:
-        raise JobFailed(f"the manifest can't be written: {error.strerror}") from error
-
-
-def _own_version() -> str | None:
-    try:
-        return metadata.version("frostwatch")
-    except ModuleNotFoundError:  # run from its sources, without an installation
-        return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from agentclient.jobs.archive import (
     Backup,
@@ -14,6 +15,7 @@ from agentclient.jobs.archive import (
     safe_name,
     write_begun,
 )
+from agentclient.jobs.chain import Link
 from agentclient.jobs.context import JobContext
 from agentclient.jobs.errors import JobRefused
 from agentclient.jobs.patience import patiently
@@ -21,6 +23,24 @@ from agentclient.jobs.targets import check_space
 from agentclient.model.job import JobRefusal
 from agentclient.model.states import Level
 from agentclient.model.text import printable
+from agentclient.protocol.qmp_block import Disk
+
+# What a qcow2 has beside its data, for each disk.
+_OVERHEAD: Final = 1 << 20
+
+
+def room_for(disk: Disk, link: Link | None) -> int:
+    """Return how many bytes the copy of a disk takes at the most, as far as is known now.
+
+    Args:
+        disk: the disk.
+        link: what an incremental backup builds on; None for a full one.
+    """
+    if link is not None:
+        return link.dirty(disk) + _OVERHEAD
+    images = [one.allocated for one in disk.chain] or [disk.allocated]
+    known = [one for one in images if one is not None]
+    return min(disk.size, sum(known) if len(known) == len(images) else disk.size) + _OVERHEAD
 
 
 class BackupPlace:

@@ -99,8 +99,8 @@ def can_record(block: BlockLayer, disk: Disk, name: str) -> str | None:
     if disk.format != "qcow2":
         return f"it is {printable(disk.format, 20)}"
     try:
-        block.run("block-dirty-bitmap-add", node=disk.ref, name=name, persistent=True)
-        block.run("block-dirty-bitmap-remove", node=disk.ref, name=name)
+        block.run("block-dirty-bitmap-add", node=disk.node, name=name, persistent=True)
+        block.run("block-dirty-bitmap-remove", node=disk.node, name=name)
     except QmpRefused as error:
         return error.desc
     return None
@@ -123,7 +123,7 @@ def remove_bitmaps(block: BlockLayer, disks: Iterable[Disk], names: frozenset[st
             if bitmap.name not in names:
                 continue
             try:
-                block.run("block-dirty-bitmap-remove", node=disk.ref, name=bitmap.name)
+                block.run("block-dirty-bitmap-remove", node=disk.node, name=bitmap.name)
             except JobFailed as error:
                 where = printable(disk.name, 60)
                 left.append(f"the bitmap {bitmap.name} of the disk {where} ({error})")

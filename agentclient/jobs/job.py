@@ -252,6 +252,7 @@ class CopyJob(ABC):
         self.started = self.context.wall()
         self.start()
         self.taken = self.context.wall()
+        self.context.control.check()  # a cancellation has ended the window as well
         self.window.check()
         self._stage(JobStage.THAWING, "the copy is taken: thawing the guest")
 

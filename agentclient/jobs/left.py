@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from agentclient.access.presence import is_gone
 from agentclient.jobs.block import CHANGE_S, BlockLayer, QmpRefused
 from agentclient.jobs.cancel import cancel_jobs
+from agentclient.jobs.fleece import is_place, take_out_left
 from agentclient.jobs.targets import inode, opened_by
 from agentclient.model.job import JobKind
 from agentclient.model.text import printable
@@ -39,6 +40,11 @@ class LeftCopy(NamedTuple):
     jobs: tuple[BlockJob, ...]
     nodes: dict[str, str]
     running: bool | None
+
+    @property
+    def files(self) -> list[str]:
+        """The names of its files; a node without one of its own shows that of a disk."""
+        return sorted({file for node, file in self.nodes.items() if node.endswith("-f")})
 
     @property
     def complete(self) -> bool:
@@ -132,6 +138,8 @@ def clear(block: BlockLayer, copy: LeftCopy, process: Process | None) -> Cleared
     names = {JobId.parse(job.id) for job in copy.jobs}
     for name in filter(None, names):
         left += cancel_jobs(block, name)
+    if not left:
+        left += take_out_left(block, copy.key)
     closed = set() if left else _close(block, copy.nodes)
     left += [
         f"QEMU keeps {printable(node, 40)} open ({printable(file, 300)})"
@@ -142,7 +150,7 @@ def clear(block: BlockLayer, copy: LeftCopy, process: Process | None) -> Cleared
     for node, (path, number) in files.items():
         if node not in closed or copy.kind == JobKind.SNAPSHOT:
             continue
-        if copy.complete:
+        if copy.complete and not is_place(node):
             kept.append(str(path))
         elif _delete(path, number):
             removed.append(str(path))
@@ -184,11 +192,14 @@ def _close(block: BlockLayer, nodes: Iterable[str]) -> set[str]:
     while rest and progress:
         progress = False
         for node in list(rest):
-            with suppress(QmpRefused):
+            try:
                 block.run("blockdev-del", CHANGE_S, node_name=node)
-                closed.add(node)
-                rest.remove(node)
-                progress = True
+            except QmpRefused as error:
+                if "find node" not in error.desc:  # it is in use still
+                    continue
+            closed.add(node)
+            rest.remove(node)
+            progress = True
     return closed
 
 

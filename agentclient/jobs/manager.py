@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 from agentclient.access.access_pool import AccessPool
 from agentclient.config.defaults import DEFAULTS
 from agentclient.fleet.store import Fleet
-from agentclient.jobs.backup import BackupJob, BackupRequest
+from agentclient.jobs.backup import BackupJob
 from agentclient.jobs.command.job import CommandJob
 from agentclient.jobs.command.member import CommandMember
 from agentclient.jobs.command.request import CommandRequest
@@ -21,6 +21,7 @@ from agentclient.jobs.job import CopyJob
 from agentclient.jobs.left import Cleared, LeftCopy, clear, find_copies
 from agentclient.jobs.mirror import MirrorJob, MirrorRequest
 from agentclient.jobs.reporter import JobReporter
+from agentclient.jobs.request import BackupRequest
 from agentclient.jobs.snapshots.create import SnapshotJob, SnapshotRequest
 from agentclient.jobs.snapshots.deletion import DeletionRequest, SnapshotDeletion
 from agentclient.jobs.snapshots.external import ExternalSnapshot

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
 from agentclient.model.job import FreezePolicy
 from agentclient.model.request import FreezeRequest
@@ -21,3 +23,23 @@ class CopyRequest:
     policy: FreezePolicy = FreezePolicy.REQUIRE
     disks: tuple[str, ...] = ()
     freeze: FreezeRequest | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupRequest(CopyRequest):
+    """What an operator asks of a backup.
+
+    Attributes:
+        folder: where backups are; each has a folder of its own in there, VM by VM. Absolute.
+        incremental: copy only what was written since the last backup in there.
+        compress: have QEMU compress what it writes.
+        fleece: the folder where what the guest overwrites is kept until it is copied; ``auto`` for
+            the backup's own; ``off`` for none: the guest's writes wait for the backup's files then.
+        record: have the disks record what is written from now on, for an incremental one.
+    """
+
+    folder: Path
+    incremental: bool = False
+    compress: bool = False
+    record: bool = True
+    fleece: Path | Literal["auto", "off"] = "auto"

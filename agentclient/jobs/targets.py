@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
@@ -68,9 +68,20 @@ class Targets:
         block: the VM's block layer.
         name: the names of the job's parts.
         process: the VM's process; None if it is not known.
+        letter: tells their nodes from those of other targets of the job.
+        gone: returns whether the VM has ended, and has closed its files so.
     """
 
-    def __init__(self, block: BlockLayer, name: JobName, process: Process | None) -> None:
+    def __init__(
+        self,
+        block: BlockLayer,
+        name: JobName,
+        process: Process | None,
+        letter: str = "t",
+        gone: Callable[[], bool | None] = lambda: None,
+    ) -> None:
+        self._gone = gone
+        self._letter = letter
         self._block = block
         self._name = name
         self._process = process
@@ -112,7 +123,8 @@ class Targets:
                 JobRefusal.TARGET, f"a copy can be {' or '.join(_FORMATS)}, not {format_}"
             )
         number = len(self._made)
-        target = Target(path, format_, self._name.node(f"t{number}"), self._new_file(path))
+        part = f"{self._letter}{number}"
+        target = Target(path, format_, self._name.node(part), self._new_file(path))
         self._made.append(target)
         with_size = size if format_ == "raw" else 0
         if with_size:
@@ -123,7 +135,7 @@ class Targets:
         if format_ == "qcow2":
             details = {name.replace("_", "-"): one for name, one in options.items()}
             made = {"driver": "qcow2", "file": target.file_node, "size": size, **details}
-            self._block.create(self._name.job(f"t{number}"), made)
+            self._block.create(self._name.job(part), made)
         node = {"driver": format_, "file": target.file_node, **node_options}
         self._add(target, target.node, node)
         return target
@@ -144,7 +156,8 @@ class Targets:
                     self._kept.add(node)
                     left.append(f"QEMU keeps the node {node} open ({error.desc})")
             except JobFailed as error:
-                left.append(f"QEMU may keep the node {node} open ({error})")
+                if not self._gone():
+                    left.append(f"QEMU may keep the node {node} open ({error})")
             self._open.pop()
         return left
 

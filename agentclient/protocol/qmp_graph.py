@@ -35,6 +35,26 @@ def nodes_of_jobs(graph: object) -> dict[str, frozenset[str]]:
     }
 
 
+def files_below(graph: object) -> dict[str, str]:
+    """Read the same reply: for each node that has a ``file``, the name of that node.
+
+    Returns:
+        Nothing of a reply that is not as documented.
+    """
+    if not isinstance(graph, Mapping):
+        return {}
+    names = {
+        item["id"]: str(item.get("name"))
+        for item in _mappings(graph.get("nodes"))
+        if isinstance(item.get("id"), int)
+    }
+    return {
+        names[edge["parent"]]: names[edge["child"]]
+        for edge in _mappings(graph.get("edges"))
+        if edge.get("name") == "file" and {edge.get("parent"), edge.get("child")} <= names.keys()
+    }
+
+
 def _reached(children: Mapping[Any, Iterable[Any]], start: object) -> set[Any]:
     seen: set[Any] = set()
     todo = [start]

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from agentclient import Engine
-from agentclient.jobs.backup import BackupJob, BackupRequest
+from agentclient.jobs.backup import BackupJob
+from agentclient.jobs.request import BackupRequest
 from agentclient.jobs.verify import Verified, verify_folder
 from agentclient.model.events import Event, StageBegan
 from agentclient.model.job import Consistency, FreezePolicy, JobOutcome, JobResult, JobStage
@@ -60,6 +61,13 @@ class Backups:
         vm = self._engine.find_one(self.guest.name)
         request = BackupRequest(folder=self.folder, policy=policy, disks=disks, **more)
         return self._engine.jobs.backup(vm, request, listen, limit=limit)
+
+    def freeze(self) -> None:
+        """Freeze and thaw, and nothing else."""
+        vm = self._engine.find_one(self.guest.name)
+        outcome = self._engine.freeze(vm).wait(PATIENCE_S)
+        assert outcome is not None
+        assert outcome.certified, outcome.reason
 
     def make(self, *disks: str, **more: Any) -> tuple[JobOutcome, Path]:
         """Make a backup that has to be complete; return its outcome and its folder."""

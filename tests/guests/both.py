@@ -84,6 +84,9 @@ _BY_FILE = {
         "paused_in_the_hook_it_is_blocked_and_goes_on",
     ],
     "test_channel_ports.py": ["on_a_serial_port_the_order_of_replies_tells"],
+    # Copies.
+    "test_backup.py": ["a_chain_restores_each_window[drive]"],
+    "test_backup_faults.py": ["a_target_that_hangs_does_not_hold_up_the_guest"],
     # Who thaws.
     "test_thaw_alone.py": [
         "a_failing_thaw_hook_is_told_and_everything_is_thawed",

@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 
 from agentclient import Engine
-from agentclient.jobs.backup import BackupJob, BackupRequest
+from agentclient.jobs.backup import BackupJob
+from agentclient.jobs.request import BackupRequest
 from agentclient.model.events import Event, JobEnded, StageBegan
 from agentclient.model.job import FreezePolicy
 
@@ -38,7 +39,9 @@ class SlowBackup(BackupJob):
 def main(vm: str, folder: str, policy: str, limit: int, seconds: float = 0.0) -> None:
     """Make the copy."""
     SlowBackup.seconds = seconds
-    request = BackupRequest(folder=Path(folder), disks=("a",), policy=FreezePolicy(policy))
+    request = BackupRequest(
+        folder=Path(folder), disks=("a",), policy=FreezePolicy(policy), fleece="off"
+    )
     with Engine([vm], named_only=True) as engine:
         found = engine.find_one(vm.split(",", maxsplit=1)[0].removeprefix("name="))
         engine.jobs.begin(found, lambda context: SlowBackup(context, request), tell, limit).wait()

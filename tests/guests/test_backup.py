@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 import subprocess
 from pathlib import Path
 from typing import Literal
@@ -26,6 +27,8 @@ from tests.guests.lab import Guest, check_copy, check_database
 
 Attach = Literal["drive", "blockdev"]
 MANY = 20
+# By how much a backup's stall may exceed a bare freeze's, in the median.
+MORE_MS = 20.0
 
 
 @pytest.fixture(scope="module")
@@ -206,3 +209,31 @@ def test_on_the_command_line(writer: Guest, tmp_path: Path) -> None:
     code, found, _ = frostwatch.run("backup", "verify", str(to))
     assert code == 1
     assert "bytes, and the manifest says" in found[0]["problems"][0]
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("fleece", ["auto", "off"])
+def test_the_write_stall_of_a_backup_is_that_of_a_bare_freeze(
+    writer: Guest, fleece: Literal["auto", "off"], tmp_path: Path
+) -> None:
+    bare: list[float] = []
+    copied: list[float] = []
+    with Backups(writer, tmp_path / "to") as backups, writer.append_load("a", "b") as load:
+        for _ in range(MANY):
+            for kind in (bare, copied):
+                load.wait_for(15)
+                since = load.counter()
+                if kind is bare:
+                    backups.freeze()
+                else:
+                    backups.make(fleece=fleece)
+                load.wait_for(15)
+                kind.append(load.stalls(since=since).worst_ms)
+    more = statistics.median(copied) - statistics.median(bare)
+    print(
+        f"fleece {fleece}: write stall, median and worst of {MANY}: bare freeze and thaw "
+        f"{statistics.median(bare):.0f} and {max(bare):.0f} ms, backup "
+        f"{statistics.median(copied):.0f} and {max(copied):.0f} ms: {more:+.0f} ms"
+    )
+    assert more < MORE_MS

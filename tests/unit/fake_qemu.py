@@ -85,6 +85,9 @@ class FakeQemu:
             "blockdev-snapshot-internal-sync", "blockdev-snapshot-delete-internal-sync",
         }
     )  # fmt: skip
+    bitmaps: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    above: dict[str, str] = field(default_factory=dict)
+    graph: object = None
 
     def ask(self, asks: Sequence[Ask], timeout_s: float = 0.5) -> list[QmpReply | QmpFailure]:
         """Answer commands, as `agentclient.access.monitor.Monitor.ask` does."""
@@ -102,7 +105,7 @@ class FakeQemu:
             handler = getattr(self, "_" + ask.command.replace("-", "_"))
             return QmpReply(number, handler(**_snake(ask.arguments)))
         except KeyError as error:
-            return QmpFailure(number, "GenericError", f"Cannot find {error}")
+            return QmpFailure(number, "GenericError", f"Failed to find node with node-name={error}")
 
     def _query_commands(self) -> list[dict[str, str]]:
         return [{"name": name} for name in self.commands]
@@ -114,7 +117,7 @@ class FakeQemu:
 
     def _drive(self, name: str, size: int) -> dict[str, Any]:
         image = {"virtual-size": size, "actual-size": size // 2, "format": "qcow2"}
-        inserted = {
+        inserted: dict[str, Any] = {
             "node-name": f"#block{name}",
             "drv": "qcow2",
             "file": f"/images/{name}.qcow2",
@@ -122,6 +125,11 @@ class FakeQemu:
             "backing_file_depth": 0,
             "image": image,
         }
+        marks = self.bitmaps.get(inserted["node-name"], {})
+        inserted["dirty-bitmaps"] = list(marks.values())
+        inserted["node-name"] = (
+            self.above.get(f"/machine/peripheral/disk-{name}") or inserted["node-name"]
+        )
         drive = {"device": name, "qdev": f"/machine/peripheral/disk-{name}", "inserted": inserted}
         return drive | self.more_of_drive.get(name, {})
 
@@ -177,7 +185,7 @@ class FakeQemu:
         return self._begin("mirror", data, grouped=False)
 
     def _begin(self, kind: str, data: dict[str, Any], *, grouped: bool) -> dict[str, Any]:
-        size = self.drives[data["device"]]
+        size = self.drives.get(data["device"], 64 * MIB)
         name = data["job_id"]
         job = FakeJob(name, kind, size, speed=data.get("speed", 0), grouped=grouped)
         self.jobs[name] = job
@@ -191,6 +199,8 @@ class FakeQemu:
         for action in actions:
             if action["type"] == "blockdev-backup":
                 self._blockdev_backup(grouped=grouped, **_snake(action["data"]))
+            if action["type"] == "block-dirty-bitmap-add":
+                self._block_dirty_bitmap_add(**_snake(action["data"]))
         return {}
 
     def _job_dismiss(self, *, id: str) -> dict[str, Any]:  # noqa: A002 - QMP's own name
@@ -208,6 +218,32 @@ class FakeQemu:
 
     def _block_job_set_speed(self, *, device: str, speed: int) -> dict[str, Any]:
         self.jobs[device].speed = speed
+        return {}
+
+    def _block_dirty_bitmap_add(
+        self, *, node: str, name: str, persistent: bool = False, **more: Any
+    ) -> dict[str, Any]:
+        del more
+        mark = {"name": name, "recording": True, "persistent": persistent, "busy": False}
+        self.bitmaps.setdefault(node, {})[name] = mark | {"granularity": 65536, "count": 65536}
+        return {}
+
+    def _block_dirty_bitmap_remove(self, *, node: str, name: str) -> dict[str, Any]:
+        del self.bitmaps[node][name]
+        return {}
+
+    def _x_debug_query_block_graph(self) -> object:
+        return self.graph
+
+    def _query_version(self) -> dict[str, Any]:
+        return {"qemu": {"major": 7, "minor": 2, "micro": 22}, "package": "Debian"}
+
+    def _query_uuid(self) -> dict[str, Any]:
+        return {"UUID": "00000000-0000-0000-0000-000000000000"}
+
+    def _qom_set(self, *, path: str, property: str, value: str) -> dict[str, Any]:  # noqa: A002
+        del property
+        self.above[path] = value if value.startswith("fw-") else ""
         return {}
 
     def _qom_get(self, *, path: str, property: str) -> str:  # noqa: A002 - QMP's own name

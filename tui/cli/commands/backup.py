@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from agentclient.config.defaults import DEFAULTS, MOST_AT_ONCE
-from agentclient.jobs.backup import BackupRequest
+from agentclient.jobs.request import BackupRequest
 from agentclient.jobs.verify import Verified, verified_object, verify_folder
 from agentclient.model.errors import BadInput, FrostwatchError
 from agentclient.model.job import FreezePolicy
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 FULL, INCREMENTAL = "full", "incremental"
 VERIFY = "verify"
+AUTO, OFF = "auto", "off"
 TELL_EVERY_S = 10.0
 
 
@@ -79,6 +80,13 @@ class _BackupCommand(click.Command):
     "(suspend).",
 )
 @click.option(
+    "--fleece",
+    metavar="DIR|auto|off",
+    default=AUTO,
+    help="Where QEMU keeps what the guest overwrites meanwhile, so that its writes don't wait for "
+    "DIR: a fast folder; auto for the backup's own one (default); off for nowhere.",
+)
+@click.option(
     "--at-once",
     metavar="N",
     type=click.IntRange(1, MOST_AT_ONCE),
@@ -101,6 +109,7 @@ def backup_command(
     limit: int,
     compress: bool,
     policy: str,
+    fleece: str,
     at_once: int | None,
     no_record: bool,
     as_json: bool,
@@ -117,6 +126,7 @@ def backup_command(
         incremental=mode == INCREMENTAL,
         compress=compress,
         record=not no_record,
+        fleece=_fleece(fleece),
     )
     if at_once is not None:
         options = options.setting(jobs_at_once=at_once)
@@ -172,6 +182,12 @@ class _Teller:
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + TELL_EVERY_S
             click.echo(f"frostwatch: {printable(doing, 300)}", err=True)
+
+
+def _fleece(word: str) -> Path | Literal["auto", "off"]:
+    if word == OFF:
+        return "off"
+    return "auto" if word == AUTO else _folder(word)
 
 
 def _folder(name: str) -> Path:

@@ -81,7 +81,7 @@ def _print(vm: Vm, copy: LeftCopy, cleared: Cleared | None, *, as_json: bool) ->
         click.echo(dumps(_object(vm, copy, cleared)))
         return
     click.echo(f"{printable(str(vm.id), 80)}: {copy}")
-    for file in sorted(set(copy.nodes.values())):
+    for file in copy.files:
         click.echo(f"  file: {printable(file, 500)}")
     if cleared is None:
         if copy.running is False:
@@ -106,7 +106,7 @@ def _object(vm: Vm, copy: LeftCopy, cleared: Cleared | None) -> JsonObject:
         "complete": copy.complete,
         "done": sum(job.done for job in copy.jobs),
         "total": sum(job.total for job in copy.jobs),
-        "files": sorted(set(copy.nodes.values())),
+        "files": copy.files,
         "cleared": None if cleared is None else cleared._asdict(),
         "text": str(copy),
     }

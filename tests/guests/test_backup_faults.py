@@ -1,0 +1,337 @@
+"""Backups of real guests when something fails: the guest goes on, and nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from agentclient.model.job import Consistency, FreezePolicy, JobOutcome, JobRefusal, JobResult
+from tests.guests.backing_up import (
+    Backups,
+    bitmaps,
+    in_the_window,
+    node_names,
+    nothing_is_left,
+    read_manifest,
+    restore,
+    truth,
+)
+from tests.guests.command import Frostwatch
+from tests.guests.conftest import Boot
+from tests.guests.lab import Guest, check_copy
+from tests.guests.lab.shell import wait_until
+
+ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a file system")
+Where = Literal["auto", "off"]
+SLOW = 4 << 20
+
+
+@pytest.fixture(scope="module")
+def writer(module_boot: Boot) -> Guest:
+    """A guest with two disks, for all tests of this module."""
+    guest = module_boot(name="faulty", mounts=("a", "b"), tools=True)
+    guest.fill("a", 16 << 20)
+    return guest
+
+
+@contextmanager
+def small(place: Path, size: str) -> Iterator[Path]:
+    """A file system that is soon full."""
+    place.mkdir()
+    _mount("-t", "tmpfs", "-o", f"size={size}", "small", str(place))
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+@contextmanager
+def on_loop(folder: Path, megabytes: int = 200) -> Iterator[Path]:
+    """A file system that `hang` can have hang."""
+    image, place = folder / "image", folder / "mounted"
+    place.mkdir()
+    with image.open("wb") as file:
+        file.truncate(megabytes << 20)
+    subprocess.run(["mkfs.ext4", "-q", str(image)], check=True)
+    _mount("-o", "loop", str(image), str(place))
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+@contextmanager
+def hanging(place: Path) -> Iterator[None]:
+    """Every write to a file system hangs."""
+    subprocess.run(["fsfreeze", "-f", str(place)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["fsfreeze", "-u", str(place)], check=True)
+
+
+def _mount(*how: str) -> None:
+    done = subprocess.run(["mount", *how], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"no file system of its own here: {done.stderr.strip()}")
+
+
+def copying(guest: Guest) -> None:
+    """Wait until QEMU copies: the guest is thawed, or about to be."""
+
+    def runs() -> bool:
+        jobs = guest.qmp("query-jobs")
+        return any((one["type"], one["status"]) == ("backup", "running") for one in jobs)
+
+    wait_until(runs, 30.0, "a backup's job")
+
+
+def _failed(outcome: JobOutcome | None, *words: str) -> JobOutcome:
+    assert outcome is not None
+    assert outcome.result is JobResult.FAILED, outcome.reason
+    assert outcome.consistency is Consistency.NONE
+    for word in words:
+        assert word in outcome.reason, outcome.reason
+    return outcome
+
+
+def _nothing_below(folder: Path) -> None:
+    assert list(folder.iterdir()) == []
+
+
+@ROOT
+def test_without_room_nothing_is_begun(writer: Guest, tmp_path: Path) -> None:
+    nodes = node_names(writer)
+    with small(tmp_path / "small", "2m") as place, Backups(writer, place) as backups:
+        outcome = backups.start().wait(30.0)
+        assert outcome is not None
+        assert outcome.refusal is JobRefusal.NO_SPACE
+        assert outcome.window is None
+        _nothing_below(place)
+    nothing_is_left(writer, nodes)
+
+
+@ROOT
+@pytest.mark.parametrize("fleece", ["auto", "folder"])
+def test_a_target_that_becomes_full_breaks_the_backup_alone(
+    writer: Guest, fleece: str, tmp_path: Path
+) -> None:
+    nodes, begun = node_names(writer), bitmaps(writer)
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    where: Any = kept if fleece == "folder" else fleece
+    with (
+        small(tmp_path / "small", "80m") as place,
+        Backups(writer, place) as backups,
+        writer.append_load("a") as load,
+    ):
+        filler = place / "filler"
+
+        def fill() -> None:
+            with filler.open("wb") as file:
+                file.write(bytes(70 << 20))
+
+        job = backups.start(on_event=in_the_window(fill), fleece=where)
+        outcome = _failed(job.wait(60.0), "No space left on device")
+        assert outcome.left == ()
+        load.wait_for(10)
+        filler.unlink()
+        _nothing_below(place)
+    _nothing_below(kept)
+    nothing_is_left(writer, nodes)
+    assert bitmaps(writer) == begun
+    assert writer.status() == "running"
+    writer.assert_thawed()
+
+
+@ROOT
+def test_without_a_fleece_a_full_target_breaks_the_backup(writer: Guest, tmp_path: Path) -> None:
+    nodes = node_names(writer)
+    with small(tmp_path / "small", "80m") as place, Backups(writer, place) as backups:
+        filler = place / "filler"
+
+        def fill() -> None:
+            with filler.open("wb") as file:
+                file.write(bytes(70 << 20))
+
+        job = backups.start(on_event=in_the_window(fill), fleece="off")
+        outcome = _failed(job.wait(60.0), "No space left on device")
+        assert outcome.left == ()
+        filler.unlink()
+        _nothing_below(place)
+    nothing_is_left(writer, nodes)
+
+
+def test_a_failure_loses_nothing_of_the_chain(writer: Guest, tmp_path: Path) -> None:
+    with Backups(writer, tmp_path / "to") as backups, writer.append_load("a", "b") as load:
+        backups.make()
+        load.wait_for(10)
+        job = backups.start(incremental=True, limit=1 << 16)
+        copying(writer)
+        time.sleep(1.0)
+        load.wait_for(10)
+        asked = time.monotonic()
+        job.cancel()
+        outcome = job.wait(30.0)
+        assert outcome is not None
+        assert time.monotonic() - asked < 10.0
+        assert outcome.result is JobResult.CANCELLED
+        assert outcome.left == ()
+        load.wait_for(10)
+        kept: dict[str, bytes] = {}
+
+        def keep() -> None:
+            for disk in "ab":
+                kept[disk] = truth(writer, disk, tmp_path / f"truth-{disk}")
+
+        backups.make(incremental=True, on_event=in_the_window(keep))
+        _, last = backups.verify()
+    assert restore(last, tmp_path / "restored") == kept
+
+
+def test_the_agent_killed_in_the_window_is_no_consistent_copy(boot: Boot, tmp_path: Path) -> None:
+    guest = boot(name="agentless", mounts=("a",), respawn=0)
+    nodes = node_names(guest)
+    with Backups(guest, tmp_path / "to") as backups:
+        job = backups.start(on_event=in_the_window(guest.kill_agent))
+        outcome = _failed(job.wait(60.0), "no consistent copy was taken")
+        assert outcome.window is not None
+        assert not outcome.window.certified
+        _nothing_below(tmp_path / "to")
+        outcome, _ = backups.make(
+            policy=FreezePolicy.PREFER, on_event=in_the_window(guest.kill_agent)
+        )
+        assert outcome.consistency is Consistency.CRASH_CONSISTENT
+        assert "not certified" in outcome.reason
+    nothing_is_left(guest, nodes)
+    guest.assert_thawed()
+
+
+def test_a_reset_in_the_window_is_no_consistent_copy(boot: Boot, tmp_path: Path) -> None:
+    guest = boot(name="reset", mounts=("a",))
+    nodes = node_names(guest)
+    with Backups(guest, tmp_path / "to") as backups:
+        job = backups.start(on_event=in_the_window(lambda: guest.qmp("system_reset")))
+        outcome = _failed(job.wait(60.0), "no consistent copy was taken")
+        assert outcome.left == ()
+        _nothing_below(tmp_path / "to")
+    nothing_is_left(guest, nodes)
+
+
+def test_a_reset_while_copying_changes_nothing(boot: Boot, tmp_path: Path) -> None:
+    guest = boot(name="later", mounts=("a",), tools=True)
+    guest.fill("a", 16 << 20)
+    nodes = node_names(guest)
+    kept: dict[str, bytes] = {}
+    with Backups(guest, tmp_path / "to") as backups:
+        job = backups.start(
+            limit=SLOW,
+            on_event=in_the_window(lambda: kept.update(a=truth(guest, "a", tmp_path / "truth"))),
+        )
+        copying(guest)
+        guest.reset(wait=False)
+        outcome = job.wait(60.0)
+        assert outcome is not None
+        assert outcome.ok, outcome.reason
+        (verified,) = backups.verify()
+    assert restore(verified, tmp_path / "restored") == kept
+    guest.wait_reset()
+    nothing_is_left(guest, nodes)
+
+
+@pytest.mark.parametrize("when", ["window", "copying"])
+def test_qemu_killed(boot: Boot, when: str, tmp_path: Path) -> None:
+    guest = boot(name="killed", mounts=("a",), tools=True)
+    guest.fill("a", 8 << 20)
+    with Backups(guest, tmp_path / "to") as backups:
+        if when == "window":
+            job = backups.start(on_event=in_the_window(guest.kill_qemu))
+        else:
+            job = backups.start(limit=1 << 16)
+            copying(guest)
+            guest.kill_qemu()
+        asked = time.monotonic()
+        outcome = job.wait(60.0)
+        assert outcome is not None
+        assert outcome.result is JobResult.FAILED
+        assert outcome.left == ()
+        assert time.monotonic() - asked < 20.0
+    _nothing_below(tmp_path / "to")
+
+
+@pytest.mark.parametrize("when", ["taking the copy", "copying"])
+def test_a_console_that_is_killed_leaves_what_the_next_one_clears(
+    writer: Guest, when: str, tmp_path: Path
+) -> None:
+    to = tmp_path / "to"
+    nodes = node_names(writer)
+    with Backups(writer, to) as backups, writer.append_load("a", "b") as load:
+        backups.make()
+        frostwatch = Frostwatch(writer)
+        slowly = ("--mode", "incremental", "--rate", "16K")
+        child = frostwatch.start("backup", writer.name, "--to", str(to), *slowly)
+        assert child.stdout is not None
+        for line in child.stdout:
+            if when in line:
+                break
+        if when == "copying":
+            copying(writer)
+        since = load.counter()
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        load.wait_for(10, timeout=10.0)
+        assert load.stalls(since=since).worst_ms < 5000.0
+        writer.assert_thawed()
+        subprocess.run(["sleep", "1"], check=True)
+        code, _, said = frostwatch.run("jobs", "--clear", writer.name)
+        assert code == 0, said
+        nothing_is_left(writer, nodes)
+        kept: dict[str, bytes] = {}
+
+        def keep() -> None:
+            for disk in "ab":
+                kept[disk] = truth(writer, disk, tmp_path / f"truth-{disk}")
+
+        _, folder = backups.make(incremental=True, on_event=in_the_window(keep))
+        assert "was never completed: it can be deleted" in backups.texts
+        verified = {one.folder: one for one in backups.verify()}
+        assert [one.ok for one in verified.values()] == [True, False, True]
+        chain = read_manifest(folder)["chain"]
+        for names in bitmaps(writer).values():
+            assert len([name for name in names if chain in name]) == 1
+    assert restore(verified[folder], tmp_path / "restored") == kept
+
+
+@ROOT
+def test_a_target_that_hangs_does_not_hold_up_the_guest(writer: Guest, tmp_path: Path) -> None:
+    nodes = node_names(writer)
+    fleece = tmp_path / "fleece"
+    fleece.mkdir()
+    with on_loop(tmp_path) as place, Backups(writer, place / "to") as backups:
+        with writer.append_load("a", "b") as load:
+            load.wait_for(10)
+            job = backups.start(fleece=fleece, limit=SLOW)
+            copying(writer)
+            since = load.counter()
+            with hanging(place):
+                time.sleep(5.0)
+                load.wait_for(50)
+                stalls = load.stalls(since=since)
+                assert job.wait(0) is None
+            outcome = job.wait(60.0)
+        print(f"while the target hung for 5 s: {stalls.worst_ms:.0f} ms")
+        assert stalls.worst_ms < 1500.0
+        assert outcome is not None
+        assert outcome.ok, outcome.reason
+        assert outcome.left == ()
+        assert check_copy(Path(str(outcome.disks[0].target))).consistent
+    _nothing_below(fleece)
+    nothing_is_left(writer, nodes)

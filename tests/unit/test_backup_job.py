@@ -1,0 +1,345 @@
+"""A backup without a guest: what it asks of QEMU, and what becomes of it, whatever fails."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentclient.access.qmp_session import Ask
+from agentclient.jobs.archive import safe_name
+from agentclient.jobs.backup import BackupJob
+from agentclient.jobs.chain import PREFIX
+from agentclient.jobs.fleece import is_place, take_out_left
+from agentclient.jobs.request import BackupRequest
+from agentclient.model.job import (
+    Consistency,
+    FreezePolicy,
+    JobOutcome,
+    JobRefusal,
+    JobResult,
+)
+from agentclient.protocol.job_names import CopyKey
+from agentclient.protocol.qmp_graph import files_below
+from tests.unit.copy_harness import BROKEN, VERIFIED, CopyHarness, FakeFreeze
+from tests.unit.fake_qemu import FakeJob
+
+HOME = safe_name("web1")
+
+
+class Maker:
+    """Makes backups of a VM that is none."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.harness = CopyHarness()
+        self.qemu = self.harness.qemu
+        self.transactions: list[dict[str, Any]] = []
+        self.qemu.on_ask = self._see
+
+    def _see(self, ask: Ask) -> None:
+        if ask.command == "transaction":
+            self.transactions.append(dict(ask.arguments))
+
+    def make(self, **request: Any) -> JobOutcome:
+        """Make one."""
+        values: dict[str, Any] = {"folder": self.folder, "fleece": "off"} | request
+        return BackupJob(self.harness.context(), BackupRequest(**values)).run()
+
+    @property
+    def marks(self) -> dict[str, list[str]]:
+        """The bitmaps of each disk."""
+        return {node: sorted(each) for node, each in self.qemu.bitmaps.items()}
+
+    @property
+    def folders(self) -> list[Path]:
+        """The folders of backups."""
+        return sorted((self.folder / HOME).iterdir()) if (self.folder / HOME).exists() else []
+
+    def manifest(self, number: int = -1) -> dict[str, Any]:
+        """What a manifest says."""
+        found: dict[str, Any] = json.loads((self.folders[number] / "manifest.json").read_text())
+        return found
+
+    def nothing_is_left(self) -> None:
+        """Neither in QEMU nor on the disk."""
+        assert self.qemu.nodes == {}
+        assert self.qemu.jobs == {}
+        assert not any(self.qemu.above.values())
+        assert list(self.folder.iterdir()) == []
+        assert not any(self.marks.values())
+
+
+@pytest.fixture
+def maker(tmp_path: Path) -> Maker:
+    folder = tmp_path / "to"
+    folder.mkdir()
+    return Maker(folder)
+
+
+def test_all_disks_and_their_bitmaps_are_of_one_transaction(maker: Maker) -> None:
+    outcome = maker.make()
+    assert outcome.ok, outcome.reason
+    (transaction,) = maker.transactions
+    kinds = [each["type"] for each in transaction["actions"]]
+    assert kinds == ["block-dirty-bitmap-add"] * 2 + ["blockdev-backup"] * 2
+    assert "properties" not in transaction
+    manifest = maker.manifest()
+    name = f"{PREFIX}{manifest['chain']}-{manifest['id']}"
+    assert maker.marks == {"#blocka": [name], "#blockb": [name]}
+    assert [each["bitmap"] for each in manifest["disks"]] == [name, name]
+    assert [each.checksum for each in outcome.disks] == [x["sha256"] for x in manifest["disks"]]
+    assert manifest["consistency"] == "consistent"
+    assert manifest["versions"]["qemu"] == "7.2.22 (Debian)"
+    assert maker.qemu.nodes == {}
+
+
+def test_without_bitmaps_the_copies_are_completed_together(maker: Maker) -> None:
+    assert maker.make(record=False).ok
+    assert maker.transactions[0]["properties"] == {"completion-mode": "grouped"}
+    assert maker.marks == {}
+
+
+def test_what_is_asked_for_reaches_qemu(maker: Maker) -> None:
+    maker.harness.control.set_limit(5000)
+    assert maker.make(compress=True, disks=("b",)).ok
+    (each,) = [one["data"] for one in maker.transactions[0]["actions"] if "job-id" in one["data"]]
+    assert each["compress"] is True
+    assert each["speed"] == 5000
+    assert each["device"] == "b"
+    assert each["sync"] == "full"
+
+
+def test_the_bitmap_of_the_last_one_is_removed_once_the_next_is_complete(maker: Maker) -> None:
+    assert maker.make().ok
+    first = maker.marks["#blocka"]
+    assert maker.make(incremental=True).ok
+    jobs = [each["data"] for each in maker.transactions[1]["actions"][2:]]
+    assert {(each["sync"], each["bitmap-mode"], each["bitmap"]) for each in jobs} == {
+        ("bitmap", "never", first[0])
+    }
+    assert maker.manifest()["parent"]["folder"] == maker.folders[0].name
+    assert maker.marks["#blocka"] != first
+    assert len(maker.marks["#blocka"]) == 1
+
+
+def test_a_full_one_begins_a_chain_and_removes_the_bitmaps_of_those_before(maker: Maker) -> None:
+    assert maker.make().ok
+    maker.qemu.bitmaps["#blocka"]["frostwatch-ffffffff-00000000"] = {"name": "x"} | {
+        "name": "frostwatch-ffffffff-00000000"
+    }
+    maker.qemu.bitmaps["#blocka"]["somebody's"] = {"name": "somebody's"}
+    assert maker.make().ok
+    ours = [name for name in maker.marks["#blocka"] if maker.manifest()["chain"] in name]
+    assert len(ours) == 1
+    others = set(maker.marks["#blocka"]) - set(ours)
+    assert others == {"frostwatch-ffffffff-00000000", "somebody's"}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"inconsistent": True}, "can't be relied on"),
+        ({"recording": False}, "can't be relied on"),
+        ({"persistent": False}, "can't be relied on"),
+        ({"name": "other"}, "has not recorded"),
+    ],
+)
+def test_a_bitmap_that_cannot_be_relied_on_is_refused(
+    maker: Maker, change: dict[str, Any], words: str
+) -> None:
+    assert maker.make().ok
+    for mark in maker.qemu.bitmaps["#blocka"].values():
+        mark.update(change)
+    outcome = maker.make(incremental=True)
+    assert outcome.refusal is JobRefusal.BITMAP
+    assert words in outcome.reason
+    assert len(maker.folders) == 1
+
+
+def test_a_disk_of_another_size_and_a_new_disk_are_refused(maker: Maker) -> None:
+    assert maker.make(disks=("a",)).ok
+    outcome = maker.make(incremental=True)
+    assert "no copy of the disk b" in outcome.reason
+    maker.qemu.drives["a"] *= 2
+    outcome = maker.make(incremental=True, disks=("a",))
+    assert "had another size then" in outcome.reason
+    assert outcome.refusal is JobRefusal.BITMAP
+
+
+def test_a_copy_that_fails_ends_the_others_and_leaves_nothing(maker: Maker) -> None:
+    def fail(job: FakeJob) -> None:
+        if job.type == "backup" and job.id.endswith("1"):
+            job.fails_at = 1
+
+    maker.qemu.on_job = fail
+    outcome = maker.make()
+    assert outcome.result is JobResult.FAILED
+    assert "the copy of b failed: No space left on device" in outcome.reason
+    assert outcome.left == ()
+    maker.nothing_is_left()
+
+
+@pytest.mark.parametrize("policy", [FreezePolicy.REQUIRE, FreezePolicy.PREFER])
+def test_a_window_that_breaks_is_no_consistent_copy(maker: Maker, policy: FreezePolicy) -> None:
+    maker.harness.freeze = lambda: FakeFreeze(VERIFIED, BROKEN)
+    outcome = maker.make(policy=policy)
+    if policy is FreezePolicy.REQUIRE:
+        assert outcome.result is JobResult.FAILED
+        maker.nothing_is_left()
+    else:
+        assert outcome.consistency is Consistency.CRASH_CONSISTENT
+        assert maker.manifest()["consistency"] == "crash-consistent"
+        assert maker.manifest()["window"]["certified"] is False
+
+
+@pytest.mark.parametrize(
+    "command", ["blockdev-add", "blockdev-create", "transaction", "query-version", "query-block"]
+)
+def test_whatever_qemu_refuses_nothing_is_left(maker: Maker, command: str) -> None:
+    maker.qemu.refuses[command] = "no"
+    outcome = maker.make()
+    assert not outcome.ok
+    assert "no" in outcome.reason
+    maker.nothing_is_left()
+
+
+def test_a_disk_that_cannot_record_is_told_and_copied(maker: Maker) -> None:
+    maker.qemu.refuses["block-dirty-bitmap-add"] = "too many bitmaps"
+    assert maker.make().ok
+    told = " ".join(event.text for event in maker.harness.events)
+    assert "no incremental backup can be built on this one" in told
+    assert "too many bitmaps" in told
+    assert maker.manifest()["disks"][0]["bitmap"] is None
+    outcome = maker.make(incremental=True)
+    assert "was not recorded" in outcome.reason
+
+
+def test_another_vms_backups_are_not_mixed_with_ours(maker: Maker) -> None:
+    assert maker.make().ok
+    found = maker.manifest()
+    found["vm"]["uuid"] = "11111111-1111-1111-1111-111111111111"
+    (maker.folders[0] / "manifest.json").write_text(json.dumps(found))
+    maker.harness.vm = maker.harness.vm._replace(uuid="22222222-2222-2222-2222-222222222222")
+    outcome = maker.make()
+    assert outcome.refusal is JobRefusal.TARGET
+    assert "another VM of this name" in outcome.reason
+
+
+def test_cancelled_while_copying_nothing_is_left(maker: Maker) -> None:
+    def stop(job: FakeJob) -> None:
+        job.stalls = job.type == "backup"
+        if job.stalls:
+            maker.harness.control.cancel()
+
+    maker.qemu.on_job = stop
+    outcome = maker.make()
+    assert outcome.result is JobResult.CANCELLED
+    maker.nothing_is_left()
+
+
+def test_with_a_fleece_the_window_holds_the_filters_alone(maker: Maker, tmp_path: Path) -> None:
+    fleece = tmp_path / "fleece"
+    fleece.mkdir()
+    asked: list[tuple[str, bool]] = []
+    see = maker.qemu.on_ask
+
+    def watch(ask: Ask) -> None:
+        see(ask)
+        frozen = any(not one.done for one in maker.harness.freezes)
+        asked.append((ask.command, frozen))
+
+    maker.qemu.on_ask = watch
+    outcome = maker.make(fleece=fleece)
+    assert outcome.ok, outcome.reason
+    inside = [command for command, frozen in asked if frozen and not command.startswith("query")]
+    assert inside == ["transaction", *["blockdev-add", "qom-set"] * 2]
+    jobs = [each["data"] for each in maker.transactions[1]["actions"]]
+    assert all(each["device"].startswith("fw-") for each in jobs)
+    assert maker.transactions[1]["properties"] == {"completion-mode": "grouped"}
+    assert list(fleece.iterdir()) == []
+    assert maker.qemu.nodes == {}
+    assert not any(maker.qemu.above.values())
+
+
+def test_where_there_can_be_no_filter_it_is_told_and_copied(maker: Maker) -> None:
+    maker.qemu.refuses["qom-set"] = "Property 'drive' can't be set"
+    outcome = maker.make(fleece="auto")
+    told = " ".join(event.text for event in maker.harness.events)
+    assert "no fleecing: a target that stalls can stall the guest's writes" in told
+    assert outcome.result is JobResult.FAILED or outcome.ok
+    del maker.qemu.refuses["qom-set"]
+
+
+def test_without_a_freeze_two_disks_are_taken_by_one_transaction(maker: Maker) -> None:
+    assert maker.make(fleece="auto", policy=FreezePolicy.NEVER).ok
+    kinds = [each["type"] for each in maker.transactions[0]["actions"]]
+    assert kinds == ["block-dirty-bitmap-add"] * 2 + ["blockdev-backup"] * 2
+    assert not list(maker.folders[0].glob("*.fleece"))
+
+
+def test_a_fleece_that_fails_is_told_and_nothing_is_left(maker: Maker) -> None:
+    def fail(job: FakeJob) -> None:
+        if job.type == "backup":
+            job.end("Permission denied")
+
+    maker.qemu.on_job = fail
+    outcome = maker.make(fleece="auto")
+    assert "what the guest has overwritten could not be kept" in outcome.reason
+    assert "--fleece DIR" in str(outcome.next)
+    maker.nothing_is_left()
+
+
+GRAPH = {
+    "nodes": [
+        {"id": 1, "type": "block-backend", "name": "a"},
+        {"id": 2, "type": "block-driver", "name": "fw-2s-5yc1s-abcd-c0"},
+        {"id": 4, "type": "block-driver", "name": "#blocka"},
+        {"id": 6, "type": "block-driver", "name": "fw-2s-5yc1s-abcd-p0"},
+        {"id": 7, "type": "block-driver", "name": "fw-2s-5yc1s-abcd-s0"},
+    ],
+    "edges": [
+        {"name": "root", "parent": 1, "child": 2},
+        {"name": "file", "parent": 7, "child": 2},
+        {"name": "file", "parent": 2, "child": 4},
+        {"name": "target", "parent": 2, "child": 6},
+        {"name": "file", "parent": 99, "child": 4},
+    ],
+}
+
+
+def test_what_is_below_a_node_is_read() -> None:
+    assert files_below(GRAPH) == {
+        "fw-2s-5yc1s-abcd-s0": "fw-2s-5yc1s-abcd-c0",
+        "fw-2s-5yc1s-abcd-c0": "#blocka",
+    }
+    odd: list[object] = [None, [], {"nodes": 5, "edges": [5, {}]}, {"edges": GRAPH["edges"]}]
+    for strange in odd:
+        assert files_below(strange) == {}
+
+
+@pytest.mark.parametrize("graph", [GRAPH, {}])
+def test_a_filter_that_was_left_is_taken_out_or_named(maker: Maker, graph: object) -> None:
+    key = CopyKey.of_node("fw-2s-5yc1s-abcd-c0")
+    assert key is not None
+    maker.qemu.above["/machine/peripheral/disk-a"] = "fw-2s-5yc1s-abcd-c0"
+    maker.qemu.nodes = {"fw-2s-5yc1s-abcd-s0": "", "fw-2s-5yc1s-abcd-c0": ""}
+    maker.qemu.graph = graph
+    left = take_out_left(maker.harness.context().block(), key)
+    if graph:
+        assert left == []
+        assert not any(maker.qemu.above.values())
+        assert maker.qemu.nodes == {"fw-2s-5yc1s-abcd-c0": ""}
+    else:
+        assert left == [
+            "the filter fw-2s-5yc1s-abcd-c0 above the disk a (QEMU does not tell what is below it)"
+        ]
+    assert take_out_left(maker.harness.context().block(), key._replace(token="xxxx")) == []
+
+
+def test_the_places_of_a_fleece_are_told_from_copies() -> None:
+    assert is_place("fw-2s-5yc1s-abcd-p0-f")
+    assert not is_place("fw-2s-5yc1s-abcd-t0-f")
+    assert not is_place("p0-f")
