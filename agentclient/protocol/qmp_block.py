@@ -75,12 +75,14 @@ class Image(NamedTuple):
         format: its format.
         allocated: what it takes on its storage, in bytes; None if that isn't known.
         snapshots: the snapshots inside of it.
+        encrypted: what is in it is encrypted.
     """
 
     file: str
     format: str
     allocated: int | None
     snapshots: tuple[DiskSnapshot, ...] = ()
+    encrypted: bool = False
 
 
 class Disk(NamedTuple):
@@ -301,6 +303,7 @@ def _chain(image: Mapping[str, Any]) -> Iterator[Image]:
             format=_text(image.get("format")),
             allocated=allocated,
             snapshots=tuple(_snapshot(one) for one in _mappings(image.get("snapshots"))),
+            encrypted=image.get("encrypted") is True,
         )
         image = _mapping(image.get("backing-image"))
 

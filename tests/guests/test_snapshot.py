@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shlex
+import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -17,11 +21,13 @@ from agentclient.model.job import (
     JobResult,
     JobStage,
 )
+from tests.guests.command import Frostwatch, ended
 from tests.guests.conftest import Boot
 from tests.guests.copying import frozen
 from tests.guests.lab import Guest, check_copy
 from tests.guests.lab.copies import snapshots
 from tests.guests.lab.process import copy_disk
+from tests.guests.lab.release import tool
 from tests.guests.lab.shell import wait_until
 from tests.guests.snapshotting import Photographer
 
@@ -248,4 +254,67 @@ def test_a_disk_that_can_hold_none_is_refused(
         assert named.refusal is JobRefusal.NO_DISK
         missing = photographer.take("no", external=True, folder=tmp_path / "missing")
         assert missing.refusal is JobRefusal.TARGET
+    guest.assert_thawed()
+
+
+def test_the_told_commands_go_back_to_it_with_the_vm_off(boot: Boot) -> None:
+    guest = boot(name="back", mounts=("a", "x"), tools=True)
+    durable: dict[str, int] = {}
+    with guest.append_load("a", "x") as load, Photographer(guest) as photographer:
+        load.wait_for(20)
+        assert_consistent(
+            photographer.take("back", at={JobStage.THAWING: lambda: durable.update(load.durable())})
+        )
+        load.wait_for(20)
+        steps = photographer.list()["back"].revert
+    guest.kill_qemu()
+    for step in steps:
+        program, *rest = shlex.split(step)
+        subprocess.run([tool(program) or program, *rest], check=True, capture_output=True)
+    images = {disk: guest.places.disk(disk, "qcow2") for disk in ("a", "x")}
+    assert_consistent_disks(images, durable)
+
+
+def test_the_command_line_takes_lists_and_deletes(guest: Guest) -> None:
+    command = Frostwatch(guest)
+    try:
+        code, lines, _ = command.run("snapshot", "create", guest.name, "one")
+        job = lines[-1]
+        assert (code, job["event"], job["job"], job["ok"]) == (0, "job", "snapshot", True)
+        assert (job["result"], job["consistency"]) == ("complete", "consistent")
+        assert job["window"]["certified"] is True
+        times = [job["times"][one] for one in ("frozen", "began", "taken", "thawed")]
+        assert times == sorted(times)
+        stages = [line["stage"] for line in lines if line["event"] == "stage"]
+        assert stages == ["preparing", "freezing", "starting", "thawing", "finishing"]
+        assert command.run("snapshot", "create", guest.name, "one")[0] == 1
+        code, (found,), _ = command.run("snapshot", "list", guest.name)
+        assert (code, found["name"], found["consistency"]) == (0, "one", "consistent")
+        assert found["window"]["certified"] is True
+        (window,) = [one for one in command.run("history")[1] if one["job"]]
+        assert (window["job"]["name"], window["note"]) == ("one", "snapshot one")
+        code, lines, _ = command.run("snapshot", "delete", guest.name, "one")
+        assert (code, lines[-1]["job"], lines[-1]["result"]) == (0, "deletion", "complete")
+        assert command.run("snapshot", "list", guest.name)[:2] == (0, [])
+    finally:
+        command.close()
+
+
+def test_what_is_stopped_while_it_freezes_leaves_nothing(guest: Guest) -> None:
+    guest.hanging_hook()
+    command = Frostwatch(guest)
+    try:
+        child = command.start("snapshot", "create", guest.name, "cut", "--external", "--json")
+        wait_until(lambda: guest.hook_log() == ["freeze"], 20, "the freeze runs")
+        folder = guest.places.directory
+        assert len(list(folder.glob("*.cut.*"))) == len(guest.options.disks) + 1
+        child.send_signal(signal.SIGINT)
+        assert child.stdout is not None
+        assert any(json.loads(line)["event"] == "cancelled" for line in child.stdout)
+        guest.clear_hook()
+        code, lines, _ = ended(child)
+    finally:
+        command.close()
+    assert (code, lines[-1]["event"], lines[-1]["result"]) == (1, "job", "cancelled")
+    assert (lines[-1]["left"], list(folder.glob("*.cut.*"))) == ([], [])
     guest.assert_thawed()

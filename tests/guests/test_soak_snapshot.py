@@ -32,9 +32,9 @@ def _bare(photographer: Photographer) -> None:
     request = FreezeRequest(schedule=Schedule(hold_s=0.0))
     for _ in range(AGAIN):
         outcome = photographer.engine.freeze(photographer.vm, request).wait(60)
-        assert outcome is not None
-        if outcome.refusal is not Refusal.BUSY:
+        if outcome is None or outcome.refusal is not Refusal.BUSY:
             break
+    assert outcome is not None
     assert outcome.certified, outcome.reason
 
 

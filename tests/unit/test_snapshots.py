@@ -41,6 +41,7 @@ class SnapshotQemu(FakeQemu):
 
     inside: dict[str, list[str]] = field(default_factory=dict)
     format: str = "qcow2"
+    encrypted: bool = False
     file: str = "/images/{}.qcow2"
     # What else happens when it takes a snapshot: it answers too late, or never.
     too_late: bool = False
@@ -50,6 +51,7 @@ class SnapshotQemu(FakeQemu):
         image = found["inserted"]["image"] | {
             "filename": self.file.format(name),
             "format": self.format,
+            "encrypted": self.encrypted,
             "snapshots": [
                 {"name": one, "id": "1", "date-sec": int(AT.timestamp()), "vm-state-size": 0}
                 for one in self.inside.get(name, [])
@@ -313,6 +315,16 @@ def test_a_qemu_that_lacks_a_command_is_too_old(
         assert (outcome.result, outcome.refusal) == (JobResult.REFUSED, JobRefusal.TOO_OLD)
         assert name in outcome.reason
         assert harness.freezes == []
+
+
+def test_an_encrypted_image_takes_no_overlay_in_the_clear() -> None:
+    harness = _Harness()
+    harness.images.encrypted = True
+    job = ExternalSnapshot(harness.context(), SnapshotRequest(name="s1", external=True))
+    outcome = job.run()
+    assert outcome.refusal is JobRefusal.TARGET
+    assert "the image of a is encrypted" in outcome.reason
+    assert harness.take().ok
 
 
 def test_an_image_that_is_no_file_of_this_host_takes_no_overlay(tmp_path: Path) -> None:

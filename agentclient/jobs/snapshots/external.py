@@ -49,6 +49,8 @@ class ExternalSnapshot(SnapshotJob):
         super().prepare()
         assert self.block is not None, "it was prepared"
         process = self.context.access.process
+        for disk in self.chosen:
+            _check_plain(disk)
         images = [_image(disk, image_path(disk, process)) for disk in self.chosen]
         paths = self._paths(images)
         for folder in dict.fromkeys(path.parent for path in paths):
@@ -174,6 +176,20 @@ class ExternalSnapshot(SnapshotJob):
             },
             backing_file=str(image),
             backing_fmt=disk.format,
+        )
+
+
+def _check_plain(disk: Disk) -> None:
+    """Refuse an encrypted image: its overlay would hold what the guest writes in the clear.
+
+    Raises:
+        JobRefused: it is encrypted.
+    """
+    if disk.chain and disk.chain[0].encrypted:
+        raise JobRefused(
+            JobRefusal.TARGET,
+            f"the image of {printable(disk.name, 60)} is encrypted, and its overlay would not be",
+            "take an internal one, or name the other disks with --disk",
         )
 
 
