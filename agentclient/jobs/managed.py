@@ -17,6 +17,7 @@ _PROXMOX: Final = re.compile(r"/run/qemu-server/(?P<vmid>[1-9][0-9]*)\.qmp$")
 _TOOLS: Final[Mapping[JobKind, str]] = MappingProxyType(
     {
         JobKind.SNAPSHOT: "frostwatch freeze {vm} -- qm snapshot {vmid} NAME",
+        JobKind.DELETION: "qm delsnapshot {vmid} NAME",
         JobKind.BACKUP: "frostwatch freeze {vm} --thaw-when=job-started -- vzdump {vmid}",
         JobKind.MIRROR: "qm disk move {vmid} DISK STORAGE",
     }

@@ -29,7 +29,7 @@ class InternalSnapshot(SnapshotJob):
         """Check the disks' formats, and the name."""
         super().prepare()
         for disk in self.chosen:
-            _check_format(disk, self.vm.name)
+            _check_format(disk, shlex.quote(str(self.vm.id)))
 
     def start(self) -> None:
         """Take it."""
