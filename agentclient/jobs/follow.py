@@ -45,6 +45,7 @@ class Follower:
         frozen_at: when the guest was frozen; None before.
         thawed_at: when it was thawed; None before.
         limit: the limit with which the jobs were started, in bytes a second; 0 without one.
+        lifted: no limit counts any more, since a guest will wait for the rest.
     """
 
     context: JobContext
@@ -55,6 +56,7 @@ class Follower:
     frozen_at: float | None = None
     thawed_at: float | None = None
     limit: int = 0
+    lifted: bool = False
     _samples: deque[tuple[float, int]] = field(default_factory=deque)
     _seen: dict[str, BlockJob] = field(default_factory=dict)
     _reported_at: float = 0.0
@@ -123,7 +125,7 @@ class Follower:
             raise JobLost(f"QEMU has not answered for {SILENT_FOR_S:g} s: {error}") from error
 
     def _set_limit(self) -> None:
-        limit = self.context.control.limit
+        limit = 0 if self.lifted else self.context.control.limit
         if limit == self.limit:
             return
         for name in self.disks:

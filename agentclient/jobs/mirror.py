@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from agentclient.access.qmp_session import Ask
-from agentclient.jobs.block import VISIT_S, BlockLayer, JobName
+from agentclient.jobs.block import BlockLayer, JobName
 from agentclient.jobs.cancel import cancel_jobs
 from agentclient.jobs.context import JobContext
 from agentclient.jobs.disks import check_no_job, choose_disks
@@ -113,7 +113,7 @@ class MirrorJob(CopyJob):
         watch = MirrorWatch(self.context, self._disks)
         self._mirror(follower, watch)
         self._wait(follower, watch)
-        self._catch_up(block)
+        self._catch_up(follower, watch)
 
     def start(self) -> None:
         """Complete all copies: the guest writes nothing now, so that all are of one moment."""
@@ -229,34 +229,32 @@ class MirrorJob(CopyJob):
             return self.context.wall() >= self._asked_for.at
         return not self._asked_for.wait
 
-    def _catch_up(self, block: BlockLayer) -> None:
+    def _catch_up(self, follower: Follower, watch: MirrorWatch) -> None:
         """Wait until so little is left to copy that the window will be short.
 
         Raises:
-            JobFailed: the guest writes more than is copied.
+            JobFailed: the guest writes more than is copied, or a copy has failed.
         """
-        self._lift_limit(block)
+        text = "copying what the guest has just written"
+        follower.lifted = True  # the guest waits for the rest
         began = time.monotonic()
         while True:
-            found = self._looked(block)
-            behind, waited = backlog(found), time.monotonic() - began
-            if behind <= (_LITTLE if waited < _CATCH_UP_S else _ENOUGH):
-                return
-            if waited > _GIVE_UP_S:
-                raise JobFailed(
-                    f"the guest writes faster than is copied: {size_text(behind)} were left to "
-                    f"copy after {_GIVE_UP_S:g} s",
-                    "complete it when the guest writes less, or copy to a faster storage",
-                )
+            found = follower.look(JobStage.READY, text)
+            waited = time.monotonic() - began
+            if found is not None:
+                raise_failed(found, self._disks)
+                behind = backlog(found)
+                enough = _LITTLE if waited < _CATCH_UP_S else _ENOUGH
+                if watch.all_ready(found) and behind <= enough:
+                    return
+                if waited > _GIVE_UP_S:
+                    lags = f"the guest writes faster than is copied: {size_text(behind)} were left"
+                    idle = "a copy was not ready any more, and was waited for"
+                    raise JobFailed(
+                        f"{lags if behind > enough else idle} after {_GIVE_UP_S:g} s",
+                        "complete it when the guest writes less, or copy to a faster storage",
+                    )
             self.context.control.wait(_CATCH_UP_LOOK_S)
-
-    def _lift_limit(self, block: BlockLayer) -> None:
-        """Let what is left be copied as fast as can be: the guest waits for it."""
-        if self.context.control.limit:
-            set_speed = [
-                Ask("block-job-set-speed", {"device": job_id, "speed": 0}) for job_id in self._disks
-            ]
-            block.run_all(set_speed)
 
     # -- in the window -------------------------------------------------------------------
 
@@ -276,7 +274,7 @@ class MirrorJob(CopyJob):
         deadline = time.monotonic() + within_s
         ends = [Ask("block-job-cancel", {"device": job_id}) for job_id in self._disks]
         raise_failed(self._looked(block), self._disks)
-        block.run_all(ends, min(VISIT_S, within_s))
+        block.run_all(ends, within_s)
         while True:
             found = self._looked(block, ended=True)
             if all(job.has_ended for job in found.values()):
@@ -291,7 +289,7 @@ class MirrorJob(CopyJob):
         Raises:
             JobFailed: one has failed, or was ended by somebody else.
         """
-        within = min(VISIT_S, max(self.window.left_s, _CATCH_UP_LOOK_S))
+        within = max(self.window.left_s, _CATCH_UP_LOOK_S)
         listed = jobs(block.run("query-jobs", within), None)
         found = {one.id: one for one in listed if one.id in self._disks}
         raise_failed(found, self._disks)
