@@ -56,6 +56,10 @@ _BY_FILE = {
         "fact_a_job_is_seen_above_the_disk_and_keeps_others_off[drive]",
         "fact_a_bitmap_of_the_same_transaction_makes_the_next_backup_incremental[blockdev]",
     ],
+    "test_command.py": ["two_guests_are_frozen_while_it_runs[True]"],
+    "test_command_jobs.py": [
+        "the_guest_is_thawed_once_each_disk_has_its_job_and_the_copy_is_consistent",
+    ],
     "test_lab_copies.py": [
         "a_copy_under_a_freeze_is_consistent_and_one_without_is_not[wal-x-xfs]",
         "a_stall_is_a_gap_in_the_records",

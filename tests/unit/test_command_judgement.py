@@ -26,7 +26,7 @@ def test_a_run_within_a_certified_window_is_consistent() -> None:
 @pytest.mark.parametrize(
     ("run", "window", "words"),
     [
-        (RUN, WINDOW._replace(closed_at=11.9), "went on for 0.1 s after the freeze window"),
+        (RUN, WINDOW._replace(closed_at=11.9), "went on for 100 ms after the freeze window"),
         (RUN, WINDOW._replace(outcome=None), "not acknowledged"),
         (RUN, WINDOW._replace(outcome=CERTIFIED._replace(certified=False)), "not certified"),
         (RUN, WINDOW._replace(verified_at=10.1), "did not end within"),

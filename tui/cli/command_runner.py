@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from agentclient.model.command import CommandStep
 from agentclient.model.events import CommandTold, Event, EventKind
+from agentclient.model.next_command import thaw_command
 from agentclient.model.text import printable
 from agentclient.model.vm import Vm
 from tui.cli.job_runner import JobRunner
@@ -37,7 +38,6 @@ class CommandRunner(JobRunner):
     """
 
     stopping = "the guests are thawed, and the command is ended (TERM, and KILL after 5 s)"
-    left = "LEFT, AND MAY BE FROZEN! Its holder thaws it as soon as its agent can"
     shows_progress = False  # the terminal is the command's
 
     def __init__(self, engine: Engine, vms: Sequence[Vm], *, as_json: bool) -> None:
@@ -78,3 +78,9 @@ class CommandRunner(JobRunner):
     def _leave(self) -> None:
         if self._job is not None:
             self._job.give_up()
+
+    def _left_behind(self, job: AnyJob) -> str:
+        if self._engine.on(job.vm.id) is None:
+            return "LEFT: the guest is thawed; the command was killed"
+        command = f"if it does not: {thaw_command(job.vm)}"
+        return f"LEFT, AND MAY BE FROZEN! Its holder thaws it as soon as its agent can; {command}"

@@ -39,9 +39,8 @@ class JobRunner:
         stamped: each JSON line has `s` as well, the seconds since the runner was made.
     """
 
-    # What a first signal means, and what a second one leaves behind.
+    # What a first signal means.
     stopping = "stopping: guests are thawed and incomplete copies are removed"
-    left = "LEFT: QEMU may go on with the copy, which nobody certifies any more"
     shows_progress = True
 
     def __init__(
@@ -110,10 +109,15 @@ class JobRunner:
             self._leave()
             for job in self._jobs:
                 if not job.done:
-                    self._report.say(self.left, job.vm)
+                    self._report.say(self._left_behind(job), job.vm)
 
     def _leave(self) -> None:
         """Do what a second signal asks for, before the process ends."""
+
+    def _left_behind(self, job: AnyJob) -> str:
+        """Return what a second signal leaves behind of a job that has not ended."""
+        del job
+        return "LEFT: QEMU may go on with the copy, which nobody certifies any more"
 
     def _recap(self, outcomes: Sequence[JobOutcome | None]) -> None:
         if len(outcomes) < 2 or self._as_json:

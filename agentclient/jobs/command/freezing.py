@@ -14,7 +14,7 @@ from agentclient.jobs.errors import JobRefused
 from agentclient.model.events import Event
 from agentclient.model.job import FreezePolicy, JobRefusal
 from agentclient.model.outcome import GroupOutcome, Outcome
-from agentclient.model.states import Level
+from agentclient.model.states import Level, OutcomeKind
 from agentclient.operations.freeze import FreezeOperation
 from agentclient.operations.group import GroupFreeze, group_request
 
@@ -179,7 +179,9 @@ class Freezing:
 
         Raises:
             JobRefused: the policy demands that it is.
+            JobCancelled: the operator has stopped it, so that it is not.
         """
+        self._control.check()
         if self._request.policy is FreezePolicy.REQUIRE:
             outcome = _ending(freeze)
             step = outcome.next if outcome is not None and outcome.next else MEND
@@ -192,7 +194,10 @@ class Freezing:
 
 def _why_not(window: GuestWindow) -> str:
     name = window.context.vm.id
+    verdict = None if window.freeze is None else window.freeze.verdict
     outcome = _ending(window.freeze)
+    if verdict is not None and verdict.kind is not OutcomeKind.VERIFIED:
+        outcome = verdict
     if outcome is None:
         return f"{name} was not frozen: it did not end"
     if window.freeze is not None and window.freeze.hold_ends_at is not None and outcome.certified:

@@ -45,6 +45,7 @@ from agentclient.model.text import printable
 # From a TERM to the KILL, and from that until it is left: it hangs in the kernel.
 TERM_S: Final = 5.0
 KILL_S: Final = 5.0
+GIVEN_UP_S: Final = 0.5
 GROUP_S: Final = 2.0  # its members have ended: it has nothing left to wait for
 _LATE_S: Final = 1.0
 _SHOWN: Final = 200
@@ -299,7 +300,9 @@ class CommandJob:
                 for member in self.members:
                     text = "KILL was sent to the command and its group"
                     self._tell(member, CommandStep.STOPPED, Level.WARNING, text)
-        return self._given_up or (self._leave_at is not None and now >= self._leave_at)
+        if self._given_up:
+            return not self._process.wait(GIVEN_UP_S)
+        return self._leave_at is not None and now >= self._leave_at
 
     def _ended(self) -> None:
         """Thaw the guests: the command has just ended. Runs in the thread that waits for it."""

@@ -98,7 +98,7 @@ def why_outside(run: RunFacts, window: WindowFacts) -> str | None:
     if run.began_at is None or matters_until is None or run.began_at < window.verified_at:
         return "it did not end within the window"
     if window.closed_at is not None and matters_until > window.closed_at:
-        late = in_words(matters_until - window.closed_at)
+        late = _span(matters_until - window.closed_at)
         return f"it went on for {late} after the freeze window; {NO_MOMENT}"
     if window.outcome is None:
         return "the thaw is not acknowledged, so that nothing is certified"
@@ -113,7 +113,7 @@ def end_in_words(run: RunFacts) -> str:
         return printable(run.error, 300)
     after = ""
     if run.began_at is not None and run.ended_at is not None:
-        after = f" after {in_words(run.ended_at - run.began_at)}"
+        after = f" after {_span(run.ended_at - run.began_at)}"
     if run.signal is not None:
         return f"ended by {run.signal}{after}"
     return f"exit code {run.exit_code}{after}"
@@ -134,6 +134,10 @@ def _result(run: RunFacts) -> tuple[JobResult, str]:
     if run.exit_code == 0 and run.error is None:
         return JobResult.COMPLETE, f"the command ended well ({end_in_words(run)})"
     return JobResult.FAILED, f"the command failed: {end_in_words(run)}"
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else in_words(seconds)
 
 
 def _said(outcome: Outcome) -> str:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
+from agentclient.access.host.process import PROC
 from agentclient.jobs.command.program import Program
 from agentclient.model.errors import NO_THREAD, FrostwatchError, why_no_thread
 
@@ -105,13 +106,13 @@ class CommandProcess:
 
     def leaves_others(self) -> bool:
         """Return whether processes of its group go on, after its own end."""
-        if self.pid is None:
+        if self.pid is None or self.stopped is not None:  # then all of the group were killed
             return False
         try:
             os.killpg(self.pid, 0)
         except OSError:
             return False
-        return True
+        return _has_members(self.pid)
 
     # -- its own thread --------------------------------------------------------------------
 
@@ -166,6 +167,19 @@ class CommandProcess:
         assert self._child is not None, "it was started"
         with suppress(OSError):  # all of the group have ended
             os.killpg(self._child.pid, number)
+
+
+def _has_members(group: int) -> bool:
+    """Return whether a process of a group runs; one that has ended, and was not waited for, not."""
+    for folder in PROC.glob("[0-9]*"):
+        try:
+            stat = (folder / "stat").read_bytes()
+        except OSError:
+            continue
+        state, _, pgrp = stat.rpartition(b")")[2].split()[:3]
+        if int(pgrp) == group and state not in (b"Z", b"X"):
+            return True
+    return False
 
 
 def signal_name(number: int) -> str:

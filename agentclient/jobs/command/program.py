@@ -12,6 +12,10 @@ from agentclient.model.text import printable
 
 _HEAD: Final = 256
 _ELF: Final = b"\x7fELF"
+# Linux takes no longer word, and no more of all words and the environment together than it says.
+_LONGEST: Final = 131_071
+_POINTER: Final = 8
+_SPARE: Final = 4096
 
 
 class Program(NamedTuple):
@@ -40,6 +44,7 @@ def find_program(argv: Sequence[str], environment: Mapping[str, str]) -> Program
         raise BadInput("there is no command: write it after --")
     if any("\0" in word for word in argv):
         raise BadInput("a command can't have a NUL character in it")
+    _check_size(argv, environment)
     shown = printable(argv[0], 200)
     try:
         path = _found(argv[0], environment)
@@ -51,6 +56,18 @@ def find_program(argv: Sequence[str], environment: Mapping[str, str]) -> Program
         raise BadInput(f"{shown} can't be started: {error.strerror}") from None
     _check_head(path, shown)
     return Program(tuple(argv), path)
+
+
+def _check_size(argv: Sequence[str], environment: Mapping[str, str]) -> None:
+    words = [os.fsencode(word) for word in argv]
+    words += [os.fsencode(f"{name}={value}") for name, value in environment.items()]
+    longest = max(map(len, words))
+    size = sum(len(word) + 1 + _POINTER for word in words) + _SPARE
+    if longest > _LONGEST or size > os.sysconf("SC_ARG_MAX"):
+        raise BadInput(
+            f"the command can't be started: it and its environment are too long ({size:,} bytes, "
+            f"the longest word has {longest:,})"
+        )
 
 
 def _found(name: str, environment: Mapping[str, str]) -> Path:

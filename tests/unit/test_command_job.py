@@ -1,0 +1,427 @@
+"""A command's job on freezes that a test plays, with real processes: whatever fails, all thaw."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from agentclient.fleet.store import Fleet
+from agentclient.jobs.command import job as job_module
+from agentclient.jobs.command.job import CommandJob
+from agentclient.jobs.command.process import CommandProcess
+from agentclient.jobs.command.request import CommandRequest
+from agentclient.jobs.context import JobContext
+from agentclient.jobs.control import JobControl
+from agentclient.jobs.errors import JobRefused
+from agentclient.jobs.reporter import JobReporter
+from agentclient.model.command import OnOverrun, ThawWhen
+from agentclient.model.errors import BadInput
+from agentclient.model.events import CommandTold, Event, EventKind, OnEvent
+from agentclient.model.job import Consistency, FreezePolicy, JobOutcome, JobRefusal, JobResult
+from agentclient.model.outcome import Outcome
+from agentclient.model.policy import VmPolicy
+from agentclient.model.request import FreezeRequest
+from agentclient.model.states import Level, OutcomeKind, Refusal
+from agentclient.model.vm import Vm, VmId
+
+WELL = Outcome(OutcomeKind.VERIFIED, "frozen", certified=True, settled=True)
+BROKEN = Outcome(OutcomeKind.BROKEN, "the guest was reset", settled=True)
+REFUSED = Outcome(OutcomeKind.REFUSED, "no agent runs", refusal=Refusal.NO_AGENT, settled=True)
+
+
+@dataclass
+class PlayedFreeze:
+    """A freeze whose moments a test decides; told to end, it thaws as its end says."""
+
+    vm: Vm
+    request: FreezeRequest
+    on_event: OnEvent
+    end: Outcome = WELL
+    asked: list[str] = field(default_factory=list)
+    verdict: Outcome | None = None
+    hold_ends_at: float | None = None
+    outcome: Outcome | None = None
+
+    def __post_init__(self) -> None:
+        self._opened = threading.Event()
+        self._lock = threading.Lock()
+
+    @property
+    def done(self) -> bool:
+        return self.outcome is not None
+
+    def tell(self, kind: EventKind) -> None:
+        self.on_event(Event(self.vm.id, datetime.now(UTC), kind, Level.INFO, str(kind)))
+
+    def open(self, verdict: Outcome = WELL) -> None:
+        self.tell(EventKind.VERDICT)
+        self.verdict = verdict
+        self.hold_ends_at = time.monotonic() + self.request.schedule.hold_s
+        timer = threading.Timer(self.request.schedule.hold_s, lambda: self.finish(self.end))
+        timer.daemon = True
+        timer.start()
+        self._opened.set()
+
+    def finish(self, outcome: Outcome) -> None:
+        with self._lock:
+            if self.outcome is not None:
+                return
+            if self.verdict is not None:
+                self.tell(EventKind.THAW_SENT)
+            self.tell(EventKind.OUTCOME)
+            self.outcome = outcome
+        self._opened.set()
+        self.on_event(Event(self.vm.id, datetime.now(UTC), EventKind.NOTE, Level.INFO, "ended"))
+
+    def wait_opened(self, timeout_s: float | None = None) -> bool:
+        return self._opened.wait(timeout_s)
+
+    def wait(self, timeout_s: float | None = None) -> Outcome | None:
+        end = time.monotonic() + (timeout_s or 0)
+        while self.outcome is None and time.monotonic() < end:
+            time.sleep(0.005)
+        return self.outcome
+
+    def end_hold(self) -> None:
+        self.asked.append("end")
+        self.finish(self.end)
+
+    def cancel(self) -> None:
+        self.asked.append("cancel")
+        self.finish(self.end if self.verdict is not None else REFUSED)
+
+    def give_up(self) -> None:
+        self.asked.append("give up")
+
+
+@dataclass
+class Stage:
+    """Some VMs, and what a test arranges for their freezes."""
+
+    names: tuple[str, ...] = ("a",)
+    opens: Callable[[PlayedFreeze], None] = lambda freeze: freeze.open()
+    freezes: list[PlayedFreeze] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    policy: VmPolicy = field(default_factory=VmPolicy)
+
+    def freeze(self, vm: Vm, request: FreezeRequest, on_event: OnEvent) -> PlayedFreeze:
+        freeze = PlayedFreeze(vm, request, on_event)
+        self.freezes.append(freeze)
+        threading.Timer(0.02, self.opens, [freeze]).start()
+        return freeze
+
+    def job(self, *argv: str, **more: Any) -> CommandJob:
+        fleet = Fleet()
+        vms = [Vm(VmId("qemu", name), policy=self.policy) for name in self.names]
+        fleet.set_vms("qemu", vms)
+        contexts = [
+            JobContext(
+                vm=vm,
+                access=cast(Any, _NoMonitor()),
+                operations=cast(Any, self),
+                reporter=JobReporter(fleet, vm, self.events.append),
+                control=JobControl(),
+                wall=fleet.wall,
+                on_event=self.events.append,
+                read_only=more.pop("read_only", None),
+            )
+            for vm in vms
+        ]
+        return CommandJob(contexts, CommandRequest(argv=argv, **more))
+
+    def run(self, *argv: str, **more: Any) -> list[JobOutcome]:
+        return self.job(*argv, **more).run()
+
+    @property
+    def told(self) -> list[str]:
+        """What was told of the command on the first VM."""
+        return [
+            str(event.details.what)
+            for event in self.events
+            if isinstance(event.details, CommandTold) and event.vm.name == self.names[0]
+        ]
+
+
+class _NoMonitor:
+    monitor = None
+
+
+@pytest.fixture(autouse=True)
+def _all_thawed_and_no_process_left() -> Iterator[None]:
+    yield
+    for thread in threading.enumerate():
+        if thread.name == "command":
+            thread.join(5)
+            assert not thread.is_alive()
+
+
+def test_the_guest_is_thawed_by_the_thread_that_waits_for_the_command() -> None:
+    stage = Stage()
+    (outcome,) = stage.run("true")
+    assert (outcome.result, outcome.consistency) == (JobResult.COMPLETE, Consistency.CONSISTENT)
+    assert outcome.ok
+    assert stage.told == ["began", "ended"]
+    assert stage.freezes[0].request.schedule.hold_s == 120, "as long as it may be"
+    assert outcome.command is not None
+    times = outcome.command.times
+    assert None not in times._replace(jobs=times.ended)
+
+
+def test_a_hold_that_is_set_is_the_window() -> None:
+    stage = Stage(policy=VmPolicy(hold_s=7))
+    stage.run("true")
+    stage.run("true", hold_s=9)
+    assert [one.request.schedule.hold_s for one in stage.freezes] == [7, 9]
+
+
+def test_a_window_that_is_not_certified_is_no_consistent_copy() -> None:
+    stage = Stage()
+
+    def opens(freeze: PlayedFreeze) -> None:
+        freeze.end = replace_certified(WELL)
+        freeze.open()
+
+    stage.opens = opens
+    (outcome,) = stage.run("true")
+    assert (outcome.result, outcome.consistency) == (
+        JobResult.COMPLETE,
+        Consistency.CRASH_CONSISTENT,
+    )
+    assert not outcome.ok
+
+
+def replace_certified(outcome: Outcome) -> Outcome:
+    return outcome._replace(certified=False)
+
+
+@pytest.mark.parametrize("verdict", [REFUSED, BROKEN])
+def test_what_is_not_verified_is_thawed_and_nothing_is_run(
+    verdict: Outcome, tmp_path: Path
+) -> None:
+    stage = Stage(("a", "b"))
+
+    def opens(freeze: PlayedFreeze) -> None:
+        if freeze.vm.name == "a":
+            freeze.open()
+        elif verdict is REFUSED:
+            freeze.finish(verdict)
+        else:
+            freeze.open(verdict)
+
+    stage.opens = opens
+    ran = tmp_path / "ran"
+    outcomes = stage.run("touch", str(ran))
+    assert [one.refusal for one in outcomes] == [JobRefusal.NOT_FROZEN] * 2
+    assert all("qemu:b was not frozen" in one.reason for one in outcomes)
+    assert all(freeze.done for freeze in stage.freezes)
+    assert not ran.exists()
+
+    first, second = stage.run("touch", str(ran), policy=FreezePolicy.PREFER)
+    assert ran.exists()
+    assert first.consistency is Consistency.CONSISTENT
+    assert second.consistency is Consistency.CRASH_CONSISTENT
+    assert second.ok, "its policy allows that"
+
+
+def test_one_that_is_thawed_before_the_others_are_frozen_is_not_frozen(tmp_path: Path) -> None:
+    stage = Stage(("a", "b"))
+    stage.opens = lambda freeze: freeze.open() if freeze.vm.name == "a" else None
+    outcomes = stage.run("touch", str(tmp_path / "ran"), hold_s=0.2)
+    assert [one.refusal for one in outcomes] == [JobRefusal.NOT_FROZEN] * 2
+    assert "--together" in outcomes[0].reason
+    assert stage.freezes[1].asked == ["cancel"], "it is not waited for any longer"
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_command_that_cannot_be_started_after_all_thaws(tmp_path: Path) -> None:
+    program = tmp_path / "here"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    stage = Stage()
+
+    def opens(freeze: PlayedFreeze) -> None:
+        program.unlink()
+        freeze.open()
+
+    stage.opens = opens
+    (outcome,) = stage.run(str(program))
+    assert (outcome.result, outcome.consistency) == (JobResult.FAILED, Consistency.NONE)
+    assert "could not be started" in outcome.reason
+    assert stage.freezes[0].asked[0] == "end"
+    assert stage.told == []
+
+
+def test_one_that_is_cancelled_while_it_is_frozen_is_not_started(tmp_path: Path) -> None:
+    stage = Stage()
+    stage.opens = lambda _: None
+    job = stage.job("touch", str(tmp_path / "ran"))
+    threading.Timer(0.1, job.cancel).start()
+    (outcome,) = job.run()
+    assert outcome.result is JobResult.CANCELLED
+    assert stage.freezes[0].asked[0] == "cancel"
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_command_that_is_cancelled_gets_term_after_the_guest_was_told_to_thaw() -> None:
+    stage = Stage()
+    job = stage.job("sleep", "60")
+    threading.Timer(0.3, job.cancel).start()
+    (outcome,) = job.run()
+    assert outcome.result is JobResult.CANCELLED
+    assert outcome.command is not None
+    assert outcome.command.signal == "SIGTERM"
+    assert outcome.window == WELL
+    assert stage.told == ["began", "stopped", "ended"]
+
+
+def test_one_that_ignores_term_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_module, "TERM_S", 0.2)
+    stage = Stage()
+    (outcome,) = stage.run(
+        "sh", "-c", "trap '' TERM; while :; do sleep 0.05; done", hold_s=0.5,
+        on_overrun=OnOverrun.KILL,
+    )  # fmt: skip
+    assert outcome.command is not None
+    assert (outcome.command.signal, outcome.command.overran) == ("SIGKILL", True)
+    assert stage.told == ["began", "overran", "stopped", "stopped", "ended"]
+
+
+def test_one_that_not_even_kill_ends_is_left_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_module, "TERM_S", 0.1)
+    monkeypatch.setattr(job_module, "KILL_S", 0.1)
+    sent: list[signal.Signals] = []
+    monkeypatch.setattr(CommandProcess, "_signal", lambda _, number: sent.append(number))
+    stage = Stage()
+    job = stage.job("sleep", "1", hold_s=0.3, on_overrun=OnOverrun.KILL)
+    (outcome,) = job.run()
+    assert sent == [signal.SIGTERM, signal.SIGKILL]
+    assert (outcome.result, outcome.consistency) == (JobResult.LEFT, Consistency.NONE)
+    assert outcome.command is not None
+    assert outcome.left == (f"process group {outcome.command.pid} goes on",)
+
+
+def test_a_broken_window_is_told_while_it_runs_and_kill_ends_it() -> None:
+    stage = Stage()
+
+    def opens(freeze: PlayedFreeze) -> None:
+        freeze.open()
+        time.sleep(0.3)
+        freeze.finish(BROKEN)
+
+    stage.opens = opens
+    (outcome,) = stage.run("sleep", "60", on_overrun=OnOverrun.KILL)
+    assert stage.told == ["began", "broken", "stopped", "ended"]
+    assert outcome.result is JobResult.FAILED
+    (text,) = [one.text for one in stage.events if "THE WINDOW IS BROKEN" in one.text]
+    assert "the guest was reset" in text
+
+
+def test_a_second_request_kills_it_and_gives_the_guest_to_its_holder() -> None:
+    stage = Stage()
+    job = stage.job("sh", "-c", "trap '' TERM; while :; do sleep 0.05; done")
+    threading.Timer(0.3, job.give_up).start()
+    began = time.monotonic()
+    (outcome,) = job.run()
+    assert time.monotonic() - began < 3
+    assert outcome.command is not None
+    assert outcome.command.signal == "SIGKILL"
+    assert "give up" in stage.freezes[0].asked
+
+
+def test_an_end_that_nobody_can_tell_is_not_taken_for_a_good_one() -> None:
+    old = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        (outcome,) = Stage().run("true")
+    finally:
+        signal.signal(signal.SIGCHLD, old)
+    assert outcome.result is JobResult.FAILED
+    assert "can't be told" in outcome.reason
+
+
+def test_a_bug_in_the_middle_ends_the_command_and_thaws(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage()
+    job = stage.job("sleep", "60")
+
+    def fails(_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(job, "_check_window", fails)
+    (outcome,) = job.run()
+    assert outcome.result is JobResult.FAILED
+    assert "a bug" in outcome.reason
+    assert stage.freezes[0].done
+    assert outcome.command is not None
+    assert not Path(f"/proc/{outcome.command.pid}").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "refusal"),
+    [
+        ({"read_only": "nothing may be sent"}, JobRefusal.READ_ONLY),
+        ({"thaw_when": ThawWhen.JOB_STARTED}, JobRefusal.NO_MONITOR),
+    ],
+)
+def test_it_is_refused_before_anything_is_frozen(
+    more: dict[str, Any], refusal: JobRefusal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_monitor(_: JobContext) -> None:
+        raise JobRefused(JobRefusal.NO_MONITOR, "none is known")
+
+    monkeypatch.setattr(JobContext, "block", no_monitor)
+    stage = Stage()
+    (outcome,) = stage.run("true", **more)
+    assert (outcome.result, outcome.refusal) == (JobResult.REFUSED, refusal)
+    assert stage.freezes == []
+
+
+def test_without_a_thread_nothing_is_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_thread(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    stage = Stage()
+    job = stage.job("true")
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
+    (outcome,) = job.run()
+    assert outcome.result is JobResult.FAILED
+    assert stage.freezes == []
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"hold_s": 0.0},
+        {"hold_s": 121.0},
+        {"policy": FreezePolicy.NEVER},
+        {"policy": FreezePolicy.SUSPEND},
+        {"disks": ("a",)},
+        {"together": True, "within_s": 120.0},
+        {"together": True, "hold_s": 100.0},
+    ],
+)
+def test_what_contradicts_itself_is_bad_input(more: dict[str, Any]) -> None:
+    with pytest.raises(BadInput):
+        Stage().job("true", **more)
+
+
+def test_too_long_a_word_is_bad_input() -> None:
+    with pytest.raises(BadInput, match="too long"):
+        Stage().job("echo", "x" * 200_000)
+
+
+def test_the_environment_says_which_vms_and_until_when(tmp_path: Path) -> None:
+    out = tmp_path / "env"
+    Stage(("a", "b")).run("sh", "-c", f"env >{out}; pwd >>{out}", hold_s=60.0)
+    seen = out.read_text()
+    assert "FROSTWATCH_VMS=qemu:a\nqemu:b\n" in seen
+    assert "FROSTWATCH_SECONDS=59." in seen
+    assert str(Path.cwd()) in seen
+    assert "FROSTWATCH_VMS" not in os.environ
