@@ -6,6 +6,7 @@ import errno
 import os
 import secrets
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,7 @@ from agentclient.jobs.cancel import cancel_jobs
 from agentclient.jobs.chain import (
     Link,
     bitmap_name,
+    bitmaps_of,
     can_record,
     find_link,
     ours,
@@ -194,7 +196,7 @@ class BackupJob(CopyJob):
             return [*left, *self._names_of_all()]
         left += self._end_fleece()
         if self._block is not None and self._begun:
-            left += self._forget(frozenset({bitmap_name(self._chain, self._id)}))
+            left += self._forget(self._block)
         if self._targets is not None:
             left += self._targets.remove()
         if self._home is not None:
@@ -222,7 +224,7 @@ class BackupJob(CopyJob):
         if self._fleece is not None and self._fleece.is_in:
             names.append("the filters above the VM's disks")
         if self._begun:
-            names.append(f"the disks' bitmaps {bitmap_name(self._chain, self._id)}")
+            names.append(_named(self._copies))
         return names
 
     def how_to_cancel(self) -> str | None:
@@ -239,7 +241,7 @@ class BackupJob(CopyJob):
         """Return the name of the bitmap that a disk is to record in; None if it can't."""
         if not self._asked_for.record:
             return None
-        name = bitmap_name(self._chain, self._id)
+        name = bitmap_name(self._chain, self._id, len(self._copies))
         why_not = can_record(block, disk, name)
         if why_not is None:
             return name
@@ -376,14 +378,21 @@ class BackupJob(CopyJob):
             disks = self._block.disks()
         except JobFailed as error:
             return [f"the bitmaps of earlier backups ({error})"]
-        keep = bitmap_name(self._chain, self._id)
+        keep = bitmaps_of(disks, self._chain, self._id)
         return remove_bitmaps(self._block, disks, ours(disks, self._chains | {self._chain}, keep))
 
-    def _forget(self, names: frozenset[str]) -> list[str]:
-        assert self._block is not None, "it was prepared"
+    def _forget(self, block: BlockLayer) -> list[str]:
+        """Remove the bitmaps of this backup."""
         if self.context.access.is_gone():
             return []
         try:
-            return remove_bitmaps(self._block, self._block.disks(), names)
+            disks = block.disks()
+            return remove_bitmaps(block, disks, bitmaps_of(disks, self._chain, self._id))
         except JobFailed as error:
-            return [f"the bitmaps {', '.join(names)} ({error})"]
+            return [f"{_named(self._copies)} ({error})"]
+
+
+def _named(copies: Sequence[FileCopy]) -> str:
+    """Return the bitmaps of some copies, as a clause."""
+    names = [f"{one.bitmap} of {one.disk.name}" for one in copies if one.bitmap is not None]
+    return f"the bitmaps {', '.join(names)}"

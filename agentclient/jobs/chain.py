@@ -54,9 +54,25 @@ class Link(NamedTuple):
         return found.dirty if found is not None else 0
 
 
-def bitmap_name(chain: str, backup: str) -> str:
-    """Return the name of the bitmaps that record what is written since a backup."""
-    return f"{PREFIX}{chain}-{backup}"
+def bitmap_name(chain: str, backup: str, number: int) -> str:
+    """Return the name of the bitmap that records what is written since a backup.
+
+    Each disk's has another name: where disks are exchanged, or called otherwise when the VM starts
+    again, the bitmap of one is never taken for that of another.
+
+    Args:
+        chain: the chain's id.
+        backup: the backup's id.
+        number: the disk's number in the backup.
+    """
+    return f"{PREFIX}{chain}-{backup}-{number}"
+
+
+def bitmaps_of(disks: Iterable[Disk], chain: str, backup: str) -> frozenset[str]:
+    """Return the names of the bitmaps that the disks have of one backup."""
+    begin = f"{PREFIX}{chain}-{backup}-"
+    found = (bitmap.name for disk in disks for bitmap in disk.bitmaps)
+    return frozenset(name for name in found if name.startswith(begin))
 
 
 def find_link(backups: Sequence[Backup], disks: Sequence[Disk], uuid: str | None) -> Link:
@@ -130,13 +146,13 @@ def remove_bitmaps(block: BlockLayer, disks: Iterable[Disk], names: frozenset[st
     return left
 
 
-def ours(disks: Iterable[Disk], chains: frozenset[str], keep: str) -> frozenset[str]:
-    """Return the names of the bitmaps that belong to some chains, but for one that is kept."""
+def ours(disks: Iterable[Disk], chains: frozenset[str], keep: frozenset[str]) -> frozenset[str]:
+    """Return the names of the bitmaps that belong to some chains, but for those that are kept."""
     found = (bitmap.name for disk in disks for bitmap in disk.bitmaps)
     return frozenset(
         name
         for name in found
-        if name != keep
+        if name not in keep
         and name.startswith(PREFIX)
         and name.removeprefix(PREFIX).partition("-")[0] in chains
     )

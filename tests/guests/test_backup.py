@@ -12,6 +12,7 @@ import pytest
 
 from agentclient.model.job import Consistency, FreezePolicy, JobRefusal, JobResult
 from tests.guests.backing_up import (
+    PATIENCE_S,
     Backups,
     bitmaps,
     in_the_window,
@@ -23,6 +24,7 @@ from tests.guests.backing_up import (
 )
 from tests.guests.command import Frostwatch
 from tests.guests.conftest import Boot
+from tests.guests.copying import size_of
 from tests.guests.lab import Guest, check_copy, check_database
 
 Attach = Literal["drive", "blockdev"]
@@ -120,7 +122,7 @@ def test_a_chain_restores_each_window(boot: Boot, attach: Attach, tmp_path: Path
             )
             truths.append(kept)
             name = f"frostwatch-{read_manifest(folder)['chain']}-{read_manifest(folder)['id']}"
-            assert bitmaps(guest) == {"a": [name], "b": [name]}
+            assert bitmaps(guest) == {"a": [f"{name}-0"], "b": [f"{name}-1"]}
         verified = backups.verify()
         assert [len(one.needs) for one in verified] == [1, 2, 3]
         sizes = [(one.folder / "a.qcow2").stat().st_size for one in verified]
@@ -143,7 +145,43 @@ def test_the_record_of_writes_survives_the_end_of_qemu(boot: Boot, tmp_path: Pat
         capture_output=True,
     )
     stored = json.loads(info.stdout)["format-specific"]["data"]["bitmaps"]
-    assert [(one["name"], "in-use" in one["flags"]) for one in stored] == [(name, False)]
+    assert [(one["name"], "in-use" in one["flags"]) for one in stored] == [(f"{name}-0", False)]
+
+
+def test_the_record_of_one_disk_is_not_taken_for_that_of_another(
+    boot: Boot, tmp_path: Path
+) -> None:
+    guest = boot(name="exchanged", mounts=("a", "b"), attach="blockdev")
+    with Backups(guest, tmp_path / "to") as backups:
+        backups.make()
+        _exchange_names(guest)
+        guest.shell("echo new > /mnt/a/new; sync")
+        outcome = backups.start(incremental=True).wait(PATIENCE_S)
+        assert outcome is not None
+        assert outcome.refusal is JobRefusal.BITMAP, outcome.reason
+        assert "has not recorded what was written since" in outcome.reason
+        backups.make()
+
+
+def _exchange_names(guest: Guest) -> None:
+    """Have the node of disk a called b, and that of b called a, as after another start."""
+    nodes = {"a": "b", "b": "a"}
+    guest.pause()
+    for disk in nodes:
+        guest.qmp(
+            "blockdev-add", driver="null-co", node_name=f"no-{disk}", size=size_of(guest, disk)
+        )
+        place = {"path": f"/machine/peripheral/disk-{disk}", "property": "drive"}
+        guest.qmp("qom-set", **place, value=f"no-{disk}")
+        guest.qmp("blockdev-del", node_name=disk)
+        guest.qmp("blockdev-del", node_name=f"{disk}-file")
+    for disk, node in nodes.items():
+        file = {"driver": "file", "filename": str(guest.places.disk(disk, "qcow2"))}
+        guest.qmp("blockdev-add", driver="qcow2", node_name=node, file=file, discard="unmap")
+        place = {"path": f"/machine/peripheral/disk-{disk}", "property": "drive"}
+        guest.qmp("qom-set", **place, value=node)
+        guest.qmp("blockdev-del", node_name=f"no-{disk}")
+    guest.resume()
 
 
 def test_an_incremental_one_needs_something_to_build_on(writer: Guest, tmp_path: Path) -> None:

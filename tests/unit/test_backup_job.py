@@ -88,8 +88,9 @@ def test_all_disks_and_their_bitmaps_are_of_one_transaction(maker: Maker) -> Non
     assert "properties" not in transaction
     manifest = maker.manifest()
     name = f"{PREFIX}{manifest['chain']}-{manifest['id']}"
-    assert maker.marks == {"#blocka": [name], "#blockb": [name]}
-    assert [each["bitmap"] for each in manifest["disks"]] == [name, name]
+    names = [f"{name}-0", f"{name}-1"]
+    assert maker.marks == {"#blocka": names[:1], "#blockb": names[1:]}
+    assert [each["bitmap"] for each in manifest["disks"]] == names
     assert [each.checksum for each in outcome.disks] == [x["sha256"] for x in manifest["disks"]]
     assert manifest["consistency"] == "consistent"
     assert manifest["versions"]["qemu"] == "7.2.22 (Debian)"
@@ -115,10 +116,11 @@ def test_what_is_asked_for_reaches_qemu(maker: Maker) -> None:
 def test_the_bitmap_of_the_last_one_is_removed_once_the_next_is_complete(maker: Maker) -> None:
     assert maker.make().ok
     first = maker.marks["#blocka"]
+    names = {name for each in maker.marks.values() for name in each}
     assert maker.make(incremental=True).ok
     jobs = [each["data"] for each in maker.transactions[1]["actions"][2:]]
     assert {(each["sync"], each["bitmap-mode"], each["bitmap"]) for each in jobs} == {
-        ("bitmap", "never", first[0])
+        ("bitmap", "never", name) for name in names
     }
     assert maker.manifest()["parent"]["folder"] == maker.folders[0].name
     assert maker.marks["#blocka"] != first
@@ -157,6 +159,15 @@ def test_a_bitmap_that_cannot_be_relied_on_is_refused(
     assert outcome.refusal is JobRefusal.BITMAP
     assert words in outcome.reason
     assert len(maker.folders) == 1
+
+
+def test_the_bitmap_of_one_disk_is_not_taken_for_that_of_another(maker: Maker) -> None:
+    assert maker.make().ok
+    marks = maker.qemu.bitmaps
+    marks["#blocka"], marks["#blockb"] = marks["#blockb"], marks["#blocka"]
+    outcome = maker.make(incremental=True)
+    assert outcome.refusal is JobRefusal.BITMAP
+    assert "the disk a has not recorded what was written since" in outcome.reason
 
 
 def test_a_disk_of_another_size_and_a_new_disk_are_refused(maker: Maker) -> None:
