@@ -148,9 +148,12 @@ def clear(block: BlockLayer, copy: LeftCopy, process: Process | None) -> Cleared
     ]
     removed, kept = [], []
     for node, (path, number) in files.items():
-        if node not in closed or copy.kind == JobKind.SNAPSHOT:
+        if node not in closed:
             continue
-        if copy.complete and not is_place(node):
+        if copy.kind == JobKind.SNAPSHOT:
+            # What it holds is not known: it may have been written to.
+            left.append(f"the overlay {printable(path, 300)}, which no disk of the VM uses")
+        elif copy.complete and not is_place(node):
             kept.append(str(path))
         elif _delete(path, number):
             removed.append(str(path))

@@ -6,6 +6,7 @@ QEMU's user. QEMU opens and formats it: so a path that QEMU can't write is known
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import threading
@@ -178,7 +179,7 @@ class Targets:
         def work() -> None:
             try:
                 for target in self._made:
-                    _sync(target.path)
+                    _sync(target)
             except OSError as error:
                 problems.append(str(error.strerror))
             finally:
@@ -339,10 +340,15 @@ def _inodes(folder: Path) -> Iterator[tuple[int, int]]:
             yield inode(entry)
 
 
-def _sync(path: Path) -> None:
+def _sync(target: Target) -> None:
+    """Have the storage take a file and its name; raise an OSError if it is not there any more."""
+    path = target.path
     for one, kind in ((path, os.O_RDONLY), (path.parent, os.O_RDONLY | os.O_DIRECTORY)):
-        handle = os.open(one, kind | os.O_CLOEXEC)
+        handle = os.open(one, kind | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
+            found = os.fstat(handle)
+            if one == path and (found.st_dev, found.st_ino) != target.inode:
+                raise FileNotFoundError(errno.ENOENT, f"{path} was replaced by another file")
             os.fsync(handle)
         finally:
             os.close(handle)

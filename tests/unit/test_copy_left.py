@@ -92,13 +92,15 @@ def test_a_node_that_a_disk_needs_stays_with_its_file(
     assert (tmp_path / "a").exists()
 
 
-def test_the_overlay_of_a_snapshot_is_never_deleted(
+def test_the_overlay_of_a_snapshot_is_named_and_never_deleted(
     qemu: FakeQemu, block: BlockLayer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     snapshot = JobId("snapshot", DEAD, "abcdef01")
     _target(qemu, tmp_path / "a", monkeypatch, snapshot)
     qemu.jobs[snapshot.job("t0")] = FakeJob(snapshot.job("t0"), "create", 1, 1, "concluded")
-    assert clear(block, _find(block), None).removed == ()
+    cleared = clear(block, _find(block), None)
+    assert (cleared.removed, cleared.kept) == ((), ())
+    assert cleared.left == (f"the overlay {tmp_path / 'a'}, which no disk of the VM uses",)
     assert (tmp_path / "a").exists()
 
 

@@ -11,6 +11,7 @@ import pytest
 from agentclient.access.monitor import Monitor
 from agentclient.jobs import targets as module
 from agentclient.jobs.block import BlockLayer, JobName
+from agentclient.jobs.control import JobControl
 from agentclient.jobs.errors import JobFailed, JobRefused
 from agentclient.jobs.targets import Targets, check_space
 from agentclient.model.job import JobRefusal
@@ -64,6 +65,19 @@ def test_a_file_that_took_its_place_is_not_deleted(targets: Targets, tmp_path: P
     (tmp_path / "a").write_text("somebody else's")
     targets.remove()
     assert (tmp_path / "a").read_text() == "somebody else's"
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_a_copy_that_somebody_has_put_aside_is_not_complete(
+    targets: Targets, tmp_path: Path, again: bool
+) -> None:
+    targets.make(tmp_path / "a", "qcow2", MIB)
+    targets.sync(JobControl(0))
+    (tmp_path / "a").rename(tmp_path / "moved")
+    if again:
+        (tmp_path / "a").write_text("somebody else's")
+    with pytest.raises(JobFailed, match="replaced by another" if again else "No such file"):
+        targets.sync(JobControl(0))
 
 
 @pytest.mark.parametrize("command", ["blockdev-add", "blockdev-create"])
