@@ -189,6 +189,28 @@ def test_an_overlay_becomes_what_is_written_on() -> None:
         block.run(0.0, "blockdev-del", {"node-name": "o"})
 
 
+def test_a_filter_above_a_disk_is_read_as_the_disk() -> None:
+    block = block_of()
+    system = block.disks[0]
+    node = {"driver": "copy-before-write", "node-name": "c", "file": system.node}
+    block.run(0.0, "blockdev-add", node)
+    block.run(0.0, "qom-set", {"path": system.qdev, "property": "drive", "value": "c"})
+    block.run(0.0, "blockdev-add", {"driver": "snapshot-access", "node-name": "s", "file": "c"})
+    block.run(0.0, "blockdev-add", {"driver": "file", "node-name": "t", "filename": "/to"})
+    data = {"job-id": "j", "device": "s", "target": "t"}
+    block.run(0.0, "transaction", {"actions": [{"type": "blockdev-backup", "data": data}]})
+    assert seen(block, 10.0)["j"].total == ROOT_BYTES
+    assert disks(block.run(10.0, "query-block", {}))[0].node == "c"
+    with pytest.raises(BlockError, match="in use"):
+        block.run(10.0, "blockdev-del", {"node-name": "c"})
+    block.run(10.0, "blockdev-del", {"node-name": "s"})
+    block.run(10.0, "qom-set", {"path": system.qdev, "property": "drive", "value": system.base})
+    block.run(10.0, "blockdev-del", {"node-name": "c"})
+    assert set(block.nodes) == {"t"}
+    with pytest.raises(BlockError, match="not found"):
+        block.run(10.0, "qom-set", {"path": "/machine/none", "property": "drive", "value": "t"})
+
+
 def test_a_raw_disk_keeps_no_bitmap() -> None:
     block = block_of(CopyTrouble.RAW)
     bitmap = {"node": DATA, "name": "since", "persistent": True}
@@ -209,6 +231,8 @@ def test_a_mirror_is_ready_and_ends_as_a_copy_unless_it_is_forced() -> None:
     for name, target in (("m0", "t0"), ("m1", "t1")):
         device = SYSTEM if target == "t0" else DATA
         block.run(1.0, "blockdev-mirror", {"job-id": name, "device": device, "target": target})
+    with pytest.raises(BlockError, match="cannot accept command verb"):
+        block.run(2.0, "job-complete", {"id": "m1"})
     assert seen(block, 100.0)["m0"].status is BlockJobStatus.READY
     assert seen(block, 100.0)["m0"].ready
     block.run(100.0, "block-job-cancel", {"device": "m0"})

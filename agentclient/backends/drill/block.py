@@ -6,9 +6,9 @@ No byte is copied: the files that take a copy are made by frostwatch, and stay e
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
 
+from agentclient.backends.drill.block_disks import CD_DRIVE, DrillDisk, query_block
 from agentclient.backends.drill.block_jobs import DrillJob
 from agentclient.backends.drill.copy_troubles import (
     CANCELLED,
@@ -36,9 +36,15 @@ COMMANDS: Final = frozenset(
         "block-job-cancel",
         "block-job-set-speed",
         "job-cancel",
+        "job-complete",
         "job-dismiss",
+        "qom-set",
         "transaction",
     }
+)
+# A QEMU that has these actions of a transaction has commands of the same names.
+ACTIONS: Final = frozenset(
+    {"blockdev-backup", "blockdev-snapshot", "blockdev-snapshot-internal-sync"}
 )
 _QCOW2: Final = "qcow2"
 # No system has a process of this number, so that it is proven to have ended.
@@ -53,31 +59,6 @@ class BlockError(Exception):
     """
 
 
-@dataclass(slots=True)
-class DrillDisk:
-    """One disk.
-
-    Attributes:
-        device: the drive's id.
-        node: the name of the node that is written on.
-        file: its image's file.
-        format: its image's format.
-        size: what the guest sees, in bytes.
-        behind: the files and formats of the images behind it, the nearest first.
-        snapshots: the names of the snapshots inside of its image.
-        bitmaps: its bitmaps' names, and whether each is stored in the image.
-    """
-
-    device: str
-    node: str
-    file: str
-    format: str
-    size: int
-    behind: list[tuple[str, str]] = field(default_factory=list)
-    snapshots: list[str] = field(default_factory=list)
-    bitmaps: dict[str, bool] = field(default_factory=dict)
-
-
 class DrillBlock:
     """The block layer of one guest; all times are seconds of the guests' clock.
 
@@ -87,13 +68,14 @@ class DrillBlock:
         trouble: what happens to its copies.
     """
 
-    __slots__ = ("_trouble", "disks", "jobs", "nodes")
+    __slots__ = ("_below", "_trouble", "disks", "jobs", "nodes")
 
     def __init__(self, name: str, devices: tuple[str, ...], trouble: CopyTrouble) -> None:
         self._trouble = trouble
         self.disks = [
             DrillDisk(
                 f"drive-virtio{number}",
+                f"#block{number}01",
                 f"#block{number}01",
                 f"/drill/{name}-{device}.{'raw' if self._is_raw(number) else _QCOW2}",
                 "raw" if self._is_raw(number) else _QCOW2,
@@ -102,6 +84,7 @@ class DrillBlock:
             for number, device in enumerate(devices)
         ]
         self.nodes: dict[str, tuple[str, str]] = {}  # their formats and files
+        self._below: dict[str, str] = {}  # the node that each of them reads
         self.jobs: dict[str, DrillJob] = {}
         if trouble is CopyTrouble.OTHERS:
             self._add_job("drive-virtio0", "backup", self.disks[0], 0.0, rate=OTHERS_RATE)
@@ -118,7 +101,7 @@ class DrillBlock:
         self._advance(now)
         match command:
             case "query-block":
-                return [_query_block(disk) for disk in self.disks] + [_CD]
+                return [query_block(disk) for disk in self.disks] + [CD_DRIVE]
             case "query-named-block-nodes":
                 return self._named_nodes()
             case "query-jobs":
@@ -134,6 +117,8 @@ class DrillBlock:
             case "job-dismiss":
                 self._job(str(arguments.get("id")))
                 del self.jobs[str(arguments.get("id"))]
+            case "job-complete":
+                self._complete(now, self._job(str(arguments.get("id"))))
             case "job-cancel":
                 self._job(str(arguments.get("id"))).cancel(now, force=True)
             case "block-job-cancel":
@@ -155,6 +140,8 @@ class DrillBlock:
                 self._add_job(str(arguments.get("job-id")), "create", None, now)
             case "blockdev-del":
                 self._delete_node(str(arguments.get("node-name")))
+            case "qom-set":
+                self._use_node(arguments)
             case "block-dirty-bitmap-add":
                 self._bitmap_add(arguments, check=True)
                 self._bitmap_add(arguments)
@@ -246,7 +233,7 @@ class DrillBlock:
             return
         disk.behind.insert(0, (disk.file, disk.format))
         disk.format, disk.file = self.nodes[overlay]
-        disk.node = overlay
+        disk.node = disk.base = overlay
 
     def _delete_snapshot(self, arguments: Mapping[str, Any]) -> None:
         disk, name = self._disk(arguments.get("device")), str(arguments.get("name"))
@@ -264,23 +251,30 @@ class DrillBlock:
     # -- nodes and jobs ---------------------------------------------------------------------
 
     def _add_node(self, arguments: Mapping[str, Any]) -> None:
-        below = arguments.get("file")
+        name, below = str(arguments.get("node-name")), arguments.get("file")
         file = str(arguments.get("filename", ""))
         if isinstance(below, str):
-            if below not in self.nodes:
-                raise BlockError(f"Cannot find device='{below}' nor node-name='{below}'")
-            file = self.nodes[below][1]
-        self.nodes[str(arguments.get("node-name"))] = (str(arguments.get("driver")), file)
+            file = self.nodes[below][1] if below in self.nodes else self._disk(below).file
+            self._below[name] = below
+        self.nodes[name] = (str(arguments.get("driver")), file)
+
+    def _use_node(self, arguments: Mapping[str, Any]) -> None:
+        """Have a guest's device use a node: a filter above its disk, or the disk's own."""
+        for disk in self.disks:
+            if disk.qdev == arguments.get("path"):
+                disk.node = str(arguments.get("value"))
+                return
+        raise BlockError(f"Device '{arguments.get('path')}' not found")
 
     def _delete_node(self, name: str) -> None:
         if name not in self.nodes:
             raise BlockError(f"Failed to find node with node-name='{name}'")
         if any(disk.node == name for disk in self.disks):
             raise BlockError(f"Node {name} is in use")
-        above = [one for one in self.nodes if f"{one}-f" == name]
-        if above:
+        if name in self._below.values():
             raise BlockError(f"Block device {name} is in use")
         del self.nodes[name]
+        self._below.pop(name, None)
 
     def _named_nodes(self) -> list[dict[str, Any]]:
         own = {disk.node: (disk.format, disk.file) for disk in self.disks}
@@ -303,10 +297,19 @@ class DrillBlock:
             raise BlockError("Job not found")
         return self.jobs[name]
 
+    def _complete(self, now: float, job: DrillJob) -> None:
+        if not job.is_ready(now):
+            raise BlockError(
+                f"Job '{job.id}' in state '{job.status(now)}' cannot accept command verb 'complete'"
+            )
+        job.end(now)
+
     def _disk(self, ref: object) -> DrillDisk:
         for disk in self.disks:
-            if ref in (disk.device, disk.node):
+            if ref in (disk.device, disk.node, disk.base):
                 return disk
+        if ref in self._below:  # a filter above it, or what that gives access to
+            return self._disk(self._below[str(ref)])
         raise BlockError(f"Cannot find device='{ref}' nor node-name='{ref}'")
 
     def _is_raw(self, number: int) -> bool:
@@ -318,6 +321,7 @@ class DrillBlock:
         target = _KILLED.node("t0")
         self.nodes[f"{target}-f"] = ("file", f"/drill/left-{name}.qcow2")
         self.nodes[target] = (_QCOW2, f"/drill/left-{name}.qcow2")
+        self._below[target] = f"{target}-f"
         stands_at = disk.size * 2 // 5
         self._add_job(_KILLED.job(0), "backup", disk, 0.0, base=stands_at, stops_at=stands_at)
 
@@ -328,62 +332,3 @@ class DrillBlock:
                 for name in job.group:
                     if name in self.jobs:
                         self.jobs[name].end(now, CANCELLED)
-
-
-_CD: Final = {
-    "device": "drive-ide2",
-    "qdev": "ide2",
-    "type": "unknown",
-    "locked": False,
-    "removable": True,
-    "tray_open": False,
-}
-
-
-def _query_block(disk: DrillDisk) -> dict[str, Any]:
-    allocated = disk.size * 3 // 4
-    image: dict[str, Any] = {
-        "filename": disk.file,
-        "format": disk.format,
-        "virtual-size": disk.size,
-        "actual-size": allocated,
-        "snapshots": [
-            {"id": str(number), "name": name, "vm-state-size": 0, "date-sec": 0}
-            for number, name in enumerate(disk.snapshots, 1)
-        ],
-    }
-    above = image
-    for file, kind in disk.behind:
-        above["backing-image"] = {"filename": file, "format": kind, "virtual-size": disk.size}
-        above = above["backing-image"]
-    bitmaps = [
-        {
-            "name": name,
-            "persistent": persistent,
-            "recording": True,
-            "busy": False,
-            "granularity": 65536,
-            "count": 0,
-        }
-        for name, persistent in disk.bitmaps.items()
-    ]
-    inserted = {
-        "node-name": disk.node,
-        "drv": disk.format,
-        "file": disk.file,
-        "ro": False,
-        "backing_file_depth": len(disk.behind),
-        "image": image,
-        "dirty-bitmaps": bitmaps,
-        "cache": {"direct": False, "no-flush": False, "writeback": True},
-        "detect_zeroes": "off",
-    }
-    return {
-        "device": disk.device,
-        "qdev": f"/machine/peripheral/{disk.device.removeprefix('drive-')}/virtio-backend",
-        "type": "unknown",
-        "locked": False,
-        "removable": False,
-        "io-status": "ok",
-        "inserted": inserted,
-    }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from agentclient.backends.drill.block import COMMANDS, BlockError
+from agentclient.backends.drill.block import ACTIONS, COMMANDS, BlockError
 from agentclient.backends.drill.guest import DrillGuest
 from agentclient.protocol.qemu_port import CONTROL_TRANSMIT_QUEUE
 
@@ -28,6 +28,7 @@ _SYSRQ_J: Final = ("alt", "sysrq", "j")
 _STATIC: Final = {
     "qmp_capabilities": "{}",
     "query-migrate": "{}",
+    "query-uuid": '{"UUID": "00000000-0000-0000-0000-000000000000"}',
     "query-version": '{"qemu": {"major": 9, "minor": 2, "micro": 0}, "package": "drill"}',
     "query-status": '{"status": "running", "singlestep": false, "running": true}',
 }
@@ -103,7 +104,7 @@ class MonitorSession:
     def _run_block(self, now: float, command: str, arguments: dict[str, Any]) -> str | None:
         """Run a command of the block layer, as `_run` does."""
         if command == "query-commands":
-            return json.dumps([{"name": name} for name in sorted(COMMANDS)])
+            return json.dumps([{"name": name} for name in sorted(COMMANDS | ACTIONS)])
         if command not in COMMANDS:
             return None
         if command == "query-jobs" and self._guest.has_no_jobs:
