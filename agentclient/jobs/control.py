@@ -13,10 +13,14 @@ class JobControl:
 
     Attributes:
         cancelled: is set once, by `cancel`.
+        left: is set once, by `leave`; a job that was left can't be cancelled any more.
+        can_be_left: QEMU goes on without us with what the job has begun.
     """
 
     def __init__(self, limit: int = 0) -> None:
         self.cancelled = threading.Event()
+        self.left = threading.Event()
+        self.can_be_left = False
         self._lock = threading.Lock()
         self._callbacks: list[Callable[[], object]] = []
         self._limit = limit
@@ -35,10 +39,19 @@ class JobControl:
     def cancel(self) -> None:
         """Stop the job; doing it again changes nothing."""
         with self._lock:
+            if self.left.is_set():
+                return
             callbacks = [] if self.cancelled.is_set() else list(self._callbacks)
             self.cancelled.set()
         for callback in callbacks:
             callback()
+
+    def leave(self) -> bool:
+        """Have QEMU go on alone with what the job has begun; return whether it can."""
+        with self._lock:
+            if self.can_be_left and not self.cancelled.is_set():
+                self.left.set()
+            return self.left.is_set()
 
     def on_cancel(self, callback: Callable[[], object]) -> None:
         """Call `callback` when the job is cancelled; at once if it is already."""

@@ -39,7 +39,7 @@ def choose_disks(block: BlockLayer, names: Sequence[str]) -> tuple[Disk, ...]:
     if not chosen:
         raise JobRefused(JobRefusal.NO_DISK, "the VM has no disk that it can write to")
     for disk in chosen:
-        _check(disk)
+        check_disk(disk)
     _check_devices(block, chosen)
     return chosen
 
@@ -119,7 +119,12 @@ def _check_devices(block: BlockLayer, chosen: Sequence[Disk]) -> None:
             )
 
 
-def _check(disk: Disk) -> None:
+def check_disk(disk: Disk) -> None:
+    """Refuse a disk that can't be copied, by what QEMU says of it.
+
+    Raises:
+        JobRefused: it has no medium, or is read-only.
+    """
     name = printable(disk.name, 60)
     if disk.empty:
         raise JobRefused(JobRefusal.EMPTY_DRIVE, f"there is no medium in the drive {name}")

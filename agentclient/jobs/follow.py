@@ -76,16 +76,23 @@ class Follower:
         Raises:
             JobCancelled: the operator has stopped the copy.
             JobFailed: a job has failed.
-            JobLost: QEMU has not answered for 60 s.
+            JobLost: QEMU has not answered for 60 s, or the operator has left the copy to it.
         """
         self.context.reporter.stage(stage, text)
-        while True:
-            found = self.look(stage, text)
-            if found is not None:
-                raise_failed(found, self.disks)
-                if enough(found):
-                    return found
-            self.context.control.wait(LOOK_EVERY_S)
+        control = self.context.control
+        control.can_be_left = True
+        try:
+            while True:
+                found = self.look(stage, text)
+                if found is not None:
+                    raise_failed(found, self.disks)
+                    if enough(found):
+                        return found
+                control.wait(LOOK_EVERY_S)
+                if control.left.is_set():
+                    raise JobLost("frostwatch was left before its end, as was asked")
+        finally:
+            control.can_be_left = False
 
     def look(self, stage: JobStage, text: str) -> Jobs | None:
         """Look at the jobs once, and tell how far they are.

@@ -82,6 +82,14 @@ class CopyJob(ABC):
         self.context.control.cancel()
         self._withdraw()
 
+    def leave(self) -> None:
+        """Leave it to QEMU if it can go on without us, since the guest is thawed; else stop it.
+
+        The next frostwatch finds what QEMU goes on with (`agentclient.jobs.left`).
+        """
+        if not self.context.control.leave():
+            self.cancel()
+
     def set_limit(self, limit: int) -> None:
         """Limit its speed to so many bytes a second; 0 for no limit."""
         self.context.control.set_limit(limit)

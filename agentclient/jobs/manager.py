@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Final, TypeVar
 
 from agentclient.access.access_pool import AccessPool
@@ -28,11 +29,12 @@ from agentclient.jobs.snapshots.external import ExternalSnapshot
 from agentclient.jobs.snapshots.finding import find_snapshots
 from agentclient.jobs.snapshots.internal import InternalSnapshot
 from agentclient.jobs.snapshots.record import records_of
+from agentclient.jobs.survey import CopySurvey, FolderSurvey, survey_copies, survey_folder
 from agentclient.journal.writer import Journal
 from agentclient.model.disk_snapshot import SnapshotFound
 from agentclient.model.errors import NO_THREAD, why_no_thread
 from agentclient.model.events import OnEvent
-from agentclient.model.job import JobOutcome, JobRefusal
+from agentclient.model.job import JobKind, JobOutcome, JobRefusal
 from agentclient.model.outcome import GroupOutcome
 from agentclient.model.states import Level
 from agentclient.model.vm import Vm, VmId
@@ -201,6 +203,14 @@ class JobManager:
         job.queued_by(lambda: self._queue.place(turn), withdraw)
         return job
 
+    def survey(self, vm: Vm, kind: JobKind) -> CopySurvey:
+        """Return a VM's disks, and why a copy of them would be refused now; blocking."""
+        return survey_copies(self._context(vm, None, 0), kind)
+
+    def survey_folder(self, folder: Path) -> FolderSurvey:
+        """Return how much room a folder has; blocking, and for as long as its storage hangs."""
+        return survey_folder(folder)
+
     def in_qemu(self, vm: Vm) -> tuple[LeftCopy, ...]:
         """Return the copies that frostwatches have begun in a VM's QEMU; blocking.
 
@@ -238,6 +248,11 @@ class JobManager:
         """Stop all copies: each thaws its guest, and undoes what was begun."""
         for job in self.active():
             job.cancel()
+
+    def leave_all(self) -> None:
+        """Leave to QEMU what can go on without us, and stop all other copies."""
+        for job in self.active():
+            job.leave()
 
     def stop(self, timeout_s: float) -> bool:
         """Stop all copies, and wait for their ends.

@@ -13,6 +13,7 @@ from agentclient.model.events import (
     StageBegan,
 )
 from agentclient.model.job import JobOutcome, JobProgress, JobResult, JobStage
+from agentclient.model.snapshot import VmState
 from agentclient.model.states import Level
 from agentclient.model.text import printable
 from agentclient.model.vm import Vm
@@ -41,6 +42,7 @@ class JobReporter:
             stage: the stage.
             text: one sentence about it.
         """
+        self._fleet.update(self._vm.id, lambda state: _at_stage(state, stage, text))
         self.tell(EventKind.STAGE, Level.INFO, text, StageBegan(stage))
 
     def note(self, level: Level, text: str) -> None:
@@ -60,7 +62,11 @@ class JobReporter:
 
     def ended(self, outcome: JobOutcome) -> None:
         """Report how the job ended."""
-        self._fleet.update(self._vm.id, lambda state: state._replace(job=None, last_job=outcome))
+
+        def change(state: VmState) -> VmState:
+            return state._replace(job=None, last_job=outcome, job_is_newest=True)
+
+        self._fleet.update(self._vm.id, change)
         level = Level.GOOD if outcome.ok else Level.ERROR
         if outcome.result in (JobResult.CANCELLED, JobResult.REFUSED):
             level = Level.WARNING
@@ -85,3 +91,9 @@ class JobReporter:
             self._on_event(event)
         except Exception as error:  # noqa: BLE001 - a listener must not end a job (P8)
             self._fleet.log(self._vm.id, Level.ERROR, f"a listener failed: {error!r}")
+
+
+def _at_stage(state: VmState, stage: JobStage, text: str) -> VmState:
+    if state.job is None:
+        return state
+    return state._replace(job=state.job._replace(stage=stage, text=text))

@@ -310,6 +310,7 @@ class VmState(NamedTuple):
         last_job: how the last job on it ended, None before the first.
         block_jobs: the jobs that its QEMU runs, whoever has started them.
         others: what somebody else has pending, who holds its channel; None if nobody is known to.
+        job_is_newest: the last job ended after the last freeze, or had that for its window.
     """
 
     vm: Vm
@@ -329,6 +330,7 @@ class VmState(NamedTuple):
     last_job: JobOutcome | None = None
     block_jobs: tuple[QemuJob, ...] = ()
     others: Others | None = None
+    job_is_newest: bool = False
 
     @property
     def id(self) -> VmId:

@@ -161,7 +161,13 @@ class FleetReporter:
         if self._beside:
             return outcome
         last = outcome if isinstance(outcome, Outcome) else None
-        self._update(lambda old: old._replace(progress=None, last=last or old.last))
+
+        def change(old: VmState) -> VmState:
+            # Unless it is the window of a copy that goes on, it comes after all copies.
+            newest = old.job_is_newest and last is None
+            return old._replace(progress=None, last=last or old.last, job_is_newest=newest)
+
+        self._update(change)
         return outcome
 
     def _update(self, change: Callable[[VmState], VmState]) -> None:

@@ -61,6 +61,10 @@ class CommandMember:
         """Stop the command, and thaw all of its guests."""
         self._cancel()
 
+    def leave(self) -> None:
+        """Stop it: there is nothing that QEMU could go on with alone."""
+        self.cancel()
+
     def set_limit(self, limit: int) -> None:
         """Change nothing: a command has no rate."""
 
