@@ -153,6 +153,7 @@ def _open_console(options: Options) -> int:
             engine.fleet,
             engine,
             engine.watcher,
+            jobs=lambda: engine.jobs,
             read_only=options.read_only,
             interval_s=options.policy.agent_interval_s,
             drill=engine.drill is not None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,7 +13,7 @@ from textual.pilot import Pilot
 
 from agentclient.fleet.store import Fleet
 from agentclient.model.vm import VmId
-from tests.console.fakes import FakeOperations, FakeWatcher, StillClock
+from tests.console.fakes import FakeJobs, FakeOperations, FakeWatcher, StillClock
 from tui.console.app import FrostwatchApp
 from tui.console.ports import MemoryPort
 from tui.shared.glyphs import Signs
@@ -49,6 +50,10 @@ class ConsoleSession:
         self.app.parts.second()
         await self.pilot.pause()
 
+    def copies_are_known(self) -> None:
+        """Have the console know of the copies that a test has begun in its place."""
+        assert self.app.action_context.copies.jobs is not None
+
     @property
     def lines(self) -> list[str]:
         """What stands on the screen, line by line."""
@@ -58,6 +63,11 @@ class ConsoleSession:
     @property
     def text(self) -> str:
         return "\n".join(self.lines)
+
+    @property
+    def flat(self) -> str:
+        """What stands on the screen without its frames, as if nothing were wrapped."""
+        return " ".join(re.sub("[─│╭╮╰╯▌▂▃▄▅▆▇]", " ", self.text).split())
 
     def line_of(self, words: str) -> str:
         """Return the first line that has `words`."""
@@ -95,6 +105,7 @@ async def console_session(
     signs: Signs | None = None,
     drill: bool = False,
     memory: MemoryPort | None = None,
+    jobs: FakeJobs | None = None,
 ) -> AsyncIterator[ConsoleSession]:
     operations = operations or FakeOperations()
     watcher = FakeWatcher()
@@ -107,6 +118,7 @@ async def console_session(
         signs=signs,
         drill=drill,
         memory=memory,
+        jobs=jobs,
     )
     async with app.run_test(size=size) as pilot:
         await pilot.pause(0.05)  # the first layouts follow each other
@@ -124,11 +136,13 @@ def make_app(
     signs: Signs | None = None,
     drill: bool = False,
     memory: MemoryPort | None = None,
+    jobs: FakeJobs | None = None,
 ) -> FrostwatchApp:
     return FrostwatchApp(
         fleet,
         operations or FakeOperations(),
         watcher,
+        jobs=lambda: jobs or FakeJobs(),
         read_only=read_only,
         interval_s=15.0,
         clock=still.clock,

@@ -6,9 +6,16 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from agentclient.access.guest_inputs import Inputs
+from agentclient.jobs.left import Cleared, LeftCopy
+from agentclient.jobs.mirror import MirrorRequest
+from agentclient.jobs.request import BackupRequest
+from agentclient.jobs.snapshots.create import SnapshotRequest
+from agentclient.jobs.survey import CopySurvey, FolderSurvey
 from agentclient.journal.history import VmHistory
+from agentclient.model.job import JobKind, JobOutcome
 from agentclient.model.outcome import Outcome, ThawOutcome
 from agentclient.model.request import FreezeRequest
 from agentclient.model.rescue import RescueOutcome, Rung, Step
@@ -154,6 +161,96 @@ class FakeOperations:
     def stop(self, timeout_s: float) -> bool:
         self.closed = True
         return not self.active()
+
+
+@dataclass
+class FakeJob:
+    vm: Vm
+    kind: JobKind
+    request: object = None
+    limit: int = 0
+    outcome: JobOutcome | None = None
+    on_cancel: Callable[[FakeJob], None] | None = None
+    place: int = 0
+    calls: list[str] = field(default_factory=list)
+
+    @property
+    def done(self) -> bool:
+        return self.outcome is not None
+
+    def cancel(self) -> None:
+        self.calls.append("cancel")
+        if self.on_cancel is not None:
+            self.on_cancel(self)
+
+    def leave(self) -> None:
+        self.calls.append("leave")
+        if self.on_cancel is not None:
+            self.on_cancel(self)
+
+    def set_limit(self, limit: int) -> None:
+        self.calls.append(f"limit {limit}")
+
+    def wait(self, timeout_s: float | None = None) -> JobOutcome | None:
+        return self.outcome
+
+
+class FakeJobs:
+    """Remembers which copies were begun; nothing ends unless a test ends it."""
+
+    def __init__(self) -> None:
+        self.begun: list[FakeJob] = []
+        self.found = CopySurvey()
+        self.room = FolderSurvey(free=50 << 30)
+        self.left: tuple[LeftCopy, ...] = ()
+        self.cleared: list[LeftCopy] = []
+        self.surveyed: list[JobKind] = []
+
+    def backup(
+        self, vm: Vm, request: BackupRequest, on_event: object = None, *, limit: int = 0
+    ) -> FakeJob:
+        return self.add(vm, JobKind.BACKUP, request, limit)
+
+    def mirror(
+        self, vm: Vm, request: MirrorRequest, on_event: object = None, *, limit: int = 0
+    ) -> FakeJob:
+        return self.add(vm, JobKind.MIRROR, request, limit)
+
+    def snapshot(self, vm: Vm, request: SnapshotRequest, on_event: object = None) -> FakeJob:
+        return self.add(vm, JobKind.SNAPSHOT, request)
+
+    def add(self, vm: Vm, kind: JobKind, request: object = None, limit: int = 0) -> FakeJob:
+        job = FakeJob(vm, kind, request, limit)
+        self.begun.append(job)
+        return job
+
+    def survey(self, vm: Vm, kind: JobKind) -> CopySurvey:
+        self.surveyed.append(kind)
+        return self.found
+
+    def survey_folder(self, folder: Path) -> FolderSurvey:
+        return self.room
+
+    def in_qemu(self, vm: Vm) -> tuple[LeftCopy, ...]:
+        return self.left
+
+    def clear(self, vm: Vm, copy: LeftCopy) -> Cleared:
+        self.cleared.append(copy)
+        return Cleared(removed=("/to/a.qcow2",), kept=(), left=())
+
+    def active(self) -> tuple[FakeJob, ...]:
+        return tuple(one for one in self.begun if not one.done)
+
+    def on(self, vm_id: VmId) -> FakeJob | None:
+        return next((one for one in self.active() if one.vm.id == vm_id), None)
+
+    def cancel_all(self) -> None:
+        for job in self.active():
+            job.cancel()
+
+    def leave_all(self) -> None:
+        for job in self.active():
+            job.leave()
 
 
 class FakeWatcher:

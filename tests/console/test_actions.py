@@ -32,6 +32,7 @@ from tests.console.fleets import (
 )
 from tui.console.actions.context import ActionContext
 from tui.console.actions.execute import Executor
+from tui.console.copies import Copies, no_jobs
 from tui.console.dialogs.freeze import FreezeDialog
 from tui.console.model.notices import Notice
 from tui.console.model.targets import Target
@@ -410,7 +411,16 @@ def test_read_only_holds_also_without_a_question(fleet: Fleet, still: StillClock
     told: list[Notice] = []
     view, schedule = FleetView(fleet.reader().peek), Schedule()
     context = ActionContext(
-        App(), view, fleet, operations, told.append, still.clock, Signs(), True, schedule
+        App(),
+        view,
+        fleet,
+        operations,
+        Copies(no_jobs),
+        told.append,
+        still.clock,
+        Signs(),
+        True,
+        schedule,
     )
     executor, target = Executor(context), Target(state_of(fleet, "app-1"))
     executor.freeze([target], 0.0)

@@ -9,16 +9,21 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from textual.pilot import Pilot
 
 from agentclient.fleet.store import Fleet
+from agentclient.model.job import JobOutcome
 from agentclient.model.states import Level
+from tests.console import copying
 from tests.console.console_session import LARGE, SMALL, make_app, qemu
-from tests.console.fakes import FakeOperations, StillClock
+from tests.console.copying import WITH_READ_ONLY
+from tests.console.fakes import FakeJobs, FakeOperations, StillClock
 from tests.console.fleets import (
     HOSTILE_NAMES,
     every_state,
     fleet_of,
     long_freeze,
+    put,
     state_of,
     thousand,
 )
@@ -141,3 +146,54 @@ def test_a_refusal(snap_compare: Compare, still: StillClock) -> None:
     app = make_app(fleet, still)
     assert snap_compare(app, run_before=restart, terminal_size=SMALL)
     assert "refused" in fleet.log_since(qemu("app-1"))[-1].text
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "160x50"])
+def test_the_form_of_a_copy(
+    snap_compare: Compare, still: StillClock, size: tuple[int, int]
+) -> None:
+    jobs = FakeJobs()
+    jobs.found = WITH_READ_ONLY
+
+    async def ask(pilot: Pilot[Any]) -> None:
+        await pilot.press("c")
+        await until_there(pilot, "drive-scsi2")
+        await pilot.press("down", "down", "down", "down", "ctrl+u", *"/srv/backups")
+        await until_there(pilot, "GiB free")
+
+    app = make_app(fleet_of(["db-1", "web-1"], still), still, jobs=jobs)
+    assert snap_compare(app, terminal_size=size, run_before=ask)
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "160x50"])
+def test_copies_of_each_kind(
+    snap_compare: Compare, still: StillClock, size: tuple[int, int]
+) -> None:
+    fleet = fleet_of(["a", "b", "c", "d", "e", "f"], still)
+    put(fleet, qemu("a"), job=copying.progress(still))
+    put(fleet, qemu("b"), block_jobs=(copying.LEFT,))
+    copying.ended(fleet, qemu("c"), copying.outcome(still))
+    copying.ended(fleet, qemu("d"), copying.crash_consistent(still))
+    copying.ended(fleet, qemu("e"), copying.failed(still))
+    copying.ended(fleet, qemu("f"), copying.refused(still))
+    app = make_app(fleet, still)
+    assert snap_compare(app, terminal_size=size, press=["L", "G", "g", "down"])
+
+
+@pytest.mark.parametrize("ended", [copying.outcome, copying.crash_consistent, copying.failed])
+def test_what_came_of_a_copy(
+    snap_compare: Compare, still: StillClock, ended: Callable[[StillClock], JobOutcome]
+) -> None:
+    fleet = fleet_of(["db-1"], still)
+    copying.ended(fleet, qemu("db-1"), ended(still))
+    assert snap_compare(make_app(fleet, still), terminal_size=SMALL)
+
+
+async def until_there(pilot: Pilot[Any], words: str) -> None:
+    """Wait until something that was looked for in a thread stands on the screen."""
+    for _ in range(500):
+        await pilot.pause(0.02)
+        strips = pilot.app.screen._compositor.render_strips()
+        if any(words in strip.text for strip in strips):
+            return
+    raise AssertionError(f"{words!r} is not on the screen")

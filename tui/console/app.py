@@ -8,7 +8,7 @@ but Textual's touches a widget.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import ClassVar
 
 from textual import on
@@ -26,6 +26,7 @@ from tui.console import keymap
 from tui.console.actions.context import ActionContext
 from tui.console.ascii import AsciiFilter
 from tui.console.bare_terminal import stopped_lines
+from tui.console.copies import Copies, no_jobs
 from tui.console.display import Display
 from tui.console.guest_keys import GuestKeysApp
 from tui.console.model.exit_kind import ExitKind
@@ -33,7 +34,7 @@ from tui.console.model.filter import Filter
 from tui.console.model.notices import Notice
 from tui.console.model.order import Order
 from tui.console.model.view import FleetView
-from tui.console.ports import MemoryPort, OperationsPort, WatcherPort
+from tui.console.ports import JobsPort, MemoryPort, OperationsPort, WatcherPort
 from tui.console.textual_internals import forget_split_segments
 from tui.console.theme import THEME
 from tui.console.widgets.keyline import KeyLine
@@ -59,6 +60,7 @@ class FrostwatchApp(GuestKeysApp):
     Args:
         fleet: what is known about all VMs.
         operations: what starts freezes and thaws.
+        jobs: returns what begins copies; called with the first one.
         watcher: visits a VM before its time; None where nothing watches.
         read_only: nothing is sent to any guest.
         interval_s: seconds between two visits to an agent.
@@ -86,6 +88,7 @@ class FrostwatchApp(GuestKeysApp):
         operations: OperationsPort,
         watcher: WatcherPort | None,
         *,
+        jobs: Callable[[], JobsPort] = no_jobs,
         read_only: bool,
         interval_s: float,
         clock: Clock | None = None,
@@ -106,7 +109,16 @@ class FrostwatchApp(GuestKeysApp):
         self._memory = memory
         times, show = schedule or Schedule(), self.show_notice
         self.action_context = ActionContext(
-            self, self.view, fleet, operations, show, self.clock, self.signs, read_only, times
+            self,
+            self.view,
+            fleet,
+            operations,
+            Copies(jobs),
+            show,
+            self.clock,
+            self.signs,
+            read_only,
+            times,
         )
         self._parts: Display | None = None  # None before it is on the screen
         if self.signs.ascii:
@@ -214,9 +226,10 @@ class FrostwatchApp(GuestKeysApp):
         self.parts.show_notice(notice)
 
     def _place(self, vm_id: VmId) -> int:
-        """Return which one a VM's freeze is of those that wait for their turn; 0 if it doesn't."""
-        operation = self.action_context.operations.on(vm_id)
-        return operation.place if operation is not None else 0
+        """Return which one a VM's freeze or copy is of those that wait; 0 if it doesn't."""
+        context = self.action_context
+        waiting = context.operations.on(vm_id) or context.copies.on(vm_id)
+        return waiting.place if waiting is not None else 0
 
     @on(VmTable.CursorMoved)
     def _cursor_moved(self) -> None:
@@ -257,7 +270,8 @@ class FrostwatchApp(GuestKeysApp):
 
     def action_leave(self) -> None:
         """Quit; ask first while something is in flight. Asked again, it is the question's `q`."""
-        if not self.action_context.operations.active():
+        context = self.action_context
+        if not context.operations.active() and not context.copies.active():
             self.exit(ExitKind.CLEAN)
             return
         self.prompts.leave(lambda leave: self.exit(leave) if leave is not None else None)

@@ -47,6 +47,10 @@ class GuestKeysApp(TerminalApp):
         """Freeze, after a question; only from the table, where one sees which VM it is."""
         self.prompts.freeze()
 
+    def action_copy(self) -> None:
+        """Copy disks, after a form; or change what is copied."""
+        self.prompts.copy()
+
     def action_thaw(self) -> None:
         """Thaw, after a question."""
         self.prompts.thaw()

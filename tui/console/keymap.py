@@ -27,6 +27,13 @@ ACTIONS: list[BindingType] = [
         tooltip="Thaw the marked VMs, or this one; asks first",
     ),
     Binding(
+        "c",
+        "copy",
+        "Copy",
+        id="copy",
+        tooltip="Copy the disks of the marked VMs, or this one; asks first",
+    ),
+    Binding(
         "T",
         "thaw_all",
         "Thaw all",
@@ -45,9 +52,9 @@ ACTIONS: list[BindingType] = [
     Binding(
         "x",
         "stop",
-        "Stop waiting",
+        "Stop",
         id="stop",
-        tooltip="Stop waiting, and thaw when it answers; asks first",
+        tooltip="Stop waiting, and thaw when it answers; or stop a copy",
     ),
     Binding(
         "R",

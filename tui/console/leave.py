@@ -22,6 +22,8 @@ from agentclient.model.outcome import Outcome
 from agentclient.model.snapshot import VmState
 from agentclient.model.vm import VmId
 from tui.console.bare_terminal import FEW, last_line
+from tui.console.copies import Copies
+from tui.console.leave_copies import LEAVING_S, end_copies
 from tui.console.ports import OperationPort, OperationsPort
 from tui.shared.fit import safe
 from tui.shared.signals import Signals
@@ -104,7 +106,13 @@ class SignalHandler(Signals):
 
 
 def thaw_and_leave(
-    fleet: Fleet, operations: OperationsPort, signals: Signals, tell: Tell, *, detach: bool = False
+    fleet: Fleet,
+    operations: OperationsPort,
+    signals: Signals,
+    tell: Tell,
+    *,
+    copies: Copies | None = None,
+    detach: bool = False,
 ) -> int:
     """Thaw what is in flight, wait for it, and say what could not be thawed.
 
@@ -113,15 +121,22 @@ def thaw_and_leave(
         operations: what may be in flight.
         signals: one more of them ends the waiting.
         tell: says one line to whoever may read it.
+        copies: the copies that may be in flight.
         detach: do not wait: the holder thaws what is in flight, and somebody has chosen that.
 
     Returns:
         0 if nothing was left frozen, as far as evidence goes, or to the holder by choice; else 1.
     """
     flying = tuple(operations.active())
+    copied = tuple(copies.active()) if copies is not None else ()
+    if copies is not None and detach:  # first: what is left can't be cancelled any more
+        copies.leave_all()
+    elif copies is not None:
+        copies.cancel_all()
     operations.cancel_all()
     if flying and not detach:
         _wait(fleet, flying, signals, tell)
+    lost = end_copies(copied, signals, tell, wait_s=LEAVING_S if detach else None)
     left = [one for one in flying if not one.done]
     _give_up(left)
     operations.stop(0.0)
@@ -133,7 +148,7 @@ def thaw_and_leave(
         tell(sentence)
     counts = {"left": len(sentences), "handed_over": len(handed_over)}
     tell(last_line(fleet, **counts, idle=not flying))
-    return LEFT_SOMETHING if sentences or (handed_over and not detach) else CLEAN
+    return LEFT_SOMETHING if sentences or lost or (handed_over and not detach) else CLEAN
 
 
 def _wait(fleet: Fleet, flying: Sequence[OperationPort], signals: Signals, tell: Tell) -> None:

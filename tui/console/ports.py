@@ -13,9 +13,16 @@ from agentclient.model.vm import Vm, VmId
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
+    from pathlib import Path
 
+    from agentclient.jobs.left import Cleared, LeftCopy
+    from agentclient.jobs.mirror import MirrorRequest
+    from agentclient.jobs.request import BackupRequest
+    from agentclient.jobs.snapshots.create import SnapshotRequest
+    from agentclient.jobs.survey import CopySurvey, FolderSurvey
     from agentclient.journal.history import VmHistory
     from agentclient.model.events import OnEvent
+    from agentclient.model.job import JobKind, JobOutcome
     from agentclient.model.outcome import ThawOutcome
     from agentclient.model.request import FreezeRequest
     from agentclient.model.rescue import RescueOutcome, Rung, Step
@@ -107,6 +114,81 @@ class OperationsPort(Protocol):
 
     def stop(self, timeout_s: float) -> bool:
         """Cancel everything, and wait; return whether nothing is left."""
+
+
+class JobPort(Protocol):
+    """One copy of one VM, in flight or done."""
+
+    @property
+    def vm(self) -> Vm:
+        """The VM that it was begun on."""
+
+    @property
+    def kind(self) -> JobKind:
+        """What it does."""
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended."""
+
+    @property
+    def place(self) -> int:
+        """Which one it is of those that wait for their turn; 0 once it has begun."""
+
+    def cancel(self) -> None:
+        """Stop it; what was begun is undone."""
+
+    def leave(self) -> None:
+        """Leave it to QEMU if that can go on alone; else stop it."""
+
+    def set_limit(self, limit: int) -> None:
+        """Limit its speed to so many bytes a second; 0 for no limit."""
+
+    def wait(self, timeout_s: float | None = None) -> JobOutcome | None:
+        """Return how it ended, None if it still runs."""
+
+
+class JobsPort(Protocol):
+    """What begins copies, and looks at what copies are about."""
+
+    def backup(
+        self, vm: Vm, request: BackupRequest, on_event: OnEvent | None = None, *, limit: int = 0
+    ) -> JobPort:
+        """Begin a backup; returns at once."""
+
+    def mirror(
+        self, vm: Vm, request: MirrorRequest, on_event: OnEvent | None = None, *, limit: int = 0
+    ) -> JobPort:
+        """Begin a mirror; returns at once."""
+
+    def snapshot(
+        self, vm: Vm, request: SnapshotRequest, on_event: OnEvent | None = None
+    ) -> JobPort:
+        """Begin a snapshot; returns at once."""
+
+    def survey(self, vm: Vm, kind: JobKind) -> CopySurvey:
+        """Look at a VM's disks, and at what speaks against a copy; blocking."""
+
+    def survey_folder(self, folder: Path) -> FolderSurvey:
+        """Look how much room a folder has; blocking."""
+
+    def in_qemu(self, vm: Vm) -> Sequence[LeftCopy]:
+        """Return the copies that frostwatches have begun in a VM's QEMU; blocking."""
+
+    def clear(self, vm: Vm, copy: LeftCopy) -> Cleared:
+        """End a copy that was left, and delete its incomplete files; blocking."""
+
+    def active(self) -> Sequence[JobPort]:
+        """Return the copies that run or wait."""
+
+    def on(self, vm_id: VmId) -> JobPort | None:
+        """Return the copy that runs or waits on a VM."""
+
+    def cancel_all(self) -> None:
+        """Stop all copies."""
+
+    def leave_all(self) -> None:
+        """Leave to QEMU what can go on alone, and stop all other copies."""
 
 
 class WatcherPort(Protocol):

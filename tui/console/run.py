@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import gc
 import os
+from collections.abc import Callable
 
 from agentclient.fleet.store import Fleet
 from agentclient.model.request import Schedule
 from tui.console import memory
 from tui.console.app import FrostwatchApp
 from tui.console.bare_terminal import tell_stderr
+from tui.console.copies import no_jobs
 from tui.console.leave import LEFT_SOMETHING, SignalHandler, thaw_and_leave
 from tui.console.model.exit_kind import ExitKind
-from tui.console.ports import OperationsPort, RunningWatcherPort
+from tui.console.ports import JobsPort, OperationsPort, RunningWatcherPort
 from tui.console.terminal import has_ended
 
 # Mostly they are there at once, and a first screen without them is painted for nothing.
@@ -28,6 +30,7 @@ def run(
     operations: OperationsPort,
     watcher: RunningWatcherPort | None,
     *,
+    jobs: Callable[[], JobsPort] = no_jobs,
     read_only: bool,
     interval_s: float,
     drill: bool = False,
@@ -39,6 +42,7 @@ def run(
         fleet: what is known about all VMs.
         operations: what freezes and thaws.
         watcher: keeps the fleet up to date; it is started and stopped here.
+        jobs: returns what begins copies; called with the first one.
         read_only: nothing is sent to any guest.
         interval_s: seconds between two visits to an agent.
         drill: the VMs are simulated; the screen says so.
@@ -51,6 +55,7 @@ def run(
         fleet,
         operations,
         watcher,
+        jobs=jobs,
         read_only=read_only,
         interval_s=interval_s,
         drill=drill,
@@ -65,7 +70,8 @@ def run(
 
     def leave() -> int:
         detach = app.return_value is ExitKind.DETACHED
-        return thaw_and_leave(fleet, operations, handler, tell_stderr, detach=detach)
+        copies = app.action_context.copies
+        return thaw_and_leave(fleet, operations, handler, tell_stderr, copies=copies, detach=detach)
 
     terminals = [number for number in (0, 1, 2) if os.isatty(number)]
     handler = SignalHandler(operations, leave_screen, leave, terminals)

@@ -100,6 +100,9 @@ NO_GROUP = Look(
     "◇", "~", "no group", Tone.BAD, "verified by itself; its group was not frozen together"
 )
 
+JOB = Look("⇣", "d", "copying", Tone.ACTIVE, "its disks are copied; the row says how far it is")
+LEFT_JOB = Look("!", "!", "left copy", Tone.BAD, "left by a frostwatch that has ended; c ends it")
+
 PHASE: Mapping[Phase, Look] = {
     Phase.QUEUED: Look("⋮", ":", "queued", Tone.DIM),
     Phase.PREPARING: Look("◌", ",", "preparing", Tone.ACTIVE),

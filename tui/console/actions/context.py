@@ -12,6 +12,7 @@ from agentclient.fleet.store import Fleet
 from agentclient.model.request import Schedule
 from agentclient.model.states import Level
 from agentclient.model.vm import Vm, VmId
+from tui.console.copies import Copies
 from tui.console.model.notices import Notice
 from tui.console.model.view import FleetView
 from tui.console.ports import OperationsPort
@@ -28,6 +29,7 @@ class ActionContext:
         view: which VMs a key means.
         fleet: what is known now, and the VMs' logs.
         operations: what freezes, thaws and rescues.
+        copies: the copies of this console.
         show_notice: shows a notice.
         clock: for the notices.
         signs: the set of signs that the terminal can show.
@@ -39,6 +41,7 @@ class ActionContext:
     view: FleetView
     fleet: Fleet
     operations: OperationsPort
+    copies: Copies
     show_notice: Callable[[Notice], None]
     clock: Clock
     signs: Signs

@@ -12,6 +12,7 @@ from textual.binding import BindingType
 from agentclient.model.states import Level
 from agentclient.model.vm import VmId
 from tui.console.actions.context import ActionContext
+from tui.console.actions.copy import CopyPrompt
 from tui.console.actions.execute import READ_ONLY, Executor
 from tui.console.actions.rescue import RescuePrompt
 from tui.console.dialogs.extend import ExtendDialog
@@ -46,11 +47,13 @@ class Prompts:
         self._context = context
         self._executor = Executor(context)
         self.rescue = RescuePrompt(context)
+        self._copy = CopyPrompt(context)
 
     def ended(self) -> Iterator[Notice]:
         """Yield what came of what has ended since the last time."""
         yield from self._executor.ended()
         yield from self.rescue.ended()
+        yield from self._copy.ended()
 
     def freeze(self) -> None:
         """Ask, and freeze what has nothing in flight; only while one sees which VM it is."""
@@ -79,6 +82,13 @@ class Prompts:
             at_once=self._context.operations.freezes_at_once,
         )
         self._context.app.push_screen(dialog, answered)
+
+    def copy(self) -> None:
+        """Ask, and copy the disks; only while one sees which VM it is."""
+        if isinstance(self._context.app.focused, LinesView):
+            self._context.answer(Level.WARNING, NOT_FROM_HERE.replace("then f", "then c"))
+            return
+        self._copy.ask(self._chosen())
 
     def thaw(self) -> None:
         """Ask, and thaw."""
@@ -146,8 +156,10 @@ class Prompts:
         self._context.app.push_screen(dialog, answered)
 
     def stop(self) -> None:
-        """Ask, and stop waiting for what is in flight."""
+        """Ask, and stop waiting for what is in flight, or stop a copy."""
         chosen = self._chosen()
+        if self._copy.stop(chosen):
+            return
         targets = tuple(one for one in chosen if self._executor.in_flight(one))
         names = ", ".join(safe(one.vm.name, 40) for one in chosen[:3])
         more = f" and {len(chosen) - 3} more" if len(chosen) > 3 else ""
@@ -189,7 +201,9 @@ class Prompts:
         if asked:
             asked[-1].action_insist()
             return
-        dialog = QuitDialog(context.fleet, context.operations, context.clock, context.signs)
+        dialog = QuitDialog(
+            context.fleet, context.operations, context.copies, context.clock, context.signs
+        )
         context.app.push_screen(dialog, answered)
 
 

@@ -12,7 +12,20 @@ from agentclient.model.durations import in_words
 from tui.console.dialogs.base import Dialog
 from tui.console.dialogs.vm_text import EMPTY
 from tui.console.widgets.keyline import key_name
-from tui.shared.glyphs import AGENT, FOREIGN, FREEZE, LEFT, LEFT_BY, NO_GROUP, OUTCOME, Look, Signs
+from tui.shared.glyphs import (
+    AGENT,
+    FOREIGN,
+    FREEZE,
+    JOB,
+    LEFT,
+    LEFT_BY,
+    LEFT_JOB,
+    NO_GROUP,
+    OUTCOME,
+    Look,
+    Signs,
+)
+from tui.shared.job_words import all_looks
 from tui.shared.tone import Line, Piece, Tone
 
 _KEY_WIDTH = 14
@@ -55,6 +68,8 @@ class HelpDialog(Dialog[bool]):
         freezes: dict[Any, Look] = {**FREEZE, "foreign": FOREIGN, "left": LEFT, "by": LEFT_BY}
         yield from self._states("The guest's file systems", freezes)
         yield from self._states("What came out of a freeze", {**OUTCOME, "group": NO_GROUP})
+        copies = {look.word: look for look in (JOB, LEFT_JOB, *all_looks())}
+        yield from self._states("Copies, and what came out of them", copies)
         yield (Piece("Clocks", Tone.HEAD),)
         every = in_words(self._interval_s)
         visits = f"each agent is asked every {every}, not while something is in flight"

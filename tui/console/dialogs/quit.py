@@ -9,15 +9,17 @@ from textual.binding import Binding, BindingType
 from textual.widgets import Button
 
 from agentclient.fleet.store import Fleet
+from agentclient.late import load
 from tui.console.bare_terminal import FEW
+from tui.console.copies import Copies
 from tui.console.dialogs.base import Dialog
 from tui.console.dialogs.vm_text import EMPTY, labelled
 from tui.console.model.exit_kind import ExitKind
-from tui.console.ports import OperationPort, OperationsPort
+from tui.console.ports import JobPort, OperationPort, OperationsPort
 from tui.console.widgets.pane.facts import identity
 from tui.shared.clocks import Clock, countdown
 from tui.shared.fit import safe
-from tui.shared.glyphs import PHASE, Signs
+from tui.shared.glyphs import JOB, PHASE, Signs
 from tui.shared.tone import Line, Piece, Tone
 
 _REFRESH_S = 0.5
@@ -29,6 +31,7 @@ class QuitDialog(Dialog[ExitKind]):
     Args:
         fleet: where the progress of what is in flight is.
         operations: what is in flight.
+        copies: the copies that are.
         clock: where the countdowns get their time from.
         signs: the set of signs that the terminal can show.
     """
@@ -40,11 +43,19 @@ class QuitDialog(Dialog[ExitKind]):
     ]
 
     def __init__(
-        self, fleet: Fleet, operations: OperationsPort, clock: Clock, signs: Signs
+        self,
+        fleet: Fleet,
+        operations: OperationsPort,
+        copies: Copies,
+        clock: Clock,
+        signs: Signs,
     ) -> None:
-        super().__init__("Quit while guests are frozen, or about to be?")
+        self._only_copies = not operations.active()
+        what = "disks are copied" if self._only_copies else "guests are frozen, or about to be"
+        super().__init__(f"Quit while {what}?")
         self._fleet = fleet
         self._operations = operations
+        self._copies = copies
         self._clock = clock
         self._signs = signs
         self._thawing = False
@@ -57,24 +68,46 @@ class QuitDialog(Dialog[ExitKind]):
     def lines(self) -> Iterable[Line]:
         """Return what is in flight, and what can be done about it."""
         active = tuple(self._operations.active())
-        if not active:
+        copied = tuple(self._copies.active())
+        if not active and not copied:
             yield (Piece("Nothing is in flight any more: you can quit.", Tone.GOOD),)
             return
         for operation in active[:FEW]:
             yield from self._operation_lines(operation)
-        if len(active) > FEW:
-            yield (Piece(f"and {len(active) - FEW} more", Tone.DIM),)
+        for job in copied[:FEW]:
+            yield self._copy_line(job)
+        unseen = max(len(active) - FEW, 0) + max(len(copied) - FEW, 0)
+        if unseen:
+            yield (Piece(f"and {unseen} more", Tone.DIM),)
         yield EMPTY
         if self._thawing:
+            what = "Undoing" if self._only_copies else "Thawing"
+            whose = "QEMU" if self._only_copies else "the holder"
             yield (
-                Piece("Thawing; the console leaves by itself when this list is empty.", Tone.HEAD),
+                Piece(f"{what}; the console leaves by itself when this list is empty.", Tone.HEAD),
             )
-            yield (Piece("d or q leaves what is left to the holder. Escape stays.", Tone.WARN),)
-        else:
+            yield (Piece(f"d or q leaves what is left to {whose}. Escape stays.", Tone.WARN),)
+            return
+        if copied:
+            yield (Piece("Cancel: QEMU's jobs are ended, and incomplete files are deleted."),)
+            yield (Piece("Leave now: QEMU goes on with what is copied after its window; nobody"),)
+            yield (Piece("follows or certifies that, and the next frostwatch finds it."),)
+        if active:
             yield (Piece("Thaw: stop waiting; stay until each is thawed, as its agent answers."),)
             yield (Piece("Leave now: the same, but what hasn't answered is left to its holder."),)
             yield (Piece("Both end windows that are held, at once: a copy of one has to be"),)
             yield (Piece("finished by now. Stay lets them last as long as was asked."),)
+
+    def _copy_line(self, job: JobPort) -> Line:
+        """Return which copy it is, and how far it is."""
+        try:
+            state = self._fleet.get(job.vm.id)
+        except KeyError:
+            return (Piece(safe(str(job.vm.id), 120), Tone.HEAD),)
+        how_far = str(job.kind)
+        if state.job is not None:
+            how_far = load("tui.console.dialogs.copy_run", "progress_text")(state.job)
+        return (Piece(identity(state, self._signs), Tone.HEAD), Piece(f"  {how_far}", JOB.tone))
 
     def _operation_lines(self, operation: OperationPort) -> Iterable[Line]:
         try:
@@ -94,8 +127,11 @@ class QuitDialog(Dialog[ExitKind]):
 
     def answers(self) -> Sequence[tuple[str, str]]:
         """Thaw first, detach, or stay."""
+        first = "Thaw, then quit (Enter)"
+        if self._copies.active():
+            first = "Cancel, then quit (Enter)" if self._only_copies else "Thaw, cancel, quit"
         return (
-            ("thaw", "Thaw, then quit (Enter)"),
+            ("thaw", first),
             ("detach", "Leave now (d)"),
             ("stay", "Stay (Esc)"),
         )
@@ -109,6 +145,7 @@ class QuitDialog(Dialog[ExitKind]):
             self.dismiss(None)
             return
         self._thawing = True
+        self._copies.cancel_all()
         self._operations.cancel_all()
         self.query_one("#thaw", Button).display = False
         self.query_one("#stay", Button).focus()
@@ -117,7 +154,7 @@ class QuitDialog(Dialog[ExitKind]):
     def look_again(self) -> None:
         """Show what is still waited for; leave when nothing is."""
         self.update_text()
-        if self._thawing and not self._operations.active():
+        if self._thawing and not self._operations.active() and not self._copies.active():
             self.dismiss(ExitKind.CLEAN)
 
     def action_insist(self) -> None:

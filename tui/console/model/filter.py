@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import FreezeState
+from tui.console.model.newest_job import job_words
 from tui.console.model.tally import verdict_of
 
 _NAME_LIMIT = 300
@@ -48,6 +49,7 @@ def search_text(state: VmState) -> str:
         "foreign" if freeze.foreign and freeze.state is FreezeState.FROZEN else "",
         "left" if state.left_by is not None else "",
         verdict.kind if verdict else "",
+        job_words(state),
         f"locked {state.vm.locked_by}"[:_NAME_LIMIT] if state.vm.locked_by else "",
     )
     return " ".join(words).casefold()

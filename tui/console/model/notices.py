@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
+from agentclient.late import load
 from agentclient.model.outcome import Meaning, Outcome
 from agentclient.model.snapshot import Others, VmState
 from agentclient.model.states import (
@@ -84,8 +85,15 @@ def notice_of_change(old: VmState | None, new: VmState, at: datetime) -> Iterato
     verdict = verdict_of(new)
     if verdict is not None and verdict.refusal is Refusal.CANCELLED:
         pass  # the operator has just done that
+    elif new.job is not None and verdict is not None and verdict.kind is OutcomeKind.VERIFIED:
+        pass  # it is a copy's window, and the copy is not made yet
     elif verdict is not None and verdict is not verdict_of(old) and verdict != verdict_of(old):
         yield outcome_notice(new, verdict, at)
+    if new.last_job is not None and new.last_job is not old.last_job:
+        yield load("tui.console.model.job_notices", "job_notice")(new, new.last_job, at)
+    if new.left_jobs and not old.left_jobs:
+        text = f"c ends what was left on {_name(new)}: {safe(str(new.left_jobs[0]), 200)}"
+        yield Notice(Level.ERROR, text, at, new.id)
     if _phase(new) is Phase.AT_RISK and _phase(old) is not Phase.AT_RISK:
         text = "at risk: the agent's port closed while the freeze was held"
         yield Notice(Level.WARNING, f"{_name(new)}: {text}", at, new.id)

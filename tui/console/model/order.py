@@ -10,6 +10,7 @@ from typing import Any
 from agentclient.model.snapshot import Others, VmState
 from agentclient.model.states import AgentState, FreezeState, OthersState, OutcomeKind, RunState
 from agentclient.model.vm import VmId
+from tui.console.model.newest_job import has_failed, is_less_than_consistent, newest_job
 from tui.console.model.tally import verdict_of, without_group
 
 Key = tuple[Any, ...]
@@ -109,7 +110,8 @@ def severity(state: VmState) -> int:
         _RUN_TROUBLE.get(state.run_state, _NO_TROUBLE),
         5 if state.freeze.foreign and state.freeze.state is FreezeState.FROZEN else _NO_TROUBLE,
         _others_trouble(state.others),
-        7 if state.progress is not None else _NO_TROUBLE,
+        7 if state.progress is not None or state.job is not None else _NO_TROUBLE,
+        _job_trouble(state),
         10 if state.trouble else _NO_TROUBLE,
     ]
     return min(found)
@@ -118,6 +120,18 @@ def severity(state: VmState) -> int:
 def _others_trouble(others: Others | None) -> int:
     """Return how grave it is what others have pending: lost is, and what only goes on is not."""
     return 5 if others is not None and others.state in _OTHERS_LOST else _NO_TROUBLE
+
+
+def _job_trouble(state: VmState) -> int:
+    """Return how urgent it is what copies have left, or what came of the last one."""
+    if state.left_jobs:
+        return 4
+    ended = newest_job(state)
+    if ended is None:
+        return _NO_TROUBLE
+    if has_failed(ended):
+        return 4
+    return 8 if is_less_than_consistent(ended) else _NO_TROUBLE
 
 
 def needs_attention(state: VmState) -> bool:

@@ -21,6 +21,8 @@ class Tag(StrEnum):
     FREEZING = "freezing"
     QUEUED = "queued"
     FROZEN = "frozen"
+    COPYING = "copying"
+    LEFT_COPY = "left copy"
 
 
 def verdict_of(state: VmState) -> Outcome | None:
@@ -53,6 +55,10 @@ def tags_of(state: VmState) -> frozenset[Tag]:
         tags.add(Tag.LEFT)
     if state.progress is not None and state.progress.phase is Phase.QUEUED:
         tags.add(Tag.QUEUED)
+    if state.job is not None:
+        tags.add(Tag.COPYING)
+    if state.left_jobs:
+        tags.add(Tag.LEFT_COPY)
     if state.agent.state is AgentState.SILENT:
         tags.add(Tag.SILENT)
     return frozenset(tags)

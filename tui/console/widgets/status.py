@@ -25,8 +25,10 @@ from tui.shared.glyphs import (
     AGENT,
     FOREIGN,
     FREEZE,
+    JOB,
     LEFT,
     LEFT_BY,
+    LEFT_JOB,
     LEVEL,
     OUTCOME,
     PHASE,
@@ -41,13 +43,15 @@ _COUNTS: tuple[tuple[Tag, Look], ...] = (
     (Tag.FROZEN, FREEZE[FreezeState.FROZEN]),
     (Tag.FREEZING, FREEZE[FreezeState.FREEZING]),
     (Tag.QUEUED, PHASE[Phase.QUEUED]),
+    (Tag.COPYING, JOB),
+    (Tag.LEFT_COPY, LEFT_JOB),
     (Tag.FOREIGN, FOREIGN),
     (Tag.SILENT, AGENT[AgentState.SILENT]),
     (Tag.LOST, OUTCOME[OutcomeKind.LOST]),
 )
 
 
-_SELDOM = (Tag.LEFT, Tag.LEFT_BY, Tag.QUEUED)
+_SELDOM = (Tag.LEFT, Tag.LEFT_BY, Tag.QUEUED, Tag.COPYING, Tag.LEFT_COPY)
 DRILL = " DRILL: simulated guests; nothing here is real"
 _DRILL_STYLE = Style(reverse=True, bold=True)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from agentclient.freeze.coverage import Coverage, describe
 from agentclient.freeze.risks import risks
+from agentclient.late import load
 from agentclient.model.durations import in_words
 from agentclient.model.next_command import thaw_command
 from agentclient.model.others_step import others_step
@@ -223,10 +224,17 @@ def _file_systems(state: VmState, paint: Paint) -> Iterator[Fact]:
         yield Fact("", safe(coverage.gaps, 400), Tone.WARN, 7)
 
 
+def _copies(state: VmState, paint: Paint) -> Iterator[Fact]:
+    """Yield what is known of copies; what says it is imported with the first one."""
+    if state.job is not None or state.last_job is not None or state.block_jobs:
+        yield from load("tui.console.widgets.pane.job_facts", "job_facts")(state, paint)
+
+
 _PARTS: tuple[Callable[[VmState, Paint], Iterator[Fact]], ...] = (
     _waiting,
     _window,
     _unanswered,
+    _copies,
     outcome_facts,
     _guest,
     _trouble,

@@ -10,6 +10,7 @@ from agentclient.model.outcome import Evidence, Outcome
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import AgentState, CopyIs, GuestIs, OutcomeKind, Phase
 from tui.console.model.explained import explained
+from tui.console.model.newest_job import newest_job
 from tui.console.model.tally import verdict_of
 from tui.console.widgets.pane.fact import Fact
 from tui.console.widgets.table.cells import Paint
@@ -33,8 +34,13 @@ def outcome_facts(state: VmState, paint: Paint) -> Iterator[Fact]:
     named = why is not None and why.value not in verdict.reason
     head = f"{outcome_word(verdict)} ({why})" if named else outcome_word(verdict)
     label = "verdict" if state.progress is not None else "last"
+    if verdict.settled and is_of_a_copy(state):
+        label = "freeze"
     text = f"{paint.signs.of(look)} {head}: {reason_of(verdict)}"
     yield Fact(label, text, look.tone, 4 if held else 1, more=True)
+    if verdict.settled and is_of_a_copy(state):  # the copy's own facts say what that means
+        yield from _figures(verdict, paint, over=True)
+        return
     yield from _meaning(verdict, held=held)
     if verdict.next and not _has_step_of_its_own(state):
         tone = Tone.NORMAL if verdict.settled else Tone.BAD
@@ -43,6 +49,12 @@ def outcome_facts(state: VmState, paint: Paint) -> Iterator[Fact]:
         no_agent = state.agent.state is AgentState.CLOSED
         yield Fact("next", START_IT if no_agent else NOTHING_YET, Tone.NORMAL, 1)
     yield from _figures(verdict, paint, over=state.progress is None)
+
+
+def is_of_a_copy(state: VmState) -> bool:
+    """Return whether a freeze that is over was a copy's, which is still told of."""
+    copied = state.job is not None or newest_job(state) is not None
+    return copied and state.progress is None
 
 
 NOTHING_YET = "nothing yet: it is thawed as soon as that is possible; R shows what else can be done"

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from agentclient.freeze.risks import risks, why_not
+from agentclient.late import load
 from agentclient.model.durations import clock
 from agentclient.model.snapshot import Progress, VmState
 from agentclient.model.states import FreezeState, OutcomeKind, Phase, RunState
 from agentclient.model.vm import VmId
+from tui.console.model.newest_job import newest_job
 from tui.console.model.tally import verdict_of, without_group
 from tui.shared.clocks import Moment, age, countdown, elapsed
 from tui.shared.fit import safe
@@ -120,6 +122,8 @@ def step(state: VmState, paint: Paint) -> Cell:
     progress = state.progress
     if progress is None and state.held_by is not None:
         return Cell(f"by {safe(state.held_by.user, 20)}", Tone.FROZEN)
+    if state.job is not None and (progress is None or progress.verdict is not None):
+        return _of_job("step", state.job, paint)  # while its freeze is waited for, that is told
     if progress is None:
         return outcome(state, paint)
     if progress.phase in (Phase.PENDING, Phase.BLOCKED) and progress.step:
@@ -149,6 +153,8 @@ def _pending(progress: Progress, paint: Paint) -> Cell:
 def total(state: VmState, paint: Paint) -> Cell:
     """Return how much longer the answer is waited for, in all."""
     progress = state.progress
+    if state.job is not None and progress is None:
+        return _of_job("total", state.job)
     if progress is None or progress.ends_at is None or progress.held_since is not None:
         return NOTHING
     return Cell(countdown(progress.ends_at, paint.moment))
@@ -194,7 +200,12 @@ def _foreign_age(state: VmState, paint: Paint) -> Cell:
 
 
 def outcome(state: VmState, paint: Paint) -> Cell:
-    """Return what came out of the last freeze; certified ones are told from verified ones."""
+    """Return what came out of the last freeze, or copy; certified is told from verified."""
+    if state.left_jobs and state.progress is None:
+        return _of_job("left", state, paint)
+    ended = newest_job(state)
+    if ended is not None:
+        return _of_job("outcome", ended, paint)
     verdict = verdict_of(state)
     if verdict is None:
         return NOTHING
@@ -208,6 +219,13 @@ def why(state: VmState, _paint: Paint) -> Cell:
     """Return the cause or the refusal behind the outcome, or what is in the way of looking."""
     if state.held_by is not None and state.progress is None:
         return Cell(safe(str(state.held_by), 80), Tone.FROZEN)
+    if state.job is not None:
+        return _of_job("why", state.job)
+    if state.left_jobs:
+        return _of_job("left_why", state)
+    ended = newest_job(state)
+    if ended is not None:
+        return _of_job("outcome_why", ended)
     verdict = verdict_of(state)
     word = (verdict.refusal or verdict.cause) if verdict else None
     if word is not None:
@@ -231,4 +249,11 @@ def _not_now(state: VmState) -> Cell:
 
 def ticks(state: VmState) -> bool:
     """Return whether any of a VM's cells shows a running clock."""
-    return state.progress is not None or state.freeze.state is FreezeState.FROZEN
+    frozen = state.freeze.state is FreezeState.FROZEN
+    return state.progress is not None or state.job is not None or frozen
+
+
+def _of_job(cell: str, *arguments: object) -> Cell:
+    """Return a cell about a copy; what makes it is imported with the first copy."""
+    made: Cell = load("tui.console.widgets.table.job_cells", cell)(*arguments)
+    return made

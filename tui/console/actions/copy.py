@@ -1,0 +1,271 @@
+"""From the key `c` to a copy, and what becomes of it; nothing in here waits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from agentclient.late import load
+from agentclient.model.errors import FrostwatchError
+from agentclient.model.job import FreezePolicy
+from agentclient.model.sizes import rate_text
+from agentclient.model.states import Level
+from agentclient.model.vm import Vm
+from tui.console.actions.context import ActionContext
+from tui.console.actions.execute import READ_ONLY
+from tui.console.dialogs.copy import CopyDialog
+from tui.console.dialogs.copy_kind import (
+    BACKUP,
+    EXTERNAL,
+    INCREMENTAL,
+    MIRROR,
+    SNAPSHOT,
+    CopyAnswer,
+    CopyKind,
+)
+from tui.console.dialogs.copy_run import LeftCopyDialog, LimitDialog, StopCopyDialog
+from tui.console.model.notices import NAME, Notice
+from tui.console.model.targets import Target, TargetChanged, Targets, resolve
+from tui.console.ports import JobPort, JobsPort
+from tui.shared.fit import fit_middle, safe
+
+if TYPE_CHECKING:
+    from agentclient.jobs.left import Cleared, LeftCopy
+
+NO_VM = "there is no VM here"
+_NAME_STAMP = "%Y%m%d-%H%M%S"
+
+
+class _Clearing(NamedTuple):
+    """What was left on a VM, and is being ended."""
+
+    vm: Vm
+    cleared: Future[tuple[Cleared, ...]]
+
+
+class CopyPrompt:
+    """Asks about copies, begins and stops them, and tells what was begun.
+
+    Args:
+        context: what is shared.
+    """
+
+    def __init__(self, context: ActionContext) -> None:
+        self._context = context
+        self._before = CopyAnswer(BACKUP, FreezePolicy.REQUIRE, folder=_here())
+        self._clearing: list[_Clearing] = []
+
+    def ask(self, chosen: Targets) -> None:
+        """Ask for a copy of VMs; or about the speed of one that runs, or one that was left.
+
+        Args:
+            chosen: the VMs of the key press.
+        """
+        context = self._context
+        if context.read_only or not chosen:
+            context.answer(Level.WARNING, READ_ONLY if context.read_only else NO_VM)
+            return
+        if len(chosen) == 1 and context.copies.on(chosen[0].vm.id) is not None:
+            self._ask_limit(chosen[0])
+        elif len(chosen) == 1 and chosen[0].state.left_jobs:
+            self._ask_left(chosen[0])
+        else:
+            self._ask_copy(chosen)
+
+    # -- a new copy ----------------------------------------------------------------------------
+
+    def _ask_copy(self, chosen: Targets) -> None:
+        context = self._context
+        busy = tuple(
+            one
+            for one in chosen
+            if context.copies.on(one.vm.id) is not None
+            or context.operations.on(one.vm.id) is not None
+        )
+        targets = tuple(one for one in chosen if one not in busy)
+        if not targets:
+            context.answer(Level.WARNING, "something is in flight there already; x stops it")
+            return
+
+        def answered(answer: CopyAnswer | None) -> None:
+            if answer is not None:
+                self._before = answer
+                self._begin(targets, answer)
+
+        ids = (one.vm.id for one in targets)
+        hidden = frozenset(each for each in ids if context.view.index_of(each) is None)
+        survey = partial(self._survey, targets[0].vm) if len(targets) == 1 else None
+        name = context.clock.wall().strftime(_NAME_STAMP)
+        form = CopyDialog(
+            targets,
+            replace(self._before, name=f"frostwatch-{name}"),
+            hidden,
+            busy,
+            survey=survey,
+            folder=lambda folder: context.copies.ask(lambda jobs: jobs.survey_folder(folder)),
+            signs=context.signs,
+        )
+        context.app.push_screen(form, answered)
+
+    def _survey(self, vm: Vm, kind: CopyKind) -> Future[Any]:
+        return self._context.copies.ask(lambda jobs: jobs.survey(vm, kind.kind))
+
+    def _begin(self, targets: Targets, answer: CopyAnswer) -> None:
+        begun = 0
+        for target in targets:
+            try:
+                vm = resolve(target, self._context.fleet)
+                _BEGIN[answer.kind.name](self._context.copies.jobs, vm, answer)
+            except (FrostwatchError, OSError) as problem:
+                text = f"refused: {safe(str(problem), 300)}; nothing was begun"
+                if not isinstance(problem, TargetChanged):
+                    self._context.fleet.log(target.vm.id, Level.WARNING, text)
+                self._say(target.vm, Level.WARNING, text)
+                continue
+            begun += 1
+            self._say(target.vm, Level.INFO, f"{answer.kind.name} begun; x stops it")
+        if begun > 1:
+            text = f"{answer.kind.name} of {begun} VMs begun; those that wait are queued"
+            self._context.answer(Level.INFO, text)
+
+    # -- a copy that runs ----------------------------------------------------------------------
+
+    def _ask_limit(self, target: Target) -> None:
+        def answered(limit: int | None) -> None:
+            job = self._context.copies.on(target.vm.id)
+            if limit is None:
+                return
+            if job is None:
+                self._say(target.vm, Level.INFO, "its copy has ended")
+                return
+            job.set_limit(limit)
+            said = f"at most {rate_text(limit)}" if limit else "no limit"
+            self._say(target.vm, Level.INFO, f"{said}, from the next look at QEMU on")
+
+        self._context.app.push_screen(LimitDialog(target, self._context.signs), answered)
+
+    def stop(self, targets: Targets) -> bool:
+        """Ask, and stop the copies on VMs; return whether there are any."""
+        copied = tuple(one for one in targets if self._context.copies.on(one.vm.id) is not None)
+        if not copied or self._context.read_only:
+            return False
+
+        def answered(yes: bool | None) -> None:
+            for target in copied if yes else ():
+                job = self._context.copies.on(target.vm.id)
+                if job is None:
+                    self._say(target.vm, Level.INFO, "its copy has ended already")
+                    continue
+                job.cancel()
+                self._say(target.vm, Level.INFO, "the copy is stopped; what was begun is undone")
+
+        self._context.app.push_screen(StopCopyDialog(copied, self._context.signs), answered)
+        return True
+
+    # -- what was left -------------------------------------------------------------------------
+
+    def _ask_left(self, target: Target) -> None:
+        vm = target.vm
+        look = self._context.copies.ask(lambda jobs: jobs.in_qemu(vm))
+
+        def answered(copies: tuple[LeftCopy, ...] | None) -> None:
+            if copies:
+                self._clear(target, copies)
+
+        dialog = LeftCopyDialog(target, look, self._context.signs)
+        self._context.app.push_screen(dialog, answered)
+
+    def _clear(self, target: Target, copies: Sequence[LeftCopy]) -> None:
+        try:
+            vm = resolve(target, self._context.fleet)
+        except TargetChanged as problem:
+            self._say(target.vm, Level.WARNING, f"refused: {problem}; nothing was done")
+            return
+        cleared = self._context.copies.ask(
+            lambda jobs: tuple(jobs.clear(vm, copy) for copy in copies)
+        )
+        self._clearing.append(_Clearing(vm, cleared))
+        self._say(vm, Level.INFO, "what was left is being ended")
+
+    def ended(self) -> Iterator[Notice]:
+        """Yield what came of ending what was left."""
+        done = [one for one in self._clearing if one.cleared.done()]
+        self._clearing = [one for one in self._clearing if not one.cleared.done()]
+        for one in done:
+            level, text = _cleared_text(one.cleared)
+            self._context.fleet.log(one.vm.id, level, text)
+            name = fit_middle(safe(one.vm.name), NAME)
+            yield Notice(level, f"{name}: {text}", self._context.clock.wall(), one.vm.id)
+
+    def _say(self, vm: Vm, level: Level, text: str) -> None:
+        self._context.answer(level, f"{safe(vm.name, 60)}: {text}", vm.id)
+
+
+def _cleared_text(cleared: Future[tuple[Cleared, ...]]) -> tuple[Level, str]:
+    error = cleared.exception()
+    if error is not None:
+        return Level.ERROR, f"what was left could not be ended: {safe(str(error), 300)}"
+    found = cleared.result()
+    left = [clause for one in found for clause in one.left]
+    if left:
+        return Level.ERROR, f"LEFT BEHIND: {safe('; '.join(left), 400)}"
+    removed = [file for one in found for file in one.removed]
+    kept = [file for one in found for file in one.kept]
+    text = "what was left is ended"
+    if removed:
+        text += f"; deleted, since incomplete: {safe(', '.join(removed), 300)}"
+    if kept:
+        text += f"; kept, complete but not certified: {safe(', '.join(kept), 300)}"
+    return Level.GOOD, text
+
+
+def _here() -> Path:
+    try:
+        return Path.cwd()
+    except OSError:  # it was deleted
+        return Path("/")
+
+
+# -- how each kind is begun --------------------------------------------------------------------
+
+_Begin = Callable[[JobsPort, Vm, CopyAnswer], JobPort]
+
+
+def _backup(jobs: JobsPort, vm: Vm, answer: CopyAnswer) -> JobPort:
+    request = load("agentclient.jobs.request", "BackupRequest")(
+        folder=answer.folder,
+        policy=answer.policy,
+        disks=answer.disks,
+        incremental=answer.kind is INCREMENTAL,
+    )
+    return jobs.backup(vm, request, limit=answer.limit)
+
+
+def _mirror(jobs: JobsPort, vm: Vm, answer: CopyAnswer) -> JobPort:
+    request = load("agentclient.jobs.mirror", "MirrorRequest")(
+        folder=answer.folder, policy=answer.policy, disks=answer.disks
+    )
+    return jobs.mirror(vm, request, limit=answer.limit)
+
+
+def _snapshot(jobs: JobsPort, vm: Vm, answer: CopyAnswer) -> JobPort:
+    request = load("agentclient.jobs.snapshots.create", "SnapshotRequest")(
+        name=answer.name,
+        policy=answer.policy,
+        disks=answer.disks,
+        external=answer.kind is EXTERNAL,
+    )
+    return jobs.snapshot(vm, request)
+
+
+_BEGIN: Mapping[str, _Begin] = {
+    BACKUP.name: _backup,
+    INCREMENTAL.name: _backup,
+    MIRROR.name: _mirror,
+    SNAPSHOT.name: _snapshot,
+    EXTERNAL.name: _snapshot,
+}

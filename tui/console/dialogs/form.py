@@ -1,0 +1,159 @@
+"""A dialog with fields: up and down lead from one to the next, left and right change one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import ClassVar, TypeVar
+
+from rich.cells import cell_len
+from textual import events
+from textual.binding import Binding, BindingType
+
+from tui.console.dialogs.base import Dialog
+from tui.console.dialogs.field import ChoiceField, Field, MarkField, TextField
+from tui.console.dialogs.vm_text import LABEL
+from tui.shared.fit import safe
+from tui.shared.glyphs import Signs
+from tui.shared.tone import Line, Piece, Tone, hanging
+
+Result = TypeVar("Result")
+_LEAST = 12
+
+
+class Form(Dialog[Result]):
+    """A dialog with fields.
+
+    Args:
+        title: what is asked, safe to show.
+        signs: the set of signs that the terminal can show.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up", "field(-1)", "Field", id="form.before"),
+        Binding("down", "field(1)", "Field", show=False, id="form.after"),
+        Binding("left", "change(-1)", "Change", id="form.less"),
+        Binding("right", "change(1)", "Change", show=False, id="form.more"),
+        Binding("backspace", "erase", "Erase a letter", show=False, id="form.erase"),
+        Binding("ctrl+u", "clear", "Erase the line", show=False, id="form.clear"),
+    ]
+
+    def __init__(self, title: str, signs: Signs) -> None:
+        super().__init__(title)
+        self.signs = signs
+        self.at = 0
+
+    def fields(self) -> Sequence[Field]:
+        """Return the fields, from top to bottom; at least one."""
+        raise NotImplementedError
+
+    def meaning_of(self, field: Field) -> tuple[str, Tone]:
+        """Return what is said behind a field."""
+        if isinstance(field, ChoiceField):
+            return field.chosen.meaning, Tone.NORMAL
+        return "", Tone.NORMAL
+
+    def changed(self, field: Field) -> None:
+        """Take note that a field has been changed."""
+
+    @property
+    def field(self) -> Field:
+        """The field that has the keys."""
+        fields = self.fields()
+        self.at = min(self.at, len(fields) - 1)
+        return fields[self.at]
+
+    # -- what is shown -----------------------------------------------------------------------
+
+    def field_lines(self) -> Iterator[Line]:
+        """Yield a line for each field; the one that has the keys bears the cursor's sign."""
+        here = self.field
+        for one in self.fields():
+            yield self._field_line(one, here=one is here)
+
+    def _field_line(self, field: Field, *, here: bool) -> Line:
+        mark = self.signs.cursor if here else " "
+        head = Piece(f"{mark} {field.label:<{LABEL}}", Tone.ACTIVE if here else Tone.DIM)
+        value = self._value(field, here=here)
+        meaning, tone = self.meaning_of(field)
+        return (head, Piece(value, Tone.HEAD if here else Tone.NORMAL), Piece(f"  {meaning}", tone))
+
+    def _value(self, field: Field, *, here: bool) -> str:
+        less, more = ("<", ">") if self.signs.ascii else ("◂", "▸")
+        if isinstance(field, ChoiceField):
+            several = len(field.choices) > 1
+            return f"{less} {field.chosen.value} {more}" if several else field.chosen.value
+        if isinstance(field, MarkField):
+            return f"[{'x' if field.marked else ' '}] {field.name}"
+        text = safe(field.text, 400)
+        room = max(self._room - LABEL - _LEAST * 2, _LEAST)
+        if cell_len(text) > room:  # its end is what is typed at
+            text = f"…{text[-room:]}"
+        return f"{text}{'_' if here else ''}"
+
+    # -- what is changed ---------------------------------------------------------------------
+
+    def action_field(self, direction: int) -> None:
+        """Go to another field."""
+        self.at = (self.at + direction) % len(self.fields())
+        self._follow()
+
+    def action_change(self, direction: int) -> None:
+        """Choose something else."""
+        field = self.field
+        if isinstance(field, ChoiceField):
+            field.step(direction)
+        elif isinstance(field, MarkField):
+            field.toggle()
+        else:
+            return
+        self._changed(field)
+
+    def action_erase(self) -> None:
+        """Take the last letter away."""
+        field = self.field
+        if isinstance(field, TextField):
+            field.erase()
+            self._changed(field)
+
+    def action_clear(self) -> None:
+        """Take the whole line away."""
+        field = self.field
+        if isinstance(field, TextField):
+            field.clear()
+            self._changed(field)
+
+    def on_key(self, event: events.Key) -> None:
+        """Take letters for the field that has the keys."""
+        if not event.is_printable or not event.character:
+            return
+        field = self.field
+        if isinstance(field, TextField):
+            event.stop()
+            event.prevent_default()
+            field.type(event.character)
+            self._changed(field)
+        elif event.character == " ":
+            event.stop()
+            event.prevent_default()
+            self.action_change(1)
+
+    def on_paste(self, event: events.Paste) -> None:
+        """Take a line that is pasted."""
+        event.stop()
+        field = self.field
+        if isinstance(field, TextField):
+            field.type(event.text)
+            self._changed(field)
+
+    def _changed(self, field: Field) -> None:
+        self.changed(field)
+        self._follow()
+
+    def _follow(self) -> None:
+        """Show the text as it is now, and the field that has the keys in it."""
+        self.update_text()
+        lines = [each for line in self.lines() for each in hanging(line, self._room)]
+        found = [y for y, line in enumerate(lines) if line[0].text.startswith(self.signs.cursor)]
+        top, height = self._text.scroll_offset.y, self._most_lines
+        if found and not top <= found[0] < top + height - 1:
+            self._text.scroll_to(y=max(found[0] - height // 2, 0), animate=False)
