@@ -14,9 +14,11 @@ from pathlib import Path
 
 import resvg_py
 
+from screenshots.copied import Copy, add_copies
 from screenshots.drilled import Play, fleet_of_a_drill
+from tests.console import copying
 from tests.console.console_session import SMALL, console_session
-from tests.console.fakes import StillClock
+from tests.console.fakes import FakeJobs, StillClock
 
 HERE = Path(__file__).parent
 WIDE = (160, 45)
@@ -45,6 +47,7 @@ class Scene:
     plays: tuple[Play, ...]
     keys: tuple[str, ...] = ()
     size: tuple[int, int] = SMALL
+    copies: tuple[Copy, ...] = ()
 
 
 def to(name: str) -> tuple[str, ...]:
@@ -52,6 +55,12 @@ def to(name: str) -> tuple[str, ...]:
     return ("slash", *name, "enter")
 
 
+COPIES = (
+    Copy("db1"),
+    Copy("app1", copying.outcome),
+    Copy("git1", copying.crash_consistent),
+    Copy("ci1", copying.failed),
+)
 LONG = (SLOW, Play("db1", 12.0, hold_s=60.0), Play("web1", 21.0))
 SCENES = (
     Scene("table-160x45", BUSY_FLEET, size=WIDE),
@@ -62,6 +71,15 @@ SCENES = (
     Scene("half-frozen-80x24", (Play("mail2", 30.0),), to("mail2")),
     Scene("confirmation-80x24", (), (*to("mail3"), "f")),
     Scene("help-80x24", BUSY_FLEET, ("question_mark",)),
+    Scene("copy-form-80x24", (), (*to("db1"), "c")),
+    Scene("copy-form-160x45", (), (*to("db1"), "c"), WIDE),
+    Scene("copying-80x24", (), to("db1"), copies=COPIES),
+    Scene("copying-160x45", (), to("db1"), WIDE, COPIES),
+    Scene("copy-consistent-80x24", (), to("app1"), copies=COPIES),
+    Scene("copy-consistent-160x45", (), to("app1"), WIDE, COPIES),
+    Scene("copy-crash-consistent-80x24", (), to("git1"), copies=COPIES),
+    Scene("copy-failed-80x24", (), to("ci1"), copies=COPIES),
+    Scene("copies-160x45", (), ("slash", *"alive", "enter"), WIDE, COPIES),
 )
 
 
@@ -69,8 +87,14 @@ async def draw(scene: Scene) -> str:
     """Return a scene as SVG."""
     still = StillClock()
     fleet = fleet_of_a_drill(still, *scene.plays)
-    async with console_session(fleet, still, size=scene.size, drill=True) as session:
+    add_copies(fleet, still, *scene.copies)
+    jobs = FakeJobs()
+    jobs.found = copying.SURVEY
+    async with console_session(fleet, still, size=scene.size, drill=True, jobs=jobs) as session:
         await session.press(*scene.keys)
+        if session.dialog == "CopyDialog":
+            await session.press(*["down"] * 3, "ctrl+u", *"/srv/backups")
+            await session.until(lambda: "GiB free" in session.text)
         await session.settle()
         return _FONT.sub("", session.app.export_screenshot(title="frostwatch"))
 

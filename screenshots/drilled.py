@@ -89,21 +89,34 @@ def _visit(fleet: Fleet, vm: Vm, guest_plan: GuestPlan, still: StillClock) -> No
 
 def _asked(guest: DrillGuest) -> ProbeResult:
     """Take the steps of a visit; a silent guest gets no answer out of its 2 s."""
-    steps = probe_exchange(cast(Channel, _NoChannel()), first=True).steps
+    exchange = probe_exchange(cast(Channel, _DrillChannel(guest)), first=True)
+    steps, link = exchange.steps, exchange.channel
     try:
-        data = next(steps)
+        request = next(steps)
         while True:
-            guest.receive(1.0, data)
-            came = guest.take_output()
-            data = steps.send(came) if came else steps.throw(TimeoutError())
+            if request is not None:
+                link.send(request, exchange.deadline)
+            came = link.receive()
+            request = steps.send(came) if came else steps.throw(TimeoutError())
     except StopIteration as end:
         said: ProbeResult = end.value
     # It took no time at all: say what a visit on loopback takes.
     return replace(said, rtt_s=0.002) if said.rtt_s is not None else said
 
 
-class _NoChannel:
-    """What a visit closes in the end."""
+class _DrillChannel:
+    """A channel to a guest that is not served: what is sent is answered at once."""
+
+    def __init__(self, guest: DrillGuest) -> None:
+        self._guest = guest
+
+    def send(self, data: bytes, deadline: float) -> None:  # noqa: ARG002 - it takes no time
+        """Pass bytes to the guest."""
+        self._guest.receive(1.0, data)
+
+    def receive(self) -> bytes:
+        """Return what the guest has said."""
+        return self._guest.take_output()
 
     def close(self) -> None:
         """Nothing is open."""

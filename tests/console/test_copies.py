@@ -291,7 +291,7 @@ async def test_a_copy_is_a_row_with_its_share_and_its_time(still: StillClock, fl
         assert "1 copying" in session.lines[0]
         for words in (
             "⇣ backup ████░░░░░░ 42 % · 440 MiB of 1.0 GiB · 12 MiB/s · 0:48 left",
-            "asked 11:59:20 ▏prepared 3.0 s ▏frozen 39 ms ▏thawed ▏copying 0:37",
+            "asked 11:59:20 ▏frozen after 3.0 s, for 39 ms ▏thawed ▏copying 0:37",
             "no limit",
             "x stops it, and undoes what was begun; c limits its speed",
         ):
@@ -312,7 +312,7 @@ async def test_where_a_copy_is_before_its_window_and_in_it(still: StillClock, fl
         frozen = job._replace(stage=JobStage.STARTING, frozen_at=still.mono - 0.01)
         put(fleet, qemu("db-1"), job=frozen, progress=None)
         await session.settle()
-        assert "FROZEN NOW, starting" in session.text
+        assert "FROZEN NOW, after 40.0 s, starting" in session.text
         queued = job._replace(stage=JobStage.QUEUED, text="its turn: 2 at once")
         put(fleet, qemu("db-1"), job=queued)
         await session.settle()
@@ -344,7 +344,7 @@ async def test_its_limit_is_changed_while_it_runs(
     job = jobs.add(state_of(fleet, "db-1").vm, JobKind.BACKUP)
     async with console_session(fleet, still, jobs=jobs) as session:
         session.copies_are_known()
-        assert "limit 10 MiB/s" in session.text
+        assert "limit 10 MiB/s for each disk" in session.flat
         await session.press("c")
         assert session.dialog == "LimitDialog"
         assert "10M_" in session.text
@@ -371,7 +371,7 @@ async def test_a_consistent_copy_is_said_to_be_one(still: StillClock, fleet: Fle
         assert "db-1: backup complete, consistent" in session.notice
         for words in (
             "✓ backup CONSISTENT: it was taken within a certified freeze window",
-            "asked 11:59:13 ▏prepared 3.0 s ▏frozen 39 ms",
+            "asked 11:59:13 ▏frozen after 3.0 s, for 39 ms",
             str(FOLDER),
         ):
             assert words in session.text, words

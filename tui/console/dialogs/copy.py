@@ -209,7 +209,9 @@ class CopyDialog(Form[CopyAnswer]):
             limit = parse_rate(self._rate.text) if self._rate.text.strip() else 0
         except BadInput:
             return "bytes a second: 500K, 10M, 1G", Tone.BAD
-        return ("no limit" if not limit else f"{rate_text(limit)} at the most"), Tone.NORMAL
+        return (
+            "no limit" if not limit else f"{rate_text(limit)} at the most for each disk"
+        ), Tone.NORMAL
 
     def _disk_text(self, number: int) -> tuple[str, Tone]:
         if self._found is None:

@@ -116,7 +116,7 @@ class LimitDialog(Form[int]):
     def meaning_of(self, field: Field) -> tuple[str, Tone]:
         """Return what is said behind the field."""
         del field
-        return "bytes a second: 500K, 10M, 1G; nothing for no limit", Tone.DIM
+        return "bytes a second for each disk: 500K, 10M, 1G", Tone.DIM
 
     def answers(self) -> Sequence[tuple[str, str]]:
         """Limit it, or don't."""

@@ -66,7 +66,7 @@ def _running(job: JobProgress, paint: Paint, *, place: int) -> Iterator[Fact]:
         yield Fact("next", "wait; or x takes it out of the queue", rank=1)
         return
     yield Fact("times", _running_times(job, paint), Tone.FROZEN, 1)
-    limit = f"limit {rate_text(job.limit)}" if job.limit else "no limit"
+    limit = f"limit {rate_text(job.limit)} for each disk" if job.limit else "no limit"
     stopped = "stopped by you: what was begun is undone" if job.cancelled else STOPS
     yield Fact("now", f"{safe(job.text)}; {limit}", rank=1)
     yield Fact("next", stopped, Tone.WARN if job.cancelled else Tone.NORMAL, 1)
@@ -107,11 +107,11 @@ def _running_times(job: JobProgress, paint: Paint) -> str:
     if job.frozen_at is None:
         parts.append(f"{job.stage} …")
         return _line(parts, paint)
-    parts.append(f"prepared {_seconds(job.frozen_at - job.began_at)}")
+    after = f"after {_seconds(job.frozen_at - job.began_at)}"
     if job.thawed_at is None:
-        parts.append(f"FROZEN NOW, {job.stage}")
+        parts.append(f"FROZEN NOW, {after}, {job.stage}")
         return _line(parts, paint)
-    parts += [f"frozen {_milliseconds(job.thawed_at - job.frozen_at)}", "thawed"]
+    parts += [f"frozen {after}, for {_milliseconds(job.thawed_at - job.frozen_at)}", "thawed"]
     parts.append(f"{job.stage} {elapsed(job.thawed_at, moment)}")
     return _line(parts, paint)
 
@@ -174,12 +174,14 @@ def _disk(disk: DiskCopy, outcome: JobOutcome) -> str:
 def _ended_times(times: JobTimes) -> list[str]:
     parts = [f"asked {times.asked:%H:%M:%S}"]
     if times.frozen is not None:
-        parts.append(f"prepared {_seconds(_between(times.asked, times.frozen))}")
-    if times.frozen is not None and times.thawed is not None:
-        parts.append(f"frozen {_milliseconds(_between(times.frozen, times.thawed))}")
+        after = f"frozen after {_seconds(_between(times.asked, times.frozen))}"
+        held = ""
+        if times.thawed is not None:
+            held = f", for {_milliseconds(_between(times.frozen, times.thawed))}"
+        parts.append(f"{after}{held}")
     if times.ended is not None:
         if times.thawed is not None:
-            parts.append(f"thawed, went on {_seconds(_between(times.thawed, times.ended))}")
+            parts.append(f"thawed, {_seconds(_between(times.thawed, times.ended))} more")
         parts.append(f"ended {times.ended:%H:%M:%S}")
     return parts
 

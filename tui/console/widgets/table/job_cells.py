@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agentclient.model.job import JobOutcome, JobProgress, JobStage
+from agentclient.model.job import JobOutcome, JobProgress, JobResult, JobStage
 from agentclient.model.sizes import rate_text
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import Phase
@@ -48,7 +48,8 @@ def outcome_why(ended: JobOutcome) -> Cell:
     """Return what kind of copy it was, and why it was not made."""
     word = f": {ended.refusal}" if ended.refusal is not None else ""
     left = "; something is LEFT BEHIND" if ended.left else ""
-    return Cell(f"{ended.kind}{word}{left}", Tone.BAD if left else Tone.DIM)
+    worth = f" {ended.consistency}" if ended.result is JobResult.COMPLETE else ""
+    return Cell(f"{ended.kind}{worth}{word}{left}", Tone.BAD if left else Tone.DIM)
 
 
 def left(state: VmState, paint: Paint) -> Cell:
