@@ -91,7 +91,7 @@ class BackupJob(CopyJob):
         """Choose the disks, find what to build on, and make the folder and its files."""
         self._block = block = self.context.block()
         chosen = choose_disks(block, self.request.disks)
-        check_no_job(block)
+        check_no_job(block, self.vm)
         self._uuid = self.vm.uuid or block.uuid()
         place = self._home = BackupPlace(self.context, self._asked_for.folder, self._uuid)
         backups = place.look()

@@ -15,7 +15,7 @@ from agentclient.jobs.block import CHANGE_S, BlockLayer, JobName, QmpRefused
 from agentclient.jobs.errors import JobFailed
 from agentclient.jobs.targets import Target
 from agentclient.model.text import printable
-from agentclient.protocol.job_names import CopyKey
+from agentclient.protocol.job_names import FILTER, CopyKey
 from agentclient.protocol.qmp_block import Disk, action
 from agentclient.protocol.qmp_graph import GRAPH, files_below
 
@@ -71,7 +71,7 @@ class Fleece:
             JobFailed: the monitor does not answer.
         """
         number = len(self._filters)
-        names = self._name.node(f"c{number}"), self._name.node(f"s{number}")
+        names = self._name.node(f"{FILTER}{number}"), self._name.node(f"s{number}")
         one = Filter(disk, place, *names)
         self._filters.append(one)
         self.is_in = True

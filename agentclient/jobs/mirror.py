@@ -98,7 +98,7 @@ class MirrorJob(CopyJob):
         self._refuse_what_can_not_freeze()
         self._block = block = self.context.block()
         chosen = choose_disks(block, self.request.disks)
-        check_no_job(block)
+        check_no_job(block, self.vm)
         check_space(self._asked_for.folder, sum(map(_taken, chosen)))
         self._targets = Targets(block, self._name, self.context.access.process)
         for number, disk in enumerate(chosen):

@@ -69,7 +69,7 @@ def survey_copies(context: JobContext, kind: JobKind) -> CopySurvey:
         block = context.block()
         found = block.disks()
         disks = tuple(SurveyedDisk(one, _why_not(one)) for one in found if not one.empty)
-        check_no_job(block)
+        check_no_job(block, context.vm)
     except JobRefused as error:
         return CopySurvey(disks, error.reason, error.next_step)
     except JobFailed as error:

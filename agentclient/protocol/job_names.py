@@ -12,6 +12,8 @@ from agentclient.model.vm import Process
 
 JOB_PREFIX: Final = "frostwatch."
 NODE_PREFIX: Final = "fw-"
+# The letter of the filters that a backup puts above disks.
+FILTER: Final = "c"
 _NODE_TOKEN: Final = 4
 _DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 
@@ -37,6 +39,11 @@ class CopyKey(NamedTuple):
             return cls(Process(int(pid, 36), int(ticks, 36)), token)
         except ValueError:
             return None
+
+
+def is_filter(node: str) -> bool:
+    """Whether a node is the filter of a frostwatch's copy, above a disk."""
+    return CopyKey.of_node(node) is not None and node.split("-", 4)[4].startswith(FILTER)
 
 
 class JobId(NamedTuple):

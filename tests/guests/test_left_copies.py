@@ -152,3 +152,39 @@ def test_a_vm_without_an_agent_is_paused_for_the_copy_and_goes_on(
         out, _ = child.communicate(timeout=60)
     assert "crash-consistent only: the VM has no agent, and was paused" in out
     assert guest.status() == "running"
+
+
+def test_nothing_is_copied_through_the_filters_that_a_killed_backup_has_left(
+    guest: Guest, tmp_path: Path
+) -> None:
+    command = Frostwatch(guest)
+    (tmp_path / "again").mkdir()
+    child = command.start("backup", guest.name, "--to", str(tmp_path), "--rate", "1")
+    wait_until(lambda: guest.qmp("query-block-jobs") != [], 30, "it copies")
+    child.kill()
+    child.wait()
+    _refused(command, guest, tmp_path / "again", "a block job runs on the VM: backup frostwatch.")
+    job, *_ = guest.qmp("query-block-jobs")  # its end is the others' as well
+    guest.qmp("block-job-cancel", device=job["device"], force=True)
+    wait_until(
+        lambda: all(job["status"] == "concluded" for job in guest.qmp("query-jobs")), 10, "its end"
+    )
+    _refused(command, guest, tmp_path / "again", "the filter of another copy is above a disk")
+    assert command.run("jobs", "--clear", guest.name)[0] == 0
+    code, lines, _ = command.run("backup", guest.name, "--to", f"{tmp_path}/again")
+    assert (code, lines[-1]["consistency"]) == (0, "consistent")
+    command.close()
+    assert _nodes(guest) == []
+
+
+def _refused(command: Frostwatch, guest: Guest, folder: Path, why: str) -> None:
+    """No copy is made, and it is told how to end what was left."""
+    for words in (
+        ("backup", guest.name, "--to", str(folder)),
+        ("mirror", guest.name, "--to", str(folder)),
+        ("snapshot", "create", guest.name, "again", "--external"),
+    ):
+        code, lines, _ = command.run(*words)
+        assert (code, lines[-1]["refusal"]) == (1, "job-running")
+        assert why in lines[-1]["reason"]
+        assert "frostwatch jobs --clear" in lines[-1]["next"]

@@ -191,6 +191,9 @@ class CopyingQemu:
             for name, size in self.sizes.items()
         ]
 
+    def _query_named_block_nodes(self, _: object) -> object:
+        return [{"node-name": name, "file": file} for name, file in self.nodes.items()]
+
     def _query_jobs(self, _: object) -> object:
         return [
             {

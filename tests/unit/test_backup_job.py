@@ -21,7 +21,8 @@ from agentclient.model.job import (
     JobRefusal,
     JobResult,
 )
-from agentclient.protocol.job_names import CopyKey
+from agentclient.model.vm import Process
+from agentclient.protocol.job_names import CopyKey, JobId
 from agentclient.protocol.qmp_graph import files_below
 from tests.unit.copy_harness import BROKEN, VERIFIED, CopyHarness, FakeFreeze
 from tests.unit.fake_qemu import FakeJob
@@ -215,6 +216,24 @@ def test_whatever_qemu_refuses_nothing_is_left(maker: Maker, command: str) -> No
     assert not outcome.ok
     assert "no" in outcome.reason
     maker.nothing_is_left()
+
+
+def test_a_filter_that_was_left_is_refused_with_what_ends_it(maker: Maker) -> None:
+    node = JobId("backup", Process(7, 9), "abcdef01").node("c0")
+    maker.qemu.nodes[node] = "/images/a.qcow2"
+    outcome = maker.make()
+    assert outcome.refusal is JobRefusal.JOB_RUNNING
+    assert f"the filter of another copy is above a disk of the VM: {node}" in outcome.reason
+    assert "frostwatch jobs --clear" in (outcome.next or "")
+    assert list(maker.qemu.nodes) == [node]
+
+
+def test_a_filter_of_somebody_elses_copy_is_refused(maker: Maker) -> None:
+    inserted = {"node-name": "f0", "drv": "copy-before-write", "image": {"virtual-size": 1}}
+    maker.qemu.more_of_drive["b"] = {"inserted": inserted}
+    outcome = maker.make(disks=("a",))
+    assert outcome.refusal is JobRefusal.JOB_RUNNING
+    assert "frostwatch" not in (outcome.next or "")
 
 
 def test_a_disk_that_cannot_record_is_told_and_copied(maker: Maker) -> None:

@@ -42,7 +42,7 @@ class JobWatch:
         self._on_started = on_started
         self._block: BlockLayer = context.block()
         disks = choose_disks(self._block, names)
-        check_no_job(self._block)
+        check_no_job(self._block, context.vm)
         self._started = StartedJobs(disks, (job.id for job in self._block.jobs()))
         self._graph_is_known = True
         self._begin = threading.Event()

@@ -86,7 +86,7 @@ class SnapshotJob(CopyJob):
         self.block = block = self.context.block()
         check_commands(block, "transaction", *self.needed)
         self.chosen = choose_disks(block, self.request.disks)
-        check_no_job(block)
+        check_no_job(block, self.vm)
         disks = block.disks()
         process = self.context.access.process
         if any(

@@ -92,7 +92,7 @@ class SnapshotDeletion(CopyJob):
         self._block = block = self.context.block()
         disks = block.disks()
         found = self._find(disks)
-        check_no_job(block)
+        check_no_job(block, self.vm)
         chosen = self.request.disks
         named = {one.name: one for one in disks}
         self._parts = tuple(
