@@ -41,7 +41,7 @@ def end_copies(
         waited = time.monotonic() - began
         if wait_s is not None and waited > wait_s:
             break
-        if waited > _TELL_AFTER_S and not told:
+        if wait_s is None and waited > _TELL_AFTER_S and not told:
             told = True
             names = ", ".join(_id(one.vm) for one in copied if not one.done)
             tell(f"frostwatch: ending the copies of {names}; Ctrl-C leaves them to QEMU")

@@ -39,7 +39,8 @@ NOT_FOLLOWED = "nobody follows it, and nothing certifies it; c asks whether to e
 def job_facts(state: VmState, paint: Paint) -> Iterator[Fact]:
     """Yield what is known of a VM's copies, the most urgent first."""
     if state.job is not None:
-        yield from _running(state.job, paint, place=paint.place(state.id))
+        place = paint.place(state.id)
+        yield from _running(state.job, paint, place=place, waits=state.progress is not None)
     for number, one in enumerate(state.left_jobs):
         label = "left" if number == 0 else ""
         yield Fact(label, f"{paint.signs.of(LEFT_JOB)} {safe(str(one), 200)}", Tone.BAD, 0)
@@ -57,7 +58,8 @@ def job_facts(state: VmState, paint: Paint) -> Iterator[Fact]:
 # -- what runs --------------------------------------------------------------------------------
 
 
-def _running(job: JobProgress, paint: Paint, *, place: int) -> Iterator[Fact]:
+def _running(job: JobProgress, paint: Paint, *, place: int, waits: bool) -> Iterator[Fact]:
+    """Yield what a copy does; while its freeze is waited for, that says what now and what next."""
     dot = f" {paint.signs.dot} "
     yield Fact("copy", f"{paint.signs.of(JOB)} {dot.join(_progress(job, paint))}", JOB.tone, 0)
     if job.stage is JobStage.QUEUED:
@@ -66,6 +68,8 @@ def _running(job: JobProgress, paint: Paint, *, place: int) -> Iterator[Fact]:
         yield Fact("next", "wait; or x takes it out of the queue", rank=1)
         return
     yield Fact("times", _running_times(job, paint), Tone.FROZEN, 1)
+    if waits:
+        return
     limit = f"limit {rate_text(job.limit)} for each disk" if job.limit else "no limit"
     stopped = "stopped by you: what was begun is undone" if job.cancelled else STOPS
     yield Fact("now", f"{safe(job.text)}; {limit}", rank=1)
