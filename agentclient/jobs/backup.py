@@ -29,7 +29,7 @@ from agentclient.jobs.context import JobContext
 from agentclient.jobs.disks import check_no_job, choose_disks
 from agentclient.jobs.errors import JobFailed
 from agentclient.jobs.fleece import BITMAP, PLACE, Fleece
-from agentclient.jobs.follow import Follower, all_ended
+from agentclient.jobs.follow import Follower, all_ended, all_ended_or_stopped
 from agentclient.jobs.job import CopyJob
 from agentclient.jobs.manifest import FULL, INCREMENTAL, DiskRecord, Manifest, Parent
 from agentclient.jobs.request import BackupRequest
@@ -153,9 +153,9 @@ class BackupJob(CopyJob):
             self.context.control.limit,
         )
         try:
-            self._follower.follow(
-                JobStage.COPYING, "copying what the disks held in the window", all_ended
-            )
+            enough = all_ended if self._from_fleece else all_ended_or_stopped(self._block)
+            text = "copying what the disks held in the window"
+            self._follower.follow(JobStage.COPYING, text, enough)
         except JobFailed as error:
             if not self._from_fleece or _BROKEN not in error.reason:
                 raise

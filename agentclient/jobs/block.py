@@ -24,6 +24,8 @@ from agentclient.protocol.qmp_block import BlockJob, Disk, arguments, disks, job
 VISIT_S: Final = 5.0
 # QEMU opens and formats files meanwhile, also on a slow network.
 CHANGE_S: Final = 60.0
+# The VM's state when a write of the guest's has failed, as where a storage is full.
+IO_ERROR: Final = "io-error"
 TICK_S: Final = 0.1
 _UUID_LENGTH: Final = 36
 
@@ -87,6 +89,15 @@ class BlockLayer:
             JobFailed: the monitor does not answer.
         """
         return nodes(self.run("query-named-block-nodes", flat=True))
+
+    def status(self) -> str:
+        """Return the VM's state in QEMU's word, such as ``running`` or ``io-error``.
+
+        Raises:
+            JobFailed: the monitor does not answer.
+        """
+        found = self.run("query-status")
+        return str(found.get("status")) if isinstance(found, dict) else ""
 
     def version(self) -> str | None:
         """Return QEMU's version, as in ``7.2.22 (Debian 1:7.2+dfsg-7)``; None if it can't be told.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from agentclient.jobs.block import BlockLayer, QmpRefused
+from agentclient.jobs.block import IO_ERROR, BlockLayer, QmpRefused
 from agentclient.jobs.context import JobContext
 from agentclient.jobs.errors import JobFailed
 from agentclient.model.job import DiskProgress, JobKind, JobProgress, JobStage
@@ -181,6 +181,27 @@ class Follower:
 def all_ended(jobs: Jobs) -> bool:
     """Return whether all jobs have ended, well or not."""
     return all(job.has_ended for job in jobs.values())
+
+
+def all_ended_or_stopped(block: BlockLayer) -> Callable[[Jobs], bool]:
+    """Return what tells whether all jobs of a backup have ended.
+
+    It raises JobFailed if the VM has stopped at an error: without a fleece the guest's writes fail
+    where the backup's file can't take what they overwrite, and the job itself goes on.
+    """
+
+    def enough(found: Jobs) -> bool:
+        if all_ended(found):
+            return True
+        if block.status() == IO_ERROR:
+            raise JobFailed(
+                "the VM has stopped at an error of a storage (io-error): perhaps the backup's "
+                "files can't take what the guest overwrites",
+                "make room there, or keep what is overwritten elsewhere: --fleece DIR",
+            )
+        return False
+
+    return enough
 
 
 def raise_failed(jobs: Jobs, disks: Mapping[str, str]) -> None:

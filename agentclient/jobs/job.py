@@ -14,6 +14,7 @@ from agentclient.jobs.context import JobContext
 from agentclient.jobs.errors import JobCancelled, JobFailed, JobRefused
 from agentclient.jobs.follow import JobLost
 from agentclient.jobs.managed import check_manager
+from agentclient.jobs.pause import resume_after_error
 from agentclient.jobs.request import CopyRequest
 from agentclient.jobs.window import CopyWindow
 from agentclient.model.errors import FrostwatchError
@@ -317,7 +318,10 @@ class CopyJob(ABC):
 
     def _undone(self) -> list[str]:
         try:
-            return self.undo()
+            left = self.undo()
+            if self.started is not None:
+                resume_after_error(self.context)
+            return left
         except Exception as error:  # noqa: BLE001 - what is left is told, whatever fails
             return [f"what was begun could not be undone: {printable(str(error), 300)}"]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from agentclient.jobs import pause_guard
-from agentclient.jobs.block import BlockLayer
+from agentclient.jobs.block import IO_ERROR, BlockLayer
 from agentclient.jobs.context import JobContext
 from agentclient.jobs.errors import JobFailed, JobRefused
 from agentclient.model.job import JobRefusal
@@ -124,6 +124,30 @@ def runs(block: BlockLayer) -> bool:
     """
     status = block.run("query-status")
     return isinstance(status, dict) and status.get("running") is True
+
+
+def resume_after_error(context: JobContext) -> None:
+    """Let a VM go on that has stopped at an error of a storage, once its copy is given up.
+
+    What the guest wrote while a backup's file was full fails as well, and has the VM stop; without
+    the backup the same write succeeds. One whose own storage is full stops again.
+
+    Args:
+        context: the copy's collaborators; its jobs have ended.
+    """
+    if context.access.is_gone():
+        return
+    try:
+        block = context.block()
+        if block.status() != IO_ERROR:
+            return
+        block.run("cont")
+    except (JobFailed, JobRefused) as error:
+        text = f"if the VM has stopped at an error (io-error), it has to be resumed: {error}"
+        context.reporter.note(Level.WARNING, text)
+        return
+    text = "the VM had stopped at an error of a storage (io-error): it goes on without the copy"
+    context.reporter.note(Level.WARNING, text)
 
 
 def _go_on(context: JobContext, block: BlockLayer) -> bool:

@@ -94,9 +94,14 @@ class Backups:
 
 def in_the_window(function: Callable[[], object]) -> Callable[[Event], None]:
     """Return what calls `function` while the guest is frozen, before the copy is taken."""
+    return in_the_stage(JobStage.STARTING, function)
+
+
+def in_the_stage(stage: JobStage, function: Callable[[], object]) -> Callable[[Event], None]:
+    """Return what calls `function` when a copy comes to a stage."""
 
     def listen(event: Event) -> None:
-        if event.details == StageBegan(JobStage.STARTING):
+        if event.details == StageBegan(stage):
             function()
 
     return listen

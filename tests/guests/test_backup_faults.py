@@ -7,16 +7,24 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 
-from agentclient.model.job import Consistency, FreezePolicy, JobOutcome, JobRefusal, JobResult
+from agentclient.model.job import (
+    Consistency,
+    FreezePolicy,
+    JobOutcome,
+    JobRefusal,
+    JobResult,
+    JobStage,
+)
 from tests.guests.backing_up import (
     Backups,
     bitmaps,
+    in_the_stage,
     in_the_window,
     node_names,
     nothing_is_left,
@@ -153,21 +161,38 @@ def test_a_target_that_becomes_full_breaks_the_backup_alone(
 
 
 @ROOT
-def test_without_a_fleece_a_full_target_breaks_the_backup(writer: Guest, tmp_path: Path) -> None:
-    nodes = node_names(writer)
-    with small(tmp_path / "small", "80m") as place, Backups(writer, place) as backups:
+def test_without_a_fleece_the_vm_that_a_full_target_stops_goes_on(
+    writer: Guest, tmp_path: Path
+) -> None:
+    nodes, seen = node_names(writer), len(writer.events)
+    writer.shell("dd if=/dev/urandom of=/mnt/a/old bs=1M count=20 conv=fsync 2>/dev/null")
+    with (
+        small(tmp_path / "small", "80m") as place,
+        Backups(writer, place) as backups,
+        writer.append_load("a") as load,
+    ):
         filler = place / "filler"
 
-        def fill() -> None:
-            with filler.open("wb") as file:
-                file.write(bytes(70 << 20))
+        def fill_and_write() -> None:
+            with suppress(OSError), filler.open("wb") as file:
+                file.write(bytes(80 << 20))
+            again = "dd if=/dev/zero of=/mnt/a/old bs=1M count=20 conv=notrunc,fsync"
+            writer.shell(f"{again} >/dev/null 2>&1 &")
 
-        job = backups.start(on_event=in_the_window(fill), fleece="off")
-        outcome = _failed(job.wait(60.0), "No space left on device")
+        then = in_the_stage(JobStage.COPYING, fill_and_write)
+        outcome = _failed(
+            backups.start("a", on_event=then, limit=1, fleece="off").wait(60.0),
+            "the VM has stopped at an error of a storage (io-error)",
+        )
         assert outcome.left == ()
+        assert any(one["event"] == "BLOCK_IO_ERROR" for one in writer.events[seen:])
+        assert "it goes on without the copy" in backups.texts
+        load.wait_for(10)
         filler.unlink()
         _nothing_below(place)
     nothing_is_left(writer, nodes)
+    assert writer.status() == "running"
+    writer.assert_thawed()
 
 
 def test_a_failure_loses_nothing_of_the_chain(writer: Guest, tmp_path: Path) -> None:

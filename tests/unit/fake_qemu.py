@@ -88,6 +88,7 @@ class FakeQemu:
     bitmaps: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     above: dict[str, str] = field(default_factory=dict)
     graph: object = None
+    stopped_at: str = ""
 
     def ask(self, asks: Sequence[Ask], timeout_s: float = 0.5) -> list[QmpReply | QmpFailure]:
         """Answer commands, as `agentclient.access.monitor.Monitor.ask` does."""
@@ -251,14 +252,15 @@ class FakeQemu:
         return self.types.get(path, "virtio-blk-device")
 
     def _query_status(self) -> dict[str, Any]:
-        return {"running": self.running, "status": "running" if self.running else "paused"}
+        status = self.stopped_at or ("running" if self.running else "paused")
+        return {"running": self.running, "status": status}
 
     def _stop(self) -> dict[str, Any]:
         self.running = False
         return {}
 
     def _cont(self) -> dict[str, Any]:
-        self.running = True
+        self.running, self.stopped_at = True, ""
         return {}
 
 

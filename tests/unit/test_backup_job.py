@@ -194,6 +194,31 @@ def test_a_copy_that_fails_ends_the_others_and_leaves_nothing(maker: Maker) -> N
     maker.nothing_is_left()
 
 
+def test_a_vm_that_stops_at_an_error_goes_on_without_the_copy(maker: Maker) -> None:
+    def stop(job: FakeJob) -> None:
+        if job.type == "backup":
+            job.stalls, maker.qemu.running, maker.qemu.stopped_at = True, False, "io-error"
+
+    maker.qemu.on_job = stop
+    outcome = maker.make()
+    assert outcome.result is JobResult.FAILED
+    assert "the VM has stopped at an error of a storage (io-error)" in outcome.reason
+    assert (maker.qemu.running, outcome.left) == (True, ())
+    told = [event.text for event in maker.harness.events]
+    assert any("it goes on without the copy" in text for text in told)
+    maker.nothing_is_left()
+
+
+def test_a_vm_that_somebody_has_paused_stays_so(maker: Maker) -> None:
+    def fail(job: FakeJob) -> None:
+        if job.type == "backup":
+            job.fails_at, maker.qemu.running = 1, False
+
+    maker.qemu.on_job = fail
+    assert maker.make().result is JobResult.FAILED
+    assert not maker.qemu.running
+
+
 @pytest.mark.parametrize("policy", [FreezePolicy.REQUIRE, FreezePolicy.PREFER])
 def test_a_window_that_breaks_is_no_consistent_copy(maker: Maker, policy: FreezePolicy) -> None:
     maker.harness.freeze = lambda: FakeFreeze(VERIFIED, BROKEN)
