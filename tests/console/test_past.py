@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from agentclient.journal.figures import Figures
@@ -27,6 +29,11 @@ def window() -> WindowRow:
     )  # fmt: skip
 
 
+def of_a_copy() -> WindowRow:
+    """Return a window that was a snapshot's."""
+    return replace(window(), job={"job": "snapshot", "name": "one"})
+
+
 @pytest.mark.parametrize(
     ("past", "words"),
     [
@@ -37,6 +44,7 @@ def window() -> WindowRow:
         (VmHistory((window(),), Figures(0)), "2026-03-01 10:20:30"),
         (VmHistory((window(),), Figures(0)), "✗ lost"),
         (VmHistory((window(),), Figures(0)), "[bold]root"),
+        (VmHistory((of_a_copy(),), Figures(0)), "snapshot one"),
     ],
 )
 async def test_what_the_journal_knows_is_shown(

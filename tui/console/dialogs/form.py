@@ -18,6 +18,9 @@ from tui.shared.tone import Line, Piece, Tone, hanging
 
 Result = TypeVar("Result")
 _LEAST = 12
+_STEPS = {"up": -1, "down": 1}
+_CHANGES = {"left": -1, "right": 1, "space": 1}
+_ERASES = ("backspace", "ctrl+u")
 
 
 class Form(Dialog[Result]):
@@ -123,19 +126,29 @@ class Form(Dialog[Result]):
             self._changed(field)
 
     def on_key(self, event: events.Key) -> None:
-        """Take letters for the field that has the keys."""
-        if not event.is_printable or not event.character:
-            return
+        """Take letters for the field that has the keys, and what is bound as well.
+
+        A binding is looked for when a key has come as far as the app, which is later than here.
+        Of keys that come together (over a slow line, or from a script) the letters would be first.
+        """
+        if self._take_key(event.key, event.character if event.is_printable else None):
+            event.stop()
+            event.prevent_default()
+
+    def _take_key(self, key: str, letter: str | None) -> bool:
         field = self.field
-        if isinstance(field, TextField):
-            event.stop()
-            event.prevent_default()
-            field.type(event.character)
+        if key in _STEPS:
+            self.action_field(_STEPS[key])
+        elif key in _CHANGES and not isinstance(field, TextField):
+            self.action_change(_CHANGES[key])
+        elif key in _ERASES and isinstance(field, TextField):
+            (self.action_clear if key == "ctrl+u" else self.action_erase)()
+        elif letter and isinstance(field, TextField):
+            field.type(letter)
             self._changed(field)
-        elif event.character == " ":
-            event.stop()
-            event.prevent_default()
-            self.action_change(1)
+        else:
+            return False
+        return True
 
     def on_paste(self, event: events.Paste) -> None:
         """Take a line that is pasted."""
