@@ -168,7 +168,7 @@ class BackupJob(CopyJob):
         assert self._targets is not None, "it was prepared"
         assert self.folder is not None, "it was prepared"
         for number in range(len(self._copies)):
-            self._block.dismiss(self._name.job(number))
+            self._block.dismiss(self._name.job(number), self.context.control.cancelled)
         left = self._end_fleece()
         unclosed = self._targets.close()
         if unclosed:  # what it holds of them in memory may be missing in the files

@@ -27,6 +27,8 @@ CHANGE_S: Final = 60.0
 # The VM's state when a write of the guest's has failed, as where a storage is full.
 IO_ERROR: Final = "io-error"
 TICK_S: Final = 0.1
+# A copy that is complete is not given up for a monitor that is held, or silent, for a moment.
+_AGAIN_FOR_S: Final = 20.0
 _UUID_LENGTH: Final = 36
 
 
@@ -200,12 +202,29 @@ class BlockLayer:
         if job is not None and job.error is not None:
             raise JobFailed(f"the target can't be made: {printable(job.error, 300)}")
 
-    def dismiss(self, job_id: str) -> None:
-        """Make QEMU forget a job that has ended; no error if it has already."""
-        try:
-            self.run("job-dismiss", id=job_id)
-        except QmpRefused:
-            return
+    def dismiss(self, job_id: str, cancelled: threading.Event | None = None) -> None:
+        """Make QEMU forget a job that has ended; no error if it has already.
+
+        Args:
+            job_id: the job's id.
+            cancelled: a monitor that does not answer is asked again for 20 s, or until this is set;
+                None to ask once.
+
+        Raises:
+            JobFailed: the monitor does not answer.
+        """
+        deadline = time.monotonic() + _AGAIN_FOR_S
+        while True:
+            try:
+                self.run("job-dismiss", id=job_id)
+            except QmpRefused:
+                return
+            except JobFailed:
+                late = time.monotonic() > deadline
+                if cancelled is None or late or cancelled.wait(TICK_S):
+                    raise
+            else:
+                return
 
     def _ask(self, asks: Sequence[Ask], timeout_s: float) -> list[QmpReply | QmpFailure]:
         try:

@@ -129,7 +129,7 @@ class MirrorJob(CopyJob):
         assert self._block is not None, "it was prepared"
         assert self._targets is not None, "it was prepared"
         for job_id in self._disks:
-            self._block.dismiss(job_id)
+            self._block.dismiss(job_id, self.context.control.cancelled)
         left = self._targets.close()
         self._targets.sync(self.context.control)
         return left

@@ -209,6 +209,22 @@ def test_a_vm_that_stops_at_an_error_goes_on_without_the_copy(maker: Maker) -> N
     maker.nothing_is_left()
 
 
+def test_a_complete_copy_outlives_a_monitor_that_is_silent_for_a_moment(maker: Maker) -> None:
+    silent = iter([True, True, False])
+
+    def ask(command: Ask) -> None:
+        maker.qemu.hangs.discard("job-dismiss")
+        job_of_copy = str(command.arguments.get("id", "")).rpartition(".")[2].isdigit()
+        if command.command == "job-dismiss" and job_of_copy and next(silent, False):
+            maker.qemu.hangs.add("job-dismiss")
+
+    maker.qemu.on_ask = ask
+    outcome = maker.make()
+    assert outcome.ok, outcome.reason
+    assert next(silent, None) is None
+    assert maker.qemu.jobs == {}
+
+
 def test_a_vm_that_somebody_has_paused_stays_so(maker: Maker) -> None:
     def fail(job: FakeJob) -> None:
         if job.type == "backup":
