@@ -24,7 +24,7 @@ from agentclient.jobs.disks import check_no_job, choose_disks
 from agentclient.jobs.errors import JobFailed, JobRefused
 from agentclient.jobs.follow import Follower, Jobs, raise_failed
 from agentclient.jobs.job import CopyJob
-from agentclient.jobs.mirror_watch import MirrorWatch, backlog
+from agentclient.jobs.mirror_watch import FreezeWatch, MirrorWatch, backlog
 from agentclient.jobs.pause import paused
 from agentclient.jobs.request import CopyRequest
 from agentclient.jobs.targets import THIN, UNFLUSHED, Target, Targets, check_space
@@ -38,6 +38,7 @@ from agentclient.protocol.qmp_block import Disk, jobs
 # In the window the guest waits for us: a look takes a millisecond.
 _WINDOW_LOOK_S: Final = 0.005
 _CATCH_UP_LOOK_S: Final = 0.05
+_LEAST_VISIT_S: Final = 1.0
 # What is copied within the window: as little as can be had at once, and never more than that.
 _LITTLE: Final = 1 << 20
 _ENOUGH: Final = 32 << 20
@@ -84,12 +85,26 @@ class MirrorJob(CopyJob):
         self._follower: Follower | None = None
         self._begun = False
         self._told = threading.Event()
+        self._freeze_watch = FreezeWatch(self._look_meanwhile, self._stop_freeze)
 
     # -- for the caller ----------------------------------------------------------------
 
     def complete_now(self) -> None:
         """Complete it as soon as it is ready, whatever it waits for else."""
         self._told.set()
+
+    def work(self) -> list[str]:
+        """Do all steps in turn; a copy that fails during the freeze is what is told.
+
+        Returns:
+            What is left behind that should not be, each as a clause.
+        """
+        try:
+            return super().work()
+        except JobRefused as error:
+            if self._freeze_watch.failed is not None:
+                raise self._freeze_watch.failed from error
+            raise
 
     # -- the steps -----------------------------------------------------------------------
 
@@ -100,7 +115,8 @@ class MirrorJob(CopyJob):
         chosen = choose_disks(block, self.request.disks)
         check_no_job(block, self.vm)
         check_space(self._asked_for.folder, sum(map(_taken, chosen)))
-        self._targets = Targets(block, self._name, self.context.access.process)
+        access = self.context.access
+        self._targets = Targets(block, self._name, access.process, gone=access.is_gone)
         for number, disk in enumerate(chosen):
             self.context.control.check()
             self._copies.append((disk, self._made(self._targets, disk)))
@@ -114,12 +130,18 @@ class MirrorJob(CopyJob):
         self._mirror(follower, watch)
         self._wait(follower, watch)
         self._catch_up(follower, watch)
+        self._freeze_watch.begin()
 
     def start(self) -> None:
         """Complete all copies: the guest writes nothing now, so that all are of one moment."""
         assert self._block is not None, "it was prepared"
-        with self._one_moment():
-            self._complete(self._block)
+        self._freeze_watch.end()
+        try:
+            with self._one_moment():
+                self._complete(self._block)
+        except JobFailed:
+            self.context.control.check()  # a cancellation ends the window, and so the time
+            raise
 
     def follow(self) -> None:
         """Wait for nothing: the copies were complete when the guest was thawed."""
@@ -136,6 +158,7 @@ class MirrorJob(CopyJob):
 
     def undo(self) -> list[str]:
         """Cancel the jobs, and delete the files: those of all disks."""
+        self._freeze_watch.end()
         left = []
         if self._block is not None and self._begun:
             left += cancel_jobs(self._block, self._name, gone=self.context.access.is_gone)
@@ -256,6 +279,16 @@ class MirrorJob(CopyJob):
                     )
             self.context.control.wait(_CATCH_UP_LOOK_S)
 
+    def _look_meanwhile(self) -> None:
+        assert self._follower is not None, "it was prepared"
+        found = self._follower.look(JobStage.FREEZING, "freezing the guest for the copy")
+        if found is not None:
+            raise_failed(found, self._disks)
+
+    def _stop_freeze(self) -> None:
+        if self.window.freeze is not None:
+            self.window.freeze.cancel()
+
     # -- in the window -------------------------------------------------------------------
 
     @contextmanager
@@ -289,7 +322,8 @@ class MirrorJob(CopyJob):
         Raises:
             JobFailed: one has failed, or was ended by somebody else.
         """
-        within = max(self.window.left_s, _CATCH_UP_LOOK_S)
+        self.context.control.check()
+        within = max(self.window.left_s, _LEAST_VISIT_S)
         listed = jobs(block.run("query-jobs", within), None)
         found = {one.id: one for one in listed if one.id in self._disks}
         raise_failed(found, self._disks)

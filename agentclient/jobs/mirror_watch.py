@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
 from agentclient.jobs.context import JobContext
 from agentclient.jobs.errors import JobFailed
-from agentclient.jobs.follow import Jobs
+from agentclient.jobs.follow import LOOK_EVERY_S, Jobs
+from agentclient.model.errors import NO_THREAD
 from agentclient.model.sizes import size_text
 from agentclient.model.states import Level
 from agentclient.model.text import printable
@@ -17,6 +21,7 @@ from agentclient.protocol.qmp_block import BlockJob, BlockJobStatus
 FAR_BEHIND: Final = 64 << 20
 # QEMU itself pauses a job for moments: what two looks have seen is told.
 _SEEN: Final = 2
+_MOMENT_S: Final = 0.1
 
 
 @dataclass
@@ -68,6 +73,47 @@ class MirrorWatch:
         disk = printable(self.disks[job_id], 80)
         if trouble:
             self.context.reporter.note(Level.WARNING, f"the copy of {disk} {trouble}")
+
+
+class FreezeWatch:
+    """Looks at the jobs while the guest is being frozen, and stops the freeze if one has failed.
+
+    Args:
+        look: looks at the jobs; raises `JobFailed` if one has failed.
+        stop: stops the freeze, if it is begun.
+
+    Attributes:
+        failed: why the freeze was stopped; None if it was not.
+    """
+
+    def __init__(self, look: Callable[[], object], stop: Callable[[], object]) -> None:
+        self._look = look
+        self._stop = stop
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.failed: JobFailed | None = None
+
+    def begin(self) -> None:
+        """Begin to look, in a thread; without one, the window's own look has to be enough."""
+        thread = threading.Thread(target=self._watch, name="mirror-watch", daemon=True)
+        with suppress(*NO_THREAD):
+            thread.start()
+            self._thread = thread
+
+    def end(self) -> None:
+        """Look no more; a look that goes on is not waited for longer than a moment."""
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join(_MOMENT_S)
+
+    def _watch(self) -> None:
+        while not self._ended.wait(LOOK_EVERY_S):
+            try:
+                self._look()
+            except JobFailed as error:
+                if not self._ended.is_set():
+                    self.failed = error
+                    self._stop()
 
 
 def backlog(found: Jobs) -> int:

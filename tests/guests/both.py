@@ -91,6 +91,10 @@ _BY_FILE = {
     # Copies.
     "test_backup.py": ["a_chain_restores_each_window[drive]"],
     "test_backup_faults.py": ["a_target_that_hangs_does_not_hold_up_the_guest"],
+    "test_mirror.py": [
+        "mirrors_under_load_are_consistent[qcow2]",
+        "one_of_two_that_is_ended_takes_the_other_with_it[starting]",
+    ],
     # Who thaws.
     "test_thaw_alone.py": [
         "a_failing_thaw_hook_is_told_and_everything_is_thawed",

@@ -26,6 +26,7 @@ _LONG = (
     "test_holder.py",
     "test_snapshot_faults.py",
     "test_snapshot.py",
+    "test_mirror.py",
     "test_rescue.py",
     "test_lost_guest.py",
     "test_lost_latency.py",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -283,9 +284,15 @@ class VirtualFreeze:
         self.done = refused
         self.hold_ends_at = None if refused else clock.now + 10.0
         self.cancelled = False
+        self.hangs = False
 
     def wait_opened(self, timeout_s: float | None = None) -> bool:
-        return True
+        if not self.hangs:
+            return True
+        time.sleep(0.01)
+        if self.cancelled:
+            self.done, self._ends = True, CANCELLED
+        return self.cancelled
 
     def end_hold(self) -> None:
         self.done = True
@@ -299,6 +306,7 @@ class VirtualFreeze:
 
 
 CERTIFIED = Outcome(OutcomeKind.VERIFIED, "frozen", frozen=2, thawed=2, certified=True)
+CANCELLED = Outcome(OutcomeKind.REFUSED, "cancelled", refusal=Refusal.CANCELLED)
 NO_AGENT = Outcome(OutcomeKind.REFUSED, "no agent runs", refusal=Refusal.NO_AGENT)
 
 
@@ -318,6 +326,7 @@ class Scene:
         events: all that was told.
         watched: what is done at a stage.
         gone: whether the VM has ended.
+        freeze_hangs: the agent does not answer a freeze until it is cancelled.
     """
 
     clock: VirtualClock
@@ -329,6 +338,7 @@ class Scene:
     events: list[Event] = field(default_factory=list)
     watched: dict[JobStage, Callable[[], object]] = field(default_factory=dict)
     gone: bool | None = False
+    freeze_hangs: bool = False
     fleet: Fleet = field(default_factory=Fleet)
 
     # -- what an access and the operations have -----------------------------------------
@@ -353,6 +363,7 @@ class Scene:
         ends = self.freezes[min(len(self.frozen), len(self.freezes) - 1)]
         refused = ends.kind is OutcomeKind.REFUSED
         freeze = VirtualFreeze(self.clock, ends, refused)
+        freeze.hangs = self.freeze_hangs
         self.frozen.append(freeze)
         return freeze
 

@@ -184,6 +184,16 @@ def test_one_that_fails_while_it_is_completed_takes_all_with_it(scene: Scene) ->
     assert nothing_is_left(scene)
 
 
+def test_one_that_fails_during_a_long_freeze_stops_that(scene: Scene) -> None:
+    scene.freeze_hangs = True
+    scene.at_stage(JobStage.FREEZING, lambda: scene.qemu.fail(1))
+    outcome = run(scene)
+    assert outcome.result is JobResult.FAILED
+    assert "the copy of b failed: No space left on device" in outcome.reason
+    assert scene.frozen[0].cancelled
+    assert nothing_is_left(scene)
+
+
 def test_one_that_somebody_ends_takes_all_with_it(scene: Scene) -> None:
     def ended() -> None:
         next(iter(scene.qemu.jobs.values())).status = "concluded"
