@@ -6,18 +6,46 @@ what the others leave out, such as a migration.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from agentclient.fleet.store import Fleet
 from agentclient.freeze.others_watch import OthersEvent, OthersEventKind, OthersWatch
+from agentclient.journal.others_entry import record_others
 from agentclient.model.durations import in_words
 from agentclient.model.snapshot import ChannelClient, MonitorView, Others, VmState
-from agentclient.model.states import Level
+from agentclient.model.states import Cause, Level
+from agentclient.model.text import printable
 from agentclient.model.vm import VmId
+
+if TYPE_CHECKING:
+    from agentclient.journal.writer import Journal
 
 LOOK_EVERY_S: Final = 0.25
 _ORDINARY: Final = 8
+_RESULTS: Final = {
+    OthersEventKind.ANSWERED: "answered",
+    OthersEventKind.LOST: "lost",
+    OthersEventKind.LEFT: "left",
+}
+
+
+class Ended(NamedTuple):
+    """What came of a command of others that was pending for a second or more.
+
+    Attributes:
+        result: ``answered``, ``lost`` or ``left``.
+        by: who held the channel; None if that isn't known.
+        since: when it was first seen pending.
+        cause: why it is lost; None if it is not.
+    """
+
+    result: str
+    by: ChannelClient | None
+    since: datetime
+    cause: Cause | None
 
 
 class Seen(NamedTuple):
@@ -26,10 +54,12 @@ class Seen(NamedTuple):
     Attributes:
         others: what they have pending now; None if nobody holds the channel any more.
         lines: what is to be logged, each with its level.
+        ended: the commands of others that are over, for the journal.
     """
 
     others: Others | None
     lines: tuple[tuple[Level, str], ...] = ()
+    ended: tuple[Ended, ...] = ()
 
 
 @dataclass(slots=True)
@@ -72,6 +102,38 @@ class HeldChannels:
         """Watch a VM's channel no more."""
         self._held.pop(vm_id, None)
 
+    def report(
+        self, fleet: Fleet, journal: Journal | None, state: VmState, view: MonitorView
+    ) -> None:
+        """Take a look at a VM's monitor, and write what follows to fleet, log and journal.
+
+        Args:
+            fleet: what is known of all VMs.
+            journal: keeps what others had pending; None for no journal.
+            state: what is known of the VM.
+            view: what the look has shown.
+        """
+        at = fleet.wall()
+        seen = self.looked(state, view, time.monotonic(), at)
+        others = seen.others if seen is not None else state.others if view.client else None
+        if others != state.others:
+            fleet.update(state.id, lambda old: old._replace(others=others))
+        if seen is None:
+            return
+        for level, line in seen.lines:
+            fleet.log(state.id, level, printable(line, 500))
+        for one in seen.ended if journal is not None else ():
+            assert journal is not None, "it is asked just before"
+            record_others(
+                journal,
+                state.vm,
+                one.by,
+                result=one.result,
+                since=one.since,
+                until=at,
+                cause=one.cause,
+            )
+
     def looked(self, state: VmState, view: MonitorView, mono: float, wall: datetime) -> Seen | None:
         """Take a look at a VM's monitor.
 
@@ -96,12 +158,22 @@ class HeldChannels:
         events = held.watch.on_look(mono, view)
         who = "others" if held.client is None else str(held.client)
         lines = tuple(line for event in events if (line := _line(event, who)) is not None)
+        ended = tuple(
+            Ended(
+                _RESULTS[one.kind],
+                held.client,
+                wall - timedelta(seconds=mono - one.since),
+                one.cause,
+            )
+            for one in events
+            if one.kind in _RESULTS and (one.kind is not OthersEventKind.LEFT or one.certain)
+        )
         left = any(event.kind is OthersEventKind.LEFT for event in events)
         if left or (not is_others(state) and not view.client):
             self.forget(state.id)
         if left and not any(event.certain for event in events):
-            return Seen(None, lines)
-        return Seen(_others(held, held.watch, state, mono, wall), lines)
+            return Seen(None, lines, ended)
+        return Seen(_others(held, held.watch, state, mono, wall), lines, ended)
 
 
 def is_others(state: VmState) -> bool:

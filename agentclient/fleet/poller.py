@@ -34,6 +34,7 @@ from agentclient.model.vm import VmId
 
 if TYPE_CHECKING:
     from agentclient.fleet.recovery import Recovery
+    from agentclient.journal.writer import Journal
 
 T = TypeVar("T")
 # Seconds that a call may take beyond its own timeout before its visit fails.
@@ -70,6 +71,7 @@ class Poller:
             None without a journal.
         port_interval_s: seconds between two looks at a VM's monitor.
         agent_interval_s: seconds between two questions to its agent.
+        journal: keeps what others had pending; None for no journal.
     """
 
     def __init__(
@@ -81,7 +83,9 @@ class Poller:
         *,
         port_interval_s: float,
         agent_interval_s: float,
+        journal: Journal | None = None,
     ) -> None:
+        self._journal = journal
         self._fleet = fleet
         self._accesses = accesses
         self._recovery = recovery
@@ -232,14 +236,8 @@ class Poller:
     def _watch_others(self, visit: _Visit, view: MonitorView) -> None:
         """Take what a look shows of a channel that others hold."""
         state = self._state(visit.vm_id)
-        if state is None:
-            return
-        seen = self._held.looked(state, view, time.monotonic(), self._fleet.wall())
-        others = seen.others if seen is not None else state.others if view.client else None
-        if others != state.others:
-            self._fleet.update(visit.vm_id, lambda old: old._replace(others=others))
-        for level, line in seen.lines if seen is not None else ():
-            self._fleet.log(visit.vm_id, level, printable(line, 500))
+        if state is not None:
+            self._held.report(self._fleet, self._journal, state, view)
 
     def _name_clients(self, visit: _Visit) -> None:
         """Find who holds a busy channel; once a second at most, since that scans all of /proc."""

@@ -123,6 +123,7 @@ class Watcher:
                     self._recovery(),
                     port_interval_s=port_s,
                     agent_interval_s=agent_s,
+                    journal=self._journal,
                 )
             return self._made_poller
 

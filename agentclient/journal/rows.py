@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from agentclient.journal.identity import own_identity, socket_of
+from agentclient.journal.identity import ProcessIdentity, own_identity, socket_of
 from agentclient.journal.storage.tables import MOMENTS
 from agentclient.model.states import WindowKind
 from agentclient.model.text import printable
@@ -84,9 +84,16 @@ def new_key() -> str:
 
 
 def insert(
-    key: str, kind: WindowKind, vm: Vm, request: Mapping[str, object], *, asked: str, mono: float
+    key: str,
+    kind: WindowKind,
+    vm: Vm,
+    request: Mapping[str, object],
+    *,
+    asked: str,
+    mono: float,
+    who: ProcessIdentity | None = None,
 ) -> list[Statement]:
-    """Insert a window of this process.
+    """Insert a window.
 
     Args:
         key: the window's key.
@@ -95,8 +102,9 @@ def insert(
         request: the request, as JSON.
         asked: the time of the request (RFC 3339).
         mono: the same time in seconds of the monotonic clock.
+        who: whose it is; None for this process.
     """
-    process, who = vm.process, own_identity()
+    process, who = vm.process, who or own_identity()
     values: dict[str, object] = {
         "key": key,
         "kind": kind.value,

@@ -190,6 +190,7 @@ class WindowKind(StrEnum):
     FREEZE = "freeze"  # a freeze, with the thaw that follows it
     THAW = "thaw"  # a thaw on its own
     RESCUE = "rescue"  # one rung of a rescue
+    OTHERS = "others"  # what somebody who is no frostwatch had pending for a second or more
 
 
 class WindowState(StrEnum):

@@ -17,7 +17,7 @@ from agentclient.access.local_access import LocalAccess
 from agentclient.access.multiplexer import Multiplexer
 from agentclient.freeze.others_watch import OthersEvent, OthersEventKind, OthersWatch
 from agentclient.model.snapshot import MonitorView, Others
-from agentclient.model.states import Cause, OthersState
+from agentclient.model.states import Cause, OthersState, WindowKind
 from tests.guests.freezing import Operator
 from tests.guests.lab import Guest, RawClient
 
@@ -213,3 +213,22 @@ def test_watch_tells_what_others_do_and_nothing_else(guest: Guest) -> None:
         child.send_signal(signal.SIGTERM)
         assert list(lines) == []
         assert child.wait(10) == 0
+
+
+def test_the_history_tells_what_others_had_pending(guest: Guest) -> None:
+    with Engine([guest.vm_argument], named_only=True) as engine:
+        engine.look()
+        engine.watch()
+        with RawClient(guest.agent_socket) as client:
+            client.sync()
+            guest.slow_hook(2)
+            time.sleep(2.5)
+            client.send_command("guest-fsfreeze-freeze")
+            _until(engine, OthersState.ANSWERED)
+            client.thaw()
+        past = engine.history(engine.find_one(guest.name)).result(10)
+    assert past is not None
+    (row,) = past.windows
+    assert (row.kind, row.pid) == (WindowKind.OTHERS, os.getpid())
+    assert row.seconds is not None
+    assert 1 < row.seconds < 8

@@ -37,6 +37,8 @@ def outcome_word(row: WindowRow) -> str:
         return _NOW[row.phase]
     if row.rescue is not None:
         return printable(row.rescue.get("rung"), 40)
+    if row.kind is WindowKind.OTHERS:
+        return printable((row.request or {}).get("result"), 40)
     if row.outcome is not None:
         return printable(row.outcome.get("outcome"), 40)
     if row.thaw is not None and row.kind is WindowKind.THAW:
@@ -70,6 +72,8 @@ def notes(row: WindowRow) -> Iterable[str]:
         yield "thaw"
     if row.kind is WindowKind.RESCUE:
         yield from _rescued(row)
+    if row.kind is WindowKind.OTHERS:
+        yield from _of_others(row)
     refusal = (row.outcome or {}).get("refusal")
     if refusal:
         yield str(refusal)
@@ -89,6 +93,15 @@ def _since(row: WindowRow) -> Iterable[str]:
     )
     if begun is not None:
         yield f"since {datetime.fromisoformat(begun.at):%H:%M:%S}"
+
+
+def _of_others(row: WindowRow) -> Iterable[str]:
+    """Yield what others had pending, and what came of it."""
+    cause = (row.request or {}).get("cause")
+    seconds = f" for {seconds_in_words(row.seconds)} s" if row.seconds is not None else ""
+    yield f"{printable(row.command, 120)}: a command of theirs was pending{seconds}"
+    if cause:
+        yield printable(cause, 40)
 
 
 def _rescued(row: WindowRow) -> Iterable[str]:

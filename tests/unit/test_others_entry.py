@@ -1,0 +1,63 @@
+"""What others had pending, in the journal: written once, settled, and told as theirs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from agentclient.journal.history import read_history
+from agentclient.journal.others_entry import record_others
+from agentclient.journal.window_row import WindowRow
+from agentclient.journal.writer import Journal
+from agentclient.model.snapshot import ChannelClient
+from agentclient.model.states import Cause, WindowKind, WindowState
+from agentclient.model.vm import AgentChannel, Vm, VmId
+from tui.shared.history_text import notes, outcome_word
+
+VM = Vm(VmId("qemu", "db"), agent=AgentChannel(Path("/run/db.qga")))
+BY = ChannelClient("task UPID:n:1:2:3:vzdump:101:root@pam:", 4711, "root")
+AT = datetime(2026, 3, 1, 2, 13, tzinfo=UTC)
+
+
+def _rows(journal: Journal) -> tuple[WindowRow, ...]:
+    found = read_history(journal, VM, 10)
+    assert found is not None
+    return found.windows
+
+
+@pytest.mark.parametrize(
+    ("result", "cause"), [("answered", None), ("lost", Cause.GUEST_RESET), ("left", None)]
+)
+def test_it_is_written_once_and_nobody_has_to_thaw_for_it(
+    tmp_path: Path, result: str, cause: Cause | None
+) -> None:
+    journal = Journal(tmp_path / "journal.db")
+    try:
+        for late_s in (0.0, 0.4):  # two frostwatches, which see it at different looks
+            since = AT + timedelta(seconds=late_s)
+            until = AT + timedelta(seconds=41)
+            record_others(journal, VM, BY, result=result, since=since, until=until, cause=cause)
+        (row,) = _rows(journal)
+        assert (row.kind, row.state, row.settled) == (WindowKind.OTHERS, WindowState.CLOSED, True)
+        assert (row.user, row.pid, row.command) == ("root", 4711, BY.program)
+        assert row.seconds == 41.0
+        assert outcome_word(row) == result
+        told = "; ".join(notes(row))
+        assert "vzdump:101" in told
+        assert "pending for 41.0 s" in told
+        assert (str(cause) in told) is (cause is not None)
+        assert "MAY BE FROZEN" not in told
+    finally:
+        journal.close()
+
+
+def test_who_it_was_may_be_unknown(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.db")
+    try:
+        record_others(journal, VM, None, result="left", since=AT, until=AT)
+        (row,) = _rows(journal)
+        assert (row.user, row.pid) == ("unknown", 0)
+    finally:
+        journal.close()
