@@ -98,7 +98,7 @@ def test_without_a_freeze_it_needs_recovery_and_is_called_so(writer: Guest, tmp_
     assert not verified.manifest.certified
 
 
-@pytest.mark.parametrize("attach", ["drive", "blockdev"])
+@pytest.mark.parametrize("attach", ["drive", pytest.param("blockdev", marks=pytest.mark.soak)])
 def test_a_chain_restores_each_window(boot: Boot, attach: Attach, tmp_path: Path) -> None:
     guest = boot(name="chain", mounts=("a", "b"), tools=True, attach=attach)
     truths = []

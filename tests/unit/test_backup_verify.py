@@ -19,8 +19,11 @@ from agentclient.jobs.manifest import DiskRecord, Parent
 from agentclient.jobs.verify import NO_TOOL, Verified, Verifier, find_backups, verified_object
 from agentclient.model.errors import BadInput
 from agentclient.protocol.qcow2 import parse_head
+from tests.unit.cli_fakes import World, world
 from tests.unit.test_backup_manifest import AT, manifest
 from tui.main import run
+
+__all__ = ["world"]
 
 SIZE = 1 << 20
 
@@ -320,3 +323,11 @@ def test_bad_input_is_one_sentence(
 ) -> None:
     assert run(["backup", *arguments]) == 2
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_vm_called_verify_is_reached_by_its_id(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.add("other")
+    assert run(["backup", "qemu:verify", "--to", str(tmp_path)]) == 2
+    assert "no VM is called 'qemu:verify'" in capsys.readouterr().err
