@@ -154,7 +154,7 @@ class BackupJob(CopyJob):
         )
         try:
             enough = all_ended if self._from_fleece else all_ended_or_stopped(self._block)
-            text = "copying what the disks held in the window"
+            text = "copying what the disks held when it was taken"
             self._follower.follow(JobStage.COPYING, text, enough)
         except JobFailed as error:
             if not self._from_fleece or _BROKEN not in error.reason:

@@ -263,7 +263,9 @@ class CopyJob(ABC):
         self.taken = self.context.wall()
         self.context.control.check()  # a cancellation has ended the window as well
         self.window.check()
-        self._stage(JobStage.THAWING, "the copy is taken: thawing the guest")
+        if self.window.frozen_at is not None:
+            what = "letting the VM go on" if self.window.paused else "thawing the guest"
+            self._stage(JobStage.THAWING, f"the copy is taken: {what}")
 
     def _thawed(self) -> None:
         """Go on with the copy only if it is worth what was asked for.

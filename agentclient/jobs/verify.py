@@ -232,7 +232,7 @@ def verified_object(one: Verified) -> dict[str, Any]:
         "problems": list(one.problems),
         "notes": list(one.notes),
         "needs": [str(folder) for folder in one.needs],
-        "restore": list(one.restore),
+        "restore": list(one.restore) if one.ok else [],
     }
 
 

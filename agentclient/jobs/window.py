@@ -22,6 +22,7 @@ from agentclient.model.job import Consistency, FreezePolicy, JobRefusal, JobStag
 from agentclient.model.outcome import Outcome
 from agentclient.model.request import FreezeRequest, Schedule
 from agentclient.model.states import Level, OutcomeKind, Refusal
+from agentclient.model.text import printable
 from agentclient.operations.freeze import FreezeOperation
 
 # The copy is taken in milliseconds; a Windows guest holds its writes for 10 s at the most.
@@ -162,7 +163,7 @@ class CopyWindow:
         if self.outcome is None:
             return "its thaw is not acknowledged yet, so that nothing is certified"
         if self.outcome.certified:
-            return "it was taken within a certified freeze window"
+            return f"it was taken within a certified freeze window{_except(self.outcome)}"
         return f"the freeze window is not certified: {self.outcome.reason}"
 
     def _without(self) -> None:
@@ -216,6 +217,18 @@ def _schedule(context: JobContext) -> Schedule:
     """Return the VM's own schedule, with a short hold."""
     schedule = Schedule.of(context.vm.policy, hold_s=0.0)
     return replace(schedule, hold_s=min(DEFAULT_HOLD_S, schedule.maximum_hold_s))
+
+
+def _except(outcome: Outcome) -> str:
+    """Return which file systems were not frozen, since their kind can't be, as a clause."""
+    if not outcome.not_covered:
+        return ""
+    named = ", ".join(
+        f"{printable(one.mountpoint, 60)} ({printable(one.kind, 20)} on "
+        f"{printable(one.device, 40)})"
+        for one in outcome.not_covered
+    )
+    return f", except what can't freeze and is crash-consistent: {named}"
 
 
 def _ended(freeze: FreezeOperation) -> Outcome | None:

@@ -101,11 +101,7 @@ class WindowRow:
         if self.note:
             yield self.note
         if self.job is not None:
-            result = self.job.get("result")
-            failed = f"({result})" if result not in (None, "complete") else ""
-            yield " ".join(
-                str(one) for one in (self.job.get("job"), self.job.get("name"), failed) if one
-            )
+            yield " ".join(str(one) for one in _of_job(self.job) if one)
         cut = self._cut_short() if self.job is None else None
         if cut is not None:
             yield cut
@@ -136,6 +132,14 @@ class WindowRow:
         if begin is None or end is None or begin.seconds is None or end.seconds is None:
             return None
         return round(end.seconds - begin.seconds, 3)
+
+
+def _of_job(job: Json) -> tuple[object, ...]:
+    """Return which copy it was, and what it is worth if that is not what was asked for."""
+    result, worth = job.get("result"), job.get("consistency")
+    if result not in (None, "complete"):
+        return job.get("job"), job.get("name"), f"({result})"
+    return job.get("job"), job.get("name"), f"({worth})" if worth == "crash-consistent" else None
 
 
 def windows_in(found: list[Rows]) -> tuple[WindowRow, ...]:

@@ -70,7 +70,7 @@ def progress(clock: StillClock, **changes: Any) -> JobProgress:
     found = JobProgress(
         JobKind.BACKUP,
         JobStage.COPYING,
-        "copying what the disks held in the window",
+        "copying what the disks held when it was taken",
         clock.mono - 40.0,
         (
             DiskProgress("drive-scsi0", 220 * MIB, 384 * MIB),

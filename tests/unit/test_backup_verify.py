@@ -162,6 +162,7 @@ def test_a_manifest_that_was_changed_breaks_the_chain(archive: Archive) -> None:
         f"its chain is broken: {full.name} is not what it was: its manifest has changed",
     )
     assert later.folder == second
+    assert verified_object(later)["restore"] == []  # it would make a wrong image
 
 
 def test_a_chain_that_builds_on_itself_ends(archive: Archive) -> None:
@@ -298,7 +299,8 @@ def test_the_command_tells_and_exits(
     said = capsys.readouterr().out
     assert f"{full}: OK: db, full, taken 2026-11-29T02:15:00.000+00:00, certified" in said
     assert NO_TOOL in said
-    assert "restore: qemu-img convert" in said
+    assert "qemu-img convert" in said
+    assert "mkdir RESTORED" in said
     assert run(["backup", "verify", str(archive.folder), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["ok"] is True

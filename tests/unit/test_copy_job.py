@@ -13,6 +13,7 @@ from agentclient.jobs.follow import JobLost
 from agentclient.jobs.job import CopyJob
 from agentclient.jobs.reporter import JobReporter
 from agentclient.jobs.request import CopyRequest
+from agentclient.journal.window_row import _of_job
 from agentclient.model.job import (
     Consistency,
     DiskCopy,
@@ -245,3 +246,25 @@ def test_the_journal_keeps_what_a_window_was_for(harness: CopyHarness) -> None:
     Copy(harness, {"follow": JobFailed("the disk is full")}).run()
     (job,) = kept
     assert (job["job"], job["result"], job["consistency"]) == ("backup", "failed", "none")
+
+
+def test_no_thaw_is_told_where_nothing_was_frozen(harness: CopyHarness) -> None:
+    Copy(harness, {}, policy=FreezePolicy.NEVER).run()
+    assert harness.stages == ["preparing", "starting", "finishing"]
+
+
+@pytest.mark.parametrize(
+    ("job", "note"),
+    [
+        ({"job": "backup", "result": "complete", "consistency": "consistent"}, "backup"),
+        ({"job": "backup", "result": "failed", "consistency": "none"}, "backup (failed)"),
+        (
+            {"job": "command", "name": "sleep 5", "result": "complete",
+             "consistency": "crash-consistent"},
+            "command sleep 5 (crash-consistent)",
+        ),
+        ({"job": "snapshot", "name": "before", "consistency": "consistent"}, "snapshot before"),
+    ],
+)  # fmt: skip
+def test_the_history_says_what_a_window_was_for(job: dict[str, object], note: str) -> None:
+    assert " ".join(str(one) for one in _of_job(job) if one) == note

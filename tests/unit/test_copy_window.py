@@ -13,7 +13,7 @@ from agentclient.jobs.errors import JobCancelled, JobFailed, JobRefused
 from agentclient.jobs.window import CopyWindow
 from agentclient.model.errors import BadInput
 from agentclient.model.job import Consistency, FreezePolicy, JobRefusal
-from agentclient.model.outcome import Outcome
+from agentclient.model.outcome import FileSystem, Outcome
 from agentclient.model.request import FreezeRequest
 from agentclient.model.states import OutcomeKind
 from tests.unit.copy_harness import (
@@ -205,3 +205,17 @@ class _NoGuard:
 def _no_guard(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pause without the process that stands by (tests/guests/test_left_copies.py tries it)."""
     monkeypatch.setattr(pause, "_Guard", _NoGuard)
+
+
+def test_what_cant_be_frozen_is_named_wherever_the_copy_is_called_consistent(
+    harness: CopyHarness,
+) -> None:
+    efi = (FileSystem("vdc", "/boot/efi", "vfat"),)
+    harness.freeze = lambda: FakeFreeze(VERIFIED, CERTIFIED._replace(not_covered=efi))
+    window = CopyWindow(harness.context(), REQUIRE)
+    with window.open():
+        pass
+    assert window.consistency is Consistency.CONSISTENT
+    assert window.why.endswith(
+        "except what can't freeze and is crash-consistent: /boot/efi (vfat on vdc)"
+    )

@@ -10,7 +10,7 @@ import pytest
 
 from agentclient.jobs.errors import JobRefused
 from agentclient.jobs.snapshots.create import SnapshotRequest
-from agentclient.jobs.snapshots.finding import NOT_OURS, NOT_WRITTEN, find_snapshots
+from agentclient.jobs.snapshots.finding import ABOVE, NOT_OURS, NOT_WRITTEN, find_snapshots
 from agentclient.jobs.snapshots.names import checked_name, overlay_name, record_name
 from agentclient.jobs.snapshots.record import Record, RecordFile, records_in, records_of
 from agentclient.journal.entry import begin_freeze
@@ -188,3 +188,22 @@ def test_an_external_snapshot_is_found_by_the_file_beside_its_overlay(tmp_path: 
     (found,) = find_snapshots(WEB, disks([item]), (), None)
     assert found.consistency is Consistency.CONSISTENT
     del qemu
+
+
+def test_an_image_below_an_overlay_is_not_to_be_reverted() -> None:
+    image = {"format": "qcow2", "filename": "/images/a.s2.qcow2", "virtual-size": 64}
+    base = {
+        "format": "qcow2",
+        "filename": "/images/a.qcow2",
+        "virtual-size": 64,
+        "snapshots": [{"id": "1", "name": "s1", "date-sec": int(AT.timestamp())}],
+    }
+    inserted = {
+        "node-name": "#block1",
+        "drv": "qcow2",
+        "file": "/images/a.s2.qcow2",
+        "backing_file_depth": 1,
+        "image": image | {"backing-image": base},
+    }
+    (found,) = find_snapshots(WEB, disks([{"device": "a", "inserted": inserted}]), (), None)
+    assert (found.name, found.revert) == ("s1", (ABOVE,))

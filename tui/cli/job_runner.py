@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from agentclient.model.events import Event, EventKind, JobEnded
-from agentclient.model.job import DiskCopy, JobKind, JobOutcome
+from agentclient.model.job import DiskCopy, JobKind, JobOutcome, JobResult
+from agentclient.model.sizes import size_text
 from agentclient.model.text import printable
 from agentclient.model.vm import Vm
 from tui.cli.job_progress import display_for
@@ -139,14 +140,21 @@ class JobRunner:
 
 def job_details(outcome: JobOutcome) -> Iterator[str]:
     """Return what the sentence of a job's outcome leaves out, one line each."""
+    kept = outcome.result in (JobResult.COMPLETE, JobResult.LEFT)
     for disk in outcome.disks:
+        if not kept and disk.error is None:
+            continue  # what was begun of it was undone, and what was not is in `left`
         where = f" to {printable(disk.target, 300)}" if disk.target else ""
         what = f": {printable(disk.error, 300)}" if disk.error else ""
         name = printable(disk.disk, 80)
         if outcome.kind in (JobKind.SNAPSHOT, JobKind.DELETION):  # nothing of it is copied
             yield f"disk {name}: {_snapshot_of(disk)}{what}"
         else:
-            yield f"disk {name}{where}, {disk.copied:,} of {disk.size:,} bytes{what}"
+            sizes = f"{size_text(disk.copied)} copied of a disk of {size_text(disk.size)}"
+            yield f"disk {name}{where if kept else ''}: {sizes}{what}"
+    undone = outcome.result in (JobResult.FAILED, JobResult.CANCELLED) and not outcome.left
+    if undone and outcome.kind in (JobKind.BACKUP, JobKind.MIRROR):
+        yield "nothing of it is left: incomplete files are deleted"
     for one in outcome.left:
         yield f"LEFT BEHIND: {printable(one, 300)}"
 

@@ -80,7 +80,7 @@ def judge(run: RunFacts, window: WindowFacts) -> Judgement:
     if result is not JobResult.COMPLETE:
         return Judgement(result, Consistency.NONE, why_not is None, how)
     if why_not is not None:
-        reason = f"{how}, and crash-consistent at best: {why_not}"
+        reason = f"{how}, but its copy is NOT CONSISTENT (crash-consistent at best): {why_not}"
         return Judgement(result, Consistency.CRASH_CONSISTENT, False, reason)
     what = "all of it" if run.thaw_when is ThawWhen.COMMAND_ENDED else "the start of its block jobs"
     reason = f"{how}, and certified consistent: {what} lay within a certified freeze window"

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from agentclient.jobs.command.guest_window import GuestWindow
 from agentclient.jobs.command.job_watch import JobWatch
 from agentclient.jobs.context import JobContext
 from agentclient.model.job import JobKind, JobOutcome, JobProgress, JobStage
+from agentclient.model.json_contract import SCHEMA
+from agentclient.model.text import printable
 from agentclient.model.vm import Vm
+
+# A command may be as long as the system allows: the journal keeps enough to know it again.
+LONGEST_NAME: Final = 120
 
 
 class CommandMember:
@@ -76,8 +82,11 @@ class CommandMember:
             return None
 
     def settle(self, outcome: JobOutcome) -> None:
-        """Set the outcome, and report it."""
+        """Set the outcome, report it, and keep it with its freeze's window in the journal."""
         self.context.reporter.ended(outcome)
+        entry = self.window.freeze.context.entry if self.window.freeze is not None else None
+        if entry is not None:
+            entry.copied(_facts(outcome))
         self._result.set_result(outcome)
 
     def stage(self, stage: JobStage, text: str, began_at: float) -> None:
@@ -93,3 +102,15 @@ class CommandMember:
             cancelled=self.context.control.cancelled.is_set(),
         )
         self.context.reporter.progress(progress, listeners=False)
+
+
+def _facts(outcome: JobOutcome) -> dict[str, object]:
+    """Return what the journal keeps of a command."""
+    argv = outcome.command.argv if outcome.command is not None else ()
+    return {
+        "schema": SCHEMA,
+        "job": outcome.kind.value,
+        "name": printable(shlex.join(argv), LONGEST_NAME),
+        "result": outcome.result.value,
+        "consistency": outcome.consistency.value,
+    }

@@ -16,6 +16,10 @@ from agentclient.protocol.qmp_block import Disk, DiskSnapshot
 # An image holds a snapshot's time in whole seconds.
 _SECOND_S: Final = 1.0
 NOT_OURS: Final = "taken by another program, or nothing is recorded of it"
+ABOVE: Final = (
+    "not possible while external snapshots are above it, whose overlays are built on its image: "
+    "delete those first"
+)
 NOT_WRITTEN: Final = "its frostwatch ended before it could say what it is worth"
 
 
@@ -63,7 +67,7 @@ def _internal(
             for snapshot in image.snapshots:
                 part = _Part(disk, str(path or image.file), snapshot)
                 parts.setdefault((snapshot.name, level), []).append(part)
-    for (name, _), holders in parts.items():
+    for (name, level), holders in parts.items():
         record = next((one for one in recorded if _is_of(one, name, holders)), None)
         held = tuple(SnapshotDisk(one.disk.name, one.file) for one in holders)
         seconds = min(one.snapshot.seconds for one in holders)
@@ -78,7 +82,8 @@ def _internal(
             consistency=record.consistency if record else None,
             reason=_reason(record),
             window=record.window if record else None,
-            revert=revert_steps(SnapshotKind.INTERNAL, name, held),
+            # An image with overlays above it must not change: they are built on what it holds.
+            revert=(ABOVE,) if level else revert_steps(SnapshotKind.INTERNAL, name, held),
         )
 
 

@@ -71,7 +71,7 @@ def revert_steps(
             f"qemu-img snapshot -a {shlex.quote(snapshot)} {shlex.quote(one.file)}" for one in disks
         )
     return tuple(
-        f"start the VM with {one.file} as its disk {printable(one.disk, 60)}; {one.overlay}, and "
-        "what was written since, is then of no use"
+        f"start the VM with {one.file} as its disk {printable(one.disk, 60)}; from then on "
+        f"never with {one.overlay} again, which is built on it: what was written since is lost"
         for one in disks
     )

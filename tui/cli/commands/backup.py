@@ -152,7 +152,7 @@ def verify_command(folder: str, as_json: bool) -> int:
     with Signals() as signals:
         teller = _Teller(signals)
         try:
-            for one in verify_folder(_folder(folder), teller.tick):
+            for one in verify_folder(_existing(folder), teller.tick):
                 well = well and one.ok
                 if as_json:
                     click.echo(dumps(verified_object(one)))
@@ -190,6 +190,19 @@ def _fleece(word: str) -> Path | Literal["auto", "off"]:
     return "auto" if word == AUTO else _folder(word)
 
 
+def _existing(name: str) -> Path:
+    """Return the folder of backups as an absolute path.
+
+    Raises:
+        BadInput: it is none.
+    """
+    try:
+        return _folder(name)
+    except BadInput:
+        shown = printable(name, 200)
+        raise BadInput(f"{shown!r} is no folder: name a backup's, or one with backups") from None
+
+
 def _folder(name: str) -> Path:
     """Return a folder as an absolute path.
 
@@ -216,8 +229,8 @@ def _print(one: Verified) -> None:
         what = f"{vm}, {manifest.mode}, taken {when}, {grade}"
     word = "OK" if one.ok else "NOT OK"
     click.echo(f"{printable(one.folder, 300)}: {word}: {what}")
-    if manifest is not None and not manifest.certified:
-        click.echo(f"  why: {printable(manifest.why, 300)}")
+    if manifest is not None:
+        click.echo(f"  why: {printable(manifest.why, 400)}")
     for problem in one.problems:
         click.echo(f"  PROBLEM: {printable(problem, 300)}")
     for note in one.notes:
@@ -225,5 +238,9 @@ def _print(one: Verified) -> None:
     if one.ok and len(one.needs) > 1:
         names = ", ".join(printable(folder.name, 80) for folder in one.needs[1:])
         click.echo(f"  builds on: {names}")
-    for command in one.restore if one.ok else ():
-        click.echo(f"  restore: {printable(command, 600)}")
+    if one.ok and one.restore:
+        click.echo(
+            "  restore, into a folder RESTORED of yours, and start the VM with these images:"
+        )
+        for command in ("mkdir RESTORED", *one.restore):
+            click.echo(f"    {printable(command, 600)}")
