@@ -78,6 +78,9 @@ class WatchEvent(NamedTuple):
 
 _FREEZING_LOCKS: Final = frozenset({"backup", "snapshot", "snapshot-delete"})
 _MONITOR: Final = "the monitor"
+_NOT_ALIVE: Final = frozenset(
+    {WatchEventKind.AGENT_GONE, WatchEventKind.AGENT_SILENT, WatchEventKind.VM_GONE}
+)
 _ENDED: Final = frozenset({RunState.GONE, RunState.SHUTDOWN})
 
 
@@ -98,6 +101,43 @@ def events_between(old: VmState | None, new: VmState, at: datetime) -> list[Watc
         *_others(old.others, new, at),
         *_freezes(old, new, at),
     ]
+
+
+class WatchLog:
+    """What happened to all VMs, from one of their states to the next."""
+
+    def __init__(self) -> None:
+        self._known: dict[VmId, VmState] = {}
+        self._alive: set[VmId] = set()
+
+    def take(self, state: VmState, at: datetime) -> list[WatchEvent]:
+        """Return what happened to a VM since its last state.
+
+        Args:
+            state: its state now.
+            at: the wall clock.
+        """
+        found = events_between(self._known.get(state.id), state, at)
+        self._known[state.id] = state
+        return [event for event in found if self._is_new(event)]
+
+    def forget(self, vm_id: VmId) -> None:
+        """Forget a VM that its source does not list any more."""
+        self._known.pop(vm_id, None)
+        self._alive.discard(vm_id)
+
+    def _is_new(self, event: WatchEvent) -> bool:
+        """Return whether an event is news: that an agent answers is none if it did before.
+
+        While others hold its channel it is not asked, which says nothing about it.
+        """
+        if event.kind is WatchEventKind.AGENT_ALIVE:
+            news = event.vm not in self._alive
+            self._alive.add(event.vm)
+            return news
+        if event.kind in _NOT_ALIVE:
+            self._alive.discard(event.vm)
+        return True
 
 
 def watch_event_object(event: WatchEvent) -> JsonObject:

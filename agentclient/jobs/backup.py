@@ -34,13 +34,7 @@ from agentclient.jobs.job import CopyJob
 from agentclient.jobs.manifest import FULL, INCREMENTAL, DiskRecord, Manifest, Parent
 from agentclient.jobs.request import BackupRequest
 from agentclient.jobs.targets import Target, Targets
-from agentclient.model.job import (
-    DiskCopy,
-    DiskProgress,
-    JobKind,
-    JobProgress,
-    JobStage,
-)
+from agentclient.model.job import DiskCopy, DiskProgress, JobKind, JobProgress, JobStage
 from agentclient.model.json_contract import job_times_object, outcome_object
 from agentclient.model.next_command import clear_command
 from agentclient.model.states import Level
@@ -49,6 +43,9 @@ from agentclient.protocol.qmp_block import Disk, action
 
 # strerror(EACCES): so QEMU fails to read a snapshot whose filter has given up.
 _BROKEN: Final = os.strerror(errno.EACCES)
+# QEMU has 64 threads for the files of a VM. Writes to a target that hangs take one each: were there
+# none left, the guest's own writes would hang as well.
+MOST_WORKERS: Final = 16
 _ROOM_FOR_FLEECE: Final = "name a fast folder with room for what the guest overwrites: --fleece DIR"
 
 
@@ -270,6 +267,7 @@ class BackupJob(CopyJob):
             bitmaps: the bitmap that marks what to copy, where it is not the last backup's own.
         """
         actions = []
+        workers = max(1, MOST_WORKERS // len(self._copies))
         for number, one in enumerate(self._copies):
             what: dict[str, object] = {"sync": "full"}
             if self._link is not None:
@@ -284,6 +282,7 @@ class BackupJob(CopyJob):
                 speed=self.context.control.limit,
                 auto_dismiss=False,
                 compress=True if self._asked_for.compress else None,
+                x_perf={"max-workers": workers} if sources else None,
                 **what,
             )
             actions.append(each)

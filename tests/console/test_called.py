@@ -65,7 +65,9 @@ async def test_what_somebody_else_froze_is_foreign_and_asked_about_before_it_is_
     guest = backend.guests["db1"]
     guest.freezable = guest.frozen = True
     async with sitting(backend) as console:
-        await console.until(lambda: console.state("db1").freeze.foreign)
+        await console.until(
+            lambda: "▲ foreign: frozen" in console.screen
+        )  # a key means what is seen
         await console.choose("db1")
         await console.pilot.press("t")
         await console.until(lambda: bool(console.dialog))

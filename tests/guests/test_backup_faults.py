@@ -349,7 +349,7 @@ def test_a_target_that_hangs_does_not_hold_up_the_guest(writer: Guest, tmp_path:
             copying(writer)
             since = load.counter()
             with hanging(place):
-                time.sleep(3.0)
+                time.sleep(5.0)
                 load.wait_for(50)
                 stalls = load.stalls(since=since)
                 assert job.wait(0) is None

@@ -190,9 +190,10 @@ def test_the_fleet_tells_what_others_have_pending_and_lost(guest: Guest) -> None
 
 def test_watch_tells_what_others_do_and_nothing_else(guest: Guest) -> None:
     command = [sys.executable, "-m", "tui.main", "watch", "--json", "--named-only"]
-    with subprocess.Popen(
+    child = subprocess.Popen(
         [*command, "--vm", guest.vm_argument], stdout=subprocess.PIPE, text=True
-    ) as child:
+    )
+    try:
         assert child.stdout is not None
         lines = map(json.loads, child.stdout)
         assert next(lines)["event"] == "vm-found"
@@ -213,6 +214,9 @@ def test_watch_tells_what_others_do_and_nothing_else(guest: Guest) -> None:
         child.send_signal(signal.SIGTERM)
         assert list(lines) == []
         assert child.wait(10) == 0
+    finally:
+        child.kill()
+        child.communicate()
 
 
 def test_the_history_tells_what_others_had_pending(guest: Guest) -> None:

@@ -15,6 +15,7 @@ from agentclient.fleet.watch_events import (
     Grade,
     WatchEvent,
     WatchEventKind,
+    WatchLog,
     events_between,
     watch_event_object,
 )
@@ -193,3 +194,21 @@ def test_whatever_changes_is_told_once(old: VmState | None, new: VmState) -> Non
     for event in events_between(old, new, AT):
         watch_event_object(event)
     assert events_between(new, new, AT) == []
+
+
+def test_an_agent_that_only_was_not_asked_is_no_news() -> None:
+    log, told = WatchLog(), []
+    words = [
+        AgentState.UNKNOWN, AgentState.OPEN, AgentState.ALIVE, AgentState.BUSY, AgentState.OPEN,
+        AgentState.ALIVE, AgentState.CLOSED, AgentState.OPEN, AgentState.ALIVE,
+    ]  # fmt: skip
+    for word in words:
+        told += log.take(DB._replace(agent=AgentHealth(word, KnownBy.PORT)), AT)
+    assert [event.kind for event in told] == [
+        K.VM_FOUND,
+        K.AGENT_ALIVE,
+        K.AGENT_GONE,
+        K.AGENT_ALIVE,
+    ]
+    log.forget(DB.id)
+    assert [event.kind for event in log.take(DB, AT)] == [K.VM_FOUND]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from agentclient.fleet.watch_events import events_between, watch_event_object
+from agentclient.fleet.watch_events import WatchLog, watch_event_object
 from agentclient.model.clock import now
 from agentclient.model.json_contract import dumps
 from agentclient.model.text import printable
@@ -59,7 +59,7 @@ class _Watch:
         self._wanted = wanted
         self._as_json = as_json
         self._output = Output()
-        self._known: dict[VmId, VmState] = {}
+        self._log = WatchLog()
 
     def run(self) -> int:
         """Watch, and return the exit code: 1 if nobody reads the events any more."""
@@ -72,7 +72,7 @@ class _Watch:
                 for state in change.changed:
                     self._take(state)
                 for vm_id in change.removed:
-                    self._known.pop(vm_id, None)
+                    self._log.forget(vm_id)
                 time.sleep(TICK_S)
             until = time.monotonic() + PATIENCE_S
             self._output.finish(lambda: time.monotonic() < until)
@@ -81,9 +81,8 @@ class _Watch:
     def _take(self, state: VmState) -> None:
         if self._wanted is not None and state.id not in self._wanted:
             return
-        for event in events_between(self._known.get(state.id), state, now()):
+        for event in self._log.take(state, now()):
             self._output.out(self._line(event))
-        self._known[state.id] = state
 
     def _line(self, event: WatchEvent) -> str:
         if self._as_json:
