@@ -45,6 +45,16 @@ _LONG = (
 )
 
 
+# What QEMU's block layer and the lab do, in all variants: `make test` runs those of `both` alone,
+# and `make soak` the others.
+_FACTS = (
+    "test_facts_copy.py",
+    "test_facts_fleecing.py",
+    "test_facts_jobs.py",
+    "test_lab_copies.py",
+)
+
+
 class Boot(Protocol):
     """The type of the fixture `boot`."""
 
@@ -73,6 +83,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.guest)
             if item.nodeid in CHOSEN:
                 item.add_marker(pytest.mark.both)
+            elif item.path.name in _FACTS:
+                item.add_marker(pytest.mark.soak)
     items.sort(key=_rank)
 
 

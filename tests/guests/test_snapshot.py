@@ -12,6 +12,7 @@ from typing import Literal
 
 import pytest
 
+from agentclient.jobs.snapshots.finding import ABOVE
 from agentclient.model.disk_snapshot import SnapshotKind
 from agentclient.model.job import (
     Consistency,
@@ -128,7 +129,7 @@ def test_what_is_known_of_each_is_listed(photographer: Photographer, writer: Gue
     assert ours.window is not None
     assert ours.window["certified"] is True
     image = photographer.image("a")
-    assert ours.revert[0] == f"qemu-img snapshot -a ours {image}"
+    assert ours.revert == (ABOVE,)  # an overlay is built on its image
     assert (bare.consistency, theirs.consistency) == (None, None)
     assert "another program" in theirs.reason
     assert (over.kind, over.consistency) == (SnapshotKind.EXTERNAL, Consistency.CONSISTENT)
