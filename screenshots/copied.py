@@ -33,7 +33,7 @@ def add_copies(fleet: Fleet, still: StillClock, *copies: Copy) -> None:
         vm_id = VmId(DRILL_SOURCE, copy.guest)
         if copy.ended is None:
             put(fleet, vm_id, job=copying.progress(still))
-            fleet.log(vm_id, Level.INFO, "copying what the disks held in the window")
+            fleet.log(vm_id, Level.INFO, "copying what the disks held when it was taken")
             continue
         outcome = copy.ended(still)
         copying.ended(fleet, vm_id, outcome)
