@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from agentclient.model.durations import in_words
 from agentclient.model.json_contract import SCHEMA, JsonObject, rfc3339
+from agentclient.model.others_freeze import MONITOR, Grade, graded
 from agentclient.model.others_step import others_step
 from agentclient.model.snapshot import ChannelClient, Others, VmState
 from agentclient.model.states import (
@@ -40,14 +41,6 @@ class WatchEventKind(StrEnum):
     LEFT_FROZEN = "left-frozen"
 
 
-class Grade(StrEnum):
-    """How sure it is that what others have pending is a freeze."""
-
-    CERTAIN = "certain"  # the agent says frozen
-    LIKELY = "likely"  # its manager has locked the VM for what freezes guests
-    UNKNOWN = "unknown"
-
-
 class WatchEvent(NamedTuple):
     """One thing that happened to one VM.
 
@@ -76,8 +69,6 @@ class WatchEvent(NamedTuple):
     cause: Cause | None = None
 
 
-_FREEZING_LOCKS: Final = frozenset({"backup", "snapshot", "snapshot-delete"})
-_MONITOR: Final = "the monitor"
 _NOT_ALIVE: Final = frozenset(
     {WatchEventKind.AGENT_GONE, WatchEventKind.AGENT_SILENT, WatchEventKind.VM_GONE}
 )
@@ -171,9 +162,9 @@ def _ends(old: VmState, new: VmState, at: datetime) -> list[WatchEvent]:
     if was == now:
         return []
     if not now:
-        return [_event(new, at, WatchEventKind.VM_FOUND, Level.INFO, "runs again", how=_MONITOR)]
+        return [_event(new, at, WatchEventKind.VM_FOUND, Level.INFO, "runs again", how=MONITOR)]
     text = f"the VM has ended ({new.run_state})" if new.present else "its source lists it no more"
-    return [_event(new, at, WatchEventKind.VM_GONE, Level.WARNING, text, how=_MONITOR)]
+    return [_event(new, at, WatchEventKind.VM_GONE, Level.WARNING, text, how=MONITOR)]
 
 
 def _has_ended(state: VmState) -> bool:
@@ -227,7 +218,7 @@ def _of_others(
 ) -> WatchEvent:
     others = state.others
     assert others is not None, "it is about others"
-    locked = state.vm.locked_by in _FREEZING_LOCKS
+    sure = graded(state)
     return WatchEvent(
         state.id,
         at,
@@ -236,8 +227,8 @@ def _of_others(
         text,
         others.by,
         others.since,
-        Grade.LIKELY if locked else Grade.UNKNOWN,
-        f"its manager's lock ({state.vm.locked_by}) and the monitor" if locked else _MONITOR,
+        sure.grade,
+        sure.how,
         others.cause,
     )
 

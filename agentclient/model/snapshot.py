@@ -192,13 +192,39 @@ class ChannelClient(NamedTuple):
         found = self.program.removeprefix("task ")
         return found if found.startswith("UPID:") else None
 
+    @property
+    def short(self) -> str:
+        """Its name where there is little room: the program's, or the kind of the task."""
+        if self.task is None:
+            return self.program
+        words = self._task_words
+        return (words[5] if len(words) > 5 else "") or "task"
+
+    @property
+    def asked_by(self) -> str | None:
+        """Who asked for the task, or else runs the process; None if that can't be told."""
+        words = self._task_words
+        return (words[7] if len(words) > 7 else None) or self.user
+
+    @property
+    def _task_words(self) -> list[str]:
+        """A task's parts: UPID:NODE:PID:PSTART:STARTTIME:TYPE:ID:USER@REALM: (protocol §10.4)."""
+        return self.task.split(":") if self.task is not None else []
+
+    @property
+    def in_full(self) -> str:
+        """What, which process, and for whom."""
+        return f"{self._what} (pid {self.pid}{f', {self.asked_by}' if self.asked_by else ''})"
+
+    @property
+    def _what(self) -> str:
+        if self.task is None:
+            return self.program
+        words = self._task_words
+        return f"Proxmox's {' '.join(filter(None, words[5:7])) if len(words) > 6 else 'task'}"
+
     def __str__(self) -> str:
-        if self.task is not None:
-            # UPID:NODE:PID:PSTART:STARTTIME:TYPE:ID:USER@REALM:
-            words = self.task.split(":")
-            what = " ".join(words[5:7]) if len(words) > 6 else "task"
-            return f"Proxmox's {what} (pid {self.pid})"
-        return f"{self.program} (pid {self.pid})"
+        return f"{self._what} (pid {self.pid})"
 
 
 class Others(NamedTuple):

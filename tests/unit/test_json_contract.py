@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from agentclient.fleet.findings import Finding, FindingLevel, finding_object
-from agentclient.fleet.watch_events import Grade, WatchEventKind
+from agentclient.fleet.watch_events import WatchEventKind
 from agentclient.journal.json_contract import window_object
 from agentclient.journal.storage.tables import MOMENTS
 from agentclient.journal.window_row import WindowRow
@@ -37,6 +37,7 @@ from agentclient.model.json_contract import (
     vm_object,
 )
 from agentclient.model.meaning import rescue_with_meaning
+from agentclient.model.others_freeze import Grade
 from agentclient.model.outcome import Evidence, FileSystem, Outcome
 from agentclient.model.rescue import Means, RescueOutcome, Rung, RungResult, Step
 from agentclient.model.snapshot import AgentHealth, FreezeInfo, LeftBy, VmState

@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentclient.fleet.watch_events import (
-    Grade,
     WatchEvent,
     WatchEventKind,
     WatchLog,
     events_between,
     watch_event_object,
 )
+from agentclient.model.others_freeze import Grade
 from agentclient.model.snapshot import (
     AgentHealth,
     ChannelClient,
@@ -79,7 +79,8 @@ def test_a_backup_of_others_from_begin_to_end() -> None:
     assert [event.kind for event in told] == [K.OTHERS_PENDING, K.OTHERS_ANSWERED]
     assert all("vzdump 101" in event.text for event in told)
     assert told[0].since == AT
-    assert told[0].grade is Grade.UNKNOWN
+    assert told[0].grade is Grade.LIKELY
+    assert "kind of their task (vzdump)" in told[0].how
 
 
 def test_an_answer_that_no_look_has_shown_alone_is_told_all_the_same() -> None:
@@ -92,7 +93,8 @@ def test_an_answer_that_no_look_has_shown_alone_is_told_all_the_same() -> None:
 @pytest.mark.parametrize(("lock", "grade"), [("backup", Grade.LIKELY), ("migrate", Grade.UNKNOWN)])
 def test_a_lock_of_the_manager_makes_a_freeze_likely(lock: str, grade: Grade) -> None:
     locked = DB._replace(vm=DB.vm._replace(locked_by=lock))
-    (event,) = _told(locked, locked._replace(others=others(OthersState.PENDING)))
+    by = ChannelClient("backup-tool", 4711)
+    (event,) = _told(locked, locked._replace(others=Others(OthersState.PENDING, AT, by)))
     assert event.grade is grade
 
 

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from agentclient.model.others_freeze import OthersFreeze
 from agentclient.model.states import (
     AgentState,
     EvidenceResult,
@@ -63,6 +64,16 @@ FREEZE: Mapping[FreezeState | None, Look] = {
 LEFT = Look("!", "!", "frozen?", Tone.BAD, "its thaw was not acknowledged: may still be frozen")
 LEFT_BY = Look("!", "!", "left", Tone.BAD, "frozen by a frostwatch that has ended; t thaws it")
 FOREIGN = Look("▲", "^", "foreign", Tone.WARN, "frozen, and not provably by this console")
+OTHERS_PENDING = Look(
+    "◔",
+    "w",
+    OthersFreeze.PENDING.value,
+    Tone.ACTIVE,
+    "others wait for the agent's answer",
+)
+OTHERS_LOST = Look(
+    "✗", "x", OthersFreeze.LOST.value, Tone.BAD, "what others sent will not be answered"
+)
 
 RUN: Mapping[RunState, Look] = {
     RunState.RUNNING: Look("▸", "r", "running", Tone.NORMAL),

@@ -14,6 +14,7 @@ from agentclient.model.clock import now
 from agentclient.model.errors import BadInput
 from agentclient.model.json_contract import dumps, vm_object
 from agentclient.model.next_command import thaw_command
+from agentclient.model.others_freeze import GRADE_WORDS, OthersFreeze, graded, others_freeze
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import AgentState, FreezeState, KnownBy, RunState
 from agentclient.model.suggestions import did_you_mean
@@ -22,14 +23,14 @@ from agentclient.model.vm import Vm
 from tui.cli import session, table
 from tui.cli.options import Options, duration, json_option, with_options
 from tui.cli.table import Cell
-from tui.shared.glyphs import AGENT, FREEZE, Look
+from tui.shared.glyphs import AGENT, FREEZE, OTHERS_LOST, OTHERS_PENDING, Look
 
 FOREIGN = "foreign"
 LEFT = "left"
 HELD_BY = "held-by"
-STATE_WORDS = (*AgentState, *FreezeState, FOREIGN, LEFT, HELD_BY)
+STATE_WORDS = (*AgentState, *FreezeState, FOREIGN, LEFT, HELD_BY, *OthersFreeze)
 
-_FREEZE_WORDS = frozenset({*FreezeState, FOREIGN, LEFT, HELD_BY})
+_FREEZE_WORDS = frozenset({*FreezeState, FOREIGN, LEFT, HELD_BY, *OthersFreeze})
 BAD_INPUT, UNKNOWN = 2, 3
 
 HEADER = ("VM", "ALSO", "USER", "RUNS", "AGENT", "KNOWN BY", "FILE SYSTEMS", "NOTE")
@@ -41,6 +42,8 @@ _AGENT_COLOURS = {
     AgentState.SILENT: "yellow",
     AgentState.BUSY: "yellow",
 }
+_OTHERS_LOOKS = {OthersFreeze.PENDING: OTHERS_PENDING, OthersFreeze.LOST: OTHERS_LOST}
+_OTHERS_COLOURS = {OthersFreeze.PENDING: "cyan", OthersFreeze.LOST: "red"}
 _FREEZE_COLOURS = dict.fromkeys(
     (FreezeState.FREEZING, FreezeState.FROZEN, FreezeState.THAWING), "cyan"
 )
@@ -54,7 +57,8 @@ class Filter:
     """Which VMs are asked for; an empty filter matches all.
 
     Attributes:
-        words: agent or freeze states, ``foreign``, ``left``, ``held-by``: one of them has to hold.
+        words: agent or freeze states, ``foreign``, ``left``, ``held-by``, or what others do: one of
+            them has to hold.
         older_than_s: seconds for which the freeze state has to be known already.
     """
 
@@ -86,13 +90,22 @@ class Filter:
             here.add(LEFT)
         if state.held_by is not None:
             here.add(HELD_BY)
+        if (others := others_freeze(state)) is not None:
+            here.add(others)
         return not self.words or bool(self.words & here)
 
     def _old(self, state: VmState, at: datetime) -> bool:
         if self.older_than_s is None:
             return True
-        since = state.freeze.since
+        since = _since(state)
         return since is not None and (at - since).total_seconds() > self.older_than_s
+
+
+def _since(state: VmState) -> datetime | None:
+    """Return since when the state of a guest's file systems is so, or what others have pending."""
+    if state.others is not None and others_freeze(state) in _OTHERS_LOOKS:
+        return state.others.since
+    return state.freeze.since
 
 
 EVERYTHING = Filter()
@@ -232,6 +245,9 @@ def _row(state: VmState, *, signs: bool) -> tuple[Cell, ...]:
         freeze = Cell(f"{freeze.text} (foreign)", "red")
     if state.left_by is not None:
         freeze = Cell(f"{freeze.text} (left)", "red")
+    others = others_freeze(state)
+    if others in _OTHERS_LOOKS:
+        freeze = _cell(_OTHERS_LOOKS[others], _OTHERS_COLOURS[others], signs=signs)
     return (
         Cell(printable(str(state.id), 60)),
         Cell(_also(state.vm)),
@@ -279,7 +295,9 @@ def _read_only(vm: Vm) -> str | None:
 def _by_agent(state: VmState) -> str | None:
     """Return what is to be told of the agent: first of all, what others have pending in it."""
     others = state.others
-    return str(others) if others is not None and others.matters else state.agent.detail
+    if others is None or others_freeze(state) is None:
+        return state.agent.detail
+    return f"{others} ({GRADE_WORDS[graded(state).grade]})"
 
 
 def _note(state: VmState) -> str:

@@ -21,6 +21,8 @@ from tui.shared.glyphs import (
     LEFT_BY,
     LEFT_JOB,
     NO_GROUP,
+    OTHERS_LOST,
+    OTHERS_PENDING,
     OUTCOME,
     Look,
     Signs,
@@ -66,6 +68,7 @@ class HelpDialog(Dialog[bool]):
             yield EMPTY
         yield from self._states("The agent", AGENT)
         freezes: dict[Any, Look] = {**FREEZE, "foreign": FOREIGN, "left": LEFT, "by": LEFT_BY}
+        freezes |= {look.word: look for look in (OTHERS_PENDING, OTHERS_LOST)}
         yield from self._states("The guest's file systems", freezes)
         yield from self._states("What came out of a freeze", {**OUTCOME, "group": NO_GROUP})
         copies = {look.word: look for look in (JOB, LEFT_JOB, *all_looks())}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from agentclient.model.others_freeze import others_freeze
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import FreezeState
 from tui.console.model.newest_job import job_words
@@ -48,8 +49,18 @@ def search_text(state: VmState) -> str:
         freeze.state or "",
         "foreign" if freeze.foreign and freeze.state is FreezeState.FROZEN else "",
         "left" if state.left_by is not None else "",
+        _of_others(state),
         verdict.kind if verdict else "",
         job_words(state),
         f"locked {state.vm.locked_by}"[:_NAME_LIMIT] if state.vm.locked_by else "",
     )
     return " ".join(words).casefold()
+
+
+def _of_others(state: VmState) -> str:
+    """Return the word for what others do to a guest's file systems, and who they are."""
+    word = others_freeze(state)
+    if word is None:
+        return ""
+    by = state.others.by if state.others is not None else None
+    return f"{word} {by.in_full if by is not None else ''}"[:_NAME_LIMIT]

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any
 
-from agentclient.model.snapshot import Others, VmState
-from agentclient.model.states import AgentState, FreezeState, OthersState, OutcomeKind, RunState
+from agentclient.model.others_freeze import OthersFreeze, others_freeze
+from agentclient.model.snapshot import VmState
+from agentclient.model.states import AgentState, FreezeState, OutcomeKind, RunState
 from agentclient.model.vm import VmId
 from tui.console.model.newest_job import has_failed, is_less_than_consistent, newest_job
 from tui.console.model.tally import verdict_of, without_group
@@ -72,7 +73,6 @@ _AGENT_TROUBLE = {
     AgentState.CLOSED: 9,
 }
 _RUN_TROUBLE = {RunState.PANICKED: 3, RunState.IO_ERROR: 3}
-_OTHERS_LOST = frozenset({OthersState.LOST, OthersState.LEFT})
 _NO_TROUBLE = 99
 _GOES_ON = (
     7,
@@ -108,8 +108,7 @@ def severity(state: VmState) -> int:
         8 if verdict is not None and without_group(verdict) else _NO_TROUBLE,
         _AGENT_TROUBLE.get(state.agent.state, _NO_TROUBLE),
         _RUN_TROUBLE.get(state.run_state, _NO_TROUBLE),
-        5 if state.freeze.foreign and state.freeze.state is FreezeState.FROZEN else _NO_TROUBLE,
-        _others_trouble(state.others),
+        _others_trouble(state),
         7 if state.progress is not None or state.job is not None else _NO_TROUBLE,
         _job_trouble(state),
         10 if state.trouble else _NO_TROUBLE,
@@ -117,9 +116,16 @@ def severity(state: VmState) -> int:
     return min(found)
 
 
-def _others_trouble(others: Others | None) -> int:
-    """Return how grave it is what others have pending: lost is, and what only goes on is not."""
-    return 5 if others is not None and others.state in _OTHERS_LOST else _NO_TROUBLE
+_OTHERS_TROUBLE = {
+    OthersFreeze.LOST: 5,
+    OthersFreeze.FROZEN: 5,
+    OthersFreeze.PENDING: 7,  # it goes on
+}
+
+
+def _others_trouble(state: VmState) -> int:
+    others = others_freeze(state)
+    return _NO_TROUBLE if others is None else _OTHERS_TROUBLE[others]
 
 
 def _job_trouble(state: VmState) -> int:
@@ -157,11 +163,13 @@ def _natural(name: str) -> Key:
 
 
 def _by_freeze(state: VmState) -> Key:
-    since = state.freeze.since
-    return (
-        _FREEZE_RANK.get(state.freeze.state, _NO_TROUBLE),
-        since.timestamp() if since else float("inf"),
-    )
+    rank, since = _FREEZE_RANK.get(state.freeze.state, _NO_TROUBLE), state.freeze.since
+    if state.others is not None and others_freeze(state) in _MAY_FREEZE:
+        rank, since = _FREEZE_RANK[FreezeState.FREEZING], state.others.since
+    return (rank, since.timestamp() if since else float("inf"))
+
+
+_MAY_FREEZE = frozenset({OthersFreeze.PENDING, OthersFreeze.LOST})
 
 
 _RANKS: Mapping[Order, Callable[[VmState], Key]] = {

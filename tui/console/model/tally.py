@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from enum import StrEnum
 
+from agentclient.model.others_freeze import OthersFreeze, others_freeze
 from agentclient.model.outcome import Outcome
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import AgentState, FreezeState, OutcomeKind, Phase
@@ -16,6 +17,7 @@ class Tag(StrEnum):
     LEFT = "frozen?"
     LEFT_BY = "left"
     LOST = "lost"
+    OTHERS_LOST = OthersFreeze.LOST.value
     FOREIGN = "foreign"
     SILENT = "silent"
     FREEZING = "freezing"
@@ -23,6 +25,13 @@ class Tag(StrEnum):
     FROZEN = "frozen"
     COPYING = "copying"
     LEFT_COPY = "left copy"
+    OTHERS_PENDING = OthersFreeze.PENDING.value
+
+
+_OTHERS = {
+    OthersFreeze.PENDING: Tag.OTHERS_PENDING,
+    OthersFreeze.LOST: Tag.OTHERS_LOST,
+}
 
 
 def verdict_of(state: VmState) -> Outcome | None:
@@ -53,6 +62,9 @@ def tags_of(state: VmState) -> frozenset[Tag]:
         tags.add(Tag.FREEZING)  # until its thaw is acknowledged it may freeze, or be frozen
     if state.progress is None and state.left_frozen and state.left_by is None:
         tags.add(Tag.LEFT)
+    others = others_freeze(state)
+    if others in _OTHERS:
+        tags.add(_OTHERS[others])
     if state.progress is not None and state.progress.phase is Phase.QUEUED:
         tags.add(Tag.QUEUED)
     if state.job is not None:

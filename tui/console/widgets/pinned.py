@@ -8,7 +8,7 @@ from textual.message import Message
 from textual.strip import Strip
 
 from agentclient.model.snapshot import VmState
-from tui.console.model.longest_frozen import frozen_for
+from tui.console.model.longest_frozen import frozen_for, of_others
 from tui.console.model.view import FleetView
 from tui.console.widgets.table import cells
 from tui.console.widgets.table.cells import Paint
@@ -91,10 +91,13 @@ class PinnedLine(Toned):
             who = f"by {safe(state.held_by.user, 20)}, pid {state.held_by.pid}"
         elif state.left_by is not None:
             who = f"left by {safe(state.left_by.user, 20)}, pid {state.left_by.pid}"
+        elif state.others is not None and state.others.by is not None:
+            who = f"{look.word}, by {safe(str(state.others.by), 60)}"
+        frozen = "frozen" if of_others(state) is None else look.word.removeprefix("others-")
         locked = f" {self._signs.dot} locked: {safe(state.vm.locked_by or '', 40)}"
         more = f" {self._signs.dot} {others} more"
         return (
-            Piece(f" {self._signs.of(look)} frozen longest: ", look.tone),
+            Piece(f" {self._signs.of(look)} {frozen} longest: ", look.tone),
             Piece(fit_middle(safe(state.vm.name), _MOST_NAME), Tone.HEAD),
             Piece(f", for {clock.text}, ", clock.tone),
             Piece(who, look.tone),

@@ -30,6 +30,8 @@ from tui.shared.glyphs import (
     LEFT_BY,
     LEFT_JOB,
     LEVEL,
+    OTHERS_LOST,
+    OTHERS_PENDING,
     OUTCOME,
     PHASE,
     Look,
@@ -45,13 +47,23 @@ _COUNTS: tuple[tuple[Tag, Look], ...] = (
     (Tag.QUEUED, PHASE[Phase.QUEUED]),
     (Tag.COPYING, JOB),
     (Tag.LEFT_COPY, LEFT_JOB),
+    (Tag.OTHERS_LOST, OTHERS_LOST),
+    (Tag.OTHERS_PENDING, OTHERS_PENDING),
     (Tag.FOREIGN, FOREIGN),
     (Tag.SILENT, AGENT[AgentState.SILENT]),
     (Tag.LOST, OUTCOME[OutcomeKind.LOST]),
 )
 
 
-_SELDOM = (Tag.LEFT, Tag.LEFT_BY, Tag.QUEUED, Tag.COPYING, Tag.LEFT_COPY)
+_SELDOM = (
+    Tag.LEFT,
+    Tag.LEFT_BY,
+    Tag.QUEUED,
+    Tag.COPYING,
+    Tag.LEFT_COPY,
+    Tag.OTHERS_LOST,
+    Tag.OTHERS_PENDING,
+)
 DRILL = " DRILL: simulated guests; nothing here is real"
 _DRILL_STYLE = Style(reverse=True, bold=True)
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from agentclient.freeze.risks import risks, why_not
 from agentclient.late import load
 from agentclient.model.durations import clock
+from agentclient.model.others_freeze import GRADE_WORDS, Grade, OthersFreeze, graded, others_freeze
 from agentclient.model.snapshot import Progress, VmState
 from agentclient.model.states import FreezeState, OutcomeKind, Phase, RunState
 from agentclient.model.vm import VmId
@@ -22,6 +23,8 @@ from tui.shared.glyphs import (
     LEFT,
     LEFT_BY,
     NO_GROUP,
+    OTHERS_LOST,
+    OTHERS_PENDING,
     OUTCOME,
     PHASE,
     RUN,
@@ -102,8 +105,15 @@ def known_by(state: VmState, _paint: Paint) -> Cell:
 
 
 def freeze(state: VmState, paint: Paint) -> Cell:
-    """Return the state of the guest's file systems."""
-    return paint.look(freeze_look(state))
+    """Return the state of the guest's file systems.
+
+    Of others the column STEP/OUTCOME says who it is, so that a word is left out here.
+    """
+    look = freeze_look(state)
+    if look not in (OTHERS_PENDING, OTHERS_LOST):
+        return paint.look(look)
+    doubt = "?" if graded(state).grade is Grade.UNKNOWN else ""
+    return Cell(f"{paint.signs.of(look)} {look.word.removeprefix('others-')}{doubt}", look.tone)
 
 
 def freeze_look(state: VmState) -> Look:
@@ -112,9 +122,15 @@ def freeze_look(state: VmState) -> Look:
         return LEFT_BY
     if state.progress is None and state.left_frozen:
         return LEFT
-    if state.freeze.state is FreezeState.FROZEN and state.freeze.foreign:
-        return FOREIGN
-    return FREEZE[state.freeze.state]
+    others = others_freeze(state)
+    return FREEZE[state.freeze.state] if others is None else _OTHERS[others]
+
+
+_OTHERS = {
+    OthersFreeze.PENDING: OTHERS_PENDING,
+    OthersFreeze.LOST: OTHERS_LOST,
+    OthersFreeze.FROZEN: FOREIGN,
+}
 
 
 def step(state: VmState, paint: Paint) -> Cell:
@@ -124,6 +140,9 @@ def step(state: VmState, paint: Paint) -> Cell:
         return Cell(f"by {safe(state.held_by.user, 20)}", Tone.FROZEN)
     if state.job is not None and (progress is None or progress.verdict is not None):
         return _of_job("step", state.job, paint)  # while its freeze is waited for, that is told
+    if state.others is not None and others_freeze(state) is not None:
+        who = "others" if state.others.by is None else state.others.by.short
+        return Cell(f"by {safe(who, 40)}", freeze_look(state).tone)
     if progress is None:
         return outcome(state, paint)
     if progress.phase in (Phase.PENDING, Phase.BLOCKED) and progress.step:
@@ -182,6 +201,11 @@ def held(state: VmState, paint: Paint) -> Cell:
             return Cell(since, Tone.FROZEN)
         whole = clock(progress.hold_ends_at - progress.held_since)
         return Cell(f"{since}/{whole}", Tone.FROZEN)
+    others = others_freeze(state)
+    if others in (OthersFreeze.PENDING, OthersFreeze.LOST) and state.others is not None:
+        tone = freeze_look(state).tone
+        seconds = clock(age(state.others.since, paint.moment))
+        return Cell(f"{paint.signs.at_least}{seconds}", tone)  # we came later, perhaps
     return _foreign_age(state, paint)
 
 
@@ -221,6 +245,8 @@ def why(state: VmState, _paint: Paint) -> Cell:
         return Cell(safe(str(state.held_by), 80), Tone.FROZEN)
     if state.job is not None:
         return _of_job("why", state.job)
+    if state.others is not None and others_freeze(state) is not None:
+        return Cell(safe(others_in_short(state), 120), freeze_look(state).tone)
     if state.left_jobs:
         return _of_job("left_why", state)
     ended = newest_job(state)
@@ -237,6 +263,14 @@ def why(state: VmState, _paint: Paint) -> Cell:
     return _not_now(state)
 
 
+def others_in_short(state: VmState) -> str:
+    """Return what others do to a guest, who they are, and how sure it is, as a clause."""
+    others, word = state.others, others_freeze(state)
+    assert others is not None, "somebody has done it"
+    by = "somebody" if others.by is None else others.by.in_full
+    return f"{word}, {GRADE_WORDS[graded(state).grade]}: {by}"
+
+
 def _not_now(state: VmState) -> Cell:
     """Return why a freeze would be refused or risky, before anybody asks for one."""
     if state.progress is not None or state.freeze.state is FreezeState.FROZEN:
@@ -249,7 +283,7 @@ def _not_now(state: VmState) -> Cell:
 
 def ticks(state: VmState) -> bool:
     """Return whether any of a VM's cells shows a running clock."""
-    frozen = state.freeze.state is FreezeState.FROZEN
+    frozen = state.freeze.state is FreezeState.FROZEN or others_freeze(state) is not None
     return state.progress is not None or state.job is not None or frozen
 
 

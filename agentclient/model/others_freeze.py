@@ -1,0 +1,84 @@
+"""What is known of a freeze of somebody who is no frostwatch: its word, and how sure that is. Pure.
+
+A command that others have pending is called a freeze only where something speaks for it: the agent
+says frozen, the VM's manager has locked it for what freezes guests, or the client is a task that
+does.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from agentclient.model.snapshot import VmState
+from agentclient.model.states import FreezeState, OthersState
+
+MONITOR: Final = "the monitor"
+
+
+class OthersFreeze(StrEnum):
+    """The words for what others do to a guest's file systems."""
+
+    PENDING = "others-pending"  # a command of theirs waits for its answer
+    LOST = "others-lost"  # it will not be answered, or they left without the answer
+    FROZEN = "others-frozen"  # the agent says frozen, and not provably by a frostwatch
+
+
+class Grade(StrEnum):
+    """How sure it is that what others have pending is a freeze."""
+
+    CERTAIN = "certain"  # the agent says frozen
+    LIKELY = "likely"  # its manager, or their task, is at work that freezes guests
+    UNKNOWN = "unknown"
+
+
+GRADE_WORDS: Final = {
+    Grade.CERTAIN: "a freeze",
+    Grade.LIKELY: "likely a freeze",
+    Grade.UNKNOWN: "perhaps a freeze",
+}
+
+
+class Graded(NamedTuple):
+    """How sure it is that it is a freeze, and how that is known."""
+
+    grade: Grade
+    how: str
+
+
+_WORDS: Final = {
+    OthersState.PENDING: OthersFreeze.PENDING,
+    OthersState.LOST: OthersFreeze.LOST,
+    OthersState.LEFT: OthersFreeze.LOST,
+}
+_FREEZING_LOCKS: Final = frozenset({"backup", "snapshot", "snapshot-delete"})
+_FREEZING_TASKS: Final = frozenset({"vzdump", "qmsnapshot", "qmclone"})
+
+
+def others_freeze(state: VmState) -> OthersFreeze | None:
+    """Return the word for what others do to a guest's file systems; None if nothing is known.
+
+    Args:
+        state: what is known of the VM.
+    """
+    if state.progress is not None or state.held_by is not None:
+        return None
+    if state.freeze.foreign and state.freeze.state is FreezeState.FROZEN:
+        return OthersFreeze.FROZEN
+    return _WORDS.get(state.others.state) if state.others is not None else None
+
+
+def graded(state: VmState) -> Graded:
+    """Return how sure it is that what others have pending is a freeze.
+
+    Args:
+        state: what is known of the VM.
+    """
+    lock, by = state.vm.locked_by, state.others.by if state.others is not None else None
+    if state.freeze.foreign and state.freeze.state is FreezeState.FROZEN:
+        return Graded(Grade.CERTAIN, "the agent")
+    if lock in _FREEZING_LOCKS:
+        return Graded(Grade.LIKELY, f"its manager's lock ({lock}) and the monitor")
+    if by is not None and by.task is not None and by.short in _FREEZING_TASKS:
+        return Graded(Grade.LIKELY, f"the kind of their task ({by.short}) and the monitor")
+    return Graded(Grade.UNKNOWN, MONITOR)
