@@ -13,17 +13,27 @@ from agentclient.freeze.risks import risks
 from agentclient.late import load
 from agentclient.model.durations import in_words
 from agentclient.model.next_command import thaw_command
-from agentclient.model.others_step import others_step
 from agentclient.model.outcome import FileSystem
 from agentclient.model.snapshot import Progress, VmState
 from agentclient.model.states import Phase
 from tui.console.model.explained import step_while_held
 from tui.console.widgets.pane.fact import Fact
+from tui.console.widgets.pane.others_facts import others_facts
 from tui.console.widgets.pane.outcome_facts import evidence_facts, outcome_facts
 from tui.console.widgets.table.cells import Paint, freeze_look, silent_since
 from tui.shared.clocks import age, countdown, elapsed
 from tui.shared.fit import safe
-from tui.shared.glyphs import AGENT, FOREIGN, LEFT, LEFT_BY, PHASE, RUN, Signs
+from tui.shared.glyphs import (
+    AGENT,
+    FOREIGN,
+    LEFT,
+    LEFT_BY,
+    OTHERS_LOST,
+    OTHERS_PENDING,
+    PHASE,
+    RUN,
+    Signs,
+)
 from tui.shared.tone import Tone
 
 
@@ -149,6 +159,8 @@ def _trouble(state: VmState, _paint: Paint) -> Iterator[Fact]:
 
 def _freeze(state: VmState, paint: Paint) -> Iterator[Fact]:
     look = freeze_look(state)
+    if look in (OTHERS_PENDING, OTHERS_LOST):
+        return  # that fact is the others'
     urgent = look in (FOREIGN, LEFT_BY) or state.held_by is not None
     parts = [paint.signs.labelled(look)]
     if state.left_by is not None:
@@ -168,8 +180,6 @@ def _freeze(state: VmState, paint: Paint) -> Iterator[Fact]:
         yield Fact("next", safe(step_while_held(state.held_by, state.vm), 300), rank=0)
     elif look is FOREIGN:
         yield Fact("next", FOREIGN_NEXT, Tone.WARN, 0)
-    elif state.others is not None and (step := others_step(state.others, state.vm)) is not None:
-        yield Fact("next", safe(step, 400), Tone.WARN, 0)
 
 
 FOREIGN_NEXT = "find out who froze it; t asks first, and breaks that window, perhaps a backup's"
@@ -185,9 +195,7 @@ def _agent(state: VmState, paint: Paint) -> Iterator[Fact]:
         parts.append(f"version {safe(health.version, 30)}")
     if health.seen_at is not None:
         parts.append(_seen(state, age(health.seen_at, paint.moment)))
-    if state.others is not None and state.others.matters:
-        parts.append(safe(str(state.others), 300))
-    elif health.detail:
+    if health.detail:
         parts.append(safe(health.detail, 300))
     yield Fact("agent", _joined(parts, paint), look.tone, 3)
 
@@ -234,6 +242,7 @@ _PARTS: tuple[Callable[[VmState, Paint], Iterator[Fact]], ...] = (
     _waiting,
     _window,
     _unanswered,
+    others_facts,
     _copies,
     outcome_facts,
     _guest,
