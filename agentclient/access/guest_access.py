@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from agentclient.model.snapshot import ChannelClient, HeldBy, MonitorView
+from agentclient.model.others import ChannelClient
+from agentclient.model.snapshot import HeldBy, MonitorView
 from agentclient.model.vm import Process, Vm
 
 if TYPE_CHECKING:

@@ -28,7 +28,8 @@ from agentclient.access.monitor import Monitor
 from agentclient.access.presence import GoneCheck, Server, is_gone, server_of
 from agentclient.access.self_check import uuid_of
 from agentclient.access.stream import Channel, ConnectFailed, Endpoint, UnixEndpoint
-from agentclient.model.snapshot import ChannelClient, MonitorView
+from agentclient.model.others import ChannelClient
+from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import RunState, Transport
 from agentclient.model.vm import Process, Vm
 from agentclient.protocol.qga import AgentWire

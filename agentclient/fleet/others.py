@@ -15,7 +15,8 @@ from agentclient.fleet.store import Fleet
 from agentclient.freeze.others_watch import OthersEvent, OthersEventKind, OthersWatch
 from agentclient.journal.others_entry import record_others
 from agentclient.model.durations import in_words
-from agentclient.model.snapshot import ChannelClient, MonitorView, Others, VmState
+from agentclient.model.others import ChannelClient, Others
+from agentclient.model.snapshot import MonitorView, VmState
 from agentclient.model.states import Cause, Level
 from agentclient.model.text import printable
 from agentclient.model.vm import VmId

@@ -8,7 +8,8 @@ then; a reader that compared thousands of VMs would wait for memory.
 from __future__ import annotations
 
 from agentclient.model.job import JobProgress
-from agentclient.model.snapshot import Others, Progress, VmState
+from agentclient.model.others import Others
+from agentclient.model.snapshot import Progress, VmState
 
 
 def same_visible_state(old: VmState, new: VmState) -> bool:

@@ -8,9 +8,10 @@ from typing import Any, Final, NamedTuple
 
 from agentclient.model.durations import in_words
 from agentclient.model.json_contract import SCHEMA, JsonObject, rfc3339
+from agentclient.model.others import ChannelClient, Others
 from agentclient.model.others_freeze import MONITOR, Grade, graded
 from agentclient.model.others_step import others_step
-from agentclient.model.snapshot import ChannelClient, Others, VmState
+from agentclient.model.snapshot import VmState
 from agentclient.model.states import (
     AgentState,
     Cause,

@@ -16,7 +16,7 @@ from agentclient.journal.identity import own_identity
 from agentclient.journal.rows import Moment
 from agentclient.journal.writer import Journal
 from agentclient.model.json_contract import rfc3339
-from agentclient.model.snapshot import ChannelClient
+from agentclient.model.others import ChannelClient
 from agentclient.model.states import Cause, WindowKind
 from agentclient.model.vm import Process, Vm
 

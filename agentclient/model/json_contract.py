@@ -16,6 +16,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from agentclient.model.events import Details, Ended, Event, JobEnded, JobProgressed
+from agentclient.model.others import Others
 from agentclient.model.outcome import (
     Evidence,
     FileSystem,
@@ -24,7 +25,7 @@ from agentclient.model.outcome import (
     Outcome,
     ThawOutcome,
 )
-from agentclient.model.snapshot import AgentHealth, HeldBy, Others, VmState
+from agentclient.model.snapshot import AgentHealth, HeldBy, VmState
 
 if TYPE_CHECKING:
     from agentclient.model.command import CommandRun

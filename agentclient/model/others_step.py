@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from agentclient.model.next_command import thaw_command
-from agentclient.model.snapshot import ChannelClient, Others
+from agentclient.model.others import ChannelClient, Others
 from agentclient.model.states import OthersState
 from agentclient.model.vm import DRILL_SOURCE, Vm
 

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from agentclient.model.snapshot import ChannelClient, Others, VmState
-from agentclient.model.states import Cause, OthersState
+from agentclient.fleet.store import Fleet
+from agentclient.model.others import ChannelClient, Others
+from agentclient.model.snapshot import AgentHealth, FreezeInfo, VmState
+from agentclient.model.states import AgentState, Cause, KnownBy, OthersState
 from agentclient.model.vm import AgentChannel, Vm, VmId
+from tests.console.console_session import LARGE, SMALL, console_session, qemu
+from tests.console.fakes import StillClock
+from tests.console.fleets import fleet_of, put
+from tui.console.model.filter import Filter
 from tui.console.model.notices import notice_of_change
-from tui.console.model.order import needs_attention
+from tui.console.model.order import Order, needs_attention
+from tui.console.model.tally import Tag, tags_of
+from tui.console.widgets.table import cells
+from tui.console.widgets.table.cells import Paint
+from tui.shared.glyphs import Signs
 
 AT = datetime(2026, 3, 1, 2, 13, tzinfo=UTC)
 DB = VmState(Vm(VmId("qemu", "db"), agent=AgentChannel(Path("/run/db.qga"))))
@@ -42,3 +52,93 @@ def test_it_is_told_once() -> None:
     )
     assert list(notice_of_change(lost, lost, AT)) == []
     assert list(notice_of_change(DB, pending, AT)) == []
+
+
+# -- on the screen ------------------------------------------------------------------------------
+
+UPID = "UPID:node1:0000A2B3:00C0FFEE:65000000:vzdump:101:root@pam:"
+VZDUMP = ChannelClient(f"task {UPID}", 4711, "root")
+
+
+def stuck(still: StillClock, state: OthersState = OthersState.PENDING, **more: object) -> Others:
+    """Return what a vzdump has had pending for 12 min 41 s."""
+    return Others(state, still.wall() - timedelta(seconds=761), VZDUMP)._replace(**more)  # type: ignore[arg-type]
+
+
+def fleet_with(still: StillClock, others: Others) -> Fleet:
+    """Return four VMs; of one of them somebody holds the channel."""
+    fleet = fleet_of(["app", "db", "mail", "web"], still)
+    busy = AgentHealth(AgentState.BUSY, KnownBy.CLIENT, seen_at=still.wall())
+    put(fleet, qemu("db"), others=others, agent=busy, freeze=FreezeInfo())
+    return fleet
+
+
+@pytest.mark.parametrize(
+    ("state", "word", "freeze"),
+    [
+        (OthersState.PENDING, "◔ 1 others-pending", "◔ pending"),
+        (OthersState.LOST, "✗ 1 others-lost", "✗ lost"),
+        (OthersState.LEFT, "✗ 1 others-lost", "✗ lost"),
+    ],
+)
+async def test_row_header_and_pinned_line_say_what_who_and_for_how_long(
+    still: StillClock, state: OthersState, word: str, freeze: str
+) -> None:
+    async with console_session(fleet_with(still, stuck(still, state)), still) as session:
+        assert word in session.lines[0]
+        pinned = f"{freeze} longest: db, for ≥12:41, by Proxmox's vzdump 101 (pid 4711)"
+        assert pinned in session.lines[1]
+        row = session.line_of(" db ")
+        assert freeze in row
+        assert "by vzdump" in row
+        assert "≥12:41" in row
+        await session.settle(2)
+        assert "≥12:43" in session.line_of(" db ")
+        await session.press("G", "L")
+        assert session.cursor == "db"
+
+
+async def test_a_large_screen_says_how_sure_it_is_and_for_whom(still: StillClock) -> None:
+    async with console_session(fleet_with(still, stuck(still)), still, size=LARGE) as session:
+        assert "likely a freeze: Pr…" in session.line_of(" db ")
+
+
+def test_a_command_that_nothing_speaks_for_is_no_freeze(still: StillClock) -> None:
+    tool = stuck(still, by=ChannelClient("backup-tool", 812, "backup"))
+    state, paint = DB._replace(others=tool), Paint(still.clock.moment(), Signs())
+    assert cells.freeze(state, paint).text == "◔ pending?"
+    assert cells.step(state, paint).text == "by backup-tool"
+    assert "perhaps a freeze: backup-tool (pid 812, backup)" in cells.why(state, paint).text
+    locked = state._replace(vm=state.vm._replace(locked_by="backup"))
+    assert cells.freeze(locked, paint).text == "◔ pending"
+
+
+def test_it_is_counted_sorted_and_found_by_the_same_words(still: StillClock) -> None:
+    pending = DB._replace(others=stuck(still))
+    lost = DB._replace(others=stuck(still, OthersState.LOST))
+    assert (Tag.OTHERS_PENDING, Tag.OTHERS_LOST) == ("others-pending", "others-lost")
+    assert Tag.OTHERS_PENDING in tags_of(pending)
+    assert Tag.OTHERS_LOST in tags_of(lost)
+    assert Filter("others-pending vzdump root@pam").matches(pending)
+    assert not Filter("others-lost").matches(pending)
+    assert Order.TROUBLE.rank(lost) < Order.TROUBLE.rank(pending) < Order.TROUBLE.rank(DB)
+    assert Order.FREEZE.rank(pending) < Order.FREEZE.rank(DB)
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "160x50"])
+async def test_the_pane_says_until_when_they_wait_and_what_to_do(
+    still: StillClock, size: tuple[int, int]
+) -> None:
+    fleet = fleet_with(still, stuck(still, OthersState.LOST, cause=Cause.AGENT_RESTARTED))
+    async with console_session(fleet, still, size=size) as session:
+        await session.press("L", "enter")
+        beside = 64 if size == LARGE else 80
+        facts = "".join(line[10:beside].rstrip() for line in session.lines[4:])
+        told = facts.replace(" ", "")
+        for words in (
+            "Proxmox's vzdump 101 (pid 4711, root@pam) waits since 11:47:19",
+            "they learn it by 12:07 if an agent runs by then",
+            f"pvesh delete /nodes/node1/tasks/{UPID}",
+            "then: frostwatch thaw --foreign qemu:db",
+        ):
+            assert words.replace(" ", "") in told, session.text

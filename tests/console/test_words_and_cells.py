@@ -91,7 +91,8 @@ def test_signs_tell_states_apart_without_colour(signs: Signs) -> None:
     for looks in (glyphs.AGENT, glyphs.RUN, glyphs.OUTCOME):
         shown = [signs.of(look) for look in looks.values()]
         assert len(set(shown)) == len(shown)
-    freezes = [signs.of(look) for look in (*glyphs.FREEZE.values(), glyphs.FOREIGN)]
+    others = (glyphs.FOREIGN, glyphs.OTHERS_PENDING, glyphs.OTHERS_LOST)
+    freezes = [signs.of(look) for look in (*glyphs.FREEZE.values(), *others)]
     assert len(set(freezes)) == len(freezes)
 
 
@@ -105,7 +106,14 @@ def test_every_sign_takes_one_cell_and_has_an_ascii_form() -> None:
 
 def test_what_has_signs_of_its_own_has_such_ones_in_ascii_too() -> None:
     looks = [look for looks, _ in VOCABULARY for look in looks.values()]
-    looks += [glyphs.FOREIGN, glyphs.LEFT, *glyphs.PHASE.values(), *glyphs.EVIDENCE.values()]
+    looks += [
+        glyphs.FOREIGN,
+        glyphs.OTHERS_PENDING,
+        glyphs.OTHERS_LOST,
+        glyphs.LEFT,
+        *glyphs.PHASE.values(),
+        *glyphs.EVIDENCE.values(),
+    ]
     pairs = {(look.sign, look.ascii) for look in looks if look.sign != " "}
     names = ("cursor", "mark", "returns", "descending", "ascending", "more_left", "more_right")
     pairs |= {(getattr(Signs(), name), getattr(Signs(ascii=True), name)) for name in names}

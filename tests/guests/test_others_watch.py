@@ -16,7 +16,8 @@ from agentclient import Engine
 from agentclient.access.local_access import LocalAccess
 from agentclient.access.multiplexer import Multiplexer
 from agentclient.freeze.others_watch import OthersEvent, OthersEventKind, OthersWatch
-from agentclient.model.snapshot import MonitorView, Others
+from agentclient.model.others import Others
+from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import Cause, OthersState, WindowKind
 from tests.guests.freezing import Operator
 from tests.guests.lab import Guest, RawClient

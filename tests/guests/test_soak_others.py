@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from agentclient import Engine
-from agentclient.model.snapshot import Others
+from agentclient.model.others import Others
 from agentclient.model.states import OthersState
 from tests.guests.lab import Guest, RawClient
 from tests.guests.lab.shell import wait_until

@@ -95,6 +95,7 @@ def _as_seen(old: VmState, found: VmState) -> VmState:
         trouble=found.trouble,
         left=found.left,
         held_by=found.held_by,
+        others=found.others,
     )
 
 

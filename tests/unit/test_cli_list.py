@@ -8,8 +8,9 @@ import pytest
 from agentclient.backends.base import Note
 from agentclient.model.clock import now
 from agentclient.model.errors import FrostwatchError
+from agentclient.model.others import ChannelClient, Others
 from agentclient.model.snapshot import AgentHealth, FreezeInfo, HeldBy
-from agentclient.model.states import AgentState, FreezeState, KnownBy
+from agentclient.model.states import AgentState, FreezeState, KnownBy, OthersState
 from tests.unit.cli_fakes import World, frozen, world
 from tui.main import run
 
@@ -190,3 +191,31 @@ def test_what_hangs_is_not_known_and_said(world: World, capsys: pytest.CaptureFi
     assert "source pve: it has not answered since 12:00:00" in capsys.readouterr().err
     assert run(["thaw", "--all"]) == 1
     assert "source pve: it has not answered since 12:00:00" in capsys.readouterr().err
+
+
+def test_what_others_have_pending_is_listed_by_its_word(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    since = now() - timedelta(minutes=12)
+    upid = "task UPID:n:1:2:3:vzdump:101:root@pam:"
+    pending = Others(OthersState.PENDING, since, ChannelClient(upid, 4711, "root"))
+    for name, others in (("web1", pending), ("db1", pending._replace(state=OthersState.LOST))):
+        world.add(name, agent=BUSY)
+        world.seen[name] = world.seen[name]._replace(others=others)
+    assert run(["list"]) == 0
+    _, web, db = capsys.readouterr().out.splitlines()
+    assert "others-pending" in web
+    assert "vzdump 101 (pid 4711)" in web
+    assert "likely a freeze" in web
+    assert "others-lost" in db
+    assert run(["list", "--json", "--state", "others-lost", "--exit-code"]) == 1
+    assert _ids(capsys.readouterr().out) == ["qemu:db1"]
+    old = ["list", "--state", "others-pending", "--older-than"]
+    assert run([*old, "10m", "--exit-code"]) == 1
+    assert run([*old, "20m"]) == 0
+    assert "no VM matches" in capsys.readouterr().err
+
+
+def test_what_others_froze_has_two_names(three: World, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["list", "--json", "--state", "others-frozen"]) == 0
+    assert _ids(capsys.readouterr().out) == ["qemu:db[/]1"]

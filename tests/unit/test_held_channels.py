@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from agentclient.fleet.others import HeldChannels, Seen
-from agentclient.model.snapshot import ChannelClient, HeldBy, MonitorView, Traffic, VmState
+from agentclient.model.others import ChannelClient
+from agentclient.model.snapshot import HeldBy, MonitorView, Traffic, VmState
 from agentclient.model.states import OthersState, RunState
 from agentclient.model.vm import AgentChannel, Vm, VmId
 

@@ -11,7 +11,7 @@ from agentclient.journal.history import read_history
 from agentclient.journal.others_entry import record_others
 from agentclient.journal.window_row import WindowRow
 from agentclient.journal.writer import Journal
-from agentclient.model.snapshot import ChannelClient
+from agentclient.model.others import ChannelClient
 from agentclient.model.states import Cause, WindowKind, WindowState
 from agentclient.model.vm import AgentChannel, Vm, VmId
 from tui.shared.history_text import notes, outcome_word

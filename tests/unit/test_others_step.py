@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
+from agentclient.model.others import ChannelClient, Others
 from agentclient.model.others_step import others_step, waits_at_most
-from agentclient.model.snapshot import ChannelClient, Others
 from agentclient.model.states import OthersState
 from agentclient.model.vm import Vm, VmId
 

@@ -18,16 +18,9 @@ from agentclient.fleet.watch_events import (
     events_between,
     watch_event_object,
 )
+from agentclient.model.others import ChannelClient, Others
 from agentclient.model.others_freeze import Grade
-from agentclient.model.snapshot import (
-    AgentHealth,
-    ChannelClient,
-    FreezeInfo,
-    HeldBy,
-    LeftBy,
-    Others,
-    VmState,
-)
+from agentclient.model.snapshot import AgentHealth, FreezeInfo, HeldBy, LeftBy, VmState
 from agentclient.model.states import (
     AgentState,
     Cause,

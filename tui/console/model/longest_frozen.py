@@ -5,8 +5,9 @@ What others have pending, or have lost, counts as well: it may be frozen, and no
 
 from __future__ import annotations
 
+from agentclient.model.others import Others
 from agentclient.model.others_freeze import OthersFreeze, others_freeze
-from agentclient.model.snapshot import Others, VmState
+from agentclient.model.snapshot import VmState
 from agentclient.model.states import FreezeState
 from agentclient.model.vm import VmId
 from tui.shared.clocks import Moment, age

@@ -11,8 +11,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from agentclient.late import load
+from agentclient.model.others import Others
 from agentclient.model.outcome import Meaning, Outcome
-from agentclient.model.snapshot import Others, VmState
+from agentclient.model.snapshot import VmState
 from agentclient.model.states import (
     FreezeState,
     GuestIs,

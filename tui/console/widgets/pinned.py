@@ -15,7 +15,7 @@ from tui.console.widgets.table.cells import Paint
 from tui.console.widgets.toned import Toned
 from tui.shared.clocks import Clock
 from tui.shared.fit import fit, fit_middle, safe
-from tui.shared.glyphs import Signs
+from tui.shared.glyphs import FOREIGN, Signs
 from tui.shared.tone import Line, Piece, Tone
 
 # Most windows are over by then: a line that comes and goes with each would be all that one sees.
@@ -92,7 +92,8 @@ class PinnedLine(Toned):
         elif state.left_by is not None:
             who = f"left by {safe(state.left_by.user, 20)}, pid {state.left_by.pid}"
         elif state.others is not None and state.others.by is not None:
-            who = f"{look.word}, by {safe(str(state.others.by), 60)}"
+            foreign = f"{look.word}, " if look is FOREIGN else ""
+            who = f"{foreign}by {safe(str(state.others.by), 60)}"
         frozen = "frozen" if of_others(state) is None else look.word.removeprefix("others-")
         locked = f" {self._signs.dot} locked: {safe(state.vm.locked_by or '', 40)}"
         more = f" {self._signs.dot} {others} more"

@@ -165,7 +165,7 @@ class StatusLine(Toned):
             yield Part(Piece(text, look.tone if count else Tone.DIM), 0 if count else 10 + number)
         yield from self._marks(space)
         backwards = ", backwards" if view.backwards else ""
-        yield Part(Piece(f" {view.order.label}{backwards}", Tone.DIM), 20)
+        yield Part(Piece(f" {view.order.label}{backwards}", Tone.DIM), 50)
 
     def _marks(self, space: str) -> Iterator[Part]:
         """Yield how many VMs an action would hit, and how many of them nobody sees now."""

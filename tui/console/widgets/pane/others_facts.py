@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from agentclient.model.durations import in_words
+from agentclient.model.others import Others
 from agentclient.model.others_freeze import (
     GRADE_WORDS,
     Grade,
@@ -13,7 +14,7 @@ from agentclient.model.others_freeze import (
     others_freeze,
 )
 from agentclient.model.others_step import others_action, they_wait
-from agentclient.model.snapshot import Others, VmState
+from agentclient.model.snapshot import VmState
 from agentclient.model.states import AgentState, OthersState
 from tui.console.widgets.pane.fact import Fact
 from tui.console.widgets.table.cells import Paint, freeze_look
@@ -29,10 +30,10 @@ def others_facts(state: VmState, paint: Paint) -> Iterator[Fact]:
         return
     look = freeze_look(state)
     yield Fact("others", f"{paint.signs.labelled(look)}: {_what(others, paint)}", look.tone, 0)
-    yield Fact("freeze", _how_sure(state), rank=1)
-    yield Fact("guest", _guest(state, others), rank=1)
     if others.state is not OthersState.LEFT:
         yield Fact("wait", safe(they_wait(others, paint.moment.wall), 300), rank=1)
+    yield Fact("guest", _guest(state, others), rank=1)
+    yield Fact("why", _how_sure(state), rank=2)
     step = others_action(others, state.vm)
     if step is not None:
         yield Fact("next", safe(step, 500), Tone.WARN, 0)

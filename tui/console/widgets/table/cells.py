@@ -264,11 +264,10 @@ def why(state: VmState, _paint: Paint) -> Cell:
 
 
 def others_in_short(state: VmState) -> str:
-    """Return what others do to a guest, who they are, and how sure it is, as a clause."""
-    others, word = state.others, others_freeze(state)
-    assert others is not None, "somebody has done it"
-    by = "somebody" if others.by is None else others.by.in_full
-    return f"{word}, {GRADE_WORDS[graded(state).grade]}: {by}"
+    """Return how sure it is that others freeze a guest, and who they are, as a clause."""
+    assert state.others is not None, "somebody has done it"
+    by = "somebody" if state.others.by is None else state.others.by.in_full
+    return f"{GRADE_WORDS[graded(state).grade]}: {by}"
 
 
 def _not_now(state: VmState) -> Cell:
