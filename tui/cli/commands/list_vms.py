@@ -216,7 +216,9 @@ def _of_journal(journal: Journal) -> tuple[str, ...]:
 def _checked(words: Sequence[str]) -> frozenset[str]:
     for word in words:
         if word not in STATE_WORDS:
-            said = f"{printable(word, 60)!r} is no state{did_you_mean(word, STATE_WORDS)}"
+            # Of two names for one thing the shorter one is meant, unless it was typed so.
+            meant = [one for one in STATE_WORDS if one != OthersFreeze.FROZEN or "-" in word]
+            said = f"{printable(word, 60)!r} is no state{did_you_mean(word, meant)}"
             raise BadInput(f"{said}: use {', '.join(STATE_WORDS)}")
     return frozenset(words)
 
