@@ -2,6 +2,9 @@
 
 Protocol §10: QEMU counts what it has handed to the guest, what the guest has not read yet, and what
 the guest has answered. Not a byte is sent to the agent.
+
+These counts show no command that came in one piece with a sync, as Proxmox's do: the sync's answer
+is all that moves. But a client that connects for one command alone waits for as long as it stays.
 """
 
 from __future__ import annotations
@@ -76,8 +79,10 @@ class OthersWatch:
         self._traffic = view.traffic
         self._outstanding = 0
         self._read_at: float | None = None  # when the oldest command without an answer was seen
+        self._began = now
         self._moved_at: float | None = None
         self._told_pending = False
+        self._presumed = False
         self.state = OthersState.HELD if view.traffic is None else OthersState.UNKNOWN
         self.since = now
         self.cause: Cause | None = None
@@ -92,16 +97,19 @@ class OthersWatch:
             return None
         return "this QEMU, or this kind of port, does not count what the agent reads and answers"
 
-    def on_look(self, now: float, view: MonitorView) -> list[OthersEvent]:
+    def on_look(self, now: float, view: MonitorView, *, waits: bool = False) -> list[OthersEvent]:
         """Take one look at the monitor.
 
         Args:
             now: seconds of the monotonic clock.
             view: what it showed.
+            waits: the client connects for one command at a time, so that it waits while it stays.
 
         Returns:
             What the look before did not show, in order.
         """
+        if waits:
+            self._presume(view)
         changes = self._port.on_look(now, view)
         events: list[OthersEvent] = []
         if self._read_at is not None and not _LOSES.isdisjoint(changes):
@@ -149,8 +157,20 @@ class OthersWatch:
             if self._read_at is None and self.state is not OthersState.LOST:
                 self._begin(now)
 
+    def _presume(self, view: MonitorView) -> None:
+        """Take that a command waits since the channel was silent, unless no agent runs.
+
+        What is written to a closed port is dropped when its client leaves.
+        """
+        waiting = self._read_at is not None or self.state is OthersState.LOST
+        if waiting or self._traffic is None or not view.client or self._port.open is False:
+            return
+        self._outstanding = max(1, self._outstanding)
+        self._begin(self._began if self._moved_at is None else self._moved_at)
+        self._presumed = True
+
     def _begin(self, now: float) -> None:
-        self._read_at, self._told_pending = now, False
+        self._read_at, self._told_pending, self._presumed = now, False, False
 
     def _answer(self, now: float) -> list[OthersEvent]:
         since, told = self._read_at, self._told_pending
@@ -186,7 +206,7 @@ class OthersWatch:
 
     def _leave(self, now: float) -> OthersEvent:
         since = self._read_at if self._read_at is not None else self.since
-        pending = self._read_at is not None
+        pending = self._read_at is not None and (self._told_pending or not self._presumed)
         self._go(OthersState.LEFT if pending else OthersState.IDLE, now)
         return OthersEvent(OthersEventKind.LEFT, now, since, self.cause, certain=pending)
 

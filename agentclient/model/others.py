@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from agentclient.model.states import Cause, OthersState
+
+# What Proxmox's programs call themselves; each command of theirs has a connection of its own.
+_PROXMOX: Final = ("qm", "vzdump", "pvesh", "pvesr")
+_PROXMOX_DAEMONS: Final = ("pvedaemon", "pveproxy", "pvescheduler", "pvestatd", "pve-ha-")
+FREEZING_LOCKS: Final = frozenset({"backup", "snapshot", "snapshot-delete"})
 
 
 class ChannelClient(NamedTuple):
@@ -104,3 +109,16 @@ class Others(NamedTuple):
             case OthersState.ANSWERED:
                 return f"held by {who}: their command was answered after {self.took_s or 0:.1f} s"
         return f"held by {who}"
+
+
+def waits_while_connected(client: ChannelClient | None, locked_by: str | None) -> bool:
+    """Return whether a client connects for one command at a time, so that it waits while it stays.
+
+    Args:
+        client: who holds the channel; None if that isn't known.
+        locked_by: what the VM's manager has locked it for; that is Proxmox alone.
+    """
+    if client is None:
+        return locked_by in FREEZING_LOCKS
+    name = client.program
+    return client.task is not None or name in _PROXMOX or name.startswith(_PROXMOX_DAEMONS)

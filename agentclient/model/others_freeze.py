@@ -10,6 +10,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+from agentclient.model.others import FREEZING_LOCKS, ChannelClient
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import FreezeState, OthersState
 
@@ -51,7 +52,6 @@ _WORDS: Final = {
     OthersState.LOST: OthersFreeze.LOST,
     OthersState.LEFT: OthersFreeze.LOST,
 }
-_FREEZING_LOCKS: Final = frozenset({"backup", "snapshot", "snapshot-delete"})
 _FREEZING_TASKS: Final = frozenset({"vzdump", "qmsnapshot", "qmclone"})
 
 
@@ -74,10 +74,19 @@ def graded(state: VmState) -> Graded:
     Args:
         state: what is known of the VM.
     """
-    lock, by = state.vm.locked_by, state.others.by if state.others is not None else None
     if state.freeze.foreign and state.freeze.state is FreezeState.FROZEN:
         return Graded(Grade.CERTAIN, "the agent")
-    if lock in _FREEZING_LOCKS:
+    return graded_of(state.others.by if state.others is not None else None, state.vm.locked_by)
+
+
+def graded_of(by: ChannelClient | None, lock: str | None) -> Graded:
+    """Return how sure it is that a command is a freeze, before the agent was asked.
+
+    Args:
+        by: whose command it is; None if that isn't known.
+        lock: what the VM's manager has locked it for; None if it has not.
+    """
+    if lock in FREEZING_LOCKS:
         return Graded(Grade.LIKELY, f"its manager's lock ({lock}) and the monitor")
     if by is not None and by.task is not None and by.short in _FREEZING_TASKS:
         return Graded(Grade.LIKELY, f"the kind of their task ({by.short}) and the monitor")

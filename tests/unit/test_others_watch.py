@@ -26,6 +26,7 @@ class Channel:
     def __init__(self, **of_view: Any) -> None:
         self.now = 100.0
         self.handed = self.answers = self.unread = 0
+        self.waits = False
         self.more: dict[str, Any] = {"openings": 3, "port_open": True} | of_view
         self.watch = OthersWatch(self.view(), self.now)
         self.events: list[OthersEvent] = []
@@ -37,7 +38,7 @@ class Channel:
 
     def look(self, seconds: float = 0.25) -> None:
         self.now += seconds
-        self.events += self.watch.on_look(self.now, self.view())
+        self.events += self.watch.on_look(self.now, self.view(), waits=self.waits)
 
     def wait(self, seconds: float) -> None:
         for _ in range(int(seconds * 4)):
@@ -110,6 +111,75 @@ def test_who_comes_later_sees_what_waits() -> None:
     later = OthersWatch(channel.view(), 0.0)
     later.on_look(2.0, channel.view())
     assert (later.state, later.certain) == (OthersState.PENDING, True)
+
+
+# -- who connects for one command alone, as Proxmox's programs do ---------------------------------
+
+
+@pytest.fixture
+def worker(channel: Channel) -> Channel:
+    """A sync and a freeze came in one piece, and the sync was answered before the first look."""
+    channel.waits = True
+    return channel
+
+
+def test_who_stays_without_a_word_waits_since_the_first_look(worker: Channel) -> None:
+    worker.wait(0.75)
+    assert worker.kinds() == []
+    worker.wait(41)
+    assert (worker.kinds(), worker.state()) == ([PENDING], OthersState.PENDING)
+    assert worker.watch.since == 100.0
+    assert not worker.watch.certain
+    worker.answers += 1
+    worker.more |= {"client": False}  # it leaves with its answer
+    worker.look()
+    assert worker.kinds() == [PENDING, ANSWERED, LEFT]
+    assert worker.events[1].at - worker.events[1].since == pytest.approx(42, abs=0.5)
+    assert not worker.events[2].certain
+
+
+def test_a_sync_that_is_answered_late_is_not_the_answer(worker: Channel) -> None:
+    worker.look()
+    worker.answers += 1
+    worker.wait(3)
+    assert worker.kinds() == [PENDING]
+    assert worker.watch.since == pytest.approx(100.5)
+
+
+def test_a_probe_that_is_queued_on_a_new_connection_makes_it_certain(worker: Channel) -> None:
+    worker.wait(600)
+    worker.handed, worker.unread = worker.handed + 1, 1
+    worker.look()
+    assert (worker.kinds(), worker.watch.certain) == ([PENDING], True)
+    assert worker.watch.since == 100.0
+
+
+def test_a_worker_whose_agent_is_killed_at_once_has_lost_its_command(worker: Channel) -> None:
+    worker.look()
+    worker.more |= {"port_open": False, "openings": 4}
+    worker.wait(60)
+    assert worker.kinds() == [LOST]
+    assert worker.watch.cause is Cause.AGENT_GONE
+
+
+def test_a_worker_that_talks_to_nobody_has_nothing_pending() -> None:
+    channel = Channel(port_open=False)
+    channel.waits = True
+    channel.wait(3)  # what is written to a closed port goes with its client
+    channel.more |= {"client": False}
+    channel.look()
+    assert [event for event in channel.events if event.kind is not LEFT or event.certain] == []
+
+
+def test_short_commands_of_a_worker_are_talk(worker: Channel) -> None:
+    for _ in range(20):
+        worker.handed += 1
+        worker.answers += 2
+        worker.look()
+    worker.more |= {"client": False}
+    worker.look()
+    assert worker.kinds() == [LEFT]
+    assert not worker.events[0].certain
 
 
 @pytest.mark.parametrize(
@@ -200,6 +270,7 @@ LOOKS = st.lists(
             "traffic": st.booleans(),
             "run_state": st.sampled_from(list(RunState)),
             "seconds": st.sampled_from([0.1, 0.25, 2.0]),
+            "waits": st.booleans(),
         }
     ),
     max_size=30,
@@ -221,6 +292,7 @@ def test_whatever_comes_each_command_is_pending_before_it_is_answered(
             channel.more.pop("traffic", None)
         else:
             channel.more["traffic"] = None
+        channel.waits = look["waits"]
         channel.look(look["seconds"])
     open_since: float | None = None
     for event in channel.events:
