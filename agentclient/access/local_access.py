@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from agentclient.access import monitor_proof
@@ -23,7 +23,7 @@ from agentclient.access.guest_access import (
 from agentclient.access.host.other_holders import seen_among
 from agentclient.access.host.peer import is_another
 from agentclient.access.host.process import owner_of
-from agentclient.access.host.socket_clients import Client, clients, in_words
+from agentclient.access.host.socket_clients import Client, clients, clients_of, in_words
 from agentclient.access.monitor import Monitor
 from agentclient.access.presence import GoneCheck, Server, is_gone, server_of
 from agentclient.access.self_check import uuid_of
@@ -31,7 +31,7 @@ from agentclient.access.stream import Channel, ConnectFailed, Endpoint, UnixEndp
 from agentclient.model.others import ChannelClient
 from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import RunState, Transport
-from agentclient.model.vm import Process, Vm
+from agentclient.model.vm import Process, Vm, VmId
 from agentclient.protocol.qga import AgentWire
 
 NOT_SHOWN: Final = (
@@ -197,8 +197,7 @@ class LocalAccess:
         """
         if self.vm.agent is None:
             return None
-        found = clients(self.vm.agent.path)
-        return Holders(in_words(found), seen_among(found), _served(found))
+        return _holders(clients(self.vm.agent.path))
 
     def thaw_recipe(self) -> ThawRecipe:
         """Return the VM, without its monitor if that may be another VM's."""
@@ -319,6 +318,17 @@ def local_access(vm: Vm, opener: Opener | None = None) -> LocalAccess:
             process=vm.process,
         )
     return LocalAccess(vm, agent, monitor, opener)
+
+
+def holders_of(accesses: Iterable[LocalAccess]) -> Mapping[VmId, Holders]:
+    """Return who holds each agent's channel, as `LocalAccess.holders` does, by one look at all."""
+    paths = {access.vm.id: access.vm.agent.path for access in accesses if access.vm.agent}
+    found = clients_of(paths.values())
+    return {vm_id: _holders(found[path]) for vm_id, path in paths.items()}
+
+
+def _holders(found: tuple[Client, ...]) -> Holders:
+    return Holders(in_words(found), seen_among(found), _served(found))
 
 
 def _served(found: tuple[Client, ...]) -> ChannelClient | None:

@@ -12,6 +12,7 @@ from datetime import datetime
 from agentclient.access.agent_probe import ProbeResult
 from agentclient.access.stream import ConnectFailed, ConnectProblem
 from agentclient.model.meaning import with_freeze
+from agentclient.model.others import ChannelClient
 from agentclient.model.snapshot import AgentHealth, FreezeInfo, MonitorView, VmState
 from agentclient.model.states import AgentState, FreezeState, KnownBy, RunState
 from agentclient.model.text import printable
@@ -111,8 +112,14 @@ def _known(old: AgentHealth, state: AgentState, how: KnownBy, at: datetime) -> A
     return old._replace(state=state, how=how, rtt_s=None, detail=None, seen_at=at)
 
 
-def answered(result: ProbeResult, at: datetime) -> Change:
-    """Return the change of a VM's state that follows from its agent's answer at `at`."""
+def answered(result: ProbeResult, at: datetime, by: ChannelClient | None = None) -> Change:
+    """Return the change of a VM's state that follows from its agent's answer.
+
+    Args:
+        result: the answer.
+        at: the wall clock.
+        by: who held the channel before; None if nobody was seen.
+    """
 
     def change(state: VmState) -> VmState:
         if state.progress is not None:
@@ -130,19 +137,22 @@ def answered(result: ProbeResult, at: datetime) -> Change:
             agent=health,
             file_systems=state.file_systems if listed is None else listed,
         )
-        return with_freeze(state, _freeze(state, result.frozen, at))
+        return with_freeze(state, _freeze(state, result.frozen, at, by))
 
     return change
 
 
-def _freeze(state: VmState, frozen: FreezeState | None, at: datetime) -> FreezeInfo:
+def _freeze(
+    state: VmState, frozen: FreezeState | None, at: datetime, by: ChannelClient | None
+) -> FreezeInfo:
     ours = state.left_frozen or state.left is not None or state.held_by is not None
     foreign = frozen is FreezeState.FROZEN and not ours
     old = state.freeze
     same = (old.state, old.foreign) == (frozen, foreign)
     if frozen is FreezeState.FROZEN and state.left is not None:
         at = state.left.at  # the journal knows the time of the freeze
-    return FreezeInfo(frozen, old.since if same else at, foreign)
+    blamed = (old.by if same else by) if foreign else None
+    return FreezeInfo(frozen, old.since if same else at, foreign, blamed)
 
 
 def silent(at: datetime, *, can_see_clients: bool) -> Change:

@@ -15,9 +15,10 @@ from agentclient.fleet.store import Fleet
 from agentclient.freeze.others_watch import OthersEvent, OthersEventKind, OthersWatch
 from agentclient.journal.others_entry import record_others
 from agentclient.model.durations import in_words
-from agentclient.model.others import ChannelClient, Others
+from agentclient.model.others import ChannelClient, Others, waits_while_connected
+from agentclient.model.others_past import OthersEnded, OthersResult
 from agentclient.model.snapshot import MonitorView, VmState
-from agentclient.model.states import Cause, Level
+from agentclient.model.states import FreezeState, KnownBy, Level, OthersState
 from agentclient.model.text import printable
 from agentclient.model.vm import VmId
 
@@ -27,26 +28,10 @@ if TYPE_CHECKING:
 LOOK_EVERY_S: Final = 0.25
 _ORDINARY: Final = 8
 _RESULTS: Final = {
-    OthersEventKind.ANSWERED: "answered",
-    OthersEventKind.LOST: "lost",
-    OthersEventKind.LEFT: "left",
+    OthersEventKind.ANSWERED: OthersResult.ANSWERED,
+    OthersEventKind.LOST: OthersResult.LOST,
+    OthersEventKind.LEFT: OthersResult.LEFT,
 }
-
-
-class Ended(NamedTuple):
-    """What came of a command of others that was pending for a second or more.
-
-    Attributes:
-        result: ``answered``, ``lost`` or ``left``.
-        by: who held the channel; None if that isn't known.
-        since: when it was first seen pending.
-        cause: why it is lost; None if it is not.
-    """
-
-    result: str
-    by: ChannelClient | None
-    since: datetime
-    cause: Cause | None
 
 
 class Seen(NamedTuple):
@@ -60,7 +45,7 @@ class Seen(NamedTuple):
 
     others: Others | None
     lines: tuple[tuple[Level, str], ...] = ()
-    ended: tuple[Ended, ...] = ()
+    ended: tuple[OthersEnded, ...] = ()
 
 
 @dataclass(slots=True)
@@ -70,6 +55,7 @@ class _Held:
     watch: OthersWatch | None = None
     looks: int = 0
     client: ChannelClient | None = None
+    to_be_named: bool = True
 
 
 class HeldChannels:
@@ -77,6 +63,8 @@ class HeldChannels:
 
     def __init__(self) -> None:
         self._held: dict[VmId, _Held] = {}
+        self._before: dict[VmId, ChannelClient] = {}
+        self._left_pending: set[VmId] = set()
 
     def __len__(self) -> int:
         return len(self._held)
@@ -97,11 +85,51 @@ class HeldChannels:
         """Take who holds a VM's channel."""
         held = self._held.get(vm_id)
         if held is not None:
-            held.client = client or held.client
+            held.client, held.to_be_named = client or held.client, False
+
+    def is_to_be_named(self, vm_id: VmId) -> bool:
+        """Return whether to find who holds a VM's channel: it may be another one by now."""
+        held = self._held.get(vm_id)
+        return held is not None and held.to_be_named
+
+    def before(self, vm_id: VmId) -> ChannelClient | None:
+        """Return who held a VM's channel until its agent was asked; None if nobody was seen."""
+        return self._before.get(vm_id)
 
     def forget(self, vm_id: VmId) -> None:
-        """Watch a VM's channel no more."""
+        """Forget a VM."""
         self._held.pop(vm_id, None)
+        self._before.pop(vm_id, None)
+        self._left_pending.discard(vm_id)
+
+    def may_freeze(self, vm_id: VmId) -> bool:
+        """Return whether others have left a command that may run yet, and freeze the guest."""
+        return vm_id in self._left_pending
+
+    def asked(self, journal: Journal | None, fleet: Fleet, before: VmState, after: VmState) -> None:
+        """Take that a VM's agent was asked: who is to blame, and how long they left it frozen.
+
+        Args:
+            journal: keeps for how long others had frozen it; None for no journal.
+            fleet: what is known of all VMs.
+            before: what was known of the VM.
+            after: what is known of it now.
+        """
+        if after.agent.how is not KnownBy.REPLY:
+            return
+        self._left_pending.discard(after.id)
+        if after.others is not None and after.others.state is OthersState.LEFT:
+            fleet.update(after.id, lambda old: old._replace(others=None))
+        if after.freeze.state is not FreezeState.THAWED:
+            return
+        self._before.pop(after.id, None)
+        was, at = before.freeze, fleet.wall()
+        if was.foreign and was.since is not None:
+            seconds = max(0.0, (at - was.since).total_seconds())
+            ended = OthersEnded(OthersResult.THAWED, was.by, was.since, at, seconds)
+            fleet.update(after.id, lambda old: old._replace(others_last=ended))
+            if journal is not None:
+                record_others(journal, after.vm, ended)
 
     def report(
         self, fleet: Fleet, journal: Journal | None, state: VmState, view: MonitorView
@@ -116,24 +144,17 @@ class HeldChannels:
         """
         at = fleet.wall()
         seen = self.looked(state, view, time.monotonic(), at)
-        others = seen.others if seen is not None else state.others if view.client else None
-        if others != state.others:
-            fleet.update(state.id, lambda old: old._replace(others=others))
+        others = seen.others if seen is not None else _kept(state, view)
+        last = seen.ended[-1] if seen is not None and seen.ended else state.others_last
+        if (others, last) != (state.others, state.others_last):
+            fleet.update(state.id, lambda old: old._replace(others=others, others_last=last))
         if seen is None:
             return
         for level, line in seen.lines:
             fleet.log(state.id, level, printable(line, 500))
         for one in seen.ended if journal is not None else ():
             assert journal is not None, "it is asked just before"
-            record_others(
-                journal,
-                state.vm,
-                one.by,
-                result=one.result,
-                since=one.since,
-                until=at,
-                cause=one.cause,
-            )
+            record_others(journal, state.vm, one)
 
     def looked(self, state: VmState, view: MonitorView, mono: float, wall: datetime) -> Seen | None:
         """Take a look at a VM's monitor.
@@ -156,22 +177,30 @@ class HeldChannels:
             if view.traffic is None and view.client and held.looks < _ORDINARY:
                 return None
             held.watch = OthersWatch(view, mono)
-        events = held.watch.on_look(mono, view)
+        waits = waits_while_connected(held.client, state.vm.locked_by)
+        events = held.watch.on_look(mono, view, waits=waits)
         who = "others" if held.client is None else str(held.client)
         lines = tuple(line for event in events if (line := _line(event, who)) is not None)
         ended = tuple(
-            Ended(
+            OthersEnded(
                 _RESULTS[one.kind],
                 held.client,
                 wall - timedelta(seconds=mono - one.since),
+                wall,
+                mono - one.since,
                 one.cause,
             )
             for one in events
             if one.kind in _RESULTS and (one.kind is not OthersEventKind.LEFT or one.certain)
         )
         left = any(event.kind is OthersEventKind.LEFT for event in events)
+        if any(event.kind is OthersEventKind.PENDING for event in events):
+            held.to_be_named = True  # another one may have come between two looks
         if left or (not is_others(state) and not view.client):
-            self.forget(state.id)
+            self._held.pop(state.id, None)
+            self._left_pending |= {state.id} if left and ended else set()
+            if held.client is not None:
+                self._before[state.id] = held.client
         if left and not any(event.certain for event in events):
             return Seen(None, lines, ended)
         return Seen(_others(held, held.watch, state, mono, wall), lines, ended)
@@ -180,6 +209,18 @@ class HeldChannels:
 def is_others(state: VmState) -> bool:
     """Return whether a client of a VM's channel is nobody of this host's frostwatches."""
     return state.progress is None and state.held_by is None and state.vm.agent is not None
+
+
+def _kept(state: VmState, view: MonitorView) -> Others | None:
+    """Return what stays known of others after a look that has shown nothing new of them.
+
+    What they have left pending runs, if it does, before the agent answers anybody else.
+    """
+    others = state.others
+    if others is None or view.client:
+        return others
+    waits = view.port_open is not False and not view.gone
+    return others if others.state is OthersState.LEFT and waits else None
 
 
 def _others(held: _Held, watch: OthersWatch, state: VmState, mono: float, wall: datetime) -> Others:

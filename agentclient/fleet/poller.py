@@ -18,12 +18,13 @@ from agentclient.access.access_pool import AccessPool
 from agentclient.access.agent_probe import AGENT_VISIT_S, ProbeResult
 from agentclient.access.called_access import OBSERVE_S, CalledAccess
 from agentclient.access.exchange import releasing
-from agentclient.access.guest_access import GuestAccess, Holders
+from agentclient.access.guest_access import GuestAccess
 from agentclient.access.local_access import LocalAccess
 from agentclient.access.multiplexer import Multiplexer
 from agentclient.access.stream import ConnectFailed
 from agentclient.fleet.calls import Calls
 from agentclient.fleet.health import Change, answered, looked, may_ask, silent, unreachable
+from agentclient.fleet.holders import HolderNames
 from agentclient.fleet.others import LOOK_EVERY_S, HeldChannels
 from agentclient.fleet.store import Fleet
 from agentclient.fleet.timetable import LEFT_AGAIN_S, Timetable
@@ -44,7 +45,6 @@ MOST_VISITS_AT_ONCE: Final = 256
 LONGEST_TURN_S: Final = 1.0
 # Visits begin in small groups: a wake-up costs more than the first step of a visit.
 GROUP_S: Final = 0.03
-NAMES_EVERY_S: Final = 1.0
 # A command counts as pending after a second.
 WATCH_HELD_S: Final = 1.6
 
@@ -93,8 +93,8 @@ class Poller:
         self._multiplexer = Multiplexer()
         self._calls = Calls(self.wake)
         self._wanted = wanted
-        self._named_at = float("-inf")
         self._held = HeldChannels()
+        self._names = HolderNames(fleet, accesses, self._held)
 
     def wake(self) -> None:
         """End the current `turn` early."""
@@ -240,22 +240,10 @@ class Poller:
             self._held.report(self._fleet, self._journal, state, view)
 
     def _name_clients(self, visit: _Visit) -> None:
-        """Find who holds a busy channel; once a second at most, since that scans all of /proc."""
-        state, now = self._state(visit.vm_id), time.monotonic()
-        if state is None or state.agent.state is not AgentState.BUSY:
-            return
-        if state.agent.detail is None and now - self._named_at >= NAMES_EVERY_S:
-            self._named_at = now
-            holders = visit.access.holders() or Holders(None, None)
-            detail = holders.words or "nobody can tell by whom"
-            self._held.named(visit.vm_id, holders.client)
-            held = holders.frostwatch
-
-            def change(old: VmState) -> VmState:
-                old = old._replace(agent=old.agent._replace(detail=detail))
-                return old.with_held_by(held) if old.held_by is None else old
-
-            self._fleet.update(visit.vm_id, change)
+        """Find who holds a busy channel."""
+        state = self._state(visit.vm_id)
+        if state is not None:
+            self._names.name(state, time.monotonic())
 
     def _wants_answer(self, visit: _Visit, view: MonitorView) -> bool:
         """Whether the agent is asked now.
@@ -323,7 +311,7 @@ class Poller:
         if result.rtt_s is None:
             change = silent(at, can_see_clients=visit.access.is_observable)
         else:
-            change = answered(result, at)
+            change = answered(result, at, by=self._held.before(visit.vm_id))
         self._heard(visit, before, change, blind=blind)
 
     def _remember(self, visit: _Visit, result: ProbeResult) -> None:
@@ -339,7 +327,8 @@ class Poller:
         after = self._state(visit.vm_id)
         if after is not None and visit.vm_id in self._timetable:
             alive = after.agent.how is KnownBy.REPLY
-            within_s = LEFT_AGAIN_S if after.left is not None else math.inf
+            may_freeze = after.left is not None or self._held.may_freeze(visit.vm_id)
+            within_s = LEFT_AGAIN_S if may_freeze else math.inf
             self._timetable.asked(
                 visit.vm_id,
                 time.monotonic(),
@@ -348,6 +337,7 @@ class Poller:
                 rarely=visit.access.fragile,
             )
             self._tell(before, after)
+            self._held.asked(self._journal, self._fleet, before, after)
             if self._recovery is not None:
                 self._recovery.answered(before, after)
         self._end(visit, blind=blind)

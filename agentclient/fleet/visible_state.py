@@ -28,6 +28,7 @@ def same_visible_state(old: VmState, new: VmState) -> bool:
         and (old.job is new.job or _same_stage(old.job, new.job))
         and old.last_job is new.last_job
         and (old.others is new.others or _same_others(old.others, new.others))
+        and (old.others_last is new.others_last or old.others_last == new.others_last)
         and (old.block_jobs is new.block_jobs or _ids(old) == _ids(new))
         and (old.trouble is new.trouble or old.trouble == new.trouble)
         and (old.vm is new.vm or old.vm == new.vm)

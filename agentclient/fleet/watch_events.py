@@ -8,8 +8,9 @@ from typing import Any, Final, NamedTuple
 
 from agentclient.model.durations import in_words
 from agentclient.model.json_contract import SCHEMA, JsonObject, rfc3339
-from agentclient.model.others import ChannelClient, Others
-from agentclient.model.others_freeze import MONITOR, Grade, graded
+from agentclient.model.others import ChannelClient
+from agentclient.model.others_freeze import MONITOR, Grade, graded_of
+from agentclient.model.others_past import OthersEnded, OthersResult
 from agentclient.model.others_step import others_step
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import (
@@ -21,7 +22,7 @@ from agentclient.model.states import (
     OthersState,
     RunState,
 )
-from agentclient.model.vm import VmId
+from agentclient.model.vm import Vm, VmId
 
 
 class WatchEventKind(StrEnum):
@@ -70,6 +71,8 @@ class WatchEvent(NamedTuple):
     cause: Cause | None = None
 
 
+_SOURCE: Final = "its source"
+_REPLACED: Final = "the VM has ended: another process runs it now"
 _NOT_ALIVE: Final = frozenset(
     {WatchEventKind.AGENT_GONE, WatchEventKind.AGENT_SILENT, WatchEventKind.VM_GONE}
 )
@@ -84,13 +87,17 @@ def events_between(old: VmState | None, new: VmState, at: datetime) -> list[Watc
         new: its state now.
         at: the wall clock.
     """
+    if old is not None and _was_replaced(old.vm, new.vm):
+        ended = _event(old, at, WatchEventKind.VM_GONE, Level.WARNING, _REPLACED, how=_SOURCE)
+        gone = [] if _has_ended(old) else [ended]
+        return [*gone, *events_between(None, new, at)]
     if old is None:
-        found = _event(new, at, WatchEventKind.VM_FOUND, Level.INFO, "found", how="its source")
-        return [found, *_freezes(VmState(new.vm), new, at)]
+        found = _event(new, at, WatchEventKind.VM_FOUND, Level.INFO, "found", how=_SOURCE)
+        return [found, *events_between(VmState(new.vm, new.run_state), new, at)]
     return [
         *_ends(old, new, at),
         *_agent(old, new, at),
-        *_others(old.others, new, at),
+        *_others(old, new, at),
         *_freezes(old, new, at),
     ]
 
@@ -158,6 +165,11 @@ def _event(
     return WatchEvent(state.id, at, kind, level, text)._replace(**more)
 
 
+def _was_replaced(old: Vm, new: Vm) -> bool:
+    """Return whether it is another start of the VM, of which no end was seen."""
+    return None not in (old.process, new.process) and old.process != new.process
+
+
 def _ends(old: VmState, new: VmState, at: datetime) -> list[WatchEvent]:
     was, now = _has_ended(old), _has_ended(new)
     if was == now:
@@ -189,53 +201,47 @@ def _agent(old: VmState, new: VmState, at: datetime) -> list[WatchEvent]:
     return []
 
 
-def _others(old: Others | None, new: VmState, at: datetime) -> list[WatchEvent]:
-    """Return what others have met, who hold the channel."""
-    now = new.others
+def _others(old: VmState, new: VmState, at: datetime) -> list[WatchEvent]:
+    """Return what others have met, who hold or held the channel."""
+    ended, others = new.others_last, new.others
     found = []
-    was_pending = old is not None and old.state is OthersState.PENDING
-    took_s = now.took_s if now is not None else None
-    if took_s is not None and took_s != (old.took_s if old is not None else None):
-        text = f"{_who(now)}: their command was answered after {in_words(took_s)}"
-        found.append(_of_others(new, at, WatchEventKind.OTHERS_ANSWERED, Level.INFO, text))
-    if now is None or (old is not None and now.state is old.state):
-        return found
-    if now.state is OthersState.PENDING:
-        likely = "" if now.certain else ", as far as can be told"
-        text = f"{_who(now)}: a command of theirs waits for its answer{likely}"
-        found.append(_of_others(new, at, WatchEventKind.OTHERS_PENDING, Level.INFO, text))
-    elif now.state is OthersState.LOST:
-        text = f"{_who(now)}: their command is lost ({now.cause}), and they wait on"
-        text += f". NEXT: {others_step(now, new.vm)}"
-        found.append(_of_others(new, at, WatchEventKind.OTHERS_LOST, Level.WARNING, text))
-    elif now.state is OthersState.LEFT and was_pending:
-        text = f"{_who(now)} left with a command pending, which may run yet"
-        found.append(_of_others(new, at, WatchEventKind.OTHERS_LOST, Level.WARNING, text))
+    if ended is not None and ended != old.others_last:
+        found += [_over(new, at, ended)] if ended.result is not OthersResult.THAWED else []
+    was_pending = old.others is not None and old.others.state is OthersState.PENDING
+    if others is not None and others.state is OthersState.PENDING and not was_pending:
+        likely = "" if others.certain else ", as far as can be told"
+        text = f"{_who(others.by)}: a command of theirs waits for its answer{likely}"
+        event = _event(new, at, WatchEventKind.OTHERS_PENDING, Level.INFO, text)
+        found.append(_by_others(event, new, others.by, others.since))
     return found
 
 
-def _of_others(
-    state: VmState, at: datetime, kind: WatchEventKind, level: Level, text: str
+def _over(new: VmState, at: datetime, ended: OthersEnded) -> WatchEvent:
+    """Return that a command of others is over."""
+    who, level, kind = _who(ended.by), Level.WARNING, WatchEventKind.OTHERS_LOST
+    match ended.result:
+        case OthersResult.LOST:
+            text = f"{who}: their command is lost ({ended.cause}), and they wait on"
+            if new.others is not None and (step := others_step(new.others, new.vm)) is not None:
+                text += f". NEXT: {step}"
+        case OthersResult.LEFT:
+            text = f"{who} left with a command pending, which may run yet"
+        case _:
+            kind, level = WatchEventKind.OTHERS_ANSWERED, Level.INFO
+            text = f"{who}: their command was answered after {in_words(ended.seconds)}"
+    event = _event(new, at, kind, level, text, cause=ended.cause)
+    return _by_others(event, new, ended.by, ended.since)
+
+
+def _by_others(
+    event: WatchEvent, state: VmState, by: ChannelClient | None, since: datetime
 ) -> WatchEvent:
-    others = state.others
-    assert others is not None, "it is about others"
-    sure = graded(state)
-    return WatchEvent(
-        state.id,
-        at,
-        kind,
-        level,
-        text,
-        others.by,
-        others.since,
-        sure.grade,
-        sure.how,
-        others.cause,
-    )
+    sure = graded_of(by, state.vm.locked_by)
+    return event._replace(by=by, since=since, grade=sure.grade, how=sure.how)
 
 
-def _who(others: Others | None) -> str:
-    return "somebody" if others is None or others.by is None else str(others.by)
+def _who(by: ChannelClient | None) -> str:
+    return "somebody" if by is None else str(by)
 
 
 def _freezes(old: VmState, new: VmState, at: datetime) -> list[WatchEvent]:
@@ -249,20 +255,20 @@ def _freezes(old: VmState, new: VmState, at: datetime) -> list[WatchEvent]:
     if was is now:
         return []
     if now is not None:
-        return [_froze(old, new, at, foreign=now)]
+        return [_froze(new, at, foreign=now)]
     if new.freeze.state is not FreezeState.THAWED:
         return []  # not known any more: nobody has told that it was thawed
     kind = WatchEventKind.OTHERS_THAWED if was else WatchEventKind.THAWED
     froze = old.freeze.since
     text = "thawed" if froze is None else f"thawed, {in_words(_seconds(froze, at))} after that"
-    grade = Grade.CERTAIN if was else None
-    return [_event(new, at, kind, Level.GOOD, text, since=froze, grade=grade)]
+    grade, by = (Grade.CERTAIN, old.freeze.by) if was else (None, None)
+    return [_event(new, at, kind, Level.GOOD, text, since=froze, grade=grade, by=by)]
 
 
-def _froze(old: VmState, new: VmState, at: datetime, *, foreign: bool) -> WatchEvent:
+def _froze(new: VmState, at: datetime, *, foreign: bool) -> WatchEvent:
     since = new.freeze.since
     if foreign:
-        by = old.others.by if old.others is not None else None
+        by = new.freeze.by
         text = f"found frozen: by {by}, as it seems" if by else "found frozen, by somebody else"
         kind = WatchEventKind.OTHERS_FROZEN
         return _event(new, at, kind, Level.WARNING, text, by=by, since=since, grade=Grade.CERTAIN)

@@ -25,7 +25,8 @@ from agentclient.model.outcome import (
     Outcome,
     ThawOutcome,
 )
-from agentclient.model.snapshot import AgentHealth, HeldBy, VmState
+from agentclient.model.snapshot import AgentHealth, FreezeInfo, HeldBy, VmState
+from agentclient.model.states import OthersState
 
 if TYPE_CHECKING:
     from agentclient.model.command import CommandRun
@@ -279,8 +280,16 @@ def _freeze(state: VmState) -> JsonObject:
         "foreign": freeze.foreign,
         "left_by": {"pid": left.pid, "user": left.user, "time": rfc3339(left.at)} if left else None,
         "held_by": _held_by(state.held_by),
-        "by": _others(state.others),
+        "by": _others(state.others or _left(freeze)),
     }
+
+
+def _left(freeze: FreezeInfo) -> Others | None:
+    """Return who held the channel before a foreign freeze was found."""
+    if not freeze.foreign or freeze.by is None or freeze.since is None:
+        return None
+    why = "they held the agent's channel before it was found frozen"
+    return Others(OthersState.LEFT, freeze.since, freeze.by, why_blind=why)
 
 
 def _others(others: Others | None) -> JsonObject | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from agentclient.model.others import Others
+from agentclient.model.others import ChannelClient, Others
 from agentclient.model.states import (
     AgentState,
     FreezeState,
@@ -19,6 +19,7 @@ from agentclient.model.vm import Vm, VmId
 
 if TYPE_CHECKING:
     from agentclient.model.job import JobOutcome, JobProgress, QemuJob
+    from agentclient.model.others_past import OthersEnded
     from agentclient.model.outcome import FileSystem, Outcome
 
 
@@ -98,11 +99,13 @@ class FreezeInfo(NamedTuple):
         state: None where it isn't known.
         since: when we first saw this state (a foreign freeze may be older).
         foreign: frozen, and not provably by this console.
+        by: who held the channel before a foreign freeze was found; None if nobody was seen.
     """
 
     state: FreezeState | None = None
     since: datetime | None = None
     foreign: bool = False
+    by: ChannelClient | None = None
 
 
 class LeftBy(NamedTuple):
@@ -238,6 +241,7 @@ class VmState(NamedTuple):
         block_jobs: the jobs that its QEMU runs, whoever has started them.
         others: what somebody else has pending, who holds its channel; None if nobody is known to.
         job_is_newest: the last job ended after the last freeze, or had that for its window.
+        others_last: how the last command of others ended; None before the first.
     """
 
     vm: Vm
@@ -258,6 +262,7 @@ class VmState(NamedTuple):
     block_jobs: tuple[QemuJob, ...] = ()
     others: Others | None = None
     job_is_newest: bool = False
+    others_last: OthersEnded | None = None
 
     @property
     def id(self) -> VmId:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import cast
@@ -72,7 +72,7 @@ class PolledFleet:
         self.wanted: deque[VmId] = deque()
         self.who: tuple[Client, ...] = (Client(99, "qm", waiting=False),)
         self.asked_who: list[float] = []
-        monkeypatch.setattr(local_access_module, "clients", self._clients)
+        monkeypatch.setattr(local_access_module, "clients_of", self._clients)
         self.poller = self._made()
         self.fleet.set_vms("qemu", vms)
         self.poller.adopt(clock.now)
@@ -130,9 +130,9 @@ class PolledFleet:
         """The connections that are open now."""
         return [one for one in self.clock.channels.values() if not one.closed]
 
-    def _clients(self, _: Path) -> tuple[Client, ...]:
+    def _clients(self, paths: Iterable[Path]) -> dict[Path, tuple[Client, ...]]:
         self.asked_who.append(self.clock.now)
-        return self.who
+        return dict.fromkeys(paths, self.who)
 
 
 def thawed(clock: Timeline) -> FrozenVm:

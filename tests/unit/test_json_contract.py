@@ -38,6 +38,7 @@ from agentclient.model.json_contract import (
 )
 from agentclient.model.meaning import rescue_with_meaning
 from agentclient.model.others_freeze import Grade
+from agentclient.model.others_past import OthersResult
 from agentclient.model.outcome import Evidence, FileSystem, Outcome
 from agentclient.model.rescue import Means, RescueOutcome, Rung, RungResult, Step
 from agentclient.model.snapshot import AgentHealth, FreezeInfo, LeftBy, VmState
@@ -73,6 +74,7 @@ CLOSED: dict[str, type[StrEnum]] = {
     "others.state": OthersState,
     "watch.event": WatchEventKind,
     "watch.grade": Grade,
+    "others.result": OthersResult,
     "event": EventKind,
     "level": Level,
     "outcome": OutcomeKind,

@@ -12,6 +12,7 @@ from agentclient.journal.others_entry import record_others
 from agentclient.journal.window_row import WindowRow
 from agentclient.journal.writer import Journal
 from agentclient.model.others import ChannelClient
+from agentclient.model.others_past import OthersEnded, OthersResult
 from agentclient.model.states import Cause, WindowKind, WindowState
 from agentclient.model.vm import AgentChannel, Vm, VmId
 from tui.shared.history_text import notes, outcome_word
@@ -28,25 +29,32 @@ def _rows(journal: Journal) -> tuple[WindowRow, ...]:
 
 
 @pytest.mark.parametrize(
-    ("result", "cause"), [("answered", None), ("lost", Cause.GUEST_RESET), ("left", None)]
+    ("result", "cause"),
+    [
+        (OthersResult.ANSWERED, None),
+        (OthersResult.LOST, Cause.GUEST_RESET),
+        (OthersResult.LEFT, None),
+        (OthersResult.THAWED, None),
+    ],
 )
 def test_it_is_written_once_and_nobody_has_to_thaw_for_it(
-    tmp_path: Path, result: str, cause: Cause | None
+    tmp_path: Path, result: OthersResult, cause: Cause | None
 ) -> None:
     journal = Journal(tmp_path / "journal.db")
     try:
         for late_s in (0.0, 0.4):  # two frostwatches, which see it at different looks
             since = AT + timedelta(seconds=late_s)
             until = AT + timedelta(seconds=41)
-            record_others(journal, VM, BY, result=result, since=since, until=until, cause=cause)
+            record_others(journal, VM, OthersEnded(result, BY, since, until, 41.0, cause))
         (row,) = _rows(journal)
         assert (row.kind, row.state, row.settled) == (WindowKind.OTHERS, WindowState.CLOSED, True)
         assert (row.user, row.pid, row.command) == ("root", 4711, BY.program)
         assert row.seconds == 41.0
         assert outcome_word(row) == result
         told = "; ".join(notes(row))
-        assert "vzdump:101" in told
-        assert "pending for 41.0 s" in told
+        assert "vzdump 101 (pid 4711)" in told
+        assert "for 41.0 s" in told
+        assert ("left it frozen" in told) is (result is OthersResult.THAWED)
         assert (str(cause) in told) is (cause is not None)
         assert "MAY BE FROZEN" not in told
     finally:
@@ -56,7 +64,7 @@ def test_it_is_written_once_and_nobody_has_to_thaw_for_it(
 def test_who_it_was_may_be_unknown(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal.db")
     try:
-        record_others(journal, VM, None, result="left", since=AT, until=AT)
+        record_others(journal, VM, OthersEnded(OthersResult.LEFT, None, AT, AT, 0.0))
         (row,) = _rows(journal)
         assert (row.user, row.pid) == ("unknown", 0)
     finally:

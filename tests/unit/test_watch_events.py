@@ -20,6 +20,7 @@ from agentclient.fleet.watch_events import (
 )
 from agentclient.model.others import ChannelClient, Others
 from agentclient.model.others_freeze import Grade
+from agentclient.model.others_past import OthersEnded, OthersResult
 from agentclient.model.snapshot import AgentHealth, FreezeInfo, HeldBy, LeftBy, VmState
 from agentclient.model.states import (
     AgentState,
@@ -30,7 +31,7 @@ from agentclient.model.states import (
     OthersState,
     RunState,
 )
-from agentclient.model.vm import AgentChannel, Vm, VmId
+from agentclient.model.vm import AgentChannel, Process, Vm, VmId
 
 AT = datetime(2026, 3, 1, 2, 13, tzinfo=UTC)
 BY = ChannelClient("task UPID:n:1:2:3:vzdump:101:root@pam:", 4711, "root")
@@ -47,6 +48,10 @@ def others(state: OthersState, **more: Any) -> Others:
     return Others(state, AT, BY, **more)
 
 
+def ended(result: OthersResult, by: ChannelClient | None = BY, **more: Any) -> OthersEnded:
+    return OthersEnded(result, by, AT, AT + timedelta(seconds=41), 41.0, **more)
+
+
 def kinds(*states: VmState) -> list[WatchEventKind]:
     return [event.kind for event in _told(*states)]
 
@@ -60,27 +65,29 @@ def _told(*states: VmState) -> list[WatchEvent]:
 
 def test_a_backup_of_others_from_begin_to_end() -> None:
     busy = DB._replace(agent=AgentHealth(AgentState.BUSY))
+    after = busy._replace(others_last=ended(OthersResult.ANSWERED))
     told = _told(
         DB,
         busy._replace(others=others(OthersState.TALKING)),
         busy._replace(others=others(OthersState.PENDING)),
         busy._replace(others=others(OthersState.PENDING, certain=True)),
-        busy._replace(others=others(OthersState.ANSWERED, took_s=41.0)),
-        busy._replace(others=others(OthersState.TALKING, took_s=41.0)),
-        DB,
+        after._replace(others=others(OthersState.ANSWERED, took_s=41.0)),
+        after._replace(others=others(OthersState.TALKING, took_s=41.0)),
+        DB._replace(others_last=after.others_last),
     )
     assert [event.kind for event in told] == [K.OTHERS_PENDING, K.OTHERS_ANSWERED]
     assert all("vzdump 101" in event.text for event in told)
     assert told[0].since == AT
+    assert "after 41 s" in told[1].text
     assert told[0].grade is Grade.LIKELY
     assert "kind of their task (vzdump)" in told[0].how
 
 
-def test_an_answer_that_no_look_has_shown_alone_is_told_all_the_same() -> None:
+def test_an_answer_is_told_although_they_left_with_it() -> None:
     pending = DB._replace(others=others(OthersState.PENDING))
-    assert kinds(pending, DB._replace(others=others(OthersState.IDLE, took_s=3.0))) == [
-        K.OTHERS_ANSWERED
-    ]
+    left = DB._replace(others=None, others_last=ended(OthersResult.ANSWERED))
+    (event,) = _told(pending, left)
+    assert (event.kind, event.by, event.since) == (K.OTHERS_ANSWERED, BY, AT)
 
 
 @pytest.mark.parametrize(("lock", "grade"), [("backup", Grade.LIKELY), ("migrate", Grade.UNKNOWN)])
@@ -89,27 +96,32 @@ def test_a_lock_of_the_manager_makes_a_freeze_likely(lock: str, grade: Grade) ->
     by = ChannelClient("backup-tool", 4711)
     (event,) = _told(locked, locked._replace(others=Others(OthersState.PENDING, AT, by)))
     assert event.grade is grade
+    assert (lock in event.how) is (grade is Grade.LIKELY)
 
 
 def test_a_lost_one_is_told_with_its_cause() -> None:
     pending = DB._replace(others=others(OthersState.PENDING))
-    lost = DB._replace(others=others(OthersState.LOST, cause=Cause.GUEST_RESET))
+    lost = DB._replace(
+        others=others(OthersState.LOST, cause=Cause.GUEST_RESET),
+        others_last=ended(OthersResult.LOST, cause=Cause.GUEST_RESET),
+    )
     (event,) = _told(pending, lost)
     assert (event.kind, event.cause, event.level) == (
         K.OTHERS_LOST,
         Cause.GUEST_RESET,
         Level.WARNING,
     )
+    assert "NEXT: " in event.text
     assert kinds(lost, lost._replace(version=9)) == []
 
 
 def test_who_left_it_frozen_is_told_when_its_agent_says_so() -> None:
     held = DB._replace(others=others(OthersState.PENDING))
-    found = DB._replace(freeze=FreezeInfo(FreezeState.FROZEN, AT, foreign=True))
+    found = DB._replace(freeze=FreezeInfo(FreezeState.FROZEN, AT, foreign=True, by=BY))
     thawed = DB._replace(freeze=FreezeInfo(FreezeState.THAWED, AT))
     frozen, after = _told(held, found, thawed)
     assert (frozen.kind, frozen.by, frozen.grade) == (K.OTHERS_FROZEN, BY, Grade.CERTAIN)
-    assert after.kind is K.OTHERS_THAWED
+    assert (after.kind, after.by, after.since) == (K.OTHERS_THAWED, BY, AT)
 
 
 def test_a_frostwatchs_freeze_is_ours() -> None:
@@ -139,15 +151,24 @@ def test_agents_and_vms() -> None:
     ]
     gone = DB._replace(run_state=RunState.GONE)
     assert kinds(DB, gone, gone._replace(present=False), DB) == [K.VM_GONE, K.VM_FOUND]
-    (event,) = events_between(None, DB, AT)
-    assert event.kind is K.VM_FOUND
+    assert kinds(DB, DB._replace(vm=DB.vm._replace(process=Process(7, 1)))) == []
+    one, two = (DB._replace(vm=DB.vm._replace(process=Process(pid, 1))) for pid in (7, 8))
+    assert kinds(one, two) == [K.VM_GONE, K.VM_FOUND, K.AGENT_ALIVE]
+    assert kinds(one._replace(run_state=RunState.GONE), two) == [K.VM_FOUND, K.AGENT_ALIVE]
 
 
-def test_what_was_frozen_before_we_came_is_told_at_once() -> None:
+def test_what_was_so_before_we_came_is_told_at_once() -> None:
     found = DB._replace(freeze=FreezeInfo(FreezeState.FROZEN, AT, foreign=True))
     assert [event.kind for event in events_between(None, found, AT)] == [
         K.VM_FOUND,
+        K.AGENT_ALIVE,
         K.OTHERS_FROZEN,
+    ]
+    busy = VmState(DB.vm, RunState.RUNNING, AgentHealth(AgentState.BUSY))
+    pending = busy._replace(others=others(OthersState.PENDING))
+    assert [event.kind for event in events_between(None, pending, AT)] == [
+        K.VM_FOUND,
+        K.OTHERS_PENDING,
     ]
 
 
@@ -167,11 +188,12 @@ def test_json_has_exactly_the_keys_of_the_contract() -> None:
 
 
 STATES = st.builds(
-    lambda run, agent, freeze, foreign, other, took, present: DB._replace(
+    lambda run, agent, freeze, foreign, other, last, present: DB._replace(
         run_state=run,
         agent=AgentHealth(agent),
         freeze=FreezeInfo(freeze, AT, foreign),
-        others=None if other is None else Others(other, AT, None, took_s=took),
+        others=None if other is None else Others(other, AT, None),
+        others_last=last,
         present=present,
     ),
     st.sampled_from(list(RunState)),
@@ -179,7 +201,7 @@ STATES = st.builds(
     st.sampled_from([None, *FreezeState]),
     st.booleans(),
     st.sampled_from([None, *OthersState]),
-    st.sampled_from([None, 1.0, 2.0]),
+    st.none() | st.builds(ended, st.sampled_from(list(OthersResult))),
     st.booleans(),
 )
 
@@ -206,4 +228,4 @@ def test_an_agent_that_only_was_not_asked_is_no_news() -> None:
         K.AGENT_ALIVE,
     ]
     log.forget(DB.id)
-    assert [event.kind for event in log.take(DB, AT)] == [K.VM_FOUND]
+    assert [event.kind for event in log.take(DB, AT)] == [K.VM_FOUND, K.AGENT_ALIVE]

@@ -6,6 +6,9 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from agentclient.model.others import ChannelClient
+from agentclient.model.others_freeze import Grade, graded_of
+from agentclient.model.others_past import OthersResult
 from agentclient.model.states import Phase, WindowKind, WindowState
 from agentclient.model.text import printable
 
@@ -97,11 +100,23 @@ def _since(row: WindowRow) -> Iterable[str]:
 
 def _of_others(row: WindowRow) -> Iterable[str]:
     """Yield what others had pending, and what came of it."""
-    cause = (row.request or {}).get("cause")
+    request = row.request or {}
+    cause = request.get("cause")
     seconds = f" for {seconds_in_words(row.seconds)} s" if row.seconds is not None else ""
-    yield f"{printable(row.command, 120)}: a command of theirs was pending{seconds}"
+    who = printable(ChannelClient(row.command, row.pid), 120) if row.pid else "somebody"
+    if request.get("result") == OthersResult.THAWED:
+        yield f"{who} had left it frozen{seconds}, as it seems"
+    else:
+        yield f"{who}: a command of theirs{_likely(row)} was pending{seconds}"
     if cause:
         yield printable(cause, 40)
+
+
+def _likely(row: WindowRow) -> str:
+    """Return whether it was a freeze, as far as is known."""
+    locked = (row.request or {}).get("locked_by")
+    graded = graded_of(ChannelClient(row.command, row.pid), locked)
+    return ", likely a freeze," if graded.grade is Grade.LIKELY else ""
 
 
 def _rescued(row: WindowRow) -> Iterable[str]:

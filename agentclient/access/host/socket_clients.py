@@ -71,15 +71,40 @@ def clients(path: Path) -> tuple[Client, ...]:
     Returns:
         Nothing if it can't be told: another user's process, no such socket, an old kernel.
     """
-    found = _bound_to(path)
-    served = {one.peer for one in found if not one.listening and one.peer}
-    waiting = {inode for one in found if one.listening for inode in one.waiting if inode}
-    owners = _owners(served | waiting)
-    return tuple(
-        Client(*owners[inode], waiting=inode in waiting)
-        for inode in (*sorted(served), *sorted(waiting - served))
-        if inode in owners
-    )
+    return clients_of([path])[path]
+
+
+def clients_of(paths: Iterable[Path]) -> Mapping[Path, tuple[Client, ...]]:
+    """Return the same for many sockets, by one look at the sockets and processes of the host."""
+    files = {path: _file(path) for path in paths}
+    wanted = {file for file in files.values() if file is not None}
+    bound: dict[tuple[int, int], list[_Socket]] = {}
+    try:
+        for one in _sockets() if wanted else ():
+            if one.file in wanted:
+                assert one.file is not None, "it is one of those that are looked for"
+                bound.setdefault(one.file, []).append(one)
+    except (OSError, struct.error):
+        bound = {}
+    served = {one.peer for found in bound.values() for one in found if not one.listening}
+    waiting = {inode for found in bound.values() for one in found for inode in one.waiting}
+    owners = _owners((served | waiting) - {0})
+    return {
+        path: tuple(_clients_at(bound.get(file, ()) if file is not None else (), owners))
+        for path, file in files.items()
+    }
+
+
+def _clients_at(
+    found: Iterable[_Socket], owners: Mapping[int, tuple[int, str]]
+) -> Iterator[Client]:
+    """Yield who is connected to a socket, the one that is served first."""
+    ends = list(found)
+    served = {one.peer for one in ends if not one.listening}
+    waiting = {inode for one in ends if one.listening for inode in one.waiting}
+    for inode in (*sorted(served), *sorted(waiting - served)):
+        if inode in owners:
+            yield Client(*owners[inode], waiting=inode in waiting)
 
 
 def listens(pid: int, path: Path) -> bool:

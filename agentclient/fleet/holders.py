@@ -1,0 +1,69 @@
+"""Finds who holds busy channels: for all of them at once, since that looks at all of /proc."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from agentclient.access.access_pool import AccessPool
+from agentclient.access.guest_access import Holders
+from agentclient.access.local_access import LocalAccess, holders_of
+from agentclient.fleet.others import HeldChannels
+from agentclient.fleet.store import Fleet
+from agentclient.model.snapshot import VmState
+from agentclient.model.states import AgentState
+from agentclient.model.vm import VmId
+
+EVERY_S: Final = 1.0
+
+
+class HolderNames:
+    """Names who holds the fleet's busy channels, once a second at most.
+
+    Args:
+        fleet: where the names are written.
+        accesses: gives access to each VM.
+        held: the channels that others hold.
+    """
+
+    def __init__(self, fleet: Fleet, accesses: AccessPool, held: HeldChannels) -> None:
+        self._fleet = fleet
+        self._accesses = accesses
+        self._held = held
+        self._named_at = float("-inf")
+
+    def name(self, state: VmState, now: float) -> None:
+        """Name who holds a VM's channel, and all others that are not named yet.
+
+        Args:
+            state: what is known of the VM.
+            now: seconds of the monotonic clock.
+        """
+        if not self._is_wanted(state) or now - self._named_at < EVERY_S:
+            return
+        self._named_at = now
+        for vm_id, holders in self._found(state).items():
+            self._take(vm_id, holders)
+
+    def _is_wanted(self, state: VmState) -> bool:
+        busy = state.agent.state is AgentState.BUSY
+        return busy and (state.agent.detail is None or self._held.is_to_be_named(state.id))
+
+    def _found(self, state: VmState) -> Mapping[VmId, Holders]:
+        access = self._accesses.of(state.vm)
+        if not isinstance(access, LocalAccess):
+            return {state.id: access.holders() or Holders(None, None)}
+        wanted = [one for one in self._fleet.states() if self._is_wanted(one)]
+        all_of_them = [self._accesses.of(one.vm) for one in wanted]
+        return holders_of(one for one in all_of_them if isinstance(one, LocalAccess))
+
+    def _take(self, vm_id: VmId, holders: Holders) -> None:
+        detail = holders.words or "nobody can tell by whom"
+        self._held.named(vm_id, holders.client)
+
+        def change(old: VmState) -> VmState:
+            if old.agent.state is AgentState.BUSY:
+                old = old._replace(agent=old.agent._replace(detail=detail))
+            return old.with_held_by(holders.frostwatch) if old.held_by is None else old
+
+        self._fleet.update(vm_id, change)
