@@ -88,6 +88,14 @@ _BY_FILE = {
         "paused_in_the_hook_it_is_blocked_and_goes_on",
     ],
     "test_channel_ports.py": ["on_a_serial_port_the_order_of_replies_tells"],
+    # What others freeze.
+    "test_others_watch.py": ["the_fleet_tells_what_others_have_pending_and_lost"],
+    "test_others_worker.py": [
+        "probes_that_are_queued_behind_a_freeze_make_it_certain",
+        "an_agent_that_is_killed_has_lost_a_workers_freeze[at-once]",
+        "a_reset_has_lost_a_workers_freeze",
+        "a_worker_that_is_killed_while_its_freeze_is_pending_leaves_the_guest_frozen",
+    ],
     # Copies.
     "test_backup.py": ["a_chain_restores_each_window[drive]"],
     "test_backup_faults.py": ["a_target_that_hangs_for_a_while_breaks_nothing"],
