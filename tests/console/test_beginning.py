@@ -1,18 +1,22 @@
-"""What the console begins once its first screen is there."""
+"""What the console begins once its first screen is there, and what that does once it is gone."""
 
 from __future__ import annotations
 
 import gc
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
+from textual.timer import Timer
 
+from agentclient.model.states import Level
 from tests.console.console_session import console_session
 from tests.console.fakes import FakeOperations, StillClock
-from tests.console.fleets import fleet_of
+from tests.console.fleets import fleet_of, state_of
 from tests.unit.no_thread import each_lack
 from tui.console import memory
+from tui.console.app import FrostwatchApp
 
 
 class Unprepared(FakeOperations):
@@ -57,3 +61,24 @@ async def test_without_a_thread_to_prepare_them_the_keys_act_all_the_same(
         assert session.watcher.started
         await session.press("f")
         assert session.dialog == "FreezeDialog"
+
+
+async def test_what_it_repeats_does_nothing_once_its_screen_is_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    repeated: list[Callable[[], None]] = []
+    begin = FrostwatchApp.set_interval
+
+    def noted(app: FrostwatchApp, *given: Any, **named: Any) -> Timer:
+        repeated.append(given[1])
+        return begin(app, *given, **named)
+
+    monkeypatch.setattr(FrostwatchApp, "set_interval", noted)
+    still = StillClock()
+    fleet = fleet_of(["a"], still)
+    async with console_session(fleet, still):
+        pass
+    fleet.log(state_of(fleet, "a").vm.id, Level.WARNING, "said too late")
+    for tick in repeated:
+        tick()
+    assert len(repeated) >= 4

@@ -16,6 +16,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.reactive import Reactive
 from textual.theme import Theme
+from textual.timer import Timer
 
 from agentclient.fleet.store import Fleet
 from agentclient.model.errors import NO_THREAD
@@ -162,10 +163,22 @@ class FrostwatchApp(GuestKeysApp):
         self.drain()
         self.parts.paint()
         self.call_after_refresh(self._shown)
-        self.set_interval(DRAIN_S, self.drain)
-        self._eager = self.set_interval(EAGER_S, self._look_eagerly, repeat=round(1 / EAGER_S))
-        self.set_interval(SECOND_S, self.parts.second)
-        self.set_interval(TIDY_S, self._tidy)
+        self._repeat(DRAIN_S, self.drain)
+        self._eager = self._repeat(EAGER_S, self._look_eagerly, times=round(1 / EAGER_S))
+        self._repeat(SECOND_S, self.parts.second)
+        self._repeat(TIDY_S, self._tidy)
+
+    def _repeat(self, interval_s: float, function: Callable[[], None], times: int = 0) -> Timer:
+        """Call a function every `interval_s` seconds; `times` times, or until the console ends.
+
+        Textual takes the screen away before it stops these timers.
+        """
+
+        def tick() -> None:
+            if self.is_running:
+                function()
+
+        return self.set_interval(interval_s, tick, repeat=times)
 
     @property
     def parts(self) -> Display:
