@@ -14,7 +14,7 @@ from agentclient.access.qmp_session import Ask
 from agentclient.jobs.archive import Begun, safe_name
 from agentclient.jobs.backup_files import FileCopy, record_copy, save_manifest, versions
 from agentclient.jobs.backup_place import BackupPlace, room_for
-from agentclient.jobs.block import CHANGE_S, BlockLayer, JobName
+from agentclient.jobs.block import CHANGE_S, BlockLayer
 from agentclient.jobs.cancel import cancel_jobs
 from agentclient.jobs.chain import (
     Link,
@@ -25,8 +25,9 @@ from agentclient.jobs.chain import (
     ours,
     remove_bitmaps,
 )
+from agentclient.jobs.claim import check_no_job
 from agentclient.jobs.context import JobContext
-from agentclient.jobs.disks import check_no_job, choose_disks
+from agentclient.jobs.disks import choose_disks
 from agentclient.jobs.errors import JobFailed
 from agentclient.jobs.fleece import BITMAP, PLACE, Fleece
 from agentclient.jobs.follow import Follower, all_ended, all_ended_or_stopped
@@ -65,7 +66,6 @@ class BackupJob(CopyJob):
     def __init__(self, context: JobContext, request: BackupRequest) -> None:
         super().__init__(context, request)
         self._asked_for = request
-        self._name = JobName.new(self.kind)
         self._id = secrets.token_hex(4)
         self._chain = self._id
         self._link: Link | None = None
@@ -87,8 +87,8 @@ class BackupJob(CopyJob):
     def prepare(self) -> None:
         """Choose the disks, find what to build on, and make the folder and its files."""
         self._block = block = self.context.block()
-        chosen = choose_disks(block, self.request.disks)
-        check_no_job(block, self.vm)
+        self.chosen = chosen = choose_disks(block, self.request.disks)
+        check_no_job(block, self.vm, self.name.key)
         self._uuid = self.vm.uuid or block.uuid()
         place = self._home = BackupPlace(self.context, self._asked_for.folder, self._uuid)
         backups = place.look()
@@ -138,7 +138,7 @@ class BackupJob(CopyJob):
         assert self._block is not None, "it was prepared"
         if self._fleece is not None and self._from_fleece:
             self._copy_from_fleece(self._block, self._fleece)
-        jobs = {self._name.job(number): one.disk.name for number, one in enumerate(self._copies)}
+        jobs = {self.name.job(number): one.disk.name for number, one in enumerate(self._copies)}
         self._follower = Follower(
             self.context,
             self._block,
@@ -165,7 +165,7 @@ class BackupJob(CopyJob):
         assert self._targets is not None, "it was prepared"
         assert self.folder is not None, "it was prepared"
         for number in range(len(self._copies)):
-            self._block.dismiss(self._name.job(number), self.context.control.cancelled)
+            self._block.dismiss(self.name.job(number), self.context.control.cancelled)
         left = self._end_fleece()
         unclosed = self._targets.close()
         if unclosed:  # what it holds of them in memory may be missing in the files
@@ -187,7 +187,7 @@ class BackupJob(CopyJob):
             return []
         left = []
         if self._block is not None and self._targets is not None:
-            left += cancel_jobs(self._block, self._name, gone=self.context.access.is_gone)
+            left += cancel_jobs(self._block, self.name, gone=self.context.access.is_gone)
         if left:
             # QEMU would wait for what hangs, and its guest with it.
             return [*left, *self._names_of_all()]
@@ -232,7 +232,7 @@ class BackupJob(CopyJob):
 
     def _new_targets(self, block: BlockLayer, letter: str = "t") -> Targets:
         access = self.context.access
-        return Targets(block, self._name, access.process, letter, access.is_gone)
+        return Targets(block, self.name, access.process, letter, access.is_gone)
 
     def _recorder(self, block: BlockLayer, disk: Disk) -> str | None:
         """Return the name of the bitmap that a disk is to record in; None if it can't."""
@@ -276,7 +276,7 @@ class BackupJob(CopyJob):
                 what = {"sync": "bitmap", "bitmap": bitmap, "bitmap_mode": "never"}
             each = action(
                 "blockdev-backup",
-                job_id=self._name.job(number),
+                job_id=self.name.job(number),
                 device=sources.get(one.disk.name, one.disk.ref),
                 target=one.target.node,
                 speed=self.context.control.limit,
@@ -294,7 +294,7 @@ class BackupJob(CopyJob):
         """Make what takes the blocks that the guest overwrites, and try the filters."""
         assert self.folder is not None, "it was made"
         places = self._places = self._new_targets(block, PLACE)
-        fleece = self._fleece = Fleece(block, self._name)
+        fleece = self._fleece = Fleece(block, self.name)
         folder = self._asked_for.fleece
         for one in self._copies:
             name = f"{one.target.path.stem}.fleece"

@@ -11,15 +11,11 @@ from agentclient.access.host.process import PROC
 from agentclient.jobs.block import BlockLayer, QmpRefused
 from agentclient.jobs.errors import JobRefused
 from agentclient.model.job import JobRefusal
-from agentclient.model.next_command import clear_command
 from agentclient.model.text import printable
-from agentclient.model.vm import Process, Vm
-from agentclient.protocol.job_names import JobId, is_filter
+from agentclient.model.vm import Process
 from agentclient.protocol.qmp_block import Disk
 
 _SHOWN: Final = 12
-# Keeps what the guest overwrites for a copy.
-_FILTER: Final = "copy-before-write"
 # Devices of the guest's that hand its commands to the host's disk, past QEMU's block layer.
 _PASSED_THROUGH: Final = frozenset({"scsi-block", "scsi-generic"})
 
@@ -46,30 +42,6 @@ def choose_disks(block: BlockLayer, names: Sequence[str]) -> tuple[Disk, ...]:
         check_disk(disk)
     _check_devices(block, chosen)
     return chosen
-
-
-def check_no_job(block: BlockLayer, vm: Vm) -> None:
-    """Refuse while a job of whomever copies, commits or streams a disk of the VM.
-
-    The filter of a copy counts as well: it is there before the copy's jobs, and may be left.
-
-    Raises:
-        JobRefused: one runs.
-    """
-    ours = f"; if its frostwatch has ended: {clear_command(vm)}"
-    for job in block.jobs():
-        if not job.has_ended:
-            raise JobRefused(
-                JobRefusal.JOB_RUNNING,
-                f"a block job runs on the VM: {printable(job.type, 40)} {printable(job.id, 80)}",
-                f"wait until it has ended, or end it{ours if JobId.parse(job.id) else ''}",
-            )
-    for node in block.nodes():
-        if is_filter(node):
-            raise _filtered(node, ours)
-    for disk in block.disks():
-        if disk.format == _FILTER:
-            raise _filtered(disk.node)
 
 
 def check_commands(block: BlockLayer, *names: str) -> None:
@@ -106,14 +78,6 @@ def image_path(disk: Disk, process: Process | None) -> Path | None:
     with suppress(OSError):
         return (PROC / str(process.pid) / "cwd").readlink() / disk.file
     return None
-
-
-def _filtered(node: str, step: str = "") -> JobRefused:
-    return JobRefused(
-        JobRefusal.JOB_RUNNING,
-        f"the filter of another copy is above a disk of the VM: {printable(node, 80)}",
-        f"wait until that copy has ended, or end it{step}",
-    )
 
 
 def _named(found: Sequence[Disk], name: str) -> Disk:

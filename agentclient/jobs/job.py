@@ -10,6 +10,8 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from datetime import datetime
 from typing import ClassVar
 
+from agentclient.jobs.block import JobName
+from agentclient.jobs.claim import Claim
 from agentclient.jobs.context import JobContext
 from agentclient.jobs.errors import JobCancelled, JobFailed, JobRefused
 from agentclient.jobs.follow import JobLost
@@ -33,6 +35,7 @@ from agentclient.model.job import (
 from agentclient.model.json_contract import SCHEMA
 from agentclient.model.text import printable
 from agentclient.model.vm import Vm
+from agentclient.protocol.qmp_block import Disk
 
 
 class CopyJob(ABC):
@@ -47,6 +50,8 @@ class CopyJob(ABC):
 
     Attributes:
         kind: what it does.
+        name: the names of its parts in QEMU.
+        chosen: the disks that it is about; empty before `prepare`.
         window: its window, open or over.
         started: when the copy began (wall clock); None before.
         taken: when it was taken (wall clock); None before.
@@ -57,6 +62,8 @@ class CopyJob(ABC):
     def __init__(self, context: JobContext, request: CopyRequest) -> None:
         self.context = context
         self.request = request
+        self.name = JobName.new(self.kind)
+        self.chosen: tuple[Disk, ...] = ()
         self.window = CopyWindow(context, request.policy, request.freeze)
         self.began_at = time.monotonic()
         self._asked = context.wall()
@@ -65,6 +72,7 @@ class CopyJob(ABC):
         self._result: Future[JobOutcome] = Future()
         self._place: Callable[[], int] = lambda: 0
         self._withdraw: Callable[[], object] = lambda: None
+        self._claim: Claim | None = None
 
     # -- for the caller ----------------------------------------------------------------
 
@@ -138,6 +146,9 @@ class CopyJob(ABC):
         """Do all of it, and return the outcome; raises none of this project's errors."""
         self.began_at = time.monotonic()
         outcome = self._run()
+        if self._claim is not None:
+            left = self._claim.release(self.context.access.is_gone)
+            outcome = outcome._replace(left=(*outcome.left, *left))
         if self.window.entry is not None:
             self.window.entry.copied(self.facts(outcome))
         return outcome
@@ -145,6 +156,8 @@ class CopyJob(ABC):
     def _run(self) -> JobOutcome:
         try:
             self._check()
+            self._claim = Claim(self.context.block(), self.vm, self.name)
+            self._claim.take()
             left = self.work()
         except JobRefused as error:
             left = self._undone()
@@ -172,6 +185,7 @@ class CopyJob(ABC):
         """
         self._stage(JobStage.PREPARING, "checking the disks, and making what takes the copy")
         self.prepare()
+        self.check_alone()
         with self.window.open():
             self._take()
         self._thawed()
@@ -253,11 +267,22 @@ class CopyJob(ABC):
         """Return the command that ends what QEMU goes on with; None if nothing is left."""
         return None
 
+    def check_alone(self) -> None:
+        """Make sure that nobody has begun to work on the disks since they were looked at.
+
+        Raises:
+            JobRefused: somebody has.
+            JobFailed: a disk has another image, or the monitor does not answer.
+        """
+        if self._claim is not None:
+            self._claim.check(self.chosen, self.window.left_s)
+
     # -- shared ----------------------------------------------------------------------------
 
     def _take(self) -> None:
         self.context.control.check()
         self._stage(JobStage.STARTING, "taking the copy")
+        self.check_alone()
         self.started = self.context.wall()
         self.start()
         self.taken = self.context.wall()

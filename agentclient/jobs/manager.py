@@ -12,6 +12,8 @@ from agentclient.access.access_pool import AccessPool
 from agentclient.config.defaults import DEFAULTS
 from agentclient.fleet.store import Fleet
 from agentclient.jobs.backup import BackupJob
+from agentclient.jobs.block import JobName
+from agentclient.jobs.claim import Claim
 from agentclient.jobs.command.job import CommandJob
 from agentclient.jobs.command.member import CommandMember
 from agentclient.jobs.command.request import CommandRequest
@@ -43,6 +45,7 @@ from agentclient.operations.manager import OperationManager
 from agentclient.operations.threads import WorkQueue
 
 DEFAULT_JOBS_AT_ONCE: Final = DEFAULTS.jobs_at_once
+_CLEARING: Final = "clearing"
 
 JobT = TypeVar("JobT", bound=CopyJob)
 AnyJob = CopyJob | CommandMember
@@ -224,13 +227,20 @@ class JobManager:
         """End a copy whose frostwatch has ended, and delete its incomplete files; blocking.
 
         Raises:
-            JobRefused: its monitor can't be used, or nothing may be done to the VM.
+            JobRefused: its monitor can't be used, nothing may be done to the VM, or a frostwatch
+                that runs copies its disks.
             JobFailed: the monitor does not answer.
         """
         context = self._context(vm, None, 0)
         if context.read_only is not None:
             raise JobRefused(JobRefusal.READ_ONLY, context.read_only)
-        cleared = clear(context.block(), copy, context.access.process)
+        block = context.block()
+        claim = Claim(block, vm, JobName.new(_CLEARING))
+        claim.take()
+        try:
+            cleared = clear(block, copy, context.access.process)
+        finally:
+            claim.release(context.access.is_gone)
         context.reporter.note(Level.WARNING, f"ended what was left: {copy}")
         return cleared
 

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Final
 
 from agentclient.access.qmp_session import Ask
-from agentclient.jobs.block import BlockLayer, JobName
+from agentclient.jobs.block import BlockLayer
 from agentclient.jobs.cancel import cancel_jobs
+from agentclient.jobs.claim import check_no_job
 from agentclient.jobs.context import JobContext
-from agentclient.jobs.disks import check_no_job, choose_disks
+from agentclient.jobs.disks import choose_disks
 from agentclient.jobs.errors import JobFailed, JobRefused
 from agentclient.jobs.follow import Follower, Jobs, raise_failed
 from agentclient.jobs.job import CopyJob
@@ -76,7 +77,6 @@ class MirrorJob(CopyJob):
     def __init__(self, context: JobContext, request: MirrorRequest) -> None:
         super().__init__(context, request)
         self._asked_for = request
-        self._name = JobName.new(self.kind)
         self._block: BlockLayer | None = None
         self._targets: Targets | None = None
         self._copies: list[tuple[Disk, Target]] = []
@@ -112,15 +112,15 @@ class MirrorJob(CopyJob):
         """Copy until all targets are equal to their disks, and wait for the moment."""
         self._refuse_what_can_not_freeze()
         self._block = block = self.context.block()
-        chosen = choose_disks(block, self.request.disks)
-        check_no_job(block, self.vm)
+        self.chosen = chosen = choose_disks(block, self.request.disks)
+        check_no_job(block, self.vm, self.name.key)
         check_space(self._asked_for.folder, sum(map(_taken, chosen)))
         access = self.context.access
-        self._targets = Targets(block, self._name, access.process, gone=access.is_gone)
+        self._targets = Targets(block, self.name, access.process, gone=access.is_gone)
         for number, disk in enumerate(chosen):
             self.context.control.check()
             self._copies.append((disk, self._made(self._targets, disk)))
-            self._disks[self._name.job(number)] = disk.name
+            self._disks[self.name.job(number)] = disk.name
         limit = self.context.control.limit
         self._begin(block, limit)
         self._follower = follower = Follower(
@@ -161,7 +161,7 @@ class MirrorJob(CopyJob):
         self._freeze_watch.end()
         left = []
         if self._block is not None and self._begun:
-            left += cancel_jobs(self._block, self._name, gone=self.context.access.is_gone)
+            left += cancel_jobs(self._block, self.name, gone=self.context.access.is_gone)
         if self._targets is not None:
             left += self._targets.remove()
         return left
@@ -180,6 +180,9 @@ class MirrorJob(CopyJob):
             )
             for disk, target in self._copies
         )
+
+    def check_alone(self) -> None:
+        """Do nothing: its jobs have kept others off its disks since they began."""
 
     # -- before the window ---------------------------------------------------------------
 
@@ -221,7 +224,7 @@ class MirrorJob(CopyJob):
         for number, (disk, target) in enumerate(self._copies):
             block.run(
                 "blockdev-mirror",
-                job_id=self._name.job(number),
+                job_id=self.name.job(number),
                 device=disk.ref,
                 target=target.node,
                 sync="full",

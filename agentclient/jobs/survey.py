@@ -7,8 +7,9 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
+from agentclient.jobs.claim import check_no_job
 from agentclient.jobs.context import JobContext
-from agentclient.jobs.disks import check_disk, check_no_job
+from agentclient.jobs.disks import check_disk
 from agentclient.jobs.errors import JobFailed, JobRefused
 from agentclient.jobs.managed import check_manager
 from agentclient.model.job import JobKind

@@ -14,6 +14,8 @@ JOB_PREFIX: Final = "frostwatch."
 NODE_PREFIX: Final = "fw-"
 # The letter of the filters that a backup puts above disks.
 FILTER: Final = "c"
+# The part of a copy that is a node which keeps other copies off.
+CLAIM: Final = "k"
 _NODE_TOKEN: Final = 4
 _DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 
@@ -44,6 +46,11 @@ class CopyKey(NamedTuple):
 def is_filter(node: str) -> bool:
     """Whether a node is the filter of a frostwatch's copy, above a disk."""
     return CopyKey.of_node(node) is not None and node.split("-", 4)[4].startswith(FILTER)
+
+
+def is_claim(node: str) -> bool:
+    """Whether a node says that a frostwatch's copy is at work on the VM's disks."""
+    return CopyKey.of_node(node) is not None and node.split("-", 4)[4] == CLAIM
 
 
 class JobId(NamedTuple):

@@ -25,6 +25,7 @@ from agentclient.model.outcome import Outcome
 from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import OutcomeKind, Refusal, RunState
 from agentclient.model.vm import AgentChannel, MonitorChannel, Vm, VmId
+from agentclient.protocol.job_names import is_claim
 from agentclient.protocol.qmp import QmpFailure, QmpReply
 
 GIB = 1 << 30
@@ -147,8 +148,12 @@ class CopyingQemu:
     # -- for the tests --------------------------------------------------------------------
 
     def commands(self, *names: str) -> list[tuple[str, dict[str, Any]]]:
-        """The commands of these names."""
-        return [one for one in self.log if one[0] in names]
+        """The commands of these names, but for those of a copy's claim."""
+        return [
+            one
+            for one in self.log
+            if one[0] in names and not is_claim(str(one[1].get("node-name", "")))
+        ]
 
     def fail(self, disk: int = 0, error: str = "No space left on device") -> None:
         """A mirror fails now."""

@@ -9,9 +9,10 @@ from contextlib import suppress
 from typing import Final
 
 from agentclient.jobs.block import BlockLayer, QmpRefused
+from agentclient.jobs.claim import check_no_job
 from agentclient.jobs.command.started import StartedJobs
 from agentclient.jobs.context import JobContext
-from agentclient.jobs.disks import check_no_job, choose_disks
+from agentclient.jobs.disks import choose_disks
 from agentclient.jobs.errors import JobFailed
 from agentclient.model.errors import NO_THREAD, FrostwatchError, why_no_thread
 from agentclient.protocol.qmp_graph import GRAPH, nodes_of_jobs

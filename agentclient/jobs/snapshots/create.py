@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Final
 
-from agentclient.jobs.block import BlockLayer, JobName, QmpRefused
+from agentclient.jobs.block import BlockLayer, QmpRefused
+from agentclient.jobs.claim import check_no_job
 from agentclient.jobs.context import JobContext
-from agentclient.jobs.disks import check_commands, check_no_job, choose_disks, image_path
+from agentclient.jobs.disks import check_commands, choose_disks, image_path
 from agentclient.jobs.errors import JobFailed, JobRefused
 from agentclient.jobs.job import CopyJob
 from agentclient.jobs.request import CopyRequest
@@ -75,9 +76,7 @@ class SnapshotJob(CopyJob):
         request.check()
         super().__init__(context, request)
         self.wanted = request
-        self.name = JobName.new(self.kind)
         self.block: BlockLayer | None = None
-        self.chosen: tuple[Disk, ...] = ()
         # QEMU may have taken it, or have begun to.
         self.sent = False
 
@@ -86,7 +85,7 @@ class SnapshotJob(CopyJob):
         self.block = block = self.context.block()
         check_commands(block, "transaction", *self.needed)
         self.chosen = choose_disks(block, self.request.disks)
-        check_no_job(block, self.vm)
+        check_no_job(block, self.vm, self.name.key)
         disks = block.disks()
         process = self.context.access.process
         if any(

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from agentclient.jobs.block import CHANGE_S, BlockLayer, JobName
+from agentclient.jobs.block import CHANGE_S, BlockLayer
 from agentclient.jobs.cancel import cancel_jobs
+from agentclient.jobs.claim import check_no_job
 from agentclient.jobs.context import JobContext
-from agentclient.jobs.disks import check_no_job, image_path
+from agentclient.jobs.disks import image_path
 from agentclient.jobs.errors import JobFailed, JobRefused
 from agentclient.jobs.follow import Follower, Jobs, all_ended
 from agentclient.jobs.job import CopyJob
@@ -68,9 +69,7 @@ class SnapshotDeletion(CopyJob):
     def __init__(self, context: JobContext, request: DeletionRequest) -> None:
         super().__init__(context, request)
         self._wanted = request
-        self._name = JobName.new(self.kind)
         self._block: BlockLayer | None = None
-        self._disks: tuple[Disk, ...] = ()
         self._parts: tuple[SnapshotDisk, ...] = ()
         self._begun = False
         self._deleted: list[str] = []
@@ -82,6 +81,7 @@ class SnapshotDeletion(CopyJob):
         self.prepare()
         self.context.control.check()
         self._stage(JobStage.STARTING, "deleting the snapshot")
+        self.check_alone()
         self.start()
         self.follow()
         self._stage(JobStage.FINISHING, "closing what was the snapshot's")
@@ -92,7 +92,7 @@ class SnapshotDeletion(CopyJob):
         self._block = block = self.context.block()
         disks = block.disks()
         found = self._find(disks)
-        check_no_job(block, self.vm)
+        check_no_job(block, self.vm, self.name.key)
         chosen = self.request.disks
         named = {one.name: one for one in disks}
         self._parts = tuple(
@@ -102,12 +102,12 @@ class SnapshotDeletion(CopyJob):
             held = ", ".join(printable(one.disk, 60) for one in found.disks)
             why = f"the snapshot {printable(found.name, 80)} is on {held} alone"
             raise JobRefused(JobRefusal.NAME, why)
-        self._disks = tuple(named[one.disk] for one in self._parts)
+        self.chosen = tuple(named[one.disk] for one in self._parts)
         if self._wanted.external:
-            for disk, part in zip(self._disks, self._parts, strict=True):
+            for disk, part in zip(self.chosen, self._parts, strict=True):
                 self._check_newest(disk, part)
                 _check_empty(disk)
-            self._folds = folds(block, self._name, self._disks)
+            self._folds = folds(block, self.name, self.chosen)
 
     def start(self) -> None:
         """Delete it; of an external one, begin to fold its overlays back."""
@@ -116,7 +116,7 @@ class SnapshotDeletion(CopyJob):
             begin(self._block, self._folds, self.context.control.limit)
             return
         self._begun = True
-        for disk in self._disks:
+        for disk in self.chosen:
             self.context.control.check()
             self._block.run(
                 "blockdev-snapshot-delete-internal-sync",
@@ -150,10 +150,10 @@ class SnapshotDeletion(CopyJob):
             self._deleted.append(part.disk)
             left += self._close(fold.disk)
         used = {image.file for disk in self._block.disks() for image in disk.chain}
-        for disk, part in zip(self._disks, self._parts, strict=True):
+        for disk, part in zip(self.chosen, self._parts, strict=True):
             left += _delete_file(part) if disk.file not in used else [_in_use(part)]
         mine = {one.overlay for one in self._parts}
-        for record in overlay_records(self._disks, self.context.access.process):
+        for record in overlay_records(self.chosen, self.context.access.process):
             overlays = {one.overlay for one in record.disks}
             if record.path is not None and overlays & mine and not _any_exists(overlays):
                 left += RecordFile(record.path).remove()
@@ -162,14 +162,14 @@ class SnapshotDeletion(CopyJob):
     def undo(self) -> list[str]:
         """Cancel what folds back, and tell what is left of the snapshot."""
         if self._folds and self._block is not None:
-            return cancel_jobs(self._block, self._name, gone=self.context.access.is_gone)
+            return cancel_jobs(self._block, self.name, gone=self.context.access.is_gone)
         if self._block is None or not self._begun:
             return []
         disks = disks_again(self._block, self.context)
         if disks is None:
-            names = ", ".join(one.name for one in self._disks)
+            names = ", ".join(one.name for one in self.chosen)
             return [f"the snapshot {self._wanted.name} on some of {names}, perhaps"]
-        chosen = {one.name for one in self._disks}
+        chosen = {one.name for one in self.chosen}
         rest = [one.name for one in disks if one.name in chosen and self._is_on(one)]
         if len(rest) in (0, len(chosen)):  # all that was to be deleted, or nothing
             return []
@@ -179,7 +179,7 @@ class SnapshotDeletion(CopyJob):
         """Return the disks that it is deleted on."""
         return tuple(
             DiskCopy(disk.name, part.overlay, disk.format, disk.size)
-            for disk, part in zip(self._disks, self._parts, strict=True)
+            for disk, part in zip(self.chosen, self._parts, strict=True)
         )
 
     def completed(self) -> JobOutcome:

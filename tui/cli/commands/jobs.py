@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 def jobs_command(options: Options, names: tuple[str, ...], clear: bool, as_json: bool) -> int:
     """Tell which copies run in the VMs' QEMUs, and which a frostwatch has left there.
 
-    Exits 1 if a copy was left and is there still, or a VM could not be asked.
+    Exits 1 if a copy was left and is there still, if one that is to be ended may be followed by a
+    frostwatch that runs, or if a VM could not be asked.
     """
     if clear and not names:
         raise BadInput("name the VMs on which to end what was left")
@@ -67,8 +68,8 @@ def _tell(engine: Engine, vm: Vm, seen: list[LeftCopy], *, clear: bool, as_json:
         for copy in found:
             left = copy.running is False
             cleared = engine.jobs.clear(vm, copy) if left and clear else None
-            _print(vm, copy, cleared, as_json=as_json)
-            if left and (cleared is None or cleared.left):
+            _print(vm, copy, cleared, clear=clear, as_json=as_json)
+            if (left or clear) and (cleared is None or cleared.left):
                 code = 1
     except FrostwatchError as error:
         click.echo(f"frostwatch: {name}: {printable(str(error), 1000)}", err=True)
@@ -76,7 +77,7 @@ def _tell(engine: Engine, vm: Vm, seen: list[LeftCopy], *, clear: bool, as_json:
     return code
 
 
-def _print(vm: Vm, copy: LeftCopy, cleared: Cleared | None, *, as_json: bool) -> None:
+def _print(vm: Vm, copy: LeftCopy, cleared: Cleared | None, *, clear: bool, as_json: bool) -> None:
     if as_json:
         click.echo(dumps(_object(vm, copy, cleared)))
         return
@@ -86,6 +87,10 @@ def _print(vm: Vm, copy: LeftCopy, cleared: Cleared | None, *, as_json: bool) ->
     if cleared is None:
         if copy.running is False:
             click.echo(f"  next: {printable(clear_command(vm), 1000)}")
+        elif clear:
+            pid = copy.key.process.pid
+            why = "its frostwatch runs" if copy.running else "its frostwatch may run"
+            click.echo(f"  NOT ENDED: {why}; stop the copy there, or: kill {pid} (it is undone)")
         return
     for file in cleared.removed:
         click.echo(f"  deleted, since it was incomplete: {printable(file, 500)}")

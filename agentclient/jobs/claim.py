@@ -1,0 +1,224 @@
+"""Keeps others off a VM's disks while they are copied, and is refused where they are at work.
+
+A frostwatch claims the disks by a node in the VM's own QEMU: whoever reaches that sees it, as
+whatever user. Its name says which frostwatch has made it; one whose process is proven to have
+ended claims nothing, so that no claim outlives its owner.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Final, NamedTuple
+
+from agentclient.access.presence import is_gone
+from agentclient.access.qmp_session import Ask
+from agentclient.jobs.block import BlockLayer, QmpRefused
+from agentclient.jobs.errors import JobFailed, JobRefused
+from agentclient.model.job import JobRefusal
+from agentclient.model.next_command import clear_command
+from agentclient.model.text import printable
+from agentclient.model.vm import Process, Vm
+from agentclient.protocol.job_names import CLAIM, CopyKey, JobId, is_claim, is_filter
+from agentclient.protocol.qmp_block import BlockJob, Disk, disks, jobs, nodes
+
+Gone = Callable[[Process], bool | None]
+
+# Two that begin at one moment see each other, withdraw, and try again after a while of their own.
+_TRIES: Final = 5
+_APART_S: Final = 0.3
+_RANDOM: Final = secrets.SystemRandom()
+_RELEASED_WITHIN_S: Final = 5.0
+_AGAIN_S: Final = 0.2
+# Keeps what the guest overwrites for a copy.
+_FILTER: Final = "copy-before-write"
+
+
+class Claim:
+    """The claim of one copy on the disks of its VM.
+
+    Args:
+        block: the VM's block layer.
+        vm: the VM.
+        name: the names of the copy's parts.
+        gone: returns whether a frostwatch's process has ended.
+    """
+
+    def __init__(self, block: BlockLayer, vm: Vm, name: JobId, gone: Gone = is_gone) -> None:
+        self._block = block
+        self._vm = vm
+        self._name = name
+        self._gone = gone
+        self._node = name.node(CLAIM)
+        self._may_be_in = False
+
+    def take(self) -> None:
+        """Claim the disks.
+
+        Raises:
+            JobRefused: another frostwatch's copy has claimed them, or this one's.
+            JobFailed: the monitor does not answer.
+        """
+        tries = 0
+        while True:
+            self._check_claims(self._block.nodes())
+            self._add()
+            # Each adds its own before it looks again: of two, one at least sees the other.
+            try:
+                self._check_claims(self._block.nodes())
+            except JobRefused:
+                self.release(lambda: None)
+                tries += 1
+                if tries == _TRIES:
+                    raise
+            else:
+                return
+            time.sleep(_RANDOM.uniform(0.0, _APART_S))
+
+    def check(self, chosen: Iterable[Disk], within_s: float) -> None:
+        """Make sure once more that nobody else is at work on the disks, and that they are the same.
+
+        Args:
+            chosen: the disks, as they were.
+            within_s: how long QEMU may take to answer, in seconds.
+
+        Raises:
+            JobRefused: somebody else is at work on the VM.
+            JobFailed: a disk has another image than before, or the monitor does not answer.
+        """
+        asks = [
+            Ask("query-jobs"),
+            Ask("query-named-block-nodes", {"flat": True}),
+            Ask("query-block"),
+        ]
+        found = self._block.run_all(asks, within_s)
+        seen = _Seen(jobs(found[0], None), nodes(found[1]), disks(found[2]))
+        _check(self._vm, self._name.key, seen, self._gone)
+        for disk in chosen:
+            if not any(_is_same(disk, one) for one in seen.disks):
+                raise JobFailed(
+                    f"the disk {printable(disk.name, 60)} has another image than a moment ago: "
+                    "somebody has exchanged it, or has taken a snapshot of it",
+                    "see who is at work on the VM, and begin again",
+                )
+
+    def release(self, vm_gone: Callable[[], bool | None]) -> list[str]:
+        """Give the disks free.
+
+        Args:
+            vm_gone: returns whether the VM has ended.
+
+        Returns:
+            What is left, each as a clause.
+        """
+        if not self._may_be_in:
+            return []
+        deadline = time.monotonic() + _RELEASED_WITHIN_S
+        while True:
+            try:
+                self._block.run("blockdev-del", node_name=self._node)
+            except QmpRefused as error:
+                problem = "" if "find node" in error.desc else error.desc
+                break
+            except JobFailed as error:
+                problem = "" if vm_gone() else str(error)
+                if not problem or time.monotonic() > deadline:
+                    break
+                time.sleep(_AGAIN_S)
+            else:
+                problem = ""
+                break
+        self._may_be_in = False
+        if not problem:
+            return []
+        return [f"the node {self._node}, which keeps other copies off until we end ({problem})"]
+
+    def _add(self) -> None:
+        self._may_be_in = True
+        # A QEMU may be built without this driver: then what is begun is seen by its jobs alone.
+        with suppress(QmpRefused):
+            self._block.run("blockdev-add", driver="null-co", node_name=self._node)
+
+    def _check_claims(self, found: Mapping[str, str]) -> None:
+        _check_claims(self._vm, self._name.key, found, self._gone)
+        for node in found:
+            key = CopyKey.of_node(node)
+            # It has ended, else it had been refused: its claim is of no more use.
+            if key is not None and key != self._name.key and is_claim(node):
+                with suppress(QmpRefused):
+                    self._block.run("blockdev-del", node_name=node)
+
+
+def check_no_job(
+    block: BlockLayer, vm: Vm, own: CopyKey | None = None, gone: Gone = is_gone
+) -> None:
+    """Refuse while anybody is at work on a VM's disks: a job of whomever, or a frostwatch's copy.
+
+    The filter of a copy counts as well: it is there before the copy's jobs, and may be left.
+
+    Args:
+        block: the VM's block layer.
+        vm: the VM.
+        own: the copy that asks; None for none.
+        gone: returns whether a frostwatch's process has ended.
+
+    Raises:
+        JobRefused: somebody is.
+        JobFailed: the monitor does not answer.
+    """
+    _check(vm, own, _Seen(block.jobs(), block.nodes(), block.disks()), gone)
+
+
+class _Seen(NamedTuple):
+    """What a look at a VM's block layer has shown."""
+
+    jobs: Sequence[BlockJob]
+    nodes: Mapping[str, str]
+    disks: Sequence[Disk]
+
+
+def _check(vm: Vm, own: CopyKey | None, seen: _Seen, gone: Gone) -> None:
+    ours = f"; if its frostwatch has ended: {clear_command(vm)}"
+    for job in seen.jobs:
+        name = JobId.parse(job.id)
+        if not job.has_ended and (name is None or name.key != own):
+            raise JobRefused(
+                JobRefusal.JOB_RUNNING,
+                f"a block job runs on the VM: {printable(job.type, 40)} {printable(job.id, 80)}",
+                f"wait until it has ended, or end it{ours if name is not None else ''}",
+            )
+    _check_claims(vm, own, seen.nodes, gone)
+    for node in seen.nodes:
+        if is_filter(node) and CopyKey.of_node(node) != own:
+            raise _filtered(node, ours)
+    for disk in seen.disks:
+        if disk.format == _FILTER and CopyKey.of_node(disk.node) != own:
+            raise _filtered(disk.node)
+
+
+def _check_claims(vm: Vm, own: CopyKey | None, found: Mapping[str, str], gone: Gone) -> None:
+    for node in found:
+        key = CopyKey.of_node(node)
+        if key is None or key == own or not is_claim(node) or gone(key.process):
+            continue
+        raise JobRefused(
+            JobRefusal.JOB_RUNNING,
+            f"another copy is at work on the VM's disks: frostwatch, pid {key.process.pid}",
+            "wait until it has ended, or stop it there; if its frostwatch has ended: "
+            f"{clear_command(vm)}",
+        )
+
+
+def _filtered(node: str, step: str = "") -> JobRefused:
+    return JobRefused(
+        JobRefusal.JOB_RUNNING,
+        f"the filter of another copy is above a disk of the VM: {printable(node, 80)}",
+        f"wait until that copy has ended, or end it{step}",
+    )
+
+
+def _is_same(before: Disk, now: Disk) -> bool:
+    places = (before.device, before.qdev), (now.device, now.qdev)
+    return places[0] == places[1] and (before.node, before.file) == (now.node, now.file)
