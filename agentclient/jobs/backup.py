@@ -96,6 +96,7 @@ class BackupJob(CopyJob):
         if self._asked_for.incremental:
             self._link = find_link(backups, chosen, self._uuid)
             self._chain = self._link.manifest.chain
+            chosen = tuple(map(self._link.named, chosen))
         needed = sum(room_for(disk, self._link) for disk in chosen)
         self.folder = place.make(needed, Begun(self._id, self._chain))
         self._targets = self._new_targets(block)

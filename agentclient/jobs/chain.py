@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from agentclient.jobs.archive import Backup, open_file, open_folder
 from agentclient.jobs.block import BlockLayer, QmpRefused
 from agentclient.jobs.errors import JobFailed, JobRefused
-from agentclient.jobs.manifest import Manifest
+from agentclient.jobs.manifest import DiskRecord, Manifest
 from agentclient.model.job import JobRefusal
 from agentclient.model.text import printable
 from agentclient.protocol.qmp_block import Bitmap, Disk
@@ -34,6 +34,11 @@ class Link(NamedTuple):
 
     backup: Backup
     manifest: Manifest
+
+    def named(self, disk: Disk) -> Disk:
+        """Return a disk with the name that the chain knows it by."""
+        record = _record(self.manifest, disk)
+        return disk._replace(name=record.name) if record is not None else disk
 
     def bitmap(self, disk: Disk) -> str:
         """Return the bitmap of a disk that records what was written since."""
@@ -164,7 +169,7 @@ def _why_not(manifest: Manifest, disks: Sequence[Disk], uuid: str | None) -> str
         return "it is of another VM"
     for disk in disks:
         name = printable(disk.name, 60)
-        record = manifest.disk(disk.name)
+        record = _record(manifest, disk)
         if record is None:
             return f"it has no copy of the disk {name}"
         if record.size != disk.size:
@@ -177,6 +182,21 @@ def _why_not(manifest: Manifest, disks: Sequence[Disk], uuid: str | None) -> str
         if not bitmap.usable or not bitmap.persistent:
             return f"the record of what was written to the disk {name} since can't be relied on"
     return None
+
+
+def _record(manifest: Manifest, disk: Disk) -> DiskRecord | None:
+    """Return what a manifest has of a disk; None if it has nothing.
+
+    A disk without a drive's id was called by its node once, whose name may have changed since.
+    """
+    record = manifest.disk(disk.name)
+    if record is not None:
+        return record
+    marks = {one.name for one in disk.bitmaps}
+    by_node = [one for one in manifest.disks if one.name == one.node]
+    found = [one for one in by_node if one.bitmap in marks]
+    found = found or [one for one in by_node if one.name == disk.node]
+    return found[0] if len(found) == 1 else None
 
 
 def _broken(backup: Backup, complete: Sequence[Backup]) -> str | None:

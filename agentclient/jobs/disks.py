@@ -25,7 +25,8 @@ def choose_disks(block: BlockLayer, names: Sequence[str]) -> tuple[Disk, ...]:
 
     Args:
         block: the VM's block layer.
-        names: their names; empty for all.
+        names: their names; empty for all. That of a node means the disk whose image it is, or is
+            behind: a snapshot has put an overlay above it.
 
     Raises:
         JobRefused: one is not there, or can't be copied, or a job runs on the VM.
@@ -33,7 +34,7 @@ def choose_disks(block: BlockLayer, names: Sequence[str]) -> tuple[Disk, ...]:
     """
     found = block.disks()
     if names:
-        chosen = tuple(dict.fromkeys(_named(found, name) for name in names))
+        chosen = tuple(dict.fromkeys(_named(block, found, name) for name in names))
     else:
         chosen = tuple(one for one in found if not (one.empty or one.read_only or one.removable))
     if not chosen:
@@ -80,8 +81,12 @@ def image_path(disk: Disk, process: Process | None) -> Path | None:
     return None
 
 
-def _named(found: Sequence[Disk], name: str) -> Disk:
-    named = [one for one in found if name in one.names]
+def _named(block: BlockLayer, found: Sequence[Disk], name: str) -> Disk:
+    named = [one for one in found if name == one.name]
+    named = named or [one for one in found if name in one.names]
+    if not named:
+        file = block.nodes().get(name)
+        named = [one for one in found if file and any(file == each.file for each in one.chain[1:])]
     if len(named) == 1:
         return named[0]
     known = ", ".join(printable(one.name, 60) for one in found[:_SHOWN]) or "none"

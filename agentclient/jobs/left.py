@@ -18,7 +18,7 @@ from agentclient.jobs.targets import inode, opened_by
 from agentclient.model.job import JobKind
 from agentclient.model.text import printable
 from agentclient.model.vm import Process
-from agentclient.protocol.job_names import CopyKey, JobId
+from agentclient.protocol.job_names import CopyKey, JobId, is_claim
 from agentclient.protocol.qmp_block import BlockJob
 
 _CREATES: Final = "create"
@@ -105,7 +105,7 @@ def find_copies(
         key = CopyKey.of_node(node)
         if key is not None and not _is_overlay(node, file, every, written):
             nodes.setdefault(key, {})[node] = file
-    return tuple(
+    found = [
         LeftCopy(
             key,
             kinds.get(key, ""),
@@ -114,7 +114,18 @@ def find_copies(
             _runs(gone(key.process)),
         )
         for key in dict.fromkeys((*jobs, *nodes))
-    )
+    ]
+    return tuple(one for one in found if not _is_nothing(one))
+
+
+def check_left(copy: LeftCopy) -> None:
+    """Make sure that nobody makes a copy any more.
+
+    Raises:
+        ValueError: its frostwatch is not proven to have ended.
+    """
+    if copy.running is not False:
+        raise ValueError(f"{copy} is not left")
 
 
 def clear(block: BlockLayer, copy: LeftCopy, process: Process | None) -> Cleared:
@@ -131,8 +142,7 @@ def clear(block: BlockLayer, copy: LeftCopy, process: Process | None) -> Cleared
     Raises:
         ValueError: its frostwatch is not proven to have ended.
     """
-    if copy.running is not False:
-        raise ValueError(f"{copy} is not left")
+    check_left(copy)
     files = _files(copy, process)
     left = []
     names = {JobId.parse(job.id) for job in copy.jobs}
@@ -168,6 +178,11 @@ def _is_overlay(node: str, file: str, every: Collection[str], written: Collectio
     A filter of a copy has its disk's file as well, but no node for that.
     """
     return file in written and f"{node.removesuffix('-f')}-f" in every
+
+
+def _is_nothing(copy: LeftCopy) -> bool:
+    """Return whether the claim of one that has ended is all: it counts for nothing any more."""
+    return copy.running is False and not copy.jobs and all(map(is_claim, copy.nodes))
 
 
 def _runs(gone: bool | None) -> bool | None:

@@ -21,7 +21,7 @@ from agentclient.jobs.context import JobContext
 from agentclient.jobs.control import JobControl
 from agentclient.jobs.errors import JobRefused
 from agentclient.jobs.job import CopyJob
-from agentclient.jobs.left import Cleared, LeftCopy, clear, find_copies
+from agentclient.jobs.left import Cleared, LeftCopy, check_left, clear, find_copies
 from agentclient.jobs.mirror import MirrorJob, MirrorRequest
 from agentclient.jobs.reporter import JobReporter
 from agentclient.jobs.request import BackupRequest
@@ -234,6 +234,7 @@ class JobManager:
         context = self._context(vm, None, 0)
         if context.read_only is not None:
             raise JobRefused(JobRefusal.READ_ONLY, context.read_only)
+        check_left(copy)
         block = context.block()
         claim = Claim(block, vm, JobName.new(_CLEARING))
         claim.take()

@@ -6,15 +6,16 @@ is left out, and never guessed.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 from agentclient.model.job import JobKind, QemuJob
 from agentclient.model.text import printable
-from agentclient.protocol.job_names import JOB_PREFIX, NODE_PREFIX, JobId
+from agentclient.protocol.job_names import JOB_PREFIX, JobId
 
-_PCI_AND_SUCH: Final = frozenset({"virtio-backend", "peripheral", "peripheral-anon", "machine"})
+_PCI_AND_SUCH: Final = frozenset({"virtio-backend", "machine"})
 
 
 class BlockJobStatus(StrEnum):
@@ -89,7 +90,9 @@ class Disk(NamedTuple):
     """A block device of a VM.
 
     Attributes:
-        name: what a person calls it: the drive's id, or its node's or device's name.
+        name: what a person calls it, whatever its image is: the drive's id, or that of the guest's
+            device, or the device's place; its node's name, which changes with a snapshot, where
+            there is nothing else.
         device: the drive's id (``drive-scsi0``); empty if it has none.
         node: the node's name; empty if the drive is empty.
         qdev: the guest's device, as a path of QEMU's objects; empty if there is none.
@@ -138,7 +141,7 @@ class Disk(NamedTuple):
 
     @property
     def names(self) -> frozenset[str]:
-        """All names that a person may use for it."""
+        """All names that a person may use for it; that of its node is another disk's later on."""
         return frozenset(
             one for one in (self.name, self.device, self.node, _device_id(self.qdev)) if one
         )
@@ -183,7 +186,13 @@ class BlockJob(NamedTuple):
 def disks(query_block: object) -> tuple[Disk, ...]:
     """Read the reply to ``query-block``: all block devices, in QEMU's order."""
     items = query_block if isinstance(query_block, list) else []
-    return tuple(_disk(item) for item in items if isinstance(item, dict))
+    found = [_disk(item) for item in items if isinstance(item, dict)]
+    times = Counter(one.name for one in found)
+    # A device with several drives; where there is no node's name either, a choice is refused.
+    return tuple(
+        one if times[one.name] == 1 else one._replace(name=one.device or one.node or one.name)
+        for one in found
+    )
 
 
 def jobs(query_jobs: object, query_block_jobs: object) -> tuple[BlockJob, ...]:
@@ -272,10 +281,8 @@ def _disk(item: Mapping[str, Any]) -> Disk:
     node = _text(inserted.get("node-name"))
     bitmaps = inserted.get("dirty-bitmaps", item.get("dirty-bitmaps"))
     cache = _mapping(inserted.get("cache"))
-    # The name of a node that is QEMU's own, or a copy's, says nothing to a person.
-    named = "" if node.startswith(("#", NODE_PREFIX)) else node
     return Disk(
-        name=device or named or _device_id(qdev) or node,
+        name=device or _device_id(qdev) or node,
         device=device,
         node=node,
         qdev=qdev,
@@ -346,9 +353,16 @@ def _job(item: Mapping[str, Any], more: Mapping[str, Any]) -> BlockJob:
 
 
 def _device_id(qdev: str) -> str:
-    """Return the id of a guest's device, of the path of its object; empty if it has none."""
-    parts = [part for part in qdev.split("/") if part and part not in _PCI_AND_SUCH]
-    return parts[-1] if parts and not parts[-1].startswith("device[") else ""
+    """Return the id of a guest's device, or its place, of the path of its object; empty if none.
+
+    Those that were given none have their place (``device[3]``) as an id. Those of the machine
+    itself, which nobody has named, are called by what QEMU calls them, if that says something.
+    """
+    parts = [part for part in qdev.split("/") if part]
+    if parts[:1] == ["machine"] and parts[1:2] in (["peripheral"], ["peripheral-anon"]):
+        return "".join(parts[2:3])
+    rest = [part for part in parts if part not in _PCI_AND_SUCH]
+    return rest[-1] if rest and not rest[-1].startswith("device[") else ""
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -101,7 +101,7 @@ def test_a_copy_that_was_left_before_it_began_leaves_no_node(guest: Guest, tmp_p
     guest.clear_hook()
     engine, copy = _left(guest)
     with engine:
-        assert (copy.running, copy.jobs, len(copy.nodes)) == (False, (), 2)
+        assert (copy.running, copy.jobs, len(copy.nodes)) == (False, (), 3)
         cleared = engine.jobs.clear(engine.find_one(guest.name), copy)
         assert (len(cleared.removed), cleared.left) == (1, ())
     assert (list(tmp_path.rglob("*.qcow2")), _nodes(guest)) == ([], [])

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -29,6 +28,7 @@ from agentclient.model.job import (
     JobStage,
 )
 from agentclient.model.request import FreezeRequest, Schedule
+from agentclient.protocol.job_names import is_claim
 from tests.guests.conftest import Boot
 from tests.guests.faults import JOURNAL_DISK_BYTES, small_disk, why_not
 from tests.guests.lab import Guest
@@ -59,7 +59,9 @@ def _delete_all(photographer: Photographer) -> None:
 
 def _nodes(guest: Guest) -> list[str]:
     found = guest.qmp("query-named-block-nodes")
-    return [one["node-name"] for one in found if one["node-name"].startswith("fw-")]
+    names = [str(one["node-name"]) for one in found]
+    # The claim of one that was killed counts for nothing: the next copy takes it away.
+    return [one for one in names if one.startswith("fw-") and not is_claim(one)]
 
 
 def assert_nothing_is_left(guest: Guest, outcome: JobOutcome) -> None:
@@ -241,12 +243,19 @@ def test_a_snapshot_that_was_taken_without_an_answer_is_found_and_undone(
 
 
 @BOTH
-def test_a_vm_that_ends_in_the_window_leaves_what_is_named(boot: Boot, external: bool) -> None:
+def test_a_vm_that_ends_in_the_window_leaves_what_is_named(
+    boot: Boot, external: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     guest = boot(name="ends")
+    transaction = BlockLayer.transaction
+
+    def end(block: BlockLayer, actions: Sequence[object], timeout_s: float) -> None:
+        guest.kill_qemu()
+        transaction(block, actions, timeout_s)
+
+    monkeypatch.setattr(BlockLayer, "transaction", end)
     with Photographer(guest) as photographer:
-        started = time.monotonic()
-        outcome = photographer.take("gone", external=external, at={IN_THE_WINDOW: guest.kill_qemu})
-        assert time.monotonic() - started < 30
+        outcome = photographer.take("gone", external=external)
     assert (outcome.result, outcome.consistency) == (JobResult.FAILED, Consistency.NONE)
     assert len(outcome.left) == len(guest.options.disks)
     if external:

@@ -171,6 +171,53 @@ def test_the_bitmap_of_one_disk_is_not_taken_for_that_of_another(maker: Maker) -
     assert "the disk a has not recorded what was written since" in outcome.reason
 
 
+def _without_drives(maker: Maker, nodes: dict[str, str]) -> None:
+    """Have the disks attached by ``-blockdev``: they have no drive's id."""
+    for name, node in nodes.items():
+        inserted = maker.qemu._drive(name, 64 << 20)["inserted"]
+        marks = list(maker.qemu.bitmaps.get(name, {}).values())
+        now = inserted | {"node-name": node, "dirty-bitmaps": marks}
+        maker.qemu.more_of_drive[name] = {"device": "", "inserted": now}
+
+
+@pytest.mark.parametrize("nodes", [{"a": "a", "b": "b"}, {"a": "new-a", "b": "new-b"}])
+def test_a_chain_that_calls_disks_by_their_nodes_goes_on(
+    maker: Maker, nodes: dict[str, str]
+) -> None:
+    _without_drives(maker, {"a": "a", "b": "b"})
+    assert [each.disk for each in maker.make().disks] == ["disk-a", "disk-b"]
+    path = maker.folders[0] / "manifest.json"
+    old = json.loads(path.read_text())
+    for each in old["disks"]:
+        each["name"] = each["node"]
+    path.write_text(json.dumps(old))
+    _without_drives(maker, {"a": "a", "b": "b"})
+    for drive in maker.qemu.more_of_drive.values():
+        drive["inserted"]["node-name"] = nodes[drive["inserted"]["node-name"]]
+    outcome = maker.make(incremental=True)
+    assert outcome.ok, outcome.reason
+    assert [each["name"] for each in maker.manifest()["disks"]] == ["a", "b"]
+    names = [each["bitmap"] for each in old["disks"]]
+    jobs = [each["data"] for each in maker.transactions[1]["actions"][2:]]
+    assert [each["bitmap"] for each in jobs] == names
+
+
+def test_a_disk_is_named_by_its_node_below_an_overlay_as_well(maker: Maker) -> None:
+    _without_drives(maker, {"a": "a", "b": "b"})
+    drive = maker.qemu.more_of_drive["a"]["inserted"]
+    drive["node-name"] = "overlay"
+    behind = drive["image"] | {"filename": "/images/base.qcow2"}
+    drive["image"] = drive["image"] | {"filename": "/images/top.qcow2", "backing-image": behind}
+    maker.qemu.nodes["a"] = "/images/base.qcow2"
+    for name in ("a", "overlay", "disk-a"):
+        outcome = maker.make(disks=(name,))
+        assert outcome.ok, outcome.reason
+        assert [each.disk for each in outcome.disks] == ["disk-a"]
+    # The name that stays is the stronger one.
+    maker.qemu.more_of_drive["b"]["inserted"]["node-name"] = "disk-a"
+    assert [each.disk for each in maker.make(disks=("disk-a",)).disks] == ["disk-a"]
+
+
 def test_a_disk_of_another_size_and_a_new_disk_are_refused(maker: Maker) -> None:
     assert maker.make(disks=("a",)).ok
     outcome = maker.make(incremental=True)

@@ -13,7 +13,7 @@ from agentclient.jobs.block import BlockLayer
 from agentclient.jobs.left import LeftCopy, clear, find_copies
 from agentclient.jobs.targets import inode
 from agentclient.model.vm import Process
-from agentclient.protocol.job_names import JobId
+from agentclient.protocol.job_names import CLAIM, JobId
 from tests.unit.fake_qemu import FakeJob, FakeQemu
 
 DEAD = Process(7, 9)
@@ -102,6 +102,12 @@ def test_the_overlay_of_a_snapshot_is_named_and_never_deleted(
     assert (cleared.removed, cleared.kept) == ((), ())
     assert cleared.left == (f"the overlay {tmp_path / 'a'}, which no disk of the VM uses",)
     assert (tmp_path / "a").exists()
+
+
+def test_a_claim_alone_is_nothing_that_was_left(qemu: FakeQemu, block: BlockLayer) -> None:
+    qemu.nodes[BACKUP.node(CLAIM)] = ""
+    assert find_copies(block, lambda _: True) == ()
+    assert _find(block, gone=False).running
 
 
 @pytest.mark.parametrize("gone", [False, None])

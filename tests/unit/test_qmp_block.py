@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -107,6 +108,36 @@ def test_a_disk_without_a_drive_is_called_by_its_node() -> None:
     inserted = DRIVE["inserted"] | {"node-name": "disk1"}
     (disk,) = disks([DRIVE | {"device": "", "qdev": "", "inserted": inserted}])
     assert (disk.name, disk.ref) == ("disk1", "disk1")
+
+
+@pytest.mark.parametrize(
+    ("qdev", "name"),
+    [
+        ("/machine/peripheral/disk-a/virtio-backend", "disk-a"),
+        ("/machine/peripheral/stick/stick.0/legacy[0]", "stick"),
+        ("/machine/peripheral-anon/device[3]/virtio-backend", "device[3]"),
+        ("scsi0", "scsi0"),
+        ("/machine/system.flash1", "system.flash1"),
+        ("/machine/unattached/device[20]", "data"),
+    ],
+)
+def test_a_disk_without_a_drive_is_called_by_its_device_whatever_its_node_is(
+    qdev: str, name: str
+) -> None:
+    drive = DRIVE | {"device": "", "qdev": qdev}
+    node = DRIVE["inserted"] | {"node-name": "data"}
+    overlay = DRIVE["inserted"] | {"node-name": "fw-1a-2b-abcd-t0"}
+    (before,) = disks([drive | {"inserted": node}])
+    (after,) = disks([drive | {"inserted": overlay}])
+    assert before.name == name
+    assert "data" in before.names
+    assert after.name == name or name == "data"
+
+
+def test_disks_that_would_have_one_name_are_called_by_their_nodes() -> None:
+    drive = DRIVE | {"device": "", "qdev": "/machine/peripheral/two/x/y"}
+    found = [drive | {"inserted": DRIVE["inserted"] | {"node-name": one}} for one in ("p", "q")]
+    assert [one.name for one in disks(found)] == ["p", "q"]
 
 
 def test_an_empty_drive_is_empty() -> None:

@@ -63,7 +63,8 @@ class ExternalSnapshot(SnapshotJob):
             file = RecordFile(folder / record_name(self.vm.name, self.wanted.name))
             file.make(self.record(complete=False), self.vm)
             self._files.append(file)
-        self._targets = Targets(self.block, self.name, process)
+        gone = self.context.access.is_gone
+        self._targets = Targets(self.block, self.name, process, gone=gone)
         for disk, image, path in zip(self.chosen, images, paths, strict=True):
             self._overlays.append((disk, self._make(disk, image, path)))
 

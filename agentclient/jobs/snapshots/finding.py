@@ -134,7 +134,7 @@ def _is_of(record: Record, name: str, holders: Sequence[_Part]) -> bool:
     taken_of = {one.disk for one in record.disks}
     first, last = record.began.timestamp() - _SECOND_S, record.taken.timestamp() + _SECOND_S
     return all(
-        one.disk.name in taken_of and first <= one.snapshot.seconds <= last for one in holders
+        one.disk.names & taken_of and first <= one.snapshot.seconds <= last for one in holders
     )
 
 
