@@ -22,7 +22,7 @@ from agentclient.access.guest_access import (
 )
 from agentclient.access.host.other_holders import seen_among
 from agentclient.access.host.peer import is_another
-from agentclient.access.host.process import owner_of
+from agentclient.access.host.process import owner_of, started_at
 from agentclient.access.host.socket_clients import Client, clients, clients_of, in_words
 from agentclient.access.monitor import Monitor
 from agentclient.access.presence import GoneCheck, Server, is_gone, server_of
@@ -335,5 +335,5 @@ def _served(found: tuple[Client, ...]) -> ChannelClient | None:
     """Return the client that is served; None if it can't be told."""
     for one in found:
         if not one.waiting:
-            return ChannelClient(one.name, one.pid, owner_of(one.pid))
+            return ChannelClient(one.name, one.pid, owner_of(one.pid), started_at(one.pid))
     return None

@@ -152,7 +152,8 @@ def _freeze(
     if frozen is FreezeState.FROZEN and state.left is not None:
         at = state.left.at  # the journal knows the time of the freeze
     blamed = (old.by if same else by) if foreign else None
-    return FreezeInfo(frozen, old.since if same else at, foreign, blamed)
+    since, overdue = (old.since, old.overdue) if same else (at, None)
+    return FreezeInfo(frozen, since, foreign, blamed, overdue)
 
 
 def silent(at: datetime, *, can_see_clients: bool) -> Change:

@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from agentclient.access.host.process import has_gone
 from agentclient.fleet.store import Fleet
 from agentclient.freeze.others_watch import OthersEvent, OthersEventKind, OthersWatch
+from agentclient.journal.figures import Figures, pending_for_long
+from agentclient.journal.history import last_figures_of_others
 from agentclient.journal.others_entry import record_others
 from agentclient.model.durations import in_words
 from agentclient.model.others import ChannelClient, Others, waits_while_connected
@@ -20,12 +23,17 @@ from agentclient.model.others_past import OthersEnded, OthersResult
 from agentclient.model.snapshot import MonitorView, VmState
 from agentclient.model.states import FreezeState, KnownBy, Level, OthersState
 from agentclient.model.text import printable
-from agentclient.model.vm import VmId
+from agentclient.model.vm import Process, Vm, VmId
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agentclient.journal.storage.database import Rows, Statement
     from agentclient.journal.writer import Journal
 
 LOOK_EVERY_S: Final = 0.25
+# What others froze and left is told of after so many seconds, as long as our own may be held.
+LEFT_S: Final = 120.0
 _ORDINARY: Final = 8
 _RESULTS: Final = {
     OthersEventKind.ANSWERED: OthersResult.ANSWERED,
@@ -56,6 +64,8 @@ class _Held:
     looks: int = 0
     client: ChannelClient | None = None
     to_be_named: bool = True
+    usual: Figures | None = None  # how long others' last ones took
+    asked: bool = False  # the journal was asked for that
 
 
 class HeldChannels:
@@ -146,8 +156,13 @@ class HeldChannels:
         seen = self.looked(state, view, time.monotonic(), at)
         others = seen.others if seen is not None else _kept(state, view)
         last = seen.ended[-1] if seen is not None and seen.ended else state.others_last
+        if others is not None and others.state is OthersState.PENDING and journal is not None:
+            self._ask_usual(journal, state.vm)
         if (others, last) != (state.others, state.others_last):
             fleet.update(state.id, lambda old: old._replace(others=others, others_last=last))
+        if (why := _left_frozen(state, at)) != state.freeze.overdue:
+            info = state.freeze._replace(overdue=why)
+            fleet.update(state.id, lambda old: old._replace(freeze=info))
         if seen is None:
             return
         for level, line in seen.lines:
@@ -155,6 +170,20 @@ class HeldChannels:
         for one in seen.ended if journal is not None else ():
             assert journal is not None, "it is asked just before"
             record_others(journal, state.vm, one)
+
+    def _ask_usual(self, journal: Journal, vm: Vm) -> None:
+        """Have the journal tell, later, how long the last ones took; nobody waits for its disk."""
+        held = self._held.get(vm.id)
+        if held is None or held.asked:
+            return
+        held.asked = True
+        query = last_figures_of_others(vm)
+
+        def know(found: list[Rows]) -> Sequence[Statement]:
+            held.usual = query.parse(found)
+            return ()
+
+        journal.put(query.statements, know)
 
     def looked(self, state: VmState, view: MonitorView, mono: float, wall: datetime) -> Seen | None:
         """Take a look at a VM's monitor.
@@ -223,8 +252,22 @@ def _kept(state: VmState, view: MonitorView) -> Others | None:
     return others if others.state is OthersState.LEFT and waits else None
 
 
+def _left_frozen(state: VmState, at: datetime) -> str | None:
+    """Return why nobody is likely to thaw what others froze, as a clause; None if somebody may."""
+    freeze = state.freeze
+    if freeze.overdue is not None or not freeze.foreign or freeze.state is not FreezeState.FROZEN:
+        return freeze.overdue
+    by, since = freeze.by, freeze.since
+    if by is not None and by.started is not None and has_gone(Process(by.pid, by.started)):
+        return "its process has ended"
+    seconds = (at - since).total_seconds() if since is not None else 0.0
+    return f"for more than {in_words(LEFT_S)}" if seconds > LEFT_S else None
+
+
 def _others(held: _Held, watch: OthersWatch, state: VmState, mono: float, wall: datetime) -> Others:
     before = state.others
+    pending = watch.state is OthersState.PENDING
+    overdue = pending_for_long(held.usual, mono - watch.since) if pending else None
     since = wall - timedelta(seconds=mono - watch.since)
     if before is not None and before.state is watch.state:
         since = before.since  # the same moment, told in the same words
@@ -236,6 +279,7 @@ def _others(held: _Held, watch: OthersWatch, state: VmState, mono: float, wall: 
         watch.took_s,
         watch.certain,
         watch.why_blind,
+        overdue,
     )
 
 

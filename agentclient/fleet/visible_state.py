@@ -44,7 +44,8 @@ def _same_stage(old: JobProgress | None, new: JobProgress | None) -> bool:
 def _same_others(old: Others | None, new: Others | None) -> bool:
     if old is None or new is None:
         return False
-    return (old.state, old.cause, old.by) == (new.state, new.cause, new.by)
+    before, now = ((one.state, one.cause, one.by, one.overdue) for one in (old, new))
+    return before == now
 
 
 def _ids(state: VmState) -> list[tuple[str, bool, bool]]:

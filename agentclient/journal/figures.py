@@ -17,6 +17,11 @@ from agentclient.model.states import Level, Phase
 # How many of the last freezes tell what is usual; with fewer than `FEWEST`, nothing is.
 LAST: Final = 20
 FEWEST: Final = 5
+# Where nothing is known to compare with, others' command is pending for long after so many seconds:
+# Proxmox asks for the first time what has become of its freeze (protocol §4).
+LONG_S: Final = 600.0
+# However short the others were, nobody is told of a second.
+BRIEF_S: Final = 10.0
 _PENDING: Final = frozenset({Phase.PENDING, Phase.DRAINING})
 
 
@@ -44,6 +49,21 @@ def figures(seconds: Sequence[float]) -> Figures:
     ordered = sorted(seconds)
     rank = math.ceil(0.95 * len(ordered)) - 1
     return Figures(len(ordered), statistics.median(ordered), ordered[rank], ordered[-1])
+
+
+def pending_for_long(usual: Figures | None, waited_s: float) -> str | None:
+    """Return why a command of others is pending for long, as a clause; None if it is not.
+
+    Args:
+        usual: the statistics of their last ones in the same VM; None if they aren't known.
+        waited_s: for how many seconds it has been pending.
+    """
+    worst = usual.worst_s if usual is not None and usual.count >= FEWEST else None
+    if usual is None or worst is None:
+        return f"for more than {in_words(LONG_S)}" if waited_s > LONG_S else None
+    if waited_s <= max(worst, BRIEF_S):
+        return None
+    return f"longer than any of its last {usual.count}: {in_words(worst)} at the most"
 
 
 def unusual(usual: Figures, progress: Progress, now: float) -> ReportEvent | None:

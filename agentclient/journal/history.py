@@ -11,6 +11,7 @@ from agentclient.journal.identity import boot_id, socket_of
 from agentclient.journal.rows import from_identity, identity
 from agentclient.journal.storage.jobs import Query
 from agentclient.journal.window_row import WindowRow, windows_in
+from agentclient.model.states import WindowKind
 from agentclient.model.vm import Process, Vm
 
 if TYPE_CHECKING:
@@ -123,13 +124,18 @@ def last_figures(vm: Vm) -> Query[Figures]:
     return _figures(Guest.of(vm), LAST)
 
 
-def _figures(guest: Guest, limit: int) -> Query[Figures]:
+def last_figures_of_others(vm: Vm) -> Query[Figures]:
+    """Return the query for how long the last commands took that others had pending in a VM."""
+    return _figures(Guest.of(vm), LAST, WindowKind.OTHERS)
+
+
+def _figures(guest: Guest, limit: int, kind: WindowKind = WindowKind.FREEZE) -> Query[Figures]:
     where, values = _of(guest)
     text = (
-        f"SELECT replied_s - sent_s AS s FROM windows WHERE ({where}) AND kind = 'freeze'"  # noqa: S608 - as above
+        f"SELECT replied_s - sent_s AS s FROM windows WHERE ({where}) AND kind = ?"  # noqa: S608 - as above
         " AND replied_s IS NOT NULL AND sent_s IS NOT NULL ORDER BY id DESC LIMIT ?"
     )
-    return Query([(text, (*values, limit))], _all_figures, Figures(0))
+    return Query([(text, (*values, kind.value, limit))], _all_figures, Figures(0))
 
 
 def _all_figures(found: list[Rows]) -> Figures:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentclient.model.events import Details, Ended, Event, JobEnded, JobProgressed
 from agentclient.model.others import Others
+from agentclient.model.others_freeze import graded
 from agentclient.model.outcome import (
     Evidence,
     FileSystem,
@@ -280,7 +281,7 @@ def _freeze(state: VmState) -> JsonObject:
         "foreign": freeze.foreign,
         "left_by": {"pid": left.pid, "user": left.user, "time": rfc3339(left.at)} if left else None,
         "held_by": _held_by(state.held_by),
-        "by": _others(state.others or _left(freeze)),
+        "by": _others(state.others or _left(freeze), state),
     }
 
 
@@ -289,10 +290,11 @@ def _left(freeze: FreezeInfo) -> Others | None:
     if not freeze.foreign or freeze.by is None or freeze.since is None:
         return None
     why = "they held the agent's channel before it was found frozen"
-    return Others(OthersState.LEFT, freeze.since, freeze.by, why_blind=why)
+    left = Others(OthersState.LEFT, freeze.since, freeze.by, why_blind=why)
+    return left._replace(overdue=freeze.overdue)
 
 
-def _others(others: Others | None) -> JsonObject | None:
+def _others(others: Others | None, state: VmState) -> JsonObject | None:
     if others is None:
         return None
     client = others.by
@@ -307,6 +309,8 @@ def _others(others: Others | None) -> JsonObject | None:
         "seconds": _figure(others.took_s),
         "certain": others.certain,
         "how": others.why_blind or "the monitor counts what the agent reads and answers",
+        "grade": graded(state).grade.value if others.matters else None,
+        "overdue": others.overdue,
     }
 
 

@@ -20,11 +20,14 @@ class ChannelClient(NamedTuple):
         program: what it calls itself; safe to show.
         pid: its number.
         user: who runs it; None if that can't be told.
+        started: when it was started, in clock ticks since the host's boot; None if that can't be
+            told.
     """
 
     program: str
     pid: int
     user: str | None = None
+    started: int | None = None
 
     @property
     def task(self) -> str | None:
@@ -78,6 +81,8 @@ class Others(NamedTuple):
         took_s: how long their last command took that was pending for a second or more, in seconds.
         certain: with *pending*: proven, and not only likely.
         why_blind: why it can't be told what is pending, as a clause; None if it can.
+        overdue: why it is more than what goes on every day, as a clause: it waits for longer than
+            usual; None if it is not.
     """
 
     state: OthersState
@@ -87,6 +92,7 @@ class Others(NamedTuple):
     took_s: float | None = None
     certain: bool = False
     why_blind: str | None = None
+    overdue: str | None = None
 
     @property
     def matters(self) -> bool:

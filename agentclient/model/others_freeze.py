@@ -10,7 +10,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from agentclient.model.others import FREEZING_LOCKS, ChannelClient
+from agentclient.model.others import FREEZING_LOCKS, ChannelClient, Others
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import FreezeState, OthersState
 
@@ -66,6 +66,20 @@ def others_freeze(state: VmState) -> OthersFreeze | None:
     if state.freeze.foreign and state.freeze.state is FreezeState.FROZEN:
         return OthersFreeze.FROZEN
     return _WORDS.get(state.others.state) if state.others is not None else None
+
+
+def doer(state: VmState) -> Others | None:
+    """Return whose doing `others_freeze` is about; None if that isn't known.
+
+    Who holds the channel of a guest that is frozen need not have frozen it. So of one that is
+    frozen this is who held it before.
+    """
+    word, freeze = others_freeze(state), state.freeze
+    if word is not OthersFreeze.FROZEN:
+        return state.others if word is not None else None
+    if freeze.by is None or freeze.since is None:
+        return None
+    return Others(OthersState.LEFT, freeze.since, freeze.by, overdue=freeze.overdue)
 
 
 def graded(state: VmState) -> Graded:

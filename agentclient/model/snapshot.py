@@ -100,12 +100,14 @@ class FreezeInfo(NamedTuple):
         since: when we first saw this state (a foreign freeze may be older).
         foreign: frozen, and not provably by this console.
         by: who held the channel before a foreign freeze was found; None if nobody was seen.
+        overdue: why nobody is likely to thaw a foreign freeze, as a clause; None if somebody may.
     """
 
     state: FreezeState | None = None
     since: datetime | None = None
     foreign: bool = False
     by: ChannelClient | None = None
+    overdue: str | None = None
 
 
 class LeftBy(NamedTuple):

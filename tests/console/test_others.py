@@ -10,13 +10,13 @@ import pytest
 from agentclient.fleet.store import Fleet
 from agentclient.model.others import ChannelClient, Others
 from agentclient.model.snapshot import AgentHealth, FreezeInfo, VmState
-from agentclient.model.states import AgentState, Cause, KnownBy, OthersState
+from agentclient.model.states import AgentState, Cause, FreezeState, KnownBy, Level, OthersState
 from agentclient.model.vm import AgentChannel, Vm, VmId
 from tests.console.console_session import LARGE, SMALL, console_session, qemu
 from tests.console.fakes import StillClock
 from tests.console.fleets import fleet_of, put
 from tui.console.model.filter import Filter
-from tui.console.model.notices import notice_of_change
+from tui.console.model.notices import Notice, notice_of_change
 from tui.console.model.order import Order, needs_attention
 from tui.console.model.tally import Tag, tags_of
 from tui.console.widgets.table import cells
@@ -47,11 +47,37 @@ def test_it_is_told_once() -> None:
     pending, lost = DB._replace(others=PENDING), DB._replace(others=LOST)
     (notice,) = notice_of_change(pending, lost, AT)
     assert notice.text == (
-        "db: held by vzdump (pid 4711): their command of 02:13:00 is lost (agent-gone), "
-        "and they wait on"
+        "db: others-lost (agent-gone): vzdump (pid 4711) since 02:13:00; they wait on"
     )
+    assert notice.calls
     assert list(notice_of_change(lost, lost, AT)) == []
     assert list(notice_of_change(DB, pending, AT)) == []
+
+
+def test_what_is_pending_for_long_or_left_frozen_is_told_once() -> None:
+    pending = DB._replace(others=PENDING)
+    late = DB._replace(others=PENDING._replace(overdue="for more than 10 min"))
+    (notice,) = notice_of_change(pending, late, AT)
+    assert notice.text == "db: others-pending for more than 10 min: vzdump (pid 4711)"
+    assert notice.calls
+    assert list(notice_of_change(late, late, AT)) == []
+    assert needs_attention(late)
+    info = FreezeInfo(FreezeState.FROZEN, AT, foreign=True)
+    frozen = DB._replace(freeze=info._replace(by=PENDING.by))
+    (notice,) = notice_of_change(pending, frozen, AT)
+    assert notice.text == "db: frozen by vzdump (pid 4711), as it seems; t asks before it thaws"
+    assert not notice.calls  # it may be thawed in a moment
+    left = frozen._replace(freeze=frozen.freeze._replace(overdue="its process has ended"))
+    (notice,) = notice_of_change(frozen, left, AT)
+    assert "db: left frozen by vzdump (pid 4711), as it seems: its process has" in notice.text
+    assert notice.calls
+
+
+def test_an_answer_to_a_key_calls_nobody() -> None:
+    error = Notice(Level.ERROR, "it can't be thawed", AT, answer=True)
+    assert not error.calls
+    assert error._replace(answer=False).calls
+    assert not Notice(Level.WARNING, "a source can't look", AT).calls
 
 
 # -- on the screen ------------------------------------------------------------------------------

@@ -5,10 +5,17 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
+from agentclient.access.agent_probe import ProbeResult
+from agentclient.fleet.health import answered, looked
 from agentclient.fleet.others import HeldChannels, Seen
+from agentclient.fleet.store import Fleet
+from agentclient.journal.figures import Figures, pending_for_long
 from agentclient.model.others import ChannelClient
+from agentclient.model.others_freeze import Grade, OthersFreeze, doer, graded, others_freeze
 from agentclient.model.snapshot import HeldBy, MonitorView, Traffic, VmState
-from agentclient.model.states import OthersState, RunState
+from agentclient.model.states import FreezeState, OthersState, RunState
 from agentclient.model.vm import AgentChannel, Vm, VmId
 
 VM = Vm(VmId("qemu", "db"), agent=AgentChannel(Path("/run/db.qga")))
@@ -25,6 +32,9 @@ class Looks:
         self.mono = 0.0
         self.lines: list[str] = []
 
+    def wall(self) -> datetime:
+        return AT + timedelta(seconds=self.mono)
+
     def look(
         self, *, client: bool = True, handed: int = 0, answers: int = 0, port_open: bool = True
     ) -> Seen | None:
@@ -32,7 +42,7 @@ class Looks:
         traffic = Traffic(handed, 0, answers) if asked else None
         view = MonitorView(RunState.RUNNING, port_open, client, openings=3, traffic=traffic)
         self.mono += 0.25
-        seen = self.held.looked(self.state, view, self.mono, AT + timedelta(seconds=self.mono))
+        seen = self.held.looked(self.state, view, self.mono, self.wall())
         if seen is not None:
             self.state = self.state._replace(others=seen.others)
             self.lines += [text for _, text in seen.lines]
@@ -101,3 +111,100 @@ def test_a_task_of_proxmox_is_read_of_its_name() -> None:
     assert client.task == UPID.removeprefix("task ")
     assert ChannelClient("qm", 1).task is None
     assert str(ChannelClient("task UPID:odd", 1)) == "Proxmox's task (pid 1)"
+
+
+# -- what they leave ------------------------------------------------------------------------------
+
+VZDUMP = ChannelClient(UPID, 4711, "root")
+GONE = ChannelClient(UPID, 4711, "root", started=1)  # no process was started with the kernel
+
+
+class Fleeting:
+    """A fleet of one VM whose channel somebody holds, and what its visits show."""
+
+    def __init__(self, by: ChannelClient | None = VZDUMP) -> None:
+        self.wall = AT
+        self.fleet = Fleet(wall=lambda: self.wall)
+        self.fleet.set_vms("qemu", [VM])
+        self.held, self.by = HeldChannels(), by
+
+    @property
+    def state(self) -> VmState:
+        return self.fleet.get(VM.id)
+
+    def look(self, *, client: bool, handed: int = 0) -> None:
+        counted = self.held.wants_traffic(VM.id)
+        traffic = Traffic(handed, 0, 0) if counted else None
+        view = MonitorView(RunState.RUNNING, True, client, openings=3, traffic=traffic)
+        self.fleet.update(VM.id, looked(view, self.wall, has_monitor=True))
+        self.held.report(self.fleet, None, self.state, view)
+        self.held.named(VM.id, self.by)
+
+    def hold(self, *, handed: int = 0) -> None:
+        for _ in range(3):
+            self.look(client=True, handed=handed)
+
+    def answer(self, frozen: FreezeState) -> None:
+        change = answered(ProbeResult(frozen, 0.001), self.wall, by=self.held.before(VM.id))
+        self.fleet.update(VM.id, change)
+
+    def after(self, seconds: float) -> None:
+        self.wall += timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    ("by", "after_s", "overdue"),
+    [
+        (VZDUMP, 60, None),
+        (VZDUMP, 121, "for more than 2 min"),
+        (GONE, 0, "its process has ended"),
+        (None, 121, "for more than 2 min"),
+    ],
+)
+def test_what_nobody_will_thaw_is_told_of(
+    by: ChannelClient | None, after_s: float, overdue: str | None
+) -> None:
+    vm = Fleeting(by)
+    vm.hold()
+    vm.look(client=False)
+    vm.answer(FreezeState.FROZEN)
+    assert others_freeze(vm.state) is OthersFreeze.FROZEN
+    assert graded(vm.state).grade is Grade.CERTAIN
+    vm.after(after_s)
+    vm.look(client=False)
+    vm.answer(FreezeState.FROZEN)  # which keeps it
+    assert vm.state.freeze.overdue == overdue
+    others = doer(vm.state)
+    assert (others.by if others is not None else None) == by
+    vm.answer(FreezeState.THAWED)
+    vm.look(client=False)
+    assert (vm.state.freeze.overdue, doer(vm.state)) == (None, None)
+
+
+def test_who_holds_the_channel_of_a_frozen_guest_need_not_have_frozen_it() -> None:
+    vm = Fleeting()
+    vm.hold()
+    vm.look(client=False)
+    vm.answer(FreezeState.FROZEN)
+    vm.by = ChannelClient("qm", 5, "root")
+    vm.hold()
+    others = doer(vm.state)
+    assert others is not None
+    assert others.by == VZDUMP
+
+
+@pytest.mark.parametrize(
+    ("usual", "waited_s", "why"),
+    [
+        (None, 599.0, None),
+        (None, 601.0, "for more than 10 min"),
+        (Figures(2, 3.0, 4.0, 4.0), 30.0, None),  # too few to compare with
+        (Figures(20, 3.0, 40.0, 41.0), 41.0, None),
+        (Figures(20, 3.0, 40.0, 41.0), 41.5, "longer than any of its last 20: 41 s at the most"),
+        (Figures(20, 1.1, 1.2, 1.3), 9.0, None),  # nobody is told of a second
+    ],
+)
+def test_pending_for_long_is_longer_than_the_last_ones(
+    usual: Figures | None, waited_s: float, why: str | None
+) -> None:
+    assert pending_for_long(usual, waited_s) == why

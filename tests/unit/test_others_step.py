@@ -37,8 +37,7 @@ def test_the_commands_are_exact(program: str, stops: str, waits: str, state: Oth
 def test_nothing_is_to_be_done_where_nothing_is_pending() -> None:
     for state in OthersState:
         step = others_step(Others(state, AT), VM)
-        pending = state in (OthersState.PENDING, OthersState.LOST, OthersState.LEFT)
-        assert (step is not None) is pending
+        assert (step is not None) is Others(state, AT).matters
 
 
 def test_of_nobody_nothing_is_known() -> None:

@@ -40,6 +40,14 @@ def start_ticks(fields: list[bytes]) -> int:
     return int(fields[19])
 
 
+def started_at(pid: int, proc: Path = PROC) -> int | None:
+    """Return when a process was started, in clock ticks since the host's boot; None: not known."""
+    try:
+        return start_ticks(stat_fields(proc / str(pid))[1])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
 def is_qemu(program: str) -> bool:
     """Return whether a program's path, as ``/proc`` shows it, is a system emulator of QEMU's."""
     # After an upgrade the old program goes on running from a deleted file.

@@ -14,7 +14,7 @@ from agentclient.model.clock import now
 from agentclient.model.errors import BadInput
 from agentclient.model.json_contract import dumps, vm_object
 from agentclient.model.next_command import thaw_command
-from agentclient.model.others_freeze import GRADE_WORDS, OthersFreeze, graded, others_freeze
+from agentclient.model.others_freeze import GRADE_WORDS, OthersFreeze, doer, graded, others_freeze
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import AgentState, FreezeState, KnownBy, RunState
 from agentclient.model.suggestions import did_you_mean
@@ -296,8 +296,8 @@ def _read_only(vm: Vm) -> str | None:
 
 def _by_agent(state: VmState) -> str | None:
     """Return what is to be told of the agent: first of all, what others have pending in it."""
-    others = state.others
-    if others is None or others_freeze(state) is None:
+    others = doer(state)
+    if others is None:
         return state.agent.detail
     return f"{others} ({GRADE_WORDS[graded(state).grade]})"
 

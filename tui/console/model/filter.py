@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agentclient.model.others_freeze import others_freeze
+from agentclient.model.others_freeze import doer, others_freeze
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import FreezeState
 from tui.console.model.newest_job import job_words
@@ -62,5 +62,6 @@ def _of_others(state: VmState) -> str:
     word = others_freeze(state)
     if word is None:
         return ""
-    by = state.others.by if state.others is not None else None
+    others = doer(state)
+    by = others.by if others is not None else None
     return f"{word} {by.in_full if by is not None else ''}"[:_NAME_LIMIT]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agentclient.late import load
 from agentclient.model.others import Others
+from agentclient.model.others_freeze import doer
 from agentclient.model.outcome import Meaning, Outcome
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import (
@@ -57,6 +58,7 @@ class Notice(NamedTuple):
         about: the VM, None if it is about none.
         answer: it answers a key that the operator has just pressed.
         sums_up: it says what came of many, of each of which there may be news after it.
+        rings: somebody who does not look at the screen should be called, as for each error.
     """
 
     level: Level
@@ -65,6 +67,12 @@ class Notice(NamedTuple):
     about: VmId | None = None
     answer: bool = False
     sums_up: bool = False
+    rings: bool = False
+
+    @property
+    def calls(self) -> bool:
+        """Whether the operator is called; who has just pressed a key sits there."""
+        return (self.rings or self.level is Level.ERROR) and not self.answer
 
     def gives_way_to(self, other: Notice) -> bool:
         """Return whether `other` may take this one's place at once."""
@@ -99,16 +107,21 @@ def notice_of_change(old: VmState | None, new: VmState, at: datetime) -> Iterato
         text = "at risk: the agent's port closed while the freeze was held"
         yield Notice(Level.WARNING, f"{_name(new)}: {text}", at, new.id)
     if _foreign(new) and not _foreign(old):
-        text = f"{_name(new)}: frozen by somebody else; t asks before it thaws"
+        others = doer(new)
+        who = "somebody else" if others is None else f"{_by(others)}, as it seems"
+        text = f"{_name(new)}: frozen by {who}; t asks before it thaws"
         yield Notice(Level.WARNING, text, at, new.id)
     if new.left_by is not None and old.left_by is None:
         text = f"t thaws {_name(new)}: {safe(str(new.left_by), 200)}, which has ended"
         yield Notice(Level.ERROR, text, at, new.id)
     if new.held_by is not None and old.held_by is None:
         yield Notice(Level.INFO, f"{_name(new)}: {safe(str(new.held_by), 160)}", at, new.id)
-    others = new.others
-    if others is not None and _lost(others) and not (old.others and _lost(old.others)):
-        yield Notice(Level.WARNING, f"{_name(new)}: {safe(str(others), 200)}", at, new.id)
+    if _foreign(new) and new.freeze.overdue is not None and old.freeze.overdue is None:
+        others = doer(new)
+        who = "others" if others is None else f"{_by(others)}, as it seems"
+        text = f"{_name(new)}: left frozen by {who}: {new.freeze.overdue}; t asks first"
+        yield Notice(Level.ERROR, text, at, new.id)
+    yield from _of_others(old.others, new, at)
     if _foreign(old) and new.freeze.state is FreezeState.THAWED and new.progress is None:
         yield Notice(Level.INFO, f"{_name(new)}: thawed by whoever had frozen it", at, new.id)
 
@@ -151,6 +164,25 @@ def _level(outcome: Outcome) -> Level:
     if outcome.kind in _BAD_OUTCOMES:
         return Level.ERROR
     return Level.GOOD if outcome.kind is OutcomeKind.VERIFIED else Level.WARNING
+
+
+def _of_others(old: Others | None, state: VmState, at: datetime) -> Iterator[Notice]:
+    """Yield what others have lost, have had pending for long, or have left frozen: all rings."""
+    others, name = doer(state), _name(state)
+    if others is None or _foreign(state):
+        return
+    if _lost(others) and not (old is not None and _lost(old)):
+        cause = f" ({others.cause})" if others.cause is not None else ""
+        end = "they left" if others.state is OthersState.LEFT else "they wait on"
+        text = f"{name}: others-lost{cause}: {_by(others)} since {others.since:%H:%M:%S}; {end}"
+        yield Notice(Level.ERROR, text, at, state.id)
+    if others.overdue is not None and (old is None or old.overdue is None):
+        text = f"{name}: others-pending {others.overdue}: {_by(others)}"
+        yield Notice(Level.WARNING, text, at, state.id, rings=True)
+
+
+def _by(others: Others) -> str:
+    return "somebody" if others.by is None else safe(str(others.by), 60)
 
 
 def _lost(others: Others) -> bool:

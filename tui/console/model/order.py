@@ -124,8 +124,10 @@ _OTHERS_TROUBLE = {
 
 
 def _others_trouble(state: VmState) -> int:
-    others = others_freeze(state)
-    return _NO_TROUBLE if others is None else _OTHERS_TROUBLE[others]
+    word = others_freeze(state)
+    if word is OthersFreeze.PENDING and state.others is not None and state.others.overdue:
+        word = OthersFreeze.LOST  # as far as somebody has to look
+    return _NO_TROUBLE if word is None else _OTHERS_TROUBLE[word]
 
 
 def _job_trouble(state: VmState) -> int:

@@ -7,6 +7,7 @@ from rich.segment import Segment
 from textual.message import Message
 from textual.strip import Strip
 
+from agentclient.model.others_freeze import doer
 from agentclient.model.snapshot import VmState
 from tui.console.model.longest_frozen import frozen_for, of_others
 from tui.console.model.view import FleetView
@@ -85,25 +86,25 @@ class PinnedLine(Toned):
     def _pieces(self, state: VmState, paint: Paint) -> Line:
         look = cells.freeze_look(state)
         clock = cells.held(state, paint)
-        others = self._view.frozen - 1
+        further = self._view.frozen - 1
         who = look.word
         if state.held_by is not None:
             who = f"by {safe(state.held_by.user, 20)}, pid {state.held_by.pid}"
         elif state.left_by is not None:
             who = f"left by {safe(state.left_by.user, 20)}, pid {state.left_by.pid}"
-        elif state.others is not None and state.others.by is not None:
+        elif (others := doer(state)) is not None and others.by is not None:
             foreign = f"{look.word}, " if look is FOREIGN else ""
-            who = f"{foreign}by {safe(str(state.others.by), 60)}"
+            who = f"{foreign}by {safe(str(others.by), 60)}"
         frozen = "frozen" if of_others(state) is None else look.word.removeprefix("others-")
         locked = f" {self._signs.dot} locked: {safe(state.vm.locked_by or '', 40)}"
-        more = f" {self._signs.dot} {others} more"
+        more = f" {self._signs.dot} {further} more"
         return (
             Piece(f" {self._signs.of(look)} {frozen} longest: ", look.tone),
             Piece(fit_middle(safe(state.vm.name), _MOST_NAME), Tone.HEAD),
             Piece(f", for {clock.text}, ", clock.tone),
             Piece(who, look.tone),
             Piece(locked if state.vm.locked_by else "", Tone.DIM),
-            Piece(more if others else "", Tone.DIM),
+            Piece(more if further else "", Tone.DIM),
         )
 
     def render_line(self, y: int) -> Strip:  # noqa: ARG002 - it has one line

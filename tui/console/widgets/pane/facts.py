@@ -13,6 +13,7 @@ from agentclient.freeze.risks import risks
 from agentclient.late import load
 from agentclient.model.durations import in_words
 from agentclient.model.next_command import thaw_command
+from agentclient.model.others_freeze import doer
 from agentclient.model.outcome import FileSystem
 from agentclient.model.snapshot import Progress, VmState
 from agentclient.model.states import Phase
@@ -28,8 +29,6 @@ from tui.shared.glyphs import (
     FOREIGN,
     LEFT,
     LEFT_BY,
-    OTHERS_LOST,
-    OTHERS_PENDING,
     PHASE,
     RUN,
     Signs,
@@ -159,7 +158,7 @@ def _trouble(state: VmState, _paint: Paint) -> Iterator[Fact]:
 
 def _freeze(state: VmState, paint: Paint) -> Iterator[Fact]:
     look = freeze_look(state)
-    if look in (OTHERS_PENDING, OTHERS_LOST):
+    if doer(state) is not None:
         return  # that fact is the others'
     urgent = look in (FOREIGN, LEFT_BY) or state.held_by is not None
     parts = [paint.signs.labelled(look)]

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from agentclient.model.durations import in_words
+from agentclient.model.next_command import thaw_command
 from agentclient.model.others import Others
 from agentclient.model.others_freeze import (
     GRADE_WORDS,
     Grade,
     OthersFreeze,
+    doer,
     graded,
     others_freeze,
 )
@@ -25,10 +27,16 @@ from tui.shared.tone import Tone
 
 def others_facts(state: VmState, paint: Paint) -> Iterator[Fact]:
     """Yield what they do and for how long, what that means for the guest, and the next step."""
-    word, others = others_freeze(state), state.others
-    if others is None or word is None or word is OthersFreeze.FROZEN:
+    others = doer(state)
+    if others is None:
         return
     look = freeze_look(state)
+    if others_freeze(state) is OthersFreeze.FROZEN:
+        yield Fact("freeze", f"{paint.signs.labelled(look)}: {_left(others, paint)}", look.tone, 0)
+        yield Fact("guest", "its writes wait: its agent says frozen", rank=1)
+        thaw = f"if nothing of theirs goes on, t, or: {thaw_command(state.vm, foreign=True)}"
+        yield Fact("next", safe(thaw, 400), Tone.WARN, 0)
+        return
     yield Fact("others", f"{paint.signs.labelled(look)}: {_what(others, paint)}", look.tone, 0)
     if others.state is not OthersState.LEFT:
         yield Fact("wait", safe(they_wait(others, paint.moment.wall), 300), rank=1)
@@ -39,8 +47,16 @@ def others_facts(state: VmState, paint: Paint) -> Iterator[Fact]:
         yield Fact("next", safe(step, 500), Tone.WARN, 0)
 
 
+def _left(others: Others, paint: Paint) -> str:
+    by = safe(others.by.in_full, 120) if others.by is not None else "somebody"
+    at = others.since.strftime("%H:%M:%S")
+    seconds = in_words(age(others.since, paint.moment))
+    late = others.overdue or "they may thaw it yet"
+    return f"by {by}, as it seems, who held its channel before; seen at {at}, {seconds} ago: {late}"
+
+
 def _what(others: Others, paint: Paint) -> str:
-    by = "somebody" if others.by is None else safe(others.by.in_full, 120)
+    by = safe(others.by.in_full, 120) if others.by is not None else "somebody"
     at = others.since.strftime("%H:%M:%S")
     seconds = in_words(age(others.since, paint.moment))
     if others.state is OthersState.LEFT:
@@ -48,7 +64,8 @@ def _what(others: Others, paint: Paint) -> str:
     if others.state is OthersState.LOST:
         cause = f" ({others.cause})" if others.cause is not None else ""
         return f"{by} waits since {at}, for {seconds}, for an answer that is lost{cause}"
-    return f"{by} waits for an answer since {at}, for {seconds}"
+    late = f": {others.overdue}" if others.overdue is not None else ""
+    return f"{by} waits for an answer since {at}, for {seconds}{late}"
 
 
 def _how_sure(state: VmState) -> str:

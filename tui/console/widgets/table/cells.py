@@ -8,7 +8,14 @@ from typing import NamedTuple
 from agentclient.freeze.risks import risks, why_not
 from agentclient.late import load
 from agentclient.model.durations import clock
-from agentclient.model.others_freeze import GRADE_WORDS, Grade, OthersFreeze, graded, others_freeze
+from agentclient.model.others_freeze import (
+    GRADE_WORDS,
+    Grade,
+    OthersFreeze,
+    doer,
+    graded,
+    others_freeze,
+)
 from agentclient.model.snapshot import Progress, VmState
 from agentclient.model.states import FreezeState, OutcomeKind, Phase, RunState
 from agentclient.model.vm import VmId
@@ -140,8 +147,8 @@ def step(state: VmState, paint: Paint) -> Cell:
         return Cell(f"by {safe(state.held_by.user, 20)}", Tone.FROZEN)
     if state.job is not None and (progress is None or progress.verdict is not None):
         return _of_job("step", state.job, paint)  # while its freeze is waited for, that is told
-    if state.others is not None and others_freeze(state) is not None:
-        who = "others" if state.others.by is None else state.others.by.short
+    if (others := doer(state)) is not None:
+        who = "others" if others.by is None else others.by.short
         return Cell(f"by {safe(who, 40)}", freeze_look(state).tone)
     if progress is None:
         return outcome(state, paint)
@@ -245,8 +252,10 @@ def why(state: VmState, _paint: Paint) -> Cell:
         return Cell(safe(str(state.held_by), 80), Tone.FROZEN)
     if state.job is not None:
         return _of_job("why", state.job)
-    if state.others is not None and others_freeze(state) is not None:
-        return Cell(safe(others_in_short(state), 120), freeze_look(state).tone)
+    if (others := doer(state)) is not None:
+        by = "somebody" if others.by is None else others.by.in_full
+        sure = GRADE_WORDS[graded(state).grade]
+        return Cell(f"{sure}: {safe(by, 120)}", freeze_look(state).tone)
     if state.left_jobs:
         return _of_job("left_why", state)
     ended = newest_job(state)
@@ -261,13 +270,6 @@ def why(state: VmState, _paint: Paint) -> Cell:
     if state.trouble:
         return Cell(safe(state.trouble, 80), Tone.WARN)
     return _not_now(state)
-
-
-def others_in_short(state: VmState) -> str:
-    """Return how sure it is that others freeze a guest, and who they are, as a clause."""
-    assert state.others is not None, "somebody has done it"
-    by = "somebody" if state.others.by is None else state.others.by.in_full
-    return f"{GRADE_WORDS[graded(state).grade]}: {by}"
 
 
 def _not_now(state: VmState) -> Cell:
