@@ -44,6 +44,12 @@ NO_SCREEN = (
     help=f"Between two visits to each guest's agent; default {DEFAULT_POLICY.agent_interval_s:g}.",
 )
 @max_hold_option
+@click.option(
+    "--bell/--no-bell",
+    "bell",
+    default=None,
+    help="Ring, and have the terminal notify, when a freeze is lost or left, also others'.",
+)
 @click.option("--or-drill", is_flag=True, help="Where no VM is found, open a drill.")
 @click.option(
     "--version",
@@ -61,6 +67,7 @@ def cli(
     read_only: bool | None,
     interval_s: float | None,
     max_hold: float | None,
+    bell: bool | None,
     **general: Any,
 ) -> int:
     """Freeze the file systems of QEMU/KVM guests, and watch long freezes.
@@ -68,7 +75,7 @@ def cli(
     Without a command it opens the console; without a terminal it prints what `list` prints.
     """
     given = {"read_only": read_only, "agent_interval": interval_s, "max_hold": max_hold}
-    ctx.obj = Options(**general, given=given)
+    ctx.obj = Options(**general, given={**given, "bell": bell})
     if ctx.invoked_subcommand is not None:
         return 0
     options = ctx.obj.checked().configured()
@@ -157,6 +164,7 @@ def _open_console(options: Options) -> int:
             read_only=options.read_only,
             interval_s=options.policy.agent_interval_s,
             drill=engine.drill is not None,
+            bell=options.general.bell,
             schedule=Schedule.of(options.policy),
         )
 

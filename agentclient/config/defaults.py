@@ -26,6 +26,7 @@ class General(NamedTuple):
         ascii: draw with ASCII characters only, whatever the terminal can show.
         colours: use colours, where the terminal has them.
         jobs_at_once: the maximum number of copies that run at the same time.
+        bell: call an operator who does not look at the console.
     """
 
     freezes_at_once: int = 64
@@ -35,6 +36,7 @@ class General(NamedTuple):
     ascii: bool = False
     colours: bool = True
     jobs_at_once: int = 2
+    bell: bool = False
 
 
 DEFAULTS: Final = General()

@@ -213,6 +213,14 @@ KEYS: Final = (
         "Use colours where the terminal has them; NO_COLOR turns them off as well.",
         False,
     ),
+    Key(
+        "bell",
+        "bell",
+        _FLAG,
+        "Ring, and have the terminal notify, when a freeze is lost or left, also others'.",
+        False,
+        "--bell",
+    ),
 )
 
 BY_NAME: Final = {key.name: key for key in KEYS}

@@ -106,6 +106,7 @@ async def console_session(
     drill: bool = False,
     memory: MemoryPort | None = None,
     jobs: FakeJobs | None = None,
+    bell: bool = False,
 ) -> AsyncIterator[ConsoleSession]:
     operations = operations or FakeOperations()
     watcher = FakeWatcher()
@@ -119,6 +120,7 @@ async def console_session(
         drill=drill,
         memory=memory,
         jobs=jobs,
+        bell=bell,
     )
     async with app.run_test(size=size) as pilot:
         await pilot.pause(0.05)  # the first layouts follow each other
@@ -137,6 +139,7 @@ def make_app(
     drill: bool = False,
     memory: MemoryPort | None = None,
     jobs: FakeJobs | None = None,
+    bell: bool = False,
 ) -> FrostwatchApp:
     return FrostwatchApp(
         fleet,
@@ -148,6 +151,7 @@ def make_app(
         clock=still.clock,
         signs=signs or Signs(),
         drill=drill,
+        bell=bell,
         memory=memory,
     )
 

@@ -25,6 +25,7 @@ from agentclient.model.states import Level
 from agentclient.model.vm import VmId
 from tui.console import keymap
 from tui.console.actions.context import ActionContext
+from tui.console.alarm import Alarm
 from tui.console.ascii import AsciiFilter
 from tui.console.bare_terminal import stopped_lines
 from tui.console.copies import Copies, no_jobs
@@ -69,6 +70,7 @@ class FrostwatchApp(GuestKeysApp):
         signs: the set of signs to use; found out if None.
         schedule: how long freezes are waited for.
         drill: the guests are simulated, and a line says so.
+        bell: an operator who does not look at the screen is called.
         memory: what is done about the process's memory; None leaves it alone.
     """
 
@@ -96,6 +98,7 @@ class FrostwatchApp(GuestKeysApp):
         signs: Signs | None = None,
         schedule: Schedule | None = None,
         drill: bool = False,
+        bell: bool = False,
         memory: MemoryPort | None = None,
     ) -> None:
         super().__init__()
@@ -108,6 +111,7 @@ class FrostwatchApp(GuestKeysApp):
         self._watcher = watcher
         self._drill, self._read_only = drill, read_only
         self._memory = memory
+        self._alarm = Alarm(self.write_to_terminal, self.clock, self.signs) if bell else None
         times, show = schedule or Schedule(), self.show_notice
         self.action_context = ActionContext(
             self,
@@ -152,6 +156,7 @@ class FrostwatchApp(GuestKeysApp):
             self._watcher,
             self.clock,
             drill=self._drill,
+            alarm=self._alarm,
             table=self.query_one(VmTable),
             pane=self.query_one(DetailPane),
             status=self.query_one(StatusLine),

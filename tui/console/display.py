@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from agentclient.fleet.store import Fleet, FleetReader
 from agentclient.model.states import Level
+from tui.console.alarm import Alarm
 from tui.console.model.notices import Notice, notice_of_change
 from tui.console.model.view import FleetView
 from tui.console.ports import WatcherPort
@@ -37,6 +38,7 @@ class Display:
         watcher: which sources could not look; None where nothing watches.
         clock: where the time comes from.
         drill: whether a line says that the guests are simulated.
+        alarm: calls an operator who does not look; None for nothing of that kind.
         parts: table, pane, status, pinned line, notices and filter.
     """
 
@@ -49,6 +51,7 @@ class Display:
         clock: Clock,
         *,
         drill: bool,
+        alarm: Alarm | None,
         table: VmTable,
         pane: DetailPane,
         status: StatusLine,
@@ -61,6 +64,7 @@ class Display:
         self._view = view
         self._watcher = watcher
         self._clock = clock
+        self._alarm = alarm
         self._drill = drill
         self.table = table
         self._pane = pane
@@ -87,6 +91,7 @@ class Display:
         for before, after in news:
             for notice in notice_of_change(before, after, at):
                 self.show_notice(notice)
+        self._ring()
 
     def second(self) -> None:
         """Let the clocks run."""
@@ -96,10 +101,17 @@ class Display:
         self.status.update_line()
         self._notices.update_line(self._clock.wall())
         self._tell_problems()
+        self._ring()
 
     def show_notice(self, notice: Notice) -> None:
         """Show a notice."""
         self._notices.show_notice(notice)
+        if self._alarm is not None:
+            self._alarm.take(notice)
+
+    def _ring(self) -> None:
+        if self._alarm is not None:
+            self._alarm.ring()
 
     def touched(self) -> None:
         """Leave the rows where they are for a moment: the operator has moved the cursor."""

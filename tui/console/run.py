@@ -34,6 +34,7 @@ def run(
     read_only: bool,
     interval_s: float,
     drill: bool = False,
+    bell: bool = False,
     schedule: Schedule | None = None,
 ) -> int:
     """Open the console, and return when it was left and every guest is thawed, or was told about.
@@ -46,6 +47,7 @@ def run(
         read_only: nothing is sent to any guest.
         interval_s: seconds between two visits to an agent.
         drill: the VMs are simulated; the screen says so.
+        bell: an operator who does not look at the screen is called.
         schedule: how long freezes are waited for, and a window may be held at the most.
 
     Returns:
@@ -59,6 +61,7 @@ def run(
         read_only=read_only,
         interval_s=interval_s,
         drill=drill,
+        bell=bell,
         schedule=schedule,
         memory=memory,
     )

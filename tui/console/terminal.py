@@ -145,6 +145,12 @@ class TerminalApp(App[ExitKind]):
         """Return what each line of the screen passes through."""
         return [*super().get_line_filters(), *self.filters]
 
+    def write_to_terminal(self, text: str) -> None:
+        """Write what is no part of the screen; without a terminal nothing is written."""
+        if self.terminal is not None:
+            self.terminal.write(text)
+            self.terminal.flush()
+
     # -- the end -------------------------------------------------------------------------------
 
     def terminal_has_gone(self) -> None:

@@ -37,7 +37,12 @@ def ascii_alone() -> bool:
     """Return whether nothing but ASCII is to be drawn: it was said so, or the locale is plain."""
     if _ascii_is_said():
         return True
-    return os.environ.get("TERM", "") in _FEW_LETTERS or language() in ("", "C", "POSIX")
+    return few_letters(os.environ.get("TERM", "")) or language() in ("", "C", "POSIX")
+
+
+def few_letters(terminal: str) -> bool:
+    """Return whether a terminal of this type (TERM) shows ASCII alone, and knows few sequences."""
+    return terminal in _FEW_LETTERS
 
 
 def language() -> str:
