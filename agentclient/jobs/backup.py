@@ -35,6 +35,7 @@ from agentclient.jobs.job import CopyJob
 from agentclient.jobs.manifest import FULL, INCREMENTAL, DiskRecord, Manifest, Parent
 from agentclient.jobs.request import BackupRequest
 from agentclient.jobs.targets import Target, Targets
+from agentclient.jobs.thread_reserve import workers_of_each
 from agentclient.model.job import DiskCopy, DiskProgress, JobKind, JobProgress, JobStage
 from agentclient.model.json_contract import job_times_object, outcome_object
 from agentclient.model.next_command import clear_command
@@ -44,9 +45,6 @@ from agentclient.protocol.qmp_block import Disk, action
 
 # strerror(EACCES): so QEMU fails to read a snapshot whose filter has given up.
 _BROKEN: Final = os.strerror(errno.EACCES)
-# QEMU has 64 threads for the files of a VM. Writes to a target that hangs take one each: were there
-# none left, the guest's own writes would hang as well.
-MOST_WORKERS: Final = 16
 _ROOM_FOR_FLEECE: Final = "name a fast folder with room for what the guest overwrites: --fleece DIR"
 
 
@@ -98,6 +96,9 @@ class BackupJob(CopyJob):
             self._chain = self._link.manifest.chain
             chosen = tuple(map(self._link.named, chosen))
         needed = sum(room_for(disk, self._link) for disk in chosen)
+        if self._asked_for.fleece != "off":  # else the guest waits for the target itself
+            # Where the fleece hangs as well, what the guest overwrites takes threads, too.
+            self.keep_threads(block, 2 * workers_of_each(len(chosen)))
         self.folder = place.make(needed, Begun(self._id, self._chain))
         self._targets = self._new_targets(block)
         taken: frozenset[str] = frozenset()
@@ -268,7 +269,7 @@ class BackupJob(CopyJob):
             bitmaps: the bitmap that marks what to copy, where it is not the last backup's own.
         """
         actions = []
-        workers = max(1, MOST_WORKERS // len(self._copies))
+        workers = workers_of_each(len(self._copies))
         for number, one in enumerate(self._copies):
             what: dict[str, object] = {"sync": "full"}
             if self._link is not None:

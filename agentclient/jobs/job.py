@@ -10,7 +10,7 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from datetime import datetime
 from typing import ClassVar
 
-from agentclient.jobs.block import JobName
+from agentclient.jobs.block import BlockLayer, JobName
 from agentclient.jobs.claim import Claim
 from agentclient.jobs.context import JobContext
 from agentclient.jobs.errors import JobCancelled, JobFailed, JobRefused
@@ -18,6 +18,7 @@ from agentclient.jobs.follow import JobLost
 from agentclient.jobs.managed import check_manager
 from agentclient.jobs.pause import resume_after_error
 from agentclient.jobs.request import CopyRequest
+from agentclient.jobs.thread_reserve import ThreadReserve
 from agentclient.jobs.window import CopyWindow
 from agentclient.model.errors import FrostwatchError
 from agentclient.model.job import (
@@ -69,6 +70,7 @@ class CopyJob(ABC):
         self._asked = context.wall()
         self.started: datetime | None = None
         self.taken: datetime | None = None
+        self._threads: ThreadReserve | None = None
         self._result: Future[JobOutcome] = Future()
         self._place: Callable[[], int] = lambda: 0
         self._withdraw: Callable[[], object] = lambda: None
@@ -146,6 +148,8 @@ class CopyJob(ABC):
         """Do all of it, and return the outcome; raises none of this project's errors."""
         self.began_at = time.monotonic()
         outcome = self._run()
+        if self._threads is not None:
+            self._threads.give_back()
         if self._claim is not None:
             left = self._claim.release(self.context.access.is_gone)
             outcome = outcome._replace(left=(*outcome.left, *left))
@@ -278,6 +282,12 @@ class CopyJob(ABC):
             self._claim.check(self.chosen, self.window.left_s)
 
     # -- shared ----------------------------------------------------------------------------
+
+    def keep_threads(self, block: BlockLayer, each: int) -> None:
+        """Have QEMU keep threads for the guest until the copy has ended; see `ThreadReserve`."""
+        process, note = self.context.access.process, self.context.reporter.note
+        self._threads = ThreadReserve(block, process, note)
+        self._threads.take(self.chosen, each)
 
     def _take(self) -> None:
         self.context.control.check()

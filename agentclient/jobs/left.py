@@ -15,6 +15,7 @@ from agentclient.jobs.block import CHANGE_S, BlockLayer, QmpRefused
 from agentclient.jobs.cancel import cancel_jobs
 from agentclient.jobs.fleece import is_place, take_out_left
 from agentclient.jobs.targets import inode, opened_by
+from agentclient.jobs.thread_reserve import give_back_left
 from agentclient.model.job import JobKind
 from agentclient.model.text import printable
 from agentclient.model.vm import Process
@@ -169,6 +170,8 @@ def clear(block: BlockLayer, copy: LeftCopy, process: Process | None) -> Cleared
             removed.append(str(path))
         else:
             left.append(f"the incomplete file {printable(path, 300)}")
+    if not left:
+        give_back_left(block)
     return Cleared(tuple(removed), tuple(kept), tuple(left))
 
 

@@ -45,6 +45,8 @@ _LITTLE: Final = 1 << 20
 _ENOUGH: Final = 32 << 20
 _CATCH_UP_S: Final = 2.0
 _GIVE_UP_S: Final = 60.0
+# QEMU's own number for each mirror (block/mirror.c); it can't be told another.
+_REQUESTS: Final = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +118,7 @@ class MirrorJob(CopyJob):
         check_no_job(block, self.vm, self.name.key)
         check_space(self._asked_for.folder, sum(map(_taken, chosen)))
         access = self.context.access
+        self.keep_threads(block, _REQUESTS)
         self._targets = Targets(block, self.name, access.process, gone=access.is_gone)
         for number, disk in enumerate(chosen):
             self.context.control.check()

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 
+from agentclient.jobs.thread_reserve import MOST_WORKERS
 from agentclient.model.job import (
     Consistency,
     FreezePolicy,
@@ -36,10 +35,12 @@ from tests.guests.command import Frostwatch
 from tests.guests.conftest import Boot
 from tests.guests.lab import Guest, check_copy
 from tests.guests.lab.shell import wait_until
+from tests.guests.storages import ROOT, hanging, on_loop, small
+from tests.guests.threads import threads_kept
 
-ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a file system")
 Where = Literal["auto", "off"]
 SLOW = 12 << 20
+HANGS_S = 4.0
 
 
 @pytest.fixture(scope="module")
@@ -48,48 +49,6 @@ def writer(module_boot: Boot) -> Guest:
     guest = module_boot(name="faulty", mounts=("a", "b"), tools=True)
     guest.fill("a", 16 << 20)
     return guest
-
-
-@contextmanager
-def small(place: Path, size: str) -> Iterator[Path]:
-    """A file system that is soon full."""
-    place.mkdir()
-    _mount("-t", "tmpfs", "-o", f"size={size}", "small", str(place))
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", str(place)], check=True)
-
-
-@contextmanager
-def on_loop(folder: Path, megabytes: int = 200) -> Iterator[Path]:
-    """A file system that `hang` can have hang."""
-    image, place = folder / "image", folder / "mounted"
-    place.mkdir()
-    with image.open("wb") as file:
-        file.truncate(megabytes << 20)
-    subprocess.run(["mkfs.ext4", "-q", str(image)], check=True)
-    _mount("-o", "loop", str(image), str(place))
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", str(place)], check=True)
-
-
-@contextmanager
-def hanging(place: Path) -> Iterator[None]:
-    """Every write to a file system hangs."""
-    subprocess.run(["fsfreeze", "-f", str(place)], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["fsfreeze", "-u", str(place)], check=True)
-
-
-def _mount(*how: str) -> None:
-    done = subprocess.run(["mount", *how], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        pytest.skip(f"no file system of its own here: {done.stderr.strip()}")
 
 
 def copying(guest: Guest) -> None:
@@ -349,14 +308,16 @@ def test_a_target_that_hangs_for_a_while_breaks_nothing(writer: Guest, tmp_path:
             copying(writer)
             since = load.counter()
             with hanging(place):
-                time.sleep(3.0)
+                time.sleep(HANGS_S)
                 assert job.wait(0) is None
+                kept = threads_kept(writer)
             load.wait_for(50)
             stalls = load.stalls(since=since)
             outcome = job.wait(60.0)
-        # In two of three runs under load it is tenths of a second; else as long as the target hung.
-        print(f"while the target hung for 3 s: {stalls.worst_ms:.0f} ms")
-        assert stalls.worst_ms < 10_000.0
+        assert kept > MOST_WORKERS
+        assert threads_kept(writer) == 0
+        print(f"while the target hung for {HANGS_S:g} s: {stalls.worst_ms:.0f} ms")
+        assert stalls.worst_ms < HANGS_S * 750
         assert outcome is not None
         assert outcome.ok, outcome.reason
         assert outcome.left == ()

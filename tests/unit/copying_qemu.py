@@ -27,6 +27,7 @@ from agentclient.model.states import OutcomeKind, Refusal, RunState
 from agentclient.model.vm import AgentChannel, MonitorChannel, Vm, VmId
 from agentclient.protocol.job_names import is_claim
 from agentclient.protocol.qmp import QmpFailure, QmpReply
+from tests.unit.event_loops import EventLoops, NoSuchThing
 
 GIB = 1 << 30
 MIB = 1 << 20
@@ -124,6 +125,7 @@ class CopyingQemu:
     log: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     jobs: dict[str, Job] = field(default_factory=dict)
     nodes: dict[str, str] = field(default_factory=dict)
+    loops: EventLoops = field(default_factory=EventLoops)
 
     # -- what a monitor has ---------------------------------------------------------------
 
@@ -137,7 +139,7 @@ class CopyingQemu:
             self.log.append((one.command, arguments))
             try:
                 answers.append(QmpReply(number, self._answer(one.command, arguments)))
-            except Refused as error:
+            except (Refused, NoSuchThing) as error:
                 answers.append(QmpFailure(number, "GenericError", str(error)))
         return answers
 
@@ -271,7 +273,20 @@ class CopyingQemu:
             raise Refused("Job not found")
         return {}
 
+    def _qom_list(self, _: object) -> object:
+        return self.loops.list()
+
+    def _object_add(self, given: dict[str, Any]) -> object:
+        self.loops.add(given["qom-type"], given["id"])
+        return {}
+
+    def _qom_set(self, given: dict[str, Any]) -> object:
+        self.loops.set(given["path"], given["property"], given["value"])
+        return {}
+
     def _qom_get(self, given: dict[str, Any]) -> object:
+        if self.loops.knows(given["path"], given["property"]):
+            return self.loops.get(given["path"], given["property"])
         return "virtio-blk-device"
 
     def _query_status(self, _: object) -> object:

@@ -12,6 +12,7 @@ from typing import Any
 
 from agentclient.access.qmp_session import Ask, MonitorError
 from agentclient.protocol.qmp import QmpFailure, QmpReply
+from tests.unit.event_loops import EventLoops, NoSuchThing
 
 MIB = 1 << 20
 STEPS = 4
@@ -89,6 +90,7 @@ class FakeQemu:
     above: dict[str, str] = field(default_factory=dict)
     graph: object = None
     stopped_at: str = ""
+    loops: EventLoops = field(default_factory=EventLoops)
 
     def ask(self, asks: Sequence[Ask], timeout_s: float = 0.5) -> list[QmpReply | QmpFailure]:
         """Answer commands, as `agentclient.access.monitor.Monitor.ask` does."""
@@ -105,6 +107,8 @@ class FakeQemu:
         try:
             handler = getattr(self, "_" + ask.command.replace("-", "_"))
             return QmpReply(number, handler(**_snake(ask.arguments)))
+        except NoSuchThing as error:
+            return QmpFailure(number, "GenericError", str(error))
         except KeyError as error:
             return QmpFailure(number, "GenericError", f"Failed to find node with node-name={error}")
 
@@ -242,13 +246,23 @@ class FakeQemu:
     def _query_uuid(self) -> dict[str, Any]:
         return {"UUID": "00000000-0000-0000-0000-000000000000"}
 
-    def _qom_set(self, *, path: str, property: str, value: str) -> dict[str, Any]:  # noqa: A002
-        del property
+    def _qom_list(self, *, path: str) -> object:
+        return self.loops.list() if path == "/objects" else []
+
+    def _object_add(self, *, qom_type: str, id: str) -> dict[str, Any]:  # noqa: A002
+        self.loops.add(qom_type, id)
+        return {}
+
+    def _qom_set(self, *, path: str, property: str, value: Any) -> dict[str, Any]:  # noqa: A002
+        if self.loops.knows(path, property):
+            self.loops.set(path, property, value)
+            return {}
         self.above[path] = value if value.startswith("fw-") else ""
         return {}
 
-    def _qom_get(self, *, path: str, property: str) -> str:  # noqa: A002 - QMP's own name
-        del property
+    def _qom_get(self, *, path: str, property: str) -> Any:  # noqa: A002 - QMP's own name
+        if self.loops.knows(path, property):
+            return self.loops.get(path, property)
         return self.types.get(path, "virtio-blk-device")
 
     def _query_status(self) -> dict[str, Any]:

@@ -278,6 +278,22 @@ def test_the_monitor_wants_its_capabilities_first_and_knows_what_it_knows() -> N
         assert "error" in json.loads(session.receive(0.0, text))
 
 
+def test_the_main_loop_becomes_an_object_with_limits() -> None:
+    path = "/objects/main"
+    none, _, (loop,), least, _, more = ask(
+        drill_guest(Trouble.FAST),
+        0.0,
+        ("qom-list", {"path": "/objects"}),
+        ("object-add", {"qom-type": "main-loop", "id": "main"}),
+        ("qom-list", {"path": "/objects"}),
+        ("qom-get", {"path": path, "property": "thread-pool-min"}),
+        ("qom-set", {"path": path, "property": "thread-pool-min", "value": 24}),
+        ("qom-get", {"path": path, "property": "thread-pool-min"}),
+    )
+    assert (none, loop) == ([], {"name": "main", "type": "child<main-loop>"})
+    assert (least, more) == (0, 24)
+
+
 def test_the_port_is_found_in_the_object_tree() -> None:
     anon, named = "/machine/peripheral-anon", "/machine/peripheral"
     guest = drill_guest(Trouble.FAST)

@@ -38,6 +38,7 @@ COMMANDS: Final = frozenset(
         "job-cancel",
         "job-complete",
         "job-dismiss",
+        "object-add",
         "qom-set",
         "transaction",
     }
@@ -46,6 +47,8 @@ COMMANDS: Final = frozenset(
 ACTIONS: Final = frozenset(
     {"blockdev-backup", "blockdev-snapshot", "blockdev-snapshot-internal-sync"}
 )
+OBJECTS: Final = "/objects"
+_LIMITS: Final = {"thread-pool-min": 0, "thread-pool-max": 64}
 _QCOW2: Final = "qcow2"
 # No system has a process of this number, so that it is proven to have ended.
 _KILLED: Final = JobId("backup", Process(2**22 + 1, 1), "drilled0")
@@ -68,7 +71,7 @@ class DrillBlock:
         trouble: what happens to its copies.
     """
 
-    __slots__ = ("_below", "_trouble", "disks", "jobs", "nodes")
+    __slots__ = ("_below", "_trouble", "disks", "jobs", "nodes", "objects")
 
     def __init__(self, name: str, devices: tuple[str, ...], trouble: CopyTrouble) -> None:
         self._trouble = trouble
@@ -86,6 +89,8 @@ class DrillBlock:
         self.nodes: dict[str, tuple[str, str]] = {}  # their formats and files
         self._below: dict[str, str] = {}  # the node that each of them reads
         self.jobs: dict[str, DrillJob] = {}
+        # The main loop, once it is an object, and its limits, by its path.
+        self.objects: dict[str, dict[str, int]] = {}
         if trouble is CopyTrouble.OTHERS:
             self._add_job("drive-virtio0", "backup", self.disks[0], 0.0, rate=OTHERS_RATE)
             self.jobs["drive-virtio0"].again = True
@@ -132,7 +137,7 @@ class DrillBlock:
         return {}
 
     def _change(self, now: float, command: str, arguments: Mapping[str, Any]) -> None:
-        """Change nodes, bitmaps or snapshots."""
+        """Change nodes, bitmaps, snapshots or objects."""
         match command:
             case "blockdev-add":
                 self._add_node(arguments)
@@ -140,6 +145,11 @@ class DrillBlock:
                 self._add_job(str(arguments.get("job-id")), "create", None, now)
             case "blockdev-del":
                 self._delete_node(str(arguments.get("node-name")))
+            case "object-add":
+                self.objects[f"{OBJECTS}/{arguments.get('id')}"] = dict(_LIMITS)
+            case "qom-set" if str(arguments.get("path")) in self.objects:
+                limits = self.objects[str(arguments.get("path"))]
+                limits[str(arguments.get("property"))] = int(arguments.get("value") or 0)
             case "qom-set":
                 self._use_node(arguments)
             case "block-dirty-bitmap-add":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from agentclient.backends.drill.block import ACTIONS, COMMANDS, BlockError
+from agentclient.backends.drill.block import ACTIONS, COMMANDS, OBJECTS, BlockError
 from agentclient.backends.drill.guest import DrillGuest
 from agentclient.protocol.qemu_port import CONTROL_TRANSMIT_QUEUE
 
@@ -87,6 +87,16 @@ class MonitorSession:
                 return json.dumps(self._queue(arguments.get("queue")))
             case "x-query-virtio-queue-element":
                 return json.dumps({"avail": {"idx": self._guest.reads & 0xFFFF}})
+            case "qom-list" if arguments.get("path") == OBJECTS:
+                return json.dumps(
+                    [
+                        {"name": path.removeprefix(f"{OBJECTS}/"), "type": "child<main-loop>"}
+                        for path in self._guest.block.objects
+                    ]
+                )
+            case "qom-get" if str(arguments.get("path")) in self._guest.block.objects:
+                limits = self._guest.block.objects[str(arguments["path"])]
+                return json.dumps(limits.get(str(arguments.get("property"))))
             case "qom-list":
                 return json.dumps(_DEVICES.get(str(arguments.get("path")), []))
             case "qom-get":

@@ -64,6 +64,7 @@ class ExternalSnapshot(SnapshotJob):
             file.make(self.record(complete=False), self.vm)
             self._files.append(file)
         gone = self.context.access.is_gone
+        self.keep_threads(self.block, 1)
         self._targets = Targets(self.block, self.name, process, gone=gone)
         for disk, image, path in zip(self.chosen, images, paths, strict=True):
             self._overlays.append((disk, self._make(disk, image, path)))

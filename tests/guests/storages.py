@@ -1,0 +1,55 @@
+"""File systems of their own that take copies: small ones, and ones that hang."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a file system")
+
+
+@contextmanager
+def small(place: Path, size: str) -> Iterator[Path]:
+    """A file system that is soon full."""
+    place.mkdir()
+    _mount("-t", "tmpfs", "-o", f"size={size}", "small", str(place))
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+@contextmanager
+def on_loop(folder: Path, megabytes: int = 200) -> Iterator[Path]:
+    """A file system that `hanging` can have hang."""
+    image, place = folder / "image", folder / "mounted"
+    place.mkdir()
+    with image.open("wb") as file:
+        file.truncate(megabytes << 20)
+    subprocess.run(["mkfs.ext4", "-q", str(image)], check=True)
+    _mount("-o", "loop", str(image), str(place))
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+@contextmanager
+def hanging(place: Path) -> Iterator[None]:
+    """Every write to a file system hangs."""
+    subprocess.run(["fsfreeze", "-f", str(place)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["fsfreeze", "-u", str(place)], check=True)
+
+
+def _mount(*how: str) -> None:
+    done = subprocess.run(["mount", *how], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"no file system of its own here: {done.stderr.strip()}")

@@ -1,0 +1,74 @@
+"""QEMU's threads for files: how more are kept, and what that does where a copy's target hangs."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from agentclient.jobs.thread_reserve import MAIN_LOOP, SPARE
+from agentclient.model.job import JobStage
+from tests.guests.conftest import Boot
+from tests.guests.lab import Guest, QmpError, check_copy
+from tests.guests.lab.shell import wait_until
+from tests.guests.mirroring import Mirrors
+from tests.guests.storages import ROOT, hanging, on_loop
+from tests.guests.threads import threads_kept, waits
+
+MIB = 1 << 20
+HANGS_S = 4.0
+IOTHREAD = ("-object", "iothread,id=io0", "-set", "device.disk-b.iothread=io0")
+
+
+@pytest.fixture(scope="module")
+def guest(module_boot: Boot) -> Guest:
+    """A guest of which QEMU serves one disk in its main loop, and one in an iothread."""
+    return module_boot(name="served", mounts=("a", "b"), tools=True, extra=IOTHREAD)
+
+
+@ROOT
+def test_a_mirrors_target_that_hangs_keeps_no_write_waiting(guest: Guest, tmp_path: Path) -> None:
+    guest.fill("a", 16 * MIB)
+    guest.fill("b", 16 * MIB)
+    with on_loop(tmp_path) as place, Mirrors(guest, place / "to") as mirrors:
+        with guest.append_load("a", "b") as load:
+            load.wait_for(10)
+            job = mirrors.start(limit=12 * MIB)
+            mirrors.wait_stage(JobStage.MIRRORING)
+            since = load.counter()
+            with hanging(place):
+                time.sleep(HANGS_S)
+                assert job.wait(0) is None
+                kept = threads_kept(guest), threads_kept(guest, "io0")
+            load.wait_for(50)
+            worst = load.stalls(since=since).worst_ms
+            outcome = job.wait(60.0)
+        print(f"while the target hung for {HANGS_S:g} s: {worst:.0f} ms")
+        assert outcome is not None
+        assert outcome.ok, outcome.reason
+        assert kept == (2 + 16 + SPARE, 16 + SPARE)
+        assert worst < HANGS_S * 750
+        assert (threads_kept(guest), threads_kept(guest, "io0")) == (0, 0)
+        for disk in "ab":
+            assert check_copy(mirrors.folder / f"{disk}.qcow2").consistent
+
+
+def test_fact_threads_are_kept_from_the_moment_that_they_are_asked_for(guest: Guest) -> None:
+    path = f"/objects/{MAIN_LOOP}"
+    if threads_kept(guest) == 0 and MAIN_LOOP not in str(guest.qmp("qom-list", path="/objects")):
+        guest.qmp("object-add", qom_type="main-loop", id=MAIN_LOOP)
+    before = len(waits(guest))
+    for one in (path, "/objects/io0"):
+        guest.qmp("qom-set", path=one, property="thread-pool-min", value=64)
+    # They have had some for the guest's own requests.
+    wait_until(lambda: len(waits(guest)) >= before + 48, 5.0, "the threads")
+    with pytest.raises(QmpError, match="bad thread-pool-min"):
+        guest.qmp("qom-set", path=path, property="thread-pool-min", value=65)
+    assert threads_kept(guest) == 65  # it is kept all the same
+    for one in (path, "/objects/io0"):
+        guest.qmp("qom-set", path=one, property="thread-pool-min", value=0)
+    with pytest.raises(QmpError, match="only one main-loop"):
+        guest.qmp("object-add", qom_type="main-loop", id="another")
+    with pytest.raises(QmpError, match="can not be deleted"):
+        guest.qmp("object-del", id=MAIN_LOOP)
