@@ -99,6 +99,10 @@ _BY_FILE = {
     # Copies.
     "test_backup.py": ["a_chain_restores_each_window[drive]"],
     "test_backup_faults.py": ["a_target_that_hangs_for_a_while_breaks_nothing"],
+    "test_threads.py": [
+        "fact_threads_are_kept_from_the_moment_that_they_are_asked_for",
+        "a_mirrors_target_that_hangs_keeps_no_write_waiting",
+    ],
     "test_mirror.py": [
         "mirrors_under_load_are_consistent[qcow2]",
         "one_of_two_that_is_ended_takes_the_other_with_it[starting]",

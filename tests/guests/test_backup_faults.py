@@ -280,6 +280,7 @@ def test_a_console_that_is_killed_leaves_what_the_next_one_clears(
         code, _, said = frostwatch.run("jobs", "--clear", writer.name)
         assert code == 0, said
         nothing_is_left(writer, nodes)
+        assert threads_kept(writer) == 0
         kept: dict[str, bytes] = {}
 
         def keep() -> None:

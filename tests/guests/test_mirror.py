@@ -23,6 +23,7 @@ from tests.guests.conftest import Boot
 from tests.guests.lab import Guest, check_copy, check_database
 from tests.guests.lab.shell import wait_until
 from tests.guests.mirroring import Mirrors
+from tests.guests.threads import threads_kept
 
 MIB = 1 << 20
 
@@ -317,6 +318,7 @@ def test_a_console_that_is_killed_leaves_what_the_next_one_ends(
     wait_until(lambda: not guest.frozen_mounts(), 5, "its holder has thawed")
     left = [one["id"] for one in guest.qmp("query-jobs")]
     assert len(left) == 3
+    assert threads_kept(guest) > 0
     found = JobId.parse(left[0])
     assert found is not None
     assert (found.kind, found.process.pid) == ("mirror", child.pid)
@@ -325,4 +327,5 @@ def test_a_console_that_is_killed_leaves_what_the_next_one_ends(
     command.close()
     assert (code, told[0]["cleared"]["left"]) == (0, [])
     mirrors.nothing_is_left()
+    assert threads_kept(guest) == 0
     guest.assert_thawed()

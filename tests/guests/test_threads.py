@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from agentclient.jobs.thread_reserve import MAIN_LOOP, SPARE
-from agentclient.model.job import JobStage
+from agentclient.model.job import FreezePolicy, JobStage
 from tests.guests.conftest import Boot
-from tests.guests.lab import Guest, QmpError, check_copy
+from tests.guests.lab import Guest, QmpError
 from tests.guests.lab.shell import wait_until
 from tests.guests.mirroring import Mirrors
 from tests.guests.storages import ROOT, hanging, on_loop
@@ -34,7 +34,7 @@ def test_a_mirrors_target_that_hangs_keeps_no_write_waiting(guest: Guest, tmp_pa
     with on_loop(tmp_path) as place, Mirrors(guest, place / "to") as mirrors:
         with guest.append_load("a", "b") as load:
             load.wait_for(10)
-            job = mirrors.start(limit=12 * MIB)
+            job = mirrors.start(limit=12 * MIB, policy=FreezePolicy.NEVER)
             mirrors.wait_stage(JobStage.MIRRORING)
             since = load.counter()
             with hanging(place):
@@ -50,8 +50,6 @@ def test_a_mirrors_target_that_hangs_keeps_no_write_waiting(guest: Guest, tmp_pa
         assert kept == (2 + 16 + SPARE, 16 + SPARE)
         assert worst < HANGS_S * 750
         assert (threads_kept(guest), threads_kept(guest, "io0")) == (0, 0)
-        for disk in "ab":
-            assert check_copy(mirrors.folder / f"{disk}.qcow2").consistent
 
 
 def test_fact_threads_are_kept_from_the_moment_that_they_are_asked_for(guest: Guest) -> None:
