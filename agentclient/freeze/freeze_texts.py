@@ -21,6 +21,7 @@ from agentclient.model.events import (
     StepBegan,
     WindowOpened,
 )
+from agentclient.model.instruction import Asked
 from agentclient.model.outcome import Outcome
 from agentclient.model.request import Schedule
 from agentclient.model.states import Cause, FreezeState, Level, Phase
@@ -197,6 +198,21 @@ def extended(more_s: float, most_s: float) -> ReportEvent:
         return ReportEvent(EventKind.NOTE, Level.WARNING, text)
     text = f"the hold is extended by {in_words(more_s)}"
     return ReportEvent(EventKind.NOTE, Level.WARNING, text, HoldExtended(more_s))
+
+
+def asked(what: Asked) -> ReportEvent:
+    """Tell what another process asks for, through the holder."""
+    wanted = "to thaw it now"
+    if what.longer_s is not None:
+        wanted = f"to hold it for {in_words(what.longer_s)} more"
+    return ReportEvent(
+        EventKind.NOTE, Level.WARNING, f"{what.by} has asked, by its holder, {wanted}"
+    )
+
+
+def not_kept(why: str) -> ReportEvent:
+    """Tell why the window is not left to the holder."""
+    return ReportEvent(EventKind.NOTE, Level.WARNING, f"not left to its holder: {why}")
 
 
 def held(hold_s: float, plan: FreezePlan) -> list[ReportEvent]:

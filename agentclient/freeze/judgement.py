@@ -26,6 +26,7 @@ from agentclient.freeze.verdict import (
     judge_timeout,
 )
 from agentclient.freeze.window import Window
+from agentclient.model.durations import in_words
 from agentclient.model.outcome import Outcome
 from agentclient.model.states import ENDS, Cause, OutcomeKind, Stuck
 
@@ -41,6 +42,7 @@ class Judgement:
     Attributes:
         seen: what the agent has said.
         cancelled: the operator asked to stop waiting.
+        asked_by: who has asked to thaw it, through the holder; None for nobody.
         verdict: what is concluded by now; None before that.
         outcome: the final outcome; None before that.
     """
@@ -51,6 +53,7 @@ class Judgement:
         self.seen = Observations()
         self._schedule = schedule
         self.cancelled = False
+        self.asked_by: str | None = None
         self.verdict: Outcome | None = None
         self.outcome: Outcome | None = None
 
@@ -148,8 +151,32 @@ class Judgement:
         if group_error is not None:
             reason = f"{outcome.reason}; its group was not frozen together: {group_error}"
             outcome = outcome._replace(certified=False, not_together=True, reason=reason)
+        if self.asked_by is not None:
+            reason = f"{outcome.reason}; ended early: {self.asked_by} has asked for it"
+            outcome = outcome._replace(reason=reason)
         self.outcome = outcome._replace(certified=False) if taken else outcome
         return [*report_events, texts.ended(self.outcome)]
+
+    @property
+    def can_be_kept(self) -> bool:
+        """Whether the window is worth to be left to the holder."""
+        kind = self.verdict.kind if self.verdict is not None else None
+        return kind is OutcomeKind.VERIFIED and not self.cancelled
+
+    def on_kept(self, now: float, holder: int, ends_in_s: float) -> ReportEvent:
+        """Conclude the outcome of a window that is left to the holder: nobody watches its end.
+
+        Args:
+            now: the time.
+            holder: the holder's pid.
+            ends_in_s: in how many seconds the holder thaws.
+        """
+        assert self.verdict is not None
+        left = f"left to its holder (pid {holder}), which thaws it in {in_words(ends_in_s)}"
+        reason = f"{self.verdict.reason}; {left}"
+        kept = self.verdict._replace(reason=reason, holder=holder, kept=True, settled=False)
+        self.outcome = self._dated(now, kept)
+        return texts.ended(self.outcome)
 
     def _concluded(self, now: float, verdict: Outcome) -> ReportEvent:
         self.verdict = self._dated(now, verdict)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from agentclient.freeze.effects import Effect
-from agentclient.model.instruction import Extension, Instruction
+from agentclient.model.instruction import Instructions
 from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import Cause
 from agentclient.protocol.qga_events import WireEvent
@@ -83,7 +83,7 @@ class Machine(Protocol):
             gone: whether the VM has gone; None if that is not known.
         """
 
-    def on_instruction(self, now: float, instruction: Instruction | Extension) -> list[Effect]:
+    def on_instruction(self, now: float, instruction: Instructions) -> list[Effect]:
         """Do what the operator asks."""
 
     def on_tick(self, now: float) -> list[Effect]:
@@ -106,7 +106,7 @@ class MachineInputs:
 
     heard: list[WireEvent] = field(default_factory=list)
     view: MonitorView | None = None
-    instructions: list[Instruction | Extension] = field(default_factory=list)
+    instructions: list[Instructions] = field(default_factory=list)
     ended: str | None = None
     gone: bool | None = None
     cause: Cause = Cause.CHANNEL_BROKEN

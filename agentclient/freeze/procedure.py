@@ -15,7 +15,7 @@ from agentclient.freeze.freeze_plan import FreezePlan, FreezeStage
 from agentclient.freeze.thaw_machine import ThawMachine
 from agentclient.freeze.thaw_plan import ThawPlan, ThawReport
 from agentclient.model.events import EventKind
-from agentclient.model.instruction import Extension, Instruction
+from agentclient.model.instruction import Asked, Extension, Instruction, Instructions
 from agentclient.model.next_command import thaw_command
 from agentclient.model.outcome import Outcome
 from agentclient.model.snapshot import MonitorView, Progress
@@ -47,6 +47,8 @@ class FreezeProcedure:
             group was not frozen together; None if it was, or if there is no group.
         wants_target: the VM has left its process, perhaps for another one: the driver looks for
             that one, and calls `on_target_searched`.
+        wants_keep: the operator leaves the window to the holder: the driver tells that, and calls
+            `on_kept`.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class FreezeProcedure:
         self._taken_over = False
         self._follows = follows
         self.wants_target = False
+        self.wants_keep = False
 
     @property
     def outcome(self) -> Outcome | None:
@@ -218,8 +221,23 @@ class FreezeProcedure:
         self.freeze.watch.cause = Cause.MIGRATED
         return self.freeze.on_thawed(now, report, group_error=self.group_error())
 
-    def on_instruction(self, now: float, instruction: Instruction | Extension) -> list[Effect]:
+    def on_kept(self, now: float, holder: int | None) -> list[Effect]:
+        """Take that the holder holds the window from now on; or that it does not, None."""
+        self.wants_keep = False
+        window = self.freeze.window
+        if holder is None or window is None:
+            return [texts.not_kept("its holder has not taken it")]
+        self.freeze.stage = FreezeStage.DONE
+        return [self._judgement.on_kept(now, holder, window.ends_at - now)]
+
+    def on_instruction(self, now: float, instruction: Instructions) -> list[Effect]:
         """Do what the operator asks."""
+        if isinstance(instruction, Asked):
+            return self._asked(now, instruction)
+        if instruction is Instruction.KEEP:
+            held = self.freeze.stage is FreezeStage.HELD and self.thaw is None
+            self.wants_keep = held and self._judgement.can_be_kept
+            return [] if self.wants_keep else [texts.not_kept("no verified window is open")]
         if isinstance(instruction, Extension):
             return self.freeze.extend_hold(instruction.seconds)
         if instruction is Instruction.END_HOLD:
@@ -228,6 +246,15 @@ class FreezeProcedure:
         if instruction is Instruction.GIVE_UP:
             effects += self._give_up(now)
         return effects
+
+    def _asked(self, now: float, asked: Asked) -> list[Effect]:
+        """Do what another process asks through the holder, and tell who that is."""
+        if asked.longer_s is not None:
+            return [texts.asked(asked), *self.freeze.extend_hold(asked.longer_s)]
+        if self.thaw is not None:
+            return []
+        self._judgement.asked_by = asked.by
+        return [texts.asked(asked), *self.on_instruction(now, Instruction.CANCEL)]
 
     def progress(self, now: float) -> Progress:
         """Return how far the operation is, for the screen."""

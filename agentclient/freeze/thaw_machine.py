@@ -23,7 +23,7 @@ from agentclient.freeze.port_watch import Change, PortWatch
 from agentclient.freeze.thaw_plan import ThawPlan, ThawReport, ThawStage
 from agentclient.freeze.thaw_schedule import ThawSchedule
 from agentclient.model.events import AnsweredWithError, EventKind, ThawAnswered, ThawEnded
-from agentclient.model.instruction import Extension, Instruction
+from agentclient.model.instruction import Instruction, Instructions
 from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import Cause, FreezeState, Level, RunState
 from agentclient.protocol.qga_commands import STATUS, THAW
@@ -197,7 +197,7 @@ class ThawMachine:
         """Go on: a thaw is sent again by its own schedule, whatever comes."""
         return []
 
-    def on_instruction(self, now: float, instruction: Instruction | Extension) -> list[Effect]:
+    def on_instruction(self, now: float, instruction: Instructions) -> list[Effect]:
         """Do what the operator asks: to cancel or to give up leaves the agent a moment."""
         if instruction in (Instruction.CANCEL, Instruction.GIVE_UP):
             self._schedule.give_up_soon(now)

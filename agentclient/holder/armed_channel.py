@@ -12,7 +12,7 @@ from typing import Final
 
 from agentclient.access.stream import Channel
 from agentclient.freeze.thaw_plan import ThawReport
-from agentclient.holder.guest_standby import ChannelEnd
+from agentclient.holder.guest_standby import AskedFor, ChannelEnd
 from agentclient.holder.process import HolderProcess, NoHolder
 
 # Seconds between a channel's end and the message that tells why, which uses another socket.
@@ -37,6 +37,8 @@ class ArmedChannel:
         thaw_announced: the holder was told that the console may send a thaw.
         on_report: is called, in another thread, with that report.
         on_holder_lost: is called, in another thread, if the holder goes without one.
+        on_asked: is called, in another thread, with what another process asks for.
+        thawed: how many file systems were thawed, for others that wait for it; None: not known.
     """
 
     key: str
@@ -49,6 +51,8 @@ class ArmedChannel:
     thaw_announced: bool = False
     on_report: Callable[[ThawReport], None] = lambda _: None
     on_holder_lost: Callable[[], None] = lambda: None
+    on_asked: Callable[[AskedFor], None] = lambda _: None
+    thawed: int | None = None
     _end: socket.socket | None = None
     _decided: threading.Event = field(default_factory=threading.Event)
     _ended: threading.Event = field(default_factory=threading.Event)

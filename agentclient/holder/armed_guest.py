@@ -73,6 +73,11 @@ class ArmedGuest(ABC):
         self._hold_s = 0.0
         self._bound_at = float("inf")
         self._deadline = self._late_at = float("inf")
+        self._ends_at: float | None = None
+        self._counted = False  # the hold, from the freeze's reply
+        self._latest_at = 0.0
+        self.kept = False
+        """Its console has left the window: it is held to its end without one."""
         self._machine: ThawMachine | None = None
         self._ended: StreamEnded | None = None  # until the machine was told
 
@@ -87,8 +92,25 @@ class ArmedGuest(ABC):
         self._deadline = self._bound_at + GRACE_S
 
     def hold(self, body: Body, now: float) -> None:
-        """Note that the window is open, and in how many seconds it ends (`Do.HOLD`)."""
-        self._deadline = now + number(body, "seconds") + GRACE_S
+        """Note that the window is open, when it ends, and until when it may last (`Do.HOLD`)."""
+        seconds = number(body, "seconds")
+        self._ends_at = now + seconds
+        self._latest_at = now + max(seconds, number(body, "most_s"))
+        self._deadline = self._ends_at + GRACE_S
+
+    def keep(self) -> str | None:
+        """Hold the window to its end without a console; return why not, None if that is done."""
+        if self.state is not State.RELAYED or not self.window_open or self._console_thaws:
+            return "its window is not open"
+        self._stop_relay()
+        self.kept, self._deadline = True, self.ends_at
+        return None
+
+    def extend(self, seconds: float) -> float:
+        """Hold a kept window for longer; return by how many seconds."""
+        more_s = min(seconds, self.room_s)
+        self._ends_at = self._deadline = self.ends_at + more_s
+        return more_s
 
     def console_thaws(self) -> None:
         """Note that the console may have sent a thaw; a second one runs the hook again."""
@@ -99,6 +121,21 @@ class ArmedGuest(ABC):
         self._end()
 
     # -- what the holder decides ----------------------------------------------------------
+
+    @property
+    def window_open(self) -> bool:
+        """Whether the console has said that the window is open."""
+        return self._ends_at is not None
+
+    @property
+    def ends_at(self) -> float:
+        """When the window ends (monotonic clock); never, while it is not open."""
+        return float("inf") if self._ends_at is None else self._ends_at
+
+    @property
+    def room_s(self) -> float:
+        """By how many seconds the window may be held longer."""
+        return max(0.0, self._latest_at - self.ends_at)
 
     @property
     def wakes_at(self) -> float:
@@ -113,7 +150,8 @@ class ArmedGuest(ABC):
         if self.state not in (State.RELAYED, State.BROKEN):
             return False
         # A stopped console can't report the freeze's reply, from which the hold counts.
-        if self._answered and self._deadline > self._bound_at:
+        if self._answered and not self.window_open and not self._counted:
+            self._counted = True
             self._deadline = now + self._hold_s + GRACE_S
         return now >= self._deadline
 

@@ -13,11 +13,20 @@ from typing import Final
 
 from agentclient.access.called_session import NO_CHANNEL
 from agentclient.access.guest_access import ThawRecipe
+from agentclient.access.host.process import user_name
 from agentclient.access.stream import Channel, UnixChannel
 from agentclient.freeze.thaw_plan import ThawReport
 from agentclient.holder.armed_channel import ArmedChannel
-from agentclient.holder.guest_standby import ChannelEnd
-from agentclient.holder.messages import Body, ConsoleMessage, HolderMessage, peer_in, text
+from agentclient.holder.guest_standby import AskedFor, ChannelEnd
+from agentclient.holder.messages import (
+    Body,
+    ConsoleMessage,
+    HolderMessage,
+    HolderRequest,
+    number,
+    peer_in,
+    text,
+)
 from agentclient.holder.process import ACK_S, HolderProcess, NoHolder, started
 from agentclient.journal.rows import Reference
 from agentclient.model.next_command import thaw_command
@@ -25,7 +34,7 @@ from agentclient.model.states import Stuck
 from agentclient.model.vm import Vm
 from agentclient.protocol.qga_replies import freeze_state
 
-__all__ = ["ACK_S", "ArmedChannel", "ChannelEnd", "HolderClient", "NoHolder"]
+__all__ = ["ACK_S", "ArmedChannel", "ChannelEnd", "HolderClient", "NoHolder", "report_of"]
 
 # How long a holder may take to import what reaches a guest, and to reach it.
 CONNECT_S: Final = 10.0
@@ -173,10 +182,28 @@ class HolderClient:
         armed.thaw_announced = thawing
         self._ask(armed, {**body, "thawing": thawing})
 
-    def hold(self, armed: ArmedChannel, seconds: float) -> None:
-        """Tell the holder in how many seconds the window ends; a lost holder is no error here."""
+    def hold(self, armed: ArmedChannel, seconds: float, most_s: float) -> None:
+        """Tell the holder when the window ends; a lost holder is no error here.
+
+        Args:
+            armed: the guest.
+            seconds: in how many seconds the window ends.
+            most_s: in how many it ends at the latest, if it is held for as long as it may be.
+        """
         with suppress(NoHolder):
-            self._ask(armed, {"do": ConsoleMessage.HOLD, "seconds": seconds})
+            self._ask(armed, {"do": ConsoleMessage.HOLD, "seconds": seconds, "most_s": most_s})
+
+    def keep(self, armed: ArmedChannel) -> int:
+        """Leave the window to the holder, which holds it to its end; return the holder's pid.
+
+        Raises:
+            NoHolder: the holder has not acknowledged it, or its window is not open.
+        """
+        self._ask(armed, {"do": ConsoleMessage.KEEP})
+        pid = armed.holder.pid if armed.holder is not None else None
+        if pid is None:
+            raise NoHolder("the holder has gone")
+        return pid
 
     def thaws(self, armed: ArmedChannel) -> None:
         """Tell the holder that the console is about to send a thaw; a lost one is no error here.
@@ -209,7 +236,7 @@ class HolderClient:
         """Tell the holder that the guest needs no standby any more, and close its channels."""
         if armed.taken is None:
             with suppress(NoHolder):
-                self._ask(armed, {"do": ConsoleMessage.DISARM})
+                self._ask(armed, {"do": ConsoleMessage.DISARM, "thawed": armed.thawed})
         self.forget(armed)
         armed.close()
 
@@ -240,9 +267,11 @@ class HolderClient:
             armed.reach(text(body, "why") or None)
         elif body.get("say") == HolderMessage.BROKEN:
             armed.decide(ChannelEnd.BROKEN)
+        elif body.get("say") == HolderMessage.ASKED:
+            armed.on_asked(_asked_for(body))
         elif body.get("say") == HolderMessage.DONE:
             self.forget(armed)
-            armed.end(_report(body))
+            armed.end(report_of(body))
 
     def _lost(self, holder: HolderProcess) -> None:
         """Tell the guests of a holder that it has gone."""
@@ -260,6 +289,13 @@ class HolderClient:
         """Ignore further messages about a guest."""
         with self._lock:
             self._all_armed.pop(armed.key, None)
+
+
+def _asked_for(body: Body) -> AskedFor:
+    pid, uid = int(number(body, "pid")), int(number(body, "uid"))
+    longer = body.get("ask") == HolderRequest.EXTEND
+    by = f"{user_name(uid)} (pid {pid})"
+    return AskedFor(by, number(body, "seconds") if longer else None)
 
 
 def _described(vm: Vm, window: Reference | None) -> dict[str, object]:
@@ -291,7 +327,8 @@ def _sockets(vm: Vm) -> dict[str, object]:
     }
 
 
-def _report(body: Body) -> ThawReport:
+def report_of(body: Body) -> ThawReport:
+    """Return the report of a holder's thaw from its message."""
     count = body.get("count")
     return ThawReport(
         before=freeze_state(body.get("before")),

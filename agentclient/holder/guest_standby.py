@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from agentclient.access.agent_session import AgentSession
 from agentclient.access.stream import Channel
@@ -18,16 +19,32 @@ class ChannelEnd(StrEnum):
     BROKEN = "broken"  # QEMU has closed the agent's channel
 
 
+class AskedFor(NamedTuple):
+    """What another process asks for, through the holder.
+
+    Attributes:
+        by: who asks, in words.
+        longer_s: by how many seconds the window is to be held longer; None to thaw it now.
+    """
+
+    by: str
+    longer_s: float | None = None
+
+
 class GuestStandby(Protocol):
     """A holder's standby for one guest, whichever way the holder reaches it.
 
     Attributes:
         sent: a freeze may have been sent.
         hand_over_tried: `hand_over` was called before.
+        thawed: how many file systems were thawed, for others that wait for it; None: not known.
+        on_asked: is called, in another thread, with what another process asks for.
     """
 
     sent: bool
     hand_over_tried: bool
+    thawed: int | None
+    on_asked: Callable[[AskedFor], None]
 
     @property
     def taken(self) -> str | None:
@@ -58,8 +75,18 @@ class GuestStandby(Protocol):
             NoHolder: the holder has not acknowledged it.
         """
 
-    def hold(self, ends_at: float) -> None:
-        """Tell the holder when the window ends (seconds of the monotonic clock)."""
+    def hold(self, ends_at: float, latest_at: float) -> None:
+        """Tell the holder when the window ends, and until when it may be held at the most.
+
+        Both are seconds of the monotonic clock.
+        """
+
+    def keep(self) -> int | None:
+        """Leave the window to the holder, which holds it to its end, and thaws then.
+
+        Returns:
+            The holder's pid; None if it does not take it.
+        """
 
     def thaws(self) -> None:
         """Tell the holder that this process is about to send a thaw."""

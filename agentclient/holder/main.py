@@ -29,16 +29,18 @@ from agentclient.holder.messages import (
     send,
     text,
 )
+from agentclient.holder.outside_requests import HolderActions, OutsideRequests
 from agentclient.holder.records import Records
 from agentclient.holder.relay import SHORT
 from agentclient.holder.stream_guest import StreamGuest
 from agentclient.late import load
 
 LONGEST_TURN_S: Final = 0.25
-# Descriptors not used for guests: for monitors, a new channel to a guest, and the journal.
-RESERVE: Final = 16
+# Descriptors not used for guests: for monitors, a new channel to a guest, the journal, and others.
+RESERVE: Final = 20
 # Messages kept for a stopped console, which does not read; a running one reads them at once.
 MOST_UNSAID: Final = 10_000
+CONSOLE_STOPPED: Final = "the console is stopped, and the hold is over"
 NAME: Final = b"frostwatch-hold"
 _PR_SET_NAME: Final = 15
 _IGNORED: Final = (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal.SIGTSTP, signal.SIGQUIT)
@@ -66,24 +68,34 @@ class Holder:
         self._services = HolderServices(
             self._selector, self._multiplexer, self._broken, self._done, self._ready
         )
+        self._requests = OutsideRequests(
+            self._selector,
+            self._guests,
+            HolderActions(self._take_over, self._ask_console, self._changed),
+            pid,
+        )
         self._selector.register(console, selectors.EVENT_READ, self._hear)
         self._selector.register(self._multiplexer, selectors.EVENT_READ, self._visit)
         self._pidfd = self._watch_process(pid)
 
     def run(self) -> None:
         """Run the event loop until the console has gone and no guest is left to thaw."""
+        self._requests.open()
         while not self._alone or self._guests:
             self._turn()
+        self._requests.close()
         self._records.close()
 
     def end(self) -> None:
         """Take over all guests, and end when they are thawed; safe in a signal handler."""
         self._told_to_end = True
 
-    def _take_over_all(self, why: str) -> None:
+    def _take_over_all(self, why: str, *, kept: bool = False) -> None:
+        """Take over all guests; those whose windows were left to the holder only with `kept`."""
         self._alone = True
         for armed in list(self._guests.values()):
-            self._take_over(armed, why)
+            if kept or not armed.kept:
+                self._take_over(armed, why)
 
     # -- the loop -------------------------------------------------------------------------
 
@@ -100,12 +112,14 @@ class Holder:
         self._visit(0)
         self._speak()
         if self._told_to_end:
-            self._take_over_all("the holder was told to end")
+            self._take_over_all("the holder was told to end", kept=True)
+        self._requests.tick(now)
         stopped = now - self._heard_at > SILENCE_S
         for armed in list(self._guests.values()):
             try:
-                if armed.overdue(now) and stopped:
-                    self._take_over(armed, "the console is stopped, and the hold is over")
+                if armed.overdue(now) and (stopped or armed.kept):
+                    why = "its hold is over" if armed.kept else CONSOLE_STOPPED
+                    self._take_over(armed, why)
                 armed.tick(now)
                 if armed.late(now) and self._console is None:
                     _tell_the_machine(
@@ -244,13 +258,17 @@ class Holder:
                 held.intend(body, now)
             case ConsoleMessage.HOLD:
                 held.hold(body, now)
+                self._requests.held(held)
             case ConsoleMessage.THAWING:
                 held.console_thaws()
             case ConsoleMessage.TAKE:
                 self._take_over(held, "the console was left in a hurry")
+            case ConsoleMessage.KEEP:
+                return held.keep()
             case ConsoleMessage.DISARM if held.state is not State.THAWING:
                 held.disarm()
                 del self._guests[held.key]
+                self._requests.ended(held.key, {"count": body.get("thawed")}, own=False)
             case ConsoleMessage.DISARM:
                 return "the holder thaws this guest itself"
             case _:
@@ -274,6 +292,18 @@ class Holder:
                 return
             self._unsaid.popleft()
 
+    # -- what others ask ------------------------------------------------------------------
+
+    def _ask_console(self, body: Body) -> bool:
+        """Pass on to the console what another process asks; False if it would not act on it."""
+        if self._console is None or time.monotonic() - self._heard_at > SILENCE_S:
+            return False
+        self._say(body)
+        return True
+
+    def _changed(self, armed: ArmedGuest, what: str, more_s: float) -> None:
+        self._records.changed(armed.body, what, more_s)
+
     # -- taking over ----------------------------------------------------------------------
 
     def _take_over(self, armed: ArmedGuest, why: str) -> None:
@@ -283,7 +313,7 @@ class Holder:
         self._say(
             {"say": HolderMessage.TAKEN, "key": armed.key, "why": why, "over": armed.overdue(now)}
         )
-        self._records.taken(armed.body, why)
+        self._records.taken(armed.body, why, kept=armed.kept)
         if not armed.take_over(now):
             del self._guests[armed.key]
             report = ThawReport(None, 0, None, True, "nothing was sent to the guest", None, False)
@@ -295,6 +325,7 @@ class Holder:
         self._say({"say": HolderMessage.BROKEN, "key": armed.key})
         if armed.state is State.DONE:
             self._guests.pop(armed.key, None)
+            self._requests.ended(armed.key, {}, own=False)
 
     def _ready(self, armed: ArmedGuest, why: str | None) -> None:
         if why is not None:
@@ -310,21 +341,21 @@ class Holder:
         self._records.done(armed.body, report)
         if self._console is None and not report.settled:
             _tell_the_machine(f"{armed.name}: {report.reason}. NEXT: {report.next}")
-        self._say(
-            {
-                "say": HolderMessage.DONE,
-                "key": armed.key,
-                "before": report.before,
-                "count": report.count,
-                "error": report.error,
-                "settled": report.settled,
-                "reason": report.reason,
-                "next": report.next,
-                "stuck": report.stuck,
-                "repeated": report.repeated,
-                "sent": report.sent,
-            }
-        )
+        said: Body = {
+            "say": HolderMessage.DONE,
+            "key": armed.key,
+            "before": report.before,
+            "count": report.count,
+            "error": report.error,
+            "settled": report.settled,
+            "reason": report.reason,
+            "next": report.next,
+            "stuck": report.stuck,
+            "repeated": report.repeated,
+            "sent": report.sent,
+        }
+        self._say(said)
+        self._requests.ended(armed.key, said, own=True)
 
 
 def _tell_the_machine(said: str) -> None:

@@ -15,8 +15,10 @@ from typing import Final
 
 from agentclient.model.vm import Peer, Process
 
-VERSION: Final = 3
+VERSION: Final = 4
 """The protocol's version; the console checks the holder's by `HELLO`, before anything else."""
+REQUEST_VERSION: Final = 1
+"""The version of what another process asks of a holder (`HolderRequest`)."""
 MOST_BYTES: Final = 64 * 1024
 MOST_DESCRIPTORS: Final = 2
 # Seconds between two heartbeats, and without one until the console counts as stopped.
@@ -36,6 +38,7 @@ class ConsoleMessage(StrEnum):
     THAWING = "thawing"  # the console may send a thaw: ask for the status before another one
     TAKE = "take"  # the console leaves: thaw the guest
     DISARM = "disarm"  # the guest is thawed: forget it
+    KEEP = "keep"  # the console leaves the window: hold it to its end, and thaw it then
     BEAT = "beat"  # the console is alive
 
 
@@ -47,6 +50,21 @@ class HolderMessage(StrEnum):
     TAKEN = "taken"  # the holder has taken over
     BROKEN = "broken"  # QEMU has gone, or has closed the agent's channel
     DONE = "done"  # the report of the thaw
+    ASKED = "asked"  # another process has asked for something that the console has to do
+
+
+class HolderRequest(StrEnum):
+    """What another process asks of a holder (`agentclient.holder.outside_requests`)."""
+
+    LOOK = "look"  # tell how a guest stands
+    THAW = "thaw"  # thaw it now, and tell when that has ended
+    EXTEND = "extend"  # hold it for so many seconds more
+    ATTACH = "attach"  # its console has left it: let me be its console
+
+
+def socket_name(holder: Process) -> bytes:
+    """Return the name of the socket on which a holder hears others, in the abstract name space."""
+    return f"\0frostwatch-hold/{holder.pid}/{holder.start_ticks}".encode()
 
 
 def pack(body: Body) -> bytes:

@@ -21,24 +21,39 @@ class RecordWriter:
     def __init__(self) -> None:
         self._journals: dict[str, Journal] = {}
 
-    def taken(self, body: Body, why: str) -> None:
+    def taken(self, body: Body, why: str, *, kept: bool = False) -> None:
         """Record a take-over in the journal.
 
         Args:
             body: the console's message that armed the guest (`Do.ARM`).
             why: why the holder has taken over.
+            kept: its console had left it, and it was held to its end.
         """
         journal = self._journal(body)
         if journal is None:
             return
         window, when = text(body, "window"), _now(body)
-        said = f"taken over by the holder: {why}"
-        event = rows.EventEntry("note", "warning", said, when)
+        said = f"thawed by its holder: {why}" if kept else f"taken over by the holder: {why}"
+        event = rows.EventEntry("note", "info" if kept else "warning", said, when)
         journal.put(
             [
                 *rows.set_holder(window, this_process()),
                 *rows.note(window, said),
                 *rows.add_event(window, event),
+                *(rows.mark(window, "thaw_sent", when) if kept else ()),
+            ]
+        )
+
+    def changed(self, body: Body, what: str, more_s: float) -> None:
+        """Record what another process has changed of a window; see `Records.changed`."""
+        journal = self._journal(body)
+        if journal is None:
+            return
+        window, when = text(body, "window"), _now(body)
+        journal.put(
+            [
+                *rows.add_event(window, rows.EventEntry("note", "info", what, when)),
+                *(rows.hold(window, more_s, more=True) if more_s else ()),
             ]
         )
 

@@ -31,20 +31,31 @@ class Records:
         self._flush_at = 0.0
         self._made: RecordWriter | None = None
 
-    def taken(self, body: Body, why: str) -> None:
+    def taken(self, body: Body, why: str, *, kept: bool = False) -> None:
         """Queue the record of a take-over; `flush` writes it.
 
         Args:
             body: the console's message that armed the guest (`Do.ARM`).
             why: why the holder has taken over.
+            kept: its console had left it, and it was held to its end.
         """
         if not self._waiting:
             self._flush_at = time.monotonic() + PATIENCE_S
-        self._waiting.append(lambda: self._writer.taken(body, why))
+        self._waiting.append(lambda: self._writer.taken(body, why, kept=kept))
 
     def done(self, body: Body, report: ThawReport) -> None:
         """Queue the report of a thaw; `flush` writes it."""
         self._waiting.append(lambda: self._writer.done(body, report))
+
+    def changed(self, body: Body, what: str, more_s: float) -> None:
+        """Queue what another process has changed of a window; `flush` writes it.
+
+        Args:
+            body: the console's message that armed the guest (`Do.ARM`).
+            what: what has happened, one clause.
+            more_s: by how many seconds the window ends later.
+        """
+        self._waiting.append(lambda: self._writer.changed(body, what, more_s))
 
     def flush(self, *, thawing: bool) -> None:
         """Write the queued records.

@@ -18,6 +18,7 @@ from agentclient.access.stream import Channel, UnixChannel
 from agentclient.freeze.effects import ReportEvent
 from agentclient.freeze.thaw_plan import ThawReport
 from agentclient.holder.client import ArmedChannel, ChannelEnd, HolderClient, NoHolder
+from agentclient.holder.guest_standby import AskedFor
 from agentclient.journal.rows import Reference
 from agentclient.model.events import EventKind
 from agentclient.model.next_command import thaw_command
@@ -57,12 +58,15 @@ class Standby:
         self._bound_at = 0.0
         self._hold_s = 0.0
         self._hold_ends_at: float | None = None
+        self._latest_at = 0.0
         self._thawing = False
         self._alone = False
         self._again_at = 0.0
         self.hand_over_tried = False
         self.sent = False
         """A freeze may have been sent."""
+        self.thawed: int | None = None
+        self.on_asked: Callable[[AskedFor], None] = lambda _: None
         self.handed_over_to: int | None = None
         """The pid of the holder that the guest was handed over to; None if it was not."""
 
@@ -95,7 +99,11 @@ class Standby:
             NoHolder: no holder stands by; the connection is unchanged, and no holder has it.
         """
         self._armed = self._arm(channel)
+        self._armed.on_asked = self._pass_on
         return self._armed.channel
+
+    def _pass_on(self, asked: AskedFor) -> None:
+        self.on_asked(asked)
 
     def _arm(self, channel: Channel, *, again: bool = False) -> ArmedChannel:
         if again and channel.fileno() < 0:
@@ -122,13 +130,39 @@ class Standby:
 
     # -- while it lasts -------------------------------------------------------------------
 
-    def hold(self, ends_at: float) -> None:
-        """Tell the holder when the window ends (seconds of the monotonic clock), if it changed."""
+    def hold(self, ends_at: float, latest_at: float) -> None:
+        """Tell the holder when the window ends, if that has changed.
+
+        Args:
+            ends_at: when it ends (seconds of the monotonic clock).
+            latest_at: when it ends if it is held for as long as it may be.
+        """
         if ends_at == self._hold_ends_at:
             return
-        self._hold_ends_at = ends_at
+        self._hold_ends_at, self._latest_at = ends_at, latest_at
         if self._armed is not None:
-            self._holder.hold(self._armed, max(0.0, ends_at - time.monotonic()))
+            self._tell_hold(self._armed, ends_at)
+
+    def _tell_hold(self, armed: ArmedChannel, ends_at: float) -> None:
+        now = time.monotonic()
+        self._holder.hold(armed, max(0.0, ends_at - now), max(0.0, self._latest_at - now))
+
+    def keep(self) -> int | None:
+        """Leave the window to the holder, which holds it to its end; return the holder's pid.
+
+        Returns:
+            None if there is no holder, or it does not take the window.
+        """
+        armed = self._armed
+        if armed is None or armed.lost or armed.taken is not None:
+            return None
+        try:
+            self.handed_over_to = self._holder.keep(armed)
+        except NoHolder:
+            return None
+        self.hand_over_tried = True
+        armed.on_holder_lost = self._on_holder_lost
+        return self.handed_over_to
 
     def thaws(self) -> None:
         """Tell the holder that a thaw comes next: a thaw of its own asks for the status first."""
@@ -216,8 +250,9 @@ class Standby:
         if self._alone:
             self._report_event(ReportEvent(EventKind.NOTE, Level.INFO, "a holder stands by again"))
         self._armed, self._alone = armed, False
+        armed.on_asked = self._pass_on
         if self._hold_ends_at is not None:
-            self._holder.hold(armed, max(0.0, self._hold_ends_at - now))
+            self._tell_hold(armed, self._hold_ends_at)
         return armed.channel
 
     def _go_alone(self, error: Exception) -> None:
@@ -297,6 +332,7 @@ class Standby:
         if armed is None:
             return
         if self.handed_over_to is None:
+            armed.thawed = self.thawed
             self._holder.disarm(armed)
         else:
             armed.close()

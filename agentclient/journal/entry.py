@@ -117,6 +117,13 @@ class Entry:
         except Exception as error:  # noqa: BLE001 - as above
             self._journal.fail(error)
 
+    def keep(self, holder: Process) -> None:
+        """Write that the window is left to its holder, which holds it to its end."""
+        try:
+            self._journal.put([*rows.set_holder(self.key, holder), *rows.keep(self.key)])
+        except Exception as error:  # noqa: BLE001 - as above
+            self._journal.fail(error)
+
     def late(self, progress: Progress) -> ReportEvent | None:
         """Return, once, the warning that the freeze takes longer than the VM's last ones."""
         if self._told_late or self._usual is None:

@@ -63,6 +63,8 @@ def held_guest(row: Row) -> HeldGuest | None:
         row["holder_pid"],
         ended=not writer,
         window=row["id"],
+        key=row.get("key"),
+        kept=bool(row.get("kept")) and holder and state is FreezeState.FROZEN,
     )
     return HeldGuest(row["socket"], process, by, identity_of(row))
 

@@ -244,6 +244,11 @@ def set_holder(ref: Ref, process: Process) -> list[Statement]:
     return [(text, (process.pid, process.start_ticks, ref))]
 
 
+def keep(ref: Ref) -> list[Statement]:
+    """Write that a window's console has left it, and that its holder holds it to its end."""
+    return [(f"UPDATE windows SET kept = 1 WHERE {_is(ref)}", (ref,))]  # noqa: S608 - as above
+
+
 def served_by(ref: Ref, process: Process) -> list[Statement]:
     """Write the QEMU process of a window's VM, where the VM's backend did not know it."""
     text = (

@@ -12,6 +12,7 @@ class Instruction(StrEnum):
     CANCEL = "cancel"  # stop waiting, and thaw as soon as the agent answers
     END_HOLD = "end hold"  # the window has served its purpose: thaw now
     GIVE_UP = "give up"  # leave at once, and tell the operator what is left to do
+    KEEP = "keep"  # leave the window: its holder holds it to its end, and thaws then
 
 
 class Extension(NamedTuple):
@@ -22,3 +23,19 @@ class Extension(NamedTuple):
     """
 
     seconds: float
+
+
+class Asked(NamedTuple):
+    """Another process has asked for something, through the holder.
+
+    Attributes:
+        by: who, in words.
+        longer_s: by how many seconds the hold is to be longer; None to thaw now.
+    """
+
+    by: str
+    longer_s: float | None = None
+
+
+Instructions = Instruction | Extension | Asked
+"""All that an operation in flight can be asked."""

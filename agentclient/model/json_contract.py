@@ -105,6 +105,7 @@ def outcome_object(outcome: Outcome) -> JsonObject:
         "meaning": _meaning(outcome.meaning),
         "next": outcome.next,
         "reason": outcome.reason,
+        "kept": outcome.kept,
     }
 
 
@@ -324,6 +325,7 @@ def _held_by(held: HeldBy | None) -> JsonObject | None:
         "until": rfc3339(held.until),
         "holder": held.holder,
         "ended": held.ended,
+        "kept": held.kept,
     }
 
 

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 from agentclient.model.next_step import (
     CERTIFIED,
     HELD,
+    KEPT,
     NOT_CERTIFIED,
     NOT_TOGETHER,
     REFUSED_STEPS,
@@ -79,6 +80,11 @@ COPIES: Final[Mapping[str, CopyMeaning]] = MappingProxyType(
         ),
         HELD: CopyMeaning(
             "Make the copy now; it is consistent if this ends certified.",
+            CopyIs.UNKNOWN,
+            "make the copy now",
+        ),
+        KEPT: CopyMeaning(
+            "Make the copy now; that it was frozen until its end is not proven by anybody.",
             CopyIs.UNKNOWN,
             "make the copy now",
         ),
@@ -163,6 +169,11 @@ GUESTS: Final[Mapping[str, GuestMeaning]] = MappingProxyType(
         HELD: GuestMeaning(
             "The guest is frozen, and thawed at the end of its hold.",
             "guest frozen until its hold ends",
+            GuestIs.FROZEN,
+        ),
+        KEPT: GuestMeaning(
+            "The guest is frozen; its holder (pid {holder}) thaws it at the end of its hold.",
+            "guest frozen, its holder thaws it",
             GuestIs.FROZEN,
         ),
         THAW_FOLLOWS: GuestMeaning(
@@ -327,6 +338,8 @@ def _guest_case(outcome: Outcome, *, final: bool) -> str:
         if outcome.cause in ENDS:
             return ENDED
         return RESET if outcome.cause is Cause.GUEST_RESET else WRITES
+    if outcome.kept:
+        return KEPT
     if not final:
         return HELD if outcome.kind is OutcomeKind.VERIFIED else THAW_FOLLOWS
     if outcome.stuck in (Stuck.MIGRATED, Stuck.PANICKED):

@@ -30,6 +30,13 @@ def thaw_command(vm: Vm, *, foreign: bool = False) -> str:
     return shlex.join(words)
 
 
+def extend_command(vm: Vm) -> str:
+    """Return the command that holds the window of `vm` for a minute more, whoever opened it."""
+    if vm.source == DRILL_SOURCE:
+        return "e in the drill's console"
+    return shlex.join(["frostwatch", "extend", *_spec(vm), "--by", "60", str(vm.id)])
+
+
 def ladder_command(vm: Vm) -> str:
     """Return the command that shows the rescue ladder of `vm`, and asks rung by rung."""
     if vm.source == DRILL_SOURCE:

@@ -13,6 +13,7 @@ from typing import Final
 
 from agentclient.model.next_command import (
     doctor_command,
+    extend_command,
     freeze_command,
     ladder_command,
     rescue_command,
@@ -29,9 +30,10 @@ HELD: Final = "held"
 NOT_CERTIFIED: Final = "not certified"
 CERTIFIED: Final = "certified"
 NOT_TOGETHER: Final = "group not frozen together"
+KEPT: Final = "left to its holder"
 
-# In the tables: {freeze}, {thaw}, {foreign}, {rescue}, {sysrq}, {reset} and {doctor} stand for
-# commands that name the VM.
+# In the tables: {freeze}, {thaw}, {foreign}, {rescue}, {sysrq}, {reset}, {doctor} and {extend}
+# stand for commands that name the VM.
 FREEZE_AGAIN: Final = "{freeze}"
 
 REFUSED_STEPS: Final[Mapping[Refusal, str]] = MappingProxyType(
@@ -77,6 +79,7 @@ KIND_STEPS: Final[Mapping[str, str | None]] = MappingProxyType(
     {
         CERTIFIED: None,
         HELD: None,
+        KEPT: "to hold it for longer: {extend}; to end it: {thaw}",
         NOT_TOGETHER: "see which of its group failed, and why; then freeze them together again",
         NOT_CERTIFIED: "for a copy that is proven: {freeze}",
         OutcomeKind.UNVERIFIED: "see the evidence; mend what is missing, then: {freeze}",
@@ -120,14 +123,23 @@ HOLDER_STEPS: Final[Mapping[Stuck, str]] = MappingProxyType(
 WHILE_HELD_STEPS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "until": (
+            "wait until {until}; to have its holder thaw it now, which breaks its window: {foreign}"
+        ),
+        "no end known": (
+            "wait for its end; to have its holder thaw it now, which breaks its window: {foreign}"
+        ),
+        "until, its holder can't be asked": (
             "wait until {until}; to end it sooner press t in that console, or: kill {pid} (it "
             "thaws first)"
         ),
-        "no end known": (
+        "no end known, its holder can't be asked": (
             "wait for its end; to end it sooner press t in that console, or: kill {pid} (it thaws "
             "first)"
         ),
         "its process has ended": "wait for its holder; if its agent hangs: {rescue}",
+        "left to its holder": (
+            "its holder thaws it at {until}; to hold it for longer: {extend}; to end it now: {thaw}"
+        ),
     }
 )
 
@@ -148,6 +160,8 @@ def case_of(outcome: Outcome, *, final: bool) -> str:
         and outcome.kind in (OutcomeKind.VERIFIED, OutcomeKind.UNVERIFIED)
     ):
         return NOT_TOGETHER
+    if outcome.kept:
+        return KEPT
     if outcome.kind is OutcomeKind.VERIFIED:
         if not final:
             return HELD
@@ -170,15 +184,19 @@ def next_step(outcome: Outcome, vm: Vm, case: str, *, provable: bool = True) -> 
     return named or with_commands(_row(outcome, case), vm, provable=provable)
 
 
-def step_while_held(held: HeldBy, vm: Vm) -> str:
+def step_while_held(held: HeldBy, vm: Vm, *, asked: bool = False) -> str:
     """Return what to do about a guest that another frostwatch is at work on.
 
     Args:
         held: that frostwatch, and until when.
         vm: the VM, for the commands.
+        asked: its holder was asked, and could not do it.
     """
     row = "until" if held.until else "no end known"
-    step = WHILE_HELD_STEPS["its process has ended" if held.ended else row]
+    if asked:
+        row = f"{row}, its holder can't be asked"
+    case = "left to its holder" if held.kept else "its process has ended" if held.ended else row
+    step = WHILE_HELD_STEPS[case]
     until = f"{held.until:%H:%M:%S}" if held.until else ""
     return str(with_commands(step.replace("{until}", until).replace("{pid}", str(held.pid)), vm))
 
@@ -201,12 +219,15 @@ def with_commands(step: str | None, vm: Vm, *, provable: bool = True) -> str | N
         "sysrq": lambda: rescue_command(vm, Rung.SYSRQ),
         "reset": lambda: rescue_command(vm, Rung.RESET),
         "doctor": lambda: doctor_command(vm),
+        "extend": lambda: extend_command(vm),
     }
     return _PLACEHOLDER.sub(lambda place: commands[place[1]](), step)
 
 
 def _row(outcome: Outcome, case: str) -> str | None:
     """Return the row of the tables that says what to do after an outcome."""
+    if case == KEPT:
+        return KIND_STEPS[KEPT]
     if not outcome.settled:
         steps = STUCK_STEPS if outcome.holder is None else HOLDER_STEPS
         return steps[outcome.stuck or Stuck.SILENT]

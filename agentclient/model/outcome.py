@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import NamedTuple
 
 from agentclient.model.errors import FrostwatchError
@@ -90,6 +91,7 @@ class Outcome(NamedTuple):
         queued: the freeze is not known to have run: an agent that wakes up may run it yet.
         meaning: what it means; None until `agentclient.model.meaning` has added it.
         not_together: the group that it belongs to was not frozen together.
+        kept: it is left frozen as was asked: its holder holds the window to its end.
     """
 
     kind: OutcomeKind
@@ -110,6 +112,7 @@ class Outcome(NamedTuple):
     queued: bool = False
     meaning: Meaning | None = None
     not_together: bool = False
+    kept: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +145,26 @@ class ThawOutcome:
     def ok(self) -> bool:
         """Whether nothing is frozen any more, as far as evidence goes."""
         return self.state is FreezeState.THAWED
+
+
+class ExtendOutcome(NamedTuple):
+    """What came of asking another frostwatch to hold its window for longer.
+
+    Attributes:
+        vm: the VM's identity.
+        ok: it is held for longer.
+        seconds: by how many.
+        until: until when; None if it isn't.
+        reason: one sentence for a person.
+        next: what a person should do now; None if nothing.
+    """
+
+    vm: VmId
+    ok: bool
+    seconds: float
+    until: datetime | None
+    reason: str
+    next: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,12 +110,14 @@ class FreezeRequest:
         strict: full coverage is demanded.
         schedule: how long everything may take.
         long_hold: a person has decided to hold also what can't be held for so long (Windows).
+        keep: the window is left to the holder once it is open and verified: it outlives us.
     """
 
     mounts: tuple[str, ...] = ()
     strict: bool = False
     schedule: Schedule = field(default_factory=Schedule)
     long_hold: bool = True
+    keep: bool = False
 
     def __post_init__(self) -> None:
         named = dict.fromkeys(plain_path(path) for path in self.mounts)

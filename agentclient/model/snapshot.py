@@ -143,6 +143,8 @@ class HeldBy(NamedTuple):
         holder: the process that holds the channel for it; None if none is known.
         ended: its process has ended, and its holder goes on alone.
         window: its window in the journal; None where only its holder was seen.
+        key: the same, as its holder knows it.
+        kept: its console has left the window, and its holder holds it to its end.
     """
 
     pid: int
@@ -153,6 +155,8 @@ class HeldBy(NamedTuple):
     holder: int | None = None
     ended: bool = False
     window: int | None = None
+    key: str | None = None
+    kept: bool = False
 
     @property
     def who(self) -> str:
@@ -165,14 +169,17 @@ class HeldBy(NamedTuple):
         Args:
             us: our own process. What we could not thaw, our holder thaws.
         """
-        return self.ended or self.pid == us or self.state is FreezeState.THAWING
+        waits = self.ended or self.pid == us or self.state is FreezeState.THAWING
+        return waits and not self.kept
 
     def __str__(self) -> str:
         word = self.state.value if self.state else "frozen or freezing" if self.holder else "taken"
+        until = f" until {self.until:%H:%M:%S}" if self.until else ""
+        if self.kept:
+            return f"{word} by {self.who}{until}, left to its holder (pid {self.holder})"
         if self.ended:
             holder = f"its holder (pid {self.holder})"
             return f"{word} by {self.who}, which has ended; {holder} thaws it"
-        until = f" until {self.until:%H:%M:%S}" if self.until else ""
         most = " at the most" if until and self.state is FreezeState.FREEZING else ""
         return f"{word} by {self.who}{until}{most}"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from agentclient.access.cancel import Cancellation, Wakeup
-from agentclient.model.instruction import Extension, Instruction
+from agentclient.model.instruction import Asked, Extension, Instruction, Instructions
 
 
 class Control:
@@ -19,14 +19,14 @@ class Control:
         self.cancellation = Cancellation()
         self._wakeup = Wakeup()
         self._lock = threading.Lock()
-        self._new: list[Instruction | Extension] = []
+        self._new: list[Instructions] = []
         self._closed = False
         self.group_error: str | None = None
         """Why the operation's group was not frozen together; None if it was, or without a group."""
         self.gave_up = False
         """Whether the operator has told the operation to end at once."""
 
-    def add(self, instruction: Instruction | Extension) -> None:
+    def add(self, instruction: Instructions) -> None:
         """Add an instruction to the queue; after `close` it has no effect."""
         with self._lock:
             if self._closed:
@@ -34,14 +34,15 @@ class Control:
             self._new.append(instruction)
             self.gave_up = self.gave_up or instruction is Instruction.GIVE_UP
             self._wakeup.set()
-        if instruction in (Instruction.CANCEL, Instruction.GIVE_UP):
+        thaws = isinstance(instruction, Asked) and instruction.longer_s is None
+        if thaws or instruction in (Instruction.CANCEL, Instruction.GIVE_UP):
             self.cancellation.set()
 
     def extend(self, seconds: float) -> None:
         """Ask to prolong the hold by so many seconds."""
         self.add(Extension(seconds))
 
-    def take(self) -> list[Instruction | Extension]:
+    def take(self) -> list[Instructions]:
         """Return the instructions since the last call; never waits."""
         with self._lock:
             self._wakeup.clear()

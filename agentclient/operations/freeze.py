@@ -14,17 +14,16 @@ from agentclient.access.call_session import NotSent
 from agentclient.access.guest_access import CHANNEL_WAIT_S
 from agentclient.freeze.effects import ReportEvent
 from agentclient.freeze.freeze_plan import FreezePlan
-from agentclient.freeze.port_watch import PortWatch
 from agentclient.freeze.procedure import FreezeProcedure
-from agentclient.freeze.thaw_machine import WATCH_S, ThawMachine
-from agentclient.freeze.thaw_plan import ThawPlan, ThawReport
+from agentclient.freeze.thaw_machine import WATCH_S
 from agentclient.freeze.verdict import ended_by_a_bug, refused
 from agentclient.holder.called_standby import stand_by
 from agentclient.holder.client import NoHolder
-from agentclient.holder.guest_standby import ChannelEnd, GuestStandby
+from agentclient.holder.guest_standby import AskedFor, ChannelEnd, GuestStandby
 from agentclient.journal.rows import Reference
 from agentclient.model.errors import BadInput
 from agentclient.model.events import Ended, EventKind
+from agentclient.model.instruction import Asked
 from agentclient.model.next_command import thaw_command
 from agentclient.model.outcome import NotFrozen, Outcome
 from agentclient.model.request import FreezeRequest, Schedule
@@ -37,11 +36,11 @@ from agentclient.model.states import (
     OutcomeKind,
     Phase,
     Refusal,
-    Stuck,
 )
 from agentclient.model.text import printable
 from agentclient.operations.context import OperationContext
 from agentclient.operations.driver import Driver
+from agentclient.operations.freeze_end import keep, thaw_after_a_bug, unsettled
 from agentclient.operations.operation import WITHDRAWN, Operation
 from agentclient.operations.ownership import held_by
 from agentclient.operations.preflight import Preflight, Prepared
@@ -210,6 +209,7 @@ class FreezeOperation(Operation[Outcome]):
         )
         outcome: Outcome | None = None
         try:
+            standby.on_asked = self._asked
             standby.guard(session)
             standby.intend(bound_s=schedule.total_s, hold_s=schedule.hold_s)
             # A group that has failed sends no more freezes.
@@ -223,6 +223,7 @@ class FreezeOperation(Operation[Outcome]):
         finally:
             if standby.sent and (outcome is None or not outcome.settled):
                 self._leave(standby, session)  # what may be frozen is handed over, not abandoned
+            standby.thawed = outcome.thawed if outcome is not None else None
             standby.end()
             session.close()
 
@@ -278,10 +279,11 @@ class FreezeOperation(Operation[Outcome]):
             reason = f"frostwatch failed in the middle of it: {printable(repr(error), 300)}"
             self._reporter.event(ReportEvent(EventKind.NOTE, Level.ERROR, f"{reason}; thawing"))
         try:
-            report = self._rescue(driver, prepared)
+            timeout_s = self._request.schedule.thaw_timeout_s
+            report = thaw_after_a_bug(self.context, driver, prepared, timeout_s)
         except Exception as error:  # noqa: BLE001 - as above: then somebody else has to
             text = f"its thaw failed as well: {printable(repr(error), 300)}"
-            report = self._unsettled(text)
+            report = unsettled(self._access.vm, text)
         if not report.settled:
             handed_over_to = self._leave(standby, session)
             report = replace(report, holder=handed_over_to)
@@ -330,6 +332,8 @@ class FreezeOperation(Operation[Outcome]):
                 driver.perform(procedure.on_handed_over(time.monotonic(), report))
             if procedure.wants_target:
                 self._follow(driver, procedure)
+            if procedure.wants_keep:
+                driver.perform(procedure.on_kept(time.monotonic(), keep(self.context, standby)))
         self._reporter.frozen(procedure.state, foreign=False)
         return procedure.outcome
 
@@ -340,11 +344,18 @@ class FreezeOperation(Operation[Outcome]):
         standby.retry_guard(session)
         if procedure.freeze.window is not None:
             self.hold_ends_at = procedure.freeze.window.ends_at
-            standby.hold(self.hold_ends_at)
+            latest_at = procedure.freeze.window.since + self._schedule.maximum_hold_s
+            standby.hold(self.hold_ends_at, latest_at)
             verdict = procedure.freeze.judgement.verdict
             if verdict is not None and self.verdict is None:
                 self.verdict = self._reporter.with_meaning(verdict, final=False)
+                if self._request.keep:
+                    self.keep()
             self._opened.set()
+
+    def _asked(self, asked: AskedFor) -> None:
+        """Take what another process asks for; in the thread that hears the holder."""
+        self.context.control.add(Asked(asked.by, asked.longer_s))
 
     def _taken(self, driver: Driver, procedure: FreezeProcedure, standby: GuestStandby) -> bool:
         """Return whether the channel ended because the holder has taken the guest over."""
@@ -374,23 +385,6 @@ class FreezeOperation(Operation[Outcome]):
                 return
         if report is None:
             reason = "the holder has not said what came of its thaw: THE GUEST MAY STILL BE FROZEN"
-            report = self._unsettled(reason)
+            report = unsettled(self._access.vm, reason)
         over = standby.over
         driver.perform(procedure.on_taken_over(time.monotonic(), why, report, over=over))
-
-    def _rescue(self, driver: Driver, prepared: Prepared) -> ThawReport:
-        """Thaw after a bug of ours has ended the freeze machine."""
-        now = time.monotonic()
-        timeout_s = self._request.schedule.thaw_timeout_s
-        plan = ThawPlan(
-            str(self._access.vm.id),
-            timeout_s,
-            connected=driver.connected,
-            command=thaw_command(self._access.vm, foreign=False),
-        )
-        machine = ThawMachine(plan, PortWatch(prepared.baseline, now), prepared.session.ticket, now)
-        return driver.thaw(machine)
-
-    def _unsettled(self, reason: str) -> ThawReport:
-        command = thaw_command(self._access.vm, foreign=False)
-        return ThawReport(None, None, None, False, reason, command, stuck=Stuck.SILENT)

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from datetime import datetime
 from typing import Final, TypeVar
 
 from agentclient.access.access_pool import AccessPool
@@ -17,13 +18,16 @@ from agentclient.journal.history import VmHistory, read_history
 from agentclient.journal.writer import Journal
 from agentclient.model.errors import NO_THREAD, FrostwatchError, why_no_thread
 from agentclient.model.events import OnEvent
+from agentclient.model.outcome import ExtendOutcome
 from agentclient.model.request import FreezeRequest
 from agentclient.model.rescue import RescueTimes, Rung, Step
 from agentclient.model.states import OperationKind
 from agentclient.model.vm import Vm, VmId
+from agentclient.operations.attach import AttachOperation
 from agentclient.operations.context import OperationContext
 from agentclient.operations.control import Control
 from agentclient.operations.descriptors import DescriptorBudget, TooFewDescriptors
+from agentclient.operations.elsewhere import extend
 from agentclient.operations.fleet_reporter import FleetReporter
 from agentclient.operations.freeze import FreezeOperation
 from agentclient.operations.operation import AnyOperation, Operation
@@ -127,6 +131,31 @@ class OperationManager:
             operation.settle(operation.busy(running.kind))
         running.cancel()
         return running
+
+    def attach(self, vm: Vm, on_event: OnEvent | None = None) -> AnyOperation:
+        """Take over a window that its console has left to the holder; returns at once.
+
+        Args:
+            vm: the VM, as it was when the operator pressed the key.
+            on_event: is called from the worker's thread with each event.
+        """
+        operation = AttachOperation(self._context(vm, None, on_event))
+        running = self._enter(operation, self._active)
+        if running is not operation:
+            operation.settle(operation.busy(running.kind))
+        else:
+            self._begin(operation, self._thaws)
+        return operation
+
+    def extend_elsewhere(self, vm: Vm, longer: float | datetime) -> Future[ExtendOutcome]:
+        """Ask another frostwatch to hold its window of a VM for longer; returns at once.
+
+        Args:
+            vm: the VM.
+            longer: for how many seconds more, or until when.
+        """
+        context = self._context(vm, None, None)
+        return self._look(lambda: extend(context, longer))
 
     def rescue(
         self,

@@ -87,6 +87,13 @@ class Operation(ABC, Generic[EndingT]):
         """Prolong the hold by so many seconds, up to the maximum."""
         self.context.control.extend(seconds)
 
+    def keep(self) -> None:
+        """Leave the window to its holder, which holds it to its end, and thaws it then.
+
+        The outcome says so. Only a verified window is left so; else nothing changes.
+        """
+        self.context.control.add(Instruction.KEEP)
+
     def fail_together(self, why: str) -> None:
         """Note that its group was not frozen together: its outcome is not certified."""
         self.context.control.group_error = why

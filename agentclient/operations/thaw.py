@@ -14,6 +14,7 @@ from agentclient.freeze.effects import ReportEvent
 from agentclient.freeze.port_watch import RELEASED_BY, PortWatch
 from agentclient.freeze.thaw_machine import ThawMachine
 from agentclient.freeze.thaw_plan import ThawPlan, ThawReport
+from agentclient.holder.other_holder import NotAsked
 from agentclient.model.durations import in_words
 from agentclient.model.events import Ended, EventKind
 from agentclient.model.next_command import thaw_command
@@ -25,6 +26,7 @@ from agentclient.model.states import FreezeState, Level, OperationKind, Phase, R
 from agentclient.model.text import printable
 from agentclient.operations.context import OperationContext
 from agentclient.operations.driver import Driver
+from agentclient.operations.elsewhere import thaw_through_holder
 from agentclient.operations.operation import WITHDRAWN, Operation
 from agentclient.operations.ownership import held_by, is_provably_ours
 from agentclient.operations.refusals import GONE
@@ -71,6 +73,8 @@ class ThawOperation(Operation[ThawOutcome]):
         policy = context.vm.policy or DEFAULT_POLICY
         self._timeout_s = policy.thaw_timeout_s if timeout_s is None else timeout_s
         self._told_as = told_as
+        self._asked: HeldBy | None = None  # who has thawed it, as was asked
+        self._asked_count: int | None = None
 
     # -- ways not to begin ------------------------------------------------------------------
 
@@ -107,7 +111,9 @@ class ThawOperation(Operation[ThawOutcome]):
             held = held_by(self.context)
             self._ours = is_provably_ours(self.context)
             if held is not None and not held.is_waited_for(os.getpid()):
-                return self._held_elsewhere(held)
+                ended = self._asked_for(held)
+                if ended is not None:
+                    return ended
         if self._is_another():
             return self._refuse(GONE, "look for it in the list")
         if self.vm.out_of_reach is not None:
@@ -152,6 +158,30 @@ class ThawOperation(Operation[ThawOutcome]):
         except ConnectFailed as error:
             reason = f"the agent's channel can't be opened: {error}"
             return self._refuse(reason, thaw_command(self._access.vm, foreign=self._foreign))
+
+    def _asked_for(self, held: HeldBy) -> ThawOutcome | None:
+        """Have another frostwatch thaw it, if that was decided; None: go on, and ask the guest."""
+        left_to_holder = held.kept and self._ours_to_end(held)
+        if not (left_to_holder or self._foreign):
+            return self._held_elsewhere(held)
+        until = self.began_at + self._timeout_s
+        try:
+            report, count = thaw_through_holder(self.context, held, until, self._progress)
+        except NotAsked as error:
+            reason = f"another frostwatch is at work on it: {held}; {error}"
+            return self._refuse(reason, step_while_held(held, self._access.vm, asked=True))
+        self._asked, self._asked_count = held, count
+        if report is None:
+            return None
+        state = FreezeState.THAWED if report.settled else None
+        self._reporter.frozen(state, foreign=False)
+        reason = f"thawed by the holder of {held.who}, which was asked: {report.reason}"
+        told = self._outcome(state, report.count, reason, report.next, stuck=report.stuck)
+        return self._told(told)
+
+    def _ours_to_end(self, held: HeldBy) -> bool:
+        """Return whether the journal knows a window that was left to its holder: it is ours."""
+        return held.window is not None and self.context.journal is not None
 
     def _held_elsewhere(self, held: HeldBy) -> ThawOutcome:
         """Refuse to thaw while another frostwatch works on the guest: it thaws by itself."""
@@ -221,6 +251,9 @@ class ThawOperation(Operation[ThawOutcome]):
         if machine.refused:
             state = FreezeState.FROZEN
         self._reporter.frozen(state, foreign=machine.refused)
+        if self._asked is not None and report.settled and not report.count:
+            reason = f"thawed by {self._asked.who}, who was asked; {report.reason}"
+            return self._told(self._outcome(state, self._asked_count, reason))
         return self._told(
             self._outcome(
                 state,

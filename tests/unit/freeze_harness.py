@@ -38,7 +38,7 @@ class FreezeHarness:
         self.entry: Entry | None = None
         self.began_at = self.host.now
 
-    def run(self) -> Outcome:
+    def run(self, *, keep: bool = False) -> Outcome:
         session = self.host.session()
         coverage = Coverage(FILE_SYSTEMS)
         prepared = Prepared(session, coverage, self.host.now, self.host.view())
@@ -50,7 +50,7 @@ class FreezeHarness:
             hold_s=self.hold_s,
             thaw_timeout_s=self.thaw_s,
         )
-        request = FreezeRequest(schedule=schedule)
+        request = FreezeRequest(schedule=schedule, keep=keep)
         self.operation = FreezeOperation(self.context(), request)
         outcome = self.operation.run()
         assert session.fileno() == -1, "the channel is closed in the end"

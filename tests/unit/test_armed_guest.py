@@ -62,6 +62,47 @@ def test_a_hold_that_is_extended_is_overdue_later(harness: ArmedGuestHarness) ->
     assert harness.armed_guest.overdue(harness.clock.now + 60.0 + GRACE_S)
 
 
+def test_a_hold_that_lasts_beyond_the_freezes_bound_ends_all_the_same(
+    harness: ArmedGuestHarness,
+) -> None:
+    """It was counted anew at each look, for ever."""
+    harness.frozen(bound_s=5.0)
+    harness.armed_guest.hold({"seconds": 30.0}, harness.clock.now)
+    ends_at = harness.clock.now + 30.0 + GRACE_S
+    harness.pass_time(10.0)
+    assert not harness.armed_guest.overdue(ends_at - 0.01)
+    assert harness.armed_guest.overdue(ends_at)
+
+
+def test_a_window_that_its_console_has_left_ends_on_time_and_is_thawed(
+    harness: ArmedGuestHarness,
+) -> None:
+    harness.frozen()
+    assert harness.armed_guest.keep() == "its window is not open"
+    harness.armed_guest.hold({"seconds": 10.0, "most_s": 25.0}, harness.clock.now)
+    assert harness.armed_guest.keep() is None
+    assert harness.console.closed
+    ends_at = harness.clock.now + 10.0
+    assert harness.armed_guest.overdue(ends_at), "nobody has to be waited for"
+    assert not harness.armed_guest.overdue(ends_at - 0.01)
+    assert harness.armed_guest.extend(5.0) == 5.0
+    assert harness.armed_guest.extend(60.0) == 10.0
+    assert not harness.armed_guest.overdue(ends_at + 14.99)
+    harness.clock.now = ends_at + 15.0
+    assert harness.armed_guest.overdue(harness.clock.now)
+    assert harness.take_over()
+    harness.pass_time(1.0)
+    assert harness.report.settled
+    assert harness.guest.frozen == set()
+
+
+def test_a_window_whose_console_may_be_thawing_can_not_be_left(harness: ArmedGuestHarness) -> None:
+    harness.frozen()
+    harness.armed_guest.hold({"seconds": 10.0}, harness.clock.now)
+    harness.armed_guest.console_thaws()
+    assert harness.armed_guest.keep() is not None
+
+
 def test_a_freeze_that_is_not_answered_is_overdue_after_its_bound(
     harness: ArmedGuestHarness,
 ) -> None:

@@ -8,11 +8,14 @@ from typing import Any, cast
 import pytest
 
 from agentclient.freeze.procedure import FreezeProcedure
+from agentclient.holder.guest_standby import AskedFor
 from agentclient.journal.entry import Entry
 from agentclient.model.events import EventKind
 from agentclient.model.instruction import Instruction
 from agentclient.model.request import FreezeRequest
 from agentclient.model.states import FreezeState, Level, OutcomeKind, Phase, Refusal, Stuck
+from agentclient.model.vm import Process
+from agentclient.operations import freeze_end
 from agentclient.operations.driver import Driver
 from agentclient.operations.freeze import FreezeOperation
 from agentclient.protocol.qga_commands import FREEZE
@@ -81,6 +84,60 @@ def test_the_operator_ends_extends_and_cancels_the_hold(harness: FreezeHarness) 
     assert 7.0 <= harness.took_s < 7.5
     seconds = [one["seconds"] for word, _, one in harness.holder.said if word == "hold"]
     assert seconds == [pytest.approx(5.0, abs=0.1), pytest.approx(7.0, abs=0.1), 0.0]
+
+
+def test_another_process_extends_and_ends_the_hold_and_is_named(harness: FreezeHarness) -> None:
+    def ask(longer_s: float | None) -> None:
+        harness.holder.armed.on_asked(AskedFor("bob (pid 77)", longer_s))
+
+    harness.when_held(2.0, lambda: ask(4.0))
+    harness.when_held(7.0, lambda: ask(None))
+    outcome = harness.run()
+    assert 7.0 <= harness.took_s < 7.5
+    assert (outcome.settled, outcome.thawed) == (True, 2)
+    assert outcome.reason.endswith("; ended early: bob (pid 77) has asked for it")
+    told = [text for text in harness.reporter.texts() if text.startswith("bob (pid 77) has asked")]
+    assert [text.rpartition(", ")[2] for text in told] == [
+        "to hold it for 4 s more",
+        "to thaw it now",
+    ]
+    assert harness.holder.armed.thawed == 2
+
+
+@pytest.mark.parametrize("asked_for", [True, False])
+def test_a_verified_window_is_left_to_the_holder(harness: FreezeHarness, asked_for: bool) -> None:
+    kept: list[Process] = []
+
+    class Journal:
+        unrecorded = None
+
+        def armed(self, process: object, uuid: str | None) -> str:
+            return "its window"
+
+        def keep(self, holder: Process) -> None:
+            kept.append(holder)
+
+    harness.entry = cast(Entry, Journal())
+    patch = pytest.MonkeyPatch()
+    patch.setattr(freeze_end, "process_of", lambda pid: Process(pid, 1))
+    if not asked_for:
+        harness.when_held(2.0, lambda: harness.host.control.add(Instruction.KEEP))
+    with patch.context():
+        outcome = harness.run(keep=asked_for)
+    patch.undo()
+    assert (outcome.kind, outcome.kept, outcome.settled) == (OutcomeKind.VERIFIED, True, False)
+    assert (outcome.holder, outcome.certified) == (PID, False)
+    assert harness.guest.frozen == {"vda", "vdb"}
+    assert kept == [Process(PID, 1)]
+    assert harness.holder.words() == ["arm", "intend", "hold", "keep"]
+
+
+def test_what_is_not_held_can_not_be_left_and_is_thawed_as_ever(harness: FreezeHarness) -> None:
+    harness.holder.never_acknowledges = True
+    harness.when_held(1.0, lambda: harness.host.control.add(Instruction.KEEP))
+    outcome = harness.run()
+    assert (outcome.kept, outcome.certified) == (False, True)
+    assert "not left to its holder: its holder has not taken it" in harness.reporter.texts()
 
 
 def test_what_is_cancelled_is_thawed_at_once(harness: FreezeHarness) -> None:

@@ -80,6 +80,23 @@ def test_who_is_not_known_to_live_is_at_work_on_nothing() -> None:
         assert (held.holder, held.ended) == (who.pid, True)
 
 
+def test_a_window_that_was_left_is_held_by_its_holder_until_its_end() -> None:
+    who = own_identity().process
+    frozen = {"sent_at": AT.isoformat(), "replied_at": AT.isoformat(), "key": "k1", "kept": 1,
+              "ended_at": AT.isoformat(), "hold_s": 60.0,
+              "holder_pid": who.pid, "holder_ticks": who.start_ticks}  # fmt: skip
+    held = found(**frozen)
+    assert held is not None
+    assert (held.kept, held.ended, held.key) == (True, True, "k1")
+    assert held.until == AT + timedelta(seconds=60)
+    assert not held.is_waited_for(0), "it thaws at its end, and not before"
+    assert str(held).endswith(f" until 17:21:00, left to its holder (pid {who.pid})")
+    thawing = found(**frozen, thaw_sent_at=AT.isoformat())
+    assert thawing is not None
+    assert not thawing.kept
+    assert found(**{**frozen, "holder_ticks": 1}) is None
+
+
 def test_a_window_that_cannot_be_read_has_no_end_that_is_known() -> None:
     for request in ("{", "[]", "null", '{"hold_s": "x"}'):
         assert told(found(sent_at=AT.isoformat(), request=request))[2] is None

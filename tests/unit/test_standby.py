@@ -11,6 +11,7 @@ from agentclient.access.stream import Channel
 from agentclient.freeze.effects import ReportEvent
 from agentclient.holder import standby
 from agentclient.holder.client import ArmedChannel, ChannelEnd, NoHolder
+from agentclient.holder.guest_standby import AskedFor
 from agentclient.holder.standby import AGAIN_S, Standby
 from agentclient.journal.rows import Reference
 from agentclient.model.states import Level
@@ -82,9 +83,9 @@ def test_the_end_of_the_hold_is_said_when_it_is_news(harness: Harness) -> None:
     harness.begin()
     ends_at = harness.host.now + 10.0
     for _ in range(3):
-        harness.standby.hold(ends_at)
+        harness.standby.hold(ends_at, harness.host.now + 120.0)
     harness.host.sleep(4.0)
-    harness.standby.hold(ends_at + 5.0)
+    harness.standby.hold(ends_at + 5.0, harness.host.now + 120.0)
     said = [more["seconds"] for word, _, more in harness.holder.said if word == "hold"]
     assert said == [10.0, 11.0]
 
@@ -94,8 +95,8 @@ def test_a_hold_that_is_over_already_ends_now_and_not_before(harness: Harness) -
     harness.begin()
     ends_at = harness.host.now + 1.0
     harness.host.sleep(60.0)
-    harness.standby.hold(ends_at)
-    assert harness.last("hold") == {"seconds": 0.0}
+    harness.standby.hold(ends_at, ends_at)
+    assert harness.last("hold") == {"seconds": 0.0, "most_s": 0.0}
 
 
 def test_why_a_channel_has_ended_is_the_holders_word(harness: Harness) -> None:
@@ -124,7 +125,7 @@ def test_without_a_holder_nothing_is_taken_waited_for_or_said(harness: Harness) 
         False,
         None,
     )
-    harness.standby.hold(harness.host.now + 5.0)
+    harness.standby.hold(harness.host.now + 5.0, harness.host.now + 120.0)
     harness.standby.thaws()
     harness.standby.end()
     assert harness.standby.spare() is None
@@ -151,7 +152,7 @@ def test_the_connection_to_a_guest_that_has_hung_up_is_closed(harness: Harness) 
 
 def test_a_new_connection_is_armed_with_all_that_was_said_of_the_old_one(harness: Harness) -> None:
     harness.begin()
-    harness.standby.hold(harness.host.now + 10.0)
+    harness.standby.hold(harness.host.now + 10.0, harness.host.now + 120.0)
     harness.standby.thaws()
     harness.host.sleep(4.0)
     channel = harness.standby.renewed(harness.breaks())
@@ -163,14 +164,17 @@ def test_a_new_connection_is_armed_with_all_that_was_said_of_the_old_one(harness
         "sent": True,
         "thawing": True,
     }
-    assert harness.last("hold") == {"seconds": pytest.approx(6.0)}
+    assert harness.last("hold") == {
+        "seconds": pytest.approx(6.0),
+        "most_s": pytest.approx(116.0),
+    }
     assert [number for word, number, _ in harness.holder.said if word == "disarm"] == [0]
     assert harness.told == []
 
 
 def test_a_bound_and_a_hold_that_have_passed_are_not_negative(harness: Harness) -> None:
     harness.begin()
-    harness.standby.hold(harness.host.now + 10.0)
+    harness.standby.hold(harness.host.now + 10.0, harness.host.now + 120.0)
     harness.host.sleep(500.0)
     harness.standby.renewed(harness.breaks())
     assert (harness.last("intend")["bound_s"], harness.last("hold")["seconds"]) == (0.0, 0.0)
@@ -405,3 +409,32 @@ def test_a_holder_given_an_ended_channel_sees_its_end_at_once() -> None:
     with pytest.raises(Exception, match="closed the connection"):
         channel.receive()
     channel.close()
+
+
+# -- others ---------------------------------------------------------------------------------
+
+
+def test_what_another_process_asks_for_is_passed_on_by_each_holder(harness: Harness) -> None:
+    asked: list[AskedFor] = []
+    harness.standby.on_asked = asked.append
+    harness.begin()
+    harness.holder.armed.on_asked(AskedFor("root (pid 7)"))
+    harness.standby.renewed(harness.breaks())
+    harness.holder.armed.on_asked(AskedFor("root (pid 7)", 5.0))
+    assert [one.longer_s for one in asked] == [None, 5.0]
+
+
+def test_a_window_is_left_to_the_holder_and_to_another_if_that_goes(harness: Harness) -> None:
+    harness.begin()
+    assert harness.standby.keep() == PID
+    harness.standby.end()
+    assert "disarm" not in harness.holder.words()
+    harness.holder.die()
+    assert harness.holder.words()[-2:] == ["intend", "take"], "it is thawed at once"
+
+
+def test_a_window_is_not_left_to_a_holder_that_does_not_take_it(harness: Harness) -> None:
+    harness.begin()
+    harness.holder.never_acknowledges = True
+    assert harness.standby.keep() is None
+    assert not harness.standby.hand_over_tried, "somebody has to take it yet"

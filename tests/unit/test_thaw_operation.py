@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,6 +12,8 @@ from agentclient.access import local_access
 from agentclient.access.host.socket_clients import Client
 from agentclient.access.local_access import LocalAccess
 from agentclient.access.stream import ConnectProblem
+from agentclient.freeze.thaw_plan import ThawReport
+from agentclient.holder.other_holder import NotAsked
 from agentclient.model.events import Ended, EventKind
 from agentclient.model.instruction import Instruction
 from agentclient.model.outcome import ThawOutcome
@@ -37,13 +40,17 @@ class Harness:
         self.reporter = VirtualReporter()
         self.access = VirtualAccess(self.host)
         self.clients: list[Client] = []
+        self.knows_journal = False
         self.patch = monkeypatch
         monkeypatch.setattr(local_access, "clients", lambda _: self.clients)
         self.began_at = self.host.now
 
     def operation(self, *, read_only: bool = False, **more: Any) -> ThawOperation:
         vm, control = self.access.vm, self.host.control
-        context = OperationContext(vm, self.access, self.reporter, control, read_only=read_only)
+        journal = cast(Any, self) if self.knows_journal else None
+        context = OperationContext(
+            vm, self.access, self.reporter, control, journal=journal, read_only=read_only
+        )
         return ThawOperation(context, **{"ours": True, **more})
 
     def run(self, **more: Any) -> ThawOutcome:
@@ -286,6 +293,65 @@ def test_another_frostwatch_is_left_its_guest_unless_it_is_about_to_thaw(
     assert harness.took_s == pytest.approx(seconds, abs=0.5)
     if not waited_for:
         assert "another frostwatch is at work on it: frozen by bob (pid 77)" in outcome.reason
+
+
+HELD = HeldBy(77, "bob", FreezeState.FROZEN, window=3, holder=78)
+
+
+def held_by(harness: Harness, held: HeldBy, found: Any) -> list[HeldBy]:
+    """Another frostwatch holds it; asked to thaw it, this is what its holder says."""
+    asked: list[HeldBy] = []
+
+    def ask(context: object, held: HeldBy, until: float, waiting: Callable[[str], None]) -> Any:
+        asked.append(held)
+        waiting("its thaw")
+        if isinstance(found, Exception):
+            raise found
+        harness.guest.frozen.clear()
+        harness.guest.flag = False
+        return found
+
+    harness.patch.setattr(thaw, "held_by", lambda _: held)
+    harness.patch.setattr(thaw, "thaw_through_holder", ask)
+    return asked
+
+
+def test_another_frostwatch_is_asked_where_a_person_has_decided_so(harness: Harness) -> None:
+    asked = held_by(harness, HELD, (None, 2))
+    outcome = harness.run(ours=None)
+    assert outcome.refused
+    assert asked == []
+    outcome = harness.run(ours=None, foreign=True)
+    assert (outcome.ok, outcome.thawed) == (True, 2)
+    assert outcome.reason.startswith("thawed by bob (pid 77), who was asked; ")
+    assert asked == [HELD]
+    assert harness.host.asked(THAW) == 0
+
+
+@pytest.mark.parametrize("settled", [True, False])
+def test_what_was_left_to_its_holder_is_ours_and_that_one_thaws_it(
+    harness: Harness, settled: bool
+) -> None:
+    report = ThawReport(None, 2, None, settled, "thawed 2", None if settled else "look")
+    kept = HELD._replace(kept=True, ended=True)
+    asked = held_by(harness, kept, (report, None))
+    harness.patch.setattr(thaw, "is_provably_ours", lambda _: False)
+    harness.knows_journal = True
+    outcome = harness.run(ours=None)
+    assert (outcome.ok, outcome.next) == (settled, None if settled else "look")
+    assert "thawed by the holder of bob (pid 77), which was asked: thawed 2" in outcome.reason
+    assert asked == [kept]
+    assert harness.host.connects == []
+
+
+def test_a_holder_that_can_not_be_asked_is_told_of_and_how_to_end_it_else(
+    harness: Harness,
+) -> None:
+    held_by(harness, HELD, NotAsked("its holder (pid 78) takes no requests"))
+    outcome = harness.run(ours=None, foreign=True)
+    assert outcome.refused
+    assert outcome.reason.endswith("; its holder (pid 78) takes no requests")
+    assert "kill 77 (it thaws first)" in str(outcome.next)
 
 
 # -- migration ------------------------------------------------------------------------------

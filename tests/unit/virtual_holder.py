@@ -114,8 +114,14 @@ class VirtualHolder(HolderClient):
         if self.ignores_intent:
             raise NoHolder("the holder has not acknowledged within 2 s, and was ended")
 
-    def hold(self, armed: ArmedChannel, seconds: float) -> None:
-        self._hear("hold", armed, seconds=seconds)
+    def hold(self, armed: ArmedChannel, seconds: float, most_s: float) -> None:
+        self._hear("hold", armed, seconds=seconds, most_s=most_s)
+
+    def keep(self, armed: ArmedChannel) -> int:
+        self._hear("keep", armed)
+        if self.never_acknowledges:
+            raise NoHolder("the holder has gone")
+        return PID
 
     def thaws(self, armed: ArmedChannel) -> None:
         self._hear("thaws", armed)

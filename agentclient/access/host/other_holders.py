@@ -11,9 +11,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from agentclient.access.host.process import user_name
+from agentclient.access.host.process import start_ticks, stat_fields, user_name
 from agentclient.access.host.socket_clients import Client
 from agentclient.model.snapshot import HeldBy
+from agentclient.model.vm import Process
 
 HOLDER: Final = "frostwatch-hold"
 _PROC: Final = Path("/proc")
@@ -36,9 +37,42 @@ def seen_among(clients: Iterable[Client], proc: Path = _PROC) -> HeldBy | None:
     return None
 
 
+def holders_for(pid: int, proc: Path = _PROC) -> list[Process]:
+    """Return the holders that stand by for a frostwatch, the newest first.
+
+    Args:
+        pid: its process, which may have ended.
+        proc: where the proc file system is.
+    """
+    found = []
+    with suppress(OSError):
+        for folder in proc.iterdir():
+            if folder.name.isdecimal():
+                with suppress(OSError, ValueError, IndexError):
+                    if _is_holder(folder) and _console_of(folder) == pid:
+                        found += [one for one in [process_of(int(folder.name), proc)] if one]
+    return sorted(found, key=lambda one: one.start_ticks, reverse=True)
+
+
+def process_of(pid: int, proc: Path = _PROC) -> Process | None:
+    """Return a process with its start time; None if it has ended."""
+    try:
+        return Process(pid, start_ticks(stat_fields(proc / str(pid))[1]))
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _is_holder(folder: Path) -> bool:
+    return (folder / "comm").read_bytes().strip() == HOLDER.encode()
+
+
+def _console_of(folder: Path) -> int:
+    """Return whose holder a process is: its last argument."""
+    return int((folder / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")[-1])
+
+
 def _by_process(holder: int, proc: Path) -> HeldBy:
     folder = proc / str(holder)
-    words = (folder / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")
-    pid = int(words[-1])  # whose holder it is: its last argument
+    pid = _console_of(folder)
     ended = not (proc / str(pid)).exists()
     return HeldBy(pid, user_name(folder.stat().st_uid), holder=holder, ended=ended)

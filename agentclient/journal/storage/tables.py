@@ -31,6 +31,7 @@ ADDED: Final[Columns] = (
     ("uuid", "TEXT"),  # the VM's UUID
     ("incoming", "INTEGER"),  # the VM was started to receive a migration
     ("job", "TEXT"),  # the copy that was taken in the window, as JSON
+    ("kept", "INTEGER"),  # its console has left it, and its holder holds it to its end
 )
 
 # The statements that lead from each version to the next; never changed, only added to.

@@ -100,6 +100,11 @@ GROUP_END_S = 2.0  # its members have ended: it has nothing left to wait for
     help=f"How many VMs are frozen at once at the most; default {DEFAULTS.freezes_at_once}.",
 )
 @command_options
+@click.option(
+    "--detach",
+    is_flag=True,
+    help="Leave each verified window to its holder, which thaws it at the hold's end, and exit.",
+)
 @click.option("--yes", is_flag=True, help="Hold also a Windows guest for longer than 10 s.")
 @json_option
 @with_options
@@ -110,6 +115,7 @@ def freeze_command(
     mounts: tuple[str, ...],
     strict: bool,
     together: bool,
+    detach: bool,
     yes: bool,
     as_json: bool,
     at_once: int | None,
@@ -124,7 +130,8 @@ def freeze_command(
 
     With COMMAND: run it once all are verified, and thaw them the moment that it ends.
 
-    Exits 0 only if every outcome is verified and every guest is thawed again; with COMMAND only if
+    Exits 0 only if every outcome is verified and every guest is thawed again, or left to its holder
+    as --detach asks; with COMMAND only if
     it exited 0 and ran within certified windows. Ctrl-C and SIGTERM thaw first, and end COMMAND; a
     second one leaves at once.
     """
@@ -132,7 +139,11 @@ def freeze_command(
     options = options.setting(freezes_at_once=at_once, **given)
     if options.settings is None or not options.settings.sections:
         Schedule.of(options.policy)  # what can't be used is told before anybody looks
-    ask = partial(_request, _checked(mounts), strict, long_hold=yes)
+    if detach and (command is not None or together):
+        raise BadInput(
+            "--detach goes neither with --together nor with a COMMAND: they end the hold"
+        )
+    ask = partial(_request, _checked(mounts), strict, long_hold=yes, keep=detach)
     with session.engine_for(options) as engine:
         vms = engine.find(names)
         if command is not None:
@@ -153,6 +164,8 @@ def freeze_command(
                 engine, vms, request, general.within_s, general.freezes_at_once, as_json=as_json
             )
         requests = [ask(_schedule(vm)) for vm in vms]
+        if detach and not all(request.schedule.hold_s for request in requests):
+            raise BadInput("--detach needs a hold (--hold 60s): it is what is left to the holder")
 
         def start(report: Report) -> list[AnyOperation]:
             each = zip(vms, requests, strict=True)
@@ -192,7 +205,8 @@ def judge(operations: list[AnyOperation], report: Report) -> bool:
     outcomes = [_last(operation, report) for operation in operations]
     if len(outcomes) > 1:
         words = [_word(outcome) for outcome in outcomes]
-        frozen = [one.vm for one, of in zip(operations, outcomes, strict=True) if not of.settled]
+        each = zip(operations, outcomes, strict=True)
+        frozen = [one.vm for one, of in each if not (of.settled or of.kept)]
         report.recap({word: words.count(word) for word in (OK, NOT_TOGETHER, *OutcomeKind)}, frozen)
     return all(_word(outcome) == OK for outcome in outcomes)
 
@@ -209,7 +223,7 @@ def _last(operation: AnyOperation, report: Report) -> Outcome:
 
 def _word(outcome: Outcome) -> str:
     """Return an outcome in the word of the recap."""
-    if outcome.kind is not OutcomeKind.VERIFIED or not outcome.settled:
+    if outcome.kind is not OutcomeKind.VERIFIED or not (outcome.settled or outcome.kept):
         return outcome.kind
     return NOT_TOGETHER if outcome.not_together else OK
 
@@ -239,6 +253,6 @@ def _checked(mounts: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _request(
-    mounts: tuple[str, ...], strict: bool, schedule: Schedule, *, long_hold: bool
+    mounts: tuple[str, ...], strict: bool, schedule: Schedule, *, long_hold: bool, keep: bool
 ) -> FreezeRequest:
-    return FreezeRequest(mounts, strict, schedule, long_hold)
+    return FreezeRequest(mounts, strict, schedule, long_hold, keep)

@@ -1,0 +1,365 @@
+"""What other processes ask of a holder, over its real socket; the holder runs in a thread."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from agentclient.access.host import other_holders
+from agentclient.access.host.peer import Listener
+from agentclient.holder import other_holder, outside_requests
+from agentclient.holder.main import Holder
+from agentclient.holder.messages import (
+    REQUEST_VERSION,
+    ConsoleMessage,
+    HolderMessage,
+    HolderRequest,
+    receive,
+    send,
+    socket_name,
+)
+from agentclient.holder.other_holder import NotAsked, OtherHolder, reach
+from agentclient.journal.identity import this_process
+from agentclient.model.snapshot import HeldBy
+from agentclient.model.vm import Process, Vm, VmId
+
+VM = Vm(VmId("socket", "db1"))
+KEY = {"key": "a#1"}
+FREEZE_LINE = b'{"execute":"guest-fsfreeze-freeze"}\n'
+HOLD_S = 30.0
+PATIENCE_S = 5.0
+
+
+class Harness:
+    """A holder with one guest whose window is open, its console's ends, and the guest's end."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        pair = socket.socketpair
+        self.process = stack.enter_context(subprocess.Popen(["sleep", "100"]))
+        self.control, theirs = pair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.guest, guests = pair()
+        self.exchange, talks = pair()
+        for each in (self.control, self.guest, self.exchange, theirs, guests, talks):
+            stack.enter_context(each)
+        self.control.settimeout(PATIENCE_S)
+        self.guest.settimeout(PATIENCE_S)
+        self.holder = Holder(theirs, self.process.pid)
+        self.holder._requests.open()
+        self._ends = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+        said = {"vm": str(VM.id), "thaw_s": 5.0, "agent": "", "window": "w1"}
+        self.acks = 0
+        send(
+            self.control,
+            {"do": ConsoleMessage.ARM, **KEY, **said},
+            [guests.fileno(), talks.fileno()],
+        )
+        self.acknowledged()
+        self.say(ConsoleMessage.INTENT, bound_s=60.0, hold_s=HOLD_S)
+        self.exchange.sendall(FREEZE_LINE)
+        assert self.guest.recv(4096) == FREEZE_LINE
+
+    def _run(self) -> None:
+        while not self._ends.is_set():
+            self.holder._turn()
+
+    def close(self) -> None:
+        self._ends.set()
+        self._thread.join()
+        self.holder._requests.close()
+        self.process.kill()
+
+    def say(self, do: ConsoleMessage, **more: float) -> dict[str, Any]:
+        send(self.control, {"do": do, **KEY, **more})
+        return self.acknowledged()
+
+    def acknowledged(self) -> dict[str, Any]:
+        while (body := self.heard())["say"] != HolderMessage.ACK:
+            pass
+        return body
+
+    def heard(self) -> dict[str, Any]:
+        message = receive(self.control)
+        assert message is not None
+        return message[0]
+
+    def hold(self, seconds: float = HOLD_S, most_s: float = 100.0) -> None:
+        self.say(ConsoleMessage.HOLD, seconds=seconds, most_s=most_s)
+
+    def kept(self, seconds: float = HOLD_S) -> None:
+        """The console leaves the open window, and ends."""
+        self.hold(seconds)
+        assert self.say(ConsoleMessage.KEEP)["done"]
+        self.process.kill()
+        self.process.wait()
+        self.control.close()
+
+    def other(self, window: str | None = "w1") -> OtherHolder:
+        return OtherHolder(this_process(), VM, window)
+
+    def thaws(self) -> None:
+        """The guest answers all that the holder asks for its thaw."""
+        came, state = b"", "frozen"
+        while True:
+            came += self.guest.recv(4096)
+            *lines, came = came.split(b"\n")
+            for line in lines:
+                body = json.loads(line.rpartition(b"\xff")[2])
+                answer = {
+                    "guest-sync-delimited": body.get("arguments", {}).get("id"),
+                    "guest-fsfreeze-status": state,
+                    "guest-fsfreeze-thaw": 2,
+                }[body["execute"]]
+                reply = {"return": answer}
+                reply |= {"id": body["id"]} if "id" in body else {}
+                mark = b"\xff" if "sync" in body["execute"] else b""
+                self.guest.sendall(mark + json.dumps(reply).encode() + b"\n")
+                if body["execute"].endswith("status") and state == "thawed":
+                    return
+                if body["execute"].endswith("thaw"):
+                    state = "thawed"
+
+
+@pytest.fixture
+def harness() -> Iterator[Harness]:
+    with ExitStack() as stack:
+        harness = Harness(stack)
+        try:
+            yield harness
+        finally:
+            harness.close()
+
+
+def until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE_S
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def refused(holder: OtherHolder, request: HolderRequest, **more: float) -> str:
+    with pytest.raises(NotAsked) as raised:
+        holder.ask(request, **more)
+    return str(raised.value)
+
+
+# -- how it stands ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("window", ["w1", None])
+def test_it_tells_how_a_guest_stands_by_its_window_or_its_name(
+    harness: Harness, window: str | None
+) -> None:
+    with harness.other(window) as other:
+        assert other.look().ends_at is None
+        harness.hold()
+        seen = other.look()
+        assert seen.ends_at is not None
+        assert seen.ends_at - time.monotonic() == pytest.approx(HOLD_S, abs=1.0)
+        assert seen.room_s == pytest.approx(70.0)
+        assert (seen.kept, seen.attached) == (False, None)
+
+
+def test_another_guest_is_not_known(harness: Harness) -> None:
+    with harness.other("w2") as other:
+        assert "it has no such guest" in refused(other, HolderRequest.LOOK)
+
+
+def test_the_holder_is_found_by_the_console_that_it_stands_by_for(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(other_holder, "holders_for", lambda _: [Process(1, 1), this_process()])
+    with reach(HeldBy(77, "bob", key="w1"), VM) as other:
+        assert other.pid == os.getpid()
+    monkeypatch.setattr(other_holder, "holders_for", lambda _: [])
+    with pytest.raises(NotAsked, match="no holder of it is found"):
+        reach(HeldBy(77, "bob"), VM)
+    with pytest.raises(NotAsked, match="it is of an older frostwatch"):
+        reach(HeldBy(77, "bob", holder=harness.process.pid), VM)
+
+
+def test_what_it_does_not_know_and_another_version_is_told_in_a_sentence(harness: Harness) -> None:
+    with harness.other() as other:
+        body = {"ask": "sing", "version": REQUEST_VERSION, "window": "w1"}
+        for more, why in (
+            ({}, "it does not know what this means: it is of an older frostwatch"),
+            ({"version": 99}, "it is of another version of frostwatch"),
+        ):
+            send(other._connection, {**body, **more})
+            answer = other.receive(PATIENCE_S)
+            assert answer is not None
+            assert (answer["done"], answer["why"]) == (False, why)
+
+
+# -- a thaw -----------------------------------------------------------------------------------
+
+
+def test_a_console_that_lives_is_asked_to_thaw_and_who_asked_hears_its_count(
+    harness: Harness,
+) -> None:
+    harness.hold()
+    with harness.other() as other:
+        other.ask(HolderRequest.THAW)
+        asked = harness.heard()
+        assert (asked["say"], asked["ask"], asked["pid"]) == ("asked", "thaw", os.getpid())
+        send(harness.control, {"do": ConsoleMessage.DISARM, **KEY, "thawed": 2})
+        done = other.receive(PATIENCE_S)
+        assert done is not None
+        assert (done["say"], done["own"], done["count"]) == ("done", False, 2)
+
+
+def test_a_stopped_console_is_not_waited_for(harness: Harness) -> None:
+    harness.hold()
+    harness.holder._heard_at -= 10.0
+    with harness.other() as other:
+        assert "stopped" in refused(other, HolderRequest.EXTEND, seconds=5.0)
+        other.ask(HolderRequest.THAW)
+        harness.thaws()
+        done = other.receive(PATIENCE_S)
+        assert done is not None
+        assert (done["say"], done["own"], done["settled"]) == ("done", True, True)
+
+
+# -- for longer -------------------------------------------------------------------------------
+
+
+def test_a_console_that_lives_holds_it_for_longer_itself(harness: Harness) -> None:
+    harness.hold()
+    with harness.other() as other:
+        answers: list[object] = []
+        asking = threading.Thread(
+            target=lambda: answers.append(other.ask(HolderRequest.EXTEND, seconds=10.0))
+        )
+        asking.start()
+        asked = harness.heard()
+        assert (asked["ask"], asked["seconds"]) == ("extend", 10.0)
+        harness.hold(HOLD_S + 10.0)
+        asking.join(PATIENCE_S)
+        assert len(answers) == 1
+        harness.hold(50.0, 50.0)
+        why = refused(other, HolderRequest.EXTEND, seconds=5.0)
+        assert "as long as a window may be" in why
+
+
+def test_before_its_window_is_open_there_is_nothing_to_hold_longer(harness: Harness) -> None:
+    with harness.other() as other:
+        assert "no open window" in refused(other, HolderRequest.EXTEND, seconds=5.0)
+        harness.hold()
+        assert "longer than 0 s" in refused(other, HolderRequest.EXTEND, seconds=-5.0)
+
+
+# -- what was left ----------------------------------------------------------------------------
+
+
+def test_a_window_that_was_left_is_held_to_its_end_and_thawed_then(harness: Harness) -> None:
+    harness.kept(seconds=0.5)
+    began = time.monotonic()
+    harness.thaws()
+    assert time.monotonic() - began > 0.4
+
+
+def test_only_an_open_window_can_be_left(harness: Harness) -> None:
+    answer = harness.say(ConsoleMessage.KEEP)
+    assert (answer["done"], answer["why"]) == (False, "its window is not open")
+
+
+def test_one_console_at_a_time_attaches_to_what_was_left(harness: Harness) -> None:
+    with harness.other() as first, harness.other() as second:
+        harness.hold()
+        assert "has not left it" in refused(first, HolderRequest.ATTACH)
+        harness.kept()
+        first.ask(HolderRequest.ATTACH)
+        assert f"(pid {os.getpid()}), has attached to it" in refused(second, HolderRequest.ATTACH)
+        second.ask(HolderRequest.EXTEND, seconds=10.0)
+        told = first.receive(PATIENCE_S)
+        assert told is not None
+        assert told["ends_s"] == pytest.approx(HOLD_S + 10.0, abs=1.0)
+        second.ask(HolderRequest.EXTEND, seconds=1000.0)
+        assert second.look().room_s == 0.0, "never longer than its console would have"
+        first.close()
+        until(lambda: second.look().attached is None)
+        second.ask(HolderRequest.ATTACH)
+        second.ask(HolderRequest.THAW)
+        harness.thaws()
+        done = None
+        while done is None or done["say"] != HolderMessage.DONE:
+            done = second.receive(PATIENCE_S)
+            assert done is not None
+        assert (done["count"], done["settled"]) == (2, True)
+        assert not harness.holder._guests
+
+
+def test_a_holder_that_is_told_to_end_thaws_what_was_left_first(harness: Harness) -> None:
+    harness.kept()
+    harness.holder.end()
+    harness.thaws()
+
+
+# -- who may, and what can't keep it from a thaw ----------------------------------------------
+
+
+def test_another_user_is_refused(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outside_requests, "listener", lambda _: Listener(1, os.geteuid() + 1))
+    other = harness.other()
+    try:
+        assert "its own user and to root alone" in refused(other, HolderRequest.LOOK)
+    finally:
+        other.close()
+
+
+def test_nothing_is_sent_to_who_is_not_the_holder(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(other_holder, "listener", lambda _: Listener(1, 0))
+    with pytest.raises(NotAsked, match=r"served by another process \(pid 1\): nothing was sent"):
+        harness.other()
+
+
+def test_without_a_descriptor_or_in_a_crowd_it_listens_again_later(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crowd = [harness.other() for _ in range(outside_requests.MOST_ASKERS)]
+    until(lambda: len(harness.holder._requests._askers) == len(crowd))
+    with harness.other() as other:
+        assert "other processes already" in refused(other, HolderRequest.LOOK)
+    for each in crowd:
+        each.close()
+    until(lambda: not harness.holder._requests._askers)
+
+    def none_left(_self: object) -> None:
+        raise OSError(24, "too many open files")
+
+    listening: Any = harness.holder._requests._listener
+    with monkeypatch.context() as patched:
+        patched.setattr(socket.socket, "accept", none_left)
+        other = harness.other()
+        time.sleep(0.6)
+        assert listening is harness.holder._requests._listener
+    with other:
+        other.look()
+
+
+def test_a_name_that_is_taken_leaves_the_holder_deaf_and_at_work(harness: Harness) -> None:
+    theirs, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs, ours:
+        second = Holder(theirs, harness.process.pid)
+        second._requests.open()
+        assert second._requests._listener is None
+        second._turn()
+        second._requests.close()
+
+
+def test_each_holder_has_a_name_of_its_own() -> None:
+    assert socket_name(Process(7, 8)) == b"\0frostwatch-hold/7/8"
+    assert other_holders.process_of(os.getpid()) == this_process()
+    assert other_holders.process_of(2**22 + 1) is None

@@ -1,0 +1,73 @@
+"""``frostwatch extend``: holds the window of another frostwatch for longer, through its holder."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from agentclient.late import load
+from agentclient.model.clock import now
+from agentclient.model.errors import BadInput
+from agentclient.model.json_contract import SCHEMA, dumps, rfc3339
+from agentclient.model.text import printable
+from tui.cli import session
+from tui.cli.options import Options, duration, json_option, with_options
+
+if TYPE_CHECKING:
+    from agentclient.model.outcome import ExtendOutcome
+
+
+@click.command("extend")
+@click.argument("names", metavar="VM...", nargs=-1, required=True)
+@click.option("--by", "by_s", metavar="D", callback=duration, help="Hold it for so much longer.")
+@click.option("--until", metavar="TIME", help="Hold it until then: 17:30, or a date and time.")
+@json_option
+@with_options
+def extend_command(
+    options: Options, names: tuple[str, ...], by_s: float | None, until: str | None, as_json: bool
+) -> int:
+    """Hold the windows of VMs for longer that another frostwatch holds.
+
+    No window is held for longer than its own frostwatch allows (--max-hold). Exits 0 only if each
+    is held for longer now.
+    """
+    longer = _longer(by_s, until)
+    with session.engine_for(options) as engine:
+        vms = engine.find(names)
+        engine.visit()
+        asked = [engine.prepare().extend_elsewhere(vm, longer) for vm in vms]
+        outcomes = [one.result() for one in asked]
+    for outcome in outcomes:
+        click.echo(dumps(extend_object(outcome)) if as_json else _line(outcome))
+    return 0 if all(outcome.ok for outcome in outcomes) else 1
+
+
+def _longer(by_s: float | None, until: str | None) -> float | datetime:
+    if (by_s is None) == (until is None):
+        raise BadInput("say for how much longer (--by 60s), or until when (--until 17:30)")
+    if by_s is not None:
+        if by_s <= 0:
+            raise BadInput("--by needs a duration above 0")
+        return by_s
+    moment: datetime = load("agentclient.model.moments", "parse_moment")(until, now())
+    return moment
+
+
+def extend_object(outcome: ExtendOutcome) -> dict[str, object]:
+    """Return what came of it for one VM: one line of ``frostwatch extend --json``."""
+    return {
+        "schema": SCHEMA,
+        "vm": str(outcome.vm),
+        "extended": outcome.ok,
+        "seconds": outcome.seconds,
+        "until": rfc3339(outcome.until),
+        "reason": outcome.reason,
+        "next": outcome.next,
+    }
+
+
+def _line(outcome: ExtendOutcome) -> str:
+    step = f". NEXT: {outcome.next}" if outcome.next else ""
+    return printable(f"{outcome.vm}: {outcome.reason}{step}", 1000)
