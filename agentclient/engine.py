@@ -31,6 +31,7 @@ from agentclient.model.vm import Vm, VmId
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
+    from datetime import datetime
 
     from agentclient.backends.drill.processes import Drill
     from agentclient.backends.explicit import ExplicitBackend
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from agentclient.jobs.manager import JobManager
     from agentclient.journal.history import VmHistory
     from agentclient.model.events import OnEvent
-    from agentclient.model.outcome import GroupOutcome
+    from agentclient.model.outcome import ExtendOutcome, GroupOutcome
     from agentclient.model.request import FreezeRequest
     from agentclient.model.rescue import RescueTimes, Rung, Step
     from agentclient.model.snapshot import VmState
@@ -133,8 +134,9 @@ class Engine:
         self.journal = None if self.drill is not None else Journal(self.general.journal)
         opener = _backends(self.explicit, backends, named_only=named_only)
         if self.drill is not None:  # no real VM is touched
-            drill_backend = load("agentclient.backends.drill.backend", "DrillBackend")
-            opener = Backends([drill_backend(self.drill)])
+            opener = Backends(
+                [load("agentclient.backends.drill.backend", "DrillBackend")(self.drill)]
+            )
         self.sources = opener.listed
         self.fleet = Fleet(configure=configure)
         self.accesses = AccessPool(opener)
@@ -160,8 +162,6 @@ class Engine:
     def freezes_at_once(self) -> int:
         """How many freezes run at once; further ones wait for their turn."""
         return self.general.freezes_at_once
-
-    # -- what is there ---------------------------------------------------------------------
 
     def look(self, *, together: bool = False) -> tuple[str, ...]:
         """List the VMs of all sources, and return a sentence for each source that failed.
@@ -217,8 +217,6 @@ class Engine:
         """
         (vm,) = self.find((name,))
         return vm
-
-    # -- what is done to them --------------------------------------------------------------
 
     def prepare(self) -> OperationManager:
         """Import what operations need, so that the first one starts at once; thread-safe."""
@@ -286,6 +284,14 @@ class Engine:
         """Begin a thaw, and return at once (`OperationManager.thaw`)."""
         return self.prepare().thaw(vm, foreign=foreign, on_event=on_event)
 
+    def attach(self, vm: Vm, on_event: OnEvent | None = None) -> AnyOperation:
+        """Take over what a frostwatch has left to its holder (`OperationManager.attach`)."""
+        return self.prepare().attach(vm, on_event)
+
+    def extend_elsewhere(self, vm: Vm, longer: float | datetime) -> Future[ExtendOutcome]:
+        """Have another frostwatch hold it longer (`OperationManager.extend_elsewhere`)."""
+        return self.prepare().extend_elsewhere(vm, longer)
+
     def rescue(
         self,
         vm: Vm,
@@ -296,8 +302,7 @@ class Engine:
         on_event: OnEvent | None = None,
     ) -> RescueOperation:
         """Begin one rung of the rescue ladder, and return at once (`OperationManager.rescue`)."""
-        operations = self.prepare()
-        return operations.rescue(vm, step, person=person, times=times, on_event=on_event)
+        return self.prepare().rescue(vm, step, person=person, times=times, on_event=on_event)
 
     @property
     def jobs(self) -> JobManager:
@@ -328,8 +333,6 @@ class Engine:
     def on(self, vm_id: VmId) -> AnyOperation | None:
         """Return the operation in flight on a VM; None if there is none."""
         return self._operations.on(vm_id) if self._operations is not None else None
-
-    # -- the end ---------------------------------------------------------------------------
 
     def cancel_all(self) -> None:
         """Cancel all operations: each thaws its guest as soon as the agent answers."""

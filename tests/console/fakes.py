@@ -16,7 +16,7 @@ from agentclient.jobs.snapshots.create import SnapshotRequest
 from agentclient.jobs.survey import CopySurvey, FolderSurvey
 from agentclient.journal.history import VmHistory
 from agentclient.model.job import JobKind, JobOutcome
-from agentclient.model.outcome import Outcome, ThawOutcome
+from agentclient.model.outcome import ExtendOutcome, Outcome, ThawOutcome
 from agentclient.model.request import FreezeRequest
 from agentclient.model.rescue import RescueOutcome, Rung, Step
 from agentclient.model.snapshot import MonitorView, VmState
@@ -79,6 +79,9 @@ class FakeOperation:
     def extend_hold(self, seconds: float) -> None:
         self.calls.append(f"extend {seconds:g}")
 
+    def keep(self) -> None:
+        self.calls.append("keep")
+
     def give_up(self) -> None:
         self.calls.append("give_up")
 
@@ -100,6 +103,8 @@ class FakeOperations:
         self.slow = False
         self.past: VmHistory | Exception | None = None
         self.not_begun: Outcome | None = None  # what becomes of freezes at once
+        self.extended: list[tuple[Vm, float | datetime]] = []  # by other frostwatches
+        self.extension: Future[ExtendOutcome] = Future()
 
     def add(self, vm: Vm, what: str = "freeze") -> FakeOperation:
         operation = FakeOperation(vm, what)
@@ -122,6 +127,13 @@ class FakeOperations:
         operation = FakeOperation(vm, "thaw", foreign=foreign)
         self.started.append(operation)
         return operation
+
+    def attach(self, vm: Vm, on_event: object = None) -> FakeOperation:
+        return self.add(vm, "freeze")
+
+    def extend_elsewhere(self, vm: Vm, longer: float | datetime) -> Future[ExtendOutcome]:
+        self.extended.append((vm, longer))
+        return self.extension
 
     def rescue(
         self, vm: Vm, step: Step, *, person: bool = True, on_event: object = None

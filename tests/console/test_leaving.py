@@ -20,9 +20,17 @@ from agentclient.model.snapshot import FreezeInfo
 from agentclient.model.states import FreezeState, OutcomeKind
 from tests.console.console_session import qemu
 from tests.console.fakes import FakeOperation, FakeOperations, StillClock
-from tests.console.fleets import fleet_of, lost, put, refused, state_of, verified
+from tests.console.fleets import fleet_of, held, lost, put, refused, state_of, verified
 from tests.unit.no_thread import each_lack
-from tui.console.leave import CLEAN, LEFT_SOMETHING, SignalHandler, leftovers, thaw_and_leave
+from tui.console import leave
+from tui.console.leave import (
+    CLEAN,
+    LEFT_SOMETHING,
+    SignalHandler,
+    leave_windows,
+    leftovers,
+    thaw_and_leave,
+)
 from tui.shared.signals import Signals
 
 THAWED = Outcome(OutcomeKind.TIMEOUT, "stopped waiting; thawed 2", settled=True)
@@ -133,6 +141,31 @@ def test_detaching_waits_for_nothing_and_is_no_failure(fleet: Fleet) -> None:
     assert len(told.lines) == 2
     assert "left to its holder" in told.text
     assert told.lines[-1] == "frostwatch: 1 guest left to the holder"
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_a_window_is_left_to_its_holder_or_thawed_if_that_does_not_take_it(
+    fleet: Fleet, taken: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leave, "KEEPING_S", 0.1)
+    put(fleet, qemu("a"), progress=held(StillClock()))
+    told, operations = Told(), FakeOperations()
+    operation = operations.add(state_of(fleet, "a").vm)
+    kept = Outcome(OutcomeKind.VERIFIED, "left to its holder (pid 7)", holder=7, kept=True)
+
+    def keep() -> None:
+        operation.calls.append("keep")
+        if taken:
+            operation.outcome = kept
+            put(fleet, qemu("a"), progress=None, last=kept)
+
+    monkeypatch.setattr(operation, "keep", keep)
+    leave_windows(fleet, operations, told)
+    assert operation.calls == ["keep"]
+    assert thaw_and_leave(fleet, operations, Signals(), told, detach=True) == CLEAN
+    assert ("cancel" in operation.calls) is not taken
+    assert ("left to its holder (pid 7)" in told.text) is taken
+    assert told.lines[-1].endswith("1 guest left to the holder")
 
 
 def test_a_guest_that_could_not_be_thawed_is_named_with_the_next_step(fleet: Fleet) -> None:

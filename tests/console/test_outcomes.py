@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -9,7 +10,7 @@ import pytest
 
 from agentclient.fleet.store import Fleet
 from agentclient.model.meaning import with_meaning
-from agentclient.model.outcome import Outcome
+from agentclient.model.outcome import ExtendOutcome, Outcome
 from agentclient.model.snapshot import AgentHealth, FreezeInfo, HeldBy, LeftBy, Progress
 from agentclient.model.states import (
     AgentState,
@@ -265,6 +266,11 @@ def elsewhere(still: StillClock) -> Fleet:
     return fleet
 
 
+def flat(session: ConsoleSession) -> str:
+    """What is on the screen, without the breaks of its lines and the frame of a dialog."""
+    return " ".join(re.sub("[│┃]", " ", session.text).split())
+
+
 async def test_what_another_frostwatch_holds_is_shown_as_well_as_ours(still: StillClock) -> None:
     async with console_session(elsewhere(still), still, size=SMALL) as session:
         await session.press("slash", *"mail", "enter")
@@ -274,10 +280,51 @@ async def test_what_another_frostwatch_holds_is_shown_as_well_as_ours(still: Sti
         assert "❆ frozen by root (pid 1316) until 12:00:28" in session.text
         assert "1 frozen" in session.lines[0]
         await session.press("f")
-        text = " ".join(session.text.replace("│", " ").split())
-        assert "it looks as if this will be refused: it is frozen by root (pid 1316)" in text
+        told = "it looks as if this will be refused: it is frozen by root (pid 1316)"
+        assert told in flat(session)
         await session.press("escape", "t")
-        assert "it will be refused" in session.text
+        assert "Thaw somebody else's freeze of mail" in session.text
+        assert "its holder is asked, and its own console thaws" in flat(session)
+        assert "breaks that window" in flat(session)
+
+
+async def test_what_another_frostwatch_holds_is_extended_and_thawed_after_a_question(
+    still: StillClock,
+) -> None:
+    operations = FakeOperations()
+    async with console_session(
+        elsewhere(still), still, operations=operations, size=LARGE
+    ) as session:
+        await session.press("slash", *"mail", "enter", "e")
+        assert "its holder is asked, and allows as much as that may" in flat(session)
+        await session.press("enter")
+        assert [longer for _, longer in operations.extended] == [10.0]
+        assert "its holder is asked to hold it for longer" in flat(session)
+        told = "held by root (pid 1316) for 10 s more, until 12:00:38"
+        operations.extension.set_result(ExtendOutcome(VM, True, 10.0, None, told))
+        await session.until(lambda: told in flat(session))
+        await session.press("t", "enter")
+        assert operations.started == [], "no is the first answer"
+        await session.press("t", "right", "enter")
+        (thaw,) = operations.started
+        assert (thaw.kind, thaw.foreign) == ("thaw", True)
+
+
+async def test_what_a_frostwatch_has_left_is_attached_to_with_a_key(still: StillClock) -> None:
+    fleet, operations = elsewhere(still), FakeOperations()
+    async with console_session(fleet, still, operations=operations) as session:
+        await session.press("slash", *"mail", "enter", "A")
+        assert "no frostwatch has left a window there to its holder" in flat(session)
+        held = fleet.get(VM).held_by
+        assert held is not None
+        put(fleet, VM, held_by=held._replace(ended=True, kept=True))
+        await session.settle(3)
+        assert "left to its holder (pid 1320)" in flat(session)
+        await session.press("t")
+        assert "its holder is asked, and thaws it" in flat(session)
+        await session.press("escape", "A")
+        assert [one.kind for one in operations.started] == ["freeze"]
+        assert "its holder is asked: this console takes it over" in flat(session)
 
 
 def test_a_picture_of_what_another_frostwatch_holds(

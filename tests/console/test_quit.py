@@ -9,6 +9,7 @@ from agentclient.model.states import OutcomeKind
 from tests.console.console_session import console_session, qemu
 from tests.console.fakes import FakeOperation, FakeOperations, StillClock
 from tests.console.fleets import fleet_of, pending, put, state_of
+from tests.console.fleets import held as held_now
 from tui.console.model.exit_kind import ExitKind
 
 
@@ -58,6 +59,24 @@ async def test_detaching_leaves_it_to_the_holder(still: StillClock, keys: tuple[
     async with console_session(fleet, still, operations=operations) as session:
         await session.press("q", *keys)
         assert session.app.return_value is ExitKind.DETACHED
+
+
+@pytest.mark.parametrize("held", [True, False])
+async def test_windows_that_are_held_can_be_left_to_their_holders(
+    still: StillClock, held: bool
+) -> None:
+    fleet = fleet_of(["a"], still)
+    progress = held_now(still) if held else pending(still)
+    put(fleet, qemu("a"), progress=progress)
+    operations = FakeOperations()
+    operations.add(state_of(fleet, "a").vm)
+    async with console_session(fleet, still, operations=operations, size=(80, 24)) as session:
+        await session.press("q")
+        assert ("Keep (k)" in session.text) is held
+        assert "Stay (Esc)" in session.text
+        await session.press("k")
+        assert (session.app.return_value is ExitKind.KEPT) is held
+        assert session.app.is_running is not held
 
 
 async def test_an_operation_that_ends_at_once_needs_no_waiting(still: StillClock) -> None:

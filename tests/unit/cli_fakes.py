@@ -140,6 +140,9 @@ class FakeOperations:
     def thaw(self, one: Vm, *, foreign: bool, on_event: Callable[[Event], None]) -> FakeOperation:
         return self._start(one, foreign, on_event)
 
+    def attach(self, one: Vm, on_event: Callable[[Event], None]) -> FakeOperation:
+        return self._start(one, None, on_event)
+
     def rescue(
         self,
         one: Vm,

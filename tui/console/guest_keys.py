@@ -63,6 +63,10 @@ class GuestKeysApp(TerminalApp):
         """Hold a window for longer, after a question."""
         self.prompts.extend()
 
+    def action_attach(self) -> None:
+        """Take over what a frostwatch has left to its holder."""
+        self.prompts.attach()
+
     def action_stop(self) -> None:
         """Stop waiting, after a question."""
         self.prompts.stop()

@@ -47,7 +47,15 @@ ACTIONS: list[BindingType] = [
         "Extend",
         id="extend",
         show=False,
-        tooltip="Hold a window for longer; asks first",
+        tooltip="Hold a window for longer, also another frostwatch's; asks first",
+    ),
+    Binding(
+        "A",
+        "attach",
+        "Attach",
+        id="attach",
+        show=False,
+        tooltip="Take over a window that a frostwatch has left to its holder",
     ),
     Binding(
         "x",

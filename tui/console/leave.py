@@ -24,6 +24,7 @@ from agentclient.model.vm import VmId
 from tui.console.bare_terminal import FEW, last_line
 from tui.console.copies import Copies
 from tui.console.leave_copies import LEAVING_S, end_copies
+from tui.console.model.keeping import can_be_kept
 from tui.console.ports import OperationPort, OperationsPort
 from tui.shared.fit import safe
 from tui.shared.signals import Signals
@@ -37,6 +38,7 @@ SCREEN_S = 3.0
 _LOOK_S = 0.1
 _REPEAT_S = 30.0
 _GIVE_UP_S = 1.0
+KEEPING_S = 2.5  # what a holder may take to answer, and a moment
 
 Tell = Callable[[str], None]
 
@@ -146,9 +148,25 @@ def thaw_and_leave(
     sentences = [*leftovers(fleet, flying, handed_over)]
     for sentence in sentences:
         tell(sentence)
-    counts = {"left": len(sentences), "handed_over": len(handed_over)}
+    kept = sum(state.last is not None and state.last.kept for state in fleet.states())
+    counts = {"left": len(sentences), "handed_over": len(handed_over) + kept}
     tell(last_line(fleet, **counts, idle=not flying))
     return LEFT_SOMETHING if sentences or lost or (handed_over and not detach) else CLEAN
+
+
+def leave_windows(fleet: Fleet, operations: OperationsPort, tell: Tell) -> None:
+    """Leave the windows that are held to their holders, which hold them to their end, and say so.
+
+    A window that can't be left so is thawed with all the rest by `thaw_and_leave`.
+    """
+    held = tuple(can_be_kept(fleet, operations.active()))
+    for operation in held:
+        operation.keep()
+    until = time.monotonic() + KEEPING_S
+    for operation in held:
+        outcome = operation.wait(max(until - time.monotonic(), 0.0))
+        if isinstance(outcome, Outcome) and outcome.kept:
+            tell(f"frostwatch: {_id(operation.vm.id)}: {safe(outcome.reason, 400)}")
 
 
 def _wait(fleet: Fleet, flying: Sequence[OperationPort], signals: Signals, tell: Tell) -> None:
@@ -211,7 +229,10 @@ def leftovers(
     """Yield a sentence for each guest that this console may have left frozen, to nobody's care."""
     unended = {one.vm.id for one in flying if not one.done}
     for state in fleet.states():
-        if (state.id in unended or state.left_frozen) and state.id not in handed_over:
+        kept = state.last is not None and state.last.kept
+        if (
+            state.id in unended or (state.left_frozen and not kept)
+        ) and state.id not in handed_over:
             yield _sentence(state)
 
 

@@ -13,6 +13,7 @@ from agentclient.model.vm import Vm, VmId
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
+    from datetime import datetime
     from pathlib import Path
 
     from agentclient.jobs.left import Cleared, LeftCopy
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from agentclient.journal.history import VmHistory
     from agentclient.model.events import OnEvent
     from agentclient.model.job import JobKind, JobOutcome
-    from agentclient.model.outcome import ThawOutcome
+    from agentclient.model.outcome import ExtendOutcome, ThawOutcome
     from agentclient.model.request import FreezeRequest
     from agentclient.model.rescue import RescueOutcome, Rung, Step
     from agentclient.operations.rescue.ladder import Offer
@@ -63,6 +64,9 @@ class OperationPort(Protocol):
     def extend_hold(self, seconds: float) -> None:
         """Hold the window for so many seconds more."""
 
+    def keep(self) -> None:
+        """Leave a window to its holder, which holds it to its end."""
+
     def give_up(self) -> None:
         """Leave at once, and say loudly what is left."""
 
@@ -89,6 +93,12 @@ class OperationsPort(Protocol):
         self, vm: Vm, *, foreign: bool = False, on_event: OnEvent | None = None
     ) -> OperationPort:
         """Begin a thaw; of a VM with a freeze in flight it ends that freeze."""
+
+    def attach(self, vm: Vm, on_event: OnEvent | None = None) -> OperationPort:
+        """Take over a window that a frostwatch has left to its holder."""
+
+    def extend_elsewhere(self, vm: Vm, longer: float | datetime) -> Future[ExtendOutcome]:
+        """Ask another frostwatch to hold its window for longer; returns at once."""
 
     def rescue(
         self, vm: Vm, step: Step, *, person: bool = True, on_event: OnEvent | None = None

@@ -16,7 +16,7 @@ from tui.console import memory
 from tui.console.app import FrostwatchApp
 from tui.console.bare_terminal import tell_stderr
 from tui.console.copies import no_jobs
-from tui.console.leave import LEFT_SOMETHING, SignalHandler, thaw_and_leave
+from tui.console.leave import LEFT_SOMETHING, SignalHandler, leave_windows, thaw_and_leave
 from tui.console.model.exit_kind import ExitKind
 from tui.console.ports import JobsPort, OperationsPort, RunningWatcherPort
 from tui.console.terminal import has_ended
@@ -72,8 +72,11 @@ def run(
         app.post_message(FrostwatchApp.MustLeave())  # safe from any thread
 
     def leave() -> int:
-        detach = app.return_value is ExitKind.DETACHED
+        keep = app.return_value is ExitKind.KEPT
+        detach = keep or app.return_value is ExitKind.DETACHED
         copies = app.action_context.copies
+        if keep:
+            leave_windows(fleet, operations, tell_stderr)
         return thaw_and_leave(fleet, operations, handler, tell_stderr, copies=copies, detach=detach)
 
     terminals = [number for number in (0, 1, 2) if os.isatty(number)]

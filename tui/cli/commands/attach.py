@@ -30,7 +30,7 @@ def attach_command(options: Options, names: tuple[str, ...], as_json: bool) -> i
         engine.visit()
 
         def start(report: Report) -> list[AnyOperation]:
-            return [engine.prepare().attach(vm, report.event) for vm in vms]
+            return [engine.attach(vm, report.event) for vm in vms]
 
         return OperationRunner(engine, vms, as_json=as_json).run(start, _judge)
 

@@ -37,7 +37,7 @@ def extend_command(
     with session.engine_for(options) as engine:
         vms = engine.find(names)
         engine.visit()
-        asked = [engine.prepare().extend_elsewhere(vm, longer) for vm in vms]
+        asked = [engine.extend_elsewhere(vm, longer) for vm in vms]
         outcomes = [one.result() for one in asked]
     for outcome in outcomes:
         click.echo(dumps(extend_object(outcome)) if as_json else _line(outcome))

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
 from dataclasses import replace
 
 from agentclient.model.durations import in_words
 from agentclient.model.errors import FrostwatchError
-from agentclient.model.outcome import Outcome, ThawOutcome
+from agentclient.model.outcome import ExtendOutcome, Outcome, ThawOutcome
 from agentclient.model.request import FreezeRequest
 from agentclient.model.rescue import RescueOutcome
 from agentclient.model.states import Level, OutcomeKind, Phase, Refusal
@@ -44,6 +45,7 @@ class Executor:
         self._groups: list[GroupFreeze[OperationPort]] = []
         self._told_complete: list[GroupFreeze[OperationPort]] = []
         self._batches: list[tuple[OperationPort, ...]] = []
+        self._extensions: list[tuple[Target, Future[ExtendOutcome]]] = []
 
     def freeze(self, targets: Iterable[Target], hold_s: float) -> None:
         """Begin a freeze of each VM.
@@ -146,12 +148,43 @@ class Executor:
         """Hold the window of each VM for longer."""
         for target in targets:
             operation = self._operations.on(target.vm.id)
+            if operation is None and target.extends_elsewhere:
+                asked = self._operations.extend_elsewhere(target.vm, seconds)
+                self._extensions.append((target, asked))
+                self._say(target, Level.INFO, "its holder is asked to hold it for longer")
+                continue
             if operation is None or not self.held(target):
                 self._say(target, Level.INFO, "its window is over")
                 continue
             operation.extend_hold(seconds)
             text = f"asked to be held for {in_words(seconds)} more: its log says how much it got"
             self._say(target, Level.INFO, text)
+
+    def attach(self, targets: Iterable[Target]) -> None:
+        """Take over the window of each VM that a frostwatch has left to its holder."""
+        for target in targets:
+            try:
+                self._operations.attach(self._checked(target))
+            except (TargetChanged, OSError) as problem:
+                self._refused(target, problem)
+                continue
+            self._say(target, Level.INFO, "its holder is asked: this console takes it over")
+
+    def _ended_extensions(self) -> Iterator[Notice]:
+        """Yield what came of asking other frostwatches to hold their windows for longer."""
+        ended = [one for one in self._extensions if one[1].done()]
+        self._extensions = [one for one in self._extensions if not one[1].done()]
+        at = self._context.clock.wall()
+        for target, asked in ended:
+            problem = asked.exception()
+            if problem is not None:
+                text = f"{_name(target.vm)}: not held for longer: {safe(str(problem), 300)}"
+                yield Notice(Level.ERROR, text, at, target.vm.id, answer=True)
+                continue
+            outcome = asked.result()
+            level = Level.GOOD if outcome.ok else Level.WARNING
+            text = f"{_name(target.vm)}: {safe(outcome.reason, 400)}"
+            yield Notice(level, text, at, target.vm.id, answer=True)
 
     def held(self, target: Target) -> bool:
         """Return whether a window of ours is open on a VM."""
@@ -176,6 +209,7 @@ class Executor:
         yield from self._receipt_notice()
         yield from self._ended_groups()
         yield from self._ended_batches()
+        yield from self._ended_extensions()
 
     def _receipt_notice(self) -> Iterator[Notice]:
         """Yield how many of all that were to be thawed are, once all have ended."""

@@ -116,7 +116,8 @@ class Prompts:
 
     def extend(self) -> None:
         """Ask, and hold the windows for longer."""
-        targets = tuple(one for one in self._chosen() if self._executor.held(one))
+        chosen = self._chosen()
+        targets = tuple(one for one in chosen if self._executor.held(one) or one.extends_elsewhere)
         if not self._can_ask(targets, "no window is held there"):
             return
 
@@ -126,6 +127,12 @@ class Prompts:
 
         most_s = self._context.schedule_for(target.vm for target in targets).maximum_hold_s
         self._context.app.push_screen(ExtendDialog(targets, most_s, self._context.signs), answered)
+
+    def attach(self) -> None:
+        """Take over what a frostwatch has left to its holder: it loses nothing, so nobody asks."""
+        targets = tuple(one for one in self._chosen() if one.left_to_holder)
+        if self._can_ask(targets, "no frostwatch has left a window there to its holder"):
+            self._executor.attach(targets)
 
     def thaw_all(self) -> None:
         """Ask, and thaw all that this console froze; and after one more question all that is."""

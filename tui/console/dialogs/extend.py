@@ -35,7 +35,13 @@ class ExtendDialog(Dialog[float]):
             yield who(target.state, self._signs)
         yield EMPTY
         yield labelled("means", "everything in the guest that writes waits for as much longer")
-        yield labelled("at most", f"{in_words(self._most_s)} in all", Tone.DIM)
+        if any(target.extends_elsewhere for target in self.targets):
+            text = (
+                "another frostwatch holds it: its holder is asked, and allows as much as that may"
+            )
+            yield labelled("whose", text, Tone.WARN)
+        else:
+            yield labelled("at most", f"{in_words(self._most_s)} in all", Tone.DIM)
 
     def answers(self) -> Sequence[tuple[str, str]]:
         """Some seconds, or none."""

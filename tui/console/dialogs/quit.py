@@ -15,6 +15,7 @@ from tui.console.copies import Copies
 from tui.console.dialogs.base import Dialog
 from tui.console.dialogs.vm_text import EMPTY, labelled
 from tui.console.model.exit_kind import ExitKind
+from tui.console.model.keeping import can_be_kept
 from tui.console.ports import JobPort, OperationPort, OperationsPort
 from tui.console.widgets.pane.facts import identity
 from tui.shared.clocks import Clock, countdown
@@ -39,6 +40,7 @@ class QuitDialog(Dialog[ExitKind]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(None)", "Stay", id="dialog.leave", tooltip="Go on watching"),
         Binding("d", "detach", "Leave now", id="quit.detach"),
+        Binding("k", "keep", "Keep", id="quit.keep"),
         Binding("q", "insist", "Leave at once", show=False, id="quit.insist"),
     ]
 
@@ -59,6 +61,7 @@ class QuitDialog(Dialog[ExitKind]):
         self._clock = clock
         self._signs = signs
         self._thawing = False
+        self._keeps = any(can_be_kept(fleet, operations.active()))
 
     def on_mount(self) -> None:
         """Keep the text as of now."""
@@ -97,6 +100,9 @@ class QuitDialog(Dialog[ExitKind]):
             yield (Piece("Leave now: the same, but what hasn't answered is left to its holder."),)
             yield (Piece("Both end windows that are held, at once: a copy of one has to be"),)
             yield (Piece("finished by now. Stay lets them last as long as was asked."),)
+        if self._keeps:
+            yield (Piece("Keep: leave, but let each window last, in the care of its holder. A in"),)
+            yield (Piece("another console takes it over; all else is as with Leave now."),)
 
     def _copy_line(self, job: JobPort) -> Line:
         """Return which copy it is, and how far it is."""
@@ -127,12 +133,13 @@ class QuitDialog(Dialog[ExitKind]):
 
     def answers(self) -> Sequence[tuple[str, str]]:
         """Thaw first, detach, or stay."""
-        first = "Thaw, then quit (Enter)"
+        first = "Thaw, quit (Enter)" if self._keeps else "Thaw, then quit (Enter)"
         if self._copies.active():
             first = "Cancel, then quit (Enter)" if self._only_copies else "Thaw, cancel, quit"
         return (
             ("thaw", first),
             ("detach", "Leave now (d)"),
+            *([("keep", "Keep (k)")] if self._keeps else []),
             ("stay", "Stay (Esc)"),
         )
 
@@ -140,6 +147,9 @@ class QuitDialog(Dialog[ExitKind]):
         """Cancel everything and wait; or leave that to the holder; or stay."""
         if answer == "detach":
             self.dismiss(ExitKind.DETACHED)
+            return
+        if answer == "keep":
+            self.action_keep()
             return
         if answer != "thaw":
             self.dismiss(None)
@@ -161,6 +171,15 @@ class QuitDialog(Dialog[ExitKind]):
         """Leave at once; only after "thaw first" was chosen, so that no second q does it alone."""
         if self._thawing:
             self.dismiss(ExitKind.DETACHED)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Return whether a key means anything now: k only while a window is held."""
+        return self._keeps if action == "keep" else super().check_action(action, parameters)
+
+    def action_keep(self) -> None:
+        """Leave at once: their holders hold the windows to their end."""
+        if self._keeps and not self._thawing:
+            self.dismiss(ExitKind.KEPT)
 
     def action_detach(self) -> None:
         """Leave at once: the holder thaws what is in flight."""

@@ -110,8 +110,7 @@ def to_thaw(target: Target, signs: Signs, *, hidden: bool) -> Iterator[Line]:
         yield labelled("but", f"it will be refused: {safe(refusal, 300)}", Tone.WARN)
     if state.held_by is not None:
         yield labelled("held", f"it is {safe(str(state.held_by), 120)}", Tone.WARN)
-        step = f"it will be refused. {safe(step_while_held(state.held_by, state.vm), 300)}"
-        yield labelled("thaw", step)
+        yield from _held(target, in_words(policy.thaw_timeout_s))
     elif target.foreign:
         yield from _foreign(state)
     elif state.progress is not None:
@@ -121,6 +120,20 @@ def to_thaw(target: Target, signs: Signs, *, hidden: bool) -> Iterator[Line]:
             yield labelled("left", safe(str(state.left_by), 120), Tone.WARN)
         most = in_words(policy.thaw_timeout_s)
         yield labelled("thaw", f"is sent, and its count is shown; at most {most}")
+
+
+def _held(target: Target, most: str) -> Iterator[Line]:
+    """Yield what a thaw means where another frostwatch is at work; `most`: for how long at most."""
+    held = target.state.held_by
+    assert held is not None
+    if target.left_to_holder:
+        yield labelled("thaw", f"its holder is asked, and thaws it; at most {most}")
+    elif target.held_elsewhere:
+        yield labelled("thaw", f"its holder is asked, and its own console thaws; at most {most}")
+        text = "that window: a copy that is being taken now comes out inconsistent"
+        yield labelled("breaks", text, Tone.BAD)
+    else:
+        yield labelled("thaw", safe(step_while_held(held, target.vm), 300))
 
 
 def _foreign(state: VmState) -> Iterator[Line]:

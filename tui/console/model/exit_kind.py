@@ -10,3 +10,4 @@ class ExitKind(StrEnum):
 
     CLEAN = "clean"  # nothing is in flight
     DETACHED = "detached"  # something is: its holder thaws it
+    KEPT = "kept"  # windows are held: their holder holds them to their end

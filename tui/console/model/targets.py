@@ -37,8 +37,30 @@ class Target:
 
     @property
     def foreign(self) -> bool:
-        """Whether it was frozen by somebody else."""
-        return self.state.freeze.foreign and self.state.freeze.state is FreezeState.FROZEN
+        """Whether it was frozen by somebody else, so that a thaw breaks their window."""
+        stranger = self.state.freeze.foreign and self.state.freeze.state is FreezeState.FROZEN
+        return stranger or self.held_elsewhere
+
+    @property
+    def held_elsewhere(self) -> bool:
+        """Whether another frostwatch that lives freezes or holds it."""
+        held = self.state.held_by
+        ends = held is None or held.ended or held.state is FreezeState.THAWING
+        return self.state.progress is None and not ends
+
+    @property
+    def extends_elsewhere(self) -> bool:
+        """Whether another frostwatch, or its holder, has a window open that can be held longer."""
+        held = self.state.held_by
+        if held is None or self.state.progress is not None:
+            return False
+        return held.kept or (not held.ended and held.state in (FreezeState.FROZEN, None))
+
+    @property
+    def left_to_holder(self) -> bool:
+        """Whether a frostwatch has left its window to its holder."""
+        held = self.state.held_by
+        return held is not None and held.kept and self.state.progress is None
 
 
 Targets = tuple[Target, ...]

@@ -15,8 +15,9 @@ from agentclient.model.durations import in_words
 from agentclient.model.next_command import thaw_command
 from agentclient.model.others_freeze import doer
 from agentclient.model.outcome import FileSystem
-from agentclient.model.snapshot import Progress, VmState
-from agentclient.model.states import Phase
+from agentclient.model.snapshot import HeldBy, Progress, VmState
+from agentclient.model.states import FreezeState, Phase
+from agentclient.model.vm import Vm
 from tui.console.model.explained import step_while_held
 from tui.console.widgets.pane.fact import Fact
 from tui.console.widgets.pane.others_facts import others_facts
@@ -176,9 +177,19 @@ def _freeze(state: VmState, paint: Paint) -> Iterator[Fact]:
     if state.left_by is not None:
         yield Fact("next", f"t thaws it, or: {safe(thaw_command(state.vm), 300)}", Tone.BAD, 0)
     elif state.held_by is not None:
-        yield Fact("next", safe(step_while_held(state.held_by, state.vm), 300), rank=0)
+        yield Fact("next", _next_while_held(state.held_by, state.vm), rank=0)
     elif look is FOREIGN:
         yield Fact("next", FOREIGN_NEXT, Tone.WARN, 0)
+
+
+def _next_while_held(held: HeldBy, vm: Vm) -> str:
+    """Return what can be done about a guest that another frostwatch is at work on, by keys."""
+    until = f"until {held.until:%H:%M:%S}" if held.until else "for its end"
+    if held.kept:
+        return f"A takes it over, e holds it longer, t thaws it; else wait {until}"
+    if held.ended or held.state is FreezeState.THAWING:
+        return safe(step_while_held(held, vm), 300)
+    return f"wait {until}; t has its holder thaw it, e hold it longer: both ask first"
 
 
 FOREIGN_NEXT = "find out who froze it; t asks first, and breaks that window, perhaps a backup's"
