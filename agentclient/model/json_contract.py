@@ -318,15 +318,8 @@ def _others(others: Others | None, state: VmState) -> JsonObject | None:
 def _held_by(held: HeldBy | None) -> JsonObject | None:
     if held is None:
         return None
-    return {
-        "pid": held.pid,
-        "user": held.user,
-        "since": rfc3339(held.since),
-        "until": rfc3339(held.until),
-        "holder": held.holder,
-        "ended": held.ended,
-        "kept": held.kept,
-    }
+    known = {name: getattr(held, name) for name in ("pid", "user", "holder", "ended", "kept")}
+    return known | {"since": rfc3339(held.since), "until": rfc3339(held.until)}
 
 
 def _meaning(meaning: Meaning | None) -> JsonObject | None:
