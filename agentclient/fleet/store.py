@@ -179,11 +179,18 @@ class Fleet:
         alike = did_you_mean(name, (each for one in states for each in (one.vm.name, str(one.id))))
         raise BadInput(f"no VM is called {printable(name)!r}{alike}; {hint}")
 
-    def log(self, vm_id: VmId, level: Level, text: str) -> None:
-        """Append a line to a VM's log; control characters are made visible."""
+    def log(self, vm_id: VmId, level: Level, text: str, at: datetime | None = None) -> None:
+        """Append a line to a VM's log; control characters are made visible.
+
+        Args:
+            vm_id: the VM.
+            level: how much it matters.
+            text: the line.
+            at: when it happened, with a time zone; None for now.
+        """
         text = printable(text, 1000)
         with self._lock:
-            self._logs.add(vm_id, self.wall(), level, text)
+            self._logs.add(vm_id, at or self.wall(), level, text)
 
     def log_since(self, vm_id: VmId, number: int = 0) -> tuple[LogLine, ...]:
         """Return a VM's log lines that came after `number`."""

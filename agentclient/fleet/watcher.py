@@ -19,12 +19,14 @@ from agentclient.access.access_pool import AccessPool
 from agentclient.backends.base import Backend, Note, PushingBackend, merge
 from agentclient.fleet.discovery import Discovery
 from agentclient.fleet.store import Fleet
+from agentclient.late import load
 from agentclient.model.errors import NO_THREAD, why_no_thread
 from agentclient.model.policy import DEFAULT_POLICY
 from agentclient.model.text import printable
 from agentclient.model.vm import Identity, VmId
 
 if TYPE_CHECKING:
+    from agentclient.fleet.held_log import HeldLog
     from agentclient.fleet.poller import Poller
     from agentclient.fleet.recovery import Recovery
     from agentclient.journal.writer import Journal
@@ -70,6 +72,7 @@ class Watcher:
         self._intervals = (port_interval_s, agent_interval_s)
         self._making = threading.RLock()
         self._made_recovery: Recovery | None = None
+        self._held_log: HeldLog | None = None
         self._made_poller: Poller | None = None
         self._started = threading.Event()
         self._visiting = False  # in a thread, which closes the visits at its end
@@ -298,6 +301,11 @@ class Watcher:
     def _list_and_recover(self) -> None:
         self._take_lists(together=True)
         self._recover()
+        if self._journal is not None:
+            if self._held_log is None:
+                self._held_log = load("agentclient.fleet.held_log", "HeldLog")(self._journal)
+            assert self._held_log is not None
+            self._held_log.look(self._fleet)
 
     def _subscribe(self) -> None:
         if self._subscribed:

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, Final
 from agentclient.journal.clock import since_boot
 from agentclient.journal.identity import is_dead, is_here, socket_of
 from agentclient.journal.rows import from_identity
+from agentclient.journal.storage.jobs import Query
 from agentclient.model.request import Schedule
 from agentclient.model.snapshot import HeldBy
 from agentclient.model.states import FreezeState, WindowKind
 from agentclient.model.vm import Identity, Process, Vm, VmId
 
 if TYPE_CHECKING:
-    from agentclient.journal.storage.database import Row
+    from agentclient.journal.storage.database import Row, Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +146,47 @@ def _hold_s(row: Row, asked: Mapping[str, Any]) -> float:
 
 def _plus(at: datetime | None, seconds: float) -> datetime | None:
     return None if at is None else at + timedelta(seconds=seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class HeldEvent:
+    """An event of a window of another frostwatch.
+
+    Attributes:
+        number: its number in the journal; later ones have higher numbers.
+        window: the window's number.
+        level: how much it matters, as it is written.
+        text: what happened.
+        at: when (RFC 3339).
+    """
+
+    number: int
+    window: int
+    level: str
+    text: str
+    at: str
+
+
+def events_of(told: Mapping[int, int]) -> Query[tuple[HeldEvent, ...]]:
+    """Return the query for the events of some windows that are new.
+
+    Args:
+        told: the numbers of the windows, each with the number of the last event that is known.
+    """
+    new = " OR ".join(["(window = ? AND rowid > ?)"] * len(told))
+    text = (
+        "SELECT rowid AS number, window, level, text, at FROM events"  # noqa: S608 - our own words
+        f" WHERE {new} ORDER BY rowid LIMIT 1000"
+    )
+    values = tuple(number for pair in told.items() for number in pair)
+    return Query([(text, values)], _events, ())
+
+
+def _events(found: list[Rows]) -> tuple[HeldEvent, ...]:
+    return tuple(
+        HeldEvent(row["number"], row["window"], str(row["level"]), str(row["text"]), str(row["at"]))
+        for row in found[0]
+    )
 
 
 def at_work(row: Row) -> bool:
