@@ -1,11 +1,12 @@
 """Watches the channels that somebody else holds: what they have pending, from the monitor alone.
 
-A held channel is looked at four times a second. Every eighth look is an ordinary one, which sees
-what the others leave out, such as a migration.
+A held channel is looked at four times a second, less often where very many are. Every eighth look
+is an ordinary one, which sees what the others leave out, such as a migration.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -34,6 +35,11 @@ if TYPE_CHECKING:
 LOOK_EVERY_S: Final = 0.25
 # What others froze and left is told of after so many seconds, as long as our own may be held.
 LEFT_S: Final = 120.0
+# However many channels are held, their looks are no more than so many a second: where something is
+# pending, and where a client only stays connected, as libvirt always does.
+MOST_LOOKS: Final = 400
+MOST_IDLE_LOOKS: Final = 200
+_IDLE: Final = frozenset({OthersState.IDLE, OthersState.HELD})
 _ORDINARY: Final = 8
 _RESULTS: Final = {
     OthersEventKind.ANSWERED: OthersResult.ANSWERED,
@@ -75,6 +81,7 @@ class HeldChannels:
         self._held: dict[VmId, _Held] = {}
         self._before: dict[VmId, ChannelClient] = {}
         self._left_pending: set[VmId] = set()
+        self._idle: set[VmId] = set()
 
     def __len__(self) -> int:
         return len(self._held)
@@ -90,6 +97,14 @@ class HeldChannels:
     def is_held(self, vm_id: VmId) -> bool:
         """Return whether others hold a VM's channel, so that it is looked at more often."""
         return vm_id in self._held
+
+    def look_within_s(self, vm_id: VmId) -> float:
+        """Return within how many seconds a VM is looked at again; infinite if nobody holds it."""
+        if vm_id not in self._held:
+            return math.inf
+        if vm_id in self._idle:
+            return max(LOOK_EVERY_S, len(self._idle) / MOST_IDLE_LOOKS)
+        return max(LOOK_EVERY_S, (len(self._held) - len(self._idle)) / MOST_LOOKS)
 
     def named(self, vm_id: VmId, client: ChannelClient | None) -> None:
         """Take who holds a VM's channel."""
@@ -108,9 +123,13 @@ class HeldChannels:
 
     def forget(self, vm_id: VmId) -> None:
         """Forget a VM."""
-        self._held.pop(vm_id, None)
+        self._release(vm_id)
         self._before.pop(vm_id, None)
         self._left_pending.discard(vm_id)
+
+    def _release(self, vm_id: VmId) -> None:
+        self._held.pop(vm_id, None)
+        self._idle.discard(vm_id)
 
     def may_freeze(self, vm_id: VmId) -> bool:
         """Return whether others have left a command that may run yet, and freeze the guest."""
@@ -223,10 +242,14 @@ class HeldChannels:
             if one.kind in _RESULTS and (one.kind is not OthersEventKind.LEFT or one.certain)
         )
         left = any(event.kind is OthersEventKind.LEFT for event in events)
+        if held.watch.state in _IDLE:
+            self._idle.add(state.id)
+        else:
+            self._idle.discard(state.id)
         if any(event.kind is OthersEventKind.PENDING for event in events):
             held.to_be_named = True  # another one may have come between two looks
         if left or (not is_others(state) and not view.client):
-            self._held.pop(state.id, None)
+            self._release(state.id)
             self._left_pending |= {state.id} if left and ended else set()
             if held.client is not None:
                 self._before[state.id] = held.client

@@ -25,8 +25,9 @@ from agentclient.access.stream import ConnectFailed
 from agentclient.fleet.calls import Calls
 from agentclient.fleet.health import Change, answered, looked, may_ask, silent, unreachable
 from agentclient.fleet.holders import HolderNames
-from agentclient.fleet.others import LOOK_EVERY_S, HeldChannels
+from agentclient.fleet.others import LOOK_EVERY_S, HeldChannels, is_others
 from agentclient.fleet.store import Fleet
+from agentclient.fleet.taken import TakenChannels
 from agentclient.fleet.timetable import LEFT_AGAIN_S, Timetable
 from agentclient.model.snapshot import MonitorView, VmState
 from agentclient.model.states import AgentState, KnownBy, Level
@@ -95,6 +96,7 @@ class Poller:
         self._wanted = wanted
         self._held = HeldChannels()
         self._names = HolderNames(fleet, accesses, self._held)
+        self._taken = TakenChannels()
 
     def wake(self) -> None:
         """End the current `turn` early."""
@@ -112,6 +114,7 @@ class Poller:
             now: the monotonic clock's time.
         """
         states = self._fleet.states()
+        self._taken.watch(states)
         for vm_id in self._timetable.keep({state.id for state in states}, now):
             self._accesses.forget(vm_id)
             self._held.forget(vm_id)
@@ -128,7 +131,9 @@ class Poller:
         """
         while self._wanted:
             self._timetable.soon(self._wanted.popleft(), now)
-        until = now + LONGEST_TURN_S
+        for taken in self._taken.newly(now):
+            self._look_soon(taken, now)
+        until = min(now + LONGEST_TURN_S, self._taken.next_at)
         while self._multiplexer.in_flight < MOST_VISITS_AT_ONCE:
             due = self._timetable.next_at
             vm_id = self._timetable.take(now)
@@ -137,6 +142,12 @@ class Poller:
                 break
             self._visit(vm_id, due)
         self._take_steps(until)
+
+    def _look_soon(self, vm_id: VmId, now: float) -> None:
+        """Look at a VM whose channel somebody has just taken, unless that is one of us."""
+        state = self._state(vm_id)
+        if state is not None and is_others(state) and not self._held.is_held(vm_id):
+            self._timetable.look_soon(vm_id, now)
 
     def _take_steps(self, until: float) -> None:
         self._multiplexer.turn(min(until, self._calls.next_at))
@@ -259,10 +270,12 @@ class Poller:
         if view.port_open is False and times.was_open and times.unanswered:
             visit.access.fragile = True  # the agent ended when it was asked
         taken = bool(view.client) or state.progress is not None
-        released = times.was_taken and not taken
+        released = times.released or (times.was_taken and not taken)
         times.was_open, times.was_taken = view.port_open, taken
         due = time.monotonic() >= times.agent_due
-        return (due or opened or released) and may_ask(state, view)
+        wants = (due or opened or released) and may_ask(state, view)
+        times.released = released and not wants
+        return wants
 
     def _ask(self, visit: _Visit, *, blind: bool) -> None:
         access, state = visit.access, self._state(visit.vm_id)
@@ -360,7 +373,7 @@ class Poller:
         self._end(visit, blind=True)
 
     def _end(self, visit: _Visit, *, blind: bool = False) -> None:
-        within_s = LOOK_EVERY_S if self._held.is_held(visit.vm_id) else math.inf
+        within_s = self._held.look_within_s(visit.vm_id)
         now = time.monotonic()
         self._timetable.visited(visit.vm_id, visit.due, now, blind=blind, within_s=within_s)
 

@@ -35,6 +35,7 @@ class VmTimes:
         misses: how many times in a row its agent has not answered.
         was_open: whether its port was open at the last visit; None if that is not known.
         was_taken: whether a client was connected to its channel at the last visit.
+        released: somebody has left its channel, and its agent was not asked since.
         hurry: visit it again as soon as the current visit has ended.
         unanswered: its agent has not answered the last question.
     """
@@ -47,6 +48,7 @@ class VmTimes:
     misses: int = 0
     was_open: bool | None = None
     was_taken: bool = False
+    released: bool = False
     hurry: bool = False
     unanswered: bool = False
 
@@ -106,6 +108,12 @@ class Timetable:
         if math.isinf(times.due):
             times.hurry = True
         else:
+            self._put(vm_id, now)
+
+    def look_soon(self, vm_id: VmId, now: float) -> None:
+        """Make a VM due at once, without its agent, unless it is being visited or can't be seen."""
+        times = self._times.get(vm_id)
+        if times is not None and not times.blind and now < times.due < math.inf:
             self._put(vm_id, now)
 
     def take(self, now: float) -> VmId | None:

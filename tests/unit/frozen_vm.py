@@ -85,6 +85,7 @@ class FrozenVm:
         busy: programs in it write, as soon as nothing is frozen.
         boots_s: how long it takes after a reset until an agent is there.
         gone: what the kernel tells of QEMU's process.
+        kernel_tells: it shows also who is connected to the agent's socket.
     """
 
     clock: Timeline
@@ -97,6 +98,7 @@ class FrozenVm:
     boots_s: float = 20.0
     gone: bool | None = None
     other_client: bool = False
+    kernel_tells: bool = False
     status: str = "running"
     openings: int = 3
     reads: int = 7
@@ -141,6 +143,11 @@ class FrozenVm:
         self.ours = False
         self._written, self._since = 1000, self.clock.now
         self._unread: list[tuple[NumberedChannel, bytes]] = []
+
+    @property
+    def is_seen_taken(self) -> bool:
+        """Whether the kernel tells that somebody else is connected to the agent's channel."""
+        return self.other_client and self.kernel_tells
 
     def access(self, vm: Vm = VM) -> LocalAccess:
         """Return a link to it."""

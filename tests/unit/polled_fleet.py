@@ -19,6 +19,7 @@ from agentclient.access.access_pool import AccessPool
 from agentclient.access.host.socket_clients import Client
 from agentclient.access.local_access import LocalAccess
 from agentclient.fleet import poller as poller_module
+from agentclient.fleet import taken as taken_module
 from agentclient.fleet.poller import Poller
 from agentclient.fleet.recovery import Recovery
 from agentclient.fleet.store import Fleet
@@ -73,6 +74,8 @@ class PolledFleet:
         self.who: tuple[Client, ...] = (Client(99, "qm", waiting=False),)
         self.asked_who: list[float] = []
         monkeypatch.setattr(local_access_module, "clients_of", self._clients)
+        monkeypatch.setattr(taken_module, "file_of", _file_of)
+        monkeypatch.setattr(taken_module, "connected", self._connected)
         self.poller = self._made()
         self.fleet.set_vms("qemu", vms)
         self.poller.adopt(clock.now)
@@ -130,9 +133,23 @@ class PolledFleet:
         """The connections that are open now."""
         return [one for one in self.clock.channels.values() if not one.closed]
 
+    def _connected(self) -> set[tuple[int, int]]:
+        """The channels that somebody else is connected to; without sockets nobody sees them."""
+        vms = {state.id: state.vm for state in self.fleet.states()}
+        taken = [
+            vms[vm_id].agent
+            for vm_id, one in self.vms.items()
+            if vm_id in vms and one.is_seen_taken
+        ]
+        return {_file_of(agent.path) for agent in taken if agent is not None}
+
     def _clients(self, paths: Iterable[Path]) -> dict[Path, tuple[Client, ...]]:
         self.asked_who.append(self.clock.now)
         return dict.fromkeys(paths, self.who)
+
+
+def _file_of(path: Path) -> tuple[int, int]:
+    return 0, hash(path)
 
 
 def thawed(clock: Timeline) -> FrozenVm:

@@ -25,10 +25,16 @@ _SHOW: Final = 0x2 | 0x4 | 0x8  # its file, peer, connections that wait to be ac
 _FILE, _PEER, _ICONS = 1, 2, 3
 _ALL_STATES: Final = 0xFFFFFFFF
 _LISTEN: Final = 10
+_CONNECTED: Final = 1 << 1  # the state of both ends of a connection
+_SHOW_FILE: Final = 0x2
 _ANSWER_S: Final = 1.0
 # Proxmox's workers name themselves by their task (protocol §10.4), which is longer than a `comm`.
 _TASK: Final = "task UPID:"
 _LONGEST_TASK: Final = 160
+
+
+# What a socket is bound to: the device and the inode of a file.
+File = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +64,7 @@ class _Socket:
 
     number: int
     listening: bool
-    file: tuple[int, int] | None
+    file: File | None
     peer: int
     waiting: tuple[int, ...]
 
@@ -76,9 +82,9 @@ def clients(path: Path) -> tuple[Client, ...]:
 
 def clients_of(paths: Iterable[Path]) -> Mapping[Path, tuple[Client, ...]]:
     """Return the same for many sockets, by one look at the sockets and processes of the host."""
-    files = {path: _file(path) for path in paths}
+    files = {path: file_of(path) for path in paths}
     wanted = {file for file in files.values() if file is not None}
-    bound: dict[tuple[int, int], list[_Socket]] = {}
+    bound: dict[File, list[_Socket]] = {}
     try:
         for one in _sockets() if wanted else ():
             if one.file in wanted:
@@ -122,7 +128,7 @@ def listeners(paths: Iterable[Path]) -> Mapping[Path, tuple[int, ...]]:
     Returns:
         The processes that we may see; several where one has handed its socket to another one.
     """
-    files = {file: path for path in paths if (file := _file(path)) is not None}
+    files = {file: path for path in paths if (file := file_of(path)) is not None}
     try:
         found = [one for one in _sockets() if one.listening and one.file in files]
     except (OSError, struct.error):
@@ -135,6 +141,14 @@ def listeners(paths: Iterable[Path]) -> Mapping[Path, tuple[int, ...]]:
     return result
 
 
+def connected() -> set[File]:
+    """Return the files of all sockets of this host that somebody is connected to."""
+    try:
+        return {one.file for one in _sockets(_CONNECTED, _SHOW_FILE) if one.file is not None}
+    except (OSError, struct.error):
+        return set()
+
+
 def in_words(found: tuple[Client, ...]) -> str | None:
     """Return who holds a channel and who waits for it, as a clause; None if nobody is known."""
     served = ", ".join(str(one) for one in found if not one.waiting)
@@ -144,14 +158,14 @@ def in_words(found: tuple[Client, ...]) -> str | None:
 
 
 def _bound_to(path: Path) -> list[_Socket]:
-    file = _file(path)
+    file = file_of(path)
     try:
         return [one for one in _sockets() if one.file == file] if file is not None else []
     except (OSError, struct.error):
         return []
 
 
-def _file(path: Path) -> tuple[int, int] | None:
+def file_of(path: Path) -> File | None:
     """Return a file's device and inode as the kernel tells them of sockets; None if it is away."""
     try:
         found = path.stat()
@@ -161,9 +175,9 @@ def _file(path: Path) -> tuple[int, int] | None:
     return os.major(found.st_dev) << 20 | os.minor(found.st_dev), found.st_ino & 0xFFFFFFFF
 
 
-def _sockets() -> Iterator[_Socket]:
-    """Yield all UNIX sockets of this network namespace."""
-    request = struct.pack("=BBHIIIII", socket.AF_UNIX, 0, 0, _ALL_STATES, 0, _SHOW, 0, 0)
+def _sockets(states: int = _ALL_STATES, show: int = _SHOW) -> Iterator[_Socket]:
+    """Yield the UNIX sockets of this network namespace."""
+    request = struct.pack("=BBHIIIII", socket.AF_UNIX, 0, 0, states, 0, show, 0, 0)
     head = struct.pack("=IHHII", 16 + len(request), _BY_FAMILY, _DUMP, 1, 0)
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _SOCK_DIAG) as ask:
         ask.settimeout(_ANSWER_S)
