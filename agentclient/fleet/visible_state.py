@@ -20,6 +20,7 @@ def same_visible_state(old: VmState, new: VmState) -> bool:
     return (
         (old.agent is new.agent or old.agent.state is new.agent.state)
         and old.run_state is new.run_state
+        and old.present is new.present
         and (old.freeze is new.freeze or old.freeze == new.freeze)
         and (old.progress is new.progress or _same_phase(old.progress, new.progress))
         and old.last is new.last

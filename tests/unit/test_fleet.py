@@ -130,6 +130,7 @@ def test_a_reader_finds_what_was_forgotten_until_it_is_told() -> None:
     reader = fleet.reader()
     reader.changes()
     fleet.set_vms("qemu", [vm("b")])
+    assert names(reader.changes().changed) == ["a"]
     absent = fleet.get(A)
     fleet.forget_absent()
     assert reader.peek(A) is absent
