@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from agentclient.journal.figures import LAST, Figures, figures
@@ -119,6 +119,11 @@ def all_figures(guest: Guest) -> Query[Figures]:
     return _figures(guest, -1)
 
 
+def others_figures(guest: Guest) -> Query[Figures]:
+    """Return the query for how long others' commands of a second or more took in a guest."""
+    return _figures(guest, -1, WindowKind.OTHERS)
+
+
 def last_figures(vm: Vm) -> Query[Figures]:
     """Return the query for the durations of a VM's last freezes."""
     return _figures(Guest.of(vm), LAST)
@@ -169,19 +174,23 @@ class VmHistory:
     Attributes:
         windows: its windows, the newest first.
         figures: the durations of its freezes.
+        others: how long others' commands waited for their answers, of a second or more.
     """
 
     windows: tuple[WindowRow, ...]
     figures: Figures
+    others: Figures = field(default_factory=lambda: Figures(0))
 
 
 def history_of(guest: Guest, limit: int) -> Query[VmHistory]:
     """Return the query for a guest's newest `limit` windows, and the figures of all of them."""
-    shown, took = windows(guest, limit), all_figures(guest)
-    statements: Sequence[Statement] = (*shown.statements, *took.statements)
+    shown, took, others = windows(guest, limit), all_figures(guest), others_figures(guest)
+    statements: Sequence[Statement] = (*shown.statements, *took.statements, *others.statements)
     return Query(
         statements,
-        lambda found: VmHistory(shown.parse(found[:2]), took.parse(found[2:])),
+        lambda found: VmHistory(
+            shown.parse(found[:2]), took.parse(found[2:3]), others.parse(found[3:])
+        ),
         VmHistory((), Figures(0)),
     )
 

@@ -42,20 +42,24 @@ def window_object(row: WindowRow) -> JsonObject:
     }
 
 
-def durations_object(vm: str, found: Figures) -> JsonObject:
+def durations_object(vm: str, found: Figures, others: Figures) -> JsonObject:
     """Return the durations of a VM's freezes: the last line of ``frostwatch history VM --json``.
 
     Args:
         vm: the VM's id.
-        found: the figures of its freezes.
+        found: the figures of its freezes by a frostwatch.
+        others: the figures of others' commands.
     """
-    values = {
+    return {"schema": SCHEMA, "vm": vm, "durations": _figures(found), "others": _figures(others)}
+
+
+def _figures(found: Figures) -> JsonObject:
+    return {
         "count": found.count,
         "median_s": _rounded(found.median_s),
         "p95_s": _rounded(found.p95_s),
         "worst_s": _rounded(found.worst_s),
     }
-    return {"schema": SCHEMA, "vm": vm, "durations": values}
 
 
 def _moment(moment: Moment | None) -> JsonObject | None:

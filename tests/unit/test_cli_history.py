@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from agentclient.journal.others_entry import record_others
 from agentclient.journal.writer import Journal, default_path
+from agentclient.model.others import ChannelClient
+from agentclient.model.others_past import OthersEnded, OthersResult
 from agentclient.model.snapshot import FreezeInfo, LeftBy
-from agentclient.model.states import FreezeState
+from agentclient.model.states import Cause, FreezeState
 from tests.unit.cli_fakes import AT, World, world
-from tests.unit.journals import LOST, begin, number, of_a_dead_process, vm, whole
+from tests.unit.journals import LOST, begin, flush, number, of_a_dead_process, vm, whole
 from tui.main import run
 
 __all__ = ["world"]
@@ -56,6 +60,30 @@ def test_of_one_vm_with_how_long_its_freezes_take(
     assert (row["schema"], row["vm"], row["state"]) == (1, "qemu:db1", "left")
     assert (row["result"], row["settled"]) == (None, False)
     assert durations["durations"]["count"] == 1
+
+
+def test_figures_of_others_stand_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made, one = Journal(), vm(tmp_path, "db1")
+    whole(made, one)
+    by = ChannelClient("task UPID:n:1:2:3:vzdump:101:root@pam:", 4711, "root")
+    for hours, seconds in enumerate((41.0, 3.0, 5.0)):
+        since = AT + timedelta(hours=hours)
+        until = since + timedelta(seconds=seconds)
+        record_others(made, one, OthersEnded(OthersResult.ANSWERED, by, since, until, seconds))
+    record_others(made, one, OthersEnded(OthersResult.LOST, by, AT, AT, 900.0, Cause.AGENT_GONE))
+    flush(made)
+    assert run(["history", "db1"]) == 0
+    out = capsys.readouterr().out
+    assert "\n1 freeze answered: median 0.0 s" in out
+    told = "median 5.0 s, 95 % within 41.0 s, worst 41.0 s"
+    assert f"\nothers: 3 commands of a second or more answered: {told}" in out
+    assert (
+        "Proxmox's vzdump 101 (pid 4711): a command of theirs, likely a freeze, was pending" in out
+    )
+    assert run(["history", "db1", "--json"]) == 0
+    last = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert last["durations"]["count"] == 1
+    assert last["others"] == {"count": 3, "median_s": 5.0, "p95_s": 41.0, "worst_s": 41.0}
 
 
 def test_json_is_one_object_a_line(journal: Journal, capsys: pytest.CaptureFixture[str]) -> None:

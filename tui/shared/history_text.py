@@ -28,8 +28,18 @@ _BEGUN = ("thaw_sent", "held", "sent")
 def figures_in_words(found: Figures) -> str:
     """Return how long a VM's freezes take, from their sending to their reply."""
     count = "1 freeze" if found.count == 1 else f"{found.count} freezes"
+    return f"{count} answered: {_in_words(found)}"
+
+
+def others_in_words(found: Figures) -> str:
+    """Return how long others' commands waited for their answers, those of a second or more."""
+    count = "1 command" if found.count == 1 else f"{found.count} commands"
+    return f"others: {count} of a second or more answered: {_in_words(found)}"
+
+
+def _in_words(found: Figures) -> str:
     return (
-        f"{count} answered: median {seconds_in_words(found.median_s)} s, "
+        f"median {seconds_in_words(found.median_s)} s, "
         f"95 % within {seconds_in_words(found.p95_s)} s, worst {seconds_in_words(found.worst_s)} s"
     )
 

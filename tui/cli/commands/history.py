@@ -20,7 +20,14 @@ from agentclient.model.text import printable
 from tui.cli import table
 from tui.cli.options import Options, json_option
 from tui.cli.table import Cell
-from tui.shared.history_text import counts, figures_in_words, notes, outcome_word, seconds_in_words
+from tui.shared.history_text import (
+    counts,
+    figures_in_words,
+    notes,
+    others_in_words,
+    outcome_word,
+    seconds_in_words,
+)
 
 if TYPE_CHECKING:
     from agentclient.journal.figures import Figures
@@ -51,6 +58,7 @@ _COLOURS: dict[str, str] = {
     "thawing": "cyan",
     **dict.fromkeys(map(str, Rung), "yellow"),
     "verified": "green",
+    "answered": "green",
     "thawed": "green",
     "unverified": "yellow",
     "refused": "yellow",
@@ -64,12 +72,14 @@ class _Found:
     Attributes:
         vm: whose windows these are, if a VM was named.
         figures: how long the freezes of that VM took.
+        others: how long others' commands waited in it.
         aside: where earlier journals lie that were corrupt.
     """
 
     windows: tuple[WindowRow, ...]
     vm: str | None = None
     figures: Figures | None = None
+    others: Figures | None = None
     aside: tuple[str, ...] = ()
 
 
@@ -108,7 +118,7 @@ def _read(journal: Journal, name: str | None, limit: int) -> _Found:
         guests = _asked(journal, history.guests(name))
         guest = _one(name, guests)
         past = _asked(journal, history.history_of(guest, limit))
-        found = _Found(past.windows, guest.vms[0], past.figures)
+        found = _Found(past.windows, guest.vms[0], past.figures, past.others)
     return replace(found, aside=journal.aside(READ_S))
 
 
@@ -134,8 +144,8 @@ def _one(name: str, guests: Sequence[Guest]) -> Guest:
 
 def _print_json(found: _Found) -> None:
     lines = [dumps(window_object(row)) for row in found.windows]
-    if found.figures is not None and found.vm is not None:
-        lines.append(dumps(durations_object(found.vm, found.figures)))
+    if found.figures is not None and found.others is not None and found.vm is not None:
+        lines.append(dumps(durations_object(found.vm, found.figures, found.others)))
     if lines:
         click.echo("\n".join(lines))
 
@@ -149,6 +159,8 @@ def _print_table(found: _Found) -> None:
     click.echo("\n".join(table.lines_of(HEADER, rows, colours=table.coloured())), color=True)
     if found.figures is not None and found.figures.count:
         click.echo(f"\n{figures_in_words(found.figures)}")
+    if found.others is not None and found.others.count:
+        click.echo(f"\n{others_in_words(found.others)}")
 
 
 def _row(row: WindowRow) -> tuple[Cell, ...]:

@@ -15,7 +15,7 @@ from tui.console.dialogs.vm_text import EMPTY
 from tui.console.model.targets import Target
 from tui.shared.fit import safe
 from tui.shared.glyphs import OUTCOME, Signs
-from tui.shared.history_text import counts, figures_in_words, notes, outcome_word
+from tui.shared.history_text import counts, figures_in_words, notes, others_in_words, outcome_word
 from tui.shared.tone import Line, Piece, Tone
 
 _LOOK_S = 0.1
@@ -59,6 +59,9 @@ class HistoryDialog(Dialog[None]):
             return
         if past.figures.count:
             yield (Piece(figures_in_words(past.figures), Tone.HEAD),)
+        if past.others.count:
+            yield (Piece(others_in_words(past.others), Tone.HEAD),)
+        if past.figures.count or past.others.count:
             yield EMPTY
         for row in past.windows:
             yield self._row(row)
