@@ -20,8 +20,8 @@ from tests.guests.others_seen import OthersSeen
 from tests.guests.worker import UPID, Worker
 
 K = WatchEventKind
-# Between two looks at a channel that nobody holds, the second until it counts, and a busy machine.
-PENDING_S = 2.0 + 1.0 + 1.5
+# Until it is seen that somebody has come, the second until that counts, and a busy machine.
+PENDING_S = 0.5 + 1.0 + 1.5
 LOST_S = 2.0
 HOOK_S = 100.0
 
