@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 from agentclient.model.durations import in_words
 from agentclient.model.json_contract import SCHEMA, JsonObject, rfc3339
 from agentclient.model.others import ChannelClient
-from agentclient.model.others_freeze import MONITOR, Grade, graded_of
+from agentclient.model.others_freeze import GRADE_WORDS, MONITOR, Grade, graded_of
 from agentclient.model.others_past import OthersEnded, OthersResult
 from agentclient.model.others_step import others_step
 from agentclient.model.snapshot import VmState
@@ -210,7 +210,8 @@ def _others(old: VmState, new: VmState, at: datetime) -> list[WatchEvent]:
     was_pending = old.others is not None and old.others.state is OthersState.PENDING
     if others is not None and others.state is OthersState.PENDING and not was_pending:
         likely = "" if others.certain else ", as far as can be told"
-        text = f"{_who(others.by)}: a command of theirs waits for its answer{likely}"
+        word = GRADE_WORDS[graded_of(others.by, new.vm.locked_by).grade]
+        text = f"{_who(others.by)}: a command of theirs ({word}) waits for its answer{likely}"
         event = _event(new, at, WatchEventKind.OTHERS_PENDING, Level.INFO, text)
         found.append(_by_others(event, new, others.by, others.since))
     return found

@@ -24,6 +24,9 @@ _CLEARED = "\r\x1b[K"
 class Output:
     """A queue of lines, and the thread that writes them.
 
+    Attributes:
+        problem: why stdout can't be written any more, as a clause; None if it can.
+
     Raises:
         FrostwatchError: the system has no thread for it.
     """
@@ -32,6 +35,7 @@ class Output:
         # None is the end of all, and a lone False a footer that has changed.
         self._lines: queue.SimpleQueue[tuple[str, bool] | bool | None] = queue.SimpleQueue()
         self._broken = {False: False, True: False}
+        self.problem: str | None = None
         self._lock = threading.Lock()
         self._footer: tuple[str, ...] = ()
         self._footer_waits = False
@@ -104,8 +108,16 @@ class Output:
     def _write(self, text: str, err: bool) -> None:
         try:
             click.echo(text, err=err, nl=False)
-        except (OSError, ValueError):  # closed by its reader, its terminal, or a full disk
+        except (OSError, ValueError) as error:  # closed by its reader or terminal, or a full disk
             self._broken[err] = True
+            if not err:
+                self.problem = _why(error)
+
+
+def _why(error: OSError | ValueError) -> str:
+    if isinstance(error, BrokenPipeError):
+        return "nobody reads it any more"
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def _erased(footer: Sequence[str]) -> str:

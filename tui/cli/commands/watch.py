@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -35,13 +36,13 @@ PATIENCE_S: Final = 2.0
 def watch_command(options: Options, names: tuple[str, ...], as_json: bool) -> int:
     """Tell what happens to the VMs, one line each: for a log, or an alert.
 
-    Nothing is frozen and nothing is thawed. Ctrl-C and SIGTERM end it; then it exits 0.
+    Nothing is frozen and nothing is thawed. What is so when it begins is told first. Ctrl-C and
+    SIGTERM end it; then it exits 0, and 1 if its output can't be written any more.
     """
     with session.engine_for(options) as engine:
         wanted = {vm.id for vm in engine.find(names)} if names else None
         if wanted is None:
-            for problem in (*engine.look(), *engine.hanging):
-                click.echo(f"frostwatch: {printable(problem, 1000)}", err=True)
+            engine.look()
         return _Watch(engine, wanted, as_json=as_json).run()
 
 
@@ -60,6 +61,7 @@ class _Watch:
         self._as_json = as_json
         self._output = Output()
         self._log = WatchLog()
+        self._problems: frozenset[str] = frozenset()
 
     def run(self) -> int:
         """Watch, and return the exit code: 1 if nobody reads the events any more."""
@@ -73,10 +75,19 @@ class _Watch:
                     self._take(state)
                 for vm_id in change.removed:
                     self._log.forget(vm_id)
+                self._tell_problems()
                 time.sleep(TICK_S)
             until = time.monotonic() + PATIENCE_S
             self._output.finish(lambda: time.monotonic() < until)
+        if self._output.broken:
+            _complain(f"the watch ends: its output can't be written ({self._output.problem})")
         return 1 if self._output.broken else 0
+
+    def _tell_problems(self) -> None:
+        """Tell on stderr what keeps us from seeing VMs, once for as long as it lasts."""
+        before, self._problems = self._problems, frozenset(self._engine.watcher.problems)
+        for problem in sorted(self._problems - before):
+            _complain(problem)
 
     def _take(self, state: VmState) -> None:
         if self._wanted is not None and state.id not in self._wanted:
@@ -90,3 +101,8 @@ class _Watch:
         at = f"{event.at:%Y-%m-%d %H:%M:%S}"
         name = printable(str(event.vm), 60)
         return f"{at}  {name}  {event.kind}: {printable(event.text, 500)}"
+
+
+def _complain(problem: str) -> None:
+    with contextlib.suppress(OSError):  # nobody may read stderr either
+        click.echo(f"frostwatch: {printable(problem, 1000)}", err=True)

@@ -1,0 +1,71 @@
+"""`frostwatch watch` whose output can't be written, and whose sources fail: one sentence each."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.unit.cli_fakes import FakeEngine, FakeWatcher, World, world
+from tui.cli.commands import watch as watch_module
+from tui.main import run
+
+__all__ = ["world"]
+
+WATCH = [sys.executable, "-m", "tui.main", "--drill", "1", "watch"]
+
+
+def test_a_full_disk_ends_it_with_one_sentence() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(WATCH, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    sentence = "the watch ends: its output can't be written (No space left on device)"
+    assert (done.returncode, done.stderr) == (1, f"frostwatch: {sentence}\n")
+
+
+def test_a_reader_that_leaves_ends_it_with_one_sentence() -> None:
+    reads, writes = os.pipe()
+    child = subprocess.Popen(WATCH, stdout=writes, stderr=subprocess.PIPE, text=True)
+    os.close(writes)
+    os.read(reads, 1)
+    os.close(reads)
+    _, said = child.communicate(timeout=60)
+    sentence = "the watch ends: its output can't be written (nobody reads it any more)"
+    assert (child.returncode, said) == (1, f"frostwatch: {sentence}\n")
+
+
+class Once(threading.Event):
+    """Signals that come after some ticks."""
+
+    requests = 0
+
+    def __enter__(self) -> Once:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def test_a_source_that_fails_is_told_once_for_as_long_as_it_does(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.add("db1")
+    signals, fails = Once(), iter([(), ("a",), ("a", "b"), ("b",), ("b",), ("a", "b")])
+
+    def problems(_: FakeWatcher) -> tuple[str, ...]:
+        found = next(fails, None)
+        if found is None:
+            signals.requests = 1
+        return found or ()
+
+    monkeypatch.setattr(FakeWatcher, "problems", property(problems), raising=False)
+    monkeypatch.setattr(FakeEngine, "watch", lambda _: None)
+    monkeypatch.setattr(watch_module, "Signals", lambda: signals)
+    monkeypatch.setattr(watch_module, "TICK_S", 0.0)
+    assert run(["watch"]) == 0
+    seen = capsys.readouterr()
+    assert seen.err.splitlines() == ["frostwatch: a", "frostwatch: b", "frostwatch: a"]
+    assert "vm-found" in seen.out
