@@ -40,6 +40,7 @@ LEFT_S: Final = 120.0
 MOST_LOOKS: Final = 400
 MOST_IDLE_LOOKS: Final = 200
 _IDLE: Final = frozenset({OthersState.IDLE, OthersState.HELD})
+_UNMOVED_S: Final = 10.0
 _ORDINARY: Final = 8
 _RESULTS: Final = {
     OthersEventKind.ANSWERED: OthersResult.ANSWERED,
@@ -92,7 +93,8 @@ class HeldChannels:
         if held is None:
             return False
         held.looks += 1
-        return held.looks % _ORDINARY != 0
+        leaving = held.watch is not None and held.watch.leaving
+        return leaving or held.looks % _ORDINARY != 0
 
     def is_held(self, vm_id: VmId) -> bool:
         """Return whether others hold a VM's channel, so that it is looked at more often."""
@@ -242,7 +244,7 @@ class HeldChannels:
             if one.kind in _RESULTS and (one.kind is not OthersEventKind.LEFT or one.certain)
         )
         left = any(event.kind is OthersEventKind.LEFT for event in events)
-        if held.watch.state in _IDLE:
+        if _is_idle(held.watch, mono):
             self._idle.add(state.id)
         else:
             self._idle.discard(state.id)
@@ -261,6 +263,12 @@ class HeldChannels:
 def is_others(state: VmState) -> bool:
     """Return whether a client of a VM's channel is nobody of this host's frostwatches."""
     return state.progress is None and state.held_by is None and state.vm.agent is not None
+
+
+def _is_idle(watch: OthersWatch, mono: float) -> bool:
+    """Return whether a client only stays connected, as far as can be told."""
+    unmoved = watch.state is OthersState.UNKNOWN and mono - watch.since >= _UNMOVED_S
+    return unmoved or watch.state in _IDLE
 
 
 def _kept(state: VmState, view: MonitorView) -> Others | None:

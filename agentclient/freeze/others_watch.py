@@ -72,6 +72,7 @@ class OthersWatch:
         took_s: how long its last command took that was pending for a second or more; None if none.
         certain: with *pending*: a command is proven to wait behind it, or in front of an agent that
             does not read.
+        leaving: the client has left, and the next look, at what is counted, tells with what.
     """
 
     def __init__(self, view: MonitorView, now: float) -> None:
@@ -88,6 +89,7 @@ class OthersWatch:
         self.cause: Cause | None = None
         self.took_s: float | None = None
         self.certain = False
+        self.leaving = False
         self._take_unread(now, view)
 
     @property
@@ -108,6 +110,8 @@ class OthersWatch:
         Returns:
             What the look before did not show, in order.
         """
+        if view.client:
+            self.leaving = False
         if waits:
             self._presume(view)
         changes = self._port.on_look(now, view)
@@ -117,6 +121,9 @@ class OthersWatch:
         events += self._take_traffic(now, view)
         self._improve_cause()
         if view.client is False or view.gone:
+            if self._may_have_been_answered(view):
+                self.leaving = True
+                return events
             events.append(self._leave(now))
         elif self._read_at is not None and now - self._read_at >= PENDING_AFTER_S:
             events += self._pend(now)
@@ -203,6 +210,14 @@ class OthersWatch:
         """A later look may explain better why the port closed: a guest that was reset, say."""
         if self.state is OthersState.LOST and self._port.cause is not None:
             self.cause = self._port.cause
+
+    def _may_have_been_answered(self, view: MonitorView) -> bool:
+        """Return whether it can't be told yet if a client left with its answer or without it.
+
+        Then one more look is taken, at what is counted.
+        """
+        uncounted = view.traffic is None and self._traffic is not None and not view.gone
+        return uncounted and self._read_at is not None and not self.leaving
 
     def _leave(self, now: float) -> OthersEvent:
         since = self._read_at if self._read_at is not None else self.since

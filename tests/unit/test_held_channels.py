@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from agentclient.access.agent_probe import ProbeResult
 from agentclient.fleet.health import answered, looked
-from agentclient.fleet.others import HeldChannels, Seen
+from agentclient.fleet.others import LOOK_EVERY_S, MOST_IDLE_LOOKS, HeldChannels, Seen
 from agentclient.fleet.store import Fleet
 from agentclient.journal.figures import Figures, pending_for_long
 from agentclient.model.others import ChannelClient
@@ -97,6 +98,24 @@ def test_who_leaves_is_forgotten_and_what_they_left_pending_is_not() -> None:
     others = looks.state.others
     assert others is not None
     assert others.state is OthersState.LEFT
+
+
+def test_channels_that_are_only_held_are_looked_at_less_often_where_there_are_many() -> None:
+    held = HeldChannels()
+    for number in range(MOST_IDLE_LOOKS):
+        state = VmState(VM._replace(id=VmId("qemu", f"vm{number}")))
+        view = MonitorView(RunState.RUNNING, True, True, openings=3)
+        for seconds in range(20):
+            traffic = Traffic(5, 0, 5) if held.wants_traffic(state.id) else None
+            held.looked(state, view._replace(traffic=traffic), float(seconds), AT)
+    assert held.look_within_s(VmId("qemu", "vm7")) == 1.0
+    assert held.look_within_s(VmId("qemu", "nobody's")) == math.inf
+    pending = VmState(VM._replace(id=VmId("qemu", "vm7")))
+    view = view._replace(traffic=Traffic(6, 1, 5))
+    for seconds in range(20, 24):
+        held.wants_traffic(pending.id)
+        held.looked(pending, view, float(seconds), AT)
+    assert held.look_within_s(pending.id) == LOOK_EVERY_S
 
 
 def test_another_frostwatch_is_told_by_the_journal() -> None:

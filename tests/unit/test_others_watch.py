@@ -240,6 +240,25 @@ def test_they_leave(channel: Channel, pending: bool) -> None:
     assert channel.state() is (OthersState.LEFT if pending else OthersState.IDLE)
 
 
+def test_who_has_left_when_nothing_was_counted_is_looked_at_once_more(channel: Channel) -> None:
+    _freeze(channel)
+    channel.answers += 1
+    channel.more |= {"client": False, "traffic": None}  # an ordinary look
+    channel.look()
+    assert (channel.kinds(), channel.watch.leaving) == ([PENDING], True)
+    del channel.more["traffic"]
+    channel.look()
+    assert channel.kinds() == [PENDING, ANSWERED, LEFT]
+    assert not channel.events[-1].certain
+
+
+def test_who_has_left_and_is_never_counted_again_has_left_it_pending(channel: Channel) -> None:
+    _freeze(channel)
+    channel.more |= {"client": False, "traffic": None}
+    channel.wait(0.5)
+    assert (channel.kinds(), channel.events[-1].certain) == ([PENDING, LEFT], True)
+
+
 def test_without_counters_it_is_held_and_no_more_is_claimed() -> None:
     channel = Channel(traffic=None)
     channel.wait(60)
