@@ -123,10 +123,11 @@ class BackupJob(CopyJob):
             if one.bitmap is not None
         ]
         # Filters are put in one after the other: of one moment are only disks that stand still.
-        still = self.window.is_frozen or self.window.paused or len(self._copies) == 1
+        still = len(self._copies) == 1 or self.window.stands_still
         if self._fleece is not None and self._fleece.usable and still:
             first = [Ask("transaction", {"actions": actions})] if actions else []
             self._from_fleece = True
+            self.needs_window = len(self._copies) > 1
             self._fleece.put_in(first, self.window.left_s)
             return
         # A transaction with a bitmap can't have its jobs completed together: then `follow` ends

@@ -53,6 +53,7 @@ class CopyJob(ABC):
         kind: what it does.
         name: the names of its parts in QEMU.
         chosen: the disks that it is about; empty before `prepare`.
+        needs_window: nothing but the guest's standing still makes its disks be of one moment.
         window: its window, open or over.
         started: when the copy began (wall clock); None before.
         taken: when it was taken (wall clock); None before.
@@ -65,6 +66,7 @@ class CopyJob(ABC):
         self.request = request
         self.name = JobName.new(self.kind)
         self.chosen: tuple[Disk, ...] = ()
+        self.needs_window = False
         self.window = CopyWindow(context, request.policy, request.freeze)
         self.began_at = time.monotonic()
         self._asked = context.wall()
@@ -297,7 +299,7 @@ class CopyJob(ABC):
         self.start()
         self.taken = self.context.wall()
         self.context.control.check()  # a cancellation has ended the window as well
-        self.window.check()
+        self.window.check(is_needed=self.needs_window)
         if self.window.frozen_at is not None:
             what = "letting the VM go on" if self.window.paused else "thawing the guest"
             self._stage(JobStage.THAWING, f"the copy is taken: {what}")

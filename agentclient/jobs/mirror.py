@@ -300,7 +300,11 @@ class MirrorJob(CopyJob):
     @contextmanager
     def _one_moment(self) -> Iterator[None]:
         """Pause a VM that is not frozen while its disks are completed one after the other."""
-        if self.window.frozen_at is not None or len(self._copies) < 2:
+        if len(self._copies) < 2:
+            yield
+            return
+        if self.window.stands_still:
+            self.needs_window = True
             yield
             return
         with paused(self.context, "several disks have to be of one moment"):
@@ -308,7 +312,7 @@ class MirrorJob(CopyJob):
 
     def _complete(self, block: BlockLayer) -> None:
         """End all jobs as copies: QEMU ends each once nothing is left to copy, and not before."""
-        frozen = self.window.frozen_at is not None or len(self._copies) > 1
+        frozen = self.window.is_frozen or len(self._copies) > 1
         within_s = self.window.left_s if frozen else _GIVE_UP_S
         deadline = time.monotonic() + within_s
         ends = [Ask("block-job-cancel", {"device": job_id}) for job_id in self._disks]

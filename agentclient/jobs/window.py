@@ -45,6 +45,7 @@ class CopyWindow:
         paused: the VM is, or was, paused instead.
         outcome: how the freeze ended; None before its end, and without a freeze.
         why_not: why the guest was not frozen, though that was to be tried; None if it was.
+        why_over: why it was over before the copy was taken, which goes on; None if it was not.
         frozen_at: when it was verified, or the VM was paused (monotonic seconds); None before.
         thawed_at: when it was thawed, or went on (monotonic seconds); None before.
         frozen_time: the wall clock's time of `frozen_at`.
@@ -64,6 +65,7 @@ class CopyWindow:
         self.paused = False
         self.outcome: Outcome | None = None
         self.why_not: str | None = None
+        self.why_over: str | None = None
         self.frozen_at: float | None = None
         self.thawed_at: float | None = None
         self.frozen_time: datetime | None = None
@@ -78,20 +80,42 @@ class CopyWindow:
     def left_s(self) -> float:
         """Seconds until the window ends on its own; without a freeze, as long as it would be."""
         hold = self._request.schedule.hold_s
-        if self.freeze is None or self.freeze.hold_ends_at is None:
+        if self.freeze is None or self.freeze.done or self.freeze.hold_ends_at is None:
             return hold
         return max(0.0, self.freeze.hold_ends_at - time.monotonic())
 
-    def check(self) -> None:
-        """Make sure that the window is open still, since what is begun after it is no copy.
+    @property
+    def stands_still(self) -> bool:
+        """Whether the guest writes nothing now: it is frozen, or the VM is paused.
 
         Raises:
-            JobFailed: it was thawed, or resumed by somebody, meanwhile.
+            JobFailed: the monitor does not answer.
         """
-        if self.paused and runs(self._context.block()):
-            raise JobFailed("somebody has resumed the VM before the copy could be taken")
-        if self.freeze is not None and self.frozen_at is not None and self.freeze.done:
-            raise JobFailed("the guest was thawed before the copy could be taken")
+        return self.is_frozen or (self.paused and not runs(self._context.block()))
+
+    def check(self, *, is_needed: bool) -> None:
+        """Make sure that the window is open still; if not, go on without it where that is allowed.
+
+        Args:
+            is_needed: it is what makes the copy be of one moment.
+
+        Raises:
+            JobFailed: it was thawed, or resumed by somebody, meanwhile, and the policy demands it,
+                or the copy is of no one moment without it.
+        """
+        if self.paused and not self.stands_still:
+            why = "somebody has resumed the VM before the copy could be taken"
+        elif self.freeze is not None and self.frozen_at is not None and self.freeze.done:
+            why = "the guest was thawed before the copy could be taken"
+        else:
+            return
+        if is_needed:
+            raise JobFailed(f"{why}, so that its disks are not of one moment", "begin again")
+        if self._demands and not self.paused:
+            raise JobFailed(why)
+        self.why_over = why
+        text = f"going on without a window: the copy will be crash-consistent ({why})"
+        self._context.reporter.note(Level.WARNING, text)
 
     @contextmanager
     def open(self) -> Iterator[None]:
@@ -148,7 +172,7 @@ class CopyWindow:
     def consistency(self) -> Consistency:
         """What a copy that was taken in this window is worth."""
         certified = self.outcome is not None and self.outcome.certified
-        inside = self.frozen_at is not None and not self.paused
+        inside = self.frozen_at is not None and not self.paused and self.why_over is None
         return Consistency.CONSISTENT if certified and inside else Consistency.CRASH_CONSISTENT
 
     @property
@@ -156,6 +180,8 @@ class CopyWindow:
         """Why the copy is worth what it is, as a clause."""
         if self._policy is FreezePolicy.NEVER:
             return "nothing was frozen, as was asked"
+        if self.why_over is not None:
+            return self.why_over
         if self.paused:
             return "the VM has no agent, and was paused: what the guest had in memory is missing"
         if self.why_not is not None:
@@ -165,6 +191,11 @@ class CopyWindow:
         if self.outcome.certified:
             return f"it was taken within a certified freeze window{_except(self.outcome)}"
         return f"the freeze window is not certified: {self.outcome.reason}"
+
+    @property
+    def _demands(self) -> bool:
+        """Whether a guest that has an agent has to be frozen."""
+        return self._policy in (FreezePolicy.REQUIRE, FreezePolicy.SUSPEND)
 
     def _without(self) -> None:
         """Go on without a freeze, or not.

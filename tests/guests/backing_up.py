@@ -69,6 +69,10 @@ class Backups:
         assert outcome is not None
         assert outcome.certified, outcome.reason
 
+    def thaw(self) -> None:
+        """Thaw the guest, whatever a backup needs it for."""
+        self._engine.thaw(self._engine.find_one(self.guest.name)).wait(PATIENCE_S)
+
     def make(self, *disks: str, **more: Any) -> tuple[JobOutcome, Path]:
         """Make a backup that has to be complete; return its outcome and its folder."""
         job = self.start(*disks, **more)

@@ -199,6 +199,24 @@ def test_the_agent_killed_in_the_window_is_no_consistent_copy(boot: Boot, tmp_pa
     guest.assert_thawed()
 
 
+@pytest.mark.parametrize("policy", [FreezePolicy.REQUIRE, FreezePolicy.PREFER])
+def test_a_guest_that_others_thaw_before_the_copy_is_taken(
+    writer: Guest, policy: FreezePolicy, tmp_path: Path
+) -> None:
+    with Backups(writer, tmp_path / "to") as backups:
+        job = backups.start(policy=policy, on_event=in_the_window(backups.thaw))
+        outcome = job.wait(90.0)
+        assert outcome is not None, backups.texts
+        if policy is FreezePolicy.REQUIRE:
+            _failed(outcome, "the guest was thawed before the copy could be taken")
+            return
+        assert outcome.ok, outcome.reason
+        assert outcome.consistency is Consistency.CRASH_CONSISTENT
+        assert "the guest was thawed before the copy could be taken" in outcome.reason
+        (verified,) = backups.verify()
+        assert verified.ok
+
+
 def test_a_reset_in_the_window_is_no_consistent_copy(boot: Boot, tmp_path: Path) -> None:
     guest = boot(name="reset", mounts=("a",))
     nodes = node_names(guest)

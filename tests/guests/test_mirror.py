@@ -102,7 +102,10 @@ def test_a_vm_without_an_agent_is_paused_and_goes_on(boot: Boot, tmp_path: Path)
         assert (refused.refusal, mirrors.stages) == (JobRefusal.NOT_FROZEN, [JobStage.PREPARING])
         mirrors.nothing_is_left()
         load.wait_for(10)
-        outcome = mirrors.make(policy=FreezePolicy.SUSPEND)
+        # Somebody resumes it before the disks are completed: it is paused once more for that.
+        outcome = mirrors.make(
+            policy=FreezePolicy.SUSPEND, at_stage={JobStage.STARTING: guest.resume}
+        )
         assert guest.status() == "running"
         load.wait_for(10)
         mirrors.nothing_is_left(files=True)
@@ -267,6 +270,24 @@ def test_cancelled_at_any_stage_it_leaves_nothing(mirrors: Mirrors, stage: JobSt
     assert outcome.result is JobResult.CANCELLED, outcome.reason
     mirrors.nothing_is_left()
     mirrors.guest.assert_thawed()
+
+
+def test_where_a_freeze_is_preferred_one_that_is_thawed_by_others_ends_no_copy(
+    mirrors: Mirrors,
+) -> None:
+    def thaw() -> None:
+        mirrors.engine.thaw(mirrors.vm).wait(60)
+
+    with mirrors.guest.append_load("a", "b") as load:
+        load.wait_for(10)
+        outcome = mirrors.make(
+            "a", "b", policy=FreezePolicy.PREFER, at_stage={JobStage.STARTING: thaw}
+        )
+    assert outcome.ok, outcome.reason
+    assert outcome.consistency is Consistency.CRASH_CONSISTENT
+    assert "the guest was thawed before the copy could be taken" in outcome.reason
+    first, second = (check_copy(mirrors.folder / f"{disk}.qcow2") for disk in "ab")
+    assert first.last - second.last in (0, 1), "it was paused: they are of one moment"
 
 
 def test_an_agent_that_dies_in_the_window_certifies_nothing(mirrors: Mirrors) -> None:

@@ -38,7 +38,7 @@ def harness() -> CopyHarness:
 def _fail_in(window: CopyWindow, is_open: Callable[[], bool]) -> None:
     with window.open():
         assert is_open()
-        window.check()
+        window.check(is_needed=True)
         raise JobFailed("the disk is full")
 
 
@@ -73,13 +73,35 @@ def test_a_window_that_is_broken_is_worth_a_crash_consistent_copy(harness: CopyH
     assert window.why == "the freeze window is not certified: the agent has gone"
 
 
-def test_a_window_that_ended_before_the_copy_was_taken_is_a_failure(harness: CopyHarness) -> None:
-    window = CopyWindow(harness.context(), PREFER)
+@pytest.mark.parametrize(
+    ("policy", "is_needed"), [(REQUIRE, False), (SUSPEND, False), (PREFER, True)]
+)
+def test_a_window_that_ended_before_the_copy_was_taken_is_a_failure(
+    harness: CopyHarness, policy: FreezePolicy, is_needed: bool
+) -> None:
+    window = CopyWindow(harness.context(), policy)
     with window.open():
-        window.check()
+        window.check(is_needed=is_needed)
         harness.freezes[0].break_window()
         with pytest.raises(JobFailed, match="thawed before the copy"):
-            window.check()
+            window.check(is_needed=is_needed)
+
+
+def test_prefer_goes_on_where_the_window_ended_before_the_copy_was_taken(
+    harness: CopyHarness,
+) -> None:
+    window = CopyWindow(harness.context(), PREFER)
+    with window.open():
+        harness.freezes[0].break_window()
+        assert window.left_s > 9, "nothing has to be hurried any more"
+        assert not window.stands_still
+        window.check(is_needed=False)
+    # Certified it was, but the copy was not taken in it.
+    assert window.outcome is not None
+    assert window.outcome.certified
+    assert window.consistency is Consistency.CRASH_CONSISTENT
+    assert window.why == "the guest was thawed before the copy could be taken"
+    assert any("going on without a window" in event.text for event in harness.events)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +126,7 @@ def test_prefer_goes_on_and_says_so(harness: CopyHarness) -> None:
     window = CopyWindow(harness.context(), PREFER)
     with window.open():
         assert not window.is_frozen
-        window.check()
+        window.check(is_needed=False)
     assert window.consistency is Consistency.CRASH_CONSISTENT
     assert "the agent has gone" in window.why
     assert any("crash-consistent" in event.text for event in harness.events)
@@ -113,7 +135,7 @@ def test_prefer_goes_on_and_says_so(harness: CopyHarness) -> None:
 def test_never_freezes_nothing(harness: CopyHarness) -> None:
     window = CopyWindow(harness.context(), NEVER)
     with window.open():
-        window.check()
+        window.check(is_needed=False)
     assert harness.freezes == []
     assert window.consistency is Consistency.CRASH_CONSISTENT
 
@@ -130,7 +152,7 @@ def test_a_vm_without_an_agent_is_paused_and_goes_on(
     assert window.consistency is Consistency.CRASH_CONSISTENT
 
 
-def test_a_vm_that_somebody_resumes_is_a_failure(
+def test_a_vm_that_somebody_resumes_is_copied_if_its_disks_are_of_one_moment(
     harness: CopyHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _no_guard(monkeypatch)
@@ -138,8 +160,12 @@ def test_a_vm_that_somebody_resumes_is_a_failure(
     window = CopyWindow(harness.context(), SUSPEND)
     with window.open():
         harness.qemu.running = True
-        with pytest.raises(JobFailed, match="somebody has resumed"):
-            window.check()
+        assert not window.stands_still
+        with pytest.raises(JobFailed, match=r"somebody has resumed .* not of one moment"):
+            window.check(is_needed=True)
+        window.check(is_needed=False)
+    assert window.consistency is Consistency.CRASH_CONSISTENT
+    assert window.why == "somebody has resumed the VM before the copy could be taken"
 
 
 def test_a_vm_that_was_paused_before_stays_so(harness: CopyHarness) -> None:
