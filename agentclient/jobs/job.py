@@ -67,7 +67,8 @@ class CopyJob(ABC):
         self.name = JobName.new(self.kind)
         self.chosen: tuple[Disk, ...] = ()
         self.needs_window = False
-        self.window = CopyWindow(context, request.policy, request.freeze)
+        again = request.again(context.vm, context.control.limit)
+        self.window = CopyWindow(context, request.policy, request.freeze, again)
         self.began_at = time.monotonic()
         self._asked = context.wall()
         self.started: datetime | None = None

@@ -30,9 +30,11 @@ from agentclient.jobs.pause import paused
 from agentclient.jobs.request import CopyRequest
 from agentclient.jobs.targets import THIN, UNFLUSHED, Target, Targets, check_space
 from agentclient.model.job import DiskCopy, FreezePolicy, JobKind, JobRefusal, JobStage
+from agentclient.model.next_command import copy_command
 from agentclient.model.sizes import size_text
 from agentclient.model.states import Refusal
 from agentclient.model.text import printable
+from agentclient.model.vm import Vm
 from agentclient.operations.refusals import refuse_by_configuration, refuse_by_look
 from agentclient.protocol.qmp_block import Disk, jobs
 
@@ -64,6 +66,13 @@ class MirrorRequest(CopyRequest):
     format: str = "qcow2"
     at: datetime | None = None
     wait: bool = False
+
+    def again(self, vm: Vm, limit: int) -> str | None:
+        """Return the command that asks for the same once more; its moment may be over."""
+        words = ["--to", str(self.folder)]
+        words += ["--format", self.format] if self.format != "qcow2" else []
+        words += ["--wait"] if self.wait else []
+        return copy_command([vm], ["mirror"], [*words, *self.options(limit)])
 
 
 class MirrorJob(CopyJob):

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Literal
 
 from agentclient.model.job import FreezePolicy
+from agentclient.model.next_command import copy_command
 from agentclient.model.request import FreezeRequest
+from agentclient.model.vm import Vm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +25,22 @@ class CopyRequest:
     policy: FreezePolicy = FreezePolicy.REQUIRE
     disks: tuple[str, ...] = ()
     freeze: FreezeRequest | None = None
+
+    def again(self, vm: Vm, limit: int) -> str | None:  # noqa: ARG002 - each kind has its own
+        """Return the command that asks for the same once more; None if there is none.
+
+        Args:
+            vm: the VM.
+            limit: the most bytes a second that it may copy; 0 without a limit.
+        """
+        return None
+
+    def options(self, limit: int = 0) -> list[str]:
+        """Return the options that all kinds of copies take."""
+        words = [word for name in self.disks for word in ("--disk", name)]
+        if self.policy is not FreezePolicy.REQUIRE:
+            words += ["--policy", self.policy.value]
+        return [*words, "--rate", str(limit)] if limit else words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,3 +61,12 @@ class BackupRequest(CopyRequest):
     compress: bool = False
     record: bool = True
     fleece: Path | Literal["auto", "off"] = "auto"
+
+    def again(self, vm: Vm, limit: int) -> str | None:
+        """Return the command that asks for the same once more."""
+        words = ["--to", str(self.folder)]
+        words += ["--mode", "incremental"] if self.incremental else []
+        words += ["--compress"] if self.compress else []
+        words += [] if self.record else ["--no-record"]
+        words += ["--fleece", str(self.fleece)] if self.fleece != "auto" else []
+        return copy_command([vm], ["backup"], [*words, *self.options(limit)])

@@ -38,6 +38,7 @@ class CopyWindow:
         context: the job's collaborators.
         policy: what is done about the freeze.
         request: the freeze's bounds; None for the VM's own, held for 10 s at the most.
+        again: the command that asks for the same copy once more; None if there is none.
 
     Attributes:
         freeze: the freeze; None if there is none.
@@ -53,11 +54,15 @@ class CopyWindow:
     """
 
     def __init__(
-        self, context: JobContext, policy: FreezePolicy, request: FreezeRequest | None = None
+        self,
+        context: JobContext,
+        policy: FreezePolicy,
+        request: FreezeRequest | None = None,
+        again: str | None = None,
     ) -> None:
         self._context = context
         self._policy = policy
-        self._request = request or FreezeRequest(schedule=_schedule(context))
+        self._request = replace(request or FreezeRequest(schedule=_schedule(context)), again=again)
         if not self._request.schedule.hold_s:
             raise BadInput(f"{context.vm.id}: a copy needs a window: its hold can't be 0")
         self.freeze: FreezeOperation | None = None

@@ -257,7 +257,14 @@ THAW_COPIES: Final[Mapping[str, CopyMeaning]] = MappingProxyType(
 )
 
 
-def with_meaning(outcome: Outcome, vm: Vm, *, final: bool = True, provable: bool = True) -> Outcome:
+def with_meaning(
+    outcome: Outcome,
+    vm: Vm,
+    *,
+    final: bool = True,
+    provable: bool = True,
+    again: str | None = None,
+) -> Outcome:
     """Return a freeze's outcome with its meaning and the next step; doing it again changes nothing.
 
     Args:
@@ -265,6 +272,7 @@ def with_meaning(outcome: Outcome, vm: Vm, *, final: bool = True, provable: bool
         vm: the VM, for the commands.
         final: it is the final outcome; else a verdict, whose thaw is still to come.
         provable: the journal knows the freeze, so that any frostwatch may thaw it as ours.
+        again: the command that asks for the same once more; None for a freeze's.
     """
     if outcome.meaning is not None:
         return outcome
@@ -272,7 +280,7 @@ def with_meaning(outcome: Outcome, vm: Vm, *, final: bool = True, provable: bool
     meaning = _meaning(COPIES[case], GUESTS[_guest_case(outcome, final=final)], outcome.holder)
     step = None
     if final or outcome.settled:
-        step = next_step(outcome, vm, case, provable=provable)
+        step = next_step(outcome, vm, case, provable=provable, again=again)
     return outcome._replace(meaning=meaning, next=step)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
 
 from agentclient.model.states import Transport
 from agentclient.model.vm import DRILL_SOURCE, EXPLICIT_SOURCE, Vm
@@ -49,6 +50,21 @@ def doctor_command(vm: Vm) -> str:
     if vm.source == DRILL_SOURCE:
         return "the log in the drill's console"
     return shlex.join(["frostwatch", "doctor", *_spec(vm), str(vm.id)])
+
+
+def copy_command(vms: Iterable[Vm], verb: Iterable[str], options: Iterable[str]) -> str:
+    """Return the command that copies some VMs.
+
+    Args:
+        vms: the VMs; at least one.
+        verb: what is done with them, such as ``snapshot create``.
+        options: all that is behind them.
+    """
+    each = list(vms)
+    if each[0].source == DRILL_SOURCE:
+        return "c in the drill's console"
+    known = [word for vm in each for word in _spec(vm)]
+    return shlex.join(["frostwatch", *verb, *known, *(str(vm.id) for vm in each), *options])
 
 
 def clear_command(vm: Vm) -> str:

@@ -171,7 +171,9 @@ def case_of(outcome: Outcome, *, final: bool) -> str:
     return outcome.kind
 
 
-def next_step(outcome: Outcome, vm: Vm, case: str, *, provable: bool = True) -> str | None:
+def next_step(
+    outcome: Outcome, vm: Vm, case: str, *, provable: bool = True, again: str | None = None
+) -> str | None:
     """Return what a person should do after a freeze; None if nothing.
 
     Args:
@@ -179,9 +181,10 @@ def next_step(outcome: Outcome, vm: Vm, case: str, *, provable: bool = True) -> 
         vm: the VM, for the commands.
         case: as `case_of` returned it.
         provable: the journal knows the freeze, so that any frostwatch may thaw it as ours.
+        again: the command that asks for the same once more; None for a freeze's.
     """
-    named = _named_step(outcome, vm)
-    return named or with_commands(_row(outcome, case), vm, provable=provable)
+    named = _named_step(outcome, again or freeze_command(vm))
+    return named or with_commands(_row(outcome, case), vm, provable=provable, again=again)
 
 
 def step_while_held(held: HeldBy, vm: Vm, *, asked: bool = False) -> str:
@@ -201,18 +204,21 @@ def step_while_held(held: HeldBy, vm: Vm, *, asked: bool = False) -> str:
     return str(with_commands(step.replace("{until}", until).replace("{pid}", str(held.pid)), vm))
 
 
-def with_commands(step: str | None, vm: Vm, *, provable: bool = True) -> str | None:
+def with_commands(
+    step: str | None, vm: Vm, *, provable: bool = True, again: str | None = None
+) -> str | None:
     """Return a row of the tables with commands in the places of its words in braces.
 
     Args:
         step: the row; None for nothing.
         vm: the VM.
         provable: the journal proves that the freeze is ours, so that a thaw needs no ``--foreign``.
+        again: the command that stands for ``{freeze}``; None for one that freezes alone.
     """
     if step is None:
         return None
     commands: dict[str, Callable[[], str]] = {
-        "freeze": lambda: freeze_command(vm),
+        "freeze": lambda: again or freeze_command(vm),
         "thaw": lambda: thaw_command(vm, foreign=not provable),
         "foreign": lambda: thaw_command(vm, foreign=True),
         "rescue": lambda: ladder_command(vm),
@@ -239,11 +245,11 @@ def _row(outcome: Outcome, case: str) -> str | None:
     return KIND_STEPS.get(case)
 
 
-def _named_step(outcome: Outcome, vm: Vm) -> str | None:
+def _named_step(outcome: Outcome, again: str) -> str | None:
     """Return the step that the outcome itself names; None if it names none that can be taken."""
     step = outcome.next
     if not outcome.settled:
         return step if outcome.stuck is None and outcome.holder is None else None
     if step is None or _COMMAND in step or "kill " in step:
         return step
-    return f"{step}, then: {freeze_command(vm)}"
+    return f"{step}, then: {again}"

@@ -111,6 +111,7 @@ class FreezeRequest:
         schedule: how long everything may take.
         long_hold: a person has decided to hold also what can't be held for so long (Windows).
         keep: the window is left to the holder once it is open and verified: it outlives us.
+        again: the command that asks for all of it once more; None for the freeze's own.
     """
 
     mounts: tuple[str, ...] = ()
@@ -118,6 +119,7 @@ class FreezeRequest:
     schedule: Schedule = field(default_factory=Schedule)
     long_hold: bool = True
     keep: bool = False
+    again: str | None = None
 
     def __post_init__(self) -> None:
         named = dict.fromkeys(plain_path(path) for path in self.mounts)

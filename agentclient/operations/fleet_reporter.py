@@ -35,6 +35,7 @@ class FleetReporter:
         on_event: is called with each event.
         entry: the operation's window in the journal; None without a journal.
         beside: another operation is in flight on the VM, whose progress and state stay shown.
+        again: the command that asks for the same once more; None for a freeze's.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class FleetReporter:
         entry: Entry | None = None,
         *,
         beside: bool = False,
+        again: str | None = None,
     ) -> None:
         self._fleet = fleet
         self._vm = vm
@@ -52,6 +54,7 @@ class FleetReporter:
         self._entry = entry
         self._logged = ""
         self._beside = beside
+        self._again = again
 
     def event(self, report: ReportEvent) -> None:
         """Log an event, and pass it to the journal and the listener."""
@@ -69,7 +72,9 @@ class FleetReporter:
         provable = self._entry is not None and self._entry.kept
         ending: Outcome | ThawOutcome | RescueOutcome = outcome
         if isinstance(ending, Outcome):
-            ending = with_meaning(ending, self._vm, final=final, provable=provable)
+            ending = with_meaning(
+                ending, self._vm, final=final, provable=provable, again=self._again
+            )
         elif isinstance(ending, ThawOutcome):
             ending = thaw_with_meaning(ending, self._vm, provable=provable)
         else:

@@ -99,7 +99,8 @@ class OperationManager:
             on_event: is called from the worker's thread with each event.
         """
         entry = begin_freeze(self._journal, vm, request)
-        operation = FreezeOperation(self._context(vm, entry, on_event), request)
+        context = self._context(vm, entry, on_event, again=request.again)
+        operation = FreezeOperation(context, request)
         running = self._enter(operation, self._active)
         if running is not operation:
             operation.settle(operation.busy(running.kind))
@@ -278,6 +279,7 @@ class OperationManager:
         on_event: OnEvent | None,
         *,
         beside: bool = False,
+        again: str | None = None,
     ) -> OperationContext:
         """Return an operation's context.
 
@@ -286,8 +288,9 @@ class OperationManager:
             entry: its window in the journal.
             on_event: is called with each event.
             beside: another operation is in flight on the VM, whose progress stays shown.
+            again: the command that asks for the same once more; None for a freeze's.
         """
-        reporter = FleetReporter(self._fleet, vm, on_event, entry, beside=beside)
+        reporter = FleetReporter(self._fleet, vm, on_event, entry, beside=beside, again=again)
         return OperationContext(
             vm,
             self._accesses.of(vm),

@@ -349,6 +349,8 @@ def test_if_one_guest_cannot_be_frozen_nothing_is_run(
         assert (job["result"], job["refusal"]) == ("refused", "not-frozen")
         assert job["command"]["pid"] is None
         assert "run1" in job["reason"]
+        if not together:
+            assert job["next"].endswith(f"-- touch {ran}"), "the command's own line once more"
     pair[0].assert_thawed()
 
     code, lines, _ = run(frostwatch_of_both, "touch", str(ran), more=(*more, "--policy", "prefer"))

@@ -128,6 +128,9 @@ def test_without_an_agent_it_is_refused_or_crash_consistent(
     calm.wait_agent_gone()
     refused = photographer.take("none")
     assert (refused.result, refused.refusal) == (JobResult.REFUSED, JobRefusal.NOT_FROZEN)
+    assert refused.next is not None
+    assert "then: frostwatch snapshot create" in refused.next
+    assert refused.next.endswith(f"socket:{calm.name} none")
     assert_nothing_is_left(calm, refused)
     external = photographer.take("none", external=True)
     assert external.refusal is JobRefusal.NOT_FROZEN

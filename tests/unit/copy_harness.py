@@ -17,6 +17,7 @@ from agentclient.jobs.control import JobControl
 from agentclient.jobs.reporter import JobReporter
 from agentclient.model.events import Event
 from agentclient.model.outcome import Outcome
+from agentclient.model.request import FreezeRequest
 from agentclient.model.states import OutcomeKind, Refusal
 from agentclient.model.vm import MonitorChannel, Vm, VmId
 from agentclient.operations.manager import OperationManager
@@ -112,6 +113,7 @@ class CopyHarness:
         self.access = _Access(self.qemu)
         self.events: list[Event] = []
         self.freezes: list[FakeFreeze] = []
+        self.requests: list[FreezeRequest] = []
         self.freeze: Callable[[], FakeFreeze] = lambda: FakeFreeze(VERIFIED, CERTIFIED)
         self.control = JobControl()
 
@@ -128,7 +130,8 @@ class CopyHarness:
         }
         return JobContext(**(values | changes))
 
-    def _begin_freeze(self, *_: object) -> FakeFreeze:
+    def _begin_freeze(self, _: Vm, request: FreezeRequest, *__: object) -> FakeFreeze:
+        self.requests.append(request)
         freeze = self.freeze()
         self.freezes.append(freeze)
         return freeze

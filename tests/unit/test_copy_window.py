@@ -5,11 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from agentclient.jobs import pause
 from agentclient.jobs.errors import JobCancelled, JobFailed, JobRefused
+from agentclient.jobs.mirror import MirrorRequest
+from agentclient.jobs.request import BackupRequest, CopyRequest
+from agentclient.jobs.snapshots.create import SnapshotRequest
 from agentclient.jobs.window import CopyWindow
 from agentclient.model.errors import BadInput
 from agentclient.model.job import Consistency, FreezePolicy, JobRefusal
@@ -207,6 +211,36 @@ def test_a_cancelled_job_freezes_nothing(harness: CopyHarness) -> None:
     with pytest.raises(JobCancelled), CopyWindow(harness.context(), REQUIRE).open():
         pytest.fail("the copy was taken")
     assert harness.freezes == []
+
+
+@pytest.mark.parametrize(
+    ("wanted", "command"),
+    [
+        (BackupRequest(folder=Path("/b")), "backup qemu:web1 --to /b"),
+        (
+            BackupRequest(
+                folder=Path("/b c"), incremental=True, compress=True, record=False, fleece="off",
+                disks=("a", "b"), policy=SUSPEND,
+            ),
+            "backup qemu:web1 --to '/b c' --mode incremental --compress --no-record --fleece off "
+            "--disk a --disk b --policy suspend",
+        ),
+        (MirrorRequest(folder=Path("/m"), format="raw"), "mirror qemu:web1 --to /m --format raw"),
+        (SnapshotRequest(name="s1"), "snapshot create qemu:web1 s1"),
+        (
+            SnapshotRequest(name="s1", external=True, folder=Path("/s")),
+            "snapshot create qemu:web1 s1 --external --to /s",
+        ),
+    ],
+)  # fmt: skip
+def test_the_next_step_of_its_freeze_is_its_own_command(
+    harness: CopyHarness, wanted: CopyRequest, command: str
+) -> None:
+    again = wanted.again(harness.vm, 0)
+    assert again == f"frostwatch {command}"
+    with CopyWindow(harness.context(), REQUIRE, again=again).open():
+        pass
+    assert [one.again for one in harness.requests] == [again]
 
 
 def test_a_window_needs_a_hold(harness: CopyHarness) -> None:

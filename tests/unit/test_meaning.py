@@ -139,6 +139,10 @@ def test_a_thaw_that_has_failed_for_good_is_not_the_next_step() -> None:
 def test_words_of_their_own_come_first_and_the_command_behind_them() -> None:
     refused = Outcome(OutcomeKind.REFUSED, "why", Refusal.PAUSED, next="do this", settled=True)
     assert with_meaning(refused, WEB).next == f"do this, then: {FREEZE}"
+    copy = "frostwatch backup qemu:web1 --to /backups"
+    assert with_meaning(refused, WEB, again=copy).next == f"do this, then: {copy}"
+    bare = refused._replace(next=None)
+    assert with_meaning(bare, WEB, again=copy).next == f"resume the VM, then: {copy}"
     whole = refused._replace(next="see: frostwatch list")
     assert with_meaning(whole, WEB).next == "see: frostwatch list"
     crashed = Outcome(OutcomeKind.FAILED, "why", next="frostwatch thaw qemu:web1")

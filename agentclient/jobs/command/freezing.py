@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from agentclient.jobs.command.guest_window import GuestWindow
@@ -55,12 +56,14 @@ class Freezing:
         self._complete_until: float | None = None
         self._group_failed: str | None = None
         vms = [window.context.vm for window in windows]
+        again = request.again(vms)
         if request.together:
-            wanted = request.freeze_of_group(vm.policy for vm in vms)
+            wanted = replace(request.freeze_of_group(vm.policy for vm in vms), again=again)
             group_request(wanted, request.within_s)  # what can't be used is told now
             self._requests = [wanted]
         else:
-            self._requests = [request.freeze_of(vm.policy) for vm in vms]
+            each = [request.freeze_of(vm.policy) for vm in vms]
+            self._requests = [replace(one, again=again) for one in each]
 
     @property
     def thaw_timeout_s(self) -> float:

@@ -9,8 +9,10 @@ from agentclient.config.defaults import DEFAULTS
 from agentclient.model.command import OnOverrun, ThawWhen
 from agentclient.model.errors import BadInput
 from agentclient.model.job import FreezePolicy
+from agentclient.model.next_command import copy_command
 from agentclient.model.policy import VmPolicy
 from agentclient.model.request import FreezeRequest, Schedule
+from agentclient.model.vm import Vm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +63,22 @@ class CommandRequest:
             raise BadInput("a command needs a window: its hold can't be 0")
         if self.disks and self.thaw_when is not ThawWhen.JOB_STARTED:
             raise BadInput("disks are named for --thaw-when=job-started alone")
+
+    def again(self, vms: Iterable[Vm]) -> str:
+        """Return the command line that asks for the same once more."""
+        words = [word for name in self.mounts for word in ("--mount", name)]
+        words += ["--strict"] if self.strict else []
+        words += ["--together"] if self.together else []
+        if self.together and self.within_s != DEFAULTS.within_s:
+            words += ["--within", f"{self.within_s:g}"]
+        words += ["--hold", f"{self.hold_s:g}"] if self.hold_s is not None else []
+        words += ["--policy", self.policy.value] if self.policy is FreezePolicy.PREFER else []
+        if self.on_overrun is not OnOverrun.WARN:
+            words += ["--on-overrun", self.on_overrun.value]
+        if self.thaw_when is not ThawWhen.COMMAND_ENDED:
+            words += ["--thaw-when", self.thaw_when.value]
+        words += [word for name in self.disks for word in ("--disk", name)]
+        return copy_command(vms, ["freeze"], [*words, "--", *self.argv])
 
     def freeze_of(self, policy: VmPolicy | None) -> FreezeRequest:
         """Return the freeze of one VM.

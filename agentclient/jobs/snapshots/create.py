@@ -22,7 +22,9 @@ from agentclient.model.disk_snapshot import SnapshotDisk, SnapshotKind
 from agentclient.model.errors import BadInput
 from agentclient.model.job import JobKind, JobOutcome, JobRefusal, JobResult
 from agentclient.model.json_contract import outcome_object
+from agentclient.model.next_command import copy_command
 from agentclient.model.states import Level
+from agentclient.model.vm import Vm
 from agentclient.protocol.qmp_block import Disk
 
 BEGUN: Final = "it is being taken"
@@ -44,6 +46,13 @@ class SnapshotRequest(CopyRequest):
     name: str
     external: bool = False
     folder: Path | None = None
+
+    def again(self, vm: Vm, limit: int) -> str | None:  # noqa: ARG002 - it copies nothing
+        """Return the command that asks for the same once more."""
+        words = [self.name]
+        words += ["--external"] if self.external else []
+        words += ["--to", str(self.folder)] if self.folder is not None else []
+        return copy_command([vm], ["snapshot", "create"], [*words, *self.options()])
 
     def check(self) -> None:
         """Check what can be checked without the VM.
