@@ -6,11 +6,13 @@ folder itself is opened.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import re
 import secrets
+import socket
 import stat
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -26,7 +28,9 @@ from agentclient.jobs.manifest import (
     parse,
     written,
 )
+from agentclient.journal.identity import this_process
 from agentclient.model.text import printable
+from agentclient.model.vm import Process
 
 BEGUN: Final = "begun.json"
 BEGUN_KIND: Final = "frostwatch-backup-begun"
@@ -44,10 +48,14 @@ class Begun(NamedTuple):
     Attributes:
         id: the backup's id.
         chain: its chain's id.
+        host: on which host it was begun; empty if that is not known.
+        process: the frostwatch that makes it; None if it is not known.
     """
 
     id: str
     chain: str
+    host: str = ""
+    process: Process | None = None
 
 
 class Backup(NamedTuple):
@@ -116,7 +124,11 @@ def write_begun(folder: Path, begun: Begun) -> None:
     Raises:
         OSError: it can't be written.
     """
-    content: dict[str, Any] = {"schema": SCHEMA, "kind": BEGUN_KIND, **begun._asdict()}
+    pid, ticks = this_process()
+    content: dict[str, Any] = {
+        "schema": SCHEMA, "kind": BEGUN_KIND, "id": begun.id, "chain": begun.chain,
+        "host": socket.gethostname(), "pid": pid, "start_ticks": ticks,
+    }  # fmt: skip
     _write(folder, BEGUN, json.dumps(content).encode("ascii") + b"\n")
 
 
@@ -166,9 +178,10 @@ def remove_folder(folder: Path, *, parent: bool) -> list[str]:
     Returns:
         What is left, each as a clause.
     """
-    with suppress(OSError):
-        (folder / BEGUN).unlink()
     try:
+        if any(one.name != BEGUN for one in folder.iterdir()):
+            raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY))
+        (folder / BEGUN).unlink(missing_ok=True)
         folder.rmdir()
     except FileNotFoundError:
         return []
@@ -256,7 +269,10 @@ def _begun(folder: int) -> Begun | None:
     id_, chain = found.get("id"), found.get("chain")
     if not (isinstance(id_, str) and isinstance(chain, str)):
         return None
-    return Begun(id_, chain)
+    host, pid, ticks = found.get("host"), found.get("pid"), found.get("start_ticks")
+    if not (isinstance(host, str) and isinstance(pid, int) and isinstance(ticks, int)):
+        return Begun(id_, chain)
+    return Begun(id_, chain, host, Process(pid, ticks))
 
 
 def _looks_like_one(folder: Path, handle: int) -> bool:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
+import socket
 from functools import partial
 from pathlib import Path
 from typing import Final
 
+from agentclient.access.presence import is_gone
 from agentclient.jobs.archive import (
     Backup,
     Begun,
@@ -27,6 +30,7 @@ from agentclient.protocol.qmp_block import Disk
 
 # What a qcow2 has beside its data, for each disk.
 _OVERHEAD: Final = 1 << 20
+_MOST_TOLD: Final = 5
 
 
 def room_for(disk: Disk, link: Link | None) -> int:
@@ -41,6 +45,20 @@ def room_for(disk: Disk, link: Link | None) -> int:
     images = [one.allocated for one in disk.chain] or [disk.allocated]
     known = [one for one in images if one is not None]
     return min(disk.size, sum(known) if len(known) == len(images) else disk.size) + _OVERHEAD
+
+
+def _what_to_do(backup: Backup) -> str:
+    """Return what a person can do with a folder that holds no complete backup."""
+    begun = backup.begun
+    step = f"it can be deleted: rm -r {printable(shlex.quote(str(backup.folder)), 300)}"
+    if begun is None or begun.process is None:
+        return step
+    if begun.host != socket.gethostname():
+        host = printable(begun.host, 60)
+        return f"begun on the host {host}; once its frostwatch has ended there, {step}"
+    if is_gone(begun.process) is False:
+        return f"frostwatch (pid {begun.process.pid}) may be at work on it"
+    return step
 
 
 class BackupPlace:
@@ -81,9 +99,9 @@ class BackupPlace:
                 "name another folder",
             )
         begun = [one for one in found if one.begun is not None]
-        for one in begun[-1:]:
+        for one in begun[-_MOST_TOLD:]:
             text = f"{printable(one.folder, 300)} is a backup that was never completed"
-            self._context.reporter.note(Level.WARNING, f"{text}: it can be deleted")
+            self._context.reporter.note(Level.WARNING, f"{text}: {_what_to_do(one)}")
         chains = {one.begun.chain for one in begun if one.begun is not None}
         self.chains = frozenset(
             chains | {one.manifest.chain for one in found if one.manifest is not None}

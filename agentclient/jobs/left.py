@@ -11,18 +11,29 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from agentclient.access.presence import is_gone
-from agentclient.jobs.block import CHANGE_S, BlockLayer, QmpRefused
+from agentclient.jobs.block import CHANGE_S, IO_ERROR, BlockLayer, QmpRefused
 from agentclient.jobs.cancel import cancel_jobs
+from agentclient.jobs.errors import JobFailed
 from agentclient.jobs.fleece import is_place, take_out_left
+from agentclient.jobs.left_files import (
+    begun_in,
+    forget_backup,
+    forget_records,
+    is_empty,
+    is_overlay,
+    records_beside,
+)
 from agentclient.jobs.targets import inode, opened_by
 from agentclient.jobs.thread_reserve import give_back_left
 from agentclient.model.job import JobKind
 from agentclient.model.text import printable
 from agentclient.model.vm import Process
-from agentclient.protocol.job_names import CopyKey, JobId, is_claim
+from agentclient.protocol.job_names import CopyKey, JobId, is_claim, is_filter
 from agentclient.protocol.qmp_block import BlockJob
 
 _CREATES: Final = "create"
+# Copies what the guest is about to overwrite, and has its write wait, or fail, for that.
+_COPIES_FIRST: Final = "backup"
 
 
 class LeftCopy(NamedTuple):
@@ -73,11 +84,13 @@ class Cleared(NamedTuple):
         removed: the incomplete files that were deleted.
         kept: the complete files, which nobody has certified.
         left: what is left behind all the same, each as a clause.
+        resumed: the VM, which the copy had stopped at an error of its storage, goes on.
     """
 
     removed: tuple[str, ...]
     kept: tuple[str, ...]
     left: tuple[str, ...]
+    resumed: bool = False
 
 
 def find_copies(
@@ -145,6 +158,9 @@ def clear(block: BlockLayer, copy: LeftCopy, process: Process | None) -> Cleared
     """
     check_left(copy)
     files = _files(copy, process)
+    paths = [path for path, _ in files.values()]
+    begun, records = begun_in(paths), records_beside(paths)
+    stopped = _may_stop_guest(copy) and block.status() == IO_ERROR
     left = []
     names = {JobId.parse(job.id) for job in copy.jobs}
     for name in filter(None, names):
@@ -161,9 +177,12 @@ def clear(block: BlockLayer, copy: LeftCopy, process: Process | None) -> Cleared
     for node, (path, number) in files.items():
         if node not in closed:
             continue
-        if copy.kind == JobKind.SNAPSHOT:
-            # What it holds is not known: it may have been written to.
-            left.append(f"the overlay {printable(path, 300)}, which no disk of the VM uses")
+        overlay = copy.kind == JobKind.SNAPSHOT or (not copy.kind and path.parent not in begun)
+        if overlay and (copy.kind or is_overlay(path, records)) and not is_empty(path):
+            left.append(
+                f"the overlay {printable(path, 300)}, which no disk of the VM uses, and which "
+                "may hold what its guest has written"
+            )
         elif copy.complete and not is_place(node):
             kept.append(str(path))
         elif _delete(path, number):
@@ -172,7 +191,37 @@ def clear(block: BlockLayer, copy: LeftCopy, process: Process | None) -> Cleared
             left.append(f"the incomplete file {printable(path, 300)}")
     if not left:
         give_back_left(block)
-    return Cleared(tuple(removed), tuple(kept), tuple(left))
+    if closed:
+        done = [forget_backup(block, *one) for one in begun.items() if one[0] not in _folders(kept)]
+        for more, rest in (*done, forget_records(records)):
+            removed += more
+            left += rest
+    resumed = stopped and _resume(block, left)
+    return Cleared(tuple(removed), tuple(kept), tuple(left), resumed)
+
+
+def _folders(paths: Iterable[str]) -> set[Path]:
+    return {Path(path).parent for path in paths}
+
+
+def _may_stop_guest(copy: LeftCopy) -> bool:
+    """Return whether a write of the guest's fails where the copy's files can't be written."""
+    copying = any(job.type == _COPIES_FIRST for job in copy.jobs)
+    return copying and not any(map(is_filter, copy.nodes))
+
+
+def _resume(block: BlockLayer, left: list[str]) -> bool:
+    """Let a VM go on that stands still at an error, unless the copy is there still."""
+    stands = "the VM stands still at an error of a storage (io-error)"
+    if left:
+        left.append(f"{stands}, perhaps the copy's: end the copy, or send cont to its monitor")
+        return False
+    try:
+        block.run("cont")
+    except JobFailed as error:
+        left.append(f"{stands}: send cont to its monitor ({error})")
+        return False
+    return True
 
 
 def _is_overlay(node: str, file: str, every: Collection[str], written: Collection[str]) -> bool:

@@ -13,6 +13,23 @@ _EXTERNAL_DATA: Final = 1 << 2
 _LONGEST_NAME: Final = 1023
 
 
+# Up to where its table of clusters is, and how many snapshots are inside.
+L1: Final = struct.Struct(">4sI28xIQ12xI")
+_MOST_ENTRIES: Final = 4 << 20
+
+
+class Table(NamedTuple):
+    """Where an image says which clusters it has itself: the first level.
+
+    Attributes:
+        offset: where in the file it begins.
+        entries: how many entries of 8 bytes it has; one that is 0 stands for no cluster.
+    """
+
+    offset: int
+    entries: int
+
+
 class Qcow2Head(NamedTuple):
     """What the head of an image says.
 
@@ -46,3 +63,13 @@ def parse_head(content: bytes) -> Qcow2Head | None:
             return None
         (features,) = struct.unpack_from(">Q", content, _FEATURES_AT)
     return Qcow2Head(size, backing, bool(features & _EXTERNAL_DATA))
+
+
+def parse_l1(content: bytes) -> Table | None:
+    """Read the first bytes of an image; None if it is no qcow2, or has snapshots inside."""
+    if len(content) < L1.size:
+        return None
+    magic, version, entries, offset, snapshots = L1.unpack_from(content)
+    if magic != b"QFI\xfb" or version not in (2, 3) or snapshots or entries > _MOST_ENTRIES:
+        return None
+    return Table(offset, entries)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import struct
 from pathlib import Path
 from typing import cast
 
@@ -9,8 +11,11 @@ import pytest
 
 from agentclient.access.monitor import Monitor
 from agentclient.jobs import cancel, left
+from agentclient.jobs.archive import Begun, write_begun
 from agentclient.jobs.block import BlockLayer
-from agentclient.jobs.left import LeftCopy, clear, find_copies
+from agentclient.jobs.chain import PREFIX
+from agentclient.jobs.left import Cleared, LeftCopy, clear, find_copies
+from agentclient.jobs.snapshots.names import RECORD_SUFFIX
 from agentclient.jobs.targets import inode
 from agentclient.model.vm import Process
 from agentclient.protocol.job_names import CLAIM, JobId
@@ -56,7 +61,7 @@ def test_an_incomplete_copy_is_ended_and_its_file_deleted(
     copy = _find(block)
     assert str(copy) == "a backup of frostwatch (pid 7, which has ended): 40 % copied"
     cleared = clear(block, copy, None)
-    assert cleared == ((str(tmp_path / "a"),), (), ())
+    assert cleared == Cleared((str(tmp_path / "a"),), (), ())
     assert (qemu.jobs, qemu.nodes, list(tmp_path.iterdir())) == ({}, {}, [])
     assert find_copies(block, lambda _: True) == ()
 
@@ -100,7 +105,8 @@ def test_the_overlay_of_a_snapshot_is_named_and_never_deleted(
     qemu.jobs[snapshot.job("t0")] = FakeJob(snapshot.job("t0"), "create", 1, 1, "concluded")
     cleared = clear(block, _find(block), None)
     assert (cleared.removed, cleared.kept) == ((), ())
-    assert cleared.left == (f"the overlay {tmp_path / 'a'}, which no disk of the VM uses",)
+    (clause,) = cleared.left
+    assert clause.startswith(f"the overlay {tmp_path / 'a'}, which no disk of the VM uses")
     assert (tmp_path / "a").exists()
 
 
@@ -108,6 +114,98 @@ def test_a_claim_alone_is_nothing_that_was_left(qemu: FakeQemu, block: BlockLaye
     qemu.nodes[BACKUP.node(CLAIM)] = ""
     assert find_copies(block, lambda _: True) == ()
     assert _find(block, gone=False).running
+
+
+def _backup_folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "20260301T000000Z"
+    folder.mkdir()
+    write_begun(folder, Begun("0123abcd", "89ab4567"))
+    return folder
+
+
+def test_the_folder_and_the_bitmaps_of_a_backup_go_with_it(
+    qemu: FakeQemu, block: BlockLayer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = _backup_folder(tmp_path)
+    _target(qemu, folder / "a.qcow2", monkeypatch)
+    mine, others = f"{PREFIX}89ab4567-0123abcd-0", f"{PREFIX}89ab4567-11111111-0"
+    qemu.bitmaps["#blocka"] = {name: {"name": name} for name in (mine, others)}
+    cleared = clear(block, _find(block), None)
+    assert cleared.removed == (str(folder / "a.qcow2"), f"the bitmap {mine}", str(folder))
+    assert cleared.left == ()
+    assert (list(qemu.bitmaps["#blocka"]), list(tmp_path.iterdir())) == ([others], [])
+
+
+def test_a_folder_in_which_somebody_has_put_a_file_is_named_and_stays_what_it_is(
+    qemu: FakeQemu, block: BlockLayer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = _backup_folder(tmp_path)
+    _target(qemu, folder / "a.qcow2", monkeypatch)
+    (folder / "notes").write_text("mine")
+    cleared = clear(block, _find(block), None)
+    assert cleared.left == (f"the folder {folder} (Directory not empty)",)
+    assert sorted(one.name for one in folder.iterdir()) == ["begun.json", "notes"]
+
+
+def _overlay(path: Path, first: int) -> None:
+    """Write the head and the table of an image that has one behind it."""
+    head = struct.pack(">4sIQIIQIIQQIIQ", b"QFI\xfb", 2, 72, 4, 16, 1 << 26, 0, 1, 80, 0, 0, 0, 0)
+    path.write_bytes(head + b"base" + bytes(4) + struct.pack(">Q", first))
+
+
+@pytest.mark.parametrize("first", [0, 1 << 20])
+def test_an_overlay_goes_with_its_record_if_it_certainly_holds_nothing(
+    qemu: FakeQemu,
+    block: BlockLayer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    first: int,
+) -> None:
+    overlay, record = tmp_path / "a.s1.qcow2", tmp_path / f"web1.s1{RECORD_SUFFIX}"
+    _target(qemu, overlay, monkeypatch, JobId("snapshot", DEAD, "abcdef01"))
+    _overlay(overlay, first)
+    part = {"disk": "a", "file": "/images/a.qcow2", "overlay": str(overlay)}
+    facts = {"name": "s1", "kind": "external", "disks": [part], "began": None, "taken": None}
+    record.write_text(json.dumps({**facts, "consistency": None, "reason": "it is being taken"}))
+    cleared = clear(block, _find(block), None)
+    if first:
+        assert cleared.removed == ()
+        (first_clause, second_clause) = cleared.left
+        assert str(overlay) in first_clause
+        assert str(record) in second_clause
+    else:
+        assert (cleared.removed, cleared.left) == ((str(overlay), str(record)), ())
+    assert (overlay.exists(), record.exists()) == (bool(first), bool(first))
+
+
+@pytest.mark.parametrize(
+    ("status", "filtered", "resumed"),
+    [("io-error", False, True), ("io-error", True, False), ("paused", False, False)],
+)
+def test_a_vm_that_its_copy_has_stopped_goes_on_and_no_other(
+    qemu: FakeQemu, block: BlockLayer, status: str, filtered: bool, resumed: bool
+) -> None:
+    job = BACKUP.job(0)
+    qemu.jobs[job] = FakeJob(job, "backup", 100, 40, stalls=True)
+    qemu.running, qemu.stopped_at = False, status
+    if filtered:
+        qemu.nodes[BACKUP.node("c0")] = ""
+    assert clear(block, _find(block), None).resumed is resumed
+    assert qemu.running is resumed
+
+
+def test_a_vm_whose_copy_cannot_be_ended_is_told_to_stand_still(
+    qemu: FakeQemu, block: BlockLayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cancel, "ENDS_WITHIN_S", 0.05)
+    job = BACKUP.job(0)
+    qemu.jobs[job] = FakeJob(job, "backup", 100, stalls=True)
+    qemu.refuses = {"job-cancel": "busy", "block-job-cancel": "busy"}
+    qemu.running, qemu.stopped_at = False, "io-error"
+    cleared = clear(block, _find(block), None)
+    assert not cleared.resumed
+    assert "io-error" in cleared.left[-1]
+    assert not qemu.running
 
 
 @pytest.mark.parametrize("gone", [False, None])

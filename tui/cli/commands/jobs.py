@@ -93,9 +93,11 @@ def _print(vm: Vm, copy: LeftCopy, cleared: Cleared | None, *, clear: bool, as_j
             click.echo(f"  NOT ENDED: {why}; stop the copy there, or: kill {pid} (it is undone)")
         return
     for file in cleared.removed:
-        click.echo(f"  deleted, since it was incomplete: {printable(file, 500)}")
+        click.echo(f"  removed, since it was incomplete: {printable(file, 500)}")
     for file in cleared.kept:
         click.echo(f"  kept, complete but not certified: {printable(file, 500)}")
+    if cleared.resumed:
+        click.echo("  resumed: the VM had stopped at an error of a storage (io-error), and goes on")
     for clause in cleared.left:
         click.echo(f"  LEFT BEHIND: {printable(clause, 500)}")
 

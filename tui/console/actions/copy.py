@@ -218,6 +218,8 @@ def _cleared_text(cleared: Future[tuple[Cleared, ...]]) -> tuple[Level, str]:
     text = "what was left is ended"
     if removed:
         text += f"; deleted, since incomplete: {safe(', '.join(removed), 300)}"
+    if any(one.resumed for one in found):
+        text += "; the VM, which had stopped at an error (io-error), goes on"
     if kept:
         text += f"; kept, complete but not certified: {safe(', '.join(kept), 300)}"
     return Level.GOOD, text
