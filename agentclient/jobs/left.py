@@ -23,7 +23,7 @@ from agentclient.jobs.left_files import (
     is_overlay,
     records_beside,
 )
-from agentclient.jobs.targets import inode, opened_by
+from agentclient.jobs.opened import inode, names_of_opened, opened_by
 from agentclient.jobs.thread_reserve import give_back_left
 from agentclient.model.job import JobKind
 from agentclient.model.text import printable
@@ -160,6 +160,7 @@ def clear(block: BlockLayer, copy: LeftCopy, process: Process | None) -> Cleared
     files = _files(copy, process)
     paths = [path for path, _ in files.values()]
     begun, records = begun_in(paths), records_beside(paths)
+    lost = _lost(block, copy, files, process)
     stopped = _may_stop_guest(copy) and block.status() == IO_ERROR
     left = []
     names = {JobId.parse(job.id) for job in copy.jobs}
@@ -173,6 +174,7 @@ def clear(block: BlockLayer, copy: LeftCopy, process: Process | None) -> Cleared
         for node, file in copy.nodes.items()
         if node not in closed
     ]
+    left += lost
     removed, kept = [], []
     for node, (path, number) in files.items():
         if node not in closed:
@@ -252,6 +254,31 @@ def _files(copy: LeftCopy, process: Process | None) -> dict[str, tuple[Path, tup
                 if number in opened:
                     found[node] = (Path(file), number)
     return found
+
+
+def _lost(
+    block: BlockLayer, copy: LeftCopy, found: Collection[str], process: Process | None
+) -> list[str]:
+    """Return the copy's files that have not their names any more, each as a clause."""
+    missing = [
+        file
+        for node, file in copy.nodes.items()
+        if node.endswith("-f") and file.startswith("/") and node not in found
+    ]
+    if not missing:
+        return []
+    names = names_of_opened(process)
+    known = set(block.nodes().values())
+    # Whose inode is not known: what QEMU has open, and does not know by that name.
+    others = [one for one in (names or {}).values() if one.startswith("/") and one not in known]
+    others = [one for one in others if not one.startswith(("/dev/", "/proc/", "/memfd:"))]
+    where = f"; QEMU has open {printable(', '.join(others), 300)}" if others else ""
+    if names is None:
+        where = "; which files QEMU has open can't be seen"
+    return [
+        f"the incomplete file {printable(one, 300)}, if it was moved away and not deleted{where}"
+        for one in missing
+    ]
 
 
 def _close(block: BlockLayer, nodes: Iterable[str]) -> set[str]:

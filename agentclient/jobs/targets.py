@@ -10,7 +10,7 @@ import errno
 import os
 import shutil
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
@@ -21,6 +21,7 @@ from agentclient.access.qmp_session import Ask
 from agentclient.jobs.block import CHANGE_S, BlockLayer, JobName, QmpRefused
 from agentclient.jobs.control import JobControl
 from agentclient.jobs.errors import JobFailed, JobRefused
+from agentclient.jobs.opened import inode, is_elsewhere, names_of_opened, now_called, opened_by
 from agentclient.model.errors import NO_THREAD
 from agentclient.model.job import JobRefusal
 from agentclient.model.text import printable
@@ -89,6 +90,7 @@ class Targets:
         self._made: list[Target] = []
         self._open: list[str] = []
         self._kept: set[str] = set()
+        self._moved: dict[Target, str | None] = {}
 
     @property
     def made(self) -> tuple[Target, ...]:
@@ -147,6 +149,7 @@ class Targets:
         Returns:
             What QEMU did not close, each as a clause; empty if it has closed all.
         """
+        self._look_for_moved()
         left = []
         while self._open:
             node = self._open[-1]
@@ -217,8 +220,13 @@ class Targets:
             if target in keep:
                 continue
             shown = f"the incomplete file {printable(target.path, 300)}"
+            if target in self._moved:
+                shown += now_called(self._moved[target])
             if target.inode in opened or self._kept & {target.node, target.file_node}:
                 left.append(f"{shown} (QEMU uses it)")
+                continue
+            if target in self._moved:
+                left += [] if self._moved[target] == "" else [shown]
                 continue
             try:
                 if inode(target.path) == target.inode:
@@ -229,6 +237,15 @@ class Targets:
                 left.append(f"{shown} ({error.strerror})")
         self._made.clear()
         return left
+
+    def _look_for_moved(self) -> None:
+        """Find the files that somebody has moved, as long as QEMU has them open."""
+        lost = [one for one in self._made if one not in self._moved]
+        lost = [one for one in lost if is_elsewhere(one.path, one.inode)]
+        if not lost:
+            return
+        names = names_of_opened(self._process)
+        self._moved |= {one: None if names is None else names.get(one.inode) for one in lost}
 
     def _new_file(self, path: Path) -> tuple[int, int]:
         shown = printable(path, 300)
@@ -324,22 +341,6 @@ def _owner(process: Process | None) -> tuple[int, int] | None:
     return None
 
 
-def opened_by(process: Process | None) -> frozenset[tuple[int, int]] | None:
-    """Return the files that a process has open; None if that can't be seen."""
-    if process is None:
-        return None
-    try:
-        return frozenset(_inodes(PROC / str(process.pid) / "fd"))
-    except OSError:
-        return None
-
-
-def _inodes(folder: Path) -> Iterator[tuple[int, int]]:
-    for entry in folder.iterdir():
-        with suppress(OSError):
-            yield inode(entry)
-
-
 def _sync(target: Target) -> None:
     """Have the storage take a file and its name; raise an OSError if it is not there any more."""
     path = target.path
@@ -352,13 +353,3 @@ def _sync(target: Target) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-def inode(path: Path) -> tuple[int, int]:
-    """Return a file's device and inode.
-
-    Raises:
-        OSError: it is not there, or can't be seen.
-    """
-    found = path.stat()
-    return found.st_dev, found.st_ino

@@ -214,6 +214,40 @@ def test_a_failure_loses_nothing_of_the_chain(writer: Guest, tmp_path: Path) -> 
     assert restore(last, tmp_path / "restored") == kept
 
 
+def test_files_that_are_moved_away_while_they_are_written_are_named(
+    writer: Guest, tmp_path: Path
+) -> None:
+    nodes = node_names(writer)
+    aside = tmp_path / "aside"
+    with Backups(writer, tmp_path / "to") as backups:
+        job = backups.start("a", limit=1)
+        copying(writer)
+        (file,) = (tmp_path / "to").rglob("a.qcow2")
+        file.rename(aside)
+        job.cancel()
+        outcome = job.wait(60.0)
+        assert outcome is not None
+        assert outcome.left == (f"the incomplete file {file}, which was moved to {aside}",)
+    aside.unlink()
+    frostwatch = Frostwatch(writer)
+    (tmp_path / "again").mkdir()
+    more = ("--to", str(tmp_path / "again"), "--disk", "a", "--rate", "1", "--fleece", "off")
+    child = frostwatch.start("backup", writer.name, *more)
+    copying(writer)
+    child.kill()
+    child.wait()
+    (file,) = (tmp_path / "again").rglob("a.qcow2")
+    file.rename(aside)
+    code, (told,), _ = frostwatch.run("jobs", "--clear", writer.name)
+    frostwatch.close()
+    (clause,) = told["cleared"]["left"]
+    assert code == 1
+    assert str(file) in clause
+    assert str(aside) in clause
+    nothing_is_left(writer, nodes)
+    writer.assert_thawed(30.0)
+
+
 def test_the_agent_killed_in_the_window_is_no_consistent_copy(boot: Boot, tmp_path: Path) -> None:
     guest = boot(name="agentless", mounts=("a",), respawn=0)
     nodes = node_names(guest)

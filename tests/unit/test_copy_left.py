@@ -15,8 +15,8 @@ from agentclient.jobs.archive import Begun, write_begun
 from agentclient.jobs.block import BlockLayer
 from agentclient.jobs.chain import PREFIX
 from agentclient.jobs.left import Cleared, LeftCopy, clear, find_copies
+from agentclient.jobs.opened import inode
 from agentclient.jobs.snapshots.names import RECORD_SUFFIX
-from agentclient.jobs.targets import inode
 from agentclient.model.vm import Process
 from agentclient.protocol.job_names import CLAIM, JobId
 from tests.unit.fake_qemu import FakeJob, FakeQemu
@@ -85,6 +85,20 @@ def test_a_file_that_took_its_place_is_not_deleted(
     monkeypatch.setattr(left, "opened_by", lambda _: frozenset())
     assert clear(block, copy, None).removed == ()
     assert (tmp_path / "a").exists()
+
+
+def test_a_file_that_was_moved_away_is_named_with_what_qemu_has_open(
+    qemu: FakeQemu, block: BlockLayer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _target(qemu, tmp_path / "a", monkeypatch)
+    (tmp_path / "a").rename(tmp_path / "away")
+    names = {(1, 2): str(tmp_path / "away"), (1, 3): "/dev/kvm", (1, 4): "", (1, 5): "socket:[1]"}
+    monkeypatch.setattr(left, "names_of_opened", lambda _: names)
+    cleared = clear(block, _find(block), None)
+    (clause,) = cleared.left
+    assert f"the incomplete file {tmp_path / 'a'}, if it was moved away" in clause
+    assert clause.endswith(f"QEMU has open {tmp_path / 'away'}")
+    assert (tmp_path / "away").exists()
 
 
 def test_a_node_that_a_disk_needs_stays_with_its_file(

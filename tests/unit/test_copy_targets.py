@@ -10,6 +10,7 @@ import pytest
 
 from agentclient.access.monitor import Monitor
 from agentclient.jobs import targets as module
+from agentclient.jobs import targets as targets_module
 from agentclient.jobs.block import BlockLayer, JobName
 from agentclient.jobs.control import JobControl
 from agentclient.jobs.errors import JobFailed, JobRefused
@@ -65,6 +66,32 @@ def test_a_file_that_took_its_place_is_not_deleted(targets: Targets, tmp_path: P
     (tmp_path / "a").write_text("somebody else's")
     targets.remove()
     assert (tmp_path / "a").read_text() == "somebody else's"
+
+
+@pytest.mark.parametrize(
+    ("name", "clause"),
+    [
+        ("/elsewhere/a", ", which was moved to /elsewhere/a"),
+        (None, ", which was moved away or deleted (where to is not known)"),
+        ("", None),
+    ],
+)
+def test_a_file_that_was_moved_away_meanwhile_is_named(
+    targets: Targets,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str | None,
+    clause: str | None,
+) -> None:
+    target = targets.make(tmp_path / "a.qcow2", "qcow2", MIB)
+    target.path.unlink()
+    names = None if name is None else {target.inode: name}
+    monkeypatch.setattr(targets_module, "names_of_opened", lambda _: names)
+    assert targets.close() == []
+    # QEMU has closed it: that is found before.
+    monkeypatch.setattr(targets_module, "names_of_opened", lambda _: {})
+    expected = [] if clause is None else [f"the incomplete file {target.path}{clause}"]
+    assert targets.remove() == expected
 
 
 @pytest.mark.parametrize("again", [True, False])

@@ -277,8 +277,11 @@ def _in_use(part: SnapshotDisk) -> str:
 
 def _delete_file(part: SnapshotDisk) -> list[str]:
     assert part.overlay is not None, "it is an external one"
+    shown = printable(part.overlay, 300)
     try:
-        Path(part.overlay).unlink(missing_ok=True)
+        Path(part.overlay).unlink()
+    except FileNotFoundError:
+        return [f"the overlay {shown}, if it was moved away; nothing of it is needed any more"]
     except OSError as error:
-        return [f"the overlay {printable(part.overlay, 300)} ({error.strerror})"]
+        return [f"the overlay {shown} ({error.strerror})"]
     return []

@@ -1,0 +1,77 @@
+"""The files that a VM's QEMU has open, whatever their names are by now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from agentclient.access.host.process import PROC
+from agentclient.model.text import printable
+from agentclient.model.vm import Process
+
+Inode = tuple[int, int]
+# So the kernel ends the name of a file that has none any more (proc_pid_fd(5)).
+_DELETED: Final = " (deleted)"
+
+
+def opened_by(process: Process | None) -> frozenset[Inode] | None:
+    """Return the files that a process has open; None if that can't be seen."""
+    names = names_of_opened(process)
+    return None if names is None else frozenset(names)
+
+
+def names_of_opened(process: Process | None) -> dict[Inode, str] | None:
+    """Return the files that a process has open, with the names that they have now.
+
+    Args:
+        process: the process.
+
+    Returns:
+        The name is empty where the file has none any more; None if it can't be seen.
+    """
+    if process is None:
+        return None
+    try:
+        return dict(_names(PROC / str(process.pid) / "fd"))
+    except OSError:
+        return None
+
+
+def inode(path: Path) -> Inode:
+    """Return a file's device and inode.
+
+    Raises:
+        OSError: it is not there, or can't be seen.
+    """
+    found = path.stat()
+    return found.st_dev, found.st_ino
+
+
+def is_elsewhere(path: Path, number: Inode) -> bool:
+    """Return whether a file has not the name any more that it was made with."""
+    try:
+        return inode(path) != number
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+
+
+def now_called(name: str | None) -> str:
+    """Return where a file is that has not the name any more that it was made with, as a clause.
+
+    Args:
+        name: its name now; empty if it has none; None if that isn't known.
+    """
+    if name is None:
+        return ", which was moved away or deleted (where to is not known)"
+    return f", which was moved to {printable(name, 300)}" if name else ", which was deleted"
+
+
+def _names(folder: Path) -> Iterator[tuple[Inode, str]]:
+    for entry in folder.iterdir():
+        with suppress(OSError):
+            name = str(entry.readlink())
+            yield inode(entry), "" if name.endswith(_DELETED) else name
