@@ -15,6 +15,7 @@ from agentclient.jobs.request import BackupRequest
 from agentclient.jobs.verify import Verified, verify_folder
 from agentclient.model.events import Event, StageBegan
 from agentclient.model.job import Consistency, FreezePolicy, JobOutcome, JobResult, JobStage
+from tests.guests.copy_window import LONG_WINDOW
 from tests.guests.lab import Guest
 from tests.guests.lab.copies import raw_copy
 from tests.guests.lab.process import copy_disk
@@ -59,6 +60,7 @@ class Backups:
             on_event(event)
 
         vm = self._engine.find_one(self.guest.name)
+        more = {"freeze": LONG_WINDOW} | more
         request = BackupRequest(folder=self.folder, policy=policy, disks=disks, **more)
         return self._engine.jobs.backup(vm, request, listen, limit=limit)
 

@@ -14,6 +14,7 @@ from agentclient.jobs.backup import BackupJob
 from agentclient.jobs.request import BackupRequest
 from agentclient.model.events import Event, JobEnded, StageBegan
 from agentclient.model.job import FreezePolicy
+from tests.guests.copy_window import LONG_WINDOW
 
 
 def tell(event: Event) -> None:
@@ -40,7 +41,11 @@ def main(vm: str, folder: str, policy: str, limit: int, seconds: float = 0.0) ->
     """Make the copy."""
     SlowBackup.seconds = seconds
     request = BackupRequest(
-        folder=Path(folder), disks=("a",), policy=FreezePolicy(policy), fleece="off"
+        folder=Path(folder),
+        disks=("a",),
+        policy=FreezePolicy(policy),
+        fleece="off",
+        freeze=LONG_WINDOW,
     )
     with Engine([vm], named_only=True) as engine:
         found = engine.find_one(vm.split(",", maxsplit=1)[0].removeprefix("name="))

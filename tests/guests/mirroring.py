@@ -16,6 +16,7 @@ from agentclient import Engine
 from agentclient.jobs.mirror import MirrorJob, MirrorRequest
 from agentclient.model.events import Event, JobEnded, StageBegan
 from agentclient.model.job import FreezePolicy, JobOutcome, JobStage
+from tests.guests.copy_window import LONG_WINDOW
 from tests.guests.lab import Guest
 
 PATIENCE_S = 100.0
@@ -64,6 +65,7 @@ class Mirrors:
                 self.stages.append(event.details.stage)
                 due.pop(event.details.stage, lambda: None)()
 
+        more = {"freeze": LONG_WINDOW} | more
         request = MirrorRequest(folder=self.folder, disks=disks, policy=policy, **more)
         return self.engine.jobs.mirror(self.vm, request, listen, limit=limit)
 
@@ -112,7 +114,7 @@ class SlowMirror(MirrorJob):
 def main(vm: str, folder: str, seconds: float) -> None:
     """Make one."""
     SlowMirror.seconds = seconds
-    request = MirrorRequest(folder=Path(folder), wait=not seconds)
+    request = MirrorRequest(folder=Path(folder), wait=not seconds, freeze=LONG_WINDOW)
 
     def tell(event: Event) -> None:
         if isinstance(event.details, StageBegan):

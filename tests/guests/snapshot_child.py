@@ -12,6 +12,7 @@ from agentclient import Engine
 from agentclient.jobs.snapshots.create import SnapshotRequest
 from agentclient.jobs.snapshots.external import ExternalSnapshot
 from agentclient.jobs.snapshots.internal import InternalSnapshot
+from tests.guests.copy_window import LONG_WINDOW
 
 BEFORE = "before"
 
@@ -52,7 +53,7 @@ def main(vm: str, name: str, kind: str, moment: str) -> None:
     """Take it."""
     made = SlowExternal if kind == "external" else SlowInternal
     made.moment = moment
-    request = SnapshotRequest(name=name, external=kind == "external")
+    request = SnapshotRequest(name=name, external=kind == "external", freeze=LONG_WINDOW)
     with Engine([vm], named_only=True) as engine:
         found = engine.find_one(vm.split(",", maxsplit=1)[0].removeprefix("name="))
         engine.jobs.begin(found, lambda context: made(context, request)).wait()

@@ -12,6 +12,7 @@ from agentclient.jobs.snapshots.deletion import DeletionRequest
 from agentclient.model.disk_snapshot import SnapshotFound
 from agentclient.model.events import Event, EventKind, StageBegan
 from agentclient.model.job import FreezePolicy, JobOutcome, JobStage
+from tests.guests.copy_window import LONG_WINDOW
 from tests.guests.lab import Guest
 
 PATIENCE_S = 150.0
@@ -52,7 +53,12 @@ class Photographer:
     ) -> JobOutcome:
         """Take a snapshot; at each stage that is named something is done in the job's thread."""
         request = SnapshotRequest(
-            name=name, disks=disks, external=external, policy=policy, folder=folder
+            name=name,
+            disks=disks,
+            external=external,
+            policy=policy,
+            folder=folder,
+            freeze=LONG_WINDOW,
         )
         return self.take_as(request, at)
 

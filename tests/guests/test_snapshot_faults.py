@@ -205,7 +205,7 @@ def test_a_qemu_that_stands_still_for_too_long_leaves_nothing(
     request = SnapshotRequest(
         name="late",
         external=external,
-        freeze=FreezeRequest(schedule=Schedule(hold_s=1.5)),
+        freeze=FreezeRequest(schedule=Schedule(hold_s=3.0)),
     )
 
     # It stands still when it has greeted, so that the transaction waits in its socket.
@@ -214,7 +214,7 @@ def test_a_qemu_that_stands_still_for_too_long_leaves_nothing(
     def stand_still(session: QmpSession, asks: Sequence[Ask]) -> Any:
         if asks[0].command == "transaction":
             os.kill(calm.qemu_pid, signal.SIGSTOP)
-            threading.Timer(4.0, os.kill, (calm.qemu_pid, signal.SIGCONT)).start()
+            threading.Timer(6.0, os.kill, (calm.qemu_pid, signal.SIGCONT)).start()
         return ask(session, asks)
 
     monkeypatch.setattr(QmpSession, "ask", stand_still)
@@ -294,7 +294,7 @@ def test_a_console_that_is_killed_in_the_window_leaves_the_guest_thawed(
     finally:
         child.kill()
         child.communicate()
-    wait_until(lambda: not guest.frozen_mounts(), 5, "thawed by the holder")
+    wait_until(lambda: not guest.frozen_mounts(), 60, "thawed by the holder")
     with Photographer(guest) as photographer:
         found = photographer.list()
         if moment == "before":
