@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agentclient.access.qmp_session import Ask
-from agentclient.jobs.archive import safe_name
+from agentclient.jobs.archive import Begun, safe_name, write_begun
 from agentclient.jobs.backup import BackupJob
 from agentclient.jobs.chain import PREFIX
 from agentclient.jobs.fleece import is_place, take_out_left
@@ -169,6 +171,33 @@ def test_the_bitmap_of_one_disk_is_not_taken_for_that_of_another(maker: Maker) -
     outcome = maker.make(incremental=True)
     assert outcome.refusal is JobRefusal.BITMAP
     assert "the disk a has not recorded what was written since" in outcome.reason
+
+
+@pytest.mark.parametrize(
+    ("host", "pid", "words"),
+    [
+        (None, None, "it can be deleted: rm -r "),
+        (socket.gethostname(), 2**22 + 1, "it can be deleted: rm -r "),
+        (socket.gethostname(), None, f"frostwatch (pid {os.getpid()}) may be at work on it"),
+        ("other", 7, "begun on the host other; once its frostwatch has ended there, it can be"),
+    ],
+)
+def test_a_folder_without_a_manifest_is_named_with_what_can_be_done(
+    maker: Maker, host: str | None, pid: int | None, words: str
+) -> None:
+    folder = maker.folder / HOME / "20260301T000000Z"
+    folder.mkdir(parents=True)
+    write_begun(folder, Begun("01234567", "89abcdef"))
+    said = json.loads((folder / "begun.json").read_text())
+    if host is None:
+        del said["host"]  # as an older frostwatch has written it
+    else:
+        said |= {"host": host, "pid": pid or said["pid"]}
+    (folder / "begun.json").write_text(json.dumps(said))
+    assert maker.make().ok
+    (told,) = [event.text for event in maker.harness.events if "never completed" in event.text]
+    assert told.startswith(f"{folder} is a backup that was never completed: {words}")
+    assert folder.exists()
 
 
 def _without_drives(maker: Maker, nodes: dict[str, str]) -> None:

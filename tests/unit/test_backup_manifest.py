@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from agentclient.jobs.manifest import (
     parse,
     written,
 )
+from agentclient.journal.identity import this_process
 from agentclient.model.job import Consistency
 
 AT = datetime(2026, 11, 29, 2, 15, tzinfo=UTC)
@@ -204,7 +206,8 @@ def test_without_a_manifest_it_is_not_complete(tmp_path: Path) -> None:
     write_begun(folder, Begun("01234567", "89abcdef"))
     found = read_backup(folder)
     assert found is not None
-    assert found.begun == Begun("01234567", "89abcdef")
+    host, process = socket.gethostname(), this_process()
+    assert found.begun == Begun("01234567", "89abcdef", host, process)
     write_manifest(folder, manifest())
     found = read_backup(folder)
     assert found is not None
