@@ -178,7 +178,7 @@ def test_the_bitmap_of_one_disk_is_not_taken_for_that_of_another(maker: Maker) -
     [
         (None, None, "it can be deleted: rm -r "),
         (socket.gethostname(), 2**22 + 1, "it can be deleted: rm -r "),
-        (socket.gethostname(), None, f"frostwatch (pid {os.getpid()}) may be at work on it"),
+        (socket.gethostname(), None, "frostwatch (pid {pid}) may be at work on it"),
         ("other", 7, "begun on the host other; once its frostwatch has ended there, it can be"),
     ],
 )
@@ -196,6 +196,7 @@ def test_a_folder_without_a_manifest_is_named_with_what_can_be_done(
     (folder / "begun.json").write_text(json.dumps(said))
     assert maker.make().ok
     (told,) = [event.text for event in maker.harness.events if "never completed" in event.text]
+    words = words.format(pid=os.getpid())
     assert told.startswith(f"{folder} is a backup that was never completed: {words}")
     assert folder.exists()
 
