@@ -134,7 +134,19 @@ class Fleece:
         """
         if not self.is_in:
             return []
-        left = [clause for one in self._filters for clause in _take_out(self._block, one)]
+        try:
+            tops = {one.qdev: one.node for one in self._block.disks()}
+        except JobFailed:  # each is tried by itself
+            tops = {}
+        left = []
+        for one in self._filters:
+            top = tops.get(one.disk.qdev, one.node)
+            if top in (one.node, one.disk.node):
+                left += _take_out(self._block, one)
+            else:  # their copy would miss what the guest writes from then on
+                name = printable(one.disk.name, 60)
+                others = f"a copy of others has its own above, {printable(top, 60)}"
+                left.append(f"the filter {one.node} above the disk {name} ({others})")
         self.is_in = bool(left)
         return left
 

@@ -34,6 +34,7 @@ from tests.guests.backing_up import (
 )
 from tests.guests.command import Frostwatch
 from tests.guests.conftest import Boot
+from tests.guests.copying import add_target, backup, transaction
 from tests.guests.lab import Guest, check_copy
 from tests.guests.lab.shell import wait_until
 from tests.guests.storages import ROOT, hanging, on_loop, small
@@ -210,6 +211,25 @@ def test_a_failure_loses_nothing_of_the_chain(writer: Guest, tmp_path: Path) -> 
         backups.make(incremental=True, on_event=in_the_window(keep))
         _, last = backups.verify()
     assert restore(last, tmp_path / "restored") == kept
+
+
+def test_a_filter_stays_as_long_as_others_have_theirs_above(boot: Boot, tmp_path: Path) -> None:
+    guest = boot(name="shared", mounts=("a",), attach="blockdev")
+    with Backups(guest, tmp_path / "to") as backups:
+        job = backups.start(limit=1)
+        copying(guest)
+        wait_until(lambda: not guest.frozen_mounts(), 60.0, "the thaw")
+        add_target(guest, "a", tmp_path / "theirs.qcow2")
+        transaction(guest, [backup(guest, "a", "to-a", speed=1)])
+        job.cancel()
+        outcome = job.wait(90.0)
+    assert outcome is not None
+    assert outcome.result is JobResult.CANCELLED
+    (clause,) = [one for one in outcome.left if "the filter" in one]
+    assert "a copy of others has its own above" in clause
+    guest.shell("echo still > /mnt/a/still; sync")
+    theirs = [one["id"] for one in guest.qmp("query-jobs")]
+    assert theirs == ["backup-a"]
 
 
 def test_files_that_are_moved_away_while_they_are_written_are_named(

@@ -201,6 +201,22 @@ def test_a_folder_without_a_manifest_is_named_with_what_can_be_done(
     assert folder.exists()
 
 
+def test_a_filter_that_others_have_theirs_above_stays_and_is_named(maker: Maker) -> None:
+    see = maker.qemu.on_ask
+
+    def put_above(ask: Ask) -> None:
+        see(ask)
+        if ask.command == "transaction":
+            inserted = maker.qemu._drive("a", 64 << 20)["inserted"]
+            maker.qemu.more_of_drive["a"] = {"inserted": inserted | {"node-name": "#theirs"}}
+
+    maker.qemu.on_ask = put_above
+    outcome = maker.make(fleece="auto", record=False)
+    assert "a copy of others has its own above, #theirs" in str(outcome.left)
+    ours = maker.qemu.above["/machine/peripheral/disk-a"]
+    assert ours.startswith("fw-"), "the guest's device still writes through both"
+
+
 def _without_drives(maker: Maker, nodes: dict[str, str]) -> None:
     """Have the disks attached by ``-blockdev``: they have no drive's id."""
     for name, node in nodes.items():
