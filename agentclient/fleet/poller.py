@@ -147,7 +147,10 @@ class Poller:
         """Look at a VM whose channel somebody has just taken, unless that is one of us."""
         state = self._state(vm_id)
         if state is not None and is_others(state) and not self._held.is_held(vm_id):
-            self._timetable.look_soon(vm_id, now)
+            if self._timetable.is_visited(vm_id):
+                self._taken.again(vm_id)
+            else:
+                self._timetable.look_soon(vm_id, now)
 
     def _take_steps(self, until: float) -> None:
         self._multiplexer.turn(min(until, self._calls.next_at))

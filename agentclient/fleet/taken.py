@@ -44,3 +44,7 @@ class TakenChannels:
         self._next_at = now + EVERY_S
         before, self._taken = self._taken, self._vms.keys() & connected()
         return [self._vms[file] for file in self._taken - before]
+
+    def again(self, vm_id: VmId) -> None:
+        """Return a VM once more if its channel is taken still: now it may be by ourselves."""
+        self._taken = {file for file in self._taken if self._vms.get(file) != vm_id}

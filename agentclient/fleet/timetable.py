@@ -110,10 +110,14 @@ class Timetable:
         else:
             self._put(vm_id, now)
 
+    def is_visited(self, vm_id: VmId) -> bool:
+        """Return whether a VM is being visited now."""
+        return vm_id in self._times and math.isinf(self._times[vm_id].due)
+
     def look_soon(self, vm_id: VmId, now: float) -> None:
-        """Make a VM due at once, without its agent, unless it is being visited or can't be seen."""
+        """Make a VM due at once, without its agent, unless its monitor can't be seen."""
         times = self._times.get(vm_id)
-        if times is not None and not times.blind and now < times.due < math.inf:
+        if times is not None and not times.blind and now < times.due:
             self._put(vm_id, now)
 
     def take(self, now: float) -> VmId | None:

@@ -138,6 +138,18 @@ def test_who_comes_is_seen_soon_where_the_kernel_tells_it(fleet: PolledFleet, vm
     assert fleet.looks() > looks
 
 
+def test_our_own_question_is_not_taken_for_theirs(fleet: PolledFleet, vm: FrozenVm) -> None:
+    vm.agent_hears = False
+    fleet.run(0.6)
+    assert vm.agent_runs
+    vm.kernel_tells = vm.other_client = True  # seen while our own question waits
+    fleet.run(0.5)
+    assert fleet.state().agent.state is not AgentState.BUSY
+    fleet.run(1.1)
+    assert fleet.state().agent.state is AgentState.BUSY
+    assert fleet.looks() <= 8
+
+
 def test_a_vm_that_can_not_be_seen_is_not_looked_at_for_that(
     fleet: PolledFleet, vm: FrozenVm
 ) -> None:
