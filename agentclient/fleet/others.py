@@ -93,8 +93,12 @@ class HeldChannels:
         if held is None:
             return False
         held.looks += 1
-        leaving = held.watch is not None and held.watch.leaving
-        return leaving or held.looks % _ORDINARY != 0
+        return self.is_leaving(vm_id) or held.looks % _ORDINARY != 0
+
+    def is_leaving(self, vm_id: VmId) -> bool:
+        """Return whether a client has left, and the next look tells if it had its answer."""
+        held = self._held.get(vm_id)
+        return held is not None and held.watch is not None and held.watch.leaving
 
     def is_held(self, vm_id: VmId) -> bool:
         """Return whether others hold a VM's channel, so that it is looked at more often."""

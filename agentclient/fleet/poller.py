@@ -272,11 +272,12 @@ class Poller:
         opened = view.port_open is True and times.was_open is False
         if view.port_open is False and times.was_open and times.unanswered:
             visit.access.fragile = True  # the agent ended when it was asked
-        taken = bool(view.client) or state.progress is not None
+        leaves = self._held.is_leaving(visit.vm_id)
+        taken = bool(view.client) or state.progress is not None or leaves
         released = times.released or (times.was_taken and not taken)
         times.was_open, times.was_taken = view.port_open, taken
         due = time.monotonic() >= times.agent_due
-        wants = (due or opened or released) and may_ask(state, view)
+        wants = (due or opened or released) and may_ask(state, view) and not leaves
         times.released = released and not wants
         return wants
 

@@ -5,7 +5,7 @@ Each of its commands has a connection of its own, and comes in one piece with a 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -141,7 +141,7 @@ class Night(PolledFleet):
 
     def begin(self, plans: Mapping[VmId, Plan]) -> None:
         """Begin to back up all VMs that there are plans for, one after the other."""
-        self._go_on(self._all(plans))
+        self.follow(self._all(plans))
 
     def come(self, one: Vm, *, frozen: bool) -> None:
         """A VM is listed, alone; somebody has frozen it, perhaps."""
@@ -173,11 +173,12 @@ class Night(PolledFleet):
         for vm_id in change.removed:
             self._log.forget(vm_id)
 
-    def _go_on(self, work: Generator[float, None, None]) -> None:
+    def follow(self, work: Iterator[float]) -> None:
+        """Have something go on; it yields for how long it waits, in seconds."""
         seconds = next(work, None)
         self.over = seconds is None
         if seconds is not None:
-            self.clock.at(seconds, lambda: self._go_on(work))
+            self.clock.at(seconds, lambda: self.follow(work))
 
     def _all(self, plans: Mapping[VmId, Plan]) -> Generator[float, None, None]:
         for vm_id, plan in plans.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -104,3 +104,25 @@ def test_what_is_kept_does_not_grow_with_the_weeks(monkeypatch: pytest.MonkeyPat
     tells = {event.kind for event in made.told}
     assert {K.OTHERS_PENDING, K.OTHERS_ANSWERED, K.OTHERS_LOST, K.OTHERS_FROZEN} <= tells
     assert [event.kind for event in made.told].count(K.VM_GONE) == 180
+
+
+@pytest.mark.parametrize("late", range(8))
+def test_who_leaves_with_its_answer_is_told_so_and_named_at_whichever_look(
+    monkeypatch: pytest.MonkeyPatch, late: int
+) -> None:
+    """An ordinary look shows that it has left, and not with what: one more look is taken first."""
+    made, one = night(monkeypatch, []), vm(1)
+    made.come(one, frozen=False)
+    guest = made.guests[one.id]
+
+    def work() -> Iterator[float]:
+        yield from guest.command(5.0 + 0.25 * late)
+        guest.flag = True  # and it is left so
+        yield 60.0
+
+    made.follow(work())
+    for _ in range(20):
+        made.watch(1.0)
+    kinds = [event.kind for event in made.told]
+    assert kinds == [*BEGIN, K.OTHERS_PENDING, K.OTHERS_ANSWERED, K.OTHERS_FROZEN]
+    assert all(event.by is not None and event.by.pid == PID for event in made.told[2:])
