@@ -201,7 +201,9 @@ def step_while_held(held: HeldBy, vm: Vm, *, asked: bool = False) -> str:
     case = "left to its holder" if held.kept else "its process has ended" if held.ended else row
     step = WHILE_HELD_STEPS[case]
     until = f"{held.until:%H:%M:%S}" if held.until else ""
-    return str(with_commands(step.replace("{until}", until).replace("{pid}", str(held.pid)), vm))
+    step = step.replace("{until}", until).replace("{pid}", str(held.pid))
+    provable = held.window is not None and held.attached is None
+    return str(with_commands(step, vm, provable=provable))
 
 
 def with_commands(

@@ -145,6 +145,7 @@ class HeldBy(NamedTuple):
         window: its window in the journal; None where only its holder was seen.
         key: the same, as its holder knows it.
         kept: its console has left the window, and its holder holds it to its end.
+        attached: the process that has attached to it since; None if that isn't known of any.
     """
 
     pid: int
@@ -157,6 +158,7 @@ class HeldBy(NamedTuple):
     window: int | None = None
     key: str | None = None
     kept: bool = False
+    attached: int | None = None
 
     @property
     def who(self) -> str:
@@ -176,7 +178,8 @@ class HeldBy(NamedTuple):
         word = self.state.value if self.state else "frozen or freezing" if self.holder else "taken"
         until = f" until {self.until:%H:%M:%S}" if self.until else ""
         if self.kept:
-            return f"{word} by {self.who}{until}, left to its holder (pid {self.holder})"
+            since = f"; another console (pid {self.attached}) has attached" if self.attached else ""
+            return f"{word} by {self.who}{until}, left to its holder (pid {self.holder}){since}"
         if self.ended:
             holder = f"its holder (pid {self.holder})"
             return f"{word} by {self.who}, which has ended; {holder} thaws it"

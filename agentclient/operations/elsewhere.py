@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -21,6 +22,7 @@ from agentclient.model.instruction import Instruction
 from agentclient.model.next_step import step_while_held
 from agentclient.model.outcome import ExtendOutcome
 from agentclient.model.snapshot import HeldBy
+from agentclient.model.vm import Vm
 from agentclient.operations.context import OperationContext
 from agentclient.operations.ownership import held_by
 
@@ -73,6 +75,19 @@ def _seconds_until(moment: datetime, ends_at: float) -> float:
 
 def _not_extended(context: OperationContext, reason: str, step: str | None) -> ExtendOutcome:
     return ExtendOutcome(context.vm.id, False, 0.0, None, reason, step)
+
+
+def looked_at(held: HeldBy, vm: Vm) -> HeldBy:
+    """Return what a holder that goes on alone says of its guest; `held` where it can't be asked.
+
+    The journal of another user tells us nothing, and no journal tells who has attached.
+    """
+    if not held.ended:
+        return held
+    with suppress(NotAsked), reach(held, vm) as holder:
+        seen = holder.look()
+        return held._replace(kept=seen.kept, attached=seen.attached)
+    return held
 
 
 def thaw_through_holder(

@@ -26,7 +26,7 @@ from agentclient.model.states import FreezeState, Level, OperationKind, Phase, R
 from agentclient.model.text import printable
 from agentclient.operations.context import OperationContext
 from agentclient.operations.driver import Driver
-from agentclient.operations.elsewhere import thaw_through_holder
+from agentclient.operations.elsewhere import looked_at, thaw_through_holder
 from agentclient.operations.operation import WITHDRAWN, Operation
 from agentclient.operations.ownership import held_by, is_provably_ours
 from agentclient.operations.refusals import GONE
@@ -110,6 +110,7 @@ class ThawOperation(Operation[ThawOutcome]):
         if self._look_up:
             held = held_by(self.context)
             self._ours = is_provably_ours(self.context)
+            held = looked_at(held, self.vm) if held is not None else None
             if held is not None and not held.is_waited_for(os.getpid()):
                 ended = self._asked_for(held)
                 if ended is not None:
@@ -180,8 +181,9 @@ class ThawOperation(Operation[ThawOutcome]):
         return self._told(told)
 
     def _ours_to_end(self, held: HeldBy) -> bool:
-        """Return whether the journal knows a window that was left to its holder: it is ours."""
-        return held.window is not None and self.context.journal is not None
+        """Return whether the journal knows a window that was left, and nobody has attached."""
+        known = held.window is not None and self.context.journal is not None
+        return known and held.attached is None
 
     def _held_elsewhere(self, held: HeldBy) -> ThawOutcome:
         """Refuse to thaw while another frostwatch works on the guest: it thaws by itself."""

@@ -6,7 +6,7 @@ import pytest
 
 from agentclient.fleet.store import Fleet
 from agentclient.model.outcome import Outcome
-from agentclient.model.snapshot import FreezeInfo
+from agentclient.model.snapshot import FreezeInfo, HeldBy
 from agentclient.model.states import FreezeState, OutcomeKind
 from tests.console.console_session import console_session, qemu
 from tests.console.fakes import FakeOperations, StillClock
@@ -85,3 +85,18 @@ async def test_a_receipt_tells_what_is_left(fleet: Fleet, still: StillClock) -> 
         second.outcome = Outcome(OutcomeKind.FAILED, "no answer", settled=False)
         await session.settle()
         assert "thaw all: 1 of 2 MAY STILL BE FROZEN: left" in session.notice
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_what_other_frostwatches_hold_or_left_is_behind_the_second_question(
+    still: StillClock, kept: bool
+) -> None:
+    fleet, operations = fleet_of(["theirs"], still), FakeOperations()
+    held = HeldBy(7, "bob", FreezeState.FROZEN, still.wall(), window=3, kept=kept, ended=kept)
+    fleet.update(qemu("theirs"), lambda state: state.with_held_by(held))
+    async with console_session(fleet, still, operations=operations) as session:
+        await session.press("T")
+        assert session.dialog == "ThawDialog"
+        await session.press("enter" if kept else "right", *([] if kept else ["enter"]))
+        (thaw,) = operations.started
+        assert thaw.foreign is not kept, "what was left to its holder is ours"

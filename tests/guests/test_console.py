@@ -81,3 +81,26 @@ def test_a_stopped_console_wakes_up_to_what_was_done_in_its_name(calm: Guest) ->
         calm.assert_thawed(8.0)
         console.process.send_signal(signal.SIGCONT)
         console.wait_for("the holder took over")
+
+
+def test_a_window_that_a_console_has_left_is_taken_over_by_the_next(calm: Guest) -> None:
+    with holding(calm) as console:
+        console.press("q")
+        console.wait_for("Keep")
+        console.press("k")
+        assert console.process.wait(PATIENCE_S) == 0
+    assert calm.frozen_mounts() == {"a", "b"}, "its holder holds it"
+    known = ("--vm", calm.vm_argument, "--named-only")
+    with on_pty((*CONSOLE, *known), size=(100, 30)) as console:
+        console.wait_for("left to its holder")
+        console.press("A")
+        console.wait_for("attached to what root (pid ")
+        console.press("e\r")
+        console.wait_for("the hold is extended by 10")
+        console.press("q")
+        console.wait_for("Keep")
+        assert calm.frozen_mounts() == {"a", "b"}
+        console.press("\r")
+        assert console.process.wait(PATIENCE_S) == 0
+    calm.assert_thawed()
+    assert calm.hook_log()[-2:] == ["freeze", "thaw"]

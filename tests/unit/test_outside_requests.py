@@ -31,6 +31,7 @@ from agentclient.holder.other_holder import NotAsked, OtherHolder, reach
 from agentclient.journal.identity import this_process
 from agentclient.model.snapshot import HeldBy
 from agentclient.model.vm import Process, Vm, VmId
+from agentclient.operations.elsewhere import looked_at
 
 VM = Vm(VmId("socket", "db1"))
 KEY = {"key": "a#1"}
@@ -297,6 +298,22 @@ def test_one_console_at_a_time_attaches_to_what_was_left(harness: Harness) -> No
             assert done is not None
         assert (done["count"], done["settled"]) == (2, True)
         assert not harness.holder._guests
+
+
+def test_what_a_holder_says_of_what_was_left_to_it_is_known_without_a_journal(
+    harness: Harness,
+) -> None:
+    bob = HeldBy(77, "bob", holder=os.getpid(), ended=True)
+    assert not looked_at(bob, VM).kept
+    harness.kept()
+    assert looked_at(bob._replace(ended=False), VM) == bob._replace(ended=False)
+    assert looked_at(bob, VM) == bob._replace(kept=True)
+    with harness.other() as other:
+        other.ask(HolderRequest.ATTACH)
+        seen = looked_at(bob, VM)
+        assert seen.attached == os.getpid()
+        assert f"another console (pid {os.getpid()}) has attached" in str(seen)
+    assert looked_at(bob._replace(holder=2**22 + 1), VM).kept is False
 
 
 def test_a_holder_that_is_told_to_end_thaws_what_was_left_first(harness: Harness) -> None:

@@ -312,6 +312,7 @@ def held_by(harness: Harness, held: HeldBy, found: Any) -> list[HeldBy]:
         return found
 
     harness.patch.setattr(thaw, "held_by", lambda _: held)
+    harness.patch.setattr(thaw, "looked_at", lambda held, _: held)
     harness.patch.setattr(thaw, "thaw_through_holder", ask)
     return asked
 
@@ -342,6 +343,24 @@ def test_what_was_left_to_its_holder_is_ours_and_that_one_thaws_it(
     assert "thawed by the holder of bob (pid 77), which was asked: thawed 2" in outcome.reason
     assert asked == [kept]
     assert harness.host.connects == []
+
+
+@pytest.mark.parametrize("more", [{"attached": 79}, {"window": None}])
+def test_what_was_left_and_is_somebodys_now_is_thawed_only_where_a_person_has_decided_so(
+    harness: Harness, more: dict[str, Any]
+) -> None:
+    """Another console has attached to it; or the journal, another user's, proves nothing."""
+    report = ThawReport(None, 2, None, True, "thawed 2", None)
+    held = HELD._replace(kept=True, ended=True, **more)
+    asked = held_by(harness, held, (report, None))
+    harness.patch.setattr(thaw, "is_provably_ours", lambda _: False)
+    harness.knows_journal = True
+    outcome = harness.run(ours=None)
+    assert outcome.refused
+    assert "frostwatch thaw --vm name=db1,agent=" in str(outcome.next)
+    assert "--foreign" in str(outcome.next)
+    assert asked == []
+    assert harness.run(ours=None, foreign=True).ok
 
 
 def test_a_holder_that_can_not_be_asked_is_told_of_and_how_to_end_it_else(

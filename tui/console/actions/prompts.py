@@ -138,8 +138,8 @@ class Prompts:
         """Ask, and thaw all that this console froze; and after one more question all that is."""
         states = self._context.view.states()
         ours = tuple(one for one in map(Target, states) if self._executor.is_ours(one))
-        frozen = [one for one in map(Target, states) if one.foreign and one not in ours]
-        foreign = tuple(sorted(frozen, key=_since))
+        others = (one for one in map(Target, states) if one.foreign or one.left_to_holder)
+        foreign = tuple(sorted((one for one in others if one not in ours), key=_since))
         if not self._can_ask(ours + foreign, "nothing is frozen here, as far as is known"):
             return
         if not ours:
