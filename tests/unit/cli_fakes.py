@@ -222,6 +222,10 @@ class FakeWatcher:
         if self.source.problem:
             return (printable(self.source.problem),)
         self.fleet.set_vms(self.source.name, self.source.vms)
+        for state in self.fleet.states():  # the journal is read as well
+            found = self.seen.get(state.vm.name)
+            if found is not None and found.held_by is not None:
+                self.fleet.update(state.id, partial(VmState.with_held_by, held=found.held_by))
         return ()
 
     def stop(self) -> None:

@@ -3,13 +3,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import click
 import pytest
 
 from agentclient.model.outcome import ThawOutcome
-from agentclient.model.snapshot import AgentHealth, FreezeInfo
+from agentclient.model.snapshot import AgentHealth, FreezeInfo, HeldBy
 from agentclient.model.states import AgentState, FreezeState
 from agentclient.model.vm import VmId
 from tests.unit.cli_fakes import World, frozen, world
+from tui.cli.commands import thaw
 from tui.main import run
 
 __all__ = ["world"]
@@ -37,6 +39,42 @@ def test_thaw_by_name_takes_what_was_named(mixed: World) -> None:
     assert run(["thaw", "web1", "web2", "--foreign"]) == 0
     assert [one.vm.name for one in mixed.operations.started] == ["web1", "web2"]
     assert mixed.operations.requests == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("terminal", "yes", "words", "decided"),
+    [
+        (True, True, [], [True, False]),
+        (True, False, [], [False, False]),
+        (False, True, [], [False, False]),
+        (True, True, ["--json"], [False, False]),
+        (False, False, ["--foreign"], [True, True]),
+    ],
+)
+def test_on_a_terminal_it_asks_about_what_another_frostwatch_holds(
+    mixed: World,
+    monkeypatch: pytest.MonkeyPatch,
+    terminal: bool,
+    yes: bool,
+    words: list[str],
+    decided: list[bool],
+) -> None:
+    held = HeldBy(1316, "root", FreezeState.FROZEN)
+    for name, kept in (("web2", False), ("web3", True)):
+        by = held._replace(kept=kept, ended=kept)
+        mixed.seen[name] = mixed.seen[name].with_held_by(by)
+    questions: list[str] = []
+
+    def confirm(question: str, **_: object) -> bool:
+        questions.append(question)
+        return yes
+
+    monkeypatch.setattr(thaw, "_on_terminal", lambda: terminal)
+    monkeypatch.setattr(click, "confirm", confirm)
+    run(["thaw", "web2", "web3", *words])
+    assert mixed.operations.requests == decided
+    assert len(questions) == (terminal and not words)
+    assert all("qemu:web2 is frozen by root (pid 1316)" in question for question in questions)
 
 
 def test_foreign_is_never_the_default(mixed: World) -> None:

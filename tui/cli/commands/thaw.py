@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -47,12 +48,31 @@ def thaw_command(
             click.echo("frostwatch: nothing to thaw: no VM is known to be frozen", err=True)
             return 1 if unknown else 0
 
+        ask = not (foreign or as_json) and _on_terminal()
+        decided = {vm.id: foreign or (ask and _asked(engine, vm)) for vm in vms}
+
         def start(report: Report) -> list[AnyOperation]:
             thaw = engine.thaw
-            return [thaw(vm, foreign=foreign, on_event=report.event) for vm in vms]
+            return [thaw(vm, foreign=decided[vm.id], on_event=report.event) for vm in vms]
 
         code = OperationRunner(engine, vms, as_json=as_json).run(start, _judge)
         return 1 if unknown else code
+
+
+def _on_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def _asked(engine: Engine, vm: Vm) -> bool:
+    """Ask a person about a VM that another frostwatch holds; return whether it is to be thawed."""
+    held = engine.fleet.get(vm.id).held_by
+    if held is None or held.kept or held.ended:
+        return False
+    question = (
+        f"{vm.id} is {held}. A thaw, for which its holder is asked, breaks that window: a copy "
+        "that is being taken comes out inconsistent. Thaw it?"
+    )
+    return click.confirm(printable(question, 400), default=False, err=True)
 
 
 def _frozen(engine: Engine) -> tuple[tuple[Vm, ...], int]:
