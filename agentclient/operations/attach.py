@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from typing import Final
 
+from agentclient.access.host.other_holders import process_of
 from agentclient.freeze.effects import ReportEvent
 from agentclient.freeze.thaw_plan import ThawReport
 from agentclient.freeze.verdict import refused
@@ -143,7 +144,7 @@ class AttachOperation(Operation[Outcome]):
         """Take what another process has changed of the window."""
         before, self._window = self._window, window_of(body)
         if before.ends_at is not None and self._window.ends_at is not None:
-            more_s = self._window.ends_at - before.ends_at
+            more_s = round(self._window.ends_at - before.ends_at, 1)
             if more_s > _LOOK_S / 2:
                 text = f"the hold is extended by {in_words(more_s)}"
                 self._note(Level.WARNING, text, more_s)
@@ -171,7 +172,7 @@ class AttachOperation(Operation[Outcome]):
         except NotAsked as error:
             self._note(Level.WARNING, f"the hold is not extended: {error}")
             return
-        more_s = (self._window.ends_at or 0.0) - (before or 0.0)
+        more_s = round((self._window.ends_at or 0.0) - (before or 0.0), 1)
         self._note(Level.WARNING, f"the hold is extended by {in_words(more_s)}", more_s)
 
     def _note(self, level: Level, text: str, more_s: float | None = None) -> None:
@@ -202,9 +203,10 @@ class AttachOperation(Operation[Outcome]):
         return self._told(Outcome(OutcomeKind.UNVERIFIED, reason, holder=holder, kept=True))
 
     def _lost(self, holder: int, error: NotAsked) -> Outcome:
-        """Report that the holder has gone: what was left frozen is found by the journal."""
-        reason = f"{error}: the guest may be frozen (its holder was pid {holder})"
-        return self._told(Outcome(OutcomeKind.UNVERIFIED, reason))
+        """Report that the holder has gone, or is stopped: the journal knows what was left."""
+        lives = process_of(holder) is not None  # it is stopped, and thaws when it goes on
+        reason = f"{error}: the guest may be frozen"
+        return self._told(Outcome(OutcomeKind.UNVERIFIED, reason, holder=holder if lives else None))
 
     def _told(self, outcome: Outcome) -> Outcome:
         outcome = self._reporter.with_meaning(outcome)
