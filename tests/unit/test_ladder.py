@@ -115,6 +115,8 @@ def test_what_another_frostwatch_holds_is_waited_for_and_what_hangs_there_is_not
     assert sensible(replace(busy, state=busy.state._replace(held_by=hangs))) == TITLES[3:]
     left = held._replace(ended=True)
     assert sensible(replace(busy, state=busy.state._replace(held_by=left))) == TITLES[3:]
+    kept = left._replace(kept=True)
+    assert sensible(replace(busy, state=busy.state._replace(held_by=kept))) == []
 
 
 @pytest.mark.parametrize(

@@ -295,7 +295,8 @@ def _unwise(known: LadderFacts, step: Step) -> str | None:
     if step.rung is Rung.CONNECT:
         return None
     held = known.state.held_by
-    if held is not None and held.state is FreezeState.FROZEN and not held.ended:
+    ends = held is None or (held.ended and not held.kept)
+    if held is not None and held.state is FreezeState.FROZEN and not ends:
         return f"it is {printable(held, 100)}: wait for that, or end it there"
     if known.in_flight is not None:
         soon = known.waited_s < HANGS_S
