@@ -54,6 +54,8 @@ class LocalAccess:
         channel_lock: is held while the agent is asked: at most one command is in flight.
         plain: syncs are sent without 0xFF: the agent did not answer one with it.
         fragile: the agent ended when it was asked, so that it is asked rarely.
+        simulated_clients: who is connected, in the place of those that the kernel tells; None but
+            in a drill, whose clients of others are no processes.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class LocalAccess:
         self.channel_lock = threading.Lock()
         self.plain = False
         self.fragile = False
+        self.simulated_clients: tuple[Client, ...] | None = None
         self.server = Server()
         self._doubt: str | None = None
 
@@ -197,7 +200,8 @@ class LocalAccess:
         """
         if self.vm.agent is None:
             return None
-        return _holders(clients(self.vm.agent.path))
+        simulated = self.simulated_clients
+        return _holders(clients(self.vm.agent.path) if simulated is None else simulated)
 
     def thaw_recipe(self) -> ThawRecipe:
         """Return the VM, without its monitor if that may be another VM's."""
@@ -322,9 +326,15 @@ def local_access(vm: Vm, opener: Opener | None = None) -> LocalAccess:
 
 def holders_of(accesses: Iterable[LocalAccess]) -> Mapping[VmId, Holders]:
     """Return who holds each agent's channel, as `LocalAccess.holders` does, by one look at all."""
-    paths = {access.vm.id: access.vm.agent.path for access in accesses if access.vm.agent}
-    found = clients_of(paths.values())
-    return {vm_id: _holders(found[path]) for vm_id, path in paths.items()}
+    known = {access.vm.id: access for access in accesses if access.vm.agent}
+    simulated = {vm_id: one.simulated_clients for vm_id, one in known.items()}
+    paths = {one.vm.id: one.vm.agent.path for one in known.values() if one.vm.agent}
+    found = clients_of(path for vm_id, path in paths.items() if simulated[vm_id] is None)
+    return {
+        vm_id: _holders(found[path] if told is None else told)
+        for vm_id, path in paths.items()
+        for told in [simulated[vm_id]]
+    }
 
 
 def _holders(found: tuple[Client, ...]) -> Holders:

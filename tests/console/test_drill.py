@@ -17,12 +17,14 @@ import pytest
 from textual.pilot import Pilot
 
 from agentclient.access.access_pool import AccessPool
+from agentclient.backends.base import Backends
 from agentclient.backends.drill.backend import DrillBackend
 from agentclient.backends.drill.plan import plan
 from agentclient.backends.drill.processes import Drill
 from agentclient.backends.drill.troubles import PLAYED, Trouble
 from agentclient.fleet.store import Fleet
 from agentclient.fleet.watcher import Watcher
+from agentclient.model.others_freeze import OthersFreeze, doer, others_freeze
 from agentclient.model.outcome import Outcome
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import (
@@ -96,8 +98,9 @@ async def sitting(
 ) -> AsyncIterator[Console]:
     """Open the console on a drill, as `frostwatch --drill` does."""
     with drill:
-        fleet, accesses = Fleet(), AccessPool()
-        watcher = Watcher(fleet, accesses, [DrillBackend(drill)], port_interval_s=0.5)
+        backend = DrillBackend(drill)
+        fleet, accesses = Fleet(), AccessPool(Backends([backend]))
+        watcher = Watcher(fleet, accesses, [backend], port_interval_s=0.5)
         operations = Ready(fleet, accesses)
         app = FrostwatchApp(
             fleet, operations, watcher, read_only=False, interval_s=15.0, signs=signs, drill=True
@@ -142,6 +145,10 @@ async def play() -> Played:
     async with sitting(drill_of(names, speed=SPEED)) as console:
         known = (AgentState.ALIVE, AgentState.SILENT, AgentState.BUSY)
         await console.until(lambda: all(s.agent.state in known for s in console.fleet.states()))
+        stuck, left = name_of(Trouble.BACKUP_STUCK), name_of(Trouble.BACKUP_LEFT)
+        await console.until(lambda: others_freeze(console.state(stuck)) is OthersFreeze.PENDING)
+        await console.until(lambda: "vzdump" in str(doer(console.state(stuck))))
+        await console.until(lambda: console.state(left).freeze.foreign)
         result.before = {name: console.state(name) for name in names}
         for name in names:
             await console.freeze(name)
@@ -241,6 +248,9 @@ def test_half_frozen_is_partial_whatever_the_next_agent_says(played: Played) -> 
         (Trouble.SILENT, Refusal.SILENT, AgentState.SILENT, "not answered"),
         (Trouble.BUSY, Refusal.BUSY, AgentState.BUSY, "another client"),
         (Trouble.FOREIGN, Refusal.ALREADY_FROZEN, AgentState.ALIVE, "foreign"),
+        (Trouble.BACKUP_STUCK, Refusal.BUSY, AgentState.BUSY, "another client"),
+        (Trouble.BACKUP_LOST, Refusal.BUSY, AgentState.BUSY, "another client"),
+        (Trouble.BACKUP_LEFT, Refusal.ALREADY_FROZEN, AgentState.ALIVE, "foreign"),
     ],
 )
 def test_it_is_refused_and_says_why(
@@ -257,6 +267,18 @@ def test_a_foreign_freeze_is_marked_and_thawed_by_a_person_alone(played: Played)
     before = played.before[name_of(Trouble.FOREIGN)].freeze
     assert (before.state, before.foreign) == (FreezeState.FROZEN, True)
     assert "thawed 2 file systems" in played.thaw
+
+
+def test_what_others_do_is_told_by_its_word_and_whose_it_is(played: Played) -> None:
+    stuck = played.before[name_of(Trouble.BACKUP_STUCK)]
+    left = played.before[name_of(Trouble.BACKUP_LEFT)]
+    assert others_freeze(stuck) is OthersFreeze.PENDING
+    assert others_freeze(left) is OthersFreeze.FROZEN
+    others = doer(stuck)
+    assert others is not None
+    assert others.by is not None
+    assert others.by.in_full.startswith("Proxmox's vzdump 101 (pid ")
+    assert "Proxmox's vzdump 101" in played.details[name_of(Trouble.BACKUP_STUCK)]
 
 
 def test_a_failing_hook_is_an_error_and_is_thawed(played: Played) -> None:

@@ -20,6 +20,7 @@ from agentclient.backends.drill import server
 from agentclient.backends.drill.backend import DrillBackend
 from agentclient.backends.drill.plan import plan
 from agentclient.backends.drill.processes import Drill
+from agentclient.backends.drill.qmp_monitor import RING
 from agentclient.backends.drill.troubles import TROUBLES, Trouble
 from agentclient.fleet.store import Fleet
 from agentclient.model.errors import FrostwatchError
@@ -187,7 +188,7 @@ def test_what_a_client_wrote_while_it_waited_runs_though_it_has_left(drill: Dril
         with client(vm) as second:
             second.sendall(FREEZE)
     # Its answer waits for whoever comes next (protocol §3.5).
-    until(lambda: access.observe().reads == 2)
+    until(lambda: access.observe().reads == RING + 2)
     with client(vm) as third:
         third.sendall(SYNC + STATUS)
         data = b""

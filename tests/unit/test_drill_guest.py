@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agentclient.backends.drill.guest import OPENINGS_AT_BOOT, DrillGuest
-from agentclient.backends.drill.qmp_monitor import MonitorSession
+from agentclient.backends.drill.qmp_monitor import RING, MonitorSession
 from agentclient.backends.drill.troubles import BOOT_S, HUGE_BYTES, Trouble
 from tests.unit.drill_virtual import AGENT, DEVICE, ask, drill_guest
 
@@ -45,7 +45,7 @@ def queue(guest: DrillGuest, now: float, number: int) -> dict[str, int]:
 def reads(guest: DrillGuest, now: float) -> int:
     given = {"path": DEVICE, "queue": 4, "index": 0}
     (value,) = ask(guest, now, ("x-query-virtio-queue-element", given))
-    return int(value["avail"]["idx"])
+    return int(value["avail"]["idx"]) - RING
 
 
 # -- the wire -----------------------------------------------------------------------------------

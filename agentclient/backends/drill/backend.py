@@ -7,7 +7,8 @@ from agentclient.access.guest_access import GuestAccess, Opener
 from agentclient.backends.base import LOCAL_S, Abilities, Note
 from agentclient.backends.drill.copy_troubles import COPY_TROUBLES, CopyTrouble
 from agentclient.backends.drill.processes import Drill
-from agentclient.backends.drill.troubles import TROUBLES, Trouble
+from agentclient.backends.drill.troubles import OF_OTHERS, TROUBLES, Trouble
+from agentclient.late import load
 from agentclient.model.errors import FrostwatchError
 from agentclient.model.vm import DRILL_SOURCE, Identity, Vm
 
@@ -39,7 +40,12 @@ class DrillBackend:
 
     def open(self, vm: Vm, opener: Opener) -> GuestAccess:
         """Return the access to one of the VMs; nothing is connected yet."""
-        return open_local(vm, opener)
+        access = open_local(vm, opener)
+        for known, guest in zip(self._drill.vms, self._drill.guests, strict=True):
+            if known.id == vm.id and guest.trouble in OF_OTHERS:
+                others = load("agentclient.backends.drill.others_client", "clients_of")
+                access.simulated_clients = others(guest.trouble)
+        return access
 
     def successor(self, of: GuestAccess, uuid: str) -> Vm | None:  # noqa: ARG002
         """Return None: a simulated guest never migrates."""

@@ -16,6 +16,7 @@ from agentclient.backends.drill.agent_replies import Refused, line
 from agentclient.backends.drill.block import DrillBlock
 from agentclient.backends.drill.copy_troubles import CopyTrouble
 from agentclient.backends.drill.disks import Disks
+from agentclient.backends.drill.others_client import OTHERS, OthersClient
 from agentclient.backends.drill.plan import GuestPlan
 from agentclient.backends.drill.troubles import BOOT_S, HUGE_BYTES, REFREEZE_S, TROUBLES, Trouble
 
@@ -43,18 +44,21 @@ class DrillGuest:
         client: a client is connected to the port's host side.
         openings: a counter that moves when the port opens or closes; 0 at a reset (§1.10).
         reads: a counter that moves when the agent reads a command (§1.10).
+        answers: a counter that moves when the agent answers (§10.1).
     """
 
     __slots__ = (
         "_block",
         "_freeze_behaviour",
         "_now",
+        "_others",
         "_output",
         "_scheduled",
         "_task",
         "_trouble",
         "_unread",
         "alive",
+        "answers",
         "client",
         "disks",
         "flag",
@@ -70,15 +74,20 @@ class DrillGuest:
         self.alive = True
         self.openings = OPENINGS_AT_BOOT
         self.reads = 0
+        self.answers = 0
         self._block: DrillBlock | None = None
         self._trouble = plan.trouble
         self._freeze_behaviour = TROUBLES[plan.trouble].freeze_behaviour
         self.client = self._trouble is Trouble.BUSY
+        others = OTHERS.get(self._trouble)
+        self._others = OthersClient(others) if others is not None else None
         self._now = 0.0
         self._unread = b""
         self._output = b""
         self._task: list[_Step] = []
         self._scheduled: list[_Step] = []
+        if self._others is not None:
+            self._others.step(self, 0.0)  # they were there before anybody else
         if self._trouble is Trouble.FOREIGN:
             self._freeze_foreign()
 
@@ -99,11 +108,19 @@ class DrillGuest:
 
     @property
     def accepts(self) -> bool:
-        """Whether a client can be served: not if another client stays connected for ever."""
-        return self._trouble is not Trouble.BUSY
+        """Whether a client can be served: not while another client stays connected."""
+        others = self._others is not None and self._others.connected
+        return self._trouble is not Trouble.BUSY and not others
+
+    @property
+    def handed(self) -> int:
+        """A counter that moves when a client's command is handed to the guest (§10.1)."""
+        return self.reads + (self._unread.count(b"\n") if self.alive else 0)
 
     def client_came(self, now: float) -> None:
         """Serve a client from now on; it also gets replies that no client has read yet (§3.5)."""
+        if self._others is not None:
+            self._others.wait(now + _AGAIN_S)
         self.advance(now)
         self.client = True
         self.advance(now)
@@ -111,6 +128,14 @@ class DrillGuest:
     def client_left(self, now: float) -> None:
         """Serve no client any more; bytes that wait for a closed port are dropped (§1.8)."""
         self.advance(now)
+        self._client_left()
+
+    def others_left(self) -> None:
+        """Serve the client of others no more; it has read all that was answered."""
+        self._output = b""
+        self._client_left()
+
+    def _client_left(self) -> None:
         self.client = False
         if not self.alive:
             self._unread = b""
@@ -143,6 +168,8 @@ class DrillGuest:
         """Return, and remove, the agent's bytes for the client."""
         if not self.client:
             return b""
+        if not self.accepts:
+            self._output = b""  # it is the client of others who has read it
         data, self._output = self._output, b""
         return data
 
@@ -151,6 +178,11 @@ class DrillGuest:
     @property
     def wakes_at(self) -> float:
         """The time of the guest's next step."""
+        others = self._others.wakes_at if self._others is not None else NEVER
+        return min(self._own_step_at, others)
+
+    @property
+    def _own_step_at(self) -> float:
         task = self._task[0][0] if self._task else NEVER
         return min(task, self._scheduled[0][0] if self._scheduled else NEVER)
 
@@ -172,9 +204,14 @@ class DrillGuest:
         return self.alive and not self._task and not stuck and b"\n" in self._unread
 
     def _next_step(self) -> None:
+        others = self._others
+        if others is not None and others.wakes_at < self._own_step_at:
+            self._now = max(self._now, others.wakes_at)
+            others.step(self, self._now)
+            return
         steps = (
             self._scheduled
-            if self._scheduled and self._scheduled[0][0] == self.wakes_at
+            if self._scheduled and self._scheduled[0][0] == self._own_step_at
             else self._task
         )
         at, step, argument = steps.pop(0)
@@ -214,7 +251,9 @@ class DrillGuest:
         arguments = given if isinstance(given, dict) else {}
         match command:
             case answers.SYNC:
-                self._output += answers.SENTINEL + line(value=answers.sync_id(arguments), **tag)
+                value = answers.sync_id(arguments)
+                self._output += answers.SENTINEL
+                self._say(value=value, **tag)
             case answers.FREEZE:
                 self._begin_freeze(self.disks.order(None), tag)
             case answers.FREEZE_LIST:
@@ -242,6 +281,7 @@ class DrillGuest:
                 return {}
 
     def _say(self, **body: object) -> None:
+        self.answers += 1
         self._output += line(**body)
 
     # -- a freeze -----------------------------------------------------------------------------
@@ -302,7 +342,7 @@ class DrillGuest:
         self._unread = b""
         self.flag = False
         self.disks.thaw(self._now)
-        self.openings = self.reads = 0
+        self.openings = self.reads = self.answers = 0
 
     def _start(self, _: None) -> None:
         """Start an agent, which takes its state from the flag."""

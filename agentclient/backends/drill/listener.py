@@ -76,7 +76,7 @@ class ListeningSocket:
         accepts: False to serve nobody, as if another client stayed connected for ever.
     """
 
-    __slots__ = ("_client", "_handler", "_listener", "_loop", "_pending", "path")
+    __slots__ = ("_accepts", "_client", "_handler", "_listener", "_loop", "_pending", "path")
 
     def __init__(
         self,
@@ -94,8 +94,18 @@ class ListeningSocket:
         self._listener.bind(path)
         self._listener.listen(_QUEUE)
         self._handler = make_handler(self)
-        if accepts:
-            self._loop.watch(self._listener.fileno(), _ONCE, self._accept)
+        self._accepts = accepts
+        self._loop.watch(self._listener.fileno(), _ONCE if accepts else 0, self._accept)
+
+    def serve(self, *, accepts: bool) -> None:
+        """Serve the next client, or nobody until it is said again."""
+        if accepts is not self._accepts:
+            self._accepts = accepts
+            if self._client is None:
+                self._await_client()
+
+    def _await_client(self) -> None:
+        self._loop.change(self._listener.fileno(), _ONCE if self._accepts else 0)
 
     def write(self, data: bytes) -> None:
         """Queue bytes for the current client, and send them as it reads them."""
@@ -127,7 +137,7 @@ class ListeningSocket:
             client, _address = self._listener.accept()
         except OSError:  # no descriptor is free: others must leave first
             time.sleep(_NO_ROOM_S)
-            self._loop.change(self._listener.fileno(), _ONCE)
+            self._await_client()
             return
         client.setblocking(False)
         self._client = client
@@ -174,8 +184,7 @@ class ListeningSocket:
         self._client = None
         self._pending.clear()
         self._handler.on_disconnect()
-        # The next one may be waiting already.
-        self._loop.change(self._listener.fileno(), _ONCE)
+        self._await_client()  # the next one may be waiting already
 
 
 # One client is served at a time: the listener is enabled again when that client has left.

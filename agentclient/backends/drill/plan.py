@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from agentclient.backends.drill.copy_troubles import CopyTrouble
 from agentclient.backends.drill.size import DEFAULT_GUESTS
-from agentclient.backends.drill.troubles import HOSTILE_WORDS, PLAYED, Trouble
+from agentclient.backends.drill.troubles import HOSTILE_WORDS, OF_OTHERS, PLAYED, Trouble
 from agentclient.model.outcome import FileSystem
 
 # In a large fleet, one of so many guests has a given trouble, and at least one guest has it.
@@ -107,7 +107,7 @@ def plan(count: int = DEFAULT_GUESTS) -> tuple[GuestPlan, ...]:
         role = _DB if trouble is Trouble.HOSTILE else roles[index % len(roles)]
         numbers[role] += 1
         guests.append(make_guest(role, numbers[role], trouble))
-    return tuple(_with_copies(guests))
+    return tuple(_with_others(_with_copies(guests)))
 
 
 def _with_copies(guests: list[GuestPlan]) -> list[GuestPlan]:
@@ -119,6 +119,19 @@ def _with_copies(guests: list[GuestPlan]) -> list[GuestPlan]:
     for number, trouble in enumerate(troubles):
         at = fast[number * len(fast) // len(troubles)]
         guests[at] = replace(guests[at], copies=trouble)
+    return guests
+
+
+def _with_others(guests: list[GuestPlan]) -> list[GuestPlan]:
+    """Spread the troubles of others over guests without any trouble; never the first one."""
+    fast = [number for number, one in enumerate(guests) if one.trouble is Trouble.FAST][1:]
+    free = [number for number in fast if guests[number].copies is CopyTrouble.NONE]
+    troubles = list(OF_OTHERS) * max(1, len(guests) // ONE_OF_EACH_IN)
+    places = free if len(free) > len(troubles) else fast[-len(troubles) :]
+    del troubles[len(places) :]
+    for number, trouble in enumerate(troubles):
+        at = places[number * len(places) // len(troubles)]
+        guests[at] = replace(guests[at], trouble=trouble, copies=CopyTrouble.NONE)
     return guests
 
 
@@ -135,7 +148,7 @@ def make_guest(role: str, number: int, trouble: Trouble) -> GuestPlan:
 
 def _placed(count: int) -> Iterable[tuple[int, Trouble]]:
     """Yield the number of a guest and its trouble, spread evenly; never the first guest."""
-    troubles = [trouble for trouble in PLAYED if trouble is not Trouble.FAST]
+    troubles = [one for one in PLAYED if one is not Trouble.FAST and one not in OF_OTHERS]
     troubles *= max(1, count // ONE_OF_EACH_IN)
     del troubles[max(0, count - 1) :]
     for number, trouble in enumerate(troubles):

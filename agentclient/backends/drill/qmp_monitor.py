@@ -23,6 +23,9 @@ _DEVICES: Final = {
 }
 _DEVICE = f"{_ANON}/device[0]/virtio-backend"
 _PORT = {"chardev": LABEL, "nr": 1, "parent_bus": f"{_DEVICE}/serial.0"}
+_TRANSMIT_QUEUE: Final = 5  # of port 1 (virtio 1.1, 5.3.2)
+RING: Final = 128
+"""How many buffers a queue has."""
 _SYSRQ_J: Final = ("alt", "sysrq", "j")
 # The replies that are the same for every guest: their JSON is made only once.
 _STATIC: Final = {
@@ -86,7 +89,8 @@ class MonitorSession:
             case "x-query-virtio-queue-status":
                 return json.dumps(self._queue(arguments.get("queue")))
             case "x-query-virtio-queue-element":
-                return json.dumps({"avail": {"idx": self._guest.reads & 0xFFFF}})
+                # The guest's driver fills the queue, and adds a buffer for each that was read.
+                return json.dumps({"avail": {"idx": (self._guest.reads + RING) & 0xFFFF}})
             case "qom-list" if arguments.get("path") == OBJECTS:
                 return json.dumps(
                     [
@@ -129,9 +133,10 @@ class MonitorSession:
             "frontend-open": self._guest.alive,
         }
 
-    def _queue(self, queue: object) -> dict[str, int]:
-        moved = self._guest.openings if queue == CONTROL_TRANSMIT_QUEUE else self._guest.reads
-        return {"used-idx": moved & 0xFFFF}
+    def _queue(self, queue: Any) -> dict[str, int]:
+        guest = self._guest
+        moved = {CONTROL_TRANSMIT_QUEUE: guest.openings, _TRANSMIT_QUEUE: guest.answers}
+        return {"used-idx": moved.get(queue, guest.handed) & 0xFFFF, "vring-num": RING}
 
 
 def _keys(given: object) -> tuple[object, ...]:

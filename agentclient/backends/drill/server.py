@@ -70,6 +70,7 @@ class GuestServer:
 
     def flush(self) -> None:
         """Send the agent's output to its client, and set the time of the next wake-up."""
+        self._agent.serve(accepts=self.guest.accepts)
         self._agent.write(self.guest.take_output())
         wakes_at = self.guest.wakes_at
         if wakes_at < self._awake_at:

@@ -37,6 +37,9 @@ class Trouble(StrEnum):
     FAILING_HOOK = "failing-hook"
     HOSTILE = "hostile"
     HUGE = "huge"
+    BACKUP_STUCK = "backup-stuck"
+    BACKUP_LOST = "backup-lost"
+    BACKUP_LEFT = "backup-left"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +144,21 @@ TROUBLES: Final[Mapping[Trouble, TroubleDescription]] = MappingProxyType(
             "test_a_late_reply_is_adopted_with_its_true_error",
             FreezeBehaviour(hook_s=1.0, error=f"hook says {HOSTILE_WORDS}"),
         ),
+        Trouble.BACKUP_STUCK: TroubleDescription(
+            "is backed up by somebody's vzdump, whose freeze hangs, and which waits for an hour",
+            "test_a_freeze_of_others_is_pending_and_then_answered",
+            FreezeBehaviour(hook_s=3660.0),
+        ),
+        Trouble.BACKUP_LOST: TroubleDescription(
+            "loses its agent 20 s into the freeze of somebody's vzdump, which waits on for 10 min",
+            "test_an_agent_that_is_killed_loses_their_command",
+            FreezeBehaviour(hook_s=60.0, dies_s=20.0, back_s=0.1),
+        ),
+        Trouble.BACKUP_LEFT: TroubleDescription(
+            "is frozen by somebody's vzdump, which is killed then, and comes again after a thaw",
+            "test_watch_tells_what_others_do_and_nothing_else",
+            FreezeBehaviour(hook_s=3.0),
+        ),
         # For tests only: an operator learns nothing from so large replies.
         Trouble.HUGE: TroubleDescription(
             "lists its file systems in one line of 100 MiB",
@@ -151,6 +169,9 @@ TROUBLES: Final[Mapping[Trouble, TroubleDescription]] = MappingProxyType(
 
 PLAYED: Final = tuple(trouble for trouble in Trouble if trouble is not Trouble.HUGE)
 """The troubles of an operator's drill, without those for tests."""
+
+OF_OTHERS: Final = (Trouble.BACKUP_STUCK, Trouble.BACKUP_LOST, Trouble.BACKUP_LEFT)
+"""The troubles of guests whose channel others hold again and again."""
 
 REFREEZE_S: Final = 60.0
 """How long after a thaw the guest of `Trouble.FOREIGN` is frozen again, in seconds."""
