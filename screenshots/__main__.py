@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import resvg_py
 
+from agentclient.fleet.store import Fleet
 from screenshots.copied import Copy, add_copies
 from screenshots.drilled import Play, fleet_of_a_drill
+from screenshots.others import stuck_backups
 from tests.console import copying
 from tests.console.console_session import SMALL, console_session
 from tests.console.fakes import FakeJobs, StillClock
@@ -48,6 +51,7 @@ class Scene:
     keys: tuple[str, ...] = ()
     size: tuple[int, int] = SMALL
     copies: tuple[Copy, ...] = ()
+    fleet: Callable[[StillClock], Fleet] | None = None  # in the place of the drill's
 
 
 def to(name: str) -> tuple[str, ...]:
@@ -58,13 +62,15 @@ def to(name: str) -> tuple[str, ...]:
 COPIES = (
     Copy("db1"),
     Copy("app1", copying.outcome),
-    Copy("git1", copying.crash_consistent),
+    Copy("web2", copying.crash_consistent),
     Copy("ci1", copying.failed),
 )
 LONG = (SLOW, Play("db1", 12.0, hold_s=60.0), Play("web1", 21.0))
 SCENES = (
     Scene("table-160x45", BUSY_FLEET, size=WIDE),
     Scene("table-80x24", BUSY_FLEET),
+    Scene("stuck-backup-160x45", (), size=WIDE, fleet=stuck_backups),
+    Scene("stuck-backup-80x24", (), fleet=stuck_backups),
     Scene("long-freeze-80x24", LONG, to("mail1")),
     Scene("long-freeze-160x45", LONG, to("mail1"), WIDE),
     Scene("lost-80x24", (Play("files1", 9.0),), to("files1")),
@@ -77,7 +83,7 @@ SCENES = (
     Scene("copying-160x45", (), to("db1"), WIDE, COPIES),
     Scene("copy-consistent-80x24", (), to("app1"), copies=COPIES),
     Scene("copy-consistent-160x45", (), to("app1"), WIDE, COPIES),
-    Scene("copy-crash-consistent-80x24", (), to("git1"), copies=COPIES),
+    Scene("copy-crash-consistent-80x24", (), to("web2"), copies=COPIES),
     Scene("copy-failed-80x24", (), to("ci1"), copies=COPIES),
     Scene("copies-160x45", (), ("slash", *"alive", "enter"), WIDE, COPIES),
 )
@@ -85,12 +91,12 @@ SCENES = (
 
 async def draw(scene: Scene) -> str:
     """Return a scene as SVG."""
-    still = StillClock()
-    fleet = fleet_of_a_drill(still, *scene.plays)
+    still, drill = StillClock(), scene.fleet is None
+    fleet = fleet_of_a_drill(still, *scene.plays) if scene.fleet is None else scene.fleet(still)
     add_copies(fleet, still, *scene.copies)
     jobs = FakeJobs()
     jobs.found = copying.SURVEY
-    async with console_session(fleet, still, size=scene.size, drill=True, jobs=jobs) as session:
+    async with console_session(fleet, still, size=scene.size, drill=drill, jobs=jobs) as session:
         await session.press(*scene.keys)
         if session.dialog == "CopyDialog":
             await session.press(*["down"] * 3, "ctrl+u", *"/srv/backups")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TypeVar, cast
@@ -15,12 +16,14 @@ from typing import TypeVar, cast
 from agentclient.access.agent_probe import ProbeResult, probe_exchange
 from agentclient.access.stream import Channel
 from agentclient.backends.drill.guest import DrillGuest
+from agentclient.backends.drill.others_client import clients_of
 from agentclient.backends.drill.plan import GuestPlan, plan
 from agentclient.fleet.health import answered, looked, may_ask, silent
 from agentclient.fleet.store import Fleet
+from agentclient.model.others import ChannelClient, Others
 from agentclient.model.request import Schedule
 from agentclient.model.snapshot import AgentHealth, FreezeInfo
-from agentclient.model.states import AgentState, FreezeState, KnownBy, Level
+from agentclient.model.states import AgentState, FreezeState, KnownBy, Level, OthersState
 from agentclient.model.vm import DRILL_SOURCE, AgentChannel, MonitorChannel, Vm, VmId
 from tests.console.fakes import StillClock
 from tests.unit.drill_virtual import Drilled
@@ -79,6 +82,10 @@ def _visit(fleet: Fleet, vm: Vm, guest_plan: GuestPlan, still: StillClock) -> No
     taken = guest.client
     view = Drilled(guest).view()._replace(client=taken)
     fleet.update(vm.id, looked(view, still.wall(), has_monitor=True))
+    if taken and (found := clients_of(guest_plan.trouble)):
+        by = ChannelClient(found[0].name, found[0].pid)
+        pending = Others(OthersState.PENDING, still.wall() - timedelta(seconds=12), by)
+        fleet.update(vm.id, lambda old: old._replace(others=pending))
     if not may_ask(fleet.get(vm.id), view):
         return
     said = _asked(guest)

@@ -86,7 +86,7 @@ def others_action(others: Others, vm: Vm) -> str | None:
         others: what somebody else has pending in the guest, has lost, or has left.
         vm: the VM, for the commands.
     """
-    thaw = thaw_command(vm, foreign=True)
+    thaw = "t" if vm.source == DRILL_SOURCE else thaw_command(vm, foreign=True)
     match others.state:
         case OthersState.PENDING:
             return f"wait; or {_stop(others, vm)}, and if it is frozen then: {thaw}"
@@ -114,7 +114,7 @@ def others_step(others: Others, vm: Vm) -> str | None:
 
 def _stop(others: Others, vm: Vm) -> str:
     if vm.source == DRILL_SOURCE:
-        return "end them, which in a drill nobody can: they leave by themselves"
+        return "end them, which nobody can in a drill: they leave by themselves"
     if others.by is None:
         return "end them"
     several = "::" in (others.by.task or "")  # a task of no VM is one of several

@@ -88,15 +88,15 @@ class PinnedLine(Toned):
         clock = cells.held(state, paint)
         further = self._view.frozen - 1
         who = look.word
+        locked = f" {self._signs.dot} locked: {safe(state.vm.locked_by or '', 40)}"
         if state.held_by is not None:
             who = f"by {safe(state.held_by.user, 20)}, pid {state.held_by.pid}"
         elif state.left_by is not None:
             who = f"left by {safe(state.left_by.user, 20)}, pid {state.left_by.pid}"
         elif (others := doer(state)) is not None and others.by is not None:
             foreign = f"{look.word}, " if look is FOREIGN else ""
-            who = f"{foreign}by {safe(str(others.by), 60)}"
+            who, locked = f"{foreign}by {safe(str(others.by), 60)}", ""
         frozen = "frozen" if of_others(state) is None else look.word.removeprefix("others-")
-        locked = f" {self._signs.dot} locked: {safe(state.vm.locked_by or '', 40)}"
         more = f" {self._signs.dot} {further} more"
         return (
             Piece(f" {self._signs.of(look)} {frozen} longest: ", look.tone),
