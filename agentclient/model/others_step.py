@@ -12,7 +12,7 @@ from typing import Final
 
 from agentclient.model.next_command import thaw_command
 from agentclient.model.others import ChannelClient, Others
-from agentclient.model.states import OthersState
+from agentclient.model.states import Cause, OthersState
 from agentclient.model.vm import DRILL_SOURCE, Vm
 
 # Proxmox waits so long for the freeze, and then as often again for a status (protocol §4).
@@ -91,7 +91,8 @@ def others_action(others: Others, vm: Vm) -> str | None:
         case OthersState.PENDING:
             return f"wait; or {_stop(others, vm)}, and if it is frozen then: {thaw}"
         case OthersState.LOST:
-            return f"{_stop(others, vm)}; then: {thaw}"
+            start = "start its agent, " if others.cause is Cause.AGENT_GONE else ""
+            return f"{_stop(others, vm)}; {start}then: {thaw}"
         case OthersState.LEFT:
             return f"{_unlock(vm)}if the agent says frozen once it answers: {thaw}"
     return None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from agentclient.model.others import ChannelClient, Others
-from agentclient.model.others_step import others_step, waits_at_most
-from agentclient.model.states import OthersState
+from agentclient.model.others_step import others_action, others_step, they_wait, waits_at_most
+from agentclient.model.states import Cause, OthersState
 from agentclient.model.vm import Vm, VmId
 
 VM = Vm(VmId("qemu", "db"))
@@ -42,3 +42,52 @@ def test_nothing_is_to_be_done_where_nothing_is_pending() -> None:
 
 def test_of_nobody_nothing_is_known() -> None:
     assert "isn't known" in waits_at_most(None)
+
+
+def test_where_no_agent_runs_one_has_to_be_started() -> None:
+    lost = Others(OthersState.LOST, AT, ChannelClient("virtqemud", 4711))
+    for cause, starts in ((Cause.AGENT_GONE, True), (Cause.AGENT_RESTARTED, False)):
+        action = others_action(lost._replace(cause=cause), VM)
+        assert action is not None
+        assert ("start its agent, then:" in action) is starts
+
+
+PROXMOX = ChannelClient(f"task {UPID}", 4711)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "words"),
+    [
+        (3, "by 00:10 if an agent runs by then, at 01:00 at the latest"),
+        (12, "by 00:20 if an agent runs by then, at 01:00 at the latest"),
+        (61, "they should have given up by 01:00"),
+    ],
+)
+def test_when_proxmox_learns_that_its_freeze_is_lost(minutes: int, words: str) -> None:
+    lost = Others(OthersState.LOST, AT, PROXMOX)
+    assert words in they_wait(lost, AT + timedelta(minutes=minutes))
+
+
+def test_until_when_proxmox_waits_and_others_may_wait() -> None:
+    pending = Others(OthersState.PENDING, AT, PROXMOX)
+    assert "1 h at the most, until 01:00: 10 min for the answer" in they_wait(pending, AT)
+    assert "9.0.23" in they_wait(pending, AT)
+    libvirt = pending._replace(by=ChannelClient("virtqemud", 1))
+    assert they_wait(libvirt, AT) == waits_at_most(libvirt.by)
+    unknown = Others(OthersState.LOST, AT, ChannelClient("backup-tool", 1))
+    assert "isn't known either" in they_wait(unknown, AT)
+
+
+def test_a_backup_of_several_vms_is_said_to_be_one() -> None:
+    several = ChannelClient("task UPID:n:1:2:3:vzdump::root@pam:", 4711)
+    action = others_action(Others(OthersState.PENDING, AT, several), VM)
+    assert action is not None
+    assert "it works on several VMs" in action
+
+
+def test_in_a_drill_nobody_is_told_to_end_a_process() -> None:
+    vm = Vm(VmId("drill", "git1"))
+    action = others_action(Others(OthersState.LOST, AT, PROXMOX), vm)
+    assert action is not None
+    assert "pvesh" not in action
+    assert action.endswith("then: t")
