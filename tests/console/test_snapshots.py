@@ -14,6 +14,7 @@ from textual.pilot import Pilot
 from agentclient.fleet.store import Fleet
 from agentclient.model.job import JobOutcome
 from agentclient.model.states import Level
+from screenshots.others import stuck_backups
 from tests.console import copying
 from tests.console.console_session import LARGE, SMALL, make_app, qemu
 from tests.console.copying import WITH_READ_ONLY
@@ -187,6 +188,16 @@ def test_what_came_of_a_copy(
     fleet = fleet_of(["db-1"], still)
     copying.ended(fleet, qemu("db-1"), ended(still))
     assert snap_compare(make_app(fleet, still), terminal_size=SMALL)
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "160x50"])
+def test_what_others_do(snap_compare: Compare, still: StillClock, size: tuple[int, int]) -> None:
+    assert snap_compare(make_app(stuck_backups(still), still), terminal_size=size)
+
+
+def test_what_others_do_in_ascii(snap_compare: Compare, still: StillClock) -> None:
+    app = make_app(stuck_backups(still), still, signs=Signs(ascii=True))
+    assert snap_compare(app, terminal_size=SMALL, press=["j"])
 
 
 async def until_there(pilot: Pilot[Any], words: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -19,13 +19,13 @@ from textual.theme import Theme
 from textual.timer import Timer
 
 from agentclient.fleet.store import Fleet
+from agentclient.late import load
 from agentclient.model.errors import NO_THREAD
 from agentclient.model.request import Schedule
 from agentclient.model.states import Level
 from agentclient.model.vm import VmId
 from tui.console import keymap
 from tui.console.actions.context import ActionContext
-from tui.console.alarm import Alarm
 from tui.console.ascii import AsciiFilter
 from tui.console.bare_terminal import stopped_lines
 from tui.console.copies import Copies, no_jobs
@@ -48,6 +48,9 @@ from tui.console.widgets.table.widget import VmTable
 from tui.shared.clocks import Clock
 from tui.shared.fit import safe
 from tui.shared.glyphs import Signs, detect_signs
+
+if TYPE_CHECKING:
+    from tui.console.alarm import Alarm
 
 DRAIN_S = 0.25  # changes reach the screen at most this much later, and at most 4 times a second
 EAGER_S = 0.02  # until the first VMs are known, for a second at the most
@@ -111,7 +114,10 @@ class FrostwatchApp(GuestKeysApp):
         self._watcher = watcher
         self._drill, self._read_only = drill, read_only
         self._memory = memory
-        self._alarm = Alarm(self.write_to_terminal, self.clock, self.signs) if bell else None
+        self._alarm: Alarm | None = None
+        if bell:  # most consoles start without it, and sooner
+            make = load("tui.console.alarm", "Alarm")
+            self._alarm = make(self.write_to_terminal, self.clock, self.signs)
         times, show = schedule or Schedule(), self.show_notice
         self.action_context = ActionContext(
             self,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from agentclient.fleet.store import Fleet, FleetReader
 from agentclient.model.states import Level
-from tui.console.alarm import Alarm
 from tui.console.model.notices import Notice, notice_of_change
 from tui.console.model.view import FleetView
 from tui.console.ports import WatcherPort
@@ -15,6 +16,9 @@ from tui.console.widgets.status import NoticeLine, StatusLine
 from tui.console.widgets.table.widget import VmTable
 from tui.shared.clocks import Clock
 from tui.shared.fit import safe
+
+if TYPE_CHECKING:
+    from tui.console.alarm import Alarm
 
 ROOMY = 24  # lines; on fewer the pane needs half of them to say what an outcome means
 STAY_S = 2.0  # rows stay where they are for so long after the operator moved the cursor
