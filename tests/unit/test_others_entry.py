@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from agentclient.journal.history import read_history
+from agentclient.fleet.others import HeldChannels
+from agentclient.fleet.store import Fleet
+from agentclient.journal.history import last_figures_of_others, read_history
 from agentclient.journal.others_entry import record_others
 from agentclient.journal.window_row import WindowRow
 from agentclient.journal.writer import Journal
-from agentclient.model.others import ChannelClient
+from agentclient.model.others import ChannelClient, Others
 from agentclient.model.others_past import OthersEnded, OthersResult
-from agentclient.model.states import Cause, WindowKind, WindowState
+from agentclient.model.snapshot import MonitorView, Traffic
+from agentclient.model.states import Cause, RunState, WindowKind, WindowState
 from agentclient.model.vm import AgentChannel, Vm, VmId
 from tui.shared.history_text import notes, outcome_word
 
@@ -67,5 +71,39 @@ def test_who_it_was_may_be_unknown(tmp_path: Path) -> None:
         record_others(journal, VM, OthersEnded(OthersResult.LEFT, None, AT, AT, 0.0))
         (row,) = _rows(journal)
         assert (row.user, row.pid) == ("unknown", 0)
+    finally:
+        journal.close()
+
+
+def test_what_takes_longer_than_their_last_ones_is_overdue(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.db")
+    fleet, held = Fleet(), HeldChannels()
+    fleet.set_vms("qemu", [VM])
+    try:
+        for number in range(1, 7):
+            since = AT + timedelta(hours=number)
+            until = since + timedelta(seconds=2 * number)
+            answered = OthersEnded(OthersResult.ANSWERED, BY, since, until, 2.0 * number)
+            record_others(journal, VM, answered)
+        lost = OthersEnded(OthersResult.LOST, BY, AT, AT + timedelta(hours=1), 3600.0)
+        record_others(journal, VM, lost)
+        found = journal.ask(last_figures_of_others(VM), 5.0)
+        assert found is not None
+        assert (found.count, found.worst_s) == (6, 12.0)
+
+        def look() -> Others | None:
+            traffic = Traffic(1, 0, 0) if held.wants_traffic(VM.id) else None
+            view = MonitorView(RunState.RUNNING, True, True, openings=3, traffic=traffic)
+            held.report(fleet, journal, fleet.get(VM.id), view)
+            return fleet.get(VM.id).others
+
+        while (watch := held._held[VM.id].watch if held.is_held(VM.id) else None) is None:
+            look()
+        watch._begin(time.monotonic() - 13.0)
+        until_s = time.monotonic() + 10.0
+        while (others := look()) is None or others.overdue is None:
+            assert time.monotonic() < until_s, others
+            time.sleep(0.01)
+        assert others.overdue == "longer than any of its last 6: 12 s at the most"
     finally:
         journal.close()
