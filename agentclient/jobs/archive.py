@@ -1,4 +1,4 @@
-"""The folders of backups: ``DIR/VM/TIME/`` with a file for each disk, and a manifest.
+"""The folders of copies: ``DIR/VM/TIME/`` with a file for each disk, and a manifest.
 
 What is read there may come from anybody: no link is followed, and nothing but plain files of the
 folder itself is opened.
@@ -20,9 +20,11 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from agentclient.jobs.manifest import (
+    BACKUP,
     MOST_BYTES,
     NAME,
     SCHEMA,
+    WORDS,
     Manifest,
     ManifestError,
     parse,
@@ -33,33 +35,41 @@ from agentclient.model.text import printable
 from agentclient.model.vm import Process
 
 BEGUN: Final = "begun.json"
-BEGUN_KIND: Final = "frostwatch-backup-begun"
 # QEMU may run as another user, who must reach the files, and needs to see no others.
 FOLDER_MODE: Final = 0o711
 _FILE_MODE: Final = 0o600
 _MOST_OF_A_SECOND: Final = 100
 _LONGEST: Final = 80
+_BEGUN: Final = "-begun"
+_IMAGES: Final = (".qcow2", ".raw")
 _TIME: Final = re.compile(r"\d{8}T\d{6}Z(-\d{1,2})?")
 
 
 class Begun(NamedTuple):
-    """What is written of a backup before it begins, and removed once it is complete.
+    """What is written of a copy before it begins, and removed once it is complete.
 
     Attributes:
-        id: the backup's id.
+        id: the copy's id.
         chain: its chain's id.
         host: on which host it was begun; empty if that is not known.
         process: the frostwatch that makes it; None if it is not known.
+        kind: the kind of its manifest.
     """
 
     id: str
     chain: str
     host: str = ""
     process: Process | None = None
+    kind: str = BACKUP
+
+    @property
+    def word(self) -> str:
+        """What it is: ``backup`` or ``mirror``."""
+        return WORDS[self.kind]
 
 
 class Backup(NamedTuple):
-    """One folder of a backup.
+    """One folder of a copy: of a backup, or of a mirror.
 
     Attributes:
         folder: the folder.
@@ -119,14 +129,14 @@ def make_folder(parent: Path, at: datetime) -> Path:
 
 
 def write_begun(folder: Path, begun: Begun) -> None:
-    """Write that a backup begins, so that what it leaves behind can be told to be ours.
+    """Write that a copy begins, so that what it leaves behind can be told to be ours.
 
     Raises:
         OSError: it can't be written.
     """
     pid, ticks = this_process()
     content: dict[str, Any] = {
-        "schema": SCHEMA, "kind": BEGUN_KIND, "id": begun.id, "chain": begun.chain,
+        "schema": SCHEMA, "kind": begun.kind + _BEGUN, "id": begun.id, "chain": begun.chain,
         "host": socket.gethostname(), "pid": pid, "start_ticks": ticks,
     }  # fmt: skip
     _write(folder, BEGUN, json.dumps(content).encode("ascii") + b"\n")
@@ -169,7 +179,7 @@ def open_copy(path: Path, inode: tuple[int, int]) -> tuple[int, int]:
 
 
 def remove_folder(folder: Path, *, parent: bool) -> list[str]:
-    """Remove the folder of a backup that is not complete, once its files are gone.
+    """Remove the folder of a copy that is not complete, once its files are gone.
 
     Args:
         folder: the folder.
@@ -194,7 +204,7 @@ def remove_folder(folder: Path, *, parent: bool) -> list[str]:
 
 
 def read_backup(folder: Path) -> Backup | None:
-    """Read what a folder says of its backup; None if it is no backup's folder."""
+    """Read what a folder says of its backup, or its mirror; None if it is no such folder."""
     try:
         handle = open_folder(folder)
     except OSError as error:
@@ -219,7 +229,7 @@ def read_backup(folder: Path) -> Backup | None:
 
 
 def backups_in(folder: Path) -> list[Backup]:
-    """Return the backups of which each has a folder in this one, oldest first.
+    """Return the backups and mirrors of which each has a folder in this one, oldest first.
 
     Raises:
         OSError: it can't be read.
@@ -264,15 +274,16 @@ def _begun(folder: int) -> Begun | None:
         found = json.loads(_read(folder, BEGUN, 4096))
     except (OSError, ValueError, RecursionError):
         return None
-    if not isinstance(found, dict) or found.get("kind") != BEGUN_KIND:
+    if not isinstance(found, dict):
         return None
+    kind = next((kind for kind in WORDS if found.get("kind") == kind + _BEGUN), None)
     id_, chain = found.get("id"), found.get("chain")
-    if not (isinstance(id_, str) and isinstance(chain, str)):
+    if kind is None or not (isinstance(id_, str) and isinstance(chain, str)):
         return None
     host, pid, ticks = found.get("host"), found.get("pid"), found.get("start_ticks")
     if not (isinstance(host, str) and isinstance(pid, int) and isinstance(ticks, int)):
-        return Begun(id_, chain)
-    return Begun(id_, chain, host, Process(pid, ticks))
+        return Begun(id_, chain, kind=kind)
+    return Begun(id_, chain, host, Process(pid, ticks), kind)
 
 
 def _looks_like_one(folder: Path, handle: int) -> bool:
@@ -280,7 +291,7 @@ def _looks_like_one(folder: Path, handle: int) -> bool:
     if _TIME.fullmatch(folder.name) is None:
         return False
     with os.scandir(handle) as entries:
-        return any(one.name.endswith(".qcow2") for one in entries)
+        return any(one.name.endswith(_IMAGES) for one in entries)
 
 
 def _write(folder: Path, name: str, content: bytes) -> None:

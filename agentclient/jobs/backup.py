@@ -5,15 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from agentclient.access.qmp_session import Ask
 from agentclient.jobs.archive import Begun, safe_name
-from agentclient.jobs.backup_files import FileCopy, record_copy, save_manifest, versions
-from agentclient.jobs.backup_place import BackupPlace, room_for
 from agentclient.jobs.block import CHANGE_S, BlockLayer
 from agentclient.jobs.cancel import cancel_jobs
 from agentclient.jobs.chain import (
@@ -27,17 +24,18 @@ from agentclient.jobs.chain import (
 )
 from agentclient.jobs.claim import check_no_job
 from agentclient.jobs.context import JobContext
+from agentclient.jobs.copy_files import FileCopy, Ids, manifest_of, record_copy, save_manifest
+from agentclient.jobs.copy_place import CopyPlace, room_for
 from agentclient.jobs.disks import choose_disks
 from agentclient.jobs.errors import JobFailed
 from agentclient.jobs.fleece import BITMAP, PLACE, Fleece
 from agentclient.jobs.follow import Follower, all_ended, all_ended_or_stopped
 from agentclient.jobs.job import CopyJob
-from agentclient.jobs.manifest import FULL, INCREMENTAL, DiskRecord, Manifest, Parent
+from agentclient.jobs.manifest import BACKUP, DiskRecord, Manifest, Parent
 from agentclient.jobs.request import BackupRequest
 from agentclient.jobs.targets import Target, Targets
 from agentclient.jobs.thread_reserve import workers_of_each
-from agentclient.model.job import DiskCopy, DiskProgress, JobKind, JobProgress, JobStage
-from agentclient.model.json_contract import job_times_object, outcome_object
+from agentclient.model.job import DiskCopy, JobKind, JobStage
 from agentclient.model.next_command import clear_command
 from agentclient.model.states import Level
 from agentclient.model.text import printable
@@ -69,7 +67,7 @@ class BackupJob(CopyJob):
         self._link: Link | None = None
         self._chains: frozenset[str] = frozenset()
         self.folder: Path | None = None
-        self._home: BackupPlace | None = None
+        self._home: CopyPlace | None = None
         self._block: BlockLayer | None = None
         self._targets: Targets | None = None
         self._places: Targets | None = None
@@ -88,7 +86,7 @@ class BackupJob(CopyJob):
         self.chosen = chosen = choose_disks(block, self.request.disks)
         check_no_job(block, self.vm, self.name.key)
         self._uuid = self.vm.uuid or block.uuid()
-        place = self._home = BackupPlace(self.context, self._asked_for.folder, self._uuid)
+        place = self._home = CopyPlace(self.context, self._asked_for.folder, self._uuid)
         backups = place.look()
         self._chains = place.chains
         if self._asked_for.incremental:
@@ -175,11 +173,10 @@ class BackupJob(CopyJob):
             raise JobFailed(f"QEMU did not close the copy: {unclosed[0]}")
         copied = self._follower.copied if self._follower is not None else {}
         records = tuple(
-            record_copy(self.context, self._show_checksum, one, copied.get(one.disk.name, 0))
-            for one in self._copies
+            record_copy(self, one, copied.get(one.disk.name, 0)) for one in self._copies
         )
-        self._checksums = {one.name: one.sha256 for one in records}
-        manifest = self._manifest(records)
+        self._checksums = {one.name: one.sha256 for one in records if one.sha256}
+        manifest = self._manifest(self._block, records)
         save_manifest(self.context, self.folder, manifest)
         self._complete = True
         return left + self._clean()
@@ -333,43 +330,13 @@ class BackupJob(CopyJob):
 
     # -- after the copy ------------------------------------------------------------------
 
-    def _show_checksum(self, disk: DiskProgress, listeners: bool) -> None:
-        text = f"taking the checksum of the copy of {printable(disk.disk, 60)}"
-        progress = JobProgress(
-            kind=self.kind,
-            stage=JobStage.FINISHING,
-            text=text,
-            began_at=self.began_at,
-            disks=(disk,),
-            frozen_at=self.window.frozen_at,
-            thawed_at=self.window.thawed_at,
-        )
-        self.context.reporter.progress(progress, listeners=listeners)
-
-    def _manifest(self, disks: tuple[DiskRecord, ...]) -> Manifest:
-        assert self._block is not None, "it was prepared"
-        window = self.window
-        link = self._link
-        parent = None
+    def _manifest(self, block: BlockLayer, disks: tuple[DiskRecord, ...]) -> Manifest:
+        link, parent = self._link, None
         if link is not None:
             parent = Parent(link.manifest.id, link.backup.folder.name, link.backup.sha256)
-        return Manifest(
-            id=self._id,
-            chain=self._chain,
-            mode=FULL if parent is None else INCREMENTAL,
-            parent=parent,
-            vm={"id": str(self.vm.id), "name": self.vm.name, "uuid": self._uuid},
-            host=socket.gethostname(),
-            versions=versions(self.context, self._block),
-            consistency=window.consistency,
-            why=window.why,
-            policy=self.request.policy.value,
-            paused=window.paused,
-            compressed=self._asked_for.compress,
-            times=job_times_object(self.times()),
-            window=outcome_object(window.outcome) if window.outcome is not None else None,
-            disks=disks,
-        )
+        compressed = self._asked_for.compress
+        ids = Ids(self._id, self._chain, self._uuid, parent, compressed)
+        return manifest_of(self, block, BACKUP, ids, disks)
 
     def _clean(self) -> list[str]:
         """Remove the bitmaps of the backups that this one replaces, as far as they are ours."""

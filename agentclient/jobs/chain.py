@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from agentclient.jobs.archive import Backup, open_file, open_folder
 from agentclient.jobs.block import BlockLayer, QmpRefused
 from agentclient.jobs.errors import JobFailed, JobRefused
-from agentclient.jobs.manifest import DiskRecord, Manifest
+from agentclient.jobs.manifest import BACKUP, DiskRecord, Manifest
 from agentclient.model.job import JobRefusal
 from agentclient.model.text import printable
 from agentclient.protocol.qmp_block import Bitmap, Disk
@@ -84,7 +84,7 @@ def find_link(backups: Sequence[Backup], disks: Sequence[Disk], uuid: str | None
     """Return the newest backup that an incremental one can be built on.
 
     Args:
-        backups: those in the VM's folder, oldest first.
+        backups: those in the VM's folder, oldest first; mirrors beside them don't count.
         disks: the disks to copy.
         uuid: the VM's UUID; None if it isn't known.
 
@@ -95,7 +95,7 @@ def find_link(backups: Sequence[Backup], disks: Sequence[Disk], uuid: str | None
         if disk.format != "qcow2":
             name, kind = printable(disk.name, 60), printable(disk.format, 20)
             raise _refused(f"the disk {name} is {kind}: only a qcow2 records what was written")
-    complete = [one for one in backups if one.manifest is not None]
+    complete = [one for one in backups if one.manifest and one.manifest.kind == BACKUP]
     if not complete:
         raise _refused("there is no complete backup of this VM to build on")
     why = ""

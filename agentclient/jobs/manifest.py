@@ -1,6 +1,6 @@
-"""What is known of a backup, written beside its files; and how it is read, whoever has written it.
+"""What is known of a copy, written beside its files; and how it is read, whoever has written it.
 
-A manifest is written last. So a folder without one holds no complete backup.
+A manifest is written last. So a folder without one holds no complete backup, and no mirror.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from agentclient.model.errors import FrostwatchError
@@ -15,7 +16,10 @@ from agentclient.model.job import Consistency
 from agentclient.model.text import printable
 
 SCHEMA: Final = 1
-KIND: Final = "frostwatch-backup"
+BACKUP: Final = "frostwatch-backup"
+MIRROR: Final = "frostwatch-mirror"
+# What each kind of manifest is of, in a word.
+WORDS: Final = MappingProxyType({BACKUP: "backup", MIRROR: "mirror"})
 NAME: Final = "manifest.json"
 # Some kilobytes for each disk; the window's evidence some more.
 MOST_BYTES: Final = 4 << 20
@@ -29,6 +33,7 @@ _TOKEN: Final = re.compile(r"[0-9a-f]{8,32}")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
 _LONGEST: Final = 4096
+_FORMATS: Final = MappingProxyType({BACKUP: ("qcow2",), MIRROR: ("qcow2", "raw")})
 
 Json = dict[str, Any]
 
@@ -48,7 +53,7 @@ class DiskRecord(NamedTuple):
         file: the name of the file that holds the copy, in the manifest's folder.
         format: the file's format.
         bytes: the file's length.
-        sha256: its checksum, in hexadecimal digits.
+        sha256: its checksum, in hexadecimal digits; None if it was not taken (of a mirror alone).
         bitmap: the bitmap of the disk that records what is written since; None without one.
         copied: bytes that were copied.
     """
@@ -60,9 +65,14 @@ class DiskRecord(NamedTuple):
     file: str
     format: str
     bytes: int
-    sha256: str
+    sha256: str | None
     bitmap: str | None
     copied: int
+
+    @property
+    def is_qcow2(self) -> bool:
+        """Whether the file is a qcow2."""
+        return self.format == "qcow2"
 
 
 class Parent(NamedTuple):
@@ -80,7 +90,7 @@ class Parent(NamedTuple):
 
 
 class Manifest(NamedTuple):
-    """What is known of one backup.
+    """What is known of one backup, or of one mirror.
 
     Attributes:
         id: tells it from all others.
@@ -98,6 +108,7 @@ class Manifest(NamedTuple):
         times: when what happened, as in a job's JSON.
         window: how its freeze ended, as in a job's JSON; None if nothing was frozen.
         disks: its disks.
+        kind: `BACKUP` or `MIRROR`; a mirror is full, and a chain of its own.
     """
 
     id: str
@@ -115,6 +126,12 @@ class Manifest(NamedTuple):
     times: Mapping[str, str | None]
     window: Mapping[str, Any] | None
     disks: tuple[DiskRecord, ...]
+    kind: str = BACKUP
+
+    @property
+    def word(self) -> str:
+        """What it is: ``backup`` or ``mirror``."""
+        return WORDS[self.kind]
 
     @property
     def certified(self) -> bool:
@@ -128,7 +145,7 @@ class Manifest(NamedTuple):
 
 def written(manifest: Manifest) -> bytes:
     """Return a manifest's text, for a file."""
-    head: Json = {"schema": SCHEMA, "kind": KIND}
+    head: Json = {"schema": SCHEMA, "kind": manifest.kind}
     body = manifest._asdict() | {
         "parent": manifest.parent._asdict() if manifest.parent is not None else None,
         "consistency": manifest.consistency.value,
@@ -151,11 +168,12 @@ def parse(content: bytes) -> Manifest:
         raise ManifestError("it is nested too deeply") from None
     except (UnicodeDecodeError, ValueError):
         raise ManifestError("it is no JSON") from None
-    if not isinstance(found, dict) or found.get("kind") != KIND:
-        raise ManifestError("it is no manifest of a backup")
+    kind = found.get("kind") if isinstance(found, dict) else None
+    if not isinstance(found, dict) or not isinstance(kind, str) or kind not in WORDS:
+        raise ManifestError("it is no manifest of a backup, nor of a mirror")
     if found.get("schema") != SCHEMA:
         raise ManifestError(f"its schema is {printable(str(found.get('schema'))[:40], 40)}, not 1")
-    return _manifest(_Fields(found, ""))
+    return _manifest(_Fields(found, ""), kind)
 
 
 def is_plain(name: str) -> bool:
@@ -163,13 +181,15 @@ def is_plain(name: str) -> bool:
     return _PLAIN.fullmatch(name) is not None
 
 
-def _manifest(fields: _Fields) -> Manifest:
+def _manifest(fields: _Fields, kind: str) -> Manifest:
     mode = fields.text("mode")
     if mode not in (FULL, INCREMENTAL):
         raise ManifestError("its mode is neither full nor incremental")
     above = fields.mapping("parent", optional=True)
     if (above is None) != (mode == FULL):
         raise ManifestError("an incremental backup has a parent, and a full one has none")
+    if kind == MIRROR and mode != FULL:
+        raise ManifestError("a mirror is full")
     window = fields.mapping("window", optional=True)
     disks = fields.items("disks", MOST_DISKS)
     if not disks:
@@ -189,7 +209,8 @@ def _manifest(fields: _Fields) -> Manifest:
         compressed=fields.flag("compressed"),
         times=fields.needed("times").texts(),
         window=window.values if window is not None else None,
-        disks=tuple(_disk(one) for one in disks),
+        disks=tuple(_disk(one, kind) for one in disks),
+        kind=kind,
     )
     for what in ("name", "file"):
         names = [getattr(one, what) for one in manifest.disks]
@@ -208,18 +229,20 @@ def _parent(fields: _Fields) -> Parent:
     )
 
 
-def _disk(fields: _Fields) -> DiskRecord:
-    if fields.text("format") != "qcow2":
-        raise ManifestError(f"{fields.name('format')} is not qcow2")
+def _disk(fields: _Fields, kind: str) -> DiskRecord:
+    formats = _FORMATS[kind]
+    if fields.text("format") not in formats:
+        raise ManifestError(f"{fields.name('format')} is not {' or '.join(formats)}")
+    no_sum = kind == MIRROR and fields.values.get("sha256") is None
     return DiskRecord(
         name=fields.text("name"),
         node=fields.text("node"),
         source_format=fields.text("source_format"),
         size=fields.number("size"),
         file=fields.match("file", _PLAIN),
-        format="qcow2",
+        format=fields.text("format"),
         bytes=fields.number("bytes"),
-        sha256=fields.match("sha256", _SHA256),
+        sha256=None if no_sum else fields.match("sha256", _SHA256),
         bitmap=fields.text("bitmap") if fields.values.get("bitmap") is not None else None,
         copied=fields.number("copied"),
     )

@@ -7,6 +7,7 @@ fails, all are given up.
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from collections.abc import Iterator
@@ -17,18 +18,22 @@ from pathlib import Path
 from typing import Final
 
 from agentclient.access.qmp_session import Ask
+from agentclient.jobs.archive import Begun, safe_name
 from agentclient.jobs.block import BlockLayer
 from agentclient.jobs.cancel import cancel_jobs
 from agentclient.jobs.claim import check_no_job
 from agentclient.jobs.context import JobContext
+from agentclient.jobs.copy_files import FileCopy, Ids, manifest_of, record_copy, save_manifest
+from agentclient.jobs.copy_place import CopyPlace
 from agentclient.jobs.disks import choose_disks
 from agentclient.jobs.errors import JobFailed, JobRefused
 from agentclient.jobs.follow import Follower, Jobs, raise_failed
 from agentclient.jobs.job import CopyJob
+from agentclient.jobs.manifest import MIRROR
 from agentclient.jobs.mirror_watch import FreezeWatch, MirrorWatch, backlog
 from agentclient.jobs.pause import paused
 from agentclient.jobs.request import CopyRequest
-from agentclient.jobs.targets import THIN, UNFLUSHED, Target, Targets, check_space
+from agentclient.jobs.targets import THIN, UNFLUSHED, Target, Targets
 from agentclient.model.job import DiskCopy, FreezePolicy, JobKind, JobRefusal, JobStage
 from agentclient.model.next_command import copy_command
 from agentclient.model.sizes import size_text
@@ -56,16 +61,18 @@ class MirrorRequest(CopyRequest):
     """What an operator asks of a mirror.
 
     Attributes:
-        folder: where its files go; absolute.
+        folder: where mirrors are; each has a folder of its own in there, VM by VM. Absolute.
         format: ``qcow2`` or ``raw``.
         at: when it is to be completed; None for as soon as it is ready.
         wait: it is completed when it is told to (`MirrorJob.complete_now`), or at `at`.
+        checksum: read the files again for their checksums, once the guest writes again.
     """
 
     folder: Path
     format: str = "qcow2"
     at: datetime | None = None
     wait: bool = False
+    checksum: bool = True
 
     def again(self, vm: Vm, limit: int) -> str | None:
         """Return the command that asks for the same once more; its moment may be over."""
@@ -81,6 +88,9 @@ class MirrorJob(CopyJob):
     Args:
         context: its collaborators.
         request: the disks, the folder, the freeze, the moment.
+
+    Attributes:
+        folder: the folder of its files; None before it is made.
     """
 
     kind = JobKind.MIRROR
@@ -88,9 +98,15 @@ class MirrorJob(CopyJob):
     def __init__(self, context: JobContext, request: MirrorRequest) -> None:
         super().__init__(context, request)
         self._asked_for = request
+        self._id = secrets.token_hex(4)
+        self._uuid: str | None = None
+        self.folder: Path | None = None
+        self._home: CopyPlace | None = None
         self._block: BlockLayer | None = None
         self._targets: Targets | None = None
-        self._copies: list[tuple[Disk, Target]] = []
+        self._copies: list[FileCopy] = []
+        self._checksums: dict[str, str] = {}
+        self._complete = False
         self._disks: dict[str, str] = {}
         self._copied: dict[str, int] = {}
         self._follower: Follower | None = None
@@ -125,13 +141,20 @@ class MirrorJob(CopyJob):
         self._block = block = self.context.block()
         self.chosen = chosen = choose_disks(block, self.request.disks)
         check_no_job(block, self.vm, self.name.key)
-        check_space(self._asked_for.folder, sum(map(_taken, chosen)))
+        self._uuid = self.vm.uuid or block.uuid()
+        place = self._home = CopyPlace(self.context, self._asked_for.folder, self._uuid)
+        place.look()
+        begun = Begun(self._id, self._id, MIRROR)
+        self.folder = place.make(sum(map(_taken, chosen)), begun)
         access = self.context.access
         self.keep_threads(block, _REQUESTS)
         self._targets = Targets(block, self.name, access.process, gone=access.is_gone)
+        taken: frozenset[str] = frozenset()
         for number, disk in enumerate(chosen):
             self.context.control.check()
-            self._copies.append((disk, self._made(self._targets, disk)))
+            name = safe_name(disk.name, taken)
+            taken |= {name}
+            self._copies.append(FileCopy(disk, self._made(self._targets, disk, name), None))
             self._disks[self.name.job(number)] = disk.name
         limit = self.context.control.limit
         self._begin(block, limit)
@@ -150,7 +173,7 @@ class MirrorJob(CopyJob):
         self._freeze_watch.end()
         try:
             with self._one_moment():
-                self._complete(self._block)
+                self._end_all(self._block)
         except JobFailed:
             self.context.control.check()  # a cancellation ends the window, and so the time
             raise
@@ -159,23 +182,40 @@ class MirrorJob(CopyJob):
         """Wait for nothing: the copies were complete when the guest was thawed."""
 
     def finish(self) -> list[str]:
-        """Close the files, and wait until their storage has them."""
+        """Close the files, wait until their storage has them, and write the manifest."""
         assert self._block is not None, "it was prepared"
         assert self._targets is not None, "it was prepared"
+        assert self.folder is not None, "it was prepared"
         for job_id in self._disks:
             self._block.dismiss(job_id, self.context.control.cancelled)
-        left = self._targets.close()
+        unclosed = self._targets.close()
+        if unclosed:  # what it holds of them in memory may be missing in the files
+            raise JobFailed(f"QEMU did not close the copy: {unclosed[0]}")
         self._targets.sync(self.context.control)
-        return left
+        checksum = self._asked_for.checksum
+        records = tuple(
+            record_copy(self, one, self._copied.get(one.disk.name, 0), checksum=checksum)
+            for one in self._copies
+        )
+        self._checksums = {one.name: one.sha256 for one in records if one.sha256}
+        ids = Ids(self._id, self._id, self._uuid)
+        manifest = manifest_of(self, self._block, MIRROR, ids, records)
+        save_manifest(self.context, self.folder, manifest)
+        self._complete = True
+        return []
 
     def undo(self) -> list[str]:
         """Cancel the jobs, and delete the files: those of all disks."""
         self._freeze_watch.end()
+        if self._complete:
+            return []
         left = []
         if self._block is not None and self._begun:
             left += cancel_jobs(self._block, self.name, gone=self.context.access.is_gone)
         if self._targets is not None:
             left += self._targets.remove()
+        if self._home is not None:
+            left += self._home.remove()
         return left
 
     def results(self) -> tuple[DiskCopy, ...]:
@@ -184,13 +224,14 @@ class MirrorJob(CopyJob):
         copied = {**seen, **self._copied}
         return tuple(
             DiskCopy(
-                disk.name,
-                str(target.path),
-                target.format,
-                disk.size,
-                copied.get(disk.name, 0),
+                one.disk.name,
+                str(one.target.path),
+                one.target.format,
+                one.disk.size,
+                copied.get(one.disk.name, 0),
+                checksum=self._checksums.get(one.disk.name),
             )
-            for disk, target in self._copies
+            for one in self._copies
         )
 
     def check_alone(self) -> None:
@@ -219,12 +260,11 @@ class MirrorJob(CopyJob):
                 refusal.next or "mend that, or take another --policy: prefer, suspend",
             )
 
-    def _made(self, targets: Targets, disk: Disk) -> Target:
+    def _made(self, targets: Targets, disk: Disk, name: str) -> Target:
+        assert self.folder is not None, "it was made"
         kind = self._asked_for.format
-        name = "".join(one if one.isalnum() or one in "._-" else "_" for one in disk.name)
-        path = self._asked_for.folder / f"{name or 'disk'}.{kind}"
         return targets.make(
-            path,
+            self.folder / f"{name}.{kind}",
             kind,
             disk.size,
             file_options={**UNFLUSHED, **THIN},
@@ -233,12 +273,12 @@ class MirrorJob(CopyJob):
 
     def _begin(self, block: BlockLayer, limit: int) -> None:
         self._begun = True
-        for number, (disk, target) in enumerate(self._copies):
+        for number, one in enumerate(self._copies):
             block.run(
                 "blockdev-mirror",
                 job_id=self.name.job(number),
-                device=disk.ref,
-                target=target.node,
+                device=one.disk.ref,
+                target=one.target.node,
                 sync="full",
                 speed=limit,
                 auto_dismiss=False,
@@ -319,7 +359,7 @@ class MirrorJob(CopyJob):
         with paused(self.context, "several disks have to be of one moment"):
             yield
 
-    def _complete(self, block: BlockLayer) -> None:
+    def _end_all(self, block: BlockLayer) -> None:
         """End all jobs as copies: QEMU ends each once nothing is left to copy, and not before."""
         frozen = self.window.is_frozen or len(self._copies) > 1
         within_s = self.window.left_s if frozen else _GIVE_UP_S

@@ -1,4 +1,4 @@
-"""Checks backups again: their files, checksums and chains; and says what a restore needs.
+"""Checks copies again: their files, checksums and chains; and says what a restore needs.
 
 What is read may come from anybody. Nothing is opened but plain files in the folders of backups,
 and no link is followed.
@@ -21,6 +21,7 @@ from agentclient.model.errors import BadInput
 from agentclient.model.text import printable
 from agentclient.protocol.qcow2 import MOST_BYTES, parse_head
 
+NO_SUM: Final = "no checksum was taken, so that what they hold was not compared"
 NO_TOOL: Final = f"{TOOL} is not here: the images' own structure was not checked"
 Tick = Callable[[str], object]
 
@@ -73,13 +74,16 @@ class Verifier:
             where = "" if one is backup else f"{one.folder.name}: "
             found = self._files(one, structure=not problems)
             problems += [f"{where}{problem}" for problem in found]
-        notes = () if self._program is not None else (NO_TOOL,)
+        notes = [] if self._program is not None else [NO_TOOL]
+        unread = [disk.file for disk in manifest.disks if disk.sha256 is None]
+        if unread:
+            notes.append(f"{NO_SUM}: {', '.join(unread)}")
         return Verified(
             folder=backup.folder,
             ok=not problems,
             manifest=manifest,
             problems=tuple(problems),
-            notes=notes,
+            notes=tuple(notes),
             needs=tuple(one.folder for one in chain),
             restore=tuple(_restore(backup.folder, manifest)),
         )
@@ -125,7 +129,7 @@ class Verifier:
         try:
             for disk in manifest.disks:
                 problem = self._check_file(backup.folder, folder, disk, manifest)
-                if problem is None and structure and self._program is not None:
+                if problem is None and structure and self._program and disk.is_qcow2:
                     problem = self._check_structure(self._program, backup.folder, disk)
                 if problem is not None:
                     yield f"{disk.file}: {problem}"
@@ -142,7 +146,7 @@ class Verifier:
             return f"it can't be opened: {error.strerror}"
         try:
             length = os.fstat(handle).st_size
-            head = parse_head(os.pread(handle, MOST_BYTES, 0))
+            head = parse_head(os.pread(handle, MOST_BYTES, 0)) if disk.is_qcow2 else None
         except OSError as error:
             os.close(handle)
             return f"it can't be read: {error.strerror}"
@@ -150,13 +154,15 @@ class Verifier:
         if manifest.parent is not None:
             expected = f"../{manifest.parent.folder}/"
         problem = _unlike(disk, length)
-        if problem is None and head is None:
+        if problem is None and head is None and disk.is_qcow2:
             problem = "it is no qcow2 image"
         if problem is None and head is not None:
             problem = _leads(head.backing, expected, external=head.external_data)
             if problem is None and head.size != disk.size:
                 problem = "the size of its disk is not that of the manifest"
-        if problem is not None:
+        if problem is None and not disk.is_qcow2 and length != disk.size:
+            problem = "its length is not the size of its disk"
+        if problem is not None or disk.sha256 is None:
             os.close(handle)
             return problem
         try:
@@ -174,10 +180,10 @@ class Verifier:
 
 
 def find_backups(folder: Path) -> list[Backup]:
-    """Return the backup that a folder is, or all in it and in the VMs' folders in it.
+    """Return the copy that a folder is, or all in it and in the VMs' folders in it.
 
     Raises:
-        BadInput: it is no folder, or there is no backup in it.
+        BadInput: it is no folder, or there is no copy in it.
     """
     shown = printable(folder, 300)
     try:
@@ -197,7 +203,7 @@ def find_backups(folder: Path) -> list[Backup]:
     except OSError as error:
         raise BadInput(f"{shown} can't be read: {error.strerror}") from None
     if not found:
-        raise BadInput(f"there is no backup in {shown}")
+        raise BadInput(f"there is no backup in {shown}, and no mirror")
     return found
 
 
@@ -224,6 +230,7 @@ def verified_object(one: Verified) -> dict[str, Any]:
         "backup": str(one.folder),
         "ok": one.ok,
         "id": manifest.id if manifest is not None else None,
+        "kind": manifest.word if manifest is not None else None,
         "mode": manifest.mode if manifest is not None else None,
         "vm": dict(manifest.vm) if manifest is not None else None,
         "consistency": manifest.consistency.value if manifest is not None else "none",
@@ -240,7 +247,8 @@ def _restore(folder: Path, manifest: Manifest) -> Iterator[str]:
     """Return the commands that make whole images of a backup; those behind it are read as well."""
     for disk in manifest.disks:
         source = shlex.quote(str(folder / disk.file))
-        yield f"qemu-img convert -p -f qcow2 -O qcow2 {source} RESTORED/{disk.file}"
+        formats = f"-f {disk.format} -O {disk.format}"
+        yield f"qemu-img convert -p {formats} {source} RESTORED/{disk.file}"
 
 
 def _no_base(manifest: Manifest, above: Manifest) -> str | None:

@@ -243,8 +243,8 @@ async def test_several_are_copied_and_those_in_flight_left_out(
         assert "Copy the disks of 2 VMs?" in session.text
         assert "left out" in session.text
         assert "[x]" not in session.text
-        await session.press("right", "right")  # a mirror is for one alone
-        assert "◂ snapshot ▸" in session.text
+        await session.press("right", "right")
+        assert "◂ mirror ▸" in session.text
         await session.press("left", "left", "enter")
         await session.until(lambda: len(jobs.begun) == 3)
         assert [job.vm.name for job in jobs.begun[1:]] == ["a", "b"]

@@ -6,6 +6,7 @@ each stage; SECONDS is how long it stays in its window.
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ from typing import Any, Self
 
 from agentclient import Engine
 from agentclient.jobs.mirror import MirrorJob, MirrorRequest
+from agentclient.jobs.verify import Verified, verify_folder
 from agentclient.model.events import Event, JobEnded, StageBegan
 from agentclient.model.job import FreezePolicy, JobOutcome, JobStage
 from tests.guests.copy_window import LONG_WINDOW
@@ -85,7 +87,17 @@ class Mirrors:
     def remove(self) -> None:
         """Remove the files, so that the next one may have their names."""
         for one in self.folder.iterdir():
-            one.unlink()
+            shutil.rmtree(one)
+
+    @property
+    def copy(self) -> Path:
+        """The folder of the newest one."""
+        return max(self.folder.glob("*/*"))
+
+    def verify(self) -> Verified:
+        """Verify the newest one."""
+        (found,) = verify_folder(self.copy)
+        return found
 
     def nothing_is_left(self, *, files: bool = False) -> None:
         """QEMU has neither a job nor a node that it had not, and the folder has no file."""

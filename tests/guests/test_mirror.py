@@ -59,8 +59,12 @@ def test_mirrors_under_load_are_consistent(mirrors: Mirrors, kind: str) -> None:
     assert outcome.left == ()
     mirrors.nothing_is_left(files=True)
     guest.assert_thawed()
-    first, second = (check_copy(mirrors.folder / f"{disk}.{kind}") for disk in "ab")
-    third = check_copy(mirrors.folder / f"x.{kind}", "xfs")
+    verified = mirrors.verify()
+    assert verified.ok, verified.problems
+    assert verified.manifest is not None
+    assert (verified.manifest.word, verified.manifest.certified) == ("mirror", True)
+    first, second = (check_copy(mirrors.copy / f"{disk}.{kind}") for disk in "ab")
+    third = check_copy(mirrors.copy / f"x.{kind}", "xfs")
     for one, disk in ((first, "a"), (second, "b"), (third, "x")):
         assert one.consistent, one.said
         assert one.gapless
@@ -68,7 +72,7 @@ def test_mirrors_under_load_are_consistent(mirrors: Mirrors, kind: str) -> None:
     # All disks are of one instant.
     assert first.last - second.last in (0, 1)
     assert second.last - third.last in (0, 1)
-    database = check_database(mirrors.folder / f"b.{kind}")
+    database = check_database(mirrors.copy / f"b.{kind}")
     assert database.whole
     assert 0 < database.last <= committed
 
@@ -82,7 +86,7 @@ def test_without_a_freeze_it_needs_recovery_and_is_of_one_moment_all_the_same(
     assert outcome.ok
     assert outcome.consistency is Consistency.CRASH_CONSISTENT
     assert "crash-consistent only" in outcome.reason
-    first, second = (check_copy(mirrors.folder / f"{disk}.qcow2") for disk in "ab")
+    first, second = (check_copy(mirrors.copy / f"{disk}.qcow2") for disk in "ab")
     assert first.needs_recovery
     assert second.needs_recovery
     assert mirrors.guest.status() == "running"
@@ -90,7 +94,7 @@ def test_without_a_freeze_it_needs_recovery_and_is_of_one_moment_all_the_same(
 
 def test_what_the_disk_does_not_use_takes_no_room(mirrors: Mirrors) -> None:
     assert mirrors.make("x", format="raw").ok
-    found = (mirrors.folder / "x.raw").stat()
+    found = (mirrors.copy / "x.raw").stat()
     assert found.st_size == 320 * MIB
     assert found.st_blocks * 512 < 40 * MIB
 
@@ -111,7 +115,7 @@ def test_a_vm_without_an_agent_is_paused_and_goes_on(boot: Boot, tmp_path: Path)
         mirrors.nothing_is_left(files=True)
     assert outcome.ok, outcome.reason
     assert (outcome.paused, outcome.consistency) == (True, Consistency.CRASH_CONSISTENT)
-    first, second = (check_copy(mirrors.folder / f"{disk}.qcow2") for disk in "ab")
+    first, second = (check_copy(mirrors.copy / f"{disk}.qcow2") for disk in "ab")
     assert first.needs_recovery
     assert second.needs_recovery
 
@@ -145,14 +149,14 @@ def test_a_reset_while_it_waits_is_no_more_than_writes(mirrors: Mirrors) -> None
         outcome = job.wait(60)
     assert outcome is not None
     assert outcome.consistency is Consistency.CONSISTENT, outcome.reason
-    assert check_copy(mirrors.folder / "a.qcow2").consistent
+    assert check_copy(mirrors.copy / "a.qcow2").consistent
 
 
 def test_on_the_command_line_it_waits_for_a_signal(mirrors: Mirrors) -> None:
     command = Frostwatch(mirrors.guest)
     arguments = ["mirror", command.vm, "--to", str(mirrors.folder), "--disk", "a"]
     child = command.start(*arguments, "--rate", "20M", "--wait", "--json")
-    wait_until(lambda: (mirrors.folder / "a.qcow2").exists(), 60, "it has begun")
+    wait_until(lambda: any(mirrors.folder.rglob("a.qcow2")), 60, "it has begun")
     wait_until(_is_ready(mirrors.guest), 60, "it is ready")
     time.sleep(1.5)
     assert not mirrors.guest.frozen_mounts()
@@ -165,9 +169,11 @@ def test_on_the_command_line_it_waits_for_a_signal(mirrors: Mirrors) -> None:
     assert stages[-5:] == ["ready", "freezing", "starting", "thawing", "finishing"]
     assert any(one["event"] == "progress" and one["limit"] == 20 * MIB for one in told)
     assert f"kill -USR1 {child.pid}" in said
-    assert check_copy(mirrors.folder / "a.qcow2").consistent
+    assert check_copy(mirrors.copy / "a.qcow2").consistent
     code, told, _ = command.run(*arguments)
-    assert (code, told[-1]["refusal"]) == (1, "target-exists")
+    assert (code, told[-1]["ok"]) == (0, True)
+    code, found, _ = command.run("backup", "verify", str(mirrors.folder))
+    assert (code, [one["kind"] for one in found]) == (0, ["mirror", "mirror"])
 
 
 def _is_ready(guest: Guest) -> Callable[[], bool]:
@@ -204,7 +210,8 @@ def _fill(path: Path) -> None:
 def test_no_room_at_the_start_is_refused_and_in_the_middle_ends_it(
     writer: Guest, tmp_path: Path
 ) -> None:
-    writer.fill("b", 16 * MIB)
+    for disk in "ab":
+        writer.fill(disk, 16 * MIB)
     with (
         _small_disk(tmp_path / "small", 24 * MIB) as folder,
         Mirrors(writer, folder) as mirrors,
@@ -345,6 +352,7 @@ def test_a_console_that_is_killed_leaves_what_the_next_one_ends(
     code, told, _ = command.run("jobs", "--clear", guest.name)
     command.close()
     assert (code, told[0]["cleared"]["left"]) == (0, [])
-    mirrors.nothing_is_left()
+    assert not any(mirrors.folder.glob("*/*"))
+    mirrors.nothing_is_left(files=True)
     assert threads_kept(guest) == 0
     guest.assert_thawed()

@@ -64,15 +64,15 @@ def test_twenty_mirrors_are_consistent_and_cost_little_more_than_a_freeze(
             assert outcome.times.taken is not None
             windows.append((outcome.times.taken - outcome.times.frozen).total_seconds() * 1000)
             mirrors.nothing_is_left(files=True)
-            first, second = (check_copy(mirrors.folder / f"{disk}.{kind}") for disk in "ab")
-            third = check_copy(mirrors.folder / f"x.{kind}", "xfs")
+            first, second = (check_copy(mirrors.copy / f"{disk}.{kind}") for disk in "ab")
+            third = check_copy(mirrors.copy / f"x.{kind}", "xfs")
             for one in (first, second, third):
                 assert one.consistent, one.said
                 assert one.gapless
                 assert one.last >= at[0]
             assert first.last - second.last in (0, 1)
             assert second.last - third.last in (0, 1)
-            database = check_database(mirrors.folder / f"b.{kind}")
+            database = check_database(mirrors.copy / f"b.{kind}")
             assert database.whole
             assert 0 < database.last <= committed
             mirrors.remove()

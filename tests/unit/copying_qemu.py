@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ from tests.unit.event_loops import EventLoops, NoSuchThing
 
 GIB = 1 << 30
 MIB = 1 << 20
+IMAGES = (".qcow2", ".raw")
 BEGAN = datetime(2026, 3, 1, 1, 0, tzinfo=UTC)
 
 Handler = Callable[[dict[str, Any]], object]
@@ -126,6 +128,7 @@ class CopyingQemu:
     jobs: dict[str, Job] = field(default_factory=dict)
     nodes: dict[str, str] = field(default_factory=dict)
     loops: EventLoops = field(default_factory=EventLoops)
+    uuid: str = "4c1a0000-0000-0000-0000-000000000001"
 
     # -- what a monitor has ---------------------------------------------------------------
 
@@ -201,6 +204,12 @@ class CopyingQemu:
 
     def _query_named_block_nodes(self, _: object) -> object:
         return [{"node-name": name, "file": file} for name, file in self.nodes.items()]
+
+    def _query_uuid(self, _: object) -> object:
+        return {"UUID": self.uuid}
+
+    def _query_version(self, _: object) -> object:
+        return {"qemu": {"major": 7, "minor": 2, "micro": 22}, "package": ""}
 
     def _query_jobs(self, _: object) -> object:
         return [
@@ -426,7 +435,20 @@ class Scene:
 
     @property
     def files(self) -> list[str]:
-        return sorted(one.name for one in self.folder.iterdir())
+        """The images that were made, by their names."""
+        return sorted(one.name for one in self.folder.rglob("*") if one.suffix in IMAGES)
+
+    @property
+    def home(self) -> Path:
+        """The folder of the VM's copies."""
+        return self.folder / "web1"
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """What the manifest of its only copy says."""
+        (found,) = self.folder.rglob("manifest.json")
+        read: dict[str, Any] = json.loads(found.read_text())
+        return read
 
 
 @pytest.fixture

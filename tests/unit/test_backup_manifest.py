@@ -24,6 +24,7 @@ from agentclient.jobs.archive import (
     write_manifest,
 )
 from agentclient.jobs.manifest import (
+    MIRROR,
     MOST_BYTES,
     DiskRecord,
     Manifest,
@@ -95,6 +96,8 @@ def test_what_is_written_is_read() -> None:
         ("schema", 2, "its schema is 2, not 1"),
         ("schema", "\x1b[2J", "its schema is"),
         ("kind", "x", "no manifest of a backup"),
+        ("kind", ["frostwatch-mirror"], "no manifest of a backup"),
+        ("disks.0.sha256", None, "disks[0].sha256 is no text"),
         ("mode", "half", "neither full nor incremental"),
         ("mode", "incremental", "an incremental backup has a parent"),
         ("id", "../..", "id can't be"),
@@ -164,6 +167,18 @@ def test_two_disks_have_two_names() -> None:
     for other in (disk._replace(file="b.qcow2"), disk._replace(name="b")):
         with pytest.raises(ManifestError, match="two of its disks have one"):
             parse(written(manifest(disks=(disk, other))))
+
+
+def test_a_mirror_is_full_and_may_be_raw_and_without_checksums() -> None:
+    disk = manifest().disks[0]._replace(format="raw", sha256=None)
+    made = manifest(kind=MIRROR, disks=(disk,))
+    assert parse(written(made)) == made
+    assert made.word == "mirror"
+    child = made._replace(mode="incremental", parent=Parent("0123abcd", "20261129T021500Z", SUM))
+    with pytest.raises(ManifestError, match="a mirror is full"):
+        parse(written(child))
+    with pytest.raises(ManifestError, match="format is not qcow2 or raw"):
+        parse(written(made._replace(disks=(disk._replace(format="vmdk"),))))
 
 
 @given(st.binary(max_size=300))

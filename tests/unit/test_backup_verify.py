@@ -15,8 +15,15 @@ import pytest
 
 from agentclient.jobs.archive import Begun, make_folder, read_backup, write_begun, write_manifest
 from agentclient.jobs.image_check import check_image
-from agentclient.jobs.manifest import DiskRecord, Parent
-from agentclient.jobs.verify import NO_TOOL, Verified, Verifier, find_backups, verified_object
+from agentclient.jobs.manifest import MIRROR, DiskRecord, Parent
+from agentclient.jobs.verify import (
+    NO_SUM,
+    NO_TOOL,
+    Verified,
+    Verifier,
+    find_backups,
+    verified_object,
+)
 from agentclient.model.errors import BadInput
 from agentclient.protocol.qcow2 import parse_head
 from tests.unit.cli_fakes import World, world
@@ -64,6 +71,17 @@ class Archive:
         mode = "full" if parent is None else "incremental"
         number = hashlib.sha256(folder.name.encode()).hexdigest()[:8]
         write_manifest(folder, manifest(id=number, mode=mode, parent=parent, disks=(disk,)))
+        return folder
+
+    def mirror(self, content: bytes, *, checksum: bool = True) -> Path:
+        """Add a raw mirror."""
+        self._at += timedelta(hours=1)
+        folder = make_folder(self.home, self._at)
+        (folder / "a.raw").write_bytes(content)
+        digest = hashlib.sha256(content).hexdigest() if checksum else None
+        size = len(content)
+        disk = DiskRecord("a", "n", "raw", SIZE, "a.raw", "raw", size, digest, None, size)
+        write_manifest(folder, manifest(kind=MIRROR, disks=(disk,)))
         return folder
 
     def verify(self, folder: Path | None = None) -> list[Verified]:
@@ -208,6 +226,30 @@ def test_an_incremental_image_builds_on_the_backup_before_it(
     (_, found) = archive.verify()
     assert not found.ok
     assert "it builds on" in found.problems[0]
+
+
+def test_a_mirror_is_checked_as_well_as_it_can_be(archive: Archive) -> None:
+    folder = archive.mirror(b"\0" * SIZE)
+    (found,) = archive.verify()
+    assert found.ok
+    assert found.restore == (f"qemu-img convert -p -f raw -O raw {folder}/a.raw RESTORED/a.raw",)
+    assert verified_object(found)["kind"] == "mirror"
+    (folder / "a.raw").write_bytes(b"\1" + b"\0" * (SIZE - 1))
+    assert "it has changed" in archive.verify()[0].problems[0]
+
+
+def test_without_a_checksum_that_is_said(archive: Archive) -> None:
+    folder = archive.mirror(b"\0" * SIZE, checksum=False)
+    (found,) = archive.verify()
+    assert found.ok
+    assert f"{NO_SUM}: a.raw" in found.notes
+    os.truncate(folder / "a.raw", SIZE - 512)
+    assert "the manifest says" in archive.verify()[0].problems[0]
+
+
+def test_a_raw_file_is_as_long_as_its_disk(archive: Archive) -> None:
+    archive.mirror(b"\0" * 512)
+    assert archive.verify()[0].problems == ("a.raw: its length is not the size of its disk",)
 
 
 def test_one_that_was_never_completed_is_told(archive: Archive) -> None:

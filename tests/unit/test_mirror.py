@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -11,6 +12,7 @@ import pytest
 
 from agentclient.jobs import mirror as mirror_module
 from agentclient.jobs.mirror import MirrorJob, MirrorRequest
+from agentclient.jobs.verify import find_backups
 from agentclient.model.job import (
     Consistency,
     FreezePolicy,
@@ -21,7 +23,7 @@ from agentclient.model.job import (
 )
 from agentclient.model.outcome import Outcome
 from agentclient.model.states import OutcomeKind, Refusal
-from tests.unit.copying_qemu import BEGAN, CERTIFIED, MIB, NO_AGENT, Refused, Scene, scene
+from tests.unit.copying_qemu import BEGAN, CERTIFIED, GIB, MIB, NO_AGENT, Refused, Scene, scene
 
 __all__ = ["scene"]
 
@@ -38,7 +40,7 @@ def mirror(scene: Scene, **asked: Any) -> MirrorJob:
 
 
 def nothing_is_left(scene: Scene) -> bool:
-    return not (scene.files or scene.qemu.jobs or scene.qemu.nodes)
+    return not (any(scene.folder.iterdir()) or scene.qemu.jobs or scene.qemu.nodes)
 
 
 # -- how it should go --------------------------------------------------------------------
@@ -80,11 +82,12 @@ def test_nothing_is_completed_before_all_are_ready_and_the_guest_is_frozen(scene
 def test_the_files_take_no_room_for_what_is_not_used_and_no_time_for_their_storage(
     scene: Scene,
 ) -> None:
-    run(scene, format="raw", disks=("b",))
+    run(scene, format="raw", disks=("b",), checksum=False)
     file, node = (given for _, given in scene.qemu.commands("blockdev-add"))
     assert file["discard"] == node["discard"] == node["detect-zeroes"] == "unmap"
     assert file["cache"] == node["cache"] == {"no-flush": True}
-    assert (scene.folder / "b.raw").stat().st_blocks == 0
+    (file_,) = scene.folder.rglob("b.raw")
+    assert file_.stat().st_blocks == 0
     assert scene.files == ["b.raw"]
 
 
@@ -369,13 +372,76 @@ def _watch_pauses(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 # -- refused before anything starts ------------------------------------------------------------
 
 
-def test_nothing_that_exists_is_overwritten(scene: Scene) -> None:
-    (scene.folder / "b.qcow2").write_text("mine")
+def test_each_has_a_folder_of_its_own_below_its_vm(scene: Scene) -> None:
+    first, second = mirror(scene, disks=("b",)), mirror(scene, disks=("b",))
+    assert first.run().ok
+    assert second.run().ok
+    assert first.folder == scene.home / "20260301T010000Z"
+    assert second.folder is not None
+    assert second.folder.parent == scene.home
+    assert second.folder != first.folder
+    for one in (first, second):
+        assert one.folder is not None
+        assert sorted(each.name for each in one.folder.iterdir()) == ["b.qcow2", "manifest.json"]
+
+
+def test_the_manifest_says_what_it_is(scene: Scene) -> None:
+    outcome = run(scene, disks=("b",))
+    found = scene.manifest
+    assert (found["kind"], found["mode"], found["parent"]) == ("frostwatch-mirror", "full", None)
+    assert found["vm"] == {"id": "qemu:web1", "name": "web1", "uuid": scene.qemu.uuid}
+    assert found["consistency"] == "consistent"
+    assert found["window"]["certified"] is True
+    assert found["times"]["taken"] == "2026-03-01T01:00:05.557+00:00"
+    (disk,) = found["disks"]
+    assert (disk["name"], disk["file"], disk["size"]) == ("b", "b.qcow2", GIB // 2)
+    assert disk["sha256"] == outcome.disks[0].checksum == hashlib.sha256().hexdigest()
+    (backup,) = find_backups(scene.folder)
+    assert backup.manifest is not None
+    assert backup.manifest.word == "mirror"
+
+
+def test_without_checksums_that_is_said(scene: Scene) -> None:
+    outcome = run(scene, disks=("b",), checksum=False)
+    assert outcome.disks[0].checksum is None
+    assert scene.manifest["disks"][0]["sha256"] is None
+
+
+def test_another_vms_copies_are_not_mixed_with_ours(scene: Scene) -> None:
+    assert run(scene, disks=("b",)).ok
+    scene.qemu.uuid = "5c1a0000-0000-0000-0000-000000000002"
+    outcome = run(scene, disks=("b",))
+    assert outcome.refusal is JobRefusal.TARGET
+    assert "has the copies of another VM of this name" in outcome.reason
+    assert len(scene.qemu.commands("blockdev-mirror")) == 1
+
+
+def test_a_folder_that_is_none_is_refused(scene: Scene) -> None:
+    scene.home.write_text("mine")
     outcome = run(scene)
-    assert outcome.refusal is JobRefusal.TARGET_EXISTS
-    assert scene.files == ["b.qcow2"]
-    assert (scene.folder / "b.qcow2").read_text() == "mine"
+    assert outcome.refusal is JobRefusal.TARGET
     assert not scene.qemu.commands("blockdev-mirror")
+
+
+def test_what_a_vm_that_ended_meanwhile_has_completed_is_kept(scene: Scene) -> None:
+    def ended(given: dict[str, Any]) -> None:
+        raise Refused("it is about to end")
+
+    scene.qemu.hooks["query-version"] = ended
+    assert run(scene, disks=("b",)).ok
+    assert scene.manifest["versions"]["qemu"] is None
+
+
+def test_a_file_that_qemu_does_not_close_is_no_copy(scene: Scene) -> None:
+    def in_use(given: dict[str, Any]) -> None:
+        raise Refused(f"Node {given['node-name']} is in use")
+
+    scene.qemu.hooks["blockdev-del"] = in_use
+    outcome = run(scene, disks=("b",))
+    assert outcome.result is JobResult.FAILED
+    assert "QEMU did not close the copy" in outcome.reason
+    assert not list(scene.folder.rglob("manifest.json"))
+    assert any("b.qcow2 (QEMU uses it)" in one for one in outcome.left)
 
 
 def test_a_disk_that_is_not_there_is_refused_with_those_that_are(scene: Scene) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from agentclient.config.defaults import DEFAULTS, MOST_AT_ONCE
+from agentclient.jobs.manifest import BACKUP
 from agentclient.jobs.request import BackupRequest
 from agentclient.jobs.verify import Verified, verified_object, verify_folder
 from agentclient.model.errors import BadInput, FrostwatchError
@@ -143,7 +144,7 @@ def backup_command(
 @click.argument("folder", metavar="DIR")
 @json_option
 def verify_command(folder: str, as_json: bool) -> int:
-    """Check a backup again, or all backups in a folder: files, checksums, chains, evidence.
+    """Check a backup or a mirror again, or all in a folder: files, checksums, chains, evidence.
 
     Says what a restore needs, with its commands. Exits 0 only if all of them are complete and as
     they were written.
@@ -226,7 +227,8 @@ def _print(one: Verified) -> None:
         grade = manifest.consistency.value
         if manifest.certified:
             grade = f"certified {grade}"
-        what = f"{vm}, {manifest.mode}, taken {when}, {grade}"
+        kind = manifest.mode if manifest.kind == BACKUP else manifest.word
+        what = f"{vm}, {kind}, taken {when}, {grade}"
     word = "OK" if one.ok else "NOT OK"
     click.echo(f"{printable(one.folder, 300)}: {word}: {what}")
     if manifest is not None:

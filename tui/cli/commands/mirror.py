@@ -34,7 +34,7 @@ _STDIN = 0
     metavar="DIR",
     required=True,
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="The folder for the files; none that exists is overwritten.",
+    help="The folder of all mirrors; it must exist. Each has a folder of its own: DIR/VM/TIME.",
 )
 @click.option(
     "--disk",
@@ -62,6 +62,12 @@ _STDIN = 0
 @click.option(
     "--wait", is_flag=True, help="Keep the files equal, and complete them at Enter or SIGUSR1."
 )
+@click.option(
+    "--no-checksum",
+    is_flag=True,
+    help="Don't read the files again for checksums: it ends sooner, and nobody can tell later "
+    "whether a file has changed.",
+)
 @json_option
 @with_options
 def mirror_command(
@@ -75,12 +81,14 @@ def mirror_command(
     policy: str,
     at: str | None,
     wait: bool,
+    no_checksum: bool,
     as_json: bool,
 ) -> int:
     """Copy a VM's disks to files, and complete all of them in one freeze window.
 
     The copies go on until the files are equal to the disks, and are kept so. Then the guest is
     frozen, all copies are completed, and it is thawed. If one fails, all files are removed.
+    A manifest beside them says what they are worth; `frostwatch backup verify` checks them again.
 
     Exits 0 only if every copy is complete, and as consistent as the policy demands. Ctrl-C and
     SIGTERM stop it, thaw the guest and remove the files; a second one leaves at once.
@@ -94,6 +102,7 @@ def mirror_command(
         format=file_format,
         at=None if at is None else parse_moment(at, now()),
         wait=wait,
+        checksum=not no_checksum,
     )
     with session.engine_for(options) as engine:
         vm = engine.find_one(name)

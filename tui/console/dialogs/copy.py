@@ -66,9 +66,7 @@ class CopyDialog(Form[CopyAnswer]):
         self._left_out = left_out
         self._survey_of = survey
         self._folder_of = folder
-        several = len(targets) > 1
-        offered = [one for one in KINDS if not (several and one.alone)]
-        kinds = sorted(offered, key=lambda one: one is not before.kind)
+        kinds = sorted(KINDS, key=lambda one: one is not before.kind)
         self._kinds = tuple(kinds)
         self._kind = ChoiceField("kind", [Choice(one.name, one.meaning) for one in kinds])
         self._called = TextField("name", before.name)

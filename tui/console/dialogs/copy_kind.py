@@ -21,7 +21,6 @@ class CopyKind:
         is_whole: it copies all that the disks hold, so that the folder needs room for it.
         limited: its speed can be limited.
         named: it has a name.
-        alone: it is for one VM at a time, since all files are in the folder itself.
     """
 
     name: str
@@ -31,7 +30,6 @@ class CopyKind:
     is_whole: bool = True
     limited: bool = True
     named: bool = False
-    alone: bool = False
 
 
 BACKUP: Final = CopyKind("backup", JobKind.BACKUP, "all disks as of one moment, to files")
@@ -45,7 +43,6 @@ MIRROR: Final = CopyKind(
     "mirror",
     JobKind.MIRROR,
     "to files, until they are equal; then completed in a freeze",
-    alone=True,
 )
 SNAPSHOT: Final = CopyKind(
     "snapshot",

@@ -1,4 +1,4 @@
-"""Where a backup goes: the VM's folder among the backups, and a new one in it."""
+"""Where a copy goes: the VM's folder among the copies, and a new one in it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def room_for(disk: Disk, link: Link | None) -> int:
 
 
 def _what_to_do(backup: Backup) -> str:
-    """Return what a person can do with a folder that holds no complete backup."""
+    """Return what a person can do with a folder that holds no complete copy."""
     begun = backup.begun
     step = f"it can be deleted: rm -r {printable(shlex.quote(str(backup.folder)), 300)}"
     if begun is None or begun.process is None:
@@ -61,12 +61,12 @@ def _what_to_do(backup: Backup) -> str:
     return step
 
 
-class BackupPlace:
-    """The VM's folder among the backups.
+class CopyPlace:
+    """The VM's folder among the copies.
 
     Args:
         context: the job's collaborators.
-        folder: where all backups are.
+        folder: where all copies are.
         uuid: the VM's UUID; None if it isn't known.
 
     Attributes:
@@ -84,23 +84,24 @@ class BackupPlace:
         self.chains: frozenset[str] = frozenset()
 
     def look(self) -> list[Backup]:
-        """Return the VM's backups, oldest first.
+        """Return the VM's backups and mirrors, oldest first.
 
         Raises:
             JobRefused: they are another VM's, or can't be read.
             JobFailed: the storage hangs.
         """
-        found = patiently(self._context.control, "looking at the backups", self._look)
+        found = patiently(self._context.control, "looking at the copies", self._look)
         others = {one.manifest.vm.get("uuid") for one in found if one.manifest is not None}
         if self._uuid is not None and others - {None, self._uuid}:
             raise JobRefused(
                 JobRefusal.TARGET,
-                f"{printable(self._home, 300)} has the backups of another VM of this name",
+                f"{printable(self._home, 300)} has the copies of another VM of this name",
                 "name another folder",
             )
         begun = [one for one in found if one.begun is not None]
         for one in begun[-_MOST_TOLD:]:
-            text = f"{printable(one.folder, 300)} is a backup that was never completed"
+            word = one.begun.word if one.begun is not None else ""
+            text = f"{printable(one.folder, 300)} is a {word} that was never completed"
             self._context.reporter.note(Level.WARNING, f"{text}: {_what_to_do(one)}")
         chains = {one.begun.chain for one in begun if one.begun is not None}
         self.chains = frozenset(
@@ -109,7 +110,7 @@ class BackupPlace:
         return found
 
     def make(self, needed: int, begun: Begun) -> Path:
-        """Make the folder of a new backup, and write in it that it begins.
+        """Make the folder of a new copy, and write in it that it begins.
 
         Args:
             needed: bytes that it will take.
