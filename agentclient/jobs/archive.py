@@ -40,6 +40,7 @@ FOLDER_MODE: Final = 0o711
 _FILE_MODE: Final = 0o600
 _MOST_OF_A_SECOND: Final = 100
 _LONGEST: Final = 80
+NO_MANIFEST: Final = "it has no manifest: it is not complete"
 _BEGUN: Final = "-begun"
 _IMAGES: Final = (".qcow2", ".raw")
 _TIME: Final = re.compile(r"\d{8}T\d{6}Z(-\d{1,2})?")
@@ -84,6 +85,11 @@ class Backup(NamedTuple):
     sha256: str
     problem: str | None
     begun: Begun | None = None
+
+    @property
+    def unreadable(self) -> bool:
+        """Whether it may be a complete copy that can't be read, or was changed."""
+        return self.manifest is None and self.problem != NO_MANIFEST
 
 
 def safe_name(name: str, taken: frozenset[str] = frozenset()) -> str:
@@ -216,8 +222,7 @@ def read_backup(folder: Path) -> Backup | None:
         except FileNotFoundError:
             if begun is None and not _looks_like_one(folder, handle):
                 return None
-            why = "it has no manifest: it is not complete"
-            return Backup(folder, None, "", why, begun)
+            return Backup(folder, None, "", NO_MANIFEST, begun)
         except OSError as error:
             return Backup(folder, None, "", f"its manifest can't be read: {error.strerror}", begun)
     finally:

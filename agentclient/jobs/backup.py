@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from agentclient.access.qmp_session import Ask
-from agentclient.jobs.archive import Begun, safe_name
+from agentclient.jobs.archive import Backup, Begun, safe_name
 from agentclient.jobs.block import CHANGE_S, BlockLayer
 from agentclient.jobs.cancel import cancel_jobs
 from agentclient.jobs.chain import (
@@ -27,7 +27,7 @@ from agentclient.jobs.context import JobContext
 from agentclient.jobs.copy_files import FileCopy, Ids, manifest_of, record_copy, save_manifest
 from agentclient.jobs.copy_place import CopyPlace, room_for
 from agentclient.jobs.disks import choose_disks
-from agentclient.jobs.errors import JobFailed
+from agentclient.jobs.errors import JobFailed, JobRefused
 from agentclient.jobs.fleece import BITMAP, PLACE, Fleece
 from agentclient.jobs.follow import Follower, all_ended, all_ended_or_stopped
 from agentclient.jobs.job import CopyJob
@@ -90,7 +90,8 @@ class BackupJob(CopyJob):
         backups = place.look()
         self._chains = place.chains
         if self._asked_for.incremental:
-            self._link = find_link(backups, chosen, self._uuid)
+            self._link = self._find_link(backups, chosen)
+        if self._link is not None:
             self._chain = self._link.manifest.chain
             chosen = tuple(map(self._link.named, chosen))
         needed = sum(room_for(disk, self._link) for disk in chosen)
@@ -229,6 +230,21 @@ class BackupJob(CopyJob):
         return clear_command(self.vm)
 
     # -- before the freeze ---------------------------------------------------------------
+
+    def _find_link(self, backups: Sequence[Backup], chosen: Sequence[Disk]) -> Link | None:
+        """Return what to build on; None for a full one, which is told.
+
+        Raises:
+            JobRefused: there is nothing, and a full one will not do.
+        """
+        try:
+            return find_link(backups, chosen, self._uuid)
+        except JobRefused as error:
+            if not self._asked_for.or_full:
+                raise
+            text = f"a full backup is made, no incremental one: {error.reason}"
+            self.context.reporter.note(Level.WARNING, text)
+            return None
 
     def _new_targets(self, block: BlockLayer, letter: str = "t") -> Targets:
         access = self.context.access

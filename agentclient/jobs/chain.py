@@ -103,12 +103,40 @@ def find_link(backups: Sequence[Backup], disks: Sequence[Disk], uuid: str | None
         assert backup.manifest is not None, "it is complete"
         problem = _why_not(backup.manifest, disks, uuid)
         if problem is None:
-            problem = _broken(backup, complete)
+            _, problem = chain_of(backup, complete)
             if problem is None:
                 return Link(backup, backup.manifest)
             raise _refused(f"{backup.folder.name} can't be built on: {problem}")
         why = why or f"{backup.folder.name} can't be built on: {problem}"
     raise _refused(why)
+
+
+def chain_of(backup: Backup, complete: Sequence[Backup]) -> tuple[tuple[Backup, ...], str | None]:
+    """Return a backup with all that it builds on, and what is missing there.
+
+    Args:
+        backup: the backup; it has a manifest.
+        complete: all of its folder that have one.
+
+    Returns:
+        The backup first, then what it builds on as far as it is there; and what is missing or not
+        what it was, as a clause: None if nothing is. No file is read.
+    """
+    by_folder = {one.folder.name: one for one in complete}
+    chain = [backup]
+    while True:
+        last = chain[-1]
+        manifest = last.manifest
+        assert manifest is not None, "it is complete"
+        problem = _missing(last.folder, manifest)
+        above = manifest.parent
+        if problem is not None or above is None:
+            return tuple(chain), problem
+        found = by_folder.get(above.folder)
+        if found is None or found.sha256 != above.manifest_sha256 or found in chain:
+            why = f"its chain is broken: {above.folder} is not there, or is not what it was"
+            return tuple(chain), why
+        chain.append(found)
 
 
 def can_record(block: BlockLayer, disk: Disk, name: str) -> str | None:
@@ -197,26 +225,6 @@ def _record(manifest: Manifest, disk: Disk) -> DiskRecord | None:
     found = [one for one in by_node if one.bitmap in marks]
     found = found or [one for one in by_node if one.name == disk.node]
     return found[0] if len(found) == 1 else None
-
-
-def _broken(backup: Backup, complete: Sequence[Backup]) -> str | None:
-    """Say what is missing in the chain that ends with a backup; None if nothing is."""
-    by_folder = {one.folder.name: one for one in complete}
-    seen: set[str] = set()
-    while True:
-        manifest = backup.manifest
-        assert manifest is not None, "it is complete"
-        problem = _missing(backup.folder, manifest)
-        if problem is not None:
-            return problem
-        above = manifest.parent
-        if above is None:
-            return None
-        seen.add(backup.folder.name)
-        found = by_folder.get(above.folder)
-        if found is None or found.sha256 != above.manifest_sha256 or above.folder in seen:
-            return f"its chain is broken: {above.folder} is not there, or is not what it was"
-        backup = found
 
 
 def _missing(folder: Path, manifest: Manifest) -> str | None:

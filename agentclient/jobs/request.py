@@ -50,6 +50,7 @@ class BackupRequest(CopyRequest):
     Attributes:
         folder: where backups are; each has a folder of its own in there, VM by VM. Absolute.
         incremental: copy only what was written since the last backup in there.
+        or_full: make a full one, and say why, where there can be no incremental one.
         compress: have QEMU compress what it writes.
         fleece: the folder where what the guest overwrites is kept until it is copied; ``auto`` for
             the backup's own; ``off`` for none: the guest's writes wait for the backup's files then.
@@ -58,6 +59,7 @@ class BackupRequest(CopyRequest):
 
     folder: Path
     incremental: bool = False
+    or_full: bool = False
     compress: bool = False
     record: bool = True
     fleece: Path | Literal["auto", "off"] = "auto"

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from agentclient.jobs.archive import Backup, backups_in, open_file, open_folder, read_backup
+from agentclient.jobs.archive import Backup, open_file, open_folder, read_backup
+from agentclient.jobs.catalogue import find_backups
 from agentclient.jobs.checksum import Checksum
 from agentclient.jobs.errors import JobFailed
-from agentclient.jobs.image_check import TOOL, check_image, tool
+from agentclient.jobs.image_tool import TOOL, check_image, tool
 from agentclient.jobs.manifest import SCHEMA, DiskRecord, Manifest
-from agentclient.model.errors import BadInput
 from agentclient.model.text import printable
 from agentclient.protocol.qcow2 import MOST_BYTES, parse_head
 
@@ -179,34 +179,6 @@ class Verifier:
         return check_image(program, folder, disk.file, lambda: self._tick(doing))
 
 
-def find_backups(folder: Path) -> list[Backup]:
-    """Return the copy that a folder is, or all in it and in the VMs' folders in it.
-
-    Raises:
-        BadInput: it is no folder, or there is no copy in it.
-    """
-    shown = printable(folder, 300)
-    try:
-        if not folder.is_dir():
-            raise BadInput(f"{shown} is no folder")
-        folder = folder.resolve()
-        own = read_backup(folder)
-        if own is not None and (own.manifest is not None or not _has_more(folder)):
-            return [own]
-        found = backups_in(folder)
-        with os.scandir(folder) as entries:
-            names = sorted(one.name for one in entries if one.is_dir(follow_symlinks=False))
-        known = {one.folder for one in found}
-        for name in names:
-            if folder / name not in known:
-                found += backups_in(folder / name)
-    except OSError as error:
-        raise BadInput(f"{shown} can't be read: {error.strerror}") from None
-    if not found:
-        raise BadInput(f"there is no backup in {shown}, and no mirror")
-    return found
-
-
 def verify_folder(folder: Path, tick: Tick = lambda _: None) -> Iterator[Verified]:
     """Check the backup that a folder is, or all in it, one after the other.
 
@@ -279,9 +251,3 @@ def _leads(backing: str | None, expected: str | None, *, external: bool) -> str 
     if not backing.startswith(expected) or "/" in name:
         return f"it builds on {printable(backing, 200)}, not on a file of the backup before it"
     return None
-
-
-def _has_more(folder: Path) -> bool:
-    """Whether a folder has folders."""
-    with os.scandir(folder) as entries:
-        return any(one.is_dir(follow_symlinks=False) for one in entries)

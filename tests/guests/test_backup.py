@@ -25,6 +25,7 @@ from tests.guests.command import Frostwatch
 from tests.guests.conftest import Boot
 from tests.guests.copying import size_of
 from tests.guests.lab import Guest, check_copy, check_database
+from tests.guests.lab.release import tool
 from tests.guests.snapshotting import Photographer
 
 Attach = Literal["drive", "blockdev"]
@@ -264,6 +265,52 @@ def test_on_the_command_line(writer: Guest, tmp_path: Path) -> None:
     code, found, _ = frostwatch.run("backup", "verify", str(to))
     assert code == 1
     assert "bytes, and the manifest says" in found[0]["problems"][0]
+
+
+def test_an_operators_week_of_backups(writer: Guest, tmp_path: Path) -> None:
+    """Made, listed, restored and pruned on the command line alone."""
+    to, told = tmp_path / "to", []
+    to.mkdir()
+    frostwatch = Frostwatch(writer)
+    words = ("backup", writer.name, "--to", str(to), "--disk", "a", "--mode", "auto")
+    for turn in range(3):
+        writer.shell(f"echo {turn} > /mnt/a/turn; sync")
+        code, events, _ = frostwatch.run(*words)
+        assert code == 0
+        told.append([one["text"] for one in events if one["event"] == "note"])
+    assert any("a full backup is made" in text for text in told[0])
+    assert not any("a full backup is made" in text for text in (*told[1], *told[2]))
+    code, _, _ = frostwatch.run("mirror", writer.name, "--to", str(to), "--disk", "a")
+    assert code == 0
+    code, listed, _ = frostwatch.run("backup", "list", str(to))
+    assert code == 0
+    assert [one["mode"] for one in listed] == ["full", "incremental", "incremental", "full"]
+    assert [one["kind"] for one in listed] == ["backup", "backup", "backup", "mirror"]
+    assert all(one["complete"] and one["consistency"] == "consistent" for one in listed)
+    for number in (1, 3):
+        new = tmp_path / f"new-{number}"
+        code, _, _ = frostwatch.run(
+            "backup", "restore", listed[number]["backup"], "--to", str(new), "--format", "raw"
+        )
+        assert code == 0
+        assert check_copy(new / "a.raw").clean
+        turn = 2 if number == 3 else number
+        read = [tool("debugfs") or "debugfs", "-R", "cat /turn", str(new / "a.raw")]
+        said = subprocess.run(read, check=True, capture_output=True, text=True).stdout
+        assert said == f"{turn}\n"
+    code, pruned, _ = frostwatch.run("backup", "prune", str(to), "--keep", "1")
+    assert code == 0
+    assert {one["action"] for one in pruned} == {"kept"}  # the next incremental one builds on them
+    assert frostwatch.run(*words)[0] == 0
+    code, found, _ = frostwatch.run("backup", "verify", str(to))
+    assert code == 0
+    assert len(found) == 5
+    assert frostwatch.run("backup", writer.name, "--to", str(to), "--disk", "a")[0] == 0
+    code, pruned, _ = frostwatch.run("backup", "prune", str(to), "--keep", "1")
+    assert code == 0
+    assert [one["action"] for one in pruned] == ["kept"] + ["deleted"] * 5
+    code, found, _ = frostwatch.run("backup", "verify", str(to))
+    assert (code, len(found)) == (0, 1)
 
 
 @pytest.mark.soak

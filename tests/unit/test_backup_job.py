@@ -274,6 +274,29 @@ def test_a_disk_of_another_size_and_a_new_disk_are_refused(maker: Maker) -> None
     assert outcome.refusal is JobRefusal.BITMAP
 
 
+def test_with_auto_it_is_incremental_where_it_can_be_and_else_full_and_says_why(
+    maker: Maker,
+) -> None:
+    def why() -> list[str]:
+        told = [event.text for event in maker.harness.events]
+        maker.harness.events.clear()
+        return [text for text in told if "a full backup is made" in text]
+
+    assert maker.make(incremental=True, or_full=True).ok
+    assert maker.manifest()["mode"] == "full"
+    assert why() == [
+        "a full backup is made, no incremental one: there is no complete backup of this VM to "
+        "build on"
+    ]
+    assert maker.make(incremental=True, or_full=True).ok
+    assert maker.manifest()["mode"] == "incremental"
+    assert why() == []
+    maker.qemu.bitmaps = {node: {} for node in maker.qemu.bitmaps}
+    assert maker.make(incremental=True, or_full=True).ok
+    assert maker.manifest()["mode"] == "full"
+    assert "has not recorded what was written since" in why()[0]
+
+
 def test_a_copy_that_fails_ends_the_others_and_leaves_nothing(maker: Maker) -> None:
     def fail(job: FakeJob) -> None:
         if job.type == "backup" and job.id.endswith("1"):

@@ -2,106 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
-import struct
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from agentclient.jobs.archive import Begun, make_folder, read_backup, write_begun, write_manifest
-from agentclient.jobs.image_check import check_image
-from agentclient.jobs.manifest import MIRROR, DiskRecord, Parent
+from agentclient.jobs.archive import Begun, make_folder, read_backup, write_begun
+from agentclient.jobs.catalogue import find_backups
+from agentclient.jobs.image_tool import check_image
 from agentclient.jobs.verify import (
     NO_SUM,
     NO_TOOL,
-    Verified,
     Verifier,
-    find_backups,
     verified_object,
 )
 from agentclient.model.errors import BadInput
 from agentclient.protocol.qcow2 import parse_head
+from tests.unit.archives import SIZE, Archive, archive, image
 from tests.unit.cli_fakes import World, world
-from tests.unit.test_backup_manifest import AT, manifest
 from tui.main import run
 
-__all__ = ["world"]
-
-SIZE = 1 << 20
-
-
-def image(backing: str | None = None, *, size: int = SIZE, features: int = 0) -> bytes:
-    """The head of a qcow2, with something behind it."""
-    name = backing.encode() if backing is not None else b""
-    offset = 104 if name else 0
-    head = struct.pack(">4sIQIIQ", b"QFI\xfb", 3, offset, len(name), 16, size)
-    head += bytes(72 - len(head)) + struct.pack(">Q", features) + bytes(24)
-    return head + name + b"data"
-
-
-class Archive:
-    """Backups of one VM in a folder, made without a VM."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.home = folder / "db"
-        self._at = AT
-
-    def add(self, above: Path | None = None, content: bytes | None = None) -> Path:
-        """Add a backup: a full one, or one that builds on another."""
-        self._at += timedelta(hours=1)
-        folder = make_folder(self.home, self._at)
-        parent = None
-        if above is not None:
-            found = read_backup(above)
-            assert found is not None
-            assert found.manifest is not None
-            parent = Parent(found.manifest.id, above.name, found.sha256)
-        data = content
-        if data is None:
-            data = image(f"../{above.name}/a.qcow2" if above is not None else None)
-        (folder / "a.qcow2").write_bytes(data)
-        digest = hashlib.sha256(data).hexdigest()
-        disk = DiskRecord("a", "n", "qcow2", SIZE, "a.qcow2", "qcow2", len(data), digest, "b", 4)
-        mode = "full" if parent is None else "incremental"
-        number = hashlib.sha256(folder.name.encode()).hexdigest()[:8]
-        write_manifest(folder, manifest(id=number, mode=mode, parent=parent, disks=(disk,)))
-        return folder
-
-    def mirror(self, content: bytes, *, checksum: bool = True) -> Path:
-        """Add a raw mirror."""
-        self._at += timedelta(hours=1)
-        folder = make_folder(self.home, self._at)
-        (folder / "a.raw").write_bytes(content)
-        digest = hashlib.sha256(content).hexdigest() if checksum else None
-        size = len(content)
-        disk = DiskRecord("a", "n", "raw", SIZE, "a.raw", "raw", size, digest, None, size)
-        write_manifest(folder, manifest(kind=MIRROR, disks=(disk,)))
-        return folder
-
-    def verify(self, folder: Path | None = None) -> list[Verified]:
-        """Verify all, or one."""
-        verifier = Verifier()
-        return [verifier.verify(one) for one in find_backups(folder or self.folder)]
-
-    def change(self, folder: Path, change: Callable[[dict[str, object]], object]) -> None:
-        """Change a manifest."""
-        path = folder / "manifest.json"
-        found = json.loads(path.read_text())
-        change(found)
-        path.write_text(json.dumps(found))
-
-
-@pytest.fixture
-def archive(tmp_path: Path) -> Archive:
-    folder = tmp_path / "to"
-    folder.mkdir()
-    return Archive(folder)
+__all__ = ["archive", "world"]
 
 
 def test_a_whole_chain_is_well_and_says_what_it_needs(archive: Archive) -> None:
@@ -339,7 +264,7 @@ def test_the_command_tells_and_exits(
     full = archive.add()
     assert run(["backup", "verify", str(archive.folder)]) == 0
     said = capsys.readouterr().out
-    assert f"{full}: OK: db, full, taken 2026-11-29T02:15:00.000+00:00, certified" in said
+    assert f"{full}: OK: db, full, taken 2026-11-29T03:15:00+00:00, certified" in said
     assert NO_TOOL in said
     assert "qemu-img convert" in said
     assert "mkdir RESTORED" in said

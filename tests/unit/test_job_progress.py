@@ -70,7 +70,7 @@ def colours(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 def line(shown: JobProgress, width: int = 100, done: int = 30) -> str:
-    return JobBars().lines([Bar(WEB.id, shown, done * MIB, 100 * MIB)], width, 3, AT)[0]
+    return JobBars().lines([Bar(str(WEB.id), shown, done * MIB, 100 * MIB)], width, 3, AT)[0]
 
 
 # -- one line -----------------------------------------------------------------------------
@@ -101,7 +101,7 @@ def test_with_colours_the_stage_is_coloured(colours: Callable[..., None]) -> Non
 def test_it_is_never_wider_than_the_terminal(
     width: int, name: str, colours: Callable[..., None]
 ) -> None:
-    bar = Bar(VmId("qemu", name), progress(frozen_at=AT - 1), 30 * MIB, 100 * MIB)
+    bar = Bar(f"qemu:{name}", progress(frozen_at=AT - 1), 30 * MIB, 100 * MIB)
     terminal = Terminal(width, 4)
     for one in JobBars().lines([bar], width, 3, AT):
         terminal.stream.feed(one)
@@ -136,12 +136,12 @@ def test_the_window_is_marked(shown: JobProgress, word: str, colours: Callable[.
 def test_before_anything_is_known_there_is_no_bar(colours: Callable[..., None]) -> None:
     colours(none=True)
     early = progress(JobStage.PREPARING)._replace(disks=(), speed=None, eta_s=None)
-    assert JobBars().lines([Bar(WEB.id, early, 0, 0)], 80, 3, AT) == ["qemu:web1  preparing"]
+    assert JobBars().lines([Bar(str(WEB.id), early, 0, 0)], 80, 3, AT) == ["qemu:web1  preparing"]
 
 
 def test_more_than_there_is_room_for_are_counted(colours: Callable[..., None]) -> None:
     colours(none=True)
-    bars = [Bar(VmId("qemu", f"web{n}"), progress(), 1, 2) for n in range(9)]
+    bars = [Bar(f"qemu:web{n}", progress(), 1, 2) for n in range(9)]
     drawn = JobBars().lines(bars, 80, 4, AT)
     assert len(drawn) == 4
     assert drawn[-1] == "and 6 more"

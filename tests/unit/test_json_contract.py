@@ -12,6 +12,10 @@ import pytest
 
 from agentclient.fleet.findings import Finding, FindingLevel, finding_object
 from agentclient.fleet.watch_events import WatchEventKind
+from agentclient.jobs.archive import Backup
+from agentclient.jobs.catalogue import Listed, listed_object
+from agentclient.jobs.prune import PruneAction
+from agentclient.jobs.verify import Verified, verified_object
 from agentclient.journal.json_contract import window_object
 from agentclient.journal.storage.tables import MOMENTS
 from agentclient.journal.window_row import WindowRow
@@ -91,6 +95,7 @@ CLOSED: dict[str, type[StrEnum]] = {
     "window.state": WindowState,
     "job": JobKind,
     "job.policy": FreezePolicy,
+    "prune.action": PruneAction,
     "snapshot.kind": SnapshotKind,
     "job.stage": JobStage,
     "what": CommandStep,
@@ -298,6 +303,11 @@ def test_every_key_is_documented_both_ways() -> None:
     )
     snapshot = snapshot_object(found).keys() - {"schema"}
     assert _documented_keys("## A snapshot:") == snapshot
+    backup = Backup(Path("/b"), None, "", "why")
+    verified = verified_object(Verified(Path("/b"), False, None, (), (), (), ()))
+    assert _documented_keys("## A backup that was checked:") == verified.keys() - {"schema"}
+    listed = listed_object(Listed(backup, "why", ())).keys() - {"schema"} | {"action", "why"}
+    assert _documented_keys("## A backup that is there:") == listed
     run = command_object(CommandRun(("true",), ThawWhen.COMMAND_ENDED))
     assert _documented_keys("### A command") == run.keys()
     head = event_object(_event(EventKind.NOTE)).keys() - {"schema"}

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from agentclient.jobs import mirror as mirror_module
+from agentclient.jobs.catalogue import find_backups
 from agentclient.jobs.mirror import MirrorJob, MirrorRequest
-from agentclient.jobs.verify import find_backups
 from agentclient.model.job import (
     Consistency,
     FreezePolicy,

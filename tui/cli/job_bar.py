@@ -12,7 +12,6 @@ from rich.progress_bar import ProgressBar
 from rich.text import Text
 
 from agentclient.model.job import JobProgress, JobStage
-from agentclient.model.vm import VmId
 from tui.cli.job_text import amount_text, left_text, speed_text, stage_text, window_text
 from tui.shared.fit import fit_middle, safe
 from tui.shared.terminal_features import NO_COLOURS, ascii_alone
@@ -34,13 +33,13 @@ class Bar(NamedTuple):
     """What one line shows.
 
     Attributes:
-        vm: the VM.
-        progress: its copy's progress.
+        name: what it is about: a VM, say.
+        progress: its progress.
         done: bytes that are copied.
         total: bytes to copy; 0 if that isn't known.
     """
 
-    vm: VmId
+    name: str
     progress: JobProgress
     done: int
     total: int
@@ -81,9 +80,29 @@ class JobBars:
             drawn.append(self._rendered([Text(f"and {len(bars) - len(shown)} more")], room))
         return drawn
 
+    def work_line(self, name: str, text: str, percent: float | None, width: int) -> str:
+        """Return the line of what is no copy of a VM.
+
+        Args:
+            name: what it is about.
+            text: what is done now.
+            percent: how far it is; None where that isn't known.
+            width: the terminal's cells.
+        """
+        room = max(width - _ECHO, 1)
+        who = Text(fit_middle(safe(name), max(min(_LONGEST_NAME, room - NARROWEST), 6)))
+        left = room - who.cell_len - 2
+        end: list[Text | ProgressBar] = []
+        if percent is not None:
+            width = min(max(left - 40, _BAR[0]), _BAR[1])
+            end = [ProgressBar(total=100, completed=percent, width=width)]
+            end.append(Text(f"{percent:>3.0f}%"))
+            left -= width + 8
+        return self._rendered([who, Text(fit_middle(safe(text), max(left, 1))), *end], room)
+
     def _line(self, bar: Bar, room: int, at: float) -> str:
         progress = bar.progress
-        name = fit_middle(safe(str(bar.vm)), max(min(_LONGEST_NAME, room - NARROWEST), 6))
+        name = fit_middle(safe(bar.name), max(min(_LONGEST_NAME, room - NARROWEST), 6))
         parts = [Text(name), self._stage(progress)]
         # In the order in which they are left out where there is no room.
         more = [

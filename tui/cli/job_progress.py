@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 DRAWN_EVERY_S: Final = 0.25
 _STDERR: Final = 2
 # A terminal without a cursor that moves.
-_PLAIN: Final = ("", "dumb")
+PLAIN_TERMINALS: Final = ("", "dumb")
 
 
 def terminal_size() -> tuple[int, int]:
@@ -113,7 +113,7 @@ class JobBarsDisplay(JobDisplay):
             return
         self._next, self._stages = at + DRAWN_EVERY_S, stages
         columns, lines = self._size()
-        shown = [(one, job, *self._amount(one, job)) for one, job in jobs]
+        shown = [(str(one), job, *self._amount(one, job)) for one, job in jobs]
         most = max(1, lines // 2)
         bar = load("tui.cli.job_bar", "Bar")
         self._output.footer(self._bars.lines([bar(*one) for one in shown], columns, most, at))
@@ -139,6 +139,6 @@ def display_for(report: Report, output: Output, *, silent: bool) -> JobDisplay:
     """
     if silent:
         return JobDisplay()
-    if not sys.stderr.isatty() or os.environ.get("TERM", "") in _PLAIN:
+    if not sys.stderr.isatty() or os.environ.get("TERM", "") in PLAIN_TERMINALS:
         return JobLines(report)
     return JobBarsDisplay(output, load("tui.cli.job_bar", "JobBars")())

@@ -1,43 +1,55 @@
-"""``frostwatch backup``: copies VMs' disks as of one moment, and verifies such copies."""
+"""``frostwatch backup``: copies VMs' disks as of one moment; with its commands on such copies."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, Literal
 
 import click
 
 from agentclient.config.defaults import DEFAULTS, MOST_AT_ONCE
-from agentclient.jobs.manifest import BACKUP
 from agentclient.jobs.request import BackupRequest
-from agentclient.jobs.verify import Verified, verified_object, verify_folder
-from agentclient.model.errors import BadInput, FrostwatchError
+from agentclient.late import load
 from agentclient.model.job import FreezePolicy
-from agentclient.model.json_contract import dumps
-from agentclient.model.text import printable
+from agentclient.model.suggestions import did_you_mean
 from tui.cli import session
+from tui.cli.folders import folder_of
 from tui.cli.job_runner import JobRunner
 from tui.cli.options import Options, json_option, rate_option, with_options
-from tui.shared.signals import Signals
 
 if TYPE_CHECKING:
     from agentclient.jobs.job import CopyJob
     from agentclient.model.events import Event
 
-FULL, INCREMENTAL = "full", "incremental"
-VERIFY = "verify"
-AUTO, OFF = "auto", "off"
-TELL_EVERY_S = 10.0
-
-
-class _Stopped(FrostwatchError):
-    """A signal asked to stop."""
+FULL, INCREMENTAL, AUTO, OFF = "full", "incremental", "auto", "off"
+RESTORE: Final = "restore"
+SUBCOMMANDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
+    {
+        "list": ("tui.cli.commands.backup_list", "list_command"),
+        "verify": ("tui.cli.commands.backup_verify", "verify_command"),
+        RESTORE: ("tui.cli.commands.backup_restore", "restore_command"),
+        "prune": ("tui.cli.commands.backup_prune", "prune_command"),
+    }
+)
+# What other tools call them.
+MEANT: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "ls": "list",
+        "show": "list",
+        "check": "verify",
+        "revert": RESTORE,
+        "delete": "prune",
+        "remove": "prune",
+        "rm": "prune",
+        "forget": "prune",
+    }
+)
 
 
 class _BackupCommand(click.Command):
-    """``backup``, whose first word ``verify`` is a command of its own."""
+    """``backup``, whose first word may be a command of its own (`SUBCOMMANDS`)."""
 
     def make_context(
         self,
@@ -46,18 +58,38 @@ class _BackupCommand(click.Command):
         parent: click.Context | None = None,
         **extra: object,
     ) -> click.Context:
-        """Return the context of what the words ask for."""
-        if args[:1] == [VERIFY]:
-            name = f"{info_name} {VERIFY}"
-            return verify_command.make_context(name, args[1:], parent, **extra)
+        """Return the context of what the words ask for.
+
+        Raises:
+            UsageError: the first word is neither a VM nor a command.
+        """
+        word = args[0] if args else ""
+        making = any(one == "--to" or one.startswith("--to=") for one in args)
+        if word in SUBCOMMANDS and making and word != RESTORE:
+            raise click.UsageError(
+                f"backup {word} is a command of its own, and takes no --to; a VM called {word} has "
+                f"its id, as in qemu:{word}"
+            )
+        if word in SUBCOMMANDS:
+            command: click.Command = load(*SUBCOMMANDS[word])
+            return command.make_context(f"{info_name} {word}", args[1:], parent, **extra)
+        if word and not word.startswith("-") and not making:
+            alike = did_you_mean(MEANT.get(word, word), SUBCOMMANDS)
+            if alike:
+                known = ", ".join(SUBCOMMANDS)
+                raise click.UsageError(
+                    f"backup has no command {word!r}{alike}: there are {known}; a backup is made "
+                    "with: frostwatch backup VM --to DIR"
+                )
         return super().make_context(info_name, args, parent, **extra)
 
 
 @click.command(
     "backup",
     cls=_BackupCommand,
-    epilog="frostwatch backup verify DIR checks backups again; a VM called verify has its id, "
-    "as in qemu:verify.",
+    epilog="frostwatch backup list, verify, restore and prune DIR tell, check, restore and delete "
+    "backups and mirrors (--help of each says how); a VM of such a name has its id, as in "
+    "qemu:list.",
 )
 @click.argument("names", metavar="VM...", nargs=-1, required=True)
 @click.option(
@@ -66,9 +98,10 @@ class _BackupCommand(click.Command):
 @click.option("--disk", "disks", metavar="NAME", multiple=True, help="Only this disk (repeatable).")
 @click.option(
     "--mode",
-    type=click.Choice([FULL, INCREMENTAL]),
+    type=click.Choice([FULL, INCREMENTAL, AUTO]),
     default=FULL,
-    help="All that the disks hold (default), or what was written since the last backup in DIR.",
+    help="All that the disks hold (full, the default); what was written since the last backup in "
+    "DIR (incremental); or that where it can be had, and else all, with the reason (auto).",
 )
 @rate_option
 @click.option("--compress", is_flag=True, help="Have QEMU compress what it writes.")
@@ -121,10 +154,11 @@ def backup_command(
     Exits 0 only if every copy is complete, and as consistent as its policy demands.
     """
     request = BackupRequest(
-        folder=_folder(folder),
+        folder=folder_of(folder),
         policy=FreezePolicy(policy),
         disks=disks,
-        incremental=mode == INCREMENTAL,
+        incremental=mode != FULL,
+        or_full=mode == AUTO,
         compress=compress,
         record=not no_record,
         fleece=_fleece(fleece),
@@ -140,109 +174,7 @@ def backup_command(
         return JobRunner(engine, vms, as_json=as_json).run(start)
 
 
-@click.command("verify")
-@click.argument("folder", metavar="DIR")
-@json_option
-def verify_command(folder: str, as_json: bool) -> int:
-    """Check a backup or a mirror again, or all in a folder: files, checksums, chains, evidence.
-
-    Says what a restore needs, with its commands. Exits 0 only if all of them are complete and as
-    they were written.
-    """
-    well = True
-    with Signals() as signals:
-        teller = _Teller(signals)
-        try:
-            for one in verify_folder(_existing(folder), teller.tick):
-                well = well and one.ok
-                if as_json:
-                    click.echo(dumps(verified_object(one)))
-                else:
-                    _print(one)
-        except _Stopped as stopped:
-            click.echo(f"frostwatch: {stopped}", err=True)
-            return 1
-    return 0 if well else 1
-
-
-class _Teller:
-    """Tells a person from time to time what takes long, and obeys a signal."""
-
-    def __init__(self, signals: Signals) -> None:
-        self._signals = signals
-        self._next = time.monotonic() + TELL_EVERY_S
-
-    def tick(self, doing: str) -> None:
-        """Tell what is done now.
-
-        Raises:
-            _Stopped: a signal has come.
-        """
-        if self._signals.requests:
-            raise _Stopped(f"{self._signals.last}: stopped; not all was checked")
-        if time.monotonic() >= self._next:
-            self._next = time.monotonic() + TELL_EVERY_S
-            click.echo(f"frostwatch: {printable(doing, 300)}", err=True)
-
-
 def _fleece(word: str) -> Path | Literal["auto", "off"]:
     if word == OFF:
         return "off"
-    return "auto" if word == AUTO else _folder(word)
-
-
-def _existing(name: str) -> Path:
-    """Return the folder of backups as an absolute path.
-
-    Raises:
-        BadInput: it is none.
-    """
-    try:
-        return _folder(name)
-    except BadInput:
-        shown = printable(name, 200)
-        raise BadInput(f"{shown!r} is no folder: name a backup's, or one with backups") from None
-
-
-def _folder(name: str) -> Path:
-    """Return a folder as an absolute path.
-
-    Raises:
-        BadInput: there is none.
-    """
-    try:
-        if name and Path(name).is_dir():
-            return Path(name).absolute()
-    except (OSError, ValueError):
-        pass
-    raise BadInput(f"{printable(name, 200)!r} is no folder: make it, or name another one")
-
-
-def _print(one: Verified) -> None:
-    manifest = one.manifest
-    what = "no complete backup"
-    if manifest is not None:
-        vm = printable(manifest.vm.get("name") or "", 60)
-        when = printable(manifest.times.get("taken") or "", 40)
-        grade = manifest.consistency.value
-        if manifest.certified:
-            grade = f"certified {grade}"
-        kind = manifest.mode if manifest.kind == BACKUP else manifest.word
-        what = f"{vm}, {kind}, taken {when}, {grade}"
-    word = "OK" if one.ok else "NOT OK"
-    click.echo(f"{printable(one.folder, 300)}: {word}: {what}")
-    if manifest is not None:
-        click.echo(f"  why: {printable(manifest.why, 400)}")
-    for problem in one.problems:
-        click.echo(f"  PROBLEM: {printable(problem, 300)}")
-    for note in one.notes:
-        click.echo(f"  note: {printable(note, 300)}")
-    if one.ok and len(one.needs) > 1:
-        names = ", ".join(printable(folder.name, 80) for folder in one.needs[1:])
-        click.echo(f"  builds on: {names}")
-    if one.ok and one.restore:
-        click.echo(
-            "  restore, into a folder RESTORED of yours, and start the VM with these images:"
-        )
-        for command in ("mkdir RESTORED", *one.restore):
-            click.echo(f"    {printable(command, 600)}")
+    return "auto" if word == AUTO else folder_of(word)

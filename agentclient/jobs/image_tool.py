@@ -1,0 +1,150 @@
+"""Has ``qemu-img`` check an image, or make a whole one of a chain; it is ended with us."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Final
+
+from agentclient.model.text import printable
+
+TOOL: Final = "qemu-img"
+TICK_S: Final = 0.1
+# It reads the tables alone: some megabytes for each terabyte.
+CHECK_S: Final = 600.0
+# A conversion may take hours; one of which nothing moves for so long does not come back.
+STANDS_S: Final = 600.0
+INSTALL: Final = f"{TOOL} is not here: install it (Debian, Ubuntu: qemu-utils; Fedora: qemu-img)"
+_ENDS_S: Final = 5.0
+_CORRUPT: Final = 2
+_LEAKS: Final = 3
+_SAID: Final = 4096
+_PERCENT: Final = re.compile(rb"\((\d+(?:\.\d+)?)/100%\)")
+
+
+def tool() -> str | None:
+    """Return the path of ``qemu-img``; None if it isn't here."""
+    return shutil.which(TOOL)
+
+
+def check_image(program: str, folder: Path, name: str, tick: Callable[[], object]) -> str | None:
+    """Check an image's own structure; it is only read.
+
+    Args:
+        program: the path of ``qemu-img``.
+        folder: the image's folder.
+        name: the image's name in there.
+        tick: is called about ten times a second; what it raises ends the check.
+
+    Returns:
+        What is wrong, as a clause; None if nothing is.
+    """
+    command = [program, "check", "-q", "-U", "-f", "qcow2", str(folder.absolute() / name)]
+    with tempfile.TemporaryFile() as said:
+        try:
+            with _running(command, said, said) as process:
+                deadline = time.monotonic() + CHECK_S
+                while process.poll() is None:
+                    if time.monotonic() > deadline:
+                        return f"{TOOL} check takes longer than {CHECK_S:g} s"
+                    tick()
+                    time.sleep(TICK_S / 5)
+        except OSError as error:
+            return f"{TOOL} can't be started: {error.strerror}"
+        if process.returncode in (0, _LEAKS):  # a leak wastes room, and loses nothing
+            return None
+        what = "finds it damaged" if process.returncode == _CORRUPT else "can't check it"
+        return f"{TOOL} {what}: {_why(process, said)}"
+
+
+def convert_image(
+    program: str,
+    source: tuple[Path, str],
+    target: tuple[Path, str],
+    tick: Callable[[float], object],
+) -> str | None:
+    """Make one whole image of an image and all that it builds on.
+
+    Args:
+        program: the path of ``qemu-img``.
+        source: the image, and its format.
+        target: the file to write, which exists and is empty; and its format.
+        tick: is called about ten times a second with how far it is, in percent; what it raises
+            ends the conversion.
+
+    Returns:
+        What is wrong, as a clause; None if nothing is.
+    """
+    (read, read_format), (written, format_) = source, target
+    command = [program, "convert", "-p", "-f", read_format, "-O", format_, str(read), str(written)]
+    with tempfile.TemporaryFile() as progress, tempfile.TemporaryFile() as said:
+        try:
+            with _running(command, progress, said) as process:
+                moved, since = (0.0, 0), time.monotonic()
+                while process.poll() is None:
+                    now = (_percent(progress), written.stat().st_blocks)
+                    if now != moved:
+                        moved, since = now, time.monotonic()
+                    elif time.monotonic() - since > STANDS_S:
+                        return f"{TOOL} convert stands still for {STANDS_S:g} s"
+                    tick(now[0])
+                    time.sleep(TICK_S)
+        except OSError as error:
+            return f"{TOOL} can't be run: {error.strerror}"
+        if process.returncode == 0:
+            return None
+        return f"{TOOL} can't convert it: {_why(process, said)}"
+
+
+@contextmanager
+def _running(
+    command: Sequence[str], out: IO[bytes], said: IO[bytes]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a program, and end it when the block is left before its end.
+
+    Raises:
+        OSError: it can't be started.
+    """
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=out,
+        stderr=said,
+        start_new_session=True,
+        env={**os.environ, "LC_ALL": "C"},
+    )
+    try:
+        yield process
+    finally:
+        _end(process)
+
+
+def _why(process: subprocess.Popen[bytes], said: IO[bytes]) -> str:
+    said.seek(0)
+    lines = said.read(_SAID).decode("utf-8", "replace").split("\n")
+    why = next((line for line in reversed(lines) if line.strip()), f"exit {process.returncode}")
+    return printable(why.strip(), 200)
+
+
+def _percent(progress: IO[bytes]) -> float:
+    """Return how far a conversion is, by the last that it has written."""
+    size = os.fstat(progress.fileno()).st_size
+    found = _PERCENT.findall(os.pread(progress.fileno(), 64, max(0, size - 64)))
+    return min(100.0, float(found[-1])) if found else 0.0
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is not None:
+        return
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    with suppress(subprocess.TimeoutExpired):  # it may hang in a read
+        process.wait(_ENDS_S)

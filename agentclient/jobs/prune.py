@@ -1,0 +1,167 @@
+"""Deletes old copies: what nothing builds on that is kept, and nothing that can't be read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from agentclient.jobs.archive import open_folder, read_backup
+from agentclient.jobs.catalogue import Home, Listed, look, no_copy, taken_at
+from agentclient.jobs.manifest import BACKUP, NAME, Manifest
+from agentclient.model.errors import BadInput, FrostwatchError
+from agentclient.model.text import printable
+
+NEWEST: Final = "one of the newest"
+BUILT_ON: Final = "what is kept builds on it"
+RECORDS: Final = "its disks record since then: the next incremental backup builds on it"
+BEGUN: Final = "a copy that runs, or was never completed, may build on it"
+UNREAD: Final = "a copy beside it can't be read, and may build on it"
+_EARLY: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class PruneAction(StrEnum):
+    """What was done with a copy."""
+
+    KEPT = "kept"
+    DELETED = "deleted"
+    WOULD_DELETE = "would-delete"
+    LEFT = "left"  # it would have been deleted, or counted, if nothing were wrong
+
+
+class NotDeleted(FrostwatchError):
+    """A copy can't be deleted; the text is one clause for a person."""
+
+
+class Decision(NamedTuple):
+    """What is to become of one copy.
+
+    Attributes:
+        copy: the copy.
+        delete: it is to be deleted.
+        why: why not, as a clause; empty if it is.
+        well: it is kept as one is that nothing is wrong with.
+    """
+
+    copy: Listed
+    delete: bool
+    why: str = ""
+    well: bool = True
+
+
+def find_homes(folder: Path) -> list[Home]:
+    """Return the folders whose copies are to be looked at, each with all copies of its VM.
+
+    Raises:
+        BadInput: it is no folder, can't be read, has no copy, or is the folder of one alone.
+    """
+    homes = look(folder)
+    if not homes:
+        raise BadInput(no_copy(folder))
+    if [home.folder for home in homes] == [folder.resolve().parent]:
+        raise BadInput(
+            f"{printable(folder, 300)} is the folder of one copy: name its VM's folder, or that of "
+            "all VMs"
+        )
+    return homes
+
+
+def decide(home: Home, keep: int) -> list[Decision]:
+    """Return what is to become of each copy of one VM, in the order in which they are deleted.
+
+    Args:
+        home: its folder.
+        keep: how many complete copies stay, the newest.
+    """
+    kept: dict[Path, str] = {}
+    wrong: dict[Path, str] = {}
+    copies = {copy.backup.folder: copy for copy in home.copies}
+    whole = sorted((one for one in home.copies if one.complete), key=_age, reverse=True)
+    for one in whole[:keep]:
+        kept[one.backup.folder] = NEWEST
+    for one in home.copies:
+        if not one.complete:
+            wrong[one.backup.folder] = one.problem or ""
+    recorded = next((one for one in whole if _records(one.backup.manifest)), None)
+    if recorded is not None:
+        kept.setdefault(recorded.backup.folder, RECORDS)
+    chains = {one.backup.begun.chain for one in home.copies if one.backup.begun is not None}
+    for one in whole:
+        manifest = one.backup.manifest
+        if manifest is not None and manifest.chain in chains:
+            kept.setdefault(one.backup.folder, BEGUN)
+    if any(one.backup.unreadable for one in home.copies):
+        for one in whole:
+            kept.setdefault(one.backup.folder, UNREAD)
+    for folder in _below([*kept, *wrong], copies):
+        kept.setdefault(folder, BUILT_ON)
+    ordered = [*whole, *(one for one in home.copies if not one.complete)]
+    return [_decision(one, kept, wrong) for one in ordered]
+
+
+def delete(copy: Listed) -> None:
+    """Delete a complete copy; from the first moment on it is not complete any more.
+
+    Raises:
+        NotDeleted: it is not what it was, its folder has something else, or it can't be deleted.
+    """
+    folder = copy.backup.folder
+    now = read_backup(folder)
+    if now is None or now.manifest is None or now.sha256 != copy.backup.sha256:
+        raise NotDeleted("it is not what it was a moment ago")
+    names = [NAME, *(disk.file for disk in now.manifest.disks)]
+    try:
+        handle = open_folder(folder)
+        try:
+            with os.scandir(handle) as entries:
+                others = sorted({one.name for one in entries} - set(names))
+            if others:
+                raise NotDeleted(f"its folder has something else: {printable(others[0], 200)}")
+            for name in names:
+                os.unlink(name, dir_fd=handle)
+        finally:
+            os.close(handle)
+        folder.rmdir()
+    except OSError as error:
+        raise NotDeleted(f"it can't be deleted: {error.strerror}") from error
+
+
+def _decision(one: Listed, kept: dict[Path, str], wrong: dict[Path, str]) -> Decision:
+    folder = one.backup.folder
+    if folder in wrong:
+        return Decision(one, delete=False, why=wrong[folder], well=False)
+    if folder in kept:
+        return Decision(one, delete=False, why=kept[folder], well=kept[folder] != UNREAD)
+    return Decision(one, delete=True)
+
+
+def _below(folders: Iterable[Path], copies: dict[Path, Listed]) -> set[Path]:
+    """Return all that some copies build on, as far as it is there."""
+    found: set[Path] = set()
+    rest = list(folders)
+    while rest:
+        copy = copies.get(rest.pop())
+        manifest = copy.backup.manifest if copy is not None else None
+        if copy is None or manifest is None or manifest.parent is None:
+            continue
+        below = copy.backup.folder.parent / manifest.parent.folder
+        if below not in found:
+            found.add(below)
+            rest.append(below)
+    return found
+
+
+def _records(manifest: Manifest | None) -> bool:
+    if manifest is None or manifest.kind != BACKUP:
+        return False
+    return any(disk.bitmap is not None for disk in manifest.disks)
+
+
+def _age(one: Listed) -> tuple[datetime, str]:
+    """Return what sorts copies by their age: when they were taken, and how they are called."""
+    manifest = one.backup.manifest
+    at = taken_at(manifest) if manifest is not None else None
+    return at or _EARLY, one.backup.folder.name

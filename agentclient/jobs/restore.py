@@ -1,0 +1,220 @@
+"""Makes whole images of a copy by ``qemu-img``, checked before; all of them, or none."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from agentclient.jobs.catalogue import Listed, look, no_copy
+from agentclient.jobs.control import JobControl
+from agentclient.jobs.image_tool import convert_image
+from agentclient.jobs.manifest import DiskRecord, Manifest
+from agentclient.jobs.patience import patiently
+from agentclient.jobs.targets import check_space
+from agentclient.jobs.verify import Verifier
+from agentclient.model.errors import BadInput, FrostwatchError
+from agentclient.model.text import printable
+
+# All that a host keeps in its memory of an image, on a slow storage.
+SYNCED_WITHIN_S: Final = 3600.0
+_FOLDER_MODE: Final = 0o700
+_FILE_MODE: Final = 0o600
+_PART: Final = ".incomplete"
+_SHOWN: Final = 12
+
+# What is done now, and how far it is in percent; None where that isn't known.
+Tick = Callable[[str, float | None], object]
+
+
+class RestoreFailed(FrostwatchError):
+    """Nothing was restored, and nothing is left of it; the text is one clause for a person."""
+
+
+class RestorePlan(NamedTuple):
+    """What is to be restored.
+
+    Attributes:
+        copy: the copy.
+        manifest: what its manifest says.
+        disks: its disks.
+        to: the folder for the images, which is not there, or empty.
+        format: the images' format; None for that of the copy's files.
+    """
+
+    copy: Listed
+    manifest: Manifest
+    disks: tuple[DiskRecord, ...]
+    to: Path
+    format: str | None = None
+
+    def format_of(self, disk: DiskRecord) -> str:
+        """Return the format of a disk's image."""
+        return self.format or disk.format
+
+    def image_of(self, disk: DiskRecord) -> Path:
+        """Return the file of a disk's image."""
+        return self.to / f"{disk.file.removesuffix(f'.{disk.format}')}.{self.format_of(disk)}"
+
+
+class Restored(NamedTuple):
+    """One disk's image.
+
+    Attributes:
+        disk: the disk.
+        file: the image.
+        format: its format.
+    """
+
+    disk: DiskRecord
+    file: Path
+    format: str
+
+
+def plan_restore(
+    folder: Path, to: Path, disks: Sequence[str] = (), format_: str | None = None
+) -> RestorePlan:
+    """Return what would be restored.
+
+    Args:
+        folder: the folder of one copy.
+        to: the folder for the images; it is made.
+        disks: the names of the disks; empty for all.
+        format_: ``qcow2`` or ``raw``; None for the format of the copy's files.
+
+    Raises:
+        BadInput: the folder is not that of one copy, or `to` is no new one; or there is no such
+            disk.
+        RestoreFailed: the copy is not complete.
+    """
+    copy = _one(folder)
+    manifest = copy.backup.manifest
+    shown = printable(copy.backup.folder, 300)
+    if manifest is None or copy.problem is not None:
+        raise RestoreFailed(f"nothing can be made of {shown}: {copy.problem}")
+    known = {disk.name: disk for disk in manifest.disks}
+    for name in disks:
+        if name not in known:
+            names = ", ".join(printable(one, 60) for one in list(known)[:_SHOWN])
+            raise BadInput(f"{shown} has no disk {printable(name, 60)!r}; its disks are: {names}")
+    _check_new(to, copy.backup.folder)
+    chosen = tuple(known[name] for name in dict.fromkeys(disks)) or manifest.disks
+    return RestorePlan(copy, manifest, chosen, to, format_)
+
+
+def restore(
+    plan: RestorePlan, program: str, tick: Tick, control: JobControl | None = None
+) -> list[Restored]:
+    """Check the copy, and make the images.
+
+    Args:
+        plan: what to restore.
+        program: the path of ``qemu-img``.
+        tick: is called about ten times a second; what it raises ends it, and all is undone.
+        control: ends a wait for a storage that hangs; None for nobody.
+
+    Raises:
+        RestoreFailed: the copy is not what it was, or an image can't be made.
+        JobRefused: there is no room.
+        JobFailed: a storage hangs.
+    """
+    backup = plan.copy.backup
+    verified = Verifier(lambda doing: tick(doing, None), program).verify(backup)
+    if not verified.ok:
+        what = "; ".join(verified.problems[:3])
+        raise RestoreFailed(f"nothing is made of {printable(backup.folder, 300)}: {what}")
+    check_space(plan.to.parent, sum(_least(plan, disk) for disk in plan.disks))
+    undo: list[Callable[[], object]] = []
+    try:
+        _make_folder(plan.to, undo)
+        made = [_convert(plan, disk, program, tick, undo) for disk in plan.disks]
+        tick(f"writing {printable(plan.to, 200)} out", None)
+        syncing = partial(_sync, [plan.to, *(one.file for one in made)])
+        patiently(control or JobControl(), "writing the images out", syncing, SYNCED_WITHIN_S)
+    except BaseException as error:
+        for one in reversed(undo):
+            with suppress(OSError):
+                one()
+        if isinstance(error, OSError):
+            why = f"{printable(plan.to, 300)} can't be written to: {error.strerror}"
+            raise RestoreFailed(why) from error
+        raise
+    return made
+
+
+def _one(folder: Path) -> Listed:
+    copies = [copy for home in look(folder) for copy in home.copies]
+    if not copies:
+        raise BadInput(no_copy(folder))
+    if len(copies) == 1:
+        return copies[0]
+    whole = [copy for copy in copies if copy.complete] or copies
+    shown = printable(folder, 300)
+    raise BadInput(
+        f"there are {len(copies)} copies in {shown}: name the folder of one, such as "
+        f"{printable(whole[-1].backup.folder, 300)} (frostwatch backup list {shown})"
+    )
+
+
+def _check_new(to: Path, copy: Path) -> None:
+    shown = printable(to, 300)
+    if to.is_symlink() or (to.exists() and not to.is_dir()):
+        raise BadInput(f"{shown} exists, and is no folder: name a new one")
+    try:
+        if to.is_dir() and any(to.iterdir()):
+            raise BadInput(f"{shown} has files already, and nothing is overwritten: name a new one")
+    except OSError as error:
+        raise BadInput(f"{shown} can't be read: {error.strerror}") from None
+    if not to.parent.is_dir():
+        raise BadInput(f"{printable(to.parent, 300)} is no folder: make it, or name another one")
+    if to.resolve().is_relative_to(copy):
+        raise BadInput(f"{shown} is within the copy itself: name another one")
+
+
+def _least(plan: RestorePlan, disk: DiskRecord) -> int:
+    """Return what an image takes at the least: as much as the largest file of its chain."""
+    names = [folder / disk.file for folder in plan.copy.needs]
+    return max((name.stat().st_blocks * 512 for name in names if name.is_file()), default=0)
+
+
+def _make_folder(to: Path, undo: list[Callable[[], object]]) -> None:
+    if not to.exists():
+        to.mkdir(_FOLDER_MODE)
+        undo.append(to.rmdir)
+
+
+def _convert(
+    plan: RestorePlan,
+    disk: DiskRecord,
+    program: str,
+    tick: Tick,
+    undo: list[Callable[[], object]],
+) -> Restored:
+    file, format_ = plan.image_of(disk), plan.format_of(disk)
+    part = file.with_name(file.name + _PART)
+    handle = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, _FILE_MODE)
+    os.close(handle)
+    undo.append(part.unlink)
+    name = printable(disk.name, 60)
+    source = (plan.copy.backup.folder / disk.file, disk.format)
+    told = partial(tick, f"restoring {name}")
+    problem = convert_image(program, source, (part, format_), told)
+    if problem is not None:
+        raise RestoreFailed(f"{name} can't be restored: {problem}")
+    if file.exists():
+        raise FileExistsError(17, "somebody has made a file there meanwhile")
+    part.rename(file)
+    undo.append(file.unlink)
+    return Restored(disk, file, format_)
+
+
+def _sync(paths: Sequence[Path]) -> None:
+    for path in paths:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,180 @@
+"""What a folder of copies holds is listed without reading an image."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from agentclient.jobs.archive import Begun, make_folder, write_begun
+from agentclient.jobs.catalogue import Listed, look
+from agentclient.model.errors import BadInput
+from agentclient.model.job import Consistency
+from tests.unit.archives import Archive, archive
+from tui.cli.commands import backup_list
+from tui.main import run
+
+__all__ = ["archive"]
+
+
+def listed(folder: Path) -> dict[Path, Listed]:
+    return {one.backup.folder: one for home in look(folder) for one in home.copies}
+
+
+def begun(archive: Archive, chain: str = "89abcdef") -> Path:
+    folder = make_folder(archive.home, datetime(2026, 12, 1, tzinfo=UTC))
+    write_begun(folder, Begun("01234567", chain))
+    return folder
+
+
+def test_each_copy_says_what_it_needs_and_whether_it_is_complete(archive: Archive) -> None:
+    full = archive.add()
+    second = archive.add(full)
+    mirror = archive.mirror(b"1" * 512)
+    running = begun(archive)
+    found = listed(archive.folder)
+    assert list(found) == [full, second, mirror, running]
+    assert [one.complete for one in found.values()] == [True, True, True, False]
+    assert found[second].needs == (second, full)
+    assert {one.vm for one in found.values()} == {"db"}
+    assert list(listed(archive.home)) == list(found)
+    assert list(listed(second)) == [second]
+    assert listed(second)[second].needs == (second, full)
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (lambda folder: (folder / "a.qcow2").unlink(), "a.qcow2 can't be opened"),
+        (lambda folder: os.truncate(folder / "a.qcow2", 50), "has not the length that it had"),
+        (lambda folder: (folder / "manifest.json").unlink(), "its chain is broken"),
+        (lambda folder: (folder / "manifest.json").write_text("{}"), "its chain is broken"),
+    ],
+)
+def test_what_is_missing_is_told_of_all_that_builds_on_it(
+    archive: Archive, harm: Callable[[Path], object], words: str
+) -> None:
+    full = archive.add()
+    second = archive.add(full)
+    third = archive.add(second)
+    harm(second)
+    found = listed(archive.folder)
+    assert found[full].complete
+    assert not found[third].complete
+    assert words in str(found[third].problem)
+
+
+def test_a_folder_that_cannot_be_read_is_told(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive.add()
+    (archive.folder / "web").mkdir()
+    whole = os.scandir
+
+    def scandir(path: object) -> object:
+        if str(path).endswith("/web"):
+            raise PermissionError(13, "Permission denied")
+        return whole(path)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert [home.problem for home in look(archive.folder)] == [None, "Permission denied"]
+    assert run(["backup", "list", str(archive.folder)]) == 1
+    assert "web can't be read: Permission denied" in capsys.readouterr().err
+
+
+def test_the_table_tells_mode_chain_grade_and_size(
+    archive: Archive, capsys: pytest.CaptureFixture[str]
+) -> None:
+    full = archive.add()
+    archive.add(full, consistency=Consistency.CRASH_CONSISTENT)
+    archive.mirror(b"1" * 512)
+    running = begun(archive)
+    assert run(["backup", "list", str(archive.folder)]) == 0
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert re.split("  +", head) == list(backup_list.HEADER)
+    assert [row.split()[1] for row in rows[:2]] == [full.name, "20261129T041500Z"]
+    assert [re.split(r"  +", row)[3] for row in rows[:4]] == [
+        "full",
+        "incremental",
+        "mirror",
+        "backup",
+    ]
+    chains = [re.split(r"  +", row)[4] for row in rows[:4]]
+    assert chains[0] == chains[1] != chains[2]
+    assert [row.split()[-2:] for row in rows[:3]] == [["108", "B"], ["135", "B"], ["512", "B"]]
+    assert "consistent " in rows[0]
+    assert "crash-consistent" in rows[1]
+    assert "incomplete" in rows[3]
+    assert f"db/{running.name}: it has no manifest: it is not complete" in rows
+    assert rows[-1].startswith("restore one: frostwatch backup restore ")
+
+
+@pytest.mark.parametrize("columns", [80, 100, 200])
+@pytest.mark.parametrize("name", ["db", "a-machine-with-quite-a-long-name-0123456789"])
+def test_on_a_terminal_it_is_no_wider(
+    archive: Archive, columns: int, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vm = {"id": f"qemu:{name}", "name": name, "uuid": None}
+    full = archive.add(vm=vm)
+    archive.add(full, vm=vm, consistency=Consistency.CRASH_CONSISTENT)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    lines = backup_list._lines(list(listed(archive.folder).values()))
+    assert max(map(len, lines)) < columns
+    assert "crash-consistent" in lines[2]
+    assert full.name in lines[1]
+    assert lines[1].startswith(name[:4])
+    if columns != 100:
+        assert ("incremental" in lines[2]) is (columns == 200)
+
+
+def test_for_a_program_it_is_one_object_a_line(
+    archive: Archive, capsys: pytest.CaptureFixture[str]
+) -> None:
+    full = archive.add()
+    second = archive.add(full)
+    begun(archive)
+    assert run(["backup", "list", "--json", str(archive.folder)]) == 0
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [one["complete"] for one in found] == [True, True, False]
+    assert found[1]["needs"] == [str(second), str(full)]
+    assert found[0]["chain"] == found[1]["chain"] == found[0]["id"]
+    assert (found[1]["mode"], found[1]["kind"]) == ("incremental", "backup")
+    assert found[1]["disks"] == ["a"]
+    assert found[2]["consistency"] == "none"
+    assert (found[2]["kind"], found[2]["chain"], found[2]["bytes"]) == ("backup", "89abcdef", 0)
+
+
+def test_an_empty_folder_is_no_error_and_none_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["backup", "list", str(tmp_path)]) == 0
+    assert "there is no backup in" in capsys.readouterr().err
+    assert run(["backup", "list", str(tmp_path / "none")]) == 2
+    with pytest.raises(BadInput):
+        look(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["lsit", "/b"], "backup has no command 'lsit' (did you mean list?)"),
+        (["ls", "/b"], "(did you mean list?)"),
+        (["delete", "/b"], "(did you mean prune?)"),
+        (["revert", "/b"], "(did you mean restore?)"),
+        (["list", "--to", "/b"], "a VM called list has its id, as in qemu:list"),
+        (["verify", "--to=/b"], "a VM called verify has its id, as in qemu:verify"),
+    ],
+)
+def test_what_was_meant_is_said(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["backup", *words]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line

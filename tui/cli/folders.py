@@ -1,0 +1,92 @@
+"""What commands on folders of copies have in common: the folder, signals, what takes long."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import click
+
+from agentclient.model.errors import BadInput, FrostwatchError
+from agentclient.model.text import printable
+from tui.shared.signals import Signals
+
+TELL_EVERY_S: Final = 10.0
+
+
+class Stopped(FrostwatchError):
+    """A signal asked to stop."""
+
+
+def folder_of(name: str) -> Path:
+    """Return a folder as an absolute path.
+
+    Raises:
+        BadInput: there is none.
+    """
+    try:
+        if name and Path(name).is_dir():
+            return Path(name).absolute()
+    except (OSError, ValueError):
+        pass
+    raise BadInput(f"{printable(name, 200)!r} is no folder: make it, or name another one")
+
+
+def folder_of_copies(name: str) -> Path:
+    """Return the folder of a copy, or with copies, as an absolute path.
+
+    Raises:
+        BadInput: it is none.
+    """
+    try:
+        return folder_of(name)
+    except BadInput:
+        shown = printable(name, 200)
+        raise BadInput(f"{shown!r} is no folder: name a backup's, or one with backups") from None
+
+
+class Patience:
+    """Tells a person from time to time what takes long, and obeys signals.
+
+    Args:
+        what: what is not done when a signal stops it, as a clause.
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._signals = Signals()
+        self._next = time.monotonic() + TELL_EVERY_S
+
+    def __enter__(self) -> Self:
+        self._signals.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._signals.__exit__(kind, error, trace)
+
+    def check(self) -> None:
+        """End it if a signal has come.
+
+        Raises:
+            Stopped: one has.
+        """
+        if self._signals.requests:
+            raise Stopped(f"{self._signals.last}: stopped; {self._what}")
+
+    def tick(self, doing: str) -> None:
+        """Tell what is done now, if it is time for that.
+
+        Raises:
+            Stopped: a signal has come.
+        """
+        self.check()
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + TELL_EVERY_S
+            click.echo(f"frostwatch: {printable(doing, 300)}", err=True)
