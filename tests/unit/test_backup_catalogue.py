@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,12 +75,12 @@ def test_a_folder_that_cannot_be_read_is_told(
 ) -> None:
     archive.add()
     (archive.folder / "web").mkdir()
-    whole = os.scandir
+    whole: Any = os.scandir
 
-    def scandir(path: object) -> object:
+    def scandir(path: object) -> Any:
         if str(path).endswith("/web"):
             raise PermissionError(13, "Permission denied")
-        return whole(path)  # type: ignore[call-overload]
+        return whole(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
     assert [home.problem for home in look(archive.folder)] == [None, "Permission denied"]
