@@ -68,7 +68,9 @@ class CopyJob(ABC):
         self.chosen: tuple[Disk, ...] = ()
         self.needs_window = False
         again = request.again(context.vm, context.control.limit)
-        self.window = CopyWindow(context, request.policy, request.freeze, again)
+        self.window = CopyWindow(
+            context, request.policy, request.freeze, again, strict=request.strict
+        )
         self.began_at = time.monotonic()
         self._asked = context.wall()
         self.started: datetime | None = None
@@ -203,7 +205,7 @@ class CopyJob(ABC):
     def completed(self) -> JobOutcome:
         """Return the outcome after all steps were done."""
         consistency = self.window.consistency
-        reason = f"complete, and {_described(consistency)}: {self.window.why}"
+        reason = f"{_described(consistency)}: {self.window.why}"
         step = self.next_step()
         return self._outcome(JobResult.COMPLETE, reason, consistency=consistency, next_step=step)
 
@@ -378,12 +380,13 @@ class CopyJob(ABC):
         next_step: str | None = None,
     ) -> JobOutcome:
         window = self.window
+        and_ = ", and " if result is JobResult.COMPLETE else ": "
         return JobOutcome(
             vm=self.vm.id,
             kind=self.kind,
             result=result,
             consistency=consistency,
-            reason=f"{self.kind}: {result}: {reason}",
+            reason=f"{self.kind}: {result}{and_}{reason}",
             policy=self.request.policy,
             times=self.times(),
             window=window.outcome,

@@ -79,6 +79,7 @@ class MirrorRequest(CopyRequest):
         words = ["--to", str(self.folder)]
         words += ["--format", self.format] if self.format != "qcow2" else []
         words += ["--wait"] if self.wait else []
+        words += [] if self.checksum else ["--no-checksum"]
         return copy_command([vm], ["mirror"], [*words, *self.options(limit)])
 
 

@@ -20,11 +20,13 @@ class CopyRequest:
         policy: what is done about the freeze, and where it fails.
         disks: the names of the disks to copy; empty for all that the guest can write to.
         freeze: the freeze's bounds; None for the VM's own, held for 10 s at the most.
+        strict: a freeze counts only if it covers every file system; where `freeze` is None.
     """
 
     policy: FreezePolicy = FreezePolicy.REQUIRE
     disks: tuple[str, ...] = ()
     freeze: FreezeRequest | None = None
+    strict: bool = False
 
     def again(self, vm: Vm, limit: int) -> str | None:  # noqa: ARG002 - each kind has its own
         """Return the command that asks for the same once more; None if there is none.
@@ -40,6 +42,7 @@ class CopyRequest:
         words = [word for name in self.disks for word in ("--disk", name)]
         if self.policy is not FreezePolicy.REQUIRE:
             words += ["--policy", self.policy.value]
+        words += ["--strict"] if self.strict else []
         return [*words, "--rate", str(limit)] if limit else words
 
 
@@ -67,7 +70,8 @@ class BackupRequest(CopyRequest):
     def again(self, vm: Vm, limit: int) -> str | None:
         """Return the command that asks for the same once more."""
         words = ["--to", str(self.folder)]
-        words += ["--mode", "incremental"] if self.incremental else []
+        mode = "auto" if self.or_full else "incremental"
+        words += ["--mode", mode] if self.incremental else []
         words += ["--compress"] if self.compress else []
         words += [] if self.record else ["--no-record"]
         words += ["--fleece", str(self.fleece)] if self.fleece != "auto" else []

@@ -39,6 +39,7 @@ class CopyWindow:
         policy: what is done about the freeze.
         request: the freeze's bounds; None for the VM's own, held for 10 s at the most.
         again: the command that asks for the same copy once more; None if there is none.
+        strict: where these are the VM's own: it is verified only if it covers every file system.
 
     Attributes:
         freeze: the freeze; None if there is none.
@@ -59,10 +60,13 @@ class CopyWindow:
         policy: FreezePolicy,
         request: FreezeRequest | None = None,
         again: str | None = None,
+        *,
+        strict: bool = False,
     ) -> None:
         self._context = context
         self._policy = policy
-        self._request = replace(request or FreezeRequest(schedule=_schedule(context)), again=again)
+        own = request or FreezeRequest(schedule=_schedule(context), strict=strict)
+        self._request = replace(own, again=again)
         if not self._request.schedule.hold_s:
             raise BadInput(f"{context.vm.id}: a copy needs a window: its hold can't be 0")
         self.freeze: FreezeOperation | None = None

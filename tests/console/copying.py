@@ -97,8 +97,7 @@ def outcome(clock: StillClock, **changes: Any) -> JobOutcome:
         JobKind.BACKUP,
         JobResult.COMPLETE,
         Consistency.CONSISTENT,
-        "backup: complete: complete, and certified consistent: "
-        "it was taken within a certified freeze window",
+        "backup: complete, and certified consistent: it was taken within a certified freeze window",
         FreezePolicy.REQUIRE,
         JobTimes(ago(47), ago(44.039), ago(44.035), ago(44.01), ago(44), ago(4)),
         window=verified(),
@@ -118,7 +117,7 @@ def crash_consistent(clock: StillClock) -> JobOutcome:
         policy=FreezePolicy.PREFER,
         window=None,
         times=JobTimes(clock.wall() - timedelta(seconds=47), ended=clock.wall()),
-        reason="backup: complete: complete, and crash-consistent only: "
+        reason="backup: complete, and crash-consistent only: "
         "the guest was not frozen: refused: no-agent: no agent runs",
     )
 

@@ -356,6 +356,7 @@ class Scene:
         watched: what is done at a stage.
         gone: whether the VM has ended.
         freeze_hangs: the agent does not answer a freeze until it is cancelled.
+        requests: what its freezes were asked for.
     """
 
     clock: VirtualClock
@@ -368,6 +369,7 @@ class Scene:
     watched: dict[JobStage, Callable[[], object]] = field(default_factory=dict)
     gone: bool | None = False
     freeze_hangs: bool = False
+    requests: list[Any] = field(default_factory=list)
     fleet: Fleet = field(default_factory=Fleet)
 
     # -- what an access and the operations have -----------------------------------------
@@ -394,6 +396,7 @@ class Scene:
         freeze = VirtualFreeze(self.clock, ends, refused)
         freeze.hangs = self.freeze_hangs
         self.frozen.append(freeze)
+        self.requests.append(request)
         return freeze
 
     # -- for the tests --------------------------------------------------------------------

@@ -318,6 +318,12 @@ def test_a_window_that_is_not_certified_is_no_copy(scene: Scene) -> None:
     assert nothing_is_left(scene)
 
 
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_strict_copy_needs_a_strict_freeze(scene: Scene, strict: bool) -> None:
+    assert run(scene, disks=("b",), strict=strict).ok
+    assert [one.strict for one in scene.requests] == [strict]
+
+
 def test_with_prefer_it_goes_on_and_says_what_it_is_worth(scene: Scene) -> None:
     scene.freezes = [UNCERTIFIED]
     outcome = run(scene, policy=FreezePolicy.PREFER)

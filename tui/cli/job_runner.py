@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from agentclient.model.events import Event, EventKind, JobEnded
-from agentclient.model.job import DiskCopy, JobKind, JobOutcome, JobResult
-from agentclient.model.sizes import size_text
-from agentclient.model.text import printable
+from agentclient.model.job import JobOutcome
 from agentclient.model.vm import Vm
+from tui.cli.job_brief import indented, is_brief, job_details, may_be_frozen, outcome_lines
 from tui.cli.job_progress import display_for
 from tui.cli.output import Output
 from tui.cli.report import Report, vms
@@ -38,6 +37,7 @@ class JobRunner:
         vms: the VMs that they are about.
         as_json: whether the events go to stdout as JSON.
         stamped: each JSON line has `s` as well, the seconds since the runner was made.
+        brief: a person is told the copies' stages and ends alone, without their freezes' details.
     """
 
     # What a first signal means.
@@ -45,7 +45,13 @@ class JobRunner:
     shows_progress = True
 
     def __init__(
-        self, engine: Engine, vms: Sequence[Vm], *, as_json: bool, stamped: bool = False
+        self,
+        engine: Engine,
+        vms: Sequence[Vm],
+        *,
+        as_json: bool,
+        stamped: bool = False,
+        brief: bool = False,
     ) -> None:
         self._engine = engine
         self._signals = Signals()
@@ -54,6 +60,7 @@ class JobRunner:
         silent = as_json or not self.shows_progress
         self._display = display_for(self._report, self._output, silent=silent)
         self._as_json = as_json
+        self._brief = brief and not as_json
         self._jobs: Sequence[AnyJob] = ()
         self._stopped = False
         self._left_at: float | None = None
@@ -89,10 +96,16 @@ class JobRunner:
     def _event(self, event: Event) -> None:
         if event.kind is EventKind.PROGRESS and not self._as_json:
             return
-        self._report.event(event)
-        if not self._as_json and isinstance(event.details, JobEnded):
-            for line in job_details(event.details.job):
-                self._report.line(event.vm, f"  {line}")
+        ended = event.details if isinstance(event.details, JobEnded) else None
+        if self._brief and ended is not None:
+            self._report.block(event.vm, outcome_lines(ended.job))
+        elif self._brief and not may_be_frozen(event):
+            if is_brief(event):
+                self._report.block(event.vm, [(event.text, False)])
+        else:
+            self._report.event(event)
+            if ended is not None and not self._as_json:
+                self._report.block(event.vm, indented(job_details(ended.job)))
 
     def _ended(self) -> bool:
         if all(job.done for job in self._jobs):
@@ -136,33 +149,6 @@ class JobRunner:
             return self._signals.requests == requests
 
         return patient
-
-
-def job_details(outcome: JobOutcome) -> Iterator[str]:
-    """Return what the sentence of a job's outcome leaves out, one line each."""
-    kept = outcome.result in (JobResult.COMPLETE, JobResult.LEFT)
-    for disk in outcome.disks:
-        if not kept and disk.error is None:
-            continue  # what was begun of it was undone, and what was not is in `left`
-        where = f" to {printable(disk.target, 300)}" if disk.target else ""
-        what = f": {printable(disk.error, 300)}" if disk.error else ""
-        name = printable(disk.disk, 80)
-        if outcome.kind in (JobKind.SNAPSHOT, JobKind.DELETION):  # nothing of it is copied
-            yield f"disk {name}: {_snapshot_of(disk)}{what}"
-        else:
-            sizes = f"{size_text(disk.copied)} copied of a disk of {size_text(disk.size)}"
-            yield f"disk {name}{where if kept else ''}: {sizes}{what}"
-    undone = outcome.result in (JobResult.FAILED, JobResult.CANCELLED) and not outcome.left
-    if undone and outcome.kind in (JobKind.BACKUP, JobKind.MIRROR):
-        yield "nothing of it is left: incomplete files are deleted"
-    for one in outcome.left:
-        yield f"LEFT BEHIND: {printable(one, 300)}"
-
-
-def _snapshot_of(disk: DiskCopy) -> str:
-    if disk.target is None:
-        return f"inside of its {disk.format} image"
-    return f"overlay {printable(disk.target, 300)}"
 
 
 def _word(outcome: JobOutcome) -> str:

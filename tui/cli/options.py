@@ -14,6 +14,7 @@ from agentclient.config.paths import is_nothing_set
 from agentclient.late import load
 from agentclient.model.durations import parse_duration
 from agentclient.model.errors import BadInput
+from agentclient.model.job import FreezePolicy
 from agentclient.model.policy import DEFAULT_POLICY, VmPolicy
 from agentclient.model.sizes import parse_rate
 from tui.shared.terminal_features import follow
@@ -199,8 +200,33 @@ rate_option = click.option(
     "limit",
     metavar="R",
     callback=rate,
-    help="Copy at the most so many bytes a second: 500K, 10M, 1G (K is 1024); 0 for no limit.",
+    help="Copy at the most so many bytes a second for each disk: 500K, 10M, 1G (K is 1024); 0 for "
+    "no limit.",
 )
+
+verbose_option = click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    help="Tell all that happens, also in the freeze, and not the stages and the end alone.",
+)
+
+strict_option = click.option(
+    "--strict",
+    is_flag=True,
+    help="A freeze counts only if it covers every file system; those that can't freeze, too.",
+)
+
+
+def check_strict(policy: str, *, strict: bool) -> None:
+    """Check that strictness is asked of a copy that is to be frozen.
+
+    Raises:
+        BadInput: it isn't.
+    """
+    if strict and policy == FreezePolicy.NEVER:
+        raise BadInput("--strict is about the freeze, and with --policy never there is none")
+
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="One JSON object a line on stdout."

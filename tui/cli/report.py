@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, cast
+
+from rich.cells import cell_len
 
 from agentclient.fleet.store import SHOWN
 from agentclient.freeze.evidence import EvidenceName
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
 FIRST_EVERY_S = 10.0
 LATER_EVERY_S = 60.0
 FIRST_FOR_S = 60.0
+_NARROWEST = 30
 
 
 class Report:
@@ -94,6 +99,28 @@ class Report:
         """Tell a person something about a VM on stdout."""
         self._output.out(self._line(vm_id, text))
 
+    def block(self, vm_id: VmId, lines: Iterable[tuple[str, bool]]) -> None:
+        """Tell a person some lines about a VM on stdout, without others between them.
+
+        On a terminal they are broken at words, and what follows stands below their text.
+
+        Args:
+            vm_id: the VM.
+            lines: each with whether it is left whole: a path or a command that is to be copied.
+        """
+        told = [(printable(text, 1000), whole) for text, whole in lines]
+        columns = columns_of(sys.stdout)
+        if columns is None:
+            self._output.out("\n".join(self._line(vm_id, text) for text, _ in told))
+            return
+        head = self._line(vm_id, "")
+        room = max(columns - cell_len(head), _NARROWEST)
+        shown: list[str] = []
+        for text, whole in told:
+            shown += [text] if whole else broken(text, room)
+        blank = " " * cell_len(head)
+        self._output.out("\n".join([f"{head}{shown[0]}", *(f"{blank}{one}" for one in shown[1:])]))
+
     def say(self, text: str, vm: Vm | None = None) -> None:
         """Tell a person something on stderr, in either mode."""
         self._output.err(self._line(vm.id, text) if vm else f"frostwatch: {text}")
@@ -144,6 +171,31 @@ class Report:
         since = f"{clock(seconds)}.{int(seconds * 10) % 10}"
         name = printable(str(vm_id), 60)
         return f"{name:<{self._width}}  {since:>9}  {printable(text, 1000)}"
+
+
+def columns_of(stream: IO[str]) -> int | None:
+    """Return the columns of a terminal; None if a stream is none."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or None if stream.isatty() else None
+    except (OSError, ValueError):
+        return None
+
+
+def broken(text: str, width: int) -> list[str]:
+    """Return a text in lines of at most so many cells, broken at spaces; a long word overflows.
+
+    What follows the first line is indented like that.
+    """
+    words = text.split(" ")
+    indent = " " * (len(text) - len(text.lstrip(" ")))
+    lines, line = [], ""
+    for word in words:
+        longer = f"{line} {word}" if line.strip() else f"{line}{word or ' '}"
+        if line.strip() and cell_len(longer) > width:
+            lines.append(line)
+            longer = f"{indent}{word}"
+        line = longer
+    return [*lines, line]
 
 
 def vms(count: int) -> str:

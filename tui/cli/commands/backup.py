@@ -17,7 +17,15 @@ from agentclient.model.suggestions import did_you_mean
 from tui.cli import session
 from tui.cli.folders import folder_of
 from tui.cli.job_runner import JobRunner
-from tui.cli.options import Options, json_option, rate_option, with_options
+from tui.cli.options import (
+    Options,
+    check_strict,
+    json_option,
+    rate_option,
+    strict_option,
+    verbose_option,
+    with_options,
+)
 
 if TYPE_CHECKING:
     from agentclient.jobs.job import CopyJob
@@ -131,6 +139,8 @@ class _BackupCommand(click.Command):
     is_flag=True,
     help="Don't have the disks record what is written from now on, for an incremental backup.",
 )
+@strict_option
+@verbose_option
 @json_option
 @with_options
 def backup_command(
@@ -146,6 +156,8 @@ def backup_command(
     fleece: str,
     at_once: int | None,
     no_record: bool,
+    strict: bool,
+    verbose: bool,
     as_json: bool,
 ) -> int:
     """Copy VMs' disks as of one moment, in a freeze that lasts as long as it takes to begin.
@@ -153,9 +165,11 @@ def backup_command(
     Each backup has a folder of its own, DIR/VM/TIME, with a qcow2 for each disk and a manifest.
     Exits 0 only if every copy is complete, and as consistent as its policy demands.
     """
+    check_strict(policy, strict=strict)
     request = BackupRequest(
         folder=folder_of(folder),
         policy=FreezePolicy(policy),
+        strict=strict,
         disks=disks,
         incremental=mode != FULL,
         or_full=mode == AUTO,
@@ -171,7 +185,7 @@ def backup_command(
         def start(on_event: Callable[[Event], None]) -> list[CopyJob]:
             return [engine.jobs.backup(vm, request, on_event, limit=limit) for vm in vms]
 
-        return JobRunner(engine, vms, as_json=as_json).run(start)
+        return JobRunner(engine, vms, as_json=as_json, brief=not verbose).run(start)
 
 
 def _fleece(word: str) -> Path | Literal["auto", "off"]:

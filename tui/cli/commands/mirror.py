@@ -21,7 +21,15 @@ from agentclient.model.job import FreezePolicy
 from agentclient.model.moments import parse_moment
 from tui.cli import session
 from tui.cli.job_runner import JobRunner
-from tui.cli.options import Options, json_option, rate_option, with_options
+from tui.cli.options import (
+    Options,
+    check_strict,
+    json_option,
+    rate_option,
+    strict_option,
+    verbose_option,
+    with_options,
+)
 
 _STDIN = 0
 
@@ -68,6 +76,8 @@ _STDIN = 0
     help="Don't read the files again for checksums: it ends sooner, and nobody can tell later "
     "whether a file has changed.",
 )
+@strict_option
+@verbose_option
 @json_option
 @with_options
 def mirror_command(
@@ -82,6 +92,8 @@ def mirror_command(
     at: str | None,
     wait: bool,
     no_checksum: bool,
+    strict: bool,
+    verbose: bool,
     as_json: bool,
 ) -> int:
     """Copy a VM's disks to files, and complete all of them in one freeze window.
@@ -95,8 +107,10 @@ def mirror_command(
     """
     if at is not None and wait:
         raise BadInput("--at and --wait exclude each other")
+    check_strict(policy, strict=strict)
     request = MirrorRequest(
         policy=FreezePolicy(policy),
+        strict=strict,
         disks=disks,
         folder=folder.absolute(),
         format=file_format,
@@ -112,7 +126,7 @@ def mirror_command(
             begun.append(engine.jobs.mirror(vm, request, on_event, limit=limit))
             return begun
 
-        runner = JobRunner(engine, [vm], as_json=as_json)
+        runner = JobRunner(engine, [vm], as_json=as_json, brief=not verbose)
         if not wait:
             return runner.run(start)
         runner.say(f"it is completed at {_how()}")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -13,10 +14,19 @@ from agentclient.jobs.snapshots.create import SnapshotRequest
 from agentclient.jobs.snapshots.deletion import DeletionRequest
 from agentclient.model.job import Consistency, FreezePolicy
 from agentclient.model.json_contract import dumps, snapshot_object
+from agentclient.model.suggestions import did_you_mean
 from agentclient.model.text import printable
 from tui.cli import session, table
 from tui.cli.job_runner import JobRunner
-from tui.cli.options import Options, json_option, rate_option, with_options
+from tui.cli.options import (
+    Options,
+    check_strict,
+    json_option,
+    rate_option,
+    strict_option,
+    verbose_option,
+    with_options,
+)
 from tui.cli.table import Cell
 
 if TYPE_CHECKING:
@@ -35,7 +45,53 @@ _disk_option = click.option(
 )
 
 
-@click.group("snapshot", invoke_without_command=True)
+# What other tools call them; a snapshot is gone back to while its VM is off, without us.
+MEANT: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "ls": "list",
+        "show": "list",
+        "info": "list",
+        "take": "create",
+        "make": "create",
+        "add": "create",
+        "remove": "delete",
+        "rm": "delete",
+        "prune": "delete",
+        "commit": "delete",
+        "merge": "delete",
+    }
+)
+REVERTS: Final = frozenset({"revert", "restore", "rollback", "goto", "apply"})
+
+
+class _SnapshotGroup(click.Group):
+    """``snapshot``, which says what to use instead of what it has not."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that is asked for.
+
+        Raises:
+            UsageError: there is no such command; its sentence says what there is.
+        """
+        word = args[0] if args else ""
+        if word in REVERTS:
+            raise click.UsageError(
+                f"snapshot has no command {word!r}: one goes back while the VM is off, with the "
+                "commands that are told by: frostwatch snapshot list VM",
+                ctx,
+            )
+        if word and word not in self.commands and not word.startswith("-"):
+            alike = did_you_mean(MEANT.get(word, word), self.commands)
+            known = ", ".join(self.commands)
+            raise click.UsageError(
+                f"snapshot has no command {word!r}{alike}: there are {known}", ctx
+            )
+        return super().resolve_command(ctx, args)
+
+
+@click.group("snapshot", cls=_SnapshotGroup, invoke_without_command=True)
 @click.pass_context
 def snapshot_command(ctx: click.Context) -> None:
     """Take snapshots of a VM's disks under a freeze, list them, and delete them."""
@@ -65,6 +121,8 @@ def snapshot_command(ctx: click.Context) -> None:
     default=FreezePolicy.REQUIRE.value,
     help="What is done about the freeze, and where it fails; default require.",
 )
+@strict_option
+@verbose_option
 @json_option
 @with_options
 def create_command(
@@ -76,23 +134,27 @@ def create_command(
     folder: Path | None,
     disks: tuple[str, ...],
     policy: str,
+    strict: bool,
+    verbose: bool,
     as_json: bool,
 ) -> int:
     """Take a snapshot of all disks of a VM at one moment, under a freeze.
 
     Exits 0 only if it was taken, and is as consistent as the policy demands.
     """
+    check_strict(policy, strict=strict)
     request = SnapshotRequest(
         name=name,
         external=external,
         folder=folder,
         disks=disks,
         policy=FreezePolicy(policy),
+        strict=strict,
     )
     request.check()
     with session.engine_for(options) as engine:
         vm = engine.find_one(vm_name)
-        return JobRunner(engine, [vm], as_json=as_json).run(
+        return JobRunner(engine, [vm], as_json=as_json, brief=not verbose).run(
             lambda event: [engine.jobs.snapshot(vm, request, event)]
         )
 
@@ -126,6 +188,7 @@ def list_command(options: Options, *, vm_name: str, as_json: bool) -> int:
 )
 @_disk_option
 @rate_option
+@verbose_option
 @json_option
 @with_options
 def delete_command(
@@ -136,13 +199,14 @@ def delete_command(
     external: bool,
     disks: tuple[str, ...],
     limit: int,
+    verbose: bool,
     as_json: bool,
 ) -> int:
     """Delete a snapshot of a VM's disks, whoever has taken it; the guest goes on meanwhile."""
     request = DeletionRequest(name=name, external=external, disks=disks)
     with session.engine_for(options) as engine:
         vm = engine.find_one(vm_name)
-        return JobRunner(engine, [vm], as_json=as_json).run(
+        return JobRunner(engine, [vm], as_json=as_json, brief=not verbose).run(
             lambda event: [engine.jobs.delete_snapshot(vm, request, event, limit=limit)]
         )
 
