@@ -166,6 +166,7 @@ def _open_console(options: Options) -> int:
             drill=engine.drill is not None,
             bell=options.general.bell,
             schedule=Schedule.of(options.policy),
+            copy_to=options.general.copy_to,
         )
 
 

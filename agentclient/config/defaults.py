@@ -27,6 +27,7 @@ class General(NamedTuple):
         colours: use colours, where the terminal has them.
         jobs_at_once: the maximum number of copies that run at the same time.
         bell: call an operator who does not look at the console.
+        copy_to: the folder of backups and mirrors; None if it has to be named each time.
     """
 
     freezes_at_once: int = 64
@@ -37,6 +38,7 @@ class General(NamedTuple):
     colours: bool = True
     jobs_at_once: int = 2
     bell: bool = False
+    copy_to: Path | None = None
 
 
 DEFAULTS: Final = General()

@@ -13,7 +13,6 @@ from agentclient.config.tree import KEYS, Key, Kind
 from agentclient.config.values import as_text
 from agentclient.model.json_contract import SCHEMA, JsonObject
 
-USUAL_PLACE: Final = "the usual place"
 _WIDTH: Final = 78
 
 # A regular expression for the durations that `parse_duration` accepts; the empty text is none.
@@ -40,7 +39,7 @@ class Row(NamedTuple):
     def text(self) -> str:
         """The value as a text for a person: as in a file, without quotes."""
         if self.given.value is None:
-            return USUAL_PLACE
+            return self.key.unset
         return as_text(self.key, self.given.value).strip('"')
 
 
@@ -129,7 +128,7 @@ def _told(keys: Iterable[Key]) -> Iterator[str]:
         by = f" ({key.option})" if key.option else ""
         yield from _wrapped(f"{key.help.removesuffix('.')}{by}.")
         value = key.default
-        shown = '"~/.local/state/frostwatch/journal.db"' if value is None else as_text(key, value)
+        shown = key.example if value is None else as_text(key, value)
         yield f"# {key.name} = {shown}"
 
 

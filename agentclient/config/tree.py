@@ -40,6 +40,8 @@ class Key(NamedTuple):
         option: its option of the command line; None if there is none.
         low: the smallest value, in seconds for a duration.
         high: the largest value, in seconds for a duration.
+        unset: what a person is told of it where nobody has set it, and there is no default.
+        example: what stands in the example then, as in a file.
     """
 
     name: str
@@ -50,6 +52,8 @@ class Key(NamedTuple):
     option: str | None = None
     low: float = 0.0
     high: float = MAXIMUM_S
+    unset: str = ""
+    example: str = ""
 
     @property
     def variable(self) -> str:
@@ -188,6 +192,18 @@ KEYS: Final = (
         _PATH,
         "The journal's file; by default under the XDG state directory.",
         False,
+        unset="the usual place",
+        example='"~/.local/state/frostwatch/journal.db"',
+    ),
+    Key(
+        "copy_to",
+        "copy_to",
+        _PATH,
+        "The folder of backups and mirrors where none is named.",
+        False,
+        "--to",
+        unset="none",
+        example='"/backups"',
     ),
     Key(
         "drill_guests",

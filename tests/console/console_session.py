@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from textual.pilot import Pilot
@@ -107,6 +108,7 @@ async def console_session(
     memory: MemoryPort | None = None,
     jobs: FakeJobs | None = None,
     bell: bool = False,
+    copy_to: Path | None = None,
 ) -> AsyncIterator[ConsoleSession]:
     operations = operations or FakeOperations()
     watcher = FakeWatcher()
@@ -121,6 +123,7 @@ async def console_session(
         memory=memory,
         jobs=jobs,
         bell=bell,
+        copy_to=copy_to,
     )
     async with app.run_test(size=size) as pilot:
         await pilot.pause(0.05)  # the first layouts follow each other
@@ -140,6 +143,7 @@ def make_app(
     memory: MemoryPort | None = None,
     jobs: FakeJobs | None = None,
     bell: bool = False,
+    copy_to: Path | None = None,
 ) -> FrostwatchApp:
     return FrostwatchApp(
         fleet,
@@ -153,6 +157,7 @@ def make_app(
         drill=drill,
         bell=bell,
         memory=memory,
+        copy_to=copy_to,
     )
 
 

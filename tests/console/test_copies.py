@@ -72,6 +72,17 @@ async def test_enter_enter_copies_all_disks_to_where_one_is(
     assert (job.request.policy, job.request.disks) == (FreezePolicy.REQUIRE, ())
 
 
+async def test_the_form_begins_with_the_folder_that_is_set(
+    still: StillClock, fleet: Fleet, jobs: FakeJobs
+) -> None:
+    async with console_session(fleet, still, jobs=jobs, copy_to=Path("/somewhere")) as session:
+        await session.press("c", "enter")
+        await session.until(lambda: bool(jobs.begun))
+        request = jobs.begun[0].request
+        assert isinstance(request, BackupRequest)
+        assert request.folder == Path("/somewhere")
+
+
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "160x50"])
 async def test_the_form_says_all_of_it_without_scrolling(
     still: StillClock, fleet: Fleet, jobs: FakeJobs, size: tuple[int, int]

@@ -294,6 +294,25 @@ def test_bad_input_is_one_sentence(
     assert "Traceback" not in capsys.readouterr().err
 
 
+def test_the_folder_may_be_set(
+    world: World,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world.add("web1")
+    for words in (["backup", "web1"], ["mirror", "web1"]):
+        monkeypatch.delenv("FROSTWATCH_COPY_TO", raising=False)
+        assert run(words) == 2
+        assert "give --to DIR, or set copy_to" in capsys.readouterr().err
+        monkeypatch.setenv("FROSTWATCH_COPY_TO", str(tmp_path / "none"))
+        assert run(words) == 2
+        assert "none' is no folder: make it" in capsys.readouterr().err
+        monkeypatch.setenv("FROSTWATCH_COPY_TO", str(tmp_path))
+        assert run([words[0], "lsit"]) == 2
+        assert "no VM is called 'lsit'" in capsys.readouterr().err
+
+
 def test_a_vm_called_verify_is_reached_by_its_id(
     world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

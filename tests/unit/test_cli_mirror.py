@@ -43,7 +43,7 @@ def test_a_folder_that_is_not_there_is_bad_input(
 ) -> None:
     world.add("web1")
     assert run(["mirror", "web1", "--to", str(tmp_path / "none")]) == 2
-    assert "does not exist" in capsys.readouterr().err
+    assert "is no folder: make it, or name another one" in capsys.readouterr().err
 
 
 def test_an_unknown_vm_is_bad_input(

@@ -11,6 +11,7 @@ import click
 
 from agentclient.model.errors import BadInput, FrostwatchError
 from agentclient.model.text import printable
+from tui.cli.options import Options
 from tui.shared.signals import Signals
 
 TELL_EVERY_S: Final = 10.0
@@ -32,6 +33,25 @@ def folder_of(name: str) -> Path:
     except (OSError, ValueError):
         pass
     raise BadInput(f"{printable(name, 200)!r} is no folder: make it, or name another one")
+
+
+def folder_for_copies(options: Options, name: str | None) -> Path:
+    """Return the folder that copies go to, as an absolute path.
+
+    Args:
+        options: what is set.
+        name: the folder that was named; None for the one that is set.
+
+    Raises:
+        BadInput: there is none.
+    """
+    if name is not None:
+        return folder_of(name)
+    if options.general.copy_to is not None:
+        return folder_of(str(options.general.copy_to))
+    raise BadInput(
+        "no folder is named for the copies: give --to DIR, or set copy_to (docs/settings.md)"
+    )
 
 
 def folder_of_copies(name: str) -> Path:

@@ -204,6 +204,14 @@ rate_option = click.option(
     "no limit.",
 )
 
+to_option = click.option(
+    "--to",
+    "folder",
+    metavar="DIR",
+    help="The folder of all copies; it must exist. Each has a folder of its own: DIR/VM/TIME. "
+    "Default: the setting copy_to.",
+)
+
 verbose_option = click.option(
     "-v",
     "--verbose",

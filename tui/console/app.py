@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
@@ -72,6 +73,7 @@ class FrostwatchApp(GuestKeysApp):
         clock: where the time comes from.
         signs: the set of signs to use; found out if None.
         schedule: how long freezes are waited for.
+        copy_to: the folder with which the form of a copy begins; None for the current one.
         drill: the guests are simulated, and a line says so.
         bell: an operator who does not look at the screen is called.
         memory: what is done about the process's memory; None leaves it alone.
@@ -100,6 +102,7 @@ class FrostwatchApp(GuestKeysApp):
         clock: Clock | None = None,
         signs: Signs | None = None,
         schedule: Schedule | None = None,
+        copy_to: Path | None = None,
         drill: bool = False,
         bell: bool = False,
         memory: MemoryPort | None = None,
@@ -124,7 +127,7 @@ class FrostwatchApp(GuestKeysApp):
             self.view,
             fleet,
             operations,
-            Copies(jobs),
+            Copies(jobs, copy_to),
             show,
             self.clock,
             self.signs,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from pathlib import Path
 from typing import TypeVar
 
 from agentclient.model.errors import NO_THREAD, FrostwatchError, why_no_thread
@@ -28,10 +29,12 @@ class Copies:
 
     Args:
         open_jobs: returns what begins copies; imports it, and so takes a moment.
+        folder: where copies go if nobody says otherwise; None if nothing is set.
     """
 
-    def __init__(self, open_jobs: Callable[[], JobsPort]) -> None:
+    def __init__(self, open_jobs: Callable[[], JobsPort], folder: Path | None = None) -> None:
         self._open_jobs = open_jobs
+        self.folder = folder
         self._jobs: JobsPort | None = None
 
     @property

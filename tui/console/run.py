@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 from agentclient.fleet.store import Fleet
 from agentclient.model.request import Schedule
@@ -36,6 +37,7 @@ def run(
     drill: bool = False,
     bell: bool = False,
     schedule: Schedule | None = None,
+    copy_to: Path | None = None,
 ) -> int:
     """Open the console, and return when it was left and every guest is thawed, or was told about.
 
@@ -49,6 +51,7 @@ def run(
         drill: the VMs are simulated; the screen says so.
         bell: an operator who does not look at the screen is called.
         schedule: how long freezes are waited for, and a window may be held at the most.
+        copy_to: the folder with which the form of a copy begins; None for the current one.
 
     Returns:
         0, or 1 if a guest may still be frozen or the console failed.
@@ -63,6 +66,7 @@ def run(
         drill=drill,
         bell=bell,
         schedule=schedule,
+        copy_to=copy_to,
         memory=memory,
     )
 

@@ -88,3 +88,10 @@ def typed_rate(limit: int) -> str:
         if limit and limit % size == 0:
             return f"{limit // size}{unit}"
     return str(limit) if limit else ""
+
+
+def why_of(outcome: JobOutcome) -> str:
+    """Return an outcome's reason without the words that are shown in front of it anyway."""
+    head = f"{outcome.kind}: {outcome.result}"
+    why = outcome.reason.removeprefix(f"{head}, and ").removeprefix(f"{head}: ")
+    return why.partition(": ")[2] or why if outcome.result is JobResult.COMPLETE else why

@@ -12,10 +12,11 @@ import click
 from agentclient.config.defaults import DEFAULTS, MOST_AT_ONCE
 from agentclient.jobs.request import BackupRequest
 from agentclient.late import load
+from agentclient.model.errors import BadInput
 from agentclient.model.job import FreezePolicy
 from agentclient.model.suggestions import did_you_mean
 from tui.cli import session
-from tui.cli.folders import folder_of
+from tui.cli.folders import folder_for_copies, folder_of
 from tui.cli.job_runner import JobRunner
 from tui.cli.options import (
     Options,
@@ -23,6 +24,7 @@ from tui.cli.options import (
     json_option,
     rate_option,
     strict_option,
+    to_option,
     verbose_option,
     with_options,
 )
@@ -69,7 +71,7 @@ class _BackupCommand(click.Command):
         """Return the context of what the words ask for.
 
         Raises:
-            UsageError: the first word is neither a VM nor a command.
+            UsageError: the words fit no command.
         """
         word = args[0] if args else ""
         making = any(one == "--to" or one.startswith("--to=") for one in args)
@@ -81,14 +83,6 @@ class _BackupCommand(click.Command):
         if word in SUBCOMMANDS:
             command: click.Command = load(*SUBCOMMANDS[word])
             return command.make_context(f"{info_name} {word}", args[1:], parent, **extra)
-        if word and not word.startswith("-") and not making:
-            alike = did_you_mean(MEANT.get(word, word), SUBCOMMANDS)
-            if alike:
-                known = ", ".join(SUBCOMMANDS)
-                raise click.UsageError(
-                    f"backup has no command {word!r}{alike}: there are {known}; a backup is made "
-                    "with: frostwatch backup VM --to DIR"
-                )
         return super().make_context(info_name, args, parent, **extra)
 
 
@@ -100,9 +94,7 @@ class _BackupCommand(click.Command):
     "qemu:list.",
 )
 @click.argument("names", metavar="VM...", nargs=-1, required=True)
-@click.option(
-    "--to", "folder", metavar="DIR", required=True, help="The folder of all backups; it must exist."
-)
+@to_option
 @click.option("--disk", "disks", metavar="NAME", multiple=True, help="Only this disk (repeatable).")
 @click.option(
     "--mode",
@@ -147,7 +139,7 @@ def backup_command(
     options: Options,
     *,
     names: tuple[str, ...],
-    folder: str,
+    folder: str | None,
     disks: tuple[str, ...],
     mode: str,
     limit: int,
@@ -166,8 +158,10 @@ def backup_command(
     Exits 0 only if every copy is complete, and as consistent as its policy demands.
     """
     check_strict(policy, strict=strict)
+    if folder is None and options.general.copy_to is None:
+        _check_command(names[0])
     request = BackupRequest(
-        folder=folder_of(folder),
+        folder=folder_for_copies(options, folder),
         policy=FreezePolicy(policy),
         strict=strict,
         disks=disks,
@@ -186,6 +180,21 @@ def backup_command(
             return [engine.jobs.backup(vm, request, on_event, limit=limit) for vm in vms]
 
         return JobRunner(engine, vms, as_json=as_json, brief=not verbose).run(start)
+
+
+def _check_command(word: str) -> None:
+    """Check that a word that stands for a VM, without a folder, was not meant as a command.
+
+    Raises:
+        BadInput: it was.
+    """
+    alike = did_you_mean(MEANT.get(word, word), SUBCOMMANDS)
+    if alike:
+        known = ", ".join(SUBCOMMANDS)
+        raise BadInput(
+            f"backup has no command {word!r}{alike}: there are {known}; a backup is made with: "
+            "frostwatch backup VM --to DIR"
+        )
 
 
 def _fleece(word: str) -> Path | Literal["auto", "off"]:

@@ -8,7 +8,6 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 
 import click
@@ -20,6 +19,7 @@ from agentclient.model.events import Event
 from agentclient.model.job import FreezePolicy
 from agentclient.model.moments import parse_moment
 from tui.cli import session
+from tui.cli.folders import folder_for_copies
 from tui.cli.job_runner import JobRunner
 from tui.cli.options import (
     Options,
@@ -27,6 +27,7 @@ from tui.cli.options import (
     json_option,
     rate_option,
     strict_option,
+    to_option,
     verbose_option,
     with_options,
 )
@@ -36,14 +37,7 @@ _STDIN = 0
 
 @click.command("mirror", epilog="TIME is 02:30, or a date and time: 2026-03-01T02:30:00+01:00.")
 @click.argument("name", metavar="VM")
-@click.option(
-    "--to",
-    "folder",
-    metavar="DIR",
-    required=True,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="The folder of all mirrors; it must exist. Each has a folder of its own: DIR/VM/TIME.",
-)
+@to_option
 @click.option(
     "--disk",
     "disks",
@@ -84,7 +78,7 @@ def mirror_command(
     options: Options,
     *,
     name: str,
-    folder: Path,
+    folder: str | None,
     disks: tuple[str, ...],
     file_format: str,
     limit: int,
@@ -112,7 +106,7 @@ def mirror_command(
         policy=FreezePolicy(policy),
         strict=strict,
         disks=disks,
-        folder=folder.absolute(),
+        folder=folder_for_copies(options, folder),
         format=file_format,
         at=None if at is None else parse_moment(at, now()),
         wait=wait,

@@ -56,7 +56,8 @@ class CopyPrompt:
 
     def __init__(self, context: ActionContext) -> None:
         self._context = context
-        self._before = CopyAnswer(BACKUP, FreezePolicy.REQUIRE, folder=_here())
+        to = context.copies.folder or _here()
+        self._before = CopyAnswer(BACKUP, FreezePolicy.REQUIRE, folder=to)
         self._clearing: list[_Clearing] = []
 
     def ask(self, chosen: Targets) -> None:

@@ -9,6 +9,7 @@ from agentclient.model.snapshot import VmState
 from agentclient.model.states import Level
 from tui.console.model.notices import NAME, Notice
 from tui.shared.fit import fit_middle, safe
+from tui.shared.job_words import why_of
 
 
 def job_notice(state: VmState, outcome: JobOutcome, at: datetime) -> Notice:
@@ -20,15 +21,9 @@ def job_notice(state: VmState, outcome: JobOutcome, at: datetime) -> Notice:
     if outcome.result is JobResult.COMPLETE:
         good = outcome.consistency is Consistency.CONSISTENT
         text = f"{name}: {outcome.kind} complete, {outcome.consistency}"
-        why = "" if good else f": {safe(_why(outcome), 300)}"
+        why = "" if good else f": {safe(why_of(outcome), 300)}"
         return Notice(Level.GOOD if good else Level.WARNING, text + why, at, state.id)
     refused = f", {outcome.refusal}" if outcome.refusal is not None else ""
-    text = f"{name}: {outcome.kind} {outcome.result}{refused}: {safe(_why(outcome), 300)}"
+    text = f"{name}: {outcome.kind} {outcome.result}{refused}: {safe(why_of(outcome), 300)}"
     failed = outcome.result in (JobResult.FAILED, JobResult.LEFT)
     return Notice(Level.ERROR if failed else Level.WARNING, text, at, state.id)
-
-
-def _why(outcome: JobOutcome) -> str:
-    """Return the reason without the words that stand before it anyway."""
-    why = outcome.reason.removeprefix(f"{outcome.kind}: {outcome.result}: ")
-    return why.partition(": ")[2] or why if outcome.result is JobResult.COMPLETE else why

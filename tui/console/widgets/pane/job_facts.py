@@ -26,7 +26,7 @@ from tui.console.widgets.table.cells import Paint
 from tui.shared.clocks import elapsed
 from tui.shared.fit import safe
 from tui.shared.glyphs import JOB, LEFT_JOB
-from tui.shared.job_words import bar, outcome_look, percent, remaining
+from tui.shared.job_words import bar, outcome_look, percent, remaining, why_of
 from tui.shared.tone import Tone
 
 _BAR = 10
@@ -141,7 +141,7 @@ def _ended(outcome: JobOutcome, paint: Paint) -> Iterator[Fact]:
     word = look.word.upper() if complete else look.word
     refused = f" ({outcome.refusal})" if outcome.refusal is not None else ""
     head = f"{paint.signs.of(look)} {outcome.kind} {word}{refused}"
-    yield Fact("copy", f"{head}: {safe(_why(outcome), 500)}", look.tone, 0, more=complete)
+    yield Fact("copy", f"{head}: {safe(why_of(outcome), 500)}", look.tone, 0, more=complete)
     for number, one in enumerate(outcome.left):
         label = "LEFT" if number == 0 else ""
         yield Fact(label, f"LEFT BEHIND: {safe(one, 300)}", Tone.BAD, 0)
@@ -153,12 +153,6 @@ def _ended(outcome: JobOutcome, paint: Paint) -> Iterator[Fact]:
         yield Fact("to", safe(str(folders.pop()), 300), rank=2)
     for number, disk in enumerate(outcome.disks):
         yield Fact("disks" if number == 0 else "", _disk(disk, outcome), rank=2)
-
-
-def _why(outcome: JobOutcome) -> str:
-    """Return the reason without the words that stand before it anyway."""
-    why = outcome.reason.removeprefix(f"{outcome.kind}: {outcome.result}: ")
-    return why.partition(": ")[2] or why if outcome.result is JobResult.COMPLETE else why
 
 
 def _disk(disk: DiskCopy, outcome: JobOutcome) -> str:
