@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import click
 
 from agentclient.jobs.manifest import BACKUP
@@ -55,8 +57,8 @@ def _print(one: Verified) -> None:
         names = ", ".join(printable(folder.name, 80) for folder in one.needs[1:])
         click.echo(f"  builds on: {names}")
     if one.ok and one.restore:
-        click.echo(
-            "  restore, into a folder RESTORED of yours, and start the VM with these images:"
-        )
+        folder = printable(shlex.quote(str(one.folder)), 300)
+        click.echo(f"  restore: frostwatch backup restore {folder} --to NEWDIR")
+        click.echo("  or by hand, into a folder RESTORED of yours:")
         for command in ("mkdir RESTORED", *one.restore):
             click.echo(f"    {printable(command, 600)}")
