@@ -21,6 +21,7 @@ from agentclient.model.job import (
     JobResult,
     JobStage,
 )
+from agentclient.model.json_contract import rfc3339
 from agentclient.model.outcome import Outcome
 from agentclient.model.states import OutcomeKind, Refusal
 from tests.unit.copying_qemu import BEGAN, CERTIFIED, GIB, MIB, NO_AGENT, Refused, Scene, scene
@@ -398,7 +399,7 @@ def test_the_manifest_says_what_it_is(scene: Scene) -> None:
     assert found["vm"] == {"id": "qemu:web1", "name": "web1", "uuid": scene.qemu.uuid}
     assert found["consistency"] == "consistent"
     assert found["window"]["certified"] is True
-    assert found["times"]["taken"] == "2026-03-01T01:00:05.557+00:00"
+    assert found["times"]["taken"] == rfc3339(outcome.times.taken)
     (disk,) = found["disks"]
     assert (disk["name"], disk["file"], disk["size"]) == ("b", "b.qcow2", GIB // 2)
     assert disk["sha256"] == outcome.disks[0].checksum == hashlib.sha256().hexdigest()
