@@ -205,9 +205,10 @@ class CopyJob(ABC):
     def completed(self) -> JobOutcome:
         """Return the outcome after all steps were done."""
         consistency = self.window.consistency
-        reason = f"{_described(consistency)}: {self.window.why}"
-        step = self.next_step()
-        return self._outcome(JobResult.COMPLETE, reason, consistency=consistency, next_step=step)
+        why, step = self.window.why, self.next_step()
+        outcome = self._outcome(JobResult.COMPLETE, why, consistency=consistency, next_step=step)
+        reason = f"{self.kind}: complete, and {_described(consistency)}: {why}"
+        return outcome._replace(reason=reason)
 
     # -- what each kind of copy does -------------------------------------------------------
 
@@ -380,13 +381,12 @@ class CopyJob(ABC):
         next_step: str | None = None,
     ) -> JobOutcome:
         window = self.window
-        and_ = ", and " if result is JobResult.COMPLETE else ": "
         return JobOutcome(
             vm=self.vm.id,
             kind=self.kind,
             result=result,
             consistency=consistency,
-            reason=f"{self.kind}: {result}{and_}{reason}",
+            reason=f"{self.kind}: {result}: {reason}",
             policy=self.request.policy,
             times=self.times(),
             window=window.outcome,
