@@ -213,7 +213,7 @@ def test_no_room_at_the_start_is_refused_and_in_the_middle_ends_it(
     for disk in "ab":
         writer.fill(disk, 16 * MIB)
     with (
-        _small_disk(tmp_path / "small", 24 * MIB) as folder,
+        _small_disk(tmp_path / "small", 32 * MIB) as folder,
         Mirrors(writer, folder) as mirrors,
     ):
         assert mirrors.make().refusal is JobRefusal.NO_SPACE
