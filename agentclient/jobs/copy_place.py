@@ -47,6 +47,11 @@ def room_for(disk: Disk, link: Link | None) -> int:
     return min(disk.size, sum(known) if len(known) == len(images) else disk.size) + _OVERHEAD
 
 
+def room_for_mirror(disk: Disk) -> int:
+    """Return the bytes that a disk's mirror may take: an image knows only what it holds itself."""
+    return disk.size if disk.depth or disk.allocated is None else min(disk.allocated, disk.size)
+
+
 def _what_to_do(backup: Backup) -> str:
     """Return what a person can do with a folder that holds no complete copy."""
     begun = backup.begun

@@ -207,7 +207,9 @@ class CopyJob(ABC):
         consistency = self.window.consistency
         why, step = self.window.why, self.next_step()
         outcome = self._outcome(JobResult.COMPLETE, why, consistency=consistency, next_step=step)
-        reason = f"{self.kind}: complete, and {_described(consistency)}: {why}"
+        certified = consistency is Consistency.CONSISTENT
+        worth = f"certified {consistency}" if certified else f"{consistency} only"
+        reason = f"{self.kind}: complete, and {worth}: {why}"
         return outcome._replace(reason=reason)
 
     # -- what each kind of copy does -------------------------------------------------------
@@ -395,9 +397,3 @@ class CopyJob(ABC):
             next=next_step,
             seconds=time.monotonic() - self.began_at,
         )
-
-
-def _described(consistency: Consistency) -> str:
-    if consistency is Consistency.CONSISTENT:
-        return "certified consistent"
-    return f"{consistency} only"

@@ -24,7 +24,7 @@ from agentclient.jobs.cancel import cancel_jobs
 from agentclient.jobs.claim import check_no_job
 from agentclient.jobs.context import JobContext
 from agentclient.jobs.copy_files import FileCopy, Ids, manifest_of, record_copy, save_manifest
-from agentclient.jobs.copy_place import CopyPlace
+from agentclient.jobs.copy_place import CopyPlace, room_for_mirror
 from agentclient.jobs.disks import choose_disks
 from agentclient.jobs.errors import JobFailed, JobRefused
 from agentclient.jobs.follow import Follower, Jobs, raise_failed
@@ -146,7 +146,7 @@ class MirrorJob(CopyJob):
         place = self._home = CopyPlace(self.context, self._asked_for.folder, self._uuid)
         place.look()
         begun = Begun(self._id, self._id, MIRROR)
-        self.folder = place.make(sum(map(_taken, chosen)), begun)
+        self.folder = place.make(sum(map(room_for_mirror, chosen)), begun)
         access = self.context.access
         self.keep_threads(block, _REQUESTS)
         self._targets = Targets(block, self.name, access.process, gone=access.is_gone)
@@ -394,8 +394,3 @@ class MirrorJob(CopyJob):
                 )
             self._copied[self._disks[job_id]] = job.done
         return found
-
-
-def _taken(disk: Disk) -> int:
-    """Return the bytes that a disk's copy may take: an image knows only what it holds itself."""
-    return disk.size if disk.depth or disk.allocated is None else min(disk.allocated, disk.size)
