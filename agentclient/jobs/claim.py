@@ -8,6 +8,7 @@ ended claims nothing, so that no claim outlives its owner.
 from __future__ import annotations
 
 import secrets
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -17,6 +18,7 @@ from agentclient.access.presence import is_gone
 from agentclient.access.qmp_session import Ask
 from agentclient.jobs.block import BlockLayer, QmpRefused
 from agentclient.jobs.errors import JobFailed, JobRefused
+from agentclient.model.errors import NO_THREAD
 from agentclient.model.job import JobRefusal
 from agentclient.model.next_command import clear_command
 from agentclient.model.text import printable
@@ -32,6 +34,7 @@ _APART_S: Final = 0.3
 _RANDOM: Final = secrets.SystemRandom()
 _RELEASED_WITHIN_S: Final = 5.0
 _AGAIN_S: Final = 0.2
+_LOOK_S: Final = 5.0
 # Keeps what the guest overwrites for a copy.
 _FILTER: Final = "copy-before-write"
 
@@ -54,13 +57,18 @@ class Claim:
         self._node = name.node(CLAIM)
         self._may_be_in = False
 
-    def take(self) -> None:
+    def take(self, *, alone: bool = True) -> None:
         """Claim the disks.
 
+        Args:
+            alone: only if no job goes on; one that waits for its storage is left alone.
+
         Raises:
-            JobRefused: another frostwatch's copy has claimed them, or this one's.
+            JobRefused: another frostwatch's copy has claimed them, or this one's; a job goes on.
             JobFailed: the monitor does not answer.
         """
+        if alone:
+            check_no_job(self._block, self._vm, self._name.key, self._gone)
         tries = 0
         while True:
             self._check_claims(self._block.nodes())
@@ -69,7 +77,7 @@ class Claim:
             try:
                 self._check_claims(self._block.nodes())
             except JobRefused:
-                self.release(lambda: None)
+                self._delete(lambda: None)
                 tries += 1
                 if tries == _TRIES:
                     raise
@@ -105,7 +113,7 @@ class Claim:
                 )
 
     def release(self, vm_gone: Callable[[], bool | None]) -> list[str]:
-        """Give the disks free.
+        """Give the disks free; while a job goes on, once that has ended, in a thread.
 
         Args:
             vm_gone: returns whether the VM has ended.
@@ -115,6 +123,29 @@ class Claim:
         """
         if not self._may_be_in:
             return []
+        if not self._a_job_goes_on():
+            return self._delete(vm_gone)
+
+        def later() -> None:
+            while self._a_job_goes_on():
+                threading.Event().wait(_LOOK_S)
+            self._delete(vm_gone)
+
+        with suppress(*NO_THREAD):  # then it is given free when this process ends
+            threading.Thread(target=later, name="claim", daemon=True).start()
+        return []
+
+    def _a_job_goes_on(self) -> bool:
+        """Return whether a job goes on: its storage may hang.
+
+        QEMU 10 deletes a node only when all that is written then is written, and its guest waits
+        as long (protocol §6.3).
+        """
+        with suppress(JobFailed):
+            return any(not job.has_ended for job in self._block.jobs())
+        return False
+
+    def _delete(self, vm_gone: Callable[[], bool | None]) -> list[str]:
         deadline = time.monotonic() + _RELEASED_WITHIN_S
         while True:
             try:
@@ -143,10 +174,13 @@ class Claim:
 
     def _check_claims(self, found: Mapping[str, str]) -> None:
         _check_claims(self._vm, self._name.key, found, self._gone)
-        for node in found:
+        dead = [node for node in found if is_claim(node) and node != self._node]
+        if dead and self._a_job_goes_on():
+            return
+        for node in dead:
             key = CopyKey.of_node(node)
             # It has ended, else it had been refused: its claim is of no more use.
-            if key is not None and key != self._name.key and is_claim(node):
+            if key is not None and key != self._name.key:
                 with suppress(QmpRefused):
                     self._block.run("blockdev-del", node_name=node)
 

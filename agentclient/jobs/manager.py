@@ -237,7 +237,7 @@ class JobManager:
         check_left(copy)
         block = context.block()
         claim = Claim(block, vm, JobName.new(_CLEARING))
-        claim.take()
+        claim.take(alone=False)
         try:
             cleared = clear(block, copy, context.access.process)
         finally:

@@ -102,6 +102,7 @@ _BY_FILE = {
     "test_threads.py": [
         "fact_threads_are_kept_from_the_moment_that_they_are_asked_for",
         "a_mirrors_target_that_hangs_keeps_no_write_waiting",
+        "a_copy_that_is_refused_while_another_ones_hangs_holds_nobody_up",
     ],
     "test_mirror.py": [
         "mirrors_under_load_are_consistent[qcow2]",

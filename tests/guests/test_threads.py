@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from agentclient.jobs.thread_reserve import MAIN_LOOP, SPARE
-from agentclient.model.job import FreezePolicy, JobStage
+from agentclient.model.job import FreezePolicy, JobRefusal, JobStage
 from tests.guests.conftest import Boot
+from tests.guests.copying import add_target, drop_target, finish, mirror
 from tests.guests.lab import Guest, QmpError
 from tests.guests.lab.shell import wait_until
 from tests.guests.mirroring import Mirrors
@@ -52,10 +53,41 @@ def test_a_mirrors_target_that_hangs_keeps_no_write_waiting(guest: Guest, tmp_pa
         assert (threads_kept(guest), threads_kept(guest, "io0")) == (0, 0)
 
 
+@ROOT
+def test_a_copy_that_is_refused_while_another_ones_hangs_holds_nobody_up(
+    guest: Guest, tmp_path: Path
+) -> None:
+    with on_loop(tmp_path) as place, guest.append_load("a", "b") as load:
+        mirror(guest, "a", add_target(guest, "a", place / "a.qcow2"), speed=8 * MIB)
+        _keep(guest, 40)
+        load.wait_for(10)
+        since = load.counter()
+        with hanging(place), Mirrors(guest, tmp_path / "to") as mirrors:
+            time.sleep(1.0)
+            assert mirrors.make("b").refusal is JobRefusal.JOB_RUNNING
+            time.sleep(HANGS_S - 1.0)
+            assert guest.status() == "running"
+        load.wait_for(50)
+        worst = load.stalls(since=since).worst_ms
+        guest.qmp("block-job-cancel", device="mirror-a", force=True)
+        finish(guest, "mirror-a")
+        drop_target(guest, "a")
+        _keep(guest, 0)
+    print(f"while the target hung for {HANGS_S:g} s: {worst:.0f} ms")
+    assert worst < HANGS_S * 750
+
+
+def _keep(guest: Guest, least: int) -> None:
+    """Have the main loop keep threads."""
+    if MAIN_LOOP not in str(guest.qmp("qom-list", path="/objects")):
+        guest.qmp("object-add", qom_type="main-loop", id=MAIN_LOOP)
+    path = f"/objects/{MAIN_LOOP}"
+    guest.qmp("qom-set", path=path, property="thread-pool-min", value=least)
+
+
 def test_fact_threads_are_kept_from_the_moment_that_they_are_asked_for(guest: Guest) -> None:
     path = f"/objects/{MAIN_LOOP}"
-    if threads_kept(guest) == 0 and MAIN_LOOP not in str(guest.qmp("qom-list", path="/objects")):
-        guest.qmp("object-add", qom_type="main-loop", id=MAIN_LOOP)
+    _keep(guest, 0)
     before = len(waits(guest))
     for one in (path, "/objects/io0"):
         guest.qmp("qom-set", path=one, property="thread-pool-min", value=64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -130,3 +131,30 @@ def test_a_disk_that_gets_another_image_meanwhile_is_not_copied(
     assert outcome.result is JobResult.FAILED
     assert "the disk a has another image than a moment ago" in outcome.reason
     assert (harness.freezes, list(tmp_path.iterdir())) == ([], [])
+
+
+def test_while_a_job_hangs_no_node_is_deleted_and_the_claim_ends_once_it_has(
+    harness: CopyHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claim, "_LOOK_S", 0.01)
+    block = harness.context().block()
+    mine = claim.Claim(block, harness.vm, JobId("backup", this_process(), "abcdef02"))
+    harness.qemu.jobs["theirs"] = FakeJob("theirs", "backup", 100, stalls=True)
+    harness.qemu.nodes[DEAD] = ""
+    mine.take(alone=False)
+    assert mine.release(lambda: None) == []
+    assert "blockdev-del" not in harness.qemu.asked
+    assert len(_claims(harness)) == 2
+    del harness.qemu.jobs["theirs"]
+    deadline = time.monotonic() + 10.0
+    while _claims(harness) != [DEAD] and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert _claims(harness) == [DEAD]
+
+
+def test_where_somebody_elses_job_runs_nothing_is_claimed(
+    harness: CopyHarness, tmp_path: Path
+) -> None:
+    harness.qemu.jobs["theirs"] = FakeJob("theirs", "backup", 100, stalls=True)
+    assert _backup(harness, tmp_path).refusal is JobRefusal.JOB_RUNNING
+    assert not {"blockdev-add", "blockdev-del"} & set(harness.qemu.asked)
