@@ -131,7 +131,7 @@ class Poller:
         """
         while self._wanted:
             self._timetable.soon(self._wanted.popleft(), now)
-        for taken in self._taken.newly(now):
+        for taken in self._taken.newly(now, self._knows_client):
             self._look_soon(taken, now)
         until = min(now + LONGEST_TURN_S, self._taken.next_at)
         while self._multiplexer.in_flight < MOST_VISITS_AT_ONCE:
@@ -146,11 +146,12 @@ class Poller:
     def _look_soon(self, vm_id: VmId, now: float) -> None:
         """Look at a VM whose channel somebody has just taken, unless that is one of us."""
         state = self._state(vm_id)
-        if state is not None and is_others(state) and not self._held.is_held(vm_id):
-            if self._timetable.is_visited(vm_id):
-                self._taken.again(vm_id)
-            else:
-                self._timetable.look_soon(vm_id, now)
+        if state is not None and is_others(state):
+            self._timetable.look_soon(vm_id, now)
+
+    def _knows_client(self, vm_id: VmId) -> bool:
+        """Return whether it is ourselves who may be connected to a VM, or others that we watch."""
+        return self._held.is_held(vm_id) or self._timetable.is_visited(vm_id)
 
     def _take_steps(self, until: float) -> None:
         self._multiplexer.turn(min(until, self._calls.next_at))

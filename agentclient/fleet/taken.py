@@ -5,7 +5,7 @@ So a channel is looked at soon after a client has come, and not only when its VM
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from agentclient.access.host.socket_clients import File, connected, file_of
@@ -33,18 +33,17 @@ class TakenChannels:
         found = ((state, file_of(state.vm.agent.path)) for state in states if state.vm.agent)
         self._vms = {file: state.id for state, file in found if file is not None}
 
-    def newly(self, now: float) -> list[VmId]:
+    def newly(self, now: float, is_known: Callable[[VmId], bool]) -> list[VmId]:
         """Return the VMs to whose channels somebody has connected since the last time.
 
         Args:
             now: the monotonic clock's time.
+            is_known: whether it is known who may be connected to a VM now: ourselves, who visit it,
+                or others, whose channel is watched. Who is there after that has come anew.
         """
         if now < self.next_at:
             return []
         self._next_at = now + EVERY_S
-        before, self._taken = self._taken, self._vms.keys() & connected()
+        before, found = self._taken, self._vms.keys() & connected()
+        self._taken = {file for file in found if not is_known(self._vms[file])}
         return [self._vms[file] for file in self._taken - before]
-
-    def again(self, vm_id: VmId) -> None:
-        """Return a VM once more if its channel is taken still: now it may be by ourselves."""
-        self._taken = {file for file in self._taken if self._vms.get(file) != vm_id}

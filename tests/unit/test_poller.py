@@ -150,6 +150,19 @@ def test_our_own_question_is_not_taken_for_theirs(fleet: PolledFleet, vm: Frozen
     assert fleet.looks() <= 8
 
 
+def test_who_comes_right_behind_another_one_and_our_own_question_is_seen_soon(
+    fleet: PolledFleet, vm: FrozenVm
+) -> None:
+    fleet.run(3.0)
+    vm.kernel_tells = vm.other_client = True
+    fleet.run(3.0)
+    vm.agent_hears, vm.other_client = False, False
+    fleet.run(0.5)  # our own question, as soon as it has left
+    vm.other_client = True
+    fleet.run(1.6)
+    assert fleet.state().agent.state is AgentState.BUSY
+
+
 def test_a_vm_that_can_not_be_seen_is_not_looked_at_for_that(
     fleet: PolledFleet, vm: FrozenVm
 ) -> None:
