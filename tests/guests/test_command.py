@@ -18,6 +18,7 @@ from tests.guests.command import Frostwatch, Json, ended
 from tests.guests.conftest import Boot
 from tests.guests.lab import Guest
 from tests.guests.lab.shell import wait_until
+from tui.shared.signals import SAME_REQUEST_S
 
 Pair = tuple[Guest, Guest]
 
@@ -270,6 +271,7 @@ def test_a_second_signal_kills_it_and_leaves_at_once(
     child.send_signal(signal.SIGINT)
     (*_, stopped) = until_told(child, "stopped")
     assert "TERM" in stopped["text"]
+    time.sleep(2 * SAME_REQUEST_S)
     child.send_signal(signal.SIGINT)
     code, lines, _ = ended(child)
     assert code == 1
