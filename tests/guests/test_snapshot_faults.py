@@ -184,6 +184,19 @@ def test_an_overlay_that_another_adds_meanwhile_stays_and_nothing_is_taken(
     guest.assert_thawed()
 
 
+def test_an_overlay_that_was_moved_away_is_named_when_its_snapshot_is_deleted(
+    calm: Guest, photographer: Photographer, tmp_path: Path
+) -> None:
+    taken = photographer.take("moved", "a", external=True, policy=FreezePolicy.NEVER)
+    (overlay,) = [Path(one.target or "") for one in taken.disks]
+    overlay.rename(tmp_path / "aside")
+    outcome = photographer.delete("moved", external=True)
+    assert outcome.ok, outcome.reason
+    (clause,) = outcome.left
+    assert clause.startswith(f"the overlay {overlay}, if it was moved away")
+    assert_nothing_is_left(calm, outcome._replace(left=()))
+
+
 @BOTH
 def test_a_qemu_that_stands_still_for_a_while_is_waited_for(
     calm: Guest, photographer: Photographer, external: bool
