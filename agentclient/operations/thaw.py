@@ -169,6 +169,9 @@ class ThawOperation(Operation[ThawOutcome]):
         try:
             report, count = thaw_through_holder(self.context, held, until, self._progress)
         except NotAsked as error:
+            if held_by(self.context) is None:  # its holder has ended, and thaws nothing any more
+                self._ours = is_provably_ours(self.context)
+                return None
             reason = f"another frostwatch is at work on it: {held}; {error}"
             return self._refuse(reason, step_while_held(held, self._access.vm, asked=True))
         self._asked, self._asked_count = held, count

@@ -373,6 +373,16 @@ def test_a_holder_that_can_not_be_asked_is_told_of_and_how_to_end_it_else(
     assert "kill 77 (it thaws first)" in str(outcome.next)
 
 
+def test_a_guest_whose_holder_ends_when_it_is_asked_is_thawed_as_ours(harness: Harness) -> None:
+    holders = [HELD._replace(kept=True, ended=True)]
+    held_by(harness, holders[0], NotAsked("its holder (pid 78) has ended meanwhile"))
+    harness.patch.setattr(thaw, "held_by", lambda _: holders.pop() if holders else None)
+    harness.patch.setattr(thaw, "is_provably_ours", lambda _: not holders)
+    harness.knows_journal = True
+    outcome = harness.run(ours=None)
+    assert (outcome.ok, outcome.thawed) == (True, 2)
+
+
 # -- migration ------------------------------------------------------------------------------
 
 
