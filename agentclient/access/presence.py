@@ -15,7 +15,13 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from agentclient.access.host.peer import listener, qemu_process
-from agentclient.access.host.process import PROC, has_gone, start_ticks, stat_fields
+from agentclient.access.host.process import (
+    PROC,
+    has_gone,
+    start_ticks,
+    started_at,
+    stat_fields,
+)
 from agentclient.access.stream import Channel, ConnectProblem
 from agentclient.model.vm import Process
 
@@ -55,15 +61,16 @@ class Server(NamedTuple):
     other: bool = False
 
 
-def server_of(channel: Channel, proc: Path = PROC) -> Server:
+def server_of(channel: Channel, proc: Path = PROC, *, simulated: bool = False) -> Server:
     """Return the process that listens at the other end of a channel (SO_PEERCRED).
 
     Args:
         channel: a connection that was made to a path.
         proc: where the proc file system is.
+        simulated: the VM is a drill's: whatever program listens is all that there is of it.
     """
     pid = _peer(channel)
-    process = qemu_process(pid, proc)
+    process = _any_process(pid, proc) if simulated else qemu_process(pid, proc)
     if process is not None:
         return Server(process)
     return Server(other=pid > 0 and os.path.lexists(proc / str(pid)))
@@ -107,6 +114,11 @@ def _is_hidden(pid: int, proc: Path) -> bool:
     except OSError:
         return True
     return True
+
+
+def _any_process(pid: int, proc: Path) -> Process | None:
+    started = started_at(pid, proc) if pid > 0 else None
+    return Process(pid, started) if started is not None else None
 
 
 def _peer(channel: Channel) -> int:

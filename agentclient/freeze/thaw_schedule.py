@@ -12,6 +12,11 @@ LONGEST_RETRY_S: Final = 30.0
 # After a try to connect that failed, or a channel that broke anew: the first wait, and the longest.
 FIRST_RECONNECT_S: Final = 0.1
 LONGEST_RECONNECT_S: Final = 1.0
+# A channel that stays away for so long, behind a relay that is gone, say, is tried more rarely: as
+# often as keeps the next tries to a hundredth of the time that it was away for, up to the longest.
+AWAY_S: Final = 300.0
+AWAY_SHARE: Final = 0.01
+LONGEST_AWAY_RECONNECT_S: Final = 60.0
 # How long an agent has for its answer once the operator has given up.
 LAST_CHANCE_S: Final = 0.8
 
@@ -39,6 +44,7 @@ class ThawSchedule:
         self._retry_s = FIRST_RETRY_S
         self.connect_at = now
         self._reconnect_s = 0.0
+        self._away_since: float | None = None
 
     def on_agent_free(self, now: float) -> None:
         """Count the bound from here: no freeze stands before the thaw any more."""
@@ -78,10 +84,16 @@ class ThawSchedule:
 
     def on_disconnected(self, now: float) -> None:
         """Take that the channel broke, or could not be opened."""
+        if self._away_since is None:
+            self._away_since = now
+        away_s = now - self._away_since
         self.connect_at = now + self._reconnect_s
         # A socket that takes us and drops us at once is no better than none.
         wait_s = max(2 * self._reconnect_s, FIRST_RECONNECT_S)
-        self._reconnect_s = min(wait_s, LONGEST_RECONNECT_S)
+        longest_s = LONGEST_RECONNECT_S
+        if away_s > AWAY_S:
+            longest_s = min(max(longest_s, away_s * AWAY_SHARE), LONGEST_AWAY_RECONNECT_S)
+        self._reconnect_s = min(wait_s, longest_s)
 
     def on_connected(self, now: float) -> None:
         """Take that another channel was opened."""
@@ -90,4 +102,5 @@ class ThawSchedule:
 
     def on_synced(self) -> None:
         """Take that a sync was answered: if the channel breaks now, connect again at once."""
+        self._away_since = None
         self._reconnect_s = 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import selectors
 import time
 from abc import ABC, abstractmethod
@@ -17,13 +18,15 @@ from agentclient.freeze.effects import Effect, Resync, Send
 from agentclient.freeze.machine import ConnectAttempt, MachineInputs, step
 from agentclient.freeze.port_watch import PortWatch
 from agentclient.freeze.thaw_machine import ThawMachine
-from agentclient.freeze.thaw_plan import ThawPlan, ThawReport
+from agentclient.freeze.thaw_plan import ThawPlan, ThawReport, ThawStage
 from agentclient.holder.messages import Body, number, text
 from agentclient.model.policy import DEFAULT_POLICY
 from agentclient.model.snapshot import MonitorView
 
 # Seconds after the hold's end in which the console may still thaw the guest itself.
 GRACE_S: Final = 0.25
+# Seconds without a channel, in a thaw, until a person is told of it.
+AWAY_S: Final = 60.0
 
 
 class State(StrEnum):
@@ -78,6 +81,8 @@ class ArmedGuest(ABC):
         self._latest_at = 0.0
         self.kept = False
         """Its console has left the window: it is held to its end without one."""
+        self._away_since: float | None = None  # in the thaw: its channel
+        self._told_late: set[bool] = set()
         self._machine: ThawMachine | None = None
         self._ended: StreamEnded | None = None  # until the machine was told
 
@@ -176,12 +181,22 @@ class ArmedGuest(ABC):
         self._step(MachineInputs())
         return True
 
-    def late(self, now: float) -> bool:
-        """Return True once, as soon as the thaw is later than any console would wait."""
-        if self.state is not State.THAWING or now < self._late_at:
-            return False
-        self._late_at = float("inf")
-        return True
+    def late(self, now: float) -> str | None:
+        """Return what it means that the thaw is later than any console would wait; each word once.
+
+        What may be frozen is not given up while nothing proves its end (P9): a person has to know.
+        """
+        if self.state is not State.THAWING or self._machine is None:
+            return None
+        if self._machine.stage is not ThawStage.RECONNECTING:
+            self._away_since = None
+        elif self._away_since is None:
+            self._away_since = now
+        away = self._away_since is not None and now - self._away_since >= AWAY_S
+        if now < self._late_at or away in self._told_late:
+            return None
+        self._told_late.add(away)
+        return _away() if away else _queued()
 
     def fail(self, why: str) -> None:
         """Report a bug in the holder as a thaw that has failed."""
@@ -290,3 +305,18 @@ class ArmedGuest(ABC):
     @abstractmethod
     def _close(self) -> None:
         """Close what is open to the guest and to the console."""
+
+
+def _away() -> str:
+    return (
+        "its agent's channel stays away, and whether the VM has ended can't be told: IT MAY BE "
+        f"FROZEN. This holder (pid {os.getpid()}) stays, and tries again, more rarely with time. "
+        "NEXT: bring back what serves the channel; if the VM has ended, the holder does no harm"
+    )
+
+
+def _queued() -> str:
+    return (
+        "its freeze waits in the agent still: IT WILL FREEZE when the agent wakes. This holder "
+        f"(pid {os.getpid()}) stays, and thaws it then"
+    )

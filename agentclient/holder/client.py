@@ -13,9 +13,7 @@ from typing import Final
 
 from agentclient.access.called_session import NO_CHANNEL
 from agentclient.access.guest_access import ThawRecipe
-from agentclient.access.host.process import user_name
 from agentclient.access.stream import Channel, UnixChannel
-from agentclient.freeze.thaw_plan import ThawReport
 from agentclient.holder.armed_channel import ArmedChannel
 from agentclient.holder.guest_standby import AskedFor, ChannelEnd
 from agentclient.holder.messages import (
@@ -28,13 +26,12 @@ from agentclient.holder.messages import (
     text,
 )
 from agentclient.holder.process import ACK_S, HolderProcess, NoHolder, started
+from agentclient.holder.thaw_message import report_of
 from agentclient.journal.rows import Reference
 from agentclient.model.next_command import thaw_command
-from agentclient.model.states import Stuck
-from agentclient.model.vm import Vm
-from agentclient.protocol.qga_replies import freeze_state
+from agentclient.model.vm import DRILL_SOURCE, Vm
 
-__all__ = ["ACK_S", "ArmedChannel", "ChannelEnd", "HolderClient", "NoHolder", "report_of"]
+__all__ = ["ACK_S", "ArmedChannel", "ChannelEnd", "HolderClient", "NoHolder"]
 
 # How long a holder may take to import what reaches a guest, and to reach it.
 CONNECT_S: Final = 10.0
@@ -292,10 +289,8 @@ class HolderClient:
 
 
 def _asked_for(body: Body) -> AskedFor:
-    pid, uid = int(number(body, "pid")), int(number(body, "uid"))
     longer = body.get("ask") == HolderRequest.EXTEND
-    by = f"{user_name(uid)} (pid {pid})"
-    return AskedFor(by, number(body, "seconds") if longer else None)
+    return AskedFor(text(body, "by"), number(body, "seconds") if longer else None)
 
 
 def _described(vm: Vm, window: Reference | None) -> dict[str, object]:
@@ -324,24 +319,5 @@ def _sockets(vm: Vm) -> dict[str, object]:
         "label": vm.agent.label or "",
         "transport": str(vm.agent.transport),
         "monitor": str(vm.monitor.path) if vm.monitor else "",
+        "simulated": vm.source == DRILL_SOURCE,
     }
-
-
-def report_of(body: Body) -> ThawReport:
-    """Return the report of a holder's thaw from its message."""
-    count = body.get("count")
-    return ThawReport(
-        before=freeze_state(body.get("before")),
-        count=count if isinstance(count, int) else None,
-        error=text(body, "error") or None,
-        settled=body.get("settled") is True,
-        reason=text(body, "reason"),
-        next=text(body, "next") or None,
-        repeated=body.get("repeated") is True,
-        stuck=_stuck(text(body, "stuck")),
-        sent=body.get("sent") is True,
-    )
-
-
-def _stuck(word: str) -> Stuck | None:
-    return Stuck(word) if word in list(Stuck) else None

@@ -9,7 +9,6 @@ import selectors
 import signal
 import socket
 import sys
-import syslog
 import time
 from collections import deque
 from collections.abc import Callable
@@ -33,6 +32,8 @@ from agentclient.holder.outside_requests import HolderActions, OutsideRequests
 from agentclient.holder.records import Records
 from agentclient.holder.relay import SHORT
 from agentclient.holder.stream_guest import StreamGuest
+from agentclient.holder.system_log import SystemLog
+from agentclient.holder.thaw_message import done
 from agentclient.late import load
 
 LONGEST_TURN_S: Final = 0.25
@@ -42,7 +43,6 @@ RESERVE: Final = 20
 MOST_UNSAID: Final = 10_000
 CONSOLE_STOPPED: Final = "the console is stopped, and the hold is over"
 NAME: Final = b"frostwatch-hold"
-_PR_SET_NAME: Final = 15
 _IGNORED: Final = (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal.SIGTSTP, signal.SIGQUIT)
 
 
@@ -61,6 +61,7 @@ class Holder:
         self._multiplexer = Multiplexer()
         self._guests: dict[str, ArmedGuest] = {}
         self._records = Records()
+        self._log = SystemLog()
         self._unsaid: deque[Body] = deque(maxlen=MOST_UNSAID)
         self._alone = False
         self._told_to_end = False
@@ -71,7 +72,7 @@ class Holder:
         self._requests = OutsideRequests(
             self._selector,
             self._guests,
-            HolderActions(self._take_over, self._ask_console, self._changed),
+            HolderActions(self._take_over, self._ask_console, self._changed, _is_spare),
             pid,
         )
         self._selector.register(console, selectors.EVENT_READ, self._hear)
@@ -83,8 +84,9 @@ class Holder:
         self._requests.open()
         while not self._alone or self._guests:
             self._turn()
-        self._requests.close()
         self._records.close()
+        self._log.close()
+        self._requests.close()
 
     def end(self) -> None:
         """Take over all guests, and end when they are thawed; safe in a signal handler."""
@@ -113,7 +115,7 @@ class Holder:
         self._speak()
         if self._told_to_end:
             self._take_over_all("the holder was told to end", kept=True)
-        self._requests.tick(now)
+        self._for_others(lambda: self._requests.tick(now))
         stopped = now - self._heard_at > SILENCE_S
         for armed in list(self._guests.values()):
             try:
@@ -121,15 +123,26 @@ class Holder:
                     why = "its hold is over" if armed.kept else CONSOLE_STOPPED
                     self._take_over(armed, why)
                 armed.tick(now)
-                if armed.late(now) and self._console is None:
-                    _tell_the_machine(
-                        f"{armed.name}: its freeze waits in the agent still: IT WILL FREEZE when "
-                        f"the agent wakes. This holder (pid {os.getpid()}) stays, and thaws it then"
-                    )
+                self._tell_late(armed, now)
             except Exception as error:  # noqa: BLE001 - P8: a bug with one guest must not stop the rest
                 self._failed(armed, error)
         thawing = any(armed.state is State.THAWING for armed in self._guests.values())
         self._records.flush(thawing=thawing)
+
+    def _for_others(self, answer: Callable[[], None]) -> None:
+        """Answer others; an error in that costs them alone."""
+        try:
+            answer()
+        except Exception as error:  # noqa: BLE001 - P8, as above
+            self._log.tell(f"a bug of ours: {error!r}")
+
+    def _tell_late(self, armed: ArmedGuest, now: float) -> None:
+        """Tell once, in the journal, that a thaw is later than any console would wait."""
+        late = armed.late(now)
+        if late is not None:
+            self._records.noted(armed.body, late)
+            if self._console is None:
+                self._log.tell(f"{armed.name}: {late}")
 
     def _handle(
         self, key: selectors.SelectorKey, handler: Callable[[int], None], events: int
@@ -140,13 +153,13 @@ class Holder:
             # It would be called again at once, for ever.
             with suppress(KeyError, ValueError):
                 self._selector.unregister(key.fd)
-            _tell_the_machine(f"a bug of ours: {error!r}")
+            self._log.tell(f"a bug of ours: {error!r}")
 
     def _failed(self, armed: ArmedGuest, error: Exception) -> None:
         try:
             armed.fail(repr(error))
         except Exception as another:  # noqa: BLE001 - P8, as above
-            _tell_the_machine(f"{armed.name}: a bug of ours: {error!r}, then {another!r}")
+            self._log.tell(f"{armed.name}: a bug of ours: {error!r}, then {another!r}")
             self._guests.pop(armed.key, None)
 
     def _visit(self, _events: int) -> None:
@@ -206,8 +219,8 @@ class Holder:
         self._heard_at = time.monotonic()
         body, descriptors = message
         refusal = self._try(body, descriptors)
-        done = {"done": refusal is None, "why": refusal, "version": VERSION}
-        self._say({"say": HolderMessage.ACK, "number": body.get("number"), **done})
+        answer = {"done": refusal is None, "why": refusal, "version": VERSION}
+        self._say({"say": HolderMessage.ACK, "number": body.get("number"), **answer})
         return True
 
     def _try(self, body: Body, descriptors: list[int]) -> str | None:
@@ -233,8 +246,8 @@ class Holder:
         called = bool(text(body, "means"))
         if len(sockets) != (1 if called else 2):
             return "the holder has no descriptor left for another guest: raise ulimit -n"
-        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if max(each.fileno() for each in sockets) >= limit - RESERVE:
+        if not all(_is_spare(each.fileno()) for each in sockets):
+            limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
             return f"the holder has too few descriptors for another guest: ulimit -n is {limit}"
         armed: ArmedGuest
         if called:  # most holders have no such guest: they don't import what it needs
@@ -258,7 +271,7 @@ class Holder:
                 held.intend(body, now)
             case ConsoleMessage.HOLD:
                 held.hold(body, now)
-                self._requests.held(held)
+                self._for_others(lambda: self._requests.held(held))
             case ConsoleMessage.THAWING:
                 held.console_thaws()
             case ConsoleMessage.TAKE:
@@ -268,7 +281,7 @@ class Holder:
             case ConsoleMessage.DISARM if held.state is not State.THAWING:
                 held.disarm()
                 del self._guests[held.key]
-                self._requests.ended(held.key, {"count": body.get("thawed")}, own=False)
+                self._has_ended(held.key, {"count": body.get("thawed")}, own=False)
             case ConsoleMessage.DISARM:
                 return "the holder thaws this guest itself"
             case _:
@@ -325,12 +338,13 @@ class Holder:
         self._say({"say": HolderMessage.BROKEN, "key": armed.key})
         if armed.state is State.DONE:
             self._guests.pop(armed.key, None)
-            self._requests.ended(armed.key, {}, own=False)
+            self._has_ended(armed.key, {}, own=False)
 
     def _ready(self, armed: ArmedGuest, why: str | None) -> None:
         if why is not None:
             armed.disarm()
             self._guests.pop(armed.key, None)
+            self._has_ended(armed.key, {}, own=False)
         self._say({"say": HolderMessage.READY, "key": armed.key, "why": why})
 
     def _done(self, armed: ArmedGuest, report: ThawReport) -> None:
@@ -340,28 +354,20 @@ class Holder:
     def _tell(self, armed: ArmedGuest, report: ThawReport) -> None:
         self._records.done(armed.body, report)
         if self._console is None and not report.settled:
-            _tell_the_machine(f"{armed.name}: {report.reason}. NEXT: {report.next}")
-        said: Body = {
-            "say": HolderMessage.DONE,
-            "key": armed.key,
-            "before": report.before,
-            "count": report.count,
-            "error": report.error,
-            "settled": report.settled,
-            "reason": report.reason,
-            "next": report.next,
-            "stuck": report.stuck,
-            "repeated": report.repeated,
-            "sent": report.sent,
-        }
+            self._log.tell(f"{armed.name}: {report.reason}. NEXT: {report.next}")
+        said = done(armed.key, report)
         self._say(said)
-        self._requests.ended(armed.key, said, own=True)
+        self._has_ended(armed.key, said, own=True)
+
+    def _has_ended(self, key: str, report: Body, *, own: bool) -> None:
+        """Tell others who wait for it that a guest is in our care no more."""
+        self._for_others(lambda: self._requests.ended(key, report, own=own))
 
 
-def _tell_the_machine(said: str) -> None:
-    """Write to the system's log, since no console is left to show it."""
-    syslog.openlog("frostwatch")
-    syslog.syslog(syslog.LOG_ALERT, said)
+def _is_spare(descriptor: int) -> bool:
+    """Return whether a descriptor is none of those that are kept for thaws."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return descriptor < limit - RESERVE
 
 
 def main(descriptor: int, pid: int) -> None:

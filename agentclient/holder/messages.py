@@ -76,7 +76,7 @@ def unpack(packet: bytes) -> dict[str, object]:
     """Return the message in a packet; an empty one if it can't be parsed."""
     try:
         body = json.loads(packet)
-    except ValueError:
+    except (ValueError, RecursionError):  # brackets in brackets
         return {}
     return body if isinstance(body, dict) else {}
 
@@ -117,6 +117,11 @@ def text(body: Body, key: str) -> str:
     """Return a message's field as a string; empty if it is none."""
     value = body.get(key)
     return value if isinstance(value, str) else ""
+
+
+def refused(why: str) -> Body:
+    """Return the answer to another process whose request is not carried out, and why."""
+    return {"say": HolderMessage.ACK, "done": False, "why": why, "version": REQUEST_VERSION}
 
 
 def peer_in(peer: Peer | None) -> object:

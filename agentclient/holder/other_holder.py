@@ -30,6 +30,8 @@ from agentclient.model.vm import Process, Vm
 
 # How long a holder may take to answer, in seconds; its console may have to act first.
 ANSWER_S: Final = 3.0
+# Seconds until another try where many others wait to be heard.
+_QUEUE_S: Final = 0.02
 
 
 class NotAsked(FrostwatchError):
@@ -60,12 +62,16 @@ class OtherHolder:
         vm: the guest's VM.
         window: the key of the guest's window in the journal; None where that isn't known.
 
+    Attributes:
+        done: the report of its thaw, if that came while something else was asked; else None.
+
     Raises:
         NotAsked: it can't be reached, or is not what is connected to.
     """
 
     def __init__(self, process: Process, vm: Vm, window: str | None) -> None:
         self.pid = process.pid
+        self.done: Body | None = None
         agent = str(vm.agent.path) if vm.agent is not None else ""
         user = user_name(os.getuid())
         self._guest = {"window": window or "", "agent": agent, "vm": str(vm.id), "user": user}
@@ -84,7 +90,7 @@ class OtherHolder:
             raise NotAsked(f"no descriptor is free to ask its holder: {error.strerror}") from error
         try:
             connection.setblocking(False)
-            connection.connect(socket_name(process))
+            _connect(connection, process)
             who = listener(connection)
         except ConnectionRefusedError as error:
             connection.close()
@@ -132,6 +138,7 @@ class OtherHolder:
             if answer.get("say") == HolderMessage.ACK:
                 break
             if answer.get("say") == HolderMessage.DONE:
+                self.done = answer
                 raise NotAsked(f"its holder (pid {self.pid}) has thawed it meanwhile")
         if answer.get("done") is not True:
             why = text(answer, "why") or "it has refused"
@@ -175,6 +182,24 @@ class OtherHolder:
         except ConnectionResetError:
             # It has hung up with a request unread. The kernel says so once, before its messages.
             return receive(self._connection)
+
+
+def _connect(connection: socket.socket, process: Process) -> None:
+    """Connect; where many others wait to be heard, try again for a while.
+
+    Raises:
+        OSError: nobody listens, or too many wait.
+    """
+    until = time.monotonic() + ANSWER_S
+    while True:
+        try:
+            connection.connect(socket_name(process))
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(_QUEUE_S)
+        else:
+            return
 
 
 def reach(held: HeldBy, vm: Vm) -> OtherHolder:

@@ -1,11 +1,8 @@
 """What other processes ask of a holder: how a guest stands, to thaw it, to hold it for longer.
 
-The socket is in the abstract name space: it is gone with the holder, however that ends, and needs
-no folder that can be written to. Everybody can connect to it, so that the kernel is asked who has
-(SO_PEERCRED): the holder's own user and root are answered.
-
-Nothing in here may keep the holder from a thaw: no call waits, and where no socket or descriptor
-can be had, nobody is answered.
+Nothing in here may keep the holder from a thaw: no call waits, an error costs its asker alone, and
+where no socket or descriptor can be had, nobody is answered. Who connects, and who may, is the
+business of `agentclient.holder.request_listener`.
 """
 
 from __future__ import annotations
@@ -19,8 +16,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from agentclient.access.host.peer import Listener, listener
-from agentclient.access.host.process import PROC, start_ticks, stat_fields
 from agentclient.holder.armed_guest import ArmedGuest, State
 from agentclient.holder.messages import (
     REQUEST_VERSION,
@@ -29,19 +24,17 @@ from agentclient.holder.messages import (
     HolderRequest,
     number,
     receive,
+    refused,
     send,
-    socket_name,
     text,
 )
+from agentclient.holder.request_listener import Accepted, RequestListener
 from agentclient.model.text import printable
-from agentclient.model.vm import Process
 
-# Descriptors that others may take of the holder's reserve.
+# Descriptors that others may take of the holder's reserve; more may connect while more are free.
 MOST_ASKERS: Final = 4
 # Who connects and asks nothing is not listened to for longer than this, in seconds.
 IDLE_S: Final = 5.0
-# Seconds without a new connection: after a stranger's, and where no descriptor is left.
-PAUSE_S: Final = 0.25
 
 
 @dataclass(slots=True)
@@ -89,11 +82,13 @@ class HolderActions:
             not act (it is stopped).
         changed: is called with a guest that others have changed, what has happened, and by how many
             seconds its window ends later.
+        is_spare: returns whether a descriptor is none of those that are kept for thaws.
     """
 
     take_over: Callable[[ArmedGuest, str], None]
     ask_console: Callable[[Body], bool]
     changed: Callable[[ArmedGuest, str, float], None]
+    is_spare: Callable[[int], bool]
 
 
 class OutsideRequests:
@@ -117,30 +112,17 @@ class OutsideRequests:
         self._guests = guests
         self._actions = actions
         self._console = console
-        self._listener: socket.socket | None = None
-        self._listens = False
-        self._listen_at = 0.0
+        self._listener = RequestListener()
         self._askers: list[Asker] = []
 
     def open(self) -> None:
-        """Listen from now on; without a socket, nobody is answered."""
-        listening = None
-        try:
-            listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            listening.setblocking(False)
-            listening.bind(socket_name(_this_process()))
-            listening.listen(MOST_ASKERS)
-        except (OSError, ValueError, IndexError):
-            if listening is not None:
-                listening.close()
-            return
-        self._listener = listening
-        self._listen()
+        """Answer others from now on, if they can be heard."""
+        self._listener.open()
+        if self._listener.listens:
+            self._selector.register(self._listener.wakeup, selectors.EVENT_READ, self._take)
 
     def tick(self, now: float) -> None:
-        """Do what is due: listen again, and hang up on who asks nothing."""
-        if self._listener is not None and not self._listens and now >= self._listen_at:
-            self._listen()
+        """Hang up on who asks nothing."""
         for asker in [one for one in self._askers if not one.waits]:
             if now - asker.since > IDLE_S:
                 self._hang_up(asker)
@@ -167,64 +149,33 @@ class OutsideRequests:
         """Answer nobody any more."""
         for asker in list(self._askers):
             self._hang_up(asker)
-        if self._listener is not None:
-            self._pause(float("inf"))
-            self._listener.close()
-            self._listener = None
+        if self._listener.listens:
+            self._selector.unregister(self._listener.wakeup)
+        self._listener.close()
 
     # -- who asks -----------------------------------------------------------------------------
 
-    def _listen(self) -> None:
-        assert self._listener is not None
-        try:
-            self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
-            self._listens = True
-        except OSError:
-            self._listen_at = time.monotonic() + PAUSE_S
+    def _take(self, _events: int) -> None:
+        for each in self._listener.take():
+            self._begin(each)
 
-    def _pause(self, until: float) -> None:
-        if self._listens and self._listener is not None:
-            self._selector.unregister(self._listener)
-            self._listens = False
-        self._listen_at = until
-
-    def _accept(self, _events: int) -> None:
-        assert self._listener is not None
-        now = time.monotonic()
-        try:
-            connection, _ = self._listener.accept()
-        except BlockingIOError:
-            return
-        except OSError:  # no descriptor is left: it would be told again at once
-            self._pause(now + PAUSE_S)
-            return
-        try:
-            connection.setblocking(False)
-            who = listener(connection)  # of an accepted connection: who has connected
-        except OSError:
-            connection.close()
-            return
-        refusal = self._refusal(who)
-        if refusal is not None:
+    def _begin(self, accepted: Accepted) -> None:
+        """Hear somebody who has connected, if there is room for that."""
+        connection, who = accepted
+        crowded = len(self._askers) >= MOST_ASKERS
+        if crowded and not self._actions.is_spare(connection.fileno()):
+            why = f"it talks to {len(self._askers)} other processes, and has no descriptor to spare"
             with suppress(OSError):
-                send(connection, _refused(refusal))
+                send(connection, refused(f"{why}: try again"))
             connection.close()
-            self._pause(now + PAUSE_S)
             return
-        asker = Asker(connection, who.pid, who.uid, now)
+        asker = Asker(connection, who.pid, who.uid, time.monotonic())
         try:
             self._selector.register(connection, selectors.EVENT_READ, self._hearing(asker))
         except OSError:
             connection.close()
             return
         self._askers.append(asker)
-
-    def _refusal(self, who: Listener) -> str | None:
-        if who.uid not in (0, os.geteuid()):
-            return "it answers to its own user and to root alone"
-        if len(self._askers) >= MOST_ASKERS:
-            return f"it talks to {MOST_ASKERS} other processes already: try again"
-        return None
 
     def _hang_up(self, asker: Asker) -> None:
         with suppress(KeyError, ValueError):
@@ -258,7 +209,7 @@ class OutsideRequests:
             try:
                 answer = self._obey(asker, body)
             except Exception as error:  # noqa: BLE001 - P8: a bug costs this request alone
-                answer = _refused(f"the holder failed: {error!r}")
+                answer = refused(f"the holder failed: {error!r}")
             if answer is not None:
                 self._send(asker, answer)
 
@@ -267,10 +218,10 @@ class OutsideRequests:
     def _obey(self, asker: Asker, body: Body) -> Body | None:
         """Carry out a request; return the answer, None if it comes later."""
         if body.get("version") != REQUEST_VERSION:
-            return _refused("it is of another version of frostwatch")
+            return refused("it is of another version of frostwatch")
         guest = self._asked_for(body)
         if guest is None:
-            return _refused("it has no such guest, or has it no more")
+            return refused("it has no such guest, or has it no more")
         match body.get("ask"):
             case HolderRequest.LOOK:
                 return self._answer(guest, None)
@@ -282,7 +233,7 @@ class OutsideRequests:
                 return None if asker.extends is not None else self._answer(guest, why)
             case HolderRequest.ATTACH:
                 return self._answer(guest, self._attach(asker, guest))
-        return _refused("it does not know what this means: it is of an older frostwatch")
+        return refused("it does not know what this means: it is of an older frostwatch")
 
     def _asked_for(self, body: Body) -> ArmedGuest | None:
         """Return the guest of a request: by its window, or by its agent's socket and its name."""
@@ -301,7 +252,7 @@ class OutsideRequests:
         self._send(asker, self._answer(guest, None))
         if guest.state in (State.THAWING, State.DONE):
             return
-        ask = {"ask": HolderRequest.THAW, "pid": asker.pid, "uid": asker.uid}
+        ask = {"ask": HolderRequest.THAW, "by": asker.who}
         if not guest.kept and self._ask_console(guest, ask):
             return
         self._actions.take_over(guest, f"{asker.who} has asked to thaw it now")
@@ -323,7 +274,7 @@ class OutsideRequests:
                 if other.attached == guest.key and other is not asker:
                     self._send(other, self._answer(guest, None))
             return None
-        ask = {"ask": HolderRequest.EXTEND, "seconds": seconds, "pid": asker.pid, "uid": asker.uid}
+        ask = {"ask": HolderRequest.EXTEND, "seconds": seconds, "by": asker.who}
         if not self._ask_console(guest, ask):
             left = max(0.0, guest.ends_at - now)
             stopped = f"its console (pid {self._console}) is stopped, or does not act"
@@ -369,12 +320,3 @@ class OutsideRequests:
     def _send(self, asker: Asker, body: Body) -> None:
         with suppress(OSError):  # it does not read, or has gone: receiving shows which
             send(asker.connection, body)
-
-
-def _refused(why: str) -> Body:
-    return {"say": HolderMessage.ACK, "done": False, "why": why, "version": REQUEST_VERSION}
-
-
-def _this_process() -> Process:
-    _, fields = stat_fields(PROC / "self")
-    return Process(os.getpid(), start_ticks(fields))

@@ -57,6 +57,13 @@ class RecordWriter:
             ]
         )
 
+    def noted(self, body: Body, warning: str) -> None:
+        """Record in the journal what a person has to know of a guest."""
+        journal = self._journal(body)
+        if journal is not None:
+            event = rows.EventEntry("note", "warning", warning, _now(body))
+            journal.put(rows.add_event(text(body, "window"), event))
+
     def done(self, body: Body, report: ThawReport) -> None:
         """Record the report of the holder's thaw in the journal."""
         journal = self._journal(body)

@@ -23,6 +23,9 @@ from agentclient.model.states import Transport
 from agentclient.model.vm import AgentChannel, Process
 from agentclient.protocol.qga import AgentWire, pause_s
 
+# After a long while, the monitor is looked at as rarely as that of any VM (P5).
+LONG_S: Final = 600.0
+SELDOM_S: Final = 2.0
 # A send to a frozen guest never waits: the socket takes the bytes at once, or the send fails.
 SEND_S: Final = 0.0
 
@@ -49,10 +52,13 @@ class StreamGuest(ArmedGuest):
         self._listening = False
         self._read_from = float("inf")
         process = _process(body)
-        self._server = Server(process) if process else server_of(UnixChannel(guest))
+        simulated = body.get("simulated") is True  # then who serves it is the VM
+        served = Server(process) if process else None
+        self._server = served or server_of(UnixChannel(guest), simulated=simulated)
         self._gone_check = GoneCheck(self._server)
         self._monitor = self._make_monitor()
         self._look_at = 0.0
+        self._taken_at = float("inf")
 
     @property
     def wakes_at(self) -> float:
@@ -93,6 +99,7 @@ class StreamGuest(ArmedGuest):
     # -- thawing --------------------------------------------------------------------------
 
     def _take_channel(self) -> ThawPlan:
+        self._taken_at = self.now()
         if self.state is State.RELAYED:
             self._talk_through(UnixChannel(self._guest))
         return self._plan(connected=self._listening)
@@ -148,7 +155,7 @@ class StreamGuest(ArmedGuest):
         if now >= self._read_from:
             self._listen()
         if now >= self._look_at:
-            self._look_at = now + WATCH_S
+            self._look_at = now + (WATCH_S if now < self._taken_at + LONG_S else SELDOM_S)
             self._look()
 
     def _send(self, effect: Send | Resync) -> None:

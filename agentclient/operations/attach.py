@@ -13,9 +13,10 @@ from agentclient.access.host.other_holders import process_of
 from agentclient.freeze.effects import ReportEvent
 from agentclient.freeze.thaw_plan import ThawReport
 from agentclient.freeze.verdict import refused
-from agentclient.holder.client import report_of
+from agentclient.holder.armed_guest import State
 from agentclient.holder.messages import Body, HolderMessage, HolderRequest
 from agentclient.holder.other_holder import HeldWindow, NotAsked, OtherHolder, reach, window_of
+from agentclient.holder.thaw_message import report_of
 from agentclient.model.durations import in_words
 from agentclient.model.events import Ended, EventKind, HoldExtended
 from agentclient.model.instruction import Extension, Instruction, Instructions
@@ -28,6 +29,8 @@ from agentclient.operations.operation import WITHDRAWN, Operation
 from agentclient.operations.ownership import held_by
 
 _LOOK_S: Final = 1.0
+# A holder that says nothing for so many seconds after the window's end is asked.
+_SILENT_S: Final = 3.0
 _THAWS: Final = (Instruction.CANCEL, Instruction.END_HOLD, Instruction.GIVE_UP)
 
 
@@ -46,6 +49,7 @@ class AttachOperation(Operation[Outcome]):
         self._window = HeldWindow(kept=True, ends_at=None, room_s=0.0, attached=None)
         self._held_since = self.began_at
         self._thawing = False
+        self._looked_at = self.began_at
 
     # -- ways not to begin ------------------------------------------------------------------
 
@@ -92,6 +96,8 @@ class AttachOperation(Operation[Outcome]):
             try:
                 return self._stay(holder)
             except NotAsked as error:
+                if holder.done is not None:
+                    return self._ended(report_of(holder.done))
                 return self._lost(holder.pid, error)
 
     def _not_attached(self, held: HeldBy, error: NotAsked) -> Outcome:
@@ -118,10 +124,30 @@ class AttachOperation(Operation[Outcome]):
                 return self._ended(report_of(body))
             if body is not None:
                 self._changed(body)
+            elif self._overdue:
+                self._look(holder)
             for instruction in self.context.control.take():
                 outcome = self._obey(holder, instruction)
                 if outcome is not None:
                     return outcome
+
+    @property
+    def _overdue(self) -> bool:
+        """Whether the window should have ended, and the holder says nothing of its thaw."""
+        ends_at = self._window.ends_at
+        begins = self.began_at if ends_at is None else ends_at
+        return time.monotonic() >= max(begins, self._looked_at) + _SILENT_S
+
+    def _look(self, holder: OtherHolder) -> None:
+        """Ask the holder how the window stands: one that is stopped would be waited for for ever.
+
+        Raises:
+            NotAsked: it does not answer.
+        """
+        body = holder.ask(HolderRequest.LOOK)
+        self._looked_at = time.monotonic()
+        self._window = window_of(body)
+        self._thawing = self._thawing or body.get("state") == State.THAWING
 
     def _show(self) -> None:
         phase = Phase.THAWING if self._thawing else Phase.HELD

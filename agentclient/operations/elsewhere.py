@@ -13,9 +13,9 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from agentclient.freeze.thaw_plan import ThawReport
-from agentclient.holder.client import report_of
 from agentclient.holder.messages import HolderMessage, HolderRequest
 from agentclient.holder.other_holder import NotAsked, OtherHolder, reach, window_of
+from agentclient.holder.thaw_message import report_of
 from agentclient.model.clock import now
 from agentclient.model.durations import in_words
 from agentclient.model.instruction import Instruction

@@ -56,9 +56,13 @@ class Harness:
         while not self._ends.is_set():
             self.holder._turn()
 
-    def close(self) -> None:
+    def stop(self) -> None:
+        """The holder does nothing any more, and is still there."""
         self._ends.set()
         self._thread.join()
+
+    def close(self) -> None:
+        self.stop()
         self.holder._requests.close()
         self.process.kill()
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from agentclient.access.presence import GoneCheck, Server
+from agentclient.access.stream import ConnectProblem
 from agentclient.holder.armed_guest import GRACE_S, State
 from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import RunState, Transport
@@ -246,6 +249,45 @@ def test_a_thaw_that_outlasts_everybody_is_told_once_and_goes_on(
     assert harness.armed_guest.state is State.THAWING
 
 
+def test_a_channel_that_stays_away_is_told_once_and_tried_more_rarely(
+    harness: ArmedGuestHarness,
+) -> None:
+    """Behind a relay that is gone nothing proves the VM's end (P9), however long that lasts."""
+    harness.guest.hook_s = 1e9
+    harness.frozen(bound_s=100.0)
+    harness.armed_guest._gone_check = GoneCheck(Server(other=True))
+    harness.refuse(ConnectProblem.MISSING)
+    assert harness.take_over()
+    harness.hang_up()
+    told: list[str] = []
+    for _ in range(6 * 60):
+        harness.pass_time(60.0, 5.0)
+        told += [late for late in [harness.armed_guest.late(harness.clock.now)] if late]
+    assert len(told) == 1
+    assert "IT MAY BE FROZEN" in told[0]
+    assert f"This holder (pid {os.getpid()}) stays" in told[0]
+    assert harness.armed_guest.state is State.THAWING
+    last_hour = [at for at in harness.connects if at > harness.clock.now - 3600.0]
+    assert 55 <= len(last_hour) <= 70
+    harness.refusal = None
+    harness.guest.hook_s = 0.0
+    harness.pass_time(70.0, 1.0)
+    assert harness.socket.taken, "it is asked once it can be reached again"
+
+
+def test_a_simulated_guest_ends_with_the_process_that_serves_it(make: Make) -> None:
+    """Whatever program that is, there is nothing else of it: so a killed drill's end is proven."""
+    harness = make(simulated=True)
+    harness.guest.hook_s = 1e6
+    harness.frozen()
+    assert harness.take_over()
+    harness.refuse(ConnectProblem.MISSING)
+    harness.gone = True
+    harness.hang_up()
+    harness.pass_time(1.0)
+    assert harness.report.settled
+
+
 def test_an_answered_freeze_whose_thaw_is_not_answered_is_given_up(
     harness: ArmedGuestHarness,
 ) -> None:
@@ -331,6 +373,17 @@ def test_a_thaw_looks_at_the_monitor_each_quarter_of_a_second(make: Make) -> Non
     harness.pass_time(2.0)
     assert 7 <= len(harness.looks) <= 9
     assert harness.armed_guest.wakes_at <= harness.clock.now + 0.25
+
+
+def test_after_a_long_while_it_looks_at_the_monitor_as_rarely_as_a_visit_does(make: Make) -> None:
+    harness = make(monitor="/monitor")
+    harness.guest.hook_s = 1e6
+    harness.frozen()
+    harness.take_over()
+    harness.pass_time(700.0, 1.0)
+    harness.looks.clear()
+    harness.pass_time(60.0)
+    assert 28 <= len(harness.looks) <= 31
 
 
 def test_a_vm_that_ends_meanwhile_is_frozen_no_more(make: Make) -> None:

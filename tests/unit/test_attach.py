@@ -12,7 +12,11 @@ from dataclasses import replace
 import pytest
 
 from agentclient.access.local_access import LocalAccess
+from agentclient.freeze.thaw_plan import ThawReport
+from agentclient.holder import other_holder
 from agentclient.holder.messages import HolderRequest
+from agentclient.holder.outside_requests import Asker
+from agentclient.holder.thaw_message import done
 from agentclient.model.clock import now
 from agentclient.model.events import EventKind, HoldExtended
 from agentclient.model.instruction import Instruction
@@ -141,6 +145,52 @@ def test_a_holder_that_goes_is_told_of_loudly(
     meaning = with_meaning(outcome, VM).meaning
     assert meaning is not None
     assert "nobody thaws it" in meaning.guest
+
+
+def test_a_holder_that_says_nothing_at_the_end_is_not_waited_for_for_ever(
+    attached: Attached, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stopped one, say."""
+    monkeypatch.setattr(attach, "_SILENT_S", 0.2)
+    monkeypatch.setattr(other_holder, "ANSWER_S", 0.3)
+    attached.harness.kept(seconds=1.0)
+    attached.begin()
+    attached.harness.stop()
+    outcome = attached.end()
+    assert (outcome.settled, outcome.holder) == (False, os.getpid())
+    assert "has not answered within 0.3 s" in outcome.reason
+    assert "the guest may be frozen" in outcome.reason
+
+
+def test_one_that_thaws_for_long_is_waited_for_and_shown_so(
+    attached: Attached, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attach, "_SILENT_S", 0.2)
+    attached.harness.kept(seconds=0.5)
+    attached.begin()
+    attached.until(lambda: attached.reporter.shown[-1].phase is Phase.THAWING)
+    attached.harness.thaws()
+    assert attached.end().settled
+
+
+def test_a_thaw_that_ends_while_something_else_is_asked_is_no_loss(
+    attached: Attached, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attached.harness.kept()
+    attached.begin()
+    said = dict(done("a#1", ThawReport(None, 2, None, True, "thawed 2", None)))
+    requests = attached.harness.holder._requests
+
+    def extend(asker: Asker, *_: object) -> str:
+        requests._send(asker, said)
+        return "it is over"
+
+    monkeypatch.setattr(requests, "_extend", extend)
+    attached.operation.extend_hold(5.0)
+    attached.until(lambda: attached.told("has thawed it meanwhile"))
+    attached.harness.close()
+    outcome = attached.end()
+    assert (outcome.settled, outcome.thawed) == (True, 2)
 
 
 def test_what_is_not_left_is_not_attached_to(

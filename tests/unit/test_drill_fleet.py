@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from agentclient.access.access_pool import AccessPool, open_local
+from agentclient.access.host.process import stat_fields
 from agentclient.access.stream import ConnectFailed, ConnectProblem, UnixEndpoint
 from agentclient.backends.drill import server
 from agentclient.backends.drill.backend import DrillBackend
@@ -102,6 +103,41 @@ def test_the_server_removes_it_when_whoever_wanted_it_is_killed(place: Path) -> 
     )
     assert (done.stdout, done.stderr) == ("started\n", "")
     until(lambda: not list(place.iterdir()))
+
+
+def test_the_holder_of_a_killed_drill_ends_with_its_guests(place: Path) -> None:
+    """It would try for ever to reach a guest that has not answered and that is nowhere any more."""
+    code = (
+        "import os, signal, time\n"
+        "from agentclient.access.stream import UnixEndpoint\n"
+        "from agentclient.backends.drill.troubles import Trouble\n"
+        "from agentclient.holder.client import HolderClient\n"
+        "from tests.drilled import drill_of\n"
+        "drill = drill_of({'db': Trouble.SLOW_HOOK})\n"
+        "drill.start()\n"
+        "vm, client = drill.vms[0], HolderClient()\n"
+        "armed = client.arm(vm, UnixEndpoint(vm.agent.path).connect(), 60.0)\n"
+        "client.intend(armed, bound_s=100.0, hold_s=10.0)\n"
+        'armed.channel.send(b\'{"execute":"guest-fsfreeze-freeze"}\\n\', time.monotonic() + 5)\n'
+        "time.sleep(0.5)\n"
+        "print(client.pid, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=90
+    )
+    assert done.stderr == ""
+    until(lambda: not list(place.iterdir()))
+    holder = int(done.stdout)
+    until(lambda: has_ended(holder))
+
+
+def has_ended(pid: int) -> bool:
+    try:
+        return stat_fields(Path(f"/proc/{pid}"))[1][0] in (b"Z", b"X")
+    except FileNotFoundError:
+        return True
 
 
 def test_a_process_that_ended_is_one_sentence(drill: Drill) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from agentclient.access.access_pool import AccessPool
 from agentclient.fleet.store import Fleet
 from agentclient.fleet.watcher import Watcher
 from agentclient.freeze.thaw_plan import ThawReport
+from agentclient.holder import records as records_module
 from agentclient.holder.records import Records
 from agentclient.journal import figures as figures_module
 from agentclient.journal.figures import Figures, figures, unusual
@@ -34,6 +37,7 @@ from tests.unit.journals import (
     vm,
     whole,
 )
+from tests.unit.no_thread import each_lack
 
 USUAL = Figures(20, 2.0, 9.0, 12.0)
 PENDING = Progress("freeze", Phase.PENDING, "the answer", 0.0, sent_at=100.0)
@@ -208,6 +212,60 @@ def test_a_holder_writes_what_it_did_in_its_consoles_place(
     assert ended.seconds is not None
     assert 0 <= ended.seconds < 60
     assert [event.kind for event in row.events] == ["sent", "note", "thawed"]
+
+
+def test_a_disk_that_hangs_keeps_a_holder_from_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What others change is recorded while a window is held, whose end must not be missed."""
+    goes_on = threading.Event()
+    written: list[str] = []
+
+    class Writer:
+        def changed(self, _: object, what: str, __: float) -> None:
+            written.append(what)
+
+        def noted(self, _: object, warning: str) -> None:
+            written.append(warning)
+
+        def close(self, _: float) -> None:
+            pass
+
+    def imported(*_: object) -> type[Writer]:
+        goes_on.wait(10.0)
+        return Writer
+
+    monkeypatch.setattr(records_module, "load", imported)
+    records = Records()
+    began = time.monotonic()
+    for more_s in (5.0, 6.0):
+        records.changed({}, f"held for {more_s} s more", more_s)
+        records.flush(thawing=False)
+    records.noted({}, "late")
+    records.flush(thawing=False)
+    assert time.monotonic() - began < 1.0
+    goes_on.set()
+    records.close()
+    assert written == ["held for 5.0 s more", "held for 6.0 s more", "late"]
+
+
+@each_lack
+def test_without_a_thread_it_is_recorded_in_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+    journal: Journal,
+    tmp_path: Path,
+    start: Callable[[threading.Thread], None],
+    why: str,
+) -> None:
+    entry = begin(journal, vm(tmp_path))
+    reference = entry.armed()
+    body = {"journal": str(reference.path), "window": reference.key, "asked": reference.asked}
+    records = Records()
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", start)
+        records.noted(body, "late")
+        records.flush(thawing=False)
+    records.close()
+    (row,) = rows(journal)
+    assert [event.text for event in row.events] == ["late"]
 
 
 @pytest.mark.parametrize("path", ["", "/proc/nowhere/journal.db"])

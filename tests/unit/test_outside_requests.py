@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from typing import Any
+from contextlib import ExitStack, suppress
 
 import pytest
 
 from agentclient.access.host import other_holders
 from agentclient.access.host.peer import Listener
-from agentclient.holder import other_holder, outside_requests
+from agentclient.holder import main, other_holder, request_listener
 from agentclient.holder.main import Holder
 from agentclient.holder.messages import (
     REQUEST_VERSION,
@@ -113,7 +113,8 @@ def test_a_console_that_lives_is_asked_to_thaw_and_who_asked_hears_its_count(
     with harness.other() as other:
         other.ask(HolderRequest.THAW)
         asked = harness.heard()
-        assert (asked["say"], asked["ask"], asked["pid"]) == ("asked", "thaw", os.getpid())
+        assert (asked["say"], asked["ask"]) == ("asked", "thaw")
+        assert f"(pid {os.getpid()})" in asked["by"]
         send(harness.control, {"do": ConsoleMessage.DISARM, **KEY, "thawed": 2})
         done = other.receive(PATIENCE_S)
         assert done is not None
@@ -227,7 +228,7 @@ def test_a_holder_that_is_told_to_end_thaws_what_was_left_first(harness: Harness
 
 
 def test_another_user_is_refused(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outside_requests, "listener", lambda _: Listener(1, os.geteuid() + 1))
+    monkeypatch.setattr(request_listener, "listener", lambda _: Listener(1, os.geteuid() + 1))
     other = harness.other()
     try:
         assert "its own user and to root alone" in refused(other, HolderRequest.LOOK)
@@ -243,28 +244,92 @@ def test_nothing_is_sent_to_who_is_not_the_holder(
         harness.other()
 
 
-def test_without_a_descriptor_or_in_a_crowd_it_listens_again_later(
+def test_as_many_are_heard_as_there_are_descriptors_for(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    crowd = [harness.other() for _ in range(outside_requests.MOST_ASKERS)]
-    until(lambda: len(harness.holder._requests._askers) == len(crowd))
-    with harness.other() as other:
-        assert "other processes already" in refused(other, HolderRequest.LOOK)
-    for each in crowd:
-        each.close()
-    until(lambda: not harness.holder._requests._askers)
+    """Twenty windows that were left are attached to, or thawed, at once."""
+    harness.kept()
+    crowd = [harness.other() for _ in range(20)]
+    assert all(each.look().kept for each in crowd)
+    with monkeypatch.context() as patched:
+        patched.setattr("resource.getrlimit", lambda _: (main.RESERVE, main.RESERVE))
+        with harness.other() as other:
+            assert "has no descriptor to spare" in refused(other, HolderRequest.LOOK)
+        for each in crowd[1:]:
+            each.close()
+        until(lambda: len(harness.holder._requests._askers) == 1)
+        with harness.other() as other:  # a few may take of those that are kept for thaws
+            assert other.look().kept
+    crowd[0].close()
 
+
+def test_without_a_descriptor_it_goes_on_listening(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def none_left(_self: object) -> None:
         raise OSError(24, "too many open files")
 
-    listening: Any = harness.holder._requests._listener
     with monkeypatch.context() as patched:
         patched.setattr(socket.socket, "accept", none_left)
+        others = [harness.other() for _ in range(3)]  # the first one was waited for already
+        time.sleep(0.3)
+    for other in others:
+        assert other.look().ends_at is None
+        other.close()
+
+
+def test_a_stranger_who_makes_it_wait_does_not_keep_it_from_a_thaw(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A descriptor whose last close waits, in a connection that is refused (SO_LINGER)."""
+    left = threading.Event()
+
+    def stranger(_: object) -> Listener:
+        left.wait(PATIENCE_S)
+        return Listener(1, os.geteuid() + 1)
+
+    harness.kept(seconds=1.0)
+    monkeypatch.setattr(request_listener, "listener", stranger)
+    with socket.create_server(("127.0.0.1", 0)) as server, ExitStack() as stack:
+        waits = socket.create_connection(server.getsockname())
+        stack.enter_context(server.accept()[0])  # which reads nothing
+        waits.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 60))
+        waits.setblocking(False)
+        with suppress(BlockingIOError):
+            while True:
+                waits.send(bytes(1 << 20))
         other = harness.other()
-        time.sleep(0.6)
-        assert listening is harness.holder._requests._listener
-    with other:
-        other.look()
+        socket.send_fds(other._connection, [b"{}"], [waits.fileno()])
+        waits.close()
+        left.set()
+        began = time.monotonic()
+        harness.thaws()
+        assert time.monotonic() - began < PATIENCE_S
+        other.close()
+
+
+def test_an_error_in_an_answer_costs_who_asked_alone(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harness.kept(seconds=1.0)
+
+    def fails(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    for name in ("tick", "ended"):
+        monkeypatch.setattr(harness.holder._requests, name, fails)
+    monkeypatch.setattr(harness.holder._log, "tell", lambda _: None)
+    harness.thaws()
+    until(lambda: not harness.holder._guests)
+
+
+def test_brackets_in_brackets_are_no_request(harness: Harness) -> None:
+    with harness.other() as other:
+        other._connection.send(b"[" * 60_000)
+        answer = other.receive(PATIENCE_S)
+        assert answer is not None
+        assert answer["why"] == "it is of another version of frostwatch"
+        assert other.look().ends_at is None
 
 
 def test_a_name_that_is_taken_leaves_the_holder_deaf_and_at_work(harness: Harness) -> None:
@@ -272,7 +337,7 @@ def test_a_name_that_is_taken_leaves_the_holder_deaf_and_at_work(harness: Harnes
     with theirs, ours:
         second = Holder(theirs, harness.process.pid)
         second._requests.open()
-        assert second._requests._listener is None
+        assert not second._requests._listener.listens
         second._turn()
         second._requests.close()
 

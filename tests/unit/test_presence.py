@@ -91,6 +91,10 @@ def test_another_program_behind_it_is_known_for_one(channel: UnixChannel) -> Non
     assert server_of(channel) == Server(other=True)
 
 
+def test_behind_a_simulated_guests_connection_it_is_the_guest(channel: UnixChannel) -> None:
+    assert server_of(channel, simulated=True) == Server(myself())
+
+
 def test_who_cant_be_seen_is_not_known(tmp_path: Path, channel: UnixChannel) -> None:
     assert server_of(channel, FakeProc(tmp_path / "proc").path) == Server()
     channel.close()
