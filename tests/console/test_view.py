@@ -270,8 +270,8 @@ def test_a_vm_that_was_forgotten_is_shown_until_the_drain(still: StillClock) -> 
     fleet = fleet_of(["a", "b"], still)
     reader = fleet.reader()
     view = drained_by(reader)
-    fleet.set_vms("qemu", [make_vm("a")])
     seen = fleet.get(qemu("b"))
+    fleet.set_vms("qemu", [make_vm("a")])
     fleet.forget_absent()
     assert view.at(1) is view.state(qemu("b")) is seen
     view.apply(reader.changes())
