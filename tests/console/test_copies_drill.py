@@ -172,7 +172,7 @@ async def test_what_was_left_is_found_and_ended() -> None:
         await console.go_to("vm-left")
         await console.until(lambda: "! left copy" in console.screen)  # a key means what is seen
         await console.pilot.press("c")
-        await console.until(lambda: "/drill/left-vm-left.qcow2" in console.screen)
+        await console.until(lambda: "drill/left-vm-left.qcow2" in console.screen)
         await console.pilot.press("right", "enter")
         await console.until(lambda: not console.state("vm-left").block_jobs)
         await console.until(lambda: "what was left is ended" in console.screen)

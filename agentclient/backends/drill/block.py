@@ -329,8 +329,9 @@ class DrillBlock:
         """Have a job and nodes as a frostwatch that was killed leaves them."""
         disk = self.disks[-1]
         target = _KILLED.node("t0")
-        self.nodes[f"{target}-f"] = ("file", f"/drill/left-{name}.qcow2")
-        self.nodes[target] = (_QCOW2, f"/drill/left-{name}.qcow2")
+        # No path of this host, on which nobody is to look for the file.
+        self.nodes[f"{target}-f"] = ("file", f"drill/left-{name}.qcow2")
+        self.nodes[target] = (_QCOW2, f"drill/left-{name}.qcow2")
         self._below[target] = f"{target}-f"
         stands_at = disk.size * 2 // 5
         self._add_job(_KILLED.job(0), "backup", disk, 0.0, base=stands_at, stops_at=stands_at)
