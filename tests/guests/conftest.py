@@ -14,6 +14,7 @@ from tests.guests.freezing import Operator
 from tests.guests.lab import BootOptions, Guest, LabUnavailable, RawClient
 from tests.guests.lab import boot as boot_guest
 from tests.guests.lab.release import VARIABLE, wanted
+from tests.guests.seldom import SELDOM
 
 _HERE = Path(__file__).parent
 _GUESTS: list[Guest] = []
@@ -83,7 +84,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.guest)
             if item.nodeid in CHOSEN:
                 item.add_marker(pytest.mark.both)
-            elif item.path.name in _FACTS:
+            elif item.path.name in _FACTS or item.nodeid in SELDOM:
                 item.add_marker(pytest.mark.soak)
     items.sort(key=_rank)
 

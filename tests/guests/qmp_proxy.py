@@ -36,6 +36,7 @@ class PoorerMonitor:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        self.path.unlink(missing_ok=True)
 
     def _serve(self) -> None:
         with contextlib.suppress(OSError):

@@ -125,7 +125,6 @@ def test_restarted_at_once_it_is_seen_without_a_counter(calm: Guest) -> None:
             assert (outcome.thawed, outcome.settled) == (0, True)
         calm.clear_hook()
         held = operator.freeze().outcome()
-    path.unlink()
     assert held.certified
     assert "a restart between two looks would not be seen" in str(value(held, "port"))
 

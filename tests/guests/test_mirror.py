@@ -291,7 +291,7 @@ def test_where_a_freeze_is_preferred_one_that_is_thawed_by_others_ends_no_copy(
     assert outcome.ok, outcome.reason
     assert outcome.consistency is Consistency.CRASH_CONSISTENT
     assert "the guest was thawed before the copy could be taken" in outcome.reason
-    first, second = (check_copy(mirrors.folder / f"{disk}.qcow2") for disk in "ab")
+    first, second = (check_copy(mirrors.copy / f"{disk}.qcow2") for disk in "ab")
     assert first.last - second.last in (0, 1), "it was paused: they are of one moment"
 
 

@@ -109,6 +109,8 @@ class Report:
             lines: each with whether it is left whole: a path or a command that is to be copied.
         """
         told = [(printable(text, 1000), whole) for text, whole in lines]
+        if not told:
+            return
         columns = columns_of(sys.stdout)
         if columns is None:
             self._output.out("\n".join(self._line(vm_id, text) for text, _ in told))

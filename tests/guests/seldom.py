@@ -1,0 +1,80 @@
+"""The tests of real guests that `make soak` runs, and `make test` does not.
+
+Each is a variant of one that `make test` runs: another signal, another moment, another kind of
+image under the same rule. A rule that breaks for all of them is seen by the one that stays; these
+take as long again as everything else. What is named here exists: tests/unit/test_both.py asks.
+"""
+
+from __future__ import annotations
+
+_BY_FILE = {
+    # What the lab itself can do, and other tests use.
+    "test_lab.py": [
+        "a_guests_second_is_a_second[False]",
+        "a_state_that_can_not_be_loaded_is_made_anew",
+        "suspend_and_wake",
+        "reset_brings_the_same_guest_back",
+        "throttled_disk_makes_a_freeze_slow",
+        "isa_serial_agent_without_a_monitor",
+        "swap_extra_port_throttle_and_power_off",
+        "main_takes_everything_down_on_a_signal[2]",
+    ],
+    # How a freeze is lost.
+    "test_lost_agent.py": [
+        "before_the_freeze_it_is_refused[TERM]",
+        "before_the_freeze_and_back_it_is_certified[at-once-TERM]",
+        "before_the_freeze_and_back_it_is_certified[later-KILL]",
+        "killed_in_the_hook_it_is_lost[later]",
+        "terminated_in_the_hook_its_success_is_partial[later]",
+        "killed_half_way_it_is_partial_whatever_the_next_agent_says[later]",
+        "killed_while_held_the_window_is_at_risk_and_settled[later]",
+    ],
+    "test_lost_latency.py": [
+        "no_lost_command_stays_unnoticed[no-id-polled-at-once-5]",
+        "no_lost_command_stays_unnoticed[id-polled-never-5]",
+        "no_lost_command_stays_unnoticed[id-held-at-once-5]",
+    ],
+    # Copies.
+    "test_snapshot.py": ["a_disk_that_can_hold_none_is_refused[blockdev]"],
+    "test_snapshot_faults.py": [
+        "what_is_not_certified_is_kept_and_marked_if_that_is_allowed[internal]",
+        "a_qemu_that_stands_still_for_a_while_is_waited_for[external]",
+        "a_qemu_that_stands_still_for_too_long_leaves_nothing[internal]",
+        "a_snapshot_that_was_taken_without_an_answer_is_found_and_undone[external]",
+        "a_vm_that_ends_in_the_window_leaves_what_is_named[internal]",
+        "a_console_that_is_killed_in_the_window_leaves_the_guest_thawed[before-internal]",
+        "a_console_that_is_killed_in_the_window_leaves_the_guest_thawed[after-external]",
+    ],
+    "test_mirror.py": [
+        "mirrors_under_load_are_consistent[raw]",
+        "one_of_two_that_is_ended_takes_the_other_with_it[ready]",
+        "cancelled_at_any_stage_it_leaves_nothing[ready]",
+        "cancelled_at_any_stage_it_leaves_nothing[freezing]",
+        "a_qemu_that_is_killed_ends_it[starting]",
+        "a_console_that_is_killed_leaves_what_the_next_one_ends[ready]",
+    ],
+    "test_backup_faults.py": [
+        "a_target_that_becomes_full_breaks_the_backup_alone[folder]",
+        "qemu_killed[copying]",
+    ],
+    "test_command.py": [
+        "one_that_fails_or_is_killed_is_no_copy[kill -SEGV $$-None-SIGSEGV]",
+        "one_that_floods_a_pipe_that_nobody_reads_delays_no_thaw[False]",
+        "a_signal_thaws_and_ends_the_command[15]",
+        "two_guests_are_frozen_while_it_runs[False]",
+        "if_one_guest_cannot_be_frozen_nothing_is_run[False]",
+    ],
+    # Who thaws.
+    "test_holder.py": [
+        "console_and_agent_killed_together[later]",
+        "console_and_qemu_killed_together[sent]",
+    ],
+    # When a guest stays frozen.
+    "test_rescue.py": [
+        "sysrq_is_seen_on_an_idle_guest_too[serial]",
+        "sysrq_that_is_not_allowed_does_nothing[key]",
+    ],
+}
+SELDOM = frozenset(
+    f"tests/guests/{file}::test_{name}" for file, names in _BY_FILE.items() for name in names
+)
