@@ -44,7 +44,7 @@ soak: $(DEV) packages ## the tests that take many minutes
 	$(BIN)/python -m pytest -s -m soak --durations=0 --timeout=7200
 
 bench: $(DEV) packages ## what things cost, against baselines of the same run
-	FROSTWATCH_WHOLE_BENCHMARKS=1 $(BIN)/python -m pytest -s tests/benchmarks
+	FROSTWATCH_WHOLE_BENCHMARKS=1 $(BIN)/python -m pytest -s -m 'not soak' tests/benchmarks
 
 pictures: $(DEV) ## draw the README's pictures again
 	@.ci/setup fonts

@@ -136,6 +136,7 @@ def bytes_of(program: str, keys: str = "") -> float:
     return statistics.median(taken)
 
 
+@pytest.mark.figures
 def test_bytes_of_a_refresh(record_property: Record) -> None:
     """One refresh on a real terminal, with a tenth of the rows changed: three clocks in each.
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import pytest
+
 from agentclient.backends.drill.troubles import Trouble
 from agentclient.fleet.store import Fleet
 from agentclient.model.states import AgentState
@@ -36,6 +38,7 @@ def _seen(fleet: Fleet) -> int:
     return sum(state.others is not None for state in fleet.states())
 
 
+@pytest.mark.figures
 def test_a_hundred_of_a_thousand_channels_are_held_or_all(record_property: Record) -> None:
     """At the default intervals; all are held where libvirt manages the VMs."""
     none, some, every = _share(0), _share(HELD), _share(VMS)

@@ -82,7 +82,7 @@ def bare_look(vm: Vm) -> None:
             json.loads(line)
 
 
-@pytest.mark.parametrize("interval_s", [1.0, 2.0])
+@pytest.mark.parametrize("interval_s", [pytest.param(1.0, marks=pytest.mark.figures), 2.0])
 def test_a_thousand_guests_a_hundred_of_them_hung(
     interval_s: float, record_property: Record
 ) -> None:

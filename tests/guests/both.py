@@ -45,12 +45,8 @@ _BY_FILE = {
         "fact_a_bitmap_of_the_same_transaction_makes_the_next_backup_incremental[blockdev]",
     ],
     "test_command.py": ["two_guests_are_frozen_while_it_runs[True]"],
-    "test_command_jobs.py": [
-        "the_guest_is_thawed_once_each_disk_has_its_job_and_the_copy_is_consistent",
-    ],
     "test_lab_copies.py": [
         "a_copy_under_a_freeze_is_consistent_and_one_without_is_not[wal-x-xfs]",
-        "a_stall_is_a_gap_in_the_records",
     ],
     "test_monitor.py": [
         "was_it_read",
@@ -79,9 +75,7 @@ _BY_FILE = {
     # What others freeze.
     "test_others_watch.py": ["the_fleet_tells_what_others_have_pending_and_lost"],
     "test_others_worker.py": [
-        "probes_that_are_queued_behind_a_freeze_make_it_certain",
         "an_agent_that_is_killed_has_lost_a_workers_freeze[at-once]",
-        "a_reset_has_lost_a_workers_freeze",
         "a_worker_that_is_killed_while_its_freeze_is_pending_leaves_the_guest_frozen",
     ],
     # Copies.
@@ -114,7 +108,6 @@ _BY_FILE = {
     "test_rescue.py": [
         "connecting_alone_releases_an_agent_that_spins",
         "sysrq_is_seen_by_its_writes[key]",
-        "sysrq_is_seen_by_its_writes[serial]",
         "a_reset_needs_the_name_and_leaves_nothing_frozen",
     ],
     # Copies.

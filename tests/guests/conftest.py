@@ -46,11 +46,13 @@ _LONG = (
 )
 
 
-# What QEMU's block layer and the lab do, in all variants: `make test` runs those of `both` alone,
-# and `make soak` the others.
+# What QEMU, the agent and the lab do, in all variants: `make test` runs those of `both` alone, and
+# `make soak` the others.
 _FACTS = (
+    "test_facts_channel.py",
     "test_facts_copy.py",
     "test_facts_fleecing.py",
+    "test_facts_freeze.py",
     "test_facts_jobs.py",
     "test_lab_copies.py",
 )

@@ -29,10 +29,38 @@ _BY_FILE = {
         "killed_half_way_it_is_partial_whatever_the_next_agent_says[later]",
         "killed_while_held_the_window_is_at_risk_and_settled[later]",
     ],
+    "test_lost_guest.py": [
+        "reset_in_the_hook[events]",
+        "reset_while_held_breaks_the_window[polling]",
+        "a_port_whose_driver_is_loaded_anew_is_no_reset[half-way]",
+        "qemu_killed[in-the-hook-no-monitor]",
+        "qemu_killed[held-no-monitor]",
+        "powered_off_in_the_hook[qemu-stays]",
+    ],
+    "test_lost_silent.py": ["suspended_in_the_hook_the_true_reply_comes_after_waking_up[events]"],
     "test_lost_latency.py": [
         "no_lost_command_stays_unnoticed[no-id-polled-at-once-5]",
         "no_lost_command_stays_unnoticed[id-polled-never-5]",
         "no_lost_command_stays_unnoticed[id-held-at-once-5]",
+    ],
+    "test_channel_away.py": [
+        "a_channel_that_breaks_while_it_is_held_is_had_again[5.0-no-monitor]",
+        "the_holder_of_a_dead_console_has_a_broken_channel_again[broken-first]",
+    ],
+    "test_freeze_slow.py": ["a_hook_of_30_s_is_watched_through"],
+    "test_group.py": ["the_skew_of_three_idle_guests"],
+    "test_peer.py": [
+        "qemu_listens_itself_however_it_is_started[runas]",
+        "qemu_listens_itself_however_it_is_started[fd]",
+    ],
+    # What others freeze.
+    "test_others_watch.py": [
+        "an_agent_that_is_killed_loses_their_command",
+        "a_client_that_leaves_while_its_freeze_is_pending",
+    ],
+    "test_others_worker.py": [
+        "an_agent_that_is_killed_has_lost_a_workers_freeze[later]",
+        "a_panic_has_lost_a_workers_freeze",
     ],
     # Copies.
     "test_snapshot.py": ["a_disk_that_can_hold_none_is_refused[blockdev]"],
@@ -56,6 +84,7 @@ _BY_FILE = {
     "test_backup_faults.py": [
         "a_target_that_becomes_full_breaks_the_backup_alone[folder]",
         "qemu_killed[copying]",
+        "without_a_fleece_the_vm_that_a_full_target_stops_goes_on",
     ],
     "test_command.py": [
         "one_that_fails_or_is_killed_is_no_copy[kill -SEGV $$-None-SIGSEGV]",
@@ -64,7 +93,13 @@ _BY_FILE = {
         "two_guests_are_frozen_while_it_runs[False]",
         "if_one_guest_cannot_be_frozen_nothing_is_run[False]",
     ],
+    "test_command_jobs.py": ["disks_that_are_left_out_of_it_may_be_told"],
     # Who thaws.
+    "test_cli.py": ["a_signal_thaws_first[15]", "a_signal_thaws_first[1]"],
+    "test_console.py": ["whatever_ends_the_console_the_guest_is_thawed[SIGHUP]"],
+    "test_handed_over.py": [
+        "a_console_without_descriptors_for_a_while_keeps_its_freeze[none at all]",
+    ],
     "test_holder.py": [
         "console_and_agent_killed_together[later]",
         "console_and_qemu_killed_together[sent]",

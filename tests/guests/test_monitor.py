@@ -45,7 +45,6 @@ def poorer(calm: Guest) -> Iterator[PoorerMonitor]:
     """The shared guest's monitor, as of a QEMU that can't show queues."""
     with PoorerMonitor(calm.monitor_socket, calm.directory / "poorer.sock", QUEUES) as it:
         yield it
-    it.path.unlink()
 
 
 def kill_and_wait(guest: Guest) -> None:
@@ -137,7 +136,6 @@ def test_without_the_guests_own_index_reads_are_unknown(calm: Guest) -> None:
         Operator(calm, monitor_path=path) as operator,
     ):
         outcome = operator.freeze().outcome()
-    path.unlink()
     assert evidence(outcome)["read"] == "unknown"
     assert outcome.certified
 
