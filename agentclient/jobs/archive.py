@@ -42,8 +42,11 @@ _MOST_OF_A_SECOND: Final = 100
 _LONGEST: Final = 80
 NO_MANIFEST: Final = "it has no manifest: it is not complete"
 _BEGUN: Final = "-begun"
+# Of an ext file system that is mounted there; root alone can read it.
+_FILE_SYSTEMS_OWN: Final = frozenset({"lost+found"})
 _IMAGES: Final = (".qcow2", ".raw")
-_TIME: Final = re.compile(r"\d{8}T\d{6}Z(-\d{1,2})?")
+_STAMP: Final = "%Y%m%dT%H%M%SZ"
+_TIME: Final = re.compile(r"(\d{8}T\d{6}Z)(-\d{1,2})?")
 
 
 class Begun(NamedTuple):
@@ -122,7 +125,7 @@ def make_folder(parent: Path, at: datetime) -> Path:
         parent.chmod(FOLDER_MODE)  # whatever the umask
     if parent.is_symlink() or not parent.is_dir():
         raise NotADirectoryError(20, "it is no folder", str(parent))
-    stamp = at.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+    stamp = at.astimezone(UTC).strftime(_STAMP)
     for number in range(1, _MOST_OF_A_SECOND):
         folder = parent / (stamp if number == 1 else f"{stamp}-{number}")
         try:
@@ -132,6 +135,16 @@ def make_folder(parent: Path, at: datetime) -> Path:
         folder.chmod(FOLDER_MODE)
         return folder
     raise FileExistsError(17, "there are too many of one second", str(parent / stamp))
+
+
+def begun_at(folder: Path) -> datetime | None:
+    """Return the time that a copy's folder is named by; None if it has another name."""
+    found = _TIME.fullmatch(folder.name)
+    if found is None:
+        return None
+    with suppress(ValueError):
+        return datetime.strptime(found[1], _STAMP).replace(tzinfo=UTC)
+    return None
 
 
 def write_begun(folder: Path, begun: Begun) -> None:
@@ -239,10 +252,19 @@ def backups_in(folder: Path) -> list[Backup]:
     Raises:
         OSError: it can't be read.
     """
-    with os.scandir(folder) as entries:
-        names = sorted(one.name for one in entries if one.is_dir(follow_symlinks=False))
-    found = (read_backup(folder / name) for name in names)
+    found = (read_backup(folder / name) for name in folders_in(folder))
     return [one for one in found if one is not None]
+
+
+def folders_in(folder: Path) -> list[str]:
+    """Return the names of the folders in a folder; of no links, nor of what is a file system's own.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    with os.scandir(folder) as entries:
+        names = {one.name for one in entries if one.is_dir(follow_symlinks=False)}
+    return sorted(names - _FILE_SYSTEMS_OWN)
 
 
 def open_folder(folder: Path) -> int:

@@ -5,14 +5,13 @@ What is read may come from anybody: see `agentclient.jobs.archive`.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from agentclient.jobs.archive import Backup, backups_in, read_backup
+from agentclient.jobs.archive import Backup, backups_in, folders_in, read_backup
 from agentclient.jobs.chain import chain_of
 from agentclient.jobs.manifest import SCHEMA, Manifest
 from agentclient.model.errors import BadInput
@@ -84,7 +83,7 @@ def look(folder: Path) -> list[Home]:
             raise BadInput(f"{shown} is no folder")
         folder = folder.resolve()
         own = read_backup(folder)
-        names = _folders(folder) if own is None or own.manifest is None else []
+        names = folders_in(folder) if own is None or own.manifest is None else []
         if own is not None and not names:
             beside = _listed(backups_in(folder.parent))
             found = tuple(one for one in beside if one.backup.folder == folder)
@@ -98,20 +97,16 @@ def look(folder: Path) -> list[Home]:
     return [home for home in homes if home.copies or home.problem]
 
 
-def find_backups(folder: Path) -> list[Backup]:
-    """Return the copy that a folder is, or all in it and in the VMs' folders in it.
+def find_homes(folder: Path) -> list[Home]:
+    """Return the same as `look`; there has to be one.
 
     Raises:
         BadInput: it is no folder, can't be read, or there is no copy in it.
     """
     homes = look(folder)
-    for home in homes:
-        if home.problem is not None:
-            raise BadInput(f"{printable(home.folder, 300)} can't be read: {home.problem}")
-    found = [one.backup for home in homes for one in home.copies]
-    if not found:
+    if not homes:
         raise BadInput(no_copy(folder))
-    return found
+    return homes
 
 
 def no_copy(folder: Path) -> str:
@@ -144,10 +139,9 @@ def listed_object(one: Listed) -> dict[str, Any]:
 
 
 def taken_at(manifest: Manifest) -> datetime | None:
-    """Return when a copy was taken, with a time zone; None if that can't be read."""
-    with suppress(ValueError):
-        at = datetime.fromisoformat(manifest.times.get("taken") or "")
-        return at if at.tzinfo else at.astimezone()
+    """Return when a copy was taken, in the local time zone; None if that can't be read."""
+    with suppress(ValueError, OverflowError):
+        return datetime.fromisoformat(manifest.times.get("taken") or "").astimezone()
     return None
 
 
@@ -159,20 +153,11 @@ def _home(folder: Path) -> Home:
 
 
 def _listed(backups: Sequence[Backup]) -> Iterator[Listed]:
-    complete = [one for one in backups if one.manifest is not None]
+    complete = {one.folder.name: one for one in backups if one.manifest is not None}
+    seen: dict[Path, str | None] = {}
     for backup in backups:
         if backup.manifest is None:
             yield Listed(backup, backup.problem or "it has no manifest", ())
             continue
-        chain, problem = chain_of(backup, complete)
+        chain, problem = chain_of(backup, complete, seen)
         yield Listed(backup, problem, tuple(one.folder for one in chain))
-
-
-def _folders(folder: Path) -> list[str]:
-    """Return the names of the folders in a folder, no links.
-
-    Raises:
-        OSError: it can't be read.
-    """
-    with os.scandir(folder) as entries:
-        return sorted(one.name for one in entries if one.is_dir(follow_symlinks=False))

@@ -8,7 +8,7 @@ no write is forgotten.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -103,7 +103,7 @@ def find_link(backups: Sequence[Backup], disks: Sequence[Disk], uuid: str | None
         assert backup.manifest is not None, "it is complete"
         problem = _why_not(backup.manifest, disks, uuid)
         if problem is None:
-            _, problem = chain_of(backup, complete)
+            _, problem = chain_of(backup, {one.folder.name: one for one in complete})
             if problem is None:
                 return Link(backup, backup.manifest)
             raise _refused(f"{backup.folder.name} can't be built on: {problem}")
@@ -111,32 +111,36 @@ def find_link(backups: Sequence[Backup], disks: Sequence[Disk], uuid: str | None
     raise _refused(why)
 
 
-def chain_of(backup: Backup, complete: Sequence[Backup]) -> tuple[tuple[Backup, ...], str | None]:
+def chain_of(
+    backup: Backup, complete: Mapping[str, Backup], seen: dict[Path, str | None] | None = None
+) -> tuple[tuple[Backup, ...], str | None]:
     """Return a backup with all that it builds on, and what is missing there.
 
     Args:
         backup: the backup; it has a manifest.
-        complete: all of its folder that have one.
+        complete: all beside it that have one, by the names of their folders.
+        seen: what was missing in folders that were looked at; more is added.
 
     Returns:
         The backup first, then what it builds on as far as it is there; and what is missing or not
         what it was, as a clause: None if nothing is. No file is read.
     """
-    by_folder = {one.folder.name: one for one in complete}
-    chain = [backup]
+    seen = {} if seen is None else seen
+    chain = {backup.folder.name: backup}
+    last = backup
     while True:
-        last = chain[-1]
         manifest = last.manifest
         assert manifest is not None, "it is complete"
-        problem = _missing(last.folder, manifest)
-        above = manifest.parent
+        if last.folder not in seen:
+            seen[last.folder] = _missing(last.folder, manifest)
+        problem, above = seen[last.folder], manifest.parent
         if problem is not None or above is None:
-            return tuple(chain), problem
-        found = by_folder.get(above.folder)
-        if found is None or found.sha256 != above.manifest_sha256 or found in chain:
+            return tuple(chain.values()), problem
+        found = complete.get(above.folder)
+        if found is None or found.sha256 != above.manifest_sha256 or above.folder in chain:
             why = f"its chain is broken: {above.folder} is not there, or is not what it was"
-            return tuple(chain), why
-        chain.append(found)
+            return tuple(chain.values()), why
+        chain[above.folder] = last = found
 
 
 def can_record(block: BlockLayer, disk: Disk, name: str) -> str | None:

@@ -9,8 +9,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from agentclient.jobs.archive import open_folder, read_backup
-from agentclient.jobs.catalogue import Home, Listed, look, no_copy, taken_at
+from agentclient.jobs.archive import BEGUN as BEGUN_FILE
+from agentclient.jobs.archive import begun_at, open_folder, read_backup
+from agentclient.jobs.catalogue import Home, Listed, find_homes, taken_at
 from agentclient.jobs.manifest import BACKUP, NAME, Manifest
 from agentclient.model.errors import BadInput, FrostwatchError
 from agentclient.model.text import printable
@@ -52,15 +53,13 @@ class Decision(NamedTuple):
     well: bool = True
 
 
-def find_homes(folder: Path) -> list[Home]:
+def homes_to_prune(folder: Path) -> list[Home]:
     """Return the folders whose copies are to be looked at, each with all copies of its VM.
 
     Raises:
         BadInput: it is no folder, can't be read, has no copy, or is the folder of one alone.
     """
-    homes = look(folder)
-    if not homes:
-        raise BadInput(no_copy(folder))
+    homes = find_homes(folder)
     if [home.folder for home in homes] == [folder.resolve().parent]:
         raise BadInput(
             f"{printable(folder, 300)} is the folder of one copy: name its VM's folder, or that of "
@@ -117,7 +116,10 @@ def delete(copy: Listed) -> None:
         handle = open_folder(folder)
         try:
             with os.scandir(handle) as entries:
-                others = sorted({one.name for one in entries} - set(names))
+                found = {one.name for one in entries}
+            # It is left where frostwatch was killed just after it had written the manifest.
+            names += [BEGUN_FILE] if BEGUN_FILE in found else []
+            others = sorted(found - set(names))
             if others:
                 raise NotDeleted(f"its folder has something else: {printable(others[0], 200)}")
             for name in names:
@@ -164,4 +166,4 @@ def _age(one: Listed) -> tuple[datetime, str]:
     """Return what sorts copies by their age: when they were taken, and how they are called."""
     manifest = one.backup.manifest
     at = taken_at(manifest) if manifest is not None else None
-    return at or _EARLY, one.backup.folder.name
+    return at or begun_at(one.backup.folder) or _EARLY, one.backup.folder.name

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from agentclient.jobs.archive import Backup, open_file, open_folder, read_backup
-from agentclient.jobs.catalogue import find_backups
+from agentclient.jobs.catalogue import find_homes
 from agentclient.jobs.checksum import Checksum
 from agentclient.jobs.errors import JobFailed
 from agentclient.jobs.image_tool import TOOL, check_image, tool
@@ -180,7 +180,7 @@ class Verifier:
 
 
 def verify_folder(folder: Path, tick: Tick = lambda _: None) -> Iterator[Verified]:
-    """Check the backup that a folder is, or all in it, one after the other.
+    """Check the copy that a folder is, or all in it; a folder that can't be read is not well.
 
     Args:
         folder: the folder.
@@ -190,8 +190,12 @@ def verify_folder(folder: Path, tick: Tick = lambda _: None) -> Iterator[Verifie
         BadInput: there is none.
     """
     verifier = Verifier(tick, tool())
-    for backup in find_backups(folder):
-        yield verifier.verify(backup)
+    for home in find_homes(folder):
+        if home.problem is not None:
+            why = f"it can't be read: {home.problem}"
+            yield Verified(home.folder, False, None, (why,), (), (), ())
+        for one in home.copies:
+            yield verifier.verify(one.backup)
 
 
 def verified_object(one: Verified) -> dict[str, Any]:

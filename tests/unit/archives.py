@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from agentclient.jobs.archive import make_folder, read_backup, write_manifest
-from agentclient.jobs.catalogue import find_backups
+from agentclient.jobs.archive import Backup, make_folder, read_backup, write_manifest
+from agentclient.jobs.catalogue import find_homes
 from agentclient.jobs.manifest import MIRROR, DiskRecord, Parent
 from agentclient.jobs.verify import Verified, Verifier
 from tests.unit.test_backup_manifest import AT, manifest
@@ -28,6 +28,11 @@ def image(backing: str | None = None, *, size: int = SIZE, features: int = 0) ->
     head = struct.pack(">4sIQIIQ", b"QFI\xfb", 3, offset, len(name), 16, size)
     head += bytes(72 - len(head)) + struct.pack(">Q", features) + bytes(24)
     return head + name + b"data"
+
+
+def copies_in(folder: Path) -> list[Backup]:
+    """All copies below a folder."""
+    return [copy.backup for home in find_homes(folder) for copy in home.copies]
 
 
 class Archive:
@@ -77,7 +82,7 @@ class Archive:
     def verify(self, folder: Path | None = None) -> list[Verified]:
         """Verify all, or one."""
         verifier = Verifier()
-        return [verifier.verify(one) for one in find_backups(folder or self.folder)]
+        return [verifier.verify(one) for one in copies_in(folder or self.folder)]
 
     def change(self, folder: Path, change: Callable[[dict[str, object]], object]) -> None:
         """Change a manifest."""

@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
+import signal
+import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,8 +16,10 @@ from typing import Any
 
 import pytest
 
+from agentclient.jobs import chain
 from agentclient.jobs.archive import Begun, make_folder, write_begun
 from agentclient.jobs.catalogue import Listed, look
+from agentclient.jobs.manifest import Manifest
 from agentclient.model.errors import BadInput
 from agentclient.model.job import Consistency
 from tests.unit.archives import Archive, archive
@@ -88,6 +94,23 @@ def test_a_folder_that_cannot_be_read_is_told(
     assert "web can't be read: Permission denied" in capsys.readouterr().err
 
 
+def test_a_file_systems_own_folder_is_no_copy(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = archive.add()
+    (archive.folder / "lost+found").mkdir()
+    whole: Any = os.open
+
+    def refused(path: object, *how: Any, **more: Any) -> Any:
+        if str(path).endswith("lost+found"):
+            raise PermissionError(13, "Permission denied")
+        return whole(path, *how, **more)
+
+    monkeypatch.setattr(os, "open", refused)
+    assert list(listed(archive.folder)) == [copy]
+    assert [home.problem for home in look(archive.folder)] == [None]
+
+
 def test_the_table_tells_mode_chain_grade_and_size(
     archive: Archive, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -113,6 +136,78 @@ def test_the_table_tells_mode_chain_grade_and_size(
     assert "incomplete" in rows[3]
     assert f"db/{running.name}: it has no manifest: it is not complete" in rows
     assert rows[-1].startswith("restore one: frostwatch backup restore ")
+
+
+def test_the_commands_that_it_names_can_be_copied(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spaced = Archive(tmp_path / "my copies")
+    spaced.folder.mkdir()
+    folder = spaced.add()
+    assert run(["backup", "list", str(spaced.folder)]) == 0
+    *_, check, restore = capsys.readouterr().out.splitlines()
+    assert shlex.split(check)[-1] == str(spaced.folder)
+    assert shlex.split(restore)[-3:] == [str(folder), "--to", "NEWDIR"]
+
+
+def test_what_cannot_be_read_is_not_called_incomplete(
+    archive: Archive, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (archive.add() / "manifest.json").write_text("{}")
+    begun(archive)
+    assert run(["backup", "list", str(archive.folder)]) == 0
+    _, first, second, *_ = capsys.readouterr().out.splitlines()
+    assert "unreadable" in first
+    assert "incomplete" in second
+
+
+@pytest.mark.parametrize(
+    "taken", ["0001-01-01T00:00:00", "9999-12-31T23:59:59-12:00", "yesterday", ""]
+)
+def test_a_time_that_can_not_be_is_none(
+    archive: Archive, taken: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    strange = archive.add(times={"taken": taken})
+    later = archive.add()
+    assert run(["backup", "list", str(archive.folder)]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split()[2] == "-"
+    assert run(["backup", "prune", "--keep", "1", str(archive.folder)]) == 0
+    assert (strange.exists(), later.exists()) == (False, True), "its folder's name tells its age"
+
+
+def test_each_folder_is_looked_into_once_however_many_build_on_it(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    above = None
+    for _ in range(6):
+        above = archive.add(above)
+    looked: list[str] = []
+    whole = chain._missing
+
+    def missing(folder: Path, manifest: Manifest) -> str | None:
+        looked.append(folder.name)
+        return whole(folder, manifest)
+
+    monkeypatch.setattr(chain, "_missing", missing)
+    assert all(one.complete for one in listed(archive.folder).values())
+    assert sorted(looked) == sorted(one.name for one in archive.home.iterdir())
+
+
+def test_a_signal_ends_the_wait_for_a_storage_that_hangs(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    back = threading.Event()
+
+    def hangs(_: Path) -> object:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return back.wait(60.0)
+
+    monkeypatch.setattr(backup_list, "look", hangs)
+    since = time.monotonic()
+    assert run(["backup", "list", str(archive.folder)]) == 1
+    assert time.monotonic() - since < 2.0
+    back.set()
+    assert "SIGTERM: stopped; nothing was listed" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("columns", [80, 100, 200])
@@ -171,6 +266,7 @@ def test_an_empty_folder_is_no_error_and_none_is(
         (["revert", "/b"], "(did you mean restore?)"),
         (["list", "--to", "/b"], "a VM called list has its id, as in qemu:list"),
         (["verify", "--to=/b"], "a VM called verify has its id, as in qemu:verify"),
+        (["--json", "list", "/b"], "before its options: frostwatch backup list DIR --json"),
     ],
 )
 def test_what_was_meant_is_said(

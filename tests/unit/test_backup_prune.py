@@ -11,7 +11,7 @@ import pytest
 
 from agentclient.jobs import prune
 from agentclient.jobs.archive import Begun, make_folder, write_begun
-from agentclient.jobs.prune import decide, find_homes
+from agentclient.jobs.prune import decide, homes_to_prune
 from agentclient.model.errors import BadInput
 from tests.unit.archives import Archive, archive
 from tui.main import run
@@ -21,7 +21,7 @@ __all__ = ["archive"]
 
 def decided(archive: Archive, keep: int) -> tuple[set[str], dict[str, str]]:
     """What is to be deleted, and why the others stay."""
-    (home,) = find_homes(archive.folder)
+    (home,) = homes_to_prune(archive.folder)
     found = decide(home, keep)
     gone = {one.copy.backup.folder.name for one in found if one.delete}
     return gone, {one.copy.backup.folder.name: one.why for one in found if not one.delete}
@@ -43,6 +43,17 @@ def test_the_newest_stay_with_all_that_they_build_on(archive: Archive) -> None:
     assert decided(archive, 3)[0] == {old.name, old_second.name}
     assert decided(archive, 4)[0] == set()
     assert decided(archive, 4)[1][old.name] == prune.BUILT_ON
+
+
+def test_why_more_stay_than_were_asked_for_is_told(
+    archive: Archive, capsys: pytest.CaptureFixture[str]
+) -> None:
+    full = archive.add()
+    archive.add(full)
+    assert run(["backup", "prune", str(archive.folder), "--keep", "1"]) == 0
+    newest, older = capsys.readouterr().out.splitlines()
+    assert ": " not in newest.removeprefix("kept: ")
+    assert older == f"kept: {full}, 108 B: what is kept builds on it"
 
 
 def test_a_branch_that_nothing_builds_on_goes_alone(archive: Archive) -> None:
@@ -125,10 +136,18 @@ def test_a_folder_with_something_else_is_left_whole(
     assert sorted(one.name for one in first.iterdir()) == ["a.qcow2", "manifest.json", "mine"]
 
 
+def test_what_a_kill_left_beside_a_manifest_goes_as_well(archive: Archive) -> None:
+    first = archive.add(id="11111111", chain="11111111")
+    write_begun(first, Begun("11111111", "11111111"))
+    last = archive.add()
+    assert run(["backup", "prune", str(archive.folder), "--keep", "1"]) == 0
+    assert list(archive.home.iterdir()) == [last]
+
+
 def test_one_that_was_changed_meanwhile_is_left(archive: Archive) -> None:
     first = archive.add()
     archive.add()
-    (home,) = find_homes(archive.folder)
+    (home,) = homes_to_prune(archive.folder)
     (one,) = [each for each in decide(home, 1) if each.delete]
     archive.change(first, lambda found: found.update(why="because"))
     with pytest.raises(prune.NotDeleted, match="not what it was"):
@@ -158,10 +177,10 @@ def test_bad_input(archive: Archive, tmp_path: Path) -> None:
     folder = archive.add()
     archive.add()
     with pytest.raises(BadInput, match="is the folder of one copy"):
-        find_homes(folder)
+        homes_to_prune(folder)
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(BadInput, match="there is no backup"):
-        find_homes(empty)
+        homes_to_prune(empty)
     assert run(["backup", "prune", str(archive.folder)]) == 2
     assert run(["backup", "prune", str(archive.folder), "--keep", "0"]) == 2

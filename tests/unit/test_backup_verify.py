@@ -8,11 +8,12 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from agentclient.jobs.archive import Begun, make_folder, read_backup, write_begun
-from agentclient.jobs.catalogue import find_backups
+from agentclient.jobs.catalogue import find_homes
 from agentclient.jobs.image_tool import check_image
 from agentclient.jobs.verify import (
     NO_SUM,
@@ -22,7 +23,7 @@ from agentclient.jobs.verify import (
 )
 from agentclient.model.errors import BadInput
 from agentclient.protocol.qcow2 import parse_head
-from tests.unit.archives import SIZE, Archive, archive, image
+from tests.unit.archives import SIZE, Archive, archive, copies_in, image
 from tests.unit.cli_fakes import World, world
 from tui.main import run
 
@@ -193,7 +194,7 @@ def test_each_file_is_read_once(archive: Archive) -> None:
     archive.add(second)
     told: list[str] = []
     verifier = Verifier(told.append)
-    for one in find_backups(archive.folder):
+    for one in copies_in(archive.folder):
         verifier.verify(one)
     assert len([text for text in told if text.startswith("checking")]) == 3
 
@@ -205,13 +206,13 @@ def test_it_can_be_stopped(archive: Archive) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Verifier(stop).verify(find_backups(archive.folder)[0])
+        Verifier(stop).verify(copies_in(archive.folder)[0])
 
 
 def test_where_there_is_none_it_is_bad_input(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "none"):
         with pytest.raises(BadInput):
-            find_backups(folder)
+            find_homes(folder)
 
 
 @pytest.mark.parametrize(
@@ -319,3 +320,26 @@ def test_a_vm_called_verify_is_reached_by_its_id(
     world.add("other")
     assert run(["backup", "qemu:verify", "--to", str(tmp_path)]) == 2
     assert "no VM is called 'qemu:verify'" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_read_is_not_well_and_the_others_are_checked(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = archive.add()
+    (archive.folder / "web").mkdir()
+    whole: Any = os.scandir
+
+    def scandir(path: object) -> Any:
+        if str(path).endswith("/web"):
+            raise PermissionError(13, "Permission denied")
+        return whole(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    monkeypatch.setenv("PATH", "/nonexistent")  # a real qemu-img would find these images damaged
+    assert run(["backup", "verify", "--json", str(archive.folder)]) == 1
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(one["backup"], one["ok"]) for one in found] == [
+        (str(folder), True),
+        (str(archive.folder / "web"), False),
+    ]
+    assert found[1]["problems"] == ["it can't be read: Permission denied"]

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from agentclient.jobs import mirror as mirror_module
-from agentclient.jobs.catalogue import find_backups
 from agentclient.jobs.mirror import MirrorJob, MirrorRequest
 from agentclient.model.job import (
     Consistency,
@@ -24,6 +23,7 @@ from agentclient.model.job import (
 from agentclient.model.json_contract import rfc3339
 from agentclient.model.outcome import Outcome
 from agentclient.model.states import OutcomeKind, Refusal
+from tests.unit.archives import copies_in
 from tests.unit.copying_qemu import BEGAN, CERTIFIED, GIB, MIB, NO_AGENT, Refused, Scene, scene
 
 __all__ = ["scene"]
@@ -403,7 +403,7 @@ def test_the_manifest_says_what_it_is(scene: Scene) -> None:
     (disk,) = found["disks"]
     assert (disk["name"], disk["file"], disk["size"]) == ("b", "b.qcow2", GIB // 2)
     assert disk["sha256"] == outcome.disks[0].checksum == hashlib.sha256().hexdigest()
-    (backup,) = find_backups(scene.folder)
+    (backup,) = copies_in(scene.folder)
     assert backup.manifest is not None
     assert backup.manifest.word == "mirror"
 

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 import click
 
+from agentclient.jobs.control import JobControl
+from agentclient.jobs.patience import patiently
 from agentclient.model.errors import BadInput, FrostwatchError
 from agentclient.model.text import printable
 from tui.cli.options import Options
 from tui.shared.signals import Signals
 
 TELL_EVERY_S: Final = 10.0
+# A large archive, on a slow network.
+READ_WITHIN_S: Final = 3600.0
+_ENDS_WITHIN_S: Final = 0.5
+
+T = TypeVar("T")
 
 
 class Stopped(FrostwatchError):
@@ -72,11 +80,15 @@ class Patience:
 
     Args:
         what: what is not done when a signal stops it, as a clause.
+
+    Attributes:
+        control: ends a wait for a storage soon after a signal has come.
     """
 
     def __init__(self, what: str) -> None:
         self._what = what
         self._signals = Signals()
+        self.control: JobControl = _Obeying(self.check)
         self._next = time.monotonic() + TELL_EVERY_S
 
     def __enter__(self) -> Self:
@@ -90,6 +102,20 @@ class Patience:
         trace: TracebackType | None,
     ) -> None:
         self._signals.__exit__(kind, error, trace)
+
+    def wait_for(self, what: str, function: Callable[[], T], bound_s: float = READ_WITHIN_S) -> T:
+        """Return what `function` returns, which may hang on a storage; a signal ends the wait.
+
+        Args:
+            what: what it does, as a clause that begins a sentence.
+            function: runs in a thread of its own.
+            bound_s: how long it may take, in seconds.
+
+        Raises:
+            Stopped: a signal has come.
+            JobFailed: it takes longer.
+        """
+        return patiently(self.control, what, function, bound_s)
 
     def check(self) -> None:
         """End it if a signal has come.
@@ -110,3 +136,29 @@ class Patience:
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + TELL_EVERY_S
             click.echo(f"frostwatch: {printable(doing, 300)}", err=True)
+
+
+class _Obeying(JobControl):
+    """Ends a wait once a signal has come, and what is waited for has not ended by itself.
+
+    Args:
+        obey: raises `Stopped` if a signal has come.
+    """
+
+    def __init__(self, obey: Callable[[], object]) -> None:
+        super().__init__()
+        self._obey = obey
+        self._since: float | None = None
+
+    def check(self) -> None:
+        """End the wait if a signal has come.
+
+        Raises:
+            Stopped: one has.
+        """
+        try:
+            self._obey()
+        except Stopped:
+            self._since = self._since or time.monotonic()
+            if time.monotonic() - self._since >= _ENDS_WITHIN_S:
+                raise

@@ -80,6 +80,12 @@ class _BackupCommand(click.Command):
                 f"backup {word} is a command of its own, and takes no --to; a VM called {word} has "
                 f"its id, as in qemu:{word}"
             )
+        if word.startswith("-") and not making:
+            later = next((one for one in args if not one.startswith("-")), "")
+            if later in SUBCOMMANDS:
+                raise click.UsageError(
+                    f"the command comes before its options: frostwatch backup {later} DIR {word}"
+                )
         if word in SUBCOMMANDS:
             command: click.Command = load(*SUBCOMMANDS[word])
             return command.make_context(f"{info_name} {word}", args[1:], parent, **extra)

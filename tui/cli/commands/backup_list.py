@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +20,7 @@ from agentclient.model.json_contract import dumps
 from agentclient.model.sizes import size_text
 from agentclient.model.text import printable
 from tui.cli import table
-from tui.cli.folders import folder_of_copies
+from tui.cli.folders import Patience, folder_of_copies
 from tui.cli.options import json_option
 from tui.cli.table import GAP, Cell
 from tui.shared.fit import fit_middle, safe
@@ -39,7 +41,8 @@ def list_command(folder: str, as_json: bool) -> int:
     No image is read: `frostwatch backup verify` does that. Exits 1 if a folder can't be read.
     """
     path = folder_of_copies(folder)
-    homes = look(path)
+    with Patience("nothing was listed") as patience:
+        homes = patience.wait_for("reading the folder", partial(look, path))
     for home in homes:
         if home.problem is not None:
             said = f"{printable(home.folder, 300)} can't be read: {home.problem}"
@@ -81,12 +84,13 @@ def _row(one: Listed) -> tuple[Cell, ...]:
     head = (Cell(safe(one.vm, 60)), Cell(printable(backup.folder.name, 40)))
     if manifest is None:
         word = Cell(known.word if known is not None else "-")
-        return (*head, Cell("-"), word, chain, Cell("incomplete", "red"), Cell("-"), Cell("-"))
+        state = Cell("unreadable" if backup.unreadable else "incomplete", "red")
+        return (*head, Cell("-"), word, chain, state, Cell("-"), Cell("-"))
     at = taken_at(manifest)
     grade = Cell(manifest.consistency.value, _COLOURS.get(manifest.consistency))
     return (
         *head,
-        Cell(f"{at.astimezone():%Y-%m-%d %H:%M}" if at is not None else "-"),
+        Cell(f"{at:%Y-%m-%d %H:%M}" if at is not None else "-"),
         Cell(manifest.word if manifest.kind == MIRROR else manifest.mode),
         chain,
         grade if one.complete else Cell("broken", "red"),
@@ -104,10 +108,10 @@ def _notes(folder: Path, homes: Sequence[Home]) -> list[str]:
         if not one.complete:
             place = f"{one.backup.folder.parent.name}/{one.backup.folder.name}"
             lines.append(f"{printable(place, 120)}: {printable(one.problem or '', 300)}")
-    shown = printable(folder, 300)
+    shown = printable(shlex.quote(str(folder)), 300)
     lines.append(f"check them:  frostwatch backup verify {shown}")
     if whole:
-        newest = printable(whole[-1].backup.folder, 300)
+        newest = printable(shlex.quote(str(whole[-1].backup.folder)), 300)
         lines.append(f"restore one: frostwatch backup restore {newest} --to NEWDIR")
     return lines
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 import click
 
 from agentclient.jobs.catalogue import listed_object
 from agentclient.jobs.prune import (
-    BUILT_ON,
     NEWEST,
     Decision,
     NotDeleted,
     PruneAction,
     decide,
     delete,
-    find_homes,
+    homes_to_prune,
 )
 from agentclient.model.json_contract import dumps
 from agentclient.model.sizes import size_text
@@ -45,25 +45,26 @@ def prune_command(folder: str, keep: int, dry_run: bool, as_json: bool) -> int:
     """
     well = True
     with Patience("not all was looked at") as patience:
-        for home in find_homes(folder_of_copies(folder)):
+        looking = partial(homes_to_prune, folder_of_copies(folder))
+        for home in patience.wait_for("reading the folder", looking):
             if home.problem is not None:
                 said = f"{printable(home.folder, 300)} can't be read: {home.problem}"
                 click.echo(f"frostwatch: {said}", err=True)
                 well = False
             for one in decide(home, keep):
                 patience.check()
-                well = _obey(one, dry_run=dry_run, as_json=as_json) and well
+                well = _obey(one, patience, dry_run=dry_run, as_json=as_json) and well
     return 0 if well else 1
 
 
-def _obey(one: Decision, *, dry_run: bool, as_json: bool) -> bool:
+def _obey(one: Decision, patience: Patience, *, dry_run: bool, as_json: bool) -> bool:
     """Do what was decided, and tell it; return whether it is well."""
     action, why, well = PruneAction.KEPT if one.well else PruneAction.LEFT, one.why, one.well
     if one.delete:
         action = PruneAction.WOULD_DELETE if dry_run else PruneAction.DELETED
         try:
             if not dry_run:
-                delete(one.copy)
+                patience.wait_for("deleting a copy", partial(delete, one.copy))
         except NotDeleted as error:
             action, why, well = PruneAction.LEFT, str(error), False
     if as_json:
@@ -71,7 +72,7 @@ def _obey(one: Decision, *, dry_run: bool, as_json: bool) -> bool:
         return well
     said = _WORDS.get(action, action.value)
     shown = printable(one.copy.backup.folder, 300)
-    because = f": {printable(why, 300)}" if why and why not in (NEWEST, BUILT_ON) else ""
+    because = f": {printable(why, 300)}" if why and why != NEWEST else ""
     size = f", {size_text(one.copy.bytes)}" if one.copy.bytes else ""
     click.echo(f"{said}: {shown}{size}{because}")
     return well

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+from functools import partial
+from math import inf
 
 import click
 
@@ -25,7 +27,10 @@ def verify_command(folder: str, as_json: bool) -> int:
     """
     well = True
     with Patience("not all was checked") as patience:
-        for one in verify_folder(folder_of_copies(folder), patience.tick):
+        found = verify_folder(folder_of_copies(folder), patience.tick)
+        following = partial(next, found, None)
+        # As long as it takes to read a copy: each read has a bound of its own.
+        while (one := patience.wait_for("checking", following, inf)) is not None:
             well = well and one.ok
             if as_json:
                 click.echo(dumps(verified_object(one)))
