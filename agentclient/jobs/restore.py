@@ -126,13 +126,15 @@ def restore(
     if not verified.ok:
         what = "; ".join(verified.problems[:3])
         raise RestoreFailed(f"nothing is made of {printable(backup.folder, 300)}: {what}")
-    check_space(plan.to.parent, sum(_least(plan, disk) for disk in plan.disks))
+    # One that is there may be a file system of its own.
+    place = plan.to if plan.to.is_dir() else plan.to.parent
+    check_space(place, sum(_least(plan, disk) for disk in plan.disks))
     undo: list[Callable[[], object]] = []
     try:
         _make_folder(plan.to, undo)
         made = [_convert(plan, disk, program, tick, undo) for disk in plan.disks]
         tick(f"writing {printable(plan.to, 200)} out", None)
-        syncing = partial(_sync, [plan.to, *(one.file for one in made)])
+        syncing = partial(_sync, [*(one.file for one in made), plan.to, plan.to.parent])
         patiently(control or JobControl(), "writing the images out", syncing, SYNCED_WITHIN_S)
     except BaseException as error:
         for one in reversed(undo):

@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import stat
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -176,6 +178,16 @@ def test_the_command_says_how_to_start_a_vm_with_it(
     assert run(["backup", "restore", str(folder), "--to", str(other)]) == 2
 
 
+def test_what_could_not_be_compared_is_said(
+    archive: Archive, tool: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = b"1" * (1 << 20)
+    for number, checksum in enumerate((True, False)):
+        folder, to = archive.mirror(content, checksum=checksum), tmp_path / str(number)
+        assert run(["backup", "restore", str(folder), "--to", str(to)]) == 0
+        assert ("no checksum was taken" in capsys.readouterr().out) is not checksum
+
+
 def test_without_the_tool_it_says_what_to_install(
     archive: Archive,
     tmp_path: Path,
@@ -198,3 +210,39 @@ def test_a_signal_stops_the_command(
     assert run(["backup", "restore", str(folder), "--to", str(tmp_path / "new")]) == 1
     assert "SIGTERM: stopped; nothing was restored, and nothing is left" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
+
+
+def test_a_signal_ends_the_wait_for_a_storage_that_hangs(
+    archive: Archive,
+    tool: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    back = threading.Event()
+
+    def hangs(_: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        back.wait(60.0)
+
+    monkeypatch.setattr("agentclient.jobs.restore._sync", hangs)
+    since = time.monotonic()
+    assert run(["backup", "restore", str(archive.add()), "--to", str(tmp_path / "new")]) == 1
+    assert time.monotonic() - since < 3.0
+    back.set()
+    assert "SIGINT: stopped; nothing was restored" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
+def test_room_is_looked_for_where_the_images_go(
+    archive: Archive, tool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[Path] = []
+    monkeypatch.setattr(
+        "agentclient.jobs.restore.check_space", lambda folder, needed: looked.append(folder)
+    )
+    folder, mounted = archive.add(), tmp_path / "mounted"
+    mounted.mkdir()
+    for to in (mounted, tmp_path / "new"):
+        restore(plan_restore(folder, to), str(tool), lambda *_: None)
+    assert looked == [mounted, tmp_path]

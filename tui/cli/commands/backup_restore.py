@@ -6,14 +6,15 @@ import os
 import shlex
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
-from agentclient.jobs.control import JobControl
 from agentclient.jobs.image_tool import INSTALL, tool
 from agentclient.jobs.restore import Restored, RestorePlan, plan_restore, restore
+from agentclient.jobs.verify import NO_SUM
 from agentclient.late import load
 from agentclient.model.errors import FrostwatchError
 from agentclient.model.job import Consistency
@@ -57,14 +58,16 @@ def restore_command(
     builds on. Exits 0 only if all images are made; else nothing is left of them.
     """
     to = Path(target).absolute()
-    plan = plan_restore(folder_of_copies(folder), to, disks, format_)
-    program = tool()
-    if program is None:
-        raise FrostwatchError(f"nothing was restored: {INSTALL}")
+    path = folder_of_copies(folder)
     with Patience("nothing was restored, and nothing is left of it") as patience:
+        planning = partial(plan_restore, path, to, disks, format_)
+        plan = patience.wait_for("reading the folder", planning)
+        program = tool()
+        if program is None:
+            raise FrostwatchError(f"nothing was restored: {INSTALL}")
         teller = _Teller(plan, patience, silent=as_json)
         try:
-            made = restore(plan, program, teller.tick, teller.control)
+            made = restore(plan, program, teller.tick, patience.control)
         finally:
             teller.end()
     for one in made if as_json else ():
@@ -81,13 +84,9 @@ class _Teller:
         plan: what is restored.
         patience: obeys signals.
         silent: a program reads our output; a line from time to time is enough.
-
-    Attributes:
-        control: is cancelled by a signal.
     """
 
     def __init__(self, plan: RestorePlan, patience: Patience, *, silent: bool) -> None:
-        self.control = JobControl()
         self._patience = patience
         self._name = plan.copy.vm
         self._next = 0.0
@@ -131,6 +130,8 @@ def _print(plan: RestorePlan, made: list[Restored]) -> None:
     click.echo(f"restored: {printable(plan.copy.vm, 60)} as of {taken}, {grade}, in {shown}")
     if manifest.consistency is not Consistency.CONSISTENT:
         click.echo("  the guest finds its disks as after a power failure, and recovers them")
+    if any(one.disk.sha256 is None for one in made):
+        click.echo(f"  note: {NO_SUM}")
     for one in made:
         was = printable(one.disk.source_format, 20)
         click.echo(
