@@ -12,7 +12,7 @@ from typing import Final
 from agentclient.access.qmp_session import Ask
 from agentclient.jobs.archive import Backup, Begun, safe_name
 from agentclient.jobs.block import CHANGE_S, BlockLayer
-from agentclient.jobs.cancel import cancel_jobs
+from agentclient.jobs.cancel import cancel_jobs, left_to_qemu
 from agentclient.jobs.chain import (
     Link,
     bitmap_name,
@@ -36,7 +36,6 @@ from agentclient.jobs.request import BackupRequest
 from agentclient.jobs.targets import Target, Targets
 from agentclient.jobs.thread_reserve import workers_of_each
 from agentclient.model.job import DiskCopy, JobKind, JobStage
-from agentclient.model.next_command import clear_command
 from agentclient.model.states import Level
 from agentclient.model.text import printable
 from agentclient.protocol.qmp_block import Disk, action
@@ -190,8 +189,7 @@ class BackupJob(CopyJob):
         if self._block is not None and self._targets is not None:
             left += cancel_jobs(self._block, self.name, gone=self.context.access.is_gone)
         if left:
-            # QEMU would wait for what hangs, and its guest with it.
-            return [*left, *self._names_of_all()]
+            return left_to_qemu(self.vm, left, self._names_of_all())
         left += self._end_fleece()
         if self._block is not None and self._begun:
             left += self._forget(self._block)
@@ -224,10 +222,6 @@ class BackupJob(CopyJob):
         if self._begun:
             names.append(_named(self._copies))
         return names
-
-    def how_to_cancel(self) -> str | None:
-        """Return the command that ends what QEMU goes on with."""
-        return clear_command(self.vm)
 
     # -- before the freeze ---------------------------------------------------------------
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Final
 
 from agentclient.jobs.block import TICK_S, BlockLayer, QmpRefused
 from agentclient.jobs.errors import JobFailed
+from agentclient.model.next_command import clear_command
 from agentclient.model.text import printable
+from agentclient.model.vm import Vm
 from agentclient.protocol.job_names import JobId
 from agentclient.protocol.qmp_block import BlockJob, BlockJobStatus
 
@@ -48,6 +50,21 @@ def cancel_jobs(
         time.sleep(TICK_S)
     names = ", ".join(printable(one.id, 80) for one in ours) or name.job("*")
     return [f"QEMU may go on with {names} ({problem})"]
+
+
+def left_to_qemu(vm: Vm, jobs: Iterable[str], names: Iterable[str]) -> list[str]:
+    """Return what is left of a copy whose jobs QEMU did not end, each as a clause.
+
+    Nothing of it may be touched: QEMU would wait for what hangs before it closes another file, and
+    its guest with it (protocol §6.3).
+
+    Args:
+        vm: the VM.
+        jobs: the jobs, as `cancel_jobs` returns them.
+        names: what they use.
+    """
+    step = f"once its storage answers and this frostwatch has ended: {clear_command(vm)}"
+    return [*(f"{one}; {step}" for one in jobs), *names]
 
 
 def _end(block: BlockLayer, job: BlockJob) -> None:

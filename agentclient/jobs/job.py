@@ -34,6 +34,7 @@ from agentclient.model.job import (
     JobTimes,
 )
 from agentclient.model.json_contract import SCHEMA
+from agentclient.model.next_command import clear_command
 from agentclient.model.text import printable
 from agentclient.model.vm import Vm
 from agentclient.protocol.qmp_block import Disk
@@ -176,7 +177,7 @@ class CopyJob(ABC):
             return self._ended(JobResult.CANCELLED, "stopped by the operator", None)
         except JobLost as error:
             reason = f"{error.reason}; QEMU may go on with the copy, and nobody follows it"
-            return self._outcome(JobResult.LEFT, reason, next_step=self.how_to_cancel())
+            return self._outcome(JobResult.LEFT, reason, next_step=clear_command(self.vm))
         except JobFailed as error:
             return self._ended(JobResult.FAILED, error.reason, error.next_step)
         except FrostwatchError as error:
@@ -274,10 +275,6 @@ class CopyJob(ABC):
             "consistency": outcome.consistency.value,
             "disks": [{"disk": one.disk, "target": one.target} for one in outcome.disks],
         }
-
-    def how_to_cancel(self) -> str | None:
-        """Return the command that ends what QEMU goes on with; None if nothing is left."""
-        return None
 
     def check_alone(self) -> None:
         """Make sure that nobody has begun to work on the disks since they were looked at.

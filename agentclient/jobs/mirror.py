@@ -20,7 +20,7 @@ from typing import Final
 from agentclient.access.qmp_session import Ask
 from agentclient.jobs.archive import Begun, safe_name
 from agentclient.jobs.block import BlockLayer
-from agentclient.jobs.cancel import cancel_jobs
+from agentclient.jobs.cancel import cancel_jobs, left_to_qemu
 from agentclient.jobs.claim import check_no_job
 from agentclient.jobs.context import JobContext
 from agentclient.jobs.copy_files import FileCopy, Ids, manifest_of, record_copy, save_manifest
@@ -213,6 +213,8 @@ class MirrorJob(CopyJob):
         left = []
         if self._block is not None and self._begun:
             left += cancel_jobs(self._block, self.name, gone=self.context.access.is_gone)
+        if left:
+            return left_to_qemu(self.vm, left, [f"the folder {printable(self.folder, 300)}"])
         if self._targets is not None:
             left += self._targets.remove()
         if self._home is not None:

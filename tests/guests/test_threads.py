@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from agentclient.jobs import cancel
 from agentclient.jobs.thread_reserve import MAIN_LOOP, SPARE
-from agentclient.model.job import FreezePolicy, JobRefusal, JobStage
+from agentclient.model.job import FreezePolicy, JobRefusal, JobResult, JobStage
 from tests.guests.conftest import Boot
 from tests.guests.copying import add_target, drop_target, finish, mirror
 from tests.guests.lab import Guest, QmpError
@@ -51,6 +53,48 @@ def test_a_mirrors_target_that_hangs_keeps_no_write_waiting(guest: Guest, tmp_pa
         assert kept == (2 + 16 + SPARE, 16 + SPARE)
         assert worst < HANGS_S * 750
         assert (threads_kept(guest), threads_kept(guest, "io0")) == (0, 0)
+
+
+@ROOT
+def test_a_mirror_that_is_stopped_while_its_target_hangs_keeps_nobody_waiting(
+    guest: Guest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cancel, "ENDS_WITHIN_S", 1.5)
+    with on_loop(tmp_path) as place, Mirrors(guest, place / "to") as mirrors:
+        with guest.append_load("a") as load:
+            job = mirrors.start(wait=True, policy=FreezePolicy.NEVER)
+            mirrors.wait_stage(JobStage.READY)
+            load.wait_for(10)
+            since = load.counter()
+            with hanging(place):
+                time.sleep(1.0)
+                job.cancel()
+                outcome = job.wait(20.0)
+                time.sleep(1.5)
+            load.wait_for(50)
+            worst = load.stalls(since=since).worst_ms
+        _end_what_is_left(guest)
+    print(f"while the target hung for {HANGS_S:g} s: {worst:.0f} ms")
+    assert outcome is not None
+    assert outcome.result is JobResult.CANCELLED
+    assert "QEMU may go on with" in outcome.left[0]
+    assert worst < HANGS_S * 750
+
+
+def _end_what_is_left(guest: Guest) -> None:
+    """Wait for the end of jobs whose target hung, and close their files."""
+
+    def ended() -> bool:
+        jobs = guest.qmp("query-jobs")
+        return all(one["status"] == "concluded" for one in jobs)
+
+    wait_until(ended, 30.0, "the end of the jobs")
+    for one in guest.qmp("query-jobs"):
+        guest.qmp("job-dismiss", id=one["id"])
+    nodes = [one["node-name"] for one in guest.qmp("query-named-block-nodes")]
+    for node in sorted((one for one in nodes if one.startswith("fw-")), key=len):
+        with suppress(QmpError):  # the claim, which its thread deletes
+            guest.qmp("blockdev-del", node_name=node)
 
 
 @ROOT

@@ -208,6 +208,23 @@ def test_one_that_somebody_ends_takes_all_with_it(scene: Scene) -> None:
     assert nothing_is_left(scene)
 
 
+def test_beside_a_job_that_hangs_qemu_is_to_close_no_file(scene: Scene) -> None:
+    def hangs(given: dict[str, Any]) -> None:
+        if str(given.get("device", given.get("id"))) == next(iter(scene.qemu.jobs)):
+            raise Refused("it waits for its storage")
+
+    scene.qemu.hooks |= {"block-job-cancel": hangs, "job-cancel": hangs}
+    scene.clock.after(2.0, scene.control.cancel)
+    outcome = run(scene)
+    assert outcome.result is JobResult.CANCELLED
+    assert scene.qemu.commands("blockdev-del") == []
+    assert scene.files == ["a.qcow2", "b.qcow2"]
+    left = "; ".join(outcome.left)
+    assert "QEMU may go on with" in left
+    assert "once its storage answers and this frostwatch has ended: frostwatch jobs" in left
+    assert f"the folder {scene.home}" in left
+
+
 def test_a_file_on_which_the_guest_runs_is_kept(scene: Scene) -> None:
     def in_use(given: dict[str, Any]) -> None:
         raise Refused(f"Node {given['node-name']} is in use")
@@ -264,6 +281,8 @@ def test_a_qemu_that_hangs_is_left_and_nobody_deletes_what_it_may_write(scene: S
     scene.clock.after(5.0, lambda: setattr(scene.qemu, "dead", "it did not answer"))
     outcome = run(scene)
     assert outcome.result is JobResult.LEFT
+    assert outcome.next is not None
+    assert "frostwatch jobs" in outcome.next
     assert scene.files == ["a.qcow2", "b.qcow2"]
 
 
