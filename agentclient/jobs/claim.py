@@ -35,6 +35,8 @@ _RANDOM: Final = secrets.SystemRandom()
 _RELEASED_WITHIN_S: Final = 5.0
 _AGAIN_S: Final = 0.2
 _LOOK_S: Final = 5.0
+# A monitor that does not answer for so long is not asked any more whether the job has ended.
+_SILENT_FOR_S: Final = 600.0
 # Keeps what the guest overwrites for a copy.
 _FILTER: Final = "copy-before-write"
 
@@ -113,7 +115,7 @@ class Claim:
                 )
 
     def release(self, vm_gone: Callable[[], bool | None]) -> list[str]:
-        """Give the disks free; while a job goes on, once that has ended, in a thread.
+        """Give the disks free; while a job may go on, once that has ended, in a thread.
 
         Args:
             vm_gone: returns whether the VM has ended.
@@ -123,27 +125,34 @@ class Claim:
         """
         if not self._may_be_in:
             return []
-        if not self._a_job_goes_on():
+        goes_on = self._a_job_goes_on()
+        if goes_on is False:
             return self._delete(vm_gone)
+        if goes_on is None and vm_gone():
+            return []
 
         def later() -> None:
-            while self._a_job_goes_on():
+            silent_s = 0.0
+            while (goes_on := self._a_job_goes_on()) is not False:
+                silent_s = silent_s + _LOOK_S if goes_on is None else 0.0
+                if silent_s and (silent_s > _SILENT_FOR_S or vm_gone()):
+                    return
                 threading.Event().wait(_LOOK_S)
             self._delete(vm_gone)
 
         with suppress(*NO_THREAD):  # then it is given free when this process ends
-            threading.Thread(target=later, name="claim", daemon=True).start()
+            threading.Thread(target=later, name=self._node, daemon=True).start()
         return []
 
-    def _a_job_goes_on(self) -> bool:
-        """Return whether a job goes on: its storage may hang.
+    def _a_job_goes_on(self) -> bool | None:
+        """Return whether a job goes on, whose storage may hang; None: not known.
 
         QEMU 10 deletes a node only when all that is written then is written, and its guest waits
         as long (protocol §6.3).
         """
         with suppress(JobFailed):
             return any(not job.has_ended for job in self._block.jobs())
-        return False
+        return None
 
     def _delete(self, vm_gone: Callable[[], bool | None]) -> list[str]:
         deadline = time.monotonic() + _RELEASED_WITHIN_S
@@ -175,7 +184,7 @@ class Claim:
     def _check_claims(self, found: Mapping[str, str]) -> None:
         _check_claims(self._vm, self._name.key, found, self._gone)
         dead = [node for node in found if is_claim(node) and node != self._node]
-        if dead and self._a_job_goes_on():
+        if dead and self._a_job_goes_on() is not False:
             return
         for node in dead:
             key = CopyKey.of_node(node)

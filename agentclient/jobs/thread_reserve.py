@@ -146,7 +146,10 @@ class ThreadReserve:
         more = sum(pool.now.least - found.least for pool, found, _ in pools)
         left = threads_left(self._process)
         if left is not None and left < 2 * more:
-            return f"its control group lets it start {left} more, and {more} would be kept"
+            return (
+                f"its control group lets it start {left} more, and {more} would be kept, more than "
+                "half of them"
+            )
         for pool, found, _ in pools:
             self._pools.append(pool)
             _set(self._block, pool.path, found, pool.now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -158,3 +159,45 @@ def test_where_somebody_elses_job_runs_nothing_is_claimed(
     harness.qemu.jobs["theirs"] = FakeJob("theirs", "backup", 100, stalls=True)
     assert _backup(harness, tmp_path).refusal is JobRefusal.JOB_RUNNING
     assert not {"blockdev-add", "blockdev-del"} & set(harness.qemu.asked)
+
+
+def test_while_it_is_not_known_whether_a_job_goes_on_no_node_is_deleted(
+    harness: CopyHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claim, "_LOOK_S", 0.01)
+    mine = claim.Claim(
+        harness.context().block(), harness.vm, JobId("backup", this_process(), "abcdef03")
+    )
+    harness.qemu.nodes[DEAD] = ""
+    harness.qemu.hangs.add("query-jobs")
+    mine.take(alone=False)
+    assert mine.release(lambda: None) == []
+    time.sleep(0.1)
+    assert "blockdev-del" not in harness.qemu.asked
+    harness.qemu.hangs.clear()
+    deadline = time.monotonic() + 10.0
+    while _claims(harness) != [DEAD] and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert _claims(harness) == [DEAD]
+
+
+def test_nobody_waits_for_the_jobs_of_a_vm_that_has_ended(
+    harness: CopyHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claim, "_LOOK_S", 0.01)
+    name = JobId("backup", this_process(), "abcdef04")
+    mine = claim.Claim(harness.context().block(), harness.vm, name)
+    mine.take()
+    harness.qemu.hangs.add("query-jobs")
+    gone = iter([None, None])
+    assert mine.release(lambda: next(gone, True)) == []
+    deadline = time.monotonic() + 10.0
+    while _has_thread(name) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not _has_thread(name)
+    assert mine.release(lambda: True) == []
+    assert "blockdev-del" not in harness.qemu.asked
+
+
+def _has_thread(name: JobId) -> bool:
+    return any(one.name == name.node(CLAIM) for one in threading.enumerate())
