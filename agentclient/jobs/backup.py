@@ -33,7 +33,7 @@ from agentclient.jobs.follow import Follower, all_ended, all_ended_or_stopped
 from agentclient.jobs.job import CopyJob
 from agentclient.jobs.manifest import BACKUP, DiskRecord, Manifest, Parent
 from agentclient.jobs.request import BackupRequest
-from agentclient.jobs.targets import Target, Targets
+from agentclient.jobs.targets import UNFLUSHED, Target, Targets
 from agentclient.jobs.thread_reserve import workers_of_each
 from agentclient.model.job import DiskCopy, JobKind, JobStage
 from agentclient.model.states import Level
@@ -171,6 +171,7 @@ class BackupJob(CopyJob):
         unclosed = self._targets.close()
         if unclosed:  # what it holds of them in memory may be missing in the files
             raise JobFailed(f"QEMU did not close the copy: {unclosed[0]}")
+        self._targets.sync(self.context.control)
         copied = self._follower.copied if self._follower is not None else {}
         records = tuple(
             record_copy(self, one, copied.get(one.disk.name, 0)) for one in self._copies
@@ -259,12 +260,16 @@ class BackupJob(CopyJob):
     def _make(self, disk: Disk, name: str) -> Target:
         assert self._targets is not None, "it was made"
         assert self.folder is not None, "it was made"
-        path = self.folder / name
-        if self._link is None:
-            return self._targets.make(path, "qcow2", disk.size)
-        backing = self._link.backing(disk)
+        options: dict[str, object] = {}
+        if self._link is not None:
+            options = {"backing_file": self._link.backing(disk), "backing_fmt": "qcow2"}
         return self._targets.make(
-            path, "qcow2", disk.size, backing_file=backing, backing_fmt="qcow2"
+            self.folder / name,
+            "qcow2",
+            disk.size,
+            file_options=UNFLUSHED,
+            node_options=UNFLUSHED,
+            **options,
         )
 
     def _copy_actions(
@@ -311,9 +316,8 @@ class BackupJob(CopyJob):
             path = self.folder / name
             if isinstance(folder, Path):
                 path = folder / f"frostwatch-{safe_name(self.vm.name)}-{self._id}-{name}"
-            no_flush = {"cache": {"no-flush": True}}
             place = places.make(
-                path, "qcow2", one.disk.size, file_options=no_flush, node_options=no_flush
+                path, "qcow2", one.disk.size, file_options=UNFLUSHED, node_options=UNFLUSHED
             )
             why_not = fleece.add(one.disk, place)
             if why_not is not None:

@@ -33,7 +33,7 @@ _FORMATS: Final = ("qcow2", "raw")
 # In QMP's own words; None is its null.
 Options = Mapping[str, object]
 NO_OPTIONS: Final[Options] = MappingProxyType({})
-# QEMU does not wait for the target's storage: `Targets.sync` does.
+# QEMU does not wait for the target's storage, nor the guest with it: `Targets.sync` does.
 UNFLUSHED: Final[Options] = MappingProxyType({"cache": {"no-flush": True}})
 # What the disk does not use takes no room on the target's storage.
 THIN: Final[Options] = MappingProxyType({"discard": "unmap"})

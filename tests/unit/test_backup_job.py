@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 
 from agentclient.access.qmp_session import Ask
+from agentclient.jobs import targets
 from agentclient.jobs.archive import Begun, safe_name, write_begun
 from agentclient.jobs.backup import BackupJob
 from agentclient.jobs.chain import PREFIX
 from agentclient.jobs.fleece import is_place, take_out_left
 from agentclient.jobs.request import BackupRequest
+from agentclient.jobs.targets import Target
 from agentclient.model.job import (
     Consistency,
     FreezePolicy,
@@ -530,3 +532,23 @@ def test_the_places_of_a_fleece_are_told_from_copies() -> None:
     assert is_place("fw-2s-5yc1s-abcd-p0-f")
     assert not is_place("fw-2s-5yc1s-abcd-t0-f")
     assert not is_place("p0-f")
+
+
+def test_qemu_waits_for_no_storage_and_a_copy_is_complete_once_that_has_it(
+    maker: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    added: list[Any] = []
+    maker.qemu.on_ask = lambda ask: (
+        added.append(ask.arguments.get("cache"))
+        if ask.command == "blockdev-add" and ask.arguments["driver"] in ("file", "qcow2")
+        else None
+    )
+    complete: dict[str, bool] = {}
+
+    def sync(target: Target) -> None:
+        complete[target.path.name] = (target.path.parent / "manifest.json").exists()
+
+    monkeypatch.setattr(targets, "_sync", sync)
+    assert maker.make(fleece="auto").ok
+    assert added == [{"no-flush": True}] * 8
+    assert complete == {"a.qcow2": False, "b.qcow2": False}
