@@ -85,6 +85,7 @@ _BY_FILE = {
         "fact_threads_are_kept_from_the_moment_that_they_are_asked_for",
         "a_mirrors_target_that_hangs_keeps_no_write_waiting",
         "a_copy_that_is_refused_while_another_ones_hangs_holds_nobody_up",
+        "a_mirror_that_is_stopped_while_its_target_hangs_keeps_nobody_waiting",
     ],
     "test_mirror.py": [
         "mirrors_under_load_are_consistent[qcow2]",

@@ -218,6 +218,8 @@ def test_beside_a_job_that_hangs_qemu_is_to_close_no_file(scene: Scene) -> None:
     outcome = run(scene)
     assert outcome.result is JobResult.CANCELLED
     assert scene.qemu.commands("blockdev-del") == []
+    (hung,) = {given["device"] for _, given in scene.qemu.commands("block-job-cancel")}
+    assert hung == next(iter(scene.qemu.jobs)), "the other one is not ended beside it"
     assert scene.files == ["a.qcow2", "b.qcow2"]
     left = "; ".join(outcome.left)
     assert "QEMU may go on with" in left
