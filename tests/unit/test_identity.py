@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import pwd
 from pathlib import Path
 
 import pytest
 
-from agentclient.access.host.process import has_gone
+from agentclient.access.host.process import has_gone, owner_of
 from agentclient.model.vm import Process
 
 
@@ -44,3 +45,10 @@ def test_this_process_is_alive() -> None:
     ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
     assert not has_gone(Process(os.getpid(), ticks))
     assert has_gone(Process(os.getpid(), ticks - 1))
+
+
+def test_whose_a_process_is_is_looked_up_each_time(tmp_path: Path) -> None:
+    """In weeks a pid is another process's."""
+    assert owner_of(4711, tmp_path) is None
+    (tmp_path / "4711").mkdir()
+    assert owner_of(4711, tmp_path) == pwd.getpwuid(os.getuid()).pw_name

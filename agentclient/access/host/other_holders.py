@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from agentclient.access.host.process import start_ticks, stat_fields, user_name
+from agentclient.access.host.process import started_at, user_name
 from agentclient.access.host.socket_clients import Client
 from agentclient.model.snapshot import HeldBy
 from agentclient.model.vm import Process
@@ -56,10 +56,8 @@ def holders_for(pid: int, proc: Path = _PROC) -> list[Process]:
 
 def process_of(pid: int, proc: Path = _PROC) -> Process | None:
     """Return a process with its start time; None if it has ended."""
-    try:
-        return Process(pid, start_ticks(stat_fields(proc / str(pid))[1]))
-    except (OSError, ValueError, IndexError):
-        return None
+    ticks = started_at(pid, proc)
+    return None if ticks is None else Process(pid, ticks)
 
 
 def _is_holder(folder: Path) -> bool:

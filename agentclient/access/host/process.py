@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pwd
-from functools import cache
 from pathlib import Path
 
 from agentclient.model.text import printable
@@ -93,9 +92,11 @@ def file_identity(path: Path) -> str:
     return f"{found.st_dev}:{found.st_ino}:{found.st_mtime_ns}"
 
 
-@cache
 def owner_of(pid: int, proc: Path = PROC) -> str | None:
-    """Return the name of the user who runs a process; None if it has ended."""
+    """Return the name of the user who runs a process; None if it has ended.
+
+    It is looked up each time: in weeks a pid is another process's.
+    """
     try:
         return user_name((proc / str(pid)).stat().st_uid)
     except OSError:
