@@ -21,7 +21,7 @@ from agentclient.journal.others_entry import record_others
 from agentclient.model.durations import in_words
 from agentclient.model.others import ChannelClient, Others, waits_while_connected
 from agentclient.model.others_past import OthersEnded, OthersResult
-from agentclient.model.snapshot import MonitorView, VmState
+from agentclient.model.snapshot import FreezeInfo, MonitorView, VmState
 from agentclient.model.states import FreezeState, KnownBy, Level, OthersState
 from agentclient.model.text import printable
 from agentclient.model.vm import Process, Vm, VmId
@@ -41,6 +41,8 @@ MOST_LOOKS: Final = 400
 MOST_IDLE_LOOKS: Final = 200
 _IDLE: Final = frozenset({OthersState.IDLE, OthersState.HELD})
 _UNMOVED_S: Final = 10.0
+# Who has set the wall clock has moved it by more than this; it is adjusted in smaller steps.
+_SET_S: Final = 5.0
 _ORDINARY: Final = 8
 _RESULTS: Final = {
     OthersEventKind.ANSWERED: OthersResult.ANSWERED,
@@ -82,6 +84,7 @@ class HeldChannels:
         self._held: dict[VmId, _Held] = {}
         self._before: dict[VmId, ChannelClient] = {}
         self._left_pending: set[VmId] = set()
+        self._frozen_at: dict[VmId, float] = {}  # what others have left frozen (monotonic clock)
         self._idle: set[VmId] = set()
 
     def __len__(self) -> int:
@@ -132,6 +135,7 @@ class HeldChannels:
         self._release(vm_id)
         self._before.pop(vm_id, None)
         self._left_pending.discard(vm_id)
+        self._frozen_at.pop(vm_id, None)
 
     def _release(self, vm_id: VmId) -> None:
         self._held.pop(vm_id, None)
@@ -155,13 +159,16 @@ class HeldChannels:
         self._left_pending.discard(after.id)
         if after.others is not None and after.others.state is OthersState.LEFT:
             fleet.update(after.id, lambda old: old._replace(others=None))
+        mono, at = time.monotonic(), fleet.wall()
         if after.freeze.state is not FreezeState.THAWED:
+            self._frozen_since(after.freeze, after.id, mono, at)
             return
         self._before.pop(after.id, None)
-        was, at = before.freeze, fleet.wall()
-        if was.foreign and was.since is not None:
-            seconds = max(0.0, (at - was.since).total_seconds())
-            ended = OthersEnded(OthersResult.THAWED, was.by, was.since, at, seconds)
+        was = before.freeze
+        frozen_at = self._frozen_since(was, after.id, mono, at)
+        self._frozen_at.pop(after.id, None)
+        if frozen_at is not None and was.since is not None:
+            ended = OthersEnded(OthersResult.THAWED, was.by, was.since, at, mono - frozen_at)
             fleet.update(after.id, lambda old: old._replace(others_last=ended))
             if journal is not None:
                 record_others(journal, after.vm, ended)
@@ -177,17 +184,19 @@ class HeldChannels:
             state: what is known of the VM.
             view: what the look has shown.
         """
-        at = fleet.wall()
-        seen = self.looked(state, view, time.monotonic(), at)
+        mono, at = time.monotonic(), fleet.wall()
+        seen = self.looked(state, view, mono, at)
         others = seen.others if seen is not None else _kept(state, view)
         last = seen.ended[-1] if seen is not None and seen.ended else state.others_last
         if others is not None and others.state is OthersState.PENDING and journal is not None:
             self._ask_usual(journal, state.vm)
         if (others, last) != (state.others, state.others_last):
             fleet.update(state.id, lambda old: old._replace(others=others, others_last=last))
-        if (why := _left_frozen(state, at)) != state.freeze.overdue:
-            info = state.freeze._replace(overdue=why)
-            fleet.update(state.id, lambda old: old._replace(freeze=info))
+        if (info := self._left_frozen(state, mono, at)) != state.freeze:
+            fleet.update(
+                state.id,
+                lambda old: old._replace(freeze=info) if old.freeze == state.freeze else old,
+            )
         if seen is None:
             return
         for level, line in seen.lines:
@@ -195,6 +204,28 @@ class HeldChannels:
         for one in seen.ended if journal is not None else ():
             assert journal is not None, "it is asked just before"
             record_others(journal, state.vm, one)
+
+    def _frozen_since(
+        self, freeze: FreezeInfo, vm_id: VmId, mono: float, wall: datetime
+    ) -> float | None:
+        """Return since when others have left a guest frozen (monotonic clock); None if not."""
+        if not freeze.foreign or freeze.state is not FreezeState.FROZEN:
+            self._frozen_at.pop(vm_id, None)
+            return None
+        seconds = (wall - freeze.since).total_seconds() if freeze.since is not None else 0.0
+        return self._frozen_at.setdefault(vm_id, mono - max(0.0, seconds))
+
+    def _left_frozen(self, state: VmState, mono: float, wall: datetime) -> FreezeInfo:
+        """Return what is known of a freeze, with why nobody is likely to thaw it any more.
+
+        However the wall clock is set, it goes by the time that has passed.
+        """
+        freeze = state.freeze
+        since = self._frozen_since(freeze, state.id, mono, wall)
+        if since is None:
+            return freeze
+        overdue = freeze.overdue or _why_left(freeze.by, mono - since)
+        return freeze._replace(since=_as_of(freeze.since, mono - since, wall), overdue=overdue)
 
     def _ask_usual(self, journal: Journal, vm: Vm) -> None:
         """Have the journal tell, later, how long the last ones took; nobody waits for its disk."""
@@ -253,7 +284,8 @@ class HeldChannels:
         else:
             self._idle.discard(state.id)
         if any(event.kind is OthersEventKind.PENDING for event in events):
-            held.to_be_named = True  # another one may have come between two looks
+            # Another one may have come between two looks, and the last ones took longer than once.
+            held.to_be_named, held.asked = True, False
         if left or (not is_others(state) and not view.client):
             self._release(state.id)
             self._left_pending |= {state.id} if left and ended else set()
@@ -287,28 +319,29 @@ def _kept(state: VmState, view: MonitorView) -> Others | None:
     return others if others.state is OthersState.LEFT and waits else None
 
 
-def _left_frozen(state: VmState, at: datetime) -> str | None:
+def _why_left(by: ChannelClient | None, seconds: float) -> str | None:
     """Return why nobody is likely to thaw what others froze, as a clause; None if somebody may."""
-    freeze = state.freeze
-    if freeze.overdue is not None or not freeze.foreign or freeze.state is not FreezeState.FROZEN:
-        return freeze.overdue
-    by, since = freeze.by, freeze.since
     if by is not None and by.started is not None and has_gone(Process(by.pid, by.started)):
         return "its process has ended"
-    seconds = (at - since).total_seconds() if since is not None else 0.0
     return f"for more than {in_words(LEFT_S)}" if seconds > LEFT_S else None
+
+
+def _as_of(before: datetime | None, seconds: float, wall: datetime) -> datetime:
+    """Return when it was so many seconds ago: in the words of before, unless the clock was set."""
+    since = wall - timedelta(seconds=seconds)
+    if before is None or abs((before - since).total_seconds()) > _SET_S:
+        return since
+    return before
 
 
 def _others(held: _Held, watch: OthersWatch, state: VmState, mono: float, wall: datetime) -> Others:
     before = state.others
     pending = watch.state is OthersState.PENDING
     overdue = pending_for_long(held.usual, mono - watch.since) if pending else None
-    since = wall - timedelta(seconds=mono - watch.since)
-    if before is not None and before.state is watch.state:
-        since = before.since  # the same moment, told in the same words
+    same = before.since if before is not None and before.state is watch.state else None
     return Others(
         watch.state,
-        since,
+        _as_of(same, mono - watch.since, wall),
         held.client,
         watch.cause,
         watch.took_s,

@@ -5,16 +5,21 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from agentclient.access.agent_probe import ProbeResult
+from agentclient.fleet import others as others_module
 from agentclient.fleet.health import answered, looked
 from agentclient.fleet.others import LOOK_EVERY_S, MOST_IDLE_LOOKS, HeldChannels, Seen
 from agentclient.fleet.store import Fleet
 from agentclient.journal.figures import Figures, pending_for_long
+from agentclient.journal.writer import Journal
 from agentclient.model.others import ChannelClient
 from agentclient.model.others_freeze import Grade, OthersFreeze, doer, graded, others_freeze
+from agentclient.model.others_past import OthersResult
 from agentclient.model.snapshot import HeldBy, MonitorView, Traffic, VmState
 from agentclient.model.states import FreezeState, OthersState, RunState
 from agentclient.model.vm import AgentChannel, Vm, VmId
@@ -141,8 +146,10 @@ GONE = ChannelClient(UPID, 4711, "root", started=1)  # no process was started wi
 class Fleeting:
     """A fleet of one VM whose channel somebody holds, and what its visits show."""
 
-    def __init__(self, by: ChannelClient | None = VZDUMP) -> None:
-        self.wall = AT
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, by: ChannelClient | None = VZDUMP) -> None:
+        self.wall, self.mono = AT, 1000.0
+        clock = SimpleNamespace(monotonic=lambda: self.mono)
+        monkeypatch.setattr(others_module, "time", clock)
         self.fleet = Fleet(wall=lambda: self.wall)
         self.fleet.set_vms("qemu", [VM])
         self.held, self.by = HeldChannels(), by
@@ -164,11 +171,22 @@ class Fleeting:
             self.look(client=True, handed=handed)
 
     def answer(self, frozen: FreezeState) -> None:
+        before = self.state
         change = answered(ProbeResult(frozen, 0.001), self.wall, by=self.held.before(VM.id))
         self.fleet.update(VM.id, change)
+        self.held.asked(None, self.fleet, before, self.state)
 
     def after(self, seconds: float) -> None:
         self.wall += timedelta(seconds=seconds)
+        self.mono += seconds
+
+    def set_clock(self, seconds: float) -> None:
+        self.wall += timedelta(seconds=seconds)
+
+    def leave_frozen(self) -> None:
+        self.hold()
+        self.look(client=False)
+        self.answer(FreezeState.FROZEN)
 
 
 @pytest.mark.parametrize(
@@ -181,12 +199,10 @@ class Fleeting:
     ],
 )
 def test_what_nobody_will_thaw_is_told_of(
-    by: ChannelClient | None, after_s: float, overdue: str | None
+    monkeypatch: pytest.MonkeyPatch, by: ChannelClient | None, after_s: float, overdue: str | None
 ) -> None:
-    vm = Fleeting(by)
-    vm.hold()
-    vm.look(client=False)
-    vm.answer(FreezeState.FROZEN)
+    vm = Fleeting(monkeypatch, by)
+    vm.leave_frozen()
     assert others_freeze(vm.state) is OthersFreeze.FROZEN
     assert graded(vm.state).grade is Grade.CERTAIN
     vm.after(after_s)
@@ -200,11 +216,73 @@ def test_what_nobody_will_thaw_is_told_of(
     assert (vm.state.freeze.overdue, doer(vm.state)) == (None, None)
 
 
-def test_who_holds_the_channel_of_a_frozen_guest_need_not_have_frozen_it() -> None:
-    vm = Fleeting()
-    vm.hold()
+@pytest.mark.parametrize("moved_s", [-7200.0, 7200.0])
+def test_a_clock_that_is_set_calls_nobody_too_soon_or_too_late(
+    monkeypatch: pytest.MonkeyPatch, moved_s: float
+) -> None:
+    vm = Fleeting(monkeypatch)
+    vm.leave_frozen()
+    vm.after(60)
+    vm.set_clock(moved_s)
     vm.look(client=False)
-    vm.answer(FreezeState.FROZEN)
+    since = vm.state.freeze.since
+    assert (vm.state.freeze.overdue, since) == (None, vm.wall - timedelta(seconds=60))
+    vm.after(61)
+    vm.look(client=False)
+    assert vm.state.freeze.overdue == "for more than 2 min"
+    vm.set_clock(moved_s)
+    vm.answer(FreezeState.THAWED)
+    ended = vm.state.others_last
+    assert ended is not None
+    assert (ended.result, ended.seconds) == (OthersResult.THAWED, 121.0)
+
+
+@pytest.mark.parametrize("moved_s", [-7200.0, 7200.0])
+def test_since_when_they_wait_is_told_by_the_clock_as_it_was_set(
+    monkeypatch: pytest.MonkeyPatch, moved_s: float
+) -> None:
+    vm = Fleeting(monkeypatch)
+    vm.hold()
+    for _ in range(8):
+        vm.after(0.25)
+        vm.look(client=True, handed=1)
+    pending = vm.state.others
+    assert pending is not None
+    assert pending.state is OthersState.PENDING
+    vm.after(2)
+    vm.set_clock(1)  # as it is set a little all the time
+    vm.look(client=True, handed=1)
+    assert vm.state.others == pending
+    vm.set_clock(moved_s)
+    vm.look(client=True, handed=1)
+    moved = vm.state.others
+    assert moved is not None
+    assert (moved.since - pending.since).total_seconds() == moved_s + 1
+
+
+def test_how_long_the_last_ones_took_is_asked_again_with_each_command() -> None:
+    looks, queries = Looks(), []
+    journal = cast(Journal, SimpleNamespace(put=lambda query, _: queries.append(query)))
+
+    def wait(handed: int, answers: int) -> None:
+        for _ in range(10):
+            looks.look(handed=handed, answers=answers)
+            looks.held._ask_usual(journal, VM)
+
+    looks.look()
+    looks.held._ask_usual(journal, VM)
+    for number in range(3):  # of a client that stays connected, as libvirt's
+        wait(number, number)
+        before = len(queries)
+        wait(number + 1, number)
+        assert len(queries) == before + 1
+
+
+def test_who_holds_the_channel_of_a_frozen_guest_need_not_have_frozen_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    vm = Fleeting(monkeypatch)
+    vm.leave_frozen()
     vm.by = ChannelClient("qm", 5, "root")
     vm.hold()
     others = doer(vm.state)
