@@ -5,13 +5,12 @@ Such a window is written whole, and is settled: nobody has to thaw for it.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from agentclient.journal import rows
-from agentclient.journal.identity import own_identity
+from agentclient.journal.identity import own_identity, socket_of
 from agentclient.journal.rows import Moment
 from agentclient.journal.writer import Journal
 from agentclient.model.json_contract import rfc3339
@@ -19,9 +18,12 @@ from agentclient.model.others_past import OthersEnded, OthersResult
 from agentclient.model.states import WindowKind
 from agentclient.model.vm import Process, Vm
 
+if TYPE_CHECKING:
+    from agentclient.journal.storage.database import Statement
+
 _NOBODY: Final = -1
-# Several frostwatches see the same command at slightly different times: it is written once.
-_SAME_WITHIN_S: Final = 4.0
+_THAWED: Final = "thawed "
+_PENDING: Final = "pending "
 
 
 def record_others(journal: Journal, vm: Vm, ended: OthersEnded) -> None:
@@ -47,10 +49,20 @@ def record_others(journal: Journal, vm: Vm, ended: OthersEnded) -> None:
         "program": by.program if by is not None else None,
         "task": by.task if by is not None else None,
     }
-    key = _key(vm, who.process.pid, ended)
+    kind = _THAWED if ended.result is OthersResult.THAWED else _PENDING
+    key = kind + rows.new_key()
     asked, until = rfc3339(ended.since) or "", rfc3339(ended.until) or ""
     mono = time.monotonic() - seconds
-    statements = rows.insert(key, WindowKind.OTHERS, vm, request, asked=asked, mono=mono, who=who)
+    statements = rows.insert(
+        key,
+        WindowKind.OTHERS,
+        vm,
+        request,
+        asked=asked,
+        mono=mono,
+        who=who,
+        unless=_the_same(vm, kind, mono, seconds, ours.boot),
+    )
     statements += rows.mark(key, "sent", Moment(asked, 0.0))
     if ended.result is OthersResult.ANSWERED:
         statements += rows.mark(key, "replied", Moment(until, seconds))
@@ -59,7 +71,23 @@ def record_others(journal: Journal, vm: Vm, ended: OthersEnded) -> None:
     journal.put(statements)
 
 
-def _key(vm: Vm, pid: int, ended: OthersEnded) -> str:
-    kind = "thawed" if ended.result is OthersResult.THAWED else "pending"
-    about = f"{vm.id}\n{pid}\n{kind}\n{round(ended.since.timestamp() / _SAME_WITHIN_S)}"
-    return hashlib.sha256(about.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+def _the_same(vm: Vm, kind: str, mono: float, seconds: float, boot: str) -> Statement:
+    """Return the query for what another frostwatch has written about the same thing.
+
+    Each sees it at looks of its own. A channel serves one client, and its agent answers one command
+    after the other: what took place at the same time for the most part is one.
+
+    Args:
+        vm: the VM.
+        kind: the beginning of the key.
+        mono: when it began, in seconds of the boot's monotonic clock.
+        seconds: how long it took.
+        boot: the boot of this host.
+    """
+    text = (
+        "SELECT 1 FROM windows WHERE kind = ? AND (vm = ? OR socket = ?) AND boot = ?"
+        " AND substr(key, 1, ?) = ?"
+        " AND min(mono + ended_s, ?) - max(mono, ?) >= min(ended_s, ?) / 2"
+    )
+    about = (WindowKind.OTHERS.value, rows.identity(str(vm.id)), socket_of(vm), boot)
+    return text, (*about, len(kind), kind, mono + seconds, mono, seconds)

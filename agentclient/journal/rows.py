@@ -92,6 +92,7 @@ def insert(
     asked: str,
     mono: float,
     who: ProcessIdentity | None = None,
+    unless: Statement | None = None,
 ) -> list[Statement]:
     """Insert a window.
 
@@ -103,6 +104,7 @@ def insert(
         asked: the time of the request (RFC 3339).
         mono: the same time in seconds of the monotonic clock.
         who: whose it is; None for this process.
+        unless: a query; nothing is inserted if it finds a row. None inserts it in any case.
     """
     process, who = vm.process, who or own_identity()
     values: dict[str, object] = {
@@ -133,8 +135,10 @@ def insert(
         "mono": mono,
     }
     names, marks = ", ".join(values), ", ".join("?" * len(values))
-    text = f"INSERT INTO windows ({names}) VALUES ({marks}) ON CONFLICT (key) DO NOTHING"  # noqa: S608 - our own names
-    return [(text, tuple(values.values()))]
+    query, more = unless or ("", ())
+    what = f"SELECT {marks} WHERE NOT EXISTS ({query})" if query else f"VALUES ({marks})"
+    text = f"INSERT INTO windows ({names}) {what} ON CONFLICT (key) DO NOTHING"
+    return [(text, (*values.values(), *more))]
 
 
 def mark(ref: Ref, moment: str, when: Moment) -> list[Statement]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from agentclient.fleet.others import HeldChannels
 from agentclient.fleet.store import Fleet
+from agentclient.journal import others_entry
 from agentclient.journal.history import last_figures_of_others, read_history
 from agentclient.journal.others_entry import record_others
 from agentclient.journal.window_row import WindowRow
@@ -24,6 +27,22 @@ from tui.shared.history_text import notes, outcome_word
 VM = Vm(VmId("qemu", "db"), agent=AgentChannel(Path("/run/db.qga")))
 BY = ChannelClient("task UPID:n:1:2:3:vzdump:101:root@pam:", 4711, "root")
 AT = datetime(2026, 3, 1, 2, 13, tzinfo=UTC)
+
+
+Span = tuple[float, float]
+
+
+@pytest.fixture
+def record(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Return what writes that a command was pending from then to then (monotonic clock)."""
+
+    def write(journal: Journal, span: Span, result: OthersResult = OthersResult.ANSWERED) -> None:
+        began, ended = span
+        monkeypatch.setattr(others_entry, "time", SimpleNamespace(monotonic=lambda: ended))
+        since, until = (AT + timedelta(seconds=one) for one in span)
+        record_others(journal, VM, OthersEnded(result, BY, since, until, ended - began))
+
+    return write
 
 
 def _rows(journal: Journal) -> tuple[WindowRow, ...]:
@@ -65,6 +84,41 @@ def test_it_is_written_once_and_nobody_has_to_thaw_for_it(
         journal.close()
 
 
+@pytest.mark.parametrize("at_s", [0.0, 1.8, 3.9])
+def test_a_command_that_two_have_seen_is_one_and_the_next_one_is_another(
+    tmp_path: Path, record: Callable[..., None], at_s: float
+) -> None:
+    journal = Journal(tmp_path / "journal.db")
+    spans = [(0.0, 1.6), (0.2, 1.75), (1.65, 2.8), (1.9, 3.1), (3.0, 9.0)]
+    try:
+        for began, ended in spans:
+            record(journal, (at_s + began, at_s + ended))
+        assert sorted(row.seconds or 0.0 for row in _rows(journal)) == pytest.approx(
+            [1.15, 1.6, 6.0]
+        )
+    finally:
+        journal.close()
+
+
+def test_a_thaw_that_waits_while_the_guest_is_frozen_is_not_the_freeze(
+    tmp_path: Path, record: Callable[..., None]
+) -> None:
+    journal = Journal(tmp_path / "journal.db")
+    try:
+        record(journal, (0.0, 41.0))
+        for late_s in (0.0, 3.0):
+            record(journal, (41.0 + late_s, 44.0 + late_s), OthersResult.THAWED)
+        record(journal, (42.0, 44.0))
+        assert sorted(outcome_word(row) for row in _rows(journal)) == [
+            "answered",
+            "answered",
+            "thawed",
+            "thawed",
+        ]
+    finally:
+        journal.close()
+
+
 def test_who_it_was_may_be_unknown(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal.db")
     try:
@@ -75,18 +129,16 @@ def test_who_it_was_may_be_unknown(tmp_path: Path) -> None:
         journal.close()
 
 
-def test_what_takes_longer_than_their_last_ones_is_overdue(tmp_path: Path) -> None:
+def test_what_takes_longer_than_their_last_ones_is_overdue(
+    tmp_path: Path, record: Callable[..., None]
+) -> None:
     journal = Journal(tmp_path / "journal.db")
     fleet, held = Fleet(), HeldChannels()
     fleet.set_vms("qemu", [VM])
     try:
         for number in range(1, 7):
-            since = AT + timedelta(hours=number)
-            until = since + timedelta(seconds=2 * number)
-            answered = OthersEnded(OthersResult.ANSWERED, BY, since, until, 2.0 * number)
-            record_others(journal, VM, answered)
-        lost = OthersEnded(OthersResult.LOST, BY, AT, AT + timedelta(hours=1), 3600.0)
-        record_others(journal, VM, lost)
+            record(journal, (3600.0 * number, 3602.0 * number))
+        record(journal, (30_000.0, 33_600.0), OthersResult.LOST)
         found = journal.ask(last_figures_of_others(VM), 5.0)
         assert found is not None
         assert (found.count, found.worst_s) == (6, 12.0)
