@@ -174,10 +174,11 @@ def _ends(old: VmState, new: VmState, at: datetime) -> list[WatchEvent]:
     was, now = _has_ended(old), _has_ended(new)
     if was == now:
         return []
+    how = MONITOR if old.present is new.present else _SOURCE
     if not now:
-        return [_event(new, at, WatchEventKind.VM_FOUND, Level.INFO, "runs again", how=MONITOR)]
+        return [_event(new, at, WatchEventKind.VM_FOUND, Level.INFO, "runs again", how=how)]
     text = f"the VM has ended ({new.run_state})" if new.present else "its source lists it no more"
-    return [_event(new, at, WatchEventKind.VM_GONE, Level.WARNING, text, how=MONITOR)]
+    return [_event(new, at, WatchEventKind.VM_GONE, Level.WARNING, text, how=how)]
 
 
 def _has_ended(state: VmState) -> bool:
@@ -207,7 +208,9 @@ def _others(old: VmState, new: VmState, at: datetime) -> list[WatchEvent]:
     found = []
     if ended is not None and ended != old.others_last:
         found += [_over(new, at, ended)] if ended.result is not OthersResult.THAWED else []
+    # The next one of theirs may be pending by the time that anybody looks.
     was_pending = old.others is not None and old.others.state is OthersState.PENDING
+    was_pending = was_pending and ended == old.others_last
     if others is not None and others.state is OthersState.PENDING and not was_pending:
         likely = "" if others.certain else ", as far as can be told"
         word = GRADE_WORDS[graded_of(others.by, new.vm.locked_by).grade]

@@ -83,6 +83,34 @@ def test_a_backup_of_others_from_begin_to_end() -> None:
     assert "kind of their task (vzdump)" in told[0].how
 
 
+def test_the_next_command_is_told_although_nobody_looked_in_between() -> None:
+    first = DB._replace(others=others(OthersState.PENDING))
+    later = AT + timedelta(minutes=1)
+    second = DB._replace(
+        others=others(OthersState.PENDING)._replace(since=later),
+        others_last=ended(OthersResult.ANSWERED),
+    )
+    assert kinds(first, second) == [K.OTHERS_ANSWERED, K.OTHERS_PENDING]
+
+
+def test_a_clock_that_is_set_brings_no_command() -> None:
+    pending = DB._replace(others=others(OthersState.PENDING))
+    moved = others(OthersState.PENDING)._replace(since=AT - timedelta(hours=1))
+    assert kinds(pending, pending._replace(others=moved)) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "how"),
+    [({"present": False}, "its source"), ({"run_state": RunState.GONE}, "the monitor")],
+)
+def test_that_a_vm_has_gone_or_is_back_is_told_with_how_it_is_known(
+    change: dict[str, Any], how: str
+) -> None:
+    gone, back = _told(DB, DB._replace(**change), DB)
+    assert (gone.kind, gone.how) == (K.VM_GONE, how)
+    assert (back.kind, back.how) == (K.VM_FOUND, how)
+
+
 def test_an_answer_is_told_although_they_left_with_it() -> None:
     pending = DB._replace(others=others(OthersState.PENDING))
     left = DB._replace(others=None, others_last=ended(OthersResult.ANSWERED))
