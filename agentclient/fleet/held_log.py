@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -14,6 +15,27 @@ from agentclient.model.vm import VmId
 
 # More windows are not asked about at once; the others come with the next looks.
 MOST_WINDOWS: Final = 200
+# A window that is over is asked about so often yet: its end is written a moment later.
+LAST_LOOKS: Final = 2
+
+
+@dataclass(slots=True)
+class _Window:
+    """A window of another frostwatch.
+
+    Attributes:
+        vm_id: the VM that it is about.
+        held: whose it is.
+        told: the number of the last event of it that was told.
+        asked: at which look the journal was asked for it last.
+        looks: how often it is asked about yet, once it is over.
+    """
+
+    vm_id: VmId
+    held: HeldBy
+    told: int = 0
+    asked: int = 0
+    looks: int = 0
 
 
 class HeldLog:
@@ -25,27 +47,39 @@ class HeldLog:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._told: dict[int, int] = {}  # of each window, the number of its last event
+        self._windows: dict[int, _Window] = {}
+        self._looks = 0
 
     def look(self, fleet: Fleet) -> None:
         """Write to the logs of all VMs that other frostwatches hold what these have written."""
-        held = {
-            state.held_by.window: (state.id, state.held_by)
-            for state in fleet.states()
-            if state.held_by is not None and state.held_by.window is not None
+        known = {state.id: state.held_by for state in fleet.states()}
+        self._windows = {
+            number: window for number, window in self._windows.items() if window.vm_id in known
         }
-        self._told = {window: self._told.get(window, 0) for window in held}
-        if not held:
+        for vm_id, held in known.items():
+            if held is not None and held.window is not None:
+                window = self._windows.setdefault(held.window, _Window(vm_id, held))
+                window.held, window.looks = held, LAST_LOOKS + 1
+        if not self._windows:
             return
-        asked = dict(sorted(self._told.items(), key=lambda one: one[1])[:MOST_WINDOWS])
-        for event in self._journal.ask(events_of(asked), PATIENCE_S) or ():
-            self._told[event.window] = event.number
-            self._tell(fleet, *held[event.window], event)
+        self._looks += 1
+        turns = sorted(self._windows.items(), key=lambda one: one[1].asked)[:MOST_WINDOWS]
+        asked = {number: window.told for number, window in turns}
+        found = self._journal.ask(events_of(asked), PATIENCE_S)
+        if found is None:
+            return
+        for event in found:
+            self._windows[event.window].told = event.number
+            self._tell(fleet, self._windows[event.window], event)
+        for number, window in turns:
+            window.asked, window.looks = self._looks, window.looks - 1
+            if not window.looks:
+                del self._windows[number]
 
-    def _tell(self, fleet: Fleet, vm_id: VmId, held: HeldBy, event: HeldEvent) -> None:
+    def _tell(self, fleet: Fleet, window: _Window, event: HeldEvent) -> None:
         level = Level(event.level) if event.level in list(Level) else Level.INFO
         try:
             at = datetime.fromisoformat(event.at)
         except ValueError:
             at = None
-        fleet.log(vm_id, level, f"{held.who}: {event.text}", at)
+        fleet.log(window.vm_id, level, f"{window.held.who}: {event.text}", at)

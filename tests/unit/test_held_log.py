@@ -62,6 +62,9 @@ class Harness:
         by = HeldBy(77, "bob", FreezeState.FROZEN, AT, AT, window=window)
         self.fleet.update(vm_id, lambda state: state.with_held_by(by))
 
+    def released(self, vm_id: VmId) -> None:
+        self.fleet.update(vm_id, lambda state: state.with_held_by(None))
+
     def texts(self, vm_id: VmId = DB) -> list[str]:
         self.log.look(self.fleet)
         return [line.text for line in self.fleet.log_since(vm_id)]
@@ -119,6 +122,45 @@ def test_of_many_windows_each_has_its_turn(
     harness.held(DB, 3)
     harness.held(WEB, 4)
     assert len(harness.texts(DB)) + len(harness.texts(WEB)) == 2
+    harness.kept.write(4, "more of 4")
+    for _ in range(2):
+        harness.log.look(harness.fleet)
+    assert len(harness.fleet.log_since(WEB)) == 2  # although nothing is new of 3
+
+
+def test_how_it_ended_is_told_too_and_then_nobody_asks_any_more(harness: Harness) -> None:
+    harness.kept.write(3, "held")
+    harness.held(DB, 3)
+    assert harness.texts() == ["bob (pid 77): held"]
+    harness.released(DB)
+    harness.kept.write(3, "thawed")
+    assert harness.texts()[1:] == ["bob (pid 77): thawed"]
+    harness.kept.write(3, "certified")  # a moment later
+    assert harness.texts()[2:] == ["bob (pid 77): certified"]
+    asked = harness.kept.asked
+    assert len(harness.texts()) == 3
+    assert harness.kept.asked == asked
+
+
+def test_the_end_is_told_once_the_journal_answers(harness: Harness) -> None:
+    harness.held(DB, 3)
+    harness.log.look(harness.fleet)
+    harness.released(DB)
+    harness.kept.write(3, "thawed")
+    harness.kept.answers = False
+    for _ in range(5):
+        assert harness.texts() == []
+    harness.kept.answers = True
+    assert harness.texts() == ["bob (pid 77): thawed"]
+
+
+def test_a_vm_that_is_forgotten_has_no_log(harness: Harness) -> None:
+    harness.held(DB, 3)
+    harness.log.look(harness.fleet)
+    harness.kept.write(3, "thawed")
+    harness.fleet.set_vms("qemu", [Vm(WEB)])
+    harness.fleet.forget_absent()
+    assert harness.texts() == []
 
 
 def test_what_can_not_be_read_is_told_as_well_as_it_can(harness: Harness) -> None:
