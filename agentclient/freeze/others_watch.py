@@ -177,6 +177,8 @@ class OthersWatch:
         self._presumed = True
 
     def _begin(self, now: float) -> None:
+        if self.state is not OthersState.LOST:
+            self._port.cause = None  # what befell an earlier one explains nothing about this one
         self._read_at, self._told_pending, self._presumed = now, False, False
 
     def _answer(self, now: float) -> list[OthersEvent]:

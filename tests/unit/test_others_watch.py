@@ -223,6 +223,19 @@ def test_a_lost_command_stays_lost_until_a_new_agent_answers(channel: Channel) -
     assert channel.state() is OthersState.TALKING
 
 
+def test_what_befell_an_earlier_command_explains_no_later_loss(channel: Channel) -> None:
+    _freeze(channel)
+    channel.more["openings"] = 0  # as at a reset
+    channel.look()
+    channel.answers += 1  # by the next agent
+    channel.wait(2)
+    _freeze(channel)
+    channel.more |= {"openings": 1, "port_open": False}
+    channel.look()
+    lost = [event.cause for event in channel.events if event.kind is LOST]
+    assert lost == [Cause.UNKNOWN, Cause.AGENT_GONE]
+
+
 def test_an_idle_client_loses_nothing(channel: Channel) -> None:
     channel.more |= {"openings": 5}
     channel.wait(3)
