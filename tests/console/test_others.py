@@ -14,14 +14,17 @@ from agentclient.model.states import AgentState, Cause, FreezeState, KnownBy, Le
 from agentclient.model.vm import AgentChannel, Vm, VmId
 from tests.console.console_session import LARGE, SMALL, console_session, qemu
 from tests.console.fakes import StillClock
-from tests.console.fleets import fleet_of, put
+from tests.console.fleets import fleet_of, lost, put
 from tui.console.model.filter import Filter
 from tui.console.model.notices import Notice, notice_of_change
 from tui.console.model.order import Order, needs_attention
 from tui.console.model.tally import Tag, tags_of
+from tui.console.widgets.pane.others_facts import others_facts
+from tui.console.widgets.pinned import fitted
 from tui.console.widgets.table import cells
 from tui.console.widgets.table.cells import Paint
 from tui.shared.glyphs import Signs
+from tui.shared.tone import Piece
 
 AT = datetime(2026, 3, 1, 2, 13, tzinfo=UTC)
 DB = VmState(Vm(VmId("qemu", "db"), agent=AgentChannel(Path("/run/db.qga"))))
@@ -168,3 +171,50 @@ async def test_the_pane_says_until_when_they_wait_and_what_to_do(
             "then: frostwatch thaw --foreign qemu:db",
         ):
             assert words.replace(" ", "") in told, session.text
+
+
+async def test_nothing_in_header_and_pinned_line_is_cut_within_a_word(still: StillClock) -> None:
+    fleet = fleet_of([*(f"vm-{number}" for number in range(10, 24))], still)
+    busy = AgentHealth(AgentState.BUSY, KnownBy.CLIENT, seen_at=still.wall())
+    for number in range(10, 13):
+        put(fleet, qemu(f"vm-{number}"), others=stuck(still), agent=busy, freeze=FreezeInfo())
+    since = still.wall() - timedelta(seconds=9)
+    foreign = FreezeInfo(FreezeState.FROZEN, since, foreign=True)
+    put(fleet, qemu("vm-13"), freeze=foreign)
+    put(fleet, qemu("vm-14"), agent=AgentHealth(AgentState.SILENT, KnownBy.DEADLINE))
+    put(fleet, qemu("vm-15"), others=stuck(still, OthersState.LOST), agent=busy)
+    put(fleet, qemu("vm-16"), last=lost())
+    put(fleet, qemu("vm-17"), freeze=FreezeInfo(FreezeState.FREEZING, since))
+    async with console_session(fleet, still) as session:
+        header = " 14 VMs ❆1 frozen ◐1 ✗1 others-lost ◔3 ▲1 foreign ▲1 silent ✗1 lost"
+        assert session.lines[0].startswith(f"{header} ")
+        assert session.lines[1].rstrip().endswith("(pid 4711)")  # no cut "4 more"
+
+
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [
+        (56, "pending longest: by Proxmox's vzdump (pid 4711) · 4 more"),
+        (55, "pending longest: by Proxmox's vzdump (pid 4711)"),
+        (40, "pending longest: by Proxmox's vzdump (p…"),
+        (20, "pending longest: "),
+        (3, "pending longest: "),
+    ],
+)
+def test_what_has_no_room_is_left_out_from_the_end(width: int, shown: str) -> None:
+    line = tuple(
+        map(Piece, ("pending longest: ", "by Proxmox's vzdump (pid 4711)", "", " · 4 more"))
+    )
+    assert "".join(piece.text for piece in fitted(line, width)) == shown
+
+
+def test_a_drills_guest_is_thawed_by_a_key_alone(still: StillClock) -> None:
+    vm = DB.vm._replace(id=VmId("drill", "db"))
+    frozen = FreezeInfo(FreezeState.FROZEN, still.wall(), foreign=True, by=VZDUMP)
+    paint = Paint(still.clock.moment(), Signs())
+    (step,) = [
+        fact.text
+        for fact in others_facts(VmState(vm, freeze=frozen), paint)
+        if fact.label == "next"
+    ]
+    assert step == "if nothing of theirs goes on, t"

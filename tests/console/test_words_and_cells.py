@@ -177,6 +177,18 @@ def test_wrapped_text_fits_and_loses_nothing(text: str, width: int) -> None:
     assert "".join(lines).replace(" ", "") == safe(text).replace(" ", "")
 
 
+def test_a_long_path_is_broken_behind_a_slash() -> None:
+    upid = "UPID:node1:0000A2B3:00C0FFEE:65000000:vzdump:101:root@pam:"
+    text = f"end them: pvesh delete /nodes/node1/tasks/{upid}; then: frostwatch thaw"
+    assert wrap(text, 69) == (
+        "end them: pvesh delete /nodes/node1/tasks/",
+        f"{upid}; then:",
+        "frostwatch thaw",
+    )
+    assert wrap("/a/b//cc", 4) == ("/a/", "b/", "/cc")
+    assert wrap("/one/two", 8) == ("/one/two",)
+
+
 @pytest.mark.parametrize("name", HOSTILE_NAMES)
 def test_hostile_names_are_one_harmless_line(name: str) -> None:
     shown = safe(name)

@@ -6,6 +6,7 @@ letter or a name of 10 kB never moves what stands beside it.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from functools import lru_cache
 
@@ -14,6 +15,8 @@ from rich.cells import cell_len, set_cell_size
 from agentclient.model.text import printable
 
 ELLIPSIS = "…"
+
+_UP_TO_A_SLASH = re.compile(r".[^/]*/?", re.DOTALL)
 
 # Terminals disagree about the width of a character in front of these.
 _VARIATION_SELECTORS = dict.fromkeys([*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)])
@@ -60,22 +63,30 @@ def fit_middle(text: str, width: int) -> str:
 def wrap(text: str, width: int) -> tuple[str, ...]:
     """Return `text` in lines of at most `width` cells, broken at spaces where there are any.
 
-    Spaces in front of the text are kept, those where a line is broken are not.
+    Spaces in front of the text are kept, those where a line is broken are not. A word that is
+    longer than a line is broken behind a slash, if it has one.
     """
     width = max(width, 1)
     words = text.lstrip(" ")
     line = " " * (len(text) - len(words)) if len(text) - len(words) < width else ""
     lines: list[str] = []
     for number, word in enumerate(words.split(" ")):
-        candidate = f"{line} {word}" if number and line.strip() else line + word
-        if cell_len(candidate) <= width:
-            line = candidate
-            continue
-        if line.strip():
-            lines.append(line)
-        *full, line = _chopped(word, width)
-        lines.extend(full)
+        for place, part in enumerate(_parts(word, width)):
+            space = " " if number and not place and line.strip() else ""
+            candidate = f"{line}{space}{part}"
+            if cell_len(candidate) <= width:
+                line = candidate
+                continue
+            if line.strip():
+                lines.append(line)
+            *full, line = _chopped(part, width)
+            lines.extend(full)
     return (*lines, line)
+
+
+def _parts(word: str, width: int) -> list[str]:
+    """Return the parts of a word that may stand on lines of their own; there is always one."""
+    return [word] if cell_len(word) <= width else _UP_TO_A_SLASH.findall(word)
 
 
 def _chopped(word: str, width: int) -> list[str]:

@@ -11,6 +11,7 @@ from agentclient.model.others_freeze import OthersFreeze, others_freeze
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import AgentState, FreezeState, OutcomeKind, RunState
 from agentclient.model.vm import VmId
+from tui.console.model.longest_frozen import of_others
 from tui.console.model.newest_job import has_failed, is_less_than_consistent, newest_job
 from tui.console.model.tally import verdict_of, without_group
 
@@ -166,12 +167,9 @@ def _natural(name: str) -> Key:
 
 def _by_freeze(state: VmState) -> Key:
     rank, since = _FREEZE_RANK.get(state.freeze.state, _NO_TROUBLE), state.freeze.since
-    if state.others is not None and others_freeze(state) in _MAY_FREEZE:
-        rank, since = _FREEZE_RANK[FreezeState.FREEZING], state.others.since
+    if (others := of_others(state)) is not None:
+        rank, since = _FREEZE_RANK[FreezeState.FREEZING], others.since
     return (rank, since.timestamp() if since else float("inf"))
-
-
-_MAY_FREEZE = frozenset({OthersFreeze.PENDING, OthersFreeze.LOST})
 
 
 _RANKS: Mapping[Order, Callable[[VmState], Key]] = {

@@ -19,6 +19,7 @@ from tui.shared.fit import fit, fit_middle, safe
 from tui.shared.glyphs import FOREIGN, Signs
 from tui.shared.tone import Line, Piece, Tone
 
+_LEAST_CELLS = 12  # fewer of a piece say nothing
 # Most windows are over by then: a line that comes and goes with each would be all that one sees.
 LASTS_S = 5.0
 _MOST_NAME = 30
@@ -110,7 +111,7 @@ class PinnedLine(Toned):
     def render_line(self, y: int) -> Strip:  # noqa: ARG002 - it has one line
         """Return the line."""
         base, width = self.base_style, self.size.width
-        pieces = list(self._shown)
+        pieces = fitted(self._shown, width)
         used = sum(cell_len(piece.text) for piece in pieces)
         hint = "L goes there "
         if pieces and used + len(hint) < width:
@@ -121,3 +122,14 @@ class PinnedLine(Toned):
     def on_click(self) -> None:
         """Ask to go there."""
         self.post_message(self.Wanted())
+
+
+def fitted(line: Line, width: int) -> list[Piece]:
+    """Return the pieces of a line that fit: what is least wanted, and so behind, is left out."""
+    pieces = [piece for piece in line if piece.text]
+    while len(pieces) > 1 and (over := sum(cell_len(one.text) for one in pieces) - width) > 0:
+        last = pieces.pop()
+        room = cell_len(last.text) - over
+        if room >= _LEAST_CELLS:
+            return [*pieces, Piece(fit(last.text, room), last.tone)]
+    return pieces

@@ -55,6 +55,8 @@ _COUNTS: tuple[tuple[Tag, Look], ...] = (
 )
 
 
+# What only goes on: the table has the words for it.
+_GOES_ON = (Tag.FREEZING, Tag.QUEUED, Tag.COPYING, Tag.OTHERS_PENDING)
 _SELDOM = (
     Tag.LEFT,
     Tag.LEFT_BY,
@@ -138,17 +140,22 @@ class StatusLine(Toned):
         return Strip(segments).adjust_cell_length(self.size.width, base)
 
     def _pieces(self, width: int) -> list[Piece]:
-        """Return what fits: dispensable parts go first, then spaces, and the clock in the end."""
+        """Return what fits.
+
+        Dispensable parts go first, then spaces, the clock, and the words for what only goes on.
+        """
         clock = Part(Piece(f"{self._clock.wall().strftime('%H:%M:%S')} "), 1)
         parts = _fitting([*self._parts(" "), clock], width, rank=1)
         if _width(parts) > width:
             parts = _fitting([*self._parts(""), clock], width, rank=0)
+        if _width(parts) > width:
+            parts = _fitting([*self._parts("", brief=True), clock], width, rank=0)
         pieces = [part.piece for part in parts]
         if parts[-1] is clock:
             pieces.insert(-1, Piece(" " * (width - _width(parts))))
         return pieces
 
-    def _parts(self, space: str) -> Iterator[Part]:
+    def _parts(self, space: str, *, brief: bool = False) -> Iterator[Part]:
         view = self._view
         if self._read_only:
             yield Part(Piece(" READ-ONLY", Tone.WARN))
@@ -160,7 +167,8 @@ class StatusLine(Toned):
             count = view.tally[tag]
             if tag in _SELDOM and not count:
                 continue  # what must never be needs no place while it is not
-            text = f" {self._signs.of(look)}{space}{count} {tag.value}{space}"
+            word = "" if brief and tag in _GOES_ON else f" {tag.value}"
+            text = f" {self._signs.of(look)}{space}{count}{word}{space}"
             # A count of nothing goes before the title, one of something stays.
             yield Part(Piece(text, look.tone if count else Tone.DIM), 0 if count else 10 + number)
         yield from self._marks(space)

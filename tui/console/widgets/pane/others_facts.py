@@ -18,6 +18,7 @@ from agentclient.model.others_freeze import (
 from agentclient.model.others_step import others_action, they_wait
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import AgentState, OthersState
+from agentclient.model.vm import DRILL_SOURCE
 from tui.console.widgets.pane.fact import Fact
 from tui.console.widgets.table.cells import Paint, freeze_look
 from tui.shared.clocks import age
@@ -34,7 +35,9 @@ def others_facts(state: VmState, paint: Paint) -> Iterator[Fact]:
     if others_freeze(state) is OthersFreeze.FROZEN:
         yield Fact("freeze", f"{paint.signs.labelled(look)}: {_left(others, paint)}", look.tone, 0)
         yield Fact("guest", "its writes wait: its agent says frozen", rank=1)
-        thaw = f"if nothing of theirs goes on, t, or: {thaw_command(state.vm, foreign=True)}"
+        thaw = "if nothing of theirs goes on, t"
+        if state.vm.source != DRILL_SOURCE:
+            thaw += f", or: {thaw_command(state.vm, foreign=True)}"
         yield Fact("next", safe(thaw, 400), Tone.WARN, 0)
         return
     yield Fact("others", f"{paint.signs.labelled(look)}: {_what(others, paint)}", look.tone, 0)
