@@ -150,7 +150,7 @@ class Timetable:
             began: when this visit was due.
             now: the time.
             blind: its monitor could not be read.
-            within_s: seconds after which it is visited again at the latest.
+            within_s: seconds after which it is visited again at the latest, if it can be seen.
         """
         if vm_id not in self._times:
             return
@@ -160,7 +160,7 @@ class Timetable:
             times.hurry = False
             self._put(vm_id, now)
             return
-        interval = min(times.port_interval_s * _back_off(times.blind), within_s)
+        interval = min(times.port_interval_s, within_s) * _back_off(times.blind)
         self._put(vm_id, max(now, began + interval))
 
     def asked(

@@ -73,6 +73,18 @@ def test_a_monitor_that_cannot_be_looked_at_is_visited_less_often() -> None:
     assert waits[-1] == PORT_S * MOST_BACK_OFF
 
 
+def test_a_held_channel_is_looked_at_less_often_while_its_monitor_cant_be_read() -> None:
+    rounds = rounds_of(1)
+    waits = []
+    for blind in (False, True, True, True, True, True, True, False):
+        due = rounds.next_at
+        vm_id = rounds.take(due)
+        assert vm_id is not None
+        rounds.visited(vm_id, due, due, blind=blind, within_s=0.25)
+        waits.append(rounds.next_at - due)
+    assert waits == [0.25, 0.5, 1.0, 2.0, 4.0, 4.0, 4.0, 0.25]
+
+
 def test_an_agent_that_does_not_answer_is_asked_less_often() -> None:
     rounds = rounds_of(1)
     (vm_id,) = ids(1)
