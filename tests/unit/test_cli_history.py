@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import itertools
 import json
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from agentclient.journal import others_entry
 from agentclient.journal.others_entry import record_others
 from agentclient.journal.writer import Journal, default_path
 from agentclient.model.others import ChannelClient
@@ -62,12 +65,17 @@ def test_of_one_vm_with_how_long_its_freezes_take(
     assert durations["durations"]["count"] == 1
 
 
-def test_figures_of_others_stand_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_figures_of_others_stand_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hours = itertools.count(1)
+    clock = SimpleNamespace(monotonic=lambda: 3600.0 * next(hours))
+    monkeypatch.setattr(others_entry, "time", clock)
     made, one = Journal(), vm(tmp_path, "db1")
     whole(made, one)
     by = ChannelClient("task UPID:n:1:2:3:vzdump:101:root@pam:", 4711, "root")
-    for hours, seconds in enumerate((41.0, 3.0, 5.0)):
-        since = AT + timedelta(hours=hours)
+    for place, seconds in enumerate((41.0, 3.0, 5.0)):
+        since = AT + timedelta(hours=place)
         until = since + timedelta(seconds=seconds)
         record_others(made, one, OthersEnded(OthersResult.ANSWERED, by, since, until, seconds))
     record_others(made, one, OthersEnded(OthersResult.LOST, by, AT, AT, 900.0, Cause.AGENT_GONE))
