@@ -8,6 +8,7 @@ business of `agentclient.holder.request_listener`.
 from __future__ import annotations
 
 import os
+import select
 import selectors
 import socket
 import time
@@ -33,6 +34,8 @@ from agentclient.model.text import printable
 
 # Descriptors that others may take of the holder's reserve; more may connect while more are free.
 MOST_ASKERS: Final = 4
+# So many of those who ask are heard in one turn of the holder's loop: a flood delays no thaw.
+MOST_IN_A_TURN: Final = 8
 # Who connects and asks nothing is not listened to for longer than this, in seconds.
 IDLE_S: Final = 5.0
 
@@ -113,10 +116,16 @@ class OutsideRequests:
         self._actions = actions
         self._console = console
         self._listener = RequestListener()
+        self._ready: select.epoll | None = None  # who has asked something
         self._askers: list[Asker] = []
 
     def open(self) -> None:
         """Answer others from now on, if they can be heard."""
+        try:
+            self._ready = select.epoll()
+        except OSError:
+            return
+        self._selector.register(self._ready, selectors.EVENT_READ, self._hear_some)
         self._listener.open()
         if self._listener.listens:
             self._selector.register(self._listener.wakeup, selectors.EVENT_READ, self._take)
@@ -152,6 +161,10 @@ class OutsideRequests:
         if self._listener.listens:
             self._selector.unregister(self._listener.wakeup)
         self._listener.close()
+        if self._ready is not None:
+            self._selector.unregister(self._ready)
+            self._ready.close()
+            self._ready = None
 
     # -- who asks -----------------------------------------------------------------------------
 
@@ -169,17 +182,18 @@ class OutsideRequests:
                 send(connection, refused(f"{why}: try again"))
             connection.close()
             return
-        asker = Asker(connection, who.pid, who.uid, time.monotonic())
         try:
-            self._selector.register(connection, selectors.EVENT_READ, self._hearing(asker))
+            assert self._ready is not None, "nobody is let in before"
+            self._ready.register(connection.fileno(), select.EPOLLIN)
         except OSError:
             connection.close()
             return
-        self._askers.append(asker)
+        self._askers.append(Asker(connection, who.pid, who.uid, time.monotonic()))
 
     def _hang_up(self, asker: Asker) -> None:
-        with suppress(KeyError, ValueError):
-            self._selector.unregister(asker.connection)
+        if self._ready is not None:
+            with suppress(OSError, ValueError):
+                self._ready.unregister(asker.connection.fileno())
         asker.connection.close()
         with suppress(ValueError):
             self._askers.remove(asker)
@@ -189,31 +203,35 @@ class OutsideRequests:
 
     # -- what is asked ------------------------------------------------------------------------
 
-    def _hearing(self, asker: Asker) -> Callable[[int], None]:
-        def hear(_events: int) -> None:
-            try:
-                message = receive(asker.connection)
-            except BlockingIOError:
-                return
-            except OSError:
-                message = None
-            if message is None:
-                self._hang_up(asker)
-                return
-            body, descriptors = message
-            for each in descriptors:
-                with suppress(OSError):
-                    os.close(each)
-            asker.since = time.monotonic()
-            asker.user = printable(text(body, "user"), 60)
-            try:
-                answer = self._obey(asker, body)
-            except Exception as error:  # noqa: BLE001 - P8: a bug costs this request alone
-                answer = refused(f"the holder failed: {error!r}")
-            if answer is not None:
-                self._send(asker, answer)
+    def _hear_some(self, _events: int) -> None:
+        """Hear a few of those who have asked; the others come next: the kernel takes turns."""
+        assert self._ready is not None, "it is closed with all who ask"
+        ready = {fd for fd, _ in self._ready.poll(0, MOST_IN_A_TURN)}
+        for asker in [one for one in self._askers if one.connection.fileno() in ready]:
+            self._hear(asker)
 
-        return hear
+    def _hear(self, asker: Asker) -> None:
+        try:
+            message = receive(asker.connection)
+        except BlockingIOError:
+            return
+        except OSError:
+            message = None
+        if message is None:
+            self._hang_up(asker)
+            return
+        body, descriptors = message
+        for each in descriptors:
+            with suppress(OSError):
+                os.close(each)
+        asker.since = time.monotonic()
+        asker.user = printable(text(body, "user"), 60)
+        try:
+            answer = self._obey(asker, body)
+        except Exception as error:  # noqa: BLE001 - P8: a bug costs this request alone
+            answer = refused(f"the holder failed: {error!r}")
+        if answer is not None:
+            self._send(asker, answer)
 
     def _obey(self, asker: Asker, body: Body) -> Body | None:
         """Carry out a request; return the answer, None if it comes later."""

@@ -92,6 +92,7 @@ class RequestListener:
         if self._listening is not None:
             with suppress(OSError):
                 self._listening.shutdown(socket.SHUT_RDWR)
+            self._listening.close()  # its name is free, also while the thread hangs
             self._listening = None
         for each in self.take():
             each.connection.close()

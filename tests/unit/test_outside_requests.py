@@ -14,7 +14,7 @@ import pytest
 
 from agentclient.access.host import other_holders
 from agentclient.access.host.peer import Listener
-from agentclient.holder import main, other_holder, request_listener
+from agentclient.holder import main, other_holder, outside_requests, request_listener
 from agentclient.holder.main import Holder
 from agentclient.holder.messages import (
     REQUEST_VERSION,
@@ -25,6 +25,7 @@ from agentclient.holder.messages import (
     socket_name,
 )
 from agentclient.holder.other_holder import NotAsked, OtherHolder, reach
+from agentclient.holder.outside_requests import Asker
 from agentclient.journal.identity import this_process
 from agentclient.model.snapshot import HeldBy
 from agentclient.model.vm import Process
@@ -306,6 +307,38 @@ def test_a_stranger_who_makes_it_wait_does_not_keep_it_from_a_thaw(
         harness.thaws()
         assert time.monotonic() - began < PATIENCE_S
         other.close()
+
+
+def test_a_flood_is_heard_by_turns_and_nobody_starves(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = harness.holder._requests
+    turns: list[int] = []
+    hear_some, hear = requests._hear_some, requests._hear
+
+    def some(events: int) -> None:
+        turns.append(0)
+        hear_some(events)
+
+    def one(asker: Asker) -> None:
+        turns[-1] += 1
+        hear(asker)
+
+    with ExitStack() as stack:
+        crowd = [
+            stack.enter_context(harness.other()) for _ in range(3 * outside_requests.MOST_IN_A_TURN)
+        ]
+        until(lambda: len(requests._askers) == len(crowd))
+        assert requests._ready is not None
+        key = harness.holder._selector.get_key(requests._ready)
+        harness.holder._selector.modify(key.fileobj, key.events, some)
+        monkeypatch.setattr(requests, "_hear", one)
+        for each in crowd:
+            for _ in range(5):
+                send(each._connection, {"ask": "look", "version": 99})
+        for each in crowd:
+            assert each.receive(PATIENCE_S) is not None
+    assert max(turns) <= outside_requests.MOST_IN_A_TURN
 
 
 def test_an_error_in_an_answer_costs_who_asked_alone(
