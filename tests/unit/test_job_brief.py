@@ -181,3 +181,14 @@ def test_what_to_use_instead_is_said(
     assert run(words) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert said in line
+
+
+def test_what_was_deleted_is_not_told_to_be_inside_of_an_image() -> None:
+    disks = (DiskCopy("a", None, "qcow2", 96 << 20),)
+    why = "deletion: complete: the snapshot s is deleted on a"
+    lines = [
+        [one.text for one in outcome_lines(ended(kind=kind, disks=disks, reason=why))]
+        for kind in (JobKind.SNAPSHOT, JobKind.DELETION)
+    ]
+    assert "  disk a: inside of its qcow2 image" in lines[0]
+    assert not any("inside of" in one for one in lines[1])

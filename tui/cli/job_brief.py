@@ -69,6 +69,8 @@ def job_details(outcome: JobOutcome) -> Iterator[Told]:
     for disk in outcome.disks:
         if not kept and disk.error is None:
             continue  # what was begun of it was undone, and what was not is in `left`
+        if outcome.kind is JobKind.DELETION and disk.target is None and disk.error is None:
+            continue  # its sentence names the disks, whose images hold it no more
         what = f": {printable(disk.error, 300)}" if disk.error else ""
         name = printable(disk.disk, 80)
         if outcome.kind in (JobKind.SNAPSHOT, JobKind.DELETION):  # nothing of it is copied
