@@ -15,10 +15,12 @@ from agentclient.model.vm import AgentChannel, Vm, VmId
 from tests.console.console_session import LARGE, SMALL, console_session, qemu
 from tests.console.fakes import StillClock
 from tests.console.fleets import fleet_of, lost, put
+from tui.console.dialogs.vm_text import to_thaw
 from tui.console.model.filter import Filter
 from tui.console.model.notices import Notice, notice_of_change
 from tui.console.model.order import Order, needs_attention
 from tui.console.model.tally import Tag, tags_of
+from tui.console.model.targets import Target
 from tui.console.widgets.pane.others_facts import others_facts
 from tui.console.widgets.pinned import fitted
 from tui.console.widgets.table import cells
@@ -218,3 +220,16 @@ def test_a_drills_guest_is_thawed_by_a_key_alone(still: StillClock) -> None:
         if fact.label == "next"
     ]
     assert step == "if nothing of theirs goes on, t"
+
+
+@pytest.mark.parametrize("state", [OthersState.PENDING, OthersState.LOST])
+def test_a_thaw_says_whose_channel_it_has_to_wait_for(
+    still: StillClock, state: OthersState
+) -> None:
+    held = Target(DB._replace(others=stuck(still, state)))
+    said = ["".join(piece.text for piece in line) for line in to_thaw(held, Signs(), hidden=False)]
+    told = "Proxmox's vzdump 101 (pid 4711, root@pam) holds its channel: it waits for that"
+    assert told in said[1]
+    assert "but" not in "".join(
+        piece.text for line in to_thaw(Target(DB), Signs(), hidden=False) for piece in line
+    )

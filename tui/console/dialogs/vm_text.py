@@ -11,6 +11,8 @@ from agentclient.model.next_step import step_while_held
 from agentclient.model.outcome import FileSystem
 from agentclient.model.policy import DEFAULT_POLICY
 from agentclient.model.snapshot import VmState
+from agentclient.model.states import AgentState
+from tui.console.model.longest_frozen import of_others
 from tui.console.model.targets import Target, Targets
 from tui.console.widgets.pane.facts import identity
 from tui.console.widgets.table.cells import freeze_look
@@ -119,6 +121,10 @@ def to_thaw(target: Target, signs: Signs, *, hidden: bool) -> Iterator[Line]:
         if state.left_by is not None:
             yield labelled("left", safe(str(state.left_by), 120), Tone.WARN)
         most = in_words(policy.thaw_timeout_s)
+        if state.agent.state is AgentState.BUSY or of_others(state) is not None:
+            others = state.others.by if state.others is not None else None
+            by = safe(others.in_full, 120) if others is not None else "another client"
+            yield labelled("but", f"{by} holds its channel: it waits for that", Tone.WARN)
         yield labelled("thaw", f"is sent, and its count is shown; at most {most}")
 
 
