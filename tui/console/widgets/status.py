@@ -159,7 +159,8 @@ class StatusLine(Toned):
         view = self._view
         if self._read_only:
             yield Part(Piece(" READ-ONLY", Tone.WARN))
-        yield Part(Piece(" frostwatch", Tone.HEAD), 9)
+        if not brief:
+            yield Part(Piece(" frostwatch", Tone.HEAD), 9)
         plural = "" if view.total == 1 else "s"
         shown = f"{view.shown} of " if view.filter else ""
         yield Part(Piece(f" {shown}{view.total} VM{plural}{space}"))
