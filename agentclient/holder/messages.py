@@ -101,7 +101,9 @@ def receive(connection: socket.socket) -> tuple[dict[str, object], list[int]] | 
         BlockingIOError: no message has come.
         OSError: the other side was killed.
     """
-    packet, descriptors, _, _ = socket.recv_fds(connection, MOST_BYTES, MOST_DESCRIPTORS)
+    # The journal's process, which a holder starts, would keep a guest's channel from others.
+    flags = socket.MSG_CMSG_CLOEXEC
+    packet, descriptors, _, _ = socket.recv_fds(connection, MOST_BYTES, MOST_DESCRIPTORS, flags)
     if not packet and not descriptors:
         return None
     return unpack(packet), descriptors

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import select
 import socket
@@ -17,7 +18,7 @@ from typing import Any
 import pytest
 
 from agentclient.holder.main import Holder
-from agentclient.holder.messages import ConsoleMessage, send
+from agentclient.holder.messages import ConsoleMessage, receive, send
 from agentclient.holder.process import NoHolder, started
 from agentclient.protocol.qga_commands import STATUS, THAW
 from tests.unit.no_thread import each_lack
@@ -174,6 +175,18 @@ def test_a_holder_that_was_told_to_end_takes_over_what_comes_after_that(harness:
             each.close()
         assert exchange.recv(1) == b"", "its console is refused before it can freeze"
         assert guest.recv(1) == b""
+
+
+def test_no_process_that_a_holder_starts_inherits_what_it_was_handed() -> None:
+    """The journal's had kept the channel of a guest that was thawed, and nobody could visit it."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        send(ours, {"do": ConsoleMessage.ARM}, [ours.fileno(), theirs.fileno()])
+        message = receive(theirs)
+        assert message is not None
+        assert [os.get_inheritable(each) for each in message[1]] == [False, False]
+        for each in message[1]:
+            os.close(each)
 
 
 def test_a_holder_that_does_not_read_keeps_nobody_waiting() -> None:
