@@ -8,6 +8,7 @@ a holder that is silent for longer than an acknowledgement may take is treated a
 from __future__ import annotations
 
 import json
+import os
 import socket
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -101,9 +102,10 @@ def receive(connection: socket.socket) -> tuple[dict[str, object], list[int]] | 
         BlockingIOError: no message has come.
         OSError: the other side was killed.
     """
-    # The journal's process, which a holder starts, would keep a guest's channel from others.
-    flags = socket.MSG_CMSG_CLOEXEC
-    packet, descriptors, _, _ = socket.recv_fds(connection, MOST_BYTES, MOST_DESCRIPTORS, flags)
+    packet, descriptors, _, _ = socket.recv_fds(connection, MOST_BYTES, MOST_DESCRIPTORS)
+    for each in descriptors:
+        # The journal's process, which a holder starts, would keep a guest's channel from others.
+        os.set_inheritable(each, False)
     if not packet and not descriptors:
         return None
     return unpack(packet), descriptors
