@@ -127,7 +127,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 def test_a_signal_thaws_first_and_then_ends(start: Start) -> None:
     terminal = start("600", "flying")
     terminal.process.send_signal(signal.SIGTERM)
-    terminal.read_until("waits for the agent's answer")
+    terminal.read_until("thawing qemu:a: waits for the agent's answer")  # not the screen's words
     terminal.answer()
     assert terminal.ended() == 0
     assert "thawing qemu:a: waits for the agent's answer" in terminal.after_the_screen
