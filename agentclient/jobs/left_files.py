@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 from agentclient.jobs.archive import Begun, read_backup, remove_folder
 from agentclient.jobs.block import BlockLayer
@@ -17,7 +18,7 @@ from agentclient.jobs.snapshots.record import Record, RecordFile, records_in
 from agentclient.model.text import printable
 from agentclient.protocol.qcow2 import L1, MOST_BYTES, parse_head, parse_l1
 
-_ENTRY: int = 8
+_ENTRY: Final = 8
 
 
 def begun_in(paths: Iterable[Path]) -> dict[Path, Begun]:
@@ -41,12 +42,14 @@ def forget_backup(block: BlockLayer, folder: Path, begun: Begun) -> tuple[list[s
     Returns:
         What was removed, and what is left, each as a clause or a path.
     """
-    removed, left = [], []
+    removed: list[str] = []
+    left: list[str] = []
     try:
         disks = block.disks()
-        names = bitmaps_of(disks, begun.chain, begun.id)
-        left = remove_bitmaps(block, disks, names)
-        removed = [f"the bitmap {name}" for name in sorted(names) if name not in " ".join(left)]
+        for name in sorted(bitmaps_of(disks, begun.chain, begun.id)):
+            there = remove_bitmaps(block, disks, frozenset({name}))
+            left += there
+            removed += [] if there else [f"the bitmap {name}"]
     except JobFailed as error:
         left = [f"the bitmaps frostwatch-{begun.chain}-{begun.id}-… of the disks ({error})"]
     kept = remove_folder(folder, parent=False)
