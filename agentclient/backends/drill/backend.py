@@ -25,6 +25,8 @@ class DrillBackend:
 
     def __init__(self, drill: Drill) -> None:
         self._drill = drill
+        pairs = zip(drill.vms, drill.guests, strict=True)
+        self._others = {vm.id: of.trouble for vm, of in pairs if of.trouble in OF_OTHERS}
 
     def list_vms(self) -> list[Vm]:
         """Return the drill's VMs; always the same ones.
@@ -41,10 +43,9 @@ class DrillBackend:
     def open(self, vm: Vm, opener: Opener) -> GuestAccess:
         """Return the access to one of the VMs; nothing is connected yet."""
         access = open_local(vm, opener)
-        for known, guest in zip(self._drill.vms, self._drill.guests, strict=True):
-            if known.id == vm.id and guest.trouble in OF_OTHERS:
-                others = load("agentclient.backends.drill.others_client", "clients_of")
-                access.simulated_clients = others(guest.trouble)
+        if vm.id in self._others:
+            others = load("agentclient.backends.drill.others_client", "clients_of")
+            access.simulated_clients = others(self._others[vm.id])
         return access
 
     def successor(self, of: GuestAccess, uuid: str) -> Vm | None:  # noqa: ARG002
