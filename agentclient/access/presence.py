@@ -18,8 +18,8 @@ from agentclient.access.host.peer import listener, qemu_process
 from agentclient.access.host.process import (
     PROC,
     has_gone,
+    process_of,
     start_ticks,
-    started_at,
     stat_fields,
 )
 from agentclient.access.stream import Channel, ConnectProblem
@@ -70,7 +70,7 @@ def server_of(channel: Channel, proc: Path = PROC, *, simulated: bool = False) -
         simulated: the VM is a drill's: whatever program listens is all that there is of it.
     """
     pid = _peer(channel)
-    process = _any_process(pid, proc) if simulated else qemu_process(pid, proc)
+    process = process_of(pid, proc) if simulated else qemu_process(pid, proc)
     if process is not None:
         return Server(process)
     return Server(other=pid > 0 and os.path.lexists(proc / str(pid)))
@@ -114,11 +114,6 @@ def _is_hidden(pid: int, proc: Path) -> bool:
     except OSError:
         return True
     return True
-
-
-def _any_process(pid: int, proc: Path) -> Process | None:
-    started = started_at(pid, proc) if pid > 0 else None
-    return Process(pid, started) if started is not None else None
 
 
 def _peer(channel: Channel) -> int:

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Final, NamedTuple, Self
 
-from agentclient.access.host.other_holders import holders_for, process_of
+from agentclient.access.host.other_holders import holders_for
 from agentclient.access.host.peer import listener
-from agentclient.access.host.process import user_name
+from agentclient.access.host.process import process_of, user_name
 from agentclient.access.stream import wait_any
 from agentclient.holder.messages import (
     REQUEST_VERSION,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import Final
 
-from agentclient.access.host.other_holders import process_of
+from agentclient.access.host.process import process_of
 from agentclient.freeze.effects import ReportEvent
 from agentclient.freeze.thaw_plan import ThawReport
 from agentclient.freeze.verdict import refused
@@ -172,8 +172,7 @@ class AttachOperation(Operation[Outcome]):
         if before.ends_at is not None and self._window.ends_at is not None:
             more_s = round(self._window.ends_at - before.ends_at, 1)
             if more_s > _LOOK_S / 2:
-                text = f"the hold is extended by {in_words(more_s)}"
-                self._note(Level.WARNING, text, more_s)
+                self._extended(more_s)
 
     def _obey(self, holder: OtherHolder, instruction: Instructions) -> Outcome | None:
         """Do what the operator asks; return the outcome if that ends it here."""
@@ -196,14 +195,14 @@ class AttachOperation(Operation[Outcome]):
         try:
             self._window = window_of(holder.ask(HolderRequest.EXTEND, seconds=seconds))
         except NotAsked as error:
-            self._note(Level.WARNING, f"the hold is not extended: {error}")
+            text = f"the hold is not extended: {error}"
+            self._reporter.event(ReportEvent(EventKind.NOTE, Level.WARNING, text))
             return
-        more_s = round((self._window.ends_at or 0.0) - (before or 0.0), 1)
-        self._note(Level.WARNING, f"the hold is extended by {in_words(more_s)}", more_s)
+        self._extended(round((self._window.ends_at or 0.0) - (before or 0.0), 1))
 
-    def _note(self, level: Level, text: str, more_s: float | None = None) -> None:
-        details = HoldExtended(round(more_s, 1)) if more_s is not None else None
-        self._reporter.event(ReportEvent(EventKind.NOTE, level, text, details))
+    def _extended(self, more_s: float) -> None:
+        text = f"the hold is extended by {in_words(more_s)}"
+        self._reporter.event(ReportEvent(EventKind.NOTE, Level.WARNING, text, HoldExtended(more_s)))
 
     # -- the end -----------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from agentclient.access.host.other_holders import process_of
+from agentclient.access.host.process import process_of
 from agentclient.freeze.port_watch import PortWatch
 from agentclient.freeze.thaw_machine import ThawMachine
 from agentclient.freeze.thaw_plan import ThawPlan, ThawReport

@@ -12,8 +12,8 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
-from agentclient.access.host import other_holders
 from agentclient.access.host.peer import Listener
+from agentclient.access.host.process import process_of
 from agentclient.holder import main, other_holder, outside_requests, request_listener
 from agentclient.holder.main import Holder
 from agentclient.holder.messages import (
@@ -377,5 +377,5 @@ def test_a_name_that_is_taken_leaves_the_holder_deaf_and_at_work(harness: Harnes
 
 def test_each_holder_has_a_name_of_its_own() -> None:
     assert socket_name(Process(7, 8)) == b"\0frostwatch-hold/7/8"
-    assert other_holders.process_of(os.getpid()) == this_process()
-    assert other_holders.process_of(2**22 + 1) is None
+    assert process_of(os.getpid()) == this_process()
+    assert process_of(2**22 + 1) is None

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from agentclient.access.host.process import started_at, user_name
+from agentclient.access.host.process import process_of, user_name
 from agentclient.access.host.socket_clients import Client
 from agentclient.model.snapshot import HeldBy
 from agentclient.model.vm import Process
@@ -52,12 +52,6 @@ def holders_for(pid: int, proc: Path = _PROC) -> list[Process]:
                     if _is_holder(folder) and _console_of(folder) == pid:
                         found += [one for one in [process_of(int(folder.name), proc)] if one]
     return sorted(found, key=lambda one: one.start_ticks, reverse=True)
-
-
-def process_of(pid: int, proc: Path = _PROC) -> Process | None:
-    """Return a process with its start time; None if it has ended."""
-    ticks = started_at(pid, proc)
-    return None if ticks is None else Process(pid, ticks)
 
 
 def _is_holder(folder: Path) -> bool:

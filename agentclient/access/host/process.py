@@ -47,6 +47,12 @@ def started_at(pid: int, proc: Path = PROC) -> int | None:
         return None
 
 
+def process_of(pid: int, proc: Path = PROC) -> Process | None:
+    """Return a process with its start time; None if it has ended, or that can't be told."""
+    ticks = started_at(pid, proc)
+    return None if ticks is None else Process(pid, ticks)
+
+
 def is_qemu(program: str) -> bool:
     """Return whether a program's path, as ``/proc`` shows it, is a system emulator of QEMU's."""
     # After an upgrade the old program goes on running from a deleted file.
