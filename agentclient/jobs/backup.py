@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -12,7 +11,6 @@ from typing import Final
 from agentclient.access.qmp_session import Ask
 from agentclient.jobs.archive import Backup, Begun, safe_name
 from agentclient.jobs.block import CHANGE_S, BlockLayer
-from agentclient.jobs.cancel import cancel_jobs, left_to_qemu
 from agentclient.jobs.chain import (
     Link,
     bitmap_name,
@@ -22,22 +20,19 @@ from agentclient.jobs.chain import (
     ours,
     remove_bitmaps,
 )
-from agentclient.jobs.claim import check_no_job
 from agentclient.jobs.context import JobContext
-from agentclient.jobs.copy_files import FileCopy, Ids, manifest_of, record_copy, save_manifest
-from agentclient.jobs.copy_place import CopyPlace, room_for
-from agentclient.jobs.disks import choose_disks
+from agentclient.jobs.copy_files import FileCopy, Ids
+from agentclient.jobs.copy_place import room_for
 from agentclient.jobs.errors import JobFailed, JobRefused
+from agentclient.jobs.file_copy import FileCopyJob
 from agentclient.jobs.fleece import BITMAP, PLACE, Fleece
 from agentclient.jobs.follow import Follower, all_ended, all_ended_or_stopped
-from agentclient.jobs.job import CopyJob
-from agentclient.jobs.manifest import BACKUP, DiskRecord, Manifest, Parent
+from agentclient.jobs.manifest import BACKUP, Parent
 from agentclient.jobs.request import BackupRequest
 from agentclient.jobs.targets import UNFLUSHED, Target, Targets
 from agentclient.jobs.thread_reserve import workers_of_each
-from agentclient.model.job import DiskCopy, JobKind, JobStage
+from agentclient.model.job import JobKind, JobStage
 from agentclient.model.states import Level
-from agentclient.model.text import printable
 from agentclient.protocol.qmp_block import Disk, action
 
 # strerror(EACCES): so QEMU fails to read a snapshot whose filter has given up.
@@ -45,47 +40,30 @@ _BROKEN: Final = os.strerror(errno.EACCES)
 _ROOM_FOR_FLEECE: Final = "name a fast folder with room for what the guest overwrites: --fleece DIR"
 
 
-class BackupJob(CopyJob):
+class BackupJob(FileCopyJob):
     """One backup of one VM.
 
     Args:
         context: its collaborators.
         request: the disks, the folder, the freeze.
-
-    Attributes:
-        folder: the folder of its files; None before it is made.
     """
 
     kind = JobKind.BACKUP
+    manifest_kind = BACKUP
 
     def __init__(self, context: JobContext, request: BackupRequest) -> None:
-        super().__init__(context, request)
+        super().__init__(context, request, request.folder)
         self._asked_for = request
-        self._id = secrets.token_hex(4)
         self._chain = self._id
         self._link: Link | None = None
         self._chains: frozenset[str] = frozenset()
-        self.folder: Path | None = None
-        self._home: CopyPlace | None = None
-        self._block: BlockLayer | None = None
-        self._targets: Targets | None = None
         self._places: Targets | None = None
         self._fleece: Fleece | None = None
-        self._copies: list[FileCopy] = []
-        self._checksums: dict[str, str] = {}
-        self._follower: Follower | None = None
-        self._begun = False
         self._from_fleece = False
-        self._complete = False
-        self._uuid: str | None = None
 
     def prepare(self) -> None:
         """Choose the disks, find what to build on, and make the folder and its files."""
-        self._block = block = self.context.block()
-        self.chosen = chosen = choose_disks(block, self.request.disks)
-        check_no_job(block, self.vm, self.name.key)
-        self._uuid = self.vm.uuid or block.uuid()
-        place = self._home = CopyPlace(self.context, self._asked_for.folder, self._uuid)
+        block, chosen, place = self._look(self.request.disks)
         backups = place.look()
         self._chains = place.chains
         if self._asked_for.incremental:
@@ -163,61 +141,23 @@ class BackupJob(CopyJob):
     def finish(self) -> list[str]:
         """Close the files, take their checksums, and write the manifest."""
         assert self._block is not None, "it was prepared"
-        assert self._targets is not None, "it was prepared"
-        assert self.folder is not None, "it was prepared"
         for number in range(len(self._copies)):
             self._block.dismiss(self.name.job(number), self.context.control.cancelled)
         left = self._end_fleece()
-        unclosed = self._targets.close()
-        if unclosed:  # what it holds of them in memory may be missing in the files
-            raise JobFailed(f"QEMU did not close the copy: {unclosed[0]}")
-        self._targets.sync(self.context.control)
-        copied = self._follower.copied if self._follower is not None else {}
-        records = tuple(
-            record_copy(self, one, copied.get(one.disk.name, 0)) for one in self._copies
-        )
-        self._checksums = {one.name: one.sha256 for one in records if one.sha256}
-        manifest = self._manifest(self._block, records)
-        save_manifest(self.context, self.folder, manifest)
-        self._complete = True
+        self._close()
+        self._record(self._ids())
         return left + self._clean()
 
-    def undo(self) -> list[str]:
-        """Cancel the jobs, and delete the files."""
-        if self._complete:
-            return []
-        left = []
-        if self._block is not None and self._targets is not None:
-            left += cancel_jobs(self._block, self.name, gone=self.context.access.is_gone)
-        if left:
-            return left_to_qemu(self.vm, left, self._names_of_all())
-        left += self._end_fleece()
+    def _undo_own(self) -> list[str]:
+        """Take the filters out, and remove the bitmaps."""
+        left = self._end_fleece()
         if self._block is not None and self._begun:
             left += self._forget(self._block)
-        if self._targets is not None:
-            left += self._targets.remove()
-        if self._home is not None:
-            left += self._home.remove()
         return left
-
-    def results(self) -> tuple[DiskCopy, ...]:
-        """Return what came of each disk."""
-        copied = self._follower.copied if self._follower is not None else {}
-        return tuple(
-            DiskCopy(
-                one.disk.name,
-                str(one.target.path),
-                one.target.format,
-                one.disk.size,
-                copied.get(one.disk.name, 0),
-                checksum=self._checksums.get(one.disk.name),
-            )
-            for one in self._copies
-        )
 
     def _names_of_all(self) -> list[str]:
         """Return all that was made, each as a clause."""
-        names = [f"the folder {printable(self.folder, 300)}"] if self.folder is not None else []
+        names = super()._names_of_all()
         if self._fleece is not None and self._fleece.is_in:
             names.append("the filters above the VM's disks")
         if self._begun:
@@ -344,13 +284,12 @@ class BackupJob(CopyJob):
 
     # -- after the copy ------------------------------------------------------------------
 
-    def _manifest(self, block: BlockLayer, disks: tuple[DiskRecord, ...]) -> Manifest:
+    def _ids(self) -> Ids:
+        """Return which copy it is."""
         link, parent = self._link, None
         if link is not None:
             parent = Parent(link.manifest.id, link.backup.folder.name, link.backup.sha256)
-        compressed = self._asked_for.compress
-        ids = Ids(self._id, self._chain, self._uuid, parent, compressed)
-        return manifest_of(self, block, BACKUP, ids, disks)
+        return Ids(self._id, self._chain, self._uuid, parent, self._asked_for.compress)
 
     def _clean(self) -> list[str]:
         """Remove the bitmaps of the backups that this one replaces, as far as they are ours."""

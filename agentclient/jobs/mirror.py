@@ -7,7 +7,6 @@ fails, all are given up.
 
 from __future__ import annotations
 
-import secrets
 import threading
 import time
 from collections.abc import Iterator
@@ -20,21 +19,18 @@ from typing import Final
 from agentclient.access.qmp_session import Ask
 from agentclient.jobs.archive import Begun, safe_name
 from agentclient.jobs.block import BlockLayer
-from agentclient.jobs.cancel import cancel_jobs, left_to_qemu
-from agentclient.jobs.claim import check_no_job
 from agentclient.jobs.context import JobContext
-from agentclient.jobs.copy_files import FileCopy, Ids, manifest_of, record_copy, save_manifest
-from agentclient.jobs.copy_place import CopyPlace, room_for_mirror
-from agentclient.jobs.disks import choose_disks
+from agentclient.jobs.copy_files import FileCopy, Ids
+from agentclient.jobs.copy_place import room_for_mirror
 from agentclient.jobs.errors import JobFailed, JobRefused
+from agentclient.jobs.file_copy import FileCopyJob
 from agentclient.jobs.follow import Follower, Jobs, raise_failed
-from agentclient.jobs.job import CopyJob
 from agentclient.jobs.manifest import MIRROR
 from agentclient.jobs.mirror_watch import FreezeWatch, MirrorWatch, backlog
 from agentclient.jobs.pause import paused
 from agentclient.jobs.request import CopyRequest
 from agentclient.jobs.targets import THIN, UNFLUSHED, Target, Targets
-from agentclient.model.job import DiskCopy, FreezePolicy, JobKind, JobRefusal, JobStage
+from agentclient.model.job import FreezePolicy, JobKind, JobRefusal, JobStage
 from agentclient.model.next_command import copy_command
 from agentclient.model.sizes import size_text
 from agentclient.model.states import Refusal
@@ -83,35 +79,22 @@ class MirrorRequest(CopyRequest):
         return copy_command([vm], ["mirror"], [*words, *self.options(limit)])
 
 
-class MirrorJob(CopyJob):
+class MirrorJob(FileCopyJob):
     """One mirror of one VM.
 
     Args:
         context: its collaborators.
         request: the disks, the folder, the freeze, the moment.
-
-    Attributes:
-        folder: the folder of its files; None before it is made.
     """
 
     kind = JobKind.MIRROR
+    manifest_kind = MIRROR
 
     def __init__(self, context: JobContext, request: MirrorRequest) -> None:
-        super().__init__(context, request)
+        super().__init__(context, request, request.folder)
         self._asked_for = request
-        self._id = secrets.token_hex(4)
-        self._uuid: str | None = None
-        self.folder: Path | None = None
-        self._home: CopyPlace | None = None
-        self._block: BlockLayer | None = None
-        self._targets: Targets | None = None
-        self._copies: list[FileCopy] = []
-        self._checksums: dict[str, str] = {}
-        self._complete = False
         self._disks: dict[str, str] = {}
         self._copied: dict[str, int] = {}
-        self._follower: Follower | None = None
-        self._begun = False
         self._told = threading.Event()
         self._freeze_watch = FreezeWatch(self._look_meanwhile, self._stop_freeze)
 
@@ -139,11 +122,7 @@ class MirrorJob(CopyJob):
     def prepare(self) -> None:
         """Copy until all targets are equal to their disks, and wait for the moment."""
         self._refuse_what_can_not_freeze()
-        self._block = block = self.context.block()
-        self.chosen = chosen = choose_disks(block, self.request.disks)
-        check_no_job(block, self.vm, self.name.key)
-        self._uuid = self.vm.uuid or block.uuid()
-        place = self._home = CopyPlace(self.context, self._asked_for.folder, self._uuid)
+        block, chosen, place = self._look(self.request.disks)
         place.look()
         begun = Begun(self._id, self._id, MIRROR)
         self.folder = place.make(sum(map(room_for_mirror, chosen)), begun)
@@ -185,57 +164,20 @@ class MirrorJob(CopyJob):
     def finish(self) -> list[str]:
         """Close the files, wait until their storage has them, and write the manifest."""
         assert self._block is not None, "it was prepared"
-        assert self._targets is not None, "it was prepared"
-        assert self.folder is not None, "it was prepared"
         for job_id in self._disks:
             self._block.dismiss(job_id, self.context.control.cancelled)
-        unclosed = self._targets.close()
-        if unclosed:  # what it holds of them in memory may be missing in the files
-            raise JobFailed(f"QEMU did not close the copy: {unclosed[0]}")
-        self._targets.sync(self.context.control)
-        checksum = self._asked_for.checksum
-        records = tuple(
-            record_copy(self, one, self._copied.get(one.disk.name, 0), checksum=checksum)
-            for one in self._copies
-        )
-        self._checksums = {one.name: one.sha256 for one in records if one.sha256}
-        ids = Ids(self._id, self._id, self._uuid)
-        manifest = manifest_of(self, self._block, MIRROR, ids, records)
-        save_manifest(self.context, self.folder, manifest)
-        self._complete = True
+        self._close()
+        self._record(Ids(self._id, self._id, self._uuid), checksum=self._asked_for.checksum)
         return []
 
     def undo(self) -> list[str]:
         """Cancel the jobs, and delete the files: those of all disks."""
         self._freeze_watch.end()
-        if self._complete:
-            return []
-        left = []
-        if self._block is not None and self._begun:
-            left += cancel_jobs(self._block, self.name, gone=self.context.access.is_gone)
-        if left:
-            return left_to_qemu(self.vm, left, [f"the folder {printable(self.folder, 300)}"])
-        if self._targets is not None:
-            left += self._targets.remove()
-        if self._home is not None:
-            left += self._home.remove()
-        return left
+        return super().undo()
 
-    def results(self) -> tuple[DiskCopy, ...]:
-        """Return what came of each disk."""
-        seen = self._follower.copied if self._follower is not None else {}
-        copied = {**seen, **self._copied}
-        return tuple(
-            DiskCopy(
-                one.disk.name,
-                str(one.target.path),
-                one.target.format,
-                one.disk.size,
-                copied.get(one.disk.name, 0),
-                checksum=self._checksums.get(one.disk.name),
-            )
-            for one in self._copies
-        )
+    def _copied_bytes(self) -> dict[str, int]:
+        """Return the bytes that were copied of each disk, those in the window as well."""
+        return {**super()._copied_bytes(), **self._copied}
 
     def check_alone(self) -> None:
         """Do nothing: its jobs have kept others off its disks since they began."""

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import ClassVar, Final
 
 from agentclient.jobs.block import BlockLayer, QmpRefused
-from agentclient.jobs.claim import check_no_job
 from agentclient.jobs.context import JobContext
 from agentclient.jobs.disks import check_commands, choose_disks, image_path
 from agentclient.jobs.errors import JobFailed, JobRefused
@@ -94,7 +93,6 @@ class SnapshotJob(CopyJob):
         self.block = block = self.context.block()
         check_commands(block, "transaction", *self.needed)
         self.chosen = choose_disks(block, self.request.disks)
-        check_no_job(block, self.vm, self.name.key)
         disks = block.disks()
         process = self.context.access.process
         if any(

@@ -13,7 +13,6 @@ from typing import Final
 
 from agentclient.jobs.block import CHANGE_S, BlockLayer
 from agentclient.jobs.cancel import cancel_jobs
-from agentclient.jobs.claim import check_no_job
 from agentclient.jobs.context import JobContext
 from agentclient.jobs.disks import image_path
 from agentclient.jobs.errors import JobFailed, JobRefused
@@ -92,7 +91,6 @@ class SnapshotDeletion(CopyJob):
         self._block = block = self.context.block()
         disks = block.disks()
         found = self._find(disks)
-        check_no_job(block, self.vm, self.name.key)
         chosen = self.request.disks
         named = {one.name: one for one in disks}
         self._parts = tuple(
