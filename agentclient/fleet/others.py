@@ -1,7 +1,9 @@
 """Watches the channels that somebody else holds: what they have pending, from the monitor alone.
 
 A held channel is looked at four times a second, less often where very many are. Every eighth look
-is an ordinary one, which sees what the others leave out, such as a migration.
+is an ordinary one, which sees what the others leave out, such as a migration. What others have left
+pending, or have lost, is kept until an agent has answered or the guest has ended: every second look
+is for it then.
 """
 
 from __future__ import annotations
@@ -13,8 +15,9 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from agentclient.access.host.process import has_gone
+from agentclient.fleet.others_events import ended_by, line_of
 from agentclient.fleet.store import Fleet
-from agentclient.freeze.others_watch import OthersEvent, OthersEventKind, OthersWatch
+from agentclient.freeze.others_watch import OthersEventKind, OthersWatch
 from agentclient.journal.figures import Figures, pending_for_long
 from agentclient.journal.history import last_figures_of_others
 from agentclient.journal.others_entry import record_others
@@ -22,7 +25,14 @@ from agentclient.model.durations import in_words
 from agentclient.model.others import ChannelClient, Others, waits_while_connected
 from agentclient.model.others_past import OthersEnded, OthersResult
 from agentclient.model.snapshot import FreezeInfo, MonitorView, VmState
-from agentclient.model.states import FreezeState, KnownBy, Level, OthersState
+from agentclient.model.states import (
+    Cause,
+    FreezeState,
+    KnownBy,
+    Level,
+    OthersState,
+    RunState,
+)
 from agentclient.model.text import printable
 from agentclient.model.vm import Process, Vm, VmId
 
@@ -44,11 +54,18 @@ _UNMOVED_S: Final = 10.0
 # Who has set the wall clock has moved it by more than this; it is adjusted in smaller steps.
 _SET_S: Final = 5.0
 _ORDINARY: Final = 8
-_RESULTS: Final = {
-    OthersEventKind.ANSWERED: OthersResult.ANSWERED,
-    OthersEventKind.LOST: OthersResult.LOST,
-    OthersEventKind.LEFT: OthersResult.LEFT,
-}
+_ORDINARY_WHEN_LEFT: Final = 2
+# Nothing is frozen any more, and nobody can be asked.
+_ENDED: Final = frozenset({RunState.GONE, RunState.SHUTDOWN, RunState.PANICKED, RunState.MIGRATED})
+_ENDS: Final = frozenset(
+    {
+        Cause.VM_GONE,
+        Cause.GUEST_RESET,
+        Cause.GUEST_SHUTDOWN,
+        Cause.GUEST_PANICKED,
+        Cause.MIGRATED,
+    }
+)
 
 
 class Seen(NamedTuple):
@@ -67,14 +84,32 @@ class Seen(NamedTuple):
 
 @dataclass(slots=True)
 class _Held:
-    """A channel that is held by others."""
+    """A channel that is held by others, or was until they left something pending or lost.
 
+    Attributes:
+        vm: the VM; another start of it is another guest.
+        watch: what they have pending; None before the first look at what is counted.
+        looks: how many looks there were.
+        client: who holds it.
+        lost_by: who has lost a command; others may have come since.
+        to_be_named: whether to find who holds it.
+        usual: how long others' last ones took.
+        asked: the journal was asked for that.
+    """
+
+    vm: Vm
     watch: OthersWatch | None = None
     looks: int = 0
     client: ChannelClient | None = None
+    lost_by: ChannelClient | None = None
     to_be_named: bool = True
-    usual: Figures | None = None  # how long others' last ones took
-    asked: bool = False  # the journal was asked for that
+    usual: Figures | None = None
+    asked: bool = False
+
+    @property
+    def has_left(self) -> bool:
+        """Whether they have left, with something pending or lost."""
+        return self.watch is not None and self.watch.has_left
 
 
 class HeldChannels:
@@ -83,7 +118,6 @@ class HeldChannels:
     def __init__(self) -> None:
         self._held: dict[VmId, _Held] = {}
         self._before: dict[VmId, ChannelClient] = {}
-        self._left_pending: set[VmId] = set()
         self._frozen_at: dict[VmId, float] = {}  # what others have left frozen (monotonic clock)
         self._idle: set[VmId] = set()
 
@@ -96,7 +130,8 @@ class HeldChannels:
         if held is None:
             return False
         held.looks += 1
-        return self.is_leaving(vm_id) or held.looks % _ORDINARY != 0
+        ordinary = _ORDINARY_WHEN_LEFT if held.has_left else _ORDINARY
+        return self.is_leaving(vm_id) or held.looks % ordinary != 0
 
     def is_leaving(self, vm_id: VmId) -> bool:
         """Return whether a client has left, and the next look tells if it had its answer."""
@@ -105,11 +140,12 @@ class HeldChannels:
 
     def is_held(self, vm_id: VmId) -> bool:
         """Return whether others hold a VM's channel, so that it is looked at more often."""
-        return vm_id in self._held
+        held = self._held.get(vm_id)
+        return held is not None and not held.has_left
 
     def look_within_s(self, vm_id: VmId) -> float:
         """Return within how many seconds a VM is looked at again; infinite if nobody holds it."""
-        if vm_id not in self._held:
+        if not self.is_held(vm_id):
             return math.inf
         if vm_id in self._idle:
             return max(LOOK_EVERY_S, len(self._idle) / MOST_IDLE_LOOKS)
@@ -134,7 +170,6 @@ class HeldChannels:
         """Forget a VM."""
         self._release(vm_id)
         self._before.pop(vm_id, None)
-        self._left_pending.discard(vm_id)
         self._frozen_at.pop(vm_id, None)
 
     def _release(self, vm_id: VmId) -> None:
@@ -143,7 +178,8 @@ class HeldChannels:
 
     def may_freeze(self, vm_id: VmId) -> bool:
         """Return whether others have left a command that may run yet, and freeze the guest."""
-        return vm_id in self._left_pending
+        held = self._held.get(vm_id)
+        return held is not None and held.has_left
 
     def asked(self, journal: Journal | None, fleet: Fleet, before: VmState, after: VmState) -> None:
         """Take that a VM's agent was asked: who is to blame, and how long they left it frozen.
@@ -156,8 +192,8 @@ class HeldChannels:
         """
         if after.agent.how is not KnownBy.REPLY:
             return
-        self._left_pending.discard(after.id)
-        if after.others is not None and after.others.state is OthersState.LEFT:
+        if self.may_freeze(after.id):
+            self._release(after.id)
             fleet.update(after.id, lambda old: old._replace(others=None))
         mono, at = time.monotonic(), fleet.wall()
         if after.freeze.state is not FreezeState.THAWED:
@@ -186,7 +222,7 @@ class HeldChannels:
         """
         mono, at = time.monotonic(), fleet.wall()
         seen = self.looked(state, view, mono, at)
-        others = seen.others if seen is not None else _kept(state, view)
+        others = seen.others if seen is not None else state.others
         last = seen.ended[-1] if seen is not None and seen.ended else state.others_last
         if others is not None and others.state is OthersState.PENDING and journal is not None:
             self._ask_usual(journal, state.vm)
@@ -253,32 +289,30 @@ class HeldChannels:
         Returns:
             What follows; None if nothing does.
         """
-        held = self._held.get(state.id)
+        held = self._of(state.vm)
         if held is None:
             if view.client and is_others(state):
-                self._held[state.id] = _Held()  # the next look asks for what is counted
-            return None
+                # The next look asks for what is counted.
+                self._held[state.id] = _Held(state.vm)
+            return None if state.others is None else Seen(None)
+        if held.has_left and not is_others(state):
+            return None  # it is a frostwatch who is connected
         if held.watch is None:
             if view.traffic is None and view.client and held.looks < _ORDINARY:
                 return None
             held.watch = OthersWatch(view, mono)
         waits = waits_while_connected(held.client, state.vm.locked_by)
+        had_left = held.has_left
         events = held.watch.on_look(mono, view, waits=waits)
-        who = "others" if held.client is None else str(held.client)
-        lines = tuple(line for event in events if (line := _line(event, who)) is not None)
-        ended = tuple(
-            OthersEnded(
-                _RESULTS[one.kind],
-                held.client,
-                wall - timedelta(seconds=mono - one.since),
-                wall,
-                mono - one.since,
-                one.cause,
-            )
-            for one in events
-            if one.kind in _RESULTS and (one.kind is not OthersEventKind.LEFT or one.certain)
-        )
         left = any(event.kind is OthersEventKind.LEFT for event in events)
+        if left and (not had_left or held.watch.state is OthersState.LEFT):
+            held.lost_by = held.client
+        if had_left and _has_ended(held.watch, view):
+            self._release(state.id)
+            return Seen(None)
+        by = held.lost_by if had_left and held.has_left else held.client
+        lines = tuple(line for event in events if (line := line_of(event, by)) is not None)
+        ended = tuple(one for event in events if (one := ended_by(event, by, wall)) is not None)
         if _is_idle(held.watch, mono):
             self._idle.add(state.id)
         else:
@@ -286,14 +320,21 @@ class HeldChannels:
         if any(event.kind is OthersEventKind.PENDING for event in events):
             # Another one may have come between two looks, and the last ones took longer than once.
             held.to_be_named, held.asked = True, False
-        if left or (not is_others(state) and not view.client):
+        if left and by is not None:
+            self._before[state.id] = by
+        stays = held.has_left and not _has_ended(held.watch, view)
+        if not stays and (left or (not is_others(state) and not view.client)):
             self._release(state.id)
-            self._left_pending |= {state.id} if left and ended else set()
-            if held.client is not None:
-                self._before[state.id] = held.client
-        if left and not any(event.certain for event in events):
             return Seen(None, lines, ended)
         return Seen(_others(held, held.watch, state, mono, wall), lines, ended)
+
+    def _of(self, vm: Vm) -> _Held | None:
+        """Return what is known of a VM's channel; nothing of another start of it."""
+        held = self._held.get(vm.id)
+        if held is not None and _start(held.vm) != _start(vm):
+            self._release(vm.id)
+            return None
+        return held
 
 
 def is_others(state: VmState) -> bool:
@@ -307,16 +348,13 @@ def _is_idle(watch: OthersWatch, mono: float) -> bool:
     return unmoved or watch.state in _IDLE
 
 
-def _kept(state: VmState, view: MonitorView) -> Others | None:
-    """Return what stays known of others after a look that has shown nothing new of them.
+def _has_ended(watch: OthersWatch, view: MonitorView) -> bool:
+    """Return whether nothing of the guest that they froze, perhaps, is left."""
+    return bool(view.gone) or view.run_state in _ENDED or watch.cause in _ENDS
 
-    What they have left pending runs, if it does, before the agent answers anybody else.
-    """
-    others = state.others
-    if others is None or view.client:
-        return others
-    waits = view.port_open is not False and not view.gone
-    return others if others.state is OthersState.LEFT and waits else None
+
+def _start(vm: Vm) -> tuple[object, ...]:
+    return vm.process, vm.generation
 
 
 def _why_left(by: ChannelClient | None, seconds: float) -> str | None:
@@ -342,27 +380,11 @@ def _others(held: _Held, watch: OthersWatch, state: VmState, mono: float, wall: 
     return Others(
         watch.state,
         _as_of(same, mono - watch.since, wall),
-        held.client,
+        held.lost_by if watch.has_left else held.client,
         watch.cause,
         watch.took_s,
         watch.certain,
         watch.why_blind,
         overdue,
+        watch.has_left,
     )
-
-
-def _line(event: OthersEvent, who: str) -> tuple[Level, str] | None:
-    """Return the line of the log about an event; None if it is not worth one."""
-    for_s = in_words(event.at - event.since)
-    match event.kind:
-        case OthersEventKind.PENDING:
-            likely = "a command is pending" if event.certain else "a command is likely pending"
-            return Level.INFO, f"{who}: {likely} for {for_s}"
-        case OthersEventKind.ANSWERED:
-            return Level.INFO, f"{who}: their command was answered after {for_s}"
-        case OthersEventKind.LOST:
-            why = f"{event.cause}: it will not be answered, and they go on waiting"
-            return Level.WARNING, f"{who}: their command is lost after {for_s} ({why})"
-        case OthersEventKind.LEFT if event.certain:
-            return Level.WARNING, f"{who}: they left, with a command pending for {for_s}"
-    return None

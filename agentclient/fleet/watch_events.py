@@ -225,7 +225,9 @@ def _over(new: VmState, at: datetime, ended: OthersEnded) -> WatchEvent:
     who, level, kind = _who(ended.by), Level.WARNING, WatchEventKind.OTHERS_LOST
     match ended.result:
         case OthersResult.LOST:
-            text = f"{who}: their command is lost ({ended.cause}), and they wait on"
+            gone = new.others is None or new.others.has_left
+            waits = "; they have left" if gone else ", and they wait on"
+            text = f"{who}: their command is lost ({ended.cause}){waits}"
             if new.others is not None and (step := others_step(new.others, new.vm)) is not None:
                 text += f". NEXT: {step}"
         case OthersResult.LEFT:

@@ -5,6 +5,9 @@ the guest has answered. Not a byte is sent to the agent.
 
 These counts show no command that came in one piece with a sync, as Proxmox's do: the sync's answer
 is all that moves. But a client that connects for one command alone waits for as long as it stays.
+
+A command that they have left pending, or that was lost, may have frozen the guest, whoever is
+connected since: that stays so until an agent has answered somebody.
 """
 
 from __future__ import annotations
@@ -49,6 +52,7 @@ class OthersEvent(NamedTuple):
         since: when the command was seen that it is about; when the client was, if it is about none.
         cause: why the command is lost; None if it is not.
         certain: it is proven that a command waits, and not only likely.
+        left: who had sent it has left before.
     """
 
     kind: OthersEventKind
@@ -56,6 +60,7 @@ class OthersEvent(NamedTuple):
     since: float
     cause: Cause | None = None
     certain: bool = False
+    left: bool = False
 
 
 class OthersWatch:
@@ -73,6 +78,7 @@ class OthersWatch:
         certain: with *pending*: a command is proven to wait behind it, or in front of an agent that
             does not read.
         leaving: the client has left, and the next look, at what is counted, tells with what.
+        has_left: with *lost* and *left*: who had sent it has left.
     """
 
     def __init__(self, view: MonitorView, now: float) -> None:
@@ -90,6 +96,8 @@ class OthersWatch:
         self.took_s: float | None = None
         self.certain = False
         self.leaving = False
+        self.has_left = False
+        self._is_there = True
         self._take_unread(now, view)
 
     @property
@@ -111,7 +119,7 @@ class OthersWatch:
             What the look before did not show, in order.
         """
         if view.client:
-            self.leaving = False
+            self._come()
         if waits:
             self._presume(view)
         changes = self._port.on_look(now, view)
@@ -121,6 +129,8 @@ class OthersWatch:
         events += self._take_traffic(now, view)
         self._improve_cause()
         if view.client is False or view.gone:
+            if not self._is_there:
+                return events
             if self._may_have_been_answered(view):
                 self.leaving = True
                 return events
@@ -131,6 +141,13 @@ class OthersWatch:
             self._rest(now)
         return events
 
+    def _come(self) -> None:
+        """Take that somebody is connected; what was left pending waits on, as before."""
+        self.leaving = False
+        if not self._is_there and self.state is OthersState.LEFT:
+            self._told_pending = False
+        self._is_there = True
+
     def _take_traffic(self, now: float, view: MonitorView) -> list[OthersEvent]:
         before, after = self._traffic, view.traffic
         if after is None:
@@ -140,9 +157,14 @@ class OthersWatch:
             return []
         handed = (after.handed - before.handed) % _INDEXES
         answers = (after.answers - before.answers) % _INDEXES
+        if not self._is_there:  # whoever has asked the agent meanwhile is none of them
+            self._read_at = None if answers else self._read_at  # it answers in order
+            return []
         if self._port.device_reset and after.handed < before.handed:
             self._outstanding = 0  # the queues were set up anew, and count from 0
             return []
+        if self.state is OthersState.LOST and view.client is False:
+            handed = 0  # what the lost one's client had not sent yet goes when it has left
         events = self._answer(now) if answers else []
         # One write may hold several commands, and one command have several answers.
         self._outstanding = max(0, self._outstanding + handed - answers)
@@ -205,8 +227,9 @@ class OthersWatch:
         since, self._read_at, self._told_pending = self._read_at, None, False
         self._outstanding = 0
         self.cause = self._port.cause or Cause.UNKNOWN
-        self._go(OthersState.LOST, since)
-        return [OthersEvent(OthersEventKind.LOST, now, since, self.cause)]
+        self._go(OthersState.LOST, since, has_left=not self._is_there)
+        gone = not self._is_there
+        return [OthersEvent(OthersEventKind.LOST, now, since, self.cause, left=gone)]
 
     def _improve_cause(self) -> None:
         """A later look may explain better why the port closed: a guest that was reset, say."""
@@ -224,13 +247,17 @@ class OthersWatch:
     def _leave(self, now: float) -> OthersEvent:
         since = self._read_at if self._read_at is not None else self.since
         pending = self._read_at is not None and (self._told_pending or not self._presumed)
-        self._go(OthersState.LEFT if pending else OthersState.IDLE, now)
+        self._is_there = False
+        if pending or self.state is not OthersState.LOST:
+            self._go(OthersState.LEFT if pending else OthersState.IDLE, now, has_left=pending)
+        else:
+            self.has_left = True
         return OthersEvent(OthersEventKind.LEFT, now, since, self.cause, certain=pending)
 
     def _rest(self, now: float) -> None:
         if self._moved_at is not None and now - self._moved_at >= IDLE_AFTER_S:
             self._go(OthersState.IDLE, self._moved_at)
 
-    def _go(self, state: OthersState, since: float) -> None:
+    def _go(self, state: OthersState, since: float, *, has_left: bool = False) -> None:
         if state is not self.state:
-            self.state, self.since = state, since
+            self.state, self.since, self.has_left = state, since, has_left

@@ -312,6 +312,7 @@ def _others(others: Others | None, state: VmState) -> JsonObject | None:
         "how": others.why_blind or "the monitor counts what the agent reads and answers",
         "grade": graded(state).grade.value if others.matters else None,
         "overdue": others.overdue,
+        "waits": others.waits,
     }
 
 

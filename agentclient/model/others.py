@@ -83,6 +83,7 @@ class Others(NamedTuple):
         why_blind: why it can't be told what is pending, as a clause; None if it can.
         overdue: why it is more than what goes on every day, as a clause: it waits for longer than
             usual; None if it is not.
+        has_left: who has lost the command, or left it pending, does not wait for it any more.
     """
 
     state: OthersState
@@ -93,6 +94,12 @@ class Others(NamedTuple):
     certain: bool = False
     why_blind: str | None = None
     overdue: str | None = None
+    has_left: bool = False
+
+    @property
+    def waits(self) -> bool:
+        """Whether they are connected yet: with what is lost, they wait in vain."""
+        return not self.has_left and self.state is not OthersState.LEFT
 
     @property
     def matters(self) -> bool:
@@ -109,6 +116,8 @@ class Others(NamedTuple):
                 return f"held by {who}: a command of theirs is {likely}pending since {at}"
             case OthersState.LOST:
                 cause = f" ({self.cause})" if self.cause is not None else ""
+                if self.has_left:
+                    return f"{who} has left: their command of {at} is lost{cause}"
                 return f"held by {who}: their command of {at} is lost{cause}, and they wait on"
             case OthersState.LEFT:
                 return f"{who} left at {at} with a command pending, which may run yet"

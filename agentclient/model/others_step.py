@@ -92,6 +92,8 @@ def others_action(others: Others, vm: Vm) -> str | None:
             return f"wait; or {_stop(others, vm)}, and if it is frozen then: {thaw}"
         case OthersState.LOST:
             start = "start its agent, " if others.cause is Cause.AGENT_GONE else ""
+            if others.has_left:
+                return f"{_unlock(vm)}{start}then, if it says frozen: {thaw}"
             return f"{_stop(others, vm)}; {start}then: {thaw}"
         case OthersState.LEFT:
             return f"{_unlock(vm)}if the agent says frozen once it answers: {thaw}"
@@ -106,7 +108,7 @@ def others_step(others: Others, vm: Vm) -> str | None:
         vm: the VM, for the commands.
     """
     action, waits = others_action(others, vm), waits_at_most(others.by)
-    if others.state is OthersState.LOST:
+    if others.state is OthersState.LOST and not others.has_left:
         return f"they learn it only when their time is over ({waits}): {action}"
     if others.state is OthersState.PENDING:
         return f"{waits}: {action}"

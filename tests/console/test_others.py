@@ -175,6 +175,27 @@ async def test_the_pane_says_until_when_they_wait_and_what_to_do(
             assert words.replace(" ", "") in told, session.text
 
 
+async def test_what_was_lost_is_told_when_they_have_left(still: StillClock) -> None:
+    lost = stuck(still, OthersState.LOST, cause=Cause.AGENT_GONE, has_left=True)
+    fleet = fleet_with(still, lost)
+    closed = AgentHealth(AgentState.CLOSED, KnownBy.PORT, seen_at=still.wall())
+    put(fleet, qemu("db"), others=lost, agent=closed, freeze=FreezeInfo())
+    async with console_session(fleet, still) as session:
+        assert "✗ 1 others-lost" in session.lines[0]
+        assert "✗ lost longest: db, for ≥12:41, by Proxmox's vzdump 101" in session.lines[1]
+        assert "✗ lost" in session.line_of(" db ")
+        await session.press("L", "enter")
+        told = " ".join(line[10:].strip() for line in session.lines[4:])
+        for words in (
+            "Proxmox's vzdump 101 (pid 4711, root@pam) has left; their command of 11:47:19,",
+            "is lost (agent-gone)",
+            "may be frozen, and no agent runs in it that could be asked",
+            "start its agent, then, if it says frozen: frostwatch thaw --foreign qemu:db",
+        ):
+            assert words in told, session.text
+        assert "they learn it" not in told
+
+
 async def test_nothing_in_header_and_pinned_line_is_cut_within_a_word(still: StillClock) -> None:
     fleet = fleet_of([*(f"vm-{number}" for number in range(10, 24))], still)
     busy = AgentHealth(AgentState.BUSY, KnownBy.CLIENT, seen_at=still.wall())

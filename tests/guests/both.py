@@ -75,7 +75,7 @@ _BY_FILE = {
     # What others freeze.
     "test_others_watch.py": ["the_fleet_tells_what_others_have_pending_and_lost"],
     "test_others_worker.py": [
-        "an_agent_that_is_killed_has_lost_a_workers_freeze[at-once]",
+        "an_agent_that_is_killed_has_lost_a_workers_freeze[never]",
         "a_worker_that_is_killed_while_its_freeze_is_pending_leaves_the_guest_frozen",
     ],
     # Copies.

@@ -12,10 +12,13 @@ from collections.abc import Iterator
 import pytest
 
 from agentclient.fleet.watch_events import WatchEvent, WatchEventKind
-from agentclient.model.others_freeze import Grade
+from agentclient.model.json_contract import vm_object
+from agentclient.model.others_freeze import Grade, OthersFreeze, others_freeze
+from agentclient.model.others_step import others_action
 from agentclient.model.states import Cause, FreezeState, OthersState
 from tests.guests.conftest import Boot
 from tests.guests.lab import Guest, RawClient
+from tests.guests.lab.shell import wait_until
 from tests.guests.others_seen import OthersSeen
 from tests.guests.worker import UPID, Worker
 
@@ -24,6 +27,7 @@ K = WatchEventKind
 PENDING_S = 0.5 + 1.0 + 1.5
 LOST_S = 2.0
 HOOK_S = 100.0
+PATIENCE_S = 30.0
 
 
 @pytest.fixture
@@ -142,9 +146,33 @@ def test_an_agent_that_is_killed_has_lost_a_workers_freeze(
     worker.kill()
     calm.clear_hook()
     if respawn is None:
+        stays_lost(calm, seen, worker)
         calm.start_agent()
     wait_free(seen)
     assert not {*seen.rest} & {K.OTHERS_LOST, K.OTHERS_FROZEN}
+
+
+def stays_lost(guest: Guest, seen: OthersSeen, worker: Worker) -> None:
+    """See that it stays known when its client has left, and somebody else comes and goes."""
+    wait_until(lambda: not waits(seen), PATIENCE_S, "it is seen that it has left")
+    with RawClient(guest.agent_socket):
+        time.sleep(3.0)
+    time.sleep(3.0)
+    by = vm_object(seen.state)["freeze"]["by"]
+    assert (by["state"], by["pid"], by["waits"]) == ("lost", worker.pid, False)
+    assert others_freeze(seen.state) is OthersFreeze.LOST
+    others = seen.state.others
+    assert others is not None
+    action = others_action(others, seen.state.vm)
+    assert action is not None
+    assert action.startswith("start its agent, then")
+
+
+def waits(seen: OthersSeen) -> bool:
+    """Return whether others wait for an answer."""
+    others = seen.state.others
+    assert others is not None, "what they have lost is forgotten"
+    return others.waits
 
 
 def wait_free(seen: OthersSeen) -> None:

@@ -6,7 +6,7 @@ import math
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -21,8 +21,8 @@ from agentclient.model.others import ChannelClient
 from agentclient.model.others_freeze import Grade, OthersFreeze, doer, graded, others_freeze
 from agentclient.model.others_past import OthersResult
 from agentclient.model.snapshot import HeldBy, MonitorView, Traffic, VmState
-from agentclient.model.states import FreezeState, OthersState, RunState
-from agentclient.model.vm import AgentChannel, Vm, VmId
+from agentclient.model.states import Cause, FreezeState, OthersState, RunState
+from agentclient.model.vm import AgentChannel, Process, Vm, VmId
 
 VM = Vm(VmId("qemu", "db"), agent=AgentChannel(Path("/run/db.qga")))
 AT = datetime(2026, 3, 1, tzinfo=UTC)
@@ -105,6 +105,84 @@ def test_who_leaves_is_forgotten_and_what_they_left_pending_is_not() -> None:
     assert others.state is OthersState.LEFT
 
 
+LOST_CAUSE = {"port_open": False, "openings": 4}
+
+
+def lose(vm: Fleeting) -> None:
+    """Have others lose a command with its agent, and leave."""
+    vm.hold()
+    for _ in range(8):
+        vm.look(client=True, handed=1)
+        vm.after(0.25)
+    vm.more |= LOST_CAUSE
+    for client in (True, False, False):
+        vm.look(client=client, handed=1)
+        vm.after(0.25)
+
+
+def test_what_a_client_has_lost_and_left_stays_until_an_agent_has_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    vm = Fleeting(monkeypatch)
+    lose(vm)
+    lost = vm.state.others
+    assert lost is not None
+    assert (lost.state, lost.cause, lost.by) == (OthersState.LOST, Cause.AGENT_GONE, VZDUMP)
+    assert not lost.waits
+    assert not vm.held.is_held(VM.id), "it is looked at as often as any other"
+    assert others_freeze(vm.state) is OthersFreeze.LOST
+    vm.by = ChannelClient("qm", 5, "root")  # somebody pings a closed port
+    vm.look(client=True, handed=1)
+    vm.look(client=False, handed=1)
+    for _ in range(40):
+        vm.after(2)
+        vm.look(client=False, handed=1)
+    assert vm.state.others == lost
+    vm.more |= {"port_open": True, "openings": 5}
+    vm.look(client=False, handed=1)
+    vm.look(client=False, handed=1)
+    assert vm.state.others == lost._replace(cause=Cause.AGENT_RESTARTED)
+    assert vm.held.may_freeze(VM.id), "its agent is asked again soon"
+    vm.answer(FreezeState.FROZEN)
+    after = vm.fleet.get(VM.id)
+    found = doer(after)
+    assert found is not None
+    assert (after.others, found.by) == (None, VZDUMP)
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [
+        {"gone": True},
+        {"run_state": RunState.SHUTDOWN},
+        {"run_state": RunState.PANICKED},
+        {"resets": 1},
+    ],
+)
+def test_what_was_lost_is_over_with_its_guest(
+    monkeypatch: pytest.MonkeyPatch, ends: dict[str, object]
+) -> None:
+    vm = Fleeting(monkeypatch)
+    vm.more["resets"] = 0
+    lose(vm)
+    assert others_freeze(vm.state) is OthersFreeze.LOST
+    vm.more |= ends
+    vm.look(client=False, handed=1)
+    assert vm.state.others is None
+    assert not vm.held.may_freeze(VM.id)
+
+
+def test_what_was_lost_is_over_with_another_start_of_the_vm(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    vm = Fleeting(monkeypatch)
+    lose(vm)
+    vm.fleet.set_vms("qemu", [VM._replace(process=Process(7, 8))])
+    vm.look(client=False)
+    assert vm.state.others is None
+    assert not vm.held.may_freeze(VM.id)
+
+
 def test_channels_that_are_only_held_are_looked_at_less_often_where_there_are_many() -> None:
     held = HeldChannels()
     for number in range(MOST_IDLE_LOOKS):
@@ -153,6 +231,7 @@ class Fleeting:
         self.fleet = Fleet(wall=lambda: self.wall)
         self.fleet.set_vms("qemu", [VM])
         self.held, self.by = HeldChannels(), by
+        self.more: dict[str, Any] = {}
 
     @property
     def state(self) -> VmState:
@@ -161,7 +240,8 @@ class Fleeting:
     def look(self, *, client: bool, handed: int = 0) -> None:
         counted = self.held.wants_traffic(VM.id)
         traffic = Traffic(handed, 0, 0) if counted else None
-        view = MonitorView(RunState.RUNNING, True, client, openings=3, traffic=traffic)
+        shown: dict[str, Any] = {"run_state": RunState.RUNNING, "port_open": True, "openings": 3}
+        view = MonitorView(**(shown | self.more), client=client, traffic=traffic)
         self.fleet.update(VM.id, looked(view, self.wall, has_monitor=True))
         self.held.report(self.fleet, None, self.state, view)
         self.held.named(VM.id, self.by)

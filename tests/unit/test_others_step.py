@@ -52,6 +52,15 @@ def test_where_no_agent_runs_one_has_to_be_started() -> None:
         assert ("start its agent, then:" in action) is starts
 
 
+def test_who_has_left_is_not_to_be_ended() -> None:
+    client = ChannelClient("virtqemud", 4711)
+    lost = Others(OthersState.LOST, AT, client, Cause.AGENT_GONE, has_left=True)
+    assert others_step(lost, VM) == f"start its agent, then, if it says frozen: {THAW}"
+    locked = others_step(lost, VM._replace(locked_by="backup"))
+    assert locked is not None
+    assert locked.startswith("it is locked (backup), so it isn't asked: unlock it")
+
+
 PROXMOX = ChannelClient(f"task {UPID}", 4711)
 
 

@@ -253,6 +253,60 @@ def test_they_leave(channel: Channel, pending: bool) -> None:
     assert channel.state() is (OthersState.LEFT if pending else OthersState.IDLE)
 
 
+def test_a_lost_command_stays_lost_when_its_client_has_left(channel: Channel) -> None:
+    _freeze(channel)
+    channel.more |= {"port_open": False, "openings": 4}
+    channel.look()
+    channel.handed += 1  # what it leaves unread is handed over
+    channel.more |= {"client": False}
+    channel.wait(60)
+    assert channel.kinds() == [PENDING, LOST, LEFT]
+    assert (channel.state(), channel.watch.has_left) == (OthersState.LOST, True)
+    assert not channel.events[-1].certain
+    channel.more |= {"client": True}  # of a closed port: nobody answers it
+    channel.wait(2)
+    channel.more |= {"client": False}
+    channel.wait(2)
+    assert (channel.state(), channel.watch.has_left) == (OthersState.LOST, True)
+    channel.more |= {"client": True, "port_open": True, "openings": 5}
+    channel.handed += 1
+    channel.look()
+    channel.answers += 1  # an agent has answered, if not us
+    channel.look()
+    assert (channel.state(), channel.watch.has_left) == (OthersState.TALKING, False)
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_what_was_left_pending_is_lost_with_its_agent(channel: Channel, asked: bool) -> None:
+    _freeze(channel)
+    channel.more |= {"client": False}
+    channel.wait(5)
+    if asked:  # by us, say: then what was sent before has run, whatever came of it
+        channel.handed, channel.answers = channel.handed + 1, channel.answers + 2
+        channel.look()
+    channel.more |= {"port_open": False, "openings": 4}
+    channel.wait(5)
+    assert channel.kinds() == [PENDING, LEFT, *([] if asked else [LOST])]
+    assert channel.state() is (OthersState.LEFT if asked else OthersState.LOST)
+    assert channel.watch.has_left
+    assert channel.events[-1].left is not asked
+
+
+def test_who_comes_back_to_what_it_left_pending_waits_since_then(channel: Channel) -> None:
+    _freeze(channel)
+    since = channel.watch.since
+    channel.more |= {"client": False}
+    channel.wait(5)
+    channel.more |= {"client": True}
+    channel.wait(1)
+    assert channel.kinds() == [PENDING, LEFT, PENDING]
+    assert (channel.watch.since, channel.watch.has_left) == (since, False)
+    channel.answers += 1
+    channel.look()
+    assert channel.events[-1].kind is ANSWERED
+    assert channel.events[-1].since == since
+
+
 def test_who_has_left_when_nothing_was_counted_is_looked_at_once_more(channel: Channel) -> None:
     _freeze(channel)
     channel.answers += 1

@@ -121,7 +121,8 @@ def to_thaw(target: Target, signs: Signs, *, hidden: bool) -> Iterator[Line]:
         if state.left_by is not None:
             yield labelled("left", safe(str(state.left_by), 120), Tone.WARN)
         most = in_words(policy.thaw_timeout_s)
-        if state.agent.state is AgentState.BUSY or of_others(state) is not None:
+        pending = of_others(state)
+        if state.agent.state is AgentState.BUSY or (pending is not None and pending.waits):
             others = state.others.by if state.others is not None else None
             by = safe(others.in_full, 120) if others is not None else "another client"
             yield labelled("but", f"{by} holds its channel: it waits for that", Tone.WARN)

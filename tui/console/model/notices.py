@@ -173,7 +173,7 @@ def _of_others(old: Others | None, state: VmState, at: datetime) -> Iterator[Not
         return
     if _lost(others) and not (old is not None and _lost(old)):
         cause = f" ({others.cause})" if others.cause is not None else ""
-        end = "they left" if others.state is OthersState.LEFT else "they wait on"
+        end = "they wait on" if others.waits else "they left"
         text = f"{name}: others-lost{cause}: {_by(others)} since {others.since:%H:%M:%S}; {end}"
         yield Notice(Level.ERROR, text, at, state.id)
     if others.overdue is not None and (old is None or old.overdue is None):

@@ -41,7 +41,7 @@ def others_facts(state: VmState, paint: Paint) -> Iterator[Fact]:
         yield Fact("next", safe(thaw, 400), Tone.WARN, 0)
         return
     yield Fact("others", f"{paint.signs.labelled(look)}: {_what(others, paint)}", look.tone, 0)
-    if others.state is not OthersState.LEFT:
+    if others.waits:
         yield Fact("wait", safe(they_wait(others, paint.moment.wall), 300), rank=1)
     yield Fact("guest", _guest(state, others), rank=1)
     yield Fact("why", _how_sure(state), rank=2)
@@ -66,6 +66,8 @@ def _what(others: Others, paint: Paint) -> str:
         return f"{by} left at {at}, {seconds} ago, with a command pending"
     if others.state is OthersState.LOST:
         cause = f" ({others.cause})" if others.cause is not None else ""
+        if others.has_left:
+            return f"{by} has left; their command of {at}, {seconds} ago, is lost{cause}"
         return f"{by} waits since {at}, for {seconds}, for an answer that is lost{cause}"
     late = f": {others.overdue}" if others.overdue is not None else ""
     return f"{by} waits for an answer since {at}, for {seconds}{late}"
@@ -86,4 +88,7 @@ def _guest(state: VmState, others: Others) -> str:
         return "may be frozen already: its agent says nothing before it is done"
     if state.agent.state is AgentState.CLOSED:
         return "may be frozen, and no agent runs in it that could be asked"
+    if others.has_left:
+        why = "it is locked" if state.vm.locked_by else "its agent has not answered since"
+        return f"may be frozen: {why}"
     return "may be frozen: its agent can't be asked while they hold the channel"
