@@ -62,7 +62,8 @@ def _extended(
         raise NotAsked("it is held until then already")
     after = window_of(holder.ask(HolderRequest.EXTEND, seconds=seconds))
     ends_at = before.ends_at if after.ends_at is None else after.ends_at
-    more_s = round(max(0.0, ends_at - before.ends_at), 1)
+    # Both ends were told as seconds from then; what is left to extend by is told exactly.
+    more_s = round(max(0.0, before.room_s - after.room_s), 1)
     until = now() + timedelta(seconds=ends_at - time.monotonic())
     most = "" if more_s > seconds - 1 else ", for as long as a window may be"
     reason = f"held by {held.who} for {in_words(more_s)} more, until {until:%H:%M:%S}{most}"

@@ -7,10 +7,17 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from agentclient.access.host.other_holders import holders_for
+from agentclient.access.host.process import process_of
+from agentclient.backends.explicit import parse_vm_spec
+from agentclient.holder.other_holder import NotAsked, OtherHolder
 from tests.guests.lab import Guest
+from tests.guests.lab.shell import wait_until
 
 ROOT = Path(__file__).parents[2]
 Json = dict[str, Any]
@@ -69,6 +76,11 @@ class Frostwatch:
         for child in self._started:
             child.kill()
             child.communicate()
+        for holder in [one.pid for child in self._started for one in holders_for(child.pid)]:
+            # A window that was left is thawed at once, and not in the middle of the next test.
+            for each in (signal.SIGCONT, signal.SIGTERM):
+                with suppress(ProcessLookupError):
+                    os.kill(holder, each)
 
 
 def ended(child: subprocess.Popen[str]) -> tuple[int, list[Json], str]:
@@ -86,6 +98,24 @@ def holders_of(console: int) -> list[int]:
         found += [int(each) for each in (task / "children").read_text().split()]
     names = {pid: Path(f"/proc/{pid}/comm").read_text() for pid in set(found)}
     return [pid for pid, name in names.items() if name.startswith("frostwatch-hold")]
+
+
+def await_armed(holder: int, guest: Guest) -> None:
+    """Wait until a holder has a guest: it does not thaw what it was not told of."""
+    vm = parse_vm_spec(guest.vm_argument)
+
+    def has_it() -> bool:
+        process = process_of(holder)
+        assert process is not None, "it has ended"
+        try:
+            with OtherHolder(process, vm, None) as asked:
+                asked.look()
+        except NotAsked:
+            return False
+        return True
+
+    wait_until(has_it, 30.0, "a holder that has the guest")
+    time.sleep(0.5)  # the console says next what it has sent already
 
 
 def kill_holder_and_console(console: int) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from agentclient.model.events import EventKind
 from agentclient.model.states import GuestIs, OutcomeKind
-from tests.guests.command import Frostwatch, ended, holders_of
+from tests.guests.command import Frostwatch, await_armed, ended, holders_of
 from tests.guests.forward import Forward
 from tests.guests.freezing import Operator
 from tests.guests.lab import Guest
@@ -26,8 +26,6 @@ PATIENCE_S = 15.0
 # An acknowledgement may take 2 s; a beat later at the most a silent holder is ended.
 NOTICED_S = 2.5
 SLACK_S = 2.0
-# From a holder's start until it has a guest; on a busy machine.
-ARMED_S = 1.5
 
 
 @pytest.fixture
@@ -90,7 +88,7 @@ def test_a_holder_stopped_while_the_freeze_is_pending_is_replaced(
     wait_until(lambda: len(calm.hook_log()) > hooks, PATIENCE_S, "the hook")
     os.kill(holder, signal.SIGSTOP)
     another = another_holder(child.pid, holder)
-    time.sleep(ARMED_S)
+    await_armed(another, calm)
     child.kill()
     child.wait()
     wait_until(lambda: not alive(another), 20.0, "the new holder's end")
