@@ -321,7 +321,8 @@ def test_the_write_stall_of_a_backup_is_that_of_a_bare_freeze(
 ) -> None:
     bare: list[float] = []
     copied: list[float] = []
-    with Backups(writer, tmp_path / "to") as backups, writer.append_load("a", "b") as load:
+    every = writer.append_load("a", "b", pause_ms=0)
+    with Backups(writer, tmp_path / "to") as backups, every as load:
         for _ in range(MANY):
             for kind in (bare, copied):
                 load.wait_for(15)

@@ -46,7 +46,7 @@ def test_twenty_mirrors_are_consistent_and_cost_little_more_than_a_freeze(
         for number in range(TIMES):
             kind = ("qcow2", "raw")[number % 2]
             at: list[int] = []
-            with guest.append_load("a", "b", "x") as load, guest.database("b") as rows:
+            with guest.append_load("a", "b", "x", pause_ms=0) as load, guest.database("b") as rows:
                 load.wait_for(20)
                 since = load.counter()
                 _bare(mirrors)

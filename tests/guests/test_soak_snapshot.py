@@ -70,7 +70,10 @@ def test_twenty_snapshots_are_consistent_and_cost_little_more_than_a_freeze(
         for number in range(TIMES):
             name = f"n{number}"
             durable: dict[str, int] = {}
-            with guest.append_load("a", "b", "x") as load, guest.database("a") as database:
+            with (
+                guest.append_load("a", "b", "x", pause_ms=0) as load,
+                guest.database("a") as database,
+            ):
                 load.wait_for(20)
                 since = load.counter()
                 _bare(photographer)

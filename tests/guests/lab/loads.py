@@ -141,7 +141,7 @@ class Loads(FileSystems):
 
     @contextmanager
     def append_load(
-        self, *mounts: str, pause_ms: float = 0.0, churn: bool = True
+        self, *mounts: str, pause_ms: float = 20.0, churn: bool = True
     ) -> Iterator[AppendLoad]:
         """Append records to the file `counter` of each mount in turn while the context lasts.
 
@@ -150,7 +150,8 @@ class Loads(FileSystems):
 
         Args:
             *mounts: where; with several, the same counter goes to each before the next one.
-            pause_ms: after each counter.
+            pause_ms: after each counter. With 0 the guest takes a whole core, which is for figures:
+                a gap is measured as finely as the guest can write.
             churn: beside it, create, rename and delete other files on each mount.
 
         Raises:
@@ -160,7 +161,8 @@ class Loads(FileSystems):
         files = " ".join(f"/mnt/{mount}/{COUNTER}" for mount in mounts)
         commands = [f"perl /lab/append.pl {key} {pause_ms:g} {files}"]
         if churn:
-            commands += [f"perl /lab/churn.pl /mnt/{mount}/churn 5" for mount in mounts]
+            every_ms = 50 if pause_ms else 5
+            commands += [f"perl /lab/churn.pl /mnt/{m}/churn {every_ms}" for m in mounts]
         load = AppendLoad(self, mounts, key)
         with self._running(f"append-{key}", commands):
             told = f"/run/lab/append.{key}"
@@ -185,7 +187,7 @@ class Loads(FileSystems):
         """
         file = f"/mnt/{mount}/{DATABASE}"
         self.shell(f"rm -f {file}* /run/lab/rows.committed")
-        command = f"perl /lab/rows.pl {mode} | sqlite3 -batch {file} >/dev/null"
+        command = f"perl /lab/rows.pl {mode} 20 | sqlite3 -batch {file} >/dev/null"
         with self._running("database", [command]):
             self._wait_for("[ -s /run/lab/rows.committed ]", "database")
             yield DatabaseLoad(self, mount)

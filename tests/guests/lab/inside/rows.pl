@@ -1,6 +1,7 @@
-# rows.pl MODE: SQL without end, for sqlite3: each transaction adds a row, and one to a total.
+# rows.pl MODE PAUSE: SQL for sqlite3 without end: each transaction, PAUSE ms after the last, adds a
+# row, and one to a total.
 # The number of the last one that was committed is in /run/lab/rows.committed.
-my ($mode) = @ARGV;
+my ($mode, $pause) = @ARGV;
 $| = 1;
 print <<"END";
 PRAGMA journal_mode=$mode;
@@ -17,4 +18,5 @@ UPDATE total SET rows = rows + 1;
 COMMIT;
 SELECT writefile('/run/lab/rows.committed', '$n');
 END
+    select(undef, undef, undef, $pause / 1000);
 }
