@@ -42,7 +42,7 @@ from tui.console.app import FrostwatchApp
 from tui.console.widgets.status import DRILL, DrillLine
 from tui.shared.glyphs import Signs
 
-SPEED = 20.0
+SPEED = 10.0
 PATIENCE_S = 60.0
 
 
