@@ -84,13 +84,8 @@ _BY_FILE = {
     "test_threads.py": [
         "fact_threads_are_kept_from_the_moment_that_they_are_asked_for",
         "a_mirrors_target_that_hangs_keeps_no_write_waiting",
-        "a_copy_that_is_refused_while_another_ones_hangs_holds_nobody_up",
-        "a_mirror_that_is_stopped_while_its_target_hangs_keeps_nobody_waiting",
     ],
-    "test_mirror.py": [
-        "mirrors_under_load_are_consistent[qcow2]",
-        "one_of_two_that_is_ended_takes_the_other_with_it[starting]",
-    ],
+    "test_mirror.py": ["mirrors_under_load_are_consistent[qcow2]"],
     # Who thaws.
     "test_thaw_alone.py": [
         "a_failing_thaw_hook_is_told_and_everything_is_thawed",
@@ -119,7 +114,6 @@ _BY_FILE = {
     ],
     "test_snapshot_faults.py": [
         "what_is_not_certified_is_undone_if_that_is_required[agent-internal]",
-        "what_is_not_certified_is_undone_if_that_is_required[agent-external]",
     ],
     "test_recovery.py": ["the_next_list_tells_it_and_a_thaw_needs_no_foreign"],
 }

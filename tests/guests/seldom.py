@@ -18,6 +18,11 @@ _BY_FILE = {
         "isa_serial_agent_without_a_monitor",
         "swap_extra_port_throttle_and_power_off",
         "main_takes_everything_down_on_a_signal[2]",
+        "main_takes_everything_down_on_a_signal[15]",
+        "a_guest_that_goes_on_from_a_saved_state_is_as_one_that_booted",
+        "shell_takes_and_gives_much",
+        "a_reset_by_somebody_else_is_noticed",
+        "main_runs_a_command_with_guests_alive",
     ],
     # How a freeze is lost.
     "test_lost_agent.py": [
@@ -42,16 +47,21 @@ _BY_FILE = {
         "no_lost_command_stays_unnoticed[no-id-polled-at-once-5]",
         "no_lost_command_stays_unnoticed[id-polled-never-5]",
         "no_lost_command_stays_unnoticed[id-held-at-once-5]",
+        "no_lost_command_stays_unnoticed[no-id-polled-never-5]",
     ],
     "test_channel_away.py": [
         "a_channel_that_breaks_while_it_is_held_is_had_again[5.0-no-monitor]",
         "the_holder_of_a_dead_console_has_a_broken_channel_again[broken-first]",
     ],
     "test_freeze_slow.py": ["a_hook_of_30_s_is_watched_through"],
-    "test_group.py": ["the_skew_of_three_idle_guests"],
+    "test_group.py": [
+        "the_skew_of_three_idle_guests",
+        "a_refused_one_has_the_others_thawed",
+    ],
     "test_peer.py": [
         "qemu_listens_itself_however_it_is_started[runas]",
         "qemu_listens_itself_however_it_is_started[fd]",
+        "qemu_listens_itself_however_it_is_started[daemonize]",
     ],
     # What others freeze.
     "test_others_watch.py": [
@@ -61,8 +71,16 @@ _BY_FILE = {
     "test_others_worker.py": [
         "an_agent_that_is_killed_has_lost_a_workers_freeze[later]",
         "a_panic_has_lost_a_workers_freeze",
+        "a_reset_has_lost_a_workers_freeze",
     ],
     # Copies.
+    "test_backup.py": [
+        "an_operators_week_of_backups",
+    ],
+    "test_threads.py": [
+        "a_copy_that_is_refused_while_another_ones_hangs_holds_nobody_up",
+        "a_mirror_that_is_stopped_while_its_target_hangs_keeps_nobody_waiting",
+    ],
     "test_snapshot.py": ["a_disk_that_can_hold_none_is_refused[blockdev]"],
     "test_snapshot_faults.py": [
         "what_is_not_certified_is_kept_and_marked_if_that_is_allowed[internal]",
@@ -72,6 +90,8 @@ _BY_FILE = {
         "a_vm_that_ends_in_the_window_leaves_what_is_named[internal]",
         "a_console_that_is_killed_in_the_window_leaves_the_guest_thawed[before-internal]",
         "a_console_that_is_killed_in_the_window_leaves_the_guest_thawed[after-external]",
+        "what_is_not_certified_is_undone_if_that_is_required[agent-external]",
+        "a_console_that_is_killed_in_the_window_leaves_the_guest_thawed[after-internal]",
     ],
     "test_mirror.py": [
         "mirrors_under_load_are_consistent[raw]",
@@ -80,11 +100,16 @@ _BY_FILE = {
         "cancelled_at_any_stage_it_leaves_nothing[freezing]",
         "a_qemu_that_is_killed_ends_it[starting]",
         "a_console_that_is_killed_leaves_what_the_next_one_ends[ready]",
+        "one_of_two_that_is_ended_takes_the_other_with_it[starting]",
+        "cancelled_at_any_stage_it_leaves_nothing[starting]",
+        "a_guest_that_is_reset_in_the_window_gives_no_copy",
     ],
     "test_backup_faults.py": [
         "a_target_that_becomes_full_breaks_the_backup_alone[folder]",
         "qemu_killed[copying]",
         "without_a_fleece_the_vm_that_a_full_target_stops_goes_on",
+        "a_guest_that_others_thaw_before_the_copy_is_taken[prefer]",
+        "a_reset_while_copying_changes_nothing",
     ],
     "test_command.py": [
         "one_that_fails_or_is_killed_is_no_copy[kill -SEGV $$-None-SIGSEGV]",
@@ -92,6 +117,8 @@ _BY_FILE = {
         "a_signal_thaws_and_ends_the_command[15]",
         "two_guests_are_frozen_while_it_runs[False]",
         "if_one_guest_cannot_be_frozen_nothing_is_run[False]",
+        "a_signal_thaws_and_ends_the_command[1]",
+        "a_window_that_breaks_is_told_while_the_command_runs[reset]",
     ],
     "test_command_jobs.py": ["disks_that_are_left_out_of_it_may_be_told"],
     # Who thaws.
@@ -108,6 +135,7 @@ _BY_FILE = {
     "test_rescue.py": [
         "sysrq_is_seen_on_an_idle_guest_too[serial]",
         "sysrq_that_is_not_allowed_does_nothing[key]",
+        "sysrq_is_seen_by_its_writes[serial]",
     ],
 }
 SELDOM = frozenset(
