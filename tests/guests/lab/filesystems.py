@@ -12,12 +12,15 @@ from tests.guests.lab.agents import AgentFaults
 from tests.guests.lab.errors import LabError, ShellError
 from tests.guests.lab.shell import wait_until
 
-# Two looks: the clock of the time of access moves every 4 ms only.
-_LOOK = "sh /lab/writable.sh $m || { sleep 0.02; sh /lab/writable.sh $m; }"
-_FILE = "/mnt/$m/written-$$"
-_WRITE = f"""
-    {{ {_LOOK}; }} && dd if=/dev/zero of={_FILE} bs=4k count=1 conv=fsync 2>/dev/null &&
-    rm {_FILE} && echo $m;
+# Writes to each mount that is not frozen; the names of those are told that were written to.
+_WRITE = """
+frozen=$(sh /lab/frozen.sh {mounts} | tr '\\n' ' ')
+for m in {mounts}; do
+    case " $frozen " in *" $m "*) continue ;; esac
+    dd if=/dev/zero of=/mnt/$m/written-$$ bs=4k count=1 conv=fsync 2>/dev/null &&
+        rm /mnt/$m/written-$$ && echo $m
+done
+true
 """
 
 
@@ -48,8 +51,7 @@ class FileSystems(AgentFaults):
         kernel flushes it.
         """
         names = " ".join(self.options.mounts)
-        look = f"for m in {names}; do {_LOOK} || echo $m; done"
-        return set(self.shell(look, timeout=20.0).split())
+        return set(self.shell(f"sh /lab/frozen.sh {names}", timeout=20.0).split())
 
     def writable(self, mount: str, timeout: float = 2.0) -> bool:
         """Whether a file on a mount can be written and synced within so many seconds.
@@ -64,6 +66,7 @@ class FileSystems(AgentFaults):
         while mount in self.frozen_mounts():
             if time.monotonic() > deadline:
                 return False
+            time.sleep(0.05)
         file = f"/mnt/{mount}/written-{secrets.token_hex(4)}"
         write = f"dd if=/dev/zero of={file} bs=4k count=1 conv=fsync 2>/dev/null && rm {file}"
         try:
@@ -82,9 +85,7 @@ class FileSystems(AgentFaults):
         """
         # All at once first: each command of its own costs the emulation as much as what it does.
         try:
-            done = self.shell(
-                f"for m in {' '.join(self.options.mounts)}; do {_WRITE} done", timeout
-            )
+            done = self.shell(_WRITE.format(mounts=" ".join(self.options.mounts)), timeout)
         except ShellError as error:
             if error.code is None:
                 raise
@@ -94,7 +95,7 @@ class FileSystems(AgentFaults):
         assert not stuck, f"{self.name}: not writable: {', '.join(stuck)}"
 
     @contextmanager
-    def write_load(self, mount: str, pause: float = 0.01) -> Iterator[WriteLoad]:
+    def write_load(self, mount: str, pause: float = 0.05) -> Iterator[WriteLoad]:
         """Write and sync again and again while the context lasts.
 
         A freeze blocks the writer, a thaw lets it go on. A writer that is still blocked at the

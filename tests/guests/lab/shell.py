@@ -165,21 +165,22 @@ class SerialShell:
 
 
 def wait_until(
-    condition: Callable[[], bool], timeout: float, what: str, step: float = 0.02
+    condition: Callable[[], bool], timeout: float, what: str, step: float | None = None
 ) -> None:
     """Poll until something holds.
 
     Args:
-        condition: asked every `step` seconds.
+        condition: asked again and again; a question to a guest takes a good part of a core.
         timeout: seconds.
         what: for the message.
-        step: seconds between two looks.
+        step: seconds between two looks; None for an eighth of the time that was waited.
 
     Raises:
         LabError: it did not hold in time.
     """
-    deadline = time.monotonic() + timeout
+    began = time.monotonic()
     while not condition():
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - began
+        if waited > timeout:
             raise LabError(f"waited {timeout:g} s in vain for: {what}")
-        time.sleep(step)
+        time.sleep(min(0.5, max(0.02, waited / 8)) if step is None else step)

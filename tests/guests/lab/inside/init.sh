@@ -45,7 +45,7 @@ done
 
 # In this order; the agent freezes in the reverse one. With strictatime a read moves a file's time of
 # access, unless the file system is frozen: that tells frozen from thawed without a write that would
-# block (see writable.sh).
+# block (see frozen.sh).
 for name in $(IFS=,; echo $mounts); do
     eval "device=\$disk_$name"
     case $name in
