@@ -44,6 +44,11 @@ _BY_FILE = {
         "fact_grouped_jobs_end_together[True]",
         "fact_a_bitmap_of_the_same_transaction_makes_the_next_backup_incremental[blockdev]",
     ],
+    "test_facts_libvirt.py": [
+        "fact_one_call_returns_the_true_count_whenever_it_comes",
+        "fact_killed_while_pending_the_call_ends_at_once",
+        "fact_a_killed_daemon_is_told_by_its_connection_and_thaws_when_it_is_back",
+    ],
     "test_command.py": ["two_guests_are_frozen_while_it_runs[True]"],
     "test_lab_copies.py": [
         "a_copy_under_a_freeze_is_consistent_and_one_without_is_not[wal-x-xfs]",

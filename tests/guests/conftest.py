@@ -5,13 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import Protocol, Unpack
+from typing import NoReturn, Protocol, Unpack
 
 import pytest
 
 from tests.guests.both import CHOSEN
 from tests.guests.freezing import Operator
-from tests.guests.lab import BootOptions, Guest, LabUnavailable, RawClient
+from tests.guests.lab import (
+    BootOptions,
+    DomainGuest,
+    Guest,
+    LabUnavailable,
+    Libvirtd,
+    RawClient,
+    boot_domain,
+)
 from tests.guests.lab import boot as boot_guest
 from tests.guests.lab.release import VARIABLE, wanted
 from tests.guests.seldom import SELDOM
@@ -54,6 +62,7 @@ _FACTS = (
     "test_facts_fleecing.py",
     "test_facts_freeze.py",
     "test_facts_jobs.py",
+    "test_facts_libvirt.py",
     "test_lab_copies.py",
 )
 
@@ -110,6 +119,13 @@ def pytest_runtest_makereport(
     return report
 
 
+def _skip(reason: LabUnavailable) -> NoReturn:
+    """Skip a test that needs a real guest; where those must be, fail it."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"no real guest: {reason}", pytrace=False)
+    pytest.skip(str(reason))
+
+
 def _booter() -> Generator[Boot, None, None]:
     """A function that boots guests, and closes them all when the fixture ends."""
     mine: list[Guest] = []
@@ -126,9 +142,7 @@ def _booter() -> Generator[Boot, None, None]:
             return boot_guest(on_start=remember, **options)
         except LabUnavailable as reason:
             _WHY_NOT[key] = reason
-            if os.environ.get("CI") == "true":
-                pytest.fail(f"no real guest: {reason}", pytrace=False)
-            pytest.skip(str(reason))
+            _skip(reason)
 
     try:
         yield boot
@@ -167,6 +181,33 @@ def calm(shared: Guest) -> Iterator[Guest]:
     """The module's shared guest, put back to how it was after each test."""
     yield shared
     shared.calm_down()
+
+
+@pytest.fixture(scope="module")
+def libvirtd() -> Iterator[Libvirtd]:
+    """A daemon of libvirt of our own, for all tests of a module."""
+    try:
+        daemon = Libvirtd()
+    except LabUnavailable as reason:
+        _skip(reason)
+    with daemon:
+        yield daemon
+
+
+@pytest.fixture(scope="module")
+def shared_domain(libvirtd: Libvirtd) -> Iterator[DomainGuest]:
+    """One guest under libvirt, for all tests of a module that ask for `calm_domain`."""
+    with boot_domain(libvirtd, name="db1") as guest:
+        _GUESTS.append(guest)
+        yield guest
+        _GUESTS.remove(guest)
+
+
+@pytest.fixture
+def calm_domain(shared_domain: DomainGuest) -> Iterator[DomainGuest]:
+    """The module's guest under libvirt, put back to how it was after each test."""
+    yield shared_domain
+    shared_domain.calm_down()
 
 
 @pytest.fixture

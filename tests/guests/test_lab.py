@@ -390,3 +390,22 @@ def _runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def test_what_a_keeper_has_started_ends_with_whoever_has_asked() -> None:
+    daemon = "setsid sh -c 'echo $$ >&2; exec sleep 1000' & exec sleep 1000"
+    keeper = ROOT / "tests/guests/lab/keeper.py"
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-I", "-S", str(keeper), "sh", "-c", daemon]
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as child:
+        assert child.stdin
+        assert child.stdout
+        assert child.stderr
+        pids = [int(child.stdout.readline()), int(child.stderr.readline())]
+        assert all(Path(f"/proc/{pid}").exists() for pid in pids)
+        os.kill(pids[0], signal.SIGKILL)
+        child.stdin.write("\n")
+        child.stdin.flush()
+        pids += [int(child.stdout.readline()), int(child.stderr.readline())]
+        child.stdin.close()
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)

@@ -4,14 +4,18 @@
         guest.slow_hook(30)
         ...
 
+`Libvirtd` is a daemon of libvirt of our own, and `boot_domain()` boots the same guest under it.
+
 `Guest` is what tests use, `RawClient` plays somebody else on an agent's socket, `why_not()` says
 why there can be no guests here. `guest.append_load()` and `guest.database()` write while a test
 copies the disks, and `check_copy()` says what such a copy is.
 """
 
 from tests.guests.lab.copies import Rows, Verdict, check_copy, check_database
+from tests.guests.lab.domain import DomainGuest, boot_domain
 from tests.guests.lab.errors import LabError, LabUnavailable, QmpError, ShellError
 from tests.guests.lab.guest import Guest, boot
+from tests.guests.lab.libvirtd import Libvirtd, VirshError
 from tests.guests.lab.loads import AppendLoad, DatabaseLoad, Stall, Stalls
 from tests.guests.lab.options import BootOptions, Options
 from tests.guests.lab.packages import needs, why_not
@@ -21,9 +25,11 @@ __all__ = [
     "AppendLoad",
     "BootOptions",
     "DatabaseLoad",
+    "DomainGuest",
     "Guest",
     "LabError",
     "LabUnavailable",
+    "Libvirtd",
     "Options",
     "QmpError",
     "RawClient",
@@ -33,7 +39,9 @@ __all__ = [
     "Stall",
     "Stalls",
     "Verdict",
+    "VirshError",
     "boot",
+    "boot_domain",
     "check_copy",
     "check_database",
     "needs",

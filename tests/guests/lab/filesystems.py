@@ -138,11 +138,15 @@ class FileSystems(AgentFaults):
         self._monitor.execute(
             "block_set_io_throttle",
             {
-                "id": f"/machine/peripheral/disk-{disk}/virtio-backend",
+                "id": f"/machine/peripheral/{self.disk_device(disk)}/virtio-backend",
                 "bps_wr": bytes_per_second or 0,
                 **limits,
             },
         )
+
+    def disk_device(self, disk: str) -> str:
+        """What QEMU calls the device of a disk."""
+        return f"disk-{disk}"
 
     def freeze_inside(self, mount: str) -> None:
         """Freeze one file system behind the agent's back.

@@ -84,7 +84,7 @@ def ensure(codename: str | None = None) -> Image:
         raise LabUnavailable(reason)
     release = wanted(codename)
     release.folder.mkdir(parents=True, exist_ok=True)
-    with _locked(release.folder / "lock"):
+    with locked(release.folder / "lock"):
         files = packages.resolve(release)
         if not (_place(files, release).exists() and qemu.is_there(release, files.qemu)):
             # Versions that were current some days ago may not be there any more.
@@ -207,7 +207,7 @@ def _tool(command: list[str]) -> str:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """Hold a lock between processes; the kernel frees it should this one die."""
     with path.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)

@@ -62,8 +62,7 @@ class Machine:
             for disk in options.disks:
                 source = (state or built).disk(disk, options.disk_format)
                 process.copy_disk(source, self.places.disk(disk, options.disk_format))
-            arguments = make_arguments(options, built, self.places)
-            self._process = process.start(built.qemu, arguments, self.places.stderr)
+            self._process = self._start(built)
         except BaseException:
             shutil.rmtree(self.directory, ignore_errors=True)
             raise
@@ -254,6 +253,11 @@ class Machine:
         """
         if self._state is not None:
             saved.save(self._state, self._monitor, self.options, self.places)
+
+    def _start(self, built: image.Image) -> process.Running:
+        """Start QEMU, by whatever starts it."""
+        arguments = make_arguments(self.options, built, self.places)
+        return process.start(built.qemu, arguments, self.places.stderr)
 
     def _go_on(self, state: saved.Saved) -> None:
         """Go on from a saved state, with today's time.

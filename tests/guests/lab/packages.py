@@ -9,6 +9,7 @@ import json
 import platform
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -21,9 +22,12 @@ BUSYBOX = "busybox-static"
 ROOTS = (KERNEL, AGENT, BUSYBOX)
 # What a guest that writes has as well: perl for a load with gaps of milliseconds, and a database.
 TOOL_ROOTS = ("perl-base", "sqlite3", "zlib1g")
+# The daemon of libvirt, which is never installed: to install it may start it, and for the machine.
+LIBVIRT_ROOTS = ("libvirt-daemon", "libvirt-daemon-driver-qemu")
 # What runs guests of another release; patchelf tells its QEMU where its libraries are.
-HOST_ROOTS = ("qemu-system-x86", "patchelf")
+HOST_ROOTS = ("qemu-system-x86", "patchelf", *LIBVIRT_ROOTS)
 
+_KINDS = ("guest", "qemu", "tools", "libvirt")
 # How long a resolved list of versions is believed before apt is asked again (it takes seconds).
 RESOLVED_FOR_S = 7 * 24 * 3600.0
 
@@ -41,6 +45,9 @@ TOOLS = {
 }
 # What no guest needs: it makes single system calls fail (tests/faults).
 FAULTS = ("strace",)
+# What guests under libvirt need: its client, and its binding for Python (see `.ci/setup`).
+LIBVIRT_TOOLS = {"virsh": "libvirt-clients"}
+LIBVIRT_BINDING = "python3-libvirt"
 
 
 @dataclass(frozen=True)
@@ -49,13 +56,15 @@ class Resolved:
 
     Attributes:
         guest: what a guest is made of.
-        qemu: QEMU and its libraries; none where the machine's own is used.
+        qemu: QEMU and its libraries, with libvirt's daemon; none where the machine's own is used.
         tools: what a guest with tools has beside that.
+        libvirt: libvirt's daemon for the machine's own QEMU, without the libraries.
     """
 
     guest: tuple[str, ...]
     qemu: tuple[str, ...] = ()
     tools: tuple[str, ...] = ()
+    libvirt: tuple[str, ...] = ()
 
 
 def why_not() -> str | None:
@@ -74,7 +83,7 @@ def why_not() -> str | None:
 
 def needs() -> tuple[str, ...]:
     """The Debian packages that must be installed on the host."""
-    return tuple(sorted({*TOOLS.values(), *FAULTS}))
+    return tuple(sorted({*TOOLS.values(), *FAULTS, *LIBVIRT_TOOLS.values(), LIBVIRT_BINDING}))
 
 
 def resolve(release: Release, fresh: bool = False) -> Resolved:
@@ -151,7 +160,9 @@ def _ask_apt(release: Release) -> Resolved:
     apt = apt_of(release)
     guest = _guest_files(apt, ROOTS)
     tools = tuple(file for file in _guest_files(apt, TOOL_ROOTS) if file not in guest)
-    return Resolved(guest, () if release.own else _qemu_files(apt), tools)
+    if not release.own:
+        return Resolved(guest, _qemu_files(apt), tools)
+    return Resolved(guest, (), tools, _files_of(apt, LIBVIRT_ROOTS))
 
 
 def _guest_files(apt: Apt, roots: tuple[str, ...]) -> tuple[str, ...]:
@@ -165,7 +176,11 @@ def _guest_files(apt: Apt, roots: tuple[str, ...]) -> tuple[str, ...]:
             f"real guests are built from Debian packages ({', '.join(roots)}) that apt does not "
             f"know here; run: apt-get update; apt said: {tail(depends.stderr)}"
         )
-    names = closure(depends.stdout, roots)
+    return _files_of(apt, closure(depends.stdout, roots))
+
+
+def _files_of(apt: Apt, names: Sequence[str]) -> tuple[str, ...]:
+    """The files of these packages alone."""
     uris = apt.run(["apt-get", "download", "--print-uris", *names])
     files = _file_names(uris.stdout)
     if uris.returncode != 0 or len(files) != len(names):
@@ -221,6 +236,6 @@ def _remembered(memory: Path) -> Resolved | None:
     """The list that was resolved before, if there is a whole one."""
     try:
         known = json.loads(memory.read_text())
-        return Resolved(*(tuple(map(str, known[name])) for name in ("guest", "qemu", "tools")))
+        return Resolved(*(tuple(map(str, known[name])) for name in _KINDS))
     except (OSError, ValueError, TypeError, KeyError):
         return None

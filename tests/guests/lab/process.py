@@ -10,9 +10,28 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Protocol
 
 from tests.guests.lab.qemu import Qemu
 from tests.guests.lab.release import tool
+
+
+class Running(Protocol):
+    """A process, as `subprocess.Popen` has it."""
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+
+    def poll(self) -> int | None:
+        """None while it runs; else how it has ended."""
+
+    def kill(self) -> None:
+        """Kill it."""
+
+    def wait(self) -> int:
+        """Wait until it has ended; how it did."""
+
 
 _PREFIX = "frostwatch-lab-"
 # The kernel kills a child "with its parent" when the parent's *thread* ends. So all are started by
@@ -45,9 +64,7 @@ def start(qemu: Qemu, arguments: list[str], log: Path) -> subprocess.Popen[bytes
     return _STARTER.submit(launch).result()
 
 
-def connect(
-    path: Path, process: subprocess.Popen[bytes], timeout: float = 20.0
-) -> socket.socket | None:
+def connect(path: Path, process: Running, timeout: float = 20.0) -> socket.socket | None:
     """Connect to a socket that QEMU is about to make; None if QEMU ends or takes too long.
 
     Args:

@@ -105,6 +105,7 @@ def _bind(tree: Path, target: Path) -> None:
     patch += [str(tree / "usr/bin/patchelf"), "--set-interpreter", str(later[0])]
     # The forced kind is also looked at for the libraries of libraries, and for QEMU's modules.
     patch += ["--force-rpath", "--set-rpath", ":".join(map(str, later[1:]))]
-    done = run([*patch, str(tree / "usr/bin" / _NAME)])
-    if done.returncode != 0:
-        raise LabUnavailable(f"patchelf failed: {tail(done.stderr)}")
+    for program in (f"bin/{_NAME}", "sbin/libvirtd"):
+        done = run([*patch, str(tree / "usr" / program)])
+        if done.returncode != 0:
+            raise LabUnavailable(f"patchelf failed: {tail(done.stderr)}")
