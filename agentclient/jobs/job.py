@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
 from datetime import datetime
-from typing import ClassVar
 
 from agentclient.jobs.block import BlockLayer, JobName
 from agentclient.jobs.claim import Claim
 from agentclient.jobs.context import JobContext
 from agentclient.jobs.errors import JobCancelled, JobFailed, JobRefused
 from agentclient.jobs.follow import JobLost
+from agentclient.jobs.job_handle import JobHandle
 from agentclient.jobs.managed import check_manager
 from agentclient.jobs.pause import resume_after_error
 from agentclient.jobs.request import CopyRequest
@@ -25,7 +22,6 @@ from agentclient.model.job import (
     Consistency,
     DiskCopy,
     FreezePolicy,
-    JobKind,
     JobOutcome,
     JobProgress,
     JobRefusal,
@@ -36,22 +32,19 @@ from agentclient.model.job import (
 from agentclient.model.json_contract import SCHEMA
 from agentclient.model.next_command import clear_command
 from agentclient.model.text import printable
-from agentclient.model.vm import Vm
 from agentclient.protocol.qmp_block import Disk
 
 
-class CopyJob(ABC):
+class CopyJob(JobHandle, ABC):
     """One copy of one VM; thread-safe.
 
-    The methods up to `wait` are for the caller who began it. The others are for
-    `agentclient.jobs.manager`, and for its worker thread.
+    Its methods are for `agentclient.jobs.manager`, and for its worker thread.
 
     Args:
         context: its collaborators.
         request: what to copy, and under which freeze.
 
     Attributes:
-        kind: what it does.
         name: the names of its parts in QEMU.
         chosen: the disks that it is about; empty before `prepare`.
         needs_window: nothing but the guest's standing still makes its disks be of one moment.
@@ -60,10 +53,8 @@ class CopyJob(ABC):
         taken: when it was taken (wall clock); None before.
     """
 
-    kind: ClassVar[JobKind]
-
     def __init__(self, context: JobContext, request: CopyRequest) -> None:
-        self.context = context
+        super().__init__(context)
         self.request = request
         self.name = JobName.new(self.kind)
         self.chosen: tuple[Disk, ...] = ()
@@ -77,73 +68,13 @@ class CopyJob(ABC):
         self.started: datetime | None = None
         self.taken: datetime | None = None
         self._threads: ThreadReserve | None = None
-        self._result: Future[JobOutcome] = Future()
-        self._place: Callable[[], int] = lambda: 0
-        self._withdraw: Callable[[], object] = lambda: None
         self._claim: Claim | None = None
 
-    # -- for the caller ----------------------------------------------------------------
-
-    @property
-    def vm(self) -> Vm:
-        """The VM as it was when the job was asked for."""
-        return self.context.vm
-
-    @property
-    def place(self) -> int:
-        """Its place in the queue, from 1; 0 once it has begun."""
-        return 0 if self.done else self._place()
-
-    def cancel(self) -> None:
-        """Stop it, thaw the guest, and undo what was begun; doing it again changes nothing."""
-        self.context.control.cancel()
-        self._withdraw()
-
-    def leave(self) -> None:
-        """Leave it to QEMU if it can go on without us, since the guest is thawed; else stop it.
-
-        The next frostwatch finds what QEMU goes on with (`agentclient.jobs.left`).
-        """
-        if not self.context.control.leave():
-            self.cancel()
-
-    def set_limit(self, limit: int) -> None:
-        """Limit its speed to so many bytes a second; 0 for no limit."""
-        self.context.control.set_limit(limit)
-
-    @property
-    def done(self) -> bool:
-        """Whether there is an outcome."""
-        return self._result.done()
-
-    def wait(self, timeout_s: float | None = None) -> JobOutcome | None:
-        """Wait for the outcome, and return it.
-
-        Args:
-            timeout_s: how long to wait, in seconds; None without a bound.
-
-        Returns:
-            The outcome; None if it still runs.
-        """
-        try:
-            return self._result.result(timeout_s)
-        except FutureTimeout:
-            return None
-
     # -- for the manager, and the worker thread ------------------------------------------
-
-    def queued_by(self, place: Callable[[], int], withdraw: Callable[[], object]) -> None:
-        """Set the functions that return its place in the queue, and take it out of that."""
-        self._place, self._withdraw = place, withdraw
 
     def waits_for_its_turn(self, most: int) -> None:
         """Show that it waits for its turn; `most` run at once."""
         self._show(JobStage.QUEUED, f"its turn: {most} at once")
-
-    def settle(self, outcome: JobOutcome) -> None:
-        """Set the outcome, and report it."""
-        self.context.reporter.ended(outcome)
-        self._result.set_result(outcome)
 
     def refused(self, refusal: JobRefusal, reason: str, step: str | None = None) -> JobOutcome:
         """Return the outcome of a job that was not begun."""

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
-from typing import ClassVar, Final
+from typing import Final
 
 from agentclient.jobs.command.guest_window import GuestWindow
 from agentclient.jobs.command.job_watch import JobWatch
 from agentclient.jobs.context import JobContext
+from agentclient.jobs.job_handle import JobHandle
 from agentclient.model.job import JobKind, JobOutcome, JobProgress, JobStage
 from agentclient.model.json_contract import SCHEMA
 from agentclient.model.text import printable
-from agentclient.model.vm import Vm
 
 # A command may be as long as the system allows: the journal keeps enough to know it again.
 LONGEST_NAME: Final = 120
 
 
-class CommandMember:
+class CommandMember(JobHandle):
     """The part of a command's job that is about one VM; thread-safe.
 
     Args:
@@ -29,39 +27,21 @@ class CommandMember:
         news: is called when something has happened to its window.
 
     Attributes:
-        kind: what it does.
-        context: as given.
         window: the guest's window.
         watch: waits for the block jobs of its disks; None if they are not waited for.
         overran: the command ran on when its window was over.
     """
 
-    kind: ClassVar[JobKind] = JobKind.COMMAND
+    kind = JobKind.COMMAND
 
     def __init__(
         self, context: JobContext, cancel: Callable[[], None], news: Callable[[], None]
     ) -> None:
-        self.context = context
+        super().__init__(context)
         self.window = GuestWindow(context, news)
         self.watch: JobWatch | None = None
         self.overran = False
         self._cancel = cancel
-        self._result: Future[JobOutcome] = Future()
-
-    @property
-    def vm(self) -> Vm:
-        """The VM as it was when the command was asked for."""
-        return self.context.vm
-
-    @property
-    def place(self) -> int:
-        """Its place in the queue: always 0, since a command does not wait for a turn."""
-        return 0
-
-    @property
-    def done(self) -> bool:
-        """Whether there is an outcome."""
-        return self._result.done()
 
     def cancel(self) -> None:
         """Stop the command, and thaw all of its guests."""
@@ -74,20 +54,12 @@ class CommandMember:
     def set_limit(self, limit: int) -> None:
         """Change nothing: a command has no rate."""
 
-    def wait(self, timeout_s: float | None = None) -> JobOutcome | None:
-        """Wait for the outcome, and return it; None if it still runs after so many seconds."""
-        try:
-            return self._result.result(timeout_s)
-        except FutureTimeout:
-            return None
-
     def settle(self, outcome: JobOutcome) -> None:
         """Set the outcome, report it, and keep it with its freeze's window in the journal."""
-        self.context.reporter.ended(outcome)
         entry = self.window.freeze.context.entry if self.window.freeze is not None else None
         if entry is not None:
             entry.copied(_facts(outcome))
-        self._result.set_result(outcome)
+        super().settle(outcome)
 
     def stage(self, stage: JobStage, text: str, began_at: float) -> None:
         """Report that the job has come to a stage."""
