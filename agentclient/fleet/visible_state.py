@@ -28,6 +28,7 @@ def same_visible_state(old: VmState, new: VmState) -> bool:
         and (old.held_by is new.held_by or old.held_by == new.held_by)
         and (old.job is new.job or _same_stage(old.job, new.job))
         and old.last_job is new.last_job
+        and (old.unended is new.unended or old.unended == new.unended)
         and (old.others is new.others or _same_others(old.others, new.others))
         and (old.others_last is new.others_last or old.others_last == new.others_last)
         and (old.block_jobs is new.block_jobs or _ids(old) == _ids(new))

@@ -20,7 +20,11 @@ ENDS_WITHIN_S: Final = 60.0
 
 
 def cancel_jobs(
-    block: BlockLayer, name: JobId, *, gone: Callable[[], bool | None] = lambda: None
+    block: BlockLayer,
+    name: JobId,
+    *,
+    gone: Callable[[], bool | None] = lambda: None,
+    within_s: float | None = None,
 ) -> list[str]:
     """Cancel all jobs of one copy, and wait until QEMU has ended and forgotten them.
 
@@ -28,11 +32,12 @@ def cancel_jobs(
         block: the VM's block layer.
         name: the names of the copy's parts.
         gone: returns whether the VM has ended.
+        within_s: how long they are waited for, in seconds; None for a minute.
 
     Returns:
         The jobs that may go on, each as a clause; empty if none does.
     """
-    deadline = time.monotonic() + ENDS_WITHIN_S
+    deadline = time.monotonic() + (ENDS_WITHIN_S if within_s is None else within_s)
     problem = "QEMU does not answer"
     ours: list[BlockJob] = []
     while time.monotonic() < deadline:
@@ -66,7 +71,7 @@ def left_to_qemu(vm: Vm, jobs: Iterable[str], names: Iterable[str]) -> list[str]
         jobs: the jobs, as `cancel_jobs` returns them.
         names: what they use.
     """
-    step = f"once its storage answers and this frostwatch has ended: {clear_command(vm)}"
+    step = f"it is tried again while this frostwatch runs, and then: {clear_command(vm)}"
     return [*(f"{one}; {step}" for one in jobs), *names]
 
 

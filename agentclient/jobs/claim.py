@@ -23,7 +23,15 @@ from agentclient.model.job import JobRefusal
 from agentclient.model.next_command import clear_command
 from agentclient.model.text import printable
 from agentclient.model.vm import Process, Vm
-from agentclient.protocol.job_names import CLAIM, CopyKey, JobId, is_claim, is_filter
+from agentclient.protocol.job_names import (
+    CLAIM,
+    UNENDED,
+    CopyKey,
+    JobId,
+    is_claim,
+    is_filter,
+    is_unended,
+)
 from agentclient.protocol.qmp_block import BlockJob, Disk, disks, jobs, nodes
 
 Gone = Callable[[Process], bool | None]
@@ -57,7 +65,9 @@ class Claim:
         self._name = name
         self._gone = gone
         self._node = name.node(CLAIM)
+        self._marker = name.node(UNENDED)
         self._may_be_in = False
+        self._is_marked = False
 
     def take(self, *, alone: bool = True) -> None:
         """Claim the disks.
@@ -74,7 +84,8 @@ class Claim:
         tries = 0
         while True:
             self._check_claims(self._block.nodes())
-            self._add()
+            self._may_be_in = True
+            self._add(self._node)
             # Each adds its own before it looks again: of two, one at least sees the other.
             try:
                 self._check_claims(self._block.nodes())
@@ -113,6 +124,12 @@ class Claim:
                     "somebody has exchanged it, or has taken a snapshot of it",
                     "see who is at work on the VM, and begin again",
                 )
+
+    def mark_unended(self) -> None:
+        """Have other frostwatches see that the copy was stopped, and that QEMU can't end it."""
+        self._is_marked = True
+        with suppress(JobFailed):  # then they see its jobs alone
+            self._add(self._marker)
 
     def release(self, vm_gone: Callable[[], bool | None]) -> list[str]:
         """Give the disks free; while a job may go on, once that has ended, in a thread.
@@ -156,6 +173,10 @@ class Claim:
 
     def _delete(self, vm_gone: Callable[[], bool | None]) -> list[str]:
         deadline = time.monotonic() + _RELEASED_WITHIN_S
+        if self._is_marked:
+            self._is_marked = False
+            with suppress(JobFailed):  # whoever comes next deletes it
+                self._block.run("blockdev-del", node_name=self._marker)
         while True:
             try:
                 self._block.run("blockdev-del", node_name=self._node)
@@ -175,21 +196,21 @@ class Claim:
             return []
         return [f"the node {self._node}, which keeps other copies off until we end ({problem})"]
 
-    def _add(self) -> None:
-        self._may_be_in = True
+    def _add(self, node: str) -> None:
         # A QEMU may be built without this driver: then what is begun is seen by its jobs alone.
         with suppress(QmpRefused):
-            self._block.run("blockdev-add", driver="null-co", node_name=self._node)
+            self._block.run("blockdev-add", driver="null-co", node_name=node, read_only=True)
 
     def _check_claims(self, found: Mapping[str, str]) -> None:
         _check_claims(self._vm, self._name.key, found, self._gone)
-        dead = [node for node in found if is_claim(node) and node != self._node]
+        dead = [node for node in found if is_claim(node) or is_unended(node)]
+        dead = [node for node in dead if node not in (self._node, self._marker)]
         if dead and self._a_job_goes_on() is not False:
             return
         for node in dead:
             key = CopyKey.of_node(node)
             # It has ended, else it had been refused: its claim is of no more use.
-            if key is not None and key != self._name.key:
+            if key is not None and key != self._name.key and self._gone(key.process):
                 with suppress(QmpRefused):
                     self._block.run("blockdev-del", node_name=node)
 
@@ -227,9 +248,12 @@ def _check(vm: Vm, own: CopyKey | None, seen: _Seen, gone: Gone) -> None:
     for job in seen.jobs:
         name = JobId.parse(job.id)
         if not job.has_ended and (name is None or name.key != own):
+            stuck = name is not None and _is_marked(name.key, seen.nodes)
+            why = ", which was stopped and can't be ended: its storage may hang" if stuck else ""
+            shown = f"{printable(job.type, 40)} {printable(job.id, 80)}{why}"
             raise JobRefused(
                 JobRefusal.JOB_RUNNING,
-                f"a block job runs on the VM: {printable(job.type, 40)} {printable(job.id, 80)}",
+                f"a block job runs on the VM: {shown}",
                 f"wait until it has ended, or end it{ours if name is not None else ''}",
             )
     _check_claims(vm, own, seen.nodes, gone)
@@ -252,6 +276,10 @@ def _check_claims(vm: Vm, own: CopyKey | None, found: Mapping[str, str], gone: G
             "wait until it has ended, or stop it there; if its frostwatch has ended: "
             f"{clear_command(vm)}",
         )
+
+
+def _is_marked(key: CopyKey, found: Iterable[str]) -> bool:
+    return any(is_unended(node) and CopyKey.of_node(node) == key for node in found)
 
 
 def _filtered(node: str, step: str = "") -> JobRefused:

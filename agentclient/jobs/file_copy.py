@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from agentclient.jobs.block import BlockLayer
-from agentclient.jobs.cancel import cancel_jobs, left_to_qemu
+from agentclient.jobs.cancel import left_to_qemu
 from agentclient.jobs.context import JobContext
 from agentclient.jobs.copy_files import FileCopy, Ids, manifest_of, record_copy, save_manifest
 from agentclient.jobs.copy_place import CopyPlace
@@ -59,7 +59,7 @@ class FileCopyJob(CopyJob):
             return []
         left = []
         if self._block is not None and self._targets is not None:
-            left += cancel_jobs(self._block, self.name, gone=self.context.access.is_gone)
+            left += self.end_jobs(self._block)
         if left:
             return left_to_qemu(self.vm, left, self._names_of_all())
         left += self._undo_own()

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from datetime import datetime
 
 from agentclient.jobs.block import BlockLayer, JobName
+from agentclient.jobs.cancel import cancel_jobs
 from agentclient.jobs.claim import Claim
 from agentclient.jobs.context import JobContext
 from agentclient.jobs.errors import JobCancelled, JobFailed, JobRefused
@@ -47,6 +48,8 @@ class CopyJob(JobHandle, ABC):
     Attributes:
         name: the names of its parts in QEMU.
         chosen: the disks that it is about; empty before `prepare`.
+        goes_on: why QEMU may go on with it, though it has ended for its caller, as a clause; None
+            if it does not.
         needs_window: nothing but the guest's standing still makes its disks be of one moment.
         window: its window, open or over.
         started: when the copy began (wall clock); None before.
@@ -58,6 +61,7 @@ class CopyJob(JobHandle, ABC):
         self.request = request
         self.name = JobName.new(self.kind)
         self.chosen: tuple[Disk, ...] = ()
+        self.goes_on: str | None = None
         self.needs_window = False
         again = request.again(context.vm, context.control.limit)
         self.window = CopyWindow(
@@ -69,6 +73,7 @@ class CopyJob(JobHandle, ABC):
         self.taken: datetime | None = None
         self._threads: ThreadReserve | None = None
         self._claim: Claim | None = None
+        self._ends_within_s: float | None = None
 
     # -- for the manager, and the worker thread ------------------------------------------
 
@@ -85,14 +90,27 @@ class CopyJob(JobHandle, ABC):
         """Do all of it, and return the outcome; raises none of this project's errors."""
         self.began_at = time.monotonic()
         outcome = self._run()
-        if self._threads is not None:
-            self._threads.give_back()
-        if self._claim is not None:
-            left = self._claim.release(self.context.access.is_gone)
-            outcome = outcome._replace(left=(*outcome.left, *left))
+        if self.goes_on is None:
+            outcome = outcome._replace(left=(*outcome.left, *self._released()))
+        elif self._claim is not None:
+            self._claim.mark_unended()
         if self.window.entry is not None:
             self.window.entry.copied(self.facts(outcome))
         return outcome
+
+    def end_late(self, within_s: float) -> tuple[str, ...] | None:
+        """Try again to end what QEMU goes on with, and undo what was begun.
+
+        Args:
+            within_s: how long QEMU is waited for, in seconds.
+
+        Returns:
+            What is left then, each as a clause; None if QEMU may go on with it still.
+        """
+        self._ends_within_s = within_s
+        self.goes_on = None
+        left = self._undone()
+        return None if self.goes_on is not None else (*left, *self._released())
 
     def _run(self) -> JobOutcome:
         try:
@@ -107,6 +125,7 @@ class CopyJob(JobHandle, ABC):
         except JobCancelled:
             return self._ended(JobResult.CANCELLED, "stopped by the operator", None)
         except JobLost as error:
+            self.goes_on = None if self.context.control.left.is_set() else error.reason
             reason = f"{error.reason}; QEMU may go on with the copy, and nobody follows it"
             return self._outcome(JobResult.LEFT, reason, next_step=clear_command(self.vm))
         except JobFailed as error:
@@ -219,6 +238,17 @@ class CopyJob(JobHandle, ABC):
 
     # -- shared ----------------------------------------------------------------------------
 
+    def end_jobs(self, block: BlockLayer) -> list[str]:
+        """End its jobs in QEMU, of which nothing may be touched as long as one goes on.
+
+        Returns:
+            The jobs that may go on, each as a clause; empty if none does.
+        """
+        gone, within_s = self.context.access.is_gone, self._ends_within_s
+        left = cancel_jobs(block, self.name, gone=gone, within_s=within_s)
+        self.goes_on = left[0] if left else None
+        return left
+
     def keep_threads(self, block: BlockLayer, each: int) -> None:
         """Have QEMU keep threads for the guest until the copy has ended; see `ThreadReserve`."""
         process, note = self.context.access.process, self.context.reporter.note
@@ -288,6 +318,12 @@ class CopyJob(JobHandle, ABC):
             thawed=self.window.thawed_time,
             ended=self.context.wall(),
         )
+
+    def _released(self) -> list[str]:
+        """Give back its threads and its claim; return what is left, each as a clause."""
+        if self._threads is not None:
+            self._threads.give_back()
+        return self._claim.release(self.context.access.is_gone) if self._claim is not None else []
 
     def _undone(self) -> list[str]:
         try:

@@ -28,7 +28,7 @@ from agentclient.jobs.thread_reserve import give_back_left
 from agentclient.model.job import JobKind
 from agentclient.model.text import printable
 from agentclient.model.vm import Process
-from agentclient.protocol.job_names import CopyKey, JobId, is_claim, is_filter
+from agentclient.protocol.job_names import CopyKey, JobId, is_claim, is_filter, is_unended
 from agentclient.protocol.qmp_block import BlockJob
 
 _CREATES: Final = "create"
@@ -59,6 +59,11 @@ class LeftCopy(NamedTuple):
         return sorted({file for node, file in self.nodes.items() if node.endswith("-f")})
 
     @property
+    def unended(self) -> bool:
+        """Whether it was stopped by its frostwatch, and QEMU could not end it."""
+        return any(map(is_unended, self.nodes))
+
+    @property
     def complete(self) -> bool:
         """Whether all of its data were copied before it was left, or since."""
         copying = [job for job in self.jobs if job.type != _CREATES]
@@ -72,6 +77,8 @@ class LeftCopy(NamedTuple):
         failed = next((job.error for job in self.jobs if job.error), None)
         state = "complete" if self.complete else f"failed: {failed}" if failed else share
         ended = {True: "which runs", False: "which has ended", None: "which may run"}[self.running]
+        if self.unended:
+            state += "; it was stopped, and QEMU can't end it: its storage may hang"
         pid = self.key.process.pid
         what = f"a {self.kind or 'copy'} of frostwatch (pid {pid}, {ended})"
         return printable(f"{what}: {state}", 400)
@@ -236,7 +243,8 @@ def _is_overlay(node: str, file: str, every: Collection[str], written: Collectio
 
 def _is_nothing(copy: LeftCopy) -> bool:
     """Return whether the claim of one that has ended is all: it counts for nothing any more."""
-    return copy.running is False and not copy.jobs and all(map(is_claim, copy.nodes))
+    signs = (is_claim(node) or is_unended(node) for node in copy.nodes)
+    return copy.running is False and not copy.jobs and all(signs)
 
 
 def _runs(gone: bool | None) -> bool | None:

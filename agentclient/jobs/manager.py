@@ -21,6 +21,7 @@ from agentclient.jobs.context import JobContext
 from agentclient.jobs.control import JobControl
 from agentclient.jobs.errors import JobRefused
 from agentclient.jobs.job import CopyJob
+from agentclient.jobs.late_end import LateEnds
 from agentclient.jobs.left import Cleared, LeftCopy, check_left, clear, find_copies
 from agentclient.jobs.mirror import MirrorJob, MirrorRequest
 from agentclient.jobs.reporter import JobReporter
@@ -46,6 +47,7 @@ from agentclient.operations.threads import WorkQueue
 
 DEFAULT_JOBS_AT_ONCE: Final = DEFAULTS.jobs_at_once
 _CLEARING: Final = "clearing"
+_UNTIL_ENDED: Final = "have its storage answer again; it is tried again, and its end is told"
 
 JobT = TypeVar("JobT", bound=CopyJob)
 AnyJob = CopyJob | CommandMember
@@ -80,6 +82,7 @@ class JobManager:
         self._journal = journal
         self._lock = threading.Lock()
         self._active: dict[VmId, AnyJob] = {}
+        self._late = LateEnds(fleet.wall)
         self._queue = WorkQueue(at_once, "job")
 
     def backup(
@@ -190,6 +193,11 @@ class JobManager:
             reason = f"a {running.kind} of this VM is in flight already"
             job.settle(job.refused(JobRefusal.BUSY, reason))
             return job
+        unended = self._late.on(vm.id)
+        if unended is not None:
+            reason = f"of this VM {unended}"
+            self._end(job, lambda: job.refused(JobRefusal.JOB_RUNNING, reason, _UNTIL_ENDED))
+            return job
         job.waits_for_its_turn(self._queue.most)
         try:
             turn = self._queue.submit(lambda: self._run(job))
@@ -255,6 +263,10 @@ class JobManager:
         with self._lock:
             return self._active.get(vm_id)
 
+    def unended(self) -> tuple[CopyJob, ...]:
+        """Return the copies that have ended for their callers, and that QEMU goes on with."""
+        return self._late.all()
+
     def cancel_all(self) -> None:
         """Stop all copies: each thaws its guest, and undoes what was begun."""
         for job in self.active():
@@ -274,6 +286,7 @@ class JobManager:
         Returns:
             True if all have ended.
         """
+        self._late.stop()
         self.cancel_all()
         deadline = time.monotonic() + timeout_s
         ended = [job.wait(max(0.0, deadline - time.monotonic())) for job in self.active()]
@@ -309,6 +322,8 @@ class JobManager:
 
     def _end(self, job: CopyJob, outcome_of: Callable[[], JobOutcome]) -> None:
         outcome = outcome_of()
+        if job.goes_on is not None:
+            self._late.add(job, outcome)
         with self._lock:
             if self._active.get(job.vm.id) is job:
                 del self._active[job.vm.id]

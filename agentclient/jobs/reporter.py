@@ -12,7 +12,7 @@ from agentclient.model.events import (
     OnEvent,
     StageBegan,
 )
-from agentclient.model.job import JobOutcome, JobProgress, JobResult, JobStage
+from agentclient.model.job import JobOutcome, JobProgress, JobResult, JobStage, UnendedCopy
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import Level
 from agentclient.model.text import printable
@@ -72,6 +72,26 @@ class JobReporter:
             level = Level.WARNING
         text = outcome.reason if outcome.next is None else f"{outcome.reason}. NEXT: {outcome.next}"
         self.tell(EventKind.JOB, level, text, JobEnded(outcome))
+
+    def goes_on(self, copy: UnendedCopy) -> None:
+        """Show that QEMU goes on with a copy that should have ended."""
+        self._fleet.update(self._vm.id, lambda state: state._replace(unended=copy))
+
+    def ended_late(self, before: JobOutcome, after: JobOutcome) -> None:
+        """Report that a copy has ended with which QEMU went on.
+
+        Args:
+            before: what was known of it until now.
+            after: how it ended after all.
+        """
+
+        def change(state: VmState) -> VmState:
+            last = after if state.last_job == before else state.last_job
+            return state._replace(unended=None, last_job=last)
+
+        self._fleet.update(self._vm.id, change)
+        left = f"; LEFT BEHIND: {'; '.join(after.left)}" if after.left else ""
+        self.note(Level.ERROR if left else Level.GOOD, f"{after.reason}{left}")
 
     def tell(
         self, kind: EventKind, level: Level, text: str, details: Details | None = None

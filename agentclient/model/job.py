@@ -241,6 +241,24 @@ class JobProgress(NamedTuple):
         return sum(one.total for one in self.disks)
 
 
+class UnendedCopy(NamedTuple):
+    """A copy of this process that has ended for its caller, and that QEMU goes on with.
+
+    Attributes:
+        kind: what it was.
+        since: since when it should have ended (wall clock).
+        problem: why it did not, as a clause.
+    """
+
+    kind: JobKind
+    since: datetime
+    problem: str
+
+    def __str__(self) -> str:
+        """Return what goes on, since when and why, as a clause."""
+        return f"a {self.kind} can't be ended since {self.since:%H:%M:%S}: {self.problem}"
+
+
 class QemuJob(NamedTuple):
     """A job that a VM's QEMU runs, whoever has started it.
 

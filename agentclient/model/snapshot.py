@@ -18,7 +18,7 @@ from agentclient.model.states import (
 from agentclient.model.vm import Vm, VmId
 
 if TYPE_CHECKING:
-    from agentclient.model.job import JobOutcome, JobProgress, QemuJob
+    from agentclient.model.job import JobOutcome, JobProgress, QemuJob, UnendedCopy
     from agentclient.model.others_past import OthersEnded
     from agentclient.model.outcome import FileSystem, Outcome
 
@@ -254,6 +254,7 @@ class VmState(NamedTuple):
         others: what somebody else has pending, who holds its channel; None if nobody is known to.
         job_is_newest: the last job ended after the last freeze, or had that for its window.
         others_last: how the last command of others ended; None before the first.
+        unended: a copy of this console that QEMU could not end yet; None if there is none.
     """
 
     vm: Vm
@@ -275,6 +276,7 @@ class VmState(NamedTuple):
     others: Others | None = None
     job_is_newest: bool = False
     others_last: OthersEnded | None = None
+    unended: UnendedCopy | None = None
 
     @property
     def id(self) -> VmId:

@@ -16,6 +16,8 @@ NODE_PREFIX: Final = "fw-"
 FILTER: Final = "c"
 # The part of a copy that is a node which keeps other copies off.
 CLAIM: Final = "k"
+# The part that says of a copy which was stopped that QEMU can't end it.
+UNENDED: Final = "u"
 _NODE_TOKEN: Final = 4
 _DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 
@@ -51,6 +53,11 @@ def is_filter(node: str) -> bool:
 def is_claim(node: str) -> bool:
     """Whether a node says that a frostwatch's copy is at work on the VM's disks."""
     return CopyKey.of_node(node) is not None and node.split("-", 4)[4] == CLAIM
+
+
+def is_unended(node: str) -> bool:
+    """Whether a node says of a frostwatch's copy that it was stopped, and can't be ended yet."""
+    return CopyKey.of_node(node) is not None and node.split("-", 4)[4] == UNENDED
 
 
 class JobId(NamedTuple):

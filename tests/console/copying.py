@@ -21,6 +21,7 @@ from agentclient.model.job import (
     JobStage,
     JobTimes,
     QemuJob,
+    UnendedCopy,
 )
 from agentclient.model.vm import Process, VmId
 from agentclient.protocol.qmp_block import Disk
@@ -148,3 +149,8 @@ def refused(clock: StillClock) -> JobOutcome:
 def ended(fleet: Fleet, vm_id: VmId, found: JobOutcome) -> None:
     """Have a copy end as its reporter shows it."""
     put(fleet, vm_id, job=None, last_job=found, job_is_newest=True, last=found.window)
+
+
+def unended(clock: StillClock) -> UnendedCopy:
+    """Return a mirror that QEMU could not end."""
+    return UnendedCopy(JobKind.MIRROR, clock.wall(), "QEMU did not end it")

@@ -215,6 +215,7 @@ class FakeJobs:
         self.found = CopySurvey()
         self.room = FolderSurvey(free=50 << 30)
         self.left: tuple[LeftCopy, ...] = ()
+        self.going_on: tuple[FakeJob, ...] = ()
         self.cleared: list[LeftCopy] = []
         self.surveyed: list[JobKind] = []
 
@@ -249,6 +250,9 @@ class FakeJobs:
     def clear(self, vm: Vm, copy: LeftCopy) -> Cleared:
         self.cleared.append(copy)
         return Cleared(removed=("/to/a.qcow2",), kept=(), left=())
+
+    def unended(self) -> tuple[FakeJob, ...]:
+        return self.going_on
 
     def active(self) -> tuple[FakeJob, ...]:
         return tuple(one for one in self.begun if not one.done)

@@ -31,6 +31,7 @@ from tests.console.copying import (
     outcome,
     progress,
     refused,
+    unended,
 )
 from tests.console.fakes import FakeJobs, FakeOperations, StillClock
 from tests.console.fleets import agent, fleet_of, make_vm, pending, put, state_of, verified
@@ -471,6 +472,26 @@ async def test_a_left_copy_is_trouble_and_is_ended_after_a_question(
         await session.press("right", "enter")
         await session.until(lambda: jobs.cleared == [left])
         await session.until(lambda: "deleted, since incomplete" in session.notice)
+
+
+async def test_a_copy_that_can_not_be_ended_is_trouble_until_it_has(
+    still: StillClock, fleet: Fleet, jobs: FakeJobs
+) -> None:
+    async with console_session(fleet, still, jobs=jobs) as session:
+        before = failed(still)._replace(left=("QEMU may go on with frostwatch.mirror",))
+        ended(fleet, qemu("web-1"), before)
+        put(fleet, qemu("web-1"), unended=unended(still))
+        await session.settle(3.0)
+        assert "web-1: a mirror can't be ended since" in session.notice
+        assert session.lines[2].startswith("▌  web-1"), "it stands on top"
+        assert "! not ended" in session.lines[2]
+        assert "1 not ended" in session.lines[0]
+        assert "it is tried again, and its end is told" in session.text
+        await session.press("c")
+        assert "no copy is made until the last one has ended" in session.notice
+        put(fleet, qemu("web-1"), unended=None, last_job=before._replace(left=()))
+        await session.until(lambda: "its copy has ended at last, and is undone" in session.notice)
+        assert "not ended" not in session.lines[0]
 
 
 async def test_somebody_elses_job_is_shown_and_is_no_trouble(

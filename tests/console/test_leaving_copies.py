@@ -103,3 +103,16 @@ def test_without_copies_nothing_is_imported_or_said(fleet: Fleet) -> None:
 
     code, told = leave(fleet, Copies(never))
     assert (code, told) == (CLEAN, "frostwatch: nothing was frozen")
+
+
+def test_a_copy_that_qemu_could_not_end_is_told_again(fleet: Fleet, still: StillClock) -> None:
+    jobs = FakeJobs()
+    job = jobs.add(state_of(fleet, "a").vm, JobKind.MIRROR)
+    job.outcome = failed(still)
+    jobs.going_on = (job,)
+    copies = Copies(lambda: jobs)
+    assert copies.jobs is jobs
+    code, told = leave(fleet, copies)
+    assert code == LEFT_SOMETHING
+    assert "qemu:a: QEMU could not end its mirror" in told
+    assert clear_command(job.vm) in told

@@ -72,6 +72,9 @@ def test_one_that_is_killed_keeps_nobody_off(
     first.wait()
     guest.clear_hook()
     guest.assert_thawed(60.0)
+    # The claim that it has left keeps nobody from a snapshot of the whole VM.
+    for words in ("savevm whole", "delvm whole"):
+        assert guest.qmp("human-monitor-command", command_line=words) == ""
     code, lines, said = frostwatch.run("backup", guest.name, "--to", str(tmp_path))
     assert (code, lines[-1]["consistency"]) == (0, "consistent"), said
     assert _nodes(guest) == []

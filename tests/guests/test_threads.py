@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from agentclient.jobs import cancel
+from agentclient.jobs import cancel, late_end
 from agentclient.jobs.thread_reserve import MAIN_LOOP, SPARE
-from agentclient.model.job import FreezePolicy, JobRefusal, JobResult, JobStage
+from agentclient.model.job import FreezePolicy, JobRefusal, JobResult, JobStage, UnendedCopy
 from tests.guests.conftest import Boot
 from tests.guests.copying import add_target, drop_target, finish, mirror
 from tests.guests.lab import Guest, QmpError
@@ -60,6 +59,7 @@ def test_a_mirror_that_is_stopped_while_its_target_hangs_keeps_nobody_waiting(
     guest: Guest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cancel, "ENDS_WITHIN_S", 1.5)
+    monkeypatch.setattr(late_end, "FIRST_S", 1.0)
     with on_loop(tmp_path) as place, Mirrors(guest, place / "to") as mirrors:
         with guest.append_load("a") as load:
             job = mirrors.start(wait=True, policy=FreezePolicy.NEVER)
@@ -71,33 +71,27 @@ def test_a_mirror_that_is_stopped_while_its_target_hangs_keeps_nobody_waiting(
                 job.cancel()
                 outcome = job.wait(20.0)
                 time.sleep(1.5)
+                shown = _unended(mirrors)
+                second = mirrors.make(policy=FreezePolicy.NEVER)
+                (seen,) = mirrors.engine.jobs.in_qemu(mirrors.vm)
             load.wait_for(50)
             worst = load.stalls(since=since).worst_ms
-        _end_what_is_left(guest)
+        # Its storage answers: it is ended, and undone.
+        wait_until(lambda: _unended(mirrors) is None, 60.0, "the mirror's end")
+        mirrors.nothing_is_left()
     print(f"while the target hung for {HANGS_S:g} s: {worst:.0f} ms")
     assert outcome is not None
     assert outcome.result is JobResult.CANCELLED
     assert "QEMU may go on with" in outcome.left[0]
+    assert shown is not None
+    assert "it was stopped, and QEMU can't end it" in str(seen)
+    assert (second.refusal, "can't be ended" in second.reason) == (JobRefusal.JOB_RUNNING, True)
+    assert mirrors.engine.fleet.get(mirrors.vm.id).last_job == second
     assert worst < HANGS_S * 750
 
 
-def _end_what_is_left(guest: Guest) -> None:
-    """End jobs whose target hung, and close their files."""
-
-    def ended() -> bool:
-        running = [one for one in guest.qmp("query-jobs") if one["status"] != "concluded"]
-        for one in running:
-            with suppress(QmpError):
-                guest.qmp("block-job-cancel", device=one["id"], force=True)
-        return not running
-
-    wait_until(ended, 30.0, "the end of the jobs")
-    for one in guest.qmp("query-jobs"):
-        guest.qmp("job-dismiss", id=one["id"])
-    nodes = [one["node-name"] for one in guest.qmp("query-named-block-nodes")]
-    for node in sorted((one for one in nodes if one.startswith("fw-")), key=len):
-        with suppress(QmpError):  # the claim, which its thread deletes
-            guest.qmp("blockdev-del", node_name=node)
+def _unended(mirrors: Mirrors) -> UnendedCopy | None:
+    return mirrors.engine.fleet.get(mirrors.vm.id).unended
 
 
 @ROOT

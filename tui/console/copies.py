@@ -52,6 +52,10 @@ class Copies:
         """Return the copy that runs or waits on a VM."""
         return self._jobs.on(vm_id) if self._jobs is not None else None
 
+    def unended(self) -> Sequence[JobPort]:
+        """Return the copies that were to end, and that QEMU goes on with."""
+        return self._jobs.unended() if self._jobs is not None else ()
+
     def cancel_all(self) -> None:
         """Stop all copies; what was begun is undone."""
         if self._jobs is not None:

@@ -23,7 +23,7 @@ from agentclient.model.snapshot import VmState
 from agentclient.model.vm import VmId
 from tui.console.bare_terminal import FEW, last_line
 from tui.console.copies import Copies
-from tui.console.leave_copies import LEAVING_S, end_copies
+from tui.console.leave_copies import LEAVING_S, end_copies, tell_unended
 from tui.console.model.keeping import can_be_kept
 from tui.console.ports import OperationPort, OperationsPort
 from tui.shared.fit import safe
@@ -131,6 +131,7 @@ def thaw_and_leave(
     """
     flying = tuple(operations.active())
     copied = tuple(copies.active()) if copies is not None else ()
+    unended = tuple(copies.unended()) if copies is not None else ()
     if copies is not None and detach:  # first: what is left can't be cancelled any more
         copies.leave_all()
     elif copies is not None:
@@ -139,6 +140,7 @@ def thaw_and_leave(
     if flying and not detach:
         _wait(fleet, flying, signals, tell)
     lost = end_copies(copied, signals, tell, wait_s=LEAVING_S if detach else None)
+    lost += tell_unended(unended, tell)
     left = [one for one in flying if not one.done]
     _give_up(left)
     operations.stop(0.0)

@@ -49,6 +49,17 @@ def end_copies(
     return sum(_tell_end(one, tell, by_choice=wait_s is not None) for one in copied)
 
 
+def tell_unended(jobs: Sequence[JobPort], tell: Callable[[str], None]) -> int:
+    """Say which copies that were to end QEMU goes on with; return how many."""
+    for job in jobs:
+        command = safe(clear_command(job.vm), 400)
+        tell(
+            f"frostwatch: {_id(job.vm)}: QEMU could not end its {job.kind}; once its storage "
+            f"answers again: {command}"
+        )
+    return len(jobs)
+
+
 def _tell_end(job: JobPort, tell: Callable[[str], None], *, by_choice: bool) -> bool:
     """Say what became of a copy; return whether something is left that nobody has chosen."""
     outcome = job.wait(0)

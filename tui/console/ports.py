@@ -194,6 +194,9 @@ class JobsPort(Protocol):
     def on(self, vm_id: VmId) -> JobPort | None:
         """Return the copy that runs or waits on a VM."""
 
+    def unended(self) -> Sequence[JobPort]:
+        """Return the copies that have ended for their callers, and that QEMU goes on with."""
+
     def cancel_all(self) -> None:
         """Stop all copies."""
 

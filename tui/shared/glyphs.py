@@ -113,6 +113,9 @@ NO_GROUP = Look(
 
 JOB = Look("⇣", "d", "copying", Tone.ACTIVE, "its disks are copied; the row says how far it is")
 LEFT_JOB = Look("!", "!", "left copy", Tone.BAD, "left by a frostwatch that has ended; c ends it")
+UNENDED = Look(
+    "!", "!", "not ended", Tone.BAD, "a copy that QEMU can't end: its storage hangs; tried again"
+)
 
 PHASE: Mapping[Phase, Look] = {
     Phase.QUEUED: Look("⋮", ":", "queued", Tone.DIM),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from agentclient.jobs.block import CHANGE_S, BlockLayer
-from agentclient.jobs.cancel import cancel_jobs
+from agentclient.jobs.cancel import left_to_qemu
 from agentclient.jobs.context import JobContext
 from agentclient.jobs.disks import image_path
 from agentclient.jobs.errors import JobFailed, JobRefused
@@ -160,7 +160,7 @@ class SnapshotDeletion(CopyJob):
     def undo(self) -> list[str]:
         """Cancel what folds back, and tell what is left of the snapshot."""
         if self._folds and self._block is not None:
-            return cancel_jobs(self._block, self.name, gone=self.context.access.is_gone)
+            return left_to_qemu(self.vm, self.end_jobs(self._block), [])
         if self._block is None or not self._begun:
             return []
         disks = disks_again(self._block, self.context)

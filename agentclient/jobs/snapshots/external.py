@@ -10,6 +10,7 @@ import shlex
 from pathlib import Path
 from typing import Final
 
+from agentclient.jobs.cancel import left_to_qemu
 from agentclient.jobs.context import JobContext
 from agentclient.jobs.disks import image_path
 from agentclient.jobs.errors import JobFailed, JobRefused
@@ -103,10 +104,14 @@ class ExternalSnapshot(SnapshotJob):
         if not used:
             return self._targets.remove() + self._forget()
         assert self.block is not None, "it was prepared"
+        unended = self.end_jobs(self.block)  # those of an earlier try
+        if unended:
+            return left_to_qemu(self.vm, unended, self._left())
         try:
             fold_back(self.block, self.name, used)
         except JobFailed as error:
-            left = [
+            unended = self.end_jobs(self.block)
+            left = left_to_qemu(self.vm, unended, []) + [
                 f"{one}, which the VM writes to, also after its next start ({error})"
                 for one in self._left()
             ]

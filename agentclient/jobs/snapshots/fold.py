@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from agentclient.jobs.block import TICK_S, BlockLayer, JobName
-from agentclient.jobs.cancel import cancel_jobs
 from agentclient.jobs.errors import JobFailed
 from agentclient.model.text import printable
 from agentclient.protocol.qmp_block import BlockJob, Disk, node_of
@@ -76,18 +75,15 @@ def fold_back(block: BlockLayer, name: JobName, disks: Sequence[Disk]) -> None:
     """Fold back the images that these disks write to, and wait for it; for small ones.
 
     Raises:
-        JobFailed: it failed, or took longer than 60 s; the overlays are in use as before.
+        JobFailed: it failed, or took longer than 60 s; the overlays are in use as before, and the
+            jobs may go on.
     """
     wanted = folds(block, name, disks)
     deadline = time.monotonic() + FOLDED_WITHIN_S
-    try:
-        begin(block, wanted)
-        _wait(block, wanted, lambda job: job.ready, deadline)
-        complete(block, wanted)
-        _wait(block, wanted, lambda job: job.has_ended, deadline)
-    except JobFailed:
-        cancel_jobs(block, name)
-        raise
+    begin(block, wanted)
+    _wait(block, wanted, lambda job: job.ready, deadline)
+    complete(block, wanted)
+    _wait(block, wanted, lambda job: job.has_ended, deadline)
     for fold in wanted:
         block.dismiss(fold.job)
 

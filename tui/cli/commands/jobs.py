@@ -90,7 +90,10 @@ def _print(vm: Vm, copy: LeftCopy, cleared: Cleared | None, *, clear: bool, as_j
         elif clear:
             pid = copy.key.process.pid
             why = "its frostwatch runs" if copy.running else "its frostwatch may run"
-            click.echo(f"  NOT ENDED: {why}; stop the copy there, or: kill {pid} (it is undone)")
+            step = f"stop the copy there, or: kill {pid} (it is undone)"
+            if copy.unended:
+                step = "it tries again by itself, as soon as the storage answers"
+            click.echo(f"  NOT ENDED: {why}; {step}")
         return
     for file in cleared.removed:
         click.echo(f"  removed, since it was incomplete: {printable(file, 500)}")
@@ -111,6 +114,7 @@ def _object(vm: Vm, copy: LeftCopy, cleared: Cleared | None) -> JsonObject:
         "pid": copy.key.process.pid,
         "running": copy.running,
         "complete": copy.complete,
+        "unended": copy.unended,
         "done": sum(job.done for job in copy.jobs),
         "total": sum(job.total for job in copy.jobs),
         "files": copy.files,

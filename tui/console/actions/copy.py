@@ -72,6 +72,9 @@ class CopyPrompt:
             return
         if len(chosen) == 1 and context.copies.on(chosen[0].vm.id) is not None:
             self._ask_limit(chosen[0])
+        elif len(chosen) == 1 and (unended := chosen[0].state.unended) is not None:
+            text = f"no copy is made until the last one has ended: {safe(str(unended), 200)}"
+            self._say(chosen[0].vm, Level.WARNING, text)
         elif len(chosen) == 1 and chosen[0].state.left_jobs:
             self._ask_left(chosen[0])
         else:

@@ -24,6 +24,7 @@ from tui.shared.glyphs import (
     OTHERS_LOST,
     OTHERS_PENDING,
     OUTCOME,
+    UNENDED,
     Look,
     Signs,
 )
@@ -71,7 +72,7 @@ class HelpDialog(Dialog[bool]):
         freezes |= {look.word: look for look in (OTHERS_PENDING, OTHERS_LOST)}
         yield from self._states("The guest's file systems", freezes)
         yield from self._states("What came out of a freeze", {**OUTCOME, "group": NO_GROUP})
-        copies = {look.word: look for look in (JOB, LEFT_JOB, *all_looks())}
+        copies = {look.word: look for look in (JOB, LEFT_JOB, UNENDED, *all_looks())}
         yield from self._states("Copies, and what came out of them", copies)
         yield (Piece("Clocks", Tone.HEAD),)
         every = in_words(self._interval_s)

@@ -27,3 +27,13 @@ def job_notice(state: VmState, outcome: JobOutcome, at: datetime) -> Notice:
     text = f"{name}: {outcome.kind} {outcome.result}{refused}: {safe(why_of(outcome), 300)}"
     failed = outcome.result in (JobResult.FAILED, JobResult.LEFT)
     return Notice(Level.ERROR if failed else Level.WARNING, text, at, state.id)
+
+
+def ended_late(state: VmState, at: datetime) -> Notice:
+    """Return the notice of a copy that could be ended after all."""
+    name = fit_middle(safe(state.vm.name), NAME)
+    left = state.last_job.left if state.last_job is not None else ()
+    if left:
+        text = f"{name}: its copy has ended at last; LEFT BEHIND: {safe(left[0], 200)}"
+        return Notice(Level.ERROR, text, at, state.id)
+    return Notice(Level.GOOD, f"{name}: its copy has ended at last, and is undone", at, state.id)

@@ -40,4 +40,6 @@ def job_words(state: VmState) -> str:
         words += [outcome.kind, outcome.result, outcome.consistency]
     if state.left_jobs:
         words.append("left copy")
+    if state.unended is not None:
+        words.append("not ended")
     return " ".join(words)

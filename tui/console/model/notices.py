@@ -98,11 +98,7 @@ def notice_of_change(old: VmState | None, new: VmState, at: datetime) -> Iterato
         pass  # it is a copy's window, and the copy is not made yet
     elif verdict is not None and verdict is not verdict_of(old) and verdict != verdict_of(old):
         yield outcome_notice(new, verdict, at)
-    if new.last_job is not None and new.last_job is not old.last_job:
-        yield load("tui.console.model.job_notices", "job_notice")(new, new.last_job, at)
-    if new.left_jobs and not old.left_jobs:
-        text = f"c ends what was left on {_name(new)}: {safe(str(new.left_jobs[0]), 200)}"
-        yield Notice(Level.ERROR, text, at, new.id)
+    yield from _of_copies(old, new, at)
     if _phase(new) is Phase.AT_RISK and _phase(old) is not Phase.AT_RISK:
         text = "at risk: the agent's port closed while the freeze was held"
         yield Notice(Level.WARNING, f"{_name(new)}: {text}", at, new.id)
@@ -124,6 +120,19 @@ def notice_of_change(old: VmState | None, new: VmState, at: datetime) -> Iterato
     yield from _of_others(old.others, new, at)
     if _foreign(old) and new.freeze.state is FreezeState.THAWED and new.progress is None:
         yield Notice(Level.INFO, f"{_name(new)}: thawed by whoever had frozen it", at, new.id)
+
+
+def _of_copies(old: VmState, new: VmState, at: datetime) -> Iterator[Notice]:
+    if old.unended is not None and new.unended is None:
+        yield load("tui.console.model.job_notices", "ended_late")(new, at)
+    elif new.last_job is not None and new.last_job is not old.last_job:
+        yield load("tui.console.model.job_notices", "job_notice")(new, new.last_job, at)
+    if new.unended is not None and old.unended is None:
+        text = f"{_name(new)}: {safe(str(new.unended), 240)}; it is tried again"
+        yield Notice(Level.ERROR, text, at, new.id)
+    if new.left_jobs and not old.left_jobs:
+        text = f"c ends what was left on {_name(new)}: {safe(str(new.left_jobs[0]), 200)}"
+        yield Notice(Level.ERROR, text, at, new.id)
 
 
 def outcome_notice(state: VmState, outcome: Outcome, at: datetime) -> Notice:

@@ -133,7 +133,7 @@ def _others_trouble(state: VmState) -> int:
 
 def _job_trouble(state: VmState) -> int:
     """Return how urgent it is what copies have left, or what came of the last one."""
-    if state.left_jobs:
+    if state.left_jobs or state.unended is not None:
         return 4
     ended = newest_job(state)
     if ended is None:

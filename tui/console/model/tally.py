@@ -25,6 +25,7 @@ class Tag(StrEnum):
     FROZEN = "frozen"
     COPYING = "copying"
     LEFT_COPY = "left copy"
+    UNENDED = "not ended"
     OTHERS_PENDING = OthersFreeze.PENDING.value
 
 
@@ -71,6 +72,8 @@ def tags_of(state: VmState) -> frozenset[Tag]:
         tags.add(Tag.COPYING)
     if state.left_jobs:
         tags.add(Tag.LEFT_COPY)
+    if state.unended is not None:
+        tags.add(Tag.UNENDED)
     if state.agent.state is AgentState.SILENT:
         tags.add(Tag.SILENT)
     return frozenset(tags)

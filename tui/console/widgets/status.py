@@ -34,6 +34,7 @@ from tui.shared.glyphs import (
     OTHERS_PENDING,
     OUTCOME,
     PHASE,
+    UNENDED,
     Look,
     Signs,
 )
@@ -47,6 +48,7 @@ _COUNTS: tuple[tuple[Tag, Look], ...] = (
     (Tag.QUEUED, PHASE[Phase.QUEUED]),
     (Tag.COPYING, JOB),
     (Tag.LEFT_COPY, LEFT_JOB),
+    (Tag.UNENDED, UNENDED),
     (Tag.OTHERS_LOST, OTHERS_LOST),
     (Tag.OTHERS_PENDING, OTHERS_PENDING),
     (Tag.FOREIGN, FOREIGN),
@@ -63,6 +65,7 @@ _SELDOM = (
     Tag.QUEUED,
     Tag.COPYING,
     Tag.LEFT_COPY,
+    Tag.UNENDED,
     Tag.OTHERS_LOST,
     Tag.OTHERS_PENDING,
 )

@@ -244,7 +244,7 @@ def _file_systems(state: VmState, paint: Paint) -> Iterator[Fact]:
 
 def _copies(state: VmState, paint: Paint) -> Iterator[Fact]:
     """Yield what is known of copies; what says it is imported with the first one."""
-    if state.job is not None or state.last_job is not None or state.block_jobs:
+    if state.job or state.last_job or state.block_jobs or state.unended:
         yield from load("tui.console.widgets.pane.job_facts", "job_facts")(state, paint)
 
 

@@ -25,7 +25,7 @@ from tui.console.widgets.pane.fact import Fact
 from tui.console.widgets.table.cells import Paint
 from tui.shared.clocks import elapsed
 from tui.shared.fit import safe
-from tui.shared.glyphs import JOB, LEFT_JOB
+from tui.shared.glyphs import JOB, LEFT_JOB, UNENDED
 from tui.shared.job_words import bar, outcome_look, percent, remaining, why_of
 from tui.shared.tone import Tone
 
@@ -33,6 +33,10 @@ _BAR = 10
 _MARK = "▏"
 _ASCII_MARK = "|"
 STOPS = "x stops it, and undoes what was begun; c limits its speed"
+TRIED_AGAIN = (
+    "it is tried again, and its end is told; until then no other copy is made: have its storage "
+    "answer again"
+)
 NOT_FOLLOWED = "nobody follows it, and nothing certifies it; c asks whether to end it"
 
 
@@ -41,6 +45,10 @@ def job_facts(state: VmState, paint: Paint) -> Iterator[Fact]:
     if state.job is not None:
         place = paint.place(state.id)
         yield from _running(state.job, paint, place=place, waits=state.progress is not None)
+    if state.unended is not None:
+        text = f"{paint.signs.of(UNENDED)} {safe(str(state.unended), 300)}"
+        yield Fact("copy", text, Tone.BAD, 0)
+        yield Fact("next", TRIED_AGAIN, Tone.BAD, 0)
     for number, one in enumerate(state.left_jobs):
         label = "left" if number == 0 else ""
         yield Fact(label, f"{paint.signs.of(LEFT_JOB)} {safe(str(one), 200)}", Tone.BAD, 0)

@@ -232,7 +232,7 @@ def _foreign_age(state: VmState, paint: Paint) -> Cell:
 
 def outcome(state: VmState, paint: Paint) -> Cell:
     """Return what came out of the last freeze, or copy; certified is told from verified."""
-    if state.left_jobs and state.progress is None:
+    if (state.left_jobs or state.unended is not None) and state.progress is None:
         return _of_job("left", state, paint)
     ended = newest_job(state)
     if ended is not None:
@@ -256,7 +256,7 @@ def why(state: VmState, _paint: Paint) -> Cell:
         by = "somebody" if others.by is None else others.by.in_full
         sure = GRADE_WORDS[graded(state).grade]
         return Cell(f"{sure}: {safe(by, 120)}", freeze_look(state).tone)
-    if state.left_jobs:
+    if state.left_jobs or state.unended is not None:
         return _of_job("left_why", state)
     ended = newest_job(state)
     if ended is not None:

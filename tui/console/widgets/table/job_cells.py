@@ -8,7 +8,7 @@ from agentclient.model.snapshot import VmState
 from agentclient.model.states import Phase
 from tui.console.widgets.table.cells import Cell, Paint
 from tui.shared.fit import safe
-from tui.shared.glyphs import JOB, LEFT_JOB, PHASE
+from tui.shared.glyphs import JOB, LEFT_JOB, PHASE, UNENDED
 from tui.shared.job_words import outcome_look, percent, remaining
 from tui.shared.tone import Tone
 
@@ -53,11 +53,12 @@ def outcome_why(ended: JobOutcome) -> Cell:
 
 
 def left(state: VmState, paint: Paint) -> Cell:
-    """Return that a copy was left in the VM's QEMU."""
-    del state
-    return paint.look(LEFT_JOB)
+    """Return that a copy was left in the VM's QEMU, or could not be ended there."""
+    return paint.look(LEFT_JOB if state.unended is None else UNENDED)
 
 
 def left_why(state: VmState) -> Cell:
-    """Return what was left."""
+    """Return what was left, or could not be ended."""
+    if state.unended is not None:
+        return Cell(safe(str(state.unended), 80), Tone.BAD)
     return Cell(safe(str(state.left_jobs[0]), 80), Tone.BAD)
