@@ -6,12 +6,10 @@ folder itself is opened.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
 import re
-import secrets
 import socket
 import stat
 from contextlib import suppress
@@ -19,6 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from agentclient.jobs.delete_files import delete_folder
+from agentclient.jobs.durable import write_whole
 from agentclient.jobs.manifest import (
     BACKUP,
     MOST_BYTES,
@@ -31,7 +31,6 @@ from agentclient.jobs.manifest import (
     written,
 )
 from agentclient.journal.identity import this_process
-from agentclient.model.text import printable
 from agentclient.model.vm import Process
 
 BEGUN: Final = "begun.json"
@@ -158,7 +157,7 @@ def write_begun(folder: Path, begun: Begun) -> None:
         "schema": SCHEMA, "kind": begun.kind + _BEGUN, "id": begun.id, "chain": begun.chain,
         "host": socket.gethostname(), "pid": pid, "start_ticks": ticks,
     }  # fmt: skip
-    _write(folder, BEGUN, json.dumps(content).encode("ascii") + b"\n")
+    write_whole(folder / BEGUN, json.dumps(content).encode("ascii") + b"\n", _FILE_MODE)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -167,7 +166,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     Raises:
         OSError: it can't be written.
     """
-    _write(folder, NAME, written(manifest))
+    write_whole(folder / NAME, written(manifest), _FILE_MODE)
     with suppress(FileNotFoundError):
         (folder / BEGUN).unlink()
 
@@ -207,19 +206,7 @@ def remove_folder(folder: Path, *, parent: bool) -> list[str]:
     Returns:
         What is left, each as a clause.
     """
-    try:
-        if any(one.name != BEGUN for one in folder.iterdir()):
-            raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY))
-        (folder / BEGUN).unlink(missing_ok=True)
-        folder.rmdir()
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        return [f"the folder {printable(folder, 300)} ({error.strerror})"]
-    if parent:
-        with suppress(OSError):
-            folder.parent.rmdir()
-    return []
+    return delete_folder(folder, BEGUN, parent=parent)
 
 
 def read_backup(folder: Path) -> Backup | None:
@@ -319,25 +306,3 @@ def _looks_like_one(folder: Path, handle: int) -> bool:
         return False
     with os.scandir(handle) as entries:
         return any(one.name.endswith(_IMAGES) for one in entries)
-
-
-def _write(folder: Path, name: str, content: bytes) -> None:
-    """Write a file beside its place, and move it there whole; both are durable then."""
-    beside = folder / f".{name}.{secrets.token_hex(4)}"
-    handle = os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, _FILE_MODE)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.rename(folder / name)
-    except BaseException:
-        with suppress(OSError):
-            beside.unlink()
-        raise
-    for one in (folder, folder.parent):
-        handle = os.open(one, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

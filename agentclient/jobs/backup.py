@@ -183,7 +183,9 @@ class BackupJob(FileCopyJob):
 
     def _new_targets(self, block: BlockLayer, letter: str = "t") -> Targets:
         access = self.context.access
-        return Targets(block, self.name, access.process, letter, access.is_gone)
+        control = self.context.control
+        gone = access.is_gone
+        return Targets(block, self.name, access.process, letter, gone=gone, control=control)
 
     def _recorder(self, block: BlockLayer, disk: Disk) -> str | None:
         """Return the name of the bitmap that a disk is to record in; None if it can't."""

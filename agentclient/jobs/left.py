@@ -5,14 +5,18 @@ Only what carries the name of a frostwatch that is proven to have ended is touch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from agentclient.access.presence import is_gone
+from agentclient.jobs.archive import Begun
 from agentclient.jobs.block import CHANGE_S, IO_ERROR, BlockLayer, QmpRefused
 from agentclient.jobs.cancel import cancel_jobs
+from agentclient.jobs.control import JobControl
+from agentclient.jobs.delete_files import delete_files
 from agentclient.jobs.errors import JobFailed
 from agentclient.jobs.fleece import is_place, take_out_left
 from agentclient.jobs.left_files import (
@@ -23,7 +27,9 @@ from agentclient.jobs.left_files import (
     is_overlay,
     records_beside,
 )
-from agentclient.jobs.opened import inode, names_of_opened, opened_by
+from agentclient.jobs.opened import Inode, inode, names_of_opened
+from agentclient.jobs.patience import patiently
+from agentclient.jobs.snapshots.record import Record
 from agentclient.jobs.thread_reserve import give_back_left
 from agentclient.model.job import JobKind
 from agentclient.model.text import printable
@@ -162,12 +168,12 @@ def clear(block: BlockLayer, copy: LeftCopy, process: Process | None) -> Cleared
 
     Raises:
         ValueError: its frostwatch is not proven to have ended.
+        JobFailed: the monitor does not answer, or the copy's storage hangs.
     """
     check_left(copy)
-    files = _files(copy, process)
-    paths = [path for path, _ in files.values()]
-    begun, records = begun_in(paths), records_beside(paths)
-    lost = _lost(block, copy, files, process)
+    looking = partial(_look, copy, process)
+    files, begun, records, opened = patiently(JobControl(), "looking at its files", looking)
+    lost = _lost(block, copy, files, opened)
     stopped = _may_stop_guest(copy) and block.status() == IO_ERROR
     left = []
     names = {JobId.parse(job.id) for job in copy.jobs}
@@ -183,21 +189,25 @@ def clear(block: BlockLayer, copy: LeftCopy, process: Process | None) -> Cleared
     ]
     left += lost
     removed, kept = [], []
-    for node, (path, number) in files.items():
-        if node not in closed:
-            continue
-        overlay = copy.kind == JobKind.SNAPSHOT or (not copy.kind and path.parent not in begun)
-        if overlay and (copy.kind or is_overlay(path, records)) and not is_empty(path):
+    mine = {node: files[node] for node in files if node in closed}
+    looking_again = partial(_overlays, copy, [path for path, _ in mine.values()], begun, records)
+    overlays = patiently(JobControl(), "looking at its overlays", looking_again)
+    incomplete = []
+    for node, (path, number) in mine.items():
+        if path in overlays:
             left.append(
                 f"the overlay {printable(path, 300)}, which no disk of the VM uses, and which "
                 "may hold what its guest has written"
             )
         elif copy.complete and not is_place(node):
             kept.append(str(path))
-        elif _delete(path, number):
+        else:
+            incomplete.append((f"the incomplete file {printable(path, 300)}", path, number))
+    for (_, path, _), problem in zip(incomplete, delete_files(incomplete), strict=True):
+        if problem is None:
             removed.append(str(path))
         else:
-            left.append(f"the incomplete file {printable(path, 300)}")
+            left.append(problem)
     if not left:
         give_back_left(block)
     if closed:
@@ -207,6 +217,42 @@ def clear(block: BlockLayer, copy: LeftCopy, process: Process | None) -> Cleared
             left += rest
     resumed = stopped and _resume(block, left)
     return Cleared(tuple(removed), tuple(kept), tuple(left), resumed)
+
+
+class _Looked(NamedTuple):
+    """What a copy has on its storages.
+
+    Attributes:
+        files: its files that QEMU has open, by their nodes.
+        begun: the folders in which a copy was begun that is not complete.
+        records: what is kept of snapshots beside its files.
+        names: the names of all that QEMU has open; None if that can't be seen.
+    """
+
+    files: dict[str, tuple[Path, Inode]]
+    begun: dict[Path, Begun]
+    records: list[Record]
+    names: dict[Inode, str] | None
+
+
+def _look(copy: LeftCopy, process: Process | None) -> _Looked:
+    """Look at a copy's files; their storage may hang."""
+    names = names_of_opened(process)
+    files = _files(copy, names or {})
+    paths = [path for path, _ in files.values()]
+    return _Looked(files, begun_in(paths), records_beside(paths), names)
+
+
+def _overlays(
+    copy: LeftCopy, paths: Iterable[Path], begun: Collection[Path], records: Sequence[Record]
+) -> set[Path]:
+    """Return which files are overlays that may hold what a guest has written."""
+    found = set()
+    for path in paths:
+        overlay = copy.kind == JobKind.SNAPSHOT or (not copy.kind and path.parent not in begun)
+        if overlay and (copy.kind or is_overlay(path, records)) and not is_empty(path):
+            found.add(path)
+    return found
 
 
 def _folders(paths: Iterable[str]) -> set[Path]:
@@ -251,9 +297,8 @@ def _runs(gone: bool | None) -> bool | None:
     return None if gone is None else not gone
 
 
-def _files(copy: LeftCopy, process: Process | None) -> dict[str, tuple[Path, tuple[int, int]]]:
+def _files(copy: LeftCopy, opened: Collection[Inode]) -> dict[str, tuple[Path, Inode]]:
     """Return the files behind the copy's nodes that QEMU has open, and that we see as well."""
-    opened = opened_by(process) or frozenset()
     found = {}
     for node, file in copy.nodes.items():
         if node.endswith("-f") and file.startswith("/"):
@@ -265,7 +310,7 @@ def _files(copy: LeftCopy, process: Process | None) -> dict[str, tuple[Path, tup
 
 
 def _lost(
-    block: BlockLayer, copy: LeftCopy, found: Collection[str], process: Process | None
+    block: BlockLayer, copy: LeftCopy, found: Collection[str], names: dict[Inode, str] | None
 ) -> list[str]:
     """Return the copy's files that have not their names any more, each as a clause."""
     missing = [
@@ -275,7 +320,6 @@ def _lost(
     ]
     if not missing:
         return []
-    names = names_of_opened(process)
     known = set(block.nodes().values())
     # Whose inode is not known: what QEMU has open, and does not know by that name.
     others = [one for one in (names or {}).values() if one.startswith("/") and one not in known]
@@ -306,14 +350,3 @@ def _close(block: BlockLayer, nodes: Iterable[str]) -> set[str]:
             rest.remove(node)
             progress = True
     return closed
-
-
-def _delete(path: Path, number: tuple[int, int]) -> bool:
-    try:
-        if inode(path) == number:
-            path.unlink()
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False
-    return True

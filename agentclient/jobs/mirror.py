@@ -128,7 +128,8 @@ class MirrorJob(FileCopyJob):
         self.folder = place.make(sum(map(room_for_mirror, chosen)), begun)
         access = self.context.access
         self.keep_threads(block, _REQUESTS)
-        self._targets = Targets(block, self.name, access.process, gone=access.is_gone)
+        gone, control = access.is_gone, self.context.control
+        self._targets = Targets(block, self.name, access.process, gone=gone, control=control)
         taken: frozenset[str] = frozenset()
         for number, disk in enumerate(chosen):
             self.context.control.check()

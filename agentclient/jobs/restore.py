@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from agentclient.jobs import storage_process
 from agentclient.jobs.catalogue import Listed, look, no_copy
 from agentclient.jobs.control import JobControl
+from agentclient.jobs.durable import sync_file, sync_folder
 from agentclient.jobs.image_tool import convert_image
 from agentclient.jobs.manifest import DiskRecord, Manifest
 from agentclient.jobs.patience import patiently
+from agentclient.jobs.storage_process import StorageHangs
 from agentclient.jobs.targets import check_space
 from agentclient.jobs.verify import Verifier
 from agentclient.model.errors import BadInput, FrostwatchError
@@ -126,20 +128,21 @@ def restore(
     if not verified.ok:
         what = "; ".join(verified.problems[:3])
         raise RestoreFailed(f"nothing is made of {printable(backup.folder, 300)}: {what}")
-    # One that is there may be a file system of its own.
-    place = plan.to if plan.to.is_dir() else plan.to.parent
-    check_space(place, sum(_least(plan, disk) for disk in plan.disks))
+    control = control or JobControl()
+    patiently(control, "looking for room", partial(_check_room, plan))
     undo: list[Callable[[], object]] = []
     try:
-        _make_folder(plan.to, undo)
-        made = [_convert(plan, disk, program, tick, undo) for disk in plan.disks]
+        patiently(control, "making the folder", partial(_make_folder, plan.to, undo))
+        made = [_convert(plan, disk, program, tick, undo, control=control) for disk in plan.disks]
         tick(f"writing {printable(plan.to, 200)} out", None)
-        syncing = partial(_sync, [*(one.file for one in made), plan.to, plan.to.parent])
-        patiently(control or JobControl(), "writing the images out", syncing, SYNCED_WITHIN_S)
+        syncing = partial(_sync, [one.file for one in made], plan.to)
+        patiently(control, "writing the images out", syncing, SYNCED_WITHIN_S)
     except BaseException as error:
-        for one in reversed(undo):
-            with suppress(OSError):
-                one()
+        undone = storage_process.call_in_order(list(reversed(undo)))
+        if any(isinstance(one, StorageHangs) for one in undone):
+            left = f"LEFT BEHIND: incomplete images in {printable(plan.to, 300)}"
+            why = f"{printable(str(error), 300)}; {left}, whose storage hangs"
+            raise RestoreFailed(why) from error
         if isinstance(error, OSError):
             why = f"{printable(plan.to, 300)} can't be written to: {error.strerror}"
             raise RestoreFailed(why) from error
@@ -182,10 +185,16 @@ def _least(plan: RestorePlan, disk: DiskRecord) -> int:
     return max((name.stat().st_blocks * 512 for name in names if name.is_file()), default=0)
 
 
+def _check_room(plan: RestorePlan) -> None:
+    # One that is there may be a file system of its own.
+    place = plan.to if plan.to.is_dir() else plan.to.parent
+    check_space(place, sum(_least(plan, disk) for disk in plan.disks))
+
+
 def _make_folder(to: Path, undo: list[Callable[[], object]]) -> None:
     if not to.exists():
         to.mkdir(_FOLDER_MODE)
-        undo.append(to.rmdir)
+        undo.append(partial(os.rmdir, to))
 
 
 def _convert(
@@ -194,29 +203,37 @@ def _convert(
     program: str,
     tick: Tick,
     undo: list[Callable[[], object]],
+    *,
+    control: JobControl,
 ) -> Restored:
     file, format_ = plan.image_of(disk), plan.format_of(disk)
     part = file.with_name(file.name + _PART)
-    handle = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, _FILE_MODE)
-    os.close(handle)
-    undo.append(part.unlink)
+    patiently(control, "making an image", partial(_make_file, part, undo))
     name = printable(disk.name, 60)
     source = (plan.copy.backup.folder / disk.file, disk.format)
     told = partial(tick, f"restoring {name}")
     problem = convert_image(program, source, (part, format_), told)
     if problem is not None:
         raise RestoreFailed(f"{name} can't be restored: {problem}")
-    if file.exists():
-        raise FileExistsError(17, "somebody has made a file there meanwhile")
-    part.rename(file)
-    undo.append(file.unlink)
+    patiently(control, "naming an image", partial(_rename, part, file, undo))
     return Restored(disk, file, format_)
 
 
-def _sync(paths: Sequence[Path]) -> None:
-    for path in paths:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+def _make_file(part: Path, undo: list[Callable[[], object]]) -> None:
+    handle = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, _FILE_MODE)
+    os.close(handle)
+    undo.append(partial(os.unlink, part))
+
+
+def _rename(part: Path, file: Path, undo: list[Callable[[], object]]) -> None:
+    if file.exists():
+        raise FileExistsError(17, "somebody has made a file there meanwhile")
+    part.rename(file)
+    undo.append(partial(os.unlink, file))
+
+
+def _sync(files: Sequence[Path], folder: Path) -> None:
+    for file in files:
+        sync_file(file)
+    for one in (folder, folder.parent):
+        sync_folder(one)

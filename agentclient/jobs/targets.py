@@ -6,23 +6,25 @@ QEMU's user. QEMU opens and formats it: so a path that QEMU can't write is known
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
-import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from agentclient.access.host.process import PROC
 from agentclient.access.qmp_session import Ask
+from agentclient.jobs import storage_process
 from agentclient.jobs.block import CHANGE_S, BlockLayer, JobName, QmpRefused
 from agentclient.jobs.control import JobControl
+from agentclient.jobs.delete_files import delete_unless_open
+from agentclient.jobs.durable import sync_file, sync_folder
 from agentclient.jobs.errors import JobFailed, JobRefused
-from agentclient.jobs.opened import inode, is_elsewhere, names_of_opened, now_called, opened_by
-from agentclient.model.errors import NO_THREAD
+from agentclient.jobs.opened import Inode, is_elsewhere, names_of_opened, now_called, opened_by
+from agentclient.jobs.patience import patiently
 from agentclient.model.job import JobRefusal
 from agentclient.model.text import printable
 from agentclient.model.vm import Process
@@ -39,7 +41,6 @@ UNFLUSHED: Final[Options] = MappingProxyType({"cache": {"no-flush": True}})
 THIN: Final[Options] = MappingProxyType({"discard": "unmap"})
 # All that a host keeps in its memory of a copy, on a slow network.
 SYNCED_WITHIN_S: Final = 3600.0
-_LOOK_S: Final = 0.05
 
 
 class Target(NamedTuple):
@@ -72,6 +73,7 @@ class Targets:
         process: the VM's process; None if it is not known.
         letter: tells their nodes from those of other targets of the job.
         gone: returns whether the VM has ended, and has closed its files so.
+        control: a cancellation ends a wait for their storage; None for nobody's.
     """
 
     def __init__(
@@ -80,8 +82,11 @@ class Targets:
         name: JobName,
         process: Process | None,
         letter: str = "t",
+        *,
         gone: Callable[[], bool | None] = lambda: None,
+        control: JobControl | None = None,
     ) -> None:
+        self._control = control or JobControl()
         self._gone = gone
         self._letter = letter
         self._block = block
@@ -127,11 +132,11 @@ class Targets:
             )
         number = len(self._made)
         part = f"{self._letter}{number}"
-        target = Target(path, format_, self._name.node(part), self._new_file(path))
-        self._made.append(target)
         with_size = size if format_ == "raw" else 0
-        if with_size:
-            os.truncate(path, size)
+        making = partial(self._new_file, path, with_size)
+        number_of_file = patiently(self._control, f"making {printable(path, 300)}", making)
+        target = Target(path, format_, self._name.node(part), number_of_file)
+        self._made.append(target)
         file = {"driver": "file", "filename": str(path), "auto-read-only": False, **file_options}
         self._add(target, target.file_node, file)
         self._same_file(target)
@@ -176,30 +181,12 @@ class Targets:
             JobFailed: the storage did not take it.
         """
         control.check()
-        problems: list[str] = []
-        done = threading.Event()
-
-        def work() -> None:
-            try:
-                for target in self._made:
-                    _sync(target)
-            except OSError as error:
-                problems.append(str(error.strerror))
-            finally:
-                done.set()
-
+        syncing = partial(_sync, self._made)
         try:
-            threading.Thread(target=work, name="sync", daemon=True).start()
-        except NO_THREAD:
-            work()
-        for _ in range(int(SYNCED_WITHIN_S / _LOOK_S)):
-            if done.wait(_LOOK_S):
-                break
-            control.check()
-        else:
-            problems.append(f"it took longer than {SYNCED_WITHIN_S:g} s")
-        if problems:
-            raise JobFailed(f"the storage did not take the copy: {printable(problems[0], 200)}")
+            patiently(control, "writing the copy out", syncing, SYNCED_WITHIN_S)
+        except OSError as error:
+            why = printable(error.strerror, 200)
+            raise JobFailed(f"the storage did not take the copy: {why}") from error
 
     def remove(self, keep: Collection[Target] = ()) -> list[str]:
         """Let QEMU close all targets, and delete the files that were made here.
@@ -213,41 +200,57 @@ class Targets:
             What is left behind, each as a clause; empty if nothing is.
         """
         kept = {name for one in keep for name in (one.node, one.file_node)}
+        held = [name for name in self._open if name in kept]
         self._open = [name for name in self._open if name not in kept]
         left = self.close()
-        opened = opened_by(self._process) or frozenset()
-        for target in self._made:
-            if target in keep:
-                continue
-            shown = f"the incomplete file {printable(target.path, 300)}"
-            if target in self._moved:
-                shown += now_called(self._moved[target])
-            if target.inode in opened or self._kept & {target.node, target.file_node}:
-                left.append(f"{shown} (QEMU uses it)")
-                continue
-            if target in self._moved:
-                left += [] if self._moved[target] == "" else [shown]
-                continue
-            try:
-                if inode(target.path) == target.inode:
-                    target.path.unlink()
-            except FileNotFoundError:
-                continue
-            except OSError as error:
-                left.append(f"{shown} ({error.strerror})")
-        self._made.clear()
-        return left
+        self._open = held
+        targets = [one for one in self._made if one not in keep]
+        self._made = [one for one in self._made if one in keep]
+        asked = [one for one in targets if not self._kept & {one.node, one.file_node}]
+        found = storage_process.call_in_order(
+            [
+                partial(
+                    delete_unless_open,
+                    None if one in self._moved else one.path,
+                    one.inode,
+                    self._process,
+                )
+                for one in asked
+            ]
+        )
+        came = dict(zip(asked, found, strict=True))
+        return left + [
+            clause
+            for one in targets
+            if (clause := self._what_is_left(one, came.get(one, False))) is not None
+        ]
+
+    def _what_is_left(self, target: Target, came: bool | OSError) -> str | None:
+        """Return what is left of a file, as a clause; None if nothing is.
+
+        Args:
+            target: the file.
+            came: what came of deleting it: False if QEMU has it open.
+        """
+        shown = f"the incomplete file {printable(target.path, 300)}"
+        if target in self._moved:
+            shown += now_called(self._moved[target])
+        if isinstance(came, OSError):
+            return f"{shown} ({came.strerror})"
+        if not came:
+            return f"{shown} (QEMU uses it)"
+        moved = self._moved.get(target, "")
+        return shown if moved != "" else None
 
     def _look_for_moved(self) -> None:
         """Find the files that somebody has moved, as long as QEMU has them open."""
-        lost = [one for one in self._made if one not in self._moved]
-        lost = [one for one in lost if is_elsewhere(one.path, one.inode)]
-        if not lost:
-            return
-        names = names_of_opened(self._process)
-        self._moved |= {one: None if names is None else names.get(one.inode) for one in lost}
+        looking = partial(
+            _moved, [one for one in self._made if one not in self._moved], self._process
+        )
+        with suppress(JobFailed):  # its storage hangs: what is left is told by whoever deletes it
+            self._moved |= patiently(JobControl(), "looking for the files", looking)
 
-    def _new_file(self, path: Path) -> tuple[int, int]:
+    def _new_file(self, path: Path, size: int) -> Inode:
         shown = printable(path, 300)
         try:
             handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, _MODE)
@@ -264,6 +267,8 @@ class Targets:
             owner = _owner(self._process)
             if owner is not None and owner[0] != os.geteuid():
                 os.fchown(handle, *owner)
+            if size:
+                os.truncate(handle, size)
             found = os.fstat(handle)
         except OSError as error:
             path.unlink()
@@ -293,7 +298,8 @@ class Targets:
         Raises:
             JobRefused: it has opened another one.
         """
-        opened = opened_by(self._process)
+        looking = partial(opened_by, self._process)
+        opened = patiently(self._control, "looking at what QEMU has opened", looking)
         if opened is not None and target.inode not in opened:
             raise JobRefused(
                 JobRefusal.TARGET,
@@ -301,6 +307,13 @@ class Targets:
                 "mounts of its own",
                 "name a folder that both see",
             )
+
+
+def _moved(targets: Sequence[Target], process: Process | None) -> dict[Target, str | None]:
+    """Return which files have another name by now, and which, as far as that is known."""
+    lost = [one for one in targets if is_elsewhere(one.path, one.inode)]
+    names = names_of_opened(process) if lost else {}
+    return {one: None if names is None else names.get(one.inode) for one in lost}
 
 
 def check_space(folder: Path, needed: int) -> None:
@@ -341,15 +354,8 @@ def _owner(process: Process | None) -> tuple[int, int] | None:
     return None
 
 
-def _sync(target: Target) -> None:
-    """Have the storage take a file and its name; raise an OSError if it is not there any more."""
-    path = target.path
-    for one, kind in ((path, os.O_RDONLY), (path.parent, os.O_RDONLY | os.O_DIRECTORY)):
-        handle = os.open(one, kind | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            found = os.fstat(handle)
-            if one == path and (found.st_dev, found.st_ino) != target.inode:
-                raise FileNotFoundError(errno.ENOENT, f"{path} was replaced by another file")
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+def _sync(targets: Sequence[Target]) -> None:
+    """Have the storage take files and their names; an OSError if one is not there any more."""
+    for target in targets:
+        sync_file(target.path, target.inode)
+        sync_folder(target.path.parent)

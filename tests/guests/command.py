@@ -83,9 +83,9 @@ class Frostwatch:
                     os.kill(holder, each)
 
 
-def ended(child: subprocess.Popen[str]) -> tuple[int, list[Json], str]:
+def ended(child: subprocess.Popen[str], timeout_s: float = 60) -> tuple[int, list[Json], str]:
     """Wait for its end; return its exit code, what it told, and what it said to a person."""
-    out, err = child.communicate(timeout=60)
+    out, err = child.communicate(timeout=timeout_s)
     return child.returncode, [json.loads(line) for line in out.splitlines()], err
 
 

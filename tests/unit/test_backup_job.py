@@ -545,8 +545,9 @@ def test_qemu_waits_for_no_storage_and_a_copy_is_complete_once_that_has_it(
     )
     complete: dict[str, bool] = {}
 
-    def sync(target: Target) -> None:
-        complete[target.path.name] = (target.path.parent / "manifest.json").exists()
+    def sync(made: list[Target]) -> None:
+        for target in made:
+            complete[target.path.name] = (target.path.parent / "manifest.json").exists()
 
     monkeypatch.setattr(targets, "_sync", sync)
     assert maker.make(fleece="auto").ok

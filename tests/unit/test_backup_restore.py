@@ -221,7 +221,7 @@ def test_a_signal_ends_the_wait_for_a_storage_that_hangs(
 ) -> None:
     back = threading.Event()
 
-    def hangs(_: object) -> None:
+    def hangs(*_: object) -> None:
         os.kill(os.getpid(), signal.SIGINT)
         back.wait(60.0)
 

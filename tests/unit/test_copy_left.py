@@ -48,8 +48,8 @@ def _target(
     path.write_bytes(b"x")
     qemu.nodes[name.node("t0-f")] = str(path)
     qemu.nodes[name.node("t0")] = str(path)
-    opened = frozenset({inode(path)})
-    monkeypatch.setattr(left, "opened_by", lambda _: opened)
+    opened = {inode(path): str(path)}
+    monkeypatch.setattr(left, "names_of_opened", lambda _: opened)
 
 
 def test_an_incomplete_copy_is_ended_and_its_file_deleted(
@@ -82,7 +82,7 @@ def test_a_file_that_took_its_place_is_not_deleted(
 ) -> None:
     _target(qemu, tmp_path / "a", monkeypatch)
     copy = _find(block)
-    monkeypatch.setattr(left, "opened_by", lambda _: frozenset())
+    monkeypatch.setattr(left, "names_of_opened", lambda _: {})
     assert clear(block, copy, None).removed == ()
     assert (tmp_path / "a").exists()
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
 import pytest
 
 from agentclient.access.monitor import Monitor
+from agentclient.jobs import storage_process
 from agentclient.jobs import targets as module
 from agentclient.jobs import targets as targets_module
 from agentclient.jobs.block import BlockLayer, JobName
 from agentclient.jobs.control import JobControl
 from agentclient.jobs.errors import JobFailed, JobRefused
+from agentclient.jobs.storage_process import StorageHangs
 from agentclient.jobs.targets import Targets, check_space
 from agentclient.model.job import JobRefusal
 from agentclient.model.vm import Process
@@ -105,6 +108,32 @@ def test_a_copy_that_somebody_has_put_aside_is_not_complete(
         (tmp_path / "a").write_text("somebody else's")
     with pytest.raises(JobFailed, match="replaced by another" if again else "No such file"):
         targets.sync(JobControl(0))
+
+
+def test_what_can_not_be_deleted_as_its_storage_hangs_is_named(
+    targets: Targets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hangs(calls: Sequence[object]) -> list[StorageHangs]:
+        return [StorageHangs(30.0)] * len(calls)
+
+    for name in "ab":
+        targets.make(tmp_path / name, "raw", MIB)
+    monkeypatch.setattr(storage_process, "call_in_order", hangs)
+    assert targets.remove() == [
+        f"the incomplete file {tmp_path / name} (its storage has not answered for 30 s)"
+        for name in "ab"
+    ]
+    assert targets.remove() == [], "they are named once"
+
+
+def test_files_that_were_kept_can_be_removed_later(
+    qemu: FakeQemu, targets: Targets, tmp_path: Path
+) -> None:
+    kept, other = (targets.make(tmp_path / name, "raw", MIB) for name in "ab")
+    assert targets.remove(keep=[kept]) == []
+    assert (list(qemu.nodes), other.path.exists()) == ([kept.file_node, kept.node], False)
+    assert targets.remove() == []
+    assert (qemu.nodes, kept.path.exists()) == ({}, False)
 
 
 @pytest.mark.parametrize("command", ["blockdev-add", "blockdev-create"])

@@ -223,7 +223,7 @@ def test_beside_a_job_that_hangs_qemu_is_to_close_no_file(scene: Scene) -> None:
     assert scene.files == ["a.qcow2", "b.qcow2"]
     left = "; ".join(outcome.left)
     assert "QEMU may go on with" in left
-    assert "once its storage answers and this frostwatch has ended: frostwatch jobs" in left
+    assert "it is tried again while this frostwatch runs, and then: frostwatch jobs" in left
     assert f"the folder {scene.home}" in left
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar
@@ -21,6 +22,7 @@ TELL_EVERY_S: Final = 10.0
 # A large archive, on a slow network.
 READ_WITHIN_S: Final = 3600.0
 _ENDS_WITHIN_S: Final = 0.5
+_LOOKS_WITHIN_S: Final = 20.0
 
 T = TypeVar("T")
 
@@ -34,12 +36,12 @@ def folder_of(name: str) -> Path:
 
     Raises:
         BadInput: there is none.
+        JobFailed: its storage hangs.
     """
-    try:
-        if name and Path(name).is_dir():
+    with suppress(OSError, ValueError):
+        looking = f"looking at {printable(name, 200)}"
+        if name and patiently(JobControl(), looking, Path(name).is_dir, _LOOKS_WITHIN_S):
             return Path(name).absolute()
-    except (OSError, ValueError):
-        pass
     raise BadInput(f"{printable(name, 200)!r} is no folder: make it, or name another one")
 
 

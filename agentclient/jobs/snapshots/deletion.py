@@ -6,18 +6,23 @@ was written since goes into the images, and the guest goes on meanwhile.
 
 from __future__ import annotations
 
+import os
 import shlex
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from agentclient.jobs.block import CHANGE_S, BlockLayer
 from agentclient.jobs.cancel import left_to_qemu
 from agentclient.jobs.context import JobContext
+from agentclient.jobs.control import JobControl
+from agentclient.jobs.delete_files import delete_files
 from agentclient.jobs.disks import image_path
 from agentclient.jobs.errors import JobFailed, JobRefused
 from agentclient.jobs.follow import Follower, Jobs, all_ended
 from agentclient.jobs.job import CopyJob
+from agentclient.jobs.patience import patiently
 from agentclient.jobs.request import CopyRequest
 from agentclient.jobs.snapshots.create import disks_again
 from agentclient.jobs.snapshots.finding import find_snapshots, overlay_records
@@ -275,11 +280,8 @@ def _in_use(part: SnapshotDisk) -> str:
 
 def _delete_file(part: SnapshotDisk) -> list[str]:
     assert part.overlay is not None, "it is an external one"
-    shown = printable(part.overlay, 300)
-    try:
-        Path(part.overlay).unlink()
-    except FileNotFoundError:
-        return [f"the overlay {shown}, if it was moved away; nothing of it is needed any more"]
-    except OSError as error:
-        return [f"the overlay {shown} ({error.strerror})"]
-    return []
+    shown, path = f"the overlay {printable(part.overlay, 300)}", Path(part.overlay)
+    there = patiently(JobControl(), "looking at the overlay", partial(os.path.lexists, path))
+    if not there:
+        return [f"{shown}, if it was moved away; nothing of it is needed any more"]
+    return [left for left in delete_files([(shown, path, None)]) if left is not None]

@@ -7,6 +7,7 @@ over to them, all in one transaction, and a folder that it can't write is known 
 from __future__ import annotations
 
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,7 @@ from agentclient.jobs.cancel import left_to_qemu
 from agentclient.jobs.context import JobContext
 from agentclient.jobs.disks import image_path
 from agentclient.jobs.errors import JobFailed, JobRefused
+from agentclient.jobs.patience import patiently
 from agentclient.jobs.snapshots.create import SnapshotJob, SnapshotRequest
 from agentclient.jobs.snapshots.finding import overlay_records
 from agentclient.jobs.snapshots.fold import fold_back
@@ -49,24 +51,26 @@ class ExternalSnapshot(SnapshotJob):
         """Check the disks and the name, and make the overlays."""
         super().prepare()
         assert self.block is not None, "it was prepared"
-        process = self.context.access.process
+        process, control = self.context.access.process, self.context.control
         for disk in self.chosen:
             _check_plain(disk)
         images = [_image(disk, image_path(disk, process)) for disk in self.chosen]
         paths = self._paths(images)
         for folder in dict.fromkeys(path.parent for path in paths):
-            check_space(folder, ROOM * sum(path.parent == folder for path in paths))
+            needed = ROOM * sum(path.parent == folder for path in paths)
+            patiently(control, "looking for room", partial(check_space, folder, needed))
         self._parts = tuple(
             SnapshotDisk(disk.name, str(image), str(path))
             for disk, image, path in zip(self.chosen, images, paths, strict=True)
         )
         for folder in dict.fromkeys(path.parent for path in paths):
             file = RecordFile(folder / record_name(self.vm.name, self.wanted.name))
-            file.make(self.record(complete=False), self.vm)
+            making = partial(file.make, self.record(complete=False), self.vm)
+            patiently(control, f"making {printable(file.path, 300)}", making)
             self._files.append(file)
         gone = self.context.access.is_gone
         self.keep_threads(self.block, 1)
-        self._targets = Targets(self.block, self.name, process, gone=gone)
+        self._targets = Targets(self.block, self.name, process, gone=gone, control=control)
         for disk, image, path in zip(self.chosen, images, paths, strict=True):
             self._overlays.append((disk, self._make(disk, image, path)))
 

@@ -7,10 +7,15 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from agentclient.jobs.errors import JobRefused
+from agentclient.jobs.control import JobControl
+from agentclient.jobs.delete_files import delete_files
+from agentclient.jobs.durable import write_whole
+from agentclient.jobs.errors import JobFailed, JobRefused
+from agentclient.jobs.patience import patiently
 from agentclient.jobs.snapshots.names import RECORD_SUFFIX
 from agentclient.journal.history import READ_S, Guest, jobs_of
 from agentclient.journal.writer import Journal
@@ -114,27 +119,18 @@ class RecordFile:
 
     def write(self, record: Record, vm: Vm) -> str | None:
         """Replace what it says; return why that failed, as a clause; None if it did not."""
-        new = self.path.with_name(f"{self.path.name}.new")
+        content = _text(record, vm).encode()
         try:
-            handle = os.open(new, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, _MODE)
-            with os.fdopen(handle, "w") as file:
-                file.write(_text(record, vm))
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(self.path)
-        except OSError as error:
-            with suppress(OSError):
-                new.unlink()
-            return f"{printable(self.path, 300)} could not be written: {error.strerror}"
+            patiently(JobControl(), "writing it", partial(write_whole, self.path, content, _MODE))
+        except (OSError, JobFailed) as error:
+            why = error.strerror if isinstance(error, OSError) else error
+            return f"{printable(self.path, 300)} could not be written: {why}"
         return None
 
     def remove(self) -> list[str]:
         """Delete the file; return what is left behind, as clauses."""
-        try:
-            self.path.unlink(missing_ok=True)
-        except OSError as error:
-            return [f"the file {printable(self.path, 300)} ({error.strerror})"]
-        return []
+        shown = f"the file {printable(self.path, 300)}"
+        return [left for left in delete_files([(shown, self.path, None)]) if left is not None]
 
 
 def records_in(folders: Iterable[Path]) -> Iterator[Record]:

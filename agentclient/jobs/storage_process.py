@@ -1,0 +1,137 @@
+"""Calls functions that may hang on a storage in a process of its own, which can be left behind.
+
+What waits for a storage in the kernel can't always be ended, and a thread that does keeps its whole
+process from ending. So files are deleted here: a command ends also while their storage hangs.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import select
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO, Final, TypeVar
+
+from agentclient.model.errors import NO_THREAD
+
+T = TypeVar("T")
+
+# How long one call may take, in seconds.
+CALL_S: Final = 30.0
+_HEAD: Final = struct.Struct("!I")
+_PACKAGES: Final = str(Path(__file__).resolve().parents[2])
+_BOOT: Final = (
+    "import sys; sys.path.append(sys.argv[1]); "
+    "from agentclient.jobs.storage_process import main; main()"
+)
+_ENDED: Final = "the process that was to do it has ended"
+# Those that could not be ended yet; the system ends them once their storage answers.
+_LEFT: list[subprocess.Popen[bytes]] = []
+
+
+class StorageHangs(OSError):
+    """A storage has not answered in time; what was asked of it may happen yet."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(0, f"its storage has not answered for {seconds:g} s")
+
+
+def call_in_order(
+    calls: Sequence[Callable[[], T]], bound_s: float | None = None
+) -> list[T | OSError]:
+    """Call functions one after the other, until one hangs.
+
+    Args:
+        calls: each a `functools.partial` of a module's function, with arguments that can be
+            pickled; it raises nothing but an OSError.
+        bound_s: how long each may take, in seconds; None for `CALL_S`.
+
+    Returns:
+        For each what it has returned, or the error that it has raised; a `StorageHangs` for the one
+        that hangs, and for all behind it.
+    """
+    if not calls:
+        return []
+    bound_s = CALL_S if bound_s is None else bound_s
+    try:
+        child = _started(pickle.dumps(list(calls)))
+    except (OSError, *NO_THREAD) as error:
+        return [OSError(0, f"this host has no process left: {error}")] * len(calls)
+    assert child.stdout is not None, "it is a pipe"
+    found: list[T | OSError] = []
+    with child.stdout as answers:
+        while len(found) < len(calls):
+            answer = _read(answers.fileno(), time.monotonic() + bound_s)
+            if not answer:
+                why = StorageHangs(bound_s) if answer is None else OSError(0, _ENDED)
+                found += [why] * (len(calls) - len(found))
+                break
+            found.append(pickle.loads(answer))  # noqa: S301 - of our own child
+    _end(child)
+    return found
+
+
+def main() -> None:
+    """Call what the standard input says, and write what comes of it."""
+    calls = pickle.load(sys.stdin.buffer)  # noqa: S301 - of our own parent
+    for call in calls:
+        try:
+            result = call()
+        except OSError as error:
+            result = error
+        except Exception as error:  # noqa: BLE001 - it is told where it was asked for
+            result = OSError(0, repr(error))
+        _write(sys.stdout.buffer, pickle.dumps(result))
+
+
+def _started(said: bytes) -> subprocess.Popen[bytes]:
+    program = [sys.executable, "-S", "-E", "-I", "-c", _BOOT, _PACKAGES]
+    child = subprocess.Popen(
+        program,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # whoever reads ours must not wait for it
+        start_new_session=True,
+    )
+    assert child.stdin is not None, "it is a pipe"
+    with suppress(BrokenPipeError), child.stdin as stdin:
+        stdin.write(said)
+    return child
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """End a process, which may be past that; nobody waits for it."""
+    child.kill()
+    _LEFT[:] = [one for one in (*_LEFT, child) if one.poll() is None]
+
+
+def _read(handle: int, deadline: float) -> bytes | None:
+    """Read what one call came to; None if it does not come in time, nothing if it never will."""
+    head = _read_all(handle, _HEAD.size, deadline)
+    return _read_all(handle, _HEAD.unpack(head)[0], deadline) if head else head
+
+
+def _read_all(handle: int, length: int, deadline: float) -> bytes | None:
+    """Read so many bytes; None if they do not come in time, and nothing if they never will."""
+    content = b""
+    while len(content) < length:
+        poll = select.poll()
+        poll.register(handle, select.POLLIN)
+        if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            return None
+        more = os.read(handle, length - len(content))
+        if not more:
+            return b""
+        content += more
+    return content
+
+
+def _write(to: BinaryIO, content: bytes) -> None:
+    to.write(_HEAD.pack(len(content)) + content)
+    to.flush()

@@ -1,0 +1,119 @@
+"""What may hang on a storage, and is done in a process of its own, which is left behind then."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from agentclient.jobs import storage_process
+from agentclient.jobs.delete_files import delete, delete_files, delete_folder, delete_unless_open
+from agentclient.jobs.opened import inode
+from agentclient.jobs.storage_process import StorageHangs, call_in_order
+from agentclient.model.vm import Process
+
+Calls = list[Callable[[], object]]
+
+
+def test_each_call_has_what_came_of_it(tmp_path: Path) -> None:
+    calls: Calls = [
+        partial(os.stat, tmp_path),
+        partial(os.stat, tmp_path / "none"),
+        partial(int, "x"),
+    ]
+    found, missing, wrong = call_in_order(calls)
+    assert isinstance(found, os.stat_result)
+    assert found.st_ino == tmp_path.stat().st_ino
+    assert isinstance(missing, FileNotFoundError)
+    assert "invalid literal" in str(wrong), "what is wrong in a function is told as well"
+    assert call_in_order([]) == []
+
+
+def test_one_that_hangs_is_left_and_nothing_behind_it_is_done(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.touch()
+    calls: Calls = [partial(os.getpid), partial(time.sleep, 600.0), partial(os.unlink, path)]
+    began = time.monotonic()
+    pid, hangs, behind = call_in_order(calls, 1.0)
+    assert time.monotonic() - began < 60.0
+    assert isinstance(pid, int)
+    assert isinstance(hangs, StorageHangs)
+    assert isinstance(behind, StorageHangs)
+    assert hangs.strerror == "its storage has not answered for 1 s"
+    assert path.exists()
+    while Path(f"/proc/{pid}").exists() and "Z" not in Path(f"/proc/{pid}/stat").read_text():
+        assert time.monotonic() - began < 60.0, "what can be ended is ended"
+        time.sleep(0.05)
+
+
+def test_a_process_that_dies_is_no_storage_that_hangs() -> None:
+    calls: Calls = [partial(os._exit, 3), partial(os.getpid)]
+    died, behind = call_in_order(calls)
+    for one in (died, behind):
+        assert isinstance(one, OSError)
+        assert one.strerror == "the process that was to do it has ended"
+
+
+def test_without_a_process_nothing_is_done_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(_: bytes) -> object:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(storage_process, "_started", none)
+    (tmp_path / "a").touch()
+    (left,) = delete_files([("the file a", tmp_path / "a", None)])
+    assert left is not None
+    assert "this host has no process left" in left
+
+
+def test_it_inherits_no_descriptor(tmp_path: Path) -> None:
+    (number,) = call_in_order([partial(os.listdir, "/proc/self/fd")])
+    assert isinstance(number, list)
+    assert len(number) <= 4, "its own three, and that of the folder"
+
+
+def test_files_are_deleted_if_they_are_the_same_still(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.touch()
+    number = inode(old)
+    new.touch()
+    new.replace(old)
+    files = [("old", old, number), ("none", tmp_path / "none", None), ("folder", tmp_path, None)]
+    replaced, missing, folder = delete_files(files)
+    assert (replaced, missing) == (None, None)
+    assert old.exists(), "it is another file"
+    assert folder is not None
+    assert folder.startswith("folder (")
+    (left,) = delete_files([("old", old, inode(old))])
+    assert (left, old.exists()) == (None, False)
+
+
+def test_a_file_that_a_process_has_open_stays(tmp_path: Path) -> None:
+    path, me = tmp_path / "a", Process(os.getpid(), 1)
+    with path.open("w"):
+        assert not delete_unless_open(path, inode(path), me)
+    assert path.exists()
+    number = inode(path)
+    assert delete_unless_open(None, number, me)
+    assert path.exists(), "it was only looked for"
+    assert delete_unless_open(path, number, me)
+    assert not path.exists()
+    delete(path, number)
+
+
+def test_a_folder_is_deleted_with_its_own_file_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "home" / "one"
+    folder.mkdir(parents=True)
+    (folder / "begun").touch()
+    (folder / "other").touch()
+    assert "not empty" in delete_folder(folder, "begun", parent=True)[0]
+    assert (folder / "begun").exists()
+    (folder / "other").unlink()
+    assert delete_folder(folder, "begun", parent=True) == []
+    assert not (tmp_path / "home").exists()
+    assert delete_folder(folder, "begun", parent=True) == []
