@@ -8,13 +8,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from agentclient.jobs.block import BlockLayer, QmpRefused
-from agentclient.jobs.claim import check_no_job
+from agentclient.jobs.block import BlockLayer, JobName, QmpRefused
+from agentclient.jobs.claim import Claim
 from agentclient.jobs.command.started import StartedJobs
 from agentclient.jobs.context import JobContext
 from agentclient.jobs.disks import choose_disks
 from agentclient.jobs.errors import JobFailed
 from agentclient.model.errors import NO_THREAD, FrostwatchError, why_no_thread
+from agentclient.model.job import JobKind
 from agentclient.protocol.qmp_graph import GRAPH, nodes_of_jobs
 
 LOOK_EVERY_S: Final = 0.1
@@ -32,7 +33,7 @@ class JobWatch:
         started_at: when a look had shown jobs of all disks (monotonic seconds); None before.
 
     Raises:
-        JobRefused: the VM has no monitor or no such disk, or a job runs on it already.
+        JobRefused: the VM has no monitor or no such disk.
         JobFailed: the monitor does not answer.
     """
 
@@ -43,7 +44,8 @@ class JobWatch:
         self._on_started = on_started
         self._block: BlockLayer = context.block()
         disks = choose_disks(self._block, names)
-        check_no_job(self._block, context.vm)
+        self._claim = Claim(self._block, context.vm, JobName.new(JobKind.COMMAND))
+        self._has_gone = context.access.is_gone
         self._started = StartedJobs(disks, (job.id for job in self._block.jobs()))
         self._graph_is_known = True
         self._begin = threading.Event()
@@ -56,11 +58,16 @@ class JobWatch:
         return self._started.count
 
     def prepare(self) -> None:
-        """Start its thread, before anything is frozen.
+        """Claim the disks and start its thread, before anything is frozen.
+
+        The claim keeps other frostwatches off; the tool that the command runs copies as before.
 
         Raises:
+            JobRefused: a job runs on the VM already, or another frostwatch has claimed the disks.
+            JobFailed: the monitor does not answer.
             FrostwatchError: the system has no thread for it.
         """
+        self._claim.take()
         try:
             self._thread.start()
         except NO_THREAD as error:
@@ -71,9 +78,10 @@ class JobWatch:
         self._begin.set()
 
     def stop(self) -> None:
-        """End it; doing it again changes nothing."""
+        """End it, and give the disks free; doing it again changes nothing."""
         self._stop.set()
         self._begin.set()
+        self._claim.release(self._has_gone)
 
     @property
     def why_not(self) -> str:
