@@ -103,7 +103,8 @@ class BackupJob(FileCopyJob):
         if self._fleece is not None and self._fleece.usable and still:
             first = [Ask("transaction", {"actions": actions})] if actions else []
             self._from_fleece = True
-            self.needs_window = len(self._copies) > 1
+            # Without it they are copied at one moment later, where that is allowed.
+            self.needs_window = len(self._copies) > 1 and self.window.is_demanded
             self._fleece.put_in(first, self.window.left_s)
             return
         # A transaction with a bitmap can't have its jobs completed together: then `follow` ends
@@ -115,6 +116,8 @@ class BackupJob(FileCopyJob):
     def follow(self) -> None:
         """Wait until all disks are copied."""
         assert self._block is not None, "it was prepared"
+        if self._from_fleece and len(self._copies) > 1 and not self.window.has_held:
+            self._start_without_fleece(self._block)
         if self._fleece is not None and self._from_fleece:
             self._copy_from_fleece(self._block, self._fleece)
         jobs = {self.name.job(number): one.disk.name for number, one in enumerate(self._copies)}
@@ -274,6 +277,27 @@ class BackupJob(FileCopyJob):
         nodes = fleece.open(marks)
         actions = self._copy_actions(nodes, dict.fromkeys(marks, BITMAP))
         block.transaction(actions, CHANGE_S, grouped=True)
+
+    def _start_without_fleece(self, block: BlockLayer) -> None:
+        """Start the copies in one transaction after all: the guest went on among the filters.
+
+        The bitmaps record since the filters: that is more than has to be copied later, not less.
+
+        Raises:
+            JobFailed: the filters can't be taken out, or the copies not be started.
+        """
+        text = (
+            "the guest may have written while the fleece was begun, disk by disk: all disks are "
+            "copied as of one moment now, without it"
+        )
+        self.context.reporter.note(Level.WARNING, text)
+        left = self._fleece.take_out() if self._fleece is not None else []
+        if left:
+            raise JobFailed(f"what the disks held at one moment can't be copied: {left[0]}")
+        self._from_fleece = False
+        self.started = self.context.wall()
+        block.transaction(self._copy_actions({}, {}), CHANGE_S, grouped=True)
+        self.taken = self.context.wall()
 
     def _end_fleece(self) -> list[str]:
         """Take the filters out, and delete what they have kept."""

@@ -120,7 +120,7 @@ class CopyWindow:
             return
         if is_needed:
             raise JobFailed(f"{why}, so that its disks are not of one moment", "begin again")
-        if self._demands and not self.paused:
+        if self.is_demanded:
             raise JobFailed(why)
         self.why_over = why
         text = f"going on without a window: the copy will be crash-consistent ({why})"
@@ -202,9 +202,16 @@ class CopyWindow:
         return f"the freeze window is not certified: {self.outcome.reason}"
 
     @property
-    def _demands(self) -> bool:
-        """Whether a guest that has an agent has to be frozen."""
-        return self._policy in (FreezePolicy.REQUIRE, FreezePolicy.SUSPEND)
+    def is_demanded(self) -> bool:
+        """Whether there is to be no copy without it: a guest that has an agent is to be frozen."""
+        return self._policy in (FreezePolicy.REQUIRE, FreezePolicy.SUSPEND) and not self.paused
+
+    @property
+    def has_held(self) -> bool:
+        """Whether the guest wrote nothing in it, as far as is known now that it is over."""
+        if self.why_over is not None:
+            return False
+        return self.paused or (self.outcome is not None and self.outcome.certified)
 
     def _without(self) -> None:
         """Go on without a freeze, or not.

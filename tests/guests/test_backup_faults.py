@@ -12,6 +12,7 @@ from typing import Any, Literal
 import pytest
 
 from agentclient.jobs.archive import safe_name
+from agentclient.jobs.fleece import Fleece
 from agentclient.jobs.thread_reserve import MOST_WORKERS
 from agentclient.model.job import (
     Consistency,
@@ -300,6 +301,26 @@ def test_a_guest_that_others_thaw_before_the_copy_is_taken(
         assert "the guest was thawed before the copy could be taken" in outcome.reason
         (verified,) = backups.verify()
         assert verified.ok
+
+
+def test_a_guest_that_others_thaw_among_the_filters_is_copied_at_one_moment_all_the_same(
+    writer: Guest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_in = Fleece.put_in
+    with Backups(writer, tmp_path / "to") as backups, writer.append_load("a", "b") as load:
+
+        def thawed_meanwhile(*given: Any) -> None:
+            put_in(*given)
+            backups.thaw()
+
+        monkeypatch.setattr(Fleece, "put_in", thawed_meanwhile)
+        load.wait_for(10)
+        outcome, _ = backups.make(policy=FreezePolicy.PREFER)
+        assert outcome.consistency is Consistency.CRASH_CONSISTENT
+        assert "copied as of one moment now" in backups.texts
+        (verified,) = backups.verify()
+        assert verified.ok
+        load.wait_for(5)
 
 
 def test_a_reset_in_the_window_is_no_consistent_copy(boot: Boot, tmp_path: Path) -> None:

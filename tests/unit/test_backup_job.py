@@ -469,6 +469,49 @@ def test_without_a_freeze_two_disks_are_taken_by_one_transaction(maker: Maker) -
     assert not list(maker.folders[0].glob("*.fleece"))
 
 
+@pytest.mark.parametrize("ended", [True, False])
+def test_where_the_guest_goes_on_among_the_filters_all_disks_are_copied_at_one_moment_later(
+    maker: Maker, *, ended: bool
+) -> None:
+    see = maker.qemu.on_ask
+    maker.harness.freeze = lambda: FakeFreeze(VERIFIED, BROKEN)
+
+    def thaw(ask: Ask) -> None:
+        see(ask)
+        if ended and ask.command == "qom-set":  # else nobody knows before the end of the window
+            for one in maker.harness.freezes:
+                one.break_window()
+
+    maker.qemu.on_ask = thaw
+    outcome = maker.make(fleece="auto", policy=FreezePolicy.PREFER)
+    assert outcome.ok, outcome.reason
+    assert outcome.consistency is Consistency.CRASH_CONSISTENT
+    bitmaps, copies = maker.transactions
+    assert {each["type"] for each in bitmaps["actions"]} == {"block-dirty-bitmap-add"}
+    devices = [each["data"]["device"] for each in copies["actions"]]
+    assert devices == ["a", "b"], "the disks themselves, and no filter"
+    assert any("copied as of one moment now" in event.text for event in maker.harness.events)
+    assert not list(maker.folders[0].glob("*.fleece"))
+    assert maker.qemu.nodes == {}
+    assert not any(maker.qemu.above.values())
+
+
+def test_a_demanded_window_that_is_over_among_the_filters_ends_the_copy(maker: Maker) -> None:
+    see = maker.qemu.on_ask
+
+    def thaw(ask: Ask) -> None:
+        see(ask)
+        if ask.command == "qom-set":
+            for one in maker.harness.freezes:
+                one.break_window()
+
+    maker.qemu.on_ask = thaw
+    outcome = maker.make(fleece="auto")
+    assert outcome.result is JobResult.FAILED
+    assert "its disks are not of one moment" in outcome.reason
+    maker.nothing_is_left()
+
+
 def test_a_fleece_that_fails_is_told_and_nothing_is_left(maker: Maker) -> None:
     def fail(job: FakeJob) -> None:
         if job.type == "backup":
