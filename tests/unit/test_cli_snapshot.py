@@ -92,16 +92,21 @@ def test_a_list_for_a_person(
     world.add("db1")
     assert run(["snapshot", "list", "db1"]) == 0
     out = capsys.readouterr().out
-    header, ours, theirs, *rest = out.splitlines()
+    listed, noted, told = (part.splitlines() for part in out.split("\n\n"))
+    (header, ours, theirs), notes, (title, step, *_) = listed, noted, told
     assert header.split()[:3] == ["NAME", "KIND", "TAKEN"]
     assert ours.split()[:2] == ["before", "external"]
     assert "consistent" in ours
-    assert "4,096" in ours
+    assert ours.split()[4:7] == ["1", "of", "2"]
+    assert "4.0 KiB" in ours
     assert "not known" in theirs
-    assert "with the VM's memory; taken by another program" in theirs
+    assert notes[0] == "before: it is on a, and not on b"
+    assert any("with the VM's memory" in note for note in notes[1:])
+    assert "taken by another program" in notes[-1]
+    assert all(len(line) < 80 for line in (header, ours, theirs))
     assert "\x1b" not in out
-    assert rest[1] == "To go back to one, with the VM off:"
-    assert rest[2].strip() == "before: start the VM with /images/a.qcow2 as its disk a"
+    assert title == "To go back to one, with the VM off:"
+    assert step.strip() == "before: start the VM with /images/a.qcow2 as its disk a"
     found.clear()
     assert run(["snapshot", "list", "db1"]) == 0
     seen = capsys.readouterr()

@@ -1,18 +1,29 @@
-"""A plain aligned table: no markup, nothing interpreted, colours only for a terminal."""
+"""A plain aligned table: no markup, nothing interpreted, colours only for a terminal.
+
+On a terminal it is made as wide as that, as far as it can be: elsewhere a program may read it.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import click
 from rich.cells import cell_len
 
+from tui.shared.fit import fit_middle, wrap
 from tui.shared.terminal_features import NO_COLOURS, ascii_alone
 
 GAP = "  "
+_BELOW: Final = "    "
+_NARROWEST: Final = 8
+_EMPTY: Final = ("", "-")
+
+Rows = Sequence[Sequence["Cell"]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +64,85 @@ def lines_of(header: Sequence[str], rows: Iterable[Sequence[Cell]], *, colours: 
         return GAP.join(padded).rstrip()
 
     return [line(row) for row in cells]
+
+
+def fitted(
+    header: Sequence[str],
+    rows: Rows,
+    *,
+    below: str | None = None,
+    drop: Sequence[str] = (),
+    cut: Sequence[str] = (),
+) -> list[str]:
+    """Return the table's lines, which fit the terminal if they go to one.
+
+    Where they are too wide, columns without a word are left out, then notes stand below their rows,
+    then columns are left out, then names are cut in their middle.
+
+    Args:
+        header: the columns' titles.
+        rows: their cells.
+        below: the column of notes.
+        drop: the columns that may be left out, the most dispensable one first.
+        cut: the columns of names, in the order in which they are cut.
+    """
+    assert {*drop, *cut} <= {*header}, "they are columns of it"
+    room = room_of_terminal()
+    titles, cells = list(header), [list(row) for row in rows]
+    notes = [""] * len(cells)
+    if room is not None and _width(titles, cells) > room:
+        for title in header:
+            if all(row[titles.index(title)].text in _EMPTY for row in cells):
+                _taken(titles, cells, title)
+    if room is not None and below in titles and _width(titles, cells) > room:
+        notes = [cell.text for cell in _taken(titles, cells, below)]
+    for title in drop:
+        if room is not None and title in titles and _width(titles, cells) > room:
+            _taken(titles, cells, title)
+    for title in cut:
+        if room is not None and title in titles:
+            _cut(cells, titles.index(title), _width(titles, cells) - room)
+    first, *lines = lines_of(titles, cells, colours=coloured())
+    shown = [first]
+    for line, note in zip(lines, notes, strict=True):
+        width = max((room or 0) - len(_BELOW), _NARROWEST)
+        shown += [line, *(f"{_BELOW}{part}" for part in wrap(note, width) if part)]
+    return shown
+
+
+def room_of_terminal() -> int | None:
+    """Return how many cells a line on stdout may take; None if it is no terminal."""
+    return shutil.get_terminal_size().columns - 1 if sys.stdout.isatty() else None
+
+
+def is_too_wide(header: Sequence[str], rows: Rows) -> bool:
+    """Return whether a table does not fit the terminal that it goes to."""
+    room = room_of_terminal()
+    return room is not None and _width(header, rows) > room
+
+
+def _taken(titles: list[str], rows: list[list[Cell]], title: str) -> list[Cell]:
+    """Take a column out of a table, and return its cells."""
+    column = titles.index(title)
+    del titles[column]
+    return [row.pop(column) for row in rows]
+
+
+def _cut(rows: list[list[Cell]], column: int, over: int) -> None:
+    """Make a column narrower by so many cells, if it is wide enough for that."""
+    if over <= 0 or not rows:
+        return
+    longest = max(cell_len(row[column].text) for row in rows)
+    width = max(longest - over, min(_NARROWEST, longest))
+    for row in rows:
+        row[column] = Cell(fit_middle(row[column].text, width), row[column].colour)
+
+
+def _width(header: Sequence[str], rows: Rows) -> int:
+    cells = [[cell_len(title) for title in header]]
+    cells += [[cell_len(cell.text) for cell in row] for row in rows]
+    widths = [max(column) for column in zip(*cells, strict=True)]
+    return int(sum(widths)) + len(GAP) * (len(header) - 1)
 
 
 def _styled(cell: Cell, colours: bool) -> str:

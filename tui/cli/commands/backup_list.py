@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import shlex
-import shutil
-import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 import click
-from rich.cells import cell_len
 
 from agentclient.jobs.catalogue import Home, Listed, listed_object, look, no_copy, taken_at
 from agentclient.jobs.manifest import INCREMENTAL, MIRROR
@@ -22,12 +19,11 @@ from agentclient.model.text import printable
 from tui.cli import table
 from tui.cli.folders import Patience, folder_of_copies
 from tui.cli.options import json_option
-from tui.cli.table import GAP, Cell
-from tui.shared.fit import fit_middle, safe
+from tui.cli.table import Cell
+from tui.shared.fit import safe
 
 HEADER: Final = ("VM", "FOLDER (UTC)", "TAKEN", "MODE", "CHAIN", "CONSISTENCY", "DISKS", "SIZE")
-TAKEN, MODE = HEADER.index("TAKEN"), HEADER.index("MODE")
-_NARROWEST: Final = 8
+MODE: Final = HEADER.index("MODE")
 _SHORT: Final = {INCREMENTAL: "incr"}
 _COLOURS: Final = {Consistency.CONSISTENT: "green", Consistency.CRASH_CONSISTENT: "yellow"}
 
@@ -62,19 +58,16 @@ def list_command(folder: str, as_json: bool) -> int:
 def _lines(found: Sequence[Listed]) -> list[str]:
     """Return the table; on a terminal as wide as that."""
     rows = [_row(one) for one in found]
-    header = list(HEADER)
-    if sys.stdout.isatty():
-        room = shutil.get_terminal_size().columns - 1
-        if _width(header, rows) > room:
-            header, rows = _without(header, rows, TAKEN)
-            mode = MODE - 1
-            rows = [_with(row, mode, _SHORT.get(row[mode].text, row[mode].text)) for row in rows]
-        over = _width(header, rows) - room
-        if over > 0:
-            longest = max(cell_len(row[0].text) for row in rows)
-            width = max(longest - over, _NARROWEST)
-            rows = [_with(row, 0, fit_middle(row[0].text, width)) for row in rows]
-    return table.lines_of(header, rows, colours=table.coloured())
+    if table.is_too_wide(HEADER, rows):
+        rows = [_short(row) for row in rows]
+    return table.fitted(HEADER, rows, drop=("TAKEN",), cut=("VM",))
+
+
+def _short(row: tuple[Cell, ...]) -> tuple[Cell, ...]:
+    """Return a row with a short word for its mode."""
+    mode = row[MODE]
+    short = Cell(_SHORT.get(mode.text, mode.text), mode.colour)
+    return (*row[:MODE], short, *row[MODE + 1 :])
 
 
 def _row(one: Listed) -> tuple[Cell, ...]:
@@ -114,22 +107,3 @@ def _notes(folder: Path, homes: Sequence[Home]) -> list[str]:
         newest = printable(shlex.quote(str(whole[-1].backup.folder)), 300)
         lines.append(f"restore one: frostwatch backup restore {newest} --to NEWDIR")
     return lines
-
-
-def _width(header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> int:
-    cells = [[cell_len(title) for title in header]]
-    cells += [[cell_len(cell.text) for cell in row] for row in rows]
-    widths = [max(column) for column in zip(*cells, strict=True)]
-    gaps = len(GAP) * (len(header) - 1)
-    return int(sum(widths) + gaps)
-
-
-def _without(
-    header: list[str], rows: list[tuple[Cell, ...]], column: int
-) -> tuple[list[str], list[tuple[Cell, ...]]]:
-    kept = [(*row[:column], *row[column + 1 :]) for row in rows]
-    return [*header[:column], *header[column + 1 :]], kept
-
-
-def _with(row: tuple[Cell, ...], column: int, text: str) -> tuple[Cell, ...]:
-    return (*row[:column], Cell(text, row[column].colour), *row[column + 1 :])

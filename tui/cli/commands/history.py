@@ -156,7 +156,8 @@ def _print_table(found: _Found) -> None:
         click.echo(f"frostwatch: nothing was frozen or thawed {since}", err=True)
         return
     rows = [_row(row) for row in found.windows]
-    click.echo("\n".join(table.lines_of(HEADER, rows, colours=table.coloured())), color=True)
+    lines = table.fitted(HEADER, rows, below="NOTE", drop=("WHO", "CAUSE"), cut=("VM",))
+    click.echo("\n".join(lines), color=True)
     if found.figures is not None and found.figures.count:
         click.echo(f"\n{figures_in_words(found.figures)}")
     if found.others is not None and found.others.count:

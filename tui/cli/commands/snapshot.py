@@ -14,6 +14,7 @@ from agentclient.jobs.snapshots.create import SnapshotRequest
 from agentclient.jobs.snapshots.deletion import DeletionRequest
 from agentclient.model.job import Consistency, FreezePolicy
 from agentclient.model.json_contract import dumps, snapshot_object
+from agentclient.model.sizes import size_text
 from agentclient.model.suggestions import did_you_mean
 from agentclient.model.text import printable
 from tui.cli import session, table
@@ -32,7 +33,7 @@ from tui.cli.table import Cell
 if TYPE_CHECKING:
     from agentclient.model.disk_snapshot import SnapshotFound
 
-HEADER = ("NAME", "KIND", "TAKEN", "DISKS", "NOT ON", "CONSISTENCY", "SIZE", "NOTE")
+HEADER = ("NAME", "KIND", "TAKEN", "DISKS", "CONSISTENCY", "SIZE")
 NOT_KNOWN = "not known"
 _COLOURS = {Consistency.CONSISTENT: "green", Consistency.CRASH_CONSISTENT: "yellow"}
 
@@ -213,7 +214,12 @@ def delete_command(
 
 def _print_table(found: Sequence[SnapshotFound]) -> None:
     rows = [_row(one) for one in found]
-    click.echo("\n".join(table.lines_of(HEADER, rows, colours=table.coloured())), color=True)
+    click.echo("\n".join(table.fitted(HEADER, rows, drop=("SIZE",), cut=("NAME",))), color=True)
+    notes = [(one, note) for one in found for note in _notes(one)]
+    if notes:
+        click.echo()
+    for one, note in notes:
+        click.echo(f"{printable(one.name, 80)}: {printable(note, 300)}")
     click.echo("\nTo go back to one, with the VM off:")
     for one in found:
         for step in one.revert:
@@ -221,29 +227,26 @@ def _print_table(found: Sequence[SnapshotFound]) -> None:
 
 
 def _row(found: SnapshotFound) -> tuple[Cell, ...]:
-    worth = found.consistency
+    worth, count = found.consistency, len(found.disks)
     return (
         Cell(printable(found.name, 80)),
         Cell(found.kind.value),
         Cell("-" if found.made is None else _local(found.made)),
-        Cell(_names(one.disk for one in found.disks)),
-        Cell(_names(iter(found.missing))),
+        Cell(f"{count} of {count + len(found.missing)}" if found.missing else str(count)),
         Cell(NOT_KNOWN if worth is None else worth.value, worth and _COLOURS.get(worth)),
-        Cell("-" if found.size is None else f"{found.size:,}"),
-        Cell(printable("; ".join(_notes(found)), 300)),
+        Cell("-" if found.size is None else size_text(found.size)),
     )
 
 
 def _notes(found: SnapshotFound) -> Iterator[str]:
+    if found.missing:
+        held = ", ".join(one.disk for one in found.disks)
+        yield f"it is on {held}, and not on {', '.join(found.missing)}"
     if found.memory:
         yield "with the VM's memory"
     if found.consistency is not Consistency.CONSISTENT:
         yield found.reason
 
 
-def _names(names: Iterator[str]) -> str:
-    return printable(", ".join(names), 120) or "-"
-
-
 def _local(at: datetime) -> str:
-    return f"{at.astimezone():%Y-%m-%d %H:%M:%S}"
+    return f"{at.astimezone():%Y-%m-%d %H:%M}"
