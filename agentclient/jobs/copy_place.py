@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import socket
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -21,11 +22,14 @@ from agentclient.jobs.archive import (
 from agentclient.jobs.chain import Link
 from agentclient.jobs.context import JobContext
 from agentclient.jobs.errors import JobRefused
+from agentclient.jobs.opened import open_below
 from agentclient.jobs.patience import patiently
 from agentclient.jobs.targets import check_space
 from agentclient.model.job import JobRefusal
+from agentclient.model.next_command import clear_command
 from agentclient.model.states import Level
 from agentclient.model.text import printable
+from agentclient.model.vm import Vm
 from agentclient.protocol.qmp_block import Disk
 
 # What a qcow2 has beside its data, for each disk.
@@ -52,10 +56,33 @@ def room_for_mirror(disk: Disk) -> int:
     return disk.size if disk.depth or disk.allocated is None else min(disk.allocated, disk.size)
 
 
-def _what_to_do(backup: Backup) -> str:
-    """Return what a person can do with a folder that holds no complete copy."""
+def _open_below(folder: Path) -> dict[Path, int]:
+    """Return the files below a folder, by its own name, that any process has open, and who."""
+    real = folder.resolve()
+    return {folder / one.relative_to(real): pid for one, pid in open_below(real).items()}
+
+
+def _what_to_do(backup: Backup, vm: Vm, opened: Mapping[Path, int], process: int | None) -> str:
+    """Return what a person can do with a folder that holds no complete copy.
+
+    Args:
+        backup: the folder.
+        vm: the VM.
+        opened: the files that a process has open, and its id.
+        process: the id of the VM's QEMU; None if it is not known.
+    """
     begun = backup.begun
     step = f"it can be deleted: rm -r {printable(shlex.quote(str(backup.folder)), 300)}"
+    mine = [(path, pid) for path, pid in opened.items() if path.is_relative_to(backup.folder)]
+    if mine:
+        path, pid = mine[0]
+        name = printable(path.name, 80)
+        first = f"end that process first (ps {pid})"
+        if pid == process:
+            first = f"end the copy first, which deletes them: {clear_command(vm)}"
+        who = "the VM's QEMU" if pid == process else "a process"
+        more = f" and {len(mine) - 1} more" if len(mine) > 1 else ""
+        step = f"{who} (pid {pid}) has {name}{more} open: {first}; after that {step}"
     if begun is None or begun.process is None:
         return step
     if begun.host != socket.gethostname():
@@ -104,10 +131,15 @@ class CopyPlace:
                 "name another folder",
             )
         begun = [one for one in found if one.begun is not None]
+        looking = partial(_open_below, self._home)
+        opened = patiently(self._context.control, "looking at the copies", looking) if begun else {}
+        process = self._context.access.process
+        pid = process.pid if process is not None else None
         for one in begun[-_MOST_TOLD:]:
             word = one.begun.word if one.begun is not None else ""
             text = f"{printable(one.folder, 300)} is a {word} that was never completed"
-            self._context.reporter.note(Level.WARNING, f"{text}: {_what_to_do(one)}")
+            step = _what_to_do(one, self._context.vm, opened, pid)
+            self._context.reporter.note(Level.WARNING, f"{text}: {step}")
         chains = {one.begun.chain for one in begun if one.begun is not None}
         self.chains = frozenset(
             chains | {one.manifest.chain for one in found if one.manifest is not None}

@@ -39,6 +39,24 @@ def names_of_opened(process: Process | None) -> dict[Inode, str] | None:
         return None
 
 
+def open_below(folder: Path) -> dict[Path, int]:
+    """Return the files below a folder that any process has open, and who, as far as is seen here.
+
+    Nothing of the folder's storage is asked, which may hang.
+    """
+    found: dict[Path, int] = {}
+    for process in PROC.iterdir():
+        if not process.name.isdecimal():
+            continue
+        with suppress(OSError):
+            for entry in (process / "fd").iterdir():
+                with suppress(OSError):
+                    path = entry.readlink()
+                    if path.is_relative_to(folder):
+                        found[path] = int(process.name)
+    return found
+
+
 def inode(path: Path) -> Inode:
     """Return a file's device and inode.
 

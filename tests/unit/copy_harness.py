@@ -19,7 +19,7 @@ from agentclient.model.events import Event
 from agentclient.model.outcome import Outcome
 from agentclient.model.request import FreezeRequest
 from agentclient.model.states import OutcomeKind, Refusal
-from agentclient.model.vm import MonitorChannel, Vm, VmId
+from agentclient.model.vm import MonitorChannel, Process, Vm, VmId
 from agentclient.operations.manager import OperationManager
 from tests.unit.fake_qemu import FakeQemu
 
@@ -77,7 +77,7 @@ class FakeFreeze:
 
 
 class _Access:
-    process = None
+    process: Process | None = None
 
     def __init__(self, qemu: FakeQemu, *, gone: bool | None = None) -> None:
         self.monitor = qemu

@@ -203,6 +203,28 @@ def test_a_folder_without_a_manifest_is_named_with_what_can_be_done(
     assert folder.exists()
 
 
+def test_nobody_is_told_to_delete_what_a_process_has_open(maker: Maker, tmp_path: Path) -> None:
+    folder = maker.folder / HOME / "20260301T000000Z"
+    folder.mkdir(parents=True)
+    write_begun(folder, Begun("01234567", "89abcdef"))
+    said = json.loads((folder / "begun.json").read_text()) | {"pid": 2**22 + 1}
+    (folder / "begun.json").write_text(json.dumps(said))
+    (maker.folder / "link").symlink_to(maker.folder)
+    maker.folder /= "link"
+    here = f"(pid {os.getpid()}) has a.qcow2 open: "
+    with (folder / "a.qcow2").open("w"):
+        for process, words in (
+            (None, f"a process {here}end that process first"),
+            (Process(os.getpid(), 1), f"the VM's QEMU {here}end the copy first, which deletes"),
+        ):
+            maker.harness.events.clear()
+            maker.harness.access.process = process
+            maker.make()
+            told = next(one.text for one in maker.harness.events if "never completed" in one.text)
+            assert words in told
+            assert "; after that it can be deleted: rm -r" in told
+
+
 def test_a_filter_that_others_have_theirs_above_stays_and_is_named(maker: Maker) -> None:
     see = maker.qemu.on_ask
 
