@@ -341,9 +341,12 @@ class FreezeProcedure:
 
     def _free_thaw(self, now: float) -> None:
         """Let the thaw's own bound begin once no freeze stands before the thaw any more."""
-        if self.thaw is None or self._broke_pending:
+        if self.thaw is None:
+            return
+        watch = self.freeze.watch
+        if self._broke_pending and watch.open is not False:
             return  # the freeze's answer was lost with its channel: the agent's next answer tells
-        if not self._judgement.seen.pending or self.freeze.watch.ever_closed:
+        if not self._judgement.seen.pending or watch.ever_closed:
             self.thaw.on_freeze_settled(now)
 
     def _give_up(self, now: float) -> list[Effect]:

@@ -115,6 +115,16 @@ def test_nothing_stands_behind_a_call_that_is_waited_for(harness: Harness) -> No
     assert harness.guest.called.count(STATUS) == 6  # in all: nobody asks while it is pending
 
 
+def test_an_agent_that_stays_away_is_waited_for_no_longer_than_a_thaw_may_take(
+    harness: Harness,
+) -> None:
+    harness.guest.dies = Cause.AGENT_GONE
+    outcome = harness.freeze(first_timeout_s=3600.0, thaw_timeout_s=1.0)
+    assert (outcome.kind, outcome.cause) == (OutcomeKind.LOST, Cause.AGENT_GONE)
+    assert (outcome.thawed, outcome.settled) == (None, False)
+    assert outcome.seconds < 60.0, "and not the rest of an hour"
+
+
 def comes_back(guest: MemoryGuest, after_s: float) -> None:
     """Have somebody start another agent after a while."""
 
