@@ -26,14 +26,19 @@ def own_uuid(path: Path = FIRMWARE) -> str | None:
     return found if found and found != _NONE else None
 
 
-def is_self(monitor: Monitor | None, own: str | None) -> bool:
+def is_self(monitor: Monitor | None, own: str | None, known: str | None = None) -> bool:
     """Return whether a VM is provably the machine on which we run.
 
     Args:
         monitor: the VM's monitor; None if it has none.
         own: our own machine's UUID (see `own_uuid`).
+        known: the VM's UUID, as its source tells it; it counts where there is no monitor.
     """
-    return own is not None and uuid_of(monitor) == own
+    if own is None:
+        return False
+    if monitor is None:
+        return known is not None and known.lower() == own
+    return uuid_of(monitor) == own
 
 
 def uuid_of(monitor: Monitor | None) -> str | None:

@@ -130,7 +130,7 @@ class Preflight:
         return refusal._replace(reason=f"{refusal.reason}: {words}") if words else refusal
 
     def _refuse_self(self) -> Outcome | None:
-        if not is_self(self._access.monitor, own_uuid()):
+        if not is_self(self._access.monitor, own_uuid(), self._access.vm.uuid):
             return None
         reason = "it is the machine on which frostwatch runs: frozen, it could not thaw itself"
         return refused(Refusal.SELF, reason)
