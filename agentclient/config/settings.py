@@ -146,10 +146,11 @@ class Policies:
     def apply(self, vm: Vm) -> Vm:
         """Return a VM with its policy; without its agent's channel if its agent is never asked."""
         policy = self._of(vm)
-        if policy.never_ask is None or (vm.agent is None and vm.out_of_reach is None):
+        if policy.never_ask is None or not (vm.has_agent or vm.out_of_reach):
             return vm._replace(policy=policy)
         why = f"its agent is never asked: {policy.never_ask}"
-        return vm._replace(policy=policy, agent=None, out_of_reach=why, freeze_disabled=why)
+        quiet = vm._replace(agent=None, by_call=False, out_of_reach=why, freeze_disabled=why)
+        return quiet._replace(policy=policy)
 
     def _of(self, vm: Vm) -> VmPolicy:
         if not self._settings.sections:
