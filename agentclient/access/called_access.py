@@ -49,6 +49,9 @@ class GuestCalls(ThawCalls, Protocol):
             timeout_s: how long it may take, in seconds.
         """
 
+    def glance(self) -> MonitorView | None:
+        """Return at once what the backend has seen of the VM; None if it has to be asked."""
+
     def ask(self, *, first: bool, timeout_s: float) -> ProbeResult:
         """Ask the agent for its freeze state.
 
@@ -68,6 +71,11 @@ class CalledAccess:
         vm: the VM.
         calls: its backend's calls.
         opener: finds the VM to which this one migrates; None if nothing does.
+        lane: what its calls share with those of other VMs, so that one that hangs may keep others
+            of its lane waiting; None for all of its source.
+
+    Attributes:
+        lane: see above.
     """
 
     plain = True
@@ -75,8 +83,11 @@ class CalledAccess:
     monitor = None
     doubt: str | None = None
 
-    def __init__(self, vm: Vm, calls: GuestCalls, opener: Opener | None = None) -> None:
+    def __init__(
+        self, vm: Vm, calls: GuestCalls, opener: Opener | None = None, *, lane: str | None = None
+    ) -> None:
         self.vm = vm
+        self.lane = vm.source if lane is None else lane
         self.calls = calls
         self.channel_lock = threading.Lock()
         self._opener = opener
@@ -156,7 +167,16 @@ class CalledAccess:
         """
         if self.calls.is_gone():
             return MonitorView(RunState.GONE, problem="the VM has ended", gone=True)
-        view = self.calls.observe(OBSERVE_S if timeout_s is None else timeout_s)
+        return self._seen(self.calls.observe(OBSERVE_S if timeout_s is None else timeout_s))
+
+    def glance(self) -> MonitorView | None:
+        """Return at once what the backend has seen of the VM; None if it has to be asked."""
+        if self.calls.is_gone():
+            return MonitorView(RunState.GONE, problem="the VM has ended", gone=True)
+        view = self.calls.glance()
+        return None if view is None else self._seen(view)
+
+    def _seen(self, view: MonitorView) -> MonitorView:
         if self.calls.shows_port:
             return view
         # The port's state is known only from how the calls to the agent have ended.

@@ -1,4 +1,4 @@
-"""Runs the blocking calls of visits in threads, with a bound on the threads of each backend.
+"""Runs the blocking calls of visits in threads, with a bound on the threads of each lane.
 
 A call may never return: its visit ends at the timeout all the same, but its thread counts until it
 returns. So a backend that hangs uses no more threads than its bound, and none of another backend.
@@ -28,7 +28,7 @@ class _Call:
         over: `done` or `failed` was called.
     """
 
-    backend: str
+    lane: str
     make: Callable[[], Any]
     done: Callable[[Any], None]
     failed: Callable[[Exception], None]
@@ -63,32 +63,32 @@ class Calls:
 
     def begin(
         self,
-        backend: str,
+        lane: str,
         make: Callable[[], T],
         done: Callable[[T], None],
         failed: Callable[[Exception], None],
         timeout_s: float,
     ) -> None:
-        """Make a call in a thread, as soon as its backend has a free one.
+        """Make a call in a thread, as soon as its lane has a free one.
 
         Args:
-            backend: the backend's name.
+            lane: what it shares its threads with: a backend, or one of a backend's sources.
             make: makes the call, in the thread.
             done: `deliver` calls it with the result.
             failed: `deliver` calls it with the exception, or with a `TimeoutError`.
             timeout_s: how long the call may take, in seconds from its start.
         """
-        call = _Call(backend, make, done, failed, timeout_s)
+        call = _Call(lane, make, done, failed, timeout_s)
         self._calls.append(call)
-        self._waiting.setdefault(backend, deque()).append(call)
-        self._start(backend)
+        self._waiting.setdefault(lane, deque()).append(call)
+        self._start(lane)
 
     def deliver(self) -> None:
         """Deliver the results of calls that have ended, and time out those that are late."""
         while self._came:
             call, result, error = self._came.popleft()
-            self._made[call.backend] -= 1
-            self._start(call.backend)
+            self._made[call.lane] -= 1
+            self._start(call.lane)
             if not call.over:
                 self._end(call, result, error)
         now = time.monotonic()
@@ -101,14 +101,14 @@ class Calls:
         self._calls.clear()
         self._waiting.clear()
 
-    def _start(self, backend: str) -> None:
-        waiting = self._waiting.get(backend, ())
-        while waiting and self._made.get(backend, 0) < MOST_AT_ONCE:
+    def _start(self, lane: str) -> None:
+        waiting = self._waiting.get(lane, ())
+        while waiting and self._made.get(lane, 0) < MOST_AT_ONCE:
             call = waiting.popleft()
             call.until = time.monotonic() + call.timeout_s
-            self._made[backend] = self._made.get(backend, 0) + 1
+            self._made[lane] = self._made.get(lane, 0) + 1
             thread = threading.Thread(
-                target=self._make, args=(call,), name=f"call of {backend}", daemon=True
+                target=self._make, args=(call,), name=f"call of {lane}", daemon=True
             )
             try:
                 thread.start()

@@ -224,6 +224,10 @@ class Poller:
 
     def _look(self, visit: _Visit) -> None:
         if isinstance(visit.access, CalledAccess):
+            seen = visit.access.glance()
+            if seen is not None:
+                self._looked(visit, seen)
+                return
             self._call(visit, visit.access.observe, partial(self._looked, visit), OBSERVE_S)
             return
         assert isinstance(visit.access, LocalAccess), "a visit is a call, or taken in steps"
@@ -319,8 +323,9 @@ class Poller:
     def _call(
         self, visit: _Visit, make: Callable[[], T], done: Callable[[T], None], timeout_s: float
     ) -> None:
+        assert isinstance(visit.access, CalledAccess)
         self._calls.begin(
-            visit.vm_id.source, make, done, partial(self._failed, visit), timeout_s + CALL_BACK_S
+            visit.access.lane, make, done, partial(self._failed, visit), timeout_s + CALL_BACK_S
         )
 
     def _on_result(self, visit: _Visit, before: VmState, blind: bool, result: ProbeResult) -> None:

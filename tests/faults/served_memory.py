@@ -162,6 +162,9 @@ class ServedCalls:
             return MonitorView(problem=str(error))
         return MonitorView(RunState.RUNNING, port_open=found["agent"], gone=self.is_gone())
 
+    def glance(self) -> MonitorView | None:
+        return None
+
     def ask(self, *, first: bool, timeout_s: float) -> ProbeResult:
         try:
             state = self.call("guest-fsfreeze-status", None, timeout_s)
