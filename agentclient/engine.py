@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from agentclient.access.access_pool import AccessPool
-from agentclient.backends.base import Backend, Backends
+from agentclient.backends.base import Backend, Backends, CheckedBackend, ClosingBackend
+from agentclient.backends.choice import choose, explicit
 from agentclient.backends.socket_check import check_agent_socket
 from agentclient.config.defaults import DEFAULTS
 from agentclient.fleet.store import Fleet
@@ -74,6 +75,8 @@ class Engine:
         agent_interval_s: seconds between two questions to each agent while VMs are watched.
         port_interval_s: seconds between two looks at each monitor; never longer than that.
         freezes_at_once: how many freezes run at once; further ones wait before anything is sent.
+        connect: the addresses of libvirt's daemons, such as ``qemu:///system``; None for what is
+            set, else for ``LIBVIRT_DEFAULT_URI``, else for this system's, if it is there.
         journal: the journal's file. A drill has none.
 
     Raises:
@@ -110,6 +113,7 @@ class Engine:
         agent_interval_s: float | None = None,
         port_interval_s: float | None = None,
         freezes_at_once: int | None = None,
+        connect: Iterable[str] | None = None,
         journal: Path | None = None,
     ) -> None:
         self.settings = _configured(
@@ -118,6 +122,7 @@ class Engine:
             agent_interval=agent_interval_s,
             monitor_interval=port_interval_s,
             freezes_at_once=freezes_at_once,
+            connect=tuple(connect) if connect is not None else None,
             journal=journal,
         )
         policy, configure = DEFAULT_POLICY, (lambda vm: vm)
@@ -128,11 +133,11 @@ class Engine:
             configure = load("agentclient.config.settings", "Policies")(self.settings).apply
         if backends is not None and drill is not None:
             raise BadInput("a drill has its own guests: it takes no backends")
-        self.explicit = _explicit(tuple(vms))
+        self.explicit = explicit(tuple(vms))
         self.drill = _drill(drill, drill_speed) if drill is not None else None
         # Each drill has new guests, so there is nothing to record for later.
         self.journal = None if self.drill is not None else Journal(self.general.journal)
-        opener = _backends(self.explicit, backends, named_only=named_only)
+        opener = choose(self.explicit, backends, self.general.connect or (), named_only=named_only)
         if self.drill is not None:  # no real VM is touched
             opener = Backends(
                 [load("agentclient.backends.drill.backend", "DrillBackend")(self.drill)]
@@ -170,10 +175,14 @@ class Engine:
             together: don't wait for a source that is much slower than another one.
 
         Raises:
-            BadInput: a VM of the argument `vms` can't be reached from here.
+            BadInput: a VM of the argument `vms`, or a daemon of libvirt that a person has named,
+                can't be reached from here.
         """
         if self.explicit is not None:
             self.explicit.check_sockets()
+        for source in self.sources:
+            if isinstance(source, CheckedBackend):
+                source.check()
         return self.watcher.find_vms(together=together)
 
     @property
@@ -355,6 +364,9 @@ class Engine:
         self.stop(CLOSING_S)
         self.watcher.stop()
         self.accesses.close()
+        for source in self.sources:
+            if isinstance(source, ClosingBackend):
+                source.close()
         if self.journal is not None:
             self.journal.close()
         if self.drill is not None:
@@ -371,29 +383,9 @@ def _configured(settings: Settings | None, **given: object) -> Settings | None:
     return found
 
 
-def _explicit(specs: tuple[str, ...]) -> ExplicitBackend | None:
-    if not specs:
-        return None
-    parse_vm_spec = load("agentclient.backends.explicit", "parse_vm_spec")
-    backend = load("agentclient.backends.explicit", "ExplicitBackend")
-    explicit: ExplicitBackend = backend(parse_vm_spec(spec) for spec in specs)
-    return explicit
-
-
 def _drill(count: int, speed: float) -> Drill:
     """Start a drill of `count` guests."""
     guests = load("agentclient.backends.drill.plan", "plan")(count)
     drill: Drill = load("agentclient.backends.drill.processes", "Drill")(guests, speed=speed)
     drill.start()
     return drill
-
-
-def _backends(
-    explicit: ExplicitBackend | None, given: Iterable[Backend] | None, *, named_only: bool
-) -> Backends:
-    if given is None:
-        given = (load("agentclient.backends.qemu.backend", "QemuBackend")(),)
-    others = tuple(given)
-    if explicit is None:
-        return Backends(others)
-    return Backends([explicit], others) if named_only else Backends([explicit, *others])

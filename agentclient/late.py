@@ -14,3 +14,12 @@ def load(module: str, name: str) -> Any:
         name: a function or a class in it.
     """
     return getattr(import_module(module), name)
+
+
+def load_module(name: str) -> Any:
+    """Return a module that need not be there, and whose types are not known.
+
+    Raises:
+        ImportError: it is not there, or can't be used.
+    """
+    return import_module(name)

@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, runtime_checkable
 
 from agentclient.model.states import Transport
-from agentclient.model.vm import EXPLICIT_SOURCE, AgentChannel, Identity, Vm, VmId
+from agentclient.model.vm import (
+    EXPLICIT_SOURCE,
+    LIBVIRT_SOURCE,
+    AgentChannel,
+    Identity,
+    Vm,
+    VmId,
+)
 
 if TYPE_CHECKING:
     from agentclient.access.guest_access import GuestAccess, Opener
@@ -108,6 +115,34 @@ class PushingBackend(Protocol):
         """Call `changed`, in any thread, whenever a VM starts, changes or ends."""
 
 
+@runtime_checkable
+class PartialBackend(Protocol):
+    """A backend with several sources, of which one may fail while it lists the others' VMs."""
+
+    def problems(self) -> tuple[str, ...]:
+        """Return one sentence for each source that does not answer now."""
+
+
+@runtime_checkable
+class CheckedBackend(Protocol):
+    """A backend with sources that a person has named."""
+
+    def check(self) -> None:
+        """Wait for the sources that a person has named.
+
+        Raises:
+            BadInput: one of them can't be reached; one sentence.
+        """
+
+
+@runtime_checkable
+class ClosingBackend(Protocol):
+    """A backend that holds connections or threads."""
+
+    def close(self) -> None:
+        """Close what is held open."""
+
+
 class Backends:
     """All backends of a run: they open VMs, and find the VMs to which guests have migrated.
 
@@ -146,7 +181,7 @@ def merge(lists: Sequence[Sequence[Vm]]) -> list[list[Vm]]:
 
     Two entries are the same VM if they have the same process. They are also the same if they share
     a socket, unless their processes differ: anybody can start a process that names another VM's
-    socket.
+    socket. A process that libvirt has started is the domain of its UUID on this host.
 
     The explicit entry is kept, since a person wrote it. It takes over what only the other backend
     knows: the process, the manager's lock, the reason not to freeze, the channel's label. Among
@@ -221,8 +256,12 @@ def _enriched_channel(
 def _keys_of(vm: Vm) -> list[object]:
     """Return the keys by which a VM is recognised: its process first, then its sockets."""
     paths = [channel.path for channel in (vm.agent, vm.monitor) if channel is not None]
-    sockets = frozenset().union(*map(_keys, paths))
-    return [vm.process, *sockets] if vm.process is not None else list(sockets)
+    keys: list[object] = list(frozenset().union(*map(_keys, paths)))
+    if vm.process is not None:
+        keys.insert(0, vm.process)
+    here = vm.source == LIBVIRT_SOURCE and not vm.id.host
+    domain = vm.uuid if here else vm.domain
+    return keys if domain is None else [*keys, ("domain", domain.lower())]
 
 
 def _keys(path: Path) -> frozenset[object]:

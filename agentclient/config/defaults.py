@@ -28,6 +28,7 @@ class General(NamedTuple):
         jobs_at_once: the maximum number of copies that run at the same time.
         bell: call an operator who does not look at the console.
         copy_to: the folder of backups and mirrors; None if it has to be named each time.
+        connect: the addresses of libvirt's daemons; None for the one of this system, if any.
     """
 
     freezes_at_once: int = 64
@@ -39,6 +40,7 @@ class General(NamedTuple):
     jobs_at_once: int = 2
     bell: bool = False
     copy_to: Path | None = None
+    connect: tuple[str, ...] | None = None
 
 
 DEFAULTS: Final = General()

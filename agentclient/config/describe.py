@@ -38,9 +38,12 @@ class Row(NamedTuple):
     @property
     def text(self) -> str:
         """The value as a text for a person: as in a file, without quotes."""
-        if self.given.value is None:
+        value = self.given.value
+        if value is None:
             return self.key.unset
-        return as_text(self.key, self.given.value).strip('"')
+        if isinstance(value, tuple):
+            return ", ".join(map(str, value))
+        return as_text(self.key, value).strip('"')
 
 
 def rows(settings: Settings) -> Iterator[Row]:
@@ -67,7 +70,7 @@ def row_object(row: Row, vm: str | None = None) -> JsonObject:
     return {
         "schema": SCHEMA,
         "name": row.key.name,
-        "value": value if value is None or isinstance(value, bool | int | float) else str(value),
+        "value": _as_json(value),
         "match": list(row.match) or None,
         "vm": vm,
         "origin": {
@@ -77,6 +80,12 @@ def row_object(row: Row, vm: str | None = None) -> JsonObject:
             "line": origin.line,
         },
     }
+
+
+def _as_json(value: object) -> object:
+    if isinstance(value, tuple):
+        return list(value)
+    return value if value is None or isinstance(value, bool | int | float) else str(value)
 
 
 def example() -> str:
@@ -174,6 +183,9 @@ def _schema_of(key: Key) -> dict[str, Any]:
             return {**told, "type": "integer", "minimum": key.low, "maximum": key.high}
         case Kind.PATH:
             return {**told, "type": "string", "pattern": "^(/|~/)"}
+        case Kind.TEXTS:
+            text = {"type": "string", "pattern": r"\S"}
+            return {**told, "anyOf": [text, {"type": "array", "items": text}]}
         case Kind.DURATION:
             number = {"type": "number", "minimum": key.low, "maximum": key.high}
             text = {"type": "string", "pattern": DURATION_PATTERN}

@@ -25,6 +25,7 @@ class Kind(Enum):
     COUNT = "a whole number"
     FLAG = "true or false"
     PATH = "a path in quotes that begins with / or ~/"
+    TEXTS = 'a list of texts such as ["one", "two"], or one text'
 
 
 class Key(NamedTuple):
@@ -68,7 +69,7 @@ class Key(NamedTuple):
         return getattr(DEFAULT_POLICY if self.per_vm else DEFAULTS, self.field)
 
 
-_DURATION, _COUNT, _FLAG, _PATH = Kind
+_DURATION, _COUNT, _FLAG, _PATH, _TEXTS = Kind
 
 KEYS: Final = (
     Key(
@@ -204,6 +205,16 @@ KEYS: Final = (
         "--to",
         unset="none",
         example='"/backups"',
+    ),
+    Key(
+        "connect",
+        "connect",
+        _TEXTS,
+        "Libvirt's daemons; by default LIBVIRT_DEFAULT_URI, or this system's, if it is there.",
+        False,
+        "--connect",
+        unset="this system's, if it is there",
+        example='["qemu:///system"]',
     ),
     Key(
         "drill_guests",

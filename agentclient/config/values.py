@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from agentclient.config.home import home
@@ -35,6 +36,8 @@ def from_file(key: Key, value: object) -> object:
             return _bounded(key, _seconds(value))
     if key.kind is Kind.PATH and isinstance(value, str):
         return _path(value)
+    if key.kind is Kind.TEXTS and isinstance(value, str | list):
+        return _texts([value] if isinstance(value, str) else value)
     raise BadInput(f"{_shown(value)} is {_kind_of(value)}: write {key.kind.value}")
 
 
@@ -60,6 +63,8 @@ def from_text(key: Key, text: str) -> object:
         raise BadInput(f"{printable(text, 60)!r} is no whole number")
     if key.kind is Kind.DURATION:
         return _bounded(key, parse_duration(text))
+    if key.kind is Kind.TEXTS:
+        return _texts(text.split())
     return _path(text)
 
 
@@ -73,6 +78,8 @@ def as_text(key: Key, value: object) -> str:
         return f'"{written(value)}"'
     if isinstance(value, int):
         return str(value)
+    if isinstance(value, tuple):
+        return f"[{', '.join(_quoted(str(one)) for one in value)}]"
     return _quoted(str(value))
 
 
@@ -111,6 +118,13 @@ def _path(text: str) -> Path:
     if not text.startswith("/"):
         raise BadInput(f"{printable(text, 80)!r} depends on the current folder: begin it with /")
     return Path(text)
+
+
+def _texts(items: Sequence[object]) -> tuple[str, ...]:
+    for item in items:
+        if not isinstance(item, str) or not item.strip() or not item.isprintable():
+            raise BadInput(f"{_shown(item)} is no text that could be meant")
+    return tuple(str(item).strip() for item in items)
 
 
 def _shown(value: object) -> str:

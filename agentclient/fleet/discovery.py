@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 
-from agentclient.backends.base import Backend, Note
+from agentclient.backends.base import Backend, Note, PartialBackend
 from agentclient.model.clock import now as wall_now
 from agentclient.model.errors import NO_THREAD, FrostwatchError, why_no_thread
 from agentclient.model.text import printable
@@ -42,6 +42,14 @@ class Discovery:
         self._answered.set()
         self._began = 0.0
         self._began_at = datetime.min
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """One sentence for each reason why not all of its VMs are listed as they are now."""
+        failed = () if self.problem is None else (self.problem,)
+        backend = self.backend
+        more = backend.problems() if isinstance(backend, PartialBackend) else ()
+        return (*failed, *map(printable, more))
 
     @property
     def in_flight(self) -> bool:

@@ -102,7 +102,7 @@ class Watcher:
         return tuple(note for each in self.discoveries if (note := each.hang) is not None)
 
     def _failed(self) -> tuple[str, ...]:
-        return tuple(each.problem for each in self.discoveries if each.problem is not None)
+        return tuple(problem for each in self.discoveries for problem in each.problems)
 
     def _recovery(self) -> Recovery | None:
         """Return the recovery, None without a journal; the first call imports the journal."""

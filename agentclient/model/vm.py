@@ -16,6 +16,7 @@ from agentclient.model.states import Transport
 
 EXPLICIT_SOURCE: Final = "socket"
 DRILL_SOURCE: Final = "drill"
+LIBVIRT_SOURCE: Final = "libvirt"
 
 
 class VmId(NamedTuple):
@@ -137,6 +138,7 @@ class Vm(NamedTuple):
         uuid: the machine's UUID, which it keeps where it migrates to; None if that isn't known.
         incoming: it was started to take a VM that migrates.
         by_call: its agent is asked by calls of its source; no socket of this host leads there.
+        domain: the UUID of the domain that libvirt runs by this process; None if it runs none.
     """
 
     id: VmId
@@ -159,6 +161,7 @@ class Vm(NamedTuple):
     uuid: str | None = None
     incoming: bool = False
     by_call: bool = False
+    domain: str | None = None
 
     @property
     def name(self) -> str:

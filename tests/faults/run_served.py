@@ -16,5 +16,5 @@ from tui.main import run
 if __name__ == "__main__":
     where, *arguments = sys.argv[1:]
     backends = Backends([ServedBackend(Path(where))])
-    engine._backends = lambda *_, **__: backends
+    setattr(engine, "choose", lambda *_, **__: backends)  # noqa: B010 - it is a name of its own
     sys.exit(run(arguments))

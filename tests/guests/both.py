@@ -44,10 +44,15 @@ _BY_FILE = {
         "fact_grouped_jobs_end_together[True]",
         "fact_a_bitmap_of_the_same_transaction_makes_the_next_backup_incremental[blockdev]",
     ],
-    "test_facts_libvirt.py": [
-        "fact_one_call_returns_the_true_count_whenever_it_comes",
-        "fact_killed_while_pending_the_call_ends_at_once",
-        "fact_a_killed_daemon_is_told_by_its_connection_and_thaws_when_it_is_back",
+    # Under libvirt.
+    "test_libvirt.py": [
+        "it_is_frozen_held_thawed_and_certified",
+        "killed_in_the_hook_it_is_lost[at-once]",
+        "paused_while_held_it_is_thawed_once_it_goes_on",
+    ],
+    "test_libvirt_daemons.py": [
+        "a_daemon_that_dies_under_a_pending_freeze_loses_it_and_the_guest_is_thawed",
+        "whatever_ends_the_console_the_guest_is_thawed[held]",
     ],
     "test_command.py": ["two_guests_are_frozen_while_it_runs[True]"],
     "test_lab_copies.py": [

@@ -209,10 +209,14 @@ class Operator:
         channel = MonitorChannel(path, ours) if monitor else None
         agent = AgentChannel(guest.agent_socket, transport=transport)
         self.vm = Vm(VmId("socket", guest.name), agent, channel, locked_by=locked_by)
-        self.fleet = Fleet()
-        self.fleet.set_vms("socket", [self.vm])
         # As the command line does it for a VM that is named with --vm, and for no other.
-        self.accesses = AccessPool(Backends([ExplicitBackend([self.vm])], [QemuBackend()]))
+        self.reach(Backends([ExplicitBackend([self.vm])], [QemuBackend()]), read_only=read_only)
+
+    def reach(self, backends: Backends, *, read_only: bool = False) -> None:
+        """Reach the VM by these backends."""
+        self.fleet = Fleet()
+        self.fleet.set_vms(self.vm.source, [self.vm])
+        self.accesses = AccessPool(backends)
         self.operations = OperationManager(self.fleet, self.accesses, read_only=read_only)
 
     def __enter__(self) -> Self:

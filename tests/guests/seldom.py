@@ -42,6 +42,11 @@ _BY_FILE = {
         "qemu_killed[held-no-monitor]",
         "powered_off_in_the_hook[qemu-stays]",
     ],
+    "test_libvirt.py": [
+        "killed_in_the_hook_it_is_lost[later]",
+        "frozen_by_another_client_it_is_refused_and_stays_frozen",
+    ],
+    "test_libvirt_daemons.py": ["a_domain_that_is_destroyed_under_a_freeze_is_gone"],
     "test_lost_silent.py": ["suspended_in_the_hook_the_true_reply_comes_after_waking_up[events]"],
     "test_lost_latency.py": [
         "no_lost_command_stays_unnoticed[no-id-polled-at-once-5]",

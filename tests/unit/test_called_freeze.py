@@ -115,6 +115,16 @@ def test_nothing_stands_behind_a_call_that_is_waited_for(harness: Harness) -> No
     assert harness.guest.called.count(STATUS) == 6  # in all: nobody asks while it is pending
 
 
+def test_the_machine_that_we_run_on_is_refused_by_its_uuid(harness: Harness) -> None:
+    ours = "46eb9f11-4b64-487c-8a8b-f8abfa3617e3"
+    harness.patch.setattr("agentclient.operations.preflight.own_uuid", lambda: ours)
+    harness.guest.uuid = ours.upper()
+    harness.access = harness.backend.open(harness.guest.vm, harness)
+    outcome = harness.freeze()
+    assert (outcome.kind, outcome.refusal) == (OutcomeKind.REFUSED, Refusal.SELF)
+    assert not harness.guest.called
+
+
 def test_an_agent_that_stays_away_is_waited_for_no_longer_than_a_thaw_may_take(
     harness: Harness,
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,8 @@ def test_an_agent_that_is_never_asked_can_be_reached_by_nobody(home: Path) -> No
     assert vm.agent is None
     assert vm.out_of_reach == f"its agent is never asked: never_ask is set ({path}:4)"
     assert vm.freeze_disabled == vm.out_of_reach
+    by_call = Policies(load_settings()).apply(VM._replace(agent=None, by_call=True))
+    assert (by_call.has_agent, by_call.out_of_reach) == (False, vm.out_of_reach)
     without = VM._replace(agent=None)
     assert (
         Policies(load_settings()).apply(without).out_of_reach is None
@@ -249,9 +252,14 @@ def test_what_a_file_says_can_be_written_again(
         Kind.COUNT: int(min(max(count, key.low), key.high)),
         Kind.FLAG: flag,
         Kind.PATH: "/var/lib/j",
+        Kind.TEXTS: ["qemu:///system", "test:///default"],
     }
     value = from_file(key, kinds[key.kind])
-    again = from_text(key, as_text(key, value).strip('"'))
+    written = as_text(key, value)
+    if key.kind is Kind.TEXTS:
+        assert from_file(key, tomllib.loads(f"a = {written}")["a"]) == value
+        written = " ".join(map(str, value)) if isinstance(value, tuple) else ""
+    again = from_text(key, written.strip('"'))
     assert again == (pytest.approx(value) if key.kind is Kind.DURATION else value)
 
 

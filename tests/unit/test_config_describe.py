@@ -71,6 +71,8 @@ def accepts(schema: dict[str, Any], value: object) -> bool:
     match schema["type"]:
         case "boolean":
             return isinstance(value, bool)
+        case "array":
+            return isinstance(value, list) and all(accepts(schema["items"], one) for one in value)
         case "string":
             return isinstance(value, str) and bool(re.search(schema["pattern"], value, re.ASCII))
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -86,6 +88,7 @@ _SENSIBLE = st.one_of(
     st.floats(0, 1000, allow_nan=False),
     st.sampled_from(["90", "90s", "1h30m", "1.5h", "", " ", "s", "1s1m", "5 m", "/a", "~/a", "a"]),
     st.lists(st.integers(), max_size=2),
+    st.lists(st.sampled_from(["a", "", " ", "qemu:///system"]), max_size=2),
 )
 
 

@@ -328,7 +328,7 @@ def test_a_session_without_a_thread_for_its_call_has_ended(
 def memory(monkeypatch: pytest.MonkeyPatch) -> MemoryBackend:
     """A machine whose only VMs are in memory."""
     backend = MemoryBackend("db1", "db2")
-    monkeypatch.setattr(engine, "_backends", lambda *_, **__: Backends([backend]))
+    monkeypatch.setattr(engine, "choose", lambda *_, **__: Backends([backend]))
     return backend
 
 

@@ -38,6 +38,7 @@ class Options(NamedTuple):
         named_only: the VMs named with ``--vm`` and no others.
         config: the only file that settings are read from; None for the usual ones.
         no_config: settings are read from no file.
+        connect: the daemons of libvirt named with ``--connect``.
         given: what options of the group set, by the name of the setting.
         settings: all that is set, once it was looked up (`configured`); None if nothing is.
     """
@@ -49,6 +50,7 @@ class Options(NamedTuple):
     named_only: bool = False
     config: str | None = None
     no_config: bool = False
+    connect: tuple[str, ...] = ()
     given: Mapping[str, object] = {}
     settings: Settings | None = None
 
@@ -74,11 +76,12 @@ class Options(NamedTuple):
             BadInput: something in there can't be used.
         """
         options = self
-        given = any(value is not None for value in self.given.values())
+        named = {**self.given, "connect": self.connect or None}
+        given = any(value is not None for value in named.values())
         if given or not is_nothing_set(self.config, no_file=self.no_config):
             read = load("agentclient.config.load", "load_settings")
             settings: Settings = read(self.config, no_file=self.no_config)
-            options = self._replace(settings=settings.with_options(**self.given))
+            options = self._replace(settings=settings.with_options(**named))
             follow(options.general)
         if self.drill == USUAL_DRILL:
             return options._replace(drill=options.general.drill_guests)
@@ -97,6 +100,8 @@ class Options(NamedTuple):
         """
         if self.drill is not None and self.specs:
             raise BadInput("--drill has simulated guests only: it can't be used with --vm")
+        if self.drill is not None and self.connect:
+            raise BadInput("--drill has simulated guests only: it can't be used with --connect")
         if self.named_only and not self.specs:
             raise BadInput("--named-only needs a --vm: there would be no VM at all")
         if self.drill is not None and self.or_drill:
@@ -156,6 +161,16 @@ vm_option = click.option(
     metavar="SPEC",
     multiple=True,
     help="A VM by its sockets: name=N,agent=PATH,monitor=PATH (repeatable).",
+)
+
+connect_option = click.option(
+    "-c",
+    "--connect",
+    "connect",
+    metavar="URI",
+    multiple=True,
+    help="A daemon of libvirt, such as qemu:///system (repeatable); default LIBVIRT_DEFAULT_URI, or"
+    " this system's, if it is there.",
 )
 
 named_only_option = click.option(
@@ -255,6 +270,7 @@ def with_options(function: Callable[..., int]) -> Callable[..., int]:
         drill_speed: float | None,
         config: str | None,
         no_config: bool,
+        connect: tuple[str, ...],
         **arguments: Any,
     ) -> int:
         general = click.get_current_context().find_object(Options) or Options()
@@ -267,6 +283,7 @@ def with_options(function: Callable[..., int]) -> Callable[..., int]:
             drill_speed=general.drill_speed if drill_speed is None else drill_speed,
             config=general.config if config is None else config,
             no_config=general.no_config or no_config,
+            connect=general.connect + connect,
         )
         return function(options=options.checked().configured(), **arguments)
 
@@ -276,7 +293,7 @@ def with_options(function: Callable[..., int]) -> Callable[..., int]:
 def general_options(function: Callable[..., int]) -> Callable[..., int]:
     """Give a command what says which VMs there are, and which settings."""
     drilled = drill_option(speed_option(config_option(no_config_option(function))))
-    wrapped: Callable[..., int] = vm_option(named_only_option(drilled))
+    wrapped: Callable[..., int] = vm_option(connect_option(named_only_option(drilled)))
     return wrapped
 
 

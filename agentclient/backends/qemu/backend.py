@@ -264,8 +264,12 @@ def _describe(found: _Found, vm_id: VmId, namesakes: tuple[str, ...]) -> tuple[V
         incoming=found.trusted and not _INCOMING.isdisjoint(found.qemu.argv),
     )
     if found.command.libvirt:
-        advice = "Use libvirt's own tools for this VM: frostwatch only lists it."
-        vm = vm._replace(out_of_reach=LIBVIRT, freeze_disabled=vm.freeze_disabled or LIBVIRT)
+        advice = "frostwatch reaches it through that daemon, if it is named: -c qemu:///system."
+        vm = vm._replace(
+            out_of_reach=LIBVIRT,
+            freeze_disabled=vm.freeze_disabled or LIBVIRT,
+            domain=found.command.uuid or None,
+        )
         return vm, [Note(str(vm_id), LIBVIRT, advice)]
     agent, out_of_reach = _agent(found)
     monitor, no_monitor = _monitor(found)

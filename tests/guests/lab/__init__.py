@@ -12,7 +12,7 @@ copies the disks, and `check_copy()` says what such a copy is.
 """
 
 from tests.guests.lab.copies import Rows, Verdict, check_copy, check_database
-from tests.guests.lab.domain import DomainGuest, boot_domain
+from tests.guests.lab.domain import DomainGuest, boot_domain, start_bare
 from tests.guests.lab.errors import LabError, LabUnavailable, QmpError, ShellError
 from tests.guests.lab.guest import Guest, boot
 from tests.guests.lab.libvirtd import Libvirtd, VirshError
@@ -45,5 +45,6 @@ __all__ = [
     "check_copy",
     "check_database",
     "needs",
+    "start_bare",
     "why_not",
 ]

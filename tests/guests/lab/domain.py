@@ -63,6 +63,18 @@ _DISK = """
       <serial>{name}</serial>
       <alias name='ua-disk-{name}'/>
     </disk>"""
+_BARE = """
+<domain type='qemu'>
+  <name>{name}</name>
+  <memory unit='MiB'>16</memory>
+  <os><type arch='x86_64' machine='q35'>hvm</type></os>
+  <devices>
+    <emulator>{emulator}</emulator>
+    <controller type='usb' model='none'/>
+    <memballoon model='none'/>
+  </devices>
+</domain>
+"""
 _CHANNEL = f"<channel type='unix'><target type='virtio' name='{AGENT_PORT}'/></channel>"
 # libvirt 9.0 has no word for the one on PCI, and the guest's kernel no driver for another.
 _PANIC = ("-device", "pvpanic-pci,addr=0x1d")
@@ -198,6 +210,23 @@ class DaemonsChild:
         assert self._fd is not None
         os.close(self._fd)
         self._fd = None
+
+
+def start_bare(daemon: Libvirtd, name: str, *, define: bool = False) -> None:
+    """Start a domain without disks, which is paused before its first instruction: it costs nothing.
+
+    Args:
+        daemon: whose.
+        name: its name.
+        define: it stays defined when it has ended.
+    """
+    file = daemon.folder / f"{name}.xml"
+    file.write_text(_BARE.format(name=escape(name), emulator=escape(str(daemon.emulator))))
+    if define:
+        daemon.virsh("define", str(file))
+        daemon.virsh("start", name, "--paused")
+    else:
+        daemon.virsh("create", str(file), "--paused")
 
 
 def boot_domain(daemon: Libvirtd, **options: Unpack[BootOptions]) -> DomainGuest:

@@ -1,0 +1,1 @@
+"""The backend ``libvirt``: the domains of libvirt's daemons, reached by calls alone."""

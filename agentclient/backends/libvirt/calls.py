@@ -1,0 +1,227 @@
+"""The calls to one start of a domain and its agent; what a holder thaws it by is here as well.
+
+Each call is one command with the whole of its bound (protocol §5.2): libvirt passes the reply on
+whenever it comes within that. Commands are raw ones, since libvirt's own have no bound, and none of
+them tells the freeze state; they taint the domain.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from contextlib import nullcontext
+from typing import Any, Final
+
+from agentclient.access.agent_probe import ProbeResult
+from agentclient.access.call_session import AgentBusy, AgentGone, CallFailed, CallTimedOut
+from agentclient.access.guest_access import ThawRecipe
+from agentclient.backends.libvirt.binding import Binding
+from agentclient.backends.libvirt.connections import Connections, connections_to
+from agentclient.backends.libvirt.daemon import Daemon
+from agentclient.backends.libvirt.error_codes import Trouble, trouble_of
+from agentclient.backends.libvirt.generation import daemon_of, number_of
+from agentclient.model.snapshot import MonitorView
+from agentclient.model.states import Cause, FreezeState
+from agentclient.model.text import printable
+from agentclient.model.vm import Vm
+from agentclient.protocol.qga_commands import FILE_SYSTEMS, FREEZE, FREEZE_LIST, INFO, STATUS
+from agentclient.protocol.qga_replies import agent_info, file_systems, freeze_state
+
+_FREEZES: Final = frozenset({FREEZE, FREEZE_LIST})
+# A call that ended so much before its bound, or later, had no answer within it.
+_SLACK_S: Final = 0.25
+_SHUT_OFF: Final = 5  # virDomainState
+# What libvirt puts before an agent's own words.
+_BEFORE: Final = "unable to execute QEMU agent command"
+
+
+class DomainCalls:
+    """The calls to the agent of one start of a domain (see `ThawCalls`).
+
+    Args:
+        connections: leads to its daemon.
+        uuid: the domain's.
+        generation: which start of it.
+    """
+
+    def __init__(self, connections: Connections, uuid: str, generation: str) -> None:
+        self._connections = connections
+        self._uuid = uuid
+        self._generation = generation
+        self._gone: bool | None = None
+
+    def call(
+        self, command: str, arguments: Mapping[str, object] | None, timeout_s: float
+    ) -> object:
+        """Send one command to the agent, and return the value of its reply (see `AgentCalls`)."""
+        place = self._connections.freeze() if command in _FREEZES else nullcontext()
+        with place, self._connections.one() as (connection, binding):
+            return self._ask(connection, binding, command, arguments, timeout_s)
+
+    def is_gone(self) -> bool | None:
+        """Return whether a call has proven that this start has ended; None if none has."""
+        return self._gone
+
+    def _ask(
+        self,
+        connection: Any,
+        binding: Binding,
+        command: str,
+        arguments: Mapping[str, object] | None,
+        timeout_s: float,
+    ) -> object:
+        body = {"execute": command} | ({"arguments": dict(arguments)} if arguments else {})
+        began = time.monotonic()
+        bound_s = max(1, int(timeout_s))
+        try:
+            domain = self._domain(connection)
+            text = binding.qemu.qemuAgentCommand(domain, json.dumps(body), bound_s, 0)
+        except binding.libvirt.libvirtError as error:
+            late = time.monotonic() - began > bound_s - _SLACK_S
+            raise self._meaning(error, connection, binding, late=late) from error
+        return _value(text)
+
+    def _domain(self, connection: Any) -> Any:
+        """Return the domain.
+
+        Raises:
+            AgentGone: it is another start of it that runs now.
+            libvirtError: it can't be found.
+        """
+        domain = connection.lookupByUUIDString(self._uuid)
+        number = domain.ID()
+        if number not in (-1, number_of(self._generation)):
+            self._gone = True
+            raise AgentGone("the domain was started anew", Cause.VM_GONE)
+        return domain
+
+    def _meaning(self, error: Any, connection: Any, binding: Binding, *, late: bool) -> Exception:
+        """Return what an error of libvirt's means for a call.
+
+        Args:
+            error: the error.
+            connection: where it came from.
+            binding: the binding.
+            late: the call's bound was over.
+        """
+        said = printable(error, 300)
+        connected = _is_alive(connection, binding)
+        trouble = trouble_of(error.get_error_code(), connected=connected)
+        if trouble is Trouble.DAEMON:
+            return AgentGone(f"libvirt's daemon has gone: {said}")
+        if trouble is Trouble.NOT_RUNNING and self._is_shut_off(connection, binding):
+            trouble = Trouble.DOMAIN
+        if trouble is Trouble.DOMAIN:
+            self._gone = True
+            return AgentGone(f"the domain has ended: {said}", Cause.VM_GONE)
+        if trouble is Trouble.NOT_RUNNING:
+            return AgentBusy(f"libvirt asks no agent of a VM that does not run: {said}")
+        if trouble is Trouble.BUSY:
+            return AgentBusy(f"libvirt runs another caller's command: {said}")
+        if trouble is Trouble.AGENT:
+            return CallTimedOut(said) if late else AgentGone(said, Cause.AGENT_GONE)
+        if trouble is Trouble.ANSWERED:
+            return CallFailed("", _agents_words(str(error)))
+        return CallFailed("", said)
+
+    def _is_shut_off(self, connection: Any, binding: Binding) -> bool:
+        try:
+            return int(connection.lookupByUUIDString(self._uuid).state()[0]) == _SHUT_OFF
+        except binding.libvirt.libvirtError as error:
+            connected = _is_alive(connection, binding)
+            return trouble_of(error.get_error_code(), connected=connected) is Trouble.DOMAIN
+
+
+class LibvirtCalls(DomainCalls):
+    """The calls about one start of a domain (see `GuestCalls`).
+
+    Args:
+        daemon: what runs on its host.
+        uuid: the domain's.
+        generation: which start of it.
+    """
+
+    shows_port = True
+
+    def __init__(self, daemon: Daemon, uuid: str, generation: str) -> None:
+        super().__init__(connections_to(daemon.uri.text), uuid, generation)
+        self._daemon = daemon
+
+    def observe(self, timeout_s: float) -> MonitorView:
+        """Return what libvirt shows of the domain now."""
+        return self._daemon.look(self._uuid, self._generation, timeout_s)
+
+    def glance(self) -> MonitorView:
+        """Return what was seen of the domain last, at once."""
+        return self._daemon.glance(self._uuid, self._generation)
+
+    def is_gone(self) -> bool | None:
+        """Return whether this start has ended; None if that is not proven."""
+        return self._gone or self._daemon.is_gone(self._uuid, self._generation)
+
+    def ask(self, *, first: bool, timeout_s: float) -> ProbeResult:
+        """Ask the agent for its freeze state (see `GuestCalls`)."""
+        result, began = ProbeResult(), time.monotonic()
+        if self._daemon.problem is not None:
+            return result  # it would hang as well
+
+        def left_s() -> float:
+            return max(1.0, began + timeout_s - time.monotonic())
+
+        try:
+            result.frozen = freeze_state(self.call(STATUS, None, left_s()))
+            result.rtt_s = time.monotonic() - began
+            if not first:
+                return result
+            info = agent_info(self.call(INFO, None, left_s()))
+            result.version = info.version if info else "unknown"
+            if result.frozen is FreezeState.THAWED:
+                listed = file_systems(self.call(FILE_SYSTEMS, None, left_s()))
+                result.file_systems = listed.file_systems if listed else None
+        except CallFailed as error:
+            result.rtt_s = result.rtt_s or time.monotonic() - began
+            result.detail = printable(error, 200)
+        except (AgentBusy, AgentGone, CallTimedOut) as error:
+            result.detail = printable(error, 200)
+        return result
+
+    def thaw_recipe(self, vm: Vm) -> ThawRecipe:
+        """Return what another process needs to thaw the guest without us."""
+        details = {"uuid": self._uuid, "generation": self._generation}
+        return ThawRecipe(vm, f"{DomainCalls.__module__}:thaw_calls", details)
+
+
+def thaw_calls(details: Mapping[str, str]) -> DomainCalls:
+    """Return the calls of a recipe, for a process of its own; nothing is connected yet."""
+    connections = connections_to(daemon_of(details["generation"]))
+    return DomainCalls(connections, details["uuid"], details["generation"])
+
+
+def _is_alive(connection: Any, binding: Binding) -> bool:
+    try:
+        return bool(connection.isAlive())
+    except binding.libvirt.libvirtError:
+        return False
+
+
+def _value(text: object) -> object:
+    """Return the value of an agent's reply.
+
+    Raises:
+        CallFailed: it is no reply.
+    """
+    try:
+        body = json.loads(str(text))
+    except (ValueError, RecursionError) as error:
+        raise CallFailed("", f"its reply can't be read: {printable(error, 100)}") from error
+    if not isinstance(body, dict) or "return" not in body:
+        raise CallFailed("", "its reply has no value")
+    return body["return"]
+
+
+def _agents_words(text: str) -> str:
+    """Return an agent's own words out of libvirt's; they are only shown."""
+    _, found, rest = text.partition(_BEFORE)
+    words = rest.partition(": ")[2] if found else text
+    return printable(words or text, 300)

@@ -1,0 +1,93 @@
+"""What a daemon of libvirt tells without being asked; it comes in the binding's own thread."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from typing import Any, Final, Protocol
+
+from agentclient.backends.libvirt.binding import Binding
+
+_LIFECYCLE, _REBOOT, _AGENT = 0, 1, 18  # virDomainEventID
+_CONNECTED: Final = 1
+_PORT: Final = "VSERPORT_CHANGE"
+
+
+class Listener(Protocol):
+    """Who is told of events."""
+
+    def on_close(self) -> None:
+        """Take that the connection has ended."""
+
+    def on_lifecycle(self, uuid: str) -> None:
+        """Take that a domain was started, stopped or renamed."""
+
+    def on_reset(self, uuid: str) -> None:
+        """Take that a domain was reset."""
+
+    def on_port(self, uuid: str, alias: str | None, *, is_open: bool) -> None:
+        """Take that the port of an agent has opened or closed.
+
+        Args:
+            uuid: the domain's.
+            alias: what QEMU calls the port; None if it is the agent's for sure.
+            is_open: it is open now.
+        """
+
+
+class Events:
+    """The events of one connection.
+
+    Args:
+        connection: the connection.
+        binding: the binding.
+        listener: is told of them, in the binding's thread.
+    """
+
+    def __init__(self, connection: Any, binding: Binding, listener: Listener) -> None:
+        self._listener = listener
+        self._ports_told = False
+        connection.registerCloseCallback(self._on_close, None)
+        events = ((_LIFECYCLE, self._on_lifecycle), (_REBOOT, self._on_reboot))
+        for number, heard in (*events, (_AGENT, self._on_agent)):
+            with suppress(binding.libvirt.libvirtError):  # such as a driver for tests
+                connection.domainEventRegisterAny(None, number, heard, None)
+        with suppress(binding.libvirt.libvirtError):  # a read-only connection has no right to it
+            binding.qemu.qemuMonitorEventRegister(connection, None, _PORT, self._on_port, None)
+            self._ports_told = True
+
+    def _on_close(self, _connection: Any, _reason: int, _opaque: Any) -> None:
+        self._listener.on_close()
+
+    def _on_lifecycle(
+        self, _connection: Any, domain: Any, _event: int, _detail: int, _opaque: Any
+    ) -> None:
+        self._listener.on_lifecycle(domain.UUIDString())
+
+    def _on_reboot(self, _connection: Any, domain: Any, _opaque: Any) -> None:
+        self._listener.on_reset(domain.UUIDString())
+
+    def _on_agent(
+        self, _connection: Any, domain: Any, state: int, _reason: int, _opaque: Any
+    ) -> None:
+        # One worker of the daemon's tells this of all domains, perhaps half a minute late, where
+        # the monitor's own event comes at once (protocol §5.3).
+        if not self._ports_told:
+            self._listener.on_port(domain.UUIDString(), None, is_open=state == _CONNECTED)
+
+    def _on_port(
+        self,
+        _connection: Any,
+        domain: Any,
+        _event: str,
+        _seconds: int,
+        _micros: int,
+        details: str,
+        _opaque: Any,
+    ) -> None:
+        try:
+            told = json.loads(details)
+            alias, is_open = str(told["id"]), told["open"] is True
+        except (ValueError, TypeError, KeyError):
+            return
+        self._listener.on_port(domain.UUIDString(), alias, is_open=is_open)

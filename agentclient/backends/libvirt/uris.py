@@ -1,0 +1,102 @@
+"""The addresses of libvirt's daemons: which are asked for, and which one is there anyway."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final, NamedTuple
+from urllib.parse import parse_qs, urlsplit
+
+from agentclient.model.errors import BadInput
+from agentclient.model.text import printable
+
+SYSTEM: Final = "qemu:///system"
+VARIABLE: Final = "LIBVIRT_DEFAULT_URI"
+_SOCKETS: Final = ("libvirt-sock", "virtqemud-sock")
+_FOLDER: Final = Path("/run/libvirt")
+_MOST: Final = 500
+
+
+class Uri(NamedTuple):
+    """The address of a daemon.
+
+    Attributes:
+        text: as libvirt takes it.
+        named: a person has named it: it has to be there.
+    """
+
+    text: str
+    named: bool
+
+    @property
+    def host(self) -> str:
+        """The host that the daemon is on; empty for this one."""
+        return urlsplit(self.text).hostname or ""
+
+    @property
+    def run_folder(self) -> Path | None:
+        """Where a daemon of this host keeps the numbers of its QEMU processes; None elsewhere."""
+        parts = urlsplit(self.text)
+        if parts.hostname or not parts.scheme.startswith("qemu"):
+            return None
+        named = parse_qs(parts.query).get("socket")
+        session = parts.path == "/session"
+        if named:
+            folder = Path(named[0]).parent
+        elif session:
+            runtime = os.environ.get("XDG_RUNTIME_DIR")
+            folder = Path(runtime or f"/run/user/{os.getuid()}") / "libvirt"
+        else:
+            folder = _FOLDER
+        return folder / "qemu" / "run" if session else folder / "qemu"
+
+
+def checked(text: str, where: str) -> str:
+    """Return an address unchanged, if it can be one.
+
+    Args:
+        text: the address.
+        where: the option, or the variable, that has it.
+
+    Raises:
+        BadInput: it can't be one.
+    """
+    said = f"{where}: {printable(text, 80)!r}"
+    try:
+        parts = urlsplit(text)
+        _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise BadInput(f"{said} is no address of libvirt's: {error}") from None
+    if not text.isascii() or not text.isprintable() or len(text) > _MOST or " " in text:
+        raise BadInput(f"{said} is no address of libvirt's")
+    if not parts.scheme or "://" not in text:
+        hint = f"such as {SYSTEM} or qemu:///session"
+        raise BadInput(f"{said} is no address of libvirt's: write one {hint}")
+    return text
+
+
+def wanted(
+    named: Iterable[str],
+    environment: Mapping[str, str] | None = None,
+    folder: Path = _FOLDER,
+) -> tuple[Uri, ...]:
+    """Return the daemons to connect to: those that are named, else the one of this system.
+
+    Args:
+        named: what a person has named, by an option or a setting.
+        environment: the environment; None for this process's.
+        folder: the system daemon's folder.
+
+    Raises:
+        BadInput: one of them can't be an address.
+    """
+    found = tuple(dict.fromkeys(checked(one, "--connect") for one in named))
+    if found:
+        return tuple(Uri(one, named=True) for one in found)
+    default = (os.environ if environment is None else environment).get(VARIABLE)
+    if default:
+        return (Uri(checked(default, VARIABLE), named=True),)
+    if any((folder / name).exists() for name in _SOCKETS):
+        return (Uri(SYSTEM, named=False),)
+    return ()

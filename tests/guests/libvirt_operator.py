@@ -1,0 +1,53 @@
+"""Somebody with frostwatch and a guest under libvirt."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from agentclient.backends.base import Backends
+from agentclient.backends.libvirt.backend import LibvirtBackend
+from agentclient.backends.libvirt.uris import Uri
+from agentclient.model.snapshot import MonitorView
+from agentclient.model.vm import Vm
+from tests.guests.freezing import Operator
+from tests.guests.lab import DomainGuest
+from tests.guests.lab.shell import wait_until
+
+SOON_S = 20.0
+
+
+class DomainOperator(Operator):
+    """Somebody with frostwatch and one guest under libvirt.
+
+    Args:
+        guest: a real one.
+    """
+
+    def __init__(self, guest: DomainGuest) -> None:
+        self.guest: DomainGuest = guest
+        self.backend = LibvirtBackend([Uri(guest.daemon.uri, named=True)])
+        self.vm = self.listed()
+        self.reach(Backends([self.backend]))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def listed(self) -> Vm:
+        """The guest, as it is listed now."""
+        found: list[Vm] = []
+
+        def look() -> bool:
+            found[:] = [vm for vm in self.backend.list_vms() if vm.title == self.guest.name]
+            return bool(found)
+
+        wait_until(look, SOON_S, f"{self.guest.name} to be listed", step=0.05)
+        return found[0]
+
+    def look(self) -> MonitorView:
+        """What is seen of the guest without asking it."""
+        return self.accesses.of(self.vm).observe()
+
+    def close(self) -> None:
+        """End everything, and the connections too."""
+        super().close()
+        self.backend.close()

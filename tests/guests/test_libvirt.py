@@ -1,0 +1,198 @@
+"""A guest under libvirt: frozen, held, thawed; and whatever befalls its agent, or itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from agentclient.model.events import EventKind
+from agentclient.model.states import Cause, OutcomeKind, Refusal, RunState
+from tests.guests.freezing import Running, evidence, value
+from tests.guests.lab import DomainGuest
+from tests.guests.lab.shell import wait_until
+from tests.guests.libvirt_operator import SOON_S, DomainOperator
+
+pytest.importorskip("libvirt")
+
+AT_ONCE, LATER, NEVER = 0.0, 2.0, None
+# What calls can show. Whether the agent has read a command is not part of it.
+WHOLE = {
+    "reply": "for",
+    "coverage": "for",
+    "status": "for",
+    "port": "for",
+    "read": "unknown",
+    "status-at-thaw": "for",
+    "writes": "unknown",
+    "thaw": "for",
+}
+
+
+@pytest.fixture
+def operator(calm_domain: DomainGuest) -> Iterator[DomainOperator]:
+    """Somebody with frostwatch and the module's guest."""
+    with DomainOperator(calm_domain) as somebody:
+        yield somebody
+
+
+def in_the_hook(
+    guest: DomainGuest, operator: DomainOperator, seconds: float, **times: Any
+) -> Running:
+    """Begin a freeze, and return when its hook runs."""
+    hooks = len(guest.hook_log())
+    guest.slow_hook(seconds)
+    running = operator.freeze(**times)
+    running.wait_event(EventKind.SENT)
+    wait_until(lambda: len(guest.hook_log()) > hooks, SOON_S, "the hook")
+    return running
+
+
+def assert_certified(running: Running, frozen: int = 2) -> None:
+    outcome = running.outcome()
+    assert (outcome.kind, outcome.frozen, outcome.thawed) == (OutcomeKind.VERIFIED, frozen, frozen)
+    assert evidence(outcome) == WHOLE, running.texts
+    assert outcome.certified
+    assert outcome.settled
+
+
+def test_it_is_frozen_held_thawed_and_certified(
+    calm_domain: DomainGuest, operator: DomainOperator
+) -> None:
+    running = operator.freeze(hold_s=60.0)
+    running.wait_event(EventKind.HELD)
+    assert calm_domain.frozen_mounts() == {"a", "b"}
+    running.operation.cancel()
+    outcome = running.outcome()
+    assert (outcome.frozen, outcome.thawed, outcome.certified) == (2, 2, True)
+    assert evidence(outcome) == WHOLE
+    calm_domain.assert_thawed()
+    assert calm_domain.hook_log()[-2:] == ["freeze", "thaw"]
+
+
+def test_a_slow_freeze_is_waited_for_by_one_call(
+    calm_domain: DomainGuest, operator: DomainOperator
+) -> None:
+    running = in_the_hook(calm_domain, operator, 7.0)  # longer than libvirt's own sync waits
+    assert_certified(running)
+
+
+def test_some_mount_points_alone(calm_domain: DomainGuest, operator: DomainOperator) -> None:
+    running = operator.freeze("/mnt/a", hold_s=60.0)
+    running.wait_event(EventKind.HELD)
+    assert calm_domain.frozen_mounts() == {"a"}
+    running.operation.cancel()
+    assert_certified(running, frozen=1)
+
+
+@pytest.mark.parametrize("respawn", [AT_ONCE, LATER, NEVER], ids=["at-once", "later", "never"])
+def test_killed_in_the_hook_it_is_lost(
+    calm_domain: DomainGuest, operator: DomainOperator, respawn: float | None
+) -> None:
+    calm_domain.set_respawn(respawn)
+    thaw_s = 2.0 if respawn is NEVER else SOON_S
+    running = in_the_hook(calm_domain, operator, 60.0, thaw_timeout_s=thaw_s)
+    calm_domain.kill_agent()
+    verdict = running.verdict()
+    assert verdict.kind is OutcomeKind.LOST
+    assert verdict.cause in (Cause.AGENT_GONE, Cause.AGENT_RESTARTED)
+    outcome = running.outcome()
+    assert (outcome.kind, outcome.frozen) == (OutcomeKind.LOST, None)
+    if respawn is NEVER:
+        assert (outcome.thawed, outcome.settled) == (None, False)
+        assert "start the agent" in (outcome.next or "")
+        calm_domain.start_agent()
+    else:
+        assert (outcome.thawed, outcome.settled) == (0, True)
+    calm_domain.assert_thawed()
+
+
+def test_terminated_in_the_hook_its_success_is_partial(
+    calm_domain: DomainGuest, operator: DomainOperator
+) -> None:
+    calm_domain.set_respawn(AT_ONCE)
+    running = in_the_hook(calm_domain, operator, 1.5)
+    calm_domain.kill_agent("TERM")
+    outcome = running.outcome()
+    assert outcome.kind is OutcomeKind.PARTIAL, running.texts
+    assert (outcome.frozen, outcome.certified, outcome.settled) == (2, False, True)
+    assert evidence(outcome)["port"] == "against"
+    calm_domain.assert_thawed()
+
+
+def test_killed_while_held_the_window_is_at_risk_and_settled(
+    calm_domain: DomainGuest, operator: DomainOperator
+) -> None:
+    calm_domain.set_respawn(AT_ONCE)
+    running = operator.freeze(hold_s=2.0)
+    running.wait_event(EventKind.HELD)
+    calm_domain.kill_agent()
+    running.wait_event(EventKind.AT_RISK)
+    outcome = running.outcome()
+    assert (outcome.frozen, outcome.thawed, outcome.settled) == (2, 2, True)
+    assert not outcome.certified
+    assert "while the freeze was held" in str(value(outcome, "port"))
+    calm_domain.assert_thawed()
+
+
+def test_reset_in_the_hook(calm_domain: DomainGuest, operator: DomainOperator) -> None:
+    running = in_the_hook(calm_domain, operator, 60.0)
+    calm_domain.daemon.virsh("reset", calm_domain.name)
+    verdict = running.verdict()
+    assert verdict.kind is OutcomeKind.LOST
+    outcome = running.outcome(2 * SOON_S)
+    assert outcome.cause is Cause.GUEST_RESET, running.texts
+    assert outcome.settled
+    calm_domain.wait_reset()
+    calm_domain.assert_thawed()
+
+
+def test_paused_in_the_hook_it_is_blocked_and_goes_on(
+    calm_domain: DomainGuest, operator: DomainOperator
+) -> None:
+    running = in_the_hook(calm_domain, operator, 1.5)
+    calm_domain.daemon.virsh("suspend", calm_domain.name)
+    running.wait_event(EventKind.BLOCKED)
+    assert operator.look().run_state is RunState.PAUSED
+    calm_domain.daemon.virsh("resume", calm_domain.name)
+    assert_certified(running)
+
+
+def test_paused_while_held_it_is_thawed_once_it_goes_on(
+    calm_domain: DomainGuest, operator: DomainOperator
+) -> None:
+    running = operator.freeze(hold_s=0.5, thaw_timeout_s=60.0)
+    running.wait_event(EventKind.HELD)
+    calm_domain.daemon.virsh("suspend", calm_domain.name)
+    wait_until(lambda: bool(running.find(EventKind.THAW_SENT)), SOON_S, "the thaw")
+    calm_domain.daemon.virsh("resume", calm_domain.name)
+    outcome = running.outcome()
+    assert (outcome.thawed, outcome.settled) == (2, True)
+    calm_domain.assert_thawed()
+
+
+def test_paused_before_it_is_refused(calm_domain: DomainGuest, operator: DomainOperator) -> None:
+    hooks = calm_domain.hook_log()
+    calm_domain.daemon.virsh("suspend", calm_domain.name)
+    outcome = operator.freeze().outcome()
+    assert (outcome.kind, outcome.refusal) == (OutcomeKind.REFUSED, Refusal.PAUSED)
+    calm_domain.daemon.virsh("resume", calm_domain.name)
+    assert calm_domain.hook_log() == hooks
+
+
+def test_without_an_agent_it_is_refused(calm_domain: DomainGuest, operator: DomainOperator) -> None:
+    calm_domain.kill_agent()
+    wait_until(lambda: operator.look().port_open is False, SOON_S, "the port to be closed")
+    outcome = operator.freeze().outcome()
+    assert (outcome.kind, outcome.refusal) == (OutcomeKind.REFUSED, Refusal.NO_AGENT)
+
+
+def test_frozen_by_another_client_it_is_refused_and_stays_frozen(
+    calm_domain: DomainGuest, operator: DomainOperator
+) -> None:
+    calm_domain.daemon.virsh("domfsfreeze", calm_domain.name)
+    outcome = operator.freeze().outcome()
+    assert (outcome.kind, outcome.refusal) == (OutcomeKind.REFUSED, Refusal.ALREADY_FROZEN)
+    assert calm_domain.frozen_mounts() == {"a", "b"}
+    calm_domain.daemon.virsh("domfsthaw", calm_domain.name)

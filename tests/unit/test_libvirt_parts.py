@@ -1,0 +1,168 @@
+"""The parts of the backend ``libvirt`` that need no libvirt: addresses, errors, XML, figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agentclient.backends.base import LIBVIRT, merge
+from agentclient.backends.libvirt.domain_xml import Channel, channel_of
+from agentclient.backends.libvirt.error_codes import Trouble, trouble_of
+from agentclient.backends.libvirt.generation import daemon_of, number_of, uuid_of
+from agentclient.backends.libvirt.uris import SYSTEM, Uri, wanted
+from agentclient.backends.libvirt.watched_domain import WatchedDomain, run_state_of
+from agentclient.model.errors import BadInput
+from agentclient.model.states import RunState
+from agentclient.model.vm import LIBVIRT_SOURCE, Process, Vm, VmId
+
+UUID = "46eb9f11-4b64-487c-8a8b-f8abfa3617e3"
+
+
+# -- addresses -------------------------------------------------------------------------------------
+
+
+def test_what_is_named_counts_then_the_variable_then_this_systems_own(tmp_path: Path) -> None:
+    variable = {"LIBVIRT_DEFAULT_URI": "qemu:///session"}
+    named = ("qemu+ssh://root@host/system", SYSTEM, SYSTEM)
+    assert wanted(named, variable, tmp_path) == (Uri(named[0], True), Uri(SYSTEM, True))
+    assert wanted((), variable, tmp_path) == (Uri("qemu:///session", True),)
+    assert wanted((), {}, tmp_path) == ()
+    (tmp_path / "virtqemud-sock").touch()
+    assert wanted((), {}, tmp_path) == (Uri(SYSTEM, False),)
+
+
+@pytest.mark.parametrize(
+    "address", ["nonsense", "qemu:/system", "qemu:///sys tem", "qemu://[/system", "qemu:///\x1b[1m"]
+)
+def test_what_is_no_address_is_refused_in_one_sentence(address: str) -> None:
+    with pytest.raises(BadInput, match="is no address of libvirt's") as error:
+        wanted((address,), {})
+    assert "\n" not in str(error.value)
+    assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("address", "host", "folder"),
+    [
+        ("qemu:///system", "", "/run/libvirt/qemu"),
+        ("qemu:///session", "", "/run/user/7/libvirt/qemu/run"),
+        ("qemu:///session?socket=/a/libvirt-sock", "", "/a/qemu/run"),
+        ("qemu+ssh://me@far:22/system", "far", None),
+        ("test:///default", "", None),
+    ],
+)
+def test_where_a_daemon_is(
+    monkeypatch: pytest.MonkeyPatch, address: str, host: str, folder: str | None
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/7")
+    uri = Uri(address, True)
+    assert (uri.host, uri.run_folder) == (host, None if folder is None else Path(folder))
+
+
+# -- errors ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "connected", "trouble"),
+    [
+        (1, True, Trouble.ANSWERED),  # an agent's error, before libvirt 11.2
+        (113, True, Trouble.ANSWERED),  # the same, since then
+        (1, False, Trouble.DAEMON),  # a connection that has ended
+        (38, True, Trouble.DAEMON),
+        (42, True, Trouble.DOMAIN),
+        (55, True, Trouble.NOT_RUNNING),
+        (68, True, Trouble.BUSY),
+        (86, True, Trouble.AGENT),
+        (112, True, Trouble.AGENT),
+        (29, True, Trouble.FORBIDDEN),
+        (9999, True, Trouble.OTHER),
+        (86, False, Trouble.DAEMON),
+    ],
+)
+def test_an_error_is_told_by_its_code_and_the_connection(
+    code: int, connected: bool, trouble: Trouble
+) -> None:
+    assert trouble_of(code, connected=connected) is trouble
+
+
+# -- what is seen of a domain ----------------------------------------------------------------------
+
+
+def xml(*channels: str) -> str:
+    return f"<domain><devices>{''.join(channels)}</devices></domain>"
+
+
+AGENT = (
+    "<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0' state='{}'/>"
+    "<alias name='channel0'/></channel>"
+)
+SPICE = "<channel type='spicevmc'><target type='virtio' name='com.redhat.spice.0'/></channel>"
+
+
+def test_the_agents_channel_is_found_among_others() -> None:
+    assert channel_of(xml(SPICE, AGENT.format("connected"))) == Channel("channel0", True)
+    assert channel_of(xml(AGENT.format("disconnected"))) == Channel("channel0", False)
+    assert channel_of(xml(AGENT.format("odd"))) == Channel("channel0", None)
+    assert channel_of(xml(SPICE)) is None
+    with pytest.raises(ValueError, match="can't be read"):
+        channel_of("<domain>")
+
+
+def watched() -> WatchedDomain:
+    return WatchedDomain(UUID, "db1", 3, f"{SYSTEM}#{UUID}#3")
+
+
+def test_an_opening_after_an_opening_is_a_restart_that_nobody_saw() -> None:
+    domain = watched()
+    domain.take_channel(Channel("channel0", True))
+    before = domain.view.openings
+    domain.take_port(is_open=True)
+    assert (domain.view.port_open, domain.view.openings) == (True, (before or 0) + 1)
+
+
+def test_what_has_changed_while_nothing_was_heard_counts_as_one_change() -> None:
+    domain = watched()
+    domain.take_channel(Channel("channel0", True))
+    before = domain.openings
+    domain.take_channel(Channel("channel0", True))
+    assert domain.openings == before
+    domain.take_channel(Channel("channel0", False))
+    assert (domain.openings, domain.port_open) == (before + 1, False)
+
+
+def test_writes_are_those_to_all_disks_and_an_empty_drive_writes_nothing() -> None:
+    domain = watched()
+    figures = {"state.state": 1, "state.reason": 1, "block.count": 3}
+    domain.take_statistics({**figures, "block.0.wr.bytes": 5, "block.2.wr.bytes": 7}, 1.0)
+    assert (domain.view.run_state, domain.view.written_bytes) == (RunState.RUNNING, 12)
+    domain.take_statistics({"state.state": 3, "state.reason": 1}, 2.0)
+    assert (domain.view.run_state, domain.view.written_bytes) == (RunState.PAUSED, None)
+
+
+def test_a_pause_has_its_reason() -> None:
+    assert run_state_of(3, 5) is RunState.IO_ERROR
+    assert run_state_of(3, 2) is RunState.MIGRATING
+    assert run_state_of(3, 10) is RunState.PANICKED
+    assert run_state_of(7, 0) is RunState.SUSPENDED
+    assert run_state_of(99, 0) is RunState.UNKNOWN
+
+
+def test_a_word_for_a_start_has_its_daemon_its_domain_and_its_number() -> None:
+    word = f"{SYSTEM}#{UUID}#3#4711.99"
+    assert (daemon_of(word), uuid_of(word), number_of(word)) == (SYSTEM, UUID, 3)
+    assert (uuid_of("odd"), number_of("odd")) == ("", -1)
+
+
+# -- one row ---------------------------------------------------------------------------------------
+
+
+def test_a_domain_that_is_seen_as_a_process_is_one_row() -> None:
+    domain = Vm(VmId(LIBVIRT_SOURCE, "db1"), uuid=UUID, generation="x", by_call=True)
+    far = domain._replace(id=VmId(LIBVIRT_SOURCE, "db1", "far"))
+    process = Vm(
+        VmId("qemu", "db1@libvirt-qemu"), process=Process(7, 8), out_of_reach=LIBVIRT, domain=UUID
+    )
+    other = Vm(VmId("qemu", "web"), process=Process(9, 8), uuid=UUID)
+    assert merge([[domain], [process, other]]) == [[domain], [other]]
+    assert merge([[far], [process]]) == [[far], [process]], "it is another host's"
