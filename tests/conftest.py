@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 
 # Python ignores these two by itself, and lets its children have them.
 _PYTHONS_OWN = {signal.SIGPIPE, signal.SIGXFSZ}
+_LONG = 200
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -42,6 +43,13 @@ def _hear_signals() -> None:
     for number in signal.valid_signals() - _PYTHONS_OWN:
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name a test by the beginning of a long value: each name goes to each worker, and back."""
+    if isinstance(val, str | bytes) and len(val) > _LONG:
+        return f"{val[:20]!a} and so on: {len(val)}"
+    return None
 
 
 @pytest.fixture(autouse=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from agentclient.jobs import follow
 from agentclient.jobs import mirror as mirror_module
 from agentclient.jobs.mirror import MirrorJob, MirrorRequest
 from agentclient.model.job import (
@@ -103,6 +104,13 @@ def test_the_window_is_as_long_as_what_is_left_to_copy(scene: Scene) -> None:
 # -- when it is completed ------------------------------------------------------------------
 
 
+@pytest.fixture
+def looks_rarely(looks_often: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look less often while hours go by."""
+    monkeypatch.setattr(follow, "LOOK_EVERY_S", 0.5)
+
+
+@pytest.mark.usefixtures("looks_rarely")
 def test_ready_mirrors_wait_for_the_hour_that_was_chosen(scene: Scene) -> None:
     at = BEGAN + timedelta(hours=1, minutes=30)
     outcome = run(scene, at=at)
@@ -118,6 +126,7 @@ def test_an_hour_that_is_over_when_it_is_ready_counts_at_once(scene: Scene) -> N
     assert outcome.seconds < 12
 
 
+@pytest.mark.usefixtures("looks_rarely")
 def test_ready_mirrors_wait_until_they_are_told(scene: Scene) -> None:
     job = mirror(scene, wait=True)
     scene.clock.after(7200.0, job.complete_now)
