@@ -303,6 +303,17 @@ def bytes_read(guest: Guest) -> int:
     return int(element["avail"]["idx"])
 
 
+def all_read(guest: Guest) -> int:
+    """The same once it stands still: a guest on a busy host is slow to read what it was sent."""
+    last, since = bytes_read(guest), time.monotonic()
+    while time.monotonic() - since < 0.5:
+        time.sleep(0.05)
+        now = bytes_read(guest)
+        if now != last:
+            last, since = now, time.monotonic()
+    return last
+
+
 def agent_cpu_s(guest: Guest, seconds: float) -> float:
     """How much CPU time the agent uses in so many seconds from now on."""
     look = "cut -d' ' -f14,15 /proc/$(pidof qemu-ga)/stat"

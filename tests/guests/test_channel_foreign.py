@@ -12,7 +12,7 @@ from agentclient.backends.explicit import ExplicitBackend
 from agentclient.fleet.watcher import Watcher
 from agentclient.model.events import EventKind
 from agentclient.model.states import FreezeState, OutcomeKind, Refusal
-from tests.guests.freezing import Operator, agent_cpu_s, assert_certified, bytes_read
+from tests.guests.freezing import Operator, agent_cpu_s, all_read, assert_certified, bytes_read
 from tests.guests.lab import Guest, RawClient
 from tests.guests.lab.raw import command, half_command, leave
 from tests.guests.lab.shell import wait_until
@@ -80,7 +80,7 @@ def test_a_second_client_is_seen_and_nothing_is_sent(calm: Guest, operator: Oper
     hooks = calm.hook_log()
     with RawClient(calm.agent_socket) as somebody:
         somebody.sync()
-        before = bytes_read(calm)
+        before = all_read(calm)
         running = operator.freeze()
         outcome = running.outcome(5.0)
         assert (outcome.kind, outcome.refusal) == (OutcomeKind.REFUSED, Refusal.BUSY)

@@ -45,9 +45,10 @@ def neighboured(beside: Guest) -> Iterator[Guest]:
 @pytest.mark.parametrize("transport", [Transport.UNKNOWN, Transport.ISA_SERIAL])
 def test_a_serial_port_has_no_state(serial: Guest, transport: Transport) -> None:
     with Operator(serial, transport=transport) as operator:
-        running = operator.freeze(hold_s=0.5)
+        running = operator.freeze(hold_s=100.0)
         running.wait_event(EventKind.HELD)
         assert serial.frozen_mounts() == {"a", "b"}
+        running.operation.end_hold()
         outcome = running.outcome()
     assert outcome.kind is OutcomeKind.UNVERIFIED
     assert (outcome.frozen, outcome.thawed, outcome.certified) == (2, 2, False)
@@ -115,13 +116,14 @@ def test_a_held_monitor_and_a_named_port(neighboured: Guest) -> None:
 def test_another_port_that_moves_is_a_hint_and_no_loss(neighboured: Guest) -> None:
     neighboured.slow_hook(2.0)
     with Operator(neighboured) as operator:
-        running = operator.freeze(hold_s=1.5)
+        running = operator.freeze(hold_s=100.0)
         running.wait_progress(lambda progress: progress.read is True)
         neighboured.shell(f"(exec 3<>{NEIGHBOUR}; sleep 0.2)")
         hint = running.wait_event(EventKind.PORT)
         assert "perhaps the agent's" in hint.event.text
         running.wait_event(EventKind.HELD)
         neighboured.shell(f"(exec 3<>{NEIGHBOUR}; sleep 0.2)")
+        running.operation.end_hold()
         outcome = running.outcome()
         assert_certified(outcome)
     assert not {EventKind.REVISED, EventKind.AT_RISK} & set(running.kinds)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.guests.conftest import Boot
-from tests.guests.freezing import bytes_read
+from tests.guests.freezing import all_read, bytes_read
 from tests.guests.lab import Guest, LabError, RawClient, Silence
 from tests.guests.lab.raw import command, half_command, leave
 from tests.guests.lab.shell import wait_until
@@ -180,7 +180,7 @@ def test_fact_restart_moves_used_idx(calm: Guest) -> None:
 
 def test_fact_reading_moves_avail_idx(calm: Guest, client: RawClient) -> None:
     calm.stop_agent()
-    before = bytes_read(calm)
+    before = all_read(calm)
     client.send_command("guest-ping")
     time.sleep(0.5)
     assert bytes_read(calm) == before

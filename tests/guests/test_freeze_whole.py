@@ -10,7 +10,7 @@ from tests.guests.lab import Guest
 
 def test_freeze_is_verified_held_thawed_and_certified(calm: Guest, operator: Operator) -> None:
     hooks = len(calm.hook_log())
-    running = operator.freeze(hold_s=1.5)
+    running = operator.freeze(hold_s=3.0)
     held = running.wait_event(EventKind.HELD)
     assert calm.frozen_mounts() == {"a", "b"}
     progress = running.wait_progress(lambda progress: progress.phase is Phase.HELD)
@@ -18,7 +18,7 @@ def test_freeze_is_verified_held_thawed_and_certified(calm: Guest, operator: Ope
     assert operator.fleet.get(operator.vm.id).freeze.state is FreezeState.FROZEN
     outcome = running.outcome()
     assert_certified(outcome)
-    assert running.find(EventKind.THAW_SENT)[0].at - held.at > 1.3
+    assert running.find(EventKind.THAW_SENT)[0].at - held.at > 2.8
     running.assert_order(
         EventKind.PREPARING,
         EventKind.SENT,
@@ -123,13 +123,13 @@ def test_a_hold_ends_when_it_has_served(calm: Guest, operator: Operator) -> None
 
 
 def test_a_hold_is_extended_and_its_holder_knows(calm: Guest, operator: Operator) -> None:
-    running = operator.freeze(hold_s=1.5)
+    running = operator.freeze(hold_s=2.5)
     running.wait_event(EventKind.HELD)
     running.operation.extend_hold(2.0)
     running.wait_event(EventKind.NOTE, "the hold is extended by 2 s")
     outcome = running.outcome()
     assert_certified(outcome)
-    assert outcome.seconds > 3.4
+    assert outcome.seconds > 4.4
     calm.assert_thawed()
 
 
@@ -168,9 +168,10 @@ def test_a_second_freeze_of_the_same_vm_is_refused(calm: Guest, operator: Operat
 
 def test_without_a_monitor_the_missing_evidence_is_named(calm: Guest) -> None:
     with Operator(calm, monitor=False) as operator:
-        running = operator.freeze(hold_s=1.0)
+        running = operator.freeze(hold_s=100.0)
         running.wait_event(EventKind.HELD)
         assert calm.frozen_mounts() == {"a", "b"}
+        running.operation.end_hold()
         outcome = running.outcome()
     assert outcome.kind is OutcomeKind.UNVERIFIED
     assert "port can't be seen (no monitor)" in outcome.reason

@@ -43,9 +43,10 @@ def test_thawed_written_and_frozen_again_inside(calm: Guest, operator: Operator)
 
 
 def test_thawed_inside_the_counts_differ(calm: Guest, operator: Operator) -> None:
-    running = operator.freeze(hold_s=1.0)
+    running = operator.freeze(hold_s=100.0)
     running.wait_event(EventKind.HELD)
     assert calm.thaw_inside("a") == ["a"]
+    running.operation.end_hold()
     outcome = running.outcome()
     assert (outcome.kind, outcome.frozen, outcome.thawed) == (OutcomeKind.BROKEN, 2, 1)
     assert evidence(outcome)["thaw"] == "against"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -202,9 +203,11 @@ def test_terminated_while_it_freezes_it_goes_on(calm: Guest, operator: Operator)
 
 
 def test_terminated_while_held_it_stays(calm: Guest, operator: Operator) -> None:
-    running = operator.freeze(hold_s=1.5)
+    running = operator.freeze(hold_s=100.0)
     running.wait_event(EventKind.HELD)
     calm.kill_agent("TERM")
+    time.sleep(1.0)
+    running.operation.end_hold()
     outcome = running.outcome()
     assert EventKind.AT_RISK not in running.kinds
     assert_certified(outcome)

@@ -90,9 +90,10 @@ def test_stopped_in_the_hook_it_times_out_and_is_thawed_when_it_goes_on(
 
 
 def test_stopped_while_held_the_thaw_waits_for_it(calm: Guest, operator: Operator) -> None:
-    running = operator.freeze(hold_s=0.5)
+    running = operator.freeze(hold_s=100.0)
     running.wait_event(EventKind.HELD)
     calm.stop_agent()
+    running.operation.end_hold()
     running.wait_event(EventKind.THAW_SENT)
     assert calm.frozen_mounts() == {"a", "b"}
     calm.continue_agent()
@@ -146,9 +147,10 @@ def test_paused_for_the_whole_schedule_it_times_out_and_is_thawed(
 
 
 def test_paused_while_held_the_thaw_waits_for_the_host(calm: Guest, operator: Operator) -> None:
-    running = operator.freeze(hold_s=0.7)
+    running = operator.freeze(hold_s=100.0)
     running.wait_event(EventKind.HELD)
     calm.pause()
+    running.operation.end_hold()
     running.wait_event(EventKind.THAW_SENT)
     assert "resume the VM" in running.wait_progress(lambda now: now.verdict is not None).waiting_for
     calm.resume()

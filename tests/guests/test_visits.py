@@ -14,7 +14,7 @@ from agentclient.model.events import EventKind
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import AgentState, FreezeState, KnownBy, RunState
 from tests.guests.conftest import Boot
-from tests.guests.freezing import Operator, assert_certified, bytes_read
+from tests.guests.freezing import Operator, all_read, assert_certified, bytes_read
 from tests.guests.lab import Guest, RawClient
 from tests.guests.lab.shell import wait_until
 
@@ -90,7 +90,7 @@ def test_visits_leave_nothing_in_the_guest(
     watcher.visit_all(10.0)  # the first one to an agent asks a little more
     log, hooks, pid = calm.agent_log(), calm.hook_log(), calm.agent_pid()
     for _ in range(5):
-        before = bytes_read(calm)
+        before = all_read(calm)
         watcher.visit_all(10.0)
         assert bytes_read(calm) != before, "the agent was asked"
         assert_nothing_open(calm)
@@ -103,7 +103,7 @@ def test_between_its_turns_the_agent_is_left_alone(calm: Guest, operator: Operat
     watcher.start()
     wait_agent(operator, AgentState.ALIVE)
     assert_nothing_open(calm)
-    before = bytes_read(calm)
+    before = all_read(calm)
     time.sleep(1.5)  # some seven looks at its port
     assert bytes_read(calm) == before
     watcher.stop()
@@ -149,7 +149,7 @@ def test_an_agent_that_talks_to_somebody_else(
             KnownBy.CLIENT,
         )
         assert f"(pid {os.getpid()})" in str(state(operator).agent.detail)
-        before = bytes_read(calm)
+        before = all_read(calm)
         assert somebody.buffer == b""
     time.sleep(0.4)
     assert bytes_read(calm) == before, "nothing waited behind the other client"
@@ -161,7 +161,7 @@ def test_a_port_that_is_open_and_not_asked_yet(boot: Boot) -> None:
     guest = boot(name="locked", mounts=("a",))
     with Operator(guest, locked_by="backup") as operator:
         watcher = watcher_of(operator)
-        before = bytes_read(guest)
+        before = all_read(guest)
         watcher.visit_all(10.0)
         # A locked VM is its manager's: its agent is not asked.
         assert (state(operator).agent.state, state(operator).agent.how) == (
@@ -182,9 +182,9 @@ def test_a_vm_with_a_freeze_is_not_visited_through_its_agent(
     watcher = watcher_of(operator, agent_interval_s=0.3)
     watcher.start()
     wait_agent(operator, AgentState.ALIVE)
-    running = operator.freeze(hold_s=1.5)
+    running = operator.freeze(hold_s=3.0)
     running.wait_event(EventKind.HELD)
-    before = bytes_read(calm)
+    before = all_read(calm)
     time.sleep(0.8)
     assert bytes_read(calm) == before
     held = state(operator)
