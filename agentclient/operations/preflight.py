@@ -12,6 +12,7 @@ from typing import Final
 
 from agentclient.access.agent import GuestAgent
 from agentclient.access.agent_session import AgentSession
+from agentclient.access.guest_access import CHANNEL_WAIT_S
 from agentclient.access.self_check import is_self, own_uuid
 from agentclient.access.stream import ConnectFailed, ConnectProblem
 from agentclient.freeze.coverage import Coverage, describe
@@ -35,6 +36,7 @@ from agentclient.protocol.qga_replies import AgentInfo
 
 # A freeze may be waited for for an hour, the replies before it only for so long.
 MOST_PATIENCE_S: Final = 600.0
+_LOOK_AGAIN_S: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +89,7 @@ class Preflight:
         """Do all checks; return what the freeze needs, or the outcome that refuses it."""
         refusal = refuse_by_configuration(self._access, self._context.vm, self._context.state.vm)
         if refusal is None:
-            self._before = self._access.observe_anew()
-            refusal = refuse_by_look(self._seen(self._before)) or self._refuse_self()
+            refusal = self._look() or self._refuse_self()
         if refusal is not None:
             return self._with_names(refusal)
         session = self._connect()
@@ -110,6 +111,34 @@ class Preflight:
         finally:
             if not keep:
                 session.close()
+
+    def _look(self) -> Outcome | None:
+        """Look at the VM; wait for a moment while another client has the agent's channel.
+
+        Most ask one thing and leave: another console's visit, a page of Proxmox that shows the
+        guest's addresses. A freeze of a frostwatch, which lasts, is not waited for.
+        """
+        self._before = self._access.observe_anew()
+        refusal = refuse_by_look(self._before)
+        if _is_busy(refusal) and not self._is_held_elsewhere():
+            refusal = self._wait_for_channel()
+        self._seen(self._before)
+        return refusal
+
+    def _wait_for_channel(self) -> Outcome | None:
+        until = time.monotonic() + CHANNEL_WAIT_S
+        while True:
+            if self._context.control.cancellation.is_set:
+                return cancelled()
+            time.sleep(_LOOK_AGAIN_S)
+            self._before = self._access.observe()
+            refusal = refuse_by_look(self._before)
+            if not _is_busy(refusal) or time.monotonic() >= until:
+                return refusal
+
+    def _is_held_elsewhere(self) -> bool:
+        holders = self._access.holders()
+        return holders is not None and holders.frostwatch is not None
 
     def _seen(self, view: MonitorView) -> MonitorView:
         """Report what a look has shown, and return it."""
@@ -243,6 +272,10 @@ class Preflight:
 
     def _note(self, level: Level, text: str) -> None:
         self._reporter.event(ReportEvent(EventKind.NOTE, level, text))
+
+
+def _is_busy(refusal: Outcome | None) -> bool:
+    return refusal is not None and refusal.refusal is Refusal.BUSY
 
 
 def _without_client(view: MonitorView) -> MonitorView:

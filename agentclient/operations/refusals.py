@@ -66,7 +66,7 @@ def refuse_by_look(view: MonitorView) -> Outcome | None:
         reason = "the agent's port is closed: no agent runs in the guest"
         return refused(Refusal.NO_AGENT, reason, "start qemu-guest-agent in the guest")
     if view.client:
-        reason = "another client holds the agent's channel (QEMU serves one)"
+        reason = "another client holds the agent's channel (QEMU serves one), and does not leave"
         return refused(Refusal.BUSY, reason, "wait until it has left; lsof or ss -xp names it")
     return None
 

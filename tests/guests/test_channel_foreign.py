@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 
 import pytest
@@ -76,13 +77,27 @@ def test_a_foreign_freeze_in_its_hook_is_waited_for_and_refused(
     assert_refused_as_foreign(calm, operator)
 
 
+def test_a_client_that_asks_one_thing_and_leaves_is_waited_for(
+    calm: Guest, operator: Operator
+) -> None:
+    """As another console's visit does, or a page of Proxmox that shows the guest's addresses."""
+    somebody = RawClient(calm.agent_socket)
+    somebody.sync()
+    leaves = threading.Timer(1.0, somebody.close)
+    leaves.start()
+    running = operator.freeze()
+    assert_certified(running.outcome())
+    leaves.join()
+    calm.assert_thawed()
+
+
 def test_a_second_client_is_seen_and_nothing_is_sent(calm: Guest, operator: Operator) -> None:
     hooks = calm.hook_log()
     with RawClient(calm.agent_socket) as somebody:
         somebody.sync()
         before = all_read(calm)
         running = operator.freeze()
-        outcome = running.outcome(5.0)
+        outcome = running.outcome(15.0)
         assert (outcome.kind, outcome.refusal) == (OutcomeKind.REFUSED, Refusal.BUSY)
         assert "another client" in outcome.reason
         assert f"(pid {os.getpid()})" in outcome.reason

@@ -10,9 +10,8 @@ from typing import Any, Literal
 import pytest
 
 from agentclient.model.disk_snapshot import SnapshotKind
-from agentclient.model.job import Consistency, JobOutcome, JobRefusal, JobStage
+from agentclient.model.job import Consistency, JobOutcome, JobStage
 from agentclient.model.request import FreezeRequest, Schedule
-from agentclient.model.states import Refusal
 from tests.guests.conftest import Boot
 from tests.guests.lab import check_copy, check_database
 from tests.guests.lab.loads import AppendLoad
@@ -22,28 +21,19 @@ pytestmark = pytest.mark.soak
 TIMES = 20
 # What a snapshot may cost beyond a freeze and a thaw, in the median.
 MORE_MS = 20.0
-# Who looks at all VMs of this host has the guest's agent for a moment.
-AGAIN = 5
 MOUNTS: dict[str, Literal["ext4", "xfs"]] = {"a": "ext4", "b": "ext4", "x": "xfs"}
 
 
 def _bare(photographer: Photographer) -> None:
     """Freeze, and thaw at once."""
     request = FreezeRequest(schedule=Schedule(hold_s=0.0))
-    for _ in range(AGAIN):
-        outcome = photographer.engine.freeze(photographer.vm, request).wait(60)
-        if outcome is None or outcome.refusal is not Refusal.BUSY:
-            break
+    outcome = photographer.engine.freeze(photographer.vm, request).wait(60)
     assert outcome is not None
     assert outcome.certified, outcome.reason
 
 
 def _take(photographer: Photographer, name: str, kind: SnapshotKind, **more: Any) -> JobOutcome:
-    """Take a snapshot; again, if somebody else looked at the guest just then."""
-    for _ in range(AGAIN):
-        outcome = photographer.take(name, external=kind is SnapshotKind.EXTERNAL, **more)
-        if outcome.refusal is not JobRefusal.NOT_FROZEN:
-            break
+    outcome = photographer.take(name, external=kind is SnapshotKind.EXTERNAL, **more)
     assert outcome.consistency is Consistency.CONSISTENT, outcome.reason
     return outcome
 

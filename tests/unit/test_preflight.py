@@ -10,12 +10,13 @@ import pytest
 from agentclient.access import agent as agent_module
 from agentclient.access import exchange as exchange_module
 from agentclient.access.agent_session import StreamSession
+from agentclient.access.guest_access import CHANNEL_WAIT_S, Holders
 from agentclient.access.local_access import LocalAccess
 from agentclient.access.monitor import Monitor
 from agentclient.access.stream import ConnectFailed, ConnectProblem
 from agentclient.fleet.store import Fleet
 from agentclient.model.outcome import FileSystem, Outcome
-from agentclient.model.snapshot import AgentHealth, MonitorView
+from agentclient.model.snapshot import AgentHealth, HeldBy, MonitorView
 from agentclient.model.states import (
     AgentState,
     FreezeState,
@@ -207,10 +208,45 @@ def test_the_monitor_refuses_still_at_the_last_look(
     assert world.outcome().refusal is refusal
 
 
-def test_another_client_is_never_joined(world: World) -> None:
+def test_another_client_is_never_joined(world: World, clock: Clock) -> None:
     world.views = (UP._replace(client=True),)
+    began = clock.now
     assert world.outcome().refusal is Refusal.BUSY
     assert world.endpoint.channels == []
+    assert clock.now - began == pytest.approx(CHANNEL_WAIT_S, abs=0.2)
+
+
+def test_another_client_that_leaves_is_waited_for(world: World, clock: Clock) -> None:
+    """As another console's visit, or a page of Proxmox that shows the guest's addresses."""
+    taken = UP._replace(client=True)
+    world.views = (taken, taken, taken, UP, taken)
+    assert isinstance(world.run(), Prepared)
+    assert not any("another client" in tell.text for tell in world.reporter.told)
+
+
+def test_what_happens_to_the_vm_while_another_client_is_there_counts(world: World) -> None:
+    taken = UP._replace(client=True)
+    world.views = (taken, taken, MonitorView(RunState.PAUSED, port_open=True, client=True))
+    assert world.outcome().refusal is Refusal.PAUSED
+
+
+def test_the_wait_for_another_client_is_cancelled(world: World, clock: Clock) -> None:
+    world.views = (UP._replace(client=True),)
+    world.control.cancellation.set()
+    began = clock.now
+    assert world.outcome().refusal is Refusal.CANCELLED
+    assert clock.now == began
+
+
+def test_another_frostwatch_is_not_waited_for(
+    world: World, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = HeldBy(pid=1316, user="root", holder=1317)
+    monkeypatch.setattr(LocalAccess, "holders", lambda _: Holders(None, held))
+    world.views = (UP._replace(client=True),)
+    began = clock.now
+    assert "pid 1316" in world.outcome().reason
+    assert clock.now == began
 
 
 @pytest.mark.parametrize(
