@@ -185,6 +185,11 @@ def test_a_long_path_is_broken_behind_a_slash() -> None:
         f"{upid}; then:",
         "frostwatch thaw",
     )
+    assert wrap(text, 54) == (
+        "end them: pvesh delete /nodes/node1/tasks/UPID:node1:",
+        "0000A2B3:00C0FFEE:65000000:vzdump:101:root@pam:; then:",
+        "frostwatch thaw",
+    )
     assert wrap("/a/b//cc", 4) == ("/a/", "b/", "/cc")
     assert wrap("/one/two", 8) == ("/one/two",)
 

@@ -17,6 +17,7 @@ from agentclient.model.text import printable
 ELLIPSIS = "…"
 
 _UP_TO_A_SLASH = re.compile(r".[^/]*/?", re.DOTALL)
+_UP_TO_A_COLON = re.compile(r".[^:]*:?", re.DOTALL)
 
 # Terminals disagree about the width of a character in front of these.
 _VARIATION_SELECTORS = dict.fromkeys([*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)])
@@ -64,7 +65,7 @@ def wrap(text: str, width: int) -> tuple[str, ...]:
     """Return `text` in lines of at most `width` cells, broken at spaces where there are any.
 
     Spaces in front of the text are kept, those where a line is broken are not. A word that is
-    longer than a line is broken behind a slash, if it has one.
+    longer than a line is broken behind a slash, if it has one, or else behind a colon.
     """
     width = max(width, 1)
     words = text.lstrip(" ")
@@ -86,7 +87,12 @@ def wrap(text: str, width: int) -> tuple[str, ...]:
 
 def _parts(word: str, width: int) -> list[str]:
     """Return the parts of a word that may stand on lines of their own; there is always one."""
-    return [word] if cell_len(word) <= width else _UP_TO_A_SLASH.findall(word)
+    if cell_len(word) <= width:
+        return [word]
+    found: list[str] = []
+    for part in _UP_TO_A_SLASH.findall(word):
+        found += [part] if cell_len(part) <= width else _UP_TO_A_COLON.findall(part)
+    return found
 
 
 def _chopped(word: str, width: int) -> list[str]:
