@@ -43,6 +43,8 @@ def test_a_socket_that_is_not_there_has_nobody(tmp_path: Path) -> None:
 def test_the_clause_names_all() -> None:
     found = (Client(7, "backup", waiting=False), Client(9, "qm", waiting=True))
     assert in_words(found) == "held by backup (pid 7); qm (pid 9) waits for it"
+    task = Client(7, "task UPID:n:0000A2B3:00C0FFEE:65000000:vzdump:101:root@pam:", waiting=False)
+    assert in_words((task,)) == "held by Proxmox's vzdump 101 (pid 7)"  # as everywhere else
 
 
 def test_that_somebody_is_connected_is_told_of_the_socket_alone(tmp_path: Path) -> None:

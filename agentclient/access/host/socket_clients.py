@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from agentclient.model.others import ChannelClient
 from agentclient.model.text import printable
 
 _SOCK_DIAG: Final = 4  # NETLINK_SOCK_DIAG
@@ -51,7 +52,7 @@ class Client:
     waiting: bool
 
     def __str__(self) -> str:
-        return f"{self.name} (pid {self.pid})"
+        return str(ChannelClient(self.name, self.pid))
 
 
 @dataclass(frozen=True, slots=True)
