@@ -177,13 +177,15 @@ class HeldBy(NamedTuple):
     def __str__(self) -> str:
         word = self.state.value if self.state else "frozen or freezing" if self.holder else "taken"
         until = f" until {self.until:%H:%M:%S}" if self.until else ""
+        if self.window is None and self.holder and not self.state:
+            until = ", until when isn't known"  # only its holder was seen, which tells us nothing
         if self.kept:
             since = f"; another console (pid {self.attached}) has attached" if self.attached else ""
             return f"{word} by {self.who}{until}, left to its holder (pid {self.holder}){since}"
         if self.ended:
             holder = f"its holder (pid {self.holder})"
             return f"{word} by {self.who}, which has ended; {holder} thaws it"
-        most = " at the most" if until and self.state is FreezeState.FREEZING else ""
+        most = " at the most" if self.until and self.state is FreezeState.FREEZING else ""
         return f"{word} by {self.who}{until}{most}"
 
 

@@ -132,7 +132,10 @@ def test_which_vm_is_meant(tmp_path: Path) -> None:
             "freezing by root (pid 1316) until 17:20:00 at the most",
         ),
         (HeldBy(1316, "root", FreezeState.THAWING), "thawing by root (pid 1316)"),
-        (HeldBy(1316, "root", holder=1320), "frozen or freezing by root (pid 1316)"),
+        (
+            HeldBy(1316, "root", holder=1320),
+            "frozen or freezing by root (pid 1316), until when isn't known",
+        ),
         (
             HeldBy(1316, "root", FreezeState.FROZEN, holder=1320, ended=True),
             "frozen by root (pid 1316), which has ended; its holder (pid 1320) thaws it",
