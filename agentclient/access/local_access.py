@@ -257,12 +257,13 @@ class LocalAccess:
         return probe_exchange(self.connect(), first=first, plain=self.plain)
 
     def begin_observation(
-        self, *, traffic: bool = False
+        self, *, traffic: bool = False, writes: bool = False
     ) -> Exchange[MonitorView] | MonitorView | None:
         """Begin a look at the monitor.
 
         Args:
             traffic: look at what is counted at the agent's port, while others hold it.
+            writes: look also at how much the guest has written.
 
         Returns:
             The look; a view if there can be none; None if somebody else is looking just now.
@@ -271,7 +272,7 @@ class LocalAccess:
             problem = self.doubt or self.vm.no_monitor or "no monitor"
             return MonitorView(problem=problem, gone=self.is_gone())
         try:
-            return self.monitor.begin(traffic=traffic)
+            return self.monitor.begin(traffic=traffic, writes=writes)
         except ConnectFailed as error:
             return self.monitor.unreachable(error)
 

@@ -23,30 +23,11 @@ from agentclient.protocol import qemu_port as ports
 from agentclient.protocol.qemu_port import Port
 from agentclient.protocol.qmp import QmpEvent, QmpFailure, QmpReply
 from agentclient.protocol.qmp_block import running
+from agentclient.protocol.qmp_status import run_state
 
 DEFAULT_VISIT_S = 0.5
 # A held session is kept so long while QEMU is busy (with a reset, say): to close it loses events.
 LATE_S = 5.0
-
-_RUN_STATES = {
-    "running": RunState.RUNNING,
-    "paused": RunState.PAUSED,
-    "prelaunch": RunState.PAUSED,
-    "debug": RunState.PAUSED,
-    "save-vm": RunState.PAUSED,
-    "restore-vm": RunState.PAUSED,
-    "watchdog": RunState.PAUSED,
-    "colo": RunState.PAUSED,
-    "io-error": RunState.IO_ERROR,
-    "internal-error": RunState.IO_ERROR,
-    "suspended": RunState.SUSPENDED,
-    "inmigrate": RunState.MIGRATING,
-    "postmigrate": RunState.MIGRATED,
-    "finish-migrate": RunState.MIGRATING,
-    "shutdown": RunState.SHUTDOWN,
-    "guest-panicked": RunState.PANICKED,
-}
-_MIGRATING = {"setup", "active", "pre-switchover", "device", "postcopy-active", "wait-unplug"}
 
 
 class Monitor:
@@ -98,7 +79,12 @@ class Monitor:
             return run(self._visit(session, full=True), session.channel, deadline)
 
     def begin(
-        self, timeout_s: float = DEFAULT_VISIT_S, *, full: bool = False, traffic: bool = False
+        self,
+        timeout_s: float = DEFAULT_VISIT_S,
+        *,
+        full: bool = False,
+        traffic: bool = False,
+        writes: bool = False,
     ) -> Exchange[MonitorView] | None:
         """Return a look for the caller to run, who must run its first step at once.
 
@@ -106,6 +92,7 @@ class Monitor:
             timeout_s: how long the visit may take, in seconds.
             full: look also at what only a freeze or thaw needs: writes, the port's openings, reads.
             traffic: look at what is counted at the agent's port instead, while others hold it.
+            writes: look also at how much the guest has written.
 
         Returns:
             None if somebody else is looking just now.
@@ -120,7 +107,10 @@ class Monitor:
         except BaseException:
             self._lock.release()
             raise
-        visit = self._watch_traffic(session) if traffic else self._visit(session, full=full)
+        if traffic:
+            visit = self._watch_traffic(session, writes=writes)
+        else:
+            visit = self._visit(session, full=full, writes=writes)
         steps = releasing(self._lock, visit)
         return Exchange(session.channel, steps, time.monotonic() + timeout_s)
 
@@ -172,11 +162,13 @@ class Monitor:
             self._session = QmpSession(channel)
         return self._session
 
-    def _visit(self, session: QmpSession, *, full: bool) -> Steps[MonitorView]:
+    def _visit(
+        self, session: QmpSession, *, full: bool, writes: bool = False
+    ) -> Steps[MonitorView]:
         keep = False
         try:
             yield from session.greet()
-            view = yield from self._ask_all(session, full=full)
+            view = yield from self._ask_all(session, full=full, writes=writes)
             keep, self._late_since = self._ours, None
         except MonitorError as error:
             keep = self._ours and error.late and self._waits_on()
@@ -189,16 +181,20 @@ class Monitor:
             if not keep:
                 self._drop()
 
-    def _watch_traffic(self, session: QmpSession) -> Steps[MonitorView]:
+    def _watch_traffic(self, session: QmpSession, *, writes: bool) -> Steps[MonitorView]:
         """Look at the port as `_visit` does, and at what is counted there, in as many commands."""
         keep = False
         try:
             yield from session.greet()
             if not self._looked_for_port:
                 yield from self._find_port(session)
-            asks = [Ask("query-status"), Ask("query-chardev"), *self._traffic_asks()]
+            asks = [Ask("query-status"), Ask("query-chardev")]
+            asks += [Ask("query-blockstats")] if writes else []
+            asks += self._traffic_asks()
             status, chardevs, *rest = yield from session.ask(asks)
-            view = self._view(_run_state(_value(status), None), _value(chardevs))
+            view = self._view(run_state(_value(status), None), _value(chardevs))
+            if writes:
+                view = view._replace(written_bytes=ports.written_bytes(_value(rest.pop(0))))
             if rest:
                 view = self._with_queues(view, rest[:2])
                 view = view._replace(traffic=ports.traffic(*map(_value, rest[1:])))
@@ -246,22 +242,24 @@ class Monitor:
             self._session.close()
             self._session = None
 
-    def _ask_all(self, session: QmpSession, *, full: bool) -> Steps[MonitorView]:
+    def _ask_all(self, session: QmpSession, *, full: bool, writes: bool) -> Steps[MonitorView]:
         if not self._looked_for_port and (full or self._port_is_unknown):
             yield from self._find_port(session)
         asks = [Ask("query-status"), Ask("query-migrate"), Ask("query-chardev")]
+        asks += [Ask("query-blockstats")] if full or writes else []
         if full:
-            asks += [Ask("query-blockstats"), *self._queue_asks()]
+            asks += self._queue_asks()
         elif self._jobs_visible:
             asks.append(Ask("query-jobs"))
         answers = yield from session.ask(asks)
         status, migration, chardevs, *rest = answers
-        view = self._view(_run_state(_value(status), _value(migration)), _value(chardevs))
-        if rest and not full:
-            view = self._with_jobs(view, rest[0])
+        view = self._view(run_state(_value(status), _value(migration)), _value(chardevs))
+        if full or writes:
+            view = view._replace(written_bytes=ports.written_bytes(_value(rest.pop(0))))
         if full:
-            view = view._replace(written_bytes=ports.written_bytes(_value(rest[0])))
-            view = self._with_queues(view, rest[1:])
+            view = self._with_queues(view, rest)
+        elif rest:
+            view = self._with_jobs(view, rest[0])
         return self._with_events(view, session.take_events()) if self._ours else view
 
     @property
@@ -382,11 +380,3 @@ def _read_port(session: QmpSession, path: str) -> Steps[Port | None]:
 
 def _value(answer: QmpReply | QmpFailure) -> object:
     return answer.value if isinstance(answer, QmpReply) else None
-
-
-def _run_state(status: object, migration: object) -> RunState:
-    word = status.get("status") if isinstance(status, dict) else None
-    run_state = _RUN_STATES.get(str(word), RunState.UNKNOWN)
-    progress = migration.get("status") if isinstance(migration, dict) else None
-    under_way = str(progress) in _MIGRATING and run_state is not RunState.MIGRATED
-    return RunState.MIGRATING if under_way else run_state

@@ -11,20 +11,21 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from agentclient.access.host.process import has_gone
 from agentclient.fleet.others_events import ended_by, line_of
+from agentclient.fleet.others_left import LeftFrozen, as_of
+from agentclient.fleet.others_writes import WriteCounters
 from agentclient.fleet.store import Fleet
 from agentclient.freeze.others_watch import OthersEventKind, OthersWatch
+from agentclient.freeze.writes_watch import WritesWatch
 from agentclient.journal.figures import Figures, pending_for_long
 from agentclient.journal.history import last_figures_of_others
 from agentclient.journal.others_entry import record_others
-from agentclient.model.durations import in_words
-from agentclient.model.others import ChannelClient, Others, waits_while_connected
+from agentclient.model.others import ChannelClient, Others, WritesSeen, waits_while_connected
 from agentclient.model.others_past import OthersEnded, OthersResult
-from agentclient.model.snapshot import FreezeInfo, MonitorView, VmState
+from agentclient.model.snapshot import MonitorView, VmState
 from agentclient.model.states import (
     Cause,
     FreezeState,
@@ -34,7 +35,7 @@ from agentclient.model.states import (
     RunState,
 )
 from agentclient.model.text import printable
-from agentclient.model.vm import Process, Vm, VmId
+from agentclient.model.vm import Vm, VmId
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,16 +44,13 @@ if TYPE_CHECKING:
     from agentclient.journal.writer import Journal
 
 LOOK_EVERY_S: Final = 0.25
-# What others froze and left is told of after so many seconds, as long as our own may be held.
-LEFT_S: Final = 120.0
 # However many channels are held, their looks are no more than so many a second: where something is
 # pending, and where a client only stays connected, as libvirt always does.
 MOST_LOOKS: Final = 400
 MOST_IDLE_LOOKS: Final = 200
 _IDLE: Final = frozenset({OthersState.IDLE, OthersState.HELD})
+_PENDING: Final = frozenset({OthersState.PENDING, OthersState.LOST, OthersState.LEFT})
 _UNMOVED_S: Final = 10.0
-# Who has set the wall clock has moved it by more than this; it is adjusted in smaller steps.
-_SET_S: Final = 5.0
 _ORDINARY: Final = 8
 _ORDINARY_WHEN_LEFT: Final = 2
 # Nothing is frozen any more, and nobody can be asked.
@@ -88,6 +86,7 @@ class _Held:
 
     Attributes:
         vm: the VM; another start of it is another guest.
+        writes: how much the guest writes meanwhile.
         watch: what they have pending; None before the first look at what is counted.
         looks: how many looks there were.
         client: who holds it.
@@ -98,6 +97,7 @@ class _Held:
     """
 
     vm: Vm
+    writes: WritesWatch
     watch: OthersWatch | None = None
     looks: int = 0
     client: ChannelClient | None = None
@@ -118,7 +118,8 @@ class HeldChannels:
     def __init__(self) -> None:
         self._held: dict[VmId, _Held] = {}
         self._before: dict[VmId, ChannelClient] = {}
-        self._frozen_at: dict[VmId, float] = {}  # what others have left frozen (monotonic clock)
+        self._frozen = LeftFrozen()
+        self._writes = WriteCounters(self._is_pending)
         self._idle: set[VmId] = set()
 
     def __len__(self) -> int:
@@ -137,6 +138,19 @@ class HeldChannels:
         """Return whether a client has left, and the next look tells if it had its answer."""
         held = self._held.get(vm_id)
         return held is not None and held.watch is not None and held.watch.leaving
+
+    def wants_writes(self, vm_id: VmId, now: float) -> bool:
+        """Return whether the next look is for how much the guest has written, as well.
+
+        Args:
+            vm_id: the VM.
+            now: seconds of the monotonic clock.
+        """
+        return self._writes.are_wanted(vm_id, now)
+
+    def _is_pending(self, vm_id: VmId) -> bool:
+        held = self._held.get(vm_id)
+        return held is not None and held.watch is not None and held.watch.state in _PENDING
 
     def is_held(self, vm_id: VmId) -> bool:
         """Return whether others hold a VM's channel, so that it is looked at more often."""
@@ -170,7 +184,8 @@ class HeldChannels:
         """Forget a VM."""
         self._release(vm_id)
         self._before.pop(vm_id, None)
-        self._frozen_at.pop(vm_id, None)
+        self._frozen.forget(vm_id)
+        self._writes.forget(vm_id)
 
     def _release(self, vm_id: VmId) -> None:
         self._held.pop(vm_id, None)
@@ -197,15 +212,16 @@ class HeldChannels:
             fleet.update(after.id, lambda old: old._replace(others=None))
         mono, at = time.monotonic(), fleet.wall()
         if after.freeze.state is not FreezeState.THAWED:
-            self._frozen_since(after.freeze, after.id, mono, at)
+            self._frozen.since(after.freeze, after.id, mono, at)
             return
         self._before.pop(after.id, None)
         was = before.freeze
-        frozen_at = self._frozen_since(was, after.id, mono, at)
-        self._frozen_at.pop(after.id, None)
+        frozen_at = self._frozen.since(was, after.id, mono, at)
+        self._frozen.forget(after.id)
         if frozen_at is not None and was.since is not None:
             ended = OthersEnded(OthersResult.THAWED, was.by, was.since, at, mono - frozen_at)
-            fleet.update(after.id, lambda old: old._replace(others_last=ended))
+            last = ended.after(after.others_last)
+            fleet.update(after.id, lambda old: old._replace(others_last=last))
             if journal is not None:
                 record_others(journal, after.vm, ended)
 
@@ -223,12 +239,14 @@ class HeldChannels:
         mono, at = time.monotonic(), fleet.wall()
         seen = self.looked(state, view, mono, at)
         others = seen.others if seen is not None else state.others
-        last = seen.ended[-1] if seen is not None and seen.ended else state.others_last
+        last = state.others_last
+        for one in seen.ended if seen is not None else ():
+            last = one.after(last)
         if others is not None and others.state is OthersState.PENDING and journal is not None:
             self._ask_usual(journal, state.vm)
         if (others, last) != (state.others, state.others_last):
             fleet.update(state.id, lambda old: old._replace(others=others, others_last=last))
-        if (info := self._left_frozen(state, mono, at)) != state.freeze:
+        if (info := self._frozen.told(state, mono, at)) != state.freeze:
             fleet.update(
                 state.id,
                 lambda old: old._replace(freeze=info) if old.freeze == state.freeze else old,
@@ -240,28 +258,6 @@ class HeldChannels:
         for one in seen.ended if journal is not None else ():
             assert journal is not None, "it is asked just before"
             record_others(journal, state.vm, one)
-
-    def _frozen_since(
-        self, freeze: FreezeInfo, vm_id: VmId, mono: float, wall: datetime
-    ) -> float | None:
-        """Return since when others have left a guest frozen (monotonic clock); None if not."""
-        if not freeze.foreign or freeze.state is not FreezeState.FROZEN:
-            self._frozen_at.pop(vm_id, None)
-            return None
-        seconds = (wall - freeze.since).total_seconds() if freeze.since is not None else 0.0
-        return self._frozen_at.setdefault(vm_id, mono - max(0.0, seconds))
-
-    def _left_frozen(self, state: VmState, mono: float, wall: datetime) -> FreezeInfo:
-        """Return what is known of a freeze, with why nobody is likely to thaw it any more.
-
-        However the wall clock is set, it goes by the time that has passed.
-        """
-        freeze = state.freeze
-        since = self._frozen_since(freeze, state.id, mono, wall)
-        if since is None:
-            return freeze
-        overdue = freeze.overdue or _why_left(freeze.by, mono - since)
-        return freeze._replace(since=_as_of(freeze.since, mono - since, wall), overdue=overdue)
 
     def _ask_usual(self, journal: Journal, vm: Vm) -> None:
         """Have the journal tell, later, how long the last ones took; nobody waits for its disk."""
@@ -289,11 +285,12 @@ class HeldChannels:
         Returns:
             What follows; None if nothing does.
         """
+        writes = self._writes.take(state.id, mono, view)
         held = self._of(state.vm)
         if held is None:
             if view.client and is_others(state):
                 # The next look asks for what is counted.
-                self._held[state.id] = _Held(state.vm)
+                self._held[state.id] = _Held(state.vm, writes)
             return None if state.others is None else Seen(None)
         if held.has_left and not is_others(state):
             return None  # it is a frostwatch who is connected
@@ -312,7 +309,10 @@ class HeldChannels:
             return Seen(None)
         by = held.lost_by if had_left and held.has_left else held.client
         lines = tuple(line for event in events if (line := line_of(event, by)) is not None)
-        ended = tuple(one for event in events if (one := ended_by(event, by, wall)) is not None)
+        told = before.writes if (before := state.others) is not None else None
+        ended = tuple(
+            one for event in events if (one := ended_by(event, by, wall, told)) is not None
+        )
         if _is_idle(held.watch, mono):
             self._idle.add(state.id)
         else:
@@ -357,29 +357,19 @@ def _start(vm: Vm) -> tuple[object, ...]:
     return vm.process, vm.generation
 
 
-def _why_left(by: ChannelClient | None, seconds: float) -> str | None:
-    """Return why nobody is likely to thaw what others froze, as a clause; None if somebody may."""
-    if by is not None and by.started is not None and has_gone(Process(by.pid, by.started)):
-        return "its process has ended"
-    return f"for more than {in_words(LEFT_S)}" if seconds > LEFT_S else None
-
-
-def _as_of(before: datetime | None, seconds: float, wall: datetime) -> datetime:
-    """Return when it was so many seconds ago: in the words of before, unless the clock was set."""
-    since = wall - timedelta(seconds=seconds)
-    if before is None or abs((before - since).total_seconds()) > _SET_S:
-        return since
-    return before
-
-
 def _others(held: _Held, watch: OthersWatch, state: VmState, mono: float, wall: datetime) -> Others:
     before = state.others
     pending = watch.state is OthersState.PENDING
     overdue = pending_for_long(held.usual, mono - watch.since) if pending else None
     same = before.since if before is not None and before.state is watch.state else None
+    writes, wrote_at = held.writes, None
+    seen = writes.since(watch.waits_since) if watch.state in _PENDING else None
+    if seen is WritesSeen.STOPPED and writes.wrote_at is not None:
+        stopped = before.wrote_at if before is not None else None
+        wrote_at = as_of(stopped, mono - writes.wrote_at, wall)
     return Others(
         watch.state,
-        _as_of(same, mono - watch.since, wall),
+        as_of(same, mono - watch.since, wall),
         held.lost_by if watch.has_left else held.client,
         watch.cause,
         watch.took_s,
@@ -387,4 +377,6 @@ def _others(held: _Held, watch: OthersWatch, state: VmState, mono: float, wall: 
         watch.why_blind,
         overdue,
         watch.has_left,
+        seen,
+        wrote_at,
     )

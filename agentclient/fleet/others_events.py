@@ -7,7 +7,7 @@ from typing import Final
 
 from agentclient.freeze.others_watch import OthersEvent, OthersEventKind
 from agentclient.model.durations import in_words
-from agentclient.model.others import ChannelClient
+from agentclient.model.others import ChannelClient, WritesSeen
 from agentclient.model.others_past import OthersEnded, OthersResult
 from agentclient.model.states import Level
 
@@ -18,19 +18,23 @@ _RESULTS: Final = {
 }
 
 
-def ended_by(event: OthersEvent, by: ChannelClient | None, wall: datetime) -> OthersEnded | None:
+def ended_by(
+    event: OthersEvent, by: ChannelClient | None, wall: datetime, writes: WritesSeen | None
+) -> OthersEnded | None:
     """Return the command of others that an event has ended; None if it has not ended any.
 
     Args:
         event: what they have met.
         by: who they are; None if that isn't known.
         wall: the wall clock at the event.
+        writes: what the host's counter of the guest's writes told until then; None if nothing.
     """
     result = _RESULTS.get(event.kind)
     if result is None or (event.kind is OthersEventKind.LEFT and not event.certain):
         return None
     seconds = event.at - event.since
-    return OthersEnded(result, by, wall - timedelta(seconds=seconds), wall, seconds, event.cause)
+    since = wall - timedelta(seconds=seconds)
+    return OthersEnded(result, by, since, wall, seconds, event.cause, writes)
 
 
 def line_of(event: OthersEvent, by: ChannelClient | None) -> tuple[Level, str] | None:

@@ -232,7 +232,8 @@ class Poller:
             return
         assert isinstance(visit.access, LocalAccess), "a visit is a call, or taken in steps"
         traffic = self._held.wants_traffic(visit.vm_id)
-        begun = visit.access.begin_observation(traffic=traffic)
+        writes = self._held.wants_writes(visit.vm_id, time.monotonic())
+        begun = visit.access.begin_observation(traffic=traffic, writes=writes)
         if begun is None:
             self._end(visit)
         elif isinstance(begun, MonitorView):

@@ -46,7 +46,9 @@ def _same_stage(old: JobProgress | None, new: JobProgress | None) -> bool:
 def _same_others(old: Others | None, new: Others | None) -> bool:
     if old is None or new is None:
         return False
-    before, now = ((one.state, one.cause, one.by, one.overdue, one.has_left) for one in (old, new))
+    before, now = (
+        (one.state, one.cause, one.by, one.overdue, one.has_left, one.writes) for one in (old, new)
+    )
     return before == now
 
 

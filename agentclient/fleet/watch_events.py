@@ -8,9 +8,9 @@ from typing import Any, Final, NamedTuple
 
 from agentclient.model.durations import in_words
 from agentclient.model.json_contract import SCHEMA, JsonObject, rfc3339
-from agentclient.model.others import ChannelClient
+from agentclient.model.others import ChannelClient, WritesSeen
 from agentclient.model.others_freeze import GRADE_WORDS, MONITOR, Grade, graded_of
-from agentclient.model.others_past import OthersEnded, OthersResult
+from agentclient.model.others_past import OthersEnded, OthersResult, ended_since
 from agentclient.model.others_step import others_step
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import (
@@ -205,18 +205,17 @@ def _agent(old: VmState, new: VmState, at: datetime) -> list[WatchEvent]:
 def _others(old: VmState, new: VmState, at: datetime) -> list[WatchEvent]:
     """Return what others have met, who hold or held the channel."""
     ended, others = new.others_last, new.others
-    found = []
-    if ended is not None and ended != old.others_last:
-        found += [_over(new, at, ended)] if ended.result is not OthersResult.THAWED else []
+    over = ended_since(old.others_last, ended)
+    found = [_over(new, at, one) for one in over if one.result is not OthersResult.THAWED]
     # The next one of theirs may be pending by the time that anybody looks.
     was_pending = old.others is not None and old.others.state is OthersState.PENDING
     was_pending = was_pending and ended == old.others_last
     if others is not None and others.state is OthersState.PENDING and not was_pending:
         likely = "" if others.certain else ", as far as can be told"
-        word = GRADE_WORDS[graded_of(others.by, new.vm.locked_by).grade]
+        word = GRADE_WORDS[graded_of(others.by, new.vm.locked_by, others.writes).grade]
         text = f"{_who(others.by)}: a command of theirs ({word}) waits for its answer{likely}"
         event = _event(new, at, WatchEventKind.OTHERS_PENDING, Level.INFO, text)
-        found.append(_by_others(event, new, others.by, others.since))
+        found.append(_by_others(event, new, others.by, others.since, others.writes))
     return found
 
 
@@ -236,13 +235,17 @@ def _over(new: VmState, at: datetime, ended: OthersEnded) -> WatchEvent:
             kind, level = WatchEventKind.OTHERS_ANSWERED, Level.INFO
             text = f"{who}: their command was answered after {in_words(ended.seconds)}"
     event = _event(new, at, kind, level, text, cause=ended.cause)
-    return _by_others(event, new, ended.by, ended.since)
+    return _by_others(event, new, ended.by, ended.since, ended.writes)
 
 
 def _by_others(
-    event: WatchEvent, state: VmState, by: ChannelClient | None, since: datetime
+    event: WatchEvent,
+    state: VmState,
+    by: ChannelClient | None,
+    since: datetime,
+    writes: WritesSeen | None,
 ) -> WatchEvent:
-    sure = graded_of(by, state.vm.locked_by)
+    sure = graded_of(by, state.vm.locked_by, writes)
     return event._replace(by=by, since=since, grade=sure.grade, how=sure.how)
 
 

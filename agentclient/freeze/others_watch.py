@@ -107,6 +107,11 @@ class OthersWatch:
             return None
         return "this QEMU, or this kind of port, does not count what the agent reads and answers"
 
+    @property
+    def waits_since(self) -> float:
+        """When the command was seen that is pending, lost or left."""
+        return self.since if self._read_at is None else self._read_at
+
     def on_look(self, now: float, view: MonitorView, *, waits: bool = False) -> list[OthersEvent]:
         """Take one look at the monitor.
 

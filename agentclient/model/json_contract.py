@@ -313,6 +313,8 @@ def _others(others: Others | None, state: VmState) -> JsonObject | None:
         "grade": graded(state).grade.value if others.matters else None,
         "overdue": others.overdue,
         "waits": others.waits,
+        "writes": others.writes.value if others.writes else None,
+        "grade_how": graded(state).how if others.matters else None,
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Final, NamedTuple
 
 from agentclient.model.states import Cause, OthersState
@@ -70,6 +71,14 @@ class ChannelClient(NamedTuple):
         return f"{self._what} (pid {self.pid})"
 
 
+class WritesSeen(StrEnum):
+    """The closed list of what the host's counter of a guest's writes tells while others wait."""
+
+    STOPPED = "stopped"  # it wrote steadily before, and has written nothing for much longer
+    GO_ON = "go-on"  # it has written since
+    SPARSE = "sparse"  # it hardly wrote before: that it writes nothing proves nothing
+
+
 class Others(NamedTuple):
     """What somebody else, who holds the agent's channel, has pending in the guest.
 
@@ -84,6 +93,8 @@ class Others(NamedTuple):
         overdue: why it is more than what goes on every day, as a clause: it waits for longer than
             usual; None if it is not.
         has_left: who has lost the command, or left it pending, does not wait for it any more.
+        writes: what the host's counter of the guest's writes tells meanwhile; None if nothing yet.
+        wrote_at: with *stopped*: when it was last seen to have written.
     """
 
     state: OthersState
@@ -95,6 +106,8 @@ class Others(NamedTuple):
     why_blind: str | None = None
     overdue: str | None = None
     has_left: bool = False
+    writes: WritesSeen | None = None
+    wrote_at: datetime | None = None
 
     @property
     def waits(self) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from agentclient.model.others import FREEZING_LOCKS, ChannelClient, Others
+from agentclient.model.others import FREEZING_LOCKS, ChannelClient, Others, WritesSeen
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import FreezeState, OthersState
 
@@ -29,7 +29,7 @@ class Grade(StrEnum):
     """How sure it is that what others have pending is a freeze."""
 
     CERTAIN = "certain"  # the agent says frozen
-    LIKELY = "likely"  # its manager, or their task, is at work that freezes guests
+    LIKELY = "likely"  # its manager, or their task, freezes guests; or its writes have stopped
     UNKNOWN = "unknown"
 
 
@@ -90,18 +90,30 @@ def graded(state: VmState) -> Graded:
     """
     if state.freeze.foreign and state.freeze.state is FreezeState.FROZEN:
         return Graded(Grade.CERTAIN, "the agent")
-    return graded_of(state.others.by if state.others is not None else None, state.vm.locked_by)
+    others = state.others
+    if others is None:
+        return graded_of(None, state.vm.locked_by)
+    return graded_of(others.by, state.vm.locked_by, others.writes)
 
 
-def graded_of(by: ChannelClient | None, lock: str | None) -> Graded:
+def graded_of(
+    by: ChannelClient | None, lock: str | None, writes: WritesSeen | None = None
+) -> Graded:
     """Return how sure it is that a command is a freeze, before the agent was asked.
 
     Args:
         by: whose command it is; None if that isn't known.
         lock: what the VM's manager has locked it for; None if it has not.
+        writes: what the host's counter of the guest's writes tells; None if nothing. It never makes
+            a freeze certain: a guest whose storage hangs writes nothing either.
     """
+    reasons = []
     if lock in FREEZING_LOCKS:
-        return Graded(Grade.LIKELY, f"its manager's lock ({lock}) and the monitor")
-    if by is not None and by.task is not None and by.short in _FREEZING_TASKS:
-        return Graded(Grade.LIKELY, f"the kind of their task ({by.short}) and the monitor")
+        reasons.append(f"its manager's lock ({lock})")
+    elif by is not None and by.task is not None and by.short in _FREEZING_TASKS:
+        reasons.append(f"the kind of their task ({by.short})")
+    if writes is WritesSeen.STOPPED:
+        reasons.append("its writes, which were steady and have stopped,")
+    if reasons:
+        return Graded(Grade.LIKELY, f"{', '.join(reasons)} and the monitor")
     return Graded(Grade.UNKNOWN, MONITOR)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agentclient.fleet.store import Fleet
-from agentclient.model.others import ChannelClient, Others
+from agentclient.model.others import ChannelClient, Others, WritesSeen
 from agentclient.model.snapshot import AgentHealth, FreezeInfo, VmState
 from agentclient.model.states import AgentState, Cause, FreezeState, KnownBy, Level, OthersState
 from agentclient.model.vm import AgentChannel, Vm, VmId
@@ -194,6 +194,39 @@ async def test_what_was_lost_is_told_when_they_have_left(still: StillClock) -> N
         ):
             assert words in told, session.text
         assert "they learn it" not in told
+
+
+@pytest.mark.parametrize(
+    ("writes", "said"),
+    [
+        (
+            WritesSeen.STOPPED,
+            "likely a freeze, by its writes, which were steady and have stopped, and the monitor; "
+            "it has written nothing since 11:47:21, for 12 min 39 s: frozen, or its storage hangs",
+        ),
+        (
+            WritesSeen.GO_ON,
+            "perhaps a freeze: the monitor does not show which command it is; it "
+            "has written since, which proves nothing: a hook or a flush may run",
+        ),
+        (
+            WritesSeen.SPARSE,
+            "perhaps a freeze: the monitor does not show which command it is; it "
+            "hardly wrote before, so that its silence proves nothing",
+        ),
+    ],
+)
+def test_what_its_writes_tell_is_said_and_what_not(
+    still: StillClock, writes: WritesSeen, said: str
+) -> None:
+    tool = stuck(still, by=ChannelClient("backup-tool", 812, "backup"), writes=writes)
+    stopped = writes is WritesSeen.STOPPED
+    wrote_at = tool.since + timedelta(seconds=2) if stopped else None
+    state = DB._replace(others=tool._replace(wrote_at=wrote_at))
+    paint = Paint(still.clock.moment(), Signs())
+    (why,) = [fact.text for fact in others_facts(state, paint) if fact.label == "why"]
+    assert why == said
+    assert cells.freeze(state, paint).text == ("◔ pending" if stopped else "◔ pending?")
 
 
 async def test_nothing_in_header_and_pinned_line_is_cut_within_a_word(still: StillClock) -> None:

@@ -64,8 +64,8 @@ class SeenAtOnce(LocalAccess):
 
     truth: BackedUpVm
 
-    def begin_observation(self, *, traffic: bool = False) -> MonitorView:
-        return self.truth.view(traffic=traffic)
+    def begin_observation(self, *, traffic: bool = False, writes: bool = False) -> MonitorView:
+        return self.truth.view(traffic=traffic, writes=writes)
 
 
 class BackedUpVm(FrozenVm):
@@ -81,13 +81,14 @@ class BackedUpVm(FrozenVm):
         access.truth = self
         return access
 
-    def view(self, *, traffic: bool) -> MonitorView:
+    def view(self, *, traffic: bool, writes: bool) -> MonitorView:
         """What QEMU shows."""
         return MonitorView(
             RunState.RUNNING,
             self.agent_runs,
             self.other_client,
             openings=self.openings if traffic else None,
+            written_bytes=self.written if writes else None,
             traffic=Traffic(self.handed, 0, self.answers) if traffic else None,
             gone=False,
         )

@@ -17,7 +17,7 @@ from agentclient.fleet.others import LOOK_EVERY_S, MOST_IDLE_LOOKS, HeldChannels
 from agentclient.fleet.store import Fleet
 from agentclient.journal.figures import Figures, pending_for_long
 from agentclient.journal.writer import Journal
-from agentclient.model.others import ChannelClient
+from agentclient.model.others import ChannelClient, WritesSeen
 from agentclient.model.others_freeze import Grade, OthersFreeze, doer, graded, others_freeze
 from agentclient.model.others_past import OthersResult
 from agentclient.model.snapshot import HeldBy, MonitorView, Traffic, VmState
@@ -181,6 +181,36 @@ def test_what_was_lost_is_over_with_another_start_of_the_vm(
     vm.look(client=False)
     assert vm.state.others is None
     assert not vm.held.may_freeze(VM.id)
+
+
+def test_writes_that_stop_while_a_command_waits_make_a_freeze_likely(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    vm = Fleeting(monkeypatch, ChannelClient("virtqemud", 812, "root"))
+    written = 0
+    for _ in range(40):
+        vm.after(2)
+        written += 4096 if vm.held.wants_writes(VM.id, vm.mono) else 0
+        vm.more["written_bytes"] = written if vm.held.wants_writes(VM.id, vm.mono) else None
+        vm.look(client=False)
+    vm.hold()
+    vm.more["written_bytes"] = written
+    for _ in range(12):
+        vm.after(1)
+        vm.look(client=True, handed=1)
+    assert graded(vm.state).grade is Grade.UNKNOWN
+    vm.after(20)
+    vm.look(client=True, handed=1)
+    others = vm.state.others
+    assert others is not None
+    assert (others.state, others.writes) == (OthersState.PENDING, WritesSeen.STOPPED)
+    stopped = others.wrote_at
+    assert stopped is not None
+    assert 0 <= (others.since - stopped).total_seconds() <= 8
+    assert graded(vm.state).grade is Grade.LIKELY
+    vm.after(1)
+    vm.look(client=True, handed=1)
+    assert vm.state.others == others, "nothing has changed"
 
 
 def test_channels_that_are_only_held_are_looked_at_less_often_where_there_are_many() -> None:

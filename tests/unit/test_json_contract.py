@@ -41,6 +41,7 @@ from agentclient.model.json_contract import (
     vm_object,
 )
 from agentclient.model.meaning import rescue_with_meaning
+from agentclient.model.others import WritesSeen
 from agentclient.model.others_freeze import Grade
 from agentclient.model.others_past import OthersResult
 from agentclient.model.outcome import Evidence, FileSystem, Outcome
@@ -76,6 +77,7 @@ CLOSED: dict[str, type[StrEnum]] = {
     "agent.how": KnownBy,
     "freeze.state": FreezeState,
     "others.state": OthersState,
+    "others.writes": WritesSeen,
     "watch.event": WatchEventKind,
     "watch.grade": Grade,
     "others.result": OthersResult,

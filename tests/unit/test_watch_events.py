@@ -93,6 +93,21 @@ def test_the_next_command_is_told_although_nobody_looked_in_between() -> None:
     assert kinds(first, second) == [K.OTHERS_ANSWERED, K.OTHERS_PENDING]
 
 
+def test_two_that_end_before_anybody_looks_are_both_told() -> None:
+    pending = DB._replace(others=others(OthersState.PENDING))
+    first = ended(OthersResult.ANSWERED)
+    second = ended(OthersResult.LEFT)._replace(since=first.until).after(first)
+    third = ended(OthersResult.LOST, cause=Cause.AGENT_GONE).after(second)
+    told = _told(pending, DB._replace(others_last=second), DB._replace(others_last=third))
+    assert [one.kind for one in told] == [K.OTHERS_ANSWERED, K.OTHERS_LOST, K.OTHERS_LOST]
+    assert "left with a command" in told[1].text
+    last = third
+    for _ in range(10):
+        last = ended(OthersResult.ANSWERED).after(last)
+    assert all(not one.earlier for one in last.earlier)
+    assert len(last.earlier) < 4
+
+
 def test_a_clock_that_is_set_brings_no_command() -> None:
     pending = DB._replace(others=others(OthersState.PENDING))
     moved = others(OthersState.PENDING)._replace(since=AT - timedelta(hours=1))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from agentclient.model.durations import in_words
 from agentclient.model.next_command import thaw_command
-from agentclient.model.others import Others
+from agentclient.model.others import Others, WritesSeen
 from agentclient.model.others_freeze import (
     GRADE_WORDS,
     Grade,
@@ -44,7 +44,7 @@ def others_facts(state: VmState, paint: Paint) -> Iterator[Fact]:
     if others.waits:
         yield Fact("wait", safe(they_wait(others, paint.moment.wall), 300), rank=1)
     yield Fact("guest", _guest(state, others), rank=1)
-    yield Fact("why", _how_sure(state), rank=2)
+    yield Fact("why", f"{_how_sure(state)}{_writes(others, paint)}", rank=2)
     step = others_action(others, state.vm)
     if step is not None:
         yield Fact("next", safe(step, 500), Tone.WARN, 0)
@@ -79,6 +79,24 @@ def _how_sure(state: VmState) -> str:
     if sure.grade is Grade.UNKNOWN:
         return f"{words}: the monitor does not show which command it is"
     return f"{words}, by {safe(sure.how, 120)}"
+
+
+def _writes(others: Others, paint: Paint) -> str:
+    """Return what its writes tell, as further clauses."""
+    match others.writes:
+        case WritesSeen.STOPPED if others.wrote_at is not None:
+            at, seconds = (
+                f"{others.wrote_at:%H:%M:%S}",
+                in_words(age(others.wrote_at, paint.moment)),
+            )
+            return (
+                f"; it has written nothing since {at}, for {seconds}: frozen, or its storage hangs"
+            )
+        case WritesSeen.GO_ON:
+            return "; it has written since, which proves nothing: a hook or a flush may run"
+        case WritesSeen.SPARSE:
+            return "; it hardly wrote before, so that its silence proves nothing"
+    return ""
 
 
 def _guest(state: VmState, others: Others) -> str:
