@@ -132,10 +132,11 @@ def answered(result: ProbeResult, at: datetime, by: ChannelClient | None = None)
             seen_at=at,
             detail=result.detail,
         )
-        listed = result.file_systems
+        listed, others = result.file_systems, state.others
         state = state._replace(
             agent=health,
             file_systems=state.file_systems if listed is None else listed,
+            others=None if others is not None and not others.waits else others,
         )
         return with_freeze(state, _freeze(state, result.frozen, at, by))
 

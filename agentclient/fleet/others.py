@@ -209,7 +209,6 @@ class HeldChannels:
             return
         if self.may_freeze(after.id):
             self._release(after.id)
-            fleet.update(after.id, lambda old: old._replace(others=None))
         mono, at = time.monotonic(), fleet.wall()
         if after.freeze.state is not FreezeState.THAWED:
             self._frozen.since(after.freeze, after.id, mono, at)

@@ -23,10 +23,10 @@ from tests.guests.others_seen import OthersSeen
 from tests.guests.worker import UPID, Worker
 
 K = WatchEventKind
-# Until it is seen that somebody has come, the second until that counts, and a busy machine.
-PENDING_S = 0.5 + 1.0 + 1.5
-LOST_S = 2.0
+# For a slow and busy machine: how soon it is told, test_soak_others.py measures.
+PENDING_S = LOST_S = 20.0
 HOOK_S = 100.0
+GO = "/run/lab/go"  # the hook of a test goes on once it is there
 PATIENCE_S = 30.0
 
 
@@ -56,7 +56,7 @@ def pending(seen: OthersSeen, worker: Worker, sent: float) -> WatchEvent:
     assert is_by(event, worker)
     assert (event.grade, "vzdump" in event.how) == (Grade.LIKELY, True)
     assert event.since is not None
-    assert (event.at - event.since).total_seconds() == pytest.approx(1.0, abs=1.0)
+    assert (event.at - event.since).total_seconds() > 0.9, "it counts from a second on"
     return event
 
 
@@ -205,7 +205,7 @@ def test_a_panic_has_lost_a_workers_freeze(boot: Boot) -> None:
 def test_a_worker_that_is_killed_while_its_freeze_is_pending_leaves_the_guest_frozen(
     calm: Guest, seen: OthersSeen, worker: Worker
 ) -> None:
-    calm.slow_hook(7.0)
+    calm.set_hook(f"[ $1 != freeze ] || {{ until [ -e {GO} ]; do sleep 0.2; done; rm {GO}; }}")
     pending(seen, worker, worker.freeze())
     when = worker.kill()
     at, event = seen.wait(K.OTHERS_LOST)
@@ -214,7 +214,8 @@ def test_a_worker_that_is_killed_while_its_freeze_is_pending_leaves_the_guest_fr
     assert is_by(event, worker)
     assert "left with a command pending" in event.text
     assert seen.others is OthersState.LEFT
-    assert is_by(seen.wait(K.OTHERS_FROZEN).event, worker)
+    calm.shell(f"touch {GO}")
+    assert is_by(seen.wait(K.OTHERS_FROZEN, 2 * PATIENCE_S).event, worker)
     assert seen.state.others is None
     with RawClient(calm.agent_socket) as client:
         client.sync()
