@@ -42,6 +42,10 @@ class GuestCalls(ThawCalls, Protocol):
     def shows_port(self) -> bool:
         """Whether the backend can tell if an agent runs without asking it."""
 
+    @property
+    def busy(self) -> str | None:
+        """Whose command keeps the agent, as a clause; None if nobody's is known to."""
+
     def observe(self, timeout_s: float) -> MonitorView:
         """Return what the backend shows of the VM without asking its agent.
 
@@ -195,8 +199,8 @@ class CalledAccess:
         return None
 
     def holders(self) -> Holders | None:
-        """Return None: other callers can't be seen."""
-        return None
+        """Return whose command keeps the agent; None if nobody's is known to."""
+        return None if self.calls.busy is None else Holders(self.calls.busy, None)
 
     def is_gone(self) -> bool | None:
         """Return whether the hypervisor has proven that the VM has gone (P9)."""

@@ -64,10 +64,11 @@ class JobContext:
         monitor = self.access.monitor
         if monitor is None:
             why = self.vm.no_monitor or "none is known"
+            named = "name its QMP socket: --vm name=…,agent=…,monitor=PATH"
             raise JobRefused(
                 JobRefusal.NO_MONITOR,
                 f"its disks are reached through a monitor of its own: {why}",
-                "name its QMP socket: --vm name=…,agent=…,monitor=PATH",
+                None if self.vm.by_call else named,
             )
         why_not = self.access.unproven()
         if why_not is not None:

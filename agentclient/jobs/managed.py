@@ -10,7 +10,7 @@ from typing import Final
 
 from agentclient.jobs.errors import JobRefused
 from agentclient.model.job import JobKind, JobRefusal
-from agentclient.model.vm import Vm
+from agentclient.model.vm import LIBVIRT_SOURCE, Vm
 
 # Proxmox keeps its sockets there, named by the VM's number.
 _PROXMOX: Final = re.compile(r"/run/qemu-server/(?P<vmid>[1-9][0-9]*)\.qmp$")
@@ -20,6 +20,19 @@ _TOOLS: Final[Mapping[JobKind, str]] = MappingProxyType(
         JobKind.DELETION: "qm delsnapshot {vmid} NAME",
         JobKind.BACKUP: "frostwatch freeze {vm} --thaw-when=job-started -- vzdump {vmid}",
         JobKind.MIRROR: "qm disk move {vmid} DISK STORAGE",
+    }
+)
+_LIBVIRTS: Final[Mapping[JobKind, str]] = MappingProxyType(
+    {
+        JobKind.SNAPSHOT: (
+            "frostwatch freeze {vm} -- virsh snapshot-create-as {domain} NAME --disk-only --atomic"
+        ),
+        JobKind.DELETION: "virsh snapshot-delete {domain} NAME",
+        JobKind.BACKUP: "frostwatch freeze {vm} -- virsh backup-begin {domain}",
+        JobKind.MIRROR: (
+            "virsh blockcopy {domain} DISK --dest FILE --wait, then: "
+            "frostwatch freeze {vm} -- virsh blockjob {domain} DISK --abort"
+        ),
     }
 )
 
@@ -34,6 +47,15 @@ def check_manager(vm: Vm, kind: JobKind) -> None:
     Raises:
         JobRefused: it is Proxmox's, whose own tool is named, or libvirt's.
     """
+    if vm.source == LIBVIRT_SOURCE:
+        tool = _LIBVIRTS.get(kind, "virsh").format(
+            vm=shlex.quote(str(vm.id)), domain=shlex.quote(vm.title or vm.name)
+        )
+        raise JobRefused(
+            JobRefusal.MANAGED,
+            "the VM is libvirt's, which has to know of its snapshots, and of what copies its disks",
+            f"let libvirt's own tool do it: {tool}",
+        )
     if vm.out_of_reach is not None and vm.monitor is None:
         raise JobRefused(
             JobRefusal.MANAGED,

@@ -162,6 +162,10 @@ class ServedCalls:
             return MonitorView(problem=str(error))
         return MonitorView(RunState.RUNNING, port_open=found["agent"], gone=self.is_gone())
 
+    @property
+    def busy(self) -> str | None:
+        return None
+
     def glance(self) -> MonitorView | None:
         return None
 

@@ -16,7 +16,14 @@ from agentclient.model.errors import BadInput
 from agentclient.model.events import EventKind
 from agentclient.model.outcome import Outcome
 from agentclient.model.snapshot import VmState
-from agentclient.model.states import AgentState, Cause, FreezeState, OutcomeKind, RunState
+from agentclient.model.states import (
+    AgentState,
+    Cause,
+    FreezeState,
+    OutcomeKind,
+    Refusal,
+    RunState,
+)
 from tests.guests.command import ROOT, ended, holders_of
 from tests.guests.lab import DomainGuest, Libvirtd, start_bare
 from tests.guests.lab.shell import wait_until
@@ -98,6 +105,37 @@ def test_its_agent_is_seen_without_asking_and_asked_as_others_are(
     calm_domain.kill_agent()
     closed = AgentState.CLOSED
     until(engine, "db1", lambda one: one is not None and one.agent.state is closed, "its end")
+
+
+@pytest.mark.soak
+def test_whose_command_keeps_an_agent_is_told_when_libvirt_tells_it(
+    engine: Engine, calm_domain: DomainGuest
+) -> None:
+    """It takes libvirt half a minute; until then the agent is silent."""
+    engine.watch()
+    alive, busy = AgentState.ALIVE, AgentState.BUSY
+    until(engine, "db1", lambda one: one is not None and one.agent.state is alive, "its answer")
+    state = state_of(engine, "db1")
+    assert state is not None
+    calm_domain.hanging_hook()
+    with calm_domain.daemon.start_virsh("domfsfreeze", "db1") as other:
+        wait_until(lambda: calm_domain.hook_log()[-1:] == ["freeze"], SOON_S, "their hook")
+        engine.watcher.visit_soon(state.id)
+
+        def is_told(one: VmState | None) -> bool:
+            return one is not None and one.agent.state is busy and bool(one.agent.detail)
+
+        until(engine, "db1", is_told, "it to be busy")
+        told = state_of(engine, "db1")
+        assert told is not None
+        assert told.agent.detail == "another caller's freeze (domfsfreeze)"
+        outcome = engine.freeze(told.vm).wait(PATIENT_S)
+        assert isinstance(outcome, Outcome)
+        assert (outcome.kind, outcome.refusal) == (OutcomeKind.REFUSED, Refusal.BUSY)
+        assert "domfsfreeze" in outcome.reason
+        calm_domain.clear_hook()
+        other.wait(SOON_S)
+    until(engine, "db1", lambda one: one is not None and one.agent.state is alive, "its answer")
 
 
 def test_a_daemon_that_hangs_is_told_and_its_domains_stay(

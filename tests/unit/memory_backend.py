@@ -99,6 +99,10 @@ class MemoryCalls:
         self._guest.hangs.wait(30.0)
         return MonitorView(RunState.RUNNING, port_open=self._guest.agent, gone=self.is_gone())
 
+    @property
+    def busy(self) -> str | None:
+        return None
+
     def glance(self) -> MonitorView | None:
         return None
 

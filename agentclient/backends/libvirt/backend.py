@@ -19,7 +19,7 @@ from agentclient.backends.libvirt.binding import load_binding
 from agentclient.backends.libvirt.calls import LibvirtCalls
 from agentclient.backends.libvirt.connections import connections_to
 from agentclient.backends.libvirt.daemon import PATIENCE_S, Daemon
-from agentclient.backends.libvirt.generation import daemon_of, uuid_of
+from agentclient.backends.libvirt.generation import daemon_of, process_of_start, uuid_of
 from agentclient.backends.libvirt.uris import Uri
 from agentclient.backends.libvirt.watched_domain import WatchedDomain
 from agentclient.model.errors import BadInput, FrostwatchError
@@ -27,6 +27,10 @@ from agentclient.model.text import printable
 from agentclient.model.vm import LIBVIRT_SOURCE, Identity, Vm, VmId
 
 _NO_AGENT: Final = "it has no channel for a guest agent"
+_MONITOR: Final = "libvirt has it"
+_FAR: Final = (
+    "it runs on another host, where nobody would thaw it if the connection broke while it is frozen"
+)
 
 
 class LibvirtBackend:
@@ -53,7 +57,12 @@ class LibvirtBackend:
         self._start()
         for daemon in self.daemons:
             daemon.wait_tried(self._began + PATIENCE_S)
-        found = [(daemon, one) for daemon in self.daemons for one in daemon.domains]
+        # One daemon under two addresses has the same processes.
+        found = {
+            process_of_start(one.generation) or one.generation: (daemon, one)
+            for daemon in reversed(self.daemons)
+            for one in daemon.domains
+        }.values()
         with self._lock:
             self._give_ids([(daemon.uri, one) for daemon, one in found])
             return [self._vm(daemon, one) for daemon, one in found]
@@ -168,6 +177,8 @@ class LibvirtBackend:
             vm_id = VmId(LIBVIRT_SOURCE, one.name, uri.host)
             if names[uri.host, one.name] > 1 or vm_id in taken:
                 vm_id = vm_id._replace(name=f"{one.name}#{one.uuid[:8]}")
+            while vm_id in taken:  # a copy of a domain, UUID and all, under another daemon
+                vm_id = vm_id._replace(name=f"{vm_id.name}#{one.number}")
             ids[one.generation] = vm_id
             taken.add(vm_id)
         self._ids = ids
@@ -176,7 +187,8 @@ class LibvirtBackend:
         vm_id = self._ids[one.generation]
         return Vm(
             vm_id,
-            freeze_disabled=daemon.read_only or (None if one.channel else _NO_AGENT),
+            freeze_disabled=daemon.read_only or _why_not(daemon.uri, one),
+            no_monitor=_MONITOR,
             title=one.name,
             selectors=(one.uuid, f"{one.name}#{one.uuid[:8]}"),
             generation=one.generation,
@@ -189,6 +201,13 @@ class LibvirtBackend:
         advice = None if daemon.seen else "See if its daemon runs, and who may connect to it."
         # One that is there anyway may be none of ours: its VMs are seen as processes.
         return Note(_subject(daemon.uri), why, advice, may_hide_vms=daemon.uri.named or daemon.seen)
+
+
+def _why_not(uri: Uri, one: WatchedDomain) -> str | None:
+    """Return why a domain can't be frozen, whoever asks for it; None if it can."""
+    if one.channel is None:
+        return _NO_AGENT
+    return _FAR if uri.host else None
 
 
 def _subject(uri: Uri) -> str:

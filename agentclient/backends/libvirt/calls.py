@@ -21,12 +21,12 @@ from agentclient.backends.libvirt.connections import Connections, connections_to
 from agentclient.backends.libvirt.daemon import Daemon
 from agentclient.backends.libvirt.error_codes import Trouble, trouble_of
 from agentclient.backends.libvirt.generation import daemon_of, number_of
+from agentclient.backends.libvirt.probe import Probes
 from agentclient.model.snapshot import MonitorView
-from agentclient.model.states import Cause, FreezeState
+from agentclient.model.states import Cause
 from agentclient.model.text import printable
 from agentclient.model.vm import Vm
-from agentclient.protocol.qga_commands import FILE_SYSTEMS, FREEZE, FREEZE_LIST, INFO, STATUS
-from agentclient.protocol.qga_replies import agent_info, file_systems, freeze_state
+from agentclient.protocol.qga_commands import FREEZE, FREEZE_LIST
 
 _FREEZES: Final = frozenset({FREEZE, FREEZE_LIST})
 # A call that ended so much before its bound, or later, had no answer within it.
@@ -147,44 +147,34 @@ class LibvirtCalls(DomainCalls):
     def __init__(self, daemon: Daemon, uuid: str, generation: str) -> None:
         super().__init__(connections_to(daemon.uri.text), uuid, generation)
         self._daemon = daemon
+        self._probes = Probes(self)
 
     def observe(self, timeout_s: float) -> MonitorView:
         """Return what libvirt shows of the domain now."""
-        return self._daemon.look(self._uuid, self._generation, timeout_s)
+        return self._with_busy(self._daemon.look(self._uuid, self._generation, timeout_s))
 
     def glance(self) -> MonitorView:
         """Return what was seen of the domain last, at once."""
-        return self._daemon.glance(self._uuid, self._generation)
+        self._probes.ask_again()
+        return self._with_busy(self._daemon.glance(self._uuid, self._generation))
+
+    def _with_busy(self, view: MonitorView) -> MonitorView:
+        return view if self.busy is None or not view.port_open else view._replace(client=True)
 
     def is_gone(self) -> bool | None:
         """Return whether this start has ended; None if that is not proven."""
         return self._gone or self._daemon.is_gone(self._uuid, self._generation)
 
+    @property
+    def busy(self) -> str | None:
+        """Whose command keeps the agent, as a clause; None if nobody's is known to."""
+        return self._probes.busy
+
     def ask(self, *, first: bool, timeout_s: float) -> ProbeResult:
         """Ask the agent for its freeze state (see `GuestCalls`)."""
-        result, began = ProbeResult(), time.monotonic()
         if self._daemon.problem is not None:
-            return result  # it would hang as well
-
-        def left_s() -> float:
-            return max(1.0, began + timeout_s - time.monotonic())
-
-        try:
-            result.frozen = freeze_state(self.call(STATUS, None, left_s()))
-            result.rtt_s = time.monotonic() - began
-            if not first:
-                return result
-            info = agent_info(self.call(INFO, None, left_s()))
-            result.version = info.version if info else "unknown"
-            if result.frozen is FreezeState.THAWED:
-                listed = file_systems(self.call(FILE_SYSTEMS, None, left_s()))
-                result.file_systems = listed.file_systems if listed else None
-        except CallFailed as error:
-            result.rtt_s = result.rtt_s or time.monotonic() - began
-            result.detail = printable(error, 200)
-        except (AgentBusy, AgentGone, CallTimedOut) as error:
-            result.detail = printable(error, 200)
-        return result
+            return ProbeResult()  # it would hang as well
+        return self._probes.ask(first=first, timeout_s=timeout_s)
 
     def thaw_recipe(self, vm: Vm) -> ThawRecipe:
         """Return what another process needs to thaw the guest without us."""

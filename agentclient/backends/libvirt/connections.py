@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from agentclient.access.call_session import AgentBusy, AgentGone
 from agentclient.backends.libvirt.binding import Binding, load_binding
+from agentclient.backends.libvirt.uris import Uri
 from agentclient.model.errors import FrostwatchError
 from agentclient.model.text import printable
 
@@ -101,7 +102,7 @@ class Connections:
                     return connection
             _close(connection)
         try:
-            connection = binding.libvirt.open(self.uri)
+            connection = binding.libvirt.open(Uri(self.uri, named=True).address)
         except binding.libvirt.libvirtError as error:
             raise AgentGone(f"libvirt can't be reached: {printable(error, 200)}") from error
         with suppress(binding.libvirt.libvirtError):

@@ -223,10 +223,10 @@ class Daemon:
             libvirtError: neither can be done.
         """
         try:
-            connection = binding.libvirt.open(self.uri.text)
+            connection = binding.libvirt.open(self.uri.address)
         except binding.libvirt.libvirtError as error:
             try:
-                connection = binding.libvirt.openReadOnly(self.uri.text)
+                connection = binding.libvirt.openReadOnly(self.uri.address)
             except binding.libvirt.libvirtError:
                 raise error from None
             self.read_only = f"libvirt lets us look alone: {printable(error, 200)}"

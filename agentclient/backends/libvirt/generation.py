@@ -41,6 +41,11 @@ def uuid_of(generation: str) -> str:
     return (*generation.split("#"), "")[1]
 
 
+def process_of_start(generation: str) -> str:
+    """Return what tells the process of a start on this host; empty if that was not seen."""
+    return (*generation.split("#"), "", "", "", "")[3]
+
+
 def number_of(generation: str) -> int:
     """Return libvirt's number of a start; -1 if the word has none."""
     parts = generation.split("#")

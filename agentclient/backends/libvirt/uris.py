@@ -30,6 +30,14 @@ class Uri(NamedTuple):
     named: bool
 
     @property
+    def address(self) -> str:
+        """The address to connect to: never with a question at the terminal, which is drawn on."""
+        parts = urlsplit(self.text)
+        if not parts.scheme.endswith(("+ssh", "+libssh", "+libssh2")) or "no_tty" in parts.query:
+            return self.text
+        return f"{self.text}{'&' if parts.query else '?'}no_tty=1"
+
+    @property
     def host(self) -> str:
         """The host that the daemon is on; empty for this one."""
         return urlsplit(self.text).hostname or ""

@@ -1,0 +1,485 @@
+"""A daemon of libvirt and its backend, with a binding that says what a test wants."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from agentclient.access.call_session import AgentBusy, AgentGone, CallFailed, CallTimedOut
+from agentclient.backends.libvirt import connections, daemon
+from agentclient.backends.libvirt.backend import LibvirtBackend
+from agentclient.backends.libvirt.binding import Binding
+from agentclient.backends.libvirt.calls import DomainCalls
+from agentclient.backends.libvirt.connections import MOST_FREEZES, Connections
+from agentclient.backends.libvirt.probe import Probes, who_is_busy
+from agentclient.backends.libvirt.uris import Uri
+from agentclient.model.errors import BadInput
+from agentclient.model.states import Cause, FreezeState
+
+ROOT = Path(__file__).parents[2]
+UUID = "46eb9f11-4b64-487c-8a8b-f8abfa3617e3"
+XML = (
+    "<domain><devices><channel type='unix'><target name='org.qemu.guest_agent.0'"
+    " state='connected'/><alias name='channel0'/></channel></devices></domain>"
+)
+FREEZE, STATUS, THAW = "guest-fsfreeze-freeze", "guest-fsfreeze-status", "guest-fsfreeze-thaw"
+RUNNING, SHUT_OFF = 1, 5
+SOON_S = 10.0
+
+
+class FakeError(Exception):
+    """Stands for libvirtError."""
+
+    def __init__(self, code: int, text: str = "so it is") -> None:
+        self.code = code
+        super().__init__(text)
+
+    def get_error_code(self) -> int:
+        return self.code
+
+
+class FakeDomain:
+    """One domain, and what a command to its agent comes to."""
+
+    def __init__(self, name: str = "db1", number: int = 3) -> None:
+        self.number = number
+        self.domain_name = name
+        self.run_state = RUNNING
+        self.asked: list[str] = []
+        self.answer: Callable[[], str] = lambda: '{"return": "thawed"}'
+
+    def UUIDString(self) -> str:  # noqa: N802 - as libvirt calls it
+        return UUID
+
+    def ID(self) -> int:  # noqa: N802
+        return self.number
+
+    def name(self) -> str:
+        return self.domain_name
+
+    def XMLDesc(self) -> str:  # noqa: N802
+        return XML
+
+    def state(self) -> tuple[int, int]:
+        return self.run_state, 0
+
+
+class FakeHost:
+    """A daemon with some domains, and the binding that leads there."""
+
+    def __init__(self) -> None:
+        self.domains = [FakeDomain()]
+        self.refuses: FakeError | None = None
+        self.read_only = False
+        self.alive = True
+        self.opened = 0
+        self.events: dict[int, Any] = {}
+        self.closed: Any = None
+        self.on_port: Any = None
+
+    def binding(self) -> Binding:
+        libvirt = SimpleNamespace(
+            libvirtError=FakeError, open=self.open, openReadOnly=self.open_read_only
+        )
+        qemu = SimpleNamespace(
+            qemuMonitorEventRegister=self.register_port, qemuAgentCommand=self.command
+        )
+        return Binding(libvirt, qemu)
+
+    def open(self, _uri: str) -> FakeHost:
+        if self.refuses is not None:
+            raise self.refuses
+        self.opened += 1
+        self.alive = True
+        return self
+
+    def open_read_only(self, _uri: str) -> FakeHost:
+        if not self.read_only:
+            raise FakeError(38, "not this one either")
+        return self
+
+    def setKeepAlive(self, *_: int) -> None:  # noqa: N802
+        pass
+
+    def isAlive(self) -> bool:  # noqa: N802
+        return self.alive
+
+    def close(self) -> None:
+        pass
+
+    def registerCloseCallback(self, heard: Any, _opaque: object) -> None:  # noqa: N802
+        self.closed = heard
+
+    def domainEventRegisterAny(self, _domain: Any, number: int, heard: Any, _o: Any) -> None:  # noqa: N802
+        self.events[number] = heard
+
+    def register_port(
+        self, _connection: Any, _domain: Any, _event: str, heard: Any, _o: Any
+    ) -> None:
+        self.on_port = heard
+
+    def getAllDomainStats(self, _kinds: int, _flags: int) -> list[Any]:  # noqa: N802
+        return [(one, self.figures(one)) for one in self.domains]
+
+    def domainListGetStats(self, asked: list[Any], _kinds: int, _flags: int) -> list[Any]:  # noqa: N802
+        return [(one, self.figures(one)) for one in asked]
+
+    def figures(self, one: FakeDomain) -> dict[str, int]:
+        return {"state.state": one.run_state, "state.reason": 1, "block.count": 0}
+
+    def lookupByUUIDString(self, _uuid: str) -> FakeDomain:  # noqa: N802
+        if not self.domains:
+            raise FakeError(42, "no domain")
+        return self.domains[0]
+
+    def command(self, domain: FakeDomain, text: str, _timeout_s: int, _flags: int) -> str:
+        domain.asked.append(text)
+        return domain.answer()
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch) -> FakeHost:
+    host = FakeHost()
+    for module in (daemon, connections):
+        monkeypatch.setattr(module, "load_binding", host.binding)
+    monkeypatch.setattr(daemon, "AGAIN_S", 0.02)
+    return host
+
+
+@pytest.fixture
+def backend(host: FakeHost) -> Iterator[LibvirtBackend]:
+    backend = LibvirtBackend([Uri("qemu:///system", named=False)])
+    yield backend
+    backend.close()
+
+
+def until(holds: Callable[[], object]) -> None:
+    end = time.monotonic() + SOON_S
+    while not holds():
+        assert time.monotonic() < end, "in vain"
+        time.sleep(0.005)
+
+
+# -- what is listed --------------------------------------------------------------------------------
+
+
+def test_a_domain_is_listed_with_what_tells_its_start(backend: LibvirtBackend) -> None:
+    (vm,) = backend.list_vms()
+    assert (str(vm.id), vm.uuid, vm.by_call, vm.freeze_disabled) == (
+        "libvirt:db1",
+        UUID,
+        True,
+        None,
+    )
+    assert vm.generation == f"qemu:///system#{UUID}#3"
+    assert vm.identity is not None
+    assert backend.has_ended(vm.identity) is False
+
+
+def test_a_domain_that_was_started_anew_is_another(host: FakeHost, backend: LibvirtBackend) -> None:
+    (vm,) = backend.list_vms()
+    host.domains = [FakeDomain(number=4)]
+    host.events[0](host, host.domains[0], 0, 0, None)
+    until(lambda: backend.list_vms()[0].generation != vm.generation)
+    assert vm.identity is not None
+    assert backend.has_ended(vm.identity) is True
+
+
+def test_names_that_several_have_are_told_apart(host: FakeHost) -> None:
+    two = LibvirtBackend([Uri("qemu:///system", False), Uri("qemu:///session", False)])
+    ids = {vm.id.name for vm in two.list_vms()}
+    assert ids == {f"db1#{UUID[:8]}", f"db1#{UUID[:8]}#3"}
+    assert {vm.id.name for vm in two.list_vms()} == ids, "they stay"
+    two.close()
+
+
+def test_one_daemon_under_two_addresses_is_listed_once(
+    host: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def generation(domain: FakeDomain, uri: Uri) -> str:
+        return f"{uri.text}#{UUID}#3#4711.99"
+
+    monkeypatch.setattr(daemon, "generation_of", generation)
+    two = LibvirtBackend([Uri("qemu:///system", False), Uri("qemu:///system?a=b", False)])
+    (vm,) = two.list_vms()
+    assert (vm.id.name, vm.generation) == ("db1", f"qemu:///system#{UUID}#3#4711.99")
+    two.close()
+
+
+def test_a_domain_of_another_host_is_listed_and_not_frozen(host: FakeHost) -> None:
+    far = LibvirtBackend([Uri("qemu+ssh://far/system", True)])
+    (vm,) = far.list_vms()
+    assert (str(vm.id), vm.by_call) == ("libvirt:far/db1", True)
+    assert "nobody would thaw it" in (vm.freeze_disabled or "")
+    far.close()
+
+
+def test_a_daemon_that_lets_us_look_alone_is_looked_at(
+    host: FakeHost, backend: LibvirtBackend
+) -> None:
+    host.refuses, host.read_only = FakeError(45, "authentication failed"), True
+    (vm,) = backend.list_vms()
+    assert (vm.by_call, vm.freeze_disabled) == (
+        False,
+        "libvirt lets us look alone: authentication failed",
+    )
+    (note,) = backend.notes()
+    assert "look alone" in note.text
+    assert backend.problems() == ()
+
+
+def test_a_daemon_that_refuses_is_told_and_tried_again(
+    host: FakeHost, backend: LibvirtBackend
+) -> None:
+    host.refuses = FakeError(38, "Connection refused")
+    assert backend.list_vms() == []
+    assert backend.problems() == (), "it was not named, and has never been seen"
+    (note,) = backend.notes()
+    assert "Connection refused" in note.text
+    host.refuses = None
+    until(backend.list_vms)
+    assert backend.notes() == ()
+
+
+def test_one_that_was_named_is_bad_input(host: FakeHost) -> None:
+    host.refuses = FakeError(38, "Connection refused")
+    named = LibvirtBackend([Uri("qemu:///system", named=True)])
+    with pytest.raises(BadInput, match="--connect qemu:///system: Connection refused"):
+        named.check()
+    named.close()
+
+
+def test_a_connection_that_ends_is_told_and_its_domains_stay(
+    host: FakeHost, backend: LibvirtBackend
+) -> None:
+    (vm,) = backend.list_vms()
+    assert vm.identity is not None
+    host.refuses = FakeError(38, "Connection refused")
+    host.closed(host, 1, None)
+    until(backend.problems)
+    (problem,) = backend.problems()
+    assert "its VMs are shown as they were seen last" in problem
+    assert [one.id for one in backend.list_vms()] == [vm.id]
+    assert backend.has_ended(vm.identity) is None, "nothing is proven (P9)"
+    host.refuses = None
+    until(lambda: backend.problems() == ())
+    assert backend.has_ended(vm.identity) is False
+    assert host.opened == 2
+
+
+def test_events_of_the_agents_port_alone_are_its(host: FakeHost, backend: LibvirtBackend) -> None:
+    (vm,) = backend.list_vms()
+    access: Any = backend.open(vm, SimpleNamespace(open=None, successor=None))
+    seen = access.calls.glance()
+    assert seen.port_open is True
+    told = ('{"open": true, "id": "channel1"}', "no JSON", '{"id": "channel0"}')
+    for text in told:
+        host.on_port(host, host.domains[0], "VSERPORT_CHANGE", 0, 0, text, None)
+    assert access.calls.glance() == seen
+    host.on_port(host, host.domains[0], "", 0, 0, '{"open": true, "id": "channel0"}', None)
+    assert access.calls.glance().openings == (seen.openings or 0) + 1
+    host.events[1](host, host.domains[0], None)
+    assert access.calls.glance().resets == 1
+
+
+# -- what a call comes to --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def calls(host: FakeHost) -> DomainCalls:
+    return DomainCalls(Connections("qemu:///system"), UUID, f"qemu:///system#{UUID}#3")
+
+
+def fails(code: int) -> Callable[[], str]:
+    def answer() -> str:
+        raise FakeError(code, "unable to execute QEMU agent command 'x': its own words")
+
+    return answer
+
+
+def test_a_call_returns_the_value(calls: DomainCalls, host: FakeHost) -> None:
+    assert calls.call(STATUS, None, 5.0) == "thawed"
+    calls.call("guest-fsfreeze-freeze-list", {"mountpoints": ["/a"]}, 5.0)
+    assert '"arguments": {"mountpoints": ["/a"]}' in host.domains[0].asked[-1]
+    assert host.opened == 1, "a connection that is free is used again"
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (1, CallFailed),
+        (113, CallFailed),
+        (29, CallFailed),
+        (55, AgentBusy),
+        (68, AgentBusy),
+        (86, AgentGone),
+        (112, AgentGone),
+        (38, AgentGone),
+    ],
+)
+def test_each_error_is_what_it_means(
+    calls: DomainCalls, host: FakeHost, code: int, kind: type[Exception]
+) -> None:
+    host.domains[0].answer = fails(code)
+    with pytest.raises(kind):
+        calls.call(STATUS, None, 60.0)
+    assert calls.is_gone() is None
+
+
+def test_an_agents_own_words_are_shown(calls: DomainCalls, host: FakeHost) -> None:
+    host.domains[0].answer = fails(113)
+    with pytest.raises(CallFailed, match=r"^its own words$"):
+        calls.call(STATUS, None, 60.0)
+
+
+def test_a_call_without_an_answer_at_its_bound_has_timed_out(
+    calls: DomainCalls, host: FakeHost
+) -> None:
+    def answer() -> str:
+        time.sleep(1.0)
+        raise FakeError(86)
+
+    host.domains[0].answer = answer
+    with pytest.raises(CallTimedOut):
+        calls.call(FREEZE, None, 1.0)
+
+
+def test_a_domain_that_has_ended_is_gone_and_a_paused_one_is_not(
+    calls: DomainCalls, host: FakeHost
+) -> None:
+    host.domains[0].answer = fails(55)
+    with pytest.raises(AgentBusy):
+        calls.call(THAW, None, 5.0)
+    assert calls.is_gone() is None
+    host.domains[0].run_state = SHUT_OFF
+    with pytest.raises(AgentGone) as gone:
+        calls.call(THAW, None, 5.0)
+    assert (gone.value.cause, calls.is_gone()) == (Cause.VM_GONE, True)
+
+
+def test_another_start_is_never_asked(calls: DomainCalls, host: FakeHost) -> None:
+    host.domains[0].number = 4
+    with pytest.raises(AgentGone, match="started anew"):
+        calls.call(FREEZE, None, 5.0)
+    assert not host.domains[0].asked
+    assert calls.is_gone() is True
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"error": 1}', "[" * 100_000])
+def test_what_is_no_reply_fails(calls: DomainCalls, host: FakeHost, text: str) -> None:
+    host.domains[0].answer = lambda: text
+    with pytest.raises(CallFailed):
+        calls.call(STATUS, None, 5.0)
+
+
+def test_freezes_are_limited_and_thaws_are_not(calls: DomainCalls, host: FakeHost) -> None:
+    go_on, began = threading.Event(), threading.Semaphore(0)
+
+    def answer() -> str:
+        began.release()
+        go_on.wait(SOON_S)
+        return '{"return": 1}'
+
+    host.domains[0].answer = answer
+    threads = [
+        threading.Thread(target=calls.call, args=(FREEZE, None, 60.0)) for _ in range(MOST_FREEZES)
+    ]
+    for thread in threads:
+        thread.start()
+    for _ in threads:
+        began.acquire(timeout=SOON_S)
+    with pytest.raises(AgentBusy, match="8 freezes are pending"):
+        calls.call(FREEZE, None, 60.0)
+    host.domains[0].answer = lambda: '{"return": 2}'
+    assert calls.call(THAW, None, 5.0) == 2
+    go_on.set()
+    for thread in threads:
+        thread.join(SOON_S)
+    assert calls.call(FREEZE, None, 5.0) == 2
+
+
+# -- visits ----------------------------------------------------------------------------------------
+
+
+class Slow:
+    """An agent whose call comes to what a test wants, when it wants."""
+
+    def __init__(self) -> None:
+        self.go_on = threading.Event()
+        self.error: Exception | None = None
+        self.asked = 0
+
+    def call(self, command: str, arguments: Any, timeout_s: float) -> object:
+        self.asked += 1
+        self.go_on.wait(SOON_S)
+        if self.error is not None:
+            raise self.error
+        return "thawed"
+
+
+def test_a_question_that_hangs_is_asked_once_and_what_it_comes_to_is_known() -> None:
+    slow = Slow()
+    slow.error = AgentBusy("state change lock (held by agent=remoteDispatchDomainFSFreeze)")
+    probes = Probes(slow)
+    for _ in range(3):
+        assert probes.ask(first=False, timeout_s=0.05).rtt_s is None
+    assert slow.asked == 1
+    assert probes.busy is None
+    slow.go_on.set()
+    until(lambda: probes.busy == "another caller's freeze (domfsfreeze)")
+    slow.error = None
+    until(lambda: probes.ask(first=False, timeout_s=1.0).frozen is FreezeState.THAWED)
+    assert probes.busy is None
+
+
+def test_a_caller_that_is_not_known_is_named_by_its_call() -> None:
+    assert who_is_busy("x (held by monitor=none agent=fooBar)") == "another caller's fooBar"
+    assert who_is_busy("odd\x1b").isprintable()
+
+
+# -- without libvirt -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["-c", "LIBVIRT_DEFAULT_URI"])
+def test_without_its_binding_one_sentence_says_what_to_install(tmp_path: Path, how: str) -> None:
+    (tmp_path / "libvirt.py").write_text("raise ImportError('not here')")
+    uri = "qemu:///system"
+    words = ["-c", uri] if how == "-c" else []
+    done = subprocess.run(
+        [sys.executable, "-m", "tui.main", *words, "list"],
+        cwd=ROOT,
+        env={"PYTHONPATH": str(tmp_path), "FROSTWATCH_CONFIG": "/dev/null", "HOME": str(tmp_path)}
+        | ({} if words else {how: uri}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "pip install 'frostwatch[libvirt]'" in done.stderr
+
+
+def test_nothing_of_libvirt_is_imported_where_there_is_none(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; import agentclient; from agentclient.backends import"
+        " choice;"
+        "choice.LIBVIRT_FOLDER = Path('/nowhere'); agentclient.Engine().look(); print(*sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={"FROSTWATCH_CONFIG": "/dev/null", "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "agentclient.backends.qemu" in done.stdout
+    assert "libvirt" not in done.stdout
