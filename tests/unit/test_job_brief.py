@@ -26,8 +26,9 @@ from tui.cli import report as report_module
 from tui.cli.job_brief import is_brief, may_be_frozen, outcome_lines
 from tui.cli.job_runner import JobRunner
 from tui.cli.output import Output
-from tui.cli.report import Report, broken
+from tui.cli.report import Report
 from tui.main import run
+from tui.shared.fit import wrap
 
 __all__ = ["terminal"]
 
@@ -111,12 +112,12 @@ def test_one_that_failed_says_what_is_left_and_what_to_do() -> None:
 
 @pytest.mark.parametrize("width", [1, 10, 40, 51, 80])
 def test_lines_are_broken_at_words(width: int) -> None:
-    lines = broken(f"  {WHY}", width)
+    lines = wrap(f"  {WHY}", width, whole=True)
     assert " ".join(line.strip() for line in lines) == WHY
     assert all(line.startswith("  ") for line in lines)
     longest = max(map(len, WHY.split()))
     assert max(map(len, lines)) <= max(width, longest + 2)
-    assert broken("", width) == [" "] or broken("", width) == [""]
+    assert wrap("", width, whole=True) == ("",)
 
 
 def test_on_a_terminal_what_follows_stands_below(

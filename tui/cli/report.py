@@ -23,6 +23,7 @@ from agentclient.model.states import EvidenceResult, Level, OutcomeKind, Phase
 from agentclient.model.text import printable
 from agentclient.model.vm import Vm, VmId
 from tui.cli.output import Output
+from tui.shared.fit import wrap
 
 if TYPE_CHECKING:
     from agentclient.model.outcome import GroupOutcome
@@ -119,7 +120,7 @@ class Report:
         room = max(columns - cell_len(head), _NARROWEST)
         shown: list[str] = []
         for text, whole in told:
-            shown += [text] if whole else broken(text, room)
+            shown += [text] if whole else wrap(text, room, whole=True)
         blank = " " * cell_len(head)
         self._output.out("\n".join([f"{head}{shown[0]}", *(f"{blank}{one}" for one in shown[1:])]))
 
@@ -181,23 +182,6 @@ def columns_of(stream: IO[str]) -> int | None:
         return os.get_terminal_size(stream.fileno()).columns or None if stream.isatty() else None
     except (OSError, ValueError):
         return None
-
-
-def broken(text: str, width: int) -> list[str]:
-    """Return a text in lines of at most so many cells, broken at spaces; a long word overflows.
-
-    What follows the first line is indented like that.
-    """
-    words = text.split(" ")
-    indent = " " * (len(text) - len(text.lstrip(" ")))
-    lines, line = [], ""
-    for word in words:
-        longer = f"{line} {word}" if line.strip() else f"{line}{word or ' '}"
-        if line.strip() and cell_len(longer) > width:
-            lines.append(line)
-            longer = f"{indent}{word}"
-        line = longer
-    return [*lines, line]
 
 
 def vms(count: int) -> str:

@@ -61,18 +61,25 @@ def fit_middle(text: str, width: int) -> str:
 
 
 @lru_cache(maxsize=128)  # the facts of the pane, which are wrapped twice a second
-def wrap(text: str, width: int) -> tuple[str, ...]:
+def wrap(text: str, width: int, *, whole: bool = False) -> tuple[str, ...]:
     """Return `text` in lines of at most `width` cells, broken at spaces where there are any.
 
     Spaces in front of the text are kept, those where a line is broken are not. A word that is
     longer than a line is broken behind a slash, if it has one, or else behind a colon.
+
+    Args:
+        text: the text.
+        width: so many cells.
+        whole: a long word overflows, so that it can be copied; further lines stand below the text.
     """
     width = max(width, 1)
     words = text.lstrip(" ")
-    line = " " * (len(text) - len(words)) if len(text) - len(words) < width else ""
+    spaces = len(text) - len(words)
+    line = " " * spaces if whole or spaces < width else ""
+    indent = line if whole else ""
     lines: list[str] = []
     for number, word in enumerate(words.split(" ")):
-        for place, part in enumerate(_parts(word, width)):
+        for place, part in enumerate([word] if whole else _parts(word, width)):
             space = " " if number and not place and line.strip() else ""
             candidate = f"{line}{space}{part}"
             if cell_len(candidate) <= width:
@@ -80,7 +87,7 @@ def wrap(text: str, width: int) -> tuple[str, ...]:
                 continue
             if line.strip():
                 lines.append(line)
-            *full, line = _chopped(part, width)
+            *full, line = [f"{indent}{part}"] if whole else _chopped(part, width)
             lines.extend(full)
     return (*lines, line)
 
