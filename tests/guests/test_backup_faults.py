@@ -307,20 +307,18 @@ def test_a_guest_that_others_thaw_among_the_filters_is_copied_at_one_moment_all_
     writer: Guest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_in = Fleece.put_in
-    with Backups(writer, tmp_path / "to") as backups, writer.append_load("a", "b") as load:
+    with Backups(writer, tmp_path / "to") as backups:
 
         def thawed_meanwhile(*given: Any) -> None:
             put_in(*given)
             backups.thaw()
 
         monkeypatch.setattr(Fleece, "put_in", thawed_meanwhile)
-        load.wait_for(10)
         outcome, _ = backups.make(policy=FreezePolicy.PREFER)
         assert outcome.consistency is Consistency.CRASH_CONSISTENT
         assert "copied as of one moment now" in backups.texts
         (verified,) = backups.verify()
         assert verified.ok
-        load.wait_for(5)
 
 
 def test_a_reset_in_the_window_is_no_consistent_copy(boot: Boot, tmp_path: Path) -> None:
