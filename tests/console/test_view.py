@@ -320,7 +320,7 @@ def test_counts() -> None:
     counts = {tag: view.tally[tag] for tag in Tag}
     assert counts == {
         Tag.FROZEN: 3, Tag.FREEZING: 4, Tag.FOREIGN: 1, Tag.SILENT: 1, Tag.LOST: 1, Tag.LEFT: 0,
-        Tag.LEFT_BY: 0, Tag.QUEUED: 0, Tag.COPYING: 0, Tag.LEFT_COPY: 0,
+        Tag.LEFT_BY: 0, Tag.QUEUED: 0, Tag.COPYING: 0, Tag.LEFT_COPY: 0, Tag.UNENDED: 0,
         Tag.OTHERS_PENDING: 0, Tag.OTHERS_LOST: 0,
     }  # fmt: skip
 
