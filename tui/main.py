@@ -124,7 +124,8 @@ def run(arguments: list[str]) -> int:
 
 def _complain(sentence: str, code: int) -> int:
     with contextlib.suppress(OSError):  # nobody may read stderr either
-        click.echo(f"frostwatch: {printable(sentence, 2000)}", err=True)
+        text = f"frostwatch: {printable(sentence, 2000)}"
+        click.echo(load("tui.cli.table", "in_room")(text, err=True), err=True)
     return code
 
 

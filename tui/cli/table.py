@@ -20,6 +20,7 @@ from tui.shared.terminal_features import NO_COLOURS, ascii_alone
 
 GAP = "  "
 _BELOW: Final = "    "
+_FURTHER: Final = "  "
 _NARROWEST: Final = 8
 _EMPTY: Final = ("", "-")
 
@@ -113,6 +114,23 @@ def fitted(
 def room_of_terminal() -> int | None:
     """Return how many cells a line on stdout may take; None if it is no terminal."""
     return shutil.get_terminal_size().columns - 1 if sys.stdout.isatty() else None
+
+
+def in_room(text: str, *, err: bool = False) -> str:
+    """Return a sentence in lines that fit the terminal, if it goes to one, broken at words.
+
+    Args:
+        text: the sentence; the spaces before it are kept, and further lines stand a bit below.
+        err: it goes to stderr.
+    """
+    stream = sys.stderr if err else sys.stdout
+    if not stream.isatty():
+        return text
+    words = text.lstrip(" ")
+    head = text[: len(text) - len(words)]
+    room = shutil.get_terminal_size().columns - len(head) - len(_FURTHER)
+    first, *rest = wrap(words, max(room, _NARROWEST), whole=True)
+    return "\n".join([head + first, *(f"{head}{_FURTHER}{line}" for line in rest)])
 
 
 def is_too_wide(header: Sequence[str], rows: Rows) -> bool:

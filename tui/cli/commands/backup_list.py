@@ -19,7 +19,7 @@ from agentclient.model.text import printable
 from tui.cli import table
 from tui.cli.folders import Patience, folder_of_copies
 from tui.cli.options import json_option
-from tui.cli.table import Cell
+from tui.cli.table import Cell, in_room
 from tui.shared.fit import safe
 
 HEADER: Final = ("VM", "FOLDER (UTC)", "TAKEN", "MODE", "CHAIN", "CONSISTENCY", "DISKS", "SIZE")
@@ -100,7 +100,7 @@ def _notes(folder: Path, homes: Sequence[Home]) -> list[str]:
     for one in found:
         if not one.complete:
             place = f"{one.backup.folder.parent.name}/{one.backup.folder.name}"
-            lines.append(f"{printable(place, 120)}: {printable(one.problem or '', 300)}")
+            lines.append(in_room(f"{printable(place, 120)}: {printable(one.problem or '', 300)}"))
     shown = printable(shlex.quote(str(folder)), 300)
     lines.append(f"check them:  frostwatch backup verify {shown}")
     if whole:

@@ -22,6 +22,7 @@ from agentclient.model.sizes import size_text
 from agentclient.model.text import printable
 from tui.cli.folders import Patience, folder_of_copies
 from tui.cli.options import json_option
+from tui.cli.table import in_room
 
 _WORDS: Final = {PruneAction.WOULD_DELETE: "would delete", PruneAction.LEFT: "LEFT"}
 
@@ -49,7 +50,7 @@ def prune_command(folder: str, keep: int, dry_run: bool, as_json: bool) -> int:
         for home in patience.wait_for("reading the folder", looking):
             if home.problem is not None:
                 said = f"{printable(home.folder, 300)} can't be read: {home.problem}"
-                click.echo(f"frostwatch: {said}", err=True)
+                click.echo(in_room(f"frostwatch: {said}", err=True), err=True)
                 well = False
             for one in decide(home, keep):
                 patience.check()
@@ -74,5 +75,5 @@ def _obey(one: Decision, patience: Patience, *, dry_run: bool, as_json: bool) ->
     shown = printable(one.copy.backup.folder, 300)
     because = f": {printable(why, 300)}" if why and why != NEWEST else ""
     size = f", {size_text(one.copy.bytes)}" if one.copy.bytes else ""
-    click.echo(f"{said}: {shown}{size}{because}")
+    click.echo(in_room(f"{said}: {shown}{size}{because}"))
     return well

@@ -25,6 +25,7 @@ from tui.cli.folders import Patience, folder_of_copies
 from tui.cli.job_progress import PLAIN_TERMINALS, terminal_size
 from tui.cli.options import json_option
 from tui.cli.output import Output
+from tui.cli.table import in_room
 
 if TYPE_CHECKING:
     from tui.cli.job_bar import JobBars
@@ -127,11 +128,15 @@ def _print(plan: RestorePlan, made: list[Restored]) -> None:
     grade = f"certified {manifest.consistency}" if manifest.certified else manifest.consistency
     taken = printable(manifest.times.get("taken") or "", 40)
     shown = printable(plan.to, 300)
-    click.echo(f"restored: {printable(plan.copy.vm, 60)} as of {taken}, {grade}, in {shown}")
+    click.echo(
+        in_room(f"restored: {printable(plan.copy.vm, 60)} as of {taken}, {grade}, in {shown}")
+    )
     if manifest.consistency is not Consistency.CONSISTENT:
-        click.echo("  the guest finds its disks as after a power failure, and recovers them")
+        click.echo(
+            in_room("  the guest finds its disks as after a power failure, and recovers them")
+        )
     if any(one.disk.sha256 is None for one in made):
-        click.echo(f"  note: {NO_SUM}")
+        click.echo(in_room(f"  note: {NO_SUM}"))
     for one in made:
         was = printable(one.disk.source_format, 20)
         click.echo(

@@ -14,6 +14,7 @@ from agentclient.model.json_contract import dumps
 from agentclient.model.text import printable
 from tui.cli.folders import Patience, folder_of_copies
 from tui.cli.options import json_option
+from tui.cli.table import in_room
 
 
 @click.command("verify")
@@ -51,16 +52,16 @@ def _print(one: Verified) -> None:
         kind = manifest.mode if manifest.kind == BACKUP else manifest.word
         what = f"{vm}, {kind}, taken {when}, {grade}"
     word = "OK" if one.ok else "NOT OK"
-    click.echo(f"{printable(one.folder, 300)}: {word}: {what}")
+    click.echo(in_room(f"{printable(one.folder, 300)}: {word}: {what}"))
     if manifest is not None:
-        click.echo(f"  why: {printable(manifest.why, 400)}")
+        click.echo(in_room(f"  why: {printable(manifest.why, 400)}"))
     for problem in one.problems:
-        click.echo(f"  PROBLEM: {printable(problem, 300)}")
+        click.echo(in_room(f"  PROBLEM: {printable(problem, 300)}"))
     for note in one.notes:
-        click.echo(f"  note: {printable(note, 300)}")
+        click.echo(in_room(f"  note: {printable(note, 300)}"))
     if one.ok and len(one.needs) > 1:
         names = ", ".join(printable(folder.name, 80) for folder in one.needs[1:])
-        click.echo(f"  builds on: {names}")
+        click.echo(in_room(f"  builds on: {names}"))
     if one.ok and one.restore:
         folder = printable(shlex.quote(str(one.folder)), 300)
         click.echo(f"  restore: frostwatch backup restore {folder} --to NEWDIR")

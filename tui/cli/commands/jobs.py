@@ -12,6 +12,7 @@ from agentclient.model.next_command import clear_command
 from agentclient.model.text import printable
 from tui.cli import session
 from tui.cli.options import Options, json_option, with_options
+from tui.cli.table import in_room
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,7 +73,9 @@ def _tell(engine: Engine, vm: Vm, seen: list[LeftCopy], *, clear: bool, as_json:
             if (left or clear) and (cleared is None or cleared.left):
                 code = 1
     except FrostwatchError as error:
-        click.echo(f"frostwatch: {name}: {printable(str(error), 1000)}", err=True)
+        click.echo(
+            in_room(f"frostwatch: {name}: {printable(str(error), 1000)}", err=True), err=True
+        )
         return 1
     return code
 
@@ -81,7 +84,7 @@ def _print(vm: Vm, copy: LeftCopy, cleared: Cleared | None, *, clear: bool, as_j
     if as_json:
         click.echo(dumps(_object(vm, copy, cleared)))
         return
-    click.echo(f"{printable(str(vm.id), 80)}: {copy}")
+    click.echo(in_room(f"{printable(str(vm.id), 80)}: {copy}"))
     for file in copy.files:
         click.echo(f"  file: {printable(file, 500)}")
     if cleared is None:
@@ -93,7 +96,7 @@ def _print(vm: Vm, copy: LeftCopy, cleared: Cleared | None, *, clear: bool, as_j
             step = f"stop the copy there, or: kill {pid} (it is undone)"
             if copy.unended:
                 step = "it tries again by itself, as soon as the storage answers"
-            click.echo(f"  NOT ENDED: {why}; {step}")
+            click.echo(in_room(f"  NOT ENDED: {why}; {step}"))
         return
     for file in cleared.removed:
         click.echo(f"  removed, since it was incomplete: {printable(file, 500)}")
@@ -102,7 +105,7 @@ def _print(vm: Vm, copy: LeftCopy, cleared: Cleared | None, *, clear: bool, as_j
     if cleared.resumed:
         click.echo("  resumed: the VM had stopped at an error of a storage (io-error), and goes on")
     for clause in cleared.left:
-        click.echo(f"  LEFT BEHIND: {printable(clause, 500)}")
+        click.echo(in_room(f"  LEFT BEHIND: {printable(clause, 500)}"))
 
 
 def _object(vm: Vm, copy: LeftCopy, cleared: Cleared | None) -> JsonObject:

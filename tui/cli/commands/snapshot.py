@@ -28,7 +28,7 @@ from tui.cli.options import (
     verbose_option,
     with_options,
 )
-from tui.cli.table import Cell
+from tui.cli.table import Cell, in_room
 
 if TYPE_CHECKING:
     from agentclient.model.disk_snapshot import SnapshotFound
@@ -219,11 +219,13 @@ def _print_table(found: Sequence[SnapshotFound]) -> None:
     if notes:
         click.echo()
     for one, note in notes:
-        click.echo(f"{printable(one.name, 80)}: {printable(note, 300)}")
+        click.echo(in_room(f"{printable(one.name, 80)}: {printable(note, 300)}"))
     click.echo("\nTo go back to one, with the VM off:")
     for one in found:
         for step in one.revert:
-            click.echo(f"  {printable(one.name, 80)}: {printable(step, 1000)}")
+            line = f"  {printable(one.name, 80)}: {printable(step, 1000)}"
+            # A command is to be copied.
+            click.echo(line if step.startswith("qemu-img ") else in_room(line))
 
 
 def _row(found: SnapshotFound) -> tuple[Cell, ...]:
