@@ -94,9 +94,13 @@ class CopyJob(JobHandle, ABC):
             outcome = outcome._replace(left=(*outcome.left, *self._released()))
         elif self._claim is not None:
             self._claim.mark_unended()
+        self.record_outcome(outcome)
+        return outcome
+
+    def record_outcome(self, outcome: JobOutcome) -> None:
+        """Record with its window in the journal what came of it, if it had one."""
         if self.window.entry is not None:
             self.window.entry.copied(self.facts(outcome))
-        return outcome
 
     def end_late(self, within_s: float) -> tuple[str, ...] | None:
         """Try again to end what QEMU goes on with, and undo what was begun.
@@ -224,6 +228,7 @@ class CopyJob(JobHandle, ABC):
             "result": outcome.result.value,
             "consistency": outcome.consistency.value,
             "disks": [{"disk": one.disk, "target": one.target} for one in outcome.disks],
+            **({"left": list(outcome.left)} if outcome.left else {}),
         }
 
     def check_alone(self) -> None:

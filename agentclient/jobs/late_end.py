@@ -79,7 +79,9 @@ class LateEnds:
                 continue
             with self._lock:
                 del self._jobs[job.vm.id]
-            job.context.reporter.ended_late(outcome, _after(outcome, left, self._wall()))
+            after = _after(outcome, left, self._wall())
+            job.record_outcome(after)
+            job.context.reporter.ended_late(outcome, after)
             return
 
 

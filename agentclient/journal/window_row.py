@@ -102,6 +102,9 @@ class WindowRow:
             yield self.note
         if self.job is not None:
             yield " ".join(str(one) for one in _of_job(self.job) if one)
+            left = self.job.get("left")
+            if isinstance(left, list) and left:
+                yield f"LEFT BEHIND: {left[0]}"
         cut = self._cut_short() if self.job is None else None
         if cut is not None:
             yield cut

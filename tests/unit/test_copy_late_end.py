@@ -6,6 +6,8 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -15,9 +17,10 @@ from agentclient.jobs.errors import JobFailed
 from agentclient.jobs.follow import JobLost
 from agentclient.jobs.late_end import LateEnds
 from agentclient.jobs.request import BackupRequest
+from agentclient.journal.entry import Entry
 from agentclient.model.job import JobOutcome, JobResult, JobStage
 from agentclient.model.snapshot import VmState
-from tests.unit.copy_harness import CopyHarness
+from tests.unit.copy_harness import CERTIFIED, VERIFIED, CopyHarness, FakeFreeze
 from tests.unit.fake_qemu import FakeJob
 
 CANCELS = ("block-job-cancel", "job-cancel")
@@ -101,6 +104,22 @@ def test_it_is_shown_as_long_as_it_goes_on_and_undone_once_its_storage_answers(h
     assert hung.files == []
     assert (hung.harness.qemu.jobs, hung.harness.qemu.nodes) == ({}, {})
     assert (hung.late.all(), hung.late.on(hung.harness.vm.id)) == ((), None)
+
+
+def test_the_journal_names_what_was_left_until_it_has_ended(hung: Hung) -> None:
+    told: list[dict[str, Any]] = []
+
+    def freeze() -> FakeFreeze:
+        found = FakeFreeze(VERIFIED, CERTIFIED)
+        found.context.entry = cast(Entry, SimpleNamespace(copied=told.append))
+        return found
+
+    hung.harness.freeze = freeze
+    outcome = hung.stop()
+    assert told[-1]["left"] == list(outcome.left)
+    hung.storage_answers()
+    until(lambda: hung.state.unended is None)
+    assert (told[-1]["result"], "left" in told[-1]) == ("cancelled", False)
 
 
 def test_what_a_later_copy_has_told_meanwhile_stays(hung: Hung) -> None:
