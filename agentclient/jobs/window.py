@@ -45,6 +45,7 @@ class CopyWindow:
         freeze: the freeze; None if there is none.
         entry: the freeze's window in the journal; None without one.
         paused: the VM is, or was, paused instead.
+        is_needed: nothing but it makes the copy be of one moment.
         outcome: how the freeze ended; None before its end, and without a freeze.
         why_not: why the guest was not frozen, though that was to be tried; None if it was.
         why_over: why it was over before the copy was taken, which goes on; None if it was not.
@@ -72,6 +73,7 @@ class CopyWindow:
         self.freeze: FreezeOperation | None = None
         self.entry: Entry | None = None
         self.paused = False
+        self.is_needed = False
         self.outcome: Outcome | None = None
         self.why_not: str | None = None
         self.why_over: str | None = None
@@ -112,6 +114,7 @@ class CopyWindow:
             JobFailed: it was thawed, or resumed by somebody, meanwhile, and the policy demands it,
                 or the copy is of no one moment without it.
         """
+        self.is_needed = is_needed
         if self.paused and not self.stands_still:
             why = "somebody has resumed the VM before the copy could be taken"
         elif self.freeze is not None and self.frozen_at is not None and self.freeze.done:
@@ -199,7 +202,8 @@ class CopyWindow:
             return "its thaw is not acknowledged yet, so that nothing is certified"
         if self.outcome.certified:
             return f"it was taken within a certified freeze window{_except(self.outcome)}"
-        return f"the freeze window is not certified: {self.outcome.reason}"
+        moment = ", so that its disks may not be of one moment" if self.is_needed else ""
+        return f"the freeze window is not certified: {self.outcome.reason}{moment}"
 
     @property
     def is_demanded(self) -> bool:

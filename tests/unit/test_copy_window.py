@@ -77,6 +77,16 @@ def test_a_window_that_is_broken_is_worth_a_crash_consistent_copy(harness: CopyH
     assert window.why == "the freeze window is not certified: the agent has gone"
 
 
+def test_what_only_the_window_makes_of_one_moment_may_not_be_if_it_is_broken(
+    harness: CopyHarness,
+) -> None:
+    harness.freeze = lambda: FakeFreeze(VERIFIED, BROKEN)
+    window = CopyWindow(harness.context(), PREFER)
+    with window.open():
+        window.check(is_needed=True)
+    assert window.why.endswith("the agent has gone, so that its disks may not be of one moment")
+
+
 @pytest.mark.parametrize(
     ("policy", "is_needed"), [(REQUIRE, False), (SUSPEND, False), (PREFER, True)]
 )
