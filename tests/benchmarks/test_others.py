@@ -22,7 +22,8 @@ VMS, HELD = 1000, 100
 MOST_TIMES = 2.5
 # A pending one is, and its guest's writes are looked at every second.
 MOST_TIMES_PENDING = 3.5
-PATIENCE_S = 60.0
+# Who finds its channel taken, by us say, comes again after a minute.
+PATIENCE_S = 180.0
 
 
 def _share(held: int, trouble: Trouble = Trouble.BUSY) -> float:
