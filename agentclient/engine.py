@@ -76,7 +76,8 @@ class Engine:
         port_interval_s: seconds between two looks at each monitor; never longer than that.
         freezes_at_once: how many freezes run at once; further ones wait before anything is sent.
         connect: the addresses of libvirt's daemons, such as ``qemu:///system``; None for what is
-            set, else for ``LIBVIRT_DEFAULT_URI``, else for this system's, if it is there.
+            set, else for ``LIBVIRT_DEFAULT_URI``, else for this system's, if it is there; empty
+            for none of them.
         journal: the journal's file. A drill has none.
 
     Raises:
@@ -137,7 +138,7 @@ class Engine:
         self.drill = _drill(drill, drill_speed) if drill is not None else None
         # Each drill has new guests, so there is nothing to record for later.
         self.journal = None if self.drill is not None else Journal(self.general.journal)
-        opener = choose(self.explicit, backends, self.general.connect or (), named_only=named_only)
+        opener = choose(self.explicit, backends, self.general.connect, named_only=named_only)
         if self.drill is not None:  # no real VM is touched
             opener = Backends(
                 [load("agentclient.backends.drill.backend", "DrillBackend")(self.drill)]

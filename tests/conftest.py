@@ -57,3 +57,5 @@ def no_state_of_a_person(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     """Keep what frostwatch remembers, and what is set, away from the person who runs the tests."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("FROSTWATCH_CONFIG", os.devnull)
+    monkeypatch.delenv("LIBVIRT_DEFAULT_URI", raising=False)
+    monkeypatch.setattr("agentclient.backends.choice.LIBVIRT_FOLDER", tmp_path / "no-libvirt")

@@ -34,7 +34,7 @@ def explicit(specs: tuple[str, ...]) -> ExplicitBackend | None:
 def choose(
     named: ExplicitBackend | None,
     given: Iterable[Backend] | None,
-    connect: Sequence[str],
+    connect: Sequence[str] | None,
     *,
     named_only: bool,
 ) -> Backends:
@@ -43,7 +43,7 @@ def choose(
     Args:
         named: the VMs given by their sockets; None if there are none.
         given: where all other VMs come from; None for the QEMU processes of this host, and libvirt.
-        connect: the addresses of libvirt's daemons.
+        connect: the addresses of libvirt's daemons; None for the usual one.
         named_only: list the named VMs alone.
 
     Raises:
@@ -58,9 +58,10 @@ def choose(
     return Backends([named], others) if named_only else Backends([named, *others])
 
 
-def _libvirt(connect: Sequence[str]) -> tuple[Backend, ...]:
+def _libvirt(connect: Sequence[str] | None) -> tuple[Backend, ...]:
     """Return the backend of libvirt's daemons; empty if there is none, which is found out fast."""
-    if not connect and not os.environ.get(LIBVIRT_VARIABLE) and not LIBVIRT_FOLDER.exists():
+    usual = os.environ.get(LIBVIRT_VARIABLE) or LIBVIRT_FOLDER.exists()
+    if not connect and (connect is not None or not usual):
         return ()
-    uris = load("agentclient.backends.libvirt.uris", "wanted")(connect)
+    uris = load("agentclient.backends.libvirt.uris", "wanted")(connect or ())
     return (load("agentclient.backends.libvirt.backend", "LibvirtBackend")(uris),) if uris else ()

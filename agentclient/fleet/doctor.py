@@ -171,9 +171,14 @@ def examine(
         states: the VMs' states after a round of visits.
     """
     findings = [*check_platform(), *check_user()]
+    shown = list(states)
+    ids = {str(state.id) for state in shown}
     for each in discoveries:
-        findings += check_source(each)
-    for state in states:
+        found = check_source(each)
+        # What is a row of another source, too, has its findings there.
+        merged = {str(vm.id) for vm in each.vms} - ids
+        findings += [one for one in found if one.subject not in merged]
+    for state in shown:
         findings += check_channels(state.vm)
         findings += check_state(state)
         findings += [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn, Protocol, Unpack
 
@@ -187,6 +188,8 @@ def calm(shared: Guest) -> Iterator[Guest]:
 def libvirtd() -> Iterator[Libvirtd]:
     """A daemon of libvirt of our own, for all tests of a module."""
     try:
+        if find_spec("libvirt") is None:
+            raise LabUnavailable("guests under libvirt need its binding: .ci/setup packages")
         daemon = Libvirtd()
     except LabUnavailable as reason:
         _skip(reason)

@@ -14,11 +14,15 @@ from typing import Any
 
 import pytest
 
+from agentclient.late import load_module
 from tests.guests.lab import DomainGuest, Libvirtd
 from tests.guests.lab.shell import wait_until
 
-libvirt = pytest.importorskip("libvirt")
-libvirt_qemu = pytest.importorskip("libvirt_qemu")
+try:
+    libvirt: Any = load_module("libvirt")
+    libvirt_qemu: Any = load_module("libvirt_qemu")
+except ImportError:  # the fixture `libvirtd` tells it
+    libvirt = libvirt_qemu = None
 
 STATUS = json.dumps({"execute": "guest-fsfreeze-status"})
 FREEZE = json.dumps({"execute": "guest-fsfreeze-freeze"})
@@ -30,7 +34,7 @@ NO_ANSWER = (UNRESPONSIVE, 112)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def events() -> None:
+def events(libvirtd: Libvirtd) -> None:
     """Run libvirt's own loop of events, which has to be there before the first connection."""
     libvirt.registerErrorHandler(lambda *_: None, None)
     libvirt.virEventRegisterDefaultImpl()

@@ -14,8 +14,6 @@ from tests.guests.lab import DomainGuest
 from tests.guests.lab.shell import wait_until
 from tests.guests.libvirt_operator import SOON_S, DomainOperator
 
-pytest.importorskip("libvirt")
-
 AT_ONCE, LATER, NEVER = 0.0, 2.0, None
 # What calls can show. Whether the agent has read a command is not part of it.
 WHOLE = {

@@ -30,8 +30,6 @@ from tests.guests.lab.shell import wait_until
 from tests.guests.libvirt_operator import SOON_S, DomainOperator
 from tests.guests.test_libvirt import in_the_hook
 
-pytest.importorskip("libvirt")
-
 # What an operator may notice at all, and a loaded machine still keeps.
 PATIENT_S = 40.0
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 from tests.guests.both import CHOSEN
@@ -23,8 +22,6 @@ def test_each_test_that_is_named_exists() -> None:
         check=True,
     )
     found = {line for line in done.stdout.splitlines() if "::" in line}
-    if find_spec("libvirt") is None:  # a file that imports it is skipped as a whole then
-        found |= {name for name in CHOSEN | SELDOM if "libvirt" in name}
     assert found >= CHOSEN, "a name in tests/guests/both.py has changed"
     assert found >= SELDOM, "a name in tests/guests/seldom.py has changed"
     assert not CHOSEN & SELDOM

@@ -185,6 +185,16 @@ def test_a_source_says_what_it_found_and_could_not_see(tmp_path: Path) -> None:
     assert noted.text.isprintable()
 
 
+def test_what_is_a_row_of_another_source_has_its_findings_there(tmp_path: Path) -> None:
+    proc = FakeProc(tmp_path / "proc")
+    proc.add(41, command_lines.LIBVIRT_9)
+    processes = Discovery(QemuBackend(proc.path, tmp_path / "pve"))
+    (vm,) = processes.backend.list_vms()
+    row = VmState(Vm(VmId("libvirt", vm.name), uuid=vm.domain, by_call=True))
+    assert LIBVIRT in str(examine([processes], [VmState(vm)]))
+    assert LIBVIRT not in str(examine([processes], [row]))
+
+
 def test_the_whole_examination(tmp_path: Path) -> None:
     proc = FakeProc(tmp_path / "proc")
     proc.add(70, command_lines.LIBVIRT_9)

@@ -21,7 +21,7 @@ from agentclient.backends.libvirt.connections import Connections, connections_to
 from agentclient.backends.libvirt.daemon import Daemon
 from agentclient.backends.libvirt.error_codes import Trouble, trouble_of
 from agentclient.backends.libvirt.generation import daemon_of, number_of
-from agentclient.backends.libvirt.probe import Probes
+from agentclient.backends.libvirt.probe import NotPassedOn, Probes
 from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import Cause
 from agentclient.model.text import printable
@@ -123,7 +123,7 @@ class DomainCalls:
             return CallTimedOut(said) if late else AgentGone(said, Cause.AGENT_GONE)
         if trouble is Trouble.ANSWERED:
             return CallFailed("", _agents_words(str(error)))
-        return CallFailed("", said)
+        return NotPassedOn(said)
 
     def _is_shut_off(self, connection: Any, binding: Binding) -> bool:
         try:

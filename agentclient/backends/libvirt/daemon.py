@@ -167,6 +167,11 @@ class Daemon:
             return self._problem
         return f"{self._problem} (since {self._since:%H:%M:%S}; tried every {AGAIN_S:g} s)"
 
+    def _push(self, uuid: str) -> None:
+        """Tell that a domain has changed; what comes of that is no affair of the daemon's (P8)."""
+        with suppress(Exception):
+            self._changed(uuid)
+
     def _fail(self, why: str) -> None:
         if self._problem is None:
             self._since = wall_now()
@@ -192,7 +197,7 @@ class Daemon:
             self._condition.notify_all()
             known = tuple(self._domains)
         for uuid in known:
-            self._changed(uuid)
+            self._push(uuid)
 
     def _watch(self) -> None:
         binding = load_binding()
@@ -299,7 +304,7 @@ class Daemon:
                 self.seen = True
             self._condition.notify_all()
         for uuid in changed:
-            self._changed(uuid)
+            self._push(uuid)
 
     def _described(
         self, domain: Any, known: WatchedDomain | None, binding: Binding
@@ -343,7 +348,7 @@ class Daemon:
                 return
             self._domains[uuid].resets += 1
             self._condition.notify_all()
-        self._changed(uuid)
+        self._push(uuid)
 
     def on_port(self, uuid: str, alias: str | None, *, is_open: bool) -> None:
         """Take that the port of an agent has opened or closed; see `Listener`."""
@@ -353,4 +358,4 @@ class Daemon:
                 return
             known.take_port(is_open=is_open)
             self._condition.notify_all()
-        self._changed(uuid)
+        self._push(uuid)

@@ -39,6 +39,13 @@ _CALLERS: Final = {
 }
 
 
+class NotPassedOn(CallFailed):
+    """Libvirt does not pass the command on: what it says is no answer of the agent's."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__("", text)
+
+
 class Probes:
     """The questions to one agent.
 
@@ -110,6 +117,9 @@ class Probes:
             if result.frozen is FreezeState.THAWED:
                 listed = file_systems(self._calls.call(FILE_SYSTEMS, None, timeout_s))
                 result.file_systems = listed.file_systems if listed else None
+        except NotPassedOn as error:
+            result.detail = printable(error, 200)
+            self._busy = None
         except CallFailed as error:
             result.rtt_s = result.rtt_s or time.monotonic() - began
             result.detail = printable(error, 200)
