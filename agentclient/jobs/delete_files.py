@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from agentclient.jobs import storage_process
-from agentclient.jobs.opened import Inode, inode, opened_by
+from agentclient.jobs.opened import Inode, opened_by
 from agentclient.model.text import printable
 from agentclient.model.vm import Process
 
@@ -54,11 +54,19 @@ def delete(path: Path, number: Inode | None) -> None:
     Raises:
         OSError: it can't be deleted.
     """
+    # The folder is opened once: else whoever owns a part of the path could exchange that between
+    # the look and the deletion, for the folder of another file of that name.
     try:
-        if number is None or inode(path) == number:
-            path.unlink()
+        folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:
         return
+    try:
+        if number is None or _inode_in(folder, path.name) == number:
+            os.unlink(path.name, dir_fd=folder)
+    except FileNotFoundError:
+        return
+    finally:
+        os.close(folder)
 
 
 def delete_unless_open(path: Path | None, number: Inode, process: Process | None) -> bool:
@@ -80,6 +88,11 @@ def delete_unless_open(path: Path | None, number: Inode, process: Process | None
     if path is not None:
         delete(path, number)
     return True
+
+
+def _inode_in(folder: int, name: str) -> Inode:
+    found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    return found.st_dev, found.st_ino
 
 
 def _delete_folder(folder: Path, own: str, parent: bool) -> None:

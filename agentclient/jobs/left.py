@@ -27,7 +27,7 @@ from agentclient.jobs.left_files import (
     is_overlay,
     records_beside,
 )
-from agentclient.jobs.opened import Inode, inode, names_of_opened
+from agentclient.jobs.opened import Inode, inode, names_of_opened, written_by
 from agentclient.jobs.patience import patiently
 from agentclient.jobs.snapshots.record import Record
 from agentclient.jobs.thread_reserve import give_back_left
@@ -223,7 +223,7 @@ class _Looked(NamedTuple):
     """What a copy has on its storages.
 
     Attributes:
-        files: its files that QEMU has open, by their nodes.
+        files: its files that QEMU has open to write to, by their nodes.
         begun: the folders in which a copy was begun that is not complete.
         records: what is kept of snapshots beside its files.
         names: the names of all that QEMU has open; None if that can't be seen.
@@ -238,7 +238,7 @@ class _Looked(NamedTuple):
 def _look(copy: LeftCopy, process: Process | None) -> _Looked:
     """Look at a copy's files; their storage may hang."""
     names = names_of_opened(process)
-    files = _files(copy, names or {})
+    files = _files(copy, written_by(process) or ())
     paths = [path for path, _ in files.values()]
     return _Looked(files, begun_in(paths), records_beside(paths), names)
 
@@ -298,7 +298,7 @@ def _runs(gone: bool | None) -> bool | None:
 
 
 def _files(copy: LeftCopy, opened: Collection[Inode]) -> dict[str, tuple[Path, Inode]]:
-    """Return the files behind the copy's nodes that QEMU has open, and that we see as well."""
+    """Return the files behind the copy's nodes that QEMU writes to, and that we see as well."""
     found = {}
     for node, file in copy.nodes.items():
         if node.endswith("-f") and file.startswith("/"):

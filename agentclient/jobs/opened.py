@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -37,6 +38,27 @@ def names_of_opened(process: Process | None) -> dict[Inode, str] | None:
         return dict(_names(PROC / str(process.pid) / "fd"))
     except OSError:
         return None
+
+
+def written_by(process: Process | None) -> frozenset[Inode] | None:
+    """Return the plain files that a process has open to write to; None if that can't be seen.
+
+    What a QEMU's monitor says of its files is its user's word; what it may write to is the kernel's
+    (P10). A file of somebody else's, which it may only read, is not among them.
+    """
+    if process is None:
+        return None
+    found = set()
+    try:
+        for entry in (PROC / str(process.pid) / "fd").iterdir():
+            with suppress(OSError):
+                file = entry.stat()
+                # The link's own permissions are how the file is open (proc_pid_fd(5)).
+                if entry.lstat().st_mode & stat.S_IWUSR and stat.S_ISREG(file.st_mode):
+                    found.add((file.st_dev, file.st_ino))
+    except OSError:
+        return None
+    return frozenset(found)
 
 
 def open_below(folder: Path) -> dict[Path, int]:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 from pathlib import Path
 from typing import cast
 
 import pytest
 
+from agentclient.access.host.process import process_of
 from agentclient.access.monitor import Monitor
 from agentclient.jobs import cancel, left
 from agentclient.jobs.archive import Begun, write_begun
 from agentclient.jobs.block import BlockLayer
 from agentclient.jobs.chain import PREFIX
 from agentclient.jobs.left import Cleared, LeftCopy, clear, find_copies
-from agentclient.jobs.opened import inode
+from agentclient.jobs.opened import inode, written_by
 from agentclient.jobs.snapshots.names import RECORD_SUFFIX
 from agentclient.model.vm import Process
 from agentclient.protocol.job_names import CLAIM, JobId
@@ -50,6 +52,7 @@ def _target(
     qemu.nodes[name.node("t0")] = str(path)
     opened = {inode(path): str(path)}
     monkeypatch.setattr(left, "names_of_opened", lambda _: opened)
+    monkeypatch.setattr(left, "written_by", lambda _: frozenset(opened))
 
 
 def test_an_incomplete_copy_is_ended_and_its_file_deleted(
@@ -83,8 +86,26 @@ def test_a_file_that_took_its_place_is_not_deleted(
     _target(qemu, tmp_path / "a", monkeypatch)
     copy = _find(block)
     monkeypatch.setattr(left, "names_of_opened", lambda _: {})
+    monkeypatch.setattr(left, "written_by", lambda _: frozenset())
     assert clear(block, copy, None).removed == ()
     assert (tmp_path / "a").exists()
+
+
+def test_a_file_that_its_qemu_can_only_read_is_not_deleted(
+    qemu: FakeQemu, block: BlockLayer, tmp_path: Path
+) -> None:
+    """A user's own QEMU can call any file a copy's that it may read: /etc/passwd, say."""
+    theirs, ours = tmp_path / "theirs", tmp_path / "ours"
+    for number, path in enumerate((theirs, ours)):
+        path.write_bytes(b"x")
+        qemu.nodes[BACKUP.node(f"t{number}-f")] = str(path)
+    process = process_of(os.getpid())
+    with theirs.open("rb"), ours.open("r+b"), Path("/dev/null").open("r+b") as null:
+        assert inode(Path(null.name)) not in (written_by(process) or ()), "it is no plain file"
+        cleared = clear(block, _find(block), process)
+    assert cleared.removed == (str(ours),)
+    assert any(str(theirs) in clause for clause in cleared.left)
+    assert (theirs.exists(), ours.exists()) == (True, False)
 
 
 def test_a_file_that_was_moved_away_is_named_with_what_qemu_has_open(

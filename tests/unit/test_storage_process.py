@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -117,3 +118,28 @@ def test_a_folder_is_deleted_with_its_own_file_alone(tmp_path: Path) -> None:
     assert delete_folder(folder, "begun", parent=True) == []
     assert not (tmp_path / "home").exists()
     assert delete_folder(folder, "begun", parent=True) == []
+
+
+def test_a_folder_that_is_exchanged_for_another_meanwhile_costs_no_file_of_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever owns a part of the path can move it between the look at a file and its deletion."""
+    mine, theirs, way = tmp_path / "mine", tmp_path / "theirs", tmp_path / "way"
+    for folder in (mine, theirs):
+        folder.mkdir()
+        (folder / "file").touch()
+    way.symlink_to(mine)
+    number = inode(way / "file")
+    real = os.stat
+
+    def look(*args: Any, **more: Any) -> os.stat_result:
+        found = real(*args, **more)
+        if way.readlink() == mine and (found.st_dev, found.st_ino) == number:
+            way.unlink()
+            way.symlink_to(theirs)
+        return found
+
+    monkeypatch.setattr(os, "stat", look)
+    delete(way / "file", number)
+    assert (theirs / "file").exists()
+    assert not (mine / "file").exists()
