@@ -112,8 +112,10 @@ class CopyJob(JobHandle, ABC):
             What is left then, each as a clause; None if QEMU may go on with it still.
         """
         self._ends_within_s = within_s
-        self.goes_on = None
+        # `end_jobs` says whether it goes on; what fails before that leaves it as it was.
         left = self._undone()
+        if self.context.access.is_gone():
+            self.goes_on = None
         return None if self.goes_on is not None else (*left, *self._released())
 
     def _run(self) -> JobOutcome:

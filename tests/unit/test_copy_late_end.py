@@ -13,10 +13,14 @@ import pytest
 
 from agentclient.jobs import cancel, follow, late_end
 from agentclient.jobs.backup import BackupJob
+from agentclient.jobs.block import BlockLayer
 from agentclient.jobs.errors import JobFailed
 from agentclient.jobs.follow import JobLost
 from agentclient.jobs.late_end import LateEnds
 from agentclient.jobs.request import BackupRequest
+from agentclient.jobs.snapshots import create
+from agentclient.jobs.snapshots.create import SnapshotRequest
+from agentclient.jobs.snapshots.external import ExternalSnapshot
 from agentclient.journal.entry import Entry
 from agentclient.model.job import JobOutcome, JobResult, JobStage
 from agentclient.model.snapshot import VmState
@@ -190,3 +194,38 @@ def test_one_that_fails_without_a_job_that_goes_on_is_not_tried_again(
     monkeypatch.setattr(hung.job, "follow", fail)
     assert hung.job.run().result is JobResult.FAILED
     assert hung.job.goes_on is None
+
+
+def test_one_whose_monitor_is_silent_meanwhile_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An overlay that folds back may keep QEMU's monitor waiting as well: nothing is known then."""
+    monkeypatch.setattr(create, "FOUND_OUT_WITHIN_S", 0.02)
+    harness = CopyHarness()
+    request = SnapshotRequest(name="s1", external=True)
+    job: Any = ExternalSnapshot(harness.context(), request)
+    job._targets = SimpleNamespace(remove=list)
+    job.block, job.sent = BlockLayer(cast(Any, harness.qemu)), True
+    job.goes_on = "QEMU may go on with frostwatch.snapshot"
+    harness.qemu.hangs = {"query-block", "query-jobs"}
+    assert job.end_late(0.01) is None
+    assert job.goes_on is not None, "it is tried again"
+    harness.qemu.hangs = set()
+    assert job.end_late(0.01) == ()
+    assert job.goes_on is None
+
+
+def test_one_that_can_not_be_undone_now_goes_on(
+    hung: Hung, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hung.stop()
+    hung.late.stop()
+    hung.storage_answers()
+
+    def fails() -> list[str]:
+        raise OSError("no descriptor is left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(hung.job, "undo", fails)
+        assert hung.job.end_late(0.01) is None
+    monkeypatch.setattr(cancel, "ENDS_WITHIN_S", 20.0)
+    assert hung.job.end_late(20.0) == ()
+    assert hung.files == []

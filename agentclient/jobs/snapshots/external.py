@@ -106,6 +106,7 @@ class ExternalSnapshot(SnapshotJob):
         ours = {target.node: target for _, target in self._overlays}
         used = [one for one in disks if one.node in ours]
         if not used:
+            self.goes_on = None  # a job of an earlier try has folded all back
             return self._targets.remove() + self._forget()
         assert self.block is not None, "it was prepared"
         unended = self.end_jobs(self.block)  # those of an earlier try
