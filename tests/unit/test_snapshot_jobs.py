@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from agentclient.access.host.process import process_of
+from agentclient.jobs.opened import inode
 from agentclient.jobs.snapshots import create
 from agentclient.jobs.snapshots.create import SnapshotRequest
-from agentclient.jobs.snapshots.deletion import DeletionRequest, SnapshotDeletion
+from agentclient.jobs.snapshots.deletion import DeletionRequest, SnapshotDeletion, files_of
 from agentclient.jobs.snapshots.external import ExternalSnapshot
 from agentclient.jobs.snapshots.internal import InternalSnapshot
+from agentclient.model.disk_snapshot import SnapshotDisk
 from agentclient.model.job import Consistency, FreezePolicy, JobRefusal, JobResult
 from agentclient.model.vm import MonitorChannel
 from tests.unit.copy_harness import BROKEN, VERIFIED, FakeFreeze
@@ -223,3 +227,14 @@ def test_what_nobody_may_touch_is_not_deleted(what: str) -> None:
     outcome = SnapshotDeletion(context, DeletionRequest(name="s1")).run()
     assert outcome.refusal is JobRefusal(what)
     assert harness.images.inside == {"a": ["s1"]}
+
+
+def test_an_overlay_that_its_qemu_does_not_write_to_is_not_deleted(tmp_path: Path) -> None:
+    """A user's own QEMU can call any file its overlay."""
+    theirs, ours = tmp_path / "theirs", tmp_path / "ours"
+    for path in (theirs, ours):
+        path.touch()
+    parts = [SnapshotDisk("a", "/images/a", str(path)) for path in (theirs, ours)]
+    with theirs.open("rb"), ours.open("r+b"):
+        found = files_of(parts, process_of(os.getpid()))
+    assert found == {str(ours): inode(ours)}

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +24,7 @@ from agentclient.jobs.disks import image_path
 from agentclient.jobs.errors import JobFailed, JobRefused
 from agentclient.jobs.follow import Follower, Jobs, all_ended
 from agentclient.jobs.job import CopyJob
+from agentclient.jobs.opened import Inode, inode, written_by
 from agentclient.jobs.patience import patiently
 from agentclient.jobs.request import CopyRequest
 from agentclient.jobs.snapshots.create import disks_again
@@ -40,6 +43,7 @@ from agentclient.model.job import (
     JobStage,
 )
 from agentclient.model.text import printable
+from agentclient.model.vm import Process
 from agentclient.protocol.job_names import NODE_PREFIX
 from agentclient.protocol.qmp_block import Disk
 
@@ -78,6 +82,7 @@ class SnapshotDeletion(CopyJob):
         self._begun = False
         self._deleted: list[str] = []
         self._folds: tuple[Fold, ...] = ()
+        self._files: dict[str, Inode] = {}
 
     def work(self) -> list[str]:
         """Find the snapshot, and delete it."""
@@ -111,6 +116,8 @@ class SnapshotDeletion(CopyJob):
                 self._check_newest(disk, part)
                 _check_empty(disk)
             self._folds = folds(block, self.name, self.chosen)
+            looking = partial(files_of, self._parts, self.context.access.process)
+            self._files = patiently(self.context.control, "looking at the overlays", looking)
 
     def start(self) -> None:
         """Delete it; of an external one, begin to fold its overlays back."""
@@ -154,7 +161,8 @@ class SnapshotDeletion(CopyJob):
             left += self._close(fold.disk)
         used = {image.file for disk in self._block.disks() for image in disk.chain}
         for disk, part in zip(self.chosen, self._parts, strict=True):
-            left += _delete_file(part) if disk.file not in used else [_in_use(part)]
+            number = self._files.get(part.overlay or "")
+            left += _delete_file(part, number) if disk.file not in used else [_in_use(part)]
         mine = {one.overlay for one in self._parts}
         for record in overlay_records(self.chosen, self.context.access.process):
             overlays = {one.overlay for one in record.disks}
@@ -278,10 +286,31 @@ def _in_use(part: SnapshotDisk) -> str:
     return f"the overlay {printable(part.overlay, 300)}, which the VM still uses"
 
 
-def _delete_file(part: SnapshotDisk) -> list[str]:
+def files_of(parts: Iterable[SnapshotDisk], process: Process | None) -> dict[str, Inode]:
+    """Return the overlays that may be deleted, while their QEMU writes to them.
+
+    What a monitor calls an overlay is its user's word, and may be anybody's file (P10).
+
+    Args:
+        parts: what is known of the overlays.
+        process: the VM's QEMU; without it they go by their names.
+    """
+    written = written_by(process)
+    found = {}
+    for part in parts:
+        with suppress(OSError):
+            number = inode(Path(part.overlay or ""))
+            if written is None or number in written:
+                found[part.overlay or ""] = number
+    return found
+
+
+def _delete_file(part: SnapshotDisk, number: Inode | None) -> list[str]:
     assert part.overlay is not None, "it is an external one"
     shown, path = f"the overlay {printable(part.overlay, 300)}", Path(part.overlay)
     there = patiently(JobControl(), "looking at the overlay", partial(os.path.lexists, path))
     if not there:
         return [f"{shown}, if it was moved away; nothing of it is needed any more"]
-    return [left for left in delete_files([(shown, path, None)]) if left is not None]
+    if number is None:
+        return [f"{shown}, which was not the one that the VM wrote to"]
+    return [left for left in delete_files([(shown, path, number)]) if left is not None]
