@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from agentclient.access.call_session import AgentBusy, AgentGone, CallFailed, CallTimedOut
+from agentclient.backends.libvirt import backend as backend_module
 from agentclient.backends.libvirt import connections, daemon
 from agentclient.backends.libvirt.backend import LibvirtBackend
 from agentclient.backends.libvirt.binding import Binding
@@ -22,7 +23,7 @@ from agentclient.backends.libvirt.connections import MOST_FREEZES, Connections
 from agentclient.backends.libvirt.probe import Probes, who_is_busy
 from agentclient.backends.libvirt.uris import Uri
 from agentclient.model.errors import BadInput
-from agentclient.model.states import Cause, FreezeState
+from agentclient.model.states import Cause, FreezeState, RunState
 
 ROOT = Path(__file__).parents[2]
 UUID = "46eb9f11-4b64-487c-8a8b-f8abfa3617e3"
@@ -53,6 +54,7 @@ class FakeDomain:
         self.number = number
         self.domain_name = name
         self.run_state = RUNNING
+        self.reason = 0
         self.asked: list[str] = []
         self.answer: Callable[[], str] = lambda: '{"return": "thawed"}'
 
@@ -69,7 +71,7 @@ class FakeDomain:
         return XML
 
     def state(self) -> tuple[int, int]:
-        return self.run_state, 0
+        return self.run_state, self.reason
 
 
 class FakeHost:
@@ -148,7 +150,7 @@ class FakeHost:
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch) -> FakeHost:
     host = FakeHost()
-    for module in (daemon, connections):
+    for module in (daemon, connections, backend_module):
         monkeypatch.setattr(module, "load_binding", host.binding)
     monkeypatch.setattr(daemon, "AGAIN_S", 0.02)
     return host
@@ -290,6 +292,43 @@ def test_events_of_the_agents_port_alone_are_its(host: FakeHost, backend: Libvir
     assert access.calls.glance().resets == 1
 
 
+@pytest.mark.parametrize("detail", [3, 4], ids=["migrated", "saved"])
+def test_a_guest_that_has_moved_has_not_ended(
+    host: FakeHost, backend: LibvirtBackend, detail: int
+) -> None:
+    """It goes on, perhaps frozen, where it has migrated to, or when it is started again."""
+    (vm,) = backend.list_vms()
+    access: Any = backend.open(vm, SimpleNamespace(open=None, successor=None))
+    (domain,), host.domains = host.domains, []
+    host.events[0](host, domain, 5, detail, None)
+    until(lambda: backend.list_vms() == [])
+    assert access.observe().run_state is RunState.MIGRATED
+    assert access.is_gone() is None
+    with pytest.raises(AgentGone) as gone:
+        access.calls.call(THAW, None, 5.0)
+    assert (gone.value.cause, access.is_gone()) == (Cause.MIGRATED, None)
+    assert vm.identity is not None
+    assert backend.has_ended(vm.identity) is None
+    host.domains = [FakeDomain(number=4)]
+    host.events[0](host, host.domains[0], 2, 0, None)
+    until(backend.list_vms)
+    restored = backend.successor(access, UUID)
+    assert restored is not None
+    assert restored.generation == f"qemu:///system#{UUID}#4"
+
+
+def test_a_domain_that_was_started_anew_has_not_taken_its_guest(
+    host: FakeHost, backend: LibvirtBackend
+) -> None:
+    (vm,) = backend.list_vms()
+    access: Any = backend.open(vm, SimpleNamespace(open=None, successor=None))
+    host.domains = [FakeDomain(number=4)]
+    host.events[0](host, host.domains[0], 5, 1, None)
+    until(lambda: backend.list_vms()[0].generation != vm.generation)
+    assert access.is_gone() is True
+    assert backend.successor(access, UUID) is None
+
+
 # -- what a call comes to --------------------------------------------------------------------------
 
 
@@ -363,6 +402,17 @@ def test_a_domain_that_has_ended_is_gone_and_a_paused_one_is_not(
     with pytest.raises(AgentGone) as gone:
         calls.call(THAW, None, 5.0)
     assert (gone.value.cause, calls.is_gone()) == (Cause.VM_GONE, True)
+
+
+@pytest.mark.parametrize("reason", [4, 5], ids=["migrated", "saved"])
+def test_a_domain_whose_guest_has_moved_is_not_gone(
+    calls: DomainCalls, host: FakeHost, reason: int
+) -> None:
+    host.domains[0].answer = fails(55)
+    host.domains[0].run_state, host.domains[0].reason = SHUT_OFF, reason
+    with pytest.raises(AgentGone) as gone:
+        calls.call(THAW, None, 5.0)
+    assert (gone.value.cause, calls.is_gone()) == (Cause.MIGRATED, None)
 
 
 def test_another_start_is_never_asked(calls: DomainCalls, host: FakeHost) -> None:

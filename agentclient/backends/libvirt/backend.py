@@ -96,9 +96,22 @@ class LibvirtBackend:
         return CalledAccess(vm, calls, opener, lane=daemon.uri.text)
 
     def successor(self, of: GuestAccess, uuid: str) -> Vm | None:
-        """Return the domain to which a guest has migrated; None if none is seen."""
-        before = of.vm.generation
+        """Return the domain in which a guest goes on; None if none is seen.
+
+        A domain that was only started anew is none, nor is one of the same UUID under another
+        daemon of this host: whoever runs that may have chosen it (P10).
+        """
+        before = of.vm.generation or ""
+        where = daemon_of(before)
+        moved = any(one.uri.text == where and one.has_moved(uuid, before) for one in self.daemons)
+        if not moved:
+            return None
         found = [vm for vm in self.list_vms() if vm.uuid == uuid and vm.generation != before]
+        found = [
+            vm
+            for vm in found
+            if vm.id.host != of.vm.id.host or daemon_of(vm.generation or "") == where
+        ]
         return found[0] if len(found) == 1 else None
 
     def has_ended(self, identity: Identity) -> bool | None:

@@ -32,6 +32,7 @@ _FREEZES: Final = frozenset({FREEZE, FREEZE_LIST})
 # A call that ended so much before its bound, or later, had no answer within it.
 _SLACK_S: Final = 0.25
 _SHUT_OFF: Final = 5  # virDomainState
+_MOVED: Final = frozenset({4, 5})  # virDomainShutoffReason: it has migrated, or was saved
 # What libvirt puts before an agent's own words.
 _BEFORE: Final = "unable to execute QEMU agent command"
 
@@ -63,6 +64,17 @@ class DomainCalls:
         """Return whether a call has proven that this start has ended; None if none has."""
         return self._gone
 
+    def _has_moved(self) -> bool:
+        """Return whether the guest of this start is known to have migrated, or to be saved."""
+        return False
+
+    def _ended(self, text: str) -> AgentGone:
+        """Return that this start of the domain is over; its guest may go on all the same."""
+        if self._has_moved():
+            return _moved(text)
+        self._gone = True
+        return AgentGone(text, Cause.VM_GONE)
+
     def _ask(
         self,
         connection: Any,
@@ -92,8 +104,7 @@ class DomainCalls:
         domain = connection.lookupByUUIDString(self._uuid)
         number = domain.ID()
         if number not in (-1, number_of(self._generation)):
-            self._gone = True
-            raise AgentGone("the domain was started anew", Cause.VM_GONE)
+            raise self._ended("the domain was started anew")
         return domain
 
     def _meaning(self, error: Any, connection: Any, binding: Binding, *, late: bool) -> Exception:
@@ -110,11 +121,12 @@ class DomainCalls:
         trouble = trouble_of(error.get_error_code(), connected=connected)
         if trouble is Trouble.DAEMON:
             return AgentGone(f"libvirt's daemon has gone: {said}")
-        if trouble is Trouble.NOT_RUNNING and self._is_shut_off(connection, binding):
-            trouble = Trouble.DOMAIN
+        if trouble is Trouble.NOT_RUNNING:
+            trouble = self._why_not_running(connection, binding)
+        if trouble is Trouble.MOVED:
+            return _moved(said)
         if trouble is Trouble.DOMAIN:
-            self._gone = True
-            return AgentGone(f"the domain has ended: {said}", Cause.VM_GONE)
+            return self._ended(f"the domain has ended: {said}")
         if trouble is Trouble.NOT_RUNNING:
             return AgentBusy(f"libvirt asks no agent of a VM that does not run: {said}")
         if trouble is Trouble.BUSY:
@@ -125,12 +137,16 @@ class DomainCalls:
             return CallFailed("", _agents_words(str(error)))
         return NotPassedOn(said)
 
-    def _is_shut_off(self, connection: Any, binding: Binding) -> bool:
+    def _why_not_running(self, connection: Any, binding: Binding) -> Trouble:
         try:
-            return int(connection.lookupByUUIDString(self._uuid).state()[0]) == _SHUT_OFF
+            state, reason = connection.lookupByUUIDString(self._uuid).state()[:2]
         except binding.libvirt.libvirtError as error:
             connected = _is_alive(connection, binding)
-            return trouble_of(error.get_error_code(), connected=connected) is Trouble.DOMAIN
+            found = trouble_of(error.get_error_code(), connected=connected)
+            return found if found is Trouble.DOMAIN else Trouble.NOT_RUNNING
+        if state != _SHUT_OFF:
+            return Trouble.NOT_RUNNING
+        return Trouble.MOVED if reason in _MOVED else Trouble.DOMAIN
 
 
 class LibvirtCalls(DomainCalls):
@@ -163,7 +179,12 @@ class LibvirtCalls(DomainCalls):
 
     def is_gone(self) -> bool | None:
         """Return whether this start has ended; None if that is not proven."""
+        if self._has_moved():
+            return None
         return self._gone or self._daemon.is_gone(self._uuid, self._generation)
+
+    def _has_moved(self) -> bool:
+        return self._daemon.has_moved(self._uuid, self._generation)
 
     @property
     def busy(self) -> str | None:
@@ -186,6 +207,10 @@ def thaw_calls(details: Mapping[str, str]) -> DomainCalls:
     """Return the calls of a recipe, for a process of its own; nothing is connected yet."""
     connections = connections_to(daemon_of(details["generation"]))
     return DomainCalls(connections, details["uuid"], details["generation"])
+
+
+def _moved(text: str) -> AgentGone:
+    return AgentGone(f"the guest has migrated, or was saved: {text}", Cause.MIGRATED)
 
 
 def _is_alive(connection: Any, binding: Binding) -> bool:

@@ -23,6 +23,7 @@ from agentclient.backends.libvirt.watched_domain import WatchedDomain
 from agentclient.model.clock import now as wall_now
 from agentclient.model.errors import NO_THREAD, FrostwatchError, why_no_thread
 from agentclient.model.snapshot import MonitorView
+from agentclient.model.states import RunState
 from agentclient.model.text import printable
 
 # A daemon that takes longer than that for any answer counts as hanging.
@@ -65,6 +66,8 @@ class Daemon:
         self._tried = False
         self._dirty: set[str] = set()
         self._wanted: set[str] = set()
+        self._starts: dict[str, str] = {}  # the newest start of each domain, by its UUID
+        self._moved: dict[str, str] = {}  # that of which the guest has migrated, or was saved
         self._asked_at = 0.0
         self._closing = False
         self._lost: str | None = None
@@ -116,8 +119,15 @@ class Daemon:
         with self._condition:
             if not self._connected or self._told_problem() is not None:
                 return None
+            if self._has_moved(uuid, generation):
+                return None
             found = self._domains.get(uuid)
             return found is None or found.generation != generation
+
+    def has_moved(self, uuid: str, generation: str) -> bool:
+        """Return whether the guest of a start of a domain has migrated, or was saved."""
+        with self._condition:
+            return self._has_moved(uuid, generation)
 
     def glance(self, uuid: str, generation: str) -> MonitorView:
         """Return what is known of a start of a domain, without asking anybody."""
@@ -150,7 +160,12 @@ class Daemon:
     def _called(self) -> str:
         return f"libvirt ({printable(self.uri.text, 80)})"
 
+    def _has_moved(self, uuid: str, generation: str) -> bool:
+        return self._moved.get(uuid) == generation
+
     def _view(self, uuid: str, generation: str) -> MonitorView:
+        if self._has_moved(uuid, generation):
+            return MonitorView(RunState.MIGRATED)
         problem = self._told_problem()
         if problem is not None:
             return MonitorView(problem=f"{self._called}: {problem}")
@@ -313,6 +328,7 @@ class Daemon:
         generation = generation_of(domain, self.uri)
         if known is None or known.generation != generation:
             known = WatchedDomain(domain.UUIDString(), domain.name(), domain.ID(), generation)
+        self._starts[known.uuid] = generation
         before = known.openings
         try:
             channel = channel_of(domain.XMLDesc())
@@ -335,9 +351,11 @@ class Daemon:
             self._fail(self._lost)
             self._condition.notify_all()
 
-    def on_lifecycle(self, uuid: str) -> None:
-        """Take that a domain was started, stopped or renamed."""
+    def on_lifecycle(self, uuid: str, *, moved: bool) -> None:
+        """Take that a domain was started, stopped or renamed; see `Listener`."""
         with self._condition:
+            if moved and uuid in self._starts:
+                self._moved[uuid] = self._starts[uuid]
             self._dirty.add(uuid)
             self._condition.notify_all()
 

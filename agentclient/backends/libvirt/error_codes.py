@@ -12,6 +12,7 @@ class Trouble(Enum):
     DAEMON = "libvirt's daemon, or the connection to it, has gone"
     DOMAIN = "the domain is not there any more"
     NOT_RUNNING = "the domain does not run"
+    MOVED = "its guest has migrated, or was saved"
     BUSY = "another caller's command has the domain"
     AGENT = "its agent does not answer, or has gone"
     ANSWERED = "its agent has answered with an error"

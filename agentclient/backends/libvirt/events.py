@@ -10,6 +10,10 @@ from agentclient.backends.libvirt.binding import Binding
 
 _LIFECYCLE, _REBOOT, _AGENT = 0, 1, 18  # virDomainEventID
 _CONNECTED: Final = 1
+# virDomainEventType, and two of virDomainEventStoppedDetailType: the guest has not ended, but goes
+# on where it has migrated to, or from where it was saved.
+_STOPPED: Final = 5
+_MOVED: Final = frozenset({3, 4})
 _PORT: Final = "VSERPORT_CHANGE"
 
 
@@ -19,8 +23,13 @@ class Listener(Protocol):
     def on_close(self) -> None:
         """Take that the connection has ended."""
 
-    def on_lifecycle(self, uuid: str) -> None:
-        """Take that a domain was started, stopped or renamed."""
+    def on_lifecycle(self, uuid: str, *, moved: bool) -> None:
+        """Take that a domain was started, stopped or renamed.
+
+        Args:
+            uuid: the domain's.
+            moved: it has stopped here, but its guest has migrated, or was saved.
+        """
 
     def on_reset(self, uuid: str) -> None:
         """Take that a domain was reset."""
@@ -60,9 +69,10 @@ class Events:
         self._listener.on_close()
 
     def _on_lifecycle(
-        self, _connection: Any, domain: Any, _event: int, _detail: int, _opaque: Any
+        self, _connection: Any, domain: Any, event: int, detail: int, _opaque: Any
     ) -> None:
-        self._listener.on_lifecycle(domain.UUIDString())
+        moved = event == _STOPPED and detail in _MOVED
+        self._listener.on_lifecycle(domain.UUIDString(), moved=moved)
 
     def _on_reboot(self, _connection: Any, domain: Any, _opaque: Any) -> None:
         self._listener.on_reset(domain.UUIDString())
