@@ -56,6 +56,8 @@ class FakeDomain:
         self.run_state = RUNNING
         self.reason = 0
         self.asked: list[str] = []
+        self.connected = True
+        self.on_described: Callable[[], None] = lambda: None
         self.answer: Callable[[], str] = lambda: '{"return": "thawed"}'
 
     def UUIDString(self) -> str:  # noqa: N802 - as libvirt calls it
@@ -68,7 +70,9 @@ class FakeDomain:
         return self.domain_name
 
     def XMLDesc(self) -> str:  # noqa: N802
-        return XML
+        xml = XML if self.connected else XML.replace("'connected'", "'disconnected'")
+        self.on_described()
+        return xml
 
     def state(self) -> tuple[int, int]:
         return self.run_state, self.reason
@@ -327,6 +331,24 @@ def test_a_domain_that_was_started_anew_has_not_taken_its_guest(
     until(lambda: backend.list_vms()[0].generation != vm.generation)
     assert access.is_gone() is True
     assert backend.successor(access, UUID) is None
+
+
+def test_a_port_that_closes_while_its_domain_is_described_is_seen(
+    host: FakeHost, backend: LibvirtBackend
+) -> None:
+    """Between a domain's XML and the end of a list of a thousand, a second may pass."""
+    domain = host.domains[0]
+
+    def closes() -> None:
+        if domain.connected:
+            domain.connected = False
+            told = '{"open": false, "id": "channel0"}'
+            host.on_port(host, domain, "VSERPORT_CHANGE", 0, 0, told, None)
+
+    domain.on_described = closes
+    (vm,) = backend.list_vms()
+    access: Any = backend.open(vm, SimpleNamespace(open=None, successor=None))
+    until(lambda: access.calls.glance().port_open is False)
 
 
 # -- what a call comes to --------------------------------------------------------------------------

@@ -66,6 +66,7 @@ class Daemon:
         self._tried = False
         self._dirty: set[str] = set()
         self._wanted: set[str] = set()
+        self._new: dict[str, WatchedDomain] = {}  # those that are described now, by their UUIDs
         self._starts: dict[str, str] = {}  # the newest start of each domain, by its UUID
         self._moved: dict[str, str] = {}  # that of which the guest has migrated, or was saved
         self._asked_at = 0.0
@@ -209,6 +210,7 @@ class Daemon:
             self._connected = False
             self._tried = True
             self._busy_since = None
+            self._new.clear()
             self._condition.notify_all()
             known = tuple(self._domains)
         for uuid in known:
@@ -305,6 +307,10 @@ class Daemon:
             with self._condition:
                 known = self._domains.get(uuid)
                 anew = known is None or known.number != number or not self._connected
+            if anew and not whole:
+                with self._condition:
+                    self._dirty.add(uuid)  # it has ended, or was started: all are listed
+                continue
             if known is None or anew or uuid in dirty or known.name != domain.name():
                 known = self._described(domain, known, binding)
                 changed.add(uuid)
@@ -312,6 +318,7 @@ class Daemon:
                 known.take_statistics(figures, now)
             listed[uuid] = known
         with self._condition:
+            self._new.clear()
             if whole:
                 changed |= self._domains.keys() - listed.keys()
                 self._domains = listed
@@ -328,7 +335,9 @@ class Daemon:
         generation = generation_of(domain, self.uri)
         if known is None or known.generation != generation:
             known = WatchedDomain(domain.UUIDString(), domain.name(), domain.ID(), generation)
-        self._starts[known.uuid] = generation
+        with self._condition:
+            self._starts[known.uuid] = generation
+            self._new[known.uuid] = known  # it takes events from now on
         before = known.openings
         try:
             channel = channel_of(domain.XMLDesc())
@@ -371,7 +380,12 @@ class Daemon:
     def on_port(self, uuid: str, alias: str | None, *, is_open: bool) -> None:
         """Take that the port of an agent has opened or closed; see `Listener`."""
         with self._condition:
-            known = self._domains.get(uuid)
+            known = self._new.get(uuid) or self._domains.get(uuid)
+            if known is not None and known.channel is None:
+                # Its XML may be of before: a channel was added, or it is being read.
+                self._dirty.add(uuid)
+                self._condition.notify_all()
+                return
             if known is None or known.channel is None or alias not in (None, known.channel.alias):
                 return
             known.take_port(is_open=is_open)
