@@ -90,13 +90,17 @@ class FakeHost:
         self.events: dict[int, Any] = {}
         self.closed: Any = None
         self.on_port: Any = None
+        self.heard: set[str] = set()
+        self.fails: FakeError | None = None
 
     def binding(self) -> Binding:
         libvirt = SimpleNamespace(
             libvirtError=FakeError, open=self.open, openReadOnly=self.open_read_only
         )
         qemu = SimpleNamespace(
-            qemuMonitorEventRegister=self.register_port, qemuAgentCommand=self.command
+            qemuMonitorEventRegister=self.register_port,
+            qemuMonitorEventDeregister=lambda _, number: self.heard.remove(number),
+            qemuAgentCommand=self.command,
         )
         return Binding(libvirt, qemu)
 
@@ -123,16 +127,29 @@ class FakeHost:
 
     def registerCloseCallback(self, heard: Any, _opaque: object) -> None:  # noqa: N802
         self.closed = heard
+        self.heard.add("close")
 
-    def domainEventRegisterAny(self, _domain: Any, number: int, heard: Any, _o: Any) -> None:  # noqa: N802
+    def unregisterCloseCallback(self) -> None:  # noqa: N802
+        self.heard.remove("close")
+
+    def domainEventRegisterAny(self, _domain: Any, number: int, heard: Any, _o: Any) -> str:  # noqa: N802
         self.events[number] = heard
+        self.heard.add(f"{number}")
+        return f"{number}"
+
+    def domainEventDeregisterAny(self, number: str) -> None:  # noqa: N802
+        self.heard.remove(number)
 
     def register_port(
         self, _connection: Any, _domain: Any, _event: str, heard: Any, _o: Any
-    ) -> None:
+    ) -> str:
         self.on_port = heard
+        self.heard.add("port")
+        return "port"
 
     def getAllDomainStats(self, _kinds: int, _flags: int) -> list[Any]:  # noqa: N802
+        if self.fails is not None:
+            raise self.fails
         return [(one, self.figures(one)) for one in self.domains]
 
     def domainListGetStats(self, asked: list[Any], _kinds: int, _flags: int) -> list[Any]:  # noqa: N802
@@ -349,6 +366,26 @@ def test_a_port_that_closes_while_its_domain_is_described_is_seen(
     (vm,) = backend.list_vms()
     access: Any = backend.open(vm, SimpleNamespace(open=None, successor=None))
     until(lambda: access.calls.glance().port_open is False)
+
+
+def test_a_connection_that_is_given_up_is_not_listened_to_any_more(
+    host: FakeHost, backend: LibvirtBackend
+) -> None:
+    """Else the daemon keeps it, and each event is told twice: an agent that was restarted."""
+    (vm,) = backend.list_vms()
+    access: Any = backend.open(vm, SimpleNamespace(open=None, successor=None))
+    before, heard = host.on_port, set(host.heard)
+    host.fails = FakeError(88, "access denied")
+    host.events[0](host, host.domains[0], 2, 0, None)
+    until(lambda: backend.problems() and not host.heard)
+    host.fails = None
+    until(lambda: backend.problems() == ())
+    assert host.heard == heard
+    openings = access.calls.glance().openings
+    told = '{"open": true, "id": "channel0"}'
+    for each in (before, host.on_port):
+        each(host, host.domains[0], "VSERPORT_CHANGE", 0, 0, told, None)
+    assert access.calls.glance().openings == openings + 1
 
 
 # -- what a call comes to --------------------------------------------------------------------------

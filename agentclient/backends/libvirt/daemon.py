@@ -219,13 +219,17 @@ class Daemon:
     def _watch(self) -> None:
         binding = load_binding()
         connection = self._timed(lambda: self._open(binding))
+        events: Events | None = None
         try:
             self._lost = None
-            Events(connection, binding, self)  # before the first list, so that none is missed
+            # Before the first list, so that none is missed.
+            events = Events(connection, binding, self)
             while not self._closing:
                 self._timed(lambda: self._look(connection, binding))
                 self._wait()
         finally:
+            if events is not None:
+                events.close()
             with suppress(Exception):
                 connection.close()
 

@@ -54,36 +54,59 @@ class Events:
     """
 
     def __init__(self, connection: Any, binding: Binding, listener: Listener) -> None:
-        self._listener = listener
-        self._ports_told = False
+        self._listener: Listener | None = listener
+        self._connection = connection
+        self._binding = binding
+        self._registered: list[Any] = []
+        self._port: Any = None
         connection.registerCloseCallback(self._on_close, None)
         events = ((_LIFECYCLE, self._on_lifecycle), (_REBOOT, self._on_reboot))
         for number, heard in (*events, (_AGENT, self._on_agent)):
             with suppress(binding.libvirt.libvirtError):  # such as a driver for tests
-                connection.domainEventRegisterAny(None, number, heard, None)
+                found = connection.domainEventRegisterAny(None, number, heard, None)
+                self._registered.append(found)
         with suppress(binding.libvirt.libvirtError):  # a read-only connection has no right to it
-            binding.qemu.qemuMonitorEventRegister(connection, None, _PORT, self._on_port, None)
-            self._ports_told = True
+            self._port = binding.qemu.qemuMonitorEventRegister(
+                connection, None, _PORT, self._on_port, None
+            )
+
+    def close(self) -> None:
+        """Hear no more: a connection is closed only once nobody listens to it.
+
+        Else it stays open in the daemon, and each event is told once more by each of them.
+        """
+        self._listener = None
+        with suppress(Exception):
+            self._connection.unregisterCloseCallback()
+        for number in self._registered:
+            with suppress(Exception):
+                self._connection.domainEventDeregisterAny(number)
+        if self._port is not None:
+            with suppress(Exception):
+                self._binding.qemu.qemuMonitorEventDeregister(self._connection, self._port)
 
     def _on_close(self, _connection: Any, _reason: int, _opaque: Any) -> None:
-        self._listener.on_close()
+        if (listener := self._listener) is not None:
+            listener.on_close()
 
     def _on_lifecycle(
         self, _connection: Any, domain: Any, event: int, detail: int, _opaque: Any
     ) -> None:
         moved = event == _STOPPED and detail in _MOVED
-        self._listener.on_lifecycle(domain.UUIDString(), moved=moved)
+        if (listener := self._listener) is not None:
+            listener.on_lifecycle(domain.UUIDString(), moved=moved)
 
     def _on_reboot(self, _connection: Any, domain: Any, _opaque: Any) -> None:
-        self._listener.on_reset(domain.UUIDString())
+        if (listener := self._listener) is not None:
+            listener.on_reset(domain.UUIDString())
 
     def _on_agent(
         self, _connection: Any, domain: Any, state: int, _reason: int, _opaque: Any
     ) -> None:
         # One worker of the daemon's tells this of all domains, perhaps half a minute late, where
         # the monitor's own event comes at once (protocol §5.3).
-        if not self._ports_told:
-            self._listener.on_port(domain.UUIDString(), None, is_open=state == _CONNECTED)
+        if self._port is None and (listener := self._listener) is not None:
+            listener.on_port(domain.UUIDString(), None, is_open=state == _CONNECTED)
 
     def _on_port(
         self,
@@ -100,4 +123,5 @@ class Events:
             alias, is_open = str(told["id"]), told["open"] is True
         except (ValueError, TypeError, KeyError):
             return
-        self._listener.on_port(domain.UUIDString(), alias, is_open=is_open)
+        if (listener := self._listener) is not None:
+            listener.on_port(domain.UUIDString(), alias, is_open=is_open)
