@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from agentclient.backends.base import LIBVIRT, merge
 from agentclient.backends.libvirt.domain_xml import Channel, channel_of
 from agentclient.backends.libvirt.error_codes import Trouble, trouble_of
-from agentclient.backends.libvirt.generation import daemon_of, number_of, uuid_of
+from agentclient.backends.libvirt.generation import (
+    daemon_of,
+    generation_of,
+    number_of,
+    process_of_start,
+    uuid_of,
+)
 from agentclient.backends.libvirt.uris import SYSTEM, Uri, wanted
 from agentclient.backends.libvirt.watched_domain import WatchedDomain, run_state_of
 from agentclient.model.errors import BadInput
@@ -173,3 +181,38 @@ def test_a_domain_that_is_seen_as_a_process_is_one_row() -> None:
     other = Vm(VmId("qemu", "web"), process=Process(9, 8), uuid=UUID)
     assert merge([[domain], [process, other]]) == [[domain], [other]]
     assert merge([[far], [process]]) == [[far], [process]], "it is another host's"
+
+
+def _start_with(folder: Path, name: str = "db1") -> str:
+    """Return what is told of the process of a domain whose daemon keeps its numbers in a folder."""
+    domain = SimpleNamespace(UUIDString=lambda: UUID, ID=lambda: 3, name=lambda: name)
+    uri = Uri(f"qemu:///system?socket={folder.parent}/sock", named=True)
+    return process_of_start(generation_of(domain, uri))
+
+
+def test_a_start_is_told_by_its_process(tmp_path: Path) -> None:
+    folder = tmp_path / "qemu"
+    folder.mkdir()
+    assert _start_with(folder) == ""
+    (folder / "db1.pid").write_text(f"{os.getpid()}\n")
+    assert _start_with(folder).startswith(f"{os.getpid()}.")
+
+
+@pytest.mark.parametrize("what", ["pipe", "device", "link", "no number", "outside"])
+def test_what_a_daemon_of_anybodys_puts_in_its_folder_does_no_harm(
+    tmp_path: Path, what: str
+) -> None:
+    folder = tmp_path / "qemu"
+    folder.mkdir()
+    (tmp_path / "own.pid").write_text(f"{os.getpid()}")
+    path = folder / "db1.pid"
+    match what:
+        case "pipe":
+            os.mkfifo(path)
+        case "device":
+            path.symlink_to("/dev/zero")
+        case "link":
+            path.symlink_to(tmp_path / "own.pid")
+        case "no number":
+            path.write_bytes(b"\xff" * 100)
+    assert _start_with(folder, "../own" if what == "outside" else "db1") == ""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from agentclient.access.host.process import process_of
+from agentclient.access.host.process import PROC, process_of
 from agentclient.backends.libvirt.uris import Uri
+from agentclient.model.vm import Process
+
+_LONGEST_NUMBER: Final = 32
 
 
 def generation_of(domain: Any, uri: Uri) -> str:
@@ -24,11 +29,32 @@ def generation_of(domain: Any, uri: Uri) -> str:
     folder = uri.run_folder
     if folder is None:
         return word
+    process = _process_in(folder, domain.name())
+    return word if process is None else f"{word}#{process.pid}.{process.start_ticks}"
+
+
+def _process_in(folder: Path, name: str) -> Process | None:
+    """Return the process of a domain, by the file that its daemon keeps; None if it is not known.
+
+    The folder may be another user's, who may put anything in there: a pipe, a device, or the number
+    of a process that is somebody else's.
+    """
+    if "/" in name:
+        return None
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     with suppress(OSError, ValueError):
-        process = process_of(int(Path(folder, f"{domain.name()}.pid").read_text()))
-        if process is not None:
-            return f"{word}#{process.pid}.{process.start_ticks}"
-    return word
+        handle = os.open(folder / f"{name}.pid", flags)
+        try:
+            found = os.fstat(handle)
+            if not stat.S_ISREG(found.st_mode):
+                return None
+            process = process_of(int(os.read(handle, _LONGEST_NUMBER)))
+        finally:
+            os.close(handle)
+        if process is None:
+            return None
+        return process if found.st_uid in (0, (PROC / str(process.pid)).stat().st_uid) else None
+    return None
 
 
 def daemon_of(generation: str) -> str:
