@@ -21,11 +21,10 @@ help: ## show this
 run: $(RUN) ## the console on this machine's VMs, or a drill; without a terminal, in plain lines
 	@$(BIN)/frostwatch --or-drill
 
-test: ## lint, types, import contracts, and all tests (but those of `make soak`)
+test: ## lint, types, import contracts, and the tests (but those of `make soak` and `make bench`)
 	@$(MAKE) --no-print-directory -j 2 check compiled
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) tests/guests tests/faults tests/console tests/unit
 	$(OTHER) $(BIN)/python -m pytest $(SIDE_BY_SIDE) -m both tests/guests  # the other Debian
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(AGAIN) tests/benchmarks  # less than `make bench`
 
 check: $(DEV)
 	$(BIN)/ruff check .

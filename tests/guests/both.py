@@ -1,8 +1,10 @@
 """The tests of real guests that are run on both Debians: on this machine's own, and on the other.
 
-`make test` runs all tests of real guests on this machine's own QEMU, and these once more on the
-QEMU, the kernel and the agent of the other release: each kind of evidence, of loss, of thaw and of
-rescue, once or twice. What is named here exists: tests/unit/test_both.py asks pytest.
+`make test` runs the tests of real guests on this machine's own QEMU, and these on the QEMU, the
+kernel and the agent of the other release: each kind of evidence, of loss, of thaw and of rescue,
+once or twice. Those that tests/guests/seldom.py names too, and what is only about QEMU and the
+agent (`test_facts_…`), are run there alone. What is named here exists: tests/unit/test_both.py
+asks.
 """
 
 from __future__ import annotations

@@ -1,8 +1,12 @@
-"""The tests of real guests that `make soak` runs, and `make test` does not.
+"""The tests of real guests that `make test` leaves out on this machine's own Debian.
+
+`make soak` runs them all.
 
 Each is a variant of one that `make test` runs: another signal, another moment, another kind of
 image under the same rule. A rule that breaks for all of them is seen by the one that stays; these
-take as long again as everything else. What is named here exists: tests/unit/test_both.py asks.
+take longer than everything else. Those that stand in tests/guests/both.py as well are run by
+`make test` on the other Debian alone: once is enough. What is named exists: tests/unit/test_both.py
+asks.
 """
 
 from __future__ import annotations
@@ -23,8 +27,20 @@ _BY_FILE = {
         "shell_takes_and_gives_much",
         "a_reset_by_somebody_else_is_noticed",
         "main_runs_a_command_with_guests_alive",
+        "a_guests_second_is_a_second[True]",
+        "respawn_never_at_once_and_later",
+        "no_qemu_outlives_a_killed_test_run",
     ],
     # How a freeze is lost.
+    "test_freeze_window.py": [
+        "a_guest_that_swaps_writes_rightly_and_is_told",
+    ],
+    "test_channel_ports.py": [
+        "a_serial_port_has_no_state[unknown]",
+    ],
+    "test_monitor.py": [
+        "a_reset_is_proven_by_its_event_alone[held]",
+    ],
     "test_lost_agent.py": [
         "before_the_freeze_it_is_refused[TERM]",
         "before_the_freeze_and_back_it_is_certified[at-once-TERM]",
@@ -41,6 +57,7 @@ _BY_FILE = {
         "qemu_killed[in-the-hook-no-monitor]",
         "qemu_killed[held-no-monitor]",
         "powered_off_in_the_hook[qemu-stays]",
+        "panic_without_pvpanic_looks_like_a_slow_hook",
     ],
     "test_libvirt.py": [
         "killed_in_the_hook_it_is_lost[later]",
@@ -53,6 +70,7 @@ _BY_FILE = {
         "no_lost_command_stays_unnoticed[id-polled-never-5]",
         "no_lost_command_stays_unnoticed[id-held-at-once-5]",
         "no_lost_command_stays_unnoticed[no-id-polled-never-5]",
+        "no_lost_command_stays_unnoticed[id-held-never-5]",
     ],
     "test_channel_away.py": [
         "a_channel_that_breaks_while_it_is_held_is_had_again[5.0-no-monitor]",
@@ -62,6 +80,7 @@ _BY_FILE = {
     "test_group.py": [
         "the_skew_of_three_idle_guests",
         "a_refused_one_has_the_others_thawed",
+        "one_that_is_too_slow_has_the_others_thawed",
     ],
     "test_peer.py": [
         "qemu_listens_itself_however_it_is_started[runas]",
@@ -81,12 +100,19 @@ _BY_FILE = {
     # Copies.
     "test_backup.py": [
         "an_operators_week_of_backups",
+        "a_chain_restores_each_window[drive]",
     ],
     "test_threads.py": [
         "a_copy_that_is_refused_while_another_ones_hangs_holds_nobody_up",
         "a_mirror_that_is_stopped_while_its_target_hangs_keeps_nobody_waiting",
+        "a_mirrors_target_that_hangs_keeps_no_write_waiting",
     ],
-    "test_snapshot.py": ["a_disk_that_can_hold_none_is_refused[blockdev]"],
+    "test_snapshot.py": [
+        "a_disk_that_can_hold_none_is_refused[blockdev]",
+        "a_snapshot_under_load_is_consistent_and_one_without_a_freeze_is_not[internal]",
+        "overlays_are_folded_back_under_load_the_newest_first",
+        "a_disk_that_can_hold_none_is_refused[drive]",
+    ],
     "test_snapshot_faults.py": [
         "what_is_not_certified_is_kept_and_marked_if_that_is_allowed[internal]",
         "a_qemu_that_stands_still_for_a_while_is_waited_for[external]",
@@ -97,6 +123,7 @@ _BY_FILE = {
         "a_console_that_is_killed_in_the_window_leaves_the_guest_thawed[after-external]",
         "what_is_not_certified_is_undone_if_that_is_required[agent-external]",
         "a_console_that_is_killed_in_the_window_leaves_the_guest_thawed[after-internal]",
+        "what_is_not_certified_is_undone_if_that_is_required[reset-external]",
     ],
     "test_mirror.py": [
         "mirrors_under_load_are_consistent[raw]",
@@ -108,6 +135,8 @@ _BY_FILE = {
         "one_of_two_that_is_ended_takes_the_other_with_it[starting]",
         "cancelled_at_any_stage_it_leaves_nothing[starting]",
         "a_guest_that_is_reset_in_the_window_gives_no_copy",
+        "mirrors_under_load_are_consistent[qcow2]",
+        "a_reset_while_it_waits_is_no_more_than_writes",
     ],
     "test_backup_faults.py": [
         "a_target_that_becomes_full_breaks_the_backup_alone[folder]",
@@ -115,6 +144,7 @@ _BY_FILE = {
         "without_a_fleece_the_vm_that_a_full_target_stops_goes_on",
         "a_guest_that_others_thaw_before_the_copy_is_taken[prefer]",
         "a_reset_while_copying_changes_nothing",
+        "a_reset_in_the_window_is_no_consistent_copy",
     ],
     "test_command.py": [
         "one_that_fails_or_is_killed_is_no_copy[kill -SEGV $$-None-SIGSEGV]",
@@ -124,9 +154,16 @@ _BY_FILE = {
         "if_one_guest_cannot_be_frozen_nothing_is_run[False]",
         "a_signal_thaws_and_ends_the_command[1]",
         "a_window_that_breaks_is_told_while_the_command_runs[reset]",
+        "what_cannot_be_run_freezes_nothing[words1]",
+        "what_cannot_be_run_freezes_nothing[words2]",
+        "what_cannot_be_run_freezes_nothing[words4]",
+        "what_cannot_be_run_freezes_nothing[words5]",
     ],
     "test_command_jobs.py": ["disks_that_are_left_out_of_it_may_be_told"],
     # Who thaws.
+    "test_migration.py": [
+        "a_guest_that_migrates_within_this_host_is_thawed_there[source-stays]",
+    ],
     "test_cli.py": ["a_signal_thaws_first[15]", "a_signal_thaws_first[1]"],
     "test_console.py": ["whatever_ends_the_console_the_guest_is_thawed[SIGHUP]"],
     "test_handed_over.py": [
@@ -135,12 +172,15 @@ _BY_FILE = {
     "test_holder.py": [
         "console_and_agent_killed_together[later]",
         "console_and_qemu_killed_together[sent]",
+        "three_guests_of_a_killed_console[3]",
     ],
     # When a guest stays frozen.
     "test_rescue.py": [
         "sysrq_is_seen_on_an_idle_guest_too[serial]",
         "sysrq_that_is_not_allowed_does_nothing[key]",
         "sysrq_is_seen_by_its_writes[serial]",
+        "a_panicked_guest_is_reset_and_has_to_be_resumed",
+        "a_reset_of_a_paused_vm_says_that_it_stays_paused",
     ],
 }
 SELDOM = frozenset(
