@@ -28,7 +28,7 @@ from agentclient.fleet.holders import HolderNames
 from agentclient.fleet.others import LOOK_EVERY_S, HeldChannels, is_others
 from agentclient.fleet.store import Fleet
 from agentclient.fleet.taken import TakenChannels
-from agentclient.fleet.timetable import LEFT_AGAIN_S, Timetable
+from agentclient.fleet.timetable import LEFT_AGAIN_S, RELEASED_AGAIN_S, Timetable
 from agentclient.model.snapshot import MonitorView, VmState
 from agentclient.model.states import AgentState, KnownBy, Level
 from agentclient.model.text import printable
@@ -269,7 +269,8 @@ class Poller:
         """Whether the agent is asked now.
 
         An agent that has just opened its port is asked at once; and so is one whose channel was
-        just released, by us or by others: a freeze queued there may have run (protocol §1.2).
+        just released, by us or by others: a freeze queued there may have run (protocol §1.2). But
+        others who come and go are given room between two questions.
         """
         state = self._state(visit.vm_id)
         if state is None or visit.vm_id not in self._timetable:
@@ -282,9 +283,13 @@ class Poller:
         taken = bool(view.client) or state.progress is not None or leaves
         released = times.released or (times.was_taken and not taken)
         times.was_open, times.was_taken = view.port_open, taken
-        due = time.monotonic() >= times.agent_due
-        wants = (due or opened or released) and may_ask(state, view) and not leaves
+        now = time.monotonic()
+        rested = now - times.asked_at >= RELEASED_AGAIN_S
+        reason = now >= times.agent_due or opened or (released and rested)
+        wants = reason and may_ask(state, view) and not leaves
         times.released = released and not wants
+        if wants:
+            times.asked_at = now
         return wants
 
     def _ask(self, visit: _Visit, *, blind: bool) -> None:

@@ -18,6 +18,9 @@ RARELY: Final = 8
 # Seconds between two questions to a guest that may be frozen: a connection alone releases an agent
 # that spins on an unread reply (protocol §3.5), and a freeze that was queued may have run since.
 LEFT_AGAIN_S: Final = 3.0
+# Seconds from a question until the next one for the reason alone that a client has left: one that
+# connects anew for each command, as Proxmox's does, would meet us between all of them (P5).
+RELEASED_AGAIN_S: Final = 2.0
 # The rate limit at the start, when each agent is asked for more than later.
 FIRST_QUESTIONS_A_SECOND: Final = 100
 
@@ -36,6 +39,7 @@ class VmTimes:
         was_open: whether its port was open at the last visit; None if that is not known.
         was_taken: whether a client was connected to its channel at the last visit.
         released: somebody has left its channel, and its agent was not asked since.
+        asked_at: when its agent was asked last, by the monotonic clock.
         hurry: visit it again as soon as the current visit has ended.
         unanswered: its agent has not answered the last question.
     """
@@ -49,6 +53,7 @@ class VmTimes:
     was_open: bool | None = None
     was_taken: bool = False
     released: bool = False
+    asked_at: float = -math.inf
     hurry: bool = False
     unanswered: bool = False
 

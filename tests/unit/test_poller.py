@@ -8,6 +8,7 @@ import pytest
 
 from agentclient.access.agent_probe import AGENT_VISIT_S
 from agentclient.access.stream import ConnectFailed, ConnectProblem
+from agentclient.fleet.timetable import RELEASED_AGAIN_S
 from agentclient.model.snapshot import FreezeInfo, LeftBy
 from agentclient.model.states import AgentState, FreezeState, Level, RunState
 from agentclient.protocol.qga_commands import SYNC
@@ -205,6 +206,19 @@ def test_when_the_other_client_leaves_the_agent_is_asked_at_once(
     fleet.run(2.1)
     assert fleet.questions() == asked + 1
     assert fleet.state().freeze.state is FreezeState.FROZEN
+
+
+def test_one_who_comes_and_goes_is_given_room(fleet: PolledFleet, vm: FrozenVm) -> None:
+    """Proxmox's client connects anew for each command: we are not between each two of them."""
+    fleet.poller._timetable.pace(VM.id, 0.1, 60.0)
+    fleet.run(3.0)
+    asked = fleet.questions()
+    for _ in range(20):
+        vm.other_client = True
+        fleet.run(0.3)
+        vm.other_client = False
+        fleet.run(0.3)
+    assert asked + 3 <= fleet.questions() <= asked + 12 / RELEASED_AGAIN_S + 1
 
 
 def test_a_freeze_in_flight_has_its_vm_to_itself(fleet: PolledFleet, vm: FrozenVm) -> None:
