@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from pathlib import Path
@@ -43,6 +44,16 @@ def _hear_signals() -> None:
     for number in signal.valid_signals() - _PYTHONS_OWN:
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
+
+
+def pytest_collection_finish() -> None:
+    """Let Python look for garbage among what the tests make, and not among the tests themselves.
+
+    These stay to the end: to search thousands of them again and again takes a fifth of the time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:
