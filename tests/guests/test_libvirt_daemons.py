@@ -252,9 +252,13 @@ def test_whatever_ends_the_console_the_guest_is_thawed(
     command = ("-c", libvirtd.uri, "freeze", "db1", "--hold", "60", "--json")
     with frostwatch(*command) as console:
         assert console.stdout is not None
+        told = []
         for line in console.stdout:
+            told.append(line)
             if f'"event": "{event}"' in line:
                 break
+        else:
+            pytest.fail(f"it ended without that event: {told}")
         if event == "sent":
             wait_until(lambda: calm_domain.hook_log()[-1:] == ["freeze"], SOON_S, "the hook")
         (holder,) = holders_of(console.pid)
