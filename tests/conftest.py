@@ -76,4 +76,4 @@ def no_state_of_a_person(
     monkeypatch.setenv("XDG_STATE_HOME", str(home))
     monkeypatch.setenv("FROSTWATCH_CONFIG", os.devnull)
     monkeypatch.delenv("LIBVIRT_DEFAULT_URI", raising=False)
-    monkeypatch.setattr("agentclient.backends.choice.LIBVIRT_FOLDER", tmp_path / "no-libvirt")
+    monkeypatch.setattr("agentclient.backends.choice.LIBVIRT_FOLDER", home / "no-libvirt")

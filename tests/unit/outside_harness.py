@@ -19,7 +19,7 @@ VM = Vm(VmId("socket", "db1"))
 KEY = {"key": "a#1"}
 FREEZE_LINE = b'{"execute":"guest-fsfreeze-freeze"}\n'
 HOLD_S = 30.0
-PATIENCE_S = 5.0
+PATIENCE_S = 20.0
 
 
 class Harness:
