@@ -17,7 +17,7 @@ from agentclient.freeze.thaw_plan import ThawReport
 from agentclient.holder.guest_standby import ChannelEnd, GuestStandby
 from agentclient.model.events import EventKind
 from agentclient.model.snapshot import MonitorView
-from agentclient.model.states import Cause, Level, RunState
+from agentclient.model.states import Level, RunState
 from agentclient.operations.control import Control
 from agentclient.operations.reporter_interface import Reporter
 from agentclient.protocol.qga import pause_s
@@ -30,10 +30,7 @@ LOOK_S = 0.3
 LOOK_AGAIN_S = 0.02
 # How long a QEMU that has closed our channel may take to end.
 LEAVING_S = 0.5
-# The same where the hypervisor has told that the agent is gone, and shows it: it tells the end of a
-# VM in that time, mostly, and a later word of it revises the cause.
-TOLD_S = 0.15
-LEAVING_STEP_S = 0.05
+LEAVING_STEP_S = 0.1
 # An incomplete line is reported after so long: agents write a line at once.
 UNFINISHED_S = 1.0
 # The longest single wait, so that the screen's progress is never older than this.
@@ -287,11 +284,9 @@ class Driver:
 
     def _look_for_death(self) -> MonitorView:
         """Look until the VM has gone, for a moment: QEMU closes its channels before it ends."""
-        began = time.monotonic()
+        until = time.monotonic() + LEAVING_S
         view = self._look_at_the_broken()
-        told = self._broken is not None and self._broken.cause is Cause.AGENT_GONE
-        within_s = TOLD_S if told and view.port_open is False else LEAVING_S
-        while not view.gone and time.monotonic() < began + within_s:
+        while not view.gone and time.monotonic() < until:
             time.sleep(LEAVING_STEP_S)
             view = self._look_at_the_broken()
         return view

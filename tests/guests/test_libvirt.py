@@ -140,7 +140,9 @@ def test_reset_in_the_hook(calm_domain: DomainGuest, operator: DomainOperator) -
     verdict = running.verdict()
     assert verdict.kind is OutcomeKind.LOST
     outcome = running.outcome(2 * SOON_S)
-    assert outcome.cause is Cause.GUEST_RESET, running.texts
+    # The agent's end is told at once, and why a third of a second later, or more on a busy machine.
+    assert outcome.cause in (Cause.GUEST_RESET, Cause.AGENT_GONE), running.texts
+    assert running.find(EventKind.PORT, "the guest was reset"), running.texts
     assert outcome.settled
     calm_domain.wait_reset()
     calm_domain.assert_thawed()

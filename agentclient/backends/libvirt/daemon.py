@@ -142,7 +142,8 @@ class Daemon:
 
         def seen() -> bool:
             found = self._domains.get(uuid)
-            return not self._connected or found is None or found.looked_at >= began
+            away = not self._connected or self._told_problem() is not None
+            return away or found is None or found.looked_at >= began
 
         with self._condition:
             self._asked_at = began
