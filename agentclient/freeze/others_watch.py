@@ -252,7 +252,7 @@ class OthersWatch:
     def _leave(self, now: float) -> OthersEvent:
         since = self._read_at if self._read_at is not None else self.since
         pending = self._read_at is not None and (self._told_pending or not self._presumed)
-        self._is_there = False
+        self._is_there = self.leaving = False
         if pending or self.state is not OthersState.LOST:
             self._go(OthersState.LEFT if pending else OthersState.IDLE, now, has_left=pending)
         else:

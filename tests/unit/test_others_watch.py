@@ -324,6 +324,7 @@ def test_who_has_left_and_is_never_counted_again_has_left_it_pending(channel: Ch
     channel.more |= {"client": False, "traffic": None}
     channel.wait(0.5)
     assert (channel.kinds(), channel.events[-1].certain) == ([PENDING, LEFT], True)
+    assert not channel.watch.leaving, "or its agent would never be asked again"
 
 
 def test_without_counters_it_is_held_and_no_more_is_claimed() -> None:
