@@ -275,8 +275,9 @@ def test_a_daemon_that_refuses_is_told_and_tried_again(
 def test_one_that_was_named_is_bad_input(host: FakeHost) -> None:
     host.refuses = FakeError(38, "Connection refused")
     named = LibvirtBackend([Uri("qemu:///system", named=True)])
-    with pytest.raises(BadInput, match="--connect qemu:///system: Connection refused"):
+    with pytest.raises(BadInput, match="--connect qemu:///system: Connection refused") as told:
         named.check()
+    assert str(told.value).endswith("see whether that daemon runs: virsh -c qemu:///system list")
     named.close()
 
 

@@ -6,6 +6,7 @@ waiting, and its domains stay as they were seen last.
 
 from __future__ import annotations
 
+import shlex
 import threading
 import time
 from collections import Counter
@@ -86,7 +87,9 @@ class LibvirtBackend:
             problem = daemon.problem
             if not daemon.seen and (problem is not None or not tried):
                 why = problem or f"it has not answered within {PATIENCE_S:g} s"
-                raise BadInput(f"--connect {printable(daemon.uri.text, 200)}: {why}")
+                uri = printable(daemon.uri.text, 200)
+                step = f"see whether that daemon runs: virsh -c {shlex.quote(uri)} list"
+                raise BadInput(f"--connect {uri}: {why}; {step}")
 
     def open(self, vm: Vm, opener: Opener) -> GuestAccess:
         """Return the access to one of the domains; nothing is called yet."""
