@@ -12,6 +12,7 @@ from agentclient.model.others import ChannelClient, Others
 from agentclient.model.snapshot import AgentHealth, FreezeInfo, HeldBy
 from agentclient.model.states import AgentState, FreezeState, KnownBy, OthersState
 from tests.unit.cli_fakes import World, frozen, world
+from tui.cli import table
 from tui.main import run
 
 __all__ = ["world"]
@@ -59,6 +60,22 @@ def test_columns_are_aligned_with_wide_characters(
     _, wide, plain = capsys.readouterr().out.splitlines()
     # Three characters of two cells each: the column starts three characters earlier.
     assert wide.index("unknown") + 3 == plain.index("unknown")
+
+
+def test_on_a_narrow_terminal_the_names_that_one_types_stay_whole(
+    world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uuid = "929af8df-2df7-4586-ba4e-edd79e5e9092"
+    plain = world.add("db-1", agent=ALIVE, freeze=frozen())
+    world.vms[0] = plain._replace(uuid=uuid, user="root", selectors=(uuid,))
+    assert run(["list"]) == 0
+    assert uuid in capsys.readouterr().out
+    monkeypatch.setattr(table, "room_of_terminal", lambda: 79)
+    assert run(["list"]) == 0
+    header, row = capsys.readouterr().out.splitlines()
+    assert "qemu:db-1" in row
+    assert uuid not in row
+    assert max(map(len, (header, row))) < 80
 
 
 def test_json_is_one_object_a_line_on_stdout_alone(

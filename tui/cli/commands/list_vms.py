@@ -230,7 +230,7 @@ def _print_table(states: Sequence[VmState], *, anything: bool) -> None:
         return
     signs = table.has_glyphs()
     rows = [_row(state, signs=signs) for state in states]
-    _print(table.fitted(HEADER, rows, below="NOTE", drop=("KNOWN BY",), cut=("VM",)))
+    _print(table.fitted(HEADER, rows, below="NOTE", drop=("KNOWN BY", "USER", "ALSO"), cut=("VM",)))
 
 
 def _print(lines: Sequence[str]) -> None:
