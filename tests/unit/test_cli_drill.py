@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import click
 import pytest
 
 from agentclient.access.access_pool import open_local
@@ -101,6 +102,20 @@ def test_a_freeze_in_a_drill_is_certified(capsys: pytest.CaptureFixture[str]) ->
     last = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (last["vm"], last["event"], last["outcome"]) == ("drill:db1", "outcome", "verified")
     assert (last["certified"], last["thawed"]) == (True, 2)
+
+
+def test_the_doctor_breaks_its_sentences_at_words(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "60")
+    assert run(["--drill", "2", "doctor", "web1"]) == 0
+    lines = [click.unstyle(line) for line in capsys.readouterr().out.splitlines()]
+    assert all(len(line) <= 60 for line in lines)
+    assert lines[0].startswith("warning  drill:web1: ")
+    further = [line for line in lines if line.startswith(" ")]
+    assert further
+    assert all(line.startswith("         ") for line in further)
 
 
 def test_the_doctor_tells_what_each_guest_will_do(capsys: pytest.CaptureFixture[str]) -> None:

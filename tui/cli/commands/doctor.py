@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 WRITE_S = 3.0
 
+_MARGIN = " " * len("warning  ")
 _COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 
 
@@ -79,7 +80,7 @@ def _of_journal(journal: Journal) -> tuple[Path, str | None, tuple[str, ...]]:
 def _print(finding: Finding) -> None:
     level = click.style(finding.level.value, fg=_COLOURS[finding.level.value])
     word = level if table.coloured() else finding.level.value
-    padding = " " * (len("warning") - len(finding.level.value))
-    click.echo(f"{word}{padding}  {printable(finding.subject, 80)}: {finding.text}", color=True)
+    told = table.in_room(f"{_MARGIN}{printable(finding.subject, 80)}: {finding.text}")
+    click.echo(word + told[len(finding.level.value) :], color=True)
     if finding.advice:
-        click.echo(f"         {printable(finding.advice, 1000)}")
+        click.echo(table.in_room(f"{_MARGIN}{printable(finding.advice, 1000)}"))
