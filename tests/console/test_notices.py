@@ -7,12 +7,14 @@ from datetime import timedelta
 import pytest
 
 from agentclient.fleet.store import Fleet
-from agentclient.model.outcome import Outcome
-from agentclient.model.snapshot import FreezeInfo, LeftBy
+from agentclient.model.outcome import Outcome, ThawOutcome
+from agentclient.model.snapshot import FreezeInfo, LeftBy, VmState
 from agentclient.model.states import FreezeState, OutcomeKind, Phase
+from agentclient.model.vm import Vm
 from tests.console.console_session import LARGE, console_session, qemu
 from tests.console.fakes import StillClock
 from tests.console.fleets import fleet_of, held, lost, pending, put, verified
+from tui.console.model.notices import notice_of_change
 
 
 @pytest.fixture
@@ -53,6 +55,33 @@ async def test_dangers_are_told(fleet: Fleet, still: StillClock) -> None:
         put(fleet, qemu("web-1"), freeze=foreign(still))
         await session.settle()
         assert "web-1: frozen by somebody else" in session.notice
+
+
+def foreign_and_thawed(still: StillClock) -> tuple[VmState, VmState]:
+    frozen = VmState(Vm(qemu("db-1")), freeze=foreign(still))
+    return frozen, frozen._replace(freeze=FreezeInfo(FreezeState.THAWED, still.wall()))
+
+
+def test_who_thawed_what_somebody_else_had_frozen_is_told_rightly(still: StillClock) -> None:
+    frozen, thawed = foreign_and_thawed(still)
+    (notice,) = notice_of_change(frozen, thawed, still.wall())
+    assert notice.text == "db-1: thawed by whoever had frozen it"
+    assert list(notice_of_change(frozen, thawed, still.wall(), ours=True)) == []
+
+
+async def test_our_thaw_of_a_foreign_freeze_is_not_said_to_be_theirs(
+    fleet: Fleet, still: StillClock
+) -> None:
+    put(fleet, qemu("app-1"), freeze=foreign(still))
+    async with console_session(fleet, still) as session:
+        await session.press("t", "right", "enter")
+        outcome = ThawOutcome(
+            qemu("app-1"), FreezeState.THAWED, 2, False, "thawed 2 file systems", 0.1
+        )
+        session.operations.started[0].outcome = outcome
+        put(fleet, qemu("app-1"), freeze=FreezeInfo(FreezeState.THAWED, still.wall()))
+        await session.settle()
+        assert "app-1: thawed 2 file systems" in session.notice
 
 
 async def test_what_was_known_before_the_console_opened_is_no_news(

@@ -237,9 +237,10 @@ class FrostwatchApp(GuestKeysApp):
 
     def drain(self) -> None:
         """Take over what changed in the fleet, and tell what has ended."""
-        for notice in self.what_ended():
+        ended = tuple(self.what_ended())
+        for notice in ended:
             self.show_notice(notice)
-        self.parts.drain()
+        self.parts.drain({notice.about for notice in ended})
 
     def _look_eagerly(self) -> None:
         """Show the first VMs at once: somebody sits there and waits for them."""

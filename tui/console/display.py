@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from agentclient.fleet.store import Fleet, FleetReader
 from agentclient.model.states import Level
+from agentclient.model.vm import VmId
 from tui.console.model.notices import Notice, notice_of_change
 from tui.console.model.view import FleetView
 from tui.console.ports import WatcherPort
@@ -82,8 +84,12 @@ class Display:
 
     # -- what is known reaches the screen ----------------------------------------------------
 
-    def drain(self) -> None:
-        """Take over what changed in the fleet, and paint what differs."""
+    def drain(self, ended: Collection[VmId | None] = ()) -> None:
+        """Take over what changed in the fleet, and paint what differs.
+
+        Args:
+            ended: the VMs on which something of this console has ended just now, which is told.
+        """
         if self._fleet.version == self._reader.version:
             self._settle()
             self._pane.show_log()
@@ -93,7 +99,7 @@ class Display:
         self.paint()
         at = self._clock.wall()
         for before, after in news:
-            for notice in notice_of_change(before, after, at):
+            for notice in notice_of_change(before, after, at, ours=after.id in ended):
                 self.show_notice(notice)
         self._ring()
 

@@ -87,8 +87,17 @@ class Notice(NamedTuple):
         return (at - self.at).total_seconds() >= STAYS_S
 
 
-def notice_of_change(old: VmState | None, new: VmState, at: datetime) -> Iterator[Notice]:
-    """Return what became known about a VM between two of its states that has to be told."""
+def notice_of_change(
+    old: VmState | None, new: VmState, at: datetime, *, ours: bool = False
+) -> Iterator[Notice]:
+    """Return what became known about a VM between two of its states that has to be told.
+
+    Args:
+        old: what was known; None if the VM is new.
+        new: what is known now.
+        at: wall clock.
+        ours: this console has just thawed it, or tried to, and tells that itself.
+    """
     if old is None:
         return
     verdict = verdict_of(new)
@@ -118,7 +127,8 @@ def notice_of_change(old: VmState | None, new: VmState, at: datetime) -> Iterato
         text = f"{_name(new)}: left frozen by {who}: {new.freeze.overdue}; t asks first"
         yield Notice(Level.ERROR, text, at, new.id)
     yield from _of_others(old.others, new, at)
-    if _foreign(old) and new.freeze.state is FreezeState.THAWED and new.progress is None:
+    thawed = _foreign(old) and new.freeze.state is FreezeState.THAWED and new.progress is None
+    if thawed and not ours:
         yield Notice(Level.INFO, f"{_name(new)}: thawed by whoever had frozen it", at, new.id)
 
 
