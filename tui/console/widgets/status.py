@@ -147,7 +147,7 @@ class StatusLine(Toned):
 
         Dispensable parts go first, then spaces, the clock, and the words for what only goes on.
         """
-        clock = Part(Piece(f"{self._clock.wall().strftime('%H:%M:%S')} "), 1)
+        clock = Part(Piece(f" {self._clock.wall().strftime('%H:%M:%S')} "), 1)
         parts = _fitting([*self._parts(" "), clock], width, rank=1)
         if _width(parts) > width:
             parts = _fitting([*self._parts(""), clock], width, rank=0)
