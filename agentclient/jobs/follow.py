@@ -60,6 +60,8 @@ class Follower:
     _samples: deque[tuple[float, int]] = field(default_factory=deque)
     _seen: dict[str, BlockJob] = field(default_factory=dict)
     _reported_at: float = 0.0
+    _done: int = -1
+    _moved_at: float = 0.0
     _silent_since: float | None = None
 
     def follow(self, stage: JobStage, text: str, enough: Callable[[Jobs], bool]) -> Jobs:
@@ -163,11 +165,18 @@ class Follower:
             frozen_at=self.frozen_at,
             thawed_at=self.thawed_at,
             cancelled=self.context.control.cancelled.is_set(),
+            still_s=self._still_s(now, sum(one.done for one in disks)),
         )
         due = now - self._reported_at >= REPORT_EVERY_S
         if due:
             self._reported_at = now
         self.context.reporter.progress(progress, listeners=due)
+
+    def _still_s(self, now: float, done: int) -> float:
+        """Return for how many seconds nothing has been copied."""
+        if done != self._done:
+            self._done, self._moved_at = done, now
+        return now - self._moved_at
 
     def _speed(self, now: float, done: int) -> float | None:
         """Return bytes a second over the last 10 s; None while there is one look alone."""

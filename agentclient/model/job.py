@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from agentclient.model.outcome import Outcome
 
 
+STALLED_AFTER_S = 10.0
+_PIECE = 4 << 20  # QEMU copies no more at once, whatever the limit
+
+
 class JobKind(StrEnum):
     """What a job does while, or just after, the guest is frozen."""
 
@@ -214,6 +218,7 @@ class JobProgress(NamedTuple):
         frozen_at: when the freeze was acknowledged; None before.
         thawed_at: when the guest was thawed again; None before.
         cancelled: the operator asked to stop it.
+        still_s: for how many seconds nothing has been copied, as far as that is looked at.
         place: its place in the queue, from 1; 0 once it has begun.
     """
 
@@ -229,6 +234,15 @@ class JobProgress(NamedTuple):
     thawed_at: float | None = None
     cancelled: bool = False
     place: int = 0
+    still_s: float = 0.0
+
+    @property
+    def stalled(self) -> bool:
+        """Whether nothing has been copied for long, though something should have been."""
+        if self.stage not in (JobStage.COPYING, JobStage.MIRRORING):
+            return False
+        piece_s = _PIECE / self.limit if self.limit else 0.0
+        return self.still_s >= max(STALLED_AFTER_S, piece_s)
 
     @property
     def done(self) -> int:

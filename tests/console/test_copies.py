@@ -311,6 +311,18 @@ async def test_a_copy_is_a_row_with_its_share_and_its_time(still: StillClock, fl
         assert "consistent" not in session.text, "nothing is copied yet"
 
 
+async def test_a_copy_that_stands_still_says_so(still: StillClock, fleet: Fleet) -> None:
+    job = progress(still, speed=0.0, eta_s=None, still_s=35.0)
+    put(fleet, qemu("db-1"), job=job, last=verified())
+    async with console_session(fleet, still) as session:
+        assert "stalled" in session.line_of("db-1")
+        assert "stalled for 35 s: the storage of the copy" in session.text
+        assert "have its storage answer again; or x stops it" in session.text
+        put(fleet, qemu("db-1"), job=job._replace(still_s=0.3))
+        await session.settle()
+        assert "stalled" not in session.text
+
+
 async def test_where_a_copy_is_before_its_window_and_in_it(still: StillClock, fleet: Fleet) -> None:
     before = {"disks": (), "frozen_at": None, "thawed_at": None, "speed": None, "eta_s": None}
     async with console_session(fleet, still) as session:

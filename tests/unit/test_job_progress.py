@@ -6,12 +6,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 import pyte
 import pytest
 
+from agentclient.jobs.follow import Follower
 from agentclient.model.job import DiskProgress, JobKind, JobProgress, JobStage
 from agentclient.model.snapshot import VmState
 from agentclient.model.vm import Vm, VmId
@@ -20,6 +21,10 @@ from tui.cli.job_progress import JobBarsDisplay, JobDisplay, JobLines, display_f
 from tui.cli.job_text import progress_line
 from tui.cli.output import Output
 from tui.cli.report import Report
+
+if TYPE_CHECKING:
+    from agentclient.jobs.block import BlockLayer
+    from agentclient.jobs.context import JobContext
 
 MIB = 1 << 20
 AT = 1000.0
@@ -30,6 +35,20 @@ def progress(stage: JobStage = JobStage.MIRRORING, done: int = 30, **more: Any) 
     disks = (DiskProgress("a", done * MIB, 100 * MIB),)
     given = {"speed": 12.0 * MIB, "eta_s": 65.0, **more}
     return JobProgress(JobKind.MIRROR, stage, "copying", AT - 10, disks, **given)
+
+
+def test_a_copy_of_which_nothing_moves_is_stalled() -> None:
+    still = progress(speed=0.0, eta_s=None, still_s=35.0)
+    assert "stalled for 35 s" in progress_line(still, AT)
+    assert not still._replace(still_s=9.0).stalled
+    assert not still._replace(stage=JobStage.FINISHING).stalled
+    assert not still._replace(limit=1024).stalled, "one piece takes longer"
+
+
+def test_what_moves_is_not_stalled() -> None:
+    follower = Follower(cast("JobContext", None), cast("BlockLayer", None), JobKind.BACKUP, {}, 0.0)
+    seen = [follower._still_s(at, done) for at, done in ((5.0, 0), (17.0, 0), (18.0, 1), (20.0, 1))]
+    assert seen == [0.0, 12.0, 0.0, 2.0]
 
 
 class Terminal:

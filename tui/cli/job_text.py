@@ -8,6 +8,7 @@ from agentclient.model.sizes import rate_text, size_text
 from agentclient.model.states import FreezeState
 from agentclient.model.text import printable
 from tui.shared.glyphs import FREEZE
+from tui.shared.job_words import stalled
 
 
 def stage_text(progress: JobProgress) -> str:
@@ -45,7 +46,7 @@ def speed_text(progress: JobProgress) -> str:
     """Return how fast it is; empty where it copies nothing, or that isn't known."""
     if progress.speed is None or progress.stage not in (JobStage.MIRRORING, JobStage.COPYING):
         return ""
-    return rate_text(progress.speed)
+    return stalled(progress) or rate_text(progress.speed)
 
 
 def left_text(progress: JobProgress) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from agentclient.model.durations import clock
+from agentclient.model.durations import clock, in_words
 from agentclient.model.job import (
     Consistency,
     FreezePolicy,
@@ -67,6 +67,11 @@ def remaining(progress: JobProgress) -> str:
     if progress.eta_s is None or progress.stage not in (JobStage.COPYING, JobStage.MIRRORING):
         return ""
     return clock(min(progress.eta_s, 359_999.0))
+
+
+def stalled(progress: JobProgress) -> str:
+    """Return for how long nothing has been copied; empty while something is."""
+    return f"stalled for {in_words(progress.still_s)}" if progress.stalled else ""
 
 
 def bar(share: float, cells: int, *, ascii_only: bool) -> str:

@@ -26,13 +26,14 @@ from tui.console.widgets.table.cells import Paint
 from tui.shared.clocks import elapsed
 from tui.shared.fit import safe
 from tui.shared.glyphs import JOB, LEFT_JOB, UNENDED
-from tui.shared.job_words import bar, outcome_look, percent, remaining, why_of
+from tui.shared.job_words import bar, outcome_look, percent, remaining, stalled, why_of
 from tui.shared.tone import Tone
 
 _BAR = 10
 _MARK = "▏"
 _ASCII_MARK = "|"
 STOPS = "x stops it, and undoes what was begun; c limits its speed"
+STALLED = "have its storage answer again; or x stops it, and undoes what was begun"
 TRIED_AGAIN = (
     "it is tried again, and its end is told; until then no other copy is made: have its storage "
     "answer again"
@@ -79,8 +80,11 @@ def _running(job: JobProgress, paint: Paint, *, place: int, waits: bool) -> Iter
     if waits:
         return
     limit = f"limit {rate_text(job.limit)} for each disk" if job.limit else "no limit"
-    stopped = "stopped by you: what was begun is undone" if job.cancelled else STOPS
-    yield Fact("now", f"{safe(job.text)}; {limit}", rank=1)
+    still = stalled(job)
+    step = STALLED if still else STOPS
+    stopped = "stopped by you: what was begun is undone" if job.cancelled else step
+    now = f"{still}: the storage of the copy, or of the disk, may hang" if still else job.text
+    yield Fact("now", f"{safe(now)}; {limit}", Tone.WARN if still else Tone.NORMAL, 1)
     yield Fact("next", stopped, Tone.WARN if job.cancelled else Tone.NORMAL, 1)
     yield from _disks(job, paint)
 

@@ -9,7 +9,7 @@ from agentclient.model.states import Phase
 from tui.console.widgets.table.cells import Cell, Paint
 from tui.shared.fit import safe
 from tui.shared.glyphs import JOB, LEFT_JOB, PHASE, UNENDED
-from tui.shared.job_words import outcome_look, percent, remaining
+from tui.shared.job_words import outcome_look, percent, remaining, stalled
 from tui.shared.tone import Tone
 
 
@@ -26,7 +26,9 @@ def step(job: JobProgress, paint: Paint) -> Cell:
 
 
 def total(job: JobProgress) -> Cell:
-    """Return how long the rest of a copy will take."""
+    """Return how long the rest of a copy will take; or that it has come to a standstill."""
+    if job.stalled:
+        return Cell("stalled", Tone.WARN)
     return Cell(remaining(job), Tone.NORMAL)
 
 
@@ -34,7 +36,7 @@ def why(job: JobProgress) -> Cell:
     """Return how fast a copy is, and what it is doing."""
     parts = [str(job.kind)]
     if job.speed is not None and job.stage in (JobStage.COPYING, JobStage.MIRRORING):
-        parts.append(rate_text(job.speed))
+        parts.append(stalled(job) or rate_text(job.speed))
     limit = f", limit {rate_text(job.limit)}" if job.limit else ""
     return Cell(safe(f"{' '.join(parts)}{limit}: {job.text}", 80), Tone.NORMAL)
 
