@@ -58,7 +58,7 @@ class HolderNames:
         return holders_of(one for one in all_of_them if isinstance(one, LocalAccess))
 
     def _take(self, vm_id: VmId, holders: Holders) -> None:
-        detail = holders.words or "nobody can tell by whom"
+        detail = holders.words or "held, and nobody can tell by whom"
         self._held.named(vm_id, holders.client)
 
         def change(old: VmState) -> VmState:

@@ -191,7 +191,7 @@ def test_who_can_not_be_named_is_asked_for_no_more_often_than_all_of_proc_stands
     fleet.who = ()
     vm.other_client = True
     fleet.run(1.0)
-    assert fleet.state().agent.detail == "nobody can tell by whom"
+    assert fleet.state().agent.detail == "held, and nobody can tell by whom"
 
 
 def test_when_the_other_client_leaves_the_agent_is_asked_at_once(
