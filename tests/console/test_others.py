@@ -273,7 +273,15 @@ def test_a_drills_guest_is_thawed_by_a_key_alone(still: StillClock) -> None:
         for fact in others_facts(VmState(vm, freeze=frozen), paint)
         if fact.label == "next"
     ]
-    assert step == "if nothing of theirs goes on, t"
+    assert step == "see that nothing of theirs goes on; then t, which asks first"
+
+
+def test_a_thaw_says_whose_window_it_breaks(still: StillClock) -> None:
+    frozen = FreezeInfo(FreezeState.FROZEN, still.wall(), foreign=True, by=VZDUMP)
+    frozen = frozen._replace(overdue="their process has ended")
+    held = Target(DB._replace(freeze=frozen))
+    said = ["".join(piece.text for piece in line) for line in to_thaw(held, Signs(), hidden=False)]
+    assert "by Proxmox's vzdump 101 (pid 4711, root@pam), as it seems; their process" in said[1]
 
 
 @pytest.mark.parametrize("state", [OthersState.PENDING, OthersState.LOST])

@@ -8,6 +8,7 @@ from agentclient.freeze.coverage import Coverage
 from agentclient.freeze.risks import risks, why_not
 from agentclient.model.durations import in_words
 from agentclient.model.next_step import step_while_held
+from agentclient.model.others_freeze import doer
 from agentclient.model.outcome import FileSystem
 from agentclient.model.policy import DEFAULT_POLICY
 from agentclient.model.snapshot import VmState
@@ -146,7 +147,11 @@ def _held(target: Target, most: str) -> Iterator[Line]:
 def _foreign(state: VmState) -> Iterator[Line]:
     since = state.freeze.since
     seen = f"at {since.strftime('%H:%M:%S')}" if since is not None else "some time ago"
-    yield labelled("foreign", f"first seen frozen {seen}; not by this console", Tone.WARN)
+    others = doer(state)
+    by = f"by {safe(others.by.in_full, 120)}, as it seems" if others and others.by else None
+    late = f"; {others.overdue}" if others and others.overdue else ""
+    whose = f"{by or 'not by this console'}{late}"
+    yield labelled("foreign", f"first seen frozen {seen}; {whose}", Tone.WARN)
     locked = state.vm.locked_by
     if locked:
         yield labelled("locked", f"its manager holds it for: {safe(locked)}", Tone.WARN)
