@@ -21,8 +21,10 @@ from tui.console.model.notices import Notice, notice_of_change
 from tui.console.model.order import Order, needs_attention
 from tui.console.model.tally import Tag, tags_of
 from tui.console.model.targets import Target
+from tui.console.model.view import FleetView
 from tui.console.widgets.pane.others_facts import others_facts
 from tui.console.widgets.pinned import fitted
+from tui.console.widgets.status import StatusLine
 from tui.console.widgets.table import cells
 from tui.console.widgets.table.cells import Paint
 from tui.shared.glyphs import Signs
@@ -245,6 +247,18 @@ async def test_nothing_in_header_and_pinned_line_is_cut_within_a_word(still: Sti
         header = " 14 VMs ❆1 frozen ◐1 ✗1 others-lost ◔3 ▲1 foreign ▲1 silent ✗1 lost"
         assert session.lines[0].startswith(f"{header} ")
         assert session.lines[1].rstrip().endswith("(pid 4711)")  # no cut "4 more"
+
+
+def test_the_clock_is_never_glued_to_what_stands_before_it(still: StillClock) -> None:
+    reader = fleet_with(still, stuck(still)).reader()
+    view = FleetView(reader.peek)
+    view.apply(reader.changes())
+    line = StatusLine(view, still.clock, Signs(), read_only=False)
+    clock = f"{still.wall():%H:%M:%S} "
+    for width in range(30, 200):
+        shown = "".join(piece.text for piece in line._pieces(width))
+        if shown.endswith(clock):
+            assert shown.removesuffix(clock).endswith(" "), width
 
 
 @pytest.mark.parametrize(
