@@ -483,6 +483,18 @@ def test_another_start_is_never_asked(calls: DomainCalls, host: FakeHost) -> Non
     assert calls.is_gone() is True
 
 
+@pytest.mark.parametrize("code", [55, 68, 113])
+def test_a_call_that_libvirt_has_answered_leaves_its_connection_open(
+    calls: DomainCalls, host: FakeHost, code: int
+) -> None:
+    """A thaw of a paused guest is called four times a second, for as long as it is paused."""
+    host.domains[0].answer = fails(code)
+    for _ in range(3):
+        with pytest.raises((AgentBusy, CallFailed)):
+            calls.call(THAW, None, 5.0)
+    assert host.opened == 1
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"error": 1}', "[" * 100_000])
 def test_what_is_no_reply_fails(calls: DomainCalls, host: FakeHost, text: str) -> None:
     host.domains[0].answer = lambda: text

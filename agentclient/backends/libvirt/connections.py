@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
-from agentclient.access.call_session import AgentBusy, AgentGone
+from agentclient.access.call_session import AgentBusy, AgentGone, CallFailed
 from agentclient.backends.libvirt.binding import Binding, load_binding
 from agentclient.backends.libvirt.uris import Uri
 from agentclient.model.errors import FrostwatchError
@@ -58,14 +58,13 @@ class Connections:
         connection = self._take(binding)
         try:
             yield connection, binding
+        except (AgentBusy, CallFailed):
+            self._keep(connection)  # libvirt has answered: it is as good as before
+            raise
         except BaseException:
             _close(connection)
             raise
-        with self._lock:
-            if len(self._idle) < _MOST_IDLE:
-                self._idle.append(connection)
-                return
-        _close(connection)
+        self._keep(connection)
 
     @contextmanager
     def freeze(self) -> Iterator[None]:
@@ -90,6 +89,13 @@ class Connections:
             idle, self._idle = self._idle, []
         for connection in idle:
             _close(connection)
+
+    def _keep(self, connection: Any) -> None:
+        with self._lock:
+            if len(self._idle) < _MOST_IDLE:
+                self._idle.append(connection)
+                return
+        _close(connection)
 
     def _take(self, binding: Binding) -> Any:
         while True:
