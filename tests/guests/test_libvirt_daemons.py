@@ -249,7 +249,8 @@ def test_whatever_ends_the_console_the_guest_is_thawed(
     libvirtd: Libvirtd, calm_domain: DomainGuest, event: str
 ) -> None:
     calm_domain.slow_hook(1.0 if event == "sent" else 0.0)
-    command = ("-c", libvirtd.uri, "freeze", "db1", "--hold", "60", "--json")
+    # Another worker of the tests may have a guest of that name.
+    command = ("-c", libvirtd.uri, "freeze", "libvirt:db1", "--hold", "60", "--json")
     with frostwatch(*command) as console:
         assert console.stdout is not None
         told = []
@@ -258,7 +259,8 @@ def test_whatever_ends_the_console_the_guest_is_thawed(
             if f'"event": "{event}"' in line:
                 break
         else:
-            pytest.fail(f"it ended without that event: {told}")
+            said = console.stderr.read() if console.stderr is not None else ""
+            pytest.fail(f"it ended without that event: {told} {said}")
         if event == "sent":
             wait_until(lambda: calm_domain.hook_log()[-1:] == ["freeze"], SOON_S, "the hook")
         (holder,) = holders_of(console.pid)

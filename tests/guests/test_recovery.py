@@ -204,10 +204,11 @@ def code_of_thaw(frostwatch: Frostwatch) -> int:
 
 
 @pytest.fixture
-def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+def tiny_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A file system of 512 KiB in the place of the state directory."""
     place = tmp_path / "state"
     place.mkdir(exist_ok=True)
+    monkeypatch.setenv("XDG_STATE_HOME", str(place))
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(place)], capture_output=True
     )

@@ -110,10 +110,11 @@ class Console:
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
+def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     reason = why_not()
     if reason is not None:
         pytest.skip(reason)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     with small_disk(tmp_path / "state") as path:
         yield path
 
