@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
-from typing import ClassVar, Final, Generic
+from typing import ClassVar, Final
 
 from agentclient.freeze.effects import ReportEvent
 from agentclient.model.errors import why_no_thread
@@ -21,6 +18,7 @@ from agentclient.model.text import printable
 from agentclient.model.vm import Vm
 from agentclient.operations.context import OperationContext
 from agentclient.operations.descriptors import TooFewDescriptors
+from agentclient.operations.queued_work import QueuedWork
 from agentclient.operations.reporter_interface import EndingT
 
 WITHDRAWN: Final = "stopped while it waited for its turn: not begun, and nothing was sent"
@@ -32,10 +30,10 @@ MORE_DESCRIPTORS: Final = (
 )
 
 
-class Operation(ABC, Generic[EndingT]):
+class Operation(QueuedWork[EndingT], ABC):
     """One freeze or thaw of one VM, or one rung of its rescue; thread-safe.
 
-    The methods up to `wait` are for the caller who began it. The others are for
+    The methods up to `give_up` are for the caller who began it. The others are for
     `agentclient.operations.manager` and for its worker thread.
 
     Args:
@@ -49,11 +47,9 @@ class Operation(ABC, Generic[EndingT]):
     kind: ClassVar[OperationKind]
 
     def __init__(self, context: OperationContext) -> None:
+        super().__init__()
         self.context = context
         self.began_at = time.monotonic()
-        self._result: Future[EndingT] = Future()
-        self._place: Callable[[], int] = lambda: 0
-        self._withdraw: Callable[[], object] = lambda: None
 
     # -- for the caller --------------------------------------------------------------
 
@@ -61,11 +57,6 @@ class Operation(ABC, Generic[EndingT]):
     def vm(self) -> Vm:
         """The VM as it was when the operation was asked for."""
         return self.context.vm
-
-    @property
-    def place(self) -> int:
-        """Its place in the queue, from 1; 0 once it has begun."""
-        return 0 if self.done else self._place()
 
     def note(self, text: str) -> None:
         """Write a sentence into the VM's log and journal, among the events."""
@@ -103,25 +94,6 @@ class Operation(ABC, Generic[EndingT]):
         self.context.control.add(Instruction.GIVE_UP)
         self._withdraw()
 
-    @property
-    def done(self) -> bool:
-        """Whether there is an outcome."""
-        return self._result.done()
-
-    def wait(self, timeout_s: float | None = None) -> EndingT | None:
-        """Wait for the outcome, and return it.
-
-        Args:
-            timeout_s: how long to wait, in seconds; None without a bound.
-
-        Returns:
-            The outcome; None if it still runs.
-        """
-        try:
-            return self._result.result(timeout_s)
-        except FutureTimeout:
-            return None
-
     # -- for the manager, and the worker thread -------------------------------------------------
 
     @property
@@ -135,10 +107,6 @@ class Operation(ABC, Generic[EndingT]):
         self._announce()
         why_not = self.context.why_read_only
         return self._run() if why_not is None else self._read_only(why_not)
-
-    def queued_by(self, place: Callable[[], int], withdraw: Callable[[], object]) -> None:
-        """Set the functions that return its place in the queue and take it out of that."""
-        self._place, self._withdraw = place, withdraw
 
     def waits_for_its_turn(self, most: int) -> None:
         """Show that it waits for its turn; `most` run at once."""
