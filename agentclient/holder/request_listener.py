@@ -20,10 +20,9 @@ from typing import Final, NamedTuple
 
 from agentclient.access.cancel import Wakeup
 from agentclient.access.host.peer import Listener, listener
-from agentclient.access.host.process import PROC, start_ticks, stat_fields
+from agentclient.access.host.process import process_of
 from agentclient.holder.messages import refused, send, socket_name
 from agentclient.model.errors import NO_THREAD
-from agentclient.model.vm import Process
 
 # How many wait to be accepted, and how many were accepted and not yet heard.
 QUEUE: Final = 128
@@ -62,17 +61,19 @@ class RequestListener:
 
     def open(self) -> None:
         """Listen from now on; without a socket or a thread, nobody is answered."""
-        listening = None
+        listening, us = None, process_of(os.getpid())
+        if us is None:  # nobody could find the socket
+            return
         try:
             self.wakeup.fileno()
             listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            listening.bind(socket_name(_this_process()))
+            listening.bind(socket_name(us))
             listening.listen(QUEUE)
             thread = threading.Thread(
                 target=self._run, args=(listening,), name="requests", daemon=True
             )
             thread.start()
-        except (OSError, ValueError, IndexError, *NO_THREAD):
+        except (OSError, *NO_THREAD):
             if listening is not None:
                 listening.close()
             return
@@ -140,8 +141,3 @@ class RequestListener:
             self._new.append(accepted)
             self.wakeup.set()
             return True
-
-
-def _this_process() -> Process:
-    _, fields = stat_fields(PROC / "self")
-    return Process(os.getpid(), start_ticks(fields))

@@ -11,9 +11,8 @@ from pathlib import Path
 
 from agentclient.access.host.process import (
     PROC,
+    process_of,
     socket_identity,
-    start_ticks,
-    stat_fields,
     user_name,
 )
 from agentclient.access.presence import is_gone
@@ -54,11 +53,7 @@ def own_identity() -> ProcessIdentity:
 
 def this_process() -> Process:
     """Return the pid and the start time of this process."""
-    try:
-        _, fields = stat_fields(Path("/proc/self"))
-        return Process(os.getpid(), start_ticks(fields))
-    except (OSError, ValueError, IndexError):
-        return Process(os.getpid(), _NOT_KNOWN)
+    return process_of(os.getpid()) or Process(os.getpid(), _NOT_KNOWN)
 
 
 @functools.cache

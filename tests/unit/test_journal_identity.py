@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from agentclient.access.host import process as process_module
 from agentclient.access.host.process import start_ticks, stat_fields
-from agentclient.journal import identity as identity_module
 from agentclient.journal.identity import (
     boot_id,
     is_dead,
@@ -77,7 +77,7 @@ def test_a_command_line_can_be_copied_and_does_not_repaint_the_screen(
 def test_without_a_descriptor_left_we_are_known_by_our_pid_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(identity_module, "stat_fields", refuse)
+    monkeypatch.setattr(process_module, "stat_fields", refuse)
     monkeypatch.setattr(Path, "read_bytes", refuse)
     monkeypatch.setattr(Path, "read_text", refuse)
     who = own_identity()
@@ -88,7 +88,7 @@ def test_without_a_descriptor_left_we_are_known_by_our_pid_alone(
 def test_a_proc_that_says_nothing_of_use(
     monkeypatch: pytest.MonkeyPatch, fields: list[bytes]
 ) -> None:
-    monkeypatch.setattr(identity_module, "stat_fields", lambda _: (b"x", fields))
+    monkeypatch.setattr(process_module, "stat_fields", lambda _: (b"x", fields))
     assert this_process() == Process(os.getpid(), 0)
 
 
