@@ -15,7 +15,7 @@ from agentclient.jobs.block import CHANGE_S, BlockLayer, JobName, QmpRefused
 from agentclient.jobs.errors import JobFailed
 from agentclient.jobs.targets import Target
 from agentclient.model.text import printable
-from agentclient.protocol.job_names import FILTER, CopyKey
+from agentclient.protocol.job_names import FILTER, CopyKey, part_of
 from agentclient.protocol.qmp_block import Disk, action
 from agentclient.protocol.qmp_graph import GRAPH, files_below
 
@@ -211,7 +211,7 @@ def take_out_left(block: BlockLayer, key: CopyKey) -> list[str]:
 
 def is_place(node: str) -> bool:
     """Whether the file of a node keeps what a guest overwrites, and is of no use later."""
-    return CopyKey.of_node(node) is not None and node.split("-", 4)[4].startswith(PLACE)
+    return part_of(node).startswith(PLACE)
 
 
 def _put_in(one: Filter) -> list[Ask]:

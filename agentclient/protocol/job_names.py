@@ -45,19 +45,24 @@ class CopyKey(NamedTuple):
             return None
 
 
+def part_of(node: str) -> str:
+    """Return which part of a frostwatch's copy a node is; empty if it is of none."""
+    return node.split("-", 4)[4] if CopyKey.of_node(node) is not None else ""
+
+
 def is_filter(node: str) -> bool:
     """Whether a node is the filter of a frostwatch's copy, above a disk."""
-    return CopyKey.of_node(node) is not None and node.split("-", 4)[4].startswith(FILTER)
+    return part_of(node).startswith(FILTER)
 
 
 def is_claim(node: str) -> bool:
     """Whether a node says that a frostwatch's copy is at work on the VM's disks."""
-    return CopyKey.of_node(node) is not None and node.split("-", 4)[4] == CLAIM
+    return part_of(node) == CLAIM
 
 
 def is_unended(node: str) -> bool:
     """Whether a node says of a frostwatch's copy that it was stopped, and can't be ended yet."""
-    return CopyKey.of_node(node) is not None and node.split("-", 4)[4] == UNENDED
+    return part_of(node) == UNENDED
 
 
 class JobId(NamedTuple):
