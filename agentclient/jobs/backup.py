@@ -76,7 +76,7 @@ class BackupJob(FileCopyJob):
             # Where the fleece hangs as well, what the guest overwrites takes threads, too.
             self.keep_threads(block, 2 * workers_of_each(len(chosen)))
         self.folder = place.make(needed, Begun(self._id, self._chain))
-        self._targets = self._new_targets(block)
+        self._targets = self.new_targets(block)
         taken: frozenset[str] = frozenset()
         for disk in chosen:
             name = safe_name(disk.name, taken)
@@ -184,12 +184,6 @@ class BackupJob(FileCopyJob):
             self.context.reporter.note(Level.WARNING, text)
             return None
 
-    def _new_targets(self, block: BlockLayer, letter: str = "t") -> Targets:
-        access = self.context.access
-        control = self.context.control
-        gone = access.is_gone
-        return Targets(block, self.name, access.process, letter, gone=gone, control=control)
-
     def _recorder(self, block: BlockLayer, disk: Disk) -> str | None:
         """Return the name of the bitmap that a disk is to record in; None if it can't."""
         if not self._asked_for.record:
@@ -253,7 +247,7 @@ class BackupJob(FileCopyJob):
     def _prepare_fleece(self, block: BlockLayer) -> None:
         """Make what takes the blocks that the guest overwrites, and try the filters."""
         assert self.folder is not None, "it was made"
-        places = self._places = self._new_targets(block, PLACE)
+        places = self._places = self.new_targets(block, PLACE)
         fleece = self._fleece = Fleece(block, self.name)
         folder = self._asked_for.fleece
         for one in self._copies:

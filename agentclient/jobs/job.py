@@ -16,6 +16,7 @@ from agentclient.jobs.job_handle import JobHandle
 from agentclient.jobs.managed import check_manager
 from agentclient.jobs.pause import resume_after_error
 from agentclient.jobs.request import CopyRequest
+from agentclient.jobs.targets import Targets
 from agentclient.jobs.thread_reserve import ThreadReserve
 from agentclient.jobs.window import CopyWindow
 from agentclient.model.errors import FrostwatchError
@@ -255,6 +256,12 @@ class CopyJob(JobHandle, ABC):
         left = cancel_jobs(block, self.name, gone=gone, within_s=within_s)
         self.goes_on = left[0] if left else None
         return left
+
+    def new_targets(self, block: BlockLayer, letter: str = "t") -> Targets:
+        """Return files of the copy that are to be made; see `Targets`."""
+        access, control = self.context.access, self.context.control
+        gone = access.is_gone
+        return Targets(block, self.name, access.process, letter, gone=gone, control=control)
 
     def keep_threads(self, block: BlockLayer, each: int) -> None:
         """Have QEMU keep threads for the guest until the copy has ended; see `ThreadReserve`."""

@@ -126,10 +126,8 @@ class MirrorJob(FileCopyJob):
         place.look()
         begun = Begun(self._id, self._id, MIRROR)
         self.folder = place.make(sum(map(room_for_mirror, chosen)), begun)
-        access = self.context.access
         self.keep_threads(block, _REQUESTS)
-        gone, control = access.is_gone, self.context.control
-        self._targets = Targets(block, self.name, access.process, gone=gone, control=control)
+        self._targets = self.new_targets(block)
         taken: frozenset[str] = frozenset()
         for number, disk in enumerate(chosen):
             self.context.control.check()

@@ -68,9 +68,8 @@ class ExternalSnapshot(SnapshotJob):
             making = partial(file.make, self.record(complete=False), self.vm)
             patiently(control, f"making {printable(file.path, 300)}", making)
             self._files.append(file)
-        gone = self.context.access.is_gone
         self.keep_threads(self.block, 1)
-        self._targets = Targets(self.block, self.name, process, gone=gone, control=control)
+        self._targets = self.new_targets(self.block)
         for disk, image, path in zip(self.chosen, images, paths, strict=True):
             self._overlays.append((disk, self._make(disk, image, path)))
 
