@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from agentclient.access.call_session import AgentBusy, AgentGone, CallFailed
-from agentclient.backends.libvirt.binding import Binding, load_binding
+from agentclient.backends.libvirt.binding import Binding, connected, load_binding
 from agentclient.backends.libvirt.uris import Uri
 from agentclient.model.errors import FrostwatchError
 from agentclient.model.text import printable
@@ -20,7 +20,6 @@ from agentclient.model.text import printable
 # So many freezes are pending in one daemon at the most, as far as this process is concerned.
 MOST_FREEZES: Final = 8
 _MOST_IDLE: Final = 2
-_KEEP_ALIVE: Final = (5, 3)  # seconds between two questions, and how many may stay unanswered
 _lock = threading.Lock()
 _known: dict[str, Connections] = {}
 
@@ -108,12 +107,9 @@ class Connections:
                     return connection
             _close(connection)
         try:
-            connection = binding.libvirt.open(Uri(self.uri, named=True).address)
+            return connected(binding, Uri(self.uri, named=True).address)
         except binding.libvirt.libvirtError as error:
             raise AgentGone(f"libvirt can't be reached: {printable(error, 200)}") from error
-        with suppress(binding.libvirt.libvirtError):
-            connection.setKeepAlive(*_KEEP_ALIVE)
-        return connection
 
 
 def _close(connection: Any) -> None:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final
 
-from agentclient.backends.libvirt.binding import Binding, load_binding
+from agentclient.backends.libvirt.binding import Binding, connected, load_binding
 from agentclient.backends.libvirt.domain_xml import channel_of
 from agentclient.backends.libvirt.error_codes import Trouble, trouble_of
 from agentclient.backends.libvirt.events import Events
@@ -33,7 +33,6 @@ AGAIN_S: Final = 2.0
 # Seconds between two looks at all domains while somebody watches, and while nobody does.
 LOOK_EVERY_S: Final = 2.0
 LIST_EVERY_S: Final = 30.0
-_KEEP_ALIVE: Final = (5, 3)  # seconds between two questions, and how many may stay unanswered
 _STATISTICS: Final = 1 | 32  # virDomainStatsTypes: the state and the disks
 _ACTIVE: Final = 1
 _NO_WAIT: Final = 1 << 29  # leave out what a domain with a job can't tell at once
@@ -250,17 +249,15 @@ class Daemon:
             libvirtError: neither can be done.
         """
         try:
-            connection = binding.libvirt.open(self.uri.address)
+            connection = connected(binding, self.uri.address)
         except binding.libvirt.libvirtError as error:
             try:
-                connection = binding.libvirt.openReadOnly(self.uri.address)
+                connection = connected(binding, self.uri.address, read_only=True)
             except binding.libvirt.libvirtError:
                 raise error from None
             self.read_only = f"libvirt lets us look alone: {printable(error, 200)}"
         else:
             self.read_only = None
-        with suppress(binding.libvirt.libvirtError):
-            connection.setKeepAlive(*_KEEP_ALIVE)
         return connection
 
     def _wait(self) -> None:
