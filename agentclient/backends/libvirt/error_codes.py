@@ -23,7 +23,6 @@ class Trouble(Enum):
 # The numbers of virErrorNumber. The binding may be older than the daemon, and have no names for
 # its newest ones.
 _INTERNAL: Final = 1
-_NO_MEMORY: Final = 2
 _SYSTEM: Final = 38
 _RPC: Final = 39
 _NO_DOMAIN: Final = 42

@@ -117,16 +117,11 @@ class Probes:
             if result.frozen is FreezeState.THAWED:
                 listed = file_systems(self._calls.call(FILE_SYSTEMS, None, timeout_s))
                 result.file_systems = listed.file_systems if listed else None
-        except NotPassedOn as error:
-            result.detail = printable(error, 200)
-            self._busy = None
-        except CallFailed as error:
-            result.rtt_s = result.rtt_s or time.monotonic() - began
-            result.detail = printable(error, 200)
-            self._busy = None
         except AgentBusy as error:
             self._busy = who_is_busy(str(error))
-        except (AgentGone, CallTimedOut) as error:
+        except (AgentGone, CallFailed, CallTimedOut) as error:
+            if isinstance(error, CallFailed) and not isinstance(error, NotPassedOn):
+                result.rtt_s = result.rtt_s or time.monotonic() - began  # the agent's own answer
             result.detail = printable(error, 200)
             self._busy = None
 

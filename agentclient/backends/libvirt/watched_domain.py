@@ -110,14 +110,11 @@ class WatchedDomain:
 
 
 def _written(figures: Mapping[str, object]) -> int | None:
-    """Return the bytes that a domain has written to all of its disks; None if one isn't told."""
+    """Return the bytes that a domain has written to all of its disks; None if that isn't told."""
     count = figures.get("block.count")
     if not isinstance(count, int):
         return None
     each = [figures.get(f"block.{number}.wr.bytes") for number in range(count)]
-    if not all(isinstance(one, int) for one in each):
-        # An empty drive has no figures, and writes nothing.
-        each = [one for one in each if isinstance(one, int)]
-        if not each:
-            return None
-    return sum(one for one in each if isinstance(one, int))
+    # An empty drive has no figures, and writes nothing.
+    told = [one for one in each if isinstance(one, int)]
+    return None if each and not told else sum(told)
