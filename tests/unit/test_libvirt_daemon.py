@@ -278,6 +278,9 @@ def test_one_that_was_named_is_bad_input(host: FakeHost) -> None:
     with pytest.raises(BadInput, match="--connect qemu:///system: Connection refused") as told:
         named.check()
     assert str(told.value).endswith("see whether that daemon runs: virsh -c qemu:///system list")
+    assert "tried every" not in str(told.value), "the command ends"
+    named.subscribe(lambda _: None)
+    assert "; tried every " in named.problems()[0], "now it is watched"
     named.close()
 
 

@@ -150,6 +150,8 @@ class LibvirtBackend:
     def subscribe(self, changed: Callable[[VmId], None]) -> None:
         """Call `changed`, in any thread, whenever a domain starts, changes or ends."""
         self._push = changed
+        for daemon in self.daemons:
+            daemon.followed = True
 
     def close(self) -> None:
         """End the watching of all daemons."""

@@ -48,6 +48,7 @@ class Daemon:
     Attributes:
         read_only: why nothing can be asked of its agents; None if it can.
         seen: its domains have been listed at least once.
+        followed: frostwatch goes on to watch it, so that it is true that it is tried again.
     """
 
     def __init__(self, uri: Uri, changed: Callable[[str], None] = lambda _: None) -> None:
@@ -57,6 +58,7 @@ class Daemon:
         self._changed = changed
         self._condition = threading.Condition()
         self._domains: dict[str, WatchedDomain] = {}
+        self.followed = False
         self._problem: str | None = None
         self._since: datetime | None = None
         self._busy_since: float | None = None
@@ -181,7 +183,8 @@ class Daemon:
             return f"it has not answered since {at:%H:%M:%S}"
         if self._problem is None or self._since is None:
             return self._problem
-        return f"{self._problem} (since {self._since:%H:%M:%S}; tried every {AGAIN_S:g} s)"
+        again = f"; tried every {AGAIN_S:g} s" if self.followed else ""
+        return f"{self._problem} (since {self._since:%H:%M:%S}{again})"
 
     def _push(self, uuid: str) -> None:
         """Tell that a domain has changed; what comes of that is no affair of the daemon's (P8)."""
