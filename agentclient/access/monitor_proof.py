@@ -12,6 +12,7 @@ from typing import Final
 from agentclient.access.guest_access import CHANNEL_WAIT_S, GuestAccess
 from agentclient.access.host.peer import find_peer, suits
 from agentclient.access.stream import ConnectFailed
+from agentclient.model.vm import DRILL_SOURCE
 
 # A connection is shown once QEMU has accepted it.
 SHOWN_WITHIN_S: Final = 2.0
@@ -67,8 +68,12 @@ def unproven(access: GuestAccess) -> str | None:
 
 
 def _known_to_be_one(access: GuestAccess) -> bool:
-    """Return whether the VM's source knows its process, and no other one serves the monitor."""
-    return access.vm.process is not None and access.vm.monitor_peer is None
+    """Return whether the VM's source knows its process, and no other one serves the monitor.
+
+    A drill's process serves all sockets of its guests, in a folder that nobody else can enter.
+    """
+    vm = access.vm
+    return vm.source == DRILL_SOURCE or (vm.process is not None and vm.monitor_peer is None)
 
 
 def _shows_us(access: GuestAccess) -> str | None:
