@@ -124,8 +124,7 @@ def run(arguments: list[str]) -> int:
 
 def _complain(sentence: str, code: int) -> int:
     with contextlib.suppress(OSError):  # nobody may read stderr either
-        text = f"frostwatch: {printable(sentence, 2000)}"
-        click.echo(load("tui.cli.table", "in_room")(text, err=True), err=True)
+        load("tui.cli.tell", "note")(printable(sentence, 2000))
     return code
 
 

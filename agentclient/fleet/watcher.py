@@ -11,7 +11,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -254,13 +254,18 @@ class Watcher:
         recent = {vm_id for vm_id, since in self._absent.items() if now - since < ABSENT_S}
         self._fleet.forget_absent(keep=recent)
 
-    def visit_all(self, timeout_s: float) -> None:
+    def visit_all(self, timeout_s: float, only: Collection[VmId] | None = None) -> None:
         """Find all VMs and visit each once, with its agent; for one-shot commands.
 
         Args:
             timeout_s: how long the visits may take in total, in seconds.
+            only: visit these VMs alone; None for all.
         """
         self.find_vms(together=True)
+        if only is not None:
+            others = {state.id for state in self._fleet.states()}.difference(only)
+            self._poller().all_once(timeout_s, self._stopping, others)
+            return
         self._poller().all_once(timeout_s, self._stopping)
         if any(each.in_flight for each in self.discoveries):
             visited = {state.id for state in self._fleet.states()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -231,8 +231,10 @@ class FakeWatcher:
     def stop(self) -> None:
         pass
 
-    def visit_all(self, timeout_s: float) -> None:
+    def visit_all(self, timeout_s: float, only: Collection[VmId] | None = None) -> None:
         for state in self.fleet.states():
+            if only is not None and state.id not in only:
+                continue
             found = self.seen.get(state.vm.name)
             if found is not None:
                 self.fleet.update(state.id, partial(_as_seen, found=found))

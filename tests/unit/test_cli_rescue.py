@@ -4,17 +4,35 @@ from __future__ import annotations
 
 import io
 import json
+from concurrent.futures import Future
 
 import pytest
 
 from agentclient.model.rescue import Means, Rung, RungResult, Step
-from tests.unit.cli_fakes import World, world
+from agentclient.model.snapshot import FreezeInfo, VmState
+from agentclient.model.states import FreezeState
+from agentclient.model.vm import Vm, VmId
+from agentclient.operations.rescue.ladder import LadderFacts, Offer, ladder
+from tests.unit.cli_fakes import AT, FakeOperations, World, frozen, world
 from tui.cli.commands import rescue
 from tui.main import run
 
 __all__ = ["world"]
 
+THAWED = FreezeInfo(FreezeState.THAWED, AT)
 BY_KEY = Step(Rung.SYSRQ, Means.KEY)
+
+
+def ladder_of_a_thawed_guest(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = world.add("db1", freeze=THAWED)
+    state = VmState(one, freeze=THAWED)
+
+    def ladder_of(_: object, vm: Vm, **__: object) -> Future[tuple[Offer, ...]]:
+        look: Future[tuple[Offer, ...]] = Future()
+        look.set_result(ladder(LadderFacts(state._replace(vm=vm), world.operations.view)))
+        return look
+
+    monkeypatch.setattr(FakeOperations, "ladder", ladder_of)
 
 
 @pytest.fixture
@@ -45,6 +63,37 @@ def test_without_a_terminal_the_ladder_is_printed_and_nothing_done(
     ):
         assert words in out
     assert frozen_world.operations.started == []
+
+
+@pytest.mark.parametrize(
+    ("freeze", "said"),
+    [
+        (THAWED, "qemu:db1: nothing is frozen, as its agent says: there is nothing to rescue"),
+        (frozen(), "qemu:db1 is frozen, by somebody else"),
+        (FreezeInfo(), "qemu:db1: whether it is frozen isn't known: its agent is unknown"),
+    ],
+)
+def test_whether_there_is_anything_to_rescue_is_told_first(
+    world: World, capsys: pytest.CaptureFixture[str], freeze: FreezeInfo, said: str
+) -> None:
+    world.add("db1", freeze=freeze)
+    world.add("other", freeze=frozen())
+    assert run(["rescue", "db1"]) == 1
+    assert capsys.readouterr().err.splitlines()[0] == f"frostwatch: {said}"
+    other = world.fleet.get(VmId("qemu", "other"))
+    assert other.freeze.state is None, "only the one that is asked for is visited"
+
+
+def test_where_no_rung_makes_sense_nobody_is_asked(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ladder_of_a_thawed_guest(world, monkeypatch)
+    typed(monkeypatch, "y")
+    assert run(["rescue", "db1"]) == 1
+    seen = capsys.readouterr()
+    assert "no rung makes sense now" in seen.err
+    assert "passed over" not in seen.err
+    assert world.operations.started == []
 
 
 def test_the_ladder_as_json(frozen_world: World, capsys: pytest.CaptureFixture[str]) -> None:

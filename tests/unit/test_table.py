@@ -53,19 +53,3 @@ def test_a_narrow_one_loses_first_what_is_empty_then_what_is_dispensable(
 def test_every_line_fits(monkeypatch: pytest.MonkeyPatch, room: int) -> None:
     for line in lines(monkeypatch, room, "db1", "a-name-that-is-too-long-for-it"):
         assert len(line) <= room
-
-
-def test_a_sentence_is_broken_at_words_on_a_terminal_alone(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    text = f"  {NOTE} in {'/a-path' * 9}"
-    assert table.in_room(text) == text
-    assert table.in_room(text, err=True) == text
-    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    monkeypatch.setenv("COLUMNS", "40")
-    first, *rest = table.in_room(text).splitlines()
-    assert first.startswith("  a command")
-    assert all(line.startswith("    ") for line in rest)
-    assert rest[-1].strip() == "/a-path" * 9, "what is to be copied stays whole"
-    assert all(len(line) <= 40 for line in (first, *rest[:-1]))
-    assert table.in_room(text, err=True) == text, "that goes elsewhere"

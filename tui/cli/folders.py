@@ -9,12 +9,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
-import click
-
 from agentclient.jobs.control import JobControl
 from agentclient.jobs.patience import patiently
 from agentclient.model.errors import BadInput, FrostwatchError
 from agentclient.model.text import printable
+from tui.cli import tell
 from tui.cli.options import Options
 from tui.shared.signals import Signals
 
@@ -137,7 +136,7 @@ class Patience:
         self.check()
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + TELL_EVERY_S
-            click.echo(f"frostwatch: {printable(doing, 300)}", err=True)
+            tell.note(printable(doing, 300))
 
 
 class _Obeying(JobControl):

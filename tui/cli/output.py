@@ -3,22 +3,46 @@
 A reader that does not read (a full pipe, a stopped terminal) must delay neither a thaw nor a
 signal, so that callers put a line into a queue and go on.
 
-A terminal may have a footer, which stays below all lines: it is taken away before a line is
-written, and drawn again after the last one that waits.
+On a terminal a line is broken at words, as `tui.cli.tell` does it. A terminal may have a footer,
+which stays below all lines: it is taken away before a line is written, and drawn again after the
+last one that waits.
 """
 
 from __future__ import annotations
 
 import queue
+import sys
 import threading
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import click
 
 from agentclient.model.errors import NO_THREAD, FrostwatchError, why_no_thread
+from tui.cli.tell import FURTHER, columns_of, folded
 
 _UP = "\x1b[1A"
 _CLEARED = "\r\x1b[K"
+
+
+class _Line(NamedTuple):
+    """A line that waits to be written.
+
+    Attributes:
+        text: what it says.
+        err: it goes to stderr.
+        below: how many cells further to the right stands what is broken off; None for a program's.
+    """
+
+    text: str
+    err: bool
+    below: int | None
+
+    def shown(self) -> str:
+        """Return what is written of it."""
+        if self.below is None:
+            return self.text
+        return folded(self.text, columns_of(sys.stderr if self.err else sys.stdout), self.below)
 
 
 class Output:
@@ -33,7 +57,7 @@ class Output:
 
     def __init__(self) -> None:
         # None is the end of all, and a lone False a footer that has changed.
-        self._lines: queue.SimpleQueue[tuple[str, bool] | bool | None] = queue.SimpleQueue()
+        self._lines: queue.SimpleQueue[_Line | bool | None] = queue.SimpleQueue()
         self._broken = {False: False, True: False}
         self.problem: str | None = None
         self._lock = threading.Lock()
@@ -54,13 +78,17 @@ class Output:
         """Whether nobody reads stdout any more."""
         return self._broken[False]
 
-    def out(self, line: str) -> None:
-        """Write a line to stdout, soon."""
-        self._lines.put((line, False))
+    def out(self, line: str, below: int = FURTHER) -> None:
+        """Tell a person something on stdout, soon; see `tell.out`."""
+        self._lines.put(_Line(line, False, below))
 
-    def err(self, line: str) -> None:
-        """Write a line to stderr, soon."""
-        self._lines.put((line, True))
+    def err(self, line: str, below: int = FURTHER) -> None:
+        """Tell a person something on stderr, soon; see `tell.out`."""
+        self._lines.put(_Line(line, True, below))
+
+    def data(self, line: str) -> None:
+        """Write a line that a program reads to stdout, soon."""
+        self._lines.put(_Line(line, False, None))
 
     def footer(self, lines: Sequence[str]) -> None:
         """Keep these lines below all others; for a stderr that is a terminal.
@@ -83,11 +111,10 @@ class Output:
 
     def _write_all(self) -> None:
         while (item := self._lines.get()) is not None:
-            if isinstance(item, tuple):
-                line, err = item
+            if isinstance(item, _Line):
                 self._erase()
-                if not self._broken[err]:
-                    self._write(f"{line}\n", err)
+                if not self._broken[item.err]:
+                    self._write(f"{item.shown()}\n", item.err)
             if self._lines.empty():
                 self._draw()
         self._erase()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import IO, TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, cast
 
 from rich.cells import cell_len
 
@@ -23,7 +22,7 @@ from agentclient.model.states import EvidenceResult, Level, OutcomeKind, Phase
 from agentclient.model.text import printable
 from agentclient.model.vm import Vm, VmId
 from tui.cli.output import Output
-from tui.shared.fit import wrap
+from tui.cli.tell import FURTHER, columns_of, folded
 
 if TYPE_CHECKING:
     from agentclient.model.outcome import GroupOutcome
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 FIRST_EVERY_S = 10.0
 LATER_EVERY_S = 60.0
 FIRST_FOR_S = 60.0
-_NARROWEST = 30
+_DEEP = "    "
 
 
 class Report:
@@ -75,19 +74,19 @@ class Report:
             if event.kind is EventKind.OUTCOME:
                 self._ended.add(event.vm)
         if self._as_json:
-            self._output.out(dumps(event_object(event) | self._stamp()))
+            self._output.data(dumps(event_object(event) | self._stamp()))
             return
         # Where verdict and outcome are the same, a program gets two lines, and a person one.
         if event.level is not Level.DEBUG and not said:
-            self._output.out(self._line(event.vm, event.text))
+            self.line(event.vm, event.text)
         if event.kind is EventKind.OUTCOME:
             for line in details(event):
-                self._output.out(self._line(event.vm, f"  {line}"))
+                self.line(event.vm, f"  {line}")
 
     def group(self, outcome: GroupOutcome) -> None:
         """Tell what came of a group, after its members' own outcomes."""
         if self._as_json:
-            self._output.out(dumps(group_object(outcome, now()) | self._stamp()))
+            self._output.data(dumps(group_object(outcome, now()) | self._stamp()))
         else:
             self._output.out(f"group: {printable(outcome.reason, 1000)}")
 
@@ -98,7 +97,7 @@ class Report:
 
     def line(self, vm_id: VmId, text: str) -> None:
         """Tell a person something about a VM on stdout."""
-        self._output.out(self._line(vm_id, text))
+        self._output.out(self._line(vm_id, text), self._below(vm_id, text))
 
     def block(self, vm_id: VmId, lines: Iterable[tuple[str, bool]]) -> None:
         """Tell a person some lines about a VM on stdout, without others between them.
@@ -114,19 +113,24 @@ class Report:
             return
         columns = columns_of(sys.stdout)
         if columns is None:
-            self._output.out("\n".join(self._line(vm_id, text) for text, _ in told))
+            self._output.data("\n".join(self._line(vm_id, text) for text, _ in told))
             return
         head = self._line(vm_id, "")
-        room = max(columns - cell_len(head), _NARROWEST)
-        shown: list[str] = []
-        for text, whole in told:
-            shown += [text] if whole else wrap(text, room, whole=True)
-        blank = " " * cell_len(head)
-        self._output.out("\n".join([f"{head}{shown[0]}", *(f"{blank}{one}" for one in shown[1:])]))
+        wide = cell_len(head) > columns // 2
+        blank = _DEEP if wide else " " * cell_len(head)
+        first, *more = [
+            (f"{blank}{text}" if whole else folded(f"{blank}{text}", columns, 0)).split("\n")
+            for text, whole in told
+        ]
+        first = [head, *first] if wide else [f"{head}{first[0][len(blank) :]}", *first[1:]]
+        self._output.data("\n".join(line for lines in (first, *more) for line in lines))
 
     def say(self, text: str, vm: Vm | None = None) -> None:
         """Tell a person something on stderr, in either mode."""
-        self._output.err(self._line(vm.id, text) if vm else f"frostwatch: {text}")
+        if vm is None:
+            self._output.err(f"frostwatch: {text}")
+        else:
+            self._output.err(self._line(vm.id, text), self._below(vm.id, text))
 
     def progress(self, states: Iterable[VmState]) -> None:
         """Tell how far what is pending has come, if it is time for that."""
@@ -139,7 +143,7 @@ class Report:
         for state in working:
             progress = cast(Progress, state.progress)
             if progress.phase not in (Phase.DONE, Phase.QUEUED):
-                self._output.err(self._line(state.id, progress_text(progress, at)))
+                self.say(progress_text(progress, at), state.vm)
         queued = sum(
             one.progress is not None and one.progress.phase is Phase.QUEUED for one in working
         )
@@ -169,19 +173,16 @@ class Report:
     def _stamp(self) -> dict[str, float]:
         return {"s": round(self._monotonic() - self._started, 3)} if self._stamped else {}
 
+    def _below(self, vm_id: VmId, text: str) -> int:
+        """Return where what is broken off stands: below the text, a bit deeper than that."""
+        spaces = len(text) - len(text.lstrip(" "))
+        return cell_len(self._line(vm_id, "")) + spaces + (FURTHER if spaces else 0)
+
     def _line(self, vm_id: VmId, text: str) -> str:
         seconds = self._monotonic() - self._started
         since = f"{clock(seconds)}.{int(seconds * 10) % 10}"
         name = printable(str(vm_id), 60)
         return f"{name:<{self._width}}  {since:>9}  {printable(text, 1000)}"
-
-
-def columns_of(stream: IO[str]) -> int | None:
-    """Return the columns of a terminal; None if a stream is none."""
-    try:
-        return os.get_terminal_size(stream.fileno()).columns or None if stream.isatty() else None
-    except (OSError, ValueError):
-        return None
 
 
 def vms(count: int) -> str:

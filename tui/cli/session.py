@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-import click
-
 import agentclient
+from agentclient.late import load
 from agentclient.model.text import printable
 from tui.cli.options import Options
 
@@ -61,7 +60,7 @@ def _tell_rest(journal: Journal) -> None:
     """Tell what is wrong with the journal, and was not told as part of anything."""
     with suppress(OSError, ValueError):  # the terminal has gone
         for notice in iter(journal.take_notice, None):
-            click.echo(f"frostwatch: {printable(notice, 1000)}", err=True)
+            load("tui.cli.tell", "note")(printable(notice, 1000))
 
 
 def _open_many_files() -> None:

@@ -6,7 +6,6 @@ On a terminal it is made as wide as that, as far as it can be: elsewhere a progr
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,12 +14,12 @@ from typing import Final
 import click
 from rich.cells import cell_len
 
+from tui.cli import tell
 from tui.shared.fit import fit_middle, wrap
 from tui.shared.terminal_features import NO_COLOURS, ascii_alone
 
 GAP = "  "
 _BELOW: Final = "    "
-_FURTHER: Final = "  "
 _NARROWEST: Final = 8
 _EMPTY: Final = ("", "-")
 
@@ -113,24 +112,8 @@ def fitted(
 
 def room_of_terminal() -> int | None:
     """Return how many cells a line on stdout may take; None if it is no terminal."""
-    return shutil.get_terminal_size().columns - 1 if sys.stdout.isatty() else None
-
-
-def in_room(text: str, *, err: bool = False) -> str:
-    """Return a sentence in lines that fit the terminal, if it goes to one, broken at words.
-
-    Args:
-        text: the sentence; the spaces before it are kept, and further lines stand a bit below.
-        err: it goes to stderr.
-    """
-    stream = sys.stderr if err else sys.stdout
-    if not stream.isatty():
-        return text
-    words = text.lstrip(" ")
-    head = text[: len(text) - len(words)]
-    room = shutil.get_terminal_size().columns - len(head) - len(_FURTHER)
-    first, *rest = wrap(words, max(room, _NARROWEST), whole=True)
-    return "\n".join([head + first, *(f"{head}{_FURTHER}{line}" for line in rest)])
+    columns = tell.columns_of(sys.stdout)
+    return None if columns is None else columns - 1
 
 
 def is_too_wide(header: Sequence[str], rows: Rows) -> bool:

@@ -16,10 +16,10 @@ from agentclient.model.job import Consistency
 from agentclient.model.json_contract import dumps
 from agentclient.model.sizes import size_text
 from agentclient.model.text import printable
-from tui.cli import table
+from tui.cli import table, tell
 from tui.cli.folders import Patience, folder_of_copies
 from tui.cli.options import json_option
-from tui.cli.table import Cell, in_room
+from tui.cli.table import Cell
 from tui.shared.fit import safe
 
 HEADER: Final = ("VM", "FOLDER (UTC)", "TAKEN", "MODE", "CHAIN", "CONSISTENCY", "DISKS", "SIZE")
@@ -42,16 +42,16 @@ def list_command(folder: str, as_json: bool) -> int:
     for home in homes:
         if home.problem is not None:
             said = f"{printable(home.folder, 300)} can't be read: {home.problem}"
-            click.echo(f"frostwatch: {said}", err=True)
+            tell.note(said)
     found = [one for home in homes for one in home.copies]
     if as_json:
         for one in found:
-            click.echo(dumps(listed_object(one)))
+            tell.whole(dumps(listed_object(one)))
     elif found:
-        click.echo("\n".join(_lines(found)), color=True)
-        click.echo("\n".join(_notes(path, homes)))
+        tell.rows(_lines(found))
+        tell.out("\n".join(_notes(path, homes)))
     else:
-        click.echo(f"frostwatch: {no_copy(path)}", err=True)
+        tell.note(no_copy(path))
     return 1 if any(home.problem for home in homes) else 0
 
 
@@ -100,7 +100,7 @@ def _notes(folder: Path, homes: Sequence[Home]) -> list[str]:
     for one in found:
         if not one.complete:
             place = f"{one.backup.folder.parent.name}/{one.backup.folder.name}"
-            lines.append(in_room(f"{printable(place, 120)}: {printable(one.problem or '', 300)}"))
+            lines.append(f"{printable(place, 120)}: {printable(one.problem or '', 300)}")
     shown = printable(shlex.quote(str(folder)), 300)
     lines.append(f"check them:  frostwatch backup verify {shown}")
     if whole:

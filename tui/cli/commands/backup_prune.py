@@ -20,9 +20,9 @@ from agentclient.jobs.prune import (
 from agentclient.model.json_contract import dumps
 from agentclient.model.sizes import size_text
 from agentclient.model.text import printable
+from tui.cli import tell
 from tui.cli.folders import Patience, folder_of_copies
 from tui.cli.options import json_option
-from tui.cli.table import in_room
 
 _WORDS: Final = {PruneAction.WOULD_DELETE: "would delete", PruneAction.LEFT: "LEFT"}
 
@@ -50,7 +50,7 @@ def prune_command(folder: str, keep: int, dry_run: bool, as_json: bool) -> int:
         for home in patience.wait_for("reading the folder", looking):
             if home.problem is not None:
                 said = f"{printable(home.folder, 300)} can't be read: {home.problem}"
-                click.echo(in_room(f"frostwatch: {said}", err=True), err=True)
+                tell.note(said)
                 well = False
             for one in decide(home, keep):
                 patience.check()
@@ -69,11 +69,11 @@ def _obey(one: Decision, patience: Patience, *, dry_run: bool, as_json: bool) ->
         except NotDeleted as error:
             action, why, well = PruneAction.LEFT, str(error), False
     if as_json:
-        click.echo(dumps({**listed_object(one.copy), "action": action.value, "why": why or None}))
+        tell.whole(dumps({**listed_object(one.copy), "action": action.value, "why": why or None}))
         return well
     said = _WORDS.get(action, action.value)
     shown = printable(one.copy.backup.folder, 300)
     because = f": {printable(why, 300)}" if why and why != NEWEST else ""
     size = f", {size_text(one.copy.bytes)}" if one.copy.bytes else ""
-    click.echo(in_room(f"{said}: {shown}{size}{because}"))
+    tell.out(f"{said}: {shown}{size}{because}")
     return well

@@ -21,11 +21,11 @@ from agentclient.model.job import Consistency
 from agentclient.model.json_contract import SCHEMA, JsonObject, dumps
 from agentclient.model.sizes import size_text
 from agentclient.model.text import printable
+from tui.cli import tell
 from tui.cli.folders import Patience, folder_of_copies
 from tui.cli.job_progress import PLAIN_TERMINALS, terminal_size
 from tui.cli.options import json_option
 from tui.cli.output import Output
-from tui.cli.table import in_room
 
 if TYPE_CHECKING:
     from tui.cli.job_bar import JobBars
@@ -72,7 +72,7 @@ def restore_command(
         finally:
             teller.end()
     for one in made if as_json else ():
-        click.echo(dumps(_object(plan, one)))
+        tell.whole(dumps(_object(plan, one)))
     if not as_json:
         _print(plan, made)
     return 0
@@ -128,26 +128,22 @@ def _print(plan: RestorePlan, made: list[Restored]) -> None:
     grade = f"certified {manifest.consistency}" if manifest.certified else manifest.consistency
     taken = printable(manifest.times.get("taken") or "", 40)
     shown = printable(plan.to, 300)
-    click.echo(
-        in_room(f"restored: {printable(plan.copy.vm, 60)} as of {taken}, {grade}, in {shown}")
-    )
+    tell.out(f"restored: {printable(plan.copy.vm, 60)} as of {taken}, {grade}, in {shown}")
     if manifest.consistency is not Consistency.CONSISTENT:
-        click.echo(
-            in_room("  the guest finds its disks as after a power failure, and recovers them")
-        )
+        tell.out("  the guest finds its disks as after a power failure, and recovers them")
     if any(one.disk.sha256 is None for one in made):
-        click.echo(in_room(f"  note: {NO_SUM}"))
+        tell.out(f"  note: {NO_SUM}")
     for one in made:
         was = printable(one.disk.source_format, 20)
-        click.echo(
+        tell.out(
             f"  disk {printable(one.disk.name, 60)}: {printable(one.file.name, 120)}, "
             f"{size_text(one.disk.size)} ({one.format}; the VM had {was})"
         )
-    click.echo("start the VM with these in the place of its disks; a QEMU of your own with:")
+    tell.out("start the VM with these in the place of its disks; a QEMU of your own with:")
     for one in made:
         path = str(one.file).replace(",", ",,")
         value = shlex.quote(f"file={path},format={one.format},if=virtio")
-        click.echo(f"  -drive {printable(value, 600)}")
+        tell.whole(f"  -drive {printable(value, 600)}")
 
 
 def _object(plan: RestorePlan, one: Restored) -> JsonObject:

@@ -12,9 +12,9 @@ from agentclient.jobs.manifest import BACKUP
 from agentclient.jobs.verify import Verified, verified_object, verify_folder
 from agentclient.model.json_contract import dumps
 from agentclient.model.text import printable
+from tui.cli import tell
 from tui.cli.folders import Patience, folder_of_copies
 from tui.cli.options import json_option
-from tui.cli.table import in_room
 
 
 @click.command("verify")
@@ -34,7 +34,7 @@ def verify_command(folder: str, as_json: bool) -> int:
         while (one := patience.wait_for("checking", following, inf)) is not None:
             well = well and one.ok
             if as_json:
-                click.echo(dumps(verified_object(one)))
+                tell.whole(dumps(verified_object(one)))
             else:
                 _print(one)
     return 0 if well else 1
@@ -52,19 +52,19 @@ def _print(one: Verified) -> None:
         kind = manifest.mode if manifest.kind == BACKUP else manifest.word
         what = f"{vm}, {kind}, taken {when}, {grade}"
     word = "OK" if one.ok else "NOT OK"
-    click.echo(in_room(f"{printable(one.folder, 300)}: {word}: {what}"))
+    tell.out(f"{printable(one.folder, 300)}: {word}: {what}")
     if manifest is not None:
-        click.echo(in_room(f"  why: {printable(manifest.why, 400)}"))
+        tell.out(f"  why: {printable(manifest.why, 400)}")
     for problem in one.problems:
-        click.echo(in_room(f"  PROBLEM: {printable(problem, 300)}"))
+        tell.out(f"  PROBLEM: {printable(problem, 300)}")
     for note in one.notes:
-        click.echo(in_room(f"  note: {printable(note, 300)}"))
+        tell.out(f"  note: {printable(note, 300)}")
     if one.ok and len(one.needs) > 1:
         names = ", ".join(printable(folder.name, 80) for folder in one.needs[1:])
-        click.echo(in_room(f"  builds on: {names}"))
+        tell.out(f"  builds on: {names}")
     if one.ok and one.restore:
         folder = printable(shlex.quote(str(one.folder)), 300)
-        click.echo(f"  restore: frostwatch backup restore {folder} --to NEWDIR")
-        click.echo("  or by hand, into a folder RESTORED of yours:")
+        tell.out(f"  restore: frostwatch backup restore {folder} --to NEWDIR")
+        tell.out("  or by hand, into a folder RESTORED of yours:")
         for command in ("mkdir RESTORED", *one.restore):
-            click.echo(f"    {printable(command, 600)}")
+            tell.whole(f"    {printable(command, 600)}")

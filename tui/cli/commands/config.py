@@ -22,7 +22,7 @@ from agentclient.config.settings import Settings, names_of
 from agentclient.model.errors import BadInput, FrostwatchError
 from agentclient.model.json_contract import dumps
 from agentclient.model.text import printable
-from tui.cli import session, table
+from tui.cli import session, table, tell
 from tui.cli.options import Options, config_option, json_option, no_config_option
 from tui.cli.table import Cell
 
@@ -50,7 +50,7 @@ def _with_files(function: Callable[..., int]) -> Callable[..., int]:
 def config_command(ctx: click.Context) -> None:
     """Tell which settings there are, what counts, and what is wrong with them."""
     if ctx.invoked_subcommand is None:
-        click.echo(ctx.get_help())
+        tell.whole(ctx.get_help())
 
 
 @config_command.command("path", short_help="Tell which files are looked for.")
@@ -59,7 +59,7 @@ def path_command(options: Options) -> int:
     """Tell in which files settings are looked for, weakest first, and whether they are there."""
     for place in _places(options):
         there = "" if place.path.exists() or place.path.is_symlink() else ", not there"
-        click.echo(f"{printable(str(place.path), 1000)}  ({place.why}{there})")
+        tell.out(f"{printable(str(place.path), 1000)}  ({place.why}{there})")
     return 0
 
 
@@ -87,24 +87,24 @@ def check_command(options: Options, file: str | None) -> int:
     places = _places(options if file is None else options._replace(config=file, no_config=False))
     settings, problems = gather(places)
     for problem in problems:
-        click.echo(f"frostwatch: {problem}", err=True)
+        tell.note(problem)
     if problems:
         return BAD_INPUT
-    click.echo(f"all of it can be used: {_what_was_read(settings)}")
+    tell.out(f"all of it can be used: {_what_was_read(settings)}")
     return 0
 
 
 @config_command.command("example", short_help="Print a file with everything in it.")
 def example_command() -> int:
     """Print a file in which every setting stands as it is anyway, commented out."""
-    click.echo(example(), nl=False)
+    tell.whole(example().removesuffix("\n"))
     return 0
 
 
 @config_command.command("schema", short_help="Print a JSON Schema of the files.")
 def schema_command() -> int:
     """Print a JSON Schema of the files, for editors."""
-    click.echo(json.dumps(json_schema(), indent=2))
+    tell.whole(json.dumps(json_schema(), indent=2))
     return 0
 
 
@@ -126,7 +126,7 @@ def _names(options: Options, name: str) -> tuple[str, Sequence[str]]:
             vm = engine.fleet.find(name).vm
     except (BadInput, FrostwatchError) as problem:
         said = f"{problem}; shown is what would count for a VM of that name"
-        click.echo(f"frostwatch: {printable(said, 1000)}", err=True)
+        tell.note(printable(said, 1000))
         return name, (name,)
     return str(vm.id), names_of(vm)
 
@@ -134,7 +134,7 @@ def _names(options: Options, name: str) -> tuple[str, Sequence[str]]:
 def _show(found: Iterable[Row], *, as_json: bool, vm: str | None = None) -> None:
     told = list(found)
     if as_json:
-        click.echo("\n".join(dumps(row_object(row, vm)) for row in told))
+        tell.whole("\n".join(dumps(row_object(row, vm)) for row in told))
         return
     everywhere = [row for row in told if not row.match]
     lines = table.lines_of(HEADER, map(_cells, everywhere), colours=table.coloured())
@@ -142,7 +142,7 @@ def _show(found: Iterable[Row], *, as_json: bool, vm: str | None = None) -> None
         own = [row for row in told if row.match == patterns]
         lines += ["", f"for {printable(', '.join(patterns), 200)}:"]
         lines += table.lines_of(HEADER, map(_cells, own), colours=table.coloured())[1:]
-    click.echo("\n".join(lines), color=True)
+    tell.rows(lines)
 
 
 def _cells(row: Row) -> tuple[Cell, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -19,7 +20,7 @@ from agentclient.journal.rows import check
 from agentclient.model.clock import now
 from agentclient.model.json_contract import dumps
 from agentclient.model.text import printable
-from tui.cli import session, table
+from tui.cli import session, table, tell
 from tui.cli.options import Options, json_option, with_options
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def doctor_command(options: Options, name: str | None, as_json: bool) -> int:
     findings = _examine(options, name)
     for finding in findings:
         if as_json:
-            click.echo(dumps(finding_object(finding)))
+            tell.whole(dumps(finding_object(finding)))
         else:
             _print(finding)
     return 1 if worst(findings) is FindingLevel.PROBLEM else 0
@@ -80,7 +81,8 @@ def _of_journal(journal: Journal) -> tuple[Path, str | None, tuple[str, ...]]:
 def _print(finding: Finding) -> None:
     level = click.style(finding.level.value, fg=_COLOURS[finding.level.value])
     word = level if table.coloured() else finding.level.value
-    told = table.in_room(f"{_MARGIN}{printable(finding.subject, 80)}: {finding.text}")
-    click.echo(word + told[len(finding.level.value) :], color=True)
+    columns = tell.columns_of(sys.stdout)
+    told = tell.folded(f"{_MARGIN}{printable(finding.subject, 80)}: {finding.text}", columns)
+    tell.rows([word + told[len(finding.level.value) :]])
     if finding.advice:
-        click.echo(table.in_room(f"{_MARGIN}{printable(finding.advice, 1000)}"))
+        tell.out(f"{_MARGIN}{printable(finding.advice, 1000)}")

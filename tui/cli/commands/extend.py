@@ -12,7 +12,7 @@ from agentclient.model.clock import now
 from agentclient.model.errors import BadInput
 from agentclient.model.json_contract import SCHEMA, dumps, rfc3339
 from agentclient.model.text import printable
-from tui.cli import session
+from tui.cli import session, tell
 from tui.cli.options import Options, duration, json_option, with_options
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def extend_command(
         asked = [engine.extend_elsewhere(vm, longer) for vm in vms]
         outcomes = [one.result() for one in asked]
     for outcome in outcomes:
-        click.echo(dumps(extend_object(outcome)) if as_json else _line(outcome))
+        tell.whole(dumps(extend_object(outcome)) if as_json else _line(outcome))
     return 0 if all(outcome.ok for outcome in outcomes) else 1
 
 

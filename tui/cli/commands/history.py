@@ -17,7 +17,7 @@ from agentclient.model.errors import BadInput, FrostwatchError
 from agentclient.model.json_contract import dumps
 from agentclient.model.rescue import Rung
 from agentclient.model.text import printable
-from tui.cli import table
+from tui.cli import table, tell
 from tui.cli.options import Options, json_option
 from tui.cli.table import Cell
 from tui.shared.history_text import (
@@ -103,7 +103,7 @@ def history_command(name: str | None, as_json: bool, limit: int) -> int:
         journal.close()
     for one in found.aside:
         text = f"an earlier journal was corrupt, and was put aside: {printable(one)}"
-        click.echo(f"frostwatch: {text}", err=True)
+        tell.note(text)
     if as_json:
         _print_json(found)
     else:
@@ -147,21 +147,21 @@ def _print_json(found: _Found) -> None:
     if found.figures is not None and found.others is not None and found.vm is not None:
         lines.append(dumps(durations_object(found.vm, found.figures, found.others)))
     if lines:
-        click.echo("\n".join(lines))
+        tell.whole("\n".join(lines))
 
 
 def _print_table(found: _Found) -> None:
     if not found.windows:
         since = "since then" if found.aside else "yet"
-        click.echo(f"frostwatch: nothing was frozen or thawed {since}", err=True)
+        tell.note(f"nothing was frozen or thawed {since}")
         return
     rows = [_row(row) for row in found.windows]
     lines = table.fitted(HEADER, rows, below="NOTE", drop=("WHO", "CAUSE"), cut=("VM",))
-    click.echo("\n".join(lines), color=True)
+    tell.rows(lines)
     if found.figures is not None and found.figures.count:
-        click.echo(f"\n{figures_in_words(found.figures)}")
+        tell.out(f"\n{figures_in_words(found.figures)}")
     if found.others is not None and found.others.count:
-        click.echo(f"\n{others_in_words(found.others)}")
+        tell.out(f"\n{others_in_words(found.others)}")
 
 
 def _row(row: WindowRow) -> tuple[Cell, ...]:

@@ -10,9 +10,8 @@ from agentclient.model.errors import BadInput, FrostwatchError
 from agentclient.model.json_contract import SCHEMA, JsonObject, dumps
 from agentclient.model.next_command import clear_command
 from agentclient.model.text import printable
-from tui.cli import session
+from tui.cli import session, tell
 from tui.cli.options import Options, json_option, with_options
-from tui.cli.table import in_room
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +46,7 @@ def jobs_command(options: Options, names: tuple[str, ...], clear: bool, as_json:
         )
         if not found and not code:
             seen = "1 VM" if len(vms) == 1 else f"{len(vms)} VMs"
-            click.echo(f"frostwatch: no copy runs or was left, on {seen}", err=True)
+            tell.note(f"no copy runs or was left, on {seen}")
         return code
 
 
@@ -55,7 +54,7 @@ def _named(engine: Engine, names: Sequence[str]) -> tuple[Vm, ...]:
     if names:
         return engine.find(names)
     for problem in (*engine.look(), *engine.hanging):
-        click.echo(f"frostwatch: {printable(problem, 1000)}", err=True)
+        tell.note(printable(problem, 1000))
     return tuple(state.vm for state in engine.states() if state.vm.monitor is not None)
 
 
@@ -73,39 +72,37 @@ def _tell(engine: Engine, vm: Vm, seen: list[LeftCopy], *, clear: bool, as_json:
             if (left or clear) and (cleared is None or cleared.left):
                 code = 1
     except FrostwatchError as error:
-        click.echo(
-            in_room(f"frostwatch: {name}: {printable(str(error), 1000)}", err=True), err=True
-        )
+        tell.note(f"{name}: {printable(str(error), 1000)}")
         return 1
     return code
 
 
 def _print(vm: Vm, copy: LeftCopy, cleared: Cleared | None, *, clear: bool, as_json: bool) -> None:
     if as_json:
-        click.echo(dumps(_object(vm, copy, cleared)))
+        tell.whole(dumps(_object(vm, copy, cleared)))
         return
-    click.echo(in_room(f"{printable(str(vm.id), 80)}: {copy}"))
+    tell.out(f"{printable(str(vm.id), 80)}: {copy}")
     for file in copy.files:
-        click.echo(f"  file: {printable(file, 500)}")
+        tell.whole(f"  file: {printable(file, 500)}")
     if cleared is None:
         if copy.running is False:
-            click.echo(f"  next: {printable(clear_command(vm), 1000)}")
+            tell.out(f"  next: {printable(clear_command(vm), 1000)}")
         elif clear:
             pid = copy.key.process.pid
             why = "its frostwatch runs" if copy.running else "its frostwatch may run"
             step = f"stop the copy there, or: kill {pid} (it is undone)"
             if copy.unended:
                 step = "it tries again by itself, as soon as the storage answers"
-            click.echo(in_room(f"  NOT ENDED: {why}; {step}"))
+            tell.out(f"  NOT ENDED: {why}; {step}")
         return
     for file in cleared.removed:
-        click.echo(f"  removed, since it was incomplete: {printable(file, 500)}")
+        tell.out(f"  removed, since it was incomplete: {printable(file, 500)}")
     for file in cleared.kept:
-        click.echo(f"  kept, complete but not certified: {printable(file, 500)}")
+        tell.out(f"  kept, complete but not certified: {printable(file, 500)}")
     if cleared.resumed:
-        click.echo("  resumed: the VM had stopped at an error of a storage (io-error), and goes on")
+        tell.out("  resumed: the VM had stopped at an error of a storage (io-error), and goes on")
     for clause in cleared.left:
-        click.echo(in_room(f"  LEFT BEHIND: {printable(clause, 500)}"))
+        tell.out(f"  LEFT BEHIND: {printable(clause, 500)}")
 
 
 def _object(vm: Vm, copy: LeftCopy, cleared: Cleared | None) -> JsonObject:

@@ -20,7 +20,7 @@ from agentclient.model.states import AgentState, FreezeState, KnownBy, RunState
 from agentclient.model.suggestions import did_you_mean
 from agentclient.model.text import printable
 from agentclient.model.vm import Vm
-from tui.cli import session, table
+from tui.cli import session, table, tell
 from tui.cli.options import Options, duration, json_option, with_options
 from tui.cli.table import Cell
 from tui.shared.glyphs import AGENT, FREEZE, OTHERS_LOST, OTHERS_PENDING, Look
@@ -162,14 +162,14 @@ def list_vms(
         untold = () if journal is None else _of_journal(journal)
     for told in (*untold, *map(_left, states)):
         if told is not None:
-            click.echo(f"frostwatch: {printable(told, 1000)}", err=True)
+            tell.note(printable(told, 1000))
     if forgotten and wanted.older_than_s is not None:
-        click.echo(f"frostwatch: {printable(forgotten)}", err=True)
+        tell.note(printable(forgotten))
     found = [state for state in states if wanted.matches(state, at)]
     for problem in (*problems, *hanging):
-        click.echo(f"frostwatch: {problem}", err=True)
+        tell.note(problem)
     if as_json:
-        _print([dumps(vm_object(state)) for state in found])
+        tell.rows([dumps(vm_object(state)) for state in found])
     else:
         _print_table(found, anything=bool(states))
     if not exit_code:
@@ -177,11 +177,11 @@ def list_vms(
     for state in states:
         # Who reads the exit code reads no table, and must learn that not all could be seen.
         if state.trouble and not (state.trouble_is_the_agents and wanted.may_match(state)):
-            click.echo(f"frostwatch: {printable(f'{state.id}: {state.trouble}')}", err=True)
+            tell.note(printable(f"{state.id}: {state.trouble}"))
     unknown = [f"{one.id}: {why}" for one in states if (why := wanted.may_match(one))]
     unknown += [f"{note.subject}: {note.text}" for note in unseen]
     for sentence in unknown:
-        click.echo(f"frostwatch: {printable(sentence)}", err=True)
+        tell.note(printable(sentence))
     if found:
         return 1
     return BAD_INPUT if problems else UNKNOWN if unknown or hanging else 0
@@ -226,17 +226,13 @@ def _checked(words: Sequence[str]) -> frozenset[str]:
 def _print_table(states: Sequence[VmState], *, anything: bool) -> None:
     if not states:
         nothing = "no VM matches" if anything else "no VM was found here (try: frostwatch doctor)"
-        click.echo(f"frostwatch: {nothing}", err=True)
+        tell.note(nothing)
         return
     signs = table.has_glyphs()
     rows = [_row(state, signs=signs) for state in states]
-    _print(table.fitted(HEADER, rows, below="NOTE", drop=("KNOWN BY", "USER", "ALSO"), cut=("VM",)))
-
-
-def _print(lines: Sequence[str]) -> None:
-    """Print all at once, so that ``| head -1`` is no reader that has gone too early."""
-    if lines:
-        click.echo("\n".join(lines), color=True)  # who made them has decided about colours
+    tell.rows(
+        table.fitted(HEADER, rows, below="NOTE", drop=("KNOWN BY", "USER", "ALSO"), cut=("VM",))
+    )
 
 
 def _row(state: VmState, *, signs: bool) -> tuple[Cell, ...]:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
-
 from agentclient.backends.drill.troubles import Trouble
 from agentclient.model.request import FreezeRequest, Schedule
-from tui.cli import session
+from tui.cli import session, tell
 from tui.cli.commands.freeze import judge
 from tui.cli.options import Options
 from tui.cli.report import Report
@@ -32,7 +30,7 @@ def play(options: Options) -> int:
         assert engine.drill is not None
         fast = next(one.name for one in engine.drill.guests if one.trouble is Trouble.FAST)
         vms = engine.find([fast])
-        click.echo(NO_VMS)
+        tell.out(NO_VMS)
 
         def start(report: Report) -> list[AnyOperation]:
             return [engine.freeze(vm, request, report.event) for vm in vms]

@@ -11,14 +11,16 @@ import click
 from agentclient.model.errors import BadInput, FrostwatchError
 from agentclient.model.json_contract import dumps
 from agentclient.model.rescue import BY_ITSELF, Means, Rung, Step
+from agentclient.model.states import FreezeState
 from agentclient.model.text import printable
 from agentclient.operations.rescue.ladder import offer_object
-from tui.cli import session
+from tui.cli import session, tell
 from tui.cli.options import Options, json_option, with_options
 from tui.cli.runner import OperationRunner
 
 if TYPE_CHECKING:
     from agentclient.engine import Engine
+    from agentclient.model.snapshot import VmState
     from agentclient.model.vm import Vm
     from agentclient.operations.operation import AnyOperation
     from agentclient.operations.rescue.ladder import Offer
@@ -69,6 +71,8 @@ def rescue_command(
             raise BadInput(f"--confirm-name is not the name of {printable(str(vm.id), 80)}")
         prompt = LadderPrompt(engine, vm, serial, as_json=as_json)
         if chosen is None:
+            engine.visit({vm.id})
+            tell.note(printable(_whether_frozen(engine.fleet.get(vm.id)), 1000))
             return prompt.climb(ask=_on_terminal())
         return prompt.take_one(chosen, yes=yes, confirmed=confirmed)
 
@@ -87,6 +91,21 @@ def _check(rung: Rung | None, serial: str | None, *, yes: bool, confirmed: str |
         raise BadInput("--yes needs --rung: each rung is a decision of its own")
     if yes and rung is Rung.RESET and confirmed is None:
         raise BadInput("a reset is not taken with --yes: say --confirm-name NAME")
+
+
+def _whether_frozen(state: VmState) -> str:
+    """Return what a person has to know first: whether there is anything to rescue."""
+    freeze, agent = state.freeze, state.agent
+    who = state.left_by or state.held_by
+    match freeze.state:
+        case FreezeState.THAWED:
+            return f"{state.id}: nothing is frozen, as its agent says: there is nothing to rescue"
+        case None:
+            why = agent.detail or state.trouble or f"its agent is {agent.state.value}"
+            return f"{state.id}: whether it is frozen isn't known: {who or why}"
+        case _:
+            by = f": {who}" if who else ", by somebody else" if freeze.foreign else ""
+            return f"{state.id} is {freeze.state.value}{by}"
 
 
 class LadderPrompt:
@@ -110,6 +129,9 @@ class LadderPrompt:
         offers = self._ladder(frozenset())
         self._print(offers)
         tried: frozenset[Rung] = frozenset()
+        if ask and not any(offer.sensible for offer in offers):
+            tell.note("no rung makes sense now: nothing is asked, and nothing was done")
+            return 1
         for place in range(len(offers) if ask else 0):
             # Each rung may have changed what is known about the next one.
             again = {one.step: one for one in self._ladder(tried)} if tried else {}
@@ -121,14 +143,14 @@ class LadderPrompt:
             tried |= {step.rung}
         if not ask:
             text = "nobody can be asked without a terminal; --rung takes one rung"
-            click.echo(f"frostwatch: {text}", err=True)
+            tell.note(text)
         return 1
 
     def _decided(self, offer: Offer) -> Step | None:
         """Return what a person decides about a rung; one that makes no sense is passed over."""
         if offer.sensible:
             return self._asked(offer)
-        click.echo(f"{offer.title}: passed over: {offer.why_not}", err=True)
+        tell.err(f"{offer.title}: passed over: {offer.why_not}")
         return None
 
     def take_one(self, rung: Rung, *, yes: bool, confirmed: str | None) -> int:
@@ -142,7 +164,7 @@ class LadderPrompt:
         offers = self._ladder(frozenset())
         offer = next(one for one in offers if (one.step.rung, one.step.means) == (rung, step.means))
         if offer.why_not is not None:
-            click.echo(f"{offer.title}: {offer.why_not}", err=True)
+            tell.err(f"{offer.title}: {offer.why_not}")
         chosen = self._asked(offer) if offer.possible else None
         return self._take(chosen) if chosen is not None else 1
 
@@ -163,23 +185,23 @@ class LadderPrompt:
     def _print(self, offers: tuple[Offer, ...]) -> None:
         for number, offer in enumerate(offers, 1):
             if self._as_json:
-                click.echo(dumps(offer_object(self._vm.id, offer)))
+                tell.whole(dumps(offer_object(self._vm.id, offer)))
                 continue
             now = "makes sense now" if offer.sensible else f"not now: {offer.why_not}"
-            click.echo(f"{number}. {offer.title}: {now}")
-            click.echo(f"   {offer.does}")
-            click.echo(f"   Risk: {offer.risk}")
+            tell.out(f"{number}. {offer.title}: {now}", below=3)
+            tell.out(f"   {offer.does}", below=0)
+            tell.out(f"   Risk: {offer.risk}")
 
     def _asked(self, offer: Offer) -> Step | None:
         """Ask a person; return what to do, None for nothing."""
         step = offer.step
         if step.rung is not Rung.RESET:
             question = f"{offer.title}: {offer.risk} Take it?"
-            return step if click.confirm(question, default=False, err=True) else None
+            return step if tell.confirmed(question) else None
         question = f"{offer.title}: {offer.risk} Type the VM's name to reset it"
-        typed: str = click.prompt(question, default="", show_default=False, err=True)
+        typed = tell.typed(question)
         if typed != self._vm.name:
-            click.echo("that is not its name: not reset", err=True)
+            tell.err("that is not its name: not reset")
             return None
         return Step(Rung.RESET, name=typed)
 

@@ -17,7 +17,7 @@ from agentclient.model.json_contract import dumps, snapshot_object
 from agentclient.model.sizes import size_text
 from agentclient.model.suggestions import did_you_mean
 from agentclient.model.text import printable
-from tui.cli import session, table
+from tui.cli import session, table, tell
 from tui.cli.job_runner import JobRunner
 from tui.cli.options import (
     Options,
@@ -28,7 +28,7 @@ from tui.cli.options import (
     verbose_option,
     with_options,
 )
-from tui.cli.table import Cell, in_room
+from tui.cli.table import Cell
 
 if TYPE_CHECKING:
     from agentclient.model.disk_snapshot import SnapshotFound
@@ -97,7 +97,7 @@ class _SnapshotGroup(click.Group):
 def snapshot_command(ctx: click.Context) -> None:
     """Take snapshots of a VM's disks under a freeze, list them, and delete them."""
     if ctx.invoked_subcommand is None:
-        click.echo(ctx.get_help())
+        tell.whole(ctx.get_help())
 
 
 @snapshot_command.command("create", short_help="Take a snapshot of a VM's disks.")
@@ -171,11 +171,11 @@ def list_command(options: Options, *, vm_name: str, as_json: bool) -> int:
         found = engine.jobs.snapshots(vm)
     if as_json:
         for one in found:
-            click.echo(dumps(snapshot_object(one)))
+            tell.whole(dumps(snapshot_object(one)))
     elif found:
         _print_table(found)
     else:
-        click.echo("frostwatch: the VM's disks have no snapshot", err=True)
+        tell.note("the VM's disks have no snapshot")
     return 0
 
 
@@ -214,18 +214,18 @@ def delete_command(
 
 def _print_table(found: Sequence[SnapshotFound]) -> None:
     rows = [_row(one) for one in found]
-    click.echo("\n".join(table.fitted(HEADER, rows, drop=("SIZE",), cut=("NAME",))), color=True)
+    tell.rows(table.fitted(HEADER, rows, drop=("SIZE",), cut=("NAME",)))
     notes = [(one, note) for one in found for note in _notes(one)]
     if notes:
-        click.echo()
+        tell.whole("")
     for one, note in notes:
-        click.echo(in_room(f"{printable(one.name, 80)}: {printable(note, 300)}"))
-    click.echo("\nTo go back to one, with the VM off:")
+        tell.out(f"{printable(one.name, 80)}: {printable(note, 300)}")
+    tell.out("\nTo go back to one, with the VM off:")
     for one in found:
         for step in one.revert:
             line = f"  {printable(one.name, 80)}: {printable(step, 1000)}"
             # A command is to be copied.
-            click.echo(line if step.startswith("qemu-img ") else in_room(line))
+            (tell.whole if step.startswith("qemu-img ") else tell.out)(line)
 
 
 def _row(found: SnapshotFound) -> tuple[Cell, ...]:

@@ -12,7 +12,7 @@ from agentclient.model.snapshot import VmState
 from agentclient.model.states import FreezeState
 from agentclient.model.text import printable
 from agentclient.model.vm import Vm
-from tui.cli import session
+from tui.cli import session, tell
 from tui.cli.commands.list_vms import may_be_frozen
 from tui.cli.options import Options, json_option, with_options
 from tui.cli.report import Report
@@ -45,7 +45,7 @@ def thaw_command(
     with session.engine_for(options) as engine:
         vms, unknown = _frozen(engine) if everything else (engine.find(names), 0)
         if not vms:
-            click.echo("frostwatch: nothing to thaw: no VM is known to be frozen", err=True)
+            tell.note("nothing to thaw: no VM is known to be frozen")
             return 1 if unknown else 0
 
         ask = not (foreign or as_json) and _on_terminal()
@@ -72,18 +72,18 @@ def _asked(engine: Engine, vm: Vm) -> bool:
         f"{vm.id} is {held}. A thaw, for which its holder is asked, breaks that window: a copy "
         "that is being taken comes out inconsistent. Thaw it?"
     )
-    return click.confirm(printable(question, 400), default=False, err=True)
+    return tell.confirmed(printable(question, 400))
 
 
 def _frozen(engine: Engine) -> tuple[tuple[Vm, ...], int]:
     """Return the VMs that are frozen, and how many more may be; tell which these are."""
     for problem in (*engine.look(), *engine.hanging):
-        click.echo(f"frostwatch: {problem}", err=True)
+        tell.note(problem)
     engine.visit()
     states = engine.fleet.states()
     unknown = [one for one in states if one.freeze.state is None and may_be_frozen(one)]
     for state in unknown:
-        click.echo(f"frostwatch: {printable(_not_asked(state))}", err=True)
+        tell.note(printable(_not_asked(state)))
     frozen = tuple(one.vm for one in states if one.freeze.state not in _LEFT_ALONE)
     return frozen, len(unknown) + len(engine.hanging)
 

@@ -12,7 +12,7 @@ from agentclient.fleet.watch_events import WatchLog, watch_event_object
 from agentclient.model.clock import now
 from agentclient.model.json_contract import dumps
 from agentclient.model.text import printable
-from tui.cli import session
+from tui.cli import session, tell
 from tui.cli.options import Options, json_option, with_options
 from tui.cli.output import Output
 from tui.shared.signals import Signals
@@ -93,16 +93,18 @@ class _Watch:
         if self._wanted is not None and state.id not in self._wanted:
             return
         for event in self._log.take(state, now()):
-            self._output.out(self._line(event))
+            if self._as_json:
+                self._output.data(dumps(watch_event_object(event)))
+            else:
+                self._output.out(_line(event), below=4)
 
-    def _line(self, event: WatchEvent) -> str:
-        if self._as_json:
-            return dumps(watch_event_object(event))
-        at = f"{event.at:%Y-%m-%d %H:%M:%S}"
-        name = printable(str(event.vm), 60)
-        return f"{at}  {name}  {event.kind}: {printable(event.text, 500)}"
+
+def _line(event: WatchEvent) -> str:
+    at = f"{event.at:%Y-%m-%d %H:%M:%S}"
+    name = printable(str(event.vm), 60)
+    return f"{at}  {name}  {event.kind}: {printable(event.text, 500)}"
 
 
 def _complain(problem: str) -> None:
     with contextlib.suppress(OSError):  # nobody may read stderr either
-        click.echo(f"frostwatch: {printable(problem, 1000)}", err=True)
+        tell.note(printable(problem, 1000))
