@@ -87,14 +87,19 @@ def _guests(found: list[Rows]) -> tuple[Guest, ...]:
     return tuple(Guest(tuple(from_identity(one) for one in group)) for group in groups)
 
 
-def windows(guest: Guest | None, limit: int) -> Query[tuple[WindowRow, ...]]:
+def windows(
+    guest: Guest | None, limit: int, before: int | None = None
+) -> Query[tuple[WindowRow, ...]]:
     """Return the query for windows, the newest first.
 
     Args:
         guest: whose windows; None for those of all guests.
         limit: the maximum number of windows.
+        before: only those that were begun before the window of this number; None for the newest.
     """
     where, values = _of(guest)
+    if before is not None:
+        where, values = f"({where}) AND id < ?", (*values, before)
     chosen = f"SELECT * FROM windows WHERE {where} ORDER BY id DESC LIMIT ?"  # noqa: S608 - our own words
     events = (
         f"SELECT * FROM events WHERE window IN (SELECT id FROM ({chosen}))"  # noqa: S608 - as above

@@ -17,6 +17,7 @@ from agentclient.model.snapshot import FreezeInfo, LeftBy
 from agentclient.model.states import Cause, FreezeState
 from tests.unit.cli_fakes import AT, World, world
 from tests.unit.journals import LOST, begin, flush, number, of_a_dead_process, vm, whole
+from tui.cli.commands import history as history_module
 from tui.main import run
 
 __all__ = ["world"]
@@ -140,3 +141,56 @@ def test_list_tells_what_was_left_and_what_to_do(
     freeze = json.loads(line)["freeze"]
     assert (freeze["foreign"], freeze["left_by"]["pid"]) == (False, 4711)
     assert run(["list", "--state", "foreign", "--exit-code"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        ([], ["db1", "web[/]1", "db1"]),
+        (["--state", "lost"], ["web[/]1"]),
+        (["--state", "left"], ["db1"]),
+        (["--state", "certified"], ["db1"]),
+        (["--state", "lost", "--state", "verified"], ["web[/]1", "db1"]),
+        (["--since", "1d"], ["db1", "web[/]1", "db1"]),
+        (["--until", "1d"], []),
+        (["--since", "1d", "--state", "lost", "--limit", "1"], ["web[/]1"]),
+        (["db1", "--state", "lost"], []),
+        (["db1", "--state", "verified"], ["db1"]),
+        (["--limit", "2"], ["db1", "web[/]1"]),
+    ],
+)
+def test_some_of_the_past_by_time_and_outcome(
+    journal: Journal,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    found: list[str],
+) -> None:
+    monkeypatch.setattr(history_module, "PAGE", 1)  # more pages than one
+    assert run(["history", *arguments, "--json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["vm"] for row in rows if "kind" in row] == [f"qemu:{name}" for name in found]
+    if "db1" in arguments:
+        assert rows[-1]["durations"]["count"] == 1, "of all of its freezes, whatever is asked for"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--state", "losst"], "'losst' is no outcome (did you mean lost?)"),
+        (["--since", "tomorrow"], "'tomorrow' is no past time: write 90m, 1d or 2w (ago)"),
+        (["--since", "1h", "--until", "2h"], "--since is later than --until"),
+    ],
+)
+def test_a_past_that_can_not_be(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    assert run(["history", *arguments]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_where_nothing_matches_that_is_said(
+    journal: Journal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["history", "--state", "broken"]) == 0
+    assert capsys.readouterr().err == "frostwatch: nothing matches\n"

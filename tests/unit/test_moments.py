@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from agentclient.model.errors import BadInput
-from agentclient.model.moments import parse_moment
+from agentclient.model.moments import parse_moment, parse_past
 
 
 @pytest.fixture(autouse=True)
@@ -66,3 +66,31 @@ def test_what_is_over_or_far_away_is_refused() -> None:
         parse_moment("2026-03-01T22:09:59+01:00", NOW)
     with pytest.raises(BadInput, match="more than a year away"):
         parse_moment("2027-05-01T00:00:00Z", NOW)
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("90m", "2026-03-01T20:40:00+01:00"),
+        ("1d", "2026-02-28T22:10:00+01:00"),
+        ("1D12h", "2026-02-28T10:10:00+01:00"),
+        ("2w", "2026-02-15T22:10:00+01:00"),
+        (" 30 ", "2026-03-01T22:09:30+01:00"),
+        ("02:30", "2026-03-01T02:30:00+01:00"),
+        ("22:11", "2026-02-28T22:11:00+01:00"),
+        ("2026-02-28", "2026-02-28T00:00:00+01:00"),
+        ("2026-02-28T02:30", "2026-02-28T02:30:00+01:00"),
+        ("2026-02-28T02:30:00Z", "2026-02-28T02:30:00+00:00"),
+    ],
+)
+def test_past_moments_that_people_name(text: str, moment: str) -> None:
+    assert parse_past(text, NOW) == at(moment)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "d", "1x", "1d2d", "d1", "yesterday", "2026-03-02", "25:00", "0000-00-00"],
+)
+def test_what_is_no_past_moment(text: str) -> None:
+    with pytest.raises(BadInput):
+        parse_past(text, NOW)

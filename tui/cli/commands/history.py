@@ -12,13 +12,18 @@ import click
 from agentclient.journal import history
 from agentclient.journal.json_contract import durations_object, window_object
 from agentclient.journal.writer import Journal
+from agentclient.late import load
+from agentclient.model.clock import now
 from agentclient.model.durations import in_words
 from agentclient.model.errors import BadInput, FrostwatchError
 from agentclient.model.json_contract import dumps
+from agentclient.model.others_past import OthersResult
 from agentclient.model.rescue import Rung
+from agentclient.model.states import OutcomeKind, Phase
+from agentclient.model.suggestions import did_you_mean
 from agentclient.model.text import printable
 from tui.cli import table, tell
-from tui.cli.options import Options, json_option
+from tui.cli.options import Options, json_option, vm_argument
 from tui.cli.table import Cell
 from tui.shared.history_text import (
     counts,
@@ -30,6 +35,8 @@ from tui.shared.history_text import (
 )
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from agentclient.journal.figures import Figures
     from agentclient.journal.history import Guest
     from agentclient.journal.storage.jobs import Query
@@ -38,6 +45,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 DEFAULT_LIMIT = 50
+PAGE = 200
+CERTIFIED = "certified"
+# As the table says it; what goes on is called by its phase.
+_GOES_ON = (Phase.PREPARING, Phase.PENDING, Phase.HELD, Phase.THAWING)
+_ENDED = (*OutcomeKind, CERTIFIED, *OthersResult)
+STATE_WORDS = tuple(dict.fromkeys(map(str, (*_ENDED, *_GOES_ON, *Rung, "unreadable"))))
 READ_S = 10.0
 HEADER = (
     "WHEN",
@@ -83,8 +96,72 @@ class _Found:
     aside: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """Which windows are asked for; an empty one matches all.
+
+    Attributes:
+        since: only those that were asked for then or later.
+        until: only those that were asked for before that, or then.
+        words: what became of them, as the table says it: one of these.
+    """
+
+    since: datetime | None = None
+    until: datetime | None = None
+    words: frozenset[str] = frozenset()
+
+    @property
+    def is_all(self) -> bool:
+        """Whether nothing in particular is asked for."""
+        return self == _Wanted()
+
+    def matches(self, row: WindowRow) -> bool:
+        """Return whether a window is asked for."""
+        at = _asked_at(row)
+        early = self.since is not None and (at is None or at < self.since)
+        late = self.until is not None and (at is None or at > self.until)
+        return not (early or late) and (not self.words or bool(self.words & _words_of(row)))
+
+    def is_beyond(self, row: WindowRow) -> bool:
+        """Return whether a window is older than all that are asked for."""
+        at = _asked_at(row)
+        return self.since is not None and at is not None and at < self.since
+
+
+def _asked_at(row: WindowRow) -> datetime | None:
+    asked = row.times["asked"]
+    return None if asked is None else datetime.fromisoformat(asked.at)
+
+
+def _words_of(row: WindowRow) -> set[str]:
+    """Return the words by which a window is found."""
+    certified = bool((row.outcome or {}).get("certified")) and row.phase is None
+    return {outcome_word(row).partition(" ")[0], *([CERTIFIED] if certified else [])}
+
+
+def _state_words(
+    ctx: click.Context,  # noqa: ARG001 - as click calls it
+    param: click.Parameter,  # noqa: ARG001
+    incomplete: str,
+) -> list[CompletionItem]:
+    """Return the words that begin as was typed: a callback of click's."""
+    item = load("click.shell_completion", "CompletionItem")
+    return [item(word) for word in STATE_WORDS if word.startswith(incomplete)]
+
+
+def _past(ctx: click.Context, param: click.Parameter, value: str | None) -> datetime | None:
+    """Return the moment that an option's value means: a callback of click's."""
+    if value is None:
+        return None
+    try:
+        moment: datetime = load("agentclient.model.moments", "parse_past")(value, now())
+        return moment
+    except BadInput as problem:
+        raise click.BadParameter(str(problem), ctx, param) from None
+
+
 @click.command("history")
-@click.argument("name", metavar="[VM]", required=False)
+@vm_argument("name", metavar="[VM]", required=False)
 @json_option
 @click.option(
     "--limit",
@@ -93,12 +170,38 @@ class _Found:
     metavar="N",
     help=f"The newest so many; default {DEFAULT_LIMIT}.",
 )
-def history_command(name: str | None, as_json: bool, limit: int) -> int:
+@click.option(
+    "--since",
+    metavar="T",
+    callback=_past,
+    help="Only since then: 90m, 1d or 2w (ago), 02:30, 2026-03-01, or 2026-03-01T02:30.",
+)
+@click.option("--until", metavar="T", callback=_past, help="Only until then, in the same words.")
+@click.option(
+    "--state",
+    "words",
+    multiple=True,
+    metavar="STATE",
+    shell_complete=_state_words,
+    help=f"Only what came to this (repeatable): {', '.join(STATE_WORDS)}.",
+)
+def history_command(
+    *,
+    name: str | None,
+    as_json: bool,
+    limit: int,
+    since: datetime | None,
+    until: datetime | None,
+    words: tuple[str, ...],
+) -> int:
     """Tell past freezes and thaws, the newest first; of a VM also how long its freezes take."""
+    wanted = _Wanted(since, until, _checked(words))
+    if since is not None and until is not None and since > until:
+        raise BadInput("--since is later than --until: nothing can lie between")
     options = click.get_current_context().find_object(Options) or Options()
     journal = Journal(options.configured().general.journal)
     try:
-        found = _read(journal, name, limit)
+        found = _read(journal, name, limit, wanted)
     finally:
         journal.close()
     for one in found.aside:
@@ -107,19 +210,49 @@ def history_command(name: str | None, as_json: bool, limit: int) -> int:
     if as_json:
         _print_json(found)
     else:
-        _print_table(found)
+        _print_table(found, filtered=not wanted.is_all)
     return 0
 
 
-def _read(journal: Journal, name: str | None, limit: int) -> _Found:
+def _checked(words: Sequence[str]) -> frozenset[str]:
+    """Return the words of ``--state``.
+
+    Raises:
+        BadInput: one of them is none.
+    """
+    for word in words:
+        if word not in STATE_WORDS:
+            said = f"{printable(word, 60)!r} is no outcome{did_you_mean(word, STATE_WORDS)}"
+            raise BadInput(f"{said}: use {', '.join(STATE_WORDS)}")
+    return frozenset(words)
+
+
+def _read(journal: Journal, name: str | None, limit: int, wanted: _Wanted) -> _Found:
     if name is None:
-        found = _Found(_asked(journal, history.windows(None, limit)))
+        found = _Found(_windows(journal, None, limit, wanted))
     else:
         guests = _asked(journal, history.guests(name))
         guest = _one(name, guests)
-        past = _asked(journal, history.history_of(guest, limit))
-        found = _Found(past.windows, guest.vms[0], past.figures, past.others)
+        past = _asked(journal, history.history_of(guest, limit if wanted.is_all else 1))
+        windows = past.windows if wanted.is_all else _windows(journal, guest, limit, wanted)
+        found = _Found(windows, guest.vms[0], past.figures, past.others)
     return replace(found, aside=journal.aside(READ_S))
+
+
+def _windows(
+    journal: Journal, guest: Guest | None, limit: int, wanted: _Wanted
+) -> tuple[WindowRow, ...]:
+    """Read the newest windows that are asked for, page by page."""
+    found: list[WindowRow] = []
+    before: int | None = None
+    size = limit if wanted.is_all else PAGE
+    while len(found) < limit:
+        page = _asked(journal, history.windows(guest, size, before))
+        found += [row for row in page if wanted.matches(row)]
+        if wanted.is_all or len(page) < size or all(map(wanted.is_beyond, page)):
+            break
+        before = page[-1].window
+    return tuple(found[:limit])
 
 
 def _asked(journal: Journal, query: Query[T]) -> T:
@@ -150,10 +283,10 @@ def _print_json(found: _Found) -> None:
         tell.whole("\n".join(lines))
 
 
-def _print_table(found: _Found) -> None:
+def _print_table(found: _Found, *, filtered: bool) -> None:
     if not found.windows:
         since = "since then" if found.aside else "yet"
-        tell.note(f"nothing was frozen or thawed {since}")
+        tell.note("nothing matches" if filtered else f"nothing was frozen or thawed {since}")
         return
     rows = [_row(row) for row in found.windows]
     lines = table.fitted(HEADER, rows, below="NOTE", drop=("WHO", "CAUSE"), cut=("VM",))
