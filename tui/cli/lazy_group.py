@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from agentclient.late import load
 from agentclient.model.suggestions import did_you_mean
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -30,6 +33,7 @@ COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "watch": "tui.cli.commands.watch:watch_command",
         "doctor": "tui.cli.commands.doctor:doctor_command",
         "config": "tui.cli.commands.config:config_command",
+        "completion": "tui.cli.commands.completion:completion_command",
     }
 )
 
@@ -50,6 +54,7 @@ SHORT_HELP: Final[Mapping[str, str]] = MappingProxyType(
         "watch": "Tell what happens to the VMs, one line each.",
         "doctor": "Say what is seen here, and what to do.",
         "config": "Tell what is set, and where.",
+        "completion": "Print what a shell reads to complete names of VMs.",
     }
 )
 
@@ -67,6 +72,13 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the commands and options that begin as was typed; no command is imported."""
+        item = load("click.shell_completion", "CompletionItem")
+        names = [name for name in self.list_commands(ctx) if name.startswith(incomplete)]
+        found = [item(name, help=SHORT_HELP[name]) for name in names]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -75,7 +87,8 @@ class LazyGroup(click.Group):
         Raises:
             UsageError: there is no such command; its sentence names similar ones.
         """
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+        unknown = args and args[0] not in COMMANDS and not args[0].startswith("-")
+        if unknown and not ctx.resilient_parsing:
             alike = did_you_mean(args[0], COMMANDS)
             known = ", ".join(COMMANDS)
             raise click.UsageError(

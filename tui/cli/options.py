@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import update_wrapper
+from functools import partial, update_wrapper
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -20,11 +20,18 @@ from agentclient.model.sizes import parse_rate
 from tui.shared.terminal_features import follow
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from agentclient.config.settings import Settings
 
 SLOWEST, FASTEST = 0.1, 20.0  # faster than that, and a guest boots between two looks at it
 DRILL = "--drill"
 USUAL, USUAL_DRILL = "usual", 0  # as many guests as is set
+
+
+# What the shells' scripts call, and the variable by which they ask.
+PROGRAM = "frostwatch"
+COMPLETE_VARIABLE = "_FROSTWATCH_COMPLETE"
 
 
 class Options(NamedTuple):
@@ -155,6 +162,29 @@ class _DrillSize(click.IntRange):
         return USUAL_DRILL if value == USUAL else int(super().convert(value, param, ctx))
 
 
+def vm_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the VMs' names that begin as was typed: a callback of click's."""
+    found: list[CompletionItem] = load("tui.cli.completion", "vm_names")(ctx, param, incomplete)
+    return found
+
+
+def files(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Have the shell complete a file: a callback of click's."""
+    return [_completion_item(incomplete, "file")]
+
+
+def folders(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Have the shell complete a folder: a callback of click's."""
+    return [_completion_item(incomplete, "dir")]
+
+
+def _completion_item(incomplete: str, kind: str) -> CompletionItem:
+    item: CompletionItem = load("click.shell_completion", "CompletionItem")(incomplete, type=kind)
+    return item
+
+
+vm_argument = partial(click.argument, shell_complete=vm_names)
+
 vm_option = click.option(
     "--vm",
     "specs",
@@ -197,7 +227,10 @@ speed_option = click.option(
 )
 
 config_option = click.option(
-    "--config", metavar="FILE", help="Settings from this file alone (docs/settings.md)."
+    "--config",
+    metavar="FILE",
+    help="Settings from this file alone (docs/settings.md).",
+    shell_complete=files,
 )
 
 no_config_option = click.option("--no-config", is_flag=True, help="Settings from no file at all.")
@@ -223,6 +256,7 @@ to_option = click.option(
     "--to",
     "folder",
     metavar="DIR",
+    shell_complete=folders,
     help="The folder of all copies; it must exist. Each has a folder of its own: DIR/VM/TIME. "
     "Default: the setting copy_to.",
 )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tui.cli import session
-from tui.cli.options import Options, json_option, with_options
+from tui.cli.options import Options, json_option, vm_argument, with_options
 from tui.cli.runner import OperationRunner
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command("attach")
-@click.argument("names", metavar="VM...", nargs=-1, required=True)
+@vm_argument("names", metavar="VM...", nargs=-1, required=True)
 @json_option
 @with_options
 def attach_command(options: Options, names: tuple[str, ...], as_json: bool) -> int:

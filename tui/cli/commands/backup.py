@@ -26,10 +26,13 @@ from tui.cli.options import (
     strict_option,
     to_option,
     verbose_option,
+    vm_names,
     with_options,
 )
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from agentclient.jobs.job import CopyJob
     from agentclient.model.events import Event
 
@@ -92,6 +95,15 @@ class _BackupCommand(click.Command):
         return super().make_context(info_name, args, parent, **extra)
 
 
+def _first_words(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Return the commands and VMs that begin as was typed: a callback of click's."""
+    item = load("click.shell_completion", "CompletionItem")
+    words = [item(word) for word in SUBCOMMANDS if word.startswith(incomplete)]
+    return [*([] if ctx.params.get("names") else words), *vm_names(ctx, param, incomplete)]
+
+
 @click.command(
     "backup",
     cls=_BackupCommand,
@@ -99,7 +111,7 @@ class _BackupCommand(click.Command):
     "backups and mirrors (--help of each says how); a VM of such a name has its id, as in "
     "qemu:list.",
 )
-@click.argument("names", metavar="VM...", nargs=-1, required=True)
+@click.argument("names", metavar="VM...", nargs=-1, required=True, shell_complete=_first_words)
 @to_option
 @click.option("--disk", "disks", metavar="NAME", multiple=True, help="Only this disk (repeatable).")
 @click.option(

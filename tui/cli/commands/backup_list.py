@@ -18,7 +18,7 @@ from agentclient.model.sizes import size_text
 from agentclient.model.text import printable
 from tui.cli import table, tell
 from tui.cli.folders import Patience, folder_of_copies
-from tui.cli.options import json_option
+from tui.cli.options import folders, json_option
 from tui.cli.table import Cell
 from tui.shared.fit import safe
 
@@ -29,7 +29,7 @@ _COLOURS: Final = {Consistency.CONSISTENT: "green", Consistency.CRASH_CONSISTENT
 
 
 @click.command("list")
-@click.argument("folder", metavar="DIR")
+@click.argument("folder", metavar="DIR", shell_complete=folders)
 @json_option
 def list_command(folder: str, as_json: bool) -> int:
     """List the backups and mirrors in a folder, VM by VM, the oldest first.

@@ -22,13 +22,13 @@ from agentclient.model.sizes import size_text
 from agentclient.model.text import printable
 from tui.cli import tell
 from tui.cli.folders import Patience, folder_of_copies
-from tui.cli.options import json_option
+from tui.cli.options import folders, json_option
 
 _WORDS: Final = {PruneAction.WOULD_DELETE: "would delete", PruneAction.LEFT: "LEFT"}
 
 
 @click.command("prune")
-@click.argument("folder", metavar="DIR")
+@click.argument("folder", metavar="DIR", shell_complete=folders)
 @click.option(
     "--keep",
     metavar="N",

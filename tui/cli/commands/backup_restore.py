@@ -24,7 +24,7 @@ from agentclient.model.text import printable
 from tui.cli import tell
 from tui.cli.folders import Patience, folder_of_copies
 from tui.cli.job_progress import PLAIN_TERMINALS, terminal_size
-from tui.cli.options import json_option
+from tui.cli.options import folders, json_option
 from tui.cli.output import Output
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ DRAWN_EVERY_S: Final = 0.25
 
 
 @click.command("restore")
-@click.argument("folder", metavar="DIR")
+@click.argument("folder", metavar="DIR", shell_complete=folders)
 @click.option(
     "--to",
     "target",

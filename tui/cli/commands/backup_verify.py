@@ -14,11 +14,11 @@ from agentclient.model.json_contract import dumps
 from agentclient.model.text import printable
 from tui.cli import tell
 from tui.cli.folders import Patience, folder_of_copies
-from tui.cli.options import json_option
+from tui.cli.options import folders, json_option
 
 
 @click.command("verify")
-@click.argument("folder", metavar="DIR")
+@click.argument("folder", metavar="DIR", shell_complete=folders)
 @json_option
 def verify_command(folder: str, as_json: bool) -> int:
     """Check a backup or a mirror again, or all in a folder: files, checksums, chains, evidence.

@@ -23,7 +23,7 @@ from agentclient.model.errors import BadInput, FrostwatchError
 from agentclient.model.json_contract import dumps
 from agentclient.model.text import printable
 from tui.cli import session, table, tell
-from tui.cli.options import Options, config_option, json_option, no_config_option
+from tui.cli.options import Options, config_option, files, json_option, no_config_option, vm_names
 from tui.cli.table import Cell
 
 BAD_INPUT = 2
@@ -64,7 +64,9 @@ def path_command(options: Options) -> int:
 
 
 @config_command.command("show", short_help="Tell what counts, and who said so.")
-@click.option("--vm", "name", metavar="VM", help="What counts for this VM.")
+@click.option(
+    "--vm", "name", metavar="VM", help="What counts for this VM.", shell_complete=vm_names
+)
 @json_option
 @_with_files
 def show_command(options: Options, name: str | None, as_json: bool) -> int:
@@ -80,7 +82,7 @@ def show_command(options: Options, name: str | None, as_json: bool) -> int:
 
 
 @config_command.command("check", short_help="Tell what is wrong, if anything.")
-@click.argument("file", required=False, metavar="[FILE]")
+@click.argument("file", required=False, metavar="[FILE]", shell_complete=files)
 @_with_files
 def check_command(options: Options, file: str | None) -> int:
     """Check the settings, or one file; exits 0 if all of it can be used, 2 if not."""

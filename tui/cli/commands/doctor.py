@@ -21,7 +21,7 @@ from agentclient.model.clock import now
 from agentclient.model.json_contract import dumps
 from agentclient.model.text import printable
 from tui.cli import session, table, tell
-from tui.cli.options import Options, json_option, with_options
+from tui.cli.options import Options, json_option, vm_argument, with_options
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +36,7 @@ _COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 
 
 @click.command("doctor")
-@click.argument("name", metavar="[VM]", required=False)
+@vm_argument("name", metavar="[VM]", required=False)
 @json_option
 @with_options
 def doctor_command(options: Options, name: str | None, as_json: bool) -> int:

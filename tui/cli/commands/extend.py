@@ -13,14 +13,14 @@ from agentclient.model.errors import BadInput
 from agentclient.model.json_contract import SCHEMA, dumps, rfc3339
 from agentclient.model.text import printable
 from tui.cli import session, tell
-from tui.cli.options import Options, duration, json_option, with_options
+from tui.cli.options import Options, duration, json_option, vm_argument, with_options
 
 if TYPE_CHECKING:
     from agentclient.model.outcome import ExtendOutcome
 
 
 @click.command("extend")
-@click.argument("names", metavar="VM...", nargs=-1, required=True)
+@vm_argument("names", metavar="VM...", nargs=-1, required=True)
 @click.option("--by", "by_s", metavar="D", callback=duration, help="Hold it for so much longer.")
 @click.option("--until", metavar="TIME", help="Hold it until then: 17:30, or a date and time.")
 @json_option

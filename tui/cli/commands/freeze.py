@@ -25,6 +25,7 @@ from tui.cli.options import (
     duration,
     json_option,
     max_hold_option,
+    vm_argument,
     with_options,
 )
 from tui.cli.report import Report, last_word
@@ -49,7 +50,7 @@ GROUP_END_S = 2.0  # its members have ended: it has nothing left to wait for
     epilog="A duration D is 90, 90s, 10m, 1h or 1h30m. COMMAND finds in its environment which VMs "
     "are frozen, and until when: FROSTWATCH_VMS, FROSTWATCH_UNTIL, FROSTWATCH_SECONDS.",
 )
-@click.argument("names", metavar="VM... [-- COMMAND ARG...]", nargs=-1, required=True)
+@vm_argument("names", metavar="VM... [-- COMMAND ARG...]", nargs=-1, required=True)
 @click.option(
     "--mount", "mounts", metavar="PATH", multiple=True, help="Only this mount (repeatable)."
 )

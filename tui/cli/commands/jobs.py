@@ -11,7 +11,7 @@ from agentclient.model.json_contract import SCHEMA, JsonObject, dumps
 from agentclient.model.next_command import clear_command
 from agentclient.model.text import printable
 from tui.cli import session, tell
-from tui.cli.options import Options, json_option, with_options
+from tui.cli.options import Options, json_option, vm_argument, with_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @click.command("jobs")
-@click.argument("names", metavar="[VM...]", nargs=-1)
+@vm_argument("names", metavar="[VM...]", nargs=-1)
 @click.option(
     "--clear",
     is_flag=True,

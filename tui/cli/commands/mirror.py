@@ -29,6 +29,7 @@ from tui.cli.options import (
     strict_option,
     to_option,
     verbose_option,
+    vm_argument,
     with_options,
 )
 
@@ -36,7 +37,7 @@ _STDIN = 0
 
 
 @click.command("mirror", epilog="TIME is 02:30, or a date and time: 2026-03-01T02:30:00+01:00.")
-@click.argument("name", metavar="VM")
+@vm_argument("name", metavar="VM")
 @to_option
 @click.option(
     "--disk",

@@ -15,7 +15,7 @@ from agentclient.model.states import FreezeState
 from agentclient.model.text import printable
 from agentclient.operations.rescue.ladder import offer_object
 from tui.cli import session, tell
-from tui.cli.options import Options, json_option, with_options
+from tui.cli.options import Options, json_option, vm_argument, with_options
 from tui.cli.runner import OperationRunner
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ LADDER_S = 10.0
 
 
 @click.command("rescue")
-@click.argument("name", metavar="VM")
+@vm_argument("name", metavar="VM")
 @click.option(
     "--rung",
     type=click.Choice([rung.value for rung in Rung]),

@@ -26,6 +26,7 @@ from tui.cli.options import (
     rate_option,
     strict_option,
     verbose_option,
+    vm_argument,
     with_options,
 )
 from tui.cli.table import Cell
@@ -101,7 +102,7 @@ def snapshot_command(ctx: click.Context) -> None:
 
 
 @snapshot_command.command("create", short_help="Take a snapshot of a VM's disks.")
-@click.argument("vm_name", metavar="VM")
+@vm_argument("vm_name", metavar="VM")
 @click.argument("name", metavar="NAME")
 @click.option(
     "--external",
@@ -161,7 +162,7 @@ def create_command(
 
 
 @snapshot_command.command("list", short_help="List the snapshots that a VM's disks have.")
-@click.argument("vm_name", metavar="VM")
+@vm_argument("vm_name", metavar="VM")
 @json_option
 @with_options
 def list_command(options: Options, *, vm_name: str, as_json: bool) -> int:
@@ -180,7 +181,7 @@ def list_command(options: Options, *, vm_name: str, as_json: bool) -> int:
 
 
 @snapshot_command.command("delete", short_help="Delete a snapshot.")
-@click.argument("vm_name", metavar="VM")
+@vm_argument("vm_name", metavar="VM")
 @click.argument("name", metavar="NAME")
 @click.option(
     "--external",

@@ -13,10 +13,10 @@ from agentclient.model.states import FreezeState
 from agentclient.model.text import printable
 from agentclient.model.vm import Vm
 from tui.cli import session, tell
-from tui.cli.commands.list_vms import may_be_frozen
-from tui.cli.options import Options, json_option, with_options
+from tui.cli.options import Options, json_option, vm_argument, with_options
 from tui.cli.report import Report
 from tui.cli.runner import OperationRunner
+from tui.cli.vm_filter import may_be_frozen
 
 if TYPE_CHECKING:
     from agentclient.engine import Engine
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @click.command("thaw")
-@click.argument("names", metavar="[VM...]", nargs=-1)
+@vm_argument("names", metavar="[VM...]", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Every VM that is found frozen.")
 @click.option(
     "--foreign",

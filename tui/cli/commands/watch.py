@@ -13,7 +13,7 @@ from agentclient.model.clock import now
 from agentclient.model.json_contract import dumps
 from agentclient.model.text import printable
 from tui.cli import session, tell
-from tui.cli.options import Options, json_option, with_options
+from tui.cli.options import Options, json_option, vm_argument, with_options
 from tui.cli.output import Output
 from tui.shared.signals import Signals
 
@@ -30,7 +30,7 @@ PATIENCE_S: Final = 2.0
 
 
 @click.command("watch")
-@click.argument("names", metavar="[VM...]", nargs=-1)
+@vm_argument("names", metavar="[VM...]", nargs=-1)
 @json_option
 @with_options
 def watch_command(options: Options, names: tuple[str, ...], as_json: bool) -> int:
