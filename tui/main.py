@@ -6,7 +6,9 @@ import contextlib
 import gc
 import io
 import os
+import re
 import sys
+from itertools import pairwise
 from typing import Any
 
 import click
@@ -18,10 +20,18 @@ from agentclient.model.request import Schedule
 from agentclient.model.text import printable
 from tui.cli import session
 from tui.cli.lazy_group import LazyGroup
-from tui.cli.options import Options, general_options, interval, max_hold_option, spelled_out
+from tui.cli.options import (
+    COMPLETE_VARIABLE,
+    Options,
+    general_options,
+    interval,
+    max_hold_option,
+    spelled_out,
+)
 
 FAILED = 1
 BAD_INPUT = 2
+UNKNOWN = 3
 NO_SCREEN = (
     "stderr is not a terminal, and the console is drawn there: leave it one "
     "(frostwatch list 2>FILE looks without a console)"
@@ -96,6 +106,9 @@ def _tell(options: Options) -> int:
 def main() -> None:
     """Run the command line and exit; every bad input is one sentence and code 2."""
     _open_standard_streams()
+    completes = os.environ.get(COMPLETE_VARIABLE)
+    if completes:  # a shell, in which somebody has pressed Tab
+        sys.exit(load("tui.cli.completion", "answer")(cli, completes))
     sys.exit(run(sys.argv[1:]))
 
 
@@ -109,17 +122,37 @@ def run(arguments: list[str]) -> int:
     except click.exceptions.Exit as wish:
         return wish.exit_code
     except click.ClickException as problem:
-        return _complain(problem.format_message(), BAD_INPUT)
+        return _failed(arguments, _said(problem), BAD_INPUT)
     except BadInput as problem:
-        return _complain(str(problem), BAD_INPUT)
+        return _failed(arguments, str(problem), BAD_INPUT)
     except BrokenPipeError:
         _forget_stdout()
         return _complain("nobody reads our output any more", BAD_INPUT)
     except (FrostwatchError, OSError) as problem:
-        return _complain(str(problem), FAILED)
+        return _failed(arguments, str(problem), FAILED)
     except (click.Abort, KeyboardInterrupt):
-        return _complain("interrupted", FAILED)
+        return _failed(arguments, "interrupted", FAILED)
     return result if isinstance(result, int) else 0
+
+
+def _said(problem: click.ClickException) -> str:
+    """Return click's sentence; for a word that is none of an option's with what may be meant."""
+    said = problem.format_message()
+    kind = getattr(getattr(problem, "param", None), "type", None)
+    word = re.match(r"'([^']*)'", getattr(problem, "message", ""))
+    if word is None or not isinstance(kind, click.Choice):
+        return said
+    known = [str(one) for one in kind.choices]
+    meant = load("agentclient.model.suggestions", "did_you_mean")(word[1], known)
+    return f"{said.rstrip('.')}{meant}" if meant else said
+
+
+def _failed(arguments: list[str], sentence: str, code: int) -> int:
+    """Tell a person why nothing was done; or the monitoring system that runs us as a plugin."""
+    if "--format=nagios" in arguments or ("--format", "nagios") in pairwise(arguments):
+        load("tui.cli.vm_check", "tell_unknown")(sentence)
+        return UNKNOWN
+    return _complain(sentence, code)
 
 
 def _complain(sentence: str, code: int) -> int:
