@@ -13,7 +13,7 @@ export PYTHONDONTWRITEBYTECODE :=
 SIDE_BY_SIDE := -n 6 --dist loadfile --no-loadscope-reorder $(AGAIN)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check compiled lab soak bench pictures packages clean
+.PHONY: help run test check compiled lab soak bench pictures man packages clean
 
 help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -48,6 +48,9 @@ bench: $(DEV) packages ## what things cost, against baselines of the same run
 pictures: $(DEV) ## draw the README's pictures again
 	@.ci/setup fonts
 	$(BIN)/python -m screenshots
+
+man: $(DEV) ## write the man pages again
+	$(BIN)/python -m manual
 
 packages: $(DEV)
 	@.ci/setup packages

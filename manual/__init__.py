@@ -1,0 +1,1 @@
+"""Writes the man pages from the commands themselves: ``make man``."""

@@ -1,0 +1,20 @@
+"""``python -m manual``: writes all man pages to docs/man, and takes away those of no command."""
+
+from __future__ import annotations
+
+from manual.pages import FOLDER, pages
+
+
+def main() -> None:
+    """Write the pages."""
+    FOLDER.mkdir(exist_ok=True)
+    wanted = pages()
+    for old in FOLDER.glob("*.1"):
+        if old.name not in wanted:
+            old.unlink()
+    for name, text in wanted.items():
+        (FOLDER / name).write_text(text)
+
+
+if __name__ == "__main__":
+    main()
