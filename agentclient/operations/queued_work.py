@@ -7,6 +7,8 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Generic, TypeVar
 
+from agentclient.model.place import NO_PLACE, Place
+
 T = TypeVar("T")
 
 
@@ -15,13 +17,13 @@ class QueuedWork(Generic[T]):
 
     def __init__(self) -> None:
         self._result: Future[T] = Future()
-        self._place: Callable[[], int] = lambda: 0
+        self._place: Callable[[], Place] = lambda: NO_PLACE
         self._withdraw: Callable[[], object] = lambda: None
 
     @property
-    def place(self) -> int:
+    def place(self) -> Place:
         """Its place in the queue, from 1; 0 once it has begun."""
-        return 0 if self.done else self._place()
+        return NO_PLACE if self.done else self._place()
 
     @property
     def done(self) -> bool:
@@ -42,6 +44,6 @@ class QueuedWork(Generic[T]):
         except FutureTimeout:
             return None
 
-    def queued_by(self, place: Callable[[], int], withdraw: Callable[[], object]) -> None:
+    def queued_by(self, place: Callable[[], Place], withdraw: Callable[[], object]) -> None:
         """Set the functions that return its place in the queue, and take it out of that."""
         self._place, self._withdraw = place, withdraw

@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from agentclient.model.errors import NO_THREAD
+from agentclient.model.place import NO_PLACE, Place
 
 T = TypeVar("T")
+# By how many of the last ones it is told when a turn comes.
+_LAST: Final = 32
 
 
 class QueuedWork(Future[T]):
@@ -34,10 +39,15 @@ class WorkQueue:
     Args:
         most: how many run at once; further ones wait.
         name: the prefix of the threads' names, followed by a number.
+        monotonic: the clock by which it is told when a turn comes.
     """
 
-    def __init__(self, most: int, name: str) -> None:
+    def __init__(
+        self, most: int, name: str, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._most = most
+        self._monotonic = monotonic
+        self._took: deque[float] = deque(maxlen=_LAST)  # seconds, of those that have ended
         self._names = (f"{name}_{number}" for number in itertools.count())
         self._lock = threading.Lock()
         self._busy = 0
@@ -72,10 +82,16 @@ class WorkQueue:
             self._waiting[future.number] = (future, do)
         return future
 
-    def place(self, turn: QueuedWork[Any]) -> int:
+    def place(self, turn: QueuedWork[Any]) -> Place:
         """Return a piece of work's place in the queue, from 1; 0 once it has begun."""
         with self._lock:
-            return turn.number - self._begun if turn.number in self._waiting else 0
+            if turn.number not in self._waiting:
+                return NO_PLACE
+            number = turn.number - self._begun
+            if not self._took:
+                return Place(number)
+            # So many at once, each of which takes as long as the last ones on average.
+            return Place(number, number * sum(self._took) / len(self._took) / self._most)
 
     def withdraw(self, turn: QueuedWork[Any]) -> bool:
         """Take a piece of work out of the queue; return False if it has begun."""
@@ -101,8 +117,10 @@ class WorkQueue:
 
     def _run(self, do: Callable[[], None] | None) -> None:
         while do is not None:
+            began = self._monotonic()
             do()
             with self._lock:
+                self._took.append(self._monotonic() - began)
                 do = self._next()
 
     def _next(self) -> Callable[[], None] | None:

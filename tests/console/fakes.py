@@ -17,6 +17,7 @@ from agentclient.jobs.survey import CopySurvey, FolderSurvey
 from agentclient.journal.history import VmHistory
 from agentclient.model.job import JobKind, JobOutcome
 from agentclient.model.outcome import ExtendOutcome, Outcome, ThawOutcome
+from agentclient.model.place import NO_PLACE, Place
 from agentclient.model.request import FreezeRequest
 from agentclient.model.rescue import RescueOutcome, Rung, Step
 from agentclient.model.snapshot import MonitorView, VmState
@@ -55,7 +56,7 @@ class FakeOperation:
     outcome: Outcome | ThawOutcome | RescueOutcome | None = None
     on_cancel: Callable[[FakeOperation], None] | None = None
     step: Step | None = None
-    place: int = 0
+    place: Place = NO_PLACE
     calls: list[str] = field(default_factory=list)
 
     @property
@@ -183,7 +184,7 @@ class FakeJob:
     limit: int = 0
     outcome: JobOutcome | None = None
     on_cancel: Callable[[FakeJob], None] | None = None
-    place: int = 0
+    place: Place = NO_PLACE
     calls: list[str] = field(default_factory=list)
 
     @property

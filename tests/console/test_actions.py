@@ -477,7 +477,7 @@ async def test_rounds_are_told_and_one_line_says_what_came_of_all(still: StillCl
             cancelled = refused()._replace(refusal=Refusal.CANCELLED, reason="not begun")
             one.outcome = verified() if number < 100 else cancelled
         await session.settle()
-        assert "freeze of 130 VMs is over: 100 certified, 30 not begun" in session.notice
+        assert "freeze of 130 VMs is over: ok=100 refused=30" in session.notice
 
 
 async def test_a_hold_that_windows_ends_by_itself_is_asked_about_once_more(

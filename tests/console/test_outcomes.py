@@ -11,6 +11,7 @@ import pytest
 from agentclient.fleet.store import Fleet
 from agentclient.model.meaning import with_meaning
 from agentclient.model.outcome import ExtendOutcome, Outcome
+from agentclient.model.place import Place
 from agentclient.model.snapshot import AgentHealth, FreezeInfo, HeldBy, LeftBy, Progress
 from agentclient.model.states import (
     AgentState,
@@ -148,7 +149,8 @@ class Waiting(FakeOperations):
 
     def on(self, vm_id: VmId) -> FakeOperation | None:
         place = int(vm_id.name.rpartition("-")[2]) - 63
-        return FakeOperation(make_vm(vm_id.name), "freeze", place=max(place, 0))
+        turn = Place(max(place, 0), max(place, 0) * 0.52)
+        return FakeOperation(make_vm(vm_id.name), "freeze", place=turn)
 
 
 async def test_what_is_queued_says_its_place(still: StillClock) -> None:
@@ -156,7 +158,7 @@ async def test_what_is_queued_says_its_place(still: StillClock) -> None:
         assert "936 queued" in session.lines[0]
         await session.press("G")
         assert "queued 936" in session.line_of("vm-0999 ")
-        assert "number 936 in the queue; waits for its turn: 64 at once" in session.text
+        assert "queued 936th; about 8 min; waits for its turn: 64 at once" in session.text
         assert "nothing has been sent to it yet" in session.text
         assert "x takes it out of the queue" in session.text
 

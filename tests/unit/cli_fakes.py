@@ -23,6 +23,7 @@ from agentclient.fleet.store import Fleet
 from agentclient.fleet.watcher import Watcher
 from agentclient.model.events import Event, EventKind
 from agentclient.model.outcome import Outcome
+from agentclient.model.place import NO_PLACE, Place
 from agentclient.model.rescue import RescueOutcome, Rung, RungResult, Step
 from agentclient.model.snapshot import AgentHealth, FreezeInfo, MonitorView, VmState
 from agentclient.model.states import FreezeState, Level, OutcomeKind, RunState
@@ -55,6 +56,7 @@ class FakeOperation:
     on_event: Callable[[Event], None]
     stubborn: bool = False
     calls: list[str] = field(default_factory=list)
+    place: Place = NO_PLACE
 
     def __post_init__(self) -> None:
         self._done = threading.Event()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from io import StringIO
 from typing import Final, NamedTuple
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress_bar import ProgressBar
 from rich.text import Text
@@ -21,6 +22,8 @@ NARROWEST: Final = 20
 _ECHO: Final = 3
 _LONGEST_NAME: Final = 24
 _BAR: Final = (10, 40)
+_BESIDE: Final = 8  # the percentage behind it, and the gaps
+_TEXT: Final = 32  # so that a bar does not jump with each word
 _STYLES = {
     JobStage.READY: "bold green",
     JobStage.FREEZING: "bold cyan",
@@ -94,10 +97,11 @@ class JobBars:
         left = room - who.cell_len - 2
         end: list[Text | ProgressBar] = []
         if percent is not None:
-            width = min(max(left - 40, _BAR[0]), _BAR[1])
+            wanted = max(cell_len(safe(text)), _TEXT)
+            width = min(max(left - wanted - _BESIDE, _BAR[0]), _BAR[1])
             end = [ProgressBar(total=100, completed=percent, width=width)]
             end.append(Text(f"{percent:>3.0f}%"))
-            left -= width + 8
+            left -= width + _BESIDE
         return self._rendered([who, Text(fit_middle(safe(text), max(left, 1))), *end], room)
 
     def _line(self, bar: Bar, room: int, at: float) -> str:

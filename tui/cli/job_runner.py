@@ -14,6 +14,8 @@ from tui.cli.job_brief import indented, is_brief, job_details, may_be_frozen, ou
 from tui.cli.job_progress import display_for
 from tui.cli.output import Output
 from tui.cli.report import Report, vms
+from tui.shared.bulk_words import recap
+from tui.shared.job_words import copy_word
 from tui.shared.signals import Signals
 
 if TYPE_CHECKING:
@@ -136,9 +138,7 @@ class JobRunner:
     def _recap(self, outcomes: Sequence[JobOutcome | None]) -> None:
         if len(outcomes) < 2 or self._as_json:
             return
-        words = ["left" if one is None else _word(one) for one in outcomes]
-        counts = " ".join(f"{word}={words.count(word)}" for word in dict.fromkeys(words))
-        self._output.out(f"{vms(len(outcomes))}: {counts}")
+        self._output.out(f"{vms(len(outcomes))}: {recap(map(copy_word, outcomes))}")
 
     def _patience(self) -> Callable[[], bool]:
         requests, since = self._signals.requests, time.monotonic()
@@ -149,9 +149,3 @@ class JobRunner:
             return self._signals.requests == requests
 
         return patient
-
-
-def _word(outcome: JobOutcome) -> str:
-    if outcome.ok:
-        return outcome.consistency.value
-    return outcome.result.value

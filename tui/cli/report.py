@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, cast
 
 from rich.cells import cell_len
@@ -23,6 +23,7 @@ from agentclient.model.text import printable
 from agentclient.model.vm import Vm, VmId
 from tui.cli.output import Output
 from tui.cli.tell import FURTHER, columns_of, folded
+from tui.shared.bulk_words import recap
 
 if TYPE_CHECKING:
     from agentclient.model.outcome import GroupOutcome
@@ -132,8 +133,13 @@ class Report:
         else:
             self._output.err(self._line(vm.id, text), self._below(vm.id, text))
 
-    def progress(self, states: Iterable[VmState]) -> None:
-        """Tell how far what is pending has come, if it is time for that."""
+    def progress(self, states: Iterable[VmState], queued: str = "") -> None:
+        """Tell how far what is pending has come, if it is time for that.
+
+        Args:
+            states: what is known of the VMs.
+            queued: what is to be known of those that wait for their turn; empty if none does.
+        """
         at = self._monotonic()
         if at < self._next_progress:
             return
@@ -144,26 +150,27 @@ class Report:
             progress = cast(Progress, state.progress)
             if progress.phase not in (Phase.DONE, Phase.QUEUED):
                 self.say(progress_text(progress, at), state.vm)
-        queued = sum(
-            one.progress is not None and one.progress.phase is Phase.QUEUED for one in working
-        )
         if queued:
-            self.say(f"{vms(queued)} in the queue, {len(working) - queued} at work")
+            waiting = sum(
+                one.progress is not None and one.progress.phase is Phase.QUEUED for one in working
+            )
+            self.say(f"{queued}; {len(working) - waiting} at work")
 
-    def recap(self, counts: Mapping[str, int], frozen: Sequence[Vm]) -> None:
+    def recap(self, words: Iterable[str], frozen: Sequence[Vm]) -> None:
         """Tell in one line what came of many.
 
         Args:
-            counts: how often each word came, such as an outcome's.
+            words: what came of each, in a word (`bulk_words.word_of`).
             frozen: those that may be frozen.
         """
-        said = " ".join(f"{word}={count}" for word, count in counts.items() if count)
+        every = list(words)
+        said = recap(every)
         if frozen:
             names = ", ".join(printable(str(vm.id), 60) for vm in frozen[:SHOWN])
             more = f" and {len(frozen) - SHOWN} more" if len(frozen) > SHOWN else ""
             said += f"; MAY BE FROZEN: {names}{more}"
         if not self._as_json:
-            self._output.out(f"{vms(sum(counts.values()))}: {said}")
+            self._output.out(f"{vms(len(every))}: {said}")
 
     @property
     def started(self) -> float:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from agentclient.model.next_command import thaw_command
 from agentclient.model.text import printable
 from agentclient.model.vm import Vm
+from tui.cli.operation_progress import display_for
 from tui.cli.output import Output
 from tui.cli.report import Report, vms
 from tui.shared.signals import Signals
@@ -40,6 +41,7 @@ class OperationRunner:
         self._signals = Signals()
         self._output = Output()
         self._report = Report(vms, self._output, as_json=as_json)
+        self._display = display_for(self._report, self._output, len(vms), silent=as_json)
         self._operations: list[AnyOperation] = []
         self._cancelled = False
         self._left_at: float | None = None
@@ -54,6 +56,7 @@ class OperationRunner:
         with self._signals:
             self._operations = start(self._report)
             self._follow()
+            self._display.end()
             well = judge(self._operations, self._report) and not self._cancelled
             written = self._output.finish(self._patience())
         code = 0 if well and not self._output.broken else 1
@@ -69,7 +72,7 @@ class OperationRunner:
                 self._cancel()
             if self._signals.requests >= 2 and self._left_at is None:
                 self._give_up()
-            self._report.progress(self._engine.fleet.states())
+            self._display.show(self._engine.fleet.states(), self._operations)
 
     def _ended(self) -> bool:
         if all(operation.done for operation in self._operations):

@@ -22,6 +22,7 @@ from textual.timer import Timer
 from agentclient.fleet.store import Fleet
 from agentclient.late import load
 from agentclient.model.errors import NO_THREAD
+from agentclient.model.place import NO_PLACE, Place
 from agentclient.model.request import Schedule
 from agentclient.model.states import Level
 from agentclient.model.vm import VmId
@@ -253,11 +254,11 @@ class FrostwatchApp(GuestKeysApp):
         """Show a notice."""
         self.parts.show_notice(notice)
 
-    def _place(self, vm_id: VmId) -> int:
+    def _place(self, vm_id: VmId) -> Place:
         """Return which one a VM's freeze or copy is of those that wait; 0 if it doesn't."""
         context = self.action_context
         waiting = context.operations.on(vm_id) or context.copies.on(vm_id)
-        return waiting.place if waiting is not None else 0
+        return waiting.place if waiting is not None else NO_PLACE
 
     @on(VmTable.CursorMoved)
     def _cursor_moved(self) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from agentclient.model.outcome import Outcome
+from agentclient.model.place import Place
 from agentclient.model.vm import Vm, VmId
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class OperationPort(Protocol):
         """Whether it has ended."""
 
     @property
-    def place(self) -> int:
+    def place(self) -> Place:
         """Which one it is of those that wait for their turn; 0 once it has begun."""
 
     def cancel(self) -> None:
@@ -142,7 +143,7 @@ class JobPort(Protocol):
         """Whether it has ended."""
 
     @property
-    def place(self) -> int:
+    def place(self) -> Place:
         """Which one it is of those that wait for their turn; 0 once it has begun."""
 
     def cancel(self) -> None:

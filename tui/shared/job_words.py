@@ -100,3 +100,10 @@ def why_of(outcome: JobOutcome) -> str:
     head = f"{outcome.kind}: {outcome.result}"
     why = outcome.reason.removeprefix(f"{head}, and ").removeprefix(f"{head}: ")
     return why.partition(": ")[2] or why if outcome.result is JobResult.COMPLETE else why
+
+
+def copy_word(outcome: JobOutcome | None) -> str:
+    """Return how a copy ended in the word of the recap; ``left`` if nobody knows."""
+    if outcome is None:
+        return "left"
+    return outcome.consistency.value if outcome.ok else outcome.result.value

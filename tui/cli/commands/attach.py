@@ -9,6 +9,7 @@ import click
 from tui.cli import session
 from tui.cli.options import Options, json_option, vm_argument, with_options
 from tui.cli.runner import OperationRunner
+from tui.shared.bulk_words import word_of
 
 if TYPE_CHECKING:
     from agentclient.operations.operation import AnyOperation
@@ -35,8 +36,12 @@ def attach_command(options: Options, names: tuple[str, ...], as_json: bool) -> i
         return OperationRunner(engine, vms, as_json=as_json).run(start, _judge)
 
 
-def _judge(operations: list[AnyOperation], _report: Report) -> bool:
+def _judge(operations: list[AnyOperation], report: Report) -> bool:
     outcomes = [operation.wait(0) for operation in operations]
+    if len(outcomes) > 1:
+        each = zip(operations, outcomes, strict=True)
+        frozen = [one.vm for one, outcome in each if not getattr(outcome, "settled", False)]
+        report.recap(map(word_of, outcomes), frozen)
     return all(
         getattr(one, "settled", False) and not getattr(one, "refusal", None) for one in outcomes
     )

@@ -30,6 +30,7 @@ from tui.cli.options import (
 )
 from tui.cli.report import Report, last_word
 from tui.cli.runner import OperationRunner
+from tui.shared.bulk_words import OK, word_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
     from agentclient.operations.group import GroupFreeze
     from agentclient.operations.operation import AnyOperation
 
-OK = "ok"
-NOT_TOGETHER = "not-together"  # well by itself, but its group was not frozen at one time
 GROUP_END_S = 2.0  # its members have ended: it has nothing left to wait for
 
 
@@ -205,11 +204,10 @@ def judge(operations: list[AnyOperation], report: Report) -> bool:
     """Return whether every outcome is verified and every guest thawed; end every VM's stream."""
     outcomes = [_last(operation, report) for operation in operations]
     if len(outcomes) > 1:
-        words = [_word(outcome) for outcome in outcomes]
         each = zip(operations, outcomes, strict=True)
         frozen = [one.vm for one, of in each if not (of.settled or of.kept)]
-        report.recap({word: words.count(word) for word in (OK, NOT_TOGETHER, *OutcomeKind)}, frozen)
-    return all(_word(outcome) == OK for outcome in outcomes)
+        report.recap(map(word_of, outcomes), frozen)
+    return all(word_of(outcome) == OK for outcome in outcomes)
 
 
 def _last(operation: AnyOperation, report: Report) -> Outcome:
@@ -220,13 +218,6 @@ def _last(operation: AnyOperation, report: Report) -> Outcome:
     if not report.ended(operation.vm):
         report.event(last_word(operation.vm, outcome))
     return outcome
-
-
-def _word(outcome: Outcome) -> str:
-    """Return an outcome in the word of the recap."""
-    if outcome.kind is not OutcomeKind.VERIFIED or not (outcome.settled or outcome.kept):
-        return outcome.kind
-    return NOT_TOGETHER if outcome.not_together else OK
 
 
 def _abandoned(vm: Vm) -> Outcome:

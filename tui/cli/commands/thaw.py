@@ -17,6 +17,7 @@ from tui.cli.options import Options, json_option, vm_argument, with_options
 from tui.cli.report import Report
 from tui.cli.runner import OperationRunner
 from tui.cli.vm_filter import may_be_frozen
+from tui.shared.bulk_words import word_of
 
 if TYPE_CHECKING:
     from agentclient.engine import Engine
@@ -98,6 +99,9 @@ def _not_asked(state: VmState) -> str:
 
 def _judge(operations: list[AnyOperation], report: Report) -> bool:
     wells = [_judge_one(operation, report) for operation in operations]
+    if len(wells) > 1:
+        frozen = [one.vm for one, well in zip(operations, wells, strict=True) if not well]
+        report.recap((word_of(one.wait(0)) for one in operations), frozen)
     return all(wells)
 
 

@@ -31,7 +31,9 @@ from tui.console.dialogs.copy_run import LeftCopyDialog, LimitDialog, StopCopyDi
 from tui.console.model.notices import NAME, Notice
 from tui.console.model.targets import Target, TargetChanged, Targets, resolve
 from tui.console.ports import JobPort, JobsPort
+from tui.shared.bulk_words import recap
 from tui.shared.fit import fit_middle, safe
+from tui.shared.job_words import copy_word
 
 if TYPE_CHECKING:
     from agentclient.jobs.left import Cleared, LeftCopy
@@ -59,6 +61,7 @@ class CopyPrompt:
         to = context.copies.folder or _here()
         self._before = CopyAnswer(BACKUP, FreezePolicy.REQUIRE, folder=to)
         self._clearing: list[_Clearing] = []
+        self._batches: list[tuple[str, tuple[JobPort, ...]]] = []
 
     def ask(self, chosen: Targets) -> None:
         """Ask for a copy of VMs; or about the speed of one that runs, or one that was left.
@@ -119,22 +122,22 @@ class CopyPrompt:
         return self._context.copies.ask(lambda jobs: jobs.survey(vm, kind.kind))
 
     def _begin(self, targets: Targets, answer: CopyAnswer) -> None:
-        begun = 0
+        begun: list[JobPort] = []
         for target in targets:
             try:
                 vm = resolve(target, self._context.fleet)
-                _BEGIN[answer.kind.name](self._context.copies.jobs, vm, answer)
+                begun.append(_BEGIN[answer.kind.name](self._context.copies.jobs, vm, answer))
             except (FrostwatchError, OSError) as problem:
                 text = f"refused: {safe(str(problem), 300)}; nothing was begun"
                 if not isinstance(problem, TargetChanged):
                     self._context.fleet.log(target.vm.id, Level.WARNING, text)
                 self._say(target.vm, Level.WARNING, text)
                 continue
-            begun += 1
             self._say(target.vm, Level.INFO, f"{answer.kind.name} begun; x stops it")
-        if begun > 1:
-            text = f"{answer.kind.name} of {begun} VMs begun; those that wait are queued"
+        if len(begun) > 1:
+            text = f"{answer.kind.name} of {len(begun)} VMs begun; those that wait are queued"
             self._context.answer(Level.INFO, text)
+            self._batches.append((answer.kind.name, tuple(begun)))
 
     # -- a copy that runs ----------------------------------------------------------------------
 
@@ -196,7 +199,8 @@ class CopyPrompt:
         self._say(vm, Level.INFO, "what was left is being ended")
 
     def ended(self) -> Iterator[Notice]:
-        """Yield what came of ending what was left."""
+        """Yield what came of ending what was left, and of many copies at once."""
+        yield from self._ended_batches()
         done = [one for one in self._clearing if one.cleared.done()]
         self._clearing = [one for one in self._clearing if not one.cleared.done()]
         for one in done:
@@ -204,6 +208,15 @@ class CopyPrompt:
             self._context.fleet.log(one.vm.id, level, text)
             name = fit_middle(safe(one.vm.name), NAME)
             yield Notice(level, f"{name}: {text}", self._context.clock.wall(), one.vm.id)
+
+    def _ended_batches(self) -> Iterator[Notice]:
+        ended = [one for one in self._batches if all(job.done for job in one[1])]
+        self._batches = [one for one in self._batches if one not in ended]
+        for kind, jobs in ended:
+            outcomes = [job.wait(0) for job in jobs]
+            level = Level.GOOD if all(one and one.ok for one in outcomes) else Level.WARNING
+            text = f"{kind} of {len(jobs)} VMs is over: {recap(map(copy_word, outcomes))}"
+            yield Notice(level, text, self._context.clock.wall(), sums_up=True)
 
     def _say(self, vm: Vm, level: Level, text: str) -> None:
         self._context.answer(level, f"{safe(vm.name, 60)}: {text}", vm.id)

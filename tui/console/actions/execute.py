@@ -6,7 +6,6 @@ console through the fleet.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import replace
@@ -16,13 +15,14 @@ from agentclient.model.errors import FrostwatchError
 from agentclient.model.outcome import ExtendOutcome, Outcome, ThawOutcome
 from agentclient.model.request import FreezeRequest
 from agentclient.model.rescue import RescueOutcome
-from agentclient.model.states import Level, OutcomeKind, Phase, Refusal
+from agentclient.model.states import Level, OutcomeKind, Phase
 from agentclient.model.vm import Vm
 from agentclient.operations.group import DEFAULT_WITHIN_S, GroupFreeze
 from tui.console.actions.context import ActionContext
 from tui.console.model.notices import Notice, thaw_notice
 from tui.console.model.targets import Target, TargetChanged, Targets, resolve
 from tui.console.ports import OperationPort
+from tui.shared.bulk_words import recap, word_of
 from tui.shared.fit import safe
 
 _NOT_BEGUN = (OutcomeKind.REFUSED, OutcomeKind.FAILED)
@@ -45,6 +45,7 @@ class Executor:
         self._groups: list[GroupFreeze[OperationPort]] = []
         self._told_complete: list[GroupFreeze[OperationPort]] = []
         self._batches: list[tuple[OperationPort, ...]] = []
+        self._thaw_batches: list[tuple[OperationPort, ...]] = []
         self._extensions: list[tuple[Target, Future[ExtendOutcome]]] = []
 
     def freeze(self, targets: Iterable[Target], hold_s: float) -> None:
@@ -106,6 +107,13 @@ class Executor:
 
     def thaw(self, targets: Iterable[Target]) -> None:
         """Begin a thaw of each VM; a foreign freeze only where it was foreign at the key press."""
+        begun = self._begin_thaws(targets)
+        if len(begun) > 1:
+            self._thaw_batches.append(begun)
+
+    def _begin_thaws(self, targets: Iterable[Target]) -> tuple[OperationPort, ...]:
+        """Begin a thaw of each VM; return what thaws them."""
+        begun = []
         for target in targets:
             try:
                 operation = self._operations.thaw(self._checked(target), foreign=target.foreign)
@@ -114,12 +122,14 @@ class Executor:
                 continue
             if operation.kind == "thaw":
                 self._thaws.append(operation)
+            begun.append(operation)
             self._say(target, Level.INFO, "thaw begun")
+        return tuple(begun)
 
     def thaw_all(self, targets: Targets) -> None:
         """Begin a thaw of each VM, and give a receipt when all have ended."""
         before = len(self._thaws)
-        self.thaw(targets)
+        self._begin_thaws(targets)
         flying = (self._operations.on(target.vm.id) for target in targets)
         self._receipt = [one for one in flying if one is not None]
         self._receipt += [one for one in self._thaws[before:] if one not in self._receipt]
@@ -209,6 +219,7 @@ class Executor:
         yield from self._receipt_notice()
         yield from self._ended_groups()
         yield from self._ended_batches()
+        yield from self._ended_thaws()
         yield from self._ended_extensions()
 
     def _receipt_notice(self) -> Iterator[Notice]:
@@ -231,13 +242,25 @@ class Executor:
         self._batches = [batch for batch in self._batches if batch not in ended]
         for batch in ended:
             outcomes = [found for one in batch if isinstance(found := one.wait(0), Outcome)]
-            counts = Counter(map(_word, outcomes)).most_common()
-            told = ", ".join(f"{count} {word}" for word, count in counts)
+            told = recap(map(word_of, outcomes))
             good = all(one.certified for one in outcomes)
             frozen = sum(not one.settled and one.refusal is None for one in outcomes)
             loud = f"{frozen} MAY STILL BE FROZEN; " if frozen else ""
             level = Level.ERROR if frozen else Level.GOOD if good else Level.WARNING
             text = f"{loud}freeze of {len(batch)} VMs is over: {told}"
+            yield Notice(level, text, self._context.clock.wall(), sums_up=True)
+
+    def _ended_thaws(self) -> Iterator[Notice]:
+        """Yield what came of many thaws that were asked for with one key, in one line."""
+        ended = [batch for batch in self._thaw_batches if all(one.done for one in batch)]
+        self._thaw_batches = [batch for batch in self._thaw_batches if batch not in ended]
+        for batch in ended:
+            frozen = sum(not _thawed(one) for one in batch)
+            loud = f"{frozen} MAY STILL BE FROZEN; " if frozen else ""
+            # A freeze that was told to thaw is well once its guest is.
+            told = recap("ok" if _thawed(one) else word_of(one.wait(0)) for one in batch)
+            text = f"{loud}thaw of {len(batch)} VMs is over: {told}"
+            level = Level.ERROR if frozen else Level.GOOD
             yield Notice(level, text, self._context.clock.wall(), sums_up=True)
 
     def _checked(self, target: Target) -> Vm:
@@ -259,12 +282,6 @@ class Executor:
 
     def _say(self, target: Target, level: Level, text: str) -> None:
         self._context.answer(level, f"{_name(target.vm)}: {text}", target.vm.id)
-
-
-def _word(outcome: Outcome) -> str:
-    if outcome.refusal is Refusal.CANCELLED:
-        return "not begun"
-    return "certified" if outcome.certified else outcome.kind.value
 
 
 def _name(vm: Vm) -> str:

@@ -23,6 +23,7 @@ from tui.console.widgets.pane.fact import Fact
 from tui.console.widgets.pane.others_facts import others_facts
 from tui.console.widgets.pane.outcome_facts import evidence_facts, outcome_facts
 from tui.console.widgets.table.cells import Paint, freeze_look, silent_since
+from tui.shared.bulk_words import queued
 from tui.shared.clocks import age, countdown, elapsed
 from tui.shared.fit import safe
 from tui.shared.glyphs import (
@@ -58,8 +59,8 @@ def _waiting(state: VmState, paint: Paint) -> Iterator[Fact]:
     look = PHASE[progress.phase]
     if progress.phase is Phase.QUEUED:
         place = paint.place(state.id)
-        text = f"number {place} in the queue; waits for {safe(progress.waiting_for)}"
-        yield Fact("now", f"{paint.signs.labelled(look)}: {text}", look.tone, 0)
+        text = f"{queued(place)}; waits for {safe(progress.waiting_for)}"
+        yield Fact("now", f"{paint.signs.of(look)} {text}", look.tone, 0)
         yield Fact("guest", "writes: nothing has been sent to it yet", rank=1)
         yield Fact("next", "wait; or x takes it out of the queue", rank=1)
         return

@@ -18,11 +18,13 @@ from agentclient.model.job import (
     JobStage,
     JobTimes,
 )
+from agentclient.model.place import Place
 from agentclient.model.sizes import rate_text, size_text
 from agentclient.model.snapshot import VmState
 from tui.console.model.newest_job import newest_job
 from tui.console.widgets.pane.fact import Fact
 from tui.console.widgets.table.cells import Paint
+from tui.shared.bulk_words import queued
 from tui.shared.clocks import elapsed
 from tui.shared.fit import safe
 from tui.shared.glyphs import JOB, LEFT_JOB, UNENDED
@@ -67,12 +69,12 @@ def job_facts(state: VmState, paint: Paint) -> Iterator[Fact]:
 # -- what runs --------------------------------------------------------------------------------
 
 
-def _running(job: JobProgress, paint: Paint, *, place: int, waits: bool) -> Iterator[Fact]:
+def _running(job: JobProgress, paint: Paint, *, place: Place, waits: bool) -> Iterator[Fact]:
     """Yield what a copy does; while its freeze is waited for, that says what now and what next."""
     dot = f" {paint.signs.dot} "
     yield Fact("copy", f"{paint.signs.of(JOB)} {dot.join(_progress(job, paint))}", JOB.tone, 0)
     if job.stage is JobStage.QUEUED:
-        text = f"number {place} of those that wait: {safe(job.text)}; nothing was begun"
+        text = f"{queued(place)}; waits for {safe(job.text)}; nothing was begun"
         yield Fact("now", text, rank=1)
         yield Fact("next", "wait; or x takes it out of the queue", rank=1)
         return

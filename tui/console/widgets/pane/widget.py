@@ -16,6 +16,7 @@ from textual.containers import Container
 from textual.strip import Strip
 
 from agentclient.fleet.store import Fleet
+from agentclient.model.place import Place
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import Level
 from agentclient.model.vm import VmId
@@ -116,7 +117,7 @@ class DetailPane(Container):
     BINDINGS: ClassVar[list[BindingType]] = [*keymap.LOG]
 
     def __init__(
-        self, fleet: Fleet, clock: Clock, signs: Signs, place: Callable[[VmId], int]
+        self, fleet: Fleet, clock: Clock, signs: Signs, place: Callable[[VmId], Place]
     ) -> None:
         super().__init__(id="pane")
         self._place = place

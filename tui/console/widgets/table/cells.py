@@ -16,6 +16,7 @@ from agentclient.model.others_freeze import (
     graded,
     others_freeze,
 )
+from agentclient.model.place import NO_PLACE, Place
 from agentclient.model.snapshot import Progress, VmState
 from agentclient.model.states import FreezeState, OutcomeKind, Phase, RunState
 from agentclient.model.vm import VmId
@@ -62,8 +63,8 @@ _STANDING = frozenset(
 )
 
 
-def _no_place(_vm_id: VmId) -> int:
-    return 0
+def _no_place(_vm_id: VmId) -> Place:
+    return NO_PLACE
 
 
 class Paint(NamedTuple):
@@ -77,7 +78,7 @@ class Paint(NamedTuple):
 
     moment: Moment
     signs: Signs
-    place: Callable[[VmId], int] = _no_place
+    place: Callable[[VmId], Place] = _no_place
 
     def look(self, look: Look) -> Cell:
         """Return a cell with a state's sign and word."""

@@ -13,6 +13,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from agentclient.model.place import Place
 from agentclient.model.snapshot import VmState
 from agentclient.model.vm import VmId
 from tui.console import keymap
@@ -79,7 +80,7 @@ class VmTable(ScrollView, Toned, can_focus=True, inherit_bindings=False):
             self.order = order
 
     def __init__(
-        self, view: FleetView, clock: Clock, signs: Signs, place: Callable[[VmId], int]
+        self, view: FleetView, clock: Clock, signs: Signs, place: Callable[[VmId], Place]
     ) -> None:
         super().__init__(id="vms")
         self._place = place
