@@ -197,7 +197,7 @@ def _open_console(options: Options) -> int:
             read_only=options.read_only,
             interval_s=options.policy.agent_interval_s,
             drill=engine.drill is not None,
-            bell=options.general.bell,
+            notify=load("tui.shared.notify", "Notify").of(options.general),
             schedule=Schedule.of(options.policy),
             copy_to=options.general.copy_to,
         )

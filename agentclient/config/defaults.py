@@ -15,6 +15,13 @@ MOST_PROBES: Final = 1000
 MOST_DRILL_GUESTS: Final = 10_000
 
 
+# The ways in which an operator is called.
+BELL: Final = "bell"
+TERMINAL: Final = "terminal"
+TMUX: Final = "tmux"
+WAYS: Final = (BELL, TERMINAL, TMUX)
+
+
 class General(NamedTuple):
     """The settings for frostwatch as a whole.
 
@@ -27,6 +34,8 @@ class General(NamedTuple):
         colours: use colours, where the terminal has them.
         jobs_at_once: the maximum number of copies that run at the same time.
         bell: call an operator who does not look at the console.
+        notify: the ways in which that is done.
+        notify_command: the command, with its arguments, that tells of transitions; None for none.
         copy_to: the folder of backups and mirrors; None if it has to be named each time.
         connect: the addresses of libvirt's daemons; None for the one of this system, if any.
     """
@@ -39,6 +48,8 @@ class General(NamedTuple):
     colours: bool = True
     jobs_at_once: int = 2
     bell: bool = False
+    notify: tuple[str, ...] = WAYS
+    notify_command: tuple[str, ...] | None = None
     copy_to: Path | None = None
     connect: tuple[str, ...] | None = None
 

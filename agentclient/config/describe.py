@@ -175,7 +175,7 @@ def json_schema() -> dict[str, Any]:
 def _schema_of(key: Key) -> dict[str, Any]:
     told: dict[str, Any] = {"description": key.help}
     if key.default is not None:
-        told["default"] = key.default
+        told["default"] = list(key.default) if isinstance(key.default, tuple) else key.default
     match key.kind:
         case Kind.FLAG:
             return {**told, "type": "boolean"}
@@ -184,7 +184,9 @@ def _schema_of(key: Key) -> dict[str, Any]:
         case Kind.PATH:
             return {**told, "type": "string", "pattern": "^(/|~/)"}
         case Kind.TEXTS:
-            text = {"type": "string", "pattern": r"\S"}
+            text: dict[str, Any] = {"type": "string", "pattern": r"\S"}
+            if key.choices:
+                text["pattern"] = rf"^\s*({'|'.join(key.choices)})\s*$"
             return {**told, "anyOf": [text, {"type": "array", "items": text}]}
         case Kind.DURATION:
             number = {"type": "number", "minimum": key.low, "maximum": key.high}

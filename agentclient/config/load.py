@@ -20,6 +20,7 @@ from agentclient.model.command import COMMAND_VARIABLES
 from agentclient.model.errors import BadInput
 from agentclient.model.suggestions import did_you_mean
 from agentclient.model.text import printable
+from agentclient.model.transition import HOOK_VARIABLES
 
 _VARIABLES: Final = {key.variable: key for key in KEYS}
 
@@ -138,7 +139,7 @@ def _given(variables: Mapping[str, str], problems: list[str]) -> dict[str, Given
             continue
         key = _VARIABLES.get(variable)
         if key is None:
-            if variable in COMMAND_VARIABLES:
+            if variable in COMMAND_VARIABLES or variable in HOOK_VARIABLES:
                 continue
             # Other programs' variables may begin so; one that is nearly ours is a typing error.
             names = (name.upper() for name in BY_NAME)

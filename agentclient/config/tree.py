@@ -12,6 +12,7 @@ from agentclient.config.defaults import (
     MOST_PROBES,
     SHORTEST_INTERVAL_S,
     SHORTEST_TIMEOUT_S,
+    WAYS,
 )
 from agentclient.config.paths import PREFIX
 from agentclient.model.durations import MAXIMUM_S
@@ -43,6 +44,7 @@ class Key(NamedTuple):
         high: the largest value, in seconds for a duration.
         unset: what a person is told of it where nobody has set it, and there is no default.
         example: what stands in the example then, as in a file.
+        choices: the words that a list may have; empty for any.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Key(NamedTuple):
     high: float = MAXIMUM_S
     unset: str = ""
     example: str = ""
+    choices: tuple[str, ...] = ()
 
     @property
     def variable(self) -> str:
@@ -247,6 +250,23 @@ KEYS: Final = (
         "Ring, and have the terminal notify, when a freeze is lost or left, also others'.",
         False,
         "--bell",
+    ),
+    Key(
+        "notify",
+        "notify",
+        _TEXTS,
+        "How the bell calls: a bell, a notification of the terminal, a message of tmux.",
+        False,
+        choices=WAYS,
+    ),
+    Key(
+        "notify_command",
+        "notify_command",
+        _TEXTS,
+        "A command, with its arguments, that the console and watch run for what matters.",
+        False,
+        unset="none",
+        example='["/usr/local/bin/page-me"]',
     ),
 )
 

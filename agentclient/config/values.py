@@ -9,6 +9,7 @@ from agentclient.config.home import home
 from agentclient.config.tree import Key, Kind
 from agentclient.model.durations import MAXIMUM_S, parse_duration, written
 from agentclient.model.errors import BadInput
+from agentclient.model.suggestions import did_you_mean
 from agentclient.model.text import printable
 
 _YES = ("1", "true", "yes", "on")
@@ -37,7 +38,7 @@ def from_file(key: Key, value: object) -> object:
     if key.kind is Kind.PATH and isinstance(value, str):
         return _path(value)
     if key.kind is Kind.TEXTS and isinstance(value, str | list):
-        return _texts([value] if isinstance(value, str) else value)
+        return _texts(key, [value] if isinstance(value, str) else value)
     raise BadInput(f"{_shown(value)} is {_kind_of(value)}: write {key.kind.value}")
 
 
@@ -64,7 +65,7 @@ def from_text(key: Key, text: str) -> object:
     if key.kind is Kind.DURATION:
         return _bounded(key, parse_duration(text))
     if key.kind is Kind.TEXTS:
-        return _texts(text.split())
+        return _texts(key, text.split())
     return _path(text)
 
 
@@ -120,10 +121,13 @@ def _path(text: str) -> Path:
     return Path(text)
 
 
-def _texts(items: Sequence[object]) -> tuple[str, ...]:
+def _texts(key: Key, items: Sequence[object]) -> tuple[str, ...]:
     for item in items:
         if not isinstance(item, str) or not item.strip() or not item.isprintable():
             raise BadInput(f"{_shown(item)} is no text that could be meant")
+        if key.choices and item.strip() not in key.choices:
+            known = ", ".join(key.choices)
+            raise BadInput(f"{_shown(item)} is none of {known}{did_you_mean(item, key.choices)}")
     return tuple(str(item).strip() for item in items)
 
 

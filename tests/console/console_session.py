@@ -18,6 +18,7 @@ from tests.console.fakes import FakeJobs, FakeOperations, FakeWatcher, StillCloc
 from tui.console.app import FrostwatchApp
 from tui.console.ports import MemoryPort
 from tui.shared.glyphs import Signs
+from tui.shared.notify import Notify
 
 SMALL, LARGE = (80, 24), (160, 50)
 
@@ -107,7 +108,7 @@ async def console_session(
     drill: bool = False,
     memory: MemoryPort | None = None,
     jobs: FakeJobs | None = None,
-    bell: bool = False,
+    notify: Notify = Notify(),  # noqa: B008 - it can't be changed
     copy_to: Path | None = None,
 ) -> AsyncIterator[ConsoleSession]:
     operations = operations or FakeOperations()
@@ -122,7 +123,7 @@ async def console_session(
         drill=drill,
         memory=memory,
         jobs=jobs,
-        bell=bell,
+        notify=notify,
         copy_to=copy_to,
     )
     async with app.run_test(size=size) as pilot:
@@ -142,7 +143,7 @@ def make_app(
     drill: bool = False,
     memory: MemoryPort | None = None,
     jobs: FakeJobs | None = None,
-    bell: bool = False,
+    notify: Notify = Notify(),  # noqa: B008 - it can't be changed
     copy_to: Path | None = None,
 ) -> FrostwatchApp:
     return FrostwatchApp(
@@ -155,7 +156,7 @@ def make_app(
         clock=still.clock,
         signs=signs or Signs(),
         drill=drill,
-        bell=bell,
+        notify=notify,
         memory=memory,
         copy_to=copy_to,
     )

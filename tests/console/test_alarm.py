@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentclient.model.snapshot import LeftBy
+from agentclient.model.snapshot import FreezeInfo, LeftBy
 from agentclient.model.states import Level, OthersState
 from tests.console.console_session import console_session, qemu
 from tests.console.fakes import NOON, StillClock
 from tests.console.fleets import HOSTILE_NAMES, lost, put
 from tests.console.test_others import fleet_with, stuck
-from tui.console.alarm import APART_S, Alarm, notification
+from tui.console.alarm import APART_S, Alarm, notification, tmux_message
 from tui.console.app import FrostwatchApp
 from tui.console.model.notices import Notice
+from tui.shared.bounded_commands import BoundedCommands
 from tui.shared.glyphs import Signs
+from tui.shared.notify import Notify
 
 XTERM = {"TERM": "xterm-256color"}
 CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -89,7 +92,7 @@ async def test_the_console_rings_for_what_others_lost(
 ) -> None:
     fleet, written = fleet_with(still, stuck(still)), Terminal().written
     monkeypatch.setattr(FrostwatchApp, "write_to_terminal", lambda _, text: written.append(text))
-    async with console_session(fleet, still, bell=True) as session:
+    async with console_session(fleet, still, notify=Notify.in_all_ways()) as session:
         await session.settle(6)
         assert written == []
         put(fleet, qemu("db"), others=stuck(still, OthersState.LOST))
@@ -106,4 +109,73 @@ async def test_the_console_rings_for_what_others_lost(
 
 async def test_without_the_setting_nothing_rings(still: StillClock) -> None:
     async with console_session(fleet_with(still, stuck(still)), still) as session:
-        assert session.app.parts._alarm is None
+        assert session.app.parts._teller is None
+
+
+@pytest.mark.parametrize("name", [*HOSTILE_NAMES, "#(reboot)", "##(reboot)", "%H", "x'; reboot"])
+@pytest.mark.parametrize("ascii_only", [False, True])
+def test_no_name_is_a_command_of_tmux(name: str, ascii_only: bool) -> None:
+    program, *options, said = tmux_message(name, name, ascii=ascii_only)
+    assert (program, options) == ("tmux", ["display-message", "-d", "10000"])
+    assert not set("#%") & set(said)
+    assert not CONTROLS.search(said)
+    assert said.startswith("frostwatch ")
+
+
+class Asked:
+    """Keeps what is to be run."""
+
+    def __init__(self) -> None:
+        self.all: list[tuple[str, tuple[str, ...], dict[str, str]]] = []
+
+    def begin(self, name: str, argv: tuple[str, ...], variables: Any = None) -> None:
+        self.all.append((name, argv, dict(variables or {})))
+
+
+@pytest.mark.parametrize(
+    ("ways", "bell", "notification", "tmux"),
+    [
+        ({"bell"}, True, False, 0),
+        ({"terminal"}, False, True, 0),
+        ({"tmux"}, False, False, 1),
+        ({"bell", "terminal", "tmux"}, True, True, 1),
+    ],
+)
+def test_it_calls_in_the_ways_that_are_set(
+    still: StillClock, ways: set[str], bell: bool, notification: bool, tmux: int
+) -> None:
+    written: list[str] = []
+    asked = Asked()
+    variables = {**XTERM, "TMUX": "/tmp/t,1,0"}
+    alarm = Alarm(
+        written.append, still.clock, Signs(), variables, ways=ways, commands=cast(Any, asked)
+    )
+    alarm.take(error("web1: lost"))
+    alarm.ring()
+    alarm.ring()
+    said = "".join(written)
+    assert (said.startswith("\x07"), "Ptmux" in said) == (bell, notification)
+    assert len(asked.all) == tmux
+
+
+async def test_the_console_has_the_command_run_once_for_each(
+    still: StillClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Asked()
+    monkeypatch.setattr(BoundedCommands, "begin", lambda _, *words: asked.begin(*words))
+    fleet = fleet_with(still, stuck(still))
+    async with console_session(fleet, still, notify=Notify(command=("page-me",))) as session:
+        await session.settle(2)
+        assert asked.all == []
+        put(fleet, qemu("db"), others=stuck(still, OthersState.LOST))
+        put(fleet, qemu("app"), last=lost())
+        await session.settle(2)
+        put(fleet, qemu("app"), freeze=FreezeInfo())
+        await session.settle(2)
+        told = [(more["FROSTWATCH_EVENT"], more["FROSTWATCH_VM"]) for _, _, more in asked.all]
+        assert sorted(told) == [("lost", "qemu:app"), ("lost", "qemu:db")]
+        assert {argv for _, argv, _ in asked.all} == {("page-me",)}
+        assert session.app.teller is not None
+        session.app.teller._failures.append("notify_command: page-me: it failed")
+        await session.settle(12)  # bad news of a VM comes first
+        assert "page-me: it failed" in session.notice

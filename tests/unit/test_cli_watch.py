@@ -6,11 +6,13 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.unit.cli_fakes import FakeEngine, FakeWatcher, World, world
+from agentclient.model.snapshot import LeftBy, VmState
+from tests.unit.cli_fakes import AT, FakeEngine, FakeWatcher, World, frozen, world
 from tui.cli.commands import watch as watch_module
 from tui.main import run
 
@@ -69,3 +71,40 @@ def test_a_source_that_fails_is_told_once_for_as_long_as_it_does(
     seen = capsys.readouterr()
     assert seen.err.splitlines() == ["frostwatch: a", "frostwatch: b", "frostwatch: a"]
     assert "vm-found" in seen.out
+
+
+def test_what_matters_has_a_command_run(
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    file, out = tmp_path / "hook", tmp_path / "out"
+    new = tmp_path / "new"
+    file.write_text(f"#!/bin/sh\nenv | grep ^FROSTWATCH_ > '{new}' && mv '{new}' '{out}'\n")
+    file.chmod(0o755)
+    monkeypatch.setenv("FROSTWATCH_NOTIFY_COMMAND", str(file))
+    for name in ("db1", "web1"):
+        one = world.add(name)
+        state = VmState(one, freeze=frozen(foreign=False), left=LeftBy(1, 7, "u", AT))
+        world.seen[name] = state
+    signals, looks = Once(), iter(range(6000))
+
+    def problems(_: FakeWatcher) -> tuple[str, ...]:
+        if out.exists() or next(looks, None) is None:
+            signals.requests = 1
+        time.sleep(0.01)
+        return ()
+
+    monkeypatch.setattr(FakeWatcher, "problems", property(problems), raising=False)
+    monkeypatch.setattr(FakeEngine, "watch", lambda one: one.watcher.visit_all(1.0))
+    monkeypatch.setattr(watch_module, "Signals", lambda: signals)
+    monkeypatch.setattr(watch_module, "TICK_S", 0.0)
+    assert run(["watch", "web1"]) == 0
+    told = dict(line.split("=", 1) for line in out.read_text().splitlines())
+    assert told["FROSTWATCH_EVENT"] == "left-frozen"
+    assert told["FROSTWATCH_VM"] == "qemu:web1"
+    assert told["FROSTWATCH_STATE"] == "frozen"
+    assert told["FROSTWATCH_LEVEL"] == "error"
+    assert "which has ended" in told["FROSTWATCH_TEXT"]
+    assert "left-frozen" in capsys.readouterr().out, "and it is told as ever"

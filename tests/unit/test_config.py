@@ -252,7 +252,7 @@ def test_what_a_file_says_can_be_written_again(
         Kind.COUNT: int(min(max(count, key.low), key.high)),
         Kind.FLAG: flag,
         Kind.PATH: "/var/lib/j",
-        Kind.TEXTS: ["qemu:///system", "test:///default"],
+        Kind.TEXTS: list(key.choices) or ["qemu:///system", "test:///default"],
     }
     value = from_file(key, kinds[key.kind])
     written = as_text(key, value)

@@ -1,4 +1,4 @@
-"""Calls an operator who does not look at the screen: a bell, and a notification of the terminal.
+"""Calls an operator who does not look at the screen: a bell, a notification, a message of tmux.
 
 A terminal or a tmux that knows no notifications (OSC 9, OSC 777) passes over them; a bell reaches
 most of them, and a tmux tells it in its status line.
@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Callable, Container, Mapping
+from typing import TYPE_CHECKING, Final
 
+from agentclient.config.defaults import BELL, TERMINAL, TMUX, WAYS
 from tui.console.ascii import to_ascii
 from tui.console.model.notices import Notice
 from tui.shared.clocks import Clock
@@ -18,10 +19,16 @@ from tui.shared.fit import safe
 from tui.shared.glyphs import Signs
 from tui.shared.terminal_features import few_letters
 
-BELL: Final = "\x07"
+if TYPE_CHECKING:
+    from tui.shared.bounded_commands import BoundedCommands
+
+BEL: Final = "\x07"
 # A hundred VMs that are lost at once are one bell, and the rest of them another.
 APART_S: Final = 5.0
 LONGEST: Final = 160  # characters of a notification
+SHOWN_S: Final = 10.0
+_FORMATS: Final = str.maketrans("#%", "＃％")
+_FORMATS_IN_ASCII: Final = str.maketrans("#%", "-/")
 
 
 class Alarm:
@@ -32,6 +39,8 @@ class Alarm:
         clock: the time.
         signs: the set of signs that the terminal can show.
         variables: the environment, which tells what terminal it is.
+        ways: in which ways it calls.
+        commands: runs what has tmux show a message; None if nothing does.
     """
 
     def __init__(
@@ -40,7 +49,12 @@ class Alarm:
         clock: Clock,
         signs: Signs,
         variables: Mapping[str, str] = os.environ,
+        *,
+        ways: Container[str] = WAYS,
+        commands: BoundedCommands | None = None,
     ) -> None:
+        self._ways = ways
+        self._commands = commands
         self._write = write
         self._clock = clock
         self._signs = signs
@@ -62,7 +76,13 @@ class Alarm:
         self._waiting, self._rang_at = [], now
         text = f"{first} (and {len(more)} more)" if more else first
         host = socket.gethostname()
-        self._write(BELL + notification(text, host, self._variables, ascii=self._signs.ascii))
+        plain = self._signs.ascii
+        said = notification(text, host, self._variables, ascii=plain)
+        written = BEL * (BELL in self._ways) + said * (TERMINAL in self._ways)
+        if written:
+            self._write(written)
+        if TMUX in self._ways and "TMUX" in self._variables and self._commands is not None:
+            self._commands.begin("tmux", tmux_message(text, host, ascii=plain))
 
 
 def notification(text: str, host: str, variables: Mapping[str, str], *, ascii: bool = False) -> str:  # noqa: A002
@@ -77,12 +97,26 @@ def notification(text: str, host: str, variables: Mapping[str, str], *, ascii: b
     if few_letters(variables.get("TERM", "")) or "STY" in variables:  # a GNU screen prints it
         return ""
     title, said = _plain(f"frostwatch {host}", ascii=ascii), _plain(text, ascii=ascii)
-    sequence = f"\x1b]777;notify;{title};{said}{BELL}"
+    sequence = f"\x1b]777;notify;{title};{said}{BEL}"
     if _knows_osc_9_alone(variables):
-        sequence = f"\x1b]9;{title}: {said}{BELL}"
+        sequence = f"\x1b]9;{title}: {said}{BEL}"
     if "TMUX" in variables:  # passed on to the terminal where `allow-passthrough` is on
         return "\x1bPtmux;" + sequence.replace("\x1b", "\x1b\x1b") + "\x1b\\"
     return sequence
+
+
+def tmux_message(text: str, host: str, *, ascii: bool = False) -> tuple[str, ...]:  # noqa: A002
+    """Return the command that has tmux show a message in its status line, whatever is looked at.
+
+    Args:
+        text: what is told; names in it may be anything.
+        host: the machine's name.
+        ascii: nothing beyond ASCII.
+    """
+    said = _plain(f"frostwatch {host}: {text}", ascii=ascii)
+    # tmux runs what stands in #(), and the time is put in the place of %H.
+    harmless = said.translate(_FORMATS_IN_ASCII if ascii else _FORMATS)
+    return ("tmux", "display-message", "-d", f"{SHOWN_S * 1000:.0f}", harmless)
 
 
 def _knows_osc_9_alone(variables: Mapping[str, str]) -> bool:

@@ -50,9 +50,10 @@ from tui.console.widgets.table.widget import VmTable
 from tui.shared.clocks import Clock
 from tui.shared.fit import safe
 from tui.shared.glyphs import Signs, detect_signs
+from tui.shared.notify import Notify
 
 if TYPE_CHECKING:
-    from tui.console.alarm import Alarm
+    from tui.console.telling import Teller
 
 DRAIN_S = 0.25  # changes reach the screen at most this much later, and at most 4 times a second
 EAGER_S = 0.02  # until the first VMs are known, for a second at the most
@@ -76,7 +77,7 @@ class FrostwatchApp(GuestKeysApp):
         schedule: how long freezes are waited for.
         copy_to: the folder with which the form of a copy begins; None for the current one.
         drill: the guests are simulated, and a line says so.
-        bell: an operator who does not look at the screen is called.
+        notify: how an operator is called who does not look at the screen.
         memory: what is done about the process's memory; None leaves it alone.
     """
 
@@ -105,7 +106,7 @@ class FrostwatchApp(GuestKeysApp):
         schedule: Schedule | None = None,
         copy_to: Path | None = None,
         drill: bool = False,
-        bell: bool = False,
+        notify: Notify = Notify(),  # noqa: B008 - it can't be changed
         memory: MemoryPort | None = None,
     ) -> None:
         super().__init__()
@@ -118,10 +119,10 @@ class FrostwatchApp(GuestKeysApp):
         self._watcher = watcher
         self._drill, self._read_only = drill, read_only
         self._memory = memory
-        self._alarm: Alarm | None = None
-        if bell:  # most consoles start without it, and sooner
-            make = load("tui.console.alarm", "Alarm")
-            self._alarm = make(self.write_to_terminal, self.clock, self.signs)
+        self.teller: Teller | None = None
+        if notify.wanted:  # most consoles start without it, and sooner
+            make = load("tui.console.telling", "Teller")
+            self.teller = make(self.write_to_terminal, self.clock, self.signs, notify)
         times, show = schedule or Schedule(), self.show_notice
         self.action_context = ActionContext(
             self,
@@ -166,7 +167,7 @@ class FrostwatchApp(GuestKeysApp):
             self._watcher,
             self.clock,
             drill=self._drill,
-            alarm=self._alarm,
+            teller=self.teller,
             table=self.query_one(VmTable),
             pane=self.query_one(DetailPane),
             status=self.query_one(StatusLine),

@@ -20,7 +20,7 @@ from tui.shared.clocks import Clock
 from tui.shared.fit import safe
 
 if TYPE_CHECKING:
-    from tui.console.alarm import Alarm
+    from tui.console.telling import Teller
 
 ROOMY = 24  # lines; on fewer the pane needs half of them to say what an outcome means
 STAY_S = 2.0  # rows stay where they are for so long after the operator moved the cursor
@@ -44,7 +44,7 @@ class Display:
         watcher: which sources could not look; None where nothing watches.
         clock: where the time comes from.
         drill: whether a line says that the guests are simulated.
-        alarm: calls an operator who does not look; None for nothing of that kind.
+        teller: calls an operator who does not look; None for nothing of that kind.
         parts: table, pane, status, pinned line, notices and filter.
     """
 
@@ -57,7 +57,7 @@ class Display:
         clock: Clock,
         *,
         drill: bool,
-        alarm: Alarm | None,
+        teller: Teller | None,
         table: VmTable,
         pane: DetailPane,
         status: StatusLine,
@@ -70,7 +70,7 @@ class Display:
         self._view = view
         self._watcher = watcher
         self._clock = clock
-        self._alarm = alarm
+        self._teller = teller
         self._drill = drill
         self.table = table
         self._pane = pane
@@ -101,7 +101,9 @@ class Display:
         for before, after in news:
             for notice in notice_of_change(before, after, at, ours=after.id in ended):
                 self.show_notice(notice)
-        self._ring()
+        if self._teller is not None:
+            self._teller.changed(after for _, after in news)
+            self._teller.ring()
 
     def second(self) -> None:
         """Let the clocks run."""
@@ -111,17 +113,16 @@ class Display:
         self.status.update_line()
         self._notices.update_line(self._clock.wall())
         self._tell_problems()
-        self._ring()
+        if self._teller is not None:
+            for notice in self._teller.second(self._fleet.states()):
+                self.show_notice(notice)
+            self._teller.ring()
 
     def show_notice(self, notice: Notice) -> None:
         """Show a notice."""
         self._notices.show_notice(notice)
-        if self._alarm is not None:
-            self._alarm.take(notice)
-
-    def _ring(self) -> None:
-        if self._alarm is not None:
-            self._alarm.ring()
+        if self._teller is not None:
+            self._teller.take(notice)
 
     def touched(self) -> None:
         """Leave the rows where they are for a moment: the operator has moved the cursor."""

@@ -21,6 +21,7 @@ from tui.console.leave import LEFT_SOMETHING, SignalHandler, leave_windows, thaw
 from tui.console.model.exit_kind import ExitKind
 from tui.console.ports import JobsPort, OperationsPort, RunningWatcherPort
 from tui.console.terminal import has_ended
+from tui.shared.notify import Notify
 
 # Mostly they are there at once, and a first screen without them is painted for nothing.
 FIRST_LIST_S = 0.1
@@ -35,7 +36,7 @@ def run(
     read_only: bool,
     interval_s: float,
     drill: bool = False,
-    bell: bool = False,
+    notify: Notify = Notify(),  # noqa: B008 - it can't be changed
     schedule: Schedule | None = None,
     copy_to: Path | None = None,
 ) -> int:
@@ -49,7 +50,7 @@ def run(
         read_only: nothing is sent to any guest.
         interval_s: seconds between two visits to an agent.
         drill: the VMs are simulated; the screen says so.
-        bell: an operator who does not look at the screen is called.
+        notify: how an operator is called who does not look at the screen.
         schedule: how long freezes are waited for, and a window may be held at the most.
         copy_to: the folder with which the form of a copy begins; None for the current one.
 
@@ -64,7 +65,7 @@ def run(
         read_only=read_only,
         interval_s=interval_s,
         drill=drill,
-        bell=bell,
+        notify=notify,
         schedule=schedule,
         copy_to=copy_to,
         memory=memory,
@@ -98,4 +99,6 @@ def run(
             code = leave()
             if watcher is not None:
                 watcher.stop()
+            if app.teller is not None:
+                app.teller.close()
     return max(code, app.return_code or 0)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from agentclient.fleet.transitions import TransitionLog
 from agentclient.fleet.watch_events import WatchLog, watch_event_object
 from agentclient.model.clock import now
 from agentclient.model.json_contract import dumps
@@ -15,6 +16,8 @@ from agentclient.model.text import printable
 from tui.cli import session, tell
 from tui.cli.options import Options, json_option, vm_argument, with_options
 from tui.cli.output import Output
+from tui.shared.bounded_commands import BoundedCommands
+from tui.shared.notify import Notify
 from tui.shared.signals import Signals
 
 if TYPE_CHECKING:
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from agentclient.model.vm import VmId
 
 TICK_S: Final = 0.1
+SECOND_S: Final = 1.0
 PATIENCE_S: Final = 2.0
 
 
@@ -43,7 +47,8 @@ def watch_command(options: Options, names: tuple[str, ...], as_json: bool) -> in
         wanted = {vm.id for vm in engine.find(names)} if names else None
         if wanted is None:
             engine.look()
-        return _Watch(engine, wanted, as_json=as_json).run()
+        notify = Notify.of(options.general)
+        return _Watch(engine, wanted, notify, as_json=as_json).run()
 
 
 class _Watch:
@@ -52,14 +57,21 @@ class _Watch:
     Args:
         engine: watches the VMs.
         wanted: the VMs to tell of; None for all.
+        notify: the command that is run for what matters.
         as_json: as JSON instead of lines for a person.
     """
 
-    def __init__(self, engine: Engine, wanted: Collection[VmId] | None, *, as_json: bool) -> None:
+    def __init__(
+        self, engine: Engine, wanted: Collection[VmId] | None, notify: Notify, *, as_json: bool
+    ) -> None:
         self._engine = engine
         self._wanted = wanted
+        self._notify = notify
         self._as_json = as_json
         self._output = Output()
+        self._commands = BoundedCommands(lambda why: self._output.err(f"frostwatch: {why}"))
+        self._transitions = TransitionLog()
+        self._next = 0.0
         self._log = WatchLog()
         self._problems: frozenset[str] = frozenset()
 
@@ -75,8 +87,11 @@ class _Watch:
                     self._take(state)
                 for vm_id in change.removed:
                     self._log.forget(vm_id)
+                    self._transitions.forget(vm_id)
+                self._tell_nearly_over()
                 self._tell_problems()
                 time.sleep(TICK_S)
+            self._commands.close()
             until = time.monotonic() + PATIENCE_S
             self._output.finish(lambda: time.monotonic() < until)
         if self._output.broken:
@@ -89,9 +104,23 @@ class _Watch:
         for problem in sorted(self._problems - before):
             _complain(problem)
 
-    def _take(self, state: VmState) -> None:
-        if self._wanted is not None and state.id not in self._wanted:
+    def _tell_nearly_over(self) -> None:
+        if not self._notify.command or time.monotonic() < self._next:
             return
+        self._next = time.monotonic() + SECOND_S
+        states = [one for one in self._engine.fleet.states() if self._is_wanted(one.id)]
+        for happened in self._transitions.tick(states, now(), time.monotonic()):
+            self._notify.run(self._commands, happened)
+
+    def _is_wanted(self, vm_id: VmId) -> bool:
+        return self._wanted is None or vm_id in self._wanted
+
+    def _take(self, state: VmState) -> None:
+        if not self._is_wanted(state.id):
+            return
+        if self._notify.command:
+            for happened in self._transitions.take(state, now()):
+                self._notify.run(self._commands, happened)
         for event in self._log.take(state, now()):
             if self._as_json:
                 self._output.data(dumps(watch_event_object(event)))
