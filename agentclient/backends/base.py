@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 # very busy host.
 LOCAL_S: Final = 3.0
 LIBVIRT = "libvirt owns this VM and its agent's channel, which nobody else may open"
+# What names libvirt's daemon to all its clients, and where the system's own one has its sockets.
+LIBVIRT_VARIABLE: Final = "LIBVIRT_DEFAULT_URI"
+LIBVIRT_FOLDER: Final = Path("/run/libvirt")
 
 
 class Abilities(NamedTuple):

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from agentclient.backends.base import Backend, Backends
+from agentclient.backends.base import (
+    LIBVIRT_FOLDER,
+    LIBVIRT_VARIABLE,
+    Backend,
+    Backends,
+)
 from agentclient.late import load
 
 if TYPE_CHECKING:
     from agentclient.backends.explicit import ExplicitBackend
-
-LIBVIRT_VARIABLE: Final = "LIBVIRT_DEFAULT_URI"
-LIBVIRT_FOLDER: Final = Path("/run/libvirt")
 
 
 def explicit(specs: tuple[str, ...]) -> ExplicitBackend | None:

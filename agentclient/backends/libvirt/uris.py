@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
+from agentclient.backends.base import LIBVIRT_FOLDER, LIBVIRT_VARIABLE
 from agentclient.model.errors import BadInput
 from agentclient.model.text import printable
 
 SYSTEM: Final = "qemu:///system"
-VARIABLE: Final = "LIBVIRT_DEFAULT_URI"
 _SOCKETS: Final = ("libvirt-sock", "virtqemud-sock")
-_FOLDER: Final = Path("/run/libvirt")
 _MOST: Final = 500
 
 
@@ -56,7 +55,7 @@ class Uri(NamedTuple):
             runtime = os.environ.get("XDG_RUNTIME_DIR")
             folder = Path(runtime or f"/run/user/{os.getuid()}") / "libvirt"
         else:
-            folder = _FOLDER
+            folder = LIBVIRT_FOLDER
         return folder / "qemu" / "run" if session else folder / "qemu"
 
 
@@ -87,7 +86,7 @@ def checked(text: str, where: str) -> str:
 def wanted(
     named: Iterable[str],
     environment: Mapping[str, str] | None = None,
-    folder: Path = _FOLDER,
+    folder: Path = LIBVIRT_FOLDER,
 ) -> tuple[Uri, ...]:
     """Return the daemons to connect to: those that are named, else the one of this system.
 
@@ -102,9 +101,9 @@ def wanted(
     found = tuple(dict.fromkeys(checked(one, "--connect") for one in named))
     if found:
         return tuple(Uri(one, named=True) for one in found)
-    default = (os.environ if environment is None else environment).get(VARIABLE)
+    default = (os.environ if environment is None else environment).get(LIBVIRT_VARIABLE)
     if default:
-        return (Uri(checked(default, VARIABLE), named=True),)
+        return (Uri(checked(default, LIBVIRT_VARIABLE), named=True),)
     if any((folder / name).exists() for name in _SOCKETS):
         return (Uri(SYSTEM, named=False),)
     return ()
