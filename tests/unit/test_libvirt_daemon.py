@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
@@ -15,11 +16,13 @@ import pytest
 
 from agentclient.access.call_session import AgentBusy, AgentGone, CallFailed, CallTimedOut
 from agentclient.backends.libvirt import backend as backend_module
-from agentclient.backends.libvirt import connections, daemon
+from agentclient.backends.libvirt import connections, daemon_watch, end_watch
 from agentclient.backends.libvirt.backend import LibvirtBackend
 from agentclient.backends.libvirt.binding import Binding
-from agentclient.backends.libvirt.calls import DomainCalls
+from agentclient.backends.libvirt.calls import DomainCalls, HeldCalls
 from agentclient.backends.libvirt.connections import MOST_FREEZES, Connections
+from agentclient.backends.libvirt.end_watch import EndWatch
+from agentclient.backends.libvirt.ends import End
 from agentclient.backends.libvirt.probe import Probes, who_is_busy
 from agentclient.backends.libvirt.uris import Uri
 from agentclient.model.errors import BadInput
@@ -33,6 +36,7 @@ XML = (
 )
 FREEZE, STATUS, THAW = "guest-fsfreeze-freeze", "guest-fsfreeze-status", "guest-fsfreeze-thaw"
 RUNNING, SHUT_OFF = 1, 5
+DESTROYED = 2
 SOON_S = 10.0
 
 
@@ -156,7 +160,11 @@ class FakeHost:
         return [(one, self.figures(one)) for one in asked]
 
     def figures(self, one: FakeDomain) -> dict[str, int]:
-        return {"state.state": one.run_state, "state.reason": 1, "block.count": 0}
+        return {
+            "state.state": one.run_state,
+            "state.reason": one.reason or 1,
+            "block.count": 0,
+        }
 
     def lookupByUUIDString(self, _uuid: str) -> FakeDomain:  # noqa: N802
         if not self.domains:
@@ -171,9 +179,9 @@ class FakeHost:
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch) -> FakeHost:
     host = FakeHost()
-    for module in (daemon, connections, backend_module):
+    for module in (daemon_watch, connections, end_watch, backend_module):
         monkeypatch.setattr(module, "load_binding", host.binding)
-    monkeypatch.setattr(daemon, "AGAIN_S", 0.02)
+    monkeypatch.setattr(daemon_watch, "AGAIN_S", 0.02)
     return host
 
 
@@ -230,7 +238,7 @@ def test_one_daemon_under_two_addresses_is_listed_once(
     def generation(domain: FakeDomain, uri: Uri) -> str:
         return f"{uri.text}#{UUID}#3#4711.99"
 
-    monkeypatch.setattr(daemon, "generation_of", generation)
+    monkeypatch.setattr(daemon_watch, "generation_of", generation)
     two = LibvirtBackend([Uri("qemu:///system", False), Uri("qemu:///system?a=b", False)])
     (vm,) = two.list_vms()
     assert (vm.id.name, vm.generation) == ("db1", f"qemu:///system#{UUID}#3#4711.99")
@@ -342,6 +350,44 @@ def test_a_guest_that_has_moved_has_not_ended(
     assert restored.generation == f"qemu:///system#{UUID}#4"
 
 
+@pytest.mark.parametrize(
+    ("off", "ended"),
+    [(None, None), (2, True), (4, None), (5, None), (6, None), (8, True)],
+    ids=["transient", "destroyed", "migrated", "saved", "unknown", "found-dead"],
+)
+def test_a_domain_that_goes_while_nothing_is_heard_has_ended_only_if_libvirt_says_how(
+    host: FakeHost, backend: LibvirtBackend, off: int | None, ended: bool | None
+) -> None:
+    (vm,) = backend.list_vms()
+    access: Any = backend.open(vm, SimpleNamespace(open=None, successor=None))
+    host.domains = []
+    if off is not None:
+        host.domains = [FakeDomain(number=-1)]
+        host.domains[0].run_state, host.domains[0].reason = SHUT_OFF, off
+    host.closed(host, 1, None)
+    until(lambda: backend.list_vms() == [])
+    assert vm.identity is not None
+    assert (access.is_gone(), backend.has_ended(vm.identity)) == (ended, ended)
+    seen = access.observe()
+    assert seen.gone is ended
+    assert ("is not known" in (seen.problem or "")) is (ended is None)
+
+
+@pytest.mark.parametrize(("reason", "ended"), [(1, True), (3, None), (5, None)])
+def test_another_start_proves_the_end_of_the_one_before_if_it_was_booted(
+    host: FakeHost, backend: LibvirtBackend, reason: int, ended: bool | None
+) -> None:
+    """One that was restored, or of which that is not known, may run the same guest."""
+    (vm,) = backend.list_vms()
+    host.domains = [FakeDomain(number=4)]
+    host.domains[0].reason = reason
+    host.closed(host, 1, None)
+    until(lambda: backend.list_vms()[0].generation != vm.generation)
+    assert vm.identity is not None
+    assert backend.has_ended(vm.identity) is ended
+    assert backend.list_vms()[0].incoming is (reason == 3)
+
+
 def test_a_domain_that_was_started_anew_has_not_taken_its_guest(
     host: FakeHost, backend: LibvirtBackend
 ) -> None:
@@ -395,9 +441,31 @@ def test_a_connection_that_is_given_up_is_not_listened_to_any_more(
 # -- what a call comes to --------------------------------------------------------------------------
 
 
+class Told:
+    """Who knows how a start has ended."""
+
+    def __init__(self) -> None:
+        self.end: End | None = None
+
+    def end_of(self, _uuid: str, _generation: str) -> End | None:
+        return self.end
+
+
 @pytest.fixture
-def calls(host: FakeHost) -> DomainCalls:
-    return DomainCalls(Connections("qemu:///system"), UUID, f"qemu:///system#{UUID}#3")
+def told() -> Told:
+    return Told()
+
+
+@pytest.fixture
+def calls(host: FakeHost, told: Told) -> DomainCalls:
+    return DomainCalls(Connections("qemu:///system"), UUID, f"qemu:///system#{UUID}#3", told)
+
+
+@pytest.fixture
+def held(host: FakeHost) -> HeldCalls:
+    """What a holder has of it."""
+    watch = EndWatch("qemu:///system")
+    return HeldCalls(Connections("qemu:///system"), UUID, f"qemu:///system#{UUID}#3", watch)
 
 
 def fails(code: int) -> Callable[[], str]:
@@ -436,6 +504,35 @@ def test_each_error_is_what_it_means(
     assert calls.is_gone() is None
 
 
+def test_the_end_of_its_channel_is_told_from_an_agents_own_error(
+    calls: DomainCalls, host: FakeHost
+) -> None:
+    """Before libvirt 11.2 both are error 1: an agent that has answered answers again."""
+    errors = [1, 86]
+    host.domains[0].answer = lambda: fails(errors.pop(0))()
+    with pytest.raises(AgentGone) as gone:
+        calls.call(FREEZE, None, 60.0)
+    assert gone.value.cause is Cause.AGENT_GONE
+    assert [json.loads(one)["execute"] for one in host.domains[0].asked] == [FREEZE, STATUS]
+
+
+def test_the_end_of_its_channel_with_its_domain_is_no_answer_either(
+    calls: DomainCalls, host: FakeHost, told: Told
+) -> None:
+    def answer() -> str:
+        host.domains.clear()
+        raise FakeError(1, "End of file from agent socket")
+
+    host.domains[0].answer = answer
+    with pytest.raises(AgentGone, match="is not known yet") as gone:
+        calls.call(FREEZE, None, 60.0)
+    assert (gone.value.cause, calls.is_gone()) == (Cause.CHANNEL_BROKEN, None)
+    told.end = End.GONE
+    with pytest.raises(AgentGone) as gone:
+        calls.call(THAW, None, 60.0)
+    assert (gone.value.cause, calls.is_gone()) == (Cause.VM_GONE, True)
+
+
 def test_an_agents_own_words_are_shown(calls: DomainCalls, host: FakeHost) -> None:
     host.domains[0].answer = fails(113)
     with pytest.raises(CallFailed, match=r"^its own words$"):
@@ -464,6 +561,10 @@ def test_a_domain_that_has_ended_is_gone_and_a_paused_one_is_not(
     host.domains[0].run_state = SHUT_OFF
     with pytest.raises(AgentGone) as gone:
         calls.call(THAW, None, 5.0)
+    assert (gone.value.cause, calls.is_gone()) == (Cause.CHANNEL_BROKEN, None), "no reason is told"
+    host.domains[0].reason = DESTROYED
+    with pytest.raises(AgentGone) as gone:
+        calls.call(THAW, None, 5.0)
     assert (gone.value.cause, calls.is_gone()) == (Cause.VM_GONE, True)
 
 
@@ -478,12 +579,48 @@ def test_a_domain_whose_guest_has_moved_is_not_gone(
     assert (gone.value.cause, calls.is_gone()) == (Cause.MIGRATED, None)
 
 
-def test_another_start_is_never_asked(calls: DomainCalls, host: FakeHost) -> None:
+def test_another_start_is_never_asked(calls: DomainCalls, host: FakeHost, told: Told) -> None:
     host.domains[0].number = 4
     with pytest.raises(AgentGone, match="started anew"):
         calls.call(FREEZE, None, 5.0)
     assert not host.domains[0].asked
+    assert calls.is_gone() is None, "it may be the same guest, which was saved"
+    told.end = End.GONE
     assert calls.is_gone() is True
+
+
+@pytest.mark.parametrize(
+    ("detail", "cause", "gone"),
+    [(1, Cause.VM_GONE, True), (3, Cause.MIGRATED, None), (4, Cause.MIGRATED, None)],
+    ids=["destroyed", "migrated", "saved"],
+)
+def test_a_holder_hears_how_a_domain_ends_that_leaves_nothing_to_be_asked_about(
+    held: HeldCalls, host: FakeHost, detail: int, cause: Cause, gone: bool | None
+) -> None:
+    """One that is transient, while nobody but the holder is there."""
+    assert held.call(STATUS, None, 5.0) == "thawed"
+    assert held.is_gone() is None
+    (domain,), host.domains = host.domains, []
+    with pytest.raises(AgentGone) as failed:
+        held.call(THAW, None, 5.0)
+    assert (failed.value.cause, held.is_gone()) == (Cause.CHANNEL_BROKEN, None)
+    host.events[0](host, domain, 5, detail, None)
+    with pytest.raises(AgentGone) as failed:
+        held.call(THAW, None, 5.0)
+    assert (failed.value.cause, held.is_gone()) == (cause, gone)
+
+
+def test_a_holder_that_may_have_missed_an_end_does_not_know_it(
+    held: HeldCalls, host: FakeHost
+) -> None:
+    held.call(STATUS, None, 5.0)
+    host.closed(host, 1, None)
+    (domain,), host.domains = host.domains, []
+    for _ in range(2):
+        with pytest.raises(AgentGone):
+            held.call(THAW, None, 5.0)
+        host.events[0](host, domain, 5, 1, None)
+        assert held.is_gone() is None
 
 
 @pytest.mark.parametrize("code", [55, 68, 113])

@@ -10,6 +10,7 @@ import pytest
 
 from agentclient.backends.base import LIBVIRT, merge
 from agentclient.backends.libvirt.domain_xml import Channel, channel_of
+from agentclient.backends.libvirt.ends import MOST, End, ToldEnds
 from agentclient.backends.libvirt.error_codes import Trouble, trouble_of
 from agentclient.backends.libvirt.generation import (
     daemon_of,
@@ -81,7 +82,7 @@ def test_nobody_is_asked_for_a_password_under_the_console() -> None:
 @pytest.mark.parametrize(
     ("code", "connected", "trouble"),
     [
-        (1, True, Trouble.ANSWERED),  # an agent's error, before libvirt 11.2
+        (1, True, Trouble.UNSURE),  # an agent's error before libvirt 11.2, or its channel's end
         (113, True, Trouble.ANSWERED),  # the same, since then
         (1, False, Trouble.DAEMON),  # a connection that has ended
         (38, True, Trouble.DAEMON),
@@ -216,3 +217,61 @@ def test_what_a_daemon_of_anybodys_puts_in_its_folder_does_no_harm(
         case "no number":
             path.write_bytes(b"\xff" * 100)
     assert _start_with(folder, "../own" if what == "outside" else "db1") == ""
+
+
+# -- how a start has ended -------------------------------------------------------------------------
+
+FIRST, SECOND = "qemu:///system#u#3", "qemu:///system#u#4"
+
+
+def test_an_end_is_that_of_the_start_that_ran() -> None:
+    told = ToldEnds()
+    told.runs(FIRST)
+    told.on_stopped("u", End.MOVED)
+    told.on_started("u", 4)
+    told.runs(SECOND)
+    told.on_stopped("u", End.GONE)
+    assert (told.get(FIRST), told.get(SECOND)) == (End.MOVED, End.GONE)
+
+
+def test_the_next_start_may_be_seen_before_the_end_is_heard() -> None:
+    told = ToldEnds()
+    told.runs(FIRST)
+    told.runs(SECOND)
+    told.on_stopped("u", End.MOVED)
+    assert (told.get(FIRST), told.get(SECOND)) == (End.MOVED, None)
+    told.on_started("u", 4)
+    told.on_stopped("u", End.GONE)
+    assert told.get(SECOND) is End.GONE
+
+
+def test_an_end_may_be_heard_before_its_start_is_seen() -> None:
+    told = ToldEnds()
+    told.on_stopped("u", End.MOVED)
+    told.runs(FIRST)
+    told.runs(FIRST)
+    assert told.get(FIRST) is End.MOVED
+    told.on_started("u", 4)
+    told.on_stopped("u", End.GONE)
+    told.on_started("u", 5)
+    told.runs(SECOND)
+    assert (told.get(FIRST), told.get(SECOND)) == (End.MOVED, End.GONE)
+
+
+def test_what_may_have_been_missed_is_not_known() -> None:
+    told = ToldEnds()
+    told.runs(FIRST)
+    told.miss()
+    told.on_stopped("u", End.GONE)
+    assert told.get(FIRST) is None
+    told.runs(SECOND)
+    assert told.get(SECOND) is End.GONE, "the answer that has shown it is older"
+
+
+def test_ends_are_not_remembered_without_bound() -> None:
+    told = ToldEnds()
+    for number in range(MOST + 10):
+        told.runs(f"uri#u{number}#1")
+        told.on_stopped(f"u{number}", End.GONE)
+    assert told.get("uri#u0#1") is None
+    assert told.get(f"uri#u{MOST}#1") is End.GONE

@@ -20,6 +20,7 @@ from agentclient.backends.libvirt.binding import load_binding
 from agentclient.backends.libvirt.calls import LibvirtCalls
 from agentclient.backends.libvirt.connections import connections_to
 from agentclient.backends.libvirt.daemon import PATIENCE_S, Daemon
+from agentclient.backends.libvirt.daemon_watch import DaemonWatch
 from agentclient.backends.libvirt.generation import daemon_of, process_of_start, uuid_of
 from agentclient.backends.libvirt.uris import Uri
 from agentclient.backends.libvirt.watched_domain import WatchedDomain
@@ -167,7 +168,7 @@ class LibvirtBackend:
                 return
             self._started, self._began = True, time.monotonic()
         for daemon in self.daemons:
-            daemon.start()
+            DaemonWatch(daemon).start()
 
     def _daemon(self, uri: str) -> Daemon:
         return next(one for one in self.daemons if one.uri.text == uri)
@@ -211,6 +212,7 @@ class LibvirtBackend:
             selectors=(one.uuid, f"{one.name}#{one.uuid[:8]}"),
             generation=one.generation,
             uuid=one.uuid,
+            incoming=one.incoming,
             by_call=one.channel is not None and daemon.read_only is None,
             out_of_reach=daemon.read_only if one.channel else None,
         )

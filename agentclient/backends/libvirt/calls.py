@@ -19,6 +19,8 @@ from agentclient.access.guest_access import ThawRecipe
 from agentclient.backends.libvirt.binding import Binding
 from agentclient.backends.libvirt.connections import Connections, connections_to
 from agentclient.backends.libvirt.daemon import Daemon
+from agentclient.backends.libvirt.end_watch import EndWatch, end_watch_of
+from agentclient.backends.libvirt.ends import End, Ends, end_of_reason
 from agentclient.backends.libvirt.error_codes import Trouble, trouble_of
 from agentclient.backends.libvirt.generation import daemon_of, number_of
 from agentclient.backends.libvirt.probe import NotPassedOn, Probes
@@ -26,13 +28,14 @@ from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import Cause
 from agentclient.model.text import printable
 from agentclient.model.vm import Vm
-from agentclient.protocol.qga_commands import FREEZE, FREEZE_LIST
+from agentclient.protocol.qga_commands import FREEZE, FREEZE_LIST, STATUS
 
 _FREEZES: Final = frozenset({FREEZE, FREEZE_LIST})
 # A call that ended so much before its bound, or later, had no answer within it.
 _SLACK_S: Final = 0.25
 _SHUT_OFF: Final = 5  # virDomainState
-_MOVED: Final = frozenset({4, 5})  # virDomainShutoffReason: it has migrated, or was saved
+# Seconds in which an agent that has just answered does so again.
+_PROOF_S: Final = 5
 # What libvirt puts before an agent's own words.
 _BEFORE: Final = "unable to execute QEMU agent command"
 
@@ -44,12 +47,14 @@ class DomainCalls:
         connections: leads to its daemon.
         uuid: the domain's.
         generation: which start of it.
+        ends: knows how starts have ended.
     """
 
-    def __init__(self, connections: Connections, uuid: str, generation: str) -> None:
+    def __init__(self, connections: Connections, uuid: str, generation: str, ends: Ends) -> None:
         self._connections = connections
         self._uuid = uuid
         self._generation = generation
+        self._ends = ends
         self._gone: bool | None = None
 
     def call(
@@ -61,17 +66,24 @@ class DomainCalls:
             return self._ask(connection, binding, command, arguments, timeout_s)
 
     def is_gone(self) -> bool | None:
-        """Return whether a call has proven that this start has ended; None if none has."""
-        return self._gone
+        """Return whether the guest of this start has ended; None if that is not proven."""
+        return self._gone or (self._end() is End.GONE) or None
 
-    def _has_moved(self) -> bool:
-        """Return whether the guest of this start is known to have migrated, or to be saved."""
-        return False
+    def _end(self) -> End | None:
+        return self._ends.end_of(self._uuid, self._generation)
 
-    def _ended(self, text: str) -> AgentGone:
-        """Return that this start of the domain is over; its guest may go on all the same."""
-        if self._has_moved():
+    def _ended(self, text: str, end: End | None = None) -> AgentGone:
+        """Return that this start of the domain is over; its guest may go on all the same.
+
+        Args:
+            text: how that has shown, as a clause.
+            end: what libvirt says has become of its guest; None if it does not.
+        """
+        end = end or self._end()
+        if end is End.MOVED:
             return _moved(text)
+        if end is None:  # such as a transient domain, which leaves nothing to be asked about
+            return AgentGone(f"{text}; whether its guest has ended is not known yet")
         self._gone = True
         return AgentGone(text, Cause.VM_GONE)
 
@@ -119,16 +131,14 @@ class DomainCalls:
         said = printable(error, 300)
         connected = _is_alive(connection, binding)
         trouble = trouble_of(error.get_error_code(), connected=connected)
+        if trouble is Trouble.UNSURE:
+            trouble = self._answered_or_gone(connection, binding)
         if trouble is Trouble.DAEMON:
             return AgentGone(f"libvirt's daemon has gone: {said}")
-        if trouble is Trouble.NOT_RUNNING:
-            trouble = self._why_not_running(connection, binding)
-        if trouble is Trouble.MOVED:
-            return _moved(said)
         if trouble is Trouble.DOMAIN:
-            return self._ended(f"the domain has ended: {said}")
+            return self._ended(f"the domain does not run any more: {said}")
         if trouble is Trouble.NOT_RUNNING:
-            return AgentBusy(f"libvirt asks no agent of a VM that does not run: {said}")
+            return self._not_running(connection, binding, said)
         if trouble is Trouble.BUSY:
             return AgentBusy(f"libvirt runs another caller's command: {said}")
         if trouble is Trouble.AGENT:
@@ -137,16 +147,58 @@ class DomainCalls:
             return CallFailed("", _agents_words(str(error)))
         return NotPassedOn(said)
 
-    def _why_not_running(self, connection: Any, binding: Binding) -> Trouble:
+    def _answered_or_gone(self, connection: Any, binding: Binding) -> Trouble:
+        """Return whether an error was the agent's own answer, or the end of its channel.
+
+        Until libvirt 11.2 both are *internal errors*. An agent that has answered is still there,
+        and answers again.
+        """
+        try:
+            domain = self._domain(connection)
+            binding.qemu.qemuAgentCommand(domain, json.dumps({"execute": STATUS}), _PROOF_S, 0)
+        except AgentGone:
+            return Trouble.DOMAIN
+        except binding.libvirt.libvirtError as error:
+            connected = _is_alive(connection, binding)
+            trouble = trouble_of(error.get_error_code(), connected=connected)
+            # Twice the same is an agent that refuses even that.
+            return Trouble.ANSWERED if trouble is Trouble.UNSURE else trouble
+        return Trouble.ANSWERED
+
+    def _not_running(self, connection: Any, binding: Binding, said: str) -> Exception:
+        """Return what it means that a domain does not run: it is paused, or this start is over."""
+        paused = AgentBusy(f"libvirt asks no agent of a VM that does not run: {said}")
         try:
             state, reason = connection.lookupByUUIDString(self._uuid).state()[:2]
         except binding.libvirt.libvirtError as error:
             connected = _is_alive(connection, binding)
             found = trouble_of(error.get_error_code(), connected=connected)
-            return found if found is Trouble.DOMAIN else Trouble.NOT_RUNNING
-        if state != _SHUT_OFF:
-            return Trouble.NOT_RUNNING
-        return Trouble.MOVED if reason in _MOVED else Trouble.DOMAIN
+            return self._ended(said) if found is Trouble.DOMAIN else paused
+        return self._ended(said, end_of_reason(reason)) if state == _SHUT_OFF else paused
+
+
+class HeldCalls(DomainCalls):
+    """The calls of a holder: no list shows it how a domain ends, so it hears that by itself.
+
+    Args:
+        connections: leads to its daemon.
+        uuid: the domain's.
+        generation: which start of it.
+        ends: hears how starts end.
+    """
+
+    def __init__(
+        self, connections: Connections, uuid: str, generation: str, ends: EndWatch
+    ) -> None:
+        super().__init__(connections, uuid, generation, ends)
+        self._watch = ends
+
+    def _domain(self, connection: Any) -> Any:
+        self._watch.listen()  # first, so that no end is missed
+        domain = super()._domain(connection)
+        if domain.ID() == number_of(self._generation):
+            self._watch.runs(self._generation)
+        return domain
 
 
 class LibvirtCalls(DomainCalls):
@@ -161,7 +213,7 @@ class LibvirtCalls(DomainCalls):
     shows_port = True
 
     def __init__(self, daemon: Daemon, uuid: str, generation: str) -> None:
-        super().__init__(connections_to(daemon.uri.text), uuid, generation)
+        super().__init__(connections_to(daemon.uri.text), uuid, generation, daemon)
         self._daemon = daemon
         self._probes = Probes(self)
 
@@ -179,12 +231,7 @@ class LibvirtCalls(DomainCalls):
 
     def is_gone(self) -> bool | None:
         """Return whether this start has ended; None if that is not proven."""
-        if self._has_moved():
-            return None
         return self._gone or self._daemon.is_gone(self._uuid, self._generation)
-
-    def _has_moved(self) -> bool:
-        return self._daemon.has_moved(self._uuid, self._generation)
 
     @property
     def busy(self) -> str | None:
@@ -205,8 +252,9 @@ class LibvirtCalls(DomainCalls):
 
 def thaw_calls(details: Mapping[str, str]) -> DomainCalls:
     """Return the calls of a recipe, for a process of its own; nothing is connected yet."""
-    connections = connections_to(daemon_of(details["generation"]))
-    return DomainCalls(connections, details["uuid"], details["generation"])
+    generation = details["generation"]
+    uri = daemon_of(generation)
+    return HeldCalls(connections_to(uri), details["uuid"], generation, end_watch_of(uri))
 
 
 def _moved(text: str) -> AgentGone:

@@ -12,10 +12,10 @@ class Trouble(Enum):
     DAEMON = "libvirt's daemon, or the connection to it, has gone"
     DOMAIN = "the domain is not there any more"
     NOT_RUNNING = "the domain does not run"
-    MOVED = "its guest has migrated, or was saved"
     BUSY = "another caller's command has the domain"
     AGENT = "its agent does not answer, or has gone"
     ANSWERED = "its agent has answered with an error"
+    UNSURE = "its agent has answered with an error, or its channel has ended"
     FORBIDDEN = "libvirt does not let us"
     OTHER = "something else"
 
@@ -60,10 +60,11 @@ def trouble_of(code: int, *, connected: bool) -> Trouble:
     Args:
         code: its number.
         connected: whether the connection is alive; without that, an *internal error* is that it
-            is not, and else what the agent of a libvirt before 11.2 has answered.
+            is not, and else what an agent has answered, before libvirt 11.2, or that QEMU has
+            closed its channel.
     """
     if not connected:
         return Trouble.DAEMON
     if code == _INTERNAL:
-        return Trouble.ANSWERED
+        return Trouble.UNSURE
     return _TROUBLES.get(code, Trouble.OTHER)

@@ -7,13 +7,11 @@ from contextlib import suppress
 from typing import Any, Final, Protocol
 
 from agentclient.backends.libvirt.binding import Binding
+from agentclient.backends.libvirt.ends import End, end_of_event
 
 _LIFECYCLE, _REBOOT, _AGENT = 0, 1, 18  # virDomainEventID
 _CONNECTED: Final = 1
-# virDomainEventType, and two of virDomainEventStoppedDetailType: the guest has not ended, but goes
-# on where it has migrated to, or from where it was saved.
-_STOPPED: Final = 5
-_MOVED: Final = frozenset({3, 4})
+_STARTED, _STOPPED = 2, 5  # virDomainEventType
 _PORT: Final = "VSERPORT_CHANGE"
 
 
@@ -23,13 +21,24 @@ class Listener(Protocol):
     def on_close(self) -> None:
         """Take that the connection has ended."""
 
-    def on_lifecycle(self, uuid: str, *, moved: bool) -> None:
-        """Take that a domain was started, stopped or renamed.
+    def on_started(self, uuid: str, number: int) -> None:
+        """Take that a domain was started; `on_lifecycle` follows.
 
         Args:
             uuid: the domain's.
-            moved: it has stopped here, but its guest has migrated, or was saved.
+            number: libvirt's number of that start.
         """
+
+    def on_stopped(self, uuid: str, end: End) -> None:
+        """Take that a domain has stopped; `on_lifecycle` follows.
+
+        Args:
+            uuid: the domain's.
+            end: what has become of its guest.
+        """
+
+    def on_lifecycle(self, uuid: str) -> None:
+        """Take that a domain is not what it was: it was started, has stopped, or was renamed."""
 
     def on_reset(self, uuid: str) -> None:
         """Take that a domain was reset."""
@@ -92,9 +101,14 @@ class Events:
     def _on_lifecycle(
         self, _connection: Any, domain: Any, event: int, detail: int, _opaque: Any
     ) -> None:
-        moved = event == _STOPPED and detail in _MOVED
-        if (listener := self._listener) is not None:
-            listener.on_lifecycle(domain.UUIDString(), moved=moved)
+        listener, uuid = self._listener, domain.UUIDString()
+        if listener is None:
+            return
+        if event == _STARTED:
+            listener.on_started(uuid, domain.ID())
+        elif event == _STOPPED and (end := end_of_event(detail)) is not None:
+            listener.on_stopped(uuid, end)
+        listener.on_lifecycle(uuid)
 
     def _on_reboot(self, _connection: Any, domain: Any, _opaque: Any) -> None:
         if (listener := self._listener) is not None:

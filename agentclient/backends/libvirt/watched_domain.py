@@ -20,6 +20,9 @@ _STATES: Final = {
     _CRASHED: RunState.PANICKED,
     _ASLEEP: RunState.SUSPENDED,
 }
+# Why a domain runs (virDomainRunningReason): until it was paused and resumed, how it was started.
+_BOOTED: Final = 1
+_INCOMING: Final = frozenset({2, 3})  # its guest has migrated here, or was restored
 # Why a domain is paused (virDomainPausedReason), where that makes another state of it.
 _PAUSED_STATES: Final = {
     2: RunState.MIGRATING,
@@ -51,6 +54,9 @@ class WatchedDomain:
         openings: moves with each opening and closing of the port that was told.
         resets: counts its resets.
         written_bytes: what it has written to its disks; None if that isn't known.
+        booted: it was started with a new guest; False also if that isn't known.
+        incoming: it was started with a guest that had run before: it has migrated here, or was
+            restored; False also if that isn't known.
         looked_at: when libvirt was last asked about it (monotonic clock).
         problem: why its channel isn't known; None if it is.
     """
@@ -65,6 +71,8 @@ class WatchedDomain:
     openings: int = 0
     resets: int = 0
     written_bytes: int | None = None
+    booted: bool = False
+    incoming: bool = False
     looked_at: float = 0.0
     problem: str | None = None
 
@@ -92,6 +100,8 @@ class WatchedDomain:
         state, reason = figures.get("state.state"), figures.get("state.reason")
         if isinstance(state, int):
             self.run_state = run_state_of(state, reason if isinstance(reason, int) else 0)
+            if state == _RUNNING and not (self.booted or self.incoming):
+                self.booted, self.incoming = reason == _BOOTED, reason in _INCOMING
         self.written_bytes = _written(figures)
         self.looked_at = now
 

@@ -1,0 +1,158 @@
+"""Watches one daemon of libvirt: connects, asks, and hands over what is told; in one thread.
+
+That thread alone uses its connection, so that a daemon that hangs keeps nobody else waiting.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import suppress
+from typing import Any, Final
+
+from agentclient.backends.libvirt.binding import Binding, connected, load_binding
+from agentclient.backends.libvirt.daemon import AGAIN_S, Daemon
+from agentclient.backends.libvirt.domain_xml import channel_of
+from agentclient.backends.libvirt.ends import End, end_of_reason
+from agentclient.backends.libvirt.error_codes import Trouble, trouble_of
+from agentclient.backends.libvirt.events import Events
+from agentclient.backends.libvirt.generation import generation_of
+from agentclient.backends.libvirt.watched_domain import WatchedDomain
+from agentclient.model.errors import NO_THREAD, FrostwatchError, why_no_thread
+from agentclient.model.text import printable
+
+_STATISTICS: Final = 1 | 32  # virDomainStatsTypes: the state and the disks
+_NO_WAIT: Final = 1 << 29  # leave out what a domain with a job can't tell at once
+_OFF: Final = -1  # the number of a domain that does not run
+
+
+class DaemonWatch:
+    """Watches one daemon.
+
+    Args:
+        daemon: takes what is seen.
+    """
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+
+    def start(self) -> None:
+        """Begin to watch, in a thread, until the daemon is closed."""
+        name = f"libvirt {self._daemon.uri.text}"
+        try:
+            threading.Thread(target=self._run, name=name, daemon=True).start()
+        except NO_THREAD as error:
+            self._daemon.on_failed(f"it can't be watched: {why_no_thread(error)}")
+
+    def _run(self) -> None:
+        daemon = self._daemon
+        while not daemon.closing:
+            try:
+                self._watch()
+            except Exception as error:  # noqa: BLE001 - P8: any error is this daemon's alone
+                daemon.on_failed(str(error) if isinstance(error, FrostwatchError) else f"{error}")
+            daemon.rest(AGAIN_S)
+
+    def _watch(self) -> None:
+        daemon, binding = self._daemon, load_binding()
+        with daemon.asking():
+            connection = self._open(binding)
+        events: Events | None = None
+        try:
+            daemon.on_connected()
+            # Before the first list, so that none is missed.
+            events = Events(connection, binding, daemon)
+            while not daemon.closing:
+                with daemon.asking():
+                    self._look(connection, binding)
+                daemon.wait_to_ask()
+        finally:
+            if events is not None:
+                events.close()
+            with suppress(Exception):
+                connection.close()
+
+    def _open(self, binding: Binding) -> Any:
+        """Connect, if need be without the right to do anything.
+
+        Raises:
+            libvirtError: neither can be done.
+        """
+        daemon = self._daemon
+        try:
+            connection = connected(binding, daemon.uri.address)
+        except binding.libvirt.libvirtError as error:
+            try:
+                connection = connected(binding, daemon.uri.address, read_only=True)
+            except binding.libvirt.libvirtError:
+                raise error from None
+            daemon.read_only = f"libvirt lets us look alone: {printable(error, 200)}"
+        else:
+            daemon.read_only = None
+        return connection
+
+    def _look(self, connection: Any, binding: Binding) -> None:
+        """Ask about the domains that somebody wants to know about, or about all."""
+        wanted, dirty = self._daemon.to_ask()
+        now = time.monotonic()
+        try:
+            if wanted:
+                asked = [connection.lookupByUUIDString(uuid) for uuid in wanted]
+                found = connection.domainListGetStats(asked, _STATISTICS, _NO_WAIT)
+            else:
+                found = connection.getAllDomainStats(_STATISTICS, _NO_WAIT)
+        except binding.libvirt.libvirtError as error:
+            alive = bool(connection.isAlive())
+            if trouble_of(error.get_error_code(), connected=alive) is not Trouble.DOMAIN:
+                raise
+            self._daemon.list_soon(wanted)  # one of them has gone
+            return
+        self._take(found, binding, now, dirty, whole=not wanted)
+
+    def _take(
+        self, found: Any, binding: Binding, now: float, dirty: frozenset[str], *, whole: bool
+    ) -> None:
+        """Take a list of domains with their statistics."""
+        daemon = self._daemon
+        running: dict[str, WatchedDomain] = {}
+        off: dict[str, End | None] = {}
+        changed: set[str] = set()
+        for domain, figures in found:
+            uuid, number = domain.UUIDString(), domain.ID()
+            if number == _OFF:
+                off[uuid] = end_of_reason(figures.get("state.reason"))
+                continue
+            with daemon.locked() as domains:
+                known = domains.known(uuid, number)
+            if known is None and not whole:
+                daemon.list_soon((uuid,))  # it was started
+                continue
+            if known is None or uuid in dirty or known.name != domain.name():
+                known = self._described(domain, binding)
+                changed.add(uuid)
+            with daemon.locked():
+                known.take_statistics(figures, now)
+            running[uuid] = known
+        if whole:
+            daemon.on_listed(running, off, changed)
+        else:
+            daemon.list_soon(off)
+            daemon.on_looked(changed)
+
+    def _described(self, domain: Any, binding: Binding) -> WatchedDomain:
+        """Return a domain with what its XML says of its agent."""
+        daemon = self._daemon
+        generation, name = generation_of(domain, daemon.uri), domain.name()
+        with daemon.locked() as domains:
+            known = domains.describe(domain.UUIDString(), name, domain.ID(), generation)
+            before = known.openings
+        try:
+            channel = channel_of(domain.XMLDesc())
+        except (binding.libvirt.libvirtError, ValueError) as error:
+            known.problem = f"its channel is not known: {printable(error, 200)}"
+            return known
+        with daemon.locked():
+            known.name = name
+            if known.openings == before:  # else an event has told something newer
+                known.take_channel(channel)
+        return known
