@@ -6,6 +6,8 @@ What was seen is in `agentclient.freeze.observations`, how it is judged in `verd
 
 from __future__ import annotations
 
+from typing import Final
+
 from agentclient.freeze import freeze_texts as texts
 from agentclient.freeze.certificate import conclude, revised_by_thaw
 from agentclient.freeze.effects import ReportEvent
@@ -29,6 +31,9 @@ from agentclient.freeze.window import Window
 from agentclient.model.durations import in_words
 from agentclient.model.outcome import Outcome
 from agentclient.model.states import ENDS, Cause, OutcomeKind, Stuck
+
+# What comes to be known so much later than a freeze is lost is another thing than why it is.
+CAUSE_WITHIN_S: Final = 5.0
 
 
 class Judgement:
@@ -56,6 +61,7 @@ class Judgement:
         self.asked_by: str | None = None
         self.verdict: Outcome | None = None
         self.outcome: Outcome | None = None
+        self._lost: tuple[float, str] | None = None  # since when it is lost, and how that is known
 
     @property
     def awaits_answer(self) -> bool:
@@ -81,7 +87,21 @@ class Judgement:
             return self._concluded(now, judge_error(facts, self.seen.error))
         if watch.device_reset and not watch.reset:
             how = f"{how}; {CHANGE_TEXT[Change.DEVICE_RESET]}"
+        self._lost = now, how
         return self._concluded(now, judge_lost(facts, how))
+
+    def on_cause(self, now: float) -> list[ReportEvent]:
+        """Revise why the freeze is lost, where that has come to be known after the verdict.
+
+        An agent's end is told at once, and the reset of its guest, or the end of its VM, later.
+        """
+        if self._lost is None or self.verdict is None or self.outcome is not None:
+            return []
+        lost_at, how = self._lost
+        why = self._watch.why_more(self.verdict.cause)
+        if why is None or now > lost_at + CAUSE_WITHIN_S:
+            return []
+        return [self._revised(now, judge_lost(self._facts(now), f"{how}; {why}"))]
 
     def on_timeout(self, now: float) -> ReportEvent:
         """Conclude that the schedule is over."""
@@ -90,6 +110,7 @@ class Judgement:
     def on_late_answer(self, now: float) -> ReportEvent:
         """Judge an answer that came after the verdict, or after the cancellation."""
         before = self.verdict.kind if self.verdict else None
+        self._lost = None
         late = judge_late(self._facts(now), before, self.seen.error)
         return self._concluded(now, late) if before is None else self._revised(now, late)
 

@@ -74,6 +74,8 @@ _EXPLAINS_MORE = (
     Cause.VM_GONE,
     Cause.MIGRATED,
 )
+PROVEN = frozenset(_EXPLAINS_MORE[1:])
+"""The causes that a look has shown, which explain why an agent has gone."""
 # What an agent that has gone explains better.
 _VAGUE = frozenset({None, Cause.UNKNOWN, Cause.CHANNEL_BROKEN})
 # What a port that closes is taken for until QEMU says that the guest sleeps.
@@ -251,8 +253,16 @@ class PortWatch:
         """Take a cause that no look has shown, unless a look has shown one that explains more."""
         if self.cause in (Cause.VM_GONE, Cause.GUEST_SHUTDOWN, Cause.MIGRATED):
             return
+        if self.cause in PROVEN and _strength(cause) < _strength(self.cause):
+            return
         if cause is not Cause.AGENT_GONE or self.cause in _VAGUE:
             self.cause = cause
+
+    def why_more(self, than: Cause | None) -> str | None:
+        """Return, as a clause, what explains more by now than a cause; None if nothing does."""
+        if self.cause not in PROVEN or _strength(self.cause) <= _strength(than):
+            return None
+        return next(CHANGE_TEXT[change] for change, cause in _CAUSES.items() if cause is self.cause)
 
     def on_gone(self) -> None:
         """Take that the VM has gone, which something else than a look has proven (P9)."""

@@ -298,8 +298,11 @@ class FreezeProcedure:
         return FreezeState.FROZEN if self.freeze.stage is FreezeStage.HELD else FreezeState.FREEZING
 
     def _hand_over(self, now: float) -> list[Effect]:
-        """Begin the thaw when the freeze asks for it; end when the thaw has reported."""
-        effects: list[Effect] = []
+        """Begin the thaw when the freeze asks for it; end when the thaw has reported.
+
+        Why a freeze is lost may come to be known until then.
+        """
+        effects: list[Effect] = [*self._judgement.on_cause(now)]
         if self.freeze.stage is FreezeStage.RELEASED and self.thaw is None:
             self.thaw = ThawMachine(self._thaw_plan(now), self.freeze.watch, self._ticket, now)
             effects += self.thaw.start(now)

@@ -17,7 +17,7 @@ from agentclient.freeze.thaw_plan import ThawReport
 from agentclient.holder.guest_standby import ChannelEnd, GuestStandby
 from agentclient.model.events import EventKind
 from agentclient.model.snapshot import MonitorView
-from agentclient.model.states import Level, RunState
+from agentclient.model.states import Cause, Level, RunState
 from agentclient.operations.control import Control
 from agentclient.operations.reporter_interface import Reporter
 from agentclient.protocol.qga import pause_s
@@ -170,7 +170,7 @@ class Driver:
         if self._broken is not None and not self._told_broken:
             self._told_broken = True
             self._gone_check = self._access.gone_check()
-            result.view = self._look_for_death() if self._guests_end else self._look()
+            result.view = self._look_for_death() if self._may_be_leaving else self._look_once()
             result.ended, result.cause = str(self._broken), self._broken.cause
             result.gone = result.view.gone
         elif time.monotonic() >= look_at or self._told(readable):
@@ -281,6 +281,18 @@ class Driver:
     def _guests_end(self) -> bool:
         """Whether the guest's end of the channel broke, not the holder's."""
         return self._standby is None or self._standby.why_ended() is ChannelEnd.BROKEN
+
+    @property
+    def _may_be_leaving(self) -> bool:
+        """Whether the VM may be about to end; where that was told, it is not waited for.
+
+        What comes to be known later revises the cause (P2).
+        """
+        told = self._broken is not None and self._broken.cause is not Cause.CHANNEL_BROKEN
+        return self._guests_end and not told
+
+    def _look_once(self) -> MonitorView:
+        return self._look_at_the_broken() if self._guests_end else self._look()
 
     def _look_for_death(self) -> MonitorView:
         """Look until the VM has gone, for a moment: QEMU closes its channels before it ends."""

@@ -7,12 +7,13 @@ from collections.abc import Callable
 import pytest
 
 from agentclient.access.presence import NOBODY_S
-from agentclient.access.stream import ConnectProblem
+from agentclient.access.stream import ConnectProblem, StreamEnded
 from agentclient.model.snapshot import MonitorView
-from agentclient.model.states import RunState
+from agentclient.model.states import Cause, RunState
 from agentclient.operations.driver import (
     LEAVING_S,
 )
+from agentclient.protocol.qga_events import WireEvent
 from tests.unit.driver_harness import DriverHarness
 
 
@@ -37,6 +38,19 @@ def test_an_end_is_told_once_with_what_is_seen_of_the_vm(harness: DriverHarness)
     assert broken.view.gone is None
     assert harness.took_s == pytest.approx(LEAVING_S, abs=0.15), "a QEMU may be about to leave"
     assert harness.wait(0.1).ended is None
+
+
+def test_where_the_cause_was_told_nothing_is_waited_for(
+    harness: DriverHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone() -> list[WireEvent]:
+        raise StreamEnded("it has disappeared", Cause.AGENT_GONE)
+
+    monkeypatch.setattr(harness.session, "receive", gone)
+    harness.host.cut()
+    broken = harness.wait()
+    assert (broken.ended, broken.cause) == ("it has disappeared", Cause.AGENT_GONE)
+    assert harness.took_s < LEAVING_S / 10
 
 
 def test_a_qemu_that_leaves_a_moment_later_is_seen_gone(harness: DriverHarness) -> None:
