@@ -30,6 +30,7 @@ from agentclient.model.vm import Process, Vm
 
 if TYPE_CHECKING:
     from agentclient.access.agent_probe import ProbeResult
+    from agentclient.access.buttons import Buttons
 
 OBSERVE_S: Final = 2.0
 NO_PORT: Final = "its backend does not show the agent's port"
@@ -45,6 +46,10 @@ class GuestCalls(ThawCalls, Protocol):
     @property
     def busy(self) -> str | None:
         """Whose command keeps the agent, as a clause; None if nobody's is known to."""
+
+    @property
+    def buttons(self) -> Buttons | None:
+        """What can be pressed at the VM without its agent; None if nothing can."""
 
     def observe(self, timeout_s: float) -> MonitorView:
         """Return what the backend shows of the VM without asking its agent.
@@ -98,6 +103,11 @@ class CalledAccess:
         self._state = CallState()
 
     @property
+    def buttons(self) -> Buttons | None:
+        """What the backend can press at the VM; None if nothing."""
+        return self.calls.buttons
+
+    @property
     def capabilities(self) -> Capabilities:
         """What an access by calls can do."""
         return Capabilities(
@@ -105,7 +115,7 @@ class CalledAccess:
             resync=False,
             ordered=False,
             port_state=self.calls.shows_port,
-            inputs=False,
+            inputs=self.calls.buttons is not None,
             handed_over=False,
         )
 

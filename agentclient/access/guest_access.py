@@ -18,6 +18,7 @@ from agentclient.model.vm import Process, Vm
 
 if TYPE_CHECKING:
     from agentclient.access.agent_session import AgentSession
+    from agentclient.access.buttons import Buttons
     from agentclient.access.monitor import Monitor
     from agentclient.access.stream import Channel, ConnectProblem
 
@@ -117,6 +118,10 @@ class GuestAccess(Protocol):
     @property
     def monitor(self) -> Monitor | None:
         """Its QMP monitor, for what only QEMU can do; None if there is none."""
+
+    @property
+    def buttons(self) -> Buttons | None:
+        """What can be pressed at the VM without its agent; None if nothing can."""
 
     @property
     def capabilities(self) -> Capabilities:

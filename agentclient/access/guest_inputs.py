@@ -88,11 +88,13 @@ class Inputs:
         keyboard: whether it has a keyboard; None if that can't be seen.
         serials: its serial ports, without one that is the agent's channel.
         trouble: why the devices could not be listed; None if they could.
+        no_break: why no break can be sent to a serial port, as a clause; None if one can.
     """
 
     keyboard: bool | None = None
     serials: tuple[Serial, ...] = ()
     trouble: str | None = None
+    no_break: str | None = None
 
     def console(self, label: str | None) -> Serial | str:
         """Return the guest's console, or why it is not known, as a clause.

@@ -9,6 +9,7 @@ from typing import Final
 from agentclient.access import monitor_proof
 from agentclient.access.agent_probe import ProbeResult, probe_exchange
 from agentclient.access.agent_session import AgentSession, StreamSession
+from agentclient.access.buttons import Buttons, MonitorButtons
 from agentclient.access.exchange import Exchange
 from agentclient.access.guest_access import (
     SOCKET,
@@ -82,6 +83,11 @@ class LocalAccess:
         if self.vm.process or self.server.process or self.monitor is None:
             return self.vm.process or self.server.process
         return None if self.doubt else self.monitor.process
+
+    @property
+    def buttons(self) -> Buttons | None:
+        """What can be pressed through the monitor; None if there is none."""
+        return None if self.monitor is None else MonitorButtons(self.monitor)
 
     @property
     def capabilities(self) -> Capabilities:

@@ -103,6 +103,10 @@ class MemoryCalls:
     def busy(self) -> str | None:
         return None
 
+    @property
+    def buttons(self) -> None:
+        return None
+
     def glance(self) -> MonitorView | None:
         return None
 

@@ -207,7 +207,7 @@ class LibvirtBackend:
         return Vm(
             vm_id,
             freeze_disabled=daemon.read_only or _why_not(daemon.uri, one),
-            no_monitor=_MONITOR,
+            no_monitor=daemon.read_only or _MONITOR,
             title=one.name,
             selectors=(one.uuid, f"{one.name}#{one.uuid[:8]}"),
             generation=one.generation,

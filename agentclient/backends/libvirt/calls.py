@@ -17,6 +17,7 @@ from agentclient.access.agent_probe import ProbeResult
 from agentclient.access.call_session import AgentBusy, AgentGone, CallFailed, CallTimedOut
 from agentclient.access.guest_access import ThawRecipe
 from agentclient.backends.libvirt.binding import Binding
+from agentclient.backends.libvirt.buttons import LibvirtButtons
 from agentclient.backends.libvirt.connections import Connections, connections_to
 from agentclient.backends.libvirt.daemon import Daemon
 from agentclient.backends.libvirt.end_watch import EndWatch, end_watch_of
@@ -216,6 +217,13 @@ class LibvirtCalls(DomainCalls):
         super().__init__(connections_to(daemon.uri.text), uuid, generation, daemon)
         self._daemon = daemon
         self._probes = Probes(self)
+
+    @property
+    def buttons(self) -> LibvirtButtons | None:
+        """What can be pressed at the domain; None where libvirt lets us look alone."""
+        if self._daemon.read_only is not None:
+            return None
+        return LibvirtButtons(self._connections, self._uuid, self._generation)
 
     def observe(self, timeout_s: float) -> MonitorView:
         """Return what libvirt shows of the domain now."""

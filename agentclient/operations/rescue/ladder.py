@@ -24,6 +24,9 @@ from agentclient.model.vm import VmId
 
 # An agent that has not answered for so many seconds may hang.
 HANGS_S: Final = 10.0
+NO_CONNECTION: Final = (
+    "its hypervisor holds the agent's channel all the time, so that a connection releases nothing"
+)
 _ENDED: Final = frozenset({RunState.SHUTDOWN, RunState.PANICKED})
 
 
@@ -35,13 +38,14 @@ class LadderFacts:
         state: the fleet's state of it; its agent may have been asked some seconds ago.
         view: the monitor's view, just taken.
         inputs: its keyboards and serial ports.
-        has_monitor: whether it has a monitor at all.
+        has_monitor: whether something can be pressed at it without its agent.
         serial: the label of its console, as a person named it.
         tried: the rungs that were taken already without success.
         read_only: why nothing may be sent, as a clause; None if something may.
         in_flight: this console's operation in flight on it, ``"freeze"``; None if none.
         waited_s: how long that operation has waited for the agent's reply, in seconds.
         doubt: why its monitor may be another VM's, as a clause; None if nothing indicates that.
+        no_connection: why no connection to its agent can be made, as a clause; None if one can.
     """
 
     state: VmState
@@ -54,6 +58,7 @@ class LadderFacts:
     in_flight: str | None = None
     doubt: str | None = None
     waited_s: float = math.inf
+    no_connection: str | None = None
 
     @property
     def run_state(self) -> RunState:
@@ -264,6 +269,8 @@ def _no_channel(known: LadderFacts, rung: Rung) -> str | None:
         return f"its agent's channel is out of reach: {printable(vm.out_of_reach, 120)}"
     if not vm.has_agent:
         return "no agent channel is configured"
+    if rung is Rung.CONNECT and known.no_connection is not None:
+        return known.no_connection
     if known.view.client:
         held = known.state.held_by
         who = f"it is {printable(held, 100)}" if held else "somebody else holds the agent's channel"
@@ -277,6 +284,8 @@ def _no_sysrq(known: LadderFacts, step: Step) -> str | None:
     if _no_monitor(known) is not None:
         return _no_monitor(known)
     if step.means is Means.SERIAL:
+        if known.inputs.no_break is not None:
+            return known.inputs.no_break
         console = known.inputs.console(step.serial)
         return console.problem if isinstance(console, Serial) else console
     return "the VM has no keyboard" if known.inputs.keyboard is False else None

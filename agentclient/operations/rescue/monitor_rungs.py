@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Final
 
+from agentclient.access.buttons import ASK_S, SYSRQ_J, Buttons, MonitorButtons
 from agentclient.access.guest_inputs import Serial, connect_serial, find_inputs
 from agentclient.access.qmp_session import Ask, MonitorError
 from agentclient.access.stream import Channel, ConnectFailed, StreamEnded
@@ -26,11 +27,8 @@ from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import FreezeState, Level, RunState
 from agentclient.model.text import printable
 from agentclient.operations.rescue.rung import LOOK_EVERY_S, RungContext
-from agentclient.protocol.qmp import QmpFailure
 
-KEYS: Final = ("alt", "sysrq", "j")
 LETTER: Final = b"j"
-ASK_S: Final = 2.0
 # QEMU checks once a second whether a pty has been opened, and Linux accepts the letter within 5 s
 # after a break: if the pty is closed at once, QEMU reads nothing.
 CONSOLE_HELD_S: Final = 1.5
@@ -120,8 +118,7 @@ def _watch(rung: RungContext, writes: Writes, seconds: float) -> bool:
 
 def _press(rung: RungContext, step: Step, cleanup: ExitStack) -> None:
     if step.means is not Means.SERIAL:
-        keys = [{"type": "qcode", "data": key} for key in KEYS]
-        _command(rung, Ask("send-key", {"keys": keys}))
+        _buttons(rung).press(SYSRQ_J)
         rung.note("Alt+SysRq+J was pressed")
         return
     serial = _console(rung, step)
@@ -142,20 +139,15 @@ def _console(rung: RungContext, step: Step) -> Serial:
 
 
 def _break(rung: RungContext, serial: Serial, channel: Channel) -> None:
-    _command(rung, Ask("chardev-send-break", {"id": serial.label}))
+    assert rung.access.monitor is not None, "the ladder has seen it"
+    MonitorButtons(rung.access.monitor).do(Ask("chardev-send-break", {"id": serial.label}))
     channel.send(LETTER, time.monotonic() + ASK_S)
 
 
-def _command(rung: RungContext, ask: Ask) -> None:
-    """Send QEMU one command.
-
-    Raises:
-        MonitorTrouble: QEMU refused it, or did not answer: it may still have executed it.
-    """
-    assert rung.access.monitor is not None, "the ladder has seen it"
-    (answer,) = rung.access.monitor.ask([ask], ASK_S)
-    if isinstance(answer, QmpFailure):
-        raise MonitorError(f"QEMU refused {ask.command}: {answer.desc}")
+def _buttons(rung: RungContext) -> Buttons:
+    buttons = rung.access.buttons
+    assert buttons is not None, "the ladder has seen them"
+    return buttons
 
 
 def _thaw_behind(rung: RungContext, writes: Writes) -> RescueOutcome:
@@ -201,7 +193,7 @@ def reset(rung: RungContext) -> RescueOutcome:
     """Reset the guest, and watch until its agent is back."""
     watch = PortWatch(rung.look(), time.monotonic())
     try:
-        _command(rung, Ask("system_reset"))
+        _buttons(rung).reset()
     except MonitorError as error:
         reason = f"the reset may not have been done: {printable(error, 300)}"
         return rung.outcome(RungResult.FAILED, reason)

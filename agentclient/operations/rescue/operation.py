@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import replace
 
-from agentclient.access.guest_access import GuestAccess
+from agentclient.access.guest_access import AgentKind, GuestAccess
 from agentclient.access.guest_inputs import Inputs, find_inputs
 from agentclient.freeze.effects import ReportEvent
 from agentclient.model.events import Ended, EventKind, RungBegan
@@ -18,7 +17,14 @@ from agentclient.operations.operation import WITHDRAWN, Operation
 from agentclient.operations.ownership import is_provably_ours
 from agentclient.operations.refusals import GONE
 from agentclient.operations.rescue.agent_rungs import connect, thaw, wait
-from agentclient.operations.rescue.ladder import LadderFacts, Offer, describe, ladder, title
+from agentclient.operations.rescue.ladder import (
+    NO_CONNECTION,
+    LadderFacts,
+    Offer,
+    describe,
+    ladder,
+    title,
+)
 from agentclient.operations.rescue.monitor_rungs import reset, sysrq
 from agentclient.operations.rescue.rung import RungContext
 
@@ -42,14 +48,27 @@ def survey(
         read_only: why nothing may be sent, as a clause; None if something may.
         in_flight: this console's operation in flight on it; None if none.
     """
-    has_monitor = access.is_observable
-    doubt = access.doubt_anew()
+    buttons, doubt = access.buttons, access.doubt_anew()
     inputs = Inputs(trouble=doubt)
-    if access.monitor is not None and doubt is None:
+    if doubt is None and access.monitor is not None:
         inputs = find_inputs(access.monitor, access.vm)
+    elif doubt is None and buttons is not None:
+        inputs = Inputs(buttons.keyboard, no_break=buttons.no_break)
     view = access.observe() if doubt is None else MonitorView(problem=doubt, gone=access.is_gone())
-    known = LadderFacts(state, view, inputs, has_monitor, serial, tried, read_only, in_flight)
-    return ladder(replace(known, doubt=doubt, waited_s=_waited_s(state.progress)))
+    known = LadderFacts(
+        state,
+        view,
+        inputs,
+        buttons is not None,
+        serial,
+        tried,
+        read_only,
+        in_flight,
+        doubt,
+        _waited_s(state.progress),
+        NO_CONNECTION if access.capabilities.kind is AgentKind.CALLS else None,
+    )
+    return ladder(known)
 
 
 def _waited_s(progress: Progress | None) -> float:
