@@ -18,7 +18,7 @@ from agentclient.config.settings_file import Section, SettingsFile
 from agentclient.config.tree import BY_NAME, KEYS, Key
 from agentclient.model.policy import DEFAULT_POLICY, VmPolicy
 from agentclient.model.text import printable
-from agentclient.model.vm import Vm
+from agentclient.model.vm import LIBVIRT_SOURCE, Vm
 
 # The most VMs whose policy is kept, many more than a host has: old names are not kept for ever.
 _MOST_KNOWN = 50_000
@@ -146,6 +146,10 @@ class Policies:
     def apply(self, vm: Vm) -> Vm:
         """Return a VM with its policy; without its agent's channel if its agent is never asked."""
         policy = self._of(vm)
+        taints = vm.source == LIBVIRT_SOURCE and policy.never_taint is not None
+        if taints and policy.never_ask is None:
+            why = f"its commands taint a domain, and {policy.never_taint}"
+            policy = policy._replace(never_ask=why)
         if policy.never_ask is None or not (vm.has_agent or vm.out_of_reach):
             return vm._replace(policy=policy)
         why = f"its agent is never asked: {policy.never_ask}"

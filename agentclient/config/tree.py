@@ -162,6 +162,13 @@ KEYS: Final = (
         True,
     ),
     Key(
+        "never_taint",
+        "never_taint",
+        _FLAG,
+        "What taints a domain of libvirt is never done: its agent is not asked, as by never_ask.",
+        True,
+    ),
+    Key(
         "freezes_at_once",
         "freezes_at_once",
         _COUNT,

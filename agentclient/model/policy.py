@@ -24,6 +24,8 @@ class VmPolicy(NamedTuple):
         read_only: why nothing is sent to it, as a clause; None if something may be, or if nothing
             is sent to any VM.
         never_ask: why its agent is never connected to, as a clause; None if it may be.
+        never_taint: why nothing is done that taints its domain, as a clause; None if it may be, or
+            if it is no domain of libvirt's.
     """
 
     hold_s: float = 0.0
@@ -36,6 +38,7 @@ class VmPolicy(NamedTuple):
     monitor_interval_s: float = 2.0
     read_only: str | None = None
     never_ask: str | None = None
+    never_taint: str | None = None
 
 
 DEFAULT_POLICY: Final = VmPolicy()

@@ -138,6 +138,17 @@ def test_an_agent_that_is_never_asked_can_be_reached_by_nobody(home: Path) -> No
     )  # there is none to be asked
 
 
+def test_what_taints_a_domain_of_libvirt_can_be_forbidden(home: Path) -> None:
+    path = write(home, "never_taint = true\n")
+    policies = Policies(load_settings())
+    domain = policies.apply(Vm(VmId("libvirt", "db1"), by_call=True))
+    assert (domain.has_agent, domain.freeze_disabled) == (False, domain.out_of_reach)
+    assert domain.out_of_reach == (
+        f"its agent is never asked: its commands taint a domain, and never_taint is set ({path}:1)"
+    )
+    assert policies.apply(VM).agent is not None, "elsewhere nothing is tainted"
+
+
 @pytest.mark.parametrize(
     ("text", "whole"),
     [
