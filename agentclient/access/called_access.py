@@ -61,6 +61,12 @@ class GuestCalls(ThawCalls, Protocol):
     def glance(self) -> MonitorView | None:
         """Return at once what the backend has seen of the VM; None if it has to be asked."""
 
+    def suspect(self) -> str | None:
+        """Return whose command may keep an agent that does not answer, as a clause; None: nobody's.
+
+        It is a guess, by what can be seen at once.
+        """
+
     def ask(self, *, first: bool, timeout_s: float) -> ProbeResult:
         """Ask the agent for its freeze state.
 
@@ -211,6 +217,10 @@ class CalledAccess:
     def holders(self) -> Holders | None:
         """Return whose command keeps the agent; None if nobody's is known to."""
         return None if self.calls.busy is None else Holders(self.calls.busy, None)
+
+    def suspect(self) -> str | None:
+        """Return whose command may keep an agent that does not answer (see `GuestCalls`)."""
+        return self.calls.suspect()
 
     def is_gone(self) -> bool | None:
         """Return whether the hypervisor has proven that the VM has gone (P9)."""

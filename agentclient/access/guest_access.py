@@ -197,6 +197,12 @@ class GuestAccess(Protocol):
     def holders(self) -> Holders | None:
         """Return who holds the agent's channel; None if that can't be seen."""
 
+    def suspect(self) -> str | None:
+        """Return whose command may keep an agent that does not answer, as a clause: a guess.
+
+        None where nobody's is seen, or where `holders` tells for sure.
+        """
+
     def is_gone(self) -> bool | None:
         """Return whether the VM has gone: True and False are proven, None is not known (P9).
 

@@ -267,6 +267,9 @@ class Preflight:
         reason = f"{error.command} was not answered within {error.seconds:.1f} s"
         if not self._access.is_observable:
             reason += "; without a monitor a hung agent and a taken channel look alike"
+        suspect = self._access.suspect()
+        if suspect is not None:
+            reason += f"; it may be kept by another client: {suspect}"
         self._reporter.agent(AgentHealth(AgentState.SILENT, KnownBy.DEADLINE))
         return refused(Refusal.SILENT, reason, "look at the agent in the guest, or restart it")
 

@@ -54,6 +54,7 @@ class MemoryGuest:
     shows_port: bool = True
     freeze_s: float = 0.0
     busy: str | None = None
+    suspect: str | None = None
     dies: Cause | None = None
     counts: int = 2
     unknown: bool = False
@@ -102,6 +103,9 @@ class MemoryCalls:
     @property
     def busy(self) -> str | None:
         return None
+
+    def suspect(self) -> str | None:
+        return self._guest.suspect
 
     @property
     def buttons(self) -> None:

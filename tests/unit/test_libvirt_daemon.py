@@ -16,9 +16,10 @@ import pytest
 
 from agentclient.access.call_session import AgentBusy, AgentGone, CallFailed, CallTimedOut
 from agentclient.backends.libvirt import backend as backend_module
-from agentclient.backends.libvirt import connections, daemon_watch, end_watch
+from agentclient.backends.libvirt import connections, daemon_watch, end_watch, probe
 from agentclient.backends.libvirt.backend import LibvirtBackend
 from agentclient.backends.libvirt.binding import Binding
+from agentclient.backends.libvirt.callers import asked_by
 from agentclient.backends.libvirt.calls import DomainCalls, HeldCalls
 from agentclient.backends.libvirt.connections import MOST_FREEZES, Connections
 from agentclient.backends.libvirt.end_watch import EndWatch
@@ -700,6 +701,50 @@ def test_a_question_that_hangs_is_asked_once_and_what_it_comes_to_is_known() -> 
     slow.error = None
     until(lambda: probes.ask(first=False, timeout_s=1.0).frozen is FreezeState.THAWED)
     assert probes.busy is None
+
+
+def test_while_a_question_is_out_it_is_looked_for_whose_command_keeps_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(probe, "SUSPECT_AGAIN_S", 0.0)
+    slow, sure = Slow(), list[bool]()
+    seen: list[str | None] = [None, "by its looks virsh domfsfreeze (pid 4711)"]
+
+    def suspect(one: bool) -> str | None:
+        sure.append(one)
+        return seen.pop(0)
+
+    probes = Probes(slow, suspect)
+    probes.ask(first=False, timeout_s=0.05)
+    assert (probes.busy, sure) == (None, [False]), "nobody is seen, and it may hang as well"
+    monkeypatch.setattr(probe, "SURE_S", 0.0)
+    probes.ask_again()
+    assert (probes.busy, sure) == ("by its looks virsh domfsfreeze (pid 4711)", [False, True])
+    slow.go_on.set()
+    until(lambda: probes.busy is None)
+    probes.ask_again()
+    assert slow.asked == len(sure) - 1 == 1, "nothing is out"
+
+
+@pytest.mark.parametrize(
+    ("line", "verb"),
+    [
+        ("virsh domfsfreeze db1", "domfsfreeze"),
+        (f"virsh -c qemu:///system qemu-agent-command {UUID} {{}}", "qemu-agent-command"),
+        ("virsh\0domfsfreeze --domain=db1", "domfsfreeze"),
+        ("virsh snapshot-create-as db1 x --quiesce --disk-only", "snapshot-create-as"),
+        ("virsh domifaddr 3 --source agent", "domifaddr"),
+        ("virsh snapshot-create-as db1 x", None),
+        ("virsh domfsfreeze db10", None),
+        ("virsh dominfo db1", None),
+        ("python3 backup.py db1", None),
+        ("", None),
+    ],
+)
+def test_what_a_client_was_started_to_ask_is_on_its_command_line(
+    line: str, verb: str | None
+) -> None:
+    assert asked_by(line.split("\0"), ("db1", UUID, "3")) == verb
 
 
 def test_a_caller_that_is_not_known_is_named_by_its_call() -> None:

@@ -18,6 +18,7 @@ from agentclient.access.call_session import AgentBusy, AgentGone, CallFailed, Ca
 from agentclient.access.guest_access import ThawRecipe
 from agentclient.backends.libvirt.binding import Binding
 from agentclient.backends.libvirt.buttons import LibvirtButtons
+from agentclient.backends.libvirt.callers import likely_caller
 from agentclient.backends.libvirt.connections import Connections, connections_to
 from agentclient.backends.libvirt.daemon import Daemon
 from agentclient.backends.libvirt.end_watch import EndWatch, end_watch_of
@@ -37,6 +38,7 @@ _SLACK_S: Final = 0.25
 _SHUT_OFF: Final = 5  # virDomainState
 # Seconds in which an agent that has just answered does so again.
 _PROOF_S: Final = 5
+ANOTHERS: Final = "another caller's command (libvirt tells whose after half a minute)"
 # What libvirt puts before an agent's own words.
 _BEFORE: Final = "unable to execute QEMU agent command"
 
@@ -216,7 +218,7 @@ class LibvirtCalls(DomainCalls):
     def __init__(self, daemon: Daemon, uuid: str, generation: str) -> None:
         super().__init__(connections_to(daemon.uri.text), uuid, generation, daemon)
         self._daemon = daemon
-        self._probes = Probes(self)
+        self._probes = Probes(self, lambda sure: self.suspect(sure=sure))
 
     @property
     def buttons(self) -> LibvirtButtons | None:
@@ -245,6 +247,20 @@ class LibvirtCalls(DomainCalls):
     def busy(self) -> str | None:
         """Whose command keeps the agent, as a clause; None if nobody's is known to."""
         return self._probes.busy
+
+    def suspect(self, *, sure: bool = False) -> str | None:
+        """Return whose command may keep the agent (see `GuestCalls`).
+
+        Args:
+            sure: some other caller's does for sure.
+        """
+        if self._daemon.problem is not None:
+            return None
+        names = (self._uuid, str(number_of(self._generation)), self._daemon.name_of(self._uuid))
+        caller = likely_caller(self._daemon.uri.sockets, names)
+        if caller is not None:
+            return f"by its looks {caller}"
+        return ANOTHERS if sure else None
 
     def ask(self, *, first: bool, timeout_s: float) -> ProbeResult:
         """Ask the agent for its freeze state (see `GuestCalls`)."""

@@ -105,6 +105,12 @@ class Daemon:
         with self._condition:
             return tuple(self._known.running.values())
 
+    def name_of(self, uuid: str) -> str:
+        """Return a domain's name; empty if it does not run."""
+        with self._condition:
+            found = self._known.running.get(uuid)
+            return "" if found is None else found.name
+
     def is_gone(self, uuid: str, generation: str) -> bool | None:
         """Return whether the guest of a start has ended; None if it can't be told now (P9)."""
         with self._condition:

@@ -2,7 +2,7 @@
 
 Where another caller's command runs, libvirt lets a question wait for half a minute whatever bound
 it has, and then says so (protocol §5.4). So it is left in its thread, and what it comes to is known
-at the next visit.
+at the next visit. Meanwhile it is looked for whose command that may be.
 """
 
 from __future__ import annotations
@@ -29,6 +29,11 @@ from agentclient.protocol.qga_replies import agent_info, file_systems, freeze_st
 
 # Seconds between two questions to an agent that another caller's command keeps.
 AGAIN_S: Final = 5.0
+# A call that libvirt has passed on comes back within that: its bound, behind a sync of at most 5 s,
+# or behind two more calls. One that is still out waits for another caller's.
+SURE_S: Final = 10.0
+# Seconds between two looks for whose that may be.
+SUSPECT_AGAIN_S: Final = 1.0
 # Whose call has the domain: what libvirt calls it, and what a person does.
 _HELD_BY: Final = re.compile(r"held by [^)]*agent=(\w+)")
 _CALLERS: Final = {
@@ -51,10 +56,16 @@ class Probes:
 
     Args:
         calls: the agent.
+        suspect: returns whose command may keep the agent, as a clause; None if nobody's is known
+            to; it is told whether some other caller's does for sure.
     """
 
-    def __init__(self, calls: AgentCalls) -> None:
+    def __init__(
+        self, calls: AgentCalls, suspect: Callable[[bool], str | None] = lambda _: None
+    ) -> None:
         self._calls = calls
+        self._suspect = suspect
+        self._began_at = self._suspected_at = float("-inf")
         self._lock = threading.Lock()
         self._running = False
         self._ended_at = float("-inf")
@@ -73,21 +84,37 @@ class Probes:
             self._ask(result, first=first, timeout_s=timeout_s)
 
         if not self._begin(ask, ended) or not ended.wait(timeout_s):
+            self._look_for_others()
             return ProbeResult(detail="libvirt has not passed on an answer yet")
         return result
 
     def ask_again(self) -> None:
         """Find out whether the agent is still kept by another caller's command, in a thread."""
+        self._look_for_others()
         if self._busy is not None and time.monotonic() - self._ended_at >= AGAIN_S:
             self._begin(
                 lambda: self._ask(ProbeResult(), first=False, timeout_s=1.0), threading.Event()
             )
 
+    def _look_for_others(self) -> None:
+        """Find out whose command may keep a question that is out for longer than it should be."""
+        with self._lock:
+            now = time.monotonic()
+            out_s = now - self._began_at
+            rested = now - self._suspected_at >= SUSPECT_AGAIN_S
+            if not self._running or out_s < SUSPECT_AGAIN_S or not rested:
+                return
+            self._suspected_at, asked = now, self._began_at
+        found = self._suspect(out_s >= SURE_S)
+        with self._lock:
+            if self._running and self._began_at == asked and found is not None:
+                self._busy = found
+
     def _begin(self, ask: Callable[[], None], ended: threading.Event) -> bool:
         with self._lock:
             if self._running:
                 return False
-            self._running = True
+            self._running, self._began_at = True, time.monotonic()
 
         def run() -> None:
             try:

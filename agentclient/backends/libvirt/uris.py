@@ -44,19 +44,34 @@ class Uri(NamedTuple):
     @property
     def run_folder(self) -> Path | None:
         """Where a daemon of this host keeps the numbers of its QEMU processes; None elsewhere."""
+        folder = self._folder
+        if folder is None:
+            return None
+        session = urlsplit(self.text).path == "/session"
+        return folder / "qemu" / "run" if session else folder / "qemu"
+
+    @property
+    def sockets(self) -> tuple[Path, ...]:
+        """Where a daemon of this host may listen; none elsewhere."""
+        folder = self._folder
+        if folder is None:
+            return ()
+        named = parse_qs(urlsplit(self.text).query).get("socket")
+        return (Path(named[0]),) if named else tuple(folder / name for name in _SOCKETS)
+
+    @property
+    def _folder(self) -> Path | None:
+        """The folder of a daemon of this host; None elsewhere."""
         parts = urlsplit(self.text)
         if parts.hostname or not parts.scheme.startswith("qemu"):
             return None
         named = parse_qs(parts.query).get("socket")
-        session = parts.path == "/session"
         if named:
-            folder = Path(named[0]).parent
-        elif session:
-            runtime = os.environ.get("XDG_RUNTIME_DIR")
-            folder = Path(runtime or f"/run/user/{os.getuid()}") / "libvirt"
-        else:
-            folder = LIBVIRT_FOLDER
-        return folder / "qemu" / "run" if session else folder / "qemu"
+            return Path(named[0]).parent
+        if parts.path != "/session":
+            return LIBVIRT_FOLDER
+        runtime = os.environ.get("XDG_RUNTIME_DIR")
+        return Path(runtime or f"/run/user/{os.getuid()}") / "libvirt"
 
 
 def checked(text: str, where: str) -> str:
