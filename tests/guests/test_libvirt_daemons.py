@@ -105,6 +105,34 @@ def test_its_agent_is_seen_without_asking_and_asked_as_others_are(
     until(engine, "db1", lambda one: one is not None and one.agent.state is closed, "its end")
 
 
+def test_whose_command_keeps_an_agent_is_seen_by_its_client(
+    engine: Engine, calm_domain: DomainGuest
+) -> None:
+    engine.watch()
+    alive, busy = AgentState.ALIVE, AgentState.BUSY
+    until(engine, "db1", lambda one: one is not None and one.agent.state is alive, "its answer")
+    state = state_of(engine, "db1")
+    assert state is not None
+    calm_domain.hanging_hook()
+    with calm_domain.daemon.start_virsh("domfsfreeze", "db1") as other:
+        wait_until(lambda: calm_domain.hook_log()[-1:] == ["freeze"], SOON_S, "their hook")
+        engine.watcher.visit_soon(state.id)
+        seen = f"by its looks virsh domfsfreeze (pid {other.pid})"
+        until(
+            engine,
+            "db1",
+            lambda one: one is not None and (one.agent.state, one.agent.detail) == (busy, seen),
+            "who keeps it",
+        )
+        outcome = engine.freeze(state.vm).wait(PATIENT_S)
+        assert isinstance(outcome, Outcome)
+        assert (outcome.kind, outcome.refusal) == (OutcomeKind.REFUSED, Refusal.BUSY)
+        assert seen in outcome.reason
+        calm_domain.clear_hook()
+        other.wait(SOON_S)
+    until(engine, "db1", lambda one: one is not None and one.agent.state is alive, "its answer")
+
+
 @pytest.mark.soak
 def test_whose_command_keeps_an_agent_is_told_when_libvirt_tells_it(
     engine: Engine, calm_domain: DomainGuest
@@ -121,12 +149,12 @@ def test_whose_command_keeps_an_agent_is_told_when_libvirt_tells_it(
         engine.watcher.visit_soon(state.id)
 
         def is_told(one: VmState | None) -> bool:
-            return one is not None and one.agent.state is busy and bool(one.agent.detail)
+            known = None if one is None else (one.agent.state, one.agent.detail)
+            return known == (busy, "another caller's freeze (domfsfreeze)")
 
-        until(engine, "db1", is_told, "it to be busy")
+        until(engine, "db1", is_told, "libvirt's own word")
         told = state_of(engine, "db1")
         assert told is not None
-        assert told.agent.detail == "another caller's freeze (domfsfreeze)"
         outcome = engine.freeze(told.vm).wait(PATIENT_S)
         assert isinstance(outcome, Outcome)
         assert (outcome.kind, outcome.refusal) == (OutcomeKind.REFUSED, Refusal.BUSY)

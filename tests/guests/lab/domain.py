@@ -18,7 +18,8 @@ from tests.guests.lab.options import (
     kernel_arguments,
 )
 from tests.guests.lab.process import Running
-from tests.guests.lab.shell import wait_until
+from tests.guests.lab.qmp import LabMonitor
+from tests.guests.lab.shell import SerialShell, wait_until
 
 _DOMAIN = """
 <domain type='qemu' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
@@ -137,6 +138,19 @@ class DomainGuest(Guest):
     def _connected(self) -> bool:
         return "state='connected'" in self.daemon.virsh("dumpxml", self.name)
 
+    def take_again(self) -> None:
+        """Take hold of a guest that goes on in another QEMU: libvirt has restored it.
+
+        Raises:
+            LabError: it is not there.
+        """
+        self._shell.close()
+        self._monitor.close()
+        self._process = self._started_by_libvirt()
+        self._shell = SerialShell(self._connect(self.places.shell))
+        self._shell.expect_none()
+        self._monitor = LabMonitor(self._connect(self.places.lab_monitor), on_event=self._on_event)
+
     def disk_device(self, disk: str) -> str:
         """What QEMU calls the device of a disk."""
         return f"ua-disk-{disk}"
@@ -145,6 +159,9 @@ class DomainGuest(Guest):
         file = self.places.directory / "domain.xml"
         file.write_text(self._xml(built))
         self.daemon.virsh("create", str(file))
+        return self._started_by_libvirt()
+
+    def _started_by_libvirt(self) -> DaemonsChild:
         pid_file = self.daemon.folder / "r/libvirt/qemu/run" / f"{self.name}.pid"
         return DaemonsChild(int(pid_file.read_text()))
 

@@ -1,0 +1,151 @@
+"""A guest under libvirt that leaves its QEMU and goes on in another one: saved, and restored."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agentclient.engine import Engine
+from agentclient.model.events import EventKind
+from agentclient.model.outcome import ThawOutcome
+from agentclient.model.states import Cause, OutcomeKind, Stuck
+from tests.guests.command import ROOT, Json, ended, holders_of
+from tests.guests.lab import DomainGuest, Libvirtd, boot_domain
+from tests.guests.lab.shell import wait_until
+from tests.guests.libvirt_operator import SOON_S, DomainOperator
+from tests.guests.test_libvirt import in_the_hook
+
+PATIENT_S = 60.0
+NAME = "mover"
+
+
+@pytest.fixture
+def guest(libvirtd: Libvirtd) -> Iterator[DomainGuest]:
+    """A guest that a test moves; its domain is transient, so that libvirt forgets it meanwhile."""
+    with boot_domain(libvirtd, name=NAME, mounts=("a",)) as guest:
+        yield guest
+
+
+def save(guest: DomainGuest) -> Path:
+    """Save a guest: its QEMU ends; return where it is."""
+    place = guest.daemon.folder / f"{guest.name}.saved"
+    guest.daemon.virsh("save", guest.name, str(place))
+    return place
+
+
+def restore(guest: DomainGuest, place: Path) -> None:
+    """Let a guest that was saved go on."""
+    guest.daemon.virsh("restore", str(place), "--running")
+    guest.take_again()
+
+
+def frostwatch(guest: DomainGuest, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tui.main", "-c", guest.daemon.uri, *arguments],
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def window(guest: DomainGuest) -> Json:
+    """The newest window of a guest, as the journal has it."""
+    _, lines, said = ended(frostwatch(guest, "history", f"libvirt:{guest.name}", "--json"))
+    assert len(lines) > 1, said
+    return lines[0]
+
+
+def test_saved_while_it_is_held_it_is_frozen_still_where_it_goes_on(guest: DomainGuest) -> None:
+    with DomainOperator(guest) as operator:
+        running = operator.freeze(hold_s=60.0)
+        running.wait_event(EventKind.HELD)
+        place = save(guest)
+        outcome = running.outcome()
+        assert (outcome.cause, outcome.stuck, outcome.settled) == (
+            Cause.MIGRATED,
+            Stuck.MIGRATED,
+            False,
+        ), running.texts
+        assert outcome.kind is OutcomeKind.BROKEN
+    restore(guest, place)
+    assert guest.frozen_mounts() == {"a"}
+    with DomainOperator(guest) as operator:
+        assert operator.vm.incoming, "it was started with a guest that had run before"
+        thaw = operator.thaw(foreign=True).thaw_outcome()
+        assert (thaw.ok, thaw.thawed) == (True, 1)
+    guest.assert_thawed()
+
+
+@pytest.mark.soak
+def test_saved_while_a_freeze_is_pending_it_is_lost_and_may_be_frozen(guest: DomainGuest) -> None:
+    with DomainOperator(guest) as operator:
+        running = in_the_hook(guest, operator, 3.0)
+        place = save(guest)
+        outcome = running.outcome()
+        assert (outcome.kind, outcome.cause, outcome.settled) == (
+            OutcomeKind.LOST,
+            Cause.MIGRATED,
+            False,
+        ), running.texts
+    restore(guest, place)
+    wait_until(lambda: guest.frozen_mounts() == {"a"}, SOON_S, "the freeze, which goes on")
+    with DomainOperator(guest) as operator:
+        thaw = operator.thaw(foreign=True).thaw_outcome()
+        assert thaw.ok
+    guest.assert_thawed()
+
+
+def test_saved_while_nobody_but_a_holder_has_it_it_has_not_ended_and_the_next_one_thaws_it(
+    guest: DomainGuest,
+) -> None:
+    with frostwatch(
+        guest, "freeze", f"libvirt:{NAME}", "--hold", "100", "--thaw-timeout", "60", "--json"
+    ) as console:
+        assert console.stdout is not None
+        assert any('"event": "held"' in line for line in console.stdout)
+        (holder,) = holders_of(console.pid)
+        # Paused, it can't be thawed: so the holder still has it when it is saved.
+        guest.daemon.virsh("suspend", NAME)
+        console.kill()
+    place = save(guest)
+    try:
+        wait_until(lambda: not Path(f"/proc/{holder}/cmdline").exists(), PATIENT_S, "its end")
+    finally:
+        if Path(f"/proc/{holder}/cmdline").exists():
+            os.kill(holder, signal.SIGTERM)
+    left = window(guest)
+    assert left["settled"] is False, left
+    restore(guest, place)
+    assert guest.frozen_mounts() == {"a"}
+    code, told, said = ended(frostwatch(guest, "thaw", f"libvirt:{NAME}", "--json"), PATIENT_S)
+    assert code == 0, (told, said)
+    assert (told[-1]["ok"], told[-1]["thawed"]) == (True, 1), "it is ours: it needs no --foreign"
+    guest.assert_thawed()
+
+
+@pytest.mark.soak
+def test_one_whose_managed_save_is_started_is_thawed_within_the_thaws_bound(
+    guest: DomainGuest, tmp_path: Path
+) -> None:
+    libvirtd = guest.daemon
+    libvirtd.virsh("define", str(guest.places.directory / "domain.xml"))
+    with Engine(connect=[libvirtd.uri], journal=tmp_path / "journal.db") as engine:
+        engine.watch()
+        libvirtd.virsh("domfsfreeze", NAME)
+        libvirtd.virsh("managedsave", NAME)
+        libvirtd.virsh("start", NAME)
+        guest.take_again()
+        assert guest.frozen_mounts() == {"a"}
+        vm = engine.find_one(f"libvirt:{NAME}")
+        thaw = engine.thaw(vm, foreign=True).wait(PATIENT_S)
+        assert isinstance(thaw, ThawOutcome)
+        assert (thaw.ok, thaw.thawed) == (True, 1)
+    guest.assert_thawed()
+    libvirtd.virsh("undefine", NAME)
