@@ -51,6 +51,7 @@ _BY_FILE = {
         "it_is_frozen_held_thawed_and_certified",
         "killed_in_the_hook_it_is_lost[at-once]",
         "paused_while_held_it_is_thawed_once_it_goes_on",
+        "saved_while_it_is_held_it_is_frozen_still_where_it_goes_on",
     ],
     "test_libvirt_daemons.py": [
         "a_daemon_that_dies_under_a_pending_freeze_loses_it_and_the_guest_is_thawed",

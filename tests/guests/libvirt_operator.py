@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Self
 
 from agentclient.backends.base import Backends
@@ -51,3 +52,16 @@ class DomainOperator(Operator):
         """End everything, and the connections too."""
         super().close()
         self.backend.close()
+
+
+def save(guest: DomainGuest) -> Path:
+    """Save a guest: its QEMU ends; return where it is."""
+    place = guest.daemon.folder / f"{guest.name}.saved"
+    guest.daemon.virsh("save", guest.name, str(place))
+    return place
+
+
+def restore(guest: DomainGuest, place: Path) -> None:
+    """Let a guest that was saved go on."""
+    guest.daemon.virsh("restore", str(place), "--running")
+    guest.take_again()

@@ -9,11 +9,12 @@ import pytest
 
 from agentclient.freeze.judgement import CAUSE_WITHIN_S
 from agentclient.model.events import EventKind
-from agentclient.model.states import Cause, OutcomeKind, Refusal, RunState
+from agentclient.model.rescue import Rung, RungResult
+from agentclient.model.states import Cause, OutcomeKind, Refusal, RunState, Stuck
 from tests.guests.freezing import Running, evidence, value
 from tests.guests.lab import DomainGuest
 from tests.guests.lab.shell import wait_until
-from tests.guests.libvirt_operator import SOON_S, DomainOperator
+from tests.guests.libvirt_operator import SOON_S, DomainOperator, restore, save
 
 AT_ONCE, LATER, NEVER = 0.0, 2.0, None
 # What calls can show. Whether the agent has read a command is not part of it.
@@ -198,3 +199,46 @@ def test_frozen_by_another_client_it_is_refused_and_stays_frozen(
     assert (outcome.kind, outcome.refusal) == (OutcomeKind.REFUSED, Refusal.ALREADY_FROZEN)
     assert calm_domain.frozen_mounts() == {"a", "b"}
     calm_domain.daemon.virsh("domfsthaw", calm_domain.name)
+
+
+def test_its_ladder_says_what_libvirt_can_do_and_a_thaw_thaws(
+    calm_domain: DomainGuest, operator: DomainOperator
+) -> None:
+    calm_domain.daemon.virsh("domfsfreeze", calm_domain.name)
+    found = operator.operations.ladder(operator.vm).result(SOON_S)
+    impossible = {one.title: one.why_not for one in found if not one.possible}
+    assert impossible == {
+        "connect": (
+            "its hypervisor holds the agent's channel all the time, so that a connection"
+            " releases nothing"
+        ),
+        "sysrq by serial": "libvirt sends no break to a serial port",
+    }
+    outcome = operator.rescue(Rung.CONNECT).rescue_outcome()
+    assert outcome.found is RungResult.REFUSED
+    assert operator.rescue(Rung.THAW).rescue_outcome().thawed == 2
+    calm_domain.assert_thawed()
+
+
+def test_saved_while_it_is_held_it_is_frozen_still_where_it_goes_on(
+    calm_domain: DomainGuest,
+) -> None:
+    """Its domain is transient: while it is saved, libvirt has nothing to be asked about."""
+    with DomainOperator(calm_domain) as operator:
+        running = operator.freeze(hold_s=60.0)
+        running.wait_event(EventKind.HELD)
+        place = save(calm_domain)
+        outcome = running.outcome()
+        assert (outcome.kind, outcome.cause, outcome.stuck, outcome.settled) == (
+            OutcomeKind.BROKEN,
+            Cause.MIGRATED,
+            Stuck.MIGRATED,
+            False,
+        ), running.texts
+    restore(calm_domain, place)
+    assert calm_domain.frozen_mounts() == {"a", "b"}
+    with DomainOperator(calm_domain) as operator:
+        assert operator.vm.incoming, "it was started with a guest that had run before"
+        thaw = operator.thaw(foreign=True).thaw_outcome()
+        assert (thaw.ok, thaw.thawed) == (True, 2)
+    calm_domain.assert_thawed()

@@ -12,14 +12,15 @@ from pathlib import Path
 import pytest
 
 from agentclient.engine import Engine
-from agentclient.model.events import EventKind
 from agentclient.model.outcome import ThawOutcome
-from agentclient.model.states import Cause, OutcomeKind, Stuck
+from agentclient.model.states import Cause, OutcomeKind
 from tests.guests.command import ROOT, Json, ended, holders_of
 from tests.guests.lab import DomainGuest, Libvirtd, boot_domain
 from tests.guests.lab.shell import wait_until
-from tests.guests.libvirt_operator import SOON_S, DomainOperator
+from tests.guests.libvirt_operator import SOON_S, DomainOperator, restore, save
 from tests.guests.test_libvirt import in_the_hook
+
+pytestmark = pytest.mark.soak
 
 PATIENT_S = 60.0
 NAME = "mover"
@@ -30,19 +31,6 @@ def guest(libvirtd: Libvirtd) -> Iterator[DomainGuest]:
     """A guest that a test moves; its domain is transient, so that libvirt forgets it meanwhile."""
     with boot_domain(libvirtd, name=NAME, mounts=("a",)) as guest:
         yield guest
-
-
-def save(guest: DomainGuest) -> Path:
-    """Save a guest: its QEMU ends; return where it is."""
-    place = guest.daemon.folder / f"{guest.name}.saved"
-    guest.daemon.virsh("save", guest.name, str(place))
-    return place
-
-
-def restore(guest: DomainGuest, place: Path) -> None:
-    """Let a guest that was saved go on."""
-    guest.daemon.virsh("restore", str(place), "--running")
-    guest.take_again()
 
 
 def frostwatch(guest: DomainGuest, *arguments: str) -> subprocess.Popen[str]:
@@ -62,28 +50,6 @@ def window(guest: DomainGuest) -> Json:
     return lines[0]
 
 
-def test_saved_while_it_is_held_it_is_frozen_still_where_it_goes_on(guest: DomainGuest) -> None:
-    with DomainOperator(guest) as operator:
-        running = operator.freeze(hold_s=60.0)
-        running.wait_event(EventKind.HELD)
-        place = save(guest)
-        outcome = running.outcome()
-        assert (outcome.cause, outcome.stuck, outcome.settled) == (
-            Cause.MIGRATED,
-            Stuck.MIGRATED,
-            False,
-        ), running.texts
-        assert outcome.kind is OutcomeKind.BROKEN
-    restore(guest, place)
-    assert guest.frozen_mounts() == {"a"}
-    with DomainOperator(guest) as operator:
-        assert operator.vm.incoming, "it was started with a guest that had run before"
-        thaw = operator.thaw(foreign=True).thaw_outcome()
-        assert (thaw.ok, thaw.thawed) == (True, 1)
-    guest.assert_thawed()
-
-
-@pytest.mark.soak
 def test_saved_while_a_freeze_is_pending_it_is_lost_and_may_be_frozen(guest: DomainGuest) -> None:
     with DomainOperator(guest) as operator:
         running = in_the_hook(guest, operator, 3.0)
@@ -130,7 +96,6 @@ def test_saved_while_nobody_but_a_holder_has_it_it_has_not_ended_and_the_next_on
     guest.assert_thawed()
 
 
-@pytest.mark.soak
 def test_one_whose_managed_save_is_started_is_thawed_within_the_thaws_bound(
     guest: DomainGuest, tmp_path: Path
 ) -> None:

@@ -15,6 +15,8 @@ from tests.guests.lab import DomainGuest, start_bare
 from tests.guests.lab.shell import wait_until
 from tests.guests.libvirt_operator import SOON_S, DomainOperator
 
+pytestmark = pytest.mark.soak
+
 ALLOWED = 1
 BY_KEY = Step(Rung.SYSRQ, Means.KEY)
 QUICK: Bounds = {"before_s": 0.6, "after_s": 1.5, "agent_s": 1.0}
@@ -33,24 +35,6 @@ def kill_agent(guest: DomainGuest, operator: DomainOperator) -> None:
     wait_until(lambda: operator.look().port_open is False, SOON_S, "the port to be closed")
 
 
-def test_its_ladder_says_what_libvirt_can_do_and_a_thaw_thaws(
-    calm_domain: DomainGuest, operator: DomainOperator
-) -> None:
-    found = operator.operations.ladder(operator.vm).result(SOON_S)
-    impossible = {one.title: one.why_not for one in found if not one.possible}
-    assert impossible == {
-        "connect": (
-            "its hypervisor holds the agent's channel all the time, so that a connection"
-            " releases nothing"
-        ),
-        "sysrq by serial": "libvirt sends no break to a serial port",
-    }
-    outcome = operator.rescue(Rung.CONNECT).rescue_outcome()
-    assert outcome.found is RungResult.REFUSED
-    assert operator.rescue(Rung.THAW).rescue_outcome().thawed == 2
-    calm_domain.assert_thawed()
-
-
 def test_sysrq_by_key_is_seen_by_its_writes(
     calm_domain: DomainGuest, operator: DomainOperator
 ) -> None:
@@ -66,7 +50,6 @@ def test_sysrq_by_key_is_seen_by_its_writes(
     assert "monitor" not in "".join(one for one in tainted.splitlines() if "taint" in one.lower())
 
 
-@pytest.mark.soak
 def test_a_reset_leaves_nothing_frozen(calm_domain: DomainGuest, operator: DomainOperator) -> None:
     kill_agent(calm_domain, operator)
     outcome = operator.rescue(Step(Rung.RESET, name=operator.vm.name), boot_s=60.0).rescue_outcome(
@@ -78,7 +61,6 @@ def test_a_reset_leaves_nothing_frozen(calm_domain: DomainGuest, operator: Domai
     calm_domain.assert_thawed()
 
 
-@pytest.mark.soak
 def test_another_start_of_a_domain_is_never_pressed_at(
     calm_domain: DomainGuest, operator: DomainOperator
 ) -> None:

@@ -22,7 +22,13 @@ from agentclient.model.snapshot import (
 )
 from agentclient.model.states import AgentState, FreezeState, Phase, RunState
 from agentclient.model.vm import AgentChannel, MonitorChannel, Vm, VmId
-from agentclient.operations.rescue.ladder import LadderFacts, Offer, ladder, next_offer
+from agentclient.operations.rescue.ladder import (
+    NO_CONNECTION,
+    LadderFacts,
+    Offer,
+    ladder,
+    next_offer,
+)
 
 VM = Vm(VmId("qemu", "db1"), AgentChannel(Path("/x.qga")), MonitorChannel(Path("/x.qmp")))
 FREE = Serial("serial0", "disconnected:unix:/x.serial0,server=on")
@@ -228,3 +234,13 @@ def test_the_next_rung_is_the_lowest_that_was_not_taken() -> None:
 def test_the_bounds_are_said() -> None:
     wait = ladder(known(), RescueTimes(wait_s=90))[2]
     assert "up to 1 min 30 s" in wait.does
+
+
+def test_where_a_hypervisor_has_the_channel_and_sends_no_break_that_is_said() -> None:
+    why = "libvirt sends no break to a serial port"
+    facts = replace(known(inputs=Inputs(no_break=why)), no_connection=NO_CONNECTION)
+    found = {one.title: one for one in ladder(facts)}
+    assert (found["connect"].possible, found["connect"].why_not) == (False, NO_CONNECTION)
+    assert (found["sysrq by serial"].possible, found["sysrq by serial"].why_not) == (False, why)
+    assert found["sysrq by key"].possible
+    assert found["reset"].possible

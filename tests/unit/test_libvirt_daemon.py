@@ -14,11 +14,15 @@ from typing import Any
 
 import pytest
 
+from agentclient.access.buttons import SYSRQ_J
 from agentclient.access.call_session import AgentBusy, AgentGone, CallFailed, CallTimedOut
+from agentclient.access.qmp_session import MonitorError
 from agentclient.backends.libvirt import backend as backend_module
+from agentclient.backends.libvirt import buttons as buttons_module
 from agentclient.backends.libvirt import connections, daemon_watch, end_watch, probe
 from agentclient.backends.libvirt.backend import LibvirtBackend
 from agentclient.backends.libvirt.binding import Binding
+from agentclient.backends.libvirt.buttons import LibvirtButtons
 from agentclient.backends.libvirt.callers import asked_by
 from agentclient.backends.libvirt.calls import DomainCalls, HeldCalls
 from agentclient.backends.libvirt.connections import MOST_FREEZES, Connections
@@ -36,7 +40,7 @@ XML = (
     " state='connected'/><alias name='channel0'/></channel></devices></domain>"
 )
 FREEZE, STATUS, THAW = "guest-fsfreeze-freeze", "guest-fsfreeze-status", "guest-fsfreeze-thaw"
-RUNNING, SHUT_OFF = 1, 5
+RUNNING, PAUSED, SHUT_OFF = 1, 3, 5
 DESTROYED = 2
 SOON_S = 10.0
 
@@ -62,6 +66,8 @@ class FakeDomain:
         self.reason = 0
         self.asked: list[str] = []
         self.connected = True
+        self.pressed: list[object] = []
+        self.on_pressed: Callable[[], object] = lambda: None
         self.on_described: Callable[[], None] = lambda: None
         self.answer: Callable[[], str] = lambda: '{"return": "thawed"}'
 
@@ -81,6 +87,14 @@ class FakeDomain:
 
     def state(self) -> tuple[int, int]:
         return self.run_state, self.reason
+
+    def sendKey(self, codes: int, _held_ms: int, keys: list[int], *_: int) -> None:  # noqa: N802
+        self.on_pressed()
+        self.pressed.append((codes, tuple(keys)))
+
+    def reset(self, _flags: int) -> None:
+        self.on_pressed()
+        self.pressed.append("reset")
 
 
 class FakeHost:
@@ -389,6 +403,20 @@ def test_another_start_proves_the_end_of_the_one_before_if_it_was_booted(
     assert backend.list_vms()[0].incoming is (reason == 3)
 
 
+@pytest.mark.parametrize(("detail", "ended"), [(0, True), (1, None), (2, None)])
+def test_how_a_start_has_begun_is_told_by_its_event_also_if_it_is_paused(
+    host: FakeHost, backend: LibvirtBackend, detail: int, ended: bool | None
+) -> None:
+    (vm,) = backend.list_vms()
+    host.domains = [FakeDomain(number=4)]
+    host.domains[0].run_state = PAUSED
+    host.events[0](host, host.domains[0], 2, detail, None)
+    until(lambda: backend.list_vms()[0].generation != vm.generation)
+    assert vm.identity is not None
+    assert backend.has_ended(vm.identity) is ended
+    assert backend.list_vms()[0].incoming is (detail > 0)
+
+
 def test_a_domain_that_was_started_anew_has_not_taken_its_guest(
     host: FakeHost, backend: LibvirtBackend
 ) -> None:
@@ -667,6 +695,55 @@ def test_freezes_are_limited_and_thaws_are_not(calls: DomainCalls, host: FakeHos
     for thread in threads:
         thread.join(SOON_S)
     assert calls.call(FREEZE, None, 5.0) == 2
+
+
+# -- what is pressed -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def buttons(host: FakeHost) -> LibvirtButtons:
+    return LibvirtButtons(Connections("qemu:///system"), UUID, f"qemu:///system#{UUID}#3")
+
+
+def test_keys_and_the_reset_are_pressed_at_the_domain(
+    buttons: LibvirtButtons, host: FakeHost
+) -> None:
+    buttons.press(SYSRQ_J)
+    buttons.reset()
+    assert host.domains[0].pressed == [(0, (56, 99, 36)), "reset"]
+
+
+def test_what_libvirt_refuses_or_has_not_done_is_told(
+    buttons: LibvirtButtons, host: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.domains[0].on_pressed = fails(55)
+    with pytest.raises(MonitorError, match="libvirt refused it"):
+        buttons.reset()
+    monkeypatch.setattr(buttons_module, "ASK_S", 0.05)
+    go_on = threading.Event()
+    host.domains[0].on_pressed = lambda: go_on.wait(SOON_S)
+    with pytest.raises(MonitorError, match="it may do it yet"):
+        buttons.reset()
+    go_on.set()
+
+
+def test_another_start_is_never_pressed_at(buttons: LibvirtButtons, host: FakeHost) -> None:
+    host.domains[0].number = 4
+    with pytest.raises(MonitorError, match="started anew"):
+        buttons.reset()
+    host.domains = []
+    with pytest.raises(MonitorError, match="refused"):
+        buttons.press(SYSRQ_J)
+    host.refuses = FakeError(38, "Connection refused")
+    with pytest.raises(MonitorError, match="can't be reached"):
+        buttons.reset()
+
+
+def test_who_may_only_look_presses_nothing(host: FakeHost, backend: LibvirtBackend) -> None:
+    host.refuses, host.read_only = FakeError(45, "authentication failed"), True
+    (vm,) = backend.list_vms()
+    assert backend.open(vm, SimpleNamespace(open=None, successor=None)).buttons is None
+    assert "look alone" in (vm.no_monitor or "")
 
 
 # -- visits ----------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from agentclient.backends.libvirt.calls import LibvirtCalls
 from agentclient.backends.libvirt.connections import connections_to
 from agentclient.backends.libvirt.daemon import PATIENCE_S, Daemon
 from agentclient.backends.libvirt.daemon_watch import DaemonWatch
+from agentclient.backends.libvirt.ends import Birth
 from agentclient.backends.libvirt.generation import daemon_of, process_of_start, uuid_of
 from agentclient.backends.libvirt.uris import Uri
 from agentclient.backends.libvirt.watched_domain import WatchedDomain
@@ -212,7 +213,7 @@ class LibvirtBackend:
             selectors=(one.uuid, f"{one.name}#{one.uuid[:8]}"),
             generation=one.generation,
             uuid=one.uuid,
-            incoming=one.incoming,
+            incoming=one.birth is Birth.INCOMING,
             by_call=one.channel is not None and daemon.read_only is None,
             out_of_reach=daemon.read_only if one.channel else None,
         )

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from agentclient.backends.libvirt.ends import End
+from agentclient.backends.libvirt.ends import Birth, End
 from agentclient.backends.libvirt.known_domains import Heard, KnownDomains
 from agentclient.backends.libvirt.uris import Uri
 from agentclient.backends.libvirt.watched_domain import WatchedDomain
@@ -289,10 +289,10 @@ class Daemon:
             self._fail(self._lost)
             self._condition.notify_all()
 
-    def on_started(self, uuid: str, number: int) -> None:
+    def on_started(self, uuid: str, number: int, birth: Birth | None) -> None:
         """Take that a domain was started."""
         with self._condition:
-            self._known.on_started(uuid, number)
+            self._known.on_started(uuid, number, birth)
 
     def on_stopped(self, uuid: str, end: End) -> None:
         """Take that a domain has stopped."""

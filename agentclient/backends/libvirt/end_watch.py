@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from agentclient.backends.libvirt.binding import connected, load_binding
-from agentclient.backends.libvirt.ends import End, ToldEnds
+from agentclient.backends.libvirt.ends import Birth, End, ToldEnds
 from agentclient.backends.libvirt.events import Events
 from agentclient.backends.libvirt.uris import Uri
 from agentclient.model.errors import FrostwatchError
@@ -73,7 +73,7 @@ class EndWatch:
             self._connection = None
             self._told.miss()
 
-    def on_started(self, uuid: str, number: int) -> None:
+    def on_started(self, uuid: str, number: int, _birth: Birth | None) -> None:
         """Take that a domain was started."""
         with self._lock:
             self._told.on_started(uuid, number)

@@ -1,4 +1,4 @@
-"""How a start of a domain has ended: with its guest, or while its guest goes on. No I/O."""
+"""How a start of a domain has begun and ended: with its guest, or while that goes on. No I/O."""
 
 from __future__ import annotations
 
@@ -51,6 +51,30 @@ def end_of_event(detail: int) -> End | None:
 def end_of_reason(reason: object) -> End | None:
     """Return what tells why a domain is off (virDomainShutoffReason); None if nothing does."""
     return _BY_REASON.get(reason) if isinstance(reason, int) else None
+
+
+class Birth(Enum):
+    """Which guest a start of a domain has begun with."""
+
+    BOOTED = "a new one"
+    INCOMING = "one that had run before: it has migrated here, or was restored"
+
+
+# By virDomainEventStartedDetailType: booted, migrated, restored. Another state that was loaded, and
+# a domain that woke up, say nothing of the start before.
+_STARTED: Final = {0: Birth.BOOTED, 1: Birth.INCOMING, 2: Birth.INCOMING}
+# By virDomainRunningReason, until it is paused: booted, migrated, restored.
+_RUNNING: Final = {1: Birth.BOOTED, 2: Birth.INCOMING, 3: Birth.INCOMING}
+
+
+def birth_of_event(detail: int) -> Birth | None:
+    """Return what the event of a domain's start tells (virDomainEventStartedDetailType)."""
+    return _STARTED.get(detail)
+
+
+def birth_of_reason(reason: object) -> Birth | None:
+    """Return what tells why a domain runs (virDomainRunningReason); None if nothing does."""
+    return _RUNNING.get(reason) if isinstance(reason, int) else None
 
 
 class Ends(Protocol):

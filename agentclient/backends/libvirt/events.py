@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any, Final, Protocol
 
 from agentclient.backends.libvirt.binding import Binding
-from agentclient.backends.libvirt.ends import End, end_of_event
+from agentclient.backends.libvirt.ends import Birth, End, birth_of_event, end_of_event
 
 _LIFECYCLE, _REBOOT, _AGENT = 0, 1, 18  # virDomainEventID
 _CONNECTED: Final = 1
@@ -21,12 +21,13 @@ class Listener(Protocol):
     def on_close(self) -> None:
         """Take that the connection has ended."""
 
-    def on_started(self, uuid: str, number: int) -> None:
+    def on_started(self, uuid: str, number: int, birth: Birth | None) -> None:
         """Take that a domain was started; `on_lifecycle` follows.
 
         Args:
             uuid: the domain's.
             number: libvirt's number of that start.
+            birth: which guest it has begun with; None if that is not told.
         """
 
     def on_stopped(self, uuid: str, end: End) -> None:
@@ -105,7 +106,7 @@ class Events:
         if listener is None:
             return
         if event == _STARTED:
-            listener.on_started(uuid, domain.ID())
+            listener.on_started(uuid, domain.ID(), birth_of_event(detail))
         elif event == _STOPPED and (end := end_of_event(detail)) is not None:
             listener.on_stopped(uuid, end)
         listener.on_lifecycle(uuid)

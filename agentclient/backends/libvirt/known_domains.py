@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import Final
 
-from agentclient.backends.libvirt.ends import End, ToldEnds
+from agentclient.backends.libvirt.ends import Birth, End, ToldEnds
 from agentclient.backends.libvirt.watched_domain import WatchedDomain
 from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import RunState
@@ -35,6 +35,7 @@ class KnownDomains:
         self._new: dict[str, WatchedDomain] = {}  # those that are described now
         self._told = ToldEnds()
         self._off: dict[str, End | None] = {}  # how those ended that are defined and do not run
+        self._births: dict[tuple[str, int], Birth] = {}  # of those that were not described yet
 
     # -- what others read ---------------------------------------------------------------------
 
@@ -50,7 +51,8 @@ class KnownDomains:
             return True if self._off.get(uuid) is End.GONE else None
         if found.generation == generation:
             return False
-        return True if found.booted else None  # else it may be the same guest, which was saved
+        # Else it may be the same guest, which was saved.
+        return True if found.birth is Birth.BOOTED else None
 
     def end_of(self, uuid: str, generation: str) -> End | None:
         """Return how a start has ended; None if it runs, or if that is not known (P9)."""
@@ -78,6 +80,7 @@ class KnownDomains:
         found = self.running.get(uuid)
         if found is None or found.generation != generation:
             found = WatchedDomain(uuid, name, number, generation)
+            found.birth = self._births.get((uuid, number))
         self._told.runs(generation)
         self._new[uuid] = found
         return found
@@ -105,17 +108,24 @@ class KnownDomains:
         """Take that nothing is heard of them from now on."""
         self.current = False
         self._new.clear()
+        self._births.clear()
         self._told.miss()
 
     # -- events -------------------------------------------------------------------------------
 
-    def on_started(self, uuid: str, number: int) -> None:
+    def on_started(self, uuid: str, number: int, birth: Birth | None) -> None:
         """Take that a domain was started."""
         self._told.on_started(uuid, number)
+        known = self._new.get(uuid) or self.running.get(uuid)
+        if known is not None and known.number == number:
+            known.birth = birth
+        elif birth is not None:
+            self._births[uuid, number] = birth
 
     def on_stopped(self, uuid: str, end: End) -> None:
         """Take that a domain has stopped."""
         self._told.on_stopped(uuid, end)
+        self._births = {start: birth for start, birth in self._births.items() if start[0] != uuid}
 
     def on_reset(self, uuid: str) -> bool:
         """Take that a domain was reset; return whether it is known."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from agentclient.backends.libvirt.domain_xml import Channel
+from agentclient.backends.libvirt.ends import Birth, birth_of_reason
 from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import RunState
 
@@ -20,9 +21,6 @@ _STATES: Final = {
     _CRASHED: RunState.PANICKED,
     _ASLEEP: RunState.SUSPENDED,
 }
-# Why a domain runs (virDomainRunningReason): until it was paused and resumed, how it was started.
-_BOOTED: Final = 1
-_INCOMING: Final = frozenset({2, 3})  # its guest has migrated here, or was restored
 # Why a domain is paused (virDomainPausedReason), where that makes another state of it.
 _PAUSED_STATES: Final = {
     2: RunState.MIGRATING,
@@ -54,9 +52,7 @@ class WatchedDomain:
         openings: moves with each opening and closing of the port that was told.
         resets: counts its resets.
         written_bytes: what it has written to its disks; None if that isn't known.
-        booted: it was started with a new guest; False also if that isn't known.
-        incoming: it was started with a guest that had run before: it has migrated here, or was
-            restored; False also if that isn't known.
+        birth: which guest it has begun with; None if that isn't known.
         looked_at: when libvirt was last asked about it (monotonic clock).
         problem: why its channel isn't known; None if it is.
     """
@@ -71,8 +67,7 @@ class WatchedDomain:
     openings: int = 0
     resets: int = 0
     written_bytes: int | None = None
-    booted: bool = False
-    incoming: bool = False
+    birth: Birth | None = None
     looked_at: float = 0.0
     problem: str | None = None
 
@@ -100,8 +95,8 @@ class WatchedDomain:
         state, reason = figures.get("state.state"), figures.get("state.reason")
         if isinstance(state, int):
             self.run_state = run_state_of(state, reason if isinstance(reason, int) else 0)
-            if state == _RUNNING and not (self.booted or self.incoming):
-                self.booted, self.incoming = reason == _BOOTED, reason in _INCOMING
+            if state == _RUNNING and self.birth is None:
+                self.birth = birth_of_reason(reason)
         self.written_bytes = _written(figures)
         self.looked_at = now
 
