@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from agentclient.engine import Engine
+from agentclient.model.events import EventKind
 from agentclient.model.outcome import ThawOutcome
-from agentclient.model.states import Cause, OutcomeKind
+from agentclient.model.states import Cause, OutcomeKind, Stuck
 from tests.guests.command import ROOT, Json, ended, holders_of
 from tests.guests.lab import DomainGuest, Libvirtd, boot_domain
 from tests.guests.lab.shell import wait_until
@@ -43,11 +42,70 @@ def frostwatch(guest: DomainGuest, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
+def held_by_a_holder_alone(guest: DomainGuest) -> int:
+    """Have the console of a freeze killed while its holder can't thaw the guest; return its pid."""
+    words = ("freeze", f"libvirt:{NAME}", "--hold", "100", "--thaw-timeout", "60", "--json")
+    with frostwatch(guest, *words) as console:
+        assert console.stdout is not None
+        assert any('"event": "held"' in line for line in console.stdout)
+        (holder,) = holders_of(console.pid)
+        guest.daemon.virsh("suspend", NAME)  # libvirt asks no agent of a VM that is paused
+        console.kill()
+    return holder
+
+
 def window(guest: DomainGuest) -> Json:
     """The newest window of a guest, as the journal has it."""
     _, lines, said = ended(frostwatch(guest, "history", f"libvirt:{guest.name}", "--json"))
     assert len(lines) > 1, said
     return lines[0]
+
+
+@pytest.fixture
+def elsewhere(libvirtd: Libvirtd) -> Iterator[Libvirtd]:
+    """The daemon of another host, as far as libvirt can tell."""
+    del libvirtd  # it says why there can be none
+    with Libvirtd(host="elsewhere") as daemon:
+        yield daemon
+
+
+def test_migrated_while_it_is_held_it_is_frozen_still_on_the_other_host(
+    guest: DomainGuest, elsewhere: Libvirtd
+) -> None:
+    with DomainOperator(guest) as operator:
+        running = operator.freeze(hold_s=100.0)
+        running.wait_event(EventKind.HELD)
+        guest.migrate(elsewhere)
+        outcome = running.outcome()
+        assert (outcome.kind, outcome.cause, outcome.stuck, outcome.settled) == (
+            OutcomeKind.BROKEN,
+            Cause.MIGRATED,
+            Stuck.MIGRATED,
+            False,
+        ), running.texts
+    guest.take_again()
+    assert guest.frozen_mounts() == {"a"}
+    with DomainOperator(guest) as operator:
+        assert operator.vm.incoming
+        assert operator.thaw(foreign=True).thaw_outcome().thawed == 1
+    guest.assert_thawed()
+
+
+def test_migrated_while_nobody_but_a_holder_has_it_it_has_not_ended(
+    guest: DomainGuest, elsewhere: Libvirtd
+) -> None:
+    holder = held_by_a_holder_alone(guest)
+    guest.migrate(elsewhere)
+    wait_until(lambda: not Path(f"/proc/{holder}/cmdline").exists(), PATIENT_S, "its end")
+    guest.take_again()
+    left = window(guest)
+    assert left["settled"] is False, left
+    guest.qmp("cont")
+    assert guest.frozen_mounts() == {"a"}
+    code, told, said = ended(frostwatch(guest, "thaw", f"libvirt:{NAME}", "--json"), PATIENT_S)
+    assert code == 0, (told, said)
+    assert (told[-1]["ok"], told[-1]["thawed"]) == (True, 1), "it is ours: it needs no --foreign"
+    guest.assert_thawed()
 
 
 def test_saved_while_a_freeze_is_pending_it_is_lost_and_may_be_frozen(guest: DomainGuest) -> None:
@@ -71,21 +129,9 @@ def test_saved_while_a_freeze_is_pending_it_is_lost_and_may_be_frozen(guest: Dom
 def test_saved_while_nobody_but_a_holder_has_it_it_has_not_ended_and_the_next_one_thaws_it(
     guest: DomainGuest,
 ) -> None:
-    with frostwatch(
-        guest, "freeze", f"libvirt:{NAME}", "--hold", "100", "--thaw-timeout", "60", "--json"
-    ) as console:
-        assert console.stdout is not None
-        assert any('"event": "held"' in line for line in console.stdout)
-        (holder,) = holders_of(console.pid)
-        # Paused, it can't be thawed: so the holder still has it when it is saved.
-        guest.daemon.virsh("suspend", NAME)
-        console.kill()
+    holder = held_by_a_holder_alone(guest)
     place = save(guest)
-    try:
-        wait_until(lambda: not Path(f"/proc/{holder}/cmdline").exists(), PATIENT_S, "its end")
-    finally:
-        if Path(f"/proc/{holder}/cmdline").exists():
-            os.kill(holder, signal.SIGTERM)
+    wait_until(lambda: not Path(f"/proc/{holder}/cmdline").exists(), PATIENT_S, "its end")
     left = window(guest)
     assert left["settled"] is False, left
     restore(guest, place)

@@ -803,6 +803,24 @@ def test_while_a_question_is_out_it_is_looked_for_whose_command_keeps_it(
     assert slow.asked == len(sure) - 1 == 1, "nothing is out"
 
 
+def test_what_libvirt_has_told_is_not_replaced_by_a_guess(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "SUSPECT_AGAIN_S", 0.0)
+    monkeypatch.setattr(probe, "AGAIN_S", 0.0)
+    slow = Slow()
+    slow.error = AgentBusy("state change lock (held by agent=remoteDispatchDomainFSFreeze)")
+    slow.go_on.set()
+    probes = Probes(slow, lambda _: "by its looks virsh domtime (pid 1)")
+    probes.ask(first=False, timeout_s=SOON_S)
+    told = probes.busy
+    assert told == "another caller's freeze (domfsfreeze)"
+    slow.go_on.clear()
+    probes.ask_again()
+    until(lambda: slow.asked == 2)
+    probes.ask_again()
+    assert probes.busy == told
+    slow.go_on.set()
+
+
 @pytest.mark.parametrize(
     ("line", "verb"),
     [

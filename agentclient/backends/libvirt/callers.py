@@ -8,6 +8,8 @@ on its command line, to whoever may see it.
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Final
@@ -16,6 +18,7 @@ from agentclient.access.host.socket_clients import clients_of
 from agentclient.model.others import ChannelClient
 from agentclient.model.text import printable
 
+EVERY_S: Final = 1.0
 _PROC: Final = Path("/proc")
 _LONGEST: Final = 64 * 1024
 # Virsh's commands that ask an agent; some do with an option alone.
@@ -45,22 +48,41 @@ _WITH: Final = {
 }
 
 
-def likely_caller(sockets: Iterable[Path], names: Collection[str]) -> str | None:
-    """Return who may keep a domain's agent, as words; None if nobody is seen that may.
+class Callers:
+    """The other clients of one daemon; thread-safe.
 
     Args:
-        sockets: where the daemon listens.
-        names: what the domain is called: its name, its UUID, its number.
+        sockets: where the daemon listens on this host.
     """
-    ours = os.getpid()
-    seen = clients_of(tuple(sockets))
-    for pid in sorted({client.pid for found in seen.values() for client in found} - {ours}):
-        words = _command_line(pid)
-        asks = asked_by(words, names)
-        if asks is not None:
-            program = printable(Path(words[0]).name, 60)
-            return str(ChannelClient(f"{program} {asks}", pid))
-    return None
+
+    def __init__(self, sockets: Iterable[Path]) -> None:
+        self._sockets = tuple(sockets)
+        self._lock = threading.Lock()
+        self._seen_at = float("-inf")
+        self._lines: tuple[tuple[int, tuple[str, ...]], ...] = ()
+
+    def likely(self, names: Collection[str]) -> str | None:
+        """Return who may keep a domain's agent, as words; None if nobody is seen that may.
+
+        Args:
+            names: what the domain is called: its name, its UUID, its number.
+        """
+        for pid, words in self._seen():
+            asks = asked_by(words, names)
+            if asks is not None:
+                program = printable(Path(words[0]).name, 60)
+                return str(ChannelClient(f"{program} {asks}", pid))
+        return None
+
+    def _seen(self) -> tuple[tuple[int, tuple[str, ...]], ...]:
+        """Return the command lines of all clients: looked for once a second for all domains."""
+        with self._lock:
+            if time.monotonic() - self._seen_at >= EVERY_S:
+                found = clients_of(self._sockets).values() if self._sockets else ()
+                pids = {client.pid for each in found for client in each} - {os.getpid()}
+                self._lines = tuple((pid, _command_line(pid)) for pid in sorted(pids))
+                self._seen_at = time.monotonic()
+            return self._lines
 
 
 def asked_by(words: Collection[str], names: Collection[str]) -> str | None:

@@ -18,7 +18,6 @@ from agentclient.access.call_session import AgentBusy, AgentGone, CallFailed, Ca
 from agentclient.access.guest_access import ThawRecipe
 from agentclient.backends.libvirt.binding import Binding
 from agentclient.backends.libvirt.buttons import LibvirtButtons
-from agentclient.backends.libvirt.callers import likely_caller
 from agentclient.backends.libvirt.connections import Connections, connections_to
 from agentclient.backends.libvirt.daemon import Daemon
 from agentclient.backends.libvirt.end_watch import EndWatch, end_watch_of
@@ -257,7 +256,7 @@ class LibvirtCalls(DomainCalls):
         if self._daemon.problem is not None:
             return None
         names = (self._uuid, str(number_of(self._generation)), self._daemon.name_of(self._uuid))
-        caller = likely_caller(self._daemon.uri.sockets, names)
+        caller = self._daemon.callers.likely(names)
         if caller is not None:
             return f"by its looks {caller}"
         return ANOTHERS if sure else None

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Final, NamedTuple
 
+from agentclient.backends.libvirt.callers import Callers
 from agentclient.backends.libvirt.ends import Birth, End
 from agentclient.backends.libvirt.known_domains import Heard, KnownDomains
 from agentclient.backends.libvirt.uris import Uri
@@ -55,6 +56,7 @@ class Daemon:
         seen: its domains have been listed at least once.
         followed: frostwatch goes on to watch it, so that it is true that it is tried again.
         closing: its watching is to end.
+        callers: its other clients.
     """
 
     def __init__(self, uri: Uri, changed: Callable[[str], None] = lambda _: None) -> None:
@@ -63,6 +65,7 @@ class Daemon:
         self.seen = False
         self.followed = False
         self.closing = False
+        self.callers = Callers(uri.sockets)
         self._changed = changed
         self._condition = threading.Condition()
         self._known = KnownDomains()

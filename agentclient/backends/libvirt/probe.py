@@ -70,6 +70,7 @@ class Probes:
         self._running = False
         self._ended_at = float("-inf")
         self._busy: str | None = None
+        self._guessed = False
 
     @property
     def busy(self) -> str | None:
@@ -107,8 +108,9 @@ class Probes:
             self._suspected_at, asked = now, self._began_at
         found = self._suspect(out_s >= SURE_S)
         with self._lock:
-            if self._running and self._began_at == asked and found is not None:
-                self._busy = found
+            known = self._busy is not None and not self._guessed  # libvirt itself has told it
+            if self._running and self._began_at == asked and found is not None and not known:
+                self._busy, self._guessed = found, True
 
     def _begin(self, ask: Callable[[], None], ended: threading.Event) -> bool:
         with self._lock:
@@ -145,7 +147,7 @@ class Probes:
                 listed = file_systems(self._calls.call(FILE_SYSTEMS, None, timeout_s))
                 result.file_systems = listed.file_systems if listed else None
         except AgentBusy as error:
-            self._busy = who_is_busy(str(error))
+            self._busy, self._guessed = who_is_busy(str(error)), False
         except (AgentGone, CallFailed, CallTimedOut) as error:
             if isinstance(error, CallFailed) and not isinstance(error, NotPassedOn):
                 result.rtt_s = result.rtt_s or time.monotonic() - began  # the agent's own answer

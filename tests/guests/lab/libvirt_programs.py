@@ -72,6 +72,14 @@ def not_root() -> list[str]:
     return command
 
 
+def on_host(name: str) -> list[str]:
+    """What a command begins with that takes itself to be on a host of that name, and not root's."""
+    unshare = tool("unshare") or "unshare"
+    as_root = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    named = ["sh", "-c", 'echo "$0" >/proc/sys/kernel/hostname && exec "$@"', name]
+    return [unshare, *as_root, "--uts", *named, unshare, "--user", "--map-user=1000"]
+
+
 def _emulator(qemu: Qemu) -> Path:
     """The program that libvirt starts as its QEMU: beside another release's, one that adds what it
     needs. It stays the same, so that what libvirt knows of it holds.

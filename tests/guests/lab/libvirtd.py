@@ -13,12 +13,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 from typing import Self
 
 from tests.guests.lab import image, process
 from tests.guests.lab.errors import LabError
-from tests.guests.lab.libvirt_programs import Programs, ensure, not_root
+from tests.guests.lab.libvirt_programs import Programs, ensure, not_root, on_host
 from tests.guests.lab.release import tool, wanted
 from tests.guests.lab.shell import wait_until
 
@@ -38,6 +39,8 @@ class Libvirtd:
 
     Args:
         codename: the Debian whose libvirt and QEMU it has; as for `image.ensure`.
+        host: the name of the host that it takes itself to be on; None for this one's. A guest
+            migrates to another host alone.
 
     Raises:
         LabUnavailable: there is none to be had here.
@@ -49,7 +52,8 @@ class Libvirtd:
         pid: its process, also after it was killed.
     """
 
-    def __init__(self, codename: str | None = None) -> None:
+    def __init__(self, codename: str | None = None, host: str | None = None) -> None:
+        self._host = host
         release = wanted(codename)
         built = image.ensure(codename)
         programs = ensure(release, built.qemu)
@@ -159,7 +163,8 @@ class Libvirtd:
         (self.folder / "r").mkdir(mode=0o700)
         (settings / "qemu.conf").write_text(_SETTINGS)
         log = self.folder / "libvirtd.log"
-        (settings / "libvirtd.conf").write_text(_LOG.format(log=log))
+        host_uuid = f'host_uuid = "{uuid.uuid4()}"\n' if self._host else ""
+        (settings / "libvirtd.conf").write_text(_LOG.format(log=log) + host_uuid)
         if self._known.exists():
             shutil.copytree(self._known, self._capabilities)
         environment = {
@@ -172,9 +177,10 @@ class Libvirtd:
             "LIBVIRT_DRIVER_DIR": str(programs.drivers),
             "LC_ALL": "C",
         }
+        before = not_root() if self._host is None else on_host(self._host)
         with (self.folder / "output").open("w") as output:
             return subprocess.Popen(
-                [sys.executable, "-I", "-S", str(_KEEPER), *not_root(), str(programs.daemon)],
+                [sys.executable, "-I", "-S", str(_KEEPER), *before, str(programs.daemon)],
                 env=environment,
                 cwd="/",
                 stdin=subprocess.PIPE,

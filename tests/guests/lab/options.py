@@ -114,9 +114,15 @@ class Options:
 
 @dataclass(frozen=True)
 class Places:
-    """Where one guest's files and sockets are."""
+    """Where one guest's files and sockets are.
+
+    Attributes:
+        directory: all of them are in there.
+        taker: what the sockets of the QEMU to which it has migrated have in their names more.
+    """
 
     directory: Path
+    taker: str = ""
 
     @property
     def agent(self) -> Path:
@@ -131,12 +137,12 @@ class Places:
     @property
     def lab_monitor(self) -> Path:
         """The lab's own monitor."""
-        return self.directory / "lab-qmp.sock"
+        return self.directory / f"lab-qmp{self.taker}.sock"
 
     @property
     def shell(self) -> Path:
         """The control shell's serial port."""
-        return self.directory / "shell.sock"
+        return self.directory / f"shell{self.taker}.sock"
 
     @property
     def console(self) -> Path:
@@ -146,7 +152,7 @@ class Places:
     @property
     def console_socket(self) -> Path:
         """The kernel's serial console, to type at it."""
-        return self.directory / "console.sock"
+        return self.directory / f"console{self.taker}.sock"
 
     @property
     def stderr(self) -> Path:
