@@ -166,6 +166,13 @@ class ServedCalls:
     def busy(self) -> str | None:
         return None
 
+    @property
+    def buttons(self) -> None:
+        return None
+
+    def suspect(self) -> str | None:
+        return None
+
     def glance(self) -> MonitorView | None:
         return None
 

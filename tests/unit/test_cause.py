@@ -13,6 +13,7 @@ from agentclient.freeze.freeze_plan import FreezePlan
 from agentclient.freeze.judgement import CAUSE_WITHIN_S
 from agentclient.freeze.procedure import FreezeProcedure
 from agentclient.model.events import Ended, EventKind
+from agentclient.model.outcome import Outcome
 from agentclient.model.request import Schedule
 from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import Cause, OutcomeKind, RunState
@@ -58,7 +59,9 @@ def lost(cause: Cause = Cause.AGENT_GONE) -> tuple[FreezeProcedure, list[Effect]
 def verdicts(told: list[Effect]) -> Iterator[tuple[EventKind, Cause | None]]:
     for one in told:
         if isinstance(one, ReportEvent) and isinstance(one.details, Ended):
-            yield one.kind, one.details.outcome.cause
+            outcome = one.details.outcome
+            assert isinstance(outcome, Outcome)
+            yield one.kind, outcome.cause
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,13 @@ from collections.abc import Callable
 
 import pytest
 
+from agentclient.access.buttons import ASK_S
 from agentclient.access.stream import ConnectFailed, ConnectProblem
 from agentclient.model.events import EventKind
 from agentclient.model.rescue import RescueOutcome, RescueTimes, Rung, RungResult, Step
 from agentclient.model.states import FreezeState, RunState
 from agentclient.model.vm import Vm
-from agentclient.operations.rescue.monitor_rungs import ASK_S, RESET_SHOWS_S, reset
+from agentclient.operations.rescue.monitor_rungs import RESET_SHOWS_S, reset
 from tests.unit.fakes import Error, Raw
 from tests.unit.frozen_vm import TIMES, VM, FrozenVm, frozen_vm
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import pytest
 
+from agentclient.access.buttons import ASK_S
 from agentclient.access.stream import Channel, ConnectFailed, ConnectProblem, StreamEnded
 from agentclient.model.events import EventKind
 from agentclient.model.rescue import Means, RescueOutcome, RescueTimes, Rung, RungResult, Step
 from agentclient.model.states import FreezeState, Level
 from agentclient.model.vm import Vm
 from agentclient.operations.rescue import monitor_rungs as monitor_rungs_module
-from agentclient.operations.rescue.monitor_rungs import ASK_S, CONSOLE_HELD_S, sysrq
+from agentclient.operations.rescue.monitor_rungs import CONSOLE_HELD_S, sysrq
 from tests.unit.fakes import Error, Raw
 from tests.unit.frozen_vm import TIMES, VM, FrozenVm, frozen_vm
 
