@@ -44,7 +44,7 @@ def frostwatch(guest: DomainGuest, *arguments: str) -> subprocess.Popen[str]:
 
 def held_by_a_holder_alone(guest: DomainGuest) -> int:
     """Have the console of a freeze killed while its holder can't thaw the guest; return its pid."""
-    words = ("freeze", f"libvirt:{NAME}", "--hold", "100", "--thaw-timeout", "60", "--json")
+    words = ("freeze", f"libvirt:{NAME}", "--hold", "100", "--json")
     with frostwatch(guest, *words) as console:
         assert console.stdout is not None
         assert any('"event": "held"' in line for line in console.stdout)
@@ -146,7 +146,9 @@ def test_one_whose_managed_save_is_started_is_thawed_within_the_thaws_bound(
     guest: DomainGuest, tmp_path: Path
 ) -> None:
     libvirtd = guest.daemon
-    libvirtd.virsh("define", str(guest.places.directory / "domain.xml"))
+    file = tmp_path / "domain.xml"
+    file.write_text(libvirtd.virsh("dumpxml", NAME))
+    libvirtd.virsh("define", str(file))
     with Engine(connect=[libvirtd.uri], journal=tmp_path / "journal.db") as engine:
         engine.watch()
         libvirtd.virsh("domfsfreeze", NAME)
