@@ -92,6 +92,7 @@ class Driver:
         self._control = control
         self._reporter = reporter
         self._looked_at = time.monotonic()
+        self._looked_for = False
         self._broken: StreamEnded | None = None
         self._owned = False  # the agent has answered: the channel is ours
         self._read_from = 0.0
@@ -159,7 +160,7 @@ class Driver:
         """
         result = MachineInputs()
         every_s = _LOOK_RATE_LIMIT.every_s(self, watch_every_s)
-        look_at = self._looked_at + (LOOK_AGAIN_S if look_now else every_s)
+        look_at = self._look_at(look_now=look_now, every_s=every_s)
         if not self._access.is_observable:
             look_at = float("inf")
         readable = self._poll(min(wakes_at, look_at, time.monotonic() + LONGEST_WAIT_S))
@@ -175,6 +176,7 @@ class Driver:
             result.gone = result.view.gone
         elif time.monotonic() >= look_at or self._told(readable):
             result.view = self._look()
+            self._looked_for = look_now
             if self._hung_up():
                 # If this process was stopped, the holder may have thawed before the look: the
                 # channel's end is read first, and tells why (P3).
@@ -234,6 +236,17 @@ class Driver:
             # sends it again by its own schedule.
             text = f"{command or 'a sync'} could not be written: {error}"
             self._reporter.event(ReportEvent(EventKind.NOTE, Level.WARNING, text))
+
+    def _look_at(self, *, look_now: bool, every_s: float) -> float:
+        """Return when the monitor is to be looked at.
+
+        What begins to wait for a look has one at once, since a guest may stand still meanwhile; if
+        it showed nothing, the next one comes a moment later.
+        """
+        self._looked_for = self._looked_for and look_now
+        if not look_now:
+            return self._looked_at + every_s
+        return self._looked_at + LOOK_AGAIN_S if self._looked_for else time.monotonic()
 
     def _poll(self, until: float) -> set[int]:
         waited_for = [self._control.fileno()]

@@ -88,6 +88,11 @@ class Backups:
             assert outcome.ok
         return outcome, job.folder
 
+    def started_in_ms(self) -> float:
+        """How long the last backup's copies took to begin, within its window, in milliseconds."""
+        at = {one.details.stage: one.at for one in self.told if isinstance(one.details, StageBegan)}
+        return (at[JobStage.THAWING] - at[JobStage.STARTING]).total_seconds() * 1000.0
+
     def verify(self) -> list[Verified]:
         """Verify all of them."""
         return list(verify_folder(self.folder))

@@ -108,22 +108,29 @@ def test_killed_in_the_hook_it_is_lost(
     calm.assert_thawed()
 
 
-def test_restarted_at_once_it_is_seen_without_a_counter(calm: Guest) -> None:
-    """As on QEMU 5.2 and 6.2: the port is closed for a tenth of a second, and nothing counts it."""
-    calm.set_respawn(AT_ONCE)
+@pytest.mark.parametrize(
+    "respawn",
+    [pytest.param(AT_ONCE, marks=pytest.mark.soak), 0.5],
+    ids=["at-once", "soon"],
+)
+def test_restarted_soon_it_is_seen_without_a_counter(calm: Guest, respawn: float) -> None:
+    """As on QEMU 5.2 and 6.2: nothing counts that the port was closed; it has to be seen closed.
+
+    One that is started at once closes it for a tenth of a second, which a busy host may miss.
+    """
+    calm.set_respawn(respawn)
     path = calm.directory / "poorer.sock"
     with (
         PoorerMonitor(calm.monitor_socket, path, "x-query-virtio-queue-status"),
         Operator(calm, monitor_path=path) as operator,
     ):
-        for _ in range(3):
-            running = in_the_hook(calm, operator, 20.0)
-            calm.kill_agent()
-            verdict = running.verdict(10.0)
-            assert verdict.kind is OutcomeKind.LOST, running.texts
-            assert verdict.cause in (Cause.AGENT_GONE, Cause.AGENT_RESTARTED)
-            outcome = running.outcome()
-            assert (outcome.thawed, outcome.settled) == (0, True)
+        running = in_the_hook(calm, operator, 20.0)
+        calm.kill_agent()
+        verdict = running.verdict(10.0)
+        assert verdict.kind is OutcomeKind.LOST, running.texts
+        assert verdict.cause in (Cause.AGENT_GONE, Cause.AGENT_RESTARTED)
+        outcome = running.outcome()
+        assert (outcome.thawed, outcome.settled) == (0, True)
         calm.clear_hook()
         held = operator.freeze().outcome()
     assert held.certified

@@ -181,10 +181,21 @@ def test_the_monitor_is_looked_at_as_often_as_is_wanted(harness: DriverHarness) 
     assert 7 <= len(harness.host.monitor.looks) <= 8
 
 
-def test_a_conclusion_that_waits_for_a_look_has_one_soon(harness: DriverHarness) -> None:
-    shown = harness.wait(1.0, SLOWLY, look_now=True)
-    assert shown.view is not None
-    assert harness.took_s == pytest.approx(LOOK_AGAIN_S)
+def test_a_conclusion_that_begins_to_wait_for_a_look_has_one_at_once(
+    harness: DriverHarness,
+) -> None:
+    for _ in range(2):
+        harness.wait(0.1)
+        before_s = harness.took_s
+        assert harness.wait(1.0, SLOWLY, look_now=True).view is not None
+        assert harness.took_s == pytest.approx(before_s)
+
+
+def test_a_look_that_showed_nothing_is_repeated_a_moment_later(harness: DriverHarness) -> None:
+    harness.wait(1.0, SLOWLY, look_now=True)
+    for turn in range(1, 4):
+        assert harness.wait(1.0, SLOWLY, look_now=True).view is not None
+        assert harness.took_s == pytest.approx(turn * LOOK_AGAIN_S)
 
 
 def test_what_a_look_shows_is_reported(harness: DriverHarness) -> None:
