@@ -19,6 +19,7 @@ from agentclient.fleet.store import Fleet
 from screenshots.copied import Copy, add_copies
 from screenshots.drilled import Play, fleet_of_a_drill
 from screenshots.others import stuck_backups
+from screenshots.recorded import Frame, record
 from tests.console import copying
 from tests.console.console_session import SMALL, console_session
 from tests.console.fakes import FakeJobs, StillClock
@@ -89,6 +90,23 @@ SCENES = (
 )
 
 
+# The README's first minute: what is shown for how long, and what is said below it.
+_DB1 = to("db1")
+SESSION = (
+    (Scene("", BUSY_FLEET), 4.0, "24 guests of the drill: what is frozen, lost or stuck is on top"),
+    (Scene("", (), ("slash", *"db")), 2.0, "/ db: find a guest"),
+    (Scene("", (), _DB1), 2.5, "Enter: its facts and its log"),
+    (Scene("", (), (*_DB1, "f")), 3.0, "f: what will be frozen, and for how long it may take"),
+    (Scene("", (), (*_DB1, "f", *"30")), 2.0, "30: hold it for 30 seconds"),
+    (Scene("", (Play("db1", 1.0, hold_s=30.0),), _DB1), 3.0, "Enter: frozen, and proven to be"),
+    (Scene("", (Play("db1", 14.0, hold_s=30.0),), _DB1), 3.0, "take the snapshot now; t thaws"),
+    (Scene("", (Play("db1", 33.0, hold_s=30.0),), _DB1), 3.5, "thawed: the window is certified"),
+    (Scene("", (Play("files1", 2.5),), to("files1")), 3.0, "files1: a freeze that is pending"),
+    (Scene("", (Play("files1", 9.0),), to("files1")), 4.0, "its agent dies: lost, and why"),
+    (Scene("", (), fleet=stuck_backups), 5.0, "somebody's backup is stuck, and what helps"),
+)
+
+
 async def draw(scene: Scene) -> str:
     """Return a scene as SVG."""
     still, drill = StillClock(), scene.fleet is None
@@ -114,6 +132,15 @@ def main() -> None:
         png = resvg_py.svg_to_bytes(svg_string=svg, zoom=_ZOOM, monospace_family="DejaVu Sans Mono")
         path.with_suffix(".png").write_bytes(bytes(png))
         print(path.stem)
+    path = HERE / "session-80x24.svg"
+    path.write_text(session())
+    print(path.stem)
+
+
+def session() -> str:
+    """Return the README's first minute, as one picture that moves."""
+    frames = [Frame(asyncio.run(draw(one)), s, caption) for one, s, caption in SESSION]
+    return record(frames)
 
 
 if __name__ == "__main__":
