@@ -92,7 +92,7 @@ def test_a_failure_is_told_once_until_it_does_well_again(tmp_path: Path) -> None
 
     def ran() -> None:
         commands.begin("hook", argv)
-        until(lambda: not commands._waiting and not commands._running, "it has run")
+        until(lambda: commands.idle, "it has run")
 
     ran()
     ran()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +19,6 @@ from agentclient.model.snapshot import AgentHealth, FreezeInfo, LeftBy
 from agentclient.model.states import AgentState, FreezeState, KnownBy, OthersState
 from tests.unit.cli_fakes import FakeEngine, FakeWatcher, World, frozen, world
 from tests.unit.test_cli_watch import Once
-from tui.cli import whole_file
 from tui.cli.commands import list_watch
 from tui.main import run
 
@@ -84,7 +85,7 @@ def test_a_file_is_replaced_as_a_whole(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(whole_file.os, "fchmod", full)
+    monkeypatch.setattr(os, "fchmod", full)
     capsys.readouterr()
     assert run(arguments) == 1
     assert "can't be written: No space left on device" in capsys.readouterr().err
@@ -193,7 +194,7 @@ class Turns:
         monkeypatch.setattr(FakeWatcher, "problems", property(lambda _: ()), raising=False)
         monkeypatch.setattr(FakeEngine, "watch", lambda one: one.watcher.visit_all(1.0))
         monkeypatch.setattr(list_watch, "Signals", lambda: self.signals)
-        monkeypatch.setattr(list_watch.time, "sleep", self._sleep)
+        monkeypatch.setattr(time, "sleep", self._sleep)
 
     def _sleep(self, seconds: float) -> None:
         if seconds != list_watch.TICK_S:
@@ -211,7 +212,7 @@ def test_a_list_that_goes_on_prints_again_what_has_changed(
 ) -> None:
     (first, *_) = well.vms
 
-    def be(**news: object) -> None:
+    def be(**news: Any) -> None:
         well.fleet.update(first.id, lambda state: state._replace(**news))
 
     Turns(

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
 from agentclient.model.outcome import Outcome
 from agentclient.model.snapshot import AgentHealth
@@ -79,7 +80,7 @@ def test_no_word_is_lost_and_no_line_is_too_long(text: str, columns: int, below:
     shown = tell.folded(text, columns, below)
     assert shown.split() == text.split()
     if columns >= 40:
-        assert all(tell.cell_len(line) <= columns for line in shown.splitlines())
+        assert all(cell_len(line) <= columns for line in shown.splitlines())
 
 
 @pytest.mark.parametrize("columns", [60, 80])

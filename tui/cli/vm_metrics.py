@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from typing import Final
 
 from agentclient.model.others_freeze import OthersFreeze, others_freeze
@@ -43,7 +44,7 @@ def metrics(seen: Seen) -> list[str]:
         *_metric(
             "vm_freeze_state_since_timestamp_seconds",
             "When this state of the file systems was first seen.",
-            ((one, {}, one.freeze.since and one.freeze.since.timestamp()) for one in states),
+            ((one, {}, _seconds(one.freeze.since)) for one in states),
         ),
         *_metric(
             "vm_concern",
@@ -115,6 +116,10 @@ def _metric(name: str, told: str, samples: Iterable[Sample]) -> Iterator[str]:
         yield f"# HELP {_PREFIX}_{name} {told}"
         yield f"# TYPE {_PREFIX}_{name} gauge"
         yield from lines
+
+
+def _seconds(at: datetime | None) -> float | None:
+    return at.timestamp() if at is not None else None
 
 
 def _number(value: float) -> str:

@@ -66,6 +66,7 @@ class BoundedCommands:
         self._condition = threading.Condition()
         self._waiting: deque[_Asked] = deque()
         self._running: list[_Running] = []
+        self._starting = 0
         self._thread: threading.Thread | None = None
         self._failed: set[str] = set()
         self._closing = False
@@ -93,6 +94,12 @@ class BoundedCommands:
                 self._condition.notify()
         if problem is not None:
             self._fail(asked, problem)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits for its turn, and nothing runs."""
+        with self._condition:
+            return not (self._waiting or self._starting or self._running)
 
     def close(self) -> None:
         """Let what was asked for run for a moment; then end what still does."""
@@ -133,10 +140,12 @@ class BoundedCommands:
                     self._waiting.clear()
                 free = MOST_AT_ONCE - len(self._running)
                 begun = [self._waiting.popleft() for _ in range(min(free, len(self._waiting)))]
+                self._starting = len(begun)
             for asked in begun:
                 self._start(asked)
             now = float("inf") if left else time.monotonic()
             self._running = [one for one in self._running if self._goes_on(one, now)]
+            self._starting = 0
 
     def _start(self, asked: _Asked) -> None:
         try:
