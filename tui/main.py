@@ -28,14 +28,11 @@ from tui.cli.options import (
     max_hold_option,
     spelled_out,
 )
+from tui.shared.terminal_features import on_terminal
 
 FAILED = 1
 BAD_INPUT = 2
 UNKNOWN = 3
-NO_SCREEN = (
-    "stderr is not a terminal, and the console is drawn there: leave it one "
-    "(frostwatch list 2>FILE looks without a console)"
-)
 
 
 @click.group(cls=LazyGroup, invoke_without_command=True)
@@ -91,7 +88,7 @@ def cli(
     options = ctx.obj.checked().configured()
     if options.or_drill and not session.has_vms(options):
         options = options._replace(drill=options.general.drill_guests)
-    if _on_terminal():
+    if on_terminal():
         return _open_console(options)
     return _tell(options)
 
@@ -168,19 +165,6 @@ def _print_version(ctx: click.Context) -> None:
         number = "of a source tree"
     click.echo(f"frostwatch {number}")
     ctx.exit()
-
-
-def _on_terminal() -> bool:
-    """Return whether a console can be opened.
-
-    Raises:
-        BadInput: somebody sits there, and the screen would go somewhere else.
-    """
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        return False
-    if not sys.stderr.isatty():
-        raise BadInput(NO_SCREEN)
-    return True
 
 
 def _open_console(options: Options) -> int:

@@ -16,9 +16,17 @@ from agentclient.model.durations import in_words
 from agentclient.model.others_past import OthersResult
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import Level, WindowKind
+from agentclient.model.text import printable
 from agentclient.model.vm import Vm, VmId
 from agentclient.replay.recorded import word
-from agentclient.replay.window_state import LEFT, Told, never_ended, state_then, time_of
+from agentclient.replay.window_state import (
+    LEFT,
+    UNKNOWN_AGENT,
+    Told,
+    never_ended,
+    state_then,
+    time_of,
+)
 
 # A replay begins so long before the first thing that happened, and ends so long after the last.
 LEAD: Final = timedelta(seconds=2)
@@ -56,13 +64,13 @@ class Incident:
     Attributes:
         vms: the VMs, in the order in which something first happened to them.
         steps: what happened, in order.
-        windows: the numbers of its windows, in their order of time.
+        windows: its windows, in their order of time.
         unreadable: how many windows can't be read, and are left out.
     """
 
     vms: tuple[Vm, ...]
     steps: tuple[Step, ...]
-    windows: tuple[int, ...]
+    windows: tuple[WindowRow, ...]
     unreadable: int = 0
 
     @property
@@ -81,7 +89,7 @@ class Incident:
 
     def beginning(self) -> tuple[VmState, ...]:
         """Return what is known before the first thing happens: that there are these VMs."""
-        return tuple(VmState(vm) for vm in self.vms)
+        return tuple(VmState(vm, agent=UNKNOWN_AGENT) for vm in self.vms)
 
     def states_at(self, at: datetime) -> Mapping[VmId, VmState]:
         """Return what was known of each VM at a time."""
@@ -127,8 +135,8 @@ def incident_of(windows: Iterable[WindowRow]) -> Incident | None:
     for _, row in known:
         vm = _vm(row)
         vms.setdefault(vm.id, vm)
-    numbers = tuple(row.window for _, row in known)
-    return Incident(tuple(vms.values()), tuple(steps), numbers, unreadable)
+    rows = tuple(row for _, row in known)
+    return Incident(tuple(vms.values()), tuple(steps), rows, unreadable)
 
 
 def vm_id(row: WindowRow) -> VmId:
@@ -187,7 +195,13 @@ def _begins(row: WindowRow) -> str:
         result = word(OthersResult, (row.request or {}).get("result"))
         what = "had left it frozen" if result is OthersResult.THAWED else "had a command pending"
         return f"window {row.window}: others ({row.command}; {who}) {what}"
-    return f"window {row.window}: a {row.kind.value} is asked for by {row.command} ({who})"
+    return f"window {row.window}: a {row.kind.value} is asked for by {_command(row)} ({who})"
+
+
+def _command(row: WindowRow) -> str:
+    """Return the command that has asked, without the path of the program and of its Python."""
+    before, name, rest = row.command.partition("/frostwatch ")
+    return printable(f"frostwatch {rest}" if name and before else row.command, 60)
 
 
 def _others_ended(row: WindowRow, took: timedelta) -> tuple[Level, str]:

@@ -14,12 +14,13 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from agentclient.fleet.store import Fleet
+from agentclient.journal.window_row import WindowRow
 from agentclient.model.durations import in_words
 from agentclient.model.errors import NO_THREAD
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import Level
 from agentclient.model.vm import VmId
-from agentclient.replay.incident import Incident
+from agentclient.replay.incident import Incident, vm_id
 
 SPEEDS: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
 SLOWEST, FASTEST = SPEEDS[0], SPEEDS[-1]
@@ -117,6 +118,14 @@ class Replay:
                 return None
             return max(self._times[self._done] - self._now(), 0.0)
 
+    def windows_over(self, vm: VmId) -> list[WindowRow]:
+        """Return the windows of a VM that are over at the time that is shown, the newest first."""
+        with self._changed:
+            steps = self.incident.steps[self._done :]
+        going_on = {step.window for step in steps}
+        mine = [row for row in self.incident.windows if vm_id(row) == vm]
+        return [row for row in reversed(mine) if row.window not in going_on]
+
     def pause(self) -> None:
         """Stop the clock; or let it go on."""
         with self._changed:
@@ -168,9 +177,8 @@ class Replay:
             self._thread = threading.Thread(target=self._play, name="replay", daemon=True)
             try:
                 self._thread.start()
-            except NO_THREAD:
-                self._thread = None  # whoever shows it takes the steps
-                raise
+            except NO_THREAD:  # whoever shows it takes the steps
+                self._thread = None
 
     def stop(self) -> None:
         """Play no more."""
@@ -222,6 +230,8 @@ class Replay:
             sources.setdefault(state.vm.source, []).append(state)
         for source, states in sources.items():
             self.fleet.set_vms(source, [state.vm for state in states])
+            for state in states:
+                self._show(state.id, _always(state))
         count = len(self.incident.windows)
         windows = "1 window" if count == 1 else f"{count} windows"
         text = f"replay of {windows} of the journal, over {in_words(self._length)}"

@@ -37,7 +37,7 @@ from agentclient.model.states import (
 )
 from agentclient.replay.recorded import outcome_in, seconds, state_in, text, word
 
-NOT_KNOWN: Final = "that is not kept in the journal"
+UNKNOWN_AGENT: Final = AgentHealth(detail="the journal keeps what was seen in its windows alone")
 LEFT: Final = "left"
 """The moment from which on the journal tells nothing more of a window that never ended."""
 _VERDICTS: Final = (EventKind.VERDICT, EventKind.REVISED)
@@ -119,9 +119,7 @@ def _answered(told: Told, happened: Container[str], before: VmState) -> VmState:
     if "replied" not in happened:
         return before
     seen_at = told.moments["replied"]
-    return before._replace(
-        agent=AgentHealth(AgentState.ALIVE, KnownBy.REPLY, seen_at=seen_at, detail=NOT_KNOWN)
-    )
+    return before._replace(agent=AgentHealth(AgentState.ALIVE, KnownBy.REPLY, seen_at=seen_at))
 
 
 def _progress(told: Told, at: datetime, happened: Container[str]) -> Progress:
@@ -276,11 +274,11 @@ def _others(told: Told, happened: Container[str], before: VmState) -> VmState:
         if result is OthersResult.THAWED:
             info = FreezeInfo(FreezeState.FROZEN, since, foreign=True, by=by)
             return state._replace(freeze=info, others=None)
-        busy = AgentHealth(AgentState.BUSY, KnownBy.CLIENT, seen_at=since, detail=NOT_KNOWN)
+        busy = AgentHealth(AgentState.BUSY, KnownBy.CLIENT, seen_at=since)
         return state._replace(others=Others(OthersState.PENDING, since, by), agent=busy)
     until = told.moments["ended"]
     took = (until - since) / timedelta(seconds=1)
-    state = before._replace(vm=before.vm._replace(locked_by=None), agent=AgentHealth())
+    state = before._replace(vm=before.vm._replace(locked_by=None), agent=UNKNOWN_AGENT)
     if result is not None:
         ended = OthersEnded(result, by, since, until, took, cause)
         state = state._replace(others_last=ended.after(before.others_last))

@@ -80,7 +80,9 @@ def window(
         return Moment((asked + timedelta(seconds=seconds)).isoformat(), seconds)
 
     said = known.pop("said", SAID if kind is WindowKind.FREEZE else ())
-    events = tuple(EventEntry(*what, moment(at)) for at, *what in said)
+    events = tuple(
+        EventEntry(kind_of, level, text, moment(at)) for at, kind_of, level, text in said
+    )
     given: dict[str, Any] = {
         "request": REQUEST,
         "uid": 0,

@@ -217,7 +217,7 @@ def test_on_a_terminal_the_console_opens_on_vms_or_on_a_drill(
 ) -> None:
     machine.vms = [Vm(VmId("qemu", "real"))] if there else []
     opened: list[Options] = []
-    monkeypatch.setattr("tui.main._on_terminal", lambda: True)
+    monkeypatch.setattr("tui.main.on_terminal", lambda: True)
     monkeypatch.setattr("tui.main._open_console", opened.append)
     assert run(["--or-drill", "--drill-speed", "2", "--read-only"]) == 0
     (options,) = opened

@@ -48,7 +48,9 @@ def seen(incident: Incident, seconds: float, vm: str = "qemu:db1") -> VmState:
 
 def test_a_freeze_is_shown_from_its_request_to_its_certificate() -> None:
     one = made(window(1))
-    assert seen(one, -1.0) == VmState(one.vms[0])
+    before = seen(one, -1.0)
+    assert (before.agent.state, before.freeze.state) == (AgentState.UNKNOWN, None)
+    assert (before.progress, before.last) == (None, None)
     preparing = seen(one, 0.05).progress
     assert preparing is not None
     assert (preparing.phase, preparing.sent_at) == (Phase.PREPARING, None)

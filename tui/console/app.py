@@ -18,6 +18,7 @@ from textual.binding import BindingType
 from textual.reactive import Reactive
 from textual.theme import Theme
 from textual.timer import Timer
+from textual.widget import Widget
 
 from agentclient.fleet.store import Fleet
 from agentclient.late import load
@@ -137,6 +138,7 @@ class FrostwatchApp(GuestKeysApp):
             times,
         )
         self._parts: Display | None = None  # None before it is on the screen
+        self._top = tuple(self.lines_on_top())
         if self.signs.ascii:
             self.filters.append(AsciiFilter())
 
@@ -146,10 +148,13 @@ class FrostwatchApp(GuestKeysApp):
 
     # -- layout ----------------------------------------------------------------------------
 
+    def lines_on_top(self) -> Iterable[Widget]:
+        """Return what stands above all else, a line each."""
+        return (DrillLine(),) if self._drill else ()
+
     def compose(self) -> ComposeResult:
         """Yield the parts, from top to bottom."""
-        if self._drill:
-            yield DrillLine()
+        yield from self._top
         yield StatusLine(self.view, self.clock, self.signs, read_only=self._read_only)
         yield PinnedLine(self.view, self.clock, self.signs)
         yield VmTable(self.view, self.clock, self.signs, self._place)
@@ -166,7 +171,7 @@ class FrostwatchApp(GuestKeysApp):
             self.view,
             self._watcher,
             self.clock,
-            drill=self._drill,
+            above=len(self._top),
             teller=self.teller,
             table=self.query_one(VmTable),
             pane=self.query_one(DetailPane),

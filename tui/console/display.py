@@ -43,7 +43,7 @@ class Display:
         view: which VMs are shown.
         watcher: which sources could not look; None where nothing watches.
         clock: where the time comes from.
-        drill: whether a line says that the guests are simulated.
+        above: how many lines stand above all else, such as the one that says that it is a drill.
         teller: calls an operator who does not look; None for nothing of that kind.
         parts: table, pane, status, pinned line, notices and filter.
     """
@@ -56,7 +56,7 @@ class Display:
         watcher: WatcherPort | None,
         clock: Clock,
         *,
-        drill: bool,
+        above: int,
         teller: Teller | None,
         table: VmTable,
         pane: DetailPane,
@@ -71,7 +71,7 @@ class Display:
         self._watcher = watcher
         self._clock = clock
         self._teller = teller
-        self._drill = drill
+        self._above = above
         self.table = table
         self._pane = pane
         self.status = status
@@ -179,7 +179,7 @@ class Display:
 
     def share_height(self) -> None:
         """Give the table what its rows need, but never so much that the pane can't say enough."""
-        lines = 3 + self._drill + self._pinned.is_there + self.filter_line.is_open
+        lines = 3 + self._above + self._pinned.is_there + self.filter_line.is_open
         room = max(self._pane.app.size.height - lines, 8)
         most = room * 3 // 5 if room > ROOMY else room // 2
         table = min(max(self._view.total + 2, 6), most)

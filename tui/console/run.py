@@ -39,6 +39,7 @@ def run(
     notify: Notify = Notify(),  # noqa: B008 - it can't be changed
     schedule: Schedule | None = None,
     copy_to: Path | None = None,
+    make_app: Callable[..., FrostwatchApp] = FrostwatchApp,
 ) -> int:
     """Open the console, and return when it was left and every guest is thawed, or was told about.
 
@@ -53,11 +54,12 @@ def run(
         notify: how an operator is called who does not look at the screen.
         schedule: how long freezes are waited for, and a window may be held at the most.
         copy_to: the folder with which the form of a copy begins; None for the current one.
+        make_app: makes the app, with what it takes.
 
     Returns:
         0, or 1 if a guest may still be frozen or the console failed.
     """
-    app = FrostwatchApp(
+    app = make_app(
         fleet,
         operations,
         watcher,

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from agentclient.model.errors import BadInput
 
 if TYPE_CHECKING:
     from agentclient.config.defaults import General
@@ -15,6 +18,23 @@ _COERCED = ("C.UTF-8", "C.utf8", "UTF-8")
 # The Linux console's fonts have 256 or 512 characters, and few of ours.
 _FEW_LETTERS = ("linux", "dumb", "vt100", "vt220")
 NO_COLOURS = ("dumb", "vt100", "vt220")
+NO_SCREEN: Final = (
+    "stderr is not a terminal, and the console is drawn there: leave it one "
+    "(frostwatch list 2>FILE looks without a console)"
+)
+
+
+def on_terminal() -> bool:
+    """Return whether a console can be opened.
+
+    Raises:
+        BadInput: somebody sits there, and the screen would go somewhere else.
+    """
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return False
+    if not sys.stderr.isatty():
+        raise BadInput(NO_SCREEN)
+    return True
 
 
 def follow(general: General) -> None:

@@ -27,6 +27,8 @@ _NAMES = {
     "asterisk": "*",
     "left_square_bracket": "[",
     "right_square_bracket": "]",
+    "less_than_sign": "<",
+    "greater_than_sign": ">",
 }
 _NEEDED = ("help", "quit")
 

@@ -1,0 +1,1 @@
+"""The commands that open a console of their own, or tell in plain lines what it would show."""
