@@ -124,18 +124,10 @@ class FrostwatchApp(GuestKeysApp):
         if notify.wanted:  # most consoles start without it, and sooner
             make = load("tui.console.telling", "Teller")
             self.teller = make(self.write_to_terminal, self.clock, self.signs, notify)
-        times, show = schedule or Schedule(), self.show_notice
+        times, copies, show = schedule or Schedule(), Copies(jobs, copy_to), self.show_notice
+        clock, signs, view = self.clock, self.signs, self.view
         self.action_context = ActionContext(
-            self,
-            self.view,
-            fleet,
-            operations,
-            Copies(jobs, copy_to),
-            show,
-            self.clock,
-            self.signs,
-            read_only,
-            times,
+            self, view, fleet, operations, copies, show, clock, signs, read_only, times
         )
         self._parts: Display | None = None  # None before it is on the screen
         self._top = tuple(self.lines_on_top())

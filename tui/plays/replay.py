@@ -21,7 +21,7 @@ from agentclient.model.text import printable
 from agentclient.replay.incident import Incident, Step, incident_of
 from agentclient.replay.player import FASTEST, SLOWEST, Replay
 from agentclient.replay.selection import AFTER, BEFORE, of_time, of_window
-from tui.cli.options import Options, json_option
+from tui.cli.options import Options, json_option, vm_argument
 from tui.shared.terminal_features import on_terminal
 
 READ_S = 20.0
@@ -35,7 +35,7 @@ def _speed(ctx: click.Context, param: click.Parameter, value: float) -> float:
 
 
 @click.command("replay")
-@click.argument("names", metavar="[VM]...", nargs=-1)
+@vm_argument("names", metavar="[VM]...", nargs=-1)
 @click.option(
     "--window",
     "window",
