@@ -39,7 +39,7 @@ def run(
     notify: Notify = Notify(),  # noqa: B008 - it can't be changed
     schedule: Schedule | None = None,
     copy_to: Path | None = None,
-    make_app: Callable[..., FrostwatchApp] = FrostwatchApp,
+    make_app: Callable[..., FrostwatchApp] | None = None,
 ) -> int:
     """Open the console, and return when it was left and every guest is thawed, or was told about.
 
@@ -54,12 +54,12 @@ def run(
         notify: how an operator is called who does not look at the screen.
         schedule: how long freezes are waited for, and a window may be held at the most.
         copy_to: the folder with which the form of a copy begins; None for the current one.
-        make_app: makes the app, with what it takes.
+        make_app: makes the app, with what it takes; None for the console itself.
 
     Returns:
         0, or 1 if a guest may still be frozen or the console failed.
     """
-    app = make_app(
+    app = (make_app or FrostwatchApp)(
         fleet,
         operations,
         watcher,
