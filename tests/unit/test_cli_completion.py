@@ -60,7 +60,7 @@ def completed(
         (["config", "show", "--vm", "w"], ["web1"]),
         (["--drill", "4", "freeze", "d"], ["db1"]),
         (["freeze", "--drill", "5", "db1", ""], ["app1", "files1", "mail1", "web1"]),
-        (["frezze", "w"], ["watch"]),
+        (["frezze", "wa"], ["watch"]),
         (["--config", "/nothing/there", "freeze", "w"], []),
     ],
 )

@@ -22,6 +22,7 @@ from tui.console.model.exit_kind import ExitKind
 from tui.console.ports import JobsPort, OperationsPort, RunningWatcherPort
 from tui.console.terminal import has_ended
 from tui.shared.notify import Notify
+from tui.shared.terminal_features import is_in_browser
 
 # Mostly they are there at once, and a first screen without them is painted for nothing.
 FIRST_LIST_S = 0.1
@@ -87,6 +88,8 @@ def run(
         return thaw_and_leave(fleet, operations, handler, tell_stderr, copies=copies, detach=detach)
 
     terminals = [number for number in (0, 1, 2) if os.isatty(number)]
+    if is_in_browser():
+        terminals = [0]  # a pipe, whose other end the server has
     handler = SignalHandler(operations, leave_screen, leave, terminals)
     code = LEFT_SOMETHING
     with handler:

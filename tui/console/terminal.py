@@ -20,10 +20,11 @@ from textual.drivers.linux_driver import LinuxDriver
 from textual.filter import LineFilter, NoColor
 from textual.message import Message
 
+from agentclient.late import load
 from tui.console.bare_terminal import tell_stderr
 from tui.console.model.exit_kind import ExitKind
 from tui.console.textual_internals import survive_lost_terminal, write_changed_cells_only
-from tui.shared.terminal_features import NO_COLOURS
+from tui.shared.terminal_features import NO_COLOURS, is_in_browser
 
 NO_SHELL = "can't be stopped here: no shell could let it go on; q leaves"
 
@@ -138,7 +139,10 @@ class TerminalApp(App[ExitKind]):
         write_changed_cells_only(self)
 
     def get_driver_class(self) -> type[Driver]:
-        """Return what stands between Textual and the terminal."""
+        """Return what stands between Textual and the terminal, or the browser."""
+        if is_in_browser():
+            driver: type[Driver] = load("tui.console.browser", "BrowserDriver")
+            return driver
         return TerminalDriver
 
     def get_line_filters(self) -> Sequence[LineFilter]:

@@ -22,6 +22,8 @@ NO_SCREEN: Final = (
     "stderr is not a terminal, and the console is drawn there: leave it one "
     "(frostwatch list 2>FILE looks without a console)"
 )
+# What textual-serve has Textual draw to.
+_BROWSER = ("TEXTUAL_DRIVER", "textual.drivers.web_driver:WebDriver")
 
 
 def on_terminal() -> bool:
@@ -30,6 +32,8 @@ def on_terminal() -> bool:
     Raises:
         BadInput: somebody sits there, and the screen would go somewhere else.
     """
+    if is_in_browser():
+        return True
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         return False
     if not sys.stderr.isatty():
@@ -80,3 +84,9 @@ def language() -> str:
         if b"LC_CTYPE" not in first:
             return first.get(b"LANG", b"").decode(errors="replace")
     return given
+
+
+def is_in_browser() -> bool:
+    """Return whether a server has started this process for a page, which it draws to."""
+    variable, driver = _BROWSER
+    return os.environ.get(variable) == driver

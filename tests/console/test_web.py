@@ -1,0 +1,254 @@
+"""The console in a browser: who is let in, and what a real Chromium shows of it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from agentclient.config.settings import Settings
+from tui.cli.commands import web as web_module
+from tui.cli.options import Options
+from tui.cli.web_console import console_command
+from tui.main import run
+
+pytest.importorskip("textual_serve", reason="make .venv/.dev installs it")
+
+from aiohttp import WSMsgType, WSServerHandshakeError
+from aiohttp.test_utils import TestClient, TestServer
+
+from tests.console.chromium import PATIENT_S, Browser, program, until
+from tui.web import server as server_module
+from tui.web.server import ConsolePages
+
+ROOT = Path(__file__).parents[2]
+SECRET = "a-secret"
+# What textual-serve waits for, one packet of what is drawn, and then until it is told to end.
+DRAWS = "printf '__GANGLION__\\nD\\000\\000\\000\\002hi'; cat >/dev/null"
+
+
+@contextmanager
+def served(*arguments: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """A server of a drill: its address, and its process."""
+    command = [sys.executable, "-m", "tui.main", "--no-config", "web", "--port", "0", *arguments]
+    child = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert child.stdout is not None
+        line = child.stdout.readline()
+        assert line.startswith("open http://127.0.0.1:"), child.stderr and child.stderr.read()
+        yield line.split()[1], child
+    finally:
+        child.terminate()
+        child.communicate(timeout=PATIENT_S)
+
+
+def children(parent: int) -> list[int]:
+    """The processes that a process has started, and theirs."""
+    path = Path(f"/proc/{parent}/task/{parent}/children")
+    try:
+        found = [int(one) for one in path.read_text().split()]
+    except OSError:
+        return []
+    return [*found, *(one for child in found for one in children(child))]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--listen", "0.0.0.0"], "other machines reach 0.0.0.0"),
+        (["--listen", "192.0.2.1"], "say --others-may-connect"),
+        (["--listen", "::"], "other machines reach ::"),
+        (["--listen", "example.org"], "is no address"),
+        (["--listen", ""], "is no address"),
+        (["--port", "70000"], "70000"),
+    ],
+)
+def test_nothing_is_opened_to_others_by_accident(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    assert run(["web", *arguments]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_looking_only_and_changes_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--read-only", "web", "--allow-changes"]) == 2
+    assert "exclude each other" in capsys.readouterr().err
+
+
+def test_without_its_package_it_says_which_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def missing(*_: str) -> None:
+        raise ModuleNotFoundError("No module named 'textual_serve'", name="textual_serve.server")
+
+    monkeypatch.setattr(web_module, "load", missing)
+    assert run(["web"]) == 1
+    assert "pip install 'frostwatch[web]'" in capsys.readouterr().err
+
+
+def test_what_it_means_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[tuple[object, ...]] = []
+
+    def serve(*words: object) -> None:
+        asked.append(words)
+        began = words[-1]
+        assert callable(began)
+        began("http://127.0.0.1:1/x/")
+
+    monkeypatch.setattr(web_module, "load", lambda *_: serve)
+    for arguments, said in (
+        ([], "it looks only: whoever has this address sees all VMs"),
+        (["--allow-changes"], "WITH CHANGES: whoever has this address can freeze, thaw"),
+        (["--listen", "0.0.0.0", "--others-may-connect"], "OTHERS MAY CONNECT"),
+    ):
+        assert run(["web", *arguments]) == 0
+        seen = capsys.readouterr()
+        assert seen.out == "open http://127.0.0.1:1/x/\n"
+        assert said in seen.err
+    commands = [str(words[0]) for words in asked]
+    assert ["--read-only" in one for one in commands] == [True, False, True]
+
+
+def test_what_was_asked_for_is_passed_on_and_nothing_is_interpreted() -> None:
+    options = Options(
+        specs=("name=a;reboot,agent=/run/$(x)",),
+        drill=None,
+        named_only=True,
+        no_config=True,
+        connect=("qemu:///system",),
+        given={"max_hold": 90.0, "agent_interval": None},
+        settings=Settings(),
+    )
+    command = console_command(options, changes=False)
+    done = subprocess.run(
+        ["sh", "-c", command.replace("exec env", "printf '%s\\n'", 1)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    words = done.stdout.splitlines()
+    assert words[words.index("--vm") + 1] == "name=a;reboot,agent=/run/$(x)"
+    assert words[words.index("--max-hold") + 1] == "90"
+    assert words[-1] == "--read-only"
+    assert {"--named-only", "--no-config", "-P"} < set(words)
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [
+        ("/a-secret/", {}, 200),
+        ("/a-secret/static/js/textual.js", {}, 200),
+        ("/", {}, 404),
+        ("/ws", {}, 404),
+        ("/other/", {}, 404),
+        ("/a-secret/static/", {}, 403),
+        ("/a-secret/static/../../../etc/passwd", {}, 404),
+        ("/a-secret/", {"Host": "rebound.example"}, 403),
+        ("/a-secret/", {"Host": "localhost:9"}, 200),
+        ("/a-secret/", {"Host": "[::1]:9"}, 200),
+        ("/a-secret/", {"Origin": "https://evil.example"}, 403),
+    ],
+)
+async def test_who_is_let_in(path: str, headers: dict[str, str], status: int) -> None:
+    async with TestClient(TestServer(ConsolePages(DRAWS, SECRET, local=True).app())) as client:
+        answer = await client.get(path, headers=headers)
+        assert answer.status == status
+        if path == "/a-secret/" and status == 200:
+            host = headers.get("Host", f"127.0.0.1:{client.port}")
+            assert f"ws://{host}/a-secret/ws" in await answer.text()
+            assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
+            assert answer.headers["Referrer-Policy"] == "no-referrer"
+
+
+async def test_a_page_of_another_origin_opens_nothing_and_ours_does() -> None:
+    async with TestClient(TestServer(ConsolePages(DRAWS, SECRET, local=True).app())) as client:
+        evil = {"Origin": "https://evil.example"}
+        with pytest.raises(WSServerHandshakeError, match="403"):
+            await client.ws_connect("/a-secret/ws", headers=evil)
+        with pytest.raises(WSServerHandshakeError, match="404"):
+            await client.ws_connect("/ws")
+        ours = {"Origin": f"http://127.0.0.1:{client.port}"}
+        page = await client.ws_connect("/a-secret/ws?width=80&height=24", headers=ours)
+        message = await page.receive(PATIENT_S)
+        assert (message.type, message.data) == (WSMsgType.BINARY, b"hi")
+        await page.close()
+
+
+async def test_no_more_pages_are_open_than_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "MOST_PAGES", 1)
+    async with TestClient(TestServer(ConsolePages(DRAWS, SECRET, local=True).app())) as client:
+        page = await client.ws_connect("/a-secret/ws")
+        await page.receive(PATIENT_S)
+        with pytest.raises(WSServerHandshakeError, match="503"):
+            await client.ws_connect("/a-secret/ws")
+        await page.close()
+
+
+def test_a_port_that_is_taken_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    taken = server_module._listen("127.0.0.1", 0)
+    with taken:
+        port = str(taken.getsockname()[1])
+        assert run(["web", "--port", port]) == 1
+    said = capsys.readouterr().err
+    assert f"nothing can listen on 127.0.0.1, port {port}: Address already in use" in said
+
+
+needs_chromium = pytest.mark.skipif(program() is None, reason="apt-get install chromium")
+
+
+@pytest.mark.soak
+@needs_chromium
+async def test_a_real_browser_shows_the_table_filters_it_and_can_freeze_nothing(
+    tmp_path: Path,
+) -> None:
+    with served("--drill", "24") as (url, server):
+        async with Browser(tmp_path) as browser:
+            await browser.open(url)
+            await browser.shows("READ-ONLY", "24 VMs", "NAME", "db1", "simulated guests")
+            await browser.click(600, 12)  # the keys are the terminal's from then on
+            await browser.press("/", *"db1", "Enter")
+            await browser.shows("1 of 24 VMs", "/ db1")
+            assert not [line for line in browser.screen.display if "web1" in line]
+            await browser.press("f")
+            await browser.shows("frostwatch runs read-only")
+            assert await browser.colours() > 20, "something was drawn"
+            origin = url.rsplit("/", 2)[0]
+            foreign = {one for one in browser.requested if not one.startswith(f"{origin}/")}
+            assert all("fonts.googleapis.com" in one for one in foreign), "which it may not load"
+            assert any("Content Security Policy" in one for one in browser.console)
+            started = children(server.pid)
+            assert started
+            await browser.open("about:blank")
+            await until(lambda: not children(server.pid), "the console ends with its page")
+
+
+@pytest.mark.soak
+@needs_chromium
+async def test_a_page_that_is_closed_while_it_holds_a_window_thaws(tmp_path: Path) -> None:
+    with served("--drill", "6", "--allow-changes") as (url, server):
+        async with Browser(tmp_path) as browser:
+            await browser.open(url)
+            await browser.shows("6 VMs", "db1")
+            await browser.click(600, 12)
+            await browser.press("/", *"db1", "Enter", "f")
+            await browser.shows("Freeze")
+            await browser.press(*"60", "Enter")
+            await browser.shows("held")
+            began = time.monotonic()
+            await browser.open("about:blank")
+            await until(lambda: not children(server.pid), "the console thaws, and ends")
+            assert time.monotonic() - began < 50, "long before the hold's end"
+
+
+def test_the_docs_name_the_extra() -> None:
+    assert re.search(r"frostwatch\[web\]", (ROOT / "README.md").read_text())

@@ -1,0 +1,46 @@
+"""How a console is started for a page of a browser."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterator
+
+from tui.cli.options import Options
+
+# What a browser shows, whatever terminal the server was started in: all letters and colours.
+VARIABLES = ("TERM=xterm-256color", "COLORTERM=truecolor", "LC_ALL=C.UTF-8")
+
+
+def console_command(options: Options, *, changes: bool) -> str:
+    """Return the command that opens a console, as a line of a shell.
+
+    Args:
+        options: which VMs there are, and which settings.
+        changes: it may freeze and thaw.
+    """
+    # Not from the current folder: there may be a package of anybody's that is called as ours.
+    python = [sys.executable, "-P", "-m", "tui.main"]
+    words = ["exec", "env", *VARIABLES, *python, *_arguments(options)]
+    return shlex.join([*words, *([] if changes else ["--read-only"])])
+
+
+def _arguments(options: Options) -> Iterator[str]:
+    for spec in options.specs:
+        yield from ("--vm", spec)
+    for uri in options.connect:
+        yield from ("--connect", uri)
+    if options.named_only:
+        yield "--named-only"
+    if options.drill is not None:
+        yield f"--drill={options.drill}"
+    if options.drill_speed is not None:
+        yield f"--drill-speed={options.drill_speed:g}"
+    if options.config is not None:
+        yield from ("--config", options.config)
+    if options.no_config:
+        yield "--no-config"
+    for name, option in (("agent_interval", "--interval"), ("max_hold", "--max-hold")):
+        seconds = options.given.get(name)
+        if isinstance(seconds, int | float):
+            yield from (option, f"{seconds:g}")

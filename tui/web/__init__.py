@@ -1,0 +1,1 @@
+"""The console in browsers; needs the optional packages of `frostwatch[web]`."""
