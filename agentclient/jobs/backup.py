@@ -18,7 +18,6 @@ from agentclient.jobs.chain import (
     can_record,
     find_link,
     ours,
-    remove_bitmaps,
 )
 from agentclient.jobs.context import JobContext
 from agentclient.jobs.copy_files import FileCopy, Ids
@@ -55,6 +54,8 @@ class BackupJob(FileCopyJob):
         super().__init__(context, request, request.folder)
         self._asked_for = request
         self._chain = self._id
+        self._block: BlockLayer | None = None
+        self._targets: Targets | None = None
         self._link: Link | None = None
         self._chains: frozenset[str] = frozenset()
         self._places: Targets | None = None
@@ -63,7 +64,8 @@ class BackupJob(FileCopyJob):
 
     def prepare(self) -> None:
         """Choose the disks, find what to build on, and make the folder and its files."""
-        block, chosen, place = self._look(self.request.disks)
+        block = self._block = self.context.block()
+        chosen, place = self._look(block, self.request.disks)
         backups = place.look()
         self._chains = place.chains
         if self._asked_for.incremental:
@@ -76,7 +78,7 @@ class BackupJob(FileCopyJob):
             # Where the fleece hangs as well, what the guest overwrites takes threads, too.
             self.keep_threads(block, 2 * workers_of_each(len(chosen)))
         self.folder = place.make(needed, Begun(self._id, self._chain))
-        self._targets = self.new_targets(block)
+        self._files = self._targets = self.new_targets(block)
         taken: frozenset[str] = frozenset()
         for disk in chosen:
             name = safe_name(disk.name, taken)
@@ -321,7 +323,7 @@ class BackupJob(FileCopyJob):
         except JobFailed as error:
             return [f"the bitmaps of earlier backups ({error})"]
         keep = bitmaps_of(disks, self._chain, self._id)
-        return remove_bitmaps(self._block, disks, ours(disks, self._chains | {self._chain}, keep))
+        return self._block.remove_bitmaps(disks, ours(disks, self._chains | {self._chain}, keep))
 
     def _forget(self, block: BlockLayer) -> list[str]:
         """Remove the bitmaps of this backup."""
@@ -329,7 +331,7 @@ class BackupJob(FileCopyJob):
             return []
         try:
             disks = block.disks()
-            return remove_bitmaps(block, disks, bitmaps_of(disks, self._chain, self._id))
+            return block.remove_bitmaps(disks, bitmaps_of(disks, self._chain, self._id))
         except JobFailed as error:
             return [f"{_named(self._copies)} ({error})"]
 

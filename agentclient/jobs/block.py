@@ -9,30 +9,41 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Final
 
 from agentclient.access.monitor import Monitor
 from agentclient.access.qmp_session import Ask, MonitorError
+from agentclient.jobs.disk_port import NotDone, Seen
 from agentclient.jobs.errors import JobFailed
 from agentclient.journal.identity import this_process
 from agentclient.model.text import printable
 from agentclient.protocol.job_names import JobId
 from agentclient.protocol.qmp import QmpFailure, QmpReply
-from agentclient.protocol.qmp_block import BlockJob, Disk, arguments, disks, jobs, nodes
+from agentclient.protocol.qmp_block import (
+    BlockJob,
+    BlockJobStatus,
+    Disk,
+    arguments,
+    disks,
+    jobs,
+    nodes,
+)
+from agentclient.protocol.qmp_graph import GRAPH, nodes_of_jobs
 
 VISIT_S: Final = 5.0
 # QEMU opens and formats files meanwhile, also on a slow network.
 CHANGE_S: Final = 60.0
-# The VM's state when a write of the guest's has failed, as where a storage is full.
-IO_ERROR: Final = "io-error"
 TICK_S: Final = 0.1
 # A copy that is complete is not given up for a monitor that is held, or silent, for a moment.
 _AGAIN_FOR_S: Final = 20.0
 _UUID_LENGTH: Final = 36
+# Devices of the guest's that hand its commands to the host's disk, past QEMU's block layer.
+_PASSED_THROUGH: Final = frozenset({"scsi-block", "scsi-generic"})
 
 
-class QmpRefused(JobFailed):
+class QmpRefused(NotDone):
     """QEMU has answered a command with an error.
 
     Args:
@@ -58,7 +69,7 @@ class JobName(JobId):
 
 
 class BlockLayer:
-    """The block layer of one VM.
+    """The block layer of one VM (see `DiskPort`), and all that only a monitor can be asked.
 
     Args:
         monitor: the VM's monitor, proven to be the VM's.
@@ -175,6 +186,111 @@ class BlockLayer:
         """
         mode = {"completion-mode": "grouped"} if grouped else None
         self.run("transaction", timeout_s, actions=list(actions), properties=mode)
+
+    def look(self, within_s: float) -> Seen:
+        """Return its jobs, nodes and disks in one visit.
+
+        Raises:
+            JobFailed: the monitor does not answer within so many seconds.
+        """
+        asks = [
+            Ask("query-jobs"),
+            Ask("query-named-block-nodes", {"flat": True}),
+            Ask("query-block"),
+        ]
+        found = self.run_all(asks, within_s)
+        return Seen(jobs(found[0], None), nodes(found[1]), disks(found[2]))
+
+    def nodes_of_jobs(self) -> dict[str, frozenset[str]]:
+        """Return the nodes of each job; none where this QEMU can't tell them.
+
+        Raises:
+            JobFailed: the monitor does not answer.
+        """
+        try:
+            return nodes_of_jobs(self.run(GRAPH))
+        except QmpRefused:
+            return {}
+
+    def passed_through(self, disk: Disk) -> str | None:
+        """Return the guest's device that reaches a disk past QEMU; None if none does.
+
+        Raises:
+            JobFailed: the monitor does not answer.
+        """
+        with suppress(QmpRefused):  # a device that QEMU does not tell of can't be one of these
+            kind = self.run("qom-get", path=disk.qdev, property="type") if disk.qdev else None
+            return str(kind) if kind in _PASSED_THROUGH else None
+        return None
+
+    def mark(self, node: str) -> None:
+        """Put in a node of no size, whose name says something.
+
+        Raises:
+            JobFailed: the monitor does not answer.
+        """
+        # A QEMU may be built without this driver: then what is begun is seen by its jobs alone.
+        with suppress(QmpRefused):
+            self.run("blockdev-add", driver="null-co", node_name=node, read_only=True)
+
+    def unmark(self, node: str) -> None:
+        """Take such a node out; one that is not there is no error.
+
+        Raises:
+            QmpRefused: QEMU keeps it.
+            JobFailed: the monitor does not answer.
+        """
+        try:
+            self.run("blockdev-del", node_name=node)
+        except QmpRefused as error:
+            if "find node" not in error.desc:
+                raise
+
+    def set_speed(self, job_id: str, limit: int) -> None:
+        """Limit a job to so many bytes a second; 0 for no limit.
+
+        Raises:
+            QmpRefused: it has ended.
+            JobFailed: the monitor does not answer.
+        """
+        self.run("block-job-set-speed", device=job_id, speed=limit)
+
+    def end(self, job: BlockJob) -> None:
+        """Cancel a job that runs; forget one that has ended.
+
+        Raises:
+            JobFailed: the monitor does not answer.
+        """
+        if job.has_ended:
+            self.dismiss(job.id)
+        elif job.status is not BlockJobStatus.ABORTING:
+            # By force: a mirror that is ready would else be completed, and its file be kept.
+            with suppress(QmpRefused):
+                self.run("block-job-cancel", device=job.id, force=True)
+            with suppress(QmpRefused):
+                self.run("job-cancel", id=job.id)
+
+    def go_on(self) -> None:
+        """Let a VM that stands still go on.
+
+        Raises:
+            JobFailed: QEMU refuses, or does not answer.
+        """
+        self.run("cont")
+
+    def remove_bitmaps(self, disks: Iterable[Disk], names: frozenset[str]) -> list[str]:
+        """Remove bitmaps; return what is left, as clauses (see `DiskPort`)."""
+        left = []
+        for disk in disks:
+            for bitmap in disk.bitmaps:
+                if bitmap.name not in names:
+                    continue
+                try:
+                    self.run("block-dirty-bitmap-remove", node=disk.node, name=bitmap.name)
+                except JobFailed as error:
+                    where = printable(disk.name, 60)
+                    left.append(f"the bitmap {bitmap.name} of the disk {where} ({error})")
+        return left
 
     def create(
         self, job_id: str, options: dict[str, object], cancelled: threading.Event | None = None

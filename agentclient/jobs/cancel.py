@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from typing import Final
 
-from agentclient.jobs.block import TICK_S, BlockLayer, QmpRefused
+from agentclient.jobs.disk_port import DiskPort
 from agentclient.jobs.errors import JobFailed
 from agentclient.model.next_command import clear_command
 from agentclient.model.text import printable
 from agentclient.model.vm import Vm
 from agentclient.protocol.job_names import JobId
-from agentclient.protocol.qmp_block import BlockJob, BlockJobStatus
+from agentclient.protocol.qmp_block import BlockJob
 
 # A job that waits for a storage that hangs is not ended sooner.
 ENDS_WITHIN_S: Final = 60.0
+TICK_S: Final = 0.1
 
 
 def cancel_jobs(
-    block: BlockLayer,
+    port: DiskPort,
     name: JobId,
     *,
     gone: Callable[[], bool | None] = lambda: None,
@@ -29,7 +29,7 @@ def cancel_jobs(
     """Cancel all jobs of one copy, and wait until QEMU has ended and forgotten them.
 
     Args:
-        block: the VM's block layer.
+        port: reaches the VM's disks.
         name: the names of the copy's parts.
         gone: returns whether the VM has ended.
         within_s: how long they are waited for, in seconds; None for a minute.
@@ -42,12 +42,12 @@ def cancel_jobs(
     ours: list[BlockJob] = []
     while time.monotonic() < deadline:
         try:
-            ours = [one for one in block.jobs() if JobId.parse(one.id) == name]
+            ours = [one for one in port.jobs() if JobId.parse(one.id) == name]
             running = [one for one in ours if not one.has_ended]
             # The end of one job has QEMU 10 wait for all requests, and its guest with it: so that
             # which has most to copy is ended first, since its storage may hang, and then the next.
             for job in sorted(running, key=lambda one: one.done - one.total)[:1] or ours:
-                _end(block, job)
+                port.end(job)
             if not ours:
                 return []
             problem = "QEMU did not end it"
@@ -73,14 +73,3 @@ def left_to_qemu(vm: Vm, jobs: Iterable[str], names: Iterable[str]) -> list[str]
     """
     step = f"it is tried again while this frostwatch runs, and then: {clear_command(vm)}"
     return [*(f"{one}; {step}" for one in jobs), *names]
-
-
-def _end(block: BlockLayer, job: BlockJob) -> None:
-    if job.has_ended:
-        block.dismiss(job.id)
-    elif job.status is not BlockJobStatus.ABORTING:
-        # By force: a mirror that is ready would else be completed, and its file be kept.
-        with suppress(QmpRefused):
-            block.run("block-job-cancel", device=job.id, force=True)
-        with suppress(QmpRefused):
-            block.run("job-cancel", id=job.id)

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from agentclient.jobs.archive import Backup, open_file, open_folder
 from agentclient.jobs.block import BlockLayer, QmpRefused
-from agentclient.jobs.errors import JobFailed, JobRefused
+from agentclient.jobs.errors import JobRefused
 from agentclient.jobs.manifest import BACKUP, DiskRecord, Manifest
 from agentclient.model.job import JobRefusal
 from agentclient.model.text import printable
@@ -157,30 +157,6 @@ def can_record(block: BlockLayer, disk: Disk, name: str) -> str | None:
     except QmpRefused as error:
         return error.desc
     return None
-
-
-def remove_bitmaps(block: BlockLayer, disks: Iterable[Disk], names: frozenset[str]) -> list[str]:
-    """Remove bitmaps; those that are not there are no error.
-
-    Args:
-        block: the VM's block layer.
-        disks: the disks, with the bitmaps that they have now.
-        names: the names of the bitmaps.
-
-    Returns:
-        What is left, each as a clause.
-    """
-    left = []
-    for disk in disks:
-        for bitmap in disk.bitmaps:
-            if bitmap.name not in names:
-                continue
-            try:
-                block.run("block-dirty-bitmap-remove", node=disk.node, name=bitmap.name)
-            except JobFailed as error:
-                where = printable(disk.name, 60)
-                left.append(f"the bitmap {bitmap.name} of the disk {where} ({error})")
-    return left
 
 
 def ours(disks: Iterable[Disk], chains: frozenset[str], keep: frozenset[str]) -> frozenset[str]:

@@ -10,13 +10,12 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from typing import Final, NamedTuple
+from typing import Final
 
 from agentclient.access.presence import is_gone
-from agentclient.access.qmp_session import Ask
-from agentclient.jobs.block import BlockLayer, QmpRefused
+from agentclient.jobs.disk_port import DiskPort, NotDone, Seen
 from agentclient.jobs.errors import JobFailed, JobRefused
 from agentclient.model.errors import NO_THREAD
 from agentclient.model.job import JobRefusal
@@ -32,7 +31,7 @@ from agentclient.protocol.job_names import (
     is_filter,
     is_unended,
 )
-from agentclient.protocol.qmp_block import BlockJob, Disk, disks, jobs, nodes
+from agentclient.protocol.qmp_block import Disk
 
 Gone = Callable[[Process], bool | None]
 
@@ -53,14 +52,14 @@ class Claim:
     """The claim of one copy on the disks of its VM.
 
     Args:
-        block: the VM's block layer.
+        port: reaches the VM's disks.
         vm: the VM.
         name: the names of the copy's parts.
         gone: returns whether a frostwatch's process has ended.
     """
 
-    def __init__(self, block: BlockLayer, vm: Vm, name: JobId, gone: Gone = is_gone) -> None:
-        self._block = block
+    def __init__(self, port: DiskPort, vm: Vm, name: JobId, gone: Gone = is_gone) -> None:
+        self._port = port
         self._vm = vm
         self._name = name
         self._gone = gone
@@ -80,15 +79,15 @@ class Claim:
             JobFailed: the monitor does not answer.
         """
         if alone:
-            check_no_job(self._block, self._vm, self._name.key, self._gone)
+            check_no_job(self._port, self._vm, self._name.key, self._gone)
         tries = 0
         while True:
-            self._check_claims(self._block.nodes())
+            self._check_claims(self._port.nodes())
             self._may_be_in = True
-            self._add(self._node)
+            self._port.mark(self._node)
             # Each adds its own before it looks again: of two, one at least sees the other.
             try:
-                self._check_claims(self._block.nodes())
+                self._check_claims(self._port.nodes())
             except JobRefused:
                 self._delete(lambda: None)
                 tries += 1
@@ -103,19 +102,13 @@ class Claim:
 
         Args:
             chosen: the disks, as they were.
-            within_s: how long QEMU may take to answer, in seconds.
+            within_s: how long the answer may take, in seconds.
 
         Raises:
             JobRefused: somebody else is at work on the VM.
             JobFailed: a disk has another image than before, or the monitor does not answer.
         """
-        asks = [
-            Ask("query-jobs"),
-            Ask("query-named-block-nodes", {"flat": True}),
-            Ask("query-block"),
-        ]
-        found = self._block.run_all(asks, within_s)
-        seen = _Seen(jobs(found[0], None), nodes(found[1]), disks(found[2]))
+        seen = self._port.look(within_s)
         _check(self._vm, self._name.key, seen, self._gone)
         for disk in chosen:
             if not any(_is_same(disk, one) for one in seen.disks):
@@ -129,7 +122,7 @@ class Claim:
         """Have other frostwatches see that the copy was stopped, and that QEMU can't end it."""
         self._is_marked = True
         with suppress(JobFailed):  # then they see its jobs alone
-            self._add(self._marker)
+            self._port.mark(self._marker)
 
     def release(self, vm_gone: Callable[[], bool | None]) -> list[str]:
         """Give the disks free; while a job may go on, once that has ended, in a thread.
@@ -168,7 +161,7 @@ class Claim:
         as long (protocol §6.3).
         """
         with suppress(JobFailed):
-            return any(not job.has_ended for job in self._block.jobs())
+            return any(not job.has_ended for job in self._port.jobs())
         return None
 
     def _delete(self, vm_gone: Callable[[], bool | None]) -> list[str]:
@@ -176,12 +169,12 @@ class Claim:
         if self._is_marked:
             self._is_marked = False
             with suppress(JobFailed):  # whoever comes next deletes it
-                self._block.run("blockdev-del", node_name=self._marker)
+                self._port.unmark(self._marker)
         while True:
             try:
-                self._block.run("blockdev-del", node_name=self._node)
-            except QmpRefused as error:
-                problem = "" if "find node" in error.desc else error.desc
+                self._port.unmark(self._node)
+            except NotDone as error:
+                problem = str(error)
                 break
             except JobFailed as error:
                 problem = "" if vm_gone() else str(error)
@@ -196,11 +189,6 @@ class Claim:
             return []
         return [f"the node {self._node}, which keeps other copies off until we end ({problem})"]
 
-    def _add(self, node: str) -> None:
-        # A QEMU may be built without this driver: then what is begun is seen by its jobs alone.
-        with suppress(QmpRefused):
-            self._block.run("blockdev-add", driver="null-co", node_name=node, read_only=True)
-
     def _check_claims(self, found: Mapping[str, str]) -> None:
         _check_claims(self._vm, self._name.key, found, self._gone)
         dead = [node for node in found if is_claim(node) or is_unended(node)]
@@ -211,19 +199,17 @@ class Claim:
             key = CopyKey.of_node(node)
             # It has ended, else it had been refused: its claim is of no more use.
             if key is not None and key != self._name.key and self._gone(key.process):
-                with suppress(QmpRefused):
-                    self._block.run("blockdev-del", node_name=node)
+                with suppress(NotDone):
+                    self._port.unmark(node)
 
 
-def check_no_job(
-    block: BlockLayer, vm: Vm, own: CopyKey | None = None, gone: Gone = is_gone
-) -> None:
+def check_no_job(port: DiskPort, vm: Vm, own: CopyKey | None = None, gone: Gone = is_gone) -> None:
     """Refuse while anybody is at work on a VM's disks: a job of whomever, or a frostwatch's copy.
 
     The filter of a copy counts as well: it is there before the copy's jobs, and may be left.
 
     Args:
-        block: the VM's block layer.
+        port: reaches the VM's disks.
         vm: the VM.
         own: the copy that asks; None for none.
         gone: returns whether a frostwatch's process has ended.
@@ -232,18 +218,10 @@ def check_no_job(
         JobRefused: somebody is.
         JobFailed: the monitor does not answer.
     """
-    _check(vm, own, _Seen(block.jobs(), block.nodes(), block.disks()), gone)
+    _check(vm, own, Seen(port.jobs(), port.nodes(), port.disks()), gone)
 
 
-class _Seen(NamedTuple):
-    """What a look at a VM's block layer has shown."""
-
-    jobs: Sequence[BlockJob]
-    nodes: Mapping[str, str]
-    disks: Sequence[Disk]
-
-
-def _check(vm: Vm, own: CopyKey | None, seen: _Seen, gone: Gone) -> None:
+def _check(vm: Vm, own: CopyKey | None, seen: Seen, gone: Gone) -> None:
     ours = f"; if its frostwatch has ended: {clear_command(vm)}"
     for job in seen.jobs:
         name = JobId.parse(job.id)

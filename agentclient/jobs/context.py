@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from agentclient.access.guest_access import GuestAccess
 from agentclient.jobs.block import BlockLayer
 from agentclient.jobs.control import JobControl
+from agentclient.jobs.disk_port import DiskPort
 from agentclient.jobs.errors import JobRefused
 from agentclient.jobs.reporter import JobReporter
 from agentclient.journal.writer import Journal
@@ -54,6 +55,14 @@ class JobContext:
     def agent_version(self) -> str | None:
         """The version of the guest's agent, as far as that was asked."""
         return self.state().agent.version if self.state is not None else None
+
+    def port(self) -> DiskPort:
+        """Return what reaches the VM's disks.
+
+        Raises:
+            JobRefused: nothing does (see `block`).
+        """
+        return self.block()
 
     def block(self) -> BlockLayer:
         """Return the VM's block layer.

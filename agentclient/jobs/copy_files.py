@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from agentclient.jobs.archive import open_copy, write_manifest
-from agentclient.jobs.block import BlockLayer
 from agentclient.jobs.checksum import Checksum
 from agentclient.jobs.context import JobContext
+from agentclient.jobs.disk_port import DiskPort
 from agentclient.jobs.errors import JobFailed
 from agentclient.jobs.job import CopyJob
 from agentclient.jobs.manifest import FULL, INCREMENTAL, DiskRecord, Manifest, Parent
@@ -108,13 +108,13 @@ def record_copy(job: CopyJob, one: FileCopy, copied: int, *, checksum: bool = Tr
 
 
 def manifest_of(
-    job: CopyJob, block: BlockLayer, kind: str, ids: Ids, disks: tuple[DiskRecord, ...]
+    job: CopyJob, port: DiskPort, kind: str, ids: Ids, disks: tuple[DiskRecord, ...]
 ) -> Manifest:
     """Return what the manifest of a complete copy says.
 
     Args:
         job: the job.
-        block: the VM's block layer.
+        port: reaches the VM's disks.
         kind: the kind of the manifest.
         ids: which copy it is, and of which VM.
         disks: what is recorded of its files.
@@ -127,7 +127,7 @@ def manifest_of(
         parent=ids.parent,
         vm={"id": str(job.vm.id), "name": job.vm.name, "uuid": ids.uuid},
         host=socket.gethostname(),
-        versions=versions(job.context, block),
+        versions=versions(job.context, port),
         consistency=window.consistency,
         why=window.why,
         policy=job.request.policy.value,
@@ -168,7 +168,7 @@ def save_manifest(context: JobContext, folder: Path, manifest: Manifest) -> None
         raise JobFailed(f"the manifest can't be written: {error.strerror}") from error
 
 
-def versions(context: JobContext, block: BlockLayer) -> dict[str, str | None]:
+def versions(context: JobContext, port: DiskPort) -> dict[str, str | None]:
     """Return the versions of all that took part; None for what is not known."""
     try:
         own: str | None = metadata.version("frostwatch")
@@ -176,5 +176,5 @@ def versions(context: JobContext, block: BlockLayer) -> dict[str, str | None]:
         own = None
     qemu = None
     with suppress(JobFailed):  # the copy is complete: a VM that has ended since takes nothing away
-        qemu = block.version()
+        qemu = port.version()
     return {"frostwatch": own, "qemu": qemu, "agent": context.agent_version}

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from agentclient.access.host.process import PROC
-from agentclient.jobs.block import BlockLayer, QmpRefused
+from agentclient.jobs.block import BlockLayer
+from agentclient.jobs.disk_port import DiskPort
 from agentclient.jobs.errors import JobRefused
 from agentclient.model.job import JobRefusal
 from agentclient.model.text import printable
@@ -16,15 +17,13 @@ from agentclient.model.vm import Process
 from agentclient.protocol.qmp_block import Disk
 
 _SHOWN: Final = 12
-# Devices of the guest's that hand its commands to the host's disk, past QEMU's block layer.
-_PASSED_THROUGH: Final = frozenset({"scsi-block", "scsi-generic"})
 
 
-def choose_disks(block: BlockLayer, names: Sequence[str]) -> tuple[Disk, ...]:
+def choose_disks(port: DiskPort, names: Sequence[str]) -> tuple[Disk, ...]:
     """Return the disks to copy: those that are named, or all that the guest can write to.
 
     Args:
-        block: the VM's block layer.
+        port: reaches the VM's disks.
         names: their names; empty for all. That of a node means the disk whose image it is, or is
             behind: a snapshot has put an overlay above it.
 
@@ -32,16 +31,16 @@ def choose_disks(block: BlockLayer, names: Sequence[str]) -> tuple[Disk, ...]:
         JobRefused: one is not there, or can't be copied, or a job runs on the VM.
         JobFailed: the monitor does not answer.
     """
-    found = block.disks()
+    found = port.disks()
     if names:
-        chosen = tuple(dict.fromkeys(_named(block, found, name) for name in names))
+        chosen = tuple(dict.fromkeys(_named(port, found, name) for name in names))
     else:
         chosen = tuple(one for one in found if not (one.empty or one.read_only or one.removable))
     if not chosen:
         raise JobRefused(JobRefusal.NO_DISK, "the VM has no disk that it can write to")
     for disk in chosen:
         check_disk(disk)
-    _check_devices(block, chosen)
+    _check_devices(port, chosen)
     return chosen
 
 
@@ -81,11 +80,11 @@ def image_path(disk: Disk, process: Process | None) -> Path | None:
     return None
 
 
-def _named(block: BlockLayer, found: Sequence[Disk], name: str) -> Disk:
+def _named(port: DiskPort, found: Sequence[Disk], name: str) -> Disk:
     named = [one for one in found if name == one.name]
     named = named or [one for one in found if name in one.names]
     if not named:
-        file = block.nodes().get(name)
+        file = port.nodes().get(name)
         named = [one for one in found if file and any(file == each.file for each in one.chain[1:])]
     if len(named) == 1:
         return named[0]
@@ -94,13 +93,11 @@ def _named(block: BlockLayer, found: Sequence[Disk], name: str) -> Disk:
     raise JobRefused(JobRefusal.NO_DISK, f"{printable(name, 60)} is {what}; its disks are: {known}")
 
 
-def _check_devices(block: BlockLayer, chosen: Sequence[Disk]) -> None:
+def _check_devices(port: DiskPort, chosen: Sequence[Disk]) -> None:
     """Refuse disks that are passed through: QEMU does not see what is written to them."""
     for disk in chosen:
-        kind: object = None
-        with suppress(QmpRefused):  # a device that QEMU does not tell of can't be one of these
-            kind = block.run("qom-get", path=disk.qdev, property="type") if disk.qdev else None
-        if kind in _PASSED_THROUGH:
+        kind = port.passed_through(disk)
+        if kind is not None:
             raise JobRefused(
                 JobRefusal.PASSED_THROUGH,
                 f"{printable(disk.name, 60)} is passed through ({kind}): its data don't go "

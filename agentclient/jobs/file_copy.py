@@ -5,22 +5,35 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
-from agentclient.jobs.block import BlockLayer
 from agentclient.jobs.cancel import left_to_qemu
 from agentclient.jobs.context import JobContext
+from agentclient.jobs.control import JobControl
 from agentclient.jobs.copy_files import FileCopy, Ids, manifest_of, record_copy, save_manifest
 from agentclient.jobs.copy_place import CopyPlace
+from agentclient.jobs.disk_port import DiskPort
 from agentclient.jobs.disks import choose_disks
 from agentclient.jobs.errors import JobFailed
 from agentclient.jobs.follow import Follower
 from agentclient.jobs.job import CopyJob
 from agentclient.jobs.request import CopyRequest
-from agentclient.jobs.targets import Targets
 from agentclient.model.job import DiskCopy
 from agentclient.model.text import printable
 from agentclient.protocol.qmp_block import Disk
+
+
+class CopyFiles(Protocol):
+    """The files that take a copy."""
+
+    def close(self) -> list[str]:
+        """Have QEMU close them; return what it keeps open, each as a clause."""
+
+    def sync(self, control: JobControl) -> None:
+        """Wait until the storage has all that was written to them (see `Targets.sync`)."""
+
+    def remove(self) -> list[str]:
+        """Delete them; return what is left, each as a clause."""
 
 
 class FileCopyJob(CopyJob):
@@ -45,8 +58,8 @@ class FileCopyJob(CopyJob):
         self._uuid: str | None = None
         self.folder: Path | None = None
         self._home: CopyPlace | None = None
-        self._block: BlockLayer | None = None
-        self._targets: Targets | None = None
+        self._port: DiskPort | None = None
+        self._files: CopyFiles | None = None
         self._copies: list[FileCopy] = []
         self._checksums: dict[str, str] = {}
         self._follower: Follower | None = None
@@ -58,13 +71,13 @@ class FileCopyJob(CopyJob):
         if self._complete:
             return []
         left = []
-        if self._block is not None and self._targets is not None:
-            left += self.end_jobs(self._block)
+        if self._port is not None and self._files is not None:
+            left += self.end_jobs(self._port)
         if left:
             return left_to_qemu(self.vm, left, self._names_of_all())
         left += self._undo_own()
-        if self._targets is not None:
-            left += self._targets.remove()
+        if self._files is not None:
+            left += self._files.remove()
         if self._home is not None:
             left += self._home.remove()
         return left
@@ -86,18 +99,18 @@ class FileCopyJob(CopyJob):
 
     # -- for each kind ---------------------------------------------------------------------
 
-    def _look(self, names: Sequence[str]) -> tuple[BlockLayer, tuple[Disk, ...], CopyPlace]:
-        """Return the VM's block layer, the disks of these names, and where their copy goes.
+    def _look(self, port: DiskPort, names: Sequence[str]) -> tuple[tuple[Disk, ...], CopyPlace]:
+        """Return the disks of these names, and where their copy goes.
 
         Raises:
             JobRefused: they can't be copied.
-            JobFailed: the monitor does not answer.
+            JobFailed: who reaches them does not answer.
         """
-        self._block = block = self.context.block()
-        self.chosen = choose_disks(block, names)
-        self._uuid = self.vm.uuid or block.uuid()
+        self._port = port
+        self.chosen = choose_disks(port, names)
+        self._uuid = self.vm.uuid or port.uuid()
         self._home = CopyPlace(self.context, self._to, self._uuid)
-        return block, self.chosen, self._home
+        return self.chosen, self._home
 
     def _copied_bytes(self) -> dict[str, int]:
         """Return the bytes that were copied of each disk, as far as was seen."""
@@ -117,8 +130,8 @@ class FileCopyJob(CopyJob):
         Raises:
             JobFailed: it did not: what it holds of them in memory may be missing in the files.
         """
-        assert self._targets is not None, "it was prepared"
-        unclosed = self._targets.close()
+        assert self._files is not None, "it was prepared"
+        unclosed = self._files.close()
         if unclosed:
             raise JobFailed(f"QEMU did not close the copy: {unclosed[0]}")
 
@@ -129,16 +142,16 @@ class FileCopyJob(CopyJob):
             JobFailed: the storage did not take them, or hangs.
             JobCancelled: the operator has stopped it.
         """
-        assert self._block is not None, "it was prepared"
-        assert self._targets is not None, "it was prepared"
+        assert self._port is not None, "it was prepared"
+        assert self._files is not None, "it was prepared"
         assert self.folder is not None, "it was prepared"
-        self._targets.sync(self.context.control)
+        self._files.sync(self.context.control)
         copied = self._copied_bytes()
         records = tuple(
             record_copy(self, one, copied.get(one.disk.name, 0), checksum=checksum)
             for one in self._copies
         )
         self._checksums = {one.name: one.sha256 for one in records if one.sha256}
-        manifest = manifest_of(self, self._block, self.manifest_kind, ids, records)
+        manifest = manifest_of(self, self._port, self.manifest_kind, ids, records)
         save_manifest(self.context, self.folder, manifest)
         self._complete = True

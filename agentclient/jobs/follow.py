@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from agentclient.jobs.block import IO_ERROR, BlockLayer, QmpRefused
 from agentclient.jobs.context import JobContext
+from agentclient.jobs.disk_port import IO_ERROR, DiskPort, NotDone
 from agentclient.jobs.errors import JobFailed
 from agentclient.model.job import DiskProgress, JobKind, JobProgress, JobStage
 from agentclient.model.text import printable
@@ -38,7 +38,7 @@ class Follower:
 
     Attributes:
         context: the copy's collaborators.
-        block: the VM's block layer.
+        port: reaches the VM's disks.
         kind: what kind of copy it is.
         disks: the name of the disk that each job copies, by the job's id.
         began_at: when the copy began (monotonic seconds).
@@ -49,7 +49,7 @@ class Follower:
     """
 
     context: JobContext
-    block: BlockLayer
+    port: DiskPort
     kind: JobKind
     disks: dict[str, str]
     began_at: float
@@ -108,8 +108,8 @@ class Follower:
         """
         try:
             self._set_limit()
-            found = {one.id: one for one in self.block.jobs() if one.id in self.disks}
-        except QmpRefused:
+            found = {one.id: one for one in self.port.jobs() if one.id in self.disks}
+        except NotDone:
             raise
         except JobFailed as error:
             self._not_answered(error)
@@ -139,8 +139,8 @@ class Follower:
             return
         for name in self.disks:
             try:
-                self.block.run("block-job-set-speed", device=name, speed=limit)
-            except QmpRefused:  # it has ended meanwhile
+                self.port.set_speed(name, limit)
+            except NotDone:  # it has ended meanwhile
                 continue
         self.limit = limit
 
@@ -192,7 +192,7 @@ def all_ended(jobs: Jobs) -> bool:
     return all(job.has_ended for job in jobs.values())
 
 
-def all_ended_or_stopped(block: BlockLayer) -> Callable[[Jobs], bool]:
+def all_ended_or_stopped(port: DiskPort) -> Callable[[Jobs], bool]:
     """Return what tells whether all jobs of a backup have ended.
 
     It raises JobFailed if the VM has stopped at an error: without a fleece the guest's writes fail
@@ -202,7 +202,7 @@ def all_ended_or_stopped(block: BlockLayer) -> Callable[[Jobs], bool]:
     def enough(found: Jobs) -> bool:
         if all_ended(found):
             return True
-        if block.status() == IO_ERROR:
+        if port.status() == IO_ERROR:
             raise JobFailed(
                 "the VM has stopped at an error of a storage (io-error): perhaps the backup's "
                 "files can't take what the guest overwrites",

@@ -10,6 +10,7 @@ from agentclient.jobs.block import BlockLayer, JobName
 from agentclient.jobs.cancel import cancel_jobs
 from agentclient.jobs.claim import Claim
 from agentclient.jobs.context import JobContext
+from agentclient.jobs.disk_port import DiskPort
 from agentclient.jobs.errors import JobCancelled, JobFailed, JobRefused
 from agentclient.jobs.follow import JobLost
 from agentclient.jobs.job_handle import JobHandle
@@ -122,7 +123,7 @@ class CopyJob(JobHandle, ABC):
     def _run(self) -> JobOutcome:
         try:
             self._check()
-            self._claim = Claim(self.context.block(), self.vm, self.name)
+            self._claim = Claim(self.context.port(), self.vm, self.name)
             self._claim.take()
             left = self.work()
         except JobRefused as error:
@@ -246,14 +247,14 @@ class CopyJob(JobHandle, ABC):
 
     # -- shared ----------------------------------------------------------------------------
 
-    def end_jobs(self, block: BlockLayer) -> list[str]:
+    def end_jobs(self, port: DiskPort) -> list[str]:
         """End its jobs in QEMU, of which nothing may be touched as long as one goes on.
 
         Returns:
             The jobs that may go on, each as a clause; empty if none does.
         """
         gone, within_s = self.context.access.is_gone, self._ends_within_s
-        left = cancel_jobs(block, self.name, gone=gone, within_s=within_s)
+        left = cancel_jobs(port, self.name, gone=gone, within_s=within_s)
         self.goes_on = left[0] if left else None
         return left
 

@@ -13,10 +13,11 @@ from typing import Final, NamedTuple
 
 from agentclient.access.presence import is_gone
 from agentclient.jobs.archive import Begun
-from agentclient.jobs.block import CHANGE_S, IO_ERROR, BlockLayer, QmpRefused
+from agentclient.jobs.block import CHANGE_S, BlockLayer, QmpRefused
 from agentclient.jobs.cancel import cancel_jobs
 from agentclient.jobs.control import JobControl
 from agentclient.jobs.delete_files import delete_files
+from agentclient.jobs.disk_port import IO_ERROR, DiskPort
 from agentclient.jobs.errors import JobFailed
 from agentclient.jobs.fleece import is_place, take_out_left
 from agentclient.jobs.left_files import (
@@ -107,12 +108,12 @@ class Cleared(NamedTuple):
 
 
 def find_copies(
-    block: BlockLayer, gone: Callable[[Process], bool | None] = is_gone
+    port: DiskPort, gone: Callable[[Process], bool | None] = is_gone
 ) -> tuple[LeftCopy, ...]:
     """Return the copies that frostwatches have begun in a VM's QEMU, also those that run.
 
     Args:
-        block: the VM's block layer.
+        port: reaches the VM's disks.
         gone: returns whether a process has ended.
 
     Raises:
@@ -121,13 +122,13 @@ def find_copies(
     jobs: dict[CopyKey, list[BlockJob]] = {}
     kinds: dict[CopyKey, str] = {}
     nodes: dict[CopyKey, dict[str, str]] = {}
-    for job in block.jobs():
+    for job in port.jobs():
         name = JobId.parse(job.id)
         if name is not None:
             jobs.setdefault(name.key, []).append(job)
             kinds[name.key] = name.kind
-    every = block.nodes()
-    written = {image.file for disk in block.disks() for image in disk.chain}
+    every = port.nodes()
+    written = {image.file for disk in port.disks() for image in disk.chain}
     for node, file in every.items():
         key = CopyKey.of_node(node)
         if key is not None and not _is_overlay(node, file, every, written):
@@ -272,7 +273,7 @@ def _resume(block: BlockLayer, left: list[str]) -> bool:
         left.append(f"{stands}, perhaps the copy's: end the copy, or send cont to its monitor")
         return False
     try:
-        block.run("cont")
+        block.go_on()
     except JobFailed as error:
         left.append(f"{stands}: send cont to its monitor ({error})")
         return False

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from agentclient.jobs.archive import Begun, read_backup, remove_folder
-from agentclient.jobs.block import BlockLayer
-from agentclient.jobs.chain import bitmaps_of, remove_bitmaps
+from agentclient.jobs.chain import bitmaps_of
+from agentclient.jobs.disk_port import DiskPort
 from agentclient.jobs.errors import JobFailed
 from agentclient.jobs.snapshots.record import Record, RecordFile, records_in
 from agentclient.model.text import printable
@@ -31,11 +31,11 @@ def begun_in(paths: Iterable[Path]) -> dict[Path, Begun]:
     return found
 
 
-def forget_backup(block: BlockLayer, folder: Path, begun: Begun) -> tuple[list[str], list[str]]:
+def forget_backup(port: DiskPort, folder: Path, begun: Begun) -> tuple[list[str], list[str]]:
     """Remove the folder of a backup that was left, if nothing else is in it, and its bitmaps.
 
     Args:
-        block: the VM's block layer.
+        port: reaches the VM's disks.
         folder: the folder, whose incomplete files were deleted.
         begun: what was written when it began.
 
@@ -45,9 +45,9 @@ def forget_backup(block: BlockLayer, folder: Path, begun: Begun) -> tuple[list[s
     removed: list[str] = []
     left: list[str] = []
     try:
-        disks = block.disks()
+        disks = port.disks()
         for name in sorted(bitmaps_of(disks, begun.chain, begun.id)):
-            there = remove_bitmaps(block, disks, frozenset({name}))
+            there = port.remove_bitmaps(disks, frozenset({name}))
             left += there
             removed += [] if there else [f"the bitmap {name}"]
     except JobFailed as error:

@@ -229,7 +229,7 @@ class JobManager:
             JobRefused: its monitor can't be used.
             JobFailed: the monitor does not answer.
         """
-        return find_copies(self._context(vm, None, 0).block())
+        return find_copies(self._context(vm, None, 0).port())
 
     def clear(self, vm: Vm, copy: LeftCopy) -> Cleared:
         """End a copy whose frostwatch has ended, and delete its incomplete files; blocking.

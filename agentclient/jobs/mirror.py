@@ -93,6 +93,8 @@ class MirrorJob(FileCopyJob):
     def __init__(self, context: JobContext, request: MirrorRequest) -> None:
         super().__init__(context, request, request.folder)
         self._asked_for = request
+        self._block: BlockLayer | None = None
+        self._targets: Targets | None = None
         self._disks: dict[str, str] = {}
         self._copied: dict[str, int] = {}
         self._told = threading.Event()
@@ -122,12 +124,13 @@ class MirrorJob(FileCopyJob):
     def prepare(self) -> None:
         """Copy until all targets are equal to their disks, and wait for the moment."""
         self._refuse_what_can_not_freeze()
-        block, chosen, place = self._look(self.request.disks)
+        block = self._block = self.context.block()
+        chosen, place = self._look(block, self.request.disks)
         place.look()
         begun = Begun(self._id, self._id, MIRROR)
         self.folder = place.make(sum(map(room_for_mirror, chosen)), begun)
         self.keep_threads(block, _REQUESTS)
-        self._targets = self.new_targets(block)
+        self._files = self._targets = self.new_targets(block)
         taken: frozenset[str] = frozenset()
         for number, disk in enumerate(chosen):
             self.context.control.check()

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import IO, Final
 
 from agentclient.jobs import pause_guard
-from agentclient.jobs.block import IO_ERROR, BlockLayer
+from agentclient.jobs.block import BlockLayer
 from agentclient.jobs.context import JobContext
+from agentclient.jobs.disk_port import IO_ERROR
 from agentclient.jobs.errors import JobFailed, JobRefused
 from agentclient.model.job import JobRefusal
 from agentclient.model.states import Level
@@ -138,10 +139,10 @@ def resume_after_error(context: JobContext) -> None:
     if context.access.is_gone():
         return
     try:
-        block = context.block()
-        if block.status() != IO_ERROR:
+        port = context.port()
+        if port.status() != IO_ERROR:
             return
-        block.run("cont")
+        port.go_on()
     except (JobFailed, JobRefused) as error:
         text = f"if the VM has stopped at an error (io-error), it has to be resumed: {error}"
         context.reporter.note(Level.WARNING, text)

@@ -67,10 +67,10 @@ def survey_copies(context: JobContext, kind: JobKind) -> CopySurvey:
         if context.read_only is not None:
             return CopySurvey(why_not=context.read_only)
         check_manager(context.vm, kind)
-        block = context.block()
-        found = block.disks()
+        port = context.port()
+        found = port.disks()
         disks = tuple(SurveyedDisk(one, _why_not(one)) for one in found if not one.empty)
-        check_no_job(block, context.vm)
+        check_no_job(port, context.vm)
     except JobRefused as error:
         return CopySurvey(disks, error.reason, error.next_step)
     except JobFailed as error:

@@ -8,15 +8,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from agentclient.jobs.block import BlockLayer, JobName, QmpRefused
+from agentclient.jobs.block import JobName
 from agentclient.jobs.claim import Claim
 from agentclient.jobs.command.started import StartedJobs
 from agentclient.jobs.context import JobContext
+from agentclient.jobs.disk_port import DiskPort
 from agentclient.jobs.disks import choose_disks
 from agentclient.jobs.errors import JobFailed
 from agentclient.model.errors import NO_THREAD, FrostwatchError, why_no_thread
 from agentclient.model.job import JobKind
-from agentclient.protocol.qmp_graph import GRAPH, nodes_of_jobs
 
 LOOK_EVERY_S: Final = 0.1
 
@@ -42,12 +42,11 @@ class JobWatch:
     ) -> None:
         self.started_at: float | None = None
         self._on_started = on_started
-        self._block: BlockLayer = context.block()
-        disks = choose_disks(self._block, names)
-        self._claim = Claim(self._block, context.vm, JobName.new(JobKind.COMMAND))
+        self._port: DiskPort = context.port()
+        disks = choose_disks(self._port, names)
+        self._claim = Claim(self._port, context.vm, JobName.new(JobKind.COMMAND))
         self._has_gone = context.access.is_gone
-        self._started = StartedJobs(disks, (job.id for job in self._block.jobs()))
-        self._graph_is_known = True
+        self._started = StartedJobs(disks, (job.id for job in self._port.jobs()))
         self._begin = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="job-watch", daemon=True)
@@ -103,16 +102,6 @@ class JobWatch:
             self._stop.wait(LOOK_EVERY_S)
 
     def _look(self) -> None:
-        new = self._started.new(self._block.jobs())
+        new = self._started.new(self._port.jobs())
         if new:
-            self._started.see(new, self._nodes())
-
-    def _nodes(self) -> dict[str, frozenset[str]]:
-        """Return the nodes of each job; none where this QEMU can't tell them."""
-        if not self._graph_is_known:
-            return {}
-        try:
-            return nodes_of_jobs(self._block.run(GRAPH))
-        except QmpRefused:
-            self._graph_is_known = False
-            return {}
+            self._started.see(new, self._port.nodes_of_jobs())

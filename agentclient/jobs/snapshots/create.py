@@ -10,6 +10,7 @@ from typing import ClassVar, Final
 
 from agentclient.jobs.block import BlockLayer, QmpRefused
 from agentclient.jobs.context import JobContext
+from agentclient.jobs.disk_port import DiskPort
 from agentclient.jobs.disks import check_commands, choose_disks, image_path
 from agentclient.jobs.errors import JobFailed, JobRefused
 from agentclient.jobs.job import CopyJob
@@ -169,12 +170,12 @@ class SnapshotJob(CopyJob):
         return disks_again(self.block, self.context)
 
 
-def disks_again(block: BlockLayer, context: JobContext) -> tuple[Disk, ...] | None:
-    """Return the disks, as soon as QEMU answers; None if it does not for a minute, or has ended."""
+def disks_again(port: DiskPort, context: JobContext) -> tuple[Disk, ...] | None:
+    """Return the disks once that is answered; None if it is not for a minute, or the VM ended."""
     deadline = time.monotonic() + FOUND_OUT_WITHIN_S
     while time.monotonic() < deadline:
         try:
-            return block.disks()
+            return port.disks()
         except JobFailed:
             if context.access.is_gone():
                 return None
