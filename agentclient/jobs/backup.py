@@ -4,33 +4,23 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from agentclient.access.qmp_session import Ask
-from agentclient.jobs.archive import Backup, Begun, safe_name
+from agentclient.jobs.archive import Begun, safe_name
 from agentclient.jobs.block import CHANGE_S, BlockLayer
-from agentclient.jobs.chain import (
-    Link,
-    bitmap_name,
-    bitmaps_of,
-    can_record,
-    find_link,
-    ours,
-)
+from agentclient.jobs.chain import bitmap_name, can_record
+from agentclient.jobs.chained_backup import ChainedBackup, named_bitmaps
 from agentclient.jobs.context import JobContext
-from agentclient.jobs.copy_files import FileCopy, Ids
-from agentclient.jobs.copy_place import room_for
-from agentclient.jobs.errors import JobFailed, JobRefused
-from agentclient.jobs.file_copy import FileCopyJob
+from agentclient.jobs.copy_files import FileCopy
+from agentclient.jobs.errors import JobFailed
 from agentclient.jobs.fleece import BITMAP, PLACE, Fleece
 from agentclient.jobs.follow import Follower, all_ended, all_ended_or_stopped
-from agentclient.jobs.manifest import BACKUP, Parent
 from agentclient.jobs.request import BackupRequest
 from agentclient.jobs.targets import UNFLUSHED, Target, Targets
 from agentclient.jobs.thread_reserve import workers_of_each
-from agentclient.model.job import JobKind, JobStage
+from agentclient.model.job import JobStage
 from agentclient.model.states import Level
 from agentclient.protocol.qmp_block import Disk, action
 
@@ -39,25 +29,18 @@ _BROKEN: Final = os.strerror(errno.EACCES)
 _ROOM_FOR_FLEECE: Final = "name a fast folder with room for what the guest overwrites: --fleece DIR"
 
 
-class BackupJob(FileCopyJob):
-    """One backup of one VM.
+class BackupJob(ChainedBackup):
+    """One backup of one VM, by its monitor.
 
     Args:
         context: its collaborators.
         request: the disks, the folder, the freeze.
     """
 
-    kind = JobKind.BACKUP
-    manifest_kind = BACKUP
-
     def __init__(self, context: JobContext, request: BackupRequest) -> None:
-        super().__init__(context, request, request.folder)
-        self._asked_for = request
-        self._chain = self._id
+        super().__init__(context, request)
         self._block: BlockLayer | None = None
         self._targets: Targets | None = None
-        self._link: Link | None = None
-        self._chains: frozenset[str] = frozenset()
         self._places: Targets | None = None
         self._fleece: Fleece | None = None
         self._from_fleece = False
@@ -65,15 +48,7 @@ class BackupJob(FileCopyJob):
     def prepare(self) -> None:
         """Choose the disks, find what to build on, and make the folder and its files."""
         block = self._block = self.context.block()
-        chosen, place = self._look(block, self.request.disks)
-        backups = place.look()
-        self._chains = place.chains
-        if self._asked_for.incremental:
-            self._link = self._find_link(backups, chosen)
-        if self._link is not None:
-            self._chain = self._link.manifest.chain
-            chosen = tuple(map(self._link.named, chosen))
-        needed = sum(room_for(disk, self._link) for disk in chosen)
+        chosen, place, needed = self._choose(block)
         if self._asked_for.fleece != "off":  # else the guest waits for the target itself
             # Where the fleece hangs as well, what the guest overwrites takes threads, too.
             self.keep_threads(block, 2 * workers_of_each(len(chosen)))
@@ -166,25 +141,10 @@ class BackupJob(FileCopyJob):
         if self._fleece is not None and self._fleece.is_in:
             names.append("the filters above the VM's disks")
         if self._begun:
-            names.append(_named(self._copies))
+            names.append(named_bitmaps(self._copies))
         return names
 
     # -- before the freeze ---------------------------------------------------------------
-
-    def _find_link(self, backups: Sequence[Backup], chosen: Sequence[Disk]) -> Link | None:
-        """Return what to build on; None for a full one, which is told.
-
-        Raises:
-            JobRefused: there is nothing, and a full one will not do.
-        """
-        try:
-            return find_link(backups, chosen, self._uuid)
-        except JobRefused as error:
-            if not self._asked_for.or_full:
-                raise
-            text = f"a full backup is made, no incremental one: {error.reason}"
-            self.context.reporter.note(Level.WARNING, text)
-            return None
 
     def _recorder(self, block: BlockLayer, disk: Disk) -> str | None:
         """Return the name of the bitmap that a disk is to record in; None if it can't."""
@@ -303,40 +263,3 @@ class BackupJob(FileCopyJob):
         if self._places is not None:
             left += self._places.remove()
         return left
-
-    # -- after the copy ------------------------------------------------------------------
-
-    def _ids(self) -> Ids:
-        """Return which copy it is."""
-        link, parent = self._link, None
-        if link is not None:
-            parent = Parent(link.manifest.id, link.backup.folder.name, link.backup.sha256)
-        return Ids(self._id, self._chain, self._uuid, parent, self._asked_for.compress)
-
-    def _clean(self) -> list[str]:
-        """Remove the bitmaps of the backups that this one replaces, as far as they are ours."""
-        assert self._block is not None, "it was prepared"
-        if not self._asked_for.record:  # then it replaces none
-            return []
-        try:
-            disks = self._block.disks()
-        except JobFailed as error:
-            return [f"the bitmaps of earlier backups ({error})"]
-        keep = bitmaps_of(disks, self._chain, self._id)
-        return self._block.remove_bitmaps(disks, ours(disks, self._chains | {self._chain}, keep))
-
-    def _forget(self, block: BlockLayer) -> list[str]:
-        """Remove the bitmaps of this backup."""
-        if self.context.access.is_gone():
-            return []
-        try:
-            disks = block.disks()
-            return block.remove_bitmaps(disks, bitmaps_of(disks, self._chain, self._id))
-        except JobFailed as error:
-            return [f"{_named(self._copies)} ({error})"]
-
-
-def _named(copies: Sequence[FileCopy]) -> str:
-    """Return the bitmaps of some copies, as a clause."""
-    names = [f"{one.bitmap} of {one.disk.name}" for one in copies if one.bitmap is not None]
-    return f"the bitmaps {', '.join(names)}"

@@ -20,6 +20,8 @@ TOOL: Final = "qemu-img"
 TICK_S: Final = 0.1
 # It reads the tables alone: some megabytes for each terabyte.
 CHECK_S: Final = 600.0
+# An empty image has some kilobytes.
+MADE_S: Final = 60.0
 # A conversion may take hours; one of which nothing moves for so long does not come back.
 STANDS_S: Final = 600.0
 INSTALL: Final = f"{TOOL} is not here: install it (Debian, Ubuntu: qemu-utils; Fedora: qemu-img)"
@@ -63,6 +65,38 @@ def check_image(program: str, folder: Path, name: str, tick: Callable[[], object
             return None
         what = "finds it damaged" if process.returncode == _CORRUPT else "can't check it"
         return f"{TOOL} {what}: {_why(process, said)}"
+
+
+def make_image(
+    program: str, path: Path, size: int, backing: tuple[str, str] | None, tick: Callable[[], object]
+) -> str | None:
+    """Make an empty qcow2 of a file that exists.
+
+    Args:
+        program: the path of ``qemu-img``.
+        path: the file.
+        size: the disk's size, in bytes.
+        backing: the image that it is on top of, by its name as it is to be written there, and that
+            one's format; it is not opened. None for none.
+        tick: is called about ten times a second; what it raises ends it.
+
+    Returns:
+        What is wrong, as a clause; None if nothing is.
+    """
+    below = [] if backing is None else ["-u", "-b", backing[0], "-F", backing[1]]
+    command = [program, "create", "-q", "-f", "qcow2", *below, str(path), str(size)]
+    with tempfile.TemporaryFile() as said:
+        try:
+            with _running(command, said, said) as process:
+                deadline = time.monotonic() + MADE_S
+                while process.poll() is None:
+                    if time.monotonic() > deadline:
+                        return f"{TOOL} create takes longer than {MADE_S:g} s"
+                    tick()
+                    time.sleep(TICK_S / 10)
+        except OSError as error:
+            return f"{TOOL} can't be started: {error.strerror}"
+        return None if process.returncode == 0 else f"{TOOL} can't make it: {_why(process, said)}"
 
 
 def convert_image(

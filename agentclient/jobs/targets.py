@@ -133,7 +133,7 @@ class Targets:
         number = len(self._made)
         part = f"{self._letter}{number}"
         with_size = size if format_ == "raw" else 0
-        making = partial(self._new_file, path, with_size)
+        making = partial(new_file, path, with_size, self._process)
         number_of_file = patiently(self._control, f"making {printable(path, 300)}", making)
         target = Target(path, format_, self._name.node(part), number_of_file)
         self._made.append(target)
@@ -181,7 +181,7 @@ class Targets:
             JobFailed: the storage did not take it.
         """
         control.check()
-        syncing = partial(_sync, self._made)
+        syncing = partial(sync_all, self._made)
         try:
             patiently(control, "writing the copy out", syncing, SYNCED_WITHIN_S)
         except OSError as error:
@@ -250,36 +250,6 @@ class Targets:
         with suppress(JobFailed):  # its storage hangs: what is left is told by whoever deletes it
             self._moved |= patiently(JobControl(), "looking for the files", looking)
 
-    def _new_file(self, path: Path, size: int) -> Inode:
-        shown = printable(path, 300)
-        try:
-            handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, _MODE)
-        except FileExistsError:
-            raise JobRefused(
-                JobRefusal.TARGET_EXISTS,
-                f"{shown} exists, and is not overwritten",
-                "name another folder, or move that file away",
-            ) from None
-        except OSError as error:
-            why = f"{shown} can't be made: {error.strerror}"
-            raise JobRefused(JobRefusal.TARGET, why, "name a folder that can be written") from None
-        try:
-            owner = _owner(self._process)
-            if owner is not None and owner[0] != os.geteuid():
-                os.fchown(handle, *owner)
-            if size:
-                os.truncate(handle, size)
-            found = os.fstat(handle)
-        except OSError as error:
-            path.unlink()
-            why = f"{shown} can't be given to the user of the VM's QEMU: {error.strerror}"
-            raise JobRefused(
-                JobRefusal.TARGET, why, "run frostwatch as root, or as that user"
-            ) from None
-        finally:
-            os.close(handle)
-        return found.st_dev, found.st_ino
-
     def _add(self, target: Target, node: str, options: Options) -> None:
         ask = Ask("blockdev-add", {"node-name": node, **options})
         try:
@@ -307,6 +277,50 @@ class Targets:
                 "mounts of its own",
                 "name a folder that both see",
             )
+
+
+def new_file(path: Path, size: int, process: Process | None) -> Inode:
+    """Make a file that does not exist, and give it to the user of the VM's QEMU.
+
+    Args:
+        path: the file.
+        size: its length, in bytes; it is sparse.
+        process: the VM's QEMU; None for a file that stays ours.
+
+    Returns:
+        Its device and inode.
+
+    Raises:
+        JobRefused: it exists, or can't be made or given away.
+    """
+    shown = printable(path, 300)
+    try:
+        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, _MODE)
+    except FileExistsError:
+        raise JobRefused(
+            JobRefusal.TARGET_EXISTS,
+            f"{shown} exists, and is not overwritten",
+            "name another folder, or move that file away",
+        ) from None
+    except OSError as error:
+        why = f"{shown} can't be made: {error.strerror}"
+        raise JobRefused(JobRefusal.TARGET, why, "name a folder that can be written") from None
+    try:
+        owner = _owner(process)
+        if owner is not None and owner[0] != os.geteuid():
+            os.fchown(handle, *owner)
+        if size:
+            os.truncate(handle, size)
+        found = os.fstat(handle)
+    except OSError as error:
+        path.unlink()
+        why = f"{shown} can't be given to the user of the VM's QEMU: {error.strerror}"
+        raise JobRefused(
+            JobRefusal.TARGET, why, "run frostwatch as root, or as that user"
+        ) from None
+    finally:
+        os.close(handle)
+    return found.st_dev, found.st_ino
 
 
 def _moved(targets: Sequence[Target], process: Process | None) -> dict[Target, str | None]:
@@ -354,8 +368,12 @@ def _owner(process: Process | None) -> tuple[int, int] | None:
     return None
 
 
-def _sync(targets: Sequence[Target]) -> None:
-    """Have the storage take files and their names; an OSError if one is not there any more."""
+def sync_all(targets: Sequence[Target]) -> None:
+    """Have the storage take files and their names.
+
+    Raises:
+        OSError: it did not, or one is not there any more.
+    """
     for target in targets:
         sync_file(target.path, target.inode)
         sync_folder(target.path.parent)

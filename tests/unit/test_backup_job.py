@@ -614,7 +614,7 @@ def test_qemu_waits_for_no_storage_and_a_copy_is_complete_once_that_has_it(
         for target in made:
             complete[target.path.name] = (target.path.parent / "manifest.json").exists()
 
-    monkeypatch.setattr(targets, "_sync", sync)
+    monkeypatch.setattr(targets, "sync_all", sync)
     assert maker.make(fleece="auto").ok
     assert added == [{"no-flush": True}] * 8
     assert complete == {"a.qcow2": False, "b.qcow2": False}

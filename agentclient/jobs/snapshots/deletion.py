@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -70,23 +70,29 @@ class SnapshotDeletion(CopyJob):
     Args:
         context: its collaborators.
         request: the snapshot's name, and where it is.
+
+    Attributes:
+        wanted: the request.
+        parts: the snapshot on each disk; empty before `prepare`.
+        files: the overlays that may be deleted, by their paths.
+        deleted: the names of the disks on which it is deleted.
     """
 
     kind = JobKind.DELETION
 
     def __init__(self, context: JobContext, request: DeletionRequest) -> None:
         super().__init__(context, request)
-        self._wanted = request
+        self.wanted = request
         self._block: BlockLayer | None = None
-        self._parts: tuple[SnapshotDisk, ...] = ()
+        self.parts: tuple[SnapshotDisk, ...] = ()
         self._begun = False
-        self._deleted: list[str] = []
+        self.deleted: list[str] = []
         self._folds: tuple[Fold, ...] = ()
-        self._files: dict[str, Inode] = {}
+        self.files: dict[str, Inode] = {}
 
     def work(self) -> list[str]:
         """Find the snapshot, and delete it."""
-        self._stage(JobStage.PREPARING, f"looking for the snapshot {printable(self._wanted.name)}")
+        self._stage(JobStage.PREPARING, f"looking for the snapshot {printable(self.wanted.name)}")
         self.prepare()
         self.context.control.check()
         self._stage(JobStage.STARTING, "deleting the snapshot")
@@ -103,26 +109,26 @@ class SnapshotDeletion(CopyJob):
         found = self._find(disks)
         chosen = self.request.disks
         named = {one.name: one for one in disks}
-        self._parts = tuple(
+        self.parts = tuple(
             one for one in found.disks if not chosen or named[one.disk].names & set(chosen)
         )
-        if not self._parts:
+        if not self.parts:
             held = ", ".join(printable(one.disk, 60) for one in found.disks)
             why = f"the snapshot {printable(found.name, 80)} is on {held} alone"
             raise JobRefused(JobRefusal.NAME, why)
-        self.chosen = tuple(named[one.disk] for one in self._parts)
-        if self._wanted.external:
-            for disk, part in zip(self.chosen, self._parts, strict=True):
+        self.chosen = tuple(named[one.disk] for one in self.parts)
+        if self.wanted.external:
+            for disk, part in zip(self.chosen, self.parts, strict=True):
                 self._check_newest(disk, part)
                 _check_empty(disk)
             self._folds = folds(block, self.name, self.chosen)
-            looking = partial(files_of, self._parts, self.context.access.process)
-            self._files = patiently(self.context.control, "looking at the overlays", looking)
+            looking = partial(files_of, self.parts, self.context.access.process)
+            self.files = patiently(self.context.control, "looking at the overlays", looking)
 
     def start(self) -> None:
         """Delete it; of an external one, begin to fold its overlays back."""
         assert self._block is not None, "it was prepared"
-        if self._wanted.external:
+        if self.wanted.external:
             begin(self._block, self._folds, self.context.control.limit)
             return
         self._begun = True
@@ -132,9 +138,9 @@ class SnapshotDeletion(CopyJob):
                 "blockdev-snapshot-delete-internal-sync",
                 CHANGE_S,
                 device=disk.ref,
-                name=self._wanted.name,
+                name=self.wanted.name,
             )
-            self._deleted.append(disk.name)
+            self.deleted.append(disk.name)
 
     def follow(self) -> None:
         """Wait until the overlays are folded back."""
@@ -145,7 +151,7 @@ class SnapshotDeletion(CopyJob):
         limit = self.context.control.limit
         follower = Follower(self.context, self._block, self.kind, jobs, self.began_at, limit=limit)
         text = "writing back what was written since the snapshot"
-        follower.follow(JobStage.COPYING, text, _all_ready)
+        follower.follow(JobStage.COPYING, text, all_ready)
         complete(self._block, self._folds)
         follower.follow(JobStage.COPYING, "changing over to the images", all_ended)
 
@@ -155,15 +161,27 @@ class SnapshotDeletion(CopyJob):
             return []
         assert self._block is not None, "it was prepared"
         left = []
-        for fold, part in zip(self._folds, self._parts, strict=True):
+        for fold, part in zip(self._folds, self.parts, strict=True):
             self._block.dismiss(fold.job)
-            self._deleted.append(part.disk)
+            self.deleted.append(part.disk)
             left += self._close(fold.disk)
         used = {image.file for disk in self._block.disks() for image in disk.chain}
-        for disk, part in zip(self.chosen, self._parts, strict=True):
-            number = self._files.get(part.overlay or "")
+        return left + self.delete_overlays(used)
+
+    def delete_overlays(self, used: Container[str]) -> list[str]:
+        """Delete the overlays, and the files beside them.
+
+        Args:
+            used: the images that the VM uses now: these stay.
+
+        Returns:
+            What is left, each as a clause.
+        """
+        left = []
+        for disk, part in zip(self.chosen, self.parts, strict=True):
+            number = self.files.get(part.overlay or "")
             left += _delete_file(part, number) if disk.file not in used else [_in_use(part)]
-        mine = {one.overlay for one in self._parts}
+        mine = {one.overlay for one in self.parts}
         for record in overlay_records(self.chosen, self.context.access.process):
             overlays = {one.overlay for one in record.disks}
             if record.path is not None and overlays & mine and not _any_exists(overlays):
@@ -179,39 +197,39 @@ class SnapshotDeletion(CopyJob):
         disks = disks_again(self._block, self.context)
         if disks is None:
             names = ", ".join(one.name for one in self.chosen)
-            return [f"the snapshot {self._wanted.name} on some of {names}, perhaps"]
+            return [f"the snapshot {self.wanted.name} on some of {names}, perhaps"]
         chosen = {one.name for one in self.chosen}
         rest = [one.name for one in disks if one.name in chosen and self._is_on(one)]
         if len(rest) in (0, len(chosen)):  # all that was to be deleted, or nothing
             return []
-        return [f"the snapshot {self._wanted.name} on {', '.join(rest)}: it is incomplete now"]
+        return [f"the snapshot {self.wanted.name} on {', '.join(rest)}: it is incomplete now"]
 
     def results(self) -> tuple[DiskCopy, ...]:
         """Return the disks that it is deleted on."""
         return tuple(
             DiskCopy(disk.name, part.overlay, disk.format, disk.size)
-            for disk, part in zip(self.chosen, self._parts, strict=True)
+            for disk, part in zip(self.chosen, self.parts, strict=True)
         )
 
     def completed(self) -> JobOutcome:
         """Return the outcome after all steps were done."""
-        names = ", ".join(printable(one, 60) for one in self._deleted)
-        reason = f"the snapshot {printable(self._wanted.name, 80)} is deleted on {names}"
+        names = ", ".join(printable(one, 60) for one in self.deleted)
+        reason = f"the snapshot {printable(self.wanted.name, 80)} is deleted on {names}"
         return self._outcome(JobResult.COMPLETE, reason, consistency=Consistency.NONE)
 
     def _is_on(self, disk: Disk) -> bool:
-        return any(one.name == self._wanted.name for one in disk.snapshots)
+        return any(one.name == self.wanted.name for one in disk.snapshots)
 
     def _find(self, disks: tuple[Disk, ...]) -> SnapshotFound:
-        wanted = SnapshotKind.EXTERNAL if self._wanted.external else SnapshotKind.INTERNAL
+        wanted = SnapshotKind.EXTERNAL if self.wanted.external else SnapshotKind.INTERNAL
         every = find_snapshots(self.vm.id, disks, (), self.context.access.process)
-        named = [one for one in every if one.name == self._wanted.name]
+        named = [one for one in every if one.name == self.wanted.name]
         tops = {str(image_path(one, self.context.access.process) or one.file) for one in disks}
         kinds = [one for one in named if one.kind is wanted]
         for found in kinds:
-            if self._wanted.external or tops.issuperset(one.file for one in found.disks):
+            if self.wanted.external or tops.issuperset(one.file for one in found.disks):
                 return found
-        shown = printable(self._wanted.name, 80)
+        shown = printable(self.wanted.name, 80)
         if kinds:
             files = ", ".join(shlex.quote(one.file) for one in kinds[0].disks)
             raise JobRefused(
@@ -221,7 +239,7 @@ class SnapshotDeletion(CopyJob):
                 "delete the external snapshots above first",
             )
         if named:
-            option = "without --external" if self._wanted.external else "with --external"
+            option = "without --external" if self.wanted.external else "with --external"
             raise JobRefused(
                 JobRefusal.NAME, f"the snapshot {shown} is {named[0].kind}", f"name it {option}"
             )
@@ -274,7 +292,8 @@ def _check_empty(disk: Disk) -> None:
         )
 
 
-def _all_ready(found: Jobs) -> bool:
+def all_ready(found: Jobs) -> bool:
+    """Return whether all overlays are equal to the images behind them."""
     return bool(found) and all(one.ready for one in found.values())
 
 

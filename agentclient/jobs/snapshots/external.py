@@ -34,7 +34,11 @@ ROOM: Final = 1 << 20
 
 
 class ExternalSnapshot(SnapshotJob):
-    """One external snapshot of one VM; see `SnapshotJob`."""
+    """One external snapshot of one VM; see `SnapshotJob`.
+
+    Attributes:
+        overlays: the disks, and the files that take what is written from now on.
+    """
 
     how = SnapshotKind.EXTERNAL
     # The last one folds overlays back.
@@ -44,13 +48,29 @@ class ExternalSnapshot(SnapshotJob):
         super().__init__(context, request)
         self._targets: Targets | None = None
         self._parts: tuple[SnapshotDisk, ...] = ()
-        self._overlays: list[tuple[Disk, Target]] = []
+        self.overlays: list[tuple[Disk, Target]] = []
         self._files: list[RecordFile] = []
 
     def prepare(self) -> None:
         """Check the disks and the name, and make the overlays."""
         super().prepare()
         assert self.block is not None, "it was prepared"
+        images, paths = self.prepare_files()
+        self.keep_threads(self.block, 1)
+        self._targets = self.new_targets(self.block)
+        for disk, image, path in zip(self.chosen, images, paths, strict=True):
+            self.overlays.append((disk, self._make(disk, image, path)))
+
+    def prepare_files(self) -> tuple[list[Path], list[Path]]:
+        """Check the images and the folders, and make the files beside the overlays.
+
+        Returns:
+            The images, and the overlays that are to be made; one for each disk.
+
+        Raises:
+            JobRefused: there can be none.
+            JobFailed: a storage hangs.
+        """
         process, control = self.context.access.process, self.context.control
         for disk in self.chosen:
             _check_plain(disk)
@@ -68,17 +88,14 @@ class ExternalSnapshot(SnapshotJob):
             making = partial(file.make, self.record(complete=False), self.vm)
             patiently(control, f"making {printable(file.path, 300)}", making)
             self._files.append(file)
-        self.keep_threads(self.block, 1)
-        self._targets = self.new_targets(self.block)
-        for disk, image, path in zip(self.chosen, images, paths, strict=True):
-            self._overlays.append((disk, self._make(disk, image, path)))
+        return images, paths
 
     def start(self) -> None:
         """Change over to the overlays."""
         self.transaction(
             [
                 action("blockdev-snapshot", node=disk.node, overlay=target.node)
-                for disk, target in self._overlays
+                for disk, target in self.overlays
             ]
         )
 
@@ -89,66 +106,69 @@ class ExternalSnapshot(SnapshotJob):
     def next_step(self) -> str | None:
         """Return with which files the VM has to be started from now on."""
         files = ", ".join(
-            f"{target.path} ({target.format}) for {disk.name}" for disk, target in self._overlays
+            f"{target.path} ({target.format}) for {disk.name}" for disk, target in self.overlays
         )
         return f"have the VM's next start use the overlays: {files}"
 
     def undo(self) -> list[str]:
         """Fold back the overlays that are in use, and delete them."""
         if self._targets is None:
-            return self._forget()
+            return self.forget_records()
         if not self.sent:
-            return self._targets.remove() + self._forget()
+            return self._targets.remove() + self.forget_records()
         disks = self.ask_again()
         if disks is None:
-            return self._perhaps_used()
-        ours = {target.node: target for _, target in self._overlays}
+            return self.perhaps_used()
+        ours = {target.node: target for _, target in self.overlays}
         used = [one for one in disks if one.node in ours]
         if not used:
             self.goes_on = None  # a job of an earlier try has folded all back
-            return self._targets.remove() + self._forget()
+            return self._targets.remove() + self.forget_records()
         assert self.block is not None, "it was prepared"
         unended = self.end_jobs(self.block)  # those of an earlier try
         if unended:
-            return left_to_qemu(self.vm, unended, self._left())
+            return left_to_qemu(self.vm, unended, self.named_overlays())
         try:
             fold_back(self.block, self.name, used)
         except JobFailed as error:
             unended = self.end_jobs(self.block)
             left = left_to_qemu(self.vm, unended, []) + [
                 f"{one}, which the VM writes to, also after its next start ({error})"
-                for one in self._left()
+                for one in self.named_overlays()
             ]
             return left + self._targets.remove(keep=list(ours.values()))
         text = "the snapshot, which was taken, is folded back: the VM writes to its images again"
         self.context.reporter.note(Level.INFO, text)
-        return self._targets.remove() + self._forget()
+        return self._targets.remove() + self.forget_records()
 
     def results(self) -> tuple[DiskCopy, ...]:
         """Return the disks that it is taken of, and their overlays."""
         return tuple(
             DiskCopy(disk.name, str(target.path), target.format, disk.size)
-            for disk, target in self._overlays
+            for disk, target in self.overlays
         )
 
     def parts(self) -> tuple[SnapshotDisk, ...]:
         """Return the disks, their images, and the overlays."""
         return self._parts
 
-    def _left(self) -> list[str]:
+    def named_overlays(self) -> list[str]:
+        """Return the overlays, each as a clause."""
         return [
             f"the overlay {printable(target.path, 300)} of {printable(disk.name, 60)}"
-            for disk, target in self._overlays
+            for disk, target in self.overlays
         ]
 
-    def _perhaps_used(self) -> list[str]:
+    def perhaps_used(self) -> list[str]:
+        """Return the overlays that the VM may have written to last, each as a clause."""
         return [
             f"{one}, which may hold what the VM wrote last: with the VM off, qemu-img commit "
             f"{shlex.quote(str(target.path))} puts it into the image"
-            for one, (_, target) in zip(self._left(), self._overlays, strict=True)
+            for one, (_, target) in zip(self.named_overlays(), self.overlays, strict=True)
         ]
 
-    def _forget(self) -> list[str]:
+    def forget_records(self) -> list[str]:
+        """Delete the files beside the overlays; return what is left, each as a clause."""
         return [left for file in self._files for left in file.remove()]
 
     def _paths(self, images: list[Path]) -> list[Path]:

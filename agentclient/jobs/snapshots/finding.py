@@ -75,12 +75,12 @@ def _internal(
             vm=vm,
             name=name,
             kind=SnapshotKind.INTERNAL,
-            made=record.taken if record else _at(seconds),
+            made=record.taken if record else made_at(seconds),
             disks=held,
-            missing=_missing(disks, [one.disk for one in holders]),
+            missing=without_it(disks, [one.disk for one in holders]),
             memory=any(one.snapshot.vm_state_size for one in holders),
             consistency=record.consistency if record else None,
-            reason=_reason(record),
+            reason=reason_of(record),
             window=record.window if record else None,
             # An image with overlays above it must not change: they are built on what it holds.
             revert=(ABOVE,) if level else revert_steps(SnapshotKind.INTERNAL, name, held),
@@ -107,10 +107,10 @@ def _external(vm: VmId, disks: Sequence[Disk], process: Process | None) -> Itera
             kind=SnapshotKind.EXTERNAL,
             made=record.taken or record.began,
             disks=mine,
-            missing=_missing(disks, [disk for disk, _ in held]),
+            missing=without_it(disks, [disk for disk, _ in held]),
             memory=False,
             consistency=record.consistency,
-            reason=_reason(record),
+            reason=reason_of(record),
             window=record.window,
             revert=revert_steps(SnapshotKind.EXTERNAL, record.name, mine),
         )
@@ -138,7 +138,8 @@ def _is_of(record: Record, name: str, holders: Sequence[_Part]) -> bool:
     )
 
 
-def _missing(disks: Sequence[Disk], holders: Sequence[Disk]) -> tuple[str, ...]:
+def without_it(disks: Sequence[Disk], holders: Sequence[Disk]) -> tuple[str, ...]:
+    """Return the names of the disks that the guest writes to and that are none of the holders."""
     return tuple(
         one.name
         for one in disks
@@ -146,13 +147,15 @@ def _missing(disks: Sequence[Disk], holders: Sequence[Disk]) -> tuple[str, ...]:
     )
 
 
-def _reason(record: Record | None) -> str:
+def reason_of(record: Record | None) -> str:
+    """Return why a snapshot is worth what it is, as far as its record tells."""
     if record is None:
         return NOT_OURS
     return record.reason if record.consistency is not None else NOT_WRITTEN
 
 
-def _at(seconds: int) -> datetime | None:
+def made_at(seconds: int) -> datetime | None:
+    """Return a time for a number of seconds since 1970; None for 0, or if there is no such time."""
     try:
         return datetime.fromtimestamp(seconds).astimezone() if seconds else None
     except (OverflowError, OSError, ValueError):
