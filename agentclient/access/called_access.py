@@ -31,6 +31,7 @@ from agentclient.model.vm import Process, Vm
 if TYPE_CHECKING:
     from agentclient.access.agent_probe import ProbeResult
     from agentclient.access.buttons import Buttons
+    from agentclient.access.disk_calls import DiskCalls
 
 OBSERVE_S: Final = 2.0
 NO_PORT: Final = "its backend does not show the agent's port"
@@ -78,6 +79,10 @@ class GuestCalls(ThawCalls, Protocol):
     def thaw_recipe(self, vm: Vm) -> ThawRecipe:
         """Return what another process needs to thaw the guest without us."""
 
+    @property
+    def disk_calls(self) -> DiskCalls | None:
+        """The calls about its disks; None if there are none, or nothing may be done to them."""
+
 
 class CalledAccess:
     """The access to one VM by calls (see `GuestAccess`).
@@ -124,6 +129,11 @@ class CalledAccess:
             inputs=self.calls.buttons is not None,
             handed_over=False,
         )
+
+    @property
+    def disk_calls(self) -> DiskCalls | None:
+        """The calls about its disks; None if there are none."""
+        return self.calls.disk_calls
 
     @property
     def process(self) -> Process | None:

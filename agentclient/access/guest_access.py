@@ -19,6 +19,7 @@ from agentclient.model.vm import Process, Vm
 if TYPE_CHECKING:
     from agentclient.access.agent_session import AgentSession
     from agentclient.access.buttons import Buttons
+    from agentclient.access.disk_calls import DiskCalls
     from agentclient.access.monitor import Monitor
     from agentclient.access.stream import Channel, ConnectProblem
 
@@ -122,6 +123,10 @@ class GuestAccess(Protocol):
     @property
     def buttons(self) -> Buttons | None:
         """What can be pressed at the VM without its agent; None if nothing can."""
+
+    @property
+    def disk_calls(self) -> DiskCalls | None:
+        """Its manager's calls about its disks; None if the monitor is asked, or nobody can be."""
 
     @property
     def capabilities(self) -> Capabilities:

@@ -59,6 +59,8 @@ class LocalAccess:
             in a drill, whose clients of others are no processes.
     """
 
+    disk_calls = None  # the monitor is asked
+
     def __init__(
         self,
         vm: Vm,

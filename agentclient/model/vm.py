@@ -182,3 +182,8 @@ class Vm(NamedTuple):
     def identity(self) -> Identity | None:
         """Which start of the VM it is, where its source has a word for that; else None."""
         return None if self.generation is None else Identity.of(self.id, self.generation)
+
+    @property
+    def is_libvirts(self) -> bool:
+        """Whether libvirt runs it, which has to know of all that is done with its disks."""
+        return self.source == LIBVIRT_SOURCE

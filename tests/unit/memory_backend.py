@@ -127,6 +127,10 @@ class MemoryCalls:
     def shows_port(self) -> bool:
         return self._guest.shows_port
 
+    @property
+    def disk_calls(self) -> None:
+        return None
+
     def thaw_recipe(self, vm: Vm) -> ThawRecipe:
         _guests[self._guest.key] = self._guest
         details = {"guest": self._guest.key, "generation": self._generation or ""}

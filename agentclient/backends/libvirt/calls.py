@@ -20,6 +20,7 @@ from agentclient.backends.libvirt.binding import Binding
 from agentclient.backends.libvirt.buttons import LibvirtButtons
 from agentclient.backends.libvirt.connections import Connections, connections_to
 from agentclient.backends.libvirt.daemon import Daemon
+from agentclient.backends.libvirt.disk_calls import LibvirtDisks
 from agentclient.backends.libvirt.end_watch import EndWatch, end_watch_of
 from agentclient.backends.libvirt.ends import End, Ends, end_of_reason
 from agentclient.backends.libvirt.error_codes import Trouble, trouble_of
@@ -266,6 +267,13 @@ class LibvirtCalls(DomainCalls):
         if self._daemon.problem is not None:
             return ProbeResult()  # it would hang as well
         return self._probes.ask(first=first, timeout_s=timeout_s)
+
+    @property
+    def disk_calls(self) -> LibvirtDisks | None:
+        """The calls about its disks; None on another host, or where nothing may be done."""
+        if self._daemon.uri.host or self._daemon.read_only is not None:
+            return None
+        return LibvirtDisks(self._connections, self._uuid, self._generation)
 
     def thaw_recipe(self, vm: Vm) -> ThawRecipe:
         """Return what another process needs to thaw the guest without us."""

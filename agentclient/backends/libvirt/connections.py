@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from agentclient.access.call_session import AgentBusy, AgentGone, CallFailed
+from agentclient.access.disk_calls import DisksRefused
 from agentclient.backends.libvirt.binding import Binding, connected, load_binding
 from agentclient.backends.libvirt.uris import Uri
 from agentclient.model.errors import FrostwatchError
@@ -57,7 +58,7 @@ class Connections:
         connection = self._take(binding)
         try:
             yield connection, binding
-        except (AgentBusy, CallFailed):
+        except (AgentBusy, CallFailed, DisksRefused):
             self._keep(connection)  # libvirt has answered: it is as good as before
             raise
         except BaseException:

@@ -17,6 +17,7 @@ from agentclient.backends.libvirt.callers import Callers
 from agentclient.backends.libvirt.ends import Birth, End
 from agentclient.backends.libvirt.known_domains import Heard, KnownDomains
 from agentclient.backends.libvirt.uris import Uri
+from agentclient.backends.libvirt.watched_copies import with_left
 from agentclient.backends.libvirt.watched_domain import WatchedDomain
 from agentclient.model.clock import now as wall_now
 from agentclient.model.errors import FrostwatchError
@@ -163,7 +164,7 @@ class Daemon:
         problem = self._told_problem()
         if problem is not None and self._known.end_of(uuid, generation) is None:
             return MonitorView(problem=f"{self._called}: {problem}")
-        return self._known.view(uuid, generation)
+        return with_left(self._known.view(uuid, generation))
 
     def _told_problem(self) -> str | None:
         began, at = self._busy_since, self._busy_at

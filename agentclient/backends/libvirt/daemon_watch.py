@@ -17,6 +17,7 @@ from agentclient.backends.libvirt.ends import End, end_of_reason
 from agentclient.backends.libvirt.error_codes import Trouble, trouble_of
 from agentclient.backends.libvirt.events import Events
 from agentclient.backends.libvirt.generation import generation_of
+from agentclient.backends.libvirt.watched_copies import copies_in
 from agentclient.backends.libvirt.watched_domain import WatchedDomain
 from agentclient.model.errors import NO_THREAD, FrostwatchError, why_no_thread
 from agentclient.model.text import printable
@@ -147,12 +148,13 @@ class DaemonWatch:
             known = domains.describe(domain.UUIDString(), name, domain.ID(), generation)
             before = known.openings
         try:
-            channel = channel_of(domain.XMLDesc())
+            xml = domain.XMLDesc()
+            channel, copies = channel_of(xml), copies_in(xml)
         except (binding.libvirt.libvirtError, ValueError) as error:
             known.problem = f"its channel is not known: {printable(error, 200)}"
             return known
         with daemon.locked():
-            known.name = name
+            known.name, known.copies = name, copies
             if known.openings == before:  # else an event has told something newer
                 known.take_channel(channel)
         return known

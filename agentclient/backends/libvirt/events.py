@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 from agentclient.backends.libvirt.binding import Binding
 from agentclient.backends.libvirt.ends import Birth, End, birth_of_event, end_of_event
 
-_LIFECYCLE, _REBOOT, _AGENT = 0, 1, 18  # virDomainEventID
+_LIFECYCLE, _REBOOT, _AGENT, _METADATA = 0, 1, 18, 23  # virDomainEventID
 _CONNECTED: Final = 1
 _STARTED, _STOPPED = 2, 5  # virDomainEventType
 _PORT: Final = "VSERPORT_CHANGE"
@@ -39,7 +39,7 @@ class Listener(Protocol):
         """
 
     def on_lifecycle(self, uuid: str) -> None:
-        """Take that a domain is not what it was: it was started, has stopped, or was renamed."""
+        """Take that a domain is not what it was: started, stopped, renamed, or described anew."""
 
     def on_reset(self, uuid: str) -> None:
         """Take that a domain was reset."""
@@ -71,7 +71,8 @@ class Events:
         self._port: Any = None
         connection.registerCloseCallback(self._on_close, None)
         events = ((_LIFECYCLE, self._on_lifecycle), (_REBOOT, self._on_reboot))
-        for number, heard in (*events, (_AGENT, self._on_agent)):
+        more = ((_AGENT, self._on_agent), (_METADATA, self._on_metadata))
+        for number, heard in (*events, *more):
             with suppress(binding.libvirt.libvirtError):  # such as a driver for tests
                 found = connection.domainEventRegisterAny(None, number, heard, None)
                 self._registered.append(found)
@@ -110,6 +111,12 @@ class Events:
         elif event == _STOPPED and (end := end_of_event(detail)) is not None:
             listener.on_stopped(uuid, end)
         listener.on_lifecycle(uuid)
+
+    def _on_metadata(
+        self, _connection: Any, domain: Any, _kind: int, _space: str, _opaque: Any
+    ) -> None:
+        if (listener := self._listener) is not None:
+            listener.on_lifecycle(domain.UUIDString())
 
     def _on_reboot(self, _connection: Any, domain: Any, _opaque: Any) -> None:
         if (listener := self._listener) is not None:

@@ -8,6 +8,7 @@ from typing import Final
 
 from agentclient.backends.libvirt.domain_xml import Channel
 from agentclient.backends.libvirt.ends import Birth, birth_of_reason
+from agentclient.model.job import QemuJob
 from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import RunState
 
@@ -55,6 +56,7 @@ class WatchedDomain:
         birth: which guest it has begun with; None if that isn't known.
         looked_at: when libvirt was last asked about it (monotonic clock).
         problem: why its channel isn't known; None if it is.
+        copies: what frostwatches do with its disks.
     """
 
     uuid: str
@@ -70,6 +72,7 @@ class WatchedDomain:
     birth: Birth | None = None
     looked_at: float = 0.0
     problem: str | None = None
+    copies: tuple[QemuJob, ...] = ()
 
     @property
     def view(self) -> MonitorView:
@@ -83,6 +86,7 @@ class WatchedDomain:
             written_bytes=self.written_bytes,
             problem=self.problem,
             gone=gone or None,
+            block_jobs=self.copies,
         )
 
     def take_statistics(self, figures: Mapping[str, object], now: float) -> None:
