@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from agentclient.access.guest_access import GuestAccess
 from agentclient.jobs.block import BlockLayer
+from agentclient.jobs.called_port import CalledPort
 from agentclient.jobs.control import JobControl
 from agentclient.jobs.disk_port import DiskPort
 from agentclient.jobs.errors import JobRefused
@@ -62,7 +63,20 @@ class JobContext:
         Raises:
             JobRefused: nothing does (see `block`).
         """
-        return self.block()
+        calls = self.access.disk_calls
+        return self.block() if calls is None else CalledPort(calls)
+
+    def called(self) -> CalledPort:
+        """Return what reaches the disks of a VM whose manager has to copy them.
+
+        Raises:
+            JobRefused: its manager can't be asked.
+        """
+        calls = self.access.disk_calls
+        if calls is None:
+            why = "its manager's calls don't reach its disks"
+            raise JobRefused(JobRefusal.MANAGED, why, "use its manager's own tools")
+        return CalledPort(calls)
 
     def block(self) -> BlockLayer:
         """Return the VM's block layer.

@@ -9,8 +9,10 @@ from types import MappingProxyType
 from typing import Final
 
 from agentclient.jobs.errors import JobRefused
-from agentclient.model.job import JobKind, JobRefusal
-from agentclient.model.vm import LIBVIRT_SOURCE, Vm
+from agentclient.jobs.request import CopyRequest
+from agentclient.model.job import FreezePolicy, JobKind, JobRefusal
+from agentclient.model.text import printable
+from agentclient.model.vm import Vm
 
 # Proxmox keeps its sockets there, named by the VM's number.
 _PROXMOX: Final = re.compile(r"/run/qemu-server/(?P<vmid>[1-9][0-9]*)\.qmp$")
@@ -24,13 +26,11 @@ _TOOLS: Final[Mapping[JobKind, str]] = MappingProxyType(
 )
 _LIBVIRTS: Final[Mapping[JobKind, str]] = MappingProxyType(
     {
-        JobKind.SNAPSHOT: (
-            "frostwatch freeze {vm} -- virsh snapshot-create-as {domain} NAME --disk-only --atomic"
-        ),
+        JobKind.SNAPSHOT: "virsh snapshot-create-as {domain} NAME --disk-only --atomic",
         JobKind.DELETION: "virsh snapshot-delete {domain} NAME",
-        JobKind.BACKUP: "frostwatch freeze {vm} -- virsh backup-begin {domain}",
+        JobKind.BACKUP: "virsh backup-begin {domain}",
         JobKind.MIRROR: (
-            "virsh blockcopy {domain} DISK --dest FILE --wait, then: "
+            "virsh blockcopy {domain} DISK --dest FILE --transient-job --wait, then: "
             "frostwatch freeze {vm} -- virsh blockjob {domain} DISK --abort"
         ),
     }
@@ -45,17 +45,12 @@ def check_manager(vm: Vm, kind: JobKind) -> None:
         kind: what the copy is.
 
     Raises:
-        JobRefused: it is Proxmox's, whose own tool is named, or libvirt's.
+        JobRefused: it is Proxmox's, or libvirt's and what is asked is not done through it; the
+            manager's own tool is named.
     """
-    if vm.source == LIBVIRT_SOURCE:
-        tool = _LIBVIRTS.get(kind, "virsh").format(
-            vm=shlex.quote(str(vm.id)), domain=shlex.quote(vm.title or vm.name)
-        )
-        raise JobRefused(
-            JobRefusal.MANAGED,
-            "the VM is libvirt's, which has to know of its snapshots, and of what copies its disks",
-            f"let libvirt's own tool do it: {tool}",
-        )
+    if vm.is_libvirts:
+        _check_libvirts(vm, kind)
+        return
     if vm.out_of_reach is not None and vm.monitor is None:
         raise JobRefused(
             JobRefusal.MANAGED,
@@ -71,3 +66,38 @@ def check_manager(vm: Vm, kind: JobKind) -> None:
         "the VM is Proxmox's, which has to know of its snapshots, and of what copies its disks",
         f"let Proxmox's own tool do it: {tool}",
     )
+
+
+def check_offered(request: CopyRequest) -> None:
+    """Refuse what no copy through a manager's calls can do.
+
+    Raises:
+        JobRefused: nobody would let the VM go on.
+    """
+    if request.policy is FreezePolicy.SUSPEND:
+        raise JobRefused(
+            JobRefusal.MANAGED,
+            "under libvirt nothing is paused for a copy: nobody would let the VM go on if "
+            "frostwatch were killed",
+            "use --policy prefer, which goes without a freeze where there is no agent",
+        )
+
+
+def _check_libvirts(vm: Vm, kind: JobKind) -> None:
+    """Refuse what is not done through libvirt.
+
+    Raises:
+        JobRefused: it is not, or not to this VM.
+    """
+    why = None
+    if kind is JobKind.MIRROR:
+        why = "mirrors are not made through libvirt, whose copy job has one disk alone"
+    elif vm.id.host:
+        why = f"the VM runs on {printable(vm.id.host, 80)}, where the files of its copies would be"
+    elif vm.out_of_reach is not None:
+        why = vm.out_of_reach
+    if why is None:
+        return
+    words = {"vm": shlex.quote(str(vm.id)), "domain": shlex.quote(vm.title or vm.name)}
+    tool = _LIBVIRTS.get(kind, "virsh").format(**words)
+    raise JobRefused(JobRefusal.MANAGED, why, f"let libvirt's own tool do it: {tool}")

@@ -13,6 +13,13 @@ from agentclient.config.defaults import DEFAULTS
 from agentclient.fleet.store import Fleet
 from agentclient.jobs.backup import BackupJob
 from agentclient.jobs.block import JobName
+from agentclient.jobs.called.backup import CalledBackup
+from agentclient.jobs.called.clearing import clear_called
+from agentclient.jobs.called.deletion import CalledDeletion
+from agentclient.jobs.called.listing import list_kept
+from agentclient.jobs.called.snapshot import CalledSnapshot
+from agentclient.jobs.called_port import CALL_S, CalledPort
+from agentclient.jobs.chained_backup import ChainedBackup
 from agentclient.jobs.claim import Claim
 from agentclient.jobs.command.job import CommandJob
 from agentclient.jobs.command.member import CommandMember
@@ -87,9 +94,10 @@ class JobManager:
 
     def backup(
         self, vm: Vm, request: BackupRequest, on_event: OnEvent | None = None, *, limit: int = 0
-    ) -> BackupJob:
+    ) -> ChainedBackup:
         """Begin a backup, and return at once; see `begin`."""
-        return self.begin(vm, lambda context: BackupJob(context, request), on_event, limit)
+        made = CalledBackup if self._is_called(vm) else BackupJob
+        return self.begin(vm, lambda context: made(context, request), on_event, limit)
 
     def snapshot(
         self, vm: Vm, request: SnapshotRequest, on_event: OnEvent | None = None
@@ -100,7 +108,9 @@ class JobManager:
             BadInput: the request can't be used.
         """
         request.check()
-        made = ExternalSnapshot if request.external else InternalSnapshot
+        made: type[SnapshotJob] = ExternalSnapshot if request.external else InternalSnapshot
+        if self._is_called(vm):
+            made = CalledSnapshot
         return self.begin(vm, lambda context: made(context, request), on_event)
 
     def delete_snapshot(
@@ -112,7 +122,8 @@ class JobManager:
         limit: int = 0,
     ) -> SnapshotDeletion:
         """Begin to delete a snapshot, and return at once; see `begin`."""
-        return self.begin(vm, lambda context: SnapshotDeletion(context, request), on_event, limit)
+        made = CalledDeletion if self._is_called(vm) else SnapshotDeletion
+        return self.begin(vm, lambda context: made(context, request), on_event, limit)
 
     def snapshots(self, vm: Vm) -> tuple[SnapshotFound, ...]:
         """Return the snapshots that a VM's disks have, the oldest first; blocking, some seconds.
@@ -122,8 +133,11 @@ class JobManager:
             JobFailed: the monitor does not answer.
         """
         context = self._context(vm, None, 0)
-        disks = context.block().disks()
+        port = context.port()
+        disks = port.disks()
         recorded = records_of(self._journal, vm)
+        if isinstance(port, CalledPort):
+            return list_kept(vm, disks, port.within(CALL_S, port.calls.snapshots), recorded)
         return find_snapshots(vm.id, disks, recorded, context.access.process)
 
     def command(
@@ -243,11 +257,14 @@ class JobManager:
         if context.read_only is not None:
             raise JobRefused(JobRefusal.READ_ONLY, context.read_only)
         check_left(copy)
-        block = context.block()
-        claim = Claim(block, vm, JobName.new(_CLEARING))
+        port = context.port()
+        claim = Claim(port, vm, JobName.new(_CLEARING))
         claim.take(alone=False)
         try:
-            cleared = clear(block, copy, context.access.process)
+            if isinstance(port, CalledPort):
+                cleared = clear_called(port, copy)
+            else:
+                cleared = clear(context.block(), copy, context.access.process)
         finally:
             claim.release(context.access.is_gone)
         context.reporter.note(Level.WARNING, f"ended what was left: {copy}")
@@ -292,6 +309,14 @@ class JobManager:
         ended = [job.wait(max(0.0, deadline - time.monotonic())) for job in self.active()]
         self._queue.close()
         return None not in ended
+
+    def can_look(self, vm: Vm) -> bool:
+        """Return whether a VM's disks can be looked at."""
+        return vm.monitor is not None or self._is_called(vm)
+
+    def _is_called(self, vm: Vm) -> bool:
+        """Return whether a VM's manager has to copy its disks, and can be asked to."""
+        return self._accesses.of(vm).disk_calls is not None
 
     def _context(self, vm: Vm, on_event: OnEvent | None, limit: int) -> JobContext:
         policy = vm.policy

@@ -78,6 +78,7 @@ class FakeFreeze:
 
 class _Access:
     process: Process | None = None
+    disk_calls: Any = None
 
     def __init__(self, qemu: FakeQemu, *, gone: bool | None = None) -> None:
         self.monitor = qemu

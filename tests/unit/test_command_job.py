@@ -376,7 +376,7 @@ def test_it_is_refused_before_anything_is_frozen(
     def no_monitor(_: JobContext) -> None:
         raise JobRefused(JobRefusal.NO_MONITOR, "none is known")
 
-    monkeypatch.setattr(JobContext, "block", no_monitor)
+    monkeypatch.setattr(JobContext, "port", no_monitor)
     stage = Stage()
     (outcome,) = stage.run("true", **more)
     assert (outcome.result, outcome.refusal) == (JobResult.REFUSED, refusal)

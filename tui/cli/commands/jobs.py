@@ -55,7 +55,7 @@ def _named(engine: Engine, names: Sequence[str]) -> tuple[Vm, ...]:
         return engine.find(names)
     for problem in (*engine.look(), *engine.hanging):
         tell.note(printable(problem, 1000))
-    return tuple(state.vm for state in engine.states() if state.vm.monitor is not None)
+    return tuple(state.vm for state in engine.states() if engine.jobs.can_look(state.vm))
 
 
 def _tell(engine: Engine, vm: Vm, seen: list[LeftCopy], *, clear: bool, as_json: bool) -> int:

@@ -1,0 +1,191 @@
+"""What copies ask where a VM's manager reaches its disks, by calls (see `DiskPort`)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, wait
+from contextlib import suppress
+from functools import partial
+from typing import Final, Generic, TypeVar
+
+from agentclient.access.disk_calls import DiskCalls, DisksRefused, DisksSilent
+from agentclient.jobs.disk_port import NotDone, Seen
+from agentclient.jobs.errors import JobFailed
+from agentclient.model.errors import NO_THREAD
+from agentclient.model.text import printable
+from agentclient.protocol.qmp_block import BlockJob, Disk
+
+T = TypeVar("T")
+
+CALL_S: Final = 10.0
+_AGAIN_S: Final = 0.2
+
+
+class CalledPort:
+    """The disks of one VM, reached by its manager's calls.
+
+    A call may hang for longer than anybody waits: it has a thread of its own, and is left in it.
+
+    Args:
+        calls: the calls.
+    """
+
+    def __init__(self, calls: DiskCalls) -> None:
+        self.calls = calls
+
+    def disks(self) -> tuple[Disk, ...]:
+        """Return all block devices.
+
+        Raises:
+            JobFailed: there is no answer, or it lacks the size of one.
+        """
+        found = self.within(CALL_S, self.calls.disks)
+        for disk in found:
+            if not (disk.empty or disk.size or disk.removable):
+                name = printable(disk.name, 60)
+                raise JobFailed(f"{self.calls.manager} does not tell the size of {name} now")
+        return found
+
+    def jobs(self) -> tuple[BlockJob, ...]:
+        """Return all jobs."""
+        return self.within(CALL_S, self.calls.look).jobs
+
+    def nodes(self) -> dict[str, str]:
+        """Return the marks of copies, and the files of their works."""
+        return dict(self.within(CALL_S, self.calls.look).nodes)
+
+    def look(self, within_s: float) -> Seen:
+        """Return all of that, seen at once."""
+        found = self.within(within_s, self.calls.look)
+        return Seen(found.jobs, found.nodes, found.disks)
+
+    def nodes_of_jobs(self) -> dict[str, frozenset[str]]:
+        """Return the disk that each job of others works on, which its id ends with."""
+        return {job.id: frozenset({job.id.rpartition(".")[2]}) for job in self.jobs()}
+
+    def status(self) -> str:
+        """Return the VM's state in QEMU's word."""
+        return self.within(CALL_S, self.calls.status)
+
+    def version(self) -> str | None:
+        """Return QEMU's version, and the manager's."""
+        return self.within(CALL_S, self.calls.version)
+
+    def uuid(self) -> str | None:
+        """Return None: the VM itself is known by its UUID."""
+        return None
+
+    def passed_through(self, disk: Disk) -> str | None:
+        """Return by what a disk is passed through; None if it is not."""
+        return self.within(CALL_S, lambda: self.calls.passed_through(disk.node))
+
+    def mark(self, node: str) -> None:
+        """Have all who look at the VM see this mark."""
+        self.within(CALL_S, lambda: self.calls.mark(node))
+
+    def unmark(self, node: str) -> None:
+        """Take a mark away; one that is not there is no error."""
+        self.within(CALL_S, lambda: self.calls.unmark(node))
+
+    def set_speed(self, job_id: str, limit: int) -> None:
+        """Limit a job to so many bytes a second; 0 for no limit."""
+        self.within(CALL_S, lambda: self.calls.set_speed(job_id, limit))
+
+    def end(self, job: BlockJob) -> None:
+        """Cancel a job that runs; forget one that has ended."""
+        if job.has_ended:
+            self.dismiss(job.id)
+            return
+        try:
+            self.within(CALL_S, lambda: self.calls.end(job.id))
+        except NotDone:  # it has ended meanwhile, or is about to
+            return
+
+    def dismiss(self, job_id: str, cancelled: threading.Event | None = None) -> None:
+        """Forget a job that has ended (see `DiskPort`)."""
+        tries = 1 if cancelled is None else 100
+        for left in reversed(range(tries)):
+            try:
+                self.within(CALL_S, lambda: self.calls.forget(job_id))
+            except NotDone:
+                return
+            except JobFailed:
+                if not left or cancelled is None or cancelled.wait(_AGAIN_S):
+                    raise
+            else:
+                return
+
+    def go_on(self) -> None:
+        """Let a VM that stands still go on."""
+        self.within(CALL_S, self.calls.resume)
+
+    def remove_bitmaps(self, disks: Iterable[Disk], names: frozenset[str]) -> list[str]:
+        """Remove the records of these names; return what is left, each as a clause."""
+        left = []
+        for name in sorted({one.name for disk in disks for one in disk.bitmaps} & names):
+            try:
+                self.within(CALL_S, partial(self.calls.remove_record, name))
+            except JobFailed as error:
+                left.append(f"{self.calls.manager}'s record {name} of what is written ({error})")
+        return left
+
+    def within(
+        self, seconds: float, call: Callable[[], T], late: Callable[[T], object] | None = None
+    ) -> T:
+        """Make a call, and wait for its answer.
+
+        Args:
+            seconds: for how long.
+            call: the call.
+            late: is called, in the call's thread, with an answer that nobody waits for any more.
+
+        Raises:
+            NotDone: it was answered with an error.
+            JobFailed: it was not answered within this time.
+        """
+        answer = _Answer(call, late)
+        try:
+            threading.Thread(target=answer.run, name="disk call", daemon=True).start()
+        except NO_THREAD as error:
+            raise JobFailed(f"this host has no thread left: {error}") from error
+        manager = self.calls.manager
+        if not answer.wait(seconds):
+            raise JobFailed(f"{manager} has not answered within {seconds:.0f} s")
+        try:
+            return answer.result.result(0)
+        except DisksRefused as error:
+            raise NotDone(f"{manager} refuses: {error}") from error
+        except DisksSilent as error:
+            raise JobFailed(f"{manager}: {error}") from error
+
+
+class _Answer(Generic[T]):
+    """The answer to one call, and whether somebody waits for it still."""
+
+    def __init__(self, call: Callable[[], T], late: Callable[[T], object] | None) -> None:
+        self.result: Future[T] = Future()
+        self._call = call
+        self._late = late
+        self._lock = threading.Lock()
+        self._is_left = False
+
+    def run(self) -> None:
+        try:
+            value = self._call()
+        except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
+            self.result.set_exception(error)
+            return
+        with self._lock:
+            self.result.set_result(value)
+            is_left = self._is_left
+        if is_left and self._late is not None:
+            with suppress(DisksRefused, DisksSilent):
+                self._late(value)
+
+    def wait(self, seconds: float) -> bool:
+        """Return whether it has come within so many seconds; later it will be in nobody's hands."""
+        done, _ = wait([self.result], max(0.0, seconds))
+        with self._lock:
+            self._is_left = not (done or self.result.done())
+            return not self._is_left

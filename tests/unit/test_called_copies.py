@@ -1,0 +1,375 @@
+"""Copies of VMs whose manager makes them: what it is asked, and what becomes of what it refuses."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentclient.access.disk_calls import BACKUP, FOLD, DiskWork
+from agentclient.jobs import follow
+from agentclient.jobs.archive import read_backup
+from agentclient.jobs.called.backup import CalledBackup
+from agentclient.jobs.called.clearing import clear_called
+from agentclient.jobs.called.deletion import CalledDeletion
+from agentclient.jobs.called.files import CalledFiles
+from agentclient.jobs.called.listing import list_kept
+from agentclient.jobs.called.snapshot import CalledSnapshot
+from agentclient.jobs.called_port import CalledPort
+from agentclient.jobs.control import JobControl
+from agentclient.jobs.errors import JobFailed
+from agentclient.jobs.image_tool import tool
+from agentclient.jobs.left import find_copies
+from agentclient.jobs.managed import check_manager
+from agentclient.jobs.request import BackupRequest
+from agentclient.jobs.snapshots.create import SnapshotRequest
+from agentclient.jobs.snapshots.deletion import DeletionRequest
+from agentclient.jobs.verify import verify_folder
+from agentclient.journal.identity import this_process
+from agentclient.model.errors import FrostwatchError
+from agentclient.model.job import (
+    Consistency,
+    FreezePolicy,
+    JobKind,
+    JobOutcome,
+    JobRefusal,
+    JobResult,
+)
+from agentclient.model.vm import Process, Vm, VmId
+from agentclient.protocol.job_names import CLAIM, JobId
+from agentclient.protocol.qmp_block import BlockJob, BlockJobStatus
+from tests.unit.copy_harness import CERTIFIED, VERIFIED, CopyHarness, FakeFreeze
+from tests.unit.memory_disks import MemoryDisks
+
+pytestmark = pytest.mark.skipif(tool() is None, reason="it makes images: qemu-img")
+GONE = Process(4_000_000, 1)
+
+
+class Night(CopyHarness):
+    """A VM of libvirt's, whose copies are tried."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.vm = Vm(VmId("libvirt", "db1"), title="db1", uuid="u-1", by_call=True)
+        self.fleet.set_vms("libvirt", [self.vm])
+        self.images, self.to = folder / "images", folder / "to"
+        self.images.mkdir()
+        self.to.mkdir()
+        self.disks = MemoryDisks(self.images)
+        self.access.disk_calls = self.disks
+        self.access.monitor = None  # type: ignore[assignment]
+
+    def backup(self, **more: Any) -> JobOutcome:
+        return CalledBackup(self.context(), BackupRequest(folder=self.to, **more)).run()
+
+    def snapshot(self, name: str = "one", **more: Any) -> JobOutcome:
+        request = SnapshotRequest(name=name, **({"external": True} | more))
+        return CalledSnapshot(self.context(), request).run()
+
+    def delete(self, name: str = "one", **more: Any) -> JobOutcome:
+        request = DeletionRequest(name=name, **({"external": True} | more))
+        return CalledDeletion(self.context(), request).run()
+
+    def nothing_is_left(self) -> bool:
+        """Whether neither the manager nor the folder has anything of a copy."""
+        said = self.disks.marks or self.disks.works or self.disks.running
+        return not said and not list(self.to.rglob("*"))
+
+
+@pytest.fixture
+def night(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Night:
+    monkeypatch.setattr(follow, "LOOK_EVERY_S", 0.01)
+    return Night(tmp_path)
+
+
+# -- backups ---------------------------------------------------------------------------------------
+
+
+def test_a_backup_is_complete_verified_and_recorded(night: Night) -> None:
+    outcome = night.backup()
+    assert (outcome.result, outcome.consistency) == (JobResult.COMPLETE, Consistency.CONSISTENT)
+    assert [one.disk for one in outcome.disks] == ["vda", "vdb"]
+    (verified,) = verify_folder(night.to)
+    assert verified.ok, verified.problems
+    manifest = verified.manifest
+    assert manifest is not None
+    assert manifest.versions["qemu"] == "7.2.22 (libvirt 9.0.0)"
+    assert {one.bitmap for one in manifest.disks} == set(night.disks.records)
+    assert (night.disks.marks, night.disks.works) == (set(), {})
+    assert night.stages[:4] == ["preparing", "freezing", "starting", "thawing"]
+
+
+def test_an_incremental_one_builds_on_it_and_replaces_its_record(night: Night) -> None:
+    night.backup()
+    (first,) = night.disks.records
+    time.sleep(1.0)  # its folder is named by the second
+    outcome = night.backup(incremental=True)
+    assert outcome.ok, outcome.reason
+    assert night.disks.since == first
+    assert first not in night.disks.records
+    assert len(night.disks.records) == 1
+    assert [one.ok for one in verify_folder(night.to)] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("more", "word"),
+    [
+        ({"compress": True}, "--compress"),
+        ({"fleece": Path("/fast")}, "--fleece"),
+        ({"policy": FreezePolicy.SUSPEND}, "--policy prefer"),
+    ],
+)
+def test_what_is_not_offered_is_refused_before_the_freeze(
+    night: Night, more: dict[str, Any], word: str
+) -> None:
+    outcome = night.backup(**more)
+    assert (outcome.result, outcome.refusal) == (JobResult.REFUSED, JobRefusal.MANAGED)
+    assert word in (outcome.next or "")
+    assert night.freezes == []
+    assert night.nothing_is_left()
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_backup_that_does_not_begin_leaves_nothing(night: Night, silent: bool) -> None:
+    if silent:
+        night.disks.silent.add("begin_backup")
+    else:
+        night.disks.refuses["begin_backup"] = "Permission denied"
+    outcome = night.backup()
+    assert outcome.result is JobResult.FAILED
+    assert outcome.left == ()
+    assert ("its QEMU may write to" in (outcome.next or "")) is not silent
+    assert night.nothing_is_left()
+
+
+def test_one_that_begins_after_all_is_ended(night: Night) -> None:
+    night.disks.refuses["hang"] = "for a while"
+    night.disks.finishes = None
+    port = CalledPort(night.disks)
+    works = [DiskWork("j", BACKUP, "vda", "/to/a")]
+    ended = threading.Event()
+
+    def begin() -> None:
+        night.disks.begin_backup(works, since=None, record=None)
+
+    def late(_: None) -> None:
+        night.disks.abort_backup(works)
+        ended.set()
+
+    with pytest.raises(JobFailed, match="has not answered within"):
+        port.within(0.01, begin, late)
+    assert not ended.is_set()
+    night.disks.hangs.set()
+    assert ended.wait(10.0)
+    assert night.disks.running == {}
+
+
+def test_a_failed_one_is_deleted_with_its_record(night: Night) -> None:
+    night.disks.finishes = "No space left on device"
+    outcome = night.backup()
+    assert outcome.result is JobResult.FAILED
+    assert "No space left on device" in outcome.reason
+    assert (outcome.left, night.disks.records) == ((), [])
+    assert night.nothing_is_left()
+
+
+def test_a_cancelled_one_is_ended_and_deleted(night: Night) -> None:
+    night.disks.finishes = None
+    threading.Timer(0.3, night.control.cancel).start()
+    outcome = night.backup()
+    assert outcome.result is JobResult.CANCELLED
+    assert "end" in night.disks.asked
+    assert (outcome.left, night.disks.records) == ((), [])
+    assert night.nothing_is_left()
+
+
+def test_its_speed_is_limited_from_the_first_look_on(night: Night) -> None:
+    night.disks.finishes = None
+    night.control.set_limit(5000)
+    threading.Timer(0.3, night.control.cancel).start()
+    night.backup()
+    assert set(night.disks.speeds) == {5000}
+
+
+def test_an_uncertified_one_is_not_kept_where_that_is_demanded(night: Night) -> None:
+    broken = CERTIFIED._replace(certified=False, reason="it was thawed")
+    night.freeze = lambda: FakeFreeze(VERIFIED, broken)
+    outcome = night.backup()
+    assert (outcome.result, outcome.left) == (JobResult.FAILED, ())
+    assert "begin_backup" in night.disks.asked
+    assert night.nothing_is_left()
+    night.freeze = lambda: FakeFreeze(VERIFIED, broken)
+    outcome = night.backup(policy=FreezePolicy.PREFER)
+    assert (outcome.ok, outcome.consistency) == (True, Consistency.CRASH_CONSISTENT)
+
+
+@pytest.mark.parametrize("kind", ["backup", "mirror", "stream", "migration"])
+def test_whoever_is_at_work_keeps_it_off(night: Night, kind: str) -> None:
+    night.disks.others = (BlockJob(f"libvirt.{kind}.vda", kind, BlockJobStatus.RUNNING, 1, 2),)
+    outcome = night.backup()
+    assert outcome.refusal is JobRefusal.JOB_RUNNING
+    assert night.nothing_is_left()
+
+
+def test_another_frostwatchs_claim_keeps_it_off_and_a_dead_ones_does_not(night: Night) -> None:
+    mine = JobId("backup", this_process(), "0a1b2c3d")
+    night.disks.marks.add(mine.node(CLAIM))
+    assert night.backup().refusal is JobRefusal.JOB_RUNNING
+    night.disks.marks = {JobId("backup", GONE, "0a1b2c3d").node(CLAIM)}
+    assert night.backup().ok
+    assert night.disks.marks == set()
+
+
+# -- snapshots -------------------------------------------------------------------------------------
+
+
+def test_a_snapshot_is_taken_described_listed_and_folded_back(night: Night) -> None:
+    outcome = night.snapshot()
+    assert outcome.ok, outcome.reason
+    overlays = {node: files[0] for node, files in night.disks.chains.items()}
+    assert overlays["vda"] == str(night.images / "vda.one.qcow2")
+    assert "certified" in night.disks.texts["one"]
+    assert (night.disks.marks, night.disks.works) == (set(), {})
+    (found,) = list_kept(night.vm, night.disks.disks(), night.disks.snapshots(), ())
+    assert (found.name, found.consistency) == ("one", Consistency.CONSISTENT)
+    assert found.disks[0].file == str(night.images / "vda.qcow2")
+    assert any("virsh snapshot-delete db1 one --metadata" in one for one in found.revert)
+    deleted = night.delete()
+    assert (deleted.result, deleted.left) == (JobResult.COMPLETE, ()), deleted.reason
+    assert sorted(one.name for one in night.images.iterdir()) == ["vda.qcow2", "vdb.qcow2"]
+    assert (night.disks.kept, night.disks.works) == ({}, {})
+
+
+def test_one_that_is_refused_leaves_no_file(night: Night) -> None:
+    night.disks.refuses["take_snapshot"] = "Permission denied"
+    outcome = night.snapshot()
+    assert (outcome.result, outcome.left) == (JobResult.FAILED, ())
+    assert sorted(one.name for one in night.images.iterdir()) == ["vda.qcow2", "vdb.qcow2"]
+    assert night.nothing_is_left()
+
+
+def test_one_that_was_taken_in_no_certified_window_is_folded_back(night: Night) -> None:
+    broken = CERTIFIED._replace(certified=False, reason="it was thawed")
+    night.freeze = lambda: FakeFreeze(VERIFIED, broken)
+    outcome = night.snapshot()
+    assert (outcome.result, outcome.left) == (JobResult.FAILED, ())
+    assert "fold" in night.disks.asked
+    assert night.disks.kept == {}
+    assert sorted(one.name for one in night.images.iterdir()) == ["vda.qcow2", "vdb.qcow2"]
+
+
+def test_an_internal_one_is_refused_with_what_can_be_done(night: Night) -> None:
+    outcome = night.snapshot(external=False)
+    assert outcome.refusal is JobRefusal.MANAGED
+    assert "--external" in (outcome.next or "")
+
+
+def test_the_newest_one_is_deleted_first(night: Night) -> None:
+    night.snapshot("one")
+    night.snapshot("two")
+    older = night.delete("one")
+    assert older.refusal is JobRefusal.NAME
+    assert "delete the newer one first" in (older.next or "")
+    assert night.delete("three").refusal is JobRefusal.NAME
+    assert night.delete("two", external=False).refusal is JobRefusal.NAME
+    assert night.delete("two").result is JobResult.COMPLETE
+    assert night.disks.kept.keys() == {"one"}
+
+
+# -- what was left ---------------------------------------------------------------------------------
+
+
+def test_a_backup_whose_frostwatch_has_ended_is_found_ended_and_deleted(night: Night) -> None:
+    night.disks.finishes = None
+    job = CalledBackup(night.context(), BackupRequest(folder=night.to))
+    thread = threading.Thread(target=job.run)
+    thread.start()
+    while not night.disks.running:
+        time.sleep(0.01)
+    port = CalledPort(night.disks)
+    (copy,) = find_copies(port, lambda _: True)
+    assert (copy.kind, copy.running, copy.complete) == (JobKind.BACKUP, False, False)
+    folder = Path(copy.files[0]).parent
+    cleared = clear_called(port, copy)
+    night.control.cancel()
+    thread.join()
+    assert str(folder / "vda.qcow2") in cleared.removed
+    assert (cleared.kept, cleared.left) == ((), ())
+    assert not folder.exists()
+
+
+def test_a_complete_one_is_kept(night: Night) -> None:
+    name = JobId("backup", GONE, "0a1b2c3d")
+    file = night.to / "vda.qcow2"
+    file.write_bytes(b"complete")
+    night.disks.marks.add(name.node(CLAIM))
+    night.disks.plan([DiskWork(name.job(0), BACKUP, "vda", str(file), began=True)])
+    night.disks.ended[name.job(0)] = ""
+    port = CalledPort(night.disks)
+    (copy,) = find_copies(port, lambda _: True)
+    cleared = clear_called(port, copy)
+    assert (cleared.removed, cleared.kept) == ((), (str(file),))
+    assert file.exists()
+    assert (night.disks.marks, night.disks.works) == (set(), {})
+
+
+def test_a_file_that_is_not_known_to_be_incomplete_is_never_deleted(night: Night) -> None:
+    name = JobId("backup", GONE, "0a1b2c3d")
+    file = night.to / "somebodys"
+    file.write_bytes(b"precious")
+    night.disks.marks.add(name.node(CLAIM))
+    night.disks.plan([DiskWork(name.job(0), BACKUP, "vda", str(file), began=True)])
+    night.disks.ended[name.job(0)] = "it failed"
+    port = CalledPort(night.disks)
+    (copy,) = find_copies(port, lambda _: True)
+    cleared = clear_called(port, copy)
+    assert (cleared.removed, file.exists()) == ((), True)
+    assert "not known to be incomplete" in cleared.left[0]
+
+
+@pytest.mark.parametrize("written", [False, True])
+def test_an_overlay_that_nobody_uses_is_deleted_only_if_it_holds_nothing(
+    night: Night, written: bool
+) -> None:
+    name = JobId("snapshot", GONE, "0a1b2c3d")
+    files = CalledFiles(JobControl(), None)
+    path = night.images / "vda.one.qcow2"
+    files.make(path, 1 << 20, "vda", (night.disks.chains["vda"][0], "qcow2"))
+    if written:
+        path.write_bytes(path.read_bytes() + b"\0" * 65536)
+        content = bytearray(path.read_bytes())
+        table = int.from_bytes(content[40:48], "big")
+        content[table : table + 8] = b"\x80\0\0\0\0\x05\0\0"
+        path.write_bytes(content)
+    night.disks.marks.add(name.node(CLAIM))
+    night.disks.plan([DiskWork(name.job("c0"), FOLD, "vda", str(path))])
+    port = CalledPort(night.disks)
+    (copy,) = find_copies(port, lambda _: True)
+    cleared = clear_called(port, copy)
+    assert path.exists() is written
+    assert bool(cleared.left) is written
+
+
+# -- where there is no copy ------------------------------------------------------------------------
+
+
+def test_a_mirror_is_refused_with_virshs_commands(night: Night) -> None:
+    with pytest.raises(FrostwatchError, match="not made through libvirt") as error:
+        check_manager(night.vm, JobKind.MIRROR)
+    assert "--transient-job" in str(getattr(error.value, "next_step", ""))
+    check_manager(night.vm, JobKind.BACKUP)
+    far = night.vm._replace(id=VmId("libvirt", "db1", "node2"))
+    with pytest.raises(FrostwatchError, match="runs on node2"):
+        check_manager(far, JobKind.BACKUP)
+
+
+def test_what_is_of_no_use_any_more_is_told_of_a_folder(night: Night) -> None:
+    outcome = night.backup()
+    folder = Path(outcome.disks[0].target or "").parent
+    found = read_backup(folder)
+    assert found is not None
+    assert found.manifest is not None
+    assert found.manifest.vm["id"] == "libvirt:db1"
