@@ -14,7 +14,7 @@ from agentclient.model.job import FreezePolicy
 from agentclient.model.sizes import parse_rate, rate_text, size_text
 from agentclient.model.states import AgentState
 from agentclient.model.vm import VmId
-from tui.console.dialogs.copy_kind import KINDS, CopyAnswer, CopyKind
+from tui.console.dialogs.copy_kind import CopyAnswer, CopyKind, offered
 from tui.console.dialogs.field import Choice, ChoiceField, Field, MarkField, TextField
 from tui.console.dialogs.form import Form
 from tui.console.dialogs.vm_text import EMPTY, labelled, subject, who
@@ -66,12 +66,13 @@ class CopyDialog(Form[CopyAnswer]):
         self._left_out = left_out
         self._survey_of = survey
         self._folder_of = folder
-        kinds = sorted(KINDS, key=lambda one: one is not before.kind)
+        offers, rules = offered(one.vm for one in targets)
+        kinds = sorted(offers, key=lambda one: one is not before.kind)
         self._kinds = tuple(kinds)
         self._kind = ChoiceField("kind", [Choice(one.name, one.meaning) for one in kinds])
         self._called = TextField("name", before.name)
         self._to = TextField("to", str(before.folder or ""))
-        policies = sorted(FreezePolicy, key=lambda one: one is not before.policy)
+        policies = sorted(rules, key=lambda one: one is not before.policy)
         self._policy = ChoiceField("policy", [Choice(one.value, POLICIES[one]) for one in policies])
         self._rate = TextField("rate", typed_rate(before.limit))
         self._disks: tuple[MarkField, ...] = ()
@@ -238,7 +239,7 @@ class CopyDialog(Form[CopyAnswer]):
 
     def _foreseen_of(self, target: Target) -> str | None:
         state = target.state
-        if state.vm.monitor is None:
+        if state.vm.monitor is None and not state.vm.is_libvirts:
             return "it has no monitor: its disks can't be reached"
         for job in state.block_jobs:
             if not job.ended:
@@ -252,6 +253,8 @@ class CopyDialog(Form[CopyAnswer]):
             return f"the freeze will be refused, and the copy with it: {reason}"
         if self.policy is FreezePolicy.SUSPEND:
             return f"{reason}: the VM is paused, and the copy is crash-consistent"
+        if state.vm.is_libvirts:
+            return f"{reason}: refused. Policy prefer goes without"
         return f"{reason}: refused. Policy suspend pauses the VM instead; prefer goes without"
 
     # -- what can be answered ------------------------------------------------------------------

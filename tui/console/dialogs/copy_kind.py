@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from agentclient.model.job import FreezePolicy, JobKind
+from agentclient.model.vm import Vm
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,7 @@ class CopyKind:
         is_whole: it copies all that the disks hold, so that the folder needs room for it.
         limited: its speed can be limited.
         named: it has a name.
+        by_libvirt: it is made of libvirt's VMs as well.
     """
 
     name: str
@@ -30,6 +33,7 @@ class CopyKind:
     is_whole: bool = True
     limited: bool = True
     named: bool = False
+    by_libvirt: bool = True
 
 
 BACKUP: Final = CopyKind("backup", JobKind.BACKUP, "all disks as of one moment, to files")
@@ -43,6 +47,7 @@ MIRROR: Final = CopyKind(
     "mirror",
     JobKind.MIRROR,
     "to files, until they are equal; then completed in a freeze",
+    by_libvirt=False,
 )
 SNAPSHOT: Final = CopyKind(
     "snapshot",
@@ -51,6 +56,7 @@ SNAPSHOT: Final = CopyKind(
     to_folder=False,
     limited=False,
     named=True,
+    by_libvirt=False,
 )
 EXTERNAL: Final = CopyKind(
     "external snapshot",
@@ -61,6 +67,14 @@ EXTERNAL: Final = CopyKind(
     named=True,
 )
 KINDS: Final = (BACKUP, INCREMENTAL, MIRROR, SNAPSHOT, EXTERNAL)
+
+
+def offered(vms: Iterable[Vm]) -> tuple[tuple[CopyKind, ...], tuple[FreezePolicy, ...]]:
+    """Return the kinds of copies, and the policies, that at least one of some VMs can have."""
+    if any(not one.is_libvirts for one in vms):
+        return KINDS, tuple(FreezePolicy)
+    kinds = tuple(one for one in KINDS if one.by_libvirt)
+    return kinds, tuple(one for one in FreezePolicy if one is not FreezePolicy.SUSPEND)
 
 
 @dataclass(frozen=True, slots=True)
