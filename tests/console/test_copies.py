@@ -14,7 +14,7 @@ from agentclient.jobs.request import BackupRequest
 from agentclient.jobs.snapshots.create import SnapshotRequest
 from agentclient.jobs.survey import CopySurvey, FolderSurvey
 from agentclient.model.job import FreezePolicy, JobKind, JobStage
-from agentclient.model.states import AgentState, KnownBy
+from agentclient.model.states import AgentState, KnownBy, RunState
 from agentclient.model.vm import Process
 from agentclient.protocol.job_names import CopyKey
 from tests.console.console_session import LARGE, SMALL, ConsoleSession, console_session, qemu
@@ -241,6 +241,29 @@ async def test_what_would_be_refused_is_foreseen(
     async with console_session(without, still, jobs=FakeJobs()) as session:
         await session.press("c")
         await session.until(lambda: "it has no monitor: its disks can't be reached" in session.text)
+
+
+async def test_a_guest_of_libvirts_is_offered_what_libvirt_can_do(
+    still: StillClock, jobs: FakeJobs
+) -> None:
+    fleet = Fleet(wall=still.wall)
+    vm = make_vm("db1", source="libvirt")._replace(agent=None, monitor=None, by_call=True)
+    fleet.set_vms("libvirt", [vm])
+    closed = agent(AgentState.CLOSED, KnownBy.PORT, still)
+    put(fleet, vm.id, agent=closed, run_state=RunState.RUNNING)
+    async with console_session(fleet, still, jobs=jobs, size=LARGE) as session:
+        await opened(session)
+        assert "its agent is closed: refused. Policy prefer goes without" in session.text
+        seen = []
+        for _ in range(3):
+            seen.append(session.text)
+            await session.press("right")
+        assert not any("mirror" in text or "inside of the disks' images" in text for text in seen)
+        assert "overlays beside the images" in seen[2]
+        assert seen[0] == session.text, "there are three of them"
+        await session.press(*["down"] * 4, *["right"] * 3)
+        assert "require" in session.text
+        assert "suspend" not in session.text
 
 
 async def test_several_are_copied_and_those_in_flight_left_out(

@@ -12,12 +12,12 @@ from agentclient.jobs.job import CopyJob
 from agentclient.jobs.request import BackupRequest
 from agentclient.jobs.snapshots.create import SnapshotRequest
 from agentclient.jobs.snapshots.deletion import DeletionRequest
-from agentclient.model.events import Event
-from agentclient.model.job import Consistency, JobOutcome, JobResult
+from agentclient.model.events import Event, JobProgressed
+from agentclient.model.job import Consistency, JobOutcome, JobProgress, JobResult
+from agentclient.model.snapshot import VmState
 from agentclient.model.vm import Vm
 from tests.guests.copy_window import LONG_WINDOW
 from tests.guests.lab import DomainGuest, check_copy
-from tests.guests.lab.shell import wait_until
 
 PATIENCE_S = 150.0
 
@@ -58,7 +58,7 @@ class Copier:
         """Begin a backup."""
         more = {"freeze": LONG_WINDOW} | more
         request = BackupRequest(folder=self.folder, disks=disks, **more)
-        return self.engine.jobs.backup(self.vm, request, self._listener(on_event), limit=limit)
+        return self.engine.jobs.backup(self.vm, request, self.listener(on_event), limit=limit)
 
     def backup(self, *disks: str, **more: Any) -> tuple[JobOutcome, Path]:
         """Make a backup that has to be consistent; return its outcome and its folder."""
@@ -73,7 +73,7 @@ class Copier:
         on_event = more.pop("on_event", None)
         given: dict[str, Any] = {"freeze": LONG_WINDOW, "external": True} | more
         request = SnapshotRequest(name=name, disks=disks, **given)
-        job = self.engine.jobs.snapshot(self.vm, request, self._listener(on_event))
+        job = self.engine.jobs.snapshot(self.vm, request, self.listener(on_event))
         outcome = job.wait(PATIENCE_S)
         assert outcome is not None, self.texts
         return outcome
@@ -81,7 +81,7 @@ class Copier:
     def delete(self, name: str) -> JobOutcome:
         """Delete an external snapshot."""
         request = DeletionRequest(name=name, external=True)
-        job = self.engine.jobs.delete_snapshot(self.vm, request, self._listener(None))
+        job = self.engine.jobs.delete_snapshot(self.vm, request, self.listener(None))
         outcome = job.wait(PATIENCE_S)
         assert outcome is not None, self.texts
         return outcome
@@ -91,7 +91,11 @@ class Copier:
         """All that was told."""
         return "\n".join(f"{one.at:%H:%M:%S.%f} {one.kind:10} {one.text}" for one in self.told)
 
-    def _listener(self, on_event: Callable[[Event], object] | None) -> Callable[[Event], None]:
+    def listener(
+        self, on_event: Callable[[Event], object] | None = None
+    ) -> Callable[[Event], None]:
+        """Return what keeps all that is told, and passes it on."""
+
         def listen(event: Event) -> None:
             self.told.append(event)
             if on_event is not None:
@@ -142,6 +146,12 @@ def image_of(guest: DomainGuest, disk: str) -> Path:
     return guest.places.disk(disk, guest.options.disk_format)
 
 
-def wait_job(guest: DomainGuest) -> None:
-    """Wait until the domain has a job of its own."""
-    wait_until(lambda: "Backup" in guest.daemon.virsh("domjobinfo", guest.name), 60.0, "the backup")
+def told_progress(copier: Copier) -> list[JobProgress]:
+    """How far each disk was, whenever that was told."""
+    found = [one.details for one in copier.told]
+    return [one.job for one in found if isinstance(one, JobProgressed) and one.job.disks]
+
+
+def state_of(copier: Copier) -> VmState:
+    """What is known of the guest now."""
+    return copier.engine.fleet.get(copier.vm.id)

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from agentclient.jobs.command.request import CommandRequest
+from agentclient.model.command import ThawWhen
 from agentclient.model.job import Consistency, JobRefusal, JobResult, JobStage
 from tests.guests.backing_up import in_the_stage
-from tests.guests.lab import DomainGuest, Libvirtd, boot_domain
+from tests.guests.lab import DomainGuest, Libvirtd, boot_domain, check_copy
+from tests.guests.lab.shell import wait_until
 from tests.guests.libvirt_copying import (
+    PATIENCE_S,
     Copier,
     assert_consistent,
     assert_whole,
     image_of,
     nothing_is_left,
+    state_of,
+    told_progress,
 )
 
 DISKS = {"a": "vda", "b": "vdb"}
@@ -34,6 +43,34 @@ def copier(writer: DomainGuest, tmp_path: Path) -> Iterator[Copier]:
     with Copier(writer, tmp_path / "to") as one:
         yield one
     nothing_is_left(writer)
+
+
+@contextmanager
+def copying(copier: Copier, *, limit: int, seconds: float = 0.0) -> Iterator[subprocess.Popen[str]]:
+    """Make a backup in a process of its own, as slow as it is told to be."""
+    guest = copier.guest
+    words = [guest.daemon.uri, guest.name, str(copier.folder), str(limit), str(seconds)]
+    child = subprocess.Popen(
+        [sys.executable, "-m", "tests.guests.libvirt_copying_child", *words],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.communicate()
+
+
+def wait_for(child: subprocess.Popen[str], stage: str) -> None:
+    """Wait until the process says that it is at a stage."""
+    assert child.stdout is not None
+    told = []
+    for line in child.stdout:
+        told.append(line.strip())
+        if told[-1] == stage:
+            return
+    raise AssertionError(f"it never said {stage}: {told}")
 
 
 def test_backups_full_and_incremental_are_consistent(copier: Copier, writer: DomainGuest) -> None:
@@ -77,3 +114,86 @@ def test_what_libvirt_can_not_do_is_refused_before_anything_starts(copier: Copie
     outcome = copier.snapshot("inside", external=False)
     assert (outcome.result, outcome.refusal) == (JobResult.REFUSED, JobRefusal.MANAGED)
     assert "--external" in (outcome.next or "")
+
+
+def test_a_backup_that_is_left_is_found_and_another_frostwatch_kept_off(
+    copier: Copier, writer: DomainGuest
+) -> None:
+    with copying(copier, limit=1 << 16) as child:
+        wait_for(child, "copying")
+        (copy,) = copier.engine.jobs.in_qemu(copier.vm)
+        assert copy.running
+        second = copier.begin_backup().wait(PATIENCE_S)
+        assert second is not None
+        assert second.refusal is JobRefusal.JOB_RUNNING, second.reason
+        child.kill()
+        child.wait()
+    writer.assert_thawed()
+    (copy,) = copier.engine.jobs.in_qemu(copier.vm)
+    assert (copy.kind, copy.running, copy.complete) == ("backup", False, False)
+    copier.engine.watch()
+    wait_until(lambda: bool(state_of(copier).left_jobs), 20.0, "it to be shown as left")
+    cleared = copier.engine.jobs.clear(copier.vm, copy)
+    assert cleared.left == ()
+    assert len([one for one in cleared.removed if one.endswith(".qcow2")]) == 2
+    assert list(copier.folder.rglob("*.qcow2")) == []
+    assert writer.daemon.virsh("checkpoint-list", writer.name, "--name").strip() == ""
+
+
+def test_killed_in_the_window_the_guest_is_thawed_and_the_copy_found(
+    copier: Copier, writer: DomainGuest
+) -> None:
+    with copying(copier, limit=1 << 16, seconds=90.0) as child:
+        wait_for(child, "in the window")
+        assert writer.frozen_mounts() == {"a", "b"}
+        child.kill()
+        child.wait()
+        wait_until(lambda: not writer.frozen_mounts(), 20.0, "the thaw")
+    (copy,) = copier.engine.jobs.in_qemu(copier.vm)
+    assert copier.engine.jobs.clear(copier.vm, copy).left == ()
+
+
+def test_a_cancelled_backup_leaves_nothing(copier: Copier, writer: DomainGuest) -> None:
+    job = copier.begin_backup(limit=1 << 16)
+    wait_until(lambda: bool(told_progress(copier)), 60.0, "its progress")
+    job.cancel()
+    outcome = job.wait(PATIENCE_S)
+    assert outcome is not None
+    assert (outcome.result, outcome.left) == (JobResult.CANCELLED, ()), outcome.reason
+    assert list(copier.folder.rglob("*.qcow2")) == []
+    last = told_progress(copier)[-1]
+    assert [one.disk for one in last.disks] == ["vda", "vdb"]
+    assert last.total > 0
+    assert last.done < last.total
+    assert last.limit == 1 << 16
+
+
+def test_a_command_that_begins_a_backup_has_the_guest_thawed_once_it_runs(
+    copier: Copier, writer: DomainGuest, tmp_path: Path
+) -> None:
+    files = {name: tmp_path / f"{name}.qcow2" for name in DISKS.values()}
+    xml = tmp_path / "backup.xml"
+    disks = "".join(
+        f"<disk name='{name}' backup='yes' type='file'><driver type='qcow2'/>"
+        f"<target file='{path}'/></disk>"
+        for name, path in files.items()
+    )
+    xml.write_text(f"<domainbackup mode='push'><disks>{disks}</disks></domainbackup>")
+    virsh = f"virsh --connect '{writer.daemon.uri}'"
+    wait = f"while {virsh} domjobinfo {writer.name} | grep -q Backup; do sleep 0.1; done"
+    slow = "; ".join(f"{virsh} blockjob {writer.name} {name} 4" for name in files)
+    script = f"{virsh} backup-begin {writer.name} {xml} && {slow}; {wait}"
+    request = CommandRequest(
+        argv=("sh", "-c", script), hold_s=100.0, thaw_when=ThawWhen.JOB_STARTED
+    )
+    with writer.append_load("a", "b") as load:
+        load.wait_for(20)
+        job = copier.engine.jobs.command([copier.vm], request, copier.listener())
+        outcomes = job.wait(PATIENCE_S)
+    assert outcomes is not None
+    (outcome,) = outcomes
+    assert outcome.ok, f"{outcome.reason}\n{copier.texts}"
+    for path in files.values():
+        verdict = check_copy(path)
+        assert verdict.consistent, verdict.said
+        assert verdict.gapless
