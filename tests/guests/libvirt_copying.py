@@ -18,8 +18,33 @@ from agentclient.model.snapshot import VmState
 from agentclient.model.vm import Vm
 from tests.guests.copy_window import LONG_WINDOW
 from tests.guests.lab import DomainGuest, check_copy
+from tests.guests.lab.image import Image
+from tests.guests.lab.release import run, tool
 
 PATIENCE_S = 150.0
+
+
+# QEMU takes 64 MiB of a disk at once, whatever limit it is told a moment later.
+LARGE = "vdx"
+_LARGE_BYTES = 192 << 20
+_LARGE_DISK = """
+    <disk type='file' device='disk'>
+      <driver name='qemu' type='qcow2' cache='unsafe'/>
+      <source file='{file}'/>
+      <target dev='{target}' bus='virtio'/>
+    </disk>
+  </devices>"""
+
+
+class RoomyGuest(DomainGuest):
+    """A guest with a full disk beside its own, so that its copy takes as long as is asked."""
+
+    def _xml(self, built: Image) -> str:
+        file = self.places.directory / "large.qcow2"
+        make = ["create", "-q", "-f", "qcow2", "-o", "preallocation=full", str(file)]
+        run([tool("qemu-img") or "qemu-img", *make, str(_LARGE_BYTES)])
+        more = _LARGE_DISK.format(file=file, target=LARGE)
+        return super()._xml(built).replace("  </devices>", more, 1)
 
 
 class Copier:

@@ -14,6 +14,7 @@ from agentclient.jobs.called.backup import CalledBackup
 from agentclient.jobs.request import BackupRequest
 from agentclient.model.events import Event, JobEnded, StageBegan
 from tests.guests.copy_window import LONG_WINDOW
+from tests.guests.libvirt_copying import LARGE
 
 
 def tell(event: Event) -> None:
@@ -39,7 +40,7 @@ class SlowBackup(CalledBackup):
 def main(uri: str, name: str, folder: Path, limit: int, seconds: float) -> None:
     """Make the copy."""
     SlowBackup.seconds = seconds
-    request = BackupRequest(folder=folder, freeze=LONG_WINDOW)
+    request = BackupRequest(folder=folder, disks=(LARGE,), freeze=LONG_WINDOW)
     with Engine(connect=[uri], journal=folder.parent / "journal.db") as engine:
         vm = engine.find_one(f"libvirt:{name}")
         engine.jobs.begin(vm, lambda context: SlowBackup(context, request), tell, limit).wait()

@@ -153,7 +153,7 @@ def test_one_that_begins_after_all_is_ended(night: Night) -> None:
     ended = threading.Event()
 
     def begin() -> None:
-        night.disks.begin_backup(works, since=None, record=None)
+        night.disks.begin_backup(works, 0, since=None, record=None)
 
     def late(_: None) -> None:
         night.disks.abort_backup(works)
@@ -186,12 +186,13 @@ def test_a_cancelled_one_is_ended_and_deleted(night: Night) -> None:
     assert night.nothing_is_left()
 
 
-def test_its_speed_is_limited_from_the_first_look_on(night: Night) -> None:
+def test_its_speed_is_limited_from_the_beginning_on(night: Night) -> None:
     night.disks.finishes = None
     night.control.set_limit(5000)
-    threading.Timer(0.3, night.control.cancel).start()
+    threading.Timer(0.1, lambda: night.control.set_limit(7000)).start()
+    threading.Timer(0.5, night.control.cancel).start()
     night.backup()
-    assert set(night.disks.speeds) == {5000}
+    assert night.disks.speeds == [5000, 7000, 7000]
 
 
 def test_an_uncertified_one_is_not_kept_where_that_is_demanded(night: Night) -> None:

@@ -48,7 +48,7 @@ from agentclient.protocol.qmp_block import Disk
 T = TypeVar("T")
 
 _BLOCK: Final = 32  # virDomainStatsTypes
-_BACKING, _NO_WAIT = 1 << 30, 1 << 29
+_BACKING: Final = 1 << 30  # of virConnectGetAllDomainStatsFlags
 _METADATA, _LIVE = 2, 1
 _BYTES: Final = 1
 _COMPLETED, _KEEP = 1, 2
@@ -59,7 +59,6 @@ _METADATA_ONLY: Final = 2
 _SHALLOW, _ACTIVE, _IN_BYTES = 1, 4, 16  # virDomainBlockCommitFlags
 _NO_WAIT_FOR_IT, _PIVOT = 1, 2  # virDomainBlockJobAbortFlags
 _PAUSED, _IO_ERROR, _RUNNING = 3, 5, 1
-_NOT_THERE: Final = "there is none of that name"
 
 
 class LibvirtDisks:
@@ -189,15 +188,18 @@ class LibvirtDisks:
         self._call(lambda domain, _, __: domain.resume())
 
     def begin_backup(
-        self, works: Sequence[DiskWork], *, since: str | None, record: str | None
+        self, works: Sequence[DiskWork], limit: int, *, since: str | None, record: str | None
     ) -> None:
-        """Begin a backup in push mode."""
+        """Begin a backup in push mode; libvirt takes its limit only then."""
 
-        def ask(domain: Any, _connection: Any, _binding: Binding) -> None:
+        def ask(domain: Any, _connection: Any, binding: Binding) -> None:
             targets = [one.disk for one in works]
             others = _others(domain, targets)
             checkpoint = None if record is None else checkpoint_xml(record, targets, others)
             domain.backupBegin(backup_xml(works, others, since), checkpoint, _REUSE)
+            for one in works if limit else ():
+                with suppress(binding.libvirt.libvirtError):  # it is done already
+                    domain.blockJobSetSpeed(one.disk, limit, _BYTES)
 
         self._call(ask)
 
@@ -315,7 +317,7 @@ def _meaning(error: Any, connection: Any, binding: Binding) -> Exception:
 
 
 def _figures(connection: Any, domain: Any) -> Mapping[str, object]:
-    found = connection.domainListGetStats([domain], _BLOCK, _BACKING | _NO_WAIT)
+    found = connection.domainListGetStats([domain], _BLOCK, _BACKING)
     return dict(found[0][1]) if found else {}
 
 
@@ -376,13 +378,13 @@ def _planned(domain: Any, job_id: str) -> DiskWork:
         for work in one.works:
             if work.job == job_id:
                 return work
-    raise DisksRefused(f"{printable(job_id, 80)}: {_NOT_THERE}")
+    raise DisksRefused(f"no copy has planned {printable(job_id, 80)}")
 
 
 def _stem(job_id: str) -> str:
     name = JobId.parse(job_id)
     if name is None:
-        raise DisksRefused(f"{printable(job_id, 80)}: {_NOT_THERE}")
+        raise DisksRefused(f"{printable(job_id, 80)} is no copy's")
     return stem_of(name.node(""))
 
 
