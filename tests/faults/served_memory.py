@@ -167,6 +167,10 @@ class ServedCalls:
         return None
 
     @property
+    def disk_calls(self) -> None:
+        return None
+
+    @property
     def buttons(self) -> None:
         return None
 

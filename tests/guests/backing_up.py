@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from agentclient import Engine
-from agentclient.jobs.backup import BackupJob
+from agentclient.jobs.chained_backup import ChainedBackup
 from agentclient.jobs.request import BackupRequest
 from agentclient.jobs.verify import Verified, verify_folder
 from agentclient.model.events import Event, StageBegan
@@ -52,7 +52,7 @@ class Backups:
         limit: int = 0,
         on_event: Callable[[Event], object] = lambda _: None,
         **more: Any,
-    ) -> BackupJob:
+    ) -> ChainedBackup:
         """Begin a backup."""
 
         def listen(event: Event) -> None:

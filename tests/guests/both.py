@@ -53,6 +53,10 @@ _BY_FILE = {
         "paused_while_held_it_is_thawed_once_it_goes_on",
         "saved_while_it_is_held_it_is_frozen_still_where_it_goes_on",
     ],
+    "test_libvirt_copies.py": [
+        "backups_full_and_incremental_are_consistent",
+        "a_snapshot_is_consistent_listed_and_folded_back",
+    ],
     "test_libvirt_daemons.py": [
         "a_daemon_that_dies_under_a_pending_freeze_loses_it_and_the_guest_is_thawed",
         "whatever_ends_the_console_the_guest_is_thawed[held]",

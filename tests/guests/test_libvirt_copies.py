@@ -113,12 +113,14 @@ def test_a_snapshot_is_consistent_listed_and_folded_back(
     assert str(images["a"]) in writer.daemon.virsh("domblklist", writer.name)
 
 
+@pytest.mark.soak
 def test_what_libvirt_can_not_do_is_refused_before_anything_starts(copier: Copier) -> None:
     outcome = copier.snapshot("inside", external=False)
     assert (outcome.result, outcome.refusal) == (JobResult.REFUSED, JobRefusal.MANAGED)
     assert "--external" in (outcome.next or "")
 
 
+@pytest.mark.soak
 def test_a_backup_that_is_left_is_found_and_another_frostwatch_kept_off(
     copier: Copier, writer: DomainGuest
 ) -> None:
@@ -143,6 +145,7 @@ def test_a_backup_that_is_left_is_found_and_another_frostwatch_kept_off(
     assert writer.daemon.virsh("checkpoint-list", writer.name, "--name").strip() == ""
 
 
+@pytest.mark.soak
 def test_killed_in_the_window_the_guest_is_thawed_and_the_copy_found(
     copier: Copier, writer: DomainGuest
 ) -> None:
@@ -156,6 +159,7 @@ def test_killed_in_the_window_the_guest_is_thawed_and_the_copy_found(
     assert copier.engine.jobs.clear(copier.vm, copy).left == ()
 
 
+@pytest.mark.soak
 def test_a_cancelled_backup_leaves_nothing(copier: Copier, writer: DomainGuest) -> None:
     job = copier.begin_backup(LARGE, limit=1 << 16)
     wait_until(lambda: bool(told_progress(copier)), 60.0, "its progress")
