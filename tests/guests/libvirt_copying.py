@@ -26,7 +26,7 @@ PATIENCE_S = 150.0
 
 # QEMU takes 64 MiB of a disk at once, whatever limit it is told a moment later.
 LARGE = "vdx"
-_LARGE_BYTES = 192 << 20
+_LARGE_MIB = 192
 _LARGE_DISK = """
     <disk type='file' device='disk'>
       <driver name='qemu' type='qcow2' cache='unsafe'/>
@@ -40,9 +40,13 @@ class RoomyGuest(DomainGuest):
     """A guest with a full disk beside its own, so that its copy takes as long as is asked."""
 
     def _xml(self, built: Image) -> str:
-        file = self.places.directory / "large.qcow2"
-        make = ["create", "-q", "-f", "qcow2", "-o", "preallocation=full", str(file)]
-        run([tool("qemu-img") or "qemu-img", *make, str(_LARGE_BYTES)])
+        raw, file = (self.places.directory / f"large.{kind}" for kind in ("raw", "qcow2"))
+        with raw.open("wb") as content:
+            for _ in range(_LARGE_MIB):
+                content.write(b"data" * (1 << 18))  # zeroes would be copied in no time
+        convert = ["convert", "-f", "raw", "-O", "qcow2", str(raw), str(file)]
+        run([tool("qemu-img") or "qemu-img", *convert])
+        raw.unlink()
         more = _LARGE_DISK.format(file=file, target=LARGE)
         return super()._xml(built).replace("  </devices>", more, 1)
 
