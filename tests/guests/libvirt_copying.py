@@ -14,6 +14,7 @@ from agentclient.jobs.snapshots.create import SnapshotRequest
 from agentclient.jobs.snapshots.deletion import DeletionRequest
 from agentclient.model.events import Event, JobProgressed
 from agentclient.model.job import Consistency, JobOutcome, JobProgress, JobResult
+from agentclient.model.outcome import Outcome
 from agentclient.model.snapshot import VmState
 from agentclient.model.vm import Vm
 from tests.guests.copy_window import LONG_WINDOW
@@ -105,6 +106,12 @@ class Copier:
         job = self.engine.jobs.snapshot(self.vm, request, self.listener(on_event))
         outcome = job.wait(PATIENCE_S)
         assert outcome is not None, self.texts
+        return outcome
+
+    def freeze(self) -> Outcome:
+        """Freeze and thaw, and nothing else."""
+        outcome = self.engine.freeze(self.vm).wait(PATIENCE_S)
+        assert outcome is not None
         return outcome
 
     def delete(self, name: str) -> JobOutcome:

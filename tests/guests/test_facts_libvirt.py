@@ -10,12 +10,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
 
 from agentclient.late import load_module
 from tests.guests.lab import DomainGuest, Libvirtd
+from tests.guests.lab.process import make_disk
 from tests.guests.lab.shell import wait_until
 
 try:
@@ -29,6 +31,8 @@ FREEZE = json.dumps({"execute": "guest-fsfreeze-freeze"})
 # What a busy machine may take for anything that comes at once.
 SOON_S = 20.0
 BUSY, INVALID, UNRESPONSIVE = 68, 55, 86
+# Of copies: virDomainMetadataType, virDomainModificationImpact, and others of its numbers.
+ELEMENT, LIVE, DISK_ONLY, COMPLETED, BACKUP = 2, 1, 16, 1 | 2, 9
 # libvirt 11 tells an agent that has no answer from one that can't be asked; 9 does not.
 NO_ANSWER = (UNRESPONSIVE, 112)
 
@@ -208,3 +212,48 @@ def test_fact_who_waits_for_anothers_agent_job_is_told_whose_it_is(
     calm_domain.clear_hook()
     with pytest.raises(libvirt.libvirtError):
         pending.result(SOON_S)
+
+
+def test_fact_no_snapshot_inside_of_images_without_the_memory(domain: Any) -> None:
+    xml = "<domainsnapshot><memory snapshot='no'/><disks>{}</disks></domainsnapshot>"
+    inside = xml.format("<disk name='vda' snapshot='internal'/><disk name='vdb' snapshot='no'/>")
+    atomic, disks_alone = libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_ATOMIC, DISK_ONLY
+    for flags in (atomic, atomic | disks_alone):
+        code, _ = code_of(partial(domain.snapshotCreateXML, inside, flags))
+        assert code in (67, 84)
+    assert domain.listAllSnapshots(0) == []
+
+
+def test_fact_metadata_of_the_run_are_seen_by_all_under_each_namespace(
+    domain: Any, libvirtd: Libvirtd
+) -> None:
+    for number in (1, 2):
+        domain.setMetadata(ELEMENT, f"<copy n='{number}'/>", "fw", f"urn:test:{number}", LIVE)
+    try:
+        seen = libvirtd.virsh("dumpxml", domain.name())
+        assert "urn:test:1" in seen
+        assert "urn:test:2" in seen
+    finally:
+        for number in (1, 2):
+            domain.setMetadata(ELEMENT, None, "fw", f"urn:test:{number}", LIVE)
+    assert "urn:test" not in libvirtd.virsh("dumpxml", domain.name())
+
+
+def test_fact_a_backup_that_ended_is_told_once_it_has(
+    domain: Any, calm_domain: DomainGuest
+) -> None:
+    file = calm_domain.directory / "fact.qcow2"
+    make_disk(file, domain.blockInfo("vda")[0])
+    others = "".join(f"<disk name='vd{one}' backup='no'/>" for one in "bc")
+    domain.backupBegin(
+        "<domainbackup mode='push'><disks><disk name='vda' backup='yes' type='file'>"
+        f"<driver type='qcow2'/><target file='{file}'/></disk>{others}</disks></domainbackup>",
+        None,
+        libvirt.VIR_DOMAIN_BACKUP_BEGIN_REUSE_EXTERNAL,
+    )
+    wait_until(lambda: domain.jobStats(0)["type"] == 0, SOON_S, "its end")
+    for _ in range(2):
+        told = domain.jobStats(COMPLETED)
+        assert (told["operation"], told["type"]) == (BACKUP, libvirt.VIR_DOMAIN_JOB_COMPLETED)
+    assert dict(domain.blockJobInfo("vda", 0)) == {}
+    file.unlink()

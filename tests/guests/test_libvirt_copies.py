@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from agentclient.model.command import ThawWhen
 from agentclient.model.job import Consistency, JobRefusal, JobResult, JobStage
 from tests.guests.backing_up import in_the_stage
 from tests.guests.lab import DomainGuest, Libvirtd, check_copy
+from tests.guests.lab.loads import AppendLoad
 from tests.guests.lab.shell import wait_until
 from tests.guests.libvirt_copying import (
     LARGE,
@@ -30,6 +33,7 @@ from tests.guests.libvirt_copying import (
 )
 
 DISKS = {"a": "vda", "b": "vdb"}
+MANY = 20
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +122,57 @@ def test_what_libvirt_can_not_do_is_refused_before_anything_starts(copier: Copie
     outcome = copier.snapshot("inside", external=False)
     assert (outcome.result, outcome.refusal) == (JobResult.REFUSED, JobRefusal.MANAGED)
     assert "--external" in (outcome.next or "")
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("kind", ["backup", "snapshot"])
+def test_many_under_load_are_consistent_and_cost_the_guest_little(
+    copier: Copier, writer: DomainGuest, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    windows, stalls, bare = [], [], []
+    with writer.append_load("a", "b") as load:
+        for number in range(MANY):
+            load.wait_for(10)
+            since = load.counter()
+            assert copier.freeze().certified
+            load.wait_for(3)
+            bare.append(load.stalls(since=since).worst_ms)
+            durable: dict[str, int] = {}
+            look = in_the_stage(JobStage.THAWING, partial(remember, durable, load))
+            load.wait_for(10)
+            if kind == "backup":
+                outcome, folder = copier.backup("vda", "vdb", on_event=look)
+                images = {disk: folder / f"{name}.qcow2" for disk, name in DISKS.items()}
+            else:
+                outcome = copier.snapshot(f"s{number}", "vda", "vdb", on_event=look)
+                assert_consistent(outcome, copier.texts)
+                images = {disk: image_of(writer, disk) for disk in DISKS}
+            assert_whole(images, durable)
+            if kind == "snapshot":
+                assert copier.delete(f"s{number}").left == ()
+            since = load.counter()
+            # Once more, and nobody looks: what the guest itself notices of it.
+            if kind == "backup":
+                outcome, _ = copier.backup("vda", "vdb")
+            else:
+                outcome = copier.snapshot(f"t{number}", "vda", "vdb")
+            load.wait_for(3)
+            stalls.append(load.stalls(since=since).worst_ms)
+            times = outcome.times
+            assert times.began is not None
+            assert times.taken is not None
+            windows.append((times.taken - times.began).total_seconds() * 1000)
+            if kind == "snapshot":
+                assert copier.delete(f"t{number}").left == ()
+    with capsys.disabled():
+        for what, found in (("taken in", windows), ("stall", stalls), ("bare stall", bare)):
+            print(f"\n{kind}: {what} {statistics.median(found):.0f} ms, worst {max(found):.0f} ms")
+
+
+def remember(durable: dict[str, int], load: AppendLoad) -> None:
+    """Keep what the guest has made durable by now."""
+    durable.update(load.durable())
 
 
 @pytest.mark.soak

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 
 from agentclient.access.disk_calls import BACKUP, FOLD, DiskWork
+from agentclient.access.host.process import process_of
 from agentclient.jobs import follow
 from agentclient.jobs.archive import read_backup
 from agentclient.jobs.called.backup import CalledBackup
@@ -21,7 +24,7 @@ from agentclient.jobs.called.listing import list_kept
 from agentclient.jobs.called.snapshot import CalledSnapshot
 from agentclient.jobs.called_port import CalledPort
 from agentclient.jobs.control import JobControl
-from agentclient.jobs.errors import JobFailed
+from agentclient.jobs.errors import JobFailed, JobRefused
 from agentclient.jobs.image_tool import tool
 from agentclient.jobs.left import find_copies
 from agentclient.jobs.managed import check_manager
@@ -364,6 +367,36 @@ def test_an_overlay_that_nobody_uses_is_deleted_only_if_it_holds_nothing(
     cleared = clear_called(port, copy)
     assert path.exists() is written
     assert bool(cleared.left) is written
+
+
+# -- files --------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can try what others may do")
+def test_a_folder_that_the_qemus_user_may_not_enter_is_refused(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    nobody = subprocess.Popen(["sleep", "600"], user=65534, group=65534, extra_groups=[])
+    try:
+        files = CalledFiles(JobControl(), process_of(nobody.pid))
+        with pytest.raises(JobRefused, match="uid 65534") as error:
+            files.check_folder(closed)
+        assert error.value.refusal is JobRefusal.TARGET
+        files.check_folder(Path("/"))
+    finally:
+        nobody.kill()
+        nobody.wait()
+    CalledFiles(JobControl(), None).check_folder(closed)
+
+
+def test_nothing_that_exists_is_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "a.qcow2"
+    path.write_bytes(b"precious")
+    files = CalledFiles(JobControl(), None)
+    with pytest.raises(JobRefused, match="is not overwritten"):
+        files.make(path, 1 << 20, "vda")
+    assert files.remove() == []
+    assert path.read_bytes() == b"precious"
 
 
 # -- where there is no copy ------------------------------------------------------------------------
