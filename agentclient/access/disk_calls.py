@@ -24,6 +24,10 @@ class DisksRefused(Exception):
     """The manager has answered with an error, and nothing was done; the text is one clause."""
 
 
+class DisksEnded(DisksRefused):
+    """The VM has ended, or was started anew: all jobs on its disks have ended with it."""
+
+
 class DiskWork(NamedTuple):
     """What one job of a copy does with one disk.
 

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from functools import partial
 from typing import Final, Generic, TypeVar
 
-from agentclient.access.disk_calls import DiskCalls, DisksRefused, DisksSilent
-from agentclient.jobs.disk_port import NotDone, Seen
+from agentclient.access.disk_calls import (
+    DiskCalls,
+    DisksEnded,
+    DisksRefused,
+    DisksSilent,
+    DiskWork,
+)
+from agentclient.jobs.disk_port import NotDone, Seen, VmEnded
 from agentclient.jobs.errors import JobFailed
 from agentclient.model.errors import NO_THREAD
 from agentclient.model.text import printable
@@ -20,6 +27,8 @@ T = TypeVar("T")
 
 CALL_S: Final = 10.0
 _AGAIN_S: Final = 0.2
+# A daemon that is started anew is there again after a moment.
+_PLANNED_IN: Final = 20
 
 
 class CalledPort:
@@ -116,6 +125,33 @@ class CalledPort:
             else:
                 return
 
+    def plan(self, works: Sequence[DiskWork]) -> None:
+        """Have all who look at the VM see what a copy does; tried again for some seconds.
+
+        Raises:
+            JobFailed: there is no answer, or an error.
+        """
+        for left in reversed(range(_PLANNED_IN)):
+            try:
+                self.within(CALL_S, lambda: self.calls.plan(works))
+            except NotDone:
+                raise
+            except JobFailed:
+                if not left:
+                    raise
+                time.sleep(_AGAIN_S)
+            else:
+                return
+
+    def forget(self, works: Iterable[DiskWork]) -> list[str]:
+        """Take away what a copy says of its works; return what is left, each as a clause."""
+        try:
+            for work in works:
+                self.dismiss(work.job)
+        except JobFailed as error:
+            return [f"what the VM's metadata in {self.calls.manager} say of the copy ({error})"]
+        return []
+
     def go_on(self) -> None:
         """Let a VM that stands still go on."""
         self.within(CALL_S, self.calls.resume)
@@ -154,6 +190,8 @@ class CalledPort:
             raise JobFailed(f"{manager} has not answered within {seconds:.0f} s")
         try:
             return answer.result.result(0)
+        except DisksEnded as error:
+            raise VmEnded(f"{manager}: {error}") from error
         except DisksRefused as error:
             raise NotDone(f"{manager} refuses: {error}") from error
         except DisksSilent as error:

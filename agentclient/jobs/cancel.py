@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from agentclient.jobs.disk_port import DiskPort
+from agentclient.jobs.disk_port import DiskPort, VmEnded
 from agentclient.jobs.errors import JobFailed
 from agentclient.model.next_command import clear_command
 from agentclient.model.text import printable
@@ -51,6 +51,8 @@ def cancel_jobs(
             if not ours:
                 return []
             problem = "QEMU did not end it"
+        except VmEnded:
+            return []
         except JobFailed as error:
             problem = str(error)
             if gone():

@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Final
 
 from agentclient.access.presence import is_gone
-from agentclient.jobs.disk_port import DiskPort, NotDone, Seen
+from agentclient.jobs.disk_port import DiskPort, NotDone, Seen, VmEnded
 from agentclient.jobs.errors import JobFailed, JobRefused
 from agentclient.model.errors import NO_THREAD
 from agentclient.model.job import JobRefusal
@@ -160,9 +160,12 @@ class Claim:
         QEMU 10 deletes a node only when all that is written then is written, and its guest waits
         as long (protocol §6.3).
         """
-        with suppress(JobFailed):
+        try:
             return any(not job.has_ended for job in self._port.jobs())
-        return None
+        except VmEnded:
+            return False
+        except JobFailed:
+            return None
 
     def _delete(self, vm_gone: Callable[[], bool | None]) -> list[str]:
         deadline = time.monotonic() + _RELEASED_WITHIN_S
@@ -173,6 +176,9 @@ class Claim:
         while True:
             try:
                 self._port.unmark(self._node)
+            except VmEnded:
+                problem = ""
+                break
             except NotDone as error:
                 problem = str(error)
                 break

@@ -21,6 +21,10 @@ class NotDone(JobFailed):
     """What was asked was answered with an error: nothing has come of it."""
 
 
+class VmEnded(NotDone):
+    """The VM has ended, and all that ran on its disks with it."""
+
+
 class Seen(NamedTuple):
     """What one look at a VM's disks has shown.
 

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 from agentclient.access.call_session import AgentGone
 from agentclient.access.disk_calls import (
     BACKUP,
+    DisksEnded,
     DisksRefused,
     DisksSeen,
     DisksSilent,
@@ -28,16 +29,15 @@ from agentclient.backends.libvirt.copy_xml import (
     snapshot_xml,
     with_description,
 )
+from agentclient.backends.libvirt.disk_questions import checkpoints_of, figures_of, told_of
 from agentclient.backends.libvirt.domain_disks import (
     PASSED_THROUGH,
-    Checkpoint,
-    checkpoint_of,
     disks_in,
     parsed,
     passed_through,
     target_of,
 )
-from agentclient.backends.libvirt.domain_jobs import Told, backed_up, is_backup, jobs_of
+from agentclient.backends.libvirt.domain_jobs import backed_up, jobs_of
 from agentclient.backends.libvirt.error_codes import Trouble, trouble_of
 from agentclient.backends.libvirt.generation import number_of, process_of_start
 from agentclient.model.text import printable
@@ -47,13 +47,9 @@ from agentclient.protocol.qmp_block import Disk
 
 T = TypeVar("T")
 
-_BLOCK: Final = 32  # virDomainStatsTypes
-_BACKING: Final = 1 << 30  # of virConnectGetAllDomainStatsFlags
 _METADATA, _LIVE = 2, 1
 _BYTES: Final = 1
-_COMPLETED, _KEEP = 1, 2
 _REUSE: Final = 1  # virDomainBackupBeginFlags
-_SIZES, _NO_DOMAIN = 4, 2  # virDomainCheckpointXMLFlags
 _DISK_ONLY, _ATOMIC, _REUSE_EXTERNAL, _REDEFINE, _CURRENT = 16, 128, 32, 1, 2
 _METADATA_ONLY: Final = 2
 _SHALLOW, _ACTIVE, _IN_BYTES = 1, 4, 16  # virDomainBlockCommitFlags
@@ -92,7 +88,7 @@ class LibvirtDisks:
 
         def ask(domain: Any, connection: Any, binding: Binding) -> tuple[Disk, ...]:
             root = parsed(domain.XMLDesc())
-            return disks_in(root, _figures(connection, domain), _checkpoints(domain, binding))
+            return disks_in(root, figures_of(connection, domain), checkpoints_of(domain, binding))
 
         return self._call(ask)
 
@@ -101,10 +97,10 @@ class LibvirtDisks:
 
         def ask(domain: Any, connection: Any, binding: Binding) -> DisksSeen:
             root = parsed(domain.XMLDesc())
-            disks = disks_in(root, _figures(connection, domain))
+            disks = disks_in(root, figures_of(connection, domain))
             marks = marks_in(root).values()
             works = [work for one in marks for work in one.works]
-            told = _told(domain, binding, root, disks, works)
+            told = told_of(domain, binding, root, disks, works)
             nodes = {name: file for one in marks for name, file in one.nodes().items()}
             return DisksSeen(disks, jobs_of(told, disks, works), nodes)
 
@@ -293,7 +289,7 @@ class LibvirtDisks:
                 try:
                     domain = connection.lookupByUUIDString(self._uuid)
                     if domain.ID() != number_of(self._generation):
-                        raise DisksRefused("the domain has ended, or was started anew")
+                        raise DisksEnded("the domain has ended, or was started anew")
                     return ask(domain, connection, binding)
                 except binding.libvirt.libvirtError as error:
                     raise _meaning(error, connection, binding) from error
@@ -311,45 +307,12 @@ def _meaning(error: Any, connection: Any, binding: Binding) -> Exception:
         connected = False
     if not connected:
         return DisksSilent(f"libvirt's daemon has gone: {said}")
-    if trouble_of(error.get_error_code(), connected=True) is Trouble.BUSY:
+    trouble = trouble_of(error.get_error_code(), connected=True)
+    if trouble is Trouble.DOMAIN:
+        return DisksEnded(said)
+    if trouble is Trouble.BUSY:
         return DisksSilent(f"libvirt runs another caller's command: {said}")
     return DisksRefused(said)
-
-
-def _figures(connection: Any, domain: Any) -> Mapping[str, object]:
-    found = connection.domainListGetStats([domain], _BLOCK, _BACKING)
-    return dict(found[0][1]) if found else {}
-
-
-def _checkpoints(domain: Any, binding: Binding) -> list[Checkpoint]:
-    """Return the checkpoints; none where libvirt knows none, or can't tell them now."""
-    found = []
-    with suppress(binding.libvirt.libvirtError):
-        for one in domain.listAllCheckpoints(0):
-            try:
-                xml = one.getXMLDesc(_SIZES | _NO_DOMAIN)
-            except binding.libvirt.libvirtError:
-                xml = one.getXMLDesc(_NO_DOMAIN)
-            found.append(checkpoint_of(parsed(xml)))
-    return found
-
-
-def _told(
-    domain: Any, binding: Binding, root: Any, disks: Sequence[Disk], works: Sequence[DiskWork]
-) -> Told:
-    job = dict(domain.jobStats(0))
-    backup = None
-    if is_backup(job):
-        try:
-            backup = parsed(domain.backupGetXMLDesc(0))
-        except binding.libvirt.libvirtError:  # it has ended since
-            job = {}
-    blocks = {one.node: dict(domain.blockJobInfo(one.node, _BYTES)) for one in disks if one.chain}
-    last: dict[str, object] = {}
-    if backup is None and any(one.began and one.type == BACKUP for one in works):
-        with suppress(binding.libvirt.libvirtError):
-            last = dict(domain.jobStats(_COMPLETED | _KEEP))
-    return Told(root, job, backup, blocks, last)
 
 
 def _abort(domain: Any, binding: Binding, works: Sequence[DiskWork]) -> None:

@@ -11,7 +11,7 @@ from typing import Final
 from agentclient.access.disk_calls import BACKUP, DiskWork
 from agentclient.jobs.archive import Begun, safe_name
 from agentclient.jobs.called.files import CalledFiles
-from agentclient.jobs.called_port import CALL_S, CalledPort
+from agentclient.jobs.called_port import CalledPort
 from agentclient.jobs.chain import bitmap_name
 from agentclient.jobs.chained_backup import ChainedBackup
 from agentclient.jobs.context import JobContext
@@ -75,7 +75,7 @@ class CalledBackup(ChainedBackup):
             DiskWork(self.name.job(number), BACKUP, one.disk.node, str(one.target.path))
             for number, one in enumerate(self._copies)
         )
-        port.within(CALL_S, lambda: port.calls.plan(self._works))
+        port.plan(self._works)
         if self._asked_for.fleece == "auto":
             self.context.reporter.note(Level.INFO, _NO_FLEECE)
 
@@ -99,7 +99,7 @@ class CalledBackup(ChainedBackup):
         port = self._known
         # From now on what libvirt says of its last backup is said of this one.
         self._works = tuple(one._replace(began=True) for one in self._works)
-        port.within(CALL_S, lambda: port.calls.plan(self._works))
+        port.plan(self._works)
         jobs = {self.name.job(number): one.disk.name for number, one in enumerate(self._copies)}
         self._follower = Follower(
             self.context,
@@ -124,13 +124,9 @@ class CalledBackup(ChainedBackup):
 
     def _undo_own(self) -> list[str]:
         """Take away what is said of it, and what records since."""
-        left = []
+        left: list[str] = []
         if self._called is not None and not self.context.access.is_gone():
-            try:
-                for work in self._works:
-                    self._called.dismiss(work.job)
-            except JobFailed as error:
-                left.append(f"what the VM's metadata in {self._called.calls.manager} say ({error})")
+            left += self._called.forget(self._works)
             if self._begun:
                 left += self._forget(self._called)
         return left

@@ -58,7 +58,7 @@ class CalledDeletion(SnapshotDeletion):
             DiskWork(self.name.job(f"c{number}"), FOLD, disk.node, disk.file)
             for number, disk in enumerate(chosen)
         )
-        port.within(CALL_S, lambda: port.calls.plan(self._works))
+        port.plan(self._works)
 
     def start(self) -> None:
         """Begin to fold its overlays back."""
@@ -76,10 +76,9 @@ class CalledDeletion(SnapshotDeletion):
 
     def finish(self) -> list[str]:
         """Have the manager forget the snapshot, and delete the overlays."""
-        port, left = self._known, []
-        for work, part in zip(self._works, self.parts, strict=True):
-            port.dismiss(work.job)
-            self.deleted.append(part.disk)
+        port = self._known
+        left = port.forget(self._works)
+        self.deleted += [part.disk for part in self.parts]
         name = self.wanted.name
         try:
             port.within(CALL_S, lambda: port.calls.forget_snapshot(name))
@@ -95,9 +94,7 @@ class CalledDeletion(SnapshotDeletion):
         unended = self.end_jobs(self._called)
         if unended:
             return left_to_qemu(self.vm, unended, [])
-        for work in self._works:
-            self._called.dismiss(work.job)
-        return []
+        return self._called.forget(self._works)
 
     @property
     def _known(self) -> CalledPort:

@@ -26,7 +26,7 @@ def begin(port: CalledPort, works: Sequence[DiskWork], limit: int = 0) -> None:
     """
     for work in works:
         port.within(CALL_S, _fold(port, work, limit))
-    port.within(CALL_S, lambda: port.calls.plan([one._replace(began=True) for one in works]))
+    port.plan([one._replace(began=True) for one in works])
 
 
 def complete(port: CalledPort, works: Sequence[DiskWork]) -> None:

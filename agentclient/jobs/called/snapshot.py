@@ -71,7 +71,7 @@ class CalledSnapshot(ExternalSnapshot):
             for number, (disk, path) in enumerate(zip(self.chosen, paths, strict=True))
         )
         # Before the files: so that whoever comes next finds them, whenever we are killed.
-        port.within(CALL_S, lambda: port.calls.plan(self._works))
+        port.plan(self._works)
         for disk, image, path in zip(self.chosen, images, paths, strict=True):
             target = files.make(path, disk.size, disk.node, (str(image), disk.format))
             self.overlays.append((disk, target))
@@ -99,8 +99,7 @@ class CalledSnapshot(ExternalSnapshot):
         left = super().finish()
         port, worth = self._known, self.window.consistency
         text = self._said(f"{worth}: {self.window.why}")
-        for work in self._works:
-            port.dismiss(work.job)
+        left += port.forget(self._works)
         try:
             port.within(CALL_S, lambda: port.calls.describe_snapshot(self.wanted.name, text))
         except JobFailed as error:
@@ -130,9 +129,7 @@ class CalledSnapshot(ExternalSnapshot):
             if left:
                 return left
         self.goes_on = None
-        for work in self._works:
-            self._called.dismiss(work.job)
-        return self._made.remove() + self.forget_records()
+        return self._called.forget(self._works) + self._made.remove() + self.forget_records()
 
     def _fold_back(self, port: CalledPort, used: list[Disk]) -> list[str]:
         """Fold back the overlays that are in use; return what is left, each as a clause."""
@@ -142,7 +139,7 @@ class CalledSnapshot(ExternalSnapshot):
         nodes = {one.node for one in used}
         works = [one for one in self._works if one.disk in nodes]
         try:
-            port.within(CALL_S, lambda: port.calls.plan(self._works))
+            port.plan(self._works)
             fold_back(port, works)
             port.within(CALL_S, lambda: port.calls.forget_snapshot(self.wanted.name))
         except JobFailed as error:
