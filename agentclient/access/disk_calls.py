@@ -101,7 +101,7 @@ class DiskCalls(Protocol):
         """Return the disks, with the records of what is written to them as their bitmaps."""
 
     def look(self) -> DisksSeen:
-        """Return all that is seen of the disks, but for these records."""
+        """Return all that is seen of the disks, but for these records, and perhaps their sizes."""
 
     def passed_through(self, node: str) -> str | None:
         """Return by what a disk is passed through, past QEMU; None if it is not."""
