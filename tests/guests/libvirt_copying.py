@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
@@ -20,35 +21,53 @@ from agentclient.model.vm import Vm
 from tests.guests.copy_window import LONG_WINDOW
 from tests.guests.lab import DomainGuest, check_copy
 from tests.guests.lab.image import Image
-from tests.guests.lab.release import run, tool
+from tests.guests.lab.release import tool
+from tests.guests.lab.shell import wait_until
 
 PATIENCE_S = 150.0
 
 
-# QEMU takes 64 MiB of a disk at once, whatever limit it is told a moment later.
+# A disk from which 100 MB a second are read at the most, however fast the machine is: whoever copies
+# it can be told a limit before it is done. It is served, since libvirt has no such disk of its own.
 LARGE = "vdx"
-_LARGE_MIB = 192
+_SERVED = {
+    "driver": "throttle",
+    "throttle-group": "slow",
+    "file.driver": "null-co",
+    "file.size": str(1 << 30),
+    "file.read-zeroes": "off",  # zeroes would be copied in no time
+}
 _LARGE_DISK = """
-    <disk type='file' device='disk'>
-      <driver name='qemu' type='qcow2' cache='unsafe'/>
-      <source file='{file}'/>
+    <disk type='network' device='disk'>
+      <driver name='qemu' type='raw' cache='unsafe'/>
+      <source protocol='nbd' name='slow'><host transport='unix' socket='{socket}'/></source>
       <target dev='{target}' bus='virtio'/>
     </disk>
   </devices>"""
 
 
 class RoomyGuest(DomainGuest):
-    """A guest with a full disk beside its own, so that its copy takes as long as is asked."""
+    """A guest with a large disk beside its own, whose copy takes as long as is asked."""
+
+    _server: subprocess.Popen[bytes] | None = None
+
+    def close(self) -> None:
+        """End the guest, and what serves its disk."""
+        super().close()
+        if self._server is not None:
+            self._server.kill()
+            self._server.wait()
+            self._server = None
 
     def _xml(self, built: Image) -> str:
-        raw, file = (self.places.directory / f"large.{kind}" for kind in ("raw", "qcow2"))
-        with raw.open("wb") as content:
-            for _ in range(_LARGE_MIB):
-                content.write(b"data" * (1 << 18))  # zeroes would be copied in no time
-        convert = ["convert", "-f", "raw", "-O", "qcow2", str(raw), str(file)]
-        run([tool("qemu-img") or "qemu-img", *convert])
-        raw.unlink()
-        more = _LARGE_DISK.format(file=file, target=LARGE)
+        socket = self.places.directory / "large.sock"
+        group = f"throttle-group,id=slow,x-bps-read={100 << 20}"
+        options = ",".join(f"{name}={value}" for name, value in _SERVED.items())
+        words = ["-t", "-e", "0", "-k", str(socket), "-x", "slow", "--object", group]
+        program = tool("qemu-nbd") or "qemu-nbd"
+        self._server = subprocess.Popen([program, *words, "--image-opts", options])
+        wait_until(socket.exists, 20.0, "the server of its large disk")
+        more = _LARGE_DISK.format(socket=socket, target=LARGE)
         return super()._xml(built).replace("  </devices>", more, 1)
 
 

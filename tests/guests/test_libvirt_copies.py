@@ -197,7 +197,6 @@ def test_a_backup_that_is_left_is_found_and_another_frostwatch_kept_off(
     assert cleared.left == ()
     assert len([one for one in cleared.removed if one.endswith(".qcow2")]) == 1
     assert list(copier.folder.rglob("*.qcow2")) == []
-    assert writer.daemon.virsh("checkpoint-list", writer.name, "--name").strip() == ""
 
 
 @pytest.mark.soak
@@ -242,11 +241,10 @@ def test_a_command_that_begins_a_backup_has_the_guest_thawed_once_it_runs(
     )
     xml.write_text(f"<domainbackup mode='push'><disks>{disks}</disks></domainbackup>")
     virsh = f"virsh --connect '{writer.daemon.uri}'"
-    wait = f"while {virsh} domjobinfo {writer.name} | grep -q Backup; do sleep 0.1; done"
-    # In one virsh: else it is done before the next one has started.
     begin = f"backup-begin {writer.name} {xml}; blockjob {writer.name} {LARGE} --bandwidth 1"
-    fast = f"{virsh} blockjob {writer.name} {LARGE} --bandwidth 1000"
-    script = f"{virsh} '{begin}'; sleep 1; {fast}; {wait}"
+    # Its small disks are copied meanwhile; the large one is of no interest.
+    end = f"sleep 2; {virsh} domjobabort {writer.name}"
+    script = f"{virsh} '{begin}' && {end}"
     request = CommandRequest(
         argv=("sh", "-c", script), hold_s=100.0, thaw_when=ThawWhen.JOB_STARTED
     )

@@ -375,6 +375,7 @@ class Scene:
     # -- what an access and the operations have -----------------------------------------
 
     process = None
+    disk_calls = None
     has_agent = True
 
     @property
