@@ -27,8 +27,8 @@ from tests.guests.lab.shell import wait_until
 PATIENCE_S = 150.0
 
 
-# A disk from which 100 MB a second are read at the most, however fast the machine is: whoever copies
-# it can be told a limit before it is done. It is served, since libvirt has no such disk of its own.
+# A disk of which 100 MB a second are read at the most, however fast the machine is: a copy of it
+# can be told a limit before it is done. It is served, since libvirt has no such disk of its own.
 LARGE = "vdx"
 _SERVED = {
     "driver": "throttle",
