@@ -10,8 +10,9 @@ from agentclient.model.states import AgentState, FreezeState
 from tests.console.console_session import console_session, qemu
 from tests.console.fakes import StillClock
 from tests.console.fleets import fleet_of, held, put, thawed, thousand
-from tui.console.model.longest_frozen import LongestFrozen, frozen_for
+from tui.console.model.longest_frozen import LongestFrozen
 from tui.console.widgets.pinned import PinnedLine
+from tui.shared.frozen_for import frozen_for
 
 
 def foreign(still: StillClock, seconds: float) -> FreezeInfo:

@@ -111,6 +111,64 @@ def test_filters(
     assert run(["list", "--json", "--exit-code", *arguments]) == (1 if names else unknown)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "names", "code"),
+    [
+        (["--filter", "state:frozen"], ["qemu:db[/]1"], 1),
+        (["--filter", "agent:alive !state:frozen"], ["qemu:web1"], 1),
+        (["--filter", "agent:alive", "--filter", "!state:frozen"], ["qemu:web1"], 1),
+        (["--filter", ">1h"], ["qemu:db[/]1"], 1),
+        (["--filter", ">1h", "--state", "alive"], ["qemu:db[/]1"], 1),
+        (["--filter", ">1h", "--state", "thawed"], [], 3),
+        (["--filter", "name:web*"], ["qemu:web1"], 1),
+        (["--filter", '"db[/]"'], ["qemu:db[/]1"], 1),
+        (["--filter", ""], ["qemu:web1", "qemu:db[/]1", "qemu:bad\x1b[2J\nname"], 1),
+        # Whether the silent one is frozen isn't known, which is not well; that it is busy is.
+        (["--filter", "state:freezing"], [], 3),
+        (["--filter", "state:thawed name:bad*"], [], 3),
+        (["--filter", "thawed bad"], [], 3),
+        (["--filter", "state:freezing agent:alive"], [], 0),
+        (["--filter", "agent:busy"], [], 0),
+    ],
+)
+def test_the_console_s_filter_filters(
+    three: World,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    names: list[str],
+    code: int,
+) -> None:
+    assert run(["list", "--json", *arguments]) == 0
+    assert _ids(capsys.readouterr().out) == names
+    assert run(["list", "--json", "--exit-code", *arguments]) == code
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("state:frozn", "--filter: state: nothing is 'frozn' (did you mean frozen"),
+        ("agnt:silent", "--filter: no VM has a 'agnt' (did you mean agent:?)"),
+        ("state:fro", "--filter: state: nothing is 'fro'"),
+        (">soon", "--filter: 'soon' is no duration"),
+    ],
+)
+def test_a_filter_that_can_not_be_meant_is_one_sentence(
+    three: World, capsys: pytest.CaptureFixture[str], text: str, said: str
+) -> None:
+    assert run(["list", "--filter", text]) == 2
+    seen = capsys.readouterr()
+    assert said in seen.err
+    assert len(seen.err.splitlines()) == 1
+    assert seen.out == ""
+
+
+def test_a_word_that_is_nowhere_is_suggested_another(
+    three: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["list", "--filter", "slient"]) == 0
+    assert "no VM matches (did you mean silent" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("health", [SILENT, BUSY, CLOSED, AgentHealth(AgentState.UNKNOWN)])
 def test_what_cannot_be_known_is_not_well_by_exit_code(
     world: World, capsys: pytest.CaptureFixture[str], health: AgentHealth

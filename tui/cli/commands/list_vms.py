@@ -18,7 +18,7 @@ from agentclient.model.snapshot import VmState
 from agentclient.model.text import printable
 from tui.cli import session, tell
 from tui.cli.options import Options, duration, files, json_option, with_options
-from tui.cli.vm_filter import STATE_WORDS, Filter, Seen, checked
+from tui.cli.vm_filter import STATE_WORDS, Filter, Seen, checked, query_of
 from tui.cli.vm_table import table_of
 
 if TYPE_CHECKING:
@@ -45,10 +45,10 @@ def _state_words(
 @click.command(
     "list",
     epilog="--format nagios is for a monitoring system: a line with figures, and its exit codes: 0 "
-    "all is well, 1 warning, 2 critical, 3 unknown. With --state or --older-than whatever matches "
-    "is critical. Without, what was left frozen or is lost is critical; what others have frozen "
-    "or a silent agent is a warning. --format prometheus -o DIR/frostwatch.prom is for the "
-    "textfile collector of node_exporter.",
+    "all is well, 1 warning, 2 critical, 3 unknown. With --state, --older-than or --filter "
+    "whatever matches is critical. Without, what was left frozen or is lost is critical; what "
+    "others have frozen or a silent agent is a warning. --format prometheus -o DIR/frostwatch.prom "
+    "is for the textfile collector of node_exporter.",
 )
 @json_option
 @click.option(
@@ -88,6 +88,14 @@ def _state_words(
     help="Only VMs whose freeze state was first seen longer ago, by this or an earlier run.",
 )
 @click.option(
+    "--filter",
+    "terms",
+    multiple=True,
+    metavar="TERMS",
+    help="Only VMs that the console's filter would show: words, state:frozen, agent:silent, "
+    "name:web-*, '>5m', '!word' (repeatable; all must hold).",
+)
+@click.option(
     "--exit-code",
     is_flag=True,
     help="Exit 1 if any VM matches, 2 if a source can't be seen, 3 if it isn't known of one.",
@@ -102,10 +110,13 @@ def list_command(
     follow: bool,
     words: tuple[str, ...],
     older_than_s: float | None,
+    terms: tuple[str, ...],
     exit_code: bool,
 ) -> int:
     """List the VMs of this machine: their agents, and whether they are frozen."""
-    wanted = Filter(checked(words), older_than_s)
+    wanted = Filter(checked(words), older_than_s, " ".join(terms).strip())
+    if wanted.terms:
+        query_of(wanted.terms)  # what can't be meant is told before anybody is asked
     form = _form(form, output, as_json=as_json, follow=follow, exit_code=exit_code)
     if follow:
         run = load("tui.cli.commands.list_watch", "follow")
@@ -180,7 +191,7 @@ def _look(options: Options, wanted: Filter) -> Seen:
     for problem in problems:
         tell.note(problem)
     found = [state for state in states if wanted.matches(state, at)]
-    unknown = [f"{one.id}: {why}" for one in states if (why := wanted.may_match(one))]
+    unknown = [f"{one.id}: {why}" for one in states if (why := wanted.may_match(one, at))]
     unknown += [f"{note.subject}: {note.text}" for note in unseen]
     return Seen(at, states, wanted, found, problems, bool(failed), unknown)
 
@@ -189,7 +200,8 @@ def _exit_code(seen: Seen) -> int:
     """Tell why not all could be seen, and return the exit code of ``--exit-code``."""
     for state in seen.states:
         # Who reads the exit code reads no table, and must learn that not all could be seen.
-        if state.trouble and not (state.trouble_is_the_agents and seen.wanted.may_match(state)):
+        doubt = seen.wanted.may_match(state, seen.at)
+        if state.trouble and not (state.trouble_is_the_agents and doubt):
             tell.note(printable(f"{state.id}: {state.trouble}"))
     for sentence in seen.unknown:
         tell.note(printable(sentence))
@@ -221,8 +233,10 @@ def _print_table(seen: Seen) -> None:
     if seen.found:
         tell.rows(table_of(seen.found))
         return
-    anything = bool(seen.states)
-    tell.note("no VM matches" if anything else "no VM was found here (try: frostwatch doctor)")
+    if seen.states:
+        tell.note(f"no VM matches{seen.wanted.suggestion}")
+    else:
+        tell.note("no VM was found here (try: frostwatch doctor)")
 
 
 def _left(state: VmState) -> str | None:

@@ -13,11 +13,11 @@ from agentclient.model.outcome import FileSystem
 from agentclient.model.policy import DEFAULT_POLICY
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import AgentState
-from tui.console.model.longest_frozen import of_others
 from tui.console.model.targets import Target, Targets
 from tui.console.widgets.pane.facts import identity
 from tui.console.widgets.table.cells import freeze_look
 from tui.shared.fit import safe
+from tui.shared.frozen_for import of_others
 from tui.shared.glyphs import AGENT, RUN, Signs
 from tui.shared.tone import Line, Piece, Tone
 

@@ -1,24 +1,34 @@
-"""What the operator wants to see: words that must all be found in what a row says."""
+"""What the operator wants to see, in the language of `tui.shared.filter_language`.
+
+Most consoles begin without a filter: the language is imported with the first one.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from agentclient.model.others_freeze import doer, others_freeze
+from agentclient.late import load
 from agentclient.model.snapshot import VmState
-from agentclient.model.states import FreezeState
-from tui.console.model.newest_job import job_words
-from tui.console.model.tally import verdict_of
+from tui.shared.clocks import Moment
 
-_NAME_LIMIT = 300
+if TYPE_CHECKING:
+    from tui.shared.filter_language import Query
+
+
+@lru_cache(maxsize=4)
+def _read(text: str) -> Query:
+    found: Query = load("tui.shared.filter_language", "parse")(text)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Words separated by spaces; ``!word`` hides what it is found in.
+    """A filter as it was typed.
 
     Attributes:
-        text: as the operator typed it.
+        text: what was typed.
     """
 
     text: str = ""
@@ -26,42 +36,27 @@ class Filter:
     def __bool__(self) -> bool:
         return bool(self.text.strip())
 
-    def matches(self, state: VmState) -> bool:
+    @property
+    def query(self) -> Query:
+        """What it asks for."""
+        return _read(self.text)
+
+    @property
+    def ages(self) -> bool:
+        """Whether it depends on the time."""
+        return bool(self) and self.query.ages
+
+    def hint(self, *, found: bool) -> str:
+        """Return what may be wrong with it, in a few words; empty if nothing is.
+
+        Args:
+            found: whether it finds any VM.
+        """
+        if not self:
+            return ""
+        suggestion = "" if found else self.query.suggestion.strip(" ()")
+        return next(iter(self.query.problems), suggestion)
+
+    def matches(self, state: VmState, moment: Moment) -> bool:
         """Return whether a VM is shown."""
-        terms = self.text.casefold().split()
-        if not terms:
-            return True
-        hay = search_text(state)
-        return all(
-            (term[1:] not in hay) if term.startswith("!") and term[1:] else (term in hay)
-            for term in terms
-        )
-
-
-def search_text(state: VmState) -> str:
-    """Return what a filter looks in: the identity, and the words of the states."""
-    freeze = state.freeze
-    verdict = verdict_of(state)
-    words = (
-        str(state.id)[:_NAME_LIMIT],
-        state.run_state,
-        state.agent.state,
-        freeze.state or "",
-        "foreign" if freeze.foreign and freeze.state is FreezeState.FROZEN else "",
-        "left" if state.left_by is not None else "",
-        _of_others(state),
-        verdict.kind if verdict else "",
-        job_words(state),
-        f"locked {state.vm.locked_by}"[:_NAME_LIMIT] if state.vm.locked_by else "",
-    )
-    return " ".join(words).casefold()
-
-
-def _of_others(state: VmState) -> str:
-    """Return the word for what others do to a guest's file systems, and who they are."""
-    word = others_freeze(state)
-    if word is None:
-        return ""
-    others = doer(state)
-    by = others.by if others is not None else None
-    return f"{word} {by.in_full if by is not None else ''}"[:_NAME_LIMIT]
+        return not self.text or self.query.matches(state, moment)

@@ -26,8 +26,8 @@ from agentclient.model.states import (
 )
 from agentclient.model.vm import VmId
 from tui.console.model.explained import explained
-from tui.console.model.tally import verdict_of
 from tui.shared.fit import fit_middle, safe
+from tui.shared.verdict import verdict_of
 
 if TYPE_CHECKING:
     from agentclient.model.outcome import ThawOutcome

@@ -7,13 +7,12 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any
 
-from agentclient.model.others_freeze import OthersFreeze, others_freeze
 from agentclient.model.snapshot import VmState
-from agentclient.model.states import AgentState, FreezeState, OutcomeKind, RunState
+from agentclient.model.states import AgentState, FreezeState, Phase, RunState
 from agentclient.model.vm import VmId
-from tui.console.model.longest_frozen import of_others
-from tui.console.model.newest_job import has_failed, is_less_than_consistent, newest_job
-from tui.console.model.tally import verdict_of, without_group
+from tui.shared.frozen_for import of_others
+from tui.shared.reason import reason_of
+from tui.shared.trouble import severity
 
 Key = tuple[Any, ...]
 
@@ -33,16 +32,28 @@ class Order(StrEnum):
     NAME = "name"
     FREEZE = "freeze"
     AGENT = "agent"
+    SOURCE = "source"
+    RUN = "run"
+    KNOWN_BY = "how"
+    ENDS_IN = "total"
+    SILENT = "silent"
+    HELD = "held"
+    WHY = "why"
 
     @property
     def label(self) -> str:
         """What the operator is told."""
         return _LABELS[self]
 
+    @property
+    def by_figures(self) -> bool:
+        """Whether it depends on figures, which change while a VM's words stay the same."""
+        return self in _BY_FIGURES
+
     def next(self) -> Order:
-        """Return the order after this one, round and round."""
-        orders = list(Order)
-        return orders[(orders.index(self) + 1) % len(orders)]
+        """Return the order after this one among those most wanted, round and round."""
+        at = _MOST_WANTED.index(self) + 1 if self in _MOST_WANTED else 0
+        return _MOST_WANTED[at % len(_MOST_WANTED)]
 
     def rank(self, state: VmState) -> Key:
         """Return what VMs are compared by before their names."""
@@ -58,28 +69,17 @@ _LABELS = {
     Order.TROUBLE: "trouble first",
     Order.FREEZE: "frozen first, the longest on top",
     Order.AGENT: "by the agent's health, the worst on top",
+    Order.SOURCE: "by source",
+    Order.RUN: "by what the VM does, the worst on top",
+    Order.KNOWN_BY: "by what the agent is known by",
+    Order.ENDS_IN: "by the end of the wait, the soonest on top",
+    Order.SILENT: "by silence, the longest on top",
+    Order.HELD: "by the window's age, the oldest on top",
+    Order.WHY: "by the reason",
 }
-
-_OUTCOME_TROUBLE = {
-    OutcomeKind.PARTIAL: 0,
-    OutcomeKind.LOST: 1,
-    OutcomeKind.BROKEN: 2,
-    OutcomeKind.TIMEOUT: 3,
-    OutcomeKind.FAILED: 4,
-    OutcomeKind.UNVERIFIED: 8,
-}
-_AGENT_TROUBLE = {
-    AgentState.SILENT: 6,
-    AgentState.BUSY: 9,
-    AgentState.CLOSED: 9,
-}
-_RUN_TROUBLE = {RunState.PANICKED: 3, RunState.IO_ERROR: 3}
-_NO_TROUBLE = 99
-_GOES_ON = (
-    7,
-    9,
-    10,
-)  # something is in flight; its agent is not there, or busy; something is hidden
+_MOST_WANTED = (Order.TROUBLE, Order.NAME, Order.FREEZE, Order.AGENT)
+_BY_FIGURES = frozenset({Order.ENDS_IN, Order.SILENT})
+_LAST = float("inf")
 
 _FREEZE_RANK = {
     FreezeState.FROZEN: 0,
@@ -87,6 +87,18 @@ _FREEZE_RANK = {
     FreezeState.THAWING: 2,
     None: 3,
     FreezeState.THAWED: 4,
+}
+_RUN_RANK = {
+    RunState.PANICKED: 0,
+    RunState.IO_ERROR: 1,
+    RunState.PAUSED: 2,
+    RunState.SUSPENDED: 3,
+    RunState.MIGRATING: 4,
+    RunState.UNKNOWN: 5,
+    RunState.RUNNING: 6,
+    RunState.MIGRATED: 7,
+    RunState.SHUTDOWN: 8,
+    RunState.GONE: 9,
 }
 _AGENT_RANK = {
     AgentState.SILENT: 0,
@@ -97,55 +109,6 @@ _AGENT_RANK = {
     AgentState.ALIVE: 5,
     AgentState.NONE: 6,
 }
-
-
-def severity(state: VmState) -> int:
-    """Return how urgently somebody should look at a VM; the lowest is the most urgent."""
-    verdict = verdict_of(state)
-    left = (state.left_frozen or state.left_by) and state.progress is None
-    found = [
-        0 if left else _NO_TROUBLE,  # a person has to do something about it
-        _OUTCOME_TROUBLE.get(verdict.kind, _NO_TROUBLE) if verdict else _NO_TROUBLE,
-        8 if verdict is not None and without_group(verdict) else _NO_TROUBLE,
-        _AGENT_TROUBLE.get(state.agent.state, _NO_TROUBLE),
-        _RUN_TROUBLE.get(state.run_state, _NO_TROUBLE),
-        _others_trouble(state),
-        7 if state.progress is not None or state.job is not None else _NO_TROUBLE,
-        _job_trouble(state),
-        10 if state.trouble else _NO_TROUBLE,
-    ]
-    return min(found)
-
-
-_OTHERS_TROUBLE = {
-    OthersFreeze.LOST: 5,
-    OthersFreeze.FROZEN: 5,
-    OthersFreeze.PENDING: 7,  # it goes on
-}
-
-
-def _others_trouble(state: VmState) -> int:
-    word = others_freeze(state)
-    if word is OthersFreeze.PENDING and state.others is not None and state.others.overdue:
-        word = OthersFreeze.LOST  # as far as somebody has to look
-    return _NO_TROUBLE if word is None else _OTHERS_TROUBLE[word]
-
-
-def _job_trouble(state: VmState) -> int:
-    """Return how urgent it is what copies have left, or what came of the last one."""
-    if state.left_jobs or state.unended is not None:
-        return 4
-    ended = newest_job(state)
-    if ended is None:
-        return _NO_TROUBLE
-    if has_failed(ended):
-        return 4
-    return 8 if is_less_than_consistent(ended) else _NO_TROUBLE
-
-
-def needs_attention(state: VmState) -> bool:
-    """Return whether a person should look at a VM: not what only goes on, or has no agent."""
-    return severity(state) < _NO_TROUBLE and severity(state) not in _GOES_ON
 
 
 def by_name(vm_id: VmId) -> Key:
@@ -166,15 +129,49 @@ def _natural(name: str) -> Key:
 
 
 def _by_freeze(state: VmState) -> Key:
-    rank, since = _FREEZE_RANK.get(state.freeze.state, _NO_TROUBLE), state.freeze.since
+    rank, since = _FREEZE_RANK.get(state.freeze.state, _LAST), state.freeze.since
     if (others := of_others(state)) is not None:
         rank, since = _FREEZE_RANK[FreezeState.FREEZING], others.since
-    return (rank, since.timestamp() if since else float("inf"))
+    return (rank, since.timestamp() if since else _LAST)
+
+
+def _by_window(state: VmState) -> Key:
+    others = of_others(state)
+    since = others.since if others is not None else state.freeze.since
+    shown = others is not None or state.freeze.state is FreezeState.FROZEN
+    return (since.timestamp() if shown and since is not None else _LAST,)
+
+
+def _by_end(state: VmState) -> Key:
+    progress = state.progress
+    ends = progress.ends_at if progress is not None and progress.held_since is None else None
+    return (ends if ends is not None else _LAST,)
+
+
+def _by_silence(state: VmState) -> Key:
+    progress = state.progress
+    if progress is None or progress.phase is Phase.HELD:
+        return (_LAST,)
+    since = progress.heard_at if progress.heard_at is not None else progress.sent_at
+    return (since if since is not None else _LAST,)
+
+
+def _by_reason(state: VmState) -> Key:
+    """Return a key by which VMs with one reason stand together, those without any last."""
+    said = reason_of(state)
+    return (not said, said[:_NAME_LIMIT].casefold())
 
 
 _RANKS: Mapping[Order, Callable[[VmState], Key]] = {
     Order.NAME: lambda _state: (),
     Order.TROUBLE: lambda state: (severity(state),),
     Order.FREEZE: _by_freeze,
-    Order.AGENT: lambda state: (_AGENT_RANK.get(state.agent.state, _NO_TROUBLE),),
+    Order.AGENT: lambda state: (_AGENT_RANK.get(state.agent.state, _LAST),),
+    Order.SOURCE: lambda state: (state.vm.source,),
+    Order.RUN: lambda state: (_RUN_RANK.get(state.run_state, _LAST),),
+    Order.KNOWN_BY: lambda state: (state.agent.how.value,),
+    Order.ENDS_IN: _by_end,
+    Order.SILENT: _by_silence,
+    Order.HELD: _by_window,
+    Order.WHY: _by_reason,
 }

@@ -6,9 +6,9 @@ from collections import Counter
 from enum import StrEnum
 
 from agentclient.model.others_freeze import OthersFreeze, others_freeze
-from agentclient.model.outcome import Outcome
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import AgentState, FreezeState, OutcomeKind, Phase
+from tui.shared.verdict import verdict_of
 
 
 class Tag(StrEnum):
@@ -35,18 +35,6 @@ _OTHERS = {
 }
 
 
-def verdict_of(state: VmState) -> Outcome | None:
-    """Return the outcome that stands for a VM: of the freeze in flight, or of the last one."""
-    if state.progress is not None and state.progress.what == "freeze":
-        return state.progress.verdict
-    return state.last
-
-
-def without_group(verdict: Outcome) -> bool:
-    """Return whether a freeze was good by itself, but its group's was not."""
-    return verdict.not_together and verdict.kind is OutcomeKind.VERIFIED
-
-
 def tags_of(state: VmState) -> frozenset[Tag]:
     """Return what a VM counts as."""
     tags: set[Tag] = set()
@@ -56,9 +44,7 @@ def tags_of(state: VmState) -> frozenset[Tag]:
     if state.left_by is not None:
         tags.add(Tag.LEFT_BY)
     elif state.freeze.state is FreezeState.FROZEN:
-        tags.add(Tag.FROZEN)
-        if state.freeze.foreign:
-            tags.add(Tag.FOREIGN)
+        tags.add(Tag.FOREIGN if state.freeze.foreign else Tag.FROZEN)  # never both: once is enough
     if state.freeze.state in (FreezeState.FREEZING, FreezeState.THAWING):
         tags.add(Tag.FREEZING)  # until its thaw is acknowledged it may freeze, or be frozen
     if state.progress is None and state.left_frozen and state.left_by is None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from agentclient.model.snapshot import VmState
 from agentclient.model.vm import VmId
-from tui.console.model.order import needs_attention
+from tui.shared.trouble import needs_attention
 
 IndexOf = Callable[[VmId], int | None]
 

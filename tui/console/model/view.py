@@ -21,7 +21,7 @@ from tui.console.model.marks import Marks
 from tui.console.model.order import Key, Order, by_name
 from tui.console.model.tally import Tag, Tally
 from tui.console.model.troubles import Troubles
-from tui.shared.clocks import Moment
+from tui.shared.clocks import Clock, Moment
 
 StateChange = tuple[VmState | None, VmState]
 
@@ -55,10 +55,16 @@ class FleetView:
     Args:
         peek: returns a VM's state with its figures as of now, in the words that were drained last;
             None if the VM isn't known.
+        moment: returns the time, on which a filter may depend.
     """
 
-    def __init__(self, peek: Callable[[VmId], VmState | None]) -> None:
+    def __init__(
+        self,
+        peek: Callable[[VmId], VmState | None],
+        moment: Callable[[], Moment] | None = None,
+    ) -> None:
         self._peek = peek
+        self._moment = moment or Clock().moment
         self.order = next(iter(Order))
         self.backwards = False
         self.filter = Filter()
@@ -119,6 +125,11 @@ class FleetView:
         """Return what is known about a VM now, in the words that were drained."""
         now = self._peek(entry.state.id)
         return now if now is not None else entry.state
+
+    @property
+    def hint(self) -> str:
+        """What may be wrong with the filter, in a few words; empty if nothing is."""
+        return self.filter.hint(found=bool(self._rows) or not self._entries)
 
     @property
     def frozen(self) -> int:
@@ -183,12 +194,30 @@ class FleetView:
     def filter_by(self, wanted: Filter) -> None:
         """Show what `wanted` matches, and nothing else."""
         self.filter = wanted
+        self._filter_again(self._moment())
+        self.settle()
+
+    def pass_time(self) -> None:
+        """Note whose place depends on the time or on figures, and has changed; see `settle`."""
+        if self.filter.ages:
+            self._filter_again(self._moment())
+        if self.order.by_figures:
+            for entry in self._entries.values():
+                if entry.state.progress is not None:
+                    self._sort_again(entry, self._look(entry))
+
+    def _filter_again(self, moment: Moment) -> None:
         for entry in self._entries.values():
-            matches = wanted.matches(entry.state)
+            matches = self.filter.matches(entry.state, moment)
             if matches != entry.matches:
                 entry.matches = matches
                 self._will_move(entry)
-        self.settle()
+
+    def _sort_again(self, entry: _Entry, state: VmState) -> None:
+        key = (*self.order.rank(state), *entry.name_key)
+        if key != entry.key:
+            entry.key = key
+            self._will_move(entry)
 
     def _put(self, state: VmState) -> StateChange:
         entry = self._entries.get(state.id)
@@ -206,10 +235,10 @@ class FleetView:
 
     def _place(self, entry: _Entry) -> None:
         """Note what has become of a VM's key and of whether it is shown."""
-        key = (*self.order.rank(entry.state), *entry.name_key)
-        matches = self.filter.matches(entry.state)
-        if (key, matches) != (entry.key, entry.matches):
-            entry.key, entry.matches = key, matches
+        self._sort_again(entry, entry.state)
+        matches = not self.filter.text or self.filter.matches(entry.state, self._moment())
+        if matches != entry.matches:
+            entry.matches = matches
             self._will_move(entry)
 
     def _will_move(self, entry: _Entry) -> None:

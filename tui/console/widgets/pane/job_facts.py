@@ -21,7 +21,6 @@ from agentclient.model.job import (
 from agentclient.model.place import Place
 from agentclient.model.sizes import rate_text, size_text
 from agentclient.model.snapshot import VmState
-from tui.console.model.newest_job import newest_job
 from tui.console.widgets.pane.fact import Fact
 from tui.console.widgets.table.cells import Paint
 from tui.shared.bulk_words import queued
@@ -29,6 +28,7 @@ from tui.shared.clocks import elapsed
 from tui.shared.fit import safe
 from tui.shared.glyphs import JOB, LEFT_JOB, UNENDED
 from tui.shared.job_words import bar, outcome_look, percent, remaining, stalled, why_of
+from tui.shared.newest_job import newest_job
 from tui.shared.tone import Tone
 
 _BAR = 10

@@ -10,13 +10,13 @@ from agentclient.model.outcome import Evidence, Outcome
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import AgentState, CopyIs, GuestIs, OutcomeKind, Phase
 from tui.console.model.explained import explained
-from tui.console.model.newest_job import newest_job
-from tui.console.model.tally import verdict_of
 from tui.console.widgets.pane.fact import Fact
 from tui.console.widgets.table.cells import Paint
 from tui.shared.fit import safe
 from tui.shared.glyphs import EVIDENCE, OUTCOME
+from tui.shared.newest_job import newest_job
 from tui.shared.tone import Tone
+from tui.shared.verdict import verdict_of
 
 _COPY_TONE = {CopyIs.CONSISTENT: Tone.GOOD, CopyIs.UNKNOWN: Tone.WARN, CopyIs.NOT: Tone.BAD}
 _UNWELL = frozenset({GuestIs.MAY_BE_FROZEN, GuestIs.WILL_FREEZE})

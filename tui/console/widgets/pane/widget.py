@@ -20,7 +20,7 @@ from agentclient.model.place import Place
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import Level
 from agentclient.model.vm import VmId
-from tui.console import keymap
+from tui.console import widget_keys
 from tui.console.widgets.lines import LinesView
 from tui.console.widgets.pane.fact import fact_lines, urgent_first
 from tui.console.widgets.pane.facts import facts_of, identity
@@ -114,7 +114,7 @@ class DetailPane(Container):
     }
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [*keymap.LOG]
+    BINDINGS: ClassVar[list[BindingType]] = [*widget_keys.LOG]
 
     def __init__(
         self, fleet: Fleet, clock: Clock, signs: Signs, place: Callable[[VmId], Place]
