@@ -38,6 +38,7 @@ class General(NamedTuple):
         notify_command: the command, with its arguments, that tells of transitions; None for none.
         copy_to: the folder of backups and mirrors; None if it has to be named each time.
         connect: the addresses of libvirt's daemons; None for the one of this system, if any.
+        theme: the name of the console's colours; None for those that were chosen last.
     """
 
     freezes_at_once: int = 64
@@ -52,6 +53,7 @@ class General(NamedTuple):
     notify_command: tuple[str, ...] | None = None
     copy_to: Path | None = None
     connect: tuple[str, ...] | None = None
+    theme: str | None = None
 
 
 DEFAULTS: Final = General()

@@ -7,10 +7,12 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
 from agentclient.config.document import MATCH, VM
+from agentclient.config.keys import ACTIONS, TABLE, Action
 from agentclient.config.origin import Given
+from agentclient.config.punctuation import PUNCTUATION
 from agentclient.config.settings import Settings
 from agentclient.config.tree import KEYS, Key, Kind
-from agentclient.config.values import as_text
+from agentclient.config.values import NAME_PATTERN, as_text, quoted
 from agentclient.model.json_contract import SCHEMA, JsonObject
 
 _WIDTH: Final = 78
@@ -50,6 +52,9 @@ def rows(settings: Settings) -> Iterator[Row]:
     """Yield the values for all VMs and for frostwatch as a whole, then those of each section."""
     for key in KEYS:
         yield Row(key, settings.given(key))
+    for name, given in settings.keys.items():
+        what = Key(f"{TABLE}.{name}", "", Kind.TEXTS, "A key of the console.", per_vm=False)
+        yield Row(what, given)
     for section in settings.sections:
         for key in KEYS:
             if key.name in section.values:
@@ -98,6 +103,7 @@ def example() -> str:
         ),
         *_headed("For all VMs, and for each below", _told(key for key in KEYS if key.per_vm)),
         *_headed("For frostwatch as a whole", _told(key for key in KEYS if not key.per_vm)),
+        *_headed("Keys of the console: one, or a list of them", _told_keys()),
         *_headed(
             "For some VMs",
             _wrapped(
@@ -141,6 +147,19 @@ def _told(keys: Iterable[Key]) -> Iterator[str]:
         yield f"# {key.name} = {shown}"
 
 
+def _told_keys() -> Iterator[str]:
+    yield ""
+    yield f"# [{TABLE}]"
+    for action in ACTIONS:
+        written = [quoted(_as_written(key)) for key in action.keys.split(",")]
+        listed = f"[{', '.join(written)}]"
+        yield f"# {action.name} = {written[0] if len(written) == 1 else listed}"
+
+
+def _as_written(key: str) -> str:
+    return next((sign for sign, name in PUNCTUATION.items() if name == key), key)
+
+
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of a settings file, for editors."""
     match = {"type": "string", "pattern": r"\S"}
@@ -163,6 +182,12 @@ def json_schema() -> dict[str, Any]:
         "additionalProperties": False,
         "properties": {
             **{key.name: _schema_of(key) for key in KEYS},
+            TABLE: {
+                "description": "The keys of the console's actions.",
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {action.name: _schema_of_keys(action) for action in ACTIONS},
+            },
             VM: {
                 "description": "What is set for some VMs; of two that fit, the later one counts.",
                 "type": "array",
@@ -170,6 +195,13 @@ def json_schema() -> dict[str, Any]:
             },
         },
     }
+
+
+def _schema_of_keys(action: Action) -> dict[str, Any]:
+    text = {"type": "string", "minLength": 1}
+    written = [_as_written(key) for key in action.keys.split(",")]
+    usual = written[0] if len(written) == 1 else written
+    return {"default": usual, "anyOf": [text, {"type": "array", "minItems": 1, "items": text}]}
 
 
 def _schema_of(key: Key) -> dict[str, Any]:
@@ -183,6 +215,8 @@ def _schema_of(key: Key) -> dict[str, Any]:
             return {**told, "type": "integer", "minimum": key.low, "maximum": key.high}
         case Kind.PATH:
             return {**told, "type": "string", "pattern": "^(/|~/)"}
+        case Kind.NAME:
+            return {**told, "type": "string", "pattern": NAME_PATTERN}
         case Kind.TEXTS:
             text: dict[str, Any] = {"type": "string", "pattern": r"\S"}
             if key.choices:

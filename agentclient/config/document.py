@@ -7,6 +7,8 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from agentclient.config.keys import BY_NAME as ACTION_NAMES
+from agentclient.config.keys import TABLE, parse_keys
 from agentclient.config.lines import Place, Text
 from agentclient.config.origin import Given, Origin, OriginKind
 from agentclient.config.settings_file import Section, SettingsFile, shown
@@ -36,11 +38,12 @@ def parse(path: Path, text: str) -> SettingsFile:
     except RecursionError:
         return SettingsFile(path, problems=(f"{shown(path)}: no TOML: it is nested too deeply",))
     except ValueError as error:
-        return SettingsFile(path, problems=(_no_toml(path, text, error),))
+        return SettingsFile(path, problems=(no_toml(path, text, error),))
     reader = _Reader(Text(path, text))
     values = reader.values(document, (), per_vm=False)
+    keys = reader.keys(document.get(TABLE))
     sections = tuple(reader.sections(document.get(VM)))
-    return SettingsFile(path, values, sections, reader.problems)
+    return SettingsFile(path, values, sections, reader.problems, keys)
 
 
 class _Reader:
@@ -62,7 +65,7 @@ class _Reader:
         found: dict[str, Given] = {}
         for name, value in table.items():
             here = (*place, name)
-            if name == (MATCH if per_vm else VM):
+            if name in ((MATCH,) if per_vm else (VM, TABLE)):
                 continue
             problem = _misplaced(name, per_vm=per_vm)
             if problem is not None:
@@ -70,6 +73,26 @@ class _Reader:
                 continue
             try:
                 given = from_file(BY_NAME[name], value)
+            except BadInput as error:
+                self._note(here, f"{name}: {error}")
+            else:
+                found[name] = Given(given, Origin(OriginKind.FILE, text=self._text, place=here))
+        return found
+
+    def keys(self, table: object) -> Mapping[str, Given]:
+        """Return the keys of the console's actions, by the actions' names."""
+        found: dict[str, Given] = {}
+        if table is not None and not isinstance(table, dict):
+            self._note((TABLE,), f'write [{TABLE}], and below it lines such as freeze = "F"')
+        for name, value in table.items() if isinstance(table, dict) else ():
+            here = (TABLE, name)
+            if name not in ACTION_NAMES:
+                alike = did_you_mean(name[:100], ACTION_NAMES)
+                no = f"the console has no action {printable(name, 60)!r}"
+                self._note(here, no + (alike or f"; {_EXAMPLE}"))
+                continue
+            try:
+                given = parse_keys(value)
             except BadInput as error:
                 self._note(here, f"{name}: {error}")
             else:
@@ -110,7 +133,7 @@ def _misplaced(name: str, *, per_vm: bool) -> str | None:
         return "match stands below a [[vm]] alone"
     key = BY_NAME.get(name)
     if key is None:
-        extra = (MATCH,) if per_vm else (VM,)
+        extra = (MATCH,) if per_vm else (VM, TABLE)
         known = [each for each in BY_NAME if BY_NAME[each].per_vm or not per_vm]
         alike = did_you_mean(name[:100], (*known, *extra))
         return f"nothing is called {shown!r}{alike}" + ("" if alike else f"; {_EXAMPLE}")
@@ -127,7 +150,7 @@ def _patterns(value: object) -> tuple[str, ...]:
     return ()
 
 
-def _no_toml(path: Path, text: str, error: ValueError) -> str:
+def no_toml(path: Path, text: str, error: ValueError) -> str:
     """Return the error of an invalid TOML file, with its line."""
     said = str(error)
     found = _AT.search(said)

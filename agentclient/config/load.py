@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from agentclient.config import paths
 from agentclient.config.home import home
+from agentclient.config.keys import twice_used
 from agentclient.config.origin import Given, Origin, OriginKind
 from agentclient.config.paths import FILE_VARIABLE, PREFIX
 from agentclient.config.read import read
@@ -111,15 +112,19 @@ def gather(
     if not files and not given:
         return Settings(), tuple(problems)
     everywhere: dict[str, Given] = {}
+    keys: dict[str, Given] = {}
     for file in files:
         everywhere.update(file.values)
+        keys.update(file.keys)
     settings = Settings(
         MappingProxyType(everywhere),
         tuple(section for file in files for section in file.sections),
         MappingProxyType(given),
         files=files,
+        keys=MappingProxyType(keys),
     )
     problems += _contradictions(settings)
+    problems += twice_used(keys)
     return settings, tuple(problems)
 
 

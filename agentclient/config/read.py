@@ -27,7 +27,7 @@ def read(path: Path, *, needed: bool = False) -> SettingsFile | None:
         None if there is no file.
     """
     try:
-        text = _text_of(path)
+        text = text_of(path)
     except (FileNotFoundError, NotADirectoryError):
         missing = (f"{shown(path)}: there is no such file",)
         return SettingsFile(path, problems=missing) if needed else None
@@ -42,7 +42,7 @@ def read(path: Path, *, needed: bool = False) -> SettingsFile | None:
     return found
 
 
-def _text_of(path: Path) -> str:
+def text_of(path: Path) -> str:
     """Return the content of a file.
 
     Raises:

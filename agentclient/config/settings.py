@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from agentclient.config.defaults import DEFAULTS, General
+from agentclient.config.keys import BY_NAME as ACTION_NAMES
 from agentclient.config.origin import Given, Origin, OriginKind
 from agentclient.config.settings_file import Section, SettingsFile
 from agentclient.config.tree import BY_NAME, KEYS, Key
@@ -35,6 +36,7 @@ class Settings(NamedTuple):
         environment: the values of the environment.
         options: the values of options.
         files: the files that were read, the weakest first.
+        keys: the keys of the console's actions, by the actions' names.
     """
 
     everywhere: Mapping[str, Given] = _NOTHING
@@ -42,6 +44,7 @@ class Settings(NamedTuple):
     environment: Mapping[str, Given] = _NOTHING
     options: Mapping[str, Given] = _NOTHING
     files: tuple[SettingsFile, ...] = ()
+    keys: Mapping[str, Given] = _NOTHING
 
     def with_options(self, **values: object) -> Settings:
         """Return the settings with the values of options.
@@ -88,6 +91,11 @@ class Settings(NamedTuple):
             return DEFAULTS
         found: dict[str, Any] = {k.field: self.given(k).value for k in KEYS if not k.per_vm}
         return General(**found)
+
+    @property
+    def keymap(self) -> Mapping[str, str]:
+        """The keys that actions of the console have in the place of their usual ones, by id."""
+        return {ACTION_NAMES[name].id: str(given.value) for name, given in self.keys.items()}
 
     @property
     def policy(self) -> VmPolicy:

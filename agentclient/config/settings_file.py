@@ -41,12 +41,14 @@ class SettingsFile(NamedTuple):
         values: the values for all VMs and for frostwatch as a whole, by the names of the settings.
         sections: the sections for some VMs, in the file's order.
         problems: the problems, a sentence with its line each.
+        keys: the keys of the console's actions, by the actions' names.
     """
 
     path: Path
     values: Mapping[str, Given] = {}
     sections: tuple[Section, ...] = ()
     problems: tuple[str, ...] = ()
+    keys: Mapping[str, Given] = {}
 
 
 def _is_pattern(text: str) -> bool:

@@ -26,6 +26,7 @@ class Kind(Enum):
     COUNT = "a whole number"
     FLAG = "true or false"
     PATH = "a path in quotes that begins with / or ~/"
+    NAME = 'a name such as "light"'
     TEXTS = 'a list of texts such as ["one", "two"], or one text'
 
 
@@ -72,7 +73,7 @@ class Key(NamedTuple):
         return getattr(DEFAULT_POLICY if self.per_vm else DEFAULTS, self.field)
 
 
-_DURATION, _COUNT, _FLAG, _PATH, _TEXTS = Kind
+_DURATION, _COUNT, _FLAG, _PATH, _NAME, _TEXTS = Kind
 
 KEYS: Final = (
     Key(
@@ -249,6 +250,15 @@ KEYS: Final = (
         _FLAG,
         "Use colours where the terminal has them; NO_COLOR turns them off as well.",
         False,
+    ),
+    Key(
+        "theme",
+        "theme",
+        _NAME,
+        "The console's colours: dark, light, contrast, deutan, tritan, terminal, or your own.",
+        False,
+        unset="dark, or the one chosen last",
+        example='"dark"',
     ),
     Key(
         "bell",

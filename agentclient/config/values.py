@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from agentclient.model.errors import BadInput
 from agentclient.model.suggestions import did_you_mean
 from agentclient.model.text import printable
 
+NAME_PATTERN = "[a-z0-9][a-z0-9_-]{0,39}"
 _YES = ("1", "true", "yes", "on")
 _NO = ("0", "false", "no", "off")
 
@@ -37,6 +39,8 @@ def from_file(key: Key, value: object) -> object:
             return _bounded(key, _seconds(value))
     if key.kind is Kind.PATH and isinstance(value, str):
         return _path(value)
+    if key.kind is Kind.NAME and isinstance(value, str):
+        return _name(value)
     if key.kind is Kind.TEXTS and isinstance(value, str | list):
         return _texts(key, [value] if isinstance(value, str) else value)
     raise BadInput(f"{_shown(value)} is {_kind_of(value)}: write {key.kind.value}")
@@ -64,6 +68,8 @@ def from_text(key: Key, text: str) -> object:
         raise BadInput(f"{printable(text, 60)!r} is no whole number")
     if key.kind is Kind.DURATION:
         return _bounded(key, parse_duration(text))
+    if key.kind is Kind.NAME:
+        return _name(plain)
     if key.kind is Kind.TEXTS:
         return _texts(key, text.split())
     return _path(text)
@@ -80,11 +86,12 @@ def as_text(key: Key, value: object) -> str:
     if isinstance(value, int):
         return str(value)
     if isinstance(value, tuple):
-        return f"[{', '.join(_quoted(str(one)) for one in value)}]"
-    return _quoted(str(value))
+        return f"[{', '.join(quoted(str(one)) for one in value)}]"
+    return quoted(str(value))
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """Return a text in quotes, as in a TOML file."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return '"' + "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in escaped) + '"'
 
@@ -119,6 +126,12 @@ def _path(text: str) -> Path:
     if not text.startswith("/"):
         raise BadInput(f"{printable(text, 80)!r} depends on the current folder: begin it with /")
     return Path(text)
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(NAME_PATTERN, text):
+        raise BadInput(f"{printable(text, 60)!r} is no name: use small letters, digits, - and _")
+    return text
 
 
 def _texts(key: Key, items: Sequence[object]) -> tuple[str, ...]:

@@ -263,6 +263,7 @@ def test_what_a_file_says_can_be_written_again(
         Kind.COUNT: int(min(max(count, key.low), key.high)),
         Kind.FLAG: flag,
         Kind.PATH: "/var/lib/j",
+        Kind.NAME: "light-2",
         Kind.TEXTS: list(key.choices) or ["qemu:///system", "test:///default"],
     }
     value = from_file(key, kinds[key.kind])

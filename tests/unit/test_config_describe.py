@@ -24,7 +24,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 def uncommented() -> str:
     """Return the example with every line that could be set."""
-    return re.sub(r"(?m)^# ?((?:[a-z_]+ = |\[\[vm).*)$", r"\1", example())
+    return re.sub(r"(?m)^# ?((?:[a-z_]+ = |\[\[vm|\[keys).*)$", r"\1", example())
 
 
 def settings_of(text: str) -> Settings:
@@ -107,7 +107,7 @@ def test_the_schema_takes_what_the_code_takes(key: Key, value: object) -> None:
 
 def test_the_schema_has_all_for_all_vms_and_what_may_stand_below_a_vm() -> None:
     schema = json_schema()
-    assert set(schema["properties"]) == {*(key.name for key in KEYS), "vm"}
+    assert set(schema["properties"]) == {*(key.name for key in KEYS), "vm", "keys"}
     section = schema["properties"]["vm"]["items"]
     assert set(section["properties"]) == {*(key.name for key in KEYS if key.per_vm), "match"}
     assert section["required"] == ["match"]

@@ -19,6 +19,7 @@ from agentclient.config.describe import (
 )
 from agentclient.config.load import SettingsCandidate, files_looked_at, gather
 from agentclient.config.settings import Settings, names_of
+from agentclient.late import load
 from agentclient.model.errors import BadInput, FrostwatchError
 from agentclient.model.json_contract import dumps
 from agentclient.model.text import printable
@@ -88,6 +89,7 @@ def check_command(options: Options, file: str | None) -> int:
     """Check the settings, or one file; exits 0 if all of it can be used, 2 if not."""
     places = _places(options if file is None else options._replace(config=file, no_config=False))
     settings, problems = gather(places)
+    problems += _theme_problems(settings)
     for problem in problems:
         tell.note(problem)
     if problems:
@@ -108,6 +110,17 @@ def schema_command() -> int:
     """Print a JSON Schema of the files, for editors."""
     tell.whole(json.dumps(json_schema(), indent=2))
     return 0
+
+
+def _theme_problems(settings: Settings) -> tuple[str, ...]:
+    """Return what is wrong with the theme that is set, which is a file of its own, perhaps."""
+    name = settings.general.theme
+    try:
+        if name is not None:
+            load("tui.shared.theme_file", "find")(name)
+    except BadInput as problem:
+        return (str(problem),)
+    return ()
 
 
 def _places(options: Options) -> tuple[SettingsCandidate, ...]:
