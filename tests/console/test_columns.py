@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from tests.console.console_session import LARGE, SMALL, console_session
+import pytest
+
+from agentclient.model.snapshot import VmState
+from tests.console.console_session import LARGE, SMALL, ConsoleSession, console_session, qemu
 from tests.console.fakes import StillClock
-from tests.console.fleets import every_state, fleet_of
+from tests.console.fleets import every_state, fleet_of, pending, put
 from tui.console.model.order import Order
 from tui.console.widgets.table.columns import COLUMNS, lay_out
 from tui.console.widgets.table.widget import VmTable
@@ -81,8 +84,70 @@ async def test_a_click_on_a_title_sorts_and_a_second_one_reverses(still: StillCl
         assert "▴NAME" in session.line_of("NAME")
         assert [vm_id.name for vm_id in session.app.view.rows] == ["c", "b", "a"]
         assert "backwards" in session.notice
-        await session.pilot.click(VmTable, offset=(60, 0))
         assert session.app.view.order is Order.NAME
+
+
+@pytest.mark.parametrize("size", [SMALL, (200, 60)])
+async def test_any_column_sorts_by_a_click_and_by_keys(
+    still: StillClock, size: tuple[int, int]
+) -> None:
+    async with console_session(every_state(still), still, size=size) as session:
+        table = session.app.query_one(VmTable)
+        for place in table._layout.placed:
+            await session.pilot.click(VmTable, offset=(place.x + place.width - 2, 0))
+            assert session.app.view.order == place.column.id
+            assert f"▾{place.column.title}" in session.line_of("NAME")
+            keys = [session.app.view.order.key(state) for state in table_states(session)]
+            assert keys == sorted(keys)
+        await session.press("home", "slash", *"zz", "escape")
+        seen = set()
+        for _ in COLUMNS:
+            await session.press("greater_than_sign")
+            seen.add(session.app.view.order)
+            assert session.app.view.order.label in session.notice
+        assert seen == set(Order)
+        order = session.app.view.order
+        await session.press("greater_than_sign", "less_than_sign")
+        assert session.app.view.order is order
+
+
+def table_states(session: ConsoleSession) -> list[VmState]:
+    return [state for row in range(99) if (state := session.app.view.at(row)) is not None]
+
+
+async def test_columns_are_chosen_by_keys_and_by_the_mouse(still: StillClock) -> None:
+    async with console_session(every_state(still), still, size=LARGE) as session:
+        await session.press("C", "space", "down", "right", "k", "K", "escape")
+        assert "SOURCE" in session.line_of("NAME")  # left as it was
+        await session.press("C", "space", "down", "right", "enter")
+        head = session.line_of("NAME").split()
+        assert head[:4] == ["NAME", "AGENT", "RUN", "KNOWN"]
+        assert "SOURCE" not in head
+    async with console_session(every_state(still), still, size=SMALL) as session:
+        await session.press("C")
+        (row,) = [y for y, line in enumerate(session.lines) if "] HELD " in line]
+        await session.pilot.click(offset=(20, row))
+        assert "[ ] HELD" in session.text
+        await session.press("d")
+        assert "[x] HELD" in session.text
+        await session.pilot.click(offset=(20, row))
+        await session.press("enter")
+        assert "HELD" not in session.line_of("NAME")
+        assert session.app.parts.table.columns[0].id == "name"
+
+
+async def test_an_order_by_figures_follows_them(still: StillClock) -> None:
+    fleet = fleet_of(["a", "b", "c"], still)
+    for name, ends_s in (("a", 300.0), ("b", 100.0), ("c", 200.0)):
+        progress = pending(still)._replace(ends_at=still.mono + ends_s)
+        put(fleet, qemu(name), progress=progress)
+    async with console_session(fleet, still, size=LARGE) as session:
+        session.app.view.sort_by(Order.ENDS_IN)
+        assert [vm_id.name for vm_id in session.app.view.rows] == ["b", "c", "a"]
+        progress = pending(still)._replace(ends_at=still.mono + 900.0)
+        put(fleet, qemu("b"), progress=progress)  # a figure: nothing is drained for it
+        await session.settle(1)
+        assert [vm_id.name for vm_id in session.app.view.rows] == ["c", "a", "b"]
 
 
 async def test_keys_reverse_the_order(still: StillClock) -> None:

@@ -20,8 +20,6 @@ from agentclient.model.place import NO_PLACE, Place
 from agentclient.model.snapshot import Progress, VmState
 from agentclient.model.states import FreezeState, OutcomeKind, Phase, RunState
 from agentclient.model.vm import VmId
-from tui.console.model.newest_job import newest_job
-from tui.console.model.tally import verdict_of, without_group
 from tui.shared.clocks import Moment, age, countdown, elapsed
 from tui.shared.fit import safe
 from tui.shared.glyphs import (
@@ -39,7 +37,9 @@ from tui.shared.glyphs import (
     Look,
     Signs,
 )
+from tui.shared.newest_job import newest_job
 from tui.shared.tone import Tone
+from tui.shared.verdict import verdict_of, without_group
 
 
 class Cell(NamedTuple):
@@ -49,6 +49,7 @@ class Cell(NamedTuple):
     tone: Tone = Tone.NORMAL
 
 
+_REASON = 160  # characters; a wide screen has room for them
 NOTHING = Cell("", Tone.DIM)
 _STANDING = frozenset(
     {
@@ -250,13 +251,13 @@ def outcome(state: VmState, paint: Paint) -> Cell:
 def why(state: VmState, _paint: Paint) -> Cell:
     """Return the cause or the refusal behind the outcome, or what is in the way of looking."""
     if state.held_by is not None and state.progress is None:
-        return Cell(safe(str(state.held_by), 80), Tone.FROZEN)
+        return Cell(safe(str(state.held_by), _REASON), Tone.FROZEN)
     if state.job is not None:
         return _of_job("why", state.job)
     if (others := doer(state)) is not None:
         by = "somebody" if others.by is None else others.by.in_full
         sure = GRADE_WORDS[graded(state).grade]
-        return Cell(f"{sure}: {safe(by, 120)}", freeze_look(state).tone)
+        return Cell(f"{sure}: {safe(by, _REASON)}", freeze_look(state).tone)
     if state.left_jobs or state.unended is not None:
         return _of_job("left_why", state)
     ended = newest_job(state)
@@ -269,7 +270,7 @@ def why(state: VmState, _paint: Paint) -> Cell:
     if state.vm.locked_by:
         return Cell(f"locked: {safe(state.vm.locked_by, 40)}", Tone.DIM)
     if state.trouble:
-        return Cell(safe(state.trouble, 80), Tone.WARN)
+        return Cell(safe(state.trouble, _REASON), Tone.WARN)
     return _not_now(state)
 
 
@@ -279,7 +280,7 @@ def _not_now(state: VmState) -> Cell:
         return NOTHING
     reason = why_not(state)
     if reason is not None:
-        return Cell(safe(reason, 80), Tone.DIM)
+        return Cell(safe(reason, _REASON), Tone.DIM)
     return Cell("risky: see its pane", Tone.WARN) if risks(state) else NOTHING
 
 

@@ -71,7 +71,12 @@ class Layout(NamedTuple):
 
 
 def lay_out(
-    width: int, skip: int = 0, columns: tuple[Column, ...] = COLUMNS, *, name_width: int = 0
+    width: int,
+    skip: int = 0,
+    columns: tuple[Column, ...] = COLUMNS,
+    *,
+    name_width: int = 0,
+    clocks: bool = False,
 ) -> Layout:
     """Return what `width` cells show after `skip` columns beside the name were scrolled away.
 
@@ -82,11 +87,14 @@ def lay_out(
         width: cells of the screen.
         skip: columns that were scrolled away.
         columns: all there are.
-        name_width: cells that the names would like to have; clocks that nobody needs make room.
+        name_width: cells that the names would like to have; clocks that nobody needs make room, and
+            what names don't need is the last column's, whose sentences are cut.
+        clocks: whether an answer is waited for.
     """
     chosen = _that_fit(columns, width)
     wanted = min(max(name_width - chosen[0].width, 0), MAXIMUM_NAME - chosen[0].width)
-    for each in [column for column in reversed(chosen) if column.id in _CLOCKS and wanted]:
+    idle = [column for column in reversed(chosen) if column.id in _CLOCKS and not clocks]
+    for each in idle if wanted else ():
         if _needed(chosen, gap=1) + wanted > width - 1:
             chosen.remove(each)
     left_out = [column for column in columns if column not in chosen]
@@ -95,7 +103,8 @@ def lay_out(
     gap = _WIDE_GAP if wide else 1
     more = len(chosen) < len(columns)  # one cell is left for the sign that says so
     spare = max(width - _needed(chosen, gap) - more, 0)
-    name_width = name.width + min(spare, MAXIMUM_NAME - name.width)
+    useful = MAXIMUM_NAME - name.width if chosen[-1].right else wanted
+    name_width = name.width + min(spare, useful)
     room = width - MARGIN - name_width
     skip = min(max(skip, 0), _furthest(others, room)) if more else 0
     seen = _first_that_fit(others[skip:], room) if skip else chosen[1:]

@@ -38,7 +38,7 @@ def why(job: JobProgress) -> Cell:
     if job.speed is not None and job.stage in (JobStage.COPYING, JobStage.MIRRORING):
         parts.append(stalled(job) or rate_text(job.speed))
     limit = f", limit {rate_text(job.limit)}" if job.limit else ""
-    return Cell(safe(f"{' '.join(parts)}{limit}: {job.text}", 80), Tone.NORMAL)
+    return Cell(safe(f"{' '.join(parts)}{limit}: {job.text}", 160), Tone.NORMAL)
 
 
 def outcome(ended: JobOutcome, paint: Paint) -> Cell:
@@ -62,5 +62,5 @@ def left(state: VmState, paint: Paint) -> Cell:
 def left_why(state: VmState) -> Cell:
     """Return what was left, or could not be ended."""
     if state.unended is not None:
-        return Cell(safe(str(state.unended), 80), Tone.BAD)
-    return Cell(safe(str(state.left_jobs[0]), 80), Tone.BAD)
+        return Cell(safe(str(state.unended), 160), Tone.BAD)
+    return Cell(safe(str(state.left_jobs[0]), 160), Tone.BAD)

@@ -91,7 +91,7 @@ def head_row(
     """
     sorted_by = [place for place in layout.placed if place.column.id == order]
     sort_sign = signs.ascending if backwards else signs.descending
-    over = [(place.x - 1, sort_sign) for place in sorted_by]
+    over = [(_before_title(place), sort_sign) for place in sorted_by]
     if layout.before:
         over.append((layout.placed[0].x + layout.placed[0].width, signs.more_left))
     if layout.after:
@@ -103,6 +103,13 @@ def head_row(
     if above:
         titles[0] = Cell(f"NAME {signs.of(WARNED)}{above} above", Tone.BAD)
     return Row(" " * MARGIN, tuple(titles), tone=Tone.HEAD, signs=tuple(over))
+
+
+def _before_title(place: Placed) -> int:
+    """Return the cell in front of a column's title, wherever that stands in the column."""
+    if not place.column.right:
+        return place.x - 1
+    return place.x + max(place.width - len(place.column.title), 0) - 1
 
 
 def to_strip(

@@ -16,11 +16,11 @@ from textual.strip import Strip
 from agentclient.model.place import Place
 from agentclient.model.snapshot import VmState
 from agentclient.model.vm import VmId
-from tui.console import keymap
+from tui.console import widget_keys
 from tui.console.model.order import Order
 from tui.console.model.view import FleetView
 from tui.console.widgets.table.cells import Paint, ticks
-from tui.console.widgets.table.columns import MARGIN, Layout, lay_out
+from tui.console.widgets.table.columns import COLUMNS, MARGIN, Column, Layout, lay_out
 from tui.console.widgets.table.rows import BLANK, Row, differences, head_row, to_strip, vm_row
 from tui.console.widgets.toned import Toned
 from tui.shared.clocks import Clock
@@ -48,10 +48,12 @@ class VmTable(ScrollView, Toned, can_focus=True, inherit_bindings=False):
         overflow-y: auto;
         .vms--cursor { background: $cursor-blurred; }
         &:focus .vms--cursor { background: $cursor; }
+        &:ansi .vms--cursor { text-style: underline; }
+        &:ansi:focus .vms--cursor { text-style: reverse; }
     }
     """
     COMPONENT_CLASSES: ClassVar[set[str]] = {"vms--cursor"}
-    BINDINGS: ClassVar[list[BindingType]] = [*keymap.MOVES, *keymap.MARKS]
+    BINDINGS: ClassVar[list[BindingType]] = [*widget_keys.MOVES, *widget_keys.MARKS]
 
     class CursorMoved(Message):
         """The cursor is on another VM, or on none."""
@@ -88,13 +90,21 @@ class VmTable(ScrollView, Toned, can_focus=True, inherit_bindings=False):
         self._clock = clock
         self._signs = signs
         self._layout = Layout()
-        self._name_width = 0  # what the names would like to have
+        self._wanted = (0, False)  # what the names would like to have; whether clocks are needed
         self.outside = (0, 0)  # how many VMs in trouble stand above and below what is seen
         self._skip = 0  # columns that the operator wants to be scrolled away
+        self.columns: tuple[Column, ...] = COLUMNS  # those that the operator wants
         self._painted: list[Row] = []  # what stands in each line of the screen
         self._told: VmId | None = None
         self._told_row = 0
         self._advice: tuple[str, ...] = ()  # what an empty table says
+
+    def show_columns(self, columns: tuple[Column, ...]) -> None:
+        """Show other columns; the first one is the name's."""
+        self.columns = columns
+        self._skip = 0
+        self._lay_out(0)
+        self.repaint_all()
 
     def advise(self, advice: tuple[str, ...]) -> None:
         """Set what the table says while it is empty; it is painted with the next change."""
@@ -134,15 +144,16 @@ class VmTable(ScrollView, Toned, can_focus=True, inherit_bindings=False):
         return self.scroll_offset.y, max(self.size.height - HEAD_LINES, 0)
 
     def _make_room(self) -> None:
-        """Give the names more room while no clocks are needed."""
-        wanted = 0 if self.view.waits else self.view.longest_name
-        if wanted != self._name_width:
-            self._name_width = wanted
+        """Give the names the room that they need, also that of clocks while none are needed."""
+        wanted = (self.view.longest_name, self.view.waits)
+        if wanted != self._wanted:
+            self._wanted = wanted
             self._lay_out(self._skip)
             self._painted = []
 
     def _lay_out(self, skip: int) -> None:
-        self._layout = lay_out(self._room, skip, name_width=self._name_width)
+        name_width, clocks = self._wanted
+        self._layout = lay_out(self._room, skip, self.columns, name_width=name_width, clocks=clocks)
 
     def _measure(self) -> None:
         """Tell the scroll bar how many lines there are, and others where the cursor is."""
@@ -208,7 +219,13 @@ class VmTable(ScrollView, Toned, can_focus=True, inherit_bindings=False):
         if y >= len(self._painted):
             return Strip.blank(width, self.base_style)
         row = self._painted[y]
-        return to_strip(row, self._layout.placed, width, self._base(row), self.tone_style)
+        base = self._base(row)
+        # In reverse, as the terminal's own colours are, each tone would be a block of its own.
+        style_of = self._plain_style if base.reverse else self.tone_style
+        return to_strip(row, self._layout.placed, width, base, style_of)
+
+    def _plain_style(self, _tone: Tone) -> Style:
+        return self.tone_style(Tone.NORMAL)
 
     def _base(self, row: Row) -> Style:
         if row.under_cursor:
@@ -275,7 +292,7 @@ class VmTable(ScrollView, Toned, can_focus=True, inherit_bindings=False):
 
     def _click_title(self, x: int) -> None:
         for place in self._layout.placed:
-            if place.x <= x < place.x + place.width and place.column.id in set(Order):
+            if place.x <= x < place.x + place.width:
                 self.post_message(self.SortWanted(Order(place.column.id)))
 
     def on_mouse_scroll_right(self, event: events.MouseScrollRight) -> None:
