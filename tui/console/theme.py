@@ -1,43 +1,61 @@
-"""The console's colours: few, and each with one meaning; on any of them the words say it too."""
+"""Themes as Textual has them, made of plain colours."""
 
 from __future__ import annotations
 
-from textual.theme import Theme
+from textual.theme import BUILTIN_THEMES, Theme
 
-# Chosen so that the tones keep their order of brightness in greyscale, and stay apart in the
-# eight and the sixteen colours of a plain terminal.
-THEME = Theme(
-    name="frostwatch",
-    primary="#6cb6ff",
-    secondary="#3d5a73",
-    accent="#8be9fd",
-    foreground="#d7dee6",
-    background="#0d1217",
-    surface="#141b22",
-    panel="#24303b",
-    success="#52e07c",
-    warning="#ffc857",
-    error="#ff7b72",
-    dark=True,
-    variables={
-        "tone-dim": "#8a97a5",
-        "tone-head": "#ffffff",
-        "tone-good": "#52e07c",
-        "tone-active": "#6cb6ff",
-        "tone-frozen": "#a5f3fc",
-        "tone-warn": "#ffc857",
-        "tone-bad": "#ff7b72",
-        "cursor": "#1f4468",
-        "cursor-blurred": "#22303d",
-        "scrollbar": "#3d5a73",
-        "scrollbar-hover": "#6cb6ff",
-        "scrollbar-active": "#6cb6ff",
-        "scrollbar-background": "#141b22",
-        "scrollbar-background-hover": "#141b22",
-        "scrollbar-background-active": "#141b22",
-        "scrollbar-corner-color": "#141b22",
-        "footer-background": "#24303b",
-        "footer-key-foreground": "#ffc857",
-        "footer-description-foreground": "#d7dee6",
-    },
-)
+from tui.shared.colours import DARK, Colours
+
+_NATIVE = "ansi-dark"  # Textual's own, for what it styles itself in a terminal's colours
+
+
+def theme_of(name: str, colours: Colours) -> Theme:
+    """Return a theme.
+
+    Args:
+        name: what Textual is to call it.
+        colours: its colours.
+    """
+    one = colours
+    native = one.background.startswith("ansi_")
+    return Theme(
+        name=name,
+        primary=one.border,
+        secondary=one.scrollbar,
+        accent=one.frozen,
+        foreground=one.foreground,
+        background=one.background,
+        surface=one.surface,
+        panel=one.panel,
+        success=one.good,
+        warning=one.warn,
+        error=one.bad,
+        dark=native or int(one.background[1:3], 16) < 128,
+        ansi=native,
+        variables={
+            **(BUILTIN_THEMES[_NATIVE].variables if native else {}),
+            "tone-dim": one.dim,
+            "tone-head": one.head,
+            "tone-good": one.good,
+            "tone-active": one.active,
+            "tone-frozen": one.frozen,
+            "tone-warn": one.warn,
+            "tone-bad": one.bad,
+            "cursor": one.cursor,
+            "cursor-blurred": one.cursor_blurred,
+            "scrollbar": one.scrollbar,
+            "scrollbar-hover": one.border,
+            "scrollbar-active": one.border,
+            "scrollbar-background": one.surface,
+            "scrollbar-background-hover": one.surface,
+            "scrollbar-background-active": one.surface,
+            "scrollbar-corner-color": one.surface,
+            "footer-background": one.panel,
+            "footer-key-foreground": one.warn,
+            "footer-description-foreground": one.foreground,
+        },
+    )
+
+
+BEGINNING = "frostwatch"  # what the theme that a console begins with is called
+THEME = theme_of(BEGINNING, DARK)

@@ -1,0 +1,72 @@
+"""Themes at the keys: all that is painted has the new colours; words and signs stay the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+from rich.color import ColorType
+
+from tests.console.console_session import LARGE, SMALL, ConsoleSession, console_session, make_app
+from tests.console.fakes import StillClock
+from tests.console.fleets import every_state
+from tui.shared.colours import TERMINAL, THEMES
+
+Compare = Callable[..., bool]
+NAMES = [*THEMES]
+
+
+def backgrounds(session: ConsoleSession) -> set[str]:
+    strips = session.app.screen._compositor.render_strips()
+    styles = [segment.style for strip in strips for segment in strip]
+    colours = [style.bgcolor for style in styles if style is not None and style.bgcolor is not None]
+    return {
+        colour.name if colour.type is ColorType.DEFAULT else colour.get_truecolor().hex
+        for colour in colours
+    }
+
+
+@pytest.mark.parametrize("size", [SMALL, (120, 40)])
+async def test_each_press_is_the_next_theme_and_paints_all_of_it(
+    still: StillClock, size: tuple[int, int]
+) -> None:
+    async with console_session(every_state(still), still, size=size) as session:
+        before = session.text
+        for name in [*NAMES[1:], NAMES[0]]:
+            await session.press("Y")
+            await session.until(partial(is_painted, session, THEMES[name].background))
+            assert session.app.theme_name == name
+            assert f"the theme {name}" in session.notice
+            wanted = set(THEMES[name])
+            if name != TERMINAL:
+                assert backgrounds(session) <= wanted, name
+            assert session.lines[:-2] == before.splitlines()[:-2]  # not a word differs
+
+
+def is_painted(session: ConsoleSession, colour: str) -> bool:
+    return colour.removeprefix("ansi_") in backgrounds(session)
+
+
+async def test_a_theme_of_ones_own_is_among_them_and_a_broken_one_is_told(
+    still: StillClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    folder = tmp_path / "frostwatch" / "themes"
+    folder.mkdir(parents=True)
+    for name, text in (("broken", "wran = 1"), ("mine", 'background = "#101010"')):
+        (folder / f"{name}.toml").write_text(text)
+        (folder / f"{name}.toml").chmod(0o600)
+    async with console_session(every_state(still), still, size=LARGE) as session:
+        await session.press("colon", *"theme mine", "enter")
+        await session.until(lambda: "#101010" in backgrounds(session))
+        await session.press("colon", *"theme broken", "enter")
+        await session.until(lambda: "a theme has no 'wran'" in session.notice)
+        assert session.app.theme_name == "mine"
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("dark",)])
+def test_what_a_theme_looks_like(snap_compare: Compare, still: StillClock, name: str) -> None:
+    keys = ["Y"] * NAMES.index(name)
+    assert snap_compare(make_app(every_state(still), still), press=keys, terminal_size=(120, 40))
