@@ -159,15 +159,14 @@ def _complain(sentence: str, code: int) -> int:
 
 
 def _print_version(ctx: click.Context) -> None:
-    try:
-        number = load("importlib.metadata", "version")("frostwatch")
-    except ModuleNotFoundError:  # run from its sources, without an installation
-        number = "of a source tree"
+    number = load("tui.shared.version", "version")()
     click.echo(f"frostwatch {number}")
     ctx.exit()
 
 
 def _open_console(options: Options) -> int:
+    name = options.general.theme
+    theme = (name, load("tui.shared.theme_file", "find")(name)) if name is not None else None
     with session.engine_for(options) as engine:
         # Nothing of what is built until the first screen is garbage; then the console enables it.
         gc.disable()
@@ -184,6 +183,9 @@ def _open_console(options: Options) -> int:
             notify=load("tui.shared.notify", "Notify").of(options.general),
             schedule=Schedule.of(options.policy),
             copy_to=options.general.copy_to,
+            keys=options.settings.keymap if options.settings is not None else None,
+            theme=theme,
+            journal=engine.journal.path if engine.journal is not None else None,
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from agentclient.fleet.store import Fleet
 from agentclient.model.vm import VmId
 from tests.console.fakes import FakeJobs, FakeOperations, FakeWatcher, StillClock
 from tui.console.app import FrostwatchApp
+from tui.console.kept import Keeper
 from tui.console.ports import MemoryPort
 from tui.shared.glyphs import Signs
 from tui.shared.notify import Notify
@@ -110,6 +111,8 @@ async def console_session(
     jobs: FakeJobs | None = None,
     notify: Notify = Notify(),  # noqa: B008 - it can't be changed
     copy_to: Path | None = None,
+    keys: Mapping[str, str] | None = None,
+    keeper: Keeper | None = None,
 ) -> AsyncIterator[ConsoleSession]:
     operations = operations or FakeOperations()
     watcher = FakeWatcher()
@@ -125,6 +128,8 @@ async def console_session(
         jobs=jobs,
         notify=notify,
         copy_to=copy_to,
+        keys=keys,
+        keeper=keeper,
     )
     async with app.run_test(size=size) as pilot:
         await pilot.pause(0.05)  # the first layouts follow each other
@@ -145,6 +150,8 @@ def make_app(
     jobs: FakeJobs | None = None,
     notify: Notify = Notify(),  # noqa: B008 - it can't be changed
     copy_to: Path | None = None,
+    keys: Mapping[str, str] | None = None,
+    keeper: Keeper | None = None,
 ) -> FrostwatchApp:
     return FrostwatchApp(
         fleet,
@@ -159,6 +166,8 @@ def make_app(
         notify=notify,
         memory=memory,
         copy_to=copy_to,
+        keys=keys,
+        keeper=keeper,
     )
 
 

@@ -8,15 +8,13 @@ but Textual's touches a widget.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.reactive import Reactive
-from textual.theme import Theme
 from textual.timer import Timer
 from textual.widget import Widget
 
@@ -33,15 +31,13 @@ from tui.console.ascii import AsciiFilter
 from tui.console.bare_terminal import stopped_lines
 from tui.console.copies import Copies, no_jobs
 from tui.console.display import Display
-from tui.console.guest_keys import GuestKeysApp
+from tui.console.kept import Keeper
+from tui.console.kept_view_app import KeptViewApp
 from tui.console.model.exit_kind import ExitKind
-from tui.console.model.filter import Filter
 from tui.console.model.notices import Notice
-from tui.console.model.order import Order
 from tui.console.model.view import FleetView
 from tui.console.ports import JobsPort, MemoryPort, OperationsPort, WatcherPort
 from tui.console.textual_internals import forget_split_segments
-from tui.console.theme import THEME
 from tui.console.widgets.keyline import KeyLine
 from tui.console.widgets.pane.widget import DetailPane
 from tui.console.widgets.pinned import PinnedLine
@@ -49,6 +45,7 @@ from tui.console.widgets.prompt import PromptLine
 from tui.console.widgets.status import DrillLine, NoticeLine, StatusLine
 from tui.console.widgets.table.widget import VmTable
 from tui.shared.clocks import Clock
+from tui.shared.colours import Colours
 from tui.shared.fit import safe
 from tui.shared.glyphs import Signs, detect_signs
 from tui.shared.notify import Notify
@@ -63,7 +60,7 @@ TIDY_S = 60.0
 FILTER_HINT = "words to show, !word to hide; Enter keeps it, Esc clears it"
 
 
-class FrostwatchApp(GuestKeysApp):
+class FrostwatchApp(KeptViewApp):
     """The console.
 
     Args:
@@ -80,6 +77,10 @@ class FrostwatchApp(GuestKeysApp):
         drill: the guests are simulated, and a line says so.
         notify: how an operator is called who does not look at the screen.
         memory: what is done about the process's memory; None leaves it alone.
+        keys: the keys that actions have in the place of their usual ones, by the actions' ids.
+        journal: the journal's file, which the help names; None if there is none.
+        theme: the name of the theme that is set, and its colours; None for the last console's.
+        keeper: what is kept of the view from one console to the next; None for nothing.
     """
 
     TITLE = "frostwatch"
@@ -90,8 +91,6 @@ class FrostwatchApp(GuestKeysApp):
     #vms { height: 1fr; min-height: 4; }
     #pane { height: 9; }
     """
-
-    theme = Reactive(THEME.name)  # from the beginning: to set one styles everything anew
 
     def __init__(
         self,
@@ -109,14 +108,22 @@ class FrostwatchApp(GuestKeysApp):
         drill: bool = False,
         notify: Notify = Notify(),  # noqa: B008 - it can't be changed
         memory: MemoryPort | None = None,
+        keys: Mapping[str, str] | None = None,
+        journal: Path | None = None,
+        theme: tuple[str, Colours] | None = None,
+        keeper: Keeper | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(keeper, theme, drill=drill)
+        self.journal = journal
+        if keys:
+            self.keys = keys
+            self.set_keymap(dict(keys))
         self.clock = clock or Clock()
         self.signs = signs or detect_signs()
         self.interval_s = interval_s
         self._fleet = fleet
         self._reader = fleet.reader()
-        self.view = FleetView(self._reader.peek)
+        self.view = FleetView(self._reader.peek, self.clock.moment)
         self._watcher = watcher
         self._drill, self._read_only = drill, read_only
         self._memory = memory
@@ -129,14 +136,9 @@ class FrostwatchApp(GuestKeysApp):
         self.action_context = ActionContext(
             self, view, fleet, operations, copies, show, clock, signs, read_only, times
         )
-        self._parts: Display | None = None  # None before it is on the screen
         self._top = tuple(self.lines_on_top())
         if self.signs.ascii:
             self.filters.append(AsciiFilter())
-
-    def get_theme(self, theme_name: str) -> Theme | None:
-        """Return a theme by its name; `theme` is looked up before one could be registered."""
-        return THEME if theme_name == THEME.name else super().get_theme(theme_name)
 
     # -- layout ----------------------------------------------------------------------------
 
@@ -173,12 +175,13 @@ class FrostwatchApp(GuestKeysApp):
             filter_line=self.query_one("#filter", PromptLine),
         )
         self.parts.table.focus()
+        self.begin_as_kept()
         self.drain()
         self.parts.paint()
         self.call_after_refresh(self._shown)
         self._repeat(DRAIN_S, self.drain)
         self._eager = self._repeat(EAGER_S, self._look_eagerly, times=round(1 / EAGER_S))
-        self._repeat(SECOND_S, self.parts.second)
+        self._repeat(SECOND_S, self._second)
         self._repeat(TIDY_S, self._tidy)
 
     def _repeat(self, interval_s: float, function: Callable[[], None], times: int = 0) -> Timer:
@@ -192,12 +195,6 @@ class FrostwatchApp(GuestKeysApp):
                 function()
 
         return self.set_interval(interval_s, tick, repeat=times)
-
-    @property
-    def parts(self) -> Display:
-        """The parts of the screen, once it is mounted."""
-        assert self._parts is not None
-        return self._parts
 
     def on_resize(self) -> None:
         """Share the height anew."""
@@ -241,6 +238,11 @@ class FrostwatchApp(GuestKeysApp):
             self.show_notice(notice)
         self.parts.drain({notice.about for notice in ended})
 
+    def _second(self) -> None:
+        """Let the clocks run, and keep how the operator looks at the fleet."""
+        self.parts.second()
+        self.keep_view()
+
     def _look_eagerly(self) -> None:
         """Show the first VMs at once: somebody sits there and waits for them."""
         if self.view.total:
@@ -265,20 +267,6 @@ class FrostwatchApp(GuestKeysApp):
     @on(VmTable.Scrolled)
     def _scrolled(self) -> None:
         self.parts.show_outside()
-
-    @on(VmTable.NoTrouble)
-    def _no_trouble(self) -> None:
-        hidden = " that the filter shows" if self.view.filter else ""
-        self.action_context.answer(Level.INFO, f"no VM{hidden} is in trouble")
-
-    @on(VmTable.Marked)
-    def _marked(self) -> None:
-        self.parts.status.update_line()
-
-    @on(VmTable.SortWanted)
-    def _sort_wanted(self, event: VmTable.SortWanted) -> None:
-        again = event.order is self.view.order
-        self._sort(event.order, backwards=again and not self.view.backwards)
 
     @on(VmTable.Touched)
     def _touched(self) -> None:
@@ -314,84 +302,3 @@ class FrostwatchApp(GuestKeysApp):
     def warn(self, text: str) -> None:
         """Tell the operator what a key could not do."""
         self.action_context.answer(Level.WARNING, text)
-
-    # -- the view's keys ---------------------------------------------------------------------
-
-    def action_mark(self) -> None:
-        """Mark the VM under the cursor, or take its mark away."""
-        self.parts.table.action_mark()
-
-    def action_sort(self) -> None:
-        """Sort by the next thing."""
-        self._sort(self.view.order.next(), backwards=False)
-
-    def action_reverse(self) -> None:
-        """Sort the other way round."""
-        self._sort(self.view.order, backwards=not self.view.backwards)
-
-    def _sort(self, order: Order, *, backwards: bool) -> None:
-        self.view.sort_by(order, backwards=backwards)
-        self.parts.paint()
-        self.action_context.answer(
-            Level.INFO, f"sorted {order.label}{', backwards' if backwards else ''}"
-        )
-
-    @on(PinnedLine.Wanted)
-    def action_longest(self) -> None:
-        """Go to the VM that has been frozen longest; a filter that hides it is taken away."""
-        state = self.view.longest_frozen(self.clock.moment())
-        if state is None:
-            self.action_context.answer(Level.INFO, "nothing is frozen")
-            return
-        if self.view.index_of(state.id) is None:
-            self.parts.filter_line.clear()
-            self.view.filter_by(Filter())
-        self.parts.table.go_to(state.id)
-        self.parts.table.focus()
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Let `/` open the filter from the table alone: elsewhere it is a letter, or another's key.
-
-        Its binding has priority, so that it is handled before the next key is passed on. Letters
-        that come together with it (over a slow line, or pasted) would be the table's keys
-        otherwise: ``/f`` and Enter would freeze a VM.
-        """
-        if action == "filter":
-            return isinstance(self.focused, VmTable)
-        return super().check_action(action, parameters)
-
-    def action_filter(self) -> None:
-        """Open the line in which a filter is typed."""
-        self.parts.filter_line.open()
-        self.parts.share_height()
-
-    @on(PromptLine.Changed)
-    def _filter_changed(self, event: PromptLine.Changed) -> None:
-        self.view.filter_by(Filter(event.text))
-        self.parts.paint()
-
-    @on(PromptLine.Kept)
-    def _filter_kept(self) -> None:
-        self.parts.share_height()
-        self.parts.table.focus()
-
-    def action_clear(self) -> None:
-        """Clear the filter; without one, the marks; make an enlarged pane small again."""
-        if self.parts.filter_line.is_open:
-            self.parts.filter_line.clear()
-        elif self.parts.enlarged:
-            self.action_enlarge()
-        else:
-            self.view.marks.clear()
-        self.parts.share_height()
-        self.parts.table.focus()
-        self.parts.paint()
-
-    def action_enlarge(self) -> None:
-        """Enlarge the pane, or make it small again."""
-        self.parts.enlarged = not self.parts.enlarged
-        self.parts.share_height()
-
-    def action_help(self) -> None:
-        """Show the keys and the signs."""
-        self.prompts.help(keymap.HELP, self.interval_s)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tui.console.telling import Teller
 
 ROOMY = 24  # lines; on fewer the pane needs half of them to say what an outcome means
+_LEAST_TABLE, _LEAST_PANE = 4, 3  # lines
 STAY_S = 2.0  # rows stay where they are for so long after the operator moved the cursor
 EMPTY_FLEET = (
     "No VM was found here (yet).",
@@ -79,8 +80,14 @@ class Display:
         self._notices = notices
         self.filter_line = filter_line
         self.enlarged = False  # the pane
+        self.split = 0  # lines that the operator gave the pane, or took from it
         self._problems: tuple[str, ...] = ()
         self._touched_at = float("-inf")
+
+    @property
+    def pane(self) -> DetailPane:
+        """What is known about the VM under the cursor."""
+        return self._pane
 
     # -- what is known reaches the screen ----------------------------------------------------
 
@@ -107,6 +114,8 @@ class Display:
 
     def second(self) -> None:
         """Let the clocks run."""
+        self._view.pass_time()
+        self._settle()
         self.table.update_lines(clocks_only=True)
         self._pane.update_facts()
         self._update_pinned()
@@ -153,6 +162,7 @@ class Display:
     def paint(self) -> None:
         """Show the view as it is now."""
         self.table.advise(self._advice())
+        self.filter_line.tell(self._view.hint)
         self.table.update_lines()
         self.show_outside()
         self._update_pinned()
@@ -174,15 +184,37 @@ class Display:
 
     def _advice(self) -> tuple[str, ...]:
         if self._view.total:
-            return ("Nothing matches the filter.", "", "Escape clears it.")
+            hint = self._view.hint
+            return (
+                "Nothing matches the filter.",
+                "",
+                *([hint] if hint else ()),
+                "Escape clears it.",
+            )
         return (*EMPTY_FLEET, "", *self._problems)
+
+    @property
+    def _room(self) -> int:
+        """Lines for table and pane."""
+        lines = 3 + self._above + self._pinned.is_there + self.filter_line.is_open
+        return max(self._pane.app.size.height - lines, 8)
+
+    def _pane_lines(self, split: int) -> int:
+        room = self._room
+        most = room * 3 // 5 if room > ROOMY else room // 2
+        table = min(max(self._view.total + 2, 6), most)
+        return min(max(room - table + split, _LEAST_PANE), room - _LEAST_TABLE)
+
+    def split_by(self, lines: int) -> None:
+        """Give the pane so many lines more, or take them; as far as both can be read."""
+        self.enlarged = False
+        self.split = self._pane_lines(self.split) + lines - self._pane_lines(0)
+        self.split = self._pane_lines(self.split) - self._pane_lines(0)
+        self.share_height()
 
     def share_height(self) -> None:
         """Give the table what its rows need, but never so much that the pane can't say enough."""
-        lines = 3 + self._above + self._pinned.is_there + self.filter_line.is_open
-        room = max(self._pane.app.size.height - lines, 8)
-        most = room * 3 // 5 if room > ROOMY else room // 2
-        table = min(max(self._view.total + 2, 6), most)
-        pane = room - (4 if self.enlarged else table) if self._view.total else 1
+        pane = self._room - _LEAST_TABLE if self.enlarged else self._pane_lines(self.split)
+        pane = pane if self._view.total else 1
         if self._pane.styles.height is None or self._pane.styles.height.value != pane:
             self._pane.styles.height = pane

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from textual.binding import Binding, BindingType
+
+from tui.console.widget_keys import LOG, MARKS, MOVES
+from tui.shared.key_names import key_name
 
 ACTIONS: list[BindingType] = [
     Binding(
@@ -101,6 +106,22 @@ VIEWS: list[BindingType] = [
         tooltip="Sort the other way round",
     ),
     Binding(
+        "greater_than_sign",
+        "sort_column(1)",
+        "Sort by the next column",
+        show=False,
+        id="sort.next",
+        tooltip="Sort by the column to the right; a click on a title too",
+    ),
+    Binding(
+        "less_than_sign",
+        "sort_column(-1)",
+        "Sort by the column before",
+        show=False,
+        id="sort.previous",
+        tooltip="Sort by the column to the left",
+    ),
+    Binding(
         "L",
         "longest",
         "Longest",
@@ -116,6 +137,38 @@ VIEWS: list[BindingType] = [
         priority=True,  # see `FrostwatchApp.check_action`
         id="filter",
         tooltip="Show only what has these words; !word hides",
+    ),
+    Binding(
+        "C",
+        "columns",
+        "Columns",
+        show=False,
+        id="columns",
+        tooltip="Which columns are shown, and in which order",
+    ),
+    Binding(
+        "Y",
+        "next_theme",
+        "Next theme",
+        show=False,
+        id="theme",
+        tooltip="Other colours: dark, light, high contrast, …, your own",
+    ),
+    Binding(
+        "plus",
+        "split(1)",
+        "Larger pane",
+        show=False,
+        id="pane.larger",
+        tooltip="A line more for the pane; dragging its title does it too",
+    ),
+    Binding(
+        "minus",
+        "split(-1)",
+        "Smaller pane",
+        show=False,
+        id="pane.smaller",
+        tooltip="A line more for the table",
     ),
     Binding(
         "enter",
@@ -140,6 +193,15 @@ VIEWS: list[BindingType] = [
         id="clear",
         show=False,
         tooltip="Leave a dialog; clear the filter, then the marks",
+    ),
+    Binding(
+        "colon,ctrl+p",
+        "palette",
+        "Commands",
+        key_display=":",
+        show=False,
+        id="palette",
+        tooltip="Every action by its name, and why one can't be done now",
     ),
     Binding(
         "question_mark",
@@ -177,135 +239,28 @@ VIEWS: list[BindingType] = [
     ),
 ]
 
-# The keys below are a widget's own: they mean this while it has the focus.
+Groups = tuple[tuple[str, Sequence[BindingType]], ...]
 
-MOVES: list[BindingType] = [
-    Binding("up,k", "move(-1)", "Up", show=False, id="vms.up", tooltip="The VM above"),
-    Binding("down,j", "move(1)", "Down", show=False, id="vms.down", tooltip="The VM below"),
-    Binding("home,g", "first", "First", show=False, id="vms.first", tooltip="The first VM"),
-    Binding("end,G", "last", "Last", show=False, id="vms.last", tooltip="The last VM"),
-    Binding(
-        "pageup,ctrl+b",
-        "page(-1)",
-        "Page up",
-        show=False,
-        id="vms.page_up",
-        tooltip="One screenful up",
-    ),
-    Binding(
-        "pagedown,ctrl+f",
-        "page(1)",
-        "Page down",
-        show=False,
-        id="vms.page_down",
-        tooltip="One screenful down",
-    ),
-    Binding(
-        "left,h",
-        "columns(-1)",
-        "Columns left",
-        show=False,
-        id="vms.left",
-        tooltip="Back to the columns on the left",
-    ),
-    Binding(
-        "right,l",
-        "columns(1)",
-        "Columns right",
-        show=False,
-        id="vms.right",
-        tooltip="To the columns that don't fit; the name stays",
-    ),
-    Binding(
-        "right_square_bracket",
-        "trouble(1)",
-        "Next trouble",
-        show=False,
-        id="vms.next_trouble",
-        tooltip="To the next VM in trouble below",
-    ),
-    Binding(
-        "left_square_bracket",
-        "trouble(-1)",
-        "Trouble above",
-        show=False,
-        id="vms.trouble_above",
-        tooltip="To the next VM in trouble above",
-    ),
-]
+# Whose actions they are: the app's, the table's, the pane's.
+PLACES: Groups = (
+    ("app", [*ACTIONS, *VIEWS]),
+    ("table", [*MOVES, *MARKS]),
+    ("pane", LOG),
+)
 
-MARKS: list[BindingType] = [
-    Binding(
-        "shift+up,K",
-        "extend(-1)",
-        "Mark upwards",
-        show=False,
-        id="vms.mark_up",
-        tooltip="Mark from here upwards",
-    ),
-    Binding(
-        "shift+down,J",
-        "extend(1)",
-        "Mark downwards",
-        show=False,
-        id="vms.mark_down",
-        tooltip="Mark from here downwards",
-    ),
-    Binding(
-        "v",
-        "mark_to_here",
-        "Mark to here",
-        show=False,
-        id="vms.mark_to",
-        tooltip="Mark from the last mark to here; Shift-click too",
-    ),
-    Binding(
-        "a,asterisk",
-        "mark_shown",
-        "Mark all",
-        show=False,
-        id="vms.mark_all",
-        tooltip="Mark all that the filter shows; Esc clears",
-    ),
-]
 
-LOG: list[BindingType] = [
-    Binding(
-        "slash",
-        "search",
-        "Search",
-        key_display="/",
-        priority=True,
-        id="log.search",
-        tooltip="Search the log as you type, from its end",
-    ),
-    Binding(
-        "n",
-        "match(1)",
-        "Next match",
-        show=False,
-        id="log.next",
-        tooltip="To the next match below",
-    ),
-    Binding(
-        "N",
-        "match(-1)",
-        "Previous match",
-        show=False,
-        id="log.previous",
-        tooltip="To the match above",
-    ),
-    Binding(
-        "escape",
-        "leave_search",
-        "Leave the search",
-        show=False,
-        id="log.leave",
-        tooltip="Leave the search; the log stays where it is",
-    ),
-]
+def keys_of(binding: Binding, changed: Mapping[str, str]) -> str:
+    """Return the keys of a binding as a person writes them.
 
-HELP = (
+    Args:
+        binding: the action, with its usual keys.
+        changed: the keys that actions have in the place of their usual ones, by the actions' ids.
+    """
+    keys = changed.get(binding.id or "", binding.key)
+    return " ".join(key_name(key) for key in keys.split(","))
+
+
+HELP: Groups = (
     ("Guests", ACTIONS),
     ("The view", VIEWS),
     ("Moving about", MOVES),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from agentclient.fleet.store import Fleet
@@ -17,10 +17,12 @@ from tui.console import memory
 from tui.console.app import FrostwatchApp
 from tui.console.bare_terminal import tell_stderr
 from tui.console.copies import no_jobs
+from tui.console.kept import Keeper
 from tui.console.leave import LEFT_SOMETHING, SignalHandler, leave_windows, thaw_and_leave
 from tui.console.model.exit_kind import ExitKind
 from tui.console.ports import JobsPort, OperationsPort, RunningWatcherPort
 from tui.console.terminal import has_ended
+from tui.shared.colours import Colours
 from tui.shared.notify import Notify
 from tui.shared.terminal_features import is_in_browser
 
@@ -41,6 +43,9 @@ def run(
     schedule: Schedule | None = None,
     copy_to: Path | None = None,
     make_app: Callable[..., FrostwatchApp] | None = None,
+    keys: Mapping[str, str] | None = None,
+    theme: tuple[str, Colours] | None = None,
+    journal: Path | None = None,
 ) -> int:
     """Open the console, and return when it was left and every guest is thawed, or was told about.
 
@@ -56,10 +61,15 @@ def run(
         schedule: how long freezes are waited for, and a window may be held at the most.
         copy_to: the folder with which the form of a copy begins; None for the current one.
         make_app: makes the app, with what it takes; None for the console itself.
+        keys: the keys that actions have in the place of their usual ones, by the actions' ids.
+        theme: the name of the theme that is set, and its colours; None for the last console's.
+
+        journal: the journal's file, which the help names; None if there is none.
 
     Returns:
         0, or 1 if a guest may still be frozen or the console failed.
     """
+    keeper = Keeper()
     app = (make_app or FrostwatchApp)(
         fleet,
         operations,
@@ -71,6 +81,10 @@ def run(
         notify=notify,
         schedule=schedule,
         copy_to=copy_to,
+        keys=keys,
+        theme=theme,
+        journal=journal,
+        keeper=keeper,
         memory=memory,
     )
 
@@ -102,6 +116,7 @@ def run(
             gc.enable()  # the first screen may never have been shown
             handler.screen_left.set()
             code = leave()
+            keeper.finish()
             if watcher is not None:
                 watcher.stop()
             if app.teller is not None:

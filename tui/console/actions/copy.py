@@ -17,6 +17,7 @@ from agentclient.model.states import Level
 from agentclient.model.vm import Vm
 from tui.console.actions.context import ActionContext
 from tui.console.actions.execute import READ_ONLY
+from tui.console.actions.possible import COPY_IN_FLIGHT, NO_VM
 from tui.console.dialogs.copy import CopyDialog
 from tui.console.dialogs.copy_kind import (
     BACKUP,
@@ -38,7 +39,6 @@ from tui.shared.job_words import copy_word
 if TYPE_CHECKING:
     from agentclient.jobs.left import Cleared, LeftCopy
 
-NO_VM = "there is no VM here"
 _NAME_STAMP = "%Y%m%d-%H%M%S"
 
 
@@ -95,7 +95,7 @@ class CopyPrompt:
         )
         targets = tuple(one for one in chosen if one not in busy)
         if not targets:
-            context.answer(Level.WARNING, "something is in flight there already; x stops it")
+            context.answer(Level.WARNING, COPY_IN_FLIGHT)
             return
 
         def answered(answer: CopyAnswer | None) -> None:

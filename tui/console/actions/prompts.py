@@ -5,7 +5,7 @@ Imported when the screen has been painted: all this takes longer to import than 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from textual.binding import BindingType
 
@@ -14,23 +14,34 @@ from agentclient.model.vm import VmId
 from tui.console.actions.context import ActionContext
 from tui.console.actions.copy import CopyPrompt
 from tui.console.actions.execute import READ_ONLY, Executor
+from tui.console.actions.possible import (
+    IN_FLIGHT,
+    NO_VM,
+    NO_WINDOW,
+    NOT_FROM_HERE,
+    NOTHING_FROZEN,
+    NOTHING_LEFT,
+    Possible,
+    nothing_in_flight,
+)
 from tui.console.actions.rescue import RescuePrompt
+from tui.console.dialogs.columns import ColumnsDialog
 from tui.console.dialogs.extend import ExtendDialog
 from tui.console.dialogs.freeze import FreezeAnswer, FreezeDialog
-from tui.console.dialogs.help import HelpDialog
+from tui.console.dialogs.help import About, HelpDialog
 from tui.console.dialogs.history import HistoryDialog
+from tui.console.dialogs.palette import PaletteDialog
 from tui.console.dialogs.quit import QuitDialog
 from tui.console.dialogs.stop import StopDialog
 from tui.console.dialogs.thaw import ThawDialog
 from tui.console.dialogs.thaw_all import ThawAllAnswer, ThawAllDialog
+from tui.console.model.commands import Command
 from tui.console.model.exit_kind import ExitKind
 from tui.console.model.notices import Notice
 from tui.console.model.targets import Target, Targets
 from tui.console.widgets.lines import LinesView
+from tui.console.widgets.table.columns import Column
 from tui.shared.fit import safe
-
-NO_VM = "there is no VM here"
-NOT_FROM_HERE = "Esc, then f: the keys are the pane's now, not the table's; nothing was done"
 
 
 class Prompts:
@@ -48,6 +59,7 @@ class Prompts:
         self._executor = Executor(context)
         self.rescue = RescuePrompt(context)
         self._copy = CopyPrompt(context)
+        self._possible = Possible(context, self._executor)
 
     def ended(self) -> Iterator[Notice]:
         """Yield what came of what has ended since the last time."""
@@ -58,12 +70,12 @@ class Prompts:
     def freeze(self) -> None:
         """Ask, and freeze what has nothing in flight; only while one sees which VM it is."""
         if isinstance(self._context.app.focused, LinesView):
-            self._context.answer(Level.WARNING, NOT_FROM_HERE)
+            self._context.answer(Level.WARNING, NOT_FROM_HERE.format(key="f"))
             return
         chosen = self._chosen()
         left_out = tuple(one for one in chosen if self._executor.in_flight(one))
         targets = tuple(one for one in chosen if one not in left_out)
-        otherwise = "x stops waiting for what is in flight there already" if chosen else NO_VM
+        otherwise = IN_FLIGHT if chosen else NO_VM
         if not self._can_ask(targets, otherwise):
             return
 
@@ -86,7 +98,7 @@ class Prompts:
     def copy(self) -> None:
         """Ask, and copy the disks; only while one sees which VM it is."""
         if isinstance(self._context.app.focused, LinesView):
-            self._context.answer(Level.WARNING, NOT_FROM_HERE.replace("then f", "then c"))
+            self._context.answer(Level.WARNING, NOT_FROM_HERE.format(key="c"))
             return
         self._copy.ask(self._chosen())
 
@@ -118,7 +130,7 @@ class Prompts:
         """Ask, and hold the windows for longer."""
         chosen = self._chosen()
         targets = tuple(one for one in chosen if self._executor.held(one) or one.extends_elsewhere)
-        if not self._can_ask(targets, "no window is held there"):
+        if not self._can_ask(targets, NO_WINDOW):
             return
 
         def answered(seconds: float | None) -> None:
@@ -131,7 +143,7 @@ class Prompts:
     def attach(self) -> None:
         """Take over what a frostwatch has left to its holder: it loses nothing, so nobody asks."""
         targets = tuple(one for one in self._chosen() if one.left_to_holder)
-        if self._can_ask(targets, "no frostwatch has left a window there to its holder"):
+        if self._can_ask(targets, NOTHING_LEFT):
             self._executor.attach(targets)
 
     def thaw_all(self) -> None:
@@ -140,7 +152,7 @@ class Prompts:
         ours = tuple(one for one in map(Target, states) if self._executor.is_ours(one))
         others = (one for one in map(Target, states) if one.foreign or one.left_to_holder)
         foreign = tuple(sorted((one for one in others if one not in ours), key=_since))
-        if not self._can_ask(ours + foreign, "nothing is frozen here, as far as is known"):
+        if not self._can_ask(ours + foreign, NOTHING_FROZEN):
             return
         if not ours:
             self._ask_foreign(ours, foreign)
@@ -168,9 +180,7 @@ class Prompts:
         if self._copy.stop(chosen):
             return
         targets = tuple(one for one in chosen if self._executor.in_flight(one))
-        names = ", ".join(safe(one.vm.name, 40) for one in chosen[:3])
-        more = f" and {len(chosen) - 3} more" if len(chosen) > 3 else ""
-        if not self._can_ask(targets, f"nothing is in flight on {names or 'any VM'}{more}"):
+        if not self._can_ask(targets, nothing_in_flight(chosen)):
             return
 
         def answered(yes: bool | None) -> None:
@@ -196,10 +206,42 @@ class Prompts:
 
     # -- nothing is done to a guest ----------------------------------------------------------
 
-    def help(self, groups: Iterable[tuple[str, Iterable[BindingType]]], interval_s: float) -> None:
+    def help(self, groups: Iterable[tuple[str, Iterable[BindingType]]], about: About) -> None:
         """Show the keys and the signs."""
-        dialog = HelpDialog(tuple(groups), interval_s, self._context.signs)
+        dialog = HelpDialog(tuple(groups), about, self._context.signs)
         self._context.app.push_screen(dialog)
+
+    def why_not(self, action: str) -> str | None:
+        """Return why an action, by its id, can't be done now; None if it can."""
+        return self._possible.why_not(action, self._chosen())
+
+    def palette(self, commands: Sequence[Command], answered: Callable[[Command], None]) -> None:
+        """Ask for a command, and do it; what acts on VMs acts on those of this key press (P6)."""
+        chosen = [one.vm.id for one in self._chosen()]
+
+        def do(command: Command | None) -> None:
+            if command is None:
+                return
+            if chosen != [one.vm.id for one in self._chosen()]:
+                self._context.answer(Level.WARNING, "other VMs are chosen now; nothing was done")
+                return
+            answered(command)
+
+        about = f" on {safe(chosen[0].name, 40)}" if len(chosen) == 1 else ""
+        about = f" on {len(chosen)} marked VMs" if len(chosen) > 1 else about
+        dialog = PaletteDialog(commands, about, self._context.signs)
+        self._context.app.push_screen(dialog, do)
+
+    def columns(
+        self, shown: Sequence[Column], answered: Callable[[tuple[Column, ...]], None]
+    ) -> None:
+        """Ask which columns are shown."""
+
+        def chosen(columns: tuple[Column, ...] | None) -> None:
+            if columns is not None:
+                answered(columns)
+
+        self._context.app.push_screen(ColumnsDialog(shown, self._context.signs), chosen)
 
     def leave(self, answered: Callable[[ExitKind | None], None]) -> None:
         """Ask how to leave while something is in flight; who is asked already, insists."""

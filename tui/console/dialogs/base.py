@@ -53,9 +53,9 @@ class Dialog(ModalScreen[Result | None]):
             color: $foreground;
             background: $panel;
             &.-textual-compact:focus {
-                color: $background;
-                background: $primary;
-                text-style: bold;
+                color: $primary;
+                background: $background;
+                text-style: bold reverse;  /* it is seen without colours, too */
                 background-tint: transparent;
             }
             &:hover { background: $primary 60%; }

@@ -13,13 +13,13 @@ from agentclient.replay.player import Replay
 from tui.console import keymap
 from tui.console.app import DRAIN_S, FrostwatchApp
 from tui.console.ports import MemoryPort
-from tui.console.replay.keys import PLAY, without_guests
+from tui.console.replay.keys import PLAY, untaken, without_guests
 from tui.console.replay.line import ReplayLine
 from tui.console.replay.operations import NOTHING_DONE, NoOperations
 from tui.shared.clocks import Clock
 from tui.shared.glyphs import Signs
 
-_HELP = (("The replay", PLAY), *(group for group in keymap.HELP if group[0] != "Guests"))
+_VIEWS = list(untaken(keymap.VIEWS))
 
 
 class ReplayApp(FrostwatchApp, inherit_bindings=False):
@@ -34,8 +34,14 @@ class ReplayApp(FrostwatchApp, inherit_bindings=False):
     BINDINGS: ClassVar[list[BindingType]] = [
         *PLAY,
         *without_guests(keymap.ACTIONS),
-        *keymap.VIEWS,
+        *_VIEWS,
     ]
+    HELP_GROUPS: ClassVar[keymap.Groups] = (
+        ("The replay", PLAY),
+        ("The view", _VIEWS),
+        *(group for group in keymap.HELP if group[0] not in ("Guests", "The view")),
+    )
+    PLACES: ClassVar[keymap.Groups] = (("app", [*PLAY, *_VIEWS]), *keymap.PLACES[1:])
 
     def __init__(
         self, replay: Replay, *, signs: Signs | None = None, memory: MemoryPort | None = None
@@ -106,10 +112,6 @@ class ReplayApp(FrostwatchApp, inherit_bindings=False):
         super().action_stop_console()
         if runs:
             self._replay.pause()
-
-    def action_help(self) -> None:
-        """Show the keys of a replay, and the signs."""
-        self.prompts.help(_HELP, self.interval_s)
 
     def _tell(self, text: str) -> None:
         self._line.update_line()

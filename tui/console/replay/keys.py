@@ -44,12 +44,17 @@ PLAY: list[BindingType] = [
 HARMLESS: Final = frozenset({"past"})
 
 
-def without_guests(bindings: Iterable[BindingType]) -> Iterator[Binding]:
-    """Yield the keys that act on guests, each of which says now that it can't."""
+def untaken(bindings: Iterable[BindingType]) -> Iterator[Binding]:
+    """Yield those whose keys mean in a replay what they always do."""
     taken = {key for one in PLAY if isinstance(one, Binding) for key in one.key.split(",")}
     for one in bindings:
-        if not isinstance(one, Binding) or one.key in taken:
-            continue
+        if isinstance(one, Binding) and taken.isdisjoint(one.key.split(",")):
+            yield one
+
+
+def without_guests(bindings: Iterable[BindingType]) -> Iterator[Binding]:
+    """Yield the keys that act on guests, each of which says now that it can't."""
+    for one in untaken(bindings):
         if one.action in HARMLESS:
             yield one
         else:

@@ -16,32 +16,10 @@ from textual.screen import Screen
 from textual.strip import Strip
 
 from tui.console.widgets.toned import Toned
+from tui.shared.key_names import key_name
 from tui.shared.tone import Tone
 
-_NAMES = {
-    "slash": "/",
-    "question_mark": "?",
-    "pageup": "PgUp",
-    "pagedown": "PgDn",
-    "escape": "Esc",
-    "asterisk": "*",
-    "left_square_bracket": "[",
-    "right_square_bracket": "]",
-    "less_than_sign": "<",
-    "greater_than_sign": ">",
-}
 _NEEDED = ("help", "quit")
-
-
-def key_name(key: str) -> str:
-    """Return a key as it is written on a keyboard."""
-    if key in _NAMES:
-        return _NAMES[key]
-    if key.startswith("ctrl+"):
-        return f"Ctrl-{key.removeprefix('ctrl+')}"
-    if key.startswith("shift+"):
-        return f"Shift-{key_name(key.removeprefix('shift+'))}"
-    return key if len(key) == 1 else key.capitalize()
 
 
 def that_fit(bindings: Sequence[Binding], width: int) -> list[Binding]:

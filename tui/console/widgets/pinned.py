@@ -9,13 +9,13 @@ from textual.strip import Strip
 
 from agentclient.model.others_freeze import doer
 from agentclient.model.snapshot import VmState
-from tui.console.model.longest_frozen import frozen_for, of_others
 from tui.console.model.view import FleetView
 from tui.console.widgets.table import cells
 from tui.console.widgets.table.cells import Paint
 from tui.console.widgets.toned import Toned
 from tui.shared.clocks import Clock
 from tui.shared.fit import fit, fit_middle, safe
+from tui.shared.frozen_for import frozen_for, of_others
 from tui.shared.glyphs import FOREIGN, Signs
 from tui.shared.tone import Line, Piece, Tone
 

@@ -49,6 +49,13 @@ class PromptLine(Horizontal):
         &.-open { display: block; }
         Static { width: 2; color: $warning; text-style: bold; }
         Input { width: 1fr; background: $panel; }
+        .-told {
+            width: auto;
+            max-width: 75%;
+            padding: 0 0 0 2;
+            text-wrap: nowrap;
+            text-overflow: ellipsis;
+        }
     }
     """
 
@@ -67,6 +74,7 @@ class PromptLine(Horizontal):
         self._hint = hint
         # Built when it is wanted: a start is sooner without.
         self._input: _PromptInput | None = None
+        self._told: Static | None = None
 
     @property
     def is_open(self) -> bool:
@@ -75,11 +83,23 @@ class PromptLine(Horizontal):
 
     def open(self) -> None:
         """Let the operator type."""
-        if self._input is None:
-            self._input = _PromptInput(placeholder=self._hint, id=f"{self.id}-input", compact=True)
-            self.mount(Static("/"), self._input)
-        self.add_class("-open")
+        self.show()
         self.screen.set_focus(self._input)  # at once: what comes with the key is typed already
+
+    def show(self, text: str = "") -> None:
+        """Show the line, at first with some words in it; the keys stay where they are."""
+        if self._input is None:
+            self._input = _PromptInput(
+                text, placeholder=self._hint, id=f"{self.id}-input", compact=True
+            )
+            self._told = Static("", classes="-told", markup=False)
+            self.mount(Static("/"), self._input, self._told)
+        self.add_class("-open")
+
+    def tell(self, text: str) -> None:
+        """Say what is wrong with what was typed, at the right; nothing for an empty text."""
+        if self._told is not None and text != self._told.content:
+            self._told.update(text)
 
     def clear(self) -> None:
         """Take the words away, and the line with them."""

@@ -1,0 +1,153 @@
+"""Why an action can't be done now, before anybody asks for it.
+
+What a key says when it is pressed in vain is said here in the same words: a test presses them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tui.console.actions.context import ActionContext
+from tui.console.actions.execute import READ_ONLY, Executor
+from tui.console.model.targets import Target, Targets
+from tui.console.widgets.lines import LinesView
+from tui.shared.fit import safe
+
+NO_VM = "there is no VM here"
+NOT_FROM_HERE = "Esc, then {key}: the keys are the pane's now, not the table's; nothing was done"
+IN_FLIGHT = "x stops waiting for what is in flight there already"
+COPY_IN_FLIGHT = "something is in flight there already; x stops it"
+NO_WINDOW = "no window is held there"
+NOTHING_LEFT = "no frostwatch has left a window there to its holder"
+NOTHING_FROZEN = "nothing is frozen here, as far as is known"
+NO_FREEZE = "nothing is frozen"
+NOTHING_TO_CLEAR = "there is no filter and no mark"
+NO_LOG = "Tab leads to the log first"
+
+
+def nothing_in_flight(chosen: Targets) -> str:
+    """Return that there is nothing to stop on some VMs."""
+    names = ", ".join(safe(one.vm.name, 40) for one in chosen[:3])
+    more = f" and {len(chosen) - 3} more" if len(chosen) > 3 else ""
+    return f"nothing is in flight on {names or 'any VM'}{more}"
+
+
+def no_trouble(*, filtered: bool) -> str:
+    """Return that no VM is in trouble."""
+    return f"no VM{' that the filter shows' if filtered else ''} is in trouble"
+
+
+class Possible:
+    """Tells why an action can't be done now.
+
+    Args:
+        context: what is shared.
+        executor: what is in flight.
+    """
+
+    def __init__(self, context: ActionContext, executor: Executor) -> None:
+        self._context = context
+        self._executor = executor
+        self._checks: dict[str, Callable[[Targets], str | None]] = {
+            "mark": self._any,
+            "freeze": self._freeze,
+            "thaw": self._acts,
+            "thaw.all": self._thaw_all,
+            "copy": self._copy,
+            "extend": self._extend,
+            "attach": self._attach,
+            "stop": self._stop,
+            "rescue": self._rescue,
+            "past": self._any,
+            "look": self._any,
+            "longest": lambda _chosen: None if context.view.frozen else NO_FREEZE,
+            "vms.next_trouble": self._trouble,
+            "vms.trouble_above": self._trouble,
+            "log.search": lambda _chosen: None if self._in_pane else NO_LOG,
+            "log.next": lambda _chosen: None if self._in_pane else NO_LOG,
+            "log.previous": lambda _chosen: None if self._in_pane else NO_LOG,
+            "log.leave": lambda _chosen: None if self._in_pane else NO_LOG,
+        }
+
+    def why_not(self, action: str, chosen: Targets) -> str | None:
+        """Return why an action can't be done now, None if it can.
+
+        Args:
+            action: its id.
+            chosen: the VMs that it would act on.
+        """
+        check = self._checks.get(action)
+        if check is None and action.startswith("vms."):
+            check = self._any
+        return check(chosen) if check is not None else None
+
+    @property
+    def _in_pane(self) -> bool:
+        return isinstance(self._context.app.focused, LinesView)
+
+    def _any(self, _chosen: Targets) -> str | None:
+        return None if self._context.view.cursor is not None else NO_VM
+
+    def _acts(self, chosen: Targets, otherwise: str = NO_VM) -> str | None:
+        if self._context.read_only:
+            return READ_ONLY
+        return None if chosen else otherwise
+
+    def _rescue(self, _chosen: Targets) -> str | None:
+        cursor = self._context.view.cursor
+        return READ_ONLY if self._context.read_only else None if cursor else "there is no VM"
+
+    def _freeze(self, chosen: Targets) -> str | None:
+        if self._in_pane:
+            return NOT_FROM_HERE.format(key="f")
+        targets = tuple(one for one in chosen if not self._executor.in_flight(one))
+        return self._acts(targets, IN_FLIGHT if chosen else NO_VM)
+
+    def _copy(self, chosen: Targets) -> str | None:
+        if self._in_pane:
+            return NOT_FROM_HERE.format(key="c")
+        if self._context.read_only or not chosen:
+            return self._acts(chosen)
+        copies, operations = self._context.copies, self._context.operations
+        if len(chosen) == 1:
+            unended = chosen[0].state.unended
+            if copies.on(chosen[0].vm.id) is not None:
+                return None
+            if unended is not None:
+                text = f"no copy is made until the last one has ended: {safe(str(unended), 200)}"
+                return f"{safe(chosen[0].vm.name, 60)}: {text}"
+            if chosen[0].state.left_jobs:
+                return None
+        busy = [
+            one
+            for one in chosen
+            if copies.on(one.vm.id) is not None or operations.on(one.vm.id) is not None
+        ]
+        return COPY_IN_FLIGHT if len(busy) == len(chosen) else None
+
+    def _thaw_all(self, _chosen: Targets) -> str | None:
+        targets = tuple(
+            one
+            for one in map(Target, self._context.view.states())
+            if self._executor.is_ours(one) or one.foreign or one.left_to_holder
+        )
+        return self._acts(targets, NOTHING_FROZEN)
+
+    def _extend(self, chosen: Targets) -> str | None:
+        held = (one for one in chosen if self._executor.held(one) or one.extends_elsewhere)
+        return self._acts(tuple(held), NO_WINDOW)
+
+    def _attach(self, chosen: Targets) -> str | None:
+        return self._acts(tuple(one for one in chosen if one.left_to_holder), NOTHING_LEFT)
+
+    def _stop(self, chosen: Targets) -> str | None:
+        copies = self._context.copies
+        if not self._context.read_only and any(copies.on(one.vm.id) for one in chosen):
+            return None
+        flying = tuple(one for one in chosen if self._executor.in_flight(one))
+        return self._acts(flying, nothing_in_flight(chosen))
+
+    def _trouble(self, _chosen: Targets) -> str | None:
+        view = self._context.view
+        found = view.troubles.next_row(view.cursor_row, 1)
+        return None if found is not None else no_trouble(filtered=bool(view.filter))

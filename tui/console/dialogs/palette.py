@@ -1,0 +1,161 @@
+"""The palette: every action by its name, with its key, and why one can't be done now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import ClassVar
+
+from rich.cells import cell_len
+from textual import events
+from textual.binding import Binding, BindingType
+
+from tui.console.dialogs.base import Dialog
+from tui.console.dialogs.vm_text import EMPTY
+from tui.console.model.commands import Command, matching, suggestion
+from tui.shared.fit import fit, safe, wrap
+from tui.shared.glyphs import Signs
+from tui.shared.tone import Line, Piece, Tone
+
+_KEYS, _NAME, _SHORT_NAME = 9, 26, 20  # cells
+_ROOMY = 80
+_TOLD = 3  # lines of what the chosen command does
+_LONGEST = 200
+_STEPS = {"up": -1, "down": 1, "ctrl+p": -1, "ctrl+n": 1, "shift+tab": -1, "tab": 1}
+
+
+class PaletteDialog(Dialog[Command]):
+    """Asks for a command; answers with it.
+
+    Args:
+        commands: all there are.
+        about: which VMs a command would act on; safe to show.
+        signs: the set of signs that the terminal can show.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up", "choose(-1)", "Choose", id="palette.up"),
+        Binding("down", "choose(1)", "Choose", show=False, id="palette.down"),
+    ]
+
+    def __init__(self, commands: Sequence[Command], about: str, signs: Signs) -> None:
+        super().__init__(f"What is to be done{about}?")
+        self._commands = tuple(commands)
+        self._signs = signs
+        self._typed = ""
+        self._found = self._commands
+        self._at = 0
+
+    @property
+    def chosen(self) -> Command | None:
+        """The command that has the cursor."""
+        return self._found[self._at] if self._found else None
+
+    # -- what is shown -----------------------------------------------------------------------
+
+    def lines(self) -> Iterable[Line]:
+        """Return what is typed, the commands, and what the chosen one does.
+
+        There are always as many lines as fit, so that nothing jumps while one types.
+        """
+        room = max(self._most_lines - _TOLD - 3, 1)
+        top = min(max(self._at - room // 2, 0), max(len(self._found) - room, 0))
+        text = safe(self._typed, _LONGEST)
+        yield (Piece(": ", Tone.WARN), Piece(f"{text[-(self._room - 4) :]}_", Tone.HEAD))
+        yield EMPTY
+        shown = self._found[top : top + room]
+        for place, command in enumerate(shown, top):
+            yield self._line(command, here=place == self._at)
+        if not shown:
+            hint = suggestion(self._commands, self._typed)
+            yield (Piece(f"  nothing is called so{f': {hint}' if hint else ''}", Tone.WARN),)
+        for _ in range(room - max(len(shown), 1)):
+            yield EMPTY
+        yield EMPTY
+        yield from self._told()
+
+    def _line(self, command: Command, *, here: bool) -> Line:
+        mark = self._signs.cursor if here else " "
+        head = f"{mark} {fit(command.name, _NAME if self._room >= _ROOMY else _SHORT_NAME)} "
+        keys = f"{fit(command.keys, _KEYS)} "
+        room = max(self._room - cell_len(head) - cell_len(keys), 1)
+        if command.why_not is not None:
+            told = Piece(fit(f"not now: {safe(command.why_not, 300)}", room), Tone.DIM)
+        else:
+            told = Piece(fit(command.told, room), Tone.NORMAL)
+        tone = Tone.DIM if command.why_not is not None else Tone.NORMAL
+        return (Piece(head, Tone.HEAD if here else tone), Piece(keys, Tone.ACTIVE), told)
+
+    def _told(self) -> Iterator[Line]:
+        chosen, lines = self.chosen, list[Line]()
+        if chosen is not None:
+            tone, text = Tone.NORMAL, chosen.told
+            if chosen.why_not is not None:
+                tone, text = Tone.WARN, f"not now: {safe(chosen.why_not, 400)}"
+            lines += [(Piece(part, tone),) for part in wrap(text, self._room)[:_TOLD]]
+        yield from lines
+        yield from [EMPTY] * (_TOLD - len(lines))
+
+    # -- what can be answered ----------------------------------------------------------------
+
+    def answers(self) -> Sequence[tuple[str, str]]:
+        """Do the chosen command, or leave."""
+        return (("do", "Do it (Enter)"), ("no", "Leave (Esc)"))
+
+    def answered(self, answer: str) -> None:
+        """Answer with the command; one that can't be done now is not done."""
+        if answer != "do":
+            self.dismiss(None)
+        elif self.chosen is not None and self.chosen.why_not is None:
+            self.dismiss(self.chosen)
+
+    def on_key(self, event: events.Key) -> None:
+        """Take letters, and what moves: of keys that come together each finds its place here."""
+        if self._take(event.key, event.character if event.is_printable else None):
+            event.stop()
+            event.prevent_default()
+
+    def _take(self, key: str, letter: str | None) -> bool:
+        if key in _STEPS:
+            self.action_choose(_STEPS[key])
+        elif key in ("pageup", "pagedown"):
+            self.action_choose((1 if key == "pagedown" else -1) * max(self._most_lines // 2, 1))
+        elif key == "backspace":
+            self._type(self._typed[:-1])
+        elif key == "ctrl+u":
+            self._type("")
+        elif letter:
+            self._type(self._typed + letter)
+        else:
+            return False
+        return True
+
+    def on_paste(self, event: events.Paste) -> None:
+        """Take a line that is pasted."""
+        event.stop()
+        self._type(self._typed + "".join(one for one in event.text if one.isprintable()))
+
+    def on_click(self, event: events.Click) -> None:
+        """Choose the command that was clicked; the chosen one is done."""
+        region = self._text.content_region
+        if not region.contains(event.screen_x, event.screen_y):
+            return
+        lines = list(self.lines())
+        line = lines[event.screen_y - region.y] if event.screen_y - region.y < len(lines) else ()
+        named = line[0].text[2:].strip() if line else ""
+        found = [at for at, one in enumerate(self._found) if one.name == named]
+        if found and found[0] == self._at:
+            self.answered("do")
+        elif found:
+            self._at = found[0]
+            self.update_text()
+
+    def _type(self, text: str) -> None:
+        self._typed = text[:_LONGEST]
+        self._found = matching(self._commands, self._typed)
+        self._at = 0
+        self.update_text()
+
+    def action_choose(self, rows: int) -> None:
+        """Choose another command."""
+        self._at = min(max(self._at + rows, 0), max(len(self._found) - 1, 0))
+        self.update_text()
