@@ -108,3 +108,19 @@ def test_what_matters_has_a_command_run(
     assert told["FROSTWATCH_LEVEL"] == "error"
     assert "which has ended" in told["FROSTWATCH_TEXT"]
     assert "left-frozen" in capsys.readouterr().out, "and it is told as ever"
+
+
+@pytest.mark.parametrize("command", [["watch"], ["list", "--watch", "--json"]])
+def test_a_reader_that_has_left_ends_it_also_where_nothing_happens_any_more(
+    command: list[str],
+) -> None:
+    reads, writes = os.pipe()
+    words = [sys.executable, "-m", "tui.main", "--no-config", "--drill", "1", *command]
+    child = subprocess.Popen(words, stdout=writes, stderr=subprocess.PIPE, text=True)
+    os.close(writes)
+    told = b""
+    while b"alive" not in told:  # all that there is to tell of a guest that has no trouble
+        told += os.read(reads, 65536)
+    os.close(reads)
+    _, said = child.communicate(timeout=60)
+    assert (child.returncode, "(nobody reads it any more)" in said) == (1, True), said

@@ -11,6 +11,7 @@ last one that waits.
 from __future__ import annotations
 
 import queue
+import select
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ import click
 from agentclient.model.errors import NO_THREAD, FrostwatchError, why_no_thread
 from tui.cli.tell import FURTHER, columns_of, folded
 
+_NO_READER = "nobody reads it any more"
 _UP = "\x1b[1A"
 _CLEARED = "\r\x1b[K"
 
@@ -75,7 +77,10 @@ class Output:
 
     @property
     def broken(self) -> bool:
-        """Whether nobody reads stdout any more."""
+        """Whether nobody reads stdout any more: also where nothing was to be written since."""
+        if not self._broken[False] and _reader_has_gone():
+            self.problem = self.problem or _NO_READER
+            self._broken[False] = True
         return self._broken[False]
 
     def out(self, line: str, below: int = FURTHER) -> None:
@@ -141,9 +146,19 @@ class Output:
                 self.problem = _why(error)
 
 
+def _reader_has_gone() -> bool:
+    """Return whether stdout is a pipe whose reader has gone, or a terminal that has."""
+    poll = select.poll()
+    try:
+        poll.register(sys.stdout.fileno(), 0)
+        return any(found & select.POLLERR for _, found in poll.poll(0))
+    except (OSError, ValueError, AttributeError):  # it is closed, or a program's own
+        return False
+
+
 def _why(error: OSError | ValueError) -> str:
     if isinstance(error, BrokenPipeError):
-        return "nobody reads it any more"
+        return _NO_READER
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
